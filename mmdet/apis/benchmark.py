@@ -1,0 +1,220 @@
+"""Measuring a detector: the full test step, the data pipeline, or both together."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import resource
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from mmcv.cnn.utils import fuse_conv_bn
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.dist import all_reduce, get_rank, get_world_size
+from mmengine.runner import Runner
+
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.utils import ConfigError
+
+STAGES = ('step', 'data', 'total')
+
+
+@dataclasses.dataclass
+class BenchmarkResult:
+    """Figures of one measurement.
+
+    Attributes:
+        stage: what was timed.
+        images: measured images, the warm-up left out, of all processes.
+        fps: images per second, of all processes together.
+        p50_ms: median time of a batch, in milliseconds.
+        p95_ms: 95th percentile of it.
+        peak_memory_mb: peak of the device's memory, or of the process where the device is the CPU.
+        device: where it ran.
+        batch_size: images per step and process.
+        processes: how many took part.
+    """
+
+    stage: str
+    images: int
+    fps: float
+    p50_ms: float
+    p95_ms: float
+    peak_memory_mb: float
+    device: str
+    batch_size: int
+    processes: int = 1
+
+    def __str__(self) -> str:
+        return (
+            f'Overall fps: {self.fps:.2f} img/s, p50 {self.p50_ms:.1f} ms, p95 {self.p95_ms:.1f} ms a batch of {self.batch_size}, '
+            f'peak memory {self.peak_memory_mb:.0f} MB ({self.images} images, stage {self.stage}, {self.device}, '
+            f'{self.processes} process{"es" if self.processes > 1 else ""})'
+        )
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+
+def synthetic_batches(shape_hw: tuple[int, int], batch_size: int) -> Iterator[dict]:
+    """Endless collated batches of one random uint8 image size, for models whose dataset is not at hand."""
+    height, width = shape_hw
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
+    meta = dict(img_id=0, img_path='', ori_shape=(height, width), img_shape=(height, width), scale_factor=(1.0, 1.0))
+    while True:
+        yield pseudo_collate([dict(inputs=image, data_samples=DetDataSample(metainfo=meta)) for _ in range(batch_size)])
+
+
+def build_loader(cfg: Config, batch_size: int, num_workers: int | None = None):
+    """The test data loader at another batch size, in the order of the data, every process its share."""
+    loader = Config(dict(loader=cfg.test_dataloader)).loader
+    loader['batch_size'] = batch_size
+    if num_workers is not None:
+        loader['num_workers'] = num_workers
+    if not loader.get('num_workers'):
+        loader['persistent_workers'] = False
+    return Runner.build_dataloader(loader, seed=0)
+
+
+def build_model(
+    cfg: Config,
+    checkpoint: str | None = None,
+    *,
+    device: str | None = None,
+    fuse: bool = False,
+    compiled: bool = False,
+    channels_last: bool = False,
+    trust_checkpoint: bool = False,
+) -> torch.nn.Module:
+    """The config's detector in eval mode; without a checkpoint its weights are the random ones of construction.
+
+    Args:
+        cfg: of the model.
+        checkpoint: file or known name.
+        device: where it runs; the best there is by default.
+        fuse: fold the backbone's batch norms into its convolutions.
+        compiled: compile backbone, neck and head by ``torch.compile``.
+        channels_last: channels-last weights.
+        trust_checkpoint: allow unpickling arbitrary objects.
+    """
+    model = MODELS.build(cfg.model)
+    if checkpoint:
+        from mmdet.engine.checkpoint import load_checkpoint_file, load_into
+
+        load_into(model, load_checkpoint_file(checkpoint, trust=trust_checkpoint)['state_dict'], strict=True)
+    if fuse:
+        model.backbone = fuse_conv_bn(model.backbone)
+    model = model.to(device or get_device()).eval()
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if compiled:
+        for part in ('backbone', 'neck', 'bbox_head'):
+            if getattr(model, part, None) is not None:
+                getattr(model, part).compile()
+    return model
+
+
+def _autocast(device: str, amp: bool):
+    if not amp:
+        return contextlib.nullcontext()
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.float16 if kind == 'cuda' else torch.bfloat16)
+
+
+def _synchronise(device: str) -> None:
+    if torch.device(device).type == 'cuda':
+        torch.cuda.synchronize()
+
+
+def _peak_memory_mb(device: str) -> float:
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def measure(
+    batches: Iterator[dict],
+    step: Callable[[dict], object] | None,
+    *,
+    stage: str = 'step',
+    max_iter: int = 2000,
+    num_warmup: int = 5,
+    log_interval: int = 50,
+    device: str = 'cpu',
+    amp: bool = False,
+    log: Callable[[str], None] = print,
+) -> BenchmarkResult:
+    """Time ``max_iter`` batches as the references do: synchronise, step, synchronise; the warm-up is not counted.
+
+    Args:
+        batches: collated batches.
+        step: the model's test step; None for stage 'data'.
+        stage: 'step' times the step alone (transfer, preprocessing, network, post-processing), 'data' the loading alone,
+            'total' both.
+        max_iter: batches at most, the warm-up among them.
+        num_warmup: batches that are not counted.
+        log_interval: batches between two lines.
+        device: of the model.
+        amp: run under autocast.
+        log: receives each line.
+
+    Raises:
+        ConfigError: unknown stage, or no batch left after the warm-up.
+    """
+    if stage not in STAGES:
+        raise ConfigError(f'must be one of {STAGES}', field='--stage', received=stage)
+    times, sizes = [], []
+    batches = iter(batches)
+    with torch.no_grad(), _autocast(device, amp):
+        for i in itertools.count():
+            if i == max_iter:
+                break
+            loading = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                break
+            _synchronise(device)
+            start = time.perf_counter()
+            if stage != 'data':
+                step(batch)
+                _synchronise(device)
+            end = time.perf_counter()
+            if i < num_warmup:
+                continue
+            begin = start if stage == 'step' else loading
+            times.append((start if stage == 'data' else end) - begin)
+            sizes.append(len(batch['inputs']))
+            if (i + 1) % log_interval == 0:
+                log(f'Done image [{sum(sizes):<3}/ {(max_iter - num_warmup) * sizes[0]}], fps: {sum(sizes) / sum(times):.2f} img/s, '
+                    f'{1000 * sum(times) / sum(sizes):.1f} ms/img')  # fmt: skip
+    if not times:
+        raise ConfigError(
+            'no batch was left to measure: lower the warm-up or give more images', field='--max-iter', received=(max_iter, num_warmup)
+        )
+    milliseconds = 1000 * np.array(times)
+    # Processes run side by side: their rates add up.
+    totals = torch.tensor([sum(sizes), sum(sizes) / sum(times)], dtype=torch.float64)
+    all_reduce(totals, op='sum')
+    return BenchmarkResult(
+        stage=stage,
+        images=int(totals[0]),
+        fps=float(totals[1]),
+        p50_ms=float(np.percentile(milliseconds, 50)),
+        p95_ms=float(np.percentile(milliseconds, 95)),
+        peak_memory_mb=_peak_memory_mb(device),
+        device=torch.cuda.get_device_name() if torch.device(device).type == 'cuda' else f'CPU, {torch.get_num_threads()} threads',
+        batch_size=sizes[0],
+        processes=get_world_size(),
+    )
+
+
+def is_main_process() -> bool:
+    """Whether this process prints."""
+    return get_rank() == 0

@@ -1,0 +1,199 @@
+"""What an inferencer reads and how its outputs are named: files, folders, patterns, arrays, addresses, videos."""
+
+import glob
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.logging import print_log
+
+from ..utils.errors import DataError, ModelInputError
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
+# Pictures are written in the format of their source where that is one of these, else as JPEG.
+_WRITTEN_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image to run on.
+
+    ``image`` is a path, an address, or a BGR array; ``stem`` and ``suffix`` name its outputs, no two sources of a call alike;
+    ``video`` is the file it is a frame of, with its frames per second, else None.
+    """
+
+    image: str | np.ndarray
+    stem: str
+    suffix: str = '.jpg'
+    video: str | None = None
+    fps: float = 0.0
+
+    def __str__(self):
+        return self.image if isinstance(self.image, str) else self.stem
+
+
+def is_video(entry) -> bool:
+    """True for a path that ends like a video file."""
+    return isinstance(entry, str) and Path(entry).suffix.lower() in VIDEO_SUFFIXES
+
+
+def collect_inputs(inputs, *, recursive: bool = False) -> list[str | np.ndarray]:
+    """Flatten what a user may pass into image paths, addresses, arrays and video paths, in order.
+
+    Args:
+        inputs: a path, an ``http(s)://`` address, a folder (its images, sorted), a glob pattern, an array, or a sequence of these.
+        recursive: search folders below a folder too.
+
+    Raises:
+        DataError: a path or pattern that leads nowhere, or a folder without images.
+        ModelInputError: an object of another type.
+    """
+    if isinstance(inputs, (str, os.PathLike)):
+        return _collect_path(os.fspath(inputs), recursive)
+    if isinstance(inputs, np.ndarray):
+        return [check_array(inputs)]
+    if isinstance(inputs, Sequence):
+        if not inputs:
+            raise DataError('the list of inputs is empty')
+        return [entry for item in inputs for entry in collect_inputs(item, recursive=recursive)]
+    raise ModelInputError('inputs are paths, folders, patterns, arrays, or a list of these', received=type(inputs).__name__)
+
+
+def check_array(image: np.ndarray) -> np.ndarray:
+    """The array itself if it is an image: uint8, (H, W), (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4).
+
+    Raises:
+        ModelInputError: another type or shape.
+    """
+    if image.dtype != np.uint8:
+        raise ModelInputError('an image array must be uint8 (0..255)', received=str(image.dtype))
+    if not image.size or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        raise ModelInputError('an image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)', received=image.shape)
+    return image
+
+
+def _collect_path(path: str, recursive: bool) -> list[str]:
+    if path.startswith(('http://', 'https://')) or os.path.isfile(path):
+        return [path]
+    if os.path.isdir(path):
+        walk = Path(path).rglob('*') if recursive else Path(path).iterdir()
+        # Hidden files include the leftovers of other systems ('._a.jpg').
+        found = sorted(
+            str(p) for p in walk if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.') and p.is_file()
+        )
+        if not found:
+            hint = '' if recursive else '; ask for a recursive search if they lie in folders below'
+            raise DataError(f'the folder holds no images ({", ".join(IMAGE_SUFFIXES)}){hint}', file=path)
+        return found
+    if glob.has_magic(path):
+        found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
+        found = [p for p in found if Path(p).suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES]
+        if not found:
+            raise DataError('no image or video matches the pattern', file=path)
+        return found
+    raise DataError('no such file or folder', file=path)
+
+
+class OutputNames:
+    """Gives every input a stem of its own: ``a/x.jpg`` and ``b/x.png`` become ``x`` and ``x_2``; arrays are numbered."""
+
+    def __init__(self):
+        self._used: set[str] = set()
+        self._arrays = 0
+
+    def start_call(self) -> None:
+        """Forget the names of files; arrays keep counting, so that a loop of calls writes one file each."""
+        self._used = {stem for stem in self._used if stem.isdigit()}
+
+    def of(self, entry: str | np.ndarray) -> tuple[str, str]:
+        """``(stem, suffix)`` for the outputs of an entry."""
+        if isinstance(entry, np.ndarray):
+            base, suffix = f'{self._arrays:08}', '.jpg'
+            self._arrays += 1
+        else:
+            name = Path(entry.split('?')[0].rstrip('/')).name
+            base, suffix = Path(name).stem or 'image', Path(name).suffix.lower()
+            suffix = suffix if suffix in _WRITTEN_SUFFIXES else '.jpg'
+        stem, number = base, 1
+        while stem.lower() in self._used:
+            number += 1
+            stem = f'{base}_{number}'
+        self._used.add(stem.lower())
+        return stem, suffix
+
+
+def iterate_sources(entries: Iterable[str | np.ndarray], names: OutputNames) -> Iterator[Source]:
+    """One ``Source`` per image; a video yields its frames, decoded one after the other as they are asked for.
+
+    Raises:
+        DataError: a video that cannot be opened or holds no frame.
+    """
+    for entry in entries:
+        stem, suffix = names.of(entry)
+        if is_video(entry):
+            yield from _video_frames(entry, stem)
+        else:
+            yield Source(entry, stem, suffix)
+
+
+def count_sources(entries: Iterable[str | np.ndarray]) -> int:
+    """Expected number of images; frames of a video as its header tells."""
+    return sum(max(int(_video_property(entry, cv2.CAP_PROP_FRAME_COUNT)), 1) if is_video(entry) else 1 for entry in entries)
+
+
+def _video_property(path: str, name: int) -> float:
+    video = cv2.VideoCapture(path)
+    value = video.get(name)
+    video.release()
+    return value
+
+
+def _video_frames(path: str, stem: str) -> Iterator[Source]:
+    video = cv2.VideoCapture(path)
+    try:
+        if not video.isOpened():
+            raise DataError('OpenCV cannot open this video', file=path)
+        expected = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        fps = video.get(cv2.CAP_PROP_FPS) or 25.0
+        number = 0
+        while True:
+            more, frame = video.read()
+            if not more:
+                break
+            yield Source(frame, f'{stem}/{number:06}', video=path, fps=fps)
+            number += 1
+    finally:
+        video.release()
+    if number == 0:
+        raise DataError('the video holds no frame that OpenCV can decode', file=path)
+    # Some containers overstate their length by a frame.
+    if number < expected - 1:
+        print_log(f'{path}: its header promises {expected} frames, {number} could be decoded', logger='current', level=30)
+
+
+def prefetch_batches(items: Iterator, prepare: Callable, batch_size: int, workers: int = 2, depth: int = 2) -> Iterator[list]:
+    """Batches of ``prepare(item)``, in order, made ahead of time by threads while the caller works on an earlier batch.
+
+    Decoding and resizing release Python's lock inside OpenCV, so threads are enough. ``items`` is advanced by one thread only. At most
+    ``depth`` batches wait.
+    """
+    with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(1) as feeder:
+
+        def next_batch() -> list:
+            return list(pool.map(prepare, itertools.islice(items, batch_size)))
+
+        pending = deque(feeder.submit(next_batch) for _ in range(depth))
+        try:
+            while batch := pending.popleft().result():
+                pending.append(feeder.submit(next_batch))
+                yield batch
+        finally:
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,78 @@
+"""Boxes as four distances from a point: left, top, right, bottom (FCOS, ICCV 2019)."""
+
+import torch
+from torch import Tensor
+
+from mmdet.registry import TASK_UTILS
+from mmdet.utils import ModelInputError
+
+
+def bbox2distance(points: Tensor, bbox: Tensor, max_dis: float | None = None, eps: float = 0.1) -> Tensor:
+    """Distances from points to the sides of their boxes.
+
+    Args:
+        points: (N, 2) x, y.
+        bbox: (N, 4) xyxy in the unit of the points.
+        max_dis: clamp the distances to [0, max_dis - eps]; None leaves them as they are (negative when the point is outside).
+        eps: see ``max_dis``. 0.1 keeps the right-hand bin of a distribution target inside its range.
+
+    Returns:
+        (N, 4) left, top, right, bottom.
+    """
+    distances = torch.cat([points - bbox[..., :2], bbox[..., 2:] - points], dim=-1)
+    return distances if max_dis is None else distances.clamp(min=0, max=max_dis - eps)
+
+
+def distance2bbox(points: Tensor, distance: Tensor, max_shape: tuple[int, int] | Tensor | None = None) -> Tensor:
+    """Boxes from points and distances, the inverse of :func:`bbox2distance`.
+
+    Args:
+        points: (..., N, 2) x, y.
+        distance: (..., N, 4) left, top, right, bottom.
+        max_shape: (height, width); boxes are clipped to x in [0, width], y in [0, height].
+
+    Returns:
+        (..., N, 4) xyxy.
+    """
+    boxes = torch.cat([points - distance[..., :2], points + distance[..., 2:]], dim=-1)
+    return boxes if max_shape is None else clip_boxes(boxes, max_shape)
+
+
+def clip_boxes(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
+    """Clip (..., 4) xyxy boxes to x in [0, width], y in [0, height]; ``img_shape`` is (height, width, ...)."""
+    height, width = img_shape[:2]
+    limit = boxes.new_tensor([width, height, width, height])
+    return torch.minimum(boxes.clamp(min=0), limit)
+
+
+def scale_boxes(boxes: Tensor, scale_factor: tuple[float, float]) -> Tensor:
+    """Multiply (..., 4) xyxy boxes by (w, h) factors."""
+    return boxes * boxes.new_tensor(tuple(scale_factor) * 2)
+
+
+def get_box_wh(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Widths and heights, each (...,), of (..., 4) xyxy boxes."""
+    return boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
+
+
+@TASK_UTILS.register_module()
+class DistancePointBBoxCoder:
+    """Codes a box as its distances from a point.
+
+    Args:
+        clip_border: whether :meth:`decode` clips to ``max_shape``.
+        use_box_type: accepted for configs of mmdetection 3.x, where only False occurs in this family.
+    """
+
+    def __init__(self, clip_border: bool = True, use_box_type: bool = False):
+        if use_box_type:
+            raise ModelInputError('boxes are plain tensors here: must be False', field='use_box_type', received=use_box_type)
+        self.clip_border = clip_border
+
+    def encode(self, points: Tensor, gt_bboxes: Tensor, max_dis: float | None = None, eps: float = 0.1) -> Tensor:
+        """(N, 2) points and (N, 4) xyxy boxes to (N, 4) distances, see :func:`bbox2distance`."""
+        return bbox2distance(points, gt_bboxes, max_dis, eps)
+
+    def decode(self, points: Tensor, pred_bboxes: Tensor, max_shape: tuple[int, int] | None = None) -> Tensor:
+        """(N, 2) points and (N, 4) distances to (N, 4) xyxy boxes, see :func:`distance2bbox`."""
+        return distance2bbox(points, pred_bboxes, max_shape if self.clip_border else None)

@@ -1,0 +1,3 @@
+from .anchor_generator import AnchorGenerator, LegacyAnchorGenerator
+
+__all__ = ['AnchorGenerator', 'LegacyAnchorGenerator']

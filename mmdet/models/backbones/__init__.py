@@ -1,0 +1,5 @@
+from .res2net import Res2Net
+from .resnet import ResNet, ResNetV1d
+from .resnext import ResNeXt
+
+__all__ = ['Res2Net', 'ResNeXt', 'ResNet', 'ResNetV1d']

@@ -1,0 +1,98 @@
+"""Res2Net (Gao et al., TPAMI 2021, arXiv 1904.01169), variant v1d: deep stem and pooled shortcuts."""
+
+import torch
+from mmcv.cnn import build_norm_layer
+from torch import Tensor, nn
+
+from mmdet.registry import MODELS
+
+from ..layers.conv import build_conv
+from ..layers.res_layer import ResLayer
+from .resnet import Bottleneck, ResNet
+
+
+class Bottle2neck(Bottleneck):
+    """Bottleneck whose 3x3 convolution is a cascade over channel chunks.
+
+    The output of ``conv1`` is cut into `scales` chunks of ``planes * base_width / base_channels`` channels. Each chunk but the last passes
+    its own 3x3 convolution ``convs.i``, to whose input the previous chunk's output is added; the last chunk is passed on. In the first block
+    of a stage (``stage_type='stage'``, where sizes change) nothing is added, and a strided block pools the last chunk.
+
+    Args:
+        scales: number of chunks, > 1.
+        base_width: chunk width in the first stage.
+        stage_type: ``'normal'`` or ``'stage'``.
+        args, kwargs: arguments of :class:`Bottleneck`.
+    """
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        scales: int = 4,
+        base_width: int = 26,
+        base_channels: int = 64,
+        stage_type: str = 'normal',
+        **kwargs,
+    ):
+        assert scales > 1, f'scales must be > 1 (a Res2Net of one scale is a ResNet), received {scales}'
+        assert stage_type in ('normal', 'stage'), f"stage_type must be 'normal' or 'stage', received {stage_type!r}"
+        # The parent's constructor calls _build_inner, which needs these before nn.Module exists: plain values only.
+        self.scales, self.stage_type = scales, stage_type
+        super().__init__(inplanes, planes, base_width=base_width, base_channels=base_channels, **kwargs)
+
+    def _inner_width(self, planes: int, groups: int, base_width: int, base_channels: int) -> int:
+        """Width of one chunk."""
+        return planes * base_width // base_channels
+
+    def _joined_width(self) -> int:
+        return self.width * self.scales
+
+    def _build_inner(self) -> None:
+        joined = self._joined_width()
+        self.conv1 = build_conv(self.conv_cfg, self.inplanes, joined, 1, stride=self.conv1_stride, bias=False)
+        self.norm1_name = self._add_norm(joined, 1)
+        self.convs = nn.ModuleList([self._conv3x3(self.width) for _ in range(self.scales - 1)])
+        self.bns = nn.ModuleList([build_norm_layer(self.norm_cfg, self.width)[1] for _ in range(self.scales - 1)])
+        strided = self.stage_type == 'stage' and self.conv2_stride != 1
+        self.pool = nn.AvgPool2d(3, stride=self.conv2_stride, padding=1) if strided else nn.Identity()
+
+    def _inner(self, x: Tensor) -> Tensor:
+        chunks = x.split(self.width, dim=1)
+        outs: list[Tensor] = []
+        for chunk, conv, bn in zip(chunks, self.convs, self.bns):
+            if outs and self.stage_type == 'normal':
+                chunk = chunk + outs[-1]
+            outs.append(self.relu(bn(conv(chunk))))
+        return torch.cat([*outs, self.pool(chunks[-1])], dim=1)
+
+
+class Res2Layer(ResLayer):
+    """A stage of :class:`Bottle2neck`: the first block is of type ``stage``."""
+
+    def __init__(self, **kwargs):
+        super().__init__(first_block_kwargs=dict(stage_type='stage'), **kwargs)
+
+
+@MODELS.register_module()
+class Res2Net(ResNet):
+    """Res2Net v1d backbone; deep stem and pooled shortcuts whatever the config says, as in its published models.
+
+    Args:
+        scales: chunks of each block (the "4s" of 26w 4s).
+        base_width: chunk width in the first stage (the "26w").
+        kwargs: arguments of :class:`ResNet`; ``style``, ``deep_stem`` and ``avg_down`` may be given.
+    """
+
+    arch_settings = {
+        depth: (Bottle2neck, blocks) for depth, (block, blocks) in ResNet.arch_settings.items() if block is Bottleneck
+    }
+
+    def __init__(self, scales: int = 4, base_width: int = 26, **kwargs):
+        self.scales, self.base_width = scales, base_width
+        super().__init__(**{**kwargs, 'deep_stem': True, 'avg_down': True})
+
+    def make_res_layer(self, **kwargs) -> nn.Module:
+        """Build one stage of cascaded bottlenecks."""
+        widths = dict(scales=self.scales, base_width=self.base_width, base_channels=self.base_channels)
+        return Res2Layer(**widths, **kwargs)

@@ -1,0 +1,408 @@
+"""ResNet (He et al., CVPR 2016, arXiv 1512.03385), its V1d stem, frozen stages and deformable stages."""
+
+import torch.utils.checkpoint
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmdet.registry import MODELS
+from mmdet.utils.errors import ConfigError
+
+from ..layers.conv import build_conv, has_deform_conv
+from ..layers.res_layer import ResLayer
+
+
+class _ResidualBlock(BaseModule):
+    """What the blocks share: the norm lookup by name, the shortcut, checkpointing and the zero initialisation of the last norm."""
+
+    def __init__(self, *, norm_cfg, downsample, stride, dilation, style, with_cp, plugins, init_cfg):
+        super().__init__(init_cfg)
+        assert style in ('pytorch', 'caffe'), f"style must be 'pytorch' or 'caffe', received {style!r}"
+        if plugins is not None:
+            raise ConfigError('plugins are not supported; allowed: None', field='plugins', received=plugins)
+        self.norm_cfg = dict(type='BN') if norm_cfg is None else norm_cfg
+        self.downsample = downsample
+        self.stride, self.dilation, self.style, self.with_cp = stride, dilation, style, with_cp
+        self.relu = nn.ReLU(inplace=True)
+
+    def _add_norm(self, channels: int, postfix: int) -> str:
+        """Add a norm under the name that checkpoints use (``bn1``, ``gn1``, ...)."""
+        name, norm = build_norm_layer(self.norm_cfg, channels, postfix=postfix)
+        self.add_module(name, norm)
+        return name
+
+    def _zero_last_norm(self, zero: bool, name: str) -> None:
+        """Start as the identity, unless a config of the block's own says otherwise."""
+        if zero and not self.init_cfg:
+            self.init_cfg = dict(type='Constant', val=0, override=dict(name=name))
+
+    def _residual(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _sum(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        return self._residual(x) + identity
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inplanes, H, W) to (N, planes * expansion, ceil(H / stride), ceil(W / stride))."""
+        if self.with_cp and x.requires_grad:
+            out = torch.utils.checkpoint.checkpoint(self._sum, x, use_reentrant=False)
+        else:
+            out = self._sum(x)
+        return self.relu(out)
+
+
+class BasicBlock(_ResidualBlock):
+    """Two 3x3 convolutions; the first carries the stride. Does not take deformable convolution."""
+
+    expansion = 1
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        dilation: int = 1,
+        downsample: nn.Module | None = None,
+        style: str = 'pytorch',
+        with_cp: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        dcn: dict | None = None,
+        plugins: None = None,
+        zero_init_norm: bool = False,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(
+            norm_cfg=norm_cfg,
+            downsample=downsample,
+            stride=stride,
+            dilation=dilation,
+            style=style,
+            with_cp=with_cp,
+            plugins=plugins,
+            init_cfg=init_cfg,
+        )
+        assert dcn is None, 'BasicBlock takes no deformable convolution'
+        self.conv1 = build_conv(
+            conv_cfg, inplanes, planes, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
+        )
+        self.norm1_name = self._add_norm(planes, 1)
+        self.conv2 = build_conv(conv_cfg, planes, planes, 3, padding=1, bias=False)
+        self.norm2_name = self._add_norm(planes, 2)
+        self._zero_last_norm(zero_init_norm, self.norm2_name)
+
+    @property
+    def norm1(self) -> nn.Module:
+        """Norm after ``conv1``."""
+        return getattr(self, self.norm1_name)
+
+    @property
+    def norm2(self) -> nn.Module:
+        """Norm after ``conv2``."""
+        return getattr(self, self.norm2_name)
+
+    def _residual(self, x: Tensor) -> Tensor:
+        return self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
+
+
+class Bottleneck(_ResidualBlock):
+    """1x1, 3x3, 1x1 convolutions; the 3x3 one may be grouped (ResNeXt, arXiv 1611.05431) or deformable.
+
+    Args:
+        inplanes: input channels.
+        planes: base width; the output has ``4 * planes`` channels.
+        stride: on the 3x3 convolution (style ``pytorch``) or the first 1x1 one (``caffe``).
+        dilation: of the 3x3 convolution.
+        downsample: shortcut module, or None for the identity.
+        style: ``'pytorch'`` or ``'caffe'``.
+        with_cp: recompute the block in the backward pass to save memory.
+        conv_cfg, norm_cfg: configs of convolutions and norms.
+        dcn: config of a deformable 3x3 convolution; ``conv_cfg`` must then be None.
+        plugins: only None.
+        groups: groups of the 3x3 convolution; its width is ``planes * base_width / base_channels * groups`` when groups > 1.
+        base_width: width of one group in the first stage.
+        base_channels: ``planes`` of the first stage.
+        zero_init_norm: initialise the last norm's weight to 0.
+        init_cfg: initialisation of this block.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        dilation: int = 1,
+        downsample: nn.Module | None = None,
+        style: str = 'pytorch',
+        with_cp: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        dcn: dict | None = None,
+        plugins: None = None,
+        groups: int = 1,
+        base_width: int = 4,
+        base_channels: int = 64,
+        zero_init_norm: bool = False,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(
+            norm_cfg=norm_cfg,
+            downsample=downsample,
+            stride=stride,
+            dilation=dilation,
+            style=style,
+            with_cp=with_cp,
+            plugins=plugins,
+            init_cfg=init_cfg,
+        )
+        assert dcn is None or isinstance(dcn, dict), f'dcn must be a dict or None, received {dcn!r}'
+        self.dcn, self.with_dcn = has_deform_conv(dcn)
+        assert not self.with_dcn or conv_cfg is None, 'conv_cfg must be None where dcn is given'
+        self.conv_cfg = conv_cfg
+        self.inplanes, self.planes, self.groups = inplanes, planes, groups
+        self.conv1_stride, self.conv2_stride = (1, stride) if style == 'pytorch' else (stride, 1)
+        self.width = self._inner_width(planes, groups, base_width, base_channels)
+        self._build_inner()
+        self.conv3 = build_conv(conv_cfg, self._joined_width(), planes * self.expansion, 1, bias=False)
+        self.norm3_name = self._add_norm(planes * self.expansion, 3)
+        self._zero_last_norm(zero_init_norm, self.norm3_name)
+
+    def _inner_width(self, planes: int, groups: int, base_width: int, base_channels: int) -> int:
+        return planes if groups == 1 else planes * base_width // base_channels * groups
+
+    def _joined_width(self) -> int:
+        """Channels entering ``conv3``."""
+        return self.width
+
+    def _conv3x3(self, channels: int) -> nn.Module:
+        cfg = self.dcn if self.with_dcn else self.conv_cfg
+        return build_conv(
+            cfg,
+            channels,
+            channels,
+            3,
+            stride=self.conv2_stride,
+            padding=self.dilation,
+            dilation=self.dilation,
+            groups=self.groups,
+            bias=False,
+        )
+
+    def _build_inner(self) -> None:
+        """``conv1`` and what lies between it and ``conv3``."""
+        self.conv1 = build_conv(self.conv_cfg, self.inplanes, self.width, 1, stride=self.conv1_stride, bias=False)
+        self.norm1_name = self._add_norm(self.width, 1)
+        self.conv2 = self._conv3x3(self.width)
+        self.norm2_name = self._add_norm(self.width, 2)
+
+    @property
+    def norm1(self) -> nn.Module:
+        """Norm after ``conv1``."""
+        return getattr(self, self.norm1_name)
+
+    @property
+    def norm2(self) -> nn.Module:
+        """Norm after ``conv2``."""
+        return getattr(self, self.norm2_name)
+
+    @property
+    def norm3(self) -> nn.Module:
+        """Norm after ``conv3``."""
+        return getattr(self, self.norm3_name)
+
+    def _inner(self, x: Tensor) -> Tensor:
+        """The 3x3 part: (N, width, H, W) to (N, joined width, h, w)."""
+        return self.relu(self.norm2(self.conv2(x)))
+
+    def _residual(self, x: Tensor) -> Tensor:
+        return self.norm3(self.conv3(self._inner(self.relu(self.norm1(self.conv1(x))))))
+
+
+@MODELS.register_module()
+class ResNet(BaseModule):
+    """ResNet backbone, giving the outputs of chosen stages.
+
+    Parameter names are torchvision's (``conv1``, ``bn1``, ``layer1.0.conv1``, ...), without ``fc``.
+
+    Args:
+        depth: 18, 34 (basic blocks), 50, 101 or 152 (bottlenecks).
+        in_channels: channels of the image.
+        stem_channels: channels of the stem; None: ``base_channels``.
+        base_channels: width of the first stage's blocks; it doubles with each stage.
+        num_stages: 1 to 4.
+        strides, dilations: of each stage.
+        out_indices: stages whose outputs are returned, rising.
+        style: ``'pytorch'``: the stride lies on a bottleneck's 3x3 convolution; ``'caffe'``: on its first 1x1.
+        deep_stem: three 3x3 convolutions instead of one 7x7, as the Sequential ``stem``.
+        avg_down: average pooling in strided shortcuts.
+        frozen_stages: stem and so many stages take no gradient and stay in eval mode; 0: the stem only; -1: none.
+        conv_cfg, norm_cfg: configs of convolutions and norms.
+        norm_eval: keep every batch norm in eval mode (its statistics fixed).
+        dcn: config of the deformable 3x3 convolutions, ``dict(type='DCN' or 'DCNv2', deform_groups=1, fallback_on_stride=False)``.
+        stage_with_dcn: which stages have them, as many as stages.
+        plugins: only None.
+        with_cp: recompute blocks in the backward pass to save memory.
+        zero_init_residual: initialise the last norm of each block to 0.
+        pretrained: old form of ``init_cfg=dict(type='Pretrained', checkpoint=pretrained)``.
+        init_cfg: initialisation; default: Kaiming for convolutions, 1 for norms.
+
+    Raises:
+        KeyError: unknown depth.
+        AssertionError: stages, strides or flags that contradict each other.
+    """
+
+    arch_settings = {
+        18: (BasicBlock, (2, 2, 2, 2)),
+        34: (BasicBlock, (3, 4, 6, 3)),
+        50: (Bottleneck, (3, 4, 6, 3)),
+        101: (Bottleneck, (3, 4, 23, 3)),
+        152: (Bottleneck, (3, 8, 36, 3)),
+    }
+
+    def __init__(
+        self,
+        depth: int,
+        in_channels: int = 3,
+        stem_channels: int | None = None,
+        base_channels: int = 64,
+        num_stages: int = 4,
+        strides: tuple[int, ...] = (1, 2, 2, 2),
+        dilations: tuple[int, ...] = (1, 1, 1, 1),
+        out_indices: tuple[int, ...] = (0, 1, 2, 3),
+        style: str = 'pytorch',
+        deep_stem: bool = False,
+        avg_down: bool = False,
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        norm_eval: bool = True,
+        dcn: dict | None = None,
+        stage_with_dcn: tuple[bool, ...] = (False, False, False, False),
+        plugins: None = None,
+        with_cp: bool = False,
+        zero_init_residual: bool = True,
+        pretrained: str | None = None,
+        init_cfg: dict | list | None = None,
+    ):
+        init_cfg, self.zero_init_residual = _initialisation(pretrained, init_cfg, zero_init_residual)
+        super().__init__(init_cfg)
+        if depth not in self.arch_settings:
+            raise KeyError(f'invalid depth {depth} for {type(self).__name__}; allowed: {sorted(self.arch_settings)}')
+        assert 1 <= num_stages <= 4, f'num_stages must be in 1..4, received {num_stages}'
+        assert len(strides) == len(dilations) == num_stages, 'strides and dilations need one value for each stage'
+        assert max(out_indices) < num_stages, f'out_indices {out_indices} exceed {num_stages} stages'
+        assert dcn is None or len(stage_with_dcn) == num_stages, 'stage_with_dcn needs one value for each stage'
+        if plugins is not None:
+            raise ConfigError('plugins are not supported; allowed: None', field='plugins', received=plugins)
+        self.depth, self.num_stages, self.out_indices = depth, num_stages, tuple(out_indices)
+        self.deep_stem, self.frozen_stages, self.norm_eval = deep_stem, frozen_stages, norm_eval
+        self.base_channels = base_channels
+        self.conv_cfg, self.norm_cfg = conv_cfg, dict(type='BN') if norm_cfg is None else norm_cfg
+        self.block, stage_blocks = self.arch_settings[depth]
+        inplanes = base_channels if stem_channels is None else stem_channels
+        self._build_stem(in_channels, inplanes)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.res_layers = []
+        for stage, num_blocks in enumerate(stage_blocks[:num_stages]):
+            planes = base_channels * 2**stage
+            layer = self.make_res_layer(
+                block=self.block,
+                inplanes=inplanes,
+                planes=planes,
+                num_blocks=num_blocks,
+                stride=strides[stage],
+                dilation=dilations[stage],
+                style=style,
+                avg_down=avg_down,
+                with_cp=with_cp,
+                conv_cfg=conv_cfg,
+                norm_cfg=self.norm_cfg,
+                dcn=dcn if dcn is not None and stage_with_dcn[stage] else None,
+                zero_init_norm=self.zero_init_residual,
+            )
+            inplanes = planes * self.block.expansion
+            self.res_layers.append(f'layer{stage + 1}')
+            self.add_module(self.res_layers[-1], layer)
+        self.feat_dim = inplanes
+        self._freeze_stages()
+
+    def make_res_layer(self, **kwargs) -> nn.Module:
+        """Build one stage; subclasses add arguments for their blocks."""
+        return ResLayer(**kwargs)
+
+    def _build_stem(self, in_channels: int, channels: int) -> None:
+        if not self.deep_stem:
+            self.conv1 = build_conv(self.conv_cfg, in_channels, channels, 7, stride=2, padding=3, bias=False)
+            self.norm1_name, norm = build_norm_layer(self.norm_cfg, channels, postfix=1)
+            self.add_module(self.norm1_name, norm)
+            self.relu = nn.ReLU(inplace=True)
+            return
+        parts = []
+        widths = (in_channels, channels // 2, channels // 2, channels)
+        for number, (width_in, width_out) in enumerate(zip(widths[:-1], widths[1:])):
+            stride = 2 if number == 0 else 1
+            parts.append(build_conv(self.conv_cfg, width_in, width_out, 3, stride=stride, padding=1, bias=False))
+            parts.append(build_norm_layer(self.norm_cfg, width_out)[1])
+            parts.append(nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(*parts)
+
+    @property
+    def norm1(self) -> nn.Module:
+        """Norm of the 7x7 stem."""
+        return getattr(self, self.norm1_name)
+
+    def _freeze_stages(self) -> None:
+        if self.frozen_stages < 0:
+            return
+        frozen = [self.stem] if self.deep_stem else [self.conv1, self.norm1]
+        frozen += [getattr(self, name) for name in self.res_layers[: self.frozen_stages]]
+        for module in frozen:
+            module.eval()
+            for parameter in module.parameters():
+                parameter.requires_grad = False
+
+    def train(self, mode: bool = True) -> 'ResNet':
+        """Switch to training mode, leaving frozen stages (and with `norm_eval` every batch norm) in eval mode."""
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(N, in_channels, H, W) to one (N, C, H / s, W / s) for each of `out_indices`, s = 4, 8, 16, 32 (rounded up)."""
+        x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
+        x = self.maxpool(x)
+        outs = []
+        for stage, name in enumerate(self.res_layers):
+            x = getattr(self, name)(x)
+            if stage in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+
+def _initialisation(pretrained, init_cfg, zero_init_residual: bool) -> tuple[dict | list, bool]:
+    """The effective ``init_cfg``, and whether the blocks' last norms start at 0 (only with the default initialisation)."""
+    assert not (pretrained and init_cfg), 'pretrained and init_cfg cannot be given together'
+    if pretrained is not None and not isinstance(pretrained, str):
+        raise TypeError(f'pretrained must be a str or None, received {pretrained!r}')
+    if pretrained is not None:
+        return dict(type='Pretrained', checkpoint=pretrained), False
+    if init_cfg is not None:
+        return init_cfg, False
+    norms = dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
+    return [dict(type='Kaiming', layer='Conv2d'), norms], zero_init_residual
+
+
+@MODELS.register_module()
+class ResNetV1d(ResNet):
+    """ResNet with the deep stem and pooled shortcuts ("ResNet-D", He et al., CVPR 2019, arXiv 1812.01187)."""
+
+    def __init__(self, **kwargs):
+        super().__init__(deep_stem=True, avg_down=True, **kwargs)

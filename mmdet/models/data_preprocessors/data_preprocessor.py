@@ -1,0 +1,114 @@
+"""From uint8 images of any size to one normalised batch on the model's device.
+
+Naming: B images, C channels, (H, W) of the batch: the largest image, rounded up to the divisor.
+"""
+
+import math
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.utils import ModelInputError
+
+
+@MODELS.register_module()
+class DetDataPreprocessor(BaseDataPreprocessor):
+    """Moves, normalises, pads and batches.
+
+    Images travel to the device as uint8, a quarter of the bytes; each is normalised straight into its place in the batch.
+
+    Args:
+        mean: per channel, in the order after the colour conversion.
+        std: per channel.
+        pad_size_divisor: the batch's sides are multiples of it.
+        pad_value: what fills the padding, after normalisation.
+        bgr_to_rgb: swap the first and last channel of BGR images.
+        rgb_to_bgr: the same swap for RGB images.
+        boxtype2tensor: accepted for configs of mmdetection 3.x; boxes are always tensors.
+        non_blocking: asynchronous copies to the device.
+        batch_augments: configs of modules called as ``(inputs, data_samples)`` on the training batch.
+    """
+
+    def __init__(
+        self,
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        pad_size_divisor: int = 1,
+        pad_value: float = 0,
+        bgr_to_rgb: bool = False,
+        rgb_to_bgr: bool = False,
+        boxtype2tensor: bool = True,
+        non_blocking: bool = False,
+        batch_augments: list[dict] | None = None,
+    ):
+        super().__init__(non_blocking)
+        assert not (bgr_to_rgb and rgb_to_bgr), 'bgr_to_rgb and rgb_to_bgr cannot both be set'
+        assert (mean is None) == (std is None), 'mean and std are given together or not at all'
+        self.normalises = mean is not None
+        if self.normalises:
+            assert len(mean) == len(std) and len(mean) in (1, 3), f'mean and std need 1 or 3 values. Received: {mean}, {std}'
+            # Not in the checkpoint: they belong to the config.
+            self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+            self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.swaps_channels = bgr_to_rgb or rgb_to_bgr
+        self.pad_size_divisor = pad_size_divisor
+        self.pad_value = pad_value
+        self.batch_augments = [MODELS.build(cfg) for cfg in batch_augments or []]
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Batch a collated dict.
+
+        Args:
+            data: ``inputs``, a list of (C, h, w) images or one (B, C, H, W) tensor; ``data_samples``, a list or None.
+            training: whether ``batch_augments`` run.
+
+        Returns:
+            ``inputs`` (B, C, H, W) float32 and ``data_samples``, whose metainfo gained ``batch_input_shape`` and ``pad_shape``.
+
+        Raises:
+            ModelInputError: no image, or images of another number of channels.
+        """
+        images, samples = data['inputs'], data.get('data_samples')
+        if len(images) == 0:
+            raise ModelInputError('at least one image is needed', field='inputs', received=images)
+        batch = self._batch(images)
+        if samples is not None:
+            samples = self.cast_data(samples)
+            self._set_shapes(samples, [tuple(image.shape[-2:]) for image in images], tuple(batch.shape[-2:]))
+        if training:
+            for augment in self.batch_augments:
+                batch, samples = augment(batch, samples)
+        return dict(inputs=batch, data_samples=samples)
+
+    def _round_up(self, size: int) -> int:
+        return math.ceil(size / self.pad_size_divisor) * self.pad_size_divisor
+
+    def _batch(self, images: list[Tensor] | Tensor) -> Tensor:
+        for image in images:
+            if image.dim() != 3 or (self.normalises and len(self.mean) == 3 and image.size(0) != 3):
+                raise ModelInputError('images must be (3, h, w)', field='inputs', received=tuple(image.shape))
+        height = self._round_up(max(image.shape[-2] for image in images))
+        width = self._round_up(max(image.shape[-1] for image in images))
+        batch = torch.empty(len(images), images[0].size(0), height, width, device=self.device)
+        for place, image in zip(batch, images):
+            h, w = image.shape[-2:]
+            image = image.to(self.device, non_blocking=self._non_blocking)
+            if self.swaps_channels and image.size(0) == 3:
+                image = image.flip(0)
+            target = place[:, :h, :w]
+            if self.normalises:
+                torch.sub(image, self.mean, out=target)
+                target.div_(self.std)
+            else:
+                target.copy_(image)
+            place[:, h:] = self.pad_value
+            place[:, :h, w:] = self.pad_value
+        return batch
+
+    def _set_shapes(self, samples: list[DetDataSample], shapes: list[tuple[int, int]], batch_shape) -> None:
+        for sample, (height, width) in zip(samples, shapes):
+            pad_shape = (self._round_up(height), self._round_up(width))
+            sample.set_metainfo(dict(batch_input_shape=batch_shape, pad_shape=pad_shape))

@@ -1,0 +1,462 @@
+"""Head of Generalized Focal Loss (Li et al., NeurIPS 2020): joint class-quality scores and distributions over box sides.
+
+Naming: B images, P priors (all levels, finest first, row-major within one), L levels, C classes, n = reg_max + 1 bins a side,
+N positives of the batch.
+"""
+
+import dataclasses
+
+import torch
+from mmcv.cnn import ConvModule, Scale
+from mmengine.config import ConfigDict
+from mmengine.dist import all_reduce
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdet.core import bbox_overlaps, filter_scores_and_topk, multiclass_nms
+from mmdet.core.boxes import get_box_wh, scale_boxes
+from mmdet.models.layers import Integral
+from mmdet.ops import batched_nms
+from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.utils import ConfigError, ModelInputError
+
+from .base_dense_head import BaseDenseHead
+
+_NMS_PRE_RULES = ('pairs', 'priors')
+
+
+@dataclasses.dataclass
+class GFLTargets:
+    """What the losses of one batch compare with.
+
+    Attributes:
+        labels: (B, P) int64; the number of classes for background.
+        label_weights: (B, P); 0 where the prior lies outside its image's padded shape.
+        pos_inds: (N,) positive rows of the flattened (B * P,).
+        pos_bboxes: (N, 4) xyxy of their ground truth, in pixels.
+        pos_centers: (N, 2) centres x, y of their priors, in pixels.
+        pos_strides: (N, 1) strides of their levels.
+        pos_levels: (N,) levels.
+        num_samples: sum over the images of max(positives, 1).
+        num_level_priors: priors per level, summing to P.
+    """
+
+    labels: Tensor
+    label_weights: Tensor
+    pos_inds: Tensor
+    pos_bboxes: Tensor
+    pos_centers: Tensor
+    pos_strides: Tensor
+    pos_levels: Tensor
+    num_samples: int
+    num_level_priors: list[int]
+
+
+def flatten_levels(maps: list[Tensor]) -> Tensor:
+    """(B, D, H_l, W_l) maps of all levels to (B, P, D)."""
+    return torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1)
+
+
+@MODELS.register_module()
+class GFLHead(BaseDenseHead):
+    """Two towers of shared convolutions; class logits are trained towards the IoU, sides as distributions over ``reg_max + 1`` bins.
+
+    Args:
+        num_classes: C.
+        in_channels: channels of the feature maps.
+        stacked_convs: convolutions of each tower.
+        feat_channels: their channels.
+        conv_cfg: their type.
+        norm_cfg: their normalisation.
+        anchor_generator: one square prior per location; used for matching, its centre for the boxes.
+        bbox_coder: how distances become boxes.
+        loss_cls: quality focal loss.
+        loss_dfl: distribution focal loss.
+        loss_bbox: overlap loss.
+        reg_max: last bin, in strides.
+        train_cfg: ``assigner``, ``allowed_border``, ``pos_weight``.
+        test_cfg: ``nms_pre``, ``min_bbox_size``, ``score_thr``, ``nms``, ``max_per_img``, and ``nms_pre_rule``: which candidates of
+            a level survive to the NMS: the best ``'pairs'`` of prior and class (mmdetection since 2.19, the default), or the best
+            ``'priors'`` by their top class (before it, GFLV2's and GFL's own repositories).
+        init_cfg: initialisation; N(0, 0.01), and a class bias for a prior probability of 0.01.
+
+    Raises:
+        ConfigError: more than one prior per location, an unknown ``nms_pre_rule``.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        stacked_convs: int = 4,
+        feat_channels: int = 256,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='GN', num_groups=32, requires_grad=True),  # noqa: B006  never written to
+        anchor_generator: dict | None = None,
+        bbox_coder: dict | None = None,
+        loss_cls: dict | None = None,
+        loss_dfl: dict | None = None,
+        loss_bbox: dict | None = None,
+        reg_max: int = 16,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(init_cfg or self._default_init_cfg())
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.stacked_convs = stacked_convs
+        self.feat_channels = feat_channels
+        self.conv_cfg = conv_cfg
+        self.norm_cfg = norm_cfg
+        self.reg_max = reg_max
+        self.train_cfg = ConfigDict(train_cfg or {})
+        self.test_cfg = ConfigDict(test_cfg or {})
+
+        self.prior_generator = TASK_UTILS.build(
+            anchor_generator or dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128])
+        )  # fmt: skip
+        if set(self.prior_generator.num_base_priors) != {1}:
+            raise ConfigError(
+                'GFL regresses from one prior per location: give one ratio and one scale', field='anchor_generator',
+                received=self.prior_generator.num_base_priors,
+            )  # fmt: skip
+        self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='DistancePointBBoxCoder'))
+        self.loss_cls = MODELS.build(loss_cls or dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0))
+        self.loss_dfl = MODELS.build(loss_dfl or dict(type='DistributionFocalLoss', loss_weight=0.25))
+        self.loss_bbox = MODELS.build(loss_bbox or dict(type='GIoULoss', loss_weight=2.0))
+        self._check_score_form()
+        if self.train_cfg:
+            self.assigner = TASK_UTILS.build(self.train_cfg.get('assigner', dict(type='ATSSAssigner', topk=9)))
+        rule = self.test_cfg.get('nms_pre_rule', 'pairs')
+        if rule not in _NMS_PRE_RULES:
+            raise ConfigError(f'must be one of {_NMS_PRE_RULES}', field='test_cfg.nms_pre_rule', received=rule)
+        self._init_layers()
+
+    @staticmethod
+    def _default_init_cfg() -> dict:
+        override = dict(type='Normal', name='gfl_cls', std=0.01, bias_prob=0.01)
+        return dict(type='Normal', layer='Conv2d', std=0.01, override=override)
+
+    # ------------------------------------------------------------------------------------------------ layers
+
+    # Whether forward() returns probabilities instead of logits.
+    scores_are_probabilities = False
+
+    @property
+    def cls_out_channels(self) -> int:
+        """Channels of the class predictor."""
+        return self.num_classes
+
+    @property
+    def num_levels(self) -> int:
+        """Pyramid levels L."""
+        return self.prior_generator.num_levels
+
+    def _check_score_form(self) -> None:
+        takes_probabilities = getattr(self.loss_cls, 'activated', self.scores_are_probabilities)
+        if takes_probabilities != self.scores_are_probabilities:
+            form = 'probabilities' if self.scores_are_probabilities else 'logits'
+            wanted = 'use_sigmoid=False' if self.scores_are_probabilities else 'use_sigmoid=True'
+            raise ConfigError(
+                f'{type(self).__name__} returns {form}: its loss needs {wanted}', field='loss_cls', received=repr(self.loss_cls)
+            )
+
+    def _tower(self) -> nn.ModuleList:
+        conv = dict(kernel_size=3, padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
+        return nn.ModuleList(
+            ConvModule(self.in_channels if i == 0 else self.feat_channels, self.feat_channels, **conv)
+            for i in range(self.stacked_convs)
+        )
+
+    def _init_layers(self) -> None:
+        self.cls_convs = self._tower()
+        self.reg_convs = self._tower()
+        self._init_predictors()
+        self.scales = nn.ModuleList(Scale(1.0) for _ in range(self.num_levels))
+        self.integral = Integral(self.reg_max)
+
+    def _init_predictors(self) -> None:
+        channels = self.feat_channels if self.stacked_convs else self.in_channels
+        self.gfl_cls = nn.Conv2d(channels, self.cls_out_channels, 3, padding=1)
+        self.gfl_reg = nn.Conv2d(channels, 4 * (self.reg_max + 1), 3, padding=1)
+
+    # ----------------------------------------------------------------------------------------------- forward
+
+    def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        """Raw outputs of every level.
+
+        Args:
+            x: L maps (B, in_channels, H_l, W_l).
+
+        Returns:
+            class logits, L maps (B, C, H_l, W_l), and side distribution logits, L maps (B, 4 n, H_l, W_l), side-major: left,
+            top, right, bottom.
+        """
+        if len(x) != self.num_levels:
+            raise ModelInputError(f'the head has {self.num_levels} levels; as many maps are needed', received=len(x))
+        outputs = [self.forward_single(level, scale) for level, scale in zip(x, self.scales)]
+        return [cls for cls, _ in outputs], [reg for _, reg in outputs]
+
+    def forward_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, Tensor]:
+        """Raw outputs of one level: (B, C, H, W) and (B, 4 n, H, W) float32."""
+        cls_feat, reg_feat = self.forward_towers(x)
+        return self.gfl_cls(cls_feat), scale(self.gfl_reg(reg_feat)).float()
+
+    def forward_towers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of the class and the box tower, (B, feat_channels, H, W) each."""
+        cls_feat = reg_feat = x
+        for conv in self.cls_convs:
+            cls_feat = conv(cls_feat)
+        for conv in self.reg_convs:
+            reg_feat = conv(reg_feat)
+        return cls_feat, reg_feat
+
+    def to_probability(self, cls_score: Tensor) -> Tensor:
+        """Probabilities of class scores in the form that :meth:`forward` returns."""
+        return cls_score if self.scores_are_probabilities else cls_score.sigmoid()
+
+    # ------------------------------------------------------------------------------------------------- match
+
+    def get_anchors(
+        self, featmap_sizes: list[tuple[int, int]], batch_img_metas: list[dict], device: torch.device | str = 'cuda'
+    ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+        """Priors (shared by the images) and valid flags of every image, each a list over levels."""
+        priors = self.prior_generator.grid_priors(featmap_sizes, device=device)
+        flags = [
+            self.prior_generator.valid_flags(featmap_sizes, meta.get('pad_shape', meta['img_shape'])[:2], device)
+            for meta in batch_img_metas
+        ]
+        return [priors] * len(batch_img_metas), flags
+
+    @torch.no_grad()
+    def get_targets(
+        self,
+        featmap_sizes: list[tuple[int, int]],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: list[InstanceData | None] | None = None,
+        device: torch.device | str = 'cuda',
+    ) -> GFLTargets:
+        """Match the priors of every image to its ground truth.
+
+        Raises:
+            ModelInputError: a ground-truth label outside [0, C), or an image none of whose priors is valid.
+        """
+        all_priors, all_flags = self.get_anchors(featmap_sizes, batch_img_metas, device)
+        level_priors = all_priors[0]
+        num_level_priors = [len(priors) for priors in level_priors]
+        priors = torch.cat(level_priors)  # (P, 4)
+        batch, num_priors = len(batch_img_metas), len(priors)
+        ignored = batch_gt_instances_ignore or [None] * batch
+        labels = priors.new_full((batch, num_priors), self.num_classes, dtype=torch.long)
+        label_weights = priors.new_zeros(batch, num_priors)
+        pos_inds, pos_bboxes, num_samples = [], [], 0
+        for i in range(batch):
+            valid = self._inside_flags(priors, torch.cat(all_flags[i]), batch_img_metas[i])
+            inds, gt_inds = self._match_single(priors, valid, num_level_priors, batch_gt_instances[i], ignored[i])
+            gt = batch_gt_instances[i]
+            label_weights[i] = valid
+            if len(inds):
+                labels[i, inds] = gt.labels[gt_inds]
+                if self.train_cfg.get('pos_weight', -1) > 0:
+                    label_weights[i, inds] = self.train_cfg.pos_weight
+            pos_inds.append(inds + i * num_priors)
+            pos_bboxes.append(gt.bboxes[gt_inds])
+            num_samples += max(len(inds), 1)
+        pos_inds = torch.cat(pos_inds)
+        in_image = pos_inds % num_priors
+        level_ends = torch.tensor(num_level_priors, device=priors.device).cumsum(0)
+        pos_levels = torch.bucketize(in_image, level_ends, right=True)
+        strides = priors.new_tensor([min(stride) for stride in self.prior_generator.strides])
+        return GFLTargets(
+            labels=labels,
+            label_weights=label_weights,
+            pos_inds=pos_inds,
+            pos_bboxes=torch.cat(pos_bboxes),
+            pos_centers=(priors[in_image, :2] + priors[in_image, 2:]) / 2,
+            pos_strides=strides[pos_levels][:, None],
+            pos_levels=pos_levels,
+            num_samples=num_samples,
+            num_level_priors=num_level_priors,
+        )
+
+    def _inside_flags(self, priors: Tensor, valid: Tensor, meta: dict) -> Tensor:
+        border = self.train_cfg.get('allowed_border', -1)
+        if border >= 0:
+            height, width = meta['img_shape'][:2]
+            low, high = priors[:, :2].amin(1) >= -border, priors[:, 2] < width + border
+            valid = valid & low & high & (priors[:, 3] < height + border)
+        if not valid.any():
+            raise ModelInputError(
+                'no prior lies inside the image', record=meta.get('img_path'), field='img_shape', received=meta['img_shape']
+            )
+        return valid
+
+    def _match_single(self, priors, valid, num_level_priors, gt, ignored) -> tuple[Tensor, Tensor]:
+        """Rows of the positive priors of one image, and the ground truth of each: (n,), (n,)."""
+        if len(gt.labels) == 0:  # nothing to match: every valid prior is background
+            nothing = gt.labels.new_zeros(0, dtype=torch.long)
+            return nothing, nothing
+        low, high = torch.stack(gt.labels.aminmax()).tolist()
+        if low < 0 or high >= self.num_classes:
+            raise ModelInputError(
+                f'labels must be in [0, {self.num_classes})', field='gt_instances.labels', received=(low, high)
+            )
+        rows = valid.nonzero().squeeze(1)
+        counts = torch.stack([part.sum() for part in valid.split(num_level_priors)]).tolist()
+        result = self.assigner.assign(InstanceData(priors=priors[rows]), counts, gt, ignored)
+        inds = result.pos_inds
+        return rows[inds], result.gt_inds[inds] - 1
+
+    # ------------------------------------------------------------------------------------------------ losses
+
+    def loss_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: list[InstanceData | None] | None = None,
+    ) -> dict[str, list[Tensor]]:
+        """Losses of the raw outputs, each a list over levels: ``loss_cls``, ``loss_bbox``, ``loss_dfl``."""
+        featmap_sizes = [tuple(score.shape[-2:]) for score in cls_scores]
+        targets = self.get_targets(
+            featmap_sizes, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore, cls_scores[0].device
+        )
+        return self.losses(flatten_levels(cls_scores), flatten_levels(bbox_preds), targets)
+
+    def losses(self, cls_scores: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> dict[str, list[Tensor]]:
+        """Losses against matched targets.
+
+        All levels are computed at once and summed level by level at the end. Class loss is averaged over the positives, box
+        losses over the sum of the positives' scores (both over all processes), as the reference does.
+
+        Args:
+            cls_scores: (B, P, C) in the form that :meth:`forward` returns.
+            bbox_preds: (B, P, 4 n) logits.
+            targets: of this batch.
+        """
+        # float32 whatever autocast is on: these are sums over tens of thousands of terms.
+        with torch.autocast(cls_scores.device.type, enabled=False):
+            return self._losses(cls_scores.flatten(0, 1).float(), bbox_preds.flatten(0, 1), targets)
+
+    def _losses(self, cls_scores: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> dict[str, list[Tensor]]:
+        pos = targets.pos_inds
+        pos_preds = bbox_preds[pos].float()  # (N, 4 n)
+        centers = targets.pos_centers / targets.pos_strides  # (N, 2), in strides as everything below
+        gt_boxes = targets.pos_bboxes / targets.pos_strides  # (N, 4)
+        pred_boxes = self.bbox_coder.decode(centers, self.integral(pos_preds))  # (N, 4)
+
+        with torch.no_grad():
+            weights = self.to_probability(cls_scores[pos]).amax(1)  # (N,)
+            quality = cls_scores.new_zeros(len(cls_scores))
+            quality[pos] = bbox_overlaps(pred_boxes, gt_boxes, is_aligned=True)
+            normalisers = torch.stack([weights.new_tensor(float(targets.num_samples)), weights.sum()])
+            all_reduce(normalisers, op='mean')
+            num_samples, weight_sum = normalisers[0], normalisers[1].clamp(min=1)
+
+        labels, label_weights = targets.labels.flatten(), targets.label_weights.flatten()
+        loss_cls = self.loss_cls(cls_scores, (labels, quality), weight=label_weights, reduction_override='none')
+        loss_cls = loss_cls.view(targets.labels.shape).sum(0) / num_samples  # (P,)
+        loss_bbox = self.loss_bbox(pred_boxes, gt_boxes, weight=weights, reduction_override='none')  # (N,)
+        sides = self.bbox_coder.encode(centers, gt_boxes, self.reg_max)  # (N, 4)
+        loss_dfl = self.loss_dfl(
+            pos_preds.view(-1, self.reg_max + 1), sides.flatten(), weight=weights.repeat_interleave(4), reduction_override='none'
+        ).view(-1, 4).mean(1)  # (N,)  # fmt: skip
+
+        # A product rather than an indexed sum: deterministic on every device, and connected to the graph with N = 0 too.
+        levels = torch.arange(self.num_levels, device=pos.device)
+        in_level = (levels[:, None] == targets.pos_levels[None, :]).to(loss_bbox.dtype) / weight_sum  # (L, N)
+        return dict(
+            loss_cls=[part.sum() for part in loss_cls.split(targets.num_level_priors)],
+            loss_bbox=list((in_level @ loss_bbox).unbind()),
+            loss_dfl=list((in_level @ loss_dfl).unbind()),
+        )
+
+    # ------------------------------------------------------------------------------------------------ decode
+
+    @torch.no_grad()
+    def predict_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        score_factors: list[Tensor] | None = None,
+        batch_img_metas: list[dict] | None = None,
+        cfg: dict | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> list[InstanceData]:
+        """Detections of the raw outputs.
+
+        Args:
+            cls_scores: L maps (B, C, H_l, W_l).
+            bbox_preds: L maps (B, 4 n, H_l, W_l).
+            score_factors: not used by this head; must be None.
+            batch_img_metas: B dicts with ``img_shape`` and, when ``rescale``, ``scale_factor``.
+            cfg: instead of ``test_cfg``.
+            rescale: divide the boxes by ``scale_factor``, before the NMS.
+            with_nms: run the NMS; otherwise its candidates are returned.
+
+        Returns:
+            per image, ``bboxes`` (n, 4) xyxy, ``scores`` (n,) and ``labels`` (n,).
+        """
+        cfg = self.test_cfg if cfg is None else ConfigDict(cfg)
+        sizes = [tuple(score.shape[-2:]) for score in cls_scores]
+        priors = self.prior_generator.grid_priors(sizes, device=cls_scores[0].device)
+        decode = self._decode_priors if cfg.get('nms_pre_rule', 'pairs') == 'priors' else self._decode_pairs
+        results = []
+        for i, meta in enumerate(batch_img_metas):
+            cls = [level[i].detach().permute(1, 2, 0).reshape(-1, level.size(1)) for level in cls_scores]  # L x (P_l, C)
+            reg = [level[i].detach().permute(1, 2, 0).reshape(-1, level.size(1)) for level in bbox_preds]
+            results.append(decode(cls, reg, priors, meta, cfg, rescale, with_nms))
+        return results
+
+    def decode_boxes(self, bbox_pred: Tensor, priors: Tensor, stride: float, img_shape: tuple[int, int]) -> Tensor:
+        """(m, 4 n) logits and their priors (m, 4) to (m, 4) xyxy boxes in input pixels, clipped to ``img_shape`` (h, w)."""
+        centers = (priors[:, :2] + priors[:, 2:]) / 2
+        return self.bbox_coder.decode(centers, self.integral(bbox_pred) * stride, img_shape)
+
+    def _decode_pairs(self, cls, reg, priors, meta, cfg, rescale, with_nms) -> InstanceData:
+        """Keep the best (prior, class) pairs of every level above the threshold."""
+        boxes, scores, labels = [], [], []
+        for level, (stride, _) in enumerate(self.prior_generator.strides):
+            score, rows, label = filter_scores_and_topk(
+                cls[level][:, : self.num_classes], cfg.get('score_thr', 0), cfg.get('nms_pre', -1), self.scores_are_probabilities
+            )
+            boxes.append(self.decode_boxes(reg[level][rows], priors[level][rows], stride, meta['img_shape']))
+            scores.append(score)
+            labels.append(label)
+        boxes, scores, labels = torch.cat(boxes), torch.cat(scores), torch.cat(labels)
+        if rescale:
+            boxes = scale_boxes(boxes, [1 / factor for factor in meta['scale_factor']])
+        if cfg.get('min_bbox_size', -1) >= 0:
+            width, height = get_box_wh(boxes)
+            large = (width > cfg.min_bbox_size) & (height > cfg.min_bbox_size)
+            boxes, scores, labels = boxes[large], scores[large], labels[large]
+        if with_nms:
+            dets, keep = batched_nms(boxes, scores, labels, cfg.nms)
+            keep, dets = keep[: cfg.max_per_img], dets[: cfg.max_per_img]
+            boxes, scores, labels = dets[:, :4], dets[:, 4], labels[keep]
+        return InstanceData(bboxes=boxes, scores=scores, labels=labels)
+
+    def _decode_priors(self, cls, reg, priors, meta, cfg, rescale, with_nms) -> InstanceData:
+        """Keep the best priors of every level by their top class, then all their classes above the threshold."""
+        boxes, scores = [], []
+        nms_pre = cfg.get('nms_pre', -1)
+        for level, (stride, _) in enumerate(self.prior_generator.strides):
+            score = self.to_probability(cls[level].float())
+            level_reg, level_priors = reg[level], priors[level]
+            if 0 < nms_pre < len(score):
+                rows = score.amax(1).topk(nms_pre).indices
+                score, level_reg, level_priors = score[rows], level_reg[rows], level_priors[rows]
+            boxes.append(self.decode_boxes(level_reg, level_priors, stride, meta['img_shape']))
+            scores.append(score[:, : self.num_classes])
+        boxes, scores = torch.cat(boxes), torch.cat(scores)
+        if rescale:
+            boxes = scale_boxes(boxes, [1 / factor for factor in meta['scale_factor']])
+        if not with_nms:
+            return InstanceData(bboxes=boxes, scores=scores)
+        dets, labels, _ = multiclass_nms(boxes, scores, cfg.get('score_thr', 0), cfg.nms, cfg.get('max_per_img', -1))
+        return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
+

@@ -1,0 +1,82 @@
+"""Detectors of one pass: backbone, neck, dense head."""
+
+from mmengine.config import ConfigDict
+from torch import Tensor
+
+from mmdet.registry import MODELS
+from mmdet.structures import OptSampleList, SampleList
+
+from .base import BaseDetector
+
+
+@MODELS.register_module()
+class SingleStageDetector(BaseDetector):
+    """Backbone, optional neck, dense head.
+
+    Args:
+        backbone: config of the backbone.
+        neck: config of the neck.
+        bbox_head: config of the head.
+        train_cfg: handed to the head.
+        test_cfg: handed to the head.
+        data_preprocessor: config of the preprocessor.
+        init_cfg: initialisation.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        bbox_head: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        if neck is not None:
+            self.neck = MODELS.build(neck)
+        # A copy: the config a user passes in stays as it is.
+        self.bbox_head = MODELS.build(ConfigDict(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg))
+        self.train_cfg, self.test_cfg = train_cfg, test_cfg
+
+    @property
+    def with_neck(self) -> bool:
+        """Whether there is a neck."""
+        return getattr(self, 'neck', None) is not None
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps (B, C_l, H_l, W_l) of (B, 3, H, W) images."""
+        x = self.backbone(batch_inputs)
+        return self.neck(x) if self.with_neck else x
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
+        """Losses of the head, a list over levels each."""
+        return self.bbox_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+        """The samples with ``pred_instances``, in original-image pixels when ``rescale``."""
+        results = self.bbox_head.predict(self.extract_feat(batch_inputs), batch_data_samples, rescale=rescale)
+        return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> tuple:
+        return self.bbox_head(self.extract_feat(batch_inputs))
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        # Some two-stage checkpoints are used to start a one-stage detector: their only dense head is called rpn_head.
+        rpn, head = f'{prefix}rpn_head.', f'{prefix}bbox_head.'
+        if not any(key.startswith(head) for key in state_dict):
+            for key in [key for key in state_dict if key.startswith(rpn)]:
+                state_dict[head + key[len(rpn) :]] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+@MODELS.register_module()
+class GFL(SingleStageDetector):
+    """Generalized Focal Loss detector, V1 or V2 by its head (arXiv 2006.04388, 2011.12885)."""
+
+
+@MODELS.register_module()
+class ATSS(SingleStageDetector):
+    """The detector type that GFL's own repository names in its configs."""

@@ -1,0 +1,70 @@
+"""Test-time augmentation: several views of an image, one result."""
+
+import torch
+from mmengine.model import BaseTTAModel
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet.core import merge_augmented
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.utils import ModelInputError
+
+
+def flip_boxes(boxes: Tensor, img_shape: tuple[int, int], direction: str = 'horizontal') -> Tensor:
+    """Mirror (n, 4) xyxy boxes in an image of (height, width).
+
+    Raises:
+        ModelInputError: direction other than 'horizontal', 'vertical', 'diagonal'.
+
+    >>> flip_boxes(torch.tensor([[1.0, 2.0, 4.0, 8.0]]), (10, 20))
+    tensor([[16.,  2., 19.,  8.]])
+    """
+    if direction not in ('horizontal', 'vertical', 'diagonal'):
+        raise ModelInputError("must be 'horizontal', 'vertical' or 'diagonal'", field='direction', received=direction)
+    height, width = img_shape[:2]
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    if direction in ('horizontal', 'diagonal'):
+        x1, x2 = width - x2, width - x1
+    if direction in ('vertical', 'diagonal'):
+        y1, y2 = height - y2, height - y1
+    return torch.stack([x1, y1, x2, y2], dim=-1)
+
+
+@MODELS.register_module()
+class DetTTAModel(BaseTTAModel):
+    """Runs the detector on every view, maps the boxes back and merges them by NMS.
+
+    Args:
+        tta_cfg: ``nms`` and ``max_per_img`` of the merge.
+        module: the detector's config or the detector.
+        data_preprocessor: config of the preprocessor; the detector's own by default.
+    """
+
+    def __init__(self, tta_cfg: dict | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.tta_cfg = tta_cfg or dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
+
+    def merge_preds(self, data_samples_list: list[list[DetDataSample]]) -> list[DetDataSample]:
+        """One sample per image from its views.
+
+        Args:
+            data_samples_list: per image, the samples of its views, with boxes in original-image pixels (of the flipped image
+                where the view was flipped).
+        """
+        return [self._merge_single(views) for views in data_samples_list]
+
+    def _merge_single(self, views: list[DetDataSample]) -> DetDataSample:
+        boxes = []
+        for view in views:
+            box = view.pred_instances.bboxes
+            if view.metainfo.get('flip', False):
+                box = flip_boxes(box, view.metainfo['ori_shape'], view.metainfo['flip_direction'])
+            boxes.append(box)
+        dets, labels = merge_augmented(
+            boxes, [view.pred_instances.scores for view in views], [view.pred_instances.labels for view in views],
+            self.tta_cfg['nms'], self.tta_cfg.get('max_per_img', -1),
+        )  # fmt: skip
+        merged = views[0]
+        merged.pred_instances = InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
+        return merged

@@ -1,0 +1,45 @@
+"""Building convolutions from configs."""
+
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from torch import nn
+
+import mmdet.ops  # noqa: F401  (enters DCN and DCNv2 in the registry)
+from mmdet.registry import MODELS
+from mmdet.utils.errors import ConfigError
+
+# Plain convolutions of ResNet-like models: mmcv's registry names, found without importing mmcv.cnn.
+_PLAIN = {None: nn.Conv2d, 'Conv2d': nn.Conv2d, 'Conv': nn.Conv2d}
+
+
+def build_conv(cfg: dict | None, *args, **kwargs) -> nn.Module:
+    """Build a convolution, whatever the current default scope is (mmcv's builder needs ``mmdet`` to be the default scope).
+
+    Args:
+        cfg: ``dict(type=..., **options)``, or None for ``nn.Conv2d``.
+        args, kwargs: constructor arguments, as of ``nn.Conv2d``.
+
+    Raises:
+        ConfigError: the type is not registered.
+    """
+    options = dict(cfg or {})
+    kind = options.pop('type', None)
+    if isinstance(kind, type):
+        layer = kind
+    else:
+        layer = _PLAIN.get(kind) or MODELS.get(kind) or MMENGINE_MODELS.get(kind)
+    if layer is None:
+        raise ConfigError('not a registered convolution', field='conv_cfg.type', received=kind)
+    return layer(*args, **kwargs, **options)
+
+
+def has_deform_conv(dcn: dict | None) -> tuple[dict | None, bool]:
+    """Read a backbone block's ``dcn`` config.
+
+    Returns:
+        The config for :func:`build_conv` without ``fallback_on_stride``, and whether the block's 3x3 convolution is deformable
+        (``fallback_on_stride=True`` keeps it plain).
+    """
+    if dcn is None:
+        return None, False
+    options = dict(dcn)
+    return options, not options.pop('fallback_on_stride', False)

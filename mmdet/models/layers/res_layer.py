@@ -1,0 +1,56 @@
+"""One stage of a residual network."""
+
+from mmcv.cnn import build_norm_layer
+from mmengine.model import Sequential
+from torch import nn
+
+from .conv import build_conv
+
+
+class ResLayer(Sequential):
+    """`num_blocks` residual blocks; the first changes stride and width and carries the projection shortcut.
+
+    The shortcut is convolution and norm, ``downsample.0`` and ``.1``; with `avg_down` an average pooling precedes them (the "D" change of
+    He et al., CVPR 2019, arXiv 1812.01187), so that they are ``.1`` and ``.2``. It exists where stride or width change.
+
+    Args:
+        block: block class with an ``expansion``.
+        inplanes: input channels.
+        planes: base width; the stage gives ``planes * block.expansion`` channels.
+        num_blocks: number of blocks.
+        stride: stride of the first block.
+        avg_down: pool in the shortcut instead of striding its convolution.
+        conv_cfg, norm_cfg: configs of convolutions and norms.
+        first_block_kwargs: further arguments of the first block.
+        block_kwargs: further arguments of every block.
+    """
+
+    def __init__(
+        self,
+        block: type[nn.Module],
+        inplanes: int,
+        planes: int,
+        num_blocks: int,
+        stride: int = 1,
+        avg_down: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        first_block_kwargs: dict | None = None,
+        **block_kwargs,
+    ):
+        norm_cfg = dict(type='BN') if norm_cfg is None else norm_cfg
+        self.block = block
+        outplanes = planes * block.expansion
+        downsample = None
+        if stride != 1 or inplanes != outplanes:
+            parts = []
+            if avg_down:
+                parts.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
+            conv_stride = 1 if avg_down else stride
+            parts.append(build_conv(conv_cfg, inplanes, outplanes, kernel_size=1, stride=conv_stride, bias=False))
+            parts.append(build_norm_layer(norm_cfg, outplanes)[1])
+            downsample = nn.Sequential(*parts)
+        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, **block_kwargs)
+        blocks = [block(inplanes, planes, stride=stride, downsample=downsample, **common, **(first_block_kwargs or {}))]
+        blocks += [block(outplanes, planes, stride=1, **common) for _ in range(1, num_blocks)]
+        super().__init__(*blocks)

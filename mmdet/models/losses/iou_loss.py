@@ -1,0 +1,49 @@
+"""Losses on the overlap of predicted and target boxes."""
+
+from torch import Tensor, nn
+
+from mmdet.core.boxes import bbox_overlaps
+from mmdet.registry import MODELS
+
+from .reduction import check_reduction, reduce_loss
+
+
+@MODELS.register_module()
+class GIoULoss(nn.Module):
+    """``1 - GIoU`` of aligned boxes (Rezatofighi et al., CVPR 2019).
+
+    Args:
+        eps: floor of the union and of the enclosing area.
+        reduction: 'none', 'mean' or 'sum'.
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0):
+        super().__init__()
+        check_reduction(reduction)
+        self.eps = eps
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Loss of (N, 4) xyxy boxes.
+
+        Args:
+            pred: (N, 4).
+            target: (N, 4).
+            weight: (N,), or (N, 4), of which the mean is taken.
+            avg_factor: what 'mean' divides by.
+            reduction_override: instead of the constructor's ``reduction``.
+        """
+        check_reduction(reduction_override)
+        loss = 1 - bbox_overlaps(pred.float(), target.float(), 'giou', is_aligned=True, eps=self.eps)
+        if weight is not None and weight.dim() > 1:
+            weight = weight.mean(-1)
+        return self.loss_weight * reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)

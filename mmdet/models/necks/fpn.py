@@ -1,0 +1,110 @@
+"""Feature pyramid network (Lin et al., CVPR 2017), with the extra levels of the one-stage detectors."""
+
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdet.registry import MODELS
+
+_EXTRA_CONVS = ('on_input', 'on_lateral', 'on_output')
+
+
+@MODELS.register_module()
+class FPN(BaseModule):
+    """Top-down pyramid over a backbone's stages.
+
+    Args:
+        in_channels: channels of every input stage.
+        out_channels: channels of every output level.
+        num_outs: output levels; more than the used stages adds coarser ones.
+        start_level: first stage used.
+        end_level: last stage used; -1 means the last there is.
+        add_extra_convs: where the coarser levels come from: ``'on_input'`` (or True) the last stage, ``'on_lateral'`` its merged
+            lateral, ``'on_output'`` the last output; False takes them by stride-2 max pooling.
+        relu_before_extra_convs: ReLU between the extra levels.
+        no_norm_on_lateral: leave ``norm_cfg`` off the lateral convolutions.
+        conv_cfg: convolution type.
+        norm_cfg: normalisation after every convolution; None gives convolutions with bias.
+        act_cfg: activation after every convolution.
+        upsample_cfg: arguments of ``interpolate``; without ``scale_factor`` the finer level's exact size is used, so odd sizes work.
+        init_cfg: initialisation; Xavier uniform by default.
+    """
+
+    def __init__(
+        self,
+        in_channels: list[int],
+        out_channels: int,
+        num_outs: int,
+        start_level: int = 0,
+        end_level: int = -1,
+        add_extra_convs: bool | str = False,
+        relu_before_extra_convs: bool = False,
+        no_norm_on_lateral: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        upsample_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
+        assert isinstance(in_channels, (list, tuple)), f'in_channels must be a list. Received: {in_channels!r}'
+        num_ins = len(in_channels)
+        if end_level in (-1, num_ins - 1):
+            end_level = num_ins - 1
+            assert num_outs >= num_ins - start_level, (
+                f'num_outs must be at least the {num_ins - start_level} used stages. Received: {num_outs}'
+            )
+        else:  # extra levels would sit between the pyramid and unused coarser stages
+            assert start_level <= end_level < num_ins, f'end_level must be in [{start_level}, {num_ins}). Received: {end_level}'
+            assert num_outs == end_level - start_level + 1, (
+                f'num_outs must be {end_level - start_level + 1} when end_level is given. Received: {num_outs}'
+            )
+        assert isinstance(add_extra_convs, bool) or add_extra_convs in _EXTRA_CONVS, (
+            f'add_extra_convs must be a bool or one of {_EXTRA_CONVS}. Received: {add_extra_convs!r}'
+        )
+        self.in_channels, self.out_channels, self.num_outs = list(in_channels), out_channels, num_outs
+        self.start_level, self.end_level = start_level, end_level
+        self.add_extra_convs = 'on_input' if add_extra_convs is True else add_extra_convs
+        self.relu_before_extra_convs = relu_before_extra_convs
+        self.upsample_cfg = dict(mode='nearest') if upsample_cfg is None else dict(upsample_cfg)
+
+        conv = dict(conv_cfg=conv_cfg, act_cfg=act_cfg, inplace=False)
+        used = range(start_level, end_level + 1)
+        self.lateral_convs = nn.ModuleList(
+            ConvModule(in_channels[i], out_channels, 1, norm_cfg=None if no_norm_on_lateral else norm_cfg, **conv)
+            for i in used
+        )
+        self.fpn_convs = nn.ModuleList(
+            ConvModule(out_channels, out_channels, 3, padding=1, norm_cfg=norm_cfg, **conv) for _ in used
+        )
+        self.num_extra = num_outs - len(used)
+        if self.add_extra_convs:
+            for i in range(self.num_extra):
+                channels = in_channels[end_level] if i == 0 and self.add_extra_convs == 'on_input' else out_channels
+                self.fpn_convs.append(
+                    ConvModule(channels, out_channels, 3, stride=2, padding=1, norm_cfg=norm_cfg, **conv)
+                )
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Pyramid of ``num_outs`` maps (B, out_channels, H_l, W_l) from the backbone's maps, finest first."""
+        assert len(inputs) == len(self.in_channels), (
+            f'{len(self.in_channels)} feature maps are needed. Received: {len(inputs)}'
+        )
+        laterals = [conv(inputs[self.start_level + i]) for i, conv in enumerate(self.lateral_convs)]
+        for i in range(len(laterals) - 1, 0, -1):
+            size = {} if 'scale_factor' in self.upsample_cfg else dict(size=laterals[i - 1].shape[2:])
+            laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], **size, **self.upsample_cfg)
+        num_used = len(laterals)
+        outs = [self.fpn_convs[i](laterals[i]) for i in range(num_used)]
+        if not self.add_extra_convs:
+            for _ in range(self.num_extra):
+                outs.append(F.max_pool2d(outs[-1], 1, stride=2))
+            return tuple(outs)
+        source = dict(on_input=inputs[self.end_level], on_lateral=laterals[-1], on_output=outs[-1])[self.add_extra_convs]
+        for i in range(self.num_extra):
+            if i > 0 and self.relu_before_extra_convs:
+                source = F.relu(source)
+            source = self.fpn_convs[num_used + i](source)
+            outs.append(source)
+        return tuple(outs)

@@ -1,0 +1,9 @@
+"""Operators of detection: one function each, with a compiled kernel or its torch twin behind it."""
+
+from .deform_conv import DeformConv2dPack, ModulatedDeformConv2dPack, deform_conv2d
+from .nms import batched_nms, nms, soft_nms
+from .torchvision_ops import torchvision_kernel
+
+__all__ = [
+    'DeformConv2dPack', 'ModulatedDeformConv2dPack', 'batched_nms', 'deform_conv2d', 'nms', 'soft_nms', 'torchvision_kernel',
+]  # fmt: skip

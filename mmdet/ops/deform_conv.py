@@ -1,0 +1,330 @@
+"""Deformable convolution v1 (Dai et al., ICCV 2017, arXiv 1703.06211) and v2 (Zhu et al., CVPR 2019, arXiv 1811.11168).
+
+:func:`deform_conv2d` calls torchvision's kernel where that works and the torch twin :func:`deform_conv2d_torch` elsewhere.
+
+N images, C input channels, H x W input, O output channels, h x w output, K kernel points, D deform groups.
+"""
+
+import importlib.util
+import logging
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
+
+from mmdet.registry import MODELS
+from mmdet.utils.errors import ModelInputError
+
+from .torchvision_ops import torchvision_kernel
+
+# Without gradients the columns (K * C floats a location) are made for so many locations at a time: at 256 channels that is 38 MB instead of
+# 155 MB for stage 3 of an 800x1333 image, and no slower.
+_LOCATIONS = 4096
+
+
+def deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+    deform_groups: int = 1,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """2-D convolution whose kernel points are displaced by `offset`, sampled bilinearly, zeros outside the map.
+
+    Computed in float32 at least: inside autocast the result is float32; otherwise half inputs give a half result.
+
+    Args:
+        x: (N, C, H, W).
+        offset: (N, D * K * 2, h, w) in input pixels; for kernel point ``p = ky * kernel_w + kx`` channel ``2p`` is dy, ``2p + 1`` is dx.
+        weight: (O, C / groups, kernel_h, kernel_w).
+        bias: (O,).
+        stride, padding, dilation: one number, or (vertical, horizontal).
+        groups: as in ``torch.nn.Conv2d``.
+        deform_groups: D; each group of C / D channels has its own offsets.
+        mask: (N, D * K, h, w) factors of the sampled values (v2).
+
+    Returns:
+        (N, O, h, w).
+
+    Raises:
+        ModelInputError: shapes that do not fit together.
+    """
+    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
+    _check_shapes(x, offset, weight, stride, padding, dilation, groups, deform_groups, mask)
+    autocast = torch.is_autocast_enabled(x.device.type)
+    working = torch.float64 if x.dtype == torch.float64 else torch.float32
+    result = working if autocast else x.dtype
+    kernel = torchvision_kernel('deform_conv2d')
+    with torch.autocast(x.device.type, enabled=False):
+        x, offset, weight = x.to(working), offset.to(working), weight.to(working)
+        bias = None if bias is None else bias.to(working)
+        mask = None if mask is None else mask.to(working)
+        if kernel is not None:
+            out = kernel(x, offset, weight, bias, stride, padding, dilation, mask)
+        else:
+            out = deform_conv2d_torch(x, offset, weight, bias, stride, padding, dilation, groups, deform_groups, mask)
+    return out.to(result)
+
+
+def deform_conv2d_torch(x, offset, weight, bias, stride, padding, dilation, groups, deform_groups, mask) -> Tensor:
+    """The torch twin; arguments as :func:`deform_conv2d`, with pairs for stride, padding and dilation, all of one float type.
+
+    Each sample is a weighted sum of four rows of the channels-last map: `embedding_bag` forms it without storing the four rows, and is the
+    fastest of three ways on CPU (128 channels, 100 x 136, one thread: 155 ms; four `index_select`: 472 ms; `grid_sample`: 210 ms).
+    `grid_sample` has a defect besides: rounding in its normalised coordinates moves whole-pixel positions (all of them, at the zero
+    initialisation) to the neighbouring cell, which changes the gradient of the offsets.
+    """
+    num_images, channels, height, width = x.shape
+    out_channels, _, kernel_h, kernel_w = weight.shape
+    out_h, out_w = offset.shape[-2:]
+    points, group_channels = kernel_h * kernel_w, channels // deform_groups
+    rows, factors = _bilinear_rows(
+        offset, mask, (height, width), (kernel_h, kernel_w), stride, padding, dilation, deform_groups
+    )
+    table = x.view(num_images, deform_groups, group_channels, height, width).permute(0, 1, 3, 4, 2)
+    table = table.reshape(-1, group_channels)  # (N * D * H * W, C / D)
+    # Column order (point, channel), the weight to match: (groups, K * C / groups, O / groups).
+    kernel = weight.view(groups, out_channels // groups, channels // groups, points).permute(0, 3, 2, 1)
+    kernel = kernel.reshape(groups, -1, out_channels // groups)
+
+    def convolve(rows: Tensor, factors: Tensor) -> Tensor:
+        columns = F.embedding_bag(rows, table, per_sample_weights=factors, mode='sum')  # (locations * K * D, C / D)
+        if groups == 1:
+            return columns.view(-1, points * channels) @ kernel[0]
+        columns = columns.view(-1, points, groups, channels // groups).permute(2, 0, 1, 3)
+        out = columns.reshape(groups, -1, points * channels // groups) @ kernel  # (groups, locations, O / groups)
+        return out.permute(1, 0, 2).reshape(-1, out_channels)
+
+    step = _LOCATIONS * points * deform_groups
+    if torch.is_grad_enabled() or rows.shape[0] <= step:
+        out = convolve(rows, factors)
+    else:
+        out = torch.cat([convolve(rows[i : i + step], factors[i : i + step]) for i in range(0, rows.shape[0], step)])
+    if bias is not None:
+        out = out + bias
+    out = out.view(num_images, out_h, out_w, out_channels).permute(0, 3, 1, 2)
+    return out.contiguous(memory_format=_memory_format(x))
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def _bilinear_rows(offset, mask, size_hw, kernel_hw, stride, padding, dilation, deform_groups) -> tuple[Tensor, Tensor]:
+    """Rows of the channels-last map and factors of the four corners of each sample.
+
+    Returns:
+        Two tensors (N * h * w * K * D, 4): int64 rows of the (N * D * H * W) table, and bilinear weights, 0 for corners outside the map.
+    """
+    (height, width), (kernel_h, kernel_w) = size_hw, kernel_hw
+    num_images, _, out_h, out_w = offset.shape
+    points = kernel_h * kernel_w
+    device, dtype = offset.device, offset.dtype
+    point = torch.arange(points, device=device)
+    shift_y = torch.div(point, kernel_w, rounding_mode='floor') * dilation[0] - padding[0]  # (K,)
+    shift_x = point % kernel_w * dilation[1] - padding[1]
+    base_y = (torch.arange(out_h, device=device) * stride[0]).view(-1, 1, 1, 1) + shift_y.view(
+        1, 1, -1, 1
+    )  # (h, 1, K, 1)
+    base_x = (torch.arange(out_w, device=device) * stride[1]).view(1, -1, 1, 1) + shift_x.view(
+        1, 1, -1, 1
+    )  # (1, w, K, 1)
+    moved = offset.view(num_images, deform_groups, points, 2, out_h, out_w).permute(
+        3, 0, 4, 5, 2, 1
+    )  # (2, N, h, w, K, D)
+    # A sample at -1 or at the size is exactly zero, so clamping there changes nothing but the range of the integers below.
+    y = (moved[0] + base_y.to(dtype)).clamp(-1, height)
+    x = (moved[1] + base_x.to(dtype)).clamp(-1, width)  # (N, h, w, K, D)
+    top, left = y.floor(), x.floor()
+    down, right = y - top, x - left
+    factors = torch.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], dim=-1)
+    top, left = top.long(), left.long()
+    corner_y = torch.stack([top, top, top + 1, top + 1], dim=-1)
+    corner_x = torch.stack([left, left + 1, left, left + 1], dim=-1)
+    inside = (corner_y >= 0) & (corner_y < height) & (corner_x >= 0) & (corner_x < width)
+    factors = factors * inside
+    if mask is not None:
+        factors = factors * mask.view(num_images, deform_groups, points, out_h, out_w).permute(0, 3, 4, 2, 1).unsqueeze(
+            -1
+        )
+    maps = torch.arange(num_images * deform_groups, device=device).view(num_images, 1, 1, 1, deform_groups, 1)
+    rows = (maps * height + corner_y.clamp(0, height - 1)) * width + corner_x.clamp(0, width - 1)
+    return rows.reshape(-1, 4), factors.reshape(-1, 4)
+
+
+def _check_shapes(x, offset, weight, stride, padding, dilation, groups, deform_groups, mask) -> None:
+    if x.dim() != 4 or weight.dim() != 4:
+        received = (tuple(x.shape), tuple(weight.shape))
+        raise ModelInputError('x must be (N, C, H, W) and weight (O, C / groups, kh, kw)', received=received)
+    channels, kernel = x.shape[1], weight.shape[-2:]
+    if (
+        channels % groups
+        or weight.shape[0] % groups
+        or weight.shape[1] != channels // groups
+        or channels % deform_groups
+    ):
+        received = dict(x=tuple(x.shape), weight=tuple(weight.shape), groups=groups, deform_groups=deform_groups)
+        raise ModelInputError('channels, groups and deform_groups do not fit the weight', received=received)
+    out_hw = [(x.shape[2 + i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2)]
+    if min(out_hw) < 1:
+        raise ModelInputError(f'the map is smaller than the kernel {tuple(kernel)}', received=tuple(x.shape))
+    points = deform_groups * kernel[0] * kernel[1]
+    for name, tensor, rows in (('offset', offset, 2 * points), ('mask', mask, points)):
+        if tensor is not None and tuple(tensor.shape) != (x.shape[0], rows, *out_hw):
+            message = f'must be {(x.shape[0], rows, *out_hw)}'
+            raise ModelInputError(message, field=name, received=tuple(tensor.shape))
+
+
+class DeformConv2dPack(nn.Module):
+    """Deformable convolution v1 that predicts its own offsets; config type ``DCN``.
+
+    Parameters: ``weight``, ``bias`` (if asked for), and ``conv_offset.{weight,bias}``: an ungrouped convolution of the same kernel, stride,
+    padding and dilation, zero at first, with 2 * K * D rows (v1) or 3 * K * D rows (v2).
+
+    A checkpoint decides between v1 and v2: if its ``conv_offset`` has the row count of the other version, the layer becomes that version
+    on loading and says so. (Published names are unreliable here: many files called "dcnv2" hold v1 layers.) The parameters stay the same
+    objects, so an optimiser built before loading goes on working; a DistributedDataParallel wrapper built before does not.
+
+    Args:
+        deform_groups: D. ``deformable_groups`` is its old name.
+        fallback_on_stride: read by the backbone's blocks, which then build a plain convolution; without effect here.
+        others: as in ``torch.nn.Conv2d``.
+    """
+
+    modulated = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        deform_groups: int = 1,
+        bias: bool = False,
+        *,
+        deformable_groups: int | None = None,
+        fallback_on_stride: bool = False,
+    ):
+        super().__init__()
+        deform_groups = deform_groups if deformable_groups is None else deformable_groups
+        for name, divisor, channels in (
+            ('groups', groups, in_channels),
+            ('groups', groups, out_channels),
+            ('deform_groups', deform_groups, in_channels),
+        ):
+            assert divisor >= 1 and channels % divisor == 0, f'{name} must divide {channels}, received {divisor}'
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride = _pair(kernel_size), _pair(stride)
+        self.padding, self.dilation = _pair(padding), _pair(dilation)
+        self.groups, self.deform_groups = groups, deform_groups
+        # ConvModule reads these two of any convolution.
+        self.transposed, self.output_padding = False, (0, 0)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
+        if bias:
+            self.bias = nn.Parameter(torch.empty(out_channels))
+        else:
+            self.register_parameter('bias', None)
+        self.conv_offset = nn.Conv2d(
+            in_channels,
+            self._offset_rows(self.modulated),
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+        )
+        nn.init.kaiming_uniform_(self.weight, nonlinearity='relu')
+        if bias:
+            nn.init.zeros_(self.bias)
+        self.init_weights()
+        torchvision_kernel('deform_conv2d')  # looked up now, so that a compiled forward finds it ready
+
+    def init_weights(self) -> None:
+        """Zero offsets; called after a parent's initialiser, which takes ``conv_offset`` for an ordinary convolution."""
+        nn.init.zeros_(self.conv_offset.weight)
+        nn.init.zeros_(self.conv_offset.bias)
+
+    def _offset_rows(self, modulated: bool) -> int:
+        return (3 if modulated else 2) * self.deform_groups * self.kernel_size[0] * self.kernel_size[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, out_channels, h, w)."""
+        offset, mask = self.conv_offset(x), None
+        if self.modulated:
+            first, second, mask = offset.chunk(3, dim=1)
+            offset, mask = torch.cat([first, second], dim=1), mask.sigmoid()
+        return deform_conv2d(
+            x,
+            offset,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            self.deform_groups,
+            mask,
+        )
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        stored = state_dict.get(f'{prefix}conv_offset.weight')
+        if stored is not None and stored.shape[0] == self._offset_rows(not self.modulated):
+            names = ('v2 (DCNv2, with mask)', 'v1 (DCN, offsets only)')
+            print_log(
+                f'{prefix}conv_offset: the checkpoint has {stored.shape[0]} rows, so this layer becomes deformable convolution '
+                f'{names[self.modulated]}; the config asked for {names[not self.modulated]} with {self._offset_rows(self.modulated)} rows',
+                'current',
+                logging.WARNING,
+            )
+            self._become(not self.modulated)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _become(self, modulated: bool) -> None:
+        """Switch between v1 and v2; the new rows are zero."""
+        self.modulated = modulated
+        self.conv_offset.out_channels = rows = self._offset_rows(modulated)
+        for parameter in self.conv_offset.parameters():
+            parameter.data = parameter.data.new_zeros(rows, *parameter.shape[1:])
+            parameter.grad = None
+
+    def extra_repr(self) -> str:
+        """The arguments, and which version this is."""
+        return (
+            f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, '
+            f'dilation={self.dilation}, groups={self.groups}, deform_groups={self.deform_groups}, modulated={self.modulated}'
+        )
+
+
+class ModulatedDeformConv2dPack(DeformConv2dPack):
+    """Deformable convolution v2: a sigmoid mask scales each sample (0.5 at first); config type ``DCNv2``.
+
+    Rows of ``conv_offset``: the first two thirds are the offsets, in the order of :func:`deform_conv2d`, the last third is the mask.
+    """
+
+    modulated = True
+
+
+def _register() -> None:
+    """Enter the layers in this package's registry, and in mmengine's root, where mmcv looks if no default scope is set.
+
+    Not in the root beside a compiled mmcv, which enters its own layers of these names there.
+    """
+    compiled_mmcv = importlib.util.find_spec('mmcv._ext') is not None
+    for layer, name in ((DeformConv2dPack, 'DCN'), (ModulatedDeformConv2dPack, 'DCNv2')):
+        MODELS.register_module(name=name, module=layer)
+        if not compiled_mmcv and name not in MMENGINE_MODELS.module_dict:
+            MMENGINE_MODELS.register_module(name=name, module=layer)
+
+
+_register()

@@ -1,0 +1,8 @@
+from .config import CfgOptions, add_common_arguments, load_config, reports_user_errors, resolve_work_dir, set_local_rank
+from .errors import CheckpointError, ConfigError, DataError, MMDetError, ModelInputError, NonFiniteLossError
+from .setup_env import register_all_modules
+
+__all__ = [
+    'CfgOptions', 'CheckpointError', 'ConfigError', 'DataError', 'MMDetError', 'ModelInputError', 'NonFiniteLossError',
+    'add_common_arguments', 'load_config', 'register_all_modules', 'reports_user_errors', 'resolve_work_dir', 'set_local_rank',
+]  # fmt: skip

@@ -1,0 +1,142 @@
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from mmdet.core import AnchorGenerator, ATSSAssigner
+from mmdet.core.assigners import atss_assigner
+from mmdet.utils import ConfigError
+
+PRIORS = torch.tensor([[0, 0, 10, 10], [10, 10, 20, 20], [5, 5, 15, 15], [32, 32, 38, 42]], dtype=torch.float32)
+
+
+def instances(bboxes, labels):
+    return InstanceData(
+        bboxes=torch.tensor(bboxes, dtype=torch.float32).reshape(-1, 4), labels=torch.tensor(labels, dtype=torch.long)
+    )
+
+
+def assign(priors, gt, ignore=None, levels=None, **arguments):
+    assigner = ATSSAssigner(topk=9, **arguments)
+    return assigner.assign(InstanceData(priors=priors), levels or [len(priors)], gt, ignore)
+
+
+def test_no_ground_truth():
+    result = assign(PRIORS, instances([], []))
+    assert result.gt_inds.tolist() == [0, 0, 0, 0]
+    assert result.labels.tolist() == [-1, -1, -1, -1]
+    assert result.max_overlaps.tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize('gt', [instances([[0, 0, 10, 9], [0, 10, 10, 19]], [2, 3]), instances([], [])])
+@pytest.mark.parametrize('ignore', [None, instances([[30, 30, 40, 40]], [0])])
+def test_no_priors(gt, ignore):
+    result = assign(PRIORS[:0], gt, ignore)
+    assert len(result.gt_inds) == len(result.labels) == result.num_preds == 0
+
+
+def test_by_hand():
+    result = assign(PRIORS, instances([[0, 0, 10, 9], [0, 10, 10, 19]], [2, 3]))
+    assert result.gt_inds.tolist() == [1, 0, 0, 0]
+    assert result.labels.tolist() == [2, -1, -1, -1]
+    torch.testing.assert_close(result.max_overlaps, torch.tensor([0.9, 0, 0, 0]))
+    assert result.pos_inds.tolist() == [0]
+
+
+def test_ignored_boxes_count_only_when_asked():
+    priors = PRIORS.clone()
+    priors[3] = torch.tensor([30.0, 32, 40, 42])
+    gt, ignore = instances([[0, 0, 10, 9], [0, 10, 10, 19]], [2, 3]), instances([[30, 30, 40, 40]], [0])
+    assert assign(priors, gt, ignore).gt_inds.tolist() == [1, 0, 0, 0]
+    assert assign(priors, gt, ignore, ignore_iof_thr=0.5).gt_inds.tolist() == [1, 0, 0, -1]
+
+
+def test_single_candidate_stands_out_from_nothing():
+    assert assign(PRIORS[:1], instances([[0, 0, 10, 10]], [0])).gt_inds.tolist() == [0]
+
+
+def test_box_of_zero_area_gets_nothing():
+    assert assign(PRIORS, instances([[5, 5, 5, 5]], [0])).gt_inds.tolist() == [0, 0, 0, 0]
+
+
+def test_contested_prior_goes_to_the_larger_overlap_and_the_first_of_equals():
+    # Box 1 overlaps prior 0 more than box 0; boxes 1 and 2 are the same.
+    gt = instances([[0, 0, 10, 12], [0, 0, 10, 10], [0, 0, 10, 10]], [4, 5, 6])
+    result = assign(PRIORS, gt)
+    assert result.gt_inds[0] == 2
+    assert result.labels[0] == 5
+    assert result.max_overlaps[0] == 1
+
+
+def test_golden_two_images_of_the_head_test():
+    generator = AnchorGenerator(ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128])
+    sizes = [(16, 20), (8, 10), (4, 5), (2, 3), (1, 2)]
+    levels = generator.grid_priors(sizes, device='cpu')
+    result = assign(
+        torch.cat(levels), instances([[10, 12, 60, 50], [30, 20, 140, 110], [100, 90, 108, 99]], [3, 17, 79]),
+        levels=[len(level) for level in levels],
+    )  # fmt: skip
+    assert result.pos_inds.tolist() == [63, 64, 65, 83, 84, 85, 86, 104, 105, 253, 355, 356, 365, 366, 375, 376]
+    assert result.gt_inds[result.pos_inds].tolist() == [1] * 9 + [3] + [2] * 6
+    expected = [
+        0.411488, 0.463867, 0.463867, 0.411488, 0.463867, 0.463867, 0.386679, 0.463867, 0.463867, 0.017578,
+        0.604248, 0.586815, 0.604248, 0.586815, 0.604248, 0.586815,
+    ]  # fmt: skip
+    torch.testing.assert_close(result.max_overlaps[result.pos_inds], torch.tensor(expected), rtol=0, atol=1e-6)
+
+    flags = generator.valid_flags(sizes, (128, 128), 'cpu')
+    result = assign(
+        torch.cat(levels)[torch.cat(flags)], instances([[5, 5, 110, 95]], [0]), levels=[int(flag.sum()) for flag in flags]
+    )
+    assert result.pos_inds.tolist() == [275, 276, 283, 284, 291, 292]
+    torch.testing.assert_close(result.max_overlaps[result.pos_inds], torch.full((6,), 0.576782), rtol=0, atol=1e-6)
+
+
+def dense_reference(priors, level_counts, gt_bboxes, topk=9):
+    """The definition, written over the full matrix, box by box."""
+    from mmdet.core import bbox_overlaps
+
+    overlaps = bbox_overlaps(priors, gt_bboxes)
+    best, owner = torch.zeros(len(priors)), torch.zeros(len(priors), dtype=torch.long)
+    centers = (priors[:, :2] + priors[:, 2:]) / 2
+    for g, box in enumerate(gt_bboxes):
+        distance = (centers - (box[:2] + box[2:]) / 2).pow(2).sum(1).sqrt()
+        start, chosen = 0, []
+        for count in level_counts:
+            chosen.append(distance[start : start + count].topk(min(topk, count), largest=False).indices + start)
+            start += count
+        chosen = torch.cat(chosen)
+        threshold = overlaps[chosen, g].mean() + overlaps[chosen, g].std()
+        for prior in chosen.tolist():
+            x, y = centers[prior]
+            inside = min(x - box[0], y - box[1], box[2] - x, box[3] - y) > 0.01
+            if overlaps[prior, g] >= threshold and inside and overlaps[prior, g] > best[prior]:
+                best[prior], owner[prior] = overlaps[prior, g], g + 1
+    return owner
+
+
+@pytest.mark.parametrize('limit', [2**24, 500])
+def test_equals_the_definition_and_does_not_depend_on_slices(limit, monkeypatch):
+    monkeypatch.setattr(atss_assigner, '_MAX_DISTANCES', limit)
+    generator = AnchorGenerator(ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32])
+    levels = generator.grid_priors([(12, 14), (6, 7), (3, 4)], device='cpu')
+    random = torch.Generator().manual_seed(0)
+    corner = torch.rand(40, 2, generator=random) * 90
+    gt_bboxes = torch.cat([corner, corner + torch.rand(40, 2, generator=random) * 60], dim=1)
+    gt = InstanceData(bboxes=gt_bboxes, labels=torch.arange(40))
+    counts = [len(level) for level in levels]
+    result = assign(torch.cat(levels), gt, levels=counts)
+    assert torch.equal(result.gt_inds, dense_reference(torch.cat(levels), counts, gt_bboxes))
+
+
+def test_two_thousand_boxes():
+    generator = AnchorGenerator(ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128])
+    levels = generator.grid_priors([(50, 68), (25, 34), (13, 17), (7, 9), (4, 5)], device='cpu')
+    corner = torch.rand(2000, 2) * 380
+    gt = InstanceData(bboxes=torch.cat([corner, corner + 12], dim=1), labels=torch.zeros(2000, dtype=torch.long))
+    result = assign(torch.cat(levels), gt, levels=[len(level) for level in levels])
+    assert 0 < len(result.pos_inds) <= result.num_preds
+
+
+def test_refuses_no_candidates():
+    with pytest.raises(ConfigError, match='topk'):
+        ATSSAssigner(topk=0)

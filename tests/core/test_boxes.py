@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from mmdet.core.boxes import DistancePointBBoxCoder, bbox2distance, bbox_overlaps, clip_boxes, distance2bbox, get_box_wh, scale_boxes
+from mmdet.utils import ModelInputError
+
+
+def boxes(*rows):
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+
+
+@pytest.mark.parametrize(
+    ('mode', 'offset', 'first', 'second', 'expected'),
+    [
+        ('iou', 0, [0, 0, 10, 10], [5, 5, 15, 20], 25 / 225),
+        ('iou', 0, [0, 0, 2, 2], [5, 5, 7, 7], 0.0),
+        ('iou', 0, [3, 3, 3, 3], [3, 3, 3, 3], 0.0),
+        ('iou', 1, [0, 0, 9, 9], [0, 0, 9, 19], 0.5),
+        ('iou', 1, [3, 3, 3, 3], [3, 3, 3, 3], 1.0),
+        ('iof', 0, [0, 0, 10, 10], [5, 0, 100, 100], 0.5),
+        ('giou', 0, [0, 0, 10, 10], [5, 5, 15, 20], 25 / 225 - 75 / 300),
+        ('giou', 0, [0, 0, 2, 2], [5, 5, 7, 7], -41 / 49),
+        ('giou', 0, [0, 0, 4, 4], [0, 0, 4, 4], 1.0),
+    ],
+)
+def test_overlaps_by_hand(mode, offset, first, second, expected):
+    aligned = bbox_overlaps(boxes(first), boxes(second), mode, is_aligned=True, offset=offset)
+    pairwise = bbox_overlaps(boxes(first), boxes(second), mode, offset=offset)
+    torch.testing.assert_close(aligned, torch.tensor([expected]), rtol=0, atol=1e-6)
+    torch.testing.assert_close(pairwise, torch.tensor([[expected]]), rtol=0, atol=1e-6)
+
+
+def test_overlaps_of_nothing():
+    nothing, some = boxes(), boxes([0, 0, 1, 1], [1, 1, 2, 2])
+    assert bbox_overlaps(nothing, some).shape == (0, 2)
+    assert bbox_overlaps(some, nothing, 'giou').shape == (2, 0)
+    assert bbox_overlaps(nothing, nothing, is_aligned=True).shape == (0,)
+    assert bbox_overlaps(torch.zeros(3, 0, 4), torch.zeros(3, 2, 4)).shape == (3, 0, 2)
+
+
+def test_overlaps_of_a_batch_equals_one_by_one():
+    first, second = torch.rand(2, 5, 4).cumsum(-1), torch.rand(2, 3, 4).cumsum(-1)
+    batch = bbox_overlaps(first, second, 'giou')
+    assert torch.equal(batch[1], bbox_overlaps(first[1], second[1], 'giou'))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(bboxes1=boxes(), bboxes2=boxes(), mode='diou'), 'mode'),
+        (dict(bboxes1=torch.zeros(2, 5), bboxes2=boxes()), '4 columns'),
+        (dict(bboxes1=torch.zeros(2, 4), bboxes2=torch.zeros(3, 4), is_aligned=True), 'equally many'),
+    ],
+)
+def test_overlaps_refuses(arguments, message):
+    with pytest.raises(ModelInputError, match=message):
+        bbox_overlaps(**arguments)
+
+
+def test_distances_by_hand():
+    point = torch.tensor([[5.0, 5.0]])
+    assert bbox2distance(point, boxes([0, 7, 30, 9])).tolist() == [[5, -2, 25, 4]]
+    torch.testing.assert_close(bbox2distance(point, boxes([0, 7, 30, 9]), 16), torch.tensor([[5, 0, 15.9, 4]]))
+    assert distance2bbox(point, boxes([6, 2, 30, 3])).tolist() == [[-1, 3, 35, 8]]
+    assert distance2bbox(point, boxes([6, 2, 30, 3]), (8, 20)).tolist() == [[0, 3, 20, 8]]
+    assert distance2bbox(point[:0], boxes()).shape == (0, 4)
+
+
+def test_coder_inverts_itself():
+    points, target = torch.tensor([[4.0, 6.0], [0.0, 0.0]]), boxes([1, 2, 9, 8], [-3, -1, 2, 5])
+    coder = DistancePointBBoxCoder()
+    assert torch.equal(coder.decode(points, coder.encode(points, target)), target)
+    unclipped = DistancePointBBoxCoder(clip_border=False)
+    assert torch.equal(unclipped.decode(points, unclipped.encode(points, target), (4, 4)), target)
+
+
+def test_box_helpers():
+    box = boxes([-5, 2, 30, 9])
+    assert clip_boxes(box, (8, 20, 3)).tolist() == [[0, 2, 20, 8]]
+    assert scale_boxes(box, (2, 0.5)).tolist() == [[-10, 1, 60, 4.5]]
+    width, height = get_box_wh(box)
+    assert (width.item(), height.item()) == (35, 7)

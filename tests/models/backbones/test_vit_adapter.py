@@ -1,0 +1,414 @@
+"""ViT-Adapter: numbers of the published model, its parts by their formulae, loading, training, and the optimizer's rules."""
+
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmdet.engine.layer_decay import GroupedOptimWrapperConstructor, LayerDecayOptimizerConstructor
+from mmdet.models.backbones.vit import WindowAttention, WindowedViT, load_vit_weights, resize_pos_embed
+from mmdet.models.backbones.vit_adapter import AdapterBatchNorm, ViTAdapter, adapter_geometry
+from mmdet.registry import MODELS
+from mmdet.utils.errors import CheckpointError, ConfigError, ModelInputError
+from tests.reference_fill import fill_state_dict, u
+
+CONFIG = 'configs/vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py'
+# Twelve channels of everything: the structure of the published model, small enough to train in a test.
+TINY = dict(
+    pretrain_size=32,
+    embed_dim=12,
+    depth=4,
+    num_heads=2,
+    conv_inplane=4,
+    deform_num_heads=3,
+    interaction_indexes=[[0, 1], [2, 3]],
+    window_attn=[True, False] * 2,
+    window_size=[3, None] * 2,
+)
+
+
+def tiny(**changes) -> ViTAdapter:
+    torch.manual_seed(0)
+    return ViTAdapter(**{**TINY, **changes})
+
+
+@pytest.fixture(scope='module')
+def published(repository) -> ViTAdapter:
+    """The backbone of the config, not initialised."""
+    config = Config.fromfile(repository / CONFIG).model.backbone
+    return MODELS.build(dict(config, init_cfg=None))
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+# The published model
+
+
+def test_parameter_counts(published):
+    assert parameters(published) == 27_503_888
+    parts = dict(blocks=21_302_784, interactions=3_928_272, spm=1_307_456, up=590_208, patch_embed=295_296)
+    assert {name: parameters(getattr(published, name)) for name in parts} == parts
+    assert len(list(published.parameters())) == 380 and len(published.state_dict()) == 410
+
+
+def test_detector_parameter_count(repository):
+    model = Config.fromfile(repository / CONFIG).model
+    model.backbone.init_cfg = None
+    detector = MODELS.build(model)
+    assert parameters(detector) == 35_813_801
+    assert len(detector.state_dict()) == 460
+
+
+@pytest.mark.parametrize(
+    ('settings', 'count'),
+    [
+        (dict(embed_dim=192, num_heads=3), 7_966_640),
+        (dict(embed_dim=768, num_heads=12, deform_num_heads=12, deform_ratio=0.5), 99_495_392),
+    ],
+)
+def test_parameter_counts_of_other_sizes(settings, count):
+    with torch.device('meta'):
+        assert parameters(ViTAdapter(**settings)) == count
+
+
+def test_names_and_outputs_of_the_original(published, sample_data):
+    folder = sample_data / 'reference_outputs'
+    lines = (folder / 'vit_adapter_s_keys.txt').read_text().splitlines()
+    state = published.state_dict()
+    assert {f'{name} {tuple(tensor.shape)}' for name, tensor in state.items()} == set(lines)
+
+    expected = json.loads((folder / 'vit_adapter_s.json').read_text())
+    h, w, index = expected['input']
+    published.load_state_dict(fill_state_dict(state))
+    published.eval()
+    image = torch.as_tensor(2 * u(3 * h * w, index)).float().view(1, 3, h, w)
+    with torch.inference_mode():
+        outputs = published(image)
+    for output, statistics in zip(outputs, expected['outputs'], strict=True):
+        assert list(output.shape) == statistics.pop('shape')
+        flat = output.flatten()
+        measured = dict(
+            mean=flat.mean(), std=flat.std(), min=flat.min(), max=flat.max(), first=flat[0], last=flat[-1]
+        )
+        assert {name: value.item() for name, value in measured.items()} == pytest.approx(statistics, rel=1e-4, abs=2e-5)
+
+
+# Inputs
+
+
+@pytest.mark.parametrize('size_hw', [(32, 64), (64, 32), (96, 160)])
+@pytest.mark.parametrize('training', [False, True])
+def test_any_multiple_of_32(size_hw, training):
+    h, w = size_hw
+    outputs = tiny(drop_path_rate=0.2).train(training)(torch.randn(1, 3, h, w))
+    assert [tuple(output.shape) for output in outputs] == [(1, 12, h // s, w // s) for s in (4, 8, 16, 32)]
+    assert all(output.isfinite().all() for output in outputs)
+
+
+@pytest.mark.parametrize('shape', [(1, 3, 0, 32), (1, 3, 240, 240), (1, 3, 32, 48), (3, 32, 32)])
+def test_other_sizes_are_refused(shape):
+    with pytest.raises(ModelInputError, match='multiples of 32'):
+        tiny()(torch.zeros(shape))
+
+
+def test_single_cell_trains_not_but_evaluates():
+    backbone, image = tiny(), torch.randn(1, 3, 32, 32)
+    with pytest.raises(ModelInputError, match='more than one value per channel'):
+        backbone(image)
+    assert backbone.eval()(image)[3].shape == (1, 12, 1, 1)
+
+
+def test_images_of_a_batch_do_not_mix():
+    backbone, images = tiny().eval(), torch.randn(2, 3, 32, 64)
+    together = backbone(images)
+    for b in range(2):
+        for output, alone in zip(together, backbone(images[b : b + 1])):
+            torch.testing.assert_close(output[b : b + 1], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_out_indices_leave_the_other_outputs_alone():
+    image = torch.randn(1, 3, 64, 64)
+    complete, partial = tiny().eval(), tiny(out_indices=(1, 2, 3)).eval()
+    partial.load_state_dict(complete.state_dict())
+    for expected, output in zip(complete(image)[1:], partial(image), strict=True):
+        assert torch.equal(expected, output)
+
+
+def test_reference_points():
+    geometry = adapter_geometry(2, 4, torch.device('cpu'))
+    assert geometry.pyramid_shapes == ((4, 8), (2, 4), (1, 2))
+    assert geometry.patch_points[0, :5, 0].tolist() == [[0.125, 0.25], [0.375, 0.25], [0.625, 0.25], [0.875, 0.25], [0.125, 0.75]]
+    assert geometry.pyramid_points.shape == (1, 42, 1, 2)
+    assert geometry.pyramid_points[0, -2:, 0].tolist() == [[0.25, 0.5], [0.75, 0.5]]
+
+
+# Parts
+
+
+def test_window_attention_pads_after_the_projection():
+    """A 2 x 3 grid in windows of 2: the right window holds one column of padding, keys and values of zero."""
+    torch.manual_seed(0)
+    attention = WindowAttention(dim=4, num_heads=2, window_size=2)
+    x = torch.randn(1, 6, 4)
+    qkv = torch.cat((attention.qkv(x).view(2, 3, 12), torch.zeros(2, 1, 12)), dim=1)
+    expected = torch.empty(2, 4, 4)
+    for columns in (slice(0, 2), slice(2, 4)):
+        q, k, v = qkv[:, columns].reshape(4, 3, 2, 2).permute(1, 2, 0, 3)  # (M, tokens, D)
+        out = (q @ k.transpose(1, 2) * 2**-0.5).softmax(-1) @ v
+        expected[:, columns] = out.transpose(0, 1).reshape(2, 2, 4)
+    expected = attention.proj(expected[:, :3].reshape(1, 6, 4))
+    torch.testing.assert_close(attention(x, (2, 3)), expected)
+
+
+def test_one_window_equals_global_attention():
+    torch.manual_seed(0)
+    windowed = WindowAttention(dim=8, num_heads=2, window_size=4)
+    everywhere = WindowAttention(dim=8, num_heads=2)
+    everywhere.load_state_dict(windowed.state_dict())
+    x = torch.randn(2, 16, 8)
+    torch.testing.assert_close(windowed(x, (4, 4)), everywhere(x, (4, 4)))
+
+
+def test_position_table():
+    table = torch.randn(1, 5, 3)
+    assert resize_pos_embed(table, (2, 2)) is table
+    resized = resize_pos_embed(table, (4, 6))
+    assert resized.shape == (1, 25, 3) and torch.equal(resized[:, 0], table[:, 0])
+    constant = resize_pos_embed(torch.full((1, 5, 3), 7.0), (3, 5))
+    torch.testing.assert_close(constant, torch.full((1, 16, 3), 7.0))
+    with pytest.raises(CheckpointError, match='square grid'):
+        resize_pos_embed(torch.zeros(1, 4, 3), (2, 2))
+
+
+def test_plain_vit_has_one_output():
+    vit = WindowedViT(pretrain_size=32, embed_dim=8, depth=2, num_heads=2, window_attn=True, window_size=2)
+    assert [output.shape for output in vit(torch.randn(1, 3, 48, 32))] == [(1, 8, 3, 2)]
+    with pytest.raises(ModelInputError, match='multiples of 16'):
+        vit(torch.zeros(1, 3, 40, 32))
+
+
+def test_injectors_start_without_effect():
+    """gamma is 0: the transformer's tokens are those of the plain ViT."""
+    backbone, image = tiny().eval(), torch.randn(1, 3, 64, 64)
+    vit = WindowedViT(**{name: value for name, value in TINY.items() if name in (
+        'pretrain_size', 'embed_dim', 'depth', 'num_heads', 'window_attn', 'window_size')})  # fmt: skip
+    vit.load_state_dict(backbone.state_dict(), strict=False)
+    with_vit = backbone(image)[2]
+    backbone.add_vit_feature = False
+    scale = (backbone.norm3.running_var + backbone.norm3.eps).rsqrt().view(1, -1, 1, 1)
+    torch.testing.assert_close((with_vit - backbone(image)[2]) / scale, vit(image)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_drop_path_rates():
+    backbone = tiny(drop_path_rate=0.3)
+    rates = [getattr(block.drop_path, 'drop_prob', 0.0) for block in backbone.blocks]
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    extractors = [backbone.interactions[0].extractor, *backbone.interactions[1].extra_extractors]
+    assert [extractor.drop_path.drop_prob for extractor in extractors] == [0.3, 0.3, 0.3]
+
+
+def test_batch_norm_runs_on_cpu_beside_a_process_group(tmp_path):
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    try:
+        x = torch.randn(2, 3, 4, 4)
+        norm, plain = AdapterBatchNorm(3), nn.BatchNorm2d(3)
+        torch.testing.assert_close(norm(x), plain(x))
+        assert norm.state_dict().keys() == plain.state_dict().keys()
+        torch.testing.assert_close(norm.running_var, plain.running_var)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+# Training
+
+
+def test_gradients_reach_every_parameter_and_checkpointing_changes_none():
+    image = torch.randn(2, 3, 64, 64)
+    gradients = []
+    for with_cp in (False, True):
+        backbone = tiny(with_cp=with_cp, init_values=0.5, drop_path_rate=0.5)
+        torch.manual_seed(1)  # the recomputed blocks must drop the same samples
+        sum(output.relu().mean() for output in backbone(image)).backward()
+        missing = [name for name, parameter in backbone.named_parameters() if parameter.grad is None]
+        assert missing == []
+        gradients.append({name: parameter.grad for name, parameter in backbone.named_parameters()})
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_training_works_after_inference_mode():
+    backbone, image = tiny(), torch.randn(2, 3, 32, 160)
+    with torch.inference_mode():
+        backbone(image)
+    backbone(image)[3].square().mean().backward()
+
+
+def test_autocast_stays_close_to_float32():
+    backbone, image = tiny().eval(), torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = backbone(image)
+        with torch.autocast('cpu', torch.bfloat16):
+            outputs = backbone(image)
+    for output, exact in zip(outputs, expected):
+        assert (output.float() - exact).abs().mean() < 0.02 * exact.abs().mean()
+
+
+def test_exports_as_one_graph():
+    backbone = tiny(depth=2, interaction_indexes=[[0, 1]], window_attn=[True, False], window_size=[3, None], use_extra_extractor=False)
+    backbone, image = backbone.eval(), torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        exported = torch.export.export(backbone, (image,)).module()
+        for output, expected in zip(exported(image), backbone(image), strict=True):
+            torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
+
+
+# Initial weights
+
+
+def deit_file(path, backbone, **changes):
+    """A file as DeiT publishes it: the plain ViT's tensors under ``model``, with the classifier's."""
+    tensors = {name: torch.randn_like(tensor) for name, tensor in backbone.state_dict().items()
+               if name.startswith(('pos_embed', 'patch_embed', 'blocks')) and 'gamma' not in name}  # fmt: skip
+    tensors.update(cls_token=torch.zeros(1, 1, 12))
+    for name in ('norm.weight', 'norm.bias', 'head.weight', 'head.bias'):
+        tensors[name] = torch.zeros(12)
+    tensors.update(changes)
+    torch.save(dict(model={name: tensor for name, tensor in tensors.items() if tensor is not None}), path)
+    return tensors
+
+
+def test_pretrained_weights(tmp_path):
+    tensors = deit_file(tmp_path / 'deit.pth', tiny())
+    backbone = tiny(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'deit.pth')))
+    backbone.init_weights()
+    state = backbone.state_dict()
+    assert torch.equal(state['blocks.3.attn.qkv.weight'], tensors['blocks.3.attn.qkv.weight'])
+    assert torch.equal(state['pos_embed'], tensors['pos_embed'])
+    assert torch.equal(state['blocks.0.gamma1'], torch.ones(12))
+    assert not state['interactions.0.injector.gamma'].any()
+    assert backbone.init_cfg['type'] == 'Pretrained'
+    old_style = tiny(pretrained=str(tmp_path / 'deit.pth'))
+    old_style.init_weights()
+    assert torch.equal(old_style.pos_embed, backbone.pos_embed)
+
+
+def test_position_table_of_another_size_is_resized(tmp_path):
+    table = torch.randn(1, 17, 12)
+    deit_file(tmp_path / 'deit.pth', tiny(), pos_embed=table)
+    backbone = tiny()
+    unused = load_vit_weights(backbone, str(tmp_path / 'deit.pth'))
+    assert sorted(unused) == ['cls_token', 'head.bias', 'head.weight', 'norm.bias', 'norm.weight']
+    assert torch.equal(backbone.pos_embed, resize_pos_embed(table, (2, 2)))
+
+
+def test_detector_checkpoint_as_pretrained(tmp_path):
+    source = tiny()
+    state = {f'module.backbone.{name}': tensor for name, tensor in source.state_dict().items()}
+    torch.save(dict(state_dict={**state, 'module.neck.weight': torch.zeros(1)}), tmp_path / 'detector.pth')
+    backbone = ViTAdapter(**TINY)
+    load_vit_weights(backbone, str(tmp_path / 'detector.pth'))
+    assert torch.equal(backbone.level_embed, source.level_embed)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'blocks.2.mlp.fc1.bias': None}, 'lacks 1 of .* blocks.2.mlp.fc1.bias'),
+        ({'blocks.2.mlp.fc1.bias': torch.zeros(7)}, r'blocks.2.mlp.fc1.bias: must have shape \(48,\)'),
+        ({'pos_embed': torch.zeros(1, 5, 8)}, 'pos_embed: must have shape'),
+    ],
+)
+def test_unfit_pretrained_file(tmp_path, changes, message):
+    deit_file(tmp_path / 'deit.pth', tiny(), **changes)
+    with pytest.raises(CheckpointError, match=message):
+        load_vit_weights(tiny(), str(tmp_path / 'deit.pth'))
+
+
+def test_initial_statistics():
+    backbone = tiny(embed_dim=96, deform_num_heads=6)
+    backbone.init_weights()
+    assert backbone.blocks[0].mlp.fc1.weight.std().item() == pytest.approx(0.02, rel=0.1)
+    assert backbone.up.weight.std().item() == pytest.approx((2 / (4 * 96)) ** 0.5, rel=0.1)
+    assert backbone.level_embed.std().item() == pytest.approx(1, rel=0.2)
+    attention = backbone.interactions[0].extractor.attn
+    assert not attention.sampling_offsets.weight.any() and attention.sampling_offsets.bias.abs().max() == 4
+
+
+@pytest.mark.parametrize(
+    ('settings', 'field'),
+    [
+        (dict(patch_size=8), 'patch_size'),
+        (dict(img_size=64), 'img_size'),
+        (dict(window_attn=[True]), 'window_attn'),
+        (dict(window_size=None), 'window_size'),
+        (dict(interaction_indexes=[[0, 4]]), 'interaction_indexes'),
+        (dict(out_indices=(4,)), 'out_indices'),
+        (dict(num_heads=5), 'embed_dim'),
+        (dict(pretrained='a', init_cfg=dict(type='Pretrained', checkpoint='b')), 'pretrained'),
+    ],
+)
+def test_contradicting_settings(settings, field):
+    with pytest.raises(ConfigError, match=f'^{field}'):
+        tiny(**settings)
+
+
+# Optimizer
+
+
+def decay_by_name(model: nn.Module, constructor) -> dict[str, tuple[float, float]]:
+    """(lr, weight decay) of every parameter by name."""
+    wrapper = constructor(model)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        names[parameter]: (group['lr'], group['weight_decay'])
+        for group in wrapper.optimizer.param_groups
+        for parameter in group['params']
+    }
+
+
+def test_weight_decay_of_the_config(repository):
+    config = Config.fromfile(repository / CONFIG).optim_wrapper
+    wrapper_cfg = dict(type='OptimWrapper', optimizer=config.optimizer)
+    model = nn.ModuleDict(dict(backbone=tiny()))
+    constructor = GroupedOptimWrapperConstructor(wrapper_cfg, config.paramwise_cfg)
+    rules = decay_by_name(model, constructor)
+    assert rules.keys() == {name for name, _ in model.named_parameters()}
+    assert {lr for lr, _ in rules.values()} == {1e-4}
+    free = {name.removeprefix('backbone.') for name, (_, decay) in rules.items() if decay == 0}
+    assert {'level_embed', 'pos_embed', 'norm1.weight', 'norm1.bias', 'blocks.0.norm2.weight', 'blocks.0.mlp.fc1.bias'} <= free
+    assert 'interactions.0.injector.query_norm.weight' in free and 'spm.stem.1.bias' in free
+    decayed = {'spm.stem.1.weight', 'blocks.0.gamma1', 'interactions.0.injector.gamma', 'up.weight', 'patch_embed.proj.weight'}
+    assert not decayed & free
+    assert len(constructor(model).optimizer.param_groups) == 5  # one for each of four keys, one for the rest
+
+
+def test_layer_wise_decay():
+    wrapper_cfg = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1.0, weight_decay=0.05))
+    model = nn.ModuleDict(dict(backbone=tiny(), neck=nn.Conv2d(1, 1, 1)))
+    paramwise_cfg = dict(num_layers=4, layer_decay_rate=0.5)
+    rules = decay_by_name(model, LayerDecayOptimizerConstructor(wrapper_cfg, paramwise_cfg))
+    assert rules.keys() == {name for name, _ in model.named_parameters()}
+    assert rules['backbone.pos_embed'] == (0.5**5, 0.05)
+    assert rules['backbone.patch_embed.proj.bias'] == (0.5**5, 0.0)
+    assert rules['backbone.blocks.0.attn.qkv.weight'] == (0.5**4, 0.05)
+    assert rules['backbone.blocks.3.gamma1'] == (0.5, 0.0)
+    assert rules['backbone.spm.stem.1.weight'] == (1.0, 0.0)
+    assert rules['neck.weight'] == (1.0, 0.05)
+
+
+@pytest.mark.parametrize(
+    'paramwise_cfg',
+    [
+        dict(num_layers=4),
+        dict(num_layers=4, layer_decay_rate=1.5),
+        dict(num_layers=3, layer_decay_rate=0.5),
+        dict(num_layers=4, layer_decay_rate=0.5, custom_keys={}),
+    ],
+)
+def test_layer_wise_decay_refuses(paramwise_cfg):
+    wrapper_cfg = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1.0))
+    with pytest.raises(ConfigError):
+        LayerDecayOptimizerConstructor(wrapper_cfg, paramwise_cfg)(nn.ModuleDict(dict(backbone=tiny())))

@@ -1,0 +1,218 @@
+import pytest
+import torch
+from torch import nn
+
+from mmdet.models.dense_heads import GFLHead
+from mmdet.models.layers import Integral
+from mmdet.utils import ConfigError, ModelInputError
+
+from .head_case import GT0, GT1, METAS, SIZES, TEST_CFG, TRAIN_CFG, assert_losses, five, gt, outputs
+
+
+@pytest.fixture(scope='module')
+def head():
+    return GFLHead(num_classes=80, in_channels=256, train_cfg=TRAIN_CFG, test_cfg=TEST_CFG)
+
+
+def test_parameters(head):
+    shapes = {name: tuple(value.shape) for name, value in head.state_dict().items()}
+    assert len(shapes) == 34
+    assert shapes['cls_convs.3.conv.weight'] == shapes['reg_convs.0.conv.weight'] == (256, 256, 3, 3)
+    assert shapes['cls_convs.0.gn.bias'] == (256,)
+    assert shapes['gfl_cls.weight'] == (80, 256, 3, 3)
+    assert shapes['gfl_reg.bias'] == (68,)
+    assert shapes['scales.4.scale'] == ()
+    assert shapes['integral.project'] == (17,)
+
+
+def test_initialisation():
+    torch.manual_seed(0)
+    head = GFLHead(num_classes=80, in_channels=64, feat_channels=64)
+    head.init_weights()
+    torch.testing.assert_close(head.gfl_cls.bias, torch.full((80,), -4.59511985))
+    assert head.gfl_reg.bias.abs().sum() == 0
+    for conv in (head.cls_convs[0].conv, head.gfl_cls, head.gfl_reg):
+        assert 0.0095 < conv.weight.std() < 0.0105
+
+
+def test_integral_by_hand():
+    logits = torch.zeros(2, 12)
+    logits[1, 3:6] = torch.tensor([0.0, 0, 100])  # the second side of three bins
+    assert Integral(2)(logits).tolist() == [[1, 1, 1, 1], [1, 2, 1, 1]]
+    assert Integral(2)(logits[:0]).shape == (0, 4)
+
+
+# Levels 0..4 of loss_cls, sum of loss_bbox, sum of loss_dfl.
+GOLDEN = [
+    ('no objects', gt(), gt(), (52.769375, 13.146652, 3.396973, 0.906567, 0.267828), 0, 0),
+    ('one image empty', GT0, gt(), (6.209884, 1.54954, 0.399644, 0.106655, 0.031509), 1.747252, 0.985287),
+    ('both', GT0, GT1, (4.798546, 1.19979, 0.308816, 0.082415, 0.024348), 1.73077, 0.963609),
+]
+
+
+@pytest.mark.parametrize(('gt0', 'gt1', 'loss_cls', 'bbox', 'dfl'), [case[1:] for case in GOLDEN], ids=[case[0] for case in GOLDEN])
+def test_golden_losses(head, gt0, gt1, loss_cls, bbox, dfl):
+    assert_losses(head.loss_by_feat(*outputs(), [gt0, gt1], METAS), loss_cls, bbox, dfl)
+
+
+def test_golden_losses_by_level(head):
+    losses = head.loss_by_feat(*outputs(), [GT0, GT1], METAS)
+    torch.testing.assert_close(torch.stack(losses['loss_bbox']), five([0.797719, 0.933051]), rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(torch.stack(losses['loss_dfl']), five([0.443678, 0.519931]), rtol=1e-5, atol=2e-6)
+
+
+def test_without_objects_every_output_still_has_a_gradient(head):
+    cls, reg = outputs()
+    for level in cls + reg:
+        level.requires_grad_()
+    losses = head.loss_by_feat(cls, reg, [gt(), gt()], METAS)
+    sum(sum(parts) for parts in losses.values()).backward()
+    assert all(level.grad is not None and level.grad.isfinite().all() for level in cls + reg)
+    assert all(level.grad.abs().sum() == 0 for level in reg)
+
+
+def test_half_precision_outputs_give_float32_losses(head):
+    cls, reg = outputs()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = head.loss_by_feat([level.bfloat16() for level in cls], reg, [GT0, GT1], METAS)
+    assert losses['loss_cls'][0].dtype == torch.float32
+    torch.testing.assert_close(sum(losses['loss_cls']), torch.tensor(6.413915), rtol=1e-2, atol=0)
+
+
+def test_targets_of_padding_weigh_nothing(head):
+    targets = head.get_targets(SIZES, [GT0, GT1], METAS, device='cpu')
+    assert targets.num_samples == 16 + 6
+    assert targets.num_level_priors == [320, 80, 20, 6, 2]
+    valid = [part.sum().item() for part in targets.label_weights[1].split(targets.num_level_priors)]
+    assert valid == [256, 64, 16, 4, 1]
+    assert targets.labels[1][targets.label_weights[1] == 0].unique().tolist() == [80]
+    assert targets.labels[0, 63] == 3
+    assert targets.labels[0, 355] == 17
+    assert targets.pos_strides.squeeze(1).tolist()[:1] == [8]
+    assert targets.pos_levels.tolist() == [0] * 10 + [1] * 12
+
+
+def test_golden_detections(head):
+    first, second = head.predict_by_feat(*outputs(), batch_img_metas=METAS, rescale=True)
+    assert len(first) == len(second) == 100
+    close = dict(rtol=0, atol=1e-6)
+    torch.testing.assert_close(first.scores[:5], torch.tensor([0.268929, 0.268929, 0.268917, 0.268905, 0.268869]), **close)
+    torch.testing.assert_close(second.scores[:5], torch.tensor([0.268881, 0.268881, 0.268857, 0.268845, 0.268797]), **close)
+    torch.testing.assert_close(first.scores[99], torch.tensor(0.265987), **close)
+    torch.testing.assert_close(second.scores[99], torch.tensor(0.265999), **close)
+    # The first two of each image tie exactly.
+    assert set(first.labels[:2].tolist()) == {11, 39}
+    assert first.labels[2:5].tolist() == [59, 54, 56]
+    assert set(second.labels[:2].tolist()) == {27, 68}
+    assert second.labels[2:5].tolist() == [77, 69, 13]
+    boxes = dict(zip(first.labels[:3].tolist(), first.bboxes[:3]))
+    expected = {11: [22.6187, 4.5852, 281.3055, 256], 39: [0, 112.4858, 125.7691, 256], 59: [0, 0, 320, 256]}
+    for label, box in expected.items():
+        torch.testing.assert_close(boxes[label], torch.tensor(box, dtype=torch.float32), rtol=1e-5, atol=1e-3)
+    tied = second.labels[:2].tolist().index(27)
+    torch.testing.assert_close(second.bboxes[tied], torch.tensor([0, 60.5335, 83.5454, 125]), rtol=1e-5, atol=1e-3)
+
+
+def peaked_outputs(locations):
+    """No detection but at ``locations``: {(level, y, x): {class: logit}}, each four strides wide."""
+    cls = [torch.full((1, 3, h, w), -20.0) for h, w in SIZES]
+    reg = [torch.zeros(1, 4, 17, h, w) for h, w in SIZES]
+    for level in reg:
+        level[:, :, 2] = 50
+    for (level, y, x), scores in locations.items():
+        for label, logit in scores.items():
+            cls[level][0, label, y, x] = logit
+    return cls, [level.flatten(1, 2) for level in reg]
+
+
+@pytest.fixture
+def small_head():
+    return GFLHead(num_classes=3, in_channels=8, feat_channels=32, train_cfg=TRAIN_CFG, test_cfg=TEST_CFG)
+
+
+@pytest.mark.parametrize('rule', ['pairs', 'priors'])
+def test_detections_by_hand(small_head, rule):
+    cfg = dict(TEST_CFG, nms_pre_rule=rule)
+    meta = dict(img_shape=(128, 160), scale_factor=(2.0, 1.0))
+    nothing = small_head.predict_by_feat(*peaked_outputs({}), batch_img_metas=[meta], cfg=cfg)[0]
+    assert nothing.bboxes.shape == (0, 4)
+    assert nothing.scores.shape == nothing.labels.shape == (0,)
+
+    raw = peaked_outputs({(0, 5, 6): {1: 2.0, 2: 0.0}, (1, 0, 3): {0: 1.0}})
+    found = small_head.predict_by_feat(*raw, batch_img_metas=[meta], cfg=cfg)[0]
+    assert found.labels.tolist() == [1, 0, 2]
+    torch.testing.assert_close(found.scores, torch.tensor([2.0, 1.0, 0.0]).sigmoid())
+    # Centre (48, 40), two strides of 8 to each side; centre (48, 0), two strides of 16, clipped at the top.
+    torch.testing.assert_close(found.bboxes, torch.tensor([[32.0, 24, 64, 56], [16, 0, 80, 32], [32, 24, 64, 56]]))
+    rescaled = small_head.predict_by_feat(*raw, batch_img_metas=[meta], cfg=cfg, rescale=True)[0]
+    torch.testing.assert_close(rescaled.bboxes[1], torch.tensor([8.0, 0, 40, 32]))
+
+
+def test_the_two_rules_differ_as_described(small_head):
+    # Two candidates allowed: two pairs may be one prior's, two priors bring all their classes.
+    raw = peaked_outputs({(0, 5, 6): {1: 3.0, 2: 2.0}, (0, 10, 15): {0: 1.0}})
+    meta = dict(img_shape=(128, 160), scale_factor=(1.0, 1.0))
+    labels = {
+        rule: small_head.predict_by_feat(*raw, batch_img_metas=[meta], cfg=dict(TEST_CFG, nms_pre=2, nms_pre_rule=rule))[0].labels.tolist()
+        for rule in ('pairs', 'priors')
+    }
+    assert labels == dict(pairs=[1, 2], priors=[1, 2, 0])
+
+
+def upstream_inputs(num_gts):
+    torch.manual_seed(0)
+    head = GFLHead(num_classes=4, in_channels=1, stacked_convs=1, train_cfg=TRAIN_CFG, test_cfg=TEST_CFG)
+    feats = tuple(torch.rand(1, 1, 256 // stride, 256 // stride) for stride in (4, 8, 16, 32, 64))
+    meta = dict(img_shape=(256, 256, 3), pad_shape=(256, 256, 3), scale_factor=1)
+    box = [[23.6667, 23.8757, 238.6326, 151.8874]]
+    return head, head(feats), [gt(box[:num_gts], [2][:num_gts])], [meta]
+
+
+@pytest.mark.parametrize('num_gts', [0, 1])
+def test_feature_maps_larger_than_the_anchor_grid(num_gts):
+    head, raw, gts, metas = upstream_inputs(num_gts)
+    losses = {name: sum(parts).item() for name, parts in head.loss_by_feat(*raw, gts, metas).items()}
+    assert losses['loss_cls'] > 0
+    assert (losses['loss_bbox'] > 0, losses['loss_dfl'] > 0) == (bool(num_gts), bool(num_gts))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'error'),
+    [
+        (dict(anchor_generator=dict(type='AnchorGenerator', ratios=[0.5, 1], scales=[8], strides=[8])), ConfigError),
+        (dict(loss_cls=dict(type='QualityFocalLoss', use_sigmoid=False)), ConfigError),
+        (dict(test_cfg=dict(nms_pre_rule='all')), ConfigError),
+    ],
+)
+def test_refuses_to_build(arguments, error):
+    with pytest.raises(error):
+        GFLHead(num_classes=3, in_channels=8, **arguments)
+
+
+def test_refuses_bad_labels_and_images_without_priors(small_head):
+    raw = [level[:, :3] for level in outputs()[0]], outputs()[1]
+    with pytest.raises(ModelInputError, match=r'\[0, 3\)'):
+        small_head.loss_by_feat(*raw, [gt([[0, 0, 9, 9]], [3]), gt()], METAS)
+    with pytest.raises(ModelInputError, match='no prior'):
+        small_head.loss_by_feat(*raw, [gt(), gt()], [METAS[0], dict(img_shape=(0, 0), pad_shape=(0, 0))])
+    with pytest.raises(ModelInputError, match='5 levels'):
+        small_head((torch.zeros(1, 8, 4, 4),))
+
+
+@pytest.mark.gpu
+def test_golden_losses_on_the_gpu(head):
+    cuda = head.to('cuda')
+    try:
+        cls, reg = ([level.cuda() for level in part] for part in outputs())
+        losses = cuda.loss_by_feat(cls, reg, [GT0.to('cuda'), GT1.to('cuda')], METAS)
+        assert_losses({name: [part.cpu() for part in parts] for name, parts in losses.items()}, *GOLDEN[2][3:])
+    finally:
+        head.to('cpu')
+
+
+def test_deep_copy_keeps_working(small_head):
+    import copy
+
+    other = copy.deepcopy(small_head)
+    assert isinstance(other.gfl_cls, nn.Conv2d)
+    assert other.loss_by_feat(*([level[:, :3] for level in outputs()[0]], outputs()[1]), [GT1, gt()], METAS[:1] * 2)

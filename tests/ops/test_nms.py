@@ -1,0 +1,245 @@
+"""NMS: written-out cases, and every engine against a plain greedy loop on random boxes with ties."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmdet.ops import batched_nms, nms, nms_engines, soft_nms
+from mmdet.utils.errors import ConfigError, ModelInputError
+
+
+def plain_greedy(boxes, scores, threshold, labels=None, offset=0):
+    """The definition, one pair at a time."""
+    boxes = boxes.numpy()
+    order = sorted(range(len(boxes)), key=lambda i: -float(scores[i]))
+    kept = []
+    for i in order:
+        for j in kept:
+            if labels is not None and labels[i] != labels[j]:
+                continue
+            width = max(min(boxes[i, 2], boxes[j, 2]) - max(boxes[i, 0], boxes[j, 0]) + offset, 0)
+            height = max(min(boxes[i, 3], boxes[j, 3]) - max(boxes[i, 1], boxes[j, 1]) + offset, 0)
+            areas = [(boxes[k, 2] - boxes[k, 0] + offset) * (boxes[k, 3] - boxes[k, 1] + offset) for k in (i, j)]
+            union = areas[0] + areas[1] - width * height
+            if union > 0 and np.float32(width * height / union) > np.float32(threshold):
+                break
+        else:
+            kept.append(i)
+    return kept
+
+
+def random_case(seed, count, size, classes, whole):
+    """Boxes in clusters; `whole` pixels and coarse scores make many equal IoUs and tied scores."""
+    rng = np.random.default_rng(seed)
+    centre = rng.uniform(-0.2 * size, size, (count // 4 + 1, 2))[rng.integers(0, count // 4 + 1, count)]
+    centre = centre + rng.normal(0, 4, (count, 2))
+    wh = rng.uniform(0, 40, (count, 2))
+    boxes = np.concatenate([centre - wh / 2, centre + wh / 2], 1)
+    scores = rng.uniform(0, 1, count)
+    if whole:
+        boxes, scores = boxes.round(), scores.round(1)
+    labels = torch.from_numpy(rng.integers(0, classes, count))
+    return torch.from_numpy(boxes).float(), torch.from_numpy(scores).float(), labels
+
+
+def run_engine(engine, boxes, scores, threshold, labels=None, offset=0, max_num=-1):
+    order = torch.sort(scores, descending=True, stable=True).indices
+    ranked, ranked_labels = boxes[order], None if labels is None else labels[order]
+    if engine == 'sweep':
+        ranked_labels = None if labels is None else ranked_labels.numpy()
+        kept = torch.from_numpy(nms_engines.greedy_sweep(ranked.numpy(), ranked_labels, threshold, offset, max_num))
+    elif engine == 'blocks':
+        kept = nms_engines.greedy_blocks(ranked, ranked_labels, threshold, offset, max_num)
+    else:  # the wrapper around torchvision's kernel, with a stand-in for the kernel
+        kept = nms_engines.greedy_kernel(nms, ranked, ranked_labels, threshold, max_num)
+    return order[kept].tolist()
+
+
+@pytest.mark.parametrize(
+    'boxes, scores, expected',
+    [
+        ([], [], []),
+        ([[0, 0, 10, 10]], [0.1], [0]),
+        # IoU 9/11 > 0.6 suppresses; the far box stays
+        ([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]], [0.5, 0.9, 0.1], [1, 2]),
+        # 1 suppresses 0 (IoU 2/3), so 0 cannot suppress 2 (IoU of 1 and 2 is 3/7)
+        ([[2, 0, 12, 10], [0, 0, 10, 10], [4, 0, 14, 10]], [0.8, 0.9, 0.7], [1, 2]),
+        # IoU exactly 3/5 is not "> 0.6"
+        ([[0, 0, 4, 1], [1, 0, 5, 1]], [0.5, 0.4], [0, 1]),
+        # equal scores: the first wins
+        ([[0, 0, 9, 9], [0, 0, 9, 9]], [0.5, 0.5], [0]),
+        # zero area: neither suppresses nor is suppressed
+        ([[5, 5, 5, 5], [5, 5, 5, 5]], [0.5, 0.4], [0, 1]),
+    ],
+)
+def test_written_out(boxes, scores, expected):
+    boxes, scores = torch.tensor(boxes).float().reshape(-1, 4), torch.tensor(scores).float()
+    keep = nms(boxes, scores, 0.6)
+    assert keep.dtype == torch.int64
+    assert keep.tolist() == expected
+    if len(boxes):
+        assert run_engine('blocks', boxes, scores, 0.6) == expected
+
+
+@pytest.mark.parametrize('engine', ['sweep', 'blocks', 'kernel'])
+@pytest.mark.parametrize('threshold', [0.0, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize('whole', [False, True])
+def test_engines_equal_plain_greedy(engine, threshold, whole, monkeypatch):
+    monkeypatch.setattr(nms_engines, '_BLOCK', 64)  # several blocks, several chunks
+    monkeypatch.setattr(nms_engines, '_PAIRS', 100)
+    for seed, (count, size, classes) in enumerate([(1, 10, 1), (40, 50, 3), (300, 200, 1), (300, 60, 7)]):
+        boxes, scores, labels = random_case(seed, count, size, classes, whole)
+        assert run_engine(engine, boxes, scores, threshold) == plain_greedy(boxes, scores, threshold)
+        by_class = plain_greedy(boxes, scores, threshold, labels)
+        assert run_engine(engine, boxes, scores, threshold, labels) == by_class
+        assert run_engine(engine, boxes, scores, threshold, labels, max_num=17) == by_class[:17]
+        if engine != 'kernel':
+            expected = plain_greedy(boxes, scores, threshold, labels, offset=1)
+            assert run_engine(engine, boxes, scores, threshold, labels, offset=1) == expected
+
+
+def test_suppression_chain():
+    """A long chain, each box suppressed only by its neighbour: every second one stays."""
+    x = torch.arange(600).float()
+    boxes = torch.stack([x, torch.zeros(600), x + 3.1, torch.ones(600)], 1)
+    scores = torch.linspace(1, 0.1, 600)
+    expected = list(range(0, 600, 2))
+    assert run_engine('sweep', boxes, scores, 0.4) == expected
+    assert run_engine('blocks', boxes, scores, 0.4) == expected
+
+
+def test_identical_boxes():
+    boxes = torch.tensor([[3.0, 4.0, 30.0, 40.0]]).repeat(5000, 1)
+    assert nms(boxes, torch.ones(5000), 0.5).tolist() == [0]
+    assert len(nms(boxes, torch.ones(5000), 0.5, labels=torch.arange(5000) % 10)) == 10
+
+
+def test_far_classes_keep_their_precision():
+    """Shifting classes in float32 moves these boxes by up to 0.03 pixels and changes the answer."""
+    boxes = torch.tensor([[8000.0, 0.0, 8001.0, 1.0], [8000.2501, 0.0, 8001.2501, 1.0]])  # IoU 0.5999
+    scores, labels = torch.tensor([0.9, 0.8]), torch.tensor([79, 79])
+    # float32 holds 8000.2501 as 8000.25: IoU exactly 0.75 / 1.25 = 0.6
+    assert nms(boxes, scores, 0.6, labels=labels).tolist() == [0, 1]
+    assert nms(boxes, scores, 0.599, labels=labels).tolist() == [0]
+
+
+def test_values_that_are_not_finite_are_dropped():
+    boxes = torch.tensor(
+        [[0, 0, 9, 9], [0, 0, 9, 9], [0, 0, float('inf'), 9], [20, 20, 30, float('nan')], [50, 50, 60, 60]]
+    )
+    scores = torch.tensor([float('nan'), 0.3, 0.9, 0.8, 0.2])
+    assert nms(boxes, scores, 0.5).tolist() == [1, 4]
+    dets, keep = soft_nms(boxes, scores)
+    assert keep.tolist() == [1, 4]
+    assert torch.isfinite(dets).all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+def test_other_types(dtype):
+    boxes = torch.tensor([[0, 0, 8, 8], [1, 0, 9, 8], [100, 100, 200, 200]]).to(dtype)
+    scores = torch.tensor([0.5, 0.75, 0.25]).to(dtype)
+    dets, keep = batched_nms(boxes, scores, torch.zeros(3, dtype=torch.int64), dict(type='nms', iou_threshold=0.5))
+    assert keep.tolist() == [1, 2]
+    assert dets.dtype == dtype
+
+
+def test_score_threshold_and_max_num():
+    boxes = torch.tensor([[0.0, 0, 8, 8], [10, 0, 18, 8], [20, 0, 28, 8]])
+    scores = torch.tensor([0.05, 0.75, 0.25])
+    assert nms(boxes, scores, 0.5, score_threshold=0.05).tolist() == [1, 2]
+    assert nms(boxes, scores, 0.5, max_num=1).tolist() == [1]
+    assert nms(boxes, scores, 0.5, max_num=0).tolist() == []
+
+
+class TestBatched:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [1, 0, 11, 10], [50, 50, 60, 60]])
+    scores = torch.tensor([0.6, 0.9, 0.8, 0.7])
+    labels = torch.tensor([0, 0, 1, 1])
+
+    @pytest.mark.parametrize('cfg', [None, dict(type='nms', iou_threshold=0.5), dict(type='soft_nms')])
+    def test_empty(self, cfg):
+        dets, keep = batched_nms(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64), cfg)
+        assert dets.shape == (0, 5)
+        assert keep.shape == (0,) and keep.dtype == torch.int64
+
+    def test_by_class(self):
+        dets, keep = batched_nms(self.boxes, self.scores, self.labels, dict(type='nms', iou_threshold=0.6, split_thr=2))
+        assert keep.tolist() == [1, 2, 3]
+        assert dets.tolist() == [
+            [1, 0, 11, 10, pytest.approx(s)] if s > 0.75 else [50, 50, 60, 60, pytest.approx(s)]
+            for s in (0.9, 0.8, 0.7)
+        ]
+
+    def test_class_agnostic(self):
+        cfg = dict(iou_thr=0.6)
+        assert batched_nms(self.boxes, self.scores, self.labels, cfg, class_agnostic=True)[1].tolist() == [1, 3]
+        assert batched_nms(self.boxes, self.scores, self.labels, dict(class_agnostic=True, **cfg))[1].tolist() == [1, 3]
+
+    def test_max_num(self):
+        assert batched_nms(self.boxes, self.scores, self.labels, dict(iou_threshold=0.6, max_num=2))[1].tolist() == [
+            1,
+            2,
+        ]
+
+    def test_no_nms(self):
+        dets, keep = batched_nms(self.boxes, self.scores, self.labels, None)
+        assert keep.tolist() == [1, 2, 3, 0]
+        assert dets[:, 4].tolist() == pytest.approx([0.9, 0.8, 0.7, 0.6])
+
+    def test_arguments_stay_as_they_are(self):
+        cfg = dict(type='nms', iou_threshold=0.5)
+        before = self.boxes.clone()
+        batched_nms(self.boxes, self.scores, self.labels, cfg)
+        assert cfg == dict(type='nms', iou_threshold=0.5)
+        assert torch.equal(before, self.boxes)
+
+    @pytest.mark.parametrize(
+        'cfg, named',
+        [
+            (dict(type='wnms', iou_threshold=0.5), 'wnms'),
+            (dict(type='nms'), 'iou_threshold'),
+            (dict(type='nms', iou_threshold=1.5), '1.5'),
+            (dict(type='nms', iou_threshold=0.5, sigma=1), 'sigma'),
+            (dict(type='nms', iou_threshold=0.5, offset=2), 'offset'),
+            (dict(type='soft_nms', method='cubic'), 'cubic'),
+            (dict(type='soft_nms', sigma=0), 'sigma'),
+        ],
+    )
+    def test_wrong_config(self, cfg, named):
+        with pytest.raises(ConfigError, match=named):
+            batched_nms(self.boxes, self.scores, self.labels, cfg)
+
+    def test_wrong_shapes(self):
+        with pytest.raises(ModelInputError, match='boxes'):
+            nms(torch.zeros(3, 5), torch.zeros(3), 0.5)
+        with pytest.raises(ModelInputError, match='scores'):
+            nms(torch.zeros(3, 4), torch.zeros(2), 0.5)
+        with pytest.raises(ModelInputError, match='labels'):
+            nms(torch.zeros(3, 4), torch.zeros(3), 0.5, labels=torch.zeros(4))
+
+
+class TestSoft:
+    # IoU of the first two is 8/12 = 2/3; the third touches neither
+    boxes = torch.tensor([[0.0, 0, 10, 1], [2, 0, 12, 1], [50, 0, 60, 1]])
+    scores = torch.tensor([0.9, 0.8, 0.5])
+
+    @pytest.mark.parametrize(
+        'method, second',
+        [('linear', 0.8 * (1 - 2 / 3)), ('gaussian', 0.8 * np.exp(-(4 / 9) / 0.5)), ('naive', None)],
+    )
+    def test_decay(self, method, second):
+        dets, keep = soft_nms(self.boxes, self.scores, method=method)
+        expected = [(0, 0.9), (2, 0.5)] + ([(1, second)] if second else [])
+        assert keep.tolist() == [index for index, _ in expected]
+        assert dets[:, 4].tolist() == pytest.approx([score for _, score in expected], abs=1e-6)
+        assert torch.equal(dets[:, :4], self.boxes[keep])
+
+    def test_min_score_drops(self):
+        assert soft_nms(self.boxes, self.scores, min_score=0.3)[1].tolist() == [0, 2]
+
+    def test_classes_and_max_num(self):
+        labels = torch.tensor([0, 1, 1])
+        cfg = dict(type='soft_nms', method='gaussian', max_num=2)
+        dets, keep = batched_nms(self.boxes, self.scores, labels, cfg)
+        assert keep.tolist() == [0, 1]
+        assert dets[:, 4].tolist() == pytest.approx([0.9, 0.8])

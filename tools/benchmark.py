@@ -1,0 +1,81 @@
+"""Measure a detector's speed: images per second, p50 and p95 latency, peak memory.
+
+    python tools/benchmark.py CONFIG [CKPT] [--stage step|data|total] [--max-iter 2000] [--shape 800 1333]
+
+Batch 1, five warm-up images, a line every 50 images, the device synchronised around every step. ``--shape`` measures random images of
+that size instead of the config's test dataset; without a checkpoint the weights are random.
+"""
+
+import argparse
+import itertools
+
+import torch
+from mmengine.device import get_device
+
+from mmdet.apis.benchmark import STAGES, build_loader, build_model, is_main_process, measure, synthetic_batches
+from mmdet.utils import add_common_arguments, load_config, register_all_modules, reports_user_errors, set_local_rank
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure a detector's speed")
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file or known name; random weights without it')
+    parser.add_argument('--checkpoint', dest='checkpoint_option', help='the same as the positional argument')
+    parser.add_argument('--stage', choices=STAGES, default='step', help='the test step, the data loading, or both')
+    parser.add_argument('--device', help='default: the best there is')
+    parser.add_argument('--shape', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'), help='random images of this size instead of the dataset')
+    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument('--max-iter', type=int, default=2000, help='batches at most')
+    parser.add_argument('--num-warmup', type=int, default=5, help='first batches, not counted')
+    parser.add_argument('--log-interval', type=int, default=50)
+    parser.add_argument('--num-workers', type=int, help="default: the config's")
+    parser.add_argument('--threads', type=int, help='CPU threads; default: all')
+    parser.add_argument('--fuse-conv-bn', action='store_true', help="fold the backbone's batch norms into its convolutions")
+    parser.add_argument('--amp', action='store_true', help='autocast: float16 on CUDA, bfloat16 on the CPU')
+    parser.add_argument('--compile', action='store_true', help='torch.compile')
+    parser.add_argument('--channels-last', action='store_true', help='channels-last memory format')
+    parser.add_argument('--json', help='append the figures to this file, one line of JSON')
+    add_common_arguments(parser)
+    args = parser.parse_args()
+    set_local_rank(args)
+    return args
+
+
+@reports_user_errors
+def main() -> None:
+    args = parse_args()
+    register_all_modules()
+    cfg = load_config(args.config, args.cfg_options)
+    if args.launcher != 'none':
+        from mmdet.engine import init_dist
+
+        init_dist(args.launcher)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = args.device or get_device()
+    step = None
+    if args.stage != 'data':
+        model = build_model(
+            cfg, args.checkpoint or args.checkpoint_option, device=device, fuse=args.fuse_conv_bn, compiled=args.compile,
+            channels_last=args.channels_last, trust_checkpoint=args.trust_checkpoint,
+        )  # fmt: skip
+        step = model.test_step
+    if args.shape:
+        batches = synthetic_batches(tuple(args.shape), args.batch_size)
+    else:
+        loader = build_loader(cfg, args.batch_size, args.num_workers)
+        # A small dataset is gone through again until there are enough batches.
+        batches = itertools.chain.from_iterable(itertools.repeat(loader))
+    result = measure(
+        batches, step, stage=args.stage, max_iter=args.max_iter, num_warmup=args.num_warmup, log_interval=args.log_interval,
+        device=device, amp=args.amp, log=print if is_main_process() else (lambda line: None),
+    )  # fmt: skip
+    if is_main_process():
+        print(result)
+        if args.json:
+            with open(args.json, 'a', encoding='utf-8') as file:
+                file.write(result.to_json() + '\n')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,51 @@
+"""Detect objects in images or videos and write annotated pictures and JSON.
+
+    python tools/image_demo.py INPUT MODEL [--weights CHECKPOINT] [--out-dir outputs]
+
+INPUT is a file, folder, glob pattern, address or video. MODEL is a config file, or a checkpoint whose config lies in its folder.
+"""
+
+import argparse
+
+from mmdet.apis import DetInferencer
+from mmdet.apis.inference import PALETTES
+from mmdet.utils import reports_user_errors
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('inputs', help='image, folder, glob pattern, address or video')
+    parser.add_argument('model', help='config file, or checkpoint with its config beside it')
+    parser.add_argument('--weights', help='checkpoint: path, URL or known name')
+    parser.add_argument('--out-dir', default='outputs', help='folder for vis/ and preds/')
+    parser.add_argument('--device', help="like 'cpu' or 'cuda:0'; default: a GPU if there is one")
+    parser.add_argument('--pred-score-thr', type=float, default=0.3, help='lowest score that is drawn')
+    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument('--recursive', action='store_true', help='search folders below the input folder')
+    parser.add_argument('--skip-broken', action='store_true', help='go on past images that cannot be read')
+    parser.add_argument('--show', action='store_true', help='open a window for each picture')
+    parser.add_argument('--no-save-vis', action='store_true', help='write no pictures')
+    parser.add_argument('--no-save-pred', action='store_true', help='write no JSON')
+    parser.add_argument('--print-result', action='store_true', help='print the predictions')
+    parser.add_argument('--palette', default='none', choices=PALETTES, help='colours of the classes')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='unpickle arbitrary objects; own files only')
+    return parser.parse_args()
+
+
+@reports_user_errors
+def main():
+    args = parse_args()
+    inferencer = DetInferencer(
+        args.model, args.weights, args.device, palette=args.palette, trust_checkpoint=args.trust_checkpoint
+    )
+    result = inferencer(
+        args.inputs, batch_size=args.batch_size, show=args.show, no_save_vis=args.no_save_vis,
+        pred_score_thr=args.pred_score_thr, print_result=args.print_result, no_save_pred=args.no_save_pred,
+        out_dir=args.out_dir, recursive=args.recursive, skip_broken=args.skip_broken,
+    )  # fmt: skip
+    written = '' if args.no_save_vis and args.no_save_pred else f'; results are in {args.out_dir}'
+    print(f'{len(result["predictions"])} images done{written}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,66 @@
+"""Write a one-page HTML report about a training run.
+
+    python tools/misc/make_report.py WORK_DIR [--out report.html] [--metrics metrics.json] [--pictures FOLDER]
+
+Curves come from WORK_DIR/<timestamp>/vis_data/scalars.json; metrics default to the last validation.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from mmdet.apis import write_report
+from mmdet.utils import DataError, reports_user_errors
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('work_dir', help='folder of the run')
+    parser.add_argument('--out', help='page to write; default: WORK_DIR/report.html')
+    parser.add_argument('--title', help='default: the name of the folder')
+    parser.add_argument('--metrics', help='JSON object of results, e.g. {"coco/bbox_mAP": 0.41}')
+    parser.add_argument('--benchmark', help='JSON object of speed figures')
+    parser.add_argument('--comparisons', help='folder of pictures that show ground truth beside predictions')
+    parser.add_argument('--pictures', help='folder of further pictures')
+    parser.add_argument('--max-pictures', type=int, default=8, help='of each folder')
+    return parser.parse_args()
+
+
+def read_json(path):
+    if path is None:
+        return None
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise DataError(f'cannot be read as JSON ({error})', file=path) from error
+    if not isinstance(content, dict):
+        raise DataError('must be a JSON object', file=path, received=type(content).__name__)
+    return content
+
+
+def pictures_in(folder, limit):
+    if folder is None:
+        return []
+    return sorted(p for p in Path(folder).glob('*') if p.suffix.lower() in ('.jpg', '.jpeg', '.png'))[:limit]
+
+
+@reports_user_errors
+def main():
+    args = parse_args()
+    work_dir = Path(args.work_dir)
+    if not work_dir.is_dir():
+        raise DataError('no such folder', file=work_dir)
+    path = write_report(
+        work_dir,
+        args.out or work_dir / 'report.html',
+        title=args.title or work_dir.resolve().name,
+        metrics=read_json(args.metrics),
+        benchmark=read_json(args.benchmark),
+        comparisons=pictures_in(args.comparisons, args.max_pictures),
+        pictures=pictures_in(args.pictures, args.max_pictures),
+    )
+    print(path)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,55 @@
+"""Detect objects in a video and write it annotated.
+
+    python tools/video_demo.py VIDEO CONFIG CHECKPOINT --out annotated.mp4
+
+``tools/image_demo.py`` takes videos too, and writes the boxes of each frame as JSON lines beside the picture.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from mmdet.apis import DetInferencer
+from mmdet.utils import reports_user_errors
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('video')
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--out', help='annotated video (.mp4)')
+    parser.add_argument('--device', help="like 'cpu' or 'cuda:0'; default: a GPU if there is one")
+    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn')
+    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument('--show', action='store_true', help='open a window')
+    parser.add_argument('--wait-time', type=float, default=0.001, help='seconds between two shown frames')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='unpickle arbitrary objects; own files only')
+    args = parser.parse_args()
+    if not args.out and not args.show:
+        parser.error('give --out or --show')
+    if args.out and not args.out.lower().endswith('.mp4'):
+        parser.error('--out must end with .mp4')
+    return args
+
+
+@reports_user_errors
+def main():
+    args = parse_args()
+    inferencer = DetInferencer(args.config, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint)
+    out = Path(args.out or 'unused.mp4')
+    if args.out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    # Made beside the target, so that moving it there is a rename.
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        inferencer(
+            args.video, batch_size=args.batch_size, pred_score_thr=args.score_thr, show=args.show, wait_time=args.wait_time,
+            out_dir=folder if args.out else '',
+        )  # fmt: skip
+        if args.out:
+            (Path(folder) / 'vis' / f'{Path(args.video).stem}.mp4').replace(out)
+            print(out)
+
+
+if __name__ == '__main__':
+    main()
