@@ -3,9 +3,9 @@
     python benchmarks/data_pipeline.py --images VisDrone2019-DET-train/images --compare
 
 Counts CPU seconds of one thread (decoding, OpenCV and torch included), so that other work on the machine disturbs
-little; what a data loader's worker reaches is that figure, less the copy to the main process. ``--compare`` runs the same
-steps as plain ``mmcv.transforms``, image by image in turn with ours. Without ``--images``, JPEGs of about VisDrone's size are
-drawn into a temporary folder.
+little; what a data loader's worker reaches is that figure, less the copy to the main process. ``--compare`` runs the
+same steps as plain ``mmcv.transforms``, image by image in turn with ours. Without ``--images``, JPEGs of about
+VisDrone's size are drawn into a temporary folder.
 """
 
 import argparse

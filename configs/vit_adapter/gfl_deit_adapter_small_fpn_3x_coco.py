@@ -1,4 +1,5 @@
-# ViT-Adapter-S (DeiT-S weights) under GFL, 36 epochs, multi-scale with crops. Published: 50.0 box AP on COCO val2017, 36 M parameters.
+# ViT-Adapter-S (DeiT-S weights) under GFL, 36 epochs, multi-scale with crops.
+# Published: 50.0 box AP on COCO val2017, 36 M parameters.
 _base_ = [
     '../_base_/models/gfl_r50_fpn.py',
     '../_base_/datasets/coco_detection.py',
@@ -45,9 +46,7 @@ train_pipeline = [
             [dict(type='RandomChoiceResize', scales=sides, keep_ratio=True)],
             [
                 dict(type='RandomChoiceResize', scales=[(400, 1333), (500, 1333), (600, 1333)], keep_ratio=True),
-                dict(
-                    type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600), allow_negative_crop=True
-                ),
+                dict(type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600), allow_negative_crop=True),
                 dict(type='RandomChoiceResize', scales=sides, keep_ratio=True),
             ],
         ],
@@ -57,7 +56,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(batch_size=2, dataset=dict(pipeline=train_pipeline))
 
-# Norms, biases and embeddings are not decayed; keys match anywhere in a parameter's full name. No layer-wise decay in this config.
+# Norms, biases and embeddings are not decayed; keys match anywhere in a parameter's full name.
 optim_wrapper = dict(
     _delete_=True,
     type='AmpOptimWrapper',

@@ -71,7 +71,9 @@ class DetInferencer:
             raise ConfigError("scope must be 'mmdet'", field='scope', received=scope)
         if isinstance(model, (str, Path)) and str(model).lower().endswith(_CHECKPOINT_SUFFIXES):
             if weights is not None:
-                raise CheckpointError('model is a checkpoint already; give model=<config file> beside weights', received=str(model))
+                raise CheckpointError(
+                    'model is a checkpoint already; give model=<config file> beside weights', received=str(model)
+                )
             weights, model = str(model), find_config_beside(model)
             print_log(f'{weights}: using the config beside it, {model}', logger='current')
         self.model = init_detector(model, weights, palette, device, cfg_options, trust_checkpoint)
@@ -243,7 +245,7 @@ class _Writers:
         if path not in self._open:
             self._finish_others(path)
             temporary = _temporary(path)
-            self._open[path] = (temporary, open(temporary, 'w'))
+            self._open[path] = (temporary, open(temporary, 'w'))  # noqa: SIM115 (closed by close)
         frame = int(source.stem.rpartition('/')[2])
         self._open[path][1].write(json.dumps({'frame': frame, **prediction}) + '\n')
 

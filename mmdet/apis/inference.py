@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from ..registry import DATASETS, MODELS, TRANSFORMS
 from ..structures import DetDataSample
+from ..utils.config import load_config
 from ..utils.errors import CheckpointError, ConfigError, DataError, MMDetError
 from ..utils.setup_env import register_all_modules
 from .sources import check_array
@@ -61,7 +62,9 @@ def init_detector(
         content = load_checkpoint_file(checkpoint, trust=trust_checkpoint)
         report = load_into(model, content['state_dict'], complete=True)
         if report.unexpected:
-            print_log('\n  '.join([f'{checkpoint} holds more than the model:', *report.lines()]), logger='current', level=30)
+            print_log(
+                '\n  '.join([f'{checkpoint} holds more than the model:', *report.lines()]), logger='current', level=30
+            )
         meta = content['meta']
     model.dataset_meta = _dataset_meta(meta, config, _num_classes(model))
     colors = _palette_colors(palette, len(model.dataset_meta['classes']))
@@ -181,13 +184,10 @@ def predict_batch(model, batch: list[dict]) -> list[DetDataSample]:
 def read_config(config: str | Path | Config, cfg_options: dict | None = None) -> Config:
     """A Config of its own from a path or a Config, with overrides merged in."""
     if isinstance(config, (str, os.PathLike)):
-        if not os.path.isfile(config):
-            raise ConfigError('no such config file', file=config)
-        config = Config.fromfile(str(config))
-    elif isinstance(config, Config):
-        config = config.copy()
-    else:
+        return load_config(config, cfg_options)
+    if not isinstance(config, Config):
         raise ConfigError('config must be a path or a Config', received=type(config).__name__)
+    config = config.copy()
     if cfg_options:
         config.merge_from_dict(cfg_options)
     return config
@@ -207,7 +207,9 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         raise ConfigError("device must be like 'cpu' or 'cuda:0'", field='device', received=device) from error
     if chosen.type == 'cuda' and (chosen.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
-            f"only {torch.cuda.device_count()} GPUs are visible; use 'cpu' or leave device out", field='device', received=device
+            f"only {torch.cuda.device_count()} GPUs are visible; use 'cpu' or leave device out",
+            field='device',
+            received=device,
         )
     return chosen
 
@@ -254,9 +256,9 @@ def _config_dataset_meta(config: Config) -> dict:
     while 'dataset' in dataset or 'datasets' in dataset:
         dataset = dataset.get('dataset') or dataset['datasets'][0]
     dataset_type = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else dataset.get('type')
-    meta = dict(getattr(dataset_type, 'METAINFO', {}))
-    override = dataset.get('metainfo')
-    meta.update(override if isinstance(override, dict) else {})
+    if dataset_type is None:
+        return {}
+    meta = dataset_type._load_metainfo(dataset.get('metainfo') or {})
     return {key.lower(): value for key, value in meta.items()}
 
 

@@ -110,7 +110,9 @@ def write_report(
     facts = {'written': datetime.now().strftime('%Y-%m-%d %H:%M'), 'mmdet': __version__, **(facts or {})}
     body = [
         f'<h1>{html.escape(title)}</h1>',
-        '<p class="facts">' + ' &middot; '.join(f'{_text(key)} <b>{_text(value)}</b>' for key, value in facts.items()) + '</p>',
+        '<p class="facts">'
+        + ' &middot; '.join(f'{_text(key)} <b>{_text(value)}</b>' for key, value in facts.items())
+        + '</p>',
         _headline(metrics),
         _section('Predictions beside ground truth', [_figure(*item, share * 2, 2600) for item in comparisons], 'wide'),
         _section('Curves', _charts(curves), 'two'),
@@ -177,7 +179,9 @@ def _charts(curves: dict[str, Curves]) -> list[str]:
         charts.append(line_chart(main, title='Validation', x_label='epoch or iteration', y_from_zero=True))
     sizes = [_labelled(s) for s in scores if s[0] in ('bbox_mAP_s', 'bbox_mAP_m', 'bbox_mAP_l') and max(s[2]) >= 0]
     if sizes:
-        charts.append(line_chart(sizes, title='Validation by object size', x_label='epoch or iteration', y_from_zero=True))
+        charts.append(
+            line_chart(sizes, title='Validation by object size', x_label='epoch or iteration', y_from_zero=True)
+        )
     if 'lr' in train:
         charts.append(line_chart([('lr', *train['lr'])], title='Learning rate', x_label='iteration', y_from_zero=True))
     return charts
@@ -199,7 +203,9 @@ def _metric_table(metrics: Mapping[str, float]) -> str:
 
 def _class_table(metrics: Mapping[str, float]) -> str:
     """AP per class with a bar, best first."""
-    classes = [(_short(name)[: -len('_precision')], value) for name, value in metrics.items() if name.endswith('_precision')]
+    classes = [
+        (_short(name)[: -len('_precision')], value) for name, value in metrics.items() if name.endswith('_precision')
+    ]
     classes = sorted(((n, v) for n, v in classes if isinstance(v, (int, float))), key=lambda row: -row[1])
     if not classes:
         return ''
@@ -213,9 +219,7 @@ def _class_table(metrics: Mapping[str, float]) -> str:
 
 def _table(head: tuple[str, str], rows: Sequence[tuple[object, object]]) -> str:
     lines = ''.join(f'<tr><td>{_text(key)}</td><td class="number">{_text(value)}</td></tr>' for key, value in rows)
-    return (
-        f'<table><thead><tr><th>{head[0]}</th><th class="number">{head[1]}</th></tr></thead><tbody>{lines}</tbody></table>'
-    )
+    return f'<table><thead><tr><th>{head[0]}</th><th class="number">{head[1]}</th></tr></thead><tbody>{lines}</tbody></table>'
 
 
 def _section(heading: str, parts: Sequence[str], layout: str) -> str:

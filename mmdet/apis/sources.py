@@ -63,7 +63,9 @@ def collect_inputs(inputs, *, recursive: bool = False) -> list[str | np.ndarray]
         if not inputs:
             raise DataError('the list of inputs is empty')
         return [entry for item in inputs for entry in collect_inputs(item, recursive=recursive)]
-    raise ModelInputError('inputs are paths, folders, patterns, arrays, or a list of these', received=type(inputs).__name__)
+    raise ModelInputError(
+        'inputs are paths, folders, patterns, arrays, or a list of these', received=type(inputs).__name__
+    )
 
 
 def check_array(image: np.ndarray) -> np.ndarray:
@@ -145,7 +147,9 @@ def iterate_sources(entries: Iterable[str | np.ndarray], names: OutputNames) -> 
 
 def count_sources(entries: Iterable[str | np.ndarray]) -> int:
     """Expected number of images; frames of a video as its header tells."""
-    return sum(max(int(_video_property(entry, cv2.CAP_PROP_FRAME_COUNT)), 1) if is_video(entry) else 1 for entry in entries)
+    return sum(
+        max(int(_video_property(entry, cv2.CAP_PROP_FRAME_COUNT)), 1) if is_video(entry) else 1 for entry in entries
+    )
 
 
 def _video_property(path: str, name: int) -> float:
@@ -175,10 +179,14 @@ def _video_frames(path: str, stem: str) -> Iterator[Source]:
         raise DataError('the video holds no frame that OpenCV can decode', file=path)
     # Some containers overstate their length by a frame.
     if number < expected - 1:
-        print_log(f'{path}: its header promises {expected} frames, {number} could be decoded', logger='current', level=30)
+        print_log(
+            f'{path}: its header promises {expected} frames, {number} could be decoded', logger='current', level=30
+        )
 
 
-def prefetch_batches(items: Iterator, prepare: Callable, batch_size: int, workers: int = 2, depth: int = 2) -> Iterator[list]:
+def prefetch_batches(
+    items: Iterator, prepare: Callable, batch_size: int, workers: int = 2, depth: int = 2
+) -> Iterator[list]:
     """Batches of ``prepare(item)``, in order, made ahead of time by threads while the caller works on an earlier batch.
 
     Decoding and resizing release Python's lock inside OpenCV, so threads are enough. ``items`` is advanced by one thread only. At most

@@ -1,11 +1,14 @@
 """Multi-scale deformable attention in pure torch (Deformable DETR, https://arxiv.org/abs/2010.04159, equation 3).
 
-Every query gathers a few bilinearly interpolated values from every feature level and adds them with its own weights. Interpolation is itself a
-weighted sum of four grid cells, so one query and head is a weighted sum of ``4 * L * K`` rows of the value table: exactly what
-``torch.nn.functional.embedding_bag`` computes in one kernel, over all levels at once, reading whole rows. On one CPU core this takes a fifth of
-the time of the usual ``grid_sample`` form (docs/vit_adapter.md), and its backward pass adds in a fixed order, so it is reproducible on a GPU too.
+Every query gathers a few bilinearly interpolated values from every feature level and adds them with its own weights.
+Interpolation is itself a weighted sum of four grid cells, so one query and head is a weighted sum of ``4 * L * K`` rows
+of the value table: exactly what ``torch.nn.functional.embedding_bag`` computes in one kernel, over all levels at once,
+reading whole rows. On one CPU core this takes a fifth of the time of the usual ``grid_sample`` form
+(docs/vit_adapter.md), and torch does not list its backward pass among the non-deterministic ones on a GPU, as it does
+that of ``grid_sample``.
 
-Letters: B images, Q queries, M heads, D channels of a head, L levels, K points of a level, S value tokens (the cells of all levels).
+Letters: B images, Q queries, M heads, D channels of a head, L levels, K points of a level, S value tokens (the cells of
+all levels).
 """
 
 import math
@@ -24,7 +27,8 @@ SpatialShapes = Sequence[tuple[int, int]]
 
 @lru_cache(maxsize=256)
 def _cached_level_sizes(shapes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    # A normal tensor also when first asked for under inference_mode: the cache outlives that block, and training saves it for backward.
+    # A normal tensor also when first asked for under inference_mode: the cache outlives that block, and training saves
+    # it for backward.
     with torch.inference_mode(False):
         sizes_wh = torch.tensor([(w, h) for h, w in shapes], dtype=torch.int32, device=device)
         starts = [0]
@@ -34,9 +38,10 @@ def _cached_level_sizes(shapes: tuple[tuple[int, int], ...], device: torch.devic
 
 
 def _level_sizes(shapes: SpatialShapes, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(width, height) (L, 2) and first value token (L,) of each level, int32; kept from call to call, since a copy to a GPU waits for it."""
+    """(width, height) (L, 2) and first value token (L,) of each level, int32; cached, since copying to a GPU waits."""
     key = tuple((int(h), int(w)) for h, w in shapes)
-    # While a graph is traced, tensors are stand-ins that must not outlive the trace; there they become constants of the graph anyway.
+    # While a graph is traced, tensors are stand-ins that must not outlive the trace; there they become constants of the
+    # graph anyway.
     function = _cached_level_sizes.__wrapped__ if torch.compiler.is_compiling() else _cached_level_sizes
     return function(key, device)
 
@@ -56,7 +61,7 @@ def _check_inputs(value: Tensor, shapes: SpatialShapes, levels: int) -> None:
 
 
 def _weighted_samples(value: Tensor, shapes: SpatialShapes, pixels: Tensor, weights: Tensor) -> Tensor:
-    """Sum of bilinear samples; ``pixels`` (B, Q, M, L, K, 2) are x, y in cells of the level, 0 at the centre of the first cell."""
+    """Sum of bilinear samples at ``pixels`` (B, Q, M, L, K, 2): x, y in cells, 0 at the centre of the first cell."""
     B, S, M, D = value.shape
     Q, L, K = pixels.shape[1], pixels.shape[3], pixels.shape[4]
     sizes_wh, starts = _level_sizes(shapes, value.device)
@@ -96,8 +101,9 @@ def ms_deform_attn(
 ) -> Tensor:
     """Weighted sum of bilinear samples from several feature levels.
 
-    Cell (i, j) of a level with width W and height H has its centre at ((j + 0.5) / W, (i + 0.5) / H); outside a level the value is zero.
-    Runs in float32 (float64 for float64 values), also inside autocast: half precision would misplace the samples.
+    Cell (i, j) of a level with width W and height H has its centre at ((j + 0.5) / W, (i + 0.5) / H); outside a level
+    the value is zero. Runs in float32 (float64 for float64 values), also inside autocast: half precision would misplace
+    the samples.
 
     Args:
         value: (B, S, M, D), the tokens of all levels one after the other, each level row by row.
@@ -159,7 +165,7 @@ class MSDeformAttn(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start with head m looking in direction 2 pi m / M, point k at k + 1 cells, all weights equal (Deformable DETR, appendix A.4)."""
+        """Head m looks in direction 2 pi m / M, point k at k + 1 cells, with equal weights (Deformable DETR, A.4)."""
         angles = torch.arange(self.num_heads, dtype=torch.float32) * (2 * math.pi / self.num_heads)
         directions = torch.stack((angles.cos(), angles.sin()), dim=-1)
         directions = directions / directions.abs().amax(dim=-1, keepdim=True)  # (M, 2), on the unit square
@@ -197,7 +203,8 @@ class MSDeformAttn(nn.Module):
         value = self.value_proj(value)
         value = value.view(B, -1, M, value.shape[-1] // M)
         dtype = torch.promote_types(value.dtype, torch.float32)
-        # Locations need more digits than half precision has: their projections are small, so they run in the parameters' own precision.
+        # Locations need more digits than half precision has: their projections are small, so they run in the
+        # parameters' own precision.
         with torch.autocast(query.device.type, enabled=False):
             query = query.to(self.sampling_offsets.weight.dtype)
             offsets = self.sampling_offsets(query).to(dtype).view(B, Q, M, L, K, 2)  # in cells of the level

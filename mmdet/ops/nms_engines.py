@@ -17,8 +17,8 @@ _SLACK = 1e-3
 
 
 def _block_ends(total: int, max_num: int) -> Iterator[tuple[int, int]]:
-    """Blocks of ranks; small ones first when few boxes are wanted, since the loop can then end early."""
-    start, size = 0, _BLOCK if max_num < 0 else min(max(4 * max_num, 256), _BLOCK)
+    """Blocks of ranks, small ones first: the best boxes suppress most of the others, and where few are wanted the loop ends early."""
+    start, size = 0, min(512 if max_num < 0 else max(4 * max_num, 256), _BLOCK)
     while start < total:
         yield start, min(start + size, total)
         start, size = start + size, min(2 * size, _BLOCK)
@@ -52,12 +52,17 @@ class _Sweep:
         return ranks, self.left[ranks]
 
     def overlaps(
-        self, first: np.ndarray, second: tuple[np.ndarray, np.ndarray]
+        self, first: np.ndarray, second: tuple[np.ndarray, np.ndarray], within: bool = False
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pairs (a of `first`, b of sorted `second`) with IoU > threshold where b starts inside the reach of a, in chunks."""
+        """Pairs (a of `first`, b of sorted `second`) with IoU > threshold where b starts inside the reach of a, in chunks.
+
+        `within`: both are the same sorted ranks; each pair once, and no box with itself.
+        """
         ranks, keys = second
-        begin = np.searchsorted(keys, self.left[first], side='left')
+        begin = np.arange(1, len(first) + 1) if within else np.searchsorted(keys, self.left[first], side='left')
         count = np.searchsorted(keys, self.reach[first], side='right') - begin
+        if within:  # the reach of an inverted box can end before its own left edge
+            count = np.maximum(count, 0)
         total = np.cumsum(count)
         start = 0
         while start < len(first):
@@ -112,7 +117,7 @@ def greedy_sweep(
             for b, _ in sweep.overlaps(block[0], earlier):
                 alive[b] = False
             block = sweep.sort(start + np.flatnonzero(alive[start:stop]))
-        pairs = [(np.minimum(a, b), np.maximum(a, b)) for a, b in sweep.overlaps(block[0], block)]
+        pairs = [(np.minimum(a, b), np.maximum(a, b)) for a, b in sweep.overlaps(block[0], block, within=True)]
         _resolve(alive, pairs)
         kept.append(start + np.flatnonzero(alive[start:stop]))
         kept_count += len(kept[-1])
@@ -123,12 +128,10 @@ def greedy_sweep(
 
 
 def _resolve(alive: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """The greedy rule on pairs (better, worse) of overlapping ranks: clears `alive` of what is suppressed. (x, x) pairs are skipped."""
+    """The greedy rule on pairs (better, worse) of overlapping ranks: clears `alive` of what is suppressed."""
     if not pairs:
         return
     better, worse = (np.concatenate([pair[side] for pair in pairs]) for side in range(2))
-    real = better != worse
-    better, worse = better[real], worse[real]
     if not len(better):
         return
     order = np.argsort(better, kind='stable')

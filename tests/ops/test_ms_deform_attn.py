@@ -132,7 +132,7 @@ def test_module_follows_the_formula(reference_shape):
 
 
 def test_autocast_samples_in_float32():
-    """Under autocast only the value and output projections are rounded: with exactly representable ones nothing is lost."""
+    """Only value and output projections are rounded: where those are exact, nothing but the result is."""
     torch.manual_seed(0)
     attention = MSDeformAttn(embed_dims=4, num_heads=1, num_points=2)
     with torch.no_grad():
@@ -154,22 +154,6 @@ def test_cached_sizes_serve_training_after_inference():
         ms_deform_attn(value, [(7, 5)], locations, weights)
     ms_deform_attn(value, [(7, 5)], locations.requires_grad_(), weights).sum().backward()
     assert locations.grad.isfinite().all()
-
-
-def test_exports_as_one_graph():
-    attention = MSDeformAttn(embed_dims=8, num_heads=2, num_levels=3)
-
-    class Wrapped(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.attention = attention
-
-        def forward(self, query, reference, value):
-            return self.attention(query, reference, value, SHAPES)
-
-    inputs = torch.randn(1, 5, 8), torch.rand(1, 5, 1, 2), torch.randn(1, 32, 8)
-    exported = torch.export.export(Wrapped(), inputs).module()
-    torch.testing.assert_close(exported(*inputs), Wrapped()(*inputs), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.gpu

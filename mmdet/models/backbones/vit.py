@@ -1,6 +1,8 @@
-"""Plain vision transformer (https://arxiv.org/abs/2010.11929) whose blocks attend inside windows or over the whole image.
+"""Plain vision transformer (https://arxiv.org/abs/2010.11929), its blocks attending in windows or over the whole image.
 
-Parameter names are those of DeiT and timm, so that their checkpoints load; there is no class token and no final norm, as a detector uses neither.
+Parameter names are those of DeiT and timm, so that their checkpoints load; there is no class token and no final norm,
+as a detector uses neither.
+
 Letters: B images, N = h * w tokens, C channels, M heads, D = C / M.
 """
 
@@ -39,8 +41,9 @@ def resize_pos_embed(table: Tensor, grid_hw: tuple[int, int]) -> Tensor:
 class WindowAttention(nn.Module):
     """Multi-head self-attention over a grid of tokens, inside windows if ``window_size`` is given.
 
-    The grid is padded at the bottom and the right to whole windows *after* the projection to queries, keys and values. The padding is therefore a
-    zero key (logit 0) and a zero value, without the projection's bias, and does take part in the softmax: published weights expect it so.
+    The grid is padded at the bottom and the right to whole windows *after* the projection to queries, keys and values.
+    The padding is therefore a zero key (logit 0) and a zero value, without the projection's bias, and does take part in
+    the softmax: published weights expect it so.
 
     Args:
         dim: C.
@@ -106,7 +109,7 @@ class Mlp(nn.Module):
 
 
 class ViTBlock(nn.Module):
-    """Transformer block: attention, then MLP, each normalised before, scaled by a learned vector after, and dropped per sample.
+    """Transformer block: attention, then MLP; each is normalised before, scaled by a learned vector and dropped after.
 
     Args:
         dim, num_heads, window_size, qkv_bias, attn_drop: see :class:`WindowAttention`.
@@ -184,7 +187,8 @@ class WindowedViT(BaseModule):
     """Vision transformer as a backbone with a single output of stride ``patch_size``.
 
     Args:
-        pretrain_size: image side of the pretraining, in pixels; sets the position table. Tables of other sizes are resized when they are loaded.
+        pretrain_size: image side of the pretraining, in pixels; sets the position table. Tables of other sizes are
+            resized when they are loaded.
         img_size: accepted for old configs; must equal ``pretrain_size`` if given.
         patch_size: side of a patch, in pixels.
         in_chans: channels of the image.
@@ -234,17 +238,23 @@ class WindowedViT(BaseModule):
         if img_size not in (None, pretrain_size):
             raise ConfigError(f'must equal pretrain_size = {pretrain_size}', field='img_size', received=img_size)
         if pretrain_size < patch_size:
-            raise ConfigError(f'must be at least patch_size = {patch_size}', field='pretrain_size', received=pretrain_size)
+            raise ConfigError(
+                f'must be at least patch_size = {patch_size}', field='pretrain_size', received=pretrain_size
+            )
         windowed = _per_block(window_attn, depth, 'window_attn')
         sizes = _per_block(window_size, depth, 'window_size')
         if any(flag and not size for flag, size in zip(windowed, sizes)):
-            raise ConfigError('must be a positive number where window_attn is true', field='window_size', received=window_size)
+            raise ConfigError(
+                'must be a positive number where window_attn is true', field='window_size', received=window_size
+            )
 
         self.patch_size, self.embed_dim, self.with_cp = patch_size, embed_dim, with_cp
         self.table_side = pretrain_size // patch_size
         self.patch_embed = PatchEmbed(patch_size=patch_size, in_channels=in_chans, dim=embed_dim)
         # The first row belonged to the class token; it stays so that checkpoints keep their shape.
-        self.pos_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1 + self.table_side**2, embed_dim), std=0.02))
+        self.pos_embed = nn.Parameter(
+            nn.init.trunc_normal_(torch.empty(1, 1 + self.table_side**2, embed_dim), std=0.02)
+        )
         self.pos_drop = nn.Dropout(drop_rate)
         self.blocks = nn.ModuleList(
             ViTBlock(
@@ -287,7 +297,7 @@ class WindowedViT(BaseModule):
         return (x.transpose(1, 2).unflatten(2, (h, w)),)
 
     def init_weights(self) -> None:
-        """Initialise as DeiT does, then apply ``init_cfg``; a ``Pretrained`` entry is loaded last, by :func:`load_vit_weights`."""
+        """Initialise as DeiT does and apply ``init_cfg``, its ``Pretrained`` entry last (:func:`load_vit_weights`)."""
         configs = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or [])
         pretrained = [config for config in configs if config['type'] == 'Pretrained']
         self._reset_parameters()
@@ -305,7 +315,7 @@ class WindowedViT(BaseModule):
             module.apply(_reset_vit_layer)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        """Fit a position table of another pretraining size (loading hook of torch; ``state_dict`` is torch's own copy)."""
+        """Loading hook of torch: fit a position table of another size (``state_dict`` is torch's own copy)."""
         key = f'{prefix}pos_embed'
         table = state_dict.get(key)
         if table is not None and table.dim() == 3 and table.shape[1] != self.pos_embed.shape[1]:
@@ -329,9 +339,9 @@ def _reset_vit_layer(module: nn.Module) -> None:
 def load_vit_weights(model: WindowedViT, filename: str, prefix: str | None = None) -> list[str]:
     """Load ImageNet weights of a plain ViT (DeiT, timm), or the backbone of a detector checkpoint, into ``model``.
 
-    The tensors may lie on top, or under ``model`` or ``state_dict``; a leading ``module.`` and ``backbone.`` is taken off. What only the
-    classifier has (``cls_token``, ``norm.*``, ``head.*``) is left out and logged; ``gamma1``, ``gamma2`` and whatever else the file lacks keep
-    their initial values. A position table of another size is resized.
+    The tensors may lie on top, or under ``model`` or ``state_dict``; a leading ``module.`` and ``backbone.`` is taken
+    off. What only the classifier has (``cls_token``, ``norm.*``, ``head.*``) is left out and logged; ``gamma1``,
+    ``gamma2`` and whatever else the file lacks keep their initial values. A position table of another size is resized.
 
     Args:
         model: the backbone to fill.
@@ -346,8 +356,10 @@ def load_vit_weights(model: WindowedViT, filename: str, prefix: str | None = Non
     """
     content = CheckpointLoader.load_checkpoint(filename, map_location='cpu')
     for wrapper in ('state_dict', 'model'):
-        if isinstance(content.get(wrapper), dict):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
+    if not isinstance(content, dict):
+        raise CheckpointError('must hold a dict of tensors', file=filename, received=type(content).__name__)
     tensors = {name.removeprefix('module.'): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
     if prefix is None and any(name.startswith('backbone.') for name in tensors):
         prefix = 'backbone'
@@ -356,11 +368,13 @@ def load_vit_weights(model: WindowedViT, filename: str, prefix: str | None = Non
         tensors = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
     own = model.state_dict()
-    required = [name for name in own if name.startswith(('patch_embed.', 'pos_embed', 'blocks.')) and '.gamma' not in name]
+    required = [
+        name for name in own if name.startswith(('patch_embed.', 'pos_embed', 'blocks.')) and '.gamma' not in name
+    ]
     missing = [name for name in required if name not in tensors]
     if missing:
         raise CheckpointError(
-            f'lacks {len(missing)} of the {len(required)} tensors of the vision transformer, the first being {missing[0]}',
+            f'lacks {len(missing)} of the {len(required)} tensors of the transformer, the first being {missing[0]}',
             file=filename,
             received=sorted(tensors)[:5],
         )
@@ -373,5 +387,7 @@ def load_vit_weights(model: WindowedViT, filename: str, prefix: str | None = Non
             )
     unused = [name for name in tensors if name not in own]
     model.load_state_dict({name: tensor for name, tensor in tensors.items() if name in own}, strict=False)
-    print_log(f'{filename}: {len(tensors) - len(unused)} tensors loaded, left out: {unused or "none"}', logger='current')
+    print_log(
+        f'{filename}: {len(tensors) - len(unused)} tensors loaded, left out: {unused or "none"}', logger='current'
+    )
     return unused

@@ -1,10 +1,11 @@
-"""ViT-Adapter (https://arxiv.org/abs/2205.08534): a plain vision transformer that exchanges features with a small convolutional pyramid.
+"""ViT-Adapter (https://arxiv.org/abs/2205.08534): a plain vision transformer beside a small convolutional pyramid.
 
-A convolutional stem (the *spatial prior*) sees the image at strides 4, 8, 16 and 32. Before each group of transformer blocks an *injector* lets
-the transformer's tokens attend to the pyramid; after it an *extractor* lets the pyramid attend to the tokens. Both use deformable attention.
-Parameter names are those of the published checkpoints.
+A convolutional stem (the *spatial prior*) sees the image at strides 4, 8, 16 and 32. Before each group of transformer
+blocks an *injector* lets the transformer's tokens attend to the pyramid; after it an *extractor* lets the pyramid
+attend to the tokens. Both use deformable attention. Parameter names are those of the published checkpoints.
 
-Letters: B images, (h, w) the grid of stride 16, N = h * w its tokens, P = 21 N / 4 tokens of the pyramid (strides 8, 16, 32), C channels.
+Letters: B images, (h, w) the grid of stride 16, N = h * w its tokens, P = 21 N / 4 tokens of the pyramid (strides 8,
+16, 32), C channels.
 """
 
 import math
@@ -48,7 +49,7 @@ def _cached_geometry(h: int, w: int, device: torch.device) -> Geometry:
 
 
 def adapter_geometry(h: int, w: int, device: torch.device) -> Geometry:
-    """Reference points for a grid of h x w patches, kept for the last 64 input sizes (about 0.2 MB each at 800 x 1333)."""
+    """Reference points for a grid of h x w patches, kept for the last 64 sizes (0.2 MB each at 800 x 1333)."""
     # While a graph is traced, tensors are stand-ins that must not get into the cache.
     function = _cached_geometry.__wrapped__ if torch.compiler.is_compiling() else _cached_geometry
     return function(h, w, device)
@@ -69,7 +70,9 @@ class AdapterBatchNorm(nn.SyncBatchNorm):
             )
         if x.is_cuda:
             return super().forward(x)
-        return super(nn.SyncBatchNorm, self).forward(x)  # skip SyncBatchNorm.forward: its parent's is that of BatchNorm2d
+        return super(nn.SyncBatchNorm, self).forward(
+            x
+        )  # skip SyncBatchNorm.forward: its parent's is that of BatchNorm2d
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
@@ -207,9 +210,7 @@ class InteractionBlock(nn.Module):
         self.extractor = extractors[0]
         self.extra_extractors = nn.ModuleList(extractors[1:])
 
-    def forward(
-        self, x: Tensor, c: Tensor, blocks: Sequence[ViTBlock], geometry: Geometry
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, c: Tensor, blocks: Sequence[ViTBlock], geometry: Geometry) -> tuple[Tensor, Tensor]:
         """``x`` (B, N, C) and ``c`` (B, P, C) -> both, updated."""
         x = self._run(self.injector, x, c, geometry)
         for block in blocks:
@@ -239,8 +240,9 @@ class ViTAdapter(WindowedViT):
         cffn_ratio: its hidden width relative to ``embed_dim``.
         add_vit_feature: whether to add the transformer's output to all four outputs.
         use_extra_extractor: whether the last interaction ends with two more extractors.
-        out_indices: which of the strides 4, 8, 16, 32 to return. A neck that starts at stride 8 reads nothing from the first; leaving it out
-            saves its computation and memory and changes no other output. All parameters exist either way.
+        out_indices: which of the strides 4, 8, 16, 32 to return. A neck that starts at stride 8 reads nothing from the
+            first; leaving it out saves its computation and memory and changes no other output. All parameters exist
+            either way.
         **kwargs: those of :class:`WindowedViT`; ``patch_size`` must be 16.
 
     Raises:
@@ -267,7 +269,9 @@ class ViTAdapter(WindowedViT):
     ):
         super().__init__(drop_path_rate=drop_path_rate, with_cp=with_cp, **kwargs)
         if self.patch_size != 16:
-            raise ConfigError('must be 16, the middle stride of the pyramid', field='patch_size', received=self.patch_size)
+            raise ConfigError(
+                'must be 16, the middle stride of the pyramid', field='patch_size', received=self.patch_size
+            )
         if not interaction_indexes or any(
             len(pair) != 2 or not 0 <= pair[0] <= pair[1] < len(self.blocks) for pair in interaction_indexes
         ):

@@ -1,4 +1,5 @@
 from .base_dense_head import BaseDenseHead
 from .gfl_head import GFLHead, GFLTargets
+from .gfocal_head import GFocalHead
 
-__all__ = ['BaseDenseHead', 'GFLHead', 'GFLTargets']
+__all__ = ['BaseDenseHead', 'GFLHead', 'GFLTargets', 'GFocalHead']

@@ -1,0 +1,34 @@
+# make install | demo | test | lint: each does the set-up that it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+# Test processes; each runs on one thread.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: install demo test lint clean
+
+install: $(READY)
+
+$(READY): requirements.txt constraints.txt setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch setuptools
+	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements.txt pytest pytest-xdist ruff
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+# torchvision's kernels, where its CUDA wheel can load; elsewhere the torch twins of mmdet/ops run.
+	if $(BIN)/python -c 'import torch, sys; sys.exit(torch.version.cuda is None)'; then \
+		$(BIN)/python -m pip install --quiet -c constraints.txt torchvision; fi
+	touch $@
+
+demo: install
+	$(BIN)/python tools/misc/demo.py
+
+test: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) work_dirs build *.egg-info

@@ -1,0 +1,446 @@
+"""The part that all detection datasets share: reproducible samples, broken images, sizes, honest errors."""
+
+import copy
+import gc
+import json
+import logging
+import math
+import os
+import pickle
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine import fileio
+from mmengine.dataset import BaseDataset, force_full_init
+from mmengine.logging import print_log
+
+from mmdet.registry import DATASETS, TRANSFORMS
+from mmdet.utils.errors import ConfigError, DataError
+
+from .image_io import BrokenImageError, decode_image
+from .samplers import mix_seed, seeded_rng
+
+# So many unusable images in a row mean a wrong folder, not bad luck: half of a dataset broken gives that once in 2**100 samples.
+_BROKEN_IN_A_ROW = 100
+
+
+@contextmanager
+def _no_garbage_collection():
+    """Parsing makes millions of live objects; the cyclic collector would walk over all of them again and again (COCO: +60 % time)."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+# A polygon list: numbers, commas, blanks and brackets up to the last closing bracket before the next key or brace. (Inside a string the
+# quotes would be escaped, so a caption cannot look like this.)
+_POLYGONS = re.compile(rb'("segmentation"\s*:\s*)\[[0-9.,eE+\-\[\]\s]*\]')
+
+
+def read_json(path: str, backend_args: dict | None = None, drop_polygons: bool = False) -> dict:
+    """A JSON document whose top level is an object.
+
+    Args:
+        path: the file.
+        backend_args: arguments of an mmengine file backend.
+        drop_polygons: empty the polygon lists of COCO's ``segmentation`` before parsing. They are three quarters of an instances file, and
+            most of the time and memory of reading it.
+
+    Raises:
+        DataError: missing or unreadable file, broken JSON (with line and column), another top level.
+    """
+    try:
+        text = fileio.get(str(path), backend_args=backend_args)
+        try:
+            document = json.loads(_POLYGONS.sub(rb'\1[]', text) if drop_polygons else text)
+        except json.JSONDecodeError:
+            document = json.loads(text)  # for the right line and column
+    except FileNotFoundError as error:
+        raise DataError('no such annotation file; check data_root and ann_file', file=path) from error
+    except OSError as error:
+        raise DataError(f'the annotation file cannot be read ({error.strerror or error})', file=path) from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f'broken JSON: {error.msg}', file=path, record=f'line {error.lineno} column {error.colno}'
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError('not a JSON text file (no UTF-8)', file=path) from error
+    if not isinstance(document, dict):
+        raise DataError('the top level must be a JSON object', file=path, received=type(document).__name__)
+    return document
+
+
+@DATASETS.register_module()
+class BaseDetDataset(BaseDataset):
+    """Base of the detection datasets.
+
+    A record is ``dict(img_path, img_id, height, width, instances=[dict(bbox=[x1, y1, x2, y2], bbox_label, ignore_flag)], sample_idx)``,
+    boxes in pixels of the image file.
+
+    *Reproducible samples.* Indexed by a ``SeededIndex`` (what our samplers give), the random generators are seeded from it around the
+    pipeline and restored afterwards. A plain integer leaves them alone.
+
+    *Broken images.* A missing, truncated or undecodable image file is, in training, named once in a warning, counted and replaced by
+    another sample that is a function of the seed; in evaluation it is a ``DataError`` that names it. ``skip_broken`` decides otherwise.
+    With loader workers the marks live in shared memory: ``broken_images`` answers in the main process.
+
+    Args:
+        ann_file: annotation file, relative to ``data_root`` or absolute.
+        metainfo: ``dict(classes=(...), palette=[...])``, overriding the class's ``METAINFO``.
+        data_root: root of ``ann_file`` and ``data_prefix``.
+        data_prefix: ``dict(img='folder/')``.
+        filter_cfg: which records to drop in training; see the subclass.
+        indices: keep the first (int) or these (sequence) records only.
+        serialize_data: hold the records as one byte array that loader workers share.
+        pipeline: transforms (config dicts or callables), applied to a record in turn.
+        test_mode: evaluation: nothing filtered, no sample ever replaced.
+        lazy_init: do not read annotations yet; only ``metainfo`` is there.
+        max_refetch: how often a training sample may be replaced when the pipeline gives ``None`` or the image is broken.
+        backend_args: arguments of an mmengine file backend, for the annotation file.
+        return_classes: put the class names into each record (``text``).
+        skip_broken: leave out broken images. ``None``: in training only. In evaluation ``True`` decodes every image once at start-up.
+        proposal_file: not supported; accepted for configs that set it to ``None``.
+
+    Raises:
+        ConfigError: wrong arguments.
+        DataError: unusable annotations, or nothing left after filtering (with the reasons).
+    """
+
+    METAINFO: dict = {}
+
+    def __init__(
+        self,
+        ann_file: str = '',
+        metainfo: dict | None = None,
+        data_root: str = '',
+        data_prefix: dict | None = None,
+        filter_cfg: dict | None = None,
+        indices: int | Sequence[int] | None = None,
+        serialize_data: bool = True,
+        pipeline: Sequence[dict | Callable] = (),
+        test_mode: bool = False,
+        lazy_init: bool = False,
+        max_refetch: int = 1000,
+        backend_args: dict | None = None,
+        return_classes: bool = False,
+        skip_broken: bool | None = None,
+        proposal_file: str | None = None,
+    ):
+        if proposal_file is not None:
+            raise ConfigError('proposals from a file are not supported', field='proposal_file', received=proposal_file)
+        self.backend_args = backend_args
+        self.return_classes = return_classes
+        self.skip_broken = (not test_mode) if skip_broken is None else skip_broken
+        self._filtered: Counter = Counter()  # reason -> records, for the error about an empty dataset
+        self._dropped_images: list[str] = []  # broken images found before any record was fetched
+        self._broken: torch.Tensor  # (N,) uint8 in shared memory, 1 = broken
+        self._sizes_wh: np.ndarray  # (N, 2) int64
+        super().__init__(
+            ann_file=ann_file,
+            metainfo=metainfo,
+            data_root=data_root,
+            data_prefix={'img': ''} if data_prefix is None else data_prefix,
+            filter_cfg=filter_cfg,
+            indices=indices,
+            serialize_data=serialize_data,
+            pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline],
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+            max_refetch=max_refetch,
+        )
+
+    # ---- start-up
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
+        """Class defaults overridden by ``metainfo``, with the usual slips refused.
+
+        Raises:
+            ConfigError: ``classes`` is a bare string (a one-class tuple without its comma) that names no file, is empty, repeats a name or
+                holds something else than strings; or the old key ``CLASSES`` is used.
+        """
+        if metainfo is not None and 'CLASSES' in metainfo:
+            raise ConfigError("the key is 'classes' (lower case)", field='metainfo', received=sorted(metainfo))
+        classes = None if metainfo is None else metainfo.get('classes')
+        if isinstance(classes, str):
+            if not Path(classes).is_file():
+                raise ConfigError(
+                    "must be a tuple of names, or a file with one name a line; a one-class tuple needs its comma: ('name',)",
+                    field='metainfo.classes',
+                    received=classes,
+                )
+            classes = Path(classes).read_text(encoding='utf-8').split('\n')
+            classes = [line.strip() for line in classes if line.strip()]
+        if classes is None:
+            return super()._load_metainfo(metainfo)
+        classes = tuple(classes)
+        wrong = [name for name in classes if not isinstance(name, str)]
+        repeated = [name for name, count in Counter(classes).items() if count > 1]
+        if not classes or wrong or repeated:
+            raise ConfigError(
+                'must be different strings, at least one',
+                field='metainfo.classes',
+                received=wrong or repeated or classes,
+            )
+        loaded = super()._load_metainfo({**metainfo, 'classes': classes})
+        if 'palette' not in metainfo:
+            # The class's own palette would colour by position; keep the colour of each known name instead.
+            known = dict(zip(cls.METAINFO.get('classes', ()), cls.METAINFO.get('palette', ()), strict=False))
+            loaded['palette'] = [
+                known.get(name, colour) for name, colour in zip(classes, make_palette(len(classes)), strict=True)
+            ]
+        return loaded
+
+    def full_init(self) -> None:
+        """Read, filter and store the annotations, unless that is done already."""
+        if self._fully_initialized:
+            return
+        with _no_garbage_collection():
+            self.data_list = self.load_data_list()
+            loaded = len(self.data_list)
+            if loaded:
+                self.data_list = self.filter_data()
+            if self._indices is not None and self.data_list:
+                self.data_list = self._subset(self.data_list, self._indices)
+            if self.test_mode and self.skip_broken:
+                self._drop_undecodable()
+            if not self.data_list:
+                raise DataError(self._why_empty(loaded), file=self.ann_file or None)
+            self._sizes_wh = np.array(
+                [(r.get('width') or 0, r.get('height') or 0) for r in self.data_list], dtype=np.int64
+            )
+            self._broken = torch.zeros(len(self.data_list), dtype=torch.uint8).share_memory_()
+            if self.serialize_data:
+                self.data_bytes, self.data_address = self._serialize_data()
+        self._fully_initialized = True
+
+    def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
+        """Move ``data_list`` into one byte array; returns it with the end of each record. (Without mmengine's full garbage collection.)"""
+        chunks = [pickle.dumps(record, protocol=4) for record in self.data_list]
+        self.data_list = []
+        return np.frombuffer(b''.join(chunks), dtype=np.uint8), np.cumsum(
+            [len(chunk) for chunk in chunks], dtype=np.int64
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """Records of a JSON file in mmengine's own format (``metainfo`` and ``data_list``)."""
+        document = read_json(self.ann_file, self.backend_args)
+        for key, kind in (('metainfo', dict), ('data_list', list)):
+            if not isinstance(document.get(key), kind):
+                raise DataError(
+                    f'the key must hold a {kind.__name__}', file=self.ann_file, field=key, received=sorted(document)
+                )
+        for key, value in document['metainfo'].items():
+            self._metainfo.setdefault(key, value)
+        return [self.parse_data_info(raw) for raw in document['data_list']]
+
+    def parse_data_info(self, raw_data_info: dict) -> dict:
+        """One record out of one entry of ``data_list``: paths joined with ``data_prefix``."""
+        record = dict(raw_data_info)
+        for key in ('img_path', 'height', 'width'):
+            if key not in record:
+                raise DataError(
+                    'the key is missing', file=self.ann_file, record=f'img_id {record.get("img_id")}', field=key
+                )
+        record['img_path'] = self._image_path(record['img_path'])
+        record.setdefault('instances', [])
+        return record
+
+    @property
+    def image_prefix(self) -> str:
+        """Folder of the images: ``data_prefix['img']`` (or mmengine's ``img_path``)."""
+        return self.data_prefix.get('img', self.data_prefix.get('img_path', ''))
+
+    def _image_path(self, name: str) -> str:
+        prefix = self.image_prefix
+        return f'{prefix.rstrip("/")}/{name}' if '://' in prefix else os.path.join(prefix, name)
+
+    def _why_empty(self, loaded: int) -> str:
+        if not loaded:
+            return 'the annotations hold no image'
+        reasons = [f'{count} {reason}' for reason, count in self._filtered.items() if count]
+        if self._dropped_images:
+            reasons.append(f'{len(self._dropped_images)} broken or missing image files')
+        return f'none of the {loaded} images is left: {"; ".join(reasons) or f"indices={self._indices!r} selects none"}'
+
+    def _drop_undecodable(self) -> None:
+        """Evaluation with ``skip_broken``: decode every image once (in threads), drop and name those that do not decode."""
+
+        def fault(record: dict) -> BrokenImageError | None:
+            try:
+                decode_image(record['img_path'], backend_args=self.backend_args)
+            except BrokenImageError as error:
+                return error
+            return None
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            faults = list(pool.map(fault, self.data_list))
+        for record, error in zip(self.data_list, faults, strict=True):
+            if error is not None:
+                self._dropped_images.append(record['img_path'])
+                print_log(f'Left out of the evaluation: {error}', logger='current', level=logging.WARNING)
+        self.data_list = [record for record, error in zip(self.data_list, faults, strict=True) if error is None]
+
+    # ---- access
+
+    def get_data_info(self, idx: int) -> dict:
+        """Record ``idx`` (a copy), with ``sample_idx`` and, if asked for, the class names."""
+        record = super().get_data_info(int(idx))
+        if self.return_classes:
+            record['text'] = self._metainfo['classes']
+            record['custom_entities'] = True
+        return record
+
+    @force_full_init
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of the instances of record ``idx``, one an instance."""
+        return [instance['bbox_label'] for instance in self.get_data_info(idx)['instances']]
+
+    @force_full_init
+    def get_sizes_wh(self) -> np.ndarray:
+        """(N, 2) int64 widths and heights as annotated, 0 where unknown; no record is unpacked."""
+        return self._sizes_wh
+
+    @property
+    @force_full_init
+    def broken_images(self) -> list[str]:
+        """Paths of the broken images met so far, by this process and its loader workers."""
+        return self._dropped_images + [
+            self.get_data_info(i)['img_path'] for i in self._broken.nonzero().flatten().tolist()
+        ]
+
+    def __getitem__(self, idx: int) -> Any:
+        """The sample after the pipeline.
+
+        Raises:
+            BrokenImageError: its image file is broken and may not be skipped.
+            DataError: no usable sample was found.
+            IndexError: ``idx`` is out of range.
+        """
+        size = len(self)
+        if not -size <= idx < size:
+            raise IndexError(f'index {int(idx)} is out of range for a dataset of {size} samples')
+        seed = getattr(idx, 'seed', None)
+        first = int(idx) % size
+        step, broken = None, 0
+        for attempt in range(self.max_refetch + 1):
+            if attempt == 0:
+                index = first
+            else:
+                # A stride coprime to the size visits every sample once before it repeats.
+                step = step or _coprime_step(size, np.random.randint(2**31) if seed is None else seed)
+                index = (first + attempt * step) % size
+            try:
+                data = self._prepare(index, seed if attempt == 0 or seed is None else mix_seed(seed, attempt))
+            except BrokenImageError as error:
+                if self.test_mode or not self.skip_broken:
+                    raise
+                self._mark_broken(index, error)
+                broken += 1
+                if broken == min(size, _BROKEN_IN_A_ROW):
+                    what = (
+                        'every image of the dataset is'
+                        if broken == size
+                        else f'{broken} images that should replace each other are'
+                    )
+                    raise DataError(
+                        f'{what} missing or broken, the last one: {error}', file=self.ann_file or None
+                    ) from error
+                continue
+            if data is not None:
+                return data
+            if self.test_mode:
+                raise DataError(
+                    'the pipeline gave None in evaluation', record=f'sample {index}', file=self.ann_file or None
+                )
+        raise DataError(
+            f'no usable sample in {self.max_refetch + 1} attempts; check the images and the pipeline',
+            file=self.ann_file or None,
+        )
+
+    def _prepare(self, index: int, seed: int | None) -> Any:
+        if seed is None:
+            return self.prepare_data(index)
+        with seeded_rng(seed):
+            return self.prepare_data(index)
+
+    def _mark_broken(self, index: int, error: BrokenImageError) -> None:
+        if not self._broken[index]:
+            self._broken[index] = 1
+            print_log(f'Skipped a broken image: {error}', logger='current', level=logging.WARNING)
+
+    # ---- subsets
+
+    def _subset(self, values: Sequence, indices: int | Sequence[int]) -> list:
+        return [values[i] for i in self._positions(len(values), indices)]
+
+    @staticmethod
+    def _positions(size: int, indices: int | Sequence[int]) -> list[int]:
+        """Non-negative positions of ``indices``: the first (n >= 0) or last (n < 0) records, or the ones listed."""
+        if (
+            isinstance(indices, bool)
+            or not isinstance(indices, int | Sequence | np.ndarray)
+            or isinstance(indices, str)
+        ):
+            raise ConfigError('must be an integer or a sequence of integers', field='indices', received=indices)
+        if isinstance(indices, int):
+            return list(range(min(indices, size))) if indices >= 0 else list(range(max(size + indices, 0), size))
+        outside = [i for i in indices if not -size <= i < size]
+        if outside:
+            raise ConfigError(f'must lie within the {size} images', field='indices', received=outside[:10])
+        return [int(i) % size for i in indices]
+
+    @force_full_init
+    def get_subset_(self, indices: int | Sequence[int]) -> None:
+        """Keep the first or last n records (int), or those listed, in place."""
+        positions = self._positions(len(self), indices)
+        if not positions:
+            raise ConfigError('selects no image', field='indices', received=indices)
+        if self.serialize_data:
+            self.data_bytes, self.data_address = self._get_serialized_subset(positions)
+        else:
+            self.data_list = [self.data_list[i] for i in positions]
+        self._sizes_wh = self._sizes_wh[positions]
+        self._broken = self._broken[positions].share_memory_()
+
+    @force_full_init
+    def get_subset(self, indices: int | Sequence[int]) -> 'BaseDetDataset':
+        """A new dataset with the first or last n records (int), or those listed."""
+        subset = copy.copy(self)
+        subset._metainfo = copy.deepcopy(self._metainfo)
+        subset.get_subset_(indices)
+        return subset
+
+
+def _coprime_step(size: int, seed: int) -> int:
+    """A stride in 1..size that has no common factor with ``size``."""
+    step = 1 + mix_seed(seed, size) % size
+    while math.gcd(step, size) != 1:
+        step += 1
+    return step
+
+
+def make_palette(count: int) -> list[tuple[int, int, int]]:
+    """``count`` well separated RGB colours, always the same: hues by the golden angle, brightness in three steps.
+
+    >>> make_palette(2)
+    [(229, 46, 46), (43, 179, 82)]
+    """
+    import colorsys
+
+    colours = []
+    for index in range(count):
+        rgb = colorsys.hsv_to_rgb(index * 0.381966 % 1, (0.8, 0.76, 0.6)[index % 3], (0.9, 0.7, 1.0)[index % 3])
+        colours.append(tuple(int(channel * 255 + 0.5) for channel in rgb))
+    return colours

@@ -1,0 +1,262 @@
+"""PASCAL VOC annotations (one XML an image) to COCO JSON."""
+
+import contextlib
+import json
+import os
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmdet.utils.errors import ConfigError, DataError
+
+from ..image_io import image_size
+
+VOC_CLASSES = (
+    'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog', 'horse', 'motorbike',
+    'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor',
+)  # fmt: skip
+_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.JPG', '.JPEG', '.PNG')
+_CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+
+
+@dataclass
+class SplitReport:
+    """What happened to the objects of one split.
+
+    ``found`` = ``kept`` + ``degenerate`` + ``outside`` + ``duplicates`` + ``other_classes``.
+
+    Args:
+        split: name of the split.
+        path: the JSON file written.
+        images: images in it.
+        found: objects in the XML files.
+        kept: boxes written.
+        degenerate: xmax <= xmin or ymax <= ymin; left out.
+        outside: do not meet the image; left out.
+        duplicates: same class and corners as an earlier object of the image; left out.
+        other_classes: of a class that was not asked for; left out.
+        clipped: kept, but cut at the image's border.
+        difficult: kept, as ``iscrowd`` 1.
+        resized: images whose XML states another size than the file has (the file's is written).
+        per_class: kept boxes by class name.
+    """
+
+    split: str
+    path: Path
+    images: int = 0
+    found: int = 0
+    kept: int = 0
+    degenerate: int = 0
+    outside: int = 0
+    duplicates: int = 0
+    other_classes: int = 0
+    clipped: int = 0
+    difficult: int = 0
+    resized: int = 0
+    per_class: Counter = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        notes = ('degenerate', 'outside', 'duplicates', 'other_classes', 'clipped', 'difficult', 'resized')
+        noted = ', '.join(f'{name.replace("_", " ")} {getattr(self, name)}' for name in notes if getattr(self, name))
+        classes = ', '.join(f'{name} {count}' for name, count in sorted(self.per_class.items()))
+        text = f'{self.split}: {self.images} images, {self.kept} of {self.found} boxes ({classes}) -> {self.path}'
+        return f'{text}\n  {noted}' if noted else text
+
+
+@dataclass
+class _Object:
+    name: str
+    corners: tuple[float, float, float, float]
+    difficult: bool
+
+
+@dataclass
+class _Image:
+    file_name: str
+    width: int
+    height: int
+    resized: bool
+    objects: list[_Object]
+
+
+def convert_voc(
+    root: str | os.PathLike,
+    out_dir: str | os.PathLike,
+    *,
+    splits: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    zero_based: bool = False,
+) -> list[SplitReport]:
+    """Write ``out_dir/{split}.json`` for each split of a VOC folder.
+
+    VOC counts pixels from 1 and names the first and the last pixel of a box, so ``xmin, ymin, xmax, ymax`` becomes the box with edges
+    ``xmin - 1, ymin - 1, xmax, ymax``, clipped to the image. All splits are read before the first file is written; a file appears whole or
+    not at all. Difficult objects are written with ``iscrowd`` 1: not trained on, neither a hit nor a miss in evaluation.
+
+    Args:
+        root: folder with ``Annotations``, ``ImageSets/Main`` and ``JPEGImages``.
+        out_dir: where the JSON files go; created. ``file_name`` is relative to ``JPEGImages``.
+        splits: names of lists in ``ImageSets/Main``; ``None`` takes those of train, val, test that exist.
+        classes: classes to keep, in the order of the category ids 1, 2, ...; ``None``: the twenty of VOC if they suffice, otherwise all
+            that occur, by name.
+        zero_based: corners are edges counted from 0 already; do not shift.
+
+    Raises:
+        DataError: missing folder, split, image or XML, or XML without the needed fields; with file and object.
+        ConfigError: a class that occurs nowhere.
+    """
+    root, out_dir = Path(root), Path(out_dir)
+    for name in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
+        if not (root / name).is_dir():
+            raise DataError(
+                'a VOC folder holds Annotations, ImageSets/Main and JPEGImages; not found', file=root / name
+            )
+    available = sorted(path.stem for path in (root / 'ImageSets' / 'Main').glob('*.txt'))
+    if splits is None:
+        splits = [name for name in ('train', 'val', 'test') if name in available]
+    missing = [name for name in splits if name not in available]
+    if missing or not splits:
+        raise DataError(
+            f'no such split; there are {available}', file=root / 'ImageSets' / 'Main', received=missing or splits
+        )
+
+    names = {split: _read_split(root / 'ImageSets' / 'Main' / f'{split}.txt') for split in splits}
+    images = {
+        name: _read_image(root, name) for name in dict.fromkeys(name for split in splits for name in names[split])
+    }
+    found = {item.name for image in images.values() for item in image.objects}
+    if classes is None:
+        classes = VOC_CLASSES if found <= set(VOC_CLASSES) else sorted(found)
+    else:
+        unknown = [name for name in classes if name not in found]
+        if unknown or len(set(classes)) < len(classes):
+            raise ConfigError(
+                f'must be different names that occur in {root}: {sorted(found)}',
+                field='classes',
+                received=unknown or list(classes),
+            )
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    reports = []
+    for split in splits:
+        report = SplitReport(split, out_dir / f'{split}.json')
+        write_json(
+            _coco_document([images[name] for name in names[split]], tuple(classes), report, 0 if zero_based else 1),
+            report.path,
+        )
+        reports.append(report)
+    return reports
+
+
+def write_json(document: dict, path: str | os.PathLike) -> None:
+    """Write JSON to a temporary file in the same folder, then rename: a reader sees the old file or the new one, never a part."""
+    path = Path(path)
+    with tempfile.NamedTemporaryFile(
+        'w', dir=path.parent, prefix=f'.{path.name}.', delete=False, encoding='utf-8'
+    ) as file:
+        try:
+            json.dump(document, file, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(file.name)
+            raise
+    # A temporary file is readable by its owner only; give it the rights of any new file.
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(file.name, 0o666 & ~mask)
+    os.replace(file.name, path)
+
+
+def _read_split(path: Path) -> list[str]:
+    """Image names of a split, each once; the class-wise lists carry a second column, which is ignored."""
+    names = list(
+        dict.fromkeys(line.split()[0] for line in path.read_text(encoding='utf-8').splitlines() if line.strip())
+    )
+    if not names:
+        raise DataError('the split names no image', file=path)
+    return names
+
+
+def _read_image(root: Path, name: str) -> _Image:
+    path = root / 'Annotations' / f'{name}.xml'
+    try:
+        tree = ElementTree.parse(path).getroot()
+    except FileNotFoundError as error:
+        raise DataError('the split names an image without annotation file', file=path) from error
+    except (ElementTree.ParseError, OSError, UnicodeDecodeError) as error:
+        raise DataError(f'broken XML: {error}', file=path) from error
+    candidates = [f'{name}{suffix}' for suffix in _IMAGE_SUFFIXES] + [tree.findtext('filename', '').strip()]
+    file_name = next((c for c in candidates if c and (root / 'JPEGImages' / c).is_file()), None)
+    if file_name is None:
+        raise DataError('no image of this name in JPEGImages', file=path, received=name)
+    width, height = image_size(root / 'JPEGImages' / file_name)
+    stated = tree.findtext('size/width', ''), tree.findtext('size/height', '')
+    objects = [_read_object(element, path, number) for number, element in enumerate(tree.findall('object'), 1)]
+    return _Image(file_name, width, height, stated != (str(width), str(height)), objects)
+
+
+def _read_object(element: ElementTree.Element, path: Path, number: int) -> _Object:
+    where = {'file': path, 'record': f'object {number}'}
+    name = element.findtext('name', '').strip()
+    if not name:
+        raise DataError('an object needs a name', field='name', **where)
+    texts = [element.findtext(f'bndbox/{corner}') for corner in _CORNERS]
+    try:
+        corners = tuple(float(text) for text in texts)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f'must hold the numbers {", ".join(_CORNERS)}', field='bndbox', received=texts, **where
+        ) from error
+    if not all(abs(value) < 1e9 for value in corners):
+        raise DataError('must be finite numbers', field='bndbox', received=texts, **where)
+    return _Object(name, corners, element.findtext('difficult', '0').strip() not in ('0', ''))
+
+
+def _coco_document(images: list[_Image], classes: tuple[str, ...], report: SplitReport, first_pixel: int) -> dict:
+    """The COCO document of one split; counts into ``report``."""
+    category_ids = {name: number for number, name in enumerate(classes, 1)}
+    annotations = []
+    for image_id, image in enumerate(images, 1):
+        report.images += 1
+        report.resized += image.resized
+        seen = set()
+        for item in image.objects:
+            report.found += 1
+            xmin, ymin, xmax, ymax = item.corners
+            x1, y1 = max(xmin - first_pixel, 0), max(ymin - first_pixel, 0)
+            x2, y2 = min(xmax, image.width), min(ymax, image.height)
+            if item.name not in category_ids:
+                report.other_classes += 1
+            elif xmax <= xmin or ymax <= ymin:
+                report.degenerate += 1
+            elif x2 <= x1 or y2 <= y1:
+                report.outside += 1
+            elif (item.name, item.corners) in seen:
+                report.duplicates += 1
+            else:
+                report.kept += 1
+                report.per_class[item.name] += 1
+                report.clipped += (x1, y1, x2, y2) != (xmin - first_pixel, ymin - first_pixel, xmax, ymax)
+                report.difficult += item.difficult
+                annotations.append({
+                    'id': len(annotations) + 1,  # from 1: pycocotools takes a match with annotation 0 for none
+                    'image_id': image_id,
+                    'category_id': category_ids[item.name],
+                    'bbox': [x1, y1, x2 - x1, y2 - y1],
+                    'area': (x2 - x1) * (y2 - y1),
+                    'iscrowd': int(item.difficult),
+                })  # fmt: skip
+            seen.add((item.name, item.corners))
+    return {
+        'images': [
+            {'id': image_id, 'file_name': image.file_name, 'width': image.width, 'height': image.height}
+            for image_id, image in enumerate(images, 1)
+        ],
+        'annotations': annotations,
+        'categories': [{'id': number, 'name': name, 'supercategory': 'none'} for name, number in category_ids.items()],
+    }

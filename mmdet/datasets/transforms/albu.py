@@ -1,0 +1,223 @@
+"""Albumentations as one step of a pipeline."""
+
+import difflib
+import inspect
+import os
+import random
+import warnings
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmdet.registry import TRANSFORMS
+from mmdet.utils.errors import ConfigError
+
+from .arguments import clip_boxes, image_of, is_number, is_sequence, select_objects
+
+MIN_SIDE = 1e-3
+"""Boxes thinner than this (pixels) are rounding noise of albumentations' 0..1 coordinates."""
+
+KEYMAP = {'img': 'image', 'gt_bboxes': 'bboxes'}
+LABEL_FIELDS = ('gt_bboxes_labels', 'gt_labels', 'gt_ignore_flags')
+_INDEX = 'object_index'
+
+
+@TRANSFORMS.register_module()
+class Albu(BaseTransform):
+    """Run albumentations 2.0 transforms on the uint8 image and its boxes.
+
+    Randomness comes from ``numpy.random``'s global state at each call, hence from the sample's seed, never from the
+    worker. Boxes, labels and ignore flags always stay aligned: boxes are clipped to the image, and objects that leave
+    it (or fall below ``min_visibility`` ...) are dropped from all of them. A rotated box becomes the
+    axis-aligned hull of its corners.
+
+    The published UFPMP-Det lists build: names and arguments that albumentations 2 renamed (``JpegCompression``,
+    ``quality_lower``/``quality_upper``, ``always_apply``) are translated. What it changed silently is *not* undone:
+    ``ShiftScaleRotate`` fills with black unless told ``border_mode=4`` (albumentations 1 mirrored the image, and with
+    it objects that have no label).
+
+    The image is BGR, as everywhere in the pipeline.
+
+    Args:
+        transforms: list of ``dict(type=name, **arguments)``; ``OneOf``, ``Sequential`` ... nest by their own
+            ``transforms``.
+        bbox_params: ``dict(type='BboxParams', format='pascal_voc', label_fields=[...], min_area, min_visibility,
+            min_width, min_height, ...)``; ``filter_lost_elements`` (mmdetection's flag) is accepted, and always holds.
+        keymap: name in the pipeline -> albumentations' name.
+        update_pad_shape: set ``pad_shape`` (h, w) to the new size, too.
+        skip_img_without_anno: return None (the dataset draws another sample) if no object is left.
+
+    Raises:
+        ConfigError: unknown transform or argument (close names are listed), or an image that is not uint8: on
+            normalised floats albumentations would clip to [0, 1] without a word, so Albu must stand before Normalize.
+    """
+
+    def __init__(
+        self,
+        transforms: list[dict],
+        bbox_params: dict | None = None,
+        keymap: dict | None = None,
+        update_pad_shape: bool = False,
+        skip_img_without_anno: bool = False,
+    ):
+        os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')  # else the import asks the network for newer versions
+        import albumentations
+
+        if not is_sequence(transforms):
+            raise ConfigError('must be a list of dict(type=...)', field='transforms', received=transforms)
+        self.transforms = list(transforms)
+        self.update_pad_shape = update_pad_shape
+        self.skip_img_without_anno = skip_img_without_anno
+        self._check_keymap(keymap)
+        parts = [build_albumentation(item) for item in transforms]
+        box_params = albumentations.BboxParams(**_box_arguments(bbox_params))
+        with warnings.catch_warnings():
+            # Boxes are always handed over, also to lists that change pixels only.
+            warnings.filterwarnings('ignore', message='Got processor for bboxes')
+            self.aug = albumentations.Compose(parts, bbox_params=box_params)
+
+    @staticmethod
+    def _check_keymap(keymap: dict | None) -> None:
+        for ours, theirs in (keymap or {}).items():
+            # Configs of mmdetection list masks although theirs have none.
+            if ours != 'gt_masks' and KEYMAP.get(ours) != theirs:
+                raise ConfigError(f'may hold {KEYMAP} (and gt_masks)', field='keymap', received={ours: theirs})
+
+    def transform(self, results: dict) -> dict | None:
+        image = image_of(results)
+        if image.dtype != np.uint8:
+            message = 'needs a uint8 image; put Albu before Normalize, and load without to_float32'
+            raise ConfigError(message, field='img', received=str(image.dtype))
+        seed = int(np.random.randint(2**31))
+        # One generator for all parts: a seed for each part, which must be the same one, would correlate their draws.
+        self.aug.set_random_state(np.random.default_rng(seed), random.Random(seed))
+
+        boxes = results.get('gt_bboxes')
+        inputs, index = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        if boxes is not None:
+            inputs = clip_boxes(boxes.astype(np.float32), image.shape[:2])
+            index = np.flatnonzero(_wide_enough(inputs))
+        output = self.aug(image=np.ascontiguousarray(image), bboxes=inputs[index], **{_INDEX: index})
+
+        image = output['image']
+        results['img'], results['img_shape'] = image, image.shape[:2]
+        if self.update_pad_shape:
+            results['pad_shape'] = image.shape[:2]
+        if boxes is None:
+            return results
+        new_boxes = np.asarray(output['bboxes'], np.float32).reshape(-1, 4)
+        kept = np.asarray(output[_INDEX], np.int64).reshape(-1)
+        clip_boxes(new_boxes, image.shape[:2])
+        sound = _wide_enough(new_boxes)
+        if not sound.any() and self.skip_img_without_anno:
+            return None
+        select_objects(results, kept[sound])
+        results['gt_bboxes'] = new_boxes[sound]
+        return results
+
+    def __repr__(self):
+        return (
+            f'{type(self).__name__}(transforms={self.transforms}, skip_img_without_anno={self.skip_img_without_anno})'
+        )
+
+
+def _wide_enough(boxes: np.ndarray) -> np.ndarray:
+    return ((boxes[:, 2:] - boxes[:, :2]) > MIN_SIDE).all(axis=1)
+
+
+def _box_arguments(bbox_params: dict | None) -> dict:
+    """Arguments of ``albumentations.BboxParams`` from mmdetection's; our index is the only label field."""
+    import albumentations
+
+    arguments = dict(bbox_params or {})
+    kind = arguments.pop('type', 'BboxParams')
+    if kind != 'BboxParams':
+        raise ConfigError("must be 'BboxParams'", field='bbox_params.type', received=kind)
+    arguments.pop('filter_lost_elements', None)
+    box_format = arguments.pop('format', 'pascal_voc')
+    if box_format != 'pascal_voc':
+        raise ConfigError(
+            "must be 'pascal_voc': boxes in the pipeline are x1, y1, x2, y2",
+            field='bbox_params.format',
+            received=box_format,
+        )
+    for name in arguments.pop('label_fields', None) or ():
+        if name not in LABEL_FIELDS:
+            raise ConfigError(f'may name {list(LABEL_FIELDS)}', field='bbox_params.label_fields', received=name)
+    _check_arguments('BboxParams', albumentations.BboxParams, arguments, 'bbox_params')
+    return dict(format=box_format, label_fields=[_INDEX], **arguments)
+
+
+def build_albumentation(config):
+    """An albumentations transform from ``dict(type=name or class, **arguments)``, nested ones included.
+
+    Raises:
+        ConfigError: a type or an argument that albumentations does not know.
+    """
+    import albumentations
+
+    if not isinstance(config, dict) or 'type' not in config:
+        raise ConfigError('must be a dict with the key type', field='transforms', received=config)
+    arguments = dict(config)
+    kind = arguments.pop('type')
+    if isinstance(kind, str):
+        kind, arguments = _translate(kind, arguments)
+        cls = _transform_classes(albumentations).get(kind)
+        if cls is None:
+            close = difflib.get_close_matches(kind, _transform_classes(albumentations), n=5, cutoff=0.5)
+            raise ConfigError(
+                f'albumentations {albumentations.__version__} has no such transform; close names: {close}',
+                field='type',
+                received=kind,
+            )
+    elif inspect.isclass(kind):
+        cls, kind = kind, kind.__name__
+    else:
+        raise ConfigError('must be the name of an albumentations transform or a class', field='type', received=kind)
+    if 'transforms' in arguments:
+        arguments['transforms'] = [build_albumentation(item) for item in arguments['transforms']]
+    _check_arguments(kind, cls, arguments, kind)
+    arguments = {name: _as_tuple(value) for name, value in arguments.items()}
+    with warnings.catch_warnings():
+        # The hint that Affine is the more general transform is nothing that the user of a published config should act
+        # on.
+        warnings.filterwarnings('ignore', message='.*Affine.*')
+        try:
+            return cls(**arguments)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f'albumentations refuses the arguments: {error}', field=kind, received=arguments
+            ) from error
+
+
+def _transform_classes(albumentations) -> dict[str, type]:
+    bases = (albumentations.BasicTransform, albumentations.BaseCompose)
+    return {name: cls for name, cls in vars(albumentations).items() if inspect.isclass(cls) and issubclass(cls, bases)}
+
+
+def _translate(kind: str, arguments: dict) -> tuple[str, dict]:
+    """Names of albumentations 0.x/1.x, as published configs hold them, to those of 2.0."""
+    kind = {'JpegCompression': 'ImageCompression'}.get(kind, kind)
+    if arguments.pop('always_apply', False):
+        arguments['p'] = 1.0
+    if kind == 'ImageCompression' and {'quality_lower', 'quality_upper'} & set(arguments):
+        arguments['quality_range'] = (arguments.pop('quality_lower', 99), arguments.pop('quality_upper', 100))
+    return kind, arguments
+
+
+def _check_arguments(kind: str, cls: type, arguments: dict, field: str) -> None:
+    # albumentations itself only warns about a misspelt argument, and then ignores it.
+    parameters = inspect.signature(cls.__init__).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    allowed = [name for name in parameters if name != 'self']
+    for name in arguments:
+        if name not in allowed:
+            raise ConfigError(f'{kind} has the arguments {allowed}', field=field, received=name)
+
+
+def _as_tuple(value):
+    """Lists of numbers, as a config file may hold them, as the tuples that albumentations checks for."""
+    if isinstance(value, list) and value and all(is_number(item) for item in value):
+        return tuple(value)
+    return value

@@ -1,0 +1,166 @@
+"""Transforms of pixel values."""
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmdet.registry import TRANSFORMS
+from mmdet.utils.errors import ConfigError, DataError
+
+from .arguments import check_range, image_of, is_number, is_sequence
+
+
+@TRANSFORMS.register_module()
+class PhotoMetricDistortion(BaseTransform):
+    """Random brightness, contrast, saturation, hue and channel order, each with probability 1/2 (SSD, Liu et al. 2016).
+
+    uint8 images stay uint8, saturated at 0 and 255 between the steps, with hue steps of two degrees. float32 images
+    (0..255) are computed in float32 and not clipped, as in mmdetection.
+
+    Args:
+        brightness_delta: added value, uniform in [-delta, delta], 0..255.
+        contrast_range: factor, (low, high).
+        saturation_range: factor, (low, high).
+        hue_delta: degrees, uniform in [-delta, delta], 0..360.
+    """
+
+    def __init__(
+        self,
+        brightness_delta: float = 32,
+        contrast_range: tuple[float, float] = (0.5, 1.5),
+        saturation_range: tuple[float, float] = (0.5, 1.5),
+        hue_delta: float = 18,
+    ):
+        for field, value, limit in (('brightness_delta', brightness_delta, 255), ('hue_delta', hue_delta, 360)):
+            if not is_number(value) or not 0 <= value <= limit:
+                raise ConfigError(f'must be a number in [0, {limit}]', field=field, received=value)
+        self.brightness_delta = brightness_delta
+        self.contrast_range = check_range('contrast_range', contrast_range)
+        self.saturation_range = check_range('saturation_range', saturation_range)
+        self.hue_delta = hue_delta
+
+    def draw(self) -> dict:
+        """Parameters of one image; None where the step is left out."""
+
+        def half_of_the_time(low, high):
+            return np.random.uniform(low, high) if np.random.rand() < 0.5 else None
+
+        return dict(
+            brightness=half_of_the_time(-self.brightness_delta, self.brightness_delta),
+            contrast=half_of_the_time(*self.contrast_range),
+            # Contrast is linear but hue and saturation are not, so that its place before or after them matters: either
+            # is as likely.
+            contrast_first=bool(np.random.randint(2)),
+            saturation=half_of_the_time(*self.saturation_range),
+            hue=half_of_the_time(-self.hue_delta, self.hue_delta),
+            channels=np.random.permutation(3) if np.random.rand() < 0.5 else None,
+        )
+
+    def transform(self, results: dict) -> dict:
+        image = image_of(results)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.float32):
+            raise DataError(
+                'needs a BGR image (H, W, 3), uint8 or float32',
+                file=results.get('img_path'),
+                field='img',
+                received=(image.shape, str(image.dtype)),
+            )
+        distort = distort_uint8 if image.dtype == np.uint8 else distort_float32
+        results['img'] = distort(np.ascontiguousarray(image), **self.draw())
+        return results
+
+    def __repr__(self):
+        return (
+            f'{type(self).__name__}(brightness_delta={self.brightness_delta}, contrast_range={self.contrast_range}, '
+            f'saturation_range={self.saturation_range}, hue_delta={self.hue_delta})'
+        )
+
+
+def _affine(image: np.ndarray, factor: float, offset: float = 0.0, channels=(0, 1, 2)) -> np.ndarray:
+    """``image[..., channels] * factor + offset`` rounded and saturated, in one pass (half the time of a table)."""
+    matrix = np.eye(3, 4)[list(channels)] * factor
+    matrix[:, 3] = offset
+    return cv2.transform(image, matrix)
+
+
+def _through_hsv(image: np.ndarray, tables: np.ndarray, rows: int = 64) -> np.ndarray:
+    """Look each of H, S, V up in its column of ``tables`` (1, 256, 3).
+
+    Strips of ``rows`` rows stay in the processor's cache between the three passes: 10 ms instead of 14 for 1360 x 765.
+    """
+    out = np.empty_like(image)
+    for top in range(0, len(image), rows):
+        hsv = cv2.cvtColor(image[top : top + rows], cv2.COLOR_BGR2HSV)
+        cv2.cvtColor(cv2.LUT(hsv, tables, hsv), cv2.COLOR_HSV2BGR, out[top : top + rows])
+    return out
+
+
+def distort_uint8(image, brightness, contrast, contrast_first, saturation, hue, channels) -> np.ndarray:
+    """The steps on (H, W, 3) uint8 BGR; all parameters may be None. Returns a new array unless all are None."""
+    first = contrast if contrast is not None and contrast_first else 1.0
+    last = contrast if contrast is not None and not contrast_first else 1.0
+    if brightness is not None or first != 1:
+        image = _affine(image, first, first * (brightness or 0.0))
+    if saturation is not None or hue is not None:
+        # H is 0..179 (two degrees a step), S and V are 0..255.
+        tables = np.stack([np.arange(256.0)] * 3, axis=-1)  # (256, 3)
+        if hue is not None:
+            tables[:, 0] = np.rint(tables[:, 0] + hue / 2) % 180
+        if saturation is not None:
+            tables[:, 1] *= saturation
+        tables = np.clip(np.rint(tables), 0, 255).astype(np.uint8)
+        image = _through_hsv(image, tables[None])
+    if last != 1 or channels is not None:
+        image = _affine(image, last, channels=(0, 1, 2) if channels is None else channels)
+    return image
+
+
+def distort_float32(image, brightness, contrast, contrast_first, saturation, hue, channels) -> np.ndarray:
+    """The same steps on float32 BGR values (0..255), without rounding or clipping; the input is not written to."""
+    if brightness is not None:
+        image = image + np.float32(brightness)
+    if contrast is not None and contrast_first:
+        image = image * np.float32(contrast)
+    if saturation is not None or hue is not None:
+        # H is 0..360 degrees, S is 0..1, V keeps the scale of the image.
+        hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+        if saturation is not None:
+            hsv[..., 1] *= np.float32(saturation)
+        if hue is not None:
+            hsv[..., 0] = (hsv[..., 0] + np.float32(hue)) % 360
+        image = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+    if contrast is not None and not contrast_first:
+        image = image * np.float32(contrast)
+    return image if channels is None else image[..., channels]
+
+
+@TRANSFORMS.register_module()
+class Normalize(BaseTransform):
+    """(pixel - mean) / std in float32, for old configs; new ones normalise in ``DetDataPreprocessor``, on the device.
+
+    Sets ``img`` float32 and ``img_norm_cfg``.
+
+    Args:
+        mean, std: three numbers each, in RGB order if ``to_rgb``; std > 0.
+        to_rgb: turn BGR into RGB first.
+    """
+
+    def __init__(self, mean, std, to_rgb: bool = True):
+        for field, value in (('mean', mean), ('std', std)):
+            if not is_sequence(value) or len(value) != 3 or not all(is_number(channel) for channel in value):
+                raise ConfigError('must be three numbers', field=field, received=value)
+        if min(std) <= 0:
+            raise ConfigError('must be > 0', field='std', received=std)
+        self.mean, self.std = np.array(mean, np.float32), np.array(std, np.float32)
+        self.to_rgb = to_rgb
+
+    def transform(self, results: dict) -> dict:
+        image = image_of(results)
+        if self.to_rgb:
+            image = image[..., ::-1]
+        results['img'] = np.ascontiguousarray((image.astype(np.float32) - self.mean) / self.std)
+        results['img_norm_cfg'] = dict(mean=self.mean, std=self.std, to_rgb=self.to_rgb)
+        return results
+
+    def __repr__(self):
+        return f'{type(self).__name__}(mean={self.mean.tolist()}, std={self.std.tolist()}, to_rgb={self.to_rgb})'

@@ -1,0 +1,277 @@
+"""Transforms that move the frame over the scene: random crops, expansion, and the filter of what is left."""
+
+import random
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmdet.registry import TRANSFORMS
+from mmdet.utils.errors import ConfigError
+
+from .arguments import (
+    check_choice,
+    check_pad_value,
+    check_probability,
+    check_range,
+    check_size,
+    clip_boxes,
+    has_area,
+    image_of,
+    is_number,
+    is_sequence,
+    select_objects,
+)
+
+
+@TRANSFORMS.register_module()
+class RandomCrop(BaseTransform):
+    """Cut a window at a random place; a sample whose window holds no object becomes None (the dataset draws another).
+
+    Args:
+        crop_size: what ``crop_type`` says. Windows are never larger than the image.
+        crop_type: ``'absolute'``: (w, h) pixels; ``'absolute_range'``: height and width are drawn independently from
+            the closed interval [crop_size[0], crop_size[1]]; ``'relative'``: (w, h) as shares of the image in (0, 1];
+            ``'relative_range'``: (h, w) shares, each drawn uniformly between the given one and 1.
+        allow_negative_crop: let samples without objects through.
+        recompute_bbox: must be False (it concerns masks).
+        bbox_clip_border: clip the boxes to the window. Objects wholly outside are dropped in either case.
+    """
+
+    def __init__(
+        self,
+        crop_size,
+        crop_type: str = 'absolute',
+        allow_negative_crop: bool = False,
+        recompute_bbox: bool = False,
+        bbox_clip_border: bool = True,
+    ):
+        self.crop_type = check_choice(
+            'crop_type', crop_type, ('absolute', 'absolute_range', 'relative', 'relative_range')
+        )
+        if crop_type == 'absolute':
+            crop_size = check_size('crop_size', crop_size)
+        elif crop_type == 'absolute_range':
+            crop_size = check_size('crop_size', crop_size)
+            check_range('crop_size', crop_size, minimum=1)
+        else:
+            pair = (crop_size, crop_size) if is_number(crop_size) else crop_size
+            if (
+                not is_sequence(pair)
+                or len(pair) != 2
+                or not all(is_number(share) and 0 < share <= 1 for share in pair)
+            ):
+                raise ConfigError('must be two shares of the image in (0, 1]', field='crop_size', received=crop_size)
+            crop_size = tuple(pair)
+        if recompute_bbox:
+            raise ConfigError('must be False: there are no masks', field='recompute_bbox', received=recompute_bbox)
+        self.crop_size = crop_size
+        self.allow_negative_crop = allow_negative_crop
+        self.bbox_clip_border = bbox_clip_border
+
+    def draw_size(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """(h, w) of one window, at least one pixel and at most the image."""
+        height, width = image_hw
+        first, second = self.crop_size
+        if self.crop_type == 'absolute':
+            size = second, first
+        elif self.crop_type == 'absolute_range':
+            size = tuple(np.random.randint(min(side, first), min(side, second) + 1) for side in image_hw)
+        elif self.crop_type == 'relative':
+            size = int(height * second + 0.5), int(width * first + 0.5)
+        else:
+            shares = self.crop_size + np.random.rand(2) * (1 - np.array(self.crop_size))
+            size = int(height * shares[0] + 0.5), int(width * shares[1] + 0.5)
+        return tuple(int(min(max(1, wanted), side)) for wanted, side in zip(size, image_hw))
+
+    def transform(self, results: dict) -> dict | None:
+        image = image_of(results)
+        height, width = image.shape[:2]
+        crop_h, crop_w = self.draw_size((height, width))
+        top = int(np.random.randint(height - crop_h + 1))
+        left = int(np.random.randint(width - crop_w + 1))
+        boxes = results.get('gt_bboxes')
+        if boxes is not None:
+            boxes = boxes - np.array([left, top, left, top], np.float32)
+            clipped = clip_boxes(boxes.copy(), (crop_h, crop_w))
+            keep = has_area(clipped)
+            if not keep.any() and not self.allow_negative_crop:
+                return None
+            results['gt_bboxes'] = clipped if self.bbox_clip_border else boxes
+            select_objects(results, keep)
+        results['img'] = image[top : top + crop_h, left : left + crop_w]
+        results['img_shape'] = (crop_h, crop_w)
+        return results
+
+    def __repr__(self):
+        return (
+            f'{type(self).__name__}(crop_size={self.crop_size}, crop_type={self.crop_type!r}, '
+            f'allow_negative_crop={self.allow_negative_crop}, bbox_clip_border={self.bbox_clip_border})'
+        )
+
+
+@TRANSFORMS.register_module()
+class Expand(BaseTransform):
+    """Put the image at a random place of a larger canvas, so that objects become smaller relative to it (SSD).
+
+    Args:
+        mean: fill colour, one value a channel, in RGB order if ``to_rgb`` (the image is BGR).
+        to_rgb: whether ``mean`` is RGB.
+        ratio_range: (low, high) of the canvas' side over the image's side, low >= 1.
+        seg_ignore_label: accepted for mmdetection's configs.
+        prob: probability of doing so.
+    """
+
+    def __init__(
+        self,
+        mean=(0, 0, 0),
+        to_rgb: bool = True,
+        ratio_range: tuple[float, float] = (1, 4),
+        seg_ignore_label: int | None = None,
+        prob: float = 0.5,
+    ):
+        mean = check_pad_value('mean', mean)
+        self.mean = mean[::-1] if to_rgb and not is_number(mean) else mean
+        self.ratio_range = check_range('ratio_range', ratio_range, minimum=1)
+        self.prob = check_probability('prob', prob)
+
+    def transform(self, results: dict) -> dict:
+        if np.random.rand() >= self.prob:
+            return results
+        image = image_of(results)
+        height, width = image.shape[:2]
+        ratio = np.random.uniform(*self.ratio_range)
+        canvas_h, canvas_w = int(height * ratio), int(width * ratio)
+        top = int(np.random.randint(canvas_h - height + 1))
+        left = int(np.random.randint(canvas_w - width + 1))
+        canvas = np.empty((canvas_h, canvas_w, *image.shape[2:]), image.dtype)
+        canvas[:] = np.asarray(self.mean).astype(image.dtype)
+        canvas[top : top + height, left : left + width] = image
+        if results.get('gt_bboxes') is not None:
+            results['gt_bboxes'] = results['gt_bboxes'] + np.array([left, top, left, top], np.float32)
+        results['img'] = canvas
+        results['img_shape'] = (canvas_h, canvas_w)
+        return results
+
+
+def overlap_with_window(boxes: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """IoU (N,) of xyxy boxes (N, 4) with one window (4,), in [0, 1]; 0 where both are empty."""
+    low = np.maximum(boxes[:, :2], window[:2])
+    high = np.minimum(boxes[:, 2:], window[2:])
+    inter = np.clip(high - low, 0, None).prod(axis=1)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (window[2:] - window[:2]).prod() - inter
+    return inter / np.maximum(union, 1e-6)
+
+
+@TRANSFORMS.register_module()
+class MinIoURandomCrop(BaseTransform):
+    """Crop so that every object overlaps the window by at least a randomly chosen IoU (SSD, Liu et al. 2016, section
+    2.2).
+
+    A bound is drawn from ``min_ious``, 0 (any overlap) and 1 (leave the image whole); up to 50 windows of aspect ratio
+    1/2 to 2 are tried, then the bound is drawn again. Objects whose centre lies in the window stay.
+
+    Args:
+        min_ious: the bounds, each in [0, 1].
+        min_crop_size: smallest side of the window as a share of the image's side, in (0, 1].
+        bbox_clip_border: clip boxes to the window.
+    """
+
+    attempts = 50
+
+    def __init__(self, min_ious=(0.1, 0.3, 0.5, 0.7, 0.9), min_crop_size: float = 0.3, bbox_clip_border: bool = True):
+        if not is_sequence(min_ious):
+            raise ConfigError('must be a list of numbers in [0, 1]', field='min_ious', received=min_ious)
+        self.min_ious = tuple(check_probability('min_ious', value) for value in min_ious)
+        self.min_crop_size = check_probability('min_crop_size', min_crop_size)
+        if min_crop_size == 0:
+            raise ConfigError('must be in (0, 1]', field='min_crop_size', received=min_crop_size)
+        self.bbox_clip_border = bbox_clip_border
+
+    def draw_window(self, image_hw: tuple[int, int], boxes: np.ndarray) -> np.ndarray | None:
+        """One window (4,) xyxy in whole pixels, or None for "leave the image whole"."""
+        height, width = image_hw
+        while True:
+            bound = random.choice((1, *self.min_ious, 0))
+            if bound == 1:
+                return None
+            for _ in range(self.attempts):
+                crop_w = random.uniform(self.min_crop_size * width, width)
+                crop_h = random.uniform(self.min_crop_size * height, height)
+                if not 0.5 <= crop_h / crop_w <= 2:
+                    continue
+                left, top = random.uniform(0, width - crop_w), random.uniform(0, height - crop_h)
+                window = np.array([int(left), int(top), int(left + crop_w), int(top + crop_h)])
+                if not (window[2:] > window[:2]).all():
+                    continue
+                if len(boxes) == 0:
+                    return window
+                if overlap_with_window(boxes, window).min() >= bound and centres_inside(boxes, window).any():
+                    return window
+
+    def transform(self, results: dict) -> dict:
+        image = image_of(results)
+        boxes = results.get('gt_bboxes')
+        window = self.draw_window(image.shape[:2], np.zeros((0, 4)) if boxes is None else boxes)
+        if window is None:
+            return results
+        left, top, right, bottom = window.tolist()
+        if boxes is not None:
+            keep = centres_inside(boxes, window)
+            results['gt_bboxes'] = boxes - np.array([left, top, left, top], np.float32)
+            if self.bbox_clip_border:
+                clip_boxes(results['gt_bboxes'], (bottom - top, right - left))
+            select_objects(results, keep)
+        results['img'] = image[top:bottom, left:right]
+        results['img_shape'] = (bottom - top, right - left)
+        return results
+
+
+def centres_inside(boxes: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Mask (N,) of the xyxy boxes whose centre lies strictly inside the window (4,)."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return ((centres > window[:2]) & (centres < window[2:])).all(axis=1)
+
+
+@TRANSFORMS.register_module()
+class FilterAnnotations(BaseTransform):
+    """Drop objects that are too small to learn from.
+
+    Args:
+        min_gt_bbox_wh: (w, h); only boxes larger than these on both sides stay.
+        min_gt_mask_area: accepted for mmdetection's configs.
+        by_box: must be True, by_mask must be False (there are no masks).
+        keep_empty: mmdetection's flag, whose name misleads: True returns None (the dataset draws another sample) when
+            no object is left; False returns the sample without objects. A sample that had no objects to begin with
+            always passes.
+    """
+
+    def __init__(
+        self,
+        min_gt_bbox_wh: tuple[float, float] = (1, 1),
+        min_gt_mask_area: int = 1,
+        by_box: bool = True,
+        by_mask: bool = False,
+        keep_empty: bool = True,
+    ):
+        valid = is_sequence(min_gt_bbox_wh) and len(min_gt_bbox_wh) == 2
+        if not valid or not all(is_number(side) and side >= 0 for side in min_gt_bbox_wh):
+            raise ConfigError('must be two numbers >= 0', field='min_gt_bbox_wh', received=min_gt_bbox_wh)
+        if not by_box or by_mask:
+            raise ConfigError(
+                'must be True and False: masks are not supported', field='by_box, by_mask', received=(by_box, by_mask)
+            )
+        self.min_gt_bbox_wh = tuple(min_gt_bbox_wh)
+        self.keep_empty = keep_empty
+
+    def transform(self, results: dict) -> dict | None:
+        boxes = results.get('gt_bboxes')
+        if boxes is None or len(boxes) == 0:
+            return results
+        keep = ((boxes[:, 2:] - boxes[:, :2]) > self.min_gt_bbox_wh).all(axis=1)
+        if not keep.any() and self.keep_empty:
+            return None
+        select_objects(results, keep)
+        return results
+
+    def __repr__(self):
+        return f'{type(self).__name__}(min_gt_bbox_wh={self.min_gt_bbox_wh}, keep_empty={self.keep_empty})'

@@ -1,0 +1,143 @@
+"""Flip and pad."""
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmdet.registry import TRANSFORMS
+from mmdet.utils.errors import ConfigError
+
+from .arguments import check_choice, check_pad_value, check_probability, check_size, image_of, is_number, is_sequence
+from .resize import pad_image
+
+FLIP_CODES = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
+PADDING_MODES = {
+    'constant': cv2.BORDER_CONSTANT,
+    'edge': cv2.BORDER_REPLICATE,
+    'reflect': cv2.BORDER_REFLECT_101,
+    'symmetric': cv2.BORDER_REFLECT,
+}
+
+
+def flip_boxes(boxes: np.ndarray, image_hw: tuple[int, int], direction: str) -> np.ndarray:
+    """Mirror (N, 4) xyxy boxes: x1' = w - x2, x2' = w - x1 (and so for y); returns a new array.
+
+    >>> flip_boxes(np.array([[1.0, 2.0, 4.0, 6.0]]), (10, 20), 'horizontal').tolist()
+    [[16.0, 2.0, 19.0, 6.0]]
+    """
+    height, width = image_hw
+    flipped = boxes.copy()
+    if direction in ('horizontal', 'diagonal'):
+        flipped[:, 0::2] = width - boxes[:, 2::-2]
+    if direction in ('vertical', 'diagonal'):
+        flipped[:, 1::2] = height - boxes[:, 3::-2]
+    return flipped
+
+
+@TRANSFORMS.register_module()
+class RandomFlip(BaseTransform):
+    """Mirror image and boxes at random; sets ``flip`` (bool) and ``flip_direction`` (str or None).
+
+    Args:
+        prob: probability of a flip, or one for each direction of a list.
+        direction: ``'horizontal'``, ``'vertical'`` or ``'diagonal'`` (both), or a list of these. One ``prob`` is
+            shared equally among a list.
+        swap_seg_labels: accepted for mmdetection's configs; it concerns segmentation maps only.
+    """
+
+    def __init__(
+        self, prob: float | list[float] | None = None, direction: str | list[str] = 'horizontal', swap_seg_labels=None
+    ):
+        directions = [direction] if isinstance(direction, str) else direction
+        if not is_sequence(directions) or len(directions) == 0:
+            raise ConfigError(
+                f'must be one of {sorted(FLIP_CODES)} or a list of these', field='direction', received=direction
+            )
+        self.direction = [check_choice('direction', name, FLIP_CODES) for name in directions]
+        count = len(self.direction)
+        if is_sequence(prob):
+            probabilities = [check_probability('prob', value) for value in prob]
+            if len(probabilities) != count or sum(probabilities) > 1 + 1e-9:
+                message = f'must be one probability for each of the {count} directions, with a sum of at most 1'
+                raise ConfigError(message, field='prob', received=list(prob))
+        else:
+            probabilities = [check_probability('prob', prob) / count] * count
+        self.prob = probabilities
+        self._upper = np.cumsum(probabilities)
+
+    def draw(self) -> str | None:
+        """The direction of this image, None for no flip."""
+        chosen = int(np.searchsorted(self._upper, np.random.rand(), side='right'))
+        return self.direction[chosen] if chosen < len(self.direction) else None
+
+    def transform(self, results: dict) -> dict:
+        direction = self.draw()
+        results['flip'] = direction is not None
+        results['flip_direction'] = direction
+        if direction is None:
+            return results
+        image = image_of(results)
+        results['img'] = cv2.flip(np.ascontiguousarray(image), FLIP_CODES[direction])
+        if results.get('gt_bboxes') is not None:
+            results['gt_bboxes'] = flip_boxes(results['gt_bboxes'], image.shape[:2], direction)
+        return results
+
+    def __repr__(self):
+        return f'{type(self).__name__}(prob={self.prob}, direction={self.direction})'
+
+
+@TRANSFORMS.register_module()
+class Pad(BaseTransform):
+    """Pad the image on the right and at the bottom; boxes stay where they are.
+
+    Sets ``img``, ``img_shape``, ``pad_shape`` (h, w), ``pad_fixed_size`` and ``pad_size_divisor``.
+
+    Args:
+        size: (w, h) to reach; a side that is larger already is left.
+        size_divisor: round both sides up to a multiple of this (after ``pad_to_square``).
+        pad_to_square: pad the shorter side to the longer one.
+        pad_val: number, one number a channel (BGR), or ``dict(img=...)``.
+        padding_mode: ``'constant'``, ``'edge'``, ``'reflect'`` (without the border pixel) or ``'symmetric'`` (with it).
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] | None = None,
+        size_divisor: int | None = None,
+        pad_to_square: bool = False,
+        pad_val=0,
+        padding_mode: str = 'constant',
+    ):
+        if size is not None and (size_divisor is not None or pad_to_square):
+            raise ConfigError('must be None beside size_divisor or pad_to_square', field='size', received=size)
+        if size is None and size_divisor is None and not pad_to_square:
+            raise ConfigError('give size, size_divisor or pad_to_square', field='size', received=None)
+        self.size = None if size is None else check_size('size', size)
+        if size_divisor is not None and (
+            not is_number(size_divisor) or size_divisor < 1 or size_divisor != int(size_divisor)
+        ):
+            raise ConfigError('must be a whole number >= 1', field='size_divisor', received=size_divisor)
+        self.size_divisor = size_divisor
+        self.pad_to_square = pad_to_square
+        self.pad_val = check_pad_value('pad_val', pad_val)
+        self.padding_mode = check_choice('padding_mode', padding_mode, PADDING_MODES)
+
+    def transform(self, results: dict) -> dict:
+        image = image_of(results)
+        height, width = image.shape[:2]
+        if self.size is not None:
+            width, height = self.size
+        if self.pad_to_square:
+            height = width = max(height, width)
+        if self.size_divisor is not None:
+            height, width = (-(-side // self.size_divisor) * self.size_divisor for side in (height, width))
+        image = pad_image(image, (height, width), self.pad_val, PADDING_MODES[self.padding_mode])
+        results.update(img=image, img_shape=image.shape[:2], pad_shape=image.shape[:2])
+        results.update(pad_fixed_size=self.size, pad_size_divisor=self.size_divisor)
+        return results
+
+    def __repr__(self):
+        return (
+            f'{type(self).__name__}(size={self.size}, size_divisor={self.size_divisor}, '
+            f'pad_to_square={self.pad_to_square}, pad_val={self.pad_val}, padding_mode={self.padding_mode!r})'
+        )

@@ -1,0 +1,132 @@
+"""Transforms made of transforms.
+
+mmcv has the same names, but builds what is nested in them through mmengine's root registry: where no default scope is
+set, a nested ``dict(type='Resize')`` would silently be mmcv's. These always build through this package's registry.
+"""
+
+import copy
+from itertools import product
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmdet.registry import TRANSFORMS
+from mmdet.utils.errors import ConfigError
+
+from .arguments import check_probability, is_sequence
+
+
+def build_transform(item):
+    """A callable from a config dict, a list of these (one after the other), or a callable itself."""
+    if isinstance(item, dict):
+        return TRANSFORMS.build(item)
+    if is_sequence(item):
+        return Compose(item)
+    if callable(item):
+        return item
+    raise ConfigError('must be a dict(type=...), a list of these or a callable', field='transforms', received=item)
+
+
+@TRANSFORMS.register_module()
+class Compose(BaseTransform):
+    """Apply ``transforms`` one after the other; ends with None as soon as one of them returns None.
+
+    Args:
+        transforms: config dicts, lists of these, or callables.
+    """
+
+    def __init__(self, transforms):
+        if isinstance(transforms, dict):
+            transforms = [transforms]
+        if not is_sequence(transforms):
+            raise ConfigError('must be a list of transforms', field='transforms', received=transforms)
+        self.transforms = [build_transform(item) for item in transforms]
+
+    def __iter__(self):
+        return iter(self.transforms)
+
+    def transform(self, results: dict) -> dict | None:
+        for transform in self.transforms:
+            results = transform(results)
+            if results is None:
+                return None
+        return results
+
+    def __repr__(self):
+        lines = ''.join(f'\n    {transform!r},' for transform in self.transforms)
+        return f'{type(self).__name__}([{lines}\n])'
+
+
+@TRANSFORMS.register_module()
+class RandomApply(Compose):
+    """Apply ``transforms`` (all of them) with probability ``prob``, else return the sample as it is."""
+
+    def __init__(self, transforms, prob: float = 0.5):
+        super().__init__(transforms)
+        self.prob = check_probability('prob', prob)
+
+    def transform(self, results: dict) -> dict | None:
+        return super().transform(results) if np.random.rand() < self.prob else results
+
+
+@TRANSFORMS.register_module()
+class RandomChoice(BaseTransform):
+    """Apply one of several pipelines, chosen at random.
+
+    Args:
+        transforms: the pipelines, each a transform or a list of transforms.
+        prob: one probability each, with sum 1; None makes them equally likely.
+    """
+
+    def __init__(self, transforms, prob: list[float] | None = None):
+        if not is_sequence(transforms) or len(transforms) == 0:
+            raise ConfigError('must be a list of at least one pipeline', field='transforms', received=transforms)
+        self.transforms = [build_transform(item) for item in transforms]
+        if prob is not None:
+            valid = is_sequence(prob) and len(prob) == len(transforms)
+            if not valid or abs(sum(check_probability('prob', value) for value in prob) - 1) > 1e-6:
+                message = f'must be one probability for each of the {len(transforms)} pipelines, with sum 1'
+                raise ConfigError(message, field='prob', received=prob)
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict | None:
+        return self.transforms[np.random.choice(len(self.transforms), p=self.prob)](results)
+
+
+@TRANSFORMS.register_module()
+class TestTimeAug(BaseTransform):
+    """Make several views of a sample: one for each combination of one entry from every step.
+
+    ``transforms=[[Resize(a), Resize(b)], [RandomFlip(prob=1.), RandomFlip(prob=0.)], [PackDetInputs()]]`` gives four
+    views, in the order a-flipped, a-plain, b-flipped, b-plain. The result is ``dict(key=[value of view 1, value of
+    view 2, ...])``, as mmengine's ``BaseTTAModel`` expects.
+
+    Args:
+        transforms: list of steps, each a list of alternatives (a transform, or a list of transforms applied one after
+            the other).
+    """
+
+    __test__ = False  # pytest would collect the class for its name
+
+    def __init__(self, transforms):
+        if not is_sequence(transforms) or len(transforms) == 0:
+            raise ConfigError('must be a list of lists of transforms', field='transforms', received=transforms)
+        for step in transforms:
+            if isinstance(step, dict) or not is_sequence(step) or len(step) == 0:
+                raise ConfigError('every step must be a list of alternatives', field='transforms', received=step)
+        self.steps = [[build_transform(item) for item in step] for step in transforms]
+        self.subroutines = [Compose(list(path)) for path in product(*self.steps)]
+
+    def transform(self, results: dict) -> dict:
+        views = []
+        for subroutine in self.subroutines:
+            view = subroutine(copy.deepcopy(results))
+            if view is None:
+                raise ConfigError(
+                    'a transform dropped the sample, which testing cannot do', field='transforms', received=subroutine
+                )
+            views.append(view)
+        return {key: [view[key] for view in views] for key in views[0]}
+
+    def __repr__(self):
+        return f'{type(self).__name__}({len(self.subroutines)} views, steps={self.steps})'

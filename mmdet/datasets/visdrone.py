@@ -1,0 +1,165 @@
+"""VisDrone-DET: ten classes seen from a drone, as COCO JSON or in the layout of the original release."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from mmengine.logging import print_log
+
+from mmdet.registry import DATASETS
+from mmdet.utils.errors import ConfigError, DataError
+
+from .coco import CocoDataset, make_records, usable_boxes
+from .image_io import BrokenImageError, image_size
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
+# Categories of the original files: 0 ignored region, 1..10 the classes, 11 others.
+IGNORED_REGION, OTHERS = 0, 11
+
+
+def read_visdrone_rows(path: str | os.PathLike, columns: int = 8) -> np.ndarray:
+    """Rows of one VisDrone annotation file.
+
+    Args:
+        path: text file; a row is ``x,y,w,h,score,category,truncation,occlusion`` with an optional comma at its end, blank rows are skipped.
+        columns: numbers that a row must have.
+
+    Returns:
+        (n, columns) float64.
+
+    Raises:
+        DataError: unreadable file, wrong number of columns, something else than finite numbers; with the line.
+    """
+    rows = []
+    try:
+        with open(path, encoding='utf-8-sig') as file:
+            for number, line in enumerate(file, 1):
+                fields = line.strip().rstrip(',')
+                if not fields:
+                    continue
+                fields = fields.split(',')
+                try:
+                    row = [float(field) for field in fields]
+                except ValueError as error:
+                    raise DataError(
+                        f'must be {columns} numbers', file=path, record=f'line {number}', received=line.strip()
+                    ) from error
+                if len(row) != columns:
+                    raise DataError(
+                        f'must be {columns} numbers', file=path, record=f'line {number}', received=line.strip()
+                    )
+                rows.append(row)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError('the annotation file cannot be read as text', file=path) from error
+    table = np.array(rows, dtype=np.float64).reshape(-1, columns)
+    if not np.isfinite(table).all():
+        raise DataError(
+            'the numbers must be finite', file=path, record=f'row {int(np.argwhere(~np.isfinite(table))[0, 0]) + 1}'
+        )
+    return table
+
+
+@DATASETS.register_module()
+class VisDroneDataset(CocoDataset):
+    """VisDrone-DET. Zhu et al., TPAMI 2021.
+
+    With a JSON file as ``ann_file`` it is a ``CocoDataset``. With a folder it reads the original release: one ``.txt`` an image in
+    ``ann_file``, the images in ``data_prefix['img']`` (default: the folder ``images`` beside the annotations). Images are ordered by name,
+    ``img_id`` is the position in that order. Widths and heights come from the image headers.
+
+    In the original layout, ignored regions (category 0), others (11) and rows with score 0 become boxes with ``ignore_flag`` 1.
+    An image counts as annotated when it has a row of one of the classes.
+
+    Args:
+        ignored_regions: ``'ignore'`` keeps the ignored boxes as such, ``'drop'`` leaves them out (what the JSON converter of UFPMP-Det does).
+            Original layout only.
+        **kwargs: see ``CocoDataset``.
+    """
+
+    METAINFO = {
+        'classes': ('pedestrian', 'people', 'bicycle', 'car', 'van', 'truck', 'tricycle', 'awning-tricycle', 'bus', 'motor'),
+        'palette': [
+            (230, 57, 70), (255, 159, 28), (46, 196, 182), (66, 135, 245), (120, 94, 240), (139, 195, 74), (255, 209, 102),
+            (176, 113, 74), (216, 27, 196), (0, 200, 255),
+        ],
+    }  # fmt: skip
+
+    def __init__(self, *args, ignored_regions: str = 'ignore', **kwargs):
+        if ignored_regions not in ('ignore', 'drop'):
+            raise ConfigError("must be 'ignore' or 'drop'", field='ignored_regions', received=ignored_regions)
+        self.ignored_regions = ignored_regions
+        super().__init__(*args, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Records of the JSON file or of the annotation folder."""
+        if not os.path.isdir(self.ann_file):
+            return super().load_data_list()
+        own = VisDroneDataset.METAINFO['classes']
+        self._match_categories([{'id': number, 'name': name} for number, name in enumerate(own, 1)])
+        paths, sizes_wh, tables = [], [], []
+        for path, size_wh, table in self._native_images():
+            paths.append(path)
+            sizes_wh.append(size_wh)
+            tables.append(table)
+        rows = np.repeat(np.arange(len(tables)), [len(table) for table in tables])  # (n,)
+        table = np.concatenate(tables) if tables else np.zeros((0, 8))  # (n, 8)
+        sizes_wh = np.array(sizes_wh, dtype=np.int64).reshape(-1, 2)
+        categories = table[:, 5].astype(np.int64)
+        labels = np.array([self.cat2label.get(category, -1) for category in categories.tolist()], dtype=np.int64)
+        ignore = (categories == IGNORED_REGION) | (categories == OTHERS) | (table[:, 4] == 0)
+        self.cat_img_map = {
+            category: np.unique(rows[(labels == label) & ~ignore]).tolist()
+            for category, label in self.cat2label.items()
+        }
+        keep = usable_boxes(table[:, :4], sizes_wh[rows], self.border_margin) & ((labels >= 0) | ignore)
+        if self.ignored_regions == 'drop':
+            keep &= ~ignore
+        return make_records(
+            paths=paths,
+            image_ids=list(range(len(paths))),
+            sizes_wh=sizes_wh,
+            rows=rows[keep],
+            bboxes_xywh=table[keep, :4],
+            labels=np.maximum(labels[keep], 0),  # an ignored region has no class
+            ignore=ignore[keep],
+        )
+
+    def _native_images(self) -> Iterator[tuple[str, tuple[int, int], np.ndarray]]:
+        """Image path, (width, height) and annotation rows (n, 8), by name."""
+        annotation_dir = Path(self.ann_file)
+        image_dir = Path(self.image_prefix)
+        if not self.image_prefix or image_dir == Path(self.data_root):
+            image_dir = annotation_dir.parent / 'images'
+        if not image_dir.is_dir():
+            raise DataError("no such image folder; set data_prefix=dict(img='...')", file=image_dir)
+        images = {entry.stem: entry for entry in sorted(image_dir.iterdir()) if entry.suffix.lower() in IMAGE_SUFFIXES}
+        files = sorted(annotation_dir.glob('*.txt'))
+        if not files:
+            raise DataError('the folder holds no .txt annotation', file=annotation_dir)
+        unannotated = sorted(set(images) - {file.stem for file in files})
+        if unannotated:
+            print_log(
+                f'{image_dir}: {len(unannotated)} images have no annotation file and are left out, the first one {unannotated[0]}',
+                logger='current',
+                level=logging.WARNING,
+            )
+        for file in files:
+            path = images.get(file.stem, image_dir / f'{file.stem}.jpg')
+            table = read_visdrone_rows(file)
+            wrong = np.flatnonzero((table[:, 5] < IGNORED_REGION) | (table[:, 5] > OTHERS) | (table[:, 5] % 1 != 0))
+            if len(wrong):
+                received = table[wrong[0]].tolist()
+                raise DataError(
+                    'must be 0..11', file=file, record=f'row {wrong[0] + 1}', field='category', received=received
+                )
+            try:
+                size_wh = image_size(path, self.backend_args)
+            except BrokenImageError as error:
+                if not self.skip_broken:
+                    raise
+                self._dropped_images.append(str(path))
+                print_log(f'Skipped a broken image: {error}', logger='current', level=logging.WARNING)
+                continue
+            yield str(path), size_wh, table

@@ -1,0 +1,16 @@
+from .checkpoint import LoadReport, load_checkpoint_file, load_into
+from .checkpoint_names import rename_reference_keys
+from .checkpoint_source import resolve_checkpoint
+from .dist import init_dist
+from .hooks import BrokenImagesHook, CheckpointHook, DetVisualizationHook, NumClassCheckHook, ReseedHook
+from .layer_decay import GroupedOptimWrapperConstructor, LayerDecayOptimizerConstructor
+from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from .optim_wrappers import AmpOptimWrapper, OptimWrapper
+from .runner import DetRunner
+
+__all__ = [
+    'AmpOptimWrapper', 'BrokenImagesHook', 'CheckpointHook', 'DetRunner', 'DetVisualizationHook', 'EpochBasedTrainLoop',
+    'GroupedOptimWrapperConstructor', 'IterBasedTrainLoop', 'LayerDecayOptimizerConstructor', 'LoadReport',
+    'NumClassCheckHook', 'OptimWrapper', 'ReseedHook', 'init_dist', 'load_checkpoint_file', 'load_into',
+    'rename_reference_keys', 'resolve_checkpoint',
+]  # fmt: skip

@@ -1,0 +1,78 @@
+"""Parameter names of the reference projects, brought to the names used here.
+
+Decisions are made from tensor names and shapes only, never from a file name: files get renamed, tensors do not.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+# Constants and counters that carry no learned value: a checkpoint without them is complete.
+OPTIONAL_SUFFIXES = ('num_batches_tracked', 'integral.project')
+
+
+def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[str, str]]]:
+    """Rename the tensors of the older GFL-family projects.
+
+    ===========================================  =======================================  ==========================
+    found                                        becomes                                  where it comes from
+    ===========================================  =======================================  ==========================
+    ``module.X``                                 ``X``                                    saved from a DDP wrapper
+    ``rpn_head.X``, no ``bbox_head``/``roi_head``  ``bbox_head.X``                        one-stage heads of mmdet 0.x
+    ``X.distribution_project.project``           ``X.integral.project``                   GFocal (v1)
+    ``X_offset.weight|bias`` beside ``X.weight``  ``X.conv_offset.weight|bias``           deformable layers, version < 2
+    ===========================================  =======================================  ==========================
+
+    Args:
+        state_dict: names to tensors; left untouched.
+
+    Returns:
+        The renamed dictionary (same tensors, same order, ``_metadata`` kept) and the list of ``(old, new)`` that
+        changed. A rename whose target already exists is not made.
+    """
+    only_rpn_head = any(_bare(key).startswith('rpn_head.') for key in state_dict) and not any(
+        _bare(key).startswith(('bbox_head.', 'roi_head.')) for key in state_dict
+    )
+    bare_keys = {_bare(key) for key in state_dict}
+    renamed: OrderedDict = OrderedDict()
+    changes: list[tuple[str, str]] = []
+    for key, value in state_dict.items():
+        new = _bare(key)
+        if only_rpn_head and new.startswith('rpn_head.'):
+            new = 'bbox_head.' + new[len('rpn_head.') :]
+        new = new.replace('distribution_project.project', 'integral.project')
+        new = _offset_name(new, value, state_dict, bare_keys)
+        if new != key and (new in state_dict or new in renamed):
+            new = key
+        if new != key:
+            changes.append((key, new))
+        renamed[new] = value
+    metadata = getattr(state_dict, '_metadata', None)
+    if metadata is not None:
+        renamed._metadata = metadata
+    return renamed, changes
+
+
+def _bare(key: str) -> str:
+    return key[len('module.') :] if key.startswith('module.') else key
+
+
+def _offset_name(key: str, value, state_dict: Mapping, bare_keys: set[str]) -> str:
+    """``conv2_offset.weight`` -> ``conv2.conv_offset.weight`` when ``conv2`` is a convolution of that kernel size."""
+    stem, _, leaf = key.rpartition('.')
+    if leaf not in ('weight', 'bias') or not stem.endswith('_offset') or stem.rpartition('.')[2] == 'conv_offset':
+        return key
+    base = stem[: -len('_offset')]
+    if f'{base}.weight' not in bare_keys:
+        return key
+    weight = state_dict.get(f'{base}.weight', state_dict.get(f'module.{base}.weight'))
+    if getattr(weight, 'ndim', 0) != 4:
+        return key
+    kernel_area = weight.shape[2] * weight.shape[3]
+    # Two offsets (v1) or two offsets and a mask (v2) for each point of the kernel and each deformable group.
+    rows = value.shape[0]
+    if rows % (2 * kernel_area) and rows % (3 * kernel_area):
+        return key
+    return f'{base}.conv_offset.{leaf}'
+
+
+__all__ = ['OPTIONAL_SUFFIXES', 'rename_reference_keys']

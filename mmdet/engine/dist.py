@@ -1,0 +1,106 @@
+"""Starting torch.distributed from torchrun, slurm or MPI, with or without GPUs."""
+
+import datetime
+import os
+import re
+
+import torch
+import torch.distributed as torch_dist
+from mmengine.logging import print_log
+
+from ..utils.errors import ConfigError
+
+_DEFAULT_PORT = 29500
+# What each launcher calls the global rank, the world size and the rank inside the machine.
+_VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+
+
+def init_dist(
+    launcher: str, *, backend: str = 'nccl', timeout: float | None = None, port: int | None = None, **kwargs
+) -> None:
+    """Join the process group that the launcher started; does nothing when it is joined already.
+
+    Without CUDA the backend is gloo whatever the config says.
+
+    Args:
+        launcher: ``pytorch`` (torchrun), ``slurm`` or ``mpi``.
+        backend: ``nccl`` or ``gloo``.
+        timeout: seconds that a collective may take.
+        port: port of the master, when the environment does not say it.
+        **kwargs: further arguments of ``torch.distributed.init_process_group``; mmengine's ``init_backend`` is accepted
+        and ignored.
+
+    Raises:
+        ConfigError: unknown launcher, its environment variables are missing, or more processes than GPUs on this
+            machine.
+    """
+    if torch_dist.is_initialized():
+        return
+    if launcher not in _VARIABLES:
+        raise ConfigError(f'must be one of none, {", ".join(_VARIABLES)}', field='launcher', received=launcher)
+    kwargs.pop('init_backend', None)
+    rank, world_size, local_rank = (_integer(name, launcher) for name in _VARIABLES[launcher])
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(local_rank))
+    if port is not None:
+        os.environ['MASTER_PORT'] = str(port)
+    if launcher == 'slurm':
+        os.environ.setdefault('MASTER_ADDR', _first_host(_node_list()))
+        # Several jobs may share a machine: the job number keeps their ports apart.
+        os.environ.setdefault('MASTER_PORT', str(_DEFAULT_PORT + int(os.environ.get('SLURM_JOB_ID', 0)) % 1000))
+    os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+    os.environ.setdefault('MASTER_PORT', str(_DEFAULT_PORT))
+    if torch.cuda.is_available():
+        if local_rank >= torch.cuda.device_count():
+            raise ConfigError(
+                f'process {local_rank} of this machine has no GPU of its own ({torch.cuda.device_count()} visible); '
+                'start fewer processes, or hide the GPUs (CUDA_VISIBLE_DEVICES=-1) to run on the CPU',
+                field='launcher',
+            )
+        torch.cuda.set_device(local_rank)
+    elif backend != 'gloo':
+        print_log(f'no CUDA device: distributed backend gloo instead of {backend}', logger='current')
+        backend = 'gloo'
+    if timeout is not None:
+        kwargs['timeout'] = datetime.timedelta(seconds=float(timeout))
+    torch_dist.init_process_group(backend, rank=rank, world_size=world_size, **kwargs)
+
+
+def _integer(name: str, launcher: str) -> int:
+    value = os.environ.get(name)
+    if value is None and name == 'SLURM_LOCALID':
+        value = '0'
+    if value is None or not value.isdigit():
+        raise ConfigError(
+            f'launcher {launcher!r} needs the environment variable {name}', field='launcher', received=value
+        )
+    return int(value)
+
+
+def _node_list() -> str:
+    nodes = (
+        os.environ.get('SLURM_STEP_NODELIST')
+        or os.environ.get('SLURM_JOB_NODELIST')
+        or os.environ.get('SLURM_NODELIST')
+    )
+    if not nodes:
+        raise ConfigError("launcher 'slurm' needs MASTER_ADDR or SLURM_NODELIST in the environment", field='launcher')
+    return nodes
+
+
+def _first_host(node_list: str) -> str:
+    """First host of slurm's compressed list, without calling scontrol.
+
+    >>> _first_host('gpu[03-05,9],login1'), _first_host('a7,b2'), _first_host('rack2-n[12]-ib')
+    ('gpu03', 'a7', 'rack2-n12-ib')
+    """
+    match = re.match(r'([^,\[]*)(?:\[([^\]]+)\])?([^,\[]*)', node_list)
+    prefix, choices, suffix = match.groups()
+    first = re.split(r'[,-]', choices)[0] if choices else ''
+    return f'{prefix}{first}{suffix}'
+
+
+__all__ = ['init_dist']

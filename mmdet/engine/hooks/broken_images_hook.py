@@ -1,0 +1,45 @@
+"""The count of broken images that training skipped."""
+
+from mmengine.hooks import Hook
+
+from ...registry import HOOKS
+
+_NAMED = 10
+
+
+@HOOKS.register_module()
+class BrokenImagesHook(Hook):
+    """Report the images that could not be decoded: new ones after each epoch, all of them at the end of training.
+
+    Reads the dataset's ``broken_images`` (paths); datasets without it are silent.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self):
+        self._reported = 0
+
+    def after_train_epoch(self, runner) -> None:
+        """Warn about images found broken since the last report."""
+        broken = _broken_images(runner)
+        if len(broken) > self._reported:
+            new = broken[self._reported :]
+            runner.logger.warning(f'{len(new)} broken images were skipped for the first time: {_named(new)}')
+            self._reported = len(broken)
+
+    def after_train(self, runner) -> None:
+        """Give the final count."""
+        broken = _broken_images(runner)
+        if broken:
+            runner.logger.warning(f'Training skipped {len(broken)} broken images: {_named(broken)}')
+
+
+def _broken_images(runner) -> list[str]:
+    return list(getattr(runner.train_dataloader.dataset, 'broken_images', None) or [])
+
+
+def _named(paths: list[str]) -> str:
+    return ', '.join(map(str, paths[:_NAMED])) + (f' and {len(paths) - _NAMED} more' if len(paths) > _NAMED else '')
+
+
+__all__ = ['BrokenImagesHook']

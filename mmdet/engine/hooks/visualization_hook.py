@@ -1,0 +1,103 @@
+"""Pictures of predictions during validation and testing."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.fileio import get
+from mmengine.hooks import Hook
+
+from ...registry import HOOKS
+from ...utils.errors import DataError
+
+
+@HOOKS.register_module()
+class DetVisualizationHook(Hook):
+    """Draw the first image of every ``interval``-th validation batch, and every image of a test run.
+
+    Ground truth appears beside the predictions where the data samples carry it in pixels of the original image, that is where the test
+    pipeline loads annotations after resizing.
+
+    Args:
+        draw: False switches the hook off.
+        interval: validation batches between two pictures.
+        score_thr: predictions above this score are drawn.
+        show: open a window.
+        wait_time: seconds that the window stays; 0 waits for a key.
+        test_out_dir: folder under the run's timestamp folder for the pictures of a test run; None gives them to the visualizer's backends.
+        backend_args: how image files are read, see ``mmengine.fileio``.
+    """
+
+    def __init__(
+        self,
+        draw: bool = False,
+        interval: int = 50,
+        score_thr: float = 0.3,
+        show: bool = False,
+        wait_time: float = 0.0,
+        test_out_dir: str | None = None,
+        backend_args: dict | None = None,
+    ):
+        self.draw = draw
+        self.interval = interval
+        self.score_thr = score_thr
+        self.show = show
+        self.wait_time = wait_time
+        self.test_out_dir = test_out_dir
+        self.backend_args = backend_args
+        self._test_index = 0
+        self._used_names: set[str] = set()
+
+    def before_test_epoch(self, runner) -> None:
+        """Number the pictures of each test run from 1."""
+        self._test_index = 0
+        self._used_names = set()
+
+    def after_val_iter(self, runner, batch_idx: int, data_batch: dict, outputs) -> None:
+        """Draw the first sample of a batch, every ``interval`` batches."""
+        if not self.draw or not outputs or batch_idx % self.interval or not is_main_process():
+            return
+        # All validation runs of a training share one step axis: the training iteration at which they happened.
+        self._draw(runner, outputs[0], name='val_img', out_file=None, step=runner.iter + batch_idx)
+
+    def after_test_iter(self, runner, batch_idx: int, data_batch: dict, outputs) -> None:
+        """Draw every sample; with ``test_out_dir`` each process writes its own share, otherwise only the main process draws."""
+        if not self.draw or (self.test_out_dir is None and not is_main_process()):
+            return
+        for sample in outputs:
+            self._test_index += 1
+            out_file = None
+            if self.test_out_dir is not None:
+                folder = Path(runner.work_dir) / runner.timestamp / self.test_out_dir
+                out_file = str(folder / self._unique_name(sample.img_path))
+            self._draw(runner, sample, name='test_img', out_file=out_file, step=self._test_index)
+
+    def _draw(self, runner, sample, *, name: str, out_file: str | None, step: int) -> None:
+        runner.visualizer.add_datasample(
+            name if not self.show else Path(sample.img_path).name,
+            self._read_rgb(sample.img_path),
+            data_sample=sample,
+            show=self.show,
+            wait_time=self.wait_time,
+            pred_score_thr=self.score_thr,
+            out_file=out_file,
+            step=step,
+        )
+
+    def _read_rgb(self, path: str) -> np.ndarray:
+        image = cv2.imdecode(np.frombuffer(get(path, backend_args=self.backend_args), np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
+            raise DataError('the file is not an image that OpenCV can decode', file=path)
+        return image[..., ::-1]
+
+    def _unique_name(self, path: str) -> str:
+        """File name of a test picture; images of equal name in different folders get a number."""
+        source = Path(path)
+        suffix = source.suffix.lower() if source.suffix.lower() in ('.jpg', '.jpeg', '.png') else '.jpg'
+        name, number = f'{source.stem}{suffix}', 1
+        while name.lower() in self._used_names:
+            number += 1
+            name = f'{source.stem}_{number}{suffix}'
+        self._used_names.add(name.lower())
+        return name

@@ -1,0 +1,161 @@
+"""Training loops that start again at any iteration with the batches that the unbroken run would have seen next.
+
+mmengine's loops restart an epoch from its beginning, and load every image of the past on an iteration-based resume.
+These skip at the level of indices: no image is loaded, and order and augmentation stay those of the unbroken run.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from mmengine.dataset import InfiniteSampler
+from mmengine.runner.base_loop import BaseLoop
+from mmengine.runner.loops import EpochBasedTrainLoop as MMEngineEpochLoop
+from mmengine.runner.loops import IterBasedTrainLoop as MMEngineIterLoop
+from mmengine.runner.utils import calc_dynamic_intervals
+from torch.utils.data import DataLoader
+
+from ..registry import LOOPS
+from ..utils.errors import ConfigError
+
+
+class SkippingBatchSampler:
+    """A batch sampler whose next pass leaves out its first ``skip`` batches.
+
+    Everything else (``sampler``, ``batch_size``, ...) is the wrapped batch sampler's.
+    """
+
+    def __init__(self, batch_sampler):
+        self.batch_sampler = batch_sampler
+        self.skip = 0
+
+    def __iter__(self) -> Iterator:
+        skip, self.skip = self.skip, 0
+        return islice(iter(self.batch_sampler), skip, None)
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __getattr__(self, name: str):
+        # Asked only for what is not here; an unpickled copy asks before it has its own attributes.
+        if name == 'batch_sampler':
+            raise AttributeError(name)
+        return getattr(self.batch_sampler, name)
+
+
+def skip_batches(dataloader: DataLoader, count: int) -> bool:
+    """Let the next pass over ``dataloader`` start at batch ``count``. False when it has no batch sampler to skip in."""
+    if dataloader.batch_sampler is None:
+        return False
+    if not isinstance(dataloader.batch_sampler, SkippingBatchSampler):
+        # The loader refuses assignment after construction because live iterators keep the old one; there is none yet.
+        object.__setattr__(dataloader, 'batch_sampler', SkippingBatchSampler(dataloader.batch_sampler))
+    dataloader.batch_sampler.skip = count
+    return True
+
+
+def set_epoch(dataloader: DataLoader, epoch: int) -> None:
+    """Tell the sampler the epoch, whether it is the loader's own or sits inside the batch sampler."""
+    for sampler in (dataloader.sampler, getattr(dataloader.batch_sampler, 'sampler', None)):
+        if hasattr(sampler, 'set_epoch'):
+            sampler.set_epoch(epoch)
+
+
+@LOOPS.register_module()
+class EpochBasedTrainLoop(MMEngineEpochLoop):
+    """Epoch-based training; a checkpoint taken inside an epoch continues inside it."""
+
+    def run_epoch(self) -> None:
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        first = min(max(self._iter - self._epoch * len(self.dataloader), 0), len(self.dataloader))
+        skipped = first and skip_batches(self.dataloader, first)
+        batches = enumerate(self.dataloader, start=first if skipped else 0)
+        for idx, data_batch in batches:
+            if idx >= first:
+                self.run_iter(idx, data_batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(MMEngineIterLoop):
+    """Iteration-based training; passes over the data follow each other, each with its own number for the sampler."""
+
+    def __init__(
+        self,
+        runner,
+        dataloader,
+        max_iters: int,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ):
+        # mmengine's constructor begins to prefetch from batch 0 at once; a resumed run wants another start, so it is
+        # passed over.
+        BaseLoop.__init__(self, runner, dataloader)
+        if int(max_iters) != max_iters or max_iters < 0:
+            raise ConfigError('must be a whole number', field='train_cfg.max_iters', received=max_iters)
+        self._max_iters = int(max_iters)
+        self._max_epochs = 1  # the whole training counts as one epoch
+        self._epoch = 0
+        self._iter = 0
+        self.val_begin = val_begin
+        self.val_interval = val_interval
+        self.stop_training = False
+        self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(val_interval, dynamic_intervals)
+        self.dataloader_iterator = None
+        runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
+
+    def run(self):
+        """Launch training and return the model."""
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')
+        self.dataloader_iterator = self._endless_batches(self._iter)
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            self.run_iter(next(self.dataloader_iterator))
+            self._decide_current_val_interval()
+            due = self._iter >= self.val_begin and (
+                self._iter % self.val_interval == 0 or self._iter == self._max_iters
+            )
+            if self.runner.val_loop is not None and due:
+                self.runner.val_loop.run()
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _endless_batches(self, start: int) -> Iterator:
+        """Batches number ``start``, ``start + 1``, ... of the endless sequence of passes over the data."""
+        epoch, remaining = 0, start
+        batch_sampler = self.dataloader.batch_sampler
+        set_epoch(self.dataloader, epoch)
+        while remaining and batch_sampler is not None:
+            passed = sum(1 for _ in islice(iter(batch_sampler), remaining))
+            if _keeps_its_place(batch_sampler):
+                remaining = 0
+            elif passed == remaining:
+                skip_batches(self.dataloader, remaining)
+                remaining = 0
+            else:
+                epoch, remaining = epoch + 1, remaining - passed
+                set_epoch(self.dataloader, epoch)
+        while True:
+            empty = True
+            for data_batch in self.dataloader:
+                empty = False
+                if remaining:
+                    remaining -= 1
+                    continue
+                yield data_batch
+            epoch += 1
+            set_epoch(self.dataloader, epoch)
+            if empty and len(self.dataloader) == 0:
+                return
+
+
+def _keeps_its_place(batch_sampler) -> bool:
+    """mmengine's InfiniteSampler hands out one generator for ever: what was drawn is gone."""
+    return isinstance(getattr(batch_sampler, 'sampler', None), InfiniteSampler)
+
+
+__all__ = ['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'set_epoch', 'skip_batches']

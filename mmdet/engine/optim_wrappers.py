@@ -1,0 +1,193 @@
+"""Optimizer wrappers: stop at a non-finite loss, resume inside an accumulation, mixed precision on CPU and GPU."""
+
+from contextlib import contextmanager
+
+import torch
+from mmengine.dist import all_reduce, get_dist_info
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
+
+from ..registry import OPTIM_WRAPPERS
+from ..utils.errors import ConfigError, NonFiniteLossError
+
+
+@OPTIM_WRAPPERS.register_module()
+class OptimWrapper(MMEngineOptimWrapper):
+    """mmengine's wrapper (accumulation, clipping) with two additions.
+
+    *Non-finite losses*: before the backward pass the total loss is tested, unscaled; when it is NaN or infinite on any
+    rank, every rank raises :class:`NonFiniteLossError` with the parts of its loss, and no parameter moves. The parts
+    are what the model's forward returned; a hook on the model, set when training starts, sees them.
+
+    *Accumulated gradients*: a checkpoint taken between two optimizer steps carries the gradients summed so far (those
+    of rank 0), so that the resumed run makes the same next step.
+    """
+
+    def __init__(self, optimizer, accumulative_counts: int = 1, clip_grad: dict | None = None):
+        super().__init__(optimizer, accumulative_counts=accumulative_counts, clip_grad=clip_grad)
+        self._loss_parts = None
+        self._parts_hook = None
+
+    def initialize_count_status(self, model: torch.nn.Module, init_counts: int, max_counts: int) -> None:
+        """Set the counters of accumulation and watch the model's losses.
+
+        Args:
+            model: the training model, possibly wrapped for DDP.
+            init_counts: iterations done so far.
+            max_counts: iterations of the whole training.
+        """
+        # Not the base method: it warns that a resumed accumulation loses gradients, which is not so here.
+        self._inner_count = init_counts
+        self._max_counts = max_counts
+        self._remainder_counts = max_counts % self._accumulative_counts
+        inner = model.module if is_model_wrapper(model) else model
+        if self._parts_hook is not None:
+            self._parts_hook.remove()
+        self._parts_hook = inner.register_forward_hook(self._remember_parts)
+
+    def _remember_parts(self, _module, _inputs, output) -> None:
+        if isinstance(output, dict) and torch.is_grad_enabled():
+            self._loss_parts = output
+
+    def update_params(
+        self, loss: torch.Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None
+    ) -> None:
+        """Test the loss, then as mmengine does: scale, backward, and step when enough iterations are accumulated.
+
+        Raises:
+            NonFiniteLossError: the loss of this or another rank is NaN or infinite.
+        """
+        # Dropped before the step: the parts hold the whole graph alive.
+        parts, self._loss_parts = self._loss_parts, None
+        self._require_finite(loss, parts)
+        del parts
+        super().update_params(loss, step_kwargs=step_kwargs, zero_kwargs=zero_kwargs)
+
+    def _require_finite(self, loss: torch.Tensor, parts: dict | None) -> None:
+        finite = torch.isfinite(loss.detach()).all()
+        rank, world_size = get_dist_info()
+        everywhere = finite.to(torch.float32)
+        if world_size > 1:
+            all_reduce(everywhere, op='min')
+        if everywhere.item() == 1:
+            return
+        place = f'iteration {self._inner_count + 1}' + (f', rank {rank}' if world_size > 1 else '')
+        shown = ', '.join([f'loss={loss.detach().float().sum().item():g}', *_describe_parts(parts)])
+        reason = 'the loss is not finite' if not finite else 'the loss of another rank is not finite'
+        raise NonFiniteLossError(
+            f'{reason}; the optimizer was not moved. Parts: {shown}. Usual causes: learning rate or warm-up, '
+            'boxes without area, float16 overflow',
+            record=place,
+        )
+
+    def state_dict(self) -> dict:
+        state = super().state_dict()
+        gradients = [parameter.grad for group in self.optimizer.param_groups for parameter in group['params']]
+        if not self.should_update() and any(gradient is not None for gradient in gradients):
+            state['accumulated_gradients'] = [None if gradient is None else gradient.detach() for gradient in gradients]
+        return state
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        state_dict = dict(state_dict)
+        gradients = state_dict.pop('accumulated_gradients', None)
+        super().load_state_dict(state_dict)
+        if gradients is None:
+            return
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group['params']]
+        for parameter, gradient in zip(parameters, gradients):
+            parameter.grad = None if gradient is None else gradient.to(parameter.device, parameter.dtype).clone()
+
+
+def _describe_parts(parts: dict | None) -> list[str]:
+    """``name=value``, a list over levels as ``name=[a, b, ...]``."""
+    described = []
+    for name, value in (parts or {}).items():
+        if isinstance(value, torch.Tensor):
+            described.append(f'{name}={value.detach().float().mean().item():g}')
+        elif isinstance(value, (list, tuple)):
+            levels = ', '.join(
+                f'{item.detach().float().mean().item():g}' for item in value if isinstance(item, torch.Tensor)
+            )
+            described.append(f'{name}=[{levels}]')
+    return described
+
+
+@OPTIM_WRAPPERS.register_module()
+class AmpOptimWrapper(OptimWrapper):
+    """Automatic mixed precision on the device where the parameters are.
+
+    Args:
+        loss_scale: ``'dynamic'``, a fixed scale, or the arguments of ``torch.amp.GradScaler``. Used with float16 only:
+            bfloat16 has the exponent range of float32.
+        dtype: ``'float16'`` or ``'bfloat16'``. Default: float16 on CUDA (as in mmengine), bfloat16 on the CPU.
+        use_fsdp: not supported here; accepted because configs carry it.
+        **kwargs: arguments of :class:`OptimWrapper`.
+
+    Raises:
+        ConfigError: another ``dtype`` or kind of ``loss_scale``.
+    """
+
+    _DTYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
+
+    def __init__(self, loss_scale='dynamic', dtype: str | torch.dtype | None = None, use_fsdp: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        if use_fsdp:
+            raise ConfigError('FSDP is not supported', field='optim_wrapper.use_fsdp', received=use_fsdp)
+        self.device_type = next(
+            (parameter.device.type for group in self.optimizer.param_groups for parameter in group['params']), 'cpu'
+        )
+        if dtype is None:
+            dtype = 'float16' if self.device_type == 'cuda' else 'bfloat16'
+        self.cast_dtype = self._DTYPES.get(dtype, dtype)
+        if self.cast_dtype not in self._DTYPES.values():
+            raise ConfigError(f'must be one of {sorted(self._DTYPES)}', field='optim_wrapper.dtype', received=dtype)
+        self._fixed_scale = None
+        if loss_scale == 'dynamic':
+            options = {}
+        elif isinstance(loss_scale, dict):
+            options = dict(loss_scale)
+        elif isinstance(loss_scale, (int, float)) and not isinstance(loss_scale, bool) and loss_scale > 0:
+            self._fixed_scale = float(loss_scale)
+            options = dict(init_scale=self._fixed_scale)
+        else:
+            raise ConfigError(
+                "must be 'dynamic', a positive number or a dict of GradScaler arguments",
+                field='optim_wrapper.loss_scale',
+                received=loss_scale,
+            )
+        self.loss_scaler = torch.amp.GradScaler(
+            self.device_type, **{'enabled': self.cast_dtype is torch.float16, **options}
+        )
+
+    def backward(self, loss: torch.Tensor, **kwargs) -> None:
+        self.loss_scaler.scale(loss).backward(**kwargs)
+        self._inner_count += 1
+
+    def step(self, **kwargs) -> None:
+        if self.clip_grad_kwargs:
+            self.loss_scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        self.loss_scaler.step(self.optimizer, **kwargs)
+        self.loss_scaler.update(self._fixed_scale)
+
+    def state_dict(self) -> dict:
+        state = super().state_dict()
+        state['loss_scaler'] = self.loss_scaler.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        state_dict = dict(state_dict)
+        scaler_state = state_dict.pop('loss_scaler', None)
+        # Empty when the run that saved it used bfloat16.
+        if scaler_state:
+            self.loss_scaler.load_state_dict(scaler_state)
+        super().load_state_dict(state_dict)
+
+    @contextmanager
+    def optim_context(self, model: torch.nn.Module):
+        """Autocast around the forward pass, besides what the base class does for accumulation."""
+        with super().optim_context(model), torch.autocast(self.device_type, dtype=self.cast_dtype):
+            yield
+
+
+__all__ = ['AmpOptimWrapper', 'OptimWrapper']

@@ -1,0 +1,412 @@
+"""The runner of the package: mmengine's, mended for CPU, current torch, safe checkpoints and exact resumption."""
+
+import copy
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mmengine
+import torch
+from mmengine.device import get_device
+from mmengine.dist import broadcast_object_list, is_distributed, is_main_process, master_only
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import weights_to_cpu
+from mmengine.utils.dl_utils import TORCH_VERSION
+
+from ..registry import RUNNERS
+from ..utils.errors import CheckpointError, ConfigError
+from ..version import __version__
+from .checkpoint import LoadReport, adapt_to_model, compare, load_checkpoint_file, load_into, rename_reference_keys
+from .checkpoint_saver import find_newest, restore_history, save_atomically, to_plain
+from .dist import init_dist
+from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
+
+
+@RUNNERS.register_module()
+class DetRunner(Runner):
+    """mmengine's Runner with the following differences.
+
+    - ``torchrun``/slurm on machines without CUDA (gloo, DDP without device ids).
+    - Checkpoints hold tensors and plain values only and are written atomically; they are read by the one reader of the
+      package.
+    - ``resume=True`` with ``load_from=FILE`` continues that file. ``resume='auto'``, or ``resume=True`` without
+      ``load_from``, continues the newest whole checkpoint of the work folder and starts afresh when there is none (from
+      ``load_from``, if given).
+    - A resumed run uses the seed stored in the checkpoint, known before the samplers are built, and gives the same bits
+      as the unbroken run on one device: see :class:`~mmdet.engine.hooks.ReseedHook` for the random numbers of the
+      model.
+    - Evaluation refuses a checkpoint that lacks a parameter of the model or has it in another shape.
+
+    Config keys read here beside mmengine's: ``trust_checkpoint`` (False).
+    """
+
+    def __init__(self, model, work_dir: str, *args, resume: bool | str = False, load_from: str | None = None, **kwargs):
+        if resume not in (True, False, None, 'auto'):
+            raise ConfigError("must be True, False or 'auto'", field='resume', received=resume)
+        # Needed before mmengine sets its own attributes: the seed and the samplers depend on the checkpoint.
+        self._resume_request = resume
+        self._resume_work_dir = Path(work_dir)
+        self._requested_load_from = load_from
+        self._resume_path: str | None = None
+        self._evaluating = False
+        self.load_report: LoadReport | None = None
+        super().__init__(model, work_dir, *args, resume=bool(resume), load_from=load_from, **kwargs)
+        self._resume = self._resume_path is not None
+        if self._resume_request and not self._resume:
+            start = f'from {load_from}' if load_from else 'afresh'
+            self.logger.info(f'Nothing to resume in {self.work_dir}: training starts {start}.')
+
+    # -- environment -------------------------------------------------------------------------------
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Join the process group (without mmengine's ``torch.cuda.set_device``), then set up as mmengine does."""
+        if self.distributed and not is_distributed():
+            init_dist(self.launcher, **env_cfg.get('dist_cfg', {}))
+        super().setup_env(env_cfg)
+
+    def set_randomness(
+        self, seed: int | None = None, diff_rank_seed: bool = False, deterministic: bool = False
+    ) -> None:
+        """Seed Python, numpy and torch; on a resume by the seed stored in the checkpoint, which wins over ``seed``."""
+        if self._resume_request and self._resume_path is None:
+            self._resume_path = self._choose_checkpoint()
+            stored = self._stored_seed() if self._resume_path else None
+            if stored is not None:
+                if seed is not None and seed != stored:
+                    print(f'resuming with the seed of the checkpoint, {stored}, not {seed}', file=sys.stderr)
+                seed = stored
+                self._randomness_cfg.update(seed=stored)
+        super().set_randomness(seed, diff_rank_seed=diff_rank_seed, deterministic=deterministic)
+        # With ``diff_rank_seed`` mmengine returns seed + rank; what is stored and passed on is the seed itself.
+        self._base_seed = self._seed - (self._rank if diff_rank_seed else 0)
+
+    def _choose_checkpoint(self) -> str | None:
+        """Rank 0 looks, all ranks use what it found."""
+        explicit = self._requested_load_from if self._resume_request is True else None
+        if explicit:
+            return str(explicit)
+        found = [None]
+        if is_main_process():
+            newest = find_newest(self._resume_work_dir, lambda text: print(f'resume: {text}', file=sys.stderr))
+            found = [None if newest is None else str(newest)]
+        broadcast_object_list(found)
+        return found[0]
+
+    def _stored_seed(self) -> int | None:
+        meta = load_checkpoint_file(self._resume_path, trust=self._trust, mmap=True)['meta']
+        return meta.get('seed')
+
+    @property
+    def _trust(self) -> bool:
+        return bool(self.cfg.get('trust_checkpoint', False))
+
+    def _log_env(self, env_cfg: dict) -> None:
+        """Log the environment; a broken torchvision or compiler must not stop a training."""
+        try:
+            with _broken_torchvision_hidden():
+                super()._log_env(env_cfg)
+        except Exception as error:  # only a report: whatever probing the machine raises
+            self.logger.warning(f'environment report failed ({type(error).__name__}: {error}); torch {TORCH_VERSION}')
+
+    # -- model -------------------------------------------------------------------------------------
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module):
+        """Wrap for DDP; on the CPU without device ids, and with SyncBN turned into BN (it needs a GPU)."""
+        if not self.distributed or is_model_wrapper(model) or torch.cuda.is_available():
+            return super().wrap_model(model_wrapper_cfg, model)
+        wrapper = dict(model_wrapper_cfg or {})
+        wrapper.setdefault('type', 'MMDistributedDataParallel')
+        wrapper.setdefault('device_ids', None)
+        wrapper.setdefault('broadcast_buffers', False)
+        wrapper.setdefault('find_unused_parameters', self.cfg.get('find_unused_parameters', False))
+        return super().wrap_model(wrapper, revert_sync_batchnorm(model))
+
+    def _init_model_weights(self) -> None:
+        """Initialise, unless a checkpoint is about to give every parameter (a resume needs no pretrained file then)."""
+        if self._resume_path is None or self._has_loaded:
+            super()._init_model_weights()
+
+    def build_train_loop(self, loop):
+        """Build the loop; the two of mmengine are replaced by those that resume at any iteration."""
+        if isinstance(loop, dict) and 'type' not in loop:
+            loop = dict(loop)
+            by_epoch = loop.pop('by_epoch', True)
+            loop['type'] = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
+        return super().build_train_loop(loop)
+
+    def scale_lr(self, optim_wrapper, auto_scale_lr: dict | None = None) -> None:
+        """Scale the learning rate by (total batch size) / ``base_batch_size``."""
+        if auto_scale_lr is not None and auto_scale_lr.get('enable', False) and 'base_batch_size' not in auto_scale_lr:
+            raise ConfigError(
+                'base_batch_size is needed to scale the learning rate',
+                field='auto_scale_lr',
+                received=dict(auto_scale_lr),
+            )
+        super().scale_lr(optim_wrapper, auto_scale_lr)
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def register_default_hooks(self, hooks=None) -> None:
+        """mmengine's default hooks, and the one that seeds the model's random numbers at each iteration."""
+        hooks = dict(hooks or {})
+        hooks.setdefault('reseed', dict(type='ReseedHook'))
+        if hooks['reseed'] is None:
+            del hooks['reseed']
+        super().register_default_hooks(hooks)
+
+    def val(self) -> dict:
+        """Evaluate on the validation set."""
+        return self._evaluate(super().val)
+
+    def test(self) -> dict:
+        """Evaluate on the test set."""
+        return self._evaluate(super().test)
+
+    def _evaluate(self, run: Callable[[], dict]) -> dict:
+        self._evaluating = True
+        try:
+            return run()
+        finally:
+            self._evaluating = False
+
+    # -- checkpoints -------------------------------------------------------------------------------
+
+    def load_or_resume(self, evaluating: bool = False) -> None:
+        """Resume, or load ``load_from``, once.
+
+        Args:
+            evaluating: the model is about to be evaluated: take the weights only, and refuse a checkpoint that lacks
+                some.
+        """
+        if self._has_loaded:
+            return
+        evaluating = evaluating or self._evaluating
+        if self._resume_path is not None and not evaluating:
+            self.resume(self._resume_path)
+        elif self._load_from is not None or self._resume_path is not None:
+            self.load_checkpoint(self._load_from or self._resume_path, complete=evaluating)
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable = 'cpu',
+        strict: bool = False,
+        revise_keys: list | None = None,
+        complete: bool = False,
+    ) -> dict:
+        """Load the weights of a checkpoint into the model and report what did not fit, name by name.
+
+        Args:
+            filename: local path, URL or ``scheme://name``.
+            map_location: device of the tensors read.
+            strict: raise unless names and shapes agree exactly.
+            revise_keys: accepted for mmengine's signature; the renames are those of the reader.
+            complete: raise unless every tensor of the model is there; leftovers are allowed.
+
+        Raises:
+            CheckpointError: unreadable, or it does not fit and ``strict`` or ``complete`` asks for that.
+        """
+        checkpoint = load_checkpoint_file(filename, trust=self._trust, map_location=map_location)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        state, renamed = rename_reference_keys(checkpoint['state_dict'])
+        notes = adapt_to_model(model, state)
+        checkpoint['state_dict'] = state
+        try:
+            compare(model, state, strict=strict, complete=complete)
+        except CheckpointError as error:
+            raise CheckpointError(str(error), file=filename) from None
+        # After the renames, since hooks load from it too; before loading, since the EMA hook swaps the two sets of
+        # weights in it.
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        report = load_into(model, checkpoint['state_dict'], adapt=False)
+        report.renamed, report.notes = renamed, notes
+        self.load_report = report
+        self._has_loaded = True
+        self.logger.info(
+            f'Loaded {report.loaded} tensors from {filename}' + (f', {len(renamed)} of them renamed' if renamed else '')
+        )
+        for note in report.notes:
+            self.logger.warning(note)
+        if not report.exact:
+            self.logger.warning('The checkpoint does not match the model in:\n  ' + '\n  '.join(report.lines()))
+        return checkpoint
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str | Callable = 'default',
+    ) -> None:
+        """Continue a run: model, optimizer, schedulers, averaged model, logs, epoch, iteration.
+
+        Args:
+            filename: checkpoint of a training.
+            resume_optimizer: whether to restore the optimizer.
+            resume_param_scheduler: whether to restore the parameter schedulers.
+            map_location: device of the tensors read; the device in use by default.
+
+        Raises:
+            CheckpointError: the file is no training checkpoint, or it belongs to another model or optimizer.
+        """
+        device = get_device() if map_location == 'default' else map_location
+        checkpoint = self.load_checkpoint(filename, map_location=device, strict=True)
+        meta = checkpoint['meta']
+        absent = [key for key in ('epoch', 'iter') if key not in meta]
+        if resume_optimizer and 'optimizer' not in checkpoint:
+            absent.append('optimizer')
+        if absent:
+            raise CheckpointError(
+                f'cannot be resumed: it lacks {", ".join(absent)} (best_* and published files hold weights only). '
+                'Use load_from=FILE without resume to start a new training from its weights',
+                file=filename,
+            )
+        self.train_loop._epoch = meta['epoch']
+        self.train_loop._iter = meta['iter']
+        if meta.get('world_size', self.world_size) != self.world_size:
+            self.logger.warning(
+                f'The checkpoint comes from {meta["world_size"]} processes, this run has {self.world_size}: '
+                'it goes on, but not with the batches of the unbroken run.'
+            )
+        classes = (meta.get('dataset_meta') or {}).get('classes')
+        own_classes = (getattr(self.train_dataloader.dataset, 'metainfo', None) or {}).get('classes')
+        if classes is not None and own_classes is not None and list(classes) != list(own_classes):
+            self.logger.warning(
+                f'The checkpoint was trained on the classes {tuple(classes)}, the dataset has {tuple(own_classes)}.'
+            )
+        self._resume_message_hub(checkpoint.get('message_hub') or {})
+        if resume_optimizer:
+            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+            try:
+                self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+            except (ValueError, KeyError) as error:
+                raise CheckpointError(f'its optimizer does not fit this one: {error}', file=filename) from error
+        if resume_param_scheduler and self.param_schedulers is not None and 'param_schedulers' in checkpoint:
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+            for scheduler, state in _pair_schedulers(self.param_schedulers, checkpoint['param_schedulers'], filename):
+                scheduler.load_state_dict(state)
+        self._has_loaded = True
+        self.logger.info(f'Resumed from {filename}: epoch {self.epoch}, iteration {self.iter}')
+
+    def _resume_message_hub(self, state: dict) -> None:
+        histories = {key: restore_history(value) for key, value in state.get('log_scalars', {}).items()}
+        histories = {key: value for key, value in histories.items() if value is not None}
+        runtime = dict(state.get('runtime_info', {}))
+        known = {
+            key: value for key, value in state.get('resumed_keys', {}).items() if key in histories or key in runtime
+        }
+        self.message_hub.load_state_dict(dict(log_scalars=histories, runtime_info=runtime, resumed_keys=known))
+
+    @master_only
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Write a checkpoint atomically; tensors and plain values only.
+
+        Args:
+            out_dir: local folder.
+            filename: name of the file in it.
+            file_client_args, backend_args: accepted for mmengine's signature; only local folders are written.
+            save_optimizer: include the optimizer (needed to resume).
+            save_param_scheduler: include the parameter schedulers.
+            meta: further entries of ``meta``; ``epoch`` and ``iter`` in it win.
+            by_epoch: whether the current epoch or the current iteration counts as finished.
+
+        Raises:
+            CheckpointError: the file cannot be written; older ones are intact.
+        """
+        meta = dict(meta or {})
+        meta.setdefault('epoch', self.epoch + int(by_epoch))
+        meta.setdefault('iter', self.iter + int(not by_epoch))
+        # Formatting the config takes a second; the hub has it from the start of the run.
+        config_text = self.message_hub.get_info('cfg') or self.cfg.pretty_text
+        meta.update(
+            cfg=config_text,
+            seed=self._base_seed,
+            world_size=self.world_size,
+            experiment_name=self.experiment_name,
+            time=time.strftime('%Y%m%d_%H%M%S'),
+            mmengine_version=mmengine.__version__,
+            mmdet_version=__version__,
+        )
+        metainfo = getattr(self.train_dataloader.dataset, 'metainfo', None)
+        if metainfo is not None:
+            meta['dataset_meta'] = metainfo
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        checkpoint = dict(
+            meta=meta, state_dict=weights_to_cpu(model.state_dict()), message_hub=self.message_hub.state_dict()
+        )
+        if save_optimizer:
+            if not isinstance(self.optim_wrapper, (OptimWrapper, OptimWrapperDict)):
+                raise CheckpointError(
+                    'no optimizer has been built', field='optim_wrapper', received=type(self.optim_wrapper).__name__
+                )
+            checkpoint['optimizer'] = self.optim_wrapper.state_dict()
+        if save_param_scheduler and self.param_schedulers is not None:
+            checkpoint['param_schedulers'] = _scheduler_states(self.param_schedulers)
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        essential = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
+        plain = {
+            key: to_plain(value, where=key, unknown=None if key in essential else self._drop_unsaveable)
+            for key, value in checkpoint.items()
+        }
+        save_atomically(plain, Path(out_dir) / filename)
+
+    def _drop_unsaveable(self, where: str, value) -> None:
+        self.logger.warning(f'{where} ({type(value).__name__}) has no plain form and is saved as None')
+
+
+def _scheduler_states(schedulers):
+    if isinstance(schedulers, dict):
+        return {name: [scheduler.state_dict() for scheduler in group] for name, group in schedulers.items()}
+    return [scheduler.state_dict() for scheduler in schedulers]
+
+
+def _pair_schedulers(schedulers, states, filename) -> Iterator[tuple]:
+    """Pair schedulers with their saved states; as many of both are needed."""
+    groups = (
+        [(schedulers[name], states.get(name, [])) for name in schedulers]
+        if isinstance(schedulers, dict)
+        else [(schedulers, states)]
+    )
+    for group, group_states in groups:
+        if len(group) != len(group_states):
+            raise CheckpointError(
+                f'has {len(group_states)} parameter schedulers, this config {len(group)}; '
+                'resume with the config of the run',
+                file=filename,
+            )
+        yield from zip(group, copy.deepcopy(group_states))
+
+
+@contextmanager
+def _broken_torchvision_hidden():
+    """Make a torchvision that raises on import look absent (its CUDA wheel beside a CPU torch raises RuntimeError)."""
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        yield
+        return
+    except Exception:  # RuntimeError or OSError of its compiled part
+        sys.modules['torchvision'] = None
+        try:
+            yield
+        finally:
+            sys.modules.pop('torchvision', None)
+        return
+    yield
+
+
+__all__ = ['DetRunner']

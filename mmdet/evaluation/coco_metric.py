@@ -1,0 +1,274 @@
+"""CocoMetric: COCO average precision and recall of boxes during validation and test."""
+
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from ..registry import METRICS
+from ..utils.errors import ConfigError
+from .coco_eval import COCO_IOU_THRS, CocoResult, Detections, evaluate_boxes
+from .coco_files import CocoAnnotations, ground_truth_json, load_coco_annotations, result_rows, write_json
+from .coco_report import AP_ITEMS, ar_items, class_table, format_value, item_value, summary
+from .predictions import ImageRecord, annotations_from_records, detections_from_records, keep_first, read_sample
+
+_METRICS = ('bbox', 'proposal', 'proposal_fast')
+_STANDARD_MAX_DETS = 100  # of COCO
+
+
+class UnknownMetricError(ConfigError, KeyError):
+    """A metric or metric item that does not exist. Also a KeyError, as callers of mmdetection expect."""
+
+    __str__ = Exception.__str__  # KeyError would show the repr of the message
+
+
+class MissingOutputError(ConfigError, AssertionError):
+    """``format_only`` without a place to write to. Also an AssertionError, as callers of mmdetection expect."""
+
+
+@METRICS.register_module()
+class CocoMetric(BaseMetric):
+    """COCO AP / AR of boxes, equal to pycocotools to the last digit (docs/evaluation.md).
+
+    All six AP values (``mAP``, ``mAP_50``, ``mAP_75``, ``mAP_s``, ``mAP_m``, ``mAP_l``) and the table of classes are
+    taken at one limit of detections per image and class, ``max_dets``, which every printed line names. (pycocotools
+    prints the first at 100 whatever is set, the others at the last limit.) Label i is the category *named*
+    ``classes[i]``.
+
+    Args:
+        ann_file: COCO annotation file; None collects the ground truth from the data samples (``instances``, or
+            ``gt_instances`` divided by ``scale_factor``, with ``ignored_instances`` as crowds).
+        metric: 'bbox', 'proposal' (average recall, all classes as one), 'proposal_fast' (that without the sizes), or a
+            list of them.
+        classwise: print a table of classes and return ``<class>_precision`` too.
+        proposal_nums: limits of the average recalls; those by size use the last one.
+        iou_thrs: IoU thresholds; None means 0.50, 0.55, ... 0.95.
+        metric_items: names to return; None means the six APs for 'bbox', all recalls for proposals.
+        format_only: write the results and return {}; needs ``outfile_prefix``.
+        outfile_prefix: write ``<prefix>.bbox.json`` (by descending score) and, without ``ann_file``,
+            ``<prefix>.gt.json``. None writes nothing.
+        file_client_args: older name of ``backend_args``.
+        backend_args: as in ``mmengine.fileio``, to read ``ann_file``.
+        collect_device: 'cpu' or 'gpu', how ranks send their results.
+        prefix: of the returned keys; default 'coco'.
+        sort_categories: accepted and without effect, because labels are matched to categories by name.
+        use_mp_eval: accepted and without effect, because the evaluator is fast as it is.
+        max_dets: limit of all AP values. None means COCO's 100 if ``proposal_nums`` lists it, otherwise the largest of
+            ``proposal_nums``.
+        collect_dir: shared folder for ``collect_device='cpu'``.
+
+    Raises:
+        ConfigError: arguments out of range, or classes that the annotation file does not have.
+        DataError: broken files; predictions that are not finite, have unknown labels, or belong to unknown images.
+    """
+
+    default_prefix: str | None = 'coco'
+
+    def __init__(
+        self,
+        ann_file: str | None = None,
+        metric: str | Sequence[str] = 'bbox',
+        classwise: bool = False,
+        proposal_nums: Sequence[int] = (100, 300, 1000),
+        iou_thrs: float | Sequence[float] | None = None,
+        metric_items: Sequence[str] | None = None,
+        format_only: bool = False,
+        outfile_prefix: str | None = None,
+        file_client_args: dict | None = None,
+        backend_args: dict | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        sort_categories: bool = False,
+        use_mp_eval: bool = False,
+        *,
+        max_dets: int | None = None,
+        collect_dir: str | None = None,
+    ):
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        self.ann_file = ann_file
+        self.metrics = [metric] if isinstance(metric, str) else list(metric)
+        for name in self.metrics:
+            if name not in _METRICS:
+                raise UnknownMetricError(
+                    f"metric should be one of 'bbox', 'proposal', 'proposal_fast', but got {name}."
+                )
+        self.classwise = classwise
+        self.proposal_nums = _limits(proposal_nums, 'proposal_nums')
+        self.max_dets = self._default_max_dets() if max_dets is None else _limits([max_dets], 'max_dets')[0]
+        if iou_thrs is None:
+            iou_thrs = COCO_IOU_THRS.tolist()
+        self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, float) else list(iou_thrs)
+        self.metric_items = metric_items
+        self._check_metric_items()
+        self.format_only = format_only
+        if format_only and outfile_prefix is None:
+            raise MissingOutputError(
+                'must be given with format_only=True, which does nothing but write files', field='outfile_prefix'
+            )
+        self.outfile_prefix = outfile_prefix
+        self.backend_args = backend_args or _backend_args(file_client_args)
+        if use_mp_eval:
+            MMLogger.get_current_instance().info(
+                'CocoMetric: use_mp_eval has no effect; the evaluator needs no processes'
+            )
+        self._annotations: CocoAnnotations | None = None
+
+    def _default_max_dets(self) -> int:
+        return _STANDARD_MAX_DETS if _STANDARD_MAX_DETS in self.proposal_nums else max(self.proposal_nums)
+
+    def _check_metric_items(self) -> None:
+        allowed = [*(AP_ITEMS if 'bbox' in self.metrics else ()), *ar_items(self.proposal_nums)]
+        for item in self.metric_items or ():
+            if item not in allowed:
+                raise UnknownMetricError(f'metric item "{item}" is not supported. Allowed: {allowed}')
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names of the dataset, or None where it has none."""
+        meta = self.dataset_meta or {}
+        return meta.get('classes', meta.get('CLASSES'))
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Check and keep one batch.
+
+        Args:
+            data_batch: not used.
+            data_samples: one dict an image; see :func:`~mmdet.evaluation.predictions.read_sample`.
+        """
+        if self.ann_file is not None and self._annotations is None and is_main_process():
+            # With the first batch, so that a wrong file or class name ends the run now and not after the last image;
+            # on one rank only.
+            self._annotations = self._load_annotations()
+        num_classes = None if self.classes is None else len(self.classes)
+        for sample in data_samples:
+            record = read_sample(sample, num_classes, with_gt=self.ann_file is None)
+            if self._annotations is not None:
+                self._annotations.index_of(record.image_id)
+            self.results.append(record)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Gather the results of all ranks and evaluate; see ``BaseMetric``.
+
+        ``size`` is not used: mmengine would cut the gathered list there, which drops real images when ranks hold shares
+        of unequal length. Repeated images are recognised by their id instead.
+        """
+        return super().evaluate(sys.maxsize)
+
+    def compute_metrics(self, results: list[ImageRecord]) -> dict[str, float]:
+        """Metrics of all records; writes the result files.
+
+        Returns:
+            name -> value, without the prefix; -1 where there is no ground truth.
+        """
+        logger = MMLogger.get_current_instance()
+        records = keep_first(results, lambda record: record.image_id)
+        if len(records) < len(results):
+            logger.info(f'CocoMetric: {len(results) - len(records)} repeated images left out')
+        annotations = self.load_annotations(records)
+        missing = len(annotations.image_ids) - len(records)
+        if missing > 0:
+            logger.warning(
+                f'CocoMetric: {missing} of the {len(annotations.image_ids)} images of {annotations.source} '
+                'were not predicted; their objects count as missed'
+            )
+        return self.evaluate_detections(detections_from_records(records, annotations), annotations)
+
+    def load_annotations(self, records: Sequence[ImageRecord] = ()) -> CocoAnnotations:
+        """The ground truth: of the annotation file (read once), or of the records."""
+        if self.ann_file is None:
+            if self.classes is None:
+                raise ConfigError(
+                    'without ann_file, dataset_meta must hold the class names', field='dataset_meta.classes'
+                )
+            return annotations_from_records(records, self.classes)
+        if self._annotations is None:
+            self._annotations = self._load_annotations()
+        return self._annotations
+
+    def _load_annotations(self) -> CocoAnnotations:
+        return load_coco_annotations(self.ann_file, self.classes, self.backend_args)
+
+    def evaluate_detections(self, detections: Detections, annotations: CocoAnnotations) -> dict[str, float]:
+        """Write the files, evaluate, log and return the metrics of detections in whatever way they came."""
+        logger = MMLogger.get_current_instance()
+        if self.outfile_prefix is not None:
+            self._write(detections, annotations)
+        if self.format_only:
+            return OrderedDict()
+        if not len(detections):
+            logger.warning(
+                'CocoMetric: there is not a single detection; every AP and AR is 0 where there is ground truth'
+            )
+
+        metrics = OrderedDict()
+        proposals = None
+        for metric in self.metrics:
+            if metric == 'bbox':
+                metrics.update(self._bbox_metrics(self._evaluate(detections, annotations), annotations.classes))
+                continue
+            if proposals is None:
+                proposals = self._evaluate(detections, annotations, class_agnostic=True)
+            metrics.update(self._proposal_metrics(proposals, metric))
+        return metrics
+
+    def _evaluate(
+        self, detections: Detections, annotations: CocoAnnotations, class_agnostic: bool = False
+    ) -> CocoResult:
+        return evaluate_boxes(
+            annotations.gt,
+            detections,
+            num_images=len(annotations.image_ids),
+            num_classes=len(annotations.classes),
+            iou_thrs=self.iou_thrs,
+            max_dets=[*self.proposal_nums, self.max_dets],
+            class_agnostic=class_agnostic,
+        )
+
+    def _bbox_metrics(self, result: CocoResult, classes: Sequence[str]) -> dict[str, float]:
+        logger = MMLogger.get_current_instance()
+        logger.info(f'COCO bbox, AP at maxDets={self.max_dets}\n' + summary(result, self.max_dets, self.proposal_nums))
+        metrics = {f'bbox_{item}': item_value(result, item, self.max_dets) for item in self.metric_items or AP_ITEMS}
+        if self.classwise:
+            logger.info(class_table(result, classes, self.max_dets))
+            metrics.update(
+                {f'{name}_precision': result.ap(None, 'all', self.max_dets, i) for i, name in enumerate(classes)}
+            )
+        headline = ' '.join(format_value(item_value(result, item, self.max_dets)) for item in AP_ITEMS)
+        logger.info(f'bbox_mAP_copypaste: {headline}')
+        return metrics
+
+    def _proposal_metrics(self, result: CocoResult, metric: str) -> dict[str, float]:
+        text = summary(result, self.max_dets, self.proposal_nums, with_ap=False)
+        MMLogger.get_current_instance().info(f'COCO {metric}, all classes as one\n{text}')
+        items = ar_items(self.proposal_nums)
+        if metric == 'proposal_fast':
+            items = items[: len(self.proposal_nums)]
+        wanted = items if self.metric_items is None else [item for item in items if item in self.metric_items]
+        return {item: item_value(result, item, self.max_dets) for item in wanted}
+
+    def _write(self, detections: Detections, annotations: CocoAnnotations) -> None:
+        paths = [f'{self.outfile_prefix}.bbox.json']
+        write_json(paths[0], result_rows(detections, annotations))
+        if self.ann_file is None:
+            paths.append(f'{self.outfile_prefix}.gt.json')
+            write_json(paths[1], ground_truth_json(annotations))
+        MMLogger.get_current_instance().info(f'CocoMetric: wrote {" and ".join(paths)}')
+
+
+def _limits(values: Sequence[int], name: str) -> tuple[int, ...]:
+    """Limits of detections as integers > 0, in the order given."""
+    values = tuple(values)
+    if not values or not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in values):
+        raise ConfigError('must be integers > 0', field=name, received=values)
+    return values
+
+
+def _backend_args(file_client_args: dict | None) -> dict | None:
+    """``backend_args`` out of the argument's older form."""
+    if file_client_args is None or file_client_args.get('backend') == 'disk':
+        return None
+    return dict(file_client_args)

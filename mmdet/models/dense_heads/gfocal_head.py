@@ -1,0 +1,86 @@
+"""Head of Generalized Focal Loss V2 (Li et al., CVPR 2021): class scores times a quality read off the box distributions.
+
+Naming: B images, C class channels, n = reg_max + 1 bins a side, k = reg_topk.
+"""
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import Scale
+from torch import Tensor, nn
+
+from mmdet.registry import MODELS
+from mmdet.utils import ConfigError
+
+from .gfl_head import GFLHead
+
+_SIDES = 4
+
+
+@MODELS.register_module()
+class GFocalHead(GFLHead):
+    """GFL head with the distribution-guided quality predictor (DGQP, section 3.2 of the paper).
+
+    A sharp distribution has a high top value, so the k largest probabilities of every side tell how sure the box is; two 1x1
+    convolutions turn them into one quality in (0, 1). Scores are probabilities from here on: class times quality.
+
+    The original repository allocates one class channel more than there are classes, trained to 0 and dropped at the end. Here a
+    head has ``num_classes`` channels, and takes over the number that a checkpoint brings along: loading 81 channels into 80
+    classes keeps all 81, so that losses and detections are the checkpoint's own.
+
+    Args:
+        reg_topk: k.
+        reg_channels: hidden channels of the predictor.
+        add_mean: append the mean of the k values to them.
+        **kwargs: of :class:`GFLHead`; ``loss_cls`` must take probabilities (``use_sigmoid=False``).
+
+    Raises:
+        ConfigError: a classification loss on logits, or more top values than bins.
+    """
+
+    scores_are_probabilities = True
+
+    def __init__(self, *args, reg_topk: int = 4, reg_channels: int = 64, add_mean: bool = True, **kwargs):
+        self.reg_topk, self.reg_channels, self.add_mean = reg_topk, reg_channels, add_mean
+        kwargs.setdefault('loss_cls', dict(type='QualityFocalLoss', use_sigmoid=False, beta=2.0))
+        super().__init__(*args, **kwargs)
+
+    def _init_predictors(self) -> None:
+        super()._init_predictors()
+        if not 1 <= self.reg_topk <= self.reg_max + 1:
+            raise ConfigError(f'must be in [1, {self.reg_max + 1}]', field='reg_topk', received=self.reg_topk)
+        self.reg_conf = nn.Sequential(
+            nn.Conv2d(_SIDES * (self.reg_topk + self.add_mean), self.reg_channels, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(self.reg_channels, 1, 1),
+            nn.Sigmoid(),
+        )
+
+    def predict_quality(self, reg_logits: Tensor) -> Tensor:
+        """Quality (B, 1, H, W) of side distribution logits (B, 4 n, H, W); gradients flow back into the logits."""
+        probability = F.softmax(reg_logits.unflatten(1, (_SIDES, self.reg_max + 1)), dim=2)  # (B, 4, n, H, W)
+        statistic = probability.topk(self.reg_topk, dim=2).values  # (B, 4, k, H, W)
+        if self.add_mean:
+            statistic = torch.cat([statistic, statistic.mean(dim=2, keepdim=True)], dim=2)
+        return self.reg_conf(statistic.flatten(1, 2))
+
+    def forward_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, Tensor]:
+        """Probabilities (B, C, H, W) and side logits (B, 4 n, H, W) of one level, float32."""
+        cls_feat, reg_feat = self.forward_towers(x)
+        reg_logits = scale(self.gfl_reg(reg_feat)).float()
+        return self.joint_score(self.gfl_cls(cls_feat), reg_logits), reg_logits
+
+    def joint_score(self, cls_logits: Tensor, reg_logits: Tensor) -> Tensor:
+        """Class probability times box quality, (B, C, H, W) float32."""
+        return cls_logits.float().sigmoid() * self.predict_quality(reg_logits).float()
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        weight = state_dict.get(f'{prefix}gfl_cls.weight')
+        if weight is not None and len(weight) in (self.num_classes, self.num_classes + 1) and len(weight) != self.gfl_cls.out_channels:
+            self._set_class_channels(len(weight))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _set_class_channels(self, channels: int) -> None:
+        """Replace the class predictor, keeping device and type; its values are about to be loaded."""
+        old = self.gfl_cls
+        new = nn.Conv2d(old.in_channels, channels, 3, padding=1, device=old.weight.device, dtype=old.weight.dtype)
+        self.gfl_cls = new.requires_grad_(old.weight.requires_grad)

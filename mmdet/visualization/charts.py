@@ -1,0 +1,129 @@
+"""Line charts as inline SVG: text that any browser shows, without a plotting library."""
+
+import html
+import math
+from collections.abc import Sequence
+
+# Okabe-Ito hues that stand out from a white page, darkest first.
+_STROKES = ('#0072b2', '#d55e00', '#009e73', '#b0528a', '#a67c00', '#56b4e9', '#555555')
+_MAX_POINTS = 500
+
+Series = tuple[str, Sequence[float], Sequence[float]]
+
+
+def line_chart(
+    series: Sequence[Series],
+    *,
+    title: str,
+    x_label: str,
+    width: int = 620,
+    height: int = 300,
+    y_from_zero: bool = False,
+) -> str:
+    """An SVG chart of one or several curves on common axes, each named at the top in its colour.
+
+    Args:
+        series: ``(name, xs, ys)`` each; points that are not finite are left out.
+        title: heading of the chart.
+        x_label: what the x axis counts.
+        width, height: of the view box; the page scales it.
+        y_from_zero: start the y axis at 0.
+
+    Returns:
+        An ``<svg>`` element; without any finite point it says so.
+    """
+    series = [
+        (name, _thin([(x, y) for x, y in zip(xs, ys) if math.isfinite(x) and math.isfinite(y)]))
+        for name, xs, ys in series
+    ]
+    series = [(name, points) for name, points in series if points]
+    parts = [
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(title)}" xmlns="http://www.w3.org/2000/svg">',
+        f'<text x="8" y="18" class="chart-title">{html.escape(title)}</text>',
+    ]
+    if not series:
+        return ''.join(
+            [*parts, f'<text x="{width / 2}" y="{height / 2}" class="tick" text-anchor="middle">no values</text></svg>']
+        )
+
+    legend_rows = _legend(parts, series, width)
+    left, right, top, bottom = 58, width - 16, 34 + 16 * legend_rows, height - 38
+    xs = [x for _, points in series for x, _ in points]
+    ys = [y for _, points in series for _, y in points]
+    x_ticks, x_low, x_high = _ticks(min(xs), max(xs), 6, snap=False)
+    y_ticks, y_low, y_high = _ticks(min(0.0, *ys) if y_from_zero else min(ys), max(ys), 5)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            left + (x - x_low) / (x_high - x_low) * (right - left),
+            bottom - (y - y_low) / (y_high - y_low) * (bottom - top),
+        )
+
+    for tick in y_ticks:
+        _, y = place(x_low, tick)
+        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" class="grid"/>')
+        parts.append(f'<text x="{left - 7}" y="{y + 4:.1f}" class="tick" text-anchor="end">{_number(tick)}</text>')
+    for tick in x_ticks:
+        x, _ = place(tick, y_low)
+        parts.append(f'<line x1="{x:.1f}" y1="{bottom}" x2="{x:.1f}" y2="{bottom + 4}" class="axis"/>')
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" class="tick" text-anchor="middle">{_number(tick)}</text>')
+    parts.append(f'<line x1="{left}" y1="{bottom}" x2="{right}" y2="{bottom}" class="axis"/>')
+    parts.append(f'<text x="{right}" y="{height - 4}" class="tick" text-anchor="end">{html.escape(x_label)}</text>')
+    for index, (_, points) in enumerate(series):
+        stroke = _STROKES[index % len(_STROKES)]
+        placed = [place(x, y) for x, y in points]
+        path = ' '.join(f'{x:.1f},{y:.1f}' for x, y in placed)
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{stroke}" stroke-width="1.8" stroke-linejoin="round"/>'
+        )
+        if len(points) <= 40:
+            parts.extend(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{stroke}"/>' for x, y in placed)
+    return ''.join([*parts, '</svg>'])
+
+
+def _legend(parts: list[str], series, width: int) -> int:
+    """Append the curves' names with their last values; returns the number of rows."""
+    x, row = 8.0, 0
+    for index, (name, points) in enumerate(series):
+        text = f'{name} {_number(points[-1][1])}'
+        size = 30 + 6.9 * len(text)  # browsers draw 12 px system fonts 6-7 px a character
+        if x > 8 and x + size > width:
+            x, row = 8.0, row + 1
+        y = 36 + 16 * row
+        stroke = _STROKES[index % len(_STROKES)]
+        parts.append(
+            f'<line x1="{x:.0f}" y1="{y - 4}" x2="{x + 14:.0f}" y2="{y - 4}" stroke="{stroke}" stroke-width="3"/>'
+        )
+        parts.append(f'<text x="{x + 18:.0f}" y="{y}" class="tick">{html.escape(text)}</text>')
+        x += size
+    return row + 1
+
+
+def _ticks(low: float, high: float, count: int, snap: bool = True) -> tuple[list[float], float, float]:
+    """Round tick values, and the axis range that holds ``low`` and ``high`` (widened to ticks if ``snap``)."""
+    if high - low < 1e-12 * max(abs(low), abs(high), 1e-12):
+        margin = abs(high) * 0.1 or 1.0
+        low, high = low - margin, high + margin
+    raw = (high - low) / count
+    magnitude = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    ticks = [k * step for k in range(first, last + 1)]
+    if snap:
+        return ticks, ticks[0], ticks[-1]
+    return [tick for tick in ticks if low <= tick <= high], low, high
+
+
+def _thin(points: list) -> list:
+    """At most about 500 points: equal runs are replaced by their means; a short curve stays as it is."""
+    if len(points) <= _MAX_POINTS:
+        return points
+    run = -(-len(points) // _MAX_POINTS)
+    groups = [points[i : i + run] for i in range(0, len(points), run)]
+    return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
+
+
+def _number(value: float) -> str:
+    if value and not 1e-3 <= abs(value) < 1e5:
+        return f'{value:.2g}'.replace('e-0', 'e-').replace('e+0', 'e')
+    return f'{value:.4g}'

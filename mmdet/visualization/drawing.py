@@ -1,0 +1,334 @@
+"""Drawing detections on an image with OpenCV alone, so that crowded aerial pictures stay readable.
+
+Three rules make the difference at 500 boxes of 8-20 pixels: outlines run *outside* the box, so the object itself stays visible; a label is
+drawn only where it covers neither another label nor a noticeable part of another box (``place_labels``); what is left without a label is
+told by colour alone, and a legend strip below the picture names the colours and counts the boxes.
+
+Images are RGB uint8 (H, W, 3) everywhere; boxes are xyxy in pixels, x2/y2 exclusive. Letters: N boxes, K classes, H x W pixels.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..utils.errors import ModelInputError
+from .labels import font_scale, place_labels, put_text, text_height_px, text_size_wh
+
+# Ten colours chosen by search over a 25-step RGB grid (CIELAB lightness 52-95, chroma > 45): the smallest pairwise CIE76 distance is 22 to
+# full deuteranopes and protanopes (Machado et al. 2009, severity 1) and 46 to others; for the seven Okabe-Ito hues the former is 17.
+# The brightest come first: in aerial data the first classes tend to be the smallest objects.
+_BASE_PALETTE = (
+    (225, 255, 0), (255, 50, 200), (100, 175, 255), (150, 255, 200), (125, 100, 255),
+    (225, 100, 50), (225, 175, 25), (0, 255, 125), (255, 0, 100), (255, 150, 200),
+)  # fmt: skip
+
+_STRIP_BACKGROUND = (28, 28, 30)
+_STRIP_TEXT = (235, 235, 235)
+_IGNORED_COLOR = (170, 170, 170)
+# Pictures with a shorter side below this carry no legend and no panel titles: there is no room to read them.
+_MIN_SIDE_FOR_STRIPS = 128
+
+
+def palette(num_colors: int) -> list[tuple[int, int, int]]:
+    """``num_colors`` distinct RGB colours, always the same ones; the first ten are safe for colour-blind readers.
+
+    Colours after the tenth walk the hue circle by the golden angle while cycling through three lightness and two saturation steps.
+
+        >>> palette(2)
+        [(225, 255, 0), (255, 50, 200)]
+    """
+    colors = list(_BASE_PALETTE[:num_colors])
+    taken = set(colors)
+    step = 0
+    while len(colors) < num_colors:
+        hue = (step * 137.508) % 360
+        hls = np.array([[[hue, (0.62, 0.75, 0.5)[step % 3], (1.0, 0.6)[step // 3 % 2]]]], np.float32)
+        color = tuple(int(round(255 * float(channel))) for channel in cv2.cvtColor(hls, cv2.COLOR_HLS2RGB)[0, 0])
+        step += 1
+        if color not in taken:
+            taken.add(color)
+            colors.append(color)
+    return colors
+
+
+def draw_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray | None = None,
+    classes: Sequence[str] | None = None,
+    *,
+    colors: Sequence[Sequence[int]] | None = None,
+    ignored: np.ndarray | None = None,
+    line_width: float | None = None,
+    text_color: Sequence[int] | None = None,
+    alpha: float = 1.0,
+    show_labels: bool = True,
+    legend: bool | int = True,
+) -> np.ndarray:
+    """Draw boxes on a copy of ``image``.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) xyxy in pixels; parts outside the image are cut.
+        labels: (N,) class indices; a negative index is drawn as class 0's colour is, named 'object'.
+        scores: (N,) in [0, 1], shown in the labels; None (ground truth) shows class names only.
+        classes: K names; missing names read 'class 7'.
+        colors: RGB per class; None takes ``palette``.
+        ignored: (M, 4) regions left out of the evaluation, drawn dashed in grey.
+        line_width: pixels; None scales it with the image, thinner for small boxes.
+        text_color: RGB of label text; None takes black or white, whichever reads better on the class colour.
+        alpha: opacity of everything drawn, in (0, 1].
+        show_labels: False leaves outlines and legend only.
+        legend: True appends a strip of class counts below images that have room for it; an integer asks for exactly so many rows (video
+            frames must agree in size); False appends none.
+
+    Returns:
+        (H + strip, W, 3) uint8 RGB, contiguous.
+
+    Raises:
+        ModelInputError: ``image`` is not (H, W, 3) uint8, or the lengths of boxes, labels and scores differ.
+    """
+    image = _checked_image(image)
+    boxes, labels, scores = _checked_boxes(boxes, labels, scores)
+    ignored = np.zeros((0, 4)) if ignored is None else np.asarray(ignored, np.float64).reshape(-1, 4)
+    height, width = image.shape[:2]
+    top_label = int(labels.max()) if len(labels) else -1
+    colors = _colors_for(top_label + 1, colors)
+    names = [_class_name(classes, label) for label in range(top_label + 1)]
+
+    canvas = image.copy()
+    for box in ignored:
+        _draw_dashed(canvas, box, _IGNORED_COLOR, _line_width(box, height, width, line_width))
+    sides_wh = boxes[:, 2:] - boxes[:, :2]
+    # Large boxes first: a small box inside a large one keeps its whole outline.
+    for index in np.argsort(-sides_wh.prod(axis=1), kind='stable'):
+        outline = _line_width(boxes[index], height, width, line_width)
+        _draw_outline(canvas, boxes[index], colors[labels[index]], outline)
+    if show_labels and len(boxes):
+        _draw_labels(canvas, boxes, labels, scores, names, colors, text_color)
+    if alpha < 1:
+        canvas = cv2.addWeighted(canvas, alpha, image, 1 - alpha, 0)
+
+    if legend is False or (
+        legend is True and (min(height, width) < _MIN_SIDE_FOR_STRIPS or not len(boxes) + len(ignored))
+    ):
+        return canvas
+    counts = np.bincount(labels, minlength=top_label + 1) if len(labels) else np.zeros(0, np.int64)
+    entries = [(names[k], int(counts[k]), colors[k]) for k in range(top_label + 1) if counts[k]]
+    if len(ignored):
+        entries.append(('ignored', len(ignored), _IGNORED_COLOR))
+    strip = legend_strip(
+        width, entries, text_px=text_height_px(height, width), rows=None if legend is True else int(legend)
+    )
+    return np.vstack([canvas, strip])
+
+
+def legend_strip(
+    width: int,
+    entries: Sequence[tuple[str, int, Sequence[int]]],
+    *,
+    text_px: int,
+    rows: int | None = None,
+    max_rows: int = 3,
+) -> np.ndarray:
+    """A dark strip listing ``(name, count, RGB colour)`` entries behind their total.
+
+    Args:
+        width: pixels.
+        entries: what to list, in this order; what does not fit is summed up as '+3 more'.
+        text_px: height of a capital letter.
+        rows: exact number of text rows; None takes as many as needed, ``max_rows`` at most.
+
+    Returns:
+        (strip height, width, 3) uint8 RGB.
+    """
+    scale = font_scale(text_px)
+    row_height = round(text_px * 2.1)
+    gap = max(round(text_px * 1.2), 4)
+    total = sum(count for _, count, _ in entries)
+    texts = [f'{total} object' + ('' if total == 1 else 's')] + [f'{name} {count}' for name, count, _ in entries]
+    swatch = round(text_px * 1.1)
+    widths = [text_size_wh(text, scale)[0] + (0 if k == 0 else swatch + gap // 3) for k, text in enumerate(texts)]
+    limit = rows or max_rows
+    reserve = text_size_wh(f'+{len(entries)} more', scale)[0] + gap
+
+    placed, x, row = [], gap, 0
+    for k, item_width in enumerate(widths):
+        last = k == len(widths) - 1
+        if x > gap and x + item_width + gap + (0 if last or row < limit - 1 else reserve) > width:
+            if row == limit - 1:
+                break
+            x, row = gap, row + 1
+        placed.append((x, row))
+        x += item_width + gap
+
+    strip = np.empty(((rows or row + 1) * row_height, width, 3), np.uint8)
+    strip[:] = _STRIP_BACKGROUND
+    for k, (left, line) in enumerate(placed):
+        baseline = line * row_height + (row_height + text_px) // 2
+        if k > 0:
+            color = tuple(int(c) for c in entries[k - 1][2])
+            cv2.rectangle(strip, (left, baseline - swatch + 1), (left + swatch - 1, baseline), color, cv2.FILLED)
+            left += swatch + gap // 3
+        put_text(strip, texts[k], (left, baseline), scale, _STRIP_TEXT)
+    if len(placed) < len(texts):
+        put_text(
+            strip,
+            f'+{len(texts) - len(placed)} more',
+            (x, row * row_height + (row_height + text_px) // 2),
+            scale,
+            _STRIP_TEXT,
+        )
+    return strip
+
+
+def side_by_side(
+    left: np.ndarray, right: np.ndarray, titles: tuple[str, str] | None = ('ground truth', 'predictions')
+) -> np.ndarray:
+    """Two pictures of equal width beside each other, each under its title; small pictures are joined without titles or gap.
+
+    Args:
+        left: (H1, W, 3) uint8 RGB. right: (H2, W, 3) uint8 RGB; the lower one is filled up at its bottom.
+        titles: text above each; None leaves them out.
+
+    Returns:
+        (title + max(H1, H2), 2 * W + gap, 3) uint8 RGB.
+    """
+    panels = [_checked_image(left), _checked_image(right)]
+    height = max(panel.shape[0] for panel in panels)
+    roomy = min(min(panel.shape[:2]) for panel in panels) >= _MIN_SIDE_FOR_STRIPS
+    text_px = text_height_px(*panels[0].shape[:2])
+    columns = []
+    for k, panel in enumerate(panels):
+        column = np.empty((height, panel.shape[1], 3), np.uint8)
+        column[:] = _STRIP_BACKGROUND
+        column[: panel.shape[0]] = panel
+        if roomy and titles is not None:
+            bar = np.empty((round(text_px * 2.8), panel.shape[1], 3), np.uint8)
+            bar[:] = _STRIP_BACKGROUND
+            put_text(bar, titles[k], (text_px, round(text_px * 2.1)), font_scale(text_px * 1.5), _STRIP_TEXT)
+            column = np.vstack([bar, column])
+        columns.append(column)
+    if roomy:
+        gap = np.full((columns[0].shape[0], max(2, panels[0].shape[1] // 200), 3), 255, np.uint8)
+        columns.insert(1, gap)
+    return np.hstack(columns)
+
+
+def write_image(path: str | Path, image: np.ndarray, *, jpeg_quality: int = 92) -> None:
+    """Write an RGB picture, making its folder; the extension chooses the format, the file appears complete or not at all.
+
+    Raises:
+        ModelInputError: the extension is not one that OpenCV writes.
+    """
+    path = Path(path)
+    try:
+        options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in ('.jpg', '.jpeg') else []
+        done, data = cv2.imencode(path.suffix, image[..., ::-1], options)
+    except cv2.error as error:
+        raise ModelInputError(
+            'cannot write a picture of this kind; use .jpg or .png', file=path, received=path.suffix
+        ) from error
+    if not done:
+        raise ModelInputError('OpenCV could not encode the picture', file=path, received=image.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    temporary.write_bytes(data.tobytes())
+    temporary.replace(path)  # several processes may write the same picture of a padded last batch
+
+
+def _checked_image(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ModelInputError(
+            'image must be a non-empty uint8 array (H, W, 3)', received=(image.shape, str(image.dtype))
+        )
+    return np.ascontiguousarray(image)
+
+
+def _checked_boxes(boxes, labels, scores) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    labels = np.maximum(np.asarray(labels).reshape(-1).astype(np.int64), 0)
+    scores = None if scores is None else np.asarray(scores, np.float64).reshape(-1)
+    lengths = (len(boxes), len(labels), len(boxes) if scores is None else len(scores))
+    if len(set(lengths)) != 1:
+        raise ModelInputError('boxes, labels and scores must be equally long', received=lengths)
+    finite = np.isfinite(boxes).all(axis=1)
+    return boxes[finite], labels[finite], None if scores is None else scores[finite]
+
+
+def _colors_for(count: int, colors) -> list[tuple[int, int, int]]:
+    given = [] if colors is None else [tuple(int(c) for c in color) for color in colors]
+    return given + palette(count)[len(given) :]
+
+
+def _class_name(classes: Sequence[str] | None, label: int) -> str:
+    return str(classes[label]) if classes is not None and label < len(classes) else f'class {label}'
+
+
+def _line_width(box: np.ndarray, height: int, width: int, line_width: float | None) -> int:
+    """Outline width in pixels: 1 up to about 1000 x 1000, 2 at 1920 x 1080, but 1 for boxes that a wider line would swamp."""
+    if line_width is not None:
+        return max(1, round(line_width))
+    full = max(1, round((height * width) ** 0.5 / 700))
+    short_side = min(box[2] - box[0], box[3] - box[1])
+    return full if short_side >= 12 * full else 1
+
+
+def _outline_corners(box: np.ndarray, height: int, width: int, distance: int) -> tuple[int, int, int, int]:
+    """Inclusive pixel corners of the ring ``distance`` pixels outside ``box``, kept on the image."""
+    x1, y1, x2, y2 = (int(v) for v in np.clip(np.round(box), -1e6, 1e6))
+    xs = (min(max(x1 - distance, 0), width - 1), min(max(x2 - 1 + distance, 0), width - 1))
+    ys = (min(max(y1 - distance, 0), height - 1), min(max(y2 - 1 + distance, 0), height - 1))
+    return xs[0], ys[0], max(xs), max(ys)
+
+
+def _draw_outline(canvas: np.ndarray, box: np.ndarray, color: tuple[int, int, int], line_width: int) -> None:
+    height, width = canvas.shape[:2]
+    for distance in range(1, line_width + 1):
+        x1, y1, x2, y2 = _outline_corners(box, height, width, distance)
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), color, 1)
+
+
+def _draw_dashed(canvas: np.ndarray, box: np.ndarray, color: tuple[int, int, int], line_width: int) -> None:
+    height, width = canvas.shape[:2]
+    x1, y1, x2, y2 = _outline_corners(box, height, width, 1)
+    dash = max(4, round((height * width) ** 0.5 / 180))
+    for x in range(x1, x2, 2 * dash):
+        for y in (y1, y2):
+            cv2.line(canvas, (x, y), (min(x + dash, x2), y), color, line_width)
+    for y in range(y1, y2, 2 * dash):
+        for x in (x1, x2):
+            cv2.line(canvas, (x, y), (x, min(y + dash, y2)), color, line_width)
+
+
+def _draw_labels(canvas, boxes, labels, scores, names, colors, text_color) -> None:
+    """Name as many boxes as fit: 'car 0.87' where there is room, '0.87' where there is little, nothing in the crowd."""
+    height, width = canvas.shape[:2]
+    text_px = text_height_px(height, width)
+    scale = font_scale(text_px)
+    pad = max(1, text_px // 5)
+    if scores is None:
+        options = [[names[label]] for label in labels]
+    else:
+        options = [[f'{names[label]} {score:.2f}', f'{score:.2f}'] for label, score in zip(labels, scores)]
+    cache = {text: text_size_wh(text, scale) for texts in options for text in texts}
+    sizes_wh = [[(cache[text][0] + 2 * pad, text_px + 2 * pad + 1) for text in texts] for texts in options]
+    for index, place in enumerate(place_labels(boxes, sizes_wh, image_wh=(width, height))):
+        if place is None:
+            continue
+        option, left, top = place
+        box_width, box_height = sizes_wh[index][option]
+        color = colors[labels[index]]
+        cv2.rectangle(canvas, (left, top), (left + box_width - 1, top + box_height - 1), color, cv2.FILLED)
+        ink = tuple(text_color) if text_color is not None else _ink_on(color)
+        put_text(canvas, options[index][option], (left + pad, top + pad + text_px), scale, ink)
+
+
+def _ink_on(color: Sequence[int]) -> tuple[int, int, int]:
+    """Black or white, whichever stands out from an RGB colour (Rec. 601 luma)."""
+    return (0, 0, 0) if 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 110 else (255, 255, 255)

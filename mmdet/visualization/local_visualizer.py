@@ -1,0 +1,229 @@
+"""The visualizer that configs name: draws data samples and passes scalars and pictures on to its backends."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.visualization import Visualizer
+
+from ..registry import VISUALIZERS
+from ..structures import DetDataSample
+from ..utils.errors import ConfigError
+from .drawing import draw_boxes, side_by_side, write_image
+
+_NAMED_COLORS = {
+    'white': (255, 255, 255), 'black': (0, 0, 0), 'red': (255, 0, 0), 'green': (0, 255, 0), 'blue': (0, 0, 255),
+    'yellow': (255, 255, 0), 'cyan': (0, 255, 255), 'magenta': (255, 0, 255), 'orange': (255, 165, 0),
+}  # fmt: skip
+
+
+@VISUALIZERS.register_module()
+class DetLocalVisualizer(Visualizer):
+    """Draws boxes with OpenCV; matplotlib is imported only if one of mmengine's own ``draw_*`` methods is called.
+
+    Scalars, configs and graphs go to the backends as in the base class.
+
+    Args:
+        name: name of the instance.
+        image: (H, W, 3) RGB image to start from.
+        vis_backends: backend configs.
+        save_dir: folder under which the backends write ``vis_data/``.
+        bbox_color: one colour (RGB tuple or a name) for every class, or a list of one per class; None takes ``dataset_meta['palette']``,
+            and without that this package's own colour-blind-safe palette.
+        text_color: RGB tuple or a name; None takes black or white, whichever reads better on the label.
+        line_width: outline width in pixels; None scales it with image and box.
+        alpha: opacity of what is drawn.
+        legend: see :func:`mmdet.visualization.draw_boxes`.
+    """
+
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        image: np.ndarray | None = None,
+        vis_backends=None,
+        save_dir: str | None = None,
+        bbox_color=None,
+        text_color=None,
+        line_width: float | None = None,
+        alpha: float = 1.0,
+        legend: bool | int = True,
+    ):
+        self._figure = None
+        super().__init__(name=name, image=image, vis_backends=vis_backends, save_dir=save_dir)
+        self.bbox_color = bbox_color
+        self.text_color = text_color
+        self.line_width = line_width
+        self.alpha = alpha
+        self.legend = legend
+
+    # In the base class these answer on the main process only. Here every process can draw its share of a test run; what goes to the
+    # backends or into a window stays with the main process.
+    @property
+    def dataset_meta(self) -> dict | None:
+        """Class names (``classes``) and colours (``palette``) of the dataset; the runner sets it."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict | None) -> None:
+        self._dataset_meta = dataset_meta
+
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: DetDataSample | None = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | None = None,
+        pred_score_thr: float = 0.3,
+        step: int = 0,
+    ) -> None:
+        """Draw one image's ground truth and predictions, beside each other where both are drawn.
+
+        The picture is shown, written to ``out_file``, or (without ``out_file``) handed to the backends; ``get_image`` returns it.
+
+        Args:
+            name: identifier of the picture in the backends, and the window title.
+            image: (H, W, 3) uint8 RGB.
+            data_sample: boxes in pixels of ``image``; None draws nothing.
+            draw_gt: draw ``gt_instances``, and ``ignored_instances`` dashed.
+            draw_pred: draw ``pred_instances``.
+            wait_time: seconds that the window stays; 0 waits for a key.
+            pred_score_thr: predictions with a score above this are drawn.
+            step: global step for the backends.
+        """
+        image = np.ascontiguousarray(image).clip(0, 255).astype(np.uint8)
+        panels = []
+        if draw_gt and data_sample is not None and 'gt_instances' in data_sample:
+            panels.append(self._draw_ground_truth(image, data_sample))
+        if draw_pred and data_sample is not None and 'pred_instances' in data_sample:
+            panels.append(self._draw_predictions(image, data_sample, pred_score_thr))
+        if len(panels) == 2:
+            drawn = side_by_side(*panels)
+        else:
+            drawn = panels[0] if panels else image
+
+        self.set_image(drawn)
+        if show:
+            self.show(drawn, win_name=name, wait_time=wait_time)
+        if out_file is not None:
+            write_image(out_file, drawn)
+        else:
+            self.add_image(name, drawn, step)
+
+    def _draw_ground_truth(self, image: np.ndarray, data_sample: DetDataSample) -> np.ndarray:
+        instances = data_sample.gt_instances
+        ignored = data_sample.ignored_instances.bboxes if 'ignored_instances' in data_sample else None
+        return self._draw(image, _as_numpy(instances.bboxes), _as_numpy(instances.labels), None, _as_numpy(ignored))
+
+    def _draw_predictions(self, image: np.ndarray, data_sample: DetDataSample, score_thr: float) -> np.ndarray:
+        instances = data_sample.pred_instances
+        boxes, labels, scores = (_as_numpy(instances[field]) for field in ('bboxes', 'labels', 'scores'))
+        shown = scores > score_thr
+        return self._draw(image, boxes[shown], labels[shown], scores[shown], None)
+
+    def _draw(self, image, boxes, labels, scores, ignored) -> np.ndarray:
+        meta = {key.lower(): value for key, value in (self.dataset_meta or {}).items()}
+        classes = meta.get('classes')
+        count = max([int(label) + 1 for label in labels] + [len(classes or ())])
+        return draw_boxes(
+            image, boxes, labels, scores, classes,
+            colors=_class_colors(self.bbox_color, count) or meta.get('palette'), ignored=ignored, line_width=self.line_width,
+            text_color=_rgb(self.text_color), alpha=self.alpha, legend=self.legend,
+        )  # fmt: skip
+
+    # The base class makes a matplotlib figure in its constructor. Here the figure is made when it is first asked for, which only the
+    # inherited draw_points/draw_lines/... do; set_image and get_image work on the array as long as there is none.
+
+    def _initialize_fig(self, fig_cfg):
+        return None, None, None
+
+    def _built_figure(self):
+        if self._figure is None:
+            self._figure = super()._initialize_fig(self.fig_save_cfg)
+            if getattr(self, '_image', None) is not None:
+                super().set_image(self._image)
+        return self._figure
+
+    fig_save_canvas = property(lambda self: self._built_figure()[0], lambda self, value: None)
+    ax_save = property(lambda self: self._built_figure()[2], lambda self, value: None)
+
+    @property
+    def fig_save(self):
+        return _FigureSize() if self._figure is None else self._figure[1]
+
+    @fig_save.setter
+    def fig_save(self, value):
+        """Ignore the placeholder that the base constructor stores."""
+
+    def set_image(self, image: np.ndarray) -> None:
+        """Start from an (H, W, 3) RGB image."""
+        self._figure = None
+        self._image = np.array(image, dtype=np.uint8)
+        self.height, self.width = self._image.shape[:2]
+        self._default_font_size = max((self.height * self.width) ** 0.5 // 90, 10)
+
+    def get_image(self) -> np.ndarray:
+        """The drawn (H, W, 3) RGB image."""
+        if self._figure is not None:
+            return super().get_image()
+        if getattr(self, '_image', None) is None:
+            raise ConfigError('the visualizer holds no image yet; call set_image or add_datasample first')
+        return self._image
+
+    @master_only
+    def show(self, drawn_img=None, win_name='image', wait_time=0.0, continue_key=' ', backend='cv2'):
+        """Show a picture in a window; ``backend`` is 'cv2' or 'matplotlib'.
+
+        Raises:
+            ConfigError: OpenCV has no window system here.
+        """
+        if backend != 'cv2':
+            return super().show(drawn_img, win_name, wait_time, continue_key, backend)
+        image = self.get_image() if drawn_img is None else drawn_img
+        try:
+            cv2.imshow(win_name, image[..., ::-1])
+            cv2.waitKey(round(wait_time * 1000))
+        except cv2.error as error:
+            raise ConfigError(
+                'no window can be opened here; write the picture to a file instead of show=True'
+            ) from error
+        return None
+
+
+class _FigureSize:
+    """Answers what the base constructor asks of its figure: the resolution, matplotlib's default."""
+
+    def get_dpi(self) -> float:
+        return 100.0
+
+
+def _as_numpy(value):
+    return value.detach().cpu().numpy() if hasattr(value, 'detach') else value
+
+
+def _rgb(color) -> tuple[int, int, int] | None:
+    """RGB tuple of a colour given as a name or a sequence; a one-element list counts as its element."""
+    if isinstance(color, Sequence) and not isinstance(color, str) and len(color) == 1:
+        color = color[0]
+    if color is None:
+        return None
+    if isinstance(color, str):
+        if color not in _NAMED_COLORS:
+            raise ConfigError(f'colour names are {sorted(_NAMED_COLORS)}, or give an RGB tuple', received=color)
+        return _NAMED_COLORS[color]
+    if len(color) != 3:
+        raise ConfigError('a colour is an RGB tuple of three integers', received=color)
+    return tuple(int(channel) for channel in color)
+
+
+def _class_colors(colors, count: int) -> list[tuple[int, int, int]] | None:
+    """One RGB colour per class from ``bbox_color``: None, one colour for all, or a list."""
+    if colors is None:
+        return None
+    if isinstance(colors, str) or not isinstance(colors[0], (str, Sequence)):
+        return [_rgb(colors)] * count
+    return [_rgb(color) for color in colors]

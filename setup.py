@@ -1,0 +1,37 @@
+"""Package metadata; versions that were tested together are in constraints.txt."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def requirements() -> list[str]:
+    """Requirement specifiers of requirements.txt, its comments left out."""
+    lines = (line.partition('#')[0].strip() for line in (ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines())
+    return [line for line in lines if line]
+
+
+def version() -> str:
+    """The string in mmdet/version.py, read without importing the package."""
+    return (ROOT / 'mmdet' / 'version.py').read_text(encoding='utf-8').split("'")[1]
+
+
+setup(
+    name='mmdet-dense',
+    version=version(),
+    description='Detection toolbox for dense detectors and drone imagery: GFL, UFPMP-Det, ViT-Adapter, TinyNAS',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['mmdet', 'mmdet.*']),
+    python_requires='>=3.10',
+    install_requires=requirements(),
+    extras_require={
+        # torchvision's wheels are CUDA builds: they load beside a CUDA build of torch only.
+        'cuda': ['torchvision'],
+        'dev': ['pytest', 'pytest-xdist', 'ruff', 'pre-commit'],
+        'loggers': ['wandb', 'mlflow'],
+    },
+)

@@ -1,0 +1,211 @@
+"""Order and seeds are functions of (seed, epoch, sample); processes share the same global batches."""
+
+import copy
+import itertools
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
+
+from mmdet.datasets import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler, SeededIndex, samplers
+from mmdet.registry import DATA_SAMPLERS
+from mmdet.utils import ConfigError, DataError
+
+
+class Sizes:
+    """A dataset of which the samplers see the length and the sizes only."""
+
+    def __init__(self, count: int, upright=()):
+        self.sizes_wh = np.array([(30, 40) if i in upright else (40, 30) for i in range(count)]).reshape(-1, 2)
+
+    def __len__(self):
+        return len(self.sizes_wh)
+
+    def get_sizes_wh(self):
+        return self.sizes_wh
+
+
+@pytest.fixture
+def process(monkeypatch):
+    """``process(rank, world_size)`` makes the next samplers believe that."""
+
+    def set_process(rank: int, world_size: int):
+        monkeypatch.setattr(samplers, 'get_dist_info', lambda: (rank, world_size))
+
+    return set_process
+
+
+def test_empty_dataset():
+    with pytest.raises(DataError, match='at least one sample'):
+        DefaultSampler(Sizes(0))
+
+
+def test_seeded_index_is_an_int_that_survives_pickling():
+    index = SeededIndex(5, seed=2**40)
+    for clone in (index, pickle.loads(pickle.dumps(index)), copy.deepcopy(index)):
+        assert clone == 5 and [10, 11, 12, 13, 14, 15][clone] == 15 and clone.seed == 2**40
+    assert type(index + 1) is int
+
+
+def test_mix_seed():
+    parts = [(0,), (1,), (0, 0), (0, 1), (1, 0), (-1, 3), (2**70, 3)]
+    seeds = [samplers.mix_seed(*p) for p in parts]
+    assert len(set(seeds)) == len(parts) and all(0 <= seed < 2**63 for seed in seeds)
+    assert samplers.mix_seeds((3, 4), np.arange(50)).tolist() == [samplers.mix_seed(3, 4, i) for i in range(50)]
+
+
+def test_seeded_rng_seeds_and_restores():
+    def draw():
+        return random.random(), np.random.rand(), np.random.randn(), torch.rand(()).item()
+
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    np.random.randn()  # leaves a cached second normal number behind
+    expected = draw()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    np.random.randn()
+    with samplers.seeded_rng(9):
+        first = draw()
+    assert draw() == expected
+    with samplers.seeded_rng(9):
+        assert draw() == first
+
+
+def test_default_sampler_shuffles_by_seed_and_epoch():
+    sampler = DefaultSampler(Sizes(50), seed=3)
+    first = list(sampler)
+    assert sorted(first) == list(range(50)) and first != sorted(first) and len(sampler) == 50
+    assert first == list(sampler) == list(DefaultSampler(Sizes(50), seed=3))
+    assert [i.seed for i in first] == [samplers.mix_seed(3, 0, i) for i in first]
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert second != first and {i.seed for i in first}.isdisjoint(i.seed for i in second)
+    assert first != list(DefaultSampler(Sizes(50), seed=4))
+    assert list(DefaultSampler(Sizes(5), shuffle=False, seed=0)) == [0, 1, 2, 3, 4]
+
+
+def test_default_sampler_deals_to_processes(process):
+    def dealt(world_size, **options):
+        result = []
+        for rank in range(world_size):
+            process(rank, world_size)
+            sampler = DefaultSampler(Sizes(10), seed=0, **options)
+            result.append(list(sampler))
+            assert len(sampler) == len(result[-1])
+        return result
+
+    (alone,) = dealt(1)
+    first, second = dealt(2)
+    # Batches of 2 x 2 hold what batches of 4 hold.
+    for start in range(0, 10, 4):
+        assert set(alone[start : start + 4]) == set(first[start // 2 : start // 2 + 2]) | set(
+            second[start // 2 : start // 2 + 2]
+        )
+    assert [i.seed for i in alone[::2]] == [i.seed for i in first]
+    assert [len(part) for part in dealt(3)] == [4, 4, 4]
+    assert [len(part) for part in dealt(3, round_up=False)] == [4, 3, 3]
+    assert sorted(itertools.chain(*dealt(3, round_up=False))) == list(range(10))
+    assert [len(part) for part in dealt(16)] == [1] * 16
+
+
+def test_infinite_sampler(process):
+    process(0, 1)
+    stream = list(itertools.islice(iter(InfiniteSampler(Sizes(7), seed=1)), 21))
+    assert [sorted(stream[i : i + 7]) for i in (0, 7, 14)] == [list(range(7))] * 3
+    assert len({i.seed for i in stream}) == 21
+    for skip in (0, 5, 7, 12):
+        resumed = InfiniteSampler(Sizes(7), seed=1)
+        resumed.skip_next(skip)
+        tail = list(itertools.islice(iter(resumed), 9))
+        assert tail == stream[skip : skip + 9] and [i.seed for i in tail] == [i.seed for i in stream[skip : skip + 9]]
+    process(1, 2)
+    assert list(itertools.islice(iter(InfiniteSampler(Sizes(7), seed=1)), 10)) == stream[1:21:2]
+    resumed = InfiniteSampler(Sizes(7), seed=1)
+    resumed.skip_next(4)
+    assert list(itertools.islice(iter(resumed), 6)) == stream[9:21:2]
+
+
+@pytest.mark.parametrize('drop_last', [False, True])
+@pytest.mark.parametrize(
+    ('count', 'upright'), [(1, ()), (8, ()), (23, (0, 5, 6, 7, 20)), (24, range(12)), (25, range(1, 25))]
+)
+def test_aspect_ratio_batches(process, count, upright, drop_last):
+    process(0, 1)
+    batch_sampler = AspectRatioBatchSampler(
+        DefaultSampler(Sizes(count, upright), seed=0), batch_size=4, drop_last=drop_last
+    )
+    batches = list(batch_sampler)
+    assert len(batches) == len(batch_sampler)
+    flat = list(itertools.chain(*batches))
+    assert len(set(flat)) == len(flat)
+    if drop_last:
+        assert all(len(batch) == 4 for batch in batches) and count - len(flat) < 4
+    else:
+        assert sorted(flat) == list(range(count)) and all(len(batch) == 4 for batch in batches[:-1])
+    mixed = [len({i in set(upright) for i in batch}) > 1 for batch in batches]
+    assert sum(mixed) <= 2 and not any(mixed[: len(batches) - 2])
+
+
+@pytest.mark.parametrize('count', [1, 5, 16, 22, 23, 41])
+@pytest.mark.parametrize('world_size', [2, 3, 4])
+@pytest.mark.parametrize('drop_last', [False, True])
+def test_aspect_ratio_batches_of_processes_make_up_the_global_ones(process, count, world_size, drop_last):
+    upright = set(range(0, count, 3))
+
+    def batches(rank, world, batch_size):
+        process(rank, world)
+        batch_sampler = AspectRatioBatchSampler(DefaultSampler(Sizes(count, upright), seed=5), batch_size, drop_last)
+        batch_sampler.sampler.set_epoch(2)
+        result = list(batch_sampler)
+        assert len(result) == len(batch_sampler)
+        return result
+
+    alone = batches(0, 1, 2 * world_size)
+    together = [batches(rank, world_size, 2) for rank in range(world_size)]
+    assert len({len(part) for part in together}) == 1  # the same number of batches everywhere
+    for whole, *parts in zip(alone, *together, strict=True):
+        assert len({len(part) for part in parts}) == 1  # and of images in them
+        dealt = list(itertools.chain(*parts))
+        assert set(dealt) >= set(whole) and len(dealt) - len(whole) < world_size
+        assert {i.seed for i in dealt} >= {i.seed for i in whole}
+
+
+def test_aspect_ratio_batches_resume(process):
+    for build in (DefaultSampler, InfiniteSampler):
+        make = lambda build=build: AspectRatioBatchSampler(build(Sizes(23, range(7)), seed=2), 4)  # noqa: E731
+        unbroken = list(itertools.islice(iter(make()), 6))
+        resumed = make()
+        resumed.skip_next(2)
+        assert list(itertools.islice(iter(resumed), 4)) == unbroken[2:]
+        assert list(itertools.islice(iter(resumed), 6)) == unbroken  # once only
+
+
+def test_aspect_ratio_needs_sizes_and_a_sampler_that_deals(process):
+    dataset = Sizes(4)
+    dataset.sizes_wh[2] = 0
+    with pytest.raises(DataError, match='width and height'):
+        list(AspectRatioBatchSampler(DefaultSampler(dataset, seed=0), 2))
+    with pytest.raises(ConfigError, match='batch_size'):
+        AspectRatioBatchSampler(DefaultSampler(Sizes(4), seed=0), 0)
+    with pytest.raises(ConfigError, match='sampler'):
+        AspectRatioBatchSampler([1, 2], 2)
+    assert list(AspectRatioBatchSampler(torch.utils.data.SequentialSampler(Sizes(4)), 2)) == [[0, 1], [2, 3]]
+    process(0, 2)
+    with pytest.raises(ConfigError, match='several processes'):
+        AspectRatioBatchSampler(torch.utils.data.SequentialSampler(Sizes(4)), 2)
+    with pytest.raises(ConfigError, match='several processes'):
+        AspectRatioBatchSampler(DefaultSampler(Sizes(4), seed=0, round_up=False), 2)
+
+
+def test_runner_registry_gives_our_samplers():
+    for registry in (DATA_SAMPLERS, ROOT_SAMPLERS):
+        sampler = registry.build(
+            {'type': 'DefaultSampler', 'shuffle': True}, default_args={'dataset': Sizes(4), 'seed': 1}
+        )
+        assert type(sampler) is DefaultSampler
+        batch_sampler = registry.build(
+            {'type': 'AspectRatioBatchSampler'}, default_args={'sampler': sampler, 'batch_size': 2}
+        )
+        assert type(batch_sampler) is AspectRatioBatchSampler

@@ -1,0 +1,201 @@
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from mmdet.registry import TRANSFORMS
+from mmdet.utils import ConfigError
+
+from .helpers import assert_consistent, crowd, make_sample
+
+PUBLISHED = [
+    dict(type='ShiftScaleRotate', shift_limit=0.0625, scale_limit=0.1, rotate_limit=45, interpolation=1, p=0.5),
+    dict(type='RandomBrightnessContrast', brightness_limit=[0.1, 0.3], contrast_limit=[0.1, 0.3], p=0.2),
+    dict(
+        type='OneOf',
+        transforms=[
+            dict(type='RGBShift', r_shift_limit=10, g_shift_limit=10, b_shift_limit=10, p=1.0),
+            dict(type='HueSaturationValue', hue_shift_limit=20, sat_shift_limit=30, val_shift_limit=20, p=1.0),
+        ],
+        p=0.1,
+    ),
+    dict(type='JpegCompression', quality_lower=85, quality_upper=95, p=0.2),
+    dict(type='ChannelShuffle', p=0.1),
+    dict(
+        type='OneOf',
+        transforms=[dict(type='Blur', blur_limit=3, p=1.0), dict(type='MedianBlur', blur_limit=3, p=1.0)],
+        p=0.1,
+    ),
+]
+BOX_PARAMS = dict(
+    type='BboxParams', format='pascal_voc', label_fields=['gt_labels'], min_visibility=0.0, filter_lost_elements=True
+)
+
+
+def build(transforms, **arguments):
+    return TRANSFORMS.build(dict(type='Albu', transforms=transforms, **arguments))
+
+
+def published():
+    return build(
+        PUBLISHED,
+        bbox_params=BOX_PARAMS,
+        keymap=dict(img='image', gt_masks='masks', gt_bboxes='bboxes'),
+        update_pad_shape=False,
+        skip_img_without_anno=True,
+    )
+
+
+def test_published_list_builds_quietly():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        transform = published()
+    names = [type(part).__name__ for part in transform.aug.transforms]
+    assert names == [
+        'ShiftScaleRotate',
+        'RandomBrightnessContrast',
+        'OneOf',
+        'ImageCompression',
+        'ChannelShuffle',
+        'OneOf',
+    ]
+    assert transform.aug.transforms[3].quality_range == (85, 95)
+
+
+def test_published_list_runs():
+    np.random.seed(0)
+    transform = published()
+    image = make_sample(64, 48)['img']
+    before = image.copy()
+    changed = 0
+    for seed in range(60):
+        sample = make_sample(64, 48, crowd(20, 64, 48, seed), ignored=[3, 7])
+        sample['img'] = image
+        boxes, kept = sample['gt_bboxes'], sample['gt_bboxes'].copy()
+        results = transform(sample)
+        assert_consistent(results)
+        assert results['img'].dtype == np.uint8
+        labels = results['gt_bboxes_labels']
+        assert np.array_equal(results['gt_ignore_flags'], np.isin(labels, [3, 7]))
+        assert np.array_equal(boxes, kept)
+        changed += not np.array_equal(results['img'], before)
+    assert np.array_equal(image, before)
+    assert 30 < changed < 60  # all steps stay out with probability 0.5 * 0.8 * 0.9 * 0.8 * 0.9 * 0.9 = 0.23
+
+
+def test_nothing_to_do():
+    sample = make_sample(64, 48, [[1, 2, 30, 40]])
+    results = build([])(dict(sample))
+    assert np.array_equal(results['img'], sample['img'])
+    np.testing.assert_allclose(results['gt_bboxes'], sample['gt_bboxes'], rtol=1e-5)
+
+
+def test_flip_by_hand():
+    sample = make_sample(20, 10, [[1, 2, 5, 6], [-5, 3, 4, 20], [3, 3, 3, 8], [25, 1, 30, 5]], ignored=[1])
+    results = build([dict(type='HorizontalFlip', p=1.0)])(dict(sample))
+    assert np.array_equal(results['img'], sample['img'][:, ::-1])
+    # The second is clipped, the third has no width, the fourth lies outside.
+    np.testing.assert_allclose(results['gt_bboxes'], [[15, 2, 19, 6], [16, 3, 20, 10]], atol=1e-4)
+    assert results['gt_bboxes_labels'].tolist() == [0, 1] and results['gt_ignore_flags'].tolist() == [False, True]
+
+
+def test_lost_objects():
+    crop = [dict(type='Crop', x_min=0, y_min=0, x_max=8, y_max=10, p=1.0)]
+    sample = make_sample(20, 10, [[12, 2, 15, 6], [2, 2, 5, 6], [0, 0, 16, 10]])
+    results = build(crop, update_pad_shape=True)(dict(sample))
+    assert results['img_shape'] == results['pad_shape'] == (10, 8) and results['gt_bboxes_labels'].tolist() == [1, 2]
+    results = build(crop, bbox_params=dict(BOX_PARAMS, min_visibility=0.6))(dict(sample))
+    assert results['gt_bboxes_labels'].tolist() == [1]
+    lost = make_sample(20, 10, [[12, 2, 15, 6]])
+    assert build(crop, skip_img_without_anno=True)(dict(lost)) is None
+    assert build(crop)(dict(lost))['gt_bboxes'].shape == (0, 4)
+
+
+def test_without_boxes():
+    results = build(PUBLISHED)(make_sample(20, 10))
+    assert_consistent(results)
+    assert 'gt_bboxes' not in build(PUBLISHED)(dict(img=make_sample()['img']))
+
+
+def test_two_thousand_boxes_and_one_pixel():
+    assert_consistent(published()(make_sample(640, 480, crowd(2000, 640, 480))))
+    assert build([dict(type='HorizontalFlip', p=1.0)])(make_sample(1, 1, [[0, 0, 1, 1]]))['img_shape'] == (1, 1)
+
+
+def run(transform, seed):
+    np.random.seed(seed)
+    return transform(make_sample(64, 48, crowd(20, 64, 48)))
+
+
+class _Dataset(torch.utils.data.Dataset):
+    def __init__(self):
+        self.transform = published()
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        results = run(self.transform, index)
+        return results['img'], results['gt_bboxes']
+
+
+def test_result_is_a_function_of_the_seed():
+    first, second = published(), pickle.loads(pickle.dumps(published()))
+    run(first, 99)  # its past does not matter
+    for seed in range(6):
+        one, two = run(first, seed), run(second, seed)
+        assert np.array_equal(one['img'], two['img']) and np.array_equal(one['gt_bboxes'], two['gt_bboxes'])
+    assert len({run(first, seed)['img'].tobytes() for seed in range(20)}) > 8
+
+
+def test_result_is_the_same_in_any_worker():
+    dataset = _Dataset()
+    expected = [dataset[index] for index in range(6)]
+    loader = torch.utils.data.DataLoader(dataset, batch_size=1, num_workers=2, collate_fn=lambda batch: batch[0])
+    for (image, boxes), (image_, boxes_) in zip(loader, expected):
+        assert np.array_equal(image, image_) and np.array_equal(boxes, boxes_)
+
+
+def test_import_is_late_and_asks_no_network():
+    code = (
+        'import sys, os, mmdet.datasets.transforms as t\n'
+        'assert "albumentations" not in sys.modules\n'
+        't.Albu([])\n'
+        'assert "albumentations" in sys.modules and os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"\n'
+    )
+    environment = {name: value for name, value in os.environ.items() if name != 'NO_ALBUMENTATIONS_UPDATE'}
+    subprocess.run([sys.executable, '-c', code], check=True, env=environment, cwd=os.getcwd())
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (dict(transforms='Blur'), 'transforms'),
+        (dict(transforms=['Blur']), 'type'),
+        (dict(transforms=[dict(p=1)]), 'type'),
+        (dict(transforms=[dict(type='HorizontlFlip')]), 'HorizontalFlip'),
+        (dict(transforms=[dict(type='OneOf', transforms=[dict(type='Blurr')])]), "'Blur'"),
+        (dict(transforms=[dict(type='Blur', blur_limits=3)]), 'blur_limit'),
+        (dict(transforms=[dict(type='Blur', p=1.5)]), 'Blur'),
+        (dict(transforms=[], bbox_params=dict(type='KeypointParams')), 'bbox_params.type'),
+        (dict(transforms=[], bbox_params=dict(format='coco')), 'pascal_voc'),
+        (dict(transforms=[], bbox_params=dict(label_fields=['labels'])), 'label_fields'),
+        (dict(transforms=[], bbox_params=dict(min_visiblity=1)), 'min_visibility'),
+        (dict(transforms=[], keymap=dict(image='img')), 'keymap'),
+    ],
+)
+def test_bad_arguments(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        TRANSFORMS.build(dict(type='Albu', **arguments))
+
+
+def test_normalised_image_is_refused():
+    sample = make_sample()
+    sample['img'] = sample['img'].astype(np.float32)
+    with pytest.raises(ConfigError, match='before Normalize'):
+        build(PUBLISHED)(sample)

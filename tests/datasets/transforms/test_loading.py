@@ -1,0 +1,112 @@
+import cv2
+import numpy as np
+import pytest
+
+import mmdet.datasets.transforms  # noqa: F401
+from mmdet.registry import TRANSFORMS
+from mmdet.utils import ConfigError, DataError
+
+
+@pytest.fixture
+def image_file(tmp_path):
+    image = np.full((6, 9, 3), (10, 20, 30), np.uint8)
+    path = tmp_path / 'image.png'
+    cv2.imwrite(str(path), image)
+    return path, image
+
+
+def build(kind, **arguments):
+    return TRANSFORMS.build(dict(type=kind, **arguments))
+
+
+def test_image_from_file(image_file):
+    path, image = image_file
+    results = build('LoadImageFromFile', backend_args=None)(dict(img_path=str(path)))
+    assert results['img'].dtype == np.uint8 and np.array_equal(results['img'], image)
+    assert results['img_shape'] == results['ori_shape'] == (6, 9)
+    assert build('LoadImageFromFile', to_float32=True)(dict(img_path=str(path)))['img'].dtype == np.float32
+    assert build('LoadImageFromFile', color_type='grayscale')(dict(img_path=str(path)))['img'].shape == (6, 9)
+    local = build('LoadImageFromFile', backend_args=dict(backend='local'))(dict(img_path=str(path)))
+    assert np.array_equal(local['img'], image)
+
+
+def test_broken_image_is_named(tmp_path):
+    path = tmp_path / 'half.jpg'
+    noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype(np.uint8)
+    path.write_bytes(cv2.imencode('.jpg', noise)[1].tobytes()[:1500])
+    with pytest.raises(DataError, match='half.jpg'):
+        build('LoadImageFromFile')(dict(img_path=str(path)))
+    assert build('LoadImageFromFile', ignore_empty=True)(dict(img_path=str(path))) is None
+    with pytest.raises(DataError, match='img_path'):
+        build('LoadImageFromFile')(dict())
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (4, 5), (4, 5, 1), (4, 5, 3), (4, 5, 4)])
+def test_image_from_array(shape):
+    image = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
+    before = image.copy()
+    results = build('mmdet.LoadImageFromNDArray')(dict(img=image))
+    assert results['img'].shape == (*shape[:2], 3) and results['img_path'] is None
+    assert results['ori_shape'] == shape[:2]
+    assert np.array_equal(image, before)
+    expected = image[..., :3] if image.ndim == 3 else image[..., None]
+    assert np.array_equal(results['img'], np.broadcast_to(expected, results['img'].shape))
+
+
+@pytest.mark.parametrize(
+    'image', [None, 'x', np.zeros((4, 5, 2), np.uint8), np.zeros((0, 5, 3), np.uint8), np.zeros((4, 5), int)]
+)
+def test_bad_array(image):
+    with pytest.raises(DataError, match='img'):
+        build('LoadImageFromNDArray')(dict(img=image))
+
+
+def test_annotations_empty():
+    for results in (dict(instances=[]), dict()):
+        results = build('LoadAnnotations', with_bbox=True)(results)
+        assert results['gt_bboxes'].shape == (0, 4) and results['gt_bboxes'].dtype == np.float32
+        assert results['gt_bboxes_labels'].shape == (0,) and results['gt_bboxes_labels'].dtype == np.int64
+        assert results['gt_ignore_flags'].shape == (0,) and results['gt_ignore_flags'].dtype == bool
+
+
+def test_annotations():
+    instances = [
+        dict(bbox=[1, 2, 3.5, 4], bbox_label=3, ignore_flag=0),
+        dict(bbox=np.array([0, 0, 9, 9]), bbox_label=0, ignore_flag=1),
+        dict(bbox=(5, 5, 6, 6), bbox_label=np.int64(1)),
+    ]
+    results = build('LoadAnnotations', with_bbox=True, box_type='hbox')(dict(instances=instances))
+    assert results['gt_bboxes'].tolist() == [[1, 2, 3.5, 4], [0, 0, 9, 9], [5, 5, 6, 6]]
+    assert results['gt_bboxes_labels'].tolist() == [3, 0, 1]
+    assert results['gt_ignore_flags'].tolist() == [False, True, False]
+    assert 'gt_bboxes_labels' not in build('LoadAnnotations', with_label=False)(dict(instances=instances))
+
+
+@pytest.mark.parametrize(
+    'box', [[1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3, float('nan')], [0, 0, float('inf'), 1], None, 3, ['a', 0, 1, 1]]
+)
+def test_bad_box_is_named(box):
+    instances = [dict(bbox=[0, 0, 1, 1], bbox_label=0), dict(bbox=box, bbox_label=0)]
+    with pytest.raises(DataError, match='7.jpg: object 1: bbox'):
+        build('LoadAnnotations')(dict(img_path='7.jpg', instances=instances))
+
+
+def test_bad_label_is_named():
+    with pytest.raises(DataError, match='7.jpg: object 0: bbox_label'):
+        build('LoadAnnotations')(dict(img_path='7.jpg', instances=[dict(bbox=[0, 0, 1, 1])]))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'arguments'),
+    [
+        ('LoadImageFromFile', dict(color_type='rainbow')),
+        ('LoadImageFromFile', dict(imdecode_backend='tifffile')),
+        ('LoadImageFromFile', dict(file_client_args=dict(backend='disk'), backend_args=dict(backend='local'))),
+        ('LoadAnnotations', dict(with_mask=True)),
+        ('LoadAnnotations', dict(with_seg=True)),
+        ('LoadAnnotations', dict(box_type='rbox')),
+    ],
+)
+def test_bad_arguments(kind, arguments):
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        build(kind, **arguments)

@@ -1,0 +1,172 @@
+import mmcv.transforms
+import numpy as np
+import pytest
+
+from mmdet.registry import TRANSFORMS
+from mmdet.utils import ConfigError
+
+from .helpers import assert_consistent, crowd, make_sample
+
+
+def build(kind, **arguments):
+    return TRANSFORMS.build(dict(type=kind, **arguments))
+
+
+@pytest.mark.parametrize(
+    ('size', 'expected'),
+    [
+        ((640, 480), (1067, 800)),
+        ((500, 375), (1067, 800)),
+        ((1024, 683), (1199, 800)),
+        ((2000, 600), (1333, 400)),
+        ((333, 500), (800, 1201)),
+    ],
+)
+def test_keep_ratio_as_mmdetection(size, expected):
+    width, height = size
+    for scale in ((1333, 800), [800, 1333]):
+        results = build('Resize', scale=scale, keep_ratio=True)(make_sample(width, height, [[10, 20, 110, 220]]))
+        assert results['img'].shape == (expected[1], expected[0], 3) and results['img'].dtype == np.uint8
+        factor = (expected[0] / width, expected[1] / height)
+        assert results['scale_factor'] == factor and results['keep_ratio'] is True
+        np.testing.assert_allclose(results['gt_bboxes'][0], np.multiply([10, 20, 110, 220], factor * 2), rtol=1e-6)
+        assert_consistent(results)
+
+
+@pytest.mark.parametrize('size', [(640, 480), (333, 500), (97, 31)])
+@pytest.mark.parametrize(
+    'arguments', [dict(scale=(300, 200), keep_ratio=True), dict(scale=(90, 70)), dict(scale_factor=1.7)]
+)
+def test_equals_mmcv(size, arguments):
+    sample = make_sample(*size, crowd(5, *size))
+    ours = build('Resize', **arguments)(dict(sample))
+    theirs = mmcv.transforms.Resize(**arguments)(dict(sample))
+    assert np.array_equal(ours['img'], theirs['img'])
+    np.testing.assert_allclose(ours['gt_bboxes'], theirs['gt_bboxes'], rtol=1e-6)
+    assert ours['scale_factor'] == theirs['scale_factor'] and ours['img_shape'] == theirs['img_shape']
+
+
+def test_to_an_exact_size():
+    results = build('Resize', scale=(40, 5))(make_sample(20, 10, [[1, 2, 30, 10]]))
+    assert results['img_shape'] == (5, 40) and results['scale_factor'] == (2.0, 0.5)
+    assert results['gt_bboxes'].tolist() == [[2, 1, 40, 5]]  # clipped
+    results = build('Resize', scale=(40, 5), clip_object_border=False)(make_sample(20, 10, [[1, 2, 30, 10]]))
+    assert results['gt_bboxes'].tolist() == [[2, 1, 60, 5]]
+    assert build('Resize', scale=16)(make_sample(20, 10))['img_shape'] == (16, 16)
+
+
+@pytest.mark.parametrize(('factor', 'shape'), [(0.5, (5, 10)), (1.25, (13, 25)), ((2.0, 0.5), (5, 40)), (1e-6, (1, 1))])
+def test_scale_factor(factor, shape):
+    assert build('Resize', scale_factor=factor)(make_sample(20, 10))['img_shape'] == shape
+
+
+def test_extreme_images():
+    assert build('Resize', scale=(1333, 800), keep_ratio=True)(make_sample(1, 1))['img_shape'] == (800, 800)
+    assert build('Resize', scale=(100, 80), keep_ratio=True)(make_sample(3000, 1))['img_shape'] == (1, 100)
+    assert build('Resize', scale=(float('inf'), 80), keep_ratio=True)(make_sample(300, 10))['img_shape'] == (80, 2400)
+
+
+def test_leaves_the_input_alone():
+    sample = make_sample(20, 10, [[1, 2, 30, 10]])
+    image, boxes = sample['img'], sample['gt_bboxes']
+    before = image.copy(), boxes.copy()
+    build('Resize', scale=(40, 5))(sample)
+    assert np.array_equal(image, before[0]) and np.array_equal(boxes, before[1])
+    same = build('Resize', scale=(20, 10))(dict(sample, img=image))
+    assert same['img'] is image
+
+
+def test_flipped_view_resizes_like_a_copy():
+    sample = make_sample(20, 10)
+    expected = build('Resize', scale=(30, 15))(dict(img=sample['img'][:, ::-1].copy()))['img']
+    assert np.array_equal(build('Resize', scale=(30, 15))(dict(img=sample['img'][:, ::-1]))['img'], expected)
+
+
+def test_random_range_draws_both_edges_from_closed_intervals():
+    np.random.seed(0)
+    transform = build('RandomResize', scale=[(1333, 480), (1333, 483)], keep_ratio=True)
+    draws = [transform.draw() for _ in range(4000)]
+    assert {long for long, _ in draws} == {1333}
+    share = np.bincount([short - 480 for _, short in draws], minlength=4) / len(draws)
+    assert len(share) == 4 and np.abs(share - 0.25).max() < 0.03  # 4 standard deviations
+    both = build('RandomResize', scale=[(10, 4), (11, 5)], keep_ratio=True)
+    counts = {pair: 0 for pair in ((10, 4), (10, 5), (11, 4), (11, 5))}
+    for _ in range(4000):
+        counts[both.draw()] += 1
+    assert max(abs(count / 4000 - 0.25) for count in counts.values()) < 0.03
+
+
+def test_random_resize_by_ratio():
+    np.random.seed(0)
+    transform = build('RandomResize', scale=(100, 50), ratio_range=(0.5, 2.0))
+    draws = np.array([transform.draw() for _ in range(500)])
+    assert (
+        (draws[:, 0] >= 50).all() and (draws[:, 0] <= 200).all() and np.abs(draws[:, 0] / draws[:, 1] - 2).max() < 0.1
+    )
+
+
+def test_random_resize_applies_its_draw():
+    np.random.seed(0)
+    transform = build('RandomResize', scale=[(1333, 480), (1333, 800)], keep_ratio=True, resize_type='Resize')
+    for _ in range(5):
+        results = transform(make_sample(64, 48, [[0, 0, 64, 48]]))
+        assert 480 <= results['img_shape'][0] <= 800
+        height, width = results['img_shape']
+        np.testing.assert_allclose(results['gt_bboxes'], [[0, 0, width, height]], rtol=1e-6)
+
+
+def test_random_choice():
+    np.random.seed(0)
+    transform = build('RandomChoiceResize', scales=[(40, 20), (60, 30), (80, 40)], keep_ratio=True)
+    shapes = [transform(make_sample(20, 10))['img_shape'] for _ in range(900)]
+    for shape in ((20, 40), (30, 60), (40, 80)):
+        assert abs(shapes.count(shape) / 900 - 1 / 3) < 0.065  # 4 standard deviations
+
+
+@pytest.mark.parametrize('name', ['FixShapeResize', 'FixedShapeResize'])
+def test_fixed_shape(name):
+    results = build(name, width=40, height=40, keep_ratio=True, pad_val=7)(make_sample(20, 10, [[0, 0, 20, 10]]))
+    assert results['img_shape'] == (40, 40) and results['scale_factor'] == (2.0, 2.0)
+    assert (results['img'][20:] == 7).all() and results['gt_bboxes'].tolist() == [[0, 0, 40, 20]]
+    assert_consistent(results)
+    assert build(name, width=40, height=30, keep_ratio=True)(make_sample(10, 20))['scale_factor'] == (1.5, 1.5)
+    assert build(name, width=8, height=9)(make_sample(20, 10))['img_shape'] == (9, 8)
+
+
+def test_many_and_no_boxes():
+    for count in (0, 2000):
+        results = build('Resize', scale=(333, 200), keep_ratio=True)(make_sample(640, 480, crowd(count, 640, 480)))
+        assert_consistent(results)
+        assert len(results['gt_bboxes']) == count
+
+
+@pytest.mark.parametrize(
+    ('kind', 'arguments', 'field'),
+    [
+        ('Resize', dict(), 'scale'),
+        ('Resize', dict(scale=(10, 10), scale_factor=2), 'scale'),
+        ('Resize', dict(scale=(-1333, 800)), 'scale'),
+        ('Resize', dict(scale=0), 'scale'),
+        ('Resize', dict(scale=(10, 20, 30)), 'scale'),
+        ('Resize', dict(scale=(10.5, 20)), 'scale'),
+        ('Resize', dict(scale='big'), 'scale'),
+        ('Resize', dict(scale=(float('nan'), 20), keep_ratio=True), 'scale'),
+        ('Resize', dict(scale=(float('inf'), 20)), 'scale'),
+        ('Resize', dict(scale=(float('inf'), float('inf')), keep_ratio=True), 'scale'),
+        ('Resize', dict(scale_factor=-1), 'scale_factor'),
+        ('Resize', dict(scale_factor=(1, 0)), 'scale_factor'),
+        ('Resize', dict(scale=10, interpolation='cubic'), 'interpolation'),
+        ('Resize', dict(scale=10, backend='gpu'), 'backend'),
+        ('RandomResize', dict(scale=(10, 20)), 'ratio_range'),
+        ('RandomResize', dict(scale=[(10, 20), (10, -5)]), 'scale'),
+        ('RandomResize', dict(scale=[(10, 20), (10, 25), (10, 30)]), 'scale'),
+        ('RandomResize', dict(scale=[(10, 20), (10, 25)], ratio_range=(0.5, 2)), 'ratio_range'),
+        ('RandomResize', dict(scale=(10, 20), ratio_range=(2, 0.5)), 'ratio_range'),
+        ('RandomChoiceResize', dict(scales=[]), 'scales'),
+        ('RandomChoiceResize', dict(scales=[(10, 0)]), 'scales'),
+        ('FixShapeResize', dict(width=0, height=5), 'width'),
+    ],
+)
+def test_bad_arguments(kind, arguments, field):
+    with pytest.raises(ConfigError, match=field):
+        build(kind, **arguments)

@@ -1,0 +1,107 @@
+"""Two processes over gloo, started as torchrun and slurm would."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mmdet.engine.dist import _first_host, init_dist
+from mmdet.utils.errors import ConfigError
+
+from .toy import toy_runner
+
+SCRIPT = """
+import sys
+from tests.engine.toy import toy_runner
+import torch
+torch.set_num_threads(1)
+options = dict(batch_size=2, launcher='slurm')
+toy_runner(sys.argv[1], epochs=2, **options, **{'model.plain': True}).train()
+print('first run done', flush=True)
+toy_runner(sys.argv[1] + '-poisoned', epochs=2, **options, **{'model.poison_at': 3, 'model.poison_rank': 1}).train()
+"""
+
+
+@pytest.fixture(scope='module')
+def two_processes(tmp_path_factory, repository):
+    """Work folder, exit codes, outputs of a plain and a poisoned run by two processes, started as srun would."""
+    work_dir = tmp_path_factory.mktemp('dist') / 'two'
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    processes = []
+    for rank in '01':
+        env = dict(
+            os.environ,
+            SLURM_PROCID=rank,
+            SLURM_NTASKS='2',
+            SLURM_LOCALID=rank,
+            SLURM_NODELIST='localhost',
+            MASTER_PORT=port,
+            OMP_NUM_THREADS='1',
+            PYTHONPATH=str(repository),
+        )
+        env.pop('MASTER_ADDR', None)
+        command = [sys.executable, '-c', SCRIPT, str(work_dir)]
+        processes.append(
+            subprocess.Popen(
+                command, env=env, cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        )
+    outputs = [process.communicate(timeout=200)[0] for process in processes]
+    return work_dir, [process.returncode for process in processes], outputs
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(two_processes, tmp_path):
+    """Same global batches of 4; without batch norm and dropout, which see a process's own part only."""
+    work_dir, _, outputs = two_processes
+    assert all('first run done' in output for output in outputs), outputs
+    toy_runner(tmp_path, epochs=2, batch_size=4, **{'model.plain': True}).train()
+    one, two = (torch.load(folder / 'epoch_2.pth', weights_only=True) for folder in (tmp_path, work_dir))
+    assert two['meta']['world_size'] == 2
+    for key in ('state_dict', 'ema_state_dict'):
+        for name, value in one[key].items():
+            torch.testing.assert_close(two[key][name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_all_ranks_stop_at_a_non_finite_loss_of_one(two_processes):
+    _, codes, outputs = two_processes
+    assert codes == [1, 1]
+    assert 'NonFiniteLossError: iteration 3, rank 0: the loss of another rank is not finite' in outputs[0]
+    assert (
+        'NonFiniteLossError: iteration 3, rank 1: the loss is not finite' in outputs[1] and 'loss_cls=nan' in outputs[1]
+    )
+
+
+def test_launchers_name_what_is_missing(monkeypatch):
+    for name in ('RANK', 'SLURM_PROCID', 'SLURM_NTASKS'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match='needs the environment variable RANK'):
+        init_dist('pytorch')
+    with pytest.raises(ConfigError, match='needs the environment variable SLURM_PROCID'):
+        init_dist('slurm')
+    with pytest.raises(ConfigError, match="must be one of none, pytorch, slurm, mpi. Received: 'k8s'"):
+        init_dist('k8s')
+
+
+@pytest.mark.parametrize(
+    ('nodes', 'first'),
+    [('a7', 'a7'), ('a7,b2', 'a7'), ('gpu[03-05,9],login1', 'gpu03'), ('rack2-n[12]-ib', 'rack2-n12-ib')],
+)
+def test_first_host_of_a_slurm_node_list(nodes, first):
+    assert _first_host(nodes) == first
+
+
+def test_broken_torchvision_does_not_stop_the_report(tmp_path, monkeypatch):
+    """As a CUDA build of torchvision beside a CPU build of torch: the import raises RuntimeError."""
+    package = tmp_path / 'torchvision'
+    package.mkdir()
+    (package / '__init__.py').write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.delitem(sys.modules, 'torchvision', raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    toy_runner(tmp_path / 'work', epochs=1).train()

@@ -1,0 +1,149 @@
+import pytest
+import torch
+
+from mmdet.utils.errors import ConfigError
+
+from .test_runner_resume import Killed, load
+from .toy import toy_runner
+
+
+def checkpoints(folder):
+    return sorted(path.name for path in folder.glob('*.pth') if not path.is_symlink())
+
+
+def test_keeps_the_newest_and_the_best(tmp_path):
+    options = {'default_hooks.checkpoint.save_best': 'auto', 'default_hooks.checkpoint.max_keep_ckpts': 1}
+    toy_runner(tmp_path, epochs=3, val=True, **options).train()
+    assert checkpoints(tmp_path) == ['best_coco_bbox_mAP_epoch_2.pth', 'epoch_3.pth']
+    assert (tmp_path / 'latest.pth').resolve().name == 'epoch_3.pth'
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_3.pth')
+    assert (tmp_path / 'best_checkpoint').read_text().endswith('best_coco_bbox_mAP_epoch_2.pth')
+    info = load(tmp_path / 'epoch_3.pth')['message_hub']['runtime_info']
+    assert info['best_score'] == 0.3 and 'optimizer' not in load(tmp_path / 'best_coco_bbox_mAP_epoch_2.pth')
+
+
+def test_new_file_is_written_before_the_old_one_is_removed(tmp_path, monkeypatch):
+    runner = toy_runner(tmp_path, epochs=2, **{'default_hooks.checkpoint.max_keep_ckpts': 1})
+    save = type(runner).save_checkpoint
+    before = []
+
+    def spy(self, out_dir, filename, **kwargs):
+        before.append((filename, checkpoints(tmp_path)))
+        save(self, out_dir, filename, **kwargs)
+
+    monkeypatch.setattr(type(runner), 'save_checkpoint', spy)
+    runner.train()
+    assert before == [('epoch_1.pth', []), ('epoch_2.pth', ['epoch_1.pth'])] and checkpoints(tmp_path) == [
+        'epoch_2.pth'
+    ]
+
+
+def test_resumed_run_finishes_an_interrupted_removal(tmp_path, monkeypatch):
+    from mmdet.engine.hooks import CheckpointHook
+
+    runner = toy_runner(tmp_path, epochs=3, **{'default_hooks.checkpoint.max_keep_ckpts': 1})
+
+    def killed(self):
+        if (tmp_path / 'epoch_2.pth').exists():
+            raise Killed
+
+    monkeypatch.setattr(CheckpointHook, '_remove_outdated', killed)
+    with pytest.raises(Killed):
+        runner.train()
+    monkeypatch.undo()
+    assert checkpoints(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']
+    toy_runner(tmp_path, epochs=3, resume='auto', **{'default_hooks.checkpoint.max_keep_ckpts': 1}).train()
+    assert checkpoints(tmp_path) == ['epoch_3.pth']
+
+
+def test_a_missed_validation_is_made_up_for(tmp_path):
+    options = {'default_hooks.checkpoint.save_best': 'coco/bbox_mAP'}
+    runner = toy_runner(tmp_path, epochs=2, val=True, **options)
+
+    def killed():
+        raise Killed
+
+    runner._val_loop = runner.build_val_loop(runner._val_loop)
+    runner._val_loop.run = killed
+    with pytest.raises(Killed):
+        runner.train()
+    assert checkpoints(tmp_path) == ['epoch_1.pth']
+    toy_runner(tmp_path, epochs=2, val=True, resume='auto', **options).train()
+    assert checkpoints(tmp_path) == ['best_coco_bbox_mAP_epoch_2.pth', 'epoch_1.pth', 'epoch_2.pth']
+
+
+def test_validation_alone_with_save_best(tmp_path):
+    runner = toy_runner(tmp_path, val=True, **{'default_hooks.checkpoint.save_best': 'auto'})
+    assert runner.val() == {'coco/bbox_mAP': 0.1} and checkpoints(tmp_path) == []
+
+
+def test_unknown_metric_of_save_best(tmp_path):
+    with pytest.raises(ConfigError, match=r"must be one of \['coco/bbox_mAP'\]. Received: 'coco/mAP'"):
+        toy_runner(tmp_path, epochs=1, val=True, **{'default_hooks.checkpoint.save_best': 'coco/mAP'}).train()
+
+
+def test_published_checkpoint(tmp_path):
+    toy_runner(tmp_path, epochs=1, **{'default_hooks.checkpoint.published_keys': ['meta', 'state_dict']}).train()
+    (published,) = tmp_path.glob('epoch_1-*.pth')
+    assert set(load(published)) == {'meta', 'state_dict'}
+
+
+def test_leftover_of_a_killed_save_is_removed(tmp_path):
+    (tmp_path / '.epoch_9.pth.tmp').write_bytes(b'half')
+    toy_runner(tmp_path, epochs=1).train()
+    assert not (tmp_path / '.epoch_9.pth.tmp').exists()
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'message'),
+    [
+        (
+            {'model.num_classes': 5},
+            r'model\.bbox_head\.num_classes: the ToyHead has num_classes=5.*ToyDataset.*3 classes',
+        ),
+        ({'train_dataloader.dataset.metainfo': dict(classes='car')}, r"must be a tuple.*Received: 'car'"),
+    ],
+)
+def test_class_count(tmp_path, overrides, message):
+    with pytest.raises((ConfigError, TypeError), match=message):
+        toy_runner(tmp_path, ema=False, custom_hooks=[dict(type='NumClassCheckHook')], **overrides).train()
+
+
+def test_class_count_that_fits(tmp_path):
+    toy_runner(tmp_path, epochs=1, ema=False, custom_hooks=[dict(type='NumClassCheckHook')]).train()
+
+
+def test_broken_images_are_counted(tmp_path, caplog):
+    runner = toy_runner(tmp_path, epochs=2, ema=False, custom_hooks=[dict(type='BrokenImagesHook')])
+    runner.train_dataloader.dataset.broken_images = ['a.jpg', 'b.jpg']
+    warnings = []
+    runner.logger.warning = warnings.append
+    runner.train()
+    assert [text.split(':')[0] for text in warnings if 'broken' in text] == [
+        '2 broken images were skipped for the first time',
+        'Training skipped 2 broken images',
+    ]
+
+
+def test_reseeding_depends_on_iteration_and_seed(tmp_path):
+    runner = toy_runner(tmp_path)
+    hook = next(hook for hook in runner.hooks if type(hook).__name__ == 'ReseedHook')
+    drawn = []
+    for iteration in (0, 1, 0):
+        runner.train_loop._iter = iteration
+        hook.before_train_iter(runner, 0)
+        drawn.append(torch.rand(3))
+    assert torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[0], drawn[1])
+
+
+def test_hooks_may_leave_objects_out_of_a_checkpoint(tmp_path):
+    from mmengine.hooks import Hook
+
+    class Stranger(Hook):
+        def before_save_checkpoint(self, runner, checkpoint):
+            checkpoint['mine'] = dict(thing=object(), number=3)
+
+    runner = toy_runner(tmp_path, epochs=1)
+    runner.register_hook(Stranger())
+    runner.train()
+    assert load(tmp_path / 'epoch_1.pth')['mine'] == dict(thing=None, number=3)

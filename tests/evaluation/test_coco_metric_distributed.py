@@ -1,0 +1,45 @@
+"""Two ranks with unequal shares and one repeated image: every image counts once, none is lost."""
+
+import json
+import os
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+BOX = [10.0, 10.0, 50.0, 50.0]
+SHARES = ((0, 1, 2, 3), (4, 0))  # image ids of each rank
+
+
+def evaluate_share(rank, port, ann_file, out_file):
+    from mmdet.evaluation import CocoMetric
+
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    dist.init_process_group('gloo', rank=rank, world_size=len(SHARES))
+    metric = CocoMetric(ann_file=ann_file, collect_dir=f'{out_file}.parts')
+    metric.dataset_meta = dict(classes=('car',))
+    pred = dict(bboxes=torch.tensor([BOX]), scores=torch.tensor([0.5]), labels=torch.tensor([0]))
+    metric.process(None, [dict(img_id=i, ori_shape=(64, 64), pred_instances=pred) for i in SHARES[rank]])
+    with open(f'{out_file}.{rank}', 'w') as file:
+        json.dump(metric.evaluate(5), file)
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_ranks(tmp_path):
+    x, y, x2, y2 = BOX
+    box = dict(category_id=1, bbox=[x, y, x2 - x, y2 - y], area=1600, iscrowd=0)
+    content = dict(
+        images=[dict(id=i, height=64, width=64) for i in range(5)],
+        categories=[dict(id=1, name='car')],
+        annotations=[dict(box, id=i, image_id=i) for i in range(5)],
+    )
+    (tmp_path / 'ann.json').write_text(json.dumps(content))
+    with socket.socket() as found:
+        found.bind(('127.0.0.1', 0))
+        port = found.getsockname()[1]
+    mp.spawn(evaluate_share, args=(port, str(tmp_path / 'ann.json'), str(tmp_path / 'out')), nprocs=len(SHARES))
+    values = [json.loads((tmp_path / f'out.{rank}').read_text()) for rank in range(len(SHARES))]
+    assert values[0] == values[1] and values[0]['coco/bbox_mAP'] == 1.0

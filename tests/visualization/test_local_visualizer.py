@@ -1,0 +1,118 @@
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from mmdet.registry import VISUALIZERS
+from mmdet.structures import DetDataSample
+from mmdet.utils import ConfigError
+from mmdet.visualization import DetLocalVisualizer
+
+
+def sample(gt=(), predictions=(), scores=()):
+    data_sample = DetDataSample()
+    data_sample.gt_instances = InstanceData(
+        bboxes=torch.tensor(gt, dtype=torch.float32).reshape(-1, 4), labels=torch.zeros(len(gt), dtype=torch.long)
+    )
+    data_sample.pred_instances = InstanceData(
+        bboxes=torch.tensor(predictions, dtype=torch.float32).reshape(-1, 4),
+        labels=torch.zeros(len(predictions), dtype=torch.long),
+        scores=torch.tensor(scores),
+    )
+    return data_sample
+
+
+IMAGE = np.full((60, 80, 3), 90, np.uint8)
+
+
+def test_empty_predictions():
+    visualizer = DetLocalVisualizer()
+    visualizer.add_datasample('x', IMAGE, sample(), draw_gt=False)
+    assert (visualizer.get_image() == IMAGE).all()
+    visualizer.add_datasample('x', IMAGE, None)
+    assert (visualizer.get_image() == IMAGE).all()
+    visualizer.add_datasample('x', IMAGE, DetDataSample())
+    assert (visualizer.get_image() == IMAGE).all()
+
+
+def test_ground_truth_stands_beside_predictions(tmp_path):
+    visualizer = DetLocalVisualizer(bbox_color=(255, 0, 0), line_width=1)
+    out_file = tmp_path / 'new' / 'x.png'
+    visualizer.add_datasample('x', IMAGE, sample([[10, 20, 30, 40]], [[50, 20, 70, 40]], [0.9]), out_file=str(out_file))
+    drawn = visualizer.get_image()
+    assert drawn.shape == (60, 160, 3)
+    assert drawn[30, 9].tolist() == [255, 0, 0] and drawn[30, 80 + 49].tolist() == [255, 0, 0]
+    assert drawn[30, 80 + 9].tolist() == [90, 90, 90]
+    assert (cv2.imread(str(out_file))[..., ::-1] == drawn).all()
+
+
+def test_score_threshold():
+    visualizer = DetLocalVisualizer(bbox_color='red')
+    data_sample = sample([], [[10, 20, 30, 40], [50, 20, 70, 40]], [0.9, 0.3])
+    visualizer.add_datasample('x', IMAGE, data_sample, draw_gt=False, pred_score_thr=0.3)
+    drawn = visualizer.get_image()
+    assert drawn[30, 9].tolist() == [255, 0, 0] and drawn[30, 49].tolist() == [90, 90, 90]
+
+
+def test_colours_come_from_the_dataset():
+    visualizer = DetLocalVisualizer()
+    visualizer.dataset_meta = {'classes': ('car',), 'palette': [(1, 2, 3)]}
+    visualizer.add_datasample('x', IMAGE, sample([], [[10, 20, 30, 40]], [0.9]), draw_gt=False)
+    assert visualizer.get_image()[30, 9].tolist() == [1, 2, 3]
+
+
+def test_ignored_regions_are_dashed_grey():
+    data_sample = sample([[10, 20, 30, 40]])
+    data_sample.ignored_instances = InstanceData(
+        bboxes=torch.tensor([[50.0, 20, 70, 40]]), labels=torch.zeros(1).long()
+    )
+    visualizer = DetLocalVisualizer(bbox_color=[(255, 0, 0)])
+    visualizer.add_datasample('x', IMAGE, data_sample, draw_pred=False)
+    column = visualizer.get_image()[19:40, 49]
+    assert (column == 170).all(1).any() and (column == 90).all(1).any()
+
+
+def test_scalars_and_pictures_reach_the_backend(tmp_path):
+    visualizer = VISUALIZERS.build(
+        dict(
+            type='DetLocalVisualizer',
+            name='scalars',
+            vis_backends=[dict(type='LocalVisBackend')],
+            save_dir=str(tmp_path),
+        )
+    )
+    visualizer.add_scalar('loss', 1.5, step=3)
+    visualizer.add_scalars({'coco/bbox_mAP': 0.25}, step=4)
+    visualizer.add_datasample('val', IMAGE, sample([[10, 20, 30, 40]]), step=5)
+    folder = tmp_path / 'vis_data'
+    assert (folder / 'scalars.json').read_text() == '{"loss": 1.5, "step": 3}\n{"coco/bbox_mAP": 0.25, "step": 4}\n'
+    assert [p.name for p in (folder / 'vis_image').iterdir()] == ['val_5.png']
+
+
+def test_methods_of_the_base_class_still_draw():
+    visualizer = DetLocalVisualizer(image=IMAGE)
+    visualizer.draw_bboxes(np.array([[10, 20, 30, 40]]), edge_colors='r')
+    assert visualizer.get_image().shape == IMAGE.shape
+    assert (visualizer.get_image() != IMAGE).any()
+    visualizer.set_image(IMAGE)
+    assert (visualizer.get_image() == IMAGE).all()
+
+
+def test_errors():
+    with pytest.raises(ConfigError, match='set_image'):
+        DetLocalVisualizer().get_image()
+    visualizer = DetLocalVisualizer(bbox_color='mauve-ish')
+    with pytest.raises(ConfigError, match='mauve-ish'):
+        visualizer.add_datasample('x', IMAGE, sample([[10, 20, 30, 40]]))
+
+
+def test_drawing_does_not_import_matplotlib():
+    code = (
+        'import sys, numpy as np; from mmdet.visualization import DetLocalVisualizer as V; '
+        "v = V(); v.add_datasample('x', np.zeros((9, 9, 3), np.uint8)); v.get_image(); sys.exit('matplotlib' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0

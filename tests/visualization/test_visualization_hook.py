@@ -1,0 +1,82 @@
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample
+from mmdet.utils import DataError
+from mmdet.visualization import DetLocalVisualizer
+
+
+@pytest.fixture
+def samples(tmp_path):
+    samples = []
+    for folder in ('a', 'b'):
+        path = tmp_path / 'images' / folder / 'x.png'
+        path.parent.mkdir(parents=True)
+        cv2.imwrite(str(path), np.full((60, 80, 3), 90, np.uint8))
+        sample = DetDataSample(metainfo=dict(img_path=str(path)))
+        sample.gt_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
+        sample.pred_instances = InstanceData(
+            bboxes=torch.tensor([[10.0, 20, 30, 40]]), labels=torch.zeros(1).long(), scores=torch.tensor([0.9])
+        )
+        samples.append(sample)
+    return samples
+
+
+@pytest.fixture
+def runner(tmp_path):
+    backends = [dict(type='LocalVisBackend')]
+    visualizer = DetLocalVisualizer(vis_backends=backends, save_dir=str(tmp_path / 'run'), bbox_color='red')
+    return SimpleNamespace(visualizer=visualizer, work_dir=str(tmp_path / 'run'), timestamp='stamp', iter=100)
+
+
+def build(**kwargs):
+    return HOOKS.build(dict(type='DetVisualizationHook', **kwargs))
+
+
+def pictures(runner):
+    from pathlib import Path
+
+    return sorted(str(p.relative_to(runner.work_dir)) for p in Path(runner.work_dir).rglob('*.png'))
+
+
+def test_off_by_default(runner, samples):
+    build().after_val_iter(runner, 0, {}, samples)
+    build(test_out_dir='vis').after_test_iter(runner, 0, {}, samples)
+    assert pictures(runner) == []
+
+
+def test_first_sample_of_every_other_validation_batch(runner, samples):
+    hook = build(draw=True, interval=2)
+    for batch in range(3):
+        hook.after_val_iter(runner, batch, {}, samples)
+    hook.after_val_iter(runner, 4, {}, [])
+    assert pictures(runner) == [f'vis_data/vis_image/val_img_{step}.png' for step in (100, 102)]
+
+
+def test_every_test_image_under_its_own_name(runner, samples):
+    hook = build(draw=True, test_out_dir='vis')
+    for _ in range(2):  # a second run writes the same names again
+        hook.before_test_epoch(runner)
+        hook.after_test_iter(runner, 0, {}, samples)
+    assert pictures(runner) == ['stamp/vis/x.png', 'stamp/vis/x_2.png']
+    drawn = cv2.imread(f'{runner.work_dir}/stamp/vis/x.png')
+    assert drawn.shape == (60, 160, 3), 'ground truth | predictions'
+    assert drawn[30, 80 + 9].tolist() == [0, 0, 255]
+
+
+def test_score_threshold(runner, samples):
+    build(draw=True, score_thr=0.95, test_out_dir='vis').after_test_iter(runner, 0, {}, samples)
+    assert (cv2.imread(f'{runner.work_dir}/stamp/vis/x.png') == 90).all()
+
+
+def test_unreadable_image(runner, samples):
+    with open(samples[0].img_path, 'wb') as file:
+        file.write(b'no image')
+    with pytest.raises(DataError, match='x.png'):
+        build(draw=True).after_val_iter(runner, 0, {}, samples)
