@@ -96,7 +96,10 @@ def configure_testing(
             if evaluator['outfile_prefix'] is None:
                 evaluator['outfile_prefix'] = str(Path(work_dir) / 'results')
     if out:
-        evaluators.append(ConfigDict(type='DumpDetResults', out_file_path=out))
+        # The annotation file gives a .json its category ids.
+        ann_file = next((evaluator['ann_file'] for evaluator in evaluators if evaluator.get('ann_file')), None)
+        dump = dict(ann_file=ann_file) if ann_file and Path(out).suffix == '.json' else {}
+        evaluators.append(ConfigDict(type='DumpDetResults', out_file_path=out, **dump))
     cfg.test_evaluator = evaluators
     if show or show_dir:
         _draw(cfg, show, show_dir, show_score_thr, wait_time)
@@ -132,7 +135,7 @@ def run_testing(cfg: Config, *, fuse: bool = False, tta: bool = False) -> dict[s
     from mmdet.engine import DetRunner  # the engine is heavy, and only needed here
 
     runner = DetRunner.from_cfg(cfg)
-    runner.load_or_resume()
+    runner.load_or_resume(evaluating=True)
     if fuse:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         model.backbone = fuse_conv_bn(model.backbone)

@@ -49,8 +49,10 @@ def configure_training(
             raise ConfigError('--auto-scale-lr needs the batch size that the learning rate is meant for', field='auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
     if resume:
-        cfg.resume = True
-        cfg.load_from = None if resume is True else resume
+        if resume is True:  # with nothing to resume, the config's load_from still starts the run
+            cfg.resume = 'auto'
+        else:
+            cfg.resume, cfg.load_from = True, resume
     if not validate:
         for key in _VALIDATION_KEYS:
             cfg[key] = None

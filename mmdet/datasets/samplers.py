@@ -116,6 +116,7 @@ class _SeededSampler(Sampler):
         self._skip = int(count)
 
     def _take_skip(self) -> int:
+        # Called at the first next(), not at iter(): a loader with workers calls iter() twice and uses the second one.
         skip, self._skip = self._skip, 0
         return skip
 
@@ -166,7 +167,7 @@ class DefaultSampler(_SeededSampler):
         # np.resize repeats from the start where round_up asks for more than N.
         order = np.resize(self._order(self.epoch), self.total_size)
         order = order[self.rank :: self.world_size][self._take_skip() :]
-        return map(SeededIndex, order.tolist(), self._seeds(self.epoch, order).tolist())
+        yield from map(SeededIndex, order.tolist(), self._seeds(self.epoch, order).tolist())
 
     def __len__(self) -> int:
         """Samples of this process."""
@@ -201,7 +202,7 @@ class InfiniteSampler(_SeededSampler):
 
     def __iter__(self) -> Iterator[SeededIndex]:
         start = self._take_skip() * self.world_size
-        return itertools.islice(self.global_stream(start), self.rank, None, self.world_size)
+        yield from itertools.islice(self.global_stream(start), self.rank, None, self.world_size)
 
     def __len__(self) -> int:
         """Size of the dataset, as in mmengine: one pass of all processes together."""
@@ -232,6 +233,13 @@ class AspectRatioBatchSampler:
             raise ConfigError(
                 'AspectRatioBatchSampler needs a sampler', field='sampler', received=type(sampler).__name__
             )
+        self._dataset = getattr(sampler, 'dataset', None) or getattr(
+            sampler, 'data_source', None
+        )  # torch's name for it
+        if self._dataset is None:
+            raise ConfigError(
+                'needs a sampler that knows its dataset', field='sampler', received=type(sampler).__name__
+            )
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
@@ -253,10 +261,10 @@ class AspectRatioBatchSampler:
 
     def __iter__(self) -> Iterator[list[int]]:
         if self._upright is None:
-            self._upright = _upright(self.sampler.dataset)
-        skip, self._skip = self._skip, 0
+            self._upright = _upright(self._dataset)
+        skip, self._skip = self._skip, 0  # at the first next(): a loader with workers calls iter() twice
         stream = self.sampler.global_stream() if hasattr(self.sampler, 'global_stream') else iter(self.sampler)
-        return itertools.islice(self._local_batches(stream, self._upright), skip, None)
+        yield from itertools.islice(self._local_batches(stream, self._upright), skip, None)
 
     def _local_batches(self, stream: Iterator[int], upright: list[bool]) -> Iterator[list[int]]:
         total = self.batch_size * self.world_size  # G
@@ -282,7 +290,7 @@ class AspectRatioBatchSampler:
 
     def __len__(self) -> int:
         """Batches of this process in an epoch (in one pass over the dataset, for an endless sampler)."""
-        size, total = len(self.sampler.dataset), self.batch_size * self.world_size
+        size, total = len(self._dataset), self.batch_size * self.world_size
         return size // total if self.drop_last else math.ceil(size / total)
 
 

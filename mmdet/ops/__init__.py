@@ -1,9 +1,10 @@
 """Operators of detection: one function each, with a compiled kernel or its torch twin behind it."""
 
 from .deform_conv import DeformConv2dPack, ModulatedDeformConv2dPack, deform_conv2d
+from .ms_deform_attn import MSDeformAttn, ms_deform_attn
 from .nms import batched_nms, nms, soft_nms
 from .torchvision_ops import torchvision_kernel
 
 __all__ = [
-    'DeformConv2dPack', 'ModulatedDeformConv2dPack', 'batched_nms', 'deform_conv2d', 'nms', 'soft_nms', 'torchvision_kernel',
+    'DeformConv2dPack', 'MSDeformAttn', 'ModulatedDeformConv2dPack', 'batched_nms', 'deform_conv2d', 'ms_deform_attn', 'nms', 'soft_nms', 'torchvision_kernel',
 ]  # fmt: skip

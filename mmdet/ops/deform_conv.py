@@ -277,17 +277,26 @@ class DeformConv2dPack(nn.Module):
             mask,
         )
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+    def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
+        """Become the version whose offset rows a checkpoint has; called before shapes are compared.
+
+        Returns:
+            what changed, for the report of the load.
+        """
         stored = state_dict.get(f'{prefix}conv_offset.weight')
-        if stored is not None and stored.shape[0] == self._offset_rows(not self.modulated):
-            names = ('v2 (DCNv2, with mask)', 'v1 (DCN, offsets only)')
-            print_log(
-                f'{prefix}conv_offset: the checkpoint has {stored.shape[0]} rows, so this layer becomes deformable convolution '
-                f'{names[self.modulated]}; the config asked for {names[not self.modulated]} with {self._offset_rows(self.modulated)} rows',
-                'current',
-                logging.WARNING,
-            )
-            self._become(not self.modulated)
+        if stored is None or stored.shape[0] != self._offset_rows(not self.modulated):
+            return []
+        names = ('v2 (DCNv2, with mask)', 'v1 (DCN, offsets only)')
+        note = (
+            f'{prefix}conv_offset: the checkpoint has {stored.shape[0]} rows, so this layer becomes deformable convolution '
+            f'{names[self.modulated]}; the config asked for {names[not self.modulated]} with {self._offset_rows(self.modulated)} rows'
+        )
+        self._become(not self.modulated)
+        return [note]
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        for note in self.adapt_state_dict(state_dict, prefix):
+            print_log(note, 'current', logging.WARNING)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _become(self, modulated: bool) -> None:

@@ -100,7 +100,9 @@ def test_filter(tmp_path):
     assert ids(build(path, test_mode=True, **chosen)) == [1, 2, 3, 4, 5]
     with pytest.raises(ConfigError, match='min_size'):
         build(path, filter_cfg={'minimum': 3})
-    with pytest.raises(DataError, match=r'none of the 5 images.*2 without an annotation.*dog.*3 with a side below 100'):
+    with pytest.raises(
+        DataError, match=r'none of the 5 images.*3 with a side below 100 pixels; 2 without an annotation.*dog'
+    ):
         build(path, filter_cfg={'filter_empty_gt': True, 'min_size': 100})
 
 

@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmdet.engine.checkpoint_saver import restore_history
 from mmdet.utils.errors import CheckpointError
@@ -222,3 +223,14 @@ def test_full_disk_stops_the_run_with_the_old_files_intact(tmp_path, monkeypatch
     monkeypatch.undo()
     assert not list(tmp_path.glob('.*.tmp'))
     assert toy_runner(tmp_path, epochs=3, resume='auto')._resume_path.endswith('epoch_1.pth')
+
+
+def test_schedules_of_the_config_tree(repository):
+    """Values of the 1x and 2x schedules of mmdetection (facts of the published configs)."""
+    for name, epochs, milestones in (('1x', 12, [8, 11]), ('2x', 24, [16, 22])):
+        cfg = Config.fromfile(repository / 'configs' / '_base_' / 'schedules' / f'schedule_{name}.py')
+        assert cfg.train_cfg == dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=1)
+        assert cfg.param_scheduler[1].milestones == milestones and cfg.param_scheduler[1].end == epochs
+        assert cfg.param_scheduler[0] == dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500)
+        assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001)
+        assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=16)

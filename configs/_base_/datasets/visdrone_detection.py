@@ -63,6 +63,7 @@ val_evaluator = dict(
     metric='bbox',
     # Up to several hundred objects in an image: VisDrone counts the best 500 detections.
     proposal_nums=(100, 300, 500),
+    max_dets=500,
     format_only=False,
     backend_args=backend_args,
 )

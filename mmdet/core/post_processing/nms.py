@@ -50,6 +50,11 @@ def filter_scores_and_topk(
     return scores, torch.div(pairs, num_classes, rounding_mode='floor'), pairs % num_classes
 
 
+def _limited(nms: dict, max_per_img: int) -> dict:
+    """The NMS can stop once it has as many survivors as are wanted."""
+    return dict(nms, max_num=max_per_img) if max_per_img >= 0 else nms
+
+
 def multiclass_nms(
     bboxes: Tensor, scores: Tensor, score_thr: float, nms: dict, max_per_img: int = -1
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,9 +71,7 @@ def multiclass_nms(
         dets (n, 5) xyxy + score in descending order of score, labels (n,), and the row (n,) of each in ``bboxes``.
     """
     rows, labels = (scores > score_thr).nonzero(as_tuple=True)
-    dets, keep = batched_nms(bboxes[rows], scores[rows, labels], labels, nms)
-    if max_per_img >= 0:
-        dets, keep = dets[:max_per_img], keep[:max_per_img]
+    dets, keep = batched_nms(bboxes[rows], scores[rows, labels], labels, _limited(nms, max_per_img))
     return dets, labels[keep], rows[keep]
 
 
@@ -88,7 +91,5 @@ def merge_augmented(
         dets (n, 5) xyxy + score in descending order of score, and labels (n,).
     """
     boxes, label = torch.cat(bboxes), torch.cat(labels)
-    dets, keep = batched_nms(boxes, torch.cat(scores), label, nms)
-    if max_per_img >= 0:
-        dets, keep = dets[:max_per_img], keep[:max_per_img]
+    dets, keep = batched_nms(boxes, torch.cat(scores), label, _limited(nms, max_per_img))
     return dets, label[keep]

@@ -78,6 +78,9 @@ class GFLHead(BaseDenseHead):
         test_cfg: ``nms_pre``, ``min_bbox_size``, ``score_thr``, ``nms``, ``max_per_img``, and ``nms_pre_rule``: which candidates of
             a level survive to the NMS: the best ``'pairs'`` of prior and class (mmdetection since 2.19, the default), or the best
             ``'priors'`` by their top class (before it, GFLV2's and GFL's own repositories).
+        legacy: the conventions of mmdetection 1.x, for checkpoints of GFL's own repository: corners are inclusive pixels (sizes
+            are one larger in the quality, the NMS and the clipping) and locations in the padding are trained as background. Goes
+            with ``LegacyAnchorGenerator`` and ``offset=1`` in the assigner's overlaps and in the box loss.
         init_cfg: initialisation; N(0, 0.01), and a class bias for a prior probability of 0.01.
 
     Raises:
@@ -100,6 +103,7 @@ class GFLHead(BaseDenseHead):
         reg_max: int = 16,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
+        legacy: bool = False,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg or self._default_init_cfg())
@@ -110,6 +114,7 @@ class GFLHead(BaseDenseHead):
         self.conv_cfg = conv_cfg
         self.norm_cfg = norm_cfg
         self.reg_max = reg_max
+        self.legacy = legacy
         self.train_cfg = ConfigDict(train_cfg or {})
         self.test_cfg = ConfigDict(test_cfg or {})
 
@@ -256,7 +261,7 @@ class GFLHead(BaseDenseHead):
             valid = self._inside_flags(priors, torch.cat(all_flags[i]), batch_img_metas[i])
             inds, gt_inds = self._match_single(priors, valid, num_level_priors, batch_gt_instances[i], ignored[i])
             gt = batch_gt_instances[i]
-            label_weights[i] = valid
+            label_weights[i] = 1 if self.legacy else valid
             if len(inds):
                 labels[i, inds] = gt.labels[gt_inds]
                 if self.train_cfg.get('pos_weight', -1) > 0:
@@ -351,7 +356,7 @@ class GFLHead(BaseDenseHead):
         with torch.no_grad():
             weights = self.to_probability(cls_scores[pos]).amax(1)  # (N,)
             quality = cls_scores.new_zeros(len(cls_scores))
-            quality[pos] = bbox_overlaps(pred_boxes, gt_boxes, is_aligned=True)
+            quality[pos] = bbox_overlaps(pred_boxes, gt_boxes, is_aligned=True, offset=int(self.legacy))
             normalisers = torch.stack([weights.new_tensor(float(targets.num_samples)), weights.sum()])
             all_reduce(normalisers, op='mean')
             num_samples, weight_sum = normalisers[0], normalisers[1].clamp(min=1)
@@ -415,7 +420,15 @@ class GFLHead(BaseDenseHead):
     def decode_boxes(self, bbox_pred: Tensor, priors: Tensor, stride: float, img_shape: tuple[int, int]) -> Tensor:
         """(m, 4 n) logits and their priors (m, 4) to (m, 4) xyxy boxes in input pixels, clipped to ``img_shape`` (h, w)."""
         centers = (priors[:, :2] + priors[:, 2:]) / 2
-        return self.bbox_coder.decode(centers, self.integral(bbox_pred) * stride, img_shape)
+        last = (img_shape[0] - self.legacy, img_shape[1] - self.legacy)
+        return self.bbox_coder.decode(centers, self.integral(bbox_pred) * stride, last)
+
+    def _nms_cfg(self, cfg: dict) -> dict:
+        """The NMS's own settings and how many of its survivors are wanted: it can stop there."""
+        nms = dict(cfg.nms, offset=1) if self.legacy else dict(cfg.nms)
+        if cfg.get('max_per_img', -1) >= 0:
+            nms['max_num'] = cfg.max_per_img
+        return nms
 
     def _decode_pairs(self, cls, reg, priors, meta, cfg, rescale, with_nms) -> InstanceData:
         """Keep the best (prior, class) pairs of every level above the threshold."""
@@ -435,8 +448,7 @@ class GFLHead(BaseDenseHead):
             large = (width > cfg.min_bbox_size) & (height > cfg.min_bbox_size)
             boxes, scores, labels = boxes[large], scores[large], labels[large]
         if with_nms:
-            dets, keep = batched_nms(boxes, scores, labels, cfg.nms)
-            keep, dets = keep[: cfg.max_per_img], dets[: cfg.max_per_img]
+            dets, keep = batched_nms(boxes, scores, labels, self._nms_cfg(cfg))
             boxes, scores, labels = dets[:, :4], dets[:, 4], labels[keep]
         return InstanceData(bboxes=boxes, scores=scores, labels=labels)
 
@@ -457,6 +469,6 @@ class GFLHead(BaseDenseHead):
             boxes = scale_boxes(boxes, [1 / factor for factor in meta['scale_factor']])
         if not with_nms:
             return InstanceData(bboxes=boxes, scores=scores)
-        dets, labels, _ = multiclass_nms(boxes, scores, cfg.get('score_thr', 0), cfg.nms, cfg.get('max_per_img', -1))
+        dets, labels, _ = multiclass_nms(boxes, scores, cfg.get('score_thr', 0), self._nms_cfg(cfg))
         return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
 

@@ -6,6 +6,7 @@ Naming: B images, C class channels, n = reg_max + 1 bins a side, k = reg_topk.
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import Scale
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmdet.registry import MODELS
@@ -73,14 +74,25 @@ class GFocalHead(GFLHead):
         """Class probability times box quality, (B, C, H, W) float32."""
         return cls_logits.float().sigmoid() * self.predict_quality(reg_logits).float()
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        weight = state_dict.get(f'{prefix}gfl_cls.weight')
-        if weight is not None and len(weight) in (self.num_classes, self.num_classes + 1) and len(weight) != self.gfl_cls.out_channels:
-            self._set_class_channels(len(weight))
-        super()._load_from_state_dict(state_dict, prefix, *args)
+    def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
+        """Take over a checkpoint's number of class channels, C or C + 1; called before shapes are compared.
 
-    def _set_class_channels(self, channels: int) -> None:
-        """Replace the class predictor, keeping device and type; its values are about to be loaded."""
-        old = self.gfl_cls
-        new = nn.Conv2d(old.in_channels, channels, 3, padding=1, device=old.weight.device, dtype=old.weight.dtype)
-        self.gfl_cls = new.requires_grad_(old.weight.requires_grad)
+        The parameters stay the same objects, so that an optimiser built before goes on working.
+
+        Returns:
+            what changed, for the report of the load.
+        """
+        weight = state_dict.get(f'{prefix}gfl_cls.weight')
+        if weight is None or len(weight) not in (self.num_classes, self.num_classes + 1) or len(weight) == self.gfl_cls.out_channels:
+            return []
+        note = f'{prefix}gfl_cls: {len(weight)} channels, as the checkpoint has, instead of {self.gfl_cls.out_channels}'
+        self.gfl_cls.out_channels = len(weight)
+        for parameter in self.gfl_cls.parameters():
+            parameter.data = parameter.data.new_zeros(len(weight), *parameter.shape[1:])
+            parameter.grad = None
+        return [note]
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        for note in self.adapt_state_dict(state_dict, prefix):
+            print_log(note, 'current')
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -16,14 +16,16 @@ class GIoULoss(nn.Module):
         eps: floor of the union and of the enclosing area.
         reduction: 'none', 'mean' or 'sum'.
         loss_weight: factor of the result.
+        offset: added to every width and height; 1 is the inclusive-pixel convention of mmdetection 1.x.
     """
 
-    def __init__(self, eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0):
+    def __init__(self, eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0, offset: float = 0.0):
         super().__init__()
         check_reduction(reduction)
         self.eps = eps
         self.reduction = reduction
         self.loss_weight = loss_weight
+        self.offset = offset
 
     def forward(
         self,
@@ -43,7 +45,7 @@ class GIoULoss(nn.Module):
             reduction_override: instead of the constructor's ``reduction``.
         """
         check_reduction(reduction_override)
-        loss = 1 - bbox_overlaps(pred.float(), target.float(), 'giou', is_aligned=True, eps=self.eps)
+        loss = 1 - bbox_overlaps(pred.float(), target.float(), 'giou', is_aligned=True, eps=self.eps, offset=self.offset)
         if weight is not None and weight.dim() > 1:
             weight = weight.mean(-1)
         return self.loss_weight * reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)

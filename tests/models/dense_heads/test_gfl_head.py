@@ -216,3 +216,22 @@ def test_deep_copy_keeps_working(small_head):
     other = copy.deepcopy(small_head)
     assert isinstance(other.gfl_cls, nn.Conv2d)
     assert other.loss_by_feat(*([level[:, :3] for level in outputs()[0]], outputs()[1]), [GT1, gt()], METAS[:1] * 2)
+
+
+def test_legacy_conventions_by_hand():
+    strides = dict(octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128], ratios=[1.0])
+    head = GFLHead(
+        num_classes=3, in_channels=8, feat_channels=32, legacy=True, test_cfg=TEST_CFG,
+        train_cfg=dict(TRAIN_CFG, assigner=dict(type='ATSSAssigner', topk=9, iou_calculator=dict(type='BboxOverlaps2D', offset=1))),
+        anchor_generator=dict(type='LegacyAnchorGenerator', center_offset=0.5, **strides),
+        loss_bbox=dict(type='GIoULoss', offset=1, loss_weight=2.0),
+    )  # fmt: skip
+    raw = peaked_outputs({(0, 5, 6): {1: 2.0}, (1, 0, 3): {0: 1.0}})
+    meta = dict(img_shape=(128, 160), pad_shape=(128, 160), scale_factor=(1.0, 1.0))
+    found = head.predict_by_feat(*raw, batch_img_metas=[meta])[0]
+    # Centres (6, 5) * 8 + 3.5 and (3, 0) * 16 + 7.5, two strides to each side.
+    torch.testing.assert_close(found.bboxes, torch.tensor([[35.5, 27.5, 67.5, 59.5], [23.5, 0, 87.5, 39.5]]))
+    edge = head.predict_by_feat(*peaked_outputs({(0, 15, 19): {1: 2.0}}), batch_img_metas=[meta])[0]
+    torch.testing.assert_close(edge.bboxes, torch.tensor([[139.5, 107.5, 159, 127]]))
+    padded = dict(img_shape=(100, 120), pad_shape=(128, 128))
+    assert head.get_targets(SIZES, [gt()], [padded], device='cpu').label_weights.eq(1).all()

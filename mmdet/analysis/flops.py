@@ -1,0 +1,240 @@
+"""Multiply-adds and parameters of a model, whatever its layers.
+
+The forward pass runs once on stand-in tensors that have shapes but no values (torch's ``FakeTensorMode``), so a count at
+800 x 1280 takes a second or two and no memory worth naming. What is counted are the operators that really run, not the
+layer types: a layer that nobody thought of is counted too as long as it is made of these.
+
+====================  ================================================================================================
+kind                  multiply-adds (MACs)
+====================  ================================================================================================
+``conv``              B * C_out * H_out * W_out * (C_in / groups) * kernel area
+``matmul``            rows * inner size * columns: linear layers, and the product at the end of a deformable
+                      convolution, which is that of a plain convolution of its shape
+``attention``         B * heads * queries * keys * (d_qk + d_v), padded windows included
+``sampling``          4 * sampled values: bilinear interpolation weighs four cells for each. Deformable convolution:
+                      4 * B * C_in * kernel area * H_out * W_out. Multi-scale deformable attention:
+                      4 * B * queries * channels * levels * points (its weights are folded into the four)
+====================  ================================================================================================
+
+Normalisation, activations, pooling, resizing, softmax and additions are not counted, as in every published figure.
+``macs`` is the sum of the first three: what mmdetection and most papers print as "FLOPs", and what other counters can be
+compared with. ``sampling`` stands beside it, because those counters leave it out. One multiply-add is two operations.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from unittest import mock
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+from torch.utils.module_tracker import ModuleTracker
+
+from ..utils.errors import ConfigError
+
+KINDS = ('conv', 'matmul', 'attention', 'sampling')
+
+
+@dataclass
+class PartCost:
+    """What one module costs, its children included.
+
+    Attributes:
+        name: dotted name inside the model; '' is the model itself.
+        type_name: its class.
+        params: parameters; one shared by several modules counts once in each module that holds it.
+        trainable: those of them with ``requires_grad``.
+        kinds: multiply-adds by kind.
+    """
+
+    name: str
+    type_name: str
+    params: int
+    trainable: int
+    kinds: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of convolutions, matrix products and attention."""
+        return sum(count for kind, count in self.kinds.items() if kind != 'sampling')
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: two a multiply-add."""
+        return 2 * self.macs
+
+    @property
+    def sampling(self) -> int:
+        """Multiply-adds of bilinear sampling, not part of ``macs``."""
+        return self.kinds.get('sampling', 0)
+
+    def as_dict(self) -> dict:
+        """Plain values for a JSON file."""
+        return dict(
+            name=self.name, type=self.type_name, params=self.params, trainable_params=self.trainable, macs=self.macs,
+            flops=self.flops, sampling_macs=self.sampling, macs_by_kind={kind: self.kinds.get(kind, 0) for kind in KINDS},
+        )  # fmt: skip
+
+
+@dataclass
+class FlopsReport:
+    """Cost of one image.
+
+    Attributes:
+        shape_hw: height and width that were asked for.
+        padded_hw: height and width of the network's input, after padding to ``pad_size_divisor``.
+        total: the whole model.
+        parts: its direct children that compute or have parameters (backbone, neck, head), in order.
+        modules: every module by dotted name.
+    """
+
+    shape_hw: tuple[int, int]
+    padded_hw: tuple[int, int]
+    total: PartCost
+    parts: list[PartCost]
+    modules: dict[str, PartCost]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of the whole model; mmdetection calls this number FLOPs."""
+        return self.total.macs
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the whole model, ``2 * macs``."""
+        return self.total.flops
+
+    @property
+    def params(self) -> int:
+        """Parameters of the whole model."""
+        return self.total.params
+
+    def down_to(self, depth: int) -> list[PartCost]:
+        """Modules at most ``depth`` levels below the model that compute or have parameters."""
+        chosen = [m for name, m in self.modules.items() if name and name.count('.') < depth]
+        return [module for module in chosen if module.params or module.macs or module.sampling]
+
+    def as_dict(self) -> dict:
+        """Plain values for a JSON file."""
+        return dict(
+            shape_hw=list(self.shape_hw), padded_hw=list(self.padded_hw), total=self.total.as_dict(),
+            parts=[part.as_dict() for part in self.parts],
+        )  # fmt: skip
+
+
+def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callable | None = None) -> FlopsReport:
+    """Count the multiply-adds of one image and the parameters.
+
+    The model is neither changed nor moved; its parameters' values are not read. Evaluation mode is used, without
+    gradients.
+
+    Args:
+        model: a detector (called with ``mode='tensor'``), or any module together with ``forward``.
+        shape: (height, width) of the image, or one number for a square.
+        forward: ``forward(model, inputs)`` for modules that are called otherwise; ``inputs`` is (1, 3, H, W) float32.
+
+    Raises:
+        ConfigError: the shape is not one or two positive integers, or the model needs real values to run.
+    """
+    shape_hw = _checked_shape(shape)
+    divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
+    padded_hw = tuple(math.ceil(side / divisor) * divisor for side in shape_hw)
+    forward = forward or (lambda network, inputs: network(inputs, mode='tensor'))
+    device = next((parameter.device for parameter in model.parameters()), torch.device('cpu'))
+    training = {module: module.training for module in model.modules()}
+    counter = _Counter()
+    model.eval()
+    try:
+        with ExitStack() as stack:
+            from torch._subclasses.fake_tensor import FakeTensorMode
+
+            # Functions of this package that cache tensors ask is_compiling, and cache none of the stand-ins.
+            stack.enter_context(mock.patch.object(torch.compiler, 'is_compiling', return_value=True))
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+            inputs = torch.empty(1, 3, *padded_hw, device=device)
+            stack.enter_context(counter.tracker)
+            stack.enter_context(counter)
+            forward(model, inputs)
+    except torch._subclasses.fake_tensor.DynamicOutputShapeException as error:
+        raise ConfigError(
+            f'{type(model).__name__} cannot be counted: its forward pass depends on values, not only on shapes ({error})'
+        ) from error
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    modules = _module_costs(model, counter.counts)
+    parts = [modules[name] for name, _ in model.named_children()]
+    return FlopsReport(
+        shape_hw, padded_hw, modules[''], [part for part in parts if part.params or part.macs or part.sampling], modules
+    )
+
+
+def _checked_shape(shape) -> tuple[int, int]:
+    sides = (shape,) if isinstance(shape, int) else tuple(shape)
+    if len(sides) not in (1, 2) or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ConfigError('must be one or two positive integers: height, width', field='shape', received=shape)
+    return sides if len(sides) == 2 else sides * 2
+
+
+def _module_costs(model: nn.Module, counts: dict[str, Counter]) -> dict[str, PartCost]:
+    root = type(model).__name__
+    costs = {}
+    for name, module in model.named_modules():
+        parameters = list(module.parameters())
+        found = counts.get(f'{root}.{name}' if name else 'Global', Counter())
+        costs[name] = PartCost(
+            name,
+            type(module).__name__,
+            sum(parameter.numel() for parameter in parameters),
+            sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+            {kind: int(found[kind]) for kind in KINDS if found[kind]},
+        )
+    return costs
+
+
+class _Counter(TorchDispatchMode):
+    """Adds each operator's cost to all modules that are running."""
+
+    def __init__(self):
+        super().__init__()
+        self.tracker = ModuleTracker()
+        self.counts: dict[str, Counter] = defaultdict(Counter)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        costs = _operator_cost(func._overloadpacket, args, kwargs, output)
+        for name in self.tracker.parents if costs else ():
+            self.counts[name].update(costs)
+        return output
+
+
+def _operator_cost(operator, args, kwargs, output) -> dict[str, int]:
+    """Multiply-adds of one call by kind; empty for operators that are not counted."""
+    name = str(operator)
+    if name in ('aten._embedding_bag', 'aten._embedding_bag_forward_only'):
+        # Both deformable operators sum weighted rows of a table: one multiply-add an index and channel.
+        table, rows = args[0], args[1]
+        weighted = (args[6] if len(args) > 6 else kwargs.get('per_sample_weights')) is not None
+        return dict(sampling=rows.numel() * table.shape[1]) if weighted else {}
+    if name == 'torchvision.deform_conv2d':
+        inputs, weight = args[0], args[1]
+        locations = output.shape[0] * output.shape[2] * output.shape[3]
+        points = weight.shape[2] * weight.shape[3]
+        return dict(matmul=locations * weight.numel(), sampling=4 * locations * inputs.shape[1] * points)
+    if name == 'aten._scaled_dot_product_flash_attention_for_cpu':  # torch's own list has only the GPU operators
+        return dict(attention=_attention_macs(*args[:3]))
+    if operator not in flop_registry:
+        return {}
+    kind = 'conv' if 'conv' in name else 'attention' if 'attention' in name else 'matmul'
+    return {kind: flop_registry[operator](*args, **kwargs, out_val=output) // 2}
+
+
+def _attention_macs(query, key, value) -> int:
+    batch, heads, queries, width = query.shape  # (B, heads, Q, d)
+    return batch * heads * queries * key.shape[2] * (width + value.shape[3])

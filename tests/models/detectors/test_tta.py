@@ -1,0 +1,60 @@
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
+
+from mmdet.models.detectors.tta import DetTTAModel, flip_boxes
+from mmdet.structures import DetDataSample
+from mmdet.utils import ModelInputError
+
+
+def view(bboxes, scores, **meta):
+    sample = DetDataSample(metainfo=dict(ori_shape=(10, 20), **meta))
+    bboxes = torch.tensor(bboxes, dtype=torch.float32).reshape(-1, 4)
+    sample.pred_instances = InstanceData(
+        bboxes=bboxes, scores=torch.tensor(scores, dtype=torch.float32), labels=torch.zeros(len(bboxes), dtype=torch.long)
+    )
+    return sample
+
+
+class Detector(BaseModel):
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return data_samples
+
+
+@pytest.fixture
+def tta():
+    return DetTTAModel(module=Detector())
+
+
+@pytest.mark.parametrize(
+    ('direction', 'expected'),
+    [('horizontal', [16, 2, 19, 8]), ('vertical', [1, 2, 4, 8]), ('diagonal', [16, 2, 19, 8])],
+)
+def test_flip_by_hand(direction, expected):
+    assert flip_boxes(torch.tensor([[1.0, 2, 4, 8]]), (10, 20), direction).tolist() == [expected]
+    assert flip_boxes(torch.zeros(0, 4), (10, 20), direction).shape == (0, 4)
+
+
+def test_unknown_direction():
+    with pytest.raises(ModelInputError, match='direction'):
+        flip_boxes(torch.zeros(1, 4), (10, 20), 'left')
+
+
+def test_no_detections(tta):
+    merged = tta.merge_preds([[view([], [], flip=False), view([], [], flip=True, flip_direction='horizontal')]])
+    assert len(merged[0].pred_instances) == 0
+
+
+def test_views_are_mapped_back_and_merged(tta):
+    plain = view([[1, 2, 4, 8], [10, 0, 14, 4]], [0.5, 0.3], flip=False)
+    flipped = view([[16, 2, 19, 8]], [0.9], flip=True, flip_direction='horizontal')
+    merged = tta.merge_preds([[plain, flipped]])[0].pred_instances
+    assert merged.bboxes.tolist() == [[1, 2, 4, 8], [10, 0, 14, 4]]
+    torch.testing.assert_close(merged.scores, torch.tensor([0.9, 0.3]))
+
+
+def test_limit(tta):
+    tta.tta_cfg = dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=1)
+    merged = tta.merge_preds([[view([[1, 2, 4, 8], [10, 0, 14, 4]], [0.5, 0.6], flip=False)]])[0].pred_instances
+    assert merged.bboxes.tolist() == [[10, 0, 14, 4]]
