@@ -30,10 +30,12 @@ from unittest import mock
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from torch.utils.module_tracker import ModuleTracker
 
+from ..evaluation.coco_report import format_table
 from ..utils.errors import ConfigError
 
 KINDS = ('conv', 'matmul', 'attention', 'sampling')
@@ -118,11 +120,22 @@ class FlopsReport:
         chosen = [m for name, m in self.modules.items() if name and name.count('.') < depth]
         return [module for module in chosen if module.params or module.macs or module.sampling]
 
-    def as_dict(self) -> dict:
-        """Plain values for a JSON file."""
+    def table(self, depth: int = 1) -> str:
+        """Text for people: a row for each module down to ``depth``, and the total."""
+        rows = [['part', 'G MAC', 'GFLOPs', 'sampling G MAC', 'params', 'share of MACs']]
+        for part in [*self.down_to(depth), self.total]:
+            rows.append([
+                '  ' * part.name.count('.') + (part.name.rpartition('.')[2] or 'total'), f'{part.macs / 1e9:.3f}',
+                f'{part.flops / 1e9:.3f}', f'{part.sampling / 1e9:.3f}', f'{part.params:,}',
+                f'{part.macs / self.macs:.1%}' if self.macs else '-',
+            ])  # fmt: skip
+        return format_table(rows)
+
+    def as_dict(self, depth: int = 1) -> dict:
+        """Plain values for a JSON file, with the modules down to ``depth``."""
         return dict(
             shape_hw=list(self.shape_hw), padded_hw=list(self.padded_hw), total=self.total.as_dict(),
-            parts=[part.as_dict() for part in self.parts],
+            parts=[part.as_dict() for part in self.down_to(depth)],
         )  # fmt: skip
 
 
@@ -150,8 +163,6 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     model.eval()
     try:
         with ExitStack() as stack:
-            from torch._subclasses.fake_tensor import FakeTensorMode
-
             # Functions of this package that cache tensors ask is_compiling, and cache none of the stand-ins.
             stack.enter_context(mock.patch.object(torch.compiler, 'is_compiling', return_value=True))
             stack.enter_context(torch.no_grad())
@@ -160,7 +171,7 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
             stack.enter_context(counter.tracker)
             stack.enter_context(counter)
             forward(model, inputs)
-    except torch._subclasses.fake_tensor.DynamicOutputShapeException as error:
+    except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise ConfigError(
             f'{type(model).__name__} cannot be counted: its forward pass depends on values, not only on shapes ({error})'
         ) from error
@@ -172,6 +183,32 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     return FlopsReport(
         shape_hw, padded_hw, modules[''], [part for part in parts if part.params or part.macs or part.sampling], modules
     )
+
+
+def count_dataset_flops(model: nn.Module, dataset, num_images: int = 100) -> tuple[float, Counter]:
+    """Mean over the first images of a dataset, as mmdetection 3.x counts: sizes after the pipeline differ by image.
+
+    Args:
+        model: a detector.
+        dataset: gives ``dict(inputs=(3, h, w), ...)``.
+        num_images: at most so many.
+
+    Returns:
+        Mean multiply-adds of an image, and how many images had each (height, width) after padding.
+    """
+    if num_images < 1:
+        raise ConfigError('must be a positive number', field='num_images', received=num_images)
+    macs, seen = {}, Counter()
+    for index in range(min(num_images, len(dataset))):
+        shape_hw = tuple(dataset[index]['inputs'].shape[-2:])
+        if shape_hw not in macs:
+            macs[shape_hw] = count_flops(model, shape_hw)
+        seen[shape_hw] += 1
+    mean = sum(macs[shape].macs * count for shape, count in seen.items()) / sum(seen.values())
+    padded = Counter()
+    for shape, count in seen.items():
+        padded[macs[shape].padded_hw] += count
+    return mean, padded
 
 
 def _checked_shape(shape) -> tuple[int, int]:

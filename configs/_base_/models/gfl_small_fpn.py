@@ -2,6 +2,7 @@
 _base_ = './gfl_r50_fpn.py'
 
 model = dict(
+    data_preprocessor=dict(channels_last=True),
     backbone=dict(
         depth=18,
         base_channels=32,

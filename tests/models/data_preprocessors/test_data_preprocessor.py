@@ -70,3 +70,11 @@ def test_refuses():
         DetDataPreprocessor(bgr_to_rgb=True, rgb_to_bgr=True)
     with pytest.raises(ModelInputError, match='3, h, w'):
         DetDataPreprocessor(mean=[0] * 3, std=[1] * 3)(dict(inputs=[torch.zeros(1, 5, 5)]))
+
+
+def test_channels_last_holds_the_same_values():
+    data = images((5, 7), (8, 4))
+    plain = DetDataPreprocessor(mean=[1] * 3, std=[2] * 3)(data)['inputs']
+    last = DetDataPreprocessor(mean=[1] * 3, std=[2] * 3, channels_last=True)(data)['inputs']
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(plain, last)

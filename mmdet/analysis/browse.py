@@ -1,0 +1,90 @@
+"""Pictures of what a dataset's pipeline hands to the model."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets import SeededIndex
+from ..utils.errors import ConfigError, DataError
+from ..visualization import draw_boxes
+
+
+def browse(dataset, num: int | None = None, *, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+    """Draw samples after the pipeline, with their boxes; ignored regions dashed.
+
+    Boxes of annotations that were loaded after the image had been resized, as test pipelines do, are in pixels of the
+    original image; they are scaled to the picture.
+
+    Args:
+        dataset: gives ``dict(inputs, data_samples)``.
+        num: so many samples, at most all; None draws all.
+        seed: of the augmentation: the same seed draws the same pictures.
+
+    Yields:
+        File name (number and name of the image file, ``.jpg``) and picture, (H, W, 3) RGB uint8.
+
+    Raises:
+        DataError: a sample is not what ``PackDetInputs`` makes, or an image is broken.
+        ConfigError: ``num`` is not positive.
+    """
+    if num is not None and num < 1:
+        raise ConfigError('must be positive', field='--num', received=num)
+    late = _annotations_after_resize(dataset)
+    count = len(dataset) if num is None else min(num, len(dataset))
+    for index in range(count):
+        sample = dataset[SeededIndex(index, seed + index)]
+        if not isinstance(sample, dict) or 'inputs' not in sample or 'data_samples' not in sample:
+            raise DataError('the pipeline must end with PackDetInputs', record=f'sample {index}')
+        yield _file_name(index, sample['data_samples']), draw_sample(sample, dataset.metainfo, original_boxes=late)
+
+
+def draw_sample(sample: dict, metainfo: dict, *, original_boxes: bool = False) -> np.ndarray:
+    """A picture of one packed sample.
+
+    Args:
+        sample: ``inputs`` (3, h, w) uint8 BGR, ``data_samples``.
+        metainfo: ``classes`` and ``palette`` of the dataset.
+        original_boxes: the boxes are in pixels of the original image, not of ``inputs``.
+
+    Returns:
+        (H, W, 3) RGB uint8.
+    """
+    inputs = sample['inputs']
+    if inputs.dim() != 3 or inputs.shape[0] != 3:
+        raise DataError('must have shape (3, h, w)', field='inputs', received=tuple(inputs.shape))
+    image = inputs.numpy()[::-1].transpose(1, 2, 0)
+    image = np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
+    packed = sample['data_samples']
+    boxes, labels, ignored = np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros((0, 4))
+    if 'bboxes' in packed.gt_instances:
+        boxes, labels = packed.gt_instances.bboxes.numpy(), packed.gt_instances.labels.numpy()
+        ignored = packed.ignored_instances.bboxes.numpy()
+    if original_boxes:
+        scale = np.tile(np.asarray(packed.metainfo.get('scale_factor', (1.0, 1.0)), np.float64), 2)
+        boxes, ignored = boxes * scale, ignored * scale
+    return draw_boxes(
+        image, boxes, labels, classes=metainfo.get('classes'), colors=metainfo.get('palette'), ignored=ignored
+    )
+
+
+def _annotations_after_resize(dataset) -> bool:
+    """Whether the (first wrapped) dataset's pipeline loads annotations after a step that resizes."""
+    while not hasattr(dataset, 'pipeline') and (hasattr(dataset, 'dataset') or hasattr(dataset, 'datasets')):
+        dataset = dataset.dataset if hasattr(dataset, 'dataset') else dataset.datasets[0]
+    steps = [type(step).__name__ for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', ())]
+    if 'LoadAnnotations' not in steps:
+        return False
+    return any('Resize' in step for step in steps[: steps.index('LoadAnnotations')])
+
+
+def _file_name(index: int, data_sample) -> str:
+    stem = Path(str(data_sample.metainfo.get('img_path') or 'sample')).stem
+    return f'{index:05d}_{stem}.jpg'
+
+
+def has_display() -> bool:
+    """Whether a window could be opened; OpenCV ends the process where it cannot."""
+    return sys.platform in ('win32', 'darwin') or bool(os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY'))

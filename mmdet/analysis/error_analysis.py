@@ -1,0 +1,218 @@
+"""Where average precision is lost: the seven nested precision-recall curves of the COCO analysis.
+
+After Hoiem et al., "Diagnosing Error in Object Detectors" (ECCV 2012), in COCO's form (https://cocodataset.org/#detection-eval).
+For each class, one kind of mistake after the other is forgiven:
+
+========  ==============================================================================================
+C75, C50  as evaluated, at IoU 0.75 and 0.5
+Loc       localisation forgiven: IoU 0.1 is enough
+Sim       besides, detections that lie on an object of another class of the same supercategory are left out
+Oth       besides, detections that lie on an object of any other class are left out
+BG        besides, all remaining false detections are left out: precision 1 up to the highest recall
+FN        besides, nothing is missed: precision 1 everywhere
+========  ==============================================================================================
+
+"Lie on" is the evaluator's rule for crowd regions: at least 0.1 of the detection's area is inside the object.
+The area under a curve is its average precision; the area between two neighbours is what that kind of mistake costs.
+
+Letters: S stages, R = 101 recall points, K classes, A area ranges.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..evaluation.coco_eval import Detections, GroundTruth, evaluate_boxes
+from ..evaluation.coco_files import CocoAnnotations, detections_from_rows, load_coco_annotations, read_results
+from ..evaluation.coco_report import format_table, format_value
+from ..utils.errors import ConfigError
+
+_LOC_IOU = 0.1
+DEFAULT_AREAS = (32**2, 96**2, 1e10)
+ALL_CLASSES = 'allclass'
+
+
+@dataclass
+class ErrorAnalysis:
+    """Curves of all classes.
+
+    Attributes:
+        stages: S names, C75 to FN; without Sim where the annotations have no supercategories.
+        classes: K names.
+        areas: A names of area ranges, 'all' first.
+        precision: (S, R, K, A) float64; NaN where a class has no ground truth in the range.
+        gt_count: (K,) int64, objects a class (crowds not counted).
+    """
+
+    stages: tuple[str, ...]
+    classes: tuple[str, ...]
+    areas: tuple[str, ...]
+    precision: np.ndarray
+    gt_count: np.ndarray
+
+    def curves(self, class_name: str = ALL_CLASSES, area: str = 'all') -> np.ndarray | None:
+        """(S, R) precision at recall 0, 0.01, ... 1; ``'allclass'`` is the mean of the classes. None without gt."""
+        found = self.precision[..., self.areas.index(area)]
+        if class_name != ALL_CLASSES:
+            found = found[..., [self.classes.index(class_name)]]
+        found = found[..., ~np.isnan(found[0, 0])]
+        return found.mean(axis=-1) if found.shape[-1] else None
+
+    def values(self, class_name: str = ALL_CLASSES, area: str = 'all') -> dict[str, float] | None:
+        """Area under each curve: stage -> 0..1; None without ground truth."""
+        curves = self.curves(class_name, area)
+        if curves is None:
+            return None
+        # mean() of 101 ones may be a rounding step off 1
+        return {stage: round(float(value), 12) for stage, value in zip(self.stages, curves.mean(axis=1))}
+
+    def table(self, area: str = 'all') -> str:
+        """A row for each class and the mean."""
+        rows = [['class', *self.stages, 'objects']]
+        for name in (*self.classes, ALL_CLASSES):
+            values = self.values(name, area) or dict.fromkeys(self.stages, -1.0)
+            count = self.gt_count.sum() if name == ALL_CLASSES else self.gt_count[self.classes.index(name)]
+            rows.append([name, *(format_value(values[stage]) for stage in self.stages), str(count)])
+        return format_table(rows)
+
+    def as_dict(self) -> dict:
+        """Plain values for a JSON file: area -> class -> stage -> value; null without ground truth."""
+        names = (ALL_CLASSES, *self.classes)
+        return dict(
+            stages=list(self.stages),
+            objects={name: int(count) for name, count in zip(self.classes, self.gt_count)},
+            values={area: {name: self.values(name, area) for name in names} for area in self.areas},
+        )
+
+
+def analyze_errors(
+    gt: GroundTruth,
+    dt: Detections,
+    *,
+    classes: Sequence[str],
+    num_images: int,
+    groups: Sequence[int] | None = None,
+    areas: Sequence[float] = DEFAULT_AREAS,
+    max_dets: int = 100,
+    backend: str = 'auto',
+) -> ErrorAnalysis:
+    """Compute the curves.
+
+    Args:
+        gt: ground truth of all images.
+        dt: detections of all images.
+        classes: K names by label.
+        num_images: number of images.
+        groups: supercategory of each class, as K integers; None leaves ``Sim`` out.
+        areas: upper bounds, in square pixels, of small, of medium and of all objects.
+        max_dets: limit of detections an image and class.
+        backend: see :func:`~mmdet.evaluation.evaluate_boxes`.
+
+    Raises:
+        ConfigError: ``areas`` are not three ascending numbers.
+    """
+    if len(areas) != 3 or not 0 < areas[0] < areas[1] < areas[2]:
+        raise ConfigError(
+            'must be three ascending bounds: of small, medium and all objects', field='areas', received=list(areas)
+        )
+    small, medium, top = areas
+    ranges = {'all': (0, top), 'small': (0, small), 'medium': (small, medium), 'large': (medium, top)}
+    common = dict(
+        num_images=num_images, num_classes=len(classes), max_dets=[max_dets], area_ranges=ranges, backend=backend
+    )
+
+    def precision_of(truth: GroundTruth, iou_thrs: list[float]) -> np.ndarray:
+        return evaluate_boxes(truth, dt, iou_thrs=iou_thrs, **common).precision[..., 0]  # (T, R, K, A)
+
+    found = precision_of(gt, [0.75, 0.5, _LOC_IOU])
+    stages = {'C75': found[0], 'C50': found[1], 'Loc': found[2]}
+    if groups is not None:
+        group_of = np.asarray(groups)
+        stages['Sim'] = precision_of(_with_others(gt, dt, group_of), [_LOC_IOU])[0]
+    stages['Oth'] = precision_of(_with_others(gt, dt, None), [_LOC_IOU])[0]
+    stages['BG'] = np.where(stages['Oth'] > 0, 1.0, stages['Oth'])
+    stages['FN'] = np.where(stages['Oth'] > -1, 1.0, -1.0)
+    # As CocoResult.ap: perfect precision is 1 - 2^-52 in pycocotools.
+    precision = np.stack([np.round(values, 12) for values in stages.values()])  # (S, R, K, A)
+    counts = np.bincount(gt.label[~gt.crowd], minlength=len(classes))
+    return ErrorAnalysis(
+        tuple(stages), tuple(classes), tuple(ranges), np.where(precision > -1, precision, np.nan), counts
+    )
+
+
+def _with_others(gt: GroundTruth, dt: Detections, group_of: np.ndarray | None) -> GroundTruth:
+    """``gt`` and, for every image and class detected there, the objects of other classes as crowds of that class.
+
+    Args:
+        group_of: (K,) only classes of the same group count as others; None takes all.
+    """
+    rows_of = _rows_by_image(gt.image)
+    rows, labels = [], []
+    pairs = np.unique(np.stack([dt.image, dt.label], axis=1), axis=0)  # (P, 2)
+    for image, label in pairs.tolist():
+        mine = rows_of.get(image)
+        if mine is None:
+            continue
+        other = gt.label[mine] != label
+        if group_of is not None:
+            other &= group_of[gt.label[mine]] == group_of[label]
+        mine = mine[other]
+        rows.append(mine)
+        labels.append(np.full(len(mine), label))
+    rows = np.concatenate([np.zeros(0, np.int64), *rows])
+    labels = np.concatenate([np.zeros(0, np.int64), *labels])
+    return GroundTruth(
+        image=np.concatenate([gt.image, gt.image[rows]]),
+        label=np.concatenate([gt.label, labels]),
+        bbox=np.concatenate([gt.bbox, gt.bbox[rows]]),
+        area=np.concatenate([gt.area, gt.area[rows]]),
+        crowd=np.concatenate([gt.crowd, np.ones(len(rows), bool)]),
+    )
+
+
+def _rows_by_image(images: np.ndarray) -> dict[int, np.ndarray]:
+    order = np.argsort(images, kind='stable')
+    starts = np.flatnonzero(np.diff(images[order], prepend=-1))
+    return {int(images[order[start]]): part for start, part in zip(starts, np.split(order, starts[1:]))}
+
+
+def analyze_error_files(
+    results: str | Path,
+    ann_file: str | Path,
+    *,
+    classes: Sequence[str] | None = None,
+    areas: Sequence[float] = DEFAULT_AREAS,
+    max_dets: int = 100,
+) -> ErrorAnalysis:
+    """:func:`analyze_errors` of a COCO results file.
+
+    Args:
+        results: ``*.bbox.json``.
+        ann_file: COCO annotation file.
+        classes: only these; objects of the others then count as background. None takes all.
+        areas, max_dets: see there.
+
+    Raises:
+        DataError: a file is missing, broken, or does not belong to the other.
+        ConfigError: a class that the annotation file does not have.
+    """
+    annotations = load_coco_annotations(str(ann_file), classes)
+    detections, _ = detections_from_rows(read_results(results), annotations, str(results))
+    return analyze_errors(
+        annotations.gt, detections, classes=annotations.classes, num_images=len(annotations.image_ids),
+        groups=_supercategories(str(ann_file), annotations), areas=areas, max_dets=max_dets,
+    )  # fmt: skip
+
+
+def _supercategories(ann_file: str, annotations: CocoAnnotations) -> list[int] | None:
+    """A number for each class; None where supercategories are missing or tell nothing (all alike)."""
+    from ..datasets.base_det_dataset import read_json
+
+    names = {row['id']: row.get('supercategory') for row in read_json(ann_file, drop_polygons=True)['categories']}
+    found = [names[category_id] for category_id in annotations.category_ids]
+    distinct = sorted(set(filter(None, found)))
+    if len(distinct) < 2 or not all(found):
+        return None
+    return [distinct.index(name) for name in found]

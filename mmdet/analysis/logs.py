@@ -1,0 +1,188 @@
+"""Reading training logs, of this toolbox and of mmdetection 2.x and 3.x.
+
+Two formats, told apart by their content, one JSON object a line:
+
+* ``vis_data/scalars.json`` of mmengine (3.x): training records hold the losses and the total iteration, validation
+  records the metrics, with the epoch (or iteration) as ``step``;
+* ``<timestamp>.log.json`` of mmcv 1.x (2.x): a first line about the environment, then records with ``mode``, ``epoch``,
+  ``iter`` (inside the epoch).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..utils.errors import DataError
+
+_BOOKKEEPING = {'step', 'epoch', 'iter', 'mode'}
+
+
+@dataclass
+class Record:
+    """One line of a log.
+
+    Attributes:
+        values: name -> number: losses, learning rate, times, or metrics.
+        iteration: total iteration of the run, from 1; None where a validation record tells only its epoch.
+        epoch: epoch from 1; None in an iteration-based run.
+    """
+
+    values: dict[str, float]
+    iteration: float | None
+    epoch: float | None
+
+
+@dataclass
+class TrainingLog:
+    """One run.
+
+    Attributes:
+        path: the file.
+        name: for legends: the name of the work dir.
+        train: training records in order.
+        val: validation records in order.
+    """
+
+    path: Path
+    name: str
+    train: list[Record]
+    val: list[Record]
+
+    @property
+    def keys(self) -> dict[str, list[str]]:
+        """Names of what was logged: ``{'train': [...], 'val': [...]}``, sorted."""
+        return {
+            kind: sorted({key for record in records for key in record.values})
+            for kind, records in (('train', self.train), ('val', self.val))
+        }
+
+    @property
+    def iterations_per_epoch(self) -> float | None:
+        """Length of an epoch, as far as the records tell; None in an iteration-based run."""
+        # Iteration i of epoch e: (e - 1) * length < i <= e * length.
+        lengths = [record.iteration / record.epoch for record in self.train if record.epoch and record.iteration]
+        return max(lengths) if lengths else None
+
+    def series(self, key: str) -> tuple[str, list[Record]]:
+        """The kind ('train' or 'val') and the records that hold ``key``.
+
+        ``bbox_mAP`` also finds ``coco/bbox_mAP``. A key of both kinds (``time``) gives the training records.
+
+        Raises:
+            DataError: no record holds it; the message lists what there is.
+        """
+        for kind, records in (('train', self.train), ('val', self.val)):
+            found = [record for record in records if key in record.values]
+            if found:
+                return kind, found
+        similar = [name for name in self.keys['val'] + self.keys['train'] if name.rpartition('/')[2] == key]
+        if len(set(similar)) == 1:
+            return self.series(similar[0])
+        present = '; '.join(f'{kind}: {", ".join(names) or "nothing"}' for kind, names in self.keys.items())
+        problem = f'is ambiguous: {", ".join(sorted(set(similar)))}' if similar else 'was not logged'
+        raise DataError(f'the metric {problem}. There are {present}', file=self.path, field='--keys', received=key)
+
+    def resolve(self, key: str) -> str:
+        """The full name under which ``key`` is logged; see :meth:`series`."""
+        _, records = self.series(key)
+        return key if key in records[0].values else next(n for n in records[0].values if n.rpartition('/')[2] == key)
+
+
+def find_log(path: str | Path) -> Path:
+    """The log file: ``path`` itself, or that of the newest run in a work dir.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise DataError('no such log file or work dir', file=path)
+    patterns = ('*/vis_data/scalars.json', 'vis_data/scalars.json', 'scalars.json', '*.log.json')
+    for pattern in patterns:
+        found = [file for file in path.glob(pattern) if file.stat().st_size]
+        if found:
+            # Timestamps sort by name; the modification time would change with a copy.
+            return max(found)
+    raise DataError(f'the folder holds no log; looked for {", ".join(patterns)}', file=path)
+
+
+def read_log(path: str | Path) -> TrainingLog:
+    """Read a log file or the newest run of a work dir.
+
+    Raises:
+        DataError: there is no log, a line (other than a last one torn by a kill) is no JSON object, or no record is
+            found.
+    """
+    file = find_log(path)
+    rows = _read_rows(file)
+    is_2x = any('mode' in row for row in rows)
+    train, val = (_records_2x if is_2x else _records_mmengine)(rows)
+    if not train and not val:
+        raise DataError('holds no training or validation record', file=file)
+    return TrainingLog(file, _run_name(file), train, val)
+
+
+def _run_name(file: Path) -> str:
+    folder = file.resolve().parent
+    if folder.name == 'vis_data':
+        folder = folder.parents[1]  # <work dir>/<timestamp>/vis_data
+    return folder.name
+
+
+def _read_rows(file: Path) -> list[dict]:
+    try:
+        lines = file.read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'cannot be read ({error})', file=file) from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                continue  # the run was killed while it wrote
+            raise DataError('is no JSON object', file=file, record=f'line {number}', received=line[:80]) from error
+        if not isinstance(row, dict):
+            raise DataError('is no JSON object', file=file, record=f'line {number}', received=line[:80])
+        rows.append(row)
+    return rows
+
+
+def _numbers(row: dict) -> dict[str, float]:
+    return {
+        key: float(value)
+        for key, value in row.items()
+        if key not in _BOOKKEEPING and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _records_mmengine(rows: list[dict]) -> tuple[list[Record], list[Record]]:
+    train, val = [], []
+    by_epoch = any('epoch' in row for row in rows)
+    for row in rows:
+        if 'iter' in row or any('loss' in key for key in row):
+            train.append(Record(_numbers(row), row.get('iter', row.get('step')), row.get('epoch')))
+        elif len(row) > 1:
+            step = row.get('step')
+            val.append(Record(_numbers(row), None if by_epoch else step, step if by_epoch else None))
+    return train, val
+
+
+def _records_2x(rows: list[dict]) -> tuple[list[Record], list[Record]]:
+    train, val = [], []
+    rows = [row for row in rows if row.get('mode') in ('train', 'val')]
+    # A validation record's iter is a number of validation batches.
+    lengths = [row['iter'] for row in rows if row['mode'] == 'train' and 'iter' in row]
+    length = max(lengths, default=0)
+    for row in rows:
+        epoch, inside = row.get('epoch'), row.get('iter')
+        if row['mode'] == 'val':
+            val.append(Record(_numbers(row), None, epoch))
+        else:
+            total = inside if epoch is None or inside is None else (epoch - 1) * length + inside
+            train.append(Record(_numbers(row), total, epoch))
+    return train, val

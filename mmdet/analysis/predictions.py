@@ -1,0 +1,180 @@
+"""Saved predictions beside the ground truth of the dataset they were made on, image by image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from ..evaluation.coco_files import CocoAnnotations, detections_from_rows, read_results
+from ..evaluation.predictions import annotations_from_records, detections_from_records, keep_first, read_sample
+from ..registry import DATASETS
+from ..utils.errors import ConfigError, DataError
+
+_EMPTY = dict(bboxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0, np.int64))
+
+
+@dataclass
+class ImagePredictions:
+    """One image: G ground-truth boxes, N detections; boxes are xyxy in pixels of the image file.
+
+    Attributes:
+        image_id: id in the annotation file.
+        path: image file.
+        gt_bboxes: (G, 4) float64.
+        gt_labels: (G,) int64.
+        gt_ignored: (G,) bool; crowds and ignored regions.
+        bboxes: (N, 4) float64, by descending score.
+        scores: (N,) float64.
+        labels: (N,) int64.
+    """
+
+    image_id: Any
+    path: str
+    gt_bboxes: np.ndarray
+    gt_labels: np.ndarray
+    gt_ignored: np.ndarray
+    bboxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass
+class PredictionSet:
+    """All images of a dataset.
+
+    Attributes:
+        classes: names by label.
+        images: in the order of the dataset; those without detections are among them.
+        palette: RGB by label, or None.
+        missing: images of the dataset that the results file does not mention (a COCO results file does not tell these
+            from images without a detection: 0 then).
+    """
+
+    classes: tuple[str, ...]
+    images: list[ImagePredictions]
+    palette: list | None = None
+    missing: int = 0
+
+
+def dataset_config(config: Config, split: str) -> dict:
+    """The dataset's config of a split.
+
+    Args:
+        config: of a model or dataset.
+        split: 'train', 'val' or 'test'.
+
+    Raises:
+        ConfigError: the config has no such dataloader.
+    """
+    loader = config.get(f'{split}_dataloader')
+    if not loader or not loader.get('dataset'):
+        raise ConfigError(
+            'the config has no dataset for this split', file=config.filename, field=f'{split}_dataloader.dataset'
+        )
+    return loader['dataset']
+
+
+def load_prediction_set(config: Config, results: str | Path) -> PredictionSet:
+    """Read predictions and put them beside the ground truth of ``test_dataloader.dataset``.
+
+    Args:
+        config: the config they were made with.
+        results: what ``tools/test.py --out`` or ``CocoMetric(outfile_prefix=...)`` wrote: ``.pkl`` or ``.json``; pickles
+            of mmdetection 2.x and 3.x are read too.
+
+    Raises:
+        ConfigError: the config has no test dataset.
+        DataError: a file is missing or broken, or predictions and dataset do not belong together.
+    """
+    return pair_with_dataset(DATASETS.build(dataset_config(config, 'test')), read_results(results), str(results))
+
+
+def pair_with_dataset(dataset, results: Sequence[Mapping], source: str = 'results') -> PredictionSet:
+    """As :func:`load_prediction_set`, from a dataset and the content of a results file."""
+    classes = tuple(dataset.metainfo['classes'])
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    if results and all(isinstance(row, list | tuple) for row in results):
+        results = _samples_of_2x(results, infos, len(classes), source)
+    for row in results:
+        if not isinstance(row, Mapping):
+            raise DataError('must be a list of dicts, one an image', file=source, received=type(row).__name__)
+    infos = keep_first(infos, lambda info: info['img_id'])
+    truths = [_truth_record(info, len(classes)) for info in infos]
+    annotations = annotations_from_records(truths, classes)
+    annotations.category_ids = _category_ids(dataset, len(classes))
+    missing = 0
+    if not results or 'image_id' in results[0]:
+        detections, _ = detections_from_rows(list(results), annotations, source)
+    else:
+        records = keep_first((read_sample(row, len(classes)) for row in results), lambda record: record.image_id)
+        detections = detections_from_records(records, annotations)
+        missing = len(infos) - len(records)
+    by_image = _split_by_image(detections, annotations)
+    images = [
+        ImagePredictions(
+            truth.image_id, str(info['img_path']), truth.gt_bboxes, truth.gt_labels, truth.gt_crowd,
+            **by_image.get(truth.image_id, _EMPTY),
+        )
+        for info, truth in zip(infos, truths)
+    ]  # fmt: skip
+    return PredictionSet(classes, images, dataset.metainfo.get('palette'), missing)
+
+
+def _samples_of_2x(results: Sequence, infos: list[dict], num_classes: int, source: str) -> list[dict]:
+    """Data samples out of mmdetection 2.x's format: by image (in the dataset's order) and class, (n, 5) xyxy and score."""
+    if len(results) != len(infos):
+        raise DataError(
+            f'results of mmdetection 2.x carry no image ids: one entry for each of the {len(infos)} images is needed',
+            file=source,
+            received=len(results),
+        )
+    samples = []
+    for position, (by_class, info) in enumerate(zip(results, infos)):
+        tables = [np.asarray(table, dtype=np.float64) for table in by_class]
+        if len(tables) != num_classes or any(table.ndim != 2 or table.shape[1] != 5 for table in tables):
+            raise DataError(
+                f'must hold {num_classes} arrays (n, 5), one a class', file=source, record=f'image {position}',
+                received=[table.shape for table in tables],
+            )  # fmt: skip
+        rows = np.concatenate(tables)
+        labels = np.repeat(np.arange(num_classes), [len(table) for table in tables])
+        instances = dict(bboxes=rows[:, :4], scores=rows[:, 4], labels=labels)
+        samples.append(dict(img_id=info['img_id'], pred_instances=instances))
+    return samples
+
+
+def _truth_record(info: dict, num_classes: int):
+    sample = dict(
+        img_id=info['img_id'],
+        ori_shape=(info['height'], info['width']) if info.get('height') and info.get('width') else None,
+        instances=info['instances'],
+        pred_instances=dict(_EMPTY),
+    )
+    return read_sample(sample, num_classes, with_gt=True)
+
+
+def _category_ids(dataset, num_classes: int) -> list[int]:
+    """Category ids by label, from the (first wrapped) COCO dataset; labels where there are none."""
+    while not hasattr(dataset, 'cat2label') and (hasattr(dataset, 'dataset') or hasattr(dataset, 'datasets')):
+        dataset = dataset.dataset if hasattr(dataset, 'dataset') else dataset.datasets[0]
+    label_to_id = {label: category for category, label in getattr(dataset, 'cat2label', {}).items()}
+    # A class that the annotation file does not know has no id; None matches no result row.
+    return [label_to_id.get(label) for label in range(num_classes)] if label_to_id else list(range(num_classes))
+
+
+def _split_by_image(detections, annotations: CocoAnnotations) -> dict:
+    """image id -> dict(bboxes, scores, labels), by descending score."""
+    order = np.lexsort((-detections.score, detections.image))
+    images = detections.image[order]
+    xyxy = detections.bbox[order].copy()
+    xyxy[:, 2:] += xyxy[:, :2]
+    scores, labels = detections.score[order], detections.label[order]
+    starts = np.flatnonzero(np.diff(images, prepend=-1))
+    parts = {}
+    for start, end in zip(starts, [*starts[1:], len(images)]):
+        part = slice(start, end)
+        parts[annotations.image_ids[images[start]]] = dict(bboxes=xyxy[part], scores=scores[part], labels=labels[part])
+    return parts
