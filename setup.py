@@ -9,7 +9,9 @@ ROOT = Path(__file__).parent
 
 def requirements() -> list[str]:
     """Requirement specifiers of requirements.txt, its comments left out."""
-    lines = (line.partition('#')[0].strip() for line in (ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines())
+    lines = (
+        line.partition('#')[0].strip() for line in (ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
+    )
     return [line for line in lines if line]
 
 

@@ -44,15 +44,24 @@ HOOKS = _child('hook', MMENGINE_HOOKS, 'mmdet.engine')
 LOG_PROCESSORS = _child('log processor', MMENGINE_LOG_PROCESSORS, 'mmdet.engine')
 OPTIMIZERS = _child('optimizer', MMENGINE_OPTIMIZERS, 'mmdet.engine')
 OPTIM_WRAPPERS = _child('optimizer wrapper', MMENGINE_OPTIM_WRAPPERS, 'mmdet.engine')
-OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmdet.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmdet.engine'
+)
 PARAM_SCHEDULERS = _child('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmdet.engine')
 MODEL_WRAPPERS = _child('model wrapper', MMENGINE_MODEL_WRAPPERS, 'mmdet.engine')
 WEIGHT_INITIALIZERS = _child('weight initializer', MMENGINE_WEIGHT_INITIALIZERS, 'mmdet.models')
 VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'mmdet.visualization')
 VISBACKENDS = _child('vis backend', MMENGINE_VISBACKENDS, 'mmdet.visualization')
 
+# Architecture search has no counterpart in mmengine, hence no parents. Names are those of the reference's configs ('madnas', 'flops', ...).
+NAS_BLOCKS = Registry('block family', scope=SCOPE, locations=['mmdet.nas'])
+NAS_SCORES = Registry('architecture score', scope=SCOPE, locations=['mmdet.nas'])
+NAS_BUDGETS = Registry('architecture budget', scope=SCOPE, locations=['mmdet.nas'])
+NAS_LATENCIES = Registry('latency predictor', scope=SCOPE, locations=['mmdet.nas'])
+
 __all__ = [
-    'DATASETS', 'DATA_SAMPLERS', 'EVALUATOR', 'HOOKS', 'LOG_PROCESSORS', 'LOOPS', 'METRICS', 'MODELS', 'MODEL_WRAPPERS', 'OPTIMIZERS',
+    'DATASETS', 'DATA_SAMPLERS', 'EVALUATOR', 'HOOKS', 'LOG_PROCESSORS', 'LOOPS', 'METRICS', 'MODELS', 'MODEL_WRAPPERS',
+    'NAS_BLOCKS', 'NAS_BUDGETS', 'NAS_LATENCIES', 'NAS_SCORES', 'OPTIMIZERS',
     'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS', 'RUNNERS', 'TASK_UTILS', 'TRANSFORMS', 'VISBACKENDS',
     'VISUALIZERS', 'WEIGHT_INITIALIZERS',
 ]  # fmt: skip

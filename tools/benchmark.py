@@ -23,14 +23,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--checkpoint', dest='checkpoint_option', help='the same as the positional argument')
     parser.add_argument('--stage', choices=STAGES, default='step', help='the test step, the data loading, or both')
     parser.add_argument('--device', help='default: the best there is')
-    parser.add_argument('--shape', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'), help='random images of this size instead of the dataset')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        metavar=('HEIGHT', 'WIDTH'),
+        help='random images of this size instead of the dataset',
+    )
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--max-iter', type=int, default=2000, help='batches at most')
     parser.add_argument('--num-warmup', type=int, default=5, help='first batches, not counted')
     parser.add_argument('--log-interval', type=int, default=50)
     parser.add_argument('--num-workers', type=int, help="default: the config's")
     parser.add_argument('--threads', type=int, help='CPU threads; default: all')
-    parser.add_argument('--fuse-conv-bn', action='store_true', help="fold the backbone's batch norms into its convolutions")
+    parser.add_argument(
+        '--fuse-conv-bn', action='store_true', help="fold the backbone's batch norms into its convolutions"
+    )
     parser.add_argument('--amp', action='store_true', help='autocast: float16 on CUDA, bfloat16 on the CPU')
     parser.add_argument('--compile', action='store_true', help='torch.compile')
     parser.add_argument('--channels-last', action='store_true', help='channels-last memory format')

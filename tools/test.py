@@ -10,7 +10,13 @@ import argparse
 
 from mmdet.apis.test import configure_testing, run_testing
 from mmdet.utils import (
-    CfgOptions, add_common_arguments, load_config, register_all_modules, reports_user_errors, resolve_work_dir, set_local_rank,
+    CfgOptions,
+    add_common_arguments,
+    load_config,
+    register_all_modules,
+    reports_user_errors,
+    resolve_work_dir,
+    set_local_rank,
 )  # fmt: skip
 
 
@@ -19,15 +25,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or known name')
     parser.add_argument('--work-dir', '--work_dir', help='where logs and metrics go; default work_dirs/<config name>')
-    parser.add_argument('--eval', nargs='+', metavar='METRIC', help="'bbox', 'proposal' or 'proposal_fast'; default: the config's")
-    parser.add_argument('--eval-options', '--options', nargs='+', action=CfgOptions, help='arguments of the metric, e.g. classwise=True')
+    parser.add_argument(
+        '--eval', nargs='+', metavar='METRIC', help="'bbox', 'proposal' or 'proposal_fast'; default: the config's"
+    )
+    parser.add_argument(
+        '--eval-options', '--options', nargs='+', action=CfgOptions, help='arguments of the metric, e.g. classwise=True'
+    )
     parser.add_argument('--out', help='write the results: .pkl (one dict an image) or .json (COCO)')
     parser.add_argument('--format-only', action='store_true', help='write COCO JSON without evaluating')
     parser.add_argument('--show', action='store_true', help='open a window for every image')
     parser.add_argument('--show-dir', help='write a picture of every image there')
     parser.add_argument('--show-score-thr', type=float, default=0.3, help='least score of a drawn box')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
-    parser.add_argument('--fuse-conv-bn', action='store_true', help="fold the backbone's batch norms into its convolutions")
+    parser.add_argument(
+        '--fuse-conv-bn', action='store_true', help="fold the backbone's batch norms into its convolutions"
+    )
     parser.add_argument('--tta', action='store_true', help="flip test, or the config's own tta_pipeline")
     add_common_arguments(parser)
     args = parser.parse_args()

@@ -10,20 +10,33 @@ import argparse
 
 from mmdet.apis.train import configure_training
 from mmdet.utils import (
-    add_common_arguments, load_config, register_all_modules, reports_user_errors, resolve_work_dir, set_local_rank,
+    add_common_arguments,
+    load_config,
+    register_all_modules,
+    reports_user_errors,
+    resolve_work_dir,
+    set_local_rank,
 )  # fmt: skip
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a detector')
     parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', '--work_dir', help='where logs and checkpoints go; default work_dirs/<config name>')
+    parser.add_argument(
+        '--work-dir', '--work_dir', help='where logs and checkpoints go; default work_dirs/<config name>'
+    )
     parser.add_argument('--resume', '--resume-from', '--resume_from', nargs='?', const=True, default=False, metavar='CKPT',
                         help='continue from CKPT, or from the newest valid checkpoint of the work dir')  # fmt: skip
-    parser.add_argument('--auto-resume', dest='resume', action='store_const', const=True, help='same as a bare --resume')
+    parser.add_argument(
+        '--auto-resume', dest='resume', action='store_const', const=True, help='same as a bare --resume'
+    )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
-    parser.add_argument('--auto-scale-lr', '--autoscale-lr', action='store_true', help='scale the learning rate by the total batch size')
-    parser.add_argument('--validate', action=argparse.BooleanOptionalAction, default=True, help='evaluate during training')
+    parser.add_argument(
+        '--auto-scale-lr', '--autoscale-lr', action='store_true', help='scale the learning rate by the total batch size'
+    )
+    parser.add_argument(
+        '--validate', action=argparse.BooleanOptionalAction, default=True, help='evaluate during training'
+    )
     parser.add_argument('--seed', type=int, help='of the run; drawn and recorded by default')
     parser.add_argument('--deterministic', action='store_true', help='deterministic kernels')
     add_common_arguments(parser)

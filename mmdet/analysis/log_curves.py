@@ -125,14 +125,18 @@ def collect_curves(
             xs.append(float(x if x is not None else len(xs) + 1))
             ys.append(record.values[name])
         if not xs:
-            raise DataError(f'has no value of {key!r} from epoch {start_epoch} on', file=log.path, field='--start-epoch')
+            raise DataError(
+                f'has no value of {key!r} from epoch {start_epoch} on', file=log.path, field='--start-epoch'
+            )
         curves.append((f'{log.name} {name}' if len(logs) > 1 else name, xs, ys))
     if legend is not None:
         curves = [(title, xs, ys) for title, (_, xs, ys) in zip(legend, curves)]
     return ('epoch' if in_epochs else 'iteration'), curves
 
 
-def write_curves(out: str | Path, curves: Sequence[Series], *, x_label: str, title: str = '', style: str = 'dark') -> Path:
+def write_curves(
+    out: str | Path, curves: Sequence[Series], *, x_label: str, title: str = '', style: str = 'dark'
+) -> Path:
     """Draw curves into a file: ``.svg`` by this package, ``.png``, ``.pdf`` and ``.jpg`` by matplotlib.
 
     Args:

@@ -103,8 +103,10 @@ def find_log(path: str | Path) -> Path:
     for pattern in patterns:
         found = [file for file in path.glob(pattern) if file.stat().st_size]
         if found:
-            # Timestamps sort by name; the modification time would change with a copy.
-            return max(found)
+            # Timestamps sort by name; the modification time would change with a copy. A run that only tested is
+            # passed over if another one trained.
+            newest_first = sorted(found, reverse=True)
+            return next((file for file in newest_first if b'loss' in file.read_bytes()), newest_first[0])
     raise DataError(f'the folder holds no log; looked for {", ".join(patterns)}', file=path)
 
 

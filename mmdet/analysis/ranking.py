@@ -125,7 +125,12 @@ def best_and_worst(scores: list[ImageScore], topk: int) -> tuple[list[ImageScore
 
 
 def write_ranking(
-    predictions: PredictionSet, show_dir: str | Path, *, topk: int = 20, show_score_thr: float = 0.0, max_dets: int = 100
+    predictions: PredictionSet,
+    show_dir: str | Path,
+    *,
+    topk: int = 20,
+    show_score_thr: float = 0.0,
+    max_dets: int = 100,
 ) -> dict:
     """Write ``good/`` and ``bad/`` pictures (ground truth beside predictions) and ``ranking.json`` of all images.
 

@@ -196,7 +196,9 @@ def measure(
                     f'{1000 * sum(times) / sum(sizes):.1f} ms/img')  # fmt: skip
     if not times:
         raise ConfigError(
-            'no batch was left to measure: lower the warm-up or give more images', field='--max-iter', received=(max_iter, num_warmup)
+            'no batch was left to measure: lower the warm-up or give more images',
+            field='--max-iter',
+            received=(max_iter, num_warmup),
         )
     milliseconds = 1000 * np.array(times)
     # Processes run side by side: their rates add up.
@@ -209,7 +211,9 @@ def measure(
         p50_ms=float(np.percentile(milliseconds, 50)),
         p95_ms=float(np.percentile(milliseconds, 95)),
         peak_memory_mb=_peak_memory_mb(device),
-        device=torch.cuda.get_device_name() if torch.device(device).type == 'cuda' else f'CPU, {torch.get_num_threads()} threads',
+        device=torch.cuda.get_device_name()
+        if torch.device(device).type == 'cuda'
+        else f'CPU, {torch.get_num_threads()} threads',
         batch_size=sizes[0],
         processes=get_world_size(),
     )

@@ -20,13 +20,20 @@ def _evaluators(cfg: Config) -> list[ConfigDict]:
     return list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
 
 
+def _is_type(cfg: dict, name: str) -> bool:
+    kind = cfg.get('type') if isinstance(cfg, dict) else type(cfg)
+    return (kind if isinstance(kind, str) else getattr(kind, '__name__', '')).rpartition('.')[2] == name
+
+
 def default_tta_pipeline(test_pipeline: list[dict]) -> list[dict]:
     """A flip test from a plain test pipeline: its loading, then every view resized, flipped or not, and packed."""
     kinds = [str(step['type']).rpartition('.')[2] for step in test_pipeline]
     try:
         resize, pack = kinds.index('Resize'), kinds.index('PackDetInputs')
     except ValueError:
-        raise ConfigError('needs Resize and PackDetInputs for --tta; or give a tta_pipeline', field='test_pipeline', received=kinds) from None
+        raise ConfigError(
+            'needs Resize and PackDetInputs for --tta; or give a tta_pipeline', field='test_pipeline', received=kinds
+        ) from None
     keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
     middle = [step for step in test_pipeline[resize + 1 : pack] if step['type'] != 'LoadAnnotations']
     views = [[test_pipeline[resize]], [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]]
@@ -80,6 +87,8 @@ def configure_testing(
         raise ConfigError('must end in .pkl, .pickle or .json', field='--out', received=out)
     cfg.work_dir, cfg.launcher, cfg.load_from, cfg.resume = work_dir, launcher, checkpoint, False
     cfg.trust_checkpoint = trust_checkpoint or cfg.get('trust_checkpoint', False)
+    # The checkpoint's state_dict holds the averaged weights already; the hook's copy would only be in the way of fusing and wrapping.
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if not _is_type(hook, 'EMAHook')]
     evaluators = _evaluators(cfg)
     options = dict(eval_options or {})
     if 'jsonfile_prefix' in options:  # its name up to mmdetection 2.x

@@ -41,12 +41,17 @@ def configure_training(
     if amp:
         wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
         if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
-            raise ConfigError("--amp needs 'OptimWrapper' or 'AmpOptimWrapper'", field='optim_wrapper.type', received=wrapper)
+            raise ConfigError(
+                "--amp needs 'OptimWrapper' or 'AmpOptimWrapper'", field='optim_wrapper.type', received=wrapper
+            )
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise ConfigError('--auto-scale-lr needs the batch size that the learning rate is meant for', field='auto_scale_lr.base_batch_size')
+            raise ConfigError(
+                '--auto-scale-lr needs the batch size that the learning rate is meant for',
+                field='auto_scale_lr.base_batch_size',
+            )
         cfg.auto_scale_lr.enable = True
     if resume:
         if resume is True:  # with nothing to resume, the config's load_from still starts the run

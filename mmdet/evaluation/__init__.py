@@ -3,9 +3,14 @@ from .coco_files import CocoAnnotations, load_coco_annotations, read_results
 from .coco_metric import CocoMetric, MissingOutputError, UnknownMetricError
 from .dump_results import DumpDetResults
 from .offline import evaluate_results, metric_args_of_config
+from .visdrone_eval import VisDroneResult, VisDroneTruth, evaluate_visdrone
+from .visdrone_files import VisDroneInput, read_folders, read_image_sizes, read_toolkit_rows, write_result_files
+from .visdrone_metric import VisDroneMetric
 
 __all__ = [
     'BoxTable', 'COCO_AREA_RANGES', 'CocoAnnotations', 'CocoMetric', 'CocoResult', 'Detections', 'DumpDetResults',
-    'GroundTruth', 'MissingOutputError', 'UnknownMetricError', 'evaluate_boxes', 'evaluate_results',
-    'load_coco_annotations', 'metric_args_of_config', 'read_results',
+    'GroundTruth', 'MissingOutputError', 'UnknownMetricError', 'VisDroneInput', 'VisDroneMetric', 'VisDroneResult',
+    'VisDroneTruth', 'evaluate_boxes', 'evaluate_results', 'evaluate_visdrone', 'load_coco_annotations',
+    'metric_args_of_config', 'read_folders', 'read_image_sizes', 'read_results', 'read_toolkit_rows',
+    'write_result_files',
 ]  # fmt: skip

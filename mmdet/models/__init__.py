@@ -1,11 +1,12 @@
 from .backbones import *  # noqa: F403
+from .classifiers import TinyNASClassifier
 from .data_preprocessors import DetDataPreprocessor
-from .dense_heads import GFLHead, GFocalHead
+from .dense_heads import GFLHead, GFocalHead, MPHead
 from .detectors import ATSS, GFL, DetTTAModel, SingleStageDetector
 from .losses import DistributionFocalLoss, GIoULoss, QualityFocalLoss
 from .necks import FPN
 
 __all__ = [
-    'ATSS', 'DetDataPreprocessor', 'DetTTAModel', 'DistributionFocalLoss', 'FPN', 'GFL', 'GFLHead', 'GFocalHead', 'GIoULoss', 'QualityFocalLoss',
-    'SingleStageDetector',
+    'ATSS', 'DetDataPreprocessor', 'DetTTAModel', 'DistributionFocalLoss', 'FPN', 'GFL', 'GFLHead', 'GFocalHead', 'GIoULoss', 'MPHead',
+    'QualityFocalLoss', 'SingleStageDetector', 'TinyNASClassifier',
 ]  # fmt: skip

@@ -9,10 +9,13 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 from .errors import ConfigError, MMDetError
+from .legacy_config import read_legacy_config
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     """Read a config file and apply overrides.
+
+    An old-style config (mmdetection 1.x, 2.x) is translated, see :mod:`mmdet.utils.legacy_config`.
 
     Args:
         path: a ``.py``, ``.json`` or ``.yaml`` config.
@@ -25,18 +28,23 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     if not path.is_file():
         raise ConfigError('no such config file', file=path)
     try:
-        cfg = Config.fromfile(str(path))
+        legacy = read_legacy_config(path, cfg_options)
+        cfg, cfg_options = (Config.fromfile(str(path)), cfg_options) if legacy is None else legacy
     except MMDetError:
         raise
     except SyntaxError as error:
-        raise ConfigError(f'syntax error: {error.msg}', file=error.filename or path, record=f'line {error.lineno}') from error
+        raise ConfigError(
+            f'syntax error: {error.msg}', file=error.filename or path, record=f'line {error.lineno}'
+        ) from error
     except Exception as error:  # whatever the config's own code raises
         raise ConfigError(f'cannot be read: {type(error).__name__}: {error}', file=path) from error
     if cfg_options:
         try:
             cfg.merge_from_dict(cfg_options)
         except Exception as error:  # mmengine raises KeyError, TypeError, AssertionError alike
-            raise ConfigError(f'does not fit this config: {error}', file=path, field='--cfg-options', received=cfg_options) from error
+            raise ConfigError(
+                f'does not fit this config: {error}', file=path, field='--cfg-options', received=cfg_options
+            ) from error
     return cfg
 
 
@@ -54,8 +62,12 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that every tool running a config has: overrides, launcher, trust."""
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
                         help="override config values: dotted keys, lists as key='[a,b]' or key=a,b")  # fmt: skip
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes were started')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by old launchers; LOCAL_RANK wins')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes were started'
+    )
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help='set by old launchers; LOCAL_RANK wins'
+    )
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='allow unpickling arbitrary objects from checkpoint files: only for files you trust')  # fmt: skip
 

@@ -70,7 +70,9 @@ def test_grids_are_cached_and_copies_are_independent():
     assert generator.grid_priors(sizes, device='cpu')[0] is generator.grid_priors(sizes, device='cpu')[0]
     for other in (copy.deepcopy(generator), pickle.loads(pickle.dumps(generator))):
         other.base_anchors = [anchors + 1 for anchors in other.base_anchors]
-        assert other.grid_priors(sizes, device='cpu')[0][0, 0] == generator.grid_priors(sizes, device='cpu')[0][0, 0] + 1
+        assert (
+            other.grid_priors(sizes, device='cpu')[0][0, 0] == generator.grid_priors(sizes, device='cpu')[0][0, 0] + 1
+        )
 
 
 @pytest.mark.parametrize(

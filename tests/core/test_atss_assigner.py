@@ -85,7 +85,9 @@ def test_golden_two_images_of_the_head_test():
 
     flags = generator.valid_flags(sizes, (128, 128), 'cpu')
     result = assign(
-        torch.cat(levels)[torch.cat(flags)], instances([[5, 5, 110, 95]], [0]), levels=[int(flag.sum()) for flag in flags]
+        torch.cat(levels)[torch.cat(flags)],
+        instances([[5, 5, 110, 95]], [0]),
+        levels=[int(flag.sum()) for flag in flags],
     )
     assert result.pos_inds.tolist() == [275, 276, 283, 284, 291, 292]
     torch.testing.assert_close(result.max_overlaps[result.pos_inds], torch.full((6,), 0.576782), rtol=0, atol=1e-6)

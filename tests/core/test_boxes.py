@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from mmdet.core.boxes import DistancePointBBoxCoder, bbox2distance, bbox_overlaps, clip_boxes, distance2bbox, get_box_wh, scale_boxes
+from mmdet.core.boxes import (
+    DistancePointBBoxCoder,
+    bbox2distance,
+    bbox_overlaps,
+    clip_boxes,
+    distance2bbox,
+    get_box_wh,
+    scale_boxes,
+)
 from mmdet.utils import ModelInputError
 
 

@@ -48,14 +48,29 @@ def main() -> None:
     work_dir = (ROOT / args.work_dir).resolve()
     options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
     # A run that was interrupted goes on; one that had finished is only evaluated again.
-    training = run('tools/train.py', CONFIG, '--work-dir', str(work_dir), '--seed', str(args.seed), '--resume', *options)
+    training = run(
+        'tools/train.py', CONFIG, '--work-dir', str(work_dir), '--seed', str(args.seed), '--resume', *options
+    )
     checkpoint = (work_dir / 'last_checkpoint').read_text(encoding='utf-8').strip()
-    run('tools/test.py', CONFIG, checkpoint, '--work-dir', str(work_dir), '--eval', 'bbox', '--show-dir', 'vis', *options)
+    run(
+        'tools/test.py',
+        CONFIG,
+        checkpoint,
+        '--work-dir',
+        str(work_dir),
+        '--eval',
+        'bbox',
+        '--show-dir',
+        'vis',
+        *options,
+    )
     metrics = newest(work_dir, '*/2*.json')
     pictures = newest(work_dir, '*/vis')
     speed = work_dir / 'benchmark.json'
     speed.unlink(missing_ok=True)
-    run('tools/benchmark.py', CONFIG, checkpoint, '--max-iter', '60', '--stage', 'total', '--json', str(speed), *options)
+    run(
+        'tools/benchmark.py', CONFIG, checkpoint, '--max-iter', '60', '--stage', 'total', '--json', str(speed), *options
+    )
     report = work_dir / 'report.html'
     run(
         'tools/misc/make_report.py', str(work_dir), '--out', str(report), '--title', 'GFL on synthetic drone scenes',

@@ -128,5 +128,3 @@ class ATSSAssigner:
         flat = boxes.reshape(-1, 4)
         gts = gt_bboxes.expand_as(boxes).reshape(-1, 4)
         return self.iou_calculator(flat, gts, is_aligned=True).view(boxes.shape[:2])
-
-

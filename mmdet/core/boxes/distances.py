@@ -66,7 +66,9 @@ class DistancePointBBoxCoder:
 
     def __init__(self, clip_border: bool = True, use_box_type: bool = False):
         if use_box_type:
-            raise ModelInputError('boxes are plain tensors here: must be False', field='use_box_type', received=use_box_type)
+            raise ModelInputError(
+                'boxes are plain tensors here: must be False', field='use_box_type', received=use_box_type
+            )
         self.clip_border = clip_border
 
     def encode(self, points: Tensor, gt_bboxes: Tensor, max_dis: float | None = None, eps: float = 0.1) -> Tensor:

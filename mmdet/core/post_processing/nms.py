@@ -38,7 +38,9 @@ def filter_scores_and_topk(
             floor = math.log(score_thr / (1 - score_thr)) - 1e-3
         else:
             floor = -math.inf if score_thr <= 0 else math.inf
-        pairs = (flat > floor).nonzero().squeeze(1) if floor > -math.inf else torch.arange(len(flat), device=flat.device)
+        pairs = (
+            (flat > floor).nonzero().squeeze(1) if floor > -math.inf else torch.arange(len(flat), device=flat.device)
+        )
         scores = flat[pairs].float().sigmoid()
         above = scores > score_thr
         scores, pairs = scores[above], pairs[above]

@@ -1,7 +1,11 @@
 from .res2net import Res2Net
 from .resnet import ResNet, ResNetV1d
 from .resnext import ResNeXt
+from .tinynas import DAMOYOLOBackbone, TinyNASBackbone
+from .tinynas_3d import TinyNAS3DBackbone
 from .vit import WindowedViT
 from .vit_adapter import ViTAdapter
 
-__all__ = ['Res2Net', 'ResNeXt', 'ResNet', 'ResNetV1d', 'ViTAdapter', 'WindowedViT']
+__all__ = [
+    'DAMOYOLOBackbone', 'Res2Net', 'ResNeXt', 'ResNet', 'ResNetV1d', 'TinyNAS3DBackbone', 'TinyNASBackbone', 'ViTAdapter', 'WindowedViT',
+]  # fmt: skip

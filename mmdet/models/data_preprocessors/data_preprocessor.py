@@ -52,7 +52,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         assert (mean is None) == (std is None), 'mean and std are given together or not at all'
         self.normalises = mean is not None
         if self.normalises:
-            assert len(mean) == len(std) and len(mean) in (1, 3), f'mean and std need 1 or 3 values. Received: {mean}, {std}'
+            assert len(mean) == len(std) and len(mean) in (1, 3), (
+                f'mean and std need 1 or 3 values. Received: {mean}, {std}'
+            )
             # Not in the checkpoint: they belong to the config.
             self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
             self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)

@@ -164,7 +164,9 @@ class GFLHead(BaseDenseHead):
             form = 'probabilities' if self.scores_are_probabilities else 'logits'
             wanted = 'use_sigmoid=False' if self.scores_are_probabilities else 'use_sigmoid=True'
             raise ConfigError(
-                f'{type(self).__name__} returns {form}: its loss needs {wanted}', field='loss_cls', received=repr(self.loss_cls)
+                f'{type(self).__name__} returns {form}: its loss needs {wanted}',
+                field='loss_cls',
+                received=repr(self.loss_cls),
             )
 
     def _tower(self) -> nn.ModuleList:
@@ -294,7 +296,10 @@ class GFLHead(BaseDenseHead):
             valid = valid & low & high & (priors[:, 3] < height + border)
         if not valid.any():
             raise ModelInputError(
-                'no prior lies inside the image', record=meta.get('img_path'), field='img_shape', received=meta['img_shape']
+                'no prior lies inside the image',
+                record=meta.get('img_path'),
+                field='img_shape',
+                received=meta['img_shape'],
             )
         return valid
 
@@ -412,7 +417,9 @@ class GFLHead(BaseDenseHead):
         decode = self._decode_priors if cfg.get('nms_pre_rule', 'pairs') == 'priors' else self._decode_pairs
         results = []
         for i, meta in enumerate(batch_img_metas):
-            cls = [level[i].detach().permute(1, 2, 0).reshape(-1, level.size(1)) for level in cls_scores]  # L x (P_l, C)
+            cls = [
+                level[i].detach().permute(1, 2, 0).reshape(-1, level.size(1)) for level in cls_scores
+            ]  # L x (P_l, C)
             reg = [level[i].detach().permute(1, 2, 0).reshape(-1, level.size(1)) for level in bbox_preds]
             results.append(decode(cls, reg, priors, meta, cfg, rescale, with_nms))
         return results
@@ -435,7 +442,10 @@ class GFLHead(BaseDenseHead):
         boxes, scores, labels = [], [], []
         for level, (stride, _) in enumerate(self.prior_generator.strides):
             score, rows, label = filter_scores_and_topk(
-                cls[level][:, : self.num_classes], cfg.get('score_thr', 0), cfg.get('nms_pre', -1), self.scores_are_probabilities
+                cls[level][:, : self.num_classes],
+                cfg.get('score_thr', 0),
+                cfg.get('nms_pre', -1),
+                self.scores_are_probabilities,
             )
             boxes.append(self.decode_boxes(reg[level][rows], priors[level][rows], stride, meta['img_shape']))
             scores.append(score)
@@ -471,4 +481,3 @@ class GFLHead(BaseDenseHead):
             return InstanceData(bboxes=boxes, scores=scores)
         dets, labels, _ = multiclass_nms(boxes, scores, cfg.get('score_thr', 0), self._nms_cfg(cfg))
         return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
-

@@ -83,7 +83,11 @@ class GFocalHead(GFLHead):
             what changed, for the report of the load.
         """
         weight = state_dict.get(f'{prefix}gfl_cls.weight')
-        if weight is None or len(weight) not in (self.num_classes, self.num_classes + 1) or len(weight) == self.gfl_cls.out_channels:
+        if (
+            weight is None
+            or len(weight) not in (self.num_classes, self.num_classes + 1)
+            or len(weight) == self.gfl_cls.out_channels
+        ):
             return []
         note = f'{prefix}gfl_cls: {len(weight)} channels, as the checkpoint has, instead of {self.gfl_cls.out_channels}'
         self.gfl_cls.out_channels = len(weight)

@@ -1,12 +1,36 @@
 """Detectors of one pass: backbone, neck, dense head."""
 
+import logging
+
 from mmengine.config import ConfigDict
-from torch import Tensor
+from mmengine.logging import print_log
+from torch import Tensor, nn
 
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
+from mmdet.utils.errors import ConfigError
 
 from .base import BaseDetector
+
+
+def _with_channels(neck: dict, backbone: nn.Module) -> dict:
+    """The neck's config with the backbone's channels, where the backbone says them: other channels could not run."""
+    if not isinstance(neck, dict):
+        return neck
+    known, given = getattr(backbone, 'out_channels', None), neck.get('in_channels')
+    if not isinstance(known, (list, tuple)):
+        if given == 'auto':
+            raise ConfigError(
+                f'the channels must be given: {type(backbone).__name__} has no list out_channels',
+                field='neck.in_channels',
+                received=given,
+            )
+        return neck
+    known = list(known)
+    if given not in (None, 'auto', known, tuple(known)):
+        message = f'neck.in_channels {given} replaced by {known}, the channels of {type(backbone).__name__}'
+        print_log(message, logger='current', level=logging.WARNING)
+    return ConfigDict(neck, in_channels=known)
 
 
 @MODELS.register_module()
@@ -15,7 +39,8 @@ class SingleStageDetector(BaseDetector):
 
     Args:
         backbone: config of the backbone.
-        neck: config of the neck.
+        neck: config of the neck. Where the backbone has ``out_channels``, a neck's ``in_channels`` may be left out, or be ``'auto'``, and
+            are replaced where they differ (with a warning).
         bbox_head: config of the head.
         train_cfg: handed to the head.
         test_cfg: handed to the head.
@@ -36,7 +61,7 @@ class SingleStageDetector(BaseDetector):
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
         if neck is not None:
-            self.neck = MODELS.build(neck)
+            self.neck = MODELS.build(_with_channels(neck, self.backbone))
         # A copy: the config a user passes in stays as it is.
         self.bbox_head = MODELS.build(ConfigDict(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg))
         self.train_cfg, self.test_cfg = train_cfg, test_cfg

@@ -139,6 +139,8 @@ class DistributionFocalLoss(nn.Module):
         """
         check_reduction(reduction_override)
         if len(pred) != len(target):
-            raise ModelInputError('pred and target must be equally long', received=(tuple(pred.shape), tuple(target.shape)))
+            raise ModelInputError(
+                'pred and target must be equally long', received=(tuple(pred.shape), tuple(target.shape))
+            )
         loss = distribution_focal_loss(pred, target)
         return self.loss_weight * reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)

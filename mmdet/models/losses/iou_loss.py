@@ -45,7 +45,9 @@ class GIoULoss(nn.Module):
             reduction_override: instead of the constructor's ``reduction``.
         """
         check_reduction(reduction_override)
-        loss = 1 - bbox_overlaps(pred.float(), target.float(), 'giou', is_aligned=True, eps=self.eps, offset=self.offset)
+        loss = 1 - bbox_overlaps(
+            pred.float(), target.float(), 'giou', is_aligned=True, eps=self.eps, offset=self.offset
+        )
         if weight is not None and weight.dim() > 1:
             weight = weight.mean(-1)
         return self.loss_weight * reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)

@@ -10,7 +10,9 @@ _EPS = torch.finfo(torch.float32).eps
 
 def check_reduction(reduction: str | None) -> None:
     """Raise AssertionError unless ``reduction`` is None, 'none', 'mean' or 'sum'."""
-    assert reduction is None or reduction in _REDUCTIONS, f'reduction must be one of {_REDUCTIONS}. Received: {reduction!r}'
+    assert reduction is None or reduction in _REDUCTIONS, (
+        f'reduction must be one of {_REDUCTIONS}. Received: {reduction!r}'
+    )
 
 
 def reduce_loss(loss: Tensor, weight: Tensor | None, reduction: str, avg_factor: float | Tensor | None) -> Tensor:

@@ -56,7 +56,9 @@ class FPN(BaseModule):
                 f'num_outs must be at least the {num_ins - start_level} used stages. Received: {num_outs}'
             )
         else:  # extra levels would sit between the pyramid and unused coarser stages
-            assert start_level <= end_level < num_ins, f'end_level must be in [{start_level}, {num_ins}). Received: {end_level}'
+            assert start_level <= end_level < num_ins, (
+                f'end_level must be in [{start_level}, {num_ins}). Received: {end_level}'
+            )
             assert num_outs == end_level - start_level + 1, (
                 f'num_outs must be {end_level - start_level + 1} when end_level is given. Received: {num_outs}'
             )
@@ -101,7 +103,9 @@ class FPN(BaseModule):
             for _ in range(self.num_extra):
                 outs.append(F.max_pool2d(outs[-1], 1, stride=2))
             return tuple(outs)
-        source = dict(on_input=inputs[self.end_level], on_lateral=laterals[-1], on_output=outs[-1])[self.add_extra_convs]
+        source = dict(on_input=inputs[self.end_level], on_lateral=laterals[-1], on_output=outs[-1])[
+            self.add_extra_convs
+        ]
         for i in range(self.num_extra):
             if i > 0 and self.relu_before_extra_convs:
                 source = F.relu(source)

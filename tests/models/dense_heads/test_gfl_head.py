@@ -50,7 +50,9 @@ GOLDEN = [
 ]
 
 
-@pytest.mark.parametrize(('gt0', 'gt1', 'loss_cls', 'bbox', 'dfl'), [case[1:] for case in GOLDEN], ids=[case[0] for case in GOLDEN])
+@pytest.mark.parametrize(
+    ('gt0', 'gt1', 'loss_cls', 'bbox', 'dfl'), [case[1:] for case in GOLDEN], ids=[case[0] for case in GOLDEN]
+)
 def test_golden_losses(head, gt0, gt1, loss_cls, bbox, dfl):
     assert_losses(head.loss_by_feat(*outputs(), [gt0, gt1], METAS), loss_cls, bbox, dfl)
 
@@ -96,8 +98,12 @@ def test_golden_detections(head):
     first, second = head.predict_by_feat(*outputs(), batch_img_metas=METAS, rescale=True)
     assert len(first) == len(second) == 100
     close = dict(rtol=0, atol=1e-6)
-    torch.testing.assert_close(first.scores[:5], torch.tensor([0.268929, 0.268929, 0.268917, 0.268905, 0.268869]), **close)
-    torch.testing.assert_close(second.scores[:5], torch.tensor([0.268881, 0.268881, 0.268857, 0.268845, 0.268797]), **close)
+    torch.testing.assert_close(
+        first.scores[:5], torch.tensor([0.268929, 0.268929, 0.268917, 0.268905, 0.268869]), **close
+    )
+    torch.testing.assert_close(
+        second.scores[:5], torch.tensor([0.268881, 0.268881, 0.268857, 0.268845, 0.268797]), **close
+    )
     torch.testing.assert_close(first.scores[99], torch.tensor(0.265987), **close)
     torch.testing.assert_close(second.scores[99], torch.tensor(0.265999), **close)
     # The first two of each image tie exactly.
@@ -153,7 +159,9 @@ def test_the_two_rules_differ_as_described(small_head):
     raw = peaked_outputs({(0, 5, 6): {1: 3.0, 2: 2.0}, (0, 10, 15): {0: 1.0}})
     meta = dict(img_shape=(128, 160), scale_factor=(1.0, 1.0))
     labels = {
-        rule: small_head.predict_by_feat(*raw, batch_img_metas=[meta], cfg=dict(TEST_CFG, nms_pre=2, nms_pre_rule=rule))[0].labels.tolist()
+        rule: small_head.predict_by_feat(
+            *raw, batch_img_metas=[meta], cfg=dict(TEST_CFG, nms_pre=2, nms_pre_rule=rule)
+        )[0].labels.tolist()
         for rule in ('pairs', 'priors')
     }
     assert labels == dict(pairs=[1, 2], priors=[1, 2, 0])

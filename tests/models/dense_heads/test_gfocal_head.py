@@ -90,7 +90,9 @@ def test_the_extra_channel_is_never_detected(head):
             assert found.labels.max() < 80
 
 
-@pytest.mark.parametrize('arguments', [dict(loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True)), dict(reg_topk=18), dict(reg_topk=0)])
+@pytest.mark.parametrize(
+    'arguments', [dict(loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True)), dict(reg_topk=18), dict(reg_topk=0)]
+)
 def test_refuses(arguments):
     with pytest.raises(ConfigError):
         GFocalHead(num_classes=3, in_channels=8, **arguments)

@@ -26,7 +26,9 @@ def small(small_cfg):
 def batch(*shapes, boxes=((2, 2, 30, 30),)):
     samples = []
     for height, width in shapes:
-        sample = DetDataSample(metainfo=dict(img_shape=(height, width), ori_shape=(height, width), scale_factor=(1.0, 1.0)))
+        sample = DetDataSample(
+            metainfo=dict(img_shape=(height, width), ori_shape=(height, width), scale_factor=(1.0, 1.0))
+        )
         bboxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
         sample.gt_instances = InstanceData(bboxes=bboxes, labels=torch.zeros(len(bboxes), dtype=torch.long))
         samples.append(sample)
@@ -67,14 +69,20 @@ def test_golden_r50(repository):
     with torch.no_grad():
         features = model.extract_feat(tensor((1, 3, 96, 128), 7, 2))
         cls, reg = model.bbox_head(features)
-    outputs = {f'{name}{i + 3}': out for name, outs in (('P', features), ('cls', cls), ('reg', reg)) for i, out in enumerate(outs)}
+    outputs = {
+        f'{name}{i + 3}': out
+        for name, outs in (('P', features), ('cls', cls), ('reg', reg))
+        for i, out in enumerate(outs)
+    }
     for line in GOLDEN_R50.strip().splitlines():
         name, shape, *numbers = line.split()
         out = outputs[name]
         assert 'x'.join(map(str, out.shape)) == shape
         out = out.double().flatten()
         measured = torch.stack([out.mean(), out.std(), out.min(), out.max(), out[0], out[-1]])
-        torch.testing.assert_close(measured, torch.tensor([float(x) for x in numbers], dtype=torch.double), rtol=0, atol=2e-5, msg=name)
+        torch.testing.assert_close(
+            measured, torch.tensor([float(x) for x in numbers], dtype=torch.double), rtol=0, atol=2e-5, msg=name
+        )
 
 
 def test_modes(small):
@@ -117,7 +125,10 @@ def test_padding_of_the_batch_does_not_reach_smaller_images_targets(small):
         data = small.data_preprocessor(data, True)
         sizes = [(-(-data['inputs'].shape[2] // s), -(-data['inputs'].shape[3] // s)) for s in (8, 16, 32, 64, 128)]
         targets = small.bbox_head.get_targets(
-            sizes, [sample.gt_instances for sample in data['data_samples']], [s.metainfo for s in data['data_samples']], device='cpu'
+            sizes,
+            [sample.gt_instances for sample in data['data_samples']],
+            [s.metainfo for s in data['data_samples']],
+            device='cpu',
         )
         assert targets.label_weights[0].sum() == 64 + 16 + 4 + 1 + 1
         assert len(targets.labels) == count

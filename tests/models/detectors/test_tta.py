@@ -12,7 +12,9 @@ def view(bboxes, scores, **meta):
     sample = DetDataSample(metainfo=dict(ori_shape=(10, 20), **meta))
     bboxes = torch.tensor(bboxes, dtype=torch.float32).reshape(-1, 4)
     sample.pred_instances = InstanceData(
-        bboxes=bboxes, scores=torch.tensor(scores, dtype=torch.float32), labels=torch.zeros(len(bboxes), dtype=torch.long)
+        bboxes=bboxes,
+        scores=torch.tensor(scores, dtype=torch.float32),
+        labels=torch.zeros(len(bboxes), dtype=torch.long),
     )
     return sample
 

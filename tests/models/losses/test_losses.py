@@ -89,7 +89,9 @@ def test_reduction(loss):
 @pytest.mark.parametrize('loss', [QualityFocalLoss(), DistributionFocalLoss(), GIoULoss()])
 def test_empty(loss):
     pred = torch.zeros(0, 4, requires_grad=True)
-    target = (torch.zeros(0, dtype=torch.long), torch.zeros(0)) if isinstance(loss, QualityFocalLoss) else torch.zeros(0)
+    target = (
+        (torch.zeros(0, dtype=torch.long), torch.zeros(0)) if isinstance(loss, QualityFocalLoss) else torch.zeros(0)
+    )
     if isinstance(loss, GIoULoss):
         target = torch.zeros(0, 4)
     value = loss(pred, target, avg_factor=1)

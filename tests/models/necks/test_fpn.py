@@ -14,7 +14,9 @@ def maps(sizes=SIZES):
 @pytest.mark.parametrize('start', [0, 1])
 def test_output_sizes(extra, start):
     neck = FPN(CHANNELS, 8, 5, start_level=start, add_extra_convs=extra)
-    assert [tuple(out.shape[1:]) for out in neck(maps())] == [(8, 64 >> (i + start), 64 >> (i + start)) for i in range(5)]
+    assert [tuple(out.shape[1:]) for out in neck(maps())] == [
+        (8, 64 >> (i + start), 64 >> (i + start)) for i in range(5)
+    ]
     assert neck.add_extra_convs == ('on_input' if extra is True else extra)
 
 
@@ -54,7 +56,15 @@ def test_end_level_minus_one_is_the_last():
 def test_other_options():
     assert FPN(CHANNELS, 8, 4, upsample_cfg=dict(mode='bilinear', align_corners=True))(maps())[0].shape[-1] == 64
     assert FPN(CHANNELS, 8, 4, upsample_cfg=dict(scale_factor=2))(maps())[0].shape[-1] == 64
-    neck = FPN(CHANNELS, 8, 5, norm_cfg=dict(type='BN'), no_norm_on_lateral=True, add_extra_convs='on_lateral', relu_before_extra_convs=True)
+    neck = FPN(
+        CHANNELS,
+        8,
+        5,
+        norm_cfg=dict(type='BN'),
+        no_norm_on_lateral=True,
+        add_extra_convs='on_lateral',
+        relu_before_extra_convs=True,
+    )
     assert neck.lateral_convs[0].norm_cfg is None
     assert neck.fpn_convs[0].norm_cfg == dict(type='BN')
     assert len(neck(maps())) == 5

@@ -1,0 +1,52 @@
+"""UAVDT (UAV-benchmark-M) annotations -> COCO JSON.
+
+    python UFPMP-Det-Tools/build_dataset/UAVDT2COCO.py data/UAVDT data/UAVDT/annotations/UAVDT-train.json
+    python UFPMP-Det-Tools/build_dataset/UAVDT2COCO.py data/UAVDT data/UAVDT/annotations/UAVDT-test.json --split test
+    python UFPMP-Det-Tools/build_dataset/UAVDT2COCO.py data/UAVDT data/UAVDT/annotations
+
+The last form, with a folder, writes UAVDT-train.json and UAVDT-test.json. Both public layouts are found:
+<seq>/gt/gt_whole.txt with <seq>/img1/, and [GT/]<seq>_gt_whole.txt with UAV-benchmark-M/<seq>/.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmdet.datasets.converters import convert_uavdt
+from mmdet.datasets.converters.uavdt import IGNORED_MODES, SPLITS, find_sequences, parse_size
+from mmdet.utils.config import reports_user_errors
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('uavdt_root', help='folder of the dataset')
+    parser.add_argument('output_anno', help='JSON file of one split, or a folder (no .json at its end)')
+    parser.add_argument('--split', choices=SPLITS, help='default: train for a file, all that exist for a folder')
+    parser.add_argument('--images', metavar='DIR', help='folder of the frame folders, where it is elsewhere')
+    parser.add_argument('--size', metavar='WxH', help='size of frames that are not there (default: 1024x540, warned)')
+    parser.add_argument(
+        '--ignored', choices=IGNORED_MODES, default='crowd',
+        help='boxes of ignored areas: crowds, which evaluation ignores (default); a plain ignore flag, which counts '
+             'them as cars in evaluation, as the reference does; or none',
+    )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+@reports_user_errors
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    output = Path(args.output_anno)
+    if output.suffix == '.json':
+        out_files = {args.split or 'train': output}
+    else:
+        present = {sequence.split for sequence in find_sequences(args.uavdt_root, args.images)[0]}
+        splits = [args.split] if args.split else [split for split in SPLITS if split in present]
+        out_files = {split: output / f'UAVDT-{split}.json' for split in splits}
+    size_wh = parse_size(args.size) if args.size else None
+    for report in convert_uavdt(
+        args.uavdt_root, out_files, image_dir=args.images, size_wh=size_wh, ignored=args.ignored
+    ):
+        print(report)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,187 @@
+"""Guillotine strip packing by the priority heuristic, and the search for a roughly square mosaic.
+
+Source: Zhang, Shi, Leung and Wu, "A priority heuristic for the guillotine rectangular packing problem", Information Processing
+Letters 116(1), 2016, in the variant without rotation that UFPMP-Det uses.
+
+Letters: R rectangles; a rectangle is (width, height), a position is its top-left corner.
+"""
+
+from bisect import bisect_right
+from itertools import accumulate
+from operator import or_
+
+import numpy as np
+
+STRIP_LIMITS = (300.0, 2666.0)
+"""Smallest and largest strip width of the search (2666 is twice the detector's input of 1333)."""
+
+
+class StripPacker:
+    """Packs one set of rectangles into strips of different widths.
+
+    Rows are opened from the top, each by the tallest rectangle left, placed at x = 0 even when the strip is narrower. The space
+    to its right is filled recursively: of the rectangles that fit, tallest first, one that fits exactly is preferred, then one of
+    the exact width, then one of the exact height, then any. What remains of the space is cut once, straight through, in the
+    direction that keeps the more useful piece.
+
+    Sets of rectangles are integers with one bit each, the tallest in the highest bit. "Left, not wider than w, not taller than h"
+    is then two binary searches and two ANDs, however many there are, instead of a walk through a list; the tallest of a set is
+    its bit length.
+
+    Args:
+        sizes: (R, 2) widths and heights, all > 0, R > 0.
+    """
+
+    def __init__(self, sizes: np.ndarray):
+        count = len(sizes)
+        # Rising heights; of equal ones the last of the input first, so that the highest bit is the first of the tallest.
+        self.order = np.argsort(-sizes[:, 1], kind='stable')[::-1]  # (R,)
+        ordered = sizes[self.order]  # (R, 2)
+        self.widths, self.heights = ordered[:, 0].tolist(), ordered[:, 1].tolist()
+        self.bits = [1 << item for item in range(count)]
+        self.lowest = [(1 << k) - 1 for k in range(count + 1)]  # [k]: the k least tall
+        by_width = np.argsort(ordered[:, 0], kind='stable')
+        self.sorted_widths = ordered[by_width, 0].tolist()
+        in_width_order = [self.bits[item] for item in by_width.tolist()]
+        self.narrowest = [0, *accumulate(in_width_order, or_)]  # [j]: the j narrowest
+        self.of_width = self._sets_by_value(self.widths)
+        self.of_height = self._sets_by_value(self.heights)
+        short_sides = ordered.min(axis=1)
+        by_short_side = np.argsort(short_sides, kind='stable')
+        self.by_short_side = by_short_side.tolist()
+        self.short_sides = short_sides[by_short_side].tolist()
+        self.areas = ordered.prod(axis=1).tolist()
+        self.area = sum(self.areas)
+        self._ordered = ordered
+
+    def _sets_by_value(self, values: list[float]) -> dict[float, int]:
+        sets = dict(zip(values, self.bits))
+        if len(sets) < len(values):
+            sets = dict.fromkeys(values, 0)
+            for value, bit in zip(values, self.bits):
+                sets[value] |= bit
+        return sets
+
+    def lowest_height(self, width: float) -> float:
+        """Height that no packing into the strip can undercut: the area inside the strip over its width, less rounding."""
+        inside = self.area
+        if self.sorted_widths[-1] > width:
+            inside = float((np.minimum(self._ordered[:, 0], width) * self._ordered[:, 1]).sum())
+        return inside / width * (1 - 1e-9)
+
+    def pack(self, width: float, limit: float | None = None):
+        """Pack into a strip of the given width.
+
+        Args:
+            width: of the strip.
+            limit: give up as soon as the height is certain to exceed it.
+
+        Returns:
+            height of the packing and the positions (R, 2) in the order of the input, or None where given up.
+        """
+        widths, heights, bits, areas = self.widths, self.heights, self.bits, self.areas
+        sorted_widths, narrowest, lowest = self.sorted_widths, self.narrowest, self.lowest
+        of_width, of_height = self.of_width.get, self.of_height.get
+        by_short_side, short_sides = self.by_short_side, self.short_sides
+        # What is left must find room below the last row. A rectangle that hangs over the edge would need less: no bound then.
+        bounded = limit is not None and sorted_widths[-1] <= width
+        area_left = self.area * (1 - 1e-9)  # less rounding
+        left = lowest[len(widths)]
+        xs, ys = [None] * len(widths), [None] * len(widths)
+        shortest, least = 0, short_sides[0]  # no rectangle left has a side below ``least``
+        total = 0.0
+        stack = []  # spaces put aside: x, y, w, h
+        while left:
+            item = left.bit_length() - 1
+            h = heights[item]
+            if limit is not None and (total + h > limit or bounded and (limit - total) * width < area_left):
+                return None
+            left ^= bits[item]
+            xs[item], ys[item] = 0.0, total
+            area_left -= areas[item]
+            x, y = widths[item], total
+            w = width - x
+            total += h
+            while left:
+                fitting = 0
+                if w >= least and h >= least:
+                    fitting = left & narrowest[bisect_right(sorted_widths, w)] & lowest[bisect_right(heights, h)]
+                if not fitting:
+                    if not stack:
+                        break
+                    x, y, w, h = stack.pop()
+                    continue
+                exact_width = fitting & of_width(w, 0)
+                exact_height = (exact_width or fitting) & of_height(h, 0)
+                item = (exact_height or exact_width or fitting).bit_length() - 1
+                left ^= bits[item]
+                xs[item], ys[item] = x, y
+                a, b = widths[item], heights[item]
+                area_left -= areas[item]
+                if exact_width:
+                    # The space below; nothing is left of it where the height is exact too.
+                    y, h = y + b, h - b
+                elif exact_height:
+                    x, w = x + a, w - a
+                elif left:
+                    while xs[by_short_side[shortest]] is not None:
+                        shortest += 1
+                    least = short_sides[shortest]
+                    if w - a < least:
+                        y, h = y + b, h - b
+                    elif h - b < least:
+                        x, w = x + a, w - a
+                    elif a < least:
+                        stack.append((x, y + b, w, h - b))
+                        x, w, h = x + a, w - a, b
+                    else:
+                        stack.append((x + a, y, w - a, h))
+                        y, w, h = y + b, a, h - b
+        positions = np.empty((len(widths), 2))
+        positions[self.order, 0], positions[self.order, 1] = xs, ys
+        return total, positions
+
+
+def pack_strip(sizes, width: float) -> tuple[float, np.ndarray]:
+    """Pack rectangles into a strip, see :class:`StripPacker`.
+
+    Args:
+        sizes: (R, 2) widths and heights, all > 0.
+        width: of the strip. A wider rectangle is placed all the same, at x = 0.
+
+    Returns:
+        height of the packing; positions (R, 2) in input order.
+
+    >>> pack_strip([[60, 50], [40, 30], [10, 20]], 50)[0]
+    80.0
+    """
+    sizes = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
+    if len(sizes) == 0:
+        return 0.0, np.zeros((0, 2))
+    return StripPacker(sizes).pack(float(width))
+
+
+def pack_guillotine(sizes: np.ndarray) -> np.ndarray:
+    """The original's roughly square mosaic: halve the range of strip widths, 11 times, and keep the last packing tried.
+
+    Whether the last one is higher than wide makes no difference, as in the original. Of the other widths only the answer "higher
+    than wide" counts, so one that the area alone rules out is not packed, and a packing is given up once it must exceed its limit.
+
+    Args:
+        sizes: (R, 2) widths and heights, all > 0.
+
+    Returns:
+        positions (R, 2) in input order.
+    """
+    if len(sizes) == 0:
+        return np.zeros((0, 2))
+    packer = StripPacker(sizes)
+    low, high = STRIP_LIMITS
+    while True:
+        width = (low + high) / 2
+        if low > width - 1 and width + 1 > high:  # the last, whatever its answer
+            return packer.pack(width)[1]
+        if packer.lowest_height(width) > width or packer.pack(width, limit=width) is None:
+            low = width + 1
+        else:
+            high = width - 1

@@ -1,0 +1,261 @@
+"""Foreground regions: expand the detected boxes, merge those that cover less together than apart, choose a zoom for each.
+
+Letters: N boxes, R regions. Boxes are xyxy in pixels of the image.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from mmdet.utils.errors import ConfigError, ModelInputError
+
+FACTORS = (4, 2, 1)
+"""Zoom of a region whose objects are small, middling, large."""
+
+AREA_LIMITS = (32 * 32, 96 * 96)
+"""Mean object areas (px^2) at which an object stops being small, and middling: COCO's size classes."""
+
+_TOUCH = 1e-6  # pixels: boxes that only touch can pass the merging test by rounding, as they do in the double loop
+_BINS = 64  # a candidate search at 1/64 of the image leaves few boxes to test; finer costs more to keep than it saves
+
+
+def as_boxes(boxes, field: str = 'boxes') -> np.ndarray:
+    """Checked copy of boxes on the host.
+
+    Args:
+        boxes: (N, 4) xyxy, a numpy array, a nested list, or a torch tensor on any device. No boxes may also come as an empty list.
+        field: name used in error messages.
+
+    Returns:
+        float64 array (N, 4).
+
+    Raises:
+        ModelInputError: wrong shape, a coordinate that is not finite, or a right (bottom) edge before the left (top) one.
+    """
+    if isinstance(boxes, torch.Tensor):
+        boxes = boxes.detach().to('cpu', torch.float64).numpy()
+    boxes = np.array(boxes, dtype=np.float64)
+    if boxes.shape == (0,):
+        return boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ModelInputError('boxes must have the shape (N, 4), xyxy', field=field, received=boxes.shape)
+    if not np.isfinite(boxes).all():
+        row = int(np.flatnonzero(~np.isfinite(boxes).all(axis=1))[0])
+        raise ModelInputError('coordinates must be finite', record=f'box {row}', field=field, received=boxes[row].tolist())
+    if (boxes[:, 2:] < boxes[:, :2]).any():
+        row = int(np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1))[0])
+        raise ModelInputError('x2 >= x1 and y2 >= y1 are needed', record=f'box {row}', field=field, received=boxes[row].tolist())
+    return boxes
+
+
+def check_input_shape(input_shape) -> tuple[int, int]:
+    """Width and height of the image as two positive integers, in that order.
+
+    Raises:
+        ConfigError: not two positive whole numbers.
+    """
+    try:
+        width, height = input_shape
+        whole = (int(width), int(height))
+        if whole == (width, height) and min(whole) > 0:
+            return whole
+    except (TypeError, ValueError):
+        pass
+    raise ConfigError('must be (width, height) of the image, positive whole numbers', field='input_shape', received=input_shape)
+
+
+def expand_boxes(boxes: np.ndarray, scale: float, limit_wh: tuple[float, float]) -> np.ndarray:
+    """Boxes enlarged about their centres and clipped to ``[0, limit]``.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        scale: multiplies width and height.
+        limit_wh: largest x and y that is allowed. The original method clips to (W - 1, H - 1).
+
+    Returns:
+        (N, 4) xyxy, same order.
+    """
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2  # (N, 2)
+    half = (boxes[:, 2:] - boxes[:, :2]) * (scale / 2)  # (N, 2)
+    edges = np.concatenate([centre - half, centre + half], axis=1)  # (N, 4)
+    return np.clip(edges, 0.0, np.tile(np.asarray(limit_wh, dtype=np.float64), 2))
+
+
+def object_areas(boxes: np.ndarray) -> np.ndarray:
+    """Areas (N,) with both border pixels counted, ``(x2 - x1 + 1)(y2 - y1 + 1)``: the size by which zooms are chosen."""
+    return (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
+
+
+def estimate_factors(mean_area: np.ndarray) -> np.ndarray:
+    """Zoom of every region from the mean area of its objects.
+
+    Args:
+        mean_area: (R,) px^2.
+
+    Returns:
+        float64 (R,): 4 below 32^2, 2 below 96^2, 1 otherwise.
+    """
+    small, middling = AREA_LIMITS
+    return np.select([mean_area < small, mean_area < middling], [float(f) for f in FACTORS[:2]], float(FACTORS[2]))
+
+
+def merge_boxes(boxes: np.ndarray, areas: np.ndarray, max_tile: float | None = None):
+    """One greedy pass that merges boxes whose bounding box is smaller than the two together.
+
+    Every box still alive takes its turn, in input order. It looks at every other box alive, again in input order (older ones
+    too, with the extent they have grown to), and absorbs it when the area of the common bounding box is strictly less than the
+    sum of both areas. A box that was refused is not looked at again in the same turn, and there is no second round, so the
+    result depends on the order.
+
+    Two boxes can only pass that test when they overlap. The search therefore keeps, for 64 columns and 64 rows of the image,
+    the set of boxes that begin before and end behind each, as the bits of one integer: four lookups and three ANDs leave the few
+    boxes near a region. The outcome is exactly that of the double loop.
+
+    Args:
+        boxes: (N, 4) xyxy, coordinates >= 0.
+        areas: (N,) areas of the objects (not of the expanded boxes).
+        max_tile: with a number, a merger is refused when the longer side, times the zoom for the mean area of all members,
+            would exceed it. Keeps chains of small boxes from becoming one long strip.
+
+    Returns:
+        regions (R, 4) xyxy in the order of the boxes they grew from; mean object area (R,); region of each box, int64 (N,).
+    """
+    count = len(boxes)
+    if count == 0:
+        return np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64)
+    cell = np.maximum(boxes.max(axis=0)[2:] / _BINS, 1e-9)  # (2,) width and height of a cell
+    margin = np.array([-_TOUCH, -_TOUCH, _TOUCH, _TOUCH])
+    bins = np.clip(((boxes + margin) / np.tile(cell, 2)).astype(np.int64), 0, _BINS - 1)  # (N, 4)
+    begins_x, ends_x, begins_y, ends_y = _cell_sets(bins)
+    bins_of = bins.tolist()
+    extent = boxes.tolist()
+    size = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).tolist()
+    total, members = areas.tolist(), [1] * count
+    absorbed_by = list(range(count))
+    alive = (1 << count) - 1
+
+    for m in range(count):
+        own = 1 << m
+        if not alive & own:
+            continue
+        bx1, by1, bx2, by2 = bins_of[m]
+        near = alive & begins_x[bx2] & ends_x[bx1] & begins_y[by2] & ends_y[by1] & ~own
+        if not near:
+            continue
+        x1, y1, x2, y2 = extent[m]
+        area = size[m]
+        grown = False
+        while near:
+            bit = near & -near
+            near ^= bit
+            k = bit.bit_length() - 1
+            kx1, ky1, kx2, ky2 = extent[k]
+            if x1 < kx1:
+                kx1 = x1
+            if y1 < ky1:
+                ky1 = y1
+            if x2 > kx2:
+                kx2 = x2
+            if y2 > ky2:
+                ky2 = y2
+            union = (kx2 - kx1) * (ky2 - ky1)
+            if union >= area + size[k]:
+                continue
+            if max_tile is not None:
+                mean = (total[m] + total[k]) / (members[m] + members[k])
+                if max(kx2 - kx1, ky2 - ky1) * _factor(mean) > max_tile:
+                    continue
+            x1, y1, x2, y2, area, grown = kx1, ky1, kx2, ky2, union, True
+            alive ^= bit
+            absorbed_by[k] = m
+            total[m] += total[k]
+            members[m] += members[k]
+            kbx1, kby1, kbx2, kby2 = bins_of[k]
+            if kbx1 < bx1 or kby1 < by1 or kbx2 > bx2 or kby2 > by2:
+                bx1, by1, bx2, by2 = min(bx1, kbx1), min(by1, kby1), max(bx2, kbx2), max(by2, kby2)
+                near = alive & begins_x[bx2] & ends_x[bx1] & begins_y[by2] & ends_y[by1] & ~own
+                near &= -bit  # only boxes behind k: the turn does not go back
+        if grown:
+            extent[m], size[m] = (x1, y1, x2, y2), area
+            ox1, oy1, ox2, oy2 = bins_of[m]
+            bins_of[m] = (bx1, by1, bx2, by2)
+            for c in range(bx1, ox1):
+                begins_x[c] |= own
+            for c in range(ox2 + 1, bx2 + 1):
+                ends_x[c] |= own
+            for c in range(by1, oy1):
+                begins_y[c] |= own
+            for c in range(oy2 + 1, by2 + 1):
+                ends_y[c] |= own
+
+    root = np.array(absorbed_by)
+    kept = np.flatnonzero(root == np.arange(count))
+    while (root[root] != root).any():  # a region that absorbed others can itself be absorbed
+        root = root[root]
+    regions = np.array([extent[m] for m in kept])
+    mean_area = np.array([total[m] / members[m] for m in kept])
+    return regions, mean_area, np.searchsorted(kept, root)
+
+
+def _factor(mean_area: float) -> float:
+    """:func:`estimate_factors` of one number."""
+    return FACTORS[0] if mean_area < AREA_LIMITS[0] else FACTORS[1] if mean_area < AREA_LIMITS[1] else FACTORS[2]
+
+
+def _cell_sets(bins: np.ndarray) -> list[list[int]]:
+    """For every cell: the boxes that begin there or before, and that end there or behind; in x, then in y.
+
+    Args:
+        bins: (N, 4) columns and rows of the cells of x1, y1, x2, y2.
+
+    Returns:
+        begins_x, ends_x, begins_y, ends_y: lists of ``_BINS`` sets, each an integer with box 0 in the lowest bit.
+    """
+    cells = np.arange(_BINS, dtype=np.uint8)[:, None]
+    x1, y1, x2, y2 = bins.astype(np.uint8).T
+    table = np.concatenate([x1 <= cells, x2 >= cells, y1 <= cells, y2 >= cells])  # (4 * bins, N)
+    packed = np.packbits(table, axis=1, bitorder='little')
+    data, step = packed.tobytes(), packed.shape[1]
+    sets = [int.from_bytes(data[i : i + step], 'little') for i in range(0, len(data), step)]
+    return [sets[i : i + _BINS] for i in range(0, 4 * _BINS, _BINS)]
+
+
+def generate_regions(
+    boxes, scale: float = 1.5, input_shape=None, *, mode: str = 'reference', max_tile: float | None = None
+):
+    """Foreground regions of one image.
+
+    Args:
+        boxes: (N, 4) xyxy, numpy, list or tensor. The order matters, see :func:`merge_boxes`; the original method feeds the
+            detections class after class, by descending score within a class.
+        scale: enlargement of every box before merging.
+        input_shape: (width, height) of the image.
+        mode: ``'reference'`` clips to (W - 1, H - 1) and keeps fractions; ``'exact'`` clips to (W, H) and moves the edges of
+            the regions outwards to whole pixels, so that nothing is lost when they are cut out.
+        max_tile: see :func:`merge_boxes`.
+
+    Returns:
+        regions (R, 4) xyxy; mean object area (R,); region of each box, int64 (N,), -1 for boxes in none.
+        Regions without area (a box without area, or outside the image) are dropped.
+
+    Raises:
+        ModelInputError: see :func:`as_boxes`.
+        ConfigError: impossible ``scale``, ``input_shape`` or ``mode``.
+    """
+    boxes = as_boxes(boxes)
+    width, height = check_input_shape(input_shape)
+    if mode not in ('reference', 'exact'):
+        raise ConfigError("must be 'reference' or 'exact'", field='mode', received=mode)
+    if not (math.isfinite(scale) and scale > 0):
+        raise ConfigError('must be a positive number', field='scale', received=scale)
+    limit = (width, height) if mode == 'exact' else (width - 1, height - 1)
+    expanded = expand_boxes(boxes, scale, limit)
+    regions, mean_area, member = merge_boxes(expanded, object_areas(boxes), max_tile)
+    solid = (regions[:, 2:] > regions[:, :2]).all(axis=1)  # (R,)
+    if not solid.all():
+        renumbered = np.where(solid, np.cumsum(solid) - 1, -1)
+        regions, mean_area, member = regions[solid], mean_area[solid], renumbered[member]
+    if mode == 'exact':
+        regions = np.concatenate([np.floor(regions[:, :2]), np.ceil(regions[:, 2:])], axis=1)
+    return regions, mean_area, member

@@ -1,0 +1,178 @@
+"""VisDrone-DET annotations (one ``.txt`` an image) to COCO JSON."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mmdet.utils.errors import DataError
+
+from ..image_io import image_size
+from ..visdrone import IGNORED_REGION, IMAGE_SUFFIXES, OTHERS, VisDroneDataset, read_visdrone_rows
+from .progress import progress
+from .voc import write_json
+
+VISDRONE_CLASSES = VisDroneDataset.METAINFO['classes']
+
+
+@dataclass
+class VisDroneReport:
+    """What happened to the rows.
+
+    Attributes:
+        path: the JSON file written.
+        images: images in it.
+        empty: of these, images without an object of the classes.
+        objects: boxes written.
+        ignored_regions, others: rows of category 0 and 11, written apart.
+        degenerate: boxes written although a side is not above 0; the datasets of this package leave them out.
+        outside: boxes written that reach over the border of the image.
+        score_zero: boxes written although their score is 0.
+        unannotated: images of the folder without an annotation file, not written.
+        per_class: boxes by class name.
+    """
+
+    path: Path
+    images: int = 0
+    empty: int = 0
+    objects: int = 0
+    ignored_regions: int = 0
+    others: int = 0
+    degenerate: int = 0
+    outside: int = 0
+    score_zero: int = 0
+    unannotated: int = 0
+    per_class: Counter = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        lines = [f'{self.images} images, {self.objects} objects -> {self.path}']
+        lines += [f'  {name:<16} {self.per_class[name]:>7}' for name in VISDRONE_CLASSES]
+        lines.append(f'  apart: {self.ignored_regions} ignored regions, {self.others} others')
+        notes = {
+            'images without an object': self.empty,
+            'boxes without area (kept)': self.degenerate,
+            'boxes over the border (kept)': self.outside,
+            'boxes of score 0 (kept)': self.score_zero,
+            'images without annotation file (left out)': self.unannotated,
+        }
+        lines += [f'  {name}: {count}' for name, count in notes.items() if count]
+        return '\n'.join(lines)
+
+
+def convert_visdrone(
+    image_dir: str | os.PathLike,
+    annotation_dir: str | os.PathLike,
+    out_file: str | os.PathLike,
+    *,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
+) -> VisDroneReport:
+    """Write one COCO JSON file for a folder of VisDrone annotations.
+
+    Images are sorted by name and numbered from 0; annotations from 1 (pycocotools takes a match with annotation 0 for
+    none); ``category_id`` = category - 1. Boxes are neither clipped nor filtered. Ignored regions (category 0) and others
+    (11) are no annotations but lists of their own, ``ignored_regions`` and ``others``, rows ``{'image_id', 'bbox'}``:
+    COCO tools pass over them, :class:`~mmdet.evaluation.VisDroneMetric` needs them.
+
+    Args:
+        image_dir: folder of the images, or of ``images``.
+        annotation_dir: folder of the ``.txt`` files, or of ``annotations``.
+        out_file: the JSON file; its folder is made. It appears whole or not at all.
+        sizes: name -> (width, height), taken as given; images that it names need not be there. All other sizes come from
+            the image headers.
+
+    Raises:
+        DataError: missing folders or images, broken rows; with file and line.
+    """
+    annotation_dir = _inner(Path(annotation_dir), 'annotations', '.txt')
+    files = sorted(annotation_dir.glob('*.txt'), key=lambda path: path.stem) if annotation_dir.is_dir() else []
+    if not files:
+        raise DataError('must be a folder of .txt annotation files', file=annotation_dir)
+    sizes = sizes or {}
+    image_dir = _inner(Path(image_dir), 'images', *IMAGE_SUFFIXES)
+    entries = sorted(os.scandir(image_dir), key=lambda entry: entry.name) if image_dir.is_dir() else []
+    images = {
+        os.path.splitext(entry.name)[0]: entry.name
+        for entry in entries
+        if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+    }
+    if not image_dir.is_dir() and any(path.stem not in sizes for path in files):
+        raise DataError('no such image folder, and not all images have a size given', file=image_dir)
+
+    out_file = Path(out_file)
+    stems = {path.stem for path in files}
+    report = VisDroneReport(out_file, unannotated=sum(name not in stems for name in images))
+    document = {
+        'images': [],
+        'type': 'instances',
+        'annotations': [],
+        'categories': [
+            {'supercategory': 'none', 'id': number, 'name': name} for number, name in enumerate(VISDRONE_CLASSES)
+        ],
+        'ignored_regions': [],
+        'others': [],
+    }
+    for image_id, path in enumerate(progress(files, annotation_dir.name)):
+        name = path.stem
+        rows = read_visdrone_rows(path)
+        if name in sizes:
+            width, height = sizes[name]
+        elif name in images:
+            width, height = image_size(image_dir / images[name])
+        else:
+            raise DataError('there is no image for this annotation file', file=path, received=f'{image_dir / name}.jpg')
+        file_name = images.get(name, f'{name}.jpg')
+        document['images'].append({'file_name': file_name, 'height': height, 'width': width, 'id': image_id})
+        _add_rows(document, rows, path, image_id, (width, height), report)
+    out_file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(document, out_file)
+    return report
+
+
+def _inner(folder: Path, name: str, *suffixes: str) -> Path:
+    """The folder ``name`` inside, where the folder itself holds none of the files."""
+    if not (folder / name).is_dir() or any(entry.suffix.lower() in suffixes for entry in folder.iterdir()):
+        return folder
+    return folder / name
+
+
+def _add_rows(document: dict, rows: np.ndarray, path: Path, image_id: int, size_wh, report: VisDroneReport) -> None:
+    report.images += 1
+    count = 0
+    for number, row in enumerate(rows.tolist(), 1):
+        category = row[5]
+        bbox = [int(value) if value.is_integer() else value for value in row[:4]]
+        if category not in range(IGNORED_REGION, OTHERS + 1):
+            raise DataError('must be 0..11', file=path, record=f'row {number}', field='category', received=category)
+        if category in (IGNORED_REGION, OTHERS):
+            section = 'ignored_regions' if category == IGNORED_REGION else 'others'
+            document[section].append({'image_id': image_id, 'bbox': bbox})
+            continue
+        count += 1
+        annotation = box_annotation(bbox, image_id, int(category) - 1, len(document['annotations']) + 1)
+        document['annotations'].append(annotation)
+        x, y, w, h = bbox
+        report.degenerate += w <= 0 or h <= 0
+        report.outside += x < 0 or y < 0 or x + w > size_wh[0] or y + h > size_wh[1]
+        report.score_zero += row[4] == 0
+        report.per_class[VISDRONE_CLASSES[int(category) - 1]] += 1
+    report.objects += count
+    report.empty += not count
+    report.ignored_regions, report.others = len(document['ignored_regions']), len(document['others'])
+
+
+def box_annotation(bbox: list, image_id: int, category_id: int, annotation_id: int, ignored: bool = False) -> dict:
+    """A COCO annotation of a box x, y, width, height; the polygon goes round its corners from the upper left one down."""
+    x, y, w, h = bbox
+    return {
+        'area': w * h,
+        'iscrowd': 0,
+        'image_id': image_id,
+        'bbox': bbox,
+        'category_id': category_id,
+        'id': annotation_id,
+        'ignore': int(ignored),
+        'segmentation': [[x, y, x, y + h, x + w, y + h, x + w, y]],
+    }

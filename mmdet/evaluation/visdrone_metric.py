@@ -1,0 +1,248 @@
+"""VisDroneMetric: the official VisDrone toolkit's score beside COCO's during validation and test."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import MMLogger
+
+from ..registry import METRICS
+from ..utils.errors import ConfigError, DataError
+from .coco_eval import Detections, GroundTruth
+from .coco_files import CocoAnnotations, _read_json
+from .coco_metric import CocoMetric
+from .predictions import ImageRecord
+from .visdrone_eval import IGNORED_REGION, VisDroneResult, VisDroneTruth, evaluate_visdrone
+from .visdrone_files import read_toolkit_rows, text_files, without_image_suffix, write_result_files
+from .visdrone_report import toolkit_class_table, toolkit_summary, visdrone_values
+
+_COCO = 'coco'
+
+
+@dataclass
+class _Extras:
+    """What the toolkit needs beyond COCO's ground truth.
+
+    Attributes:
+        names: image names, for result files.
+        uncounted: rows that are ignored regions or never evaluated (label -1 or K), which COCO's ground truth lacks.
+        counted: (N,) bool, the score column of COCO's ground truth, or None where all count.
+        categories: category number in result files of each label.
+    """
+
+    names: list[str]
+    uncounted: VisDroneTruth
+    counted: np.ndarray | None = None
+    categories: list[int] | None = None
+
+
+@METRICS.register_module()
+class VisDroneMetric(CocoMetric):
+    """Average precision by the rules of the VisDrone-DET toolkit and by COCO's with maxDets 500, both in every result.
+
+    Keys: ``visdrone/AP``, ``AP50``, ``AP75``, ``AR1``, ``AR10``, ``AR100``, ``AR500`` by the toolkit's rules,
+    ``visdrone/AP_plain``, ... with every class weighing the same, ``visdrone/dropped_gt``, ``dropped_det``; and
+    ``coco/bbox_mAP``, ... as :class:`CocoMetric` gives them. All values in 0..1 (-1 without ground truth); the log shows
+    the toolkit's in percent. Detections count by descending score, as a proper result file lists them.
+
+    Where ignored regions come from:
+
+    * ``ann_file`` is a folder of VisDrone's ``.txt`` files: from these. Exactly the toolkit's input. Images are matched
+      by file name (``img_path`` must be among the meta keys); their size is ``ori_shape``.
+    * ``ann_file`` is a JSON file: from its lists ``ignored_regions`` and ``others``, which ``VisDrone2COCO.py`` writes,
+      and from crowd boxes.
+    * None: crowds of the data samples. Note that the samples no longer tell ignored regions from other ignored boxes.
+
+    Args:
+        ann_file: see above.
+        outfile_prefix: write, beside what :class:`CocoMetric` writes, one toolkit result file an image into the folder
+            ``<prefix>_txt``.
+        proposal_nums, max_dets: limits of COCO's figures.
+        prefix: of the toolkit's keys, default 'visdrone'. One that is given also goes before ``coco/...``.
+        **kwargs: further arguments of :class:`CocoMetric`.
+
+    Raises:
+        ConfigError, DataError: as :class:`CocoMetric`; also broken annotation files, naming the line.
+    """
+
+    default_prefix = 'visdrone'
+
+    def __init__(
+        self,
+        ann_file: str | None = None,
+        *,
+        proposal_nums: Sequence[int] = (10, 100, 500),
+        max_dets: int | None = 500,
+        prefix: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(ann_file, proposal_nums=proposal_nums, max_dets=max_dets, prefix=prefix, **kwargs)
+        self._bare_coco_keys = prefix is None
+        self._from_folder = ann_file is not None and Path(ann_file).is_dir()
+        self._extras: _Extras | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """As :meth:`CocoMetric.process`; with a folder of annotations the image id is the name of the image file."""
+        if self._from_folder:
+            data_samples = [dict(sample, img_id=_image_name(sample)) for sample in data_samples]
+        super().process(data_batch, data_samples)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Gather and evaluate; see ``CocoMetric.evaluate``. COCO's keys keep their usual names."""
+        metrics = super().evaluate(size)
+        if not self._bare_coco_keys:
+            return metrics
+        start = f'{self.prefix}/{_COCO}/'
+        return {key.replace(start, f'{_COCO}/') if key.startswith(start) else key: v for key, v in metrics.items()}
+
+    def load_annotations(self, records: Sequence[ImageRecord] = ()) -> CocoAnnotations:
+        """The ground truth of COCO's part; what only the toolkit needs is kept aside."""
+        annotations = super().load_annotations(records)
+        if self._from_folder:
+            for record in records:
+                annotations.image_sizes[annotations.index_of(record.image_id)] = record.ori_shape
+        elif self.ann_file is None:
+            names = [str(image_id) for image_id in annotations.image_ids]
+            self._extras = _Extras(names, VisDroneTruth([], [], []))
+        return annotations
+
+    def _load_annotations(self) -> CocoAnnotations:
+        if self._from_folder:
+            annotations, self._extras = _read_folder(self.ann_file, self.classes)
+        else:
+            annotations = super()._load_annotations()
+            self._extras = _read_extras(_read_json(self.ann_file, self.backend_args), annotations)
+        return annotations
+
+    def evaluate_detections(self, detections: Detections, annotations: CocoAnnotations) -> dict[str, float]:
+        """Both scores of detections in whatever way they came; writes the files."""
+        logger = MMLogger.get_current_instance()
+        coco = super().evaluate_detections(detections, annotations)
+        if self.outfile_prefix is not None:
+            folder = f'{self.outfile_prefix}_txt'
+            write_result_files(folder, self._extras.names, detections, self._extras.categories)
+            logger.info(f'VisDroneMetric: wrote {len(self._extras.names)} result files to {folder}')
+        if self.format_only:
+            return OrderedDict()
+        result = self._evaluate_toolkit(detections, annotations)
+        logger.info(toolkit_summary(result))
+        if self.classwise:
+            logger.info(toolkit_class_table(result, annotations.classes))
+        metrics = OrderedDict(visdrone_values(result))
+        if self.classwise:
+            metrics.update({f'{name}_AP': float(result.class_ap()[i]) for i, name in enumerate(annotations.classes)})
+        metrics.update(dropped_gt=result.dropped_gt, dropped_det=result.dropped_det)
+        metrics.update({f'{_COCO}/{name}': value for name, value in coco.items()})
+        return metrics
+
+    def _evaluate_toolkit(self, detections: Detections, annotations: CocoAnnotations) -> VisDroneResult:
+        gt, extras = annotations.gt, self._extras
+        counted = np.ones(len(gt), dtype=bool) if extras.counted is None else extras.counted
+        truth = VisDroneTruth(
+            np.concatenate([gt.image, extras.uncounted.image]),
+            np.concatenate([np.where(gt.crowd, IGNORED_REGION, gt.label), extras.uncounted.label]),
+            np.concatenate([gt.bbox, extras.uncounted.bbox]),
+            counted=np.concatenate([counted, extras.uncounted.counted]),
+        )
+        order = np.lexsort((-detections.score, detections.image))  # stable
+        found = Detections(
+            detections.image[order], detections.label[order], detections.bbox[order], score=detections.score[order]
+        )
+        return evaluate_visdrone(
+            truth, found, sizes_wh=self._sizes_wh(annotations, truth), num_classes=len(annotations.classes)
+        )
+
+    def _sizes_wh(self, annotations: CocoAnnotations, truth: VisDroneTruth) -> np.ndarray:
+        """(I, 2) sizes. A folder has none for images that were not predicted: they end where their annotations do."""
+        sizes_wh = np.array([(w or 0, h or 0) for h, w in annotations.image_sizes], dtype=np.int64).reshape(-1, 2)
+        if self._from_folder:
+            ends = np.zeros((len(sizes_wh), 2))
+            np.maximum.at(ends, truth.image, np.ceil(truth.bbox[:, :2] + truth.bbox[:, 2:]))
+            sizes_wh = np.where(sizes_wh > 0, sizes_wh, np.maximum(ends, 1).astype(np.int64))
+        return sizes_wh
+
+
+def _image_name(sample: dict) -> str:
+    if not sample.get('img_path'):
+        raise DataError(
+            "has no 'img_path', which finds its annotation file; PackDetInputs must keep it in meta_keys",
+            record=f'image {sample.get("img_id")!r}',
+        )
+    return without_image_suffix(Path(sample['img_path']).name)
+
+
+def _read_folder(folder: str, classes: Sequence[str] | None) -> tuple[CocoAnnotations, _Extras]:
+    """COCO's ground truth (rows of the classes) and the rest of a folder of VisDrone ``.txt`` files."""
+    from ..datasets.visdrone import VisDroneDataset
+
+    known = VisDroneDataset.METAINFO['classes']
+    classes = known if classes is None else tuple(classes)
+    strangers = [name for name in classes if name not in known]
+    if strangers:
+        raise ConfigError(
+            f'a folder of VisDrone annotations has the classes {list(known)}', field='classes', received=strangers
+        )
+    files = text_files(folder, 'annotation')
+    if not files:
+        raise DataError('holds no .txt file', file=folder)
+    tables = [read_toolkit_rows(path) for path in files.values()]
+    rows, image = np.concatenate(tables), np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    categories = [known.index(name) + 1 for name in classes]
+    label_of = {0: IGNORED_REGION, **{category: label for label, category in enumerate(categories)}}
+    label = np.array([label_of.get(category, len(classes)) for category in rows[:, 5].tolist()], dtype=np.int64)
+    own = (label >= 0) & (label < len(classes))
+    annotations = CocoAnnotations(
+        source=str(folder),
+        image_ids=list(files),
+        image_sizes=[(None, None)] * len(files),
+        classes=classes,
+        category_ids=categories,
+        gt=GroundTruth(image[own], label[own], rows[own, :4]),
+    )
+    rest = VisDroneTruth(image[~own], label[~own], rows[~own, :4])
+    return annotations, _Extras(list(files), rest, rows[own, 4] != 0, categories)
+
+
+def _read_extras(content: dict, annotations: CocoAnnotations) -> _Extras:
+    """The lists ``ignored_regions`` and ``others`` of a JSON file made by ``VisDrone2COCO.py``; other files have none."""
+    names = image_names(content['images'], annotations.source)
+    image, label, bbox = [], [], []
+    for section, number in (('ignored_regions', IGNORED_REGION), ('others', len(annotations.classes))):
+        for position, row in enumerate(content.get(section) or []):
+            box = row.get('bbox') if isinstance(row, dict) else None
+            if not (isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) for v in box)):
+                raise DataError(
+                    "must be {'image_id': ..., 'bbox': [x, y, width, height]}",
+                    file=annotations.source,
+                    record=f'{section}[{position}]',
+                    received=row,
+                )
+            image.append(annotations.index_of(row.get('image_id')))
+            label.append(number)
+            bbox.append(box)
+    # Files numbered from 0, as the reference's converter writes them, become the toolkit's 1..K.
+    shift = 1 if 0 in annotations.category_ids else 0
+    return _Extras(
+        [names[image_id] for image_id in annotations.image_ids],
+        VisDroneTruth(image, label, bbox),
+        categories=[number + shift for number in annotations.category_ids],
+    )
+
+
+def image_names(images: Sequence[dict], source: str) -> dict[Any, str]:
+    """Image id -> name of its result file: the file name without suffix, with its folders where those are needed to tell
+    images apart (sequences number their frames alike)."""
+    paths = {}
+    for position, image in enumerate(images):
+        file_name = image.get('file_name')
+        # Ground truth that was collected from data samples has no file names.
+        paths[image.get('id')] = Path(file_name) if file_name else Path(str(image.get('id', position)))
+    names = {key: without_image_suffix(path.name) for key, path in paths.items()}
+    if len(set(names.values())) < len(names):
+        names = {key: without_image_suffix(path.as_posix()).lstrip('/') for key, path in paths.items()}
+    if len(set(names.values())) < len(names) or any('..' in Path(name).parts for name in names.values()):
+        raise DataError('the file names must differ, and lead to no other folder', file=source, field='file_name')
+    return names

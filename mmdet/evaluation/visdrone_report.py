@@ -1,0 +1,106 @@
+"""Both scores of VisDrone, the toolkit's and COCO's, as one document and as text; every figure names its rules."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .coco_eval import CocoResult, GroundTruth, evaluate_boxes
+from .coco_report import format_table
+from .visdrone_eval import VisDroneResult, evaluate_visdrone
+from .visdrone_files import VisDroneInput
+
+COCO_MAX_DETS = (10, 100, 500)
+TOOLKIT_RULES = (
+    'VisDrone toolkit rules: ignored regions dropped, 500 detections an image, all-point AP, '
+    'classes weighted by the images that contain them'
+)
+COCO_RULES = (
+    'COCO rules: maxDets 500 an image and class, 101-point AP, classes weighted equally, ignored regions not handled'
+)
+
+
+def visdrone_values(result: VisDroneResult) -> dict[str, float]:
+    """Name -> value in 0..1 (-1 without ground truth): the toolkit's ``AP``, ``AP50``, ``AP75``, ``AR<k>``, and
+    ``AP_plain``, ``AP50_plain``, ``AP75_plain`` with every class weighing the same."""
+    thrs = {'AP': None, 'AP50': 0.5, 'AP75': 0.75}
+    values = {name: result.mean_ap(thr) for name, thr in thrs.items()}
+    values.update({f'AR{limit}': result.mean_recall(limit) for limit in result.max_dets})
+    values.update({f'{name}_plain': result.mean_ap(thr, plain=True) for name, thr in thrs.items()})
+    return values
+
+
+def evaluate_both(data: VisDroneInput, classes: Sequence[str]) -> tuple[VisDroneResult, CocoResult]:
+    """Score one set of files by both rules. COCO's take the rows of the classes as they are, regions or not."""
+    K = len(classes)
+    toolkit = evaluate_visdrone(data.gt, data.dt, sizes_wh=data.sizes_wh, num_classes=K)
+    own_gt, own_dt = ((table.label >= 0) & (table.label < K) for table in (data.gt, data.dt))
+    gt = GroundTruth(data.gt.image[own_gt], data.gt.label[own_gt], data.gt.bbox[own_gt])
+    dt = type(data.dt)(data.dt.image[own_dt], data.dt.label[own_dt], data.dt.bbox[own_dt], score=data.dt.score[own_dt])
+    coco = evaluate_boxes(gt, dt, num_images=len(data.names), num_classes=K, max_dets=COCO_MAX_DETS)
+    return toolkit, coco
+
+
+def report_document(data: VisDroneInput, toolkit: VisDroneResult, coco: CocoResult, classes: Sequence[str]) -> dict:
+    """All figures in percent (-1 without ground truth), ready for JSON: ``visdrone``, ``visdrone_plain_mean``, ``coco``,
+    ``per_class``, ``images``, ``rules``."""
+    values = {name: percent(value) for name, value in visdrone_values(toolkit).items()}
+    plain = {name.removesuffix('_plain'): values.pop(name) for name in list(values) if name.endswith('_plain')}
+    coco_values = {'AP': coco.ap(), 'AP50': coco.ap(0.5), 'AP75': coco.ap(0.75)}
+    coco_values.update({f'AP_{area}': coco.ap(area=area) for area in ('small', 'medium', 'large')})
+    coco_values.update({f'AR{limit}': coco.ar(max_dets=limit) for limit in coco.max_dets})
+    return {
+        'visdrone': {**values, 'dropped_gt': toolkit.dropped_gt, 'dropped_det': toolkit.dropped_det},
+        'visdrone_plain_mean': plain,
+        'coco': {name: percent(value) for name, value in coco_values.items()},
+        'per_class': {
+            name: {
+                'visdrone_AP': percent(toolkit.class_ap()[label] if toolkit.image_count[label] else -1),
+                'visdrone_AP50': percent(toolkit.class_ap(0.5)[label] if toolkit.image_count[label] else -1),
+                'coco_AP': percent(coco.ap(label=label)),
+                'images': int(toolkit.image_count[label]),
+                'objects': int(toolkit.gt_count[label]),
+            }
+            for label, name in enumerate(classes)
+        },
+        'images': len(data.names),
+        'images_without_result_file': len(data.missing),
+        'rules': {'visdrone': TOOLKIT_RULES, 'coco': COCO_RULES},
+    }
+
+
+def percent(value: float) -> float:
+    """0..1 -> percent, six decimals; the -1 of what has no ground truth stays."""
+    return -1.0 if value <= -1 else round(100 * float(value), 6)
+
+
+def toolkit_summary(result: VisDroneResult) -> str:
+    """The toolkit's lines in percent; each names its IoU and its limit."""
+    thrs, limit = result.iou_thrs, result.max_dets[-1]
+    every = f'{thrs.min():.2f}:{thrs.max():.2f}'
+    lines = [TOOLKIT_RULES]
+    for iou, thr in ((every, None), ('0.50', 0.5), ('0.75', 0.75)):
+        value, plain = result.mean_ap(thr), result.mean_ap(thr, plain=True)
+        lines.append(
+            f' Average Precision (AP) @[ IoU={iou:<9} | maxDets={limit:>4} ] = {_text(value)}   '
+            f'(plain mean over classes {_text(plain)})'
+        )
+    for k in result.max_dets:
+        lines.append(f' Average Recall    (AR) @[ IoU={every:<9} | maxDets={k:>4} ] = {_text(result.mean_recall(k))}')
+    lines.append(f' in ignored regions: {result.dropped_gt} objects and {result.dropped_det} detections dropped')
+    return '\n'.join(lines)
+
+
+def toolkit_class_table(result: VisDroneResult, classes: Sequence[str], coco: CocoResult | None = None) -> str:
+    """One row a class in percent: AP, AP50, AP75 by the toolkit's rules, COCO's AP where given, images (the weight) and
+    objects left by the ignore rule."""
+    rows = [['class', 'AP', 'AP50', 'AP75', *(['COCO AP'] if coco else []), 'images', 'objects']]
+    columns = [result.class_ap(thr) for thr in (None, 0.5, 0.75)]
+    for label, name in enumerate(classes):
+        values = [_text(column[label] if result.image_count[label] else -1) for column in columns]
+        extra = [_text(coco.ap(label=label))] if coco else []
+        rows.append([name, *values, *extra, str(result.image_count[label]), str(result.gt_count[label])])
+    return f'by class, AP by the VisDrone toolkit rules\n{format_table(rows)}'
+
+
+def _text(value: float) -> str:
+    return '    -' if value <= -1 else f'{100 * np.float64(value):5.2f}'

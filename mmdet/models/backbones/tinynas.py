@@ -1,0 +1,249 @@
+"""Backbones from searched structures: MAE-DET, DeepMAD, Zen-NAS' TinyNAS spaces, quantised networks, DAMO-YOLO's residual stages."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmdet.registry import MODELS
+from mmdet.utils.errors import ConfigError
+
+from ..layers.tinynas_blocks import ACTIVATIONS, CONV_BLOCKS, BlockOptions, build_block
+from ..layers.tinynas_damo import PlainAndPointwise, SpaceToDepth
+from ..layers.tinynas_structure import check_structure, load_structure, stage_ends, stage_index
+
+
+@MODELS.register_module()
+class TinyNASBackbone(BaseModule):
+    """Network of a searched structure, giving the outputs of chosen stages.
+
+    A stage ends just before a block of stride 2 and at the last block. With the usual strided stem, stage 0 is the stem (stride 2) and stages
+    1 to 4 have strides 4, 8, 16, 32. ``out_channels`` and ``out_strides`` describe the outputs; a detector hands ``out_channels`` to its neck.
+
+    Args:
+        structure: blocks, or where to find them: see :func:`~mmdet.models.layers.tinynas_structure.load_structure`.
+        structure_name: which one of a file with several; None: the first.
+        out_indices: stages whose outputs are returned, rising.
+        frozen_stages: stages 0 to this one take no gradient and stay in eval mode; -1: none.
+        norm_cfg: norm after every convolution; default BN. SyncBN needs a GPU only in distributed training.
+        norm_eval: keep every batch norm in eval mode.
+        with_cp: recompute units in the backward pass to save memory.
+        act: activation of blocks that do not name one; None: that of their family.
+        drop_path_rate: of the last unit; grows linearly from 0 with depth (arXiv 1603.09382).
+        dropout_rate: dropout after the convolutions of the last unit, growing the same way.
+        use_focus: put space-to-depth before the stem. None: where the stem reads 12 channels, as structures searched for DAMO-YOLO do, so that
+            they take images of 3.
+        init_cfg: initialisation; default: Kaiming for convolutions, 1 for norms.
+
+    Raises:
+        ConfigError: an impossible structure (the text names block index, key, what is allowed), or options that do not fit it.
+    """
+
+    dims = 2
+    _damo = False
+
+    def __init__(
+        self,
+        structure: Sequence[dict] | dict | str | Path,
+        structure_name: str | None = None,
+        out_indices: Sequence[int] = (1, 2, 3, 4),
+        frozen_stages: int = -1,
+        norm_cfg: dict | None = None,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        act: str | None = None,
+        drop_path_rate: float = 0.0,
+        dropout_rate: float = 0.0,
+        use_focus: bool | None = None,
+        init_cfg: dict | list | None = None,
+        **unknown,
+    ):
+        super().__init__(init_cfg or self._default_init())
+        if unknown:
+            raise ConfigError(
+                'unknown arguments; a config that replaces the backbone of its base needs backbone=dict(_delete_=True, ...)',
+                field=type(self).__name__,
+                received=sorted(unknown),
+            )
+        self.structure = check_structure(load_structure(structure, structure_name), self.dims)
+        self.stage_ends = stage_ends(self.structure)
+        self.out_indices = self._checked_outputs(out_indices)
+        if not -1 <= frozen_stages < len(self.stage_ends):
+            raise ConfigError(
+                f'must be in -1..{len(self.stage_ends) - 1}', field='frozen_stages', received=frozen_stages
+            )
+        if act is not None and act not in ACTIVATIONS:
+            raise ConfigError(f'must be None or one of {sorted(ACTIVATIONS)}', field='act', received=act)
+        for field, rate in (('drop_path_rate', drop_path_rate), ('dropout_rate', dropout_rate)):
+            if not 0 <= rate < 1:
+                raise ConfigError('must be in [0, 1)', field=field, received=rate)
+        self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
+        self.focus, stem_channels = self._focus(use_focus)
+        options = self._unit_options(
+            drop_path_rate,
+            dropout_rate,
+            norm_cfg=dict(type='BN') if norm_cfg is None else dict(norm_cfg),
+            with_cp=with_cp,
+            act=act,
+        )
+        self.block_list = nn.ModuleList(
+            build_block(block, options[i], stem_channels if i == 0 else None) for i, block in enumerate(self.structure)
+        )
+        stages = stage_index(self.structure)
+        # The strided block of stage j halves the map on top of what the stem does.
+        stem_stride = self.structure[0]['s'] * (2 if self.focus is not None else 1)
+        self.out_channels = [self.structure[self.stage_ends[stage]]['out'] for stage in self.out_indices]
+        self.out_strides = [stem_stride * 2**stage for stage in self.out_indices]
+        self._stages = stages
+        self._freeze_stages()
+
+    @staticmethod
+    def _default_init() -> list[dict]:
+        norms = dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
+        return [dict(type='Kaiming', layer=['Conv2d', 'Conv3d']), norms]
+
+    def _checked_outputs(self, out_indices: Sequence[int]) -> tuple[int, ...]:
+        num_stages = len(self.stage_ends)
+        outputs = list(out_indices) if isinstance(out_indices, (list, tuple)) else []
+        valid = all(isinstance(stage, int) and 0 <= stage < num_stages for stage in outputs)
+        if not outputs or not valid or sorted(set(outputs)) != outputs:
+            raise ConfigError(
+                f'must be rising stages in 0..{num_stages - 1}; the structure has {num_stages}, ending at blocks {self.stage_ends}',
+                field='out_indices',
+                received=out_indices,
+            )
+        return tuple(outputs)
+
+    def _focus(self, use_focus: bool | None) -> tuple[nn.Module | None, int | None]:
+        """The layer before the stem, and the stem's input channels where they change."""
+        stem = self.structure[0]
+        if use_focus is None:
+            use_focus = self.dims == 2 and stem['class'] in CONV_BLOCKS and stem['in'] == 12
+        if not use_focus:
+            return None, None
+        if self.dims == 3:
+            raise ConfigError('networks for clips have no space-to-depth layer', field='use_focus', received=use_focus)
+        if stem['in'] not in (3, 12):
+            raise ConfigError('space-to-depth takes images of 3 channels', field='structure[0].in', received=stem['in'])
+        if stem['class'] not in CONV_BLOCKS:
+            raise ConfigError(
+                f'space-to-depth needs a stem: {sorted(CONV_BLOCKS)}', field='structure[0].class', received=stem['class']
+            )
+        return SpaceToDepth(), 12
+
+    def _unit_options(self, drop_path: float, dropout: float, **common) -> list[list[BlockOptions]]:
+        counts = [block.get('L', 1) for block in self.structure]
+        last, done, options = max(sum(counts) - 1, 1), 0, []
+        for index, count in enumerate(counts):
+            special = self._block_options(index)
+            options.append(
+                [
+                    BlockOptions(
+                        drop_path=drop_path * (done + i) / last,
+                        drop_channel=dropout * (done + i) / last,
+                        damo=self._damo,
+                        **special,
+                        **common,
+                    )
+                    for i in range(count)
+                ]
+            )
+            done += count
+        return options
+
+    def _block_options(self, index: int) -> dict:
+        """Further options of one block."""
+        return {}
+
+    def _freeze_stages(self) -> None:
+        for stage, block in zip(self._stages, self.block_list):
+            if stage <= self.frozen_stages:
+                block.eval()
+                for parameter in block.parameters():
+                    parameter.requires_grad = False
+
+    def train(self, mode: bool = True) -> 'TinyNASBackbone':
+        """Switch to training mode, leaving frozen stages (and with `norm_eval` every batch norm) in eval mode."""
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(N, C, H, W) to one (N, C_j, H / stride_j, W / stride_j), sizes rounded up, for each of `out_indices`."""
+        if self.focus is not None:
+            x = self.focus(x)
+        outputs = []
+        for index, block in enumerate(self.block_list[: self.stage_ends[self.out_indices[-1]] + 1]):
+            x = block(x)
+            if index in self.stage_ends and self.stage_ends.index(index) in self.out_indices:
+                outputs.append(x)
+        return tuple(outputs)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        # Wrappers of the published detectors keep the network in an attribute of theirs: backbone.<name>.block_list.0...
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            wrapper, dot, rest = key[len(prefix) :].partition('.')
+            if dot and wrapper != 'block_list' and rest.startswith('block_list.'):
+                state_dict[prefix + rest] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+@MODELS.register_module()
+class DAMOYOLOBackbone(TinyNASBackbone):
+    """Structure of a DAMO-YOLO backbone with that detector's changes: arXiv 2211.15444.
+
+    The image becomes 12 channels at half its size, strided units have no shortcut, shortcuts are projected only where the width changes. By
+    default the maps of stages 2, 3, 4 (blocks 2, 4, 5; strides 8, 16, 32) are returned.
+
+    Args:
+        structure: as in :class:`TinyNASBackbone`; its stem may name 3 or 12 input channels.
+        out_indices: stages.
+        with_spp: spatial pyramid pooling after the first unit of the last block.
+        use_focus: space-to-depth before the stem.
+        act: activation of every block that names none.
+        reparam: train the second convolution of each unit with a parallel 1x1 one; :meth:`fuse` merges them.
+        **kwargs: of :class:`TinyNASBackbone`.
+
+    Raises:
+        ConfigError: as :class:`TinyNASBackbone`, and for options that the last block cannot take.
+    """
+
+    _damo = True
+
+    def __init__(
+        self,
+        structure: Sequence[dict] | dict | str | Path,
+        out_indices: Sequence[int] = (2, 3, 4),
+        with_spp: bool = False,
+        use_focus: bool | None = True,
+        act: str | None = 'relu',
+        reparam: bool = False,
+        **kwargs,
+    ):
+        self.with_spp, self.reparam = with_spp, reparam
+        super().__init__(structure, out_indices=out_indices, use_focus=use_focus, act=act, **kwargs)
+
+    def _block_options(self, index: int) -> dict:
+        block = self.structure[index]
+        quantised = 'nbitsA' in block
+        if self.reparam and quantised:
+            raise ConfigError('quantised blocks cannot be re-parameterised', field='reparam', received=self.reparam)
+        last = index == len(self.structure) - 1
+        if last and self.with_spp and 'L' not in block:
+            raise ConfigError(
+                'with_spp needs a super block at the end', field=f'structure[{index}].class', received=block['class']
+            )
+        return dict(reparam=self.reparam, spp=self.with_spp and last)
+
+    def fuse(self) -> 'DAMOYOLOBackbone':
+        """Merge re-parameterised convolutions, for inference; in eval mode outputs stay the same."""
+        for module in self.modules():
+            if isinstance(module, PlainAndPointwise):
+                module.fuse()
+        return self

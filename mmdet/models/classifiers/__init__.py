@@ -1,0 +1,3 @@
+from .tinynas_classifier import TinyNASClassifier
+
+__all__ = ['TinyNASClassifier']

@@ -1,0 +1,134 @@
+"""Classification networks from searched structures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from mmdet.registry import MODELS
+from mmdet.utils.errors import ConfigError, ModelInputError
+
+from ..layers.lsq import LSQLinear
+from ..layers.tinynas_structure import check_structure, load_structure, stage_ends
+
+
+@MODELS.register_module()
+class TinyNASClassifier(BaseModel):
+    """A searched network, global average pooling, and a linear layer (of 8 bits where the network is quantised).
+
+    Networks of 3-D blocks take clips (B, C, T, H, W), all others images (B, C, H, W).
+
+    Args:
+        structure: blocks, or where to find them, as in ``TinyNASBackbone``.
+        num_classes: classes.
+        structure_name: which one of a file with several.
+        hidden_channels: a hidden layer before the classes, with SiLU and dropout of 0.2 (as networks for clips have); None: no such layer.
+        backbone: further arguments of the backbone.
+        data_preprocessor: config of the preprocessor.
+        init_cfg: initialisation.
+
+    Raises:
+        ConfigError: an impossible structure, or num_classes below 1.
+    """
+
+    def __init__(
+        self,
+        structure: Sequence[dict] | dict | str | Path,
+        num_classes: int = 1000,
+        structure_name: str | None = None,
+        hidden_channels: int | None = None,
+        backbone: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+            raise ConfigError('must be an int > 0', field='num_classes', received=num_classes)
+        blocks = load_structure(structure, structure_name)
+        clips = bool(blocks) and isinstance(blocks[0], dict) and '3D' in str(blocks[0].get('class'))
+        blocks = check_structure(blocks, 3 if clips else 2)
+        kind = 'TinyNAS3DBackbone' if clips else 'TinyNASBackbone'
+        last_stage = len(stage_ends(blocks)) - 1
+        options = dict(backbone or {})
+        options.update(type=kind, structure=blocks, out_indices=(last_stage,))
+        self.backbone = MODELS.build(options)
+        self.num_classes = num_classes
+        channels = self.backbone.out_channels[-1]
+        linear = LSQLinear if any('nbitsA' in block for block in blocks) else nn.Linear
+        self.head = None
+        if hidden_channels is not None:
+            self.head = nn.Sequential(linear(channels, hidden_channels), nn.SiLU(inplace=True), nn.Dropout(0.2))
+            channels = hidden_channels
+        self.fc_linear = linear(channels, num_classes)
+
+    def init_weights(self) -> None:
+        """Initialise the backbone by its ``init_cfg`` and linear layers by N(0, 1 / inputs)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
+                nn.init.zeros_(module.bias)
+        super().init_weights()
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """(B, C, [T,] H, W) to the pooled features (B, channels)."""
+        return self.backbone(inputs)[-1].flatten(2).mean(2)
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        features = self.extract_feat(inputs)
+        return self.fc_linear(features if self.head is None else self.head(features))
+
+    def forward(self, inputs: Tensor, data_samples=None, mode: str = 'tensor'):
+        """Run the network.
+
+        Args:
+            inputs: (B, C, H, W) images or (B, C, T, H, W) clips.
+            data_samples: for 'loss' class indices (B,), or samples with a ``gt_label`` each; for 'predict' None or samples.
+            mode: ``'tensor'`` gives logits (B, num_classes), ``'loss'`` a dict, ``'predict'`` samples with ``pred_scores``, ``pred_label``.
+
+        Raises:
+            RuntimeError: another mode.
+        """
+        if mode == 'tensor':
+            return self._logits(inputs)
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        raise RuntimeError(f"mode must be 'loss', 'predict' or 'tensor'. Received: {mode!r}")
+
+    def _labels(self, data_samples, device: torch.device) -> Tensor:
+        if data_samples is None:
+            raise ModelInputError('labels are needed for the loss', field='data_samples', received=None)
+        if isinstance(data_samples, Tensor):
+            labels = data_samples.flatten()
+        else:
+            labels = torch.stack([torch.as_tensor(sample.gt_label).reshape(()) for sample in data_samples])
+        labels = labels.to(device=device, dtype=torch.long)
+        return labels
+
+    def loss(self, inputs: Tensor, data_samples) -> dict[str, Tensor]:
+        """Cross entropy, averaged over the batch."""
+        logits = self._logits(inputs)
+        labels = self._labels(data_samples, logits.device)
+        if len(labels) != len(logits):
+            raise ModelInputError(f'{len(logits)} labels are needed', field='data_samples', received=len(labels))
+        return dict(loss=F.cross_entropy(logits.float(), labels))
+
+    def predict(self, inputs: Tensor, data_samples: Sequence | None = None) -> list:
+        """Samples with ``pred_scores`` (num_classes,) that sum to 1 and ``pred_label``."""
+        scores = self._logits(inputs).float().softmax(-1)
+        samples = [BaseDataElement() for _ in scores] if data_samples is None else list(data_samples)
+        for sample, score in zip(samples, scores):
+            sample.set_field(score, 'pred_scores')
+            sample.set_field(score.argmax(), 'pred_label')
+        return samples
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        # Published classification weights hold the network's blocks at the top.
+        for key in [key for key in state_dict if key.startswith(f'{prefix}block_list.')]:
+            state_dict[f'{prefix}backbone.{key[len(prefix) :]}'] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)

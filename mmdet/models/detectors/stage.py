@@ -1,0 +1,143 @@
+"""A detector used as one stage of a larger one: image tensors in, boxes in their own pixels out.
+
+Naming: B images, n detections of one image.
+"""
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet.core.post_processing import merge_augmented
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.utils import ConfigError, ModelInputError
+
+from .tta import flip_boxes
+
+
+def rescale_size_hw(size_hw: tuple[int, int], scale_wh: tuple[int, int]) -> tuple[int, int]:
+    """Height and width after a resize that keeps the ratio, by the rule of the ``Resize`` transform.
+
+    Args:
+        size_hw: of the image.
+        scale_wh: the largest long and short side, in either order.
+
+    >>> rescale_size_hw((480, 640), (1333, 800))
+    (800, 1067)
+    """
+    height, width = size_hw
+    factor = min(max(scale_wh) / max(height, width), min(scale_wh) / min(height, width))
+    return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
+
+
+def resize_image(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Bilinear resize with half-pixel centres and no smoothing, as OpenCV's, of a (3, h, w) image.
+
+    8-bit images are rounded to 8 bits, so that a stage sees what it was trained on; float images keep their fractions.
+    """
+    if tuple(image.shape[-2:]) == tuple(size_hw):
+        return image
+    resized = F.interpolate(image[None].float(), size=size_hw, mode='bilinear', align_corners=False)[0]
+    return resized.round_().clamp_(0, 255).to(torch.uint8) if image.dtype == torch.uint8 else resized
+
+
+@MODELS.register_module()
+class DetectionStage(BaseModule):
+    """Resize, normalise, detect, map back; optionally with the flipped image as a second view.
+
+    The views' candidates meet in one NMS, before any NMS of their own, as mmdetection's multi-scale flip test does. Images are
+    batched by padded size, so that one image's detections never depend on another's padding.
+
+    Args:
+        detector: config of a single-stage detector with its ``data_preprocessor``; its head must offer
+            ``predict_by_feat(..., with_nms=False)``.
+        scale: (w, h) as in the ``Resize`` transform, aspect ratio kept.
+        flip: add the horizontally flipped view.
+        batch_size: images (views count) in one pass at most.
+    """
+
+    def __init__(self, detector: dict, scale: tuple[int, int], flip: bool = True, batch_size: int = 8):
+        super().__init__()
+        if len(scale) != 2 or min(scale) < 1:
+            raise ConfigError('must be two positive sizes (w, h)', field='scale', received=scale)
+        if batch_size < 1:
+            raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
+        self.detector = MODELS.build(detector)
+        self.scale, self.flip, self.batch_size = tuple(scale), flip, batch_size
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the head."""
+        return self.detector.bbox_head.num_classes
+
+    @property
+    def test_cfg(self) -> ConfigDict:
+        """Of the head."""
+        return self.detector.bbox_head.test_cfg
+
+    @torch.no_grad()
+    def forward(self, images: list[Tensor]) -> list[InstanceData]:
+        """Detections of (3, h, w) BGR images, uint8 or float in [0, 255], of any sizes.
+
+        Returns:
+            per image ``bboxes`` (n, 4) xyxy in its pixels, ``scores`` (n,) in descending order, ``labels`` (n,).
+
+        Raises:
+            ModelInputError: an image without pixels.
+        """
+        resized, metas = [], []
+        for image in images:
+            height, width = image.shape[-2:]
+            if min(height, width) == 0:
+                raise ModelInputError('an image needs pixels', field='image', received=tuple(image.shape))
+            view = resize_image(image, rescale_size_hw((height, width), self.scale))
+            new_h, new_w = view.shape[-2:]
+            meta = dict(ori_shape=(height, width), img_shape=(new_h, new_w), scale_factor=(new_w / width, new_h / height))
+            resized.append(view)
+            metas.append(meta)
+        views = [(i, False) for i in range(len(images))]
+        if self.flip:
+            views += [(i, True) for i in range(len(images))]
+        candidates = self._candidates(resized, metas, views)
+        return [self._merge(candidates, i, metas[i]) for i in range(len(images))]
+
+    def _candidates(self, images, metas, views) -> dict[tuple[int, bool], InstanceData]:
+        """Candidates before NMS of every view, in pixels of the unresized, unflipped image."""
+        groups: dict[tuple, list] = {}
+        divisor = self.detector.data_preprocessor.pad_size_divisor
+        for view in views:
+            shape = images[view[0]].shape
+            groups.setdefault(tuple(-(-side // divisor) for side in shape[-2:]), []).append(view)
+        found = {}
+        for group in groups.values():
+            for start in range(0, len(group), self.batch_size):
+                chunk = group[start : start + self.batch_size]
+                batch = [images[i].flip(-1) if flipped else images[i] for i, flipped in chunk]
+                samples = [DetDataSample(metainfo=metas[i]) for i, _ in chunk]
+                data = self.detector.data_preprocessor(dict(inputs=batch, data_samples=samples))
+                outputs = self.detector(data['inputs'], mode='tensor')
+                # The rule that gives one score per candidate, which several views can share an NMS with.
+                cfg = dict(self.test_cfg, nms_pre_rule='pairs')
+                results = self.detector.bbox_head.predict_by_feat(
+                    *outputs, batch_img_metas=[metas[i] for i, _ in chunk], cfg=cfg, rescale=True, with_nms=False
+                )
+                for (i, flipped), result in zip(chunk, results):
+                    if flipped:
+                        result.bboxes = flip_boxes(result.bboxes, metas[i]['ori_shape'])
+                    found[i, flipped] = result
+        return found
+
+    def _merge(self, candidates, index: int, meta: dict) -> InstanceData:
+        views = [result for (i, _), result in candidates.items() if i == index]
+        cfg = self.test_cfg
+        dets, labels = merge_augmented(
+            [view.bboxes for view in views],
+            [view.scores for view in views],
+            [view.labels for view in views],
+            cfg.nms,
+            cfg.get('max_per_img', -1),
+        )
+        return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)

@@ -1,0 +1,123 @@
+"""Learned step size quantisation of convolutions and linear layers (Esser et al., ICLR 2020, arXiv 1902.08153).
+
+A tensor is quantised with b bits and step s as ``round(clamp(x / s, lower, upper)) * s``, lower = -2^(b-1), upper = 2^(b-1) - 1. Rounding
+passes gradients straight through; the step is a parameter, whose gradient is scaled by 1 / sqrt(elements * upper) (section 2.2 there).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+
+from mmdet.utils.errors import ConfigError
+
+_SMALLEST_STEP = 1e-8
+
+
+class LSQQuantizer(nn.Module):
+    """Quantiser with one learned step for a tensor, or one for each index of its first axis.
+
+    A step of 0 stands for "not set yet": the first training batch sets it to ``2 mean|x| / sqrt(upper)`` (over all processes alike). In eval
+    mode an unset step is taken from the tensor at hand and not kept, so that an untrained network stays a function of its input.
+
+    Args:
+        bits: 2 to 16.
+        channels: steps; 1 for one over the whole tensor, else the length of the tensor's first axis.
+        symmetric: let the top value be ``2^(b-1)`` instead, as the search's variance table assumes.
+
+    Raises:
+        ConfigError: bits out of range.
+    """
+
+    def __init__(self, bits: int, channels: int = 1, symmetric: bool = False):
+        super().__init__()
+        if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 16:
+            raise ConfigError('must be an int in 2..16', field='bits', received=bits)
+        self.bits, self.channels = bits, channels
+        self.lower = -(2 ** (bits - 1))
+        self.upper = 2 ** (bits - 1) - (0 if symmetric else 1)
+        self.step = nn.Parameter(torch.zeros(channels))
+        # Spares a look at the device's memory in every forward.
+        self._is_set = False
+
+    def extra_repr(self) -> str:
+        """Bits and steps."""
+        return f'bits={self.bits}, channels={self.channels}'
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        self._is_set = False
+        super()._load_from_state_dict(*args, **kwargs)
+
+    @torch.no_grad()
+    def _step_for(self, x: Tensor) -> Tensor:
+        magnitude = x.detach().float().abs()
+        mean = magnitude.flatten(1).mean(1) if self.channels > 1 else magnitude.mean()[None]
+        return (2 * mean / math.sqrt(self.upper)).clamp(min=_SMALLEST_STEP)
+
+    def _current_step(self, x: Tensor) -> Tensor:
+        if not self._is_set:
+            self._is_set = bool((self.step.detach() != 0).all())
+        if self._is_set:
+            return self.step
+        step = self._step_for(x)
+        if not self.training:
+            return step
+        all_reduce(step, op='mean')
+        with torch.no_grad():
+            self.step.copy_(step)
+        self._is_set = True
+        return self.step
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Quantised values of `x`, of its shape and type."""
+        step = self._current_step(x)
+        # Per-tensor quantisers see activations: a batch's size says nothing about the layer.
+        elements = x.numel() / x.size(0)
+        scale = 1 / math.sqrt(max(elements, 1) * self.upper)
+        step = step.detach() + scale * (step - step.detach())  # the value of step, `scale` times its gradient
+        step = step.abs().clamp(min=_SMALLEST_STEP).type_as(x)
+        if self.channels > 1:
+            step = step.reshape(-1, *[1] * (x.dim() - 1))
+        level = torch.clamp(x / step, self.lower, self.upper)
+        level = level + (level.round() - level).detach()
+        return level * step
+
+
+class LSQConv2d(nn.Conv2d):
+    """Convolution with quantised input (one step) and weight (one step an output channel).
+
+    Args:
+        args, kwargs: of ``nn.Conv2d``.
+        bits_act: bits of the input.
+        bits_weight: bits of the weight.
+    """
+
+    def __init__(self, *args, bits_act: int, bits_weight: int, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.act_quantizer = LSQQuantizer(bits_act)
+        self.weight_quantizer = LSQQuantizer(bits_weight, self.out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) to (N, out, h, w)."""
+        return self._conv_forward(self.act_quantizer(x), self.weight_quantizer(self.weight), self.bias)
+
+
+class LSQLinear(nn.Linear):
+    """Linear layer with quantised input (one step) and weight (one step an output).
+
+    Args:
+        args, kwargs: of ``nn.Linear``.
+        bits_act: bits of the input.
+        bits_weight: bits of the weight.
+    """
+
+    def __init__(self, *args, bits_act: int = 8, bits_weight: int = 8, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.act_quantizer = LSQQuantizer(bits_act)
+        self.weight_quantizer = LSQQuantizer(bits_weight, self.out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in) to (N, out)."""
+        return F.linear(self.act_quantizer(x), self.weight_quantizer(self.weight), self.bias)

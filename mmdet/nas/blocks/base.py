@@ -1,0 +1,123 @@
+"""What a block family is: a list of residual units, each a list of convolutions.
+
+Everything closed-form (FLOPs, parameters, layers, feature memory, latency operators, all entropy scores) is computed from these lists, so
+that a family which writes its ``units`` has every score and budget; nothing is written per family and per measure.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from mmdet.registry import NAS_BLOCKS
+
+from ..structure import Block
+
+
+class Conv(NamedTuple):
+    """A convolution followed by batch norm. ``bits_a``/``bits_w`` of 0: full precision. ``kt`` is the temporal kernel (stride 1)."""
+
+    in_channels: int
+    out_channels: int
+    kernel: int
+    stride: int = 1
+    groups: int = 1
+    kt: int = 1
+    bits_a: int = 0
+    bits_w: int = 0
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups > 1 and self.groups == self.in_channels
+
+    @property
+    def taps(self) -> int:
+        """Spatio-temporal taps of the kernel."""
+        return self.kernel * self.kernel * self.kt
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+        return self.in_channels * self.out_channels * self.taps // self.groups
+
+    @property
+    def fan_in_channels(self) -> int:
+        """Input channels that one output channel sees."""
+        return self.in_channels // self.groups
+
+
+class Unit(NamedTuple):
+    """A residual unit, or a single convolution.
+
+    Attributes:
+        convs: the convolutions of the main path, in order; an activation follows each (the last one after the addition).
+        residual: whether a skip path is added to the main path.
+        pooled: whether the skip path is average-pooled (2x2, stride 2).
+        projection: the 1x1 convolution of the skip path, None where the skip is an identity.
+        se_channels: hidden channels of a squeeze-excitation on the input of the last convolution; 0 for none.
+    """
+
+    convs: tuple[Conv, ...]
+    residual: bool = False
+    pooled: bool = False
+    projection: Conv | None = None
+    se_channels: int = 0
+
+
+class BlockFamily:
+    """Base of the families; subclasses set the class attributes and write :meth:`units`.
+
+    Attributes:
+        name: the ``class`` of a block dict.
+        dims: 2 for images, 3 for video.
+        is_super: whether blocks have L units and a bottleneck.
+        convs_per_unit: convolutions of the main path of one unit.
+        quantised: whether bit widths are compulsory.
+        has_se: whether units hold a squeeze-excitation.
+        activation: activation where the block names none.
+    """
+
+    name: str
+    dims = 2
+    is_super = True
+    convs_per_unit = 1
+    quantised = False
+    has_se = False
+    activation = 'relu'
+
+    @classmethod
+    def units(cls, block: Block) -> tuple[Unit, ...]:
+        """The units of a block, first (strided) unit first."""
+        raise NotImplementedError
+
+    @classmethod
+    def split(cls, block: Block) -> Iterator[tuple[int, int, int, tuple]]:
+        """Per unit: index, input channels, stride, and ((bits_a, bits_w), ...) of its convolutions ((0, 0) in full precision)."""
+        n = cls.convs_per_unit
+        bits = tuple(zip(block.bits_a, block.bits_w)) or ((0, 0),) * (n * block.layers)
+        for index in range(block.layers):
+            in_channels, stride = (block.in_channels, block.stride) if index == 0 else (block.out_channels, 1)
+            yield index, in_channels, stride, bits[n * index : n * (index + 1)]
+
+
+@lru_cache(maxsize=None)
+def family_of(name: str) -> type[BlockFamily]:
+    """The family registered under ``name``."""
+    family = NAS_BLOCKS.get(name)
+    if family is None:
+        raise KeyError(f'no block family {name!r}; there are {sorted(families())}')
+    return family
+
+
+def families() -> dict[str, type[BlockFamily]]:
+    """All registered families by name."""
+    return dict(NAS_BLOCKS.module_dict)
+
+
+def units_of(block: Block) -> tuple[Unit, ...]:
+    """The units of a block of any family."""
+    return family_of(block.type).units(block)
+
+
+def conv_layers(block: Block) -> int:
+    """Convolutions of the main path; projections and squeeze-excitation do not count."""
+    return block.layers * family_of(block.type).convs_per_unit

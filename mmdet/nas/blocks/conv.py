@@ -1,0 +1,28 @@
+"""Stem and head: one convolution, batch norm, activation."""
+
+from mmdet.registry import NAS_BLOCKS
+
+from ..structure import Block
+from .base import BlockFamily, Conv, Unit
+
+
+@NAS_BLOCKS.register_module('ConvKXBNRELU')
+class ConvKXBNRELU(BlockFamily):
+    """k x k convolution; the stem has k 3, the head of depthwise networks k 1."""
+
+    name = 'ConvKXBNRELU'
+    is_super = False
+
+    @classmethod
+    def units(cls, block: Block) -> tuple[Unit, ...]:
+        ((_, _, stride, bits),) = cls.split(block)
+        conv = Conv(block.in_channels, block.out_channels, block.kernel, stride, block.groups, block.kt, *bits[0])
+        return (Unit((conv,)),)
+
+
+@NAS_BLOCKS.register_module('Conv3DKXBNRELU')
+class Conv3DKXBNRELU(ConvKXBNRELU):
+    """kt x k x k convolution of stride (1, s, s)."""
+
+    name = 'Conv3DKXBNRELU'
+    dims = 3

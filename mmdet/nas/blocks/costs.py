@@ -1,0 +1,74 @@
+"""What one block costs, from its units: the sums that the budgets add up over a structure.
+
+Formulas are those of the reference (LightNAS 2.0): multiply-adds of the convolutions, two operations an output element for batch norm, one for
+each activation, pooling and addition of a projected skip path; feature-map areas are divided without rounding.
+"""
+
+import math
+
+from ..structure import Block
+from .base import Conv, Unit, units_of
+
+
+def flops_per_pixel(block: Block) -> float:
+    """FLOPs divided by the number of pixels of the block's input (one frame).
+
+    Areas shrink by exact factors of 4 and every FLOP count is proportional to an area, so ``flops_per_pixel(block) * height * width`` is exact
+    in double precision. The multiply-adds of a quantised convolution count ``bits_a * bits_w / 64``, those of squeeze-excitation nothing, as in
+    the reference.
+    """
+    area, total = 1.0, 0.0
+    for unit in units_of(block):
+        if unit.pooled:
+            total += unit.convs[0].in_channels * area
+        for conv in unit.convs:
+            area /= conv.stride**2
+            total += _conv_flops(conv, area)
+        if unit.projection:
+            total += _conv_flops(unit.projection, area)
+    return total
+
+
+def model_size(block: Block) -> float:
+    """Parameters without the quantiser's own: weights, batch-norm scale and shift, squeeze-excitation.
+
+    Weights of a quantised convolution count ``bits_w / 8``, which makes it a size in bytes of the weights there (as the reference's budget, and
+    the published "params" of quantised networks).
+    """
+    return math.fsum(
+        conv.weights * (conv.bits_w / 8 if conv.bits_w else 1) + 2 * conv.out_channels
+        for unit in units_of(block)
+        for conv in all_convs(unit)
+    ) + squeeze_excitation_size(block)
+
+
+def squeeze_excitation_size(block: Block) -> int:
+    """Parameters of the squeeze-excitations: two 1x1 convolutions with batch norm each."""
+    return sum(
+        2 * unit.se_channels * unit.convs[-1].in_channels + 2 * unit.se_channels + 2 * unit.convs[-1].in_channels
+        for unit in units_of(block)
+        if unit.se_channels
+    )
+
+
+def elements(block: Block) -> int:
+    """Elements of the trained tensors: as :func:`model_size` with every weight counted once, plus the quantiser's steps.
+
+    A quantised convolution has one step for its activations and one per output channel for its weights.
+    """
+    return sum(
+        conv.weights + 2 * conv.out_channels + (conv.out_channels + 1 if conv.bits_w else 0)
+        for unit in units_of(block)
+        for conv in all_convs(unit)
+    ) + squeeze_excitation_size(block)
+
+
+def all_convs(unit: Unit) -> tuple[Conv, ...]:
+    """The unit's convolutions, its projection last."""
+    return unit.convs if unit.projection is None else (*unit.convs, unit.projection)
+
+
+def _conv_flops(conv: Conv, out_area: float) -> float:
+    """Convolution, batch norm, and the activation (or the addition, for a projection) that follows."""
+    precision = conv.bits_a * conv.bits_w / 64 if conv.bits_a else 1
+    return conv.weights * out_area * precision + 3 * conv.out_channels * out_area

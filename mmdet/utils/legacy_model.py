@@ -1,0 +1,130 @@
+"""The ``model`` of an old config: its own keys, and those that lived elsewhere."""
+
+import copy
+
+from .legacy_report import UpgradeReport
+
+# Arguments of heads that only mmdetection 1.x has.
+_V1_HEAD_KEYS = ('anchor_strides', 'anchor_ratios', 'anchor_scales', 'anchor_base_sizes', 'loss_qfl')
+
+
+def is_v1(cfg: dict) -> bool:
+    """Whether a config follows mmdetection 1.x: classes counted with the background, boxes of inclusive pixels."""
+    head = (cfg.get('model') or {}).get('bbox_head') or {}
+    return any(key in head for key in _V1_HEAD_KEYS)
+
+
+def upgrade_model(cfg: dict, v1: bool, preprocessor: dict | None, report: UpgradeReport) -> dict:
+    """The new-style ``model``.
+
+    Args:
+        cfg: the whole old config; left untouched.
+        v1: see :func:`is_v1`.
+        preprocessor: ``data_preprocessor`` from the pipelines.
+        report: written to.
+    """
+    model = copy.deepcopy(cfg['model'])
+    if preprocessor is not None and 'data_preprocessor' not in model:
+        model['data_preprocessor'] = preprocessor
+    _move_pretrained(model, report)
+    for key in ('train_cfg', 'test_cfg'):
+        top = cfg.get(key)
+        if top and key not in model:
+            model[key] = copy.deepcopy(top)
+            report.translate(key, f'model.{key}')
+    if model.get('backbone'):
+        _upgrade_dcn(model['backbone'], report)
+    if model.get('neck'):
+        _upgrade_neck(model['neck'], report)
+    if model.get('bbox_head'):
+        _upgrade_nms(model, report)
+        if v1:
+            _upgrade_v1(model, report)
+        elif model['bbox_head'].get('type') == 'GFocalHead' and model.get('test_cfg'):
+            model['test_cfg'].setdefault('nms_pre_rule', 'priors')
+            report.translate('the candidates of GFLV2 before the NMS', "test_cfg.nms_pre_rule='priors'")
+    return model
+
+
+def _move_pretrained(model: dict, report: UpgradeReport) -> None:
+    backbone = model.get('backbone') or {}
+    for owner, name in ((model, 'model.pretrained'), (backbone, 'model.backbone.pretrained')):
+        if 'pretrained' not in owner:
+            continue
+        source = owner.pop('pretrained')
+        if source and not backbone.get('init_cfg'):
+            backbone['init_cfg'] = dict(type='Pretrained', checkpoint=source)
+            report.translate(name, 'model.backbone.init_cfg')
+
+
+def _upgrade_dcn(backbone: dict, report: UpgradeReport) -> None:
+    dcn = backbone.get('dcn')
+    if not dcn:
+        return
+    if 'modulated' in dcn:
+        modulated = dcn.pop('modulated')
+        dcn.setdefault('type', 'DCNv2' if modulated else 'DCN')
+        report.translate('backbone.dcn.modulated', 'dcn.type')
+    if 'deformable_groups' in dcn:
+        dcn['deform_groups'] = dcn.pop('deformable_groups')
+        report.translate('backbone.dcn.deformable_groups', 'dcn.deform_groups')
+
+
+def _upgrade_neck(neck: dict, report: UpgradeReport) -> None:
+    if 'extra_convs_on_inputs' in neck:
+        on_inputs = neck.pop('extra_convs_on_inputs')
+        if neck.get('add_extra_convs') is True:
+            neck['add_extra_convs'] = 'on_input' if on_inputs else 'on_output'
+        report.translate('neck.extra_convs_on_inputs', f'add_extra_convs={neck.get("add_extra_convs")!r}')
+
+
+def _upgrade_nms(model: dict, report: UpgradeReport) -> None:
+    nms = (model.get('test_cfg') or {}).get('nms')
+    if nms and 'iou_thr' in nms:
+        nms['iou_threshold'] = nms.pop('iou_thr')
+        report.translate('test_cfg.nms.iou_thr', 'iou_threshold')
+
+
+def _upgrade_v1(model: dict, report: UpgradeReport) -> None:
+    """A one-stage model of mmdetection 1.x, with its conventions switched on."""
+    head = model['bbox_head']
+    if 'num_classes' in head:
+        head['num_classes'] -= 1
+        report.translate(f'num_classes={head["num_classes"] + 1} (with background)', f'{head["num_classes"]}')
+    if 'loss_qfl' in head:
+        head['loss_cls'] = head.pop('loss_qfl')
+        report.translate('bbox_head.loss_qfl', 'loss_cls')
+    generator = dict(type='LegacyAnchorGenerator', center_offset=0.5)
+    renames = {
+        'anchor_ratios': 'ratios',
+        'anchor_scales': 'scales',
+        'octave_base_scale': 'octave_base_scale',
+        'scales_per_octave': 'scales_per_octave',
+        'anchor_strides': 'strides',
+        'anchor_base_sizes': 'base_sizes',
+    }
+    for old, new in renames.items():
+        value = head.pop(old, None)
+        if value is not None:
+            generator[new] = value
+            report.translate(f'bbox_head.{old}', f'anchor_generator.{new}')
+    head['anchor_generator'] = generator
+    for key in ('target_means', 'target_stds'):
+        if key in head:
+            del head[key]
+            report.drop(f'bbox_head.{key}', 'this head has no deltas to normalise')
+    head['legacy'] = True
+    if head.get('loss_bbox', {}).get('type') == 'GIoULoss':
+        head['loss_bbox']['offset'] = 1
+    assigner = (model.get('train_cfg') or {}).get('assigner')
+    if assigner:
+        assigner['iou_calculator'] = dict(type='BboxOverlaps2D', offset=1)
+    if model.get('test_cfg'):
+        model['test_cfg'].setdefault('nms_pre_rule', 'priors')
+    report.note(
+        'mmdetection 1.x: priors centred at (stride - 1) / 2, inclusive pixels (legacy=True, offset=1) and its selection '
+        "of candidates (nms_pre_rule='priors') are switched on, as its checkpoints need"
+    )
+
+
+__all__ = ['is_v1', 'upgrade_model']

@@ -1,0 +1,215 @@
+"""Every config of the tree: it reads, builds, has the sheet's counts, makes a training step and a prediction."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from mmdet.core import bbox_overlaps
+from mmdet.datasets.transforms import Compose
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.utils import load_config
+from mmdet.utils.legacy_config import looks_legacy
+from tests.reference_keys import reference_keys
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+PATHS = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+NAMES = [str(path.relative_to(CONFIGS)) for path in PATHS]
+
+# Entries of the state dict, parameters, trainable parameters. GFLV2: 80 class channels; published files have 81 and
+# 2,305 parameters more.
+COUNTS = {
+    'gfl/gfl_r50_fpn_1x_coco.py': (368, 32_440_537, 32_215_193),
+    'gfl/gfl_r50_fpn_ms-2x_coco.py': (368, 32_440_537, 32_215_193),
+    'gfl/gfl_r101_fpn_ms-2x_coco.py': (674, 51_432_665, 51_207_321),
+    'gfl/gfl_r101-dconv-c3-c5_fpn_ms-2x_coco.py': (734, 52_718_837, 52_493_493),
+    'gfl/gfl_x101-32x4d_fpn_ms-2x_coco.py': (674, 51_061_209, 50_845_849),
+    'gfl/gfl_x101-32x4d-dconv-c4-c5_fpn_ms-2x_coco.py': (726, 53_467_053, 53_251_693),
+    'gfocal/gfocal_r50_fpn_1x.py': (372, 32_440_537 + 1_409, 32_215_193 + 1_409),
+    'gfocal/gfocal_r50_fpn_ms2x.py': (372, 32_440_537 + 1_409, 32_215_193 + 1_409),
+    'gfocal/gfocal_r101_fpn_ms2x.py': (678, 51_432_665 + 1_409, 51_207_321 + 1_409),
+    'gfocal/gfocal_r101_dcn_fpn_ms2x.py': (738, 52_718_837 + 1_409, 52_493_493 + 1_409),
+    'gfocal/gfocal_x101_dcn_fpn_ms2x.py': (730, 53_467_053 + 1_409, 53_251_693 + 1_409),
+    'gfocal/gfocal_r2n101_dcn_fpn_ms2x.py': (1242, 53_576_605 + 1_409, None),
+    'gfl_r50_1x.py': (368, 32_440_537, 32_215_193),
+    'gfl_r50_ms2x.py': (368, 32_440_537, 32_215_193),
+    'gfl_r101_ms2x.py': (674, 51_432_665, 51_207_321),
+    # 30 layers of version 2 have 9 offset rows (and biases) more than those of version 1: 9 * (9 * C + 1) each, with C
+    # = 128, 256, 512 in 4, 23 and 3 of them.
+    'gfl_dcn_r101_ms2x.py': (734, 52_718_837 + 9 * (9 * (4 * 128 + 23 * 256 + 3 * 512) + 30), None),
+    'gfl_x101_ms2x.py': (674, 51_061_209, 50_845_849),
+    # 27 offset rows for C = 256, 512, 1024.
+    'gfl_dcn_x101_ms2x.py': (734, 51_061_209 + 27 * (9 * (4 * 256 + 23 * 512 + 3 * 1024) + 30), None),
+    'vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py': (460, 35_813_801, 35_813_801),
+}
+LISTINGS = {
+    'gfl/gfl_r50_fpn_1x_coco.py': 'gfl_r50',
+    'gfl/gfl_r101_fpn_ms-2x_coco.py': 'gfl_r101',
+    'gfl/gfl_r101-dconv-c3-c5_fpn_ms-2x_coco.py': 'gfl_r101-dconv-c3-c5',
+    'gfl/gfl_x101-32x4d_fpn_ms-2x_coco.py': 'gfl_x101-32x4d',
+    'gfl/gfl_x101-32x4d-dconv-c4-c5_fpn_ms-2x_coco.py': 'gfl_x101-32x4d-dconv-c4-c5',
+    'gfocal/gfocal_r50_fpn_ms2x.py': 'gfl_r50',
+    'gfocal/gfocal_r101_fpn_ms2x.py': 'gfl_r101',
+    'gfocal/gfocal_r101_dcn_fpn_ms2x.py': 'gfl_r101-dconv-c3-c5',
+    'gfocal/gfocal_x101_dcn_fpn_ms2x.py': 'gfl_x101-32x4d-dconv-c4-c5',
+    'gfocal/gfocal_r2n101_dcn_fpn_ms2x.py': 'gfl_res2net101-dconv-c4-c5',
+    'gfl_r50_1x.py': 'gfl_r50',
+    'gfl_r101_ms2x.py': 'gfl_r101',
+    'gfl_x101_ms2x.py': 'gfl_x101-32x4d',
+}
+DGQP = {
+    'bbox_head.reg_conf.0.weight': (64, 20, 1, 1),
+    'bbox_head.reg_conf.0.bias': (64,),
+    'bbox_head.reg_conf.2.weight': (1, 64, 1, 1),
+    'bbox_head.reg_conf.2.bias': (1,),
+}
+
+
+def config(name: str):
+    return load_config(CONFIGS / name)
+
+
+def build(model_cfg, device: str):
+    with torch.device(device):
+        return MODELS.build(model_cfg)
+
+
+def distinct_detectors() -> list[str]:
+    """One config for each different ``model`` of a one-stage detector."""
+    found: dict[str, str] = {}
+    for name in NAMES:
+        model = config(name).get('model') or {}
+        if 'bbox_head' in model:
+            found.setdefault(json.dumps(model, sort_keys=True, default=str), name)
+    return sorted(found.values())
+
+
+def test_published_configs_are_there():
+    assert set(COUNTS) <= set(NAMES)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_reads_as_new_style_and_its_pipelines_build(name):
+    cfg = config(name)
+    assert not looks_legacy(cfg)
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        dataset = (cfg.get(loader) or {}).get('dataset') or {}
+        while 'dataset' in dataset:
+            dataset = dataset['dataset']
+        Compose(list(dataset.get('pipeline') or []))
+
+
+@pytest.mark.parametrize('name', COUNTS)
+def test_counts(name):
+    model = build(config(name).model, 'meta')
+    entries, parameters, trainable = COUNTS[name]
+    assert len(model.state_dict()) == entries
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    if trainable is not None:
+        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == trainable
+
+
+@pytest.mark.parametrize('name', LISTINGS)
+def test_names_and_shapes_of_the_published_checkpoints(name):
+    model = build(config(name).model, 'meta')
+    expected = reference_keys(LISTINGS[name]) | (DGQP if name.startswith('gfocal/') else {})
+    assert {key: tuple(value.shape) for key, value in model.state_dict().items()} == expected
+
+
+def tiny_batch(num_classes: int) -> dict:
+    """Two images, 96 x 64 and 64 x 64 pixels, the first with two boxes."""
+    generator = torch.Generator().manual_seed(0)
+    samples = []
+    for width, boxes in ((96, [[8, 4, 60, 50], [30, 20, 90, 60]]), (64, [])):
+        sample = DetDataSample(
+            metainfo=dict(img_id=width, img_shape=(64, width), ori_shape=(128, 2 * width), scale_factor=(0.5, 0.5))
+        )
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
+            labels=torch.arange(len(boxes)) % num_classes,
+        )
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+        samples.append(sample)
+    images = [torch.randint(0, 256, (3, 64, s.img_shape[1]), dtype=torch.uint8, generator=generator) for s in samples]
+    return dict(inputs=images, data_samples=samples)
+
+
+@pytest.mark.parametrize('name', distinct_detectors())
+def test_one_training_step_and_one_prediction(name):
+    torch.manual_seed(0)
+    model = build(config(name).model, 'cpu')
+    batch = model.data_preprocessor(tiny_batch(model.bbox_head.num_classes), True)
+    model.train()
+    losses = model(**batch, mode='loss')
+    total, parts = model.parse_losses(losses)
+    assert torch.isfinite(total) and total > 0
+    total.backward()
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    gradients = [p.grad for p in trainable if p.grad is not None]
+    assert gradients and all(torch.isfinite(gradient).all() for gradient in gradients)
+    before = model.bbox_head.gfl_cls.bias.detach().clone()
+    torch.optim.SGD(trainable, lr=0.01).step()
+    assert not torch.equal(before, model.bbox_head.gfl_cls.bias)
+
+    model.eval()
+    model.bbox_head.test_cfg.score_thr = 0.0  # an untrained network is sure of nothing
+    with torch.no_grad():
+        results = model(**batch, mode='predict')
+    limit = model.bbox_head.test_cfg.max_per_img
+    for result in results:
+        found = result.pred_instances
+        assert 0 < len(found) <= limit and torch.isfinite(found.bboxes).all()
+        assert (found.scores[:-1] >= found.scores[1:]).all()
+        assert found.labels.min() >= 0 and found.labels.max() < model.bbox_head.num_classes
+        height, width = result.ori_shape
+        assert found.bboxes.min() >= 0 and found.bboxes[:, 2].max() <= width and found.bboxes[:, 3].max() <= height
+
+
+def test_v1_conventions_are_on():
+    cfg = config('gfl_dcn_x101_ms2x.py')
+    model = build(cfg.model, 'cpu')
+    head = model.bbox_head
+    assert head.legacy and head.loss_bbox.offset == 1 and head.test_cfg.nms_pre_rule == 'priors'
+    assert head.prior_generator.base_anchors[0].tolist() == [[-28, -28, 35, 35]]
+    assert head.prior_generator.base_anchors[4].tolist() == [[-448, -448, 575, 575]]
+    box = torch.tensor([[0.0, 0.0, 9.0, 9.0]])
+    other = torch.tensor([[0.0, 0.0, 4.0, 9.0]])
+    assert head.assigner.iou_calculator(box, other).item() == 0.5  # 50 of 100 pixels
+    assert bbox_overlaps(box, other, offset=1).item() == 0.5
+    layers = [module for module in model.modules() if hasattr(module, 'modulated')]
+    assert len(layers) == 30 and all(layer.modulated for layer in layers)
+
+
+def test_v1_optimiser_treats_biases_apart():
+    from mmengine.optim import build_optim_wrapper
+
+    cfg = config('gfl_r50_1x.py')
+    model = build(cfg.model, 'meta')
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    group_of = {id(p): group for group in optimizer.param_groups for p in group['params']}
+    settings = {name: group_of[id(p)] for name, p in model.named_parameters() if id(p) in group_of}
+    expected = {
+        'backbone.layer2.0.conv1.weight': (0.01, 1e-4),
+        'backbone.layer2.0.bn1.bias': (0.01, 1e-4),
+        'backbone.layer2.0.downsample.1.bias': (0.02, 0),
+        'backbone.layer2.0.downsample.1.weight': (0.01, 1e-4),
+        'neck.fpn_convs.0.conv.bias': (0.02, 0),
+        'bbox_head.cls_convs.0.gn.bias': (0.01, 1e-4),
+        'bbox_head.gfl_cls.bias': (0.02, 0),
+        'bbox_head.scales.0.scale': (0.01, 1e-4),
+    }
+    assert {name: (settings[name]['lr'], settings[name]['weight_decay']) for name in expected} == expected
+    assert cfg.param_scheduler[0].start_factor == pytest.approx(1 / 3)
+    two_x = config('gfl_r50_ms2x.py')
+    assert two_x.param_scheduler == [cfg.param_scheduler[0], dict(cfg.param_scheduler[1], end=24, milestones=[16, 22])]
+
+
+def test_multi_scale_ranges():
+    def scale(name):
+        return config(name).train_dataloader.dataset.pipeline[2].scale
+
+    assert scale('gfocal/gfocal_r2n101_dcn_fpn_ms2x.py') == [(1333, 480), (1333, 960)]
+    assert scale('gfl_dcn_x101_ms2x.py') == scale('gfl/gfl_r50_fpn_ms-2x_coco.py') == [(1333, 480), (1333, 800)]

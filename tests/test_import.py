@@ -1,0 +1,118 @@
+"""What importing costs: time, heavy packages, and the order of imports."""
+
+import ast
+import json
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import mmdet
+
+HEAVY = ('albumentations', 'matplotlib', 'nltk', 'pandas', 'pycocotools', 'scipy', 'sklearn')
+MODULES = sorted(module.name for module in pkgutil.walk_packages(mmdet.__path__, 'mmdet.'))
+
+# Forks a child per module, after the third-party packages are there: a module is imported with no other of mmdet before it, at no cost.
+ALONE = """
+import json, os, sys, traceback
+import cv2, mmcv, mmcv.cnn, mmcv.transforms, mmengine.runner, numpy, torch
+faults = {}
+for name in json.loads(sys.argv[1]):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        fault = ''
+        try:
+            __import__(name)
+        except BaseException:
+            fault = traceback.format_exc()
+        os.write(writer, fault.encode()[-4000:])
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        fault = stream.read()
+    os.wait()
+    if fault:
+        faults[name] = fault
+print(json.dumps(faults))
+"""
+
+
+def run(code: str, *arguments: str, repository) -> str:
+    """Output of a fresh interpreter."""
+    env = {'PYTHONPATH': str(repository), 'OMP_NUM_THREADS': '1', 'PATH': '/usr/bin:/bin', 'HOME': '/tmp'}
+    done = subprocess.run([sys.executable, '-c', code, *arguments], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_imports_are_cheap(repository):
+    code = f"""
+import sys, time, json
+heavy = {HEAVY!r}
+found = {{}}
+def note(step):
+    found[step] = [name for name in heavy if name in sys.modules]
+start = time.perf_counter()
+import mmdet
+seconds = time.perf_counter() - start
+note('mmdet')
+found['torch with mmdet'] = ['torch'] if 'torch' in sys.modules else []
+import mmdet.registry
+note('mmdet.registry')
+from mmdet.utils import register_all_modules
+register_all_modules()
+note('register_all_modules')
+import mmdet.apis
+note('mmdet.apis')
+print(json.dumps([seconds, found]))
+"""
+    seconds, found = json.loads(run(code, repository=repository))
+    assert seconds < 5
+    assert found == {step: [] for step in found}
+
+
+@pytest.mark.slow
+def test_every_module_can_be_imported_first(repository):
+    """No module leans on another one having been imported before."""
+    assert len(MODULES) > 100
+    faults = json.loads(run(ALONE, json.dumps(MODULES), repository=repository))
+    assert not faults, '\n\n'.join(f'{name}:\n{text}' for name, text in faults.items())
+
+
+@pytest.mark.slow
+def test_types_are_found_without_registering(repository):
+    """A registry imports its own modules when it is first asked."""
+    run(
+        """
+from mmdet.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS, VISUALIZERS
+names = {MODELS: 'GFL', DATASETS: 'CocoDataset', TRANSFORMS: 'PackDetInputs', METRICS: 'CocoMetric', HOOKS: 'CheckpointHook',
+         VISUALIZERS: 'DetLocalVisualizer'}
+for registry, name in names.items():
+    found = registry.get(name)
+    assert found is not None and found.__module__.startswith('mmdet.'), (registry.name, name, found)
+""",
+        repository=repository,
+    )
+
+
+def test_no_module_imports_from_the_tests_or_the_tools(repository):
+    wrong = []
+    for path in sorted((repository / 'mmdet').rglob('*.py')):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+            wrong += [f'{path.name}: {name}' for name in names if name.split('.')[0] in ('tests', 'tools', 'benchmarks')]
+    assert not wrong
+
+
+def test_core_imports_neither_models_nor_datasets(repository):
+    """The layering that docs and readers count on: detection maths stands alone."""
+    wrong = []
+    for path in sorted((repository / 'mmdet' / 'core').rglob('*.py')):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            if module and module.startswith(('mmdet.models', 'mmdet.datasets', 'mmdet.engine', 'mmdet.apis')):
+                wrong.append(f'{path.name}: {module}')
+    assert not wrong

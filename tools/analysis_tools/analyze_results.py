@@ -1,0 +1,57 @@
+"""The images that a detector handles best and worst, drawn beside the ground truth.
+
+    python tools/analysis_tools/analyze_results.py CONFIG RESULTS SHOW_DIR [--topk 20] [--show-score-thr 0.3]
+
+RESULTS is what ``tools/test.py --out`` wrote (.pkl or .json). SHOW_DIR gets ``good/``, ``bad/`` and ``ranking.json`` with
+the AP of every image. The config holds ``test_dataloader.dataset``.
+"""
+
+import argparse
+
+from mmdet.analysis import load_prediction_set, write_ranking
+from mmdet.evaluation.coco_report import format_value
+from mmdet.utils import CfgOptions, load_config, register_all_modules, reports_user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('results', help='predictions: .pkl or .json')
+    parser.add_argument('show_dir', help='folder to write to')
+    parser.add_argument('--topk', type=int, default=20, help='pictures of each kind; default 20')
+    parser.add_argument('--show-score-thr', type=float, default=0.0, help='least score of a drawn box; the AP uses all')
+    parser.add_argument('--max-dets', type=int, default=100, help='limit of detections an image and class of the AP')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values'
+    )
+    return parser.parse_args()
+
+
+@reports_user_errors
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    register_all_modules()
+    predictions = load_prediction_set(cfg, args.results)
+    if predictions.missing:
+        print(
+            f'{predictions.missing} of {len(predictions.images)} images are not in {args.results}: nothing found there'
+        )
+    ranking = write_ranking(
+        predictions, args.show_dir, topk=args.topk, show_score_thr=args.show_score_thr, max_dets=args.max_dets
+    )
+    by_id = {row['image_id']: row for row in ranking['images']}
+    for kind in ('best', 'worst'):
+        print(f'{kind}:')
+        for image_id in ranking[kind]:
+            row = by_id[image_id]
+            print(f'  AP {format_value(row["ap"])}, {row["objects"]} objects: {row["path"]}')
+    if ranking['mean_ap'] is not None:
+        print(
+            f"mean of the images' own AP: {ranking['mean_ap']:.3f}; images without objects: {ranking['images_without_objects']}"
+        )
+    print(args.show_dir)
+
+
+if __name__ == '__main__':
+    main()

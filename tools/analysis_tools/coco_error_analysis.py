@@ -1,0 +1,41 @@
+"""Where AP is lost: localisation, similar classes, other classes, background, misses.
+
+    python tools/analysis_tools/coco_error_analysis.py RESULTS.bbox.json OUT_DIR --ann FILE [--classes car bus] [--areas 1024 9216 1e10]
+
+RESULTS is what ``CocoMetric(outfile_prefix=...)`` or ``tools/test.py --out x.json`` wrote. OUT_DIR gets
+``error_analysis.{json,txt}`` and a picture for each class and their mean. What the curves mean: mmdet/analysis/error_analysis.py.
+"""
+
+import argparse
+
+from mmdet.analysis import analyze_error_files, write_error_analysis
+from mmdet.analysis.error_analysis import DEFAULT_AREAS
+from mmdet.utils import reports_user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('results', help='COCO results, .json')
+    parser.add_argument('out_dir', help='folder to write to')
+    parser.add_argument('--ann', required=True, help='COCO annotation file')
+    parser.add_argument('--types', nargs='+', choices=['bbox'], default=['bbox'], help='boxes are all there is')
+    parser.add_argument('--classes', nargs='+', help='only these; default: all')
+    parser.add_argument('--areas', type=float, nargs=3, default=DEFAULT_AREAS, metavar=('SMALL', 'MEDIUM', 'ALL'),
+                        help='upper bounds in square pixels; default 1024 9216 1e10')  # fmt: skip
+    parser.add_argument('--max-dets', type=int, default=100, help='limit of detections an image and class; default 100')
+    return parser.parse_args()
+
+
+@reports_user_errors
+def main() -> None:
+    args = parse_args()
+    analysis = analyze_error_files(
+        args.results, args.ann, classes=args.classes, areas=args.areas, max_dets=args.max_dets
+    )
+    paths = write_error_analysis(analysis, args.out_dir)
+    print(analysis.table())
+    print(f'{len(paths)} files in {args.out_dir}')
+
+
+if __name__ == '__main__':
+    main()

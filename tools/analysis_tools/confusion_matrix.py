@@ -1,0 +1,53 @@
+"""Which classes a detector confuses, and what it misses or invents.
+
+    python tools/analysis_tools/confusion_matrix.py CONFIG RESULTS SAVE_DIR [--score-thr 0.3] [--tp-iou-thr 0.5] [--normalize]
+
+RESULTS is what ``tools/test.py --out`` wrote (.pkl or .json). SAVE_DIR gets ``confusion_matrix.{png,csv,json}``: rows are
+the objects' classes, columns the detections', the last of each is background. The config holds ``test_dataloader.dataset``.
+"""
+
+import argparse
+
+from mmdet.analysis import confusion_matrix, load_prediction_set, write_confusion_matrix
+from mmdet.utils import CfgOptions, load_config, register_all_modules, reports_user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('results', help='predictions: .pkl or .json')
+    parser.add_argument('save_dir', help='folder to write to')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='least score of a detection; default 0.3')
+    parser.add_argument('--tp-iou-thr', type=float, default=0.5, help='least IoU of a pair; default 0.5')
+    parser.add_argument('--nms-iou-thr', type=float, help='NMS by class before; default: none')
+    parser.add_argument(
+        '--normalize', action='store_true', help='the picture shows percentages of the rows, not counts'
+    )
+    parser.add_argument('--color-theme', default='plasma', help='colour map of matplotlib; default plasma')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values'
+    )
+    return parser.parse_args()
+
+
+@reports_user_errors
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    register_all_modules()
+    predictions = load_prediction_set(cfg, args.results)
+    settings = dict(score_thr=args.score_thr, tp_iou_thr=args.tp_iou_thr, nms_iou_thr=args.nms_iou_thr)
+    matrix = confusion_matrix(predictions, **settings)
+    paths = write_confusion_matrix(
+        matrix, predictions.classes, args.save_dir, normalize=args.normalize, color_theme=args.color_theme,
+        title=f'score >= {args.score_thr:g}, IoU >= {args.tp_iou_thr:g}',
+        settings=dict(settings, config=args.config, results=args.results, images=len(predictions.images)),
+    )  # fmt: skip
+    objects, right = matrix[:-1].sum(), matrix.diagonal()[:-1].sum()
+    print(f'{objects} objects: {right} found, {matrix[:-1, -1].sum()} missed, '
+          f'{objects - right - matrix[:-1, -1].sum()} taken for another class; {matrix[-1].sum()} detections without an object')  # fmt: skip
+    print('\n'.join(map(str, paths)))
+
+
+if __name__ == '__main__':
+    main()

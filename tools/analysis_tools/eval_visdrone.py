@@ -1,0 +1,73 @@
+"""Score VisDrone-DET result files by the official toolkit's rules and by COCO's, maxDets 500; both are printed.
+
+    python tools/analysis_tools/eval_visdrone.py VisDrone2019-DET-val/annotations results/ --json scores.json
+
+ANNOTATION_DIR holds one .txt an image (left,top,width,height,score,category,truncation,occlusion), PREDICTION_DIR one of
+the same name with the detections by descending score; commas or blanks separate. A missing or empty result file means no
+detections. The size of an image, which the rule of ignored regions needs, comes from --sizes, from the images of --images,
+or from the folder "images" beside ANNOTATION_DIR.
+"""
+
+import argparse
+import sys
+
+from mmdet.datasets.visdrone import VisDroneDataset
+from mmdet.evaluation.coco_files import write_json
+from mmdet.evaluation.coco_report import summary
+from mmdet.evaluation.visdrone_files import read_folders, read_image_sizes
+from mmdet.evaluation.visdrone_report import (
+    COCO_MAX_DETS,
+    COCO_RULES,
+    evaluate_both,
+    report_document,
+    toolkit_class_table,
+    toolkit_summary,
+)
+from mmdet.utils.config import reports_user_errors
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('annotation_dir', metavar='ANNOTATION_DIR', help='folder of annotation .txt files')
+    parser.add_argument('prediction_dir', metavar='PREDICTION_DIR', help='folder of result .txt files')
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument('--sizes', metavar='FILE', help='lines "name width height"; only the images it names count')
+    source.add_argument('--images', metavar='DIR', help='folder of the images; their headers give the sizes')
+    parser.add_argument('--json', metavar='OUT', help='write all figures, in percent, to this file')
+    return parser.parse_args(argv)
+
+
+@reports_user_errors
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    sizes = read_image_sizes(args.sizes) if args.sizes else None
+    data = read_folders(args.annotation_dir, args.prediction_dir, sizes=sizes, image_dir=args.images)
+    for count, text in (
+        (len(data.missing), f'images have no result file, their objects count as missed: {data.missing[:3]} ...'),
+        (data.unused, 'result files belong to none of the images and are left out'),
+        (
+            len(data.unsorted),
+            f'result files are not by descending score; the first 500 rows count: {data.unsorted[:3]}',
+        ),
+    ):
+        if count:
+            print(f'warning: {count} {text}', file=sys.stderr)
+
+    classes = VisDroneDataset.METAINFO['classes']
+    toolkit, coco = evaluate_both(data, classes)
+    objects, detections = int(((data.gt.label >= 0) & (data.gt.label < len(classes))).sum()), len(data.dt)
+    print(f'{len(data.names)} images, {objects} objects, {detections} detections\n')
+    print(toolkit_summary(toolkit))
+    print(f'\n{COCO_RULES}')
+    print(summary(coco, COCO_MAX_DETS[-1], COCO_MAX_DETS))
+    print(f'\n{toolkit_class_table(toolkit, classes, coco)}')
+    document = report_document(data, toolkit, coco, classes)
+    for name in ('visdrone', 'coco'):
+        row = document[name]
+        print(f'{name:<8} AP {row["AP"]:.2f}  AP50 {row["AP50"]:.2f}  AP75 {row["AP75"]:.2f}  (percent)')
+    if args.json:
+        write_json(args.json, document)
+
+
+if __name__ == '__main__':
+    main()

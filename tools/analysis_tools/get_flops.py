@@ -1,0 +1,63 @@
+"""Multiply-adds, FLOPs and parameters of a config's model, in total and by part.
+
+    python tools/analysis_tools/get_flops.py CONFIG [--shape 800 1280] [--per-part [DEPTH]] [--json OUT] [--num-images N]
+
+mmdetection and most papers print multiply-adds (MACs) and call them FLOPs; both numbers are printed here. Which operators
+count, and how, is in mmdet/analysis/flops.py. The config holds ``model``; no weights and no GPU are needed.
+"""
+
+import argparse
+
+from mmdet.analysis import count_dataset_flops, count_flops, dataset_config
+from mmdet.evaluation.coco_files import write_json
+from mmdet.registry import DATASETS, MODELS
+from mmdet.utils import CfgOptions, ConfigError, load_config, register_all_modules, reports_user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--shape', type=int, nargs='+', default=[800, 1280], metavar='PIXELS',
+                        help='height and width of the input, or one number for a square; default 800 1280')  # fmt: skip
+    parser.add_argument('--per-part', type=int, nargs='?', const=1, metavar='DEPTH',
+                        help='a table of backbone, neck and head; DEPTH 2 adds their own parts, and so on')  # fmt: skip
+    parser.add_argument('--json', metavar='OUT', help='write everything there')
+    parser.add_argument('--num-images', type=int, metavar='N',
+                        help='besides, the mean over the first N images of the validation set after its pipeline')  # fmt: skip
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values'
+    )
+    return parser.parse_args()
+
+
+@reports_user_errors
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    if not cfg.get('model'):
+        raise ConfigError('the config has no model', file=args.config, field='model')
+    register_all_modules()
+    model = MODELS.build(cfg.model)
+    report = count_flops(model, args.shape)
+    result = dict(config=args.config, **report.as_dict(args.per_part or 1))
+    asked, padded = ('{} x {}'.format(*shape) for shape in (report.shape_hw, report.padded_hw))
+    print(f'input (height x width): {asked}' + (f', padded to {padded}' if padded != asked else ''))
+    print(f'multiply-adds: {report.macs / 1e9:.3f} G ("FLOPs" in mmdetection and most papers)')
+    print(f'FLOPs (2 a multiply-add): {report.flops / 1e9:.3f} G')
+    if report.total.sampling:
+        print(f'bilinear sampling, not included above: {report.total.sampling / 1e9:.3f} G multiply-adds')
+    print(f'parameters: {report.params:,} ({report.total.trainable:,} trainable)')
+    if args.per_part:
+        print(report.table(args.per_part))
+    if args.num_images is not None:
+        mean, sizes = count_dataset_flops(model, DATASETS.build(dataset_config(cfg, 'val')), args.num_images)
+        print(f'mean over {sum(sizes.values())} validation images: {mean / 1e9:.3f} G multiply-adds')
+        for (height, width), count in sizes.most_common(5):
+            print(f'  {height} x {width}: {count} images')
+        result['validation_images'] = dict(number=sum(sizes.values()), mean_macs=mean)
+    if args.json:
+        write_json(args.json, result)
+
+
+if __name__ == '__main__':
+    main()
