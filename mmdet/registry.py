@@ -27,8 +27,18 @@ from mmengine.registry import Registry
 SCOPE = 'mmdet'
 
 
+class _Registry(Registry):
+    """mmengine's registry, whose ``build`` explains unknown types and arguments by a ``ConfigError``."""
+
+    def build(self, cfg, *args, **kwargs):
+        from .utils.build_errors import build_errors_explained  # importing utils imports this module
+
+        with build_errors_explained():
+            return super().build(cfg, *args, **kwargs)
+
+
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
-    return Registry(name, parent=parent, scope=SCOPE, locations=list(locations))
+    return _Registry(name, parent=parent, scope=SCOPE, locations=list(locations))
 
 
 MODELS = _child('model', MMENGINE_MODELS, 'mmdet.models')

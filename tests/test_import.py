@@ -41,7 +41,9 @@ print(json.dumps(faults))
 def run(code: str, *arguments: str, repository) -> str:
     """Output of a fresh interpreter."""
     env = {'PYTHONPATH': str(repository), 'OMP_NUM_THREADS': '1', 'PATH': '/usr/bin:/bin', 'HOME': '/tmp'}
-    done = subprocess.run([sys.executable, '-c', code, *arguments], env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, '-c', code, *arguments], env=env, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -103,7 +105,9 @@ def test_no_module_imports_from_the_tests_or_the_tools(repository):
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
-            wrong += [f'{path.name}: {name}' for name in names if name.split('.')[0] in ('tests', 'tools', 'benchmarks')]
+            wrong += [
+                f'{path.name}: {name}' for name in names if name.split('.')[0] in ('tests', 'tools', 'benchmarks')
+            ]
     assert not wrong
 
 

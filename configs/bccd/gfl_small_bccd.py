@@ -43,7 +43,7 @@ train_dataloader = dict(
 val_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=test_pipeline))
 
-max_epochs = 10
+max_epochs = 4
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -4,7 +4,8 @@ import json
 import os
 import pprint
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -225,7 +226,8 @@ class _Writers:
         height, width = picture.shape[:2]
         if path not in self._open:
             self._finish_others(path)
-            temporary = _temporary(path)
+            with _writing(path):
+                temporary = _temporary(path)
             writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter_fourcc(*'mp4v'), source.fps, (width, height))
             if not writer.isOpened():
                 raise DataError('OpenCV cannot write an mp4 video here; use no_save_vis', file=path)
@@ -237,17 +239,19 @@ class _Writers:
             return
         if source.video is None:
             path = self._folder / 'preds' / f'{source.stem}.json'
-            temporary = _temporary(path)
-            temporary.write_text(json.dumps(prediction))
-            temporary.replace(path)
+            with _writing(path):
+                temporary = _temporary(path)
+                temporary.write_text(json.dumps(prediction))
+                temporary.replace(path)
             return
         path = self._folder / 'preds' / f'{_video_stem(source)}.jsonl'
-        if path not in self._open:
-            self._finish_others(path)
-            temporary = _temporary(path)
-            self._open[path] = (temporary, open(temporary, 'w'))  # noqa: SIM115 (closed by close)
-        frame = int(source.stem.rpartition('/')[2])
-        self._open[path][1].write(json.dumps({'frame': frame, **prediction}) + '\n')
+        with _writing(path):
+            if path not in self._open:
+                self._finish_others(path)
+                temporary = _temporary(path)
+                self._open[path] = (temporary, open(temporary, 'w'))  # noqa: SIM115 (closed by close)
+            frame = int(source.stem.rpartition('/')[2])
+            self._open[path][1].write(json.dumps({'frame': frame, **prediction}) + '\n')
 
     def close(self, *, complete: bool) -> None:
         """Give finished files their names; of an interrupted call the part that was being written is removed."""
@@ -269,6 +273,14 @@ class _Writers:
             temporary.replace(path)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f'could not be written ({error.strerror or error})', file=path) from error
 
 
 def _video_stem(source: Source) -> str:

@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 
 from mmdet.registry import MODELS
 from mmdet.utils import ConfigError
+from mmdet.utils.config import require_keys
 
 # Flip test with the merge of mmdetection 3.x; a config's own tta_model and tta_pipeline win.
 DEFAULT_TTA_MODEL = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
@@ -85,6 +86,7 @@ def configure_testing(
         raise ConfigError('--eval and --format-only exclude each other')
     if out and Path(out).suffix not in ('.pkl', '.pickle', '.json'):
         raise ConfigError('must end in .pkl, .pickle or .json', field='--out', received=out)
+    require_keys(cfg, ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'), 'testing')
     cfg.work_dir, cfg.launcher, cfg.load_from, cfg.resume = work_dir, launcher, checkpoint, False
     cfg.trust_checkpoint = trust_checkpoint or cfg.get('trust_checkpoint', False)
     # The checkpoint's state_dict holds the averaged weights already; the hook's copy would only be in the way of fusing and wrapping.
@@ -112,6 +114,9 @@ def configure_testing(
     cfg.test_evaluator = evaluators
     if show or show_dir:
         _draw(cfg, show, show_dir, show_score_thr, wait_time)
+    # A checkpoint's state_dict holds the averaged weights already.
+    hooks = cfg.get('custom_hooks') or []
+    cfg.custom_hooks = [hook for hook in hooks if not (isinstance(hook, dict) and hook.get('type') == 'EMAHook')]
     if tta:
         dataset = cfg.test_dataloader.dataset
         while 'pipeline' not in dataset and 'dataset' in dataset:

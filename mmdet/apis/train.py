@@ -3,6 +3,7 @@
 from mmengine.config import Config
 
 from mmdet.utils import ConfigError
+from mmdet.utils.config import require_keys
 
 _VALIDATION_KEYS = ('val_cfg', 'val_dataloader', 'val_evaluator')
 
@@ -35,8 +36,9 @@ def configure_training(
         trust_checkpoint: allow unpickling arbitrary objects.
 
     Raises:
-        ConfigError: scaling asked for without ``auto_scale_lr.base_batch_size``, or AMP with an unknown optimiser wrapper.
+        ConfigError: a key that training needs is missing, scaling asked for without ``auto_scale_lr.base_batch_size``, or AMP with an unknown optimiser wrapper.
     """
+    require_keys(cfg, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'training')
     cfg.work_dir, cfg.launcher = work_dir, launcher
     if amp:
         wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')

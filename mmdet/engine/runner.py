@@ -1,6 +1,7 @@
 """The runner of the package: mmengine's, mended for CPU, current torch, safe checkpoints and exact resumption."""
 
 import copy
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from .checkpoint_saver import find_newest, restore_history, save_atomically, to_
 from .dist import init_dist
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 
+_OWN_DEFAULT_HOOKS = dict(reseed='ReseedHook', num_classes='NumClassCheckHook', broken_images='BrokenImagesHook')
+
 
 @RUNNERS.register_module()
 class DetRunner(Runner):
@@ -47,6 +50,7 @@ class DetRunner(Runner):
     def __init__(self, model, work_dir: str, *args, resume: bool | str = False, load_from: str | None = None, **kwargs):
         if resume not in (True, False, None, 'auto'):
             raise ConfigError("must be True, False or 'auto'", field='resume', received=resume)
+        _make_work_dir(work_dir)
         # Needed before mmengine sets its own attributes: the seed and the samplers depend on the checkpoint.
         self._resume_request = resume
         self._resume_work_dir = Path(work_dir)
@@ -150,13 +154,20 @@ class DetRunner(Runner):
 
     # -- running -----------------------------------------------------------------------------------
 
-    def register_default_hooks(self, hooks=None) -> None:
-        """mmengine's default hooks, and the one that seeds the model's random numbers at each iteration."""
-        hooks = dict(hooks or {})
-        hooks.setdefault('reseed', dict(type='ReseedHook'))
-        if hooks['reseed'] is None:
-            del hooks['reseed']
-        super().register_default_hooks(hooks)
+    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        """mmengine's hooks and this package's own defaults, unless the config has them among its ``custom_hooks``.
+
+        ``reseed`` seeds the model's random numbers at each iteration, ``num_classes`` compares the heads with the dataset,
+        ``broken_images`` counts what was skipped; ``default_hooks=dict(reseed=None)`` takes one out.
+        """
+        hooks = dict(default_hooks or {})
+        given = {str(hook.get('type')).rpartition('.')[2] for hook in custom_hooks or [] if isinstance(hook, dict)}
+        for name, kind in _OWN_DEFAULT_HOOKS.items():
+            if kind not in given:
+                hooks.setdefault(name, dict(type=kind))
+            if hooks.get(name, kind) is None:
+                del hooks[name]
+        super().register_hooks(hooks, custom_hooks)
 
     def val(self) -> dict:
         """Evaluate on the validation set."""
@@ -366,6 +377,17 @@ class DetRunner(Runner):
 
     def _drop_unsaveable(self, where: str, value) -> None:
         self.logger.warning(f'{where} ({type(value).__name__}) has no plain form and is saved as None')
+
+
+def _make_work_dir(work_dir: str) -> None:
+    try:
+        Path(work_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f'cannot be made ({error.strerror or error})', field='work_dir', received=str(work_dir)
+        ) from error
+    if not os.access(work_dir, os.W_OK | os.X_OK):
+        raise ConfigError('cannot be written to', field='work_dir', received=str(work_dir))
 
 
 def _scheduler_states(schedulers):

@@ -41,7 +41,8 @@ class CocoMetric(BaseMetric):
 
     Args:
         ann_file: COCO annotation file; None collects the ground truth from the data samples (``instances``, or
-            ``gt_instances`` divided by ``scale_factor``, with ``ignored_instances`` as crowds).
+            ``gt_instances`` with ``ignored_instances`` as crowds, all in original pixels: load annotations after
+            resizing).
         metric: 'bbox', 'proposal' (average recall, all classes as one), 'proposal_fast' (that without the sizes), or a
             list of them.
         classwise: print a table of classes and return ``<class>_precision`` too.

@@ -48,7 +48,8 @@ def read_sample(sample: Mapping, num_classes: int | None, with_gt: bool = False)
             ``labels`` (n,)).
         num_classes: labels must be below this; None leaves them unchecked.
         with_gt: keep the ground truth too, from ``instances`` (dataset records, original pixels) or from
-            ``gt_instances`` and ``ignored_instances`` (pixels of the resized image; ignored ones become crowds).
+            ``gt_instances`` and ``ignored_instances`` (original pixels too: test pipelines load
+            annotations after resizing; ignored ones become crowds).
 
     Raises:
         DataError: naming the image, when a part is missing, has a wrong shape, is not finite or has unknown labels.
@@ -151,9 +152,7 @@ def _ground_truth(sample: Mapping, where: str, num_classes: int | None):
     parts = [_instances(sample['gt_instances'], where, 'gt_instances', num_classes)[:2]]
     if sample.get('ignored_instances') is not None:
         parts.append(_instances(sample['ignored_instances'], where, 'ignored_instances', num_classes)[:2])
-    scale_factor = sample.get('scale_factor')
-    scale_w, scale_h = (1.0, 1.0) if scale_factor is None else (float(side) for side in scale_factor[:2])
-    boxes = np.concatenate([part[0] for part in parts]).astype(np.float64) / [scale_w, scale_h, scale_w, scale_h]
+    boxes = np.concatenate([part[0] for part in parts]).astype(np.float64)
     crowd = np.repeat(np.arange(len(parts)) == 1, [len(part[0]) for part in parts])
     return boxes, np.concatenate([part[1] for part in parts]), crowd
 

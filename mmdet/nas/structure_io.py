@@ -172,7 +172,7 @@ def _entry(raw: Sequence, facts: Mapping, name: str, record: str, path: Path) ->
         raw = [{**raw[0], 'in': DAMO_YOLO_STEM_CHANNELS}, *raw[1:]]
         image_size = image_size or DAMO_YOLO_IMAGE_SIZE
     if any(map(is_zen_block, raw)):
-        blocks = parse_zen_structure(raw, file=path, record=record, squeeze=facts.get('squeeze_excitation', False))
+        blocks = parse_zen_structure(raw, file=path, record=record)
     else:
         blocks = parse_structure(raw, file=path, record=record)
     task = facts.get('task')

@@ -4,10 +4,12 @@ import argparse
 import functools
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
+from .build_errors import build_errors_explained
 from .errors import ConfigError, MMDetError
 from .legacy_config import read_legacy_config
 
@@ -77,6 +79,14 @@ def set_local_rank(args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
 
 
+def require_keys(cfg: Config, keys: Sequence[str], purpose: str) -> None:
+    """Raise ConfigError unless a config has these top-level keys (``train_cfg=dict()`` counts, None does not)."""
+    missing = [key for key in keys if cfg.get(key) is None]
+    if missing:
+        others = f' (and {", ".join(missing[1:])})' if missing[1:] else ''
+        raise ConfigError(f'missing{others}: {purpose} needs {", ".join(keys)}', file=cfg.filename, field=missing[0])
+
+
 def resolve_work_dir(cfg: Config, config_path: str | Path, work_dir: str | None = None) -> str:
     """The command line's work dir, else the config's, else ``work_dirs/<config name>``."""
     return work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config_path).stem)
@@ -91,7 +101,8 @@ def reports_user_errors(main):
     @functools.wraps(main)
     def wrapper(*args, **kwargs):
         try:
-            return main(*args, **kwargs)
+            with build_errors_explained():
+                return main(*args, **kwargs)
         except MMDetError as error:
             if os.environ.get('MMDET_TRACEBACK') == '1':
                 raise

@@ -9,12 +9,13 @@ Images are RGB uint8 (H, W, 3) everywhere; boxes are xyxy in pixels, x2/y2 exclu
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ..utils.errors import ModelInputError
+from ..utils.errors import DataError, ModelInputError
 from .labels import font_scale, place_labels, put_text, text_height_px, text_size_wh
 
 # Ten colours chosen by search over a 25-step RGB grid (CIELAB lightness 52-95, chroma > 45): the smallest pairwise CIE76 distance is 22 to
@@ -224,6 +225,7 @@ def write_image(path: str | Path, image: np.ndarray, *, jpeg_quality: int = 92) 
 
     Raises:
         ModelInputError: the extension is not one that OpenCV writes.
+        DataError: the folder or file cannot be written.
     """
     path = Path(path)
     try:
@@ -235,10 +237,15 @@ def write_image(path: str | Path, image: np.ndarray, *, jpeg_quality: int = 92) 
         ) from error
     if not done:
         raise ModelInputError('OpenCV could not encode the picture', file=path, received=image.shape)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    temporary.write_bytes(data.tobytes())
-    temporary.replace(path)  # several processes may write the same picture of a padded last batch
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data.tobytes())
+        temporary.replace(path)  # several processes may write the same picture of a padded last batch
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise DataError(f'the picture could not be written ({error.strerror or error})', file=path) from error
 
 
 def _checked_image(image: np.ndarray) -> np.ndarray:

@@ -265,13 +265,12 @@ def instance_data(boxes, labels):
 
 
 def test_ground_truth_from_data_samples(tmp_path):
-    """Through mmengine's Evaluator; the ground truth is in the resized image, half as wide and twice as high."""
+    """Through mmengine's Evaluator; the ground truth is in original pixels whatever the network's input was."""
     data_sample = DetDataSample(
         metainfo=dict(img_id=3, ori_shape=(640, 640), img_shape=(1280, 320), scale_factor=(0.5, 2.0))
     )
-    resized = (np.array(BOXES) * [0.5, 2, 0.5, 2]).tolist()
-    data_sample.gt_instances = instance_data(resized[:3], LABELS[:3])
-    data_sample.ignored_instances = instance_data(resized[3:], LABELS[3:])
+    data_sample.gt_instances = instance_data(BOXES[:3], LABELS[:3])
+    data_sample.ignored_instances = instance_data(BOXES[3:], LABELS[3:])
     data_sample.pred_instances = InstanceData(**PERFECT)
     evaluator = Evaluator([dict(type='CocoMetric', outfile_prefix=str(tmp_path / 'run'))])
     evaluator.dataset_meta = dict(classes=CLASSES)

@@ -20,7 +20,16 @@ def trained(project):
     """A finished run of ``tools/train.py``: ``work_dir``, ``checkpoint``, ``output``, ``project``."""
     work_dir = project.folder / 'work'
     done = shell(
-        sys.executable, REPOSITORY / 'tools' / 'train.py', project.config, '--work-dir', work_dir, '--seed', 3, cwd=project.folder
+        sys.executable,
+        REPOSITORY / 'tools' / 'train.py',
+        project.config,
+        '--work-dir',
+        work_dir,
+        '--seed',
+        3,
+        cwd=project.folder,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return SimpleNamespace(work_dir=work_dir, checkpoint=work_dir / 'epoch_2.pth', output=done.stdout + done.stderr, project=project)
+    return SimpleNamespace(
+        work_dir=work_dir, checkpoint=work_dir / 'epoch_2.pth', output=done.stdout + done.stderr, project=project
+    )

@@ -32,14 +32,27 @@ def test_with_a_checkpoint(trained, capsys):
 @pytest.mark.parametrize('stage', ['data', 'total'])
 def test_stages_without_a_checkpoint(project, tmp_path, capsys, stage):
     _, found = benchmark(
-        capsys, project.config, '--stage', stage, '--max-iter', 6, '--num-warmup', 1, '--batch-size', 2, '--json', tmp_path / 'figures.json'
+        capsys,
+        project.config,
+        '--stage',
+        stage,
+        '--max-iter',
+        6,
+        '--num-warmup',
+        1,
+        '--batch-size',
+        2,
+        '--json',
+        tmp_path / 'figures.json',
     )
     assert found[-1] == stage and found[3] == '2'
     figures = json.loads((tmp_path / 'figures.json').read_text())
     assert figures['stage'] == stage and figures['fps'] > 0
 
 
-@pytest.mark.parametrize('options', [['--fuse-conv-bn'], ['--amp'], ['--channels-last']], ids=lambda options: options[0])
+@pytest.mark.parametrize(
+    'options', [['--fuse-conv-bn'], ['--amp'], ['--channels-last']], ids=lambda options: options[0]
+)
 def test_options_on_random_images(project, capsys, options):
     _, found = benchmark(capsys, project.config, '--shape', 64, 96, '--max-iter', 4, '--num-warmup', 1, *options)
     assert found[5] == '3'
@@ -64,7 +77,13 @@ def test_image_demo(trained, tmp_path, capsys):
 
 def test_image_demo_finds_the_config_beside_a_checkpoint(trained, tmp_path, capsys):
     run_tool(
-        'image_demo.py', trained.project.folder / 'images' / 'val_0.png', trained.checkpoint, '--out-dir', tmp_path, '--device', 'cpu'
+        'image_demo.py',
+        trained.project.folder / 'images' / 'val_0.png',
+        trained.checkpoint,
+        '--out-dir',
+        tmp_path,
+        '--device',
+        'cpu',
     )
     assert '1 images done' in capsys.readouterr().out
 

@@ -27,7 +27,9 @@ def assert_same_weights(one, other, **tolerance):
     for key in ('state_dict', 'ema_state_dict'):
         assert list(one[key]) == list(other[key])
         for name, value in one[key].items():
-            torch.testing.assert_close(other[key][name], value, msg=f'{key}: {name}', **{'rtol': 0, 'atol': 0, **tolerance})
+            torch.testing.assert_close(
+                other[key][name], value, msg=f'{key}: {name}', **{'rtol': 0, 'atol': 0, **tolerance}
+            )
 
 
 @pytest.fixture(scope='module')
@@ -47,7 +49,9 @@ def test_training_leaves_checkpoints_logs_and_config(trained):
     names = {path.name for path in trained.work_dir.iterdir()}
     assert {'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint', 'latest.pth', 'tiny.py'} <= names
     assert (trained.work_dir / 'last_checkpoint').read_text().endswith('epoch_2.pth')
-    assert re.search(r'Epoch\(train\) \[2\]\[24/24\] .*eta: 0:00:00 .*loss: .*loss_cls: .*loss_bbox: .*loss_dfl: ', trained.output)
+    assert re.search(
+        r'Epoch\(train\) \[2\]\[24/24\] .*eta: 0:00:00 .*loss: .*loss_cls: .*loss_bbox: .*loss_dfl: ', trained.output
+    )
     scores = [float(value) for value in re.findall(r'coco/bbox_mAP_50: ([\d.]+)', trained.output)]
     assert len(scores) == 2 and scores[-1] > 0.5, scores
     meta = load(trained.checkpoint)['meta']
@@ -56,7 +60,11 @@ def test_training_leaves_checkpoints_logs_and_config(trained):
     assert list(vis_data.glob('events.out.tfevents.*')) and (vis_data / 'scalars.json').is_file()
     # The dumped config stands alone: nothing of it is in another file.
     dumped = Config.fromfile(trained.work_dir / 'tiny.py')
-    assert dumped.model.type == 'GFL' and dumped.randomness.seed == 3 and '_base_ =' not in (trained.work_dir / 'tiny.py').read_text()
+    assert (
+        dumped.model.type == 'GFL'
+        and dumped.randomness.seed == 3
+        and '_base_ =' not in (trained.work_dir / 'tiny.py').read_text()
+    )
 
 
 @pytest.mark.parametrize('how', ['auto', 'file'])
@@ -76,7 +84,11 @@ def test_amp_without_validation(trained, tmp_path, capfd):
     output = ''.join(capfd.readouterr())
     checkpoint = load(tmp_path / 'epoch_1.pth')
     assert all(value.isfinite().all() for value in checkpoint['state_dict'].values() if value.is_floating_point())
-    assert 'loss_scaler' in checkpoint['optimizer'] and 'Epoch(val)' not in output and 'bbox_mAP' not in output.split('Epoch(train)')[-1]
+    assert (
+        'loss_scaler' in checkpoint['optimizer']
+        and 'Epoch(val)' not in output
+        and 'bbox_mAP' not in output.split('Epoch(train)')[-1]
+    )
     losses = [float(value) for value in re.findall(r' loss: ([\d.]+)', output)]
     assert len(losses) == 3 and losses[-1] < losses[0]
 
@@ -104,7 +116,17 @@ def test_plain_test_gives_the_metrics_of_training(trained, plain_metrics):
 
 def test_results_as_pickle_and_json(trained, tmp_path, plain_metrics):
     config = trained.project.config
-    run_tool('test.py', config, trained.checkpoint, '--eval', 'bbox', '--out', tmp_path / 'results.pkl', '--work-dir', tmp_path)
+    run_tool(
+        'test.py',
+        config,
+        trained.checkpoint,
+        '--eval',
+        'bbox',
+        '--out',
+        tmp_path / 'results.pkl',
+        '--work-dir',
+        tmp_path,
+    )
     assert metrics_of(tmp_path) == plain_metrics
     samples = read_results(tmp_path / 'results.pkl')
     assert [sample['img_id'] for sample in samples] == list(range(100, 100 + NUM_VAL))
@@ -116,7 +138,9 @@ def test_results_as_pickle_and_json(trained, tmp_path, plain_metrics):
     assert [row['score'] for row in rows] == sorted((row['score'] for row in rows), reverse=True)
     best = max((sample for sample in samples), key=lambda sample: sample['pred_instances']['scores'].max().item())
     x1, y1, x2, y2 = best['pred_instances']['bboxes'][0].tolist()
-    assert rows[0]['bbox'] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=1e-4) and rows[0]['image_id'] == best['img_id']
+    assert (
+        rows[0]['bbox'] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=1e-4) and rows[0]['image_id'] == best['img_id']
+    )
 
 
 def test_format_only(trained, tmp_path):
@@ -140,7 +164,16 @@ def test_fused_convolutions_give_the_same_ap(trained, tmp_path, plain_metrics):
 
 
 def test_flip_test(trained, tmp_path):
-    run_tool('test.py', trained.project.config, trained.checkpoint, '--tta', '--out', tmp_path / 'tta.pkl', '--work-dir', tmp_path)
+    run_tool(
+        'test.py',
+        trained.project.config,
+        trained.checkpoint,
+        '--tta',
+        '--out',
+        tmp_path / 'tta.pkl',
+        '--work-dir',
+        tmp_path,
+    )
     assert metrics_of(tmp_path)['coco/bbox_mAP_50'] > 0.5
     samples = read_results(tmp_path / 'tta.pkl')
     assert len(samples) == NUM_VAL and all(sample['ori_shape'] == (64, 64) for sample in samples)
@@ -181,13 +214,29 @@ def test_a_user_error_is_one_line_and_status_2(tmp_path):
 @pytest.mark.parametrize(
     ('tool', 'arguments', 'message'),
     [
-        ('train.py', ['{config}', '--resume', '{tmp}/gone.pth'], r'CheckpointError: .*gone\.pth: no such checkpoint file'),
+        (
+            'train.py',
+            ['{config}', '--resume', '{tmp}/gone.pth'],
+            r'CheckpointError: .*gone\.pth: no such checkpoint file',
+        ),
         ('train.py', ['{config}', '--auto-scale-lr'], r'ConfigError: auto_scale_lr\.base_batch_size: '),
-        ('train.py', ['{config}', '--cfg-options', 'train_dataloader.dataset.dataset.ann_file=gone.json'], r'DataError: .*gone\.json: '),
-        ('train.py', ['{config}', '--cfg-options', 'model.bbox_head.num_classes=7'], r'ConfigError: .*num_classes=7.*2 classes'),
+        (
+            'train.py',
+            ['{config}', '--cfg-options', 'train_dataloader.dataset.dataset.ann_file=gone.json'],
+            r'DataError: .*gone\.json: ',
+        ),
+        (
+            'train.py',
+            ['{config}', '--cfg-options', 'model.bbox_head.num_classes=7'],
+            r'ConfigError: .*num_classes=7.*2 classes',
+        ),
         ('test.py', ['{config}', '{tmp}/gone.pth'], r'CheckpointError: .*gone\.pth: no such checkpoint file'),
         ('test.py', ['{config}', 'x.pth', '--out', 'x.txt'], r"ConfigError: --out: must end in .*Received: 'x\.txt'"),
-        ('test.py', ['{config}', 'x.pth', '--eval', 'bbox', '--format-only'], r'ConfigError: --eval and --format-only exclude'),
+        (
+            'test.py',
+            ['{config}', 'x.pth', '--eval', 'bbox', '--format-only'],
+            r'ConfigError: --eval and --format-only exclude',
+        ),
         ('benchmark.py', ['{tmp}/gone.py'], r'ConfigError: .*gone\.py: no such config file'),
         ('image_demo.py', ['{tmp}/gone.jpg', '{config}'], r'DataError: .*gone\.jpg: no such file or folder'),
     ],
@@ -217,8 +266,16 @@ def test_cfg_options_need_an_equals_sign(capsys, tool):
 @pytest.mark.parametrize(
     ('script', 'arguments', 'ending'),
     [
-        ('slurm_train.sh', ['part', 'job', 'c.py', 'out', '--amp'], 'tools/train.py c.py --work-dir out --launcher slurm --seed 1 --amp'),
-        ('slurm_test.sh', ['part', 'job', 'c.py', 'k.pth', '--eval', 'bbox'], 'tools/test.py c.py k.pth --launcher slurm --seed 1 --eval bbox'),
+        (
+            'slurm_train.sh',
+            ['part', 'job', 'c.py', 'out', '--amp'],
+            'tools/train.py c.py --work-dir out --launcher slurm --seed 1 --amp',
+        ),
+        (
+            'slurm_test.sh',
+            ['part', 'job', 'c.py', 'k.pth', '--eval', 'bbox'],
+            'tools/test.py c.py k.pth --launcher slurm --seed 1 --eval bbox',
+        ),
     ],
 )
 def test_slurm_scripts(tmp_path, script, arguments, ending):
@@ -231,7 +288,10 @@ def test_slurm_scripts(tmp_path, script, arguments, ending):
         SRUN_ARGS='--time=10 -w n1',
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert '-p part --job-name=job --gres=gpu:4 --ntasks=4 --ntasks-per-node=4' in done.stdout and '--time=10 -w n1' in done.stdout
+    assert (
+        '-p part --job-name=job --gres=gpu:4 --ntasks=4 --ntasks-per-node=4' in done.stdout
+        and '--time=10 -w n1' in done.stdout
+    )
     assert done.stdout.strip().endswith(ending)
 
 

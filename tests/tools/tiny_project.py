@@ -123,7 +123,9 @@ def write_project(folder: Path) -> Path:
 
 def environment(**extra: str) -> dict[str, str]:
     """Environment of a process that runs a tool as a user would: one thread, no GPU, this interpreter for the shell scripts."""
-    env = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='-1', PYTHON=sys.executable, PYTHONPATH=str(REPOSITORY))
+    env = dict(
+        os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='-1', PYTHON=sys.executable, PYTHONPATH=str(REPOSITORY)
+    )
     env.update(extra)
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT', 'MMDET_TRACEBACK'):
         if name not in extra:

@@ -39,13 +39,13 @@ class StripPacker:
         ordered = sizes[self.order]  # (R, 2)
         self.widths, self.heights = ordered[:, 0].tolist(), ordered[:, 1].tolist()
         self.bits = [1 << item for item in range(count)]
-        self.lowest = [(1 << k) - 1 for k in range(count + 1)]  # [k]: the k least tall
+        self.lowest = [0, *accumulate(self.bits, or_)]  # [k]: the k least tall
         by_width = np.argsort(ordered[:, 0], kind='stable')
         self.sorted_widths = ordered[by_width, 0].tolist()
         in_width_order = [self.bits[item] for item in by_width.tolist()]
         self.narrowest = [0, *accumulate(in_width_order, or_)]  # [j]: the j narrowest
-        self.of_width = self._sets_by_value(self.widths)
-        self.of_height = self._sets_by_value(self.heights)
+        self.same_width = _equal_sets(self.sorted_widths, in_width_order)  # [j]: as wide as the j-th narrowest
+        self.same_height = _equal_sets(self.heights, self.bits)
         short_sides = ordered.min(axis=1)
         by_short_side = np.argsort(short_sides, kind='stable')
         self.by_short_side = by_short_side.tolist()
@@ -53,14 +53,6 @@ class StripPacker:
         self.areas = ordered.prod(axis=1).tolist()
         self.area = sum(self.areas)
         self._ordered = ordered
-
-    def _sets_by_value(self, values: list[float]) -> dict[float, int]:
-        sets = dict(zip(values, self.bits))
-        if len(sets) < len(values):
-            sets = dict.fromkeys(values, 0)
-            for value, bit in zip(values, self.bits):
-                sets[value] |= bit
-        return sets
 
     def lowest_height(self, width: float) -> float:
         """Height that no packing into the strip can undercut: the area inside the strip over its width, less rounding."""
@@ -77,11 +69,11 @@ class StripPacker:
             limit: give up as soon as the height is certain to exceed it.
 
         Returns:
-            height of the packing and the positions (R, 2) in the order of the input, or None where given up.
+            height of the packing, x and y of the rectangles in the order of ``self.order``; None where given up.
         """
         widths, heights, bits, areas = self.widths, self.heights, self.bits, self.areas
         sorted_widths, narrowest, lowest = self.sorted_widths, self.narrowest, self.lowest
-        of_width, of_height = self.of_width.get, self.of_height.get
+        same_width, same_height = self.same_width, self.same_height
         by_short_side, short_sides = self.by_short_side, self.short_sides
         # What is left must find room below the last row. A rectangle that hangs over the edge would need less: no bound then.
         bounded = limit is not None and sorted_widths[-1] <= width
@@ -105,14 +97,15 @@ class StripPacker:
             while left:
                 fitting = 0
                 if w >= least and h >= least:
-                    fitting = left & narrowest[bisect_right(sorted_widths, w)] & lowest[bisect_right(heights, h)]
+                    j, k = bisect_right(sorted_widths, w), bisect_right(heights, h)
+                    fitting = left & narrowest[j] & lowest[k]
                 if not fitting:
                     if not stack:
                         break
                     x, y, w, h = stack.pop()
                     continue
-                exact_width = fitting & of_width(w, 0)
-                exact_height = (exact_width or fitting) & of_height(h, 0)
+                exact_width = fitting & same_width[j - 1] if sorted_widths[j - 1] == w else 0
+                exact_height = (exact_width or fitting) & same_height[k - 1] if heights[k - 1] == h else 0
                 item = (exact_height or exact_width or fitting).bit_length() - 1
                 left ^= bits[item]
                 xs[item], ys[item] = x, y
@@ -137,9 +130,23 @@ class StripPacker:
                     else:
                         stack.append((x + a, y, w - a, h))
                         y, w, h = y + b, a, h - b
-        positions = np.empty((len(widths), 2))
-        positions[self.order, 0], positions[self.order, 1] = xs, ys
-        return total, positions
+        return total, xs, ys
+
+    def positions(self, xs: list[float], ys: list[float]) -> np.ndarray:
+        """What :meth:`pack` returns as an array (R, 2) in the order of the input."""
+        result = np.empty((len(xs), 2))
+        result[self.order, 0], result[self.order, 1] = xs, ys
+        return result
+
+
+def _equal_sets(rising: list[float], bits: list[int]) -> list[int]:
+    """For every rectangle, the set of those that share its value; ``rising`` are the sorted values, ``bits`` whose they are."""
+    if len(set(rising)) == len(rising):
+        return bits
+    sets = dict.fromkeys(rising, 0)
+    for value, bit in zip(rising, bits):
+        sets[value] |= bit
+    return [sets[value] for value in rising]
 
 
 def pack_strip(sizes, width: float) -> tuple[float, np.ndarray]:
@@ -158,7 +165,9 @@ def pack_strip(sizes, width: float) -> tuple[float, np.ndarray]:
     sizes = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
     if len(sizes) == 0:
         return 0.0, np.zeros((0, 2))
-    return StripPacker(sizes).pack(float(width))
+    packer = StripPacker(sizes)
+    height, xs, ys = packer.pack(float(width))
+    return height, packer.positions(xs, ys)
 
 
 def pack_guillotine(sizes: np.ndarray) -> np.ndarray:
@@ -180,7 +189,7 @@ def pack_guillotine(sizes: np.ndarray) -> np.ndarray:
     while True:
         width = (low + high) / 2
         if low > width - 1 and width + 1 > high:  # the last, whatever its answer
-            return packer.pack(width)[1]
+            return packer.positions(*packer.pack(width)[1:])
         if packer.lowest_height(width) > width or packer.pack(width, limit=width) is None:
             low = width + 1
         else:

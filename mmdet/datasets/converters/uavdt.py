@@ -61,8 +61,7 @@ class UAVDTReport:
         objects: boxes of the three classes.
         ignored: boxes of ignored areas written.
         ignored_unlabelled: boxes of ignored areas on frames without any object; not written.
-        assumed: names of sequences without frames, whose size was assumed.
-        size_wh: the size that was assumed.
+        assumed: names of sequences without frames, whose size was taken to be the usual one.
         per_class: boxes by class name.
     """
 
@@ -75,7 +74,6 @@ class UAVDTReport:
     ignored: int = 0
     ignored_unlabelled: int = 0
     assumed: list[str] = field(default_factory=list)
-    size_wh: tuple[int, int] = _USUAL_SIZE_WH
     per_class: Counter = field(default_factory=Counter)
 
     def __str__(self) -> str:
@@ -88,10 +86,10 @@ class UAVDTReport:
         if self.ignored_unlabelled:
             lines.append(f'  ignored boxes on frames without an object (left out): {self.ignored_unlabelled}')
         if self.assumed:
-            width, height = self.size_wh
+            width, height = _USUAL_SIZE_WH
+            names = ', '.join(self.assumed[:5]) + (', ...' if len(self.assumed) > 5 else '')
             lines.append(
-                f'  WARNING: no frames of {len(self.assumed)} sequences ({", ".join(self.assumed[:5])}, ...): '
-                f'their size was taken as {width}x{height}'
+                f'  WARNING: no frames of {len(self.assumed)} sequences ({names}): size taken as {width}x{height}'
             )
         return '\n'.join(lines)
 

@@ -10,9 +10,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmdet.registry import MODELS
 from mmdet.utils.errors import ConfigError
 
-from ..layers.tinynas_blocks import ACTIVATIONS, CONV_BLOCKS, BlockOptions, build_block
+from ..layers.tinynas_blocks import ACTIVATIONS, BlockOptions, build_block
 from ..layers.tinynas_damo import PlainAndPointwise, SpaceToDepth
-from ..layers.tinynas_structure import check_structure, load_structure, stage_ends, stage_index
+from ..layers.tinynas_structure import load_structure, parse_network
 
 
 @MODELS.register_module()
@@ -67,7 +67,9 @@ class TinyNASBackbone(BaseModule):
                 field=type(self).__name__,
                 received=sorted(unknown),
             )
-        self.structure = check_structure(load_structure(structure, structure_name), self.dims)
+        from mmdet.nas.structure import stage_ends  # the search imports networks
+
+        self.structure = parse_network(load_structure(structure, structure_name), self.dims)
         self.stage_ends = stage_ends(self.structure)
         self.out_indices = self._checked_outputs(out_indices)
         if not -1 <= frozen_stages < len(self.stage_ends):
@@ -80,7 +82,7 @@ class TinyNASBackbone(BaseModule):
             if not 0 <= rate < 1:
                 raise ConfigError('must be in [0, 1)', field=field, received=rate)
         self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
-        self.focus, stem_channels = self._focus(use_focus)
+        self.focus = self._focus(use_focus)
         options = self._unit_options(
             drop_path_rate,
             dropout_rate,
@@ -89,14 +91,12 @@ class TinyNASBackbone(BaseModule):
             act=act,
         )
         self.block_list = nn.ModuleList(
-            build_block(block, options[i], stem_channels if i == 0 else None) for i, block in enumerate(self.structure)
+            build_block(block, unit_options) for block, unit_options in zip(self.structure, options)
         )
-        stages = stage_index(self.structure)
         # The strided block of stage j halves the map on top of what the stem does.
-        stem_stride = self.structure[0]['s'] * (2 if self.focus is not None else 1)
-        self.out_channels = [self.structure[self.stage_ends[stage]]['out'] for stage in self.out_indices]
+        stem_stride = self.structure[0].stride * (2 if self.focus is not None else 1)
+        self.out_channels = [self.structure[self.stage_ends[stage]].out_channels for stage in self.out_indices]
         self.out_strides = [stem_stride * 2**stage for stage in self.out_indices]
-        self._stages = stages
         self._freeze_stages()
 
     @staticmethod
@@ -116,25 +116,33 @@ class TinyNASBackbone(BaseModule):
             )
         return tuple(outputs)
 
-    def _focus(self, use_focus: bool | None) -> tuple[nn.Module | None, int | None]:
-        """The layer before the stem, and the stem's input channels where they change."""
+    def _focus(self, use_focus: bool | None) -> nn.Module | None:
+        """The layer before the stem; the stem then reads 12 channels whatever its block says."""
         stem = self.structure[0]
+        single = stem.type == 'ConvKXBNRELU'
         if use_focus is None:
-            use_focus = self.dims == 2 and stem['class'] in CONV_BLOCKS and stem['in'] == 12
+            use_focus = single and stem.in_channels == 12
         if not use_focus:
-            return None, None
-        if self.dims == 3:
-            raise ConfigError('networks for clips have no space-to-depth layer', field='use_focus', received=use_focus)
-        if stem['in'] not in (3, 12):
-            raise ConfigError('space-to-depth takes images of 3 channels', field='structure[0].in', received=stem['in'])
-        if stem['class'] not in CONV_BLOCKS:
+            return None
+        if not single:
             raise ConfigError(
-                f'space-to-depth needs a stem: {sorted(CONV_BLOCKS)}', field='structure[0].class', received=stem['class']
+                'space-to-depth needs a stem of class ConvKXBNRELU',
+                record='structure, block 0',
+                field='class',
+                received=stem.type,
             )
-        return SpaceToDepth(), 12
+        if stem.in_channels not in (3, 12):
+            raise ConfigError(
+                'space-to-depth takes images of 3 channels: must be 3 or 12',
+                record='structure, block 0',
+                field='in',
+                received=stem.in_channels,
+            )
+        self.structure = (stem._replace(in_channels=12), *self.structure[1:])
+        return SpaceToDepth()
 
     def _unit_options(self, drop_path: float, dropout: float, **common) -> list[list[BlockOptions]]:
-        counts = [block.get('L', 1) for block in self.structure]
+        counts = [block.layers for block in self.structure]
         last, done, options = max(sum(counts) - 1, 1), 0, []
         for index, count in enumerate(counts):
             special = self._block_options(index)
@@ -158,11 +166,12 @@ class TinyNASBackbone(BaseModule):
         return {}
 
     def _freeze_stages(self) -> None:
-        for stage, block in zip(self._stages, self.block_list):
-            if stage <= self.frozen_stages:
-                block.eval()
-                for parameter in block.parameters():
-                    parameter.requires_grad = False
+        if self.frozen_stages < 0:
+            return
+        for block in self.block_list[: self.stage_ends[self.frozen_stages] + 1]:
+            block.eval()
+            for parameter in block.parameters():
+                parameter.requires_grad = False
 
     def train(self, mode: bool = True) -> 'TinyNASBackbone':
         """Switch to training mode, leaving frozen stages (and with `norm_eval` every batch norm) in eval mode."""
@@ -231,13 +240,15 @@ class DAMOYOLOBackbone(TinyNASBackbone):
 
     def _block_options(self, index: int) -> dict:
         block = self.structure[index]
-        quantised = 'nbitsA' in block
-        if self.reparam and quantised:
+        if self.reparam and block.bits_a:
             raise ConfigError('quantised blocks cannot be re-parameterised', field='reparam', received=self.reparam)
         last = index == len(self.structure) - 1
-        if last and self.with_spp and 'L' not in block:
+        if last and self.with_spp and not block.btn:
             raise ConfigError(
-                'with_spp needs a super block at the end', field=f'structure[{index}].class', received=block['class']
+                'with_spp needs a super block at the end',
+                record=f'structure, block {index}',
+                field='class',
+                received=block.type,
             )
         return dict(reparam=self.reparam, spp=self.with_spp and last)
 

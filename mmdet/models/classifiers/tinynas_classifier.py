@@ -13,7 +13,7 @@ from mmdet.registry import MODELS
 from mmdet.utils.errors import ConfigError, ModelInputError
 
 from ..layers.lsq import LSQLinear
-from ..layers.tinynas_structure import check_structure, load_structure, stage_ends
+from ..layers.tinynas_structure import load_structure, parse_network
 
 
 @MODELS.register_module()
@@ -48,17 +48,18 @@ class TinyNASClassifier(BaseModel):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
             raise ConfigError('must be an int > 0', field='num_classes', received=num_classes)
+        from mmdet.nas.structure import is_3d, is_quantised, stage_ends  # the search imports networks
+
         blocks = load_structure(structure, structure_name)
-        clips = bool(blocks) and isinstance(blocks[0], dict) and '3D' in str(blocks[0].get('class'))
-        blocks = check_structure(blocks, 3 if clips else 2)
-        kind = 'TinyNAS3DBackbone' if clips else 'TinyNASBackbone'
-        last_stage = len(stage_ends(blocks)) - 1
+        network = parse_network(blocks)
+        kind = 'TinyNAS3DBackbone' if is_3d(network) else 'TinyNASBackbone'
+        last_stage = len(stage_ends(network)) - 1
         options = dict(backbone or {})
         options.update(type=kind, structure=blocks, out_indices=(last_stage,))
         self.backbone = MODELS.build(options)
         self.num_classes = num_classes
         channels = self.backbone.out_channels[-1]
-        linear = LSQLinear if any('nbitsA' in block for block in blocks) else nn.Linear
+        linear = LSQLinear if is_quantised(network) else nn.Linear
         self.head = None
         if hidden_channels is not None:
             self.head = nn.Sequential(linear(channels, hidden_channels), nn.SiLU(inplace=True), nn.Dropout(0.2))

@@ -1,10 +1,12 @@
 """The blocks that a TinyNAS structure is made of, as modules. Parameter names are those of the published weights.
 
-A *unit* is a residual block, a *super block* a row of L units: the first carries stride and width, all share kernel and bottleneck. Every
-convolution is without bias and followed by a norm (``conv1.conv1`` and ``conv1.bn1`` in the first of a unit's convolutions).
+What a block consists of is said once, by its family in :mod:`mmdet.nas.blocks`, from which scores and budgets are computed as well: units, each
+with its convolutions, shortcut and squeeze-excitation. Here these become modules. Every convolution is without bias and followed by a norm
+(``conv1.conv1`` and ``conv1.bn1`` in the first of a unit's convolutions).
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +14,15 @@ import torch.utils.checkpoint
 from mmcv.cnn import build_norm_layer
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .lsq import LSQConv2d
 from .tinynas_damo import PlainAndPointwise, SpatialPyramid
+
+if TYPE_CHECKING:  # the search imports networks: at run time the description comes in as an argument
+    from mmdet.nas.blocks import Conv
+    from mmdet.nas.blocks import Unit as UnitPlan
+    from mmdet.nas.structure import Block
 
 ACTIVATIONS = {
     'relu': lambda: nn.ReLU(inplace=True),
@@ -25,41 +33,6 @@ ACTIVATIONS = {
     'leakyrelu': lambda: nn.LeakyReLU(inplace=True),
     'learkyrelu': lambda: nn.LeakyReLU(inplace=True),  # as structure files of the reference spell it
 }
-
-
-@dataclass(frozen=True)
-class Family:
-    """What tells the kinds of units apart.
-
-    Attributes:
-        searched_kernels: for each convolution, whether its kernel is the block's ``k`` (else 1). The second one carries the stride.
-        depthwise: the second convolution is depthwise, and a unit that changes width has no shortcut.
-        squeeze: squeeze-and-excitation after the depthwise convolution.
-        project_first: the first unit's shortcut is projected even where the width stays.
-        act: activation.
-        dims: 2 for images, 3 for clips.
-    """
-
-    searched_kernels: tuple[bool, ...]
-    depthwise: bool = False
-    squeeze: bool = False
-    project_first: bool = False
-    act: str = 'relu'
-    dims: int = 2
-
-
-_K1DWK1 = (False, True, False)
-SUPER_BLOCKS = {
-    'SuperResK1KXK1': Family((False, True, False), project_first=True),
-    'SuperResK1KX': Family((False, True)),
-    'SuperResKXKX': Family((True, True)),
-    'SuperResK1DWK1': Family(_K1DWK1, depthwise=True),
-    'SuperResK1DWSEK1': Family(_K1DWK1, depthwise=True, squeeze=True, act='silu'),
-    'SuperQuantResK1DWK1': Family(_K1DWK1, depthwise=True),
-    'SuperRes3DK1DWK1': Family(_K1DWK1, depthwise=True, dims=3),
-}
-# Single convolutions and their dimensions.
-CONV_BLOCKS = {'ConvKXBNRELU': 2, 'Conv3DKXBNRELU': 3}
 
 
 @dataclass(frozen=True)
@@ -97,7 +70,6 @@ class ConvBN(nn.Module):
         kernel_t: extent along time; None: the input is an image.
         stride: spatial stride.
         groups: of the convolution.
-        padding: spatial; None: keeps sizes at stride 1.
         bits: of activations and weight; None: not quantised.
     """
 
@@ -111,11 +83,10 @@ class ConvBN(nn.Module):
         kernel_t: int | None = None,
         stride: int = 1,
         groups: int = 1,
-        padding: int | None = None,
         bits: tuple[int, int] | None = None,
     ):
         super().__init__()
-        padding = (kernel - 1) // 2 if padding is None else padding
+        padding = (kernel - 1) // 2
         shape = dict(stride=stride, padding=padding, groups=groups, bias=False)
         if bits is not None:
             self.conv1 = LSQConv2d(in_channels, out_channels, kernel, bits_act=bits[0], bits_weight=bits[1], **shape)
@@ -150,13 +121,12 @@ class SqueezeExcite(nn.Module):
 
     Args:
         channels: of the gated map.
-        ratio: the inner width is about this share of them, a multiple of 8.
+        inner: hidden channels.
         norm_cfg: config of the norms.
     """
 
-    def __init__(self, channels: int, ratio: float, norm_cfg: dict):
+    def __init__(self, channels: int, inner: int, norm_cfg: dict):
         super().__init__()
-        inner = 8 * max(1, round(channels * ratio) // 8)
         self.conv1 = ConvBN(channels, inner, 1, norm_cfg=norm_cfg)
         self.act = nn.SiLU(inplace=True)
         self.conv2 = ConvBN(inner, channels, 1, norm_cfg=norm_cfg)
@@ -165,11 +135,11 @@ class SqueezeExcite(nn.Module):
     def _conv_norm(layer: ConvBN, x: Tensor) -> Tensor:
         norm = layer.bn1
         sync = isinstance(norm, nn.SyncBatchNorm) and get_world_size() > 1
-        if norm.training and x.size(0) == 1 and not sync and isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            # A single value a channel has no variance: use the running statistics.
-            x = layer.conv1(x)
-            return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
-        return layer(x)
+        if not norm.training or x.size(0) > 1 or sync or not isinstance(norm, _BatchNorm):
+            return layer(x)
+        # A single value a channel has no variance: use the running statistics.
+        x = layer.conv1(x)
+        return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
@@ -177,79 +147,55 @@ class SqueezeExcite(nn.Module):
         return x * self._conv_norm(self.conv2, gate).sigmoid()
 
 
+def _conv_bn(conv: 'Conv', dims: int, norm_cfg: dict, layer: type[nn.Module] = ConvBN, **kwargs) -> nn.Module:
+    return layer(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel,
+        norm_cfg=norm_cfg,
+        kernel_t=conv.kt if dims == 3 else None,
+        stride=conv.stride,
+        groups=conv.groups,
+        bits=(conv.bits_a, conv.bits_w) if conv.bits_a else None,
+        **kwargs,
+    )
+
+
 class Unit(nn.Module):
-    """One residual unit of any family; see :class:`Family`.
+    """One residual unit of any family: ``conv1``, ``conv2``, ..., and ``residual_proj`` where its shortcut is projected.
 
     Args:
-        family: its kind.
-        in_channels, btn_channels, out_channels: widths.
-        kernel: of the searched convolutions.
+        plan: its convolutions and shortcut.
+        dims: 2 for images, 3 for clips.
         options: the user's choices.
-        kernel_t: extent of the searched convolutions along time.
-        stride: of the second convolution.
-        first: whether it opens its super block.
-        force_projection: project the first unit's shortcut whatever the family says.
         act: name of the activation.
-        se_ratio: of squeeze-and-excitation.
-        bits: (activation, weight) bits of each convolution; None: not quantised.
     """
 
-    def __init__(
-        self,
-        family: Family,
-        in_channels: int,
-        btn_channels: int,
-        out_channels: int,
-        kernel: int,
-        *,
-        options: BlockOptions,
-        kernel_t: int | None = None,
-        stride: int = 1,
-        first: bool = True,
-        force_projection: bool = False,
-        act: str = 'relu',
-        se_ratio: float = 0.25,
-        bits: list[tuple[int, int]] | None = None,
-    ):
+    def __init__(self, plan: 'UnitPlan', *, dims: int, options: BlockOptions, act: str):
         super().__init__()
-        self.options, self.stride, self.dims = options, stride, family.dims
-        self.num_convs = len(family.searched_kernels)
-        widths = [in_channels, *[btn_channels] * (self.num_convs - 1), out_channels]
-        norm_cfg = options.norm_cfg
-        point = None if kernel_t is None else 1
-        for i, searched in enumerate(family.searched_kernels):
-            second = i == 1
-            layer = PlainAndPointwise if second and options.reparam and searched and not family.depthwise else ConvBN
-            conv = layer(
-                widths[i],
-                widths[i + 1],
-                kernel if searched else 1,
-                norm_cfg=norm_cfg,
-                kernel_t=kernel_t if searched else point,
-                stride=stride if second else 1,
-                groups=btn_channels if second and family.depthwise else 1,
-                bits=None if bits is None else bits[i],
-            )
-            self.add_module(f'conv{i + 1}', conv)
-        self.se = SqueezeExcite(btn_channels, se_ratio, norm_cfg) if family.squeeze else None
+        self.options, self.dims, self.num_convs = options, dims, len(plan.convs)
+        for i, conv in enumerate(plan.convs):
+            doubled = options.reparam and i == 1 and conv.kernel > 1
+            layer = PlainAndPointwise if doubled else ConvBN
+            self.add_module(f'conv{i + 1}', _conv_bn(conv, dims, options.norm_cfg, layer))
+        self.se = None
+        if plan.se_channels:
+            self.se = SqueezeExcite(plan.convs[-1].in_channels, plan.se_channels, options.norm_cfg)
         self.act = ACTIVATIONS[act]()
-        projected = in_channels != out_channels or (first and (family.project_first or force_projection))
+        self.has_shortcut, self.pooled = plan.residual, plan.pooled
+        projection = plan.projection
         if options.damo:
-            projected = in_channels != out_channels
-            self.has_shortcut = stride == 1
-        else:
-            self.has_shortcut = not family.depthwise or in_channels == out_channels
-            projected = projected and not family.depthwise
-        if self.has_shortcut and projected:
-            proj_bits = None if bits is None else bits[0]
-            self.residual_proj = ConvBN(
-                in_channels, out_channels, 1, norm_cfg=norm_cfg, kernel_t=point, bits=proj_bits
-            )
-        else:
-            self.residual_proj = None
+            self.has_shortcut = all(conv.stride == 1 for conv in plan.convs)
+            widths = (plan.convs[0].in_channels, plan.convs[-1].out_channels)
+            projection = None if widths[0] == widths[1] else plan.convs[0]._replace(
+                out_channels=widths[1], kernel=1, kt=1, stride=1, groups=1
+            )  # fmt: skip
+        self.residual_proj = None
+        if self.has_shortcut and projection is not None:
+            self.residual_proj = _conv_bn(projection, dims, options.norm_cfg)
 
     def _shortcut(self, x: Tensor) -> Tensor:
-        if self.stride == 2:
+        if self.pooled:
             # Rounding sizes up as the strided convolution does.
             if self.dims == 2:
                 x = F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
@@ -267,12 +213,13 @@ class Unit(nn.Module):
     def _run(self, x: Tensor) -> Tensor:
         out = x
         for i in range(self.num_convs):
-            out = getattr(self, f'conv{i + 1}')(out)
-            if i < self.num_convs - 1:
+            if i > 0:
                 out = self.act(out)
-            if i == 1 and self.se is not None:
+            if i == self.num_convs - 1 and self.se is not None:
                 out = self.se(out)
-        out = F.dropout(out, self.options.drop_channel, self.training) if self.options.drop_channel else out
+            out = getattr(self, f'conv{i + 1}')(out)
+        if self.options.drop_channel:
+            out = F.dropout(out, self.options.drop_channel, self.training)
         if self.has_shortcut:
             out = self._drop_path(out) + self._shortcut(x)
         return self.act(out)
@@ -285,42 +232,24 @@ class Unit(nn.Module):
 
 
 class SuperBlock(nn.Module):
-    """The units of one entry of a structure, in ``block_list``.
+    """The units of one block of a structure, in ``block_list``.
 
     Args:
-        block: the entry, checked by :func:`~mmdet.models.layers.tinynas_structure.check_structure`.
-        unit_options: the options of each of its L units.
+        plans: one for each unit.
+        unit_options: the options of each unit.
+        dims: 2 for images, 3 for clips.
+        act: name of the activation.
     """
 
-    def __init__(self, block: dict, unit_options: list[BlockOptions]):
+    def __init__(self, plans: 'tuple[UnitPlan, ...]', unit_options: list[BlockOptions], *, dims: int, act: str):
         super().__init__()
-        family = SUPER_BLOCKS[block['class']]
-        convs = len(family.searched_kernels)
-        self.block_list = nn.ModuleList()
-        for i, options in enumerate(unit_options):
-            bits = None
-            if 'nbitsA' in block:
-                span = slice(i * convs, (i + 1) * convs)
-                bits = list(zip(block['nbitsA'][span], block['nbitsW'][span]))
-            unit = Unit(
-                family,
-                block['in'] if i == 0 else block['out'],
-                block['btn'],
-                block['out'],
-                block['k'],
-                options=options,
-                kernel_t=block.get('kt'),
-                stride=block['s'] if i == 0 else 1,
-                first=i == 0,
-                force_projection=block.get('force_resproj_skip', False),
-                act=block.get('act') or options.act or family.act,
-                se_ratio=block.get('se_ratio', 0.25),
-                bits=bits,
-            )
-            self.block_list.append(unit)
+        self.block_list = nn.ModuleList(
+            Unit(plan, dims=dims, options=options, act=act) for plan, options in zip(plans, unit_options)
+        )
         self.spp = None
         if unit_options[0].spp:
-            self.spp = SpatialPyramid(block['out'], norm_cfg=unit_options[0].norm_cfg, act=self.block_list[0].act)
+            channels = plans[0].convs[-1].out_channels
+            self.spp = SpatialPyramid(channels, norm_cfg=unit_options[0].norm_cfg, act=ACTIVATIONS[act]())
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, [T,] H, W) to (N, out, [T,] h, w)."""
@@ -331,28 +260,18 @@ class SuperBlock(nn.Module):
         return x
 
 
-def build_block(block: dict, unit_options: list[BlockOptions], in_channels: int | None = None) -> nn.Module:
-    """Build one entry of a checked structure.
+def build_block(block: 'Block', unit_options: list[BlockOptions]) -> nn.Module:
+    """The module of one block of a parsed structure.
 
     Args:
-        block: the entry.
+        block: the block.
         unit_options: options of each unit (one for a single convolution).
-        in_channels: replaces the entry's ``in`` (a stem behind a space-to-depth layer).
     """
-    if in_channels is not None:
-        block = dict(block, **{'in': in_channels})
-    if block['class'] in SUPER_BLOCKS:
-        return SuperBlock(block, unit_options)
-    options = unit_options[0]
-    return ConvBNAct(
-        block['in'],
-        block['out'],
-        block['k'],
-        norm_cfg=options.norm_cfg,
-        kernel_t=block.get('kt'),
-        stride=block['s'],
-        groups=block.get('g', 1),
-        padding=block.get('p'),
-        bits=(block['nbitsA'], block['nbitsW']) if 'nbitsA' in block else None,
-        act=block.get('act') or options.act or 'relu',
-    )
+    from mmdet.nas.blocks import family_of
+
+    family = family_of(block.type)
+    plans, act = family.units(block), block.act or unit_options[0].act or family.activation
+    if family.is_super:
+        return SuperBlock(plans, unit_options, dims=family.dims, act=act)
+    (plan,) = plans
+    return _conv_bn(plan.convs[0], family.dims, unit_options[0].norm_cfg, ConvBNAct, act=act)

@@ -1,31 +1,22 @@
-"""Reading a TinyNAS structure, checking it before a network is built from it, and its stages.
-
-A structure is a list of blocks, each a dict: ``class``, ``in``, ``out``, ``k`` (kernel), ``s`` (stride, default 1); super blocks also ``L``
-(units) and ``btn`` (bottleneck channels); 3-D blocks ``kt`` (kernel along time); quantised ones ``nbitsA`` and ``nbitsW``.
-"""
+"""Finding a TinyNAS structure in what a user gives (blocks, a search's result, a file), and checking it as a network."""
 
 import ast
 import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmdet.utils.errors import ConfigError
+from mmdet.utils.errors import ConfigError, DataError
 
-from .tinynas_blocks import ACTIVATIONS, CONV_BLOCKS, SUPER_BLOCKS
-
-_CLASSES = {**CONV_BLOCKS, **{name: family.dims for name, family in SUPER_BLOCKS.items()}}
-# DAMO-YOLO and the first version of the search wrote SuperResConvK1KX and so on, with bit widths that nothing reads.
-_OLD_PREFIX = 'SuperResConv'
-_REQUIRED = ('in', 'out', 'k')
-_POSITIVE = ('in', 'out', 'k', 'kt', 'L', 'btn', 'g')
-_KNOWN = {
-    'class', 'in', 'out', 'k', 's', 'kt', 'L', 'btn', 'nbitsA', 'nbitsW', 'g', 'p', 'act', 'force_resproj_skip', 'se_ratio', 'inner_class',
-}  # fmt: skip
+if TYPE_CHECKING:  # the search imports networks
+    from mmdet.nas.structure import Structure
 
 
 def _holds_blocks(value) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) > 0 and all(isinstance(v, dict) and 'class' in v for v in value)
+    return (
+        isinstance(value, (list, tuple)) and len(value) > 0 and all(isinstance(v, dict) and 'class' in v for v in value)
+    )
 
 
 def _walk(value, name: str | None = None) -> Iterator[tuple[str | None, list[dict]]]:
@@ -85,100 +76,31 @@ def load_structure(structure: Sequence[dict] | dict | str | Path, name: str | No
     raise ConfigError('holds no list of blocks (dicts with a class)', file=file, field='structure', received=structure)
 
 
-def _is_int(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _check_bits(block: dict, where: str) -> None:
-    family = SUPER_BLOCKS.get(block['class'])
-    if 'nbitsA' not in block and 'nbitsW' not in block:
-        if 'Quant' in block['class']:
-            raise ConfigError('quantised blocks need it: an int or one int a convolution', field=f'{where}.nbitsA')
-        return
-    for key in ('nbitsA', 'nbitsW'):
-        bits = block.get(key)
-        convs = 1 if family is None else block['L'] * len(family.searched_kernels)
-        values = [bits] * convs if _is_int(bits) else bits
-        fits = isinstance(values, (list, tuple)) and len(values) == convs
-        if not fits or not all(_is_int(value) and 2 <= value <= 16 for value in values):
-            raise ConfigError(
-                f'must be an int in 2..16, or a list of {convs} of them (one a convolution)',
-                field=f'{where}.{key}',
-                received=bits,
-            )
-        block[key] = values[0] if family is None else list(values)
-
-
-def _check_block(block, index: int) -> dict:
-    where = f'structure[{index}]'
-    if not isinstance(block, dict):
-        raise ConfigError('must be a dict', field=where, received=block)
-    block = dict(block)
-    kind = block.get('class')
-    if isinstance(kind, str) and kind.startswith(_OLD_PREFIX):
-        kind = block['class'] = 'SuperRes' + kind[len(_OLD_PREFIX) :]
-        block.pop('nbitsA', None)
-        block.pop('nbitsW', None)
-    if kind not in _CLASSES:
-        raise ConfigError(f'must be one of {sorted(_CLASSES)}', field=f'{where}.class', received=kind)
-    if unknown := sorted(set(block) - _KNOWN, key=str):
-        raise ConfigError(f'unknown key; allowed: {sorted(_KNOWN)}', field=f'{where}.{unknown[0]}', received=block)
-    required = _REQUIRED + (('L', 'btn') if kind in SUPER_BLOCKS else ()) + (('kt',) if _CLASSES[kind] == 3 else ())
-    for key in required:
-        if key not in block:
-            raise ConfigError(f'{kind} needs it; it must be an int > 0', field=f'{where}.{key}', received=block)
-    for key in _POSITIVE:
-        if key in block and (not _is_int(block[key]) or block[key] < 1):
-            raise ConfigError('must be an int > 0', field=f'{where}.{key}', received=block[key])
-    for key in ('k', 'kt'):
-        if key in block and block[key] % 2 == 0:
-            raise ConfigError('must be odd', field=f'{where}.{key}', received=block[key])
-    block.setdefault('s', 1)
-    if block['s'] not in (1, 2):
-        raise ConfigError('must be 1 or 2', field=f'{where}.s', received=block['s'])
-    if block.get('act') is not None and block['act'] not in ACTIVATIONS:
-        raise ConfigError(f'must be one of {sorted(ACTIVATIONS)}', field=f'{where}.act', received=block['act'])
-    if block['in'] % block.get('g', 1) or block['out'] % block.get('g', 1):
-        raise ConfigError('must divide in and out', field=f'{where}.g', received=block['g'])
-    _check_bits(block, where)
-    return block
-
-
-def check_structure(structure: Sequence[dict], dims: int = 2) -> list[dict]:
-    """Blocks with their defaults filled in; what is passed in stays as it is.
+def parse_network(structure: Sequence[dict], dims: int | None = None) -> 'Structure':
+    """Checked blocks of a network.
 
     Args:
-        structure: the blocks.
-        dims: 2: a network for images, 3: for clips.
+        structure: block dicts.
+        dims: 2: a network for images, 3: for clips, None: either.
 
     Raises:
-        ConfigError: unknown class or key, missing or impossible value, or a block whose ``in`` is not the ``out`` of the one before.
+        ConfigError: unknown class or key, missing or impossible value, a block whose ``in`` is not the ``out`` of the one before, or a network
+            of other dimensions; the text names the block's index, the key, what is allowed and what was received.
     """
-    if isinstance(structure, (str, dict)) or not isinstance(structure, Sequence) or len(structure) == 0:
-        raise ConfigError('must be a list of at least one block', field='structure', received=structure)
-    blocks = [_check_block(block, i) for i, block in enumerate(structure)]
+    from mmdet.nas.blocks import families, family_of
+    from mmdet.nas.structure import parse_structure
+
+    try:
+        blocks = parse_structure(structure, record='structure')
+    except DataError as error:
+        raise ConfigError(str(error)) from error
     for i, block in enumerate(blocks):
-        if _CLASSES[block['class']] != dims:
-            allowed = sorted(name for name, block_dims in _CLASSES.items() if block_dims == dims)
+        if dims is not None and family_of(block.type).dims != dims:
+            allowed = sorted(name for name, family in families().items() if family.dims == dims)
             raise ConfigError(
-                f'a {dims}-D network takes {allowed}', field=f'structure[{i}].class', received=block['class']
-            )
-        if i > 0 and block['in'] != blocks[i - 1]['out']:
-            raise ConfigError(
-                f'must be {blocks[i - 1]["out"]}, the out of structure[{i - 1}]',
-                field=f'structure[{i}].in',
-                received=block['in'],
+                f'a {dims}-D network takes {allowed}',
+                record=f'structure, block {i}',
+                field='class',
+                received=block.type,
             )
     return blocks
-
-
-def stage_ends(blocks: list[dict]) -> list[int]:
-    """Indices of the blocks that end a stage: those just before a block of stride 2, and the last."""
-    before_stride = [i - 1 for i, block in enumerate(blocks) if i > 0 and block['s'] == 2]
-    return [*before_stride, len(blocks) - 1]
-
-
-def stage_index(blocks: list[dict]) -> list[int]:
-    """Stage of every block."""
-    ends = stage_ends(blocks)
-    return [sum(end < i for end in ends) for i in range(len(blocks))]
