@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 
 from mmdet.apis import DetInferencer, inference_detector, init_detector
@@ -28,7 +28,14 @@ from mmdet.evaluation.coco_files import write_json
 from mmdet.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmdet.structures import DetDataSample
 from mmdet.utils import (
-    CfgOptions, CheckpointError, ConfigError, DataError, MMDetError, ModelInputError, NonFiniteLossError, load_config,
+    CfgOptions,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    MMDetError,
+    ModelInputError,
+    NonFiniteLossError,
+    load_config,
 )  # fmt: skip
 from tests.tools.tiny_project import fresh_instances, write_project
 
@@ -168,17 +175,23 @@ def _(tmp, project):
     project.config(**{'model.type.depth': 3})
 
 
-@case('unknown model type', ConfigError, r'GFLL.*near names?: .*GFL')
+@case('unknown model type', ConfigError, r"type: no model of this name; near names: GFL.*Received: 'GFLL'")
 def _(tmp, project):
     init_detector(project.config(**{'model.type': 'GFLL'}), device='cpu')
 
 
-@case('unknown type inside a model', ConfigError, r'ResNett.*near names?: .*ResNet')
+@case(
+    'unknown type inside a model', ConfigError, r"type: no model of this name; near names: ResNet.*Received: 'ResNett'"
+)
 def _(tmp, project):
     init_detector(project.config(**{'model.backbone.type': 'ResNett'}), device='cpu')
 
 
-@case('unknown dataset type', ConfigError, r'COCODataset.*near names?: .*CocoDataset')
+@case(
+    'unknown dataset type',
+    ConfigError,
+    r"type: no dataset of this name; near names: CocoDataset.*Received: 'COCODataset'",
+)
 def _(tmp, project):
     DATASETS.build(dict(type='COCODataset'))
 
@@ -781,6 +794,27 @@ def test_the_table_is_long_enough_and_speaks_of_user_errors():
     assert len(TABLE) >= 60
     assert len({param.id for param in TABLE}) == len(TABLE)
     assert all(issubclass(param.values[1], MMDetError) or param.values[1] is argparse.ArgumentError for param in TABLE)
+
+
+def test_training_goes_on_past_broken_images_and_counts_them(tmp_path, project):
+    images = [{**IMAGE, 'id': number, 'file_name': f'{number}.jpg'} for number in range(1, 6)]
+    annotations = [{**BOX, 'id': number, 'image_id': number} for number in range(1, 6)]
+    for number, content in {1: jpeg(), 2: jpeg()[:-100], 3: jpeg(), 4: b'', 5: None}.items():
+        if content is not None:
+            write(tmp_path / f'{number}.jpg', content)
+    coco(tmp_path, images, annotations)
+    changes = {
+        'train_dataloader.dataset.times': 2,
+        'train_dataloader.dataset.dataset.data_root': str(tmp_path),
+        'train_dataloader.dataset.dataset.data_prefix': dict(img=''),
+        'train_dataloader.dataset.dataset.metainfo': dict(classes=('car', 'van')),
+        'train_cfg.max_epochs': 1,
+    }
+    with fresh_instances():
+        project.train(tmp_path / 'work', changes=changes)
+    (log,) = (tmp_path / 'work').glob('*/*.log')
+    counted = re.search(r'Training skipped 3 broken images: (.*)', log.read_text())
+    assert sorted(Path(path).name for path in counted[1].split(', ')) == ['2.jpg', '4.jpg', '5.jpg']
 
 
 def test_results_pickle_runs_nothing(tmp_path):

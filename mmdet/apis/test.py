@@ -114,9 +114,6 @@ def configure_testing(
     cfg.test_evaluator = evaluators
     if show or show_dir:
         _draw(cfg, show, show_dir, show_score_thr, wait_time)
-    # A checkpoint's state_dict holds the averaged weights already.
-    hooks = cfg.get('custom_hooks') or []
-    cfg.custom_hooks = [hook for hook in hooks if not (isinstance(hook, dict) and hook.get('type') == 'EMAHook')]
     if tta:
         dataset = cfg.test_dataloader.dataset
         while 'pipeline' not in dataset and 'dataset' in dataset:

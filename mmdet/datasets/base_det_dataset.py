@@ -435,7 +435,7 @@ def make_palette(count: int) -> list[tuple[int, int, int]]:
     """``count`` well separated RGB colours, always the same: hues by the golden angle, brightness in three steps.
 
     >>> make_palette(2)
-    [(229, 46, 46), (43, 179, 82)]
+    [(230, 46, 46), (43, 179, 82)]
     """
     import colorsys
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from .scene_drawing import Mesh
 
-PEOPLE_SCALE = 1.6  # people and motors are drawn larger than life, else they cover 2 px at the demo's input size
-MOTOR_SCALE = 1.35
+PEOPLE_SCALE = 2.0  # people and motors are drawn larger than life, else they cover 2 px at the demo's input size
+MOTOR_SCALE = 1.6
 
 _GLASS = (58, 46, 38)
 _RUBBER = (34, 34, 34)

@@ -35,7 +35,7 @@ from .scene_layout import draw_scene
 # Those of VisDrone's ten classes that are drawn, with VisDrone's category ids.
 CATEGORY_IDS = {'pedestrian': 1, 'car': 4, 'van': 5, 'truck': 6, 'bus': 9, 'motor': 10}
 PALETTE = [(220, 220, 0), (0, 200, 60), (0, 190, 220), (255, 140, 0), (220, 0, 220), (230, 40, 40)]  # RGB
-VERSION = 1  # raise when the drawing changes: older sets are then refused instead of silently compared with newer ones
+VERSION = 2  # raise when the drawing changes: older sets are then refused instead of silently compared with newer ones
 EMPTY_SHARE = 0.05
 SPLITS = ('train', 'val')
 _JPEG_QUALITY = 88

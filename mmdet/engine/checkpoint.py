@@ -5,6 +5,7 @@ types that mmengine and mmdetection files hold; whatever else is refused unless 
 Config text stored inside is a string.
 """
 
+import json
 import os
 import pickle
 import re
@@ -171,6 +172,8 @@ def _load_safetensors(path: Path, map_location) -> dict:
         with safe_open(path, framework='pt', device=str(map_location)) as archive:
             state = OrderedDict((name, archive.get_tensor(name)) for name in archive.keys())  # noqa: SIM118
             meta = dict(archive.metadata() or {})
+        # The format's header holds strings only: our converter puts everything into one, as JSON.
+        meta = json.loads(meta['meta']) if 'meta' in meta else meta
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f'truncated or damaged safetensors ({_first_line(error)})', file=path) from error
     return dict(state_dict=state, meta=meta)

@@ -9,7 +9,7 @@ On disk a block is a dict with the keys of the reference: ``class``, ``in``, ``o
 ``btn`` (bottleneck channels), ``kt`` in 3-D, ``nbitsA``/``nbitsW`` for quantised ones.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..utils.errors import DataError
@@ -275,11 +275,3 @@ def _parse_bits(block: Mapping, key: str, convs: int, family, where: dict) -> tu
         wanted = f'a list of {convs} integers' if family.is_super else 'an integer'
         raise DataError(f'must be {wanted} in {BITS[0]}..{BITS[-1]}', field=key, received=value, **where)
     return tuple(values)
-
-
-def iter_sides(structure: Sequence[Block], image_size: int) -> Iterator[tuple[Block, int]]:
-    """Pairs (block, side of its input in pixels), the side floored at each stride."""
-    side = image_size
-    for block in structure:
-        yield block, side
-        side //= block.stride

@@ -65,14 +65,18 @@ def _explain_type(text: str) -> ConfigError | None:
     return None
 
 
-def _names(registry_name: str) -> set[str]:
-    """Names that a registry of this package or its parent knows."""
+def _registries() -> set:
+    """The registries of this package and their parents."""
     from .. import registry
 
-    found = [value for value in vars(registry).values() if getattr(value, 'name', None) == registry_name]
-    return {
-        name for value in found for owner in (value, value.parent) if owner is not None for name in owner.module_dict
-    }
+    own = [value for value in vars(registry).values() if isinstance(value, registry.Registry)]
+    return {owner for value in own for owner in (value, value.parent) if owner is not None}
+
+
+def _names(registry_name: str) -> set[str]:
+    """Names that the registries of this kind know."""
+    same = [owner for owner in _registries() if owner.name == registry_name]
+    return {name for owner in same for related in (owner, owner.parent) if related for name in related.module_dict}
 
 
 def _explain_arguments(error: TypeError) -> ConfigError | None:
@@ -95,14 +99,8 @@ def _explain_arguments(error: TypeError) -> ConfigError | None:
 
 
 def _find_class(name: str | None) -> type | None:
-    from .. import registry
-
-    for value in vars(registry).values():
-        for owner in (value, getattr(value, 'parent', None)):
-            cls = getattr(owner, 'module_dict', {}).get(name)
-            if inspect.isclass(cls):
-                return cls
-    return None
+    found = (owner.module_dict.get(name) for owner in _registries())
+    return next((cls for cls in found if inspect.isclass(cls)), None)
 
 
 __all__ = ['ArgumentError', 'UnknownTypeError', 'build_errors_explained']

@@ -11,13 +11,13 @@ from mmengine.config import Config, DictAction
 
 from .build_errors import build_errors_explained
 from .errors import ConfigError, MMDetError
-from .legacy_config import read_legacy_config
+from .legacy import read_legacy_config
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     """Read a config file and apply overrides.
 
-    An old-style config (mmdetection 1.x, 2.x) is translated, see :mod:`mmdet.utils.legacy_config`.
+    An old-style config (mmdetection 1.x, 2.x) is translated, see :mod:`mmdet.utils.legacy`.
 
     Args:
         path: a ``.py``, ``.json`` or ``.yaml`` config.

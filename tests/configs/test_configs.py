@@ -12,7 +12,7 @@ from mmdet.datasets.transforms import Compose
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import load_config
-from mmdet.utils.legacy_config import looks_legacy
+from mmdet.utils.legacy import looks_legacy
 from tests.reference_keys import reference_keys
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -147,12 +147,12 @@ def test_one_training_step_and_one_prediction(name):
     total, parts = model.parse_losses(losses)
     assert torch.isfinite(total) and total > 0
     total.backward()
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    gradients = [p.grad for p in trainable if p.grad is not None]
-    assert gradients and all(torch.isfinite(gradient).all() for gradient in gradients)
-    before = model.bbox_head.gfl_cls.bias.detach().clone()
-    torch.optim.SGD(trainable, lr=0.01).step()
-    assert not torch.equal(before, model.bbox_head.gfl_cls.bias)
+    trained = [p for p in model.parameters() if p.grad is not None]
+    assert trained and all(p.requires_grad and torch.isfinite(p.grad).all() for p in trained)
+    regression = model.bbox_head.gfl_reg.bias
+    before = regression.detach().clone()
+    torch.optim.SGD(trained, lr=0.01).step()
+    assert not torch.equal(before, regression)
 
     model.eval()
     model.bbox_head.test_cfg.score_thr = 0.0  # an untrained network is sure of nothing

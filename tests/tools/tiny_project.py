@@ -80,7 +80,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=5e-3), clip_grad=dict(max_norm=10))
 param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=5)]
-custom_hooks = [dict(type='EMAHook', momentum=0.2, update_buffers=True), dict(type='NumClassCheckHook'), dict(type='BrokenImagesHook')]
+custom_hooks = [dict(type='EMAHook', momentum=0.2, update_buffers=True)]
 default_hooks = dict(logger=dict(interval=8))
 log_processor = dict(window_size=8)
 """

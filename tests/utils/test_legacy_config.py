@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmdet.datasets.transforms import Compose
 from mmdet.registry import MODELS
 from mmdet.utils import ConfigError, load_config
-from mmdet.utils.legacy_config import UpgradeReport, looks_legacy, read_legacy_config, upgrade_config
-from mmdet.utils.legacy_pipeline import PipelineUpgrader
+from mmdet.utils.legacy import UpgradeReport, looks_legacy, read_legacy_config, upgrade_config
+from mmdet.utils.legacy.pipeline import PipelineUpgrader
 
 from . import old_configs
 

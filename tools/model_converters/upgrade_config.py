@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from mmdet.utils import ConfigError, reports_user_errors
-from mmdet.utils.legacy_config import UpgradeReport, read_legacy_config
+from mmdet.utils.legacy import UpgradeReport, read_legacy_config
 
 
 def parse_args() -> argparse.Namespace:

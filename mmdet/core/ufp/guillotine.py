@@ -50,16 +50,12 @@ class StripPacker:
         by_short_side = np.argsort(short_sides, kind='stable')
         self.by_short_side = by_short_side.tolist()
         self.short_sides = short_sides[by_short_side].tolist()
-        self.areas = ordered.prod(axis=1).tolist()
-        self.area = sum(self.areas)
-        self._ordered = ordered
+        self.ordered = ordered
 
     def lowest_height(self, width: float) -> float:
         """Height that no packing into the strip can undercut: the area inside the strip over its width, less rounding."""
-        inside = self.area
-        if self.sorted_widths[-1] > width:
-            inside = float((np.minimum(self._ordered[:, 0], width) * self._ordered[:, 1]).sum())
-        return inside / width * (1 - 1e-9)
+        inside = np.minimum(self.ordered[:, 0], width) * self.ordered[:, 1]
+        return float(inside.sum()) / width * (1 - 1e-9)
 
     def pack(self, width: float, limit: float | None = None):
         """Pack into a strip of the given width.
@@ -71,13 +67,10 @@ class StripPacker:
         Returns:
             height of the packing, x and y of the rectangles in the order of ``self.order``; None where given up.
         """
-        widths, heights, bits, areas = self.widths, self.heights, self.bits, self.areas
+        widths, heights, bits = self.widths, self.heights, self.bits
         sorted_widths, narrowest, lowest = self.sorted_widths, self.narrowest, self.lowest
         same_width, same_height = self.same_width, self.same_height
         by_short_side, short_sides = self.by_short_side, self.short_sides
-        # What is left must find room below the last row. A rectangle that hangs over the edge would need less: no bound then.
-        bounded = limit is not None and sorted_widths[-1] <= width
-        area_left = self.area * (1 - 1e-9)  # less rounding
         left = lowest[len(widths)]
         xs, ys = [None] * len(widths), [None] * len(widths)
         shortest, least = 0, short_sides[0]  # no rectangle left has a side below ``least``
@@ -86,11 +79,10 @@ class StripPacker:
         while left:
             item = left.bit_length() - 1
             h = heights[item]
-            if limit is not None and (total + h > limit or bounded and (limit - total) * width < area_left):
+            if limit is not None and total + h > limit:
                 return None
             left ^= bits[item]
             xs[item], ys[item] = 0.0, total
-            area_left -= areas[item]
             x, y = widths[item], total
             w = width - x
             total += h
@@ -110,7 +102,6 @@ class StripPacker:
                 left ^= bits[item]
                 xs[item], ys[item] = x, y
                 a, b = widths[item], heights[item]
-                area_left -= areas[item]
                 if exact_width:
                     # The space below; nothing is left of it where the height is exact too.
                     y, h = y + b, h - b

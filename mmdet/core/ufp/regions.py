@@ -35,17 +35,24 @@ def as_boxes(boxes, field: str = 'boxes') -> np.ndarray:
     """
     if isinstance(boxes, torch.Tensor):
         boxes = boxes.detach().to('cpu', torch.float64).numpy()
-    boxes = np.array(boxes, dtype=np.float64)
+    try:
+        boxes = np.array(boxes, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ModelInputError(f'boxes must be numbers of the shape (N, 4), xyxy: {error}', field=field) from error
     if boxes.shape == (0,):
         return boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ModelInputError('boxes must have the shape (N, 4), xyxy', field=field, received=boxes.shape)
     if not np.isfinite(boxes).all():
         row = int(np.flatnonzero(~np.isfinite(boxes).all(axis=1))[0])
-        raise ModelInputError('coordinates must be finite', record=f'box {row}', field=field, received=boxes[row].tolist())
+        raise ModelInputError(
+            'coordinates must be finite', record=f'box {row}', field=field, received=boxes[row].tolist()
+        )
     if (boxes[:, 2:] < boxes[:, :2]).any():
         row = int(np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1))[0])
-        raise ModelInputError('x2 >= x1 and y2 >= y1 are needed', record=f'box {row}', field=field, received=boxes[row].tolist())
+        raise ModelInputError(
+            'x2 >= x1 and y2 >= y1 are needed', record=f'box {row}', field=field, received=boxes[row].tolist()
+        )
     return boxes
 
 
@@ -62,7 +69,9 @@ def check_input_shape(input_shape) -> tuple[int, int]:
             return whole
     except (TypeError, ValueError):
         pass
-    raise ConfigError('must be (width, height) of the image, positive whole numbers', field='input_shape', received=input_shape)
+    raise ConfigError(
+        'must be (width, height) of the image, positive whole numbers', field='input_shape', received=input_shape
+    )
 
 
 def expand_boxes(boxes: np.ndarray, scale: float, limit_wh: tuple[float, float]) -> np.ndarray:
@@ -247,7 +256,7 @@ def generate_regions(
     width, height = check_input_shape(input_shape)
     if mode not in ('reference', 'exact'):
         raise ConfigError("must be 'reference' or 'exact'", field='mode', received=mode)
-    if not (math.isfinite(scale) and scale > 0):
+    if not (isinstance(scale, (int, float)) and math.isfinite(scale) and scale > 0):
         raise ConfigError('must be a positive number', field='scale', received=scale)
     limit = (width, height) if mode == 'exact' else (width - 1, height - 1)
     expanded = expand_boxes(boxes, scale, limit)

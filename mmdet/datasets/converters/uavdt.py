@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmdet.evaluation.coco_files import write_json
 from mmdet.utils.errors import ConfigError, DataError
 
 from ..image_io import BrokenImageError, image_size
@@ -16,7 +17,6 @@ from ..uavdt import UAVDTDataset
 from ..visdrone import read_visdrone_rows
 from .progress import progress
 from .visdrone import box_annotation
-from .voc import write_json
 
 UAVDT_CLASSES = UAVDTDataset.METAINFO['classes']
 UAVDT_TEST_SEQUENCES = (
@@ -139,8 +139,7 @@ def convert_uavdt(
         document = _document(members, report, size_wh, ignored)
         finished.append((document, report))
     for document, report in finished:
-        report.path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(document, report.path)
+        write_json(report.path, document)
     return [report for _, report in finished]
 
 

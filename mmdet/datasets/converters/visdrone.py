@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mmdet.evaluation.coco_files import write_json
 from mmdet.utils.errors import DataError
 
 from ..image_io import image_size
 from ..visdrone import IGNORED_REGION, IMAGE_SUFFIXES, OTHERS, VisDroneDataset, read_visdrone_rows
 from .progress import progress
-from .voc import write_json
 
 VISDRONE_CLASSES = VisDroneDataset.METAINFO['classes']
 
@@ -126,8 +126,7 @@ def convert_visdrone(
         file_name = images.get(name, f'{name}.jpg')
         document['images'].append({'file_name': file_name, 'height': height, 'width': width, 'id': image_id})
         _add_rows(document, rows, path, image_id, (width, height), report)
-    out_file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(document, out_file)
+    write_json(out_file, document)
     return report
 
 

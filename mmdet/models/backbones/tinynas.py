@@ -12,7 +12,7 @@ from mmdet.utils.errors import ConfigError
 
 from ..layers.tinynas_blocks import ACTIVATIONS, BlockOptions, build_block
 from ..layers.tinynas_damo import PlainAndPointwise, SpaceToDepth
-from ..layers.tinynas_structure import load_structure, parse_network
+from ..layers.tinynas_structure import read_network
 
 
 @MODELS.register_module()
@@ -23,7 +23,7 @@ class TinyNASBackbone(BaseModule):
     1 to 4 have strides 4, 8, 16, 32. ``out_channels`` and ``out_strides`` describe the outputs; a detector hands ``out_channels`` to its neck.
 
     Args:
-        structure: blocks, or where to find them: see :func:`~mmdet.models.layers.tinynas_structure.load_structure`.
+        structure: blocks, or where to find them: see :func:`~mmdet.models.layers.tinynas_structure.read_network`.
         structure_name: which one of a file with several; None: the first.
         out_indices: stages whose outputs are returned, rising.
         frozen_stages: stages 0 to this one take no gradient and stay in eval mode; -1: none.
@@ -69,7 +69,7 @@ class TinyNASBackbone(BaseModule):
             )
         from mmdet.nas.structure import stage_ends  # the search imports networks
 
-        self.structure = parse_network(load_structure(structure, structure_name), self.dims)
+        self.structure = read_network(structure, structure_name, self.dims)
         self.stage_ends = stage_ends(self.structure)
         self.out_indices = self._checked_outputs(out_indices)
         if not -1 <= frozen_stages < len(self.stage_ends):
@@ -107,7 +107,7 @@ class TinyNASBackbone(BaseModule):
     def _checked_outputs(self, out_indices: Sequence[int]) -> tuple[int, ...]:
         num_stages = len(self.stage_ends)
         outputs = list(out_indices) if isinstance(out_indices, (list, tuple)) else []
-        valid = all(isinstance(stage, int) and 0 <= stage < num_stages for stage in outputs)
+        valid = all(type(stage) is int and 0 <= stage < num_stages for stage in outputs)
         if not outputs or not valid or sorted(set(outputs)) != outputs:
             raise ConfigError(
                 f'must be rising stages in 0..{num_stages - 1}; the structure has {num_stages}, ending at blocks {self.stage_ends}',

@@ -13,7 +13,7 @@ from mmdet.registry import MODELS
 from mmdet.utils.errors import ConfigError, ModelInputError
 
 from ..layers.lsq import LSQLinear
-from ..layers.tinynas_structure import load_structure, parse_network
+from ..layers.tinynas_structure import read_network
 
 
 @MODELS.register_module()
@@ -50,12 +50,11 @@ class TinyNASClassifier(BaseModel):
             raise ConfigError('must be an int > 0', field='num_classes', received=num_classes)
         from mmdet.nas.structure import is_3d, is_quantised, stage_ends  # the search imports networks
 
-        blocks = load_structure(structure, structure_name)
-        network = parse_network(blocks)
+        network = read_network(structure, structure_name)
         kind = 'TinyNAS3DBackbone' if is_3d(network) else 'TinyNASBackbone'
         last_stage = len(stage_ends(network)) - 1
         options = dict(backbone or {})
-        options.update(type=kind, structure=blocks, out_indices=(last_stage,))
+        options.update(type=kind, structure=network, out_indices=(last_stage,))
         self.backbone = MODELS.build(options)
         self.num_classes = num_classes
         channels = self.backbone.out_channels[-1]

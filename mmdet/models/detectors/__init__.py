@@ -1,5 +1,12 @@
 from .base import BaseDetector
+from .composite import CompositeDetector, FullResolutionPreprocessor
 from .single_stage import ATSS, GFL, SingleStageDetector
+from .sliced_det import SlicedDet
+from .stage import DetectionStage
 from .tta import DetTTAModel
+from .ufpmp_det import UFPMPDet
 
-__all__ = ['ATSS', 'BaseDetector', 'DetTTAModel', 'GFL', 'SingleStageDetector']
+__all__ = [
+    'ATSS', 'BaseDetector', 'CompositeDetector', 'DetTTAModel', 'DetectionStage', 'FullResolutionPreprocessor', 'GFL',
+    'SingleStageDetector', 'SlicedDet', 'UFPMPDet',
+]  # fmt: skip

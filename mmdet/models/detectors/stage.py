@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdet.core.post_processing import merge_augmented
 from mmdet.registry import MODELS
@@ -52,21 +52,27 @@ class DetectionStage(BaseModule):
     batched by padded size, so that one image's detections never depend on another's padding.
 
     Args:
-        detector: config of a single-stage detector with its ``data_preprocessor``; its head must offer
+        detector: a single-stage detector or its config, with its ``data_preprocessor``; its head must offer
             ``predict_by_feat(..., with_nms=False)``.
         scale: (w, h) as in the ``Resize`` transform, aspect ratio kept.
         flip: add the horizontally flipped view.
         batch_size: images (views count) in one pass at most.
     """
 
-    def __init__(self, detector: dict, scale: tuple[int, int], flip: bool = True, batch_size: int = 8):
+    def __init__(self, detector: dict | nn.Module, scale: tuple[int, int], flip: bool = True, batch_size: int = 8):
         super().__init__()
         if len(scale) != 2 or min(scale) < 1:
             raise ConfigError('must be two positive sizes (w, h)', field='scale', received=scale)
         if batch_size < 1:
             raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
-        self.detector = MODELS.build(detector)
+        self.detector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
         self.scale, self.flip, self.batch_size = tuple(scale), flip, batch_size
+
+    def at(self, scale: tuple[int, int], flip: bool | None = None, batch_size: int | None = None) -> 'DetectionStage':
+        """The same detector, its weights shared, at other settings."""
+        return DetectionStage(
+            self.detector, scale, self.flip if flip is None else flip, self.batch_size if batch_size is None else batch_size
+        )
 
     @property
     def num_classes(self) -> int:

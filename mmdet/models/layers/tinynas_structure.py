@@ -1,10 +1,7 @@
-"""Finding a TinyNAS structure in what a user gives (blocks, a search's result, a file), and checking it as a network."""
+"""From what a config says about a structure to checked blocks; files are read by :mod:`mmdet.nas.structure_io`."""
 
-import ast
-import json
-import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmdet.utils.errors import ConfigError, DataError
@@ -13,85 +10,57 @@ if TYPE_CHECKING:  # the search imports networks
     from mmdet.nas.structure import Structure
 
 
-def _holds_blocks(value) -> bool:
-    return (
-        isinstance(value, (list, tuple)) and len(value) > 0 and all(isinstance(v, dict) and 'class' in v for v in value)
-    )
-
-
-def _walk(value, name: str | None = None) -> Iterator[tuple[str | None, list[dict]]]:
+def _walk(value, name: str | None = None) -> Iterator[tuple[str | None, Sequence]]:
     """(name, blocks) of every structure inside lists and dicts; what a search calls its best comes before anything else beside it."""
-    if _holds_blocks(value):
-        yield name, [dict(block) for block in value]
-    elif isinstance(value, dict):
+    if isinstance(value, Mapping):
         for key in sorted(value, key=lambda key: not str(key).startswith('best')):
-            if isinstance(value[key], (dict, list, tuple)):
-                yield from _walk(value[key], value.get('name', name))
+            yield from _walk(value[key], value.get('name', name))
     elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _walk(item, name)
+        if any(isinstance(item, Mapping) and ('class' in item or 'cls' in item) for item in value):
+            yield name, value
+        else:
+            for item in value:
+                yield from _walk(item, name)
 
 
-def _read(path: Path):
-    if not path.is_file():
-        raise ConfigError('no such structure file', file=path, field='structure')
-    try:
-        text = path.read_text(encoding='utf-8')
-        if path.suffix == '.json':
-            return json.loads(text)
-        # Result files that the reference wrote with numpy 2 hold calls instead of plain numbers.
-        return ast.literal_eval(re.sub(r'np\.\w+\(([^()]*)\)', r'\1', text).strip())
-    except (ValueError, SyntaxError, UnicodeDecodeError, MemoryError, RecursionError) as error:
-        raise ConfigError(
-            f'neither JSON nor a Python literal: {error}', file=path, field='structure', received=path.suffix
-        ) from error
+def _parse(structure, name: str | None) -> 'Structure':
+    from mmdet.nas.structure import Block, parse_structure
+    from mmdet.nas.structure_io import load_structure
+    from mmdet.nas.zennas import is_zen_block, parse_zen_structure
 
-
-def load_structure(structure: Sequence[dict] | dict | str | Path, name: str | None = None) -> list[dict]:
-    """Blocks of a structure given in any form, not checked yet.
-
-    Args:
-        structure: a list of blocks; a dict holding lists of blocks at any depth, as search results do; or the path of a JSON file (``.json``)
-            or of a Python literal (the reference's ``.txt``) with either. Relative paths start at the working directory.
-        name: which structure, where several are held in dicts with a ``name``; None: the first, a search's best one.
-
-    Raises:
-        ConfigError: no such file, not readable, no structure in it, or none of that name.
-    """
-    file = None
-    if isinstance(structure, (str, Path)):
-        file = Path(structure)
-        structure = _read(file)
+    if isinstance(structure, (str, os.PathLike)):
+        return load_structure(structure, name)
+    if isinstance(structure, (list, tuple)) and structure and all(isinstance(block, Block) for block in structure):
+        return tuple(structure)
     found = list(_walk(structure))
-    if name is not None:
-        names = [found_name for found_name, _ in found]
-        if name not in names:
-            allowed = [known for known in names if known is not None]
-            raise ConfigError(f'must be one of {allowed}', file=file, field='structure_name', received=name)
-        return found[names.index(name)][1]
+    names = [found_name for found_name, _ in found]
+    if name is not None and name not in names:
+        raise ConfigError(f'must be one of {names}', field='structure_name', received=name)
     if found:
-        return found[0][1]
-    if file is None and isinstance(structure, (list, tuple)):
-        return list(structure)  # its own check says what is wrong with it
-    raise ConfigError('holds no list of blocks (dicts with a class)', file=file, field='structure', received=structure)
+        structure = found[0 if name is None else names.index(name)][1]
+    parse = parse_zen_structure if found and any(map(is_zen_block, structure)) else parse_structure
+    return parse(structure, record='structure')
 
 
-def parse_network(structure: Sequence[dict], dims: int | None = None) -> 'Structure':
+def read_network(
+    structure: Sequence | Mapping | str | os.PathLike, name: str | None = None, dims: int | None = None
+) -> 'Structure':
     """Checked blocks of a network.
 
     Args:
-        structure: block dicts.
+        structure: a list of block dicts (or of parsed blocks); a dict or list that holds such lists; or the path of a file with either, JSON or
+            the reference's text. Relative paths start at the working directory.
+        name: which structure, where several are held in dicts with a ``name``; None: the first, a search's best one.
         dims: 2: a network for images, 3: for clips, None: either.
 
     Raises:
-        ConfigError: unknown class or key, missing or impossible value, a block whose ``in`` is not the ``out`` of the one before, or a network
-            of other dimensions; the text names the block's index, the key, what is allowed and what was received.
+        ConfigError: no such file or name, unknown class or key, missing or impossible value, a block whose ``in`` is not the ``out`` of the one
+            before, or a network of other dimensions; the text names the block's index, the key, what is allowed and what was received.
     """
     from mmdet.nas.blocks import families, family_of
-    from mmdet.nas.structure import parse_structure
 
     try:
-        blocks = parse_structure(structure, record='structure')
+        blocks = _parse(structure, name)
     except DataError as error:
         raise ConfigError(str(error)) from error
     for i, block in enumerate(blocks):

@@ -1,9 +1,10 @@
-from .base import BlockFamily, Conv, Unit, conv_layers, families, family_of, units_of
+from .base import Bits, BlockFamily, Conv, Unit, conv_layers, families, family_of, unit_runs, units_of
 from .conv import Conv3DKXBNRELU, ConvKXBNRELU
 from .depthwise import SuperQuantResK1DWK1, SuperRes3DK1DWK1, SuperResK1DWK1, SuperResK1DWSEK1
 from .residual import SuperResK1KX, SuperResK1KXK1, SuperResKXKX
 
 __all__ = [
-    'BlockFamily', 'Conv', 'Conv3DKXBNRELU', 'ConvKXBNRELU', 'SuperQuantResK1DWK1', 'SuperRes3DK1DWK1', 'SuperResK1DWK1',
-    'SuperResK1DWSEK1', 'SuperResK1KX', 'SuperResK1KXK1', 'SuperResKXKX', 'Unit', 'conv_layers', 'families', 'family_of', 'units_of',
+    'Bits', 'BlockFamily', 'Conv', 'Conv3DKXBNRELU', 'ConvKXBNRELU', 'SuperQuantResK1DWK1', 'SuperRes3DK1DWK1', 'SuperResK1DWK1',
+    'SuperResK1DWSEK1', 'SuperResK1KX', 'SuperResK1KXK1', 'SuperResKXKX', 'Unit', 'conv_layers', 'families', 'family_of', 'unit_runs',
+    'units_of',
 ]  # fmt: skip

@@ -1,16 +1,18 @@
 """What a block family is: a list of residual units, each a list of convolutions.
 
 Everything closed-form (FLOPs, parameters, layers, feature memory, latency operators, all entropy scores) is computed from these lists, so
-that a family which writes its ``units`` has every score and budget; nothing is written per family and per measure.
+that a family which writes its ``unit`` has every score and budget; nothing is written per family and per measure.
 """
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
 from mmdet.registry import NAS_BLOCKS
 
 from ..structure import Block
+
+
+Bits = tuple[tuple[int, int], ...]
 
 
 class Conv(NamedTuple):
@@ -64,7 +66,7 @@ class Unit(NamedTuple):
 
 
 class BlockFamily:
-    """Base of the families; subclasses set the class attributes and write :meth:`units`.
+    """Base of the families; subclasses set the class attributes and write :meth:`unit`.
 
     Attributes:
         name: the ``class`` of a block dict.
@@ -85,18 +87,31 @@ class BlockFamily:
     activation = 'relu'
 
     @classmethod
-    def units(cls, block: Block) -> tuple[Unit, ...]:
-        """The units of a block, first (strided) unit first."""
+    def unit(cls, block: Block, index: int, in_channels: int, stride: int, bits: Bits) -> Unit:
+        """One unit of a block.
+
+        Args:
+            block: the block.
+            index: which unit; all but unit 0 are alike, save for their bits.
+            in_channels: of the unit.
+            stride: of the unit.
+            bits: (bits_a, bits_w) of each of its convolutions; (0, 0) in full precision.
+        """
         raise NotImplementedError
 
     @classmethod
-    def split(cls, block: Block) -> Iterator[tuple[int, int, int, tuple]]:
-        """Per unit: index, input channels, stride, and ((bits_a, bits_w), ...) of its convolutions ((0, 0) in full precision)."""
-        n = cls.convs_per_unit
-        bits = tuple(zip(block.bits_a, block.bits_w)) or ((0, 0),) * (n * block.layers)
-        for index in range(block.layers):
-            in_channels, stride = (block.in_channels, block.stride) if index == 0 else (block.out_channels, 1)
-            yield index, in_channels, stride, bits[n * index : n * (index + 1)]
+    def units(cls, block: Block) -> tuple[Unit, ...]:
+        """The units of a block, first (strided) unit first; equal ones are one object."""
+        n, layers = cls.convs_per_unit, block.layers
+        if not block.bits_a:
+            bits = ((0, 0),) * n
+            first = cls.unit(block, 0, block.in_channels, block.stride, bits)
+            return (first,) + (cls.unit(block, 1, block.out_channels, 1, bits),) * (layers - 1) if layers > 1 else (first,)
+        bits = tuple(zip(block.bits_a, block.bits_w))
+        units = [cls.unit(block, 0, block.in_channels, block.stride, bits[:n])]
+        for index in range(1, layers):
+            units.append(cls.unit(block, index, block.out_channels, 1, bits[n * index : n * (index + 1)]))
+        return tuple(units)
 
 
 @lru_cache(maxsize=None)
@@ -113,9 +128,21 @@ def families() -> dict[str, type[BlockFamily]]:
     return dict(NAS_BLOCKS.module_dict)
 
 
+@lru_cache(maxsize=256)
 def units_of(block: Block) -> tuple[Unit, ...]:
-    """The units of a block of any family."""
+    """The units of a block of any family; the last few blocks' are kept, because several measures ask for the same one in turn."""
     return family_of(block.type).units(block)
+
+
+def unit_runs(block: Block) -> list[tuple[Unit, int]]:
+    """Pairs (unit, how many of it in a row)."""
+    runs: list[tuple[Unit, int]] = []
+    for unit in units_of(block):
+        if runs and runs[-1][0] is unit:
+            runs[-1] = (unit, runs[-1][1] + 1)
+        else:
+            runs.append((unit, 1))
+    return runs
 
 
 def conv_layers(block: Block) -> int:

@@ -3,7 +3,7 @@
 from mmdet.registry import NAS_BLOCKS
 
 from ..structure import Block
-from .base import BlockFamily, Conv, Unit
+from .base import Bits, BlockFamily, Conv, Unit
 
 
 @NAS_BLOCKS.register_module('ConvKXBNRELU')
@@ -14,10 +14,9 @@ class ConvKXBNRELU(BlockFamily):
     is_super = False
 
     @classmethod
-    def units(cls, block: Block) -> tuple[Unit, ...]:
-        ((_, _, stride, bits),) = cls.split(block)
-        conv = Conv(block.in_channels, block.out_channels, block.kernel, stride, block.groups, block.kt, *bits[0])
-        return (Unit((conv,)),)
+    def unit(cls, block: Block, index: int, in_channels: int, stride: int, bits: Bits) -> Unit:
+        ((a, w),) = bits
+        return Unit((Conv(in_channels, block.out_channels, block.kernel, stride, block.groups, block.kt, a, w),))
 
 
 @NAS_BLOCKS.register_module('Conv3DKXBNRELU')

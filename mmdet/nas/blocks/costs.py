@@ -4,10 +4,8 @@ Formulas are those of the reference (LightNAS 2.0): multiply-adds of the convolu
 each activation, pooling and addition of a projected skip path; feature-map areas are divided without rounding.
 """
 
-import math
-
 from ..structure import Block
-from .base import Conv, Unit, units_of
+from .base import Conv, Unit, unit_runs, units_of
 
 
 def flops_per_pixel(block: Block) -> float:
@@ -18,14 +16,14 @@ def flops_per_pixel(block: Block) -> float:
     the reference.
     """
     area, total = 1.0, 0.0
-    for unit in units_of(block):
+    for unit, count in unit_runs(block):  # only the first unit is strided, so a run keeps its area
         if unit.pooled:
-            total += unit.convs[0].in_channels * area
+            total += unit.convs[0].in_channels * area * count
         for conv in unit.convs:
-            area /= conv.stride**2
-            total += _conv_flops(conv, area)
+            area /= conv.stride * conv.stride
+            total += _conv_flops(conv) * area * count
         if unit.projection:
-            total += _conv_flops(unit.projection, area)
+            total += _conv_flops(unit.projection) * area * count
     return total
 
 
@@ -35,11 +33,11 @@ def model_size(block: Block) -> float:
     Weights of a quantised convolution count ``bits_w / 8``, which makes it a size in bytes of the weights there (as the reference's budget, and
     the published "params" of quantised networks).
     """
-    return math.fsum(
-        conv.weights * (conv.bits_w / 8 if conv.bits_w else 1) + 2 * conv.out_channels
-        for unit in units_of(block)
-        for conv in all_convs(unit)
-    ) + squeeze_excitation_size(block)
+    total = squeeze_excitation_size(block)
+    for unit, count in unit_runs(block):
+        for conv in all_convs(unit):
+            total += (conv.weights * conv.bits_w / 8 if conv.bits_w else conv.weights) * count + 2 * conv.out_channels * count
+    return total
 
 
 def squeeze_excitation_size(block: Block) -> int:
@@ -52,12 +50,9 @@ def squeeze_excitation_size(block: Block) -> int:
 
 
 def elements(block: Block) -> int:
-    """Elements of the trained tensors: as :func:`model_size` with every weight counted once, plus the quantiser's steps.
-
-    A quantised convolution has one step for its activations and one per output channel for its weights.
-    """
+    """Elements of the weight and batch-norm tensors: :func:`model_size` with every weight counted once, whatever its bits."""
     return sum(
-        conv.weights + 2 * conv.out_channels + (conv.out_channels + 1 if conv.bits_w else 0)
+        conv.weights + 2 * conv.out_channels
         for unit in units_of(block)
         for conv in all_convs(unit)
     ) + squeeze_excitation_size(block)
@@ -68,7 +63,7 @@ def all_convs(unit: Unit) -> tuple[Conv, ...]:
     return unit.convs if unit.projection is None else (*unit.convs, unit.projection)
 
 
-def _conv_flops(conv: Conv, out_area: float) -> float:
-    """Convolution, batch norm, and the activation (or the addition, for a projection) that follows."""
+def _conv_flops(conv: Conv) -> float:
+    """Per output pixel: convolution, batch norm, and the activation (or the addition, for a projection) that follows."""
     precision = conv.bits_a * conv.bits_w / 64 if conv.bits_a else 1
-    return conv.weights * out_area * precision + 3 * conv.out_channels * out_area
+    return conv.weights * precision + 3 * conv.out_channels

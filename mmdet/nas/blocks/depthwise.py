@@ -6,7 +6,7 @@ The skip path exists only where a unit keeps its channels (average-pooled at str
 from mmdet.registry import NAS_BLOCKS
 
 from ..structure import Block
-from .base import BlockFamily, Conv, Unit
+from .base import Bits, BlockFamily, Conv, Unit
 
 
 @NAS_BLOCKS.register_module('SuperResK1DWK1')
@@ -17,18 +17,17 @@ class SuperResK1DWK1(BlockFamily):
     convs_per_unit = 3
 
     @classmethod
-    def units(cls, block: Block) -> tuple[Unit, ...]:
-        btn, out, units = block.btn, block.out_channels, []
+    def unit(cls, block: Block, index: int, in_channels: int, stride: int, bits: Bits) -> Unit:
+        btn, out = block.btn, block.out_channels
+        (a1, w1), (a2, w2), (a3, w3) = bits
+        convs = (
+            Conv(in_channels, btn, 1, 1, 1, 1, a1, w1),
+            Conv(btn, btn, block.kernel, stride, btn, block.kt, a2, w2),
+            Conv(btn, out, 1, 1, 1, 1, a3, w3),
+        )
+        residual = in_channels == out
         se_channels = 8 * max(1, round(btn * block.se_ratio) // 8) if cls.has_se else 0
-        for _, in_channels, stride, (bits1, bits2, bits3) in cls.split(block):
-            convs = (
-                Conv(in_channels, btn, 1, 1, 1, 1, *bits1),
-                Conv(btn, btn, block.kernel, stride, btn, block.kt, *bits2),
-                Conv(btn, out, 1, 1, 1, 1, *bits3),
-            )
-            residual = in_channels == out
-            units.append(Unit(convs, residual, pooled=residual and stride == 2, se_channels=se_channels))
-        return tuple(units)
+        return Unit(convs, residual, residual and stride == 2, None, se_channels)
 
 
 @NAS_BLOCKS.register_module('SuperResK1DWSEK1')

@@ -7,7 +7,7 @@ only where the channels change.
 from mmdet.registry import NAS_BLOCKS
 
 from ..structure import Block
-from .base import BlockFamily, Conv, Unit
+from .base import Bits, BlockFamily, Conv, Unit
 
 
 class DenseResidual(BlockFamily):
@@ -21,16 +21,12 @@ class DenseResidual(BlockFamily):
         raise NotImplementedError
 
     @classmethod
-    def units(cls, block: Block) -> tuple[Unit, ...]:
-        units = []
-        for index, in_channels, stride, bits in cls.split(block):
-            convs = tuple(
-                Conv(*shape, bits_a=a, bits_w=w) for shape, (a, w) in zip(cls.shapes(block, in_channels, stride), bits)
-            )
-            projected = in_channels != block.out_channels or (cls.always_project_first and index == 0)
-            projection = Conv(in_channels, block.out_channels, 1) if projected else None
-            units.append(Unit(convs, residual=True, pooled=stride == 2, projection=projection))
-        return tuple(units)
+    def unit(cls, block: Block, index: int, in_channels: int, stride: int, bits: Bits) -> Unit:
+        shapes = cls.shapes(block, in_channels, stride)
+        convs = tuple(Conv(i, o, k, s, 1, 1, a, w) for (i, o, k, s), (a, w) in zip(shapes, bits))
+        projected = in_channels != block.out_channels or (cls.always_project_first and index == 0)
+        projection = Conv(in_channels, block.out_channels, 1) if projected else None
+        return Unit(convs, True, stride == 2, projection)
 
 
 @NAS_BLOCKS.register_module('SuperResK1KXK1')

@@ -298,7 +298,17 @@ def test_shares_are_cluster_sizes_ascending():
     assert cluster_shares(clusters_of([5]), 1, random.Random(0)).tolist() == [1]
 
 
-@pytest.mark.parametrize('words', [np.ones((12, 4)), np.zeros((12, 4)), np.full((12, 4), np.nan), np.eye(2)])
+@pytest.mark.parametrize('seed', range(3))
+def test_shares_are_those_of_nltk(seed):
+    from nltk.cluster import KMeansClusterer, cosine_distance
+
+    words = np.random.default_rng(seed).normal(0.3, 1, (40, 6))
+    plain = KMeansClusterer(4, cosine_distance, repeats=25, avoid_empty_clusters=True, rng=random.Random(seed))
+    sizes = np.bincount(plain.cluster(list(words), assign_clusters=True), minlength=4)
+    np.testing.assert_array_equal(cluster_shares(words, 4, random.Random(seed)), np.sort(sizes) / 40)
+
+
+@pytest.mark.parametrize('words', [np.ones((12, 4)), np.zeros((12, 4)), np.full((12, 4), np.nan), np.eye(2), np.eye(5)])
 def test_degenerate_words_have_shares_that_sum_to_one(words):
     shares = cluster_shares(words, 5, random.Random(0))
     assert len(shares) == 5 and shares.sum() == pytest.approx(1) and (np.diff(shares) >= 0).all()

@@ -2,7 +2,7 @@
 
 import copy
 
-from .legacy_report import UpgradeReport
+from .report import UpgradeReport
 
 # Arguments of heads that only mmdetection 1.x has.
 _V1_HEAD_KEYS = ('anchor_strides', 'anchor_ratios', 'anchor_scales', 'anchor_base_sizes', 'loss_qfl')

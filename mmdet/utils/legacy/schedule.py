@@ -2,8 +2,8 @@
 
 import copy
 
-from .errors import ConfigError
-from .legacy_report import UpgradeReport
+from ..errors import ConfigError
+from .report import UpgradeReport
 
 _EPOCH_RUNNERS = ('EpochBasedRunner', 'EpochBasedRunnerAmp')
 _LOGGERS = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class UpgradeReport:
-    """What :func:`~mmdet.utils.legacy_config.upgrade_config` did.
+    """What :func:`~mmdet.utils.legacy.config.upgrade_config` did.
 
     Attributes:
         translated: ``'old -> new'``, one an entry.

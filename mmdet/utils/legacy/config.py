@@ -11,12 +11,12 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from .errors import ConfigError
-from .legacy_data import DataUpgrader
-from .legacy_files import NEW_NAMES, OLD_NAMES, is_legacy_file, read_chain
-from .legacy_model import is_v1, upgrade_model
-from .legacy_report import UpgradeReport
-from .legacy_schedule import upgrade_runtime, upgrade_schedule
+from ..errors import ConfigError
+from .data import DataUpgrader
+from .files import NEW_NAMES, OLD_NAMES, is_legacy_file, read_chain
+from .model import is_v1, upgrade_model
+from .report import UpgradeReport
+from .schedule import upgrade_runtime, upgrade_schedule
 
 # Read by one of the translators.
 _READ = OLD_NAMES | {

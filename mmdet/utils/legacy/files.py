@@ -2,7 +2,7 @@
 
 A config names its bases by paths inside the project it comes from: ``../_base_/datasets/coco_detection.py``. Moved out
 of there, the path leads nowhere, or to this project's new-style file of the same name. In both cases the contents of
-:mod:`~mmdet.utils.legacy_bases` take its place. An old-style file at the path is used as it is.
+:mod:`~mmdet.utils.legacy.bases` take its place. An old-style file at the path is used as it is.
 
 Which style a file has is read off the names that it assigns, without running it.
 """
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .errors import ConfigError
-from .legacy_bases import BASES, ONLY_OLD, known_base
-from .legacy_report import UpgradeReport
+from ..errors import ConfigError
+from .bases import BASES, ONLY_OLD, known_base
+from .report import UpgradeReport
 
 # Top-level names of the new style; one of them makes a file (or a config) new, whatever else is in it.
 NEW_NAMES = frozenset({

@@ -3,8 +3,8 @@
 import copy
 from dataclasses import dataclass, field
 
-from .errors import ConfigError
-from .legacy_report import UpgradeReport
+from ..errors import ConfigError
+from .report import UpgradeReport
 
 TEST_META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 TTA_META_KEYS = (*TEST_META_KEYS, 'flip', 'flip_direction')

@@ -2,9 +2,9 @@
 
 import copy
 
-from .errors import ConfigError
-from .legacy_pipeline import PipelineUpgrader, UpgradedPipeline
-from .legacy_report import UpgradeReport
+from ..errors import ConfigError
+from .pipeline import PipelineUpgrader, UpgradedPipeline
+from .report import UpgradeReport
 
 # What 2.x did without being asked.
 _MIN_SIDE = 32

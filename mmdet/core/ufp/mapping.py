@@ -1,0 +1,130 @@
+"""Boxes from image to mosaic and back.
+
+All functions use the same floored map as the renderer, :func:`pixel_regions`, so a box lands where its pixels do.
+Letters: K boxes, R regions, M matches of a box with a region. Boxes are xyxy; arrays may be tensors or numpy, and come back as they came.
+"""
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdet.utils.errors import ModelInputError
+
+from .mosaic import pixel_regions
+
+MIN_OVERLAP = 0.9
+"""Share of the smaller of box and region that must overlap for the box to belong to the region, exclusive."""
+
+
+def _of_any_kind(function):
+    """Run a function of tensors ``(boxes, regions, ...)`` on numpy boxes too; boxes come back in the floating dtype they had."""
+
+    @functools.wraps(function)
+    def wrapper(boxes, regions, *args, **kwargs):
+        as_tensor = isinstance(boxes, Tensor)
+        given = boxes if as_tensor else torch.from_numpy(np.array(boxes, ndmin=1))
+        if given.shape == (0,):
+            given = given.reshape(0, 4)
+        regions = torch.as_tensor(regions, dtype=torch.float64, device=given.device)
+        for value, columns, field in ((given, 4, 'boxes'), (regions, 7, 'regions')):
+            if value.dim() != 2 or value.shape[1] != columns:
+                raise ModelInputError(
+                    f'the shape must be (number, {columns})', field=field, received=tuple(value.shape)
+                )
+        result = function(given.double(), pixel_regions(regions), *args, **kwargs)
+        dtype = given.dtype if given.is_floating_point() else torch.float64
+        parts = [
+            p.to(dtype) if p.is_floating_point() else p for p in (result if isinstance(result, tuple) else (result,))
+        ]
+        parts = parts if as_tensor else [p.numpy() for p in parts]
+        return tuple(parts) if isinstance(result, tuple) else parts[0]
+
+    return wrapper
+
+
+def source_rects(regions: Tensor) -> Tensor:
+    """Rectangles of floored regions (R, 7) in the image, (R, 4) xyxy."""
+    return torch.cat([regions[:, :2], regions[:, :2] + regions[:, 2:4]], dim=1)
+
+
+def tile_rects(regions: Tensor) -> Tensor:
+    """Rectangles of floored regions (R, 7) in the mosaic, (R, 4) xyxy."""
+    return torch.cat([regions[:, 4:6], regions[:, 4:6] + regions[:, 2:4] * regions[:, 6:]], dim=1)
+
+
+@_of_any_kind
+def image_to_mosaic(boxes, regions):
+    """Coordinates in the mosaic of boxes (K, 4) in the image, box i by region i of (K, 7). Nothing is clipped."""
+    return (boxes - regions[:, [0, 1, 0, 1]]) * regions[:, 6:] + regions[:, [4, 5, 4, 5]]
+
+
+@_of_any_kind
+def mosaic_to_image(boxes, regions):
+    """Coordinates in the image of boxes (K, 4) in the mosaic, box i by region i of (K, 7). Nothing is clipped."""
+    return (boxes - regions[:, [4, 5, 4, 5]]) / regions[:, 6:] + regions[:, [0, 1, 0, 1]]
+
+
+def match_rects(boxes: Tensor, rects: Tensor, min_overlap: float = MIN_OVERLAP) -> tuple[Tensor, Tensor]:
+    """Pairs of a rectangle and a box whose overlap, divided by the smaller of the two areas, exceeds ``min_overlap``.
+
+    Args:
+        boxes: (K, 4) xyxy.
+        rects: (R, 4) xyxy.
+        min_overlap: exclusive.
+
+    Returns:
+        indices of the rectangles and of the boxes, int64 (M,), by rectangle, then by box. Nothing without area matches.
+    """
+    top_left = torch.maximum(rects[:, None, :2], boxes[:, :2])  # (R, K, 2)
+    bottom_right = torch.minimum(rects[:, None, 2:], boxes[:, 2:])  # (R, K, 2)
+    shared = (bottom_right - top_left).clamp(min=0).prod(dim=-1)  # (R, K)
+    box_areas, rect_areas = ((b[:, 2:] - b[:, :2]).prod(dim=-1) for b in (boxes, rects))
+    smaller = torch.minimum(rect_areas[:, None], box_areas)  # (R, K)
+    return torch.where((smaller > 0) & (shared / smaller.clamp(min=torch.finfo(smaller.dtype).tiny) > min_overlap))
+
+
+@_of_any_kind
+def boxes_to_mosaic(boxes, regions, min_overlap: float = MIN_OVERLAP, clip: bool = False):
+    """Carry ground truth into the mosaic: once for every region that it belongs to.
+
+    A box belongs to a region when their overlap, divided by the smaller of both areas, exceeds ``min_overlap``. So a box cut by a
+    region's edge is lost, a box in two regions comes twice, and a huge box goes into every small region inside it.
+
+    Args:
+        boxes: (K, 4) xyxy in the image.
+        regions: (R, 7) of :func:`UnifiedForegroundPacking`.
+        min_overlap: see above; the original's rule is 0.9.
+        clip: cut the boxes at the edge of their tiles. The original does not, but moves negative coordinates to 0.
+
+    Returns:
+        boxes (M, 4) xyxy in the mosaic; index of each into ``boxes``; index of its region. By region, then by box.
+    """
+    region, box = match_rects(boxes, source_rects(regions), min_overlap)
+    rows = regions[region]
+    mapped = image_to_mosaic(boxes[box], rows)
+    if clip:
+        tiles = tile_rects(rows)
+        mapped = torch.minimum(torch.maximum(mapped, tiles[:, [0, 1, 0, 1]]), tiles[:, [2, 3, 2, 3]])
+    return mapped, box, region
+
+
+@_of_any_kind
+def boxes_to_image(boxes, regions, min_overlap: float = MIN_OVERLAP):
+    """Carry detections on the mosaic back into the image: once for every tile that they belong to.
+
+    The rule of membership is that of :func:`boxes_to_mosaic`, with the tiles' rectangles: a detection across two tiles is lost,
+    one around several small tiles comes once for each.
+
+    Args:
+        boxes: (K, 4) xyxy in the mosaic.
+        regions: (R, 7) of :func:`UnifiedForegroundPacking`.
+        min_overlap: see above; the original's rule is 0.9.
+
+    Returns:
+        boxes (M, 4) xyxy in the image, fractions kept, not clipped; index of each into ``boxes``; index of its region. By region,
+        then by box.
+    """
+    region, box = match_rects(boxes, tile_rects(regions), min_overlap)
+    return mosaic_to_image(boxes[box], regions[region]), box, region

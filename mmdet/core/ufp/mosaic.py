@@ -1,0 +1,119 @@
+"""Cut the regions out of an image, zoom them, and paste them into the mosaic.
+
+Letters: R regions; C channels.
+"""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdet.utils.errors import ModelInputError
+
+
+def pixel_regions(regions):
+    """The map between image and mosaic that pasting and all box mapping use: every column but the zoom floored.
+
+    Idempotent, and without effect on regions of ``mode='exact'``. For fractional regions it loses up to one source pixel at the
+    right and bottom, and leaves black seams, as in the original; tiles never come to overlap.
+
+    Args:
+        regions: (R, 7) x, y, w, h, X, Y, zoom; tensor or numpy.
+
+    Returns:
+        (R, 7), same kind, float64.
+    """
+    if isinstance(regions, Tensor):
+        return torch.cat([regions[:, :6].double().floor(), regions[:, 6:].double()], dim=1)
+    regions = np.asarray(regions, dtype=np.float64).reshape(-1, 7)
+    return np.concatenate([np.floor(regions[:, :6]), regions[:, 6:]], axis=1)
+
+
+def render_mosaic(image, regions, mosaic_w: float, mosaic_h: float, fill: float = 0):
+    """Mosaic of an image.
+
+    Every region (floored, see :func:`pixel_regions`) is cut out, zoomed bilinearly with half-pixel centres and without
+    antialiasing, and pasted at its place. Regions without a whole pixel are left out.
+
+    Args:
+        image: tensor (C, H, W) on any device, or numpy array (H, W, C) or (H, W); uint8 or floating point.
+        regions: (R, 7) of :func:`UnifiedForegroundPacking`; tensor or numpy.
+        mosaic_w, mosaic_h: size; rounded up.
+        fill: value between the tiles.
+
+    Returns:
+        mosaic of the image's kind, dtype and device: (C, ceil(mosaic_h), ceil(mosaic_w)), or (ceil(mosaic_h), ceil(mosaic_w), C).
+
+    Raises:
+        ModelInputError: wrong shape or dtype, or a region outside the image or the mosaic.
+    """
+    is_tensor = isinstance(image, Tensor)
+    if image.ndim not in ((3,) if is_tensor else (2, 3)):
+        raise ModelInputError(
+            'must be a (C, H, W) tensor or a (H, W[, C]) array', field='image', received=tuple(image.shape)
+        )
+    known = (
+        image.dtype == torch.uint8 or image.is_floating_point()
+        if is_tensor
+        else image.dtype.kind == 'f' or image.dtype == np.uint8
+    )
+    if not known:
+        raise ModelInputError('must be uint8 or floating point', field='image', received=image.dtype)
+    height, width = image.shape[-2:] if is_tensor else image.shape[:2]
+    rows, columns = math.ceil(mosaic_h), math.ceil(mosaic_w)
+    if is_tensor:
+        mosaic = image.new_full((image.shape[0], rows, columns), fill)
+    else:
+        mosaic = np.full((rows, columns, *image.shape[2:]), fill, dtype=image.dtype)
+    rounded = pixel_regions(regions)
+    for number, (x, y, w, h, left, top, zoom) in enumerate(rounded.tolist()):
+        x, y, w, h, left, top = int(x), int(y), int(w), int(h), int(left), int(top)
+        tile_w, tile_h = int(w * zoom), int(h * zoom)
+        if tile_w == 0 or tile_h == 0:
+            continue
+        if (
+            min(x, y, left, top) < 0
+            or x + w > width
+            or y + h > height
+            or left + tile_w > columns
+            or top + tile_h > rows
+        ):
+            raise ModelInputError(
+                f'must lie in the image, {width} x {height}, and its tile in the mosaic, {columns} x {rows}',
+                record=f'region {number}', field='regions', received=[x, y, w, h, left, top, zoom],
+            )  # fmt: skip
+        if is_tensor:
+            tile = zoom_tensor(image[:, y : y + h, x : x + w], zoom)
+            mosaic[:, top : top + tile_h, left : left + tile_w] = tile
+        else:
+            tile = zoom_array(image[y : y + h, x : x + w], zoom)
+            mosaic[top : top + tile_h, left : left + tile_w] = tile
+    return mosaic
+
+
+def zoom_tensor(crop: Tensor, zoom: float) -> Tensor:
+    """Bilinear zoom of (C, h, w) to (C, floor(h * zoom), floor(w * zoom)), half-pixel centres; uint8 is rounded at the end."""
+    if zoom == 1:
+        return crop
+    work = crop if crop.dtype in (torch.float32, torch.float64) else crop.float()
+    # The coordinates follow the zoom given, not the ratio of the floored sizes: boxes are mapped by the zoom.
+    options = dict(mode='bilinear', align_corners=False, recompute_scale_factor=False)
+    grown = F.interpolate(work[None], scale_factor=zoom, **options)[0]
+    if crop.dtype == torch.uint8:
+        grown = grown.round_().clamp_(0, 255)
+    return grown.to(crop.dtype)
+
+
+def zoom_array(crop: np.ndarray, zoom: float) -> np.ndarray:
+    """Bilinear zoom of (h, w[, C]) to (floor(h * zoom), floor(w * zoom)[, C]) by OpenCV, half-pixel centres."""
+    if zoom == 1:
+        return crop
+    half = crop.dtype == np.float16  # which OpenCV cannot zoom
+    work = crop.astype(np.float32) if half else crop
+    grown = cv2.resize(work, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
+    # OpenCV rounds to the nearest size, and drops a channel axis of length 1.
+    grown = grown.reshape(*grown.shape[:2], *crop.shape[2:])[: int(crop.shape[0] * zoom), : int(crop.shape[1] * zoom)]
+    return grown.astype(crop.dtype) if half else grown

@@ -1,0 +1,162 @@
+"""Unified foreground packing: from the boxes of one image to the tiles of its mosaic (UFPMP-Det, AAAI 2022, arXiv 2112.10415).
+
+Letters: N boxes, R regions (tiles).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdet.utils.errors import ConfigError, ModelInputError
+
+from .guillotine import pack_guillotine
+from .maxrects import pack_dense
+from .regions import check_input_shape, estimate_factors, generate_regions
+
+PACKINGS = ('guillotine', 'dense')
+
+
+def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method know
+    boxes,
+    scale: float = 1.5,
+    input_shape: tuple[int, int] = None,
+    *,
+    mode: str = 'reference',
+    packing: str = 'guillotine',
+    max_side: float | None = None,
+):
+    """Cluster boxes to regions, choose a zoom for each region, and pack the zoomed regions into one roughly square mosaic.
+
+    Args:
+        boxes: (N, 4) xyxy in pixels of the image, a tensor on any device, a numpy array or a list. Their order matters: the
+            clustering is one greedy pass. The original feeds class after class, by descending score within a class.
+        scale: enlargement of every box before clustering.
+        input_shape: (width, height) of the image; required.
+        mode: ``'reference'``: regions are clipped to (W - 1, H - 1) and keep fractions, as in the original.
+            ``'exact'``: clipped to (W, H) and widened to whole pixels, so that no pixel is lost when tiles are cut and pasted.
+        packing: ``'guillotine'``, the original's, or ``'dense'``, which takes about ten times as long and gives a smaller mosaic.
+        max_side: limit for width and height of the mosaic, usually the input size of the next detector. Regions are then kept
+            from growing to tiles longer than that, and where the mosaic would still be too large, zooms are lowered, those of the
+            largest zoomed objects first. None: no limit, as in the original.
+
+    Returns:
+        regions (R, 7): x, y, w, h in the image, X, Y in the mosaic, zoom. float64, not rounded; a tensor on the device of
+        ``boxes`` where these are a tensor, a numpy array otherwise. Tiles are w * zoom x h * zoom.
+        mosaic_w, mosaic_h: floats, right and bottom edge of the outermost tiles.
+        Without any box, or with boxes without area only: no regions, 0.0, 0.0.
+
+    Raises:
+        ModelInputError: boxes of a wrong shape, not finite, or with x2 < x1 or y2 < y1.
+        ConfigError: any other argument out of range.
+
+    >>> regions, width, height = UnifiedForegroundPacking([[100, 100, 140, 130]], input_shape=(1920, 1080))
+    >>> regions.tolist(), width, height
+    ([[90.0, 92.5, 60.0, 45.0, 0.0, 0.0, 2.0]], 120.0, 90.0)
+    """
+    if packing not in PACKINGS:
+        raise ConfigError(f'must be one of {PACKINGS}', field='packing', received=packing)
+    if max_side is not None and not 1 <= max_side < float('inf'):
+        raise ConfigError('must be None or a number of pixels >= 1', field='max_side', received=max_side)
+    extents, mean_area, _ = generate_regions(boxes, scale, input_shape, mode=mode, max_tile=max_side)
+    source = np.concatenate([extents[:, :2], extents[:, 2:] - extents[:, :2]], axis=1)  # (R, 4) xywh
+    factors = estimate_factors(mean_area)  # (R,)
+    if max_side is None:
+        positions = pack_tiles(source[:, 2:] * factors[:, None], packing)
+    else:
+        factors, positions = _pack_bounded(source[:, 2:], factors, mean_area, packing, float(max_side))
+    mosaic_w, mosaic_h = mosaic_size(source[:, 2:] * factors[:, None], positions)
+    regions = np.concatenate([source, positions, factors[:, None]], axis=1)  # (R, 7)
+    if isinstance(boxes, Tensor):
+        regions = torch.from_numpy(regions).to(boxes.device)
+    return regions, mosaic_w, mosaic_h
+
+
+def pack_images(boxes: Sequence, input_shapes: Sequence[tuple[int, int]], scale: float = 1.5, **options) -> list:
+    """:func:`UnifiedForegroundPacking` of a batch; boxes on an accelerator are fetched once for all images.
+
+    Args:
+        boxes: per image (N, 4) xyxy.
+        input_shapes: per image (width, height).
+        scale, options: as in :func:`UnifiedForegroundPacking`.
+
+    Returns:
+        list of (regions, mosaic_w, mosaic_h).
+
+    Raises:
+        ModelInputError: numbers of images differ; also all errors of :func:`UnifiedForegroundPacking`.
+    """
+    if len(boxes) != len(input_shapes):
+        raise ModelInputError(
+            f'one per image is needed, {len(boxes)}', field='input_shapes', received=len(input_shapes)
+        )
+    devices = {b.device if isinstance(b, Tensor) and b.dim() == 2 else None for b in boxes}
+    if len(devices) != 1 or devices <= {None, torch.device('cpu')}:
+        return [UnifiedForegroundPacking(b, scale, shape, **options) for b, shape in zip(boxes, input_shapes)]
+    device = devices.pop()
+    on_host = torch.cat([b.detach().double() for b in boxes]).cpu().split([len(b) for b in boxes])
+    packed = [UnifiedForegroundPacking(b, scale, shape, **options) for b, shape in zip(on_host, input_shapes)]
+    moved = (
+        torch.cat([regions for regions, _, _ in packed]).to(device).split([len(regions) for regions, _, _ in packed])
+    )
+    return [(regions, width, height) for regions, (_, width, height) in zip(moved, packed)]
+
+
+def whole_image(input_shape: tuple[int, int]) -> np.ndarray:
+    """The image as the only region, (1, 7): a way to treat an image in which nothing was found. Its mosaic is the image."""
+    width, height = check_input_shape(input_shape)
+    return np.array([[0.0, 0.0, width, height, 0.0, 0.0, 1.0]])
+
+
+def pack_tiles(sizes: np.ndarray, packing: str = 'guillotine') -> np.ndarray:
+    """Positions (R, 2) of the top-left corners of tiles (R, 2), width and height, in a roughly square mosaic."""
+    positions = pack_guillotine(sizes)
+    return pack_dense(sizes, positions) if packing == 'dense' and len(sizes) > 1 else positions
+
+
+def mosaic_size(sizes: np.ndarray, positions: np.ndarray) -> tuple[float, float]:
+    """Right and bottom edge of the outermost tiles; zeros without tiles."""
+    if len(sizes) == 0:
+        return 0.0, 0.0
+    width, height = (positions + sizes).max(axis=0).tolist()
+    return width, height
+
+
+def fill_ratio(regions, mosaic_w: float, mosaic_h: float) -> float:
+    """Share of the mosaic that tiles cover; 0 without tiles."""
+    covered = float((regions[:, 2] * regions[:, 3] * regions[:, 6] ** 2).sum())
+    return covered / (mosaic_w * mosaic_h) if covered else 0.0
+
+
+def _pack_bounded(sizes: np.ndarray, factors: np.ndarray, mean_area: np.ndarray, packing: str, max_side: float):
+    """Zooms (R,) and positions (R, 2) with which the mosaic is at most ``max_side`` wide and high.
+
+    The next detector would shrink a larger mosaic as a whole, so small objects would pay for large ones. Instead the zooms of
+    the largest zoomed objects are halved, as few as the area asks for, until the tiles fit. Only when every zoom is down to 1
+    is the rest of the excess taken from all alike.
+    """
+    factors = factors.copy()
+    if len(factors) == 0:
+        return factors, np.zeros((0, 2))
+    longest = sizes.max(axis=1)  # (R,)
+    while (oversize := (factors > 1) & (longest * factors > max_side)).any():
+        factors[oversize] /= 2
+    factors = np.minimum(factors, max_side / longest)
+    while True:
+        tiles = sizes * factors[:, None]
+        positions = pack_tiles(tiles, packing)
+        excess = (positions + tiles).max() / max_side
+        if excess <= 1:
+            return factors, positions
+        zoomed = np.flatnonzero(factors >= 2)
+        if len(zoomed) == 0:
+            # Rounding must not leave the last edge outside.
+            shrink = (1 - 1e-12) / excess
+            return factors * shrink, positions * shrink
+        by_object = zoomed[np.argsort(-(mean_area[zoomed] * factors[zoomed] ** 2), kind='stable')]
+        areas = tiles.prod(axis=1)  # (R,)
+        # A halved zoom frees three quarters of the tile.
+        freed = np.cumsum(areas[by_object]) * 0.75
+        count = 1 + int(np.searchsorted(freed, areas.sum() * (1 - 1 / excess**2)))
+        factors[by_object[:count]] /= 2

@@ -1,0 +1,98 @@
+"""Detectors made of detectors: full-resolution images in, several passes, one result."""
+
+import contextlib
+import time
+from abc import abstractmethod
+from collections import defaultdict
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet.registry import MODELS
+from mmdet.structures import OptSampleList, SampleList
+from mmdet.utils import ModelInputError
+
+from .base import BaseDetector
+
+
+@MODELS.register_module()
+class FullResolutionPreprocessor(torch.nn.Module):
+    """Moves images to the device as they are: 8-bit, each in its own size; the stages resize and normalise.
+
+    Args:
+        non_blocking: asynchronous copies.
+    """
+
+    def __init__(self, non_blocking: bool = False):
+        super().__init__()
+        self.non_blocking = non_blocking
+        self.register_buffer('anchor', torch.zeros(0), persistent=False)  # knows the device
+
+    @property
+    def device(self) -> torch.device:
+        """Where images go."""
+        return self.anchor.device
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """``inputs``: a list of (3, h, w) images on the device; ``data_samples`` as they are."""
+        inputs = [image.to(self.device, non_blocking=self.non_blocking) for image in data['inputs']]
+        for image in inputs:
+            if image.dim() != 3 or image.size(0) != 3:
+                raise ModelInputError('images must be (3, h, w)', field='inputs', received=tuple(image.shape))
+        return dict(inputs=inputs, data_samples=data.get('data_samples'))
+
+
+class CompositeDetector(BaseDetector):
+    """Base of the detectors that run others. They predict; their parts are trained with their own configs.
+
+    ``stage_times`` collects seconds per stage while ``record_times`` is on, the device synchronised at every boundary.
+    """
+
+    def __init__(self, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
+        super().__init__(data_preprocessor or dict(type='FullResolutionPreprocessor'), init_cfg)
+        self.record_times = False
+        self.stage_times: dict[str, list[float]] = defaultdict(list)
+
+    @abstractmethod
+    def detect(self, images: list[Tensor]) -> list[InstanceData]:
+        """Detections of (3, h, w) uint8 images, in their own pixels."""
+
+    @contextlib.contextmanager
+    def timed(self, stage: str):
+        """Add the time of a block to ``stage_times``."""
+        if not self.record_times:
+            yield
+            return
+        self._synchronise()
+        start = time.perf_counter()
+        yield
+        self._synchronise()
+        self.stage_times[stage].append(time.perf_counter() - start)
+
+    def _synchronise(self) -> None:
+        if next(self.parameters()).is_cuda:
+            torch.cuda.synchronize()
+
+    def loss(self, batch_inputs, batch_data_samples: SampleList) -> dict:
+        """Not to be called: raises ModelInputError saying what to train instead."""
+        raise ModelInputError(f'{type(self).__name__} is not trained as a whole: train its stages with their own configs')
+
+    @torch.no_grad()
+    def predict(self, batch_inputs: list[Tensor], batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+        """The samples with ``pred_instances`` in pixels of the original image.
+
+        Raises:
+            ModelInputError: an image that the pipeline resized: the stages need full resolution.
+        """
+        for image, sample in zip(batch_inputs, batch_data_samples):
+            original = sample.metainfo.get('ori_shape', image.shape[-2:])[:2]
+            if tuple(original) != tuple(image.shape[-2:]):
+                raise ModelInputError(
+                    f'needs images in full resolution, {tuple(original)}: the test pipeline must not resize',
+                    record=sample.metainfo.get('img_path'), field='inputs', received=tuple(image.shape[-2:]),
+                )  # fmt: skip
+        return self.add_pred_to_datasample(batch_data_samples, self.detect(list(batch_inputs)))
+
+    def _forward(self, batch_inputs: list[Tensor], batch_data_samples: OptSampleList = None) -> list[InstanceData]:
+        return self.detect(list(batch_inputs))

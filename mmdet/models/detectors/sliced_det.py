@@ -1,0 +1,108 @@
+"""Detection on uniform overlapping tiles, the baseline of every method for small objects (SAHI, ICIP 2022)."""
+
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet.core.post_processing import merge_augmented
+from mmdet.registry import MODELS
+from mmdet.utils import ConfigError
+
+from .composite import CompositeDetector
+from .stage import DetectionStage
+
+
+def slice_starts(length: int, tile: int, overlap: float) -> list[int]:
+    """First pixels of the tiles that cover ``length`` pixels; the last one ends at the border.
+
+    >>> slice_starts(1000, 400, 0.25)
+    [0, 300, 600]
+    >>> slice_starts(300, 400, 0.25)
+    [0]
+    """
+    if length <= tile:
+        return [0]
+    step = max(int(tile * (1 - overlap)), 1)
+    starts = list(range(0, length - tile, step))
+    return [*starts, length - tile]
+
+
+@MODELS.register_module()
+class SlicedDet(CompositeDetector):
+    """One detector over overlapping tiles of an image, and over the whole of it, merged by NMS.
+
+    Args:
+        stage: arguments of :class:`DetectionStage`; its ``scale`` is what a tile is resized to.
+        tile_wh: tile size in pixels of the image.
+        overlap: share of a tile that the next one repeats.
+        whole: arguments of a :class:`DetectionStage` without ``detector``, to look at the whole image as well; None does not.
+        nms: of the merge.
+        max_per_img: detections kept; a negative number keeps all.
+        data_preprocessor: of full-resolution images.
+        init_cfg: initialisation.
+
+    Raises:
+        ConfigError: a tile without pixels, an overlap outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        stage: dict,
+        tile_wh: tuple[int, int] = (640, 640),
+        overlap: float = 0.2,
+        whole: dict | None = None,
+        nms: dict | None = None,
+        max_per_img: int = 500,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(data_preprocessor, init_cfg)
+        if len(tile_wh) != 2 or min(tile_wh) < 1:
+            raise ConfigError('must be two positive sizes (w, h)', field='tile_wh', received=tile_wh)
+        if not 0 <= overlap < 1:
+            raise ConfigError('must be in [0, 1)', field='overlap', received=overlap)
+        self.stage = DetectionStage(**stage)
+        # The same network at another scale: the stage is entered with other settings, not built twice.
+        self.whole = None if whole is None else dict(whole)
+        self.tile_wh, self.overlap = tuple(tile_wh), overlap
+        self.nms = nms or dict(type='nms', iou_threshold=0.6)
+        self.max_per_img = max_per_img
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the detector."""
+        return self.stage.num_classes
+
+    def detect(self, images: list[Tensor]) -> list[InstanceData]:
+        """Detections of (3, h, w) uint8 images, in their own pixels."""
+        tiles, origins = [], []
+        for i, image in enumerate(images):
+            height, width = image.shape[1:]
+            tile_w, tile_h = self.tile_wh
+            for y in slice_starts(height, tile_h, self.overlap):
+                for x in slice_starts(width, tile_w, self.overlap):
+                    tiles.append(image[:, y : y + tile_h, x : x + tile_w])
+                    origins.append((i, x, y))
+        with self.timed('tiles'):
+            found = self.stage(tiles)
+        views: list[list[InstanceData]] = [[] for _ in images]
+        for (i, x, y), result in zip(origins, found):
+            result.bboxes = result.bboxes + result.bboxes.new_tensor([x, y, x, y])
+            views[i].append(result)
+        if self.whole is not None:
+            with self.timed('whole'):
+                for i, result in enumerate(self.stage.at(**self.whole)(images)):
+                    views[i].append(result)
+        with self.timed('merge'):
+            return [self._merge(results) for results in views]
+
+    def _merge(self, results: list[InstanceData]) -> InstanceData:
+        dets, labels = merge_augmented(
+            [result.bboxes for result in results],
+            [result.scores for result in results],
+            [result.labels for result in results],
+            self.nms,
+            self.max_per_img,
+        )
+        return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
+
+

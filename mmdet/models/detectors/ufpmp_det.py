@@ -1,0 +1,140 @@
+"""UFPMP-Det (Huang et al., AAAI 2022, arXiv 2112.10415): detect, pack what was found into one mosaic, detect again there.
+
+Naming: B images, R regions of one image, n detections of one image.
+"""
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet.core.post_processing import merge_augmented
+from mmdet.core.ufp import boxes_to_image, pack_images, render_mosaic, whole_image
+from mmdet.registry import MODELS
+from mmdet.utils import ConfigError
+
+from .composite import CompositeDetector
+from .stage import DetectionStage
+
+_ON_EMPTY = ('skip', 'whole')
+
+
+@MODELS.register_module()
+class UFPMPDet(CompositeDetector):
+    """A coarse detector finds the foreground, unified foreground packing makes a mosaic of it, a fine detector reads the mosaic.
+
+    Images arrive in full resolution (the test pipeline neither resizes nor normalises); both stages resize on the device.
+    The two detectors are trained one after another, with their own configs; this one only predicts.
+
+    Args:
+        coarse: arguments of :class:`DetectionStage`: ``detector``, ``scale``, ``flip``, ``batch_size``.
+        fine: the same, for the second pass.
+        ufp: arguments of :func:`mmdet.core.ufp.UnifiedForegroundPacking`: ``scale`` (the expansion), ``mode``, ``packing``,
+            ``max_side``.
+        nms: of the merge, over the boxes of all tiles; ``offset=1`` counts sides by inclusive pixels, as the original does.
+        max_per_img: detections kept after the merge; a negative number keeps all.
+        min_overlap: a detection belongs to a tile when their overlap exceeds this share of the smaller of the two.
+        coarse_weight: merge the coarse boxes too, with their scores times this; 0 leaves them out, as the original does.
+        on_empty: an image without coarse detections is done (``'skip'``), or its whole becomes the one tile (``'whole'``).
+        data_preprocessor: of full-resolution images.
+        init_cfg: initialisation.
+
+    Raises:
+        ConfigError: stages of different class counts, unknown ``on_empty``.
+    """
+
+    def __init__(
+        self,
+        coarse: dict,
+        fine: dict,
+        ufp: dict | None = None,
+        nms: dict | None = None,
+        max_per_img: int = 500,
+        min_overlap: float = 0.9,
+        coarse_weight: float = 0.0,
+        on_empty: str = 'skip',
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(data_preprocessor, init_cfg)
+        if on_empty not in _ON_EMPTY:
+            raise ConfigError(f'must be one of {_ON_EMPTY}', field='on_empty', received=on_empty)
+        if not 0 <= coarse_weight <= 1:
+            raise ConfigError('must be in [0, 1]', field='coarse_weight', received=coarse_weight)
+        self.coarse = DetectionStage(**coarse)
+        self.fine = DetectionStage(**fine)
+        if self.coarse.num_classes != self.fine.num_classes:
+            raise ConfigError(
+                'both stages must have the same classes', field='num_classes',
+                received=(self.coarse.num_classes, self.fine.num_classes),
+            )  # fmt: skip
+        self.ufp = dict(ufp or {})
+        self.nms = nms or dict(type='nms', iou_threshold=0.6, offset=1)
+        self.max_per_img, self.min_overlap = max_per_img, min_overlap
+        self.coarse_weight, self.on_empty = coarse_weight, on_empty
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of both stages."""
+        return self.fine.num_classes
+
+    def detect(self, images: list[Tensor]) -> list[InstanceData]:
+        """Detections of (3, h, w) uint8 images, in their own pixels."""
+        with self.timed('coarse'):
+            coarse = self.coarse(images)
+        with self.timed('packing'):
+            packed = self.pack(coarse, [(image.shape[2], image.shape[1]) for image in images])
+        with self.timed('mosaic'):
+            seen = [i for i, (regions, width, height) in enumerate(packed) if len(regions)]
+            mosaics = {i: self.render(images[i], *packed[i]) for i in seen}
+            # A region thinner than a pixel has no tile: there may be nothing to look at even so.
+            seen = [i for i in seen if min(mosaics[i].shape[1:]) > 0]
+        with self.timed('fine'):
+            fine = dict(zip(seen, self.fine([mosaics[i] for i in seen])))
+        with self.timed('merge'):
+            return [self.merge(coarse[i], fine.get(i), packed[i][0]) for i in range(len(images))]
+
+    def pack(self, coarse: list[InstanceData], sizes_wh: list[tuple[int, int]]) -> list[tuple[Tensor, float, float]]:
+        """Regions (R, 7), mosaic width and height of each image."""
+        boxes = []
+        for found in coarse:
+            # Class after class, by descending score within a class: the clustering is one greedy pass over this order.
+            order = torch.argsort(found.labels, stable=True)
+            boxes.append(found.bboxes[order])
+        packed = pack_images(boxes, sizes_wh, **self.ufp)
+        if self.on_empty == 'whole':
+            for i, (regions, _, _) in enumerate(packed):
+                if len(regions) == 0:
+                    whole = torch.as_tensor(whole_image(sizes_wh[i]), device=regions.device, dtype=regions.dtype)
+                    packed[i] = (whole, *(float(side) for side in sizes_wh[i]))
+        return packed
+
+    def render(self, image: Tensor, regions: Tensor, mosaic_w: float, mosaic_h: float) -> Tensor:
+        """Mosaic (3, ceil(mosaic_h), ceil(mosaic_w)) float32: fractions of the zoom are kept, as the original keeps them."""
+        return render_mosaic(image.float(), regions, mosaic_w, mosaic_h)
+
+    def merge(self, coarse: InstanceData, fine: InstanceData | None, regions: Tensor) -> InstanceData:
+        """Boxes of the mosaic back in the image, with the coarse ones where asked for, through one NMS per class."""
+        boxes, scores, labels = [coarse.bboxes[:0]], [coarse.scores[:0]], [coarse.labels[:0]]
+        if fine is not None:
+            mapped, index, _ = boxes_to_image(fine.bboxes, regions, self.min_overlap)
+            boxes.append(mapped)
+            scores.append(fine.scores[index])
+            labels.append(fine.labels[index])
+        if self.coarse_weight > 0:
+            boxes.append(coarse.bboxes)
+            scores.append(coarse.scores * self.coarse_weight)
+            labels.append(coarse.labels)
+        dets, labels = merge_augmented(boxes, scores, labels, self.nms, self.max_per_img)
+        return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
+
+    def predict_with_mosaic(self, image: Tensor) -> dict:
+        """One image's detections with everything on the way to them, for pictures: ``coarse``, ``regions``, ``mosaic``,
+        ``fine`` (in the mosaic), ``merged``."""
+        coarse = self.coarse([image])
+        packed = self.pack(coarse, [(image.shape[2], image.shape[1])])[0]
+        mosaic = self.render(image, *packed)
+        fine = self.fine([mosaic])[0] if min(mosaic.shape[1:]) else None
+        merged = self.merge(coarse[0], fine, packed[0])
+        return dict(coarse=coarse[0], regions=packed[0], mosaic=mosaic, fine=fine, merged=merged)
+
+

@@ -1,0 +1,92 @@
+"""What a budget is: a figure of a structure, with an upper or a lower bound or both."""
+
+from collections.abc import Sequence
+
+from ...utils.errors import ConfigError
+from ..blocks import family_of
+from ..structure import Structure
+
+
+class Budget:
+    """Base of the budgets.
+
+    All have the same arguments, so that a search builds them from the same facts; each uses what it needs.
+
+    Args:
+        budget: upper bound, as the reference writes it; the same as ``upper``.
+        upper: largest value allowed; None for no bound.
+        lower: smallest value allowed; None for no bound.
+        image_size: side of the input in pixels, or (height, width).
+        frames: frames of a video network's input.
+        predictor: latency predictor, for ``latency``.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        *,
+        budget: float | None = None,
+        upper: float | None = None,
+        lower: float | None = None,
+        image_size: int | Sequence[int] = 224,
+        frames: int | None = None,
+        predictor=None,
+    ):
+        if budget is not None and upper is not None:
+            raise ConfigError('budget and upper are the same bound; give one', field=self.name, received=dict(budget=budget, upper=upper))
+        self.upper = budget if budget is not None else upper
+        self.lower = lower
+        for key, bound in (('upper', self.upper), ('lower', lower)):
+            if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | float) or bound != bound):
+                raise ConfigError('must be a number', field=f'{self.name}.{key}', received=bound)
+        if self.upper is not None and lower is not None and lower > self.upper:
+            raise ConfigError(f'must be <= the upper bound {self.upper}', field=f'{self.name}.lower', received=lower)
+        self.image_hw = self._image_hw(image_size)
+        self.frames = frames
+        self.predictor = predictor
+
+    def __call__(self, structure: Structure) -> float:
+        raise NotImplementedError
+
+    def allows(self, value: float) -> bool:
+        """Whether a value lies within the bounds (both inclusive)."""
+        return (self.upper is None or value <= self.upper) and (self.lower is None or value >= self.lower)
+
+    def violation(self, value: float) -> float:
+        """How far outside the bounds a value is, relative to the bound; 0 inside."""
+        if self.upper is not None and value > self.upper:
+            return (value - self.upper) / abs(self.upper or 1)
+        if self.lower is not None and not value >= self.lower:
+            return (self.lower - value) / abs(self.lower or 1)
+        return 0.0
+
+    def describe(self, value: float) -> str:
+        """One line for people, as ``flops 4.2e+09 (<= 4.1e+09: too large)``."""
+        bounds = [f'>= {self.lower:g}'] if self.lower is not None else []
+        bounds += [f'<= {self.upper:g}'] if self.upper is not None else []
+        if not self.allows(value):
+            bounds[-1 if self.upper is not None and value > self.upper else 0] += (
+                ': too large' if self.upper is not None and value > self.upper else ': too small'
+            )
+        return f'{self.name} {value:g} ({", ".join(bounds) or "no bound"})'
+
+    def check(self, structure: Structure) -> None:
+        """Raise where this budget cannot be computed for a structure; to be asked once, before a search.
+
+        Raises:
+            ConfigError: something that the budget needs is missing.
+        """
+
+    def _image_hw(self, image_size: int | Sequence[int]) -> tuple[int, int]:
+        sides = [image_size] * 2 if isinstance(image_size, int) else image_size
+        good = isinstance(sides, Sequence) and len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)
+        if not good:
+            raise ConfigError('must be an integer >= 1 or (height, width)', field='image_size', received=image_size)
+        return tuple(sides)
+
+
+def needs_frames(structure: Structure, frames: int | None, name: str) -> None:
+    """Raise where a video network's number of frames is not known."""
+    if frames is None and family_of(structure[0].type).dims == 3:
+        raise ConfigError('a video network needs frames', field=f'{name}.frames', received=frames)

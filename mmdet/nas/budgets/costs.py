@@ -1,0 +1,108 @@
+"""``flops``, ``model_size``, ``layers``, ``efficient_score``, ``latency``."""
+
+import math
+from collections.abc import Sequence
+
+from mmdet.registry import NAS_BUDGETS
+
+from ...utils.errors import ConfigError
+from ..blocks import conv_layers, unit_runs
+from ..blocks.costs import flops_per_pixel, model_size
+from ..measure import BlockMeasure
+from ..structure import Block, Structure
+from .base import Budget, needs_frames
+
+
+@NAS_BUDGETS.register_module('flops')
+class FlopsBudget(BlockMeasure, Budget):
+    """FLOPs (multiply-adds and small operations, :func:`~mmdet.nas.blocks.costs.flops_per_pixel`) at ``image_size``, times ``frames``."""
+
+    name = 'flops'
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._area = float(self.image_hw[0] * self.image_hw[1] * (self.frames or 1))
+
+    def block_value(self, block: Block) -> tuple[float, float]:
+        """FLOPs per input pixel, and output pixels per input pixel."""
+        return flops_per_pixel(block), 1 / block.stride**2
+
+    def combine(self, values: Sequence[tuple[float, float]]) -> float:
+        area, total = self._area, 0.0
+        for cost, shrink in values:
+            total += cost * area
+            area *= shrink
+        return total
+
+    def check(self, structure: Structure) -> None:
+        needs_frames(structure, self.frames, self.name)
+
+
+@NAS_BUDGETS.register_module('model_size')
+class ModelSizeBudget(BlockMeasure, Budget):
+    """Parameters without a classifier (:func:`~mmdet.nas.blocks.costs.model_size`)."""
+
+    name = 'model_size'
+
+    def block_value(self, block: Block) -> float:
+        return model_size(block)
+
+    def combine(self, values: Sequence[float]) -> float:
+        return sum(values)
+
+
+@NAS_BUDGETS.register_module('layers')
+class LayersBudget(BlockMeasure, Budget):
+    """Convolutions of the main path."""
+
+    name = 'layers'
+
+    def block_value(self, block: Block) -> int:
+        return conv_layers(block)
+
+    def combine(self, values: Sequence[int]) -> int:
+        return sum(values)
+
+
+@NAS_BUDGETS.register_module('efficient_score')
+class EfficientScoreBudget(BlockMeasure, Budget):
+    """Depth over geometric-mean width, the "rho" of DeepMAD: the largest over stages of D / exp(sum of ln widths / D).
+
+    D counts convolutions up to the stage's end; a convolution's width is its input channels per group times its taps.
+    """
+
+    name = 'efficient_score'
+
+    def block_value(self, block: Block) -> tuple[int, int, float]:
+        """Stride, convolutions, and the sum of ln width over them."""
+        log_width = sum(
+            count * math.log(conv.fan_in_channels * conv.taps) for unit, count in unit_runs(block) for conv in unit.convs
+        )
+        return block.stride, conv_layers(block), log_width
+
+    def combine(self, values: Sequence[tuple[int, int, float]]) -> float:
+        depth, log_width, largest = 0, 0.0, 0.0
+        for stride, layers, width in values:
+            if depth and stride == 2:
+                largest = max(largest, depth * math.exp(-log_width / depth))
+            depth += layers
+            log_width += width
+        return max(largest, depth * math.exp(-log_width / depth))
+
+
+@NAS_BUDGETS.register_module('latency')
+class LatencyBudget(Budget):
+    """Seconds per image by a latency predictor at ``image_size``."""
+
+    name = 'latency'
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        if self.predictor is None:
+            raise ConfigError('the latency budget needs a latency predictor (config key latency)', field=self.name)
+
+    def __call__(self, structure: Structure) -> float:
+        return self.predictor(structure)
+
+    def check(self, structure: Structure) -> None:
+        self.predictor.check(structure)

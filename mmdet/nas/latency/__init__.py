@@ -1,0 +1,5 @@
+from .library import OpLibrary, merge, op_line
+from .ops import Op, block_ops
+from .predictor import OpPredictor
+
+__all__ = ['Op', 'OpLibrary', 'OpPredictor', 'block_ops', 'merge', 'op_line']

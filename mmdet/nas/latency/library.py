@@ -1,0 +1,109 @@
+"""Libraries of measured operators: the reference's text format.
+
+One operator a line, ``{Type,batch,inC,inH,inW,outC,k,stride,elmtfused} ms``, for example ``{Regular,32,64,80,80,128,3,2,1} 0.41``. A time of -1
+marks a measurement that failed.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...utils.errors import DataError
+from .ops import DEPTHWISE, REGULAR, Op
+
+_FIELDS = '{Type,batch,inC,inH,inW,outC,k,stride,elmtfused} ms'
+SMALLEST_SIDE = 5  # the reference drops rows measured at a side of 4: too short to be measured well
+
+
+@dataclass
+class OpLibrary:
+    """Milliseconds per operator and batch.
+
+    Attributes:
+        times: ``{batch: {op: ms}}``, in the file's order.
+        source: file name, for messages.
+        failed: number of rows that were marked as failed.
+    """
+
+    times: dict[int, dict[Op, float]] = field(default_factory=dict)
+    source: str = 'library'
+    failed: int = 0
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> 'OpLibrary':
+        """Read a library file. Failed rows and rows of sides below 5 are left out; a repeated row replaces the earlier one.
+
+        Raises:
+            DataError: a line that is not an operator with its time (file, line, field, what is allowed).
+        """
+        library = cls(source=str(path))
+        try:
+            with open(path, encoding='utf-8') as file:
+                for number, line in enumerate(file, start=1):
+                    line = line.strip()
+                    if line and not line.startswith('#'):
+                        library._add_line(line, number)
+        except OSError as error:
+            raise DataError(f'cannot be read: {error.strerror}', file=path) from error
+        except UnicodeDecodeError as error:
+            raise DataError(f'is not UTF-8 text: {error.reason}', file=path) from error
+        if not library.times:
+            raise DataError(f'holds no operator; a line is {_FIELDS}', file=path)
+        return library
+
+    def write(self, path: str | os.PathLike) -> None:
+        """Write the library; to a temporary name first, which then replaces ``path``."""
+        path = Path(path)
+        temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+        lines = [op_line(op, batch, ms) for batch, rows in self.times.items() for op, ms in rows.items()]
+        try:
+            temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def add(self, op: Op, batch: int, ms: float) -> None:
+        """Add one measurement."""
+        self.times.setdefault(batch, {})[op] = ms
+
+    def _add_line(self, line: str, number: int) -> None:
+        where = dict(file=self.source, record=f'line {number}')
+        head, brace, tail = line.partition('}')
+        parts = [part.strip() for part in head.removeprefix('{').split(',')]
+        if not line.startswith('{') or not brace or len(parts) != 9:
+            raise DataError(f'must be {_FIELDS}', received=line, **where)
+        try:
+            batch, in_channels, height, width, out_channels, kernel, stride, fused = map(int, parts[1:])
+            ms = float(tail)
+        except ValueError:
+            raise DataError(f'must be {_FIELDS} with numbers', received=line, **where) from None
+        if parts[0] not in (REGULAR, DEPTHWISE):
+            raise DataError(f'must be {REGULAR} or {DEPTHWISE}', field='Type', received=parts[0], **where)
+        if min(batch, in_channels, height, width, out_channels, kernel, stride) < 1 or fused not in (0, 1):
+            raise DataError('numbers must be >= 1, elmtfused 0 or 1', received=line, **where)
+        if height != width:
+            raise DataError('inH and inW must be equal', field='inW', received=width, **where)
+        if ms == -1:
+            self.failed += 1
+            return
+        if not 0 <= ms < float('inf'):
+            raise DataError('must be a time in ms >= 0, or -1 for a failure', field='ms', received=tail.strip(), **where)
+        if height >= SMALLEST_SIDE:
+            self.add(Op(parts[0], stride, fused, kernel, in_channels, height, out_channels), batch, ms)
+
+
+def op_line(op: Op, batch: int, ms: float | None = None) -> str:
+    """An operator as a line of the file; without its time where ``ms`` is None."""
+    numbers = (batch, op.in_channels, op.side, op.side, op.out_channels, op.kernel, op.stride, op.fused)
+    head = f'{{{op.kind},{",".join(map(str, numbers))}}}'
+    return head if ms is None else f'{head} {ms:.6g}'
+
+
+def merge(libraries: Iterable[OpLibrary]) -> OpLibrary:
+    """One library of several; later rows replace earlier ones."""
+    merged = OpLibrary()
+    for library in libraries:
+        for batch, rows in library.times.items():
+            merged.times.setdefault(batch, {}).update(rows)
+    return merged

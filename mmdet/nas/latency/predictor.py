@@ -1,0 +1,158 @@
+"""``OpPredictor``: a network's latency as the sum of its operators', interpolated in a library of measurements."""
+
+import math
+import os
+from collections.abc import Iterable
+
+from mmdet.registry import NAS_LATENCIES
+
+from ...utils.errors import ConfigError
+from ..structure import Block, BlockMemo, Structure
+from .library import OpLibrary
+from .ops import DEPTHWISE, Op, block_ops
+from .surface import Surface
+
+
+@NAS_LATENCIES.register_module('OpPredictor')
+class OpPredictor:
+    """Seconds per image of a structure.
+
+    Regular convolutions are grouped by the ratio of input to output channels, depthwise ones form one group; each group is a
+    :class:`~mmdet.nas.latency.surface.Surface` over (channels, side). Ratios and batches that were not measured are inter- and extrapolated.
+
+    Args:
+        library: a library, or the path of its file (:class:`~mmdet.nas.latency.library.OpLibrary`).
+        batch_size: images per batch.
+        image_size: side of the input in pixels.
+        data_type, device_name: what the library was measured with; for logs only.
+    """
+
+    def __init__(
+        self,
+        *,
+        library: OpLibrary | str | os.PathLike,
+        batch_size: int = 32,
+        image_size: int = 224,
+        data_type: str | None = None,
+        device_name: str | None = None,
+    ):
+        for key, value in (('batch_size', batch_size), ('image_size', image_size)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError('must be an integer >= 1', field=f'OpPredictor.{key}', received=value)
+        self.library = library if isinstance(library, OpLibrary) else OpLibrary.read(library)
+        self.batch_size, self.image_size = batch_size, image_size
+        self.data_type, self.device_name = data_type, device_name
+        self._tables = {batch: OpTable(rows.items()) for batch, rows in sorted(self.library.times.items())}
+        self._ops = BlockMemo(self.op_ms)
+        self._blocks = BlockMemo(self._block_ms)
+
+    def __call__(self, structure: Structure) -> float:
+        """Seconds per image; infinite if the library lacks an operator, so that a search rejects the candidate."""
+        blocks, side, total = self._blocks, self.image_size, 0.0
+        for block in structure:
+            for ms in blocks[block, side]:
+                total += ms
+            side = max(side // block.stride, 1)
+        return total / self.batch_size / 1000
+
+    def op_ms(self, op: Op) -> float:
+        """Milliseconds of one operator at ``batch_size``; infinite if the library has nothing like it."""
+        known = [(batch, ms) for batch, table in self._tables.items() if (ms := table(op)) is not None]
+        if not known:
+            return math.inf
+        exact = dict(known).get(self.batch_size)
+        if exact is not None:
+            return exact
+        if len(known) == 1:
+            return known[0][1] * self.batch_size / known[0][0]
+        value = interpolate(known, self.batch_size)
+        return value if value >= 0 else known[0][1] * self.batch_size / known[0][0]
+
+    def missing_ops(self, structure: Structure) -> list[Op]:
+        """Operators of a structure that the library cannot predict, each kind of operator once."""
+        missing, side = {}, self.image_size
+        for block in structure:
+            for op in block_ops(block, side):
+                if math.isinf(self._ops[op]):
+                    missing.setdefault(op.key, op)
+            side = max(side // block.stride, 1)
+        return list(missing.values())
+
+    def check(self, structure: Structure) -> None:
+        """Raise for a structure that cannot be predicted.
+
+        Raises:
+            ConfigError: with the operators that the library lacks.
+        """
+        missing = [op.key for op in self.missing_ops(structure)]
+        if missing:
+            known = sorted({op.key for rows in self.library.times.values() for op in rows})
+            raise ConfigError(
+                f'lacks operators (kind, stride, fused, kernel) of the structure: {missing}; it has {known}',
+                file=self.library.source,
+            )
+
+    def _block_ms(self, key: tuple[Block, int]) -> tuple[float, ...]:
+        """Milliseconds of each operator of a block on an input of the given side."""
+        block, side = key
+        return tuple(self._ops[op] for op in block_ops(block, side))
+
+
+class OpTable:
+    """The operators of one batch size.
+
+    Args:
+        rows: pairs (operator, milliseconds).
+    """
+
+    def __init__(self, rows: Iterable[tuple[Op, float]]):
+        groups: dict[tuple, dict[float, tuple[list, list]]] = {}
+        for op, ms in rows:
+            points, values = groups.setdefault(op.key, {}).setdefault(channel_ratio(op), ([], []))
+            points.append((op.in_channels if op.kind == DEPTHWISE else op.out_channels, op.side))
+            values.append(ms)
+        self._groups = {
+            key: {ratio: Surface(*group) for ratio, group in sorted(by_ratio.items())} for key, by_ratio in groups.items()
+        }
+
+    def __call__(self, op: Op) -> float | None:
+        """Milliseconds of an operator; None where nothing of its kind, stride, fusion and kernel was measured."""
+        surfaces = self._groups.get(op.key)
+        if surfaces is None:
+            return None
+        if op.kind == DEPTHWISE:
+            return surfaces[1.0](op.in_channels, op.side)
+        ratio = channel_ratio(op)
+        if ratio in surfaces:
+            return surfaces[ratio](op.out_channels, op.side)
+        known = [(known, surface(op.out_channels, op.side)) for known, surface in surfaces.items() if known != RGB_RATIO]
+        if not known:
+            return None
+        if len(known) == 1:
+            return known[0][1] * ratio / known[0][0]
+        # More input channels cannot be faster: a value that is not above the last one kept is noise. The first two are always kept.
+        rising = known[:2]
+        for point in known[2:]:
+            if point[1] > rising[-1][1]:
+                rising.append(point)
+        value = interpolate(rising, ratio)
+        return value if value >= 0 else known[0][1] * ratio / known[0][0]
+
+
+RGB_RATIO = 0.0
+
+
+def channel_ratio(op: Op) -> float:
+    """Input over output channels, cut after two decimals; 0 for an image as input, 1 for depthwise operators."""
+    if op.kind == DEPTHWISE:
+        return 1.0
+    return RGB_RATIO if op.in_channels == 3 else int(op.in_channels / op.out_channels * 100) / 100
+
+
+def interpolate(points: list[tuple[float, float]], x: float) -> float:
+    """Piecewise linear through two or more points in ascending order, its end pieces prolonged."""
+    index = 1
+    while index < len(points) - 1 and x > points[index][0]:
+        index += 1
+    (x0, y0), (x1, y1) = points[index - 1], points[index]
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)

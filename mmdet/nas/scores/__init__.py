@@ -1,0 +1,11 @@
+from .base import Score, StageScore, half_log_fan_in, log_terms
+from .combined import Ensemble, RandomScore
+from .deepmad import DeepMad, depth_penalty
+from .madnas import MadNas, QEScore
+from .quantisation import quantised_std
+from .stentr import STEntropy
+
+__all__ = [
+    'DeepMad', 'Ensemble', 'MadNas', 'QEScore', 'RandomScore', 'STEntropy', 'Score', 'StageScore', 'depth_penalty',
+    'half_log_fan_in', 'log_terms', 'quantised_std',
+]  # fmt: skip

@@ -1,0 +1,117 @@
+"""``deepmad``: the entropy of DeepMAD (Shen et al. 2023), with its penalty on uneven depths."""
+
+import math
+from collections.abc import Sequence
+
+from mmdet.registry import NAS_SCORES
+
+from ...utils.errors import ConfigError
+from ..blocks import Conv, family_of
+from ..measure import BlockMeasure
+from ..structure import Block, Structure
+from .base import StageScore, half_log_fan_in, log_terms
+
+
+@NAS_SCORES.register_module('deepmad')
+class DeepMad(BlockMeasure, StageScore):
+    """Sum over stages j of w_j * ln(C_j * R_j^2) * (log-terms of all units up to the stage's end), minus a penalty.
+
+    C_j and R_j are channels and side of the stage's feature map. The reference reports a side of 1 after squeeze-excitation, so that ln R^2 is 0
+    from the first such block on; published structures were searched so, and it is kept unless ``true_resolution`` is set.
+
+    Args:
+        multi_block_ratio: w.
+        image_size: side of the input in pixels; the reference scores at 224 whatever the search's image size is.
+        alpha1: exponent on channels in the log-terms.
+        alpha2: exponent on kernels in the log-terms.
+        depth_penalty_ratio: factor on :func:`depth_penalty`, which is subtracted; 0 for none. The published configs have 10.
+        true_resolution: use the real side after squeeze-excitation.
+        ratio: factor on the result, penalty excluded.
+    """
+
+    def __init__(
+        self,
+        *,
+        multi_block_ratio: Sequence[float] = (1, 1, 1, 1, 8),
+        image_size: int = 224,
+        alpha1: float = 1.0,
+        alpha2: float = 1.0,
+        depth_penalty_ratio: float = 0.0,
+        true_resolution: bool = False,
+        ratio: float = 1.0,
+    ):
+        super().__init__(multi_block_ratio=multi_block_ratio, ratio=ratio)
+        if not isinstance(image_size, int) or image_size < 1:
+            raise ConfigError('must be an integer >= 1', field='image_size', received=image_size)
+        self.image_size = image_size
+        self.alpha1, self.alpha2 = alpha1, alpha2
+        self.depth_penalty_ratio = depth_penalty_ratio
+        self.true_resolution = true_resolution
+
+    def conv_term(self, conv: Conv) -> float:
+        """0.5 * (alpha1 * ln(channels per group) + alpha2 * ln(taps)); bit widths do not enter."""
+        if self.alpha1 == self.alpha2 == 1:
+            return half_log_fan_in(conv)
+        return 0.5 * (self.alpha1 * math.log(conv.fan_in_channels) + self.alpha2 * math.log(conv.taps))
+
+    def why_not(self, structure: Structure) -> str | None:
+        side = self.image_size
+        for block in structure:
+            side //= block.stride
+        if side < 1:
+            return f'an input of {self.image_size} pixels is used up by the strides of the structure'
+        return super().why_not(structure)
+
+    def block_value(self, block: Block) -> tuple[int, tuple[float, ...], float, bool, tuple[str, int]]:
+        """Stride, log-terms of the units, ln of the output channels, whether it squeezes, and what the depth penalty needs."""
+        squeezes = family_of(block.type).has_se and not self.true_resolution
+        return block.stride, log_terms(block, self.conv_term), math.log(block.out_channels), squeezes, _depth(block)
+
+    def combine(self, values: Sequence[tuple[int, tuple[float, ...], float, bool, tuple[str, int]]]) -> float:
+        weights, last = self.multi_block_ratio, len(self.multi_block_ratio) - 1
+        stage, total, score, side, log_channels = -1, 0.0, 0.0, self.image_size, 0.0
+        for stride, terms, after, squeezes, _ in values:
+            if stride == 2 or stage < 0:
+                if stage >= last:
+                    raise self._wrong_stages()
+                if stage >= 0:
+                    score += weights[stage] * (log_channels + math.log(side * side)) * total
+                stage += 1
+            for term in terms:
+                total += term
+            # a feature map keeps one pixel: 1 // 2 follows wherever a squeezed block has reported 1
+            side = 1 if squeezes else side // stride or 1
+            log_channels = after
+        if stage != last:
+            raise self._wrong_stages()
+        score = self.ratio * (score + weights[last] * (log_channels + math.log(side * side)) * total)
+        if self.depth_penalty_ratio:
+            score -= self.depth_penalty_ratio * _penalty([depth for *_, depth in values])
+        return score
+
+
+def depth_penalty(structure: Structure) -> float:
+    """exp of the population standard deviation of the super blocks' numbers of units.
+
+    Structures whose super blocks are all SuperResKXKX leave out the first one; five SuperResK1KXK1 leave out the first two (the reference
+    drops one, asserts that four remain, and drops one more; any other number of them it cannot take, here none is dropped then).
+    """
+    return _penalty(list(map(_depth, structure)))
+
+
+def _depth(block: Block) -> tuple[str, int]:
+    """Family and units of a super block; ('', 0) for a single convolution."""
+    return (block.type, block.layers) if family_of(block.type).is_super else ('', 0)
+
+
+def _penalty(depths: Sequence[tuple[str, int]]) -> float:
+    depths = [depth for depth in depths if depth[1]]
+    kinds, units = {kind for kind, _ in depths}, [layers for _, layers in depths]
+    if kinds == {'SuperResK1KXK1'} and len(units) == 5:
+        units = units[2:]
+    elif kinds == {'SuperResKXKX'}:
+        units = units[1:]
+    if not units:
+        return 1.0
+    mean = sum(units) / len(units)
+    return math.exp(math.sqrt(sum((layers - mean) ** 2 for layers in units) / len(units)))

@@ -1,0 +1,237 @@
+"""VisDrone to COCO, and results to the toolkit's files and back: records, counts, errors, command lines."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmdet.datasets import VisDroneDataset
+from mmdet.datasets.converters import convert_visdrone, results_to_txt, txt_to_results
+from mmdet.evaluation import read_image_sizes, read_toolkit_rows
+from mmdet.utils import DataError
+
+CLASSES = VisDroneDataset.METAINFO['classes']
+
+
+def write_split(root, files: dict[str, str], size_wh=(1360, 765), suffix='.jpg'):
+    for name in ('images', 'annotations'):
+        (root / name).mkdir(parents=True)
+    for stem, text in files.items():
+        (root / 'annotations' / f'{stem}.txt').write_text(text)
+        cv2.imwrite(str(root / 'images' / f'{stem}{suffix}'), np.zeros((*size_wh[::-1], 3), np.uint8))
+    return root
+
+
+def convert(root, **options):
+    report = convert_visdrone(root / 'images', root / 'annotations', root / 'out' / 'ann.json', **options)
+    return report, json.loads(report.path.read_text())
+
+
+def run_script(repository, name, *arguments):
+    command = [sys.executable, str(repository / 'UFPMP-Det-Tools' / name), *map(str, arguments)]
+    environment = {**os.environ, 'PYTHONPATH': str(repository)}
+    return subprocess.run(command, capture_output=True, text=True, cwd=repository, env=environment)
+
+
+def test_image_without_rows(tmp_path):
+    report, document = convert(write_split(tmp_path, {'a': ''}))
+    assert document['images'] == [{'file_name': 'a.jpg', 'height': 765, 'width': 1360, 'id': 0}]
+    assert document['annotations'] == [] and (report.images, report.empty, report.objects) == (1, 1, 0)
+    assert [(c['id'], c['name']) for c in document['categories']] == list(enumerate(CLASSES))
+
+
+def test_record(tmp_path):
+    rows = '1,2,3,4,0,0,0,0\n100,50,30,20,1,4,0,1,\n5,6,7,8,0,11,0,0\n'
+    report, document = convert(write_split(tmp_path, {'a': rows}))
+    assert document['annotations'] == [
+        {
+            'area': 600,
+            'iscrowd': 0,
+            'image_id': 0,
+            'bbox': [100, 50, 30, 20],
+            'category_id': 3,
+            'id': 1,
+            'ignore': 0,
+            'segmentation': [[100, 50, 100, 70, 130, 70, 130, 50]],
+        }
+    ]
+    assert document['ignored_regions'] == [{'image_id': 0, 'bbox': [1, 2, 3, 4]}]
+    assert document['others'] == [{'image_id': 0, 'bbox': [5, 6, 7, 8]}] and document['type'] == 'instances'
+    assert (report.objects, report.ignored_regions, report.others) == (1, 1, 1)
+
+
+def test_counts_and_order(tmp_path):
+    rows = '0,0,0,9,1,1,0,0\n1350,0,20,9,1,2,0,0\n5,5,5,5,0,10,0,0'
+    root = write_split(tmp_path, {'b': rows, 'a': '', 'c': rows}, suffix='.PNG')
+    cv2.imwrite(str(root / 'images' / 'extra.jpg'), np.zeros((9, 9, 3), np.uint8))
+    report, document = convert(root)
+    assert [(image['id'], image['file_name']) for image in document['images']] == [
+        (0, 'a.PNG'), (1, 'b.PNG'), (2, 'c.PNG'),
+    ]  # fmt: skip
+    assert [annotation['id'] for annotation in document['annotations']] == [1, 2, 3, 4, 5, 6]
+    assert (report.degenerate, report.outside, report.score_zero, report.unannotated) == (2, 2, 2, 1)
+    assert 'motor' in str(report) and report.per_class['motor'] == 2
+
+
+def test_sizes_instead_of_images(tmp_path):
+    root = write_split(tmp_path, {'a': '', 'b': ''}, size_wh=(60, 40))
+    (root / 'images' / 'b.jpg').unlink()
+    with pytest.raises(DataError, match=r'b\.txt: there is no image'):
+        convert(root)
+    assert not (root / 'out').exists()
+    _, document = convert(root, sizes={'b': (7, 8)})
+    assert [(image['width'], image['height']) for image in document['images']] == [(60, 40), (7, 8)]
+    report = convert_visdrone(root / 'no', root, root / 'o.json', sizes={'a': (1, 2), 'b': (3, 4)})
+    assert report.images == 2  # the split folder stands for its annotations
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('1,2,3,4,1,4,0,0\n1,2,3,4,1', 'line 2: must be 8 numbers'),
+        ('1,2,3,4,1,12,0,0', 'row 1: category: must be 0..11'),
+        ('1,2,3,4,1,4.5,0,0', 'row 1: category'),
+    ],
+)
+def test_broken_rows(tmp_path, text, message):
+    with pytest.raises(DataError, match=rf'a\.txt: {message}'):
+        convert(write_split(tmp_path, {'a': text}))
+
+
+def test_missing_folders(tmp_path):
+    with pytest.raises(DataError, match='must be a folder of .txt'):
+        convert_visdrone(tmp_path, tmp_path / 'no', tmp_path / 'o.json')
+
+
+def test_validation_set(repository, sample_data, tmp_path):
+    """All of VisDrone val by the command line; sizes from the list, because few of the images are at hand."""
+    folder = sample_data / 'visdrone_val_scored'
+    if not folder.is_dir():
+        pytest.skip(f'no {folder}')
+    run = run_script(
+        repository, 'build_dataset/VisDrone2COCO.py', tmp_path, folder / 'annotations', tmp_path / 'val.json',
+        '--sizes', folder / 'image_sizes.txt',
+    )  # fmt: skip
+    assert run.returncode == 0 and '548 images, 38759 objects' in run.stdout, run.stderr
+    document = json.loads((tmp_path / 'val.json').read_text())
+    counts = np.bincount([annotation['category_id'] for annotation in document['annotations']])
+    assert counts.tolist() == [8844, 5125, 1287, 14064, 1975, 750, 1045, 532, 251, 4886]
+    assert (len(document['ignored_regions']), len(document['others'])) == (1378, 32)
+    dataset = VisDroneDataset(ann_file=str(tmp_path / 'val.json'), test_mode=True, pipeline=[], lazy_init=True)
+    assert len(dataset.load_data_list()) == 548
+
+
+def test_real_images(sample_data, tmp_path):
+    split = sample_data / 'visdrone' / 'VisDrone2019-DET-val'
+    if not split.is_dir():
+        pytest.skip(f'no {split}')
+    report = convert_visdrone(split, split, tmp_path / 'val.json')
+    assert report.images == 12 and report.objects + report.ignored_regions + report.others == 1355
+
+
+# ---- results
+
+
+@pytest.fixture
+def ann_file(tmp_path):
+    root = write_split(tmp_path / 'split', {'a': '', 'b': '', 'c': ''}, size_wh=(60, 40))
+    return convert(root)[0].path
+
+
+ROWS = [
+    dict(image_id=0, category_id=3, bbox=[1.5, 2, 3, 4], score=0.25),
+    dict(image_id=2, category_id=0, bbox=[1, 2, 3, 4], score=0.5),
+    dict(image_id=0, category_id=9, bbox=[5, 6, 7, 8], score=0.75),
+    dict(image_id=0, category_id=1, bbox=[9, 6, 7, 8], score=0.25),
+]
+
+
+def test_results_both_ways(repository, ann_file, tmp_path):
+    (tmp_path / 'in.json').write_text(json.dumps(ROWS))
+    script = 'eval_script/coco2VisDrone.py'
+    run = run_script(repository, script, ann_file, tmp_path / 'in.json', tmp_path / 'txt')
+    assert run.returncode == 0 and '4 detections of 3 images (1 without any)' in run.stdout, run.stderr
+    texts = {path.name: path.read_text() for path in (tmp_path / 'txt').iterdir()}
+    assert texts == {
+        'a.txt': '5,6,7,8,0.75,10,-1,-1\n1.5,2,3,4,0.25,4,-1,-1\n9,6,7,8,0.25,2,-1,-1\n',
+        'b.txt': '',
+        'c.txt': '1,2,3,4,0.5,1,-1,-1\n',
+    }
+    run = run_script(repository, script, ann_file, tmp_path / 'txt', tmp_path / 'new' / 'out.json')
+    assert run.returncode == 0, run.stderr
+    back = json.loads((tmp_path / 'new' / 'out.json').read_text())
+    assert back == sorted(ROWS, key=lambda row: -row['score'])
+
+
+def test_results_of_a_dump(ann_file, tmp_path):
+    samples = [
+        dict(img_id=i, ori_shape=(40, 60), pred_instances=dict(
+            bboxes=torch.tensor([[1.0, 2, 4, 6]])[:n], scores=torch.tensor([0.5])[:n], labels=torch.tensor([2])[:n]
+        ))
+        for i, n in ((1, 1), (0, 0))
+    ]  # fmt: skip
+    with open(tmp_path / 'dump.pkl', 'wb') as file:
+        pickle.dump(samples, file)
+    report = results_to_txt(ann_file, tmp_path / 'dump.pkl', tmp_path / 'txt')
+    assert (report.images, report.detections, report.empty) == (3, 1, 2)
+    assert (tmp_path / 'txt' / 'b.txt').read_text() == '1,2,3,4,0.5,3,-1,-1\n'
+
+
+def test_text_of_any_shape(ann_file, tmp_path):
+    """Blank-separated as the reference writes it, unsorted, with a category and a file that nobody knows."""
+    folder = tmp_path / 'txt'
+    folder.mkdir()
+    (folder / 'a.txt').write_text('1 2 3 4 0.5 4 -1 -1 \n1 2 3 4 0.75 11 -1 -1 \n')
+    (folder / 'z.txt').write_text('1 2 3 4 0.5 4 -1 -1')
+    report = txt_to_results(ann_file, folder, tmp_path / 'out.json')
+    assert (report.detections, report.left_out, report.unused, report.empty) == (1, 1, 1, 2)
+    (folder / 'a.txt').write_text('1 2 3 4 0.5\n')
+    with pytest.raises(DataError, match=r'a\.txt: line 1'):
+        txt_to_results(ann_file, folder, tmp_path / 'out.json')
+    (folder / 'a.txt').unlink()
+    with pytest.raises(DataError, match='no .txt file belongs to an image'):
+        txt_to_results(ann_file, folder, tmp_path / 'out.json')
+
+
+def test_frames_of_sequences_keep_their_folders(tmp_path):
+    names = ['M1/img1/img000001.jpg', 'M2/img1/img000001.jpg']
+    document = dict(
+        images=[dict(id=i + 5, file_name=name, width=9, height=9) for i, name in enumerate(names)],
+        annotations=[],
+        categories=[dict(id=1, name='car')],
+    )
+    (tmp_path / 'ann.json').write_text(json.dumps(document))
+    (tmp_path / 'in.json').write_text(json.dumps([dict(image_id=6, category_id=1, bbox=[1, 2, 3, 4], score=1)]))
+    results_to_txt(tmp_path / 'ann.json', tmp_path / 'in.json', tmp_path / 'txt')
+    assert read_toolkit_rows(tmp_path / 'txt' / 'M2/img1/img000001.txt').tolist() == [[1, 2, 3, 4, 1, 1]]
+    report = txt_to_results(tmp_path / 'ann.json', tmp_path / 'txt', tmp_path / 'out.json')
+    assert (report.detections, report.unused) == (1, 0)
+    assert json.loads(Path(report.path).read_text())[0]['image_id'] == 6
+
+
+def test_author_results_survive_the_round_trip(sample_data, tmp_path):
+    folder = sample_data / 'visdrone_val_scored'
+    if not folder.is_dir():
+        pytest.skip(f'no {folder}')
+    names = sorted(read_image_sizes(folder / 'image_sizes.txt'))[:20]
+    (tmp_path / 'p').mkdir()
+    document = dict(
+        images=[dict(id=i, file_name=f'{name}.jpg', width=9, height=9) for i, name in enumerate(names)],
+        annotations=[],
+        categories=[dict(id=i, name=name) for i, name in enumerate(CLASSES)],
+    )
+    (tmp_path / 'ann.json').write_text(json.dumps(document))
+    for name in names:
+        (tmp_path / 'p' / f'{name}.txt').write_bytes((folder / 'predictions' / f'{name}.txt').read_bytes())
+    txt_to_results(tmp_path / 'ann.json', tmp_path / 'p', tmp_path / 'out.json')
+    results_to_txt(tmp_path / 'ann.json', tmp_path / 'out.json', tmp_path / 'back')
+    for name in names:
+        before, after = (read_toolkit_rows(tmp_path / part / f'{name}.txt') for part in ('p', 'back'))
+        np.testing.assert_array_equal(before, after)

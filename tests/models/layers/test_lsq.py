@@ -1,0 +1,86 @@
+"""Learned step size quantisation: values, gradients by hand, first steps."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+from mmdet.models.layers.lsq import LSQConv2d, LSQLinear, LSQQuantizer
+from mmdet.utils.errors import ConfigError
+
+
+def quantizer(bits, steps, **kwargs):
+    layer = LSQQuantizer(bits, len(steps), **kwargs)
+    layer.load_state_dict(dict(step=torch.tensor(steps)))
+    return layer
+
+
+@pytest.mark.parametrize('bits', [1, 17, 4.0, True, None])
+def test_bits_out_of_range(bits):
+    with pytest.raises(ConfigError, match='2..16'):
+        LSQQuantizer(bits)
+
+
+def test_values():
+    x = torch.tensor([[-9.0, -1.1, -0.2, 0.3, 0.74, 9.0]])
+    # 3 bits: levels -4 .. 3, steps of 0.5
+    assert quantizer(3, [0.5])(x).tolist() == [[-2.0, -1.0, 0.0, 0.5, 0.5, 1.5]]
+    assert quantizer(3, [0.5], symmetric=True)(x).tolist() == [[-2.0, -1.0, 0.0, 0.5, 0.5, 2.0]]
+
+
+def test_one_step_a_channel():
+    x = torch.tensor([[0.9, -0.6], [0.9, -0.6]])
+    assert quantizer(4, [1.0, 0.25])(x).tolist() == [[1.0, -1.0], [1.0, -0.5]]
+
+
+def test_gradients_by_hand():
+    layer = quantizer(3, [0.5])
+    x = torch.tensor([[-9.0, 0.3, 0.7, 9.0]], requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad.tolist() == [[0.0, 1.0, 1.0, 0.0]]
+    # Outside the range the bound itself, inside round(x / s) - x / s; scaled by 1 / sqrt(4 elements * 3).
+    expected = (-4 + (1 - 0.6) + (1 - 1.4) + 3) / math.sqrt(12)
+    assert layer.step.grad.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_first_training_batch_sets_the_step_and_eval_does_not():
+    layer = LSQQuantizer(3)
+    x = torch.tensor([[1.0, -3.0]])
+    layer.eval()
+    dynamic = layer(x)
+    assert layer.step.item() == 0
+    layer.train()
+    assert torch.equal(layer(x), dynamic)
+    assert layer.step.item() == pytest.approx(2 * 2 / math.sqrt(3))
+    layer(10 * x)
+    assert layer.step.item() == pytest.approx(2 * 2 / math.sqrt(3))
+
+
+def test_a_copy_made_before_the_first_batch_follows_its_weights():
+    layer = LSQQuantizer(4)
+    average = copy.deepcopy(layer).eval()
+    layer(torch.randn(4, 8))
+    average.step.data.copy_(layer.step.data)
+    x = torch.randn(4, 8)
+    assert torch.equal(average(x), layer(x))
+
+
+def test_layers_at_many_bits_are_close_to_plain_ones():
+    torch.manual_seed(0)
+    x = torch.randn(2, 6, 5, 5)
+    conv = LSQConv2d(6, 4, 3, padding=1, groups=2, bias=False, bits_act=16, bits_weight=16)
+    assert conv.weight_quantizer.step.shape == (4,) and conv.act_quantizer.step.shape == (1,)
+    plain = torch.nn.Conv2d(6, 4, 3, padding=1, groups=2, bias=False)
+    plain.weight.data.copy_(conv.weight)
+    torch.testing.assert_close(conv(x), plain(x), atol=2e-2, rtol=0)
+    linear = LSQLinear(6, 3, bits_act=16, bits_weight=16)
+    expected = torch.nn.functional.linear(x[..., 0, 0], linear.weight, linear.bias)
+    torch.testing.assert_close(linear(x[..., 0, 0]), expected, atol=2e-2, rtol=0)
+
+
+def test_all_zero_input_stays_finite():
+    layer = LSQQuantizer(4)
+    x = torch.zeros(2, 3, requires_grad=True)
+    layer(x).sum().backward()
+    assert torch.isfinite(layer.step.grad).all() and torch.isfinite(x.grad).all()

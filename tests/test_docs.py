@@ -1,0 +1,83 @@
+"""The documentation names files, options and results that exist."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+
+import pytest
+
+import mmdet
+
+# What a command may make before a later one reads it, and stand-ins for the user's own files.
+_MADE = ('work_dirs/', 'outputs/', 'data/', 'outputs', 'data')
+_PATH = re.compile(
+    r'(?<![\w/.<{*-])((?:configs|tools|docs|mmdet|benchmarks|tests)/[\w./-]+\.(?:py|sh|md|jpg|png|json|txt))\b'
+)
+_LINK = re.compile(r'\]\(([^)#\s:]+)(?:#[^)]*)?\)')
+# A command goes on over escaped line ends.
+_COMMAND = re.compile(
+    r'(?:^|\s)(?:\./)?((?:tools|benchmarks|UFPMP-Det-Tools)/[\w/-]+\.(?:py|sh))((?:[^\n`]*\\\n)*[^\n`]*)'
+)
+
+
+def documents(repository):
+    return sorted([repository / 'README.md', repository / 'CONTRIBUTING.md', *(repository / 'docs').rglob('*.md')])
+
+
+def test_paths_and_links_exist(repository):
+    missing = []
+    for document in documents(repository):
+        text = document.read_text(encoding='utf-8')
+        missing += [f'{document.name}: {path}' for path in _PATH.findall(text) if not (repository / path).exists()]
+        missing += [
+            f'{document.name}: link {path}' for path in _LINK.findall(text)
+            if not path.startswith(('http', 'mailto', *_MADE)) and not (document.parent / path).exists()
+        ]  # fmt: skip
+    assert not missing, '\n'.join(sorted(set(missing)))
+
+
+def options_of(repository, tool: str) -> set[str]:
+    """Options that appear in a tool's source, with those of the tool that a shell script starts and the shared ones."""
+    text = (repository / tool).read_text(encoding='utf-8')
+    if tool.endswith('.sh'):
+        text = ''.join(
+            (repository / inner).read_text(encoding='utf-8') for inner in re.findall(r'\$root/(tools/[\w/]+\.py)', text)
+        )
+    if 'add_common_arguments' in text:
+        text += (repository / 'mmdet/utils/config.py').read_text(encoding='utf-8')
+    found = set(re.findall(r"'(--[\w-]+)'", text))
+    if 'BooleanOptionalAction' in text:
+        found |= {f'--no-{name[2:]}' for name in found}
+    return found
+
+
+def test_options_of_commands_exist(repository):
+    unknown = []
+    for document in documents(repository):
+        for tool, arguments in _COMMAND.findall(document.read_text(encoding='utf-8')):
+            if not (repository / tool).is_file():
+                continue  # the other test's business
+            known = options_of(repository, tool)
+            arguments = arguments.split(' # ')[0].split(' | ')[0]
+            unknown += [
+                f'{document.name}: {tool} {option}'
+                for option in re.findall(r'(?<=[\s\[])(--[a-z][\w-]*)', arguments)
+                if option not in known
+            ]
+    assert not unknown, '\n'.join(sorted(set(unknown)))
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_examples_of_docstrings():
+    examples, failures = 0, []
+    for module in pkgutil.walk_packages(mmdet.__path__, 'mmdet.'):
+        found = importlib.import_module(module.name)
+        import torch
+
+        result = doctest.testmod(
+            found, extraglobs=dict(torch=torch), optionflags=doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+        )
+        examples += result.attempted
+        failures += [module.name] * bool(result.failed)
+    assert examples >= 10 and not failures, failures
