@@ -128,21 +128,21 @@ def families() -> dict[str, type[BlockFamily]]:
     return dict(NAS_BLOCKS.module_dict)
 
 
-@lru_cache(maxsize=256)
 def units_of(block: Block) -> tuple[Unit, ...]:
-    """The units of a block of any family; the last few blocks' are kept, because several measures ask for the same one in turn."""
+    """The units of a block of any family."""
     return family_of(block.type).units(block)
 
 
-def unit_runs(block: Block) -> list[tuple[Unit, int]]:
-    """Pairs (unit, how many of it in a row)."""
+@lru_cache(maxsize=256)
+def unit_runs(block: Block) -> tuple[tuple[Unit, int], ...]:
+    """Pairs (unit, how many of it in a row). The last few blocks' are kept, because several measures ask for the same one in turn."""
     runs: list[tuple[Unit, int]] = []
     for unit in units_of(block):
         if runs and runs[-1][0] is unit:
             runs[-1] = (unit, runs[-1][1] + 1)
         else:
             runs.append((unit, 1))
-    return runs
+    return tuple(runs)
 
 
 def conv_layers(block: Block) -> int:

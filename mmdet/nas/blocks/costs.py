@@ -5,7 +5,7 @@ each activation, pooling and addition of a projected skip path; feature-map area
 """
 
 from ..structure import Block
-from .base import Conv, Unit, unit_runs, units_of
+from .base import Conv, Unit, unit_runs
 
 
 def flops_per_pixel(block: Block) -> float:
@@ -33,29 +33,27 @@ def model_size(block: Block) -> float:
     Weights of a quantised convolution count ``bits_w / 8``, which makes it a size in bytes of the weights there (as the reference's budget, and
     the published "params" of quantised networks).
     """
-    total = squeeze_excitation_size(block)
+    total = 0.0
     for unit, count in unit_runs(block):
+        size = squeeze_excitation_size(unit)
         for conv in all_convs(unit):
-            total += (conv.weights * conv.bits_w / 8 if conv.bits_w else conv.weights) * count + 2 * conv.out_channels * count
+            size += (conv.weights * conv.bits_w / 8 if conv.bits_w else conv.weights) + 2 * conv.out_channels
+        total += size * count
     return total
-
-
-def squeeze_excitation_size(block: Block) -> int:
-    """Parameters of the squeeze-excitations: two 1x1 convolutions with batch norm each."""
-    return sum(
-        2 * unit.se_channels * unit.convs[-1].in_channels + 2 * unit.se_channels + 2 * unit.convs[-1].in_channels
-        for unit in units_of(block)
-        if unit.se_channels
-    )
 
 
 def elements(block: Block) -> int:
     """Elements of the weight and batch-norm tensors: :func:`model_size` with every weight counted once, whatever its bits."""
     return sum(
-        conv.weights + 2 * conv.out_channels
-        for unit in units_of(block)
-        for conv in all_convs(unit)
-    ) + squeeze_excitation_size(block)
+        count * (squeeze_excitation_size(unit) + sum(conv.weights + 2 * conv.out_channels for conv in all_convs(unit)))
+        for unit, count in unit_runs(block)
+    )
+
+
+def squeeze_excitation_size(unit: Unit) -> int:
+    """Parameters of a unit's squeeze-excitation: two 1x1 convolutions with batch norm each."""
+    hidden, channels = unit.se_channels, unit.convs[-1].in_channels
+    return 2 * (hidden * channels + hidden + channels) if hidden else 0
 
 
 def all_convs(unit: Unit) -> tuple[Conv, ...]:
