@@ -195,9 +195,10 @@ def compare_speed(scenes, repeat: int) -> None:
         ours = UnifiedForegroundPacking(boxes, 1.5, shape)[0]
         if not np.array_equal(ours, plain_packing(boxes, shape)):
             raise SystemExit(f'{name}: the results differ')
+        as_lists = boxes.tolist()
         fast = cpu_ms(lambda b=boxes, s=shape: UnifiedForegroundPacking(b, 1.5, s), repeat)
         rows = cpu_ms(lambda b=boxes, s=shape: plain_packing(b, s), 3)
-        numbers = cpu_ms(lambda b=boxes.tolist(), s=shape: plain_packing(b, s), 3)
+        numbers = cpu_ms(lambda b=as_lists, s=shape: plain_packing(b, s), 3)
         print(
             f'| {name} | {len(ours)} | {fast:.2f} | {rows:.0f} | {rows / fast:.0f} | {numbers:.0f} | {numbers / fast:.0f} |'
         )

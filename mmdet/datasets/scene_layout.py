@@ -27,7 +27,7 @@ from .scene_drawing import (
 from .scene_objects import BUILDERS, building
 
 LANE = 3.4  # metres
-TRAFFIC = dict(car=0.52, van=0.15, truck=0.12, bus=0.09, motor=0.12)
+TRAFFIC = dict(car=0.40, van=0.17, truck=0.15, bus=0.12, motor=0.16)
 CELLS_PER_METRE = 4
 
 
@@ -224,7 +224,7 @@ class SceneBuilder:
                 behind = clear + 2.5  # metres before the junction, measured backwards
                 if side == queue_side:
                     for _ in range(int(rng.integers(4, 10))):
-                        label = self._pick(dict(car=0.72, van=0.13, truck=0.05, bus=0.03, motor=0.07))
+                        label = self._pick(dict(car=0.60, van=0.15, truck=0.08, bus=0.06, motor=0.11))
                         half = dict(car=2.3, van=2.8, truck=4.9, bus=5.9, motor=1.4)[label]
                         behind += half
                         self.put(label, road.at(-sign * behind, across + rng.normal(0, 0.2)), yaw + rng.normal(0, 0.02))

@@ -9,14 +9,14 @@ import numpy as np
 from .scene_drawing import Mesh
 
 PEOPLE_SCALE = 2.0  # people and motors are drawn larger than life, else they cover 2 px at the demo's input size
-MOTOR_SCALE = 1.6
+MOTOR_SCALE = 1.8
 
 _GLASS = (58, 46, 38)
 _RUBBER = (34, 34, 34)
 # (B, G, R), relative frequency: what stands in car parks, mostly without colour
 _PAINTS = (
-    ((232, 232, 232), 5), ((192, 190, 186), 4), ((128, 126, 122), 3), ((46, 44, 44), 4), ((44, 38, 168), 3), ((150, 74, 30), 3),
-    ((110, 160, 190), 1), ((70, 92, 40), 1), ((40, 150, 220), 1), ((150, 130, 60), 1),
+    ((176, 174, 170), 4), ((128, 126, 122), 4), ((46, 44, 44), 4), ((44, 38, 168), 3), ((150, 74, 30), 3),
+    ((110, 130, 150), 1), ((70, 92, 40), 1), ((90, 60, 110), 1),
 )  # fmt: skip
 _PAINT_ODDS = np.array([odds for _, odds in _PAINTS]) / sum(odds for _, odds in _PAINTS)
 
@@ -48,7 +48,7 @@ def car(rng: np.random.Generator):
 def van(rng: np.random.Generator):
     """Tall closed box, short sloping nose, mostly white or in a strong single colour, windscreen in front only."""
     length, half = rng.uniform(5.0, 6.0), rng.uniform(0.98, 1.08)
-    choices = ((238, 238, 238), (238, 238, 238), (216, 214, 208), (30, 180, 235), (170, 96, 34), (60, 60, 64))
+    choices = ((238, 238, 238), (236, 232, 226), (226, 228, 232))  # delivery white
     paint, h = _vary(rng, choices[rng.integers(len(choices))]), length / 2
     height = rng.uniform(2.2, 2.6)
     mesh = Mesh()
@@ -66,7 +66,7 @@ def truck(rng: np.random.Generator):
     length, half = rng.uniform(7.5, 11.0), rng.uniform(1.2, 1.28)
     h, cab_length = length / 2, rng.uniform(1.9, 2.3)
     cab = _vary(
-        rng, ((52, 44, 190), (176, 92, 28), (230, 230, 228), (40, 150, 225), (70, 130, 60))[rng.integers(5)], 20
+        rng, ((176, 92, 28), (70, 130, 60), (150, 110, 40))[rng.integers(3)], 20
     )
     mesh = Mesh()
     mesh.box((-h + 0.1, h - 0.1), (-half + 0.1, half - 0.1), (0.0, 0.7), _RUBBER)
@@ -74,7 +74,7 @@ def truck(rng: np.random.Generator):
     end = h - cab_length - 0.45
     if rng.random() < 0.6:
         load = _vary(
-            rng, ((222, 220, 214), (160, 108, 60), (60, 96, 176), (92, 132, 84), (150, 150, 150))[rng.integers(5)], 24
+            rng, ((170, 108, 50), (92, 140, 70), (140, 120, 40))[rng.integers(3)], 24
         )
         mesh.box((-h, end), (-half, half), (0.7, rng.uniform(2.8, 3.5)), load, level=1)
     else:
@@ -91,9 +91,9 @@ def bus(rng: np.random.Generator):
     length, half = rng.uniform(10.5, 12.5), rng.uniform(1.25, 1.32)
     h = length / 2
     paint = _vary(
-        rng, ((40, 190, 235), (40, 40, 200), (190, 110, 30), (90, 160, 60), (30, 120, 235))[rng.integers(5)], 20
+        rng, ((40, 190, 235), (40, 170, 240), (30, 120, 235))[rng.integers(3)], 20
     )
-    roof = tuple(0.55 * c + 0.45 * 235 for c in paint) if rng.random() < 0.7 else (226.0, 228.0, 228.0)
+    roof = tuple(0.75 * c + 0.25 * 235 for c in paint)
     mesh = Mesh()
     mesh.box((-h, h), (-half, half), (0.0, 0.35), _RUBBER)
     mesh.box((-h, h), (-half, half), (0.35, 1.4), paint, level=1)

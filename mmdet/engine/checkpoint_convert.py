@@ -121,7 +121,7 @@ def describe(state: Mapping) -> list[str]:
     """What tensor names and shapes say about a detector of the family.
 
     >>> describe({'bbox_head.gfl_cls.weight': torch.zeros(81, 8, 3, 3), 'bbox_head.reg_conf.0.weight': torch.zeros(64, 20, 1, 1)})
-    ['GFLV2 head (reg_conf), 81 class channels: the published layout of 80 classes, or a head of 81', '2 tensors, 47936 numbers']
+    ['GFLV2 head (reg_conf), 81 class channels: the published layout of 80 classes, or a head of 81', '2 tensors, 7112 numbers']
     """
     facts = []
     for name, value in state.items():

@@ -90,7 +90,9 @@ class Evaluator:
         if not evaluation.feasible:
             pairs = zip(self.budgets, evaluation.values)
             broken = [budget.describe(value) for budget, value in pairs if not budget.allows(value)]
-            raise ConfigError(f'the initial structure violates {len(broken)} of {len(self.budgets)} budgets: ' + '; '.join(broken))
+            raise ConfigError(
+                f'the initial structure violates {len(broken)} of {len(self.budgets)} budgets: ' + '; '.join(broken)
+            )
         return evaluation
 
 
@@ -116,7 +118,9 @@ def build_budgets(
             defaults = dict(image_size=image_size, frames=frames, predictor=predictor)
             budget = _build(NAS_BUDGETS, {**defaults, **budget}, f'budgets[{index}]')
         if any(budget.name == other.name for other in built):
-            raise ConfigError('each budget once; use lower and upper for two bounds', field=f'budgets[{index}]', received=budget.name)
+            raise ConfigError(
+                'each budget once; use lower and upper for two bounds', field=f'budgets[{index}]', received=budget.name
+            )
         built.append(budget)
     return built
 

@@ -173,7 +173,13 @@ def structure_to_dicts(structure: Sequence[Block]) -> list[dict]:
     dicts = []
     for block in structure:
         family = family_of(block.type)
-        entry = {'class': block.type, 'in': block.in_channels, 'out': block.out_channels, 'k': block.kernel, 's': block.stride}
+        entry = {
+            'class': block.type,
+            'in': block.in_channels,
+            'out': block.out_channels,
+            'k': block.kernel,
+            's': block.stride,
+        }
         if family.is_super:
             entry.update(L=block.layers, btn=block.btn)
         if family.dims == 3:
@@ -240,9 +246,13 @@ def _parse_block(block: Mapping, where: dict) -> Block:
 
     kernel, layers = integer('k', 1, range(1, 32, 2)), integer('L', 1)
     if block.get('p', (kernel - 1) // 2) != (kernel - 1) // 2:
-        raise DataError(f'padding must keep the size: (k-1)//2 = {(kernel - 1) // 2}', field='p', received=block['p'], **where)
+        raise DataError(
+            f'padding must keep the size: (k-1)//2 = {(kernel - 1) // 2}', field='p', received=block['p'], **where
+        )
     if block.get('force_resproj_skip'):
-        raise DataError('only False is supported', field='force_resproj_skip', received=block['force_resproj_skip'], **where)
+        raise DataError(
+            'only False is supported', field='force_resproj_skip', received=block['force_resproj_skip'], **where
+        )
     act, se_ratio = block.get('act'), block.get('se_ratio', 0.25)
     if act is not None and act not in ACTIVATIONS:
         raise DataError(f'must be one of {list(ACTIVATIONS)}', field='act', received=act, **where)
@@ -254,7 +264,9 @@ def _parse_block(block: Mapping, where: dict) -> Block:
     convs = layers * family.convs_per_unit
     bits_a, bits_w = (_parse_bits(block, key, convs, family, where) for key in ('nbitsA', 'nbitsW'))
     if bool(bits_a) != bool(bits_w):
-        raise DataError('nbitsA and nbitsW must be given together', field='nbitsA', received=block.get('nbitsA'), **where)
+        raise DataError(
+            'nbitsA and nbitsW must be given together', field='nbitsA', received=block.get('nbitsA'), **where
+        )
     if family.quantised and not bits_a:
         raise DataError(f'missing; {name} needs bit widths', field='nbitsA', received=sorted(block), **where)
     return Block(

@@ -91,7 +91,9 @@ def load_structure(path: str | os.PathLike, name: str | None = None) -> Structur
     for entry in entries:
         if entry.name == name:
             return entry.blocks
-    raise DataError(f'no structure of that name; there are {[entry.name for entry in entries]}', file=path, received=name)
+    raise DataError(
+        f'no structure of that name; there are {[entry.name for entry in entries]}', file=path, received=name
+    )
 
 
 def save_structures(path: str | os.PathLike, entries: Sequence[StructureEntry]) -> None:
@@ -178,7 +180,12 @@ def _entry(raw: Sequence, facts: Mapping, name: str, record: str, path: Path) ->
     task = facts.get('task')
     info = {key: facts[key] for key in ('published', 'score', 'budgets', 'note') if key in facts}
     return StructureEntry(
-        name, blocks, image_size, _positive(facts, 'frames', path, record), task if isinstance(task, str) else None, info
+        name,
+        blocks,
+        image_size,
+        _positive(facts, 'frames', path, record),
+        task if isinstance(task, str) else None,
+        info,
     )
 
 

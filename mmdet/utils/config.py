@@ -1,6 +1,7 @@
 """Reading configs and command lines, with errors that say what to change."""
 
 import argparse
+import difflib
 import functools
 import os
 import sys
@@ -41,6 +42,7 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     except Exception as error:  # whatever the config's own code raises
         raise ConfigError(f'cannot be read: {type(error).__name__}: {error}', file=path) from error
     if cfg_options:
+        _warn_of_new_keys(cfg, cfg_options)
         try:
             cfg.merge_from_dict(cfg_options)
         except Exception as error:  # mmengine raises KeyError, TypeError, AssertionError alike
@@ -48,6 +50,17 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
                 f'does not fit this config: {error}', file=path, field='--cfg-options', received=cfg_options
             ) from error
     return cfg
+
+
+def _warn_of_new_keys(cfg: Config, cfg_options: dict) -> None:
+    """Say which overrides begin with a key that the config does not have: allowed, but more often a slip of the pen."""
+    for option in cfg_options:
+        first = option.partition('.')[0]
+        if first in cfg:
+            continue
+        near = difflib.get_close_matches(first, list(cfg), n=1)
+        hint = f'; did you mean {near[0]!r}?' if near else ''
+        print(f'--cfg-options: the config has no {first!r}, {option!r} is added to it{hint}', file=sys.stderr)
 
 
 class CfgOptions(DictAction):

@@ -230,6 +230,16 @@ def test_a_user_error_is_one_line_and_status_2(tmp_path):
             ['{config}', '--cfg-options', 'model.bbox_head.num_classes=7'],
             r'ConfigError: .*num_classes=7.*2 classes',
         ),
+        (
+            'train.py',
+            ['{config}', '--cfg-options', 'model.type=GFLL'],
+            r"UnknownTypeError: type: no model of this name.*Received: 'GFLL'",
+        ),
+        (
+            'train.py',
+            ['{config}', '--cfg-options', 'model.colour=red'],
+            r"ArgumentError: SingleStageDetector: .*'colour'.* takes backbone, neck",
+        ),
         ('test.py', ['{config}', '{tmp}/gone.pth'], r'CheckpointError: .*gone\.pth: no such checkpoint file'),
         ('test.py', ['{config}', 'x.pth', '--out', 'x.txt'], r"ConfigError: --out: must end in .*Received: 'x\.txt'"),
         (

@@ -6,6 +6,7 @@ Letters 116(1), 2016, in the variant without rotation that UFPMP-Det uses.
 Letters: R rectangles; a rectangle is (width, height), a position is its top-left corner.
 """
 
+import functools
 from bisect import bisect_right
 from itertools import accumulate
 from operator import or_
@@ -38,14 +39,13 @@ class StripPacker:
         self.order = np.argsort(-sizes[:, 1], kind='stable')[::-1]  # (R,)
         ordered = sizes[self.order]  # (R, 2)
         self.widths, self.heights = ordered[:, 0].tolist(), ordered[:, 1].tolist()
-        self.bits = [1 << item for item in range(count)]
-        self.lowest = [0, *accumulate(self.bits, or_)]  # [k]: the k least tall
+        self.bits, self.lowest = _bit_tables(-(-count // 256) * 256)  # [item]; [k]: the k least tall
         by_width = np.argsort(ordered[:, 0], kind='stable')
         self.sorted_widths = ordered[by_width, 0].tolist()
         in_width_order = [self.bits[item] for item in by_width.tolist()]
         self.narrowest = [0, *accumulate(in_width_order, or_)]  # [j]: the j narrowest
-        self.same_width = _equal_sets(self.sorted_widths, in_width_order)  # [j]: as wide as the j-th narrowest
-        self.same_height = _equal_sets(self.heights, self.bits)
+        self.same_width = _equal_sets(ordered[by_width, 0], in_width_order)  # [j]: as wide as the j-th narrowest
+        self.same_height = _equal_sets(ordered[:, 1], self.bits)
         short_sides = ordered.min(axis=1)
         by_short_side = np.argsort(short_sides, kind='stable')
         self.by_short_side = by_short_side.tolist()
@@ -74,6 +74,7 @@ class StripPacker:
         left = lowest[len(widths)]
         xs, ys = [None] * len(widths), [None] * len(widths)
         shortest, least = 0, short_sides[0]  # no rectangle left has a side below ``least``
+        widest = sorted_widths[-1]
         total = 0.0
         stack = []  # spaces put aside: x, y, w, h
         while left:
@@ -87,6 +88,17 @@ class StripPacker:
             w = width - x
             total += h
             while left:
+                # The usual step, taken nine times out of ten: all that is left would fit and nothing could lie under the tallest,
+                # so it is taken, and the space goes on to its right.
+                while w > widest:
+                    item = left.bit_length() - 1
+                    if not 0 <= h - heights[item] < least:
+                        break
+                    left ^= bits[item]
+                    xs[item], ys[item] = x, y
+                    x, w = x + widths[item], w - widths[item]
+                    if not left:
+                        return total, xs, ys
                 fitting = 0
                 if w >= least and h >= least:
                     j, k = bisect_right(sorted_widths, w), bisect_right(heights, h)
@@ -130,14 +142,21 @@ class StripPacker:
         return result
 
 
-def _equal_sets(rising: list[float], bits: list[int]) -> list[int]:
+@functools.cache
+def _bit_tables(capacity: int) -> tuple[list[int], list[int]]:
+    """Single bits, and sets of the first 0, 1, 2, ... items. Shared, never written to."""
+    return [1 << item for item in range(capacity)], [(1 << k) - 1 for k in range(capacity + 1)]
+
+
+def _equal_sets(rising: np.ndarray, bits: list[int]) -> list[int]:
     """For every rectangle, the set of those that share its value; ``rising`` are the sorted values, ``bits`` whose they are."""
-    if len(set(rising)) == len(rising):
+    if not (rising[1:] == rising[:-1]).any():
         return bits
-    sets = dict.fromkeys(rising, 0)
-    for value, bit in zip(rising, bits):
+    values = rising.tolist()
+    sets = dict.fromkeys(values, 0)
+    for value, bit in zip(values, bits):
         sets[value] |= bit
-    return [sets[value] for value in rising]
+    return [sets[value] for value in values]
 
 
 def pack_strip(sizes, width: float) -> tuple[float, np.ndarray]:

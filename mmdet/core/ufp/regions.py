@@ -17,7 +17,7 @@ AREA_LIMITS = (32 * 32, 96 * 96)
 """Mean object areas (px^2) at which an object stops being small, and middling: COCO's size classes."""
 
 _TOUCH = 1e-6  # pixels: boxes that only touch can pass the merging test by rounding, as they do in the double loop
-_BINS = 64  # a candidate search at 1/64 of the image leaves few boxes to test; finer costs more to keep than it saves
+_BINS = 48  # a candidate search at 1/48 of the image leaves few boxes to test; finer costs more to keep than it saves
 
 
 def as_boxes(boxes, field: str = 'boxes') -> np.ndarray:
@@ -117,7 +117,7 @@ def merge_boxes(boxes: np.ndarray, areas: np.ndarray, max_tile: float | None = N
     sum of both areas. A box that was refused is not looked at again in the same turn, and there is no second round, so the
     result depends on the order.
 
-    Two boxes can only pass that test when they overlap. The search therefore keeps, for 64 columns and 64 rows of the image,
+    Two boxes can only pass that test when they overlap. The search therefore keeps, for 48 columns and 48 rows of the image,
     the set of boxes that begin before and end behind each, as the bits of one integer: four lookups and three ANDs leave the few
     boxes near a region. The outcome is exactly that of the double loop.
 

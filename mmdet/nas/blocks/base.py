@@ -4,13 +4,12 @@ Everything closed-form (FLOPs, parameters, layers, feature memory, latency opera
 that a family which writes its ``unit`` has every score and budget; nothing is written per family and per measure.
 """
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from mmdet.registry import NAS_BLOCKS
 
 from ..structure import Block
-
 
 Bits = tuple[tuple[int, int], ...]
 
@@ -106,7 +105,9 @@ class BlockFamily:
         if not block.bits_a:
             bits = ((0, 0),) * n
             first = cls.unit(block, 0, block.in_channels, block.stride, bits)
-            return (first,) + (cls.unit(block, 1, block.out_channels, 1, bits),) * (layers - 1) if layers > 1 else (first,)
+            return (
+                (first,) + (cls.unit(block, 1, block.out_channels, 1, bits),) * (layers - 1) if layers > 1 else (first,)
+            )
         bits = tuple(zip(block.bits_a, block.bits_w))
         units = [cls.unit(block, 0, block.in_channels, block.stride, bits[:n])]
         for index in range(1, layers):
@@ -114,7 +115,7 @@ class BlockFamily:
         return tuple(units)
 
 
-@lru_cache(maxsize=None)
+@cache
 def family_of(name: str) -> type[BlockFamily]:
     """The family registered under ``name``."""
     family = NAS_BLOCKS.get(name)

@@ -34,7 +34,11 @@ class Budget:
         predictor=None,
     ):
         if budget is not None and upper is not None:
-            raise ConfigError('budget and upper are the same bound; give one', field=self.name, received=dict(budget=budget, upper=upper))
+            raise ConfigError(
+                'budget and upper are the same bound; give one',
+                field=self.name,
+                received=dict(budget=budget, upper=upper),
+            )
         self.upper = budget if budget is not None else upper
         self.lower = lower
         for key, bound in (('upper', self.upper), ('lower', lower)):
@@ -80,7 +84,11 @@ class Budget:
 
     def _image_hw(self, image_size: int | Sequence[int]) -> tuple[int, int]:
         sides = [image_size] * 2 if isinstance(image_size, int) else image_size
-        good = isinstance(sides, Sequence) and len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)
+        good = (
+            isinstance(sides, Sequence)
+            and len(sides) == 2
+            and all(isinstance(side, int) and side > 0 for side in sides)
+        )
         if not good:
             raise ConfigError('must be an integer >= 1 or (height, width)', field='image_size', received=image_size)
         return tuple(sides)

@@ -76,7 +76,9 @@ class EfficientScoreBudget(BlockMeasure, Budget):
     def block_value(self, block: Block) -> tuple[int, int, float]:
         """Stride, convolutions, and the sum of ln width over them."""
         log_width = sum(
-            count * math.log(conv.fan_in_channels * conv.taps) for unit, count in unit_runs(block) for conv in unit.convs
+            count * math.log(conv.fan_in_channels * conv.taps)
+            for unit, count in unit_runs(block)
+            for conv in unit.convs
         )
         return block.stride, conv_layers(block), log_width
 

@@ -48,7 +48,7 @@ class OpLibrary:
             raise DataError(f'cannot be read: {error.strerror}', file=path) from error
         except UnicodeDecodeError as error:
             raise DataError(f'is not UTF-8 text: {error.reason}', file=path) from error
-        if not library.times:
+        if not library.times and not library.failed:
             raise DataError(f'holds no operator; a line is {_FIELDS}', file=path)
         return library
 
@@ -88,7 +88,9 @@ class OpLibrary:
             self.failed += 1
             return
         if not 0 <= ms < float('inf'):
-            raise DataError('must be a time in ms >= 0, or -1 for a failure', field='ms', received=tail.strip(), **where)
+            raise DataError(
+                'must be a time in ms >= 0, or -1 for a failure', field='ms', received=tail.strip(), **where
+            )
         if height >= SMALLEST_SIDE:
             self.add(Op(parts[0], stride, fused, kernel, in_channels, height, out_channels), batch, ms)
 

@@ -46,7 +46,9 @@ def block_ops(block: Block, side: int) -> list[Op]:
         ConfigError: grouped convolutions, and 3-D ones: no library holds them.
     """
     if family_of(block.type).dims != 2:
-        raise ConfigError('the operator-level latency predictor knows 2-D convolutions only', field='latency', received=block.type)
+        raise ConfigError(
+            'the operator-level latency predictor knows 2-D convolutions only', field='latency', received=block.type
+        )
     ops = []
     for unit in units_of(block):
         last = len(unit.convs) - 1

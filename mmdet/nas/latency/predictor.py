@@ -112,7 +112,8 @@ class OpTable:
             points.append((op.in_channels if op.kind == DEPTHWISE else op.out_channels, op.side))
             values.append(ms)
         self._groups = {
-            key: {ratio: Surface(*group) for ratio, group in sorted(by_ratio.items())} for key, by_ratio in groups.items()
+            key: {ratio: Surface(*group) for ratio, group in sorted(by_ratio.items())}
+            for key, by_ratio in groups.items()
         }
 
     def __call__(self, op: Op) -> float | None:
@@ -125,7 +126,9 @@ class OpTable:
         ratio = channel_ratio(op)
         if ratio in surfaces:
             return surfaces[ratio](op.out_channels, op.side)
-        known = [(known, surface(op.out_channels, op.side)) for known, surface in surfaces.items() if known != RGB_RATIO]
+        known = [
+            (known, surface(op.out_channels, op.side)) for known, surface in surfaces.items() if known != RGB_RATIO
+        ]
         if not known:
             return None
         if len(known) == 1:

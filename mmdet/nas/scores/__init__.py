@@ -1,11 +1,12 @@
 from .base import Score, StageScore, half_log_fan_in, log_terms
 from .combined import Ensemble, RandomScore
 from .deepmad import DeepMad, depth_penalty
+from .forward import ForwardEntropy, ZenScore
 from .madnas import MadNas, QEScore
 from .quantisation import quantised_std
 from .stentr import STEntropy
 
 __all__ = [
-    'DeepMad', 'Ensemble', 'MadNas', 'QEScore', 'RandomScore', 'STEntropy', 'Score', 'StageScore', 'depth_penalty',
-    'half_log_fan_in', 'log_terms', 'quantised_std',
+    'DeepMad', 'Ensemble', 'ForwardEntropy', 'MadNas', 'QEScore', 'RandomScore', 'STEntropy', 'Score', 'StageScore', 'ZenScore',
+    'depth_penalty', 'half_log_fan_in', 'log_terms', 'quantised_std',
 ]  # fmt: skip

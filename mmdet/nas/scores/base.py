@@ -53,7 +53,9 @@ class StageScore(Score):
         super().__init__(ratio=ratio)
         good = isinstance(multi_block_ratio, Sequence) and not isinstance(multi_block_ratio, str)
         if not good or not all(isinstance(weight, int | float) for weight in multi_block_ratio):
-            raise ConfigError('must be a list of numbers, one per stage', field='multi_block_ratio', received=multi_block_ratio)
+            raise ConfigError(
+                'must be a list of numbers, one per stage', field='multi_block_ratio', received=multi_block_ratio
+            )
         self.multi_block_ratio = tuple(map(float, multi_block_ratio))
 
     def why_not(self, structure: Structure) -> str | None:
@@ -88,7 +90,11 @@ class StageScore(Score):
         return score + weights[last] * (total + log_channels)
 
     def _wrong_stages(self) -> ConfigError:
-        return ConfigError('must have one weight per stage of the structure', field='multi_block_ratio', received=self.multi_block_ratio)
+        return ConfigError(
+            'must have one weight per stage of the structure',
+            field='multi_block_ratio',
+            received=self.multi_block_ratio,
+        )
 
 
 def log_terms(block: Block, conv_term: Callable[[Conv], float]) -> tuple[float, ...]:

@@ -1,10 +1,10 @@
 """Standard deviation of a quantised Gaussian, for the entropy of quantised convolutions (QE-score, Sun et al. 2022)."""
 
 import math
-from functools import lru_cache
+from functools import cache
 
 
-@lru_cache(maxsize=None)
+@cache
 def quantised_std(std: float, bits: int) -> float:
     """Standard deviation of a N(0, std^2) variable rounded to integers and clipped to [-2^(bits-1), 2^(bits-1)].
 

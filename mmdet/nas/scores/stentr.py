@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from mmdet.registry import NAS_SCORES
 
 from ...utils.errors import ConfigError
-from ..blocks import Conv
-from ..structure import Block, BlockMemo, Structure, is_3d
+from ..blocks import Conv, family_of
+from ..structure import Block, BlockMemo, Structure
 from .base import StageScore, log_terms
 
 
@@ -16,7 +16,7 @@ class STEntropy(StageScore):
     """:class:`MadNas` whose spatial kernels (k > 1) are weighted by how little their shape resembles the feature map's.
 
     The factor under the root is -ln(1 - cos) of the angle between (frames, side, side) and (kt, k, k), the side taken after the block's stride.
-    An image network is scored as a video of one frame.
+    Image families are scored as a video of one frame.
 
     Args:
         multi_block_ratio: weights of the stages.
@@ -43,11 +43,14 @@ class STEntropy(StageScore):
     def _block_value(self, key: tuple[Block, int]) -> tuple[int, tuple[float, ...], float]:
         """Stride, log-terms and logarithm of the channels of a block whose output has the given side."""
         block, side = key
-        return block.stride, log_terms(block, lambda conv: self.conv_term(conv, side)), math.log(block.out_channels)
+        frames = self.frames if family_of(block.type).dims == 3 else 1
+        terms = log_terms(block, lambda conv: self.conv_term(conv, side, frames))
+        return block.stride, terms, math.log(block.out_channels)
 
-    def conv_term(self, conv: Conv, side: int) -> float:
-        """Log-term of one convolution on a feature map of ``side`` pixels."""
-        factor, frames = 1.0, self.frames
+    @staticmethod
+    def conv_term(conv: Conv, side: int, frames: int) -> float:
+        """Log-term of one convolution on a feature map of ``frames`` times ``side`` by ``side`` pixels."""
+        factor = 1.0
         if conv.kernel > 1:
             dot = frames * conv.kt + 2 * side * conv.kernel
             norms = math.sqrt(frames**2 + 2 * side**2) * math.sqrt(conv.kt**2 + 2 * conv.kernel**2)
@@ -61,6 +64,3 @@ class STEntropy(StageScore):
             side = max(side // block.stride, 1)
             values.append(blocks[block, side])
         return self.ratio * self.weighted_stages(values)
-
-    def why_not(self, structure: Structure) -> str | None:
-        return super().why_not(structure) if is_3d(structure) else 'stentr is for video networks (3-D families)'

@@ -1,0 +1,215 @@
+"""Scores that run random networks: Zen-score, and the forward-pass entropy of MAE-DET's first version.
+
+Both leave out residual links and squeeze-excitation, so that the network is a plain chain of the units' convolutions; it is run straight from the
+structure. They need torch and take milliseconds to seconds a structure, where the closed-form scores take microseconds.
+"""
+
+import math
+from collections.abc import Sequence
+
+from mmdet.registry import NAS_SCORES
+
+from ...utils.errors import ConfigError
+from ..blocks import Conv, units_of
+from ..structure import Structure, is_3d
+from .base import Score, StageScore
+
+
+class RandomChain:
+    """Draws and runs the convolutions of a structure with N(0, std^2) weights.
+
+    Args:
+        structure: what to run.
+        seed: of the draws; the same seed and device give the same weights and inputs.
+        device: where to run.
+        std: standard deviation of the weights.
+    """
+
+    def __init__(self, structure: Structure, *, seed: int, device: str, std: float = 1.0):
+        import torch
+
+        self.units = [unit.convs for block in structure for unit in units_of(block)]
+        self.dims = 3 if is_3d(structure) else 2
+        self.device, self.std = torch.device(device), std
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+
+    def randn(self, *shape: int):
+        """A standard normal tensor."""
+        import torch
+
+        return torch.randn(shape, generator=self.generator, device=self.device)
+
+    def inputs(self, batch: int, image_size: int, frames: int):
+        """A standard normal batch, (B, C, H, W) or (B, C, T, H, W)."""
+        size = (frames, image_size, image_size) if self.dims == 3 else (image_size, image_size)
+        return self.randn(batch, self.units[0][0].in_channels, *size)
+
+    def weights(self, conv: Conv):
+        """Weights of one convolution."""
+        taps = (conv.kt, conv.kernel, conv.kernel) if self.dims == 3 else (conv.kernel, conv.kernel)
+        return self.std * self.randn(conv.out_channels, conv.in_channels // conv.groups, *taps)
+
+    def run(self, conv: Conv, x, weights):
+        """One convolution with padding that keeps the size at stride 1."""
+        from torch.nn import functional
+
+        if self.dims == 3:
+            stride, padding = (1, conv.stride, conv.stride), (conv.kt // 2, conv.kernel // 2, conv.kernel // 2)
+            return functional.conv3d(x, weights, None, stride, padding, 1, conv.groups)
+        return functional.conv2d(x, weights, None, conv.stride, conv.kernel // 2, 1, conv.groups)
+
+
+@NAS_SCORES.register_module('zen')
+class ZenScore(Score):
+    """Zen-score (Lin et al., "Zen-NAS", ICCV 2021): how far a random network's features move with its input.
+
+    Every convolution has N(0, 1) weights and is followed by batch norm in training mode (eps 1e-3, momentum 0.1) and ReLU. With x and n standard
+    normal, z is the mean over the batch of the L1 distance of the last feature maps of x and x + gamma * n, and the score is
+    ln z + the sum over batch norms of ln sqrt(mean running variance), the variances as those two passes left them.
+
+    Args:
+        image_size: side of the input in pixels.
+        frames: frames of a video network's input.
+        batch_size: images per pass.
+        repeats: random networks to average over; 32 is usual for scoring, 1 in a search.
+        gamma: size of the disturbance.
+        seed: of the first network; the others count on from there.
+        device: where to run.
+        ratio: factor on the result.
+    """
+
+    eps, momentum = 1e-3, 0.1
+
+    def __init__(
+        self,
+        *,
+        image_size: int = 224,
+        frames: int = 13,
+        batch_size: int = 16,
+        repeats: int = 1,
+        gamma: float = 1e-2,
+        seed: int = 0,
+        device: str = 'cpu',
+        ratio: float = 1.0,
+    ):
+        super().__init__(ratio=ratio)
+        _positive_integers(image_size=image_size, frames=frames, batch_size=batch_size, repeats=repeats)
+        self.image_size, self.frames, self.batch_size, self.repeats = image_size, frames, batch_size, repeats
+        self.gamma, self.seed, self.device = gamma, seed, device
+
+    def __call__(self, structure: Structure) -> float:
+        scores = self.samples(structure)
+        return sum(scores) / len(scores)
+
+    def samples(self, structure: Structure) -> list[float]:
+        """The score of each of the ``repeats`` random networks; their spread is the score's noise."""
+        import torch
+
+        with torch.no_grad():
+            return [self.ratio * self._sample(structure, self.seed + repeat) for repeat in range(self.repeats)]
+
+    def _sample(self, structure: Structure, seed: int) -> float:
+        """The two inputs go through layer by layer, so that each layer's weights are drawn, used and dropped."""
+        import torch
+
+        chain = RandomChain(structure, seed=seed, device=self.device)
+        x = chain.inputs(self.batch_size, self.image_size, self.frames)
+        disturbed = x + self.gamma * chain.inputs(self.batch_size, self.image_size, self.frames)
+        log_scales = 0.0
+        for convs in chain.units:
+            for conv in convs:
+                weights = chain.weights(conv)
+                mean, variance = (
+                    torch.zeros(conv.out_channels, device=x.device),
+                    torch.ones(conv.out_channels, device=x.device),
+                )
+                x = self._norm_relu(chain.run(conv, x, weights), mean, variance)
+                disturbed = self._norm_relu(chain.run(conv, disturbed, weights), mean, variance)
+                log_scales += 0.5 * math.log(variance.mean().item())
+        distance = (x - disturbed).abs().flatten(1).sum(1).mean().item()
+        return math.log(distance) + log_scales
+
+    def _norm_relu(self, x, mean, variance):
+        """Batch norm in training mode, which updates ``mean`` and ``variance`` in place, and ReLU."""
+        from torch.nn import functional
+
+        x = functional.batch_norm(x, mean, variance, training=True, momentum=self.momentum, eps=self.eps)
+        return functional.relu_(x)
+
+
+@NAS_SCORES.register_module('entropy')
+class ForwardEntropy(StageScore):
+    """``madnas`` measured instead of computed: the first version's score, from forward passes.
+
+    Convolutions have N(0, init_std^2) weights, no batch norm and no activation; after each unit the standard deviation is noted and divided out.
+    Border pixels, which see fewer inputs, make it a little smaller than ``madnas``; bit widths do not enter.
+
+    Args:
+        multi_block_ratio: weights of the stages.
+        image_size: side of the input in pixels.
+        frames: frames of a video network's input.
+        batch_size: images per pass.
+        repeats: random networks to average over.
+        init_std: scale of the weights.
+        init_std_act: scale of the input.
+        seed: of the first network; the others count on from there.
+        device: where to run.
+        ratio: factor on the result.
+    """
+
+    def __init__(
+        self,
+        *,
+        multi_block_ratio: Sequence[float] = (0, 0, 1, 1, 6),
+        image_size: int = 224,
+        frames: int = 13,
+        batch_size: int = 32,
+        repeats: int = 4,
+        init_std: float = 1.0,
+        init_std_act: float = 1.0,
+        seed: int = 0,
+        device: str = 'cpu',
+        ratio: float = 1.0,
+    ):
+        super().__init__(multi_block_ratio=multi_block_ratio, ratio=ratio)
+        _positive_integers(image_size=image_size, frames=frames, batch_size=batch_size, repeats=repeats)
+        self.image_size, self.frames, self.batch_size, self.repeats = image_size, frames, batch_size, repeats
+        self.init_std, self.init_std_act, self.seed, self.device = init_std, init_std_act, seed, device
+
+    def __call__(self, structure: Structure) -> float:
+        scores = self.samples(structure)
+        return sum(scores) / len(scores)
+
+    def samples(self, structure: Structure) -> list[float]:
+        """The score of each of the ``repeats`` random networks."""
+        return [self._sample(structure, self.seed + repeat) for repeat in range(self.repeats)]
+
+    def _sample(self, structure: Structure, seed: int) -> float:
+        terms = iter(self.log_stds(structure, seed))
+        values = [
+            (block.stride, [next(terms) for _ in range(block.layers)], math.log(block.out_channels))
+            for block in structure
+        ]
+        return self.ratio * self.weighted_stages(values)
+
+    def log_stds(self, structure: Structure, seed: int) -> list[float]:
+        """Logarithm of the standard deviation after each unit, the input of each having standard deviation 1."""
+        import torch
+
+        chain = RandomChain(structure, seed=seed, device=self.device, std=self.init_std)
+        found = []
+        with torch.no_grad():
+            x = self.init_std_act * chain.inputs(self.batch_size, self.image_size, self.frames)
+            for convs in chain.units:
+                for conv in convs:
+                    x = chain.run(conv, x, chain.weights(conv))
+                std = x.std().item()
+                found.append(math.log(std))
+                x /= std
+        return found
+
+
+def _positive_integers(**values: int) -> None:
+    for key, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError('must be an integer >= 1', field=key, received=value)

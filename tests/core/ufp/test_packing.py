@@ -1,0 +1,344 @@
+"""Regions, zooms and packing: golden rows, the original's output on real scenes, and properties."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mmdet.core.ufp import (
+    UnifiedForegroundPacking,
+    estimate_factors,
+    fill_ratio,
+    generate_regions,
+    pack_guillotine,
+    pack_images,
+    pack_maxrects,
+    pack_strip,
+    whole_image,
+)  # fmt: skip
+from mmdet.utils.errors import ConfigError, ModelInputError
+
+HD = (1920, 1080)
+ALL_OPTIONS = [
+    {},
+    dict(mode='exact'),
+    dict(packing='dense'),
+    dict(mode='exact', max_side=700),
+    dict(mode='exact', packing='dense', max_side=300),
+]
+
+GOLDEN = [
+    ([(100, 100, 140, 130)], HD, [(90, 92.5, 60, 45, 0, 0, 2)], (120, 90)),
+    ([(18 * k, 500, 18 * k + 20, 520) for k in range(106)], HD, [(0, 495, 1915, 30, 0, 0, 4)], (7660, 120)),
+    ([(0, 0, 1900, 1000)], HD, [(0, 0, 1919, 1079, 0, 0, 1)], (1919, 1079)),
+    ([(0, 0, 10, 10)] * 2, (100, 100), [(0, 0, 12.5, 12.5, 0, 0, 4)], (50, 50)),
+    ([], HD, [], (0, 0)),
+    (
+        [(100, 100, 140, 130), (500, 500, 540, 530), (900, 200, 940, 230)], HD,
+        [(90, 92.5, 60, 45, 0, 0, 2), (490, 492.5, 60, 45, 120, 0, 2), (890, 192.5, 60, 45, 0, 90, 2)], (240, 180),
+    ),
+    (
+        [(100, 100, 130, 140), (120, 110, 150, 150), (600, 300, 700, 360), (1000, 50, 1300, 250), (640, 320, 720, 380), (10, 700, 22, 716),
+         (400, 600, 460, 640)], (1360, 765),
+        [(92.5, 90, 65, 70, 330, 300, 2), (575, 285, 165, 110, 0, 300, 2), (925, 0, 434, 300, 0, 0, 1), (7, 696, 18, 24, 434, 0, 4),
+         (385, 590, 90, 60, 0, 520, 2)], (506, 640),
+    ),
+    (
+        [(100, 100, 131, 131), (300, 300, 331, 330)], (1000, 1000),
+        [(92.25, 92.25, 46.5, 46.5, 186, 0, 2), (292.25, 292.5, 46.5, 45, 0, 0, 4)], (279, 180),
+    ),
+    (
+        [(100, 100, 195, 195), (500, 500, 595, 594)], (1000, 1000),
+        [(76.25, 76.25, 142.5, 142.5, 0, 282, 1), (476.25, 476.5, 142.5, 141, 0, 0, 2)], (285, 424.5),
+    ),
+    ([(100, 100, 120, 120), (129, 100, 149, 120)], (1000, 1000), [(95, 95, 59, 30, 0, 0, 4)], (236, 120)),
+    (  # the second box absorbs an older, already grown region
+        [(100, 100, 120, 120), (132, 100, 140, 120), (118, 100, 160, 120)], (1000, 1000), [(95, 95, 75.5, 30, 0, 0, 4)], (302, 120),
+    ),
+    ([(132, 104, 148, 132), (132, 124, 160, 140), (144, 124, 164, 128)], (1000, 1000), [(125, 97, 44, 47, 0, 0, 4)], (176, 188)),
+    (
+        [(0, 0, 20, 10), (1340, 750, 1360, 765)], (1360, 765),
+        [(0, 0, 25, 12.5, 96, 0, 4), (1335, 746.25, 24, 17.75, 0, 0, 4)], (196, 71),
+    ),
+]  # fmt: skip
+
+
+def random_boxes(rng, count, input_shape=HD, whole=False):
+    """Small boxes in clusters; whole numbers make equal sizes, edges and areas."""
+    width, height = input_shape
+    centres = rng.random((max(count // 12, 1), 2)) * input_shape
+    centre = centres[rng.integers(len(centres), size=count)] + rng.normal(0, 60, (count, 2))
+    half = rng.lognormal(2.6, 0.6, (count, 2)).clip(1, 200)
+    boxes = np.hstack([centre - half, centre + half]).clip(0, [width - 1, height - 1] * 2)
+    return (boxes / 8).round() * 8 if whole else boxes
+
+
+def assert_sound(regions, width, height, input_shape):
+    """Tiles lie in the mosaic and do not overlap; sources lie in the image."""
+    regions = np.asarray(regions)
+    assert (regions[:, :2] >= 0).all() and (regions[:, 2:4] > 0).all()
+    assert (regions[:, :2] + regions[:, 2:4] <= np.array(input_shape) + 1e-9).all()
+    tiles = np.hstack([regions[:, 4:6], regions[:, 4:6] + regions[:, 2:4] * regions[:, 6:]])  # (R, 4)
+    assert (
+        (tiles[:, :2] >= 0).all()
+        and tiles[:, 2].max() == pytest.approx(width)
+        and tiles[:, 3].max() == pytest.approx(height)
+    )
+    shared = np.minimum(tiles[:, None, 2:], tiles[:, 2:]) - np.maximum(tiles[:, None, :2], tiles[:, :2])  # (R, R, 2)
+    overlap = (shared > 1e-6).all(-1)
+    assert overlap.sum() == len(tiles), 'only each tile with itself'
+
+
+@pytest.fixture(scope='module')
+def plain(repository):
+    """The nested-loop form of the same definition."""
+    spec = importlib.util.spec_from_file_location('ufp_benchmark', repository / 'benchmarks' / 'ufp.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.plain_packing
+
+
+@pytest.mark.parametrize(('boxes', 'input_shape', 'rows', 'size'), GOLDEN)
+def test_golden_rows(boxes, input_shape, rows, size):
+    regions, width, height = UnifiedForegroundPacking(np.array(boxes, dtype=np.float64), 1.5, input_shape)
+    np.testing.assert_allclose(regions, np.reshape(rows, (-1, 7)), atol=1e-9)
+    assert (width, height) == pytest.approx(size)
+
+
+def test_equal_areas_do_not_merge_and_refused_boxes_are_not_tried_again():
+    assert len(generate_regions([(100, 100, 120, 120), (130, 100, 150, 120)], 1.5, (1000, 1000))[0]) == 2
+    boxes = [(100, 128, 120, 148), (124, 136, 144, 152), (144, 128, 172, 152)]
+    regions, width, height = UnifiedForegroundPacking(boxes, 1.5, (1000, 1000))
+    np.testing.assert_array_equal(regions[:, [0, 1, 2, 3, 6]], [(95, 123, 30, 30, 4), (119, 122, 60, 36, 4)])
+    assert (width, height) == (240, 264)
+
+
+def test_order_of_the_boxes_matters():
+    p, q, r = (132, 104, 148, 132), (132, 124, 160, 140), (144, 124, 164, 128)
+    regions, width, height = UnifiedForegroundPacking([q, r, p], 1.5, (1000, 1000))
+    np.testing.assert_array_equal(regions[:, :4], [(125, 120, 44, 24), (128, 97, 24, 42)])
+    assert (width, height) == (272, 168)
+
+
+def test_strips():
+    sizes = [(60, 50), (40, 30), (30, 20), (35, 20), (20, 10), (5, 5)]
+    height, positions = pack_strip(sizes, 100)
+    assert height == 70 and positions.tolist() == [[0, 0], [60, 0], [60, 30], [0, 50], [35, 50], [90, 30]]
+    height, positions = pack_strip([(60, 50), (40, 30), (10, 20)], 50)
+    assert height == 80 and positions.tolist() == [[0, 0], [0, 50], [40, 50]]
+    assert pack_strip([], 100)[0] == 0 and pack_guillotine(np.zeros((0, 2))).shape == (0, 2)
+
+
+def test_factor_borders():
+    assert estimate_factors(np.array([1023.9, 1024, 9215.9, 9216])).tolist() == [4, 2, 2, 1]
+
+
+def test_original_on_real_scenes(sample_data):
+    data = json.loads((sample_data / 'ufp_reference' / 'visdrone_cases.json').read_text())
+    assert len(data['cases']) == 40
+    for case in data['cases']:
+        regions, width, height = UnifiedForegroundPacking(np.array(case['boxes']), data['expand'], case['image_wh'])
+        np.testing.assert_allclose(regions, case['regions'], atol=1e-3, err_msg=case['image'])
+        np.testing.assert_allclose([width, height], case['mosaic_wh'], atol=1e-3)
+        assert fill_ratio(regions, width, height) == pytest.approx(case['density'], abs=1e-5)
+
+
+def test_pedestrian_scenes_have_the_known_statistics(sample_data):
+    """VisDrone validation, ground truth as boxes: about 42 regions, a mosaic of 1029 x 1036, 0.85 full."""
+    folder = sample_data / 'visdrone_val_scored'
+    records = []
+    for line in (folder / 'image_sizes.txt').read_text().splitlines()[::4]:
+        name, width, height = line.split()
+        rows = [
+            r.replace(',', ' ').split()[:6] for r in (folder / 'annotations' / f'{name}.txt').read_text().splitlines()
+        ]
+        rows = np.array(rows, dtype=np.float64)
+        rows = rows[(rows[:, 5] > 0) & (rows[:, 5] < 11)]
+        boxes = np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]])
+        regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(boxes, 1.5, (int(width), int(height)))
+        records.append((len(regions), mosaic_w, mosaic_h, fill_ratio(regions, mosaic_w, mosaic_h)))
+    np.testing.assert_allclose(np.mean(records, axis=0), [42, 1029, 1036, 0.85], rtol=0.04)
+
+
+@pytest.mark.parametrize('whole', [False, True])
+@pytest.mark.parametrize('count', [1, 2, 5, 30, 90])
+def test_equals_the_nested_loops(plain, count, whole):
+    rng = np.random.default_rng(count + 1000 * whole)
+    for _ in range(6):
+        boxes = random_boxes(rng, count, whole=whole)
+        np.testing.assert_array_equal(UnifiedForegroundPacking(boxes, 1.5, HD)[0], plain(boxes.tolist(), HD))
+
+
+def test_tiles_with_many_equal_sides_equal_the_nested_loops(plain):
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        corner = rng.integers(0, 40, (60, 2)) * 40.0
+        boxes = np.hstack([corner, corner + rng.integers(1, 4, (60, 2)) * 8.0])
+        np.testing.assert_array_equal(
+            UnifiedForegroundPacking(boxes, 1.5, (1640, 1640))[0], plain(boxes.tolist(), (1640, 1640))
+        )
+
+
+@pytest.mark.parametrize('options', ALL_OPTIONS, ids=str)
+@pytest.mark.parametrize('count', [1, 7, 60, 200])
+def test_properties(options, count):
+    boxes = random_boxes(np.random.default_rng(count), count)
+    before = boxes.copy()
+    regions, width, height = UnifiedForegroundPacking(boxes, 1.5, HD, **options)
+    assert_sound(regions, width, height, HD)
+    again = UnifiedForegroundPacking(boxes, 1.5, HD, **options)
+    np.testing.assert_array_equal(regions, again[0])
+    np.testing.assert_array_equal(boxes, before)
+    extents, _, member = generate_regions(
+        boxes, 1.5, HD, mode=options.get('mode', 'reference'), max_tile=options.get('max_side')
+    )
+    np.testing.assert_array_equal(regions[:, :2], extents[:, :2])  # every region placed once, in order
+    inside = member >= 0
+    assert set(member[inside]) == set(range(len(regions)))
+    # The last row and column of the image are outside in the reference mode.
+    corners = np.minimum(boxes, [1919, 1079, 1919, 1079])[inside]
+    assert (corners[:, :2] >= extents[member[inside], :2] - 1e-9).all() and (
+        corners[:, 2:] <= extents[member[inside], 2:] + 1e-9
+    ).all()
+    if options.get('mode') == 'exact':
+        assert (regions[:, :4] == regions[:, :4].round()).all()
+    if 'max_side' in options:
+        assert max(width, height) <= options['max_side']
+
+
+def test_500_boxes():
+    boxes = np.random.default_rng(0).random((500, 2)) * [1880, 1050]
+    boxes = np.hstack([boxes, boxes + np.random.default_rng(1).uniform(5, 30, (500, 2))])
+    assert_sound(*UnifiedForegroundPacking(boxes, 1.5, HD), HD)
+
+
+def test_dense_mosaic_is_never_larger():
+    for seed in range(5):
+        boxes = random_boxes(np.random.default_rng(seed), 50)
+        long_side = [max(UnifiedForegroundPacking(boxes, 1.5, HD, packing=p)[1:]) for p in ('guillotine', 'dense')]
+        assert long_side[1] <= long_side[0]
+
+
+def test_maxrects_fills_holes():
+    positions = pack_maxrects(np.array([(60, 50), (40, 30), (40, 20), (100, 10)], dtype=float), 100)
+    assert positions.tolist() == [[0, 10], [60, 10], [60, 40], [0, 0]]
+    with pytest.raises(ValueError, match='widest'):
+        pack_maxrects(np.array([(60.0, 50.0)]), 50)
+
+
+def test_bound_breaks_chains_and_lowers_the_zoom_of_large_objects_first():
+    chain = [(18 * k, 500, 18 * k + 20, 520) for k in range(106)]
+    regions, width, height = UnifiedForegroundPacking(chain, 1.5, HD, max_side=1333)
+    assert len(regions) > 1 and max(width, height) <= 1333 and (regions[:, 6] == 4).all()
+    small = [(100 + 40 * k, 100, 110 + 40 * k, 110) for k in range(4)]
+    large = [(100 + 300 * k, 300 + 250 * j, 190 + 300 * k, 390 + 250 * j) for k in range(4) for j in range(2)]
+    assert max(UnifiedForegroundPacking(small + large, 1.5, HD)[1:]) > 700
+    regions, width, height = UnifiedForegroundPacking(small + large, 1.5, HD, max_side=700)
+    assert max(width, height) <= 700 and (regions[:4, 6] == 4).all() and regions[4:, 6].min() == 1
+    regions, width, height = UnifiedForegroundPacking([(0, 0, 1900, 1000)], 1.5, HD, mode='exact', max_side=960)
+    np.testing.assert_allclose(regions, [(0, 0, 1920, 1080, 0, 0, 0.5)])
+
+
+def test_exact_mode_keeps_the_last_row_and_column():
+    regions, width, height = UnifiedForegroundPacking([(0, 0, 1900, 1000)], 1.5, HD, mode='exact')
+    assert regions.tolist() == [[0, 0, 1920, 1080, 0, 0, 1]] and (width, height) == HD
+    regions, *_ = UnifiedForegroundPacking([(100.2, 100, 140.3, 130)], 1.5, HD, mode='exact')
+    assert regions.tolist() == [[90, 92, 61, 46, 0, 0, 2]]
+
+
+@pytest.mark.parametrize('options', ALL_OPTIONS, ids=str)
+@pytest.mark.parametrize(
+    'boxes', [np.zeros((0, 4)), [], torch.zeros(0, 4), [(5, 5, 5, 9)], [(2000, 10, 2100, 50)]], ids=str
+)
+def test_nothing_to_pack(boxes, options):
+    regions, width, height = UnifiedForegroundPacking(boxes, 1.5, HD, **options)
+    assert tuple(regions.shape) == (0, 7) and (width, height) == (0.0, 0.0)
+    assert (
+        isinstance(regions, torch.Tensor) == isinstance(boxes, torch.Tensor) and fill_ratio(regions, width, height) == 0
+    )
+
+
+def test_boxes_without_area_are_left_out():
+    boxes = [(100, 100, 140, 130), (500, 500, 500, 530), (900, 200, 940, 230)]
+    regions, *_ = UnifiedForegroundPacking(boxes, 1.5, HD)
+    assert regions[:, 0].tolist() == [90, 890]
+    assert generate_regions(boxes, 1.5, HD)[2].tolist() == [0, -1, 1]
+
+
+def test_whole_image():
+    assert whole_image((64, 48)).tolist() == [[0, 0, 64, 48, 0, 0, 1]]
+
+
+def test_tensors_equal_arrays():
+    boxes = random_boxes(np.random.default_rng(3), 80).astype(np.float32)
+    expected = UnifiedForegroundPacking(boxes, 1.5, HD)
+    regions, width, height = UnifiedForegroundPacking(torch.from_numpy(boxes).requires_grad_(), 1.5, torch.tensor(HD))
+    assert regions.dtype == torch.float64 and (width, height) == expected[1:]
+    np.testing.assert_array_equal(regions.numpy(), expected[0])
+
+
+def test_batch_equals_one_by_one():
+    rng = np.random.default_rng(0)
+    shapes = [HD, (960, 540), (640, 480)]
+    boxes = [torch.from_numpy(random_boxes(rng, n, s)) for n, s in zip((40, 0, 7), shapes)]
+    for got, b, s in zip(pack_images(boxes, shapes, 1.4, mode='exact'), boxes, shapes):
+        expected = UnifiedForegroundPacking(b, 1.4, s, mode='exact')
+        assert torch.equal(got[0], expected[0]) and got[1:] == expected[1:]
+    assert pack_images([], []) == []
+    with pytest.raises(ModelInputError, match='3'):
+        pack_images(boxes, shapes[:2])
+
+
+@pytest.mark.gpu
+def test_device_equals_host():
+    rng = np.random.default_rng(0)
+    boxes = [random_boxes(rng, n) for n in (40, 0, 7)]
+    on_device = [torch.from_numpy(b).cuda() for b in boxes]
+    for got, b in zip(pack_images(on_device, [HD] * 3), boxes):
+        expected = UnifiedForegroundPacking(b, 1.5, HD)
+        assert got[0].is_cuda and got[1:] == expected[1:]
+        np.testing.assert_array_equal(got[0].cpu().numpy(), expected[0])
+    assert UnifiedForegroundPacking(on_device[0], 1.5, HD)[0].is_cuda
+
+
+def test_what_the_result_depends_on():
+    boxes = random_boxes(np.random.default_rng(5), 60)
+    plain_regions = UnifiedForegroundPacking(boxes, 1.5, HD)[0]
+    for changed in (
+        UnifiedForegroundPacking(boxes, 1.2, HD), UnifiedForegroundPacking(boxes, 1.5, (1080, 1920)),
+        UnifiedForegroundPacking(boxes * 1.5, 1.5, HD),
+    ):  # fmt: skip
+        assert changed[0].shape != plain_regions.shape or not np.allclose(changed[0], plain_regions)
+
+
+@pytest.mark.parametrize(
+    ('boxes', 'message'),
+    [
+        ([(0, 0, 1, float('nan'))], 'finite'),
+        ([(0, 0, 9, 9), (0, 0, float('inf'), 1)], 'box 1'),
+        ([(10, 0, 9, 9)], 'x2 >= x1'),
+        ([(0, 10, 9, 9)], 'y2 >= y1'),
+        (np.zeros((3, 5)), r'\(N, 4\)'),
+        (torch.zeros(4), r'\(N, 4\)'),
+        ([(0, 0, 1)], r'\(N, 4\)'),
+        ([(0, 0, 1, 'x')], 'numbers'),
+    ],
+)
+def test_wrong_boxes(boxes, message):
+    with pytest.raises(ModelInputError, match=message):
+        UnifiedForegroundPacking(boxes, 1.5, HD)
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        dict(input_shape=None), dict(input_shape=(0, 10)), dict(input_shape=(10.5, 10)), dict(input_shape=(10,)), dict(scale=0),
+        dict(scale=float('nan')), dict(scale='1'), dict(mode='other'), dict(packing='other'), dict(max_side=0), dict(max_side=float('nan')),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_wrong_arguments(arguments):
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        UnifiedForegroundPacking([(0, 0, 9, 9)], **{'input_shape': HD, **arguments})
