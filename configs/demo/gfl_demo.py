@@ -41,7 +41,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(proposal_nums=(100, 200, 300), max_dets=200, classwise=True)
 test_evaluator = val_evaluator
 
-max_epochs = 16
+max_epochs = 12
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

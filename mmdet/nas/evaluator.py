@@ -115,8 +115,8 @@ def build_budgets(
     built = []
     for index, budget in enumerate(budgets):
         if not isinstance(budget, Budget):
-            defaults = dict(image_size=image_size, frames=frames, predictor=predictor)
-            budget = _build(NAS_BUDGETS, {**defaults, **budget}, f'budgets[{index}]')
+            facts = dict(image_size=image_size, frames=frames, predictor=predictor)
+            budget = _build(NAS_BUDGETS, budget, f'budgets[{index}]', facts)
         if any(budget.name == other.name for other in built):
             raise ConfigError(
                 'each budget once; use lower and upper for two bounds', field=f'budgets[{index}]', received=budget.name
@@ -125,8 +125,8 @@ def build_budgets(
     return built
 
 
-def _build(registry, cfg: dict, where: str):
-    """Build from a registry, with the package's errors for unknown types and keys."""
+def _build(registry, cfg: dict, where: str, facts: dict | None = None):
+    """Build from a registry, with the package's errors for unknown types and keys; ``facts`` fill what the config leaves open."""
     if not isinstance(cfg, dict) or 'type' not in cfg:
         raise ConfigError('must be a dict with type', field=where, received=cfg)
     cfg = dict(cfg)
@@ -135,6 +135,6 @@ def _build(registry, cfg: dict, where: str):
     if cls is None:
         raise ConfigError(f'must be one of {sorted(registry.module_dict)}', field=f'{where}.type', received=kind)
     try:
-        return cls(**cfg)
+        return cls(**{**(facts or {}), **cfg})
     except TypeError as error:
         raise ConfigError(f'{kind}: {error}', field=where, received=cfg) from error

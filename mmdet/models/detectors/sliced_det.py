@@ -82,6 +82,7 @@ class SlicedDet(CompositeDetector):
                 for x in slice_starts(width, tile_w, self.overlap):
                     tiles.append(image[:, y : y + tile_h, x : x + tile_w])
                     origins.append((i, x, y))
+        self.note(tiles=len(tiles) / max(len(images), 1))
         with self.timed('tiles'):
             found = self.stage(tiles)
         views: list[list[InstanceData]] = [[] for _ in images]
@@ -94,6 +95,16 @@ class SlicedDet(CompositeDetector):
                     views[i].append(result)
         with self.timed('merge'):
             return [self._merge(results) for results in views]
+
+    def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
+        """Read the checkpoint of the detector itself."""
+        own = f'{prefix}stage.detector.'
+        plain = [name for name in state_dict if name.startswith(f'{prefix}bbox_head.')]
+        if not plain or any(name.startswith(own) for name in state_dict):
+            return []
+        for name in [name for name in state_dict if name.startswith(prefix)]:
+            state_dict[own + name[len(prefix) :]] = state_dict.pop(name)
+        return ['the checkpoint is that of the detector which looks at the tiles']
 
     def _merge(self, results: list[InstanceData]) -> InstanceData:
         dets, labels = merge_augmented(

@@ -1,7 +1,9 @@
 """A detector used as one stage of a larger one: image tensors in, boxes in their own pixels out.
 
-Naming: B images, n detections of one image.
+Naming: B images, n detections of one image. A view is an image at one scale, plain or flipped.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +48,7 @@ def resize_image(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 @MODELS.register_module()
 class DetectionStage(BaseModule):
-    """Resize, normalise, detect, map back; optionally with the flipped image as a second view.
+    """Resize, normalise, detect, map back; optionally at several scales, and with the flipped image as a further view of each.
 
     The views' candidates meet in one NMS, before any NMS of their own, as mmdetection's multi-scale flip test does. Images are
     batched by padded size, so that one image's detections never depend on another's padding.
@@ -54,21 +56,29 @@ class DetectionStage(BaseModule):
     Args:
         detector: a single-stage detector or its config, with its ``data_preprocessor``; its head must offer
             ``predict_by_feat(..., with_nms=False)``.
-        scale: (w, h) as in the ``Resize`` transform, aspect ratio kept.
+        scale: (w, h) as in the ``Resize`` transform, aspect ratio kept; or a list of these for multi-scale detection.
         flip: add the horizontally flipped view.
         batch_size: images (views count) in one pass at most.
     """
 
-    def __init__(self, detector: dict | nn.Module, scale: tuple[int, int], flip: bool = True, batch_size: int = 8):
+    def __init__(
+        self,
+        detector: dict | nn.Module,
+        scale: tuple[int, int] | list[tuple[int, int]],
+        flip: bool = True,
+        batch_size: int = 8,
+    ):
         super().__init__()
-        if len(scale) != 2 or min(scale) < 1:
-            raise ConfigError('must be two positive sizes (w, h)', field='scale', received=scale)
+        scales = [tuple(s) for s in scale] if scale and isinstance(scale[0], Sequence) else [tuple(scale)]
+        for size in scales:
+            if len(size) != 2 or min(size) < 1:
+                raise ConfigError('must be two positive sizes (w, h), or a list of these', field='scale', received=scale)
         if batch_size < 1:
             raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
         self.detector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
-        self.scale, self.flip, self.batch_size = tuple(scale), flip, batch_size
+        self.scales, self.flip, self.batch_size = scales, flip, batch_size
 
-    def at(self, scale: tuple[int, int], flip: bool | None = None, batch_size: int | None = None) -> 'DetectionStage':
+    def at(self, scale: tuple[int, int] | list[tuple[int, int]], flip: bool | None = None, batch_size: int | None = None) -> 'DetectionStage':
         """The same detector, its weights shared, at other settings."""
         return DetectionStage(
             self.detector, scale, self.flip if flip is None else flip, self.batch_size if batch_size is None else batch_size
@@ -94,21 +104,25 @@ class DetectionStage(BaseModule):
         Raises:
             ModelInputError: an image without pixels.
         """
-        resized, metas = [], []
-        for image in images:
+        resized, metas, owners = [], [], []  # of every image at every scale; ``owners`` are indices of images
+        for owner, image in enumerate(images):
             height, width = image.shape[-2:]
             if min(height, width) == 0:
                 raise ModelInputError('an image needs pixels', field='image', received=tuple(image.shape))
-            view = resize_image(image, rescale_size_hw((height, width), self.scale))
-            new_h, new_w = view.shape[-2:]
-            meta = dict(ori_shape=(height, width), img_shape=(new_h, new_w), scale_factor=(new_w / width, new_h / height))
-            resized.append(view)
-            metas.append(meta)
-        views = [(i, False) for i in range(len(images))]
+            for scale in self.scales:
+                view = resize_image(image, rescale_size_hw((height, width), scale))
+                new_h, new_w = view.shape[-2:]
+                meta = dict(ori_shape=(height, width), img_shape=(new_h, new_w), scale_factor=(new_w / width, new_h / height))
+                resized.append(view)
+                metas.append(meta)
+                owners.append(owner)
+        views = [(i, False) for i in range(len(resized))]
         if self.flip:
-            views += [(i, True) for i in range(len(images))]
+            views += [(i, True) for i in range(len(resized))]
         candidates = self._candidates(resized, metas, views)
-        return [self._merge(candidates, i, metas[i]) for i in range(len(images))]
+        return [
+            self._merge([candidates[view] for view in views if owners[view[0]] == owner]) for owner in range(len(images))
+        ]
 
     def _candidates(self, images, metas, views) -> dict[tuple[int, bool], InstanceData]:
         """Candidates before NMS of every view, in pixels of the unresized, unflipped image."""
@@ -136,8 +150,7 @@ class DetectionStage(BaseModule):
                     found[i, flipped] = result
         return found
 
-    def _merge(self, candidates, index: int, meta: dict) -> InstanceData:
-        views = [result for (i, _), result in candidates.items() if i == index]
+    def _merge(self, views: list[InstanceData]) -> InstanceData:
         cfg = self.test_cfg
         dets, labels = merge_augmented(
             [view.bboxes for view in views],

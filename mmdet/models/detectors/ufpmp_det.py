@@ -83,6 +83,8 @@ class UFPMPDet(CompositeDetector):
             coarse = self.coarse(images)
         with self.timed('packing'):
             packed = self.pack(coarse, [(image.shape[2], image.shape[1]) for image in images])
+        for regions, width, height in packed:
+            self.note(regions=len(regions), mosaic_w=width, mosaic_h=height)
         with self.timed('mosaic'):
             seen = [i for i, (regions, width, height) in enumerate(packed) if len(regions)]
             mosaics = {i: self.render(images[i], *packed[i]) for i in seen}

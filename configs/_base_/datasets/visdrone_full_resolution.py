@@ -1,0 +1,14 @@
+# VisDrone's validation images as they are, for detectors that resize on the device themselves; for testing only.
+_base_ = './visdrone_detection.py'
+
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
+]
+train_dataloader = None
+val_dataloader = None
+val_evaluator = None
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+# The toolkit's score and COCO's at 500 detections, both.
+test_evaluator = dict(type='VisDroneMetric', proposal_nums=(10, 100, 500))
+test_cfg = dict(type='TestLoop')
