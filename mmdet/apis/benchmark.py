@@ -38,6 +38,8 @@ class BenchmarkResult:
         device: where it ran.
         batch_size: images per step and process.
         processes: how many took part.
+        parts: of a detector made of detectors, its stages: name -> ``p50_ms``, ``p95_ms``, ``mean_ms`` of a batch.
+        sizes: of such a detector, what its stages made on average, such as the number of regions of an image.
     """
 
     stage: str
@@ -49,8 +51,19 @@ class BenchmarkResult:
     device: str
     batch_size: int
     processes: int = 1
+    parts: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    sizes: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
+        lines = [self._headline()]
+        if self.parts:
+            lines.append(parts_table(self.parts))
+            lines.append(
+                'an image has on average ' + ', '.join(f'{name} {size:.1f}' for name, size in self.sizes.items())
+            )
+        return '\n'.join(lines)
+
+    def _headline(self) -> str:
         return (
             f'Overall fps: {self.fps:.2f} img/s, p50 {self.p50_ms:.1f} ms, p95 {self.p95_ms:.1f} ms a batch of {self.batch_size}, '
             f'peak memory {self.peak_memory_mb:.0f} MB ({self.images} images, stage {self.stage}, {self.device}, '
@@ -100,7 +113,7 @@ def build_model(
         checkpoint: file or known name.
         device: where it runs; the best there is by default.
         fuse: fold the backbone's batch norms into its convolutions.
-        compiled: compile backbone, neck and head by ``torch.compile``.
+        compiled: compile backbone, neck and head by ``torch.compile``; of a detector made of detectors, those of each.
         channels_last: channels-last weights.
         trust_checkpoint: allow unpickling arbitrary objects.
     """
@@ -110,15 +123,71 @@ def build_model(
 
         load_into(model, load_checkpoint_file(checkpoint, trust=trust_checkpoint)['state_dict'], strict=True)
     if fuse:
-        model.backbone = fuse_conv_bn(model.backbone)
+        fuse_backbones(model)
     model = model.to(device or get_device()).eval()
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     if compiled:
-        for part in ('backbone', 'neck', 'bbox_head'):
-            if getattr(model, part, None) is not None:
-                getattr(model, part).compile()
+        for detector in one_stage_detectors(model):
+            for part in ('backbone', 'neck', 'bbox_head'):
+                if getattr(detector, part, None) is not None:
+                    getattr(detector, part).compile()
     return model
+
+
+def one_stage_detectors(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """The detector itself, or those that it is made of; each once.
+
+    Raises:
+        ConfigError: nothing in the model has a backbone.
+    """
+    found = [module for module in model.modules() if isinstance(getattr(module, 'backbone', None), torch.nn.Module)]
+    if not found:
+        raise ConfigError('must have a backbone to be fused or compiled', field='model', received=type(model).__name__)
+    return found
+
+
+def fuse_backbones(model: torch.nn.Module) -> None:
+    """Fold the batch norms of every backbone into its convolutions, in place."""
+    for detector in one_stage_detectors(model):
+        detector.backbone = fuse_conv_bn(detector.backbone)
+
+
+def time_figures(seconds) -> dict[str, float]:
+    """``p50_ms``, ``p95_ms`` and ``mean_ms`` of times in seconds.
+
+    >>> time_figures([0.001, 0.002, 0.003])
+    {'p50_ms': 2.0, 'p95_ms': 2.9, 'mean_ms': 2.0}
+    """
+    milliseconds = 1000 * np.asarray(seconds, dtype=np.float64)
+    figures = (np.percentile(milliseconds, 50), np.percentile(milliseconds, 95), milliseconds.mean())
+    return dict(zip(('p50_ms', 'p95_ms', 'mean_ms'), (round(float(figure), 6) for figure in figures)))
+
+
+def part_figures(model: torch.nn.Module, num_warmup: int = 0) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """What a detector made of detectors recorded while ``record_times`` was on.
+
+    Args:
+        model: a ``CompositeDetector``, or any other model: nothing then.
+        num_warmup: calls that do not count.
+
+    Returns:
+        times of the stages of a call (see :func:`time_figures`), in the order in which they run; means of ``stage_sizes``.
+    """
+    times = {name: values[num_warmup:] for name, values in getattr(model, 'stage_times', {}).items()}
+    sizes = {name: float(np.mean(values)) for name, values in getattr(model, 'stage_sizes', {}).items()}
+    return {name: time_figures(values) for name, values in times.items() if values}, sizes
+
+
+def parts_table(parts: dict[str, dict[str, float]], unit: str = 'a batch') -> str:
+    """Lines of a table: stage, median, 95th percentile, mean."""
+    width = max(12, *(len(name) for name in parts))
+    lines = [f'{"stage":<{width}} {"p50":>10} {"p95":>10} {"mean":>10}   ms {unit}']
+    for name, figures in parts.items():
+        lines.append(
+            f'{name:<{width}} ' + ' '.join(f'{figures[key]:>10.1f}' for key in ('p50_ms', 'p95_ms', 'mean_ms'))
+        )
+    return '\n'.join(lines)
 
 
 def _autocast(device: str, amp: bool):

@@ -32,7 +32,8 @@ def init_detector(
 
     Args:
         config: path of a config file, or a Config.
-        checkpoint: path, URL or known name of the weights; None leaves the initial random weights (and says so).
+        checkpoint: path, URL or known name of the weights; None leaves the initial random weights (and says so). A detector made of
+            detectors then reads the checkpoints that its config names for them.
         palette: colours for drawing: 'none' (the dataset's own, or this package's), 'coco', 'voc', 'random' (fixed seed), or RGB tuples.
         device: None takes the first GPU, or the CPU where there is none.
         cfg_options: overrides, ``{'model.test_cfg.score_thr': 0.1}``.
@@ -53,10 +54,14 @@ def init_detector(
     model_cfg = _without_pretrained(config.model.to_dict() if hasattr(config.model, 'to_dict') else dict(config.model))
     model = MODELS.build(ConfigDict(model_cfg))
 
-    meta: dict = {}
-    if checkpoint is None:
+    meta: dict | None = None
+    if checkpoint is None and is_composite(model):
+        from .ufpmp import load_parts
+
+        meta = load_parts(model, config.model, trust_checkpoint)
+    if checkpoint is None and meta is None:
         print_log('no checkpoint given: the weights are random and so are the predictions', logger='current', level=30)
-    else:
+    elif checkpoint is not None:
         from ..engine.checkpoint import load_checkpoint_file, load_into
 
         content = load_checkpoint_file(checkpoint, trust=trust_checkpoint)
@@ -66,7 +71,7 @@ def init_detector(
                 '\n  '.join([f'{checkpoint} holds more than the model:', *report.lines()]), logger='current', level=30
             )
         meta = content['meta']
-    model.dataset_meta = _dataset_meta(meta, config, _num_classes(model))
+    model.dataset_meta = _dataset_meta(meta or {}, config, _num_classes(model))
     colors = _palette_colors(palette, len(model.dataset_meta['classes']))
     if colors is not None:
         model.dataset_meta['palette'] = colors
@@ -167,8 +172,10 @@ def predict_batch(model, batch: list[dict]) -> list[DetDataSample]:
     """Predictions for packed samples, in order, whatever else shares the batch.
 
     Samples whose padded sizes differ run apart: zero padding beside a smaller image would change its border features, and with them its
-    predictions.
+    predictions. (Detectors made of detectors see to that themselves.)
     """
+    if batch and is_composite(model):
+        return model.test_step(pseudo_collate(batch))
     divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1) or 1
     groups: dict[tuple, list[int]] = {}
     for index, sample in enumerate(batch):
@@ -179,6 +186,13 @@ def predict_batch(model, batch: list[dict]) -> list[DetDataSample]:
         for index, result in zip(indices, model.test_step(pseudo_collate([batch[i] for i in indices]))):
             results[index] = result
     return results
+
+
+def is_composite(model) -> bool:
+    """Whether a model is a detector made of detectors, such as UFPMPDet."""
+    from ..models.detectors import CompositeDetector
+
+    return isinstance(model, CompositeDetector)
 
 
 def read_config(config: str | Path | Config, cfg_options: dict | None = None) -> Config:
@@ -263,11 +277,8 @@ def _config_dataset_meta(config: Config) -> dict:
 
 
 def _num_classes(model) -> int | None:
-    for name in ('bbox_head', 'fine_detector', 'fine'):
-        part = getattr(model, name, None)
-        if part is not None:
-            return getattr(part, 'num_classes', None) or _num_classes(part)
-    return None
+    """Of a one-stage detector's head, or as a detector made of detectors says."""
+    return getattr(getattr(model, 'bbox_head', model), 'num_classes', None)
 
 
 def _palette_colors(palette, count: int) -> list | None:

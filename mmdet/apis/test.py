@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 
@@ -10,8 +9,13 @@ from mmdet.registry import MODELS
 from mmdet.utils import ConfigError
 from mmdet.utils.config import require_keys
 
+from .benchmark import fuse_backbones
+
 # Flip test with the merge of mmdetection 3.x; a config's own tta_model and tta_pipeline win.
 DEFAULT_TTA_MODEL = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
+
+# Which take the command line's --eval, --eval-options and --format-only.
+_COCO_METRICS = ('CocoMetric', 'VisDroneMetric')
 
 
 def _evaluators(cfg: Config) -> list[ConfigDict]:
@@ -96,7 +100,7 @@ def configure_testing(
     if 'jsonfile_prefix' in options:  # its name up to mmdetection 2.x
         options['outfile_prefix'] = options.pop('jsonfile_prefix')
     for evaluator in evaluators:
-        if not str(evaluator['type']).endswith('CocoMetric'):
+        if not any(_is_type(evaluator, name) for name in _COCO_METRICS):
             continue
         evaluator.update(options)
         if metrics:
@@ -148,8 +152,7 @@ def run_testing(cfg: Config, *, fuse: bool = False, tta: bool = False) -> dict[s
     runner = DetRunner.from_cfg(cfg)
     runner.load_or_resume(evaluating=True)
     if fuse:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        model.backbone = fuse_conv_bn(model.backbone)
+        fuse_backbones(runner.model.module if is_model_wrapper(runner.model) else runner.model)
     if tta:
         model_cfg = dict(cfg.get('tta_model') or DEFAULT_TTA_MODEL)
         runner.model = MODELS.build(dict(model_cfg, module=runner.model))

@@ -1,7 +1,7 @@
 """Block dicts of ZenNAS, read as the nearest families of this package.
 
 ZenNAS counts depth in sub-layers of two residual units each. Its inverted residuals (IDWE) have ``expansion * out`` hidden channels; their ``btn`` is
-not used. Read so, the published networks have their published parameters to 1 % and their FLOPs to 2 % but for
+not used. Read so, the published networks have their published parameters to 3 % and their FLOPs to 2 % but for
 two: latency01ms (2.40 GFLOPs where 1.7 were published) and flops900M (0.82 GFLOPs at 224 pixels where 0.93 were published; without its
 squeeze-excitation it has 12.2 M parameters where 19.4 M were published).
 """

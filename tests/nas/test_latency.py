@@ -1,6 +1,7 @@
 """Latency: operators of blocks, library files, interpolation, the profiler."""
 
 import math
+import os
 
 import pytest
 
@@ -110,7 +111,7 @@ def test_ratios():
     assert ask(rows, 3, 16) == 9.0
     assert ask(rows, 12, 16) == pytest.approx(4.0)  # 0.75 between 0.5 and 1
     assert ask(rows, 32, 16) == pytest.approx(14.0)  # the last piece prolonged
-    assert ask(rows, 2, 16) == pytest.approx(0.48)  # ratio 0.12: 1 - 0.13 * 4, the first piece prolonged
+    assert ask(rows, 2, 16) == pytest.approx(0.5)  # 0.125, not 0.12: the first piece prolonged
     assert ask([(3, 16, 9.0)], 8, 16) is None  # nothing but images
     assert ask([(16, 16, 6.0)], 8, 16) == 3.0  # one ratio: proportional
 
@@ -185,3 +186,13 @@ def test_profiler_notes_failures_and_respects_other_files(tmp_path):
 def test_log_spaced():
     assert log_spaced(8, 64, per_octave=1) == [8, 16, 32, 64]
     assert log_spaced(8, 40) == [8, 16, 24, 32, 40]
+
+
+def test_golden_latency():
+    """LightNAS's printed latencies; its measurements are not ours to ship: point MMDET_OP_LIBRARY at its conv_data.out.fp16.damoyolo."""
+    path = os.environ.get('MMDET_OP_LIBRARY')
+    if not path:
+        pytest.skip('MMDET_OP_LIBRARY is not set')
+    predictor = OpPredictor(library=path, batch_size=32, image_size=320)
+    assert predictor(PUBLISHED['tutorial_k1kx_small'].blocks) == pytest.approx(0.00011991791411210322, rel=1e-12)
+    assert predictor(PUBLISHED['tinynas_L25_k1kx'].blocks) == pytest.approx(0.00011995575237058086, rel=1e-12)

@@ -1,12 +1,13 @@
 """Converters of foreign annotation formats to COCO JSON and of results; the scripts in ``tools/dataset_converters`` and
 ``UFPMP-Det-Tools`` call them."""
 
+from .mosaics import MosaicBuilder, MosaicOptions, MosaicReport
 from .results import ResultsReport, results_to_txt, txt_to_results
 from .uavdt import UAVDT_TEST_SEQUENCES, UAVDTReport, convert_uavdt
 from .visdrone import VisDroneReport, convert_visdrone
 from .voc import SplitReport, convert_voc, write_json
 
 __all__ = [
-    'ResultsReport', 'SplitReport', 'UAVDTReport', 'UAVDT_TEST_SEQUENCES', 'VisDroneReport', 'convert_uavdt',
-    'convert_visdrone', 'convert_voc', 'results_to_txt', 'txt_to_results', 'write_json',
+    'MosaicBuilder', 'MosaicOptions', 'MosaicReport', 'ResultsReport', 'SplitReport', 'UAVDTReport', 'UAVDT_TEST_SEQUENCES',
+    'VisDroneReport', 'convert_uavdt', 'convert_visdrone', 'convert_voc', 'results_to_txt', 'txt_to_results', 'write_json',
 ]  # fmt: skip

@@ -84,7 +84,9 @@ class CompositeDetector(BaseDetector):
 
     def loss(self, batch_inputs, batch_data_samples: SampleList) -> dict:
         """Not to be called: raises ModelInputError saying what to train instead."""
-        raise ModelInputError(f'{type(self).__name__} is not trained as a whole: train its stages with their own configs')
+        raise ModelInputError(
+            f'{type(self).__name__} is not trained as a whole: train its stages with their own configs'
+        )
 
     @torch.no_grad()
     def predict(self, batch_inputs: list[Tensor], batch_data_samples: SampleList, rescale: bool = True) -> SampleList:

@@ -115,5 +115,3 @@ class SlicedDet(CompositeDetector):
             self.max_per_img,
         )
         return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
-
-

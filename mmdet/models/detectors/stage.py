@@ -72,16 +72,23 @@ class DetectionStage(BaseModule):
         scales = [tuple(s) for s in scale] if scale and isinstance(scale[0], Sequence) else [tuple(scale)]
         for size in scales:
             if len(size) != 2 or min(size) < 1:
-                raise ConfigError('must be two positive sizes (w, h), or a list of these', field='scale', received=scale)
+                raise ConfigError(
+                    'must be two positive sizes (w, h), or a list of these', field='scale', received=scale
+                )
         if batch_size < 1:
             raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
         self.detector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
         self.scales, self.flip, self.batch_size = scales, flip, batch_size
 
-    def at(self, scale: tuple[int, int] | list[tuple[int, int]], flip: bool | None = None, batch_size: int | None = None) -> 'DetectionStage':
+    def at(
+        self, scale: tuple[int, int] | list[tuple[int, int]], flip: bool | None = None, batch_size: int | None = None
+    ) -> 'DetectionStage':
         """The same detector, its weights shared, at other settings."""
         return DetectionStage(
-            self.detector, scale, self.flip if flip is None else flip, self.batch_size if batch_size is None else batch_size
+            self.detector,
+            scale,
+            self.flip if flip is None else flip,
+            self.batch_size if batch_size is None else batch_size,
         )
 
     @property
@@ -112,7 +119,9 @@ class DetectionStage(BaseModule):
             for scale in self.scales:
                 view = resize_image(image, rescale_size_hw((height, width), scale))
                 new_h, new_w = view.shape[-2:]
-                meta = dict(ori_shape=(height, width), img_shape=(new_h, new_w), scale_factor=(new_w / width, new_h / height))
+                meta = dict(
+                    ori_shape=(height, width), img_shape=(new_h, new_w), scale_factor=(new_w / width, new_h / height)
+                )
                 resized.append(view)
                 metas.append(meta)
                 owners.append(owner)
@@ -121,7 +130,8 @@ class DetectionStage(BaseModule):
             views += [(i, True) for i in range(len(resized))]
         candidates = self._candidates(resized, metas, views)
         return [
-            self._merge([candidates[view] for view in views if owners[view[0]] == owner]) for owner in range(len(images))
+            self._merge([candidates[view] for view in views if owners[view[0]] == owner])
+            for owner in range(len(images))
         ]
 
     def _candidates(self, images, metas, views) -> dict[tuple[int, bool], InstanceData]:

@@ -138,5 +138,3 @@ class UFPMPDet(CompositeDetector):
         fine = self.fine([mosaic])[0] if min(mosaic.shape[1:]) else None
         merged = self.merge(coarse[0], fine, packed[0])
         return dict(coarse=coarse[0], regions=packed[0], mosaic=mosaic, fine=fine, merged=merged)
-
-

@@ -123,9 +123,9 @@ class OpTable:
             return None
         if op.kind == DEPTHWISE:
             return surfaces[1.0](op.in_channels, op.side)
-        ratio = channel_ratio(op)
-        if ratio in surfaces:
+        if (ratio := channel_ratio(op)) in surfaces:
             return surfaces[ratio](op.out_channels, op.side)
+        ratio = op.in_channels / op.out_channels  # cut ratios name the groups; between groups the exact one counts
         known = [
             (known, surface(op.out_channels, op.side)) for known, surface in surfaces.items() if known != RGB_RATIO
         ]

@@ -1,0 +1,193 @@
+"""UFPMP-Det out of its two stages: from their configs and checkpoints, and as one checkpoint."""
+
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from ..utils.errors import CheckpointError, ConfigError
+from .inference import init_detector, read_config, test_pipeline_config
+
+_FULL_RESOLUTION = [
+    dict(type='LoadImageFromFile'),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
+]
+
+
+def stage_scales(config: Config) -> list[tuple[int, int]]:
+    """Sizes (w, h) that a detector's config resizes test images to: those of its ``tta_pipeline``, else of its test pipeline.
+
+    Raises:
+        ConfigError: neither resizes.
+    """
+    steps = config.get('tta_pipeline') or test_pipeline_config(config)
+    found = []
+    for step in steps:
+        views = step.get('transforms') or [[step]]
+        for view in (view for alternatives in views for view in alternatives):
+            if isinstance(view, dict) and view.get('type') == 'Resize':
+                scale = view.get('scale') or view.get('img_scale')
+                found.append(tuple(scale) if isinstance(scale, (list, tuple)) else (scale, scale))
+    if not found or any(None in scale for scale in found):
+        raise ConfigError('needs a Resize with a scale', file=config.filename, field='test pipeline', received=steps)
+    return list(dict.fromkeys(found))
+
+
+def build_stage(
+    config: str | Path | Config,
+    checkpoint: str | None = None,
+    *,
+    device: str | torch.device | None = None,
+    flip: bool = True,
+    batch_size: int = 8,
+    cfg_options: dict | None = None,
+    trust_checkpoint: bool = False,
+):
+    """A detector as a stage: full-resolution image tensors in, boxes in their pixels out.
+
+    Args:
+        config: of a one-stage detector; its test pipeline says the scale.
+        checkpoint: its weights; None leaves them random.
+        device: None takes the first GPU, or the CPU where there is none.
+        flip: look at the flipped image too.
+        batch_size: views in one pass.
+        cfg_options: overrides of the config.
+        trust_checkpoint: unpickle arbitrary objects of the checkpoint; only for files of your own.
+
+    Returns:
+        a ``DetectionStage`` in evaluation mode; ``stage.detector.dataset_meta`` has the class names.
+
+    Raises:
+        ConfigError, CheckpointError: as :func:`mmdet.apis.init_detector`; a detector that cannot be a stage.
+    """
+    from ..models.detectors import DetectionStage
+
+    config = read_config(config, cfg_options)
+    detector = init_detector(config, checkpoint, device=device, trust_checkpoint=trust_checkpoint)
+    if not hasattr(detector, 'bbox_head'):
+        message = 'must be the config of a single detector'
+        raise ConfigError(message, file=config.filename, field='model', received=type(detector).__name__)
+    return DetectionStage(detector, stage_scales(config), flip, batch_size).eval()
+
+
+def build_ufpmp(
+    coarse_config: str | Path | Config,
+    fine_config: str | Path | Config,
+    coarse_checkpoint: str | None = None,
+    fine_checkpoint: str | None = None,
+    *,
+    device: str | torch.device | None = None,
+    flip: bool = True,
+    batch_size: int = 8,
+    cfg_options: dict | None = None,
+    trust_checkpoint: bool = False,
+    **options,
+):
+    """UFPMP-Det from the configs of its two stages.
+
+    The stages keep their own ``test_cfg``; they see images at the scales of their test pipelines.
+
+    Args:
+        coarse_config, fine_config: path of a config, or a Config.
+        coarse_checkpoint, fine_checkpoint: weights of the stages; None leaves them random.
+        device, flip, batch_size, trust_checkpoint: see :func:`build_stage`.
+        cfg_options: overrides of both configs.
+        options: further arguments of ``UFPMPDet``: ``ufp``, ``nms``, ``min_overlap``, ``coarse_weight``, ``on_empty`` ...
+
+    Returns:
+        the ``UFPMPDet`` in evaluation mode, for :func:`mmdet.apis.inference_detector`; with ``dataset_meta`` of the fine stage.
+
+    Raises:
+        ConfigError, CheckpointError: see :func:`build_stage`; stages of different class counts.
+    """
+    from ..models.detectors import UFPMPDet
+
+    shared = dict(
+        device=device, flip=flip, batch_size=batch_size, cfg_options=cfg_options, trust_checkpoint=trust_checkpoint
+    )
+    stages = [
+        build_stage(config, checkpoint, **shared)
+        for config, checkpoint in ((coarse_config, coarse_checkpoint), (fine_config, fine_checkpoint))
+    ]
+    settings = [dict(detector=stage.detector, scale=stage.scales, flip=flip, batch_size=batch_size) for stage in stages]
+    model = UFPMPDet(*settings, **options)
+    model.dataset_meta = stages[1].detector.dataset_meta
+    model.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_FULL_RESOLUTION))))
+    return model.to(next(stages[1].parameters()).device).eval()
+
+
+def load_parts(model, model_cfg: dict, trust_checkpoint: bool = False) -> dict | None:
+    """Load the checkpoints that a detector made of detectors names for its stages: ``<stage>.detector.init_cfg``.
+
+    Args:
+        model: a ``CompositeDetector``.
+        model_cfg: its config.
+        trust_checkpoint: unpickle arbitrary objects; only for files of your own.
+
+    Returns:
+        ``meta`` of the last one loaded; None where the config names none.
+
+    Raises:
+        CheckpointError: a file is missing or does not fit.
+    """
+    from ..engine.checkpoint import load_checkpoint_file, load_into
+    from ..models.detectors import DetectionStage
+
+    meta = None
+    for name, part in model.named_children():
+        init = (
+            (model_cfg.get(name, {}).get('detector') or {}).get('init_cfg')
+            if isinstance(part, DetectionStage)
+            else None
+        )
+        if not isinstance(init, dict) or init.get('type') != 'Pretrained':
+            continue
+        try:
+            content = load_checkpoint_file(init['checkpoint'], trust=trust_checkpoint)
+            load_into(part.detector, content['state_dict'], complete=True)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f'{error} (model.{name}.detector.init_cfg.checkpoint; or give one checkpoint of the whole model)'
+            ) from error
+        meta = content['meta']
+    return meta
+
+
+def join_checkpoints(
+    coarse: str | os.PathLike, fine: str | os.PathLike, out: str | os.PathLike, *, trust_checkpoint: bool = False
+) -> list[str]:
+    """Write the checkpoint of ``UFPMPDet`` out of those of its stages, names prefixed ``coarse.detector.`` and ``fine.detector.``.
+
+    Args:
+        coarse, fine: checkpoints of one-stage detectors, of this package or the reference's.
+        out: ``.pth`` or ``.safetensors``.
+        trust_checkpoint: unpickle arbitrary objects; only for files of your own.
+
+    Returns:
+        what was found, in lines.
+
+    Raises:
+        CheckpointError: a file is unreadable, is no one-stage detector, or the class names differ.
+    """
+    from ..engine.checkpoint_convert import convert_checkpoint, write_checkpoint
+
+    state, lines, metas = {}, [], {}
+    for part, source in (('coarse', coarse), ('fine', fine)):
+        content, report = convert_checkpoint(source, trust=trust_checkpoint)
+        if not any(name.startswith('bbox_head.') for name in content['state_dict']):
+            raise CheckpointError(
+                'must be the checkpoint of one detector, with tensors bbox_head.*', file=source, received=list(content['state_dict'])[:3]
+            )  # fmt: skip
+        state.update({f'{part}.detector.{name}': value for name, value in content['state_dict'].items()})
+        metas[part] = content['meta'].get('dataset_meta') or {}
+        lines += [f'{part}: {fact}' for fact in report.found]
+    classes = [tuple(meta.get('classes') or ()) for meta in metas.values()]
+    if all(classes) and classes[0] != classes[1]:
+        raise CheckpointError(f'its classes are not those of {coarse}, {classes[0]}', file=fine, received=classes[1])
+    dataset_meta = metas['fine'] or metas['coarse']
+    write_checkpoint(dict(meta=dict(dataset_meta=dataset_meta) if dataset_meta else {}, state_dict=state), out)
+    return lines
+
+
+__all__ = ['build_stage', 'build_ufpmp', 'join_checkpoints', 'load_parts', 'stage_scales']

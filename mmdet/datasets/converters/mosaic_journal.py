@@ -1,0 +1,80 @@
+"""The journal of a long conversion: one line an image that is done, a file for each process."""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mmdet.evaluation.coco_files import write_json
+from mmdet.utils.errors import DataError
+
+_SETTINGS = 'settings.json'
+
+
+class MosaicJournal:
+    """Records of finished images in a folder.
+
+    A line is written after the image that it tells of. The last line of a process that was killed may be cut off: it is passed
+    over, and its image made anew.
+
+    Args:
+        folder: where the files are; beside the result.
+        settings: what the result depends on. A journal of other settings is not continued.
+    """
+
+    def __init__(self, folder: Path, settings: dict):
+        self.folder = folder
+        self.settings = json.loads(json.dumps(settings))
+
+    def create(self) -> None:
+        """Make the folder, or check that the one there can be continued.
+
+        Raises:
+            DataError: it was made with other settings.
+        """
+        path = self.folder / _SETTINGS
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not path.is_file():
+            write_json(path, self.settings)
+            return
+        try:
+            stored = json.loads(path.read_text(encoding='utf-8'))
+        except ValueError as error:
+            raise DataError('is damaged; start anew (--restart)', file=path) from error
+        if stored != self.settings:
+            changed = sorted(key for key in {*stored, *self.settings} if stored.get(key) != self.settings.get(key))
+            raise DataError(
+                'an earlier run with other settings stopped here: repeat those settings, or start anew (--restart)',
+                file=self.folder,
+                field=', '.join(changed),
+                received=[self.settings.get(key) for key in changed],
+            )
+
+    def read(self) -> dict[str, dict]:
+        """All records, of all processes, by image id as JSON text."""
+        records = {}
+        for path in sorted(self.folder.glob('*.jsonl')):
+            for line in path.read_text(encoding='utf-8').splitlines():
+                with contextlib.suppress(ValueError):
+                    record = json.loads(line)
+                    records[json.dumps(record['id'])] = record
+        return records
+
+    @contextlib.contextmanager
+    def writer(self, rank: int) -> Iterator[Callable[[dict], None]]:
+        """A function that appends a record to the file of this process."""
+        path = self.folder / f'{rank:04d}.jsonl'
+        cut_off = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b'\n')
+        with open(path, 'a', encoding='utf-8') as file:
+            if cut_off:
+                file.write('\n')
+
+            def write(record: dict) -> None:
+                file.write(json.dumps(record) + '\n')
+                file.flush()
+
+            try:
+                yield write
+            finally:
+                os.fsync(file.fileno())

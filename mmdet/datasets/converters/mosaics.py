@@ -1,0 +1,428 @@
+"""Mosaics of a whole dataset for the second stage of UFPMP-Det: new images, and a COCO file with the boxes moved into them.
+
+Letters: K boxes of an image, M copies of boxes in its mosaic, R regions.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmengine.structures import InstanceData
+
+from mmdet.core.ufp import UnifiedForegroundPacking, boxes_to_mosaic, image_to_mosaic, render_mosaic, whole_image
+from mmdet.evaluation.coco_files import write_atomically, write_json
+from mmdet.utils.errors import ConfigError, DataError
+
+from ..base_det_dataset import read_json
+from ..image_io import decode_image
+from ..transforms.formatting import to_chw
+from ..visdrone import IGNORED_REGION, read_visdrone_rows
+from .mosaic_journal import MosaicJournal
+from .progress import progress
+from .visdrone import box_annotation
+
+Stage = Callable[[list[torch.Tensor]], list[InstanceData]]
+"""Detector of regions: (3, h, w) uint8 BGR images in, ``bboxes`` xyxy and ``labels`` by descending score out."""
+
+
+_SUMMED = ('objects', 'lost', 'doubled', 'clipped', 'parts', 'hidden', 'undetected', 'painted', 'resized')
+
+
+@dataclass(frozen=True)
+class MosaicOptions:
+    """How mosaics are made. The defaults are the original's, but for its bugs.
+
+    Attributes:
+        expand: enlargement of the coarse boxes.
+        mode, packing, max_side: see :func:`mmdet.core.ufp.UnifiedForegroundPacking`; use the same at test time.
+        min_overlap: a box belongs to a region when their overlap exceeds this share of the smaller of the two.
+        min_visible: leave out copies of which the tile shows no more than this share; 0 keeps all that show something.
+        on_empty: an image without coarse boxes becomes its own mosaic (``'whole'``) or is left out (``'skip'``).
+        drop_empty: leave out mosaics without a box, too.
+        paint: paint ignored regions black, after the coarse detector saw the image: ``'none'``; ``'json'``, those of the annotation file
+            (its list ``ignored_regions``, crowds, ``ignore``); else a folder of VisDrone's ``.txt`` files, rows of category 0.
+        segmentation: ``'box'``, the corners of the moved box, or ``'none'``.
+        quality: of JPEG files, 1..100.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+
+    expand: float = 1.5
+    mode: str = 'reference'
+    packing: str = 'guillotine'
+    max_side: float | None = None
+    min_overlap: float = 0.9
+    min_visible: float = 0.0
+    on_empty: str = 'whole'
+    drop_empty: bool = False
+    paint: str = 'none'
+    segmentation: str = 'box'
+    quality: int = 95
+
+    def __post_init__(self):
+        for name, allowed in (('on_empty', ('whole', 'skip')), ('segmentation', ('box', 'none'))):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f'must be one of {allowed}', field=name, received=getattr(self, name))
+        for name, low, high in (('min_overlap', 0, 1), ('min_visible', 0, 1), ('quality', 1, 100)):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f'must be in {low}..{high}', field=name, received=getattr(self, name))
+
+
+@dataclass
+class MosaicReport:
+    """What became of the images and boxes. Ignored boxes are moved like others, but not counted.
+
+    Attributes:
+        path: the JSON file written.
+        images: mosaics in it.
+        objects: boxes of the source file.
+        copies: boxes written, ignored ones among them.
+        lost: boxes in no region (boxes without area among them).
+        doubled: copies beyond the first.
+        clipped: copies that were cut at the edge of their tile.
+        parts: of these, copies of which less than half is in the tile: objects larger than the region.
+        hidden: copies left out by ``min_visible``.
+        without_objects: mosaics without a box.
+        undetected: images without coarse boxes.
+        left_out: images without mosaic, by ``on_empty`` or ``drop_empty``.
+        painted: ignored regions painted.
+        resized: images whose size in the source file is not that of the image; the image's counts.
+        regions, mosaic_w, mosaic_h: means over the mosaics.
+    """
+
+    path: Path
+    images: int = 0
+    objects: int = 0
+    copies: int = 0
+    lost: int = 0
+    doubled: int = 0
+    clipped: int = 0
+    parts: int = 0
+    hidden: int = 0
+    without_objects: int = 0
+    undetected: int = 0
+    left_out: int = 0
+    painted: int = 0
+    resized: int = 0
+    regions: float = 0.0
+    mosaic_w: float = 0.0
+    mosaic_h: float = 0.0
+
+    def __str__(self) -> str:
+        share = f' ({100 * self.lost / self.objects:.1f} %)' if self.objects else ''
+        lines = [
+            f'{self.images} mosaics, {self.copies} boxes -> {self.path}',
+            f'  on average {self.regions:.1f} regions, {self.mosaic_w:.0f} x {self.mosaic_h:.0f} pixels',
+            f'  of {self.objects} boxes {self.lost}{share} lie in no region and are lost; {self.doubled} copies are second or later ones',
+            f'  {self.clipped} copies were cut at their tile, {self.parts} of them by more than half',
+        ]
+        notes = {
+            'copies left out by min_visible': self.hidden,
+            'mosaics without a box': self.without_objects,
+            'images without a coarse box': self.undetected,
+            'images left out': self.left_out,
+            'ignored regions painted': self.painted,
+            'images of another size than the annotation file says': self.resized,
+        }
+        return '\n'.join(lines + [f'  {name}: {count}' for name, count in notes.items() if count])
+
+
+@dataclass
+class _Image:
+    """An entry of the source file with its boxes."""
+
+    id: object
+    file_name: str
+    size_wh: tuple
+    annotations: list[dict] = field(default_factory=list)
+    ignored: list[list] = field(default_factory=list)  # xywh
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(K, 4) xyxy."""
+        xywh = np.array([annotation['bbox'] for annotation in self.annotations], dtype=np.float64).reshape(-1, 4)
+        return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+
+    @property
+    def counted(self) -> np.ndarray:
+        """(K,) bool, the boxes that are objects, not ignored areas."""
+        return np.array([not (row.get('iscrowd') or row.get('ignore')) for row in self.annotations], dtype=bool)
+
+
+class MosaicBuilder:
+    """Builds the mosaics of an annotation file, by any number of processes, and goes on where an earlier run stopped.
+
+    Images are taken in groups of ``batch_size`` in the order of the file. A process takes every ``world``-th group, so what the
+    detector sees together, and with it every result, is the same for any number of processes. For each image done, a record goes
+    into the journal, a folder beside ``out_file``; :meth:`join` makes the annotation file of the records.
+
+    Args:
+        ann_file: COCO file of the images; image ids of any kind.
+        image_dir: what its file names are relative to.
+        out_dir: folder of the mosaics; file names stay, with their folders.
+        out_file: COCO file to write.
+        options: see :class:`MosaicOptions`.
+        batch_size: images in one call of the detector.
+        identity: whatever else the result depends on (detector, checkpoint), to be equal in a run that goes on with this one's journal.
+
+    Raises:
+        DataError: unusable annotation file, or a journal of other settings.
+    """
+
+    def __init__(
+        self,
+        ann_file: str | os.PathLike,
+        image_dir: str | os.PathLike,
+        out_dir: str | os.PathLike,
+        out_file: str | os.PathLike,
+        *,
+        options: MosaicOptions | None = None,
+        batch_size: int = 8,
+        identity: dict | None = None,
+    ):
+        if batch_size < 1:
+            raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
+        self.image_dir, self.out_dir, self.out_file = Path(image_dir), Path(out_dir), Path(out_file)
+        if self.out_dir.resolve() == self.image_dir.resolve():
+            raise ConfigError('must be another folder than that of the images', field='out_dir', received=str(out_dir))
+        self.options = options or MosaicOptions()
+        self.batch_size = batch_size
+        document = read_json(str(ann_file))
+        self.categories = document.get('categories') or []
+        self.images = _read_images(document, ann_file)
+        settings = {
+            'options': asdict(self.options),
+            'batch_size': batch_size,
+            'annotations': hashlib.sha256(Path(ann_file).read_bytes()).hexdigest(),
+            'out_dir': str(self.out_dir.resolve()),
+            **(identity or {}),
+        }
+        self.journal = MosaicJournal(self.out_file.with_name(f'{self.out_file.name}.journal'), settings)
+
+    def start(self, restart: bool = False) -> int:
+        """Open the journal, by one process before any runs; returns the number of images that it says are done.
+
+        Args:
+            restart: forget what an earlier run did.
+        """
+        if restart:
+            shutil.rmtree(self.journal.folder, ignore_errors=True)
+        self.out_dir.mkdir(parents=True, exist_ok=True)
+        self.journal.create()
+        return len(self.images) - sum(len(group) for group in self.pending())
+
+    def pending(self) -> list[list[_Image]]:
+        """Groups of which an image is not done."""
+        done = self.journal.read()
+        groups = [self.images[i : i + self.batch_size] for i in range(0, len(self.images), self.batch_size)]
+        return [group for group in groups if not all(self._is_done(image, done) for image in group)]
+
+    def _is_done(self, image: _Image, done: dict) -> bool:
+        record = done.get(json.dumps(image.id))
+        return record is not None and (record['skipped'] or (self.out_dir / image.file_name).is_file())
+
+    def run(self, stage: Stage, rank: int = 0, world: int = 1, num_workers: int = 2) -> None:
+        """Make this process's share of the mosaics.
+
+        Args:
+            stage: the coarse detector.
+            rank: number of this process.
+            world: number of processes.
+            num_workers: threads that read and write images.
+
+        Raises:
+            DataError: an image cannot be read or written; what was done stays done.
+        """
+        groups = self.pending()[rank::world]
+        label = 'mosaics' if world == 1 else f'mosaics of process 0 of {world}'
+        with ThreadPoolExecutor(max(1, num_workers)) as pool, self.journal.writer(rank) as write:
+            loaded = _read_ahead(pool, groups, self._load)
+            making = []
+            for group, images in progress(loaded, label, total=len(groups)) if rank == 0 else loaded:
+                found = stage([to_chw(image) for image in images])
+                boxes = [_in_class_order(result) for result in found]
+                made, making = making, [pool.submit(self._make, *parts) for parts in zip(group, images, boxes)]
+                for future in made:  # of the group before: threads paste while the detector goes on
+                    write(future.result())
+            for future in making:
+                write(future.result())
+
+    def _load(self, group: Sequence[_Image]) -> list[np.ndarray]:
+        return [decode_image(self.image_dir / image.file_name) for image in group]
+
+    def _make(self, image: _Image, pixels: np.ndarray, boxes: np.ndarray) -> dict:
+        """Write the mosaic of one image; returns its record."""
+        options = self.options
+        height, width = pixels.shape[:2]
+        objects = int(image.counted.sum())
+        record = dict(id=image.id, objects=objects, undetected=not len(boxes), resized=image.size_wh != (width, height))
+        ufp = dict(mode=options.mode, packing=options.packing, max_side=options.max_side)
+        regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(boxes, options.expand, (width, height), **ufp)
+        if not (regions[:, 2:4] >= 1).all(axis=1).any():  # a region thinner than a pixel has no tile
+            if options.on_empty == 'skip':
+                return dict(record, skipped=True, lost=objects)
+            regions, mosaic_w, mosaic_h = whole_image((width, height)), width, height
+        copies, counts = self._transfer(image, regions)
+        record.update(counts)
+        if options.drop_empty and not copies:
+            return dict(record, skipped=True)
+        ignored = self._ignored(image)
+        _paint(pixels, ignored)
+        mosaic = render_mosaic(pixels, regions, mosaic_w, mosaic_h)
+        write_image_file(self.out_dir / image.file_name, mosaic, options.quality)
+        return dict(
+            record, skipped=False, painted=len(ignored), copies=copies, regions=len(regions), width=mosaic.shape[1], height=mosaic.shape[0]
+        )  # fmt: skip
+
+    def _transfer(self, image: _Image, regions: np.ndarray) -> tuple[list, dict]:
+        """Copies of the boxes, rows [index of the annotation, x, y, w, h], and what to count."""
+        boxes, counted = image.boxes, image.counted
+        mapped, index, region = boxes_to_mosaic(boxes, regions, self.options.min_overlap, clip=True)
+        whole = image_to_mosaic(boxes[index], regions[region])
+        sides, whole_sides = mapped[:, 2:] - mapped[:, :2], whole[:, 2:] - whole[:, :2]  # (M, 2)
+        visible = sides.prod(axis=1) / whole_sides.prod(axis=1)  # boxes without area match nothing
+        keep = (sides > 0).all(axis=1) & (visible > self.options.min_visible)
+        rows = np.concatenate([mapped[:, :2], sides], axis=1)[keep].round(4)
+        own = keep & counted[index]
+        counts = dict(
+            lost=int(counted.sum()) - len(np.unique(index[counted[index]])),
+            doubled=int(own.sum()) - len(np.unique(index[own])),
+            clipped=int((np.abs(mapped - whole) > 1e-6).any(axis=1)[own].sum()),
+            parts=int((visible < 0.5)[own].sum()),
+            hidden=int((~keep & counted[index]).sum()),
+        )
+        copies = zip(index[keep].tolist(), rows.tolist())
+        return [[i, *(int(v) if v.is_integer() else v for v in row)] for i, row in copies], counts
+
+    def _ignored(self, image: _Image) -> list[list]:
+        """Rectangles x, y, w, h to paint."""
+        if self.options.paint == 'none':
+            return []
+        if self.options.paint == 'json':
+            return image.ignored
+        rows = read_visdrone_rows(Path(self.options.paint) / f'{Path(image.file_name).stem}.txt')
+        return rows[rows[:, 5] == IGNORED_REGION, :4].tolist()
+
+    def join(self) -> MosaicReport:
+        """Write the annotation file, by one process after all others finished, and remove the journal.
+
+        Raises:
+            DataError: some images are not done.
+        """
+        missing = sum(len(group) for group in self.pending())
+        if missing:
+            raise DataError(f'{missing} of the {len(self.images)} images are not done', file=self.journal.folder)
+        records = self.journal.read()
+        report = MosaicReport(self.out_file)
+        document = {'images': [], 'type': 'instances', 'annotations': [], 'categories': self.categories}
+        sums = defaultdict(float)
+        for image in self.images:
+            record = records[json.dumps(image.id)]
+            for name in _SUMMED:
+                setattr(report, name, getattr(report, name) + int(record.get(name, 0)))
+            if record['skipped']:
+                report.left_out += 1
+                continue
+            for name, key in (('regions', 'regions'), ('mosaic_w', 'width'), ('mosaic_h', 'height')):
+                sums[name] += record[key]
+            report.images += 1
+            report.copies += len(record['copies'])
+            report.without_objects += not record['copies']
+            size = dict(height=record['height'], width=record['width'])
+            document['images'].append(dict(file_name=image.file_name, **size, id=image.id))
+            for index, *bbox in record['copies']:
+                document['annotations'].append(self._annotation(image, index, bbox, len(document['annotations']) + 1))
+        for name, total in sums.items():
+            setattr(report, name, total / report.images)
+        self.out_file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.out_file, document)
+        shutil.rmtree(self.journal.folder)
+        return report
+
+    def _annotation(self, image: _Image, index: int, bbox: list, annotation_id: int) -> dict:
+        source = image.annotations[index]
+        moved = box_annotation(bbox, image.id, source['category_id'], annotation_id, ignored=bool(source.get('ignore')))
+        moved['iscrowd'] = int(source.get('iscrowd', 0))
+        if self.options.segmentation == 'none':
+            del moved['segmentation']
+        return moved
+
+
+def _read_images(document: dict, ann_file) -> list[_Image]:
+    """The images in the order of the file, with their boxes and ignored regions."""
+    images: dict[str, _Image] = {}
+    for position, entry in enumerate(document.get('images') or []):
+        where = dict(file=ann_file, record=f'image {position}')
+        if not isinstance(entry, dict) or 'id' not in entry or not isinstance(entry.get('file_name'), str):
+            raise DataError('must have an id and a file_name', received=entry, **where)
+        name = Path(entry['file_name'])
+        if name.is_absolute() or '..' in name.parts:
+            raise DataError('must lead into the image folder', field='file_name', received=entry['file_name'], **where)
+        key = json.dumps(entry['id'])
+        if key in images:
+            raise DataError('the id is used twice', field='id', received=entry['id'], **where)
+        images[key] = _Image(entry['id'], entry['file_name'], (entry.get('width'), entry.get('height')))
+    if not images:
+        raise DataError('the annotations hold no image', file=ann_file, field='images')
+    for section in ('annotations', 'ignored_regions'):
+        for position, row in enumerate(document.get(section) or []):
+            where = dict(file=ann_file, record=f'{section}[{position}]')
+            bbox = row.get('bbox') if isinstance(row, dict) else None
+            if not (isinstance(bbox, list) and len(bbox) == 4 and np.isfinite(np.array(bbox, dtype=np.float64)).all()):
+                raise DataError('must be four finite numbers x, y, w, h', field='bbox', received=bbox, **where)
+            owner = images.get(json.dumps(row.get('image_id')))
+            if owner is None:
+                raise DataError('no image has this id', field='image_id', received=row.get('image_id'), **where)
+            if section == 'annotations':
+                owner.annotations.append(row)
+            if section == 'ignored_regions' or row.get('iscrowd') or row.get('ignore'):
+                owner.ignored.append(bbox)
+    return list(images.values())
+
+
+def _in_class_order(found: InstanceData) -> np.ndarray:
+    """(n, 4) boxes class after class, by descending score within a class: what UFPMPDet feeds its clustering."""
+    order = torch.argsort(found.labels, stable=True)
+    return found.bboxes[order].double().cpu().numpy()
+
+
+def _paint(pixels: np.ndarray, rectangles: Sequence[Sequence[float]]) -> None:
+    """Make rectangles x, y, w, h black, in place; every pixel that they touch."""
+    for x, y, w, h in rectangles:
+        left, top = max(int(np.floor(x)), 0), max(int(np.floor(y)), 0)
+        pixels[top : max(int(np.ceil(y + h)), 0), left : max(int(np.ceil(x + w)), 0)] = 0
+
+
+def _read_ahead(pool: ThreadPoolExecutor, groups: list, load: Callable) -> Iterator:
+    """Each group with its images; the next one is being read meanwhile."""
+    ahead = pool.submit(load, groups[0]) if groups else None
+    for i, group in enumerate(groups):
+        images = ahead.result()
+        ahead = pool.submit(load, groups[i + 1]) if i + 1 < len(groups) else None
+        yield group, images
+
+
+def write_image_file(path: Path, image: np.ndarray, quality: int) -> None:
+    """Encode and write an image; it appears whole or not at all.
+
+    Raises:
+        DataError: a file type that OpenCV does not write, an image too large for it, or a disk that refuses.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in ('.jpg', '.jpeg') else []
+    try:
+        done, data = cv2.imencode(path.suffix, image, options)
+    except cv2.error as error:
+        raise DataError(f'cannot be encoded ({error.err})', file=path, received=image.shape) from error
+    if not done:
+        raise DataError('cannot be encoded', file=path, received=image.shape)
+    write_atomically(path, lambda file: file.write(data.tobytes()))
