@@ -58,8 +58,9 @@ class BenchmarkResult:
         lines = [self._headline()]
         if self.parts:
             lines.append(parts_table(self.parts))
+        if self.sizes:
             lines.append(
-                'an image has on average ' + ', '.join(f'{name} {size:.1f}' for name, size in self.sizes.items())
+                'on average an image has ' + ', '.join(f'{name} {size:.1f}' for name, size in self.sizes.items())
             )
         return '\n'.join(lines)
 

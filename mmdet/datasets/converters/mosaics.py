@@ -221,10 +221,14 @@ class MosaicBuilder:
         self.journal.create()
         return len(self.images) - sum(len(group) for group in self.pending())
 
-    def pending(self) -> list[list[_Image]]:
-        """Groups of which an image is not done."""
+    def pending(self, rank: int = 0, world: int = 1) -> list[list[_Image]]:
+        """Groups of a process's share of which an image is not done.
+
+        Shares are of all groups, not of those that are left: other processes may be writing while this one looks.
+        """
         done = self.journal.read()
-        groups = [self.images[i : i + self.batch_size] for i in range(0, len(self.images), self.batch_size)]
+        starts = range(0, len(self.images), self.batch_size)[rank::world]
+        groups = [self.images[start : start + self.batch_size] for start in starts]
         return [group for group in groups if not all(self._is_done(image, done) for image in group)]
 
     def _is_done(self, image: _Image, done: dict) -> bool:
@@ -243,7 +247,7 @@ class MosaicBuilder:
         Raises:
             DataError: an image cannot be read or written; what was done stays done.
         """
-        groups = self.pending()[rank::world]
+        groups = self.pending(rank, world)
         label = 'mosaics' if world == 1 else f'mosaics of process 0 of {world}'
         with ThreadPoolExecutor(max(1, num_workers)) as pool, self.journal.writer(rank) as write:
             loaded = _read_ahead(pool, groups, self._load)

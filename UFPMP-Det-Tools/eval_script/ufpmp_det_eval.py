@@ -1,0 +1,85 @@
+"""UFPMP-Det end to end from the configs and checkpoints of its two stages: both scores, and the latency of every stage.
+
+    python UFPMP-Det-Tools/eval_script/ufpmp_det_eval.py \\
+        configs/UFPMP-Det/coarse_det.py work_dirs/coarse_det/epoch_12.pth \\
+        configs/UFPMP-Det/mp_det_res50.py work_dirs/mp_det_res50/epoch_12.pth \\
+        data/VisDrone2019-DET/annotations/VisDrone2019-DET-val.json data/VisDrone2019-DET/VisDrone2019-DET-val/images
+
+The annotations are those of the original images, not of mosaics. Several GPUs: torchrun --nproc_per_node N and --launcher pytorch.
+"""
+
+import argparse
+import json
+
+import torch
+
+from mmdet.apis.evaluate_ufpmp import evaluate_composite
+from mmdet.apis.ufpmp import build_ufpmp
+from mmdet.utils import add_common_arguments, reports_user_errors, set_local_rank
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('coarse_config', metavar='COARSE_CFG', help='config of the coarse detector')
+    parser.add_argument('coarse_checkpoint', metavar='COARSE_CKPT', help='its checkpoint')
+    parser.add_argument('mp_config', metavar='MP_CFG', help='config of MP-Det')
+    parser.add_argument('mp_checkpoint', metavar='MP_CKPT', help='its checkpoint')
+    parser.add_argument('dataset_anno', metavar='ANN', help='COCO annotation file of the original images')
+    parser.add_argument('dataset_root', metavar='IMG_ROOT', help='folder that its file names are relative to')
+    parser.add_argument('--out', metavar='PREFIX', help='write PREFIX.bbox.json and PREFIX_txt/')
+    parser.add_argument('--json', metavar='FILE', help='write scores and times there')
+    parser.add_argument('--classwise', action='store_true', help='score every class')
+    parser.add_argument('--device', help='default: the best there is')
+    parser.add_argument('--batch-size', type=int, default=1, help='images together (default: 1)')
+    parser.add_argument('--num-warmup', type=int, default=3, help='first batches, which are not timed (default: 3)')
+    parser.add_argument(
+        '--no-flip', action='store_true', help='without the flipped views, which both stages have by default'
+    )
+    parser.add_argument(
+        '--coarse-weight', type=float, default=0.0, help='merge the coarse boxes too, scores times this'
+    )
+    parser.add_argument(
+        '--on-empty', choices=['skip', 'whole'], default='skip', help='what becomes of images without coarse boxes'
+    )
+    parser.add_argument('--expand', type=float, default=1.5, help='enlargement of coarse boxes (default: 1.5)')
+    parser.add_argument('--mode', choices=['reference', 'exact'], default='reference', help='pixel borders of regions')
+    parser.add_argument('--packing', choices=['guillotine', 'dense'], default='guillotine')
+    parser.add_argument('--max-side', type=float, help='limit of the sides of the mosaic; default: none')
+    parser.add_argument('--threads', type=int, help='CPU threads; default: all')
+    add_common_arguments(parser)
+    args = parser.parse_args(argv)
+    set_local_rank(args)
+    return args
+
+
+@reports_user_errors
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    device = args.device
+    if args.launcher != 'none':
+        from mmdet.engine import init_dist
+
+        init_dist(args.launcher)
+        device = device or (f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    model = build_ufpmp(
+        args.coarse_config, args.mp_config, args.coarse_checkpoint, args.mp_checkpoint, device=device, flip=not args.no_flip,
+        cfg_options=args.cfg_options, trust_checkpoint=args.trust_checkpoint, coarse_weight=args.coarse_weight, on_empty=args.on_empty,
+        ufp=dict(scale=args.expand, mode=args.mode, packing=args.packing, max_side=args.max_side),
+    )  # fmt: skip
+    report = evaluate_composite(
+        model, args.dataset_anno, args.dataset_root,
+        batch_size=args.batch_size, num_warmup=args.num_warmup, outfile_prefix=args.out, classwise=args.classwise,
+    )  # fmt: skip
+    if not report.metrics:  # of another process than the first
+        return
+    print(report)
+    if args.json:
+        content = dict(metrics=report.metrics, latency=report.latency, sizes=report.sizes, setting=report.setting)
+        with open(args.json, 'w', encoding='utf-8') as file:
+            json.dump(content, file, indent=1)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,131 @@
+"""The command line of the mosaic builders in ``UFPMP-Det-Tools/build_dataset``."""
+
+import argparse
+import hashlib
+import json
+import os
+
+import torch
+from mmengine.dist import barrier, get_dist_info
+
+from ..datasets.converters import MosaicBuilder, MosaicOptions, MosaicReport
+from ..utils import add_common_arguments, set_local_rank
+from .inference import read_config
+from .ufpmp import build_stage, stage_scales
+
+# A share that takes a day must not be cut off by the default half hour of a collective.
+_PATIENCE_SECONDS = 7 * 86400
+
+
+def mosaic_parser(description: str, *, with_txt: bool) -> argparse.ArgumentParser:
+    """The arguments of the original and this package's options.
+
+    Args:
+        description: of the script.
+        with_txt: whether ignored regions may come from VisDrone's ``.txt`` files.
+    """
+    defaults = MosaicOptions()
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('detector_config', help='config of the coarse detector')
+    add('detector_ckpt', help='its checkpoint')
+    add('dataset_root', help='folder of the images')
+    add('dataset_anno', help='COCO annotation file of the images')
+    add('ufp_images_output_dir', help='folder of the mosaics; made where it is missing')
+    add('ufp_anno_output_path', help='annotation file of the mosaics')
+    if with_txt:
+        add(
+            '--txt_path',
+            '--txt-path',
+            metavar='DIR',
+            help="VisDrone's .txt files: their ignored regions are painted black",
+        )
+    add('--paint-ignored', action='store_true', help='paint the ignored regions that the annotation file knows')
+    add('--quality', type=int, default=defaults.quality, help=f'of JPEG files (default: {defaults.quality})')
+    add(
+        '--segmentation',
+        choices=['box', 'none'],
+        default=defaults.segmentation,
+        help='corners of the moved box, or none',
+    )
+    add('--on-empty', choices=['whole', 'skip'], default=defaults.on_empty,
+        help='an image in which nothing was found becomes its own mosaic (default), or is left out')  # fmt: skip
+    add('--drop-empty', action='store_true', help='leave out mosaics without a box')
+    add(
+        '--min-visible',
+        type=float,
+        default=defaults.min_visible,
+        help='leave out boxes of which a tile shows no more (default: 0)',
+    )
+    add('--expand', type=float, default=defaults.expand, help='enlargement of coarse boxes (default: 1.5)')
+    add('--mode', choices=['reference', 'exact'], default=defaults.mode, help='pixel borders of regions')
+    add('--packing', choices=['guillotine', 'dense'], default=defaults.packing)
+    add('--max-side', type=float, help='limit of the sides of a mosaic; default: none')
+    add('--no-flip', action='store_true', help='without the flipped view')
+    add('--batch-size', type=int, default=8, help='images together (default: 8)')
+    add('--workers', type=int, default=4, help='threads of a process that read and write images (default: 4)')
+    add('--device', help='default: the best there is')
+    add('--restart', action='store_true', help='do not go on where an earlier run stopped')
+    add_common_arguments(parser)
+    return parser
+
+
+def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
+    """Run a mosaic builder; returns the report, on other ranks than the first None.
+
+    Raises:
+        ConfigError, CheckpointError, DataError: naming what is wrong.
+    """
+    set_local_rank(args)
+    device = args.device
+    launcher = args.launcher
+    if launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
+        launcher = 'pytorch'
+    if launcher != 'none':
+        from ..engine import init_dist
+
+        init_dist(launcher, timeout=_PATIENCE_SECONDS)
+        device = device or (f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None)
+    rank, world = get_dist_info()
+    paint = getattr(args, 'txt_path', None) or ('json' if args.paint_ignored else 'none')
+    options = MosaicOptions(
+        expand=args.expand, mode=args.mode, packing=args.packing, max_side=args.max_side, min_visible=args.min_visible,
+        on_empty=args.on_empty, drop_empty=args.drop_empty, paint=paint, segmentation=args.segmentation, quality=args.quality,
+    )  # fmt: skip
+    config = read_config(args.detector_config, args.cfg_options)
+    stage = build_stage(
+        config, args.detector_ckpt, device=device, flip=not args.no_flip, batch_size=2 * args.batch_size,
+        trust_checkpoint=args.trust_checkpoint,
+    )  # fmt: skip
+    identity = dict(
+        detector=hashlib.sha256(json.dumps(config.model, sort_keys=True, default=str).encode()).hexdigest(),
+        checkpoint=_file_digest(args.detector_ckpt),
+        scales=stage_scales(config),
+        flip=not args.no_flip,
+    )
+    builder = MosaicBuilder(
+        args.dataset_anno, args.dataset_root, args.ufp_images_output_dir, args.ufp_anno_output_path,
+        options=options, batch_size=args.batch_size, identity=identity,
+    )  # fmt: skip
+    if rank == 0:
+        done = builder.start(args.restart)
+        if done:
+            print(f'{done} of {len(builder.images)} images are done already')
+    barrier()
+    builder.run(stage, rank, world, args.workers)
+    barrier()
+    return builder.join() if rank == 0 else None
+
+
+def _file_digest(path: str) -> str:
+    """SHA-256 of a local file; of a name that is none, the name's."""
+    if not os.path.isfile(path):
+        return path
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+__all__ = ['build_from_arguments', 'mosaic_parser']
