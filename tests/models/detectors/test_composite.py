@@ -151,7 +151,9 @@ def test_batches_equal_single_images(detector):
     stage = dict(detector=detector, scale=(96, 96), flip=False)
     model = UFPMPDet(coarse=stage, fine=stage, on_empty='whole').eval()
     model.record_times = True
-    data = dict(inputs=images, data_samples=[DetDataSample(metainfo=dict(ori_shape=tuple(i.shape[1:]))) for i in images])
+    data = dict(
+        inputs=images, data_samples=[DetDataSample(metainfo=dict(ori_shape=tuple(i.shape[1:]))) for i in images]
+    )
     together = [sample.pred_instances for sample in model.test_step(data)]
     assert set(model.stage_times) == {'coarse', 'packing', 'mosaic', 'fine', 'merge'}
     for image, batched in zip(images, together):
@@ -162,7 +164,9 @@ def test_batches_equal_single_images(detector):
 
 def test_steps_for_pictures(detector):
     image = torch.zeros(3, 1080, 1920, dtype=torch.uint8)
-    model = ufpmp(detector, Scripted(found([[100, 100, 140, 130]], [0.9], [0])), Scripted(found([[20, 10, 60, 50]], [0.8], [0])))
+    model = ufpmp(
+        detector, Scripted(found([[100, 100, 140, 130]], [0.9], [0])), Scripted(found([[20, 10, 60, 50]], [0.8], [0]))
+    )
     steps = model.predict_with_mosaic(image)
     assert steps['mosaic'].shape == (3, 90, 120)
     assert steps['regions'].shape == (1, 7)
@@ -171,7 +175,13 @@ def test_steps_for_pictures(detector):
 
 @pytest.mark.parametrize(
     ('length', 'tile', 'overlap', 'expected'),
-    [(1, 4, 0.5, [0]), (4, 4, 0.5, [0]), (10, 4, 0, [0, 4, 6]), (10, 4, 0.5, [0, 2, 4, 6]), (9, 4, 0.75, [0, 1, 2, 3, 4, 5])],
+    [
+        (1, 4, 0.5, [0]),
+        (4, 4, 0.5, [0]),
+        (10, 4, 0, [0, 4, 6]),
+        (10, 4, 0.5, [0, 2, 4, 6]),
+        (9, 4, 0.75, [0, 1, 2, 3, 4, 5]),
+    ],
 )
 def test_slices(length, tile, overlap, expected):
     assert slice_starts(length, tile, overlap) == expected
@@ -188,7 +198,9 @@ def test_sliced_by_hand(detector):
 def test_sliced_with_the_whole_image(detector):
     torch.manual_seed(0)
     image = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
-    model = SlicedDet(stage=dict(detector=detector, scale=(64, 64), flip=False), tile_wh=(64, 64), whole=dict(scale=(96, 64)))
+    model = SlicedDet(
+        stage=dict(detector=detector, scale=(64, 64), flip=False), tile_wh=(64, 64), whole=dict(scale=(96, 64))
+    )
     assert len(model.detect([image])[0]) > 0
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in detector.parameters())
 

@@ -36,53 +36,53 @@ def batch(*shapes, boxes=((2, 2, 30, 30),)):
     return dict(inputs=images, data_samples=samples)
 
 
-# Output: shape, mean, standard deviation, min, max, first, last.
-GOLDEN_R50 = """
-P3 1x256x12x16 -0.037579 4.247814 -14.351263 17.180321 -0.975809 -3.426288
-P4 1x256x6x8 -0.276881 3.071549 -10.874443 10.705790 0.231665 0.093130
-P5 1x256x3x4 0.020345 1.617031 -6.463405 7.441252 0.403497 -0.504111
-P6 1x256x2x2 0.006493 1.300036 -4.142398 3.494614 0.201018 2.440196
-P7 1x256x1x1 -0.015516 0.830671 -2.098928 2.322450 -1.442547 0.132668
-cls3 1x80x12x16 -0.096138 0.657905 -2.672385 2.386868 0.123202 0.365425
-cls4 1x80x6x8 -0.085183 0.644414 -2.346200 1.981377 -0.324785 0.238003
-cls5 1x80x3x4 -0.038805 0.613557 -2.118987 2.103873 0.263000 -0.018080
-cls6 1x80x2x2 -0.041180 0.488381 -1.447289 1.577405 -0.114406 0.468744
-cls7 1x80x1x1 -0.010224 0.244517 -0.485513 0.665007 0.099749 -0.438887
-reg3 1x68x12x16 0.029322 0.714045 -3.149271 2.210003 0.030945 0.037438
-reg4 1x68x6x8 0.037402 0.677111 -2.552064 2.558403 -0.493420 -0.167605
-reg5 1x68x3x4 0.039411 0.584643 -2.052510 1.786479 -0.127566 0.154192
-reg6 1x68x2x2 0.018466 0.520087 -1.513598 1.373718 -0.731146 -0.038431
-reg7 1x68x1x1 0.023849 0.291956 -0.550617 0.684903 -0.404542 -0.171147
-"""
+# Tolerances of the reference sheet: absolute, and relative to the value or the row's deviation.
+TOLERANCE = {
+    'gfl_r50_fpn_1x_coco': dict(rtol=0, atol=2e-5),
+    'gfl_r101-dconv-c3-c5_fpn_ms-2x_coco': dict(rtol=1e-3),
+    'gfl_x101-32x4d_fpn_ms-2x_coco': dict(rtol=0, atol=1e-4),
+}
+# Keys, parameters, those that train with the first stage frozen.
+COUNTS = {
+    'gfl_r50_fpn_1x_coco': (368, 32_440_537, 32_215_193),
+    'gfl_r101-dconv-c3-c5_fpn_ms-2x_coco': (734, 52_718_837, 52_493_493),
+    'gfl_x101-32x4d_fpn_ms-2x_coco': (674, 51_061_209, 50_845_849),
+}
 
 
-def test_golden_r50(repository):
-    cfg = Config.fromfile(repository / 'configs/gfl/gfl_r50_fpn_1x_coco.py').model
+def golden_rows(repository, config):
+    text = (repository / 'tests/assets/whole_networks.txt').read_text()
+    section = text.split(f'# {config}\n')[1].split('#')[0]
+    for line in section.strip().splitlines():
+        name, shape, *numbers = line.split()
+        yield name, tuple(map(int, shape.split('x'))), torch.tensor([float(x) for x in numbers], dtype=torch.double)
+
+
+@pytest.mark.parametrize('config', list(COUNTS))
+def test_golden_networks(repository, config):
+    cfg = Config.fromfile(repository / f'configs/gfl/{config}.py').model
     cfg.backbone.init_cfg = None
-    model = MODELS.build(cfg).eval()
-    state = model.state_dict()
-    assert len(state) == 368
-    assert sum(parameter.numel() for parameter in model.parameters()) == 32_440_537
-    model.train()  # freezes the stem and the first stage
-    assert sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad) == 32_215_193
+    model = MODELS.build(cfg)
+    state, trains = model.state_dict(), sum(p.numel() for p in model.train().parameters() if p.requires_grad)
+    assert (len(state), sum(p.numel() for p in model.parameters()), trains) == COUNTS[config]
     model.eval().load_state_dict(fill_state_dict(state), strict=True)
     with torch.no_grad():
-        features = model.extract_feat(tensor((1, 3, 96, 128), 7, 2))
-        cls, reg = model.bbox_head(features)
-    outputs = {
-        f'{name}{i + 3}': out
-        for name, outs in (('P', features), ('cls', cls), ('reg', reg))
-        for i, out in enumerate(outs)
-    }
-    for line in GOLDEN_R50.strip().splitlines():
-        name, shape, *numbers = line.split()
+        stages = model.backbone(tensor((1, 3, 96, 128), 7, 2))
+        levels = model.neck(stages)
+        cls, reg = model.bbox_head(levels)
+    outputs = {f'C{i + 2}': out for i, out in enumerate(stages)}
+    for name, outs in (('P', levels), ('cls', cls), ('reg', reg)):
+        outputs |= {f'{name}{i + 3}': out for i, out in enumerate(outs)}
+    rows = list(golden_rows(repository, config))
+    assert len(rows) == 19
+    for name, shape, expected in rows:
         out = outputs[name]
-        assert 'x'.join(map(str, out.shape)) == shape
+        assert tuple(out.shape) == shape
         out = out.double().flatten()
         measured = torch.stack([out.mean(), out.std(), out.min(), out.max(), out[0], out[-1]])
-        torch.testing.assert_close(
-            measured, torch.tensor([float(x) for x in numbers], dtype=torch.double), rtol=0, atol=2e-5, msg=name
-        )
+        tolerance = dict(TOLERANCE[config])
+        tolerance.setdefault('atol', 1e-3 * expected[1].item())  # entries near zero: by the row's deviation
+        torch.testing.assert_close(measured, expected, **tolerance, msg=lambda text, name=name: f'{name}: {text}')
 
 
 def test_modes(small):
