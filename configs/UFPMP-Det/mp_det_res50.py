@@ -50,7 +50,9 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 # AP on mosaics: it tells whether the training goes well, and is no result on VisDrone. That is what ufpmp_det_res50.py measures.
-val_evaluator = dict(ann_file=_base_.data_root + 'annotations/VisDrone2019-DET-val-ufp.json', proposal_nums=(10, 100, 500))
+val_evaluator = dict(
+    ann_file=_base_.data_root + 'annotations/VisDrone2019-DET-val-ufp.json', proposal_nums=(10, 100, 500)
+)
 test_evaluator = val_evaluator
 
 default_hooks = dict(optimal_transport=dict(type='OptimalTransportHook', interval=2000, start_emb=2, end_estimating=8))

@@ -9,7 +9,11 @@ model = dict(bbox_head=dict(num_classes=10), test_cfg=dict(max_per_img=500))
 train_dataloader = dict(dataset=dict(ann_file='VisDrone2019-DET-train/annotations/'))
 val_dataloader = dict(dataset=dict(ann_file='VisDrone2019-DET-val/annotations/'))
 test_dataloader = val_dataloader
-# Without an annotation file the metric takes the ground truth from the samples.
-val_evaluator = dict(ann_file=None)
+# The benchmark's own rules and COCO's, side by side.
+val_evaluator = dict(
+    _delete_=True,
+    type='VisDroneMetric',
+    ann_file='data/VisDrone2019-DET/VisDrone2019-DET-val/annotations/',
+)
 test_evaluator = val_evaluator
 optim_wrapper = dict(optimizer=dict(lr=0.01))

@@ -34,6 +34,14 @@ class _Prepared:
     error: DataError | None = None
 
 
+def config_by_name(name: str) -> str:
+    """Path of the config that a bare name like ``gfl_r50_fpn_1x_coco`` stands for; anything else comes back as it is."""
+    if Path(name).suffix or Path(name).exists():
+        return name
+    found = sorted((Path(__file__).resolve().parents[2] / 'configs').rglob(f'{name}.py'))
+    return str(found[0]) if found else name
+
+
 class DetInferencer:
     """Detect objects in images and videos, and write pictures and JSON.
 
@@ -51,14 +59,14 @@ class DetInferencer:
 
     Example::
 
-        inferencer = DetInferencer('configs/demo/gfl_demo.py', 'work_dirs/gfl_demo/epoch_12.pth')
+        inferencer = DetInferencer('configs/demo/gfl_demo.py', 'work_dirs/gfl_demo/epoch_9.pth')
         result = inferencer('images/', batch_size=4, out_dir='outputs', no_save_pred=False)
         boxes = result['predictions'][0]['bboxes']
     """
 
     def __init__(
         self,
-        model: str | Path | Config,
+        model: str | Path | Config | None = None,
         weights: str | None = None,
         device: str | None = None,
         scope: str = 'mmdet',
@@ -70,6 +78,10 @@ class DetInferencer:
     ):
         if scope not in ('mmdet', None):
             raise ConfigError("scope must be 'mmdet'", field='scope', received=scope)
+        if model is None:
+            if weights is None:
+                raise ConfigError('give a config, a checkpoint with a config beside it, or both', field='model')
+            model, weights = weights, None
         if isinstance(model, (str, Path)) and str(model).lower().endswith(_CHECKPOINT_SUFFIXES):
             if weights is not None:
                 raise CheckpointError(
@@ -77,6 +89,8 @@ class DetInferencer:
                 )
             weights, model = str(model), find_config_beside(model)
             print_log(f'{weights}: using the config beside it, {model}', logger='current')
+        elif isinstance(model, str):
+            model = config_by_name(model)
         self.model = init_detector(model, weights, palette, device, cfg_options, trust_checkpoint)
         self.cfg = self.model.cfg
         self.pipeline = ImagePipeline(test_pipeline_config(self.cfg))

@@ -1,7 +1,7 @@
 """Building a detector from a config and a checkpoint, and running it on single images."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
 
+from ..datasets.image_io import decode_image
 from ..registry import DATASETS, MODELS, TRANSFORMS
 from ..structures import DetDataSample
 from ..utils.config import load_config
@@ -108,7 +109,10 @@ class ImagePipeline:
         ConfigError: the pipeline does not start by loading an image.
     """
 
-    def __init__(self, transforms: Sequence[dict]):
+    def __init__(self, transforms: Sequence[dict] | Callable[[dict], dict]):
+        self._composed = transforms if callable(transforms) else None
+        if self._composed is not None:
+            return
         transforms = [dict(transform) for transform in transforms if _short_type(transform) != 'LoadAnnotations']
         if not transforms or not _short_type(transforms[0]).startswith('LoadImage'):
             raise ConfigError(
@@ -129,6 +133,11 @@ class ImagePipeline:
             DataError: the image cannot be read or transformed; the message names it.
         """
         results: dict = {'img_id': img_id}
+        if self._composed is not None:
+            if isinstance(image, np.ndarray):
+                image = check_array(image)
+                return self._composed({**results, 'img': image}), image
+            return self._composed({**results, 'img_path': os.fspath(image)}), decode_image(os.fspath(image))
         try:
             if isinstance(image, np.ndarray):
                 results = self._load_array({**results, 'img': check_array(image)})

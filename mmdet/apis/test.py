@@ -41,7 +41,7 @@ def default_tta_pipeline(test_pipeline: list[dict]) -> list[dict]:
         ) from None
     keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
     middle = [step for step in test_pipeline[resize + 1 : pack] if step['type'] != 'LoadAnnotations']
-    views = [[test_pipeline[resize]], [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]]
+    views = [[test_pipeline[resize]], [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]]
     views += [[step] for step in middle]
     annotations = [[dict(type='LoadAnnotations', with_bbox=True)]] if 'LoadAnnotations' in kinds else []
     packs = [[ConfigDict(test_pipeline[pack], meta_keys=keys)]]
@@ -119,11 +119,19 @@ def configure_testing(
     if show or show_dir:
         _draw(cfg, show, show_dir, show_score_thr, wait_time)
     if tta:
-        dataset = cfg.test_dataloader.dataset
-        while 'pipeline' not in dataset and 'dataset' in dataset:
-            dataset = dataset.dataset
-        dataset.pipeline = cfg.get('tta_pipeline') or default_tta_pipeline(dataset.pipeline)
+        for dataset in _leaf_datasets(cfg.test_dataloader.dataset):
+            dataset.pipeline = cfg.get('tta_pipeline') or default_tta_pipeline(dataset.pipeline)
     return cfg
+
+
+def _leaf_datasets(dataset: ConfigDict) -> list[ConfigDict]:
+    """The data sets with a pipeline inside wrappers (``dataset``) and concatenations (``datasets``)."""
+    if 'pipeline' in dataset:
+        return [dataset]
+    inner = dataset.get('datasets') or [dataset[key] for key in ('dataset',) if key in dataset]
+    if not inner:
+        raise ConfigError('has no pipeline', field='test_dataloader.dataset', received=dataset.get('type'))
+    return [leaf for part in inner for leaf in _leaf_datasets(part)]
 
 
 def _draw(cfg, show, show_dir, score_thr, wait_time) -> None:

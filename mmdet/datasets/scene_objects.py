@@ -65,17 +65,13 @@ def truck(rng: np.random.Generator):
     """Cab, gap, and a load: a closed container or an open bed with something in it."""
     length, half = rng.uniform(7.5, 11.0), rng.uniform(1.2, 1.28)
     h, cab_length = length / 2, rng.uniform(1.9, 2.3)
-    cab = _vary(
-        rng, ((176, 92, 28), (70, 130, 60), (150, 110, 40))[rng.integers(3)], 20
-    )
+    cab = _vary(rng, ((176, 92, 28), (70, 130, 60), (150, 110, 40))[rng.integers(3)], 20)
     mesh = Mesh()
     mesh.box((-h + 0.1, h - 0.1), (-half + 0.1, half - 0.1), (0.0, 0.7), _RUBBER)
     mesh.box((h - cab_length, h), (-half, half), (0.5, 2.5), cab, taper=(0.1, 0.45, 0.1), front=_GLASS, level=1)
     end = h - cab_length - 0.45
     if rng.random() < 0.6:
-        load = _vary(
-            rng, ((170, 108, 50), (92, 140, 70), (140, 120, 40))[rng.integers(3)], 24
-        )
+        load = _vary(rng, ((170, 108, 50), (92, 140, 70), (140, 120, 40))[rng.integers(3)], 24)
         mesh.box((-h, end), (-half, half), (0.7, rng.uniform(2.8, 3.5)), load, level=1)
     else:
         wall = _vary(rng, (90, 110, 130), 40)
@@ -90,9 +86,7 @@ def bus(rng: np.random.Generator):
     """Long and high, window band all round, pale roof with hatches and a coloured skirt."""
     length, half = rng.uniform(10.5, 12.5), rng.uniform(1.25, 1.32)
     h = length / 2
-    paint = _vary(
-        rng, ((40, 190, 235), (40, 170, 240), (30, 120, 235))[rng.integers(3)], 20
-    )
+    paint = _vary(rng, ((40, 190, 235), (40, 170, 240), (30, 120, 235))[rng.integers(3)], 20)
     roof = tuple(0.75 * c + 0.25 * 235 for c in paint)
     mesh = Mesh()
     mesh.box((-h, h), (-half, half), (0.0, 0.35), _RUBBER)

@@ -29,8 +29,9 @@ class SkippingBatchSampler:
         self.skip = 0
 
     def __iter__(self) -> Iterator:
+        # Lazily: a loader with workers calls iter() twice and uses the second one.
         skip, self.skip = self.skip, 0
-        return islice(iter(self.batch_sampler), skip, None)
+        yield from islice(iter(self.batch_sampler), skip, None)
 
     def __len__(self) -> int:
         return len(self.batch_sampler)
@@ -62,12 +63,27 @@ def set_epoch(dataloader: DataLoader, epoch: int) -> None:
 
 @LOOPS.register_module()
 class EpochBasedTrainLoop(MMEngineEpochLoop):
-    """Epoch-based training; a checkpoint taken inside an epoch continues inside it."""
+    """Epoch-based training; a checkpoint taken inside an epoch continues inside it.
+
+    ``iters_done`` is set by a resume: iterations of the current epoch that the checkpoint had behind it.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.iters_done = 0
+        self._epoch_begin = 0
+
+    @property
+    def iters_in_epoch(self) -> int:
+        """Iterations of the current epoch that are complete."""
+        return self._iter - self._epoch_begin
 
     def run_epoch(self) -> None:
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        first = min(max(self._iter - self._epoch * len(self.dataloader), 0), len(self.dataloader))
+        # Of this run's own loader: it may have other batches than the run that was interrupted.
+        first, self.iters_done = min(self.iters_done, len(self.dataloader)), 0
+        self._epoch_begin = self._iter - first
         skipped = first and skip_batches(self.dataloader, first)
         batches = enumerate(self.dataloader, start=first if skipped else 0)
         for idx, data_batch in batches:

@@ -278,6 +278,8 @@ class DetRunner(Runner):
             )
         self.train_loop._epoch = meta['epoch']
         self.train_loop._iter = meta['iter']
+        if hasattr(self.train_loop, 'iters_done'):
+            self.train_loop.iters_done = meta.get('iters_in_epoch', 0)
         if meta.get('world_size', self.world_size) != self.world_size:
             self.logger.warning(
                 f'The checkpoint comes from {meta["world_size"]} processes, this run has {self.world_size}: '
@@ -341,6 +343,9 @@ class DetRunner(Runner):
         meta = dict(meta or {})
         meta.setdefault('epoch', self.epoch + int(by_epoch))
         meta.setdefault('iter', self.iter + int(not by_epoch))
+        inside = getattr(self.train_loop, 'iters_in_epoch', None)
+        if inside is not None:
+            meta.setdefault('iters_in_epoch', 0 if by_epoch else inside + 1)
         # Formatting the config takes a second; the hub has it from the start of the run.
         config_text = self.message_hub.get_info('cfg') or self.cfg.pretty_text
         meta.update(

@@ -66,7 +66,9 @@ def data(tmp_path_factory):
         dict(id=k, image_id=image_id, category_id=k, bbox=[10, 10, 40, 30], area=1200, iscrowd=0)
         for k, image_id in ((1, 'first'), (2, 5))
     ]
-    document = dict(images=images, annotations=annotations, categories=[dict(id=1, name='dot'), dict(id=2, name='block')])
+    document = dict(
+        images=images, annotations=annotations, categories=[dict(id=1, name='dot'), dict(id=2, name='block')]
+    )
     (folder / 'ann.json').write_text(json.dumps(document))
     return folder
 
@@ -83,7 +85,9 @@ def full_config(stages) -> Config:
     }
     pipeline = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs')]
     dataset = dict(type='CocoDataset', metainfo=dict(classes=CLASSES), pipeline=pipeline)
-    return Config(dict(default_scope='mmdet', model=dict(type='UFPMPDet', **parts), test_dataloader=dict(dataset=dataset)))
+    return Config(
+        dict(default_scope='mmdet', model=dict(type='UFPMPDet', **parts), test_dataloader=dict(dataset=dataset))
+    )
 
 
 @pytest.fixture(scope='module')
@@ -117,7 +121,10 @@ def test_one_model_by_four_ways(stages, model, data, tmp_path):
     lines = join_checkpoints(stages['coarse'][1], stages['fine'][1], tmp_path / 'joined.pth')
     assert any(line.startswith('coarse: GFL head, 2 classes') for line in lines)
     content = torch.load(tmp_path / 'joined.pth', weights_only=True)
-    assert set(content) == {'meta', 'state_dict'} and {name.split('.')[0] for name in content['state_dict']} == {'coarse', 'fine'}
+    assert set(content) == {'meta', 'state_dict'} and {name.split('.')[0] for name in content['state_dict']} == {
+        'coarse',
+        'fine',
+    }
     joined = init_detector(full_config(stages), str(tmp_path / 'joined.pth'), device='cpu')
     assert joined.dataset_meta['classes'] == CLASSES
     equal(inference_detector(joined, image).pred_instances, expected)
@@ -171,21 +178,26 @@ def test_inferencer_on_images_and_video(stages, data, tmp_path):
         np.testing.assert_allclose(one['bboxes'], other['bboxes'], atol=1e-2)
         np.testing.assert_allclose(one['scores'], other['scores'], atol=1e-5)
     assert len(alone[0]['scores']) > 0
-    assert cv2.imread(str(tmp_path / 'out/vis/5.png')).shape[1] >= 90
+    assert len(list((tmp_path / 'out/vis').glob('*.png'))) == 3
 
     writer = cv2.VideoWriter(str(tmp_path / 'clip.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 10, (64, 48))
     for grey in (50, 100, 150):
         writer.write(np.full((48, 64, 3), grey, dtype=np.uint8))
     writer.release()
     result = inferencer(str(tmp_path / 'clip.mp4'), batch_size=2)
-    assert result['inputs'] == [f'clip/{k:06d}' for k in range(3)] or len(result['inputs']) == 3
+    assert len(result['predictions']) == len(result['inputs']) == 3
 
 
 def test_evaluation_counts_every_image_and_times_every_stage(model, data, tmp_path):
-    report = evaluate_composite(model, str(data / 'ann.json'), str(data), num_warmup=1, outfile_prefix=str(tmp_path / 'run'))
+    report = evaluate_composite(
+        model, str(data / 'ann.json'), str(data), num_warmup=1, outfile_prefix=str(tmp_path / 'run')
+    )
     assert list(report.latency) == ['read', 'coarse', 'packing', 'mosaic', 'fine', 'merge', 'end to end']
     whole = report.latency['end to end']['mean_ms']
-    assert sum(figures['mean_ms'] for name, figures in report.latency.items() if name not in ('read', 'end to end')) <= whole
+    assert (
+        sum(figures['mean_ms'] for name, figures in report.latency.items() if name not in ('read', 'end to end'))
+        <= whole
+    )
     assert report.sizes['regions'] > 0 and report.sizes['mosaic_w'] > 0
     assert {'visdrone/AP', 'coco/bbox_mAP', 'coco/bbox_mAP_50'} <= set(report.metrics)
     assert len(list((tmp_path / 'run_txt').iterdir())) == 3

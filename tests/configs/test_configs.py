@@ -43,6 +43,15 @@ COUNTS = {
     'gfl_x101_ms2x.py': (674, 51_061_209, 50_845_849),
     # 27 offset rows for C = 256, 512, 1024.
     'gfl_dcn_x101_ms2x.py': (734, 51_061_209 + 27 * (9 * (4 * 256 + 23 * 512 + 3 * 1024) + 30), None),
+    'UFPMP-Det/coarse_det.py': (368, 32_279_187, None),
+    'UFPMP-Det/mp_det_res50.py': (372, 32_856_969, None),
+    'UFPMP-Det/mp_det_res101.py': (678, 32_856_969 - 23_508_032 + 42_500_160, None),
+    'UFPMP-Det/mp_det_x101_ms.py': (678, 51_477_641, None),
+    'UFPMP-Det/UAVDT_coarse_det.py': (368, 32_279_187 - 7 * (9 * 256 + 1), None),
+    'UFPMP-Det/uavdt_mp_det_res50.py': (372, 32_849_289, None),
+    'UFPMP-Det/ufpmp_det_res50.py': (740, 32_279_187 + 32_856_969, None),
+    'UFPMP-Det/ufpmp_det_x101_ms.py': (1046, 32_279_187 + 51_477_641, None),
+    'UFPMP-Det/sliced_det_res50.py': (368, 32_279_187, None),
     'vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py': (460, 35_813_801, 35_813_801),
 }
 LISTINGS = {
@@ -166,6 +175,22 @@ def test_one_training_step_and_one_prediction(name):
         assert found.labels.min() >= 0 and found.labels.max() < model.bbox_head.num_classes
         height, width = result.ori_shape
         assert found.bboxes.min() >= 0 and found.bboxes[:, 2].max() <= width and found.bboxes[:, 3].max() <= height
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if 'coarse' in (config(name).get('model') or {})])
+def test_two_stages_predict(name):
+    """The detectors that are made of detectors, at small scales."""
+    cfg = config(name)
+    for stage in (cfg.model.coarse, cfg.model.fine):
+        stage.scale = [(64, 64)] * len(stage.scale) if isinstance(stage.scale, list) else (64, 64)
+    torch.manual_seed(0)
+    model = build(cfg.model, 'cpu').eval()
+    model.coarse.test_cfg.score_thr = model.fine.test_cfg.score_thr = 0.0
+    model.coarse.test_cfg.max_per_img = 20
+    sample = DetDataSample(metainfo=dict(ori_shape=(64, 64)))
+    image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    found = model.test_step(dict(inputs=[image], data_samples=[sample]))[0].pred_instances
+    assert torch.isfinite(found.bboxes).all() and len(found) <= 500
 
 
 def test_v1_conventions_are_on():

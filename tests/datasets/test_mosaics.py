@@ -36,7 +36,9 @@ def dataset(tmp_path):
         (tmp_path / 'images' / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / 'images' / name), pixels)
         images.append(dict(id=image_id, file_name=name, width=WIDTH, height=HEIGHT))
-        annotations += [dict(image_id=image_id, bbox=box, category_id=3, id=len(annotations) + k) for k, box in enumerate(boxes)]
+        annotations += [
+            dict(image_id=image_id, bbox=box, category_id=3, id=len(annotations) + k) for k, box in enumerate(boxes)
+        ]
     annotations[0]['iscrowd'] = 0
     annotations.append(dict(image_id='north', bbox=[120, 110, 10, 10], category_id=1, id=90, ignore=1))
     document = dict(images=images, annotations=annotations, categories=[dict(id=1, name='a'), dict(id=3, name='b')])
@@ -59,7 +61,9 @@ class Coarse:
                 raise RuntimeError('power cut')
             self.seen.append(number)
             boxes = torch.tensor(SCENES[number][2], dtype=torch.float32).reshape(-1, 4)
-            results.append(InstanceData(bboxes=boxes, scores=torch.ones(len(boxes)), labels=torch.zeros(len(boxes)).long()))
+            results.append(
+                InstanceData(bboxes=boxes, scores=torch.ones(len(boxes)), labels=torch.zeros(len(boxes)).long())
+            )
         return results
 
 
@@ -103,7 +107,13 @@ def test_by_hand(dataset):
     # The ignored box is not among the counts; the box without area is lost.
     figures = (report.images, report.objects, report.copies, report.lost, report.doubled, report.clipped, report.parts)
     assert figures == (4, 7, 7, 2, 1, 2, 1)
-    assert (report.undetected, report.without_objects, report.left_out, report.painted, report.resized) == (1, 1, 0, 0, 0)
+    assert (report.undetected, report.without_objects, report.left_out, report.painted, report.resized) == (
+        1,
+        1,
+        0,
+        0,
+        0,
+    )
     assert report.regions == (1 + 1 + 1 + 2) / 4
     assert 'of 7 boxes 2 (28.6 %) lie in no region' in str(report)
     assert not (dataset / 'out.json.journal').exists()
@@ -152,7 +162,9 @@ def test_quality(dataset):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     cv2.imwrite(str(dataset / 'images/n.jpg'), pixels)
-    (dataset / 'source.json').write_text(json.dumps(dict(images=[dict(id=1, file_name='n.jpg', width=240, height=320)])))
+    (dataset / 'source.json').write_text(
+        json.dumps(dict(images=[dict(id=1, file_name='n.jpg', width=240, height=320)]))
+    )
     sizes = []
     for quality in (95, 50):
         _, report = build(

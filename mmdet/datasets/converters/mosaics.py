@@ -201,7 +201,7 @@ class MosaicBuilder:
         self.categories = document.get('categories') or []
         self.images = _read_images(document, ann_file)
         settings = {
-            'options': asdict(self.options),
+            **asdict(self.options),
             'batch_size': batch_size,
             'annotations': hashlib.sha256(Path(ann_file).read_bytes()).hexdigest(),
             'out_dir': str(self.out_dir.resolve()),

@@ -1,5 +1,6 @@
 """Transforms that scale the image: Resize and its random and fixed-shape relatives."""
 
+import copy
 from math import inf
 
 import cv2
@@ -157,8 +158,9 @@ class FixShapeResize(BaseTransform):
             factor = min(self.width / width, self.height / height)
             inside = scaled_size((width, height), (factor, factor))
             frame = tuple(min(side, limit) for side, limit in zip(inside, frame))
-        self.resize.scale = frame
-        results = self.resize(results)
+        resize = copy.copy(self.resize)  # one instance serves several threads
+        resize.scale = frame
+        results = resize(results)
         results['keep_ratio'] = self.keep_ratio
         results['img'] = pad_image(results['img'], (self.height, self.width), self.pad_val)
         results['img_shape'] = (self.height, self.width)

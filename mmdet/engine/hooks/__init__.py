@@ -5,4 +5,11 @@ from .optimal_transport_hook import OptimalTransportHook
 from .reseed_hook import ReseedHook
 from .visualization_hook import DetVisualizationHook
 
-__all__ = ['BrokenImagesHook', 'CheckpointHook', 'DetVisualizationHook', 'NumClassCheckHook', 'OptimalTransportHook', 'ReseedHook']
+__all__ = [
+    'BrokenImagesHook',
+    'CheckpointHook',
+    'DetVisualizationHook',
+    'NumClassCheckHook',
+    'OptimalTransportHook',
+    'ReseedHook',
+]

@@ -27,6 +27,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         pad_value: what fills the padding, after normalisation.
         bgr_to_rgb: swap the first and last channel of BGR images.
         rgb_to_bgr: the same swap for RGB images.
+        pad_mask, mask_pad_value, pad_seg, seg_pad_value: accepted for configs of mmdetection 3.x; there are no masks here.
         boxtype2tensor: accepted for configs of mmdetection 3.x; boxes are always tensors.
         non_blocking: asynchronous copies to the device.
         batch_augments: configs of modules called as ``(inputs, data_samples)`` on the training batch.
@@ -42,6 +43,10 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         pad_value: float = 0,
         bgr_to_rgb: bool = False,
         rgb_to_bgr: bool = False,
+        pad_mask: bool = False,
+        mask_pad_value: int = 0,
+        pad_seg: bool = False,
+        seg_pad_value: int = 255,
         boxtype2tensor: bool = True,
         non_blocking: bool = False,
         batch_augments: list[dict] | None = None,

@@ -81,6 +81,7 @@ class GFLHead(BaseDenseHead):
         legacy: the conventions of mmdetection 1.x, for checkpoints of GFL's own repository: corners are inclusive pixels (sizes
             are one larger in the quality, the NMS and the clipping) and locations in the padding are trained as background. Goes
             with ``LegacyAnchorGenerator`` and ``offset=1`` in the assigner's overlaps and in the box loss.
+        reg_decoded_bbox: accepted for configs of mmdetection 3.x; the box loss is always on decoded boxes.
         init_cfg: initialisation; N(0, 0.01), and a class bias for a prior probability of 0.01.
 
     Raises:
@@ -104,6 +105,7 @@ class GFLHead(BaseDenseHead):
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         legacy: bool = False,
+        reg_decoded_bbox: bool = True,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg or self._default_init_cfg())

@@ -103,6 +103,21 @@ def test_flip_test_of_the_mirrored_image_is_mirrored(detector):
     torch.testing.assert_close(plain.bboxes[0, [0, 2]], 96 - mirrored.bboxes[0, [2, 0]], rtol=0, atol=1e-2)
 
 
+def test_several_scales_share_one_nms(detector):
+    torch.manual_seed(0)
+    image = torch.randint(0, 256, (3, 40, 60), dtype=torch.uint8)
+    one, other = (DetectionStage(detector, scale=scale)([image])[0] for scale in ((96, 64), (128, 96)))
+    assert torch.equal(DetectionStage(detector, scale=[(96, 64)])([image])[0].bboxes, one.bboxes)
+    stage = DetectionStage(detector, scale=[(96, 64), (128, 96)])
+    both, shorter = stage([image, image[:, :20]])
+    # The best of each scale survives, or something better at its place.
+    assert both.scores[0] == max(one.scores[0], other.scores[0])
+    assert len(both) > 0 and len(shorter) > 0
+    torch.testing.assert_close(stage([image])[0].bboxes, both.bboxes, rtol=0, atol=1e-3)
+    with pytest.raises(ConfigError, match='scale'):
+        DetectionStage(detector, scale=[(96, 64), (0, 5)])
+
+
 def test_nothing_found(detector):
     image = torch.zeros(3, 50, 80, dtype=torch.uint8)
     model = ufpmp(detector, Scripted(found()), Scripted())

@@ -1,0 +1,55 @@
+"""Islands: one process each, exchanging what they found at fixed numbers of evaluations."""
+
+import os
+from typing import Any
+
+from ...utils.errors import ConfigError
+
+
+class Alone:
+    """One process, nobody to talk to."""
+
+    rank, world_size = 0, 1
+
+    def gather(self, packet: Any) -> list:
+        """What every process sent, by rank; all must call it the same number of times."""
+        return [packet]
+
+    def close(self) -> None:
+        """Leave the group."""
+
+
+class Torchrun(Alone):
+    """Processes started by ``torchrun`` (``tools/dist_search.sh``), over gloo."""
+
+    def __init__(self):
+        import torch.distributed as dist
+
+        missing = [key for key in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if key not in os.environ]
+        if missing:
+            raise ConfigError(
+                'start the processes by tools/dist_search.sh or torchrun; the environment lacks ' + ', '.join(missing),
+                field='--launcher', received='pytorch',
+            )  # fmt: skip
+        dist.init_process_group('gloo')
+        self._dist = dist
+        self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
+
+    def gather(self, packet: Any) -> list:
+        packets = [None] * self.world_size
+        self._dist.all_gather_object(packets, packet)
+        return packets
+
+    def close(self) -> None:
+        self._dist.destroy_process_group()
+
+
+def join(launcher: str) -> Alone:
+    """The group of a ``--launcher``.
+
+    Raises:
+        ConfigError: a launcher that searches do not know.
+    """
+    if launcher not in ('none', 'pytorch'):
+        raise ConfigError("must be 'none' or 'pytorch'", field='--launcher', received=launcher)
+    return Alone() if launcher == 'none' else Torchrun()

@@ -1,0 +1,131 @@
+"""How the next candidate is made: the package's evolution, and LightNAS's for comparison.
+
+A strategy is the part of a search that lives in one process: a population, a generator, and :meth:`step`. What surrounds it (exchange between
+processes, time limits, files) is in :mod:`~mmdet.nas.search.runner`.
+"""
+
+import random
+import time
+from collections.abc import Sequence
+
+from mmdet.registry import NAS_STRATEGIES
+
+from ...utils.errors import ConfigError
+from ..evaluator import Evaluator
+from ..spaces import Space
+from ..structure import Structure
+from .population import Front, Member, Niches, Population
+
+
+class Strategy:
+    """Base: evolution of one population.
+
+    Args:
+        evaluator: budgets and score.
+        space: prepared for the start's shape.
+        seed: of this process.
+        popu_size: structures kept.
+        pareto: names of the budgets whose front against the score is kept; those that the search has no budget for are passed over.
+        minor_mutation: after ``minor_iter`` evaluations, move channels only.
+        minor_iter: see above.
+    """
+
+    reference = False
+
+    def __init__(
+        self,
+        *,
+        evaluator: Evaluator,
+        space: Space,
+        seed: int,
+        popu_size: int = 256,
+        pareto: Sequence[str] = ('flops', 'latency'),
+        minor_mutation: bool = False,
+        minor_iter: int = 100_000,
+    ):
+        if not isinstance(popu_size, int) or isinstance(popu_size, bool) or popu_size < 2:
+            raise ConfigError('must be an integer >= 2', field='search.popu_size', received=popu_size)
+        self.evaluator, self.space = evaluator, space
+        self.random = random.Random(seed)
+        self.population, self.niches = Population(popu_size), Niches()
+        names = [budget.name for budget in evaluator.budgets]
+        self.fronts = {name: Front(names.index(name)) for name in pareto if name in names}
+        self.minor_from = minor_iter if minor_mutation else None
+        self.evaluated = self.feasible = 0
+
+    def add(self, member: Member) -> None:
+        """Take a feasible structure into population, niches and fronts."""
+        if self.population.add(member):
+            self.niches.add(member)
+        for front in self.fronts.values():
+            front.add(member)
+
+    def begin(self, structure: Structure) -> None:
+        """Start from a structure within the budgets."""
+        evaluation = self.evaluator(structure)
+        self.add(Member(structure, evaluation.score, evaluation.values))
+
+    def step(self, count: int, deadline: float | None = None) -> int:
+        """Evaluate ``count`` candidates, fewer if ``time.monotonic()`` passes ``deadline``; returns how many."""
+        evaluate, rng, add = self.evaluator, self.random.random, self.add
+        for done in range(count):
+            if deadline is not None and time.monotonic() >= deadline:
+                return done
+            minor = self.minor_from is not None and self.evaluated >= self.minor_from
+            child = self.propose(rng, minor)
+            self.evaluated += 1
+            feasible, score, values = evaluate(child)
+            if feasible:
+                self.feasible += 1
+                add(Member(child, score, values))
+        return count
+
+    def propose(self, rng, minor: bool) -> Structure:
+        """The next candidate."""
+        raise NotImplementedError
+
+    def emigrants(self, count: int) -> list[Member]:
+        """What other processes get: the best members."""
+        return self.population.members[:count]
+
+
+@NAS_STRATEGIES.register_module('evolution')
+class Evolution(Strategy):
+    """Evolution with a preference for good parents and a varying number of mutations.
+
+    A parent's rank is ``popu_size * u ** pressure`` with u uniform in [0, 1): LightNAS draws uniformly (pressure 1), which makes it slow to use
+    what it has found. A child has 1 to ``2 * space.block_num`` block mutations, fewer being likelier: near a tight budget one change alone is
+    rarely allowed, and two that make up for each other are.
+
+    Args:
+        pressure: see above.
+        front_share: how often the parent is drawn from the fronts instead, which keeps structures of all costs alive.
+        kwargs: of :class:`Strategy`.
+    """
+
+    def __init__(self, *, pressure: float = 2.0, front_share: float = 0.05, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(pressure, int | float) or not pressure >= 1:
+            raise ConfigError('must be a number >= 1', field='search.pressure', received=pressure)
+        if not isinstance(front_share, int | float) or not 0 <= front_share < 1:
+            raise ConfigError('must be a number in [0, 1)', field='search.front_share', received=front_share)
+        self.pressure, self.front_share = pressure, front_share
+
+    def propose(self, rng, minor: bool) -> Structure:
+        members = self.population.members
+        child = members[int(len(members) * rng() ** self.pressure)].structure
+        mutate = self.space.mutate
+        for _ in range(1 + int(2 * self.space.block_num * rng() ** 1.5)):
+            child = mutate(child, rng, minor)
+        return child
+
+
+@NAS_STRATEGIES.register_module('reference_evolution')
+class ReferenceEvolution(Strategy):
+    """LightNAS 2.0's loop, for comparison: uniform parents, always ``block_num`` mutations, and (by the space) a last block that never moves."""
+
+    reference = True
+
+    def propose(self, rng, minor: bool) -> Structure:
+        members = self.population.members
+        return self.space.child(members[int(len(members) * rng())].structure, rng, minor)

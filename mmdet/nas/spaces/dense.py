@@ -1,0 +1,113 @@
+"""Spaces of dense residual units, whose bottleneck has its own width: K1KXK1 (classification, detection), K1KX and KXKX (DAMO-YOLO)."""
+
+from collections.abc import Sequence
+
+from mmdet.registry import NAS_SPACES
+
+from ...utils.errors import ConfigError
+from ..structure import Structure
+from .base import Random, Space, make_block, round_to_8, with_block, with_out
+
+
+class DenseSpace(Space):
+    """What they share: a bottleneck moves between a tenth of the output and the output."""
+
+    def _move_btn(self, structure: Structure, i: int, rng: Random) -> Structure:
+        block, steps = structure[i], self.channel_steps
+        for _ in steps:
+            scale, step = steps[int(rng() * len(steps))]
+            btn = bounded_btn(min(block[2], round_to_8(scale * block[6] + step)), block[2])
+            if btn != block[6]:
+                return with_block(structure, i, make_block(block[:6] + (btn,) + block[7:]))
+        return structure
+
+
+def bounded_btn(btn: int, out: int) -> int:
+    """At least a tenth of the output."""
+    return btn if btn * 10 >= out else round_to_8(out / 10)
+
+
+@NAS_SPACES.register_module('space_k1kxk1')
+class SpaceK1KXK1(DenseSpace):
+    """Bottleneck units. Channels never fall with depth, nor rise more than four times from one block to the next."""
+
+    family = 'SuperResK1KXK1'
+    scales = (1.5, 1.25, 0.8, 0.6, 0.5)
+
+    def _move_out(self, structure: Structure, i: int, rng: Random) -> Structure:
+        block, steps, inside = structure[i], self.channel_steps, structure[i][1]
+        high, low = min(self.channel_limit, 4 * inside), inside
+        if i + 1 < len(structure):
+            after = structure[i + 1][2]
+            high, low = min(high, after), max(low, round_to_8(after / 4))
+        for _ in steps:
+            scale, step = steps[int(rng() * len(steps))]
+            out = max(min(round_to_8(scale * block[2] + step), high), low)
+            if out != block[2]:
+                btn = bounded_btn(block[6], out)
+                return with_out(structure, i, make_block(block[:2] + (out,) + block[3:6] + (btn,) + block[7:]))
+        return structure
+
+
+class BasicSpace(DenseSpace):
+    """Units of two convolutions; channels of some blocks are kept within ranges.
+
+    Args:
+        channel_range_list: per block (low, high), or None for no range.
+        kernel_size_list: kernels allowed. With more than one, kernels move (in the reference they never do).
+        kwargs: of :class:`Space`.
+    """
+
+    first_depth = 2
+    moves = ('out', 'btn', 'depth')
+    kernels = ((1, 3),)
+
+    def __init__(
+        self,
+        *,
+        channel_range_list: Sequence[Sequence[int] | None] = (None, None, (64, 128), None, (128, 256), (256, 512)),
+        kernel_size_list: Sequence[int] = (3,),
+        **kwargs,
+    ):
+        for pair in channel_range_list:
+            good = pair is None or (len(pair) == 2 and all(isinstance(side, int) for side in pair) and pair[0] <= pair[1])
+            if not good:
+                raise ConfigError('must be None or [low, high]', field='space.channel_range_list', received=pair)
+        if not kernel_size_list or not all(isinstance(k, int) and k > 0 and k % 2 for k in kernel_size_list):
+            raise ConfigError('must be odd integers >= 1', field='space.kernel_size_list', received=kernel_size_list)
+        self.kernels = tuple((1, k) for k in sorted(kernel_size_list))
+        if len(self.kernels) > 1 and not kwargs.get('reference'):
+            self.moves = (*self.moves, 'kernel')
+        super().__init__(**kwargs)
+        self.channel_ranges = tuple(pair and tuple(pair) for pair in channel_range_list)
+
+    def _move_out(self, structure: Structure, i: int, rng: Random) -> Structure:
+        block, steps, inside = structure[i], self.channel_steps, structure[i][1]
+        low, high = (self.channel_ranges[i] if i < len(self.channel_ranges) else None) or (8, self.channel_limit)
+        low, high = max(low, inside), min(high, self.channel_limit)
+        after = structure[i + 1] if i + 1 < len(structure) else None
+        if after is not None:
+            high = min(high, after[2])
+        for _ in steps:
+            scale, step = steps[int(rng() * len(steps))]
+            out = min(max(round_to_8(scale * block[2] + step), low), high)
+            if out != block[2]:
+                btn = bounded_btn(block[6], out)
+                if after is not None and after[6] > out:
+                    structure = with_block(structure, i + 1, make_block(after[:6] + (out,) + after[7:]))
+                return with_out(structure, i, make_block(block[:2] + (out,) + block[3:6] + (btn,) + block[7:]))
+        return structure
+
+
+@NAS_SPACES.register_module('space_k1kx')
+class SpaceK1KX(BasicSpace):
+    """DAMO-YOLO tiny and small."""
+
+    family = 'SuperResK1KX'
+
+
+@NAS_SPACES.register_module('space_kxkx')
+class SpaceKXKX(BasicSpace):
+    """DAMO-YOLO medium and large."""
+
+    family = 'SuperResKXKX'
