@@ -1,4 +1,4 @@
-# MP-Det with the small network of configs/visdrone/gfl_small_visdrone.py, which is its coarse detector: for a CPU.
+# MP-Det with a small network, after coarse_det_small.py: for a CPU.
 _base_ = './mp_det_res50.py'
 
 model = dict(

@@ -5,6 +5,8 @@ types that mmengine and mmdetection files hold; whatever else is refused unless 
 Config text stored inside is a string.
 """
 
+import contextlib
+import contextvars
 import json
 import os
 import pickle
@@ -330,9 +332,23 @@ def adapt_to_model(model: nn.Module, state_dict: dict) -> list[str]:
     return notes
 
 
+# mmengine calls the loader of pretrained weights without a word on trust: the runner says it around the call.
+_TRUST = contextvars.ContextVar('trust', default=False)
+
+
+@contextlib.contextmanager
+def trusting(trust: bool):
+    """Whether pretrained files that are read inside the block may unpickle arbitrary objects."""
+    token = _TRUST.set(trust)
+    try:
+        yield
+    finally:
+        _TRUST.reset(token)
+
+
 def load_from_mmdet(filename: str, map_location=None) -> dict:
     """The same reader for mmengine's ``init_cfg=dict(type='Pretrained', checkpoint=...)``, reference names renamed."""
-    checkpoint = load_checkpoint_file(filename, map_location=map_location or 'cpu')
+    checkpoint = load_checkpoint_file(filename, trust=_TRUST.get(), map_location=map_location or 'cpu')
     checkpoint['state_dict'], _ = rename_reference_keys(checkpoint['state_dict'])
     return checkpoint
 
@@ -352,4 +368,5 @@ __all__ = [
     'load_from_mmdet',
     'load_into',
     'rename_reference_keys',
+    'trusting',
 ]

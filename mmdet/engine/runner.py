@@ -21,7 +21,15 @@ from mmengine.utils.dl_utils import TORCH_VERSION
 from ..registry import RUNNERS
 from ..utils.errors import CheckpointError, ConfigError
 from ..version import __version__
-from .checkpoint import LoadReport, adapt_to_model, compare, load_checkpoint_file, load_into, rename_reference_keys
+from .checkpoint import (
+    LoadReport,
+    adapt_to_model,
+    compare,
+    load_checkpoint_file,
+    load_into,
+    rename_reference_keys,
+    trusting,
+)  # fmt: skip
 from .checkpoint_saver import find_newest, restore_history, save_atomically, to_plain
 from .dist import init_dist
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -132,7 +140,8 @@ class DetRunner(Runner):
     def _init_model_weights(self) -> None:
         """Initialise, unless a checkpoint is about to give every parameter (a resume needs no pretrained file then)."""
         if self._resume_path is None or self._has_loaded:
-            super()._init_model_weights()
+            with trusting(self._trust):
+                super()._init_model_weights()
 
     def build_train_loop(self, loop):
         """Build the loop; the two of mmengine are replaced by those that resume at any iteration."""

@@ -270,3 +270,22 @@ def test_modules_may_adapt_the_checkpoint():
     state = {'0.weight': torch.ones(4, 2)}
     report = load_into(model, state, strict=True)
     assert report.notes == ['0.weight cut'] and state['0.weight'].shape == (4, 2)
+
+
+class _Harmless:
+    """An object that only a trusted file may bring along."""
+
+
+def test_trust_reaches_pretrained_weights(tmp_path):
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    from mmdet.engine.checkpoint import trusting
+
+    path = tmp_path / 'pretrained.pth'
+    torch.save(dict(state_dict={'weight': torch.ones(1)}, extra=_Harmless()), path)
+    with pytest.raises(CheckpointError, match='trust'):
+        CheckpointLoader.load_checkpoint(str(path))
+    with trusting(True):
+        assert CheckpointLoader.load_checkpoint(str(path))['state_dict']['weight'] == 1
+    with pytest.raises(CheckpointError, match='trust'):
+        CheckpointLoader.load_checkpoint(str(path))

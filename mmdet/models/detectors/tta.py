@@ -65,6 +65,7 @@ class DetTTAModel(BaseTTAModel):
             boxes, [view.pred_instances.scores for view in views], [view.pred_instances.labels for view in views],
             self.tta_cfg['nms'], self.tta_cfg.get('max_per_img', -1),
         )  # fmt: skip
-        merged = views[0]
+        # Ground truth beside the predictions is that of the unflipped image.
+        merged = next((view for view in views if not view.metainfo.get('flip', False)), views[0])
         merged.pred_instances = InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
         return merged

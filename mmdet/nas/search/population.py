@@ -1,6 +1,6 @@
-"""The structures that a search keeps: the best so far, the best by cost, and the best of each shape."""
+"""The structures that a search keeps: the best so far, and the best by cost."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from math import log
 from typing import NamedTuple
@@ -8,7 +8,6 @@ from typing import NamedTuple
 from ..structure import Structure
 
 FRONT_STEPS = 50  # cells of the front per factor e of cost: 2 % each
-NICHE_LIMIT = 512
 
 
 class Member(NamedTuple):
@@ -20,16 +19,19 @@ class Member(NamedTuple):
 
 
 class Population:
-    """The ``size`` best structures, without repeats, best first.
+    """The ``size`` best structures, without repeats, best first; with ``by_shape``, one of each shape.
 
-    Equal scores keep the order of arrival, so that a run is a function of its seed.
+    A shape is the depths and kernels of all blocks. Structures that differ in a few channels only would else fill a population, and a search
+    that has lost its other depths does not come back: deepmad-R50 gains 2 % by it (docs/tinynas_search.md). Equal scores keep the order of
+    arrival, so that a run is a function of its seed.
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, by_shape: bool = False):
         self.size = size
         self.members: list[Member] = []
         self._keys: list[float] = []  # minus the scores, ascending
-        self._known: set[Structure] = set()
+        self._identity = shape_of if by_shape else itself
+        self._known: dict[tuple, Member] = {}
 
     def __len__(self) -> int:
         return len(self.members)
@@ -42,21 +44,38 @@ class Population:
         return self.members[0]
 
     def add(self, member: Member) -> bool:
-        """Keep a member if it is new and among the best; returns whether it was kept."""
+        """Keep a member if it is among the best; returns whether it was kept."""
         key, keys = -member.score, self._keys
         full = len(keys) >= self.size
-        if (full and key >= keys[-1]) or key != key or member.structure in self._known:
+        if (full and key >= keys[-1]) or key != key:
             return False
-        if full:
+        identity = self._identity(member.structure)
+        known = self._known.get(identity)
+        if known is not None:
+            if member.score <= known.score:
+                return False
+            at = bisect_left(keys, -known.score)
+            while self.members[at] is not known:
+                at += 1
+            del keys[at], self.members[at]
+        elif full:
             keys.pop()
-            self._known.discard(self.members.pop().structure)
-        at = bisect_left(keys, key + 0.0)
-        while at < len(keys) and keys[at] == key:
-            at += 1
+            del self._known[self._identity(self.members.pop().structure)]
+        at = bisect_right(keys, key)
         keys.insert(at, key)
         self.members.insert(at, member)
-        self._known.add(member.structure)
+        self._known[identity] = member
         return True
+
+
+def itself(structure: Structure) -> Structure:
+    """Every structure is its own kind."""
+    return structure
+
+
+def shape_of(structure: Structure) -> tuple:
+    """Depth and kernel of each block."""
+    return tuple([(block[5], block[3], block[7]) for block in structure])  # a list is faster than a generator here
 
 
 class Front:
@@ -86,25 +105,6 @@ class Front:
             if not front or member.score > front[-1].score:
                 front.append(member)
         return front
-
-
-class Niches:
-    """The best member of each shape: depths and kernels of all blocks. Of these the final choice of different structures is made."""
-
-    def __init__(self):
-        self._best: dict[tuple, Member] = {}
-
-    def add(self, member: Member) -> None:
-        shape = tuple((block.layers, block.kernel, block.kt) for block in member.structure)
-        known = self._best.get(shape)
-        if known is None or member.score > known.score:
-            self._best[shape] = member
-            if len(self._best) > 2 * NICHE_LIMIT:
-                self._best = dict(sorted(self._best.items(), key=lambda item: -item[1].score)[:NICHE_LIMIT])
-
-    def members(self) -> list[Member]:
-        """In order of arrival."""
-        return list(self._best.values())
 
 
 def distance(one: Structure, other: Structure) -> float:

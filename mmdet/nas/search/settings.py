@@ -69,7 +69,7 @@ def read_settings(cfg: Mapping) -> SearchSettings:
     Raises:
         ConfigError: a key or type that does not exist (with the nearest one), or a value that cannot be.
     """
-    cfg = {key: value for key, value in dict(cfg).items()}
+    cfg = dict(cfg)
     known = KEYS + REFERENCE_KEYS
     for key in cfg:
         if key not in known:
@@ -86,7 +86,11 @@ def read_settings(cfg: Mapping) -> SearchSettings:
     if not isinstance(budgets, list | tuple):
         raise ConfigError('must be a list of budgets, dict(type=..., budget=...)', field='budgets', received=budgets)
     evaluator = Evaluator(
-        cfg['score'], budgets, image_size=image_size, frames=frames if is_3d(start) else None, predictor=cfg.get('latency')
+        cfg['score'],
+        budgets,
+        image_size=image_size,
+        frames=frames if is_3d(start) else None,
+        predictor=cfg.get('latency'),
     )
     search = dict(cfg.get('search') or {})
     run = {key: search.pop(key, default) for key, default in RUN_KEYS.items()}

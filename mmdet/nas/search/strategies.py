@@ -14,7 +14,7 @@ from ...utils.errors import ConfigError
 from ..evaluator import Evaluator
 from ..spaces import Space
 from ..structure import Structure
-from .population import Front, Member, Niches, Population
+from .population import Front, Member, Population
 
 
 class Strategy:
@@ -31,6 +31,7 @@ class Strategy:
     """
 
     reference = False
+    by_shape = False
 
     def __init__(
         self,
@@ -47,16 +48,15 @@ class Strategy:
             raise ConfigError('must be an integer >= 2', field='search.popu_size', received=popu_size)
         self.evaluator, self.space = evaluator, space
         self.random = random.Random(seed)
-        self.population, self.niches = Population(popu_size), Niches()
+        self.population = Population(popu_size, by_shape=self.by_shape)
         names = [budget.name for budget in evaluator.budgets]
         self.fronts = {name: Front(names.index(name)) for name in pareto if name in names}
         self.minor_from = minor_iter if minor_mutation else None
         self.evaluated = self.feasible = 0
 
     def add(self, member: Member) -> None:
-        """Take a feasible structure into population, niches and fronts."""
-        if self.population.add(member):
-            self.niches.add(member)
+        """Take a feasible structure into population and fronts."""
+        self.population.add(member)
         for front in self.fronts.values():
             front.add(member)
 
@@ -91,7 +91,7 @@ class Strategy:
 
 @NAS_STRATEGIES.register_module('evolution')
 class Evolution(Strategy):
-    """Evolution with a preference for good parents and a varying number of mutations.
+    """Evolution of one structure per shape, with a preference for good parents and a varying number of mutations.
 
     A parent's rank is ``popu_size * u ** pressure`` with u uniform in [0, 1): LightNAS draws uniformly (pressure 1), which makes it slow to use
     what it has found. A child has 1 to ``2 * space.block_num`` block mutations, fewer being likelier: near a tight budget one change alone is
@@ -99,17 +99,16 @@ class Evolution(Strategy):
 
     Args:
         pressure: see above.
-        front_share: how often the parent is drawn from the fronts instead, which keeps structures of all costs alive.
         kwargs: of :class:`Strategy`.
     """
 
-    def __init__(self, *, pressure: float = 2.0, front_share: float = 0.05, **kwargs):
+    by_shape = True
+
+    def __init__(self, *, pressure: float = 1.5, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(pressure, int | float) or not pressure >= 1:
             raise ConfigError('must be a number >= 1', field='search.pressure', received=pressure)
-        if not isinstance(front_share, int | float) or not 0 <= front_share < 1:
-            raise ConfigError('must be a number in [0, 1)', field='search.front_share', received=front_share)
-        self.pressure, self.front_share = pressure, front_share
+        self.pressure = pressure
 
     def propose(self, rng, minor: bool) -> Structure:
         members = self.population.members

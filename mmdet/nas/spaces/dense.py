@@ -70,7 +70,9 @@ class BasicSpace(DenseSpace):
         **kwargs,
     ):
         for pair in channel_range_list:
-            good = pair is None or (len(pair) == 2 and all(isinstance(side, int) for side in pair) and pair[0] <= pair[1])
+            good = pair is None or (
+                len(pair) == 2 and all(isinstance(side, int) for side in pair) and pair[0] <= pair[1]
+            )
             if not good:
                 raise ConfigError('must be None or [low, high]', field='space.channel_range_list', received=pair)
         if not kernel_size_list or not all(isinstance(k, int) and k > 0 and k % 2 for k in kernel_size_list):

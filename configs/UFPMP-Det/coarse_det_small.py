@@ -1,0 +1,3 @@
+# The small GFL of configs/visdrone as a coarse detector: for a CPU.
+_base_ = '../visdrone/gfl_small_visdrone.py'
+model = dict(test_cfg=dict(nms=dict(class_agnostic=True)))

@@ -1,0 +1,68 @@
+"""What a search leaves behind: the best structures, the fronts, and a plot of both."""
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmdet.visualization.charts import line_chart
+
+from ..structure_io import StructureEntry, save_structures
+from .population import Member, diverse
+from .state import write_json
+
+if TYPE_CHECKING:
+    from .runner import SearchRunner
+
+BEST_FILE, FRONT_FILE, LOG_FILE, PLOT_FILE = 'best_structure.json', 'pareto_front.json', 'search_log.json', 'search.svg'
+_STYLE = (
+    'text{fill:#1d2126;font:12px system-ui,sans-serif}.chart-title{font-weight:600;font-size:14px}.tick{fill:#5b636d}'
+    '.grid{stroke:#e3e6ea}.axis{stroke:#8a929c}'
+)
+
+
+def write_outputs(runner: 'SearchRunner') -> list[Member]:
+    """Write ``best_structure.json``, ``pareto_front.json``, ``search_log.json`` and ``search.svg``; returns the chosen structures."""
+    settings, strategy, folder = runner.settings, runner.strategy, runner.work_dir
+    run = settings.run
+    fronts = {name: front.members() for name, front in strategy.fronts.items()}
+    pool = [*strategy.population, *(member for members in fronts.values() for member in members)]
+    chosen = diverse(pool, run['num_network'], run['min_distance'])
+    names = [budget.name for budget in runner.budgets]
+
+    def entry(name: str, member: Member) -> StructureEntry:
+        facts = settings.facts
+        info = dict(score=member.score, budgets=dict(zip(names, member.values)))
+        return StructureEntry(name, member.structure, facts['image_size'], facts['frames'], facts['task'], info)
+
+    save_structures(folder / BEST_FILE, [entry('best' if i == 0 else f'best_{i}', m) for i, m in enumerate(chosen)])
+    points = [entry(f'{name}_{i}', m) for name, members in fronts.items() for i, m in enumerate(members)]
+    if points:
+        save_structures(folder / FRONT_FILE, points)
+    write_json(folder / LOG_FILE, runner.history)
+    write_plot(folder / PLOT_FILE, runner.history, fronts, names)
+    return chosen
+
+
+def write_plot(path: Path, history: list[dict], fronts: dict[str, list[Member]], names: list[str]) -> None:
+    """Best score over evaluations, and score over cost for each front, one above the other."""
+    evaluated = [record['evaluated'] for record in history]
+    charts = [
+        line_chart(
+            [('best score', evaluated, [record['score'] for record in history])],
+            title='Best score', x_label='evaluations',
+        )
+    ]  # fmt: skip
+    for name, members in fronts.items():
+        column = names.index(name)
+        series = (f'best score within {name}', [m.values[column] for m in members], [m.score for m in members])
+        charts.append(line_chart([series], title=f'Score against {name}', x_label=name))
+    height = 310
+    body = ''.join(
+        chart.replace('<svg ', f'<svg y="{height * i}" width="620" height="300" ', 1) for i, chart in enumerate(charts)
+    )
+    title = html.escape(path.parent.name)
+    path.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 {height * len(charts)}" width="620" height="{height * len(charts)}">'
+        f'<title>{title}</title><style>{_STYLE}</style><rect width="100%" height="100%" fill="#fff"/>{body}</svg>\n',
+        encoding='utf-8',
+    )

@@ -1,0 +1,84 @@
+"""A search's state as JSON: everything that the rest of the run depends on."""
+
+import json
+import os
+from pathlib import Path
+
+from ...utils.errors import CheckpointError
+from ..structure import Block
+from .population import Member
+from .strategies import Strategy
+
+STATE_FILE = 'search_state.json'
+VERSION = 1
+
+
+def island_state(strategy: Strategy) -> dict:
+    """Population, fronts, counters and generator of one process."""
+    version, numbers, gauss = strategy.random.getstate()
+    return dict(
+        random=[version, list(numbers), gauss],
+        evaluated=strategy.evaluated,
+        feasible=strategy.feasible,
+        population=[_plain(member) for member in strategy.population],
+        fronts={name: [_plain(member) for member in front.members()] for name, front in strategy.fronts.items()},
+    )
+
+
+def restore_island(strategy: Strategy, state: dict) -> None:
+    """The inverse of :func:`island_state`."""
+    version, numbers, gauss = state['random']
+    strategy.random.setstate((version, tuple(numbers), gauss))
+    strategy.evaluated, strategy.feasible = state['evaluated'], state['feasible']
+    for member in state['population']:
+        strategy.population.add(_member(member))
+    for name, members in state['fronts'].items():
+        for member in members:
+            strategy.fronts[name].add(_member(member))
+
+
+def write_json(path: Path, value) -> None:
+    """Write to a temporary name, which then replaces ``path``."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        temporary.write_text(json.dumps(value) + '\n', encoding='utf-8')
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_state(work_dir: Path, *, fingerprint: str, world_size: int, seed: int | None) -> dict:
+    """The state to resume from.
+
+    Raises:
+        CheckpointError: there is none, it is broken, or it belongs to another config, number of processes or seed.
+    """
+    path = work_dir / STATE_FILE
+    try:
+        state = json.loads(path.read_text(encoding='utf-8'))
+        pairs = (
+            ('version', state['version'], VERSION), ('processes', state['world_size'], world_size),
+            ('seed', state['seed'], state['seed'] if seed is None else seed), ('config', state['fingerprint'], fingerprint),
+        )  # fmt: skip
+        len(state['islands'])
+    except OSError as error:
+        raise CheckpointError(f'nothing to resume: {error.strerror}', file=path) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f'is not a search state: {error!r}', file=path) from error
+    for what, there, here in pairs:
+        if there != here:
+            raise CheckpointError(
+                f'was written with another {what}; resume with the same, or start in another work dir.'
+                + ('' if what == 'config' else f' There: {there}'), file=path, received=None if what == 'config' else here,
+            )  # fmt: skip
+    return state
+
+
+def _plain(member: Member) -> list:
+    return [[list(block) for block in member.structure], member.score, list(member.values)]
+
+
+def _member(plain: list) -> Member:
+    blocks, score, values = plain
+    structure = tuple(Block(*block[:8], tuple(block[8]), tuple(block[9]), *block[10:]) for block in blocks)
+    return Member(structure, score, tuple(values))

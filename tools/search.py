@@ -1,0 +1,59 @@
+"""Search a backbone.
+
+    python tools/search.py CONFIG [--work-dir DIR] [--resume] [--time-limit 30m] [--seed N] [--cfg-options KEY=VALUE ...]
+
+The config holds ``structure`` (the start), ``score``, ``budgets`` and ``space``, and may hold ``search``, ``image_size``, ``frames`` and ``latency``
+(docs/tinynas_search.md). Several processes: ``tools/dist_search.sh``. Written to the work dir: ``best_structure.json``, which
+``backbone=dict(type='TinyNASBackbone', structure=...)`` takes, ``pareto_front.json``, ``search_log.json``, ``search.svg``, ``search_state.json``.
+"""
+
+import argparse
+
+from mmdet.nas.search import SearchRunner, join, parse_duration, read_settings
+from mmdet.utils import CfgOptions, load_config, reports_user_errors, resolve_work_dir
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Search a backbone')
+    parser.add_argument('config', help='search config')
+    parser.add_argument('--work-dir', '--work_dir', help='where results go; default work_dirs/<config name>')
+    parser.add_argument('--resume', action='store_true', help="continue from the work dir's search_state.json")
+    parser.add_argument('--time-limit', metavar='30m', help='stop after this wall time, as 90s, 30m, 1h30m')
+    parser.add_argument('--seed', type=int, default=1, help='of the search (1)')
+    parser.add_argument('--cfg-options', '--cfg_options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
+                        help='override config values: dotted keys, as search.num_random_nets=10000')  # fmt: skip
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch'],
+        default='none',
+        help='pytorch: started by torchrun, one island a process',
+    )
+    return parser.parse_args()
+
+
+@reports_user_errors
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    time_limit = parse_duration(args.time_limit)
+    settings = read_settings(cfg)
+    group = join(args.launcher)
+    try:
+        runner = SearchRunner(
+            settings,
+            resolve_work_dir(cfg, args.config, args.work_dir),
+            group=group,
+            seed=args.seed,
+            time_limit=time_limit,
+        )
+        if args.resume:
+            runner.resume()
+        runner.run()
+        if group.rank == 0:
+            print(f'written to {runner.work_dir}')
+    finally:
+        group.close()
+
+
+if __name__ == '__main__':
+    main()
