@@ -37,6 +37,15 @@ def test_paths_and_links_exist(repository):
     assert not missing, '\n'.join(sorted(set(missing)))
 
 
+def test_no_figure_is_still_to_be_filled_in(repository):
+    left = [
+        f'{d.name}: {word}'
+        for d in documents(repository)
+        for word in re.findall(r'\b[A-Z0-9]+_(?:RESULT|TABLE|SHORT)\b', d.read_text())
+    ]
+    assert not left
+
+
 def options_of(repository, tool: str) -> set[str]:
     """Options that appear in a tool's source, with those of the tool that a shell script starts and the shared ones."""
     text = (repository / tool).read_text(encoding='utf-8')
