@@ -55,6 +55,8 @@ def options_of(repository, tool: str) -> set[str]:
         )
     if 'add_common_arguments' in text:
         text += (repository / 'mmdet/utils/config.py').read_text(encoding='utf-8')
+    if 'mosaic_parser' in text:
+        text += (repository / 'mmdet/apis/build_mosaics.py').read_text(encoding='utf-8')
     found = set(re.findall(r"'(--[\w-]+)'", text))
     if 'BooleanOptionalAction' in text:
         found |= {f'--no-{name[2:]}' for name in found}

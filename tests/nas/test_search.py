@@ -5,11 +5,12 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from mmdet.nas import load_structures, structure_to_dicts
-from mmdet.nas.search import Member, Population, SearchRunner, distance, diverse, parse_duration, read_settings
+from mmdet.nas.search import Alone, Member, Population, SearchRunner, distance, diverse, parse_duration, read_settings
 from mmdet.nas.search.population import Front
 from mmdet.utils import CheckpointError, ConfigError, load_config
 from tests.nas.cases import R50_INITIAL, ROOT
@@ -165,17 +166,51 @@ def test_durations_that_are_none(text):
         parse_duration(text)
 
 
-def test_two_processes_give_the_same_result_twice(tmp_path):
-    results = []
-    for name in ('a', 'b'):
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            port = probe.getsockname()[1]
-        subprocess.run(
-            ['bash', str(ROOT / 'tools' / 'dist_search.sh'), str(R50), '2', '--work-dir', str(tmp_path / name),
-             '--cfg-options', 'search.num_random_nets=2000', 'search.exchange_interval=250'],
-            check=True, timeout=120, capture_output=True,
-            env={**os.environ, 'PORT': str(port), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'},
-        )  # fmt: skip
-        results.append((tmp_path / name / 'best_structure.json').read_text())
-    assert results[0] == results[1]
+class Threads(Alone):
+    """Islands as threads of one process."""
+
+    world_size = 2
+
+    def __init__(self, rank: int, shared: dict, barrier: threading.Barrier):
+        self.rank, self.shared, self.barrier = rank, shared, barrier
+
+    def gather(self, packet):
+        self.shared[self.rank] = packet
+        self.barrier.wait(60)
+        packets = [self.shared[rank] for rank in range(self.world_size)]
+        self.barrier.wait(60)
+        return packets
+
+
+def two_islands(cfg: dict, folder) -> str:
+    """The best structures' file of a search on two threads."""
+    shared, barrier = {}, threading.Barrier(2)
+    settings = [read_settings(cfg) for _ in range(2)]
+    runners = [
+        SearchRunner(settings[rank], folder, group=Threads(rank, shared, barrier), log=lambda line: None)
+        for rank in range(2)
+    ]
+    threads = [threading.Thread(target=runner.run) for runner in runners]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert runners[0].strategy.population.best == runners[1].strategy.population.best
+    return (folder / 'best_structure.json').read_text()
+
+
+def test_islands_give_the_same_result_each_time_and_under_torchrun(tmp_path):
+    cfg = load_config(R50)
+    cfg.search.update(num_random_nets=2000, exchange_interval=250)
+    threads = two_islands(cfg.to_dict(), tmp_path / 'a')
+    assert threads == two_islands(cfg.to_dict(), tmp_path / 'b')
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    subprocess.run(
+        ['bash', str(ROOT / 'tools' / 'dist_search.sh'), str(R50), '2', '--work-dir', str(tmp_path / 'c'),
+         '--cfg-options', 'search.num_random_nets=2000', 'search.exchange_interval=250'],
+        check=True, timeout=120, capture_output=True,
+        env={**os.environ, 'PORT': str(port), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'},
+    )  # fmt: skip
+    assert (tmp_path / 'c' / 'best_structure.json').read_text() == threads

@@ -53,6 +53,7 @@ class SearchRunner:
         self.settings, self.work_dir, self.group, self.seed = settings, Path(work_dir), group or Alone(), seed
         self.time_limit, self.report_every, self.log = time_limit, report_every, log
         self.strategy = settings.build_strategy(seed * 1000 + self.group.rank)
+        self.strategy.horizon = -(-settings.run['num_random_nets'] // self.group.world_size)
         self.history: list[dict] = []
         self.elapsed_before = 0.0
         self.start = find_start(self.strategy, settings.start)

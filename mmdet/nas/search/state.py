@@ -14,13 +14,13 @@ VERSION = 1
 
 
 def island_state(strategy: Strategy) -> dict:
-    """Population, fronts, counters and generator of one process."""
+    """Populations, fronts, counters and generator of one process."""
     version, numbers, gauss = strategy.random.getstate()
     return dict(
         random=[version, list(numbers), gauss],
         evaluated=strategy.evaluated,
         feasible=strategy.feasible,
-        population=[_plain(member) for member in strategy.population],
+        populations=[[_plain(member) for member in population] for population in strategy.populations()],
         fronts={name: [_plain(member) for member in front.members()] for name, front in strategy.fronts.items()},
     )
 
@@ -30,8 +30,9 @@ def restore_island(strategy: Strategy, state: dict) -> None:
     version, numbers, gauss = state['random']
     strategy.random.setstate((version, tuple(numbers), gauss))
     strategy.evaluated, strategy.feasible = state['evaluated'], state['feasible']
-    for member in state['population']:
-        strategy.population.add(_member(member))
+    for population, members in zip(strategy.populations(), state['populations'], strict=True):
+        for member in members:
+            population.add(_member(member))
     for name, members in state['fronts'].items():
         for member in members:
             strategy.fronts[name].add(_member(member))

@@ -31,7 +31,6 @@ class Strategy:
     """
 
     reference = False
-    by_shape = False
 
     def __init__(
         self,
@@ -48,17 +47,22 @@ class Strategy:
             raise ConfigError('must be an integer >= 2', field='search.popu_size', received=popu_size)
         self.evaluator, self.space = evaluator, space
         self.random = random.Random(seed)
-        self.population = Population(popu_size, by_shape=self.by_shape)
+        self.population = Population(popu_size)
         names = [budget.name for budget in evaluator.budgets]
         self.fronts = {name: Front(names.index(name)) for name in pareto if name in names}
         self.minor_from = minor_iter if minor_mutation else None
         self.evaluated = self.feasible = 0
+        self.horizon = 100_000  # evaluations that this process is going to make; the runner says
 
     def add(self, member: Member) -> None:
         """Take a feasible structure into population and fronts."""
         self.population.add(member)
         for front in self.fronts.values():
             front.add(member)
+
+    def populations(self) -> list[Population]:
+        """All that a resumed search needs."""
+        return [self.population]
 
     def begin(self, structure: Structure) -> None:
         """Start from a structure within the budgets."""
@@ -91,27 +95,39 @@ class Strategy:
 
 @NAS_STRATEGIES.register_module('evolution')
 class Evolution(Strategy):
-    """Evolution of one structure per shape, with a preference for good parents and a varying number of mutations.
+    """Evolution of two populations that see the same candidates: the best of all, and the best of each shape (depths and kernels).
 
-    A parent's rank is ``popu_size * u ** pressure`` with u uniform in [0, 1): LightNAS draws uniformly (pressure 1), which makes it slow to use
-    what it has found. A child has 1 to ``2 * space.block_num`` block mutations, fewer being likelier: near a tight budget one change alone is
-    rarely allowed, and two that make up for each other are.
+    The first one makes quick use of what is found; the second keeps other depths alive, without which a search that is on a wrong hill stays
+    there. A parent comes from either, its rank being ``size * u ** pressure`` with u uniform in [0, 1): LightNAS draws uniformly (pressure 1). A
+    child has 1 to ``2 * space.block_num`` block mutations, fewer being likelier: near a tight budget one change alone is rarely allowed, and
+    two that make up for each other are.
 
     Args:
         pressure: see above.
+        shape_share: how often the parent comes from the population of shapes; in the last fifth of ``horizon`` never. Scores that weigh depths
+            against each other (deepmad's penalty) need more of it.
         kwargs: of :class:`Strategy`.
     """
 
-    by_shape = True
-
-    def __init__(self, *, pressure: float = 1.5, **kwargs):
+    def __init__(self, *, pressure: float = 2.0, shape_share: float = 0.1, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(pressure, int | float) or not pressure >= 1:
             raise ConfigError('must be a number >= 1', field='search.pressure', received=pressure)
-        self.pressure = pressure
+        if not isinstance(shape_share, int | float) or not 0 <= shape_share <= 1:
+            raise ConfigError('must be a number in [0, 1]', field='search.shape_share', received=shape_share)
+        self.pressure, self.shape_share = pressure, shape_share
+        self.shapes = Population(self.population.size, by_shape=True)
+
+    def add(self, member: Member) -> None:
+        super().add(member)
+        self.shapes.add(member)
+
+    def populations(self) -> list[Population]:
+        return [self.population, self.shapes]
 
     def propose(self, rng, minor: bool) -> Structure:
-        members = self.population.members
+        share = self.shape_share if self.evaluated < 0.8 * self.horizon else 0.0
+        members = (self.shapes if rng() < share else self.population).members
         child = members[int(len(members) * rng() ** self.pressure)].structure
         mutate = self.space.mutate
         for _ in range(1 + int(2 * self.space.block_num * rng() ** 1.5)):

@@ -19,7 +19,7 @@ make_block = Block._make
 
 DEPTH_STEPS = (-2, -1, 1, 2)
 STEM_LIMIT = 32
-FINE_STEPS = (-8, 8)
+FINE_STEPS = (-32, -16, -8, -8, 8, 8, 16, 32)
 
 
 def round_to_8(value: float) -> int:
@@ -35,7 +35,7 @@ class Space:
         block_num: block mutations per child.
         exclude_stem: keep the stem as it is.
         maximum_channel: upper limit of every block's output channels, instead of the space's own.
-        fine_steps: besides scaling channels, move them by 8. The same structures can be reached, the last percent of a budget sooner.
+        fine_steps: besides scaling channels, move them by 8 to 32. The same structures can be reached, the last percent of a budget sooner.
         reference: behave as LightNAS 2.0 does, for comparisons: the last block never moves, changes that change nothing count, no fine steps.
 
     Attributes:
