@@ -12,12 +12,12 @@ import itertools
 
 import torch
 from mmengine.device import get_device
+from mmengine.dist import is_main_process
 
 from mmdet.apis.benchmark import (
     STAGES,
     build_loader,
     build_model,
-    is_main_process,
     measure,
     part_figures,
     synthetic_batches,

@@ -14,7 +14,7 @@ from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
-from mmengine.dist import all_reduce, get_rank, get_world_size
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.runner import Runner
 
 from mmdet.registry import MODELS
@@ -287,8 +287,3 @@ def measure(
         batch_size=sizes[0],
         processes=get_world_size(),
     )
-
-
-def is_main_process() -> bool:
-    """Whether this process prints."""
-    return get_rank() == 0
