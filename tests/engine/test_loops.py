@@ -6,7 +6,9 @@ from mmdet.engine.loops import EpochBasedTrainLoop, skip_batches
 
 def loader(workers, **kwargs):
     data = list(range(20))
-    return DataLoader(data, batch_sampler=BatchSampler(SequentialSampler(data), 2, False), num_workers=workers, **kwargs)
+    return DataLoader(
+        data, batch_sampler=BatchSampler(SequentialSampler(data), 2, False), num_workers=workers, **kwargs
+    )
 
 
 @pytest.mark.parametrize('workers', [0, 1, 2])
