@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument('--boxes', type=int, default=20, help='objects in a training image')
     parser.add_argument('--repeat', type=int, default=5)
     parser.add_argument('--threads', type=int)
+    parser.add_argument('--no-train', action='store_true', help='leave the training step out')
     parser.add_argument('--setups', nargs='+', choices=list(SETUPS), default=list(SETUPS))
     args = parser.parse_args()
     if args.threads:
@@ -113,7 +114,7 @@ def main() -> None:
     best: dict[str, dict[str, float]] = {name: {} for name in models}
     for number in range(args.repeat + 1):  # the first round warms up, and compiles
         for name, model in models.items():
-            times = measure(model, data, device, train='fused' not in name)
+            times = measure(model, data, device, train='fused' not in name and not args.no_train)
             if number:
                 best[name] = {key: min(value, best[name].get(key, value)) for key, value in times.items()}
     first = best[args.setups[0]]

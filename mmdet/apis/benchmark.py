@@ -73,7 +73,7 @@ class BenchmarkResult:
 
     def to_json(self) -> str:
         """One line of JSON."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps({name: value for name, value in dataclasses.asdict(self).items() if value != {}})
 
 
 def synthetic_batches(shape_hw: tuple[int, int], batch_size: int) -> Iterator[dict]:
