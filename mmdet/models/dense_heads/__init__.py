@@ -1,5 +1,6 @@
 from .base_dense_head import BaseDenseHead
-from .gfl_head import GFLHead, GFLTargets
+from .gfl_head import GFLHead
+from .gfl_targets import GFLTargets
 from .gfocal_head import GFocalHead
 from .mp_head import MPHead
 

@@ -22,7 +22,8 @@ from mmdet.structures import SampleList
 from mmdet.utils import ConfigError
 
 from .base_dense_head import unpack_gt_instances
-from .gfl_head import GFLHead, GFLTargets
+from .gfl_head import GFLHead
+from .gfl_targets import GFLTargets
 
 # Words that enter the memory of each class in one iteration.
 _NEW_WORDS = 10
