@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
-from torch.utils.data import DataLoader, Sampler, get_worker_info
+from torch.utils.data import Sampler, get_worker_info
 
 from mmdet.registry import DATA_SAMPLERS
 from mmdet.utils.errors import ConfigError, DataError
@@ -99,7 +99,7 @@ def seeded_rng(seed: int):
 
 
 class _SeededSampler(Sampler):
-    """What the samplers share: the seeded global order and a start that can be moved forward once."""
+    """What the samplers share: the seeded global order."""
 
     def __init__(self, dataset: Sized, shuffle: bool, seed: int | None):
         self.rank, self.world_size = get_dist_info()
@@ -107,18 +107,8 @@ class _SeededSampler(Sampler):
         self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else int(seed)
         self.epoch = 0
-        self._skip = 0
         if len(dataset) == 0:
             raise DataError('a sampler needs a dataset with at least one sample', received=0)
-
-    def skip_next(self, count: int) -> None:
-        """Let the next iteration leave out its first ``count`` samples of this process, without loading them (resuming)."""
-        self._skip = int(count)
-
-    def _take_skip(self) -> int:
-        # Called at the first next(), not at iter(): a loader with workers calls iter() twice and uses the second one.
-        skip, self._skip = self._skip, 0
-        return skip
 
     def _order(self, epoch: int) -> np.ndarray:
         """The dataset's indices in the order of an epoch, (N,) int64, equal on every process."""
@@ -166,7 +156,7 @@ class DefaultSampler(_SeededSampler):
     def __iter__(self) -> Iterator[SeededIndex]:
         # np.resize repeats from the start where round_up asks for more than N.
         order = np.resize(self._order(self.epoch), self.total_size)
-        order = order[self.rank :: self.world_size][self._take_skip() :]
+        order = order[self.rank :: self.world_size]
         yield from map(SeededIndex, order.tolist(), self._seeds(self.epoch, order).tolist())
 
     def __len__(self) -> int:
@@ -177,8 +167,6 @@ class DefaultSampler(_SeededSampler):
 @DATA_SAMPLERS.register_module()
 class InfiniteSampler(_SeededSampler):
     """Endless sampler of iteration-based training: one shuffled pass over the dataset after the other.
-
-    A run resumed at iteration k continues with ``skip_next(k * B)`` (or ``skip_batches`` on its loader), which costs nothing.
 
     Args:
         dataset: the dataset.
@@ -192,17 +180,14 @@ class InfiniteSampler(_SeededSampler):
     def set_epoch(self, epoch: int) -> None:
         """Nothing to do: the passes count themselves."""
 
-    def global_stream(self, start: int = 0) -> Iterator[SeededIndex]:
-        """Indices in global order from position ``start`` on, endless, the same on every process."""
-        first_pass, offset = divmod(start, len(self.dataset))
-        for number in itertools.count(first_pass):
-            order = self._order(number)[offset:]
-            offset = 0
+    def global_stream(self) -> Iterator[SeededIndex]:
+        """Indices in global order, endless, the same on every process."""
+        for number in itertools.count():
+            order = self._order(number)
             yield from map(SeededIndex, order.tolist(), self._seeds(number, order).tolist())
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        start = self._take_skip() * self.world_size
-        yield from itertools.islice(self.global_stream(start), self.rank, None, self.world_size)
+        yield from itertools.islice(self.global_stream(), self.rank, None, self.world_size)
 
     def __len__(self) -> int:
         """Size of the dataset, as in mmengine: one pass of all processes together."""
@@ -243,7 +228,6 @@ class AspectRatioBatchSampler:
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
-        self._skip = 0
         dealt = hasattr(sampler, 'global_stream')
         self.rank, self.world_size = (sampler.rank, sampler.world_size) if dealt else get_dist_info()
         if self.world_size > 1 and not (dealt and getattr(sampler, 'round_up', True)):
@@ -255,16 +239,11 @@ class AspectRatioBatchSampler:
             )
         self._upright: list[bool] | None = None
 
-    def skip_next(self, count: int) -> None:
-        """Let the next iteration leave out its first ``count`` batches, without loading them (resuming)."""
-        self._skip = int(count)
-
     def __iter__(self) -> Iterator[list[int]]:
         if self._upright is None:
             self._upright = _upright(self._dataset)
-        skip, self._skip = self._skip, 0  # at the first next(): a loader with workers calls iter() twice
         stream = self.sampler.global_stream() if hasattr(self.sampler, 'global_stream') else iter(self.sampler)
-        yield from itertools.islice(self._local_batches(stream, self._upright), skip, None)
+        yield from self._local_batches(stream, self._upright)
 
     def _local_batches(self, stream: Iterator[int], upright: list[bool]) -> Iterator[list[int]]:
         total = self.batch_size * self.world_size  # G
@@ -292,25 +271,6 @@ class AspectRatioBatchSampler:
         """Batches of this process in an epoch (in one pass over the dataset, for an endless sampler)."""
         size, total = len(self._dataset), self.batch_size * self.world_size
         return size // total if self.drop_last else math.ceil(size / total)
-
-
-def skip_batches(dataloader: DataLoader, count: int) -> None:
-    """Let the next iteration over a loader start after its first ``count`` batches, without loading them.
-
-    For a run that resumes inside an epoch (after ``set_epoch``) or, with ``InfiniteSampler``, at iteration ``count``.
-
-    Raises:
-        ConfigError: the loader's sampler cannot skip.
-    """
-    if hasattr(dataloader.batch_sampler, 'skip_next'):
-        dataloader.batch_sampler.skip_next(count)
-    elif hasattr(dataloader.sampler, 'skip_next') and dataloader.batch_size:
-        dataloader.sampler.skip_next(count * dataloader.batch_size)
-    else:
-        raise ConfigError(
-            'this loader cannot resume inside an epoch: use the samplers of mmdet',
-            received=type(dataloader.sampler).__name__,
-        )
 
 
 def _upright(dataset) -> list[bool]:

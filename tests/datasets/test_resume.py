@@ -9,8 +9,8 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 
-from mmdet.datasets import BrokenImageError, RepeatDataset, samplers, skip_batches
-from mmdet.utils import ConfigError
+from mmdet.datasets import BrokenImageError, RepeatDataset, samplers
+from mmdet.engine.loops import skip_batches
 
 from .coco_files import write_document, write_images
 
@@ -100,9 +100,3 @@ def test_two_processes_see_the_batches_of_one(data_root, monkeypatch):
             key = lambda tensor: tensor.flatten().tolist()  # noqa: E731
             together = sorted((t for share in shares for t in share['inputs']), key=key)
             assert all(map(torch.equal, together, sorted(whole['inputs'], key=key)))
-
-
-def test_foreign_sampler_cannot_skip(data_root):
-    plain = torch.utils.data.DataLoader([1, 2, 3], batch_size=1)
-    with pytest.raises(ConfigError, match='samplers of mmdet'):
-        skip_batches(plain, 1)

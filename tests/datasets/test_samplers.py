@@ -115,16 +115,8 @@ def test_infinite_sampler(process):
     stream = list(itertools.islice(iter(InfiniteSampler(Sizes(7), seed=1)), 21))
     assert [sorted(stream[i : i + 7]) for i in (0, 7, 14)] == [list(range(7))] * 3
     assert len({i.seed for i in stream}) == 21
-    for skip in (0, 5, 7, 12):
-        resumed = InfiniteSampler(Sizes(7), seed=1)
-        resumed.skip_next(skip)
-        tail = list(itertools.islice(iter(resumed), 9))
-        assert tail == stream[skip : skip + 9] and [i.seed for i in tail] == [i.seed for i in stream[skip : skip + 9]]
     process(1, 2)
     assert list(itertools.islice(iter(InfiniteSampler(Sizes(7), seed=1)), 10)) == stream[1:21:2]
-    resumed = InfiniteSampler(Sizes(7), seed=1)
-    resumed.skip_next(4)
-    assert list(itertools.islice(iter(resumed), 6)) == stream[9:21:2]
 
 
 @pytest.mark.parametrize('drop_last', [False, True])
@@ -170,16 +162,6 @@ def test_aspect_ratio_batches_of_processes_make_up_the_global_ones(process, coun
         dealt = list(itertools.chain(*parts))
         assert set(dealt) >= set(whole) and len(dealt) - len(whole) < world_size
         assert {i.seed for i in dealt} >= {i.seed for i in whole}
-
-
-def test_aspect_ratio_batches_resume(process):
-    for build in (DefaultSampler, InfiniteSampler):
-        make = lambda build=build: AspectRatioBatchSampler(build(Sizes(23, range(7)), seed=2), 4)  # noqa: E731
-        unbroken = list(itertools.islice(iter(make()), 6))
-        resumed = make()
-        resumed.skip_next(2)
-        assert list(itertools.islice(iter(resumed), 4)) == unbroken[2:]
-        assert list(itertools.islice(iter(resumed), 6)) == unbroken  # once only
 
 
 def test_aspect_ratio_needs_sizes_and_a_sampler_that_deals(process):
