@@ -24,7 +24,6 @@ from mmdet.apis.test import configure_testing, run_testing
 from mmdet.apis.train import configure_training
 from mmdet.engine import DetRunner, load_checkpoint_file, load_into
 from mmdet.engine.checkpoint_saver import save_atomically
-from mmdet.evaluation.coco_files import write_json
 from mmdet.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmdet.structures import DetDataSample
 from mmdet.utils import (
@@ -37,6 +36,7 @@ from mmdet.utils import (
     NonFiniteLossError,
     load_config,
 )  # fmt: skip
+from mmdet.utils.files import write_json
 from tests.tools.tiny_project import fresh_instances, write_project
 
 IMAGE = {'id': 1, 'file_name': 'a.jpg', 'width': 64, 'height': 48}

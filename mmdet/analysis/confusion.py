@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..core import bbox_overlaps
-from ..evaluation.coco_files import write_atomically, write_json
 from ..utils.errors import ConfigError
+from ..utils.files import write_atomically, write_json
 from .predictions import ImagePredictions, PredictionSet
 
 BACKGROUND = 'background'

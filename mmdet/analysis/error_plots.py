@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..evaluation.coco_files import write_atomically, write_json
+from ..utils.files import write_atomically, write_json
 from .error_analysis import ALL_CLASSES, ErrorAnalysis
 
 # White for what is right at the strictest threshold, then one hue a kind of mistake (Okabe-Ito, lightened).

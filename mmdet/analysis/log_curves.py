@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..evaluation.coco_files import write_atomically
 from ..utils.errors import ConfigError, DataError
+from ..utils.files import write_atomically
 from ..visualization.charts import Series, line_chart
 from .logs import TrainingLog
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..datasets import decode_image
 from ..evaluation.coco_eval import Detections, GroundTruth, evaluate_boxes
-from ..evaluation.coco_files import write_json
 from ..evaluation.predictions import xyxy_to_xywh
 from ..utils.errors import ConfigError
+from ..utils.files import write_json
 from ..visualization import draw_boxes, side_by_side, write_image
 from .predictions import ImagePredictions, PredictionSet
 

@@ -11,8 +11,14 @@ from mmengine.logging import MMLogger
 
 from ..registry import METRICS
 from ..utils.errors import ConfigError, DataError
+from ..utils.files import write_json, write_pickle
 from .coco_eval import GroundTruth
-from .coco_files import CocoAnnotations, id_order, load_coco_annotations, result_rows, write_json, write_pickle
+from .coco_files import (
+    CocoAnnotations,
+    id_order,
+    load_coco_annotations,
+    result_rows,
+)
 from .predictions import detections_from_records, image_id_of, keep_first, read_sample
 
 

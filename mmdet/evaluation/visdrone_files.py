@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.errors import ConfigError, DataError
+from ..utils.files import write_atomically
 from .coco_eval import Detections
-from .coco_files import write_atomically
 from .visdrone_eval import VisDroneTruth
 
 _COLUMNS = 6

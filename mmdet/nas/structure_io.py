@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..utils.errors import DataError
+from ..utils.files import write_text
 from .structure import Block, Structure, parse_structure, structure_to_dicts
 from .zennas import is_zen_block, parse_zen_structure
 
@@ -97,7 +98,7 @@ def load_structure(path: str | os.PathLike, name: str | None = None) -> Structur
 
 
 def save_structures(path: str | os.PathLike, entries: Sequence[StructureEntry]) -> None:
-    """Write entries as our JSON, one block a line; to a temporary name first, which then replaces ``path``."""
+    """Write entries as our JSON, one block a line, whole or not at all."""
     lines = [f'{{"format": "{FORMAT}", "structures": [']
     for index, entry in enumerate(entries):
         facts = dict(name=entry.name, task=entry.task, image_size=entry.image_size, frames=entry.frames, **entry.info)
@@ -105,13 +106,7 @@ def save_structures(path: str | os.PathLike, entries: Sequence[StructureEntry]) 
         blocks = ',\n'.join(f'    {json.dumps(block)}' for block in structure_to_dicts(entry.blocks))
         lines.append(f'  {head[:-1]}, "blocks": [\n{blocks}\n  ]}}' + (',' if index + 1 < len(entries) else ''))
     lines.append(']}')
-    path = Path(path)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, '\n'.join(lines) + '\n')
 
 
 def build_structure(structure: str | os.PathLike | Sequence) -> Structure:

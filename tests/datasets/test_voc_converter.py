@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmdet.datasets import CocoDataset
-from mmdet.datasets.converters import convert_voc, write_json
+from mmdet.datasets.converters import convert_voc
 from mmdet.utils import ConfigError, DataError
 
 
@@ -116,16 +116,6 @@ def test_errors(tmp_path):
     with pytest.raises(DataError, match='no image of this name'):
         convert(root)
     assert not (root / 'out').exists()
-
-
-def test_write_json_is_atomic(tmp_path):
-    path = tmp_path / 'x.json'
-    write_json({'a': 1}, path)
-    with pytest.raises((TypeError, ValueError)):
-        write_json({'a': object()}, path)
-    with pytest.raises(ValueError):
-        write_json({'a': float('nan')}, path)
-    assert json.loads(path.read_text()) == {'a': 1} and list(tmp_path.iterdir()) == [path]
 
 
 def test_blood_cells(sample_data, tmp_path, repository):

@@ -14,10 +14,9 @@ from mmdet.evaluation.coco_files import (
     ground_truth_json,
     id_order,
     result_rows,
-    write_json,
-    write_pickle,
 )
 from mmdet.utils import ConfigError, DataError
+from mmdet.utils.files import write_json, write_pickle
 
 IMAGE = dict(id=4, height=10, width=20)
 CATEGORY = dict(id=2, name='car')

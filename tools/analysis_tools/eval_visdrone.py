@@ -12,7 +12,6 @@ import argparse
 import sys
 
 from mmdet.datasets.visdrone import VisDroneDataset
-from mmdet.evaluation.coco_files import write_json
 from mmdet.evaluation.coco_report import summary
 from mmdet.evaluation.visdrone_files import read_folders, read_image_sizes
 from mmdet.evaluation.visdrone_report import (
@@ -24,6 +23,7 @@ from mmdet.evaluation.visdrone_report import (
     toolkit_summary,
 )
 from mmdet.utils.config import reports_user_errors
+from mmdet.utils.files import write_json
 
 
 def parse_args(argv=None) -> argparse.Namespace:

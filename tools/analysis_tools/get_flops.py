@@ -9,9 +9,9 @@ count, and how, is in mmdet/analysis/flops.py. The config holds ``model``; no we
 import argparse
 
 from mmdet.analysis import count_dataset_flops, count_flops, dataset_config
-from mmdet.evaluation.coco_files import write_json
 from mmdet.registry import DATASETS, MODELS
 from mmdet.utils import CfgOptions, ConfigError, load_config, register_all_modules, reports_user_errors
+from mmdet.utils.files import write_json
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,10 +11,10 @@ of the published search configs; those that do not apply to a structure are left
 import argparse
 from pathlib import Path
 
-from mmdet.evaluation.coco_files import write_json
 from mmdet.nas import load_structures
 from mmdet.nas.report import report_text, structure_report, with_published_facts
 from mmdet.utils import ConfigError, reports_user_errors
+from mmdet.utils.files import write_json
 
 PUBLISHED = Path(__file__).resolve().parents[2] / 'configs' / 'tinynas'
 

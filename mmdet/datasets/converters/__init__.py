@@ -6,9 +6,9 @@ from .mosaics import MosaicBuilder
 from .results import ResultsReport, results_to_txt, txt_to_results
 from .uavdt import UAVDT_TEST_SEQUENCES, UAVDTReport, convert_uavdt
 from .visdrone import VisDroneReport, convert_visdrone
-from .voc import SplitReport, convert_voc, write_json
+from .voc import SplitReport, convert_voc
 
 __all__ = [
     'MosaicBuilder', 'MosaicOptions', 'MosaicReport', 'ResultsReport', 'SplitReport', 'UAVDTReport', 'UAVDT_TEST_SEQUENCES',
-    'VisDroneReport', 'convert_uavdt', 'convert_visdrone', 'convert_voc', 'results_to_txt', 'txt_to_results', 'write_json',
+    'VisDroneReport', 'convert_uavdt', 'convert_visdrone', 'convert_voc', 'results_to_txt', 'txt_to_results',
 ]  # fmt: skip

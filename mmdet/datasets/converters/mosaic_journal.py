@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mmdet.evaluation.coco_files import write_json
 from mmdet.utils.errors import DataError
+from mmdet.utils.files import write_json
 
 _SETTINGS = 'settings.json'
 

@@ -19,8 +19,8 @@ import torch
 from mmengine.structures import InstanceData
 
 from mmdet.core.ufp import UnifiedForegroundPacking, boxes_to_mosaic, image_to_mosaic, render_mosaic, whole_image
-from mmdet.evaluation.coco_files import write_atomically, write_json
 from mmdet.utils.errors import ConfigError, DataError
+from mmdet.utils.files import write_atomically, write_json
 
 from ..base_det_dataset import read_json
 from ..image_io import decode_image

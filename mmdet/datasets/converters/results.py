@@ -14,12 +14,12 @@ from mmdet.evaluation.coco_files import (
     load_coco_annotations,
     read_results,
     result_rows,
-    write_json,
 )
 from mmdet.evaluation.predictions import detections_from_records, keep_first, read_sample
 from mmdet.evaluation.visdrone_files import read_toolkit_rows, text_files, write_result_files
 from mmdet.evaluation.visdrone_metric import image_names
 from mmdet.utils.errors import DataError
+from mmdet.utils.files import write_json
 
 from .progress import progress
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdet.evaluation.coco_files import write_json
 from mmdet.utils.errors import ConfigError, DataError
+from mmdet.utils.files import write_json
 
 from ..image_io import BrokenImageError, image_size
 from ..uavdt import UAVDTDataset

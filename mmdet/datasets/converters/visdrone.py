@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdet.evaluation.coco_files import write_json
 from mmdet.utils.errors import DataError
+from mmdet.utils.files import write_json
 
 from ..image_io import image_size
 from ..visdrone import IGNORED_REGION, IMAGE_SUFFIXES, OTHERS, VisDroneDataset, read_visdrone_rows

@@ -1,9 +1,6 @@
 """PASCAL VOC annotations (one XML an image) to COCO JSON."""
 
-import contextlib
-import json
 import os
-import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmdet.utils.errors import ConfigError, DataError
+from mmdet.utils.files import write_json
 
 from ..image_io import image_size
 
@@ -143,33 +141,10 @@ def convert_voc(
     reports = []
     for split in splits:
         report = SplitReport(split, out_dir / f'{split}.json')
-        write_json(
-            _coco_document([images[name] for name in names[split]], tuple(classes), report, 0 if zero_based else 1),
-            report.path,
-        )
+        chosen = [images[name] for name in names[split]]
+        write_json(report.path, _coco_document(chosen, tuple(classes), report, 0 if zero_based else 1))
         reports.append(report)
     return reports
-
-
-def write_json(document: dict, path: str | os.PathLike) -> None:
-    """Write JSON to a temporary file in the same folder, then rename: a reader sees the old file or the new one, never a part."""
-    path = Path(path)
-    with tempfile.NamedTemporaryFile(
-        'w', dir=path.parent, prefix=f'.{path.name}.', delete=False, encoding='utf-8'
-    ) as file:
-        try:
-            json.dump(document, file, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(file.name)
-            raise
-    # A temporary file is readable by its owner only; give it the rights of any new file.
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(file.name, 0o666 & ~mask)
-    os.replace(file.name, path)
 
 
 def _read_split(path: Path) -> list[str]:

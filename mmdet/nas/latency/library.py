@@ -7,9 +7,9 @@ marks a measurement that failed.
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ...utils.errors import DataError
+from ...utils.files import write_text
 from .ops import DEPTHWISE, REGULAR, Op
 
 _FIELDS = '{Type,batch,inC,inH,inW,outC,k,stride,elmtfused} ms'
@@ -53,15 +53,9 @@ class OpLibrary:
         return library
 
     def write(self, path: str | os.PathLike) -> None:
-        """Write the library; to a temporary name first, which then replaces ``path``."""
-        path = Path(path)
-        temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+        """Write the library, whole or not at all."""
         lines = [op_line(op, batch, ms) for batch, rows in self.times.items() for op, ms in rows.items()]
-        try:
-            temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_text(path, '\n'.join(lines) + '\n')
 
     def add(self, op: Op, batch: int, ms: float) -> None:
         """Add one measurement."""
