@@ -35,5 +35,6 @@ setup(
         'cuda': ['torchvision'],
         'dev': ['pytest', 'pytest-xdist', 'ruff', 'pre-commit'],
         'loggers': ['wandb', 'mlflow'],
+        'onnx': ['onnx', 'onnxscript'],  # tools/export.py --onnx
     },
 )

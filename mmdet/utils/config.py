@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
+from . import config_text  # noqa: F401  (configs with keywords as keys can be written)
 from .build_errors import build_errors_explained
 from .errors import ConfigError, MMDetError
 from .legacy import read_legacy_config

@@ -91,6 +91,9 @@ def distinct_detectors() -> list[str]:
     found: dict[str, str] = {}
     for name in NAMES:
         model = config(name).get('model') or {}
+        structure = (model.get('backbone') or {}).get('structure')
+        if isinstance(structure, str) and not Path(structure).is_file():
+            continue  # to be searched first
         if 'bbox_head' in model:
             found.setdefault(json.dumps(model, sort_keys=True, default=str), name)
     return sorted(found.values())
