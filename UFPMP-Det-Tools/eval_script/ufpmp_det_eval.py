@@ -9,12 +9,13 @@ The annotations are those of the original images, not of mosaics. Several GPUs: 
 """
 
 import argparse
+import dataclasses
 import json
 
 import torch
 
-from mmdet.apis.evaluate_ufpmp import evaluate_composite
-from mmdet.apis.ufpmp import build_ufpmp
+from mmdet.apis.evaluate_ufpmp import comparison_table, evaluate_composite, write_pictures
+from mmdet.apis.ufpmp import build_sliced, build_ufpmp
 from mmdet.utils import add_common_arguments, reports_user_errors, set_local_rank
 
 
@@ -45,6 +46,19 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--mode', choices=['reference', 'exact'], default='reference', help='pixel borders of regions')
     parser.add_argument('--packing', choices=['guillotine', 'dense'], default='guillotine')
     parser.add_argument('--max-side', type=float, help='limit of the sides of the mosaic; default: none')
+    parser.add_argument(
+        '--baselines', action='store_true', help='evaluate the coarse detector alone and on overlapping tiles, too'
+    )
+    parser.add_argument(
+        '--tile', type=int, nargs=2, default=(640, 640), metavar=('W', 'H'), help='of the tiles (default: 640 640)'
+    )
+    parser.add_argument(
+        '--overlap', type=float, default=0.2, help='share of a tile that the next one repeats (default: 0.2)'
+    )
+    parser.add_argument('--show-dir', metavar='DIR', help='write pictures of clusters, mosaics and merged boxes there')
+    parser.add_argument(
+        '--show', type=int, default=8, metavar='N', help='images with pictures, the first ones (default: 8)'
+    )
     parser.add_argument('--threads', type=int, help='CPU threads; default: all')
     add_common_arguments(parser)
     args = parser.parse_args(argv)
@@ -63,22 +77,39 @@ def main(argv=None) -> None:
         device = device or (f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None)
     if args.threads:
         torch.set_num_threads(args.threads)
-    model = build_ufpmp(
-        args.coarse_config, args.mp_config, args.coarse_checkpoint, args.mp_checkpoint, device=device, flip=not args.no_flip,
-        cfg_options=args.cfg_options, trust_checkpoint=args.trust_checkpoint, coarse_weight=args.coarse_weight, on_empty=args.on_empty,
-        ufp=dict(scale=args.expand, mode=args.mode, packing=args.packing, max_side=args.max_side),
+    shared = dict(
+        device=device, flip=not args.no_flip, cfg_options=args.cfg_options, trust_checkpoint=args.trust_checkpoint
+    )
+    coarse = (args.coarse_config, args.coarse_checkpoint)
+    models = {}
+    if args.baselines:
+        models['coarse'] = build_sliced(*coarse, tile_wh=None, **shared)
+        models['sliced'] = build_sliced(*coarse, tile_wh=args.tile, overlap=args.overlap, **shared)
+    models['UFPMP-Det'] = build_ufpmp(
+        args.coarse_config, args.mp_config, args.coarse_checkpoint, args.mp_checkpoint,
+        coarse_weight=args.coarse_weight, on_empty=args.on_empty,
+        ufp=dict(scale=args.expand, mode=args.mode, packing=args.packing, max_side=args.max_side), **shared,
     )  # fmt: skip
-    report = evaluate_composite(
-        model, args.dataset_anno, args.dataset_root,
-        batch_size=args.batch_size, num_warmup=args.num_warmup, outfile_prefix=args.out, classwise=args.classwise,
-    )  # fmt: skip
-    if not report.metrics:  # of another process than the first
+    reports = {}
+    for name, model in models.items():
+        out = args.out if name == 'UFPMP-Det' or args.out is None else f'{args.out}_{name}'
+        reports[name] = evaluate_composite(
+            model, args.dataset_anno, args.dataset_root,
+            batch_size=args.batch_size, num_warmup=args.num_warmup, outfile_prefix=out, classwise=args.classwise,
+        )  # fmt: skip
+    if not reports['UFPMP-Det'].metrics:  # of another process than the first
         return
-    print(report)
+    for name, report in reports.items():
+        print(f'{name}\n{report}\n' if args.baselines else report)
+    if args.baselines:
+        print(comparison_table(reports))
+    if args.show_dir:
+        write_pictures(models['UFPMP-Det'], args.dataset_anno, args.dataset_root, args.show_dir, args.show)
     if args.json:
-        content = dict(metrics=report.metrics, latency=report.latency, sizes=report.sizes, setting=report.setting)
+        content = {name: dataclasses.asdict(report) for name, report in reports.items()}
+        result = content.pop('UFPMP-Det')
         with open(args.json, 'w', encoding='utf-8') as file:
-            json.dump(content, file, indent=1)
+            json.dump({**result, 'baselines': content} if args.baselines else result, file, indent=1)
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.dist import get_dist_info, is_main_process
 
@@ -12,6 +13,7 @@ from ..datasets.converters.progress import progress
 from ..datasets.image_io import decode_image
 from ..datasets.transforms.formatting import to_chw
 from ..evaluation import VisDroneMetric
+from ..evaluation.coco_files import load_coco_annotations
 from ..structures import DetDataSample
 from ..utils.errors import ConfigError, DataError
 from .benchmark import part_figures, parts_table, time_figures
@@ -133,6 +135,58 @@ def describe(model) -> str:
     return '; '.join([f'{str(parameter.dtype).removeprefix("torch.")}, {device}', *stages])
 
 
+def comparison_table(reports: dict[str, EvaluationReport]) -> str:
+    """One line a method: the main scores of both rules in percent, and milliseconds an image."""
+    columns = {
+        'VisDrone AP': 'visdrone/AP', 'AP50': 'visdrone/AP50', 'COCO AP': 'coco/bbox_mAP', 'AP50 ': 'coco/bbox_mAP_50',
+        'AP75': 'coco/bbox_mAP_75', 'AP small': 'coco/bbox_mAP_s',
+    }  # fmt: skip
+    width = max(6, *(len(name) for name in reports))
+    lines = [' '.join([f'{"method":<{width}}', *(f'{name:>11}' for name in columns), f'{"ms an image":>12}'])]
+    for name, report in reports.items():
+        scores = (report.metrics.get(key, -1) for key in columns.values())
+        cells = [f'{100 * score:>11.2f}' if score > -1 else f'{"-":>11}' for score in scores]
+        lines.append(' '.join([f'{name:<{width}}', *cells, f'{report.latency[_TOTAL]["mean_ms"]:>12.1f}']))
+    return '\n'.join(lines)
+
+
+def write_pictures(
+    model, ann_file: str, image_root: str, folder: str, limit: int = 8, score_thr: float = 0.3
+) -> list[Path]:
+    """Pictures of the way to the boxes: ``<image>_1_regions.jpg``, ``_2_mosaic.jpg``, ``_3_merged.jpg``, and ``_4_truth.jpg``.
+
+    Args:
+        model: a ``UFPMPDet`` with ``dataset_meta``.
+        ann_file, image_root: see :func:`evaluate_composite`.
+        folder: made where it is missing.
+        limit: the first so many images of the file.
+        score_thr: boxes above it are drawn.
+
+    Returns:
+        the files.
+    """
+    from ..visualization import draw_boxes, draw_ufp_steps, write_image
+
+    device = next(model.parameters()).device
+    classes = model.dataset_meta['classes']
+    truth = load_coco_annotations(ann_file, classes)
+    corners = truth.gt.bbox + np.pad(truth.gt.bbox[:, :2], ((0, 0), (2, 0)))  # xywh to xyxy
+    written = []
+    for record in _read_images(ann_file)[:limit]:
+        image = decode_image(Path(image_root) / record['file_name'])
+        steps = model.predict_with_mosaic(to_chw(image).to(device))
+        pictures = draw_ufp_steps(image[..., ::-1], steps, classes, score_thr=score_thr)
+        own = truth.gt.image == truth.index_of(record['id'])
+        real, ignored = own & ~truth.gt.crowd, own & truth.gt.crowd
+        pictures['truth'] = draw_boxes(
+            image[..., ::-1], corners[real], truth.gt.label[real], classes=classes, ignored=corners[ignored]
+        )
+        for number, (name, picture) in enumerate(pictures.items(), 1):
+            written.append(Path(folder) / f'{Path(record["file_name"]).stem}_{number}_{name}.jpg')
+            write_image(written[-1], picture)
+    return written
+
+
 def _read_images(ann_file: str) -> list[dict]:
     images = read_json(ann_file, drop_polygons=True).get('images')
     if not isinstance(images, list) or not images:
@@ -163,4 +217,4 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-__all__ = ['EvaluationReport', 'describe', 'evaluate_composite']
+__all__ = ['EvaluationReport', 'comparison_table', 'describe', 'evaluate_composite', 'write_pictures']

@@ -4,7 +4,6 @@ import base64
 import html
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 
 from ..utils.errors import DataError
+from ..utils.files import write_text
 from ..version import __version__
 from ..visualization.charts import Series, line_chart
 from .report_style import STYLE
@@ -77,6 +77,7 @@ def write_report(
     comparisons: Sequence = (),
     pictures: Sequence = (),
     facts: Mapping[str, object] | None = None,
+    tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[object]]]] | None = None,
 ) -> Path:
     """Write the page.
 
@@ -91,6 +92,7 @@ def write_report(
         comparisons: predictions beside ground truth, shown in full width: image file, RGB array, or ``(either, caption)``.
         pictures: further pictures, two in a row.
         facts: what else to say about the run, name to value (config, checkpoint, device, ...).
+        tables: heading to ``(column names, rows)``, shown first: the first column names what a row is about, the others are numbers.
 
     Returns:
         The path of the page, below 5 MB however many pictures it holds (they are scaled down to fit).
@@ -114,6 +116,7 @@ def write_report(
         + ' &middot; '.join(f'{_text(key)} <b>{_text(value)}</b>' for key, value in facts.items())
         + '</p>',
         _headline(metrics),
+        *(_section(heading, [_table(*table)], 'wide') for heading, table in (tables or {}).items()),
         _section('Predictions beside ground truth', [_figure(*item, share * 2, 2600) for item in comparisons], 'wide'),
         _section('Curves', _charts(curves), 'two'),
         _section('Accuracy', [_metric_table(metrics), _class_table(metrics)], 'two'),
@@ -125,12 +128,8 @@ def write_report(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<style>{STYLE}</style></head><body><main>{"".join(body)}</main></body></html>\n'
     )
-    out_html = Path(out_html)
-    out_html.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out_html.with_name(f'.{out_html.name}.{os.getpid()}.tmp')
-    temporary.write_text(page, encoding='utf-8')
-    temporary.replace(out_html)
-    return out_html
+    write_text(out_html, page)
+    return Path(out_html)
 
 
 def _json_lines(file: Path) -> list[dict]:
@@ -217,9 +216,15 @@ def _class_table(metrics: Mapping[str, float]) -> str:
     return f'<table><thead><tr><th>class</th><th class="number">AP %</th><th></th></tr></thead><tbody>{rows}</tbody></table>'
 
 
-def _table(head: tuple[str, str], rows: Sequence[tuple[object, object]]) -> str:
-    lines = ''.join(f'<tr><td>{_text(key)}</td><td class="number">{_text(value)}</td></tr>' for key, value in rows)
-    return f'<table><thead><tr><th>{head[0]}</th><th class="number">{head[1]}</th></tr></thead><tbody>{lines}</tbody></table>'
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """The first column is text, the others are numbers."""
+
+    def cells(row: Sequence[object], tag: str) -> str:
+        kinds = ['', *[' class="number"'] * (len(row) - 1)]
+        return ''.join(f'<{tag}{kind}>{_text(value)}</{tag}>' for kind, value in zip(kinds, row))
+
+    lines = ''.join(f'<tr>{cells(row, "td")}</tr>' for row in rows)
+    return f'<table><thead><tr>{cells(head, "th")}</tr></thead><tbody>{lines}</tbody></table>'
 
 
 def _section(heading: str, parts: Sequence[str], layout: str) -> str:

@@ -117,6 +117,50 @@ def build_ufpmp(
     return model.to(next(stages[1].parameters()).device).eval()
 
 
+def build_sliced(
+    config: str | Path | Config,
+    checkpoint: str | None = None,
+    *,
+    tile_wh: tuple[int, int] | None = (640, 640),
+    overlap: float = 0.2,
+    device: str | torch.device | None = None,
+    flip: bool = True,
+    batch_size: int = 8,
+    cfg_options: dict | None = None,
+    trust_checkpoint: bool = False,
+):
+    """The baselines of UFPMP-Det from the config of one detector: on overlapping tiles and the whole image, or on the image alone.
+
+    Args:
+        config, checkpoint, device, flip, batch_size, trust_checkpoint: see :func:`build_stage`. A tile, too, is resized to the scale of the
+            test pipeline. A class-agnostic NMS, which suits a first stage, becomes one per class.
+        tile_wh: of the tiles, in pixels; None looks at the whole image only.
+        overlap: share of a tile that the next one repeats.
+        cfg_options: overrides of the config.
+
+    Returns:
+        the ``SlicedDet`` in evaluation mode, with ``dataset_meta``.
+
+    Raises:
+        ConfigError, CheckpointError: see :func:`build_stage`; a tile or an overlap out of range.
+    """
+    from ..models.detectors import SlicedDet
+
+    options = {**(cfg_options or {}), 'model.test_cfg.nms.class_agnostic': False}
+    stage = build_stage(
+        config, checkpoint, device=device, flip=flip, batch_size=batch_size, cfg_options=options,
+        trust_checkpoint=trust_checkpoint,
+    )  # fmt: skip
+    settings = dict(scale=stage.scales, flip=flip, batch_size=batch_size)
+    model = SlicedDet(
+        dict(detector=stage.detector, **settings), tile_wh, overlap, whole=None if tile_wh is None else settings,
+        nms=dict(stage.test_cfg.nms), max_per_img=stage.test_cfg.get('max_per_img', -1),
+    )  # fmt: skip
+    model.dataset_meta = stage.detector.dataset_meta
+    model.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_FULL_RESOLUTION))))
+    return model.to(next(stage.parameters()).device).eval()
+
+
 def load_parts(model, model_cfg: dict, trust_checkpoint: bool = False) -> dict | None:
     """Load the checkpoints that a detector made of detectors names for its stages: ``<stage>.detector.init_cfg``.
 
@@ -190,4 +234,4 @@ def join_checkpoints(
     return lines
 
 
-__all__ = ['build_stage', 'build_ufpmp', 'join_checkpoints', 'load_parts', 'stage_scales']
+__all__ = ['build_sliced', 'build_stage', 'build_ufpmp', 'join_checkpoints', 'load_parts', 'stage_scales']

@@ -1,4 +1,8 @@
 from .drawing import draw_boxes, legend_strip, palette, side_by_side, write_image
 from .local_visualizer import DetLocalVisualizer
+from .ufp import draw_mosaic, draw_regions, draw_ufp_steps, ufp_steps_of_boxes
 
-__all__ = ['DetLocalVisualizer', 'draw_boxes', 'legend_strip', 'palette', 'side_by_side', 'write_image']
+__all__ = [
+    'DetLocalVisualizer', 'draw_boxes', 'draw_mosaic', 'draw_regions', 'draw_ufp_steps', 'legend_strip', 'palette', 'side_by_side',
+    'ufp_steps_of_boxes', 'write_image',
+]  # fmt: skip

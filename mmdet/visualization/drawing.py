@@ -7,15 +7,14 @@ told by colour alone, and a legend strip below the picture names the colours and
 Images are RGB uint8 (H, W, 3) everywhere; boxes are xyxy in pixels, x2/y2 exclusive. Letters: N boxes, K classes, H x W pixels.
 """
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ..utils.errors import DataError, ModelInputError
+from ..utils.errors import ModelInputError
+from ..utils.files import write_atomically
 from .labels import font_scale, place_labels, put_text, text_height_px, text_size_wh
 
 # Ten colours chosen by search over a 25-step RGB grid (CIELAB lightness 52-95, chroma > 45): the smallest pairwise CIE76 distance is 22 to
@@ -135,6 +134,7 @@ def legend_strip(
     text_px: int,
     rows: int | None = None,
     max_rows: int = 3,
+    noun: str = 'object',
 ) -> np.ndarray:
     """A dark strip listing ``(name, count, RGB colour)`` entries behind their total.
 
@@ -143,6 +143,7 @@ def legend_strip(
         entries: what to list, in this order; what does not fit is summed up as '+3 more'.
         text_px: height of a capital letter.
         rows: exact number of text rows; None takes as many as needed, ``max_rows`` at most.
+        noun: what is counted, in the singular.
 
     Returns:
         (strip height, width, 3) uint8 RGB.
@@ -151,7 +152,7 @@ def legend_strip(
     row_height = round(text_px * 2.1)
     gap = max(round(text_px * 1.2), 4)
     total = sum(count for _, count, _ in entries)
-    texts = [f'{total} object' + ('' if total == 1 else 's')] + [f'{name} {count}' for name, count, _ in entries]
+    texts = [f'{total} {noun}' + ('' if total == 1 else 's')] + [f'{name} {count}' for name, count, _ in entries]
     swatch = round(text_px * 1.1)
     widths = [text_size_wh(text, scale)[0] + (0 if k == 0 else swatch + gap // 3) for k, text in enumerate(texts)]
     limit = rows or max_rows
@@ -237,15 +238,8 @@ def write_image(path: str | Path, image: np.ndarray, *, jpeg_quality: int = 92) 
         ) from error
     if not done:
         raise ModelInputError('OpenCV could not encode the picture', file=path, received=image.shape)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data.tobytes())
-        temporary.replace(path)  # several processes may write the same picture of a padded last batch
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise DataError(f'the picture could not be written ({error.strerror or error})', file=path) from error
+    # Several processes may write the same picture of a padded last batch: each has a temporary name of its own.
+    write_atomically(path, lambda file: file.write(data.tobytes()))
 
 
 def _checked_image(image: np.ndarray) -> np.ndarray:

@@ -129,3 +129,11 @@ def test_chart_geometry():
     svg = line_chart([('loss', [0, 10], [0, 1])], title='t', x_label='x', width=620, height=300)
     points = ElementTree.fromstring(svg).find('{http://www.w3.org/2000/svg}polyline').get('points')
     assert points == '58.0,262.0 604.0,50.0'
+
+
+def test_tables_come_before_the_pictures(tmp_path):
+    table = (('method', 'AP', 'ms'), [('<coarse>', 17.25, 71.0), ('both', 31.5, 205)])
+    page = write_report(None, tmp_path / 'r.html', tables={'Methods': table}, metrics={}, pictures=[]).read_text()
+    assert '<h2>Methods</h2>' in page
+    assert '<th>method</th><th class="number">AP</th><th class="number">ms</th>' in page
+    assert '<tr><td>&lt;coarse&gt;</td><td class="number">17.25</td><td class="number">71</td></tr>' in page

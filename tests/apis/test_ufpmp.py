@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 
-from mmdet.apis import DetInferencer, build_ufpmp, evaluate_composite, inference_detector, init_detector
+from mmdet.apis import DetInferencer, build_sliced, build_ufpmp, evaluate_composite, inference_detector, init_detector
 from mmdet.apis.benchmark import build_model, part_figures
 from mmdet.apis.ufpmp import join_checkpoints, stage_scales
 from mmdet.registry import MODELS
@@ -168,6 +169,19 @@ def test_sliced_detector_reads_the_checkpoint_of_its_detector(stages):
     assert model.adapt_state_dict(own, '') == [] and 'stage.detector.neck.fpn_convs.0.conv.weight' in own
 
 
+def test_one_tile_is_the_detector_alone(stages):
+    """The baseline without tiles gives the detections of the stage itself; its NMS goes class by class."""
+    alone = build_sliced(*stages['coarse'], tile_wh=None, device='cpu')
+    image = torch.zeros(3, 48, 64, dtype=torch.uint8)
+    image[:, 10:20, 10:30] = 200
+    expected = alone.stage([image])[0]
+    found = alone.detect([image])[0]
+    assert torch.equal(found.bboxes, expected.bboxes) and torch.equal(found.scores, expected.scores)
+    assert alone.whole is None and alone.stage.test_cfg.nms.class_agnostic is False
+    with pytest.raises(ConfigError, match='tile_wh'):
+        build_sliced(*stages['coarse'], tile_wh=(0, 640), device='cpu')
+
+
 def test_inferencer_on_images_and_video(stages, data, tmp_path):
     join_checkpoints(stages['coarse'][1], stages['fine'][1], tmp_path / 'joined.pth')
     inferencer = DetInferencer(full_config(stages), str(tmp_path / 'joined.pth'), device='cpu', show_progress=False)
@@ -229,10 +243,20 @@ def test_scripts_of_the_original(repository, stages, data, tmp_path, capsys):
     evaluate = script(repository, 'UFPMP-Det-Tools/eval_script/ufpmp_det_eval.py')
     evaluate([
         *stages['coarse'], *stages['fine'], str(data / 'ann.json'), str(data), '--device', 'cpu', '--num-warmup', '1',
-        '--json', str(tmp_path / 'figures.json'),
+        '--json', str(tmp_path / 'figures.json'), '--baselines', '--tile', '40', '40', '--show-dir', str(tmp_path / 'vis'),
+        '--show', '2',
     ])  # fmt: skip
-    assert 'end to end' in capsys.readouterr().out
-    assert json.loads((tmp_path / 'figures.json').read_text())['latency']['coarse']['p50_ms'] > 0
+    printed = capsys.readouterr().out
+    assert 'end to end' in printed
+    assert [line.split()[0] for line in printed.splitlines()[-4:]] == ['method', 'coarse', 'sliced', 'UFPMP-Det']
+    figures = json.loads((tmp_path / 'figures.json').read_text())
+    assert figures['latency']['coarse']['p50_ms'] > 0
+    assert list(figures['baselines']) == ['coarse', 'sliced'] and figures['baselines']['sliced']['sizes']['tiles'] > 1
+    pictures = sorted(path.name for path in (tmp_path / 'vis').iterdir())
+    assert pictures == [
+        f'{image}_{step}.jpg' for image in ('2', '5', 'first') for step in ('1_regions', '2_mosaic', '3_merged', '4_truth')
+        if image != '2'
+    ]  # fmt: skip
 
     join = script(repository, 'tools/model_converters/join_ufpmp.py')
     join([stages['coarse'][1], stages['fine'][1], str(tmp_path / 'joined.safetensors')])
@@ -240,6 +264,50 @@ def test_scripts_of_the_original(repository, stages, data, tmp_path, capsys):
     with pytest.raises(SystemExit):
         evaluate([*stages['coarse'], *stages['fine'], str(tmp_path / 'none.json'), str(data), '--device', 'cpu'])
     assert 'no such annotation file' in capsys.readouterr().err
+
+
+def test_mosaics_of_uavdt(repository, stages, data, tmp_path, capsys):
+    """Ignored areas of its annotation file are painted, and no boxes of the mosaics count them."""
+    document = json.loads((data / 'ann.json').read_text())
+    area = dict(id=9, image_id=2, category_id=1, bbox=[0, 0, 64, 64], area=4096, iscrowd=1, ignore=1)
+    document['annotations'].append(area)
+    (tmp_path / 'ann.json').write_text(json.dumps(document))
+    build = script(repository, 'UFPMP-Det-Tools/build_dataset/UFP_UAVDT2COCO.py')
+    arguments = [
+        *stages['coarse'],
+        str(data),
+        str(tmp_path / 'ann.json'),
+        str(tmp_path / 'out'),
+        str(tmp_path / 'out.json'),
+    ]
+    build([*arguments, '--device', 'cpu', '--workers', '1', '--paint-ignored'])
+    output = capsys.readouterr().out
+    assert '3 mosaics' in output and 'ignored regions painted: 1' in output and 'of 2 boxes' in output
+    assert cv2.imread(str(tmp_path / 'out/2.png')).max() == 0
+    assert cv2.imread(str(tmp_path / 'out/5.png')).max() > 0
+    made = json.loads((tmp_path / 'out.json').read_text())
+    assert all(row.get('ignore') for row in made['annotations'] if row['image_id'] == 2)
+
+
+def test_benchmark_tool_times_whole_images_and_stages_apart(repository, stages, tmp_path, capsys, monkeypatch):
+    from mmdet.models.detectors import UFPMPDet
+
+    recorded = []
+    detect = UFPMPDet.detect
+
+    def watched(self, images):
+        recorded.append(self.record_times)
+        return detect(self, images)
+
+    monkeypatch.setattr(UFPMPDet, 'detect', watched)
+    full_config(stages).dump(tmp_path / 'full.py')
+    options = ['--device', 'cpu', '--shape', '40', '60', '--max-iter', '5', '--num-warmup', '2']
+    monkeypatch.setattr('sys.argv', ['benchmark.py', str(tmp_path / 'full.py'), *options])
+    script(repository, 'tools/benchmark.py')()
+    output = capsys.readouterr().out
+    assert '3 images, stage step' in output and 'coarse' in output and 'on average an image has regions' in output
+    assert len(re.findall(r'^(coarse|packing|mosaic|fine|merge) ', output, re.MULTILINE)) == 5
+    assert recorded == [False] * 5 + [True] * 3
 
 
 def test_benchmark_splits_stages_and_fuses_both_detectors(stages):

@@ -1,8 +1,10 @@
-"""The demo: train a small GFL on synthetic drone scenes, evaluate it, measure its speed, and write a report.
+"""The demo: UFPMP-Det on synthetic drone scenes, from drawing them to a report.
 
-    python tools/misc/demo.py [--work-dir work_dirs/gfl_demo] [--cfg-options KEY=VALUE ...]
+    python tools/misc/demo.py [--work-dir work_dirs/ufpmp_demo] [--seed 0] [--cfg-options KEY=VALUE ...]
 
-Every step is a command of the toolbox and is printed before it runs; the scenes are generated on first use.
+A coarse detector is trained at half resolution, its finds are packed into mosaics, MP-Det is trained on these; then the coarse detector
+alone, the same on overlapping tiles, and both stages together are evaluated by both rules and timed. Every step is a command of the
+toolbox and is printed before it runs. Started again, a finished training is not repeated, and an interrupted one goes on.
 """
 
 import argparse
@@ -13,22 +15,29 @@ import sys
 import time
 from pathlib import Path
 
-from mmdet.utils import reports_user_errors
+from mmdet.apis import read_scalars, write_report
+from mmdet.utils import load_config, reports_user_errors
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = 'configs/demo/gfl_demo.py'
+COARSE, MP = 'configs/demo/coarse_det_demo.py', 'configs/demo/mp_det_demo.py'
+BUILD, EVALUATE = 'UFPMP-Det-Tools/build_dataset/UFP_VisDrone2COCO.py', 'UFPMP-Det-Tools/eval_script/ufpmp_det_eval.py'
+COLUMNS = {
+    'AP (VisDrone rules)': 'visdrone/AP', 'AP50 (VisDrone)': 'visdrone/AP50', 'AP (COCO rules)': 'coco/bbox_mAP',
+    'AP50 (COCO)': 'coco/bbox_mAP_50', 'AP small': 'coco/bbox_mAP_s',
+}  # fmt: skip
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Train, evaluate, measure and report on synthetic drone scenes')
-    parser.add_argument('--work-dir', default='work_dirs/gfl_demo', help='where everything is written')
+    parser = argparse.ArgumentParser(description='UFPMP-Det on synthetic drone scenes, end to end')
+    parser.add_argument('--work-dir', default='work_dirs/ufpmp_demo', help='where everything but the scenes is written')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='handed to every step')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='handed to both trainings')
     return parser.parse_args()
 
 
-def run(script: str, *arguments: str) -> float:
+def run(script: str, *arguments: str | Path) -> float:
     """Run a tool of the repository, showing its command; returns the seconds it took."""
+    arguments = [str(argument) for argument in arguments]
     print(f'\n$ python {script} {shlex.join(arguments)}', flush=True)
     start = time.perf_counter()
     result = subprocess.run([sys.executable, str(ROOT / script), *arguments], cwd=ROOT)
@@ -37,47 +46,88 @@ def run(script: str, *arguments: str) -> float:
     return time.perf_counter() - start
 
 
-def newest(folder: Path, pattern: str) -> Path:
-    """The file or folder matching ``pattern`` that was written last."""
-    return max(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+def train(config: str, work_dir: Path, seed: int, options: list[str]) -> Path:
+    """Train, or go on; returns the last checkpoint."""
+    run(
+        'tools/train.py', config, '--work-dir', work_dir, '--seed', str(seed), '--resume',
+        *(['--cfg-options', *options] if options else []),
+    )  # fmt: skip
+    return Path((work_dir / 'last_checkpoint').read_text(encoding='utf-8').strip())
+
+
+def write_page(work_dir: Path, figures: dict, seconds: dict[str, float]) -> Path:
+    """The report: the methods side by side, the way of some images, curves, and where the time goes."""
+    methods = {**figures['baselines'], 'UFPMP-Det': figures}
+    rows = [
+        [
+            name,
+            *(f'{100 * part["metrics"][key]:.1f}' for key in COLUMNS.values()),
+            f'{part["latency"]["end to end"]["mean_ms"]:.0f}',
+        ]
+        for name, part in methods.items()
+    ]
+    stages = [
+        (name, *(f'{part[key]:.1f}' for key in ('p50_ms', 'p95_ms'))) for name, part in figures['latency'].items()
+    ]
+    pictures = [(path, path.stem.replace('_', ' ')) for path in sorted((work_dir / 'vis').glob('*.jpg'))]
+    train = {}
+    for name, folder in (('coarse', 'coarse'), ('MP-Det', 'mp_det')):
+        curves = read_scalars(work_dir / folder)['train']
+        train.update({f'{name}: {key}': curves[key] for key in ('loss', 'loss_cls', 'loss_bbox') if key in curves})
+    return write_report(
+        None,
+        work_dir / 'report.html',
+        title='UFPMP-Det on synthetic drone scenes',
+        curves={'train': train, 'val': {}},
+        metrics={key: value for key, value in figures['metrics'].items() if key.startswith('coco/')},
+        pictures=pictures,
+        facts=dict(setting=figures['setting'], **{f'{step} s': f'{value:.0f}' for step, value in seconds.items()}),
+        tables={
+            'Coarse detector alone, on tiles, and UFPMP-Det': (('method', *COLUMNS, 'ms an image'), rows),
+            'Where the time of UFPMP-Det goes': (('stage', 'p50 ms', 'p95 ms'), stages),
+        },
+    )
 
 
 @reports_user_errors
 def main() -> None:
     args = parse_args()
     work_dir = (ROOT / args.work_dir).resolve()
-    options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
-    # A run that was interrupted goes on; one that had finished is only evaluated again.
-    training = run(
-        'tools/train.py', CONFIG, '--work-dir', str(work_dir), '--seed', str(args.seed), '--resume', *options
-    )
-    checkpoint = (work_dir / 'last_checkpoint').read_text(encoding='utf-8').strip()
-    run(
-        'tools/test.py',
-        CONFIG,
-        checkpoint,
-        '--work-dir',
-        str(work_dir),
-        '--eval',
-        'bbox',
-        '--show-dir',
-        'vis',
-        *options,
-    )
-    metrics = newest(work_dir, '*/2*.json')
-    pictures = newest(work_dir, '*/vis')
-    speed = work_dir / 'benchmark.json'
-    speed.unlink(missing_ok=True)
-    run(
-        'tools/benchmark.py', CONFIG, checkpoint, '--max-iter', '60', '--stage', 'total', '--json', str(speed), *options
-    )
-    report = work_dir / 'report.html'
-    run(
-        'tools/misc/make_report.py', str(work_dir), '--out', str(report), '--title', 'GFL on synthetic drone scenes',
-        '--metrics', str(metrics), '--benchmark', str(speed), '--comparisons', str(pictures), '--max-pictures', '10',
+    scenes = ROOT / load_config(ROOT / COARSE).data_root
+    mosaics = work_dir / 'mosaics'
+    annotations = {split: scenes / f'annotations/{split}.json' for split in ('train', 'val')}
+    images = {split: scenes / f'{split}/images' for split in annotations}
+    begin = time.perf_counter()
+    seconds = {}
+
+    coarse = train(COARSE, work_dir / 'coarse', args.seed, args.cfg_options)
+    seconds['scenes and coarse training'] = time.perf_counter() - begin
+
+    seconds['mosaics'] = sum(
+        run(
+            BUILD, COARSE, coarse, images[split], annotations[split], mosaics / split, mosaics / f'{split}.json', '--no-flip',
+            *(['--paint-ignored'] if split == 'train' else []),
+        )
+        for split in annotations
     )  # fmt: skip
-    ap50 = json.loads(metrics.read_text(encoding='utf-8'))['coco/bbox_mAP_50']
-    print(f'\nAP50 on unseen scenes: {ap50:.3f}. Training took {training:.0f} s.\nReport: {report}')
+
+    start = time.perf_counter()
+    paths = [
+        f'model.backbone.init_cfg.checkpoint={coarse}',
+        *(f'{part}_dataloader.dataset.data_root={mosaics}/' for part in ('train', 'val', 'test')),
+        *(f'{part}_evaluator.ann_file={mosaics}/val.json' for part in ('val', 'test')),
+    ]
+    fine = train(MP, work_dir / 'mp_det', args.seed, [*paths, *args.cfg_options])
+    seconds['MP-Det training'] = time.perf_counter() - start
+
+    seconds['evaluation'] = run(
+        EVALUATE, COARSE, coarse, MP, fine, annotations['val'], images['val'], '--no-flip',
+        '--baselines', '--tile', '720', '405', '--show-dir', work_dir / 'vis', '--show', '4', '--json', work_dir / 'figures.json',
+    )  # fmt: skip
+    figures = json.loads((work_dir / 'figures.json').read_text(encoding='utf-8'))
+    report = write_page(work_dir, figures, seconds)
+    print('\n' + ', '.join(f'{step} {value:.0f} s' for step, value in seconds.items()))
+    print(f'{time.perf_counter() - begin:.0f} s in all\nReport: {report}')
 
 
 if __name__ == '__main__':

@@ -32,7 +32,7 @@ class SlicedDet(CompositeDetector):
 
     Args:
         stage: arguments of :class:`DetectionStage`; its ``scale`` is what a tile is resized to.
-        tile_wh: tile size in pixels of the image.
+        tile_wh: tile size in pixels of the image; None makes the whole image the one tile, which is the detector alone.
         overlap: share of a tile that the next one repeats.
         whole: arguments of a :class:`DetectionStage` without ``detector``, to look at the whole image as well; None does not.
         nms: of the merge.
@@ -47,7 +47,7 @@ class SlicedDet(CompositeDetector):
     def __init__(
         self,
         stage: dict,
-        tile_wh: tuple[int, int] = (640, 640),
+        tile_wh: tuple[int, int] | None = (640, 640),
         overlap: float = 0.2,
         whole: dict | None = None,
         nms: dict | None = None,
@@ -56,14 +56,14 @@ class SlicedDet(CompositeDetector):
         init_cfg: dict | None = None,
     ):
         super().__init__(data_preprocessor, init_cfg)
-        if len(tile_wh) != 2 or min(tile_wh) < 1:
-            raise ConfigError('must be two positive sizes (w, h)', field='tile_wh', received=tile_wh)
+        if tile_wh is not None and (len(tile_wh) != 2 or min(tile_wh) < 1):
+            raise ConfigError('must be two positive sizes (w, h), or None', field='tile_wh', received=tile_wh)
         if not 0 <= overlap < 1:
             raise ConfigError('must be in [0, 1)', field='overlap', received=overlap)
         self.stage = DetectionStage(**stage)
         # The same network at another scale: the stage is entered with other settings, not built twice.
         self.whole = None if whole is None else dict(whole)
-        self.tile_wh, self.overlap = tuple(tile_wh), overlap
+        self.tile_wh, self.overlap = tile_wh and tuple(tile_wh), overlap
         self.nms = nms or dict(type='nms', iou_threshold=0.6)
         self.max_per_img = max_per_img
 
@@ -77,7 +77,7 @@ class SlicedDet(CompositeDetector):
         tiles, origins = [], []
         for i, image in enumerate(images):
             height, width = image.shape[1:]
-            tile_w, tile_h = self.tile_wh
+            tile_w, tile_h = self.tile_wh or (width, height)
             for y in slice_starts(height, tile_h, self.overlap):
                 for x in slice_starts(width, tile_w, self.overlap):
                     tiles.append(image[:, y : y + tile_h, x : x + tile_w])

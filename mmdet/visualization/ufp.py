@@ -1,0 +1,208 @@
+"""Pictures of cluster-and-pack detection: the regions on the image, the mosaic that they make, and the merged boxes.
+
+Images are RGB uint8 (H, W, 3); boxes are xyxy in pixels. A region has the same number in both pictures; the grey of its
+outline tells its zoom (colours are for classes). Letters: R regions, N boxes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+import torch
+from mmengine.structures import InstanceData
+
+from ..core.ufp import UnifiedForegroundPacking, boxes_to_image, boxes_to_mosaic, pixel_regions, render_mosaic
+from ..utils.errors import ModelInputError
+from .drawing import draw_boxes, legend_strip, palette
+from .labels import font_scale, place_labels, put_text, text_height_px, text_size_wh
+
+# Of what lies in no region, this share of the light is left: it is what the second detector does not see.
+_OUTSIDE = 0.45
+_BOX_COLOR = palette(1)[0]
+_ZOOM_GREYS = {4.0: 255, 2.0: 180, 1.0: 120}
+_OTHER_GREY = 150
+
+
+def draw_regions(image: np.ndarray, regions, boxes=None, *, legend: bool = True) -> np.ndarray:
+    """The regions of unified foreground packing on the image that they were made from; what lies in none of them is dimmed.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        regions: (R, 7) of :func:`mmdet.core.ufp.UnifiedForegroundPacking`: x, y, w, h, X, Y, zoom; tensor or numpy.
+        boxes: (N, 4), those that the regions were made from, drawn as thin yellow outlines; None draws none.
+        legend: append a strip with the number of regions of each zoom.
+
+    Returns:
+        (H + strip, W, 3) uint8 RGB.
+
+    Raises:
+        ModelInputError: ``image`` is not (H, W, 3) uint8, or ``regions`` not (R, 7).
+    """
+    rows = _rows(regions)
+    rects = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)  # (R, 4)
+    canvas = draw_boxes(image, [], [], legend=False)
+    dim = (canvas * _OUTSIDE).astype(np.uint8)
+    for x1, y1, x2, y2 in rects.astype(int):
+        dim[y1:y2, x1:x2] = canvas[y1:y2, x1:x2]
+    if boxes is not None:
+        thin = _numpy(boxes).reshape(-1, 4)
+        dim = draw_boxes(
+            dim, thin, np.zeros(len(thin), int), colors=[_BOX_COLOR], line_width=1, show_labels=False, legend=False
+        )
+    return _draw_rects(dim, rects, rows[:, 6], inside=False, legend=legend)
+
+
+def draw_mosaic(
+    mosaic, regions, boxes=None, labels=None, classes: Sequence[str] | None = None, *, legend: bool = True
+) -> np.ndarray:
+    """The mosaic with the outlines of its tiles, and the boxes found on it; the legend names their colours.
+
+    Args:
+        mosaic: (H, W, 3) uint8 RGB, or a tensor (3, H, W) BGR in [0, 255] as ``UFPMPDet`` makes it.
+        regions: (R, 7), as in :func:`draw_regions`.
+        boxes: (N, 4) in the mosaic; None draws none.
+        labels: (N,) class indices.
+        classes: class names.
+        legend: append strips with the counts of classes and of zooms.
+
+    Returns:
+        (H + strips, W, 3) uint8 RGB.
+
+    Raises:
+        ModelInputError: an empty mosaic, or one of a wrong kind; ``regions`` not (R, 7).
+    """
+    rows = _rows(regions)
+    corners = rows[:, 4:6]
+    tiles = np.concatenate([corners, corners + np.floor(rows[:, 2:4] * rows[:, 6:])], axis=1)  # (R, 4)
+    canvas = draw_boxes(_rgb(mosaic), [], [], legend=False)
+    strips = []
+    if boxes is not None:
+        height = canvas.shape[0]
+        drawn = draw_boxes(canvas, _numpy(boxes), _numpy(labels), None, classes, show_labels=False, legend=legend)
+        canvas, strips = drawn[:height].copy(), [drawn[height:]]
+    drawn = _draw_rects(canvas, tiles, rows[:, 6], inside=True, legend=legend)
+    return np.vstack([drawn, *strips])
+
+
+def draw_ufp_steps(
+    image: np.ndarray, steps: Mapping, classes: Sequence[str] | None = None, *, score_thr: float = 0.3
+) -> dict[str, np.ndarray]:
+    """The three pictures of one image's way through ``UFPMPDet``.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        steps: what ``UFPMPDet.predict_with_mosaic`` or :func:`ufp_steps_of_boxes` returns for it.
+        classes: class names.
+        score_thr: boxes with a score above this are drawn. The regions come from all coarse boxes, also from weaker ones.
+
+    Returns:
+        pictures ``regions`` (coarse boxes and regions), ``mosaic`` (tiles and boxes on them; the plain image where nothing was found) and
+        ``merged`` (the boxes of the result), uint8 RGB.
+    """
+    coarse = _above(steps['coarse'], score_thr)
+    pictures = dict(regions=draw_regions(image, steps['regions'], coarse.bboxes))
+    if min(steps['mosaic'].shape[1:]) and steps['fine'] is not None:
+        fine = _above(steps['fine'], score_thr)
+        pictures['mosaic'] = draw_mosaic(steps['mosaic'], steps['regions'], fine.bboxes, fine.labels, classes)
+    else:
+        pictures['mosaic'] = np.array(image)
+    merged = _above(steps['merged'], score_thr)
+    scores = _numpy(merged.get('scores'))
+    pictures['merged'] = draw_boxes(image, _numpy(merged.bboxes), _numpy(merged.labels), scores, classes)
+    return pictures
+
+
+def ufp_steps_of_boxes(image: np.ndarray, boxes, labels, **ufp) -> dict:
+    """The steps of cluster-and-pack detection with known boxes in place of both detectors: shows what the packing does, without a model.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (N, 4), such as ground truth.
+        labels: (N,).
+        **ufp: options of :func:`mmdet.core.ufp.UnifiedForegroundPacking`.
+
+    Returns:
+        ``coarse``, ``regions``, ``mosaic``, ``fine`` and ``merged`` as of ``UFPMPDet.predict_with_mosaic``; a box that lies in several
+        regions comes once for each. There are no scores.
+    """
+    boxes = torch.as_tensor(_numpy(boxes), dtype=torch.float64).reshape(-1, 4)
+    labels = torch.as_tensor(_numpy(labels), dtype=torch.int64).reshape(-1)
+    order = torch.argsort(labels, stable=True)  # class after class, as a detector's boxes are packed
+    boxes, labels = boxes[order], labels[order]
+    height, width = image.shape[:2]
+    regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(boxes, input_shape=(width, height), **ufp)
+    bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1])).permute(2, 0, 1)
+    on_mosaic, source, _ = boxes_to_mosaic(boxes, regions)
+    back, index, _ = boxes_to_image(on_mosaic, regions)
+    return dict(
+        coarse=_instances(boxes, labels),
+        regions=regions,
+        mosaic=render_mosaic(bgr, regions, mosaic_w, mosaic_h),
+        fine=_instances(on_mosaic, labels[source]),
+        merged=_instances(back, labels[source[index]]),
+    )
+
+
+def _draw_rects(canvas: np.ndarray, rects: np.ndarray, zooms: np.ndarray, *, inside: bool, legend: bool) -> np.ndarray:
+    """Outlines, numbers and legend of regions (R, 4); ``inside`` draws the lines within, for tiles that touch each other."""
+    height, width = canvas.shape[:2]
+    colors = _zoom_colors(zooms)
+    line = max(1, round((height * width) ** 0.5 / 500))
+    for (x1, y1, x2, y2), zoom in zip(rects.astype(int), zooms):
+        for distance in range(line):
+            grow = -distance if inside else distance + 1
+            corners = np.clip([x1 - grow, y1 - grow, x2 - 1 + grow, y2 - 1 + grow], 0, [width - 1, height - 1] * 2)
+            cv2.rectangle(canvas, tuple(map(int, corners[:2])), tuple(map(int, corners[2:])), colors[float(zoom)], 1)
+    text_px = text_height_px(height, width)
+    scale, pad = font_scale(text_px), max(1, text_px // 4)
+    texts = [str(number) for number in range(1, len(rects) + 1)]
+    sizes = [(text_size_wh(text, scale)[0] + 2 * pad, text_px + 2 * pad) for text in texts]
+    places = (
+        [(0, int(x), int(y)) if min(x2 - x - w, y2 - y - h) >= 0 else None for (x, y, x2, y2), (w, h) in zip(rects, sizes)]
+        if inside
+        else place_labels(rects, [[size] for size in sizes], image_wh=(width, height))
+    )  # fmt: skip
+    for text, (w, h), place, zoom in zip(texts, sizes, places, zooms):
+        if place is None:
+            continue
+        _, left, top = place
+        cv2.rectangle(canvas, (left, top), (left + w - 1, top + h - 1), colors[float(zoom)], cv2.FILLED)
+        put_text(canvas, text, (left + pad, top + pad + text_px), scale, (0, 0, 0))
+    if not legend or not len(rects):
+        return canvas
+    entries = [(f'zoom {zoom:g}:', int((zooms == zoom).sum()), color) for zoom, color in colors.items()]
+    return np.vstack([canvas, legend_strip(width, entries, text_px=text_px, noun='region')])
+
+
+def _zoom_colors(zooms: np.ndarray) -> dict[float, tuple[int, int, int]]:
+    """A grey for each zoom, the largest first."""
+    return {zoom: (_ZOOM_GREYS.get(zoom, _OTHER_GREY),) * 3 for zoom in sorted(set(map(float, zooms)), reverse=True)}
+
+
+def _rows(regions) -> np.ndarray:
+    rows = np.asarray(_numpy(regions), dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != 7:
+        raise ModelInputError('the shape must be (number, 7)', field='regions', received=rows.shape)
+    return pixel_regions(rows)
+
+
+def _rgb(mosaic) -> np.ndarray:
+    if not isinstance(mosaic, torch.Tensor):
+        return mosaic
+    if mosaic.dim() != 3 or mosaic.size(0) != 3:
+        raise ModelInputError('must be (3, H, W)', field='mosaic', received=tuple(mosaic.shape))
+    return mosaic.flip(0).permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def _above(instances: InstanceData, score_thr: float) -> InstanceData:
+    return instances[instances.scores > score_thr] if 'scores' in instances else instances
+
+
+def _instances(boxes: torch.Tensor, labels: torch.Tensor) -> InstanceData:
+    return InstanceData(bboxes=boxes, labels=labels)
+
+
+def _numpy(value):
+    if value is None:
+        return None
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
