@@ -17,7 +17,7 @@ train_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Resize', scale=(1333, 800), keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
-    {{_base_.albu}},
+    {{_base_.albu}},  # on bytes; albu_original: the original's order, after normalisation
     dict(type='PackDetInputs'),
 ]
 train_dataloader = dict(

@@ -3,7 +3,15 @@ _base_ = './mp_det_res50.py'
 
 model = dict(
     data_preprocessor=dict(channels_last=True),
-    backbone=dict(depth=18, base_channels=32, stem_channels=32, frozen_stages=-1, norm_eval=False, init_cfg=None),
+    backbone=dict(
+        depth=18,
+        base_channels=32,
+        stem_channels=32,
+        frozen_stages=-1,
+        norm_eval=False,
+        # Where the large ones start from ImageNet, this starts from what the coarse detector has learnt.
+        init_cfg=dict(type='Pretrained', checkpoint='work_dirs/coarse_det_small/epoch_6.pth', prefix='backbone.'),
+    ),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
     bbox_head=dict(
         in_channels=64,

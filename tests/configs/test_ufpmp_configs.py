@@ -77,6 +77,13 @@ def test_augmentation(config):
         0.1,
     )
     assert albu.skip_img_without_anno and albu.bbox_params.min_visibility == 0
+    assert 'after_normalize' not in albu
+    original, preprocessor = config('coarse_det').albu_original, config('coarse_det').model.data_preprocessor
+    assert original.transforms[0] == dict(shift, border_mode=4)
+    assert original.transforms[1:] == albu.transforms[1:] and original.bbox_params == albu.bbox_params
+    assert original.after_normalize == dict(
+        mean=preprocessor.mean, std=preprocessor.std, to_rgb=preprocessor.bgr_to_rgb
+    )
 
 
 def without(model, *keys):
@@ -112,7 +119,7 @@ def test_both_stages_are_the_models_that_are_trained(config, name, coarse, fine)
     assert both.train_dataloader is None and both.val_dataloader is None
 
 
-@pytest.mark.parametrize('name', ['ufpmp_det_res50', 'sliced_det_res50'])
+@pytest.mark.parametrize('name', ['ufpmp_det_res50', 'sliced_det_res50', 'sliced_det_small'])
 def test_tested_in_full_resolution_by_both_rules(config, name):
     cfg = config(name)
     assert [step.type for step in cfg.test_dataloader.dataset.pipeline] == ['LoadImageFromFile', 'PackDetInputs']

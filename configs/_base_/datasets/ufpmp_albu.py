@@ -33,3 +33,10 @@ albu = dict(
     update_pad_shape=False,
     skip_img_without_anno=True,
 )  # fmt: skip
+
+# The original's own order, for comparisons: on the normalised image, mirrored at the border. Write {{_base_.albu_original}} in a pipeline.
+albu_original = dict(
+    albu,
+    transforms=[dict(albu['transforms'][0], border_mode=4), *albu['transforms'][1:]],
+    after_normalize=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True),
+)

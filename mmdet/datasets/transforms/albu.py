@@ -13,6 +13,7 @@ from mmdet.registry import TRANSFORMS
 from mmdet.utils.errors import ConfigError
 
 from .arguments import clip_boxes, image_of, is_number, is_sequence, select_objects
+from .color import Normalize
 
 MIN_SIDE = 1e-3
 """Boxes thinner than this (pixels) are rounding noise of albumentations' 0..1 coordinates."""
@@ -46,6 +47,10 @@ class Albu(BaseTransform):
         keymap: name in the pipeline -> albumentations' name.
         update_pad_shape: set ``pad_shape`` (h, w) to the new size, too.
         skip_img_without_anno: return None (the dataset draws another sample) if no object is left.
+        after_normalize: ``dict(mean, std, to_rgb)``, the arguments of ``Normalize``: the order of the original UFPMP-Det code. The
+            transforms see the normalised float image, and those of colour, compression and the median clip it to [0, 1]; what they
+            leave is turned back to BGR in 0..255 (float32, fractions kept), for the model normalises once more. Give the model's own
+            mean and std. None: the transforms see bytes.
 
     Raises:
         ConfigError: unknown transform or argument (close names are listed), or an image that is not uint8: on
@@ -59,6 +64,7 @@ class Albu(BaseTransform):
         keymap: dict | None = None,
         update_pad_shape: bool = False,
         skip_img_without_anno: bool = False,
+        after_normalize: dict | None = None,
     ):
         os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')  # else the import asks the network for newer versions
         import albumentations
@@ -68,6 +74,7 @@ class Albu(BaseTransform):
         self.transforms = list(transforms)
         self.update_pad_shape = update_pad_shape
         self.skip_img_without_anno = skip_img_without_anno
+        self.normalize = None if after_normalize is None else Normalize(**after_normalize)
         self._check_keymap(keymap)
         parts = [build_albumentation(item) for item in transforms]
         box_params = albumentations.BboxParams(**_box_arguments(bbox_params))
@@ -97,9 +104,14 @@ class Albu(BaseTransform):
         if boxes is not None:
             inputs = clip_boxes(boxes.astype(np.float32), image.shape[:2])
             index = np.flatnonzero(_wide_enough(inputs))
+        if self.normalize is not None:
+            image = self.normalize(dict(img=image))['img']
         output = self.aug(image=np.ascontiguousarray(image), bboxes=inputs[index], **{_INDEX: index})
 
         image = output['image']
+        if self.normalize is not None:
+            image = image * self.normalize.std + self.normalize.mean
+            image = np.ascontiguousarray(image[..., ::-1]) if self.normalize.to_rgb else image
         results['img'], results['img_shape'] = image, image.shape[:2]
         if self.update_pad_shape:
             results['pad_shape'] = image.shape[:2]
@@ -117,7 +129,8 @@ class Albu(BaseTransform):
 
     def __repr__(self):
         return (
-            f'{type(self).__name__}(transforms={self.transforms}, skip_img_without_anno={self.skip_img_without_anno})'
+            f'{type(self).__name__}(transforms={self.transforms}, skip_img_without_anno={self.skip_img_without_anno}, '
+            f'after_normalize={self.normalize})'
         )
 
 

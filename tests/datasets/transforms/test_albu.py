@@ -194,6 +194,37 @@ def test_bad_arguments(arguments, words):
         TRANSFORMS.build(dict(type='Albu', **arguments))
 
 
+BRIGHTER = dict(type='RandomBrightnessContrast', brightness_limit=[0.1, 0.1], contrast_limit=[0.0, 0.0], p=1.0)
+
+
+@pytest.mark.parametrize('to_rgb', [True, False])
+def test_after_normalisation_by_hand(to_rgb):
+    # Normalised by mean 100 and std 50 (of red 20): 0 -> -2, 98 -> -0.04, 120 -> 0.4, 200 -> 2; + 0.1, then clipped to [0, 1].
+    image = np.zeros((1, 4, 3), np.uint8)
+    image[0, :, 0] = [0, 98, 120, 200]  # blue
+    image[0, :, 2] = [100, 100, 110, 90]  # red: 0, 0, 0.5, -0.5
+    mean, std = [100, 100, 100], [20, 50, 50] if to_rgb else [50, 50, 20]
+    transform = build([BRIGHTER], after_normalize=dict(mean=mean, std=std, to_rgb=to_rgb))
+    result = transform(dict(img=image.copy()))['img']
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result[0, :, 0], [100, 103, 125, 150], atol=1e-4)
+    np.testing.assert_allclose(result[0, :, 1], 100, atol=1e-4)  # -2 + 0.1: clipped to 0, the mean
+    np.testing.assert_allclose(result[0, :, 2], [102, 102, 112, 100], atol=1e-4)
+
+
+def test_after_normalisation_nothing_to_do_gives_the_bytes_back():
+    sample = make_sample(16, 12, crowd(5, 16, 12, 0))
+    image = sample['img'].copy()
+    result = build([], after_normalize=dict(mean=[1, 2, 3], std=[4, 5, 6]))(sample)
+    np.testing.assert_allclose(result['img'], image, atol=1e-4)
+    assert_consistent(result)
+
+
+def test_wrong_normalisation_is_named():
+    with pytest.raises(ConfigError, match='std'):
+        build([], after_normalize=dict(mean=[0, 0, 0], std=[1, 0, 1]))
+
+
 def test_normalised_image_is_refused():
     sample = make_sample()
     sample['img'] = sample['img'].astype(np.float32)
