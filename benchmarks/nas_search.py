@@ -1,30 +1,38 @@
 """Candidate evaluations per second and core of the architecture search, and what they find.
 
-    python benchmarks/nas_search.py [--evaluations 100000] [--seeds 1 2 3] [--config configs/tinynas/classification/R50_FLOPs.py]
+    python benchmarks/nas_search.py [CONFIG ...] [--evaluations 100000] [--seeds 1 2 3]
 
-`search`: the default strategy, mutation and bookkeeping included, one process, CPU time. `plain`: the same candidates' budgets and score
-computed from scratch, block by block, without memory of blocks seen (a hundredth of the evaluations). `reference`: LightNAS's loop on our
-evaluator, its last stage frozen.
+One line for each config and seed: best score of the default strategy and of LightNAS's loop on our evaluator (its last stage frozen), with the
+same number of evaluations, and how many of them a second of CPU time, mutation and bookkeeping included, one process. `plain`: the same
+candidates' budgets and score computed from scratch, block by block, without memory of blocks seen (on a hundredth of the evaluations).
+Without CONFIG: classification R50. Without --evaluations: as many as the config says. Configs with a latency budget need MMDET_OP_LIBRARY.
 """
 
 import argparse
 import time
+from pathlib import Path
 
 from mmdet.nas.search import SearchRunner, read_settings
 from mmdet.utils import load_config, reports_user_errors
 
+ROOT = Path(__file__).resolve().parents[1]
 
-def search(cfg, evaluations: int, seed: int, strategy: str):
-    """Best score, evaluations per CPU second, and the strategy afterwards."""
-    cfg = dict(cfg.to_dict(), search={**cfg.search, 'type': strategy, 'num_random_nets': evaluations})
+
+def search(cfg, seed: int, strategy: str, evaluations: int | None = None) -> tuple[SearchRunner, float]:
+    """The runner after its evaluations, and the CPU seconds that they took."""
+    cfg = dict(cfg.to_dict(), search={**cfg.search, 'type': strategy})
+    if strategy == 'reference_evolution':
+        cfg['search'] = {key: value for key, value in cfg['search'].items() if key not in ('pressure', 'shape_share')}
+    if evaluations:
+        cfg['search']['num_random_nets'] = evaluations
     runner = SearchRunner(read_settings(cfg), '.', seed=seed)
     runner.strategy.begin(runner.start)
     began = time.process_time()
-    runner.strategy.step(evaluations)
-    return runner.strategy.population.best.score, evaluations / (time.process_time() - began), runner
+    runner.strategy.step(runner.settings.run['num_random_nets'])
+    return runner, time.process_time() - began
 
 
-def plain(runner, count: int) -> float:
+def plain(runner: SearchRunner, count: int) -> float:
     """Evaluations per CPU second without the memo of blocks."""
     strategy, evaluator = runner.strategy, runner.settings.evaluator
     rng = strategy.random.random
@@ -43,18 +51,25 @@ def plain(runner, count: int) -> float:
 @reports_user_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--config', default='configs/tinynas/classification/R50_FLOPs.py')
-    parser.add_argument('--evaluations', type=int, default=100_000)
+    parser.add_argument('configs', nargs='*', default=[str(ROOT / 'configs/tinynas/classification/R50_FLOPs.py')])
+    parser.add_argument('--evaluations', type=int, help="instead of the configs' own number")
     parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
     args = parser.parse_args()
-    cfg = load_config(args.config)
-    for seed in args.seeds:
-        for strategy in ('evolution', 'reference_evolution'):
-            score, rate, runner = search(cfg, args.evaluations, seed, strategy)
-            line = f'seed {seed}  {strategy:20} best {score:.6g}  {rate:,.0f} evaluations/s'
-            print(
-                line + (f'  plain {plain(runner, args.evaluations // 100):,.0f}/s' if strategy == 'evolution' else '')
-            )
+    print('| config | seed | evaluations | best | CPU s | per s | plain per s | LightNAS loop best | CPU s | per s |')
+    print('|---|---|---|---|---|---|---|---|---|---|')
+    for path in args.configs:
+        cfg = load_config(path)
+        for seed in args.seeds:
+            cells = [f'{Path(path).parent.name}/{Path(path).stem}', seed]
+            for strategy in ('evolution', 'reference_evolution'):
+                runner, seconds = search(cfg, seed, strategy, args.evaluations)
+                count = runner.settings.run['num_random_nets']
+                if strategy == 'evolution':
+                    cells.append(f'{count:,}')
+                cells += [f'{runner.strategy.population.best.score:.6g}', f'{seconds:.1f}', f'{count / seconds:,.0f}']
+                if strategy == 'evolution':
+                    cells.append(f'{plain(runner, max(count // 100, 1)):,.0f}')
+            print('| ' + ' | '.join(map(str, cells)) + ' |', flush=True)
 
 
 if __name__ == '__main__':

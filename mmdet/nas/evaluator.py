@@ -5,7 +5,9 @@ its five to eight blocks and a few additions. A child that differs from its pare
 are known. No network is built and no array allocated. Timings: docs/tinynas_scores.md.
 """
 
-from collections.abc import Sequence
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mmdet.registry import NAS_BUDGETS, NAS_LATENCIES, NAS_SCORES
@@ -55,18 +57,23 @@ class Evaluator:
         self.budgets = build_budgets(budgets, image_size=image_size, frames=frames, predictor=predictor)
         shared = [measure for measure in (*self.budgets, self.score) if isinstance(measure, BlockMeasure)]
         self._memo = JointMemo(shared)
-        # Column of each measure in the joint memo; None for those that need more than blocks by themselves.
-        self._plan = [(budget, shared.index(budget) if budget in shared else None) for budget in self.budgets]
+        # Per budget how it is computed, its column in the joint memo (None for those that need more than blocks by themselves), and its bounds.
+        self._plan = [
+            (budget.combine, shared.index(budget), *budget.bounds)
+            if budget in shared
+            else (budget, None, *budget.bounds)
+            for budget in self.budgets
+        ]
         self._score_column = shared.index(self.score) if self.score in shared else None
 
     def __call__(self, structure: Structure) -> Evaluation:
         """Stop at the first budget that does not hold."""
         columns = self._memo.columns(structure)
         values = []
-        for budget, column in self._plan:
-            value = budget(structure) if column is None else budget.combine(columns[column])
+        for compute, column, low, high in self._plan:
+            value = compute(structure if column is None else columns[column])
             values.append(value)
-            if not budget.allows(value):
+            if not low <= value <= high:
                 return Evaluation(False, None, (*values, *(None,) * (len(self.budgets) - len(values))))
         score = self.score(structure) if self._score_column is None else self.score.combine(columns[self._score_column])
         return Evaluation(True, score, tuple(values))
@@ -125,16 +132,47 @@ def build_budgets(
     return built
 
 
-def _build(registry, cfg: dict, where: str, facts: dict | None = None):
-    """Build from a registry, with the package's errors for unknown types and keys; ``facts`` fill what the config leaves open."""
-    if not isinstance(cfg, dict) or 'type' not in cfg:
+def class_of(
+    registry, cfg: Mapping, where: str, *, given: Sequence[str] = (), others: Sequence[str] = ()
+) -> tuple[type, dict]:
+    """Class and arguments that a config names.
+
+    Args:
+        registry: where the class is.
+        cfg: dict with ``type``.
+        where: the config's key, for messages.
+        given: arguments that do not come from the config.
+        others: keys to name besides the arguments in the message about an unknown one.
+
+    Raises:
+        ConfigError: unknown type or argument, with the nearest one.
+    """
+    if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ConfigError('must be a dict with type', field=where, received=cfg)
     cfg = dict(cfg)
     kind = cfg.pop('type')
     cls = registry.get(kind) if isinstance(kind, str) else kind
     if cls is None:
-        raise ConfigError(f'must be one of {sorted(registry.module_dict)}', field=f'{where}.type', received=kind)
+        raise ConfigError(unknown(kind, sorted(registry.module_dict)), field=f'{where}.type', received=kind)
+    signatures = [inspect.signature(base.__init__) for base in cls.__mro__ if '__init__' in vars(base)]
+    names = {name for signature in signatures for name in signature.parameters}
+    known = sorted(names - {'self', 'args', 'kwargs', *given}) + list(others)
+    for key in cfg:
+        if key not in known:
+            raise ConfigError(unknown(key, known), field=f'{where}.{key}', received=cfg[key])
+    return cls, cfg
+
+
+def unknown(key, known: Iterable[str]) -> str:
+    """What to say of a key or type that does not exist."""
+    near = difflib.get_close_matches(str(key), list(known), n=1)
+    return f'unknown; there are {sorted(known)}' + (f'; did you mean {near[0]!r}?' if near else '')
+
+
+def _build(registry, cfg: dict, where: str, facts: dict | None = None):
+    """Build from a registry, with the package's errors for unknown types and keys; ``facts`` fill what the config leaves open."""
+    cls, cfg = class_of(registry, cfg, where)
     try:
         return cls(**{**(facts or {}), **cfg})
     except TypeError as error:
-        raise ConfigError(f'{kind}: {error}', field=where, received=cfg) from error
+        raise ConfigError(f'{cls.__name__}: {error}', field=where, received=cfg) from error

@@ -39,7 +39,7 @@ class JointMemo(BlockMemo):
         self.measures = tuple(measures)
 
     def _values(self, block: Block) -> tuple:
-        return tuple(measure.block_value(block) for measure in self.measures)
+        return tuple([measure.block_value(block) for measure in self.measures])
 
     def columns(self, structure: Structure) -> list[tuple]:
         """Per measure, the values of the structure's blocks."""

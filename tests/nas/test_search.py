@@ -1,5 +1,6 @@
 """Searches: the same result from the same seed, after an interruption and in several processes; mistakes are explained before they start."""
 
+import itertools
 import json
 import os
 import socket
@@ -82,6 +83,45 @@ def test_configs_with_a_latency_budget_name_the_missing_library():
         read_settings(cfg)
 
 
+def test_latency_can_be_measured_by_running(tmp_path):
+    cfg = cls_config(
+        budgets=[dict(type='latency', budget=10.0), dict(type='layers', budget=20)],
+        latency=dict(type='MeasuredLatency', image_size=32, repeats=1, warmup=0),
+        search=dict(num_random_nets=6, popu_size=4),
+    )
+    runner, chosen = search(tmp_path, cfg)
+    assert runner.settings.run['exchange_interval'] == 64
+    assert all(0 < member.values[0] < 10 for member in chosen)
+    with pytest.raises(ConfigError, match='latency.repeats'):
+        read_settings(cls_config(budgets=cfg['budgets'], latency=dict(type='MeasuredLatency', repeats=0)))
+
+
+def write_op_library(path) -> None:
+    """Every operator of dense networks: 1 ms for each 10 MFLOPs, in a batch of 32."""
+    lines = []
+    for k, s, fused, ratio in itertools.product((1, 3, 5), (1, 2), (0, 1), (0.25, 1, 4)):
+        for out, side in itertools.product((8, 64, 512), (8, 64, 320)):
+            ms = ratio * (out * k * side / s) ** 2 / 1e7
+            lines.append(f'{{Regular,32,{int(ratio * out)},{side},{side},{out},{k},{s},{fused}}} {ms}')
+    path.write_text('\n'.join(lines) + '\n')
+
+
+@pytest.mark.parametrize('name', ['damoyolo/damoyolo_k1kx_tiny', 'damoyolo/damoyolo_kxkx_medium'])
+def test_latency_configs_beat_the_reference_on_a_hand_made_library(tmp_path, name):
+    write_op_library(tmp_path / 'ops.out')
+    cfg = load_config(ROOT / 'configs' / 'tinynas' / f'{name}.py').to_dict()
+    cfg['latency']['library'] = str(tmp_path / 'ops.out')
+    cfg['budgets'] = [dict(type='layers', budget=25), dict(type='latency', budget=0.06)]
+    scores = []
+    for kind in ('evolution', 'reference_evolution'):
+        cfg['search'] = dict(type=kind, num_random_nets=4000, popu_size=64)
+        runner = SearchRunner(read_settings(cfg), tmp_path, log=lambda line: None)
+        runner.strategy.begin(runner.start)
+        runner.strategy.step(4000)
+        scores.append(runner.strategy.population.best.score)
+    assert scores[0] > scores[1]
+
+
 def test_same_seed_same_result_and_files(tmp_path):
     _, one = search(tmp_path / 'a', seed=1)
     runner, other = search(tmp_path / 'b', seed=1)
@@ -141,7 +181,12 @@ def test_lower_bounds_are_climbed_to(tmp_path):
         (dict(space=dict(type='space_k1dwk1')), 'block 1: class'),
         (dict(search=dict(popsize=3)), "did you mean 'popu_size'"),
         (dict(search=dict(num_random_nets=0)), 'num_random_nets: must be an integer >= 1'),
-        (dict(score=dict(type='madnass')), 'score.type'),
+        (dict(score=dict(type='madnass')), "score.type: unknown.*did you mean 'madnas'"),
+        (dict(score=dict(type='madnas', multi_ratio=[1])), "did you mean 'multi_block_ratio'"),
+        (dict(budgets=[dict(type='flops', buget=4e9)]), "did you mean 'budget'"),
+        (dict(space='space_k1kxk1'), 'space: must be a dict'),
+        (dict(search=dict(pareto=['flop'])), 'search.pareto: must be a list of budgets'),
+        (dict(search=dict(minor_iter='x')), 'search.minor_iter: must be an integer'),
         (dict(score=dict(type='madnas', multi_block_ratio=[1])), '1 weights, the structure has 5 stages'),
         (dict(budgets=[dict(type='flops', budget=1e9)]), 'Start smaller'),
         (dict(budgets=[dict(type='flops', budget=-1)]), 'too large'),

@@ -16,4 +16,4 @@ budgets = [
 ]
 score = dict(type='deepmad', multi_block_ratio=[1, 1, 1, 1, 8], alpha1=1, alpha2=1, depth_penalty_ratio=10.0)
 space = dict(type='space_k1dwsek1')
-search = dict(shape_share=0.6, popu_size=256, num_random_nets=500_000)
+search = dict(popu_size=256, num_random_nets=500_000)

@@ -8,5 +8,5 @@ budgets = [
     dict(type='efficient_score', budget=0.3),
 ]
 score = dict(type='deepmad', multi_block_ratio=[1, 1, 1, 1, 8], alpha1=1, alpha2=1, depth_penalty_ratio=10.0)
-space = dict(type='space_k1kxk1', fine_steps=False)
-search = dict(shape_share=0.6, popu_size=256, num_random_nets=500_000)
+space = dict(type='space_k1kxk1')
+search = dict(popu_size=256, num_random_nets=500_000)

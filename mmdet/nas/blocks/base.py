@@ -4,7 +4,8 @@ Everything closed-form (FLOPs, parameters, layers, feature memory, latency opera
 that a family which writes its ``unit`` has every score and budget; nothing is written per family and per measure.
 """
 
-from functools import cache, lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
 from mmdet.registry import NAS_BLOCKS
@@ -36,11 +37,6 @@ class Conv(NamedTuple):
         return self.kernel * self.kernel * self.kt
 
     @property
-    def weights(self) -> int:
-        """Number of weights."""
-        return self.in_channels * self.out_channels * self.taps // self.groups
-
-    @property
     def fan_in_channels(self) -> int:
         """Input channels that one output channel sees."""
         return self.in_channels // self.groups
@@ -62,6 +58,11 @@ class Unit(NamedTuple):
     pooled: bool = False
     projection: Conv | None = None
     se_channels: int = 0
+
+
+# From tuples of all fields. A search makes some twenty for each candidate, and the checks of a NamedTuple's constructor are half of its time.
+make_conv: Callable[[tuple], Conv] = partial(tuple.__new__, Conv)
+make_unit: Callable[[tuple], Unit] = partial(tuple.__new__, Unit)
 
 
 class BlockFamily:
@@ -99,20 +100,23 @@ class BlockFamily:
         raise NotImplementedError
 
     @classmethod
-    def units(cls, block: Block) -> tuple[Unit, ...]:
-        """The units of a block, first (strided) unit first; equal ones are one object."""
-        n, layers = cls.convs_per_unit, block.layers
+    def runs(cls, block: Block) -> tuple[tuple[Unit, int], ...]:
+        """Pairs (unit, how many of it in a row), first (strided) unit first; in full precision there are two at most."""
+        n, layers, out = cls.convs_per_unit, block.layers, block.out_channels
         if not block.bits_a:
             bits = ((0, 0),) * n
             first = cls.unit(block, 0, block.in_channels, block.stride, bits)
-            return (
-                (first,) + (cls.unit(block, 1, block.out_channels, 1, bits),) * (layers - 1) if layers > 1 else (first,)
-            )
+            return ((first, 1), (cls.unit(block, 1, out, 1, bits), layers - 1)) if layers > 1 else ((first, 1),)
         bits = tuple(zip(block.bits_a, block.bits_w))
         units = [cls.unit(block, 0, block.in_channels, block.stride, bits[:n])]
         for index in range(1, layers):
-            units.append(cls.unit(block, index, block.out_channels, 1, bits[n * index : n * (index + 1)]))
-        return tuple(units)
+            units.append(cls.unit(block, index, out, 1, bits[n * index : n * (index + 1)]))
+        return tuple([(unit, 1) for unit in units])
+
+    @classmethod
+    def units(cls, block: Block) -> tuple[Unit, ...]:
+        """The units of a block, those of a run as one object."""
+        return tuple([unit for unit, count in cls.runs(block) for _ in range(count)])
 
 
 @cache
@@ -134,16 +138,10 @@ def units_of(block: Block) -> tuple[Unit, ...]:
     return family_of(block.type).units(block)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4)
 def unit_runs(block: Block) -> tuple[tuple[Unit, int], ...]:
-    """Pairs (unit, how many of it in a row). The last few blocks' are kept, because several measures ask for the same one in turn."""
-    runs: list[tuple[Unit, int]] = []
-    for unit in units_of(block):
-        if runs and runs[-1][0] is unit:
-            runs[-1] = (unit, runs[-1][1] + 1)
-        else:
-            runs.append((unit, 1))
-    return tuple(runs)
+    """:meth:`BlockFamily.runs` of a block of any family. The last few blocks' are kept, because several measures ask for the same one in turn."""
+    return family_of(block.type).runs(block)
 
 
 def conv_layers(block: Block) -> int:

@@ -1,11 +1,59 @@
-"""What one block costs, from its units: the sums that the budgets add up over a structure.
+"""What one block costs, from its units: the sums that the budgets add up over a structure, and what the entropies are made of.
 
 Formulas are those of the reference (LightNAS 2.0): multiply-adds of the convolutions, two operations an output element for batch norm, one for
 each activation, pooling and addition of a projected skip path; feature-map areas are divided without rounding.
 """
 
+from functools import lru_cache
+from typing import NamedTuple
+
 from ..structure import Block
-from .base import Conv, Unit, unit_runs
+from .base import Unit, family_of
+
+
+class BlockCosts(NamedTuple):
+    """See the functions of the same names.
+
+    Attributes:
+        fan_ins: per run of equal units, how many, and the values that one output value of each convolution of the main path is made of: input
+            channels per group times taps.
+    """
+
+    flops_per_pixel: float
+    model_size: float
+    elements: int
+    fan_ins: list[tuple[int, list[int]]]
+
+
+@lru_cache(maxsize=4)
+def costs_of(block: Block) -> BlockCosts:
+    """All in one pass; the last few blocks' are kept, because several measures ask for the same one in turn."""
+    area, flops, size, elements, fan_ins = 1.0, 0.0, 0.0, 0, []
+    for unit, count in family_of(block.type).runs(block):  # only the first unit is strided, so a run keeps its area
+        convs, _, pooled, projection, se_channels = unit
+        operations = convs[0][0] * area if pooled else 0.0
+        tensors = squeeze_excitation_size(unit) if se_channels else 0
+        saved, row = 0.0, []
+        for i, o, k, stride, groups, kt, bits_a, bits_w in convs if projection is None else (*convs, projection):
+            fan_in = i // groups * (k * k * kt)
+            weights = fan_in * o
+            if stride != 1:
+                area /= stride * stride
+            # convolution, batch norm, and the activation (or the addition, for a projection) that follows
+            if bits_a:
+                operations += (weights * (bits_a * bits_w / 64) + 3 * o) * area
+                saved += weights * (1 - bits_w / 8)
+            else:
+                operations += (weights + 3 * o) * area
+            tensors += weights + 2 * o
+            row.append(fan_in)
+        if projection is not None:
+            row.pop()
+        flops += operations * count
+        size += (tensors - saved) * count
+        elements += tensors * count
+        fan_ins.append((count, row))
+    return BlockCosts(flops, size, elements, fan_ins)
 
 
 def flops_per_pixel(block: Block) -> float:
@@ -15,16 +63,7 @@ def flops_per_pixel(block: Block) -> float:
     in double precision. The multiply-adds of a quantised convolution count ``bits_a * bits_w / 64``, those of squeeze-excitation nothing, as in
     the reference.
     """
-    area, total = 1.0, 0.0
-    for unit, count in unit_runs(block):  # only the first unit is strided, so a run keeps its area
-        if unit.pooled:
-            total += unit.convs[0].in_channels * area * count
-        for conv in unit.convs:
-            area /= conv.stride * conv.stride
-            total += _conv_flops(conv) * area * count
-        if unit.projection:
-            total += _conv_flops(unit.projection) * area * count
-    return total
+    return costs_of(block).flops_per_pixel
 
 
 def model_size(block: Block) -> float:
@@ -33,35 +72,15 @@ def model_size(block: Block) -> float:
     Weights of a quantised convolution count ``bits_w / 8``, which makes it a size in bytes of the weights there (as the reference's budget, and
     the published "params" of quantised networks).
     """
-    total = 0.0
-    for unit, count in unit_runs(block):
-        size = squeeze_excitation_size(unit)
-        for conv in all_convs(unit):
-            size += (conv.weights * conv.bits_w / 8 if conv.bits_w else conv.weights) + 2 * conv.out_channels
-        total += size * count
-    return total
+    return costs_of(block).model_size
 
 
 def elements(block: Block) -> int:
     """Elements of the weight and batch-norm tensors: :func:`model_size` with every weight counted once, whatever its bits."""
-    return sum(
-        count * (squeeze_excitation_size(unit) + sum(conv.weights + 2 * conv.out_channels for conv in all_convs(unit)))
-        for unit, count in unit_runs(block)
-    )
+    return costs_of(block).elements
 
 
 def squeeze_excitation_size(unit: Unit) -> int:
     """Parameters of a unit's squeeze-excitation: two 1x1 convolutions with batch norm each."""
     hidden, channels = unit.se_channels, unit.convs[-1].in_channels
     return 2 * (hidden * channels + hidden + channels) if hidden else 0
-
-
-def all_convs(unit: Unit) -> tuple[Conv, ...]:
-    """The unit's convolutions, its projection last."""
-    return unit.convs if unit.projection is None else (*unit.convs, unit.projection)
-
-
-def _conv_flops(conv: Conv) -> float:
-    """Per output pixel: convolution, batch norm, and the activation (or the addition, for a projection) that follows."""
-    precision = conv.bits_a * conv.bits_w / 64 if conv.bits_a else 1
-    return conv.weights * precision + 3 * conv.out_channels

@@ -6,7 +6,7 @@ The skip path exists only where a unit keeps its channels (average-pooled at str
 from mmdet.registry import NAS_BLOCKS
 
 from ..structure import Block
-from .base import Bits, BlockFamily, Conv, Unit
+from .base import Bits, BlockFamily, Unit, make_conv, make_unit
 
 
 @NAS_BLOCKS.register_module('SuperResK1DWK1')
@@ -21,13 +21,13 @@ class SuperResK1DWK1(BlockFamily):
         btn, out = block.btn, block.out_channels
         (a1, w1), (a2, w2), (a3, w3) = bits
         convs = (
-            Conv(in_channels, btn, 1, 1, 1, 1, a1, w1),
-            Conv(btn, btn, block.kernel, stride, btn, block.kt, a2, w2),
-            Conv(btn, out, 1, 1, 1, 1, a3, w3),
+            make_conv((in_channels, btn, 1, 1, 1, 1, a1, w1)),
+            make_conv((btn, btn, block.kernel, stride, btn, block.kt, a2, w2)),
+            make_conv((btn, out, 1, 1, 1, 1, a3, w3)),
         )
         residual = in_channels == out
         se_channels = 8 * max(1, round(btn * block.se_ratio) // 8) if cls.has_se else 0
-        return Unit(convs, residual, residual and stride == 2, None, se_channels)
+        return make_unit((convs, residual, residual and stride == 2, None, se_channels))
 
 
 @NAS_BLOCKS.register_module('SuperResK1DWSEK1')

@@ -7,7 +7,7 @@ only where the channels change.
 from mmdet.registry import NAS_BLOCKS
 
 from ..structure import Block
-from .base import Bits, BlockFamily, Conv, Unit
+from .base import Bits, BlockFamily, Conv, Unit, make_conv, make_unit
 
 
 class DenseResidual(BlockFamily):
@@ -16,17 +16,16 @@ class DenseResidual(BlockFamily):
     always_project_first = False
 
     @classmethod
-    def shapes(cls, block: Block, in_channels: int, stride: int) -> tuple[tuple[int, int, int, int], ...]:
-        """(in, out, kernel, stride) of each convolution of a unit."""
+    def convs(cls, block: Block, in_channels: int, stride: int, bits: Bits) -> tuple[Conv, ...]:
+        """The convolutions of a unit."""
         raise NotImplementedError
 
     @classmethod
     def unit(cls, block: Block, index: int, in_channels: int, stride: int, bits: Bits) -> Unit:
-        shapes = cls.shapes(block, in_channels, stride)
-        convs = tuple(Conv(i, o, k, s, 1, 1, a, w) for (i, o, k, s), (a, w) in zip(shapes, bits))
-        projected = in_channels != block.out_channels or (cls.always_project_first and index == 0)
-        projection = Conv(in_channels, block.out_channels, 1) if projected else None
-        return Unit(convs, True, stride == 2, projection)
+        out, projection = block.out_channels, None
+        if in_channels != out or (cls.always_project_first and index == 0):
+            projection = make_conv((in_channels, out, 1, 1, 1, 1, 0, 0))
+        return make_unit((cls.convs(block, in_channels, stride, bits), True, stride == 2, projection, 0))
 
 
 @NAS_BLOCKS.register_module('SuperResK1KXK1')
@@ -38,9 +37,14 @@ class SuperResK1KXK1(DenseResidual):
     always_project_first = True
 
     @classmethod
-    def shapes(cls, block: Block, in_channels: int, stride: int) -> tuple[tuple[int, int, int, int], ...]:
-        btn, out, k = block.btn, block.out_channels, block.kernel
-        return (in_channels, btn, 1, 1), (btn, btn, k, stride), (btn, out, 1, 1)
+    def convs(cls, block: Block, in_channels: int, stride: int, bits: Bits) -> tuple[Conv, ...]:
+        btn = block.btn
+        (a1, w1), (a2, w2), (a3, w3) = bits
+        return (
+            make_conv((in_channels, btn, 1, 1, 1, 1, a1, w1)),
+            make_conv((btn, btn, block.kernel, stride, 1, 1, a2, w2)),
+            make_conv((btn, block.out_channels, 1, 1, 1, 1, a3, w3)),
+        )
 
 
 @NAS_BLOCKS.register_module('SuperResK1KX')
@@ -51,8 +55,12 @@ class SuperResK1KX(DenseResidual):
     convs_per_unit = 2
 
     @classmethod
-    def shapes(cls, block: Block, in_channels: int, stride: int) -> tuple[tuple[int, int, int, int], ...]:
-        return (in_channels, block.btn, 1, 1), (block.btn, block.out_channels, block.kernel, stride)
+    def convs(cls, block: Block, in_channels: int, stride: int, bits: Bits) -> tuple[Conv, ...]:
+        (a1, w1), (a2, w2) = bits
+        return (
+            make_conv((in_channels, block.btn, 1, 1, 1, 1, a1, w1)),
+            make_conv((block.btn, block.out_channels, block.kernel, stride, 1, 1, a2, w2)),
+        )
 
 
 @NAS_BLOCKS.register_module('SuperResKXKX')
@@ -63,6 +71,9 @@ class SuperResKXKX(DenseResidual):
     convs_per_unit = 2
 
     @classmethod
-    def shapes(cls, block: Block, in_channels: int, stride: int) -> tuple[tuple[int, int, int, int], ...]:
-        k = block.kernel
-        return (in_channels, block.btn, k, 1), (block.btn, block.out_channels, k, stride)
+    def convs(cls, block: Block, in_channels: int, stride: int, bits: Bits) -> tuple[Conv, ...]:
+        (a1, w1), (a2, w2) = bits
+        return (
+            make_conv((in_channels, block.btn, block.kernel, 1, 1, 1, a1, w1)),
+            make_conv((block.btn, block.out_channels, block.kernel, stride, 1, 1, a2, w2)),
+        )

@@ -1,5 +1,6 @@
 """What a budget is: a figure of a structure, with an upper or a lower bound or both."""
 
+import sys
 from collections.abc import Sequence
 
 from ...utils.errors import ConfigError
@@ -46,6 +47,9 @@ class Budget:
                 raise ConfigError('must be a number', field=f'{self.name}.{key}', received=bound)
         if self.upper is not None and lower is not None and lower > self.upper:
             raise ConfigError(f'must be <= the upper bound {self.upper}', field=f'{self.name}.lower', received=lower)
+        # Of the values allowed, both inclusive. Infinity (of a latency that cannot be predicted) never is, with or without an upper bound.
+        largest = sys.float_info.max
+        self.bounds = -largest if lower is None else lower, largest if self.upper is None else min(self.upper, largest)
         self.image_hw = self._image_hw(image_size)
         self.frames = frames
         self.predictor = predictor
@@ -55,7 +59,8 @@ class Budget:
 
     def allows(self, value: float) -> bool:
         """Whether a value lies within the bounds (both inclusive)."""
-        return (self.upper is None or value <= self.upper) and (self.lower is None or value >= self.lower)
+        low, high = self.bounds
+        return low <= value <= high
 
     def violation(self, value: float) -> float:
         """How far outside the bounds a value is, relative to the bound; 0 inside."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from mmdet.registry import NAS_BUDGETS
 
 from ...utils.errors import ConfigError
-from ..blocks import conv_layers, unit_runs
-from ..blocks.costs import flops_per_pixel, model_size
+from ..blocks import conv_layers
+from ..blocks.costs import costs_of
 from ..measure import BlockMeasure
 from ..structure import Block, Structure
 from .base import Budget, needs_frames
@@ -25,7 +25,7 @@ class FlopsBudget(BlockMeasure, Budget):
 
     def block_value(self, block: Block) -> tuple[float, float]:
         """FLOPs per input pixel, and output pixels per input pixel."""
-        return flops_per_pixel(block), 1 / block.stride**2
+        return costs_of(block).flops_per_pixel, 1 / (block.stride * block.stride)
 
     def combine(self, values: Sequence[tuple[float, float]]) -> float:
         area, total = self._area, 0.0
@@ -45,7 +45,7 @@ class ModelSizeBudget(BlockMeasure, Budget):
     name = 'model_size'
 
     def block_value(self, block: Block) -> float:
-        return model_size(block)
+        return costs_of(block).model_size
 
     def combine(self, values: Sequence[float]) -> float:
         return sum(values)
@@ -75,11 +75,10 @@ class EfficientScoreBudget(BlockMeasure, Budget):
 
     def block_value(self, block: Block) -> tuple[int, int, float]:
         """Stride, convolutions, and the sum of ln width over them."""
-        log_width = sum(
-            count * math.log(conv.fan_in_channels * conv.taps)
-            for unit, count in unit_runs(block)
-            for conv in unit.convs
-        )
+        log_width = 0
+        for count, fan_ins in costs_of(block).fan_ins:
+            for fan_in in fan_ins:
+                log_width += count * math.log(fan_in)
         return block.stride, conv_layers(block), log_width
 
     def combine(self, values: Sequence[tuple[int, int, float]]) -> float:

@@ -1,4 +1,4 @@
-from .base import Score, StageScore, half_log_fan_in, log_terms
+from .base import Score, StageScore, log_terms
 from .combined import Ensemble, RandomScore
 from .deepmad import DeepMad, depth_penalty
 from .forward import ForwardEntropy, ZenScore
@@ -8,5 +8,5 @@ from .stentr import STEntropy
 
 __all__ = [
     'DeepMad', 'Ensemble', 'ForwardEntropy', 'MadNas', 'QEScore', 'RandomScore', 'STEntropy', 'Score', 'StageScore', 'ZenScore',
-    'depth_penalty', 'half_log_fan_in', 'log_terms', 'quantised_std',
+    'depth_penalty', 'log_terms', 'quantised_std',
 ]  # fmt: skip

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ...utils.errors import ConfigError
 from ..blocks import Conv, unit_runs
-from ..structure import Block, Structure, stage_ends
+from ..blocks.costs import costs_of
+from ..structure import Block, BlockMemo, Structure, stage_ends
 
 
 class Score:
@@ -97,21 +98,31 @@ class StageScore(Score):
         )
 
 
-def log_terms(block: Block, conv_term: Callable[[Conv], float]) -> tuple[float, ...]:
+# ln sqrt(fan-in), for every fan-in that has been seen
+HALF_LOG = BlockMemo(lambda fan_in: math.log(math.sqrt(fan_in)))
+
+
+def log_terms(block: Block, conv_term: Callable[[Conv], float] | None = None) -> tuple[float, ...]:
     """The log-term of each unit of a block.
+
+    Args:
+        block: the block.
+        conv_term: log-term of a convolution; None for ln sqrt(input channels per group * taps).
 
     Terms of a unit are added one by one here, and those of a structure in the scores: the order of the reference, which makes its printed scores
     come out to the last digit. (``sum`` would not do: it compensates rounding from Python 3.12 on.)
     """
     terms: list[float] = []
+    if conv_term is None:
+        for count, fan_ins in costs_of(block).fan_ins:
+            total = 0.0
+            for fan_in in fan_ins:
+                total += HALF_LOG[fan_in]
+            terms += [total] * count
+        return tuple(terms)
     for unit, count in unit_runs(block):
         total = 0.0
         for conv in unit.convs:
             total += conv_term(conv)
         terms += [total] * count
     return tuple(terms)
-
-
-def half_log_fan_in(conv: Conv) -> float:
-    """ln sqrt(input channels per group * taps)."""
-    return math.log(math.sqrt(conv.fan_in_channels * conv.taps))

@@ -9,7 +9,7 @@ from ...utils.errors import ConfigError
 from ..blocks import Conv, family_of
 from ..measure import BlockMeasure
 from ..structure import Block, Structure
-from .base import StageScore, half_log_fan_in, log_terms
+from .base import StageScore, log_terms
 
 
 @NAS_SCORES.register_module('deepmad')
@@ -50,8 +50,6 @@ class DeepMad(BlockMeasure, StageScore):
 
     def conv_term(self, conv: Conv) -> float:
         """0.5 * (alpha1 * ln(channels per group) + alpha2 * ln(taps)); bit widths do not enter."""
-        if self.alpha1 == self.alpha2 == 1:
-            return half_log_fan_in(conv)
         return 0.5 * (self.alpha1 * math.log(conv.fan_in_channels) + self.alpha2 * math.log(conv.taps))
 
     def why_not(self, structure: Structure) -> str | None:
@@ -65,7 +63,8 @@ class DeepMad(BlockMeasure, StageScore):
     def block_value(self, block: Block) -> tuple[int, tuple[float, ...], float, bool, tuple[str, int]]:
         """Stride, log-terms of the units, ln of the output channels, whether it squeezes, and what the depth penalty needs."""
         squeezes = family_of(block.type).has_se and not self.true_resolution
-        return block.stride, log_terms(block, self.conv_term), math.log(block.out_channels), squeezes, _depth(block)
+        conv_term = None if self.alpha1 == self.alpha2 == 1 else self.conv_term
+        return block.stride, log_terms(block, conv_term), math.log(block.out_channels), squeezes, _depth(block)
 
     def combine(self, values: Sequence[tuple[int, tuple[float, ...], float, bool, tuple[str, int]]]) -> float:
         weights, last = self.multi_block_ratio, len(self.multi_block_ratio) - 1

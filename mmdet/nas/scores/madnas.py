@@ -9,7 +9,7 @@ from ...utils.errors import ConfigError
 from ..blocks import Conv
 from ..measure import BlockMeasure
 from ..structure import Block, Structure, is_quantised
-from .base import StageScore, half_log_fan_in, log_terms
+from .base import HALF_LOG, StageScore, log_terms
 from .quantisation import quantised_std
 
 
@@ -42,7 +42,7 @@ class MadNas(BlockMeasure, StageScore):
 
     def conv_term(self, conv: Conv) -> float:
         """Log-term of one convolution."""
-        term = half_log_fan_in(conv)
+        term = HALF_LOG[conv.fan_in_channels * conv.taps]
         if conv.bits_a:
             both = quantised_std(self.init_std_act, conv.bits_a) * quantised_std(self.init_std, conv.bits_w)
             term += math.log(both) - math.log(self.init_std_act)
@@ -50,7 +50,7 @@ class MadNas(BlockMeasure, StageScore):
 
     def block_value(self, block: Block) -> tuple[int, tuple[float, ...], float]:
         """Stride, log-terms of the units, and the logarithm of the output channels."""
-        return block.stride, log_terms(block, self.conv_term), math.log(block.out_channels)
+        return block.stride, log_terms(block, self.conv_term if block.bits_a else None), math.log(block.out_channels)
 
     def combine(self, values: Sequence[tuple[int, tuple[float, ...], float]]) -> float:
         return self.ratio * self.weighted_stages(values)

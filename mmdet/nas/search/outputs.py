@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from mmdet.visualization.charts import line_chart
 
+from ...utils.files import write_json
 from ..structure_io import StructureEntry, save_structures
 from .population import Member, diverse
-from .state import write_json
 
 if TYPE_CHECKING:
     from .runner import SearchRunner

@@ -21,8 +21,8 @@ class Member(NamedTuple):
 class Population:
     """The ``size`` best structures, without repeats, best first; with ``by_shape``, one of each shape.
 
-    A shape is the depths and kernels of all blocks. Structures that differ in a few channels only would else fill a population, and a search
-    that has lost its other depths does not come back: deepmad-R50 gains 2 % by it (docs/tinynas_search.md). Equal scores keep the order of
+    A shape is the depths of all blocks. Structures that differ in a few channels only would else fill a population, and a search that has lost
+    its other depths does not come back. Equal scores keep the order of
     arrival, so that a run is a function of its seed.
     """
 
@@ -74,8 +74,8 @@ def itself(structure: Structure) -> Structure:
 
 
 def shape_of(structure: Structure) -> tuple:
-    """Depth and kernel of each block."""
-    return tuple([(block[5], block[3], block[7]) for block in structure])  # a list is faster than a generator here
+    """Depth of each block."""
+    return tuple([block[5] for block in structure])  # a list is faster than a generator here
 
 
 class Front:

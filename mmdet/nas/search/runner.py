@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...utils.errors import ConfigError
+from ...utils.files import write_json
 from ..structure import Structure, describe
 from .exchange import Alone
 from .outputs import write_outputs
 from .population import Member
 from .settings import SearchSettings
-from .state import STATE_FILE, VERSION, island_state, read_state, restore_island, write_json
+from .state import STATE_FILE, VERSION, island_state, read_state, restore_island
 from .strategies import Strategy
 
 CLIMB_EVALUATIONS = 20_000

@@ -1,7 +1,5 @@
 """A search config, checked: which keys there are, and what is built from them before the first evaluation."""
 
-import difflib
-import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +7,8 @@ from dataclasses import dataclass, field
 from mmdet.registry import NAS_SPACES, NAS_STRATEGIES
 
 from ...utils.errors import ConfigError
-from ..evaluator import Evaluator
+from ..evaluator import Evaluator, class_of, unknown
+from ..latency import MeasuredLatency
 from ..measure import BlockMeasure
 from ..scores import STEntropy
 from ..structure import Structure, is_3d
@@ -50,8 +49,10 @@ class SearchSettings:
         Raises:
             ConfigError: unknown types or keys, or a start that is not of the space.
         """
-        strategy_cls, strategy = _class_of(NAS_STRATEGIES, self.strategy, 'search')
-        space_cls, space = _class_of(NAS_SPACES, self.space, 'space')
+        strategy_cls, strategy = class_of(
+            NAS_STRATEGIES, self.strategy, 'search', given=('evaluator', 'space', 'seed'), others=tuple(RUN_KEYS)
+        )
+        space_cls, space = class_of(NAS_SPACES, self.space, 'space')
         if strategy_cls.reference:
             space.setdefault('reference', True)
         built = space_cls(**space)
@@ -73,7 +74,10 @@ def read_settings(cfg: Mapping) -> SearchSettings:
     known = KEYS + REFERENCE_KEYS
     for key in cfg:
         if key not in known:
-            raise ConfigError(_unknown(key, known), field=key, received=cfg[key])
+            raise ConfigError(unknown(key, known), field=key, received=cfg[key])
+    for key in ('space', 'search', 'model'):
+        if cfg.get(key) is not None and not isinstance(cfg[key], Mapping):
+            raise ConfigError('must be a dict', field=key, received=cfg[key])
     structure = cfg.get('structure')
     if structure is None:
         structure = (cfg.get('model') or {}).get('structure_info')
@@ -98,8 +102,9 @@ def read_settings(cfg: Mapping) -> SearchSettings:
         search.pop(key, None)
     _check_run(run)
     if run['exchange_interval'] is None:
-        # closed-form scores take 20 microseconds a candidate, forward passes a second
-        run['exchange_interval'] = 2048 if isinstance(evaluator.score, BlockMeasure | STEntropy) else 64
+        # closed-form scores take 20 microseconds a candidate, networks that run a second
+        runs = any(isinstance(budget.predictor, MeasuredLatency) for budget in evaluator.budgets)
+        run['exchange_interval'] = 2048 if isinstance(evaluator.score, BlockMeasure | STEntropy) and not runs else 64
     space = dict(cfg['space'])
     space.setdefault('image_size', image_size)
     settings = SearchSettings(
@@ -109,33 +114,6 @@ def read_settings(cfg: Mapping) -> SearchSettings:
     )  # fmt: skip
     settings.build_strategy(0)
     return settings
-
-
-def _class_of(registry, cfg: dict, where: str) -> tuple[type, dict]:
-    """Class and arguments of a config; unknown types and arguments are explained."""
-    if not isinstance(cfg, Mapping) or 'type' not in cfg:
-        raise ConfigError('must be a dict with type', field=where, received=cfg)
-    cfg = dict(cfg)
-    kind = cfg.pop('type')
-    cls = registry.get(kind) if isinstance(kind, str) else kind
-    if cls is None:
-        raise ConfigError(_unknown(kind, sorted(registry.module_dict)), field=f'{where}.type', received=kind)
-    taken = {'evaluator', 'space', 'seed', 'self', 'kwargs'}
-    known = sorted(
-        {name for base in cls.__mro__ if '__init__' in vars(base) for name in inspect.signature(base.__init__).parameters}
-        - taken - {'args'}
-    )  # fmt: skip
-    if where == 'search':
-        known += list(RUN_KEYS)
-    for key in cfg:
-        if key not in known:
-            raise ConfigError(_unknown(key, known), field=f'{where}.{key}', received=cfg[key])
-    return cls, cfg
-
-
-def _unknown(key, known) -> str:
-    near = difflib.get_close_matches(str(key), list(known), n=1)
-    return f'unknown; there are {sorted(known)}' + (f'; did you mean {near[0]!r}?' if near else '')
 
 
 def _check_run(run: dict) -> None:

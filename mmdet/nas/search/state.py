@@ -1,7 +1,6 @@
 """A search's state as JSON: everything that the rest of the run depends on."""
 
 import json
-import os
 from pathlib import Path
 
 from ...utils.errors import CheckpointError
@@ -36,16 +35,6 @@ def restore_island(strategy: Strategy, state: dict) -> None:
     for name, members in state['fronts'].items():
         for member in members:
             strategy.fronts[name].add(_member(member))
-
-
-def write_json(path: Path, value) -> None:
-    """Write to a temporary name, which then replaces ``path``."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        temporary.write_text(json.dumps(value) + '\n', encoding='utf-8')
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_state(work_dir: Path, *, fingerprint: str, world_size: int, seed: int | None) -> dict:

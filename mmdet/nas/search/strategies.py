@@ -4,11 +4,12 @@ A strategy is the part of a search that lives in one process: a population, a ge
 processes, time limits, files) is in :mod:`~mmdet.nas.search.runner`.
 """
 
+import gc
 import random
 import time
 from collections.abc import Sequence
 
-from mmdet.registry import NAS_STRATEGIES
+from mmdet.registry import NAS_BUDGETS, NAS_STRATEGIES
 
 from ...utils.errors import ConfigError
 from ..evaluator import Evaluator
@@ -45,6 +46,14 @@ class Strategy:
     ):
         if not isinstance(popu_size, int) or isinstance(popu_size, bool) or popu_size < 2:
             raise ConfigError('must be an integer >= 2', field='search.popu_size', received=popu_size)
+        if not isinstance(minor_iter, int) or isinstance(minor_iter, bool) or minor_iter < 0:
+            raise ConfigError('must be an integer >= 0', field='search.minor_iter', received=minor_iter)
+        if isinstance(pareto, str) or not set(pareto) <= set(NAS_BUDGETS.module_dict):
+            raise ConfigError(
+                f'must be a list of budgets, of {sorted(NAS_BUDGETS.module_dict)}',
+                field='search.pareto',
+                received=pareto,
+            )
         self.evaluator, self.space = evaluator, space
         self.random = random.Random(seed)
         self.population = Population(popu_size)
@@ -71,6 +80,15 @@ class Strategy:
 
     def step(self, count: int, deadline: float | None = None) -> int:
         """Evaluate ``count`` candidates, fewer if ``time.monotonic()`` passes ``deadline``; returns how many."""
+        collecting = gc.isenabled()
+        gc.disable()  # candidates make no cycles; the collector would walk all known blocks again and again, a sixth of the time
+        try:
+            return self._step(count, deadline)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _step(self, count: int, deadline: float | None) -> int:
         evaluate, rng, add = self.evaluator, self.random.random, self.add
         for done in range(count):
             if deadline is not None and time.monotonic() >= deadline:
@@ -95,21 +113,20 @@ class Strategy:
 
 @NAS_STRATEGIES.register_module('evolution')
 class Evolution(Strategy):
-    """Evolution of two populations that see the same candidates: the best of all, and the best of each shape (depths and kernels).
+    """Evolution of two populations that see the same candidates: the best of all, and the best of each shape (depths of the blocks).
 
-    The first one makes quick use of what is found; the second keeps other depths alive, without which a search that is on a wrong hill stays
-    there. A parent comes from either, its rank being ``size * u ** pressure`` with u uniform in [0, 1): LightNAS draws uniformly (pressure 1). A
-    child has 1 to ``2 * space.block_num`` block mutations, fewer being likelier: near a tight budget one change alone is rarely allowed, and
-    two that make up for each other are.
+    The first one makes quick use of what is found: a parent's rank in it is ``size * u ** pressure`` with u uniform in [0, 1) (LightNAS: pressure
+    1). The second keeps other depths alive, without which a search that is on a wrong hill stays there; its parents are drawn uniformly. A child has 1 to
+    ``2 * space.block_num`` block mutations, fewer being likelier: near a tight budget one change alone is rarely allowed, and two that make up
+    for each other are.
 
     Args:
         pressure: see above.
-        shape_share: how often the parent comes from the population of shapes; in the last fifth of ``horizon`` never. Scores that weigh depths
-            against each other (deepmad's penalty) need more of it.
+        shape_share: how often the parent comes from the population of shapes; in the last fifth of ``horizon`` never.
         kwargs: of :class:`Strategy`.
     """
 
-    def __init__(self, *, pressure: float = 2.0, shape_share: float = 0.1, **kwargs):
+    def __init__(self, *, pressure: float = 2.0, shape_share: float = 0.5, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(pressure, int | float) or not pressure >= 1:
             raise ConfigError('must be a number >= 1', field='search.pressure', received=pressure)
@@ -126,9 +143,12 @@ class Evolution(Strategy):
         return [self.population, self.shapes]
 
     def propose(self, rng, minor: bool) -> Structure:
-        share = self.shape_share if self.evaluated < 0.8 * self.horizon else 0.0
-        members = (self.shapes if rng() < share else self.population).members
-        child = members[int(len(members) * rng() ** self.pressure)].structure
+        if rng() < self.shape_share and self.evaluated < 0.8 * self.horizon:
+            members = self.shapes.members
+            child = members[int(len(members) * rng())].structure
+        else:
+            members = self.population.members
+            child = members[int(len(members) * rng() ** self.pressure)].structure
         mutate = self.space.mutate
         for _ in range(1 + int(2 * self.space.block_num * rng() ** 1.5)):
             child = mutate(child, rng, minor)

@@ -9,13 +9,14 @@ Positions in a :class:`~mmdet.nas.structure.Block`: 0 type, 1 in, 2 out, 3 kerne
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ...utils.errors import ConfigError
 from ..blocks import family_of
 from ..structure import Block, Structure
 
 Random = Callable[[], float]
-make_block = Block._make
+make_block: Callable[..., Block] = partial(tuple.__new__, Block)  # Block._make without its check of the length
 
 DEPTH_STEPS = (-2, -1, 1, 2)
 STEM_LIMIT = 32
@@ -35,14 +36,18 @@ class Space:
         block_num: block mutations per child.
         exclude_stem: keep the stem as it is.
         maximum_channel: upper limit of every block's output channels, instead of the space's own.
-        fine_steps: besides scaling channels, move them by 8 to 32. The same structures can be reached, the last percent of a budget sooner.
-        reference: behave as LightNAS 2.0 does, for comparisons: the last block never moves, changes that change nothing count, no fine steps.
+        reference: behave as LightNAS 2.0 does, for comparisons: the last block never moves, changes that change nothing count, channels are only
+            scaled, and stop at those of the neighbouring blocks.
+
+    Else channels move by 8 to 32, too, and a block's neighbours give way: output channels that would exceed those of the next block raise them.
+    The same structures can be reached; two blocks of equal width, or one four times as wide as the one before, are no dead end.
 
     Attributes:
         family: class of the super blocks.
         scales: factors on channels.
         kernels: (kt, k) pairs.
         max_channels: largest number of output channels.
+        growth: how many times wider than the block before a block may be; None for any.
         first_depth: cap on the units of block 1.
         unmoved: blocks whose depth is no share of the layers budget, in the caps of the others.
     """
@@ -52,6 +57,7 @@ class Space:
     scales: tuple[float, ...] = (2.0, 1.5, 1.25, 0.8, 0.6, 0.5)
     kernels: tuple[tuple[int, int], ...] = ((1, 3), (1, 5))
     max_channels = 2048
+    growth: int | None = None
     stem_range = (8, STEM_LIMIT)
     first_depth = 3
     unmoved = 2
@@ -65,7 +71,6 @@ class Space:
         block_num: int = 2,
         exclude_stem: bool = False,
         maximum_channel: int | None = None,
-        fine_steps: bool = True,
         reference: bool = False,
     ):
         sides = [image_size] if isinstance(image_size, int) else image_size
@@ -80,9 +85,8 @@ class Space:
         self.block_num, self.exclude_stem, self.reference = block_num, bool(exclude_stem), bool(reference)
         self.channel_limit = maximum_channel or self.max_channels
         self.channel_steps = tuple((scale, 0) for scale in self.scales)
-        if fine_steps and not reference:
+        if not reference:
             self.channel_steps += tuple((1.0, step) for step in FINE_STEPS)
-        self._movers = self._bind(self.moves)
 
     def start(self, structure: Structure, max_layers: int | None = None) -> None:
         """Prepare for the structures that share a start's families and strides.
@@ -114,19 +118,28 @@ class Space:
         if not movable:
             raise ConfigError('the structure has no block that may change', field='space', received=len(structure))
         self.movable = tuple(movable)
+        self.out_ranges = [self._own_range(i, block) for i, block in enumerate(structure)]
+        if not self.reference:  # within reach of the blocks before and after, which give way
+            for i in range(2, n):
+                self.out_ranges[i] = max(self.out_ranges[i][0], self.out_ranges[i - 1][0]), self.out_ranges[i][1]
+            for i in range(n - 2, 0, -1):
+                self.out_ranges[i] = self.out_ranges[i][0], min(self.out_ranges[i][1], self.out_ranges[i + 1][1])
+        self._movers = [self._movers_of(block, i, self.moves) for i, block in enumerate(structure)]
+        self._minor_movers = [self._movers_of(block, i, self.minor_moves) for i, block in enumerate(structure)]
 
     def mutate(self, structure: Structure, rng: Random, minor: bool = False) -> Structure:
         """One block mutation; ``minor`` moves channels only.
 
         Several blocks are tried in turn until the depth fits the layers budget; where none does, the last try is given back.
         """
-        movable, child = self.movable, structure
+        movable, all_movers, child = self.movable, self._minor_movers if minor else self._movers, structure
         for _ in structure:
             i = movable[int(rng() * len(movable))]
-            child = self._mutate_block(structure, i, rng, minor)
+            movers = all_movers[i]
+            child = movers[int(rng() * len(movers))](structure, i, rng) if movers else structure
             if child is structure and not self.reference:
                 continue
-            if self.max_units is None or self._units(child) <= self.max_units:
+            if self.max_units is None or child[i][5] <= structure[i][5] or self._units(child) <= self.max_units:
                 return child
         return child
 
@@ -138,19 +151,78 @@ class Space:
 
     # -- for subclasses --------------------------------------------------------------------------------------------------
 
-    def _bind(self, names: Sequence[str]) -> tuple:
-        return tuple(getattr(self, f'_move_{name}') for name in names)
+    def _with_width(self, block: Block, out: int) -> Block:
+        """A block with other output channels, and a bottleneck that suits them."""
+        raise NotImplementedError
 
-    def _mutate_block(self, structure: Structure, i: int, rng: Random, minor: bool) -> Structure:
-        """One move of one block, drawn uniformly; the same object where nothing changes."""
+    def _own_range(self, i: int, block: Block) -> tuple[int, int]:
+        """Lowest and highest output channels of block ``i``, whatever its neighbours are."""
+        return (8, self.channel_limit) if block[6] else (block[2], block[2])
+
+    # -- moves: each returns the same object where nothing changes --------------------------------------------------------
+
+    def _movers_of(self, block: Block, i: int, moves: Sequence[str]) -> tuple:
         if i == 0:
-            return self._move_stem(structure, rng)
-        if not structure[i].btn:
-            return structure
-        movers = self._bind(self.minor_moves) if minor else self._movers
-        return movers[int(rng() * len(movers))](structure, i, rng)
+            return (self._move_stem,)
+        return tuple(getattr(self, f'_move_{name}') for name in moves) if block[6] else ()
 
-    def _move_stem(self, structure: Structure, rng: Random) -> Structure:
+    def _move_out(self, structure: Structure, i: int, rng: Random) -> Structure:
+        block, steps = structure[i], self.channel_steps
+        low, high = self._out_range(structure, i)
+        for _ in steps:
+            scale, step = steps[int(rng() * len(steps))]
+            out = max(min(round_to_8(scale * block[2] + step), high), low)
+            if out != block[2]:
+                return self._give_way(structure, i, out)
+        return structure
+
+    def _out_range(self, structure: Structure, i: int) -> tuple[int, int]:
+        """What the output channels of block ``i`` may be."""
+        (low, high), block, growth = self.out_ranges[i], structure[i], self.growth
+        after = structure[i + 1][2] if i + 1 < len(structure) else None
+        if not self.reference:
+            if growth and i == 1:  # the stem does not give way
+                high = min(high, max(growth * block[1], round_to_8(after / growth) if after else 0))
+            return max(low, structure[0][2]), high
+        low, high = max(low, block[1]), high if after is None else min(high, after)
+        if growth:
+            high = min(high, growth * block[1])
+            return max(low, round_to_8(after / growth) if after else 0), high
+        return min(low, high), high
+
+    def _give_way(self, structure: Structure, i: int, out: int) -> Structure:
+        """Block ``i`` with ``out`` channels; its neighbours keep their channels in order and within ``growth``."""
+        blocks, growth = list(structure), self.growth
+        blocks[i] = self._with_width(blocks[i], out)
+        j, width = i, out
+        while j > 1:
+            before = blocks[j - 1][2]
+            wanted = min(before, width)
+            if growth:
+                wanted = max(wanted, round_to_8(width / growth))
+            if wanted == before:
+                break
+            j, width = j - 1, wanted
+            blocks[j] = self._with_width(blocks[j], width)
+        first, j, width = j, i + 1, out
+        while j < len(blocks):
+            block, before = blocks[j], blocks[j - 1][2]
+            if block[1] == before:
+                break
+            if block[6]:
+                wanted = max(block[2], width)
+                if growth and wanted > growth * width:
+                    wanted = growth * width
+                if wanted != block[2]:
+                    block = self._with_width(block, wanted)
+            blocks[j] = make_block((block[0], before) + block[2:])
+            j, width = j + 1, block[2]
+        for j in range(first + 1, i + 1):
+            block = blocks[j]
+            blocks[j] = make_block((block[0], blocks[j - 1][2]) + block[2:])
+        return tuple(blocks)
+
+    def _move_stem(self, structure: Structure, i: int, rng: Random) -> Structure:
         block, (low, high) = structure[0], self.stem_range
         high = min(high, structure[1][2]) if len(structure) > 1 else high
         for _ in self.channel_steps:
@@ -173,8 +245,18 @@ class Space:
         for _ in DEPTH_STEPS:
             layers = min(max(1, block[5] + DEPTH_STEPS[int(rng() * 4)]), cap)
             if layers != block[5]:
-                return with_block(structure, i, self._with_depth(block, layers))
+                child = with_block(structure, i, self._with_depth(block, layers))
+                if self.reference or rng() < 0.5:
+                    return child
+                # deeper and narrower, or the reverse: at 0.5 the cost stays about the same
+                return self._scale_width(child, i, (block[5] / layers) ** rng())
         return structure
+
+    def _scale_width(self, structure: Structure, i: int, factor: float) -> Structure:
+        """Block ``i`` with its output channels and bottleneck scaled, as far as they may be."""
+        low, high = self._out_range(structure, i)
+        out = max(min(round_to_8(factor * structure[i][2]), high), low)
+        return structure if out == structure[i][2] else self._give_way(structure, i, out)
 
     def _with_depth(self, block: Block, layers: int) -> Block:
         return make_block(block[:5] + (layers,) + block[6:])

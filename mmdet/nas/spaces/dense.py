@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from mmdet.registry import NAS_SPACES
 
 from ...utils.errors import ConfigError
-from ..structure import Structure
-from .base import Random, Space, make_block, round_to_8, with_block, with_out
+from ..structure import Block, Structure
+from .base import Random, Space, make_block, round_to_8, with_block
 
 
 class DenseSpace(Space):
@@ -21,6 +21,15 @@ class DenseSpace(Space):
                 return with_block(structure, i, make_block(block[:6] + (btn,) + block[7:]))
         return structure
 
+    def _scale_width(self, structure: Structure, i: int, factor: float) -> Structure:
+        block = structure[i]
+        btn = bounded_btn(round_to_8(factor * block[6]), block[2])
+        structure = with_block(structure, i, make_block(block[:6] + (btn,) + block[7:]))
+        return super()._scale_width(structure, i, factor)
+
+    def _with_width(self, block: Block, out: int) -> Block:
+        return make_block(block[:2] + (out,) + block[3:6] + (bounded_btn(block[6], out),) + block[7:])
+
 
 def bounded_btn(btn: int, out: int) -> int:
     """At least a tenth of the output."""
@@ -33,20 +42,7 @@ class SpaceK1KXK1(DenseSpace):
 
     family = 'SuperResK1KXK1'
     scales = (1.5, 1.25, 0.8, 0.6, 0.5)
-
-    def _move_out(self, structure: Structure, i: int, rng: Random) -> Structure:
-        block, steps, inside = structure[i], self.channel_steps, structure[i][1]
-        high, low = min(self.channel_limit, 4 * inside), inside
-        if i + 1 < len(structure):
-            after = structure[i + 1][2]
-            high, low = min(high, after), max(low, round_to_8(after / 4))
-        for _ in steps:
-            scale, step = steps[int(rng() * len(steps))]
-            out = max(min(round_to_8(scale * block[2] + step), high), low)
-            if out != block[2]:
-                btn = bounded_btn(block[6], out)
-                return with_out(structure, i, make_block(block[:2] + (out,) + block[3:6] + (btn,) + block[7:]))
-        return structure
+    growth = 4
 
 
 class BasicSpace(DenseSpace):
@@ -83,22 +79,18 @@ class BasicSpace(DenseSpace):
         super().__init__(**kwargs)
         self.channel_ranges = tuple(pair and tuple(pair) for pair in channel_range_list)
 
-    def _move_out(self, structure: Structure, i: int, rng: Random) -> Structure:
-        block, steps, inside = structure[i], self.channel_steps, structure[i][1]
-        low, high = (self.channel_ranges[i] if i < len(self.channel_ranges) else None) or (8, self.channel_limit)
-        low, high = max(low, inside), min(high, self.channel_limit)
-        after = structure[i + 1] if i + 1 < len(structure) else None
-        if after is not None:
-            high = min(high, after[2])
-        for _ in steps:
-            scale, step = steps[int(rng() * len(steps))]
-            out = min(max(round_to_8(scale * block[2] + step), low), high)
-            if out != block[2]:
-                btn = bounded_btn(block[6], out)
-                if after is not None and after[6] > out:
-                    structure = with_block(structure, i + 1, make_block(after[:6] + (out,) + after[7:]))
-                return with_out(structure, i, make_block(block[:2] + (out,) + block[3:6] + (btn,) + block[7:]))
-        return structure
+    def _own_range(self, i: int, block: Block) -> tuple[int, int]:
+        pair = self.channel_ranges[i] if i < len(self.channel_ranges) else None
+        low, high = super()._own_range(i, block)
+        return (max(low, pair[0]), min(high, pair[1])) if pair and block[6] else (low, high)
+
+    def _give_way(self, structure: Structure, i: int, out: int) -> Structure:
+        """As elsewhere; and the bottleneck of the next block is no wider than its input."""
+        child = super()._give_way(structure, i, out)
+        after = child[i + 1] if i + 1 < len(child) else None
+        if after is None or after[6] <= out:
+            return child
+        return with_block(child, i + 1, make_block(after[:6] + (out,) + after[7:]))
 
 
 @NAS_SPACES.register_module('space_k1kx')

@@ -9,7 +9,9 @@ from mmdet.registry import NAS_SPACES
 
 from ...utils.errors import ConfigError
 from ..structure import Block, Structure
-from .base import Random, Space, make_block, round_to_8, with_block, with_out
+from .base import Random, Space, make_block, round_to_8, with_block
+
+NEAR_RATIOS = 3  # places in the list of ratios
 
 
 def tenths(low: int, high: int) -> tuple[float, ...]:
@@ -28,25 +30,30 @@ class DepthwiseSpace(Space):
     max_channels = 1280
     unmoved = 3
 
-    def _move_out(self, structure: Structure, i: int, rng: Random) -> Structure:
-        block, steps = structure[i], self.channel_steps
-        high = min(self.channel_limit, structure[i + 1][2]) if i + 1 < len(structure) else self.channel_limit
-        for _ in steps:
-            scale, step = steps[int(rng() * len(steps))]
-            out = min(max(round_to_8(scale * block[2] + step), block[1]), high)
-            if out != block[2]:
-                ratio = self._nearest(block[6] / block[2])
-                btn = round_to_8(out * ratio)
-                return with_out(structure, i, make_block(block[:2] + (out,) + block[3:6] + (btn,) + block[7:]))
-        return structure
+    def _with_width(self, block: Block, out: int) -> Block:
+        btn = round_to_8(out * self._nearest(block[6] / block[2]))
+        return make_block(block[:2] + (out,) + block[3:6] + (btn,) + block[7:])
 
     def _move_btn(self, structure: Structure, i: int, rng: Random) -> Structure:
+        """Any ratio, or (not in the reference) one near the present one, half of the time each."""
         block, ratios = structure[i], self.ratios
+        if not self.reference and rng() < 0.5:
+            at = ratios.index(self._nearest(block[6] / block[2]))
+            ratios = ratios[max(at - NEAR_RATIOS, 0) : at + NEAR_RATIOS + 1]
         for _ in ratios:
             btn = round_to_8(block[2] * ratios[int(rng() * len(ratios))])
             if btn != block[6]:
                 return with_block(structure, i, make_block(block[:6] + (btn,) + block[7:]))
         return structure
+
+    def _move_out(self, structure: Structure, i: int, rng: Random) -> Structure:
+        """As elsewhere; the bottleneck keeps its ratio, or (not in the reference) about its width, half of the time each."""
+        child = super()._move_out(structure, i, rng)
+        if child is structure or self.reference or rng() < 0.5:
+            return child
+        block = child[i]
+        btn = round_to_8(block[2] * self._nearest(structure[i][6] / block[2]))
+        return with_block(child, i, make_block(block[:6] + (btn,) + block[7:]))
 
     def _nearest(self, ratio: float) -> float:
         return min(self.ratios, key=lambda known: abs(known - ratio))

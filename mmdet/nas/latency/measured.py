@@ -1,0 +1,91 @@
+"""``MeasuredLatency``: a network's latency by running it, for searches on the device at hand."""
+
+import time
+
+from mmdet.registry import NAS_LATENCIES
+
+from ...utils.errors import ConfigError
+from ..structure import BlockMemo, Structure, is_3d, stage_ends, structure_to_dicts
+
+
+@NAS_LATENCIES.register_module('MeasuredLatency')
+class MeasuredLatency:
+    """Seconds per image of a structure's backbone with random weights, in evaluation mode, without gradients: the median of the runs.
+
+    Every candidate is built and run, which takes milliseconds to seconds where an operator library takes microseconds; and times vary from run to run, so
+    a search with it does not repeat. A structure is measured once and remembered.
+
+    Args:
+        batch_size: images per batch.
+        image_size: side of the input in pixels.
+        device: torch device.
+        dtype: 'float32', 'float16' or 'bfloat16'.
+        warmup: runs before the clock starts.
+        repeats: timed runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 1,
+        image_size: int = 224,
+        device: str = 'cpu',
+        dtype: str = 'float32',
+        warmup: int = 2,
+        repeats: int = 5,
+    ):
+        for key, value, least in (
+            ('batch_size', batch_size, 1), ('image_size', image_size, 1), ('warmup', warmup, 0), ('repeats', repeats, 1),
+        ):  # fmt: skip
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(f'must be an integer >= {least}', field=f'latency.{key}', received=value)
+        if dtype not in ('float32', 'float16', 'bfloat16'):
+            raise ConfigError("must be 'float32', 'float16' or 'bfloat16'", field='latency.dtype', received=dtype)
+        self.batch_size, self.image_size, self.device, self.dtype = batch_size, image_size, device, dtype
+        self.warmup, self.repeats = warmup, repeats
+        self._known = BlockMemo(self.measure)
+
+    def __call__(self, structure: Structure) -> float:
+        return self._known[structure]
+
+    def measure(self, structure: Structure) -> float:
+        """Build, run, and take the time."""
+        import torch
+
+        from mmdet.models.backbones import TinyNASBackbone
+
+        options = dict(device=self.device, dtype=getattr(torch, self.dtype))
+        last = len(stage_ends(structure)) - 1
+        network = TinyNASBackbone(structure_to_dicts(structure), out_indices=(last,), use_focus=False)
+        network.to(**options).eval()
+        x = torch.randn(self.batch_size, structure[0].in_channels, self.image_size, self.image_size, **options)
+        times = []
+        with torch.no_grad():
+            for _ in range(self.warmup + self.repeats):
+                self._wait()
+                began = time.perf_counter()
+                network(x)
+                self._wait()
+                times.append(time.perf_counter() - began)
+        times = sorted(times[self.warmup :])
+        return times[len(times) // 2] / self.batch_size
+
+    def check(self, structure: Structure) -> None:
+        """Run the structure once.
+
+        Raises:
+            ConfigError: it cannot be built or run on the device.
+        """
+        if is_3d(structure):
+            raise ConfigError('measures image networks; video networks need an OpPredictor', field='latency')
+        try:
+            self(structure)
+        except RuntimeError as error:
+            raise ConfigError(f'the start cannot be run on {self.device}: {error}', field='latency') from error
+
+    def _wait(self) -> None:
+        """Until the device's queue is empty."""
+        if self.device.startswith('cuda'):
+            import torch
+
+            torch.cuda.synchronize(self.device)
