@@ -17,6 +17,7 @@ import torch
 from mmdet.apis.evaluate_ufpmp import comparison_table, evaluate_composite, write_pictures
 from mmdet.apis.ufpmp import build_sliced, build_ufpmp
 from mmdet.utils import add_common_arguments, reports_user_errors, set_local_rank
+from mmdet.utils.files import write_text
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -27,7 +28,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('mp_checkpoint', metavar='MP_CKPT', help='its checkpoint')
     parser.add_argument('dataset_anno', metavar='ANN', help='COCO annotation file of the original images')
     parser.add_argument('dataset_root', metavar='IMG_ROOT', help='folder that its file names are relative to')
-    parser.add_argument('--out', metavar='PREFIX', help='write PREFIX.bbox.json and PREFIX_txt/')
+    parser.add_argument(
+        '--out',
+        metavar='PREFIX',
+        help='write PREFIX.bbox.json and PREFIX_txt/, with --baselines also PREFIX_coarse..., PREFIX_sliced...',
+    )
     parser.add_argument('--json', metavar='FILE', help='write scores and times there')
     parser.add_argument('--classwise', action='store_true', help='score every class')
     parser.add_argument('--device', help='default: the best there is')
@@ -50,7 +55,12 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--baselines', action='store_true', help='evaluate the coarse detector alone and on overlapping tiles, too'
     )
     parser.add_argument(
-        '--tile', type=int, nargs=2, default=(640, 640), metavar=('W', 'H'), help='of the tiles (default: 640 640)'
+        '--tile',
+        type=int,
+        nargs=2,
+        default=(640, 640),
+        metavar=('W', 'H'),
+        help='of the tiles of --baselines (default: 640 640)',
     )
     parser.add_argument(
         '--overlap', type=float, default=0.2, help='share of a tile that the next one repeats (default: 0.2)'
@@ -103,13 +113,13 @@ def main(argv=None) -> None:
         print(f'{name}\n{report}\n' if args.baselines else report)
     if args.baselines:
         print(comparison_table(reports))
-    if args.show_dir:
-        write_pictures(models['UFPMP-Det'], args.dataset_anno, args.dataset_root, args.show_dir, args.show)
     if args.json:
         content = {name: dataclasses.asdict(report) for name, report in reports.items()}
         result = content.pop('UFPMP-Det')
-        with open(args.json, 'w', encoding='utf-8') as file:
-            json.dump({**result, 'baselines': content} if args.baselines else result, file, indent=1)
+        result = {**result, 'baselines': content} if args.baselines else result
+        write_text(args.json, json.dumps(result, indent=1) + '\n')
+    if args.show_dir:
+        write_pictures(models['UFPMP-Det'], args.dataset_anno, args.dataset_root, args.show_dir, args.show)
 
 
 if __name__ == '__main__':

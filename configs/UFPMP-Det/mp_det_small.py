@@ -9,7 +9,7 @@ model = dict(
         stem_channels=32,
         frozen_stages=-1,
         norm_eval=False,
-        # Where the large ones start from ImageNet, this starts from what the coarse detector has learnt.
+        # Where the large ones start from ImageNet, this starts from what the coarse detector has learnt: train coarse_det_small.py first.
         init_cfg=dict(type='Pretrained', checkpoint='work_dirs/coarse_det_small/epoch_6.pth', prefix='backbone.'),
     ),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),

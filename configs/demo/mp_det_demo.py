@@ -74,7 +74,7 @@ param_scheduler = [
     ),
 ]
 default_hooks = dict(
-    checkpoint=dict(interval=max_epochs),
+    checkpoint=dict(interval=1),
     # Shares are estimated twice, and the regularisers act in the second half.
     optimal_transport=dict(type='OptimalTransportHook', interval=150, start_emb=3, end_estimating=4),
 )

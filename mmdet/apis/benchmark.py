@@ -155,12 +155,14 @@ def fuse_backbones(model: torch.nn.Module) -> None:
 
 
 def time_figures(seconds) -> dict[str, float]:
-    """``p50_ms``, ``p95_ms`` and ``mean_ms`` of times in seconds.
+    """``p50_ms``, ``p95_ms`` and ``mean_ms`` of times in seconds; nan where there are none.
 
     >>> time_figures([0.001, 0.002, 0.003])
     {'p50_ms': 2.0, 'p95_ms': 2.9, 'mean_ms': 2.0}
     """
     milliseconds = 1000 * np.asarray(seconds, dtype=np.float64)
+    if not milliseconds.size:  # a process that had no share of a small set
+        milliseconds = np.array([np.nan])
     figures = (np.percentile(milliseconds, 50), np.percentile(milliseconds, 95), milliseconds.mean())
     return dict(zip(('p50_ms', 'p95_ms', 'mean_ms'), (round(float(figure), 6) for figure in figures)))
 

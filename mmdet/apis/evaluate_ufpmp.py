@@ -132,6 +132,8 @@ def describe(model) -> str:
         if hasattr(part, 'scales'):
             scales = ', '.join(f'{w}x{h}' for w, h in part.scales)
             stages.append(f'{name}: {scales}{", plain and flipped" if part.flip else ""}')
+    if getattr(model, 'tile_wh', None):
+        stages.append('tiles of {}x{}, {:.0%} shared'.format(*model.tile_wh, model.overlap))
     return '; '.join([f'{str(parameter.dtype).removeprefix("torch.")}, {device}', *stages])
 
 
@@ -154,6 +156,8 @@ def write_pictures(
     model, ann_file: str, image_root: str, folder: str, limit: int = 8, score_thr: float = 0.3
 ) -> list[Path]:
     """Pictures of the way to the boxes: ``<image>_1_regions.jpg``, ``_2_mosaic.jpg``, ``_3_merged.jpg``, and ``_4_truth.jpg``.
+
+    Images in folders keep them: ``M0101/img000001.jpg`` becomes ``M0101/img000001_1_regions.jpg``.
 
     Args:
         model: a ``UFPMPDet`` with ``dataset_meta``.
@@ -182,7 +186,8 @@ def write_pictures(
             image[..., ::-1], corners[real], truth.gt.label[real], classes=classes, ignored=corners[ignored]
         )
         for number, (name, picture) in enumerate(pictures.items(), 1):
-            written.append(Path(folder) / f'{Path(record["file_name"]).stem}_{number}_{name}.jpg')
+            stem = Path(record['file_name']).with_suffix('')
+            written.append(Path(folder) / f'{stem}_{number}_{name}.jpg')
             write_image(written[-1], picture)
     return written
 

@@ -152,7 +152,7 @@ def class_of(
     cfg = dict(cfg)
     kind = cfg.pop('type')
     cls = registry.get(kind) if isinstance(kind, str) else kind
-    if cls is None:
+    if not inspect.isclass(cls):
         raise ConfigError(unknown(kind, sorted(registry.module_dict)), field=f'{where}.type', received=kind)
     signatures = [inspect.signature(base.__init__) for base in cls.__mro__ if '__init__' in vars(base)]
     names = {name for signature in signatures for name in signature.parameters}

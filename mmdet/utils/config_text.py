@@ -17,8 +17,13 @@ _pretty_text = Config.pretty_text.fget
 def _marked(value):
     """The value with every keyword that is a key marked, and how many there were."""
     if isinstance(value, dict):
-        pairs = [(_MARK + key if keyword.iskeyword(str(key)) else key, *_marked(item)) for key, item in value.items()]
-        found = sum(count for _, _, count in pairs) + sum(map(keyword.iskeyword, map(str, value)))
+        pairs = [
+            (_MARK + key if isinstance(key, str) and keyword.iskeyword(key) else key, *_marked(item))
+            for key, item in value.items()
+        ]
+        found = sum(count for _, _, count in pairs) + sum(
+            isinstance(key, str) and keyword.iskeyword(key) for key in value
+        )
         return {key: item for key, item, _ in pairs}, found
     if isinstance(value, (list, tuple)):
         pairs = [_marked(item) for item in value]

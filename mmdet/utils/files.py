@@ -54,11 +54,11 @@ def write_json(path: str | Path, content: Any) -> None:
     def plain(value):
         if isinstance(value, np.generic):
             return value.item()
-        raise DataError('cannot be written as JSON', file=path, received=value)
+        raise TypeError(f'{type(value).__name__} is not JSON')
 
     try:
         text = json.dumps(content, default=plain, allow_nan=False)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise DataError(f'cannot be written as JSON ({error})', file=path) from error
     write_atomically(path, lambda file: file.write(text.encode()))
 

@@ -47,6 +47,8 @@ def test_walk_stays_inside(name):
         structure = child
         for i, block in enumerate(child):
             assert (block.type, block.stride) == (start[i].type, start[i].stride)
+            if space.growth and i >= 2:
+                assert block.out_channels <= space.growth * child[i - 1].out_channels
             if block.btn:
                 assert block.out_channels <= max(space.channel_limit, start[i].out_channels)
                 assert 1 <= block.layers <= space.depth_caps[i]

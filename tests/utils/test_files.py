@@ -19,11 +19,14 @@ def test_text_is_utf8(tmp_path):
     assert (tmp_path / 'a.txt').read_bytes() == b'Gr\xc3\xb6\xc3\x9fe\n'
 
 
-@pytest.mark.parametrize('bad', [{'a': object()}, {'a': float('nan')}, [float('inf')]])
+@pytest.mark.parametrize('bad', [{'a': object()}, {'a': float('nan')}, [float('inf')], {(1, 2): 3}])
 def test_what_json_does_not_know_leaves_the_old_file(tmp_path, bad):
     path = tmp_path / 'x.json'
     write_json(path, {'a': np.float32(0.5), 'b': np.int64(3)})
-    with pytest.raises(DataError, match='x.json: cannot be written as JSON'):
+    with pytest.raises(
+        DataError,
+        match=r'x\.json: cannot be written as JSON \((object is not JSON|Out of range|keys must be)[^()]*(: (nan|inf))?\)$',
+    ):
         write_json(path, bad)
     assert json.loads(path.read_text()) == {'a': 0.5, 'b': 3} and list(tmp_path.iterdir()) == [path]
 

@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 from mmdet.apis import read_scalars, write_report
-from mmdet.utils import load_config, reports_user_errors
+from mmdet.utils import ConfigError, load_config, reports_user_errors
+from mmdet.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 COARSE, MP = 'configs/demo/coarse_det_demo.py', 'configs/demo/mp_det_demo.py'
@@ -56,6 +57,16 @@ def train(config: str, work_dir: Path, seed: int, options: list[str]) -> Path:
         *(['--cfg-options', *options] if options else []),
     )  # fmt: skip
     return Path((work_dir / 'last_checkpoint').read_text(encoding='utf-8').strip())
+
+
+def remember(work_dir: Path, settings: dict) -> None:
+    """Keep what a demo was started with; a finished training would otherwise pass for one with other settings."""
+    path = work_dir / 'demo.json'
+    if path.is_file() and json.loads(path.read_text(encoding='utf-8')) != settings:
+        raise ConfigError(
+            'the folder holds a demo with other settings; choose another --work-dir', file=path, received=settings
+        )
+    write_json(path, settings)
 
 
 def write_page(work_dir: Path, figures: dict, seconds: dict[str, float]) -> Path:
@@ -100,6 +111,7 @@ def main() -> None:
     mosaics = work_dir / 'mosaics'
     annotations = {split: scenes / f'annotations/{split}.json' for split in ('train', 'val')}
     images = {split: scenes / f'{split}/images' for split in annotations}
+    remember(work_dir, dict(seed=args.seed, cfg_options=args.cfg_options))
     begin = time.perf_counter()
     seconds = {}
 

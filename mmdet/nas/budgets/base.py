@@ -63,7 +63,9 @@ class Budget:
         return low <= value <= high
 
     def violation(self, value: float) -> float:
-        """How far outside the bounds a value is, relative to the bound; 0 inside."""
+        """How far outside the bounds a value is, relative to the bound; 0 inside, infinite for infinity."""
+        if value == float('inf'):
+            return value
         if self.upper is not None and value > self.upper:
             return (value - self.upper) / abs(self.upper or 1)
         if self.lower is not None and not value >= self.lower:

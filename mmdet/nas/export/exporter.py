@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...utils.errors import CheckpointError, ConfigError
+from ...utils.files import write_atomically, write_text
 from ..blocks.costs import elements
 from ..report import DEFAULT_FRAMES, DEFAULT_IMAGE_SIZE
 from ..structure import ACTIVATIONS, describe, is_3d, is_quantised, stage_ends, structure_to_dicts
@@ -104,22 +105,23 @@ def export_network(
     if folder.exists() and not earlier and (not folder.is_dir() or any(folder.iterdir())):
         message = 'must be a new or empty folder, or that of an earlier export'
         raise ConfigError(message, field='out_dir', received=str(folder))
-    for name in (WEIGHTS_FILE, ONNX_FILE):
-        (folder / name).unlink(missing_ok=True)  # of an earlier export
     for name, text in sources.items():
-        _write(folder / name, text)
+        write_text(folder / name, text)
     frames = (options.frames or entry.frames or DEFAULT_FRAMES) if is_3d(entry.blocks) else None
     written = StructureEntry(entry.name, entry.blocks, entry.image_size, frames, entry.task, info)
     save_structures(folder / STRUCTURE_FILE, [written])
     files = [*sources, STRUCTURE_FILE]
     if weights is not None:
-        torch.save(weights, folder / WEIGHTS_FILE)
+        write_atomically(folder / WEIGHTS_FILE, lambda file: torch.save(weights, file))
         files.append(WEIGHTS_FILE)
+    for name in (WEIGHTS_FILE, ONNX_FILE):
+        if name not in files:
+            (folder / name).unlink(missing_ok=True)  # of an earlier export: it does not belong to this structure
     model = load(folder)
     if onnx:
         export_onnx(model, example_input(folder), folder / ONNX_FILE, open_batch=not is_quantised(entry.blocks))
         files.append(ONNX_FILE)
-    _write(folder / 'README.md', _readme(entry, info, files))
+    write_text(folder / 'README.md', _readme(entry, info, files))
     return Export(folder, model, [*files, 'README.md'])
 
 
@@ -266,11 +268,6 @@ def _input_size(entry: StructureEntry, options: ExportOptions) -> list[int]:
     stem = entry.blocks[0]
     halves = 2 if stem.type == 'ConvKXBNRELU' and stem.in_channels == 12 else 1
     return [(entry.image_size or DEFAULT_IMAGE_SIZE) * halves] * 2
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding='utf-8')
 
 
 def _readme(entry: StructureEntry, info: dict, files: list[str]) -> str:

@@ -80,7 +80,7 @@ class MeasuredLatency:
             raise ConfigError('measures image networks; video networks need an OpPredictor', field='latency')
         try:
             self(structure)
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
             raise ConfigError(f'the start cannot be run on {self.device}: {error}', field='latency') from error
 
     def _wait(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mmdet.visualization.charts import line_chart
 
-from ...utils.files import write_json
+from ...utils.files import write_json, write_text
 from ..structure_io import StructureEntry, save_structures
 from .population import Member, diverse
 
@@ -61,8 +61,8 @@ def write_plot(path: Path, history: list[dict], fronts: dict[str, list[Member]],
         chart.replace('<svg ', f'<svg y="{height * i}" width="620" height="300" ', 1) for i, chart in enumerate(charts)
     )
     title = html.escape(path.parent.name)
-    path.write_text(
+    write_text(
+        path,
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 {height * len(charts)}" width="620" height="{height * len(charts)}">'
         f'<title>{title}</title><style>{_STYLE}</style><rect width="100%" height="100%" fill="#fff"/>{body}</svg>\n',
-        encoding='utf-8',
     )

@@ -199,7 +199,9 @@ class Space:
             before = blocks[j - 1][2]
             wanted = min(before, width)
             if growth:
-                wanted = max(wanted, round_to_8(width / growth))
+                wanted = max(
+                    wanted, -(-width // (8 * growth)) * 8
+                )  # rounded up: rounded down, the factor would be exceeded
             if wanted == before:
                 break
             j, width = j - 1, wanted
