@@ -9,5 +9,4 @@ budgets = [
 ]
 score = dict(type='deepmad', multi_block_ratio=[1, 1, 1, 1, 8], alpha1=1, alpha2=1, depth_penalty_ratio=10.0)
 space = dict(type='space_k1kxk1')
-# Twice the usual population: with less, more seeds end on depths that they cannot leave.
-search = dict(popu_size=512, num_random_nets=500_000)
+search = dict(popu_size=256, num_random_nets=500_000)
