@@ -1,5 +1,5 @@
-# Second stage of the demo's UFPMP-Det: MP-Det on the mosaics that UFP_VisDrone2COCO.py makes with the first.
-_base_ = './gfl_demo.py'
+# Second stage of the demo's UFPMP-Det: MP-Det on the mosaics that UFP_VisDrone2COCO.py makes with the first; its schedule is the first one's.
+_base_ = './coarse_det_demo.py'
 data_root = 'work_dirs/ufpmp_demo/mosaics/'
 classes = ('pedestrian', 'car', 'van', 'truck', 'bus', 'motor')
 scale = (576, 576)
@@ -59,22 +59,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'val.json')
 test_evaluator = val_evaluator
 
-max_epochs = 6
-train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=50),
-    dict(
-        type='CosineAnnealingLR',
-        eta_min=2e-5,
-        begin=0,
-        end=max_epochs,
-        T_max=max_epochs,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-]
 default_hooks = dict(
-    checkpoint=dict(interval=1),
     # Shares are estimated twice, and the regularisers act in the second half.
     optimal_transport=dict(type='OptimalTransportHook', interval=150, start_emb=3, end_estimating=4),
 )

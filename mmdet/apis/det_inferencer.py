@@ -17,6 +17,7 @@ from mmengine.utils import ProgressBar
 
 from ..structures import DetDataSample
 from ..utils.errors import CheckpointError, ConfigError, DataError
+from ..utils.files import write_text
 from ..visualization import DetLocalVisualizer, write_image
 from .inference import ImagePipeline, find_config_beside, init_detector, predict_batch, test_pipeline_config
 from .sources import OutputNames, Source, collect_inputs, count_sources, iterate_sources, prefetch_batches
@@ -253,10 +254,7 @@ class _Writers:
             return
         if source.video is None:
             path = self._folder / 'preds' / f'{source.stem}.json'
-            with _writing(path):
-                temporary = _temporary(path)
-                temporary.write_text(json.dumps(prediction))
-                temporary.replace(path)
+            write_text(path, json.dumps(prediction))
             return
         path = self._folder / 'preds' / f'{_video_stem(source)}.jsonl'
         with _writing(path):

@@ -111,10 +111,7 @@ def build_ufpmp(
         for config, checkpoint in ((coarse_config, coarse_checkpoint), (fine_config, fine_checkpoint))
     ]
     settings = [dict(detector=stage.detector, scale=stage.scales, flip=flip, batch_size=batch_size) for stage in stages]
-    model = UFPMPDet(*settings, **options)
-    model.dataset_meta = stages[1].detector.dataset_meta
-    model.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_FULL_RESOLUTION))))
-    return model.to(next(stages[1].parameters()).device).eval()
+    return _ready(UFPMPDet(*settings, **options), stages[1])
 
 
 def build_sliced(
@@ -156,6 +153,11 @@ def build_sliced(
         dict(detector=stage.detector, **settings), tile_wh, overlap, whole=None if tile_wh is None else settings,
         nms=dict(stage.test_cfg.nms), max_per_img=stage.test_cfg.get('max_per_img', -1),
     )  # fmt: skip
+    return _ready(model, stage)
+
+
+def _ready(model, stage):
+    """A detector made of detectors with what inference asks of it: class names, pipeline and device, those of one of its stages."""
     model.dataset_meta = stage.detector.dataset_meta
     model.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_FULL_RESOLUTION))))
     return model.to(next(stage.parameters()).device).eval()
