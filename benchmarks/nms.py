@@ -5,15 +5,13 @@
 The plain loop is what one writes first: take the best box, compute its IoU with all that are left (vectorised), drop, repeat; per class.
 Cases: `coco` (80 classes, boxes up to half of a 1333 x 800 image), `drone` (10 classes, boxes of 8-60 pixels in 2000 x 1500, clustered),
 `one class` (as `coco`, class-agnostic), `best 100` (as `drone`, but only the best 100 are wanted). Best of `repeat`; every result is
-compared with the loop's.
+compared with the loop's. (mmdet is imported where it is used: peer_mmdet.py takes the loop from here, and has another mmdet.)
 """
 
 import argparse
 import time
 
 import torch
-
-from mmdet.ops import nms, nms_engines, torchvision_kernel
 
 
 def make_case(kind: str, count: int, device: str):
@@ -55,6 +53,8 @@ def plain_loop(boxes, scores, threshold, labels):
 
 def blocks(boxes, scores, threshold, labels, max_num):
     """The engine for devices other than the CPU."""
+    from mmdet.ops import nms_engines
+
     order = scores.sort(descending=True, stable=True).indices
     return order[
         nms_engines.greedy_blocks(boxes[order], None if labels is None else labels[order], threshold, 0, max_num)
@@ -63,6 +63,8 @@ def blocks(boxes, scores, threshold, labels, max_num):
 
 def kernel(boxes, scores, threshold, labels, max_num):
     """torchvision's kernel, as mmdet.ops uses it on CUDA."""
+    from mmdet.ops import nms_engines, torchvision_kernel
+
     order = scores.sort(descending=True, stable=True).indices
     ranked_labels = None if labels is None else labels[order]
     return order[nms_engines.greedy_kernel(torchvision_kernel('nms'), boxes[order], ranked_labels, threshold, max_num)]
@@ -90,6 +92,8 @@ def main():
     parser.add_argument('--sizes', type=int, nargs='+', default=[100, 1000, 5000, 20000])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    from mmdet.ops import nms, torchvision_kernel
+
     has_kernel = torchvision_kernel('nms') is not None
     print(
         f'{"case":10s} {"N":>6s} {"kept":>6s} {"loop ms":>10s} {"nms ms":>9s} {"ratio":>7s} {"blocks ms":>10s} {"torchvision ms":>15s}'

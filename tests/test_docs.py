@@ -51,7 +51,7 @@ def options_of(repository, tool: str) -> set[str]:
     text = (repository / tool).read_text(encoding='utf-8')
     if tool.endswith('.sh'):
         text = ''.join(
-            (repository / inner).read_text(encoding='utf-8') for inner in re.findall(r'\$root/(tools/[\w/]+\.py)', text)
+            (repository / inner).read_text(encoding='utf-8') for inner in re.findall(r'\$root/([\w/]+\.py)', text)
         )
     if 'add_common_arguments' in text:
         text += (repository / 'mmdet/utils/config.py').read_text(encoding='utf-8')

@@ -1,0 +1,416 @@
+"""Everything that is to be known of the toolbox on a GPU: a run of the benchmark scripts, each under its own time limit. See gpu_check.sh.
+
+Needs the standard library only until it has unpacked the wheels. After each part it writes OUT/gpu_check.json (machine, versions, every
+figure, every error with its traceback), OUT/gpu_check.md (tables) and OUT/gpu_check.log (what the parts printed).
+"""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from gpu_wheels import missing_modules, prepare, unpack
+
+BENCHMARKS = Path(__file__).resolve().parent
+REPOSITORY = BENCHMARKS.parent
+HIDDEN = ('table', 'name', 'traceback', 'loss_curve', 'device')
+# Between a script's own deadline and the kill; and what a training needs beside its iterations (mosaics, model, test).
+GRACE_SECONDS, AROUND_TRAINING_SECONDS = 3, 40
+
+
+@dataclasses.dataclass
+class Part:
+    """One script of this folder.
+
+    Attributes:
+        name: of the part.
+        command: script and arguments.
+        seconds: its limit; None: what is left, divided by the parts that have none.
+        peer: runs with mmdetection's package in place of ours.
+        reports: how its figures come back: by ``rows`` (it knows ``--rows`` and ``--seconds``), by ``junit``, or not at all.
+    """
+
+    name: str
+    command: list[str]
+    seconds: float | None
+    peer: bool = False
+    reports: str | None = 'rows'
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How large everything is in a run.
+
+    Attributes:
+        shape: height and width of the networks' images.
+        batches: images of a batch, the most telling first.
+        rounds: arguments of networks.py about how often it measures.
+        compile: arguments of networks.py about torch.compile.
+        operators: arguments of operators.py.
+        latency: arguments of ufpmp_latency.py.
+        loading: arguments of loading.py.
+        training: arguments of training.py.
+        image: overrides of the training configs.
+        pytest: which tests run.
+    """
+
+    shape: tuple[str, str] = ('800', '1333')
+    batches: tuple[str, ...] = ('8', '1', '16')
+    rounds: tuple[str, ...] = ('--repeat', '1')
+    compile: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    latency: tuple[str, ...] = ('--images-number', '24', '--batches', '1', '8')
+    loading: tuple[str, ...] = ('--batch-size', '8', '--images', '160', '--workers', '1', '2', '4', '8', '16')
+    training: tuple[str, ...] = ('--batch-size', '8', '--workers', '8')
+    image: tuple[str, ...] = ()
+    pytest: tuple[str, ...] = ('-m', 'gpu')
+
+
+DRY = Sizes(
+    shape=('64', '96'),
+    batches=('2',),
+    rounds=('--repeat', '0', '--round-seconds', '0'),
+    compile=('--compile-backend', 'eager'),
+    operators=('--objects', '20', '--candidates', '300', '--queries', '50'),
+    latency=('--images-number', '2', '--batches', '1', '2', '--cfg-options', 'model.coarse.scale=(96,64)', 'model.fine.scale=(96,96)'),
+    loading=('--batch-size', '2', '--images', '4', '--workers', '0', '1'),
+    training=('--batch-size', '2', '--workers', '0'),
+    image=('train_dataloader.dataset.dataset.pipeline.2.scale=(96,64)', 'test_dataloader.dataset.pipeline.1.scale=(96,64)'),
+    pytest=('tests/ops/test_nms.py',),
+)  # fmt: skip
+
+
+def plan(dry: bool, data: Path) -> list[Part]:
+    """The parts in their order; the limits of a real run sum to 372 of its 480 seconds, and the trainings take what is left."""
+    sizes = DRY if dry else Sizes()
+
+    def networks(
+        name: str, config: str, *setups: str, seconds: float, batches=sizes.batches, label=None, peer=False
+    ) -> Part:
+        command = [
+            'networks.py',
+            config,
+            '--label',
+            label or name,
+            '--shape',
+            *sizes.shape,
+            '--batches',
+            *batches,
+            *sizes.rounds,
+        ]
+        command += [*sizes.compile, *(['--peer'] if peer else []), '--setups', *setups]
+        return Part(name, command, seconds, peer)
+
+    gfl, drone = 'gfl/gfl_r50_fpn_1x_coco.py', 'configs/UFPMP-Det'
+    bf16 = ('bf16', 'bf16 channels_last')
+    images = data / 'VisDrone2019-DET-train' / 'images'
+    ufpmp = [
+        'ufpmp_latency.py',
+        f'{drone}/ufpmp_det_res50.py',
+        str(data / 'annotations' / 'VisDrone2019-DET-train.json'),
+        str(images),
+    ]
+    options = ('--cfg-options', *sizes.image) if sizes.image else ()
+    training = ('--data', str(data), *sizes.training, *options)
+    root = f'train_dataloader.dataset.dataset.data_root={data}/'
+    parts = [
+        Part('tests', ['-m', 'pytest', '-p', 'no:cacheprovider', *sizes.pytest], 70, reports='junit'),
+        networks('GFL R50', gfl, 'fp32', 'tf32', *bf16, 'bf16 channels_last folded', seconds=45),
+        networks('GFL R50 of mmdetection', gfl, 'fp32', 'tf32', 'bf16', seconds=25, label='GFL R50', peer=True),
+        networks('GFL R50 compiled', gfl, 'bf16 channels_last compiled', seconds=45, batches=sizes.batches[:1], label='GFL R50'),
+        networks('ViT-Adapter-S', 'vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py', 'fp32', *bf16, seconds=20),
+        networks('GFLV2 X101-DCN', 'gfocal/gfocal_x101_dcn_fpn_ms2x.py', 'fp32', 'fp32 twin', *bf16, seconds=32),
+        networks('MP-Det R50', 'UFPMP-Det/mp_det_res50.py', 'fp32', *bf16, seconds=18),
+        Part('operators', ['operators.py', *sizes.operators], 15),
+        Part('operators of mmdetection', ['operators.py', *sizes.operators, '--peer'], 12, peer=True),
+        Part('UFPMP-Det fp32', [*ufpmp, *sizes.latency], 18),
+        Part('UFPMP-Det bf16', [*ufpmp, '--amp', '--channels-last', *sizes.latency], 15),
+        Part('loading', ['loading.py', f'{drone}/coarse_det.py', *sizes.loading, '--cfg-options', root, *sizes.image[:1]], 22),
+        Part('resume', ['training.py', f'{drone}/coarse_det.py', '--check-resume', '--data', str(data), '--batch-size', '2', '--workers', '0', *options], 35),
+        Part('coarse training', ['training.py', f'{drone}/coarse_det.py', *training], None),
+        Part('MP-Det training', ['training.py', f'{drone}/mp_det_res50.py', '--mosaics', *training], None),
+    ]  # fmt: skip
+    if dry:  # limits are for a GPU: a slow CPU takes longer for the imports alone
+        parts = [dataclasses.replace(part, seconds=part.seconds and 240) for part in parts]
+    return parts
+
+
+class Check:
+    """A run: its parts, its rows, and its files."""
+
+    def __init__(self, out: Path, seconds: float, folders: dict[str, Path], dry: bool):
+        self.out, self.folders, self.dry = out, folders, dry
+        self.start = time.monotonic()
+        self.seconds = seconds
+        self.parts: list[dict] = []
+        self.machine = dict(
+            started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'), dry_run=dry
+        )
+        out.mkdir(parents=True, exist_ok=True)
+        (out / 'gpu_check.log').write_text('', encoding='utf-8')
+
+    @property
+    def left(self) -> float:
+        """Seconds of the whole run that are left."""
+        return self.seconds - (time.monotonic() - self.start)
+
+    def environment(self, peer: bool = False) -> dict[str, str]:
+        """Of a part: whose ``mmdet`` is found first."""
+        first = [self.folders['peer']] if peer else [REPOSITORY]
+        quiet = {'OMP_WAIT_POLICY': 'PASSIVE', 'OMP_NUM_THREADS': '1'} if self.dry else {}
+        paths = [*first, *([self.folders['site']] if 'site' in self.folders else []), BENCHMARKS]
+        inherited = [] if peer else [os.environ.get('PYTHONPATH', '')]
+        return dict(
+            os.environ,
+            **quiet,
+            PYTHONPATH=os.pathsep.join(filter(None, [*map(str, paths), *inherited])),
+            PYTHONUNBUFFERED='1',
+        )
+
+    def run(self, part: Part, limit: float) -> None:
+        """Run one part, and write everything that is known by then."""
+        record = dict(part=part.name, limit_s=round(limit, 1), rows=[], errors=[])
+        self.parts.append(record)
+        print(f'--- {part.name}, at most {limit:.0f} s', flush=True)
+        begin = time.monotonic()
+        if part.peer and 'peer' not in self.folders:
+            record['note'] = 'mmdetection is not at hand; gpu_check.sh --prepare collects it'
+        elif limit < 3:
+            record['errors'].append(dict(name=part.name, error='no time was left', traceback=''))
+        else:
+            with tempfile.TemporaryDirectory() as scratch:
+                self._run_command(part, limit, record, Path(scratch))
+        record['seconds'] = round(time.monotonic() - begin, 1)
+        self.write()
+
+    def _run_command(self, part: Part, limit: float, record: dict, scratch: Path) -> None:
+        rows, junit, log = scratch / 'rows.jsonl', scratch / 'junit.xml', scratch / 'log.txt'
+        script = part.command[0]
+        command = [
+            sys.executable,
+            *([str(BENCHMARKS / script)] if script.endswith('.py') else [script]),
+            *part.command[1:],
+        ]
+        if part.reports == 'rows':
+            command += ['--rows', str(rows), '--seconds', f'{max(limit - GRACE_SECONDS, 1):.1f}']
+            if self.peak:
+                command += ['--peak-tflops', str(self.peak)]
+            if part.name == 'loading' and self.needed:
+                command += ['--needed', str(self.needed)]
+            if part.seconds is None:
+                command += ['--train-seconds', '1' if self.dry else f'{max(limit - AROUND_TRAINING_SECONDS, 5):.0f}']
+        elif part.reports == 'junit':
+            command += ['--junitxml', str(junit)]
+        with log.open('wb') as output:
+            process = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self.environment(part.peer),
+                start_new_session=True,
+            )
+            try:
+                code = process.wait(limit)
+            except subprocess.TimeoutExpired:
+                code = None
+            kill_group(process)
+        text = log.read_text(encoding='utf-8', errors='replace')
+        with (self.out / 'gpu_check.log').open('a', encoding='utf-8') as file:
+            file.write(f'--- {part.name}: {" ".join(command)}\n{text}\n')
+        measured = (
+            [json.loads(line) for line in rows.read_text(encoding='utf-8').splitlines()] if rows.is_file() else []
+        )
+        latest = {(row['table'], row['name']): row for row in measured}
+        if junit.is_file():
+            latest.update(read_junit(junit, part.name))
+        record['rows'] = list(latest.values())
+        record['errors'] += [
+            {key: row.get(key, '') for key in ('name', 'error', 'traceback')}
+            for row in record['rows']
+            if 'error' in row
+        ]
+        if code is None:
+            record['errors'].append(dict(name=part.name, error=f'stopped after {limit:.0f} s', traceback=text[-2000:]))
+        elif code and not record['errors']:
+            record['errors'].append(dict(name=part.name, error=f'ended with {code}', traceback=text[-4000:]))
+        for error in record['errors']:
+            print(f'    {error["name"]}: {error["error"]}', flush=True)
+
+    def _figure(self, table: str, name: str, key: str) -> float | None:
+        rows = [row for part in self.parts for row in part['rows'] if (row['table'], row['name']) == (table, name)]
+        return rows[-1].get(key) if rows else None
+
+    @property
+    def peak(self) -> float | None:
+        """The measured bf16 matrix rate."""
+        return self._figure('device', 'bf16', 'tflops')
+
+    @property
+    def needed(self) -> float | None:
+        """Images a second of the fastest measured training step of GFL R50 at batch 8."""
+        return self._figure('GFL R50', 'batch 8, bf16 channels_last', 'train_step_images_s')
+
+    def write(self) -> None:
+        """Write the JSON and the Markdown file."""
+        document = dict(machine=self.machine, seconds=round(time.monotonic() - self.start, 1), parts=self.parts)
+        (self.out / 'gpu_check.json').write_text(json.dumps(document, indent=1), encoding='utf-8')
+        (self.out / 'gpu_check.md').write_text(markdown(document), encoding='utf-8')
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything went wrong."""
+        return any(part['errors'] for part in self.parts)
+
+
+def kill_group(process: subprocess.Popen) -> None:
+    """End a part with everything that it started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:  # it had ended, and left nothing
+        return
+    process.wait()
+
+
+def read_junit(path: Path, part: str) -> dict[tuple[str, str], dict]:
+    """Rows of a pytest run: the counts, and each failure."""
+    suite = next(ElementTree.parse(path).iter('testsuite'))
+    counts = {key: int(suite.get(key, 0)) for key in ('tests', 'failures', 'errors', 'skipped')}
+    rows = {(part, 'pytest'): dict(table=part, name='pytest', **counts)}
+    if not counts['tests']:
+        rows[part, 'pytest']['error'] = 'no test was selected'
+    for case in suite.iter('testcase'):
+        for kind in ('failure', 'error'):
+            found = case.find(kind)
+            if found is not None:
+                name = f'{case.get("classname")}::{case.get("name")}'
+                message, text = found.get('message', '')[:300], (found.text or '')[-4000:]
+                rows[part, name] = dict(table=part, name=name, error=message, traceback=text)
+    return rows
+
+
+def markdown(document: dict) -> str:
+    """Tables of all figures, the times of the parts, and the errors."""
+    machine = document['machine']
+    title = 'dry run on ' if machine.get('dry_run') else ''
+    described = ', '.join(
+        f'{key} {value}' for key, value in machine.items() if key not in ('started', 'dry_run', 'device')
+    )
+    lines = [
+        f'{title}{machine.get("device", "unknown device")}; {described}; {machine["started"]}, {document["seconds"]} s in all.',
+        '',
+    ]
+    tables: dict[str, dict[str, dict]] = {}
+    for part in document['parts']:
+        for row in part['rows']:
+            tables.setdefault(row['table'], {})[row['name']] = row
+    for table, rows in tables.items():
+        columns = list(dict.fromkeys(key for row in rows.values() for key in row if key not in HIDDEN))
+        lines += [f'**{table}**', '', '| | ' + ' | '.join(column.replace('_', ' ') for column in columns) + ' |']
+        lines += ['|' + '---|' * (len(columns) + 1)]
+        lines += [
+            f'| {name} | ' + ' | '.join(shown(row.get(column)) for column in columns) + ' |'
+            for name, row in rows.items()
+        ]
+        lines.append('')
+    lines += ['**Parts**', '', '| part | seconds | limit | errors |', '|---|---|---|---|']
+    for part in document['parts']:
+        errors = part.get('note') or '; '.join(f'{error["name"]}: {error["error"]}' for error in part['errors'])
+        lines.append(f'| {part["part"]} | {part["seconds"]} | {part["limit_s"]} | {shown(errors or None)} |')
+    return '\n'.join(lines) + '\n'
+
+
+def shown(value) -> str:
+    """A cell of a Markdown table."""
+    text = '' if value is None else f'{value:g}' if isinstance(value, float) else str(value)
+    return text.replace('|', '/').replace('\n', ' ')[:160]
+
+
+DESCRIBE = """
+import json, sys, torch
+found = dict(torch=torch.__version__, cuda=torch.version.cuda, cudnn=torch.backends.cudnn.version())
+if torch.cuda.is_available():
+    card = torch.cuda.get_device_properties(0)
+    found.update(device=card.name, memory_gib=round(card.total_memory / 2**30, 1), capability=f'{card.major}.{card.minor}')
+for name in ('torchvision', 'triton', 'mmengine', 'mmcv', 'cv2', 'numpy'):
+    try:
+        found[name] = __import__(name).__version__
+    except Exception as error:
+        found[name] = f'{type(error).__name__}: {error}'[:80]
+print('\\n' + json.dumps(found))
+"""
+
+
+def describe(check: Check) -> dict:
+    """Device and versions, as the parts see them."""
+    done = subprocess.run(
+        [sys.executable, '-c', DESCRIBE], env=check.environment(), capture_output=True, text=True, timeout=120
+    )
+    if done.returncode:
+        return dict(error=done.stderr[-1000:])
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/gpu_check'), help='folder of the three files')
+    parser.add_argument('--minutes', type=float, default=8, help='of the whole run')
+    parser.add_argument('--only', nargs='+', metavar='PART', help='run these parts only')
+    parser.add_argument(
+        '--wheels', type=Path, default=REPOSITORY / '.whl', help='what --prepare collected (default: .whl)'
+    )
+    parser.add_argument('--dry-run', action='store_true', help='every part on the CPU at tiny sizes')
+    parser.add_argument('--prepare', action='store_true', help='collect the wheels and images that travel')
+    parser.add_argument('--python', default='3.12', help='of the GPU machine, for --prepare')
+    parser.add_argument(
+        '--visdrone', type=Path, help='folder of VisDrone2019-DET-{train,val}; --prepare takes it along'
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    if args.prepare:
+        return min(prepare(args.wheels, args.visdrone, args.python), 1)
+    folders = unpack(args.wheels)
+    sys.path[:0] = [str(folders[name]) for name in folders if name == 'site']
+    missing = missing_modules()
+    if missing:
+        print(
+            f'these modules are missing: {missing}; collect them by gpu_check.sh --prepare and bring {args.wheels} along'
+        )
+        return 2
+    if args.dry_run:
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''
+    check = Check(args.out.resolve(), 60 * args.minutes, folders, args.dry_run)
+    check.machine.update(python=platform.python_version(), cores=os.cpu_count(), **describe(check))
+    images = args.visdrone or (args.wheels / 'visdrone' if (args.wheels / 'visdrone').is_dir() else None)
+    scratch = Path(tempfile.mkdtemp(prefix='gpu_check_data_'))
+    source = ['--limit', '4'] if args.dry_run else ['--visdrone', str(images)] if images else []
+    check.machine['images'] = 'drawn' if args.dry_run or not images else 'VisDrone'
+    try:
+        check.run(Part('device', ['measuring.py', '--size', '256' if args.dry_run else '8192'], 25), 25)
+        check.run(Part('images', ['sample_data.py', str(scratch), *source], 20, reports=None), 20)
+        parts = [part for part in plan(args.dry_run, scratch) if not args.only or part.name in args.only]
+        for number, part in enumerate(parts):
+            sharing = sum(other.seconds is None for other in parts[number:])
+            check.run(part, min(check.left, part.seconds or check.left / max(sharing, 1)))
+    finally:
+        for folder in (scratch, *(path.parent for path in folders.values())):
+            shutil.rmtree(folder, ignore_errors=True)
+    print((check.out / 'gpu_check.md').read_text(encoding='utf-8'))
+    return int(check.failed)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""What the benchmark scripts share: rows written as they are measured, failures kept as rows, times of work on a device.
+
+A row is a dict with ``table`` and ``name``; a later row of the same two replaces an earlier one. The file holds one JSON object a line, so
+that a script that is stopped leaves what it had measured.
+"""
+
+import argparse
+import contextlib
+import gc
+import json
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+
+class Rows:
+    """Writes rows to a file, and prints them.
+
+    Args:
+        path: of the file; None prints only.
+        seconds: how long the script may go on; :meth:`late` says when they are over.
+    """
+
+    def __init__(self, path: str | None = None, seconds: float | None = None):
+        self.path = Path(path) if path else None
+        self.deadline = time.monotonic() + seconds if seconds else None
+
+    def add(self, table: str, name: str, **figures) -> None:
+        """Write one row; floats are rounded to four digits."""
+        figures = {key: float(f'{value:.4g}') if isinstance(value, float) else value for key, value in figures.items()}
+        shown = {key: value for key, value in figures.items() if key != 'traceback'}
+        print(f'{table} | {name} | ' + ', '.join(f'{key} {value}' for key, value in shown.items()), flush=True)
+        if self.path:
+            with self.path.open('a', encoding='utf-8') as file:
+                file.write(json.dumps(dict(table=table, name=name, **figures)) + '\n')
+
+    @contextlib.contextmanager
+    def attempt(self, table: str, name: str) -> Iterator[None]:
+        """A block whose failure becomes a row with the error and its traceback, so that the next measurement goes on."""
+        try:
+            yield
+        except Exception as error:  # whatever it is: it is reported, and the others are still to be measured
+            self.add(table, name, error=f'{type(error).__name__}: {error}'[:300], traceback=traceback.format_exc())
+        if torch.cuda.is_available():  # what a failed measurement held
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the deadline; infinite without one."""
+        return float('inf') if self.deadline is None else self.deadline - time.monotonic()
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is over."""
+        return self.seconds_left <= 0
+
+
+def add_row_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--rows``, ``--seconds`` and ``--peak-tflops``, as gpu_check.py hands them to every part."""
+    parser.add_argument('--rows', help='append every figure to this file, a JSON object a line')
+    parser.add_argument('--seconds', type=float, help='begin no measurement after so many seconds')
+    parser.add_argument('--peak-tflops', type=float, help='the measured bf16 matrix rate, for the shares of it')
+
+
+def synchronise(device: str | torch.device) -> None:
+    """Wait for the work on a CUDA device; nothing on the CPU."""
+    if torch.device(device).type == 'cuda':
+        torch.cuda.synchronize(device)
+
+
+def timed(function: Callable[[], object], device: str | torch.device) -> float:
+    """Seconds of one call, the device's work included."""
+    synchronise(device)
+    start = time.perf_counter()
+    function()
+    synchronise(device)
+    return time.perf_counter() - start
+
+
+def median_seconds(
+    function: Callable[[], object], device: str | torch.device, warmup: int = 1, times: int = 5
+) -> float:
+    """Median of several calls, after those of the warm-up."""
+    for _ in range(warmup):
+        timed(function, device)
+    return statistics.median(timed(function, device) for _ in range(times))
+
+
+def matrix_tflops(device: str, dtype: torch.dtype, size: int) -> float:
+    """Rate of a matrix product of two random ``size`` x ``size`` matrices, in TFLOP/s."""
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    return 2 * size**3 / median_seconds(lambda: left @ right, device, warmup=3, times=10) / 1e12
+
+
+def copy_gb_per_second(device: str, megabytes: int) -> float:
+    """Bytes read and written a second by a copy on the device, in GB/s."""
+    source = torch.randn(megabytes << 18, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / median_seconds(lambda: target.copy_(source), device, warmup=2, times=5) / 1e9
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let float32 matrix products and convolutions round their inputs to TF32, or forbid it."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def main() -> None:
+    """Rates of the device at hand: the yardstick of the other scripts."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument('--size', type=int, default=8192, help='of the matrices')
+    add_row_arguments(parser)
+    args = parser.parse_args()
+    rows = Rows(args.rows, args.seconds)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    name = torch.cuda.get_device_name() if device == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
+    for label, dtype, tf32 in (('bf16', torch.bfloat16, False), ('fp32', torch.float32, False), ('tf32', torch.float32, True)):  # fmt: skip
+        with rows.attempt('device', label):
+            allow_tf32(tf32)
+            rows.add('device', label, device=name, tflops=matrix_tflops(device, dtype, args.size), size=args.size)
+    with rows.attempt('device', 'copy'):
+        rows.add('device', 'copy', device=name, gb_per_second=copy_gb_per_second(device, args.size // 4))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,299 @@
+"""Speed of a detector's network on the device at hand: forward, test step and training step, in several set-ups side by side.
+
+    python benchmarks/networks.py [CONFIG] [--shape 800 1088] [--batches 1] [--repeat 5] [--threads 2]
+        [--setups fp32 "fp32 channels_last" "bf16 channels_last folded" ...] [--peer]
+
+A set-up is a precision (fp32, with TF32 off; tf32; bf16, by autocast) and any of: channels_last, folded (batch norms into convolutions; no
+training), compiled (torch.compile of backbone, neck and head), twin (the torch twin of deformable convolution in place of torchvision's
+kernel). Set-ups run in turn in every round, so that a busy machine slows all of them alike; the best round counts. Weights are random.
+--peer measures mmdetection 3.3.0's own network of that config by the same calls: see peer_mmdet.py.
+"""
+
+import argparse
+import contextlib
+import copy
+import dataclasses
+import importlib
+import statistics
+import sys
+import time
+from pathlib import Path
+from unittest import mock
+
+import torch
+from measuring import Rows, add_row_arguments, allow_tf32, synchronise, timed
+from mmcv.cnn.utils import fuse_conv_bn
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.structures import InstanceData
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PRECISIONS = ('fp32', 'tf32', 'bf16')
+OPTIONS = ('channels_last', 'folded', 'compiled', 'twin')
+DEFAULT_SETUPS = (
+    'fp32', 'fp32 channels_last', 'fp32 folded', 'fp32 folded channels_last', 'fp32 compiled', 'fp32 compiled channels_last',
+    'fp32 compiled folded channels_last',
+)  # fmt: skip
+# Calls of one round: so many, or as many as fit into the time.
+CALLS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """How a network is run; the fields are the words of a set-up's name."""
+
+    precision: str
+    channels_last: bool = False
+    folded: bool = False
+    compiled: bool = False
+    twin: bool = False
+
+    @classmethod
+    def parse(cls, name: str) -> 'Setup':
+        """From the words of a name.
+
+        Raises:
+            argparse.ArgumentTypeError: no or two precisions, or an unknown word.
+        """
+        words = name.split()
+        precisions = [word for word in words if word in PRECISIONS]
+        options = [word for word in words if word not in PRECISIONS]
+        if len(precisions) != 1 or any(word not in OPTIONS for word in options):
+            raise argparse.ArgumentTypeError(f'one of {PRECISIONS} and any of {OPTIONS} are allowed; received {name!r}')
+        return cls(precisions[0], **dict.fromkeys(options, True))
+
+    def __str__(self) -> str:
+        return ' '.join([self.precision, *(word for word in OPTIONS if getattr(self, word))])
+
+    @contextlib.contextmanager
+    def active(self, device: str):
+        """The precision and the operators of this set-up, for the calls in the block."""
+        allow_tf32(self.precision == 'tf32')
+        with contextlib.ExitStack() as stack:
+            if self.twin:
+                module = importlib.import_module('mmdet.ops.deform_conv')
+                stack.enter_context(mock.patch.object(module, 'torchvision_kernel', lambda name: None))
+            kind = torch.device(device).type
+            stack.enter_context(torch.autocast(kind, torch.bfloat16, enabled=self.precision == 'bf16'))
+            yield
+
+
+def build(cfg: Config, device: str, setup: Setup, backend: str = 'inductor') -> torch.nn.Module:
+    """A detector with random weights in one set-up."""
+    from mmdet.registry import MODELS
+
+    torch.manual_seed(0)
+    model_cfg = copy.deepcopy(cfg.model)
+    model_cfg.backbone.init_cfg = None
+    if setup.channels_last:
+        model_cfg.data_preprocessor.channels_last = True
+    model = MODELS.build(model_cfg).to(device).eval()
+    if setup.folded:
+        model.backbone = fuse_conv_bn(model.backbone)
+    if setup.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if setup.compiled:
+        for part in (model.backbone, model.neck, model.bbox_head):
+            part.compile(backend=backend)
+    return model
+
+
+def multiply_adds(model: torch.nn.Module, shape_hw: tuple[int, int], device: str) -> float:
+    """Multiply-adds of one image, padded as the preprocessor pads; by torch's counter where the toolbox's own is not (the peer)."""
+    try:
+        from mmdet.analysis import count_flops
+    except ImportError:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        height, width = (-(-side // 32) * 32 for side in shape_hw)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(torch.zeros(1, 3, height, width, device=device), mode='tensor')
+        return counter.get_total_flops() / 2
+    return count_flops(model, shape_hw).macs
+
+
+def random_batch(shape_hw: tuple[int, int], batch_size: int, num_boxes: int) -> dict:
+    """Random images with random boxes, as a data loader gives them."""
+    from mmdet.structures import DetDataSample
+
+    generator = torch.Generator().manual_seed(0)
+    height, width = shape_hw
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
+    meta = dict(img_id=0, img_path='', ori_shape=shape_hw, img_shape=shape_hw, scale_factor=(1.0, 1.0))
+    samples = []
+    for _ in range(batch_size):
+        size = 16 + torch.rand(num_boxes, 2, generator=generator) * 48
+        corner = torch.rand(num_boxes, 2, generator=generator) * (torch.tensor([width, height]) - size).clamp(min=0)
+        boxes = torch.cat([corner, corner + size], dim=1)
+        labels = torch.zeros(num_boxes, dtype=torch.long)
+        sample = DetDataSample(metainfo=meta, gt_instances=InstanceData(bboxes=boxes, labels=labels))
+        sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=labels[:0])
+        samples.append(sample)
+    return dict(inputs=[image] * batch_size, data_samples=samples)
+
+
+def calls(model: torch.nn.Module, data: dict, train: bool) -> dict:
+    """What is timed: name -> function without arguments."""
+    inputs = model.data_preprocessor(data)['inputs']
+
+    def forward():
+        model.eval()
+        with torch.no_grad():
+            model(inputs, mode='tensor')
+
+    def test_step():
+        model.eval()
+        with torch.no_grad():
+            model.test_step(data)
+
+    found = {'forward': forward, 'test step': test_step}
+    if train:
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+
+        def train_step():
+            model.train()
+            batch = model.data_preprocessor(data, training=True)
+            loss, _ = model.parse_losses(model(**batch, mode='loss'))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        found['train step'] = train_step
+    return found
+
+
+def one_round(function, device: str, seconds: float) -> float:
+    """Median seconds of the calls of a round."""
+    times = [timed(function, device)]
+    while len(times) < CALLS and sum(times) < seconds:
+        times.append(timed(function, device))
+    return statistics.median(times)
+
+
+class Cell:
+    """The figures of one set-up at one batch size, written whenever they have changed."""
+
+    def __init__(self, rows: Rows, table: str, name: str, batch_size: int, peak: float | None):
+        self.rows, self.table, self.name, self.batch_size, self.peak = rows, table, name, batch_size, peak
+        self.figures: dict[str, float] = {}
+        self.failed = False
+
+    def record(self, call: str, seconds: float, megabytes: float | None, macs: float) -> None:
+        """Keep the best round of a call, and write the row."""
+        key = call.replace(' ', '_')
+        if seconds * 1000 < self.figures.get(f'{key}_ms', float('inf')):
+            self.figures[f'{key}_ms'] = seconds * 1000
+            self.figures[f'{key}_images_s'] = self.batch_size / seconds
+            if self.peak:  # a training step is taken as three forward passes
+                flops = 2 * macs * self.batch_size * (3 if call == 'train step' else 1)
+                self.figures[f'{key}_share_of_bf16'] = flops / seconds / 1e12 / self.peak
+        if megabytes is not None:
+            self.figures[f'{key}_mb'] = megabytes
+
+    def write(self) -> None:
+        self.rows.add(self.table, self.name, **self.figures)
+
+
+def measure_cell(
+    cell: Cell, setup: Setup, model, data: dict, device: str, args: argparse.Namespace, macs: float
+) -> None:
+    """One round of one set-up; a failure is written, and the set-up is left out from then on."""
+    cuda = torch.device(device).type == 'cuda'
+    cell.failed = True
+    with cell.rows.attempt(cell.table, cell.name), setup.active(device):
+        for call, function in calls(model, data, not (args.no_train or setup.folded)).items():
+            synchronise(device)
+            before = torch.cuda.memory_allocated(device) if cuda else 0
+            if cuda:
+                torch.cuda.reset_peak_memory_stats(device)
+            seconds = one_round(function, device, args.round_seconds)
+            peak_mb = (torch.cuda.max_memory_allocated(device) - before) / 2**20 if cuda else None
+            cell.record(call, seconds, peak_mb, macs)
+        cell.write()
+        cell.failed = False
+
+
+def print_table(cells: dict[tuple, Cell]) -> None:
+    """Milliseconds of each call, and how much faster each is than the first set-up of the same batch size."""
+    keys = ('forward_ms', 'test_step_ms', 'train_step_ms')
+    print(f'{"set-up":45} ' + ' '.join(f'{key[:-3]:>18}' for key in keys))
+    for (batch_size, _), cell in cells.items():
+        first = next(other for (size, _), other in cells.items() if size == batch_size).figures
+        shown = [
+            f'{cell.figures[key]:9.1f} ms {first[key] / cell.figures[key]:4.2f}x' if key in cell.figures and key in first else '-'
+            for key in keys
+        ]  # fmt: skip
+        print(f'{cell.name:45} ' + ' '.join(f'{text:>18}' for text in shown))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'config', nargs='?', default='gfl/gfl_r50_fpn_1x_coco.py', help='a file, or a path below configs/'
+    )
+    parser.add_argument('--shape', type=int, nargs=2, default=(800, 1088), metavar=('HEIGHT', 'WIDTH'))
+    parser.add_argument('--batches', type=int, nargs='+', default=[1], help='images of a batch')
+    parser.add_argument('--boxes', type=int, default=20, help='objects in a training image')
+    parser.add_argument('--repeat', type=int, default=5, help='rounds, after one of warm-up')
+    parser.add_argument('--round-seconds', type=float, default=0.5, help='of a call; 0: one call a round')
+    parser.add_argument('--threads', type=int)
+    parser.add_argument('--no-train', action='store_true', help='leave the training step out')
+    parser.add_argument('--setups', nargs='+', type=Setup.parse, default=[Setup.parse(name) for name in DEFAULT_SETUPS])
+    parser.add_argument('--compile-backend', default='inductor', help='of torch.compile')
+    parser.add_argument('--peer', action='store_true', help="mmdetection's network, where its package is found first")
+    parser.add_argument('--label', help='title of the table; default: the config')
+    add_row_arguments(parser)
+    return parser.parse_args()
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """The config, of the toolbox or of the peer; registers the modules of either."""
+    if args.peer:
+        import peer_mmdet
+
+        return Config.fromfile(peer_mmdet.prepare() / args.config)
+    if str(REPOSITORY) not in sys.path:
+        sys.path.insert(0, str(REPOSITORY))
+    from mmdet.utils import load_config, register_all_modules
+
+    register_all_modules()
+    path = Path(args.config)
+    return load_config(str(path if path.exists() else REPOSITORY / 'configs' / path))
+
+
+def main() -> None:
+    args = parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    rows = Rows(args.rows, args.seconds)
+    cfg, device = read_config(args), str(get_device())
+    table = args.label or Path(args.config).stem
+    suffix = ', mmdetection 3.3.0' if args.peer else ''
+    shape_hw = tuple(args.shape)
+    start = time.perf_counter()
+    macs = multiply_adds(build(cfg, device, Setup('fp32')), shape_hw, device)
+    where = torch.cuda.get_device_name() if device.startswith('cuda') else f'CPU, {torch.get_num_threads()} threads'
+    print(f'{table}, {shape_hw[0]} x {shape_hw[1]}, {macs / 1e9:.1f} G multiply-adds, {where}')
+    models = {setup: build(cfg, device, setup, args.compile_backend) for setup in args.setups}
+    print(f'built in {time.perf_counter() - start:.1f} s')
+    cells = {
+        (size, setup): Cell(rows, table, f'batch {size}, {setup}{suffix}', size, args.peak_tflops)
+        for size in args.batches
+        for setup in args.setups
+    }
+    batches = {size: random_batch(shape_hw, size, args.boxes) for size in args.batches}
+    for number in range(args.repeat + 1):
+        for (size, setup), cell in cells.items():
+            if rows.late or cell.failed:
+                continue
+            if number == 1:  # the first round warmed up, and compiled; its figures stand only where there is no other
+                cell.figures.clear()
+            measure_cell(cell, setup, models[setup], batches[size], device, args, macs)
+    for cell in cells.values():
+        if not cell.figures and not cell.failed:
+            rows.add(table, cell.name, error='not reached in the time given')
+    print_table(cells)
+
+
+if __name__ == '__main__':
+    main()
