@@ -15,15 +15,9 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 
-from mmdet.apis.benchmark import (
-    STAGES,
-    build_loader,
-    build_model,
-    measure,
-    part_figures,
-    synthetic_batches,
-)
+from mmdet.apis.benchmark import STAGES, build_loader, build_model, measure, synthetic_batches
 from mmdet.utils import add_common_arguments, load_config, register_all_modules, reports_user_errors, set_local_rank
+from mmdet.utils.timing import part_figures
 
 _STAGE_BATCHES = 100
 """Batches at most in the pass that splits the time by stages."""

@@ -8,7 +8,7 @@ Several processes: ``tools/dist_train.sh`` and ``tools/slurm_train.sh``.
 
 import argparse
 
-from mmdet.apis.train import configure_training
+from mmdet.apis.training import configure_training
 from mmdet.utils import (
     add_common_arguments,
     load_config,

@@ -11,9 +11,9 @@ The last form, with a folder, writes UAVDT-train.json and UAVDT-test.json. Both 
 import argparse
 from pathlib import Path
 
+from mmdet.config.reading import reports_user_errors
 from mmdet.datasets.converters import convert_uavdt
 from mmdet.datasets.converters.uavdt import IGNORED_MODES, SPLITS, find_sequences, parse_size
-from mmdet.utils.config import reports_user_errors
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -14,7 +14,7 @@ import json
 
 import torch
 
-from mmdet.apis.evaluate_ufpmp import comparison_table, evaluate_composite, write_pictures
+from mmdet.apis.evaluate_composite import comparison_table, evaluate_composite, write_pictures
 from mmdet.apis.ufpmp import build_sliced, build_ufpmp
 from mmdet.utils import add_common_arguments, reports_user_errors, set_local_rank
 from mmdet.utils.files import write_text

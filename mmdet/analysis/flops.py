@@ -35,8 +35,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from torch.utils.module_tracker import ModuleTracker
 
+from ..errors import ConfigError
 from ..evaluation.coco_report import format_table
-from ..utils.errors import ConfigError
 
 KINDS = ('conv', 'matmul', 'attention', 'sampling')
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..datasets import decode_image
-from ..evaluation.coco_eval import Detections, GroundTruth, evaluate_boxes
+from ..errors import ConfigError
+from ..evaluation.coco_eval import evaluate_boxes
 from ..evaluation.predictions import xyxy_to_xywh
-from ..utils.errors import ConfigError
+from ..formats.tables import Detections, GroundTruth
 from ..utils.files import write_json
 from ..visualization import draw_boxes, side_by_side, write_image
 from .predictions import ImagePredictions, PredictionSet

@@ -18,10 +18,10 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from mmengine.utils.dl_utils import TORCH_VERSION
 
+from ..errors import CheckpointError, ConfigError
 from ..registry import RUNNERS
-from ..utils.errors import CheckpointError, ConfigError
 from ..version import __version__
-from .checkpoint import (
+from .checkpoint.loading import (  # fmt: skip
     LoadReport,
     adapt_to_model,
     compare,
@@ -29,8 +29,8 @@ from .checkpoint import (
     load_into,
     rename_reference_keys,
     trusting,
-)  # fmt: skip
-from .checkpoint_saver import find_newest, restore_history, save_atomically, to_plain
+)
+from .checkpoint.saving import find_newest, restore_history, save_atomically, to_plain
 from .dist import init_dist
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 
@@ -431,7 +431,7 @@ def _pair_schedulers(schedulers, states, filename) -> Iterator[tuple]:
 def _broken_torchvision_hidden():
     """Make a torchvision that raises on import look absent (its CUDA wheel beside a CPU torch raises RuntimeError)."""
     try:
-        import torchvision  # noqa: F401
+        import torchvision  # noqa: F401  (optional, and a build for another torch fails here)
     except ImportError:
         yield
         return

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .coco_eval import CocoResult, GroundTruth, evaluate_boxes
+from ..formats.tables import GroundTruth
+from ..formats.visdrone import VisDroneInput
+from .coco_eval import CocoResult, evaluate_boxes
 from .coco_report import format_table
 from .visdrone_eval import VisDroneResult, evaluate_visdrone
-from .visdrone_files import VisDroneInput
 
 COCO_MAX_DETS = (10, 100, 500)
 TOOLKIT_RULES = (

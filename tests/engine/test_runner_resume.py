@@ -9,8 +9,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet.engine.checkpoint_saver import restore_history
-from mmdet.utils.errors import CheckpointError
+from mmdet.engine.checkpoint.saving import restore_history
+from mmdet.errors import CheckpointError
 
 from .toy import toy_config, toy_runner
 
@@ -206,7 +206,7 @@ def test_evaluation_refuses_a_checkpoint_that_does_not_fit(tmp_path):
 
 
 def test_full_disk_stops_the_run_with_the_old_files_intact(tmp_path, monkeypatch):
-    from mmdet.engine import checkpoint_saver
+    from mmdet.engine.checkpoint import saving as checkpoint_saver
 
     runner = toy_runner(tmp_path, epochs=3)
     replace = os.replace

@@ -11,9 +11,9 @@ or from the folder "images" beside ANNOTATION_DIR.
 import argparse
 import sys
 
+from mmdet.config.reading import reports_user_errors
 from mmdet.datasets.visdrone import VisDroneDataset
 from mmdet.evaluation.coco_report import summary
-from mmdet.evaluation.visdrone_files import read_folders, read_image_sizes
 from mmdet.evaluation.visdrone_report import (
     COCO_MAX_DETS,
     COCO_RULES,
@@ -22,7 +22,7 @@ from mmdet.evaluation.visdrone_report import (
     toolkit_class_table,
     toolkit_summary,
 )
-from mmdet.utils.config import reports_user_errors
+from mmdet.formats.visdrone import read_folders, read_image_sizes
 from mmdet.utils.files import write_json
 
 

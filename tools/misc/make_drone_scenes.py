@@ -11,8 +11,8 @@ from pathlib import Path
 
 import cv2
 
-from mmdet.datasets.synthetic import draw_preview, generate_drone_scenes, summarise_drone_scenes
-from mmdet.utils.errors import MMDetError
+from mmdet.datasets.drone_scenes.dataset import draw_preview, generate_drone_scenes, summarise_drone_scenes
+from mmdet.errors import MMDetError
 
 
 def parse_args(arguments=None) -> argparse.Namespace:

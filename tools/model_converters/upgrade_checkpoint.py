@@ -9,7 +9,7 @@ weights are loaded into it strictly, so that a missing tensor or a wrong class c
 
 import argparse
 
-from mmdet.engine.checkpoint_convert import convert_checkpoint, write_checkpoint
+from mmdet.engine.checkpoint.converting import convert_checkpoint, write_checkpoint
 from mmdet.utils import load_config, register_all_modules, reports_user_errors
 
 

@@ -9,8 +9,8 @@ no ``_base_``. What was translated, left out, or not understood is printed; docs
 import argparse
 from pathlib import Path
 
+from mmdet.config.legacy import UpgradeReport, read_legacy_config
 from mmdet.utils import ConfigError, reports_user_errors
-from mmdet.utils.legacy import UpgradeReport, read_legacy_config
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdet.utils.errors import ConfigError, DataError
+from mmdet.errors import ConfigError, DataError
 from mmdet.utils.files import write_json
 
-from ..image_io import BrokenImageError, image_size
+from ...formats.images import BrokenImageError, image_size
+from ...formats.visdrone import read_visdrone_rows
+from ...utils.progress import progress
 from ..uavdt import UAVDTDataset
-from ..visdrone import read_visdrone_rows
-from .progress import progress
 from .visdrone import box_annotation
 
 UAVDT_CLASSES = UAVDTDataset.METAINFO['classes']
