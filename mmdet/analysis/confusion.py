@@ -112,6 +112,15 @@ def normalized_rows(matrix: np.ndarray) -> np.ndarray:
     return np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
 
 
+def counts_text(matrix: np.ndarray) -> str:
+    """What a confusion matrix counts, in a line."""
+    objects, right, missed = matrix[:-1].sum(), matrix.diagonal()[:-1].sum(), matrix[:-1, -1].sum()
+    return (
+        f'{objects} objects: {right} found, {missed} missed, {objects - right - missed} taken for another class; '
+        f'{matrix[-1].sum()} detections without an object'
+    )
+
+
 def write_confusion_matrix(
     matrix: np.ndarray,
     classes: Sequence[str],

@@ -138,6 +138,18 @@ class FlopsReport:
             parts=[part.as_dict() for part in self.down_to(depth)],
         )  # fmt: skip
 
+    def __str__(self) -> str:
+        asked, padded = ('{} x {}'.format(*shape) for shape in (self.shape_hw, self.padded_hw))
+        lines = [
+            f'input (height x width): {asked}' + (f', padded to {padded}' if padded != asked else ''),
+            f'multiply-adds: {self.macs / 1e9:.3f} G ("FLOPs" in mmdetection and most papers)',
+            f'FLOPs (2 a multiply-add): {self.flops / 1e9:.3f} G',
+        ]
+        if self.total.sampling:
+            lines.append(f'bilinear sampling, not included above: {self.total.sampling / 1e9:.3f} G multiply-adds')
+        lines.append(f'parameters: {self.params:,} ({self.total.trainable:,} trainable)')
+        return '\n'.join(lines)
+
 
 def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callable | None = None) -> FlopsReport:
     """Count the multiply-adds of one image and the parameters.

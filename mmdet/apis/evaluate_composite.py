@@ -1,7 +1,8 @@
 """A detector made of detectors on an annotated set of images: both scores, and where the time goes."""
 
+import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..formats.coco import load_coco_annotations
 from ..formats.images import decode_image
 from ..formats.json_file import read_json
 from ..structures import DetDataSample
+from ..utils.files import write_text
 from ..utils.progress import progress
 from ..utils.timing import part_figures, parts_table, time_figures
 from ..visualization import draw_boxes, draw_ufp_steps, write_image
@@ -153,6 +155,13 @@ def comparison_table(reports: dict[str, EvaluationReport]) -> str:
     return '\n'.join(lines)
 
 
+def write_reports(path: str | Path, reports: dict[str, EvaluationReport], main: str) -> None:
+    """Write the scores and times of one method as JSON, those of the others under ``baselines``."""
+    content = {name: asdict(report) for name, report in reports.items()}
+    result = content.pop(main)
+    write_text(path, json.dumps({**result, 'baselines': content} if content else result, indent=1) + '\n')
+
+
 def write_pictures(
     model, ann_file: str, image_root: str, folder: str, limit: int = 8, score_thr: float = 0.3
 ) -> list[Path]:
@@ -221,4 +230,4 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-__all__ = ['EvaluationReport', 'comparison_table', 'describe', 'evaluate_composite', 'write_pictures']
+__all__ = ['EvaluationReport', 'comparison_table', 'describe', 'evaluate_composite', 'write_pictures', 'write_reports']

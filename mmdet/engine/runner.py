@@ -22,7 +22,6 @@ from ..errors import CheckpointError, ConfigError
 from ..registry import RUNNERS
 from ..version import __version__
 from .checkpoint.loading import (  # fmt: skip
-    LoadReport,
     adapt_to_model,
     compare,
     load_checkpoint_file,
@@ -65,7 +64,6 @@ class DetRunner(Runner):
         self._requested_load_from = load_from
         self._resume_path: str | None = None
         self._evaluating = False
-        self.load_report: LoadReport | None = None
         super().__init__(model, work_dir, *args, resume=bool(resume), load_from=load_from, **kwargs)
         self._resume = self._resume_path is not None
         if self._resume_request and not self._resume:
@@ -244,7 +242,6 @@ class DetRunner(Runner):
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         report = load_into(model, checkpoint['state_dict'], adapt=False)
         report.renamed, report.notes = renamed, notes
-        self.load_report = report
         self._has_loaded = True
         self.logger.info(
             f'Loaded {report.loaded} tensors from {filename}' + (f', {len(renamed)} of them renamed' if renamed else '')

@@ -132,6 +132,30 @@ def write_report(
     return Path(out_html)
 
 
+def read_figures(path: str | Path | None) -> dict | None:
+    """A JSON object of figures; None for None.
+
+    Raises:
+        DataError: the file cannot be read, or holds something else.
+    """
+    if path is None:
+        return None
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise DataError(f'cannot be read as JSON ({error})', file=path) from error
+    if not isinstance(content, dict):
+        raise DataError('must be a JSON object', file=path, received=type(content).__name__)
+    return content
+
+
+def pictures_in(folder: str | Path | None, limit: int) -> list[Path]:
+    """The first pictures of a folder, by name; none for None."""
+    if folder is None:
+        return []
+    return sorted(p for p in Path(folder).glob('*') if p.suffix.lower() in ('.jpg', '.jpeg', '.png'))[:limit]
+
+
 def _json_lines(file: Path) -> list[dict]:
     lines = file.read_text(encoding='utf-8').splitlines()
     records = []

@@ -148,6 +148,38 @@ def read_legacy_config(
     return new, after
 
 
+def upgrade_file(old: Path, new: Path, *, overwrite: bool = False) -> UpgradeReport:
+    """Write an old-style config file as one of the new style.
+
+    Args:
+        old: the config to read.
+        new: the ``.py`` file to write; its folder is made where it is missing.
+        overwrite: whether ``new`` may exist.
+
+    Returns:
+        what was translated.
+
+    Raises:
+        ConfigError: no such file, a syntax error in it, no old-style config, or a target that exists or does not end in ``.py``.
+    """
+    if not old.is_file():
+        raise ConfigError('no such config file', file=old)
+    if new.suffix != '.py':
+        raise ConfigError('must end in .py', field='NEW', received=str(new))
+    if new.exists() and not overwrite:
+        raise ConfigError('exists already; --force overwrites it', file=new)
+    report = UpgradeReport()
+    try:
+        result = read_legacy_config(old, report=report)
+    except SyntaxError as error:
+        raise ConfigError(f'syntax error: {error.msg}', file=old, record=f'line {error.lineno}') from error
+    if result is None:
+        raise ConfigError('is not an old-style config', file=old)
+    new.parent.mkdir(parents=True, exist_ok=True)
+    result[0].dump(new)
+    return report
+
+
 def _split_options(old: Config, options: dict) -> tuple[dict, dict]:
     """Options of the old style, and the rest."""
     heads = OLD_NAMES | {'fp16', 'optimizer', 'runner'} | {key for key in ('train_cfg', 'test_cfg') if old.get(key)}

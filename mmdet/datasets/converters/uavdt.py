@@ -143,6 +143,28 @@ def convert_uavdt(
     return [report for _, report in finished]
 
 
+def files_of_splits(
+    root: str | os.PathLike,
+    output: str | os.PathLike,
+    split: str | None = None,
+    *,
+    image_dir: str | os.PathLike | None = None,
+) -> dict[str, Path]:
+    """Split -> the file to write: ``output`` itself where it ends in ``.json``, else ``UAVDT-<split>.json`` in it.
+
+    Args:
+        root, image_dir: see :func:`convert_uavdt`.
+        output: a file, or a folder.
+        split: one split; None takes 'train' for a file, and every split that exists for a folder.
+    """
+    output = Path(output)
+    if output.suffix == '.json':
+        return {split or 'train': output}
+    present = {sequence.split for sequence in find_sequences(root, image_dir)[0]}
+    splits = [split] if split else [name for name in SPLITS if name in present]
+    return {name: output / f'UAVDT-{name}.json' for name in splits}
+
+
 def find_sequences(
     root: str | os.PathLike, image_dir: str | os.PathLike | None = None
 ) -> tuple[list[UAVDTSequence], Path]:

@@ -185,6 +185,26 @@ def draw_preview(size_wh: tuple[int, int] = (960, 540), *, seed: int = 0, indice
 # ---- parts of generate_drone_scenes
 
 
+def summary_text(summary: dict) -> str:
+    """What :func:`summarise_drone_scenes` found, in lines."""
+    lines = []
+    for split, facts in summary.items():
+        lines += [
+            f'{split}: {facts["images"]} images ({facts["empty"]} empty), {facts["objects"]} objects',
+            f'  objects an image, min / median / max: {facts["per_image"]}',
+            f'  {", ".join(f"{name} {count}" for name, count in facts["classes"].items())}',
+            f'  side in pixels at input width 480, quantiles 10/25/50/75/90 %: {facts["side"]}',
+        ]
+    return '\n'.join(lines)
+
+
+def write_preview(path: Path, size_wh: tuple[int, int] = (960, 540), *, seed: int = 0) -> bool:
+    """Write :func:`draw_preview` as a JPEG file, at 0.7 of its size; returns whether it could be written."""
+    picture = cv2.resize(draw_preview(size_wh, seed=seed), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return cv2.imwrite(str(path), picture, (cv2.IMWRITE_JPEG_QUALITY, 60))
+
+
 def _checked_request(*, num_train, num_val, size_wh, seed) -> dict:
     """The arguments that decide the content, as they stand in the manifest."""
     for name, value in (('num_train', num_train), ('num_val', num_val), ('seed', seed)):

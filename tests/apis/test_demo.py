@@ -1,30 +1,21 @@
 """The page that the demo ends with; its steps are tools with tests of their own."""
 
-import importlib.util
-
 import cv2
 import numpy as np
 import pytest
 
+from mmdet.apis import demo
 from mmdet.utils import ConfigError
 
 
-@pytest.fixture(scope='module')
-def demo(repository):
-    spec = importlib.util.spec_from_file_location('demo', repository / 'tools/misc/demo.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_a_folder_holds_one_demo(demo, tmp_path):
+def test_a_folder_holds_one_demo(tmp_path):
     demo.remember(tmp_path / 'new', dict(seed=0, cfg_options=[]))
     demo.remember(tmp_path / 'new', dict(seed=0, cfg_options=[]))
     with pytest.raises(ConfigError, match='other settings; choose another --work-dir'):
         demo.remember(tmp_path / 'new', dict(seed=1, cfg_options=[]))
 
 
-def test_the_page_compares_the_methods(demo, tmp_path):
+def test_the_page_compares_the_methods(tmp_path):
     def figures(ap, mean_ms):
         metrics = {key: ap for key in demo.COLUMNS.values()}
         return dict(metrics=metrics, latency={'end to end': dict(p50_ms=mean_ms, p95_ms=2 * mean_ms, mean_ms=mean_ms)})
