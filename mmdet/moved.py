@@ -10,7 +10,7 @@ from importlib.machinery import ModuleSpec
 
 # Old path -> today's. That of a package stands for the modules in it, too.
 MOVED: dict[str, tuple[str, ...]] = {
-    'mmdet.apis.evaluate_ufpmp': ('mmdet.apis.evaluate_composite',),
+    'mmdet.apis.evaluate_ufpmp': ('mmdet.apis.composite_evaluation',),
     'mmdet.apis.report': ('mmdet.visualization.report',),
     'mmdet.apis.report_style': ('mmdet.visualization.report_style',),
     'mmdet.apis.test': ('mmdet.apis.testing',),

@@ -12,7 +12,7 @@ import argparse
 
 import torch
 
-from mmdet.apis.evaluate_composite import comparison_table, evaluate_composite, write_pictures, write_reports
+from mmdet.apis.composite_evaluation import comparison_table, evaluate_composite, write_pictures, write_reports
 from mmdet.apis.ufpmp import build_sliced, build_ufpmp
 from mmdet.engine import init_dist
 from mmdet.utils import add_common_arguments, reports_user_errors, set_local_rank
