@@ -15,7 +15,7 @@ _KERNELS: dict[str, Callable] | None = None
 
 
 def _answering_kernels() -> dict[str, Callable]:
-    from torchvision import ops  # optional, and a build for another torch fails here
+    from torchvision import ops
 
     box, score = torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1)
     if ops.nms(box, score, 0.5).tolist() != [0]:

@@ -46,4 +46,4 @@ def parts_table(parts: dict[str, dict[str, float]], unit: str = 'a batch') -> st
 def synchronise(device: str) -> None:
     """Wait until a CUDA device has finished its queue."""
     if torch.device(device).type == 'cuda':
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
