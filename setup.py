@@ -33,7 +33,7 @@ setup(
     extras_require={
         # torchvision's wheels are CUDA builds: they load beside a CUDA build of torch only.
         'cuda': ['torchvision'],
-        'dev': ['pytest', 'pytest-xdist', 'ruff', 'pre-commit'],
+        'dev': ['pytest', 'pytest-xdist', 'ruff', 'import-linter', 'pre-commit'],
         'loggers': ['wandb', 'mlflow'],
         'onnx': ['onnx', 'onnxscript'],  # tools/export.py --onnx
     },

@@ -22,11 +22,12 @@ from mmengine.config import DictAction
 from mmengine.device import get_device
 from mmengine.structures import InstanceData
 
-from mmdet.apis.benchmark import build_model, part_figures, parts_table, time_figures
+from mmdet.apis.benchmark import build_model
 from mmdet.core.ufp import boxes_to_mosaic
-from mmdet.datasets.image_io import decode_image
 from mmdet.datasets.transforms.formatting import to_chw
+from mmdet.formats.images import decode_image
 from mmdet.utils import load_config, register_all_modules
+from mmdet.utils.timing import part_figures, parts_table, time_figures
 
 
 class Answered(torch.nn.Module):

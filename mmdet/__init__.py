@@ -4,6 +4,9 @@ Importing the package is cheap: models, datasets and hooks are imported by :func
 registries when a config first asks for one of their types.
 """
 
+from .moved import serve_old_paths
 from .version import __version__
+
+serve_old_paths()
 
 __all__ = ['__version__']

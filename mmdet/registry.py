@@ -24,6 +24,8 @@ from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
+from .build_errors import build_errors_explained
+
 SCOPE = 'mmdet'
 
 
@@ -31,10 +33,13 @@ class _Registry(Registry):
     """mmengine's registry, whose ``build`` explains unknown types and arguments by a ``ConfigError``."""
 
     def build(self, cfg, *args, **kwargs):
-        from .utils.build_errors import build_errors_explained  # importing utils imports this module
-
-        with build_errors_explained():
+        with build_errors_explained(all_registries()):
             return super().build(cfg, *args, **kwargs)
+
+
+def all_registries() -> list[Registry]:
+    """The registries of this module and those of mmengine that are their parents."""
+    return [value for value in globals().values() if isinstance(value, Registry)]
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
@@ -64,7 +69,7 @@ VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'mmdet.visualization')
 VISBACKENDS = _child('vis backend', MMENGINE_VISBACKENDS, 'mmdet.visualization')
 
 # Architecture search has no counterpart in mmengine, hence no parents. Names are those of the reference's configs ('madnas', 'flops', ...).
-NAS_BLOCKS = Registry('block family', scope=SCOPE, locations=['mmdet.nas'])
+NAS_BLOCKS = Registry('block family', scope=SCOPE, locations=['mmdet.archs'])
 NAS_SCORES = Registry('architecture score', scope=SCOPE, locations=['mmdet.nas'])
 NAS_BUDGETS = Registry('architecture budget', scope=SCOPE, locations=['mmdet.nas'])
 NAS_LATENCIES = Registry('latency predictor', scope=SCOPE, locations=['mmdet.nas'])

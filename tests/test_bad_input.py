@@ -20,10 +20,10 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 
 from mmdet.apis import DetInferencer, inference_detector, init_detector
-from mmdet.apis.test import configure_testing, run_testing
-from mmdet.apis.train import configure_training
+from mmdet.apis.testing import configure_testing, run_testing
+from mmdet.apis.training import configure_training
 from mmdet.engine import DetRunner, load_checkpoint_file, load_into
-from mmdet.engine.checkpoint_saver import save_atomically
+from mmdet.engine.checkpoint.saving import save_atomically
 from mmdet.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmdet.structures import DetDataSample
 from mmdet.utils import (

@@ -54,7 +54,7 @@ def options_of(repository, tool: str) -> set[str]:
             (repository / inner).read_text(encoding='utf-8') for inner in re.findall(r'\$root/([\w/]+\.py)', text)
         )
     if 'add_common_arguments' in text:
-        text += (repository / 'mmdet/utils/config.py').read_text(encoding='utf-8')
+        text += (repository / 'mmdet/config/reading.py').read_text(encoding='utf-8')
     if 'mosaic_parser' in text:
         text += (repository / 'mmdet/apis/build_mosaics.py').read_text(encoding='utf-8')
     found = set(re.findall(r"'(--[\w-]+)'", text))

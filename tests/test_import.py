@@ -117,3 +117,12 @@ def test_core_imports_neither_models_nor_datasets(repository):
             if module and module.startswith(('mmdet.models', 'mmdet.datasets', 'mmdet.engine', 'mmdet.apis')):
                 wrong.append(f'{path.name}: {module}')
     assert not wrong
+
+
+def test_every_name_of_the_apis_has_its_home():
+    import mmdet.apis
+
+    assert set(mmdet.apis.__all__) == set(mmdet.apis._HOMES) <= set(dir(mmdet.apis))
+    assert all(getattr(mmdet.apis, name).__name__ == name for name in mmdet.apis.__all__)
+    with pytest.raises(AttributeError, match='nothing'):
+        mmdet.apis.nothing  # noqa: B018

@@ -15,18 +15,9 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 
-from mmdet.apis.benchmark import (
-    STAGES,
-    build_loader,
-    build_model,
-    measure,
-    part_figures,
-    synthetic_batches,
-)
+from mmdet.apis.benchmark import STAGES, build_loader, build_model, measure, measure_parts, synthetic_batches
+from mmdet.engine import init_dist
 from mmdet.utils import add_common_arguments, load_config, register_all_modules, reports_user_errors, set_local_rank
-
-_STAGE_BATCHES = 100
-"""Batches at most in the pass that splits the time by stages."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -68,8 +59,6 @@ def main() -> None:
     register_all_modules()
     cfg = load_config(args.config, args.cfg_options)
     if args.launcher != 'none':
-        from mmdet.engine import init_dist
-
         init_dist(args.launcher)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -92,12 +81,9 @@ def main() -> None:
         device=device, amp=args.amp, log=print if is_main_process() else (lambda line: None),
     )  # fmt: skip
     if hasattr(model, 'record_times'):  # a detector made of detectors
-        model.record_times = True
-        measure(
-            batches, step, max_iter=min(args.max_iter - args.num_warmup, _STAGE_BATCHES), num_warmup=0,
-            device=device, amp=args.amp, log=lambda line: None,
-        )  # fmt: skip
-        result.parts, result.sizes = part_figures(model)
+        result.parts, result.sizes = measure_parts(
+            model, batches, max_iter=args.max_iter - args.num_warmup, device=device, amp=args.amp
+        )
     if is_main_process():
         print(result)
         if args.json:

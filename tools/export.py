@@ -8,8 +8,8 @@ structure.json, the model's code, demo.py, README.md, weights.pth with --checkpo
 
 import argparse
 
-from mmdet.engine.checkpoint import load_checkpoint_file
-from mmdet.nas.export import ExportOptions, export_network
+from mmdet.engine.checkpoint.loading import load_checkpoint_file
+from mmdet.export import ExportOptions, export_network
 from mmdet.utils import reports_user_errors
 
 

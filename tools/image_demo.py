@@ -8,7 +8,7 @@ INPUT is a file, folder, glob pattern, address or video. MODEL is a config file,
 import argparse
 
 from mmdet.apis import DetInferencer
-from mmdet.apis.inference import PALETTES
+from mmdet.apis.building import PALETTES
 from mmdet.utils import reports_user_errors
 
 

@@ -8,7 +8,7 @@ Several processes: ``tools/dist_test.sh`` and ``tools/slurm_test.sh``.
 
 import argparse
 
-from mmdet.apis.test import configure_testing, run_testing
+from mmdet.apis.testing import configure_testing, run_testing
 from mmdet.utils import (
     CfgOptions,
     add_common_arguments,

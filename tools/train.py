@@ -8,7 +8,8 @@ Several processes: ``tools/dist_train.sh`` and ``tools/slurm_train.sh``.
 
 import argparse
 
-from mmdet.apis.train import configure_training
+from mmdet.apis.training import configure_training
+from mmdet.engine import DetRunner
 from mmdet.utils import (
     add_common_arguments,
     load_config,
@@ -62,8 +63,6 @@ def main() -> None:
         trust_checkpoint=args.trust_checkpoint,
     )
     register_all_modules()
-    from mmdet.engine import DetRunner
-
     DetRunner.from_cfg(cfg).train()
 
 

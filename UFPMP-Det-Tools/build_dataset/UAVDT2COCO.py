@@ -9,11 +9,10 @@ The last form, with a folder, writes UAVDT-train.json and UAVDT-test.json. Both 
 """
 
 import argparse
-from pathlib import Path
 
+from mmdet.config.reading import reports_user_errors
 from mmdet.datasets.converters import convert_uavdt
-from mmdet.datasets.converters.uavdt import IGNORED_MODES, SPLITS, find_sequences, parse_size
-from mmdet.utils.config import reports_user_errors
+from mmdet.datasets.converters.uavdt import IGNORED_MODES, SPLITS, files_of_splits, parse_size
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -34,13 +33,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 @reports_user_errors
 def main(argv=None) -> None:
     args = parse_args(argv)
-    output = Path(args.output_anno)
-    if output.suffix == '.json':
-        out_files = {args.split or 'train': output}
-    else:
-        present = {sequence.split for sequence in find_sequences(args.uavdt_root, args.images)[0]}
-        splits = [args.split] if args.split else [split for split in SPLITS if split in present]
-        out_files = {split: output / f'UAVDT-{split}.json' for split in splits}
+    out_files = files_of_splits(args.uavdt_root, args.output_anno, args.split, image_dir=args.images)
     size_wh = parse_size(args.size) if args.size else None
     for report in convert_uavdt(
         args.uavdt_root, out_files, image_dir=args.images, size_wh=size_wh, ignored=args.ignored

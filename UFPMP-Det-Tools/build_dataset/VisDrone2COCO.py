@@ -10,9 +10,9 @@ regions and "others" are lists of their own in it.
 
 import argparse
 
+from mmdet.config.reading import reports_user_errors
 from mmdet.datasets.converters import convert_visdrone
 from mmdet.evaluation import read_image_sizes
-from mmdet.utils.config import reports_user_errors
 
 
 def parse_args(argv=None) -> argparse.Namespace:

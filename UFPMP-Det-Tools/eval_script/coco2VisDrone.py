@@ -11,8 +11,8 @@ files separated by commas or blanks, becomes COCO results.
 import argparse
 from pathlib import Path
 
+from mmdet.config.reading import reports_user_errors
 from mmdet.datasets.converters import results_to_txt, txt_to_results
-from mmdet.utils.config import reports_user_errors
 
 
 def parse_args(argv=None) -> argparse.Namespace:

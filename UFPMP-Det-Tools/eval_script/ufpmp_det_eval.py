@@ -9,15 +9,13 @@ The annotations are those of the original images, not of mosaics. Several GPUs: 
 """
 
 import argparse
-import dataclasses
-import json
 
 import torch
 
-from mmdet.apis.evaluate_ufpmp import comparison_table, evaluate_composite, write_pictures
+from mmdet.apis.composite_evaluation import comparison_table, evaluate_composite, write_pictures, write_reports
 from mmdet.apis.ufpmp import build_sliced, build_ufpmp
+from mmdet.engine import init_dist
 from mmdet.utils import add_common_arguments, reports_user_errors, set_local_rank
-from mmdet.utils.files import write_text
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -81,8 +79,6 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     device = args.device
     if args.launcher != 'none':
-        from mmdet.engine import init_dist
-
         init_dist(args.launcher)
         device = device or (f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None)
     if args.threads:
@@ -114,10 +110,7 @@ def main(argv=None) -> None:
     if args.baselines:
         print(comparison_table(reports))
     if args.json:
-        content = {name: dataclasses.asdict(report) for name, report in reports.items()}
-        result = content.pop('UFPMP-Det')
-        result = {**result, 'baselines': content} if args.baselines else result
-        write_text(args.json, json.dumps(result, indent=1) + '\n')
+        write_reports(args.json, reports, 'UFPMP-Det')
     if args.show_dir:
         write_pictures(models['UFPMP-Det'], args.dataset_anno, args.dataset_root, args.show_dir, args.show)
 

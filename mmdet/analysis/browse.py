@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets import SeededIndex
-from ..utils.errors import ConfigError, DataError
+from ..errors import ConfigError, DataError
 from ..visualization import draw_boxes
 
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..core import bbox_overlaps
-from ..utils.errors import ConfigError
+from ..errors import ConfigError
+from ..ops import nms
 from ..utils.files import write_atomically, write_json
 from .predictions import ImagePredictions, PredictionSet
 
@@ -80,18 +82,12 @@ def _kept_detections(image: ImagePredictions, score_thr: float, nms_iou_thr: flo
     kept = np.flatnonzero(image.scores >= score_thr)
     kept = kept[np.argsort(-image.scores[kept], kind='stable')]
     if nms_iou_thr is not None and len(kept):
-        import torch
-
-        from ..ops import nms
-
         boxes, scores, labels = (torch.from_numpy(part[kept]) for part in (image.bboxes, image.scores, image.labels))
         kept = kept[nms(boxes, scores, nms_iou_thr, labels=labels).numpy()]
     return image.bboxes[kept], image.labels[kept]
 
 
 def _overlaps(boxes: np.ndarray, others: np.ndarray, mode: str = 'iou') -> np.ndarray:
-    import torch
-
     return bbox_overlaps(torch.from_numpy(boxes), torch.from_numpy(others), mode=mode).numpy()
 
 
@@ -114,6 +110,15 @@ def normalized_rows(matrix: np.ndarray) -> np.ndarray:
     """Shares of each row, (C + 1, C + 1) float64; a row without entries is zero."""
     totals = matrix.sum(axis=1, keepdims=True)
     return np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
+
+
+def counts_text(matrix: np.ndarray) -> str:
+    """What a confusion matrix counts, in a line."""
+    objects, right, missed = matrix[:-1].sum(), matrix.diagonal()[:-1].sum(), matrix[:-1, -1].sum()
+    return (
+        f'{objects} objects: {right} found, {missed} missed, {objects - right - missed} taken for another class; '
+        f'{matrix[-1].sum()} detections without an object'
+    )
 
 
 def write_confusion_matrix(
@@ -159,7 +164,7 @@ def write_confusion_matrix(
 
 
 def _draw(matrix: np.ndarray, names: Sequence[str], normalize: bool, color_theme: str, title: str) -> bytes:
-    import matplotlib
+    import matplotlib  # heavy: only for those who draw
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -24,10 +24,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..evaluation.coco_eval import Detections, GroundTruth, evaluate_boxes
-from ..evaluation.coco_files import CocoAnnotations, detections_from_rows, load_coco_annotations, read_results
+from ..errors import ConfigError
+from ..evaluation.coco_eval import evaluate_boxes
 from ..evaluation.coco_report import format_table, format_value
-from ..utils.errors import ConfigError
+from ..formats.coco import CocoAnnotations, detections_from_rows, load_coco_annotations
+from ..formats.json_file import read_json
+from ..formats.predictions import read_results
+from ..formats.tables import Detections, GroundTruth
 
 _LOC_IOU = 0.1
 DEFAULT_AREAS = (32**2, 96**2, 1e10)
@@ -208,8 +211,6 @@ def analyze_error_files(
 
 def _supercategories(ann_file: str, annotations: CocoAnnotations) -> list[int] | None:
     """A number for each class; None where supercategories are missing or tell nothing (all alike)."""
-    from ..datasets.base_det_dataset import read_json
-
     names = {row['id']: row.get('supercategory') for row in read_json(ann_file, drop_polygons=True)['categories']}
     found = [names[category_id] for category_id in annotations.category_ids]
     distinct = sorted(set(filter(None, found)))

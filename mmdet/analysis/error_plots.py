@@ -50,7 +50,7 @@ def _file_stems(names) -> Iterator[str]:
 
 def draw_curves(analysis: ErrorAnalysis, class_name: str = ALL_CLASSES) -> bytes:
     """A PNG of one class: recall to the right, precision upwards, the area of each kind of mistake in its colour."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # heavy: only for those who draw
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 8.4), dpi=90)

@@ -35,8 +35,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from torch.utils.module_tracker import ModuleTracker
 
+from ..errors import ConfigError
 from ..evaluation.coco_report import format_table
-from ..utils.errors import ConfigError
 
 KINDS = ('conv', 'matmul', 'attention', 'sampling')
 
@@ -137,6 +137,18 @@ class FlopsReport:
             shape_hw=list(self.shape_hw), padded_hw=list(self.padded_hw), total=self.total.as_dict(),
             parts=[part.as_dict() for part in self.down_to(depth)],
         )  # fmt: skip
+
+    def __str__(self) -> str:
+        asked, padded = ('{} x {}'.format(*shape) for shape in (self.shape_hw, self.padded_hw))
+        lines = [
+            f'input (height x width): {asked}' + (f', padded to {padded}' if padded != asked else ''),
+            f'multiply-adds: {self.macs / 1e9:.3f} G ("FLOPs" in mmdetection and most papers)',
+            f'FLOPs (2 a multiply-add): {self.flops / 1e9:.3f} G',
+        ]
+        if self.total.sampling:
+            lines.append(f'bilinear sampling, not included above: {self.total.sampling / 1e9:.3f} G multiply-adds')
+        lines.append(f'parameters: {self.params:,} ({self.total.trainable:,} trainable)')
+        return '\n'.join(lines)
 
 
 def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callable | None = None) -> FlopsReport:

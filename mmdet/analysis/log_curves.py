@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..utils.errors import ConfigError, DataError
+from ..errors import ConfigError, DataError
 from ..utils.files import write_atomically
 from ..visualization.charts import Series, line_chart
 from .logs import TrainingLog
@@ -165,7 +165,7 @@ def write_curves(
 
 
 def _draw_with_matplotlib(curves: Sequence[Series], x_label: str, title: str, style: str, kind: str) -> bytes:
-    import matplotlib.style
+    import matplotlib.style  # heavy: only for those who draw with it
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

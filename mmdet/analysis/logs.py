@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..utils.errors import DataError
+from ..errors import DataError
 
 _BOOKKEEPING = {'step', 'epoch', 'iter', 'mode'}
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from ..evaluation.coco_files import CocoAnnotations, detections_from_rows, read_results
+from ..errors import ConfigError, DataError
 from ..evaluation.predictions import annotations_from_records, detections_from_records, keep_first, read_sample
+from ..formats.coco import CocoAnnotations, detections_from_rows
+from ..formats.predictions import read_results
 from ..registry import DATASETS
-from ..utils.errors import ConfigError, DataError
 
 _EMPTY = dict(bboxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0, np.int64))
 

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..datasets import decode_image
-from ..evaluation.coco_eval import Detections, GroundTruth, evaluate_boxes
+from ..errors import ConfigError
+from ..evaluation.coco_eval import evaluate_boxes
+from ..evaluation.coco_report import format_value
 from ..evaluation.predictions import xyxy_to_xywh
-from ..utils.errors import ConfigError
+from ..formats.tables import Detections, GroundTruth
 from ..utils.files import write_json
 from ..visualization import draw_boxes, side_by_side, write_image
 from .predictions import ImagePredictions, PredictionSet
@@ -165,6 +167,22 @@ def write_ranking(
     )
     write_json(show_dir / 'ranking.json', content)
     return content
+
+
+def ranking_text(ranking: dict) -> str:
+    """What :func:`write_ranking` found, in lines."""
+    by_id = {row['image_id']: row for row in ranking['images']}
+    lines = []
+    for kind in ('best', 'worst'):
+        lines.append(f'{kind}:')
+        for image_id in ranking[kind]:
+            row = by_id[image_id]
+            lines.append(f'  AP {format_value(row["ap"])}, {row["objects"]} objects: {row["path"]}')
+    if ranking['mean_ap'] is not None:
+        lines.append(
+            f"mean of the images' own AP: {ranking['mean_ap']:.3f}; images without objects: {ranking['images_without_objects']}"
+        )
+    return '\n'.join(lines)
 
 
 def draw_comparison(image: ImagePredictions, predictions: PredictionSet, score_thr: float) -> np.ndarray:

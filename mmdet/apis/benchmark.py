@@ -17,11 +17,14 @@ from mmengine.device import get_device
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.runner import Runner
 
+from mmdet.engine.checkpoint.loading import load_checkpoint_file, load_into
+from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmdet.utils import ConfigError
+from mmdet.utils.timing import part_figures, parts_table, synchronise, time_figures  # noqa: F401  (also their former place)
 
 STAGES = ('step', 'data', 'total')
+_PART_BATCHES = 100  # at most, in the pass that splits the time by stages
 
 
 @dataclasses.dataclass
@@ -120,8 +123,6 @@ def build_model(
     """
     model = MODELS.build(cfg.model)
     if checkpoint:
-        from mmdet.engine.checkpoint import load_checkpoint_file, load_into
-
         load_into(model, load_checkpoint_file(checkpoint, trust=trust_checkpoint)['state_dict'], strict=True)
     if fuse:
         fuse_backbones(model)
@@ -154,55 +155,11 @@ def fuse_backbones(model: torch.nn.Module) -> None:
         detector.backbone = fuse_conv_bn(detector.backbone)
 
 
-def time_figures(seconds) -> dict[str, float]:
-    """``p50_ms``, ``p95_ms`` and ``mean_ms`` of times in seconds; nan where there are none.
-
-    >>> time_figures([0.001, 0.002, 0.003])
-    {'p50_ms': 2.0, 'p95_ms': 2.9, 'mean_ms': 2.0}
-    """
-    milliseconds = 1000 * np.asarray(seconds, dtype=np.float64)
-    if not milliseconds.size:  # a process that had no share of a small set
-        milliseconds = np.array([np.nan])
-    figures = (np.percentile(milliseconds, 50), np.percentile(milliseconds, 95), milliseconds.mean())
-    return dict(zip(('p50_ms', 'p95_ms', 'mean_ms'), (round(float(figure), 6) for figure in figures)))
-
-
-def part_figures(model: torch.nn.Module, num_warmup: int = 0) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """What a detector made of detectors recorded while ``record_times`` was on.
-
-    Args:
-        model: a ``CompositeDetector``, or any other model: nothing then.
-        num_warmup: calls that do not count.
-
-    Returns:
-        times of the stages of a call (see :func:`time_figures`), in the order in which they run; means of ``stage_sizes``.
-    """
-    times = {name: values[num_warmup:] for name, values in getattr(model, 'stage_times', {}).items()}
-    sizes = {name: float(np.mean(values)) for name, values in getattr(model, 'stage_sizes', {}).items()}
-    return {name: time_figures(values) for name, values in times.items() if values}, sizes
-
-
-def parts_table(parts: dict[str, dict[str, float]], unit: str = 'a batch') -> str:
-    """Lines of a table: stage, median, 95th percentile, mean."""
-    width = max(12, *(len(name) for name in parts))
-    lines = [f'{"stage":<{width}} {"p50":>10} {"p95":>10} {"mean":>10}   ms {unit}']
-    for name, figures in parts.items():
-        lines.append(
-            f'{name:<{width}} ' + ' '.join(f'{figures[key]:>10.1f}' for key in ('p50_ms', 'p95_ms', 'mean_ms'))
-        )
-    return '\n'.join(lines)
-
-
 def _autocast(device: str, amp: bool):
     if not amp:
         return contextlib.nullcontext()
     kind = torch.device(device).type
     return torch.autocast(kind, torch.float16 if kind == 'cuda' else torch.bfloat16)
-
-
-def _synchronise(device: str) -> None:
-    if torch.device(device).type == 'cuda':
-        torch.cuda.synchronize()
 
 
 def _peak_memory_mb(device: str) -> float:
@@ -252,11 +209,11 @@ def measure(
             batch = next(batches, None)
             if batch is None:
                 break
-            _synchronise(device)
+            synchronise(device)
             start = time.perf_counter()
             if stage != 'data':
                 step(batch)
-                _synchronise(device)
+                synchronise(device)
             end = time.perf_counter()
             if i < num_warmup:
                 continue
@@ -289,3 +246,25 @@ def measure(
         batch_size=sizes[0],
         processes=get_world_size(),
     )
+
+
+def measure_parts(
+    model: torch.nn.Module, batches: Iterator[dict], *, max_iter: int, device: str = 'cpu', amp: bool = False
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """Split the time of a composite detector by its stages, in a pass of its own: it waits for the device between the stages.
+
+    Args:
+        model: the detector; it goes on recording times.
+        batches: collated batches.
+        max_iter: batches at most; no more than 100 are needed.
+        device, amp: see :func:`measure`.
+
+    Returns:
+        see :func:`~mmdet.utils.timing.part_figures`.
+    """
+    model.record_times = True
+    measure(
+        batches, model.test_step, max_iter=min(max_iter, _PART_BATCHES), num_warmup=0, device=device, amp=amp,
+        log=lambda line: None,
+    )  # fmt: skip
+    return part_figures(model)

@@ -8,9 +8,10 @@ import os
 import torch
 from mmengine.dist import barrier, get_dist_info
 
+from ..config.reading import add_common_arguments, set_local_rank
 from ..datasets.converters import MosaicBuilder, MosaicOptions, MosaicReport
-from ..utils import add_common_arguments, set_local_rank
-from .inference import read_config
+from ..engine import init_dist
+from .building import read_config
 from .ufpmp import build_stage, stage_scales
 
 # A share that takes a day must not be cut off by the default half hour of a collective.
@@ -82,8 +83,6 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
     if launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
         launcher = 'pytorch'
     if launcher != 'none':
-        from ..engine import init_dist
-
         init_dist(launcher, timeout=_PATIENCE_SECONDS)
         device = device or (f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None)
     rank, world = get_dist_info()

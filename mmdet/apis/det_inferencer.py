@@ -15,11 +15,12 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
 
+from ..errors import CheckpointError, ConfigError, DataError
 from ..structures import DetDataSample
-from ..utils.errors import CheckpointError, ConfigError, DataError
 from ..utils.files import write_text
 from ..visualization import DetLocalVisualizer, write_image
-from .inference import ImagePipeline, find_config_beside, init_detector, predict_batch, test_pipeline_config
+from .building import find_config_beside, init_detector
+from .inference import ImagePipeline, predict_batch, test_pipeline_config
 from .sources import OutputNames, Source, collect_inputs, count_sources, iterate_sources, prefetch_batches
 
 _CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.safetensors')

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from mmengine.logging import print_log
 
-from ..utils.errors import DataError, ModelInputError
+from ..errors import DataError, ModelInputError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')

@@ -1,13 +1,15 @@
-"""UFPMP-Det out of its two stages: from their configs and checkpoints, and as one checkpoint."""
+"""UFPMP-Det and its baselines from the configs and checkpoints of their stages."""
 
-import os
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 
-from ..utils.errors import CheckpointError, ConfigError
-from .inference import init_detector, read_config, test_pipeline_config
+from ..engine.checkpoint.converting import join_checkpoints
+from ..errors import ConfigError
+from ..models.detectors import DetectionStage, SlicedDet, UFPMPDet
+from .building import init_detector, load_parts, read_config
+from .inference import test_pipeline_config
 
 _FULL_RESOLUTION = [
     dict(type='LoadImageFromFile'),
@@ -61,8 +63,6 @@ def build_stage(
     Raises:
         ConfigError, CheckpointError: as :func:`mmdet.apis.init_detector`; a detector that cannot be a stage.
     """
-    from ..models.detectors import DetectionStage
-
     config = read_config(config, cfg_options)
     detector = init_detector(config, checkpoint, device=device, trust_checkpoint=trust_checkpoint)
     if not hasattr(detector, 'bbox_head'):
@@ -101,8 +101,6 @@ def build_ufpmp(
     Raises:
         ConfigError, CheckpointError: see :func:`build_stage`; stages of different class counts.
     """
-    from ..models.detectors import UFPMPDet
-
     shared = dict(
         device=device, flip=flip, batch_size=batch_size, cfg_options=cfg_options, trust_checkpoint=trust_checkpoint
     )
@@ -141,8 +139,6 @@ def build_sliced(
     Raises:
         ConfigError, CheckpointError: see :func:`build_stage`; a tile or an overlap out of range.
     """
-    from ..models.detectors import SlicedDet
-
     options = {**(cfg_options or {}), 'model.test_cfg.nms.class_agnostic': False}
     stage = build_stage(
         config, checkpoint, device=device, flip=flip, batch_size=batch_size, cfg_options=options,
@@ -161,79 +157,6 @@ def _ready(model, stage):
     model.dataset_meta = stage.detector.dataset_meta
     model.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_FULL_RESOLUTION))))
     return model.to(next(stage.parameters()).device).eval()
-
-
-def load_parts(model, model_cfg: dict, trust_checkpoint: bool = False) -> dict | None:
-    """Load the checkpoints that a detector made of detectors names for its stages: ``<stage>.detector.init_cfg``.
-
-    Args:
-        model: a ``CompositeDetector``.
-        model_cfg: its config.
-        trust_checkpoint: unpickle arbitrary objects; only for files of your own.
-
-    Returns:
-        ``meta`` of the last one loaded; None where the config names none.
-
-    Raises:
-        CheckpointError: a file is missing or does not fit.
-    """
-    from ..engine.checkpoint import load_checkpoint_file, load_into
-    from ..models.detectors import DetectionStage
-
-    meta = None
-    for name, part in model.named_children():
-        init = (
-            (model_cfg.get(name, {}).get('detector') or {}).get('init_cfg')
-            if isinstance(part, DetectionStage)
-            else None
-        )
-        if not isinstance(init, dict) or init.get('type') != 'Pretrained':
-            continue
-        try:
-            content = load_checkpoint_file(init['checkpoint'], trust=trust_checkpoint)
-            load_into(part.detector, content['state_dict'], complete=True)
-        except CheckpointError as error:
-            raise CheckpointError(
-                f'{error} (model.{name}.detector.init_cfg.checkpoint; or give one checkpoint of the whole model)'
-            ) from error
-        meta = content['meta']
-    return meta
-
-
-def join_checkpoints(
-    coarse: str | os.PathLike, fine: str | os.PathLike, out: str | os.PathLike, *, trust_checkpoint: bool = False
-) -> list[str]:
-    """Write the checkpoint of ``UFPMPDet`` out of those of its stages, names prefixed ``coarse.detector.`` and ``fine.detector.``.
-
-    Args:
-        coarse, fine: checkpoints of one-stage detectors, of this package or the reference's.
-        out: ``.pth`` or ``.safetensors``.
-        trust_checkpoint: unpickle arbitrary objects; only for files of your own.
-
-    Returns:
-        what was found, in lines.
-
-    Raises:
-        CheckpointError: a file is unreadable, is no one-stage detector, or the class names differ.
-    """
-    from ..engine.checkpoint_convert import convert_checkpoint, write_checkpoint
-
-    state, lines, metas = {}, [], {}
-    for part, source in (('coarse', coarse), ('fine', fine)):
-        content, report = convert_checkpoint(source, trust=trust_checkpoint)
-        if not any(name.startswith('bbox_head.') for name in content['state_dict']):
-            raise CheckpointError(
-                'must be the checkpoint of one detector, with tensors bbox_head.*', file=source, received=list(content['state_dict'])[:3]
-            )  # fmt: skip
-        state.update({f'{part}.detector.{name}': value for name, value in content['state_dict'].items()})
-        metas[part] = content['meta'].get('dataset_meta') or {}
-        lines += [f'{part}: {fact}' for fact in report.found]
-    classes = [tuple(meta.get('classes') or ()) for meta in metas.values()]
-    if all(classes) and classes[0] != classes[1]:
-        raise CheckpointError(f'its classes are not those of {coarse}, {classes[0]}', file=fine, received=classes[1])
-    dataset_meta = metas['fine'] or metas['coarse']
-    write_checkpoint(dict(meta=dict(dataset_meta=dataset_meta) if dataset_meta else {}, state_dict=state), out)
-    return lines
 
 
 __all__ = ['build_sliced', 'build_stage', 'build_ufpmp', 'join_checkpoints', 'load_parts', 'stage_scales']

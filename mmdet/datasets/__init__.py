@@ -1,10 +1,10 @@
+from ..formats.images import BrokenImageError, decode_image, image_size
 from . import transforms
 from .base_det_dataset import BaseDetDataset
 from .coco import CocoDataset
 from .dataset_wrappers import ClassBalancedDataset, ConcatDataset, RepeatDataset
-from .image_io import BrokenImageError, decode_image, image_size
+from .drone_scenes.dataset import DroneScenesDataset, generate_drone_scenes
 from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler, SeededIndex
-from .synthetic import DroneScenesDataset, generate_drone_scenes
 from .uavdt import UAVDTDataset
 from .visdrone import VisDroneDataset
 

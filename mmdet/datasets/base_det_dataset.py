@@ -1,13 +1,12 @@
 """The part that all detection datasets share: reproducible samples, broken images, sizes, honest errors."""
 
+import colorsys
 import copy
 import gc
-import json
 import logging
 import math
 import os
 import pickle
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine import fileio
 from mmengine.dataset import BaseDataset, force_full_init
 from mmengine.logging import print_log
 
+from mmdet.errors import ConfigError, DataError
 from mmdet.registry import DATASETS, TRANSFORMS
-from mmdet.utils.errors import ConfigError, DataError
 
-from .image_io import BrokenImageError, decode_image
+from ..formats.images import BrokenImageError, decode_image
+from ..formats.json_file import read_json
 from .samplers import mix_seed, seeded_rng
 
 # So many unusable images in a row mean a wrong folder, not bad luck: half of a dataset broken gives that once in 2**100 samples.
@@ -41,44 +40,6 @@ def _no_garbage_collection():
     finally:
         if enabled:
             gc.enable()
-
-
-# A polygon list: numbers, commas, blanks and brackets up to the last closing bracket before the next key or brace. (Inside a string the
-# quotes would be escaped, so a caption cannot look like this.)
-_POLYGONS = re.compile(rb'("segmentation"\s*:\s*)\[[0-9.,eE+\-\[\]\s]*\]')
-
-
-def read_json(path: str, backend_args: dict | None = None, drop_polygons: bool = False) -> dict:
-    """A JSON document whose top level is an object.
-
-    Args:
-        path: the file.
-        backend_args: arguments of an mmengine file backend.
-        drop_polygons: empty the polygon lists of COCO's ``segmentation`` before parsing. They are three quarters of an instances file, and
-            most of the time and memory of reading it.
-
-    Raises:
-        DataError: missing or unreadable file, broken JSON (with line and column), another top level.
-    """
-    try:
-        text = fileio.get(str(path), backend_args=backend_args)
-        try:
-            document = json.loads(_POLYGONS.sub(rb'\1[]', text) if drop_polygons else text)
-        except json.JSONDecodeError:
-            document = json.loads(text)  # for the right line and column
-    except FileNotFoundError as error:
-        raise DataError('no such annotation file; check data_root and ann_file', file=path) from error
-    except OSError as error:
-        raise DataError(f'the annotation file cannot be read ({error.strerror or error})', file=path) from error
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f'broken JSON: {error.msg}', file=path, record=f'line {error.lineno} column {error.colno}'
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError('not a JSON text file (no UTF-8)', file=path) from error
-    if not isinstance(document, dict):
-        raise DataError('the top level must be a JSON object', file=path, received=type(document).__name__)
-    return document
 
 
 @DATASETS.register_module()
@@ -437,8 +398,6 @@ def make_palette(count: int) -> list[tuple[int, int, int]]:
     >>> make_palette(2)
     [(230, 46, 46), (43, 179, 82)]
     """
-    import colorsys
-
     colours = []
     for index in range(count):
         rgb = colorsys.hsv_to_rgb(index * 0.381966 % 1, (0.8, 0.76, 0.6)[index % 3], (0.9, 0.7, 1.0)[index % 3])

@@ -10,10 +10,11 @@ from collections import Counter
 import numpy as np
 from mmengine.logging import print_log
 
+from mmdet.errors import ConfigError, DataError
 from mmdet.registry import DATASETS
-from mmdet.utils.errors import ConfigError, DataError
 
-from .base_det_dataset import BaseDetDataset, make_palette, read_json
+from ..formats.json_file import read_json
+from .base_det_dataset import BaseDetDataset, make_palette
 
 _FILTER_KEYS = ('filter_empty_gt', 'min_size')
 

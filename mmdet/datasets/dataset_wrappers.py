@@ -10,8 +10,8 @@ from mmengine.dataset import ClassBalancedDataset as _ClassBalancedDataset
 from mmengine.dataset import ConcatDataset as _ConcatDataset
 from mmengine.dataset import RepeatDataset as _RepeatDataset
 
+from mmdet.errors import ConfigError
 from mmdet.registry import DATASETS
-from mmdet.utils.errors import ConfigError
 
 from .samplers import SeededIndex
 

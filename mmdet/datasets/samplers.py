@@ -18,8 +18,8 @@ import torch
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler, get_worker_info
 
+from mmdet.errors import ConfigError, DataError
 from mmdet.registry import DATA_SAMPLERS
-from mmdet.utils.errors import ConfigError, DataError
 
 _MASK = (1 << 64) - 1
 # Constants of the splitmix64 generator (Steele, Lea & Flood, OOPSLA 2014): neighbouring inputs give unrelated outputs.

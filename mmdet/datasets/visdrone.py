@@ -8,57 +8,16 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
+from mmdet.errors import ConfigError, DataError
 from mmdet.registry import DATASETS
-from mmdet.utils.errors import ConfigError, DataError
 
+from ..formats.images import BrokenImageError, image_size
+from ..formats.visdrone import VISDRONE_CLASSES, read_visdrone_rows
 from .coco import CocoDataset, make_records, usable_boxes
-from .image_io import BrokenImageError, image_size
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 # Categories of the original files: 0 ignored region, 1..10 the classes, 11 others.
 IGNORED_REGION, OTHERS = 0, 11
-
-
-def read_visdrone_rows(path: str | os.PathLike, columns: int = 8) -> np.ndarray:
-    """Rows of one VisDrone annotation file.
-
-    Args:
-        path: text file; a row is ``x,y,w,h,score,category,truncation,occlusion`` with an optional comma at its end, blank rows are skipped.
-        columns: numbers that a row must have.
-
-    Returns:
-        (n, columns) float64.
-
-    Raises:
-        DataError: unreadable file, wrong number of columns, something else than finite numbers; with the line.
-    """
-    rows = []
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            for number, line in enumerate(file, 1):
-                fields = line.strip().rstrip(',')
-                if not fields:
-                    continue
-                fields = fields.split(',')
-                try:
-                    row = [float(field) for field in fields]
-                except ValueError as error:
-                    raise DataError(
-                        f'must be {columns} numbers', file=path, record=f'line {number}', received=line.strip()
-                    ) from error
-                if len(row) != columns:
-                    raise DataError(
-                        f'must be {columns} numbers', file=path, record=f'line {number}', received=line.strip()
-                    )
-                rows.append(row)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError('the annotation file cannot be read as text', file=path) from error
-    table = np.array(rows, dtype=np.float64).reshape(-1, columns)
-    if not np.isfinite(table).all():
-        raise DataError(
-            'the numbers must be finite', file=path, record=f'row {int(np.argwhere(~np.isfinite(table))[0, 0]) + 1}'
-        )
-    return table
 
 
 @DATASETS.register_module()
@@ -79,7 +38,7 @@ class VisDroneDataset(CocoDataset):
     """
 
     METAINFO = {
-        'classes': ('pedestrian', 'people', 'bicycle', 'car', 'van', 'truck', 'tricycle', 'awning-tricycle', 'bus', 'motor'),
+        'classes': VISDRONE_CLASSES,
         'palette': [
             (230, 57, 70), (255, 159, 28), (46, 196, 182), (66, 135, 245), (120, 94, 240), (139, 195, 74), (255, 209, 102),
             (176, 113, 74), (216, 27, 196), (0, 200, 255),

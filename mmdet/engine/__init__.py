@@ -1,6 +1,6 @@
-from .checkpoint import LoadReport, load_checkpoint_file, load_into
-from .checkpoint_names import rename_reference_keys
-from .checkpoint_source import resolve_checkpoint
+from .checkpoint.loading import LoadReport, load_checkpoint_file, load_into
+from .checkpoint.names import rename_reference_keys
+from .checkpoint.sources import resolve_checkpoint
 from .dist import init_dist
 from .hooks import BrokenImagesHook, CheckpointHook, DetVisualizationHook, NumClassCheckHook, ReseedHook
 from .layer_decay import GroupedOptimWrapperConstructor, LayerDecayOptimizerConstructor

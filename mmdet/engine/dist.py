@@ -8,7 +8,7 @@ import torch
 import torch.distributed as torch_dist
 from mmengine.logging import print_log
 
-from ..utils.errors import ConfigError
+from ..errors import ConfigError
 
 _DEFAULT_PORT = 29500
 # What each launcher calls the global rank, the world size and the rank inside the machine.

@@ -11,8 +11,8 @@ from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
+from mmdet.errors import ConfigError
 from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS
-from mmdet.utils.errors import ConfigError
 
 _EMBEDDING = re.compile(r'(^|\.)backbone\.(pos_embed|cls_token|mask_token|visual_embed|patch_embed)(\.|$)')
 _BLOCK = re.compile(r'(^|\.)backbone\.(?:blocks|layers)\.(\d+)\.')

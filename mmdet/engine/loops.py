@@ -14,8 +14,8 @@ from mmengine.runner.loops import IterBasedTrainLoop as MMEngineIterLoop
 from mmengine.runner.utils import calc_dynamic_intervals
 from torch.utils.data import DataLoader
 
+from ..errors import ConfigError
 from ..registry import LOOPS
-from ..utils.errors import ConfigError
 
 
 class SkippingBatchSampler:

@@ -7,8 +7,8 @@ from mmengine.dist import all_reduce, get_dist_info
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
 
+from ..errors import ConfigError, NonFiniteLossError
 from ..registry import OPTIM_WRAPPERS
-from ..utils.errors import ConfigError, NonFiniteLossError
 
 
 @OPTIM_WRAPPERS.register_module()

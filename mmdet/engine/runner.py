@@ -18,19 +18,18 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from mmengine.utils.dl_utils import TORCH_VERSION
 
+from ..errors import CheckpointError, ConfigError
 from ..registry import RUNNERS
-from ..utils.errors import CheckpointError, ConfigError
 from ..version import __version__
-from .checkpoint import (
-    LoadReport,
+from .checkpoint.loading import (  # fmt: skip
     adapt_to_model,
     compare,
     load_checkpoint_file,
     load_into,
     rename_reference_keys,
     trusting,
-)  # fmt: skip
-from .checkpoint_saver import find_newest, restore_history, save_atomically, to_plain
+)
+from .checkpoint.saving import find_newest, restore_history, save_atomically, to_plain
 from .dist import init_dist
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 
@@ -65,7 +64,6 @@ class DetRunner(Runner):
         self._requested_load_from = load_from
         self._resume_path: str | None = None
         self._evaluating = False
-        self.load_report: LoadReport | None = None
         super().__init__(model, work_dir, *args, resume=bool(resume), load_from=load_from, **kwargs)
         self._resume = self._resume_path is not None
         if self._resume_request and not self._resume:
@@ -244,7 +242,6 @@ class DetRunner(Runner):
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         report = load_into(model, checkpoint['state_dict'], adapt=False)
         report.renamed, report.notes = renamed, notes
-        self.load_report = report
         self._has_loaded = True
         self.logger.info(
             f'Loaded {report.loaded} tensors from {filename}' + (f', {len(renamed)} of them renamed' if renamed else '')
@@ -431,7 +428,7 @@ def _pair_schedulers(schedulers, states, filename) -> Iterator[tuple]:
 def _broken_torchvision_hidden():
     """Make a torchvision that raises on import look absent (its CUDA wheel beside a CPU torch raises RuntimeError)."""
     try:
-        import torchvision  # noqa: F401
+        import torchvision  # noqa: F401  (optional, and a build for another torch fails here)
     except ImportError:
         yield
         return

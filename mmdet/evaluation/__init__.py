@@ -1,10 +1,12 @@
-from .coco_eval import COCO_AREA_RANGES, BoxTable, CocoResult, Detections, GroundTruth, evaluate_boxes
-from .coco_files import CocoAnnotations, load_coco_annotations, read_results
+from ..formats.coco import CocoAnnotations, load_coco_annotations
+from ..formats.predictions import read_results
+from ..formats.tables import BoxTable, Detections, GroundTruth, VisDroneTruth
+from ..formats.visdrone import VisDroneInput, read_folders, read_image_sizes, read_toolkit_rows, write_result_files
+from .coco_eval import COCO_AREA_RANGES, CocoResult, evaluate_boxes
 from .coco_metric import CocoMetric, MissingOutputError, UnknownMetricError
 from .dump_results import DumpDetResults
 from .offline import evaluate_results, metric_args_of_config
-from .visdrone_eval import VisDroneResult, VisDroneTruth, evaluate_visdrone
-from .visdrone_files import VisDroneInput, read_folders, read_image_sizes, read_toolkit_rows, write_result_files
+from .visdrone_eval import VisDroneResult, evaluate_visdrone
 from .visdrone_metric import VisDroneMetric
 
 __all__ = [

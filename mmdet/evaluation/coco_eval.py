@@ -13,11 +13,12 @@ import contextlib
 import importlib.util
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..utils.errors import ConfigError, DataError
+from ..errors import ConfigError, DataError
+from ..formats.tables import BoxTable, Detections, GroundTruth
 
 # Bounds in square pixels, both ends included (COCO: small < 32^2, large > 96^2).
 COCO_AREA_RANGES = {'all': (0, 1e10), 'small': (0, 32**2), 'medium': (32**2, 96**2), 'large': (96**2, 1e10)}
@@ -25,74 +26,6 @@ COCO_AREA_RANGES = {'all': (0, 1e10), 'small': (0, 32**2), 'medium': (32**2, 96*
 # pycocotools' own expression: arange or n/20 differ in the last bit, and boxes with integer sides do reach an IoU of
 # exactly 3/4.
 COCO_IOU_THRS = np.linspace(0.5, 0.95, 10)
-
-
-@dataclass
-class BoxTable:
-    """Boxes of many images as columns; the part that ground truth and detections share.
-
-    Attributes:
-        image: (N,) int64, index of the image, 0..I-1. Ties in score are broken by this order.
-        label: (N,) int64, class index, 0..K-1.
-        bbox: (N, 4) float64, left, top, width, height in pixels of the original image.
-    """
-
-    image: np.ndarray
-    label: np.ndarray
-    bbox: np.ndarray
-
-    def __post_init__(self):
-        self.image = np.asarray(self.image, dtype=np.int64).reshape(-1)
-        self.label = np.asarray(self.label, dtype=np.int64).reshape(-1)
-        self.bbox = np.asarray(self.bbox, dtype=np.float64).reshape(-1, 4)
-        self._check_lengths('label', 'bbox')
-
-    def _check_lengths(self, *names: str) -> None:
-        for name in names:
-            if len(getattr(self, name)) != len(self.image):
-                raise DataError(
-                    f'must have {len(self.image)} rows, like image', field=name, received=len(getattr(self, name))
-                )
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-
-@dataclass
-class GroundTruth(BoxTable):
-    """Ground-truth boxes: the columns of :class:`BoxTable` and
-
-    Attributes:
-        area: (N,) float64, decides the area range; width * height when not given.
-        crowd: (N,) bool; a crowd box is never missed, takes any number of detections and counts for none.
-    """
-
-    area: np.ndarray | None = None
-    crowd: np.ndarray | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        area = self.bbox[:, 2] * self.bbox[:, 3] if self.area is None else self.area
-        crowd = np.zeros(len(self), dtype=bool) if self.crowd is None else self.crowd
-        self.area = np.asarray(area, dtype=np.float64).reshape(-1)
-        self.crowd = np.asarray(crowd, dtype=bool).reshape(-1)
-        self._check_lengths('area', 'crowd')
-
-
-@dataclass
-class Detections(BoxTable):
-    """Predicted boxes: the columns of :class:`BoxTable` and
-
-    Attributes:
-        score: (N,) float64. Any order; equal scores keep the order of the rows.
-    """
-
-    score: np.ndarray = field(default_factory=lambda: np.zeros(0))
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.score = np.asarray(self.score, dtype=np.float64).reshape(-1)
-        self._check_lengths('score')
 
 
 @dataclass
@@ -245,7 +178,7 @@ def _evaluator(backend: str):
 
 
 def _run_hotcoco(gt, dt, num_images, num_classes, iou_thrs, max_dets, area_ranges, class_agnostic):
-    import hotcoco
+    import hotcoco  # optional: there is no wheel for every platform
 
     # Ids start at 1 throughout: pycocotools takes a match with annotation id 0 for no match.
     images = [{'id': i + 1} for i in range(num_images)]
@@ -268,7 +201,7 @@ def _run_hotcoco(gt, dt, num_images, num_classes, iou_thrs, max_dets, area_range
 
 
 def _run_pycocotools(gt, dt, num_images, num_classes, iou_thrs, max_dets, area_ranges, class_agnostic):
-    from pycocotools.coco import COCO
+    from pycocotools.coco import COCO  # heavy (matplotlib): only where hotcoco is missing
     from pycocotools.cocoeval import COCOeval
 
     images = [{'id': i + 1} for i in range(num_images)]

@@ -9,16 +9,12 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from ..errors import ConfigError
+from ..formats.coco import CocoAnnotations, ground_truth_json, load_coco_annotations, result_rows
+from ..formats.tables import Detections
 from ..registry import METRICS
-from ..utils.errors import ConfigError
 from ..utils.files import write_json
-from .coco_eval import COCO_IOU_THRS, CocoResult, Detections, evaluate_boxes
-from .coco_files import (
-    CocoAnnotations,
-    ground_truth_json,
-    load_coco_annotations,
-    result_rows,
-)
+from .coco_eval import COCO_IOU_THRS, CocoResult, evaluate_boxes
 from .coco_report import AP_ITEMS, ar_items, class_table, format_value, item_value, summary
 from .predictions import ImageRecord, annotations_from_records, detections_from_records, keep_first, read_sample
 

@@ -9,16 +9,11 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from ..errors import ConfigError, DataError
+from ..formats.coco import CocoAnnotations, id_order, load_coco_annotations, result_rows
+from ..formats.tables import GroundTruth
 from ..registry import METRICS
-from ..utils.errors import ConfigError, DataError
 from ..utils.files import write_json, write_pickle
-from .coco_eval import GroundTruth
-from .coco_files import (
-    CocoAnnotations,
-    id_order,
-    load_coco_annotations,
-    result_rows,
-)
 from .predictions import detections_from_records, image_id_of, keep_first, read_sample
 
 
@@ -28,7 +23,7 @@ class DumpDetResults(BaseMetric):
 
     ``.pkl`` / ``.pickle``: a list with one dict an image, in the order of the dataset: the sample's plain fields
     (``img_id``, ``img_path``, ``ori_shape``, ...) and ``pred_instances``, a dict of CPU tensors.
-    :func:`~mmdet.evaluation.coco_files.read_results` reads it without running anything in it. ``.json``: COCO results,
+    :func:`~mmdet.formats.coco.read_results` reads it without running anything in it. ``.json``: COCO results,
     by descending score.
 
     Args:

@@ -6,9 +6,10 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from ..errors import ConfigError, DataError
+from ..formats.coco import detections_from_rows
+from ..formats.predictions import read_results
 from ..registry import DATASETS
-from ..utils.errors import ConfigError, DataError
-from .coco_files import detections_from_rows, read_results
 from .coco_metric import CocoMetric
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from mmengine.structures import BaseDataElement
 
-from ..utils.errors import DataError
-from .coco_eval import Detections, GroundTruth
-from .coco_files import CocoAnnotations, id_order
+from ..errors import DataError
+from ..formats.coco import CocoAnnotations, id_order
+from ..formats.tables import Detections, GroundTruth
 
 
 @dataclass

@@ -14,35 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..utils.errors import ConfigError, DataError
-from .coco_eval import BoxTable, Detections
+from ..errors import ConfigError, DataError
+from ..formats.tables import IGNORED_REGION, BoxTable, Detections, VisDroneTruth
 
 # One multiplication and one addition in double precision. A running sum (np.arange) would lie above 0.6 and 0.75, which
 # boxes with whole sides reach exactly: 0.1 AP on VisDrone val. Only 0.85 is one bit above its decimal value.
 VISDRONE_IOU_THRS = 0.5 + 0.05 * np.arange(10)
 VISDRONE_MAX_DETS = (1, 10, 100, 500)
-IGNORED_REGION = -1  # the label, which is the category of the files less 1
 _DROPPED_SHARE = 0.5  # share of a box inside ignored regions from which on it is dropped
 _PAIRS_AT_ONCE = 1 << 20  # bounds the memory of the overlaps to some 100 MB
-
-
-@dataclass
-class VisDroneTruth(BoxTable):
-    """Annotation rows: the columns of :class:`BoxTable` and
-
-    Attributes:
-        label: (N,) int64, category - 1: :data:`IGNORED_REGION`, classes 0..K-1, anything above is never evaluated.
-        counted: (N,) bool, the score column; an object that does not count is neither found nor missed. All count when
-            not given.
-    """
-
-    counted: np.ndarray | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        counted = np.ones(len(self), dtype=bool) if self.counted is None else self.counted
-        self.counted = np.asarray(counted, dtype=bool).reshape(-1)
-        self._check_lengths('counted')
 
 
 @dataclass

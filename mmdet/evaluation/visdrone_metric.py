@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from mmengine.logging import MMLogger
 
+from ..errors import ConfigError, DataError
+from ..formats.coco import CocoAnnotations
+from ..formats.json_file import _read_json
+from ..formats.tables import Detections, GroundTruth, VisDroneTruth
+from ..formats.visdrone import VISDRONE_CLASSES, read_toolkit_rows, text_files, without_image_suffix, write_result_files
 from ..registry import METRICS
-from ..utils.errors import ConfigError, DataError
-from .coco_eval import Detections, GroundTruth
-from .coco_files import CocoAnnotations, _read_json
 from .coco_metric import CocoMetric
 from .predictions import ImageRecord
-from .visdrone_eval import IGNORED_REGION, VisDroneResult, VisDroneTruth, evaluate_visdrone
-from .visdrone_files import read_toolkit_rows, text_files, without_image_suffix, write_result_files
+from .visdrone_eval import IGNORED_REGION, VisDroneResult, evaluate_visdrone
 from .visdrone_report import toolkit_class_table, toolkit_summary, visdrone_values
 
 _COCO = 'coco'
@@ -176,9 +177,7 @@ def _image_name(sample: dict) -> str:
 
 def _read_folder(folder: str, classes: Sequence[str] | None) -> tuple[CocoAnnotations, _Extras]:
     """COCO's ground truth (rows of the classes) and the rest of a folder of VisDrone ``.txt`` files."""
-    from ..datasets.visdrone import VisDroneDataset
-
-    known = VisDroneDataset.METAINFO['classes']
+    known = VISDRONE_CLASSES
     classes = known if classes is None else tuple(classes)
     strangers = [name for name in classes if name not in known]
     if strangers:

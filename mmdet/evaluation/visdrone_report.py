@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .coco_eval import CocoResult, GroundTruth, evaluate_boxes
-from .coco_report import format_table
+from ..formats.tables import GroundTruth
+from ..formats.visdrone import VisDroneInput
+from .coco_eval import CocoResult, evaluate_boxes
+from .coco_report import format_table, summary
 from .visdrone_eval import VisDroneResult, evaluate_visdrone
-from .visdrone_files import VisDroneInput
 
 COCO_MAX_DETS = (10, 100, 500)
 TOOLKIT_RULES = (
@@ -66,6 +67,36 @@ def report_document(data: VisDroneInput, toolkit: VisDroneResult, coco: CocoResu
         'images_without_result_file': len(data.missing),
         'rules': {'visdrone': TOOLKIT_RULES, 'coco': COCO_RULES},
     }
+
+
+def input_warnings(data: VisDroneInput) -> list[str]:
+    """What a user should know of the files before believing the figures."""
+    counts = (
+        (len(data.missing), f'images have no result file, their objects count as missed: {data.missing[:3]} ...'),
+        (data.unused, 'result files belong to none of the images and are left out'),
+        (
+            len(data.unsorted),
+            f'result files are not by descending score; the first 500 rows count: {data.unsorted[:3]}',
+        ),
+    )
+    return [f'{count} {text}' for count, text in counts if count]
+
+
+def report_text(data: VisDroneInput, toolkit: VisDroneResult, coco: CocoResult, classes: Sequence[str]) -> str:
+    """Both scores for people: summaries by either rule, the table of classes, and the headline of each in percent."""
+    objects = int(((data.gt.label >= 0) & (data.gt.label < len(classes))).sum())
+    lines = [
+        f'{len(data.names)} images, {objects} objects, {len(data.dt)} detections\n',
+        toolkit_summary(toolkit),
+        f'\n{COCO_RULES}',
+        summary(coco, COCO_MAX_DETS[-1], COCO_MAX_DETS),
+        f'\n{toolkit_class_table(toolkit, classes, coco)}',
+    ]
+    document = report_document(data, toolkit, coco, classes)
+    for name in ('visdrone', 'coco'):
+        row = document[name]
+        lines.append(f'{name:<8} AP {row["AP"]:.2f}  AP50 {row["AP50"]:.2f}  AP75 {row["AP75"]:.2f}  (percent)')
+    return '\n'.join(lines)
 
 
 def percent(value: float) -> float:

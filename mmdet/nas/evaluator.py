@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from mmdet.registry import NAS_BUDGETS, NAS_LATENCIES, NAS_SCORES
 
-from ..utils.errors import ConfigError
+from ..archs.structure import Structure
+from ..errors import ConfigError
 from .budgets import Budget
 from .measure import BlockMeasure, JointMemo
 from .scores import Score
-from .structure import Structure
 
 
 class Evaluation(NamedTuple):

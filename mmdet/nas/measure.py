@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .structure import Block, BlockMemo, Structure
+from ..archs.structure import Block, BlockMemo, Structure
 
 
 class BlockMeasure:

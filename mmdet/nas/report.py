@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
-from .blocks.costs import elements
+from ..archs.blocks.base import is_3d
+from ..archs.blocks.costs import elements
+from ..archs.files import StructureEntry
+from ..archs.structure import Structure, describe, is_quantised
 from .budgets import EfficientScoreBudget, FlopsBudget, LayersBudget, ModelSizeBudget
 from .scores import DeepMad, MadNas, QEScore, Score, STEntropy
-from .structure import Structure, describe, is_3d, is_quantised
-from .structure_io import StructureEntry
 
 DEFAULT_IMAGE_SIZE = 224
 DEFAULT_FRAMES = 13  # the stentr score's own default

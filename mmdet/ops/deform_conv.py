@@ -15,8 +15,8 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
+from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS
-from mmdet.utils.errors import ModelInputError
 
 from .torchvision_ops import torchvision_kernel
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmdet.utils.errors import ConfigError, ModelInputError
+from mmdet.errors import ConfigError, ModelInputError
 
 SpatialShapes = Sequence[tuple[int, int]]
 """(height, width) of each level, in the order of the value tokens."""

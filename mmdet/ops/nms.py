@@ -22,7 +22,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdet.utils.errors import ConfigError, ModelInputError
+from mmdet.errors import ConfigError, ModelInputError
 
 from .nms_engines import greedy_blocks, greedy_kernel, greedy_sweep
 from .torchvision_ops import torchvision_kernel

@@ -1,5 +1,12 @@
-from .config import CfgOptions, add_common_arguments, load_config, reports_user_errors, resolve_work_dir, set_local_rank
-from .errors import CheckpointError, ConfigError, DataError, MMDetError, ModelInputError, NonFiniteLossError
+from ..config.reading import (
+    CfgOptions,
+    add_common_arguments,
+    load_config,
+    reports_user_errors,
+    resolve_work_dir,
+    set_local_rank,
+)
+from ..errors import CheckpointError, ConfigError, DataError, MMDetError, ModelInputError, NonFiniteLossError
 from .setup_env import register_all_modules
 from .typing import ConfigType, InstanceList, MultiConfig, OptConfigType, OptInstanceList, OptMultiConfig
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .errors import DataError
+from ..errors import DataError
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..utils.errors import ModelInputError
+from ..errors import ModelInputError
 from ..utils.files import write_atomically
 from .labels import font_scale, place_labels, put_text, text_height_px, text_size_wh
 

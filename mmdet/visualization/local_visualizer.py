@@ -7,9 +7,9 @@ import numpy as np
 from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 
+from ..errors import ConfigError
 from ..registry import VISUALIZERS
 from ..structures import DetDataSample
-from ..utils.errors import ConfigError
 from .drawing import draw_boxes, side_by_side, write_image
 
 _NAMED_COLORS = {

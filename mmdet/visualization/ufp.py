@@ -12,7 +12,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from ..core.ufp import UnifiedForegroundPacking, boxes_to_image, boxes_to_mosaic, pixel_regions, render_mosaic
-from ..utils.errors import ModelInputError
+from ..errors import ModelInputError
 from .drawing import draw_boxes, legend_strip, palette
 from .labels import font_scale, place_labels, put_text, text_height_px, text_size_wh
 

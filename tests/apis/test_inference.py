@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmdet.apis import inference_detector, init_detector
-from mmdet.apis.inference import _voc_color, choose_device, find_config_beside
+from mmdet.apis.building import _voc_color, choose_device, find_config_beside
 from mmdet.utils import CheckpointError, ConfigError, DataError, ModelInputError
 
 from .blob_detector import blob_config, scene

@@ -11,10 +11,12 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from mmdet.apis import DetInferencer, build_sliced, build_ufpmp, evaluate_composite, inference_detector, init_detector
-from mmdet.apis.benchmark import build_model, part_figures
-from mmdet.apis.ufpmp import join_checkpoints, stage_scales
+from mmdet.apis.benchmark import build_model
+from mmdet.apis.ufpmp import stage_scales
+from mmdet.engine.checkpoint.converting import join_checkpoints
 from mmdet.registry import MODELS
 from mmdet.utils import CheckpointError, ConfigError
+from mmdet.utils.timing import part_figures
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),

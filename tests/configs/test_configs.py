@@ -7,12 +7,12 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from mmdet.config.legacy import looks_legacy
 from mmdet.core import bbox_overlaps
 from mmdet.datasets.transforms import Compose
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import load_config
-from mmdet.utils.legacy import looks_legacy
 from tests.reference_keys import reference_keys
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

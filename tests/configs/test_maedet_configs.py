@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mmdet.apis import inference_detector, init_detector
-from mmdet.apis.ufpmp import join_checkpoints, stage_scales
+from mmdet.apis.ufpmp import stage_scales
+from mmdet.engine.checkpoint.converting import join_checkpoints
 from mmdet.models.backbones import TinyNASBackbone
 from mmdet.registry import MODELS
 from mmdet.utils import load_config

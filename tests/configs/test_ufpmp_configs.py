@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmdet.apis.test import default_tta_pipeline
+from mmdet.apis.testing import default_tta_pipeline
 from mmdet.apis.ufpmp import stage_scales
 from mmdet.utils import load_config
 

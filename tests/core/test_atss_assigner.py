@@ -31,7 +31,7 @@ def test_no_ground_truth():
 @pytest.mark.parametrize('ignore', [None, instances([[30, 30, 40, 40]], [0])])
 def test_no_priors(gt, ignore):
     result = assign(PRIORS[:0], gt, ignore)
-    assert len(result.gt_inds) == len(result.labels) == result.num_preds == 0
+    assert len(result.gt_inds) == len(result.labels) == 0
 
 
 def test_by_hand():
@@ -136,7 +136,7 @@ def test_two_thousand_boxes():
     corner = torch.rand(2000, 2) * 380
     gt = InstanceData(bboxes=torch.cat([corner, corner + 12], dim=1), labels=torch.zeros(2000, dtype=torch.long))
     result = assign(torch.cat(levels), gt, levels=[len(level) for level in levels])
-    assert 0 < len(result.pos_inds) <= result.num_preds
+    assert 0 < len(result.pos_inds) <= len(result.gt_inds)
 
 
 def test_refuses_no_candidates():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmdet.datasets import BrokenImageError, UAVDTDataset, VisDroneDataset
-from mmdet.datasets.visdrone import read_visdrone_rows
+from mmdet.formats.visdrone import read_visdrone_rows
 from mmdet.utils import ConfigError, DataError
 
 from .coco_files import box, image, write_document

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmdet.engine.dist import _first_host, init_dist
-from mmdet.utils.errors import ConfigError
+from mmdet.errors import ConfigError
 
 from .toy import toy_runner
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmdet.utils.errors import ConfigError
+from mmdet.errors import ConfigError
 
 from .test_runner_resume import Killed, load
 from .toy import toy_runner

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from mmdet.engine import AmpOptimWrapper, OptimWrapper
+from mmdet.errors import ConfigError, NonFiniteLossError
 from mmdet.registry import OPTIM_WRAPPERS
-from mmdet.utils.errors import ConfigError, NonFiniteLossError
 
 from .toy import toy_runner
 

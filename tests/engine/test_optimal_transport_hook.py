@@ -12,9 +12,9 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import nn
 
+from mmdet.errors import ConfigError
 from mmdet.models.dense_heads import MPHead
 from mmdet.registry import DATASETS, MODELS
-from mmdet.utils.errors import ConfigError
 
 from .test_runner_resume import assert_same_run, load, train_until
 from .toy import toy_runner

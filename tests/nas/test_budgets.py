@@ -6,10 +6,10 @@ import random
 
 import pytest
 
+from mmdet.archs.blocks.costs import elements, flops_per_pixel, model_size
+from mmdet.errors import ConfigError
 from mmdet.nas import Evaluator, build_budgets, is_3d, parse_structure
-from mmdet.nas.blocks.costs import elements, flops_per_pixel, model_size
 from mmdet.nas.budgets import EfficientScoreBudget, FlopsBudget, LayersBudget, MaxFeatureBudget, ModelSizeBudget
-from mmdet.utils.errors import ConfigError
 
 from .cases import FAMILIES, NUMBERS, PUBLISHED, R50_INITIAL, five_stages, stem, super_block
 

@@ -5,12 +5,12 @@ import os
 
 import pytest
 
+from mmdet.errors import ConfigError, DataError
 from mmdet.nas import Evaluator, OpLibrary, OpPredictor, parse_structure
 from mmdet.nas.latency import Op, block_ops, merge
 from mmdet.nas.latency.predictor import OpTable, channel_ratio, interpolate
 from mmdet.nas.latency.profiler import OpProfiler, log_spaced, op_grid
 from mmdet.nas.latency.surface import Surface
-from mmdet.utils.errors import ConfigError, DataError
 
 from .cases import PUBLISHED, stem, super_block
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from mmdet.errors import ConfigError
 from mmdet.nas import is_quantised, parse_structure
 from mmdet.nas.scores import (
     DeepMad,
@@ -20,7 +21,6 @@ from mmdet.nas.scores import (
     quantised_std,
 )
 from mmdet.registry import NAS_SCORES
-from mmdet.utils.errors import ConfigError
 
 from .cases import FAMILIES, NUMBERS, PUBLISHED, R50_INITIAL, five_stages, stem, super_block
 

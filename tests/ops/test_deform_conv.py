@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_conv_layer
 from torch import nn
 
+from mmdet.errors import ModelInputError
 from mmdet.ops import DeformConv2dPack, ModulatedDeformConv2dPack, deform_conv2d, nms, torchvision_ops
 from mmdet.ops.deform_conv import deform_conv2d_torch
-from mmdet.utils.errors import ModelInputError
 
 
 def by_definition(x, offset, weight, bias, stride, padding, dilation, groups, deform_groups, mask):

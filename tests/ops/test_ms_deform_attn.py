@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.ops.ms_deform_attn import MSDeformAttn, ms_deform_attn
-from mmdet.utils.errors import ConfigError, ModelInputError
 
 SHAPES = [(4, 6), (2, 3), (1, 2)]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.ops import batched_nms, nms, nms_engines, soft_nms
-from mmdet.utils.errors import ConfigError, ModelInputError
 
 
 def plain_greedy(boxes, scores, threshold, labels=None, offset=0):

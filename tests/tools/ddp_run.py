@@ -14,7 +14,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from mmdet.apis.train import configure_training
+from mmdet.apis.training import configure_training
 from mmdet.engine import DetRunner
 from mmdet.utils import NonFiniteLossError, load_config
 

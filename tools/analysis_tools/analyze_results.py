@@ -9,7 +9,7 @@ the AP of every image. The config holds ``test_dataloader.dataset``.
 import argparse
 
 from mmdet.analysis import load_prediction_set, write_ranking
-from mmdet.evaluation.coco_report import format_value
+from mmdet.analysis.ranking import ranking_text
 from mmdet.utils import CfgOptions, load_config, register_all_modules, reports_user_errors
 
 
@@ -40,16 +40,7 @@ def main() -> None:
     ranking = write_ranking(
         predictions, args.show_dir, topk=args.topk, show_score_thr=args.show_score_thr, max_dets=args.max_dets
     )
-    by_id = {row['image_id']: row for row in ranking['images']}
-    for kind in ('best', 'worst'):
-        print(f'{kind}:')
-        for image_id in ranking[kind]:
-            row = by_id[image_id]
-            print(f'  AP {format_value(row["ap"])}, {row["objects"]} objects: {row["path"]}')
-    if ranking['mean_ap'] is not None:
-        print(
-            f"mean of the images' own AP: {ranking['mean_ap']:.3f}; images without objects: {ranking['images_without_objects']}"
-        )
+    print(ranking_text(ranking))
     print(args.show_dir)
 
 

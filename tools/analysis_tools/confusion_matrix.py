@@ -9,6 +9,7 @@ the objects' classes, columns the detections', the last of each is background. T
 import argparse
 
 from mmdet.analysis import confusion_matrix, load_prediction_set, write_confusion_matrix
+from mmdet.analysis.confusion import counts_text
 from mmdet.utils import CfgOptions, load_config, register_all_modules, reports_user_errors
 
 
@@ -43,9 +44,7 @@ def main() -> None:
         title=f'score >= {args.score_thr:g}, IoU >= {args.tp_iou_thr:g}',
         settings=dict(settings, config=args.config, results=args.results, images=len(predictions.images)),
     )  # fmt: skip
-    objects, right = matrix[:-1].sum(), matrix.diagonal()[:-1].sum()
-    print(f'{objects} objects: {right} found, {matrix[:-1, -1].sum()} missed, '
-          f'{objects - right - matrix[:-1, -1].sum()} taken for another class; {matrix[-1].sum()} detections without an object')  # fmt: skip
+    print(counts_text(matrix))
     print('\n'.join(map(str, paths)))
 
 

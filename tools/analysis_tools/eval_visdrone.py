@@ -11,18 +11,9 @@ or from the folder "images" beside ANNOTATION_DIR.
 import argparse
 import sys
 
-from mmdet.datasets.visdrone import VisDroneDataset
-from mmdet.evaluation.coco_report import summary
-from mmdet.evaluation.visdrone_files import read_folders, read_image_sizes
-from mmdet.evaluation.visdrone_report import (
-    COCO_MAX_DETS,
-    COCO_RULES,
-    evaluate_both,
-    report_document,
-    toolkit_class_table,
-    toolkit_summary,
-)
-from mmdet.utils.config import reports_user_errors
+from mmdet.config.reading import reports_user_errors
+from mmdet.evaluation.visdrone_report import evaluate_both, input_warnings, report_document, report_text
+from mmdet.formats.visdrone import VISDRONE_CLASSES, read_folders, read_image_sizes
 from mmdet.utils.files import write_json
 
 
@@ -42,29 +33,11 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     sizes = read_image_sizes(args.sizes) if args.sizes else None
     data = read_folders(args.annotation_dir, args.prediction_dir, sizes=sizes, image_dir=args.images)
-    for count, text in (
-        (len(data.missing), f'images have no result file, their objects count as missed: {data.missing[:3]} ...'),
-        (data.unused, 'result files belong to none of the images and are left out'),
-        (
-            len(data.unsorted),
-            f'result files are not by descending score; the first 500 rows count: {data.unsorted[:3]}',
-        ),
-    ):
-        if count:
-            print(f'warning: {count} {text}', file=sys.stderr)
-
-    classes = VisDroneDataset.METAINFO['classes']
-    toolkit, coco = evaluate_both(data, classes)
-    objects, detections = int(((data.gt.label >= 0) & (data.gt.label < len(classes))).sum()), len(data.dt)
-    print(f'{len(data.names)} images, {objects} objects, {detections} detections\n')
-    print(toolkit_summary(toolkit))
-    print(f'\n{COCO_RULES}')
-    print(summary(coco, COCO_MAX_DETS[-1], COCO_MAX_DETS))
-    print(f'\n{toolkit_class_table(toolkit, classes, coco)}')
-    document = report_document(data, toolkit, coco, classes)
-    for name in ('visdrone', 'coco'):
-        row = document[name]
-        print(f'{name:<8} AP {row["AP"]:.2f}  AP50 {row["AP50"]:.2f}  AP75 {row["AP75"]:.2f}  (percent)')
+    for warning in input_warnings(data):
+        print(f'warning: {warning}', file=sys.stderr)
+    toolkit, coco = evaluate_both(data, VISDRONE_CLASSES)
+    document = report_document(data, toolkit, coco, VISDRONE_CLASSES)
+    print(report_text(data, toolkit, coco, VISDRONE_CLASSES))
     if args.json:
         write_json(args.json, document)
 

@@ -40,13 +40,7 @@ def main() -> None:
     model = MODELS.build(cfg.model)
     report = count_flops(model, args.shape)
     result = dict(config=args.config, **report.as_dict(args.per_part or 1))
-    asked, padded = ('{} x {}'.format(*shape) for shape in (report.shape_hw, report.padded_hw))
-    print(f'input (height x width): {asked}' + (f', padded to {padded}' if padded != asked else ''))
-    print(f'multiply-adds: {report.macs / 1e9:.3f} G ("FLOPs" in mmdetection and most papers)')
-    print(f'FLOPs (2 a multiply-add): {report.flops / 1e9:.3f} G')
-    if report.total.sampling:
-        print(f'bilinear sampling, not included above: {report.total.sampling / 1e9:.3f} G multiply-adds')
-    print(f'parameters: {report.params:,} ({report.total.trainable:,} trainable)')
+    print(report)
     if args.per_part:
         print(report.table(args.per_part))
     if args.num_images is not None:

@@ -9,10 +9,13 @@ import argparse
 import sys
 from pathlib import Path
 
-import cv2
-
-from mmdet.datasets.synthetic import draw_preview, generate_drone_scenes, summarise_drone_scenes
-from mmdet.utils.errors import MMDetError
+from mmdet.datasets.drone_scenes.dataset import (
+    generate_drone_scenes,
+    summarise_drone_scenes,
+    summary_text,
+    write_preview,
+)
+from mmdet.errors import MMDetError
 
 
 def parse_args(arguments=None) -> argparse.Namespace:
@@ -43,19 +46,10 @@ def main(arguments=None) -> int:
     except MMDetError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
-    for split, facts in summarise_drone_scenes(root).items():
-        print(f'{split}: {facts["images"]} images ({facts["empty"]} empty), {facts["objects"]} objects')
-        print(f'  objects an image, min / median / max: {facts["per_image"]}')
-        print(f'  {", ".join(f"{name} {count}" for name, count in facts["classes"].items())}')
-        print(f'  side in pixels at input width 480, quantiles 10/25/50/75/90 %: {facts["side"]}')
-    if args.preview:
-        picture = cv2.resize(
-            draw_preview(tuple(args.size), seed=args.seed), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA
-        )
-        args.preview.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(args.preview), picture, (cv2.IMWRITE_JPEG_QUALITY, 60)):
-            print(f'error: {args.preview}: cannot be written', file=sys.stderr)
-            return 1
+    print(summary_text(summarise_drone_scenes(root)))
+    if args.preview and not write_preview(args.preview, tuple(args.size), seed=args.seed):
+        print(f'error: {args.preview}: cannot be written', file=sys.stderr)
+        return 1
     return 0
 
 

@@ -6,11 +6,10 @@ Curves come from WORK_DIR/<timestamp>/vis_data/scalars.json; metrics default to 
 """
 
 import argparse
-import json
 from pathlib import Path
 
-from mmdet.apis import write_report
 from mmdet.utils import DataError, reports_user_errors
+from mmdet.visualization.report import pictures_in, read_figures, write_report
 
 
 def parse_args():
@@ -26,24 +25,6 @@ def parse_args():
     return parser.parse_args()
 
 
-def read_json(path):
-    if path is None:
-        return None
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise DataError(f'cannot be read as JSON ({error})', file=path) from error
-    if not isinstance(content, dict):
-        raise DataError('must be a JSON object', file=path, received=type(content).__name__)
-    return content
-
-
-def pictures_in(folder, limit):
-    if folder is None:
-        return []
-    return sorted(p for p in Path(folder).glob('*') if p.suffix.lower() in ('.jpg', '.jpeg', '.png'))[:limit]
-
-
 @reports_user_errors
 def main():
     args = parse_args()
@@ -54,8 +35,8 @@ def main():
         work_dir,
         args.out or work_dir / 'report.html',
         title=args.title or work_dir.resolve().name,
-        metrics=read_json(args.metrics),
-        benchmark=read_json(args.benchmark),
+        metrics=read_figures(args.metrics),
+        benchmark=read_figures(args.benchmark),
         comparisons=pictures_in(args.comparisons, args.max_pictures),
         pictures=pictures_in(args.pictures, args.max_pictures),
     )

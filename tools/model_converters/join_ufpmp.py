@@ -8,7 +8,7 @@ Tensors are renamed to coarse.detector.* and fine.detector.*; optimisers and the
 
 import argparse
 
-from mmdet.apis.ufpmp import join_checkpoints
+from mmdet.engine.checkpoint.converting import join_checkpoints
 from mmdet.utils import reports_user_errors
 
 

@@ -8,7 +8,7 @@ to its name: OUT-xxxxxxxx.pth.
 
 import argparse
 
-from mmdet.engine.checkpoint_convert import publish_checkpoint
+from mmdet.engine.checkpoint.converting import publish_checkpoint
 from mmdet.utils import reports_user_errors
 
 

@@ -9,7 +9,8 @@ weights are loaded into it strictly, so that a missing tensor or a wrong class c
 
 import argparse
 
-from mmdet.engine.checkpoint_convert import convert_checkpoint, write_checkpoint
+from mmdet.engine.checkpoint.converting import convert_checkpoint, write_checkpoint
+from mmdet.registry import MODELS
 from mmdet.utils import load_config, register_all_modules, reports_user_errors
 
 
@@ -26,8 +27,6 @@ def parse_args() -> argparse.Namespace:
 
 def build_model(path: str):
     """The config's detector, without its pretrained weights."""
-    from mmdet.registry import MODELS
-
     register_all_modules()
     return MODELS.build(load_config(path).model)
 

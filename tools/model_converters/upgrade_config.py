@@ -9,8 +9,8 @@ no ``_base_``. What was translated, left out, or not understood is printed; docs
 import argparse
 from pathlib import Path
 
-from mmdet.utils import ConfigError, reports_user_errors
-from mmdet.utils.legacy import UpgradeReport, read_legacy_config
+from mmdet.config.legacy import upgrade_file
+from mmdet.utils import reports_user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,21 +24,7 @@ def parse_args() -> argparse.Namespace:
 @reports_user_errors
 def main() -> None:
     args = parse_args()
-    if not args.old.is_file():
-        raise ConfigError('no such config file', file=args.old)
-    if args.new.suffix != '.py':
-        raise ConfigError('must end in .py', field='NEW', received=str(args.new))
-    if args.new.exists() and not args.force:
-        raise ConfigError('exists already; --force overwrites it', file=args.new)
-    report = UpgradeReport()
-    try:
-        result = read_legacy_config(args.old, report=report)
-    except SyntaxError as error:
-        raise ConfigError(f'syntax error: {error.msg}', file=args.old, record=f'line {error.lineno}') from error
-    if result is None:
-        raise ConfigError('is not an old-style config', file=args.old)
-    args.new.parent.mkdir(parents=True, exist_ok=True)
-    result[0].dump(args.new)
+    report = upgrade_file(args.old, args.new, overwrite=args.force)
     print('\n'.join([*report.lines(), f'written: {args.new}']))
 
 

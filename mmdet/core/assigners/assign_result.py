@@ -22,11 +22,6 @@ class AssignResult:
     labels: Tensor
 
     @property
-    def num_preds(self) -> int:
-        """Number of priors P."""
-        return len(self.gt_inds)
-
-    @property
     def pos_inds(self) -> Tensor:
         """(n,) ascending indices of the positive priors."""
         return (self.gt_inds > 0).nonzero().squeeze(1)

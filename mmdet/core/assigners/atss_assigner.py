@@ -7,8 +7,8 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdet.errors import ConfigError
 from mmdet.registry import TASK_UTILS
-from mmdet.utils import ConfigError
 
 from .assign_result import AssignResult
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from mmdet.errors import ModelInputError
 from mmdet.registry import TASK_UTILS
-from mmdet.utils import ModelInputError
 
 
 def bbox2distance(points: Tensor, bbox: Tensor, max_dis: float | None = None, eps: float = 0.1) -> Tensor:

@@ -6,8 +6,8 @@ Naming: M boxes in ``bboxes1``, N boxes in ``bboxes2``; xyxy means (x1, y1, x2, 
 import torch
 from torch import Tensor
 
+from mmdet.errors import ModelInputError
 from mmdet.registry import TASK_UTILS
-from mmdet.utils import ModelInputError
 
 _MODES = ('iou', 'iof', 'giou')
 

@@ -8,8 +8,8 @@ import functools
 import torch
 from torch import Tensor
 
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import TASK_UTILS
-from mmdet.utils import ConfigError, ModelInputError
 
 # Grids that are kept: a run sees a few input sizes per level over and over, and building a grid costs more than looking it up.
 _CACHED_GRIDS = 256

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmdet.utils.errors import ModelInputError
+from mmdet.errors import ModelInputError
 
 from .mosaic import pixel_regions
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmdet.utils.errors import ModelInputError
+from mmdet.errors import ModelInputError
 
 
 def pixel_regions(regions):

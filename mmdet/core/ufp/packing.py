@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmdet.utils.errors import ConfigError, ModelInputError
+from mmdet.errors import ConfigError, ModelInputError
 
 from .guillotine import pack_guillotine
 from .maxrects import pack_dense

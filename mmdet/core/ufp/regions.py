@@ -8,7 +8,7 @@ import math
 import numpy as np
 import torch
 
-from mmdet.utils.errors import ConfigError, ModelInputError
+from mmdet.errors import ConfigError, ModelInputError
 
 FACTORS = (4, 2, 1)
 """Zoom of a region whose objects are small, middling, large."""

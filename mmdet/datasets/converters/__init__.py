@@ -1,9 +1,9 @@
 """Converters of foreign annotation formats to COCO JSON and of results; the scripts in ``tools/dataset_converters`` and
 ``UFPMP-Det-Tools`` call them."""
 
+from ...evaluation.convert_results import ResultsReport, results_to_txt, txt_to_results
 from .mosaic_options import MosaicOptions, MosaicReport
 from .mosaics import MosaicBuilder
-from .results import ResultsReport, results_to_txt, txt_to_results
 from .uavdt import UAVDT_TEST_SEQUENCES, UAVDTReport, convert_uavdt
 from .visdrone import VisDroneReport, convert_visdrone
 from .voc import SplitReport, convert_voc

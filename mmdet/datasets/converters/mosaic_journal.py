@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mmdet.utils.errors import DataError
+from mmdet.errors import DataError
 from mmdet.utils.files import write_json
 
 _SETTINGS = 'settings.json'

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmdet.utils.errors import ConfigError
+from mmdet.errors import ConfigError
 
 
 @dataclass(frozen=True)

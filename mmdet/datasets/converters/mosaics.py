@@ -19,16 +19,17 @@ import torch
 from mmengine.structures import InstanceData
 
 from mmdet.core.ufp import UnifiedForegroundPacking, boxes_to_mosaic, image_to_mosaic, render_mosaic, whole_image
-from mmdet.utils.errors import ConfigError, DataError
+from mmdet.errors import ConfigError, DataError
 from mmdet.utils.files import write_atomically, write_json
 
-from ..base_det_dataset import read_json
-from ..image_io import decode_image
+from ...formats.images import decode_image
+from ...formats.json_file import read_json
+from ...formats.visdrone import read_visdrone_rows
+from ...utils.progress import progress
 from ..transforms.formatting import to_chw
-from ..visdrone import IGNORED_REGION, read_visdrone_rows
+from ..visdrone import IGNORED_REGION
 from .mosaic_journal import MosaicJournal
 from .mosaic_options import MosaicOptions, MosaicReport
-from .progress import progress
 from .visdrone import box_annotation
 
 Stage = Callable[[list[torch.Tensor]], list[InstanceData]]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdet.utils.errors import ConfigError, DataError
+from mmdet.errors import ConfigError, DataError
 from mmdet.utils.files import write_json
 
-from ..image_io import BrokenImageError, image_size
+from ...formats.images import BrokenImageError, image_size
+from ...formats.visdrone import read_visdrone_rows
+from ...utils.progress import progress
 from ..uavdt import UAVDTDataset
-from ..visdrone import read_visdrone_rows
-from .progress import progress
 from .visdrone import box_annotation
 
 UAVDT_CLASSES = UAVDTDataset.METAINFO['classes']
@@ -141,6 +141,28 @@ def convert_uavdt(
     for document, report in finished:
         write_json(report.path, document)
     return [report for _, report in finished]
+
+
+def files_of_splits(
+    root: str | os.PathLike,
+    output: str | os.PathLike,
+    split: str | None = None,
+    *,
+    image_dir: str | os.PathLike | None = None,
+) -> dict[str, Path]:
+    """Split -> the file to write: ``output`` itself where it ends in ``.json``, else ``UAVDT-<split>.json`` in it.
+
+    Args:
+        root, image_dir: see :func:`convert_uavdt`.
+        output: a file, or a folder.
+        split: one split; None takes 'train' for a file, and every split that exists for a folder.
+    """
+    output = Path(output)
+    if output.suffix == '.json':
+        return {split or 'train': output}
+    present = {sequence.split for sequence in find_sequences(root, image_dir)[0]}
+    splits = [split] if split else [name for name in SPLITS if name in present]
+    return {name: output / f'UAVDT-{name}.json' for name in splits}
 
 
 def find_sequences(

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdet.utils.errors import DataError
+from mmdet.errors import DataError
 from mmdet.utils.files import write_json
 
-from ..image_io import image_size
-from ..visdrone import IGNORED_REGION, IMAGE_SUFFIXES, OTHERS, VisDroneDataset, read_visdrone_rows
-from .progress import progress
+from ...formats.images import image_size
+from ...formats.visdrone import read_visdrone_rows
+from ...utils.progress import progress
+from ..visdrone import IGNORED_REGION, IMAGE_SUFFIXES, OTHERS, VisDroneDataset
 
 VISDRONE_CLASSES = VisDroneDataset.METAINFO['classes']
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmdet.utils.errors import ConfigError, DataError
+from mmdet.errors import ConfigError, DataError
 from mmdet.utils.files import write_json
 
-from ..image_io import image_size
+from ...formats.images import image_size
 
 VOC_CLASSES = (
     'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog', 'horse', 'motorbike',

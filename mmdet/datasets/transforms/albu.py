@@ -9,8 +9,8 @@ import warnings
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
-from mmdet.utils.errors import ConfigError
 
 from .arguments import clip_boxes, image_of, is_number, is_sequence, select_objects
 from .color import Normalize
@@ -67,7 +67,7 @@ class Albu(BaseTransform):
         after_normalize: dict | None = None,
     ):
         os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')  # else the import asks the network for newer versions
-        import albumentations
+        import albumentations  # heavy: only for pipelines with Albu
 
         if not is_sequence(transforms):
             raise ConfigError('must be a list of dict(type=...)', field='transforms', received=transforms)
@@ -140,7 +140,7 @@ def _wide_enough(boxes: np.ndarray) -> np.ndarray:
 
 def _box_arguments(bbox_params: dict | None) -> dict:
     """Arguments of ``albumentations.BboxParams`` from mmdetection's; our index is the only label field."""
-    import albumentations
+    import albumentations  # heavy, as above
 
     arguments = dict(bbox_params or {})
     kind = arguments.pop('type', 'BboxParams')
@@ -167,7 +167,7 @@ def build_albumentation(config):
     Raises:
         ConfigError: a type or an argument that albumentations does not know.
     """
-    import albumentations
+    import albumentations  # heavy, as above
 
     if not isinstance(config, dict) or 'type' not in config:
         raise ConfigError('must be a dict with the key type', field='transforms', received=config)

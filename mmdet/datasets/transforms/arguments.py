@@ -6,7 +6,7 @@ from numbers import Real
 
 import numpy as np
 
-from mmdet.utils.errors import ConfigError, DataError
+from mmdet.errors import ConfigError, DataError
 
 OBJECT_KEYS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
 """Arrays of a sample that hold one row an object; a transform that drops objects must index all of them."""

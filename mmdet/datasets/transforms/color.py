@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdet.errors import ConfigError, DataError
 from mmdet.registry import TRANSFORMS
-from mmdet.utils.errors import ConfigError, DataError
 
 from .arguments import check_range, image_of, is_number, is_sequence
 

@@ -5,8 +5,8 @@ import random
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
-from mmdet.utils.errors import ConfigError
 
 from .arguments import (
     check_choice,

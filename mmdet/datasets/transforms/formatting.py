@@ -6,9 +6,9 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmengine.structures import InstanceData
 
+from mmdet.errors import ConfigError, DataError
 from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
-from mmdet.utils.errors import ConfigError, DataError
 
 from .arguments import image_of, is_sequence
 

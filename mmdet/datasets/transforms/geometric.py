@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
-from mmdet.utils.errors import ConfigError
 
 from .arguments import check_choice, check_pad_value, check_probability, check_size, image_of, is_number, is_sequence
 from .resize import pad_image

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmdet.datasets.image_io import BrokenImageError, decode_image
+from mmdet.errors import ConfigError, DataError
+from mmdet.formats.images import BrokenImageError, decode_image
 from mmdet.registry import TRANSFORMS
-from mmdet.utils.errors import ConfigError, DataError
 
 from .arguments import check_choice
 

@@ -10,8 +10,8 @@ from itertools import product
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
-from mmdet.utils.errors import ConfigError
 
 from .arguments import check_probability, is_sequence
 

@@ -8,10 +8,10 @@ import torch
 from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
+from ...errors import ConfigError
 from ...registry import HOOKS
-from ...utils.errors import ConfigError
-from ..checkpoint import load_checkpoint_file
-from ..checkpoint_saver import remove_stale_temporaries, save_atomically, to_plain, write_link, write_pointer
+from ..checkpoint.loading import load_checkpoint_file
+from ..checkpoint.saving import remove_stale_temporaries, save_atomically, to_plain, write_link, write_pointer
 
 _VALIDATED = 'validated_at'
 BEST_POINTER_NAME = 'best_checkpoint'

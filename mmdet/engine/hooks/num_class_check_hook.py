@@ -3,8 +3,8 @@
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from ...errors import ConfigError
 from ...registry import HOOKS
-from ...utils.errors import ConfigError
 
 
 @HOOKS.register_module()

@@ -5,8 +5,9 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop
 
+from ...errors import ConfigError
+from ...models.dense_heads.mp_head import check_kmeans
 from ...registry import HOOKS
-from ...utils.errors import ConfigError
 
 _STATE_KEY = 'optimal_transport'
 
@@ -52,8 +53,6 @@ class OptimalTransportHook(Hook):
                 received=type(runner.model).__name__,
             )
         if self.end_estimating > 0:
-            from ...models.dense_heads.mp_head import check_kmeans
-
             check_kmeans()
 
     def before_train_epoch(self, runner) -> None:

@@ -8,8 +8,8 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import get
 from mmengine.hooks import Hook
 
+from ...errors import DataError
 from ...registry import HOOKS
-from ...utils.errors import DataError
 
 
 @HOOKS.register_module()

@@ -6,8 +6,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
-from mmdet.utils.errors import ConfigError
 
 from ..layers.conv import build_conv, has_deform_conv
 from ..layers.res_layer import ResLayer

@@ -7,12 +7,13 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdet.archs.structure import stage_ends
+from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
-from mmdet.utils.errors import ConfigError
 
+from ...archs.files import read_network
 from ..layers.tinynas_blocks import ACTIVATIONS, BlockOptions, build_block
 from ..layers.tinynas_damo import PlainAndPointwise, SpaceToDepth
-from ..layers.tinynas_structure import read_network
 
 
 @MODELS.register_module()
@@ -23,7 +24,7 @@ class TinyNASBackbone(BaseModule):
     1 to 4 have strides 4, 8, 16, 32. ``out_channels`` and ``out_strides`` describe the outputs; a detector hands ``out_channels`` to its neck.
 
     Args:
-        structure: blocks, or where to find them: see :func:`~mmdet.models.layers.tinynas_structure.read_network`.
+        structure: blocks, or where to find them: see :func:`~mmdet.archs.files.read_network`.
         structure_name: which one of a file with several; None: the first.
         out_indices: stages whose outputs are returned, rising.
         frozen_stages: stages 0 to this one take no gradient and stay in eval mode; -1: none.
@@ -67,8 +68,6 @@ class TinyNASBackbone(BaseModule):
                 field=type(self).__name__,
                 received=sorted(unknown),
             )
-        from mmdet.nas.structure import stage_ends  # the search imports networks
-
         self.structure = read_network(structure, structure_name, self.dims)
         self.stage_ends = stage_ends(self.structure)
         self.out_indices = self._checked_outputs(out_indices)

@@ -18,8 +18,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.registry import MODELS
-from mmdet.utils.errors import CheckpointError, ConfigError, ModelInputError
 
 
 def resize_pos_embed(table: Tensor, grid_hw: tuple[int, int]) -> Tensor:

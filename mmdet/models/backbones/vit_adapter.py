@@ -19,10 +19,10 @@ from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.models.backbones.vit import ViTBlock, WindowedViT
 from mmdet.ops.ms_deform_attn import MSDeformAttn
 from mmdet.registry import MODELS
-from mmdet.utils.errors import ConfigError, ModelInputError
 
 
 class Geometry(NamedTuple):

@@ -9,11 +9,13 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mmdet.archs.blocks import is_3d
+from mmdet.archs.structure import is_quantised, stage_ends
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
-from mmdet.utils.errors import ConfigError, ModelInputError
 
+from ...archs.files import read_network
 from ..layers.lsq import LSQLinear
-from ..layers.tinynas_structure import read_network
 
 
 @MODELS.register_module()
@@ -48,8 +50,6 @@ class TinyNASClassifier(BaseModel):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
             raise ConfigError('must be an int > 0', field='num_classes', received=num_classes)
-        from mmdet.nas.structure import is_3d, is_quantised, stage_ends  # the search imports networks
-
         network = read_network(structure, structure_name)
         kind = 'TinyNAS3DBackbone' if is_3d(network) else 'TinyNASBackbone'
         last_stage = len(stage_ends(network)) - 1

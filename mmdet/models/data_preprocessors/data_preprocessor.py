@@ -9,9 +9,9 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmdet.utils import ModelInputError
 
 
 @MODELS.register_module()

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from mmdet.core import bbox_overlaps, filter_scores_and_topk, multiclass_nms
 from mmdet.core.boxes import get_box_wh, scale_boxes
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.models.layers import Integral
 from mmdet.ops import batched_nms
 from mmdet.registry import MODELS, TASK_UTILS
-from mmdet.utils import ConfigError, ModelInputError
 
 from .base_dense_head import BaseDenseHead
 from .gfl_targets import GFLTargets, flatten_levels

@@ -9,8 +9,8 @@ from mmcv.cnn import Scale
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
-from mmdet.utils import ConfigError
 
 from .gfl_head import GFLHead
 

@@ -15,11 +15,11 @@ from mmengine.dist import all_reduce, get_dist_info
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdet.errors import ConfigError
 from mmdet.models.layers.sinkhorn import transport_cost
 from mmdet.models.layers.word_memory import draw_words, push_words, word_log_likelihood
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmdet.utils import ConfigError
 
 from .base_dense_head import unpack_gt_instances
 from .gfl_head import GFLHead

@@ -9,9 +9,9 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
-from mmdet.utils import ModelInputError
 
 from .base import BaseDetector
 

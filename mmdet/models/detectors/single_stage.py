@@ -6,9 +6,9 @@ from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
-from mmdet.utils.errors import ConfigError
 
 from .base import BaseDetector
 

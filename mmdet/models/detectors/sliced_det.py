@@ -4,8 +4,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet.core.post_processing import merge_augmented
+from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
-from mmdet.utils import ConfigError
 
 from .composite import CompositeDetector
 from .stage import DetectionStage

@@ -13,9 +13,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.core.post_processing import merge_augmented
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmdet.utils import ConfigError, ModelInputError
 
 from .tta import flip_boxes
 

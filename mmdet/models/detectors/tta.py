@@ -6,9 +6,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet.core import merge_augmented
+from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmdet.utils import ModelInputError
 
 
 def flip_boxes(boxes: Tensor, img_shape: tuple[int, int], direction: str = 'horizontal') -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mmdet.core.post_processing import merge_augmented
 from mmdet.core.ufp import boxes_to_image, pack_images, render_mosaic, whole_image
+from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
-from mmdet.utils import ConfigError
 
 from .composite import CompositeDetector
 from .stage import DetectionStage

@@ -4,8 +4,8 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import nn
 
 import mmdet.ops  # noqa: F401  (enters DCN and DCNv2 in the registry)
+from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
-from mmdet.utils.errors import ConfigError
 
 # Plain convolutions of ResNet-like models: mmcv's registry names, found without importing mmcv.cnn.
 _PLAIN = {None: nn.Conv2d, 'Conv2d': nn.Conv2d, 'Conv': nn.Conv2d}

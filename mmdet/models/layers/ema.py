@@ -5,8 +5,8 @@ import math
 from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
 
+from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
-from mmdet.utils import ConfigError
 
 
 @MODELS.register_module()

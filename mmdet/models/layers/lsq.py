@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
-from mmdet.utils.errors import ConfigError
+from mmdet.errors import ConfigError
 
 _SMALLEST_STEP = 1e-8
 

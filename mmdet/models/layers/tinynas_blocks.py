@@ -1,12 +1,11 @@
 """The blocks that a TinyNAS structure is made of, as modules. Parameter names are those of the published weights.
 
-What a block consists of is said once, by its family in :mod:`mmdet.nas.blocks`, from which scores and budgets are computed as well: units, each
+What a block consists of is said once, by its family in :mod:`mmdet.archs.blocks`, from which scores and budgets are computed as well: units, each
 with its convolutions, shortcut and squeeze-excitation. Here these become modules. Every convolution is without bias and followed by a norm
 (``conv1.conv1`` and ``conv1.bn1`` in the first of a unit's convolutions).
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +15,12 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdet.archs.blocks import Conv, family_of
+from mmdet.archs.blocks import Unit as UnitPlan
+from mmdet.archs.structure import Block
+
 from .lsq import LSQConv2d
 from .tinynas_damo import PlainAndPointwise, SpatialPyramid
-
-if TYPE_CHECKING:  # the search imports networks: at run time the description comes in as an argument
-    from mmdet.nas.blocks import Conv
-    from mmdet.nas.blocks import Unit as UnitPlan
-    from mmdet.nas.structure import Block
 
 ACTIVATIONS = {
     'relu': lambda: nn.ReLU(inplace=True),
@@ -147,7 +145,7 @@ class SqueezeExcite(nn.Module):
         return x * self._conv_norm(self.conv2, gate).sigmoid()
 
 
-def _conv_bn(conv: 'Conv', dims: int, norm_cfg: dict, layer: type[nn.Module] = ConvBN, **kwargs) -> nn.Module:
+def _conv_bn(conv: Conv, dims: int, norm_cfg: dict, layer: type[nn.Module] = ConvBN, **kwargs) -> nn.Module:
     return layer(
         conv.in_channels,
         conv.out_channels,
@@ -171,7 +169,7 @@ class Unit(nn.Module):
         act: name of the activation.
     """
 
-    def __init__(self, plan: 'UnitPlan', *, dims: int, options: BlockOptions, act: str):
+    def __init__(self, plan: UnitPlan, *, dims: int, options: BlockOptions, act: str):
         super().__init__()
         self.options, self.dims, self.num_convs = options, dims, len(plan.convs)
         for i, conv in enumerate(plan.convs):
@@ -241,7 +239,7 @@ class SuperBlock(nn.Module):
         act: name of the activation.
     """
 
-    def __init__(self, plans: 'tuple[UnitPlan, ...]', unit_options: list[BlockOptions], *, dims: int, act: str):
+    def __init__(self, plans: tuple[UnitPlan, ...], unit_options: list[BlockOptions], *, dims: int, act: str):
         super().__init__()
         self.block_list = nn.ModuleList(
             Unit(plan, dims=dims, options=options, act=act) for plan, options in zip(plans, unit_options)
@@ -260,15 +258,13 @@ class SuperBlock(nn.Module):
         return x
 
 
-def build_block(block: 'Block', unit_options: list[BlockOptions]) -> nn.Module:
+def build_block(block: Block, unit_options: list[BlockOptions]) -> nn.Module:
     """The module of one block of a parsed structure.
 
     Args:
         block: the block.
         unit_options: options of each unit (one for a single convolution).
     """
-    from mmdet.nas.blocks import family_of
-
     family = family_of(block.type)
     plans, act = family.units(block), block.act or unit_options[0].act or family.activation
     if family.is_super:

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS
-from mmdet.utils import ModelInputError
 
 from .reduction import check_reduction, reduce_loss
 

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from ...utils.errors import ConfigError
-from ..blocks import family_of
-from ..structure import Structure
+from ...archs.blocks import family_of
+from ...archs.structure import Structure
+from ...errors import ConfigError
 
 
 class Budget:

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 
 from mmdet.registry import NAS_BUDGETS
 
-from ...utils.errors import ConfigError
-from ..blocks import conv_layers
-from ..blocks.costs import costs_of
+from ...archs.blocks import conv_layers
+from ...archs.blocks.costs import costs_of
+from ...archs.structure import Block, Structure
+from ...errors import ConfigError
 from ..measure import BlockMeasure
-from ..structure import Block, Structure
 from .base import Budget, needs_frames
 
 
 @NAS_BUDGETS.register_module('flops')
 class FlopsBudget(BlockMeasure, Budget):
-    """FLOPs (multiply-adds and small operations, :func:`~mmdet.nas.blocks.costs.flops_per_pixel`) at ``image_size``, times ``frames``."""
+    """FLOPs (multiply-adds and small operations, :func:`~mmdet.archs.blocks.costs.flops_per_pixel`) at ``image_size``, times ``frames``."""
 
     name = 'flops'
 
@@ -40,7 +40,7 @@ class FlopsBudget(BlockMeasure, Budget):
 
 @NAS_BUDGETS.register_module('model_size')
 class ModelSizeBudget(BlockMeasure, Budget):
-    """Parameters without a classifier (:func:`~mmdet.nas.blocks.costs.model_size`)."""
+    """Parameters without a classifier (:func:`~mmdet.archs.blocks.costs.model_size`)."""
 
     name = 'model_size'
 

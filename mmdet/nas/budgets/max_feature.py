@@ -2,8 +2,8 @@
 
 from mmdet.registry import NAS_BUDGETS
 
-from ..blocks import units_of
-from ..structure import Block, BlockMemo, Structure
+from ...archs.blocks import units_of
+from ...archs.structure import Block, BlockMemo, Structure
 from .base import Budget, needs_frames
 
 FULL_PRECISION_BITS = 32

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ...utils.errors import DataError
+from ...errors import DataError
 from ...utils.files import write_text
 from .ops import DEPTHWISE, REGULAR, Op
 

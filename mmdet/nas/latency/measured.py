@@ -2,10 +2,14 @@
 
 import time
 
-from mmdet.registry import NAS_LATENCIES
+import torch
 
-from ...utils.errors import ConfigError
-from ..structure import BlockMemo, Structure, is_3d, stage_ends, structure_to_dicts
+from mmdet.registry import MODELS, NAS_LATENCIES
+
+from ...archs.blocks.base import is_3d
+from ...archs.parsing import structure_to_dicts
+from ...archs.structure import BlockMemo, Structure, stage_ends
+from ...errors import ConfigError
 
 
 @NAS_LATENCIES.register_module('MeasuredLatency')
@@ -50,13 +54,12 @@ class MeasuredLatency:
 
     def measure(self, structure: Structure) -> float:
         """Build, run, and take the time."""
-        import torch
-
-        from mmdet.models.backbones import TinyNASBackbone
-
         options = dict(device=self.device, dtype=getattr(torch, self.dtype))
         last = len(stage_ends(structure)) - 1
-        network = TinyNASBackbone(structure_to_dicts(structure), out_indices=(last,), use_focus=False)
+        backbone = dict(
+            type='TinyNASBackbone', structure=structure_to_dicts(structure), out_indices=(last,), use_focus=False
+        )
+        network = MODELS.build(backbone)
         network.to(**options).eval()
         x = torch.randn(self.batch_size, structure[0].in_channels, self.image_size, self.image_size, **options)
         times = []
@@ -86,6 +89,4 @@ class MeasuredLatency:
     def _wait(self) -> None:
         """Until the device's queue is empty."""
         if self.device.startswith('cuda'):
-            import torch
-
             torch.cuda.synchronize(self.device)

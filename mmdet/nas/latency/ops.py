@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from ...utils.errors import ConfigError
-from ..blocks import family_of, units_of
-from ..structure import Block
+from ...archs.blocks import family_of, units_of
+from ...archs.structure import Block
+from ...errors import ConfigError
 
 REGULAR, DEPTHWISE = 'Regular', 'Depthwise'
 

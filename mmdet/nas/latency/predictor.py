@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from mmdet.registry import NAS_LATENCIES
 
-from ...utils.errors import ConfigError
-from ..structure import Block, BlockMemo, Structure
+from ...archs.structure import Block, BlockMemo, Structure
+from ...errors import ConfigError
 from .library import OpLibrary
 from .ops import DEPTHWISE, Op, block_ops
 from .surface import Surface

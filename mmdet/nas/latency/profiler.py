@@ -12,8 +12,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ...utils.config import reports_user_errors
-from ...utils.errors import ConfigError
+import torch
+from torch.nn import functional
+
+from ...config.reading import reports_user_errors
+from ...errors import ConfigError
 from .library import OpLibrary, op_line
 from .ops import DEPTHWISE, REGULAR, Op
 
@@ -85,8 +88,6 @@ class OpProfiler:
     """
 
     def __init__(self, *, device: str = 'cpu', dtype: str = 'float32', warmup: int = 3, repeats: int = 10):
-        import torch
-
         if dtype not in ('float32', 'float16', 'bfloat16'):
             raise ConfigError("must be 'float32', 'float16' or 'bfloat16'", field='dtype', received=dtype)
         if repeats < 1 or warmup < 0:
@@ -96,9 +97,6 @@ class OpProfiler:
 
     def measure(self, op: Op, batch_size: int) -> float:
         """Milliseconds of one operator on a batch; -1 if it failed."""
-        import torch
-        from torch.nn import functional
-
         groups = op.in_channels if op.kind == DEPTHWISE else 1
         try:
             options = dict(device=self.device, dtype=self.dtype)
@@ -152,7 +150,6 @@ class OpProfiler:
 
     def _timed(self, run) -> float:
         """Seconds of one run, the device's queue empty before and after."""
-        import torch
 
         def wait():
             if self.device.type == 'cuda':

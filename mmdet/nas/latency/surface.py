@@ -30,7 +30,7 @@ class Surface:
         if value >= 0:  # False for NaN, too
             return value
         if self._nearest is None:
-            from scipy.interpolate import NearestNDInterpolator
+            from scipy.interpolate import NearestNDInterpolator  # heavy: only for searches that predict latency
 
             # Rescaled to the unit square: channels and sides have different ranges.
             self._nearest = NearestNDInterpolator(self.points, self.values, rescale=len(self.values) > 1)
@@ -38,7 +38,7 @@ class Surface:
 
     def _build_linear(self):
         """Delaunay triangles; along a line if all points share their channels or side (a small library); else nowhere."""
-        from scipy.interpolate import LinearNDInterpolator
+        from scipy.interpolate import LinearNDInterpolator  # heavy, as above
         from scipy.spatial import QhullError
 
         spread = np.ptp(self.points, axis=0) > 0  # (2,)

@@ -8,10 +8,10 @@ residual. A convolution of kernel k over c input channels per group contributes 
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from ...utils.errors import ConfigError
-from ..blocks import Conv, unit_runs
-from ..blocks.costs import costs_of
-from ..structure import Block, BlockMemo, Structure, stage_ends
+from ...archs.blocks import Conv, unit_runs
+from ...archs.blocks.costs import costs_of
+from ...archs.structure import Block, BlockMemo, Structure, stage_ends
+from ...errors import ConfigError
 
 
 class Score:

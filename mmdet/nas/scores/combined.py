@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from mmdet.registry import NAS_SCORES
 
-from ...utils.errors import ConfigError
-from ..structure import Structure
+from ...archs.structure import Structure
+from ...errors import ConfigError
 from .base import Score
 
 

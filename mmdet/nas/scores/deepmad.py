@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from mmdet.registry import NAS_SCORES
 
-from ...utils.errors import ConfigError
-from ..blocks import Conv, family_of
+from ...archs.blocks import Conv, family_of
+from ...archs.structure import Block, Structure
+from ...errors import ConfigError
 from ..measure import BlockMeasure
-from ..structure import Block, Structure
 from .base import StageScore, log_terms
 
 

@@ -7,11 +7,15 @@ structure. They need torch and take milliseconds to seconds a structure, where t
 import math
 from collections.abc import Sequence
 
+import torch
+from torch.nn import functional
+
 from mmdet.registry import NAS_SCORES
 
-from ...utils.errors import ConfigError
-from ..blocks import Conv, units_of
-from ..structure import Structure, is_3d
+from ...archs.blocks import Conv, units_of
+from ...archs.blocks.base import is_3d
+from ...archs.structure import Structure
+from ...errors import ConfigError
 from .base import Score, StageScore
 
 
@@ -26,8 +30,6 @@ class RandomChain:
     """
 
     def __init__(self, structure: Structure, *, seed: int, device: str, std: float = 1.0):
-        import torch
-
         self.units = [unit.convs for block in structure for unit in units_of(block)]
         self.dims = 3 if is_3d(structure) else 2
         self.device, self.std = torch.device(device), std
@@ -35,8 +37,6 @@ class RandomChain:
 
     def randn(self, *shape: int):
         """A standard normal tensor."""
-        import torch
-
         return torch.randn(shape, generator=self.generator, device=self.device)
 
     def inputs(self, batch: int, image_size: int, frames: int):
@@ -51,8 +51,6 @@ class RandomChain:
 
     def run(self, conv: Conv, x, weights):
         """One convolution with padding that keeps the size at stride 1."""
-        from torch.nn import functional
-
         if self.dims == 3:
             stride, padding = (1, conv.stride, conv.stride), (conv.kt // 2, conv.kernel // 2, conv.kernel // 2)
             return functional.conv3d(x, weights, None, stride, padding, 1, conv.groups)
@@ -103,15 +101,11 @@ class ZenScore(Score):
 
     def samples(self, structure: Structure) -> list[float]:
         """The score of each of the ``repeats`` random networks; their spread is the score's noise."""
-        import torch
-
         with torch.no_grad():
             return [self.ratio * self._sample(structure, self.seed + repeat) for repeat in range(self.repeats)]
 
     def _sample(self, structure: Structure, seed: int) -> float:
         """The two inputs go through layer by layer, so that each layer's weights are drawn, used and dropped."""
-        import torch
-
         chain = RandomChain(structure, seed=seed, device=self.device)
         x = chain.inputs(self.batch_size, self.image_size, self.frames)
         disturbed = x + self.gamma * chain.inputs(self.batch_size, self.image_size, self.frames)
@@ -131,8 +125,6 @@ class ZenScore(Score):
 
     def _norm_relu(self, x, mean, variance):
         """Batch norm in training mode, which updates ``mean`` and ``variance`` in place, and ReLU."""
-        from torch.nn import functional
-
         x = functional.batch_norm(x, mean, variance, training=True, momentum=self.momentum, eps=self.eps)
         return functional.relu_(x)
 
@@ -194,8 +186,6 @@ class ForwardEntropy(StageScore):
 
     def log_stds(self, structure: Structure, seed: int) -> list[float]:
         """Logarithm of the standard deviation after each unit, the input of each having standard deviation 1."""
-        import torch
-
         chain = RandomChain(structure, seed=seed, device=self.device, std=self.init_std)
         found = []
         with torch.no_grad():

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from mmdet.registry import NAS_SCORES
 
-from ...utils.errors import ConfigError
-from ..blocks import Conv
+from ...archs.blocks import Conv
+from ...archs.structure import Block, Structure, is_quantised
+from ...errors import ConfigError
 from ..measure import BlockMeasure
-from ..structure import Block, Structure, is_quantised
 from .base import HALF_LOG, StageScore, log_terms
 from .quantisation import quantised_std
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from mmdet.registry import NAS_SCORES
 
-from ...utils.errors import ConfigError
-from ..blocks import Conv, family_of
-from ..structure import Block, BlockMemo, Structure
+from ...archs.blocks import Conv, family_of
+from ...archs.structure import Block, BlockMemo, Structure
+from ...errors import ConfigError
 from .base import StageScore, log_terms
 
 

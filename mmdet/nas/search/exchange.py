@@ -3,7 +3,9 @@
 import os
 from typing import Any
 
-from ...utils.errors import ConfigError
+import torch.distributed as dist
+
+from ...errors import ConfigError
 
 
 class Alone:
@@ -23,8 +25,6 @@ class Torchrun(Alone):
     """Processes started by ``torchrun`` (``tools/dist_search.sh``), over gloo."""
 
     def __init__(self):
-        import torch.distributed as dist
-
         missing = [key for key in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if key not in os.environ]
         if missing:
             raise ConfigError(
@@ -32,16 +32,15 @@ class Torchrun(Alone):
                 field='--launcher', received='pytorch',
             )  # fmt: skip
         dist.init_process_group('gloo')
-        self._dist = dist
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
 
     def gather(self, packet: Any) -> list:
         packets = [None] * self.world_size
-        self._dist.all_gather_object(packets, packet)
+        dist.all_gather_object(packets, packet)
         return packets
 
     def close(self) -> None:
-        self._dist.destroy_process_group()
+        dist.destroy_process_group()
 
 
 def join(launcher: str) -> Alone:

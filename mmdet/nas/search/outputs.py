@@ -1,17 +1,16 @@
 """What a search leaves behind: the best structures, the fronts, and a plot of both."""
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmdet.visualization.charts import line_chart
 
+from ...archs.files import StructureEntry, save_structures
 from ...utils.files import write_json, write_text
-from ..structure_io import StructureEntry, save_structures
 from .population import Member, diverse
-
-if TYPE_CHECKING:
-    from .runner import SearchRunner
+from .settings import SearchSettings
+from .strategies import Strategy
 
 BEST_FILE, FRONT_FILE, LOG_FILE, PLOT_FILE = 'best_structure.json', 'pareto_front.json', 'search_log.json', 'search.svg'
 _STYLE = (
@@ -20,14 +19,20 @@ _STYLE = (
 )
 
 
-def write_outputs(runner: 'SearchRunner') -> list[Member]:
-    """Write ``best_structure.json``, ``pareto_front.json``, ``search_log.json`` and ``search.svg``; returns the chosen structures."""
-    settings, strategy, folder = runner.settings, runner.strategy, runner.work_dir
+def write_outputs(folder: Path, settings: SearchSettings, strategy: Strategy, history: Sequence[dict]) -> list[Member]:
+    """Write ``best_structure.json``, ``pareto_front.json``, ``search_log.json`` and ``search.svg``; returns the chosen structures.
+
+    Args:
+        folder: where the files go.
+        settings: of the search.
+        strategy: the search at its end: its population and its fronts.
+        history: the records of its progress.
+    """
     run = settings.run
     fronts = {name: front.members() for name, front in strategy.fronts.items()}
     pool = [*strategy.population, *(member for members in fronts.values() for member in members)]
     chosen = diverse(pool, run['num_network'], run['min_distance'])
-    names = [budget.name for budget in runner.budgets]
+    names = [budget.name for budget in settings.evaluator.budgets]
 
     def entry(name: str, member: Member) -> StructureEntry:
         facts = settings.facts
@@ -38,12 +43,12 @@ def write_outputs(runner: 'SearchRunner') -> list[Member]:
     points = [entry(f'{name}_{i}', m) for name, members in fronts.items() for i, m in enumerate(members)]
     if points:
         save_structures(folder / FRONT_FILE, points)
-    write_json(folder / LOG_FILE, runner.history)
-    write_plot(folder / PLOT_FILE, runner.history, fronts, names)
+    write_json(folder / LOG_FILE, history)
+    write_plot(folder / PLOT_FILE, history, fronts, names)
     return chosen
 
 
-def write_plot(path: Path, history: list[dict], fronts: dict[str, list[Member]], names: list[str]) -> None:
+def write_plot(path: Path, history: Sequence[dict], fronts: dict[str, list[Member]], names: list[str]) -> None:
     """Best score over evaluations, and score over cost for each front, one above the other."""
     evaluated = [record['evaluated'] for record in history]
     charts = [

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from math import log
 from typing import NamedTuple
 
-from ..structure import Structure
+from ...archs.structure import Structure
 
 FRONT_STEPS = 50  # cells of the front per factor e of cost: 2 % each
 

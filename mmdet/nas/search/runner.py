@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ...utils.errors import ConfigError
+from ...archs.structure import Structure, describe
+from ...errors import ConfigError
 from ...utils.files import write_json
-from ..structure import Structure, describe
 from .exchange import Alone
 from .outputs import write_outputs
 from .population import Member
@@ -148,7 +148,7 @@ class SearchRunner:
             for members in others.values():
                 for member in members:
                     strategy.add(member)
-        chosen = write_outputs(self) if self.group.rank == 0 else None
+        chosen = write_outputs(self.work_dir, self.settings, strategy, self.history) if self.group.rank == 0 else None
         chosen = self.group.gather(chosen)[0]
         if self.group.rank == 0:
             for member in chosen:

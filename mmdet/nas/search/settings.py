@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 from mmdet.registry import NAS_SPACES, NAS_STRATEGIES
 
-from ...utils.errors import ConfigError
+from ...archs.blocks.base import is_3d
+from ...archs.files import build_structure
+from ...archs.structure import Structure
+from ...errors import ConfigError
 from ..evaluator import Evaluator, class_of, unknown
 from ..latency import MeasuredLatency
 from ..measure import BlockMeasure
 from ..scores import STEntropy
-from ..structure import Structure, is_3d
-from ..structure_io import build_structure
 
 KEYS = ('image_size', 'frames', 'structure', 'budgets', 'score', 'space', 'search', 'latency', 'work_dir', 'task')
 # Keys of LightNAS's own configs that have no bearing here; 'model' holds its start.

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from ...utils.errors import CheckpointError
-from ..structure import Block
+from ...archs.structure import Block
+from ...errors import CheckpointError
 from .population import Member
 from .strategies import Strategy
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from mmdet.registry import NAS_BUDGETS, NAS_STRATEGIES
 
-from ...utils.errors import ConfigError
+from ...archs.structure import Structure
+from ...errors import ConfigError
 from ..evaluator import Evaluator
 from ..spaces import Space
-from ..structure import Structure
 from .population import Front, Member, Population
 
 

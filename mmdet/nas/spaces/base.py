@@ -5,15 +5,15 @@ resolution, depth caps, which blocks move) is worked out once, in :meth:`Space.s
 input width of the next one. Mutation is the larger half of a search's time: the methods here index block fields by position and draw from a bare
 ``random()`` function for that reason.
 
-Positions in a :class:`~mmdet.nas.structure.Block`: 0 type, 1 in, 2 out, 3 kernel, 4 stride, 5 layers, 6 btn, 7 kt, 8 bits_a, 9 bits_w, 10 ...
+Positions in a :class:`~mmdet.archs.structure.Block`: 0 type, 1 in, 2 out, 3 kernel, 4 stride, 5 layers, 6 btn, 7 kt, 8 bits_a, 9 bits_w, 10 ...
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ...utils.errors import ConfigError
-from ..blocks import family_of
-from ..structure import Block, Structure
+from ...archs.blocks import family_of
+from ...archs.structure import Block, Structure
+from ...errors import ConfigError
 
 Random = Callable[[], float]
 make_block: Callable[..., Block] = partial(tuple.__new__, Block)  # Block._make without its check of the length

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from mmdet.registry import NAS_SPACES
 
-from ...utils.errors import ConfigError
-from ..structure import Block, Structure
+from ...archs.structure import Block, Structure
+from ...errors import ConfigError
 from .base import Random, Space, make_block, round_to_8, with_block
 
 NEAR_RATIOS = 3  # places in the list of ratios

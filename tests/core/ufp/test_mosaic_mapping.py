@@ -15,8 +15,8 @@ from mmdet.core.ufp import (
     render_mosaic,
     whole_image,
 )  # fmt: skip
+from mmdet.errors import ModelInputError
 from mmdet.ops import nms
-from mmdet.utils.errors import ModelInputError
 
 TILE = np.array([[90, 92.5, 60, 45, 0, 0, 2]])
 

@@ -18,7 +18,7 @@ from mmdet.core.ufp import (
     pack_strip,
     whole_image,
 )  # fmt: skip
-from mmdet.utils.errors import ConfigError, ModelInputError
+from mmdet.errors import ConfigError, ModelInputError
 
 HD = (1920, 1080)
 ALL_OPTIONS = [

@@ -6,11 +6,11 @@ from mmengine.model import BaseModule
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdet.errors import ConfigError
 from mmdet.models.backbones import ResNet, ResNetV1d, ResNeXt
 from mmdet.models.backbones.resnet import BasicBlock, Bottleneck
 from mmdet.models.layers import ResLayer
 from mmdet.ops import DeformConv2dPack, ModulatedDeformConv2dPack
-from mmdet.utils.errors import ConfigError
 
 DCN = dict(type='DCN', deform_groups=1, fallback_on_stride=False)
 

@@ -9,10 +9,10 @@ from mmengine.config import ConfigDict
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdet.errors import ConfigError
 from mmdet.models.backbones import DAMOYOLOBackbone, TinyNAS3DBackbone, TinyNASBackbone
 from mmdet.models.layers.lsq import LSQConv2d, LSQQuantizer
 from mmdet.registry import MODELS
-from mmdet.utils.errors import ConfigError
 from tests.reference_fill import fill_state_dict, image, statistics
 
 FAMILIES = [

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from mmdet.errors import ConfigError
 from mmdet.models.backbones import TinyNAS3DBackbone
-from mmdet.utils.errors import ConfigError
 
 
 def clip_structure():

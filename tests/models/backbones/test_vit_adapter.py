@@ -8,10 +8,10 @@ from mmengine.config import Config
 from torch import nn
 
 from mmdet.engine.layer_decay import GroupedOptimWrapperConstructor, LayerDecayOptimizerConstructor
+from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.models.backbones.vit import WindowAttention, WindowedViT, load_vit_weights, resize_pos_embed
 from mmdet.models.backbones.vit_adapter import AdapterBatchNorm, ViTAdapter, adapter_geometry
 from mmdet.registry import MODELS
-from mmdet.utils.errors import CheckpointError, ConfigError, ModelInputError
 from tests.reference_fill import fill_state_dict, u
 
 CONFIG = 'configs/vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py'

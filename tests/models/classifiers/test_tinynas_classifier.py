@@ -2,9 +2,9 @@ import pytest
 import torch
 from mmengine.structures import BaseDataElement
 
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.models.layers.lsq import LSQLinear
 from mmdet.registry import MODELS
-from mmdet.utils.errors import ConfigError, ModelInputError
 from tests.models.backbones.test_tinynas import small
 from tests.models.backbones.test_tinynas_3d import clip_structure
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
-from mmdet.utils.errors import ConfigError
 from tests.models.backbones.test_tinynas import small
 from tests.models.detectors.test_single_stage import batch
 

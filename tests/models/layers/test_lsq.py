@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
+from mmdet.errors import ConfigError
 from mmdet.models.layers.lsq import LSQConv2d, LSQLinear, LSQQuantizer
-from mmdet.utils.errors import ConfigError
 
 
 def quantizer(bits, steps, **kwargs):

@@ -1,0 +1,250 @@
+"""Building a detector from a config and a checkpoint, composite detectors included."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+
+from ..config.reading import load_config
+from ..engine.checkpoint.loading import load_checkpoint_file, load_into
+from ..errors import CheckpointError, ConfigError
+from ..models.detectors import CompositeDetector, DetectionStage
+from ..registry import DATASETS, MODELS
+from ..utils.setup_env import register_all_modules
+
+PALETTES = ('none', 'coco', 'voc', 'random')
+
+
+def init_detector(
+    config: str | Path | Config,
+    checkpoint: str | None = None,
+    palette: str | Sequence = 'none',
+    device: str | torch.device | None = None,
+    cfg_options: dict | None = None,
+    trust_checkpoint: bool = False,
+):
+    """Build the detector of a config, load its weights, and make it ready for :func:`inference_detector`.
+
+    Args:
+        config: path of a config file, or a Config.
+        checkpoint: path, URL or known name of the weights; None leaves the initial random weights (and says so). A detector made of
+            detectors then reads the checkpoints that its config names for them.
+        palette: colours for drawing: 'none' (the dataset's own, or this package's), 'coco', 'voc', 'random' (fixed seed), or RGB tuples.
+        device: None takes the first GPU, or the CPU where there is none.
+        cfg_options: overrides, ``{'model.test_cfg.score_thr': 0.1}``.
+        trust_checkpoint: unpickle arbitrary objects of the checkpoint; only for files of your own.
+
+    Returns:
+        The detector in evaluation mode, with ``cfg`` (the Config) and ``dataset_meta`` (``classes``, ``palette``).
+
+    Raises:
+        ConfigError: the config or device cannot be used.
+        CheckpointError: the checkpoint is missing, unsafe, or does not fit.
+    """
+    register_all_modules()
+    config = read_config(config, cfg_options)
+    if 'model' not in config:
+        raise ConfigError('the config has no model', file=config.filename, field='model')
+    device = choose_device(device)
+    model_cfg = _without_pretrained(config.model.to_dict() if hasattr(config.model, 'to_dict') else dict(config.model))
+    model = MODELS.build(ConfigDict(model_cfg))
+
+    meta: dict | None = None
+    if checkpoint is None and is_composite(model):
+        meta = load_parts(model, config.model, trust_checkpoint)
+    if checkpoint is None and meta is None:
+        print_log('no checkpoint given: the weights are random and so are the predictions', logger='current', level=30)
+    elif checkpoint is not None:
+        content = load_checkpoint_file(checkpoint, trust=trust_checkpoint)
+        report = load_into(model, content['state_dict'], complete=True)
+        if report.unexpected:
+            print_log(
+                '\n  '.join([f'{checkpoint} holds more than the model:', *report.lines()]), logger='current', level=30
+            )
+        meta = content['meta']
+    model.dataset_meta = _dataset_meta(meta or {}, config, _num_classes(model))
+    colors = _palette_colors(palette, len(model.dataset_meta['classes']))
+    if colors is not None:
+        model.dataset_meta['palette'] = colors
+    model.cfg = config
+    return model.to(device).eval()
+
+
+def is_composite(model) -> bool:
+    """Whether a model is a detector made of detectors, such as UFPMPDet."""
+
+    return isinstance(model, CompositeDetector)
+
+
+def read_config(config: str | Path | Config, cfg_options: dict | None = None) -> Config:
+    """A Config of its own from a path or a Config, with overrides merged in."""
+    if isinstance(config, (str, os.PathLike)):
+        return load_config(config, cfg_options)
+    if not isinstance(config, Config):
+        raise ConfigError('config must be a path or a Config', received=type(config).__name__)
+    config = config.copy()
+    if cfg_options:
+        config.merge_from_dict(cfg_options)
+    return config
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """The named device, or the best one here.
+
+    Raises:
+        ConfigError: an unknown name, or a GPU that this machine or build of torch does not have.
+    """
+    if device is None:
+        return torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError("device must be like 'cpu' or 'cuda:0'", field='device', received=device) from error
+    if chosen.type == 'cuda' and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"only {torch.cuda.device_count()} GPUs are visible; use 'cpu' or leave device out",
+            field='device',
+            received=device,
+        )
+    return chosen
+
+
+def _without_pretrained(node):
+    """The same config without downloads: the checkpoint, or nothing, decides the weights here."""
+    if isinstance(node, dict):
+        pruned = {key: _without_pretrained(value) for key, value in node.items()}
+        init = pruned.get('init_cfg')
+        if isinstance(init, dict) and init.get('type') == 'Pretrained':
+            pruned['init_cfg'] = None
+        if isinstance(pruned.get('pretrained'), str):
+            pruned['pretrained'] = None
+        return pruned
+    if isinstance(node, (list, tuple)):
+        return type(node)(_without_pretrained(value) for value in node)
+    return node
+
+
+def _dataset_meta(checkpoint_meta: dict, config: Config, num_classes: int | None) -> dict:
+    """Class names from the checkpoint, else from the config's dataset, else numbers."""
+    found = checkpoint_meta.get('dataset_meta') or {}
+    found = {key.lower(): value for key, value in found.items()} if isinstance(found, dict) else {}
+    if 'classes' not in found and checkpoint_meta.get('CLASSES'):
+        found = {'classes': checkpoint_meta['CLASSES'], 'palette': checkpoint_meta.get('PALETTE')}
+    if not found.get('classes'):
+        found = _config_dataset_meta(config)
+    classes = found.get('classes') or ()
+    classes = (classes,) if isinstance(classes, str) else tuple(str(name) for name in classes)
+    if num_classes is not None and len(classes) != num_classes:
+        if classes:
+            print_log(
+                f'{len(classes)} class names for a model of {num_classes} classes: the classes are numbered instead',
+                logger='current',
+                level=30,
+            )
+        return {'classes': tuple(f'class {k}' for k in range(num_classes))}
+    return {**{key: value for key, value in found.items() if value is not None}, 'classes': classes}
+
+
+def _config_dataset_meta(config: Config) -> dict:
+    """Metainfo of the config's test dataset, without reading its annotations."""
+    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    dataset_type = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else dataset.get('type')
+    if dataset_type is None:
+        return {}
+    meta = dataset_type._load_metainfo(dataset.get('metainfo') or {})
+    return {key.lower(): value for key, value in meta.items()}
+
+
+def _num_classes(model) -> int | None:
+    """Of a one-stage detector's head, or as a detector made of detectors says."""
+    return getattr(getattr(model, 'bbox_head', model), 'num_classes', None)
+
+
+def _palette_colors(palette, count: int) -> list | None:
+    if not isinstance(palette, str):
+        return [tuple(color) for color in palette]
+    if palette == 'none':
+        return None
+    if palette == 'random':
+        return [tuple(int(c) for c in color) for color in np.random.RandomState(42).randint(0, 256, (count, 3))]
+    if palette == 'coco':
+        return list(DATASETS.get('CocoDataset').METAINFO['palette'])
+    if palette == 'voc':
+        return [_voc_color(index + 1) for index in range(count)]
+    raise ConfigError(f'palette must be one of {PALETTES} or a list of RGB tuples', field='palette', received=palette)
+
+
+def _voc_color(index: int) -> tuple[int, int, int]:
+    """Pascal VOC's colour map: the bits of the index, three at a time, become the highest bits of red, green and blue."""
+    channels = [0, 0, 0]
+    for shift in range(7, -1, -1):
+        for channel in range(3):
+            channels[channel] |= ((index >> channel) & 1) << shift
+        index >>= 3
+    return tuple(channels)
+
+
+def find_config_beside(checkpoint: str | Path) -> Path:
+    """The config that a training run left in the folder of its checkpoint.
+
+    Looked for in this order: the only ``*.py`` of the folder; the newest ``*/vis_data/config.py``. The text of a config inside the
+    checkpoint is never used.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, or no single config lies beside it.
+    """
+    checkpoint = Path(checkpoint)
+    if not checkpoint.is_file():
+        raise CheckpointError('no such checkpoint file', file=checkpoint)
+    candidates = sorted(checkpoint.parent.glob('*.py'))
+    if not candidates:
+        candidates = sorted(checkpoint.parent.glob('*/vis_data/config.py'))[-1:]
+    if len(candidates) != 1:
+        seen = f'{len(candidates)} configs' if candidates else 'no config'
+        raise CheckpointError(
+            f'{seen} beside the checkpoint, so its model is unknown; pass model=<config file>, weights=<this checkpoint>',
+            file=checkpoint,
+            received=[path.name for path in candidates],
+        )
+    return candidates[0]
+
+
+def load_parts(model, model_cfg: dict, trust_checkpoint: bool = False) -> dict | None:
+    """Load the checkpoints that a detector made of detectors names for its stages: ``<stage>.detector.init_cfg``.
+
+    Args:
+        model: a ``CompositeDetector``.
+        model_cfg: its config.
+        trust_checkpoint: unpickle arbitrary objects; only for files of your own.
+
+    Returns:
+        ``meta`` of the last one loaded; None where the config names none.
+
+    Raises:
+        CheckpointError: a file is missing or does not fit.
+    """
+
+    meta = None
+    for name, part in model.named_children():
+        init = (
+            (model_cfg.get(name, {}).get('detector') or {}).get('init_cfg')
+            if isinstance(part, DetectionStage)
+            else None
+        )
+        if not isinstance(init, dict) or init.get('type') != 'Pretrained':
+            continue
+        try:
+            content = load_checkpoint_file(init['checkpoint'], trust=trust_checkpoint)
+            load_into(part.detector, content['state_dict'], complete=True)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f'{error} (model.{name}.detector.init_cfg.checkpoint; or give one checkpoint of the whole model)'
+            ) from error
+        meta = content['meta']
+    return meta

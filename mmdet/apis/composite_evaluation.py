@@ -1,0 +1,233 @@
+"""A detector made of detectors on an annotated set of images: both scores, and where the time goes."""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dist import get_dist_info, is_main_process
+
+from ..datasets.transforms.formatting import to_chw
+from ..errors import ConfigError, DataError
+from ..evaluation import VisDroneMetric
+from ..formats.coco import load_coco_annotations
+from ..formats.images import decode_image
+from ..formats.json_file import read_json
+from ..structures import DetDataSample
+from ..utils.files import write_text
+from ..utils.progress import progress
+from ..utils.timing import part_figures, parts_table, time_figures
+from ..visualization import draw_boxes, draw_ufp_steps, write_image
+
+_READ, _TOTAL = 'read', 'end to end'
+
+
+@dataclass
+class EvaluationReport:
+    """Scores and times of one run.
+
+    Attributes:
+        metrics: of :class:`~mmdet.evaluation.VisDroneMetric`, in 0..1: ``visdrone/AP``, ``coco/bbox_mAP`` ...; empty on other ranks
+            than the first.
+        latency: stage -> ``p50_ms``, ``p95_ms``, ``mean_ms`` of an image: the parts of the detector, ``end to end`` (image in memory to boxes
+            on the host) and, apart from it, ``read`` (reading and decoding).
+        sizes: means over the images: ``regions``, ``mosaic_w``, ``mosaic_h``.
+        setting: what was measured, in words.
+    """
+
+    metrics: dict[str, float]
+    latency: dict[str, dict[str, float]] = field(default_factory=dict)
+    sizes: dict[str, float] = field(default_factory=dict)
+    setting: str = ''
+
+    def __str__(self) -> str:
+        lines = []
+        for title, prefix, names in (
+            ('VisDrone toolkit rules', 'visdrone', ('AP', 'AP50', 'AP75', 'AR1', 'AR10', 'AR100', 'AR500')),
+            ('COCO rules, maxDets 500', 'coco', ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75', 'bbox_mAP_s', 'bbox_mAP_m', 'bbox_mAP_l')),
+        ):  # fmt: skip
+            values = [(name.removeprefix('bbox_'), self.metrics.get(f'{prefix}/{name}')) for name in names]
+            shown = ', '.join(f'{name} {100 * value:.2f}' for name, value in values if value is not None and value > -1)
+            lines.append(f'{title}: {shown}')
+        if self.latency:
+            lines += ['', f'Latency, {self.setting}', parts_table(self.latency, 'an image')]
+            lines.append(f'"{_TOTAL}" is everything from the decoded image to the boxes; "{_READ}" is not in it')
+        if self.sizes:
+            lines.append(
+                'on average an image has ' + ', '.join(f'{name} {size:.1f}' for name, size in self.sizes.items())
+            )
+        return '\n'.join(lines)
+
+
+def evaluate_composite(
+    model,
+    ann_file: str,
+    image_root: str,
+    *,
+    batch_size: int = 1,
+    num_warmup: int = 3,
+    outfile_prefix: str | None = None,
+    classwise: bool = False,
+) -> EvaluationReport:
+    """Detect on all images of an annotation file, score by both rules, and time every stage.
+
+    Image ids may be of any kind, images need no annotations. Under ``torchrun`` every process takes a share; times are those of the
+    first one.
+
+    Args:
+        model: a ``CompositeDetector`` with ``dataset_meta``, such as :func:`mmdet.apis.build_ufpmp` returns.
+        ann_file: COCO file, with ``ignored_regions`` for the toolkit's rules.
+        image_root: what its file names are relative to.
+        batch_size: images together; latencies are those of a batch, divided.
+        num_warmup: batches that are scored but not timed; fewer where the set is small.
+        outfile_prefix: write ``<prefix>.bbox.json`` and the toolkit's ``<prefix>_txt/``.
+        classwise: score every class.
+
+    Raises:
+        DataError: broken annotations, missing images.
+        ConfigError: a batch size below 1.
+    """
+    if batch_size < 1:
+        raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
+    metric = VisDroneMetric(ann_file, outfile_prefix=outfile_prefix, classwise=classwise)
+    metric.dataset_meta = model.dataset_meta
+    rank, world = get_dist_info()
+    images = _read_images(ann_file)
+    batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)][rank::world]
+    num_warmup = max(0, min(num_warmup, len(batches) - 1))
+    device = next(model.parameters()).device
+    model.stage_times.clear()
+    model.stage_sizes.clear()
+    reading, total = [], []
+    previous, model.record_times = model.record_times, True
+    try:
+        for batch in progress(batches, Path(ann_file).stem) if is_main_process() else batches:
+            start = time.perf_counter()
+            data = _load(batch, Path(image_root))
+            _synchronise(device)
+            loaded = time.perf_counter()
+            samples = [sample.cpu() for sample in model.test_step(data)]
+            total.append((time.perf_counter() - loaded) / len(batch))
+            reading.append((loaded - start) / len(batch))
+            metric.process(None, [sample.to_dict() for sample in samples])
+    finally:
+        model.record_times = previous
+    parts, sizes = part_figures(model, num_warmup)
+    if batch_size > 1:
+        parts = {name: {key: value / batch_size for key, value in figures.items()} for name, figures in parts.items()}
+    latency = {_READ: time_figures(reading[num_warmup:]), **parts, _TOTAL: time_figures(total[num_warmup:])}
+    setting = f'{len(batches) - num_warmup} batches of {batch_size} after {num_warmup} of warm-up, {describe(model)}'
+    return EvaluationReport(metric.evaluate(len(images)) or {}, latency, sizes, setting)
+
+
+def describe(model) -> str:
+    """Precision, device and what the stages look at, in words."""
+    parameter = next(model.parameters())
+    device = (
+        torch.cuda.get_device_name(parameter.device)
+        if parameter.is_cuda
+        else f'CPU with {torch.get_num_threads()} threads'
+    )
+    stages = []
+    for name, part in model.named_children():
+        if hasattr(part, 'scales'):
+            scales = ', '.join(f'{w}x{h}' for w, h in part.scales)
+            stages.append(f'{name}: {scales}{", plain and flipped" if part.flip else ""}')
+    if getattr(model, 'tile_wh', None):
+        stages.append('tiles of {}x{}, {:.0%} shared'.format(*model.tile_wh, model.overlap))
+    return '; '.join([f'{str(parameter.dtype).removeprefix("torch.")}, {device}', *stages])
+
+
+def comparison_table(reports: dict[str, EvaluationReport]) -> str:
+    """One line a method: the main scores of both rules in percent, and milliseconds an image."""
+    columns = {
+        'VisDrone AP': 'visdrone/AP', 'AP50': 'visdrone/AP50', 'COCO AP': 'coco/bbox_mAP', 'AP50 ': 'coco/bbox_mAP_50',
+        'AP75': 'coco/bbox_mAP_75', 'AP small': 'coco/bbox_mAP_s',
+    }  # fmt: skip
+    width = max(6, *(len(name) for name in reports))
+    lines = [' '.join([f'{"method":<{width}}', *(f'{name:>11}' for name in columns), f'{"ms an image":>12}'])]
+    for name, report in reports.items():
+        scores = (report.metrics.get(key, -1) for key in columns.values())
+        cells = [f'{100 * score:>11.2f}' if score > -1 else f'{"-":>11}' for score in scores]
+        lines.append(' '.join([f'{name:<{width}}', *cells, f'{report.latency[_TOTAL]["mean_ms"]:>12.1f}']))
+    return '\n'.join(lines)
+
+
+def write_reports(path: str | Path, reports: dict[str, EvaluationReport], main: str) -> None:
+    """Write the scores and times of one method as JSON, those of the others under ``baselines``."""
+    content = {name: asdict(report) for name, report in reports.items()}
+    result = content.pop(main)
+    write_text(path, json.dumps({**result, 'baselines': content} if content else result, indent=1) + '\n')
+
+
+def write_pictures(
+    model, ann_file: str, image_root: str, folder: str, limit: int = 8, score_thr: float = 0.3
+) -> list[Path]:
+    """Pictures of the way to the boxes: ``<image>_1_regions.jpg``, ``_2_mosaic.jpg``, ``_3_merged.jpg``, and ``_4_truth.jpg``.
+
+    Images in folders keep them: ``M0101/img000001.jpg`` becomes ``M0101/img000001_1_regions.jpg``.
+
+    Args:
+        model: a ``UFPMPDet`` with ``dataset_meta``.
+        ann_file, image_root: see :func:`evaluate_composite`.
+        folder: made where it is missing.
+        limit: the first so many images of the file.
+        score_thr: boxes above it are drawn.
+
+    Returns:
+        the files.
+    """
+    device = next(model.parameters()).device
+    classes = model.dataset_meta['classes']
+    truth = load_coco_annotations(ann_file, classes)
+    corners = truth.gt.bbox + np.pad(truth.gt.bbox[:, :2], ((0, 0), (2, 0)))  # xywh to xyxy
+    written = []
+    for record in _read_images(ann_file)[:limit]:
+        image = decode_image(Path(image_root) / record['file_name'])
+        steps = model.predict_with_mosaic(to_chw(image).to(device))
+        pictures = draw_ufp_steps(image[..., ::-1], steps, classes, score_thr=score_thr)
+        own = truth.gt.image == truth.index_of(record['id'])
+        real, ignored = own & ~truth.gt.crowd, own & truth.gt.crowd
+        pictures['truth'] = draw_boxes(
+            image[..., ::-1], corners[real], truth.gt.label[real], classes=classes, ignored=corners[ignored]
+        )
+        for number, (name, picture) in enumerate(pictures.items(), 1):
+            stem = Path(record['file_name']).with_suffix('')
+            written.append(Path(folder) / f'{stem}_{number}_{name}.jpg')
+            write_image(written[-1], picture)
+    return written
+
+
+def _read_images(ann_file: str) -> list[dict]:
+    images = read_json(ann_file, drop_polygons=True).get('images')
+    if not isinstance(images, list) or not images:
+        raise DataError('the annotations hold no image', file=ann_file, field='images')
+    for position, image in enumerate(images):
+        if not isinstance(image, dict) or 'id' not in image or not isinstance(image.get('file_name'), str):
+            raise DataError(
+                'must have an id and a file_name', file=ann_file, record=f'image {position}', received=image
+            )
+    return images
+
+
+def _load(batch: list[dict], root: Path) -> dict:
+    inputs, samples = [], []
+    for image in batch:
+        path = root / image['file_name']
+        pixels = decode_image(path)
+        shape = pixels.shape[:2]
+        inputs.append(to_chw(pixels))
+        samples.append(
+            DetDataSample(metainfo=dict(img_id=image['id'], img_path=str(path), ori_shape=shape, img_shape=shape))
+        )
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+
+
+__all__ = ['EvaluationReport', 'comparison_table', 'describe', 'evaluate_composite', 'write_pictures', 'write_reports']

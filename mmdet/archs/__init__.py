@@ -1,0 +1,15 @@
+"""What a TinyNAS structure is: blocks, families of blocks, their costs, and the files that hold structures. Nothing here imports torch.
+
+``nas`` searches structures, ``models`` builds them; neither imports the other.
+"""
+
+from .blocks import BlockFamily, Conv, Stage, Unit, families, family_of, is_3d, stages, units_of
+from .files import StructureEntry, build_structure, load_structure, load_structures, read_network, save_structures
+from .parsing import parse_structure, structure_to_dicts
+from .structure import Block, BlockMemo, Structure, describe, is_quantised, stage_ends
+
+__all__ = [
+    'Block', 'BlockFamily', 'BlockMemo', 'Conv', 'Stage', 'Structure', 'StructureEntry', 'Unit', 'build_structure', 'describe', 'families',
+    'family_of', 'is_3d', 'is_quantised', 'load_structure', 'load_structures', 'parse_structure', 'read_network', 'save_structures',
+    'stage_ends', 'stages', 'structure_to_dicts', 'units_of',
+]  # fmt: skip

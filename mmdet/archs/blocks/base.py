@@ -1,0 +1,185 @@
+"""What a block family is: a list of residual units, each a list of convolutions.
+
+Everything closed-form (FLOPs, parameters, layers, feature memory, latency operators, all entropy scores) is computed from these lists, so
+that a family which writes its ``unit`` has every score and budget; nothing is written per family and per measure.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache, partial
+from typing import NamedTuple
+
+from mmdet.registry import NAS_BLOCKS
+
+from ..structure import Block, stage_ends
+
+Bits = tuple[tuple[int, int], ...]
+
+
+class Conv(NamedTuple):
+    """A convolution followed by batch norm. ``bits_a``/``bits_w`` of 0: full precision. ``kt`` is the temporal kernel (stride 1)."""
+
+    in_channels: int
+    out_channels: int
+    kernel: int
+    stride: int = 1
+    groups: int = 1
+    kt: int = 1
+    bits_a: int = 0
+    bits_w: int = 0
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups > 1 and self.groups == self.in_channels
+
+    @property
+    def taps(self) -> int:
+        """Spatio-temporal taps of the kernel."""
+        return self.kernel * self.kernel * self.kt
+
+    @property
+    def fan_in_channels(self) -> int:
+        """Input channels that one output channel sees."""
+        return self.in_channels // self.groups
+
+
+class Unit(NamedTuple):
+    """A residual unit, or a single convolution.
+
+    Attributes:
+        convs: the convolutions of the main path, in order; an activation follows each (the last one after the addition).
+        residual: whether a skip path is added to the main path.
+        pooled: whether the skip path is average-pooled (2x2, stride 2).
+        projection: the 1x1 convolution of the skip path, None where the skip is an identity.
+        se_channels: hidden channels of a squeeze-excitation on the input of the last convolution; 0 for none.
+    """
+
+    convs: tuple[Conv, ...]
+    residual: bool = False
+    pooled: bool = False
+    projection: Conv | None = None
+    se_channels: int = 0
+
+
+# From tuples of all fields. A search makes some twenty for each candidate, and the checks of a NamedTuple's constructor are half of its time.
+make_conv: Callable[[tuple], Conv] = partial(tuple.__new__, Conv)
+make_unit: Callable[[tuple], Unit] = partial(tuple.__new__, Unit)
+
+
+class BlockFamily:
+    """Base of the families; subclasses set the class attributes and write :meth:`unit`.
+
+    Attributes:
+        name: the ``class`` of a block dict.
+        dims: 2 for images, 3 for video.
+        is_super: whether blocks have L units and a bottleneck.
+        convs_per_unit: convolutions of the main path of one unit.
+        quantised: whether bit widths are compulsory.
+        has_se: whether units hold a squeeze-excitation.
+        activation: activation where the block names none.
+    """
+
+    name: str
+    dims = 2
+    is_super = True
+    convs_per_unit = 1
+    quantised = False
+    has_se = False
+    activation = 'relu'
+
+    @classmethod
+    def unit(cls, block: Block, index: int, in_channels: int, stride: int, bits: Bits) -> Unit:
+        """One unit of a block.
+
+        Args:
+            block: the block.
+            index: which unit; all but unit 0 are alike, save for their bits.
+            in_channels: of the unit.
+            stride: of the unit.
+            bits: (bits_a, bits_w) of each of its convolutions; (0, 0) in full precision.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def runs(cls, block: Block) -> tuple[tuple[Unit, int], ...]:
+        """Pairs (unit, how many of it in a row), first (strided) unit first; in full precision there are two at most."""
+        n, layers, out = cls.convs_per_unit, block.layers, block.out_channels
+        if not block.bits_a:
+            bits = ((0, 0),) * n
+            first = cls.unit(block, 0, block.in_channels, block.stride, bits)
+            return ((first, 1), (cls.unit(block, 1, out, 1, bits), layers - 1)) if layers > 1 else ((first, 1),)
+        bits = tuple(zip(block.bits_a, block.bits_w))
+        units = [cls.unit(block, 0, block.in_channels, block.stride, bits[:n])]
+        for index in range(1, layers):
+            units.append(cls.unit(block, index, out, 1, bits[n * index : n * (index + 1)]))
+        return tuple([(unit, 1) for unit in units])
+
+    @classmethod
+    def units(cls, block: Block) -> tuple[Unit, ...]:
+        """The units of a block, those of a run as one object."""
+        return tuple([unit for unit, count in cls.runs(block) for _ in range(count)])
+
+
+@cache
+def family_of(name: str) -> type[BlockFamily]:
+    """The family registered under ``name``."""
+    family = NAS_BLOCKS.get(name)
+    if family is None:
+        raise KeyError(f'no block family {name!r}; there are {sorted(families())}')
+    return family
+
+
+def families() -> dict[str, type[BlockFamily]]:
+    """All registered families by name."""
+    return dict(NAS_BLOCKS.module_dict)
+
+
+def units_of(block: Block) -> tuple[Unit, ...]:
+    """The units of a block of any family."""
+    return family_of(block.type).units(block)
+
+
+@lru_cache(maxsize=4)
+def unit_runs(block: Block) -> tuple[tuple[Unit, int], ...]:
+    """:meth:`BlockFamily.runs` of a block of any family. The last few blocks' are kept, because several measures ask for the same one in turn."""
+    return family_of(block.type).runs(block)
+
+
+def conv_layers(block: Block) -> int:
+    """Convolutions of the main path; projections and squeeze-excitation do not count."""
+    return block.layers * family_of(block.type).convs_per_unit
+
+
+class Stage(NamedTuple):
+    """A stage's last block, and what has accumulated up to there.
+
+    Attributes:
+        end: index of its last block.
+        units: cumulative number of units (stem and head count one each).
+        layers: cumulative number of convolutions, without projections and squeeze-excitation.
+        channels: channels of its output.
+        side: side of its feature map in pixels, halved with floor at each stride.
+    """
+
+    end: int
+    units: int
+    layers: int
+    channels: int
+    side: int
+
+
+def stages(structure: Sequence[Block], image_size: int = 224) -> list[Stage]:
+    """The stages of a structure for a square input of ``image_size`` pixels."""
+    ends = set(stage_ends(structure))
+    found, units, layers, side = [], 0, 0, image_size
+    for i, block in enumerate(structure):
+        units += block.layers
+        layers += conv_layers(block)
+        side //= block.stride
+        if i in ends:
+            found.append(Stage(i, units, layers, block.out_channels, side))
+    return found
+
+
+def is_3d(structure: Sequence[Block]) -> bool:
+    """Whether the structure is a video network (its blocks are 3-D families)."""
+    return bool(structure) and family_of(structure[0].type).dims == 3

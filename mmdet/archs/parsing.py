@@ -1,0 +1,169 @@
+"""From and to the reference's block dicts: what a file or a config says of a structure, checked.
+
+A block is a dict with the keys of the reference: ``class``, ``in``, ``out``, ``k``, ``s``, for super blocks also ``L`` (units) and
+``btn`` (bottleneck channels), ``kt`` in 3-D, ``nbitsA``/``nbitsW`` for quantised ones.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ..errors import DataError
+from .blocks import families, family_of
+from .structure import Block, Structure
+
+_ALWAYS = ('class', 'in', 'out', 'k')
+
+
+_OPTIONAL = ('s', 'nbitsA', 'nbitsW', 'act', 'p', 'inner_class', 'force_resproj_skip')
+
+
+ACTIVATIONS = ('relu', 'relu6', 'silu', 'swish', 'sigmoid', 'learkyrelu', 'leakyrelu')
+
+
+BITS = range(2, 9)
+
+
+def parse_structure(blocks: Sequence[Mapping], *, file=None, record: str | None = None) -> Structure:
+    """Block dicts to a checked structure.
+
+    Channels must chain, families must be all 2-D or all 3-D. Files of the first version and of DAMO-YOLO carry ``nbits`` of 8 on every
+    convolution of full-precision networks; a structure without a quantised family whose bits are all 8 is read as full precision.
+
+    Args:
+        blocks: dicts with the reference's keys, first block first.
+        file, record: for messages.
+
+    Raises:
+        DataError: naming file, block index and key, what is allowed and what was received.
+    """
+
+    def where(index: int | None = None) -> dict:
+        parts = [record] if record else []
+        if index is not None:
+            parts.append(f'block {index}')
+        return dict(file=file, record=', '.join(parts) or None)
+
+    if not isinstance(blocks, Sequence) or isinstance(blocks, str):
+        raise DataError('a structure must be a list of blocks', received=blocks, **where())
+    if not blocks:
+        raise DataError('a structure must have at least one block', received=blocks, **where())
+    parsed = [_parse_block(block, where(i)) for i, block in enumerate(blocks)]
+    for i, (before, block) in enumerate(zip(parsed, parsed[1:]), start=1):
+        if block.in_channels != before.out_channels:
+            raise DataError(
+                f'must equal out of block {i - 1}, which is {before.out_channels}',
+                field='in', received=block.in_channels, **where(i),
+            )  # fmt: skip
+        if family_of(block.type).dims != family_of(parsed[0].type).dims:
+            raise DataError(
+                f'2-D and 3-D families cannot be mixed; block 0 is {parsed[0].type}',
+                field='class', received=block.type, **where(i),
+            )  # fmt: skip
+    quantised_family = any(family_of(block.type).quantised for block in parsed)
+    if not quantised_family and all(set(block.bits_a + block.bits_w) <= {8} for block in parsed):
+        parsed = [block._replace(bits_a=(), bits_w=()) for block in parsed]
+    return tuple(parsed)
+
+
+def structure_to_dicts(structure: Sequence[Block]) -> list[dict]:
+    """The inverse of :func:`parse_structure`: dicts in the reference's keys, optional ones only where they differ from their defaults."""
+    dicts = []
+    for block in structure:
+        family = family_of(block.type)
+        entry = {
+            'class': block.type,
+            'in': block.in_channels,
+            'out': block.out_channels,
+            'k': block.kernel,
+            's': block.stride,
+        }
+        if family.is_super:
+            entry.update(L=block.layers, btn=block.btn)
+        if family.dims == 3:
+            entry['kt'] = block.kt
+        if block.bits_a:
+            bits = (block.bits_a, block.bits_w)
+            entry['nbitsA'], entry['nbitsW'] = map(list, bits) if family.is_super else (bits[0][0], bits[1][0])
+        if block.groups != 1:
+            entry['g'] = block.groups
+        if block.act is not None:
+            entry['act'] = block.act
+        if block.se_ratio != 0.25:
+            entry['se_ratio'] = block.se_ratio
+        dicts.append(entry)
+    return dicts
+
+
+def modern_class_name(name: str) -> str:
+    """Family name of the second version for one of the first (``SuperResConvK1KX`` -> ``SuperResK1KX``)."""
+    return name.replace('ResConv', 'Res', 1) if name.startswith(('SuperResConv', 'SuperQuantResConv')) else name
+
+
+def _parse_block(block: Mapping, where: dict) -> Block:
+    """One block dict, checked by itself."""
+    if not isinstance(block, Mapping):
+        raise DataError('a block must be a dict with the keys class, in, out, k, ...', received=block, **where)
+    names = sorted(families())
+    name = block.get('class')
+    if not isinstance(name, str) or modern_class_name(name) not in names:
+        raise DataError(f'must be one of {names}', field='class', received=name, **where)
+    family = family_of(modern_class_name(name))
+    required = _ALWAYS + (('L', 'btn') if family.is_super else ()) + (('kt',) if family.dims == 3 else ())
+    missing = [key for key in required if key not in block]
+    if missing:
+        raise DataError(f'missing; {name} needs {list(required)}', field=missing[0], received=sorted(block), **where)
+    allowed = required + _OPTIONAL + (() if family.is_super else ('g',)) + (('se_ratio',) if family.has_se else ())
+    for key in block:
+        if key not in allowed:
+            raise DataError(f'unknown key; {name} takes {sorted(allowed)}', field=key, received=block[key], **where)
+
+    def integer(key: str, default: int, choices=None) -> int:
+        value = block.get(key, default)
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not good or (choices is not None and value not in choices):
+            wanted = f'one of {list(choices)}' if choices is not None else 'an integer >= 1'
+            raise DataError(f'must be {wanted}', field=key, received=value, **where)
+        return value
+
+    kernel, layers = integer('k', 1, range(1, 32, 2)), integer('L', 1)
+    if block.get('p', (kernel - 1) // 2) != (kernel - 1) // 2:
+        raise DataError(
+            f'padding must keep the size: (k-1)//2 = {(kernel - 1) // 2}', field='p', received=block['p'], **where
+        )
+    if block.get('force_resproj_skip'):
+        raise DataError(
+            'only False is supported', field='force_resproj_skip', received=block['force_resproj_skip'], **where
+        )
+    act, se_ratio = block.get('act'), block.get('se_ratio', 0.25)
+    if act is not None and act not in ACTIVATIONS:
+        raise DataError(f'must be one of {list(ACTIVATIONS)}', field='act', received=act, **where)
+    if isinstance(se_ratio, bool) or not isinstance(se_ratio, int | float) or not 0 < se_ratio <= 1:
+        raise DataError('must be a number in (0, 1]', field='se_ratio', received=se_ratio, **where)
+    groups, in_channels, out_channels = integer('g', 1), integer('in', 1), integer('out', 1)
+    if in_channels % groups or out_channels % groups:
+        raise DataError(f'must divide in ({in_channels}) and out ({out_channels})', field='g', received=groups, **where)
+    convs = layers * family.convs_per_unit
+    bits_a, bits_w = (_parse_bits(block, key, convs, family, where) for key in ('nbitsA', 'nbitsW'))
+    if bool(bits_a) != bool(bits_w):
+        raise DataError(
+            'nbitsA and nbitsW must be given together', field='nbitsA', received=block.get('nbitsA'), **where
+        )
+    if family.quantised and not bits_a:
+        raise DataError(f'missing; {name} needs bit widths', field='nbitsA', received=sorted(block), **where)
+    return Block(
+        family.name, in_channels, out_channels, kernel, integer('s', 1, (1, 2)), layers,
+        integer('btn', 1) if family.is_super else 0, integer('kt', 1, range(1, 32, 2)) if family.dims == 3 else 1,
+        bits_a, bits_w, groups, act, se_ratio,
+    )  # fmt: skip
+
+
+def _parse_bits(block: Mapping, key: str, convs: int, family, where: dict) -> tuple[int, ...]:
+    """Bit widths per convolution; one integer stands for all of them on a block that is a single convolution."""
+    value = block.get(key)
+    if value is None or value == []:
+        return ()
+    values = value if isinstance(value, list | tuple) else [value]
+    good = all(isinstance(bits, int) and not isinstance(bits, bool) and bits in BITS for bits in values)
+    if not good or len(values) != convs or (family.is_super and values is not value):
+        wanted = f'a list of {convs} integers' if family.is_super else 'an integer'
+        raise DataError(f'must be {wanted} in {BITS[0]}..{BITS[-1]}', field=key, received=value, **where)
+    return tuple(values)

@@ -1,0 +1,190 @@
+"""Configs of mmdetection 1.x and 2.x (and of the projects built on them) as configs of this package.
+
+``tools/train.py OLD_CONFIG``, ``tools/test.py OLD_CONFIG CKPT`` and everything else that goes through
+:func:`~mmdet.utils.load_config` take old configs; ``tools/model_converters/upgrade_config.py OLD NEW`` writes the new
+one down. What becomes of which key: docs/old_configs.md.
+"""
+
+import copy
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from ...errors import ConfigError
+from .data import DataUpgrader
+from .files import NEW_NAMES, OLD_NAMES, is_legacy_file, read_chain
+from .model import is_v1, upgrade_model
+from .report import UpgradeReport
+from .schedule import upgrade_runtime, upgrade_schedule
+
+# Read by one of the translators.
+_READ = OLD_NAMES | {
+    'auto_resume', 'cudnn_benchmark', 'custom_hooks', 'deterministic', 'fp16', 'load_from', 'log_level', 'model',
+    'mp_start_method', 'opencv_num_threads', 'optimizer', 'runner', 'seed', 'test_cfg', 'total_iters', 'train_cfg',
+}  # fmt: skip
+# Variables whose values have been used already when the config was read.
+_HELPERS = frozenset({
+    'albu_train_transforms', 'classes', 'data_root', 'dataset_type', 'file_client_args', 'img_norm_cfg', 'img_scale', 'max_epochs',
+    'test_pipeline', 'train_pipeline', 'val_pipeline',
+})  # fmt: skip
+_WITHOUT_EFFECT = {
+    'device': 'chosen at run time',
+    'gpu_ids': 'processes are started by the launcher',
+    'gpus': 'processes are started by the launcher',
+    'launcher': 'an option of the tools',
+}
+# The same in both styles.
+_UNCHANGED = ('auto_scale_lr', 'custom_imports', 'find_unused_parameters', 'work_dir')
+
+
+def looks_legacy(cfg: Config | dict) -> bool:
+    """Whether a config is an old-style one: it has keys of the old style and none of the new one.
+
+    >>> looks_legacy(dict(data=dict(samples_per_gpu=2), total_epochs=12)), looks_legacy(dict(train_dataloader={}))
+    (True, False)
+    """
+    if any(name in cfg for name in NEW_NAMES):
+        return False
+    model = cfg.get('model') or {}
+    return any(name in cfg for name in OLD_NAMES) or (isinstance(model, dict) and 'pretrained' in model)
+
+
+def upgrade_config(cfg: Config | dict, report: UpgradeReport | None = None) -> Config:
+    """Translate an old-style config.
+
+    Args:
+        cfg: with its bases merged already; left untouched. A partial one (a model only) gives a partial one.
+        report: filled with what was translated, dropped, unknown (and kept), and what to note.
+
+    Returns:
+        the new-style config, with the old one's ``filename``.
+
+    Raises:
+        ConfigError: it is not an old-style config, or has a setting without a counterpart.
+    """
+    if not looks_legacy(cfg):
+        raise ConfigError(
+            'is not an old-style config', file=getattr(cfg, 'filename', None), received=sorted(cfg.keys())
+        )
+    report = UpgradeReport() if report is None else report
+    filename = getattr(cfg, 'filename', None)
+    old = copy.deepcopy(cfg.to_dict() if isinstance(cfg, Config) else dict(cfg))
+    v1 = is_v1(old)
+    new: dict = {}
+    data = DataUpgrader(old, report)
+    loaders = data()
+    if old.get('model'):
+        new['model'] = upgrade_model(old, v1, data.preprocessor(), report)
+    new.update(loaders)
+    if 'tta_pipeline' in new:
+        test_cfg = new.get('model', {}).get('test_cfg') or {}
+        merge = dict(
+            nms=test_cfg.get('nms', dict(type='nms', iou_threshold=0.5)), max_per_img=test_cfg.get('max_per_img', 100)
+        )
+        new['tta_model'] = dict(type='DetTTAModel', tta_cfg=merge)
+    new.update(upgrade_schedule(old, v1, report))
+    new.update(upgrade_runtime(old, report))
+    _remaining(old, new, report)
+    return Config(new, filename=filename)
+
+
+def _remaining(old: dict, new: dict, report: UpgradeReport) -> None:
+    for key, value in old.items():
+        if key in _READ or key in _HELPERS:
+            continue
+        if key in _WITHOUT_EFFECT:
+            report.drop(key, _WITHOUT_EFFECT[key])
+        elif key in _UNCHANGED:
+            new[key] = value
+        else:
+            report.keep(key)
+            new[key] = value
+    if 'custom_imports' in new:
+        report.note('custom_imports is kept but nothing was imported: its modules belong to the old project')
+
+
+def read_legacy_config(
+    path: Path, cfg_options: dict | None = None, report: UpgradeReport | None = None
+) -> tuple[Config, dict] | None:
+    """Read and translate a config file, if it is an old-style one.
+
+    Args:
+        path: a ``.py``, ``.json`` or ``.yaml`` config.
+        cfg_options: overrides with dotted keys. Those of old-style keys (``data.samples_per_gpu``) are merged before
+            the translation.
+        report: as in :func:`upgrade_config`; what is not a plain translation is logged when it is not given.
+
+    Returns:
+        the new-style config and the options that are still to be merged; None for a new-style file.
+
+    Raises:
+        ConfigError: see :func:`upgrade_config`.
+        Exception: whatever the config's own code raises.
+    """
+    own = UpgradeReport() if report is None else report
+    if path.suffix == '.py':
+        if not is_legacy_file(path):
+            return None
+        old = read_chain(path, own)
+    else:
+        old = Config.fromfile(str(path), import_custom_modules=False)
+        if not looks_legacy(old):
+            return None
+    before, after = _split_options(old, cfg_options or {})
+    try:
+        old.merge_from_dict(before)
+    except Exception as error:  # mmengine raises KeyError, TypeError, AssertionError alike
+        raise ConfigError(
+            f'does not fit this config: {error}', file=path, field='--cfg-options', received=before
+        ) from error
+    try:
+        new = upgrade_config(old, own)
+    except ConfigError as error:
+        raise ConfigError(str(error), file=path) from error
+    if report is None:
+        lines = ''.join(f'\n  {line}' for line in own.lines(translated=False))
+        print_log(f'{path}: old-style config, translated (docs/old_configs.md){lines}', logger='current')
+    return new, after
+
+
+def upgrade_file(old: Path, new: Path, *, overwrite: bool = False) -> UpgradeReport:
+    """Write an old-style config file as one of the new style.
+
+    Args:
+        old: the config to read.
+        new: the ``.py`` file to write; its folder is made where it is missing.
+        overwrite: whether ``new`` may exist.
+
+    Returns:
+        what was translated.
+
+    Raises:
+        ConfigError: no such file, a syntax error in it, no old-style config, or a target that exists or does not end in ``.py``.
+    """
+    if not old.is_file():
+        raise ConfigError('no such config file', file=old)
+    if new.suffix != '.py':
+        raise ConfigError('must end in .py', field='NEW', received=str(new))
+    if new.exists() and not overwrite:
+        raise ConfigError('exists already; --force overwrites it', file=new)
+    report = UpgradeReport()
+    try:
+        result = read_legacy_config(old, report=report)
+    except SyntaxError as error:
+        raise ConfigError(f'syntax error: {error.msg}', file=old, record=f'line {error.lineno}') from error
+    if result is None:
+        raise ConfigError('is not an old-style config', file=old)
+    new.parent.mkdir(parents=True, exist_ok=True)
+    result[0].dump(new)
+    return report
+
+
+def _split_options(old: Config, options: dict) -> tuple[dict, dict]:
+    """Options of the old style, and the rest."""
+    heads = OLD_NAMES | {'fp16', 'optimizer', 'runner'} | {key for key in ('train_cfg', 'test_cfg') if old.get(key)}
+    before = {key: value for key, value in options.items() if key.partition('.')[0] in heads}
+    return before, {key: value for key, value in options.items() if key not in before}
+
+
+__all__ = ['UpgradeReport', 'looks_legacy', 'read_legacy_config', 'upgrade_config']

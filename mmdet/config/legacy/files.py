@@ -1,0 +1,182 @@
+"""Reading an old config file, whose ``_base_`` files may have stayed behind.
+
+A config names its bases by paths inside the project it comes from: ``../_base_/datasets/coco_detection.py``. Moved out
+of there, the path leads nowhere, or to this project's new-style file of the same name. In both cases the contents of
+:mod:`~mmdet.config.legacy.bases` take its place. An old-style file at the path is used as it is.
+
+Which style a file has is read off the names that it assigns, without running it.
+"""
+
+import ast
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ...errors import ConfigError
+from .bases import BASES, ONLY_OLD, known_base
+from .report import UpgradeReport
+
+# Top-level names of the new style; one of them makes a file (or a config) new, whatever else is in it.
+NEW_NAMES = frozenset({
+    'default_hooks', 'default_scope', 'env_cfg', 'log_processor', 'optim_wrapper', 'param_scheduler', 'randomness',
+    'test_dataloader', 'test_evaluator', 'train_dataloader', 'val_cfg', 'val_dataloader', 'val_evaluator',
+})  # fmt: skip
+# Top-level names of the old style that nobody uses for something else.
+OLD_NAMES = frozenset({
+    'checkpoint_config', 'data', 'dist_params', 'evaluation', 'log_config', 'lr_config', 'optimizer_config',
+    'resume_from', 'total_epochs', 'workflow',
+})  # fmt: skip
+# Names that an old config has and a new one may have as a helper variable.
+_WEAK_OLD_NAMES = frozenset({'fp16', 'img_norm_cfg', 'optimizer', 'runner'})
+
+
+@dataclass
+class _File:
+    """One file of a chain: where it is, its source, its assignment of ``_base_`` and the bases in it, the names it sets."""
+
+    path: Path
+    source: str
+    base_node: ast.Assign | None
+    bases: list[str]
+    names: set[str]
+
+    @property
+    def is_new(self) -> bool:
+        return bool(self.names & NEW_NAMES)
+
+    @property
+    def is_old(self) -> bool:
+        return bool(self.names & OLD_NAMES) and not self.is_new
+
+    def locate(self, base: str) -> Path | None:
+        """The file that a base's path leads to, or None where there is none (or it belongs to another package)."""
+        path = self.path.parent / base
+        return path if '::' not in base and path.is_file() else None
+
+
+def _parse(path: Path) -> _File:
+    """Names and bases of a file; nothing of it runs.
+
+    Raises:
+        SyntaxError: not Python.
+    """
+    source = path.read_text(encoding='utf-8')
+    file = _File(path, source, None, [], set())
+    for node in ast.parse(source, str(path)).body:
+        if not isinstance(node, ast.Assign):
+            continue
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                file.names.add(target.id)
+                if target.id == '_base_':
+                    file.base_node = node
+    if file.base_node is not None:
+        try:
+            bases = ast.literal_eval(file.base_node.value)
+        except ValueError:  # computed: left to mmengine
+            return file
+        file.bases = [bases] if isinstance(bases, str) else list(bases)
+    return file
+
+
+def is_legacy_file(path: Path, *, _above: frozenset[Path] = frozenset()) -> bool:
+    """Whether a Python config file is an old-style one, itself or through its bases.
+
+    Raises:
+        SyntaxError: the file, or one of its bases, is not Python.
+    """
+    file, above = _parse(path), _above | {path.resolve()}
+    if file.is_new or file.is_old:
+        return file.is_old
+    for base in file.bases:
+        found, known = file.locate(base), known_base(base)
+        if found is not None and found.suffix == '.py':
+            if found.resolve() not in above and is_legacy_file(found, _above=above):
+                return True
+        elif known and (known in ONLY_OLD or file.names & _WEAK_OLD_NAMES):
+            return True
+    return False
+
+
+def read_chain(path: Path, report: UpgradeReport) -> Config:
+    """Read an old-style file and its bases, taking known contents for those that are missing or new-style.
+
+    Modules that ``custom_imports`` names are not imported.
+
+    Raises:
+        ConfigError: a base is missing and not a known one; a known name cannot be told from an unknown new-style file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        assembled = _Assembly(Path(folder), report).file(path)
+        cfg = Config.fromfile(str(assembled), import_custom_modules=False, lazy_import=False)
+    return Config(cfg.to_dict(), filename=str(path))  # not the name of a copy
+
+
+class _Assembly:
+    """Copies of the files of one chain, their ``_base_`` pointing at each other."""
+
+    def __init__(self, folder: Path, report: UpgradeReport):
+        self.folder, self.report = folder, report
+        self.count = 0
+
+    def file(self, path: Path, seen: tuple[Path, ...] = ()) -> Path:
+        """The file itself where all its bases can be used as they are, otherwise a rewritten copy."""
+        if path.resolve() in seen:
+            raise ConfigError('the file is its own base', file=path, field='_base_')
+        file = _parse(path)
+        usable = {base: self._base(file, base, (*seen, path.resolve())) for base in file.bases}
+        if all('::' in base or file.locate(base) == copy for base, copy in usable.items()):
+            return path
+        lines = _predefined(file.source, path).splitlines()
+        first, last = file.base_node.lineno - 1, file.base_node.end_lineno
+        lines[first:last] = [f'_base_ = {[str(copy) for copy in usable.values()]!r}']
+        return self._write(path.stem, '\n'.join(lines))
+
+    def _base(self, file: _File, base: str, seen: tuple[Path, ...]) -> Path | str:
+        if '::' in base:
+            return base
+        found, known = file.locate(base), known_base(base)
+        if found is not None and (found.suffix != '.py' or not _parse(found).is_new):
+            return self.file(found, seen) if found.suffix == '.py' else found
+        if known is not None:
+            why = 'missing' if found is None else 'new-style here'
+            self.report.note(f'_base_ {base} is {why}: the settings of mmdetection 2.x are taken')
+            return self._known(known)
+        if found is None:
+            raise ConfigError(
+                f'no such base file, and not one of the known {sorted(BASES)}', file=file.path, field='_base_', received=base
+            )  # fmt: skip
+        raise ConfigError(
+            'an old-style config cannot build on this new-style file', file=file.path, field='_base_', received=base
+        )
+
+    def _known(self, name: str) -> Path:
+        content = dict(BASES[name])
+        if '_base_' in content:
+            content['_base_'] = [str(self._known(base)) for base in content['_base_']]
+        return self._write(Path(name).stem, '\n'.join(f'{key} = {value!r}' for key, value in content.items()))
+
+    def _write(self, stem: str, text: str) -> Path:
+        self.count += 1
+        target = self.folder / f'{stem}_{self.count}.py'
+        target.write_text(text + '\n', encoding='utf-8')
+        return target
+
+
+def _predefined(source: str, path: Path) -> str:
+    """Fill in mmengine's ``{{ fileDirname }}`` and the like, which would otherwise name the copy."""
+    values = {
+        'fileDirname': str(path.resolve().parent),
+        'fileBasename': path.name,
+        'fileBasenameNoExtension': path.stem,
+        'fileExtname': path.suffix,
+    }
+    for name, value in values.items():
+        for form in (f'{{{{ {name} }}}}', f'{{{{{name}}}}}'):
+            source = source.replace(form, value.replace('\\', '/'))
+    return source
+
+
+__all__ = ['NEW_NAMES', 'OLD_NAMES', 'is_legacy_file', 'read_chain']

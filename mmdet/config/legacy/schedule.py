@@ -1,0 +1,277 @@
+"""Optimiser, learning rate, length of training and hooks of an old config."""
+
+import copy
+
+from ...errors import ConfigError
+from .report import UpgradeReport
+
+_EPOCH_RUNNERS = ('EpochBasedRunner', 'EpochBasedRunnerAmp')
+_LOGGERS = {
+    'TensorboardLoggerHook': 'TensorboardVisBackend',
+    'WandbLoggerHook': 'WandbVisBackend',
+    'MMDetWandbHook': 'WandbVisBackend',
+    'MlflowLoggerHook': 'MLflowVisBackend',
+}
+_CHECKPOINT_ARGS = frozenset({'interval', 'by_epoch', 'max_keep_ckpts', 'out_dir', 'save_last', 'save_optimizer'})
+_KNOWN_HOOKS = frozenset({'EMAHook', 'NumClassCheckHook', 'OptimalTransportHook', 'SyncBuffersHook'})
+
+
+def upgrade_schedule(cfg: dict, v1: bool, report: UpgradeReport) -> dict:
+    """``optim_wrapper``, ``param_scheduler``, ``train_cfg``, ``val_cfg``, ``test_cfg`` out of an old config.
+
+    Raises:
+        ConfigError: contradictory lengths, or a runner or policy that has no counterpart here.
+    """
+    new: dict = {}
+    loop = _train_loop(cfg, report)
+    if loop is not None:
+        new['train_cfg'] = loop
+    data = cfg.get('data') or {}
+    new['val_cfg'] = dict(type='ValLoop') if data.get('val') is not None else None
+    new['test_cfg'] = dict(type='TestLoop') if data.get('test') is not None else None
+    if cfg.get('optimizer'):
+        new['optim_wrapper'] = _optim_wrapper(cfg, v1, report)
+    if cfg.get('lr_config'):
+        if loop is None:
+            raise ConfigError('needs total_epochs or runner', field='lr_config', received=dict(cfg['lr_config']))
+        new['param_scheduler'] = _param_scheduler(dict(cfg['lr_config']), loop, report)
+    return {key: value for key, value in new.items() if value is not None}
+
+
+def _train_loop(cfg: dict, report: UpgradeReport) -> dict | None:
+    evaluation = dict(cfg.get('evaluation') or {})
+    runner = dict(cfg.get('runner') or {})
+    epochs, iterations = cfg.get('total_epochs'), cfg.get('total_iters')
+    if runner:
+        kind = runner.get('type', 'EpochBasedRunner')
+        if kind not in (*_EPOCH_RUNNERS, 'IterBasedRunner'):
+            raise ConfigError("must be 'EpochBasedRunner' or 'IterBasedRunner'", field='runner.type', received=kind)
+        if epochs is not None and runner.get('max_epochs', epochs) != epochs:
+            raise ConfigError(
+                f'differs from total_epochs={epochs}', field='runner.max_epochs', received=runner['max_epochs']
+            )
+        epochs, iterations = runner.get('max_epochs', epochs), runner.get('max_iters', iterations)
+    if epochs is None and iterations is None:
+        return None
+    if epochs is not None:
+        loop = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
+        report.translate('runner / total_epochs', 'train_cfg.max_epochs')
+    else:
+        loop = dict(type='IterBasedTrainLoop', max_iters=iterations)
+        report.translate('runner / total_iters', 'train_cfg.max_iters')
+    loop['val_interval'] = evaluation.get('interval', 1)
+    if evaluation.get('start') is not None:
+        loop['val_begin'] = evaluation['start']
+    if evaluation.get('dynamic_intervals'):
+        loop['dynamic_intervals'] = evaluation['dynamic_intervals']
+    return loop
+
+
+# ---- optimiser
+
+
+def _optim_wrapper(cfg: dict, v1: bool, report: UpgradeReport) -> dict:
+    optimizer = copy.deepcopy(dict(cfg['optimizer']))
+    hook = copy.deepcopy(dict(cfg.get('optimizer_config') or {}))
+    wrapper: dict = dict(type='OptimWrapper')
+    fp16 = cfg.get('fp16')
+    scale = hook.pop('loss_scale', None)
+    if fp16 or hook.get('type') == 'Fp16OptimizerHook' or hook.pop('use_fp16', False):
+        wrapper['type'] = 'AmpOptimWrapper'
+        wrapper['loss_scale'] = (fp16 or {}).get('loss_scale', 512.0 if scale is None else scale)
+        report.translate('fp16', 'AmpOptimWrapper')
+    paramwise = optimizer.pop('paramwise_cfg', None) or optimizer.pop('paramwise_options', None)
+    constructor = optimizer.pop('constructor', None)
+    wrapper['optimizer'] = optimizer
+    if constructor and constructor != 'DefaultOptimizerConstructor':
+        wrapper['constructor'] = constructor
+    if paramwise:
+        wrapper['paramwise_cfg'] = _paramwise(dict(paramwise), v1, report)
+    if hook.pop('grad_clip', None):
+        wrapper['clip_grad'] = dict(cfg['optimizer_config']['grad_clip'])
+    steps = hook.pop('cumulative_iters', None) or hook.pop('update_interval', None)
+    if steps and steps > 1:
+        wrapper['accumulative_counts'] = steps
+    for key in hook:
+        if key not in ('type', 'coalesce', 'bucket_size_mb', 'update_interval', 'detect_anomalous_params'):
+            report.drop(f'optimizer_config.{key}', 'not known')
+    report.translate('optimizer, optimizer_config', 'optim_wrapper')
+    return wrapper
+
+
+def _paramwise(options: dict, v1: bool, report: UpgradeReport) -> dict:
+    """Rules for biases spared the norms in mmcv 1.x; mmengine spares them only with a rule of their own."""
+    if 'bias_decay_mult' in options:
+        options.setdefault('norm_decay_mult', 1)
+    if v1 and options.get('bias_lr_mult', 1) != 1 or v1 and options.get('bias_decay_mult', 1) != 1:
+        rule = dict(lr_mult=options.get('bias_lr_mult', 1), decay_mult=options.get('bias_decay_mult', 1))
+        options['custom_keys'] = {**options.get('custom_keys', {}), 'downsample.1.bias': rule}
+        report.note(
+            "mmdetection 1.x told norms by the names 'bn' and 'gn': the norm of a shortcut counts as a plain bias"
+        )
+    return options
+
+
+# ---- learning rate
+
+
+def _param_scheduler(lr: dict, loop: dict, report: UpgradeReport) -> list[dict]:
+    by_epoch = lr.pop('by_epoch', loop['type'] == 'EpochBasedTrainLoop')
+    end = loop.get('max_epochs') if by_epoch else loop.get('max_iters')
+    schedule = _warmup(lr)
+    policy = lr.pop('policy', None)
+    common = dict(begin=0, end=end, by_epoch=by_epoch)
+    if policy == 'step':
+        step, gamma = lr.pop('step'), lr.pop('gamma', 0.1)
+        if isinstance(step, int):
+            schedule.append(dict(type='StepLR', step_size=step, gamma=gamma, **common))
+        else:
+            schedule.append(dict(type='MultiStepLR', milestones=list(step), gamma=gamma, **common))
+    elif policy in ('CosineAnnealing', 'CosineAnnealingLR', 'cosine'):
+        schedule.append(dict(type='CosineAnnealingLR', T_max=end, **_floor(lr), **common))
+    elif policy == 'poly':
+        schedule.append(dict(type='PolyLR', power=lr.pop('power', 1.0), eta_min=lr.pop('min_lr', 0.0), **common))
+    elif policy == 'exp':
+        schedule.append(dict(type='ExponentialLR', gamma=lr.pop('gamma'), **common))
+    elif policy != 'fixed':
+        allowed = "'step', 'CosineAnnealing', 'poly', 'exp' or 'fixed'"
+        raise ConfigError(f'must be {allowed}', field='lr_config.policy', received=policy)
+    for key in lr:
+        report.drop(f'lr_config.{key}', 'not known')
+    report.translate('lr_config', 'param_scheduler')
+    return schedule
+
+
+def _floor(lr: dict) -> dict:
+    if lr.get('min_lr_ratio') is not None:
+        return dict(eta_min_ratio=lr.pop('min_lr_ratio'))
+    return dict(eta_min=lr.pop('min_lr', 0.0))
+
+
+def _warmup(lr: dict) -> list[dict]:
+    kind, length = lr.pop('warmup', None), lr.pop('warmup_iters', 0)
+    ratio, by_epoch = lr.pop('warmup_ratio', 0.1), lr.pop('warmup_by_epoch', False)
+    if kind is None or not length:
+        return []
+    common = dict(by_epoch=by_epoch, begin=0, end=length)
+    if kind == 'linear':
+        return [dict(type='LinearLR', start_factor=ratio, **common)]
+    if kind == 'constant':
+        return [dict(type='ConstantLR', factor=ratio, **common)]
+    raise ConfigError("must be 'linear' or 'constant'", field='lr_config.warmup', received=kind)
+
+
+# ---- hooks and surroundings
+
+
+def upgrade_runtime(cfg: dict, report: UpgradeReport) -> dict:
+    """``default_hooks``, ``custom_hooks``, ``env_cfg``, visualizer, logging and where to start from."""
+    by_epoch = dict(cfg.get('runner') or {}).get('type') != 'IterBasedRunner'
+    log = dict(cfg.get('log_config') or {})
+    new: dict = dict(
+        default_scope='mmdet',
+        default_hooks=dict(
+            timer=dict(type='IterTimerHook'),
+            logger=dict(type='LoggerHook', interval=log.get('interval', 50)),
+            param_scheduler=dict(type='ParamSchedulerHook'),
+            checkpoint=_checkpoint_hook(cfg, by_epoch, report),
+            sampler_seed=dict(type='DistSamplerSeedHook'),
+            visualization=dict(type='DetVisualizationHook'),
+        ),
+        env_cfg=dict(
+            cudnn_benchmark=bool(cfg.get('cudnn_benchmark', False)),
+            mp_cfg=dict(
+                mp_start_method=cfg.get('mp_start_method', 'fork'), opencv_num_threads=cfg.get('opencv_num_threads', 0)
+            ),
+            dist_cfg=dict(backend=dict(cfg.get('dist_params') or {}).get('backend', 'nccl')),
+        ),
+        vis_backends=_vis_backends(log, report),
+        log_processor=dict(type='LogProcessor', window_size=50, by_epoch=by_epoch),
+        log_level=cfg.get('log_level', 'INFO'),
+        load_from=cfg.get('load_from'),
+        resume=False,
+    )
+    new['visualizer'] = dict(type='DetLocalVisualizer', vis_backends=new['vis_backends'], name='visualizer')
+    if cfg.get('resume_from'):
+        new.update(load_from=cfg['resume_from'], resume=True)
+        report.translate('resume_from', 'load_from with resume=True')
+    elif cfg.get('auto_resume'):
+        new['resume'] = 'auto'
+        report.translate('auto_resume', "resume='auto'")
+    hooks = _custom_hooks(cfg.get('custom_hooks') or [], report)
+    if hooks:
+        new['custom_hooks'] = hooks
+    if cfg.get('seed') is not None or cfg.get('deterministic'):
+        new['randomness'] = dict(seed=cfg.get('seed'), deterministic=bool(cfg.get('deterministic', False)))
+        report.translate('seed, deterministic', 'randomness')
+    workflow = [tuple(stage) for stage in cfg.get('workflow') or []]
+    if any(stage[0] != 'train' for stage in workflow):
+        report.drop(f'workflow {workflow}', 'the loss on the validation set is not computed')
+    return new
+
+
+def _checkpoint_hook(cfg: dict, by_epoch: bool, report: UpgradeReport) -> dict:
+    old = dict(cfg.get('checkpoint_config') or {})
+    hook: dict = dict(type='CheckpointHook', interval=1)
+    if not by_epoch:
+        hook['by_epoch'] = False
+    for key, value in old.items():
+        if key in _CHECKPOINT_ARGS:
+            hook[key] = value
+        elif key not in ('type', 'create_symlink', 'meta'):
+            report.drop(f'checkpoint_config.{key}', 'not known')
+    evaluation = dict(cfg.get('evaluation') or {})
+    best = evaluation.get('save_best')
+    if best:
+        hook['save_best'] = best if best == 'auto' or '/' in best else f'coco/{best}'
+        if evaluation.get('rule'):
+            hook['rule'] = evaluation['rule']
+        report.translate('evaluation.save_best', f'default_hooks.checkpoint.save_best={hook["save_best"]!r}')
+    return hook
+
+
+def _vis_backends(log: dict, report: UpgradeReport) -> list[dict]:
+    backends: list[dict] = [dict(type='LocalVisBackend')]
+    for hook in log.get('hooks') or []:
+        kind = hook.get('type')
+        if kind == 'TextLoggerHook':
+            continue
+        if kind not in _LOGGERS:
+            report.drop(f'log_config.hooks: {kind}', f'known ones are TextLoggerHook, {", ".join(sorted(_LOGGERS))}')
+            continue
+        backend = dict(type=_LOGGERS[kind])
+        if 'Wandb' in kind and hook.get('init_kwargs'):
+            backend['init_kwargs'] = dict(hook['init_kwargs'])
+        if kind == 'MlflowLoggerHook' and hook.get('exp_name'):
+            backend['exp_name'] = hook['exp_name']
+        backends.append(backend)
+        report.translate(f'log_config.hooks: {kind}', f'vis_backends: {backend["type"]}')
+    return backends
+
+
+def _custom_hooks(hooks: list[dict], report: UpgradeReport) -> list[dict]:
+    new = []
+    for hook in hooks:
+        hook = copy.deepcopy(dict(hook))
+        kind = hook.get('type')
+        if kind in ('ExpMomentumEMAHook', 'LinearMomentumEMAHook'):
+            new.append(_ema_hook(kind, hook, report))
+            continue
+        if kind not in _KNOWN_HOOKS:
+            report.keep(f'custom_hooks: {kind}')
+        new.append(hook)
+    return new
+
+
+def _ema_hook(kind: str, old: dict, report: UpgradeReport) -> dict:
+    hook: dict = dict(type='EMAHook', momentum=old.get('momentum', 0.0002))
+    if kind == 'ExpMomentumEMAHook':
+        hook.update(ema_type='ExpMomentumEMA', gamma=old.get('total_iter', 2000))
+    hook['update_buffers'] = not old.get('skip_buffers', False)
+    if old.get('resume_from'):
+        report.drop(f'custom_hooks: {kind}.resume_from', 'a resumed run restores the averages by itself')
+    report.translate(f'custom_hooks: {kind}', 'EMAHook')
+    return hook
+
+
+__all__ = ['upgrade_runtime', 'upgrade_schedule']

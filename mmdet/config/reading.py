@@ -1,0 +1,127 @@
+"""Reading configs and command lines, with errors that say what to change."""
+
+import argparse
+import difflib
+import functools
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from ..build_errors import build_errors_explained
+from ..errors import ConfigError, MMDetError
+from ..registry import all_registries
+from . import text  # noqa: F401  (configs with keywords as keys can be written)
+from .legacy import read_legacy_config
+
+
+def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
+    """Read a config file and apply overrides.
+
+    An old-style config (mmdetection 1.x, 2.x) is translated, see :mod:`mmdet.config.legacy`.
+
+    Args:
+        path: a ``.py``, ``.json`` or ``.yaml`` config.
+        cfg_options: dotted keys and values, merged into the config.
+
+    Raises:
+        ConfigError: the file is missing, cannot be parsed, or an override does not fit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError('no such config file', file=path)
+    try:
+        legacy = read_legacy_config(path, cfg_options)
+        cfg, cfg_options = (Config.fromfile(str(path)), cfg_options) if legacy is None else legacy
+    except MMDetError:
+        raise
+    except SyntaxError as error:
+        raise ConfigError(
+            f'syntax error: {error.msg}', file=error.filename or path, record=f'line {error.lineno}'
+        ) from error
+    except Exception as error:  # whatever the config's own code raises
+        raise ConfigError(f'cannot be read: {type(error).__name__}: {error}', file=path) from error
+    if cfg_options:
+        _warn_of_new_keys(cfg, cfg_options)
+        try:
+            cfg.merge_from_dict(cfg_options)
+        except Exception as error:  # mmengine raises KeyError, TypeError, AssertionError alike
+            raise ConfigError(
+                f'does not fit this config: {error}', file=path, field='--cfg-options', received=cfg_options
+            ) from error
+    return cfg
+
+
+def _warn_of_new_keys(cfg: Config, cfg_options: dict) -> None:
+    """Say which overrides begin with a key that the config does not have: allowed, but more often a slip of the pen."""
+    for option in cfg_options:
+        first = option.partition('.')[0]
+        if first in cfg:
+            continue
+        near = difflib.get_close_matches(first, list(cfg), n=1)
+        hint = f'; did you mean {near[0]!r}?' if near else ''
+        print(f'--cfg-options: the config has no {first!r}, {option!r} is added to it{hint}', file=sys.stderr)
+
+
+class CfgOptions(DictAction):
+    """``--cfg-options key=value ...``: an argument without ``=`` is a usage error rather than a traceback."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        for value in values:
+            if not value.partition('=')[0] or '=' not in value:
+                raise argparse.ArgumentError(self, f'expects key=value pairs. Received: {value!r}')
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that every tool running a config has: overrides, launcher, trust."""
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
+                        help="override config values: dotted keys, lists as key='[a,b]' or key=a,b")  # fmt: skip
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes were started'
+    )
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help='set by old launchers; LOCAL_RANK wins'
+    )
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='allow unpickling arbitrary objects from checkpoint files: only for files you trust')  # fmt: skip
+
+
+def set_local_rank(args: argparse.Namespace) -> None:
+    """Give LOCAL_RANK to processes whose launcher passed ``--local_rank`` instead of setting it."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+
+
+def require_keys(cfg: Config, keys: Sequence[str], purpose: str) -> None:
+    """Raise ConfigError unless a config has these top-level keys (``train_cfg=dict()`` counts, None does not)."""
+    missing = [key for key in keys if cfg.get(key) is None]
+    if missing:
+        others = f' (and {", ".join(missing[1:])})' if missing[1:] else ''
+        raise ConfigError(f'missing{others}: {purpose} needs {", ".join(keys)}', file=cfg.filename, field=missing[0])
+
+
+def resolve_work_dir(cfg: Config, config_path: str | Path, work_dir: str | None = None) -> str:
+    """The command line's work dir, else the config's, else ``work_dirs/<config name>``."""
+    return work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config_path).stem)
+
+
+def reports_user_errors(main):
+    """Decorator of a tool's ``main``: errors of the package are printed without a traceback and exit with status 2.
+
+    Set ``MMDET_TRACEBACK=1`` to see where they came from.
+    """
+
+    @functools.wraps(main)
+    def wrapper(*args, **kwargs):
+        try:
+            with build_errors_explained(all_registries()):
+                return main(*args, **kwargs)
+        except MMDetError as error:
+            if os.environ.get('MMDET_TRACEBACK') == '1':
+                raise
+            print(f'{type(error).__name__}: {error}', file=sys.stderr)
+            sys.exit(2)
+
+    return wrapper

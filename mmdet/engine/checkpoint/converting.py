@@ -1,0 +1,260 @@
+"""Old checkpoints in, clean ones out: renamed tensors and plain information, nothing that runs.
+
+What the tools ``upgrade_checkpoint.py`` and ``publish_model.py`` do.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from ...errors import CheckpointError
+from .loading import LoadReport, load_checkpoint_file, load_into
+from .names import rename_reference_keys
+from .saving import save_atomically, temporary_path, to_plain
+
+# mmcv 1.x kept the averages of its EMA hook as buffers of the model itself, dots turned into underscores.
+_EMA_BUFFER = re.compile(r'^ema_[A-Za-z0-9_]+$')
+# What an old ``meta`` calls the class names and colours.
+_OLD_META = {'CLASSES': 'classes', 'PALETTE': 'palette'}
+# Of no use outside the run that wrote them.
+_RUN_META = frozenset({'env_info', 'exp_name', 'hook_msgs', 'experiment_name'})
+_HASH_DIGITS = 8
+
+
+@dataclass
+class ConversionReport:
+    """What :func:`convert_checkpoint` found and did.
+
+    Attributes:
+        renamed: ``(old, new)`` names.
+        dropped: entries that were left out, with the reason.
+        found: what the tensors say about the model, one line a fact.
+        load: names and shapes against a model, if one was given.
+    """
+
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+    load: LoadReport | None = None
+
+    def lines(self) -> list[str]:
+        """Everything, one line an entry."""
+        lines = [f'found: {fact}' for fact in self.found]
+        lines += [f'renamed: {old} -> {new}' for old, new in self.renamed]
+        lines += [f'dropped: {entry}' for entry in self.dropped]
+        if self.load is not None:
+            lines += [f'model: {note}' for note in self.load.notes]
+            lines.append(f'model: all {self.load.loaded} tensors fit')
+        return lines
+
+
+def convert_checkpoint(
+    source: str | os.PathLike, *, trust: bool = False, model: torch.nn.Module | None = None
+) -> tuple[dict, ConversionReport]:
+    """Read any checkpoint of the family and give ``dict(state_dict, meta)`` under the names of this package.
+
+    Optimiser, schedules and logs are left out. ``meta`` keeps what has a plain form, class names as ``dataset_meta``.
+
+    Args:
+        source: path, URL or known name, see :func:`~mmdet.engine.load_checkpoint_file`.
+        trust: allow full unpickling, which can run code hidden in the file.
+        model: load into it, strictly; it may adapt itself (class channels, version of deformable layers).
+
+    Raises:
+        CheckpointError: not readable, or it does not fit ``model``.
+    """
+    content = load_checkpoint_file(source, trust=trust)
+    report = ConversionReport()
+    state, report.renamed = rename_reference_keys(content.pop('state_dict'))
+    state = _without_averages(state, report)
+    meta = _clean_meta(content.pop('meta', {}), report)
+    report.dropped += [f'{key}: of the training run' for key in content]
+    report.found = describe(state)
+    if model is not None:
+        report.load = load_into(model, state, strict=True)
+    return dict(meta=meta, state_dict=state), report
+
+
+def _without_averages(state: OrderedDict, report: ConversionReport) -> OrderedDict:
+    averages = [name for name in state if _EMA_BUFFER.match(name)]
+    if not averages or len(averages) == len(state):
+        return state
+    report.dropped.append(
+        f'{len(averages)} buffers ema_*: the other half of the averaging hook; the named weights are the averages'
+    )
+    kept = OrderedDict((name, value) for name, value in state.items() if name not in set(averages))
+    metadata = getattr(state, '_metadata', None)
+    if metadata is not None:
+        kept._metadata = metadata
+    return kept
+
+
+def _clean_meta(meta: Mapping, report: ConversionReport) -> dict:
+    clean, strange = {}, []
+    dataset_meta = dict(meta.get('dataset_meta') or {}) if isinstance(meta.get('dataset_meta'), Mapping) else {}
+    for old, new in _OLD_META.items():
+        if meta.get(old) is not None:
+            dataset_meta.setdefault(new, meta[old])
+            report.renamed.append((f'meta.{old}', f'meta.dataset_meta.{new}'))
+    for key, value in meta.items():
+        if key in _RUN_META or key in _OLD_META or key == 'dataset_meta':
+            continue
+        clean[key] = to_plain(
+            value, unknown=lambda where, item: strange.append(f'{where}: {type(item).__name__}'), where=key
+        )
+    if dataset_meta:
+        if isinstance(dataset_meta.get('classes'), list):
+            dataset_meta['classes'] = tuple(dataset_meta['classes'])
+        clean['dataset_meta'] = to_plain(dataset_meta)
+    report.dropped += [f'meta.{place}: has no plain form' for place in strange]
+    return clean
+
+
+def describe(state: Mapping) -> list[str]:
+    """What tensor names and shapes say about a detector of the family.
+
+    >>> describe({'bbox_head.gfl_cls.weight': torch.zeros(81, 8, 3, 3), 'bbox_head.reg_conf.0.weight': torch.zeros(64, 20, 1, 1)})
+    ['GFLV2 head (reg_conf), 81 class channels: the published layout of 80 classes, or a head of 81', '2 tensors, 7112 numbers']
+    """
+    facts = []
+    for name, value in state.items():
+        if name.endswith('gfl_cls.weight'):
+            prefix = name[: -len('gfl_cls.weight')]
+            if f'{prefix}reg_conf.0.weight' in state:
+                layout = f'the published layout of {len(value) - 1} classes, or a head of {len(value)}'
+                facts.append(f'GFLV2 head (reg_conf), {len(value)} class channels: {layout}')
+            else:
+                facts.append(f'GFL head, {len(value)} classes')
+    facts += _deformable_layers(state)
+    facts.append(f'{len(state)} tensors, {sum(value.numel() for value in state.values())} numbers')
+    return facts
+
+
+def _deformable_layers(state: Mapping) -> list[str]:
+    """The versions of the deformable layers, by the rows of their offsets: 2 for each kernel point (v1) or 3 (v2)."""
+    counts: dict[str, int] = {}
+    for name, value in state.items():
+        kernel = (
+            state.get(name.removesuffix('conv_offset.weight') + 'weight')
+            if name.endswith('.conv_offset.weight')
+            else None
+        )
+        if kernel is None or kernel.dim() != 4:
+            continue
+        points = kernel.shape[2] * kernel.shape[3]
+        version = {2 * points: "v1 ('DCN')", 3 * points: "v2 ('DCNv2')"}.get(len(value), f'of {len(value)} offset rows')
+        counts[version] = counts.get(version, 0) + 1
+    return [f'{count} deformable layers {version}' for version, count in counts.items()]
+
+
+def write_checkpoint(checkpoint: Mapping, target: str | os.PathLike) -> None:
+    """Write ``dict(state_dict, meta)`` as ``.pth``, or as ``.safetensors`` with ``meta`` as JSON in the header.
+
+    Raises:
+        CheckpointError: another suffix, or the file cannot be written; an existing file stays whole then.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.suffix in ('.pth', '.pt'):
+        save_atomically(checkpoint, target)
+    elif target.suffix == '.safetensors':
+        _write_safetensors(checkpoint, target)
+    else:
+        raise CheckpointError('must end in .pth, .pt or .safetensors', field='output', received=str(target))
+
+
+def _write_safetensors(checkpoint: Mapping, target: Path) -> None:
+    # Tensors that share memory (tied weights) are refused by the format: each gets its own.
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in checkpoint['state_dict'].items()}
+    metadata = {'format': 'pt', 'meta': json.dumps(checkpoint.get('meta') or {}, default=str)}
+    temporary = temporary_path(target)
+    try:
+        save_file(state, temporary, metadata=metadata)
+        os.replace(temporary, target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f'cannot be written ({error.strerror or error})', file=target) from error
+
+
+def publish_checkpoint(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    *,
+    keys: tuple[str, ...] = ('meta', 'state_dict'),
+    trust: bool = False,
+) -> Path:
+    """Write the part of a checkpoint that others need, named by the first 8 hex digits of its SHA-256.
+
+    Args:
+        source: checkpoint to read.
+        target: ``NAME.pth`` or ``NAME.safetensors``; the file becomes ``NAME-xxxxxxxx.pth``.
+        keys: entries to keep.
+        trust: allow full unpickling of ``source``.
+
+    Returns:
+        the path of the new file.
+
+    Raises:
+        CheckpointError: ``source`` is not readable or has no such entry, ``target`` cannot be written.
+    """
+    target = Path(target)
+    content = load_checkpoint_file(source, trust=trust)
+    missing = [key for key in keys if key not in content]
+    if missing or 'state_dict' not in keys:
+        raise CheckpointError(
+            f'must name state_dict, out of {sorted(content)}', file=source, field='keys', received=list(keys)
+        )
+    content['meta'] = _clean_meta(content.get('meta', {}), ConversionReport())
+    write_checkpoint({key: to_plain(content[key], where=key) for key in keys}, target)
+    with open(target, 'rb') as stream:
+        digest = (
+            hashlib.file_digest(stream, 'sha256') if hasattr(hashlib, 'file_digest') else hashlib.sha256(stream.read())
+        )
+    published = target.with_name(f'{target.stem}-{digest.hexdigest()[:_HASH_DIGITS]}{target.suffix}')
+    os.replace(target, published)
+    return published
+
+
+__all__ = ['ConversionReport', 'convert_checkpoint', 'describe', 'publish_checkpoint', 'write_checkpoint']
+
+
+def join_checkpoints(
+    coarse: str | os.PathLike, fine: str | os.PathLike, out: str | os.PathLike, *, trust_checkpoint: bool = False
+) -> list[str]:
+    """Write the checkpoint of ``UFPMPDet`` out of those of its stages, names prefixed ``coarse.detector.`` and ``fine.detector.``.
+
+    Args:
+        coarse, fine: checkpoints of one-stage detectors, of this package or the reference's.
+        out: ``.pth`` or ``.safetensors``.
+        trust_checkpoint: unpickle arbitrary objects; only for files of your own.
+
+    Returns:
+        what was found, in lines.
+
+    Raises:
+        CheckpointError: a file is unreadable, is no one-stage detector, or the class names differ.
+    """
+    state, lines, metas = {}, [], {}
+    for part, source in (('coarse', coarse), ('fine', fine)):
+        content, report = convert_checkpoint(source, trust=trust_checkpoint)
+        if not any(name.startswith('bbox_head.') for name in content['state_dict']):
+            raise CheckpointError(
+                'must be the checkpoint of one detector, with tensors bbox_head.*', file=source, received=list(content['state_dict'])[:3]
+            )  # fmt: skip
+        state.update({f'{part}.detector.{name}': value for name, value in content['state_dict'].items()})
+        metas[part] = content['meta'].get('dataset_meta') or {}
+        lines += [f'{part}: {fact}' for fact in report.found]
+    classes = [tuple(meta.get('classes') or ()) for meta in metas.values()]
+    if all(classes) and classes[0] != classes[1]:
+        raise CheckpointError(f'its classes are not those of {coarse}, {classes[0]}', file=fine, received=classes[1])
+    dataset_meta = metas['fine'] or metas['coarse']
+    write_checkpoint(dict(meta=dict(dataset_meta=dataset_meta) if dataset_meta else {}, state_dict=state), out)
+    return lines

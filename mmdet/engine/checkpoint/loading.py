@@ -1,0 +1,371 @@
+"""The one reader of checkpoints, and loading into a model with a report.
+
+Nothing found in a file is ever executed: files are read with ``weights_only=True`` and a short allow-list of harmless
+types that mmengine and mmdetection files hold; whatever else is refused unless the user says ``--trust-checkpoint``.
+Config text stored inside is a string.
+"""
+
+import contextlib
+import contextvars
+import json
+import os
+import pickle
+import re
+from argparse import Namespace
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from ...errors import CheckpointError
+from .names import OPTIONAL_SUFFIXES, rename_reference_keys
+from .sources import resolve_checkpoint
+
+_STATE_KEYS = ('state_dict', 'model', 'model_state_dict')
+_LISTED_NAMES = 40
+
+
+class _History:
+    """Stands in for mmengine's ``HistoryBuffer``: keeps the arrays, runs nothing."""
+
+    def __setstate__(self, state: dict):
+        self.plain = dict(
+            log_history=torch.from_numpy(np.array(state['_log_history'])),
+            count_history=torch.from_numpy(np.array(state['_count_history'])),
+            max_length=int(state.get('max_length', 1000000)),
+        )
+
+
+def _history_method(owner, name):
+    """Stands in for ``getattr``, which a pickled HistoryBuffer uses to name its methods; looks nothing up."""
+    if owner is not _History:
+        raise pickle.UnpicklingError('getattr is only accepted inside a HistoryBuffer')
+    return str(name)
+
+
+def _numpy_scalar(dtype, data=None):
+    if dtype.hasobject:
+        raise pickle.UnpicklingError('numpy object scalars are not accepted')
+    return (
+        np.frombuffer(data, dtype=dtype)[0]
+        if isinstance(data, bytes)
+        else np.frombuffer(data.encode('latin1'), dtype=dtype)[0]
+    )
+
+
+def _allowed_globals() -> list:
+    """Plain-data types of foreign checkpoints. A pair maps a pickled name to the callable used in its place."""
+    reconstruct = np.empty(0).__reduce__()[0]
+    allowed = [
+        np.ndarray,
+        np.dtype,
+        Namespace,
+        (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
+        (_history_method, 'builtins.getattr'),
+        (_history_method, '__builtin__.getattr'),
+    ]
+    for package in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        allowed += [(reconstruct, f'{package}._reconstruct'), (_numpy_scalar, f'{package}.scalar')]
+    # dtype instances are rebuilt by their own subclass since numpy 1.25.
+    allowed += [type(np.dtype(code)) for code in '?bhilqBHILQefdFD']
+    return allowed
+
+
+def load_checkpoint_file(
+    path_or_name: str | os.PathLike,
+    *,
+    trust: bool = False,
+    map_location: str | torch.device = 'cpu',
+    mmap: bool = False,
+) -> dict:
+    """Read a checkpoint from a path, URL or name into ``dict(state_dict=..., meta=..., ...)``.
+
+    Accepts ``.pth`` (zip and the older format), ``.safetensors``, a bare state dict, ``{'state_dict': ...}`` and
+    ``{'model': ...}``.
+
+    Args:
+        path_or_name: local path, URL or ``scheme://name``, see
+            :func:`~mmdet.engine.checkpoint.sources.resolve_checkpoint`.
+        trust: allow full unpickling, which can run any code hidden in the file, when the safe way refuses it.
+        map_location: device of the tensors.
+        mmap: map the file instead of reading it, for a look at the small values.
+
+    Raises:
+        CheckpointError: missing, empty, truncated, unsafe, or not a checkpoint; the message names the file.
+    """
+    path = resolve_checkpoint(path_or_name)
+    kind = _sniff(path)
+    if kind == 'safetensors':
+        return _load_safetensors(path, map_location)
+    options = dict(map_location=map_location, mmap=mmap and kind == 'zip')
+    try:
+        with torch.serialization.safe_globals(_allowed_globals()):
+            content = torch.load(path, weights_only=True, **options)
+    except pickle.UnpicklingError as error:
+        if not trust:
+            raise CheckpointError(_refusal(error), file=path) from error
+        print_log(
+            f'{path}: read by full unpickling as --trust-checkpoint demands; code inside it may run',
+            logger='current',
+            level=30,
+        )
+        content = _unsafe_load(path, options)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f'truncated or damaged ({type(error).__name__}: {_first_line(error)})', file=path
+        ) from error
+    return _normalise(content, path)
+
+
+def _unsafe_load(path: Path, options: dict):
+    try:
+        return torch.load(path, weights_only=False, **options)
+    except Exception as error:  # a trusted pickle may raise anything
+        raise CheckpointError(
+            f'cannot be unpickled ({type(error).__name__}: {_first_line(error)})', file=path
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [''])[0]
+
+
+def _refusal(error: Exception) -> str:
+    text = str(error)
+    names = sorted(set(re.findall(r'(?:GLOBAL|class)\s+([A-Za-z_][\w.]*\.[\w.]*\w)', text)))
+    what = f' ({", ".join(names)})' if names else ''
+    return (
+        f'holds objects other than tensors and plain values{what}; nothing of it was executed. '
+        'If you trust its source, pass --trust-checkpoint (or trust_checkpoint=True in the config), which lets code inside the file run'
+    )
+
+
+def _sniff(path: Path) -> str:
+    """Tell 'zip', 'pickle' and 'safetensors' apart by the first bytes, and name what is not a checkpoint."""
+    with open(path, 'rb') as stream:
+        head = stream.read(512)
+    if not head:
+        raise CheckpointError('the file is empty', file=path)
+    if head.startswith(b'PK\x03\x04'):
+        return 'zip'
+    if head.startswith(b'version https://git-lfs'):
+        raise CheckpointError('is a git-lfs pointer, not the checkpoint itself; run `git lfs pull`', file=path)
+    if head.lstrip().lower().startswith((b'<!doctype', b'<html', b'<?xml')):
+        raise CheckpointError('is a web page, not a checkpoint; the download was redirected or refused', file=path)
+    header_length = int.from_bytes(head[:8], 'little')
+    if path.suffix == '.safetensors' or (head[8:9] == b'{' and 2 <= header_length <= path.stat().st_size):
+        return 'safetensors'
+    if head[0] == 0x80:
+        return 'pickle'
+    raise CheckpointError('is not a checkpoint: neither a torch file nor safetensors', file=path, received=head[:16])
+
+
+def _load_safetensors(path: Path, map_location) -> dict:
+    try:
+        with safe_open(path, framework='pt', device=str(map_location)) as archive:
+            state = OrderedDict((name, archive.get_tensor(name)) for name in archive.keys())  # noqa: SIM118
+            meta = dict(archive.metadata() or {})
+        # The format's header holds strings only: our converter puts everything into one, as JSON.
+        meta = json.loads(meta['meta']) if 'meta' in meta else meta
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f'truncated or damaged safetensors ({_first_line(error)})', file=path) from error
+    return dict(state_dict=state, meta=meta)
+
+
+def _normalise(content, path: Path) -> dict:
+    if isinstance(content, nn.Module):
+        content = dict(state_dict=content.state_dict())
+    if not isinstance(content, Mapping):
+        raise CheckpointError('holds no state dict', file=path, received=type(content).__name__)
+    key = next((key for key in _STATE_KEYS if isinstance(content.get(key), (Mapping, nn.Module))), None)
+    if key is None:
+        checkpoint, state = {}, content
+    else:
+        checkpoint = {name: value for name, value in content.items() if name != key}
+        state = content[key]
+    if isinstance(state, nn.Module):
+        state = state.state_dict()
+    strangers = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
+    if not state or strangers:
+        received = f'{strangers[0]}: {type(state[strangers[0]]).__name__}' if strangers else 'an empty dictionary'
+        raise CheckpointError('the state dict must map parameter names to tensors', file=path, received=received)
+    checkpoint['state_dict'] = state
+    meta = checkpoint.get('meta')
+    checkpoint['meta'] = dict(meta) if isinstance(meta, Mapping) else {}
+    return _plain_histories(checkpoint)
+
+
+def _plain_histories(value):
+    """Replace the stand-ins of HistoryBuffers inside dictionaries by the plain form this package saves."""
+    if isinstance(value, _History):
+        return value.plain
+    if type(value) in (dict, OrderedDict):
+        for key, item in value.items():
+            if isinstance(item, (dict, _History)):
+                value[key] = _plain_histories(item)
+    return value
+
+
+@dataclass
+class LoadReport:
+    """What :func:`load_into` found.
+
+    Attributes:
+        loaded: number of tensors copied.
+        missing: names that the model has and the checkpoint lacks.
+        unexpected: names that the checkpoint has and the model lacks.
+        mismatched: ``(name, shape in the checkpoint, shape in the model)``.
+        renamed: ``(old, new)`` of the older projects' names.
+        notes: messages of parts of the model that adapted the checkpoint to themselves.
+    """
+
+    loaded: int = 0
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: list[tuple[str, tuple, tuple]] = field(default_factory=list)
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Every tensor of the model was found with its shape."""
+        return not self.missing and not self.mismatched
+
+    @property
+    def exact(self) -> bool:
+        """Complete, and nothing was left over."""
+        return self.complete and not self.unexpected
+
+    def lines(self) -> list[str]:
+        """The problems, one line a name; the class-count explanation first where it applies."""
+        lines = list(self._class_counts())
+        lines += [
+            f'shape differs: {name}: checkpoint {old}, model {new}'
+            for name, old, new in self.mismatched[:_LISTED_NAMES]
+        ]
+        lines += [f'missing in the checkpoint: {name}' for name in self.missing[:_LISTED_NAMES]]
+        lines += [f'not in the model: {name}' for name in self.unexpected[:_LISTED_NAMES]]
+        hidden = sum(max(0, len(names) - _LISTED_NAMES) for names in (self.mismatched, self.missing, self.unexpected))
+        return lines + ([f'... and {hidden} more'] if hidden else [])
+
+    def _class_counts(self):
+        for name, old, new in self.mismatched:
+            leaf = name.split('.')[-2] if '.' in name else name
+            if 'cls' in leaf and name.endswith('weight') and old[1:] == new[1:]:
+                yield (
+                    f'the checkpoint has {old[0]} class channels ({name}), the model {new[0]}: '
+                    'check num_classes of the head'
+                )
+
+
+def load_into(
+    model: nn.Module, state_dict: Mapping, *, strict: bool = False, complete: bool = False, adapt: bool = True
+) -> LoadReport:
+    """Load a state dict into a model, after the renames of the older projects.
+
+    Tensors whose shape differs are left out (and reported), the rest is loaded. Constants and counters
+    (``num_batches_tracked``, ``integral.project``) may be absent.
+
+    Args:
+        model: a model, possibly inside a DDP or test-time-augmentation wrapper.
+        state_dict: names to tensors; left untouched.
+        strict: raise unless the names and shapes agree exactly. Nothing is loaded then.
+        complete: raise unless every tensor of the model is there; leftovers are allowed.
+        adapt: call :func:`adapt_to_model` (False when that was done before).
+
+    Raises:
+        CheckpointError: see ``strict`` and ``complete``; lists name by name, with both shapes.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    state, renamed = rename_reference_keys(state_dict)
+    notes = adapt_to_model(model, state) if adapt else []
+    report = compare(model, state, strict=strict, complete=complete)
+    report.renamed, report.notes = renamed, notes
+    for name, *_ in report.mismatched:
+        del state[name]
+    if not report.loaded:
+        raise CheckpointError('no tensor of the checkpoint fits the model', received=list(state_dict)[:5])
+    model.load_state_dict(state, strict=False)
+    return report
+
+
+def compare(model: nn.Module, state_dict: Mapping, *, strict: bool = False, complete: bool = False) -> LoadReport:
+    """Names and shapes of a state dict against those of a model, without loading; arguments of :func:`load_into`."""
+    own = model.state_dict()
+    report = LoadReport()
+    for name, value in own.items():
+        if name not in state_dict:
+            if not name.endswith(OPTIONAL_SUFFIXES):
+                report.missing.append(name)
+        elif tuple(state_dict[name].shape) != tuple(value.shape):
+            report.mismatched.append((name, tuple(state_dict[name].shape), tuple(value.shape)))
+        else:
+            report.loaded += 1
+    report.unexpected = [name for name in state_dict if name not in own]
+    if (strict and not report.exact) or (complete and not report.complete):
+        raise CheckpointError('the checkpoint does not fit the model:\n  ' + '\n  '.join(report.lines()))
+    return report
+
+
+def adapt_to_model(model: nn.Module, state_dict: dict) -> list[str]:
+    """Let the parts of a model fit a state dict to themselves, before shapes are compared.
+
+    A module that can read more than one layout (81 class channels, deformable layers of version 1 or 2) defines
+    ``adapt_state_dict(state_dict, prefix) -> list[str]``: it edits the entries under ``prefix`` in place, or itself,
+    and returns notes for the report.
+    """
+    notes: list[str] = []
+    for name, module in model.named_modules():
+        adapt = getattr(module, 'adapt_state_dict', None)
+        if callable(adapt):
+            notes += adapt(state_dict, f'{name}.' if name else '') or []
+    return notes
+
+
+# mmengine calls the loader of pretrained weights without a word on trust: the runner says it around the call.
+_TRUST = contextvars.ContextVar('trust', default=False)
+
+
+@contextlib.contextmanager
+def trusting(trust: bool):
+    """Whether pretrained files that are read inside the block may unpickle arbitrary objects."""
+    token = _TRUST.set(trust)
+    try:
+        yield
+    finally:
+        _TRUST.reset(token)
+
+
+def load_from_mmdet(filename: str, map_location=None) -> dict:
+    """The same reader for mmengine's ``init_cfg=dict(type='Pretrained', checkpoint=...)``, reference names renamed."""
+    checkpoint = load_checkpoint_file(filename, trust=_TRUST.get(), map_location=map_location or 'cpu')
+    checkpoint['state_dict'], _ = rename_reference_keys(checkpoint['state_dict'])
+    return checkpoint
+
+
+# Longer prefixes win in mmengine's table, so each of its own schemes has to be taken over by name.
+CheckpointLoader.register_scheme(
+    prefixes=['', 'http://', 'https://', 'modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'file://'],
+    loader=load_from_mmdet,
+    force=True,
+)
+
+__all__ = [
+    'LoadReport',
+    'adapt_to_model',
+    'compare',
+    'load_checkpoint_file',
+    'load_from_mmdet',
+    'load_into',
+    'rename_reference_keys',
+    'trusting',
+]

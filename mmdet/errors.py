@@ -1,0 +1,56 @@
+"""The package's own exceptions: every error that a user can cause is one of these.
+
+Each also derives from the builtin that callers would expect (``ValueError``, ``RuntimeError``), and composes its message the same way:
+*where* (file, record, field), *what is wrong or allowed*, then *what was received*.
+
+    >>> raise DataError('box width must be > 0', file='train.json', record='annotation 7', field='bbox', received=[0, 0, -1, 4])
+    Traceback (most recent call last):
+    ...
+    mmdet.errors.DataError: train.json: annotation 7: bbox: box width must be > 0. Received: [0, 0, -1, 4]
+"""
+
+_NOT_GIVEN = object()
+
+
+class MMDetError(Exception):
+    """Base of the errors that a user's input can cause.
+
+    Args:
+        message: what is wrong, naming what is allowed.
+        file: path of the file at fault.
+        record: the record inside it (an annotation id, a line number, a tensor name).
+        field: the field, key or argument.
+        received: the offending value, shown by ``repr``.
+    """
+
+    def __init__(self, message: str, *, file=None, record=None, field=None, received=_NOT_GIVEN):
+        self.file, self.record, self.field = file, record, field
+        where = [str(part) for part in (file, record, field) if part is not None]
+        text = ': '.join([*where, message])
+        if received is not _NOT_GIVEN:
+            self.received = received
+            text = f'{text.rstrip(".")}. Received: {received!r}'
+        super().__init__(text)
+
+
+class ConfigError(MMDetError, ValueError):
+    """A config file, key or command-line argument is wrong."""
+
+
+class DataError(MMDetError, ValueError):
+    """An annotation file, image or prediction file is missing, broken or inconsistent."""
+
+
+class CheckpointError(MMDetError, RuntimeError):
+    """A checkpoint is missing, broken, unsafe, or does not fit the model."""
+
+
+class ModelInputError(MMDetError, ValueError):
+    """Tensors handed to a model, loss or operator have an impossible shape, type or value."""
+
+
+class NonFiniteLossError(MMDetError, RuntimeError):
+    """A loss became NaN or infinite; raised before the optimiser moves."""
+
+
+__all__ = ['CheckpointError', 'ConfigError', 'DataError', 'MMDetError', 'ModelInputError', 'NonFiniteLossError']

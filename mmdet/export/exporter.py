@@ -1,0 +1,319 @@
+"""Stand-alone folders of searched networks: structure, code that needs torch only, weights, demo, ONNX."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..archs.blocks.base import is_3d
+from ..archs.blocks.costs import elements
+from ..archs.files import StructureEntry, load_structures, save_structures
+from ..archs.parsing import ACTIVATIONS, structure_to_dicts
+from ..archs.structure import describe, is_quantised, stage_ends
+from ..errors import CheckpointError, ConfigError
+from ..nas.report import DEFAULT_FRAMES, DEFAULT_IMAGE_SIZE
+from ..utils.files import write_atomically, write_text
+from .sources import PACKAGE, exported_sources
+from .standalone import STRUCTURE_FILE, WEIGHTS_FILE, TinyNAS, example_input, load
+
+ONNX_FILE = 'model.onnx'
+TASKS = ('classification', 'detection')
+# Tasks that structure files name, as outputs.
+_OUTPUTS_OF = dict(damoyolo='detection', detection='detection')
+_CLASSIFIER_KEYS = ('fc_linear.', 'head.')
+_WRAPPERS = ('module.', 'backbone.')
+
+
+@dataclass
+class ExportOptions:
+    """What an exported network gives, beside its structure.
+
+    Attributes:
+        task: ``'classification'`` (scores) or ``'detection'`` (maps); None: as the checkpoint, else the structure file says.
+        image_size: (height, width) of the example input; None: the file's, else 224.
+        frames: length of the example clip; None: the file's, else 13.
+        out_indices: stages whose maps a detection backbone gives; None: the last four.
+        num_classes: of a classifier without a checkpoint.
+        hidden_channels: a classifier's hidden layer; None: the checkpoint's.
+        act: activation of blocks that name none, where the network was trained with another than their family's.
+    """
+
+    task: str | None = None
+    image_size: Sequence[int] | None = None
+    frames: int | None = None
+    out_indices: Sequence[int] | None = None
+    num_classes: int | None = None
+    hidden_channels: int | None = None
+    act: str | None = None
+
+
+@dataclass
+class Export:
+    """What was written: the folder, its files, and the network loaded from it."""
+
+    folder: Path
+    model: TinyNAS
+    files: list[str] = field(default_factory=list)
+
+
+def export_network(
+    structure: str | os.PathLike,
+    folder: str | os.PathLike,
+    *,
+    index: int = 0,
+    state_dict: Mapping[str, Tensor] | None = None,
+    options: ExportOptions | None = None,
+    onnx: bool = False,
+) -> Export:
+    """Write a structure of a file as a stand-alone network.
+
+    Args:
+        structure: a file of structures (:func:`~mmdet.nas.load_structures`).
+        folder: created; an earlier export in it is replaced.
+        index: which structure of the file.
+        state_dict: weights of ``TinyNASBackbone``, of ``TinyNASClassifier``, of a detector with such a backbone, or published ones.
+        options: see there.
+        onnx: write an ONNX file too.
+
+    Raises:
+        DataError: the structure's file cannot be read.
+        ConfigError: options that do not fit the structure, a block family that needs more than torch, or missing ONNX packages.
+        CheckpointError: the weights are of another network.
+    """
+    options = options or ExportOptions()
+    entries = load_structures(structure)
+    if not 0 <= index < len(entries):
+        raise ConfigError(
+            f'must be in 0..{len(entries) - 1}: {[entry.name for entry in entries]}', field='index', received=index
+        )
+    entry = entries[index]
+    if onnx:
+        _require_onnx()
+        if state_dict is None and is_quantised(entry.blocks):
+            raise ConfigError('ONNX needs the learned steps of a quantised network: give a checkpoint', field='onnx')
+    weights = None if state_dict is None else own_weights(state_dict)
+    network = _network_arguments(entry, options, weights)
+    sources = exported_sources(block.type for block in entry.blocks)
+    _check_weights(entry, network, weights)
+    info = dict(entry.info, input_size=_input_size(entry, options), network=network)
+
+    folder = Path(folder)
+    earlier = (folder / STRUCTURE_FILE).is_file()
+    if folder.exists() and not earlier and (not folder.is_dir() or any(folder.iterdir())):
+        message = 'must be a new or empty folder, or that of an earlier export'
+        raise ConfigError(message, field='out_dir', received=str(folder))
+    for name, text in sources.items():
+        write_text(folder / name, text)
+    frames = (options.frames or entry.frames or DEFAULT_FRAMES) if is_3d(entry.blocks) else None
+    written = StructureEntry(entry.name, entry.blocks, entry.image_size, frames, entry.task, info)
+    save_structures(folder / STRUCTURE_FILE, [written])
+    files = [*sources, STRUCTURE_FILE]
+    if weights is not None:
+        write_atomically(folder / WEIGHTS_FILE, lambda file: torch.save(weights, file))
+        files.append(WEIGHTS_FILE)
+    for name in (WEIGHTS_FILE, ONNX_FILE):
+        if name not in files:
+            (folder / name).unlink(missing_ok=True)  # of an earlier export: it does not belong to this structure
+    model = load(folder)
+    if onnx:
+        export_onnx(model, example_input(folder), folder / ONNX_FILE, open_batch=not is_quantised(entry.blocks))
+        files.append(ONNX_FILE)
+    write_text(folder / 'README.md', _readme(entry, info, files))
+    return Export(folder, model, [*files, 'README.md'])
+
+
+def own_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a searched network, under the published names: ``block_list.*``, and ``fc_linear.*``, ``head.*`` of a classifier.
+
+    Other parts of a detector are left out, as are names of wrappers before ``block_list``.
+
+    Raises:
+        CheckpointError: there is no ``block_list``, or there are several.
+    """
+    found, wrappers = {}, set()
+    for key, value in state_dict.items():
+        before, blocks, after = key.partition('block_list.')
+        if blocks and (not before or before.endswith('.')):
+            found[blocks + after] = value
+            wrappers.add(before)
+    if len(wrappers) > 1:
+        raise CheckpointError('holds several searched networks; export one at a time', received=sorted(wrappers))
+    bare = {_without_wrappers(key): value for key, value in state_dict.items()}
+    found.update({key: bare[key] for key in bare if key.startswith(_CLASSIFIER_KEYS)})
+    if not any(key.startswith('block_list.') for key in found):
+        raise CheckpointError(
+            'has no block_list.*: not the weights of a TinyNASBackbone or TinyNASClassifier',
+            received=list(state_dict)[:5],
+        )
+    return {key: value.detach().clone() for key, value in found.items()}
+
+
+def export_onnx(model: nn.Module, inputs: Tensor, path: str | os.PathLike, *, open_batch: bool = True) -> None:
+    """Write a network as ONNX.
+
+    Args:
+        model: in eval mode.
+        inputs: an example, (1, C, ...).
+        path: file to write.
+        open_batch: let the batch size vary. Quantisers compute with it, in a way that ONNX cannot express: theirs must stay that of `inputs`.
+
+    Raises:
+        ConfigError: the ``onnx`` and ``onnxscript`` packages are missing.
+    """
+    _require_onnx()
+    with torch.no_grad():
+        outputs = model(inputs)
+    names = ['scores'] if isinstance(outputs, Tensor) else [f'stage{i}' for i in range(len(outputs))]
+    dynamic_shapes = None
+    if open_batch:
+        dynamic_shapes = ({0: torch.export.Dim('batch', min=1)},)
+        inputs = torch.cat([inputs, inputs])  # a batch of one would be taken for a constant
+    program = torch.onnx.export(
+        model, (inputs,), input_names=['images'], output_names=names,
+        dynamic_shapes=dynamic_shapes, dynamo=True, verbose=False,
+    )  # fmt: skip
+    program.save(os.fspath(path), external_data=False)
+
+
+def _require_onnx() -> None:
+    missing = [name for name in ('onnx', 'onnxscript') if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"ONNX export needs {' and '.join(missing)}: pip install -c constraints.txt 'mmdet-dense[onnx]' (or onnx onnxscript)",
+            field='--onnx',
+        )
+
+
+def _without_wrappers(key: str) -> str:
+    for wrapper in _WRAPPERS:
+        key = key.removeprefix(wrapper)
+    return key
+
+
+def _network_arguments(entry: StructureEntry, options: ExportOptions, weights: Mapping[str, Tensor] | None) -> dict:
+    """Keyword arguments of :class:`TinyNAS`."""
+    classifier = weights is not None and 'fc_linear.weight' in weights
+    task = options.task or ('classification' if classifier else _OUTPUTS_OF.get(entry.task))
+    if task is None:
+        task = 'classification' if weights is None else 'detection'
+    if task not in TASKS:
+        raise ConfigError(f'must be one of {list(TASKS)}', field='task', received=task)
+    if options.act is not None and options.act not in ACTIVATIONS:
+        raise ConfigError(f'must be one of {list(ACTIVATIONS)}', field='act', received=options.act)
+    common = {} if options.act is None else dict(act=options.act)
+    if task == 'detection':
+        for name in ('num_classes', 'hidden_channels'):
+            if getattr(options, name) is not None:
+                raise ConfigError('is for classification', field=name, received=getattr(options, name))
+        last = len(stage_ends(entry.blocks)) - 1
+        stages = (
+            list(options.out_indices) if options.out_indices is not None else list(range(max(last - 3, 0), last + 1))
+        )
+        if not stages or stages != sorted(set(stages)) or not 0 <= stages[0] <= stages[-1] <= last:
+            raise ConfigError(f'must be rising stages in 0..{last}', field='out_indices', received=stages)
+        return dict(out_indices=stages, **common)
+    if options.out_indices is not None:
+        raise ConfigError('is for detection', field='out_indices', received=options.out_indices)
+    if weights is not None and not classifier:
+        raise CheckpointError('holds no classifier (fc_linear): export it with --task detection')
+    num_classes, hidden = options.num_classes, options.hidden_channels
+    if classifier:
+        found = dict(num_classes=len(weights['fc_linear.weight']))
+        found['hidden_channels'] = len(weights['head.0.weight']) if 'head.0.weight' in weights else None
+        for name, given in (('num_classes', num_classes), ('hidden_channels', hidden)):
+            if given is not None and given != found[name]:
+                raise ConfigError(f'the checkpoint has {found[name]}', field=name, received=given)
+        num_classes, hidden = found['num_classes'], found['hidden_channels']
+    if hidden is not None:
+        common['hidden_channels'] = hidden
+    return dict(num_classes=num_classes or 1000, **common)
+
+
+def _check_weights(entry: StructureEntry, network: dict, weights: Mapping[str, Tensor] | None) -> None:
+    """Raise CheckpointError unless every name and shape is that of the network; drop a classifier's layers where maps are wanted."""
+    if weights is None:
+        return
+    with torch.device('meta'):
+        wanted = TinyNAS(structure_to_dicts(entry.blocks), **network).state_dict()
+    if 'out_indices' in network:
+        for key in [key for key in weights if key.startswith(_CLASSIFIER_KEYS)]:
+            del weights[key]
+    for problem, names in (
+        ('lacks', sorted(set(wanted) - set(weights))),
+        ('holds what the structure has not:', sorted(set(weights) - set(wanted))),
+    ):
+        if names:
+            raise CheckpointError(
+                f'{problem} {", ".join(names[:3])}{f" and {len(names) - 3} more" if names[3:] else ""}; '
+                'it must be of this structure, built as TinyNASBackbone or TinyNASClassifier'
+            )
+    for key, value in wanted.items():
+        if weights[key].shape != value.shape:
+            raise CheckpointError(
+                f'the structure needs {tuple(value.shape)}', record=key, received=tuple(weights[key].shape)
+            )
+
+
+def _input_size(entry: StructureEntry, options: ExportOptions) -> list[int]:
+    """Height and width of the image; structures searched behind space-to-depth name the half of it."""
+    given = options.image_size
+    if given is not None:
+        sides = [given] if isinstance(given, int) else list(given)
+        if len(sides) not in (1, 2) or not all(isinstance(side, int) and side > 0 for side in sides):
+            raise ConfigError('must be one or two integers >= 1', field='image_size', received=given)
+        return sides * 2 if len(sides) == 1 else sides
+    stem = entry.blocks[0]
+    halves = 2 if stem.type == 'ConvKXBNRELU' and stem.in_channels == 12 else 1
+    return [(entry.image_size or DEFAULT_IMAGE_SIZE) * halves] * 2
+
+
+def _readme(entry: StructureEntry, info: dict, files: list[str]) -> str:
+    network = info['network']
+    stages = network.get('out_indices')
+    gives = (
+        f'maps of stages {", ".join(map(str, stages))}'
+        if stages is not None
+        else f'scores of {network["num_classes"]} classes'
+    )
+    lines = [
+        f'# {entry.name}',
+        '',
+        f'`{describe(entry.blocks)}`',
+        '',
+        f'A searched network ({sum(map(elements, entry.blocks)):,} parameters) that gives {gives}. It needs torch (exported with {torch.__version__}) and '
+        'nothing else:',
+        '',
+        '```',
+        'python demo.py                       # output shapes, parameters, FLOPs, time',
+        '```',
+        '',
+        '```python',
+        f'from {PACKAGE} import load',
+        '',
+        "model = load('.')                    # weights.pth where there is one; names must match",
+        f'outputs = model(images)              # {"(B, 3, T, H, W)" if is_3d(entry.blocks) else "(B, 3, H, W)"}, normalised as in training',
+        '```',
+        '',
+        '| file | what |',
+        '|---|---|',
+        f'| `{STRUCTURE_FILE}` | blocks, input size, outputs; also a backbone of the toolbox |',
+        f'| `{PACKAGE}/network.py` | the network, `load` |',
+        f'| `{PACKAGE}/modules.py`, `lsq.py`, `damo.py` | blocks as modules; quantised convolutions; space-to-depth |',
+        f'| `{PACKAGE}/blocks/`, `structure.py`, `parsing.py` | what a block consists of; reading of structures |',
+    ]
+    if WEIGHTS_FILE in files:
+        lines.append(f'| `{WEIGHTS_FILE}` | state dict |')
+    if ONNX_FILE in files:
+        batch = 'a batch of 1' if is_quantised(entry.blocks) else 'any batch size'
+        lines.append(f'| `{ONNX_FILE}` | the same for other run times, for {batch} |')
+    lines += [
+        '',
+        f'Written by mmdet-dense, tools/export.py (Apache-2.0), Python {sys.version_info[0]}.{sys.version_info[1]}.',
+        '',
+    ]
+    return '\n'.join(lines)

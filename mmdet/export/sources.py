@@ -1,0 +1,146 @@
+"""The network's source files, with their imports turned to the exported folder's: the toolbox holds no second copy of the network.
+
+Every file goes out as it is, import lines apart: those of exported modules become relative ones, those of mmcv, mmengine and the registry point
+to ``compat.py``, torch and the standard library stay. Anything else cannot be exported.
+"""
+
+import ast
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+from ..archs.blocks import family_of
+from ..errors import ConfigError
+from ..moved import modules_of
+
+PACKAGE = 'tinynas'
+_HERE = __package__
+# Module -> file of the exported folder.
+FILES = {
+    f'{_HERE}.demo': 'demo.py',
+    f'{_HERE}.standalone': f'{PACKAGE}/network.py',
+    f'{_HERE}.compat': f'{PACKAGE}/compat.py',
+    'mmdet.models.layers.tinynas_blocks': f'{PACKAGE}/modules.py',
+    'mmdet.models.layers.tinynas_damo': f'{PACKAGE}/damo.py',
+    'mmdet.models.layers.lsq': f'{PACKAGE}/lsq.py',
+    'mmdet.archs.structure': f'{PACKAGE}/structure.py',
+    'mmdet.archs.parsing': f'{PACKAGE}/parsing.py',
+    'mmdet.archs.blocks': f'{PACKAGE}/blocks/__init__.py',
+    'mmdet.archs.blocks.base': f'{PACKAGE}/blocks/base.py',
+    'mmdet.archs.blocks.conv': f'{PACKAGE}/blocks/conv.py',
+    'mmdet.archs.blocks.costs': f'{PACKAGE}/blocks/costs.py',
+    'mmdet.archs.blocks.depthwise': f'{PACKAGE}/blocks/depthwise.py',
+    'mmdet.archs.blocks.residual': f'{PACKAGE}/blocks/residual.py',
+    'mmdet.errors': f'{PACKAGE}/errors.py',
+}
+STAND_INS = dict.fromkeys(('mmcv.cnn', 'mmengine.dist', 'mmdet.registry'), f'{_HERE}.compat')
+_KEPT = {'torch', *sys.stdlib_module_names}
+
+
+def exported_sources(block_types: Iterable[str]) -> dict[str, str]:
+    """Text by file name of everything that a network of these block families needs.
+
+    Args:
+        block_types: names of families; modules of families that are not the toolbox's own are exported too.
+
+    Raises:
+        ConfigError: a family is defined where there is no source file, or its module imports what is neither torch nor exported.
+    """
+    files = dict(FILES)
+    own = []
+    for family in map(family_of, sorted(set(block_types))):
+        for cls in family.__mro__[:-1]:
+            if cls.__module__ not in files:
+                own.append(cls.__module__)
+                files[cls.__module__] = f'{PACKAGE}/blocks/{cls.__module__.rpartition(".")[2]}.py'
+    texts = {name: _rewritten(module, files) for module, name in files.items()}
+    imports = ''.join(
+        f'from .blocks import {Path(files[module]).stem}  # noqa: F401\n' for module in dict.fromkeys(own)
+    )
+    texts[f'{PACKAGE}/__init__.py'] = f'{imports}from .network import TinyNAS, example_input, load\n\n' + (
+        "__all__ = ['TinyNAS', 'example_input', 'load']\n"
+    )
+    return texts
+
+
+def _rewritten(module: str, files: dict[str, str]) -> str:
+    """A module's source with the imports of the exported folder."""
+    spec = importlib.util.find_spec(module) if module != '__main__' else None
+    if spec is None or not spec.origin or not Path(spec.origin).is_file():
+        raise ConfigError('defines a block family but has no source file to export', field=module)
+    text = Path(spec.origin).read_text(encoding='utf-8')
+    tree = ast.parse(text)
+    lines: list[str | None] = text.splitlines()
+    moved: dict[str, list[str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                _check(alias.name, spec, files)
+        elif isinstance(node, ast.ImportFrom):
+            target = _absolute(node, spec)
+            target = (modules_of(target) or (target,))[0]
+            target = STAND_INS.get(target, target)
+            if target not in files:
+                _check(target, spec, files)
+                continue
+            new = _reference(files[target], files[module])
+            if node in tree.body:
+                moved.setdefault(new, []).extend(map(ast.unparse, node.names))
+                lines[node.lineno - 1 : node.end_lineno] = [None] * (node.end_lineno - node.lineno + 1)
+            else:
+                i = node.lineno - 1
+                lines[i] = re.sub(r'\bfrom\s+\S+\s+import\b', f'from {new} import', lines[i], count=1)
+    return '\n'.join(_with_imports(lines, tree, moved)) + '\n'
+
+
+def _with_imports(lines: list[str | None], tree: ast.Module, moved: dict[str, list[str]]) -> list[str]:
+    """The lines with the moved imports (names by module) sorted below the others."""
+    if not moved:
+        return lines
+    imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    first, last = imports[0].lineno - 1, imports[-1].end_lineno
+    kept = '\n'.join(line for line in lines[first:last] if line is not None).strip('\n')
+    order = sorted(moved, key=lambda name: (-(len(name) - len(name.lstrip('.'))), name))
+    block = [f'from {name} import {", ".join(sorted(moved[name], key=_import_order))}' for name in order]
+    return [*lines[:first], *(kept.split('\n') + [''] if kept else []), *block, *lines[last:]]
+
+
+def _import_order(name: str) -> tuple:
+    """Constants, classes, functions, each by name."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
+def _absolute(node: ast.ImportFrom, spec: ModuleSpec) -> str:
+    """The module that an import names."""
+    if not node.level:
+        return node.module
+    package = spec.name if spec.submodule_search_locations is not None else spec.parent
+    base = package.rsplit('.', node.level - 1)[0]
+    return f'{base}.{node.module}' if node.module else base
+
+
+def _check(module: str, spec: ModuleSpec, files: dict[str, str]) -> None:
+    if module.partition('.')[0] not in _KEPT:
+        raise ConfigError(
+            f'an exported network needs torch only; {spec.name} may import torch, the standard library, '
+            f'{", ".join(sorted(STAND_INS))} and {", ".join(sorted(set(files) - {spec.name}))}',
+            file=spec.origin,
+            field='import',
+            received=module,
+        )
+
+
+def _reference(target: str, source: str) -> str:
+    """How one exported file names another: relative inside the package, absolute in scripts beside it."""
+    parts, place = list(Path(target).with_suffix('').parts), list(Path(source).parent.parts)
+    if parts[-1] == '__init__':
+        parts.pop()
+    if not place:
+        return '.'.join(parts)
+    shared = 0
+    while shared < min(len(parts) - 1, len(place)) and parts[shared] == place[shared]:
+        shared += 1
+    return '.' * (len(place) - shared + 1) + '.'.join(parts[shared:])

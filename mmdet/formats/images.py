@@ -1,0 +1,159 @@
+"""Strict image decoding: a picture comes back whole or not at all.
+
+Why not ``cv2.imread``: it returns a half-grey array for a truncated JPEG and says nothing. Here the file is read into memory, its end is
+checked (a few bytes, no second decode) and ``cv2.imdecode``, which does refuse most damage, does the work. What no decoder in reach can
+tell is damage *inside* the compressed data that leaves every marker in place; such a picture decodes with wrong pixels.
+
+Coordinates: arrays are (height, width, channels) uint8, BGR, turned upright by the EXIF orientation.
+"""
+
+import io
+import os
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine import fileio
+from PIL import Image
+
+from mmdet.errors import DataError
+
+_FLAGS = {
+    'color': cv2.IMREAD_COLOR,
+    'color_ignore_orientation': cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
+    'grayscale': cv2.IMREAD_GRAYSCALE,
+    'unchanged': cv2.IMREAD_UNCHANGED,
+}
+_JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
+_PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
+# EXIF orientations 5..8 exchange width and height.
+_TRANSPOSED = (5, 6, 7, 8)
+_ORIENTATION_TAG = 0x0112
+
+
+class BrokenImageError(DataError):
+    """An image file is missing, unreadable, truncated, corrupt or no image at all.
+
+    Its own type, because a training set may skip such a file while every other ``DataError`` has to stop the run.
+    """
+
+
+def read_image_bytes(path: str | os.PathLike, backend_args: dict | None = None) -> bytes:
+    """Bytes of an image file.
+
+    Args:
+        path: file path, or a URI that ``backend_args`` can read.
+        backend_args: arguments of an mmengine file backend; ``None`` reads the local file system directly.
+
+    Raises:
+        BrokenImageError: the file is missing, is no file, may not be read, or is empty.
+    """
+    try:
+        if backend_args is None and '://' not in str(path):
+            with open(path, 'rb') as file:
+                data = file.read()
+        else:
+            data = fileio.get(str(path), backend_args=backend_args)
+    except FileNotFoundError as error:
+        raise BrokenImageError('no such image file; check data_root and data_prefix', file=path) from error
+    except OSError as error:
+        raise BrokenImageError(f'the image file cannot be read ({error.strerror or error})', file=path) from error
+    if not data:
+        raise BrokenImageError('the image file is empty', file=path)
+    return data
+
+
+def decode_image(
+    source: bytes | bytearray | memoryview | str | os.PathLike,
+    *,
+    flag: str = 'color',
+    name: str | os.PathLike | None = None,
+    backend_args: dict | None = None,
+) -> np.ndarray:
+    """Decode one image strictly.
+
+    Args:
+        source: the encoded bytes, or the path of the file.
+        flag: ``'color'`` (uint8 BGR, upright by EXIF), ``'color_ignore_orientation'``, ``'grayscale'`` (uint8, (H, W)) or
+            ``'unchanged'`` (depth, alpha and orientation as stored).
+        name: what an error calls the image when ``source`` is bytes.
+        backend_args: arguments of an mmengine file backend, for a path.
+
+    Returns:
+        ``np.ndarray`` (H, W, 3) uint8 BGR for ``'color'``.
+
+    Raises:
+        BrokenImageError: the file is missing, empty, no image, truncated (no end marker, too little data) or refused by the decoder.
+            The message names the file.
+    """
+    if flag not in _FLAGS:
+        raise ValueError(f'flag must be one of {sorted(_FLAGS)}. Received: {flag!r}')
+    if isinstance(source, str | os.PathLike):
+        name = source if name is None else name
+        source = read_image_bytes(source, backend_args)
+    name = '<bytes>' if name is None else name
+    data = source if isinstance(source, bytes) else bytes(source)
+    if not data:
+        raise BrokenImageError('the image is empty (0 bytes)', file=name)
+    _check_end(data, name)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS[flag])
+    except cv2.error as error:
+        raise BrokenImageError(f'the decoder refused the image ({error.err})', file=name) from error
+    if image is None:
+        raise BrokenImageError(
+            f'not a complete image of a supported format ({len(data)} bytes)', file=name, received=data[:8]
+        )
+    return image
+
+
+def image_size(path: str | os.PathLike, backend_args: dict | None = None) -> tuple[int, int]:
+    """(width, height) of an image as ``decode_image`` returns it, from the header alone (0.1 ms; the pixels are not checked).
+
+    Raises:
+        BrokenImageError: no such file, or no image header in it.
+    """
+    remote = backend_args is not None or '://' in str(path)
+    try:
+        with Image.open(io.BytesIO(read_image_bytes(path, backend_args)) if remote else Path(path)) as image:
+            width, height = image.size
+            # Only JPEG and PNG carry an orientation that cv2 honours; reading it touches the header only.
+            turned = image.getexif().get(_ORIENTATION_TAG, 1) in _TRANSPOSED
+    except FileNotFoundError as error:
+        raise BrokenImageError('no such image file; check data_root and data_prefix', file=path) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BrokenImageError('no readable image header', file=path) from error
+    return (height, width) if turned else (width, height)
+
+
+def _check_end(data: bytes, name) -> None:
+    """Refuse a JPEG or PNG whose end is missing; costs microseconds unless something follows the end marker."""
+    if data.startswith(_JPEG_START):
+        if not data.endswith(_JPEG_END) and not _jpeg_is_complete(data):
+            raise BrokenImageError(f'truncated JPEG: no end marker in {len(data)} bytes', file=name)
+    elif data.startswith(_PNG_START) and _PNG_END not in data[-64:] and _PNG_END not in data:
+        raise BrokenImageError(f'truncated PNG: no end chunk in {len(data)} bytes', file=name)
+
+
+def _jpeg_is_complete(data: bytes) -> bool:
+    """Walk the markers of a JPEG up to its own end marker, which bytes of any kind may follow (padding, a phone's appended video).
+
+    A search for the end marker alone would be fooled by the one of an embedded thumbnail.
+    """
+    position = 2
+    while True:
+        position = data.find(b'\xff', position)
+        if position < 0 or position + 1 >= len(data):
+            return False
+        marker = data[position + 1]
+        if marker == 0xD9:
+            return True
+        if marker == 0xFF:  # fill byte
+            position += 1
+        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # stuffed byte, restart: no length follows
+            position += 2
+        else:
+            if position + 4 > len(data):
+                return False
+            position += 2 + struct.unpack_from('>H', data, position + 2)[0]

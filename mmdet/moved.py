@@ -1,0 +1,88 @@
+"""Module paths of earlier versions: each is served from the modules that hold its names today.
+
+The table is looked up when an old path is imported and costs nothing before. An old path of one module today *is* that module; one whose names went
+to several modules holds the public names of all of them. The objects are the same either way, so that pickles and registries do not notice.
+"""
+
+import importlib
+import sys
+from importlib.machinery import ModuleSpec
+
+# Old path -> today's. That of a package stands for the modules in it, too.
+MOVED: dict[str, tuple[str, ...]] = {
+    'mmdet.apis.evaluate_ufpmp': ('mmdet.apis.composite_evaluation',),
+    'mmdet.apis.report': ('mmdet.visualization.report',),
+    'mmdet.apis.report_style': ('mmdet.visualization.report_style',),
+    'mmdet.apis.test': ('mmdet.apis.testing',),
+    'mmdet.apis.train': ('mmdet.apis.training',),
+    'mmdet.datasets.converters.progress': ('mmdet.utils.progress',),
+    'mmdet.datasets.converters.results': ('mmdet.evaluation.convert_results',),
+    'mmdet.datasets.image_io': ('mmdet.formats.images',),
+    'mmdet.datasets.scene_drawing': ('mmdet.datasets.drone_scenes.drawing',),
+    'mmdet.datasets.scene_layout': ('mmdet.datasets.drone_scenes.layout',),
+    'mmdet.datasets.scene_objects': ('mmdet.datasets.drone_scenes.objects',),
+    'mmdet.datasets.synthetic': ('mmdet.datasets.drone_scenes.dataset',),
+    'mmdet.engine.checkpoint_convert': ('mmdet.engine.checkpoint.converting',),
+    'mmdet.engine.checkpoint_names': ('mmdet.engine.checkpoint.names',),
+    'mmdet.engine.checkpoint_saver': ('mmdet.engine.checkpoint.saving',),
+    'mmdet.engine.checkpoint_source': ('mmdet.engine.checkpoint.sources',),
+    'mmdet.evaluation.coco_files': ('mmdet.formats.coco', 'mmdet.formats.predictions'),
+    'mmdet.evaluation.visdrone_files': ('mmdet.formats.visdrone',),
+    'mmdet.models.layers.tinynas_structure': ('mmdet.archs.files',),
+    'mmdet.nas.blocks': ('mmdet.archs.blocks',),
+    'mmdet.nas.export': ('mmdet.export',),
+    'mmdet.nas.structure': ('mmdet.archs.structure', 'mmdet.archs.parsing', 'mmdet.archs.blocks.base'),
+    'mmdet.nas.structure_io': ('mmdet.archs.files',),
+    'mmdet.nas.zennas': ('mmdet.archs.zennas',),
+    'mmdet.utils.build_errors': ('mmdet.build_errors',),
+    'mmdet.utils.config': ('mmdet.config.reading',),
+    'mmdet.utils.config_text': ('mmdet.config.text',),
+    'mmdet.utils.errors': ('mmdet.errors',),
+    'mmdet.utils.legacy': ('mmdet.config.legacy',),
+}
+
+
+def modules_of(path: str) -> tuple[str, ...]:
+    """Today's modules of an old path; none for a path that is not old.
+
+    >>> modules_of('mmdet.nas.blocks.conv')
+    ('mmdet.archs.blocks.conv',)
+    """
+    package, rest = path, ''
+    while package:
+        if package in MOVED:
+            return tuple(module + rest for module in MOVED[package])
+        package, dot, name = package.rpartition('.')
+        rest = f'{dot}{name}{rest}'
+    return ()
+
+
+class _OldPaths:
+    """Finder and loader of the old paths."""
+
+    @staticmethod
+    def find_spec(name: str, path=None, target=None) -> ModuleSpec | None:
+        old = name.startswith('mmdet.') and modules_of(name)
+        return ModuleSpec(name, _OldPaths) if old else None
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> None:
+        """The import system makes an empty module."""
+
+    @staticmethod
+    def exec_module(module) -> None:
+        """Fill a module from those of today, or put the one of today in its place."""
+        found = [importlib.import_module(name) for name in modules_of(module.__name__)]
+        if len(found) == 1:
+            sys.modules[module.__name__] = found[0]
+        for source in found:
+            vars(module).update({name: value for name, value in vars(source).items() if not name.startswith('_')})
+
+
+def serve_old_paths() -> None:
+    """Let ``import`` find the old paths. First of all finders, because an old path may lie in a package that moved with its folder."""
+    if _OldPaths not in sys.meta_path:
+        sys.meta_path.insert(0, _OldPaths)
+
+
+__all__ = ['MOVED', 'modules_of', 'serve_old_paths']

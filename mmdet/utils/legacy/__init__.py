@@ -1,5 +1,0 @@
-"""Configs of mmdetection 1.x and 2.x, translated to the new style."""
-
-from .config import UpgradeReport, looks_legacy, read_legacy_config, upgrade_config
-
-__all__ = ['UpgradeReport', 'looks_legacy', 'read_legacy_config', 'upgrade_config']

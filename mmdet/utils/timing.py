@@ -1,0 +1,49 @@
+"""Figures of measured times, of a whole model and of the parts of a composite detector."""
+
+import numpy as np
+import torch
+
+
+def time_figures(seconds) -> dict[str, float]:
+    """``p50_ms``, ``p95_ms`` and ``mean_ms`` of times in seconds; nan where there are none.
+
+    >>> time_figures([0.001, 0.002, 0.003])
+    {'p50_ms': 2.0, 'p95_ms': 2.9, 'mean_ms': 2.0}
+    """
+    milliseconds = 1000 * np.asarray(seconds, dtype=np.float64)
+    if not milliseconds.size:  # a process that had no share of a small set
+        milliseconds = np.array([np.nan])
+    figures = (np.percentile(milliseconds, 50), np.percentile(milliseconds, 95), milliseconds.mean())
+    return dict(zip(('p50_ms', 'p95_ms', 'mean_ms'), (round(float(figure), 6) for figure in figures)))
+
+
+def part_figures(model: torch.nn.Module, num_warmup: int = 0) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """What a detector made of detectors recorded while ``record_times`` was on.
+
+    Args:
+        model: a ``CompositeDetector``, or any other model: nothing then.
+        num_warmup: calls that do not count.
+
+    Returns:
+        times of the stages of a call (see :func:`time_figures`), in the order in which they run; means of ``stage_sizes``.
+    """
+    times = {name: values[num_warmup:] for name, values in getattr(model, 'stage_times', {}).items()}
+    sizes = {name: float(np.mean(values)) for name, values in getattr(model, 'stage_sizes', {}).items()}
+    return {name: time_figures(values) for name, values in times.items() if values}, sizes
+
+
+def parts_table(parts: dict[str, dict[str, float]], unit: str = 'a batch') -> str:
+    """Lines of a table: stage, median, 95th percentile, mean."""
+    width = max(12, *(len(name) for name in parts))
+    lines = [f'{"stage":<{width}} {"p50":>10} {"p95":>10} {"mean":>10}   ms {unit}']
+    for name, figures in parts.items():
+        lines.append(
+            f'{name:<{width}} ' + ' '.join(f'{figures[key]:>10.1f}' for key in ('p50_ms', 'p95_ms', 'mean_ms'))
+        )
+    return '\n'.join(lines)
+
+
+def synchronise(device: str) -> None:
+    """Wait until a CUDA device has finished its queue."""
+    if torch.device(device).type == 'cuda':
+        torch.cuda.synchronize(device)

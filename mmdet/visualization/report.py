@@ -1,0 +1,304 @@
+"""One self-contained HTML page about a run: curves, AP, speed, and predictions beside ground truth. No script, no network."""
+
+import base64
+import html
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..errors import DataError
+from ..utils.files import write_text
+from ..version import __version__
+from .charts import Series, line_chart
+from .report_style import STYLE
+
+# A page of at most 5 MB opens at once and can be mailed; base64 makes 4 bytes of 3, and text and curves take some 100 KB.
+_PICTURE_BYTES = 3_500_000
+_NOT_METRICS = {'step', 'data_time', 'time', 'epoch', 'iter', 'memory'}
+_HEADLINES = (
+    ('bbox_mAP', 'AP'), ('bbox_mAP_50', 'AP50'), ('bbox_mAP_75', 'AP75'),
+    ('bbox_mAP_s', 'AP small'), ('bbox_mAP_m', 'AP medium'), ('bbox_mAP_l', 'AP large'),
+)  # fmt: skip
+
+Curves = dict[str, tuple[list[float], list[float]]]
+
+
+def read_scalars(work_dir: str | Path) -> dict[str, Curves]:
+    """Scalars that the runs in a work folder logged, joined over resumed runs.
+
+    Where two runs logged the same steps, the later run counts.
+
+    Args:
+        work_dir: folder with ``<timestamp>/vis_data/scalars.json``, or that ``vis_data`` folder or file itself.
+
+    Returns:
+        ``{'train': {name: (steps, values)}, 'val': {...}}``; the step is the iteration for training, and for validation the epoch (or the
+        iteration of an iteration-based run). Both are empty where nothing was logged.
+
+    Raises:
+        DataError: a line that is not a JSON object, other than a last line torn by a kill.
+    """
+    work_dir = Path(work_dir)
+    if work_dir.is_file():
+        files = [work_dir]
+    else:
+        files = sorted(work_dir.glob('*/vis_data/scalars.json')) or sorted(work_dir.glob('scalars.json'))
+        files = files or sorted(work_dir.glob('vis_data/scalars.json'))
+    curves: dict[str, Curves] = {'train': {}, 'val': {}}
+    for file in files:
+        run: dict[str, dict[str, dict[float, float]]] = {'train': {}, 'val': {}}
+        for record in _json_lines(file):
+            kind = 'train' if any('loss' in key for key in record) else 'val'
+            for key, value in record.items():
+                if key not in _NOT_METRICS and isinstance(value, (int, float)) and math.isfinite(value):
+                    run[kind].setdefault(key, {})[record.get('step', 0)] = value
+        for kind, found in run.items():
+            for key, points in found.items():
+                steps, values = curves[kind].get(key, ([], []))
+                kept = [(s, v) for s, v in zip(steps, values) if s < min(points)]
+                joined = kept + sorted(points.items())
+                curves[kind][key] = ([s for s, _ in joined], [v for _, v in joined])
+    return curves
+
+
+def write_report(
+    work_dir: str | Path | None,
+    out_html: str | Path,
+    *,
+    title: str = 'Detection report',
+    curves: dict[str, Curves] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    benchmark: Mapping[str, object] | None = None,
+    comparisons: Sequence = (),
+    pictures: Sequence = (),
+    facts: Mapping[str, object] | None = None,
+    tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[object]]]] | None = None,
+) -> Path:
+    """Write the page.
+
+    Args:
+        work_dir: folder of the run, read by :func:`read_scalars` unless ``curves`` is given; None for no curves.
+        out_html: file to write; it appears when it is complete.
+        title: heading.
+        curves: what ``read_scalars`` returns.
+        metrics: results by name, as the evaluator returns them (``coco/bbox_mAP``, ``coco/car_precision``, ...); None takes the last
+            validation of the curves.
+        benchmark: speed figures, name to value (units in the names).
+        comparisons: predictions beside ground truth, shown in full width: image file, RGB array, or ``(either, caption)``.
+        pictures: further pictures, two in a row.
+        facts: what else to say about the run, name to value (config, checkpoint, device, ...).
+        tables: heading to ``(column names, rows)``, shown first: the first column names what a row is about, the others are numbers.
+
+    Returns:
+        The path of the page, below 5 MB however many pictures it holds (they are scaled down to fit).
+
+    Raises:
+        DataError: a picture or log file that cannot be read.
+    """
+    if curves is None:
+        curves = read_scalars(work_dir) if work_dir is not None else {'train': {}, 'val': {}}
+    if metrics is None:
+        metrics = {name: values[-1] for name, (_, values) in curves['val'].items()}
+    comparisons = [_picture(item) for item in comparisons]
+    pictures = [_picture(item) for item in pictures]
+    # A comparison holds two pictures side by side.
+    share = _PICTURE_BYTES / max(2 * len(comparisons) + len(pictures), 1)
+
+    facts = {'written': datetime.now().strftime('%Y-%m-%d %H:%M'), 'mmdet': __version__, **(facts or {})}
+    body = [
+        f'<h1>{html.escape(title)}</h1>',
+        '<p class="facts">'
+        + ' &middot; '.join(f'{_text(key)} <b>{_text(value)}</b>' for key, value in facts.items())
+        + '</p>',
+        _headline(metrics),
+        *(_section(heading, [_table(*table)], 'wide') for heading, table in (tables or {}).items()),
+        _section('Predictions beside ground truth', [_figure(*item, share * 2, 2600) for item in comparisons], 'wide'),
+        _section('Curves', _charts(curves), 'two'),
+        _section('Accuracy', [_metric_table(metrics), _class_table(metrics)], 'two'),
+        _section('Speed', [_table(('', 'value'), list(benchmark.items()))] if benchmark else [], 'half'),
+        _section('Pictures', [_figure(*item, share, 1100) for item in pictures], 'two'),
+    ]
+    page = (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<style>{STYLE}</style></head><body><main>{"".join(body)}</main></body></html>\n'
+    )
+    write_text(out_html, page)
+    return Path(out_html)
+
+
+def read_figures(path: str | Path | None) -> dict | None:
+    """A JSON object of figures; None for None.
+
+    Raises:
+        DataError: the file cannot be read, or holds something else.
+    """
+    if path is None:
+        return None
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise DataError(f'cannot be read as JSON ({error})', file=path) from error
+    if not isinstance(content, dict):
+        raise DataError('must be a JSON object', file=path, received=type(content).__name__)
+    return content
+
+
+def pictures_in(folder: str | Path | None, limit: int) -> list[Path]:
+    """The first pictures of a folder, by name; none for None."""
+    if folder is None:
+        return []
+    return sorted(p for p in Path(folder).glob('*') if p.suffix.lower() in ('.jpg', '.jpeg', '.png'))[:limit]
+
+
+def _json_lines(file: Path) -> list[dict]:
+    lines = file.read_text(encoding='utf-8').splitlines()
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise DataError('must be a JSON object', file=file, record=f'line {number}', received=line[:60]) from error
+        if not isinstance(record, dict):
+            raise DataError('must be a JSON object', file=file, record=f'line {number}', received=line[:60])
+        records.append(record)
+    return records
+
+
+def _short(name: str) -> str:
+    """'coco/bbox_mAP' -> 'bbox_mAP'."""
+    return name.rpartition('/')[2]
+
+
+def _headline(metrics: Mapping[str, float]) -> str:
+    values = {_short(name): value for name, value in metrics.items()}
+    tiles = [
+        f'<div class="tile"><span>{label}</span><b>{_percent(values[name])}</b></div>'
+        for name, label in _HEADLINES
+        if isinstance(values.get(name), (int, float))
+    ]
+    return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ''
+
+
+def _charts(curves: dict[str, Curves]) -> list[str]:
+    train, val = curves['train'], curves['val']
+    losses = [(name, *train[name]) for name in sorted(train, key=lambda n: (n != 'loss', n)) if 'loss' in name]
+    scores = [(_short(name), *val[name]) for name in val if '_precision' not in name and not name.endswith('copypaste')]
+    preferred = {name for name, _ in _HEADLINES[:3]}
+    main = [_labelled(s) for s in scores if s[0] in preferred] or scores[:6]
+    charts = []
+    if losses:
+        charts.append(line_chart(losses[:7], title='Training loss', x_label='iteration', y_from_zero=True))
+    if main:
+        charts.append(line_chart(main, title='Validation', x_label='epoch or iteration', y_from_zero=True))
+    sizes = [_labelled(s) for s in scores if s[0] in ('bbox_mAP_s', 'bbox_mAP_m', 'bbox_mAP_l') and max(s[2]) >= 0]
+    if sizes:
+        charts.append(
+            line_chart(sizes, title='Validation by object size', x_label='epoch or iteration', y_from_zero=True)
+        )
+    if 'lr' in train:
+        charts.append(line_chart([('lr', *train['lr'])], title='Learning rate', x_label='iteration', y_from_zero=True))
+    return charts
+
+
+def _labelled(series: Series) -> Series:
+    name, steps, values = series
+    return dict(_HEADLINES).get(name, name), steps, values
+
+
+def _metric_table(metrics: Mapping[str, float]) -> str:
+    rows = [
+        (_short(name), _percent(value))
+        for name, value in metrics.items()
+        if isinstance(value, (int, float)) and not name.endswith('_precision')
+    ]
+    return _table(('metric', '%'), rows) if rows else ''
+
+
+def _class_table(metrics: Mapping[str, float]) -> str:
+    """AP per class with a bar, best first."""
+    classes = [
+        (_short(name)[: -len('_precision')], value) for name, value in metrics.items() if name.endswith('_precision')
+    ]
+    classes = sorted(((n, v) for n, v in classes if isinstance(v, (int, float))), key=lambda row: -row[1])
+    if not classes:
+        return ''
+    rows = ''.join(
+        f'<tr><td>{_text(name)}</td><td class="number">{_percent(value)}</td>'
+        f'<td class="bar"><i style="width:{100 * min(max(value, 0.0), 1.0):.1f}%"></i></td></tr>'
+        for name, value in classes
+    )
+    return f'<table><thead><tr><th>class</th><th class="number">AP %</th><th></th></tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """The first column is text, the others are numbers."""
+
+    def cells(row: Sequence[object], tag: str) -> str:
+        kinds = ['', *[' class="number"'] * (len(row) - 1)]
+        return ''.join(f'<{tag}{kind}>{_text(value)}</{tag}>' for kind, value in zip(kinds, row))
+
+    lines = ''.join(f'<tr>{cells(row, "td")}</tr>' for row in rows)
+    return f'<table><thead><tr>{cells(head, "th")}</tr></thead><tbody>{lines}</tbody></table>'
+
+
+def _section(heading: str, parts: Sequence[str], layout: str) -> str:
+    parts = [part for part in parts if part]
+    if not parts:
+        return ''
+    cells = ''.join(f'<div class="card">{part}</div>' for part in parts)
+    return f'<h2>{heading}</h2><div class="{layout}">{cells}</div>'
+
+
+def _picture(item) -> tuple[np.ndarray, str]:
+    """RGB array and caption of a picture given in any of the accepted forms."""
+    image, caption = item if isinstance(item, tuple) else (item, None)
+    if isinstance(image, np.ndarray):
+        return image, caption or ''
+    decoded = cv2.imread(str(image), cv2.IMREAD_COLOR) if Path(image).is_file() else None
+    if decoded is None:
+        raise DataError('the picture is missing or cannot be decoded', file=image)
+    return decoded[..., ::-1], Path(image).name if caption is None else caption
+
+
+def _figure(image: np.ndarray, caption: str, max_bytes: float, max_width: int) -> str:
+    data = base64.b64encode(_jpeg(image, max_bytes, max_width)).decode()
+    text = f'<figcaption>{_text(caption)}</figcaption>' if caption else ''
+    # A click on the picture shows it in its stored size: the checkbox does without a script.
+    picture = f'<img alt="{_text(caption)}" src="data:image/jpeg;base64,{data}">'
+    return f'<figure><label title="click to enlarge"><input type="checkbox">{picture}</label>{text}</figure>'
+
+
+def _jpeg(image: np.ndarray, max_bytes: float, max_width: int) -> bytes:
+    """JPEG of an RGB picture, narrowed until it takes at most ``max_bytes`` (but not below 320 pixels)."""
+    bgr = np.ascontiguousarray(image[..., ::-1])
+    width = min(max_width, bgr.shape[1])
+    while True:
+        height = max(1, round(bgr.shape[0] * width / bgr.shape[1]))
+        small = bgr if width == bgr.shape[1] else cv2.resize(bgr, (width, height), interpolation=cv2.INTER_AREA)
+        data = cv2.imencode('.jpg', small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+        if len(data) <= max_bytes or width <= 320:
+            return data
+        width = max(320, int(width * 0.85))
+
+
+def _percent(value: float) -> str:
+    """AP in percent; mmdetection's -1 (no such objects) and nan as a dash; what is no share stays as it is."""
+    if not math.isfinite(value) or value < 0:
+        return '–'
+    return f'{100 * value:.1f}' if value <= 1 else f'{value:.4g} (not %)'
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        value = f'{value:.4g}' if abs(value) < 1000 else f'{value:,.0f}'
+    return html.escape(str(value))

@@ -1,0 +1,40 @@
+"""The page that the demo ends with; its steps are tools with tests of their own."""
+
+import cv2
+import numpy as np
+import pytest
+
+from mmdet.apis import demo
+from mmdet.utils import ConfigError
+
+
+def test_a_folder_holds_one_demo(tmp_path):
+    demo.remember(tmp_path / 'new', dict(seed=0, cfg_options=[]))
+    demo.remember(tmp_path / 'new', dict(seed=0, cfg_options=[]))
+    with pytest.raises(ConfigError, match='other settings; choose another --work-dir'):
+        demo.remember(tmp_path / 'new', dict(seed=1, cfg_options=[]))
+
+
+def test_the_page_compares_the_methods(tmp_path):
+    def figures(ap, mean_ms):
+        metrics = {key: ap for key in demo.COLUMNS.values()}
+        return dict(metrics=metrics, latency={'end to end': dict(p50_ms=mean_ms, p95_ms=2 * mean_ms, mean_ms=mean_ms)})
+
+    (tmp_path / 'vis').mkdir()
+    cv2.imwrite(str(tmp_path / 'vis' / 'val_00000_1_regions.jpg'), np.zeros((20, 30, 3), np.uint8))
+    for stage, loss in (('coarse', 1.5), ('mp_det', 0.5)):
+        folder = tmp_path / stage / '20260101_000000' / 'vis_data'
+        folder.mkdir(parents=True)
+        (folder / 'scalars.json').write_text(''.join(f'{{"loss": {loss}, "step": {step}}}\n' for step in (1, 2)))
+    content = dict(
+        figures(0.25, 300.0), setting='CPU', baselines={'coarse': figures(0.125, 90.0), 'sliced': figures(0.15, 400.0)}
+    )
+    page = demo.write_page(tmp_path, content, {'MP-Det training': 12.4}).read_text()
+    rows = [
+        f'<tr><td>{name}</td>' + f'<td class="number">{ap}</td>' * len(demo.COLUMNS) + f'<td class="number">{ms}</td></tr>'
+        for name, ap, ms in (('coarse', 12.5, 90), ('sliced', '15.0', 400), ('UFPMP-Det', '25.0', 300))
+    ]  # fmt: skip
+    assert ''.join(rows) in page
+    assert '<td class="number">300.0</td><td class="number">600.0</td>' in page  # p50 and p95 of the whole
+    assert 'coarse: loss' in page and 'MP-Det: loss' in page and 'val 00000 1 regions' in page
+    assert 'MP-Det training s <b>12</b>' in page

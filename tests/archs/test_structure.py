@@ -1,0 +1,237 @@
+"""Structures: parsing, files, stages, errors."""
+
+import json
+import pickle
+
+import pytest
+
+from mmdet.errors import DataError
+from mmdet.nas import (
+    Block,
+    BlockMemo,
+    StructureEntry,
+    build_structure,
+    describe,
+    families,
+    load_structure,
+    load_structures,
+    parse_structure,
+    save_structures,
+    stages,
+    structure_to_dicts,
+    units_of,
+)
+
+from ..nas.cases import FAMILIES, NUMBERS, PUBLISHED, R50_INITIAL, five_stages, stem, super_block
+
+
+@pytest.mark.parametrize('text', ['[]', '{"structures": []}', '[[]]', '{"best_structures": [[]]}'])
+def test_no_structure(tmp_path, text):
+    path = tmp_path / 'empty.json'
+    path.write_text(text)
+    with pytest.raises(DataError, match=r'empty\.json.*(no structure|at least one block)'):
+        load_structures(path)
+
+
+def test_published_files_are_all_there():
+    assert len(PUBLISHED) == 39
+    assert set(NUMBERS) <= set(PUBLISHED)
+    maedet = PUBLISHED['maedet_s']
+    assert (maedet.task, maedet.image_size, maedet.frames) == ('detection', 480, None)
+    assert describe(maedet.blocks) == '32 | 48/32·k5·L2 | 272/120·k3·L4 | 1024/80·k5·L10 | 2048/240·k3·L10'
+    assert describe(PUBLISHED['E3D_S'].blocks[:3]) == '24 | 24/32·k5·L3 | 48/96·k3x3·L6'
+    assert PUBLISHED['tinynas_L25_k1kx'].blocks[0].in_channels == 12  # behind Focus
+    assert PUBLISHED['mixed7d0G'].blocks[1].bits_w == (5, 5, 5, 5, 5, 5, 4, 4, 4)
+
+
+@pytest.mark.parametrize('name', sorted(NUMBERS))
+def test_stages_of_published_structures(name):
+    entry, numbers = PUBLISHED[name], NUMBERS[name]
+    found = stages(entry.blocks, entry.image_size)
+    assert [stage.end for stage in found] == numbers['stage_ends']
+    assert [stage.units for stage in found] == numbers['stage_units']
+    assert [stage.layers for stage in found] == numbers['stage_layers']
+
+
+def test_stage_sides_are_floored():
+    assert [stage.side for stage in stages(PUBLISHED['E3D_L'].blocks, 312)] == [156, 78, 39, 19, 9]
+
+
+@pytest.mark.parametrize('name', sorted(FAMILIES))
+def test_dicts_and_back(name):
+    dicts = five_stages(name, **FAMILIES[name])
+    structure = parse_structure(dicts)
+    assert parse_structure(structure_to_dicts(structure)) == structure
+    assert pickle.loads(pickle.dumps(structure)) == structure
+    assert {hash(structure)} == {hash(parse_structure(dicts))}
+    assert build_structure(dicts) == build_structure(structure) == structure
+
+
+def test_every_family_has_a_case():
+    assert set(families()) == set(FAMILIES) | {'ConvKXBNRELU', 'Conv3DKXBNRELU'}
+
+
+def test_units_of_a_bottleneck():
+    first, second = units_of(Block('SuperResK1KXK1', 8, 24, 5, 2, 2, 16))
+    shapes = [[(c.in_channels, c.out_channels, c.kernel, c.stride) for c in unit.convs] for unit in (first, second)]
+    assert shapes == [[(8, 16, 1, 1), (16, 16, 5, 2), (16, 24, 1, 1)], [(24, 16, 1, 1), (16, 16, 5, 1), (16, 24, 1, 1)]]
+    assert first.residual and first.pooled and first.projection[:3] == (8, 24, 1)
+    assert second.residual and not second.pooled and second.projection is None
+    # always projected at a stage's start, even where the channels stay; basic units are not
+    assert units_of(Block('SuperResK1KXK1', 24, 24, 3, 1, 1, 16))[0].projection is not None
+    assert units_of(Block('SuperResK1KX', 24, 24, 3, 2, 1, 16))[0].projection is None
+
+
+def test_units_of_depthwise_families():
+    first, second = units_of(Block('SuperResK1DWSEK1', 8, 24, 5, 2, 2, 100))
+    assert not first.residual and second.residual
+    assert [conv.depthwise for conv in first.convs] == [False, True, False]
+    assert first.se_channels == 8 * (25 // 8) == 24
+    assert units_of(Block('SuperResK1DWSEK1', 8, 8, 5, 1, 1, 16))[0].se_channels == 8
+    (unit,) = units_of(Block('SuperRes3DK1DWK1', 8, 8, 3, 2, 1, 16, 5))
+    assert [conv.taps for conv in unit.convs] == [1, 45, 1] and unit.pooled
+
+
+@pytest.mark.parametrize(
+    ('layout', 'expected'),
+    [
+        (lambda blocks: blocks, 1),
+        (lambda blocks: [blocks, blocks], 2),
+        (lambda blocks: {'space_arch': 'CnnNet', 'best_structures': [blocks]}, 1),
+        (lambda blocks: [{'structure': blocks, 'acc': 1.5, 'score': 1.5, 'flops': 2e9}] * 3, 3),
+        (lambda blocks: {'popu_structure_list': [repr(blocks)] * 2, 'popu_acc_list': [1, 2]}, 2),
+        (lambda blocks: {'about': '', 'published_structures': [{'name': 'a', 'image_size': 96, 'blocks': blocks}]}, 1),
+    ],
+)
+@pytest.mark.parametrize('write', [repr, json.dumps])
+def test_layouts(tmp_path, layout, expected, write):
+    path = tmp_path / 'net.txt'
+    path.write_text(write(layout(structure_to_dicts(R50_INITIAL))))
+    entries = load_structures(path)
+    assert [entry.blocks for entry in entries] == [R50_INITIAL] * expected
+    if expected == 1:
+        assert entries[0].name in ('net', 'a')
+
+
+def test_text_of_numpy_2(tmp_path):
+    path = tmp_path / 'nas_info.txt'
+    path.write_text(
+        f"[{{'structure': {structure_to_dicts(R50_INITIAL)!r}, 'score': np.float64(55.5), 'layers': np.int64(16)}}]"
+    )
+    assert load_structures(path)[0].info == {'score': 55.5}
+
+
+def test_first_version_and_damo_yolo_names(tmp_path):
+    """Class names with Conv, inner_class, and 8 bits everywhere on full-precision networks."""
+    blocks = [
+        stem(32, nbitsA=8, nbitsW=8, s=1),
+        super_block('SuperResConvK1KX', 32, 64, 24, 2, inner_class='ResConvK1KX', nbitsA=[8] * 4, nbitsW=[8] * 4),
+    ]
+    path = tmp_path / 'v1.txt'
+    path.write_text(repr(blocks))
+    assert load_structure(path) == (Block('ConvKXBNRELU', 3, 32, 3, 1), Block('SuperResK1KX', 32, 64, 3, 2, 2, 24))
+
+
+def test_damo_yolo_entries_are_read_as_searched(tmp_path):
+    path = tmp_path / 'facts.json'
+    blocks = [stem(32, s=1), super_block('SuperResK1KX', 32, 64, 24)]
+    path.write_text(json.dumps({'damo_yolo_structures': [{'name': 'T', 'wrapper': 'TinyNAS_res', 'blocks': blocks}]}))
+    (entry,) = load_structures(path)
+    assert (entry.blocks[0].in_channels, entry.image_size) == (12, 320)
+
+
+def test_zennas_blocks(tmp_path):
+    blocks = [
+        {'cls': 'SuperConvK3BNRELU', 'in': 3, 'out': 16, 's': 2, 'sub_layers': 2},
+        {'cls': 'SuperResK1K7K1', 'in': 16, 'out': 40, 's': 2, 'btn': 24, 'sub_layers': 3},
+        {'cls': 'SuperResK5K5', 'in': 40, 'out': 48, 's': 1, 'btn': 32, 'sub_layers': 1},
+        {'cls': 'SuperResIDWE4K7', 'in': 48, 'out': 96, 's': 2, 'btn': 88, 'sub_layers': 5},
+    ]
+    path = tmp_path / 'zen.json'
+    path.write_text(json.dumps(blocks))
+    assert describe(load_structure(path)) == '16 | 16 | 40/24·k7·L6 | 48/32·k5·L2(s1) | 96/384·k7·L10'
+    blocks[2]['cls'] = 'SuperResK5K3'
+    path.write_text(json.dumps(blocks))
+    with pytest.raises(DataError, match=r'block 2: cls: must be one of .*Received: .SuperResK5K3'):
+        load_structure(path)
+
+
+def test_save_and_load(tmp_path):
+    path = tmp_path / 'best_structure.json'
+    entries = [
+        StructureEntry('first', R50_INITIAL, 224, None, 'classification', {'score': 55.5}),
+        StructureEntry('second', PUBLISHED['E3D_S'].blocks, 160, 13),
+    ]
+    save_structures(path, entries)
+    assert load_structures(path) == entries
+    assert load_structure(path, 'second') == entries[1].blocks
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(DataError, match=r"there are \['first', 'second'\]"):
+        load_structure(path, 'third')
+
+
+@pytest.mark.parametrize(
+    ('index', 'change', 'message'),
+    [
+        (1, {'btn': 0}, r'block 1: btn: must be an integer >= 1. Received: 0'),
+        (1, {'L': 2.0}, r'block 1: L: must be an integer >= 1. Received: 2.0'),
+        (1, {'k': 4}, r'block 1: k: must be one of .*Received: 4'),
+        (1, {'s': 3}, r'block 1: s: must be one of \[1, 2\]. Received: 3'),
+        (1, {'in': 9}, r'block 1: in: must equal out of block 0, which is 8. Received: 9'),
+        (1, {'out': True}, r'block 1: out: must be an integer >= 1. Received: True'),
+        (1, {'class': 'SuperResXXX'}, r"block 1: class: must be one of \[.*Received: 'SuperResXXX'"),
+        (1, {'depth': 3}, r'block 1: depth: unknown key; SuperResK1KXK1 takes .*Received: 3'),
+        (1, {'nbitsA': [5, 5]}, r'block 1: nbitsA: must be a list of 6 integers in 2..8'),
+        (1, {'nbitsA': [5] * 6}, r'block 1: nbitsA: nbitsA and nbitsW must be given together'),
+        (1, {'act': 'tanh'}, r'block 1: act: must be one of'),
+        (0, {'nbitsW': 9, 'nbitsA': 8}, r'block 0: nbitsW: must be an integer in 2..8. Received: 9'),
+        (0, {'p': 0}, r'block 0: p: padding must keep the size'),
+        (0, {'g': 2}, r'block 0: g: must divide'),
+    ],
+)
+def test_wrong_blocks(tmp_path, index, change, message):
+    blocks = five_stages('SuperResK1KXK1')
+    blocks[index].update(change)
+    path = tmp_path / 'net.json'
+    path.write_text(json.dumps([blocks]))
+    with pytest.raises(DataError, match=r'net\.json: structure 0 \(net\), ' + message):
+        load_structures(path)
+
+
+def test_missing_key_and_mixed_dimensions():
+    blocks = five_stages('SuperResK1KXK1')
+    del blocks[2]['btn']
+    with pytest.raises(
+        DataError, match=r"block 2: btn: missing; SuperResK1KXK1 needs \['class', 'in', 'out', 'k', 'L', 'btn'\]"
+    ):
+        parse_structure(blocks)
+    with pytest.raises(DataError, match='block 1: class: 2-D and 3-D families cannot be mixed'):
+        parse_structure([stem(8), super_block('SuperRes3DK1DWK1', 8, 8, 8, kt=3)])
+    with pytest.raises(DataError, match='nbitsA: missing; SuperQuantResK1DWK1 needs bit widths'):
+        parse_structure([stem(8), super_block('SuperQuantResK1DWK1', 8, 8, 8)])
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['{', '__import__("os").system("true")', '[' * 5000, 'hello', '[{"class": 1}]', '{"a": 1}', '3', '"[1"', '\x00'],
+)
+def test_broken_files(tmp_path, text):
+    path = tmp_path / 'broken.txt'
+    path.write_text(text)
+    with pytest.raises(DataError, match='broken.txt'):
+        load_structures(path)
+
+
+def test_missing_and_binary_files(tmp_path):
+    with pytest.raises(DataError, match='cannot be read'):
+        load_structures(tmp_path / 'none.json')
+    (tmp_path / 'binary.json').write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(DataError, match='not UTF-8'):
+        load_structures(tmp_path / 'binary.json')
+
+
+def test_memo_computes_once_and_stays_small():
+    calls = []
+    memo = BlockMemo(lambda key: calls.append(key) or key * 2, limit=3)
+    assert [memo[i] for i in (1, 1, 2, 3)] == [2, 2, 4, 6] and calls == [1, 2, 3]
+    assert memo[4] == 8 and dict(memo) == {4: 8}

@@ -1,0 +1,220 @@
+"""Checkpoints under old names, filled by the rule of the reference sheet, through the converter and into models."""
+
+import hashlib
+import runpy
+import sys
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+
+from mmdet.engine import load_checkpoint_file, load_into
+from mmdet.engine.checkpoint.converting import convert_checkpoint, describe, publish_checkpoint, write_checkpoint
+from mmdet.errors import CheckpointError
+from mmdet.registry import MODELS
+from mmdet.utils import load_config
+from tests.reference_fill import fill_state_dict
+
+CLASSES = ('RBC', 'WBC', 'Platelets')
+
+
+def detector(repository, name: str = 'gfl/gfl_r50_fpn_1x_coco.py', *, num_classes: int = 80, dcn: str | None = None):
+    """A detector of the named config with narrow layers: the same names, a hundredth of the numbers."""
+    cfg = load_config(repository / 'configs' / name).model
+    cfg.backbone.update(base_channels=8, stem_channels=8, init_cfg=None)
+    cfg.neck.update(in_channels=[32, 64, 128, 256], out_channels=16)
+    cfg.bbox_head.update(
+        num_classes=num_classes, in_channels=16, feat_channels=16, norm_cfg=dict(type='GN', num_groups=4)
+    )
+    if dcn:
+        cfg.backbone.update(dcn=dict(type=dcn, deform_groups=1), stage_with_dcn=(False, True, True, True))
+    return MODELS.build(cfg).eval()
+
+
+def filled(model) -> OrderedDict:
+    return OrderedDict(fill_state_dict(model.state_dict()))
+
+
+def saved(tmp_path, state, name='in.pth', **more):
+    path = tmp_path / name
+    torch.save(dict(state_dict=state, **more), path)
+    return path
+
+
+def outputs(model) -> list[torch.Tensor]:
+    x = torch.linspace(-2, 2, 3 * 64 * 64).view(1, 3, 64, 64)
+    with torch.no_grad():
+        scores, boxes = model(x, mode='tensor')
+    return [*scores, *boxes]
+
+
+def assert_same_outputs(first, second):
+    for a, b in zip(outputs(first), outputs(second), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_an_empty_state_dict_is_refused(tmp_path):
+    torch.save(dict(state_dict={}), tmp_path / 'in.pth')
+    with pytest.raises(CheckpointError, match='empty'):
+        convert_checkpoint(tmp_path / 'in.pth')
+
+
+def test_v1_names(tmp_path, repository):
+    """GFL's own repository: another name of the integral's buffer; saved from a parallel wrapper, with an optimiser."""
+    name = 'gfl_r50_1x.py'
+    source = detector(repository, name)
+    state = filled(source)
+    source.load_state_dict(state)
+    old = OrderedDict((f'module.{k.replace("integral", "distribution_project")}', v) for k, v in state.items())
+    meta = dict(CLASSES=CLASSES, epoch=12, time=np.float64(3), hook_msgs={}, env_info='long')
+    path = saved(tmp_path, old, meta=meta, optimizer=dict(state={}))
+
+    target = detector(repository, name)
+    checkpoint, report = convert_checkpoint(path, model=target)
+    assert ('module.bbox_head.distribution_project.project', 'bbox_head.integral.project') in report.renamed
+    assert list(checkpoint['state_dict']) == list(state) and set(checkpoint) == {'meta', 'state_dict'}
+    assert checkpoint['meta'] == dict(epoch=12, time=3.0, dataset_meta=dict(classes=CLASSES))
+    assert report.dropped == ['optimizer: of the training run'] and report.load.exact
+    assert report.found[0] == 'GFL head, 80 classes'
+    assert_same_outputs(source, target)
+
+
+@pytest.mark.parametrize(('stored', 'configured'), [('DCN', 'DCNv2'), ('DCNv2', 'DCN'), ('DCN', 'DCN')])
+def test_deformable_layers_follow_the_checkpoint(tmp_path, repository, stored, configured):
+    source = detector(repository, dcn=stored)
+    state = filled(source)
+    source.load_state_dict(state)
+    target = detector(repository, dcn=configured)
+    _, report = convert_checkpoint(saved(tmp_path, state), model=target)
+    # 4 + 6 + 3 blocks
+    assert f'13 deformable layers {"v1" if stored == "DCN" else "v2"} ({stored!r})' in report.found
+    assert len(report.load.notes) == (13 if stored != configured else 0)
+    assert_same_outputs(source, target)
+
+
+def test_offsets_under_their_first_name(tmp_path, repository):
+    source = detector(repository, dcn='DCN')
+    state = filled(source)
+    source.load_state_dict(state)
+    old = OrderedDict((k.replace('conv2.conv_offset.', 'conv2_offset.'), v) for k, v in state.items())
+    assert 'backbone.layer2.0.conv2_offset.weight' in old
+    target = detector(repository, dcn='DCN')
+    checkpoint, report = convert_checkpoint(saved(tmp_path, old), model=target)
+    assert len(report.renamed) == 26 and list(checkpoint['state_dict']) == list(state)
+    assert_same_outputs(source, target)
+
+
+@pytest.mark.parametrize('channels', [80, 81])
+def test_gflv2_takes_over_the_class_channels(tmp_path, repository, channels):
+    name = 'gfocal/gfocal_r50_fpn_1x.py'
+    state = filled(detector(repository, name, num_classes=channels))
+    target = detector(repository, name)
+    _, report = convert_checkpoint(saved(tmp_path, state), model=target)
+    assert f'{channels} class channels' in report.found[0]
+    assert len(report.load.notes) == (1 if channels == 81 else 0)
+    assert [score.shape[1] for score in outputs(target)[:5]] == [channels] * 5
+    assert torch.equal(target.bbox_head.gfl_cls.weight, state['bbox_head.gfl_cls.weight'])
+
+
+@pytest.mark.parametrize(
+    ('name', 'channels'),
+    [('gfl/gfl_r50_fpn_1x_coco.py', 81), ('gfl_r50_1x.py', 20), ('gfocal/gfocal_r50_fpn_1x.py', 3)],
+)
+def test_a_wrong_class_count_is_explained(tmp_path, repository, name, channels):
+    state = filled(detector(repository, name, num_classes=channels))
+    target = detector(repository, name)
+    before = target.bbox_head.gfl_cls.weight.clone()
+    message = rf'has {channels} class channels \(bbox_head\.gfl_cls\.weight\), the model 80: check num_classes'
+    with pytest.raises(CheckpointError, match=message):
+        convert_checkpoint(saved(tmp_path, state), model=target)
+    assert torch.equal(target.bbox_head.gfl_cls.weight, before)
+
+
+def test_missing_and_foreign_tensors_are_listed(tmp_path, repository):
+    target = detector(repository)
+    state = filled(target)
+    del state['neck.fpn_convs.4.conv.bias']
+    state['bbox_head.atss_centerness.weight'] = torch.zeros(1)
+    with pytest.raises(CheckpointError) as caught:
+        convert_checkpoint(saved(tmp_path, state), model=target)
+    assert 'missing in the checkpoint: neck.fpn_convs.4.conv.bias' in str(caught.value)
+    assert 'not in the model: bbox_head.atss_centerness.weight' in str(caught.value)
+
+
+def test_averaging_buffers_and_odd_information_are_left_out(tmp_path):
+    state = OrderedDict({'neck.a.weight': torch.ones(2), 'ema_neck_a_weight': torch.zeros(2)})
+    path = saved(tmp_path, state, meta=dict(PALETTE=[(1, 2, 3)], note='x'))
+    checkpoint, report = convert_checkpoint(path)
+    assert list(checkpoint['state_dict']) == ['neck.a.weight'] and '1 buffers ema_*' in report.dropped[0]
+    assert checkpoint['meta'] == dict(note='x', dataset_meta=dict(palette=[(1, 2, 3)]))
+
+
+def test_describe_counts():
+    assert describe({}) == ['0 tensors, 0 numbers']
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_written_files_are_plain_and_complete(tmp_path, repository, suffix):
+    model = detector(repository)
+    state = filled(model)
+    checkpoint, _ = convert_checkpoint(saved(tmp_path, state, meta=dict(CLASSES=CLASSES)))
+    target = tmp_path / f'deep/out{suffix}'
+    write_checkpoint(checkpoint, target)
+    read = load_checkpoint_file(target)
+    assert load_into(model, read['state_dict'], strict=True).exact
+    assert all(torch.equal(read['state_dict'][key], value) for key, value in state.items())
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    if suffix == '.pth':
+        raw = torch.load(target, weights_only=True)
+        assert raw['meta']['dataset_meta']['classes'] == CLASSES
+
+
+def test_tied_weights_are_written_twice(tmp_path):
+    weight = torch.arange(4.0)
+    write_checkpoint(dict(state_dict=dict(a=weight, b=weight.view(2, 2).t())), tmp_path / 'a.safetensors')
+    state = load_checkpoint_file(tmp_path / 'a.safetensors')['state_dict']
+    assert state['a'].tolist() == [0, 1, 2, 3] and state['b'].tolist() == [[0, 2], [1, 3]]
+
+
+def test_another_suffix_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r'\.safetensors'):
+        write_checkpoint(dict(state_dict={}), tmp_path / 'a.bin')
+
+
+def test_publish(tmp_path):
+    content = dict(meta=dict(epoch=1), optimizer=dict(a=torch.zeros(1000)), message_hub={})
+    path = saved(tmp_path, OrderedDict(w=torch.arange(3.0)), **content)
+    published = publish_checkpoint(path, tmp_path / 'gfl.pth')
+    digest = hashlib.sha256(published.read_bytes()).hexdigest()
+    assert published.name == f'gfl-{digest[:8]}.pth' and not (tmp_path / 'gfl.pth').exists()
+    read = torch.load(published, weights_only=True)
+    assert set(read) == {'meta', 'state_dict'} and read['meta'] == dict(epoch=1)
+    # The same content has the same name.
+    assert publish_checkpoint(path, tmp_path / 'again.pth').name == f'again-{digest[:8]}.pth'
+    with pytest.raises(CheckpointError, match='state_dict'):
+        publish_checkpoint(path, tmp_path / 'b.pth', keys=('meta',))
+
+
+def test_tools(tmp_path, repository, monkeypatch, capsys):
+    state = OrderedDict({'bbox_head.distribution_project.project': torch.arange(17.0)})
+    path = saved(tmp_path, state)
+
+    def run(tool, *arguments):
+        """Exit status, stdout, stderr."""
+        script = repository / 'tools' / 'model_converters' / tool
+        monkeypatch.setattr(sys, 'argv', [str(script), *map(str, arguments)])
+        status = 0
+        try:
+            runpy.run_path(str(script), run_name='__main__')
+        except SystemExit as error:
+            status = error.code
+        return status, *capsys.readouterr()
+
+    status, out, _ = run('upgrade_checkpoint.py', path, tmp_path / 'out.safetensors')
+    assert status == 0
+    assert 'renamed: bbox_head.distribution_project.project -> bbox_head.integral.project' in out
+    status, out, _ = run('publish_model.py', path, tmp_path / 'out.pth')
+    assert status == 0 and len(list(tmp_path.glob('out-????????.pth'))) == 1
+    status, _, err = run('publish_model.py', tmp_path / 'none.pth', tmp_path / 'out.pth')
+    assert status == 2 and 'no such checkpoint file' in err

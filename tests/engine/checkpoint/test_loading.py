@@ -1,0 +1,291 @@
+import os
+import pickle
+import urllib.error
+from argparse import Namespace
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModule
+from torch import nn
+
+from mmdet.engine import load_checkpoint_file, load_into, rename_reference_keys, resolve_checkpoint
+from mmdet.engine.checkpoint.saving import restore_history
+from mmdet.errors import CheckpointError
+
+WEIGHTS = OrderedDict(w=torch.arange(4.0))
+
+
+class Evil:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return open, (self.target, 'w')
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        WEIGHTS,
+        dict(state_dict=WEIGHTS, meta=dict(epoch=3)),
+        dict(model=WEIGHTS, args=Namespace(lr=0.1)),
+        dict(state_dict=WEIGHTS, meta=dict(time=np.float64(0.5), array=np.arange(3), flag=np.bool_(True))),
+    ],
+    ids=['bare', 'state_dict', 'model and Namespace', 'numpy'],
+)
+@pytest.mark.parametrize('old_format', [False, True])
+def test_reads_what_others_write(tmp_path, content, old_format):
+    torch.save(content, tmp_path / 'a.pth', _use_new_zipfile_serialization=not old_format)
+    checkpoint = load_checkpoint_file(tmp_path / 'a.pth')
+    assert torch.equal(checkpoint['state_dict']['w'], WEIGHTS['w']) and isinstance(checkpoint['meta'], dict)
+    if 'time' in checkpoint['meta']:
+        assert checkpoint['meta']['time'] == 0.5 and checkpoint['meta']['array'].tolist() == [0, 1, 2]
+
+
+def test_reads_mmengine_history_buffers(tmp_path):
+    scalars = {'train/loss': HistoryBuffer([1.0, 2.0], [1, 1])}
+    torch.save(dict(state_dict=WEIGHTS, message_hub=dict(log_scalars=scalars)), tmp_path / 'a.pth')
+    plain = load_checkpoint_file(tmp_path / 'a.pth')['message_hub']['log_scalars']['train/loss']
+    assert restore_history(plain).data[0].tolist() == [1, 2]
+
+
+def test_reads_safetensors(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file(dict(WEIGHTS), tmp_path / 'a.safetensors', metadata=dict(epoch='3'))
+    checkpoint = load_checkpoint_file(tmp_path / 'a.safetensors')
+    assert torch.equal(checkpoint['state_dict']['w'], WEIGHTS['w']) and checkpoint['meta'] == dict(epoch='3')
+    content = (tmp_path / 'a.safetensors').read_bytes()
+    (tmp_path / 'b.safetensors').write_bytes(content[:-3])
+    with pytest.raises(CheckpointError, match=r'b\.safetensors.*truncated or damaged'):
+        load_checkpoint_file(tmp_path / 'b.safetensors')
+
+
+def test_code_in_a_pickle_is_refused_and_not_run(tmp_path):
+    path, target = tmp_path / 'evil.pth', tmp_path / 'created'
+    torch.save(dict(state_dict=WEIGHTS, extra=Evil(target)), path)
+    with pytest.raises(CheckpointError, match=r'evil\.pth.*open.*nothing of it was executed.*--trust-checkpoint'):
+        load_checkpoint_file(path)
+    assert not target.exists()
+    load_checkpoint_file(path, trust=True)
+    assert target.exists()
+
+
+@pytest.mark.parametrize('function', [os.system, getattr, eval])
+def test_reduce_to_functions_is_refused(tmp_path, function):
+    class Call:
+        def __reduce__(self):
+            return function, (('x', 'upper') if function is getattr else ('touch never',))
+
+    torch.save(dict(state_dict=WEIGHTS, extra=Call()), tmp_path / 'evil.pth')
+    with pytest.raises(CheckpointError, match='--trust-checkpoint'):
+        load_checkpoint_file(tmp_path / 'evil.pth')
+
+
+def test_config_text_inside_is_only_text(tmp_path):
+    target = tmp_path / 'created'
+    torch.save(dict(state_dict=WEIGHTS, meta=dict(config=f'open({str(target)!r}, "w")')), tmp_path / 'a.pth')
+    load_checkpoint_file(tmp_path / 'a.pth')
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'the file is empty'),
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n', 'git-lfs pointer'),
+        (b'<!DOCTYPE html><html>404</html>', 'web page'),
+        (b'hello\n', 'not a checkpoint'),
+        (b'PK\x03\x04', 'truncated or damaged'),
+        (pickle.dumps([1, 2], protocol=2), 'truncated or damaged|holds'),
+    ],
+)
+def test_files_that_are_no_checkpoints(tmp_path, content, message):
+    (tmp_path / 'a.pth').write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf'a\.pth.*({message})'):
+        load_checkpoint_file(tmp_path / 'a.pth')
+
+
+def test_truncated_missing_folder_and_wrong_content(tmp_path):
+    torch.save(WEIGHTS, tmp_path / 'whole.pth')
+    (tmp_path / 'torn.pth').write_bytes((tmp_path / 'whole.pth').read_bytes()[:-30])
+    with pytest.raises(CheckpointError, match=r'torn\.pth.*truncated or damaged'):
+        load_checkpoint_file(tmp_path / 'torn.pth')
+    with pytest.raises(CheckpointError, match='no such checkpoint file'):
+        load_checkpoint_file(tmp_path / 'absent.pth')
+    with pytest.raises(CheckpointError, match='is a folder'):
+        load_checkpoint_file(tmp_path)
+    for content, message in [([1], 'no state dict'), ({}, 'empty dictionary'), (dict(a=1), 'a: int')]:
+        torch.save(content, tmp_path / 'odd.pth')
+        with pytest.raises(CheckpointError, match=message):
+            load_checkpoint_file(tmp_path / 'odd.pth')
+
+
+def test_names_and_urls(tmp_path, monkeypatch):
+    monkeypatch.setenv('MMDET_CACHE', str(tmp_path))
+
+    def offline(*_args, **_kwargs):
+        raise urllib.error.URLError('no network')
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
+    with pytest.raises(CheckpointError, match=rf'resnet50-0676ba61\.pth.*no network.*{tmp_path}.*MMDET_CACHE'):
+        resolve_checkpoint('torchvision://resnet50')
+    with pytest.raises(CheckpointError, match='res2net101_v1d_26w_4s_mmdetv2-f0a600f9.pth'):
+        resolve_checkpoint('open-mmlab://res2net101_v1d_26w_4s')
+    with pytest.raises(CheckpointError, match='near names: resnet50'):
+        resolve_checkpoint('torchvision://resnet5')
+    with pytest.raises(CheckpointError, match='unknown scheme'):
+        resolve_checkpoint('petrel://a')
+    (tmp_path / 'resnet50-19c8e357.pth').write_bytes(b'x')
+    assert resolve_checkpoint('modelzoo://resnet50').name == 'resnet50-19c8e357.pth'
+    (tmp_path / 'a.pth').write_bytes(b'x')
+    assert resolve_checkpoint('https://example.org/x/a.pth?download=1') == tmp_path / 'a.pth'
+
+    def download(url, target, **_kwargs):
+        torch.save(WEIGHTS, target)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    assert resolve_checkpoint('open-mmlab://resnext101_32x4d') == tmp_path / 'resnext101_32x4d-a5af3160.pth'
+
+
+def test_pretrained_init_uses_the_reader(tmp_path, monkeypatch):
+    monkeypatch.setenv('MMDET_CACHE', str(tmp_path))
+    torch.save(dict(conv=torch.full((2, 3), 7.0), fc=torch.zeros(1)), tmp_path / 'resnet50-0676ba61.pth')
+
+    class Backbone(BaseModule):
+        def __init__(self):
+            super().__init__(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'))
+            self.conv = nn.Parameter(torch.zeros(2, 3))
+
+    backbone = Backbone()
+    backbone.init_weights()
+    assert (backbone.conv == 7).all()
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+def test_rename_nothing():
+    state = OrderedDict([('backbone.conv1.weight', torch.zeros(1)), ('bbox_head.integral.project', torch.zeros(17))])
+    renamed, changes = rename_reference_keys(state)
+    assert list(renamed) == list(state) and changes == []
+
+
+@pytest.mark.parametrize('rows', [18, 27])
+def test_rename_reference_names(rows):
+    state = OrderedDict(
+        [
+            ('module.backbone.layer2.0.conv2.weight', torch.zeros(4, 4, 3, 3)),
+            ('module.backbone.layer2.0.conv2_offset.weight', torch.zeros(rows, 4, 3, 3)),
+            ('module.backbone.layer2.0.conv2_offset.bias', torch.zeros(rows)),
+            ('module.backbone.layer3.0.convs.0.weight', torch.zeros(4, 4, 3, 3)),
+            ('module.backbone.layer3.0.convs.0.conv_offset.weight', torch.zeros(rows, 4, 3, 3)),
+            ('module.bbox_head.distribution_project.project', torch.zeros(17)),
+        ]
+    )
+    state._metadata = OrderedDict({'': dict(version=1)})
+    renamed, changes = rename_reference_keys(state)
+    assert list(renamed) == [
+        'backbone.layer2.0.conv2.weight',
+        'backbone.layer2.0.conv2.conv_offset.weight',
+        'backbone.layer2.0.conv2.conv_offset.bias',
+        'backbone.layer3.0.convs.0.weight',
+        'backbone.layer3.0.convs.0.conv_offset.weight',
+        'bbox_head.integral.project',
+    ]
+    assert (
+        len(changes) == 6 and renamed._metadata == state._metadata and 'module.backbone.layer2.0.conv2.weight' in state
+    )
+
+
+def test_rpn_head_is_renamed_only_alone():
+    assert list(rename_reference_keys({'rpn_head.a': torch.zeros(1)})[0]) == ['bbox_head.a']
+    two = {'rpn_head.a': torch.zeros(1), 'bbox_head.b': torch.zeros(1)}
+    assert list(rename_reference_keys(two)[0]) == list(two)
+
+
+# -- loading ---------------------------------------------------------------------------------------
+
+
+class Detector(nn.Module):
+    def __init__(self, num_classes=80):
+        super().__init__()
+        self.backbone = nn.Linear(2, 2)
+        self.gfl_cls = nn.Conv2d(4, num_classes, 3)
+        self.bn = nn.BatchNorm2d(2)
+
+
+def test_load_into_exact():
+    source, target = Detector(), Detector()
+    state = {f'module.{name}': value for name, value in source.state_dict().items() if 'num_batches' not in name}
+    report = load_into(nn.DataParallel(target), state, strict=True)
+    assert report.exact and report.loaded == len(state) and len(report.renamed) == len(state)
+    assert all(torch.equal(source.state_dict()[name], value) for name, value in target.state_dict().items())
+
+
+def test_mismatch_is_listed_with_both_shapes_and_nothing_is_loaded():
+    source, target = Detector(20), Detector(80)
+    before = target.backbone.weight.clone()
+    state = source.state_dict()
+    state['extra.weight'] = torch.zeros(1)
+    del state['bn.bias']
+    with pytest.raises(CheckpointError) as caught:
+        load_into(target, state, strict=True)
+    text = str(caught.value)
+    assert 'the checkpoint has 20 class channels (gfl_cls.weight), the model 80' in text
+    assert 'gfl_cls.bias: checkpoint (20,), model (80,)' in text
+    assert 'missing in the checkpoint: bn.bias' in text and 'not in the model: extra.weight' in text
+    assert torch.equal(target.backbone.weight, before)
+
+
+def test_load_into_not_strict_loads_the_rest():
+    source, target = Detector(20), Detector(80)
+    report = load_into(target, source.state_dict())
+    assert [name for name, *_ in report.mismatched] == ['gfl_cls.weight', 'gfl_cls.bias']
+    assert torch.equal(target.backbone.weight, source.backbone.weight) and not report.complete
+    with pytest.raises(CheckpointError, match='class channels'):
+        load_into(target, source.state_dict(), complete=True)
+    state = Detector().state_dict()
+    state['fc.weight'] = torch.zeros(1)
+    assert load_into(target, state, complete=True).unexpected == ['fc.weight']
+
+
+def test_nothing_in_common_is_an_error():
+    with pytest.raises(CheckpointError, match='no tensor of the checkpoint fits'):
+        load_into(Detector(), {'a.b': torch.zeros(1)})
+
+
+def test_modules_may_adapt_the_checkpoint():
+    class Head(nn.Linear):
+        def adapt_state_dict(self, state_dict, prefix):
+            state_dict[f'{prefix}weight'] = state_dict[f'{prefix}weight'][: self.out_features]
+            return [f'{prefix}weight cut']
+
+    model = nn.Sequential(Head(2, 3, bias=False))
+    state = {'0.weight': torch.ones(4, 2)}
+    report = load_into(model, state, strict=True)
+    assert report.notes == ['0.weight cut'] and state['0.weight'].shape == (4, 2)
+
+
+class _Harmless:
+    """An object that only a trusted file may bring along."""
+
+
+def test_trust_reaches_pretrained_weights(tmp_path):
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    from mmdet.engine.checkpoint.loading import trusting
+
+    path = tmp_path / 'pretrained.pth'
+    torch.save(dict(state_dict={'weight': torch.ones(1)}, extra=_Harmless()), path)
+    with pytest.raises(CheckpointError, match='trust'):
+        CheckpointLoader.load_checkpoint(str(path))
+    with trusting(True):
+        assert CheckpointLoader.load_checkpoint(str(path))['state_dict']['weight'] == 1
+    with pytest.raises(CheckpointError, match='trust'):
+        CheckpointLoader.load_checkpoint(str(path))
