@@ -13,7 +13,7 @@ install: $(READY)
 $(READY): requirements.txt constraints.txt setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch setuptools
-	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements.txt pytest pytest-xdist ruff import-linter
+	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements.txt pytest pytest-xdist ruff import-linter mypy
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 # torchvision's kernels, where its CUDA wheel can load; elsewhere the torch twins of mmdet/ops run.
 	if $(BIN)/python -c 'import torch, sys; sys.exit(torch.version.cuda is None)'; then \

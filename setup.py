@@ -28,12 +28,13 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmdet', 'mmdet.*']),
+    package_data={'mmdet': ['py.typed']},
     python_requires='>=3.10',
     install_requires=requirements(),
     extras_require={
         # torchvision's wheels are CUDA builds: they load beside a CUDA build of torch only.
         'cuda': ['torchvision'],
-        'dev': ['pytest', 'pytest-xdist', 'ruff', 'import-linter', 'pre-commit'],
+        'dev': ['pytest', 'pytest-xdist', 'ruff', 'mypy', 'import-linter', 'pre-commit'],
         'loggers': ['wandb', 'mlflow'],
         'onnx': ['onnx', 'onnxscript'],  # tools/export.py --onnx
     },

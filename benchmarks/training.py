@@ -25,7 +25,7 @@ from mmengine.config import Config, DictAction
 from mmengine.hooks import Hook
 from mmengine.structures import InstanceData
 
-from mmdet.apis.train import configure_training
+from mmdet.apis.training import configure_training
 from mmdet.datasets.converters import MosaicBuilder
 from mmdet.engine import DetRunner
 from mmdet.utils import load_config, register_all_modules
