@@ -248,7 +248,7 @@ class TestTorchvision:
             module = types.ModuleType('torchvision')
             module.ops = types.SimpleNamespace(**functions)
             monkeypatch.setitem(sys.modules, 'torchvision', module)
-            monkeypatch.setattr(torchvision_ops, '_KERNELS', None)
+            monkeypatch.setattr(torchvision_ops, '_KERNELS', {})
 
         return install
 
@@ -271,7 +271,7 @@ class TestTorchvision:
 
     def test_missing(self, monkeypatch):
         monkeypatch.setitem(sys.modules, 'torchvision', None)
-        monkeypatch.setattr(torchvision_ops, '_KERNELS', None)
+        monkeypatch.setattr(torchvision_ops, '_KERNELS', {})
         assert torchvision_ops.torchvision_kernel('deform_conv2d') is None
 
     def test_working(self, install):
