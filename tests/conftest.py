@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# For tests of deterministic algorithms on a GPU: cuBLAS reads it when it starts.
+os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 
 import torch  # noqa: E402
 

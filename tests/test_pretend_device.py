@@ -12,6 +12,8 @@ from torch import nn
 
 from .pretend_device import pretend_cuda
 
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='there is a real CUDA device')
+
 
 @pytest.fixture(autouse=True)
 def asked():

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from mmengine.device import get_device
 from mmdet.apis.benchmark import build_model, measure, synthetic_batches
 from mmdet.apis.inference import choose_device
 from mmdet.engine.checkpoint import load_checkpoint_file
+from mmdet.models.detectors.composite import CompositeDetector
 from mmdet.utils import load_config
 from tests.tools.tiny_project import fresh_instances, write_project
 
@@ -104,6 +106,10 @@ def test_time_and_memory_are_those_of_the_chosen_gpu(monkeypatch, project):
             name,
             lambda device=None, name=name, value=value: asked.setdefault(name, []).append(device) or value,
         )
+    CompositeDetector._synchronise(
+        SimpleNamespace(parameters=lambda: iter([SimpleNamespace(device=torch.device('cuda:1'))]))
+    )
+    assert len(asked['synchronize']) == 1
     result = measure(
         iter([dict(inputs=[0])] * 2), lambda batch: None, num_warmup=1, device='cuda:1', log=lambda line: None
     )
