@@ -1,4 +1,9 @@
-"""Shared fixtures: one thread a process (the suite runs in parallel), the sample data, and the default scope."""
+"""Shared fixtures: one thread a process (the suite runs in parallel), the sample data, the default scope, and the device.
+
+A test that takes the fixture ``device`` runs on the CPU and on a GPU: on a real one where CUDA is visible (marked ``gpu``, so that
+``pytest -m gpu`` runs just these), elsewhere on the pretend one of :mod:`tests.pretend_device`. TF32 is off, so that a GPU computes
+float32 as a CPU does.
+"""
 
 import os
 from pathlib import Path
@@ -6,10 +11,13 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# For tests of deterministic algorithms on a GPU: cuBLAS reads it when it starts.
+os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -36,11 +44,30 @@ def _modules_registered():
     register_all_modules()
 
 
-def pytest_collection_modifyitems(items):
-    """Skip what is marked ``gpu`` where no CUDA device is visible."""
+def pytest_generate_tests(metafunc):
+    """Run tests of a ``device`` on the CPU and on the GPU, real or pretended."""
+    if 'device' in metafunc.fixturenames:
+        gpu = pytest.param('cuda', marks=pytest.mark.gpu) if torch.cuda.is_available() else 'pretend-cuda'
+        metafunc.parametrize('device', ['cpu', gpu], indirect=True)
+
+
+@pytest.fixture
+def device(request):
+    """``'cpu'`` or ``'cuda'``; see the head of this file."""
+    if request.param != 'pretend-cuda':
+        yield request.param
+        return
+    from .pretend_device import pretend_cuda
+
+    with pretend_cuda():
+        yield 'cuda'
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is marked ``gpu`` where no CUDA device is visible."""
     if torch.cuda.is_available():
         return
-    skip = pytest.mark.skip(reason='needs a CUDA device')
-    for item in items:
-        if 'gpu' in item.keywords:
-            item.add_marker(skip)
+    gpu = [item for item in items if 'gpu' in item.keywords]
+    if gpu:
+        config.hook.pytest_deselected(items=gpu)
+        items[:] = [item for item in items if 'gpu' not in item.keywords]

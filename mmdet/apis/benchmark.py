@@ -164,7 +164,7 @@ def _autocast(device: str, amp: bool):
 
 def _peak_memory_mb(device: str) -> float:
     if torch.device(device).type == 'cuda':
-        return torch.cuda.max_memory_allocated() / 2**20
+        return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
@@ -240,7 +240,7 @@ def measure(
         p50_ms=float(np.percentile(milliseconds, 50)),
         p95_ms=float(np.percentile(milliseconds, 95)),
         peak_memory_mb=_peak_memory_mb(device),
-        device=torch.cuda.get_device_name()
+        device=torch.cuda.get_device_name(device)
         if torch.device(device).type == 'cuda'
         else f'CPU, {torch.get_num_threads()} threads',
         batch_size=sizes[0],

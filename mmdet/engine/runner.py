@@ -90,6 +90,9 @@ class DetRunner(Runner):
                     print(f'resuming with the seed of the checkpoint, {stored}, not {seed}', file=sys.stderr)
                 seed = stored
                 self._randomness_cfg.update(seed=stored)
+        if deterministic:
+            # cuBLAS reads it when it starts, and torch refuses to use cuBLAS without; a value of the user's stays.
+            os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         super().set_randomness(seed, diff_rank_seed=diff_rank_seed, deterministic=deterministic)
         # With ``diff_rank_seed`` mmengine returns seed + rank; what is stored and passed on is the seed itself.
         self._base_seed = self._seed - (self._rank if diff_rank_seed else 0)

@@ -62,7 +62,9 @@ def deform_conv2d(
     autocast = torch.is_autocast_enabled(x.device.type)
     working = torch.float64 if x.dtype == torch.float64 else torch.float32
     result = working if autocast else x.dtype
-    kernel = torchvision_kernel('deform_conv2d')
+    kernel = torchvision_kernel('deform_conv2d', 'cuda' if x.is_cuda else 'cpu')
+    if x.is_cuda and torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled():
+        kernel = None  # its backward pass adds in any order, and raises where that is not allowed
     with torch.autocast(x.device.type, enabled=False):
         x, offset, weight = x.to(working), offset.to(working), weight.to(working)
         bias = None if bias is None else bias.to(working)
@@ -249,6 +251,12 @@ class DeformConv2dPack(nn.Module):
             nn.init.zeros_(self.bias)
         self.init_weights()
         torchvision_kernel('deform_conv2d')  # looked up now, so that a compiled forward finds it ready
+
+    def _apply(self, fn, recurse: bool = True):
+        super()._apply(fn, recurse)
+        if self.weight.is_cuda:
+            torchvision_kernel('deform_conv2d', 'cuda')
+        return self
 
     def init_weights(self) -> None:
         """Zero offsets; called after a parent's initialiser, which takes ``conv_offset`` for an ordinary convolution."""

@@ -87,7 +87,7 @@ def _greedy(ranked: Tensor, labels: Tensor | None, iou_threshold: float, offset:
     if ranked.device.type == 'cpu':
         numpy_labels = None if labels is None else labels.numpy()
         return torch.from_numpy(greedy_sweep(ranked.numpy(), numpy_labels, iou_threshold, offset, max_num))
-    kernel = torchvision_kernel('nms') if ranked.device.type == 'cuda' and offset == 0 else None
+    kernel = torchvision_kernel('nms', 'cuda') if ranked.device.type == 'cuda' and offset == 0 else None
     if kernel is not None:
         return greedy_kernel(kernel, ranked, labels, iou_threshold, max_num)
     return greedy_blocks(ranked, labels, iou_threshold, offset, max_num)

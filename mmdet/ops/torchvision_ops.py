@@ -1,8 +1,9 @@
 """The one place that imports torchvision.
 
-A CUDA build of torchvision beside a CPU build of torch raises ``RuntimeError`` (not ``ImportError``) at import, and a mismatched pair may
-import and fail at the first call. So a kernel is handed out only after it has answered a call on one element, on CPU; otherwise the callers
-use the pure-torch twins of this package, and that is said once.
+A CUDA build of torchvision beside a CPU build of torch raises ``RuntimeError`` (not ``ImportError``) at import, a mismatched pair may
+import and fail at the first call, and a CPU build beside a CUDA build of torch works on the CPU only. So a kernel is handed out for a kind
+of device only after it has answered a call on one element there; otherwise the callers use the pure-torch twins of this package, and
+that is said once for each kind.
 """
 
 import logging
@@ -11,38 +12,38 @@ from collections.abc import Callable
 import torch
 from mmengine.logging import print_log
 
-_KERNELS: dict[str, Callable] | None = None
+_KERNELS: dict[str, dict[str, Callable]] = {}  # kind of device to name to kernel
 
 
-def _answering_kernels() -> dict[str, Callable]:
+def _answering_kernels(device_type: str) -> dict[str, Callable]:
     from torchvision import ops
 
-    box, score = torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1)
+    box, score = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device_type), torch.ones(1, device=device_type)
     if ops.nms(box, score, 0.5).tolist() != [0]:
         raise RuntimeError('torchvision.ops.nms answers wrongly for one box')
-    one = torch.ones(1, 1, 1, 1)
-    if ops.deform_conv2d(one, torch.zeros(1, 2, 1, 1), one).item() != 1.0:
+    one = torch.ones(1, 1, 1, 1, device=device_type)
+    if ops.deform_conv2d(one, one.new_zeros(1, 2, 1, 1), one).item() != 1.0:
         raise RuntimeError('torchvision.ops.deform_conv2d answers wrongly for one pixel')
     return dict(nms=ops.nms, deform_conv2d=ops.deform_conv2d)
 
 
-def torchvision_kernel(name: str) -> Callable | None:
+def torchvision_kernel(name: str, device_type: str = 'cpu') -> Callable | None:
     """A compiled operator of torchvision, or None where torchvision is missing or broken.
 
     The first call imports torchvision (a second or two), so modules that need a kernel ask for it when they are built.
 
     Args:
         name: ``'nms'`` or ``'deform_conv2d'``.
+        device_type: kind of the device that it is to work on, such as ``'cuda'``.
     """
-    global _KERNELS
-    if _KERNELS is None:
+    if device_type not in _KERNELS:
+        kernels = {}
         try:
-            _KERNELS = _answering_kernels()
+            kernels = _answering_kernels(device_type)
         except ModuleNotFoundError as error:
-            _KERNELS = {}
             print_log(f'torchvision is not installed ({error}): using the torch operators of mmdet.ops', 'current')
         except Exception as error:  # a broken build may raise anything: RuntimeError, OSError, AttributeError
-            _KERNELS = {}
-            message = f'torchvision does not work here ({type(error).__name__}: {error})'
+            message = f'torchvision does not work on {device_type} here ({type(error).__name__}: {error})'
             print_log(f'{message}: using the torch operators of mmdet.ops', 'current', logging.WARNING)
-    return _KERNELS.get(name)
+        _KERNELS[device_type] = kernels
+    return _KERNELS[device_type].get(name)

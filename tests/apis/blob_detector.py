@@ -24,7 +24,7 @@ class BlobDetector(BaseModel):
     def forward(self, inputs, data_samples=None, mode='tensor'):
         assert mode == 'predict'
         for image, sample in zip(inputs, data_samples):
-            grey = image.mean(0).numpy()
+            grey = image.mean(0).cpu().numpy()
             count, _, stats, _ = cv2.connectedComponentsWithStats((grey > self.threshold.item()).astype(np.uint8))
             order = sorted(range(1, count), key=lambda k: -stats[k, cv2.CC_STAT_AREA])
             boxes = [[x, y, x + w, y + h] for x, y, w, h, _ in stats[order]]
@@ -33,7 +33,7 @@ class BlobDetector(BaseModel):
             )
             sample.pred_instances = InstanceData(
                 bboxes=boxes, scores=torch.full((len(boxes),), 0.75), labels=torch.ones(len(boxes), dtype=torch.long)
-            )
+            ).to(image.device)
         return data_samples
 
 

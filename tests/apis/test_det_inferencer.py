@@ -47,6 +47,12 @@ def test_array_path_and_list_agree(inferencer, folder):
     assert inferencer(path)['visualization'] == []
 
 
+def test_on_a_device(device, folder):
+    found = DetInferencer(blob_config(), device=device, show_progress=False)(str(folder / 'a.png'), return_vis=True)
+    assert found['predictions'] == [{'labels': [1], 'scores': [0.75], 'bboxes': [BOX]}]
+    assert found['visualization'][0].shape == (80, 160, 3)
+
+
 @pytest.mark.parametrize('batch_size', [1, 3, 7])
 def test_folder_in_batches(inferencer, folder, batch_size):
     result = inferencer(str(folder), batch_size=batch_size, recursive=True)

@@ -42,10 +42,11 @@ def test_by_hand():
     assert result.pos_inds.tolist() == [0]
 
 
-def test_ignored_boxes_count_only_when_asked():
+def test_ignored_boxes_count_only_when_asked(device):
     priors = PRIORS.clone()
     priors[3] = torch.tensor([30.0, 32, 40, 42])
     gt, ignore = instances([[0, 0, 10, 9], [0, 10, 10, 19]], [2, 3]), instances([[30, 30, 40, 40]], [0])
+    priors, gt, ignore = priors.to(device), gt.to(device), ignore.to(device)
     assert assign(priors, gt, ignore).gt_inds.tolist() == [1, 0, 0, 0]
     assert assign(priors, gt, ignore, ignore_iof_thr=0.5).gt_inds.tolist() == [1, 0, 0, -1]
 
@@ -67,12 +68,13 @@ def test_contested_prior_goes_to_the_larger_overlap_and_the_first_of_equals():
     assert result.max_overlaps[0] == 1
 
 
-def test_golden_two_images_of_the_head_test():
+def test_golden_two_images_of_the_head_test(device):
     generator = AnchorGenerator(ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128])
     sizes = [(16, 20), (8, 10), (4, 5), (2, 3), (1, 2)]
-    levels = generator.grid_priors(sizes, device='cpu')
+    levels = generator.grid_priors(sizes, device=device)
+    truth = instances([[10, 12, 60, 50], [30, 20, 140, 110], [100, 90, 108, 99]], [3, 17, 79]).to(device)
     result = assign(
-        torch.cat(levels), instances([[10, 12, 60, 50], [30, 20, 140, 110], [100, 90, 108, 99]], [3, 17, 79]),
+        torch.cat(levels), truth,
         levels=[len(level) for level in levels],
     )  # fmt: skip
     assert result.pos_inds.tolist() == [63, 64, 65, 83, 84, 85, 86, 104, 105, 253, 355, 356, 365, 366, 375, 376]
@@ -81,16 +83,18 @@ def test_golden_two_images_of_the_head_test():
         0.411488, 0.463867, 0.463867, 0.411488, 0.463867, 0.463867, 0.386679, 0.463867, 0.463867, 0.017578,
         0.604248, 0.586815, 0.604248, 0.586815, 0.604248, 0.586815,
     ]  # fmt: skip
-    torch.testing.assert_close(result.max_overlaps[result.pos_inds], torch.tensor(expected), rtol=0, atol=1e-6)
+    overlaps = result.max_overlaps[result.pos_inds].cpu()
+    torch.testing.assert_close(overlaps, torch.tensor(expected), rtol=0, atol=1e-6)
 
-    flags = generator.valid_flags(sizes, (128, 128), 'cpu')
+    flags = generator.valid_flags(sizes, (128, 128), device)
     result = assign(
         torch.cat(levels)[torch.cat(flags)],
-        instances([[5, 5, 110, 95]], [0]),
+        instances([[5, 5, 110, 95]], [0]).to(device),
         levels=[int(flag.sum()) for flag in flags],
     )
     assert result.pos_inds.tolist() == [275, 276, 283, 284, 291, 292]
-    torch.testing.assert_close(result.max_overlaps[result.pos_inds], torch.full((6,), 0.576782), rtol=0, atol=1e-6)
+    overlaps = result.max_overlaps[result.pos_inds].cpu()
+    torch.testing.assert_close(overlaps, torch.full((6,), 0.576782), rtol=0, atol=1e-6)
 
 
 def dense_reference(priors, level_counts, gt_bboxes, topk=9):

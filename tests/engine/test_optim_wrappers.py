@@ -108,14 +108,14 @@ def test_auto_scale_lr(tmp_path):
         toy_runner(tmp_path, epochs=1, auto_scale_lr=dict(enable=True)).train()
 
 
-@pytest.mark.gpu
 @pytest.mark.parametrize('dtype', [None, 'bfloat16'])
-def test_amp_on_cuda(dtype):
-    layer = nn.Linear(4, 4).cuda()
-    wrapper = wrapper_of(layer, AmpOptimWrapper, dtype=dtype)
+def test_amp_step(device, dtype):
+    layer = nn.Linear(4, 4).to(device)
+    wrapper = wrapper_of(layer, AmpOptimWrapper, dtype=dtype, clip_grad=dict(max_norm=1.0))
     with wrapper.optim_context(layer):
-        output = layer(torch.ones(1, 4, device='cuda'))
-    assert output.dtype is (torch.bfloat16 if dtype else torch.float16)
+        output = layer(torch.ones(1, 4, device=device))
+    assert output.dtype is (torch.float16 if device == 'cuda' and dtype is None else torch.bfloat16)
     before = layer.weight.clone()
-    wrapper.update_params(output.float().sum())
-    assert not torch.equal(layer.weight, before)
+    wrapper.update_params(output.float().mean())  # the gradient of a sum, times the first scale, is no float16
+    assert not torch.equal(layer.weight, before) and layer.weight.isfinite().all()
+    wrapper.load_state_dict(wrapper.state_dict())

@@ -13,6 +13,7 @@ from torch import nn
 from mmdet.errors import ModelInputError
 from mmdet.ops import DeformConv2dPack, ModulatedDeformConv2dPack, deform_conv2d, nms, torchvision_ops
 from mmdet.ops.deform_conv import deform_conv2d_torch
+from tests.devices import on
 
 
 def by_definition(x, offset, weight, bias, stride, padding, dilation, groups, deform_groups, mask):
@@ -83,9 +84,28 @@ CASES = [
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_equals_the_definition(case):
+def test_equals_the_definition(device, case):
     inputs = random_inputs(**case)
-    torch.testing.assert_close(deform_conv2d(**inputs), by_definition(**inputs), rtol=1e-9, atol=1e-9)
+    received = deform_conv2d(**on(device, inputs))
+    assert received.device.type == device
+    torch.testing.assert_close(received.cpu(), by_definition(**inputs), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize('deterministic', [False, True])
+def test_gradients_are_those_of_the_cpu(device, deterministic):
+    inputs = random_inputs(modulated=True)
+    gradients = []
+    for place in ('cpu', device):
+        there = on(place, inputs)
+        tensors = [there[name].requires_grad_() for name in ('x', 'offset', 'weight', 'bias', 'mask')]
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            gradients.append(torch.autograd.grad(deform_conv2d(**there).square().sum(), tensors))
+        finally:
+            torch.use_deterministic_algorithms(False)
+        inputs = {name: value.detach() if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
+    for expected, received in zip(*gradients, strict=True):
+        torch.testing.assert_close(received.cpu(), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize('case', CASES)
@@ -248,7 +268,7 @@ class TestTorchvision:
             module = types.ModuleType('torchvision')
             module.ops = types.SimpleNamespace(**functions)
             monkeypatch.setitem(sys.modules, 'torchvision', module)
-            monkeypatch.setattr(torchvision_ops, '_KERNELS', None)
+            monkeypatch.setattr(torchvision_ops, '_KERNELS', {})
 
         return install
 
@@ -271,7 +291,7 @@ class TestTorchvision:
 
     def test_missing(self, monkeypatch):
         monkeypatch.setitem(sys.modules, 'torchvision', None)
-        monkeypatch.setattr(torchvision_ops, '_KERNELS', None)
+        monkeypatch.setattr(torchvision_ops, '_KERNELS', {})
         assert torchvision_ops.torchvision_kernel('deform_conv2d') is None
 
     def test_working(self, install):
@@ -287,6 +307,39 @@ class TestTorchvision:
         inputs = random_inputs(groups=2, deform_groups=2, stride=2, modulated=True)
         torch.testing.assert_close(deform_conv2d(**inputs), by_definition(**inputs))
         assert calls[-1] == ((2, 4, 5, 4), (2, 2), (1, 1), (1, 1))
+
+    def test_kernels_of_the_cpu_alone(self, install, device):
+        """A CPU build of torchvision beside a CUDA build of torch: its operators refuse tensors on the GPU."""
+
+        def refusing(function):
+            def kernel(x, *args):
+                if x.is_cuda:
+                    raise NotImplementedError("Could not run 'torchvision::nms' with arguments from the 'CUDA' backend")
+                return function(x, *args)
+
+            return kernel
+
+        install(nms=refusing(nms), deform_conv2d=refusing(lambda x, *_: x))
+        inputs = random_inputs()
+        boxes = torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 8], [20, 20, 30, 30]], device=device)
+        assert nms(boxes, torch.tensor([0.5, 0.9, 0.1], device=device), 0.6).tolist() == [1, 2]
+        if device == 'cuda':
+            torch.testing.assert_close(deform_conv2d(**on(device, inputs)).cpu(), by_definition(**inputs))
+
+    def test_not_where_gradients_must_be_deterministic(self, install, device):
+        calls = []
+        first = torch.zeros(1, dtype=torch.int64)
+        install(nms=lambda *_: first, deform_conv2d=lambda x, *_: calls.append(x.device.type) or x)
+        inputs = on(device, random_inputs(c=4, out_c=4))
+        torch.use_deterministic_algorithms(True)
+        try:
+            deform_conv2d(**inputs)
+            assert calls == (['cpu'] * 2 if device == 'cpu' else ['cuda'])  # the first is the trial of the kernel
+            with torch.no_grad():
+                deform_conv2d(**inputs)
+            assert calls[-1] == device
+        finally:
+            torch.use_deterministic_algorithms(False)
 
     def test_real_kernel_equals_twin(self):
         if torchvision_ops.torchvision_kernel('deform_conv2d') is None:

@@ -7,6 +7,7 @@ import torch
 
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.ops.ms_deform_attn import MSDeformAttn, ms_deform_attn
+from tests.devices import tolerance
 
 SHAPES = [(4, 6), (2, 3), (1, 2)]
 
@@ -156,13 +157,13 @@ def test_cached_sizes_serve_training_after_inference():
     assert locations.grad.isfinite().all()
 
 
-@pytest.mark.gpu
-def test_gpu_equals_cpu():
+def test_gradients_are_those_of_the_cpu(device):
     value, locations, weights = random_case()
     results = []
-    for device in ('cpu', 'cuda'):
-        inputs = [tensor.detach().to(device).requires_grad_() for tensor in (value, locations, weights)]
+    for place in ('cpu', device):
+        inputs = [tensor.detach().to(place).requires_grad_() for tensor in (value, locations, weights)]
         output = ms_deform_attn(inputs[0], SHAPES, *inputs[1:])
         results.append([output, *torch.autograd.grad(output.square().sum(), inputs)])
-    for on_cpu, on_gpu in zip(*results):
-        torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=1e-5, atol=1e-5)
+    for expected, received in zip(*results, strict=True):
+        assert received.device.type == device
+        torch.testing.assert_close(received.cpu(), expected, **tolerance(device, rtol=1e-5, atol=1e-5))

@@ -72,8 +72,8 @@ def run_engine(engine, boxes, scores, threshold, labels=None, offset=0, max_num=
         ([[5, 5, 5, 5], [5, 5, 5, 5]], [0.5, 0.4], [0, 1]),
     ],
 )
-def test_written_out(boxes, scores, expected):
-    boxes, scores = torch.tensor(boxes).float().reshape(-1, 4), torch.tensor(scores).float()
+def test_written_out(device, boxes, scores, expected):
+    boxes, scores = torch.tensor(boxes).float().reshape(-1, 4).to(device), torch.tensor(scores).float().to(device)
     keep = nms(boxes, scores, 0.6)
     assert keep.dtype == torch.int64
     assert keep.tolist() == expected
@@ -96,6 +96,19 @@ def test_engines_equal_plain_greedy(engine, threshold, whole, monkeypatch):
         if engine != 'kernel':
             expected = plain_greedy(boxes, scores, threshold, labels, offset=1)
             assert run_engine(engine, boxes, scores, threshold, labels, offset=1) == expected
+
+
+@pytest.mark.parametrize('offset', [0, 1])
+def test_every_device_keeps_the_same_boxes(device, offset):
+    boxes, scores, labels = random_case(3, 150, 60, 7, True)
+    expected = plain_greedy(boxes, scores, 0.3, labels, offset)
+    there = [tensor.to(device) for tensor in (boxes, scores, labels)]
+    kept = nms(*there[:2], 0.3, labels=there[2], offset=offset)
+    assert kept.device.type == device and kept.tolist() == expected
+    dets, kept = soft_nms(*there[:2], 0.3, labels=there[2], offset=offset)
+    on_cpu, kept_on_cpu = soft_nms(boxes, scores, 0.3, labels=labels, offset=offset)
+    assert dets.device.type == kept.device.type == device
+    assert torch.equal(dets.cpu(), on_cpu) and torch.equal(kept.cpu(), kept_on_cpu)
 
 
 def test_suppression_chain():

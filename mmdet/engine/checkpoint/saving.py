@@ -92,8 +92,9 @@ def restore_history(value) -> HistoryBuffer | None:
     if not isinstance(value, Mapping) or 'log_history' not in value or 'count_history' not in value:
         return None
     buffer = HistoryBuffer(max_length=int(value.get('max_length', 1000000)))
-    buffer._log_history = np.array(value['log_history'])
-    buffer._count_history = np.array(value['count_history'])
+    # A resume reads the checkpoint onto the device of the training, these tensors with it.
+    buffer._log_history = torch.as_tensor(value['log_history']).cpu().numpy()
+    buffer._count_history = torch.as_tensor(value['count_history']).cpu().numpy()
     return buffer
 
 

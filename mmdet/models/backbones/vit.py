@@ -34,8 +34,20 @@ def resize_pos_embed(table: Tensor, grid_hw: tuple[int, int]) -> Tensor:
     if grid_hw == (side, side):
         return table
     grid = table[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)  # (1, C, n, n)
-    grid = F.interpolate(grid, size=grid_hw, mode='bicubic', align_corners=False)
+    if grid.is_cuda and torch.are_deterministic_algorithms_enabled():
+        # torch has no deterministic gradient of it there; the resize is linear in each axis, so two matrix products do the same.
+        rows, columns = (_bicubic_matrix(side, size, grid) for size in grid_hw)
+        grid = rows @ grid @ columns.t()
+    else:
+        grid = F.interpolate(grid, size=grid_hw, mode='bicubic', align_corners=False)
     return torch.cat((table[:, :1], grid.flatten(2).transpose(1, 2)), dim=1)
+
+
+def _bicubic_matrix(before: int, after: int, like: Tensor) -> Tensor:
+    """Weights (after, before) of a bicubic resize along one axis, of the dtype and on the device of ``like``."""
+    with torch.no_grad():
+        basis = torch.eye(before, dtype=like.dtype, device=like.device)[None, :, :, None]
+        return F.interpolate(basis, size=(after, 1), mode='bicubic', align_corners=False)[0, :, :, 0].t()
 
 
 class WindowAttention(nn.Module):

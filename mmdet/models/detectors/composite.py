@@ -79,8 +79,9 @@ class CompositeDetector(BaseDetector):
                 self.stage_sizes[name].append(size)
 
     def _synchronise(self) -> None:
-        if next(self.parameters()).is_cuda:
-            torch.cuda.synchronize()
+        device = next(self.parameters()).device
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
 
     def loss(self, batch_inputs, batch_data_samples: SampleList) -> dict:
         """Not to be called: raises ModelInputError saying what to train instead."""

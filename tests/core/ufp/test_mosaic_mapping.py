@@ -91,15 +91,23 @@ def test_nothing_to_render():
     assert render_mosaic(np.zeros((9, 9, 3), np.uint8), np.zeros((0, 7)), 0.0, 0.0).shape == (0, 0, 3)
 
 
-@pytest.mark.gpu
-def test_mosaic_on_the_device():
+def test_mosaic_on_the_device(device):
     image = torch.rand(3, 200, 300)
     regions, width, height = UnifiedForegroundPacking([(10, 10, 40, 30), (150, 100, 160, 120)], 1.5, (300, 200))
-    mosaic = render_mosaic(image.cuda(), regions, width, height)
-    assert mosaic.is_cuda
+    mosaic = render_mosaic(image.to(device), regions, width, height)
+    assert mosaic.device.type == device
     torch.testing.assert_close(mosaic.cpu(), render_mosaic(image, regions, width, height), atol=1e-5, rtol=0)
-    bytes_mosaic = render_mosaic((image * 255).byte().cuda(), torch.from_numpy(regions).cuda(), width, height)
-    assert bytes_mosaic.dtype == torch.uint8
+    bytes_mosaic = render_mosaic((image * 255).byte().to(device), torch.from_numpy(regions).to(device), width, height)
+    assert bytes_mosaic.dtype == torch.uint8 and bytes_mosaic.device.type == device
+
+
+def test_mapping_on_the_device(device):
+    boxes = torch.tensor([[0.0, 0, 9, 9], [100, 100, 140, 130]], device=device)
+    for regions in (TILE, torch.as_tensor(TILE).to(device)):
+        mapped, box, region = boxes_to_mosaic(boxes, regions)
+        assert mapped.device.type == box.device.type == region.device.type == device
+        assert mapped.tolist() == [[20, 16, 100, 76]] and box.tolist() == [1]
+        assert boxes_to_image(mapped, regions)[0].tolist() == [[100, 100, 140, 130]]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from mmdet.engine.checkpoint.saving import (  # fmt: skip
     write_pointer,
 )
 from mmdet.errors import CheckpointError
+from tests.devices import on
 
 
 def save(folder, name, value=1.0):
@@ -66,9 +67,9 @@ def test_to_plain_refuses_objects_by_place():
     assert to_plain(dict(a=object()), unknown=lambda where, value: where) == dict(a='a')
 
 
-def test_history_round_trip():
+def test_history_round_trip(device):
     buffer = HistoryBuffer([1.0, 2.0, 4.0], [1, 1, 2], max_length=10)
-    restored = restore_history(to_plain(buffer))
+    restored = restore_history(on(device, to_plain(buffer)))
     assert (
         restored.data[0].tolist() == [1, 2, 4] and restored.data[1].tolist() == [1, 1, 2] and restored.max_length == 10
     )

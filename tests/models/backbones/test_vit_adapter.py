@@ -12,6 +12,7 @@ from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.models.backbones.vit import WindowAttention, WindowedViT, load_vit_weights, resize_pos_embed
 from mmdet.models.backbones.vit_adapter import AdapterBatchNorm, ViTAdapter, adapter_geometry
 from mmdet.registry import MODELS
+from tests.devices import tolerance
 from tests.reference_fill import fill_state_dict, u
 
 CONFIG = 'configs/vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py'
@@ -186,6 +187,24 @@ def test_position_table():
     torch.testing.assert_close(constant, torch.full((1, 16, 3), 7.0))
     with pytest.raises(CheckpointError, match='square grid'):
         resize_pos_embed(torch.zeros(1, 4, 3), (2, 2))
+
+
+@pytest.mark.parametrize('deterministic', [False, True])
+def test_resized_positions_and_their_gradient(device, deterministic):
+    """On a GPU, deterministic algorithms need another way to the same numbers."""
+    torch.manual_seed(0)
+    table, results = torch.randn(1, 26, 3), []
+    for place in ('cpu', device):
+        there = table.to(place).detach().requires_grad_()
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            resized = resize_pos_embed(there, (8, 3))
+            resized.square().sum().backward()
+        finally:
+            torch.use_deterministic_algorithms(False)
+        results.append((resized, there.grad))
+    for expected, received in zip(*results):
+        torch.testing.assert_close(received.cpu(), expected, **tolerance(device, rtol=1e-5, atol=1e-5))
 
 
 def test_plain_vit_has_one_output():

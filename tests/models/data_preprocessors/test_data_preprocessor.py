@@ -43,13 +43,14 @@ def test_values_by_hand():
     assert image[0].item() == 10
 
 
-def test_equals_the_plain_formula_and_keeps_its_inputs():
+def test_equals_the_plain_formula_and_keeps_its_inputs(device):
     mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
     data = images((5, 7))
     before = data['inputs'][0].clone()
-    batch = DetDataPreprocessor(mean=mean, std=std, bgr_to_rgb=True)(data)['inputs']
+    batch = DetDataPreprocessor(mean=mean, std=std, bgr_to_rgb=True).to(device)(data)['inputs']
+    assert batch.device.type == device
     expected = (before[[2, 1, 0]].float() - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
-    assert torch.equal(batch[0], expected)
+    torch.testing.assert_close(batch[0].cpu(), expected, rtol=0, atol=0 if device == 'cpu' else 1e-6)
     assert torch.equal(data['inputs'][0], before)
 
 

@@ -5,6 +5,7 @@ from torch import nn
 from mmdet.models.dense_heads import GFLHead
 from mmdet.models.layers import Integral
 from mmdet.utils import ConfigError, ModelInputError
+from tests.devices import on
 
 from .head_case import GT0, GT1, METAS, SIZES, TEST_CFG, TRAIN_CFG, assert_losses, five, gt, outputs
 
@@ -53,8 +54,9 @@ GOLDEN = [
 @pytest.mark.parametrize(
     ('gt0', 'gt1', 'loss_cls', 'bbox', 'dfl'), [case[1:] for case in GOLDEN], ids=[case[0] for case in GOLDEN]
 )
-def test_golden_losses(head, gt0, gt1, loss_cls, bbox, dfl):
-    assert_losses(head.loss_by_feat(*outputs(), [gt0, gt1], METAS), loss_cls, bbox, dfl)
+def test_golden_losses(head, device, gt0, gt1, loss_cls, bbox, dfl):
+    losses = on(device, head).loss_by_feat(*on(device, outputs()), on(device, [gt0, gt1]), METAS)
+    assert_losses(losses, loss_cls, bbox, dfl)
 
 
 def test_golden_losses_by_level(head):
@@ -94,8 +96,9 @@ def test_targets_of_padding_weigh_nothing(head):
     assert targets.pos_levels.tolist() == [0] * 10 + [1] * 12
 
 
-def test_golden_detections(head):
-    first, second = head.predict_by_feat(*outputs(), batch_img_metas=METAS, rescale=True)
+def test_golden_detections(head, device):
+    found = on(device, head).predict_by_feat(*on(device, outputs()), batch_img_metas=METAS, rescale=True)
+    first, second = on('cpu', found)
     assert len(first) == len(second) == 100
     close = dict(rtol=0, atol=1e-6)
     torch.testing.assert_close(
@@ -205,17 +208,6 @@ def test_refuses_bad_labels_and_images_without_priors(small_head):
         small_head.loss_by_feat(*raw, [gt(), gt()], [METAS[0], dict(img_shape=(0, 0), pad_shape=(0, 0))])
     with pytest.raises(ModelInputError, match='5 levels'):
         small_head((torch.zeros(1, 8, 4, 4),))
-
-
-@pytest.mark.gpu
-def test_golden_losses_on_the_gpu(head):
-    cuda = head.to('cuda')
-    try:
-        cls, reg = ([level.cuda() for level in part] for part in outputs())
-        losses = cuda.loss_by_feat(cls, reg, [GT0.to('cuda'), GT1.to('cuda')], METAS)
-        assert_losses({name: [part.cpu() for part in parts] for name, parts in losses.items()}, *GOLDEN[2][3:])
-    finally:
-        head.to('cpu')
 
 
 def test_deep_copy_keeps_working(small_head):

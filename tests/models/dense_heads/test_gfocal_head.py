@@ -3,6 +3,7 @@ import torch
 
 from mmdet.models.dense_heads import GFocalHead
 from mmdet.utils import ConfigError
+from tests.devices import on
 from tests.reference_fill import tensor
 
 from .head_case import GT0, GT1, METAS, TEST_CFG, TRAIN_CFG, assert_losses, gt, outputs
@@ -24,8 +25,8 @@ def head():
 
 
 @torch.no_grad()
-def scores(head, channels):
-    cls, reg = outputs(channels)
+def scores(head, channels, device='cpu'):
+    cls, reg = on(device, outputs(channels))
     return [head.joint_score(*level) for level in zip(cls, reg)], reg
 
 
@@ -39,8 +40,10 @@ GOLDEN = [
 
 
 @pytest.mark.parametrize(('channels', 'gt0', 'gt1', 'loss_cls', 'bbox', 'dfl'), GOLDEN)
-def test_golden_losses(head, channels, gt0, gt1, loss_cls, bbox, dfl):
-    assert_losses(head.loss_by_feat(*scores(head, channels), [gt0, gt1], METAS), loss_cls, bbox, dfl)
+def test_golden_losses(head, device, channels, gt0, gt1, loss_cls, bbox, dfl):
+    head = on(device, head)
+    losses = head.loss_by_feat(*scores(head, channels, device), on(device, [gt0, gt1]), METAS)
+    assert_losses(losses, loss_cls, bbox, dfl)
 
 
 def test_golden_quality(head):

@@ -14,6 +14,7 @@ from mmdet.models.layers.word_memory import draw_words, push_words, word_log_lik
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import ConfigError
+from tests.devices import on, tolerance
 from tests.reference_fill import fill_state_dict, statistics, tensor
 
 from .head_case import METAS, SIZES, TEST_CFG, TRAIN_CFG, gt
@@ -332,13 +333,14 @@ def test_update_ot():
 
 @pytest.mark.parametrize('autocast', [False, True])
 @pytest.mark.parametrize('truth', [[gt(), gt()], [gt([[5, 5, 60, 60]], [1]), gt()]], ids=['no positives', 'positives'])
-def test_losses_are_finite_and_reach_all_parameters(truth, autocast):
+def test_losses_are_finite_and_reach_all_parameters(device, truth, autocast):
     torch.manual_seed(0)
     head = build(in_channels=32, feat_channels=32, stacked_convs=1, beta=1, num_words=4)
     head.init_weights()
-    features = tuple(torch.rand(2, 32, *size) for size in SIZES)
-    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
-        losses = head.loss_by_feat(*head(features), truth, METAS)
+    head.to(device)
+    features = tuple(torch.rand(2, 32, *size).to(device) for size in SIZES)
+    with torch.autocast(device, torch.bfloat16, enabled=autocast):
+        losses = head.loss_by_feat(*head(features), on(device, truth), METAS)
     parts = {name: sum(value) if isinstance(value, list) else value for name, value in losses.items()}
     assert all(part.dtype == torch.float32 and part.isfinite() for part in parts.values())
     assert parts['loss_emb'] > 0 and (parts['loss_op'] > 0) == (len(truth[0].labels) > 0)
@@ -346,6 +348,24 @@ def test_losses_are_finite_and_reach_all_parameters(truth, autocast):
     for name, parameter in head.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
     assert head.proxies.grad.abs().sum() > 0 and head._embedding.isfinite().all()
+
+
+def test_every_device_gives_the_same_losses_and_gradients(device):
+    torch.manual_seed(0)
+    head = build(in_channels=32, feat_channels=32, stacked_convs=1, beta=1).eval()  # evaluation draws no words
+    features = tuple(torch.rand(2, 32, *size) for size in SIZES)
+    truth = [gt([[5, 5, 60, 60], [30, 20, 140, 110]], [1, 0]), gt()]
+    results = []
+    for place in ('cpu', device):
+        there = on(place, head)
+        samples = [DetDataSample(metainfo=meta, gt_instances=one) for meta, one in zip(METAS, on(place, truth))]
+        losses = there.loss(on(place, features), samples)
+        total = sum(sum(part) if isinstance(part, list) else part for part in losses.values())
+        total.backward()
+        results.append([total, *(parameter.grad for parameter in there.parameters())])
+    for expected, received in zip(*results, strict=True):
+        assert received.device.type == device
+        torch.testing.assert_close(received.cpu(), expected, **tolerance(device, rtol=1e-5, atol=1e-6))
 
 
 def test_losses_from_features_in_either_mode():

@@ -11,6 +11,7 @@ from mmdet.models.detectors.stage import rescale_size_hw, resize_image
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import ConfigError, ModelInputError
+from tests.devices import on, tolerance
 
 
 @pytest.fixture(scope='module')
@@ -103,6 +104,18 @@ def test_flip_test_of_the_mirrored_image_is_mirrored(detector):
     torch.testing.assert_close(plain.bboxes[0, [0, 2]], 96 - mirrored.bboxes[0, [2, 0]], rtol=0, atol=1e-2)
 
 
+def test_every_device_finds_the_same(detector, device):
+    """Tiles, flipped views, two scales and the whole image, merged; and two passes with a mosaic between them."""
+    torch.manual_seed(0)
+    image = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
+    stage = dict(detector=detector, scale=[(64, 48), (96, 64)], flip=True)
+    for model in (SlicedDet(stage, tile_wh=(64, 64), whole=dict(scale=(96, 64))),
+                  UFPMPDet(coarse=stage, fine=stage, coarse_weight=0.5)):  # fmt: skip
+        expected, received = (on(place, model).eval().detect([image.to(place)])[0] for place in ('cpu', device))
+        assert len(received) == len(expected) > 0 and received.bboxes.device.type == device
+        torch.testing.assert_close(received.scores.cpu(), expected.scores, **tolerance(device, rtol=1e-5, atol=1e-5))
+
+
 def test_several_scales_share_one_nms(detector):
     torch.manual_seed(0)
     image = torch.randint(0, 256, (3, 40, 60), dtype=torch.uint8)
@@ -160,11 +173,11 @@ def test_coarse_boxes_join_with_a_weight(detector):
     torch.testing.assert_close(result.scores, torch.tensor([0.45, 0.2]))
 
 
-def test_batches_equal_single_images(detector):
+def test_batches_equal_single_images(detector, device):
     torch.manual_seed(0)
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((90, 120), (120, 90), (64, 64))]
     stage = dict(detector=detector, scale=(96, 96), flip=False)
-    model = UFPMPDet(coarse=stage, fine=stage, on_empty='whole').eval()
+    model = on(device, UFPMPDet(coarse=stage, fine=stage, on_empty='whole')).eval()
     model.record_times = True
     data = dict(
         inputs=images, data_samples=[DetDataSample(metainfo=dict(ori_shape=tuple(i.shape[1:]))) for i in images]
@@ -172,7 +185,8 @@ def test_batches_equal_single_images(detector):
     together = [sample.pred_instances for sample in model.test_step(data)]
     assert set(model.stage_times) == {'coarse', 'packing', 'mosaic', 'fine', 'merge'}
     for image, batched in zip(images, together):
-        alone = model.detect([image])[0]
+        alone = model.detect([image.to(device)])[0]
+        assert batched.bboxes.device.type == device
         torch.testing.assert_close(alone.bboxes, batched.bboxes, rtol=0, atol=1e-2)
         torch.testing.assert_close(alone.scores, batched.scores, rtol=0, atol=1e-5)
 

@@ -48,12 +48,12 @@ def test_no_detections(tta):
     assert len(merged[0].pred_instances) == 0
 
 
-def test_views_are_mapped_back_and_merged(tta):
+def test_views_are_mapped_back_and_merged(tta, device):
     plain = view([[1, 2, 4, 8], [10, 0, 14, 4]], [0.5, 0.3], flip=False)
     flipped = view([[16, 2, 19, 8]], [0.9], flip=True, flip_direction='horizontal')
-    merged = tta.merge_preds([[plain, flipped]])[0].pred_instances
+    merged = tta.merge_preds([[plain.to(device), flipped.to(device)]])[0].pred_instances
     assert merged.bboxes.tolist() == [[1, 2, 4, 8], [10, 0, 14, 4]]
-    torch.testing.assert_close(merged.scores, torch.tensor([0.9, 0.3]))
+    torch.testing.assert_close(merged.scores.cpu(), torch.tensor([0.9, 0.3]))
 
 
 def test_limit(tta):

@@ -4,18 +4,20 @@ import torch
 from mmdet.models.losses import DistributionFocalLoss, GIoULoss, QualityFocalLoss
 from mmdet.models.losses.reduction import reduce_loss
 from mmdet.utils import ModelInputError
+from tests.devices import on
 
 LOGITS = torch.tensor([[0.2, -1, 1.5], [0.5, 0, -2]])
 TARGET = (torch.tensor([2, 3]), torch.tensor([0.7, 0]))
 
 
 @pytest.mark.parametrize('form', [dict(use_sigmoid=True), dict(use_sigmoid=False), dict(activated=True)])
-def test_quality_focal_loss_golden(form):
+def test_quality_focal_loss_golden(device, form):
     loss = QualityFocalLoss(**form)
-    pred = LOGITS if form == dict(use_sigmoid=True) else LOGITS.sigmoid()
-    rows = loss(pred, TARGET, reduction_override='none')
+    logits, target = on(device, (LOGITS, TARGET))
+    pred = logits if form == dict(use_sigmoid=True) else logits.sigmoid()
+    rows = loss(pred, target, reduction_override='none').cpu()
     torch.testing.assert_close(rows, torch.tensor([0.2729543, 0.5525020]), rtol=0, atol=1e-6)
-    torch.testing.assert_close(loss(pred, TARGET, avg_factor=1), torch.tensor(0.8254561), rtol=0, atol=1e-6)
+    torch.testing.assert_close(loss(pred, target, avg_factor=1).cpu(), torch.tensor(0.8254561), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize('activated', [True, False])
