@@ -5,8 +5,11 @@ figure, every error with its traceback), OUT/gpu_check.md (tables) and OUT/gpu_c
 """
 
 import argparse
+import contextlib
+import ctypes
 import dataclasses
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -15,8 +18,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import traceback
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gpu_wheels import missing_modules, prepare, unpack
@@ -24,8 +30,9 @@ from gpu_wheels import missing_modules, prepare, unpack
 BENCHMARKS = Path(__file__).resolve().parent
 REPOSITORY = BENCHMARKS.parent
 HIDDEN = ('table', 'name', 'traceback', 'loss_curve', 'device')
-# Between a script's own deadline and the kill; and what a training needs beside its iterations (mosaics, model, test).
-GRACE_SECONDS, AROUND_TRAINING_SECONDS = 3, 40
+# Between a script's own deadline and the kill; and what every training is left by the parts before.
+GRACE_SECONDS, TRAINING_SECONDS = 3, 50
+LONG_MINUTES = 10  # from here on the other networks are compiled too
 
 
 @dataclasses.dataclass
@@ -37,7 +44,8 @@ class Part:
         command: script and arguments.
         seconds: its limit; None: what is left, divided by the parts that have none.
         peer: runs with mmdetection's package in place of ours.
-        reports: how its figures come back: by ``rows`` (it knows ``--rows`` and ``--seconds``), by ``junit``, or not at all.
+        together: runs beside its neighbours that say the same; for parts that time nothing.
+        reports: how its figures come back: by ``rows`` (it knows ``--rows`` and ``--deadline``), by ``junit``, or not at all.
     """
 
     name: str
@@ -45,6 +53,7 @@ class Part:
     seconds: float | None
     peer: bool = False
     reports: str | None = 'rows'
+    together: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +75,7 @@ class Sizes:
 
     shape: tuple[str, str] = ('800', '1333')
     batches: tuple[str, ...] = ('8', '1', '16')
-    rounds: tuple[str, ...] = ('--repeat', '1')
+    rounds: tuple[str, ...] = ('--repeat', '1', '--round-seconds', '0.25')
     compile: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     latency: tuple[str, ...] = ('--images-number', '24', '--batches', '1', '8')
@@ -79,7 +88,7 @@ class Sizes:
 DRY = Sizes(
     shape=('64', '96'),
     batches=('2',),
-    rounds=('--repeat', '0', '--round-seconds', '0'),
+    rounds=('--repeat', '1', '--round-seconds', '0'),
     compile=('--compile-backend', 'eager'),
     operators=('--objects', '20', '--candidates', '300', '--queries', '50'),
     latency=('--images-number', '2', '--batches', '1', '2', '--cfg-options', 'model.coarse.scale=(96,64)', 'model.fine.scale=(96,96)'),
@@ -90,18 +99,30 @@ DRY = Sizes(
 )  # fmt: skip
 
 
-def plan(dry: bool, data: Path) -> list[Part]:
-    """The parts in their order; the limits of a real run sum to 372 of its 480 seconds, and the trainings take what is left."""
+def name_of_part(name: str) -> str:
+    """The table of a part: those of one network share one."""
+    return name.removesuffix(' of mmdetection').removesuffix(' compiled')
+
+
+def plan(dry: bool, data: Path, long: bool = False) -> list[Part]:
+    """The parts in their order; the trainings share the time that the others leave.
+
+    Args:
+        dry: tiny sizes, for the CPU.
+        data: folder that sample_data.py made.
+        long: compile the other networks too, where there is more time than eight minutes.
+    """
     sizes = DRY if dry else Sizes()
 
     def networks(
-        name: str, config: str, *setups: str, seconds: float, batches=sizes.batches, label=None, peer=False
+        name: str, config: str, *setups: str, seconds: float, table=name_of_part, peer=False, first_batch=False
     ) -> Part:
+        batches = sizes.batches[:1] if first_batch else sizes.batches
         command = [
             'networks.py',
             config,
             '--label',
-            label or name,
+            table(name),
             '--shape',
             *sizes.shape,
             '--batches',
@@ -111,34 +132,44 @@ def plan(dry: bool, data: Path) -> list[Part]:
         command += [*sizes.compile, *(['--peer'] if peer else []), '--setups', *setups]
         return Part(name, command, seconds, peer)
 
-    gfl, drone = 'gfl/gfl_r50_fpn_1x_coco.py', 'configs/UFPMP-Det'
-    bf16 = ('bf16', 'bf16 channels_last')
-    images = data / 'VisDrone2019-DET-train' / 'images'
-    ufpmp = [
-        'ufpmp_latency.py',
-        f'{drone}/ufpmp_det_res50.py',
-        str(data / 'annotations' / 'VisDrone2019-DET-train.json'),
-        str(images),
-    ]
+    gfl, mp, drone = 'gfl/gfl_r50_fpn_1x_coco.py', 'UFPMP-Det/mp_det_res50.py', 'configs/UFPMP-Det'
+    vit, dcn = 'vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py', 'gfocal/gfocal_x101_dcn_fpn_ms2x.py'
+    setups = ('fp32', 'bf16', 'bf16 channels_last', 'bf16 channels_last folded', 'tf32')
+    compiled = 'bf16 channels_last compiled'
+    annotations, images = (
+        data / 'annotations' / 'VisDrone2019-DET-train.json',
+        data / 'VisDrone2019-DET-train' / 'images',
+    )
+    ufpmp = ['ufpmp_latency.py', f'{drone}/ufpmp_det_res50.py', str(annotations), str(images)]
     options = ('--cfg-options', *sizes.image) if sizes.image else ()
     training = ('--data', str(data), *sizes.training, *options)
-    root = f'train_dataloader.dataset.dataset.data_root={data}/'
+    # Enough repetitions that no epoch ends while many workers are timed.
+    loader = (
+        '--cfg-options',
+        f'train_dataloader.dataset.dataset.data_root={data}/',
+        'train_dataloader.dataset.times=50',
+        *sizes.image[:1],
+    )
     parts = [
-        Part('tests', ['-m', 'pytest', '-p', 'no:cacheprovider', *sizes.pytest], 70, reports='junit'),
-        networks('GFL R50', gfl, 'fp32', 'tf32', *bf16, 'bf16 channels_last folded', seconds=45),
-        networks('GFL R50 of mmdetection', gfl, 'fp32', 'tf32', 'bf16', seconds=25, label='GFL R50', peer=True),
-        networks('GFL R50 compiled', gfl, 'bf16 channels_last compiled', seconds=45, batches=sizes.batches[:1], label='GFL R50'),
-        networks('ViT-Adapter-S', 'vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py', 'fp32', *bf16, seconds=20),
-        networks('GFLV2 X101-DCN', 'gfocal/gfocal_x101_dcn_fpn_ms2x.py', 'fp32', 'fp32 twin', *bf16, seconds=32),
-        networks('MP-Det R50', 'UFPMP-Det/mp_det_res50.py', 'fp32', *bf16, seconds=18),
+        Part('mosaics', ['sample_data.py', str(data), '--mosaics'], 60, reports=None, together=True),
+        Part('tests', ['-m', 'pytest', '-p', 'no:cacheprovider', *sizes.pytest], 60, reports='junit', together=True),
+        Part('resume', ['training.py', f'{drone}/coarse_det.py', '--check-resume', '--data', str(data), '--batch-size', '2', '--workers', '0', *options],
+             60, together=True),
+        networks('GFL R50', gfl, *setups, seconds=45),
+        networks('GFL R50 of mmdetection', gfl, 'fp32', 'bf16', 'tf32', seconds=35, peer=True),
+        networks('GFL R50 compiled', gfl, compiled, seconds=45, first_batch=True),
+        networks('ViT-Adapter-S', vit, *setups, seconds=28),
+        networks('GFLV2 X101-DCN', dcn, *setups, 'fp32 twin', seconds=40),
+        networks('MP-Det R50', mp, *setups, seconds=28),
         Part('operators', ['operators.py', *sizes.operators], 15),
         Part('operators of mmdetection', ['operators.py', *sizes.operators, '--peer'], 12, peer=True),
         Part('UFPMP-Det fp32', [*ufpmp, *sizes.latency], 18),
         Part('UFPMP-Det bf16', [*ufpmp, '--amp', '--channels-last', *sizes.latency], 15),
-        Part('loading', ['loading.py', f'{drone}/coarse_det.py', *sizes.loading, '--cfg-options', root, *sizes.image[:1]], 22),
-        Part('resume', ['training.py', f'{drone}/coarse_det.py', '--check-resume', '--data', str(data), '--batch-size', '2', '--workers', '0', *options], 35),
+        Part('loading', ['loading.py', f'{drone}/coarse_det.py', *sizes.loading, *loader], 25),
+        *([networks(f'{name} compiled', config, compiled, seconds=40, first_batch=True)
+           for name, config in (('ViT-Adapter-S', vit), ('GFLV2 X101-DCN', dcn), ('MP-Det R50', mp))] if long else []),
         Part('coarse training', ['training.py', f'{drone}/coarse_det.py', *training], None),
-        Part('MP-Det training', ['training.py', f'{drone}/mp_det_res50.py', '--mosaics', *training], None),
+        Part('MP-Det training', ['training.py', f'{drone}/mp_det_res50.py', *training], None),
     ]  # fmt: skip
     if dry:  # limits are for a GPU: a slow CPU takes longer for the imports alone
         parts = [dataclasses.replace(part, seconds=part.seconds and 240) for part in parts]
@@ -153,6 +184,7 @@ class Check:
         self.start = time.monotonic()
         self.seconds = seconds
         self.parts: list[dict] = []
+        self.lock = threading.Lock()
         self.machine = dict(
             started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'), dry_run=dry
         )
@@ -170,6 +202,12 @@ class Check:
         quiet = {'OMP_WAIT_POLICY': 'PASSIVE', 'OMP_NUM_THREADS': '1'} if self.dry else {}
         paths = [*first, *([self.folders['site']] if 'site' in self.folders else []), BENCHMARKS]
         inherited = [] if peer else [os.environ.get('PYTHONPATH', '')]
+        # albumentations asks the network for its newest version at import; plugins of pytest that happen to be there are no part of the tests.
+        quiet.update(
+            NO_ALBUMENTATIONS_UPDATE='1',
+            PYTEST_DISABLE_PLUGIN_AUTOLOAD='1',
+            PYTORCH_CUDA_ALLOC_CONF='expandable_segments:True',
+        )
         return dict(
             os.environ,
             **quiet,
@@ -179,8 +217,9 @@ class Check:
 
     def run(self, part: Part, limit: float) -> None:
         """Run one part, and write everything that is known by then."""
-        record = dict(part=part.name, limit_s=round(limit, 1), rows=[], errors=[])
-        self.parts.append(record)
+        record = dict(part=part.name, limit_s=round(limit, 1), seconds=None, rows=[], errors=[])
+        with self.lock:
+            self.parts.append(record)
         print(f'--- {part.name}, at most {limit:.0f} s', flush=True)
         begin = time.monotonic()
         if part.peer and 'peer' not in self.folders:
@@ -188,10 +227,34 @@ class Check:
         elif limit < 3:
             record['errors'].append(dict(name=part.name, error='no time was left', traceback=''))
         else:
-            with tempfile.TemporaryDirectory() as scratch:
-                self._run_command(part, limit, record, Path(scratch))
+            try:
+                with tempfile.TemporaryDirectory() as scratch:
+                    self._run_command(part, limit, record, Path(scratch))
+            except Exception as error:  # no part may end the others
+                record['errors'].append(
+                    dict(name=part.name, error=f'{type(error).__name__}: {error}', traceback=traceback.format_exc())
+                )
         record['seconds'] = round(time.monotonic() - begin, 1)
         self.write()
+
+    def run_all(self, parts: list[Part]) -> None:
+        """Run parts in their order, neighbours that time nothing beside each other."""
+        waiting = sum(part.seconds is None for part in parts)
+        for together, neighbours in itertools.groupby(parts, key=lambda part: part.together):
+            group = list(neighbours)
+            if together:
+                with ThreadPoolExecutor(len(group)) as pool:
+                    list(pool.map(self.run, group, [self.limit(part, waiting) for part in group]))
+                continue
+            for part in group:
+                self.run(part, self.limit(part, waiting))
+                waiting -= part.seconds is None
+
+    def limit(self, part: Part, waiting: int) -> float:
+        """Seconds of a part, where so many trainings have not begun: these share what is left, and are left a minimum by the others."""
+        if part.seconds is None:
+            return self.left / waiting
+        return min(part.seconds, self.left - TRAINING_SECONDS * waiting)
 
     def _run_command(self, part: Part, limit: float, record: dict, scratch: Path) -> None:
         rows, junit, log = scratch / 'rows.jsonl', scratch / 'junit.xml', scratch / 'log.txt'
@@ -202,13 +265,13 @@ class Check:
             *part.command[1:],
         ]
         if part.reports == 'rows':
-            command += ['--rows', str(rows), '--seconds', f'{max(limit - GRACE_SECONDS, 1):.1f}']
+            command += ['--rows', str(rows), '--deadline', f'{time.monotonic() + limit - GRACE_SECONDS:.1f}']
             if self.peak:
                 command += ['--peak-tflops', str(self.peak)]
             if part.name == 'loading' and self.needed:
                 command += ['--needed', str(self.needed)]
             if part.seconds is None:
-                command += ['--train-seconds', '1' if self.dry else f'{max(limit - AROUND_TRAINING_SECONDS, 5):.0f}']
+                command += ['--train-seconds', '1' if self.dry else '3600']
         elif part.reports == 'junit':
             command += ['--junitxml', str(junit)]
         with log.open('wb') as output:
@@ -219,6 +282,7 @@ class Check:
                 stderr=subprocess.STDOUT,
                 env=self.environment(part.peer),
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
             try:
                 code = process.wait(limit)
@@ -259,10 +323,14 @@ class Check:
     @property
     def needed(self) -> float | None:
         """Images a second of the fastest measured training step of GFL R50 at batch 8."""
-        return self._figure('GFL R50', 'batch 8, bf16 channels_last', 'train_step_images_s')
+        return self._figure('GFL R50', 'batch 8, bf16 channels_last', 'train_step_images/s')
 
     def write(self) -> None:
         """Write the JSON and the Markdown file."""
+        with self.lock:
+            self._write()
+
+    def _write(self) -> None:
         document = dict(machine=self.machine, seconds=round(time.monotonic() - self.start, 1), parts=self.parts)
         (self.out / 'gpu_check.json').write_text(json.dumps(document, indent=1), encoding='utf-8')
         (self.out / 'gpu_check.md').write_text(markdown(document), encoding='utf-8')
@@ -271,6 +339,21 @@ class Check:
     def failed(self) -> bool:
         """Whether anything went wrong."""
         return any(part['errors'] for part in self.parts)
+
+
+def end_with_parent() -> None:
+    """Runs in a part before its script: the kernel ends it when this process dies, so that nothing goes on behind a stopped check."""
+    with contextlib.suppress(OSError, AttributeError):  # only Linux has it
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def read_rows(path: Path) -> list[dict]:
+    """The rows that a part wrote; a last line cut off by the kill is left out."""
+    rows = []
+    for line in path.read_text(encoding='utf-8').splitlines() if path.is_file() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return rows
 
 
 def kill_group(process: subprocess.Popen) -> None:
@@ -283,12 +366,16 @@ def kill_group(process: subprocess.Popen) -> None:
 
 
 def read_junit(path: Path, part: str) -> dict[tuple[str, str], dict]:
-    """Rows of a pytest run: the counts, and each failure."""
+    """Rows of a pytest run: the counts, and each failure.
+
+    Raises:
+        xml.etree.ElementTree.ParseError: the run was stopped while it wrote.
+    """
     suite = next(ElementTree.parse(path).iter('testsuite'))
     counts = {key: int(suite.get(key, 0)) for key in ('tests', 'failures', 'errors', 'skipped')}
     rows = {(part, 'pytest'): dict(table=part, name='pytest', **counts)}
-    if not counts['tests']:
-        rows[part, 'pytest']['error'] = 'no test was selected'
+    if counts['tests'] == counts['skipped']:
+        rows[part, 'pytest']['error'] = 'no test ran'
     for case in suite.iter('testcase'):
         for kind in ('failure', 'error'):
             found = case.find(kind)
@@ -353,18 +440,41 @@ print('\\n' + json.dumps(found))
 
 def describe(check: Check) -> dict:
     """Device and versions, as the parts see them."""
-    done = subprocess.run(
-        [sys.executable, '-c', DESCRIBE], env=check.environment(), capture_output=True, text=True, timeout=120
+    found = (
+        dict(cpu=cpu_name(), shared_memory_gib=round(shutil.disk_usage('/dev/shm').total / 2**30, 1))
+        if sys.platform == 'linux'
+        else {}
     )
+    for name, command in (
+        ('driver', ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']),
+        ('commit', ['git', 'rev-parse', '--short', 'HEAD']),
+    ):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=20, check=True)
+            found[name] = done.stdout.strip().splitlines()[0]
+    try:
+        done = subprocess.run(
+            [sys.executable, '-c', DESCRIBE], env=check.environment(), capture_output=True, text=True, timeout=90
+        )
+    except subprocess.TimeoutExpired as error:
+        return dict(found, error=str(error))
     if done.returncode:
-        return dict(error=done.stderr[-1000:])
-    return json.loads(done.stdout.strip().splitlines()[-1])
+        return dict(found, error=done.stderr[-1000:])
+    return dict(found, **json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def cpu_name() -> str:
+    """Model of the processor."""
+    lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
+    return next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), platform.machine())
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=Path('work_dirs/gpu_check'), help='folder of the three files')
-    parser.add_argument('--minutes', type=float, default=8, help='of the whole run')
+    parser.add_argument(
+        '--minutes', type=float, default=8, help='of the whole run (default: 8); from 10 on, more is compiled'
+    )
     parser.add_argument('--only', nargs='+', metavar='PART', help='run these parts only')
     parser.add_argument(
         '--wheels', type=Path, default=REPOSITORY / '.whl', help='what --prepare collected (default: .whl)'
@@ -394,6 +504,9 @@ def main() -> int:
         os.environ['CUDA_VISIBLE_DEVICES'] = ''
     check = Check(args.out.resolve(), 60 * args.minutes, folders, args.dry_run)
     check.machine.update(python=platform.python_version(), cores=os.cpu_count(), **describe(check))
+    if not args.dry_run and 'device' not in check.machine:
+        print(f'no CUDA device answers, so nothing is measured (--dry-run is for the CPU): {check.machine}')
+        return 2
     images = args.visdrone or (args.wheels / 'visdrone' if (args.wheels / 'visdrone').is_dir() else None)
     scratch = Path(tempfile.mkdtemp(prefix='gpu_check_data_'))
     source = ['--limit', '4'] if args.dry_run else ['--visdrone', str(images)] if images else []
@@ -401,10 +514,8 @@ def main() -> int:
     try:
         check.run(Part('device', ['measuring.py', '--size', '256' if args.dry_run else '8192'], 25), 25)
         check.run(Part('images', ['sample_data.py', str(scratch), *source], 20, reports=None), 20)
-        parts = [part for part in plan(args.dry_run, scratch) if not args.only or part.name in args.only]
-        for number, part in enumerate(parts):
-            sharing = sum(other.seconds is None for other in parts[number:])
-            check.run(part, min(check.left, part.seconds or check.left / max(sharing, 1)))
+        parts = plan(args.dry_run, scratch, long=args.minutes >= LONG_MINUTES and not args.dry_run)
+        check.run_all([part for part in parts if not args.only or part.name in args.only])
     finally:
         for folder in (scratch, *(path.parent for path in folders.values())):
             shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ import itertools
 import os
 import time
 
+import cv2
 import torch
 from measuring import Rows, add_row_arguments
 from mmengine.config import DictAction
@@ -20,12 +21,13 @@ from mmdet.utils import load_config, register_all_modules
 
 
 def images_per_second(loader_cfg: dict, batch_size: int, workers: int, images: int) -> float:
-    """Rate of one loader, from its first batch to the last of ``images``."""
+    """Rate of one loader over at least so many images, and four batches of every worker."""
     cfg = dict(loader_cfg, batch_size=batch_size, num_workers=workers, persistent_workers=False)
     batches = iter(itertools.chain.from_iterable(itertools.repeat(Runner.build_dataloader(cfg, seed=0))))
-    next(batches)  # starts the workers
+    for _ in range(2 * workers + 1):  # what the workers had prefetched while the first batch was awaited
+        next(batches)
     start, seen = time.perf_counter(), 0
-    while seen < images:
+    while seen < max(images, 4 * workers * batch_size):
         seen += len(next(batches)['inputs'])
     return seen / (time.perf_counter() - start)
 
@@ -41,8 +43,9 @@ def main() -> None:
     add_row_arguments(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    cv2.setNumThreads(0)  # as in training
     register_all_modules()
-    rows = Rows(args.rows, args.seconds)
+    rows = Rows(args.rows, args.deadline)
     cfg = load_config(args.config, args.cfg_options)
     for workers in args.workers:
         if rows.late:
@@ -50,8 +53,8 @@ def main() -> None:
             continue
         with rows.attempt('loading', f'{workers} workers'):
             rate = images_per_second(cfg.train_dataloader, args.batch_size, workers, args.images)
-            share = dict(share_of_needed=rate / args.needed, needed_s=args.needed) if args.needed else {}
-            rows.add('loading', f'{workers} workers', images_s=rate, cores=os.cpu_count(), **share)
+            share = {'needed_images/s': args.needed, 'share_of_needed': rate / args.needed} if args.needed else {}
+            rows.add('loading', f'{workers} workers', **{'images/s': rate}, cores=os.cpu_count(), **share)
 
 
 if __name__ == '__main__':

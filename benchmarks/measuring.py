@@ -22,12 +22,13 @@ class Rows:
 
     Args:
         path: of the file; None prints only.
-        seconds: how long the script may go on; :meth:`late` says when they are over.
+        deadline: reading of ``time.monotonic()`` after which no measurement begins; :attr:`late` says when it has passed. It is absolute, and
+            not a number of seconds, so that the time of the imports counts.
     """
 
-    def __init__(self, path: str | None = None, seconds: float | None = None):
+    def __init__(self, path: str | None = None, deadline: float | None = None):
         self.path = Path(path) if path else None
-        self.deadline = time.monotonic() + seconds if seconds else None
+        self.deadline = deadline
 
     def add(self, table: str, name: str, **figures) -> None:
         """Write one row; floats are rounded to four digits."""
@@ -39,15 +40,25 @@ class Rows:
                 file.write(json.dumps(dict(table=table, name=name, **figures)) + '\n')
 
     @contextlib.contextmanager
-    def attempt(self, table: str, name: str) -> Iterator[None]:
-        """A block whose failure becomes a row with the error and its traceback, so that the next measurement goes on."""
+    def attempt(self, table: str, name: str, figures: dict | None = None) -> Iterator[None]:
+        """A block whose failure becomes a row with the error and its traceback, so that the next measurement goes on.
+
+        Args:
+            table: of the row.
+            name: of the row.
+            figures: what was measured before the failure; read when it happens.
+        """
         try:
             yield
         except Exception as error:  # whatever it is: it is reported, and the others are still to be measured
-            self.add(table, name, error=f'{type(error).__name__}: {error}'[:300], traceback=traceback.format_exc())
-        if torch.cuda.is_available():  # what a failed measurement held
+            text = traceback.format_exc()
+            # The frames hold the tensors of the failed call, tens of GiB perhaps: the next measurement needs the memory.
+            traceback.clear_frames(error.__traceback__)
             gc.collect()
-            torch.cuda.empty_cache()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            message = f'{type(error).__name__}: {error}'[:300]
+            self.add(table, name, **(figures or {}), error=message, traceback=text)
 
     @property
     def seconds_left(self) -> float:
@@ -56,14 +67,14 @@ class Rows:
 
     @property
     def late(self) -> bool:
-        """Whether the time is over."""
+        """Whether the deadline has passed."""
         return self.seconds_left <= 0
 
 
 def add_row_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--rows``, ``--seconds`` and ``--peak-tflops``, as gpu_check.py hands them to every part."""
+    """``--rows``, ``--deadline`` and ``--peak-tflops``, as gpu_check.py hands them to every part."""
     parser.add_argument('--rows', help='append every figure to this file, a JSON object a line')
-    parser.add_argument('--seconds', type=float, help='begin no measurement after so many seconds')
+    parser.add_argument('--deadline', type=float, help='begin no measurement after this reading of the monotonic clock')
     parser.add_argument('--peak-tflops', type=float, help='the measured bf16 matrix rate, for the shares of it')
 
 
@@ -94,7 +105,15 @@ def median_seconds(
 def matrix_tflops(device: str, dtype: torch.dtype, size: int) -> float:
     """Rate of a matrix product of two random ``size`` x ``size`` matrices, in TFLOP/s."""
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    return 2 * size**3 / median_seconds(lambda: left @ right, device, warmup=3, times=10) / 1e12
+    warm = time.perf_counter() + 0.5  # an idle card runs at a fraction of its clock
+    while time.perf_counter() < warm:
+        timed(lambda: left @ right, device)
+
+    def products():
+        for _ in range(20):
+            left @ right
+
+    return 20 * 2 * size**3 / median_seconds(products, device, warmup=0, times=3) / 1e12
 
 
 def copy_gb_per_second(device: str, megabytes: int) -> float:
@@ -116,7 +135,7 @@ def main() -> None:
     parser.add_argument('--size', type=int, default=8192, help='of the matrices')
     add_row_arguments(parser)
     args = parser.parse_args()
-    rows = Rows(args.rows, args.seconds)
+    rows = Rows(args.rows, args.deadline)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     name = torch.cuda.get_device_name() if device == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
     for label, dtype, tf32 in (('bf16', torch.bfloat16, False), ('fp32', torch.float32, False), ('tf32', torch.float32, True)):  # fmt: skip

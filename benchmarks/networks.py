@@ -17,11 +17,12 @@ import importlib
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import torch
-from measuring import Rows, add_row_arguments, allow_tf32, synchronise, timed
+from measuring import Rows, add_row_arguments, allow_tf32, timed
 from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -66,16 +67,18 @@ class Setup:
         return ' '.join([self.precision, *(word for word in OPTIONS if getattr(self, word))])
 
     @contextlib.contextmanager
-    def active(self, device: str):
-        """The precision and the operators of this set-up, for the calls in the block."""
+    def active(self):
+        """TF32 and the operators of this set-up, for the calls in the block."""
         allow_tf32(self.precision == 'tf32')
         with contextlib.ExitStack() as stack:
             if self.twin:
                 module = importlib.import_module('mmdet.ops.deform_conv')
-                stack.enter_context(mock.patch.object(module, 'torchvision_kernel', lambda name: None))
-            kind = torch.device(device).type
-            stack.enter_context(torch.autocast(kind, torch.bfloat16, enabled=self.precision == 'bf16'))
+                stack.enter_context(mock.patch.object(module, 'torchvision_kernel', lambda *args: None))
             yield
+
+    def autocast(self, device: str) -> torch.autocast:
+        """Around each forward pass, as in training and inference: its cache of cast weights lasts one pass."""
+        return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.precision == 'bf16')
 
 
 def build(cfg: Config, device: str, setup: Setup, backend: str = 'inductor') -> torch.nn.Module:
@@ -98,7 +101,7 @@ def build(cfg: Config, device: str, setup: Setup, backend: str = 'inductor') -> 
     return model
 
 
-def multiply_adds(model: torch.nn.Module, shape_hw: tuple[int, int], device: str) -> float:
+def multiply_adds(model: torch.nn.Module, shape_hw: tuple[int, int]) -> float:
     """Multiply-adds of one image, padded as the preprocessor pads; by torch's counter where the toolbox's own is not (the peer)."""
     try:
         from mmdet.analysis import count_flops
@@ -107,7 +110,7 @@ def multiply_adds(model: torch.nn.Module, shape_hw: tuple[int, int], device: str
 
         height, width = (-(-side // 32) * 32 for side in shape_hw)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(torch.zeros(1, 3, height, width, device=device), mode='tensor')
+            model(torch.zeros(1, 3, height, width), mode='tensor')
         return counter.get_total_flops() / 2
     return count_flops(model, shape_hw).macs
 
@@ -132,29 +135,32 @@ def random_batch(shape_hw: tuple[int, int], batch_size: int, num_boxes: int) -> 
     return dict(inputs=[image] * batch_size, data_samples=samples)
 
 
-def calls(model: torch.nn.Module, data: dict, train: bool) -> dict:
+def calls(
+    model: torch.nn.Module, setup: Setup, data: dict, device: str, train: bool
+) -> dict[str, Callable[[], object]]:
     """What is timed: name -> function without arguments."""
     inputs = model.data_preprocessor(data)['inputs']
 
     def forward():
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), setup.autocast(device):
             model(inputs, mode='tensor')
 
     def test_step():
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), setup.autocast(device):
             model.test_step(data)
 
-    found = {'forward': forward, 'test step': test_step}
+    found: dict[str, Callable[[], object]] = {'forward': forward, 'test step': test_step}
     if train:
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
 
         def train_step():
             model.train()
             batch = model.data_preprocessor(data, training=True)
-            loss, _ = model.parse_losses(model(**batch, mode='loss'))
-            loss.backward()
+            with setup.autocast(device):
+                losses = model(**batch, mode='loss')
+            model.parse_losses(losses)[0].backward()
             optimizer.step()
             optimizer.zero_grad()
 
@@ -162,55 +168,60 @@ def calls(model: torch.nn.Module, data: dict, train: bool) -> dict:
     return found
 
 
-def one_round(function, device: str, seconds: float) -> float:
-    """Median seconds of the calls of a round."""
+def one_round(function: Callable[[], object], device: str, seconds: float) -> tuple[float, int]:
+    """Median seconds of the calls of a round, and their number."""
     times = [timed(function, device)]
     while len(times) < CALLS and sum(times) < seconds:
         times.append(timed(function, device))
-    return statistics.median(times)
+    return statistics.median(times), len(times)
 
 
 class Cell:
-    """The figures of one set-up at one batch size, written whenever they have changed."""
+    """One set-up at one batch size; its row is written after every call, so that a stop loses no figure."""
 
-    def __init__(self, rows: Rows, table: str, name: str, batch_size: int, peak: float | None):
-        self.rows, self.table, self.name, self.batch_size, self.peak = rows, table, name, batch_size, peak
+    def __init__(self, rows: Rows, table: str, name: str, setup: Setup, batch_size: int):
+        self.rows, self.table, self.name, self.setup, self.batch_size = rows, table, name, setup, batch_size
         self.figures: dict[str, float] = {}
+        self.functions: dict[str, Callable[[], object]] | None = None
         self.failed = False
 
-    def record(self, call: str, seconds: float, megabytes: float | None, macs: float) -> None:
-        """Keep the best round of a call, and write the row."""
-        key = call.replace(' ', '_')
-        if seconds * 1000 < self.figures.get(f'{key}_ms', float('inf')):
-            self.figures[f'{key}_ms'] = seconds * 1000
-            self.figures[f'{key}_images_s'] = self.batch_size / seconds
-            if self.peak:  # a training step is taken as three forward passes
-                flops = 2 * macs * self.batch_size * (3 if call == 'train step' else 1)
-                self.figures[f'{key}_share_of_bf16'] = flops / seconds / 1e12 / self.peak
-        if megabytes is not None:
-            self.figures[f'{key}_mb'] = megabytes
+    def measure(self, model: torch.nn.Module, data: dict, device: str, args: argparse.Namespace, macs: float) -> None:
+        """One round of the calls, the first time after one call of each that is not timed; a failure ends the cell."""
+        cuda = torch.device(device).type == 'cuda'
+        self.failed = True
+        with self.rows.attempt(self.table, self.name, self.figures), self.setup.active():
+            first = self.functions is None
+            if self.functions is None:
+                self.functions = calls(model, self.setup, data, device, not (args.no_train or self.setup.folded))
+            for call, function in self.functions.items():
+                key = call.replace(' ', '_')
+                if first:
+                    warm_up = timed(function, device)  # chooses algorithms, fills the memory pool, compiles
+                    if self.setup.compiled:
+                        self.figures[f'{key}_compile_s'] = warm_up
+                before = torch.cuda.memory_allocated(device) if cuda else 0
+                if cuda:
+                    torch.cuda.reset_peak_memory_stats(device)
+                seconds, count = one_round(function, device, args.round_seconds)
+                self._keep(key, seconds, count, macs * (3 if call == 'train step' else 1), args.peak_tflops)
+                if cuda:
+                    peak = torch.cuda.max_memory_allocated(device)
+                    self.figures[f'{key}_extra_mib'] = (peak - before) / 2**20
+                self.rows.add(self.table, self.name, **self.figures)
+            self.failed = False
+        if self.failed:
+            self.functions = None
+            model.zero_grad(set_to_none=True)
 
-    def write(self) -> None:
-        self.rows.add(self.table, self.name, **self.figures)
-
-
-def measure_cell(
-    cell: Cell, setup: Setup, model, data: dict, device: str, args: argparse.Namespace, macs: float
-) -> None:
-    """One round of one set-up; a failure is written, and the set-up is left out from then on."""
-    cuda = torch.device(device).type == 'cuda'
-    cell.failed = True
-    with cell.rows.attempt(cell.table, cell.name), setup.active(device):
-        for call, function in calls(model, data, not (args.no_train or setup.folded)).items():
-            synchronise(device)
-            before = torch.cuda.memory_allocated(device) if cuda else 0
-            if cuda:
-                torch.cuda.reset_peak_memory_stats(device)
-            seconds = one_round(function, device, args.round_seconds)
-            peak_mb = (torch.cuda.max_memory_allocated(device) - before) / 2**20 if cuda else None
-            cell.record(call, seconds, peak_mb, macs)
-        cell.write()
-        cell.failed = False
+    def _keep(self, key: str, seconds: float, count: int, macs: float, peak_tflops: float | None) -> None:
+        """Figures of a round, where it is the best so far."""
+        if seconds * 1000 >= self.figures.get(f'{key}_ms', float('inf')):
+            return
+        self.figures[f'{key}_ms'] = seconds * 1000
+        self.figures[f'{key}_images/s'] = self.batch_size / seconds
+        self.figures[f'{key}_calls'] = count
+        if peak_tflops:
+            self.figures[f'{key}_share_of_bf16'] = 2 * macs * self.batch_size / seconds / 1e12 / peak_tflops
 
 
 def print_table(cells: dict[tuple, Cell]) -> None:
@@ -234,7 +245,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--shape', type=int, nargs=2, default=(800, 1088), metavar=('HEIGHT', 'WIDTH'))
     parser.add_argument('--batches', type=int, nargs='+', default=[1], help='images of a batch')
     parser.add_argument('--boxes', type=int, default=20, help='objects in a training image')
-    parser.add_argument('--repeat', type=int, default=5, help='rounds, after one of warm-up')
+    parser.add_argument('--repeat', type=int, default=5, help='rounds; the first call of each kind is not timed')
     parser.add_argument('--round-seconds', type=float, default=0.5, help='of a call; 0: one call a round')
     parser.add_argument('--threads', type=int)
     parser.add_argument('--no-train', action='store_true', help='leave the training step out')
@@ -265,30 +276,27 @@ def main() -> None:
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    rows = Rows(args.rows, args.seconds)
+    rows = Rows(args.rows, args.deadline)
     cfg, device = read_config(args), str(get_device())
     table = args.label or Path(args.config).stem
     suffix = ', mmdetection 3.3.0' if args.peer else ''
     shape_hw = tuple(args.shape)
     start = time.perf_counter()
-    macs = multiply_adds(build(cfg, device, Setup('fp32')), shape_hw, device)
+    macs = multiply_adds(build(cfg, 'cpu', Setup('fp32')), shape_hw)
     where = torch.cuda.get_device_name() if device.startswith('cuda') else f'CPU, {torch.get_num_threads()} threads'
     print(f'{table}, {shape_hw[0]} x {shape_hw[1]}, {macs / 1e9:.1f} G multiply-adds, {where}')
     models = {setup: build(cfg, device, setup, args.compile_backend) for setup in args.setups}
     print(f'built in {time.perf_counter() - start:.1f} s')
     cells = {
-        (size, setup): Cell(rows, table, f'batch {size}, {setup}{suffix}', size, args.peak_tflops)
+        (size, setup): Cell(rows, table, f'batch {size}, {setup}{suffix}', setup, size)
         for size in args.batches
         for setup in args.setups
     }
     batches = {size: random_batch(shape_hw, size, args.boxes) for size in args.batches}
-    for number in range(args.repeat + 1):
+    for _ in range(args.repeat):
         for (size, setup), cell in cells.items():
-            if rows.late or cell.failed:
-                continue
-            if number == 1:  # the first round warmed up, and compiled; its figures stand only where there is no other
-                cell.figures.clear()
-            measure_cell(cell, setup, models[setup], batches[size], device, args, macs)
+            if not (rows.late or cell.failed):
+                cell.measure(models[setup], batches[size], device, args, macs)
     for cell in cells.values():
         if not cell.figures and not cell.failed:
             rows.add(table, cell.name, error='not reached in the time given')

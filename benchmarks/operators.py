@@ -2,7 +2,7 @@
 
     python benchmarks/operators.py [--objects 500] [--candidates 20000] [--queries 4000] [--peer]
 
-Peers: for NMS a plain greedy loop and torchvision's kernel (equal results are asserted), for the attention the usual form by one
+Peers: for NMS a plain greedy loop and torchvision's kernel (the rows say whether they keep the same boxes), for the attention the usual form by one
 ``grid_sample`` a level, for ATSS mmdetection 3.3.0's assigner, which --peer measures by the same calls (see peer_mmdet.py).
 """
 
@@ -43,7 +43,7 @@ def measure_atss(rows: Rows, device: str, objects: int, name: str) -> None:
 
 
 def measure_nms(rows: Rows, device: str, candidates: int) -> None:
-    """Every engine on drone-sized boxes; all must keep the same boxes."""
+    """Every engine on drone-sized boxes."""
     from mmdet.ops import nms, torchvision_kernel
 
     boxes, scores, labels = make_case('drone', candidates, device)
@@ -58,11 +58,10 @@ def measure_nms(rows: Rows, device: str, candidates: int) -> None:
     expected = nms(boxes, scores, 0.6, labels=labels)
     for name, engine in engines.items():
         with rows.attempt('NMS', name):
-            if not torch.equal(engine(), expected):
-                raise AssertionError('keeps other boxes than mmdet.ops.nms')
+            equal = torch.equal(engine(), expected)
             times = 1 if name == 'plain loop' else 5
             seconds = median_seconds(engine, device, warmup=min(1, times - 1), times=times)
-            rows.add('NMS', name, candidates=candidates, kept=len(expected), ms=1000 * seconds)
+            rows.add('NMS', name, candidates=candidates, kept=len(expected), equal=equal, ms=1000 * seconds)
 
 
 def grid_sample_attention(value, shapes, locations, weights):
@@ -109,7 +108,7 @@ def main() -> None:
     parser.add_argument('--peer', action='store_true', help="mmdetection's assigner, where its package is found first")
     add_row_arguments(parser)
     args = parser.parse_args()
-    rows = Rows(args.rows, args.seconds)
+    rows = Rows(args.rows, args.deadline)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     name = 'mmdetection 3.3.0' if args.peer else 'mmdet-dense'
     if args.peer:

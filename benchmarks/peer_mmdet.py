@@ -11,7 +11,6 @@ import sys
 import types
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -54,10 +53,9 @@ def missing_operator(name: str):
 
 
 class MissingModules(MetaPathFinder, Loader):
-    """Answers ``mmcv.ops``, and what mmdetection imports for its drawings where that is not installed, with all modules below them."""
+    """Answers ``mmcv.ops`` and what mmdetection imports for its drawings, with all modules below them."""
 
-    def __init__(self):
-        self.roots = ['mmcv.ops', *(name for name in ('matplotlib', 'seaborn') if find_spec(name) is None)]
+    roots = ('mmcv.ops', 'matplotlib', 'seaborn')
 
     def find_spec(self, fullname, path=None, target=None):
         if any(f'{fullname}.'.startswith(f'{root}.') for root in self.roots):
@@ -80,6 +78,8 @@ def prepare() -> Path:
     Raises:
         SystemExit: ``mmdet`` is not mmdetection 3.3.0.
     """
+    # mmdetection tries to import these for models that are not measured here; on a machine that has them it would take seconds.
+    sys.modules.update(dict.fromkeys(('transformers', 'sklearn', 'panopticapi', 'fairscale')))
     sys.meta_path.insert(0, MissingModules())
     import mmcv
 

@@ -1,19 +1,24 @@
 """A folder in VisDrone's layout with COCO files beside it, as the drone configs want it: of real images, or of drawn ones.
 
     python benchmarks/sample_data.py OUT [--visdrone DIR] [--limit 8]
+    python benchmarks/sample_data.py OUT --mosaics
 
-DIR holds VisDrone2019-DET-{train,val}/{images,annotations}; without it, noise with bright rectangles is drawn. Everything is linked or
-written below OUT, which becomes the ``data_root`` of a config.
+DIR holds VisDrone2019-DET-{train,val}/{images,annotations}; without it, noise with bright rectangles is drawn. Everything is copied or
+written below OUT, which becomes the ``data_root`` of a config. --mosaics adds the mosaics of MP-Det to such a folder, with the annotated
+boxes in place of a coarse detector's.
 """
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from mmengine.structures import InstanceData
 
-from mmdet.datasets.converters import convert_visdrone
+from mmdet.datasets.converters import MosaicBuilder, convert_visdrone
 
 SPLITS = ('train', 'val')
 DRAWN_WH = (320, 180)
@@ -52,12 +57,45 @@ def copy(source: Path, folder: Path, limit: int | None) -> None:
         shutil.copy(source / 'images' / f'{path.stem}.jpg', folder / 'images')
 
 
+def make_mosaics(data: Path) -> None:
+    """Mosaics of both splits, of the annotated boxes."""
+    for split in SPLITS:
+        name = f'VisDrone2019-DET-{split}'
+        annotations = data / 'annotations' / f'{name}.json'
+        builder = MosaicBuilder(
+            annotations, data / name / 'images', data / f'{name}-ufp', annotations.with_name(f'{name}-ufp.json')
+        )
+        builder.start(restart=True)
+        builder.run(TruthStage(annotations, builder))
+        print(builder.join())
+
+
+class TruthStage:
+    """Answers the images of a mosaic builder, in its order, with their annotated boxes."""
+
+    def __init__(self, annotations: Path, builder: MosaicBuilder):
+        document = json.loads(annotations.read_text(encoding='utf-8'))
+        boxes = {image['id']: [] for image in document['images']}
+        for row in document['annotations']:
+            x, y, w, h = row['bbox']
+            boxes[row['image_id']].append((row['category_id'], x, y, x + w, y + h))
+        self.answers = iter([sorted(boxes[image.id]) for group in builder.pending() for image in group])
+
+    def __call__(self, images: list) -> list[InstanceData]:
+        truths = [torch.tensor(next(self.answers), dtype=torch.float32).reshape(-1, 5) for _ in images]
+        return [InstanceData(bboxes=t[:, 1:], labels=t[:, 0].long(), scores=torch.ones(len(t))) for t in truths]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path)
     parser.add_argument('--visdrone', type=Path, help='folder of the real splits; default: drawn images')
     parser.add_argument('--limit', type=int, help='images of a split at most; of drawn images, the number (default: 8)')
+    parser.add_argument('--mosaics', action='store_true', help='only pack what is there')
     args = parser.parse_args()
+    if args.mosaics:
+        make_mosaics(args.out)
+        return
     for split in SPLITS:
         name = f'VisDrone2019-DET-{split}'
         folder = args.out / name

@@ -1,10 +1,9 @@
 """Train a detector of a drone config for a given time from random weights: speed, loss curve, AP; and whether a resume is exact.
 
-    python benchmarks/training.py CONFIG --data DATA [--train-seconds 60] [--batch-size 8] [--mosaics] [--cfg-options ...]
+    python benchmarks/training.py CONFIG --data DATA [--train-seconds 60] [--batch-size 8] [--cfg-options ...]
     python benchmarks/training.py CONFIG --data DATA --check-resume
 
-DATA is a folder as sample_data.py makes it. --mosaics packs its images first, with the annotations in place of a coarse detector's boxes,
-for the configs of MP-Det. Precision is bf16. The AP is that of a short training: it shows that the pieces fit, not what the model gives.
+DATA is a folder as sample_data.py makes it, for the configs of MP-Det with its --mosaics. Precision is bf16. The AP is that of a short training: it shows that the pieces fit, not what the model gives.
 
 --check-resume runs ``tools/train.py --deterministic`` three times on a few batches: unbroken, stopped in the middle, and resumed from there;
 weights, optimizer and schedulers must come out equal, bit by bit.
@@ -16,22 +15,25 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from kill_resume import last_checkpoint, same_checkpoint
+from kill_resume import COMPARED, last_checkpoint, same
 from measuring import Rows, add_row_arguments
 from mmengine.config import Config, DictAction
 from mmengine.hooks import Hook
-from mmengine.structures import InstanceData
 
 from mmdet.apis.training import configure_training
-from mmdet.datasets.converters import MosaicBuilder
 from mmdet.engine import DetRunner
 from mmdet.utils import load_config, register_all_modules
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CURVE_POINTS = 20
+REPORT_SECONDS = 10
+# Left before the deadline for the test and what follows it.
+AFTER_SECONDS = 12
 
 
 class TimedStop(Hook):
@@ -39,6 +41,9 @@ class TimedStop(Hook):
 
     Args:
         seconds: from the first iteration on.
+
+    Attributes:
+        report: called every ten seconds.
     """
 
     priority = 'LOWEST'
@@ -48,6 +53,8 @@ class TimedStop(Hook):
         self.losses: list[float] = []
         self.ends: list[float] = []
         self.start: float | None = None
+        self.report: Callable[[], object] = list
+        self.reported = time.perf_counter()
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         self.start = self.start or time.perf_counter()
@@ -55,8 +62,28 @@ class TimedStop(Hook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         self.losses.append(float(outputs['loss']))  # waits for the device
         self.ends.append(time.perf_counter())
+        if self.ends[-1] - self.reported > REPORT_SECONDS:
+            self.report()
+            self.reported = self.ends[-1]
         if self.ends[-1] - self.start > self.seconds:
             runner.train_loop.stop_training = True
+
+    def figures(self, batch_size: int) -> dict:
+        """What was seen so far: iterations, speed, losses, memory."""
+        if not self.losses:
+            return dict(iterations=0)
+        steps = [end - begin for begin, end in zip(self.ends, self.ends[1:])]
+        found = dict(
+            iterations=len(self.losses),
+            first_loss=self.losses[0],
+            last_loss=self.curve()[-1][1],
+            loss_curve=self.curve(),
+        )
+        if steps:
+            found['images/s'] = batch_size / statistics.median(steps)
+        if torch.cuda.is_available():
+            found['peak_mib'] = torch.cuda.max_memory_allocated() / 2**20
+        return found
 
     def curve(self) -> list[list[float]]:
         """Iteration and mean loss, at most 20 points."""
@@ -83,75 +110,53 @@ def training_config(args: argparse.Namespace, work_dir: Path) -> Config:
     return configure_training(cfg, work_dir=str(work_dir), validate=False, seed=0)
 
 
-def make_mosaics(data: Path) -> None:
-    """Mosaics of both splits, of the annotated boxes."""
-    for split in ('train', 'val'):
-        name = f'VisDrone2019-DET-{split}'
-        annotations = data / 'annotations' / f'{name}.json'
-        builder = MosaicBuilder(
-            annotations, data / name / 'images', data / f'{name}-ufp', annotations.with_name(f'{name}-ufp.json')
-        )
-        builder.start(restart=True)
-        builder.run(TruthStage(annotations, builder))
-        print(builder.join())
-
-
-class TruthStage:
-    """Answers the images of a mosaic builder, in its order, with their annotated boxes."""
-
-    def __init__(self, annotations: Path, builder: MosaicBuilder):
-        document = json.loads(annotations.read_text(encoding='utf-8'))
-        boxes = {image['id']: [] for image in document['images']}
-        for row in document['annotations']:
-            x, y, w, h = row['bbox']
-            boxes[row['image_id']].append((row['category_id'], x, y, x + w, y + h))
-        self.answers = iter([sorted(boxes[image.id]) for group in builder.pending() for image in group])
-
-    def __call__(self, images: list) -> list[InstanceData]:
-        truths = [torch.tensor(next(self.answers), dtype=torch.float32).reshape(-1, 5) for _ in images]
-        return [InstanceData(bboxes=t[:, 1:], labels=t[:, 0].long(), scores=torch.ones(len(t))) for t in truths]
-
-
 def train(args: argparse.Namespace, rows: Rows) -> None:
     """Train for the time given, then test."""
-    if args.mosaics:
-        make_mosaics(args.data)
     name = Path(args.config).stem
-    with rows.attempt('training', name):
-        cfg = training_config(args, args.data / 'work' / name)
-        runner = DetRunner.from_cfg(cfg)
-        stop = TimedStop(args.train_seconds)
+    figures: dict = dict(batch_size=args.batch_size)
+    with rows.attempt('training', name, figures):
+        runner = DetRunner.from_cfg(training_config(args, args.data / 'work' / name))
+        stop = TimedStop(min(args.train_seconds, rows.seconds_left - AFTER_SECONDS))
+
+        def report():
+            figures.update(stop.figures(args.batch_size))
+            rows.add('training', name, **figures)
+
+        stop.report = report
         runner.register_hook(stop)
-        runner.train()
-        steps = [end - begin for begin, end in zip(stop.ends, stop.ends[1:])]
-        figures = dict(
-            iterations=len(stop.losses), batch_size=args.batch_size,
-            images_s=args.batch_size / statistics.median(steps) if steps else None,
-            first_loss=stop.losses[0], last_loss=stop.curve()[-1][1], loss_curve=stop.curve(),
-        )  # fmt: skip
-        if torch.cuda.is_available():
-            figures['peak_mb'] = torch.cuda.max_memory_allocated() / 2**20
-        rows.add('training', name, **figures)
+        try:
+            runner.train()
+        finally:  # also where the loss was not finite
+            report()
         metrics = {key.split('/')[-1]: float(value) for key, value in runner.test().items()}
-        scores = {key: value for key, value in metrics.items() if key in ('AP', 'AP50', 'bbox_mAP', 'bbox_mAP_50')}
-        rows.add('training', name, **figures, **scores)
+        figures.update({key: metrics[key] for key in ('AP', 'AP50', 'bbox_mAP', 'bbox_mAP_50') if key in metrics})
+        rows.add('training', name, **figures)
 
 
 def check_resume(args: argparse.Namespace, rows: Rows) -> None:
     """Six iterations at once against three, a stop, and three more."""
-    with rows.attempt('resume', Path(args.config).stem):
+    name = Path(args.config).stem
+    with rows.attempt('resume', name):
         folder = args.data / 'resume'
         cfg = training_config(args, folder)
         cfg.train_cfg.max_iters = 6
         cfg.default_hooks.checkpoint.update(interval=3)
         folder.mkdir(parents=True, exist_ok=True)
-        config = folder / f'{Path(args.config).stem}.py'
+        config = folder / f'{name}.py'
         cfg.dump(str(config))
-        run_training(config, folder / 'unbroken')
-        run_training(config, folder / 'resumed', 'train_cfg.max_iters=3')
+        with ThreadPoolExecutor(2) as pool:
+            runs = [
+                pool.submit(run_training, config, folder / 'unbroken'),
+                pool.submit(run_training, config, folder / 'resumed', 'train_cfg.max_iters=3'),
+            ]
+            for run in runs:
+                run.result()
         run_training(config, folder / 'resumed', resume=True)
-        equal = same_checkpoint(last_checkpoint(folder / 'unbroken'), last_checkpoint(folder / 'resumed'))
-        rows.add('resume', Path(args.config).stem, equal_bit_by_bit=equal)
+        one, other = (torch.load(last_checkpoint(folder / run), weights_only=True) for run in ('unbroken', 'resumed'))
+        differing = [key for key in COMPARED if not same(one.get(key), other.get(key))]
+        if differing:
+            raise AssertionError(f'the resumed run differs from the unbroken one in {differing}')
+        rows.add('resume', name, equal_bit_by_bit=True)
 
 
 def run_training(config: Path, work_dir: Path, *options: str, resume: bool = False) -> None:
@@ -175,14 +180,13 @@ def main() -> None:
     parser.add_argument('--train-seconds', type=float, default=60)
     parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument('--workers', type=int, default=4)
-    parser.add_argument('--mosaics', action='store_true')
     parser.add_argument('--check-resume', action='store_true')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
     add_row_arguments(parser)
     args = parser.parse_args()
     args.data = args.data.resolve()
     register_all_modules()
-    (check_resume if args.check_resume else train)(args, Rows(args.rows, args.seconds))
+    (check_resume if args.check_resume else train)(args, Rows(args.rows, args.deadline))
 
 
 if __name__ == '__main__':

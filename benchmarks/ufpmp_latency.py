@@ -6,7 +6,8 @@ Both networks run with random weights, for what they cost; the boxes that go on 
 are those of the annotations. So regions and mosaics are as many and as large as perfect detections make them (a trained coarse
 detector makes somewhat more); of the networks' own post-processing only what random scores cost is in the figures. CONFIG is one of
 UFPMPDet, such as configs/UFPMP-Det/ufpmp_det_res50.py; ANN a COCO file. "decode" is the reading of a batch's JPEG files, one after another,
-and their way to the device; it is not part of "end to end". --amp runs the networks under bf16 autocast.
+and their way to the device; it is not part of "end to end". --amp runs the networks under bf16 autocast; without it they
+run in float32 with TF32 off. Times are divided by the batch size: milliseconds an image.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch
-from measuring import Rows, add_row_arguments, synchronise, timed
+from measuring import Rows, add_row_arguments, allow_tf32, synchronise, timed
 from mmengine.config import DictAction
 from mmengine.device import get_device
 from mmengine.structures import InstanceData
@@ -80,8 +81,9 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     register_all_modules()
+    allow_tf32(False)
     device = str(get_device())
-    rows = Rows(args.rows, args.seconds)
+    rows = Rows(args.rows, args.deadline)
     model = build_model(load_config(args.config, args.cfg_options), device=device, channels_last=args.channels_last)
     for stage in (model.coarse, model.fine):
         stage.detector.data_preprocessor.memory_format = (
@@ -130,14 +132,15 @@ def measure(model, records: list[dict], boxes: dict, args, size: int, device: st
             busy.append(time.process_time() - cpu)
     parts, _ = part_figures(model, num_warmup=1)
     parts = {'decode': time_figures(decoding[1:]), **parts, 'end to end': time_figures(totals[1:])}
+    parts = {part: {key: value / size for key, value in figures.items()} for part, figures in parts.items()}
     count = size * len(batches)
     print(f'{Path(args.config).stem}, {count} images, {name}, {device}, {torch.get_num_threads()} threads')
-    print(parts_table(parts))
+    print(parts_table(parts, 'an image'))
     print(f'CPU time {1000 * sum(busy[1:]) / count:.1f} ms an image: what one thread takes where nothing else runs')
     sizes = {key: sum(values[size:]) / count for key, values in model.stage_sizes.items()}
     print('on average an image has ' + ', '.join(f'{key} {value:.1f}' for key, value in sizes.items()))
     figures = {f'{part.replace(" ", "_")}_ms': values['p50_ms'] for part, values in parts.items()}
-    rows.add(Path(args.config).stem, name, images_s=size * 1000 / parts['end to end']['mean_ms'], **figures, **sizes)
+    rows.add(Path(args.config).stem, name, **{'images/s': 1000 / parts['end to end']['mean_ms']}, **figures, **sizes)
 
 
 if __name__ == '__main__':

@@ -39,8 +39,8 @@ def test_dry_run(repository, tmp_path):
     document = json.loads((tmp_path / 'gpu_check.json').read_text(encoding='utf-8'))
     parts = {part['part']: part for part in document['parts']}
     without_rows = {name for name, part in parts.items() if not part['rows']}
-    assert without_rows == {'images', 'GFL R50 of mmdetection', 'operators of mmdetection'}
-    assert all('not at hand' in parts[name]['note'] for name in without_rows - {'images'})
+    assert without_rows == {'images', 'mosaics', 'GFL R50 of mmdetection', 'operators of mmdetection'}
+    assert all('not at hand' in parts[name]['note'] for name in without_rows - {'images', 'mosaics'})
     assert parts['resume']['rows'][0]['equal_bit_by_bit'] is True
     assert parts['coarse training']['rows'][0]['loss_curve'][0][0] == 1
     assert {'coarse_ms', 'packing_ms', 'mosaic_ms', 'fine_ms', 'merge_ms', 'decode_ms'} <= set(
@@ -82,10 +82,36 @@ def test_a_part_that_hangs_or_fails_is_reported_and_the_next_one_runs(gpu_check,
     assert '| a | 1.5 |  |' in text and '| b |  | no |' in text
 
 
-def test_limits_of_a_real_run_leave_time_for_the_trainings(gpu_check, tmp_path):
+def test_limits_leave_time_for_the_trainings(gpu_check, tmp_path):
     parts = gpu_check.plan(False, tmp_path)
-    assert sum(part.seconds or 0 for part in parts) + 25 + 20 < 8 * 60 - 60
     assert [part.name for part in parts if part.seconds is None] == ['coarse training', 'MP-Det training']
+    assert len(gpu_check.plan(False, tmp_path, long=True)) == len(parts) + 3
+    check = gpu_check.Check(tmp_path, 480, {}, dry=True)
+    Part = gpu_check.Part
+    assert check.limit(Part('fixed', [], 45), waiting=2) == 45
+    assert check.limit(Part('training', [], None), waiting=2) == pytest.approx(240, abs=1)
+    check.seconds = 120  # 100 of them are the trainings'
+    assert check.limit(Part('fixed', [], 45), waiting=2) == pytest.approx(20, abs=1)
+
+
+def test_neighbours_that_time_nothing_run_beside_each_other(gpu_check, tmp_path):
+    check = gpu_check.Check(tmp_path / 'out', 300, {}, dry=True)
+    # Each waits for the other: one after the other, both would be stopped.
+    wait = 'import os, sys, time; open({!r}, "w").close()\nwhile not os.path.exists({!r}): time.sleep(0.05)'
+    one, two = str(tmp_path / 'one'), str(tmp_path / 'two')
+    parts = [
+        gpu_check.Part('one', ['-c', wait.format(one, two)], 60, reports=None, together=True),
+        gpu_check.Part('two', ['-c', wait.format(two, one)], 60, reports=None, together=True),
+        gpu_check.Part('three', ['-c', ''], 60, reports=None),
+    ]
+    check.run_all(parts)
+    assert [part['errors'] for part in check.parts] == [[], [], []] and check.parts[2]['part'] == 'three'
+
+
+def test_a_line_cut_off_by_the_kill_is_left_out(gpu_check, tmp_path):
+    assert gpu_check.read_rows(tmp_path / 'none') == []
+    (tmp_path / 'rows').write_text('{"table": "t", "name": "a"}\n{"table": "t", "na')
+    assert gpu_check.read_rows(tmp_path / 'rows') == [dict(table='t', name='a')]
 
 
 def test_failures_of_pytest_become_rows(gpu_check, tmp_path):
@@ -97,8 +123,10 @@ def test_failures_of_pytest_become_rows(gpu_check, tmp_path):
     rows = gpu_check.read_junit(path, 'tests')
     assert rows['tests', 'pytest'] == dict(table='tests', name='pytest', tests=2, failures=1, errors=0, skipped=0)
     assert rows['tests', 'm::bad']['error'] == '1 is not 2' and rows['tests', 'm::bad']['traceback'] == 'Traceback'
+    path.write_text('<testsuites><testsuite tests="3" failures="0" errors="0" skipped="3"/></testsuites>')
+    assert gpu_check.read_junit(path, 'tests')['tests', 'pytest']['error'] == 'no test ran'
     path.write_text('<testsuites><testsuite tests="0" failures="0" errors="0" skipped="0"/></testsuites>')
-    assert gpu_check.read_junit(path, 'tests')['tests', 'pytest']['error'] == 'no test was selected'
+    assert gpu_check.read_junit(path, 'tests')['tests', 'pytest']['error'] == 'no test ran'
 
 
 def make_wheel(folder, name: str, tag: str, requires: tuple[str, ...] = (), extra: str | None = None) -> None:
