@@ -23,7 +23,15 @@ class MMDetError(Exception):
         received: the offending value, shown by ``repr``.
     """
 
-    def __init__(self, message: str, *, file=None, record=None, field=None, received=_NOT_GIVEN):
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: object = None,
+        record: object = None,
+        field: object = None,
+        received: object = _NOT_GIVEN,
+    ):
         self.file, self.record, self.field = file, record, field
         where = [str(part) for part in (file, record, field) if part is not None]
         text = ': '.join([*where, message])

@@ -1,7 +1,9 @@
-"""Every registry of the package: children of mmengine's, all in scope ``mmdet``.
+"""All registries of the package: children of mmengine's, in scope ``mmdet``.
 
 ``locations`` names the packages whose import fills a registry, so that ``MODELS.build(dict(type='GFL', ...))`` works without an explicit import.
 """
+
+from typing import Any
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
@@ -32,7 +34,7 @@ SCOPE = 'mmdet'
 class _Registry(Registry):
     """mmengine's registry, whose ``build`` explains unknown types and arguments by a ``ConfigError``."""
 
-    def build(self, cfg, *args, **kwargs):
+    def build(self, cfg: dict, *args: Any, **kwargs: Any) -> Any:
         with build_errors_explained(all_registries()):
             return super().build(cfg, *args, **kwargs)
 
@@ -68,7 +70,7 @@ WEIGHT_INITIALIZERS = _child('weight initializer', MMENGINE_WEIGHT_INITIALIZERS,
 VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'mmdet.visualization')
 VISBACKENDS = _child('vis backend', MMENGINE_VISBACKENDS, 'mmdet.visualization')
 
-# Architecture search has no counterpart in mmengine, hence no parents. Names are those of the reference's configs ('madnas', 'flops', ...).
+# Architecture search has no counterpart in mmengine, so these have no parents. The registered names are those of the reference's configs ('madnas', 'flops', ...).
 NAS_BLOCKS = Registry('block family', scope=SCOPE, locations=['mmdet.archs'])
 NAS_SCORES = Registry('architecture score', scope=SCOPE, locations=['mmdet.nas'])
 NAS_BUDGETS = Registry('architecture budget', scope=SCOPE, locations=['mmdet.nas'])

@@ -27,8 +27,8 @@ SpatialShapes = Sequence[tuple[int, int]]
 
 @lru_cache(maxsize=256)
 def _cached_level_sizes(shapes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    # A normal tensor also when first asked for under inference_mode: the cache outlives that block, and training saves
-    # it for backward.
+    # Not inference tensors, even if first needed under inference_mode: the cache outlives that block, and training saves
+    # the sizes for its backward pass.
     with torch.inference_mode(False):
         sizes_wh = torch.tensor([(w, h) for h, w in shapes], dtype=torch.int32, device=device)
         starts = [0]
@@ -38,7 +38,7 @@ def _cached_level_sizes(shapes: tuple[tuple[int, int], ...], device: torch.devic
 
 
 def _level_sizes(shapes: SpatialShapes, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(width, height) (L, 2) and first value token (L,) of each level, int32; cached, since copying to a GPU waits."""
+    """(width, height) (L, 2) and first value token (L,) of each level, int32; cached, since copying to a GPU synchronises."""
     key = tuple((int(h), int(w)) for h, w in shapes)
     # While a graph is traced, tensors are stand-ins that must not outlive the trace; there they become constants of the
     # graph anyway.
@@ -180,7 +180,7 @@ class MSDeformAttn(nn.Module):
             nn.init.zeros_(projection.bias)
 
     def forward(self, query: Tensor, reference_points: Tensor, value: Tensor, spatial_shapes: SpatialShapes) -> Tensor:
-        """Attend.
+        """Weighted sum of the values sampled around the reference points, projected to the output.
 
         Args:
             query: (B, Q, C).
@@ -190,6 +190,9 @@ class MSDeformAttn(nn.Module):
 
         Returns:
             (B, Q, C).
+
+        Raises:
+            ModelInputError: the value tokens or the reference points do not fit the other arguments.
         """
         B, Q, _ = query.shape
         M, L, K = self.num_heads, self.num_levels, self.num_points

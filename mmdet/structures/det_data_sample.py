@@ -1,4 +1,4 @@
-"""What travels beside an image: its ground truth, its metadata and, later, its predictions."""
+"""The data element that accompanies an image: its ground truth, metadata and, later, predictions."""
 
 from mmengine.structures import BaseDataElement, InstanceData
 
@@ -14,32 +14,43 @@ class DetDataSample(BaseDataElement):
     ``flip_direction``, ``pad_shape`` (h, w), ``batch_input_shape`` (h, w).
     """
 
-    gt_instances = property(lambda self: self._gt_instances)
-    ignored_instances = property(lambda self: self._ignored_instances)
-    pred_instances = property(lambda self: self._pred_instances)
+    @property
+    def gt_instances(self) -> InstanceData:
+        """Annotated objects."""
+        return self._gt_instances
 
     @gt_instances.setter
-    def gt_instances(self, value: InstanceData):
+    def gt_instances(self, value: InstanceData) -> None:
         self.set_field(value, '_gt_instances', dtype=InstanceData)
 
     @gt_instances.deleter
-    def gt_instances(self):
+    def gt_instances(self) -> None:
         del self._gt_instances
 
+    @property
+    def ignored_instances(self) -> InstanceData:
+        """Regions whose detections count neither as right nor as wrong."""
+        return self._ignored_instances
+
     @ignored_instances.setter
-    def ignored_instances(self, value: InstanceData):
+    def ignored_instances(self, value: InstanceData) -> None:
         self.set_field(value, '_ignored_instances', dtype=InstanceData)
 
     @ignored_instances.deleter
-    def ignored_instances(self):
+    def ignored_instances(self) -> None:
         del self._ignored_instances
 
+    @property
+    def pred_instances(self) -> InstanceData:
+        """Detected objects."""
+        return self._pred_instances
+
     @pred_instances.setter
-    def pred_instances(self, value: InstanceData):
+    def pred_instances(self, value: InstanceData) -> None:
         self.set_field(value, '_pred_instances', dtype=InstanceData)
 
     @pred_instances.deleter
-    def pred_instances(self):
+    def pred_instances(self) -> None:
         del self._pred_instances
 
 
