@@ -7,6 +7,7 @@ N images, C input channels, H x W input, O output channels, h x w output, K kern
 
 import importlib.util
 import logging
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from mmdet.errors import ModelInputError
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
 
 from .torchvision_ops import torchvision_kernel
@@ -23,6 +24,16 @@ from .torchvision_ops import torchvision_kernel
 # Output locations whose columns (K * C floats each) are computed at a time when no gradients are needed: with 128 channels at stride 8 of
 # an 800x1333 image that takes 19 MB instead of 77 MB, and a tenth less time (155 against 174 ms for 100 x 136, one thread).
 _LOCATIONS = 4096
+
+
+class _Geometry(NamedTuple):
+    """Pairs are (vertical, horizontal)."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    deform_groups: int
 
 
 def deform_conv2d(
@@ -57,8 +68,8 @@ def deform_conv2d(
     Raises:
         ModelInputError: shapes that do not fit together.
     """
-    stride_hw, padding_hw, dilation_hw = _pair(stride), _pair(padding), _pair(dilation)
-    _check_shapes(x, offset, weight, stride_hw, padding_hw, dilation_hw, groups, deform_groups, mask)
+    geometry = _Geometry(_pair(stride), _pair(padding), _pair(dilation), groups, deform_groups)
+    _check_shapes(x, offset, weight, mask, geometry)
     autocast = torch.is_autocast_enabled(x.device.type)
     working = torch.float64 if x.dtype == torch.float64 else torch.float32
     result = working if autocast else x.dtype
@@ -70,11 +81,9 @@ def deform_conv2d(
         bias = None if bias is None else bias.to(working)
         mask = None if mask is None else mask.to(working)
         if kernel is not None:
-            out = kernel(x, offset, weight, bias, stride_hw, padding_hw, dilation_hw, mask)
+            out = kernel(x, offset, weight, bias, geometry.stride, geometry.padding, geometry.dilation, mask)
         else:
-            out = deform_conv2d_torch(
-                x, offset, weight, bias, stride_hw, padding_hw, dilation_hw, groups, deform_groups, mask
-            )
+            out = deform_conv2d_torch(x, offset, weight, bias, *geometry, mask)
     return out.to(result)
 
 
@@ -101,9 +110,8 @@ def deform_conv2d_torch(
     out_channels, _, kernel_h, kernel_w = weight.shape
     out_h, out_w = offset.shape[-2:]
     points, group_channels = kernel_h * kernel_w, channels // deform_groups
-    rows, factors = _bilinear_rows(
-        offset, mask, (height, width), (kernel_h, kernel_w), stride, padding, dilation, deform_groups
-    )
+    geometry = _Geometry(stride, padding, dilation, groups, deform_groups)
+    rows, factors = _bilinear_rows(offset, mask, (height, width), (kernel_h, kernel_w), geometry)
     table = x.view(num_images, deform_groups, group_channels, height, width).permute(0, 1, 3, 4, 2)
     table = table.reshape(-1, group_channels)  # (N * D * H * W, C / D)
     # Column order (point, channel), the weight to match: (groups, K * C / groups, O / groups).
@@ -135,14 +143,7 @@ def _memory_format(x: Tensor) -> torch.memory_format:
 
 
 def _bilinear_rows(
-    offset: Tensor,
-    mask: Tensor | None,
-    size_hw: tuple[int, int],
-    kernel_hw: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    deform_groups: int,
+    offset: Tensor, mask: Tensor | None, size_hw: tuple[int, int], kernel_hw: tuple[int, int], geometry: _Geometry
 ) -> tuple[Tensor, Tensor]:
     """Rows of the channels-last map and factors of the four corners of each sample.
 
@@ -150,6 +151,7 @@ def _bilinear_rows(
         Two tensors (N * h * w * K * D, 4): int64 rows of the (N * D * H * W) table, and bilinear weights, 0 for corners outside the map.
     """
     (height, width), (kernel_h, kernel_w) = size_hw, kernel_hw
+    stride, padding, dilation, _, deform_groups = geometry
     num_images, _, out_h, out_w = offset.shape
     points = kernel_h * kernel_w
     device, dtype = offset.device, offset.dtype
@@ -179,27 +181,14 @@ def _bilinear_rows(
     return rows.reshape(-1, 4), factors.reshape(-1, 4)
 
 
-def _check_shapes(
-    x: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    groups: int,
-    deform_groups: int,
-    mask: Tensor | None,
-) -> None:
+def _check_shapes(x: Tensor, offset: Tensor, weight: Tensor, mask: Tensor | None, geometry: _Geometry) -> None:
+    stride, padding, dilation, groups, deform_groups = geometry
     if x.dim() != 4 or weight.dim() != 4:
         shapes = (tuple(x.shape), tuple(weight.shape))
         raise ModelInputError('x must be (N, C, H, W) and weight (O, C / groups, kh, kw)', received=shapes)
     channels, kernel = x.shape[1], weight.shape[-2:]
-    if (
-        channels % groups
-        or weight.shape[0] % groups
-        or weight.shape[1] != channels // groups
-        or channels % deform_groups
-    ):
+    whole = channels % groups == weight.shape[0] % groups == channels % deform_groups == 0
+    if not whole or weight.shape[1] != channels // groups:
         received = dict(x=tuple(x.shape), weight=tuple(weight.shape), groups=groups, deform_groups=deform_groups)
         raise ModelInputError('channels, groups and deform_groups do not fit the weight', received=received)
     out_hw = [(x.shape[2 + i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2)]
@@ -248,12 +237,10 @@ class DeformConv2dPack(nn.Module):
     ):
         super().__init__()
         deform_groups = deform_groups if deformable_groups is None else deformable_groups
-        for name, divisor, channels in (
-            ('groups', groups, in_channels),
-            ('groups', groups, out_channels),
-            ('deform_groups', deform_groups, in_channels),
-        ):
-            assert divisor >= 1 and channels % divisor == 0, f'{name} must divide {channels}, received {divisor}'
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ConfigError(f'must divide {in_channels} and {out_channels} channels', field='groups', received=groups)
+        if deform_groups < 1 or in_channels % deform_groups:
+            raise ConfigError(f'must divide {in_channels} channels', field='deform_groups', received=deform_groups)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride = _pair(kernel_size), _pair(stride)
         self.padding, self.dilation = _pair(padding), _pair(dilation)
@@ -262,14 +249,8 @@ class DeformConv2dPack(nn.Module):
         self.transposed, self.output_padding = False, (0, 0)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
         self.register_parameter('bias', nn.Parameter(torch.zeros(out_channels)) if bias else None)
-        self.conv_offset = nn.Conv2d(
-            in_channels,
-            self._offset_rows(self.modulated),
-            self.kernel_size,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-        )
+        rows = self._offset_rows(self.modulated)
+        self.conv_offset = nn.Conv2d(in_channels, rows, self.kernel_size, self.stride, self.padding, self.dilation)
         nn.init.kaiming_uniform_(self.weight, nonlinearity='relu')
         self.init_weights()
         torchvision_kernel('deform_conv2d')  # looked up now, so that a compiled forward need not import torchvision
@@ -294,18 +275,8 @@ class DeformConv2dPack(nn.Module):
         if self.modulated:
             first, second, mask = offset.chunk(3, dim=1)
             offset, mask = torch.cat([first, second], dim=1), mask.sigmoid()
-        return deform_conv2d(
-            x,
-            offset,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            self.deform_groups,
-            mask,
-        )
+        geometry = (self.stride, self.padding, self.dilation, self.groups, self.deform_groups)
+        return deform_conv2d(x, offset, self.weight, self.bias, *geometry, mask)
 
     def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
         """Become the version, v1 or v2, to which the offset rows of a checkpoint belong; called before shapes are compared.

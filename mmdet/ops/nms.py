@@ -16,6 +16,7 @@ N boxes, k of them kept.
 """
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -131,7 +132,12 @@ def soft_nms(
     """
     _check(boxes, scores, labels)
     _check_range('iou_threshold', iou_threshold)
-    if method not in ('linear', 'gaussian', 'naive'):
+    decays: dict[str, Callable] = dict(
+        linear=lambda iou: np.where(iou >= iou_threshold, 1 - iou, np.float32(1)),
+        gaussian=lambda iou: np.exp(-(iou**2) / sigma),
+        naive=lambda iou: (iou < iou_threshold).astype(np.float32),
+    )
+    if (decay := decays.get(method)) is None:
         raise ConfigError("allowed: 'linear', 'gaussian', 'naive'", field='method', received=method)
     if not sigma > 0:
         raise ConfigError('must be > 0', field='sigma', received=sigma)
@@ -145,9 +151,7 @@ def soft_nms(
         taken, taken_scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
         for label in np.unique(classes):
             members = np.flatnonzero(classes == label)
-            picks, pick_scores = _soften(
-                array[members], values[members], iou_threshold, sigma, min_score, method, offset, max_num
-            )
+            picks, pick_scores = _soften(array[members], values[members], decay, min_score, offset, max_num)
             taken.append(members[picks])
             taken_scores.append(pick_scores)
         chosen, decayed = np.concatenate(taken), np.concatenate(taken_scores)
@@ -159,14 +163,7 @@ def soft_nms(
 
 
 def _soften(
-    boxes: np.ndarray,
-    scores: np.ndarray,
-    iou_threshold: float,
-    sigma: float,
-    min_score: float,
-    method: str,
-    offset: int,
-    max_num: int,
+    boxes: np.ndarray, scores: np.ndarray, decay: Callable, min_score: float, offset: int, max_num: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Soft-NMS of one class: positions (k,) of the boxes taken, and their scores (k,) when they were taken."""
     live, scores = np.arange(len(boxes)), scores.copy()
@@ -184,10 +181,7 @@ def _soften(
         inter_wh = np.minimum(others[:, 2:], boxes[best, 2:]) - np.maximum(others[:, :2], boxes[best, :2]) + offset
         inter = inter_wh.clip(min=0).prod(axis=1)
         iou = inter / np.maximum(area[live] + area[best] - inter, np.finfo(np.float32).tiny)
-        if method == 'gaussian':
-            scores[live] *= np.exp(-(iou**2) / sigma)
-        else:
-            scores[live] *= np.where(iou >= iou_threshold, 1 - iou if method == 'linear' else 0, 1).astype(np.float32)
+        scores[live] *= decay(iou)
         live = live[scores[live] >= min_score]
     return np.asarray(picks, np.int64), np.asarray(pick_scores, np.float32)
 

@@ -57,13 +57,6 @@ def test_valid_flags_cut_the_padding():
     assert flags[3].tolist() == [True, True, False, True, True, False]
 
 
-def test_sparse_priors_are_rows_of_the_grid():
-    generator = AnchorGenerator(strides=[16], ratios=[0.5, 1.0], scales=[8])
-    rows = torch.tensor([0, 3, 11, 7])
-    grid = generator.single_level_grid_priors((2, 3), 0, device='cpu')
-    assert torch.equal(generator.sparse_priors(rows, (2, 3), 0, device='cpu'), grid[rows])
-
-
 def test_grids_are_cached_and_copies_are_independent():
     generator = AnchorGenerator(**GFL)
     sizes = [(2, 2)] * 5

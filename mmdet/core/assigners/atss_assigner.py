@@ -117,7 +117,9 @@ class ATSSAssigner:
         """Prior, box and overlap, each (n,), of the candidates that pass the threshold of their box and lie inside it."""
         num_candidates, num_gts = candidates.shape
         boxes = priors[candidates]  # (C, G, 4)
-        overlaps = self._aligned_overlaps(boxes, gt_bboxes)  # (C, G)
+        gts = gt_bboxes.expand_as(boxes)
+        overlaps = self.iou_calculator(boxes.reshape(-1, 4), gts.reshape(-1, 4), is_aligned=True)
+        overlaps = overlaps.view(num_candidates, num_gts)
         if num_candidates > 1:
             threshold = overlaps.mean(0) + overlaps.std(0)  # (G,)
         else:  # the deviation of a single sample is undefined: nothing stands out
@@ -127,8 +129,3 @@ class ATSSAssigner:
         positive = (overlaps >= threshold) & (margins.amin(-1) > _INSIDE_MARGIN)
         rows, gt_of_pair = positive.nonzero(as_tuple=True)
         return candidates[rows, gt_of_pair], gt_of_pair, overlaps[rows, gt_of_pair]
-
-    def _aligned_overlaps(self, boxes: Tensor, gt_bboxes: Tensor) -> Tensor:
-        flat = boxes.reshape(-1, 4)
-        gts = gt_bboxes.expand_as(boxes).reshape(-1, 4)
-        return self.iou_calculator(flat, gts, is_aligned=True).view(boxes.shape[:2])

@@ -13,6 +13,8 @@ from torch import Tensor
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import TASK_UTILS
 
+Device = str | torch.device
+
 # Grids kept in the cache: a run meets the same few input sizes again and again, and building a grid costs more than looking it up.
 _CACHED_GRIDS = 256
 
@@ -137,21 +139,14 @@ class AnchorGenerator:
         return (shifts + self.base_anchors[level].to(device=device, dtype=dtype)).reshape(-1, 4)
 
     def single_level_grid_priors(
-        self,
-        featmap_size: tuple[int, int],
-        level_idx: int,
-        dtype: torch.dtype = torch.float32,
-        device: str | torch.device = 'cuda',
+        self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype = torch.float32, device: Device = 'cuda'
     ) -> Tensor:
         """Anchors of one level: (H * W * A, 4) xyxy in input pixels, x fastest. Shared: do not write into the result."""
         height, width = featmap_size
         return self._grid(int(height), int(width), level_idx, dtype, torch.device(device))
 
     def grid_priors(
-        self,
-        featmap_sizes: Sequence[tuple[int, int]],
-        dtype: torch.dtype = torch.float32,
-        device: str | torch.device = 'cuda',
+        self, featmap_sizes: Sequence[tuple[int, int]], dtype: torch.dtype = torch.float32, device: Device = 'cuda'
     ) -> list[Tensor]:
         """Anchors of all levels; ``featmap_sizes`` is a (H, W) pair per level. See :meth:`single_level_grid_priors`."""
         if len(featmap_sizes) != self.num_levels:
@@ -162,10 +157,7 @@ class AnchorGenerator:
         return [self.single_level_grid_priors(size, i, dtype, device) for i, size in enumerate(featmap_sizes)]
 
     def valid_flags(
-        self,
-        featmap_sizes: Sequence[tuple[int, int]],
-        pad_shape: Sequence[int],
-        device: str | torch.device = 'cuda',
+        self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: Sequence[int], device: Device = 'cuda'
     ) -> list[Tensor]:
         """Which anchors belong to a grid cell that begins inside the image as padded on its own, before it is padded to the batch.
 

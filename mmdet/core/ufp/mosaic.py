@@ -76,21 +76,16 @@ def render_mosaic(image: Array, regions: Regions, mosaic_w: float, mosaic_h: flo
         tile_w, tile_h = int(w * zoom), int(h * zoom)
         if tile_w == 0 or tile_h == 0:
             continue
-        if (
-            min(x, y, left, top) < 0
-            or x + w > width
-            or y + h > height
-            or left + tile_w > columns
-            or top + tile_h > rows
-        ):
+        right, bottom = left + tile_w, top + tile_h
+        if min(x, y, left, top) < 0 or x + w > width or y + h > height or right > columns or bottom > rows:
             raise ModelInputError(
                 f'must lie in the image, {width} x {height}, and its tile in the mosaic, {columns} x {rows}',
                 record=f'region {number}', field='regions', received=[x, y, w, h, left, top, zoom],
             )  # fmt: skip
         if isinstance(image, Tensor):
-            mosaic[:, top : top + tile_h, left : left + tile_w] = zoom_tensor(image[:, y : y + h, x : x + w], zoom)
+            mosaic[:, top:bottom, left:right] = zoom_tensor(image[:, y : y + h, x : x + w], zoom)
         else:
-            mosaic[top : top + tile_h, left : left + tile_w] = zoom_array(image[y : y + h, x : x + w], zoom)
+            mosaic[top:bottom, left:right] = zoom_array(image[y : y + h, x : x + w], zoom)
     return mosaic
 
 

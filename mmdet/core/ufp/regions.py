@@ -48,16 +48,13 @@ def as_boxes(boxes: BoxesLike, field: str = 'boxes') -> np.ndarray:
         return boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ModelInputError('boxes must have the shape (N, 4), xyxy', field=field, received=boxes.shape)
-    if not np.isfinite(boxes).all():
-        row = int(np.flatnonzero(~np.isfinite(boxes).all(axis=1))[0])
-        raise ModelInputError(
-            'coordinates must be finite', record=f'box {row}', field=field, received=boxes[row].tolist()
-        )
-    if (boxes[:, 2:] < boxes[:, :2]).any():
-        row = int(np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1))[0])
-        raise ModelInputError(
-            'x2 >= x1 and y2 >= y1 are needed', record=f'box {row}', field=field, received=boxes[row].tolist()
-        )
+    for wrong, rule in (
+        (~np.isfinite(boxes), 'coordinates must be finite'),
+        (boxes[:, 2:] < boxes[:, :2], 'x2 >= x1 and y2 >= y1 are needed'),
+    ):
+        if wrong.any():
+            row = int(np.flatnonzero(wrong.any(axis=1))[0])
+            raise ModelInputError(rule, record=f'box {row}', field=field, received=boxes[row].tolist())
     return boxes
 
 
@@ -69,14 +66,13 @@ def check_input_shape(input_shape: Any) -> tuple[int, int]:
     """
     try:
         width, height = input_shape
-        whole = (int(width), int(height))
-        if whole == (width, height) and min(whole) > 0:
-            return whole
-    except (TypeError, ValueError):
-        pass
-    raise ConfigError(
-        'must be (width, height) of the image, positive whole numbers', field='input_shape', received=input_shape
-    )
+        valid = int(width) == width > 0 and int(height) == height > 0
+    except (TypeError, ValueError, OverflowError):
+        valid = False
+    if not valid:
+        message = 'must be (width, height) of the image, positive whole numbers'
+        raise ConfigError(message, field='input_shape', received=input_shape)
+    return int(width), int(height)
 
 
 def expand_boxes(boxes: np.ndarray, scale: float, limit_wh: tuple[float, float]) -> np.ndarray:
