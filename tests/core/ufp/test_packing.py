@@ -12,6 +12,7 @@ from mmdet.core.ufp import (
     estimate_factors,
     fill_ratio,
     generate_regions,
+    merge_boxes,
     pack_guillotine,
     pack_images,
     pack_maxrects,
@@ -135,18 +136,24 @@ def test_factor_borders():
     assert estimate_factors(np.array([1023.9, 1024, 9215.9, 9216])).tolist() == [4, 2, 2, 1]
 
 
-def test_original_on_real_scenes(sample_data):
-    data = json.loads((sample_data / 'ufp_reference' / 'visdrone_cases.json').read_text())
-    assert len(data['cases']) == 40
-    for case in data['cases']:
+def assert_equals_the_original(path, count):
+    """The regions, mosaic sizes and fill ratios that the original's code gave for jittered boxes of real scenes."""
+    data = json.loads(path.read_text())
+    assert len(data['cases']) == count
+    for number, case in enumerate(data['cases']):
         regions, width, height = UnifiedForegroundPacking(np.array(case['boxes']), data['expand'], case['image_wh'])
-        np.testing.assert_allclose(regions, case['regions'], atol=1e-3, err_msg=case['image'])
+        np.testing.assert_allclose(regions, case['regions'], atol=1e-3, err_msg=f'case {number}')
         np.testing.assert_allclose([width, height], case['mosaic_wh'], atol=1e-3)
         assert fill_ratio(regions, width, height) == pytest.approx(case['density'], abs=1e-5)
 
 
-def test_pedestrian_scenes_have_the_known_statistics(sample_data):
-    """VisDrone validation, ground truth as boxes: about 42 regions, a mosaic of 1029 x 1036, 0.85 full."""
+def test_original_on_small_scenes(repository):
+    assert_equals_the_original(repository / 'tests' / 'data' / 'ufp_cases.json', 12)
+
+
+def test_real_scenes(sample_data):
+    """All cases of the original; and VisDrone validation, ground truth as boxes: about 42 regions, a mosaic of 1029 x 1036, 0.85 full."""
+    assert_equals_the_original(sample_data / 'ufp_reference' / 'visdrone_cases.json', 40)
     folder = sample_data / 'visdrone_val_scored'
     records = []
     for line in (folder / 'image_sizes.txt').read_text().splitlines()[::4]:
@@ -209,9 +216,15 @@ def test_properties(options, count):
 
 
 def test_500_boxes():
-    boxes = np.random.default_rng(0).random((500, 2)) * [1880, 1050]
-    boxes = np.hstack([boxes, boxes + np.random.default_rng(1).uniform(5, 30, (500, 2))])
-    assert_sound(*UnifiedForegroundPacking(boxes, 1.5, HD), HD)
+    """A grid of 25 x 20 boxes of 20 x 10, none merged: 500 equal tiles of 120 x 60.
+
+    16 columns, 32 rows would be square. The search ends at a strip of 1918.9, for 15 columns, and keeps it though it is higher than wide.
+    """
+    corner = np.stack(np.meshgrid(np.arange(25) * 70.0 + 50, np.arange(20) * 50.0 + 30), axis=-1).reshape(-1, 2)
+    regions, width, height = UnifiedForegroundPacking(np.hstack([corner, corner + [20, 10]]), 1.5, HD)
+    assert_sound(regions, width, height, HD)
+    assert len(regions) == 500 and (regions[:, 2:4] == [30, 15]).all() and (regions[:, 6] == 4).all()
+    assert (width, height) == (1800, 2040)
 
 
 def test_dense_mosaic_is_never_larger():
@@ -302,14 +315,54 @@ def test_device_equals_host(device):
     assert UnifiedForegroundPacking(on_device[0], 1.5, HD)[0].device.type == device
 
 
-def test_what_the_result_depends_on():
-    boxes = random_boxes(np.random.default_rng(5), 60)
-    plain_regions = UnifiedForegroundPacking(boxes, 1.5, HD)[0]
-    for changed in (
-        UnifiedForegroundPacking(boxes, 1.2, HD), UnifiedForegroundPacking(boxes, 1.5, (1080, 1920)),
-        UnifiedForegroundPacking(boxes * 1.5, 1.5, HD),
-    ):  # fmt: skip
-        assert changed[0].shape != plain_regions.shape or not np.allclose(changed[0], plain_regions)
+@pytest.mark.parametrize(
+    ('box', 'scale', 'input_shape', 'row'),
+    [
+        ((100, 100, 140, 130), 1.2, HD, (96, 97, 48, 36, 0, 0, 2)),
+        ((200, 200, 280, 260), 1.5, HD, (180, 185, 120, 90, 0, 0, 2)),
+        ((1000, 900, 1060, 1060), 1.5, HD, (985, 860, 90, 219, 0, 0, 1)),  # the bottom edge is at 1079
+        ((1000, 900, 1060, 1060), 1.5, (1080, 1920), (985, 860, 90, 240, 0, 0, 1)),
+        ((1000, 900, 1060, 1060), 1.5, (1060, 1920), (985, 860, 74, 240, 0, 0, 1)),  # the right edge is at 1059
+    ],
+)
+def test_what_the_result_depends_on(box, scale, input_shape, row):
+    assert UnifiedForegroundPacking([box], scale, input_shape)[0].tolist() == [list(row)]
+
+
+def test_zoom_of_a_merger_comes_from_the_mean_of_all_members():
+    """The third box would make the mean 1000 (zoom 4, a tile of 48), though that of the last two boxes alone is 1050 (zoom 2)."""
+    boxes, areas = np.array([(0, 0, 10, 10), (1, 0, 11, 10), (2, 0, 12, 10)], float), np.array([900.0, 900.0, 1200.0])
+    regions, mean_area, member = merge_boxes(boxes, areas, max_tile=48)
+    assert (regions.tolist(), mean_area.tolist(), member.tolist()) == ([[0, 0, 12, 10]], [1000], [0, 0, 0])
+    regions, mean_area, member = merge_boxes(boxes, areas, max_tile=47)
+    assert regions.tolist() == [[0, 0, 11, 10], [2, 0, 12, 10]]
+    assert mean_area.tolist() == [900, 1200] and member.tolist() == [0, 0, 1]
+    # A region of two members that is absorbed counts twice: the mean is (900 + 900 + 1500) / 3.
+    boxes = np.array([(3, 0, 8, 10), (4, 0, 12, 10), (0, 0, 10, 10)], float)
+    regions, mean_area, member = merge_boxes(boxes, np.array([900.0, 900.0, 1500.0]))
+    assert (regions.tolist(), mean_area.tolist(), member.tolist()) == ([[0, 0, 12, 10]], [1100], [0, 0, 0])
+
+
+def test_bound_on_one_long_region_leaves_the_zoom_of_small_ones():
+    tiles = [
+        (100 + 170 * (k % 10), 300 + 200 * (k // 10), 200 + 170 * (k % 10), 400 + 200 * (k // 10)) for k in range(20)
+    ]
+    regions, width, height = UnifiedForegroundPacking([*tiles, (20, 900, 1820, 910)], 1.5, HD, max_side=1000)
+    np.testing.assert_allclose(regions[:, 6], [1.0] * 20 + [1000 / 1919], rtol=1e-9)
+    assert max(width, height) <= 1000
+
+
+@pytest.mark.parametrize(
+    ('boxes', 'max_side'),
+    [
+        ([(153, 249, 352, 405), (650, 324, 815, 475)], 207),  # the last edge would be at 207.00000000000003
+        ([(795, 422, 908, 606), (194, 293, 391, 423), (388, 660, 577, 772)], 236),
+        ([(24, 604, 151, 765), (282, 684, 397, 823), (749, 98, 882, 258)], 226),
+    ],
+)
+def test_rounding_does_not_exceed_the_bound(boxes, max_side):
+    _, width, height = UnifiedForegroundPacking(boxes, 1.5, (1100, 1100), max_side=max_side)
+    assert max_side - 1e-6 < max(width, height) <= max_side
 
 
 @pytest.mark.parametrize(
