@@ -13,6 +13,7 @@ from mmdet.core.ufp import (
     fill_ratio,
     generate_regions,
     merge_boxes,
+    pack_dense,
     pack_guillotine,
     pack_images,
     pack_maxrects,
@@ -101,6 +102,15 @@ def plain(repository):
     return module.plain_packing
 
 
+@pytest.fixture(scope='module')
+def plain_strip(repository):
+    """Strip packing in nested loops."""
+    spec = importlib.util.spec_from_file_location('ufp_benchmark', repository / 'benchmarks' / 'ufp.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.plain_strip
+
+
 @pytest.mark.parametrize(('boxes', 'input_shape', 'rows', 'size'), GOLDEN)
 def test_golden_rows(boxes, input_shape, rows, size):
     regions, width, height = UnifiedForegroundPacking(np.array(boxes, dtype=np.float64), 1.5, input_shape)
@@ -130,6 +140,27 @@ def test_strips():
     height, positions = pack_strip([(60, 50), (40, 30), (10, 20)], 50)
     assert height == 80 and positions.tolist() == [[0, 0], [0, 50], [40, 50]]
     assert pack_strip([], 100)[0] == 0 and pack_guillotine(np.zeros((0, 2))).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ('sizes', 'width', 'height', 'positions'),
+    [
+        # A space right of the tallest: of those that fit, the exact size comes before the exact width, that before the exact height.
+        ([(50, 50), (50, 40), (20, 50), (50, 50)], 100, 100, [(0, 0), (20, 50), (0, 50), (50, 0)]),
+        ([(50, 50), (20, 50), (50, 40)], 100, 100, [(0, 0), (0, 50), (50, 0)]),
+        ([(50, 50), (20, 30), (50, 20)], 100, 50, [(0, 0), (50, 20), (50, 0)]),
+        # What is left below a rectangle, and right of it, is filled too.
+        ([(50, 50), (30, 30), (30, 20), (20, 50)], 100, 50, [(0, 0), (70, 0), (70, 30), (50, 0)]),
+        # Equal heights: the first of the input goes first.
+        ([(10, 30), (20, 30), (30, 30)], 60, 30, [(0, 0), (10, 0), (30, 0)]),
+        # Wider than the strip: on a row of its own.
+        ([(150, 10), (20, 20)], 100, 30, [(0, 20), (0, 0)]),
+    ],
+)
+def test_strips_by_hand(plain_strip, sizes, width, height, positions):
+    received = pack_strip(sizes, width)
+    assert (received[0], received[1].tolist()) == (height, [list(position) for position in positions])
+    assert plain_strip(sizes, width) == (height, positions)
 
 
 def test_factor_borders():
@@ -239,6 +270,20 @@ def test_maxrects_fills_holes():
     assert positions.tolist() == [[0, 10], [60, 10], [60, 40], [0, 0]]
     with pytest.raises(ValueError, match='widest'):
         pack_maxrects(np.array([(60.0, 50.0)]), 50)
+    # The longest side goes first, equal ones in input order, each to the highest place, of these to the leftmost.
+    positions = pack_maxrects(np.array([(20, 10), (20, 30), (30, 20), (10, 10), (30, 30)], dtype=float), 60)
+    assert positions.tolist() == [[0, 30], [0, 0], [20, 0], [50, 0], [20, 20]]
+    assert pack_maxrects(np.zeros((0, 2)), 50).shape == (0, 2)
+
+
+def test_dense_packing_keeps_the_shortest_long_side():
+    """Four squares of side 10 and strips from 20 to 21.8: two rows of two. A packing that is as good is kept, a worse one is replaced."""
+    sizes = np.full((4, 2), 10.0)
+    square = [[0, 0], [10, 0], [0, 10], [10, 10]]
+    assert pack_dense(sizes).tolist() == square
+    assert pack_dense(sizes, np.array([(10.0 * k, 0) for k in range(4)])).tolist() == square
+    assert pack_dense(sizes, np.array(square[::-1], float)).tolist() == square[::-1]
+    assert pack_dense(np.zeros((0, 2))).shape == (0, 2)
 
 
 def test_bound_breaks_chains_and_lowers_the_zoom_of_large_objects_first():
@@ -299,6 +344,10 @@ def test_batch_equals_one_by_one():
     for got, b, s in zip(pack_images(boxes, shapes, 1.4, mode='exact'), boxes, shapes):
         expected = UnifiedForegroundPacking(b, 1.4, s, mode='exact')
         assert torch.equal(got[0], expected[0]) and got[1:] == expected[1:]
+    mixed = [boxes[0].numpy(), boxes[0], boxes[0].tolist()]
+    for (regions, *size), b in zip(pack_images(mixed, [HD] * 3, 1.4), mixed):
+        expected = UnifiedForegroundPacking(b, 1.4, HD)
+        assert type(regions) is type(expected[0]) and (regions == expected[0]).all() and tuple(size) == expected[1:]
     assert pack_images([], []) == []
     with pytest.raises(ModelInputError, match='3'):
         pack_images(boxes, shapes[:2])
@@ -313,6 +362,8 @@ def test_device_equals_host(device):
         assert got[0].device.type == device and got[1:] == expected[1:]
         np.testing.assert_array_equal(got[0].cpu().numpy(), expected[0])
     assert UnifiedForegroundPacking(on_device[0], 1.5, HD)[0].device.type == device
+    from_both = pack_images([torch.from_numpy(boxes[0]), on_device[0]], [HD] * 2)
+    assert [regions.device.type for regions, *_ in from_both] == ['cpu', device]
 
 
 @pytest.mark.parametrize(
