@@ -4,9 +4,24 @@ Importing the package is cheap: models, datasets and hooks are imported by :func
 registries when a config first asks for one of their types.
 """
 
-from .moved import serve_old_paths
+import sys
+
 from .version import __version__
 
-serve_old_paths()
+
+class _OldPaths:
+    """Import finder for the module paths of earlier versions; :mod:`mmdet.moved` is read with the first submodule, not with the package."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if not name.startswith('mmdet.') or name == 'mmdet.moved':
+            return None
+        from .moved import find_old_path
+
+        return find_old_path(name)
+
+
+# Before all other finders, because an old path may lie in a package that moved together with its modules.
+sys.meta_path.insert(0, _OldPaths)
 
 __all__ = ['__version__']

@@ -1,4 +1,4 @@
-"""Faults of a config that show only when its objects are built: unknown types, arguments that a constructor does not take."""
+"""Explains errors of a config that show only when its objects are built: unknown types, and arguments that a constructor does not take."""
 
 import difflib
 import inspect
@@ -15,7 +15,7 @@ _NO_TYPE = re.compile(r'`cfg` or `default_args` must contain the key "type", but
 _BAD_ARGUMENT = re.compile(
     r'(?:(\w+)\.)?__init__\(\) ((?:got an unexpected keyword|missing \d+ required) .*)', re.DOTALL
 )
-# Functions from which a constructor is called with what a config says; a TypeError from elsewhere is a fault of the code.
+# A TypeError raised while one of these functions called a constructor is an error of the config; from elsewhere, an error of the code.
 _CALLERS = ('__init__', 'build_from_cfg', 'get_instance', '__call__')
 
 
@@ -34,11 +34,11 @@ def build_errors_explained(registries: Collection[Registry]) -> Iterator[None]:
     """Turn mmengine's KeyError and TypeError about a config into a ``ConfigError`` that names what is allowed.
 
     Args:
-        registries: where the names are looked up, and in their parents.
+        registries: the names are looked up in these and in their parents.
 
     Raises:
-        UnknownTypeError: with the registered names that come near.
-        ArgumentError: with the arguments that the class takes.
+        UnknownTypeError: the type is missing or unknown; the message lists similar registered names.
+        ArgumentError: the constructor does not take the arguments; the message lists those that it takes.
     """
     try:
         yield
@@ -75,7 +75,7 @@ def _with_parents(registries: Collection[Registry]) -> set[Registry]:
 
 
 def _names(registry_name: str, registries: Collection[Registry]) -> set[str]:
-    """Names that the registries of this kind know."""
+    """Names known to the registries called ``registry_name`` and to their parents."""
     same = [owner for owner in _with_parents(registries) if owner.name == registry_name]
     return {name for owner in same for related in (owner, owner.parent) if related for name in related.module_dict}
 

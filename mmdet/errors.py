@@ -9,7 +9,7 @@ Each also derives from the builtin that callers would expect (``ValueError``, ``
     mmdet.errors.DataError: train.json: annotation 7: bbox: box width must be > 0. Received: [0, 0, -1, 4]
 """
 
-_NOT_GIVEN = object()
+_UNSET = object()
 
 
 class MMDetError(Exception):
@@ -23,11 +23,19 @@ class MMDetError(Exception):
         received: the offending value, shown by ``repr``.
     """
 
-    def __init__(self, message: str, *, file=None, record=None, field=None, received=_NOT_GIVEN):
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: object = None,
+        record: object = None,
+        field: object = None,
+        received: object = _UNSET,
+    ):
         self.file, self.record, self.field = file, record, field
         where = [str(part) for part in (file, record, field) if part is not None]
         text = ': '.join([*where, message])
-        if received is not _NOT_GIVEN:
+        if received is not _UNSET:
             self.received = received
             text = f'{text.rstrip(".")}. Received: {received!r}'
         super().__init__(text)

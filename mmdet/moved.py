@@ -1,14 +1,15 @@
 """Module paths of earlier versions: each is served from the modules that hold its names today.
 
-The table is looked up when an old path is imported and costs nothing before. An old path of one module today *is* that module; one whose names went
-to several modules holds the public names of all of them. The objects are the same either way, so that pickles and registries do not notice.
+An old path that corresponds to one module today *is* that module; one whose names went to several modules holds the public names of all of them.
+The objects are the same either way, so that pickles and registries do not notice.
 """
 
 import importlib
 import sys
 from importlib.machinery import ModuleSpec
+from types import ModuleType
 
-# Old path -> today's. That of a package stands for the modules in it, too.
+# Old path -> today's paths. The entry of a package also covers the modules in it.
 MOVED: dict[str, tuple[str, ...]] = {
     'mmdet.apis.evaluate_ufpmp': ('mmdet.apis.composite_evaluation',),
     'mmdet.apis.report': ('mmdet.visualization.report',),
@@ -43,7 +44,7 @@ MOVED: dict[str, tuple[str, ...]] = {
 
 
 def modules_of(path: str) -> tuple[str, ...]:
-    """Today's modules of an old path; none for a path that is not old.
+    """Modules that hold the names of an old path today; none for a path that is not old.
 
     >>> modules_of('mmdet.nas.blocks.conv')
     ('mmdet.archs.blocks.conv',)
@@ -57,21 +58,20 @@ def modules_of(path: str) -> tuple[str, ...]:
     return ()
 
 
-class _OldPaths:
-    """Finder and loader of the old paths."""
+def find_old_path(name: str) -> ModuleSpec | None:
+    """How to import an old path; None for a path that is not old."""
+    # importlib.abc.Loader, the declared type, takes milliseconds to import.
+    return ModuleSpec(name, _OldPathLoader) if modules_of(name) else None  # type: ignore[arg-type]
 
-    @staticmethod
-    def find_spec(name: str, path=None, target=None) -> ModuleSpec | None:
-        old = name.startswith('mmdet.') and modules_of(name)
-        return ModuleSpec(name, _OldPaths) if old else None
 
+class _OldPathLoader:
     @staticmethod
     def create_module(spec: ModuleSpec) -> None:
-        """The import system makes an empty module."""
+        """None: the import system makes an empty module."""
 
     @staticmethod
-    def exec_module(module) -> None:
-        """Fill a module from those of today, or put the one of today in its place."""
+    def exec_module(module: ModuleType) -> None:
+        """Fill the module with the names of today's modules, or put the only one of today in its place."""
         found = [importlib.import_module(name) for name in modules_of(module.__name__)]
         if len(found) == 1:
             sys.modules[module.__name__] = found[0]
@@ -79,10 +79,4 @@ class _OldPaths:
             vars(module).update({name: value for name, value in vars(source).items() if not name.startswith('_')})
 
 
-def serve_old_paths() -> None:
-    """Let ``import`` find the old paths. First of all finders, because an old path may lie in a package that moved with its folder."""
-    if _OldPaths not in sys.meta_path:
-        sys.meta_path.insert(0, _OldPaths)
-
-
-__all__ = ['MOVED', 'modules_of', 'serve_old_paths']
+__all__ = ['MOVED', 'find_old_path', 'modules_of']

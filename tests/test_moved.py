@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 import pickle
+import subprocess
 import sys
 
 import pytest
@@ -51,6 +52,21 @@ def test_old_pickles_are_read():
     now = pickle.dumps(block, protocol=0)
     old = now.replace(b'mmdet.archs.structure', b'mmdet.nas.structure')
     assert old != now and pickle.loads(old) == block
+
+
+def test_the_table_is_read_with_the_first_submodule_only():
+    code = 'import sys, mmdet; before = "mmdet.moved" in sys.modules; import mmdet.version, mmdet.errors; print(before, "mmdet.moved" in sys.modules)'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ['False', 'True']
+
+
+def test_a_path_of_several_modules_holds_the_names_of_all():
+    module = importlib.import_module('mmdet.nas.structure')
+    homes = [importlib.import_module(path) for path in MOVED['mmdet.nas.structure']]
+    assert len(homes) == 3 and module not in homes and module.__name__ == 'mmdet.nas.structure'
+    for home in homes:
+        public = [name for name in vars(home) if not name.startswith('_')]
+        assert public and all(hasattr(module, name) for name in public)
 
 
 def test_the_table_names_modules_of_today():

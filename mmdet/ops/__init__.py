@@ -1,4 +1,4 @@
-"""Operators of detection: one function each, with a compiled kernel or its torch twin behind it."""
+"""Detection operators. Each uses a compiled kernel of torchvision where that works, and a pure torch or numpy version elsewhere."""
 
 from .deform_conv import DeformConv2dPack, ModulatedDeformConv2dPack, deform_conv2d
 from .ms_deform_attn import MSDeformAttn, ms_deform_attn

@@ -1,12 +1,13 @@
 """Deformable convolution v1 (Dai et al., ICCV 2017, arXiv 1703.06211) and v2 (Zhu et al., CVPR 2019, arXiv 1811.11168).
 
-:func:`deform_conv2d` calls torchvision's kernel where that works and the torch twin :func:`deform_conv2d_torch` elsewhere.
+:func:`deform_conv2d` calls torchvision's kernel where that works and :func:`deform_conv2d_torch`, the same in pure torch, elsewhere.
 
 N images, C input channels, H x W input, O output channels, h x w output, K kernel points, D deform groups.
 """
 
 import importlib.util
 import logging
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,14 +16,24 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from mmdet.errors import ModelInputError
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
 
 from .torchvision_ops import torchvision_kernel
 
-# Without gradients the columns (K * C floats a location) are made for so many locations at a time: with 128 channels at stride 8 of an
-# 800x1333 image that is 19 MB instead of 77 MB, and a tenth faster (155 against 174 ms for 100 x 136, one thread).
+# Output locations whose columns (K * C floats each) are computed at a time when no gradients are needed: with 128 channels at stride 8 of
+# an 800x1333 image that takes 19 MB instead of 77 MB, and a tenth less time (155 against 174 ms for 100 x 136, one thread).
 _LOCATIONS = 4096
+
+
+class _Geometry(NamedTuple):
+    """Pairs are (vertical, horizontal)."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    deform_groups: int
 
 
 def deform_conv2d(
@@ -57,40 +68,50 @@ def deform_conv2d(
     Raises:
         ModelInputError: shapes that do not fit together.
     """
-    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-    _check_shapes(x, offset, weight, stride, padding, dilation, groups, deform_groups, mask)
+    geometry = _Geometry(_pair(stride), _pair(padding), _pair(dilation), groups, deform_groups)
+    _check_shapes(x, offset, weight, mask, geometry)
     autocast = torch.is_autocast_enabled(x.device.type)
     working = torch.float64 if x.dtype == torch.float64 else torch.float32
     result = working if autocast else x.dtype
     kernel = torchvision_kernel('deform_conv2d', 'cuda' if x.is_cuda else 'cpu')
     if x.is_cuda and torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled():
-        kernel = None  # its backward pass adds in any order, and raises where that is not allowed
+        kernel = None  # its backward pass adds in an arbitrary order, and raises where that is not allowed
     with torch.autocast(x.device.type, enabled=False):
         x, offset, weight = x.to(working), offset.to(working), weight.to(working)
         bias = None if bias is None else bias.to(working)
         mask = None if mask is None else mask.to(working)
         if kernel is not None:
-            out = kernel(x, offset, weight, bias, stride, padding, dilation, mask)
+            out = kernel(x, offset, weight, bias, geometry.stride, geometry.padding, geometry.dilation, mask)
         else:
-            out = deform_conv2d_torch(x, offset, weight, bias, stride, padding, dilation, groups, deform_groups, mask)
+            out = deform_conv2d_torch(x, offset, weight, bias, *geometry, mask)
     return out.to(result)
 
 
-def deform_conv2d_torch(x, offset, weight, bias, stride, padding, dilation, groups, deform_groups, mask) -> Tensor:
-    """The torch twin; arguments as :func:`deform_conv2d`, with pairs for stride, padding and dilation, all of one float type.
+def deform_conv2d_torch(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    deform_groups: int,
+    mask: Tensor | None,
+) -> Tensor:
+    """:func:`deform_conv2d` in pure torch, with pairs for stride, padding and dilation, and tensors of one floating dtype.
 
-    Each sample is a weighted sum of four rows of the channels-last map: `embedding_bag` forms it without storing the four rows, and is the
-    fastest of three ways on CPU (128 channels, 100 x 136, one thread: 155 ms in pieces; four `index_select`: 472 ms; `grid_sample`: 210 ms).
-    `grid_sample` has a defect besides: rounding in its normalised coordinates moves whole-pixel positions (all of them, at the zero
+    Each sample is a weighted sum of four rows of the channels-last map: `embedding_bag` computes it without storing the four rows, and is
+    the fastest of three ways on CPU (128 channels, 100 x 136, one thread: 155 ms in pieces; four `index_select`: 472 ms; `grid_sample`:
+    210 ms). `grid_sample` also has a defect: rounding in its normalised coordinates moves whole-pixel positions (all of them, at the zero
     initialisation) to the neighbouring cell, which changes the gradient of the offsets.
     """
     num_images, channels, height, width = x.shape
     out_channels, _, kernel_h, kernel_w = weight.shape
     out_h, out_w = offset.shape[-2:]
     points, group_channels = kernel_h * kernel_w, channels // deform_groups
-    rows, factors = _bilinear_rows(
-        offset, mask, (height, width), (kernel_h, kernel_w), stride, padding, dilation, deform_groups
-    )
+    geometry = _Geometry(stride, padding, dilation, groups, deform_groups)
+    rows, factors = _bilinear_rows(offset, mask, (height, width), (kernel_h, kernel_w), geometry)
     table = x.view(num_images, deform_groups, group_channels, height, width).permute(0, 1, 3, 4, 2)
     table = table.reshape(-1, group_channels)  # (N * D * H * W, C / D)
     # Column order (point, channel), the weight to match: (groups, K * C / groups, O / groups).
@@ -121,28 +142,26 @@ def _memory_format(x: Tensor) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.contiguous_format
 
 
-def _bilinear_rows(offset, mask, size_hw, kernel_hw, stride, padding, dilation, deform_groups) -> tuple[Tensor, Tensor]:
+def _bilinear_rows(
+    offset: Tensor, mask: Tensor | None, size_hw: tuple[int, int], kernel_hw: tuple[int, int], geometry: _Geometry
+) -> tuple[Tensor, Tensor]:
     """Rows of the channels-last map and factors of the four corners of each sample.
 
     Returns:
         Two tensors (N * h * w * K * D, 4): int64 rows of the (N * D * H * W) table, and bilinear weights, 0 for corners outside the map.
     """
     (height, width), (kernel_h, kernel_w) = size_hw, kernel_hw
+    stride, padding, dilation, _, deform_groups = geometry
     num_images, _, out_h, out_w = offset.shape
     points = kernel_h * kernel_w
     device, dtype = offset.device, offset.dtype
     point = torch.arange(points, device=device)
     shift_y = torch.div(point, kernel_w, rounding_mode='floor') * dilation[0] - padding[0]  # (K,)
     shift_x = point % kernel_w * dilation[1] - padding[1]
-    base_y = (torch.arange(out_h, device=device) * stride[0]).view(-1, 1, 1, 1) + shift_y.view(
-        1, 1, -1, 1
-    )  # (h, 1, K, 1)
-    base_x = (torch.arange(out_w, device=device) * stride[1]).view(1, -1, 1, 1) + shift_x.view(
-        1, 1, -1, 1
-    )  # (1, w, K, 1)
-    moved = offset.view(num_images, deform_groups, points, 2, out_h, out_w).permute(
-        3, 0, 4, 5, 2, 1
-    )  # (2, N, h, w, K, D)
+    base_y = (torch.arange(out_h, device=device) * stride[0]).view(-1, 1, 1, 1) + shift_y.view(-1, 1)  # (h, 1, K, 1)
+    base_x = (torch.arange(out_w, device=device) * stride[1]).view(-1, 1, 1) + shift_x.view(-1, 1)  # (w, K, 1)
+    moved = offset.view(num_images, deform_groups, points, 2, out_h, out_w)
+    moved = moved.permute(3, 0, 4, 5, 2, 1)  # (2, N, h, w, K, D)
     # A sample at -1 or at the size is exactly zero, so clamping there changes nothing but the range of the integers below.
     y = (moved[0] + base_y.to(dtype)).clamp(-1, height)
     x = (moved[1] + base_x.to(dtype)).clamp(-1, width)  # (N, h, w, K, D)
@@ -155,25 +174,21 @@ def _bilinear_rows(offset, mask, size_hw, kernel_hw, stride, padding, dilation, 
     inside = (corner_y >= 0) & (corner_y < height) & (corner_x >= 0) & (corner_x < width)
     factors = factors * inside
     if mask is not None:
-        factors = factors * mask.view(num_images, deform_groups, points, out_h, out_w).permute(0, 3, 4, 2, 1).unsqueeze(
-            -1
-        )
+        mask = mask.view(num_images, deform_groups, points, out_h, out_w).permute(0, 3, 4, 2, 1)
+        factors = factors * mask.unsqueeze(-1)
     maps = torch.arange(num_images * deform_groups, device=device).view(num_images, 1, 1, 1, deform_groups, 1)
     rows = (maps * height + corner_y.clamp(0, height - 1)) * width + corner_x.clamp(0, width - 1)
     return rows.reshape(-1, 4), factors.reshape(-1, 4)
 
 
-def _check_shapes(x, offset, weight, stride, padding, dilation, groups, deform_groups, mask) -> None:
+def _check_shapes(x: Tensor, offset: Tensor, weight: Tensor, mask: Tensor | None, geometry: _Geometry) -> None:
+    stride, padding, dilation, groups, deform_groups = geometry
     if x.dim() != 4 or weight.dim() != 4:
-        received = (tuple(x.shape), tuple(weight.shape))
-        raise ModelInputError('x must be (N, C, H, W) and weight (O, C / groups, kh, kw)', received=received)
+        shapes = (tuple(x.shape), tuple(weight.shape))
+        raise ModelInputError('x must be (N, C, H, W) and weight (O, C / groups, kh, kw)', received=shapes)
     channels, kernel = x.shape[1], weight.shape[-2:]
-    if (
-        channels % groups
-        or weight.shape[0] % groups
-        or weight.shape[1] != channels // groups
-        or channels % deform_groups
-    ):
+    whole = channels % groups == weight.shape[0] % groups == channels % deform_groups == 0
+    if not whole or weight.shape[1] != channels // groups:
         received = dict(x=tuple(x.shape), weight=tuple(weight.shape), groups=groups, deform_groups=deform_groups)
         raise ModelInputError('channels, groups and deform_groups do not fit the weight', received=received)
     out_hw = [(x.shape[2 + i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2)]
@@ -193,16 +208,17 @@ class DeformConv2dPack(nn.Module):
     padding and dilation, zero at first, with 2 * K * D rows (v1) or 3 * K * D rows (v2).
 
     A checkpoint decides between v1 and v2: if its ``conv_offset`` has the row count of the other version, the layer becomes that version
-    on loading and says so. (Published names are unreliable here: many files called "dcnv2" hold v1 layers.) The parameters stay the same
-    objects, so an optimiser built before loading goes on working; a DistributedDataParallel wrapper built before does not.
+    on loading, with a warning. (File names are unreliable here: many published files called "dcnv2" hold v1 layers.) The parameters stay the
+    same objects, so an optimiser built before loading goes on working; a DistributedDataParallel wrapper built before does not.
 
     Args:
         deform_groups: D. ``deformable_groups`` is its old name.
         fallback_on_stride: read by the backbone's blocks, which then build a plain convolution; without effect here.
-        others: as in ``torch.nn.Conv2d``.
+        other arguments: as in ``torch.nn.Conv2d``.
     """
 
     modulated = False
+    bias: nn.Parameter | None
 
     def __init__(
         self,
@@ -221,12 +237,10 @@ class DeformConv2dPack(nn.Module):
     ):
         super().__init__()
         deform_groups = deform_groups if deformable_groups is None else deformable_groups
-        for name, divisor, channels in (
-            ('groups', groups, in_channels),
-            ('groups', groups, out_channels),
-            ('deform_groups', deform_groups, in_channels),
-        ):
-            assert divisor >= 1 and channels % divisor == 0, f'{name} must divide {channels}, received {divisor}'
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ConfigError(f'must divide {in_channels} and {out_channels} channels', field='groups', received=groups)
+        if deform_groups < 1 or in_channels % deform_groups:
+            raise ConfigError(f'must divide {in_channels} channels', field='deform_groups', received=deform_groups)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride = _pair(kernel_size), _pair(stride)
         self.padding, self.dilation = _pair(padding), _pair(dilation)
@@ -234,23 +248,12 @@ class DeformConv2dPack(nn.Module):
         # ConvModule reads these two of any convolution.
         self.transposed, self.output_padding = False, (0, 0)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
-        if bias:
-            self.bias = nn.Parameter(torch.empty(out_channels))
-        else:
-            self.register_parameter('bias', None)
-        self.conv_offset = nn.Conv2d(
-            in_channels,
-            self._offset_rows(self.modulated),
-            self.kernel_size,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-        )
+        self.register_parameter('bias', nn.Parameter(torch.zeros(out_channels)) if bias else None)
+        rows = self._offset_rows(self.modulated)
+        self.conv_offset = nn.Conv2d(in_channels, rows, self.kernel_size, self.stride, self.padding, self.dilation)
         nn.init.kaiming_uniform_(self.weight, nonlinearity='relu')
-        if bias:
-            nn.init.zeros_(self.bias)
         self.init_weights()
-        torchvision_kernel('deform_conv2d')  # looked up now, so that a compiled forward finds it ready
+        torchvision_kernel('deform_conv2d')  # looked up now, so that a compiled forward need not import torchvision
 
     def _apply(self, fn, recurse: bool = True):
         super()._apply(fn, recurse)
@@ -260,8 +263,8 @@ class DeformConv2dPack(nn.Module):
 
     def init_weights(self) -> None:
         """Zero offsets; called after a parent's initialiser, which takes ``conv_offset`` for an ordinary convolution."""
-        nn.init.zeros_(self.conv_offset.weight)
-        nn.init.zeros_(self.conv_offset.bias)
+        for parameter in self.conv_offset.parameters():
+            nn.init.zeros_(parameter)
 
     def _offset_rows(self, modulated: bool) -> int:
         return (3 if modulated else 2) * self.deform_groups * self.kernel_size[0] * self.kernel_size[1]
@@ -272,24 +275,14 @@ class DeformConv2dPack(nn.Module):
         if self.modulated:
             first, second, mask = offset.chunk(3, dim=1)
             offset, mask = torch.cat([first, second], dim=1), mask.sigmoid()
-        return deform_conv2d(
-            x,
-            offset,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            self.deform_groups,
-            mask,
-        )
+        geometry = (self.stride, self.padding, self.dilation, self.groups, self.deform_groups)
+        return deform_conv2d(x, offset, self.weight, self.bias, *geometry, mask)
 
     def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
-        """Become the version whose offset rows a checkpoint has; called before shapes are compared.
+        """Become the version, v1 or v2, to which the offset rows of a checkpoint belong; called before shapes are compared.
 
         Returns:
-            what changed, for the report of the load.
+            a description of the change, if any, for the loading report.
         """
         stored = state_dict.get(f'{prefix}conv_offset.weight')
         if stored is None or stored.shape[0] != self._offset_rows(not self.modulated):
@@ -316,7 +309,7 @@ class DeformConv2dPack(nn.Module):
             parameter.grad = None
 
     def extra_repr(self) -> str:
-        """The arguments, and which version this is."""
+        """The arguments, and whether the layer is modulated (v2)."""
         return (
             f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, '
             f'dilation={self.dilation}, groups={self.groups}, deform_groups={self.deform_groups}, modulated={self.modulated}'
@@ -333,9 +326,9 @@ class ModulatedDeformConv2dPack(DeformConv2dPack):
 
 
 def _register() -> None:
-    """Enter the layers in this package's registry, and in mmengine's root, where mmcv looks if no default scope is set.
+    """Register the layers in this package's registry, and in mmengine's root, where mmcv looks if no default scope is set.
 
-    Not in the root beside a compiled mmcv, which enters its own layers of these names there.
+    A compiled mmcv registers its own layers under these names in the root; then the root is left alone.
     """
     compiled_mmcv = importlib.util.find_spec('mmcv._ext') is not None
     for layer, name in ((DeformConv2dPack, 'DCN'), (ModulatedDeformConv2dPack, 'DCNv2')):

@@ -27,8 +27,8 @@ SpatialShapes = Sequence[tuple[int, int]]
 
 @lru_cache(maxsize=256)
 def _cached_level_sizes(shapes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    # A normal tensor also when first asked for under inference_mode: the cache outlives that block, and training saves
-    # it for backward.
+    # Not inference tensors, even if first needed under inference_mode: the cache outlives that block, and training saves
+    # the sizes for its backward pass.
     with torch.inference_mode(False):
         sizes_wh = torch.tensor([(w, h) for h, w in shapes], dtype=torch.int32, device=device)
         starts = [0]
@@ -38,7 +38,7 @@ def _cached_level_sizes(shapes: tuple[tuple[int, int], ...], device: torch.devic
 
 
 def _level_sizes(shapes: SpatialShapes, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(width, height) (L, 2) and first value token (L,) of each level, int32; cached, since copying to a GPU waits."""
+    """(width, height) (L, 2) and first value token (L,) of each level, int32; cached, since copying to a GPU synchronises."""
     key = tuple((int(h), int(w)) for h, w in shapes)
     # While a graph is traced, tensors are stand-ins that must not outlive the trace; there they become constants of the
     # graph anyway.
@@ -54,10 +54,9 @@ def _check_inputs(value: Tensor, shapes: SpatialShapes, levels: int) -> None:
         )
     if value.shape[1] != cells:
         raise ModelInputError(
-            f'must hold one token for each of the {cells} cells of spatial_shapes {list(shapes)}',
-            field='value',
+            f'must hold one token for each of the {cells} cells of spatial_shapes {list(shapes)}', field='value',
             received=tuple(value.shape),
-        )
+        )  # fmt: skip
 
 
 def _weighted_samples(value: Tensor, shapes: SpatialShapes, pixels: Tensor, weights: Tensor) -> Tensor:
@@ -141,22 +140,15 @@ class MSDeformAttn(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        embed_dims: int,
-        num_heads: int,
-        num_levels: int = 1,
-        num_points: int = 4,
-        value_ratio: float = 1.0,
+        self, *, embed_dims: int, num_heads: int, num_levels: int = 1, num_points: int = 4, value_ratio: float = 1.0
     ):
         super().__init__()
         value_dims = int(embed_dims * value_ratio)
         if embed_dims % num_heads or value_dims % num_heads:
             raise ConfigError(
                 f'embed_dims and embed_dims * value_ratio ({value_dims}) must be multiples of num_heads = {num_heads}',
-                field='MSDeformAttn.embed_dims',
-                received=embed_dims,
-            )
+                field='MSDeformAttn.embed_dims', received=embed_dims,
+            )  # fmt: skip
         self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
         self.sampling_offsets = nn.Linear(embed_dims, num_heads * num_levels * num_points * 2)
         self.attention_weights = nn.Linear(embed_dims, num_heads * num_levels * num_points)
@@ -180,7 +172,7 @@ class MSDeformAttn(nn.Module):
             nn.init.zeros_(projection.bias)
 
     def forward(self, query: Tensor, reference_points: Tensor, value: Tensor, spatial_shapes: SpatialShapes) -> Tensor:
-        """Attend.
+        """Weighted sum of the values sampled around the reference points, projected to the output.
 
         Args:
             query: (B, Q, C).
@@ -190,15 +182,17 @@ class MSDeformAttn(nn.Module):
 
         Returns:
             (B, Q, C).
+
+        Raises:
+            ModelInputError: the value tokens or the reference points do not fit the other arguments.
         """
         B, Q, _ = query.shape
         M, L, K = self.num_heads, self.num_levels, self.num_points
         if reference_points.shape[1] != Q or reference_points.shape[-1] != 2:
             raise ModelInputError(
-                f'must be (B or 1, {Q}, L or 1, 2), one x, y for each query',
-                field='reference_points',
+                f'must be (B or 1, {Q}, L or 1, 2), one x, y for each query', field='reference_points',
                 received=tuple(reference_points.shape),
-            )
+            )  # fmt: skip
         _check_inputs(value, spatial_shapes, L)
         value = self.value_proj(value)
         value = value.view(B, -1, M, value.shape[-1] // M)

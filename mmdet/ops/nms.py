@@ -1,12 +1,12 @@
-"""Non-maximum suppression: exact greedy NMS by class, soft-NMS, no compiled code needed.
+"""Non-maximum suppression: exact greedy NMS by class and soft-NMS, without compiled code of this package.
 
 Three engines give the same boxes:
 
 * CPU tensors: a plane sweep in numpy. ``IoU(a, b) > t`` implies that the two intervals overlap by more than ``t`` times the longer one, on
   either axis; with boxes sorted by left edge only those starting in ``[x1, x1 + (1 - t) w]`` can be suppressed by a box, a small share of all
-  pairs. The greedy rule is then resolved on the short list of pairs that really exceed the threshold.
-* other devices: blocks of IoU matrices, resolved by repeating "kept unless a kept better box suppresses it" until nothing changes. Boxes that
-  depend on no undecided box are final after one round, so the fixed point is the greedy answer.
+  pairs. The greedy rule is then applied to the short list of pairs that exceed the threshold.
+* other devices: blocks of IoU matrices, to which the rule "kept unless a kept better box suppresses it" is applied until nothing changes. Boxes
+  that depend on no undecided box are final after one round, so the fixed point is the greedy answer.
 * torchvision's kernel on CUDA, where it works.
 
 Classes are told apart by label, not by shifting the boxes of a class by ``label * (max + 1)`` in float32 as is often done: that costs the
@@ -16,6 +16,7 @@ N boxes, k of them kept.
 """
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ def nms(
         iou_threshold: in [0, 1].
         labels: (N,) integers; boxes of different labels do not suppress each other. None: one class.
         offset: 1 for the old convention of inclusive corners, where a box is ``x2 - x1 + 1`` wide.
-        max_num: stop when so many are kept (it saves the work on the rest); negative: keep all.
+        max_num: largest number of boxes to keep, which saves the work on the rest; negative: keep all.
         score_threshold: if > 0, candidates must score more than this.
 
     Returns:
@@ -119,15 +120,24 @@ def soft_nms(
         method: ``'linear'``, ``'gaussian'`` or ``'naive'``.
         labels: (N,), as for :func:`nms`.
         offset: as for :func:`nms`.
-        max_num: keep at most so many; negative: all.
+        max_num: largest number of boxes to keep; negative: keep all.
 
     Returns:
         dets: (k, 5) xyxy and decayed score, by falling decayed score.
         keep: (k,) int64 indices into ``boxes``.
+
+    Raises:
+        ModelInputError: shapes disagree.
+        ConfigError: a threshold is out of range, or the method is unknown.
     """
     _check(boxes, scores, labels)
     _check_range('iou_threshold', iou_threshold)
-    if method not in ('linear', 'gaussian', 'naive'):
+    decays: dict[str, Callable] = dict(
+        linear=lambda iou: np.where(iou >= iou_threshold, 1 - iou, np.float32(1)),
+        gaussian=lambda iou: np.exp(-(iou**2) / sigma),
+        naive=lambda iou: (iou < iou_threshold).astype(np.float32),
+    )
+    if (decay := decays.get(method)) is None:
         raise ConfigError("allowed: 'linear', 'gaussian', 'naive'", field='method', received=method)
     if not sigma > 0:
         raise ConfigError('must be > 0', field='sigma', received=sigma)
@@ -138,15 +148,13 @@ def soft_nms(
         array = boxes[index].float().cpu().numpy()
         values = scores[index].float().cpu().numpy()
         classes = np.zeros(len(array), np.int64) if labels is None else labels[index].cpu().numpy()
-        chosen, decayed = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+        taken, taken_scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
         for label in np.unique(classes):
             members = np.flatnonzero(classes == label)
-            picks, pick_scores = _soften(
-                array[members], values[members], iou_threshold, sigma, min_score, method, offset, max_num
-            )
-            chosen.append(members[picks])
-            decayed.append(pick_scores)
-        chosen, decayed = np.concatenate(chosen), np.concatenate(decayed)
+            picks, pick_scores = _soften(array[members], values[members], decay, min_score, offset, max_num)
+            taken.append(members[picks])
+            taken_scores.append(pick_scores)
+        chosen, decayed = np.concatenate(taken), np.concatenate(taken_scores)
         order = np.argsort(-decayed, kind='stable')
         order = order if max_num < 0 else order[:max_num]
         keep = index[torch.from_numpy(chosen[order]).to(device)]
@@ -154,11 +162,14 @@ def soft_nms(
     return torch.cat([boxes[keep], final[:, None].to(boxes.dtype)], dim=1), keep
 
 
-def _soften(boxes, scores, iou_threshold, sigma, min_score, method, offset, max_num):
-    """Soft-NMS of one class on numpy arrays: positions taken, and their scores at that moment."""
+def _soften(
+    boxes: np.ndarray, scores: np.ndarray, decay: Callable, min_score: float, offset: int, max_num: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Soft-NMS of one class: positions (k,) of the boxes taken, and their scores (k,) when they were taken."""
     live, scores = np.arange(len(boxes)), scores.copy()
     area = (boxes[:, 2] - boxes[:, 0] + offset) * (boxes[:, 3] - boxes[:, 1] + offset)
-    picks, pick_scores = [], []
+    picks: list[int] = []
+    pick_scores: list[float] = []
     live = live[scores[live] >= min_score]
     while len(live) and len(picks) != max_num:
         at = int(np.argmax(scores[live]))
@@ -170,10 +181,7 @@ def _soften(boxes, scores, iou_threshold, sigma, min_score, method, offset, max_
         inter_wh = np.minimum(others[:, 2:], boxes[best, 2:]) - np.maximum(others[:, :2], boxes[best, :2]) + offset
         inter = inter_wh.clip(min=0).prod(axis=1)
         iou = inter / np.maximum(area[live] + area[best] - inter, np.finfo(np.float32).tiny)
-        if method == 'gaussian':
-            scores[live] *= np.exp(-(iou**2) / sigma)
-        else:
-            scores[live] *= np.where(iou >= iou_threshold, 1 - iou if method == 'linear' else 0, 1).astype(np.float32)
+        scores[live] *= decay(iou)
         live = live[scores[live] >= min_score]
     return np.asarray(picks, np.int64), np.asarray(pick_scores, np.float32)
 

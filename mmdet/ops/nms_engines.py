@@ -1,6 +1,6 @@
-"""The engines behind :func:`mmdet.ops.nms`: each takes boxes sorted by falling score and returns the kept positions.
+"""The engines of :func:`mmdet.ops.nms`: each takes boxes sorted by falling score and returns the positions of those to keep.
 
-N boxes, K kept so far, B boxes of a block; "rank" is a position in the sorted order, so a lower rank is a better box.
+N boxes, k of them kept, B boxes of a block; a "rank" is a position in the sorted order, so a lower rank is a better box.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ _SLACK = 1e-3
 
 
 def _block_ends(total: int, max_num: int) -> Iterator[tuple[int, int]]:
-    """Blocks of ranks, small ones first: the best boxes suppress most of the others, and where few are wanted the loop ends early."""
+    """Begin and end of blocks of ranks. Small ones come first, as the best boxes suppress most of the others; the search may end early."""
     start, size = 0, min(512 if max_num < 0 else max(4 * max_num, 256), _BLOCK)
     while start < total:
         yield start, min(start + size, total)
@@ -48,16 +48,16 @@ class _Sweep:
         self.left, self.reach = left, reach
 
     def sort(self, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The ranks by left edge, and those left edges."""
+        """The ranks in the order of their left edges, and these left edges."""
         ranks = ranks[np.argsort(self.left[ranks], kind='stable')]
         return ranks, self.left[ranks]
 
     def overlaps(
         self, first: np.ndarray, second: tuple[np.ndarray, np.ndarray], within: bool = False
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pairs (a of `first`, b of sorted `second`) with IoU > threshold where b starts inside the reach of a, in chunks.
+        """Pairs with IoU > threshold of a box of `first` and a box of the sorted `second` that starts inside its reach, in chunks.
 
-        `within`: both are the same sorted ranks; each pair once, and no box with itself.
+        `within`: both are the same sorted ranks; each pair is given once, and no box is paired with itself.
         """
         ranks, keys = second
         begin = np.arange(1, len(first) + 1) if within else np.searchsorted(keys, self.left[first], side='left')
@@ -100,15 +100,16 @@ def greedy_sweep(
         labels: (N,) or None.
         iou_threshold: suppress above it.
         offset: 0, or 1 for inclusive corners.
-        max_num: stop at so many; negative: never.
+        max_num: largest number of boxes to keep; negative: keep all.
 
     Returns:
-        (k,) int64, rising.
+        (k,) int64 ranks of the boxes kept, rising.
     """
     total = len(boxes)
     sweep = _Sweep(boxes, labels, iou_threshold, offset)
     alive = np.ones(total, bool)
-    kept, kept_count = [], 0
+    kept: list[np.ndarray] = []
+    kept_count = 0
     for start, stop in _block_ends(total, max_num):
         block = sweep.sort(np.arange(start, stop))
         if kept_count:
@@ -129,7 +130,7 @@ def greedy_sweep(
 
 
 def _resolve(alive: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """The greedy rule on pairs (better, worse) of overlapping ranks: clears `alive` of what is suppressed."""
+    """Apply the greedy rule to pairs (better, worse) of overlapping ranks: sets `alive` to False for those that are suppressed."""
     if not pairs:
         return
     better, worse = (np.concatenate([pair[side] for pair in pairs]) for side in range(2))
@@ -171,7 +172,14 @@ def greedy_blocks(boxes: Tensor, labels: Tensor | None, iou_threshold: float, of
     return ranks if max_num < 0 else ranks[:max_num]
 
 
-def _exceeds(boxes: Tensor, labels: Tensor | None, first, second, iou_threshold: float, offset: int) -> Tensor:
+def _exceeds(
+    boxes: Tensor,
+    labels: Tensor | None,
+    first: slice | Tensor,
+    second: slice | Tensor,
+    iou_threshold: float,
+    offset: int,
+) -> Tensor:
     """IoU > threshold between two selections of boxes (slices or index tensors): bool (first, second)."""
     a, b = boxes[first], boxes[second]
     area_a = (a[:, 2] - a[:, 0] + offset) * (a[:, 3] - a[:, 1] + offset)
@@ -188,8 +196,8 @@ def _exceeds(boxes: Tensor, labels: Tensor | None, first, second, iou_threshold:
 def greedy_kernel(kernel: Callable, boxes: Tensor, labels: Tensor | None, iou_threshold: float, max_num: int) -> Tensor:
     """Greedy NMS by torchvision's kernel; arguments and result as :func:`greedy_sweep`, with tensors and offset 0.
 
-    Classes are shifted apart in float64, where that is harmless. The threshold is given in the precision of the boxes, so that an IoU
-    equal to it (3/5 and 0.6) is not "greater" through a longer last bit.
+    Classes are shifted apart in float64, whose precision suffices for it. The threshold is rounded to the precision of the boxes, so that
+    an IoU equal to it (3/5 and 0.6) does not exceed it by rounding.
     """
     threshold = float(torch.tensor(iou_threshold, dtype=boxes.dtype))
     if labels is not None:

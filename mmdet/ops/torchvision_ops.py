@@ -1,9 +1,9 @@
-"""The one place that imports torchvision.
+"""The only module that imports torchvision.
 
 A CUDA build of torchvision beside a CPU build of torch raises ``RuntimeError`` (not ``ImportError``) at import, a mismatched pair may
-import and fail at the first call, and a CPU build beside a CUDA build of torch works on the CPU only. So a kernel is handed out for a kind
-of device only after it has answered a call on one element there; otherwise the callers use the pure-torch twins of this package, and
-that is said once for each kind.
+import and fail at the first call, and a CPU build beside a CUDA build of torch works on the CPU only. So a kernel is used on a kind of
+device only after a trial call on one element has succeeded there; otherwise the callers use the pure torch versions of this package, and
+a message says so once for each kind of device.
 """
 
 import logging
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from mmengine.logging import print_log
 
-_KERNELS: dict[str, dict[str, Callable]] = {}  # kind of device to name to kernel
+_KERNELS: dict[str, dict[str, Callable]] = {}  # kernels by kind of device and name
 
 
 def _answering_kernels(device_type: str) -> dict[str, Callable]:
@@ -30,11 +30,11 @@ def _answering_kernels(device_type: str) -> dict[str, Callable]:
 def torchvision_kernel(name: str, device_type: str = 'cpu') -> Callable | None:
     """A compiled operator of torchvision, or None where torchvision is missing or broken.
 
-    The first call imports torchvision (a second or two), so modules that need a kernel ask for it when they are built.
+    The first call imports torchvision, which takes one or two seconds, so modules that need a kernel look it up when they are built.
 
     Args:
         name: ``'nms'`` or ``'deform_conv2d'``.
-        device_type: kind of the device that it is to work on, such as ``'cuda'``.
+        device_type: kind of device on which it is to run, such as ``'cuda'``.
     """
     if device_type not in _KERNELS:
         kernels = {}

@@ -1,6 +1,18 @@
-"""What travels beside an image: its ground truth, its metadata and, later, its predictions."""
+"""The data element that accompanies an image: its ground truth, metadata and, later, predictions."""
+
+from operator import attrgetter
+from typing import Any
 
 from mmengine.structures import BaseDataElement, InstanceData
+
+
+def _instances(name: str) -> Any:
+    """A property that keeps an ``InstanceData`` in the field ``name`` of its data element."""
+
+    def set_instances(element: BaseDataElement, value: InstanceData) -> None:
+        element.set_field(value, name, dtype=InstanceData)
+
+    return property(attrgetter(name), set_instances, lambda element: delattr(element, name))
 
 
 class DetDataSample(BaseDataElement):
@@ -14,33 +26,9 @@ class DetDataSample(BaseDataElement):
     ``flip_direction``, ``pad_shape`` (h, w), ``batch_input_shape`` (h, w).
     """
 
-    gt_instances = property(lambda self: self._gt_instances)
-    ignored_instances = property(lambda self: self._ignored_instances)
-    pred_instances = property(lambda self: self._pred_instances)
-
-    @gt_instances.setter
-    def gt_instances(self, value: InstanceData):
-        self.set_field(value, '_gt_instances', dtype=InstanceData)
-
-    @gt_instances.deleter
-    def gt_instances(self):
-        del self._gt_instances
-
-    @ignored_instances.setter
-    def ignored_instances(self, value: InstanceData):
-        self.set_field(value, '_ignored_instances', dtype=InstanceData)
-
-    @ignored_instances.deleter
-    def ignored_instances(self):
-        del self._ignored_instances
-
-    @pred_instances.setter
-    def pred_instances(self, value: InstanceData):
-        self.set_field(value, '_pred_instances', dtype=InstanceData)
-
-    @pred_instances.deleter
-    def pred_instances(self):
-        del self._pred_instances
+    gt_instances: InstanceData = _instances('_gt_instances')
+    ignored_instances: InstanceData = _instances('_ignored_instances')
+    pred_instances: InstanceData = _instances('_pred_instances')
 
 
 SampleList = list[DetDataSample]

@@ -40,13 +40,51 @@ def test_legacy_anchors_sit_on_pixel_centres():
     ]  # fmt: skip
 
 
-def test_octaves_and_ratios():
-    generator = AnchorGenerator(
-        strides=[8], ratios=[0.5, 1.0, 2.0], octave_base_scale=4, scales_per_octave=3, scale_major=True
-    )
-    assert generator.num_base_priors == [9]
-    expected = torch.tensor([-22.6274, -11.3137, 22.6274, 11.3137])
-    torch.testing.assert_close(generator.base_anchors[0][0], expected, rtol=0, atol=1e-4)
+def sizes_wh(generator):
+    anchors = generator.base_anchors[0]
+    return (anchors[:, 2:] - anchors[:, :2]).tolist()
+
+
+def test_order_of_the_base_anchors():
+    """Ratios are height / width; the area is that of the square of the same scale."""
+    arguments = dict(strides=[8], ratios=[0.25, 1.0, 4.0], scales=[1.0, 2.0, 4.0])
+    by_ratio = [[16, 4], [32, 8], [64, 16], [8, 8], [16, 16], [32, 32], [4, 16], [8, 32], [16, 64]]
+    assert sizes_wh(AnchorGenerator(**arguments)) == by_ratio
+    by_scale = [[16, 4], [8, 8], [4, 16], [32, 8], [16, 16], [8, 32], [64, 16], [32, 32], [16, 64]]
+    generator = AnchorGenerator(**arguments, scale_major=False)
+    assert sizes_wh(generator) == by_scale and generator.num_base_priors == [9]
+    grid = generator.single_level_grid_priors((2, 2), 0, device='cpu')
+    assert grid[:9].tolist() == generator.base_anchors[0].tolist()
+    assert torch.equal(grid[9:18], grid[:9] + torch.tensor([8, 0, 8, 0]))  # the next location, not the next anchor
+
+
+def test_octaves():
+    generator = AnchorGenerator(strides=[8], ratios=[0.5, 1.0, 2.0], octave_base_scale=4, scales_per_octave=3)
+    sides = [32.0, 40.317474, 50.796833]  # 8 * 4 * 2^(0, 1/3, 2/3)
+    root = 2**0.5
+    expected = [[s * root, s / root] for s in sides] + [[s, s] for s in sides] + [[s / root, s * root] for s in sides]
+    torch.testing.assert_close(torch.tensor(sizes_wh(generator)), torch.tensor(expected), rtol=0, atol=1e-4)
+
+
+def test_sizes_and_centres_that_are_not_given():
+    """The base size is the smaller stride; centres are on the corner, at an offset of the base size, or where ``centers`` says."""
+    arguments = dict(strides=[(10, 20), (40, 30)], ratios=[1.0], scales=[1.0])
+    assert AnchorGenerator(**arguments).base_sizes == [10, 30]
+    placed = [
+        (dict(), [[-5, -5, 5, 5], [-15, -15, 15, 15]]),
+        (dict(center_offset=0.5), [[0, 0, 10, 10], [0, 0, 30, 30]]),
+        (dict(centers=[(1, 2), (3, 4)]), [[-4, -3, 6, 7], [-12, -11, 18, 19]]),
+    ]
+    for options, expected in placed:
+        assert [anchors[0].tolist() for anchors in AnchorGenerator(**arguments, **options).base_anchors] == expected
+
+
+def test_dtype_and_device_of_the_grid(device):
+    priors = AnchorGenerator(strides=[10], ratios=[1.0], scales=[1.0]).grid_priors([(1, 2)], torch.float64, device)[0]
+    assert priors.dtype == torch.float64 and priors.device.type == device
+    assert priors.tolist() == [[-5, -5, 5, 5], [5, -5, 15, 5]]
+    flags = AnchorGenerator(**GFL).valid_flags([(1, 2)] * 5, (8, 8), device)
+    assert all(flag.device.type == device and flag.dtype == torch.bool for flag in flags)
 
 
 def test_valid_flags_cut_the_padding():
@@ -57,17 +95,22 @@ def test_valid_flags_cut_the_padding():
     assert flags[3].tolist() == [True, True, False, True, True, False]
 
 
-def test_sparse_priors_are_rows_of_the_grid():
-    generator = AnchorGenerator(strides=[16], ratios=[0.5, 1.0], scales=[8])
-    rows = torch.tensor([0, 3, 11, 7])
-    grid = generator.single_level_grid_priors((2, 3), 0, device='cpu')
-    assert torch.equal(generator.sparse_priors(rows, (2, 3), 0, device='cpu'), grid[rows])
+def test_valid_flags_count_cells_that_begin_inside():
+    """33 rows of pixels at stride 16 are 3 rows of cells, 40 columns at stride 20 are 2; every anchor of a cell is alike."""
+    generator = AnchorGenerator(strides=[(20, 16)], ratios=[0.5, 1.0], scales=[1.0])
+    flags = generator.valid_flags([(4, 3)], (33, 40, 3), 'cpu')[0].view(4, 3, 2)
+    rows = [[1, 1, 0]] * 3 + [[0, 0, 0]]
+    assert flags[..., 0].int().tolist() == flags[..., 1].int().tolist() == rows
+    assert generator.valid_flags([(4, 3)], (32, 41), 'cpu')[0].view(4, 3, 2)[..., 0].int().tolist() == [
+        [1, 1, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0],
+    ]  # fmt: skip
 
 
 def test_grids_are_cached_and_copies_are_independent():
     generator = AnchorGenerator(**GFL)
     sizes = [(2, 2)] * 5
     assert generator.grid_priors(sizes, device='cpu')[0] is generator.grid_priors(sizes, device='cpu')[0]
+    assert generator.grid_priors([(2, 3)] * 5, device='cpu')[0].shape == (6, 4)
     for other in (copy.deepcopy(generator), pickle.loads(pickle.dumps(generator))):
         other.base_anchors = [anchors + 1 for anchors in other.base_anchors]
         assert (
@@ -82,6 +125,8 @@ def test_grids_are_cached_and_copies_are_independent():
         dict(strides=[8], ratios=[1.0], scales=[8], octave_base_scale=8, scales_per_octave=1),
         dict(strides=[8, 16], ratios=[1.0], scales=[8], base_sizes=[8]),
         dict(strides=[8], ratios=[1.0], scales=[8], center_offset=2),
+        dict(strides=[8], ratios=[1.0], scales=[8], center_offset=0.5, centers=[(0, 0)]),
+        dict(strides=[8], ratios=[1.0], octave_base_scale=8),
     ],
 )
 def test_refuses(arguments):

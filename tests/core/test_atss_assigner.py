@@ -51,6 +51,63 @@ def test_ignored_boxes_count_only_when_asked(device):
     assert assign(priors, gt, ignore, ignore_iof_thr=0.5).gt_inds.tolist() == [1, 0, 0, -1]
 
 
+def test_prior_is_ignored_by_its_largest_share_in_an_ignored_box():
+    """Shares are of the prior's own area and must exceed the limit; an ignored prior is no candidate either."""
+    priors = torch.tensor([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]], dtype=torch.float32)
+    # The shares are 0.5 of prior 0, 0.6 of prior 1, nothing of prior 2, and the whole of prior 3, which lies in a huge box.
+    ignore = instances([[0, 0, 5, 10], [24, 0, 36, 10], [55, -100, 900, 500]], [0, 0, 0])
+    gt = instances([[42, 0, 50, 10]], [5])
+    for limit, expected in (
+        (0.45, [-1, -1, 1, -1]), (0.5, [0, -1, 1, -1]), (0.61, [0, 0, 1, -1]), (1.0, [0, 0, 1, 0]), (0.0, [0, 0, 1, 0]),
+    ):  # fmt: skip
+        assert assign(priors, gt, ignore, ignore_iof_thr=limit).gt_inds.tolist() == expected
+    # Ignored priors leave their places among the candidates to the next nearest ones.
+    priors = torch.tensor([[0, 0, 10, 10], [1, 0, 11, 10], [3, 0, 13, 10], [0, 3, 10, 13]], dtype=torch.float32)
+    gt, ignore = instances([[0, 0, 10, 10]], [5]), instances([[-9, -9, 10, 10]], [0])
+    assigner = ATSSAssigner(topk=2, ignore_iof_thr=0.75)
+    assert assigner.assign(InstanceData(priors=priors), [4], gt, ignore).gt_inds.tolist() == [-1, -1, 1, 1]
+    assert assigner.assign(InstanceData(priors=priors), [4], gt).gt_inds.tolist() == [0, 0, 0, 0]
+
+
+def test_equal_candidates_reach_the_threshold():
+    """Of two priors with the same overlap the deviation is 0: both have the mean, and that is enough."""
+    priors = torch.tensor([[0, 0, 10, 10], [2, 0, 12, 10]], dtype=torch.float32)
+    result = assign(priors, instances([[1, 0, 11, 10]], [3]))
+    assert result.gt_inds.tolist() == [1, 1] and result.labels.tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(('box', 'inside'), [([4.98, 0, 20, 10], 1), ([5, 0, 20, 10], 0), ([4.995, 0, 20, 10], 0)])
+def test_centre_of_a_positive_lies_inside_by_a_hundredth_of_a_pixel(box, inside):
+    """The first prior's centre is (5, 5); the far ones make it stand out."""
+    priors = torch.tensor([[0, 0, 10, 10], [500, 500, 510, 510], [600, 500, 610, 510]], dtype=torch.float32)
+    turned = [box[1], box[0], box[3], box[2]]
+    mirrored = [10 - box[2], 10 - box[3], 10 - box[0], 10 - box[1]]
+    for gt in (box, turned, mirrored):
+        assert assign(priors, instances([gt], [0])).gt_inds.tolist() == [inside, 0, 0]
+
+
+def test_candidates_are_the_nearest_of_every_level():
+    """With one candidate a level the nearest prior of each is taken; the threshold then picks the level whose size fits."""
+    levels = [
+        torch.tensor([[0, 0, 8, 8], [8, 0, 16, 8], [16, 0, 24, 8]], dtype=torch.float32),
+        torch.tensor([[0, 0, 16, 16], [16, 0, 32, 16]], dtype=torch.float32),
+        torch.tensor([[0, 0, 32, 32]], dtype=torch.float32),
+    ]
+    gt = instances([[17, 1, 33, 15], [9, 0, 15, 8]], [1, 2])
+    result = ATSSAssigner(topk=1).assign(InstanceData(priors=torch.cat(levels)), [3, 2, 1], gt)
+    assert result.gt_inds.tolist() == [0, 2, 0, 0, 1, 0]
+    assert result.labels.tolist() == [-1, 2, -1, -1, 1, -1]
+
+
+def test_other_overlap_measure():
+    """Inclusive pixels: a prior of zero width and height is one pixel large; by default it overlaps nothing."""
+    priors = torch.tensor([[3, 3, 3, 3], [90, 90, 91, 91], [80, 80, 81, 81]], dtype=torch.float32)
+    gt = instances([[2.9, 2.9, 3.1, 3.1]], [0])
+    assert assign(priors, gt).max_overlaps.tolist() == [0, 0, 0]
+    result = assign(priors, gt, iou_calculator=dict(type='BboxOverlaps2D', offset=1))
+    assert result.max_overlaps.tolist() == [pytest.approx(1 / 1.44), 0, 0]
+
+
 def test_single_candidate_stands_out_from_nothing():
     assert assign(PRIORS[:1], instances([[0, 0, 10, 10]], [0])).gt_inds.tolist() == [0]
 
@@ -135,12 +192,17 @@ def test_equals_the_definition_and_does_not_depend_on_slices(limit, monkeypatch)
 
 
 def test_two_thousand_boxes():
+    """Boxes of 12 x 12 around the centres of the first 40 x 50 priors of stride 8: each gets that prior, as no other centre is in it."""
     generator = AnchorGenerator(ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128])
     levels = generator.grid_priors([(50, 68), (25, 34), (13, 17), (7, 9), (4, 5)], device='cpu')
-    corner = torch.rand(2000, 2) * 380
-    gt = InstanceData(bboxes=torch.cat([corner, corner + 12], dim=1), labels=torch.zeros(2000, dtype=torch.long))
+    row, column = torch.meshgrid(torch.arange(40), torch.arange(50), indexing='ij')
+    centre = torch.stack([column, row], dim=-1).reshape(-1, 2) * 8.0
+    gt = InstanceData(bboxes=torch.cat([centre - 6, centre + 6], dim=1), labels=torch.arange(2000) % 10)
     result = assign(torch.cat(levels), gt, levels=[len(level) for level in levels])
-    assert 0 < len(result.pos_inds) <= len(result.gt_inds)
+    own = (row * 68 + column).flatten()
+    assert torch.equal(result.pos_inds, own) and result.gt_inds[own].tolist() == list(range(1, 2001))
+    assert torch.equal(result.labels[own], gt.labels) and int((result.labels == -1).sum()) == len(result.labels) - 2000
+    torch.testing.assert_close(result.max_overlaps[own], torch.full((2000,), 144 / 4096))
 
 
 def test_refuses_no_candidates():

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmdet.core.boxes import (
+    BboxOverlaps2D,
     DistancePointBBoxCoder,
     bbox2distance,
     bbox_overlaps,
@@ -26,7 +27,16 @@ def boxes(*rows):
         ('iou', 1, [0, 0, 9, 9], [0, 0, 9, 19], 0.5),
         ('iou', 1, [3, 3, 3, 3], [3, 3, 3, 3], 1.0),
         ('iof', 0, [0, 0, 10, 10], [5, 0, 100, 100], 0.5),
+        ('iof', 0, [5, 0, 100, 100], [0, 0, 10, 10], 5 / 950),
+        ('iof', 1, [0, 0, 9, 9], [0, 0, 4, 9], 0.5),
         ('giou', 0, [0, 0, 10, 10], [5, 5, 15, 20], 25 / 225 - 75 / 300),
+        ('giou', 0, [20, 30, 30, 40], [25, 35, 35, 50], 25 / 225 - 75 / 300),
+        ('giou', 1, [20, 30, 29, 39], [30, 30, 39, 39], 0.0),  # inclusive pixels: side by side, no gap
+        # Boxes smaller than eps: the union and the enclosing area are taken as 1e-6.
+        ('iou', 0, [0, 0, 1e-4, 1e-4], [0, 0, 1e-4, 1e-4], 0.01),
+        ('iof', 0, [0, 0, 1e-4, 1e-4], [0, 0, 1e-4, 1e-4], 0.01),
+        ('giou', 0, [0, 0, 1e-4, 1e-4], [0, 0, 1e-4, 1e-4], 0.01),
+        ('giou', 0, [5, 5, 5, 5], [5, 5, 5, 5], 0.0),
         ('giou', 0, [0, 0, 2, 2], [5, 5, 7, 7], -41 / 49),
         ('giou', 0, [0, 0, 4, 4], [0, 0, 4, 4], 1.0),
     ],
@@ -36,6 +46,22 @@ def test_overlaps_by_hand(mode, offset, first, second, expected):
     pairwise = bbox_overlaps(boxes(first), boxes(second), mode, offset=offset)
     torch.testing.assert_close(aligned, torch.tensor([expected]), rtol=0, atol=1e-6)
     torch.testing.assert_close(pairwise, torch.tensor([[expected]]), rtol=0, atol=1e-6)
+
+
+def test_every_pair_has_its_place():
+    first, second = boxes([0, 0, 4, 4], [0, 0, 2, 2]), boxes([0, 0, 4, 2], [2, 2, 4, 4], [9, 9, 10, 10])
+    expected = {'iou': [[0.5, 0.25, 0], [0.5, 0, 0]], 'iof': [[0.5, 0.25, 0], [1, 0, 0]]}
+    for mode, rows in expected.items():
+        torch.testing.assert_close(bbox_overlaps(first, second, mode), torch.tensor(rows))
+    assert bbox_overlaps(first, second[:2], 'iof', is_aligned=True).tolist() == [0.5, 0]
+    assert bbox_overlaps(first, second, eps=32).tolist() == [[0.25, 0.125, 0], [0.125, 0, 0]]
+
+
+def test_calculator_ignores_scores_and_adds_its_offset():
+    first, second = torch.tensor([[0.0, 0, 9, 9, 0.7]]), torch.tensor([[0.0, 0, 9, 19, 0.2]])
+    assert BboxOverlaps2D(offset=1)(first, second).tolist() == [[0.5]]
+    assert BboxOverlaps2D()(first, second).tolist() == [[pytest.approx(81 / 171)]]
+    assert BboxOverlaps2D(offset=1)(second, first, mode='iof', is_aligned=True).tolist() == [0.5]
 
 
 def test_overlaps_of_nothing():
@@ -56,7 +82,8 @@ def test_overlaps_of_a_batch_equals_one_by_one():
     ('arguments', 'message'),
     [
         (dict(bboxes1=boxes(), bboxes2=boxes(), mode='diou'), 'mode'),
-        (dict(bboxes1=torch.zeros(2, 5), bboxes2=boxes()), '4 columns'),
+        (dict(bboxes1=torch.zeros(2, 5), bboxes2=boxes()), 'bboxes1.*4 columns'),
+        (dict(bboxes1=boxes(), bboxes2=torch.zeros(2, 5)), 'bboxes2.*4 columns'),
         (dict(bboxes1=torch.zeros(2, 4), bboxes2=torch.zeros(3, 4), is_aligned=True), 'equally many'),
     ],
 )
@@ -72,19 +99,33 @@ def test_distances_by_hand():
     assert distance2bbox(point, boxes([6, 2, 30, 3])).tolist() == [[-1, 3, 35, 8]]
     assert distance2bbox(point, boxes([6, 2, 30, 3]), (8, 20)).tolist() == [[0, 3, 20, 8]]
     assert distance2bbox(point[:0], boxes()).shape == (0, 4)
+    images = torch.stack([point, point + 10])  # two images of one point each
+    distances = bbox2distance(images, torch.stack([boxes([0, 7, 30, 9]), boxes([12, 12, 19, 20])]))
+    assert distances.tolist() == [[[5, -2, 25, 4]], [[3, 3, 4, 5]]]
+    assert distance2bbox(images, distances, torch.tensor([18, 29])).tolist() == [[[0, 7, 29, 9]], [[12, 12, 19, 18]]]
 
 
 def test_coder_inverts_itself():
     points, target = torch.tensor([[4.0, 6.0], [0.0, 0.0]]), boxes([1, 2, 9, 8], [-3, -1, 2, 5])
     coder = DistancePointBBoxCoder()
     assert torch.equal(coder.decode(points, coder.encode(points, target)), target)
+    assert coder.decode(points, coder.encode(points, target), (4, 6)).tolist() == [[1, 2, 6, 4], [0, 0, 2, 4]]
+    torch.testing.assert_close(coder.encode(points, target, 5), torch.tensor([[3, 4, 4.9, 2], [3, 1, 2, 4.9]]))
+    torch.testing.assert_close(coder.encode(points, target, 5, 0.5)[:, 2], torch.tensor([4.5, 2]))
     unclipped = DistancePointBBoxCoder(clip_border=False)
     assert torch.equal(unclipped.decode(points, unclipped.encode(points, target), (4, 4)), target)
+
+
+def test_coder_refuses_box_types():
+    assert DistancePointBBoxCoder(use_box_type=False).clip_border
+    with pytest.raises(ModelInputError, match='use_box_type'):
+        DistancePointBBoxCoder(use_box_type=True)
 
 
 def test_box_helpers():
     box = boxes([-5, 2, 30, 9])
     assert clip_boxes(box, (8, 20, 3)).tolist() == [[0, 2, 20, 8]]
+    assert clip_boxes(boxes([25, 9, 30, 12], [-4, -3, -2, -1]), (8, 20)).tolist() == [[20, 8, 20, 8], [0, 0, 0, 0]]
     assert scale_boxes(box, (2, 0.5)).tolist() == [[-10, 1, 60, 4.5]]
     width, height = get_box_wh(box)
     assert (width.item(), height.item()) == (35, 7)

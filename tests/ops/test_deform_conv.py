@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_conv_layer
 from torch import nn
+from torch.nn.modules.utils import _pair
 
-from mmdet.errors import ModelInputError
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.ops import DeformConv2dPack, ModulatedDeformConv2dPack, deform_conv2d, nms, torchvision_ops
 from mmdet.ops.deform_conv import deform_conv2d_torch
 from tests.devices import on
@@ -19,6 +20,7 @@ from tests.devices import on
 def by_definition(x, offset, weight, bias, stride, padding, dilation, groups, deform_groups, mask):
     """Sum over kernel points and four corners, in plain loops."""
     n, c, height, width = x.shape
+    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
     out_c, group_c, kh, kw = weight.shape
     out = x.new_zeros(n, out_c, *offset.shape[-2:])
     for i, oc, oy, ox in torch.cartesian_prod(*[torch.arange(s) for s in out.shape]).tolist():
@@ -27,8 +29,9 @@ def by_definition(x, offset, weight, bias, stride, padding, dilation, groups, de
             channel = oc // (out_c // groups) * group_c + k
             d = channel // (c // deform_groups)
             for p in range(kh * kw):
-                y = oy * stride - padding + p // kw * dilation + offset[i, 2 * (d * kh * kw + p), oy, ox].item()
-                z = ox * stride - padding + p % kw * dilation + offset[i, 2 * (d * kh * kw + p) + 1, oy, ox].item()
+                row, column = oy * stride[0] - padding[0] + p // kw * dilation[0], ox * stride[1] - padding[1]
+                y = row + offset[i, 2 * (d * kh * kw + p), oy, ox].item()
+                z = column + p % kw * dilation[1] + offset[i, 2 * (d * kh * kw + p) + 1, oy, ox].item()
                 value = 0.0
                 for cy in (math.floor(y), math.floor(y) + 1):
                     for cx in (math.floor(z), math.floor(z) + 1):
@@ -58,12 +61,14 @@ def random_inputs(
     def normal(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    out_hw = [(s + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for s in size]
-    points = deform_groups * kernel**2
+    kernel = _pair(kernel)
+    sides = zip(size, kernel, _pair(stride), _pair(padding), _pair(dilation))
+    out_hw = [(side + 2 * p - d * (k - 1) - 1) // s + 1 for side, k, s, p, d in sides]
+    points = deform_groups * kernel[0] * kernel[1]
     return dict(
         x=normal(n, c, *size),
         offset=1.5 * normal(n, 2 * points, *out_hw),
-        weight=normal(out_c, c // groups, kernel, kernel),
+        weight=normal(out_c, c // groups, *kernel),
         bias=normal(out_c),
         stride=stride,
         padding=padding,
@@ -80,15 +85,21 @@ CASES = [
     dict(groups=2, deform_groups=2, modulated=True),
     dict(kernel=2, dilation=2, padding=0, n=1, groups=2),
     dict(n=1, c=2, size=(1, 1), out_c=2, deform_groups=2),
+    dict(n=1, c=2, out_c=2, kernel=(1, 3), padding=(0, 1), modulated=True),
+    dict(
+        n=1, c=2, out_c=2, size=(7, 6), kernel=(3, 2), stride=(2, 1), padding=(0, 2), dilation=(1, 3), deform_groups=2
+    ),
 ]
 
 
 @pytest.mark.parametrize('case', CASES)
 def test_equals_the_definition(device, case):
     inputs = random_inputs(**case)
-    received = deform_conv2d(**on(device, inputs))
-    assert received.device.type == device
-    torch.testing.assert_close(received.cpu(), by_definition(**inputs), rtol=1e-9, atol=1e-9)
+    expected, there = by_definition(**inputs), on(device, inputs)
+    pairs = {name: _pair(inputs[name]) for name in ('stride', 'padding', 'dilation')}
+    for received in (deform_conv2d(**there), deform_conv2d_torch(**{**there, **pairs})):  # the kernel, where it works
+        assert received.device.type == device
+        torch.testing.assert_close(received.cpu(), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize('deterministic', [False, True])
@@ -110,7 +121,8 @@ def test_gradients_are_those_of_the_cpu(device, deterministic):
 
 @pytest.mark.parametrize('case', CASES)
 def test_gradients(case):
-    inputs = random_inputs(**{**case, 'size': (3, 3), 'c': 2, 'out_c': 2, 'n': 1})
+    size = (3, 4) if case.get('stride') == (2, 1) else (3, 3)
+    inputs = random_inputs(**{**case, 'size': size, 'c': 2, 'out_c': 2, 'n': 1})
     tensors = {name: value.requires_grad_() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
 
     def function(*values):
@@ -185,6 +197,10 @@ def test_memory_format_and_compile():
         (dict(offset=torch.zeros(2, 18, 4, 4)), 'offset'),
         (dict(mask=torch.zeros(2, 18, 5, 4)), 'mask'),
         (dict(groups=3), 'groups'),
+        (dict(groups=2), 'groups'),  # the weight is that of one group
+        (dict(weight=torch.zeros(5, 2, 3, 3), groups=2), 'groups'),
+        (dict(deform_groups=3), 'deform_groups'),
+        (dict(weight=torch.zeros(6, 4, 3)), 'weight'),
         (dict(x=torch.zeros(4, 5, 4)), 'N, C, H, W'),
         (dict(padding=0, x=torch.zeros(2, 4, 2, 2)), 'smaller'),
     ],
@@ -204,7 +220,38 @@ class TestLayers:
         assert type(conv) is layer
         shapes = {name: tuple(value.shape) for name, value in conv.state_dict().items()}
         assert shapes == {'weight': (16, 2, 3, 3), 'conv_offset.weight': (rows, 8, 3, 3), 'conv_offset.bias': (rows,)}
-        assert conv(torch.randn(1, 8, 7, 7)).shape == (1, 16, 4, 4)
+        x, share = torch.randn(1, 8, 7, 7), 1.0 if kind == 'DCN' else 0.5
+        torch.testing.assert_close(conv(x), share * F.conv2d(x, conv.weight, stride=2, padding=1, groups=4))
+        assert conv.weight.std().item() == pytest.approx(
+            (2 / 18) ** 0.5, rel=0.15
+        )  # He initialisation: fan in 2 * 3 * 3
+        nn.init.ones_(conv.conv_offset.weight)
+        conv.init_weights()
+        assert not conv.conv_offset.weight.any() and not conv.conv_offset.bias.any()
+
+    def test_geometry_and_bias(self):
+        """Non-square kernel, strides, padding and dilation reach both convolutions, and the bias starts at zero."""
+        layer = DeformConv2dPack(2, 4, (1, 3), stride=(2, 1), padding=(0, 2), dilation=(1, 2), bias=True)
+        assert not layer.bias.any() and layer.conv_offset.weight.shape == (6, 2, 1, 3)
+        nn.init.uniform_(layer.bias)
+        x = torch.randn(1, 2, 5, 6)
+        expected = F.conv2d(x, layer.weight, layer.bias, stride=(2, 1), padding=(0, 2), dilation=(1, 2))
+        torch.testing.assert_close(layer(x), expected)
+        nn.init.constant_(layer.conv_offset.bias, 1.0)  # one pixel down and right
+        shifted = F.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+        inside = F.conv2d(shifted, layer.weight, layer.bias, stride=(2, 1), dilation=(1, 2))
+        torch.testing.assert_close(layer(x)[..., 2:-2], inside)
+
+    def test_channels_must_divide(self):
+        for arguments, named in (
+            (dict(groups=3), 'groups'),
+            (dict(groups=0), 'groups'),
+            (dict(deform_groups=3), 'deform'),
+        ):
+            with pytest.raises(ConfigError, match=named):
+                DeformConv2dPack(4, 6, 3, **arguments)
+        with pytest.raises(ConfigError, match='groups'):
+            DeformConv2dPack(4, 6, 3, groups=4)
 
     def test_old_name_of_deform_groups(self):
         conv = build_conv_layer(dict(type='DCN', deformable_groups=2), 8, 8, 3)
@@ -212,7 +259,9 @@ class TestLayers:
 
     def test_in_conv_module(self):
         block = ConvModule(4, 4, 3, padding=1, conv_cfg=dict(type='DCNv2'), norm_cfg=dict(type='BN'))
-        assert block(torch.randn(1, 4, 5, 5)).shape == (1, 4, 5, 5)
+        x = torch.randn(1, 4, 5, 5)
+        convolved = 0.5 * F.conv2d(x, block.conv.weight, padding=1)
+        torch.testing.assert_close(block(x), F.batch_norm(convolved, None, None, training=True).relu())
 
     def test_fresh_v1_is_a_convolution_and_v2_half_of_it(self):
         x = torch.randn(1, 4, 6, 6)
@@ -340,12 +389,3 @@ class TestTorchvision:
             assert calls[-1] == device
         finally:
             torch.use_deterministic_algorithms(False)
-
-    def test_real_kernel_equals_twin(self):
-        if torchvision_ops.torchvision_kernel('deform_conv2d') is None:
-            pytest.skip('torchvision does not work here')
-        inputs = random_inputs(groups=2, deform_groups=2, stride=2, modulated=True)
-        arguments = [
-            (2, 2) if k == 'stride' else (1, 1) if k in ('padding', 'dilation') else v for k, v in inputs.items()
-        ]
-        torch.testing.assert_close(deform_conv2d(**inputs), deform_conv2d_torch(*arguments))

@@ -1,5 +1,7 @@
 """NMS: written-out cases, and every engine against a plain greedy loop on random boxes with ties."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -111,6 +113,18 @@ def test_every_device_keeps_the_same_boxes(device, offset):
     assert torch.equal(dets.cpu(), on_cpu) and torch.equal(kept.cpu(), kept_on_cpu)
 
 
+@pytest.mark.parametrize('engine', ['sweep', 'blocks'])
+@pytest.mark.parametrize('offset', [0, 1])
+def test_inverted_boxes(engine, offset):
+    """Right edges left of left edges, as untrained networks predict: nothing is suppressed by them, and nothing raised."""
+    boxes = torch.tensor(
+        [[10.0, 0, 0, 10], [5, 0, 15, 10], [5, 0, 15, 9], [12, 10, 3, 0], [12, 10, 3, 0], [6, 0, 15, 10]]
+    )
+    scores = torch.linspace(0.9, 0.1, 6)
+    assert run_engine(engine, boxes, scores, 0.5, offset=offset) == plain_greedy(boxes, scores, 0.5, offset=offset)
+    assert run_engine(engine, boxes, scores, 0.5, offset=offset)[:2] == [0, 1]
+
+
 def test_suppression_chain():
     """A long chain, each box suppressed only by its neighbour: every second one stays."""
     x = torch.arange(600).float()
@@ -162,6 +176,32 @@ def test_score_threshold_and_max_num():
     assert nms(boxes, scores, 0.5, score_threshold=0.05).tolist() == [1, 2]
     assert nms(boxes, scores, 0.5, max_num=1).tolist() == [1]
     assert nms(boxes, scores, 0.5, max_num=0).tolist() == []
+    assert nms(boxes, -scores, 0.5).tolist() == [0, 2, 1]  # without a limit scores may be zero or negative
+    assert nms(boxes, scores, 0.5, score_threshold=0.3, labels=torch.tensor([7, 8, 9])).tolist() == [1]
+    nothing = nms(boxes, scores, 0.5, score_threshold=0.9)
+    assert nothing.shape == (0,) and nothing.dtype == torch.int64
+
+
+def test_dropped_boxes_are_counted_in_a_warning(monkeypatch):
+    messages = []
+    module = sys.modules[nms.__module__]  # the package gives its name to the function
+    monkeypatch.setattr(module, 'print_log', lambda message, *_: messages.append(message))
+    boxes = torch.tensor([[0.0, 0, 9, 9], [0, 0, float('inf'), 9], [20, 20, 30, 30]])
+    assert nms(boxes, torch.tensor([0.9, 0.8, float('nan')]), 0.5).tolist() == [0]
+    assert len(messages) == 1 and 'dropped 2 boxes' in messages[0]
+    assert nms(boxes, torch.tensor([0.9, 0.8, 0.1]), 0.5, score_threshold=0.5).tolist() == [0]
+    assert len(messages) == 2 and 'dropped 1 boxes' in messages[1]
+    nms(boxes[::2], torch.tensor([0.9, 0.1]), 0.5, score_threshold=0.5)
+    assert len(messages) == 2
+
+
+def test_thresholds_are_inclusive_ranges():
+    boxes, scores = torch.tensor([[0.0, 0, 8, 8], [0, 0, 8, 8]]), torch.tensor([0.5, 0.4])
+    assert nms(boxes, scores, 1.0).tolist() == [0, 1] and nms(boxes, scores, 0.0).tolist() == [0]
+    for function in (nms, soft_nms):
+        for threshold in (-0.01, 1.01, float('nan')):
+            with pytest.raises(ConfigError, match='iou_threshold'):
+                function(boxes, scores, threshold)
 
 
 class TestBatched:
@@ -249,6 +289,53 @@ class TestSoft:
 
     def test_min_score_drops(self):
         assert soft_nms(self.boxes, self.scores, min_score=0.3)[1].tolist() == [0, 2]
+
+    @pytest.mark.parametrize(
+        ('options', 'second'),
+        [
+            (dict(), 0.4),  # the default threshold of 0.3
+            (dict(iou_threshold=0.5), 0.4),  # reached
+            (dict(iou_threshold=0.51), 0.8),
+            (dict(iou_threshold=0.5, method='naive'), 0.0),
+            (dict(iou_threshold=0.51, method='naive'), 0.8),
+            (dict(method='gaussian'), 0.8 * np.exp(-0.25 / 0.5)),
+            (dict(method='gaussian', sigma=2.0), 0.8 * np.exp(-0.125)),
+            (dict(offset=1), 0.8 * (1 - 33 / 66)),
+        ],
+    )
+    def test_decay_of_boxes_of_several_rows(self, options, second):
+        """IoU 32 / 64; by inclusive corners (10 + 1) (2 + 1) = 33 of (10 + 1) (5 + 1) = 66."""
+        boxes = [[3.0, 5, 19, 7], [3, 5, 19, 9]] if 'offset' not in options else [[3.0, 5, 13, 7], [3, 5, 13, 10]]
+        dets, keep = soft_nms(torch.tensor(boxes), self.scores[:2], min_score=0.0, **options)
+        assert keep.tolist() == [0, 1]
+        assert dets[:, 4].tolist() == pytest.approx([0.9, second], abs=1e-6)
+
+    def test_scores_decay_once_for_every_box_taken(self):
+        """Three boxes side by side; each overlap is 1/3, that of the outer two 0: the middle one is decayed twice."""
+        boxes = torch.tensor([[0.0, 0, 4, 3], [2, 0, 6, 3], [4, 0, 8, 3]])
+        dets, keep = soft_nms(boxes, torch.tensor([0.9, 0.5, 0.8]))
+        assert keep.tolist() == [0, 2, 1]
+        assert dets[:, 4].tolist() == pytest.approx([0.9, 0.8, 0.5 * 4 / 9])
+
+    def test_lowest_scores(self):
+        boxes = torch.tensor([[0.0, 0, 1, 1], [5, 0, 6, 1], [9, 0, 10, 1]])
+        assert soft_nms(boxes, torch.tensor([0.9, 0.0011, 0.0009]))[1].tolist() == [0, 1]
+        assert soft_nms(boxes, torch.tensor([0.9, 0.5, 0.25]), min_score=0.5)[1].tolist() == [0, 1]
+
+    def test_equal_scores_stay_in_input_order(self):
+        x = torch.arange(300.0) * 10
+        boxes = torch.stack([x, x, x + 5, x + 5], dim=1)
+        scores = torch.full((300,), 0.5)
+        assert soft_nms(boxes, scores)[1].tolist() == list(range(300))
+        by_class = soft_nms(boxes, scores, labels=torch.arange(300) % 2)[1].tolist()
+        assert by_class == [*range(0, 300, 2), *range(1, 300, 2)]
+
+    @pytest.mark.parametrize(('max_num', 'expected'), [(-1, [0, 1, 2]), (0, []), (1, [0]), (2, [0, 1]), (9, [0, 1, 2])])
+    def test_max_num(self, max_num, expected):
+        boxes = torch.tensor([[0.0, 0, 1, 1], [5, 0, 6, 1], [9, 0, 10, 1]])
+        for labels in (None, torch.tensor([1, 0, 1])):
+            dets, keep = soft_nms(boxes, self.scores, labels=labels, max_num=max_num)
+            assert keep.tolist() == expected and dets.shape == (len(expected), 5)
 
     def test_classes_and_max_num(self):
         labels = torch.tensor([0, 1, 1])

@@ -1,4 +1,4 @@
-"""What an assigner returns."""
+"""The result of an assigner."""
 
 import dataclasses
 

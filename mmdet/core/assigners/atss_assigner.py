@@ -21,14 +21,14 @@ _INSIDE_MARGIN = 0.01
 
 @TASK_UTILS.register_module()
 class ATSSAssigner:
-    """Every box takes the priors nearest to its centre whose IoU stands out among them.
+    """Every box takes those of the priors nearest to its centre whose IoU is at least mean plus standard deviation of their IoUs.
 
-    Only the candidates' overlaps are computed, never the (P, G) matrix: with C of some 45 that is the cheap part, and the
-    distances are taken in slices of boxes, so that memory does not grow with G.
+    Overlaps are computed for the candidates only (C is about 45), never as a (P, G) matrix, and distances in slices of boxes, so that
+    the memory needed does not grow with G.
 
     Args:
         topk: candidates per level.
-        iou_calculator: config of the overlap measure.
+        iou_calculator: config of the overlap measure; None: ``BboxOverlaps2D``.
         ignore_iof_thr: priors whose intersection with an ignored box exceeds this share of their own area are not used;
             a value <= 0 turns this off, as in every published config.
     """
@@ -57,7 +57,7 @@ class ATSSAssigner:
             gt_instances_ignore: ``bboxes`` (I, 4) to ignore, see ``ignore_iof_thr``.
 
         Returns:
-            The assignment. A box can end without any prior: a box between the grid centres, or one of zero area.
+            The assignment. A box can be left without any prior: one that contains no centre of a prior, or one of zero area.
         """
         priors, gt_bboxes, gt_labels = pred_instances.priors, gt_instances.bboxes, gt_instances.labels
         num_priors, num_gts = len(priors), len(gt_bboxes)
@@ -74,7 +74,7 @@ class ATSSAssigner:
         candidates = self._nearest_priors(priors, num_level_priors, gt_bboxes, ignored)  # (C, G)
         prior_inds, gt_of_pair, overlaps = self._positive_pairs(priors, gt_bboxes, candidates)
 
-        # A prior wanted by several boxes goes to the one it overlaps most, the first of equals.
+        # A prior that several boxes claim goes to the one it overlaps most, of equals to the first.
         best = overlaps.new_full((num_priors,), -1).scatter_reduce_(0, prior_inds, overlaps, 'amax')
         wins = overlaps == best[prior_inds]
         winner = gt_inds.new_full((num_priors,), num_gts)
@@ -91,7 +91,10 @@ class ATSSAssigner:
         overlaps = self.iou_calculator(priors, ignore.bboxes, mode='iof')  # (P, I)
         return overlaps.amax(dim=1) > self.ignore_iof_thr  # (P,)
 
-    def _nearest_priors(self, priors, num_level_priors, gt_bboxes, ignored) -> Tensor:
+    def _nearest_priors(
+        self, priors: Tensor, num_level_priors: list[int], gt_bboxes: Tensor, ignored: Tensor | None
+    ) -> Tensor:
+        """(C, G) candidates of each box, level after level."""
         prior_centers = (priors[:, :2] + priors[:, 2:]) / 2.0  # (P, 2)
         gt_centers = (gt_bboxes[:, :2] + gt_bboxes[:, 2:]) / 2.0  # (G, 2)
         slices = []
@@ -110,10 +113,13 @@ class ATSSAssigner:
             slices.append(torch.cat(nearest, dim=1))
         return torch.cat(slices).t()  # (C, G)
 
-    def _positive_pairs(self, priors, gt_bboxes, candidates) -> tuple[Tensor, Tensor, Tensor]:
+    def _positive_pairs(self, priors: Tensor, gt_bboxes: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Prior, box and overlap, each (n,), of the candidates that pass the threshold of their box and lie inside it."""
         num_candidates, num_gts = candidates.shape
         boxes = priors[candidates]  # (C, G, 4)
-        overlaps = self._aligned_overlaps(boxes, gt_bboxes)  # (C, G)
+        gts = gt_bboxes.expand_as(boxes)
+        overlaps = self.iou_calculator(boxes.reshape(-1, 4), gts.reshape(-1, 4), is_aligned=True)
+        overlaps = overlaps.view(num_candidates, num_gts)
         if num_candidates > 1:
             threshold = overlaps.mean(0) + overlaps.std(0)  # (G,)
         else:  # the deviation of a single sample is undefined: nothing stands out
@@ -123,8 +129,3 @@ class ATSSAssigner:
         positive = (overlaps >= threshold) & (margins.amin(-1) > _INSIDE_MARGIN)
         rows, gt_of_pair = positive.nonzero(as_tuple=True)
         return candidates[rows, gt_of_pair], gt_of_pair, overlaps[rows, gt_of_pair]
-
-    def _aligned_overlaps(self, boxes: Tensor, gt_bboxes: Tensor) -> Tensor:
-        flat = boxes.reshape(-1, 4)
-        gts = gt_bboxes.expand_as(boxes).reshape(-1, 4)
-        return self.iou_calculator(flat, gts, is_aligned=True).view(boxes.shape[:2])

@@ -1,5 +1,7 @@
 """Boxes as four distances from a point: left, top, right, bottom (FCOS, ICCV 2019)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ def bbox2distance(points: Tensor, bbox: Tensor, max_dis: float | None = None, ep
     Args:
         points: (N, 2) x, y.
         bbox: (N, 4) xyxy in the unit of the points.
-        max_dis: clamp the distances to [0, max_dis - eps]; None leaves them as they are (negative when the point is outside).
+        max_dis: clamp the distances to [0, max_dis - eps]; None leaves them as they are (negative where the point lies outside the box).
         eps: see ``max_dis``. 0.1 keeps the right-hand bin of a distribution target inside its range.
 
     Returns:
@@ -23,7 +25,7 @@ def bbox2distance(points: Tensor, bbox: Tensor, max_dis: float | None = None, ep
     return distances if max_dis is None else distances.clamp(min=0, max=max_dis - eps)
 
 
-def distance2bbox(points: Tensor, distance: Tensor, max_shape: tuple[int, int] | Tensor | None = None) -> Tensor:
+def distance2bbox(points: Tensor, distance: Tensor, max_shape: Sequence[int] | Tensor | None = None) -> Tensor:
     """Boxes from points and distances, the inverse of :func:`bbox2distance`.
 
     Args:
@@ -38,14 +40,14 @@ def distance2bbox(points: Tensor, distance: Tensor, max_shape: tuple[int, int] |
     return boxes if max_shape is None else clip_boxes(boxes, max_shape)
 
 
-def clip_boxes(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
+def clip_boxes(boxes: Tensor, img_shape: Sequence[int] | Tensor) -> Tensor:
     """Clip (..., 4) xyxy boxes to x in [0, width], y in [0, height]; ``img_shape`` is (height, width, ...)."""
     height, width = img_shape[:2]
     limit = boxes.new_tensor([width, height, width, height])
     return torch.minimum(boxes.clamp(min=0), limit)
 
 
-def scale_boxes(boxes: Tensor, scale_factor: tuple[float, float]) -> Tensor:
+def scale_boxes(boxes: Tensor, scale_factor: Sequence[float]) -> Tensor:
     """Multiply (..., 4) xyxy boxes by (w, h) factors."""
     return boxes * boxes.new_tensor(tuple(scale_factor) * 2)
 
@@ -75,6 +77,6 @@ class DistancePointBBoxCoder:
         """(N, 2) points and (N, 4) xyxy boxes to (N, 4) distances, see :func:`bbox2distance`."""
         return bbox2distance(points, gt_bboxes, max_dis, eps)
 
-    def decode(self, points: Tensor, pred_bboxes: Tensor, max_shape: tuple[int, int] | None = None) -> Tensor:
+    def decode(self, points: Tensor, pred_bboxes: Tensor, max_shape: Sequence[int] | Tensor | None = None) -> Tensor:
         """(N, 2) points and (N, 4) distances to (N, 4) xyxy boxes, see :func:`distance2bbox`."""
         return distance2bbox(points, pred_bboxes, max_shape if self.clip_border else None)

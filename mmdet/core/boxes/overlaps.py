@@ -27,7 +27,7 @@ def bbox_overlaps(
         bboxes2: (..., N, 4) xyxy; N = M when ``is_aligned``.
         mode: 'iou', 'iof' or 'giou'.
         is_aligned: compare box i with box i instead of all pairs.
-        eps: floor of the union and of the enclosing area.
+        eps: lower bound of the divisors: the union, or the area of ``bboxes1`` for IoF, and the enclosing area.
         offset: added to every width and height; 1 reproduces the inclusive-pixel convention of mmdetection 1.x.
 
     Returns:
@@ -43,7 +43,7 @@ def bbox_overlaps(
             raise ModelInputError('must have 4 columns (xyxy)', field=name, received=tuple(boxes.shape))
     m, n = bboxes1.size(-2), bboxes2.size(-2)
     if is_aligned and m != n:
-        raise ModelInputError('aligned boxes must be equally many', received=(m, n))
+        raise ModelInputError('aligned boxes must be equally many', field='bboxes2', received=(m, n))
     area1 = (bboxes1[..., 2] - bboxes1[..., 0] + offset) * (bboxes1[..., 3] - bboxes1[..., 1] + offset)  # (M,)
     area2 = (bboxes2[..., 2] - bboxes2[..., 0] + offset) * (bboxes2[..., 3] - bboxes2[..., 1] + offset)  # (N,)
     if not is_aligned:

@@ -4,6 +4,8 @@ Naming: A base anchors per location, L levels, (H, W) size of a level's feature 
 """
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,12 +13,15 @@ from torch import Tensor
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import TASK_UTILS
 
-# Grids that are kept: a run sees a few input sizes per level over and over, and building a grid costs more than looking it up.
+Device = str | torch.device
+
+# Grids kept in the cache: a run meets the same few input sizes again and again, and building a grid costs more than looking it up.
 _CACHED_GRIDS = 256
 
 
-def _pair(value) -> tuple[int, int]:
-    return tuple(value) if isinstance(value, (list, tuple)) else (value, value)
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+    width, height = value if isinstance(value, Sequence) else (value, value)
+    return width, height
 
 
 @TASK_UTILS.register_module()
@@ -27,8 +32,9 @@ class AnchorGenerator:
         strides: per level, an int or a (w, h) pair.
         ratios: height / width of the anchors.
         scales: anchor side = scale * base size; give this or the octave pair below.
-        base_sizes: per level; the smaller stride by default.
-        scale_major: the order of the A base anchors: all scales of one ratio first.
+        base_sizes: per level; by default the smaller of the two strides.
+        scale_major: order of the A base anchors: True lists all scales of the first ratio, then those of the second; False lists all
+            ratios of the first scale, then those of the second.
         octave_base_scale: with ``scales_per_octave`` n: scales base * 2^(i / n), i < n (RetinaNet).
         scales_per_octave: see ``octave_base_scale``.
         centers: explicit centre (x, y) per level instead of ``center_offset``.
@@ -48,14 +54,14 @@ class AnchorGenerator:
 
     def __init__(
         self,
-        strides,
-        ratios,
-        scales=None,
-        base_sizes=None,
+        strides: Sequence[int | Sequence[int]],
+        ratios: Sequence[float],
+        scales: Sequence[float] | None = None,
+        base_sizes: Sequence[int] | None = None,
         scale_major: bool = True,
         octave_base_scale: float | None = None,
         scales_per_octave: int | None = None,
-        centers=None,
+        centers: Sequence[tuple[float, float]] | None = None,
         center_offset: float = 0.0,
         use_box_type: bool = False,
     ):
@@ -63,8 +69,10 @@ class AnchorGenerator:
             raise ConfigError('give centers or center_offset, not both', field='AnchorGenerator')
         if not 0 <= center_offset <= 1:
             raise ConfigError('must be in [0, 1]', field='AnchorGenerator.center_offset', received=center_offset)
-        octaves = octave_base_scale is not None and scales_per_octave is not None
-        if octaves == (scales is not None):
+        octave_scales = None
+        if octave_base_scale is not None and scales_per_octave is not None:
+            octave_scales = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
+        if (octave_scales is None) == (scales is None):
             raise ConfigError(
                 'give either scales, or both octave_base_scale and scales_per_octave', field='AnchorGenerator',
                 received=dict(scales=scales, octave_base_scale=octave_base_scale, scales_per_octave=scales_per_octave),
@@ -75,10 +83,8 @@ class AnchorGenerator:
             raise ConfigError(
                 f'must have one entry per stride ({len(self.strides)})', field='base_sizes', received=base_sizes
             )
-        if octaves:
-            scales = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
         self.octave_base_scale = octave_base_scale
-        self.scales = torch.tensor(scales, dtype=torch.float32)
+        self.scales = torch.tensor(octave_scales if scales is None else scales, dtype=torch.float32)
         self.ratios = torch.tensor(ratios, dtype=torch.float32)
         self.scale_major = scale_major
         self.centers = centers
@@ -86,18 +92,11 @@ class AnchorGenerator:
         self.base_anchors = [self._base_anchors(level) for level in range(self.num_levels)]  # L x (A, 4)
         self._grid = functools.lru_cache(maxsize=_CACHED_GRIDS)(self._build_grid)
 
-    def __deepcopy__(self, memo):
-        # The cache holds a bound method of this very object: a copy gets its own.
-        new = type(self).__new__(type(self))
-        memo[id(self)] = new
-        new.__dict__.update(self.__dict__)
-        new._grid = functools.lru_cache(maxsize=_CACHED_GRIDS)(new._build_grid)
-        return new
-
-    def __getstate__(self):
+    # The cache holds a bound method of this object and cannot be copied: a copy, also one made by unpickling, gets its own.
+    def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != '_grid'}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._grid = functools.lru_cache(maxsize=_CACHED_GRIDS)(self._build_grid)
 
@@ -140,18 +139,14 @@ class AnchorGenerator:
         return (shifts + self.base_anchors[level].to(device=device, dtype=dtype)).reshape(-1, 4)
 
     def single_level_grid_priors(
-        self,
-        featmap_size: tuple[int, int],
-        level_idx: int,
-        dtype: torch.dtype = torch.float32,
-        device: str | torch.device = 'cuda',
+        self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype = torch.float32, device: Device = 'cuda'
     ) -> Tensor:
         """Anchors of one level: (H * W * A, 4) xyxy in input pixels, x fastest. Shared: do not write into the result."""
         height, width = featmap_size
         return self._grid(int(height), int(width), level_idx, dtype, torch.device(device))
 
     def grid_priors(
-        self, featmap_sizes, dtype: torch.dtype = torch.float32, device: str | torch.device = 'cuda'
+        self, featmap_sizes: Sequence[tuple[int, int]], dtype: torch.dtype = torch.float32, device: Device = 'cuda'
     ) -> list[Tensor]:
         """Anchors of all levels; ``featmap_sizes`` is a (H, W) pair per level. See :meth:`single_level_grid_priors`."""
         if len(featmap_sizes) != self.num_levels:
@@ -161,25 +156,15 @@ class AnchorGenerator:
             )  # fmt: skip
         return [self.single_level_grid_priors(size, i, dtype, device) for i, size in enumerate(featmap_sizes)]
 
-    def sparse_priors(
-        self, prior_idxs: Tensor, featmap_size, level_idx: int, dtype=torch.float32, device='cuda'
-    ) -> Tensor:
-        """Rows ``prior_idxs`` of :meth:`single_level_grid_priors`, without building the grid."""
-        _, width = featmap_size
-        anchors = self.base_anchors[level_idx].to(device=device, dtype=dtype)
-        stride_w, stride_h = self.strides[level_idx]
-        location = torch.div(prior_idxs, len(anchors), rounding_mode='floor')
-        x = (location % width) * stride_w
-        y = torch.div(location, width, rounding_mode='floor') * stride_h
-        return torch.stack([x, y, x, y], dim=-1).to(dtype) + anchors[prior_idxs % len(anchors)]
-
-    def valid_flags(self, featmap_sizes, pad_shape, device: str | torch.device = 'cuda') -> list[Tensor]:
-        """Which anchors have their grid cell inside the (padded) image.
+    def valid_flags(
+        self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: Sequence[int], device: Device = 'cuda'
+    ) -> list[Tensor]:
+        """Which anchors belong to a grid cell that begins inside the image as padded on its own, before it is padded to the batch.
 
         Args:
             featmap_sizes: (H, W) per level.
-            pad_shape: (height, width) of the image's own padded shape, in pixels.
-            device: of the result.
+            pad_shape: (height, width, ...) of the padded image in pixels.
+            device: device of the result.
 
         Returns:
             per level, bool (H * W * A,).

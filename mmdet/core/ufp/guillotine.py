@@ -7,9 +7,12 @@ Letters: R rectangles; a rectangle is (width, height), a position is its top-lef
 """
 
 import functools
+import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 from operator import or_
+from typing import Any
 
 import numpy as np
 
@@ -53,35 +56,36 @@ class StripPacker:
         self.ordered = ordered
 
     def lowest_height(self, width: float) -> float:
-        """Height that no packing into the strip can undercut: the area inside the strip over its width, less rounding."""
+        """Lower bound of the height of any packing: the area inside the strip divided by its width, less the rounding error."""
         inside = np.minimum(self.ordered[:, 0], width) * self.ordered[:, 1]
         return float(inside.sum()) / width * (1 - 1e-9)
 
-    def pack(self, width: float, limit: float | None = None):
-        """Pack into a strip of the given width.
+    def pack(self, width: float, limit: float = math.inf) -> tuple[float, list[float], list[float]]:
+        """Pack into a strip.
 
         Args:
-            width: of the strip.
-            limit: give up as soon as the height is certain to exceed it.
+            width: width of the strip.
+            limit: the search ends as soon as the height is certain to exceed this.
 
         Returns:
-            height of the packing, x and y of the rectangles in the order of ``self.order``; None where given up.
+            height of the packing, infinity where the search was ended; x and y of the rectangles in the order of ``self.order``.
         """
         widths, heights, bits = self.widths, self.heights, self.bits
         sorted_widths, narrowest, lowest = self.sorted_widths, self.narrowest, self.lowest
         same_width, same_height = self.same_width, self.same_height
         by_short_side, short_sides = self.by_short_side, self.short_sides
         left = lowest[len(widths)]
-        xs, ys = [None] * len(widths), [None] * len(widths)
+        xs: list[Any] = [None] * len(widths)  # None: not placed yet
+        ys: list[Any] = [None] * len(widths)
         shortest, least = 0, short_sides[0]  # no rectangle left has a side below ``least``
         widest = sorted_widths[-1]
         total = 0.0
-        stack = []  # spaces put aside: x, y, w, h
+        stack: list[tuple[float, float, float, float]] = []  # spaces put aside: x, y, w, h
         while left:
             item = left.bit_length() - 1
             h = heights[item]
-            if limit is not None and total + h > limit:
-                return None
+            if total + h > limit:
+                return math.inf, xs, ys
             left ^= bits[item]
             xs[item], ys[item] = 0.0, total
             x, y = widths[item], total
@@ -136,7 +140,7 @@ class StripPacker:
         return total, xs, ys
 
     def positions(self, xs: list[float], ys: list[float]) -> np.ndarray:
-        """What :meth:`pack` returns as an array (R, 2) in the order of the input."""
+        """The coordinates that :meth:`pack` returned, as an array (R, 2) in the order of the input."""
         result = np.empty((len(xs), 2))
         result[self.order, 0], result[self.order, 1] = xs, ys
         return result
@@ -144,12 +148,12 @@ class StripPacker:
 
 @functools.cache
 def _bit_tables(capacity: int) -> tuple[list[int], list[int]]:
-    """Single bits, and sets of the first 0, 1, 2, ... items. Shared, never written to."""
+    """The integers with one bit set, and those with the lowest 0, 1, 2, ... bits set. Shared: do not write into the lists."""
     return [1 << item for item in range(capacity)], [(1 << k) - 1 for k in range(capacity + 1)]
 
 
 def _equal_sets(rising: np.ndarray, bits: list[int]) -> list[int]:
-    """For every rectangle, the set of those that share its value; ``rising`` are the sorted values, ``bits`` whose they are."""
+    """For every rectangle, the set of those with the same value; ``rising`` are the sorted values, ``bits`` their rectangles."""
     if not (rising[1:] == rising[:-1]).any():
         return bits
     values = rising.tolist()
@@ -159,12 +163,12 @@ def _equal_sets(rising: np.ndarray, bits: list[int]) -> list[int]:
     return [sets[value] for value in values]
 
 
-def pack_strip(sizes, width: float) -> tuple[float, np.ndarray]:
+def pack_strip(sizes: np.ndarray | Sequence[Sequence[float]], width: float) -> tuple[float, np.ndarray]:
     """Pack rectangles into a strip, see :class:`StripPacker`.
 
     Args:
         sizes: (R, 2) widths and heights, all > 0.
-        width: of the strip. A wider rectangle is placed all the same, at x = 0.
+        width: width of the strip. A wider rectangle is placed nevertheless, at x = 0.
 
     Returns:
         height of the packing; positions (R, 2) in input order.
@@ -181,10 +185,10 @@ def pack_strip(sizes, width: float) -> tuple[float, np.ndarray]:
 
 
 def pack_guillotine(sizes: np.ndarray) -> np.ndarray:
-    """The original's roughly square mosaic: halve the range of strip widths, 11 times, and keep the last packing tried.
+    """The original's roughly square mosaic: a binary search over strip widths in 11 steps, of which the last packing tried is kept.
 
-    Whether the last one is higher than wide makes no difference, as in the original. Of the other widths only the answer "higher
-    than wide" counts, so one that the area alone rules out is not packed, and a packing is given up once it must exceed its limit.
+    The last packing is kept even if it is higher than wide, as in the original. Of the other widths only the answer "higher than
+    wide" counts, so a width that the area alone rules out is not packed, and a packing ends once it must exceed its limit.
 
     Args:
         sizes: (R, 2) widths and heights, all > 0.
@@ -198,9 +202,9 @@ def pack_guillotine(sizes: np.ndarray) -> np.ndarray:
     low, high = STRIP_LIMITS
     while True:
         width = (low + high) / 2
-        if low > width - 1 and width + 1 > high:  # the last, whatever its answer
+        if low > width - 1 and width + 1 > high:  # the last
             return packer.positions(*packer.pack(width)[1:])
-        if packer.lowest_height(width) > width or packer.pack(width, limit=width) is None:
+        if packer.lowest_height(width) > width or packer.pack(width, limit=width)[0] > width:
             low = width + 1
         else:
             high = width - 1

@@ -1,10 +1,15 @@
 """Boxes from image to mosaic and back.
 
-All functions use the same floored map as the renderer, :func:`pixel_regions`, so a box lands where its pixels do.
-Letters: K boxes, R regions, M matches of a box with a region. Boxes are xyxy; arrays may be tensors or numpy, and come back as they came.
+All functions use the same floored map as the renderer, :func:`pixel_regions`, so a box lands where its pixels do. Apart from
+:func:`match_rects`, :func:`source_rects` and :func:`tile_rects`, which take tensors only, they take boxes and regions as tensors, numpy
+arrays or lists. Results are tensors if the boxes are a tensor, numpy arrays otherwise.
+
+Letters: K boxes, R regions, M matches of a box with a region. Boxes are xyxy.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +20,14 @@ from mmdet.errors import ModelInputError
 from .mosaic import pixel_regions
 
 MIN_OVERLAP = 0.9
-"""Share of the smaller of box and region that must overlap for the box to belong to the region, exclusive."""
+"""A box belongs to a region if they share more than this part of the smaller of the two."""
 
 
-def _of_any_kind(function):
-    """Run a function of tensors ``(boxes, regions, ...)`` on numpy boxes too; boxes come back in the floating dtype they had."""
+def _of_any_kind(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function of float64 tensors ``(boxes, regions, ...)`` take arrays and lists too; resulting boxes get the floating dtype of the given."""
 
     @functools.wraps(function)
-    def wrapper(boxes, regions, *args, **kwargs):
+    def wrapper(boxes: Any, regions: Any, *args: Any, **kwargs: Any) -> Any:
         as_tensor = isinstance(boxes, Tensor)
         given = boxes if as_tensor else torch.from_numpy(np.array(boxes, ndmin=1))
         if given.shape == (0,):
@@ -55,13 +60,13 @@ def tile_rects(regions: Tensor) -> Tensor:
 
 
 @_of_any_kind
-def image_to_mosaic(boxes, regions):
+def image_to_mosaic(boxes: Tensor, regions: Tensor) -> Tensor:
     """Coordinates in the mosaic of boxes (K, 4) in the image, box i by region i of (K, 7). Nothing is clipped."""
     return (boxes - regions[:, [0, 1, 0, 1]]) * regions[:, 6:] + regions[:, [4, 5, 4, 5]]
 
 
 @_of_any_kind
-def mosaic_to_image(boxes, regions):
+def mosaic_to_image(boxes: Tensor, regions: Tensor) -> Tensor:
     """Coordinates in the image of boxes (K, 4) in the mosaic, box i by region i of (K, 7). Nothing is clipped."""
     return (boxes - regions[:, [4, 5, 4, 5]]) / regions[:, 6:] + regions[:, [0, 1, 0, 1]]
 
@@ -72,25 +77,29 @@ def match_rects(boxes: Tensor, rects: Tensor, min_overlap: float = MIN_OVERLAP) 
     Args:
         boxes: (K, 4) xyxy.
         rects: (R, 4) xyxy.
-        min_overlap: exclusive.
+        min_overlap: in [0, 1).
 
     Returns:
-        indices of the rectangles and of the boxes, int64 (M,), by rectangle, then by box. Nothing without area matches.
+        indices of the rectangles and of the boxes, int64 (M,), by rectangle, then by box. What has no area matches nothing.
     """
     top_left = torch.maximum(rects[:, None, :2], boxes[:, :2])  # (R, K, 2)
     bottom_right = torch.minimum(rects[:, None, 2:], boxes[:, 2:])  # (R, K, 2)
     shared = (bottom_right - top_left).clamp(min=0).prod(dim=-1)  # (R, K)
     box_areas, rect_areas = ((b[:, 2:] - b[:, :2]).prod(dim=-1) for b in (boxes, rects))
     smaller = torch.minimum(rect_areas[:, None], box_areas)  # (R, K)
-    return torch.where((smaller > 0) & (shared / smaller.clamp(min=torch.finfo(smaller.dtype).tiny) > min_overlap))
+    share = shared / smaller.clamp(min=torch.finfo(smaller.dtype).tiny)
+    rect, box = torch.where((smaller > 0) & (share > min_overlap))
+    return rect, box
 
 
 @_of_any_kind
-def boxes_to_mosaic(boxes, regions, min_overlap: float = MIN_OVERLAP, clip: bool = False):
-    """Carry ground truth into the mosaic: once for every region that it belongs to.
+def boxes_to_mosaic(
+    boxes: Tensor, regions: Tensor, min_overlap: float = MIN_OVERLAP, clip: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Map ground-truth boxes into the mosaic, once for every region that they belong to.
 
-    A box belongs to a region when their overlap, divided by the smaller of both areas, exceeds ``min_overlap``. So a box cut by a
-    region's edge is lost, a box in two regions comes twice, and a huge box goes into every small region inside it.
+    A box belongs to a region if their overlap, divided by the smaller of both areas, exceeds ``min_overlap``. So a box cut by a
+    region's edge is lost, a box in two regions is returned twice, and a huge box once for every small region inside it.
 
     Args:
         boxes: (K, 4) xyxy in the image.
@@ -111,11 +120,11 @@ def boxes_to_mosaic(boxes, regions, min_overlap: float = MIN_OVERLAP, clip: bool
 
 
 @_of_any_kind
-def boxes_to_image(boxes, regions, min_overlap: float = MIN_OVERLAP):
-    """Carry detections on the mosaic back into the image: once for every tile that they belong to.
+def boxes_to_image(boxes: Tensor, regions: Tensor, min_overlap: float = MIN_OVERLAP) -> tuple[Tensor, Tensor, Tensor]:
+    """Map detections on the mosaic back into the image, once for every tile that they belong to.
 
-    The rule of membership is that of :func:`boxes_to_mosaic`, with the tiles' rectangles: a detection across two tiles is lost,
-    one around several small tiles comes once for each.
+    The rule of membership is that of :func:`boxes_to_mosaic` with the rectangles of the tiles: a detection across two tiles is lost,
+    one around several small tiles is returned once for each.
 
     Args:
         boxes: (K, 4) xyxy in the mosaic.

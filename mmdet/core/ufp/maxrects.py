@@ -13,11 +13,11 @@ that side; a strip slightly narrower than the final mosaic packs best (docs/ufp.
 
 
 def pack_maxrects(sizes: np.ndarray, width: float) -> np.ndarray:
-    """Pack into a strip: each rectangle, the longest first, goes to the highest free place, of these to the leftmost.
+    """Pack into a strip: each rectangle, those with the longest side first, goes to the highest free place, and of these to the leftmost.
 
     Args:
         sizes: (R, 2) widths and heights, > 0.
-        width: of the strip, at least the largest width.
+        width: width of the strip, at least that of the widest rectangle.
 
     Returns:
         positions (R, 2) of the top-left corners, in input order.
@@ -42,7 +42,7 @@ def pack_maxrects(sizes: np.ndarray, width: float) -> np.ndarray:
 
 
 def _cut(free: np.ndarray, x1: float, y1: float, x2: float, y2: float) -> np.ndarray:
-    """Take a rectangle out of the free ones: those it hits are replaced by what remains on each of their four sides."""
+    """Remove a rectangle from the free ones: those it overlaps are replaced by what remains of them on each of its four sides."""
     hit = (free[:, 0] < x2) & (free[:, 2] > x1) & (free[:, 1] < y2) & (free[:, 3] > y1)
     old, free = free[hit], free[~hit]
     sides = []
@@ -57,9 +57,10 @@ def _cut(free: np.ndarray, x1: float, y1: float, x2: float, y2: float) -> np.nda
         sides.append(piece)
     pieces = np.concatenate(sides)  # (P, 4)
     everything = np.concatenate([free, pieces])  # (F + P, 4)
-    inside = (pieces[:, None, :2] >= everything[:, :2]).all(-1) & (pieces[:, None, 2:] <= everything[:, 2:]).all(-1)
+    inside = np.all(pieces[:, None, :2] >= everything[:, :2], axis=-1)  # (P, F + P)
+    inside &= np.all(pieces[:, None, 2:] <= everything[:, 2:], axis=-1)
     # Two equal pieces are inside each other: the first stays.
-    same = (pieces[:, None] == pieces).all(-1)  # (P, P)
+    same = np.all(pieces[:, None] == pieces, axis=-1)  # (P, P)
     inside[:, len(free) :] &= ~(same & ~np.tri(len(pieces), k=-1, dtype=bool))
     return np.concatenate([free, pieces[~inside.any(axis=1)]])
 
@@ -69,7 +70,7 @@ def pack_dense(sizes: np.ndarray, first: np.ndarray | None = None) -> np.ndarray
 
     Args:
         sizes: (R, 2) widths and heights, > 0.
-        first: (R, 2) a packing to be improved on; returned where nothing better is found.
+        first: (R, 2) positions of another packing, returned unless a better one is found.
 
     Returns:
         positions (R, 2), in input order.
@@ -77,10 +78,6 @@ def pack_dense(sizes: np.ndarray, first: np.ndarray | None = None) -> np.ndarray
     if len(sizes) == 0:
         return np.zeros((0, 2))
     side = float(np.sqrt(sizes.prod(axis=1).sum()))
-    best, best_side = first, np.inf if first is None else (first + sizes).max()
-    for width in sorted({max(side * factor, float(sizes[:, 0].max())) for factor in OVERSIZE}):
-        positions = pack_maxrects(sizes, width)
-        long_side = (positions + sizes).max()
-        if long_side < best_side:
-            best, best_side = positions, long_side
-    return best
+    widths = sorted({max(side * factor, float(sizes[:, 0].max())) for factor in OVERSIZE})
+    packings = [pack_maxrects(sizes, width) for width in widths]
+    return min(packings if first is None else [first, *packings], key=lambda positions: (positions + sizes).max())

@@ -4,6 +4,7 @@ Letters: R regions; C channels.
 """
 
 import math
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -13,8 +14,12 @@ from torch import Tensor
 
 from mmdet.errors import ModelInputError
 
+from .regions import Array
 
-def pixel_regions(regions):
+Regions = TypeVar('Regions', Tensor, np.ndarray)
+
+
+def pixel_regions(regions: Array) -> Array:
     """The map between image and mosaic that pasting and all box mapping use: every column but the zoom floored.
 
     Idempotent, and without effect on regions of ``mode='exact'``. For fractional regions it loses up to one source pixel at the
@@ -32,7 +37,7 @@ def pixel_regions(regions):
     return np.concatenate([np.floor(regions[:, :6]), regions[:, 6:]], axis=1)
 
 
-def render_mosaic(image, regions, mosaic_w: float, mosaic_h: float, fill: float = 0):
+def render_mosaic(image: Array, regions: Regions, mosaic_w: float, mosaic_h: float, fill: float = 0) -> Array:
     """Mosaic of an image.
 
     Every region (floored, see :func:`pixel_regions`) is cut out, zoomed bilinearly with half-pixel centres and without
@@ -41,7 +46,7 @@ def render_mosaic(image, regions, mosaic_w: float, mosaic_h: float, fill: float 
     Args:
         image: tensor (C, H, W) on any device, or numpy array (H, W, C) or (H, W); uint8 or floating point.
         regions: (R, 7) of :func:`UnifiedForegroundPacking`; tensor or numpy.
-        mosaic_w, mosaic_h: size; rounded up.
+        mosaic_w, mosaic_h: size of the mosaic in pixels; rounded up.
         fill: value between the tiles.
 
     Returns:
@@ -50,47 +55,37 @@ def render_mosaic(image, regions, mosaic_w: float, mosaic_h: float, fill: float 
     Raises:
         ModelInputError: wrong shape or dtype, or a region outside the image or the mosaic.
     """
-    is_tensor = isinstance(image, Tensor)
-    if image.ndim not in ((3,) if is_tensor else (2, 3)):
+    if image.ndim not in ((3,) if isinstance(image, Tensor) else (2, 3)):
         raise ModelInputError(
             'must be a (C, H, W) tensor or a (H, W[, C]) array', field='image', received=tuple(image.shape)
         )
-    known = (
-        image.dtype == torch.uint8 or image.is_floating_point()
-        if is_tensor
-        else image.dtype.kind == 'f' or image.dtype == np.uint8
-    )
-    if not known:
-        raise ModelInputError('must be uint8 or floating point', field='image', received=image.dtype)
-    height, width = image.shape[-2:] if is_tensor else image.shape[:2]
     rows, columns = math.ceil(mosaic_h), math.ceil(mosaic_w)
-    if is_tensor:
+    if isinstance(image, Tensor):
+        known = image.dtype == torch.uint8 or image.is_floating_point()
+        height, width = image.shape[-2:]
         mosaic = image.new_full((image.shape[0], rows, columns), fill)
     else:
+        known = image.dtype == np.uint8 or image.dtype.kind == 'f'
+        height, width = image.shape[:2]
         mosaic = np.full((rows, columns, *image.shape[2:]), fill, dtype=image.dtype)
+    if not known:
+        raise ModelInputError('must be uint8 or floating point', field='image', received=image.dtype)
     rounded = pixel_regions(regions)
     for number, (x, y, w, h, left, top, zoom) in enumerate(rounded.tolist()):
         x, y, w, h, left, top = int(x), int(y), int(w), int(h), int(left), int(top)
         tile_w, tile_h = int(w * zoom), int(h * zoom)
         if tile_w == 0 or tile_h == 0:
             continue
-        if (
-            min(x, y, left, top) < 0
-            or x + w > width
-            or y + h > height
-            or left + tile_w > columns
-            or top + tile_h > rows
-        ):
+        right, bottom = left + tile_w, top + tile_h
+        if min(x, y, left, top) < 0 or x + w > width or y + h > height or right > columns or bottom > rows:
             raise ModelInputError(
                 f'must lie in the image, {width} x {height}, and its tile in the mosaic, {columns} x {rows}',
                 record=f'region {number}', field='regions', received=[x, y, w, h, left, top, zoom],
             )  # fmt: skip
-        if is_tensor:
-            tile = zoom_tensor(image[:, y : y + h, x : x + w], zoom)
-            mosaic[:, top : top + tile_h, left : left + tile_w] = tile
+        if isinstance(image, Tensor):
+            mosaic[:, top:bottom, left:right] = zoom_tensor(image[:, y : y + h, x : x + w], zoom)
         else:
-            tile = zoom_array(image[y : y + h, x : x + w], zoom)
-            mosaic[top : top + tile_h, left : left + tile_w] = tile
+            mosaic[top:bottom, left:right] = zoom_array(image[y : y + h, x : x + w], zoom)
     return mosaic
 
 
@@ -100,8 +95,9 @@ def zoom_tensor(crop: Tensor, zoom: float) -> Tensor:
         return crop
     work = crop if crop.dtype in (torch.float32, torch.float64) else crop.float()
     # The coordinates follow the zoom given, not the ratio of the floored sizes: boxes are mapped by the zoom.
-    options = dict(mode='bilinear', align_corners=False, recompute_scale_factor=False)
-    grown = F.interpolate(work[None], scale_factor=zoom, **options)[0]
+    grown = F.interpolate(
+        work[None], scale_factor=zoom, mode='bilinear', align_corners=False, recompute_scale_factor=False
+    )[0]
     if crop.dtype == torch.uint8:
         grown = grown.round_().clamp_(0, 255)
     return grown.to(crop.dtype)

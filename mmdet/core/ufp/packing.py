@@ -4,6 +4,7 @@ Letters: N boxes, R regions (tiles).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,21 +14,21 @@ from mmdet.errors import ConfigError, ModelInputError
 
 from .guillotine import pack_guillotine
 from .maxrects import pack_dense
-from .regions import check_input_shape, estimate_factors, generate_regions
+from .regions import Array, BoxesLike, check_input_shape, estimate_factors, generate_regions
 
 PACKINGS = ('guillotine', 'dense')
 
 
 def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method know
-    boxes,
+    boxes: BoxesLike,
     scale: float = 1.5,
-    input_shape: tuple[int, int] = None,
+    input_shape: Sequence[int] | Tensor | None = None,
     *,
     mode: str = 'reference',
     packing: str = 'guillotine',
     max_side: float | None = None,
-):
-    """Cluster boxes to regions, choose a zoom for each region, and pack the zoomed regions into one roughly square mosaic.
+) -> tuple[Any, float, float]:
+    """Cluster boxes into regions, choose a zoom for each region, and pack the zoomed regions into one roughly square mosaic.
 
     Args:
         boxes: (N, 4) xyxy in pixels of the image, a tensor on any device, a numpy array or a list. Their order matters: the
@@ -38,14 +39,14 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
             ``'exact'``: clipped to (W, H) and widened to whole pixels, so that no pixel is lost when tiles are cut and pasted.
         packing: ``'guillotine'``, the original's, or ``'dense'``, which takes about ten times as long and gives a smaller mosaic.
         max_side: limit for width and height of the mosaic, usually the input size of the next detector. Regions are then kept
-            from growing to tiles longer than that, and where the mosaic would still be too large, zooms are lowered, those of the
-            largest zoomed objects first. None: no limit, as in the original.
+            from growing to tiles longer than that; if the mosaic would still be too large, zooms are lowered, those of the
+            regions with the largest zoomed objects first. None: no limit, as in the original.
 
     Returns:
         regions (R, 7): x, y, w, h in the image, X, Y in the mosaic, zoom. float64, not rounded; a tensor on the device of
-        ``boxes`` where these are a tensor, a numpy array otherwise. Tiles are w * zoom x h * zoom.
+        ``boxes`` if these are a tensor, a numpy array otherwise. A tile is w * zoom wide and h * zoom high.
         mosaic_w, mosaic_h: floats, right and bottom edge of the outermost tiles.
-        Without any box, or with boxes without area only: no regions, 0.0, 0.0.
+        Without boxes, or if no box has an area: no regions, 0.0, 0.0.
 
     Raises:
         ModelInputError: boxes of a wrong shape, not finite, or with x2 < x1 or y2 < y1.
@@ -69,11 +70,13 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
     mosaic_w, mosaic_h = mosaic_size(source[:, 2:] * factors[:, None], positions)
     regions = np.concatenate([source, positions, factors[:, None]], axis=1)  # (R, 7)
     if isinstance(boxes, Tensor):
-        regions = torch.from_numpy(regions).to(boxes.device)
+        return torch.from_numpy(regions).to(boxes.device), mosaic_w, mosaic_h
     return regions, mosaic_w, mosaic_h
 
 
-def pack_images(boxes: Sequence, input_shapes: Sequence[tuple[int, int]], scale: float = 1.5, **options) -> list:
+def pack_images(
+    boxes: Sequence[Any], input_shapes: Sequence[Sequence[int]], scale: float = 1.5, **options: Any
+) -> list[tuple[Any, float, float]]:
     """:func:`UnifiedForegroundPacking` of a batch; boxes on an accelerator are fetched once for all images.
 
     Args:
@@ -103,14 +106,14 @@ def pack_images(boxes: Sequence, input_shapes: Sequence[tuple[int, int]], scale:
     return [(regions, width, height) for regions, (_, width, height) in zip(moved, packed)]
 
 
-def whole_image(input_shape: tuple[int, int]) -> np.ndarray:
-    """The image as the only region, (1, 7): a way to treat an image in which nothing was found. Its mosaic is the image."""
+def whole_image(input_shape: Sequence[int]) -> np.ndarray:
+    """The whole image, (width, height), as the only region (1, 7), for images in which nothing was found. Its mosaic is the image."""
     width, height = check_input_shape(input_shape)
     return np.array([[0.0, 0.0, width, height, 0.0, 0.0, 1.0]])
 
 
 def pack_tiles(sizes: np.ndarray, packing: str = 'guillotine') -> np.ndarray:
-    """Positions (R, 2) of the top-left corners of tiles (R, 2), width and height, in a roughly square mosaic."""
+    """Positions (R, 2) of the top-left corners of tiles with the widths and heights ``sizes`` (R, 2) in a roughly square mosaic."""
     positions = pack_guillotine(sizes)
     return pack_dense(sizes, positions) if packing == 'dense' and len(sizes) > 1 else positions
 
@@ -123,18 +126,20 @@ def mosaic_size(sizes: np.ndarray, positions: np.ndarray) -> tuple[float, float]
     return width, height
 
 
-def fill_ratio(regions, mosaic_w: float, mosaic_h: float) -> float:
-    """Share of the mosaic that tiles cover; 0 without tiles."""
+def fill_ratio(regions: Array, mosaic_w: float, mosaic_h: float) -> float:
+    """Share of the mosaic that the tiles of ``regions`` (R, 7) cover; 0 without tiles."""
     covered = float((regions[:, 2] * regions[:, 3] * regions[:, 6] ** 2).sum())
     return covered / (mosaic_w * mosaic_h) if covered else 0.0
 
 
-def _pack_bounded(sizes: np.ndarray, factors: np.ndarray, mean_area: np.ndarray, packing: str, max_side: float):
+def _pack_bounded(
+    sizes: np.ndarray, factors: np.ndarray, mean_area: np.ndarray, packing: str, max_side: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Zooms (R,) and positions (R, 2) with which the mosaic is at most ``max_side`` wide and high.
 
-    The next detector would shrink a larger mosaic as a whole, so small objects would pay for large ones. Instead the zooms of
-    the largest zoomed objects are halved, as few as the area asks for, until the tiles fit. Only when every zoom is down to 1
-    is the rest of the excess taken from all alike.
+    The next detector would shrink a larger mosaic as a whole, small objects included. Instead the zooms of the regions with the
+    largest zoomed objects are halved, as few as the excess area requires, until the tiles fit. Only when no zoom is left to halve
+    are all tiles shrunk by the same factor.
     """
     factors = factors.copy()
     if len(factors) == 0:

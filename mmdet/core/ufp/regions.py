@@ -4,11 +4,16 @@ Letters: N boxes, R regions. Boxes are xyxy in pixels of the image.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from mmdet.errors import ConfigError, ModelInputError
+
+BoxesLike = torch.Tensor | np.ndarray | Sequence[Sequence[float]]
+Array = TypeVar('Array', torch.Tensor, np.ndarray)
 
 FACTORS = (4, 2, 1)
 """Zoom of a region whose objects are small, middling, large."""
@@ -20,8 +25,8 @@ _TOUCH = 1e-6  # pixels: boxes that only touch can pass the merging test by roun
 _BINS = 48  # a candidate search at 1/48 of the image leaves few boxes to test; finer costs more to keep than it saves
 
 
-def as_boxes(boxes, field: str = 'boxes') -> np.ndarray:
-    """Checked copy of boxes on the host.
+def as_boxes(boxes: BoxesLike, field: str = 'boxes') -> np.ndarray:
+    """Checked copy of boxes in the host's memory.
 
     Args:
         boxes: (N, 4) xyxy, a numpy array, a nested list, or a torch tensor on any device. No boxes may also come as an empty list.
@@ -43,35 +48,31 @@ def as_boxes(boxes, field: str = 'boxes') -> np.ndarray:
         return boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ModelInputError('boxes must have the shape (N, 4), xyxy', field=field, received=boxes.shape)
-    if not np.isfinite(boxes).all():
-        row = int(np.flatnonzero(~np.isfinite(boxes).all(axis=1))[0])
-        raise ModelInputError(
-            'coordinates must be finite', record=f'box {row}', field=field, received=boxes[row].tolist()
-        )
-    if (boxes[:, 2:] < boxes[:, :2]).any():
-        row = int(np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1))[0])
-        raise ModelInputError(
-            'x2 >= x1 and y2 >= y1 are needed', record=f'box {row}', field=field, received=boxes[row].tolist()
-        )
+    for wrong, rule in (
+        (~np.isfinite(boxes), 'coordinates must be finite'),
+        (boxes[:, 2:] < boxes[:, :2], 'x2 >= x1 and y2 >= y1 are needed'),
+    ):
+        if wrong.any():
+            row = int(np.flatnonzero(wrong.any(axis=1))[0])
+            raise ModelInputError(rule, record=f'box {row}', field=field, received=boxes[row].tolist())
     return boxes
 
 
-def check_input_shape(input_shape) -> tuple[int, int]:
-    """Width and height of the image as two positive integers, in that order.
+def check_input_shape(input_shape: Any) -> tuple[int, int]:
+    """``input_shape`` as (width, height), two positive integers.
 
     Raises:
         ConfigError: not two positive whole numbers.
     """
     try:
         width, height = input_shape
-        whole = (int(width), int(height))
-        if whole == (width, height) and min(whole) > 0:
-            return whole
-    except (TypeError, ValueError):
-        pass
-    raise ConfigError(
-        'must be (width, height) of the image, positive whole numbers', field='input_shape', received=input_shape
-    )
+        valid = int(width) == width > 0 and int(height) == height > 0
+    except (TypeError, ValueError, OverflowError):
+        valid = False
+    if not valid:
+        message = 'must be (width, height) of the image, positive whole numbers'
+        raise ConfigError(message, field='input_shape', received=input_shape)
+    return int(width), int(height)
 
 
 def expand_boxes(boxes: np.ndarray, scale: float, limit_wh: tuple[float, float]) -> np.ndarray:
@@ -80,7 +81,7 @@ def expand_boxes(boxes: np.ndarray, scale: float, limit_wh: tuple[float, float])
     Args:
         boxes: (N, 4) xyxy.
         scale: multiplies width and height.
-        limit_wh: largest x and y that is allowed. The original method clips to (W - 1, H - 1).
+        limit_wh: largest x and largest y. The original method clips to (W - 1, H - 1).
 
     Returns:
         (N, 4) xyxy, same order.
@@ -92,7 +93,7 @@ def expand_boxes(boxes: np.ndarray, scale: float, limit_wh: tuple[float, float])
 
 
 def object_areas(boxes: np.ndarray) -> np.ndarray:
-    """Areas (N,) with both border pixels counted, ``(x2 - x1 + 1)(y2 - y1 + 1)``: the size by which zooms are chosen."""
+    """Areas (N,) that include both border pixels, ``(x2 - x1 + 1)(y2 - y1 + 1)``; zooms are chosen by them."""
     return (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
 
 
@@ -109,23 +110,25 @@ def estimate_factors(mean_area: np.ndarray) -> np.ndarray:
     return np.select([mean_area < small, mean_area < middling], [float(f) for f in FACTORS[:2]], float(FACTORS[2]))
 
 
-def merge_boxes(boxes: np.ndarray, areas: np.ndarray, max_tile: float | None = None):
-    """One greedy pass that merges boxes whose bounding box is smaller than the two together.
+def merge_boxes(
+    boxes: np.ndarray, areas: np.ndarray, max_tile: float | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One greedy pass that merges two boxes where their common bounding box has less area than both together.
 
-    Every box still alive takes its turn, in input order. It looks at every other box alive, again in input order (older ones
-    too, with the extent they have grown to), and absorbs it when the area of the common bounding box is strictly less than the
-    sum of both areas. A box that was refused is not looked at again in the same turn, and there is no second round, so the
-    result depends on the order.
+    Every box not yet absorbed takes its turn, in input order. It is compared with every other one, again in input order (earlier
+    ones too, with the extent they have grown to), and absorbs it when the area of the common bounding box is strictly less than the
+    sum of both areas. A box that was refused is not compared again in the same turn, and there is no second round, so the result
+    depends on the order.
 
-    Two boxes can only pass that test when they overlap. The search therefore keeps, for 48 columns and 48 rows of the image,
-    the set of boxes that begin before and end behind each, as the bits of one integer: four lookups and three ANDs leave the few
-    boxes near a region. The outcome is exactly that of the double loop.
+    Two boxes pass that test only if they overlap. The search therefore keeps, for each of 48 columns and 48 rows of the image, the
+    sets of boxes that begin in it or before, and that end in it or behind, as the bits of one integer: four lookups and three ANDs
+    leave the few boxes near a region. The result is exactly that of the double loop.
 
     Args:
         boxes: (N, 4) xyxy, coordinates >= 0.
         areas: (N,) areas of the objects (not of the expanded boxes).
         max_tile: with a number, a merger is refused when the longer side, times the zoom for the mean area of all members,
-            would exceed it. Keeps chains of small boxes from becoming one long strip.
+            would exceed it. This keeps chains of small boxes from becoming one long strip.
 
     Returns:
         regions (R, 4) xyxy in the order of the boxes they grew from; mean object area (R,); region of each box, int64 (N,).
@@ -208,12 +211,12 @@ def merge_boxes(boxes: np.ndarray, areas: np.ndarray, max_tile: float | None = N
 
 
 def _factor(mean_area: float) -> float:
-    """:func:`estimate_factors` of one number."""
+    """:func:`estimate_factors` of a single area."""
     return FACTORS[0] if mean_area < AREA_LIMITS[0] else FACTORS[1] if mean_area < AREA_LIMITS[1] else FACTORS[2]
 
 
 def _cell_sets(bins: np.ndarray) -> list[list[int]]:
-    """For every cell: the boxes that begin there or before, and that end there or behind; in x, then in y.
+    """For every column and row of cells: the boxes that begin in it or before, and those that end in it or behind.
 
     Args:
         bins: (N, 4) columns and rows of the cells of x1, y1, x2, y2.
@@ -231,15 +234,20 @@ def _cell_sets(bins: np.ndarray) -> list[list[int]]:
 
 
 def generate_regions(
-    boxes, scale: float = 1.5, input_shape=None, *, mode: str = 'reference', max_tile: float | None = None
-):
+    boxes: BoxesLike,
+    scale: float = 1.5,
+    input_shape: Sequence[int] | torch.Tensor | None = None,
+    *,
+    mode: str = 'reference',
+    max_tile: float | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Foreground regions of one image.
 
     Args:
         boxes: (N, 4) xyxy, numpy, list or tensor. The order matters, see :func:`merge_boxes`; the original method feeds the
             detections class after class, by descending score within a class.
         scale: enlargement of every box before merging.
-        input_shape: (width, height) of the image.
+        input_shape: (width, height) of the image; required.
         mode: ``'reference'`` clips to (W - 1, H - 1) and keeps fractions; ``'exact'`` clips to (W, H) and moves the edges of
             the regions outwards to whole pixels, so that nothing is lost when they are cut out.
         max_tile: see :func:`merge_boxes`.
@@ -250,7 +258,7 @@ def generate_regions(
 
     Raises:
         ModelInputError: see :func:`as_boxes`.
-        ConfigError: impossible ``scale``, ``input_shape`` or ``mode``.
+        ConfigError: ``scale``, ``input_shape`` or ``mode`` is not valid.
     """
     boxes = as_boxes(boxes)
     width, height = check_input_shape(input_shape)

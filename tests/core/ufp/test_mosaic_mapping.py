@@ -47,6 +47,7 @@ def test_zoom_is_bilinear_with_half_pixel_centres(kind, dtype):
         mosaic[1, 1:], [0, 0, 12.5, 37.5, 62.5, 87.5, 100, 100], atol=1 if dtype == 'uint8' else 0.1
     )
     assert (mosaic[0] == 7).all() and (mosaic[:, 0] == 7).all()
+    np.testing.assert_allclose(mosaic[1:, 1], mosaic[1, 1:], atol=1)  # the image is symmetric
 
 
 def test_tiles_come_from_their_regions_and_the_rest_is_black():
@@ -86,6 +87,20 @@ def test_zooms_that_are_no_whole_numbers_keep_to_the_map(zoom):
         np.testing.assert_allclose(row[columns], (columns + 0.5) / zoom - 0.5, atol=2e-3)
 
 
+def test_tiles_touch_every_edge():
+    """A region of the whole image, wider than high, fills its mosaic to the last row and column, and only regions of zoom 1 are copies."""
+    image = np.random.default_rng(0).random((2, 3, 1))
+    for given in (image, torch.from_numpy(image).permute(2, 0, 1)):
+        mosaic = render_mosaic(given, np.array([[0, 0, 3, 2, 0, 0, 1]]), 3, 2)
+        assert mosaic.shape == given.shape and (mosaic == given).all()
+        twice = render_mosaic(given, np.array([[0, 0, 3, 2, 1, 2, 2]]), 7, 6)
+        rows = np.asarray(twice).reshape(6, 7)
+        # float64 is computed in float64: corners are the corner pixels to the last digit.
+        assert rows[2, 1] == image[0, 0, 0] and rows[5, 6] == image[1, 2, 0] and (rows[:2] == 0).all()
+        assert rows[2, 2] == pytest.approx(0.75 * image[0, 0, 0] + 0.25 * image[0, 1, 0], rel=1e-12)
+        assert rows[3, 1] == pytest.approx(0.75 * image[0, 0, 0] + 0.25 * image[1, 0, 0], rel=1e-12)
+
+
 def test_nothing_to_render():
     assert render_mosaic(torch.zeros(3, 9, 9), torch.zeros(0, 7), 0.0, 0.0).shape == (3, 0, 0)
     assert render_mosaic(np.zeros((9, 9, 3), np.uint8), np.zeros((0, 7)), 0.0, 0.0).shape == (0, 0, 3)
@@ -116,6 +131,13 @@ def test_mapping_on_the_device(device):
         (np.zeros((9, 9, 3), np.int32), [0, 0, 2, 2, 0, 0, 1]),
         (torch.zeros(9, 9), [0, 0, 2, 2, 0, 0, 1]),
         (np.zeros((9, 9, 3), np.uint8), [8, 0, 2, 2, 0, 0, 1]),
+        (np.zeros((9, 19, 3), np.uint8), [0, 8, 2, 2, 0, 0, 1]),
+        (torch.zeros(3, 19, 9), [8, 0, 2, 2, 0, 0, 1]),
+        (np.zeros((9, 9, 3), np.uint8), [0, 0, 2, 2, 0, 5, 4]),
+        (torch.zeros(3, 9, 9), [-1, 0, 2, 2, 0, 0, 1]),
+        (torch.zeros(3, 9, 9), [0, 0, 2, 2, -1, 0, 1]),
+        (torch.zeros(3, 9, 9), [0, 0, 2, 2, 0, -1, 1]),
+        (np.zeros(9, np.uint8), [0, 0, 2, 2, 0, 0, 1]),
         (np.zeros((9, 9, 3), np.uint8), [0, 0, 2, 2, 5, 0, 4]),
         (torch.zeros(3, 9, 9), [0, -1, 2, 2, 0, 0, 1]),
     ],
@@ -142,6 +164,42 @@ def test_membership(dtype):
     rect = torch.tensor([[0, 0, 120, 90]], dtype=dtype)
     assert match_rects(boxes, rect)[1].tolist() == [0, 1]
     assert boxes_to_image(boxes, TILE)[1].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    'box', [[30, 40, 30.5, 40.5], [-9, -9, -1, -1], [20, 0, 30, 10], [0, 20, 10, 30], [5, 5, 5, 9]]
+)
+def test_what_lies_outside_does_not_match(box):
+    """Diagonally apart, both extents of the overlap are negative, and their product is not an area."""
+    rects = torch.tensor([[0.0, 0, 10, 10]])
+    assert [len(index) for index in match_rects(torch.tensor([box]), rects)] == [0, 0]
+    assert match_rects(torch.tensor([[0.0, 0, 0.5, 0.5]]), rects)[1].tolist() == [0]
+    assert match_rects(torch.tensor([[5.0, 0, 15, 5]]), rects, 0.4)[1].tolist() == [0]
+    assert match_rects(torch.tensor([[5.0, 0, 15, 5]]), rects, 0.5)[1].tolist() == []
+
+
+def test_integers_are_mapped_to_fractions():
+    regions = np.array([[10, 20, 30, 40, 50, 60, 4]])
+    boxes = np.array([[51, 62, 57, 69]])
+    expected = [[10.25, 20.5, 11.75, 22.25]]
+    for given in (boxes, torch.from_numpy(boxes), boxes.tolist(), boxes.astype(np.uint8)):
+        mapped, box, _ = boxes_to_image(given, regions)
+        assert mapped.tolist() == mosaic_to_image(given, regions).tolist() == expected
+        assert str(mapped.dtype).endswith('float64') and isinstance(mapped, torch.Tensor) == isinstance(
+            given, torch.Tensor
+        )
+    half = torch.tensor([[0.0, 0, 1, 1]], dtype=torch.float16)
+    assert mosaic_to_image(half, np.array([[3000, 0, 9, 9, 0, 0, 2]])).tolist() == [
+        [3000, 0, 3000, 0.5]
+    ]  # computed in float64
+
+
+def test_mapping_of_each_axis():
+    regions = torch.tensor([[10.9, 20.9, 30.9, 40.9, 100.9, 200.9, 2]])  # floored, all but the zoom
+    assert image_to_mosaic(torch.tensor([[11.0, 22, 13, 24]]), regions).tolist() == [[102, 204, 106, 208]]
+    assert mosaic_to_image(torch.tensor([[102.0, 204, 106, 208]]), regions).tolist() == [[11, 22, 13, 24]]
+    mapped, box, region = boxes_to_mosaic(torch.tensor([[5.0, 5, 70, 90]]), regions, clip=True)
+    assert mapped.tolist() == [[100, 200, 160, 280]] and box.tolist() == region.tolist() == [0]
 
 
 def test_matches_come_by_region_and_once_for_each():

@@ -12,6 +12,8 @@ from mmdet.core.ufp import (
     estimate_factors,
     fill_ratio,
     generate_regions,
+    merge_boxes,
+    pack_dense,
     pack_guillotine,
     pack_images,
     pack_maxrects,
@@ -100,6 +102,15 @@ def plain(repository):
     return module.plain_packing
 
 
+@pytest.fixture(scope='module')
+def plain_strip(repository):
+    """Strip packing in nested loops."""
+    spec = importlib.util.spec_from_file_location('ufp_benchmark', repository / 'benchmarks' / 'ufp.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.plain_strip
+
+
 @pytest.mark.parametrize(('boxes', 'input_shape', 'rows', 'size'), GOLDEN)
 def test_golden_rows(boxes, input_shape, rows, size):
     regions, width, height = UnifiedForegroundPacking(np.array(boxes, dtype=np.float64), 1.5, input_shape)
@@ -131,22 +142,49 @@ def test_strips():
     assert pack_strip([], 100)[0] == 0 and pack_guillotine(np.zeros((0, 2))).shape == (0, 2)
 
 
+@pytest.mark.parametrize(
+    ('sizes', 'width', 'height', 'positions'),
+    [
+        # A space right of the tallest: of those that fit, the exact size comes before the exact width, that before the exact height.
+        ([(50, 50), (50, 40), (20, 50), (50, 50)], 100, 100, [(0, 0), (20, 50), (0, 50), (50, 0)]),
+        ([(50, 50), (20, 50), (50, 40)], 100, 100, [(0, 0), (0, 50), (50, 0)]),
+        ([(50, 50), (20, 30), (50, 20)], 100, 50, [(0, 0), (50, 20), (50, 0)]),
+        # What is left below a rectangle, and right of it, is filled too.
+        ([(50, 50), (30, 30), (30, 20), (20, 50)], 100, 50, [(0, 0), (70, 0), (70, 30), (50, 0)]),
+        # Equal heights: the first of the input goes first.
+        ([(10, 30), (20, 30), (30, 30)], 60, 30, [(0, 0), (10, 0), (30, 0)]),
+        # Wider than the strip: on a row of its own.
+        ([(150, 10), (20, 20)], 100, 30, [(0, 20), (0, 0)]),
+    ],
+)
+def test_strips_by_hand(plain_strip, sizes, width, height, positions):
+    received = pack_strip(sizes, width)
+    assert (received[0], received[1].tolist()) == (height, [list(position) for position in positions])
+    assert plain_strip(sizes, width) == (height, positions)
+
+
 def test_factor_borders():
     assert estimate_factors(np.array([1023.9, 1024, 9215.9, 9216])).tolist() == [4, 2, 2, 1]
 
 
-def test_original_on_real_scenes(sample_data):
-    data = json.loads((sample_data / 'ufp_reference' / 'visdrone_cases.json').read_text())
-    assert len(data['cases']) == 40
-    for case in data['cases']:
+def assert_equals_the_original(path, count):
+    """The regions, mosaic sizes and fill ratios that the original's code gave for jittered boxes of real scenes."""
+    data = json.loads(path.read_text())
+    assert len(data['cases']) == count
+    for number, case in enumerate(data['cases']):
         regions, width, height = UnifiedForegroundPacking(np.array(case['boxes']), data['expand'], case['image_wh'])
-        np.testing.assert_allclose(regions, case['regions'], atol=1e-3, err_msg=case['image'])
+        np.testing.assert_allclose(regions, case['regions'], atol=1e-3, err_msg=f'case {number}')
         np.testing.assert_allclose([width, height], case['mosaic_wh'], atol=1e-3)
         assert fill_ratio(regions, width, height) == pytest.approx(case['density'], abs=1e-5)
 
 
-def test_pedestrian_scenes_have_the_known_statistics(sample_data):
-    """VisDrone validation, ground truth as boxes: about 42 regions, a mosaic of 1029 x 1036, 0.85 full."""
+def test_original_on_small_scenes(repository):
+    assert_equals_the_original(repository / 'tests' / 'data' / 'ufp_cases.json', 12)
+
+
+def test_real_scenes(sample_data):
+    """All cases of the original; and VisDrone validation, ground truth as boxes: about 42 regions, a mosaic of 1029 x 1036, 0.85 full."""
+    assert_equals_the_original(sample_data / 'ufp_reference' / 'visdrone_cases.json', 40)
     folder = sample_data / 'visdrone_val_scored'
     records = []
     for line in (folder / 'image_sizes.txt').read_text().splitlines()[::4]:
@@ -209,9 +247,15 @@ def test_properties(options, count):
 
 
 def test_500_boxes():
-    boxes = np.random.default_rng(0).random((500, 2)) * [1880, 1050]
-    boxes = np.hstack([boxes, boxes + np.random.default_rng(1).uniform(5, 30, (500, 2))])
-    assert_sound(*UnifiedForegroundPacking(boxes, 1.5, HD), HD)
+    """A grid of 25 x 20 boxes of 20 x 10, none merged: 500 equal tiles of 120 x 60.
+
+    16 columns, 32 rows would be square. The search ends at a strip of 1918.9, for 15 columns, and keeps it though it is higher than wide.
+    """
+    corner = np.stack(np.meshgrid(np.arange(25) * 70.0 + 50, np.arange(20) * 50.0 + 30), axis=-1).reshape(-1, 2)
+    regions, width, height = UnifiedForegroundPacking(np.hstack([corner, corner + [20, 10]]), 1.5, HD)
+    assert_sound(regions, width, height, HD)
+    assert len(regions) == 500 and (regions[:, 2:4] == [30, 15]).all() and (regions[:, 6] == 4).all()
+    assert (width, height) == (1800, 2040)
 
 
 def test_dense_mosaic_is_never_larger():
@@ -226,6 +270,20 @@ def test_maxrects_fills_holes():
     assert positions.tolist() == [[0, 10], [60, 10], [60, 40], [0, 0]]
     with pytest.raises(ValueError, match='widest'):
         pack_maxrects(np.array([(60.0, 50.0)]), 50)
+    # The longest side goes first, equal ones in input order, each to the highest place, of these to the leftmost.
+    positions = pack_maxrects(np.array([(20, 10), (20, 30), (30, 20), (10, 10), (30, 30)], dtype=float), 60)
+    assert positions.tolist() == [[0, 30], [0, 0], [20, 0], [50, 0], [20, 20]]
+    assert pack_maxrects(np.zeros((0, 2)), 50).shape == (0, 2)
+
+
+def test_dense_packing_keeps_the_shortest_long_side():
+    """Four squares of side 10 and strips from 20 to 21.8: two rows of two. A packing that is as good is kept, a worse one is replaced."""
+    sizes = np.full((4, 2), 10.0)
+    square = [[0, 0], [10, 0], [0, 10], [10, 10]]
+    assert pack_dense(sizes).tolist() == square
+    assert pack_dense(sizes, np.array([(10.0 * k, 0) for k in range(4)])).tolist() == square
+    assert pack_dense(sizes, np.array(square[::-1], float)).tolist() == square[::-1]
+    assert pack_dense(np.zeros((0, 2))).shape == (0, 2)
 
 
 def test_bound_breaks_chains_and_lowers_the_zoom_of_large_objects_first():
@@ -286,6 +344,10 @@ def test_batch_equals_one_by_one():
     for got, b, s in zip(pack_images(boxes, shapes, 1.4, mode='exact'), boxes, shapes):
         expected = UnifiedForegroundPacking(b, 1.4, s, mode='exact')
         assert torch.equal(got[0], expected[0]) and got[1:] == expected[1:]
+    mixed = [boxes[0].numpy(), boxes[0], boxes[0].tolist()]
+    for (regions, *size), b in zip(pack_images(mixed, [HD] * 3, 1.4), mixed):
+        expected = UnifiedForegroundPacking(b, 1.4, HD)
+        assert type(regions) is type(expected[0]) and (regions == expected[0]).all() and tuple(size) == expected[1:]
     assert pack_images([], []) == []
     with pytest.raises(ModelInputError, match='3'):
         pack_images(boxes, shapes[:2])
@@ -300,16 +362,58 @@ def test_device_equals_host(device):
         assert got[0].device.type == device and got[1:] == expected[1:]
         np.testing.assert_array_equal(got[0].cpu().numpy(), expected[0])
     assert UnifiedForegroundPacking(on_device[0], 1.5, HD)[0].device.type == device
+    from_both = pack_images([torch.from_numpy(boxes[0]), on_device[0]], [HD] * 2)
+    assert [regions.device.type for regions, *_ in from_both] == ['cpu', device]
 
 
-def test_what_the_result_depends_on():
-    boxes = random_boxes(np.random.default_rng(5), 60)
-    plain_regions = UnifiedForegroundPacking(boxes, 1.5, HD)[0]
-    for changed in (
-        UnifiedForegroundPacking(boxes, 1.2, HD), UnifiedForegroundPacking(boxes, 1.5, (1080, 1920)),
-        UnifiedForegroundPacking(boxes * 1.5, 1.5, HD),
-    ):  # fmt: skip
-        assert changed[0].shape != plain_regions.shape or not np.allclose(changed[0], plain_regions)
+@pytest.mark.parametrize(
+    ('box', 'scale', 'input_shape', 'row'),
+    [
+        ((100, 100, 140, 130), 1.2, HD, (96, 97, 48, 36, 0, 0, 2)),
+        ((200, 200, 280, 260), 1.5, HD, (180, 185, 120, 90, 0, 0, 2)),
+        ((1000, 900, 1060, 1060), 1.5, HD, (985, 860, 90, 219, 0, 0, 1)),  # the bottom edge is at 1079
+        ((1000, 900, 1060, 1060), 1.5, (1080, 1920), (985, 860, 90, 240, 0, 0, 1)),
+        ((1000, 900, 1060, 1060), 1.5, (1060, 1920), (985, 860, 74, 240, 0, 0, 1)),  # the right edge is at 1059
+    ],
+)
+def test_what_the_result_depends_on(box, scale, input_shape, row):
+    assert UnifiedForegroundPacking([box], scale, input_shape)[0].tolist() == [list(row)]
+
+
+def test_zoom_of_a_merger_comes_from_the_mean_of_all_members():
+    """The third box would make the mean 1000 (zoom 4, a tile of 48), though that of the last two boxes alone is 1050 (zoom 2)."""
+    boxes, areas = np.array([(0, 0, 10, 10), (1, 0, 11, 10), (2, 0, 12, 10)], float), np.array([900.0, 900.0, 1200.0])
+    regions, mean_area, member = merge_boxes(boxes, areas, max_tile=48)
+    assert (regions.tolist(), mean_area.tolist(), member.tolist()) == ([[0, 0, 12, 10]], [1000], [0, 0, 0])
+    regions, mean_area, member = merge_boxes(boxes, areas, max_tile=47)
+    assert regions.tolist() == [[0, 0, 11, 10], [2, 0, 12, 10]]
+    assert mean_area.tolist() == [900, 1200] and member.tolist() == [0, 0, 1]
+    # A region of two members that is absorbed counts twice: the mean is (900 + 900 + 1500) / 3.
+    boxes = np.array([(3, 0, 8, 10), (4, 0, 12, 10), (0, 0, 10, 10)], float)
+    regions, mean_area, member = merge_boxes(boxes, np.array([900.0, 900.0, 1500.0]))
+    assert (regions.tolist(), mean_area.tolist(), member.tolist()) == ([[0, 0, 12, 10]], [1100], [0, 0, 0])
+
+
+def test_bound_on_one_long_region_leaves_the_zoom_of_small_ones():
+    tiles = [
+        (100 + 170 * (k % 10), 300 + 200 * (k // 10), 200 + 170 * (k % 10), 400 + 200 * (k // 10)) for k in range(20)
+    ]
+    regions, width, height = UnifiedForegroundPacking([*tiles, (20, 900, 1820, 910)], 1.5, HD, max_side=1000)
+    np.testing.assert_allclose(regions[:, 6], [1.0] * 20 + [1000 / 1919], rtol=1e-9)
+    assert max(width, height) <= 1000
+
+
+@pytest.mark.parametrize(
+    ('boxes', 'max_side'),
+    [
+        ([(153, 249, 352, 405), (650, 324, 815, 475)], 207),  # the last edge would be at 207.00000000000003
+        ([(795, 422, 908, 606), (194, 293, 391, 423), (388, 660, 577, 772)], 236),
+        ([(24, 604, 151, 765), (282, 684, 397, 823), (749, 98, 882, 258)], 226),
+    ],
+)
+def test_rounding_does_not_exceed_the_bound(boxes, max_side):
+    _, width, height = UnifiedForegroundPacking(boxes, 1.5, (1100, 1100), max_side=max_side)
+    assert max_side - 1e-6 < max(width, height) <= max_side
 
 
 @pytest.mark.parametrize(
