@@ -19,9 +19,8 @@ from mmdet.errors import ConfigError
 from mmdet.models.layers.sinkhorn import transport_cost
 from mmdet.models.layers.word_memory import draw_words, push_words, word_log_likelihood
 from mmdet.registry import MODELS
-from mmdet.structures import SampleList
 
-from .base_dense_head import unpack_gt_instances
+from .base_dense_head import Losses
 from .gfl_head import GFLHead
 from .gfl_targets import GFLTargets
 
@@ -146,27 +145,16 @@ class MPHead(GFLHead):
 
     # ------------------------------------------------------------------------------------------------ losses
 
-    def _embed(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+    def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
         """What :meth:`forward` returns in training mode, whatever the mode is."""
         if self.training:
             return self(x)
         outputs = [self._embed_single(level, scale) for level, scale in zip(x, self.scales, strict=True)]
         return [embedding for embedding, _ in outputs], [reg for _, reg in outputs]
 
-    def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict[str, list[Tensor] | Tensor]:
-        """Losses of feature maps, in either mode; see :meth:`loss_by_feat`."""
-        gt, ignored, metas = unpack_gt_instances(batch_data_samples)
-        return self.loss_by_feat(*self._embed(x), gt, metas, ignored)
-
-    def loss_and_predict(
-        self, x: tuple[Tensor, ...], batch_data_samples: SampleList, proposal_cfg: dict | None = None
-    ) -> tuple[dict, list[InstanceData]]:
-        """Losses and detections of one forward pass."""
-        gt, ignored, metas = unpack_gt_instances(batch_data_samples)
-        embeddings, bbox_preds = self._embed(x)
-        losses = self.loss_by_feat(embeddings, bbox_preds, gt, metas, ignored)
-        logits = [self.classify_map(embedding) for embedding in embeddings]
-        return losses, self.predict_by_feat(logits, bbox_preds, batch_img_metas=metas, cfg=proposal_cfg)
+    def _outputs_to_decode(self, outputs: tuple[list[Tensor], ...]) -> tuple[list[Tensor], ...]:
+        embeddings, bbox_preds = outputs
+        return [self.classify_map(embedding) for embedding in embeddings], bbox_preds
 
     def loss_by_feat(
         self,
@@ -175,7 +163,7 @@ class MPHead(GFLHead):
         batch_gt_instances: list[InstanceData],
         batch_img_metas: list[dict],
         batch_gt_instances_ignore: list[InstanceData | None] | None = None,
-    ) -> dict[str, list[Tensor] | Tensor]:
+    ) -> Losses:
         """Losses of the raw outputs of training mode; in training mode the embeddings are then drawn from for the memory.
 
         Args:
@@ -192,7 +180,7 @@ class MPHead(GFLHead):
             cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
         )
 
-    def _losses(self, embeddings: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> dict[str, list[Tensor] | Tensor]:
+    def _losses(self, embeddings: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> Losses:
         # Called by GFLHead.losses in float32, autocast off, with locations flattened: (M, D), (M, 4 n).
         unit = F.normalize(embeddings, dim=1)
         losses = super()._losses(self._logits(unit), bbox_preds, targets)

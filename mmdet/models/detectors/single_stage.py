@@ -2,11 +2,14 @@
 
 import logging
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmdet.errors import ConfigError
+from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.models.dense_heads import BaseDenseHead
+from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
 
@@ -48,13 +51,15 @@ class SingleStageDetector(BaseDetector):
         init_cfg: initialisation.
     """
 
+    data_preprocessor: DetDataPreprocessor
+
     def __init__(
         self,
         backbone: dict,
         neck: dict | None = None,
-        bbox_head: dict | None = None,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
+        bbox_head: dict | Config | None = None,
+        train_cfg: dict | Config | None = None,
+        test_cfg: dict | Config | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ):
@@ -62,9 +67,10 @@ class SingleStageDetector(BaseDetector):
         self.backbone = MODELS.build(backbone)
         if neck is not None:
             self.neck = MODELS.build(_with_channels(neck, self.backbone))
+        self.train_cfg, self.test_cfg = to_config_dict(train_cfg), to_config_dict(test_cfg)
         # A copy: the config a user passes in stays as it is.
-        self.bbox_head = MODELS.build(ConfigDict(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg))
-        self.train_cfg, self.test_cfg = train_cfg, test_cfg
+        head = ConfigDict(to_config_dict(bbox_head), train_cfg=self.train_cfg, test_cfg=self.test_cfg)
+        self.bbox_head: BaseDenseHead = MODELS.build(head)
 
     @property
     def with_neck(self) -> bool:
@@ -76,8 +82,8 @@ class SingleStageDetector(BaseDetector):
         x = self.backbone(batch_inputs)
         return self.neck(x) if self.with_neck else x
 
-    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
-        """Losses of the head, a list over levels each."""
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> Losses:
+        """Losses of the head, scalars or lists over levels."""
         return self.bbox_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:

@@ -12,11 +12,12 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdet.core.post_processing import merge_augmented
+from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 
+from .single_stage import SingleStageDetector
 from .tta import flip_boxes
 
 
@@ -63,13 +64,14 @@ class DetectionStage(BaseModule):
 
     def __init__(
         self,
-        detector: dict | nn.Module,
+        detector: dict | SingleStageDetector,
         scale: tuple[int, int] | list[tuple[int, int]],
         flip: bool = True,
         batch_size: int = 8,
     ):
         super().__init__()
-        scales = [tuple(s) for s in scale] if scale and isinstance(scale[0], Sequence) else [tuple(scale)]
+        several = bool(scale) and isinstance(scale[0], Sequence)
+        scales: list[tuple[int, int]] = [tuple(size) for size in (scale if several else [scale])]
         for size in scales:
             if len(size) != 2 or min(size) < 1:
                 raise ConfigError(
@@ -77,7 +79,7 @@ class DetectionStage(BaseModule):
                 )
         if batch_size < 1:
             raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
-        self.detector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
+        self.detector: SingleStageDetector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
         self.scales, self.flip, self.batch_size = scales, flip, batch_size
 
     def at(
@@ -98,7 +100,7 @@ class DetectionStage(BaseModule):
 
     @property
     def test_cfg(self) -> ConfigDict:
-        """Of the head."""
+        """Settings of the head's decode."""
         return self.detector.bbox_head.test_cfg
 
     @torch.no_grad()
@@ -129,12 +131,15 @@ class DetectionStage(BaseModule):
         if self.flip:
             views += [(i, True) for i in range(len(resized))]
         candidates = self._candidates(resized, metas, views)
+        cfg, limit = self.test_cfg, self.test_cfg.get('max_per_img', -1)
         return [
-            self._merge([candidates[view] for view in views if owners[view[0]] == owner])
+            merge_views([candidates[view] for view in views if owners[view[0]] == owner], cfg.nms, limit)
             for owner in range(len(images))
         ]
 
-    def _candidates(self, images, metas, views) -> dict[tuple[int, bool], InstanceData]:
+    def _candidates(
+        self, images: list[Tensor], metas: list[dict], views: list[tuple[int, bool]]
+    ) -> dict[tuple[int, bool], InstanceData]:
         """Candidates before NMS of every view, in pixels of the unresized, unflipped image."""
         groups: dict[tuple, list] = {}
         divisor = self.detector.data_preprocessor.pad_size_divisor
@@ -149,7 +154,8 @@ class DetectionStage(BaseModule):
                 samples = [DetDataSample(metainfo=metas[i]) for i, _ in chunk]
                 data = self.detector.data_preprocessor(dict(inputs=batch, data_samples=samples))
                 outputs = self.detector(data['inputs'], mode='tensor')
-                # The rule that gives one score per candidate, which several views can share an NMS with.
+                # One rule for all stages, whatever the head's own test_cfg says: 'priors' may bring all classes of a prior,
+                # many more candidates, for the NMS that all views share.
                 cfg = dict(self.test_cfg, nms_pre_rule='pairs')
                 results = self.detector.bbox_head.predict_by_feat(
                     *outputs, batch_img_metas=[metas[i] for i, _ in chunk], cfg=cfg, rescale=True, with_nms=False
@@ -159,14 +165,3 @@ class DetectionStage(BaseModule):
                         result.bboxes = flip_boxes(result.bboxes, metas[i]['ori_shape'])
                     found[i, flipped] = result
         return found
-
-    def _merge(self, views: list[InstanceData]) -> InstanceData:
-        cfg = self.test_cfg
-        dets, labels = merge_augmented(
-            [view.bboxes for view in views],
-            [view.scores for view in views],
-            [view.labels for view in views],
-            cfg.nms,
-            cfg.get('max_per_img', -1),
-        )
-        return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
