@@ -56,7 +56,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         assert not (bgr_to_rgb and rgb_to_bgr), 'bgr_to_rgb and rgb_to_bgr cannot both be set'
         assert (mean is None) == (std is None), 'mean and std are given together or not at all'
         self.normalises = mean is not None
-        if self.normalises:
+        if mean is not None and std is not None:
             assert len(mean) == len(std) and len(mean) in (1, 3), (
                 f'mean and std need 1 or 3 values. Received: {mean}, {std}'
             )

@@ -100,7 +100,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     ) -> list[InstanceData]:
         """Detections on feature maps ``x``; in pixels of the original image when ``rescale``."""
         metas = [sample.metainfo for sample in batch_data_samples]
-        return self.predict_by_feat(*self(x), batch_img_metas=metas, rescale=rescale)
+        return self.predict_outputs(self(x), batch_img_metas=metas, rescale=rescale)
 
     def loss_and_predict(
         self, x: tuple[Tensor, ...], batch_data_samples: SampleList, proposal_cfg: dict | Config | None = None
@@ -109,7 +109,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         outputs = self._outputs_for_loss(x)
         losses = self._loss_of(outputs, batch_data_samples)
         metas = [sample.metainfo for sample in batch_data_samples]
-        return losses, self.predict_by_feat(*self._outputs_to_decode(outputs), batch_img_metas=metas, cfg=proposal_cfg)
+        return losses, self.predict_outputs(self._outputs_to_decode(outputs), batch_img_metas=metas, cfg=proposal_cfg)
 
     def _loss_of(self, outputs: tuple[list[Tensor], ...], batch_data_samples: SampleList) -> Losses:
         gt, ignored, metas = unpack_gt_instances(batch_data_samples)
@@ -126,6 +126,10 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         return outputs
 
     # ------------------------------------------------------------------------------------------------ decode
+
+    def predict_outputs(self, outputs: tuple[Any, ...], **settings: Any) -> list[InstanceData]:
+        """:meth:`predict_by_feat` of what ``forward`` returned."""
+        return self.predict_by_feat(*outputs, **settings)
 
     @torch.no_grad()
     def predict_by_feat(

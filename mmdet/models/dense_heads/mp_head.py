@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import Scale
 from mmengine.dist import all_reduce, get_dist_info
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.errors import ConfigError
@@ -50,8 +49,8 @@ class MPHead(GFLHead):
     embeddings of each class and of the background, drawn from the batches of all processes, so that every process holds the same
     memory. :meth:`update_ot` derives the shares from it.
 
-    In training mode :meth:`forward` returns embedding maps (B, D, H_l, W_l) in the place of class logits, and the losses take them;
-    in evaluation mode it returns class logits (B, C, H_l, W_l).
+    In training mode :meth:`forward` returns embedding maps (B, D, H_l, W_l) in the place of class logits, and :meth:`loss_by_feat` takes
+    them; in evaluation mode it returns class logits (B, C, H_l, W_l).
 
     Args:
         num_words: W.
@@ -156,30 +155,6 @@ class MPHead(GFLHead):
         embeddings, bbox_preds = outputs
         return [self.classify_map(embedding) for embedding in embeddings], bbox_preds
 
-    def loss_by_feat(
-        self,
-        cls_scores: list[Tensor],
-        bbox_preds: list[Tensor],
-        batch_gt_instances: list[InstanceData],
-        batch_img_metas: list[dict],
-        batch_gt_instances_ignore: list[InstanceData | None] | None = None,
-    ) -> Losses:
-        """Losses of the raw outputs of training mode; in training mode the embeddings are then drawn from for the memory.
-
-        Args:
-            cls_scores: L embedding maps (B, D, H_l, W_l).
-            bbox_preds: L maps (B, 4 n, H_l, W_l).
-            batch_gt_instances: ground truth of each image.
-            batch_img_metas: metainfo of each image.
-            batch_gt_instances_ignore: boxes to be ignored.
-
-        Returns:
-            lists over levels ``loss_cls``, ``loss_bbox``, ``loss_dfl``, ``loss_emb``, and the scalar ``loss_op``.
-        """
-        return super().loss_by_feat(
-            cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
-        )
-
     def _losses(self, embeddings: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> Losses:
         # Called by GFLHead.losses in float32, autocast off, with locations flattened: (M, D), (M, 4 n).
         unit = F.normalize(embeddings, dim=1)
@@ -278,6 +253,8 @@ def _clusterer(num_clusters: int, rng: random.Random):
     from nltk.cluster import KMeansClusterer, cosine_distance  # takes a second: only for those who train this head
 
     class Clusterer(KMeansClusterer):
+        _means: list[np.ndarray]
+
         def _cluster_vectorspace(self, vectors, trace=False):
             if self._num_means >= len(vectors):
                 return  # the starting means are the words themselves

@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
+
 from mmdet.errors import ModelInputError
 from mmdet.models.dense_heads.base_dense_head import Losses
 from mmdet.structures import OptSampleList, SampleList

@@ -63,7 +63,9 @@ class SlicedDet(CompositeDetector):
         self.stage = DetectionStage(**stage)
         self.whole = None if whole is None else dict(whole)
         # The same network at other settings. In a tuple, so that its parameters are registered, and saved, once.
-        self._whole_stages = () if whole is None else (self.stage.at(**whole),)
+        self._whole_stages = (
+            () if whole is None else (DetectionStage(**{**stage, **whole, 'detector': self.stage.detector}),)
+        )
         self.tile_wh, self.overlap = tile_wh and tuple(tile_wh), overlap
         self.nms = nms or dict(type='nms', iou_threshold=0.6)
         self.max_per_img = max_per_img
