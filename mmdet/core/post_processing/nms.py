@@ -63,8 +63,7 @@ def merge_views(views: Sequence[ScoredBoxes | InstanceData], nms: dict, max_per_
 
     Args:
         views: at least one, their boxes in pixels of the same image.
-        nms: config of :func:`mmdet.ops.batched_nms`.
-        max_per_img: how many to keep at most; a negative number keeps all.
+        nms, max_per_img: see :meth:`ScoredBoxes.suppress`.
 
     Returns:
         ``bboxes`` (n, 4), ``scores`` (n,) in descending order (of equal scores the earlier view's first) and ``labels`` (n,).
@@ -82,7 +81,7 @@ def filter_scores_and_topk(
 
     Args:
         class_logits: (N, C) logits, or probabilities when ``activated``.
-        score_thr: pairs must score strictly more than this.
+        score_thr: a pair must score strictly more than this.
         topk: how many to keep at most; a negative number keeps all.
         activated: whether ``class_logits`` are probabilities already.
 
@@ -122,8 +121,7 @@ def multiclass_nms(
         bboxes: (N, 4) xyxy, shared by the classes.
         scores: (N, C) probabilities.
         score_thr: pairs must score strictly more than this.
-        nms: config of :func:`mmdet.ops.batched_nms`.
-        max_per_img: how many detections to keep at most; a negative number keeps all.
+        nms, max_per_img: see :meth:`ScoredBoxes.suppress`.
 
     Returns:
         dets (n, 5) xyxy + score in descending order of score, labels (n,), and the row (n,) of each in ``bboxes``.

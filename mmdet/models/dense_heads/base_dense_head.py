@@ -99,8 +99,8 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         self, x: tuple[Tensor, ...], batch_data_samples: SampleList, rescale: bool = False
     ) -> list[InstanceData]:
         """Detections on feature maps ``x``; in pixels of the original image when ``rescale``."""
-        metas = [sample.metainfo for sample in batch_data_samples]
-        return self.predict_outputs(self(x), batch_img_metas=metas, rescale=rescale)
+        options: dict[str, Any] = dict(batch_img_metas=[s.metainfo for s in batch_data_samples], rescale=rescale)
+        return self.predict_by_feat(*self(x), **options)
 
     def loss_and_predict(
         self, x: tuple[Tensor, ...], batch_data_samples: SampleList, proposal_cfg: dict | Config | None = None
@@ -108,8 +108,8 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         """Losses and detections of one forward pass; ``proposal_cfg`` instead of ``test_cfg``."""
         outputs = self._outputs_for_loss(x)
         losses = self._loss_of(outputs, batch_data_samples)
-        metas = [sample.metainfo for sample in batch_data_samples]
-        return losses, self.predict_outputs(self._outputs_to_decode(outputs), batch_img_metas=metas, cfg=proposal_cfg)
+        options: dict[str, Any] = dict(batch_img_metas=[s.metainfo for s in batch_data_samples], cfg=proposal_cfg)
+        return losses, self.predict_by_feat(*self._outputs_to_decode(outputs), **options)
 
     def _loss_of(self, outputs: tuple[list[Tensor], ...], batch_data_samples: SampleList) -> Losses:
         gt, ignored, metas = unpack_gt_instances(batch_data_samples)
@@ -126,10 +126,6 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         return outputs
 
     # ------------------------------------------------------------------------------------------------ decode
-
-    def predict_outputs(self, outputs: tuple[Any, ...], **settings: Any) -> list[InstanceData]:
-        """:meth:`predict_by_feat` of what ``forward`` returned."""
-        return self.predict_by_feat(*outputs, **settings)
 
     @torch.no_grad()
     def predict_by_feat(
@@ -173,13 +169,13 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         """Detections of one image.
 
         Args:
-            cls_scores: L tensors (P_l, C).
-            bbox_preds: L tensors (P_l, D).
+            cls: class scores, L tensors (P_l, C).
+            reg: box outputs, L tensors (P_l, D).
             context: the image's shapes, the priors and the settings.
         """
         cfg = context.cfg
         candidates = self._prior_candidates if candidate_rule(cfg) == 'priors' else self._pair_candidates
-        found = candidates(cls_scores, bbox_preds, context)
+        found = candidates(cls, reg, context)
         if context.scale_factor is not None:
             width, height = context.scale_factor
             found = dataclasses.replace(found, bboxes=scale_boxes(found.bboxes, (1 / width, 1 / height)))
@@ -191,43 +187,35 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     def _nms_cfg(self, cfg: ConfigDict) -> dict:
         return cfg.nms
 
-    def _pair_candidates(
-        self, cls_scores: list[Tensor], bbox_preds: list[Tensor], context: DecodeContext
-    ) -> ScoredBoxes:
+    def _pair_candidates(self, cls: list[Tensor], reg: list[Tensor], context: DecodeContext) -> ScoredBoxes:
         """The best ``nms_pre`` pairs of prior and class of each level, of those above the threshold."""
-        cfg, levels = context.cfg, []
-        for level, scores in enumerate(cls_scores):
-            best, rows, labels = filter_scores_and_topk(
-                scores[:, : self.num_classes],
-                cfg.get('score_thr', 0),
-                cfg.get('nms_pre', -1),
-                self.scores_are_probabilities,
+        threshold, nms_pre = context.cfg.get('score_thr', 0), context.cfg.get('nms_pre', -1)
+        levels = []
+        for level, raw in enumerate(cls):
+            scores, rows, labels = filter_scores_and_topk(
+                raw[:, : self.num_classes], threshold, nms_pre, self.scores_are_probabilities
             )
-            levels.append(ScoredBoxes(self._level_boxes(level, rows, bbox_preds, context), best, labels))
+            levels.append(ScoredBoxes(self._level_boxes(level, rows, reg, context), scores, labels))
         return ScoredBoxes.cat(levels)
 
-    def _prior_candidates(
-        self, cls_scores: list[Tensor], bbox_preds: list[Tensor], context: DecodeContext
-    ) -> ScoredBoxes:
+    def _prior_candidates(self, cls: list[Tensor], reg: list[Tensor], context: DecodeContext) -> ScoredBoxes:
         """All classes above the threshold of the best ``nms_pre`` priors of each level by their top class."""
         nms_pre = context.cfg.get('nms_pre', -1)
         level_boxes, level_scores = [], []
-        for level, raw in enumerate(cls_scores):
+        for level, raw in enumerate(cls):
             scores = self.to_probability(raw.float())
             limited = 0 < nms_pre < len(scores)
             rows = scores.amax(1).topk(nms_pre).indices if limited else slice(None)
-            level_boxes.append(self._level_boxes(level, rows, bbox_preds, context))
+            level_boxes.append(self._level_boxes(level, rows, reg, context))
             level_scores.append(scores[rows, : self.num_classes])
         # One threshold for all levels: on a GPU each call of nonzero() waits for the device.
         boxes, probability = torch.cat(level_boxes), torch.cat(level_scores)
         priors, labels = (probability > context.cfg.get('score_thr', 0)).nonzero(as_tuple=True)
         return ScoredBoxes(boxes[priors], probability[priors, labels], labels)
 
-    def _level_boxes(
-        self, level: int, rows: Tensor | slice, bbox_preds: list[Tensor], context: DecodeContext
-    ) -> Tensor:
+    def _level_boxes(self, level: int, rows: Tensor | slice, reg: list[Tensor], context: DecodeContext) -> Tensor:
         stride, _ = self.prior_generator.strides[level]
-        return self.decode_boxes(bbox_preds[level][rows], context.priors[level][rows], stride, context.img_shape)
+        return self.decode_boxes(reg[level][rows], context.priors[level][rows], stride, context.img_shape)
 
 
 def candidate_rule(cfg: ConfigDict) -> str:

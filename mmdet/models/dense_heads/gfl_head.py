@@ -22,33 +22,35 @@ from .gfl_targets import GFLTargets, flatten_levels
 
 @MODELS.register_module()
 class GFLHead(BaseDenseHead):
-    """Two towers of shared convolutions; class logits are trained towards the IoU, sides as distributions over ``reg_max + 1`` bins.
+    """A class tower and a box tower of convolutions, shared by the levels.
+
+    Class scores are trained towards the IoU of the predicted box; each side of a box is a distribution over ``reg_max + 1`` bins.
 
     Args:
         num_classes: C.
         in_channels: channels of the feature maps.
-        stacked_convs: convolutions of each tower.
-        feat_channels: their channels.
-        conv_cfg: their type.
-        norm_cfg: their normalisation.
-        anchor_generator: one square prior per location; used for matching, its centre for the boxes.
-        bbox_coder: how distances become boxes.
-        loss_cls: quality focal loss.
-        loss_dfl: distribution focal loss.
-        loss_bbox: overlap loss.
-        reg_max: last bin, in strides.
+        stacked_convs: number of convolutions of each tower.
+        feat_channels: channels of the towers.
+        conv_cfg: config of the towers' convolutions.
+        norm_cfg: config of the towers' normalisation.
+        anchor_generator: one square prior per location; ground truth is matched to it, and boxes are regressed from its centre.
+        bbox_coder: config of the coder between distances and boxes.
+        loss_cls: config of the quality focal loss.
+        loss_dfl: config of the distribution focal loss.
+        loss_bbox: config of the overlap loss.
+        reg_max: the last bin, a distance in strides.
         train_cfg: ``assigner``, ``allowed_border``, ``pos_weight``.
-        test_cfg: ``nms_pre``, ``min_bbox_size``, ``score_thr``, ``nms``, ``max_per_img``, and ``nms_pre_rule``: which candidates of
-            a level survive to the NMS: the best ``'pairs'`` of prior and class (mmdetection since 2.19, the default), or the best
-            ``'priors'`` by their top class (before it, GFLV2's and GFL's own repositories).
+        test_cfg: ``nms_pre``, ``min_bbox_size``, ``score_thr``, ``nms``, ``max_per_img``, and ``nms_pre_rule``, which says what the
+            ``nms_pre`` candidates of a level are: the best ``'pairs'`` of prior and class (mmdetection since 2.19, the default), or
+            the best ``'priors'`` by their top class (mmdetection before it, the repositories of GFL and GFLV2).
         legacy: the conventions of mmdetection 1.x, for checkpoints of GFL's own repository: corners are inclusive pixels (sizes
-            are one larger in the quality, the NMS and the clipping) and locations in the padding are trained as background. Goes
-            with ``LegacyAnchorGenerator`` and ``offset=1`` in the assigner's overlaps and in the box loss.
+            are one larger in the quality, the NMS and the clipping) and locations in the padding are trained as background. To be
+            used with ``LegacyAnchorGenerator`` and ``offset=1`` in the assigner's overlaps and in the box loss.
         reg_decoded_bbox: accepted for configs of mmdetection 3.x; the box loss is always on decoded boxes.
-        init_cfg: initialisation; N(0, 0.01), and a class bias for a prior probability of 0.01.
+        init_cfg: initialisation; by default N(0, 0.01), and a class bias for a prior probability of 0.01.
 
     Raises:
-        ConfigError: more than one prior per location, an unknown ``nms_pre_rule``.
+        ConfigError: more than one prior per location, an unknown ``nms_pre_rule``, or a class loss that takes the other form of scores.
     """
 
     def __init__(
@@ -123,11 +125,8 @@ class GFLHead(BaseDenseHead):
         if takes_probabilities != self.scores_are_probabilities:
             form = 'probabilities' if self.scores_are_probabilities else 'logits'
             wanted = 'use_sigmoid=False' if self.scores_are_probabilities else 'use_sigmoid=True'
-            raise ConfigError(
-                f'{type(self).__name__} returns {form}: its loss needs {wanted}',
-                field='loss_cls',
-                received=repr(self.loss_cls),
-            )
+            message = f'{type(self).__name__} returns {form}: its loss needs {wanted}'
+            raise ConfigError(message, field='loss_cls', received=repr(self.loss_cls))
 
     def _tower(self) -> nn.ModuleList:
         conv = dict(kernel_size=3, padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
@@ -245,18 +244,15 @@ class GFLHead(BaseDenseHead):
         )
 
     def _inside_flags(self, priors: Tensor, valid: Tensor, meta: dict) -> Tensor:
+        """The valid priors that reach over the image by less than ``allowed_border``; a negative border allows all."""
         border = self.train_cfg.get('allowed_border', -1)
         if border >= 0:
             height, width = meta['img_shape'][:2]
             low, high = priors[:, :2].amin(1) >= -border, priors[:, 2] < width + border
             valid = valid & low & high & (priors[:, 3] < height + border)
         if not valid.any():
-            raise ModelInputError(
-                'no prior lies inside the image',
-                record=meta.get('img_path'),
-                field='img_shape',
-                received=meta['img_shape'],
-            )
+            path, shape = meta.get('img_path'), meta['img_shape']
+            raise ModelInputError('no prior lies inside the image', record=path, field='img_shape', received=shape)
         return valid
 
     def _match_single(

@@ -6,6 +6,7 @@ K_c proxies of class c, K the largest of them, W words a class in the memory.
 
 import random
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +24,11 @@ from .base_dense_head import Losses
 from .gfl_head import GFLHead
 from .gfl_targets import GFLTargets
 
-# Words that enter the memory of each class in one iteration.
+# Most words that enter the memory of each class in one iteration.
 _NEW_WORDS = 10
 # Random starts of the k-means.
 _KMEANS_REPEATS = 25
-# Of the k-means, at most; it takes about ten.
+# Limit of the iterations of the k-means, which takes about ten.
 _KMEANS_ITERS = 300
 
 
@@ -65,12 +66,12 @@ class MPHead(GFLHead):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         num_words: int = 200,
         beta: float = 0,
         gamma: float = 10,
         proxies_list: tuple[int, ...] | list[int] = (2, 3, 2, 5, 4, 8, 8, 4, 3, 3),
-        **kwargs,
+        **kwargs: Any,
     ):
         if num_words < 1 or gamma <= 0:
             raise ConfigError('num_words and gamma must be positive', field='MPHead', received=(num_words, gamma))
@@ -248,14 +249,14 @@ def cluster_shares(words: np.ndarray, num_clusters: int, rng: random.Random) -> 
     return np.sort(np.bincount(clusters, minlength=num_clusters) / len(words))
 
 
-def _clusterer(num_clusters: int, rng: random.Random):
+def _clusterer(num_clusters: int, rng: random.Random) -> Any:
     """nltk's k-means by cosine distance, its innermost loop over vectors and means written as matrix products (ten times faster)."""
     from nltk.cluster import KMeansClusterer, cosine_distance  # takes a second: only for those who train this head
 
     class Clusterer(KMeansClusterer):
         _means: list[np.ndarray]
 
-        def _cluster_vectorspace(self, vectors, trace=False):
+        def _cluster_vectorspace(self, vectors: list[np.ndarray], trace: bool = False) -> None:
             if self._num_means >= len(vectors):
                 return  # the starting means are the words themselves
             vectors = np.stack(vectors)  # (W, D)

@@ -1,6 +1,7 @@
 """Detectors of one pass: backbone, neck, dense head."""
 
 import logging
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -17,7 +18,7 @@ from .base import BaseDetector
 
 
 def _with_channels(neck: dict, backbone: nn.Module) -> dict:
-    """The neck's config with the backbone's channels, where the backbone says them: other channels could not run."""
+    """The neck's config with the channels of the backbone, where it has a list ``out_channels``: no others could work."""
     if not isinstance(neck, dict):
         return neck
     known, given = getattr(backbone, 'out_channels', None), neck.get('in_channels')
@@ -42,11 +43,11 @@ class SingleStageDetector(BaseDetector):
 
     Args:
         backbone: config of the backbone.
-        neck: config of the neck. Where the backbone has ``out_channels``, a neck's ``in_channels`` may be left out, or be ``'auto'``, and
-            are replaced where they differ (with a warning).
+        neck: config of the neck. Where the backbone has a list ``out_channels``, the neck's ``in_channels`` may be left out or be
+            ``'auto'``; other channels are replaced, with a warning.
         bbox_head: config of the head.
-        train_cfg: handed to the head.
-        test_cfg: handed to the head.
+        train_cfg: the head's ``train_cfg``.
+        test_cfg: the head's ``test_cfg``.
         data_preprocessor: config of the preprocessor.
         init_cfg: initialisation.
     """
@@ -94,8 +95,8 @@ class SingleStageDetector(BaseDetector):
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> tuple:
         return self.bbox_head(self.extract_feat(batch_inputs))
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        # Some two-stage checkpoints are used to start a one-stage detector: their only dense head is called rpn_head.
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        # Two-stage checkpoints are used to initialise one-stage detectors: there the dense head is called rpn_head.
         rpn, head = f'{prefix}rpn_head.', f'{prefix}bbox_head.'
         if not any(key.startswith(head) for key in state_dict):
             for key in [key for key in state_dict if key.startswith(rpn)]:

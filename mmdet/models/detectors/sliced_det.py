@@ -35,9 +35,9 @@ class SlicedDet(CompositeDetector):
         tile_wh: tile size in pixels of the image; None makes the whole image the one tile, which is the detector alone.
         overlap: share of a tile that the next one repeats.
         whole: arguments of a :class:`DetectionStage` without ``detector``, to look at the whole image as well; None does not.
-        nms: of the merge.
-        max_per_img: detections kept; a negative number keeps all.
-        data_preprocessor: of full-resolution images.
+        nms: config of the NMS that merges tiles and whole image; IoU 0.6 by default.
+        max_per_img: how many detections to keep at most; a negative number keeps all.
+        data_preprocessor: config of the preprocessor of full-resolution images.
         init_cfg: initialisation.
 
     Raises:

@@ -153,9 +153,8 @@ class DetectionStage(BaseModule):
                 samples = [DetDataSample(metainfo=meta) for meta in metas]
                 data = self.detector.data_preprocessor(dict(inputs=batch, data_samples=samples))
                 outputs = self.detector(data['inputs'], mode='tensor')
-                results = self.detector.bbox_head.predict_outputs(
-                    outputs, batch_img_metas=metas, cfg=cfg, rescale=True, with_nms=False
-                )
+                options: dict[str, Any] = dict(batch_img_metas=metas, cfg=cfg, rescale=True, with_nms=False)
+                results = self.detector.bbox_head.predict_by_feat(*outputs, **options)
                 for i, result in zip(chunk, results):
                     if views[i].flipped:
                         result.bboxes = flip_boxes(result.bboxes, views[i].meta['ori_shape'])

@@ -42,7 +42,7 @@ class UFPMPTrace:
 
 @MODELS.register_module()
 class UFPMPDet(CompositeDetector):
-    """A coarse detector finds the foreground, unified foreground packing makes a mosaic of it, a fine detector reads the mosaic.
+    """A coarse detector finds the foreground, unified foreground packing makes a mosaic of it, a fine detector detects on the mosaic.
 
     Images arrive in full resolution (the test pipeline neither resizes nor normalises); both stages resize on the device.
     The two detectors are trained one after another, with their own configs; this one only predicts.
@@ -52,16 +52,18 @@ class UFPMPDet(CompositeDetector):
         fine: the same, for the second pass.
         ufp: arguments of :func:`mmdet.core.ufp.UnifiedForegroundPacking`: ``scale`` (the expansion), ``mode``, ``packing``,
             ``max_side``.
-        nms: of the merge, over the boxes of all tiles; ``offset=1`` counts sides by inclusive pixels, as the original does.
-        max_per_img: detections kept after the merge; a negative number keeps all.
+        nms: config of the NMS that merges the boxes of all tiles; by default IoU 0.6 with ``offset=1``, which counts sides by
+            inclusive pixels, as the original does.
+        max_per_img: how many detections to keep after the merge at most; a negative number keeps all.
         min_overlap: a detection belongs to a tile when their overlap exceeds this share of the smaller of the two.
-        coarse_weight: merge the coarse boxes too, with their scores times this; 0 leaves them out, as the original does.
-        on_empty: an image without coarse detections is done (``'skip'``), or its whole becomes the one tile (``'whole'``).
-        data_preprocessor: of full-resolution images.
+        coarse_weight: in [0, 1]; merge the coarse boxes too, with their scores times this. 0 leaves them out, as the original does.
+        on_empty: what happens to an image without coarse detections: it has no detections (``'skip'``), or the whole image becomes
+            the only tile (``'whole'``).
+        data_preprocessor: config of the preprocessor of full-resolution images.
         init_cfg: initialisation.
 
     Raises:
-        ConfigError: stages of different class counts, unknown ``on_empty``.
+        ConfigError: stages of different class counts, an unknown ``on_empty``, a ``coarse_weight`` outside [0, 1].
     """
 
     def __init__(

@@ -67,9 +67,9 @@ class Looking(nn.Module):
         assert mode == 'tensor'
         self.shapes.append(tuple(inputs.shape))
         self.batches.append(inputs)
-        return inputs
+        return (inputs,)
 
-    def predict_outputs(self, outputs, batch_img_metas, **settings):
+    def predict_by_feat(self, outputs, batch_img_metas, **settings):
         self.settings.append(settings)
         return [found([[0, 0, 4, 8]], [meta['img_shape'][1] / 1000], [1]) for meta in batch_img_metas]
 
@@ -192,7 +192,7 @@ def test_every_stage_chooses_pairs(detector, monkeypatch):
         options = dict(nms_pre=1, nms_pre_rule=rule, nms=dict(type='nms', iou_threshold=1.0))
         monkeypatch.setattr(detector.bbox_head, 'test_cfg', ConfigDict(detector.bbox_head.test_cfg, **options))
         staged[rule] = stage([image])[0]
-        alone[rule] = detector.bbox_head.predict_outputs(raw, batch_img_metas=[dict(img_shape=(64, 96))])[0]
+        alone[rule] = detector.bbox_head.predict_by_feat(*raw, batch_img_metas=[dict(img_shape=(64, 96))])[0]
     assert len(alone['pairs']) < len(alone['priors'])  # one class of a prior, or all of them
     assert len(staged['pairs']) == len(staged['priors']) == 2 * len(alone['pairs'])
     assert torch.equal(staged['pairs'].bboxes, staged['priors'].bboxes)
