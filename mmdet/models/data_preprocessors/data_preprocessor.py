@@ -88,7 +88,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         batch = self._batch(images)
         if samples is not None:
             samples = self.cast_data(samples)
-            self._set_shapes(samples, [tuple(image.shape[-2:]) for image in images], tuple(batch.shape[-2:]))
+            self._set_shapes(samples, [tuple(image.shape[-2:]) for image in images], (batch.size(2), batch.size(3)))
         if training:
             for augment in self.batch_augments:
                 batch, samples = augment(batch, samples)

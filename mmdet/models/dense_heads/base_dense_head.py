@@ -20,6 +20,8 @@ from mmdet.errors import ConfigError
 from mmdet.structures import SampleList
 
 Losses = dict[str, Tensor | list[Tensor]]
+# What a head's forward() returns: lists over the levels, (B, channels, H_l, W_l) each; how many depends on the head.
+RawOutputs = tuple[Any, ...]
 
 _NMS_PRE_RULES = ('pairs', 'priors')
 
@@ -111,17 +113,17 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         options: dict[str, Any] = dict(batch_img_metas=[s.metainfo for s in batch_data_samples], cfg=proposal_cfg)
         return losses, self.predict_by_feat(*self._outputs_to_decode(outputs), **options)
 
-    def _loss_of(self, outputs: tuple[list[Tensor], ...], batch_data_samples: SampleList) -> Losses:
+    def _loss_of(self, outputs: RawOutputs, batch_data_samples: SampleList) -> Losses:
         gt, ignored, metas = unpack_gt_instances(batch_data_samples)
         return self.loss_by_feat(
             *outputs, batch_gt_instances=gt, batch_img_metas=metas, batch_gt_instances_ignore=ignored
         )
 
-    def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
+    def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> RawOutputs:
         """The raw outputs that :meth:`loss_by_feat` takes."""
         return self(x)
 
-    def _outputs_to_decode(self, outputs: tuple[list[Tensor], ...]) -> tuple[list[Tensor], ...]:
+    def _outputs_to_decode(self, outputs: RawOutputs) -> RawOutputs:
         """The raw outputs that :meth:`predict_by_feat` takes, of those that :meth:`loss_by_feat` takes."""
         return outputs
 
@@ -165,7 +167,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
             results.append(self.decode_single(cls, reg, context).to_instances())
         return results
 
-    def decode_single(self, cls_scores: list[Tensor], bbox_preds: list[Tensor], context: DecodeContext) -> ScoredBoxes:
+    def decode_single(self, cls: list[Tensor], reg: list[Tensor], context: DecodeContext) -> ScoredBoxes:
         """Detections of one image.
 
         Args:

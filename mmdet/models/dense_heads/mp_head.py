@@ -20,7 +20,7 @@ from mmdet.models.layers.sinkhorn import transport_cost
 from mmdet.models.layers.word_memory import draw_words, push_words, word_log_likelihood
 from mmdet.registry import MODELS
 
-from .base_dense_head import Losses
+from .base_dense_head import Losses, RawOutputs
 from .gfl_head import GFLHead
 from .gfl_targets import GFLTargets
 
@@ -145,14 +145,14 @@ class MPHead(GFLHead):
 
     # ------------------------------------------------------------------------------------------------ losses
 
-    def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
+    def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> RawOutputs:
         """What :meth:`forward` returns in training mode, whatever the mode is."""
         if self.training:
             return self(x)
         outputs = [self._embed_single(level, scale) for level, scale in zip(x, self.scales, strict=True)]
         return [embedding for embedding, _ in outputs], [reg for _, reg in outputs]
 
-    def _outputs_to_decode(self, outputs: tuple[list[Tensor], ...]) -> tuple[list[Tensor], ...]:
+    def _outputs_to_decode(self, outputs: RawOutputs) -> RawOutputs:
         embeddings, bbox_preds = outputs
         return [self.classify_map(embedding) for embedding in embeddings], bbox_preds
 
@@ -259,15 +259,15 @@ def _clusterer(num_clusters: int, rng: random.Random) -> Any:
         def _cluster_vectorspace(self, vectors: list[np.ndarray], trace: bool = False) -> None:
             if self._num_means >= len(vectors):
                 return  # the starting means are the words themselves
-            vectors = np.stack(vectors)  # (W, D)
+            words = np.stack(vectors)  # (W, D)
             means = np.stack(self._means)  # (K, D)
-            unit = _normalise(vectors)
+            unit = _normalise(words)
             # nltk's loop has no end where means go round in a circle, which centroids of unnormalised vectors may do.
             for _ in range(_KMEANS_ITERS):
                 nearest = (unit @ _normalise(means).T).argmax(1)
                 member = nearest == np.arange(len(means))[:, None]  # (K, W)
                 # As avoid_empty_clusters wants it: the old mean counts as one more vector.
-                moved = (means + member.astype(float) @ vectors) / (1 + member.sum(1, keepdims=True))
+                moved = (means + member.astype(float) @ words) / (1 + member.sum(1, keepdims=True))
                 change = np.sum(1 - np.sum(_normalise(means) * _normalise(moved), axis=1))
                 means = moved
                 if change < self._max_difference:

@@ -175,6 +175,12 @@ def test_the_two_rules_differ_as_described(small_head):
     assert labels == dict(pairs=[1, 2], priors=[1, 2, 0])
 
 
+def test_the_best_priors_are_those_with_the_best_class(small_head):
+    # 0.88 in one class, or 0.73 in each of two.
+    found = decode(small_head, {(0, 5, 6): {1: 2.0}, (0, 10, 15): {0: 1.0, 2: 1.0}}, nms_pre_rule='priors', nms_pre=1)
+    assert found.labels.tolist() == [1]
+
+
 def decode(head, locations, img_shape=(128, 160), scale_factor=None, with_nms=True, **cfg):
     meta = dict(img_shape=img_shape, scale_factor=scale_factor)
     options = dict(cfg=dict(TEST_CFG, **cfg), rescale=scale_factor is not None, with_nms=with_nms)
