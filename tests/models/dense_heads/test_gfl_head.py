@@ -325,6 +325,15 @@ def test_losses_by_hand(logit, positives, num_samples, share):
     assert losses['loss_cls'] == pytest.approx(positives * entropy / num_samples, rel=1e-5, abs=1e-7)
 
 
+@pytest.mark.parametrize(
+    ('name', 'cls_learns', 'reg_learns'), [('loss_cls', 1, 0), ('loss_bbox', 0, 1), ('loss_dfl', 0, 1)]
+)
+def test_neither_quality_nor_weights_carry_gradients(name, cls_learns, reg_learns):
+    cls, reg = torch.zeros(1, 4, 2, requires_grad=True), torch.rand(1, 4, 20).requires_grad_()
+    one_level_head().losses(cls, reg, targets_of(2))[name][0].backward()
+    assert (cls.grad is not None, reg.grad is not None) == (bool(cls_learns), bool(reg_learns))
+
+
 @pytest.mark.parametrize(('legacy', 'quality'), [(False, 4 / 16), (True, 9 / 25)])
 def test_quality_by_either_convention(legacy, quality):
     cls, reg = torch.full((1, 4, 2), -20.0), torch.zeros(1, 4, 4, 5)
@@ -454,3 +463,8 @@ def test_legacy_conventions_by_hand():
     torch.testing.assert_close(edge.bboxes, torch.tensor([[139.5, 107.5, 159, 127]]))
     padded = dict(img_shape=(100, 120), pad_shape=(128, 128))
     assert head.get_targets(SIZES, [gt()], [padded], device='cpu').label_weights.eq(1).all()
+    # Boxes of side 32, 8 apart: IoU 0.6, which is not more than 0.6; by inclusive pixels 825 / 1353.
+    neighbours = peaked_outputs({(0, 5, 6): {1: 2.0}, (0, 5, 7): {1: 1.0}})
+    assert len(head.predict_by_feat(*neighbours, batch_img_metas=[meta])[0]) == 1
+    head.legacy = False
+    assert len(head.predict_by_feat(*neighbours, batch_img_metas=[meta])[0]) == 2
