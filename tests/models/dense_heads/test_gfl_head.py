@@ -249,6 +249,15 @@ def test_settings_of_the_decode(small_head, rule):
     assert labels(nms_pre=2) == [1, 0, 2]
 
 
+@pytest.mark.parametrize('rule', ['pairs', 'priors'])
+def test_without_settings_every_pair_is_a_candidate(head, rule):
+    options = dict(batch_img_metas=METAS, with_nms=False)
+    found = head.predict_by_feat(*outputs(), cfg=dict(nms_pre_rule=rule), **options)
+    assert [len(image) for image in found] == [428 * 80] * 2
+    found = head.predict_by_feat(*outputs(), cfg=dict(nms_pre_rule='priors', nms_pre=0), **options)
+    assert [len(image) for image in found] == [428 * 80] * 2  # 0 is no limit for priors
+
+
 def test_settings_may_be_a_config(small_head):
     train, test = Config(dict(TRAIN_CFG, pos_weight=3)), Config(dict(TEST_CFG, max_per_img=1))
     head = GFLHead(num_classes=3, in_channels=8, feat_channels=32, train_cfg=train, test_cfg=test)

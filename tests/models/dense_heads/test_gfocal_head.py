@@ -102,6 +102,16 @@ def test_a_second_checkpoint_may_have_other_channels(first, second):
     assert head.gfl_cls.weight is parameters[0] and head.gfl_cls.bias is parameters[1]  # an optimiser's own
 
 
+@pytest.mark.parametrize('rule', ['pairs', 'priors'])
+def test_scores_are_the_probabilities_that_the_head_returns(head, rule):
+    cls, reg = scores(head, 80)
+    for level in cls:
+        level.fill_(0.04)
+    cls[0][0, 7, 3, 4] = 0.7
+    first, second = head.predict_by_feat(cls, reg, batch_img_metas=METAS, cfg=dict(TEST_CFG, nms_pre_rule=rule))
+    assert first.labels.tolist() == [7] and first.scores.item() == pytest.approx(0.7) and len(second) == 0
+
+
 @pytest.mark.parametrize('channels', [80, 81])
 def test_the_checkpoint_decides_on_its_channels(channels):
     state = build().state_dict()
