@@ -16,32 +16,54 @@ from ..layers.res_layer import BlockType, ResLayer
 
 
 class _ResidualBlock(BaseModule):
-    """Base of the blocks: norms found by name, shortcut, recomputation in the backward pass, a last norm that starts at 0."""
+    """Base of the blocks: norms found by name, shortcut, recomputation in the backward pass, a last norm that starts at 0.
 
-    expansion: int  # output channels = planes * expansion
+    Args:
+        inplanes: input channels.
+        planes: base width; the output has ``planes * expansion`` channels.
+        stride: stride of the block, see ``style``.
+        dilation: dilation of the (first) 3x3 convolution.
+        downsample: module of the shortcut, or None for the identity.
+        style: where a bottleneck has its stride: ``'pytorch'`` on the 3x3 convolution, ``'caffe'`` on the first 1x1 convolution.
+        with_cp: recompute the block in the backward pass to save memory.
+        conv_cfg, norm_cfg: configs of convolutions and norms.
+        dcn: config of a deformable 3x3 convolution; ``conv_cfg`` must then be None.
+        plugins: must be None.
+        zero_init_norm: initialise the last norm's weight to 0.
+        init_cfg: how this block is initialised; ``zero_init_norm`` then has no effect.
+    """
+
+    expansion: int
     init_cfg: dict | list[dict] | None
     norm1_name: str
     norm2_name: str
 
     def __init__(
         self,
-        *,
-        norm_cfg: dict | None,
-        downsample: nn.Module | None,
-        stride: int,
-        dilation: int,
-        style: str,
-        with_cp: bool,
-        plugins: None,
-        init_cfg: dict | None,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        dilation: int = 1,
+        downsample: nn.Module | None = None,
+        style: str = 'pytorch',
+        with_cp: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        dcn: dict | None = None,
+        plugins: None = None,
+        zero_init_norm: bool = False,
+        init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
         assert style in ('pytorch', 'caffe'), f"style must be 'pytorch' or 'caffe', received {style!r}"
+        assert dcn is None or isinstance(dcn, dict), f'dcn must be a dict or None, received {dcn!r}'
         if plugins is not None:
             raise ConfigError('plugins are not supported; allowed: None', field='plugins', received=plugins)
-        self.norm_cfg = dict(type='BN') if norm_cfg is None else norm_cfg
+        self.inplanes, self.planes, self.stride, self.dilation = inplanes, planes, stride, dilation
+        self.style, self.with_cp, self.zero_init_norm = style, with_cp, zero_init_norm
+        self.conv_cfg, self.norm_cfg = conv_cfg, dict(type='BN') if norm_cfg is None else norm_cfg
+        self.dcn, self.with_dcn = has_deform_conv(dcn)
         self.downsample = downsample
-        self.stride, self.dilation, self.style, self.with_cp = stride, dilation, style, with_cp
         self.relu = nn.ReLU(inplace=True)
 
     def _add_norm(self, channels: int, postfix: int) -> str:
@@ -50,9 +72,9 @@ class _ResidualBlock(BaseModule):
         self.add_module(name, norm)
         return name
 
-    def _zero_last_norm(self, zero: bool, name: str) -> None:
-        """Let the block start as the identity, unless its own ``init_cfg`` says how it starts."""
-        if zero and not self.init_cfg:
+    def _zero_norm(self, name: str) -> None:
+        """Let the block start as the identity if so configured, unless its own ``init_cfg`` says how it starts."""
+        if self.zero_init_norm and not self.init_cfg:
             self.init_cfg = dict(type='Constant', val=0, override=dict(name=name))
 
     @property
@@ -82,44 +104,19 @@ class _ResidualBlock(BaseModule):
 
 
 class BasicBlock(_ResidualBlock):
-    """Two 3x3 convolutions, the first with the stride and the dilation; never deformable. Arguments: see :class:`Bottleneck`."""
+    """Two 3x3 convolutions, the first with the stride and the dilation; ``dcn`` must be None."""
 
     expansion = 1
 
-    def __init__(
-        self,
-        inplanes: int,
-        planes: int,
-        stride: int = 1,
-        dilation: int = 1,
-        downsample: nn.Module | None = None,
-        style: str = 'pytorch',
-        with_cp: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        dcn: dict | None = None,
-        plugins: None = None,
-        zero_init_norm: bool = False,
-        init_cfg: dict | None = None,
-    ):
-        super().__init__(
-            norm_cfg=norm_cfg,
-            downsample=downsample,
-            stride=stride,
-            dilation=dilation,
-            style=style,
-            with_cp=with_cp,
-            plugins=plugins,
-            init_cfg=init_cfg,
-        )
-        assert dcn is None, 'BasicBlock takes no deformable convolution'
-        self.conv1 = build_conv(
-            conv_cfg, inplanes, planes, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
-        )
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        assert self.dcn is None, 'BasicBlock takes no deformable convolution'
+        planes, place = self.planes, dict(stride=self.stride, padding=self.dilation, dilation=self.dilation)
+        self.conv1 = build_conv(self.conv_cfg, self.inplanes, planes, 3, bias=False, **place)
         self.norm1_name = self._add_norm(planes, 1)
-        self.conv2 = build_conv(conv_cfg, planes, planes, 3, padding=1, bias=False)
+        self.conv2 = build_conv(self.conv_cfg, planes, planes, 3, padding=1, bias=False)
         self.norm2_name = self._add_norm(planes, 2)
-        self._zero_last_norm(zero_init_norm, self.norm2_name)
+        self._zero_norm(self.norm2_name)
 
     def _residual(self, x: Tensor) -> Tensor:
         return self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
@@ -129,65 +126,24 @@ class Bottleneck(_ResidualBlock):
     """1x1, 3x3, 1x1 convolutions; the 3x3 one may be grouped (ResNeXt, arXiv 1611.05431) or deformable.
 
     Args:
-        inplanes: input channels.
-        planes: base width; the output has ``4 * planes`` channels.
-        stride: stride of the 3x3 convolution (style ``pytorch``) or of the first 1x1 convolution (``caffe``).
-        dilation: dilation of the 3x3 convolution.
-        downsample: module of the shortcut, or None for the identity.
-        style: ``'pytorch'`` or ``'caffe'``.
-        with_cp: recompute the block in the backward pass to save memory.
-        conv_cfg, norm_cfg: configs of convolutions and norms.
-        dcn: config of a deformable 3x3 convolution; ``conv_cfg`` must then be None.
-        plugins: must be None.
+        args, kwargs: arguments that all blocks share, see :class:`_ResidualBlock`.
         groups: groups of the 3x3 convolution; its width is ``planes * base_width / base_channels * groups`` when groups > 1.
         base_width: width of one group in the first stage.
         base_channels: ``planes`` of the first stage.
-        zero_init_norm: initialise the last norm's weight to 0.
-        init_cfg: how this block is initialised; ``zero_init_norm`` then has no effect.
     """
 
     expansion = 4
 
-    def __init__(
-        self,
-        inplanes: int,
-        planes: int,
-        stride: int = 1,
-        dilation: int = 1,
-        downsample: nn.Module | None = None,
-        style: str = 'pytorch',
-        with_cp: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        dcn: dict | None = None,
-        plugins: None = None,
-        groups: int = 1,
-        base_width: int = 4,
-        base_channels: int = 64,
-        zero_init_norm: bool = False,
-        init_cfg: dict | None = None,
-    ):
-        super().__init__(
-            norm_cfg=norm_cfg,
-            downsample=downsample,
-            stride=stride,
-            dilation=dilation,
-            style=style,
-            with_cp=with_cp,
-            plugins=plugins,
-            init_cfg=init_cfg,
-        )
-        assert dcn is None or isinstance(dcn, dict), f'dcn must be a dict or None, received {dcn!r}'
-        self.dcn, self.with_dcn = has_deform_conv(dcn)
-        assert not self.with_dcn or conv_cfg is None, 'conv_cfg must be None where dcn is given'
-        self.conv_cfg = conv_cfg
-        self.inplanes, self.planes, self.groups = inplanes, planes, groups
-        self.conv1_stride, self.conv2_stride = (1, stride) if style == 'pytorch' else (stride, 1)
-        self.width = self._inner_width(planes, groups, base_width, base_channels)
+    def __init__(self, *args: Any, groups: int = 1, base_width: int = 4, base_channels: int = 64, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        assert not self.with_dcn or self.conv_cfg is None, 'conv_cfg must be None where dcn is given'
+        self.groups, outplanes = groups, self.planes * self.expansion
+        self.conv1_stride, self.conv2_stride = (1, self.stride) if self.style == 'pytorch' else (self.stride, 1)
+        self.width = self._inner_width(self.planes, groups, base_width, base_channels)
         self._build_inner()
-        self.conv3 = build_conv(conv_cfg, self._joined_width(), planes * self.expansion, 1, bias=False)
-        self.norm3_name = self._add_norm(planes * self.expansion, 3)
-        self._zero_last_norm(zero_init_norm, self.norm3_name)
+        self.conv3 = build_conv(self.conv_cfg, self._joined_width(), outplanes, 1, bias=False)
+        self.norm3_name = self._add_norm(outplanes, 3)
+        self._zero_norm(self.norm3_name)
 
     def _inner_width(self, planes: int, groups: int, base_width: int, base_channels: int) -> int:
         return planes if groups == 1 else planes * base_width // base_channels * groups

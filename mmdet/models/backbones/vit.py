@@ -86,12 +86,8 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor, grid_hw: tuple[int, int]) -> Tensor:
         """Attend over ``x`` (B, h * w, C); returns the same shape."""
-        qkv = self.qkv(x)
-        attended = (
-            self._attend_globally(qkv)
-            if self.window_size is None
-            else self._attend_in_windows(qkv, grid_hw, self.window_size)
-        )
+        qkv, size = self.qkv(x), self.window_size
+        attended = self._attend_globally(qkv) if size is None else self._attend_in_windows(qkv, grid_hw, size)
         return self.proj_drop(self.proj(attended))
 
     def _attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

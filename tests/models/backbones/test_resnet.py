@@ -75,10 +75,10 @@ class TestBlocks:
 
     def test_zero_norm_gives_way_to_an_own_init_cfg(self):
         own = dict(type='Constant', layer='Conv2d', val=1)
-        for block in (BasicBlock(4, 4, zero_init_norm=True, init_cfg=own), Bottleneck(4, 1, zero_init_norm=True)):
-            block.init_weights()
-        assert (block.bn3.weight == 0).all() and block.init_cfg['override'] == dict(name='bn3')
-        assert BasicBlock(4, 4, init_cfg=own).init_cfg == own and not BasicBlock(4, 4).init_cfg
+        for kind, last in ((BasicBlock, 'bn2'), (Bottleneck, 'bn3')):
+            assert kind(4, 4, zero_init_norm=True, init_cfg=own).init_cfg == own
+            block = kind(4, 4, zero_init_norm=True, downsample=nn.Identity())
+            assert block.init_cfg == dict(type='Constant', val=0, override=dict(name=last)) and not kind(4, 4).init_cfg
 
     def test_recomputed_gradients_are_the_same(self):
         torch.manual_seed(0)
