@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
+from ..config.stages import test_pipeline_config
 from ..errors import ConfigError, DataError, MMDetError
 from ..formats.images import decode_image
 from ..registry import TRANSFORMS
@@ -96,27 +96,6 @@ class ImagePipeline:
         except OSError as error:
             raise DataError(f'cannot be read ({error.strerror or error})', file=image) from error
         return results, original
-
-
-def test_pipeline_config(config: Config) -> list[dict]:
-    """Transform configs of the config's test dataset, looked for inside dataset wrappers too.
-
-    Raises:
-        ConfigError: the config names no test pipeline.
-    """
-    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
-    while 'pipeline' not in dataset:
-        inner = dataset.get('dataset') or (dataset.get('datasets') or [None])[0]
-        if inner is None:
-            break
-        dataset = inner
-    pipeline = dataset.get('pipeline') or config.get('test_pipeline')
-    if not pipeline:
-        raise ConfigError('names no test pipeline', file=config.filename, field='test_dataloader.dataset.pipeline')
-    return pipeline
-
-
-test_pipeline_config.__test__ = False  # its name is not that of a test
 
 
 @torch.no_grad()

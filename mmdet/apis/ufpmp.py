@@ -5,35 +5,16 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
+from ..config.stages import stage_scales
 from ..engine.checkpoint.converting import join_checkpoints
 from ..errors import ConfigError
 from ..models.detectors import DetectionStage, SlicedDet, UFPMPDet
 from .building import init_detector, load_parts, read_config
-from .inference import test_pipeline_config
 
 _FULL_RESOLUTION = [
     dict(type='LoadImageFromFile'),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
 ]
-
-
-def stage_scales(config: Config) -> list[tuple[int, int]]:
-    """Sizes (w, h) that a detector's config resizes test images to: those of its ``tta_pipeline``, else of its test pipeline.
-
-    Raises:
-        ConfigError: neither resizes.
-    """
-    steps = config.get('tta_pipeline') or test_pipeline_config(config)
-    found = []
-    for step in steps:
-        views = step.get('transforms') or [[step]]
-        for view in (view for alternatives in views for view in alternatives):
-            if isinstance(view, dict) and view.get('type') == 'Resize':
-                scale = view.get('scale') or view.get('img_scale')
-                found.append(tuple(scale) if isinstance(scale, (list, tuple)) else (scale, scale))
-    if not found or any(None in scale for scale in found):
-        raise ConfigError('needs a Resize with a scale', file=config.filename, field='test pipeline', received=steps)
-    return list(dict.fromkeys(found))
 
 
 def build_stage(

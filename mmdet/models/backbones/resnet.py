@@ -1,5 +1,7 @@
 """ResNet (He et al., CVPR 2016, arXiv 1512.03385), its V1d stem, frozen stages and deformable stages."""
 
+from typing import Any
+
 import torch.utils.checkpoint
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
@@ -10,20 +12,58 @@ from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
 
 from ..layers.conv import build_conv, has_deform_conv
-from ..layers.res_layer import ResLayer
+from ..layers.res_layer import BlockType, ResLayer
 
 
 class _ResidualBlock(BaseModule):
-    """What the blocks share: the norm lookup by name, the shortcut, checkpointing and the zero initialisation of the last norm."""
+    """Base of the blocks: norms found by name, shortcut, recomputation in the backward pass, a last norm that starts at 0.
 
-    def __init__(self, *, norm_cfg, downsample, stride, dilation, style, with_cp, plugins, init_cfg):
+    Args:
+        inplanes: input channels.
+        planes: base width; the output has ``planes * expansion`` channels.
+        stride: stride of the block, see ``style``.
+        dilation: dilation of the (first) 3x3 convolution.
+        downsample: module of the shortcut, or None for the identity.
+        style: where a bottleneck has its stride: ``'pytorch'`` on the 3x3 convolution, ``'caffe'`` on the first 1x1 convolution.
+        with_cp: recompute the block in the backward pass to save memory.
+        conv_cfg, norm_cfg: configs of convolutions and norms.
+        dcn: config of a deformable 3x3 convolution; ``conv_cfg`` must then be None.
+        plugins: must be None.
+        zero_init_norm: initialise the last norm's weight to 0.
+        init_cfg: how this block is initialised; ``zero_init_norm`` then has no effect.
+    """
+
+    expansion: int
+    init_cfg: dict | list[dict] | None
+    norm1_name: str
+    norm2_name: str
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        dilation: int = 1,
+        downsample: nn.Module | None = None,
+        style: str = 'pytorch',
+        with_cp: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        dcn: dict | None = None,
+        plugins: None = None,
+        zero_init_norm: bool = False,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         assert style in ('pytorch', 'caffe'), f"style must be 'pytorch' or 'caffe', received {style!r}"
+        assert dcn is None or isinstance(dcn, dict), f'dcn must be a dict or None, received {dcn!r}'
         if plugins is not None:
             raise ConfigError('plugins are not supported; allowed: None', field='plugins', received=plugins)
-        self.norm_cfg = dict(type='BN') if norm_cfg is None else norm_cfg
+        self.inplanes, self.planes, self.stride, self.dilation = inplanes, planes, stride, dilation
+        self.style, self.with_cp, self.zero_init_norm = style, with_cp, zero_init_norm
+        self.conv_cfg, self.norm_cfg = conv_cfg, dict(type='BN') if norm_cfg is None else norm_cfg
+        self.dcn, self.with_dcn = has_deform_conv(dcn)
         self.downsample = downsample
-        self.stride, self.dilation, self.style, self.with_cp = stride, dilation, style, with_cp
         self.relu = nn.ReLU(inplace=True)
 
     def _add_norm(self, channels: int, postfix: int) -> str:
@@ -32,10 +72,20 @@ class _ResidualBlock(BaseModule):
         self.add_module(name, norm)
         return name
 
-    def _zero_last_norm(self, zero: bool, name: str) -> None:
-        """Start as the identity, unless a config of the block's own says otherwise."""
-        if zero and not self.init_cfg:
+    def _zero_norm(self, name: str) -> None:
+        """Let the block start as the identity if so configured, unless its own ``init_cfg`` says how it starts."""
+        if self.zero_init_norm and not self.init_cfg:
             self.init_cfg = dict(type='Constant', val=0, override=dict(name=name))
+
+    @property
+    def norm1(self) -> nn.Module:
+        """Norm after ``conv1``."""
+        return getattr(self, self.norm1_name)
+
+    @property
+    def norm2(self) -> nn.Module:
+        """Norm after ``conv2``."""
+        return getattr(self, self.norm2_name)
 
     def _residual(self, x: Tensor) -> Tensor:
         raise NotImplementedError
@@ -54,54 +104,19 @@ class _ResidualBlock(BaseModule):
 
 
 class BasicBlock(_ResidualBlock):
-    """Two 3x3 convolutions; the first carries the stride. Does not take deformable convolution."""
+    """Two 3x3 convolutions, the first with the stride and the dilation; ``dcn`` must be None."""
 
     expansion = 1
 
-    def __init__(
-        self,
-        inplanes: int,
-        planes: int,
-        stride: int = 1,
-        dilation: int = 1,
-        downsample: nn.Module | None = None,
-        style: str = 'pytorch',
-        with_cp: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        dcn: dict | None = None,
-        plugins: None = None,
-        zero_init_norm: bool = False,
-        init_cfg: dict | None = None,
-    ):
-        super().__init__(
-            norm_cfg=norm_cfg,
-            downsample=downsample,
-            stride=stride,
-            dilation=dilation,
-            style=style,
-            with_cp=with_cp,
-            plugins=plugins,
-            init_cfg=init_cfg,
-        )
-        assert dcn is None, 'BasicBlock takes no deformable convolution'
-        self.conv1 = build_conv(
-            conv_cfg, inplanes, planes, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
-        )
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        assert self.dcn is None, 'BasicBlock takes no deformable convolution'
+        planes, place = self.planes, dict(stride=self.stride, padding=self.dilation, dilation=self.dilation)
+        self.conv1 = build_conv(self.conv_cfg, self.inplanes, planes, 3, bias=False, **place)
         self.norm1_name = self._add_norm(planes, 1)
-        self.conv2 = build_conv(conv_cfg, planes, planes, 3, padding=1, bias=False)
+        self.conv2 = build_conv(self.conv_cfg, planes, planes, 3, padding=1, bias=False)
         self.norm2_name = self._add_norm(planes, 2)
-        self._zero_last_norm(zero_init_norm, self.norm2_name)
-
-    @property
-    def norm1(self) -> nn.Module:
-        """Norm after ``conv1``."""
-        return getattr(self, self.norm1_name)
-
-    @property
-    def norm2(self) -> nn.Module:
-        """Norm after ``conv2``."""
-        return getattr(self, self.norm2_name)
+        self._zero_norm(self.norm2_name)
 
     def _residual(self, x: Tensor) -> Tensor:
         return self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
@@ -111,65 +126,24 @@ class Bottleneck(_ResidualBlock):
     """1x1, 3x3, 1x1 convolutions; the 3x3 one may be grouped (ResNeXt, arXiv 1611.05431) or deformable.
 
     Args:
-        inplanes: input channels.
-        planes: base width; the output has ``4 * planes`` channels.
-        stride: on the 3x3 convolution (style ``pytorch``) or the first 1x1 one (``caffe``).
-        dilation: of the 3x3 convolution.
-        downsample: shortcut module, or None for the identity.
-        style: ``'pytorch'`` or ``'caffe'``.
-        with_cp: recompute the block in the backward pass to save memory.
-        conv_cfg, norm_cfg: configs of convolutions and norms.
-        dcn: config of a deformable 3x3 convolution; ``conv_cfg`` must then be None.
-        plugins: only None.
+        args, kwargs: arguments that all blocks share, see :class:`_ResidualBlock`.
         groups: groups of the 3x3 convolution; its width is ``planes * base_width / base_channels * groups`` when groups > 1.
         base_width: width of one group in the first stage.
         base_channels: ``planes`` of the first stage.
-        zero_init_norm: initialise the last norm's weight to 0.
-        init_cfg: initialisation of this block.
     """
 
     expansion = 4
 
-    def __init__(
-        self,
-        inplanes: int,
-        planes: int,
-        stride: int = 1,
-        dilation: int = 1,
-        downsample: nn.Module | None = None,
-        style: str = 'pytorch',
-        with_cp: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        dcn: dict | None = None,
-        plugins: None = None,
-        groups: int = 1,
-        base_width: int = 4,
-        base_channels: int = 64,
-        zero_init_norm: bool = False,
-        init_cfg: dict | None = None,
-    ):
-        super().__init__(
-            norm_cfg=norm_cfg,
-            downsample=downsample,
-            stride=stride,
-            dilation=dilation,
-            style=style,
-            with_cp=with_cp,
-            plugins=plugins,
-            init_cfg=init_cfg,
-        )
-        assert dcn is None or isinstance(dcn, dict), f'dcn must be a dict or None, received {dcn!r}'
-        self.dcn, self.with_dcn = has_deform_conv(dcn)
-        assert not self.with_dcn or conv_cfg is None, 'conv_cfg must be None where dcn is given'
-        self.conv_cfg = conv_cfg
-        self.inplanes, self.planes, self.groups = inplanes, planes, groups
-        self.conv1_stride, self.conv2_stride = (1, stride) if style == 'pytorch' else (stride, 1)
-        self.width = self._inner_width(planes, groups, base_width, base_channels)
+    def __init__(self, *args: Any, groups: int = 1, base_width: int = 4, base_channels: int = 64, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        assert not self.with_dcn or self.conv_cfg is None, 'conv_cfg must be None where dcn is given'
+        self.groups, outplanes = groups, self.planes * self.expansion
+        self.conv1_stride, self.conv2_stride = (1, self.stride) if self.style == 'pytorch' else (self.stride, 1)
+        self.width = self._inner_width(self.planes, groups, base_width, base_channels)
         self._build_inner()
-        self.conv3 = build_conv(conv_cfg, self._joined_width(), planes * self.expansion, 1, bias=False)
-        self.norm3_name = self._add_norm(planes * self.expansion, 3)
-        self._zero_last_norm(zero_init_norm, self.norm3_name)
+        self.conv3 = build_conv(self.conv_cfg, self._joined_width(), outplanes, 1, bias=False)
+        self.norm3_name = self._add_norm(outplanes, 3)
+        self._zero_norm(self.norm3_name)
 
     def _inner_width(self, planes: int, groups: int, base_width: int, base_channels: int) -> int:
         return planes if groups == 1 else planes * base_width // base_channels * groups
@@ -193,21 +167,11 @@ class Bottleneck(_ResidualBlock):
         )
 
     def _build_inner(self) -> None:
-        """``conv1`` and what lies between it and ``conv3``."""
+        """Build ``conv1`` and all layers between it and ``conv3``."""
         self.conv1 = build_conv(self.conv_cfg, self.inplanes, self.width, 1, stride=self.conv1_stride, bias=False)
         self.norm1_name = self._add_norm(self.width, 1)
         self.conv2 = self._conv3x3(self.width)
         self.norm2_name = self._add_norm(self.width, 2)
-
-    @property
-    def norm1(self) -> nn.Module:
-        """Norm after ``conv1``."""
-        return getattr(self, self.norm1_name)
-
-    @property
-    def norm2(self) -> nn.Module:
-        """Norm after ``conv2``."""
-        return getattr(self, self.norm2_name)
 
     @property
     def norm3(self) -> nn.Module:
@@ -224,7 +188,7 @@ class Bottleneck(_ResidualBlock):
 
 @MODELS.register_module()
 class ResNet(BaseModule):
-    """ResNet backbone, giving the outputs of chosen stages.
+    """ResNet backbone that returns the outputs of chosen stages.
 
     Parameter names are torchvision's (``conv1``, ``bn1``, ``layer1.0.conv1``, ...), without ``fc``.
 
@@ -234,28 +198,29 @@ class ResNet(BaseModule):
         stem_channels: channels of the stem; None: ``base_channels``.
         base_channels: width of the first stage's blocks; it doubles with each stage.
         num_stages: 1 to 4.
-        strides, dilations: of each stage.
-        out_indices: stages whose outputs are returned, rising.
+        strides, dilations: one of each for every stage.
+        out_indices: stages whose outputs are returned, always in rising order.
         style: ``'pytorch'``: the stride lies on a bottleneck's 3x3 convolution; ``'caffe'``: on its first 1x1.
         deep_stem: three 3x3 convolutions instead of one 7x7, as the Sequential ``stem``.
         avg_down: average pooling in strided shortcuts.
-        frozen_stages: stem and so many stages take no gradient and stay in eval mode; 0: the stem only; -1: none.
+        frozen_stages: the stem and this many stages get no gradient and stay in eval mode; 0 freezes the stem only, -1 nothing.
         conv_cfg, norm_cfg: configs of convolutions and norms.
         norm_eval: keep every batch norm in eval mode (its statistics fixed).
         dcn: config of the deformable 3x3 convolutions, ``dict(type='DCN' or 'DCNv2', deform_groups=1, fallback_on_stride=False)``.
-        stage_with_dcn: which stages have them, as many as stages.
-        plugins: only None.
+        stage_with_dcn: one bool for each stage: whether its blocks are deformable.
+        plugins: must be None.
         with_cp: recompute blocks in the backward pass to save memory.
         zero_init_residual: initialise the last norm of each block to 0.
         pretrained: old form of ``init_cfg=dict(type='Pretrained', checkpoint=pretrained)``.
-        init_cfg: initialisation; default: Kaiming for convolutions, 1 for norms.
+        init_cfg: initialisation; default: Kaiming for convolutions, 1 for norms. Given, ``zero_init_residual`` has no effect.
 
     Raises:
         KeyError: unknown depth.
         AssertionError: stages, strides or flags that contradict each other.
+        ConfigError: ``plugins`` is given.
     """
 
-    arch_settings = {
+    arch_settings: dict[int, tuple[BlockType, tuple[int, ...]]] = {
         18: (BasicBlock, (2, 2, 2, 2)),
         34: (BasicBlock, (3, 4, 6, 3)),
         50: (Bottleneck, (3, 4, 6, 3)),
@@ -306,7 +271,7 @@ class ResNet(BaseModule):
         inplanes = base_channels if stem_channels is None else stem_channels
         self._build_stem(in_channels, inplanes)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.res_layers = []
+        self.res_layers: list[str] = []
         for stage, num_blocks in enumerate(stage_blocks[:num_stages]):
             planes = base_channels * 2**stage
             layer = self.make_res_layer(
@@ -330,8 +295,8 @@ class ResNet(BaseModule):
         self.feat_dim = inplanes
         self._freeze_stages()
 
-    def make_res_layer(self, **kwargs) -> nn.Module:
-        """Build one stage; subclasses add arguments for their blocks."""
+    def make_res_layer(self, **kwargs: Any) -> nn.Module:
+        """Build one stage; subclasses add the arguments of their own blocks."""
         return ResLayer(**kwargs)
 
     def _build_stem(self, in_channels: int, channels: int) -> None:
@@ -341,7 +306,7 @@ class ResNet(BaseModule):
             self.add_module(self.norm1_name, norm)
             self.relu = nn.ReLU(inplace=True)
             return
-        parts = []
+        parts: list[nn.Module] = []
         widths = (in_channels, channels // 2, channels // 2, channels)
         for number, (width_in, width_out) in enumerate(zip(widths[:-1], widths[1:])):
             stride = 2 if number == 0 else 1
@@ -376,7 +341,7 @@ class ResNet(BaseModule):
         return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, in_channels, H, W) to one (N, C, H / s, W / s) for each of `out_indices`, s = 4, 8, 16, 32 (rounded up)."""
+        """(N, in_channels, H, W) to one (N, C, H / s, W / s), rounded up, for each of `out_indices`; s = 4, 8, 16, 32 by default."""
         x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
         x = self.maxpool(x)
         outs = []
@@ -387,8 +352,10 @@ class ResNet(BaseModule):
         return tuple(outs)
 
 
-def _initialisation(pretrained, init_cfg, zero_init_residual: bool) -> tuple[dict | list, bool]:
-    """The effective ``init_cfg``, and whether the blocks' last norms start at 0 (only with the default initialisation)."""
+def _initialisation(
+    pretrained: str | None, init_cfg: dict | list | None, zero_init_residual: bool
+) -> tuple[dict | list, bool]:
+    """Return the effective ``init_cfg``, and whether the blocks' last norms start at 0 (only with the default initialisation)."""
     assert not (pretrained and init_cfg), 'pretrained and init_cfg cannot be given together'
     if pretrained is not None and not isinstance(pretrained, str):
         raise TypeError(f'pretrained must be a str or None, received {pretrained!r}')
@@ -404,5 +371,5 @@ def _initialisation(pretrained, init_cfg, zero_init_residual: bool) -> tuple[dic
 class ResNetV1d(ResNet):
     """ResNet with the deep stem and pooled shortcuts ("ResNet-D", He et al., CVPR 2019, arXiv 1812.01187)."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(deep_stem=True, avg_down=True, **kwargs)
