@@ -166,7 +166,7 @@ def test_save_and_load(tmp_path):
     assert load_structures(path) == entries
     assert load_structure(path, 'second') == entries[1].blocks
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(DataError, match=r"there are \['first', 'second'\]"):
+    with pytest.raises(DataError, match=r"structure_name: must be one of \['first', 'second'\]. Received: 'third'"):
         load_structure(path, 'third')
 
 
