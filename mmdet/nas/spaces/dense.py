@@ -57,7 +57,7 @@ class BasicSpace(DenseSpace):
     """
 
     first_depth = 2
-    moves = ('out', 'btn', 'depth')
+    moves: tuple[str, ...] = ('out', 'btn', 'depth')
     kernels: tuple[tuple[int, int], ...] = ((1, 3),)
 
     def __init__(

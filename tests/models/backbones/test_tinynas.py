@@ -200,7 +200,7 @@ class TestErrors:
 
     @pytest.mark.parametrize('out_indices', [(), (5,), (-1,), (2, 1), (1, 1), 3, ('a',), (True, 2)])
     def test_out_indices(self, out_indices):
-        with pytest.raises(ConfigError, match=r'out_indices: must be rising stages in 0\.\.4.*Received'):
+        with pytest.raises(ConfigError, match=r'out_indices: must be ascending stages in 0\.\.4.*Received'):
             TinyNASBackbone(small(), out_indices=out_indices)
 
     @pytest.mark.parametrize(
