@@ -126,9 +126,7 @@ class SearchRunner:
             if group.world_size > 1:
                 for member in reports[group.rank - 1].emigrants:
                     strategy.add(member)
-            # The total is reached, or every process has made its share, or the time is over.
-            done = all(report.evaluated >= share for report in reports)
-            ended = evaluated >= total or done or any(report.late for report in reports)
+            ended = evaluated >= total or any(report.late for report in reports)
             if reports[0].due or ended:
                 reported = now
                 best = max((report.emigrants[0] for report in reports), key=lambda member: member.score)
