@@ -1,6 +1,6 @@
-"""What a TinyNAS structure is: blocks, families of blocks, their costs, and the files that hold structures. Nothing here imports torch.
+"""TinyNAS structures: their blocks, the families of blocks and their costs, and the files that hold structures. Nothing here imports torch.
 
-``nas`` searches structures, ``models`` builds them; neither imports the other.
+:mod:`mmdet.nas` searches structures and :mod:`mmdet.models` builds networks from them; neither imports the other.
 """
 
 from .blocks import BlockFamily, Conv, Stage, Unit, families, family_of, is_3d, stages, units_of

@@ -1,7 +1,7 @@
-"""Files of structures: our JSON, the fact sheet's layout, and the reference's text files of both versions.
+"""Reading and writing structures: our JSON, LightNAS's text files of both versions, DAMO-YOLO's and ZenNAS's lists, and values of a config.
 
-Whatever the file, the layout is found by what is in it, never by its name. Text files hold one Python literal and are read with
-``ast.literal_eval``; nothing is ever evaluated.
+One reader serves them all. It finds the layout from the content, never from a file's name. Text files hold one Python literal and are parsed by
+``ast.literal_eval``, which runs no code.
 """
 
 import ast
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigError, DataError
 from ..utils.files import write_text
@@ -20,7 +21,7 @@ from .structure import Block, Structure
 from .zennas import is_zen_block, parse_zen_structure
 
 FORMAT = 'mmdet-structures'
-# Lists of structures inside a dict: ours, the reference's best_structure.txt, its nas_cache, and what begins the fact sheet's keys.
+# Lists of structures inside a dict: ours, the reference's best_structure.txt and its nas_cache; any other key that ends in _structures counts too.
 _LIST_KEYS = ('structures', 'best_structures', 'popu_structure_list')
 # One structure inside a dict with other facts: ours, the reference's nas_info.txt (v2, v1) and its configs.
 _BLOCK_KEYS = ('blocks', 'structure', 'structure_info', 'best_structure', 'plainnet_struct')
@@ -37,10 +38,10 @@ class StructureEntry:
     Attributes:
         name: from the file, or the file's stem.
         blocks: the structure.
-        image_size: side of the square input it was searched for, in pixels; None where the file is silent.
-        frames: frames of a video network's input; None where the file is silent, and for images.
-        task: as 'detection'; None where the file is silent.
-        info: anything else to keep with it (published figures, score, budgets); plain JSON values.
+        image_size: side of the square input that it was searched for, in pixels; None where the file does not say.
+        frames: frames of a video network's input; None where the file does not say, and for image networks.
+        task: for example 'detection'; None where the file does not say.
+        info: other facts kept with it (published figures, score, budgets, note); plain JSON values.
     """
 
     name: str
@@ -52,12 +53,17 @@ class StructureEntry:
 
 
 def load_structures(path: str | os.PathLike) -> list[StructureEntry]:
-    """Every structure of a file.
+    """Read every structure of a file.
 
-    Accepted are our JSON (:func:`save_structures`), a JSON or a Python literal of: a list of block dicts; a list of such lists; a dict with
-    ``structures``, ``best_structures`` or keys ending in ``_structures``; a dict, or a list of dicts, with ``blocks`` or ``structure`` (a
-    ``nas_info.txt``), block lists within given as lists or as their text. DAMO-YOLO's entries of the fact sheet (``wrapper`` TinyNAS_*) have a stem
-    written for RGB; they are read as they were searched, with the 12 channels of Focus and at 320 pixels.
+    The content, JSON or a Python literal, may be
+
+    - a list of block dicts (those of LightNAS or of ZenNAS), or a list of such lists;
+    - a dict with ``blocks``, ``structure``, ``structure_info``, ``best_structure`` or ``plainnet_struct``, as a ``nas_info.txt`` has;
+    - a dict with lists of those under ``structures``, ``best_structures``, ``popu_structure_list`` or another key that ends in ``_structures``;
+      keys that begin with ``best`` are read first. In a dict with none of these keys, all lists and dicts are searched.
+
+    Block lists may also be given as their text. DAMO-YOLO's entries (``wrapper`` TinyNAS_*) name an RGB stem; they are read as they were
+    searched, with the 12 channels of the Focus layer and at 320 pixels.
 
     Raises:
         DataError: naming file, structure, block index and key, what is allowed and what was received.
@@ -70,37 +76,22 @@ def load_structures(path: str | os.PathLike) -> list[StructureEntry]:
     except UnicodeDecodeError as error:
         raise DataError(f'is not UTF-8 text: {error.reason} at byte {error.start}', file=path) from error
     try:
-        found = list(_find(_parse_text(text, path), path))
+        return _entries(_parse_text(text, path), path.stem, path)
     except RecursionError as error:
         raise DataError('is nested too deeply', file=path) from error
-    if not found:
-        raise DataError('holds no structure', file=path)
-    entries = []
-    for index, (raw, facts) in enumerate(found):
-        name = facts.get('name') or (path.stem if len(found) == 1 else f'{path.stem}[{index}]')
-        entries.append(_entry(raw, facts, str(name), f'structure {index} ({name})', path))
-    return entries
 
 
 def load_structure(path: str | os.PathLike, name: str | None = None) -> Structure:
-    """The first structure of a file, or the one called ``name``.
+    """Read the first structure of a file, or the one called ``name``.
 
     Raises:
         DataError: as :func:`load_structures`, or there is no such name.
     """
-    entries = load_structures(path)
-    if name is None:
-        return entries[0].blocks
-    for entry in entries:
-        if entry.name == name:
-            return entry.blocks
-    raise DataError(
-        f'no structure of that name; there are {[entry.name for entry in entries]}', file=path, received=name
-    )
+    return _named(load_structures(path), name, path)
 
 
 def save_structures(path: str | os.PathLike, entries: Sequence[StructureEntry]) -> None:
-    """Write entries as our JSON, one block a line, whole or not at all."""
+    """Write entries as our JSON, one block a line. The file appears as a whole or not at all."""
     lines = [f'{{"format": "{FORMAT}", "structures": [']
     for index, entry in enumerate(entries):
         facts = dict(name=entry.name, task=entry.task, image_size=entry.image_size, frames=entry.frames, **entry.info)
@@ -108,129 +99,34 @@ def save_structures(path: str | os.PathLike, entries: Sequence[StructureEntry]) 
         blocks = ',\n'.join(f'    {json.dumps(block)}' for block in structure_to_dicts(entry.blocks))
         lines.append(f'  {head[:-1]}, "blocks": [\n{blocks}\n  ]}}' + (',' if index + 1 < len(entries) else ''))
     lines.append(']}')
-    write_text(path, '\n'.join(lines) + '\n')
+    write_text(Path(path), '\n'.join(lines) + '\n')
 
 
-def build_structure(structure: str | os.PathLike | Sequence) -> Structure:
-    """A structure from whatever a config may hold: a file's path, block dicts, or blocks.
+def build_structure(structure: str | os.PathLike | Sequence | Mapping, name: str | None = None) -> Structure:
+    """The structure that a config names: the path of a file, parsed blocks, or any value that such a file may hold.
+
+    Args:
+        structure: see above; a relative path starts at the working directory.
+        name: which structure, where there are several; None: the first, which in the output of a search is the best.
 
     Raises:
-        DataError: as :func:`load_structures`.
+        DataError: as :func:`load_structures`, or there is no such name.
     """
     if isinstance(structure, str | os.PathLike):
-        return load_structure(structure)
-    if structure and all(isinstance(block, Block) for block in structure):
-        return tuple(structure)
-    return parse_structure(structure)
-
-
-def _parse_text(text: str, path: Path):
-    """JSON, or else a Python literal."""
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        as_json = f'line {error.lineno}: {error.msg}' if isinstance(error, json.JSONDecodeError) else str(error)
-    try:
-        return ast.literal_eval(_NUMPY_SCALAR.sub(r'\1', text).strip())
-    except (SyntaxError, ValueError, TypeError, MemoryError) as error:
-        line = f'line {error.lineno}: ' if isinstance(error, SyntaxError) else ''
-        message = f'is neither JSON ({as_json}) nor a Python literal ({line}{error.args[0] if error.args else error})'
-        raise DataError(message, file=path) from error
-
-
-def _find(node, path: Path, facts: Mapping | None = None) -> Iterator[tuple[Sequence, Mapping]]:
-    """Pairs (block dicts, the dict they were found in) in order of appearance."""
-    facts = facts or {}
-    if isinstance(node, str):
-        yield from _find(_parse_text(node, path), path, facts)
-    elif isinstance(node, Mapping):
-        blocks = [key for key in _BLOCK_KEYS if key in node]
-        lists = [key for key in node if key in _LIST_KEYS or key.endswith('_structures')]
-        if blocks:
-            yield from _find(node[blocks[0]], path, node)
-        elif lists:
-            for key in lists:
-                yield from _find(node[key], path, {**node, **facts} if 'space_arch' in node else facts)
-        else:
-            wanted = f'one of {list(_BLOCK_KEYS + _LIST_KEYS)}'
-            raise DataError(f'a dict must have {wanted}', file=path, received=sorted(map(str, node))[:20])
-    elif isinstance(node, Sequence):
-        if not node or any(isinstance(item, Mapping) and ('class' in item or 'cls' in item) for item in node):
-            yield node, facts
-        else:
-            for item in node:
-                yield from _find(item, path, facts)
-    else:
-        raise DataError('must be a list of blocks, a list of those, or a dict with them', file=path, received=node)
-
-
-def _entry(raw: Sequence, facts: Mapping, name: str, record: str, path: Path) -> StructureEntry:
-    """One found structure with its facts."""
-    image_size = _positive(facts, 'image_size', path, record)
-    if str(facts.get('wrapper', '')).startswith('TinyNAS_') and raw and isinstance(raw[0], Mapping):
-        raw = [{**raw[0], 'in': DAMO_YOLO_STEM_CHANNELS}, *raw[1:]]
-        image_size = image_size or DAMO_YOLO_IMAGE_SIZE
-    if any(map(is_zen_block, raw)):
-        blocks = parse_zen_structure(raw, file=path, record=record)
-    else:
-        blocks = parse_structure(raw, file=path, record=record)
-    task = facts.get('task')
-    info = {key: facts[key] for key in ('published', 'score', 'budgets', 'note') if key in facts}
-    return StructureEntry(
-        name,
-        blocks,
-        image_size,
-        _positive(facts, 'frames', path, record),
-        task if isinstance(task, str) else None,
-        info,
-    )
-
-
-def _positive(facts: Mapping, key: str, path: Path, record: str) -> int | None:
-    """A positive integer or None."""
-    value = facts.get(key)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise DataError('must be an integer >= 1', file=path, record=record, field=key, received=value)
-    return value
-
-
-def _walk(value, name: str | None = None) -> Iterator[tuple[str | None, Sequence]]:
-    """(name, blocks) of every structure inside lists and dicts; what a search calls its best comes before anything else beside it."""
-    if isinstance(value, Mapping):
-        for key in sorted(value, key=lambda key: not str(key).startswith('best')):
-            yield from _walk(value[key], value.get('name', name))
-    elif isinstance(value, (list, tuple)):
-        if any(isinstance(item, Mapping) and ('class' in item or 'cls' in item) for item in value):
-            yield name, value
-        else:
-            for item in value:
-                yield from _walk(item, name)
-
-
-def _parse(structure, name: str | None) -> Structure:
-    if isinstance(structure, (str, os.PathLike)):
         return load_structure(structure, name)
-    if isinstance(structure, (list, tuple)) and structure and all(isinstance(block, Block) for block in structure):
+    if isinstance(structure, Sequence) and structure and all(isinstance(block, Block) for block in structure):
         return tuple(structure)
-    found = list(_walk(structure))
-    names = [found_name for found_name, _ in found]
-    if name is not None and name not in names:
-        raise ConfigError(f'must be one of {names}', field='structure_name', received=name)
-    if found:
-        structure = found[0 if name is None else names.index(name)][1]
-    parse = parse_zen_structure if found and any(map(is_zen_block, structure)) else parse_structure
-    return parse(structure, record='structure')
+    return _named(_entries(structure, 'structure'), name)
 
 
 def read_network(
-    structure: Sequence | Mapping | str | os.PathLike, name: str | None = None, dims: int | None = None
+    structure: str | os.PathLike | Sequence | Mapping, name: str | None = None, dims: int | None = None
 ) -> Structure:
-    """Checked blocks of a network.
+    """:func:`build_structure` for a network of 2 or 3 dimensions, with every mistake reported as one of the config.
 
     Args:
-        structure: a list of block dicts (or of parsed blocks); a dict or list that holds such lists; or the path of a file with either, JSON or
-            the reference's text. Relative paths start at the working directory.
-        name: which structure, where several are held in dicts with a ``name``; None: the first, a search's best one.
+        structure: as in :func:`build_structure`.
+        name: as there.
         dims: 2: a network for images, 3: for clips, None: either.
 
     Raises:
@@ -238,7 +134,7 @@ def read_network(
             before, or a network of other dimensions; the text names the block's index, the key, what is allowed and what was received.
     """
     try:
-        blocks = _parse(structure, name)
+        blocks = build_structure(structure, name)
     except DataError as error:
         raise ConfigError(str(error)) from error
     for i, block in enumerate(blocks):
@@ -251,3 +147,89 @@ def read_network(
                 received=block.type,
             )
     return blocks
+
+
+def _named(entries: Sequence[StructureEntry], name: str | None, file: str | os.PathLike | None = None) -> Structure:
+    """The blocks of the first entry, or of the one called ``name``."""
+    for entry in entries:
+        if name is None or entry.name == name:
+            return entry.blocks
+    names = [entry.name for entry in entries]
+    raise DataError(f'must be one of {names}', file=file, field='structure_name', received=name)
+
+
+def _entries(value: Any, stem: str, file: Path | None = None) -> list[StructureEntry]:
+    """Every structure inside a value, at least one; those without a name of their own are called after ``stem``."""
+    found = list(_find(value, {}, file))
+    if not found:
+        wanted = f'a list of blocks, a list of those, or a dict with one of {list(_BLOCK_KEYS + _LIST_KEYS)}'
+        received = sorted(map(str, value))[:20] if isinstance(value, Mapping) else type(value).__name__
+        raise DataError(f'holds no structure: must be {wanted}', file=file, received=received)
+    entries = []
+    for index, (raw, facts) in enumerate(found):
+        name = str(facts.get('name') or (stem if len(found) == 1 else f'{stem}[{index}]'))
+        record = 'structure' if file is None and len(found) == 1 else f'structure {index} ({name})'
+        entries.append(_entry(raw, facts, name, record, file))
+    return entries
+
+
+def _parse_text(text: str, file: Path | None) -> Any:
+    """Content of a text: JSON, or else a Python literal."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        as_json = f'line {error.lineno}: {error.msg}' if isinstance(error, json.JSONDecodeError) else str(error)
+    try:
+        return ast.literal_eval(_NUMPY_SCALAR.sub(r'\1', text).strip())
+    except (SyntaxError, ValueError, TypeError, MemoryError) as error:
+        line = f'line {error.lineno}: ' if isinstance(error, SyntaxError) else ''
+        message = f'is neither JSON ({as_json}) nor a Python literal ({line}{error.args[0] if error.args else error})'
+        raise DataError(message, file=file) from error
+
+
+def _find(node: Any, facts: Mapping, file: Path | None) -> Iterator[tuple[Sequence, Mapping]]:
+    """Pairs (block dicts, the dict they were found in), those under keys that begin with ``best`` first."""
+    if isinstance(node, str):
+        yield from _find(_parse_text(node, file), facts, file)
+    elif isinstance(node, Mapping):
+        blocks = [key for key in _BLOCK_KEYS if key in node]
+        lists = [key for key in node if key in _LIST_KEYS or str(key).endswith('_structures')]
+        if blocks:
+            yield from _find(node[blocks[0]], {'name': facts.get('name'), **node}, file)
+        else:
+            inner = lists or [key for key, value in node.items() if isinstance(value, Mapping | list | tuple)]
+            for key in sorted(inner, key=lambda key: not str(key).startswith('best')):
+                yield from _find(node[key], {**facts, **node}, file)
+    elif isinstance(node, Sequence):
+        if not node or any(isinstance(item, Mapping) and ('class' in item or 'cls' in item) for item in node):
+            yield node, facts
+        else:
+            for item in node:
+                yield from _find(item, facts, file)
+
+
+def _entry(raw: Sequence, facts: Mapping, name: str, record: str, file: Path | None) -> StructureEntry:
+    """One found structure with its facts."""
+    image_size = _positive(facts, 'image_size', file, record)
+    if str(facts.get('wrapper', '')).startswith('TinyNAS_') and raw and isinstance(raw[0], Mapping):
+        raw = [{**raw[0], 'in': DAMO_YOLO_STEM_CHANNELS}, *raw[1:]]
+        image_size = image_size or DAMO_YOLO_IMAGE_SIZE
+    parse = parse_zen_structure if any(map(is_zen_block, raw)) else parse_structure
+    task = facts.get('task')
+    info = {key: facts[key] for key in ('published', 'score', 'budgets', 'note') if key in facts}
+    return StructureEntry(
+        name,
+        parse(raw, file=file, record=record),
+        image_size,
+        _positive(facts, 'frames', file, record),
+        task if isinstance(task, str) else None,
+        info,
+    )
+
+
+def _positive(facts: Mapping, key: str, file: Path | None, record: str) -> int | None:
+    """A positive integer or None."""
+    value = facts.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise DataError('must be an integer >= 1', file=file, record=record, field=key, received=value)
+    return value

@@ -1,36 +1,35 @@
-"""From and to the reference's block dicts: what a file or a config says of a structure, checked.
+"""Conversion between structures and the block dicts of files and configs, which are checked here.
 
-A block is a dict with the keys of the reference: ``class``, ``in``, ``out``, ``k``, ``s``, for super blocks also ``L`` (units) and
-``btn`` (bottleneck channels), ``kt`` in 3-D, ``nbitsA``/``nbitsW`` for quantised ones.
+A block dict has the keys of LightNAS: ``class``, ``in``, ``out``, ``k`` (kernel), ``s`` (stride), for super blocks also ``L`` (units) and ``btn``
+(bottleneck channels), ``kt`` (temporal kernel) in 3-D, and ``nbitsA``/``nbitsW`` (bits of activations and weights) for quantised blocks.
 """
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 
 from ..errors import DataError
-from .blocks import families, family_of
+from .blocks import BlockFamily, families, family_of
 from .structure import Block, Structure
 
 _ALWAYS = ('class', 'in', 'out', 'k')
-
-
 _OPTIONAL = ('s', 'nbitsA', 'nbitsW', 'act', 'p', 'inner_class', 'force_resproj_skip')
-
-
 ACTIVATIONS = ('relu', 'relu6', 'silu', 'swish', 'sigmoid', 'learkyrelu', 'leakyrelu')
-
-
 BITS = range(2, 9)
 
 
-def parse_structure(blocks: Sequence[Mapping], *, file=None, record: str | None = None) -> Structure:
-    """Block dicts to a checked structure.
+def parse_structure(
+    blocks: Sequence[Mapping], *, file: str | PathLike | None = None, record: str | None = None
+) -> Structure:
+    """Check block dicts and convert them to a structure.
 
-    Channels must chain, families must be all 2-D or all 3-D. Files of the first version and of DAMO-YOLO carry ``nbits`` of 8 on every
-    convolution of full-precision networks; a structure without a quantised family whose bits are all 8 is read as full precision.
+    The ``in`` of a block must be the ``out`` of the one before, and families must be all 2-D or all 3-D. Files of LightNAS 1 and of DAMO-YOLO
+    carry 8 bits on every convolution of full-precision networks, so a structure without a quantised family whose bits are all 8 is read as full
+    precision.
 
     Args:
-        blocks: dicts with the reference's keys, first block first.
-        file, record: for messages.
+        blocks: block dicts (see the head of this module), first block first.
+        file: where they come from, for error messages.
+        record: which structure of the file they are, for error messages.
 
     Raises:
         DataError: naming file, block index and key, what is allowed and what was received.
@@ -65,7 +64,7 @@ def parse_structure(blocks: Sequence[Mapping], *, file=None, record: str | None 
 
 
 def structure_to_dicts(structure: Sequence[Block]) -> list[dict]:
-    """The inverse of :func:`parse_structure`: dicts in the reference's keys, optional ones only where they differ from their defaults."""
+    """The inverse of :func:`parse_structure`; optional keys are given only where they differ from their defaults."""
     dicts = []
     for block in structure:
         family = family_of(block.type)
@@ -94,12 +93,12 @@ def structure_to_dicts(structure: Sequence[Block]) -> list[dict]:
 
 
 def modern_class_name(name: str) -> str:
-    """Family name of the second version for one of the first (``SuperResConvK1KX`` -> ``SuperResK1KX``)."""
+    """Name of a block family in LightNAS 2, given that of version 1 or 2 (``SuperResConvK1KX`` -> ``SuperResK1KX``)."""
     return name.replace('ResConv', 'Res', 1) if name.startswith(('SuperResConv', 'SuperQuantResConv')) else name
 
 
 def _parse_block(block: Mapping, where: dict) -> Block:
-    """One block dict, checked by itself."""
+    """Check one block dict by itself and convert it."""
     if not isinstance(block, Mapping):
         raise DataError('a block must be a dict with the keys class, in, out, k, ...', received=block, **where)
     names = sorted(families())
@@ -116,7 +115,7 @@ def _parse_block(block: Mapping, where: dict) -> Block:
         if key not in allowed:
             raise DataError(f'unknown key; {name} takes {sorted(allowed)}', field=key, received=block[key], **where)
 
-    def integer(key: str, default: int, choices=None) -> int:
+    def integer(key: str, default: int, choices: Sequence[int] | None = None) -> int:
         value = block.get(key, default)
         good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         if not good or (choices is not None and value not in choices):
@@ -156,8 +155,8 @@ def _parse_block(block: Mapping, where: dict) -> Block:
     )  # fmt: skip
 
 
-def _parse_bits(block: Mapping, key: str, convs: int, family, where: dict) -> tuple[int, ...]:
-    """Bit widths per convolution; one integer stands for all of them on a block that is a single convolution."""
+def _parse_bits(block: Mapping, key: str, convs: int, family: type[BlockFamily], where: dict) -> tuple[int, ...]:
+    """Bit widths of a block's convolutions: a list for a super block, one integer or a list of one for a single convolution."""
     value = block.get(key)
     if value is None or value == []:
         return ()

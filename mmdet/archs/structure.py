@@ -1,13 +1,13 @@
-"""Structures: a network of the search as a tuple of blocks.
+"""Structures: a searched network as a tuple of blocks.
 
-A structure is a plain ``tuple`` of :class:`Block`; a block is a ``NamedTuple`` of small integers. Both are immutable, hashable, comparable and
-picklable, so a mutation replaces one element (``block._replace(layers=3)``), scores and budgets remember what a block contributes in a dict
-keyed by the block itself (:class:`BlockMemo`), and a candidate that differs from its parent in two blocks costs two misses and a handful of
-lookups. Nothing here imports torch.
+A structure is a plain ``tuple`` of :class:`Block`, and a block is a ``NamedTuple`` of small integers. Both are immutable, hashable, comparable
+and picklable. A mutation therefore replaces one element, scores and budgets keep what a block contributes in a dict keyed by the block itself
+(:class:`BlockMemo`), and a candidate that differs from its parent in two blocks costs two computations and a few lookups. Nothing here imports
+torch.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
 
 MEMO_LIMIT = 1 << 17  # blocks a memo keeps: about 30 MB; a search of 500k evaluations sees a few 100k distinct ones
 
@@ -17,7 +17,7 @@ class Block(NamedTuple):
 
     Unit 0 of a super block carries the stride and goes from ``in_channels`` to ``out_channels``; the others keep ``out_channels`` at stride 1.
     All units share kernel and bottleneck. ``bits_a``/``bits_w`` hold the bit widths of activations and weights per convolution, unit by unit
-    (empty: full precision). ``act`` of None is the family's own activation.
+    (empty: full precision). ``act`` of None stands for the family's own activation.
     """
 
     type: str
@@ -39,28 +39,33 @@ Structure = tuple[Block, ...]
 
 
 class BlockMemo(dict):
-    """What ``compute`` gives for a key (a block, or a tuple that holds one), computed once; emptied when it has ``limit`` entries."""
+    """A dict that computes a missing value from its key and keeps it. A full memo is emptied before the next value is kept.
+
+    Args:
+        compute: gives the value of a key (a block, or a tuple that holds one).
+        limit: number of values kept.
+    """
 
     __slots__ = ('compute', 'limit')
 
-    def __init__(self, compute: Callable, limit: int = MEMO_LIMIT):
+    def __init__(self, compute: Callable[[Any], Any], limit: int = MEMO_LIMIT):
         super().__init__()
         self.compute = compute
         self.limit = limit
 
-    def __missing__(self, key):
+    def __missing__(self, key: Hashable) -> Any:
         value = self.compute(key)
         if len(self) >= self.limit:
             self.clear()
         self[key] = value
         return value
 
-    def __reduce__(self):  # a copy sent to another process starts empty
+    def __reduce__(self) -> tuple:  # a copy sent to another process starts empty
         return type(self), (self.compute, self.limit)
 
 
 def stage_ends(structure: Sequence[Block]) -> list[int]:
-    """Indices of the last block of each stage: the one before a block of stride 2, and the last of all."""
+    """Indices of the last block of each stage: those before a block of stride 2, and the last of the structure."""
     last = len(structure) - 1
     return [i for i in range(last + 1) if i == last or structure[i + 1].stride == 2]
 
@@ -71,7 +76,10 @@ def is_quantised(structure: Sequence[Block]) -> bool:
 
 
 def describe(structure: Sequence[Block]) -> str:
-    """One line for people: ``32 | 256/64·k3·L2 ... | 1280``, stride 1 of super blocks marked ``(s1)``."""
+    """A one-line summary, ``out/btn·kernel·units`` for each super block: ``32 | 256/64·k3·L2 | 512/64·k5·L1(s1) | 1280``.
+
+    Super blocks of stride 1 are marked ``(s1)``; single convolutions give their output channels only.
+    """
     parts = []
     for block in structure:
         if not block.btn:

@@ -1,13 +1,14 @@
-"""Block dicts of ZenNAS, read as the nearest families of this package.
+"""Block dicts of ZenNAS, converted to the nearest block families of this package.
 
-ZenNAS counts depth in sub-layers of two residual units each. Its inverted residuals (IDWE) have ``expansion * out`` hidden channels; their ``btn`` is
-not used. Read so, the published networks have their published parameters to 3 % and their FLOPs to 2 % but for
-two: latency01ms (2.40 GFLOPs where 1.7 were published) and flops900M (0.82 GFLOPs at 224 pixels where 0.93 were published; without its
-squeeze-excitation it has 12.2 M parameters where 19.4 M were published).
+ZenNAS counts depth in sub-layers of two residual units each. Its inverted residuals (IDWE) have ``expansion * out`` hidden channels; their ``btn``
+is not used. The networks obtained this way have the published parameters within 3 % and the published FLOPs within 2 %, with two exceptions:
+latency01ms (2.40 GFLOPs, published 1.7) and flops900M (0.82 GFLOPs at 224 pixels, published 0.93; 12.2 M parameters without its
+squeeze-excitation, published 19.4 M).
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from os import PathLike
 
 from ..errors import DataError
 from .parsing import parse_structure
@@ -20,13 +21,20 @@ _INVERTED = re.compile(r'SuperResIDWE(\d+)K(\d+)')
 _KEYS = ('cls', 'in', 'out', 's', 'sub_layers', 'btn')
 
 
-def is_zen_block(block) -> bool:
-    """Whether a block dict is in ZenNAS's layout."""
+def is_zen_block(block: object) -> bool:
+    """Whether a value is a block dict with ZenNAS's keys."""
     return isinstance(block, Mapping) and 'cls' in block
 
 
-def parse_zen_structure(blocks: Sequence[Mapping], *, file=None, record=None) -> Structure:
-    """ZenNAS block dicts (``cls``, ``in``, ``out``, ``s``, ``btn``, ``sub_layers``) to a structure.
+def parse_zen_structure(
+    blocks: Sequence[Mapping], *, file: str | PathLike | None = None, record: str | None = None
+) -> Structure:
+    """Convert ZenNAS block dicts (``cls``, ``in``, ``out``, ``s``, ``btn``, ``sub_layers``) to a structure.
+
+    Args:
+        blocks: the dicts, first block first.
+        file: where they come from, for error messages.
+        record: which structure of the file they are, for error messages.
 
     Raises:
         DataError: naming file, block index and key.
@@ -39,7 +47,7 @@ def parse_zen_structure(blocks: Sequence[Mapping], *, file=None, record=None) ->
 
 
 def _convert(block: Mapping, where: dict) -> list[dict]:
-    """One ZenNAS block in the reference's keys; a list, because a convolution may be repeated."""
+    """One ZenNAS block with the keys of LightNAS; a list, because a convolution may be repeated."""
     if not is_zen_block(block):
         raise DataError('a ZenNAS block needs the key cls; the two layouts cannot be mixed', received=block, **where)
     for key in block:

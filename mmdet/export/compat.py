@@ -1,4 +1,4 @@
-"""What the network's code takes from mmcv, mmengine and the registry inside the toolbox, for use without them. Exported as ``compat.py``."""
+"""Stand-ins for what the network's code uses of mmcv, mmengine and the registry inside the toolbox. Exported as ``compat.py``."""
 
 from collections.abc import Callable
 
@@ -11,11 +11,11 @@ _NORMS = {'BN': nn.BatchNorm2d, 'BN3d': nn.BatchNorm3d}
 class Registry:
     """Classes by name."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.module_dict: dict[str, type] = {}
 
     def register_module(self, name: str | None = None, force: bool = True) -> Callable[[type], type]:
-        """Decorator that files a class under ``name``, by default its own."""
+        """Decorator that registers a class under ``name``, by default its own name."""
 
         def keep(cls: type) -> type:
             self.module_dict[name or cls.__name__] = cls

@@ -1,4 +1,4 @@
-"""Stand-alone folders of searched networks: structure, code that needs torch only, weights, demo, ONNX."""
+"""Writes searched networks as stand-alone folders: structure, code that needs torch only, weights, demo, ONNX."""
 
 import importlib.util
 import os
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from .standalone import STRUCTURE_FILE, WEIGHTS_FILE, TinyNAS, example_input, lo
 
 ONNX_FILE = 'model.onnx'
 TASKS = ('classification', 'detection')
-# Tasks that structure files name, as outputs.
+# Which output a network has, by the task that its structure file names.
 _OUTPUTS_OF = dict(damoyolo='detection', detection='detection')
 _CLASSIFIER_KEYS = ('fc_linear.', 'head.')
 _WRAPPERS = ('module.', 'backbone.')
@@ -31,20 +32,20 @@ _WRAPPERS = ('module.', 'backbone.')
 
 @dataclass
 class ExportOptions:
-    """What an exported network gives, beside its structure.
+    """Choices for an exported network that its structure does not determine.
 
     Attributes:
-        task: ``'classification'`` (scores) or ``'detection'`` (maps); None: as the checkpoint, else the structure file says.
-        image_size: (height, width) of the example input; None: the file's, else 224.
-        frames: length of the example clip; None: the file's, else 13.
-        out_indices: stages whose maps a detection backbone gives; None: the last four.
-        num_classes: of a classifier without a checkpoint.
-        hidden_channels: a classifier's hidden layer; None: the checkpoint's.
-        act: activation of blocks that name none, where the network was trained with another than their family's.
+        task: ``'classification'`` (scores) or ``'detection'`` (maps); None takes that of the checkpoint, else of the structure file.
+        image_size: side, or (height, width), of the example input; None takes the file's, else 224.
+        frames: length of the example clip; None takes the file's, else 13.
+        out_indices: stages whose maps a detection backbone gives; None for the last four.
+        num_classes: number of classes of a classifier without a checkpoint; None for 1000.
+        hidden_channels: width of a classifier's hidden layer; None takes the checkpoint's, else no such layer.
+        act: activation of blocks that do not name one; None for that of their family.
     """
 
     task: str | None = None
-    image_size: Sequence[int] | None = None
+    image_size: int | Sequence[int] | None = None
     frames: int | None = None
     out_indices: Sequence[int] | None = None
     num_classes: int | None = None
@@ -54,7 +55,7 @@ class ExportOptions:
 
 @dataclass
 class Export:
-    """What was written: the folder, its files, and the network loaded from it."""
+    """A written export: the folder, the network loaded from it, and its files relative to the folder."""
 
     folder: Path
     model: TinyNAS
@@ -74,16 +75,18 @@ def export_network(
 
     Args:
         structure: a file of structures (:func:`~mmdet.nas.load_structures`).
-        folder: created; an earlier export in it is replaced.
-        index: which structure of the file.
-        state_dict: weights of ``TinyNASBackbone``, of ``TinyNASClassifier``, of a detector with such a backbone, or published ones.
-        options: see there.
-        onnx: write an ONNX file too.
+        folder: folder to write; an earlier export in it is replaced.
+        index: which structure of the file, from 0.
+        state_dict: weights of a ``TinyNASBackbone``, a ``TinyNASClassifier``, a detector with such a backbone, or published ones; not changed. None
+            for random weights.
+        options: choices that the structure does not determine.
+        onnx: whether to write an ONNX file, too.
 
     Raises:
-        DataError: the structure's file cannot be read.
-        ConfigError: options that do not fit the structure, a block family that needs more than torch, or missing ONNX packages.
-        CheckpointError: the weights are of another network.
+        DataError: the structure file cannot be read.
+        ConfigError: options that do not fit the structure, a folder with other contents, a block family that needs more than torch, or missing
+            ONNX packages.
+        CheckpointError: the weights are those of another network.
     """
     options = options or ExportOptions()
     entries = load_structures(structure)
@@ -99,7 +102,8 @@ def export_network(
     weights = None if state_dict is None else own_weights(state_dict)
     network = _network_arguments(entry, options, weights)
     sources = exported_sources(block.type for block in entry.blocks)
-    _check_weights(entry, network, weights)
+    if weights is not None:
+        weights = _fitting_weights(entry, network, weights)
     info = dict(entry.info, input_size=_input_size(entry, options), network=network)
 
     folder = Path(folder)
@@ -118,7 +122,7 @@ def export_network(
         files.append(WEIGHTS_FILE)
     for name in (WEIGHTS_FILE, ONNX_FILE):
         if name not in files:
-            (folder / name).unlink(missing_ok=True)  # of an earlier export: it does not belong to this structure
+            (folder / name).unlink(missing_ok=True)  # from an earlier export, of another structure
     model = load(folder)
     if onnx:
         export_onnx(model, example_input(folder), folder / ONNX_FILE, open_batch=not is_quantised(entry.blocks))
@@ -128,9 +132,9 @@ def export_network(
 
 
 def own_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a searched network, under the published names: ``block_list.*``, and ``fc_linear.*``, ``head.*`` of a classifier.
+    """Copies of a searched network's tensors under the published names: ``block_list.*``, and ``fc_linear.*`` and ``head.*`` of a classifier.
 
-    Other parts of a detector are left out, as are names of wrappers before ``block_list``.
+    Prefixes before ``block_list`` are cut off, and the other parts of a detector left out.
 
     Raises:
         CheckpointError: there is no ``block_list``, or there are several.
@@ -157,10 +161,10 @@ def export_onnx(model: nn.Module, inputs: Tensor, path: str | os.PathLike, *, op
     """Write a network as ONNX.
 
     Args:
-        model: in eval mode.
+        model: the network, in eval mode.
         inputs: an example, (1, C, ...).
         path: file to write.
-        open_batch: let the batch size vary. Quantisers compute with it, in a way that ONNX cannot express: theirs must stay that of `inputs`.
+        open_batch: let the batch size vary. Not for quantised networks, whose quantisers compute with it in a way that ONNX cannot express.
 
     Raises:
         ConfigError: the ``onnx`` and ``onnxscript`` packages are missing.
@@ -177,6 +181,7 @@ def export_onnx(model: nn.Module, inputs: Tensor, path: str | os.PathLike, *, op
         model, (inputs,), input_names=['images'], output_names=names,
         dynamic_shapes=dynamic_shapes, dynamo=True, verbose=False,
     )  # fmt: skip
+    assert program is not None  # with dynamo=True
     program.save(os.fspath(path), external_data=False)
 
 
@@ -196,16 +201,16 @@ def _without_wrappers(key: str) -> str:
 
 
 def _network_arguments(entry: StructureEntry, options: ExportOptions, weights: Mapping[str, Tensor] | None) -> dict:
-    """Keyword arguments of :class:`TinyNAS`."""
+    """Keyword arguments of :class:`TinyNAS` for a structure, the user's options and the weights."""
     classifier = weights is not None and 'fc_linear.weight' in weights
-    task = options.task or ('classification' if classifier else _OUTPUTS_OF.get(entry.task))
+    task = options.task or ('classification' if classifier else _OUTPUTS_OF.get(entry.task or ''))
     if task is None:
         task = 'classification' if weights is None else 'detection'
     if task not in TASKS:
         raise ConfigError(f'must be one of {list(TASKS)}', field='task', received=task)
     if options.act is not None and options.act not in ACTIVATIONS:
         raise ConfigError(f'must be one of {list(ACTIVATIONS)}', field='act', received=options.act)
-    common = {} if options.act is None else dict(act=options.act)
+    common: dict[str, Any] = {} if options.act is None else dict(act=options.act)
     if task == 'detection':
         for name in ('num_classes', 'hidden_channels'):
             if getattr(options, name) is not None:
@@ -215,37 +220,38 @@ def _network_arguments(entry: StructureEntry, options: ExportOptions, weights: M
             list(options.out_indices) if options.out_indices is not None else list(range(max(last - 3, 0), last + 1))
         )
         if not stages or stages != sorted(set(stages)) or not 0 <= stages[0] <= stages[-1] <= last:
-            raise ConfigError(f'must be rising stages in 0..{last}', field='out_indices', received=stages)
+            raise ConfigError(f'must be ascending stages in 0..{last}', field='out_indices', received=stages)
         return dict(out_indices=stages, **common)
     if options.out_indices is not None:
         raise ConfigError('is for detection', field='out_indices', received=options.out_indices)
-    if weights is not None and not classifier:
-        raise CheckpointError('holds no classifier (fc_linear): export it with --task detection')
     num_classes, hidden = options.num_classes, options.hidden_channels
-    if classifier:
-        found = dict(num_classes=len(weights['fc_linear.weight']))
-        found['hidden_channels'] = len(weights['head.0.weight']) if 'head.0.weight' in weights else None
-        for name, given in (('num_classes', num_classes), ('hidden_channels', hidden)):
-            if given is not None and given != found[name]:
-                raise ConfigError(f'the checkpoint has {found[name]}', field=name, received=given)
-        num_classes, hidden = found['num_classes'], found['hidden_channels']
+    if weights is not None:
+        if not classifier:
+            raise CheckpointError('holds no classifier (fc_linear): export it with --task detection')
+        classes = len(weights['fc_linear.weight'])
+        width = len(weights['head.0.weight']) if 'head.0.weight' in weights else None
+        for name, given, found in (('num_classes', num_classes, classes), ('hidden_channels', hidden, width)):
+            if given is not None and given != found:
+                raise ConfigError(f'the checkpoint has {found}', field=name, received=given)
+        num_classes, hidden = classes, width
     if hidden is not None:
         common['hidden_channels'] = hidden
     return dict(num_classes=num_classes or 1000, **common)
 
 
-def _check_weights(entry: StructureEntry, network: dict, weights: Mapping[str, Tensor] | None) -> None:
-    """Raise CheckpointError unless every name and shape is that of the network; drop a classifier's layers where maps are wanted."""
-    if weights is None:
-        return
+def _fitting_weights(entry: StructureEntry, network: dict, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights without a classifier's layers where the network gives maps.
+
+    Raises:
+        CheckpointError: a name or a shape is not that of the network.
+    """
     with torch.device('meta'):
         wanted = TinyNAS(structure_to_dicts(entry.blocks), **network).state_dict()
-    if 'out_indices' in network:
-        for key in [key for key in weights if key.startswith(_CLASSIFIER_KEYS)]:
-            del weights[key]
+    unused = _CLASSIFIER_KEYS if 'out_indices' in network else ()
+    weights = {key: value for key, value in weights.items() if not key.startswith(unused)}
     for problem, names in (
         ('lacks', sorted(set(wanted) - set(weights))),
-        ('holds what the structure has not:', sorted(set(weights) - set(wanted))),
+        ('has tensors that the network does not have:', sorted(set(weights) - set(wanted))),
     ):
         if names:
             raise CheckpointError(
@@ -257,13 +263,14 @@ def _check_weights(entry: StructureEntry, network: dict, weights: Mapping[str, T
             raise CheckpointError(
                 f'the structure needs {tuple(value.shape)}', record=key, received=tuple(weights[key].shape)
             )
+    return weights
 
 
 def _input_size(entry: StructureEntry, options: ExportOptions) -> list[int]:
-    """Height and width of the image; structures searched behind space-to-depth name the half of it."""
+    """Height and width of the image, twice the searched size for structures that were searched behind space-to-depth."""
     given = options.image_size
     if given is not None:
-        sides = [given] if isinstance(given, int) else list(given)
+        sides: list[int] = list(given) if isinstance(given, Sequence) else [given]
         if len(sides) not in (1, 2) or not all(isinstance(side, int) and side > 0 for side in sides):
             raise ConfigError('must be one or two integers >= 1', field='image_size', received=given)
         return sides * 2 if len(sides) == 1 else sides
@@ -273,6 +280,7 @@ def _input_size(entry: StructureEntry, options: ExportOptions) -> list[int]:
 
 
 def _readme(entry: StructureEntry, info: dict, files: list[str]) -> str:
+    """Text of the folder's README.md."""
     network = info['network']
     stages = network.get('out_indices')
     gives = (

@@ -1,7 +1,7 @@
-"""The network's source files, with their imports turned to the exported folder's: the toolbox holds no second copy of the network.
+"""Source files of an exported network: the toolbox's own modules with rewritten imports, so that there is no second copy of the network.
 
-Every file goes out as it is, import lines apart: those of exported modules become relative ones, those of mmcv, mmengine and the registry point
-to ``compat.py``, torch and the standard library stay. Anything else cannot be exported.
+Only import lines change. Imports of exported modules become relative, those of mmcv, mmengine and the registry point to ``compat.py``, and those of
+torch and the standard library stay. A module that imports anything else cannot be exported.
 """
 
 import ast
@@ -18,7 +18,7 @@ from ..moved import modules_of
 
 PACKAGE = 'tinynas'
 _HERE = __package__
-# Module -> file of the exported folder.
+# File of the exported folder, by module.
 FILES = {
     f'{_HERE}.demo': 'demo.py',
     f'{_HERE}.standalone': f'{PACKAGE}/network.py',
@@ -41,13 +41,13 @@ _KEPT = {'torch', *sys.stdlib_module_names}
 
 
 def exported_sources(block_types: Iterable[str]) -> dict[str, str]:
-    """Text by file name of everything that a network of these block families needs.
+    """The source files that a network of these block families needs: text by file name.
 
     Args:
-        block_types: names of families; modules of families that are not the toolbox's own are exported too.
+        block_types: names of block families. The modules of families that do not belong to the toolbox are exported, too.
 
     Raises:
-        ConfigError: a family is defined where there is no source file, or its module imports what is neither torch nor exported.
+        ConfigError: a family is defined without a source file, or its module imports what is neither torch nor exported.
     """
     files = dict(FILES)
     own = []
@@ -73,7 +73,7 @@ def _rewritten(module: str, files: dict[str, str]) -> str:
         raise ConfigError('defines a block family but has no source file to export', field=module)
     text = Path(spec.origin).read_text(encoding='utf-8')
     tree = ast.parse(text)
-    lines: list[str | None] = text.splitlines()
+    lines, removed = text.splitlines(), set()
     moved: dict[str, list[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -89,40 +89,40 @@ def _rewritten(module: str, files: dict[str, str]) -> str:
             new = _reference(files[target], files[module])
             if node in tree.body:
                 moved.setdefault(new, []).extend(map(ast.unparse, node.names))
-                lines[node.lineno - 1 : node.end_lineno] = [None] * (node.end_lineno - node.lineno + 1)
+                removed |= set(range(node.lineno - 1, node.end_lineno or node.lineno))
             else:
                 i = node.lineno - 1
                 lines[i] = re.sub(r'\bfrom\s+\S+\s+import\b', f'from {new} import', lines[i], count=1)
-    return '\n'.join(_with_imports(lines, tree, moved)) + '\n'
+    return '\n'.join(_with_imports(lines, removed, tree, moved)) + '\n'
 
 
-def _with_imports(lines: list[str | None], tree: ast.Module, moved: dict[str, list[str]]) -> list[str]:
-    """The lines with the moved imports (names by module) sorted below the others."""
+def _with_imports(lines: list[str], removed: set[int], tree: ast.Module, moved: dict[str, list[str]]) -> list[str]:
+    """The lines without the removed ones, and with the moved imports (names by module) sorted below the other imports."""
     if not moved:
         return lines
     imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    first, last = imports[0].lineno - 1, imports[-1].end_lineno
-    kept = '\n'.join(line for line in lines[first:last] if line is not None).strip('\n')
+    first, last = imports[0].lineno - 1, imports[-1].end_lineno or imports[-1].lineno
+    kept = '\n'.join(lines[i] for i in range(first, last) if i not in removed).strip('\n')
     order = sorted(moved, key=lambda name: (-(len(name) - len(name.lstrip('.'))), name))
     block = [f'from {name} import {", ".join(sorted(moved[name], key=_import_order))}' for name in order]
     return [*lines[:first], *(kept.split('\n') + [''] if kept else []), *block, *lines[last:]]
 
 
 def _import_order(name: str) -> tuple:
-    """Constants, classes, functions, each by name."""
+    """Sort key of imported names: constants, classes, functions, each by name."""
     return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
 
 
 def _absolute(node: ast.ImportFrom, spec: ModuleSpec) -> str:
-    """The module that an import names."""
+    """Absolute name of the module that an import names."""
     if not node.level:
-        return node.module
-    package = spec.name if spec.submodule_search_locations is not None else spec.parent
-    base = package.rsplit('.', node.level - 1)[0]
+        return node.module or ''
+    base = (spec.parent or '').rsplit('.', node.level - 1)[0]
     return f'{base}.{node.module}' if node.module else base
 
 
 def _check(module: str, spec: ModuleSpec, files: dict[str, str]) -> None:
+    """Raise ConfigError unless an import is of torch or the standard library."""
     if module.partition('.')[0] not in _KEPT:
         raise ConfigError(
             f'an exported network needs torch only; {spec.name} may import torch, the standard library, '
@@ -134,7 +134,7 @@ def _check(module: str, spec: ModuleSpec, files: dict[str, str]) -> None:
 
 
 def _reference(target: str, source: str) -> str:
-    """How one exported file names another: relative inside the package, absolute in scripts beside it."""
+    """The module name by which one exported file imports another: relative inside the package, absolute in scripts beside it."""
     parts, place = list(Path(target).with_suffix('').parts), list(Path(source).parent.parts)
     if parts[-1] == '__init__':
         parts.pop()

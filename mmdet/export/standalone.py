@@ -1,4 +1,4 @@
-"""A searched network that needs nothing but torch. Exported as ``network.py``; inside the toolbox only the exporter uses it."""
+"""A searched network that needs torch only. Exported as ``network.py``; inside the toolbox only the exporter uses it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ WEIGHTS_FILE = 'weights.pth'
 
 
 class TinyNAS(nn.Module):
-    """Network of a structure: feature maps of stages, or the scores of classes.
+    """Network of a structure, which gives feature maps of stages or scores of classes.
 
     A stage ends just before a block of stride 2 and at the last block; stages 1 to 4 have strides 4, 8, 16, 32 in the usual networks.
 
     Args:
         blocks: the structure, a list of block dicts.
-        out_indices: stages whose maps are returned, rising; None: a classifier.
-        num_classes: of a classifier.
-        hidden_channels: a classifier's hidden layer before the classes; None: no such layer.
-        act: activation of blocks that do not name one; None: that of their family.
+        out_indices: stages whose maps are returned, ascending; None for a classifier.
+        num_classes: number of classes of a classifier.
+        hidden_channels: width of a classifier's hidden layer; None for no such layer.
+        act: activation of blocks that do not name one; None for that of their family.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class TinyNAS(nn.Module):
             self.fc_linear = linear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """(B, C, [T,] H, W) to maps (B, C_j, [T,] H / stride_j, W / stride_j), one for each of `out_indices`, or to scores (B, classes)."""
+        """(B, C, [T,] H, W) to a tuple of maps (B, C_j, [T,] H / stride_j, W / stride_j) for `out_indices`, or to scores (B, classes)."""
         if self.focus is not None:
             x = self.focus(x)
         maps = []
@@ -77,7 +77,7 @@ class TinyNAS(nn.Module):
         return self.fc_linear(x if self.head is None else self.head(x))
 
     def flops(self, height: int, width: int, frames: int = 1) -> float:
-        """FLOPs of the blocks for one image, by the search's formula: multiply-adds, 2 an output value for norms, 1 for activations."""
+        """FLOPs of the blocks for one image, as a search counts them: multiply-adds, and per output value 2 for norms and 1 for activations."""
         area = height * width * frames / (4 if self.focus is not None else 1)
         total = 0.0
         for block in self.structure[: None if self.returned is None else self.returned[-1] + 1]:
@@ -86,16 +86,16 @@ class TinyNAS(nn.Module):
         return total
 
     def num_parameters(self) -> int:
-        """Elements of the blocks' weights and norms; a classifier's linear layers and the steps of quantisers left out."""
+        """Elements of the blocks' weights and norms, without a classifier's linear layers and the steps of quantisers."""
         return sum(map(elements, self.structure[: len(self.block_list)]))
 
 
 def load(folder: str | Path, weights: str | Path | None = None) -> TinyNAS:
-    """The exported network, in eval mode.
+    """Load an exported network, in eval mode.
 
     Args:
-        folder: where ``structure.json`` lies.
-        weights: a file of weights instead of the folder's; every name must match.
+        folder: folder of ``structure.json``, and of ``weights.pth`` if there is one.
+        weights: another state dict file; its names must be those of the network. Without any, the weights are random.
     """
     folder = Path(folder)
     entry = json.loads((folder / STRUCTURE_FILE).read_text(encoding='utf-8'))['structures'][0]
@@ -108,9 +108,11 @@ def load(folder: str | Path, weights: str | Path | None = None) -> TinyNAS:
 
 
 def example_input(folder: str | Path, size: Sequence[int] | None = None) -> Tensor:
-    """A random image (or clip) of the size that the network was searched for, or of (height, width).
+    """A random image or clip, (1, C, [T,] H, W), whose values depend on its size only.
 
-    Values depend on the size only.
+    Args:
+        folder: folder of ``structure.json``.
+        size: (height, width); None for the size that the network was exported with.
     """
     entry = json.loads((Path(folder) / STRUCTURE_FILE).read_text(encoding='utf-8'))['structures'][0]
     height, width = size or entry['input_size']

@@ -1,7 +1,7 @@
-"""Architecture search without training: structures, what they cost, and what they are worth.
+"""Architecture search without training.
 
-What a structure is, its blocks and its files are in :mod:`mmdet.archs`; here ``budgets`` and ``scores`` turn structures into numbers,
-``latency`` predicts time from a library of measured operators, and ``search`` looks for the best structure of a space.
+Structures, their blocks and their files are in :mod:`mmdet.archs`. Here ``budgets`` and ``scores`` turn structures into numbers, ``latency`` predicts
+run time from a library of measured operators, ``spaces`` mutate structures, and ``search`` looks for the best one.
 """
 
 from ..archs.blocks import BlockFamily, Conv, Unit, families, family_of, units_of

@@ -1,31 +1,34 @@
-"""A candidate's budgets and score in one call: the inner loop of a search.
+"""Evaluation of candidates, the inner loop of a search: budgets and score in one call.
 
-Design: what a block contributes to each measure is remembered by block in one joint memo, so that a structure costs one dict lookup for each of
-its five to eight blocks and a few additions. A child that differs from its parent in two blocks computes at most those two; blocks recur, so most
-are known. No network is built and no array allocated. Timings: docs/tinynas_scores.md.
+What a block contributes to each measure is kept by block in one joint memo, so a structure costs one dict lookup for each of its five to eight
+blocks and a few additions. A child that differs from its parent in two blocks has at most those two to compute, and most are known already. No
+network is built and no array allocated. Timings are in docs/tinynas_scores.md.
 """
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mmengine.registry import Registry
 
 from mmdet.registry import NAS_BUDGETS, NAS_LATENCIES, NAS_SCORES
 
 from ..archs.structure import Structure
 from ..errors import ConfigError
 from .budgets import Budget
+from .budgets.base import Predictor
 from .measure import BlockMeasure, JointMemo
 from .scores import Score
 
 
 class Evaluation(NamedTuple):
-    """What an evaluator says of a structure.
+    """Score and budgets of a structure.
 
     Attributes:
         feasible: whether all budgets hold.
-        score: the score; None where a budget does not hold (scores are computed for feasible structures only).
-        values: one value per budget, in the evaluator's order; None after the first that does not hold, unless all were asked for.
+        score: the score; None where :meth:`Evaluator.__call__` found a budget that does not hold.
+        values: the value of each budget, in the evaluator's order; :meth:`Evaluator.__call__` leaves None after the first that does not hold.
     """
 
     feasible: bool
@@ -34,14 +37,14 @@ class Evaluation(NamedTuple):
 
 
 class Evaluator:
-    """Budgets first, the score only where they hold.
+    """Computes the budgets of a structure, and its score if they hold.
 
     Args:
         score: a score or its config.
-        budgets: budgets, built, or as :func:`build_budgets` takes them.
+        budgets: budgets or their configs (:func:`build_budgets`).
         image_size: side of the input in pixels, or (height, width), for budgets given as configs.
         frames: frames of a video network's input, for budgets given as configs.
-        predictor: latency predictor, or its config, for budgets given as configs.
+        predictor: latency predictor or its config, for budgets given as configs.
     """
 
     def __init__(
@@ -51,56 +54,54 @@ class Evaluator:
         *,
         image_size: int | Sequence[int] = 224,
         frames: int | None = None,
-        predictor=None,
+        predictor: Predictor | dict | None = None,
     ):
-        self.score = score if isinstance(score, Score) else _build(NAS_SCORES, score, 'score')
+        self.score: Score = score if isinstance(score, Score) else _build(NAS_SCORES, score, 'score')
         self.budgets = build_budgets(budgets, image_size=image_size, frames=frames, predictor=predictor)
         shared = [measure for measure in (*self.budgets, self.score) if isinstance(measure, BlockMeasure)]
         self._memo = JointMemo(shared)
-        # Per budget how it is computed, its column in the joint memo (None for those that need more than blocks by themselves), and its bounds.
-        self._plan = [
-            (budget.combine, shared.index(budget), *budget.bounds)
-            if budget in shared
-            else (budget, None, *budget.bounds)
-            for budget in self.budgets
-        ]
-        self._score_column = shared.index(self.score) if self.score in shared else None
+
+        def plan(measure: Budget | Score) -> tuple[Callable[..., float], int | None]:
+            """How a measure is computed, and its column in the joint memo: None where it is computed from the structure."""
+            return (measure.combine, shared.index(measure)) if isinstance(measure, BlockMeasure) else (measure, None)
+
+        self._plan = [(*plan(budget), *budget.bounds) for budget in self.budgets]
+        self._compute_score, self._score_column = plan(self.score)
 
     def __call__(self, structure: Structure) -> Evaluation:
-        """Stop at the first budget that does not hold."""
+        """Evaluate a structure, up to the first budget that does not hold."""
         columns = self._memo.columns(structure)
-        values = []
+        values: list[float] = []
         for compute, column, low, high in self._plan:
             value = compute(structure if column is None else columns[column])
             values.append(value)
             if not low <= value <= high:
                 return Evaluation(False, None, (*values, *(None,) * (len(self.budgets) - len(values))))
-        score = self.score(structure) if self._score_column is None else self.score.combine(columns[self._score_column])
-        return Evaluation(True, score, tuple(values))
+        column = self._score_column
+        return Evaluation(True, self._compute_score(structure if column is None else columns[column]), tuple(values))
 
     def full(self, structure: Structure) -> Evaluation:
-        """As a call, but with every budget's value and the score in any case."""
+        """Evaluate a structure with the value of every budget and the score, feasible or not."""
         values = tuple(budget(structure) for budget in self.budgets)
         feasible = all(budget.allows(value) for budget, value in zip(self.budgets, values))
         return Evaluation(feasible, self.score(structure), values)
 
     def check(self, structure: Structure) -> Evaluation:
-        """To be asked of the initial structure, before a search: can everything be computed, and do the budgets hold?
+        """Evaluate the initial structure of a search.
 
         Raises:
-            ConfigError: the score or a budget does not apply, or budgets do not hold; all of those are listed.
+            ConfigError: the score or a budget does not apply to it, or budgets do not hold; all of those are listed.
         """
         self.score.check(structure)
         for budget in self.budgets:
             budget.check(structure)
-        evaluation = self.full(structure)
-        if not evaluation.feasible:
-            pairs = zip(self.budgets, evaluation.values)
-            broken = [budget.describe(value) for budget, value in pairs if not budget.allows(value)]
+        values = tuple(budget(structure) for budget in self.budgets)
+        broken = [budget.describe(value) for budget, value in zip(self.budgets, values) if not budget.allows(value)]
+        if broken:
             raise ConfigError(
                 f'the initial structure violates {len(broken)} of {len(self.budgets)} budgets: ' + '; '.join(broken)
             )
-        return evaluation
+        return Evaluation(True, self.score(structure), values)
 
 
 def build_budgets(
@@ -108,18 +109,22 @@ def build_budgets(
     *,
     image_size: int | Sequence[int] = 224,
     frames: int | None = None,
-    predictor=None,
+    predictor: Predictor | dict | None = None,
 ) -> list[Budget]:
-    """Budgets from configs as the reference writes them, ``dict(type='flops', budget=4.1e9)``; ``upper`` and ``lower`` are keys, too.
+    """Build budgets from configs such as ``dict(type='flops', budget=4.1e9)`` or ``dict(type='flops', lower=3e9, upper=4.1e9)``.
 
-    A config's own ``image_size`` and ``frames`` come before the arguments.
+    Args:
+        budgets: configs, or budgets, which are passed on.
+        image_size: side of the input in pixels, or (height, width), for configs that do not give it.
+        frames: frames of a video network's input, for configs that do not give it.
+        predictor: latency predictor or its config.
 
     Raises:
         ConfigError: an unknown type or key, or a type given twice.
     """
     if isinstance(predictor, dict):
         predictor = _build(NAS_LATENCIES, predictor, 'latency')
-    built = []
+    built: list[Budget] = []
     for index, budget in enumerate(budgets):
         if not isinstance(budget, Budget):
             facts = dict(image_size=image_size, frames=frames, predictor=predictor)
@@ -133,19 +138,19 @@ def build_budgets(
 
 
 def class_of(
-    registry, cfg: Mapping, where: str, *, given: Sequence[str] = (), others: Sequence[str] = ()
-) -> tuple[type, dict]:
-    """Class and arguments that a config names.
+    registry: Registry, cfg: Mapping, where: str, *, given: Sequence[str] = (), others: Sequence[str] = ()
+) -> tuple[type[Any], dict]:
+    """The class that a config names, and the arguments for it.
 
     Args:
-        registry: where the class is.
+        registry: registry of the class.
         cfg: dict with ``type``.
-        where: the config's key, for messages.
-        given: arguments that do not come from the config.
-        others: keys to name besides the arguments in the message about an unknown one.
+        where: key of the config, for error messages.
+        given: arguments that the caller adds, which the config must not have.
+        others: further keys for the list of known ones in error messages.
 
     Raises:
-        ConfigError: unknown type or argument, with the nearest one.
+        ConfigError: unknown type or argument; the message names the nearest one.
     """
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ConfigError('must be a dict with type', field=where, received=cfg)
@@ -154,7 +159,7 @@ def class_of(
     cls = registry.get(kind) if isinstance(kind, str) else kind
     if not inspect.isclass(cls):
         raise ConfigError(unknown(kind, sorted(registry.module_dict)), field=f'{where}.type', received=kind)
-    signatures = [inspect.signature(base.__init__) for base in cls.__mro__ if '__init__' in vars(base)]
+    signatures = [inspect.signature(vars(base)['__init__']) for base in cls.__mro__ if '__init__' in vars(base)]
     names = {name for signature in signatures for name in signature.parameters}
     known = sorted(names - {'self', 'args', 'kwargs', *given}) + list(others)
     for key in cfg:
@@ -163,14 +168,14 @@ def class_of(
     return cls, cfg
 
 
-def unknown(key, known: Iterable[str]) -> str:
-    """What to say of a key or type that does not exist."""
+def unknown(key: object, known: Iterable[str]) -> str:
+    """Error text for a key or type that does not exist, with the known ones and the nearest of them."""
     near = difflib.get_close_matches(str(key), list(known), n=1)
     return f'unknown; there are {sorted(known)}' + (f'; did you mean {near[0]!r}?' if near else '')
 
 
-def _build(registry, cfg: dict, where: str, facts: dict | None = None):
-    """Build from a registry, with the package's errors for unknown types and keys; ``facts`` fill what the config leaves open."""
+def _build(registry: Registry, cfg: Any, where: str, facts: dict | None = None) -> Any:
+    """Build an object from a registry; ``facts`` are arguments for what the config does not give."""
     cls, cfg = class_of(registry, cfg, where)
     try:
         return cls(**{**(facts or {}), **cfg})

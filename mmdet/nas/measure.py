@@ -1,4 +1,4 @@
-"""Measures of a structure that come from what its blocks contribute each by itself."""
+"""Measures of a structure that are computed from one value for each block."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,20 +7,20 @@ from ..archs.structure import Block, BlockMemo, Structure
 
 
 class BlockMeasure:
-    """Base of scores and budgets that are made of one value per block.
+    """Base of scores and budgets that combine one value for each block.
 
-    Subclasses write :meth:`block_value`, which is remembered by block, and :meth:`combine`, which must be cheap. Several measures can share one
-    memo, so that a block is hashed once for all of them (:class:`~mmdet.nas.evaluator.Evaluator` does that).
+    Subclasses write :meth:`block_value`, whose results are kept by block, and :meth:`combine`, which must be cheap. Several measures can share one
+    memo, so that a block is hashed once for all of them; :class:`~mmdet.nas.evaluator.Evaluator` does that.
     """
 
     _memo: BlockMemo | None = None
 
     def block_value(self, block: Block) -> Any:
-        """What a block contributes, whatever stands before and after it."""
+        """What a block contributes; it must not depend on the blocks before and after it."""
         raise NotImplementedError
 
     def combine(self, values: Sequence) -> float:
-        """The measure, from the blocks' values in order."""
+        """The measure of a structure, from the values of its blocks in order."""
         raise NotImplementedError
 
     def __call__(self, structure: Structure) -> float:
@@ -30,7 +30,7 @@ class BlockMeasure:
 
 
 class JointMemo(BlockMemo):
-    """The values of several measures per block: ``memo[block] == tuple(m.block_value(block) for m in measures)``."""
+    """A memo of several measures: ``memo[block] == tuple(m.block_value(block) for m in measures)``."""
 
     __slots__ = ('measures',)
 
@@ -42,8 +42,8 @@ class JointMemo(BlockMemo):
         return tuple([measure.block_value(block) for measure in self.measures])
 
     def columns(self, structure: Structure) -> list[tuple]:
-        """Per measure, the values of the structure's blocks."""
+        """For each measure, the values of the structure's blocks."""
         return list(zip(*map(self.__getitem__, structure)))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return type(self), (self.measures,)

@@ -1,4 +1,4 @@
-"""What a structure costs and scores, with the defaults of the published search configs."""
+"""Reports on a structure: its costs and scores, with the settings of the published search configs."""
 
 from collections.abc import Iterable
 
@@ -14,11 +14,15 @@ DEFAULT_FRAMES = 13  # the stentr score's own default
 
 
 def structure_scores(structure: Structure, frames: int = DEFAULT_FRAMES) -> dict[str, float]:
-    """Every score that applies, under the published configs' settings.
+    """Every score that applies to a structure, with the settings of the published configs.
 
-    ``madnas_cls`` weighs stages [0, 0, 0, 0, 1], ``madnas_det`` [0, 0, 1, 1, 6]; ``deepmad`` is scored at 224 pixels whatever the network's input,
-    ``stentr`` at 160, as there. Quantised networks have ``qe`` in place of madnas, which is the same without bit widths; ``stentr`` is for
-    video; scores by stage need five stages; ``efficient`` always applies.
+    ``madnas_cls`` weighs the stages by [0, 0, 0, 0, 1], ``madnas_det`` by [0, 0, 1, 1, 6]. ``deepmad`` is computed at 224 pixels and ``stentr`` at
+    160, whatever the input of the network. Quantised networks have ``qe`` instead of ``madnas_*``, and only video networks have ``stentr``. All but
+    ``efficient``, which always applies, need five stages.
+
+    Args:
+        structure: the structure.
+        frames: frames of a video network's input.
     """
     scores: dict[str, Score] = dict(deepmad=DeepMad(), deepmad_penalised=DeepMad(depth_penalty_ratio=10.0))
     if is_quantised(structure):
@@ -34,9 +38,9 @@ def structure_scores(structure: Structure, frames: int = DEFAULT_FRAMES) -> dict
 
 
 def structure_report(entry: StructureEntry, image_size: int | None = None, frames: int | None = None) -> dict:
-    """``{name, image_size, flops, params, layers, scores}`` of one structure.
+    """Costs and scores of one structure: a dict with ``name``, ``image_size``, ``flops``, ``params``, ``layers`` and ``scores``.
 
-    ``params`` is the reference's model size: no classifier; weights of quantised networks count bits / 8 each.
+    ``params`` leaves a classifier out; each weight of a quantised convolution counts bits / 8, as in LightNAS.
 
     Args:
         entry: the structure.
@@ -58,7 +62,7 @@ def structure_report(entry: StructureEntry, image_size: int | None = None, frame
 
 
 def with_published_facts(entry: StructureEntry, published: Iterable[StructureEntry]) -> StructureEntry:
-    """The entry with the image size and frames of a published structure of equal blocks, where its own file is silent."""
+    """Add the image size, frames and task of a published structure with equal blocks to an entry that has no image size."""
     if entry.image_size is None:
         for known in published:
             if known.blocks == entry.blocks:
@@ -70,7 +74,7 @@ def with_published_facts(entry: StructureEntry, published: Iterable[StructureEnt
 
 
 def report_text(entry: StructureEntry, report: dict) -> str:
-    """A report for people, a few lines."""
+    """A report as a few lines of text."""
     size = f'{report["image_size"]}x{report["image_size"]}'
     params = f'{report["params"]:,}'
     if is_quantised(entry.blocks):

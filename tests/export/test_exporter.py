@@ -152,7 +152,7 @@ def test_weights_are_found_in_what_holds_them():
         (dict(task='segmentation'), "task: must be one of .*'detection'.* Received: 'segmentation'"),
         (
             dict(task='detection', out_indices=[1, 5]),
-            r'out_indices: must be rising stages in 0..2\. Received: \[1, 5\]',
+            r'out_indices: must be ascending stages in 0..2\. Received: \[1, 5\]',
         ),
         (dict(task='detection', num_classes=3), 'num_classes: is for classification'),
         (dict(task='classification', out_indices=[1]), 'out_indices: is for detection'),

@@ -7,6 +7,8 @@ from mmdet.nas import StructureEntry, load_structures, parse_structure
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBERS = json.loads((ROOT / 'tests' / 'assets' / 'tinynas_numbers.json').read_text())
+# Initial structures of the search configs, by config.
+STARTS = json.loads((ROOT / 'tests' / 'data' / 'tinynas_starts.json').read_text())
 PUBLISHED: dict[str, StructureEntry] = {
     entry.name: entry
     for path in sorted((ROOT / 'configs' / 'tinynas').glob('*/models/*.json'))

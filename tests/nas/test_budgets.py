@@ -9,7 +9,7 @@ import pytest
 from mmdet.archs.blocks.costs import elements, flops_per_pixel, model_size
 from mmdet.errors import ConfigError
 from mmdet.nas import Evaluator, build_budgets, is_3d, parse_structure
-from mmdet.nas.budgets import EfficientScoreBudget, FlopsBudget, LayersBudget, MaxFeatureBudget, ModelSizeBudget
+from mmdet.nas.budgets import Budget, EfficientScoreBudget, FlopsBudget, LayersBudget, MaxFeatureBudget, ModelSizeBudget
 
 from .cases import FAMILIES, NUMBERS, PUBLISHED, R50_INITIAL, five_stages, stem, super_block
 
@@ -191,3 +191,130 @@ def test_infinity_is_never_allowed():
     assert unbounded.bounds[0] < 0 and unbounded.allows(1e30) and not unbounded.allows(float('inf'))
     (bounded,) = build_budgets([dict(type='flops', lower=1, upper=2)])
     assert [bounded.allows(value) for value in (0.5, 1, 2, 2.5, float('nan'))] == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ('bounds', 'value', 'violation', 'text'),
+    [
+        ({}, 5, 0.0, 'layers 5 (no bound)'),
+        (dict(upper=10), 10, 0.0, 'layers 10 (<= 10)'),
+        (dict(upper=10), 15, 0.5, 'layers 15 (<= 10: too large)'),
+        (dict(lower=10), 5, 0.5, 'layers 5 (>= 10: too small)'),
+        (dict(budget=4, lower=4), 4, 0.0, 'layers 4 (>= 4, <= 4)'),
+        (dict(upper=0), 3, 3.0, 'layers 3 (<= 0: too large)'),
+        (dict(lower=1, upper=2), float('inf'), float('inf'), 'layers inf (>= 1, <= 2: too large)'),
+    ],
+)
+def test_violations_and_descriptions(bounds, value, violation, text):
+    budget = LayersBudget(**bounds)
+    assert budget.violation(value) == violation and budget.describe(value) == text
+    assert budget.allows(value) == (violation == 0)
+
+
+def test_wrong_bounds():
+    for value in (True, float('nan'), '1'):
+        with pytest.raises(ConfigError, match='layers.lower: must be a number'):
+            LayersBudget(lower=value)
+    for size in (0, (1, 2, 3), (0, 4), '44', 1.5):
+        with pytest.raises(ConfigError, match='image_size: must be an integer >= 1 or'):
+            LayersBudget(image_size=size)
+
+
+def test_layers_and_sizes_by_hand():
+    """Stem 1; two units of three; two of two; head 1."""
+    structure = parse_structure(
+        [
+            stem(8),
+            super_block('SuperResK1KXK1', 8, 8, 8, 2),
+            super_block('SuperResK1KXK1', 8, 16, 8, 1),
+            {'class': 'ConvKXBNRELU', 'in': 16, 'out': 24, 'k': 1},
+        ]
+    )
+    assert LayersBudget()(structure) == 1 + 6 + 3 + 1
+    sizes = [
+        216 + 16,
+        (64 + 16) + (576 + 16) + (64 + 16) + (64 + 16) + (64 + 576 + 64 + 48),
+        80 + 592 + 160 + 160,
+        384 + 48,
+    ]
+    assert [model_size(block) for block in structure] == sizes and ModelSizeBudget()(structure) == sum(sizes)
+
+
+def test_flops_by_hand():
+    """An image of 6 x 10 pixels, areas without rounding: 60, 15, 3.75; frames multiply."""
+    structure = parse_structure([stem(8), {'class': 'ConvKXBNRELU', 'in': 8, 'out': 4, 'k': 1, 's': 2}])
+    flops = (216 + 24) * 15 + (32 + 12) * 3.75
+    assert FlopsBudget(image_size=(6, 10))(structure) == flops
+    assert FlopsBudget(image_size=(6, 10), frames=3)(structure) == 3 * flops
+
+
+def test_elements_count_bits_as_one():
+    (block,) = parse_structure([super_block('SuperQuantResK1DWK1', 8, 8, 16, s=1, nbitsA=[4] * 3, nbitsW=[2, 4, 8])])
+    assert elements(block) == 128 + 32 + 144 + 32 + 128 + 16
+    assert model_size(block) == 128 / 4 + 32 + 144 / 2 + 32 + 128 + 16
+
+
+def test_efficient_score_by_hand():
+    """Stem of fan-in 27; then two units of fan-ins 8, 36, 4: of the two stages the deeper counts."""
+    structure = parse_structure([stem(8), super_block('SuperResK1KXK1', 8, 8, 4, 2)])
+    log_width = math.log(27) + 2 * (math.log(8) + math.log(36) + math.log(4))
+    assert EfficientScoreBudget()(structure) == pytest.approx(7 * math.exp(-log_width / 7))
+    assert EfficientScoreBudget()(structure[:1]) == pytest.approx(1 / 27)
+    # a wide last stage lowers it: the stage before counts
+    wide = parse_structure(
+        [{**stem(8), 'k': 1}, super_block('SuperResK1KX', 8, 8, 1, 4), super_block('SuperResKXKX', 8, 999, 999, k=31)]
+    )
+    width = math.log(3) + 4 * (math.log(8) + math.log(9))
+    assert EfficientScoreBudget()(wide) == pytest.approx(9 * math.exp(-width / 9))
+
+
+def test_max_feature_of_quantised_and_strided_blocks():
+    """Bits of the next convolution's input store an output; the last output is stored in the last input's bits."""
+    bits = dict(nbitsA=[4, 8, 2], nbitsW=[8, 8, 8])
+    structure = parse_structure([super_block('SuperQuantResK1DWK1', 8, 16, 64, s=2, **bits)])
+    conv1 = 64 * 8 * 4 / 8 + 64 * 64 * 8 / 8  # 8 x 8 pixels
+    conv2 = 64 * 64 * 8 / 8 + 16 * 1 * 2 / 8  # one channel of buffer
+    conv3 = 16 * 64 * 2 / 8 + 16 * 16 * 2 / 8
+    assert MaxFeatureBudget(image_size=8)(structure) == max(conv1, conv2, conv3)
+    # a skip path of 8 channels at a quarter of the pixels, in 4 bits, is held during conv2
+    skip = parse_structure([super_block('SuperQuantResK1DWK1', 8, 8, 64, s=2, **bits)])
+    assert MaxFeatureBudget(image_size=8)(skip) == max(conv1, conv2 + 16 * 8 * 4 / 8)
+    # the output of a block is stored in the bits of the next: 16 x 16 x 8 of the stem in 4 bits
+    after = parse_structure([stem(8), super_block('SuperQuantResK1DWK1', 8, 16, 8, s=1, **bits)])
+    assert MaxFeatureBudget(image_size=32)(after) == 32 * 32 * 3 * 4 + 16 * 16 * 8 * 4 / 8
+    assert MaxFeatureBudget(image_size=32, frames=3)(after) == 3 * MaxFeatureBudget(image_size=32)(after)
+    wide = parse_structure([{'class': 'ConvKXBNRELU', 'in': 4, 'out': 8, 'k': 1}])
+    assert MaxFeatureBudget(image_size=(2, 5))(wide) == 10 * (4 + 8) * 4
+
+
+class Counting(Budget):
+    """Notes when it is asked."""
+
+    name = 'counting'
+    calls = 0
+
+    def __call__(self, structure):
+        self.calls += 1
+        return 1.0
+
+
+def test_the_first_violation_ends_an_evaluation():
+    """In the order of the budgets; bounds are inclusive on both sides."""
+    last = Counting(upper=2)
+    evaluate = Evaluator(R50_SCORE, [LayersBudget(lower=16, upper=16), ModelSizeBudget(upper=1.0), last])
+    assert evaluate(R50_INITIAL) == (False, None, (16, 9639584.0, None)) and last.calls == 0
+    assert evaluate.full(R50_INITIAL) == (False, 55.517441479312986, (16, 9639584.0, 1.0)) and last.calls == 1
+    assert Evaluator(R50_SCORE, [LayersBudget(upper=15)])(R50_INITIAL) == (False, None, (16,))
+    assert Evaluator(R50_SCORE, [LayersBudget(lower=17)])(R50_INITIAL) == (False, None, (16,))
+    assert Evaluator(R50_SCORE, [last])(R50_INITIAL) == (True, 55.517441479312986, (1.0,))
+
+
+def test_facts_fill_what_a_config_leaves_open():
+    flops, layers = build_budgets([dict(type='flops', image_size=96, upper=1), dict(type='layers')], image_size=(64, 32), frames=4)  # fmt: skip
+    assert (flops.image_hw, flops.frames, layers.image_hw) == ((96, 96), 4, (64, 32))
+    given = LayersBudget()
+    assert build_budgets([given]) == [given]
+    (latency,) = build_budgets([dict(type='latency')], predictor=dict(type='MeasuredLatency', image_size=32))
+    assert latency.predictor.image_size == 32
+    with pytest.raises(ConfigError, match='latency.repeat: unknown; there are .*did you mean 'repeats''):
+        build_budgets([], predictor=dict(type='MeasuredLatency', repeat=32))

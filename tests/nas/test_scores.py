@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
+from mmdet.archs.blocks.costs import elements
 from mmdet.errors import ConfigError
-from mmdet.nas import is_quantised, parse_structure
+from mmdet.nas import Block, Conv, family_of, is_quantised, parse_structure, stages
+from mmdet.nas.budgets import EfficientScoreBudget, FlopsBudget, MaxFeatureBudget
 from mmdet.nas.scores import (
     DeepMad,
     Ensemble,
@@ -20,9 +22,11 @@ from mmdet.nas.scores import (
     log_terms,
     quantised_std,
 )
+from mmdet.nas.scores.forward import RandomChain
 from mmdet.registry import NAS_SCORES
+from mmdet.utils import load_config
 
-from .cases import FAMILIES, NUMBERS, PUBLISHED, R50_INITIAL, five_stages, stem, super_block
+from .cases import FAMILIES, NUMBERS, PUBLISHED, R50_INITIAL, ROOT, STARTS, five_stages, stem, super_block
 
 CLOSED_FORM = {
     'score_cls_madnas': MadNas(multi_block_ratio=[0, 0, 0, 0, 1]),
@@ -34,6 +38,7 @@ CLOSED_FORM = {
     'score_stentr_res160_frames13': STEntropy(frames=13),
     'score_stentr_res160_frames16': STEntropy(frames=16),
     'score_stentr_res224_frames16': STEntropy(image_size=224, frames=16),
+    'score_stentr_res312_frames16': STEntropy(image_size=312, frames=16),
 }
 
 
@@ -44,11 +49,125 @@ def test_a_stem_alone():
     )
 
 
+def check_figures(blocks, numbers: dict) -> None:
+    """All scores that the original printed for a structure."""
+    for key, score in CLOSED_FORM.items():
+        if key in numbers:
+            assert score(blocks) == pytest.approx(numbers[key], rel=1e-12), key
+    if 'depth_penalty_x10' in numbers:
+        assert 10 * depth_penalty(blocks) == pytest.approx(numbers['depth_penalty_x10'], rel=1e-12)
+    if 'block_log_terms' in numbers:
+        terms = [term for block in blocks for term in log_terms(block, MadNas().conv_term if block.bits_a else None)]
+        assert terms == pytest.approx(numbers['block_log_terms'], abs=1e-6)
+
+
 @pytest.mark.parametrize('name', sorted(NUMBERS))
 def test_published_figures(name):
-    for key, score in CLOSED_FORM.items():
-        if key in NUMBERS[name]:
-            assert score(PUBLISHED[name].blocks) == pytest.approx(NUMBERS[name][key], rel=1e-12), key
+    check_figures(PUBLISHED[name].blocks, NUMBERS[name])
+
+
+@pytest.mark.parametrize('name', sorted(STARTS))
+def test_initial_structures_of_the_configs(name):
+    cfg, numbers = load_config(ROOT / 'configs' / 'tinynas' / f'{name}.py'), STARTS[name]
+    blocks = parse_structure(cfg.structure)
+    check_figures(blocks, numbers)
+    found = stages(blocks, cfg.image_size)
+    assert [stage.channels for stage in found] == numbers['stage_channels']
+    if not any(family_of(block.type).has_se for block in blocks):  # whose side the original takes for 1
+        assert [stage.side for stage in found] == numbers['stage_sides']
+    assert [stage.end for stage in found] == numbers['stage_ends']
+    assert [stage.layers for stage in found] == numbers['stage_layers']
+    facts = dict(image_size=cfg.image_size, frames=cfg.get('frames'))
+    assert FlopsBudget(**facts)(blocks) == numbers['flops']
+    assert sum(map(elements, blocks)) == numbers['torch_params']
+    if 'max_feature' in numbers:
+        assert MaxFeatureBudget(**facts)(blocks) == numbers['max_feature']
+    if 'efficient_score' in numbers:
+        assert EfficientScoreBudget()(blocks) == pytest.approx(numbers['efficient_score'], rel=1e-12)
+
+
+def test_stentr_rounds_sides_down():
+    """A 3x3 stem and a strided 3x3x3 block at 27 pixels: sides 13 and 6; k 1 convolutions have no factor."""
+    structure = parse_structure(
+        [{**stem(8), 'class': 'Conv3DKXBNRELU', 'kt': 1}, super_block('SuperRes3DK1DWK1', 8, 16, 24, kt=3)]
+    )
+
+    def cosine(frames: int, side: int, kt: int, k: int) -> float:
+        return (frames * kt + 2 * side * k) / math.sqrt((frames**2 + 2 * side**2) * (kt**2 + 2 * k**2))
+
+    stem_term = 0.5 * math.log(3 * 9 * -math.log(1 - cosine(4, 13, 1, 3)))
+    depthwise = 0.5 * math.log(27 * -math.log(1 - cosine(4, 6, 3, 3)))
+    block_term = 0.5 * math.log(8) + depthwise + 0.5 * math.log(24)
+    score = STEntropy(multi_block_ratio=[1, 10], image_size=27, frames=4)(structure)
+    assert score == pytest.approx(stem_term + math.log(8) + 10 * (stem_term + block_term + math.log(16)), rel=1e-12)
+
+
+@pytest.mark.parametrize('cls', [ZenScore, ForwardEntropy])
+def test_each_repeat_has_a_seed_of_its_own(cls):
+    """Three repeats from seed 5 are the networks of seeds 5, 6 and 7, and the score is their mean."""
+    structure = parse_structure(five_stages('SuperResK1KX', layers=1))
+    options = dict(image_size=32, batch_size=2)
+    singles = [cls(seed=seed, repeats=1, **options)(structure) for seed in (5, 6, 7)]
+    score = cls(seed=5, repeats=3, **options)
+    assert score.samples(structure) == singles and len(set(singles)) == 3
+    assert score(structure) == pytest.approx(sum(singles) / 3, rel=1e-12)
+
+
+def test_ratio_scales_every_score_but_not_the_penalty():
+    two = dict(ratio=2.0)
+    for cls in (MadNas, DeepMad):
+        assert cls(**two)(R50_INITIAL) == pytest.approx(2 * cls()(R50_INITIAL))
+    weights = dict(multi_block_ratio=[0, 0, 0, 0, 1])
+    assert STEntropy(**weights, **two)(R50_INITIAL) == pytest.approx(2 * STEntropy(**weights)(R50_INITIAL))
+    penalised = DeepMad(depth_penalty_ratio=10.0, **two)(R50_INITIAL)
+    assert penalised == pytest.approx(2 * DeepMad()(R50_INITIAL) - 10)  # equal depths: a penalty of 1
+    small = dict(image_size=16, batch_size=2, repeats=1)
+    structure = parse_structure([stem(8)])
+    for make in (
+        lambda **kw: ZenScore(**small, **kw),
+        lambda **kw: ForwardEntropy(multi_block_ratio=[1], **small, **kw),
+    ):
+        assert make(**two)(structure) == pytest.approx(2 * make()(structure))
+    assert RandomScore(seed=3, **two)(R50_INITIAL) == 2 * RandomScore(seed=3)(R50_INITIAL)
+
+
+def test_forward_entropy_of_one_convolution_by_hand():
+    """A 1x1 stem: ln of the output's standard deviation plus ln of its 8 channels; scales of weights and input multiply it."""
+    structure = parse_structure([{**stem(8), 'k': 1, 's': 1}])
+    score = ForwardEntropy(multi_block_ratio=[3], image_size=4, batch_size=2, repeats=1, init_std=2.0, init_std_act=5.0, seed=4)  # fmt: skip
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(2, 3, 4, 4, generator=generator)
+    weights = torch.randn(8, 3, 1, 1, generator=generator)
+    std = 10 * torch.nn.functional.conv2d(x, weights).std().item()
+    assert score(structure) == pytest.approx(3 * (math.log(std) + math.log(8)), rel=1e-6)
+
+
+def test_chain_of_a_video_network():
+    """Temporal padding keeps the clip's length; the stride is spatial."""
+    conv = Conv(4, 6, 3, 2, 2, 5)
+    chain = RandomChain((Block('SuperRes3DK1DWK1', 4, 6, 3, 2, 1, 8, 5),), seed=0, device='cpu', std=3.0)
+    weights = chain.weights(conv)
+    assert weights.shape == (6, 2, 5, 3, 3)
+    assert chain.inputs(2, 9, 7).shape == (2, 4, 7, 9, 9)
+    assert chain.run(conv, torch.zeros(2, 4, 7, 9, 9), weights).shape == (2, 6, 7, 5, 5)
+    many = RandomChain((Block('ConvKXBNRELU', 64, 64, 3),), seed=0, device='cpu', std=3.0)
+    assert many.weights(Conv(64, 64, 3)).std().item() == pytest.approx(3.0, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda: ZenScore(image_size=0), 'image_size: must be an integer >= 1. Received: 0'),
+        (lambda: ForwardEntropy(repeats=True), 'repeats: must be an integer >= 1. Received: True'),
+        (lambda: STEntropy(frames=0), 'frames: must be an integer >= 1. Received: 0'),
+        (lambda: DeepMad(image_size=0), 'image_size: must be an integer >= 1'),
+        (lambda: MadNas(init_std=0), 'init_std: must be a number > 0. Received: 0'),
+        (lambda: MadNas(init_std_act='5'), "init_std_act: must be a number > 0. Received: '5'"),
+    ],
+)
+def test_impossible_arguments(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
 
 
 def test_golden_network_of_the_first_version():

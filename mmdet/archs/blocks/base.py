@@ -1,7 +1,7 @@
-"""What a block family is: a list of residual units, each a list of convolutions.
+"""Block families: each describes a block as a list of residual units, and a unit as a list of convolutions.
 
-Everything closed-form (FLOPs, parameters, layers, feature memory, latency operators, all entropy scores) is computed from these lists, so
-that a family which writes its ``unit`` has every score and budget; nothing is written per family and per measure.
+FLOPs, parameters, layers, feature memory, latency operators and all closed-form scores are computed from these lists. A new family only has to
+write its ``unit`` to have every score and budget.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,10 @@ Bits = tuple[tuple[int, int], ...]
 
 
 class Conv(NamedTuple):
-    """A convolution followed by batch norm. ``bits_a``/``bits_w`` of 0: full precision. ``kt`` is the temporal kernel (stride 1)."""
+    """A convolution followed by batch norm.
+
+    ``kt`` is the temporal kernel, whose stride is 1. ``bits_a`` and ``bits_w`` of 0 mean full precision.
+    """
 
     in_channels: int
     out_channels: int
@@ -29,16 +32,17 @@ class Conv(NamedTuple):
 
     @property
     def depthwise(self) -> bool:
+        """Whether every channel is convolved by itself."""
         return self.groups > 1 and self.groups == self.in_channels
 
     @property
     def taps(self) -> int:
-        """Spatio-temporal taps of the kernel."""
+        """Number of positions of the kernel, in space and time."""
         return self.kernel * self.kernel * self.kt
 
     @property
     def fan_in_channels(self) -> int:
-        """Input channels that one output channel sees."""
+        """Number of input channels that one output channel is computed from."""
         return self.in_channels // self.groups
 
 
@@ -46,7 +50,7 @@ class Unit(NamedTuple):
     """A residual unit, or a single convolution.
 
     Attributes:
-        convs: the convolutions of the main path, in order; an activation follows each (the last one after the addition).
+        convs: the convolutions of the main path, in order. An activation follows each; after the last one it follows the addition.
         residual: whether a skip path is added to the main path.
         pooled: whether the skip path is average-pooled (2x2, stride 2).
         projection: the 1x1 convolution of the skip path, None where the skip is an identity.
@@ -60,22 +64,23 @@ class Unit(NamedTuple):
     se_channels: int = 0
 
 
-# From tuples of all fields. A search makes some twenty for each candidate, and the checks of a NamedTuple's constructor are half of its time.
+# Constructors that take one tuple of all fields. A search makes some twenty of these for each candidate, and the argument handling of a
+# NamedTuple's own constructor takes half of that time.
 make_conv: Callable[[tuple], Conv] = partial(tuple.__new__, Conv)
 make_unit: Callable[[tuple], Unit] = partial(tuple.__new__, Unit)
 
 
 class BlockFamily:
-    """Base of the families; subclasses set the class attributes and write :meth:`unit`.
+    """Base of the block families. Subclasses set the class attributes and write :meth:`unit`.
 
     Attributes:
         name: the ``class`` of a block dict.
         dims: 2 for images, 3 for video.
-        is_super: whether blocks have L units and a bottleneck.
-        convs_per_unit: convolutions of the main path of one unit.
-        quantised: whether bit widths are compulsory.
+        is_super: whether blocks have several units and a bottleneck.
+        convs_per_unit: number of convolutions in the main path of one unit.
+        quantised: whether blocks must have bit widths.
         has_se: whether units hold a squeeze-excitation.
-        activation: activation where the block names none.
+        activation: the activation of blocks that do not name one.
     """
 
     name: str
@@ -88,20 +93,20 @@ class BlockFamily:
 
     @classmethod
     def unit(cls, block: Block, index: int, in_channels: int, stride: int, bits: Bits) -> Unit:
-        """One unit of a block.
+        """Describe one unit of a block.
 
         Args:
             block: the block.
-            index: which unit; all but unit 0 are alike, save for their bits.
-            in_channels: of the unit.
-            stride: of the unit.
+            index: position of the unit; all but unit 0 are alike, except for their bits.
+            in_channels: input channels of the unit.
+            stride: stride of the unit.
             bits: (bits_a, bits_w) of each of its convolutions; (0, 0) in full precision.
         """
         raise NotImplementedError
 
     @classmethod
     def runs(cls, block: Block) -> tuple[tuple[Unit, int], ...]:
-        """Pairs (unit, how many of it in a row), first (strided) unit first; in full precision there are two at most."""
+        """Runs of equal units as pairs (unit, count), the strided unit first; in full precision there are at most two runs."""
         n, layers, out = cls.convs_per_unit, block.layers, block.out_channels
         if not block.bits_a:
             bits = ((0, 0),) * n
@@ -115,16 +120,20 @@ class BlockFamily:
 
     @classmethod
     def units(cls, block: Block) -> tuple[Unit, ...]:
-        """The units of a block, those of a run as one object."""
+        """The units of a block in order; equal ones are the same object."""
         return tuple([unit for unit, count in cls.runs(block) for _ in range(count)])
 
 
 @cache
 def family_of(name: str) -> type[BlockFamily]:
-    """The family registered under ``name``."""
+    """The family registered under ``name``.
+
+    Raises:
+        KeyError: there is none.
+    """
     family = NAS_BLOCKS.get(name)
     if family is None:
-        raise KeyError(f'no block family {name!r}; there are {sorted(families())}')
+        raise KeyError(f'no block family {name!r}; registered are {sorted(families())}')
     return family
 
 
@@ -140,23 +149,23 @@ def units_of(block: Block) -> tuple[Unit, ...]:
 
 @lru_cache(maxsize=4)
 def unit_runs(block: Block) -> tuple[tuple[Unit, int], ...]:
-    """:meth:`BlockFamily.runs` of a block of any family. The last few blocks' are kept, because several measures ask for the same one in turn."""
+    """:meth:`BlockFamily.runs` of a block of any family; the last few are cached, because several measures ask for the same block in turn."""
     return family_of(block.type).runs(block)
 
 
 def conv_layers(block: Block) -> int:
-    """Convolutions of the main path; projections and squeeze-excitation do not count."""
+    """Number of convolutions in the main path; projections and squeeze-excitation do not count."""
     return block.layers * family_of(block.type).convs_per_unit
 
 
 class Stage(NamedTuple):
-    """A stage's last block, and what has accumulated up to there.
+    """A stage of a structure: its last block, and the totals up to there.
 
     Attributes:
         end: index of its last block.
-        units: cumulative number of units (stem and head count one each).
-        layers: cumulative number of convolutions, without projections and squeeze-excitation.
-        channels: channels of its output.
+        units: number of units up to there (stem and head count one each).
+        layers: number of convolutions up to there, without projections and squeeze-excitation.
+        channels: output channels.
         side: side of its feature map in pixels, halved with floor at each stride.
     """
 

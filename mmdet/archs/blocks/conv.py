@@ -1,4 +1,4 @@
-"""Stem and head: one convolution, batch norm, activation."""
+"""Blocks of a single convolution, for stem and head: convolution, batch norm, activation."""
 
 from mmdet.registry import NAS_BLOCKS
 

@@ -1,7 +1,7 @@
-"""What one block costs, from its units: the sums that the budgets add up over a structure, and what the entropies are made of.
+"""Costs of one block: FLOPs and parameters, which the budgets add up over a structure, and the fan-ins that the entropy scores use.
 
-Formulas are those of the reference (LightNAS 2.0): multiply-adds of the convolutions, two operations an output element for batch norm, one for
-each activation, pooling and addition of a projected skip path; feature-map areas are divided without rounding.
+The formulas are those of LightNAS 2.0: multiply-adds of the convolutions, two operations per output element for batch norm, and one for each
+activation, each pooling and each addition of a projected skip path. Areas of feature maps are divided by the strides without rounding.
 """
 
 from functools import lru_cache
@@ -12,11 +12,11 @@ from .base import Unit, family_of
 
 
 class BlockCosts(NamedTuple):
-    """See the functions of the same names.
+    """Costs of one block; the first three are explained at the functions of the same names.
 
     Attributes:
-        fan_ins: per run of equal units, how many, and the values that one output value of each convolution of the main path is made of: input
-            channels per group times taps.
+        fan_ins: pairs (number of units, fan-ins of one unit), one for each run of equal units. A fan-in is the number of input values that one
+            output value of a convolution depends on: input channels per group times taps. Projections are left out.
     """
 
     flops_per_pixel: float
@@ -27,9 +27,9 @@ class BlockCosts(NamedTuple):
 
 @lru_cache(maxsize=4)
 def costs_of(block: Block) -> BlockCosts:
-    """All in one pass; the last few blocks' are kept, because several measures ask for the same one in turn."""
+    """All costs in one pass; the last few are cached, because several measures ask for the same block in turn."""
     area, flops, size, elements, fan_ins = 1.0, 0.0, 0.0, 0, []
-    for unit, count in family_of(block.type).runs(block):  # only the first unit is strided, so a run keeps its area
+    for unit, count in family_of(block.type).runs(block):  # only the first unit, a run of one, is strided
         convs, _, pooled, projection, se_channels = unit
         operations = convs[0][0] * area if pooled else 0.0
         tensors = squeeze_excitation_size(unit) if se_channels else 0
@@ -57,26 +57,26 @@ def costs_of(block: Block) -> BlockCosts:
 
 
 def flops_per_pixel(block: Block) -> float:
-    """FLOPs divided by the number of pixels of the block's input (one frame).
+    """FLOPs of a block divided by the number of pixels of its input (one frame).
 
     Areas shrink by exact factors of 4 and every FLOP count is proportional to an area, so ``flops_per_pixel(block) * height * width`` is exact
-    in double precision. The multiply-adds of a quantised convolution count ``bits_a * bits_w / 64``, those of squeeze-excitation nothing, as in
-    the reference.
+    in double precision. As in LightNAS, a multiply-add of a quantised convolution counts ``bits_a * bits_w / 64``, and squeeze-excitation counts
+    nothing.
     """
     return costs_of(block).flops_per_pixel
 
 
 def model_size(block: Block) -> float:
-    """Parameters without the quantiser's own: weights, batch-norm scale and shift, squeeze-excitation.
+    """Parameters of a block: weights, scale and shift of batch norms, squeeze-excitation; without the steps of quantisers.
 
-    Weights of a quantised convolution count ``bits_w / 8``, which makes it a size in bytes of the weights there (as the reference's budget, and
-    the published "params" of quantised networks).
+    A weight of a quantised convolution counts ``bits_w / 8``, its size in bytes, as in LightNAS's budget and in the published "params" of
+    quantised networks.
     """
     return costs_of(block).model_size
 
 
 def elements(block: Block) -> int:
-    """Elements of the weight and batch-norm tensors: :func:`model_size` with every weight counted once, whatever its bits."""
+    """Elements of the weight and batch-norm tensors: :func:`model_size` with every weight counted as 1, whatever its bits."""
     return costs_of(block).elements
 
 

@@ -11,7 +11,7 @@ from .base import Bits, BlockFamily, Conv, Unit, make_conv, make_unit
 
 
 class DenseResidual(BlockFamily):
-    """What the dense families share."""
+    """Base of the dense families: a skip path in every unit, and its projection."""
 
     always_project_first = False
 

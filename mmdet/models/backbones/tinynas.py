@@ -1,7 +1,8 @@
-"""Backbones from searched structures: MAE-DET, DeepMAD, Zen-NAS' TinyNAS spaces, quantised networks, DAMO-YOLO's residual stages."""
+"""Backbones from searched structures: those of MAE-DET, DeepMAD, Zen-NAS and DAMO-YOLO, and quantised networks."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -18,25 +19,25 @@ from ..layers.tinynas_damo import PlainAndPointwise, SpaceToDepth
 
 @MODELS.register_module()
 class TinyNASBackbone(BaseModule):
-    """Network of a searched structure, giving the outputs of chosen stages.
+    """Backbone of a searched structure, which gives the feature maps of chosen stages.
 
     A stage ends just before a block of stride 2 and at the last block. With the usual strided stem, stage 0 is the stem (stride 2) and stages
     1 to 4 have strides 4, 8, 16, 32. ``out_channels`` and ``out_strides`` describe the outputs; a detector hands ``out_channels`` to its neck.
 
     Args:
-        structure: blocks, or where to find them: see :func:`~mmdet.archs.files.read_network`.
-        structure_name: which one of a file with several; None: the first.
-        out_indices: stages whose outputs are returned, rising.
-        frozen_stages: stages 0 to this one take no gradient and stay in eval mode; -1: none.
-        norm_cfg: norm after every convolution; default BN. SyncBN needs a GPU only in distributed training.
+        structure: path of a structure file, block dicts, or a value that holds them: see :func:`~mmdet.archs.files.build_structure`.
+        structure_name: which structure, where there are several; None for the first.
+        out_indices: stages whose outputs are returned, ascending.
+        frozen_stages: stages 0 to this one get no gradient and stay in eval mode; -1 for none.
+        norm_cfg: config of the norm after every convolution; default BN. SyncBN needs a GPU only in distributed training.
         norm_eval: keep every batch norm in eval mode.
         with_cp: recompute units in the backward pass to save memory.
-        act: activation of blocks that do not name one; None: that of their family.
-        drop_path_rate: of the last unit; grows linearly from 0 with depth (arXiv 1603.09382).
-        dropout_rate: dropout after the convolutions of the last unit, growing the same way.
-        use_focus: put space-to-depth before the stem. None: where the stem reads 12 channels, as structures searched for DAMO-YOLO do, so that
-            they take images of 3.
-        init_cfg: initialisation; default: Kaiming for convolutions, 1 for norms.
+        act: activation of blocks that do not name one; None for that of their family.
+        drop_path_rate: stochastic depth (arXiv 1603.09382): the rate of the last unit, which grows linearly from 0 with depth.
+        dropout_rate: dropout after the convolutions of a unit: the rate of the last unit, which grows the same way.
+        use_focus: put space-to-depth before the stem. By default where the stem reads 12 channels, as in structures searched for DAMO-YOLO, so that
+            they take images of 3 channels.
+        init_cfg: initialisation; default Kaiming for convolutions, 1 for norms.
 
     Raises:
         ConfigError: an impossible structure (the text names block index, key, what is allowed), or options that do not fit it.
@@ -59,7 +60,7 @@ class TinyNASBackbone(BaseModule):
         dropout_rate: float = 0.0,
         use_focus: bool | None = None,
         init_cfg: dict | list | None = None,
-        **unknown,
+        **unknown: Any,
     ):
         super().__init__(init_cfg or self._default_init())
         if unknown:
@@ -109,14 +110,14 @@ class TinyNASBackbone(BaseModule):
         valid = all(type(stage) is int and 0 <= stage < num_stages for stage in outputs)
         if not outputs or not valid or sorted(set(outputs)) != outputs:
             raise ConfigError(
-                f'must be rising stages in 0..{num_stages - 1}; the structure has {num_stages}, ending at blocks {self.stage_ends}',
+                f'must be ascending stages in 0..{num_stages - 1}; the structure has {num_stages}, ending at blocks {self.stage_ends}',
                 field='out_indices',
                 received=out_indices,
             )
         return tuple(outputs)
 
     def _focus(self, use_focus: bool | None) -> nn.Module | None:
-        """The layer before the stem; the stem then reads 12 channels whatever its block says."""
+        """The space-to-depth layer before the stem, or None. With it the stem reads 12 channels, whatever its block says."""
         stem = self.structure[0]
         single = stem.type == 'ConvKXBNRELU'
         if use_focus is None:
@@ -140,7 +141,8 @@ class TinyNASBackbone(BaseModule):
         self.structure = (stem._replace(in_channels=12), *self.structure[1:])
         return SpaceToDepth()
 
-    def _unit_options(self, drop_path: float, dropout: float, **common) -> list[list[BlockOptions]]:
+    def _unit_options(self, drop_path: float, dropout: float, **common: Any) -> list[list[BlockOptions]]:
+        """Options of each unit of each block, with drop rates that grow from 0 to the given ones."""
         counts = [block.layers for block in self.structure]
         last, done, options = max(sum(counts) - 1, 1), 0, []
         for index, count in enumerate(counts):
@@ -161,7 +163,7 @@ class TinyNASBackbone(BaseModule):
         return options
 
     def _block_options(self, index: int) -> dict:
-        """Further options of one block."""
+        """Options that differ from block to block."""
         return {}
 
     def _freeze_stages(self) -> None:
@@ -173,7 +175,7 @@ class TinyNASBackbone(BaseModule):
                 parameter.requires_grad = False
 
     def train(self, mode: bool = True) -> 'TinyNASBackbone':
-        """Switch to training mode, leaving frozen stages (and with `norm_eval` every batch norm) in eval mode."""
+        """Set training mode; frozen stages, and with `norm_eval` every batch norm, stay in eval mode."""
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:
@@ -183,7 +185,7 @@ class TinyNASBackbone(BaseModule):
         return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, C, H, W) to one (N, C_j, H / stride_j, W / stride_j), sizes rounded up, for each of `out_indices`."""
+        """(N, C, H, W) to a tuple of (N, C_j, H / stride_j, W / stride_j), sizes rounded up, one for each of `out_indices`."""
         if self.focus is not None:
             x = self.focus(x)
         outputs = []
@@ -193,8 +195,8 @@ class TinyNASBackbone(BaseModule):
                 outputs.append(x)
         return tuple(outputs)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        # Wrappers of the published detectors keep the network in an attribute of theirs: backbone.<name>.block_list.0...
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        # In published detectors a wrapper module holds the network: backbone.<name>.block_list.0...
         for key in [key for key in state_dict if key.startswith(prefix)]:
             wrapper, dot, rest = key[len(prefix) :].partition('.')
             if dot and wrapper != 'block_list' and rest.startswith('block_list.'):
@@ -204,19 +206,19 @@ class TinyNASBackbone(BaseModule):
 
 @MODELS.register_module()
 class DAMOYOLOBackbone(TinyNASBackbone):
-    """Structure of a DAMO-YOLO backbone with that detector's changes: arXiv 2211.15444.
+    """Backbone of DAMO-YOLO (arXiv 2211.15444).
 
-    The image becomes 12 channels at half its size, strided units have no shortcut, shortcuts are projected only where the width changes. By
-    default the maps of stages 2, 3, 4 (blocks 2, 4, 5; strides 8, 16, 32) are returned.
+    The image is rearranged to 12 channels at half its size, strided units have no shortcut, and shortcuts are projected only where the width
+    changes. By default the maps of stages 2, 3, 4 (strides 8, 16, 32) are returned.
 
     Args:
         structure: as in :class:`TinyNASBackbone`; its stem may name 3 or 12 input channels.
-        out_indices: stages.
+        out_indices: stages whose outputs are returned, ascending.
         with_spp: spatial pyramid pooling after the first unit of the last block.
-        use_focus: space-to-depth before the stem.
-        act: activation of every block that names none.
+        use_focus: put space-to-depth before the stem.
+        act: activation of blocks that do not name one.
         reparam: train the second convolution of each unit with a parallel 1x1 one; :meth:`fuse` merges them.
-        **kwargs: of :class:`TinyNASBackbone`.
+        **kwargs: arguments of :class:`TinyNASBackbone`.
 
     Raises:
         ConfigError: as :class:`TinyNASBackbone`, and for options that the last block cannot take.
@@ -232,7 +234,7 @@ class DAMOYOLOBackbone(TinyNASBackbone):
         use_focus: bool | None = True,
         act: str | None = 'relu',
         reparam: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         self.with_spp, self.reparam = with_spp, reparam
         super().__init__(structure, out_indices=out_indices, use_focus=use_focus, act=act, **kwargs)
@@ -252,7 +254,7 @@ class DAMOYOLOBackbone(TinyNASBackbone):
         return dict(reparam=self.reparam, spp=self.with_spp and last)
 
     def fuse(self) -> 'DAMOYOLOBackbone':
-        """Merge re-parameterised convolutions, for inference; in eval mode outputs stay the same."""
+        """Merge re-parameterised convolutions for inference, which does not change outputs in eval mode. Returns the backbone itself."""
         for module in self.modules():
             if isinstance(module, PlainAndPointwise):
                 module.fuse()

@@ -1,7 +1,8 @@
-"""Classification networks from searched structures."""
+"""Classifiers from searched structures."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +26,10 @@ class TinyNASClassifier(BaseModel):
     Networks of 3-D blocks take clips (B, C, T, H, W), all others images (B, C, H, W).
 
     Args:
-        structure: blocks, or where to find them, as in ``TinyNASBackbone``.
-        num_classes: classes.
-        structure_name: which one of a file with several.
-        hidden_channels: a hidden layer before the classes, with SiLU and dropout of 0.2 (as networks for clips have); None: no such layer.
+        structure: as in ``TinyNASBackbone``.
+        num_classes: number of classes.
+        structure_name: which structure, where there are several; None for the first.
+        hidden_channels: width of a hidden layer with SiLU and dropout of 0.2, as networks for clips have; None for no such layer.
         backbone: further arguments of the backbone.
         data_preprocessor: config of the preprocessor.
         init_cfg: initialisation.
@@ -66,7 +67,7 @@ class TinyNASClassifier(BaseModel):
         self.fc_linear = linear(channels, num_classes)
 
     def init_weights(self) -> None:
-        """Initialise the backbone by its ``init_cfg`` and linear layers by N(0, 1 / inputs)."""
+        """Initialise the backbone by its ``init_cfg``, and linear layers with weights of N(0, 1 / inputs) and biases of 0."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
@@ -81,12 +82,14 @@ class TinyNASClassifier(BaseModel):
         features = self.extract_feat(inputs)
         return self.fc_linear(features if self.head is None else self.head(features))
 
-    def forward(self, inputs: Tensor, data_samples=None, mode: str = 'tensor'):
+    def forward(
+        self, inputs: Tensor, data_samples: Tensor | Sequence | None = None, mode: str = 'tensor'
+    ) -> Tensor | dict[str, Tensor] | list:
         """Run the network.
 
         Args:
             inputs: (B, C, H, W) images or (B, C, T, H, W) clips.
-            data_samples: for 'loss' class indices (B,), or samples with a ``gt_label`` each; for 'predict' None or samples.
+            data_samples: for 'loss' class indices (B,), or samples with a ``gt_label`` each; for 'predict' samples to be filled, or None.
             mode: ``'tensor'`` gives logits (B, num_classes), ``'loss'`` a dict, ``'predict'`` samples with ``pred_scores``, ``pred_label``.
 
         Raises:
@@ -100,26 +103,25 @@ class TinyNASClassifier(BaseModel):
             return self.predict(inputs, data_samples)
         raise RuntimeError(f"mode must be 'loss', 'predict' or 'tensor'. Received: {mode!r}")
 
-    def _labels(self, data_samples, device: torch.device) -> Tensor:
+    def _labels(self, data_samples: Tensor | Sequence | None, device: torch.device) -> Tensor:
         if data_samples is None:
             raise ModelInputError('labels are needed for the loss', field='data_samples', received=None)
         if isinstance(data_samples, Tensor):
             labels = data_samples.flatten()
         else:
             labels = torch.stack([torch.as_tensor(sample.gt_label).reshape(()) for sample in data_samples])
-        labels = labels.to(device=device, dtype=torch.long)
-        return labels
+        return labels.to(device=device, dtype=torch.long)
 
-    def loss(self, inputs: Tensor, data_samples) -> dict[str, Tensor]:
-        """Cross entropy, averaged over the batch."""
+    def loss(self, inputs: Tensor, data_samples: Tensor | Sequence | None) -> dict[str, Tensor]:
+        """Cross entropy, averaged over the batch, as ``loss``; arguments as in :meth:`forward`."""
         logits = self._logits(inputs)
         labels = self._labels(data_samples, logits.device)
         if len(labels) != len(logits):
             raise ModelInputError(f'{len(logits)} labels are needed', field='data_samples', received=len(labels))
         return dict(loss=F.cross_entropy(logits.float(), labels))
 
-    def predict(self, inputs: Tensor, data_samples: Sequence | None = None) -> list:
-        """Samples with ``pred_scores`` (num_classes,) that sum to 1 and ``pred_label``."""
+    def predict(self, inputs: Tensor, data_samples: Tensor | Sequence | None = None) -> list:
+        """Samples with ``pred_scores``, (num_classes,) that sum to 1, and ``pred_label``, the best class."""
         scores = self._logits(inputs).float().softmax(-1)
         samples = [BaseDataElement() for _ in scores] if data_samples is None else list(data_samples)
         for sample, score in zip(samples, scores):
@@ -127,8 +129,8 @@ class TinyNASClassifier(BaseModel):
             sample.set_field(score.argmax(), 'pred_label')
         return samples
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        # Published classification weights hold the network's blocks at the top.
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        # In published weights of classifiers the blocks are at the top level.
         for key in [key for key in state_dict if key.startswith(f'{prefix}block_list.')]:
             state_dict[f'{prefix}backbone.{key[len(prefix) :]}'] = state_dict.pop(key)
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,11 +1,12 @@
-"""The blocks that a TinyNAS structure is made of, as modules. Parameter names are those of the published weights.
+"""The blocks of a TinyNAS structure as modules, with the parameter names of the published weights.
 
-What a block consists of is said once, by its family in :mod:`mmdet.archs.blocks`, from which scores and budgets are computed as well: units, each
-with its convolutions, shortcut and squeeze-excitation. Here these become modules. Every convolution is without bias and followed by a norm
-(``conv1.conv1`` and ``conv1.bn1`` in the first of a unit's convolutions).
+The family of a block (:mod:`mmdet.archs.blocks`), from which scores and budgets are computed, also says what the modules are: units, each with
+convolutions, shortcut and squeeze-excitation. Every convolution is without bias and followed by a norm, as ``conv1.conv1`` and ``conv1.bn1`` for
+the first convolution of a unit.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,16 +36,16 @@ ACTIVATIONS = {
 
 @dataclass(frozen=True)
 class BlockOptions:
-    """What a network's user chooses, beside its structure.
+    """Choices for a network that its structure does not determine.
 
     Attributes:
-        norm_cfg: norm after every convolution.
-        with_cp: recompute units in the backward pass.
-        act: activation of all blocks that name none; None: the family's.
+        norm_cfg: config of the norm after every convolution.
+        with_cp: recompute units in the backward pass to save memory.
+        act: activation of blocks that do not name one; None for that of their family.
         drop_channel: dropout rate after a unit's convolutions.
-        drop_path: probability that training skips a unit's convolutions for a sample.
-        damo: DAMO-YOLO's shortcuts: none in strided units, projected only where the width changes.
-        reparam: the second convolution trains with a parallel 1x1 one.
+        drop_path: probability that a unit's convolutions are skipped for a sample in training.
+        damo: use DAMO-YOLO's shortcuts: none in strided units, projected only where the width changes.
+        reparam: train the second convolution of each unit with a parallel 1x1 one.
         spp: spatial pyramid pooling after the first unit.
     """
 
@@ -62,13 +63,14 @@ class ConvBN(nn.Module):
     """Convolution ``conv1`` without bias and norm ``bn1``; in 3-D stride 1 along time.
 
     Args:
-        in_channels, out_channels: widths.
-        kernel: side of the kernel.
+        in_channels: input channels.
+        out_channels: output channels.
+        kernel: odd side of the kernel.
         norm_cfg: config of the norm.
-        kernel_t: extent along time; None: the input is an image.
+        kernel_t: size of the kernel along time; None for images.
         stride: spatial stride.
-        groups: of the convolution.
-        bits: of activations and weight; None: not quantised.
+        groups: groups of the convolution.
+        bits: bits of activations and weights; None for no quantisation.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class ConvBN(nn.Module):
     ):
         super().__init__()
         padding = (kernel - 1) // 2
-        shape = dict(stride=stride, padding=padding, groups=groups, bias=False)
+        shape: dict[str, Any] = dict(stride=stride, padding=padding, groups=groups, bias=False)
+        self.conv1: nn.Module
         if bits is not None:
             self.conv1 = LSQConv2d(in_channels, out_channels, kernel, bits_act=bits[0], bits_weight=bits[1], **shape)
         elif kernel_t is None:
@@ -105,7 +108,7 @@ class ConvBN(nn.Module):
 class ConvBNAct(ConvBN):
     """:class:`ConvBN` and an activation: stem and head of a structure."""
 
-    def __init__(self, *args, act: str = 'relu', **kwargs):
+    def __init__(self, *args: Any, act: str = 'relu', **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.act = ACTIVATIONS[act]()
 
@@ -115,10 +118,10 @@ class ConvBNAct(ConvBN):
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gates from the global average (arXiv 1709.01507), with norms, as DeepMAD's networks have them.
+    """Squeeze-excitation (arXiv 1709.01507) with a norm after each convolution, as in DeepMAD's networks.
 
     Args:
-        channels: of the gated map.
+        channels: channels of the map.
         inner: hidden channels.
         norm_cfg: config of the norms.
     """
@@ -135,7 +138,7 @@ class SqueezeExcite(nn.Module):
         sync = isinstance(norm, nn.SyncBatchNorm) and get_world_size() > 1
         if not norm.training or x.size(0) > 1 or sync or not isinstance(norm, _BatchNorm):
             return layer(x)
-        # A single value a channel has no variance: use the running statistics.
+        # A single value per channel has no variance, so the running statistics are used.
         x = layer.conv1(x)
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
 
@@ -145,7 +148,8 @@ class SqueezeExcite(nn.Module):
         return x * self._conv_norm(self.conv2, gate).sigmoid()
 
 
-def _conv_bn(conv: Conv, dims: int, norm_cfg: dict, layer: type[nn.Module] = ConvBN, **kwargs) -> nn.Module:
+def _conv_bn(conv: Conv, dims: int, norm_cfg: dict, layer: type[nn.Module] = ConvBN, **kwargs: Any) -> nn.Module:
+    """The module of a convolution and its norm."""
     return layer(
         conv.in_channels,
         conv.out_channels,
@@ -163,9 +167,9 @@ class Unit(nn.Module):
     """One residual unit of any family: ``conv1``, ``conv2``, ..., and ``residual_proj`` where its shortcut is projected.
 
     Args:
-        plan: its convolutions and shortcut.
+        plan: its convolutions, shortcut and squeeze-excitation.
         dims: 2 for images, 3 for clips.
-        options: the user's choices.
+        options: choices that the structure does not determine.
         act: name of the activation.
     """
 
@@ -194,7 +198,7 @@ class Unit(nn.Module):
 
     def _shortcut(self, x: Tensor) -> Tensor:
         if self.pooled:
-            # Rounding sizes up as the strided convolution does.
+            # Sizes are rounded up, as by the strided convolution.
             if self.dims == 2:
                 x = F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
             else:
@@ -233,8 +237,8 @@ class SuperBlock(nn.Module):
     """The units of one block of a structure, in ``block_list``.
 
     Args:
-        plans: one for each unit.
-        unit_options: the options of each unit.
+        plans: what each unit consists of.
+        unit_options: options of each unit.
         dims: 2 for images, 3 for clips.
         act: name of the activation.
     """
@@ -259,11 +263,11 @@ class SuperBlock(nn.Module):
 
 
 def build_block(block: Block, unit_options: list[BlockOptions]) -> nn.Module:
-    """The module of one block of a parsed structure.
+    """The module of one block of a structure.
 
     Args:
         block: the block.
-        unit_options: options of each unit (one for a single convolution).
+        unit_options: options of each unit, ``block.layers`` of them.
     """
     family = family_of(block.type)
     plans, act = family.units(block), block.act or unit_options[0].act or family.activation

@@ -1,9 +1,12 @@
-"""What DAMO-YOLO (arXiv 2211.15444) adds to searched backbones: space-to-depth, pyramid pooling, re-parameterised convolutions."""
+"""Layers that DAMO-YOLO (arXiv 2211.15444) adds to searched backbones: space-to-depth, pyramid pooling, re-parameterised convolutions."""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class SpaceToDepth(nn.Module):
@@ -20,19 +23,19 @@ class SpaceToDepth(nn.Module):
         return torch.cat([x[..., row::2, col::2] for col in (0, 1) for row in (0, 1)], dim=1)
 
 
-def _conv_norm(in_channels: int, out_channels: int, kernel: int, norm_cfg: dict, **kwargs) -> nn.Sequential:
+def _conv_norm(in_channels: int, out_channels: int, kernel: int, norm_cfg: dict, **kwargs: Any) -> nn.Sequential:
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False, **kwargs)
     return nn.Sequential(conv, build_norm_layer(norm_cfg, out_channels)[1])
 
 
 class SpatialPyramid(nn.Module):
-    """Spatial pyramid pooling: a map beside its maxima over growing windows, mixed by a 1x1 convolution.
+    """Spatial pyramid pooling: a map and its maxima over growing windows, concatenated and mixed by a 1x1 convolution.
 
     Args:
-        channels: in and out.
+        channels: input and output channels.
         norm_cfg: config of the norms.
-        act: the activation, shared with the block.
-        windows: odd sides.
+        act: the activation after each convolution.
+        windows: odd sides of the windows in pixels.
     """
 
     def __init__(self, channels: int, *, norm_cfg: dict, act: nn.Module, windows: tuple[int, ...] = (5, 9, 13)):
@@ -56,11 +59,14 @@ class PlainAndPointwise(nn.Module):
     As in RepVGG (arXiv 2101.03697), without its identity branch.
 
     Args:
-        in_channels, out_channels: widths.
-        kernel: odd side.
+        in_channels: input channels.
+        out_channels: output channels.
+        kernel: odd side of the larger kernel.
         norm_cfg: config of the batch norms.
-        stride, groups: of both.
-        kernel_t, bits: must be None: for images and without quantisation only.
+        stride: stride of both convolutions.
+        groups: groups of both convolutions.
+        kernel_t: must be None (no clips).
+        bits: must be None (no quantisation).
     """
 
     def __init__(
@@ -87,26 +93,24 @@ class PlainAndPointwise(nn.Module):
 
     @torch.no_grad()
     def fuse(self) -> None:
-        """Replace both branches by one convolution with bias that gives what they give in eval mode."""
+        """Replace both branches by one convolution with bias that gives the same outputs as they do in eval mode."""
         if self.fused is not None:
             return
+        plain, bias = _folded(self.plain)
+        point, point_bias = _folded(self.point)
         conv = self.plain[0]
-        kernels, biases = zip(*(_folded(*branch) for branch in (self.plain, self.point)))
-        self.fused = nn.Conv2d(
-            conv.in_channels,
-            conv.out_channels,
-            conv.kernel_size,
-            stride=conv.stride,
-            padding=conv.padding,
-            groups=conv.groups,
-        ).to(conv.weight)
+        assert isinstance(conv, nn.Conv2d)
         border = conv.kernel_size[0] // 2
-        self.fused.weight.copy_(kernels[0] + F.pad(kernels[1], [border] * 4))
-        self.fused.bias.copy_(sum(biases))
-        self.plain = self.point = None
+        conv.weight.copy_(plain + F.pad(point, [border] * 4))
+        conv.bias = nn.Parameter(bias + point_bias)
+        self.fused = conv
+        del self.plain, self.point
 
 
-def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution that includes its batch norm's running statistics."""
+def _folded(branch: nn.Sequential) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution that includes the running statistics of the batch norm after it."""
+    conv, norm = branch
+    assert isinstance(conv, nn.Conv2d) and isinstance(norm, _BatchNorm)
+    assert norm.running_mean is not None and norm.running_var is not None
     factor = norm.weight / (norm.running_var + norm.eps).sqrt()
     return conv.weight * factor[:, None, None, None], norm.bias - norm.running_mean * factor

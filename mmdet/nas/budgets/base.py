@@ -1,11 +1,22 @@
-"""What a budget is: a figure of a structure, with an upper or a lower bound or both."""
+"""Budgets: measures of a structure that must lie within an upper or a lower bound, or both."""
 
 import sys
 from collections.abc import Sequence
+from typing import Protocol
 
-from ...archs.blocks import family_of
+from ...archs.blocks import is_3d
 from ...archs.structure import Structure
 from ...errors import ConfigError
+
+
+class Predictor(Protocol):
+    """A latency predictor."""
+
+    def __call__(self, structure: Structure) -> float:
+        """Seconds per image; infinite where they cannot be predicted."""
+
+    def check(self, structure: Structure) -> None:
+        """Raise ConfigError if the structure cannot be predicted."""
 
 
 class Budget:
@@ -14,12 +25,12 @@ class Budget:
     All have the same arguments, so that a search builds them from the same facts; each uses what it needs.
 
     Args:
-        budget: upper bound, as the reference writes it; the same as ``upper``.
+        budget: upper bound, under LightNAS's name for ``upper``.
         upper: largest value allowed; None for no bound.
         lower: smallest value allowed; None for no bound.
         image_size: side of the input in pixels, or (height, width).
         frames: frames of a video network's input.
-        predictor: latency predictor, for ``latency``.
+        predictor: latency predictor, for the budget ``latency``.
     """
 
     name: str
@@ -32,7 +43,7 @@ class Budget:
         lower: float | None = None,
         image_size: int | Sequence[int] = 224,
         frames: int | None = None,
-        predictor=None,
+        predictor: Predictor | None = None,
     ):
         if budget is not None and upper is not None:
             raise ConfigError(
@@ -47,7 +58,7 @@ class Budget:
                 raise ConfigError('must be a number', field=f'{self.name}.{key}', received=bound)
         if self.upper is not None and lower is not None and lower > self.upper:
             raise ConfigError(f'must be <= the upper bound {self.upper}', field=f'{self.name}.lower', received=lower)
-        # Of the values allowed, both inclusive. Infinity (of a latency that cannot be predicted) never is, with or without an upper bound.
+        # The allowed values, both ends inclusive. Infinity, the latency that cannot be predicted, is never allowed.
         largest = sys.float_info.max
         self.bounds = -largest if lower is None else lower, largest if self.upper is None else min(self.upper, largest)
         self.image_hw = self._image_hw(image_size)
@@ -55,6 +66,7 @@ class Budget:
         self.predictor = predictor
 
     def __call__(self, structure: Structure) -> float:
+        """The value of a structure."""
         raise NotImplementedError
 
     def allows(self, value: float) -> bool:
@@ -63,7 +75,7 @@ class Budget:
         return low <= value <= high
 
     def violation(self, value: float) -> float:
-        """How far outside the bounds a value is, relative to the bound; 0 inside, infinite for infinity."""
+        """How far a value is outside the bounds, relative to the bound that it violates: 0 inside, infinite for infinity."""
         if value == float('inf'):
             return value
         if self.upper is not None and value > self.upper:
@@ -73,7 +85,7 @@ class Budget:
         return 0.0
 
     def describe(self, value: float) -> str:
-        """One line for people, as ``flops 4.2e+09 (<= 4.1e+09: too large)``."""
+        """A value with the bounds, for messages: ``flops 4.2e+09 (<= 4.1e+09: too large)``."""
         bounds = [f'>= {self.lower:g}'] if self.lower is not None else []
         bounds += [f'<= {self.upper:g}'] if self.upper is not None else []
         if not self.allows(value):
@@ -83,7 +95,7 @@ class Budget:
         return f'{self.name} {value:g} ({", ".join(bounds) or "no bound"})'
 
     def check(self, structure: Structure) -> None:
-        """Raise where this budget cannot be computed for a structure; to be asked once, before a search.
+        """Check that this budget can be computed for a structure. A search asks once, before it starts.
 
         Raises:
             ConfigError: something that the budget needs is missing.
@@ -91,17 +103,13 @@ class Budget:
 
     def _image_hw(self, image_size: int | Sequence[int]) -> tuple[int, int]:
         sides = [image_size] * 2 if isinstance(image_size, int) else image_size
-        good = (
-            isinstance(sides, Sequence)
-            and len(sides) == 2
-            and all(isinstance(side, int) and side > 0 for side in sides)
-        )
-        if not good:
-            raise ConfigError('must be an integer >= 1 or (height, width)', field='image_size', received=image_size)
-        return tuple(sides)
+        if isinstance(sides, Sequence) and len(sides) == 2 and all(isinstance(s, int) and s > 0 for s in sides):
+            height, width = sides
+            return height, width
+        raise ConfigError('must be an integer >= 1 or (height, width)', field='image_size', received=image_size)
 
 
 def needs_frames(structure: Structure, frames: int | None, name: str) -> None:
-    """Raise where a video network's number of frames is not known."""
-    if frames is None and family_of(structure[0].type).dims == 3:
+    """Raise ConfigError if the structure is a video network and the number of frames is not known."""
+    if frames is None and is_3d(structure):
         raise ConfigError('a video network needs frames', field=f'{name}.frames', received=frames)

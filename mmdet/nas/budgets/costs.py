@@ -1,7 +1,8 @@
-"""``flops``, ``model_size``, ``layers``, ``efficient_score``, ``latency``."""
+"""The budgets ``flops``, ``model_size``, ``layers``, ``efficient_score`` and ``latency``."""
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from mmdet.registry import NAS_BUDGETS
 
@@ -10,16 +11,16 @@ from ...archs.blocks.costs import costs_of
 from ...archs.structure import Block, Structure
 from ...errors import ConfigError
 from ..measure import BlockMeasure
-from .base import Budget, needs_frames
+from .base import Budget, Predictor, needs_frames
 
 
 @NAS_BUDGETS.register_module('flops')
 class FlopsBudget(BlockMeasure, Budget):
-    """FLOPs (multiply-adds and small operations, :func:`~mmdet.archs.blocks.costs.flops_per_pixel`) at ``image_size``, times ``frames``."""
+    """FLOPs at ``image_size``, times ``frames``: multiply-adds and small operations, as in :mod:`mmdet.archs.blocks.costs`."""
 
     name = 'flops'
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self._area = float(self.image_hw[0] * self.image_hw[1] * (self.frames or 1))
 
@@ -40,7 +41,7 @@ class FlopsBudget(BlockMeasure, Budget):
 
 @NAS_BUDGETS.register_module('model_size')
 class ModelSizeBudget(BlockMeasure, Budget):
-    """Parameters without a classifier (:func:`~mmdet.archs.blocks.costs.model_size`)."""
+    """Parameters without a classifier, as :func:`~mmdet.archs.blocks.costs.model_size` counts them."""
 
     name = 'model_size'
 
@@ -53,7 +54,7 @@ class ModelSizeBudget(BlockMeasure, Budget):
 
 @NAS_BUDGETS.register_module('layers')
 class LayersBudget(BlockMeasure, Budget):
-    """Convolutions of the main path."""
+    """Number of convolutions in the main path; projections and squeeze-excitation do not count."""
 
     name = 'layers'
 
@@ -66,16 +67,16 @@ class LayersBudget(BlockMeasure, Budget):
 
 @NAS_BUDGETS.register_module('efficient_score')
 class EfficientScoreBudget(BlockMeasure, Budget):
-    """Depth over geometric-mean width, the "rho" of DeepMAD: the largest over stages of D / exp(sum of ln widths / D).
+    """The "rho" of DeepMAD (Shen et al., CVPR 2023), depth over geometric-mean width: the largest D / exp(sum of ln widths / D) of a stage.
 
-    D counts convolutions up to the stage's end; a convolution's width is its input channels per group times its taps.
+    D is the number of convolutions up to the end of the stage; the width of a convolution is its input channels per group times its taps.
     """
 
     name = 'efficient_score'
 
     def block_value(self, block: Block) -> tuple[int, int, float]:
-        """Stride, convolutions, and the sum of ln width over them."""
-        log_width = 0
+        """Stride, number of convolutions, and the sum of their ln width."""
+        log_width = 0.0
         for count, fan_ins in costs_of(block).fan_ins:
             for fan_in in fan_ins:
                 log_width += count * math.log(fan_in)
@@ -93,11 +94,12 @@ class EfficientScoreBudget(BlockMeasure, Budget):
 
 @NAS_BUDGETS.register_module('latency')
 class LatencyBudget(Budget):
-    """Seconds per image by a latency predictor at ``image_size``."""
+    """Seconds per image, by the latency predictor of the search, at the predictor's own image size."""
 
     name = 'latency'
+    predictor: Predictor
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         if self.predictor is None:
             raise ConfigError('the latency budget needs a latency predictor (config key latency)', field=self.name)

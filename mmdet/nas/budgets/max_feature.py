@@ -1,4 +1,6 @@
-"""``max_feature``: bytes of the feature maps alive at once, the SRAM that a microcontroller needs."""
+"""The budget ``max_feature``: bytes of the feature maps alive at once, which a microcontroller must hold in SRAM."""
+
+from typing import Any, NamedTuple
 
 from mmdet.registry import NAS_BUDGETS
 
@@ -11,22 +13,22 @@ FULL_PRECISION_BITS = 32
 
 @NAS_BUDGETS.register_module('max_feature')
 class MaxFeatureBudget(Budget):
-    """Largest sum of a convolution's input and output, in bytes.
+    """The largest sum of a convolution's input and output, in bytes.
 
-    The output is stored in the bits that the next convolution reads. A depthwise convolution works in place, with one channel of buffer. The
-    skip path of a residual unit is held during its second convolution. Convolutions without bit widths count 32 bits, squeeze-excitation and
-    projections nothing; a video network holds ``frames`` maps.
+    The output is stored with the bits that the next convolution reads. A depthwise convolution works in place, with a buffer of one channel. The
+    input of a residual unit is held for the skip path during the second convolution. Convolutions without bit widths count 32 bits;
+    squeeze-excitation and projections count nothing; a video network holds ``frames`` maps.
     """
 
     name = 'max_feature'
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self._blocks = BlockMemo(_peak_of_block)
 
     def __call__(self, structure: Structure) -> float:
         blocks, area = self._blocks, float(self.image_hw[0] * self.image_hw[1])
-        peak, pending_bytes, pending_elements = 0.0, 0.0, 0
+        peak, pending_bytes, pending_elements = 0.0, 0.0, 0.0
         last_bits = FULL_PRECISION_BITS
         for block in structure:
             inner, first_bits, last_bytes, last_elements, last_bits = blocks[block, area]
@@ -39,18 +41,28 @@ class MaxFeatureBudget(Budget):
         needs_frames(structure, self.frames, self.name)
 
 
-def _peak_of_block(key: tuple[Block, float]) -> tuple[float, int, float, int, int]:
-    """A block's own peak, and what its neighbours need.
+class _Peak(NamedTuple):
+    """The peak inside a block, and what its neighbours need to know.
 
-    Args:
-        key: block, pixels of its input.
-
-    Returns:
-        Peak over all convolutions but the last, bits of the first one's input, bytes of the last one's input (and skip path), elements of the
-        last one's output, bits of the last one's input (what a network's last output is stored in).
+    Attributes:
+        inner: largest sum, in bytes, over all convolutions but the last.
+        first_bits: bits of the first convolution's input.
+        last_held: bytes of the last convolution's input, and of the skip path.
+        last_elements: elements of the last convolution's output.
+        last_bits: bits of the last convolution's input, in which a network's last output is stored, too.
     """
+
+    inner: float
+    first_bits: int
+    last_held: float
+    last_elements: float
+    last_bits: int
+
+
+def _peak_of_block(key: tuple[Block, float]) -> _Peak:
+    """The peak of a block on an input of the given number of pixels."""
     block, area = key
-    rows = []  # per convolution: bits of its input, bytes held beside the output, elements of the output
+    rows = []  # for each convolution: bits of its input, bytes held beside the output, elements of the output
     for unit in units_of(block):
         unit_area, first_bits = area, unit.convs[0].bits_a or FULL_PRECISION_BITS
         for index, conv in enumerate(unit.convs):
@@ -63,4 +75,4 @@ def _peak_of_block(key: tuple[Block, float]) -> tuple[float, int, float, int, in
             area /= conv.stride**2
     inner = [held + elements * after[0] / 8 for (_, held, elements), after in zip(rows, rows[1:])]
     bits, held, elements = rows[-1]
-    return max(inner, default=0.0), rows[0][0], held, elements, bits
+    return _Peak(max(inner, default=0.0), rows[0][0], held, elements, bits)

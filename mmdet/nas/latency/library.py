@@ -1,29 +1,30 @@
-"""Libraries of measured operators: the reference's text format.
+"""Libraries of measured operators, in LightNAS's text format.
 
-One operator a line, ``{Type,batch,inC,inH,inW,outC,k,stride,elmtfused} ms``, for example ``{Regular,32,64,80,80,128,3,2,1} 0.41``. A time of -1
-marks a measurement that failed.
+Each line holds one operator, ``{Type,batch,inC,inH,inW,outC,k,stride,elmtfused} ms``, for example ``{Regular,32,64,80,80,128,3,2,1} 0.41``. A time
+of -1 marks a measurement that failed.
 """
 
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ...errors import DataError
 from ...utils.files import write_text
 from .ops import DEPTHWISE, REGULAR, Op
 
 _FIELDS = '{Type,batch,inC,inH,inW,outC,k,stride,elmtfused} ms'
-SMALLEST_SIDE = 5  # the reference drops rows measured at a side of 4: too short to be measured well
+SMALLEST_SIDE = 5  # smaller sides take too little time to be measured well; LightNAS drops them, too
 
 
 @dataclass
 class OpLibrary:
-    """Milliseconds per operator and batch.
+    """Milliseconds of operators, by batch size.
 
     Attributes:
-        times: ``{batch: {op: ms}}``, in the file's order.
-        source: file name, for messages.
-        failed: number of rows that were marked as failed.
+        times: ``{batch: {op: ms}}``, in the order of the file.
+        source: file name, for error messages.
+        failed: number of lines that were marked as failed.
     """
 
     times: dict[int, dict[Op, float]] = field(default_factory=dict)
@@ -32,10 +33,10 @@ class OpLibrary:
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> 'OpLibrary':
-        """Read a library file. Failed rows and rows of sides below 5 are left out; a repeated row replaces the earlier one.
+        """Read a library file. Failed lines and those of sides below 5 are left out; a repeated line replaces the earlier one.
 
         Raises:
-            DataError: a line that is not an operator with its time (file, line, field, what is allowed).
+            DataError: the file cannot be read, or a line is not an operator with its time; the text names file, line and field.
         """
         library = cls(source=str(path))
         try:
@@ -53,12 +54,12 @@ class OpLibrary:
         return library
 
     def write(self, path: str | os.PathLike) -> None:
-        """Write the library, whole or not at all."""
+        """Write the library. The file appears as a whole or not at all."""
         lines = [op_line(op, batch, ms) for batch, rows in self.times.items() for op, ms in rows.items()]
-        write_text(path, '\n'.join(lines) + '\n')
+        write_text(Path(path), '\n'.join(lines) + '\n')
 
     def add(self, op: Op, batch: int, ms: float) -> None:
-        """Add one measurement."""
+        """Add one measurement, which replaces an earlier one of the same operator and batch."""
         self.times.setdefault(batch, {})[op] = ms
 
     def _add_line(self, line: str, number: int) -> None:
@@ -90,14 +91,14 @@ class OpLibrary:
 
 
 def op_line(op: Op, batch: int, ms: float | None = None) -> str:
-    """An operator as a line of the file; without its time where ``ms`` is None."""
+    """An operator as a line of a library file, without a time where ``ms`` is None."""
     numbers = (batch, op.in_channels, op.side, op.side, op.out_channels, op.kernel, op.stride, op.fused)
     head = f'{{{op.kind},{",".join(map(str, numbers))}}}'
     return head if ms is None else f'{head} {ms:.6g}'
 
 
 def merge(libraries: Iterable[OpLibrary]) -> OpLibrary:
-    """One library of several; later rows replace earlier ones."""
+    """Join several libraries; later measurements replace earlier ones."""
     merged = OpLibrary()
     for library in libraries:
         for batch, rows in library.times.items():

@@ -1,6 +1,7 @@
-"""``MeasuredLatency``: a network's latency by running it, for searches on the device at hand."""
+"""``MeasuredLatency``: the latency of a network, measured by running it on this machine."""
 
 import time
+from typing import Any
 
 import torch
 
@@ -14,10 +15,10 @@ from ...errors import ConfigError
 
 @NAS_LATENCIES.register_module('MeasuredLatency')
 class MeasuredLatency:
-    """Seconds per image of a structure's backbone with random weights, in evaluation mode, without gradients: the median of the runs.
+    """Seconds per image of a structure's backbone with random weights, in evaluation mode, without gradients: the median of several runs.
 
-    Every candidate is built and run, which takes milliseconds to seconds where an operator library takes microseconds; and times vary from run to run, so
-    a search with it does not repeat. A structure is measured once and remembered.
+    Every candidate is built and run, which takes milliseconds to seconds where an operator library takes microseconds. Times vary from run to run,
+    so such a search is not reproducible. Each structure is measured once.
 
     Args:
         batch_size: images per batch.
@@ -26,6 +27,9 @@ class MeasuredLatency:
         dtype: 'float32', 'float16' or 'bfloat16'.
         warmup: runs before the clock starts.
         repeats: timed runs.
+
+    Raises:
+        ConfigError: an impossible argument.
     """
 
     def __init__(
@@ -53,8 +57,8 @@ class MeasuredLatency:
         return self._known[structure]
 
     def measure(self, structure: Structure) -> float:
-        """Build, run, and take the time."""
-        options = dict(device=self.device, dtype=getattr(torch, self.dtype))
+        """Build a network and time it: seconds per image, the median over ``repeats`` runs."""
+        options: dict[str, Any] = dict(device=self.device, dtype=getattr(torch, self.dtype))
         last = len(stage_ends(structure)) - 1
         backbone = dict(
             type='TinyNASBackbone', structure=structure_to_dicts(structure), out_indices=(last,), use_focus=False
@@ -74,7 +78,7 @@ class MeasuredLatency:
         return times[len(times) // 2] / self.batch_size
 
     def check(self, structure: Structure) -> None:
-        """Run the structure once.
+        """Check a structure by measuring it.
 
         Raises:
             ConfigError: it cannot be built or run on the device.
@@ -84,9 +88,11 @@ class MeasuredLatency:
         try:
             self(structure)
         except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-            raise ConfigError(f'the start cannot be run on {self.device}: {error}', field='latency') from error
+            raise ConfigError(
+                f'the initial structure cannot be run on {self.device}: {error}', field='latency'
+            ) from error
 
     def _wait(self) -> None:
-        """Until the device's queue is empty."""
+        """Wait for the device to finish what it was given."""
         if self.device.startswith('cuda'):
             torch.cuda.synchronize(self.device)

@@ -1,4 +1,4 @@
-"""The operators whose latencies make up a network's."""
+"""The operators of a network whose latencies are added up."""
 
 from typing import NamedTuple
 
@@ -32,18 +32,18 @@ class Op(NamedTuple):
 
     @property
     def key(self) -> tuple[str, int, int, int]:
-        """What a library must have measured: (kind, stride, fused, kernel)."""
+        """(kind, stride, fused, kernel): a library predicts an operator only if it has measured others with the same key."""
         return self.kind, self.stride, self.fused, self.kernel
 
 
 def block_ops(block: Block, side: int) -> list[Op]:
-    """The operators of a block on an input of ``side`` pixels.
+    """The operators of a block on an input of ``side`` by ``side`` pixels, in order.
 
-    The last convolution of a residual unit is fused with the addition; a projection is listed at the unit's output size; the two convolutions of
-    a squeeze-excitation are listed at one pixel. (The reference has no depthwise and squeezed units here: it fails on units without skip path.)
+    The last convolution of a residual unit is fused with the addition, a projection works at the unit's output size, and the two convolutions of a
+    squeeze-excitation at one pixel. (LightNAS predicts no depthwise blocks: it fails on units without a skip path.)
 
     Raises:
-        ConfigError: grouped convolutions, and 3-D ones: no library holds them.
+        ConfigError: the block has grouped or 3-D convolutions, which libraries do not hold.
     """
     if family_of(block.type).dims != 2:
         raise ConfigError(

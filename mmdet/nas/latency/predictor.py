@@ -1,4 +1,4 @@
-"""``OpPredictor``: a network's latency as the sum of its operators', interpolated in a library of measurements."""
+"""``OpPredictor``: the latency of a network as a sum over its operators, which are interpolated in a library of measurements."""
 
 import math
 import os
@@ -15,16 +15,22 @@ from .surface import Surface
 
 @NAS_LATENCIES.register_module('OpPredictor')
 class OpPredictor:
-    """Seconds per image of a structure.
+    """Predicts the seconds per image of a structure.
 
-    Regular convolutions are grouped by the ratio of input to output channels, depthwise ones form one group; each group is a
-    :class:`~mmdet.nas.latency.surface.Surface` over (channels, side). Ratios and batches that were not measured are inter- and extrapolated.
+    Regular convolutions are grouped by the ratio of input to output channels, and depthwise ones form one group. Each group is a
+    :class:`~mmdet.nas.latency.surface.Surface` over (channels, side). Between measured ratios and batch sizes values are interpolated linearly, and
+    outside of them extrapolated.
 
     Args:
         library: a library, or the path of its file (:class:`~mmdet.nas.latency.library.OpLibrary`).
         batch_size: images per batch.
         image_size: side of the input in pixels.
-        data_type, device_name: what the library was measured with; for logs only.
+        data_type: number format that the library was measured with; not used.
+        device_name: device that the library was measured on; not used.
+
+    Raises:
+        ConfigError: an impossible argument.
+        DataError: the library cannot be read.
     """
 
     def __init__(
@@ -57,7 +63,9 @@ class OpPredictor:
 
     def op_ms(self, op: Op) -> float:
         """Milliseconds of one operator at ``batch_size``; infinite if the library has nothing like it."""
-        known = [(batch, ms) for batch, table in self._tables.items() if (ms := table(op)) is not None]
+        known: list[tuple[float, float]] = [
+            (batch, ms) for batch, table in self._tables.items() if (ms := table(op)) is not None
+        ]
         if not known:
             return math.inf
         exact = dict(known).get(self.batch_size)
@@ -69,8 +77,9 @@ class OpPredictor:
         return value if value >= 0 else known[0][1] * self.batch_size / known[0][0]
 
     def missing_ops(self, structure: Structure) -> list[Op]:
-        """Operators of a structure that the library cannot predict, each kind of operator once."""
-        missing, side = {}, self.image_size
+        """Operators of a structure that the library cannot predict, one for each :attr:`Op.key`."""
+        missing: dict[tuple, Op] = {}
+        side = self.image_size
         for block in structure:
             for op in block_ops(block, side):
                 if math.isinf(self._ops[op]):
@@ -79,10 +88,10 @@ class OpPredictor:
         return list(missing.values())
 
     def check(self, structure: Structure) -> None:
-        """Raise for a structure that cannot be predicted.
+        """Check that a structure can be predicted.
 
         Raises:
-            ConfigError: with the operators that the library lacks.
+            ConfigError: the library lacks some of its operators; the text lists them.
         """
         missing = [op.key for op in self.missing_ops(structure)]
         if missing:
@@ -99,7 +108,7 @@ class OpPredictor:
 
 
 class OpTable:
-    """The operators of one batch size.
+    """Interpolation of the operators measured with one batch size.
 
     Args:
         rows: pairs (operator, milliseconds).
@@ -125,7 +134,7 @@ class OpTable:
             return surfaces[1.0](op.in_channels, op.side)
         if (ratio := channel_ratio(op)) in surfaces:
             return surfaces[ratio](op.out_channels, op.side)
-        ratio = op.in_channels / op.out_channels  # cut ratios name the groups; between groups the exact one counts
+        ratio = op.in_channels / op.out_channels  # exact, unlike the cut ratios by which operators are grouped
         known = [
             (known, surface(op.out_channels, op.side)) for known, surface in surfaces.items() if known != RGB_RATIO
         ]
@@ -133,7 +142,7 @@ class OpTable:
             return None
         if len(known) == 1:
             return known[0][1] * ratio / known[0][0]
-        # More input channels cannot be faster: a value that is not above the last one kept is noise. The first two are always kept.
+        # More input channels cannot be faster, so a value that is not above the last one kept is noise. The first two are always kept.
         rising = known[:2]
         for point in known[2:]:
             if point[1] > rising[-1][1]:
@@ -146,14 +155,14 @@ RGB_RATIO = 0.0
 
 
 def channel_ratio(op: Op) -> float:
-    """Input over output channels, cut after two decimals; 0 for an image as input, 1 for depthwise operators."""
+    """Input over output channels, cut after two decimals; 0 where the input has 3 channels (an image), 1 for depthwise operators."""
     if op.kind == DEPTHWISE:
         return 1.0
     return RGB_RATIO if op.in_channels == 3 else int(op.in_channels / op.out_channels * 100) / 100
 
 
 def interpolate(points: list[tuple[float, float]], x: float) -> float:
-    """Piecewise linear through two or more points in ascending order, its end pieces prolonged."""
+    """Value at ``x`` of the piecewise linear function through two or more points (x, y) with ascending x; its end pieces continue outside."""
     index = 1
     while index < len(points) - 1 and x > points[index][0]:
         index += 1

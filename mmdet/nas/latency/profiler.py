@@ -1,18 +1,21 @@
-"""Measuring operators on the user's own device, into a library file for :class:`~mmdet.nas.latency.predictor.OpPredictor`.
+"""Measures operators on this machine and writes a library file for :class:`~mmdet.nas.latency.predictor.OpPredictor`.
 
     python -m mmdet.nas.latency.profiler OUT [--device cuda] [--dtype float16] [--batch-sizes 32] [--max-side 320] [--max-channels 512]
 
-Measures convolution + batch norm folded away + ReLU (and the addition, where fused) over a grid of channels, channel ratios and sides. An OUT that
-exists is continued: what it holds is not measured again. Failed operators (out of memory) are written with -1.
+An operator is a convolution with bias (batch norm is folded into it), the addition of a skip path where it is fused, and ReLU. The grid spans
+channels, channel ratios and sides. If OUT exists, it is continued, and what it holds is not measured again. Operators that fail, for lack of memory
+for instance, are written with a time of -1.
 """
 
 import argparse
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from ...config.reading import reports_user_errors
@@ -35,13 +38,17 @@ def op_grid(
     depthwise: bool = True,
     batch_size: int = 32,
 ) -> Iterator[Op]:
-    """Operators to measure: every output width with inputs in the given ratios and of 3 channels, at every side; those too large left out.
+    """Operators to measure: every output width, with inputs in the given ratios and of 3 channels, at every side.
+
+    Operators above the limits ``MAX_TENSOR`` and ``MAX_WORK`` are left out.
 
     Args:
         channels: output channels.
         sides: sides of the input in pixels.
-        ratios: input over output channels; products that are no integer are left out.
-        kernels, strides, fused: as in :class:`Op`. Strided 1x1 convolutions are left out (projections follow a pooling).
+        ratios: input over output channels; products that are not whole numbers are left out.
+        kernels: kernel sides.
+        strides: strides. Strided 1x1 convolutions are left out, because projections follow a pooling.
+        fused: whether the addition of a skip path is fused, 0 or 1.
         depthwise: whether to measure depthwise convolutions, too (kernels above 1).
         batch_size: images per batch, for the size limits.
     """
@@ -69,7 +76,7 @@ def op_grid(
 
 
 def log_spaced(smallest: int, largest: int, per_octave: int = 2, multiple: int = 8) -> list[int]:
-    """Multiples of ``multiple`` spaced evenly in the logarithm, both ends included."""
+    """Multiples of ``multiple``, ascending and spaced evenly in the logarithm, and ``largest``."""
     values, x = set(), float(smallest)
     while x < largest:
         values.add(multiple * round(x / multiple))
@@ -84,7 +91,10 @@ class OpProfiler:
         device: torch device.
         dtype: 'float32', 'float16' or 'bfloat16'.
         warmup: runs before the clock starts.
-        repeats: timed runs; the median counts.
+        repeats: timed runs, of which the median is taken.
+
+    Raises:
+        ConfigError: an impossible argument.
     """
 
     def __init__(self, *, device: str = 'cpu', dtype: str = 'float32', warmup: int = 3, repeats: int = 10):
@@ -99,13 +109,13 @@ class OpProfiler:
         """Milliseconds of one operator on a batch; -1 if it failed."""
         groups = op.in_channels if op.kind == DEPTHWISE else 1
         try:
-            options = dict(device=self.device, dtype=self.dtype)
+            options: dict[str, Any] = dict(device=self.device, dtype=self.dtype)
             x = torch.randn(batch_size, op.in_channels, op.side, op.side, **options)
             weight = torch.randn(op.out_channels, op.in_channels // groups, op.kernel, op.kernel, **options)
             bias = torch.randn(op.out_channels, **options)  # what folding batch norm leaves
-            skip = None
+            skip: Tensor | None = None
 
-            def run():
+            def run() -> Tensor:
                 y = functional.conv2d(x, weight, bias, op.stride, op.kernel // 2, 1, groups)
                 return functional.relu_(y if skip is None else y.add_(skip))
 
@@ -131,7 +141,7 @@ class OpProfiler:
             time_limit: seconds after which to stop.
 
         Returns:
-            Everything that the file then holds.
+            The whole library that the file then holds.
         """
         path = Path(path)
         known = _known_heads(path)
@@ -148,10 +158,10 @@ class OpProfiler:
                 known.add(head)
         return OpLibrary.read(path)
 
-    def _timed(self, run) -> float:
-        """Seconds of one run, the device's queue empty before and after."""
+    def _timed(self, run: Callable[[], Tensor]) -> float:
+        """Seconds of one run, with the device idle before and after."""
 
-        def wait():
+        def wait() -> None:
             if self.device.type == 'cuda':
                 torch.cuda.synchronize(self.device)
 
@@ -163,7 +173,7 @@ class OpProfiler:
 
 
 def _known_heads(path: Path) -> set[str]:
-    """What a library file holds, failures included."""
+    """The operators of a library file as written there, those that failed included."""
     if not path.exists():
         return set()
     if path.stat().st_size:

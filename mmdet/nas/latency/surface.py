@@ -1,6 +1,7 @@
-"""A measured quantity over (channels, side), interpolated: linear inside the measured points, the nearest point outside."""
+"""Interpolation of a quantity measured over (channels, side): linear between the measured points, the nearest one outside."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -17,27 +18,25 @@ class Surface:
         self.points = np.asarray(points, float)  # (N, 2)
         self.values = np.asarray(values, float)  # (N,)
         self._exact = dict(zip(map(tuple, self.points.tolist()), self.values.tolist()))
-        self._linear = self._nearest = None
 
     def __call__(self, channels: float, side: float) -> float:
-        """The value at a point: a measured one as it is, else a linear one, else (outside, or negative) the nearest measured."""
+        """The value at a point: the measured one; else by linear interpolation; outside or where that is negative, of the nearest point."""
         exact = self._exact.get((float(channels), float(side)))
         if exact is not None:
             return exact
-        if self._linear is None:
-            self._linear = self._build_linear()
         value = float(self._linear(channels, side))
-        if value >= 0:  # False for NaN, too
-            return value
-        if self._nearest is None:
-            from scipy.interpolate import NearestNDInterpolator  # heavy: only for searches that predict latency
+        return value if value >= 0 else float(self._nearest(channels, side))  # not >= 0 for NaN, too
 
-            # Rescaled to the unit square: channels and sides have different ranges.
-            self._nearest = NearestNDInterpolator(self.points, self.values, rescale=len(self.values) > 1)
-        return float(self._nearest(channels, side))
+    @cached_property
+    def _nearest(self) -> Callable[[float, float], float]:
+        from scipy.interpolate import NearestNDInterpolator  # heavy: only for searches that predict latency
 
-    def _build_linear(self):
-        """Delaunay triangles; along a line if all points share their channels or side (a small library); else nowhere."""
+        # Rescaled to the unit square, because channels and sides have different ranges.
+        return NearestNDInterpolator(self.points, self.values, rescale=len(self.values) > 1)
+
+    @cached_property
+    def _linear(self) -> Callable[[float, float], float]:
+        """Over Delaunay triangles; along a line where all points share their channels or side; NaN outside."""
         from scipy.interpolate import LinearNDInterpolator  # heavy, as above
         from scipy.spatial import QhullError
 

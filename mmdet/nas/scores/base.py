@@ -1,8 +1,8 @@
-"""What a score is, and the parts that the entropy scores share.
+"""Base classes of the scores, and what the entropy scores share.
 
-A score maps a structure to a number, the larger the better. The closed-form ones add up one *log-term* per residual unit: the logarithm of the
-standard deviation that the unit's convolutions give to a unit-variance input with unit-variance weights, without batch norm, activation and
-residual. A convolution of kernel k over c input channels per group contributes 0.5 * ln(c * k^2), so any family has every score.
+A score maps a structure to a number; larger is better. The closed-form scores add up one *log-term* for each residual unit: the logarithm of the
+standard deviation that the unit's convolutions give to an input of unit variance with weights of unit variance, without batch norm, activation
+and skip path. A convolution of kernel k over c input channels per group contributes 0.5 * ln(c * k^2).
 """
 
 import math
@@ -25,17 +25,18 @@ class Score:
         self.ratio = ratio
 
     def __call__(self, structure: Structure) -> float:
+        """The score of a structure."""
         raise NotImplementedError
 
     def why_not(self, structure: Structure) -> str | None:
-        """Why this score does not apply to a structure; None if it does. To be asked once, before a search."""
+        """Why this score does not apply to a structure; None if it does. A search asks once, before it starts."""
         return None
 
     def check(self, structure: Structure) -> None:
-        """Raise what :meth:`why_not` says.
+        """Check that this score applies to a structure.
 
         Raises:
-            ConfigError: the score does not apply to the structure.
+            ConfigError: it does not, for the reason that :meth:`why_not` gives.
         """
         reason = self.why_not(structure)
         if reason:
@@ -43,10 +44,10 @@ class Score:
 
 
 class StageScore(Score):
-    """A weighted sum over stages of the log-terms accumulated so far.
+    """Base of the scores that are a weighted sum over stages of the log-terms up to there.
 
     Args:
-        multi_block_ratio: one weight per stage.
+        multi_block_ratio: one weight for each stage.
         ratio: factor on the result.
     """
 
@@ -65,11 +66,11 @@ class StageScore(Score):
             return f'multi_block_ratio has {len(self.multi_block_ratio)} weights, the structure has {ends} stages'
         return None
 
-    def weighted_stages(self, values: Iterable[tuple[int, tuple[float, ...], float]]) -> float:
+    def weighted_stages(self, values: Iterable[tuple[int, Sequence[float], float]]) -> float:
         """Sum over stages of weight * (log-terms of all units up to the stage's end + ln of its channels).
 
         Args:
-            values: per block its stride, its units' log-terms and the logarithm of its output channels.
+            values: for each block its stride, the log-terms of its units, and the logarithm of its output channels.
 
         Raises:
             ConfigError: the number of stages is not that of the weights.
@@ -98,7 +99,7 @@ class StageScore(Score):
         )
 
 
-# ln sqrt(fan-in), for every fan-in that has been seen
+# ln sqrt(fan-in), computed once for each fan-in.
 HALF_LOG = BlockMemo(lambda fan_in: math.log(math.sqrt(fan_in)))
 
 
@@ -109,8 +110,8 @@ def log_terms(block: Block, conv_term: Callable[[Conv], float] | None = None) ->
         block: the block.
         conv_term: log-term of a convolution; None for ln sqrt(input channels per group * taps).
 
-    Terms of a unit are added one by one here, and those of a structure in the scores: the order of the reference, which makes its printed scores
-    come out to the last digit. (``sum`` would not do: it compensates rounding from Python 3.12 on.)
+    Terms are added one by one, those of a unit here and those of a structure in the scores: in LightNAS's order, which gives its printed scores
+    to the last digit. (``sum`` does not: from Python 3.12 on it compensates rounding.)
     """
     terms: list[float] = []
     if conv_term is None:

@@ -1,4 +1,4 @@
-"""Scores made of others, and of nothing."""
+"""The sum of several scores, and a random score."""
 
 import random
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ class Ensemble(Score):
     """Sum of several scores, each with its own ``ratio``, times the outer one.
 
     Args:
-        scores: configs of the members.
+        scores: the scores, or their configs; at least one.
         ratio: factor on the sum.
     """
 
-    def __init__(self, *, scores: Sequence[dict], ratio: float = 1.0):
+    def __init__(self, *, scores: Sequence[Score | dict], ratio: float = 1.0):
         super().__init__(ratio=ratio)
         if not isinstance(scores, Sequence) or not scores:
             raise ConfigError('must be a list of score configs, not empty', field='scores', received=scores)
@@ -34,10 +34,10 @@ class Ensemble(Score):
 
 @NAS_SCORES.register_module('random')
 class RandomScore(Score):
-    """Uniform in [0, 100), whatever the structure: what a search finds without a score.
+    """A random number, uniform in [0, 100), whatever the structure: the baseline of a search without a score.
 
     Args:
-        seed: of its own generator.
+        seed: seed of the score's own generator.
         ratio: factor on the result.
     """
 

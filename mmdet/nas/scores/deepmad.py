@@ -1,4 +1,4 @@
-"""``deepmad``: the entropy of DeepMAD (Shen et al. 2023), with its penalty on uneven depths."""
+"""The score ``deepmad``: the entropy of DeepMAD (Shen et al., CVPR 2023), with its penalty on uneven depths."""
 
 import math
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ from .base import StageScore, log_terms
 class DeepMad(BlockMeasure, StageScore):
     """Sum over stages j of w_j * ln(C_j * R_j^2) * (log-terms of all units up to the stage's end), minus a penalty.
 
-    C_j and R_j are channels and side of the stage's feature map. The reference reports a side of 1 after squeeze-excitation, so that ln R^2 is 0
-    from the first such block on; published structures were searched so, and it is kept unless ``true_resolution`` is set.
+    C_j and R_j are channels and side of the stage's feature map. LightNAS takes R_j as 1 from the first block with squeeze-excitation on, so that
+    ln R_j^2 is 0 there. The published structures were searched that way, and it is kept unless ``true_resolution`` is set.
 
     Args:
-        multi_block_ratio: w.
-        image_size: side of the input in pixels; the reference scores at 224 whatever the search's image size is.
-        alpha1: exponent on channels in the log-terms.
-        alpha2: exponent on kernels in the log-terms.
-        depth_penalty_ratio: factor on :func:`depth_penalty`, which is subtracted; 0 for none. The published configs have 10.
+        multi_block_ratio: the weights w, one for each stage.
+        image_size: side of the input in pixels. The default is that of LightNAS, which takes 224 whatever the image size of the search.
+        alpha1: exponent of the channels in the log-terms.
+        alpha2: exponent of the kernel taps in the log-terms.
+        depth_penalty_ratio: factor on :func:`depth_penalty`, which is subtracted. The published configs have 10.
         true_resolution: use the real side after squeeze-excitation.
-        ratio: factor on the result, penalty excluded.
+        ratio: factor on the score before the penalty.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class DeepMad(BlockMeasure, StageScore):
         return super().why_not(structure)
 
     def block_value(self, block: Block) -> tuple[int, tuple[float, ...], float, bool, tuple[str, int]]:
-        """Stride, log-terms of the units, ln of the output channels, whether it squeezes, and what the depth penalty needs."""
+        """Stride, log-terms of the units, ln of the output channels, whether the side becomes 1, and family and units for the penalty."""
         squeezes = family_of(block.type).has_se and not self.true_resolution
         conv_term = None if self.alpha1 == self.alpha2 == 1 else self.conv_term
         return block.stride, log_terms(block, conv_term), math.log(block.out_channels), squeezes, _depth(block)
@@ -78,7 +78,7 @@ class DeepMad(BlockMeasure, StageScore):
                 stage += 1
             for term in terms:
                 total += term
-            # a feature map keeps one pixel: 1 // 2 follows wherever a squeezed block has reported 1
+            # At least one pixel: after a squeezed block, a strided one would give 1 // 2.
             side = 1 if squeezes else side // stride or 1
             log_channels = after
         if stage != last:
@@ -92,8 +92,8 @@ class DeepMad(BlockMeasure, StageScore):
 def depth_penalty(structure: Structure) -> float:
     """exp of the population standard deviation of the super blocks' numbers of units.
 
-    Structures whose super blocks are all SuperResKXKX leave out the first one; five SuperResK1KXK1 leave out the first two (the reference
-    drops one, asserts that four remain, and drops one more; any other number of them it cannot take, here none is dropped then).
+    The first block is left out where all super blocks are SuperResKXKX, and the first two where they are five SuperResK1KXK1: LightNAS drops one,
+    asserts that four remain, and drops another. It fails on any other number of SuperResK1KXK1; here all of them count then.
     """
     return _penalty(list(map(_depth, structure)))
 

@@ -1,13 +1,14 @@
-"""Scores that run random networks: Zen-score, and the forward-pass entropy of MAE-DET's first version.
+"""Scores that run random networks: Zen-score, and the measured entropy of LightNAS 1.
 
-Both leave out residual links and squeeze-excitation, so that the network is a plain chain of the units' convolutions; it is run straight from the
-structure. They need torch and take milliseconds to seconds a structure, where the closed-form scores take microseconds.
+Both leave out skip paths and squeeze-excitation, so that a network is a chain of its units' convolutions. They take milliseconds to seconds for a
+structure, where closed-form scores take microseconds.
 """
 
 import math
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from mmdet.registry import NAS_SCORES
@@ -20,12 +21,12 @@ from .base import Score, StageScore
 
 
 class RandomChain:
-    """Draws and runs the convolutions of a structure with N(0, std^2) weights.
+    """The convolutions of a structure, with weights drawn from N(0, std^2).
 
     Args:
-        structure: what to run.
-        seed: of the draws; the same seed and device give the same weights and inputs.
-        device: where to run.
+        structure: the structure.
+        seed: seed of the weights and inputs, which are the same for the same seed and device.
+        device: torch device to run on.
         std: standard deviation of the weights.
     """
 
@@ -35,22 +36,22 @@ class RandomChain:
         self.device, self.std = torch.device(device), std
         self.generator = torch.Generator(self.device).manual_seed(seed)
 
-    def randn(self, *shape: int):
+    def randn(self, *shape: int) -> Tensor:
         """A standard normal tensor."""
         return torch.randn(shape, generator=self.generator, device=self.device)
 
-    def inputs(self, batch: int, image_size: int, frames: int):
+    def inputs(self, batch: int, image_size: int, frames: int) -> Tensor:
         """A standard normal batch, (B, C, H, W) or (B, C, T, H, W)."""
         size = (frames, image_size, image_size) if self.dims == 3 else (image_size, image_size)
         return self.randn(batch, self.units[0][0].in_channels, *size)
 
-    def weights(self, conv: Conv):
-        """Weights of one convolution."""
+    def weights(self, conv: Conv) -> Tensor:
+        """New weights of one convolution, (out, in / groups, [kt,] k, k)."""
         taps = (conv.kt, conv.kernel, conv.kernel) if self.dims == 3 else (conv.kernel, conv.kernel)
         return self.std * self.randn(conv.out_channels, conv.in_channels // conv.groups, *taps)
 
-    def run(self, conv: Conv, x, weights):
-        """One convolution with padding that keeps the size at stride 1."""
+    def run(self, conv: Conv, x: Tensor, weights: Tensor) -> Tensor:
+        """Apply one convolution, with a padding that keeps the size at stride 1."""
         if self.dims == 3:
             stride, padding = (1, conv.stride, conv.stride), (conv.kt // 2, conv.kernel // 2, conv.kernel // 2)
             return functional.conv3d(x, weights, None, stride, padding, 1, conv.groups)
@@ -59,7 +60,7 @@ class RandomChain:
 
 @NAS_SCORES.register_module('zen')
 class ZenScore(Score):
-    """Zen-score (Lin et al., "Zen-NAS", ICCV 2021): how far a random network's features move with its input.
+    """Zen-score (Lin et al., "Zen-NAS", ICCV 2021): how much the features of a random network change with its input.
 
     Every convolution has N(0, 1) weights and is followed by batch norm in training mode (eps 1e-3, momentum 0.1) and ReLU. With x and n standard
     normal, z is the mean over the batch of the L1 distance of the last feature maps of x and x + gamma * n, and the score is
@@ -69,10 +70,10 @@ class ZenScore(Score):
         image_size: side of the input in pixels.
         frames: frames of a video network's input.
         batch_size: images per pass.
-        repeats: random networks to average over; 32 is usual for scoring, 1 in a search.
+        repeats: number of random networks to average over; usually 32 for scoring, 1 in a search.
         gamma: size of the disturbance.
-        seed: of the first network; the others count on from there.
-        device: where to run.
+        seed: seed of the first network; network r has ``seed + r``.
+        device: torch device to run on.
         ratio: factor on the result.
     """
 
@@ -105,7 +106,7 @@ class ZenScore(Score):
             return [self.ratio * self._sample(structure, self.seed + repeat) for repeat in range(self.repeats)]
 
     def _sample(self, structure: Structure, seed: int) -> float:
-        """The two inputs go through layer by layer, so that each layer's weights are drawn, used and dropped."""
+        """The score of one random network. Both inputs go through it layer by layer, so that only one layer's weights are in memory."""
         chain = RandomChain(structure, seed=seed, device=self.device)
         x = chain.inputs(self.batch_size, self.image_size, self.frames)
         disturbed = x + self.gamma * chain.inputs(self.batch_size, self.image_size, self.frames)
@@ -123,7 +124,7 @@ class ZenScore(Score):
         distance = (x - disturbed).abs().flatten(1).sum(1).mean().item()
         return math.log(distance) + log_scales
 
-    def _norm_relu(self, x, mean, variance):
+    def _norm_relu(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """Batch norm in training mode, which updates ``mean`` and ``variance`` in place, and ReLU."""
         x = functional.batch_norm(x, mean, variance, training=True, momentum=self.momentum, eps=self.eps)
         return functional.relu_(x)
@@ -131,21 +132,21 @@ class ZenScore(Score):
 
 @NAS_SCORES.register_module('entropy')
 class ForwardEntropy(StageScore):
-    """``madnas`` measured instead of computed: the first version's score, from forward passes.
+    """The score of LightNAS 1: ``madnas`` measured in forward passes instead of computed.
 
-    Convolutions have N(0, init_std^2) weights, no batch norm and no activation; after each unit the standard deviation is noted and divided out.
-    Border pixels, which see fewer inputs, make it a little smaller than ``madnas``; bit widths do not enter.
+    Convolutions have N(0, init_std^2) weights, no batch norm and no activation. The standard deviation after each unit is measured and divided out.
+    Border pixels, which see fewer inputs, make the score a little smaller than ``madnas``. Bit widths have no effect.
 
     Args:
-        multi_block_ratio: weights of the stages.
+        multi_block_ratio: one weight for each stage.
         image_size: side of the input in pixels.
         frames: frames of a video network's input.
         batch_size: images per pass.
-        repeats: random networks to average over.
-        init_std: scale of the weights.
-        init_std_act: scale of the input.
-        seed: of the first network; the others count on from there.
-        device: where to run.
+        repeats: number of random networks to average over.
+        init_std: standard deviation of the weights.
+        init_std_act: standard deviation of the input.
+        seed: seed of the first network; network r has ``seed + r``.
+        device: torch device to run on.
         ratio: factor on the result.
     """
 
@@ -185,7 +186,10 @@ class ForwardEntropy(StageScore):
         return self.ratio * self.weighted_stages(values)
 
     def log_stds(self, structure: Structure, seed: int) -> list[float]:
-        """Logarithm of the standard deviation after each unit, the input of each having standard deviation 1."""
+        """For each unit, the logarithm of the standard deviation of its output.
+
+        The input of the first unit has a standard deviation of ``init_std_act``, those of all others of 1.
+        """
         chain = RandomChain(structure, seed=seed, device=self.device, std=self.init_std)
         found = []
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""``madnas``: the entropy of MAE-DET (Sun et al. 2022), and QE-score, which is the same with terms for bit widths."""
+"""The score ``madnas``, the entropy of MAE-DET (Sun et al., ICML 2022), and QE-score, which adds terms for bit widths."""
 
 import math
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from .quantisation import quantised_std
 class MadNas(BlockMeasure, StageScore):
     """Sum over stages j of w_j * (log-terms of all units up to the stage's end + ln of its channels).
 
-    ln C stands in for the size of the last feature map's distribution; resolution does not enter.
+    Resolution has no effect.
 
     Args:
-        multi_block_ratio: w. Classification uses [0, 0, 0, 0, 1], detection [0, 0, 1, 1, 6], DAMO-YOLO [0, 0, 1, 1, 16].
-        init_std: scale of quantised weights, in quantisation steps; used only where a block has bit widths.
-        init_std_act: the same for activations.
+        multi_block_ratio: the weights w. Classification uses [0, 0, 0, 0, 1], detection [0, 0, 1, 1, 6], DAMO-YOLO [0, 0, 1, 1, 16].
+        init_std: standard deviation of quantised weights in quantisation steps; used only where a block has bit widths.
+        init_std_act: the same for quantised activations.
         ratio: factor on the result.
     """
 
@@ -41,7 +41,7 @@ class MadNas(BlockMeasure, StageScore):
         self.init_std, self.init_std_act = init_std, init_std_act
 
     def conv_term(self, conv: Conv) -> float:
-        """Log-term of one convolution."""
+        """Log-term of one convolution: ln sqrt(fan-in), plus, where it is quantised, ln(std of activations * std of weights / init_std_act)."""
         term = HALF_LOG[conv.fan_in_channels * conv.taps]
         if conv.bits_a:
             both = quantised_std(self.init_std_act, conv.bits_a) * quantised_std(self.init_std, conv.bits_w)
@@ -58,7 +58,7 @@ class MadNas(BlockMeasure, StageScore):
 
 @NAS_SCORES.register_module('qe')
 class QEScore(MadNas):
-    """:class:`MadNas` of quantised networks, with the published scales: weights 4, activations 5."""
+    """QE-score (Sun et al., NeurIPS 2022): :class:`MadNas` for quantised networks, by default with the published ``init_std`` of 4 and 5."""
 
     def why_not(self, structure: Structure) -> str | None:
         if not is_quantised(structure):

@@ -1,4 +1,4 @@
-"""``stentr``: the spatio-temporal entropy of video networks (Wang et al., "Maximizing spatio-temporal entropy of deep 3D CNNs", 2023)."""
+"""The score ``stentr``, for video networks (Wang et al., "Maximizing Spatio-Temporal Entropy of Deep 3D CNNs", ICLR 2023)."""
 
 import math
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from .base import StageScore, log_terms
 
 @NAS_SCORES.register_module('stentr')
 class STEntropy(StageScore):
-    """:class:`MadNas` whose spatial kernels (k > 1) are weighted by how little their shape resembles the feature map's.
+    """:class:`MadNas` with a factor for spatial kernels (k > 1), larger where the shape of the kernel resembles that of the feature map.
 
-    The factor under the root is -ln(1 - cos) of the angle between (frames, side, side) and (kt, k, k), the side taken after the block's stride.
-    Image families are scored as a video of one frame.
+    The factor, on the fan-in, is -ln(1 - cos) of the angle between (frames, side, side) and (kt, k, k), with the side after the block's stride,
+    rounded down. Image families are scored as a video of one frame.
 
     Args:
-        multi_block_ratio: weights of the stages.
-        image_size: side of the input in pixels; the reference scores at 160 unless the score's own config says otherwise.
+        multi_block_ratio: one weight for each stage.
+        image_size: side of the input in pixels. The default is that of LightNAS, whatever the image size of the search.
         frames: frames of the input.
         ratio: factor on the result.
     """
@@ -41,7 +41,7 @@ class STEntropy(StageScore):
         self._blocks = BlockMemo(self._block_value)
 
     def _block_value(self, key: tuple[Block, int]) -> tuple[int, tuple[float, ...], float]:
-        """Stride, log-terms and logarithm of the channels of a block whose output has the given side."""
+        """Stride, log-terms of the units and ln of the output channels of a block with an output of the given side."""
         block, side = key
         frames = self.frames if family_of(block.type).dims == 3 else 1
         terms = log_terms(block, lambda conv: self.conv_term(conv, side, frames))
@@ -54,7 +54,7 @@ class STEntropy(StageScore):
         if conv.kernel > 1:
             dot = frames * conv.kt + 2 * side * conv.kernel
             norms = math.sqrt(frames**2 + 2 * side**2) * math.sqrt(conv.kt**2 + 2 * conv.kernel**2)
-            # shapes that are exactly parallel would have an infinite factor; the reference's formula has no bound either
+            # Shapes that are exactly parallel would have an infinite factor; LightNAS has no bound.
             factor = -math.log(max(1 - dot / norms, 1e-12))
         return math.log(math.sqrt(conv.fan_in_channels * conv.taps * factor))
 

@@ -1,4 +1,4 @@
-"""Islands: one process each, exchanging what they found at fixed numbers of evaluations."""
+"""The processes of a search ("islands"), which exchange what they found after fixed numbers of evaluations."""
 
 import os
 from typing import Any
@@ -9,12 +9,12 @@ from ...errors import ConfigError
 
 
 class Alone:
-    """One process, nobody to talk to."""
+    """A search of one process; also the interface of larger groups."""
 
     rank, world_size = 0, 1
 
     def gather(self, packet: Any) -> list:
-        """What every process sent, by rank; all must call it the same number of times."""
+        """The packets of all processes, by rank. Every process must call this equally often."""
         return [packet]
 
     def close(self) -> None:
@@ -24,7 +24,7 @@ class Alone:
 class Torchrun(Alone):
     """Processes started by ``torchrun`` (``tools/dist_search.sh``), over gloo."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         missing = [key for key in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if key not in os.environ]
         if missing:
             raise ConfigError(
@@ -35,7 +35,7 @@ class Torchrun(Alone):
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
 
     def gather(self, packet: Any) -> list:
-        packets = [None] * self.world_size
+        packets: list = [None] * self.world_size
         dist.all_gather_object(packets, packet)
         return packets
 
@@ -44,10 +44,10 @@ class Torchrun(Alone):
 
 
 def join(launcher: str) -> Alone:
-    """The group of a ``--launcher``.
+    """The group of processes that ``--launcher`` names: ``'none'`` for one process, ``'pytorch'`` for those of ``torchrun``.
 
     Raises:
-        ConfigError: a launcher that searches do not know.
+        ConfigError: another launcher, or ``'pytorch'`` without the environment that ``torchrun`` sets.
     """
     if launcher not in ('none', 'pytorch'):
         raise ConfigError("must be 'none' or 'pytorch'", field='--launcher', received=launcher)

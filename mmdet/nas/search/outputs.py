@@ -1,4 +1,4 @@
-"""What a search leaves behind: the best structures, the fronts, and a plot of both."""
+"""The result files of a search: the best structures, the Pareto fronts, the history, and a plot."""
 
 import html
 from collections.abc import Sequence
@@ -20,13 +20,16 @@ _STYLE = (
 
 
 def write_outputs(folder: Path, settings: SearchSettings, strategy: Strategy, history: Sequence[dict]) -> list[Member]:
-    """Write ``best_structure.json``, ``pareto_front.json``, ``search_log.json`` and ``search.svg``; returns the chosen structures.
+    """Write ``best_structure.json``, ``pareto_front.json``, ``search_log.json`` and ``search.svg``.
 
     Args:
         folder: where the files go.
-        settings: of the search.
-        strategy: the search at its end: its population and its fronts.
-        history: the records of its progress.
+        settings: settings of the search.
+        strategy: the finished search, with its population and fronts.
+        history: progress records, one dict for each report.
+
+    Returns:
+        The members written to ``best_structure.json``, best first.
     """
     run = settings.run
     fronts = {name: front.members() for name, front in strategy.fronts.items()}
@@ -49,7 +52,14 @@ def write_outputs(folder: Path, settings: SearchSettings, strategy: Strategy, hi
 
 
 def write_plot(path: Path, history: Sequence[dict], fronts: dict[str, list[Member]], names: list[str]) -> None:
-    """Best score over evaluations, and score over cost for each front, one above the other."""
+    """Plot the best score over evaluations and, below it, score over cost for each front.
+
+    Args:
+        path: SVG file to write.
+        history: progress records, with ``evaluated`` and ``score``.
+        fronts: members of each front, by the name of its budget.
+        names: names of the budgets, in the order of a member's values.
+    """
     evaluated = [record['evaluated'] for record in history]
     charts = [
         line_chart(

@@ -1,17 +1,17 @@
-"""The structures that a search keeps: the best so far, and the best by cost."""
+"""The structures that a search keeps: the best so far, and the best for each cost."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
-from math import log
+from collections.abc import Callable, Iterable, Iterator
+from math import floor, log
 from typing import NamedTuple
 
 from ...archs.structure import Structure
 
-FRONT_STEPS = 50  # cells of the front per factor e of cost: 2 % each
+FRONT_STEPS = 50  # cells of a front per factor e of cost, so that a cell spans 2 %
 
 
 class Member(NamedTuple):
-    """A feasible structure with its score and its value of each budget."""
+    """A feasible structure with its score and the value of each budget, in the order of the evaluator's budgets."""
 
     structure: Structure
     score: float
@@ -19,18 +19,21 @@ class Member(NamedTuple):
 
 
 class Population:
-    """The ``size`` best structures, without repeats, best first; with ``by_shape``, one of each shape.
+    """The ``size`` best structures that were added, best first, without repeats.
 
-    A shape is the depths of all blocks. Structures that differ in a few channels only would else fill a population, and a search that has lost
-    its other depths does not come back. Equal scores keep the order of
-    arrival, so that a run is a function of its seed.
+    Equal scores keep the order of arrival, so that a search is determined by its seed.
+
+    Args:
+        size: number of members kept.
+        by_shape: keep only the best member of each shape, which is the depths of all blocks. Otherwise structures that differ in a few channels
+            fill a population, and depths that are lost rarely come back.
     """
 
     def __init__(self, size: int, by_shape: bool = False):
         self.size = size
         self.members: list[Member] = []
         self._keys: list[float] = []  # minus the scores, ascending
-        self._identity = shape_of if by_shape else itself
+        self._identity: Callable[[Structure], tuple] = shape_of if by_shape else itself
         self._known: dict[tuple, Member] = {}
 
     def __len__(self) -> int:
@@ -41,10 +44,11 @@ class Population:
 
     @property
     def best(self) -> Member:
+        """The member of the highest score."""
         return self.members[0]
 
     def add(self, member: Member) -> bool:
-        """Keep a member if it is among the best; returns whether it was kept."""
+        """Keep a member if it is among the best. Returns whether it was kept; a score of NaN never is."""
         key, keys = -member.score, self._keys
         full = len(keys) >= self.size
         if (full and key >= keys[-1]) or key != key:
@@ -69,20 +73,20 @@ class Population:
 
 
 def itself(structure: Structure) -> Structure:
-    """Every structure is its own kind."""
+    """The identity of a member where every structure counts: the structure itself."""
     return structure
 
 
 def shape_of(structure: Structure) -> tuple:
-    """Depth of each block."""
-    return tuple([block[5] for block in structure])  # a list is faster than a generator here
+    """The identity of a member where only the shape counts: the depth of each block."""
+    return tuple([block.layers for block in structure])  # a list is faster than a generator here
 
 
 class Front:
-    """The best member per cell of one cost; :meth:`members` leaves out those that a cheaper one beats.
+    """The best member for each cost, where costs within about 2 % share a cell.
 
     Args:
-        column: of the cost among a member's values.
+        column: position of the cost among a member's values.
     """
 
     def __init__(self, column: int):
@@ -90,16 +94,17 @@ class Front:
         self._cells: dict[int, Member] = {}
 
     def add(self, member: Member) -> None:
+        """Keep a member if it is the best of its cell; a cost of 0 or less is passed over."""
         value = member.values[self.column]
         if not value > 0:
             return
-        cell = int(log(value) * FRONT_STEPS + 1e6)  # one side of zero, where int() cuts downwards
+        cell = floor(log(value) * FRONT_STEPS)
         known = self._cells.get(cell)
         if known is None or member.score > known.score:
             self._cells[cell] = member
 
     def members(self) -> list[Member]:
-        """Cheapest first, scores rising."""
+        """The Pareto front, cheapest first: members that a cheaper one equals or beats are left out."""
         front: list[Member] = []
         for member in sorted(self._cells.values(), key=lambda m: (m.values[self.column], -m.score)):
             if not front or member.score > front[-1].score:
@@ -108,9 +113,10 @@ class Front:
 
 
 def distance(one: Structure, other: Structure) -> float:
-    """How different two structures of one space are: mean over blocks of |ln| of the ratios of out, btn and depth, plus kernel changes.
+    """How different two structures of one space are, averaged over blocks.
 
-    1 is about every block e times wider, or every kernel different.
+    Each block adds the absolute logarithms of the ratios of output channels, bottleneck channels and units, and 0.5 for a changed kernel side and
+    for a changed temporal kernel.
     """
     total = 0.0
     for a, b in zip(one, other, strict=True):
@@ -122,7 +128,7 @@ def distance(one: Structure, other: Structure) -> float:
 
 
 def diverse(members: Iterable[Member], count: int, min_distance: float) -> list[Member]:
-    """The best members, each at least ``min_distance`` from those before it; fewer than ``count`` if there are no more."""
+    """Up to ``count`` of the best members, best first, each at least ``min_distance`` from those before it."""
     chosen: list[Member] = []
     for member in sorted(members, key=lambda m: -m.score):
         if len(chosen) >= count:

@@ -1,18 +1,21 @@
-"""A search from start to files: rounds of evaluations, exchange, progress, state, limits.
+"""Runs a search: rounds of evaluations, exchange between processes, progress lines, saved states, time limit, result files.
 
-A round is ``exchange_interval`` evaluations on each process; at its end every process sends its best structures to the next one in a ring, and
-says how far it is. Everything that changes the search happens at these fixed counts, so the same seed and number of processes give the
-same result, and so does a run that was stopped and resumed. Only a time limit cuts a round short.
+A round is ``exchange_interval`` evaluations on each process. At its end each process receives the best structures of the one before it in a ring,
+and all learn how far the others are. The search changes at these fixed counts only, so the same seed and number of processes give the same
+result, and a resumed run gives that of an uninterrupted one. Only a time limit cuts a round short.
 """
 
+import itertools
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from ...archs.structure import Structure, describe
 from ...errors import ConfigError
 from ...utils.files import write_json
+from ..budgets import Budget
 from .exchange import Alone
 from .outputs import write_outputs
 from .population import Member
@@ -24,17 +27,42 @@ CLIMB_EVALUATIONS = 20_000
 _UNITS = dict(s=1.0, m=60.0, h=3600.0, d=86400.0)
 
 
+class RoundReport(NamedTuple):
+    """What a process tells the others at the end of a round.
+
+    Attributes:
+        evaluated: number of structures that it has evaluated since the start.
+        feasible: how many of them were within all budgets.
+        emigrants: its best members, best first.
+        late: whether its time limit has passed.
+        due: whether it wants progress to be reported; only process 0 does.
+    """
+
+    evaluated: int
+    feasible: int
+    emigrants: list[Member]
+    late: bool
+    due: bool
+
+
+class IslandResult(NamedTuple):
+    """What a process has found at the end: its population, and the members of its fronts by budget."""
+
+    population: list[Member]
+    fronts: dict[str, list[Member]]
+
+
 class SearchRunner:
-    """Runs a search on this process's island.
+    """Runs this process's share of a search.
 
     Args:
-        settings: the config, read.
-        work_dir: where files go; created.
-        group: the processes.
-        seed: of the search; process r uses ``seed * 1000 + r``.
+        settings: the checked config.
+        work_dir: folder of the result files; created.
+        group: the processes of the search; None for this one alone.
+        seed: seed of the search; process r uses ``seed * 1000 + r``.
         time_limit: seconds of wall time; None for no limit.
         report_every: seconds between progress lines, and between saved states.
-        log: takes progress lines; only process 0 reports.
+        log: receives progress lines; only process 0 calls it.
 
     Raises:
         ConfigError: the start violates an upper bound, or no structure within the lower bounds is found near it.
@@ -60,11 +88,12 @@ class SearchRunner:
         self.start = find_start(self.strategy, settings.start)
 
     @property
-    def budgets(self):
+    def budgets(self) -> list[Budget]:
+        """The budgets of the search, in the order of a member's values."""
         return self.settings.evaluator.budgets
 
     def resume(self) -> None:
-        """Continue from the work dir's state.
+        """Continue from the state saved in the work dir.
 
         Raises:
             CheckpointError: there is none, or it belongs to another search.
@@ -90,19 +119,19 @@ class SearchRunner:
             now = time.monotonic()
             late = deadline is not None and now >= deadline
             due = group.rank == 0 and now - reported >= self.report_every
-            packets = group.gather(
-                (strategy.evaluated, strategy.feasible, strategy.emigrants(run['emigrants']), late, due)
+            reports = group.gather(
+                RoundReport(strategy.evaluated, strategy.feasible, strategy.emigrants(run['emigrants']), late, due)
             )
-            evaluated = sum(packet[0] for packet in packets)
+            evaluated = sum(report.evaluated for report in reports)
             if group.world_size > 1:
-                for member in packets[group.rank - 1][2]:
+                for member in reports[group.rank - 1].emigrants:
                     strategy.add(member)
-            ended = evaluated >= total or all(packet[0] >= share for packet in packets) or any(p[3] for p in packets)
-            if due or packets[0][4] or ended:
+            ended = evaluated >= total or any(report.late for report in reports)
+            if reports[0].due or ended:
                 reported = now
-                best = max((packet[2][0] for packet in packets), key=lambda member: member.score)
+                best = max((report.emigrants[0] for report in reports), key=lambda member: member.score)
                 elapsed = self.elapsed_before + now - began
-                self._report(evaluated, sum(packet[1] for packet in packets), elapsed, best)
+                self._report(evaluated, sum(report.feasible for report in reports), elapsed, best)
                 islands = group.gather(island_state(strategy))
                 if group.rank == 0:
                     self._save(islands, elapsed)
@@ -111,17 +140,12 @@ class SearchRunner:
         return self._finish()
 
     def _report(self, evaluated: int, feasible: int, elapsed: float, best: Member) -> None:
-        names = [budget.name for budget in self.budgets]
-        record = dict(
-            evaluated=evaluated,
-            feasible=feasible,
-            elapsed=round(elapsed, 3),
-            score=best.score,
-            **dict(zip(names, best.values)),
-        )
+        """Add to the history, and print a progress line."""
         if self.history and self.history[-1]['evaluated'] == evaluated:
-            return
-        self.history.append(record)
+            return  # resumed at its end
+        values = {budget.name: value for budget, value in zip(self.budgets, best.values)}
+        facts = dict(evaluated=evaluated, feasible=feasible, elapsed=round(elapsed, 3), score=best.score)
+        self.history.append({**facts, **values})
         if self.group.rank == 0:
             use = '  '.join(map(budget_use, self.budgets, best.values))
             rate = evaluated / max(elapsed, 1e-9)
@@ -131,6 +155,7 @@ class SearchRunner:
             )
 
     def _save(self, islands: list[dict], elapsed: float) -> None:
+        """Write the state to resume from."""
         settings = self.settings
         state = dict(
             version=VERSION, seed=self.seed, world_size=self.group.world_size, fingerprint=settings.fingerprint,
@@ -139,34 +164,32 @@ class SearchRunner:
         write_json(self.work_dir / STATE_FILE, state)
 
     def _finish(self) -> list[Member]:
-        """Every island's structures to process 0, which writes them; all return the same."""
-        strategy = self.strategy
+        """Join the structures of all processes; process 0 writes the files. All return the same members."""
+        strategy, group = self.strategy, self.group
         fronts = {name: front.members() for name, front in strategy.fronts.items()}
-        for population, others in self.group.gather((strategy.population.members, fronts)):
-            for member in population:
+        # A copy of the population: processes that are threads would see it grow.
+        for result in group.gather(IslandResult(list(strategy.population), fronts)):
+            for member in itertools.chain(result.population, *result.fronts.values()):
                 strategy.add(member)
-            for members in others.values():
-                for member in members:
-                    strategy.add(member)
-        chosen = write_outputs(self.work_dir, self.settings, strategy, self.history) if self.group.rank == 0 else None
-        chosen = self.group.gather(chosen)[0]
-        if self.group.rank == 0:
+        written = write_outputs(self.work_dir, self.settings, strategy, self.history) if group.rank == 0 else []
+        chosen: list[Member] = group.gather(written)[0]
+        if group.rank == 0:
             for member in chosen:
                 self.log(f'{member.score:.6g}  {describe(member.structure)}')
         return chosen
 
 
-def budget_use(budget, value: float) -> str:
-    """As ``flops 4.09e+09 (99.8%)``, in parts of the upper bound, or of the lower one."""
+def budget_use(budget: Budget, value: float) -> str:
+    """``flops 4.09e+09 (99.8%)``: a value, and its share of the upper bound, or of the lower one where there is no upper bound."""
     bound = budget.upper if budget.upper is not None else budget.lower
     return f'{budget.name} {value:.4g}' + (f' ({value / bound:.1%})' if bound else '')
 
 
 def find_start(strategy: Strategy, start: Structure) -> Structure:
-    """The start, or where lower bounds do not hold for it a structure near it for which all do.
+    """A structure within all budgets: the start, or one near it if the start is below a lower bound.
 
     Raises:
-        ConfigError: an upper bound does not hold for the start, or nothing is found.
+        ConfigError: the start is above an upper bound, or no such structure is found.
     """
     evaluator = strategy.evaluator
     evaluator.score.check(start)
@@ -184,9 +207,6 @@ def find_start(strategy: Strategy, start: Structure) -> Structure:
             'Start smaller (fewer channels; L of 1), best below a quarter of each, or raise the budget',
             field='budgets',
         )
-    for budget in evaluator.budgets:
-        if budget.upper is not None and budget.upper < 0:
-            raise ConfigError('no structure has less than 0', field=f'budgets.{budget.name}', received=budget.upper)
 
     def outside(structure: Structure) -> float:
         return sum(budget.violation(budget(structure)) for budget in evaluator.budgets)
@@ -209,10 +229,10 @@ def find_start(strategy: Strategy, start: Structure) -> Structure:
 
 
 def parse_duration(text: str | None) -> float | None:
-    """Seconds of '90', '90s', '30m', '1.5h', '1h30m', '1d'.
+    """Seconds of a duration such as '90', '90s', '30m', '1.5h', '1h30m' or '1d'; None for None.
 
     Raises:
-        ConfigError: anything else.
+        ConfigError: any other text, or a duration of 0.
     """
     if text is None:
         return None

@@ -1,8 +1,9 @@
-"""A search config, checked: which keys there are, and what is built from them before the first evaluation."""
+"""Checking of a search config, and the objects that are built from it before the first evaluation."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from mmdet.registry import NAS_SPACES, NAS_STRATEGIES
 
@@ -14,9 +15,10 @@ from ..evaluator import Evaluator, class_of, unknown
 from ..latency import MeasuredLatency
 from ..measure import BlockMeasure
 from ..scores import STEntropy
+from .strategies import Strategy
 
 KEYS = ('image_size', 'frames', 'structure', 'budgets', 'score', 'space', 'search', 'latency', 'work_dir', 'task')
-# Keys of LightNAS's own configs that have no bearing here; 'model' holds its start.
+# Keys of LightNAS's own configs, accepted and without effect, except for 'model', which holds its initial structure.
 REFERENCE_KEYS = ('model', 'log_level', 'log_freq', 'enable_gpu', 'default_scope')
 RUN_KEYS = dict(num_random_nets=100_000, num_network=5, min_distance=0.1, exchange_interval=None, emigrants=4)
 IGNORED_SEARCH_KEYS = ('sync_size_ratio',)
@@ -24,16 +26,16 @@ IGNORED_SEARCH_KEYS = ('sync_size_ratio',)
 
 @dataclass
 class SearchSettings:
-    """What a search needs, built.
+    """The checked contents of a search config.
 
     Attributes:
         start: the initial structure.
         evaluator: budgets and score.
         space: config of the space.
-        strategy: config of the strategy, without what the runner adds.
+        strategy: config of the strategy, without the arguments that :meth:`build_strategy` adds.
         run: values of ``RUN_KEYS``.
-        facts: image_size, frames and task, for the files written.
-        fingerprint: the config as text: a search resumes only under the same.
+        facts: image_size, frames and task, for the result files.
+        fingerprint: the config as text; a search can only be resumed with the same.
     """
 
     start: Structure
@@ -44,11 +46,11 @@ class SearchSettings:
     facts: dict = field(default_factory=dict)
     fingerprint: str = ''
 
-    def build_strategy(self, seed: int):
-        """A strategy with its space, ready for the start.
+    def build_strategy(self, seed: int) -> Strategy:
+        """Build the strategy and its space, prepared for the initial structure.
 
         Raises:
-            ConfigError: unknown types or keys, or a start that is not of the space.
+            ConfigError: unknown types or keys, or an initial structure that does not belong to the space.
         """
         strategy_cls, strategy = class_of(
             NAS_STRATEGIES, self.strategy, 'search', given=('evaluator', 'space', 'seed'), others=tuple(RUN_KEYS)
@@ -63,13 +65,15 @@ class SearchSettings:
 
 
 def read_settings(cfg: Mapping) -> SearchSettings:
-    """Check a search config and build what it names.
+    """Check a search config and build the objects that it names.
 
-    Keys: ``structure`` (block dicts, or a file of structures), ``score``, ``budgets``, ``space``, and optionally ``search``, ``image_size``
-    (224), ``frames``, ``latency``, ``task``, ``work_dir``. LightNAS's ``model=dict(structure_info=[...])`` stands for ``structure``.
+    Its keys are ``structure`` (as :func:`~mmdet.archs.files.build_structure` takes it), ``score`` and ``space``, and optionally ``budgets``,
+    ``search``, ``image_size`` (224), ``frames``, ``latency``, ``task`` and ``work_dir``. LightNAS's ``model=dict(structure_info=[...])`` may stand
+    for ``structure``.
 
     Raises:
-        ConfigError: a key or type that does not exist (with the nearest one), or a value that cannot be.
+        ConfigError: an unknown key or type (the message names the nearest one), or an impossible value.
+        DataError: the structure is wrong, or its file cannot be read.
     """
     cfg = dict(cfg)
     known = KEYS + REFERENCE_KEYS
@@ -79,7 +83,7 @@ def read_settings(cfg: Mapping) -> SearchSettings:
     for key in ('space', 'search', 'model'):
         if cfg.get(key) is not None and not isinstance(cfg[key], Mapping):
             raise ConfigError('must be a dict', field=key, received=cfg[key])
-    structure = cfg.get('structure')
+    structure: Any = cfg.get('structure')
     if structure is None:
         structure = (cfg.get('model') or {}).get('structure_info')
     for key, value in (('structure', structure), ('score', cfg.get('score')), ('space', cfg.get('space'))):
@@ -103,9 +107,11 @@ def read_settings(cfg: Mapping) -> SearchSettings:
         search.pop(key, None)
     _check_run(run)
     if run['exchange_interval'] is None:
-        # closed-form scores take 20 microseconds a candidate, networks that run a second
-        runs = any(isinstance(budget.predictor, MeasuredLatency) for budget in evaluator.budgets)
-        run['exchange_interval'] = 2048 if isinstance(evaluator.score, BlockMeasure | STEntropy) and not runs else 64
+        # A candidate takes 20 microseconds with closed-form measures, and up to a second where networks are run.
+        runs_networks = any(isinstance(budget.predictor, MeasuredLatency) for budget in evaluator.budgets)
+        run['exchange_interval'] = (
+            2048 if isinstance(evaluator.score, BlockMeasure | STEntropy) and not runs_networks else 64
+        )
     space = dict(cfg['space'])
     space.setdefault('image_size', image_size)
     settings = SearchSettings(

@@ -1,4 +1,4 @@
-"""A search's state as JSON: everything that the rest of the run depends on."""
+"""The saved state of a search, as JSON: everything that the rest of the run depends on."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ VERSION = 1
 
 
 def island_state(strategy: Strategy) -> dict:
-    """Populations, fronts, counters and generator of one process."""
+    """The state of one process: populations, fronts, counters and random generator, as plain JSON values."""
     version, numbers, gauss = strategy.random.getstate()
     return dict(
         random=[version, list(numbers), gauss],
@@ -25,7 +25,7 @@ def island_state(strategy: Strategy) -> dict:
 
 
 def restore_island(strategy: Strategy, state: dict) -> None:
-    """The inverse of :func:`island_state`."""
+    """Put the state that :func:`island_state` gave into a fresh strategy."""
     version, numbers, gauss = state['random']
     strategy.random.setstate((version, tuple(numbers), gauss))
     strategy.evaluated, strategy.feasible = state['evaluated'], state['feasible']
@@ -38,7 +38,13 @@ def restore_island(strategy: Strategy, state: dict) -> None:
 
 
 def read_state(work_dir: Path, *, fingerprint: str, world_size: int, seed: int | None) -> dict:
-    """The state to resume from.
+    """Read the state to resume from.
+
+    Args:
+        work_dir: folder of the search.
+        fingerprint: the config as text (:class:`~mmdet.nas.search.settings.SearchSettings`).
+        world_size: number of processes.
+        seed: seed of the search; None accepts any.
 
     Raises:
         CheckpointError: there is none, it is broken, or it belongs to another config, number of processes or seed.
@@ -70,5 +76,6 @@ def _plain(member: Member) -> list:
 
 def _member(plain: list) -> Member:
     blocks, score, values = plain
-    structure = tuple(Block(*block[:8], tuple(block[8]), tuple(block[9]), *block[10:]) for block in blocks)
+    # JSON turns the tuples of bit widths into lists.
+    structure = tuple(Block._make(tuple(v) if isinstance(v, list) else v for v in block) for block in blocks)
     return Member(structure, score, tuple(values))

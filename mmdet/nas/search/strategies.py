@@ -1,33 +1,35 @@
-"""How the next candidate is made: the package's evolution, and LightNAS's for comparison.
+"""Search strategies, which make the next candidate: the package's evolution, and LightNAS's for comparison.
 
-A strategy is the part of a search that lives in one process: a population, a generator, and :meth:`step`. What surrounds it (exchange between
-processes, time limits, files) is in :mod:`~mmdet.nas.search.runner`.
+A strategy is the part of a search inside one process: a population, a random generator, and :meth:`Strategy.step`. Exchange between processes, time
+limits and files are in :mod:`~mmdet.nas.search.runner`.
 """
 
 import gc
 import random
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from mmdet.registry import NAS_BUDGETS, NAS_STRATEGIES
 
 from ...archs.structure import Structure
 from ...errors import ConfigError
-from ..evaluator import Evaluator
+from ..evaluator import Evaluation, Evaluator
 from ..spaces import Space
+from ..spaces.base import Random
 from .population import Front, Member, Population
 
 
 class Strategy:
-    """Base: evolution of one population.
+    """Base of the strategies: evolution of one population.
 
     Args:
         evaluator: budgets and score.
-        space: prepared for the start's shape.
-        seed: of this process.
-        popu_size: structures kept.
-        pareto: names of the budgets whose front against the score is kept; those that the search has no budget for are passed over.
-        minor_mutation: after ``minor_iter`` evaluations, move channels only.
+        space: the space, after its :meth:`~mmdet.nas.spaces.Space.start`.
+        seed: seed of this process.
+        popu_size: number of structures kept.
+        pareto: names of the budgets whose front against the score is kept; names of budgets that the search does not have are ignored.
+        minor_mutation: whether mutations change channels only, once ``minor_iter`` candidates have been evaluated.
         minor_iter: see above.
     """
 
@@ -61,27 +63,26 @@ class Strategy:
         self.fronts = {name: Front(names.index(name)) for name in pareto if name in names}
         self.minor_from = minor_iter if minor_mutation else None
         self.evaluated = self.feasible = 0
-        self.horizon = 100_000  # evaluations that this process is going to make; the runner says
+        self.horizon = 100_000  # evaluations that this process will make; set by the runner
 
     def add(self, member: Member) -> None:
-        """Take a feasible structure into population and fronts."""
+        """Add a feasible structure to population and fronts."""
         self.population.add(member)
         for front in self.fronts.values():
             front.add(member)
 
     def populations(self) -> list[Population]:
-        """All that a resumed search needs."""
+        """The populations that a saved state must hold."""
         return [self.population]
 
     def begin(self, structure: Structure) -> None:
-        """Start from a structure within the budgets."""
-        evaluation = self.evaluator(structure)
-        self.add(Member(structure, evaluation.score, evaluation.values))
+        """Make a structure that is within the budgets the first member."""
+        self.add(member_of(structure, self.evaluator(structure)))
 
     def step(self, count: int, deadline: float | None = None) -> int:
         """Evaluate ``count`` candidates, fewer if ``time.monotonic()`` passes ``deadline``; returns how many."""
         collecting = gc.isenabled()
-        gc.disable()  # candidates make no cycles; the collector would walk all known blocks again and again, a sixth of the time
+        gc.disable()  # candidates make no cycles, and walking all known blocks again and again takes a sixth of the time
         try:
             return self._step(count, deadline)
         finally:
@@ -96,37 +97,47 @@ class Strategy:
             minor = self.minor_from is not None and self.evaluated >= self.minor_from
             child = self.propose(rng, minor)
             self.evaluated += 1
-            feasible, score, values = evaluate(child)
-            if feasible:
+            evaluation = evaluate(child)
+            if evaluation.feasible:
                 self.feasible += 1
-                add(Member(child, score, values))
+                add(member_of(child, evaluation))
         return count
 
-    def propose(self, rng, minor: bool) -> Structure:
-        """The next candidate."""
+    def propose(self, rng: Random, minor: bool) -> Structure:
+        """Make the next candidate.
+
+        Args:
+            rng: gives uniform numbers in [0, 1).
+            minor: whether to change channels only.
+        """
         raise NotImplementedError
 
     def emigrants(self, count: int) -> list[Member]:
-        """What other processes get: the best members."""
+        """The members that are sent to another process: the ``count`` best."""
         return self.population.members[:count]
+
+
+def member_of(structure: Structure, evaluation: Evaluation) -> Member:
+    """A member from the evaluation of a feasible structure, in which no value is missing."""
+    return Member(structure, evaluation.score, evaluation.values)  # type: ignore[arg-type]  # None only where infeasible
 
 
 @NAS_STRATEGIES.register_module('evolution')
 class Evolution(Strategy):
     """Evolution of two populations that see the same candidates: the best of all, and the best of each shape (depths of the blocks).
 
-    The first one makes quick use of what is found: a parent's rank in it is ``size * u ** pressure`` with u uniform in [0, 1) (LightNAS: pressure
-    1). The second keeps other depths alive, without which a search that is on a wrong hill stays there; its parents are drawn uniformly. A child has 1 to
-    ``2 * space.block_num`` block mutations, fewer being likelier: near a tight budget one change alone is rarely allowed, and two that make up
-    for each other are.
+    The first population exploits good structures: the rank of a parent in it is ``size * u ** pressure`` with u uniform in [0, 1) (LightNAS:
+    pressure 1). The second keeps other depths alive, so that a search can leave a local optimum; its parents are drawn uniformly. A child has 1 to
+    ``2 * space.block_num`` block mutations, fewer being likelier: near a tight budget a single change is rarely allowed, but two that compensate
+    each other are.
 
     Args:
         pressure: see above.
-        shape_share: how often the parent comes from the population of shapes; in the last fifth of ``horizon`` never.
-        kwargs: of :class:`Strategy`.
+        shape_share: probability that the parent comes from the population of shapes; 0 in the last fifth of ``horizon``.
+        kwargs: arguments of :class:`Strategy`.
     """
 
-    def __init__(self, *, pressure: float = 2.0, shape_share: float = 0.5, **kwargs):
+    def __init__(self, *, pressure: float = 2.0, shape_share: float = 0.5, **kwargs: Any):
         super().__init__(**kwargs)
         if not isinstance(pressure, int | float) or not pressure >= 1:
             raise ConfigError('must be a number >= 1', field='search.pressure', received=pressure)
@@ -142,7 +153,7 @@ class Evolution(Strategy):
     def populations(self) -> list[Population]:
         return [self.population, self.shapes]
 
-    def propose(self, rng, minor: bool) -> Structure:
+    def propose(self, rng: Random, minor: bool) -> Structure:
         if rng() < self.shape_share and self.evaluated < 0.8 * self.horizon:
             members = self.shapes.members
             child = members[int(len(members) * rng())].structure
@@ -157,10 +168,10 @@ class Evolution(Strategy):
 
 @NAS_STRATEGIES.register_module('reference_evolution')
 class ReferenceEvolution(Strategy):
-    """LightNAS 2.0's loop, for comparison: uniform parents, always ``block_num`` mutations, and (by the space) a last block that never moves."""
+    """LightNAS 2.0's evolution, for comparison: uniform parents, always ``block_num`` mutations, and a last block that never changes."""
 
     reference = True
 
-    def propose(self, rng, minor: bool) -> Structure:
+    def propose(self, rng: Random, minor: bool) -> Structure:
         members = self.population.members
         return self.space.child(members[int(len(members) * rng())].structure, rng, minor)

@@ -1,22 +1,36 @@
-"""What a search space is: which structures can be reached from a start, one block mutation at a time.
+"""Search spaces: which structures can be reached from an initial one, one block mutation at a time.
 
 A space never changes the number of blocks, their families and their strides, so everything that depends on those only (kernel limits by
-resolution, depth caps, which blocks move) is worked out once, in :meth:`Space.start`. A mutation then replaces one block of the tuple, and the
-input width of the next one. Mutation is the larger half of a search's time: the methods here index block fields by position and draw from a bare
-``random()`` function for that reason.
-
-Positions in a :class:`~mmdet.archs.structure.Block`: 0 type, 1 in, 2 out, 3 kernel, 4 stride, 5 layers, 6 btn, 7 kt, 8 bits_a, 9 bits_w, 10 ...
+resolution, depth caps, which blocks may change) is computed once, in :meth:`Space.start`. A mutation then replaces one block of the tuple, and the
+input width of the next one. Mutation is the larger half of a search's time, so the methods here draw from a bare ``random()`` function and replace
+fields by functions that are faster than ``NamedTuple._replace``.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from ...archs.blocks import family_of
 from ...archs.structure import Block, Structure
 from ...errors import ConfigError
 
 Random = Callable[[], float]
-make_block: Callable[..., Block] = partial(tuple.__new__, Block)  # Block._make without its check of the length
+make_block: Callable[[tuple], Block] = partial(tuple.__new__, Block)  # Block._make without its check of the length
+
+
+def _setter(field: str) -> Callable[[Block, Any], Block]:
+    """``block._replace(field=value)`` as a function of block and value, several times faster."""
+    at = Block._fields.index(field)
+    after = at + 1
+
+    def replaced(block: Block, value: Any) -> Block:
+        return make_block(block[:at] + (value,) + block[after:])  # faster than unpacking into one tuple
+
+    return replaced
+
+
+set_in, set_out, set_btn, set_layers = map(_setter, ('in_channels', 'out_channels', 'btn', 'layers'))
+set_kernel, set_kt, set_bits_a, set_bits_w = map(_setter, ('kernel', 'kt', 'bits_a', 'bits_w'))
 
 DEPTH_STEPS = (-2, -1, 1, 2)
 STEM_LIMIT = 32
@@ -24,32 +38,36 @@ FINE_STEPS = (-32, -16, -8, -8, 8, 8, 16, 32)
 
 
 def round_to_8(value: float) -> int:
-    """The nearest multiple of 8 (ties to the even one), at least 8."""
+    """The nearest multiple of 8, at least 8; of two equally near ones, the multiple of 16."""
     return max(8, 8 * round(value / 8))
 
 
 class Space:
-    """Base of the spaces; a subclass names its families, its choices and its moves.
+    """Base of the spaces; a subclass sets its families, choices and moves.
+
+    Channels change by factors and by steps of 8 to 32, and neighbouring blocks give way: output channels that exceed those of the next block raise
+    them. So a search does not get stuck between two blocks of equal width, or at one that is four times as wide as the one before.
 
     Args:
-        image_size: side of the input in pixels, or (height, width); kernels shrink where 1.5 times their side exceeds a block's input.
-        block_num: block mutations per child.
+        image_size: side of the input in pixels, or (height, width); a kernel is allowed where 1.5 times its side fits into the block's input.
+        block_num: number of block mutations in a child.
         exclude_stem: keep the stem as it is.
         maximum_channel: upper limit of every block's output channels, instead of the space's own.
-        reference: behave as LightNAS 2.0 does, for comparisons: the last block never moves, changes that change nothing count, channels are only
-            scaled, and stop at those of the neighbouring blocks.
-
-    Else channels move by 8 to 32, too, and a block's neighbours give way: output channels that would exceed those of the next block raise them.
-    The same structures can be reached; two blocks of equal width, or one four times as wide as the one before, are no dead end.
+        reference: behave as LightNAS 2.0 does, for comparisons: the last block never changes, mutations that change nothing count, channels are
+            only scaled, and they are limited by those of the neighbouring blocks.
 
     Attributes:
-        family: class of the super blocks.
+        family: family of the super blocks.
+        stem_family: family of the stem, and of a head.
         scales: factors on channels.
-        kernels: (kt, k) pairs.
+        kernels: pairs (temporal kernel, kernel).
         max_channels: largest number of output channels.
         growth: how many times wider than the block before a block may be; None for any.
-        first_depth: cap on the units of block 1.
-        unmoved: blocks whose depth is no share of the layers budget, in the caps of the others.
+        stem_range: lowest and highest output channels of the stem.
+        first_depth: largest number of units of block 1.
+        unmoved: number of blocks left out where the layers budget is divided among the blocks.
+        moves: names of the mutations.
+        minor_moves: names of the mutations that change channels only.
     """
 
     family: str
@@ -89,14 +107,14 @@ class Space:
             self.channel_steps += tuple((1.0, step) for step in FINE_STEPS)
 
     def start(self, structure: Structure, max_layers: int | None = None) -> None:
-        """Prepare for the structures that share a start's families and strides.
+        """Prepare for the structures that share families and strides with an initial one.
 
         Args:
-            structure: what the search starts from.
-            max_layers: upper bound of the layers budget; None: depths are free.
+            structure: the initial structure.
+            max_layers: upper bound of the layers budget; None: depths are not limited.
 
         Raises:
-            ConfigError: the structure is not one of this space, or it has no room.
+            ConfigError: the structure does not belong to this space, or has no block that may change.
         """
         self._check(structure)
         n = len(structure)
@@ -107,7 +125,8 @@ class Space:
         if max_layers is not None:
             cap = max(1, int(max_layers) // convs // max(n - self.unmoved, 1))
         self.depth_caps = [self.first_depth if i == 1 else cap for i in range(n)]
-        self.kernel_choices, side = [], self.side
+        self.kernel_choices: list[tuple[tuple[int, int], ...]] = []
+        side = self.side
         for block in structure:
             allowed = tuple(pair for pair in self.kernels if 1.5 * pair[1] <= side)
             self.kernel_choices.append(allowed or self.kernels[:1])
@@ -128,9 +147,15 @@ class Space:
         self._minor_movers = [self._movers_of(block, i, self.minor_moves) for i, block in enumerate(structure)]
 
     def mutate(self, structure: Structure, rng: Random, minor: bool = False) -> Structure:
-        """One block mutation; ``minor`` moves channels only.
+        """Change one block.
 
-        Several blocks are tried in turn until the depth fits the layers budget; where none does, the last try is given back.
+        Blocks are tried at random until one changes and the depth fits the layers budget, as often as there are blocks; the last try counts
+        in any case.
+
+        Args:
+            structure: one with the families and strides of the initial structure.
+            rng: gives uniform numbers in [0, 1).
+            minor: whether to change channels only.
         """
         movable, all_movers, child = self.movable, self._minor_movers if minor else self._movers, structure
         for _ in structure:
@@ -139,12 +164,13 @@ class Space:
             child = movers[int(rng() * len(movers))](structure, i, rng) if movers else structure
             if child is structure and not self.reference:
                 continue
-            if self.max_units is None or child[i][5] <= structure[i][5] or self._units(child) <= self.max_units:
+            shallower = child[i].layers <= structure[i].layers
+            if shallower or self.max_units is None or self._units(child) <= self.max_units:
                 return child
         return child
 
     def child(self, parent: Structure, rng: Random, minor: bool = False) -> Structure:
-        """``block_num`` mutations in turn."""
+        """Apply ``block_num`` mutations; arguments as in :meth:`mutate`."""
         for _ in range(self.block_num):
             parent = self.mutate(parent, rng, minor)
         return parent
@@ -152,123 +178,120 @@ class Space:
     # -- for subclasses --------------------------------------------------------------------------------------------------
 
     def _with_width(self, block: Block, out: int) -> Block:
-        """A block with other output channels, and a bottleneck that suits them."""
+        """Give a block other output channels, and a bottleneck that fits them."""
         raise NotImplementedError
 
     def _own_range(self, i: int, block: Block) -> tuple[int, int]:
         """Lowest and highest output channels of block ``i``, whatever its neighbours are."""
-        return (8, self.channel_limit) if block[6] else (block[2], block[2])
+        return (8, self.channel_limit) if block.btn else (block.out_channels, block.out_channels)
 
     # -- moves: each returns the same object where nothing changes --------------------------------------------------------
 
     def _movers_of(self, block: Block, i: int, moves: Sequence[str]) -> tuple:
         if i == 0:
             return (self._move_stem,)
-        return tuple(getattr(self, f'_move_{name}') for name in moves) if block[6] else ()
+        return tuple(getattr(self, f'_move_{name}') for name in moves) if block.btn else ()
 
     def _move_out(self, structure: Structure, i: int, rng: Random) -> Structure:
         block, steps = structure[i], self.channel_steps
         low, high = self._out_range(structure, i)
         for _ in steps:
             scale, step = steps[int(rng() * len(steps))]
-            out = max(min(round_to_8(scale * block[2] + step), high), low)
-            if out != block[2]:
+            out = max(min(round_to_8(scale * block.out_channels + step), high), low)
+            if out != block.out_channels:
                 return self._give_way(structure, i, out)
         return structure
 
     def _out_range(self, structure: Structure, i: int) -> tuple[int, int]:
-        """What the output channels of block ``i`` may be."""
+        """Lowest and highest output channels that block ``i`` may get."""
         (low, high), block, growth = self.out_ranges[i], structure[i], self.growth
-        after = structure[i + 1][2] if i + 1 < len(structure) else None
+        after = structure[i + 1].out_channels if i + 1 < len(structure) else None
         if not self.reference:
             if growth and i == 1:  # the stem does not give way
-                high = min(high, max(growth * block[1], round_to_8(after / growth) if after else 0))
-            return max(low, structure[0][2]), high
-        low, high = max(low, block[1]), high if after is None else min(high, after)
+                high = min(high, max(growth * block.in_channels, round_to_8(after / growth) if after else 0))
+            return max(low, structure[0].out_channels), high
+        low, high = max(low, block.in_channels), high if after is None else min(high, after)
         if growth:
-            high = min(high, growth * block[1])
+            high = min(high, growth * block.in_channels)
             return max(low, round_to_8(after / growth) if after else 0), high
         return min(low, high), high
 
     def _give_way(self, structure: Structure, i: int, out: int) -> Structure:
-        """Block ``i`` with ``out`` channels; its neighbours keep their channels in order and within ``growth``."""
+        """Give block ``i`` ``out`` channels, and change its neighbours so that channels stay in order and within ``growth``."""
         blocks, growth = list(structure), self.growth
         blocks[i] = self._with_width(blocks[i], out)
         j, width = i, out
         while j > 1:
-            before = blocks[j - 1][2]
+            before = blocks[j - 1].out_channels
             wanted = min(before, width)
-            if growth:
-                wanted = max(
-                    wanted, -(-width // (8 * growth)) * 8
-                )  # rounded up: rounded down, the factor would be exceeded
+            if growth:  # rounded up, because the factor would be exceeded otherwise
+                wanted = max(wanted, -(-width // (8 * growth)) * 8)
             if wanted == before:
                 break
             j, width = j - 1, wanted
             blocks[j] = self._with_width(blocks[j], width)
         first, j, width = j, i + 1, out
         while j < len(blocks):
-            block, before = blocks[j], blocks[j - 1][2]
-            if block[1] == before:
+            block, before = blocks[j], blocks[j - 1].out_channels
+            if block.in_channels == before:
                 break
-            if block[6]:
-                wanted = max(block[2], width)
+            if block.btn:
+                wanted = max(block.out_channels, width)
                 if growth and wanted > growth * width:
                     wanted = growth * width
-                if wanted != block[2]:
+                if wanted != block.out_channels:
                     block = self._with_width(block, wanted)
-            blocks[j] = make_block((block[0], before) + block[2:])
-            j, width = j + 1, block[2]
+            blocks[j] = set_in(block, before)
+            j, width = j + 1, block.out_channels
         for j in range(first + 1, i + 1):
-            block = blocks[j]
-            blocks[j] = make_block((block[0], blocks[j - 1][2]) + block[2:])
+            blocks[j] = set_in(blocks[j], blocks[j - 1].out_channels)
         return tuple(blocks)
 
     def _move_stem(self, structure: Structure, i: int, rng: Random) -> Structure:
         block, (low, high) = structure[0], self.stem_range
-        high = min(high, structure[1][2]) if len(structure) > 1 else high
+        high = min(high, structure[1].out_channels)
         for _ in self.channel_steps:
             scale, step = self.channel_steps[int(rng() * len(self.channel_steps))]
-            out = min(max(round_to_8(scale * block[2] + step), low), high)
-            if out != block[2]:
-                return with_out(structure, 0, make_block(block[:2] + (out,) + block[3:]))
+            out = min(max(round_to_8(scale * block.out_channels + step), low), high)
+            if out != block.out_channels:
+                return with_out(structure, 0, set_out(block, out))
         return structure
 
     def _move_kernel(self, structure: Structure, i: int, rng: Random) -> Structure:
         block, choices = structure[i], self.kernel_choices[i]
         for _ in choices:
             kt, k = choices[int(rng() * len(choices))]
-            if k != block[3] or kt != block[7]:
-                return with_block(structure, i, make_block(block[:3] + (k,) + block[4:7] + (kt,) + block[8:]))
+            if k != block.kernel or kt != block.kt:
+                return with_block(structure, i, set_kt(set_kernel(block, k), kt))
         return structure
 
     def _move_depth(self, structure: Structure, i: int, rng: Random) -> Structure:
         block, cap = structure[i], self.depth_caps[i]
         for _ in DEPTH_STEPS:
-            layers = min(max(1, block[5] + DEPTH_STEPS[int(rng() * 4)]), cap)
-            if layers != block[5]:
+            layers = min(max(1, block.layers + DEPTH_STEPS[int(rng() * 4)]), cap)
+            if layers != block.layers:
                 child = with_block(structure, i, self._with_depth(block, layers))
                 if self.reference or rng() < 0.5:
                     return child
-                # deeper and narrower, or the reverse: at 0.5 the cost stays about the same
-                return self._scale_width(child, i, (block[5] / layers) ** rng())
+                # Deeper and narrower, or the reverse: with an exponent of 0.5 the cost stays about the same.
+                return self._scale_width(child, i, (block.layers / layers) ** rng())
         return structure
 
     def _scale_width(self, structure: Structure, i: int, factor: float) -> Structure:
-        """Block ``i`` with its output channels and bottleneck scaled, as far as they may be."""
+        """Scale output channels and bottleneck of block ``i`` within their limits."""
         low, high = self._out_range(structure, i)
-        out = max(min(round_to_8(factor * structure[i][2]), high), low)
-        return structure if out == structure[i][2] else self._give_way(structure, i, out)
+        out = max(min(round_to_8(factor * structure[i].out_channels), high), low)
+        return structure if out == structure[i].out_channels else self._give_way(structure, i, out)
 
     def _with_depth(self, block: Block, layers: int) -> Block:
-        return make_block(block[:5] + (layers,) + block[6:])
+        return set_layers(block, layers)
 
     @staticmethod
     def _units(structure: Structure) -> int:
         total = 0
         for block in structure:
-            if block[6]:
-                total += block[5]
+            if block.btn:
+                total += block.layers
         return total
 
     def _check(self, structure: Structure) -> None:
@@ -286,13 +309,12 @@ class Space:
 
 
 def with_block(structure: Structure, i: int, block: Block) -> Structure:
-    """A structure with block ``i`` replaced by one of the same output channels."""
+    """Replace block ``i`` by one with the same output channels."""
     return structure[:i] + (block,) + structure[i + 1 :]
 
 
 def with_out(structure: Structure, i: int, block: Block) -> Structure:
-    """A structure with block ``i`` replaced, and the input of the next one set to its output."""
+    """Replace block ``i``, and set the input channels of the next block to its output channels."""
     if i + 1 == len(structure):
         return structure[:i] + (block,)
-    after = structure[i + 1]
-    return structure[:i] + (block, make_block((after[0], block[2]) + after[2:])) + structure[i + 2 :]
+    return structure[:i] + (block, set_in(structure[i + 1], block.out_channels)) + structure[i + 2 :]

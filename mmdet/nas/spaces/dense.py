@@ -1,44 +1,46 @@
 """Spaces of dense residual units, whose bottleneck has its own width: K1KXK1 (classification, detection), K1KX and KXKX (DAMO-YOLO)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmdet.registry import NAS_SPACES
 
 from ...archs.structure import Block, Structure
 from ...errors import ConfigError
-from .base import Random, Space, make_block, round_to_8, with_block
+from .base import Random, Space, round_to_8, set_btn, set_out, with_block
 
 
 class DenseSpace(Space):
-    """What they share: a bottleneck moves between a tenth of the output and the output."""
+    """Base of the dense spaces: a bottleneck is between a tenth of the output channels and the output channels."""
 
     def _move_btn(self, structure: Structure, i: int, rng: Random) -> Structure:
         block, steps = structure[i], self.channel_steps
         for _ in steps:
             scale, step = steps[int(rng() * len(steps))]
-            btn = bounded_btn(min(block[2], round_to_8(scale * block[6] + step)), block[2])
-            if btn != block[6]:
-                return with_block(structure, i, make_block(block[:6] + (btn,) + block[7:]))
+            out = block.out_channels
+            btn = bounded_btn(min(out, round_to_8(scale * block.btn + step)), out)
+            if btn != block.btn:
+                return with_block(structure, i, set_btn(block, btn))
         return structure
 
     def _scale_width(self, structure: Structure, i: int, factor: float) -> Structure:
         block = structure[i]
-        btn = bounded_btn(round_to_8(factor * block[6]), block[2])
-        structure = with_block(structure, i, make_block(block[:6] + (btn,) + block[7:]))
+        btn = bounded_btn(round_to_8(factor * block.btn), block.out_channels)
+        structure = with_block(structure, i, set_btn(block, btn))
         return super()._scale_width(structure, i, factor)
 
     def _with_width(self, block: Block, out: int) -> Block:
-        return make_block(block[:2] + (out,) + block[3:6] + (bounded_btn(block[6], out),) + block[7:])
+        return set_btn(set_out(block, out), bounded_btn(block.btn, out))
 
 
 def bounded_btn(btn: int, out: int) -> int:
-    """At least a tenth of the output."""
+    """A bottleneck of at least a tenth of the output channels."""
     return btn if btn * 10 >= out else round_to_8(out / 10)
 
 
 @NAS_SPACES.register_module('space_k1kxk1')
 class SpaceK1KXK1(DenseSpace):
-    """Bottleneck units. Channels never fall with depth, nor rise more than four times from one block to the next."""
+    """Bottleneck units. From one block to the next, channels never decrease and grow four times at most."""
 
     family = 'SuperResK1KXK1'
     scales = (1.5, 1.25, 0.8, 0.6, 0.5)
@@ -46,24 +48,24 @@ class SpaceK1KXK1(DenseSpace):
 
 
 class BasicSpace(DenseSpace):
-    """Units of two convolutions; channels of some blocks are kept within ranges.
+    """Base of the spaces whose units have two convolutions; channels of some blocks are kept within ranges.
 
     Args:
-        channel_range_list: per block (low, high), or None for no range.
-        kernel_size_list: kernels allowed. With more than one, kernels move (in the reference they never do).
-        kwargs: of :class:`Space`.
+        channel_range_list: (low, high) for each block, or None for no range.
+        kernel_size_list: allowed kernels. If there are several, kernels change, which they never do in LightNAS.
+        kwargs: arguments of :class:`Space`.
     """
 
     first_depth = 2
-    moves = ('out', 'btn', 'depth')
-    kernels = ((1, 3),)
+    moves: tuple[str, ...] = ('out', 'btn', 'depth')
+    kernels: tuple[tuple[int, int], ...] = ((1, 3),)
 
     def __init__(
         self,
         *,
         channel_range_list: Sequence[Sequence[int] | None] = (None, None, (64, 128), None, (128, 256), (256, 512)),
         kernel_size_list: Sequence[int] = (3,),
-        **kwargs,
+        **kwargs: Any,
     ):
         for pair in channel_range_list:
             good = pair is None or (
@@ -82,15 +84,15 @@ class BasicSpace(DenseSpace):
     def _own_range(self, i: int, block: Block) -> tuple[int, int]:
         pair = self.channel_ranges[i] if i < len(self.channel_ranges) else None
         low, high = super()._own_range(i, block)
-        return (max(low, pair[0]), min(high, pair[1])) if pair and block[6] else (low, high)
+        return (max(low, pair[0]), min(high, pair[1])) if pair and block.btn else (low, high)
 
     def _give_way(self, structure: Structure, i: int, out: int) -> Structure:
-        """As elsewhere; and the bottleneck of the next block is no wider than its input."""
+        """As in other spaces, and the bottleneck of the next block is at most its input channels."""
         child = super()._give_way(structure, i, out)
         after = child[i + 1] if i + 1 < len(child) else None
-        if after is None or after[6] <= out:
+        if after is None or after.btn <= out:
             return child
-        return with_block(child, i + 1, make_block(after[:6] + (out,) + after[7:]))
+        return with_block(child, i + 1, set_btn(after, out))
 
 
 @NAS_SPACES.register_module('space_k1kx')

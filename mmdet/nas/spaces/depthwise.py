@@ -1,17 +1,18 @@
 """Spaces of inverted residual units, whose bottleneck is a multiple of the output: plain, squeeze-excitation, video, quantised.
 
-A head (last block, one convolution) never moves.
+A head (a last block of a single convolution) never changes.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmdet.registry import NAS_SPACES
 
 from ...archs.structure import Block, Structure
 from ...errors import ConfigError
-from .base import Random, Space, make_block, round_to_8, with_block
+from .base import Random, Space, round_to_8, set_bits_a, set_bits_w, set_btn, set_layers, set_out, with_block
 
-NEAR_RATIOS = 3  # places in the list of ratios
+NEAR_RATIOS = 3  # how far in the list of ratios a small change of the bottleneck goes
 
 
 def tenths(low: int, high: int) -> tuple[float, ...]:
@@ -20,10 +21,10 @@ def tenths(low: int, high: int) -> tuple[float, ...]:
 
 
 class DepthwiseSpace(Space):
-    """What they share: a listed expansion ratio times the output, rounded to 8, is the bottleneck; channels never fall with depth.
+    """Base of the depthwise spaces: the bottleneck is a listed ratio times the output channels, rounded to 8; channels never decrease with depth.
 
     Attributes:
-        ratios: expansion ratios.
+        ratios: allowed ratios of bottleneck to output channels, ascending.
     """
 
     ratios: tuple[float, ...]
@@ -31,29 +32,29 @@ class DepthwiseSpace(Space):
     unmoved = 3
 
     def _with_width(self, block: Block, out: int) -> Block:
-        btn = round_to_8(out * self._nearest(block[6] / block[2]))
-        return make_block(block[:2] + (out,) + block[3:6] + (btn,) + block[7:])
+        btn = round_to_8(out * self._nearest(block.btn / block.out_channels))
+        return set_btn(set_out(block, out), btn)
 
     def _move_btn(self, structure: Structure, i: int, rng: Random) -> Structure:
-        """Any ratio, or (not in the reference) one near the present one, half of the time each."""
+        """Take any ratio, or, with a probability of one half (in LightNAS never), one near the present ratio."""
         block, ratios = structure[i], self.ratios
         if not self.reference and rng() < 0.5:
-            at = ratios.index(self._nearest(block[6] / block[2]))
+            at = ratios.index(self._nearest(block.btn / block.out_channels))
             ratios = ratios[max(at - NEAR_RATIOS, 0) : at + NEAR_RATIOS + 1]
         for _ in ratios:
-            btn = round_to_8(block[2] * ratios[int(rng() * len(ratios))])
-            if btn != block[6]:
-                return with_block(structure, i, make_block(block[:6] + (btn,) + block[7:]))
+            btn = round_to_8(block.out_channels * ratios[int(rng() * len(ratios))])
+            if btn != block.btn:
+                return with_block(structure, i, set_btn(block, btn))
         return structure
 
     def _move_out(self, structure: Structure, i: int, rng: Random) -> Structure:
-        """As elsewhere; the bottleneck keeps its ratio, or (not in the reference) about its width, half of the time each."""
+        """As in other spaces; the bottleneck keeps its ratio, or, with a probability of one half (in LightNAS never), about its width."""
         child = super()._move_out(structure, i, rng)
         if child is structure or self.reference or rng() < 0.5:
             return child
         block = child[i]
-        btn = round_to_8(block[2] * self._nearest(structure[i][6] / block[2]))
-        return with_block(child, i, make_block(block[:6] + (btn,) + block[7:]))
+        btn = round_to_8(block.out_channels * self._nearest(structure[i].btn / block.out_channels))
+        return with_block(child, i, set_btn(block, btn))
 
     def _nearest(self, ratio: float) -> float:
         return min(self.ratios, key=lambda known: abs(known - ratio))
@@ -91,20 +92,20 @@ class Space3DK1DWK1(DepthwiseSpace):
 
 @NAS_SPACES.register_module('space_quant_k1dwk1')
 class SpaceQuantK1DWK1(DepthwiseSpace):
-    """Mixed-precision networks; the convolutions of a unit share their bits, activations and weights have their own.
+    """Mixed-precision networks. The convolutions of a unit share their bit widths, one for activations and one for weights.
 
     Args:
-        nbits_list: bit widths allowed.
-        nbits_ratio: how likely each unit's bits move in one mutation, activations and weights apart; at least one moves. The reference moves
-            nine tenths of them every time, meaning one tenth.
-        kwargs: of :class:`Space`.
+        nbits_list: allowed bit widths.
+        nbits_ratio: probability that a mutation changes the bits of a unit, for activations and weights separately; default 0.1. At least one
+            changes. LightNAS changes nine tenths of them, where one tenth was meant.
+        kwargs: arguments of :class:`Space`.
     """
 
     family = 'SuperQuantResK1DWK1'
     ratios = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
     moves = ('out', 'kernel', 'btn', 'depth', 'bits')
 
-    def __init__(self, *, nbits_list: Sequence[int] = (3, 4, 5, 6), nbits_ratio: float | None = None, **kwargs):
+    def __init__(self, *, nbits_list: Sequence[int] = (3, 4, 5, 6), nbits_ratio: float | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         if not nbits_list or not all(isinstance(bits, int) and 2 <= bits <= 8 for bits in nbits_list):
             raise ConfigError('must be integers in 2..8', field='space.nbits_list', received=nbits_list)
@@ -116,29 +117,30 @@ class SpaceQuantK1DWK1(DepthwiseSpace):
     def _with_depth(self, block: Block, layers: int) -> Block:
         convs = 3 * layers
         bits_a, bits_w = (
-            bits[:convs] if len(bits) >= convs else bits + bits[:1] * (convs - len(bits)) for bits in block[8:10]
+            bits[:convs] if len(bits) >= convs else bits + bits[:1] * (convs - len(bits))
+            for bits in (block.bits_a, block.bits_w)
         )
-        return make_block(block[:5] + (layers,) + block[6:8] + (bits_a, bits_w) + block[10:])
+        return set_layers(set_bits_w(set_bits_a(block, bits_a), bits_w), layers)
 
     def _move_bits(self, structure: Structure, i: int, rng: Random) -> Structure:
         block = structure[i]
-        units, ratio = block[5], self.nbits_ratio
+        units, ratio = block.layers, self.nbits_ratio
         moved = [unit for unit in range(2 * units) if rng() < ratio]
         if not moved and not self.reference:
             moved = [int(rng() * 2 * units)]
         if not moved:
             return structure
-        both = [list(block[8]), list(block[9])]
+        both = [list(block.bits_a), list(block.bits_w)]
         for unit in moved:
             bits, at = both[unit >= units], 3 * (unit % units)
             bits[at : at + 3] = [self._step(bits[at], rng)] * 3
         bits_a, bits_w = map(tuple, both)
-        if bits_a == block[8] and bits_w == block[9]:
+        if bits_a == block.bits_a and bits_w == block.bits_w:
             return structure
-        return with_block(structure, i, make_block(block[:8] + (bits_a, bits_w) + block[10:]))
+        return with_block(structure, i, set_bits_w(set_bits_a(block, bits_a), bits_w))
 
     def _step(self, bits: int, rng: Random) -> int:
-        """One place up or down in the list; at its ends possibly none."""
+        """The next higher or lower bit width of the list, with equal probability; at an end possibly the same."""
         nbits = self.nbits
         at = nbits.index(bits) if bits in nbits else min(range(len(nbits)), key=lambda k: abs(nbits[k] - bits))
         return nbits[min(max(at + (1 if rng() < 0.5 else -1), 0), len(nbits) - 1)]

@@ -1,6 +1,7 @@
 """Networks from structures: every family, stages, options, errors, reference outputs."""
 
 import copy
+import gzip
 import json
 
 import pytest
@@ -88,20 +89,21 @@ def test_shortcuts():
     assert isinstance(unit('SuperResK1DWSEK1', 1).act, nn.SiLU)
 
 
-def test_reference_outputs(sample_data):
-    folder = sample_data / 'reference_outputs'
+def test_reference_outputs(repository):
+    """Names, shapes and outputs of the original's MAE-DET-S, its weights filled by formula."""
+    folder = repository / 'tests' / 'data'
     model = TinyNASBackbone(MAEDET_S).eval()
-    lines = (folder / 'maedet_s_keys.txt').read_text().splitlines()
+    lines = gzip.decompress((folder / 'maedet_s_keys.txt.gz').read_bytes()).decode().splitlines()
     expected = [line.split(maxsplit=1) for line in lines if line.strip()]
     state = model.state_dict()
     assert [[key, str(tuple(value.shape))] for key, value in state.items()] == expected
     model.load_state_dict(fill_state_dict(state))
     with torch.no_grad():
         outputs = model(image())
-    for output, row in zip(outputs, json.loads((folder / 'maedet_s.json').read_text())['outputs'], strict=True):
-        assert list(output.shape) == row['shape']
-        columns = [row[name] for name in ('mean', 'std', 'min', 'max', 'first', 'last')]
-        assert statistics(output) == pytest.approx(columns, rel=1e-4, abs=2e-5)
+    reference = json.loads((folder / 'maedet_s.json').read_text())
+    assert [list(output.shape) for output in outputs] == reference['shapes']
+    for output, row in zip(outputs, reference['statistics'], strict=True):
+        assert statistics(output) == pytest.approx(row, rel=1e-4, abs=2e-5)
 
 
 def test_parameters_of_published_networks():
@@ -200,7 +202,7 @@ class TestErrors:
 
     @pytest.mark.parametrize('out_indices', [(), (5,), (-1,), (2, 1), (1, 1), 3, ('a',), (True, 2)])
     def test_out_indices(self, out_indices):
-        with pytest.raises(ConfigError, match=r'out_indices: must be rising stages in 0\.\.4.*Received'):
+        with pytest.raises(ConfigError, match=r'out_indices: must be ascending stages in 0\.\.4.*Received'):
             TinyNASBackbone(small(), out_indices=out_indices)
 
     @pytest.mark.parametrize(
