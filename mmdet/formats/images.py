@@ -19,6 +19,8 @@ from PIL import Image
 
 from mmdet.errors import DataError
 
+# Files of these are taken for images where a folder or a pattern is searched.
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 _FLAGS = {
     'color': cv2.IMREAD_COLOR,
     'color_ignore_orientation': cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import DataError
 
 
-def write_atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file whole or not at all: temporary name in the same folder, sync, replace.
 
     Args:
