@@ -96,7 +96,7 @@ def test_curves_of_two_runs(tmp_path):
 def test_a_missing_metric_lists_what_is_there(tmp_path):
     log = read_log(new_log(tmp_path))
     with pytest.raises(
-        DataError, match=r'not logged. There are train: data_time, loss, lr, time; val: coco/bbox_mAP, time'
+        DataError, match=r'not logged. Logged were train: data_time, loss, lr, time; val: coco/bbox_mAP, time'
     ):
         log.series('bbox_mAP_50')
     both = read_log(write_lines(tmp_path / 's.json', {'a/x': 1, 'b/x': 2, 'step': 1}))
