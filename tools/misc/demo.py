@@ -8,7 +8,6 @@ toolbox and is printed before it runs. Started again, a finished training is not
 """
 
 import argparse
-import json
 import os
 import shlex
 import subprocess
@@ -16,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from mmdet.apis.composite_evaluation import read_reports
 from mmdet.apis.demo import remember, write_page
 from mmdet.utils import load_config, reports_user_errors
 
@@ -90,8 +90,7 @@ def main() -> None:
         EVALUATE, COARSE, coarse, MP, fine, annotations['val'], images['val'], '--no-flip',
         '--baselines', '--tile', '720', '405', '--show-dir', work_dir / 'vis', '--show', '4', '--json', work_dir / 'figures.json',
     )  # fmt: skip
-    figures = json.loads((work_dir / 'figures.json').read_text(encoding='utf-8'))
-    report = write_page(work_dir, figures, seconds)
+    report = write_page(work_dir, read_reports(work_dir / 'figures.json', 'UFPMP-Det'), seconds)
     print('\n' + ', '.join(f'{step} {value:.0f} s' for step, value in seconds.items()))
     print(f'{time.perf_counter() - begin:.0f} s in all\nReport: {report}')
 
