@@ -97,7 +97,7 @@ def synthetic_batches(shape_hw: tuple[int, int], batch_size: int) -> Iterator[di
 
 def build_loader(cfg: Config, batch_size: int, num_workers: int | None = None) -> DataLoader:
     """The test data loader of a config at another batch size; every process gets its share of the data."""
-    loader = Config(dict(loader=cfg.test_dataloader)).loader
+    loader = cfg.test_dataloader.copy()
     loader['batch_size'] = batch_size
     if num_workers is not None:
         loader['num_workers'] = num_workers
