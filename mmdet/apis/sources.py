@@ -14,8 +14,8 @@ import numpy as np
 from mmengine.logging import print_log
 
 from ..errors import DataError, ModelInputError
+from ..formats.images import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 # Pictures are written in the format of their source where that is one of these, else as JPEG.
 _WRITTEN_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
