@@ -10,7 +10,7 @@ import torch
 from mmengine.dist import get_dist_info, is_main_process
 
 from ..datasets.transforms.formatting import to_chw
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
 from ..evaluation import VisDroneMetric
 from ..formats.coco import load_coco_annotations, read_coco
 from ..formats.images import decode_image
