@@ -27,8 +27,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..evaluation.coco_eval import evaluate_boxes
 from ..evaluation.coco_report import format_table, format_value
-from ..formats.coco import CocoAnnotations, detections_from_rows, load_coco_annotations
-from ..formats.json_file import read_json
+from ..formats.coco import CocoAnnotations, detections_from_rows, load_coco_annotations, read_coco
 from ..formats.predictions import read_results
 from ..formats.tables import Detections, GroundTruth
 
@@ -213,7 +212,7 @@ def analyze_error_files(
 
 def _supercategories(ann_file: str, annotations: CocoAnnotations) -> list[int] | None:
     """A number for each class; None where a class has no supercategory or all have the same."""
-    names = {row['id']: row.get('supercategory') for row in read_json(ann_file, drop_polygons=True)['categories']}
+    names = {row['id']: row.get('supercategory') for row in read_coco(ann_file).categories}
     found = [names[category_id] for category_id in annotations.category_ids]
     distinct = sorted(set(filter(None, found)))
     if len(distinct) < 2 or not all(found):

@@ -10,9 +10,9 @@ import torch
 from mmengine.dist import get_dist_info, is_main_process
 
 from ..datasets.transforms.formatting import to_chw
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
 from ..evaluation import VisDroneMetric
-from ..formats.coco import load_coco_annotations
+from ..formats.coco import load_coco_annotations, read_coco
 from ..formats.images import decode_image
 from ..formats.json_file import read_json
 from ..models.detectors import CompositeDetector, UFPMPDet
@@ -213,15 +213,8 @@ def write_pictures(
 
 
 def _read_images(ann_file: str) -> list[dict]:
-    images = read_json(ann_file, drop_polygons=True).get('images')
-    if not isinstance(images, list) or not images:
-        raise DataError('the annotations hold no image', file=ann_file, field='images')
-    for position, image in enumerate(images):
-        if not isinstance(image, dict) or 'id' not in image or not isinstance(image.get('file_name'), str):
-            raise DataError(
-                'must have an id and a file_name', file=ann_file, record=f'image {position}', received=image
-            )
-    return images
+    table = read_coco(ann_file)
+    return [dict(id=image_id, file_name=name) for image_id, name in zip(table.image_ids, table.require_file_names())]
 
 
 def _load(batch: list[dict], root: Path) -> dict:

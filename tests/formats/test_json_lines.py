@@ -26,7 +26,7 @@ def test_rows(tmp_path, content, rows):
         (b'{"a": 1}\n\n[1]', r'line 3: must be a JSON object'),
         (b'3\n', r'line 1: must be a JSON object'),
         (b'[' * 100_000 + b'\n{}', 'line 1: must be a JSON object'),
-        (b'\xff\xfe\x00', r'log\.json: is not a text file in UTF-8'),
+        (b'\xff\xfe\x00', r'log\.json: cannot be read as text'),
     ],
 )
 def test_broken_files(tmp_path, content, message):
@@ -36,5 +36,5 @@ def test_broken_files(tmp_path, content, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(DataError, match='none.json: cannot be read'):
+    with pytest.raises(DataError, match='none.json: cannot be read as text'):
         read_json_lines(tmp_path / 'none.json')
