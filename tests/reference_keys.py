@@ -1,4 +1,4 @@
-"""Names and shapes that published GFL checkpoints have."""
+"""Names and shapes that published checkpoints have."""
 
 import gzip
 from pathlib import Path
@@ -10,7 +10,7 @@ def reference_keys(name: str, prefix: str = '') -> dict[str, tuple[int, ...]]:
     """Shapes by state-dict key, in state-dict order.
 
     Args:
-        name: file name without suffix, such as ``gfl_r50`` or ``gfl_res2net101-dconv-c4-c5``.
+        name: file name without suffix, such as ``gfl_r50`` or ``vit_adapter_s``.
         prefix: keep only the keys that start so, and cut it off (``'backbone.'``).
     """
     shapes = {}

@@ -1,8 +1,7 @@
 # UFPMP-Det, first stage: GFL R50 on whole UAVDT frames.
 _base_ = [
     '../_base_/models/gfl_r50_fpn.py',
-    '../_base_/datasets/uavdt_detection.py',
-    '../_base_/datasets/ufpmp_albu.py',
+    '../_base_/datasets/uavdt_ufpmp.py',
     '../_base_/schedules/schedule_ufpmp.py',
     '../_base_/default_runtime.py',
 ]
@@ -10,40 +9,6 @@ model = dict(
     bbox_head=dict(num_classes=3),
     test_cfg=dict(nms=dict(class_agnostic=True), max_per_img=500),
 )
+tta_model = dict(tta_cfg=dict(nms=dict(class_agnostic=True)))
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=(1024, 540), keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    {{_base_.albu}},
-    dict(type='PackDetInputs'),
-]
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    dataset=dict(
-        _delete_=True,
-        type='RepeatDataset',
-        times=3,
-        dataset=dict(
-            type='UAVDTDataset',
-            metainfo={{_base_.metainfo}},
-            data_root={{_base_.data_root}},
-            ann_file='annotations/UAVDT-train.json',
-            data_prefix=dict(img='UAV-benchmark-M/'),
-            filter_cfg=dict(filter_empty_gt=True, min_size=32),
-            border_margin=10,
-            pipeline=train_pipeline,
-        ),
-    ),
-)
-val_evaluator = dict(proposal_nums=(10, 100, 500), max_dets=500)
-test_evaluator = val_evaluator
 auto_scale_lr = dict(base_batch_size=8)
-
-# --tta: the flip test.
-tta_model = dict(
-    type='DetTTAModel',
-    tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.6, class_agnostic=True), max_per_img=500),
-)

@@ -1,25 +1,31 @@
 # MP-Det with a small network, after coarse_det_small.py: for a CPU.
-_base_ = './mp_det_res50.py'
+_base_ = [
+    '../_base_/models/gfl_small_fpn.py',
+    '../_base_/datasets/visdrone_mosaics.py',
+    '../_base_/schedules/schedule_cpu.py',
+    '../_base_/default_runtime.py',
+]
 
 model = dict(
-    data_preprocessor=dict(channels_last=True),
+    # Where the large ones start from ImageNet, this starts from what the coarse detector has learnt: train coarse_det_small.py first.
     backbone=dict(
-        depth=18,
-        base_channels=32,
-        stem_channels=32,
-        frozen_stages=-1,
-        norm_eval=False,
-        # Where the large ones start from ImageNet, this starts from what the coarse detector has learnt: train coarse_det_small.py first.
-        init_cfg=dict(type='Pretrained', checkpoint='work_dirs/coarse_det_small/epoch_6.pth', prefix='backbone.'),
+        init_cfg=dict(
+            _delete_=True,
+            type='Pretrained',
+            checkpoint='work_dirs/coarse_det_small/epoch_6.pth',
+            prefix='backbone.',
+        ),
     ),
-    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
     bbox_head=dict(
-        in_channels=64,
-        feat_channels=64,
+        type='MPHead',
+        num_classes=10,
         stacked_convs=1,
         num_words=50,
-        norm_cfg=dict(type='GN', num_groups=16, requires_grad=True),
+        beta=0,
+        gamma=10,
+        proxies_list=[2, 3, 2, 5, 4, 8, 8, 4, 3, 3],
     ),
+    test_cfg=dict(max_per_img=500),
 )
 scale = (1000, 1000)
 
@@ -35,35 +41,16 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+    *_base_.test_pipeline[2:],
 ]
 train_dataloader = dict(num_workers=1, dataset=dict(times=12, dataset=dict(pipeline=train_pipeline)))
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-max_epochs = 6
-train_cfg = dict(max_epochs=max_epochs, val_interval=2)
-optim_wrapper = dict(
-    _delete_=True,
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
-    clip_grad=dict(max_norm=10, norm_type=2),
-)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(
-        type='CosineAnnealingLR',
-        eta_min=1e-5,
-        begin=0,
-        end=max_epochs,
-        T_max=max_epochs,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-]
+auto_scale_lr = dict(enable=False, base_batch_size=4)
 default_hooks = dict(
     checkpoint=dict(max_keep_ckpts=2),
-    optimal_transport=dict(interval=200, start_emb=2),
+    optimal_transport=dict(type='OptimalTransportHook', interval=200, start_emb=2, end_estimating=8),
 )
+# --tta: the flip test.
+tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.6), max_per_img=500))

@@ -19,20 +19,7 @@ tta_pipeline = [
             [dict(type='Resize', scale=(side, side), keep_ratio=True) for side in (1000, 1333, 1666)],
             [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)],
             [dict(type='LoadAnnotations', with_bbox=True)],
-            [
-                dict(
-                    type='PackDetInputs',
-                    meta_keys=(
-                        'img_id',
-                        'img_path',
-                        'ori_shape',
-                        'img_shape',
-                        'scale_factor',
-                        'flip',
-                        'flip_direction',
-                    ),
-                )
-            ],
+            [dict(type='PackDetInputs', meta_keys=(*_base_.test_pipeline[-1].meta_keys, 'flip', 'flip_direction'))],
         ],
     ),
 ]

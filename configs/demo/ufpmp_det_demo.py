@@ -32,7 +32,7 @@ model = dict(
 )
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
+    dict(type='PackDetInputs', meta_keys=_base_.test_pipeline[-1].meta_keys[:-1]),  # without a scale_factor
 ]
 train_dataloader = None
 train_cfg = None

@@ -1,18 +1,7 @@
-_base_ = './gfl_r50_fpn_1x_coco.py'
-
-max_epochs = 24
-train_cfg = dict(max_epochs=max_epochs)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
-    dict(type='MultiStepLR', begin=0, end=max_epochs, by_epoch=True, milestones=[16, 22], gamma=0.1),
+_base_ = [
+    '../_base_/models/gfl_r50_fpn.py',
+    '../_base_/datasets/coco_detection_ms480-800.py',
+    '../_base_/schedules/schedule_2x.py',
+    '../_base_/default_runtime.py',
 ]
-
-# The short side is drawn from 480 to 800 for every image.
-train_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=None),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomResize', scale=[(1333, 480), (1333, 800)], keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+optim_wrapper = dict(optimizer=dict(lr=0.01))

@@ -1,17 +1,19 @@
 # The small GFL with a stride-4 level on VisDrone-DET, trained from scratch on crops: for a CPU, and for small parts of the data set.
-_base_ = './gfl_r50_fpn_1x_visdrone.py'
+_base_ = [
+    '../_base_/models/gfl_small_fpn.py',
+    '../_base_/datasets/visdrone_txt.py',
+    '../_base_/schedules/schedule_cpu.py',
+    '../_base_/default_runtime.py',
+]
 
 model = dict(
-    data_preprocessor=dict(channels_last=True),
-    backbone=dict(depth=18, base_channels=32, stem_channels=32, frozen_stages=-1, norm_eval=False, init_cfg=None),
-    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64, start_level=0),
+    neck=dict(start_level=0),
     bbox_head=dict(
-        in_channels=64,
-        feat_channels=64,
+        num_classes=10,
         stacked_convs=1,
-        norm_cfg=dict(type='GN', num_groups=16, requires_grad=True),
         anchor_generator=dict(octave_base_scale=4, strides=[4, 8, 16, 32, 64]),
     ),
+    test_cfg=dict(max_per_img=500),
 )
 
 train_pipeline = [
@@ -26,8 +28,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(1056, 594), keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+    *_base_.test_pipeline[2:],
 ]
 train_dataloader = dict(
     batch_size=4,
@@ -49,26 +50,6 @@ train_dataloader = dict(
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-max_epochs = 6
-train_cfg = dict(max_epochs=max_epochs, val_interval=2)
-optim_wrapper = dict(
-    _delete_=True,
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
-    clip_grad=dict(max_norm=10, norm_type=2),
-)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(
-        type='CosineAnnealingLR',
-        eta_min=1e-5,
-        begin=0,
-        end=max_epochs,
-        T_max=max_epochs,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-]
+auto_scale_lr = dict(enable=False, base_batch_size=16)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=2))
 custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.005, gamma=200, update_buffers=True)]

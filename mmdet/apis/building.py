@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ..config.reading import load_config
+from ..config.stages import inner_test_dataset
 from ..engine.checkpoint.loading import load_checkpoint_file, load_into
 from ..errors import CheckpointError, ConfigError
 from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage
@@ -163,14 +164,6 @@ def type_name(cfg: Any) -> str:
     """
     kind = cfg.get('type') if isinstance(cfg, dict) else type(cfg)
     return (kind if isinstance(kind, str) else getattr(kind, '__name__', '')).rpartition('.')[2]
-
-
-def inner_test_dataset(config: Config, key: str = '') -> dict:
-    """The test dataset of a config without its wrappers: the first of each concatenation, or the first that has ``key``."""
-    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
-    while key not in dataset and ('dataset' in dataset or dataset.get('datasets')):
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
-    return dataset
 
 
 def _config_dataset_meta(config: Config) -> dict:

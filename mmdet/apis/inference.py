@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
+from ..config.stages import test_pipeline_config
 from ..errors import ConfigError, DataError, MMDetError
 from ..formats.images import decode_image
 from ..models.detectors import BaseDetector
@@ -18,7 +18,6 @@ from .building import (  # noqa: F401  (PALETTES to read_config: importable from
     choose_device,
     find_config_beside,
     init_detector,
-    inner_test_dataset,
     is_composite,
     read_config,
     type_name,
@@ -109,21 +108,6 @@ class ImagePipeline:
         except OSError as error:
             raise DataError(f'cannot be read ({error.strerror or error})', file=image) from error
         return results, original
-
-
-def test_pipeline_config(config: Config) -> list[dict]:
-    """Transform configs of the config's test dataset, which may be wrapped; else its ``test_pipeline``.
-
-    Raises:
-        ConfigError: the config has no test pipeline.
-    """
-    pipeline = inner_test_dataset(config, 'pipeline').get('pipeline') or config.get('test_pipeline')
-    if not pipeline:
-        raise ConfigError('has no test pipeline', file=config.filename, field='test_dataloader.dataset.pipeline')
-    return pipeline
-
-
-vars(test_pipeline_config)['__test__'] = False  # so that pytest does not take it for a test
 
 
 @torch.no_grad()

@@ -6,37 +6,17 @@ from typing import Any, TypeVar
 import torch
 from mmengine.config import Config
 
+from ..config.stages import stage_scales
 from ..engine.checkpoint.converting import join_checkpoints
 from ..errors import ConfigError
 from ..models.detectors import CompositeDetector, DetectionStage, SlicedDet, UFPMPDet
 from .building import init_detector, load_parts, read_config
-from .inference import test_pipeline_config
 
 Composite = TypeVar('Composite', bound=CompositeDetector)
 _FULL_RESOLUTION = [
     dict(type='LoadImageFromFile'),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
 ]
-
-
-def stage_scales(config: Config) -> list[tuple[int, int]]:
-    """The sizes (w, h) to which a config resizes test images, in its ``tta_pipeline`` or else in its test pipeline.
-
-    Raises:
-        ConfigError: the pipeline does not resize.
-    """
-    steps = config.get('tta_pipeline') or test_pipeline_config(config)
-    found: list[tuple[int, int]] = []
-    for step in steps:
-        views = step.get('transforms') or [[step]]
-        for view in (view for alternatives in views for view in alternatives):
-            if isinstance(view, dict) and view.get('type') == 'Resize':
-                scale = view.get('scale') or view.get('img_scale')
-                width, height = scale if isinstance(scale, (list, tuple)) else (scale, scale)
-                found.append((width, height))
-    if not found or any(None in scale for scale in found):
-        raise ConfigError('needs a Resize with a scale', file=config.filename, field='test pipeline', received=steps)
-    return list(dict.fromkeys(found))
 
 
 def build_stage(

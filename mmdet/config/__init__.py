@@ -9,7 +9,9 @@ from .reading import (
     resolve_work_dir,
     set_local_rank,
 )
+from .stages import stage_config
 
 __all__ = [
     'CfgOptions', 'add_common_arguments', 'load_config', 'reports_user_errors', 'require_keys', 'resolve_work_dir', 'set_local_rank',
+    'stage_config',
 ]  # fmt: skip

@@ -1,10 +1,13 @@
 """Every config of the tree: it reads, builds, has the sheet's counts, makes a training step and a prediction."""
 
+import copy
+import functools
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 
 from mmdet.config.legacy import looks_legacy
@@ -77,8 +80,14 @@ DGQP = {
 }
 
 
-def config(name: str):
+@functools.cache
+def _read(name: str) -> Config:
     return load_config(CONFIGS / name)
+
+
+def config(name: str) -> Config:
+    """The config, read once, as a copy to be changed at will."""
+    return copy.deepcopy(_read(name))
 
 
 def build(model_cfg, device: str):
@@ -182,7 +191,7 @@ def test_one_training_step_and_one_prediction(name):
 
 @pytest.mark.parametrize('name', [name for name in NAMES if 'coarse' in (config(name).get('model') or {})])
 def test_two_stages_predict(name):
-    """The detectors that are made of detectors, at small scales."""
+    """The composite detectors, at small scales: boxes on the image, best first, of the fine stage's classes."""
     cfg = config(name)
     for stage in (cfg.model.coarse, cfg.model.fine):
         stage.scale = [(64, 64)] * len(stage.scale) if isinstance(stage.scale, list) else (64, 64)
@@ -193,7 +202,11 @@ def test_two_stages_predict(name):
     sample = DetDataSample(metainfo=dict(ori_shape=(64, 64)))
     image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
     found = model.test_step(dict(inputs=[image], data_samples=[sample]))[0].pred_instances
-    assert torch.isfinite(found.bboxes).all() and len(found) <= 500
+    assert 0 < len(found) <= cfg.model.get('max_per_img', 500)
+    boxes = found.bboxes
+    assert boxes.min() >= 0 and boxes.max() <= 64 and (boxes[:, :2] <= boxes[:, 2:]).all()
+    assert (found.scores[:-1] >= found.scores[1:]).all() and found.scores.min() >= 0 and found.scores.max() <= 1
+    assert found.labels.min() >= 0 and found.labels.max() < model.fine.detector.bbox_head.num_classes
 
 
 def test_v1_conventions_are_on():
@@ -233,6 +246,56 @@ def test_v1_optimiser_treats_biases_apart():
     assert cfg.param_scheduler[0].start_factor == pytest.approx(1 / 3)
     two_x = config('gfl_r50_ms2x.py')
     assert two_x.param_scheduler == [cfg.param_scheduler[0], dict(cfg.param_scheduler[1], end=24, milestones=[16, 22])]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_test_pipeline_ends_alike(name):
+    """Ground truth in pixels of the original image, and the fields that evaluation reads; nothing is rescaled where nothing resizes."""
+    loader = config(name).get('test_dataloader')
+    if loader is None:
+        return
+    steps = list(loader.dataset.pipeline)
+    assert steps[0].type == 'LoadImageFromFile' and not steps[0].get('backend_args')
+    keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+    if len(steps) == 2:
+        assert steps[1] == dict(type='PackDetInputs', meta_keys=keys[:4])
+        return
+    resize, annotations, pack = steps[1:]
+    assert resize == dict(type='Resize', scale=resize.scale, keep_ratio=True)
+    assert annotations == dict(type='LoadAnnotations', with_bbox=True)
+    assert pack == dict(type='PackDetInputs', meta_keys=keys)
+
+
+# Epochs, first and last learning rate factors, milestones or the cosine's end, of each schedule.
+SCHEDULES = {
+    'gfl/gfl_r50_fpn_1x_coco.py': (12, 0.001, 500, [8, 11], 0.01),
+    'gfl/gfl_r50_fpn_ms-2x_coco.py': (24, 0.001, 500, [16, 22], 0.01),
+    'gfl_r50_1x.py': (12, 1 / 3, 500, [8, 11], 0.01),
+    'gfl_r50_ms2x.py': (24, 1 / 3, 500, [16, 22], 0.01),
+    'gfocal/gfocal_r50_fpn_ms2x.py': (24, 0.001, 500, [16, 22], 0.01),
+    'maedet/maedet_s_6x_lr0.02.py': (73, 0.1, 7330, [65, 71], 0.02),
+    'vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py': (36, 0.001, 500, [27, 33], 1e-4),
+    'visdrone/gfl_small_visdrone.py': (6, 0.01, 100, 1e-5, 1e-3),
+    'UFPMP-Det/mp_det_small.py': (6, 0.01, 100, 1e-5, 1e-3),
+    'bccd/gfl_small_bccd.py': (4, 0.01, 100, 1e-5, 1e-3),
+    'demo/gfl_demo.py': (9, 0.05, 50, 2e-5, 2e-3),
+    'demo/coarse_det_demo.py': (6, 0.05, 50, 2e-5, 2e-3),
+}
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_schedules(name):
+    """The decay ends with the training, whichever file says how long that is."""
+    epochs, start_factor, warmup_end, decay, rate = SCHEDULES[name]
+    cfg = config(name)
+    warmup, main = cfg.param_scheduler
+    assert cfg.train_cfg.max_epochs == main.end == epochs and cfg.optim_wrapper.optimizer.lr == rate
+    assert warmup == dict(type='LinearLR', start_factor=start_factor, by_epoch=False, begin=0, end=warmup_end)
+    if isinstance(decay, list):
+        assert main == dict(type='MultiStepLR', begin=0, end=epochs, by_epoch=True, milestones=decay, gamma=0.1)
+    else:
+        assert (main.type, main.eta_min, main.T_max, main.begin) == ('CosineAnnealingLR', decay, epochs, 0)
+        assert main.by_epoch and main.convert_to_iter_based
 
 
 def test_multi_scale_ranges():

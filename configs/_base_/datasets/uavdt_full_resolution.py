@@ -3,7 +3,7 @@ _base_ = './uavdt_detection.py'
 
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
+    dict(type='PackDetInputs', meta_keys=_base_.test_pipeline[-1].meta_keys[:-1]),  # without a scale_factor
 ]
 train_dataloader = None
 val_dataloader = None

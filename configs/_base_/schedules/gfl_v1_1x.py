@@ -2,11 +2,7 @@
 # and without decay. Norms are exempt by name there ('bn1', 'gn'), hence not the one of a shortcut, 'downsample.1'.
 _base_ = './schedule_1x.py'
 
-warmup = dict(type='LinearLR', start_factor=1 / 3, by_epoch=False, begin=0, end=500)
-param_scheduler = [
-    warmup,
-    dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1),
-]
+param_scheduler = [dict(_base_.param_scheduler[0], start_factor=1 / 3), _base_.param_scheduler[1]]
 optim_wrapper = dict(
     constructor='GroupedOptimWrapperConstructor',
     optimizer=dict(lr=0.01),

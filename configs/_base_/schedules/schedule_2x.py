@@ -1,14 +1,5 @@
 # 24 epochs, learning rate x0.1 after epochs 16 and 22; for 16 images an iteration (8 GPUs x 2).
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=24, val_interval=1)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+_base_ = './schedule_1x.py'
 
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
-    dict(type='MultiStepLR', begin=0, end=24, by_epoch=True, milestones=[16, 22], gamma=0.1),
-]
-
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001))
-
-# Off unless --auto-scale-lr: lr times (images an iteration) / base_batch_size.
-auto_scale_lr = dict(enable=False, base_batch_size=16)
+train_cfg = dict(max_epochs=24)
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=24, milestones=[16, 22])]

@@ -4,7 +4,6 @@ _base_ = './schedule_1x.py'
 max_epochs = 73
 train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=7330),
-    dict(type='MultiStepLR', by_epoch=True, begin=0, end=max_epochs, milestones=[65, 71], gamma=0.1),
+    dict(_base_.param_scheduler[0], start_factor=0.1, end=7330),
+    dict(_base_.param_scheduler[1], end=max_epochs, milestones=[65, 71]),
 ]
-optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001))

@@ -1,5 +1,7 @@
 """Res2Net (Gao et al., TPAMI 2021, arXiv 1904.01169), variant v1d: deep stem and pooled shortcuts."""
 
+from typing import Any
+
 import torch
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
@@ -19,10 +21,12 @@ class Bottle2neck(Bottleneck):
     of a stage (``stage_type='stage'``, where sizes change) nothing is added, and a strided block pools the last chunk.
 
     Args:
+        inplanes, planes: as of :class:`Bottleneck`.
         scales: number of chunks, > 1.
         base_width: chunk width in the first stage.
-        stage_type: ``'normal'`` or ``'stage'``.
-        args, kwargs: arguments of :class:`Bottleneck`.
+        base_channels: ``planes`` of the first stage.
+        stage_type: ``'normal'``, or ``'stage'`` for the first block of a stage.
+        kwargs: further arguments of :class:`Bottleneck`.
     """
 
     def __init__(
@@ -33,7 +37,7 @@ class Bottle2neck(Bottleneck):
         base_width: int = 26,
         base_channels: int = 64,
         stage_type: str = 'normal',
-        **kwargs,
+        **kwargs: Any,
     ):
         assert scales > 1, f'scales must be > 1 (a Res2Net of one scale is a ResNet), received {scales}'
         assert stage_type in ('normal', 'stage'), f"stage_type must be 'normal' or 'stage', received {stage_type!r}"
@@ -68,31 +72,31 @@ class Bottle2neck(Bottleneck):
 
 
 class Res2Layer(ResLayer):
-    """A stage of :class:`Bottle2neck`: the first block is of type ``stage``."""
+    """Stage of :class:`Bottle2neck` blocks, the first of type ``'stage'``."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(first_block_kwargs=dict(stage_type='stage'), **kwargs)
 
 
 @MODELS.register_module()
 class Res2Net(ResNet):
-    """Res2Net v1d backbone; deep stem and pooled shortcuts whatever the config says, as in its published models.
+    """Res2Net v1d backbone, always with the deep stem and the pooled shortcuts of its published models.
 
     Args:
         scales: chunks of each block (the "4s" of 26w 4s).
         base_width: chunk width in the first stage (the "26w").
-        kwargs: arguments of :class:`ResNet`; ``style``, ``deep_stem`` and ``avg_down`` may be given.
+        kwargs: arguments of :class:`ResNet`; ``deep_stem`` and ``avg_down`` are accepted and have no effect.
     """
 
     arch_settings = {
         depth: (Bottle2neck, blocks) for depth, (block, blocks) in ResNet.arch_settings.items() if block is Bottleneck
     }
 
-    def __init__(self, scales: int = 4, base_width: int = 26, **kwargs):
+    def __init__(self, scales: int = 4, base_width: int = 26, **kwargs: Any):
         self.scales, self.base_width = scales, base_width
         super().__init__(**{**kwargs, 'deep_stem': True, 'avg_down': True})
 
-    def make_res_layer(self, **kwargs) -> nn.Module:
+    def make_res_layer(self, **kwargs: Any) -> nn.Module:
         """Build one stage of cascaded bottlenecks."""
         widths = dict(scales=self.scales, base_width=self.base_width, base_channels=self.base_channels)
         return Res2Layer(**widths, **kwargs)

@@ -1,5 +1,7 @@
 """ResNet (He et al., CVPR 2016, arXiv 1512.03385), its V1d stem, frozen stages and deformable stages."""
 
+from typing import Any
+
 import torch.utils.checkpoint
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
@@ -10,13 +12,29 @@ from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
 
 from ..layers.conv import build_conv, has_deform_conv
-from ..layers.res_layer import ResLayer
+from ..layers.res_layer import BlockType, ResLayer
 
 
 class _ResidualBlock(BaseModule):
-    """What the blocks share: the norm lookup by name, the shortcut, checkpointing and the zero initialisation of the last norm."""
+    """Base of the blocks: norms found by name, shortcut, recomputation in the backward pass, a last norm that starts at 0."""
 
-    def __init__(self, *, norm_cfg, downsample, stride, dilation, style, with_cp, plugins, init_cfg):
+    expansion: int  # output channels = planes * expansion
+    init_cfg: dict | list[dict] | None
+    norm1_name: str
+    norm2_name: str
+
+    def __init__(
+        self,
+        *,
+        norm_cfg: dict | None,
+        downsample: nn.Module | None,
+        stride: int,
+        dilation: int,
+        style: str,
+        with_cp: bool,
+        plugins: None,
+        init_cfg: dict | None,
+    ):
         super().__init__(init_cfg)
         assert style in ('pytorch', 'caffe'), f"style must be 'pytorch' or 'caffe', received {style!r}"
         if plugins is not None:
@@ -33,9 +51,19 @@ class _ResidualBlock(BaseModule):
         return name
 
     def _zero_last_norm(self, zero: bool, name: str) -> None:
-        """Start as the identity, unless a config of the block's own says otherwise."""
+        """Let the block start as the identity, unless its own ``init_cfg`` says how it starts."""
         if zero and not self.init_cfg:
             self.init_cfg = dict(type='Constant', val=0, override=dict(name=name))
+
+    @property
+    def norm1(self) -> nn.Module:
+        """Norm after ``conv1``."""
+        return getattr(self, self.norm1_name)
+
+    @property
+    def norm2(self) -> nn.Module:
+        """Norm after ``conv2``."""
+        return getattr(self, self.norm2_name)
 
     def _residual(self, x: Tensor) -> Tensor:
         raise NotImplementedError
@@ -54,7 +82,7 @@ class _ResidualBlock(BaseModule):
 
 
 class BasicBlock(_ResidualBlock):
-    """Two 3x3 convolutions; the first carries the stride. Does not take deformable convolution."""
+    """Two 3x3 convolutions, the first with the stride and the dilation; never deformable. Arguments: see :class:`Bottleneck`."""
 
     expansion = 1
 
@@ -93,16 +121,6 @@ class BasicBlock(_ResidualBlock):
         self.norm2_name = self._add_norm(planes, 2)
         self._zero_last_norm(zero_init_norm, self.norm2_name)
 
-    @property
-    def norm1(self) -> nn.Module:
-        """Norm after ``conv1``."""
-        return getattr(self, self.norm1_name)
-
-    @property
-    def norm2(self) -> nn.Module:
-        """Norm after ``conv2``."""
-        return getattr(self, self.norm2_name)
-
     def _residual(self, x: Tensor) -> Tensor:
         return self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
 
@@ -113,19 +131,19 @@ class Bottleneck(_ResidualBlock):
     Args:
         inplanes: input channels.
         planes: base width; the output has ``4 * planes`` channels.
-        stride: on the 3x3 convolution (style ``pytorch``) or the first 1x1 one (``caffe``).
-        dilation: of the 3x3 convolution.
-        downsample: shortcut module, or None for the identity.
+        stride: stride of the 3x3 convolution (style ``pytorch``) or of the first 1x1 convolution (``caffe``).
+        dilation: dilation of the 3x3 convolution.
+        downsample: module of the shortcut, or None for the identity.
         style: ``'pytorch'`` or ``'caffe'``.
         with_cp: recompute the block in the backward pass to save memory.
         conv_cfg, norm_cfg: configs of convolutions and norms.
         dcn: config of a deformable 3x3 convolution; ``conv_cfg`` must then be None.
-        plugins: only None.
+        plugins: must be None.
         groups: groups of the 3x3 convolution; its width is ``planes * base_width / base_channels * groups`` when groups > 1.
         base_width: width of one group in the first stage.
         base_channels: ``planes`` of the first stage.
         zero_init_norm: initialise the last norm's weight to 0.
-        init_cfg: initialisation of this block.
+        init_cfg: how this block is initialised; ``zero_init_norm`` then has no effect.
     """
 
     expansion = 4
@@ -193,21 +211,11 @@ class Bottleneck(_ResidualBlock):
         )
 
     def _build_inner(self) -> None:
-        """``conv1`` and what lies between it and ``conv3``."""
+        """Build ``conv1`` and all layers between it and ``conv3``."""
         self.conv1 = build_conv(self.conv_cfg, self.inplanes, self.width, 1, stride=self.conv1_stride, bias=False)
         self.norm1_name = self._add_norm(self.width, 1)
         self.conv2 = self._conv3x3(self.width)
         self.norm2_name = self._add_norm(self.width, 2)
-
-    @property
-    def norm1(self) -> nn.Module:
-        """Norm after ``conv1``."""
-        return getattr(self, self.norm1_name)
-
-    @property
-    def norm2(self) -> nn.Module:
-        """Norm after ``conv2``."""
-        return getattr(self, self.norm2_name)
 
     @property
     def norm3(self) -> nn.Module:
@@ -224,7 +232,7 @@ class Bottleneck(_ResidualBlock):
 
 @MODELS.register_module()
 class ResNet(BaseModule):
-    """ResNet backbone, giving the outputs of chosen stages.
+    """ResNet backbone that returns the outputs of chosen stages.
 
     Parameter names are torchvision's (``conv1``, ``bn1``, ``layer1.0.conv1``, ...), without ``fc``.
 
@@ -234,28 +242,29 @@ class ResNet(BaseModule):
         stem_channels: channels of the stem; None: ``base_channels``.
         base_channels: width of the first stage's blocks; it doubles with each stage.
         num_stages: 1 to 4.
-        strides, dilations: of each stage.
-        out_indices: stages whose outputs are returned, rising.
+        strides, dilations: one of each for every stage.
+        out_indices: stages whose outputs are returned, always in rising order.
         style: ``'pytorch'``: the stride lies on a bottleneck's 3x3 convolution; ``'caffe'``: on its first 1x1.
         deep_stem: three 3x3 convolutions instead of one 7x7, as the Sequential ``stem``.
         avg_down: average pooling in strided shortcuts.
-        frozen_stages: stem and so many stages take no gradient and stay in eval mode; 0: the stem only; -1: none.
+        frozen_stages: the stem and this many stages get no gradient and stay in eval mode; 0 freezes the stem only, -1 nothing.
         conv_cfg, norm_cfg: configs of convolutions and norms.
         norm_eval: keep every batch norm in eval mode (its statistics fixed).
         dcn: config of the deformable 3x3 convolutions, ``dict(type='DCN' or 'DCNv2', deform_groups=1, fallback_on_stride=False)``.
-        stage_with_dcn: which stages have them, as many as stages.
-        plugins: only None.
+        stage_with_dcn: one bool for each stage: whether its blocks are deformable.
+        plugins: must be None.
         with_cp: recompute blocks in the backward pass to save memory.
         zero_init_residual: initialise the last norm of each block to 0.
         pretrained: old form of ``init_cfg=dict(type='Pretrained', checkpoint=pretrained)``.
-        init_cfg: initialisation; default: Kaiming for convolutions, 1 for norms.
+        init_cfg: initialisation; default: Kaiming for convolutions, 1 for norms. Given, ``zero_init_residual`` has no effect.
 
     Raises:
         KeyError: unknown depth.
         AssertionError: stages, strides or flags that contradict each other.
+        ConfigError: ``plugins`` is given.
     """
 
-    arch_settings = {
+    arch_settings: dict[int, tuple[BlockType, tuple[int, ...]]] = {
         18: (BasicBlock, (2, 2, 2, 2)),
         34: (BasicBlock, (3, 4, 6, 3)),
         50: (Bottleneck, (3, 4, 6, 3)),
@@ -306,7 +315,7 @@ class ResNet(BaseModule):
         inplanes = base_channels if stem_channels is None else stem_channels
         self._build_stem(in_channels, inplanes)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.res_layers = []
+        self.res_layers: list[str] = []
         for stage, num_blocks in enumerate(stage_blocks[:num_stages]):
             planes = base_channels * 2**stage
             layer = self.make_res_layer(
@@ -330,8 +339,8 @@ class ResNet(BaseModule):
         self.feat_dim = inplanes
         self._freeze_stages()
 
-    def make_res_layer(self, **kwargs) -> nn.Module:
-        """Build one stage; subclasses add arguments for their blocks."""
+    def make_res_layer(self, **kwargs: Any) -> nn.Module:
+        """Build one stage; subclasses add the arguments of their own blocks."""
         return ResLayer(**kwargs)
 
     def _build_stem(self, in_channels: int, channels: int) -> None:
@@ -341,7 +350,7 @@ class ResNet(BaseModule):
             self.add_module(self.norm1_name, norm)
             self.relu = nn.ReLU(inplace=True)
             return
-        parts = []
+        parts: list[nn.Module] = []
         widths = (in_channels, channels // 2, channels // 2, channels)
         for number, (width_in, width_out) in enumerate(zip(widths[:-1], widths[1:])):
             stride = 2 if number == 0 else 1
@@ -376,7 +385,7 @@ class ResNet(BaseModule):
         return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, in_channels, H, W) to one (N, C, H / s, W / s) for each of `out_indices`, s = 4, 8, 16, 32 (rounded up)."""
+        """(N, in_channels, H, W) to one (N, C, H / s, W / s), rounded up, for each of `out_indices`; s = 4, 8, 16, 32 by default."""
         x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
         x = self.maxpool(x)
         outs = []
@@ -387,8 +396,10 @@ class ResNet(BaseModule):
         return tuple(outs)
 
 
-def _initialisation(pretrained, init_cfg, zero_init_residual: bool) -> tuple[dict | list, bool]:
-    """The effective ``init_cfg``, and whether the blocks' last norms start at 0 (only with the default initialisation)."""
+def _initialisation(
+    pretrained: str | None, init_cfg: dict | list | None, zero_init_residual: bool
+) -> tuple[dict | list, bool]:
+    """Return the effective ``init_cfg``, and whether the blocks' last norms start at 0 (only with the default initialisation)."""
     assert not (pretrained and init_cfg), 'pretrained and init_cfg cannot be given together'
     if pretrained is not None and not isinstance(pretrained, str):
         raise TypeError(f'pretrained must be a str or None, received {pretrained!r}')
@@ -404,5 +415,5 @@ def _initialisation(pretrained, init_cfg, zero_init_residual: bool) -> tuple[dic
 class ResNetV1d(ResNet):
     """ResNet with the deep stem and pooled shortcuts ("ResNet-D", He et al., CVPR 2019, arXiv 1812.01187)."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(deep_stem=True, avg_down=True, **kwargs)

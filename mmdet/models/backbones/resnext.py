@@ -1,5 +1,7 @@
 """ResNeXt (Xie et al., CVPR 2017, arXiv 1611.05431)."""
 
+from typing import Any
+
 from torch import nn
 
 from mmdet.registry import MODELS
@@ -20,10 +22,10 @@ class ResNeXt(ResNet):
 
     arch_settings = {depth: setting for depth, setting in ResNet.arch_settings.items() if setting[0] is Bottleneck}
 
-    def __init__(self, groups: int = 1, base_width: int = 4, **kwargs):
+    def __init__(self, groups: int = 1, base_width: int = 4, **kwargs: Any):
         self.groups, self.base_width = groups, base_width
         super().__init__(**kwargs)
 
-    def make_res_layer(self, **kwargs) -> nn.Module:
+    def make_res_layer(self, **kwargs: Any) -> nn.Module:
         """Build one stage of grouped bottlenecks."""
         return ResLayer(groups=self.groups, base_width=self.base_width, base_channels=self.base_channels, **kwargs)

@@ -8,6 +8,7 @@ Letters: B images, N = h * w tokens, C channels, M heads, D = C / M.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ def resize_pos_embed(table: Tensor, grid_hw: tuple[int, int]) -> Tensor:
         return table
     grid = table[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)  # (1, C, n, n)
     if grid.is_cuda and torch.are_deterministic_algorithms_enabled():
-        # torch has no deterministic gradient of it there; the resize is linear in each axis, so two matrix products do the same.
+        # torch has no deterministic gradient of a bicubic resize on the GPU. It is linear along each axis: two matrix products do the same.
         rows, columns = (_bicubic_matrix(side, size, grid) for size in grid_hw)
         grid = rows @ grid @ columns.t()
     else:
@@ -54,8 +55,8 @@ class WindowAttention(nn.Module):
     """Multi-head self-attention over a grid of tokens, inside windows if ``window_size`` is given.
 
     The grid is padded at the bottom and the right to whole windows *after* the projection to queries, keys and values.
-    The padding is therefore a zero key (logit 0) and a zero value, without the projection's bias, and does take part in
-    the softmax: published weights expect it so.
+    Padded tokens are therefore zero keys (logit 0) and zero values, without the projection's bias, and take part in the
+    softmax: published weights were trained so.
 
     Args:
         dim: C.
@@ -86,18 +87,22 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor, grid_hw: tuple[int, int]) -> Tensor:
         """Attend over ``x`` (B, h * w, C); returns the same shape."""
         qkv = self.qkv(x)
-        attend = self._attend_globally if self.window_size is None else self._attend_in_windows
-        return self.proj_drop(self.proj(attend(qkv, grid_hw)))
+        attended = (
+            self._attend_globally(qkv)
+            if self.window_size is None
+            else self._attend_in_windows(qkv, grid_hw, self.window_size)
+        )
+        return self.proj_drop(self.proj(attended))
 
     def _attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop if self.training else 0.0)
 
-    def _attend_globally(self, qkv: Tensor, grid_hw: tuple[int, int]) -> Tensor:
+    def _attend_globally(self, qkv: Tensor) -> Tensor:
         q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)  # (B, M, N, D)
         return self._attention(q, k, v).transpose(1, 2).flatten(2)
 
-    def _attend_in_windows(self, qkv: Tensor, grid_hw: tuple[int, int]) -> Tensor:
-        (h, w), size, M = grid_hw, self.window_size, self.num_heads
+    def _attend_in_windows(self, qkv: Tensor, grid_hw: tuple[int, int], size: int) -> Tensor:
+        (h, w), M = grid_hw, self.num_heads
         B, _, C3 = qkv.shape
         qkv = F.pad(qkv.view(B, h, w, C3), (0, 0, 0, -w % size, 0, -h % size))
         rows, columns = qkv.shape[1] // size, qkv.shape[2] // size
@@ -121,14 +126,14 @@ class Mlp(nn.Module):
 
 
 class ViTBlock(nn.Module):
-    """Transformer block: attention, then MLP; each is normalised before, scaled by a learned vector and dropped after.
+    """Pre-norm transformer block: attention, then MLP, each scaled by a learned vector and subject to drop-path.
 
     Args:
         dim, num_heads, window_size, qkv_bias, attn_drop: see :class:`WindowAttention`.
         mlp_ratio: hidden width of the MLP relative to ``dim``.
-        layer_scale: whether the two learned scales ``gamma1`` and ``gamma2`` exist (they start at 1).
+        layer_scale: whether the branches have the learned scales ``gamma1`` and ``gamma2``, which start at 1.
         drop: dropout of the projections.
-        drop_path: probability of dropping a branch of a sample.
+        drop_path: probability that a sample skips a branch.
         with_cp: recompute the block in the backward pass instead of keeping its activations.
     """
 
@@ -186,7 +191,8 @@ class PatchEmbed(nn.Module):
         return self.proj(image)
 
 
-def _per_block(value, depth: int, field: str) -> list:
+def _per_block(value: Any, depth: int, field: str) -> list:
+    """One value for each block, from one for all or a sequence."""
     if not isinstance(value, Sequence):
         return [value] * depth
     if len(value) != depth:
@@ -219,6 +225,8 @@ class WindowedViT(BaseModule):
     Raises:
         ConfigError: settings that contradict each other.
     """
+
+    init_cfg: dict | list[dict] | None
 
     def __init__(
         self,
@@ -285,14 +293,14 @@ class WindowedViT(BaseModule):
         )
 
     def embed_patches(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Tokens of the image with their positions added: (B, h * w, C), and (h, w)."""
+        """Return the image's tokens (B, h * w, C), row after row, with their positions added, and (h, w)."""
         patches = self.patch_embed(image)
-        grid_hw = tuple(patches.shape[-2:])
-        positions = resize_pos_embed(self.pos_embed, grid_hw)[:, 1:]
-        return self.pos_drop(patches.flatten(2).transpose(1, 2) + positions), grid_hw
+        h, w = patches.shape[-2:]
+        positions = resize_pos_embed(self.pos_embed, (h, w))[:, 1:]
+        return self.pos_drop(patches.flatten(2).transpose(1, 2) + positions), (h, w)
 
-    def forward(self, image: Tensor) -> tuple[Tensor]:
-        """Features of ``image`` (B, 3, H, W): a tuple of one map (B, C, H / patch_size, W / patch_size).
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the features of ``image`` (B, 3, H, W): a tuple of one map (B, C, H / patch_size, W / patch_size).
 
         Raises:
             ModelInputError: H or W is not a multiple of ``patch_size``.
@@ -326,8 +334,8 @@ class WindowedViT(BaseModule):
         for module in (self.patch_embed, self.blocks):
             module.apply(_reset_vit_layer)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        """Loading hook of torch: fit a position table of another size (``state_dict`` is torch's own copy)."""
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        """Hook of ``load_state_dict``: resize a position table of another size (``state_dict`` is torch's own copy)."""
         key = f'{prefix}pos_embed'
         table = state_dict.get(key)
         if table is not None and table.dim() == 3 and table.shape[1] != self.pos_embed.shape[1]:
@@ -351,17 +359,17 @@ def _reset_vit_layer(module: nn.Module) -> None:
 def load_vit_weights(model: WindowedViT, filename: str, prefix: str | None = None) -> list[str]:
     """Load ImageNet weights of a plain ViT (DeiT, timm), or the backbone of a detector checkpoint, into ``model``.
 
-    The tensors may lie on top, or under ``model`` or ``state_dict``; a leading ``module.`` and ``backbone.`` is taken
-    off. What only the classifier has (``cls_token``, ``norm.*``, ``head.*``) is left out and logged; ``gamma1``,
-    ``gamma2`` and whatever else the file lacks keep their initial values. A position table of another size is resized.
+    The tensors may lie at the top level, or under ``model`` or ``state_dict``; the prefixes ``module.`` and ``backbone.``
+    are removed. Tensors of the classifier (``cls_token``, ``norm.*``, ``head.*``) are left out and logged; ``gamma1``,
+    ``gamma2`` and others that the file lacks keep their initial values. A position table of another size is resized.
 
     Args:
         model: the backbone to fill.
         filename: path or URL, read by mmengine's ``CheckpointLoader``.
-        prefix: take only the tensors under this name, and take the name off.
+        prefix: take only the tensors whose names start with this, and remove it.
 
     Returns:
-        The names in the file that the model has no place for.
+        The names in the file that the model does not have.
 
     Raises:
         CheckpointError: the file has no weights for the patch embedding or a block, or one of the wrong shape.

@@ -11,7 +11,7 @@ Letters: B images, (h, w) the grid of stride 16, N = h * w its tokens, P = 21 N 
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ from mmdet.registry import MODELS
 
 
 class Geometry(NamedTuple):
-    """What deformable attention has to know about one input size. Points are cell centres, x then y, in [0, 1]."""
+    """Grids and reference points of deformable attention for one input size. Points are cell centres (x, y) in [0, 1]."""
 
     patch_shapes: tuple[tuple[int, int], ...]  # (h, w) of the transformer's grid
     pyramid_shapes: tuple[tuple[int, int], ...]  # of strides 8, 16, 32
@@ -49,7 +49,7 @@ def _cached_geometry(h: int, w: int, device: torch.device) -> Geometry:
 
 
 def adapter_geometry(h: int, w: int, device: torch.device) -> Geometry:
-    """Reference points for a grid of h x w patches, kept for the last 64 sizes (0.2 MB each at 800 x 1333)."""
+    """Return the geometry for a grid of h x w patches; the last 64 sizes are cached (0.2 MB each at 800 x 1333)."""
     # While a graph is traced, tensors are stand-ins that must not get into the cache.
     function = _cached_geometry.__wrapped__ if torch.compiler.is_compiling() else _cached_geometry
     return function(h, w, device)
@@ -151,7 +151,7 @@ class ConvFFN(nn.Module):
 
 
 class Injector(nn.Module):
-    """Let the transformer's tokens attend to the pyramid: x + gamma * attention(norm(x), norm(c))."""
+    """The transformer's tokens attend to the pyramid: x + gamma * attention(norm(x), norm(c))."""
 
     def __init__(self, *, dim: int, num_heads: int, num_points: int, value_ratio: float, init_values: float):
         super().__init__()
@@ -168,7 +168,7 @@ class Injector(nn.Module):
 
 
 class Extractor(nn.Module):
-    """Let the pyramid attend to the transformer's tokens, then pass it through its feed-forward branch."""
+    """The pyramid attends to the transformer's tokens; the feed-forward branch follows."""
 
     def __init__(
         self,
@@ -219,7 +219,7 @@ class InteractionBlock(nn.Module):
             c = self._run(extractor, c, x, geometry)
         return x, c
 
-    def _run(self, module: nn.Module, *args) -> Tensor:
+    def _run(self, module: nn.Module, *args: Any) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
             return checkpoint(module, *args, use_reentrant=False)
         return module(*args)
@@ -234,7 +234,7 @@ class ViTAdapter(WindowedViT):
         n_points: sampling points of a head in one level.
         deform_num_heads: heads of the deformable attention.
         deform_ratio: width of its values relative to ``embed_dim``.
-        init_values: start of the injectors' ``gamma``; with 0 the transformer starts undisturbed.
+        init_values: initial ``gamma`` of the injectors; with 0 the transformer's tokens are at first those of the plain ViT.
         interaction_indexes: (first, last) block, inclusive, of each interaction.
         with_cffn: whether extractors have a feed-forward branch.
         cffn_ratio: its hidden width relative to ``embed_dim``.
@@ -265,7 +265,7 @@ class ViTAdapter(WindowedViT):
         out_indices: Sequence[int] = (0, 1, 2, 3),
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(drop_path_rate=drop_path_rate, with_cp=with_cp, **kwargs)
         if self.patch_size != 16:
@@ -286,8 +286,10 @@ class ViTAdapter(WindowedViT):
         self.out_indices, self.add_vit_feature = tuple(out_indices), add_vit_feature
 
         dim = self.embed_dim
-        attention = dict(dim=dim, num_heads=deform_num_heads, num_points=n_points, value_ratio=deform_ratio)
-        branch = dict(with_cffn=with_cffn, cffn_ratio=cffn_ratio, drop_path=drop_path_rate)
+        attention: dict[str, Any] = dict(
+            dim=dim, num_heads=deform_num_heads, num_points=n_points, value_ratio=deform_ratio
+        )
+        branch: dict[str, Any] = dict(with_cffn=with_cffn, cffn_ratio=cffn_ratio, drop_path=drop_path_rate)
         self.level_embed = nn.Parameter(torch.randn(3, dim))
         self.spm = SpatialPrior(inplanes=conv_inplane, embed_dim=dim, with_stride4=0 in self.out_indices)
         last = len(self.interaction_indexes) - 1
@@ -317,7 +319,7 @@ class ViTAdapter(WindowedViT):
                 module.reset_parameters()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Features of ``image`` (B, 3, H, W).
+        """Return the features of ``image`` (B, 3, H, W).
 
         Returns:
             One map (B, C, H / stride, W / stride) for each of ``out_indices``.
@@ -338,8 +340,9 @@ class ViTAdapter(WindowedViT):
         for (first, last), interaction in zip(self.interaction_indexes, self.interactions):
             x, c = interaction(x, c, self.blocks[first : last + 1], geometry)
 
-        strides_8_16_32 = _to_maps(c, geometry.pyramid_shapes)
-        maps = [None if stride4 is None else self.up(strides_8_16_32[0]) + stride4, *strides_8_16_32]
+        maps = dict(enumerate(_to_maps(c, geometry.pyramid_shapes), start=1))
+        if stride4 is not None:
+            maps[0] = self.up(maps[1]) + stride4
         vit_map = _to_maps(x, geometry.patch_shapes)[0]
         return tuple(self._output(index, maps[index], vit_map) for index in self.out_indices)
 

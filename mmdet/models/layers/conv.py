@@ -1,5 +1,7 @@
 """Building convolutions from configs."""
 
+from typing import Any
+
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import nn
 
@@ -11,15 +13,15 @@ from mmdet.registry import MODELS
 _PLAIN = {None: nn.Conv2d, 'Conv2d': nn.Conv2d, 'Conv': nn.Conv2d}
 
 
-def build_conv(cfg: dict | None, *args, **kwargs) -> nn.Module:
-    """Build a convolution, whatever the current default scope is (mmcv's builder needs ``mmdet`` to be the default scope).
+def build_conv(cfg: dict | None, *args: Any, **kwargs: Any) -> nn.Module:
+    """Build a convolution under any default scope (mmcv's own builder works only where ``mmdet`` is the default scope).
 
     Args:
         cfg: ``dict(type=..., **options)``, or None for ``nn.Conv2d``.
-        args, kwargs: constructor arguments, as of ``nn.Conv2d``.
+        args, kwargs: arguments of the constructor, those of ``nn.Conv2d``.
 
     Raises:
-        ConfigError: the type is not registered.
+        ConfigError: ``type`` is not registered.
     """
     options = dict(cfg or {})
     kind = options.pop('type', None)
@@ -33,11 +35,11 @@ def build_conv(cfg: dict | None, *args, **kwargs) -> nn.Module:
 
 
 def has_deform_conv(dcn: dict | None) -> tuple[dict | None, bool]:
-    """Read a backbone block's ``dcn`` config.
+    """Split the ``dcn`` config of a backbone's block.
 
     Returns:
-        The config for :func:`build_conv` without ``fallback_on_stride``, and whether the block's 3x3 convolution is deformable
-        (``fallback_on_stride=True`` keeps it plain).
+        The config for :func:`build_conv`, without ``fallback_on_stride``, and whether the block's 3x3 convolution is deformable
+        (``fallback_on_stride=True`` keeps it plain). ``(None, False)`` for None.
     """
     if dcn is None:
         return None, False

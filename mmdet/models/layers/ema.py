@@ -1,6 +1,7 @@
 """Averaging the weights of a training run."""
 
 import math
+from typing import Any
 
 from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
@@ -19,10 +20,10 @@ class ExpMomentumEMA(ExponentialMovingAverage):
         model: the averaged model.
         momentum: the final weight of the newest model, in (0, 1).
         gamma: steps over which the momentum decays, > 0.
-        **kwargs: of mmengine's ``ExponentialMovingAverage``.
+        **kwargs: arguments of mmengine's ``ExponentialMovingAverage``.
     """
 
-    def __init__(self, model: nn.Module, momentum: float = 0.0002, gamma: int = 2000, **kwargs):
+    def __init__(self, model: nn.Module, momentum: float = 0.0002, gamma: int = 2000, **kwargs: Any):
         if gamma <= 0:
             raise ConfigError('must be > 0', field='ExpMomentumEMA.gamma', received=gamma)
         super().__init__(model, momentum=momentum, **kwargs)

@@ -9,8 +9,10 @@ class Integral(nn.Module):
     """Mean of softmax distributions over the bins 0, 1, ..., reg_max.
 
     Args:
-        reg_max: last bin.
+        reg_max: the last bin; there are reg_max + 1.
     """
+
+    project: Tensor  # (reg_max + 1,) the bins
 
     def __init__(self, reg_max: int = 16):
         super().__init__()

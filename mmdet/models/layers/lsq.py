@@ -5,6 +5,7 @@ passes gradients straight through; the step is a parameter, whose gradient is sc
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +20,13 @@ _SMALLEST_STEP = 1e-8
 class LSQQuantizer(nn.Module):
     """Quantiser with one learned step for a tensor, or one for each index of its first axis.
 
-    A step of 0 stands for "not set yet": the first training batch sets it to ``2 mean|x| / sqrt(upper)`` (over all processes alike). In eval
-    mode an unset step is taken from the tensor at hand and not kept, so that an untrained network stays a function of its input.
+    A step of 0 means that it is not set yet. The first training batch sets it to ``2 mean|x| / sqrt(upper)``, the mean over all processes. In
+    eval mode an unset step is computed from each input and not kept, so that the output of an untrained network depends on its input alone.
 
     Args:
         bits: 2 to 16.
-        channels: steps; 1 for one over the whole tensor, else the length of the tensor's first axis.
-        symmetric: let the top value be ``2^(b-1)`` instead, as the search's variance table assumes.
+        channels: number of steps: 1 for the whole tensor, or the length of the tensor's first axis.
+        symmetric: make ``upper`` 2^(b-1), as the variance table of the structure search assumes.
 
     Raises:
         ConfigError: bits out of range.
@@ -39,14 +40,14 @@ class LSQQuantizer(nn.Module):
         self.lower = -(2 ** (bits - 1))
         self.upper = 2 ** (bits - 1) - (0 if symmetric else 1)
         self.step = nn.Parameter(torch.zeros(channels))
-        # Spares a look at the device's memory in every forward.
+        # Known on the host: reading `step` in every forward would wait for the device.
         self._is_set = False
 
     def extra_repr(self) -> str:
-        """Bits and steps."""
+        """Bits and steps, for ``repr``."""
         return f'bits={self.bits}, channels={self.channels}'
 
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._is_set = False
         super()._load_from_state_dict(*args, **kwargs)
 
@@ -71,9 +72,9 @@ class LSQQuantizer(nn.Module):
         return self.step
 
     def forward(self, x: Tensor) -> Tensor:
-        """Quantised values of `x`, of its shape and type."""
+        """Return the quantised values of `x`, of the same shape and dtype."""
         step = self._current_step(x)
-        # Per-tensor quantisers see activations: a batch's size says nothing about the layer.
+        # Elements of one image (or one output channel): the batch size must not change the gradient's scale.
         elements = x.numel() / x.size(0)
         scale = 1 / math.sqrt(max(elements, 1) * self.upper)
         step = step.detach() + scale * (step - step.detach())  # the value of step, `scale` times its gradient
@@ -86,15 +87,15 @@ class LSQQuantizer(nn.Module):
 
 
 class LSQConv2d(nn.Conv2d):
-    """Convolution with quantised input (one step) and weight (one step an output channel).
+    """Convolution with a quantised input (one step) and a quantised weight (one step for each output channel).
 
     Args:
-        args, kwargs: of ``nn.Conv2d``.
+        args, kwargs: arguments of ``nn.Conv2d``.
         bits_act: bits of the input.
         bits_weight: bits of the weight.
     """
 
-    def __init__(self, *args, bits_act: int, bits_weight: int, **kwargs):
+    def __init__(self, *args: Any, bits_act: int, bits_weight: int, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.act_quantizer = LSQQuantizer(bits_act)
         self.weight_quantizer = LSQQuantizer(bits_weight, self.out_channels)
@@ -105,15 +106,15 @@ class LSQConv2d(nn.Conv2d):
 
 
 class LSQLinear(nn.Linear):
-    """Linear layer with quantised input (one step) and weight (one step an output).
+    """Linear layer with a quantised input (one step) and a quantised weight (one step for each output).
 
     Args:
-        args, kwargs: of ``nn.Linear``.
+        args, kwargs: arguments of ``nn.Linear``.
         bits_act: bits of the input.
         bits_weight: bits of the weight.
     """
 
-    def __init__(self, *args, bits_act: int = 8, bits_weight: int = 8, **kwargs):
+    def __init__(self, *args: Any, bits_act: int = 8, bits_weight: int = 8, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.act_quantizer = LSQQuantizer(bits_act)
         self.weight_quantizer = LSQQuantizer(bits_weight, self.out_features)

@@ -1,5 +1,7 @@
 """One stage of a residual network."""
 
+from typing import Any, Protocol
+
 from mmcv.cnn import build_norm_layer
 from mmengine.model import Sequential
 from torch import nn
@@ -7,27 +9,35 @@ from torch import nn
 from .conv import build_conv
 
 
-class ResLayer(Sequential):
-    """`num_blocks` residual blocks; the first changes stride and width and carries the projection shortcut.
+class BlockType(Protocol):
+    """Class of residual blocks: its blocks map ``inplanes`` channels to ``planes * expansion``."""
 
-    The shortcut is convolution and norm, ``downsample.0`` and ``.1``; with `avg_down` an average pooling precedes them (the "D" change of
-    He et al., CVPR 2019, arXiv 1812.01187), so that they are ``.1`` and ``.2``. It exists where stride or width change.
+    expansion: int
+
+    def __call__(self, *args: Any, **kwargs: Any) -> nn.Module: ...
+
+
+class ResLayer(Sequential):
+    """`num_blocks` residual blocks, the first of which changes stride and width and has a projection as its shortcut.
+
+    The projection is a convolution and a norm, ``downsample.0`` and ``.1``. With `avg_down` an average pooling precedes them (ResNet-D,
+    He et al., CVPR 2019, arXiv 1812.01187), so that they are ``.1`` and ``.2``. Where neither stride nor width change there is none.
 
     Args:
-        block: block class with an ``expansion``.
+        block: class of the blocks, see :class:`BlockType`.
         inplanes: input channels.
-        planes: base width; the stage gives ``planes * block.expansion`` channels.
+        planes: base width; the output has ``planes * block.expansion`` channels.
         num_blocks: number of blocks.
-        stride: stride of the first block.
-        avg_down: pool in the shortcut instead of striding its convolution.
+        stride: stride of the first block; the others have 1.
+        avg_down: pool in the shortcut instead of giving its convolution a stride.
         conv_cfg, norm_cfg: configs of convolutions and norms.
-        first_block_kwargs: further arguments of the first block.
+        first_block_kwargs: further arguments of the first block only.
         block_kwargs: further arguments of every block.
     """
 
     def __init__(
         self,
-        block: type[nn.Module],
+        block: BlockType,
         inplanes: int,
         planes: int,
         num_blocks: int,
@@ -36,14 +46,14 @@ class ResLayer(Sequential):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         first_block_kwargs: dict | None = None,
-        **block_kwargs,
+        **block_kwargs: Any,
     ):
         norm_cfg = dict(type='BN') if norm_cfg is None else norm_cfg
         self.block = block
         outplanes = planes * block.expansion
         downsample = None
         if stride != 1 or inplanes != outplanes:
-            parts = []
+            parts: list[nn.Module] = []
             if avg_down:
                 parts.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
             conv_stride = 1 if avg_down else stride

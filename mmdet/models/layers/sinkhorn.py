@@ -6,7 +6,8 @@ Naming: N rows (all groups together, in any order), G groups, K columns of a gro
 import torch
 from torch import Tensor
 
-# Looking at the convergence costs a device synchronisation; finished groups stand still meanwhile, so looking late changes nothing.
+# Whether all groups have converged is looked up only every so often, since that waits for the device. Converged groups do not change any
+# more, so that a late look does not change the result.
 _CHECK_EVERY = 5
 
 
@@ -19,22 +20,22 @@ def transport_cost(
     max_iters: int = 100,
     tolerance: float = 1e-8,
 ) -> Tensor:
-    """Cost of moving the rows of each group, of equal mass, onto its columns; differentiable through all iterations.
+    """Transport cost of each group's rows, which have equal mass, onto its columns; differentiable through all iterations.
 
     Each group solves ``min <T, D> - epsilon H(T)`` over plans T whose rows sum to 1 / (its rows) and whose columns sum to
     ``column_mass``, by scaling the kernel ``exp(-D / epsilon)``: rows first, then columns, both scalings starting at 1, until the
-    mean absolute change of the row scaling is below ``tolerance``. Groups that are done stand still while others go on, so the
-    result is that of one problem after the other.
+    mean absolute change of the row scaling is below ``tolerance``. A group that has converged is left alone while others go on, so
+    that each result is the one that the group would have alone.
 
     Args:
-        cost: (N, K) D, finite also in padded columns. The kernel is not held in logarithms: with values in [0, 1] and an epsilon of
-            0.1 it is at least e^-10.
+        cost: (N, K) D, finite also in padded columns. The kernel is not computed in logarithms: for costs in [0, 1] and an epsilon of
+            0.1 its values are at least e^-10.
         groups: (N,) int64 group of each row, in [0, G).
         column_mass: (G, K); normally each row sums to 1 (any sum works, within ``max_iters``).
         column_mask: (G, K) bool, False in padded columns.
         epsilon: weight of the entropy.
-        max_iters: iterations at most.
-        tolerance: see above.
+        max_iters: largest number of iterations.
+        tolerance: change of the row scaling at which a group has converged.
 
     Returns:
         (G,) sum of ``T * D`` of each group; 0 for groups without rows.
@@ -54,7 +55,7 @@ def transport_cost(
         if iteration % _CHECK_EVERY == 0 and not running.any():
             break
         new_u = row_mass / (kernel * (member.t() @ v)).sum(1)
-        # Dividing by 1 where a group has no rows: its 0 / 0 would poison the gradient even where it is not used.
+        # A group without rows divides by 1: the NaN of 0 / 0 would reach the gradient although its value is not used.
         received = (member @ (kernel * new_u[:, None])).masked_fill(absent, 1)  # (G, K)
         new_v = column_mass / received
         row_running = running[groups]

@@ -1,7 +1,9 @@
-"""A bag of instance words per class: contrast against it, and drawing its new words.
+"""Memory of instance embeddings ("words") for each class: the contrast against it, and drawing the words that refill it.
 
 Naming: M locations, G labels (the classes, then background), W words a label, D channels, k words drawn a label.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,19 +11,19 @@ from mmengine.dist import all_gather
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Similarities of a chunk of locations with all words, in elements: 16 MB in float32.
+# Locations are taken in chunks whose similarities with all words have at most this many elements: 16 MB in float32.
 _CHUNK_ELEMENTS = 1 << 22
 
 
 class _WordLogLikelihood(torch.autograd.Function):
-    """See :func:`word_log_likelihood`.
+    """Implementation of :func:`word_log_likelihood` that keeps (M, D) values for the backward pass instead of (M, G W).
 
-    A detector's batch has 10^5 locations and 2 * 10^3 words: their similarities would be gigabytes, kept until the backward pass.
-    The words get no gradient, so the gradient of each location is known at once: (M, D) is all that is kept.
+    A detector's batch has 10^5 locations and 2 * 10^3 words: their similarities would be gigabytes, kept until the backward pass. Since
+    the words get no gradient, the gradient of each location can be computed in the forward pass.
     """
 
     @staticmethod
-    def forward(ctx, queries: Tensor, words: Tensor, labels: Tensor) -> Tensor:
+    def forward(ctx: Any, queries: Tensor, words: Tensor, labels: Tensor) -> Tensor:
         num_labels, num_words, channels = words.shape
         flat = words.reshape(-1, channels)  # (G W, D)
         result = queries.new_empty(len(queries))
@@ -43,7 +45,7 @@ class _WordLogLikelihood(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_output: Tensor):
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * grad_output[:, None], None, None
 
@@ -66,10 +68,10 @@ def word_log_likelihood(queries: Tensor, words: Tensor, labels: Tensor) -> Tenso
 def draw_words(
     embeddings: Tensor, labels: Tensor, pos_inds: Tensor, num_classes: int, count: int
 ) -> tuple[Tensor, Tensor]:
-    """``count`` random locations of each label, from the batches of all processes together.
+    """Draw ``count`` random locations of each label from the batches of all processes together.
 
-    Every location gets a random key (torch's default generator of its device), and the smallest keys of each label win. The draw of
-    each process is gathered with its keys, so that all processes hold the same words, and as many as one process would draw.
+    Every location gets a random key (torch's default generator of its device); those with the smallest keys of each label are drawn.
+    Each process gathers the words and keys of all, so that all hold the same words, and as many as a single process would draw.
 
     Args:
         embeddings: (M, D).
@@ -82,7 +84,7 @@ def draw_words(
         words (G, k, D) and which of them exist, (G, k) bool; those that exist come first.
     """
     keys = torch.rand(len(embeddings), device=embeddings.device)
-    # Padded by k locations that lose against all others, for labels with fewer than k.
+    # Padded by k locations with an infinite key, for labels with fewer than k locations.
     pos = F.pad(pos_inds, (0, count))  # (N + k,)
     pos_keys = F.pad(keys[pos_inds], (0, count), value=torch.inf)
     pos_labels = F.pad(labels[pos_inds], (0, count), value=-1)
@@ -103,18 +105,18 @@ def draw_words(
 
 @torch.no_grad()
 def push_words(memory: Tensor, pointers: Tensor, words: Tensor, exist: Tensor) -> None:
-    """Write words into the ring of each label, over its oldest ones, in place.
+    """Write words into the ring buffer of each label in place of its oldest ones.
 
     Args:
-        memory: (G, W, D).
-        pointers: (G,) int64 next slot to be written; moved on.
+        memory: (G, W, D), written in place.
+        pointers: (G,) int64 next slot to be written, advanced in place.
         words: (G, k, D) with k <= W.
-        exist: (G, k) bool; True comes first.
+        exist: (G, k) bool, which words are there; within a label the True ones come first.
     """
     num_labels, num_words, _ = memory.shape
     rows = torch.arange(num_labels, device=memory.device)[:, None]  # (G, 1)
     slots = (pointers[:, None] + torch.arange(words.size(1), device=memory.device)) % num_words  # (G, k)
-    # Slots of words that do not exist are written with what they hold: no shape depends on the data.
+    # Words that do not exist rewrite their slot's own value, so that no shape depends on the data.
     memory[rows, slots] = torch.where(exist[:, :, None], words.to(memory.dtype), memory[rows, slots])
     pointers.copy_((pointers + exist.sum(1)) % num_words)
 

@@ -15,20 +15,25 @@ class FPN(BaseModule):
     """Top-down pyramid over a backbone's stages.
 
     Args:
-        in_channels: channels of every input stage.
+        in_channels: channels of each stage of the backbone, unused ones included.
         out_channels: channels of every output level.
-        num_outs: output levels; more than the used stages adds coarser ones.
+        num_outs: output levels; those beyond the used stages are coarser extra levels.
         start_level: first stage used.
-        end_level: last stage used; -1 means the last there is.
-        add_extra_convs: where the coarser levels come from: ``'on_input'`` (or True) the last stage, ``'on_lateral'`` its merged
-            lateral, ``'on_output'`` the last output; False takes them by stride-2 max pooling.
-        relu_before_extra_convs: ReLU between the extra levels.
+        end_level: last stage used; -1 is the last of all. Before the last no extra levels are possible.
+        add_extra_convs: what the first extra level is convolved from: ``'on_input'`` (or True) the last used stage, ``'on_lateral'`` its
+            lateral after the merge, ``'on_output'`` the last output; each further one from the level before. False: every second pixel
+            of the level before, without a convolution.
+        relu_before_extra_convs: apply ReLU to an extra level before the next is convolved from it.
         no_norm_on_lateral: leave ``norm_cfg`` off the lateral convolutions.
-        conv_cfg: convolution type.
-        norm_cfg: normalisation after every convolution; None gives convolutions with bias.
-        act_cfg: activation after every convolution.
-        upsample_cfg: arguments of ``interpolate``; without ``scale_factor`` the finer level's exact size is used, so odd sizes work.
+        conv_cfg: config of the convolutions; None is ``Conv2d``.
+        norm_cfg: norm after every convolution; None gives convolutions with bias.
+        act_cfg: activation after every convolution; None is no activation.
+        upsample_cfg: arguments of ``interpolate``; without ``scale_factor`` it resizes to the exact size of the finer level, so that odd
+            sizes work. None is the nearest neighbour.
         init_cfg: initialisation; Xavier uniform by default.
+
+    Raises:
+        AssertionError: levels that contradict each other, or an unknown ``add_extra_convs``.
     """
 
     def __init__(
@@ -55,7 +60,7 @@ class FPN(BaseModule):
             assert num_outs >= num_ins - start_level, (
                 f'num_outs must be at least the {num_ins - start_level} used stages. Received: {num_outs}'
             )
-        else:  # extra levels would sit between the pyramid and unused coarser stages
+        else:  # no extra levels: they would take the place of the unused coarser stages
             assert start_level <= end_level < num_ins, (
                 f'end_level must be in [{start_level}, {num_ins}). Received: {end_level}'
             )
@@ -89,7 +94,7 @@ class FPN(BaseModule):
                 )
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Pyramid of ``num_outs`` maps (B, out_channels, H_l, W_l) from the backbone's maps, finest first."""
+        """Return ``num_outs`` maps (B, out_channels, H_l, W_l) from the backbone's maps, both finest first."""
         assert len(inputs) == len(self.in_channels), (
             f'{len(self.in_channels)} feature maps are needed. Received: {len(inputs)}'
         )

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from mmdet.models.backbones import Res2Net
@@ -25,9 +26,41 @@ def test_wrong_arguments():
 
 
 @pytest.mark.parametrize('with_cp', [False, True])
-def test_block_keeps_the_shape(with_cp):
-    block = Bottle2neck(64, 16, base_width=26, scales=4, with_cp=with_cp)
-    assert block(torch.randn(1, 64, 56, 56, requires_grad=True)).shape == (1, 64, 56, 56)
+@pytest.mark.parametrize(
+    ('stage_type', 'stride', 'style'), [('normal', 1, 'pytorch'), ('stage', 2, 'pytorch'), ('stage', 2, 'caffe')]
+)
+def test_block_by_its_formula(stage_type, stride, style, with_cp):
+    """Width 8 * 32 / 64 = 4 of each of three chunks; the last is pooled by the 3x3 convolutions' stride."""
+    torch.manual_seed(0)
+    shortcut = nn.AvgPool2d(stride, ceil_mode=True)
+    block = Bottle2neck(
+        32,
+        8,
+        scales=3,
+        base_width=32,
+        stage_type=stage_type,
+        stride=stride,
+        style=style,
+        with_cp=with_cp,
+        downsample=shortcut,
+    ).eval()
+    x = torch.randn(2, 32, 7, 6, requires_grad=True)
+    first, inner = (1, stride) if style == 'pytorch' else (stride, 1)
+    a, b, c = F.relu(block.bn1(F.conv2d(x, block.conv1.weight, stride=first))).split(4, dim=1)
+    a = F.relu(block.bns[0](F.conv2d(a, block.convs[0].weight, stride=inner, padding=1)))
+    b = F.relu(
+        block.bns[1](F.conv2d(b + a if stage_type == 'normal' else b, block.convs[1].weight, stride=inner, padding=1))
+    )
+    c = F.avg_pool2d(c, 3, inner, padding=1) if inner != 1 else c
+    expected = F.relu(block.bn3(F.conv2d(torch.cat((a, b, c), 1), block.conv3.weight)) + shortcut(x))
+    torch.testing.assert_close(block(x), expected)
+
+
+@pytest.mark.parametrize(('planes', 'base_width', 'width'), [(64, 26, 26), (128, 26, 52), (16, 26, 6)])
+def test_width_of_a_chunk(planes, base_width, width):
+    block = Bottle2neck(64, planes, base_width=base_width)
+    assert (block.width, block.scales, len(block.convs)) == (width, 4, 3)
+    assert block.conv1.out_channels == block.conv3.in_channels == 4 * width
 
 
 def test_block_names():
@@ -81,6 +114,7 @@ def test_outputs():
     assert [block.stage_type for block in model.layer2] == ['stage', 'normal', 'normal', 'normal']
     pool = model.layer1[0].downsample[0]
     assert isinstance(pool, nn.AvgPool2d) and pool.kernel_size == 1
+    assert [layer[0].width for layer in (model.layer1, model.layer2, model.layer3, model.layer4)] == [26, 52, 104, 208]
 
 
 def test_freezing_takes_the_stem():

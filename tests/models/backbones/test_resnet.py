@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -15,6 +16,20 @@ from mmdet.ops import DeformConv2dPack, ModulatedDeformConv2dPack
 DCN = dict(type='DCN', deform_groups=1, fallback_on_stride=False)
 
 
+def identity_norms(module: nn.Module) -> nn.Module:
+    """In eval mode, with batch norms that are the identity."""
+    for norm in module.modules():
+        if isinstance(norm, _BatchNorm):
+            norm.eps = 0
+    return module.eval()
+
+
+def pass_on(conv: nn.Conv2d, factor: float) -> None:
+    """Let a convolution of one channel multiply its middle pixel."""
+    nn.init.zeros_(conv.weight)
+    conv.weight.data[..., conv.kernel_size[0] // 2, conv.kernel_size[1] // 2] = factor
+
+
 class TestBlocks:
     def test_styles(self):
         for style, strides in (('pytorch', ((1, 1), (2, 2))), ('caffe', ((2, 2), (1, 1)))):
@@ -25,10 +40,45 @@ class TestBlocks:
                 block(64, 64, style='tensorflow')
 
     @pytest.mark.parametrize('with_cp', [False, True])
-    def test_forward(self, with_cp):
-        x = torch.randn(1, 64, 14, 14, requires_grad=True)
-        assert BasicBlock(64, 64, with_cp=with_cp)(x).shape == x.shape
-        assert Bottleneck(64, 16, with_cp=with_cp)(x).shape == x.shape
+    def test_basic_block_by_hand(self, with_cp):
+        """Middle pixels times 2 and times 3, norms of gain 5 and 7 (and a shift): relu(7 * 3 relu(5 * 2 x - 1) + x)."""
+        block = identity_norms(BasicBlock(1, 1, with_cp=with_cp))
+        pass_on(block.conv1, 2), pass_on(block.conv2, 3)
+        block.bn1.weight.data.fill_(5), block.bn1.bias.data.fill_(-1), block.bn2.weight.data.fill_(7)
+        x = torch.tensor([1.0, 0.05, -2.0]).view(1, 1, 1, 3).requires_grad_()
+        assert block(x).flatten().tolist() == pytest.approx([7 * 3 * 9 + 1, 0.05, 0])
+
+    @pytest.mark.parametrize('with_cp', [False, True])
+    @pytest.mark.parametrize(('style', 'dilation', 'groups'), [('pytorch', 1, 1), ('caffe', 1, 1), ('pytorch', 2, 4)])
+    def test_bottleneck_by_its_formula(self, style, dilation, groups, with_cp):
+        torch.manual_seed(0)
+        shortcut = nn.Conv2d(8, 32, 1, stride=2, bias=False)
+        block = Bottleneck(
+            8, 8, 2, dilation, shortcut, style, with_cp, groups=groups, base_width=2, base_channels=4
+        ).eval()  # fmt: skip
+        w, x = dict(block.named_parameters()), torch.randn(2, 8, 7, 6, requires_grad=True)
+        width = 8 if groups == 1 else 8 * 2 // 4 * 4
+        assert w['conv2.weight'].shape == (width, width // groups, 3, 3)
+        for name in ('bn1', 'bn2', 'bn3'):
+            getattr(block, name).running_mean.uniform_(-0.5, 0.5)
+        first, second = (1, 2) if style == 'pytorch' else (2, 1)
+        y = F.relu(block.bn1(F.conv2d(x, w['conv1.weight'], stride=first)))
+        y = F.relu(block.bn2(F.conv2d(y, w['conv2.weight'], None, second, dilation, dilation, groups)))
+        y = block.bn3(F.conv2d(y, w['conv3.weight']))
+        torch.testing.assert_close(block(x), F.relu(y + shortcut(x)))
+
+    def test_basic_block_s_stride_and_dilation(self):
+        block = BasicBlock(2, 3, stride=2, dilation=2)
+        assert (block.conv1.stride, block.conv1.dilation, block.conv1.padding) == ((2, 2), (2, 2), (2, 2))
+        assert (block.conv2.stride, block.conv2.dilation, block.conv2.padding) == ((1, 1), (1, 1), (1, 1))
+        assert block.conv1.bias is None and block.conv2.bias is None
+
+    def test_zero_norm_gives_way_to_an_own_init_cfg(self):
+        own = dict(type='Constant', layer='Conv2d', val=1)
+        for block in (BasicBlock(4, 4, zero_init_norm=True, init_cfg=own), Bottleneck(4, 1, zero_init_norm=True)):
+            block.init_weights()
+        assert (block.bn3.weight == 0).all() and block.init_cfg['override'] == dict(name='bn3')
+        assert BasicBlock(4, 4, init_cfg=own).init_cfg == own and not BasicBlock(4, 4).init_cfg
 
     def test_recomputed_gradients_are_the_same(self):
         torch.manual_seed(0)
@@ -80,6 +130,24 @@ class TestResLayer:
         assert isinstance(pool, nn.AvgPool2d) and pool.kernel_size == pool.stride == 2
         assert conv.stride == (1, 1)
         assert layer(torch.randn(1, 64, 7, 7)).shape == (1, 256, 4, 4)
+        # The last row and column stand alone: averages of what is there, not of padding.
+        assert pool(torch.arange(9.0).view(1, 1, 3, 3)).flatten().tolist() == [2, 3.5, 6.5, 8]
+
+    def test_arguments_reach_the_right_blocks(self):
+        layer = ResLayer(
+            Bottleneck, 8, 4, 3, stride=2, dilation=2, style='caffe', norm_cfg=dict(type='GN', num_groups=2),
+            first_block_kwargs=dict(with_cp=True),
+        )  # fmt: skip
+        assert [block.with_cp for block in layer] == [True, False, False]
+        assert [block.conv1.stride for block in layer] == [(2, 2), (1, 1), (1, 1)]
+        assert all(block.conv2.dilation == (2, 2) and block.style == 'caffe' for block in layer)
+        assert [block.conv1.in_channels for block in layer] == [8, 16, 16]
+        assert type(layer[0].downsample[1]) is type(layer[2].gn3) is nn.GroupNorm
+
+    @pytest.mark.parametrize(('inplanes', 'stride', 'has_shortcut'), [(16, 1, False), (8, 1, True), (16, 2, True)])
+    def test_projection_where_stride_or_width_change(self, inplanes, stride, has_shortcut):
+        layer = ResLayer(Bottleneck, inplanes, 4, 2, stride=stride)
+        assert [block.downsample is not None for block in layer] == [has_shortcut, False]
 
 
 class TestResNet:
@@ -121,7 +189,51 @@ class TestResNet:
         )
         (out,) = model(torch.randn(1, 1, 32, 32))
         assert out.shape == (1, 64, 4, 4)
-        assert model.feat_dim == 64
+        assert model.feat_dim == 64 and not hasattr(model, 'layer4')
+        assert model.conv1.weight.shape == (8, 1, 7, 7)
+        assert [len(getattr(model, f'layer{i}')) for i in (1, 2, 3)] == [3, 4, 6]
+        assert [block.conv1.stride[0] for block in (model.layer1[0], model.layer2[0], model.layer3[0])] == [1, 2, 1]
+        assert [block.conv1.dilation[0] for block in (model.layer2[1], model.layer3[0], model.layer3[5])] == [1, 2, 2]
+
+    @pytest.mark.parametrize(
+        ('depth', 'blocks', 'channels'),
+        [
+            (18, [2, 2, 2, 2], 512),
+            (34, [3, 4, 6, 3], 512),
+            (50, [3, 4, 6, 3], 2048),
+            (101, [3, 4, 23, 3], 2048),
+            (152, [3, 8, 36, 3], 2048),
+        ],
+    )
+    def test_depths(self, depth, blocks, channels):
+        with torch.device('meta'):
+            model = ResNet(depth)
+        assert [len(getattr(model, name)) for name in model.res_layers] == blocks
+        assert model.feat_dim == channels and (model.depth, model.out_indices) == (depth, (0, 1, 2, 3))
+
+    def test_style_and_deformable_stages(self):
+        with torch.device('meta'):
+            model = ResNet(50, style='caffe', dcn=DCN, stage_with_dcn=(False, True, False, True))
+        assert all(layer[0].conv1.stride == (2, 2) for layer in (model.layer2, model.layer3, model.layer4))
+        stages = [getattr(model, name) for name in model.res_layers]
+        assert [{block.with_dcn for block in stage} for stage in stages] == [{False}, {True}, {False}, {True}]
+
+    def test_chosen_outputs_are_those_of_their_stages(self):
+        torch.manual_seed(0)
+        complete, x = ResNet(18, base_channels=8).eval(), torch.randn(1, 3, 33, 47)
+        chosen = ResNet(18, base_channels=8, out_indices=(3, 1)).eval()
+        chosen.load_state_dict(complete.state_dict())
+        for found, expected in zip(chosen(x), complete(x)[1::2], strict=True):
+            assert torch.equal(found, expected)
+
+    @pytest.mark.parametrize('avg_down', [False, True])
+    def test_deep_stem_and_pooled_shortcuts(self, avg_down):
+        model = ResNet(18, stem_channels=8, base_channels=4, deep_stem=True, avg_down=avg_down)
+        convs, kinds = model.stem[::3], [type(part) for part in model.stem]
+        assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 3
+        assert [tuple(conv.weight.shape) for conv in convs] == [(4, 3, 3, 3), (4, 4, 3, 3), (8, 4, 3, 3)]
+        assert [conv.stride for conv in convs] == [(2, 2), (1, 1), (1, 1)]
+        assert isinstance(model.layer2[0].downsample[0], nn.AvgPool2d) == avg_down
 
     def test_group_norm_names(self):
         model = ResNet(18, norm_cfg=dict(type='GN', num_groups=4, requires_grad=True))
@@ -133,6 +245,7 @@ class TestResNet:
         assert not any(module.training for module in model.modules() if isinstance(module, _BatchNorm))
         model = ResNet(18, norm_eval=False).train()
         assert all(module.training for module in model.modules() if isinstance(module, _BatchNorm))
+        assert not any(module.training for module in model.train(False).modules())
 
     @pytest.mark.parametrize('deep_stem', [False, True])
     def test_frozen_stages(self, deep_stem):
@@ -143,7 +256,14 @@ class TestResNet:
             assert not any(parameter.requires_grad for parameter in module.parameters())
         assert all(parameter.requires_grad for parameter in model.layer2.parameters())
         assert model.layer2[0].norm1.training
-        assert all(parameter.requires_grad for parameter in ResNet(18).parameters())
+
+    @pytest.mark.parametrize(('frozen_stages', 'expected'), [(-1, ''), (0, 'stem'), (1, 'stem 1'), (3, 'stem 1 2 3')])
+    def test_number_of_frozen_stages(self, frozen_stages, expected):
+        model = ResNet(18, frozen_stages=frozen_stages, norm_eval=False).train()
+        parts = dict(stem=model.bn1) | {str(i): getattr(model, f'layer{i}') for i in (1, 2, 3, 4)}
+        frozen = [name for name, part in parts.items() if not any(p.requires_grad for p in part.parameters())]
+        assert frozen == [name for name, part in parts.items() if not part.training] == expected.split()
+        assert model.conv1.weight.requires_grad == (frozen_stages < 0)
 
     def test_gradients_reach_every_trainable_parameter(self):
         model = ResNet(18, frozen_stages=1).train()
@@ -164,6 +284,9 @@ class TestResNet:
         model = ResNet(18, zero_init_residual=False)
         model.init_weights()
         assert all((block.norm2.weight == 1).all() for block in model.layer1)
+        # Given weights are not overwritten with zeros.
+        for given in (dict(init_cfg=dict(type='Kaiming', layer='Conv2d')), dict(pretrained='somewhere.pth')):
+            assert not any(block.init_cfg for block in ResNet(18, **given).layer1)
 
     @pytest.mark.parametrize('key', ['pretrained', 'init_cfg'])
     def test_pretrained(self, key, tmp_path):
@@ -194,7 +317,7 @@ class TestResNet:
 
 def test_v1d():
     model = ResNetV1d(depth=18).train()
-    assert len(model.stem) == 9
+    assert len(model.stem) == 9 and model.stem[0].weight.shape == (32, 3, 3, 3)
     assert [tuple(out.shape)[1:] for out in model(torch.randn(1, 3, 32, 32))][-1] == (512, 1, 1)
     # the shortcut's pooling takes index 0
     assert isinstance(model.layer2[0].downsample[0], nn.AvgPool2d)

@@ -1,19 +1,19 @@
 """ViT-Adapter: the published model's numbers, its parts by their formulae, loading, training, optimizer rules."""
 
-import json
-
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from torch import nn
 
 from mmdet.engine.layer_decay import GroupedOptimWrapperConstructor, LayerDecayOptimizerConstructor
 from mmdet.errors import CheckpointError, ConfigError, ModelInputError
-from mmdet.models.backbones.vit import WindowAttention, WindowedViT, load_vit_weights, resize_pos_embed
-from mmdet.models.backbones.vit_adapter import AdapterBatchNorm, ViTAdapter, adapter_geometry
+from mmdet.models.backbones.vit import Mlp, ViTBlock, WindowAttention, WindowedViT, load_vit_weights, resize_pos_embed
+from mmdet.models.backbones.vit_adapter import AdapterBatchNorm, ViTAdapter, _cached_geometry, adapter_geometry
 from mmdet.registry import MODELS
 from tests.devices import tolerance
-from tests.reference_fill import fill_state_dict, u
+from tests.reference_fill import fill_state_dict, statistics, tensor
+from tests.reference_keys import reference_keys
 
 CONFIG = 'configs/vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py'
 # Twelve channels of everything: the structure of the published model, small enough to train in a test.
@@ -76,24 +76,25 @@ def test_parameter_counts_of_other_sizes(settings, count):
         assert parameters(ViTAdapter(**settings)) == count
 
 
-def test_names_and_outputs_of_the_original(published, sample_data):
-    folder = sample_data / 'reference_outputs'
-    lines = (folder / 'vit_adapter_s_keys.txt').read_text().splitlines()
-    state = published.state_dict()
-    assert {f'{name} {tuple(tensor.shape)}' for name, tensor in state.items()} == set(lines)
+# Mean, std, min, max, first, last of the outputs for 1 x 3 x 64 x 96, measured with the original code on CPU.
+ROWS = [
+    ((16, 24), (-0.2591856, 3.2864100, -21.1169224, 18.7984695, -5.5257316, -3.9047692)),
+    ((8, 12), (-0.1741294, 3.7947693, -21.0005360, 17.2700443, -14.2554674, -3.9958115)),
+    ((4, 6), (-0.0752349, 4.0448362, -15.3810329, 16.5851803, -9.5187140, -4.1235642)),
+    ((2, 3), (-0.1536419, 3.4128808, -12.6857548, 12.5882387, -8.0854998, -3.8449252)),
+]
 
-    expected = json.loads((folder / 'vit_adapter_s.json').read_text())
-    h, w, index = expected['input']
+
+def test_names_and_outputs_of_the_original(published):
+    state = published.state_dict()
+    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == reference_keys('vit_adapter_s')
     published.load_state_dict(fill_state_dict(state))
     published.eval()
-    image = torch.as_tensor(2 * u(3 * h * w, index)).float().view(1, 3, h, w)
     with torch.inference_mode():
-        outputs = published(image)
-    for output, statistics in zip(outputs, expected['outputs'], strict=True):
-        assert list(output.shape) == statistics.pop('shape')
-        flat = output.flatten()
-        measured = dict(mean=flat.mean(), std=flat.std(), min=flat.min(), max=flat.max(), first=flat[0], last=flat[-1])
-        assert {name: value.item() for name, value in measured.items()} == pytest.approx(statistics, rel=1e-4, abs=2e-5)
+        outputs = published(tensor((1, 3, 64, 96), 7, scale=2.0))
+    for output, (size_hw, expected) in zip(outputs, ROWS, strict=True):
+        assert tuple(output.shape) == (1, 384, *size_hw)
+        assert statistics(output) == pytest.approx(expected, rel=1e-4, abs=2e-5)
 
 
 # Inputs
@@ -169,6 +170,57 @@ def test_window_attention_pads_after_the_projection():
     torch.testing.assert_close(attention(x, (2, 3)), expected)
 
 
+def test_windows_in_two_directions():
+    """A 3 x 5 grid in windows of 2, batch of 2: each token sees the tokens of its own window, and zeros for what is missing."""
+    torch.manual_seed(0)
+    attention = WindowAttention(dim=4, num_heads=2, window_size=2)
+    x = torch.randn(2, 15, 4)
+    q, k, v = attention.qkv(x).view(2, 15, 3, 2, 2).permute(2, 0, 3, 1, 4)  # (3, B, M, N, D)
+    token = torch.arange(15)
+    window = token // 5 // 2 * 3 + token % 5 // 2
+    logits = (q @ k.transpose(-1, -2) * 2**-0.5).exp() * (window[:, None] == window)
+    missing = 4 - (window[:, None] == window).sum(1)  # keys of zeros: exp(0) each
+    out = logits @ v / (logits.sum(-1) + missing)[..., None]
+    torch.testing.assert_close(attention(x, (3, 5)), attention.proj(out.transpose(1, 2).flatten(2)))
+
+
+def test_dropout_of_attention_and_projections_acts_in_training_only():
+    x = torch.randn(1, 16, 4)
+    for options in (dict(attn_drop=1.0), dict(proj_drop=1.0)):
+        attention = WindowAttention(dim=4, num_heads=2, **options)
+        nothing = attention.proj.bias if 'attn_drop' in options else torch.zeros(4)
+        torch.testing.assert_close(attention(x, (4, 4)), nothing.expand(1, 16, 4))
+        plain = WindowAttention(dim=4, num_heads=2)
+        plain.load_state_dict(attention.state_dict())
+        torch.testing.assert_close(attention.eval()(x, (4, 4)), plain(x, (4, 4)))
+    mlp = Mlp(dim=4, hidden_dim=8, drop=1.0)
+    assert not mlp(x).any() and mlp.eval()(x).any()
+    assert attention.qkv.bias is not None and WindowAttention(dim=4, num_heads=2, qkv_bias=False).qkv.bias is None
+
+
+@pytest.mark.parametrize('layer_scale', [False, True])
+def test_block_by_its_formula(layer_scale):
+    torch.manual_seed(0)
+    block, x = ViTBlock(dim=4, num_heads=2, mlp_ratio=1.5, layer_scale=layer_scale), torch.randn(2, 6, 4)
+    scales = (1, 1)
+    if layer_scale:
+        assert block.gamma1.tolist() == block.gamma2.tolist() == [1, 1, 1, 1]
+        block.gamma1.data, block.gamma2.data = scales = torch.rand(4), torch.rand(4)
+    y = x + scales[0] * block.attn(F.layer_norm(x, (4,), eps=1e-6), (2, 3))
+    assert block.mlp.fc1.out_features == 6
+    hidden = F.gelu(block.mlp.fc1(F.layer_norm(y, (4,), eps=1e-6)))
+    torch.testing.assert_close(block(x, (2, 3)), y + scales[1] * block.mlp.fc2(hidden))
+
+
+def test_drop_path_drops_whole_samples_of_a_branch():
+    torch.manual_seed(0)
+    block, x = ViTBlock(dim=4, num_heads=2, drop_path=0.5), torch.randn(64, 6, 4)
+    nn.init.zeros_(block.mlp.fc2.weight), nn.init.zeros_(block.mlp.fc2.bias)
+    kept = (block(x, (2, 3)) - x) / (block.eval()(x, (2, 3)) - x)  # 0, or 1 / (1 - 0.5)
+    assert {round(value, 2) for value in kept.flatten().tolist()} == {0.0, 2.0}
+    assert all(sample.min() > 1.9 or sample.max() < 0.1 for sample in kept)
+
+
 def test_one_window_equals_global_attention():
     torch.manual_seed(0)
     windowed = WindowAttention(dim=8, num_heads=2, window_size=4)
@@ -185,8 +237,14 @@ def test_position_table():
     assert resized.shape == (1, 25, 3) and torch.equal(resized[:, 0], table[:, 0])
     constant = resize_pos_embed(torch.full((1, 5, 3), 7.0), (3, 5))
     torch.testing.assert_close(constant, torch.full((1, 16, 3), 7.0))
-    with pytest.raises(CheckpointError, match='square grid'):
-        resize_pos_embed(torch.zeros(1, 4, 3), (2, 2))
+    # A table that numbers its rows: 2 rows become 4, every one of 3 columns the same.
+    rows = torch.tensor([9.0, 0, 0, 1, 1]).view(1, 5, 1)
+    grid = resize_pos_embed(rows, (4, 3))[0, 1:, 0].view(4, 3)
+    assert grid[:, 0].tolist() == pytest.approx([-0.10546875, 0.2265625, 0.7734375, 1.10546875])
+    torch.testing.assert_close(grid, grid[:, :1].expand(4, 3))
+    for length in (1, 4, 0):
+        with pytest.raises(CheckpointError, match='square grid'):
+            resize_pos_embed(torch.zeros(1, length, 3), (2, 2))
 
 
 @pytest.mark.parametrize('deterministic', [False, True])
@@ -214,6 +272,38 @@ def test_plain_vit_has_one_output():
         vit(torch.zeros(1, 3, 40, 32))
 
 
+def test_tokens_of_the_plain_vit():
+    """Row after row, each with the position of its own cell, through the blocks in order."""
+    vit = WindowedViT(pretrain_size=8, patch_size=4, embed_dim=4, depth=3, num_heads=2).eval()
+    image = torch.randn(2, 3, 8, 12)
+    tokens, grid_hw = vit.embed_patches(image)
+    assert grid_hw == (2, 3) and tokens.shape == (2, 6, 4)
+    patch = (vit.patch_embed.proj.weight * image[1, :, 4:8, 0:4]).sum((1, 2, 3)) + vit.patch_embed.proj.bias
+    torch.testing.assert_close(tokens[1, 3], patch + resize_pos_embed(vit.pos_embed, (2, 3))[0, 1 + 3])
+    for block in vit.blocks:
+        tokens = block(tokens, grid_hw)
+    torch.testing.assert_close(vit(image)[0][0, :, 1, 2], tokens[0, 5])
+
+
+def test_windows_of_each_block():
+    vit = WindowedViT(
+        pretrain_size=16, embed_dim=4, depth=3, num_heads=2, window_attn=[True, False, True], window_size=[2, 5, 7]
+    )
+    assert [block.attn.window_size for block in vit.blocks] == [2, None, 7]
+    vit = WindowedViT(pretrain_size=16, embed_dim=4, depth=2, num_heads=2, window_attn=True)
+    assert [block.attn.window_size for block in vit.blocks] == [14, 14]
+
+
+def test_rates_reach_their_layers():
+    vit = WindowedViT(
+        pretrain_size=16, embed_dim=4, depth=2, num_heads=2, drop_rate=0.1, attn_drop_rate=0.2, qkv_bias=False,
+        layer_scale=False, mlp_ratio=3, with_cp=True,
+    )  # fmt: skip
+    block = vit.blocks[1]
+    assert (vit.pos_drop.p, block.attn.proj_drop.p, block.mlp.drop.p, block.attn.attn_drop) == (0.1, 0.1, 0.1, 0.2)
+    assert (block.attn.qkv.bias, block.gamma1, block.mlp.fc1.out_features, block.with_cp) == (None, None, 12, True)
+
+
 def test_injectors_start_without_effect():
     """gamma is 0: the transformer's tokens are those of the plain ViT."""
     backbone, image = tiny().eval(), torch.randn(1, 3, 64, 64)
@@ -224,6 +314,69 @@ def test_injectors_start_without_effect():
     backbone.add_vit_feature = False
     scale = (backbone.norm3.running_var + backbone.norm3.eps).rsqrt().view(1, -1, 1, 1)
     torch.testing.assert_close((with_vit - backbone(image)[2]) / scale, vit(image)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_injector_and_extractor_by_their_formulas():
+    torch.manual_seed(0)
+    backbone, geometry = tiny(init_values=0.5).eval(), adapter_geometry(2, 4, torch.device('cpu'))
+    x, c = torch.randn(1, 8, 12), torch.randn(1, 42, 12)
+
+    def norm(values):
+        return F.layer_norm(values, (12,), eps=1e-6)
+
+    injector, extractor = backbone.interactions[0].injector, backbone.interactions[0].extractor
+    assert injector.gamma.tolist() == [0.5] * 12
+    attended = injector.attn(norm(x), geometry.patch_points, norm(c), geometry.pyramid_shapes)
+    torch.testing.assert_close(injector(x, c, geometry), x + 0.5 * attended)
+
+    y = c + extractor.attn(norm(c), geometry.pyramid_points, norm(x), geometry.patch_shapes)
+    hidden = extractor.ffn.fc1(norm(y))
+    assert hidden.shape[-1] == 3
+    depthwise = extractor.ffn.dwconv.dwconv
+    levels = [level.transpose(1, 2).reshape(1, 3, h, w) for level, (h, w) in
+              zip(hidden.split([32, 8, 2], 1), geometry.pyramid_shapes)]  # fmt: skip
+    hidden = torch.cat([depthwise(level).flatten(2).transpose(1, 2) for level in levels], 1)
+    torch.testing.assert_close(extractor(c, x, geometry), y + extractor.ffn.fc2(F.gelu(hidden)))
+    extractor.with_cffn = False
+    torch.testing.assert_close(extractor(c, x, geometry), y)
+
+
+def test_interactions_hold_their_blocks_and_extractors():
+    backbone = tiny(interaction_indexes=[[0, 0], [1, 3]])
+    calls = []
+    for i, block in enumerate(backbone.blocks):
+        block.register_forward_pre_hook(lambda *_, i=i: calls.append(f'block {i}'))
+    for i, interaction in enumerate(backbone.interactions):
+        interaction.injector.register_forward_pre_hook(lambda *_, i=i: calls.append(f'in {i}'))
+        for extractor in (interaction.extractor, *interaction.extra_extractors):
+            extractor.register_forward_pre_hook(lambda *_, i=i: calls.append(f'out {i}'))
+    backbone.eval()(torch.randn(1, 3, 32, 64))
+    expected = 'in 0, block 0, out 0, in 1, block 1, block 2, block 3, out 1, out 1, out 1'
+    assert calls == expected.split(', ')
+    assert len(tiny(use_extra_extractor=False).interactions[1].extra_extractors) == 0
+
+
+def test_outputs_come_in_the_order_of_out_indices():
+    image, complete = torch.randn(1, 3, 32, 64), tiny().eval()
+    swapped = tiny(out_indices=(3, 0)).eval()
+    swapped.load_state_dict(complete.state_dict())
+    outputs = complete(image)
+    for found, expected in zip(swapped(image), (outputs[3], outputs[0]), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_without_the_transformer_s_features():
+    """What add_vit_feature adds is the stride-16 map, resized, before the norms."""
+    backbone, image = tiny().eval(), torch.randn(1, 3, 64, 96)
+    vit = WindowedViT(**{name: value for name, value in TINY.items() if name in (
+        'pretrain_size', 'embed_dim', 'depth', 'num_heads', 'window_attn', 'window_size')}).eval()  # fmt: skip
+    vit.load_state_dict(backbone.state_dict(), strict=False)
+    added, (vit_map,) = backbone(image), vit(image)
+    backbone.add_vit_feature = False
+    for i, (with_vit, without) in enumerate(zip(added, backbone(image))):
+        resized = F.interpolate(vit_map, size=with_vit.shape[-2:], mode='bilinear', align_corners=False)
+        # The norms are as they start: mean 0, variance 1.
+        torch.testing.assert_close(with_vit - without, resized / (1 + 1e-5) ** 0.5, rtol=1e-4, atol=1e-5, msg=str(i))
 
 
 def test_drop_path_rates():
@@ -262,11 +415,19 @@ def test_gradients_reach_every_parameter_and_checkpointing_changes_none():
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-def test_training_works_after_inference_mode():
-    backbone, image = tiny(), torch.randn(2, 3, 32, 160)
-    with torch.inference_mode():
-        backbone(image)
-    backbone(image)[3].square().mean().backward()
+def test_training_after_inference_mode_has_the_same_gradients():
+    """The cached geometry of a size first seen under inference_mode can be part of a graph."""
+    backbone, image = tiny(init_values=0.5).eval(), torch.randn(2, 3, 32, 160)
+    gradients = []
+    for first_seen in (torch.inference_mode, torch.enable_grad):
+        _cached_geometry.cache_clear()
+        with first_seen():
+            backbone(image)
+        assert not adapter_geometry(2, 10, image.device).patch_points.is_inference()
+        backbone.zero_grad()
+        backbone(image)[3].square().mean().backward()
+        gradients.append(backbone.interactions[0].injector.attn.sampling_offsets.weight.grad.clone())
+    assert gradients[0].abs().max() > 0 and torch.equal(*gradients)
 
 
 def test_autocast_stays_close_to_float32():
@@ -342,6 +503,45 @@ def test_detector_checkpoint_as_pretrained(tmp_path):
     assert torch.equal(backbone.level_embed, source.level_embed)
 
 
+@pytest.mark.parametrize('wrapped', [None, 'model', 'state_dict'])
+@pytest.mark.parametrize(('start', 'prefix'), [('', None), ('backbone.', None), ('a.b.', 'a.b'), ('a.b.', 'a.b.')])
+def test_places_of_the_tensors_in_a_file(tmp_path, wrapped, start, prefix):
+    source = tiny()
+    content = {f'{start}{name}': value for name, value in source.state_dict().items()}
+    if wrapped:
+        content = {wrapped: content, 'meta': dict(epoch=1)}
+    torch.save(content, tmp_path / 'file.pth')
+    backbone = ViTAdapter(**TINY)
+    assert load_vit_weights(backbone, str(tmp_path / 'file.pth'), prefix) == []
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(value, source.state_dict()[name])
+
+
+def test_pretrained_comes_after_other_initialisations(tmp_path):
+    tensors = deit_file(tmp_path / 'deit.pth', tiny())
+    fill = dict(type='Constant', layer='Linear', val=3)
+    pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'deit.pth'))
+    backbone = tiny(init_cfg=[pretrained, fill])
+    backbone.init_weights()
+    assert torch.equal(backbone.blocks[0].mlp.fc1.weight, tensors['blocks.0.mlp.fc1.weight'])
+    assert (backbone.interactions[0].extractor.ffn.fc1.weight == 3).all() and len(backbone.init_cfg) == 2
+
+
+def test_a_file_without_tensors_is_refused(tmp_path):
+    torch.save([1, 2], tmp_path / 'list.pth')
+    with pytest.raises(CheckpointError, match='dict'):
+        load_vit_weights(tiny(), str(tmp_path / 'list.pth'))
+
+
+def test_state_dict_of_another_table_size_loads():
+    backbone, state = tiny(), tiny().state_dict()
+    state['pos_embed'] = torch.randn(1, 17, 12, dtype=torch.float64)
+    expected = resize_pos_embed(state['pos_embed'].float(), (2, 2))
+    backbone.load_state_dict(state)
+    torch.testing.assert_close(backbone.pos_embed.data, expected)
+    assert state['pos_embed'].shape == (1, 17, 12)
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
@@ -373,6 +573,13 @@ def test_initial_statistics():
         (dict(img_size=64), 'img_size'),
         (dict(window_attn=[True]), 'window_attn'),
         (dict(window_size=None), 'window_size'),
+        (dict(window_size=[3, None, 0, None]), 'window_size'),
+        (dict(window_size=[3, None]), 'window_size'),
+        (dict(pretrain_size=15), 'pretrain_size'),
+        (dict(interaction_indexes=[]), 'interaction_indexes'),
+        (dict(interaction_indexes=[[2, 1]]), 'interaction_indexes'),
+        (dict(interaction_indexes=[[0, 1, 2]]), 'interaction_indexes'),
+        (dict(out_indices=()), 'out_indices'),
         (dict(interaction_indexes=[[0, 4]]), 'interaction_indexes'),
         (dict(out_indices=(4,)), 'out_indices'),
         (dict(num_heads=5), 'embed_dim'),

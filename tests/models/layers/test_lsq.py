@@ -84,3 +84,47 @@ def test_all_zero_input_stays_finite():
     x = torch.zeros(2, 3, requires_grad=True)
     layer(x).sum().backward()
     assert torch.isfinite(layer.step.grad).all() and torch.isfinite(x.grad).all()
+
+
+def test_step_of_a_channel_starts_at_the_mean_of_that_channel():
+    layer = LSQQuantizer(3, channels=2)
+    layer(torch.tensor([[1.0, -3.0], [0.0, 0.0]]))
+    # 2 mean / sqrt(3); a channel of zeros has the smallest step
+    assert layer.step.tolist() == pytest.approx([4 / math.sqrt(3), 1e-8])
+
+
+@pytest.mark.parametrize('batch', [1, 3])
+def test_scale_of_the_step_s_gradient_does_not_depend_on_the_batch_size(batch):
+    layer = quantizer(3, [0.5])
+    layer(torch.tensor([[0.3, 9.0]]).repeat(batch, 1)).sum().backward()
+    # (1 - 0.6) + 3 for each image, scaled by 1 / sqrt(2 elements * 3)
+    assert layer.step.grad.item() == pytest.approx(batch * 3.4 / math.sqrt(6), rel=1e-5)
+
+
+def test_a_negative_step_acts_as_its_magnitude():
+    x = torch.tensor([[0.3, -0.8]])
+    assert torch.equal(quantizer(3, [-0.5])(x), quantizer(3, [0.5])(x))
+
+
+def test_loaded_zero_steps_are_set_again():
+    layer = LSQQuantizer(3)
+    layer(torch.ones(1, 2))
+    layer.load_state_dict(dict(step=torch.zeros(1)))
+    layer(torch.full((1, 2), 3.0))
+    assert layer.step.item() == pytest.approx(6 / math.sqrt(3))
+
+
+def test_layers_quantise_input_and_weight_with_their_own_bits():
+    conv = LSQConv2d(1, 1, 1, bias=False, bits_act=2, bits_weight=3)
+    conv.weight.data.fill_(0.9)
+    conv.act_quantizer.load_state_dict(dict(step=torch.tensor([1.0])))
+    conv.weight_quantizer.load_state_dict(dict(step=torch.tensor([0.5])))
+    # inputs to -2, 1 (2 bits: -2 .. 1), the weight to 1.0
+    assert conv(torch.tensor([[[[-5.0, 5.0]]]])).flatten().tolist() == [-2, 1]
+    linear = LSQLinear(1, 1)
+    assert linear.act_quantizer.bits == linear.weight_quantizer.bits == 8
+    linear.weight.data.fill_(0.9)
+    linear.bias.data.fill_(0.25)
+    for part in (linear.act_quantizer, linear.weight_quantizer):
+        part.load_state_dict(dict(step=torch.tensor([0.5])))
+    assert linear(torch.tensor([[1.2]])).item() == 1.25
