@@ -155,11 +155,12 @@ class IterBasedTrainLoop(MMEngineIterLoop):
         epoch, remaining = 0, start
         batch_sampler = self.dataloader.batch_sampler
         set_epoch(self.dataloader, epoch)
+        if _never_ends(batch_sampler):
+            skip_batches(self.dataloader, remaining)
+            remaining = 0
         while remaining and batch_sampler is not None:
             passed = sum(1 for _ in islice(iter(batch_sampler), remaining))
-            if _keeps_its_place(batch_sampler):
-                remaining = 0
-            elif passed == remaining:
+            if passed == remaining:
                 skip_batches(self.dataloader, remaining)
                 remaining = 0
             else:
@@ -179,8 +180,8 @@ class IterBasedTrainLoop(MMEngineIterLoop):
                 return
 
 
-def _keeps_its_place(batch_sampler: Any) -> bool:
-    """Whether each pass goes on where the last one ended, as with mmengine's InfiniteSampler."""
+def _never_ends(batch_sampler: Any) -> bool:
+    """Whether there is one pass for ever, as with mmengine's InfiniteSampler: a pass to count its batches would use it up."""
     return isinstance(getattr(batch_sampler, 'sampler', None), InfiniteSampler)
 
 
