@@ -14,7 +14,7 @@ import torch
 from ..core import bbox_overlaps
 from ..errors import ConfigError
 from ..ops import nms
-from ..utils.files import write_atomically, write_json, write_text
+from ..utils.files import write_bytes, write_json, write_text
 from .predictions import ImagePredictions, PredictionSet
 
 BACKGROUND = 'background'
@@ -164,7 +164,7 @@ def write_confusion_matrix(
     names = [*classes, BACKGROUND]
     paths = [save_dir / f'confusion_matrix.{suffix}' for suffix in ('png', 'csv', 'json')]
     drawn = _draw(matrix, names, normalize, color_theme, title)
-    write_atomically(paths[0], lambda file: file.write(drawn))
+    write_bytes(paths[0], drawn)
     text = io.StringIO()
     table = csv.writer(text, lineterminator='\n')
     table.writerow(['ground truth \\ prediction', *names])

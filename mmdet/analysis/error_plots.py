@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils.files import write_atomically, write_json, write_text
+from ..utils.files import write_bytes, write_json, write_text
 from .error_analysis import ALL_CLASSES, ErrorAnalysis
 
 # White for detections that are right at the strictest threshold, then one hue per kind of mistake (Okabe-Ito, lightened).
@@ -34,12 +34,8 @@ def write_error_analysis(analysis: ErrorAnalysis, out_dir: str | Path) -> list[P
         if analysis.curves(name) is None:
             continue
         paths.append(out_dir / f'bbox-{stem}.png')
-        _write_bytes(paths[-1], draw_curves(analysis, name))
+        write_bytes(paths[-1], draw_curves(analysis, name))
     return paths
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    write_atomically(path, lambda file: file.write(content))
 
 
 def _file_stems(names: Iterable[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, DataError
-from ..utils.files import write_atomically, write_text
+from ..utils.files import write_bytes, write_text
 from ..visualization.charts import Series, line_chart
 from .logs import Record, TrainingLog
 
@@ -162,7 +162,7 @@ def write_curves(
     if importlib.util.find_spec('matplotlib') is None:
         raise ConfigError('needs matplotlib; write an .svg instead', field='--out', received=str(out))
     data = _draw_with_matplotlib(curves, x_label, title, style, out.suffix[1:])
-    write_atomically(out, lambda file: file.write(data))
+    write_bytes(out, data)
     return out
 
 

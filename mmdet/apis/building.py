@@ -156,16 +156,6 @@ def _dataset_meta(checkpoint_meta: dict, config: Config, num_classes: int | None
     return {**{key: value for key, value in found.items() if value is not None}, 'classes': classes}
 
 
-def type_name(cfg: Any) -> str:
-    """Bare name of the class that a config's ``type`` names, or of the class of an object.
-
-    >>> type_name(dict(type='mmdet.Resize'))
-    'Resize'
-    """
-    kind = cfg.get('type') if isinstance(cfg, dict) else type(cfg)
-    return (kind if isinstance(kind, str) else getattr(kind, '__name__', '')).rpartition('.')[2]
-
-
 def _config_dataset_meta(config: Config) -> dict:
     """Metainfo of the config's test dataset, without reading its annotations."""
     dataset = inner_test_dataset(config)

@@ -1,12 +1,10 @@
 """An object that runs a detector on files, folders, arrays and videos."""
 
 import json
-import os
 import pprint
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,7 +17,7 @@ from mmengine.utils import ProgressBar
 
 from ..errors import CheckpointError, ConfigError, DataError
 from ..structures import DetDataSample
-from ..utils.files import write_atomically, write_json, write_text
+from ..utils.files import replacing, write_json, write_text
 from ..visualization import DetLocalVisualizer, write_image
 from .building import find_config_beside, init_detector
 from .inference import ImagePipeline, predict_batch, test_pipeline_config
@@ -183,37 +181,33 @@ class DetInferencer:
         self._names.start_call()
         sources = iterate_sources(entries, self._names)
         bar = ProgressBar(count_sources(entries), file=sys.stderr) if self.show_progress else None
-        writers = _Writers(out_dir, vis=not no_save_vis, preds=not no_save_pred)
-        draw = return_vis or show or writers.vis
-
         result = InferenceResult(predictions=[], visualization=[], inputs=[], skipped=[])
         try:
-            for batch in prefetch_batches(sources, self._prepare, batch_size, num_workers):
-                loaded = []
-                for item in batch:
-                    if isinstance(item, _Loaded):
-                        loaded.append(item)
-                    elif not skip_broken:
-                        raise item.error
-                    else:
-                        result['skipped'].append((str(item.source), str(item.error)))
-                for item, sample in zip(loaded, predict_batch(self.model, [item.packed for item in loaded])):
-                    prediction = to_dict(sample)
-                    if draw:
-                        picture = self._draw(item, sample, draw_pred, pred_score_thr, show, wait_time)
-                        writers.write_picture(item.source, picture)
-                        if return_vis:
-                            result['visualization'].append(picture)
-                    writers.write_prediction(item.source, prediction)
-                    if print_result:
-                        pprint.pprint({str(item.source): prediction}, sort_dicts=False)
-                    result['predictions'].append(sample if return_datasamples else prediction)
-                    result['inputs'].append(str(item.source))
-                if bar is not None:
-                    bar.update(len(batch))
-            writers.close(complete=True)
+            with _Writers(out_dir, vis=not no_save_vis, preds=not no_save_pred) as writers:
+                for batch in prefetch_batches(sources, self._prepare, batch_size, num_workers):
+                    loaded = []
+                    for item in batch:
+                        if isinstance(item, _Loaded):
+                            loaded.append(item)
+                        elif not skip_broken:
+                            raise item.error
+                        else:
+                            result['skipped'].append((str(item.source), str(item.error)))
+                    for item, sample in zip(loaded, predict_batch(self.model, [item.packed for item in loaded])):
+                        prediction = to_dict(sample)
+                        if return_vis or show or writers.vis:
+                            picture = self._draw(item, sample, draw_pred, pred_score_thr, show, wait_time)
+                            writers.write_picture(item.source, picture)
+                            if return_vis:
+                                result['visualization'].append(picture)
+                        writers.write_prediction(item.source, prediction)
+                        if print_result:
+                            pprint.pprint({str(item.source): prediction}, sort_dicts=False)
+                        result['predictions'].append(sample if return_datasamples else prediction)
+                        result['inputs'].append(str(item.source))
+                    if bar is not None:
+                        bar.update(len(batch))
         finally:
-            writers.close(complete=False)
             if bar is not None:
                 print(file=sys.stderr)
         if result['skipped']:
@@ -249,19 +243,16 @@ def to_dict(sample: DetDataSample) -> dict[str, list]:
 
 @dataclass
 class _Clip:
-    """The outputs of a video in the making.
-
-    OpenCV writes a video to a path, not to an open file, so that the frames go to a temporary file first.
-    """
+    """The outputs of a video in the making; ``files`` gives the annotated one its name."""
 
     stem: str
     lines: list[str] = field(default_factory=list)
     frames: cv2.VideoWriter | None = None
-    temporary: Path | None = None
+    files: ExitStack = field(default_factory=ExitStack)
 
 
 class _Writers:
-    """Files of one call. Each appears under its name only when it is complete."""
+    """Files of one call. Each appears under its name only when it is complete; leave the ``with`` block to complete the last ones."""
 
     def __init__(self, out_dir: str, *, vis: bool, preds: bool):
         self.vis = bool(out_dir) and vis
@@ -291,44 +282,34 @@ class _Writers:
             frame = int(source.stem.rpartition('/')[2])
             self._clip_of(source).lines.append(json.dumps({'frame': frame, **prediction}) + '\n')
 
-    def close(self, *, complete: bool) -> None:
-        """Give the files of the last video their names, or, where the call was interrupted, remove them."""
+    def __enter__(self) -> '_Writers':
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        """Give the files of the last video their names, or, after a failure, remove them."""
         clip, self._clip = self._clip, None
         if clip is None:
             return
-        try:
-            if clip.frames is not None:
-                clip.frames.release()
-            if complete and clip.temporary is not None:
-                with clip.temporary.open('rb') as video:
-                    write_atomically(self._video_path(clip), lambda file: shutil.copyfileobj(video, file, 1 << 20))
-            if complete and clip.lines:
-                write_text(self._folder / 'preds' / f'{clip.stem}.jsonl', ''.join(clip.lines))
-        finally:
-            if clip.temporary is not None:
-                clip.temporary.unlink(missing_ok=True)
+        if clip.frames is not None:
+            clip.frames.release()
+        clip.files.__exit__(*failure)
+        if failure[0] is None and clip.lines:
+            write_text(self._folder / 'preds' / f'{clip.stem}.jsonl', ''.join(clip.lines))
 
     def _clip_of(self, source: Source) -> _Clip:
         """The clip of a frame. The frames of a video follow each other, so that the clip before is complete when another begins."""
         stem = source.stem.rpartition('/')[0]
         if self._clip is None or self._clip.stem != stem:
-            self.close(complete=True)
+            self.__exit__(None, None, None)
             self._clip = _Clip(stem)
         return self._clip
 
-    def _video_path(self, clip: _Clip) -> Path:
-        return self._folder / 'vis' / f'{clip.stem}.mp4'
-
     def _open_video(self, clip: _Clip, fps: float, shape: tuple[int, ...]) -> cv2.VideoWriter:
-        path = self._video_path(clip)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(suffix='.tmp.mp4', prefix=f'.{clip.stem}.', dir=path.parent)
-            os.close(handle)
-        except OSError as error:
-            raise DataError(f'could not be written ({error.strerror or error})', file=path) from error
-        clip.temporary = Path(name)
-        writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*'mp4v'), fps, (shape[1], shape[0]))
+        path = self._folder / 'vis' / f'{clip.stem}.mp4'
+        temporary = clip.files.enter_context(
+            replacing(path, keep_suffix=True)
+        )  # OpenCV writes to a path, not to an open file
+        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), fps, (shape[1], shape[0]))
         if not writer.isOpened():
             raise DataError('OpenCV cannot write an mp4 video here; use no_save_vis', file=path)
         return writer

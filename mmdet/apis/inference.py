@@ -7,20 +7,20 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 
+from ..config.reading import type_name
 from ..config.stages import test_pipeline_config
 from ..errors import ConfigError, DataError, MMDetError
 from ..formats.images import decode_image
 from ..models.detectors import BaseDetector
 from ..registry import TRANSFORMS
 from ..structures import DetDataSample
-from .building import (  # noqa: F401  (PALETTES to read_config: importable from here, too)
+from .building import (  # noqa: F401  (importable from here, too)
     PALETTES,
     choose_device,
     find_config_beside,
     init_detector,
     is_composite,
     read_config,
-    type_name,
 )
 from .sources import check_array
 

@@ -5,13 +5,12 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 
-from mmdet.config.reading import require_keys
+from mmdet.config.reading import require_keys, type_name
 from mmdet.engine import DetRunner
 from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
 
 from .benchmark import fuse_backbones
-from .building import type_name
 
 # Flip test with the merge of mmdetection 3.x; a config's own tta_model and tta_pipeline take precedence.
 DEFAULT_TTA_MODEL = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))

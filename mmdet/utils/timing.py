@@ -1,11 +1,13 @@
-"""Figures of measured times, of a whole model and of the parts of a composite detector."""
+"""Statistics of measured times, of a whole model and of the stages of a composite detector."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 
-def time_figures(seconds) -> dict[str, float]:
-    """``p50_ms``, ``p95_ms`` and ``mean_ms`` of times in seconds; nan where there are none.
+def time_figures(seconds: Sequence[float]) -> dict[str, float]:
+    """Median ``p50_ms``, 95th percentile ``p95_ms`` and ``mean_ms``, in milliseconds, of times in seconds; NaN for no times.
 
     >>> time_figures([0.001, 0.002, 0.003])
     {'p50_ms': 2.0, 'p95_ms': 2.9, 'mean_ms': 2.0}
@@ -18,11 +20,11 @@ def time_figures(seconds) -> dict[str, float]:
 
 
 def part_figures(model: torch.nn.Module) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """Figures of what a composite detector recorded while its ``record_times`` was on; leave it off during the warm-up.
+    """Statistics of what a composite detector recorded while its ``record_times`` was on; leave it off during the warm-up.
 
     Returns:
-        Times of the stages of a call (see :func:`time_figures`), in the order in which they run, and means of ``stage_sizes``; both are
-        empty for a model that is no ``CompositeDetector``.
+        Times of the stages (see :func:`time_figures`) in the order in which they run, and means of ``stage_sizes``; both are empty for other
+        models.
     """
     times, sizes = getattr(model, 'stage_times', {}), getattr(model, 'stage_sizes', {})
     return (

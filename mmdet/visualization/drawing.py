@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import ModelInputError
-from ..utils.files import write_atomically
+from ..utils.files import write_bytes
 from .labels import font_scale, place_labels, put_text, text_height_px, text_size_wh
 
 RGB = tuple[int, int, int]
@@ -243,7 +243,7 @@ def write_image(path: str | Path, image: np.ndarray, *, jpeg_quality: int = 92) 
         ) from error
     if not done:
         raise ModelInputError('OpenCV could not encode the picture', file=path, received=image.shape)
-    write_atomically(path, lambda file: file.write(data.tobytes()))
+    write_bytes(path, data.tobytes())
 
 
 def _checked_image(image: np.ndarray) -> np.ndarray:

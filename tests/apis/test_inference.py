@@ -10,10 +10,9 @@ from mmdet.apis.building import (
     _voc_color,
     choose_device,
     find_config_beside,
-    inner_test_dataset,
-    type_name,
 )
 from mmdet.apis.inference import ImagePipeline, predict_batch, test_pipeline_config
+from mmdet.config.stages import inner_test_dataset
 from mmdet.datasets import CocoDataset
 from mmdet.structures import DetDataSample
 from mmdet.utils import CheckpointError, ConfigError, DataError, ModelInputError
@@ -115,20 +114,6 @@ def test_predictions_do_not_depend_on_batch_mates(divisor, sizes_hw, expected, c
     samples = predict_batch(model, [packed(*size) for size in sizes_hw])
     assert [sample.pred_instances.bboxes[0, 2:].tolist() for sample in samples] == expected
     assert model.calls == calls
-
-
-@pytest.mark.parametrize(
-    'cfg, name',
-    [
-        (dict(type='Resize'), 'Resize'),
-        (dict(type='mmdet.Resize'), 'Resize'),
-        (dict(type=CocoDataset), 'CocoDataset'),
-        (dict(), ''),
-        (DetDataSample(), 'DetDataSample'),
-    ],
-)
-def test_names_of_types(cfg, name):
-    assert type_name(cfg) == name
 
 
 def test_dataset_inside_wrappers():
