@@ -1,3 +1,3 @@
-from .nms import filter_scores_and_topk, merge_augmented, multiclass_nms
+from .nms import ScoredBoxes, filter_scores_and_topk, merge_augmented, merge_views, multiclass_nms
 
-__all__ = ['filter_scores_and_topk', 'merge_augmented', 'multiclass_nms']
+__all__ = ['ScoredBoxes', 'filter_scores_and_topk', 'merge_augmented', 'merge_views', 'multiclass_nms']

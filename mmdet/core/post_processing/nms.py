@@ -3,12 +3,72 @@
 Naming: N priors, C classes, n detections.
 """
 
+import dataclasses
 import math
+from collections.abc import Sequence
 
 import torch
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet.ops import batched_nms
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredBoxes:
+    """Boxes of one image, each with one score and one class.
+
+    Attributes:
+        bboxes: (n, 4) xyxy, in pixels.
+        scores: (n,).
+        labels: (n,) int64, 0-based class indices.
+    """
+
+    bboxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+    @classmethod
+    def cat(cls, parts: Sequence['ScoredBoxes | InstanceData']) -> 'ScoredBoxes':
+        """One part after another; at least one part, each with the three fields."""
+        fields = ('bboxes', 'scores', 'labels')
+        return cls(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: Tensor | slice) -> 'ScoredBoxes':
+        """The boxes of a mask (n,), of indices or of a slice."""
+        return ScoredBoxes(self.bboxes[index], self.scores[index], self.labels[index])
+
+    def suppress(self, nms: dict, max_per_img: int = -1) -> 'ScoredBoxes':
+        """The survivors of an NMS, in descending order of score; of equal scores the earlier box comes first.
+
+        Args:
+            nms: config of :func:`mmdet.ops.batched_nms`.
+            max_per_img: how many to keep at most; a negative number keeps all.
+        """
+        # The NMS can stop once it has as many survivors as are wanted.
+        limited = dict(nms, max_num=max_per_img) if max_per_img >= 0 else nms
+        dets, keep = batched_nms(self.bboxes, self.scores, self.labels, limited)
+        return ScoredBoxes(dets[:, :4], dets[:, 4], self.labels[keep])
+
+    def to_instances(self) -> InstanceData:
+        """The three fields as an InstanceData."""
+        return InstanceData(bboxes=self.bboxes, scores=self.scores, labels=self.labels)
+
+
+def merge_views(views: Sequence[ScoredBoxes | InstanceData], nms: dict, max_per_img: int = -1) -> InstanceData:
+    """Merge the detections of several views of one image (scales, flips, tiles or passes) by one NMS.
+
+    Args:
+        views: at least one, their boxes in pixels of the same image.
+        nms, max_per_img: see :meth:`ScoredBoxes.suppress`.
+
+    Returns:
+        ``bboxes`` (n, 4), ``scores`` (n,) in descending order (of equal scores the earlier view's first) and ``labels`` (n,).
+    """
+    return ScoredBoxes.cat(views).suppress(nms, max_per_img).to_instances()
 
 
 def filter_scores_and_topk(
@@ -21,7 +81,7 @@ def filter_scores_and_topk(
 
     Args:
         class_logits: (N, C) logits, or probabilities when ``activated``.
-        score_thr: pairs must score strictly more than this.
+        score_thr: a pair must score strictly more than this.
         topk: how many to keep at most; a negative number keeps all.
         activated: whether ``class_logits`` are probabilities already.
 
@@ -52,11 +112,6 @@ def filter_scores_and_topk(
     return scores, torch.div(pairs, num_classes, rounding_mode='floor'), pairs % num_classes
 
 
-def _limited(nms: dict, max_per_img: int) -> dict:
-    """The NMS can stop once it has as many survivors as are wanted."""
-    return dict(nms, max_num=max_per_img) if max_per_img >= 0 else nms
-
-
 def multiclass_nms(
     bboxes: Tensor, scores: Tensor, score_thr: float, nms: dict, max_per_img: int = -1
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,32 +121,20 @@ def multiclass_nms(
         bboxes: (N, 4) xyxy, shared by the classes.
         scores: (N, C) probabilities.
         score_thr: pairs must score strictly more than this.
-        nms: config of :func:`mmdet.ops.batched_nms`.
-        max_per_img: how many detections to keep at most; a negative number keeps all.
+        nms, max_per_img: see :meth:`ScoredBoxes.suppress`.
 
     Returns:
         dets (n, 5) xyxy + score in descending order of score, labels (n,), and the row (n,) of each in ``bboxes``.
     """
     rows, labels = (scores > score_thr).nonzero(as_tuple=True)
-    dets, keep = batched_nms(bboxes[rows], scores[rows, labels], labels, _limited(nms, max_per_img))
+    limited = dict(nms, max_num=max_per_img) if max_per_img >= 0 else nms
+    dets, keep = batched_nms(bboxes[rows], scores[rows, labels], labels, limited)
     return dets, labels[keep], rows[keep]
 
 
 def merge_augmented(
     bboxes: list[Tensor], scores: list[Tensor], labels: list[Tensor], nms: dict, max_per_img: int = -1
 ) -> tuple[Tensor, Tensor]:
-    """Merge the detections of several views of one image by NMS.
-
-    Args:
-        bboxes: per view (n_i, 4) xyxy in the same image's pixels.
-        scores: per view (n_i,).
-        labels: per view (n_i,).
-        nms: config of :func:`mmdet.ops.batched_nms`.
-        max_per_img: how many to keep at most; a negative number keeps all.
-
-    Returns:
-        dets (n, 5) xyxy + score in descending order of score, and labels (n,).
-    """
-    boxes, label = torch.cat(bboxes), torch.cat(labels)
-    dets, keep = batched_nms(boxes, torch.cat(scores), label, _limited(nms, max_per_img))
-    return dets, label[keep]
+    """:func:`merge_views` of three lists over the views, (n_i, 4), (n_i,), (n_i,): dets (n, 5) xyxy + score, and labels (n,)."""
+    merged = merge_views([ScoredBoxes(*view) for view in zip(bboxes, scores, labels)], nms, max_per_img)
+    return torch.cat([merged.bboxes, merged.scores[:, None]], dim=1), merged.labels

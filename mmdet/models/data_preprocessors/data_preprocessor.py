@@ -16,13 +16,13 @@ from mmdet.structures import DetDataSample
 
 @MODELS.register_module()
 class DetDataPreprocessor(BaseDataPreprocessor):
-    """Moves, normalises, pads and batches.
+    """Moves images to the device, normalises and pads them, and makes one batch of them.
 
-    Images travel to the device as uint8, a quarter of the bytes; each is normalised straight into its place in the batch.
+    Images are moved as uint8, a quarter of the bytes of float32; each is normalised directly into its place in the batch.
 
     Args:
-        mean: per channel, in the order after the colour conversion.
-        std: per channel.
+        mean: 1 or 3 values, in the order of the channels after the swap; given together with ``std``, or not at all.
+        std: 1 or 3 values.
         pad_size_divisor: the batch's sides are multiples of it.
         pad_value: what fills the padding, after normalisation.
         bgr_to_rgb: swap the first and last channel of BGR images.
@@ -56,7 +56,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         assert not (bgr_to_rgb and rgb_to_bgr), 'bgr_to_rgb and rgb_to_bgr cannot both be set'
         assert (mean is None) == (std is None), 'mean and std are given together or not at all'
         self.normalises = mean is not None
-        if self.normalises:
+        if mean is not None and std is not None:
             assert len(mean) == len(std) and len(mean) in (1, 3), (
                 f'mean and std need 1 or 3 values. Received: {mean}, {std}'
             )
@@ -88,7 +88,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         batch = self._batch(images)
         if samples is not None:
             samples = self.cast_data(samples)
-            self._set_shapes(samples, [tuple(image.shape[-2:]) for image in images], tuple(batch.shape[-2:]))
+            self._set_shapes(samples, [tuple(image.shape[-2:]) for image in images], (batch.size(2), batch.size(3)))
         if training:
             for augment in self.batch_augments:
                 batch, samples = augment(batch, samples)
@@ -120,7 +120,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             place[:, :h, w:] = self.pad_value
         return batch
 
-    def _set_shapes(self, samples: list[DetDataSample], shapes: list[tuple[int, int]], batch_shape) -> None:
+    def _set_shapes(
+        self, samples: list[DetDataSample], shapes: list[tuple[int, int]], batch_shape: tuple[int, int]
+    ) -> None:
         for sample, (height, width) in zip(samples, shapes):
             pad_shape = (self._round_up(height), self._round_up(width))
             sample.set_metainfo(dict(batch_input_shape=batch_shape, pad_shape=pad_shape))

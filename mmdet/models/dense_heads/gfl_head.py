@@ -6,53 +6,51 @@ N positives of the batch.
 
 import torch
 from mmcv.cnn import ConvModule, Scale
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import all_reduce
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdet.core import bbox_overlaps, filter_scores_and_topk, multiclass_nms
-from mmdet.core.boxes import get_box_wh, scale_boxes
+from mmdet.core import bbox_overlaps
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.models.layers import Integral
-from mmdet.ops import batched_nms
 from mmdet.registry import MODELS, TASK_UTILS
 
-from .base_dense_head import BaseDenseHead
+from .base_dense_head import BaseDenseHead, Losses, candidate_rule, to_config_dict
 from .gfl_targets import GFLTargets, flatten_levels
-
-_NMS_PRE_RULES = ('pairs', 'priors')
 
 
 @MODELS.register_module()
 class GFLHead(BaseDenseHead):
-    """Two towers of shared convolutions; class logits are trained towards the IoU, sides as distributions over ``reg_max + 1`` bins.
+    """A class tower and a box tower of convolutions, shared by the levels.
+
+    Class scores are trained towards the IoU of the predicted box; each side of a box is a distribution over ``reg_max + 1`` bins.
 
     Args:
         num_classes: C.
         in_channels: channels of the feature maps.
-        stacked_convs: convolutions of each tower.
-        feat_channels: their channels.
-        conv_cfg: their type.
-        norm_cfg: their normalisation.
-        anchor_generator: one square prior per location; used for matching, its centre for the boxes.
-        bbox_coder: how distances become boxes.
-        loss_cls: quality focal loss.
-        loss_dfl: distribution focal loss.
-        loss_bbox: overlap loss.
-        reg_max: last bin, in strides.
+        stacked_convs: number of convolutions of each tower.
+        feat_channels: channels of the towers.
+        conv_cfg: config of the towers' convolutions.
+        norm_cfg: config of the towers' normalisation.
+        anchor_generator: one square prior per location; ground truth is matched to it, and boxes are regressed from its centre.
+        bbox_coder: config of the coder between distances and boxes.
+        loss_cls: config of the quality focal loss.
+        loss_dfl: config of the distribution focal loss.
+        loss_bbox: config of the overlap loss.
+        reg_max: the last bin, a distance in strides.
         train_cfg: ``assigner``, ``allowed_border``, ``pos_weight``.
-        test_cfg: ``nms_pre``, ``min_bbox_size``, ``score_thr``, ``nms``, ``max_per_img``, and ``nms_pre_rule``: which candidates of
-            a level survive to the NMS: the best ``'pairs'`` of prior and class (mmdetection since 2.19, the default), or the best
-            ``'priors'`` by their top class (before it, GFLV2's and GFL's own repositories).
+        test_cfg: ``nms_pre``, ``min_bbox_size``, ``score_thr``, ``nms``, ``max_per_img``, and ``nms_pre_rule``, which says what the
+            ``nms_pre`` candidates of a level are: the best ``'pairs'`` of prior and class (mmdetection since 2.19, the default), or
+            the best ``'priors'`` by their top class (mmdetection before it, the repositories of GFL and GFLV2).
         legacy: the conventions of mmdetection 1.x, for checkpoints of GFL's own repository: corners are inclusive pixels (sizes
-            are one larger in the quality, the NMS and the clipping) and locations in the padding are trained as background. Goes
-            with ``LegacyAnchorGenerator`` and ``offset=1`` in the assigner's overlaps and in the box loss.
+            are one larger in the quality, the NMS and the clipping) and locations in the padding are trained as background. To be
+            used with ``LegacyAnchorGenerator`` and ``offset=1`` in the assigner's overlaps and in the box loss.
         reg_decoded_bbox: accepted for configs of mmdetection 3.x; the box loss is always on decoded boxes.
-        init_cfg: initialisation; N(0, 0.01), and a class bias for a prior probability of 0.01.
+        init_cfg: initialisation; by default N(0, 0.01), and a class bias for a prior probability of 0.01.
 
     Raises:
-        ConfigError: more than one prior per location, an unknown ``nms_pre_rule``.
+        ConfigError: more than one prior per location, an unknown ``nms_pre_rule``, or a class loss that takes the other form of scores.
     """
 
     def __init__(
@@ -69,8 +67,8 @@ class GFLHead(BaseDenseHead):
         loss_dfl: dict | None = None,
         loss_bbox: dict | None = None,
         reg_max: int = 16,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
+        train_cfg: dict | Config | None = None,
+        test_cfg: dict | Config | None = None,
         legacy: bool = False,
         reg_decoded_bbox: bool = True,
         init_cfg: dict | None = None,
@@ -84,8 +82,8 @@ class GFLHead(BaseDenseHead):
         self.norm_cfg = norm_cfg
         self.reg_max = reg_max
         self.legacy = legacy
-        self.train_cfg = ConfigDict(train_cfg or {})
-        self.test_cfg = ConfigDict(test_cfg or {})
+        self.train_cfg = to_config_dict(train_cfg)
+        self.test_cfg = to_config_dict(test_cfg)
 
         self.prior_generator = TASK_UTILS.build(
             anchor_generator or dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128])
@@ -102,9 +100,7 @@ class GFLHead(BaseDenseHead):
         self._check_score_form()
         if self.train_cfg:
             self.assigner = TASK_UTILS.build(self.train_cfg.get('assigner', dict(type='ATSSAssigner', topk=9)))
-        rule = self.test_cfg.get('nms_pre_rule', 'pairs')
-        if rule not in _NMS_PRE_RULES:
-            raise ConfigError(f'must be one of {_NMS_PRE_RULES}', field='test_cfg.nms_pre_rule', received=rule)
+        candidate_rule(self.test_cfg)
         self._init_layers()
 
     @staticmethod
@@ -113,9 +109,6 @@ class GFLHead(BaseDenseHead):
         return dict(type='Normal', layer='Conv2d', std=0.01, override=override)
 
     # ------------------------------------------------------------------------------------------------ layers
-
-    # Whether forward() returns probabilities instead of logits.
-    scores_are_probabilities = False
 
     @property
     def cls_out_channels(self) -> int:
@@ -132,11 +125,8 @@ class GFLHead(BaseDenseHead):
         if takes_probabilities != self.scores_are_probabilities:
             form = 'probabilities' if self.scores_are_probabilities else 'logits'
             wanted = 'use_sigmoid=False' if self.scores_are_probabilities else 'use_sigmoid=True'
-            raise ConfigError(
-                f'{type(self).__name__} returns {form}: its loss needs {wanted}',
-                field='loss_cls',
-                received=repr(self.loss_cls),
-            )
+            message = f'{type(self).__name__} returns {form}: its loss needs {wanted}'
+            raise ConfigError(message, field='loss_cls', received=repr(self.loss_cls))
 
     def _tower(self) -> nn.ModuleList:
         conv = dict(kernel_size=3, padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
@@ -188,10 +178,6 @@ class GFLHead(BaseDenseHead):
             reg_feat = conv(reg_feat)
         return cls_feat, reg_feat
 
-    def to_probability(self, cls_score: Tensor) -> Tensor:
-        """Probabilities of class scores in the form that :meth:`forward` returns."""
-        return cls_score if self.scores_are_probabilities else cls_score.sigmoid()
-
     # ------------------------------------------------------------------------------------------------- match
 
     def get_anchors(
@@ -227,7 +213,7 @@ class GFLHead(BaseDenseHead):
         ignored = batch_gt_instances_ignore or [None] * batch
         labels = priors.new_full((batch, num_priors), self.num_classes, dtype=torch.long)
         label_weights = priors.new_zeros(batch, num_priors)
-        pos_inds, pos_bboxes, num_samples = [], [], 0
+        image_inds, image_bboxes, num_samples = [], [], 0
         for i in range(batch):
             valid = self._inside_flags(priors, torch.cat(all_flags[i]), batch_img_metas[i])
             inds, gt_inds = self._match_single(priors, valid, num_level_priors, batch_gt_instances[i], ignored[i])
@@ -237,10 +223,10 @@ class GFLHead(BaseDenseHead):
                 labels[i, inds] = gt.labels[gt_inds]
                 if self.train_cfg.get('pos_weight', -1) > 0:
                     label_weights[i, inds] = self.train_cfg.pos_weight
-            pos_inds.append(inds + i * num_priors)
-            pos_bboxes.append(gt.bboxes[gt_inds])
+            image_inds.append(inds + i * num_priors)
+            image_bboxes.append(gt.bboxes[gt_inds])
             num_samples += max(len(inds), 1)
-        pos_inds = torch.cat(pos_inds)
+        pos_inds = torch.cat(image_inds)
         in_image = pos_inds % num_priors
         level_ends = torch.tensor(num_level_priors, device=priors.device).cumsum(0)
         pos_levels = torch.bucketize(in_image, level_ends, right=True)
@@ -249,7 +235,7 @@ class GFLHead(BaseDenseHead):
             labels=labels,
             label_weights=label_weights,
             pos_inds=pos_inds,
-            pos_bboxes=torch.cat(pos_bboxes),
+            pos_bboxes=torch.cat(image_bboxes),
             pos_centers=(priors[in_image, :2] + priors[in_image, 2:]) / 2,
             pos_strides=strides[pos_levels][:, None],
             pos_levels=pos_levels,
@@ -258,21 +244,25 @@ class GFLHead(BaseDenseHead):
         )
 
     def _inside_flags(self, priors: Tensor, valid: Tensor, meta: dict) -> Tensor:
+        """The valid priors that reach over the image by less than ``allowed_border``; a negative border allows all."""
         border = self.train_cfg.get('allowed_border', -1)
         if border >= 0:
             height, width = meta['img_shape'][:2]
             low, high = priors[:, :2].amin(1) >= -border, priors[:, 2] < width + border
             valid = valid & low & high & (priors[:, 3] < height + border)
         if not valid.any():
-            raise ModelInputError(
-                'no prior lies inside the image',
-                record=meta.get('img_path'),
-                field='img_shape',
-                received=meta['img_shape'],
-            )
+            path, shape = meta.get('img_path'), meta['img_shape']
+            raise ModelInputError('no prior lies inside the image', record=path, field='img_shape', received=shape)
         return valid
 
-    def _match_single(self, priors, valid, num_level_priors, gt, ignored) -> tuple[Tensor, Tensor]:
+    def _match_single(
+        self,
+        priors: Tensor,
+        valid: Tensor,
+        num_level_priors: list[int],
+        gt: InstanceData,
+        ignored: InstanceData | None,
+    ) -> tuple[Tensor, Tensor]:
         """Rows of the positive priors of one image, and the ground truth of each: (n,), (n,)."""
         if len(gt.labels) == 0:  # nothing to match: every valid prior is background
             nothing = gt.labels.new_zeros(0, dtype=torch.long)
@@ -297,15 +287,15 @@ class GFLHead(BaseDenseHead):
         batch_gt_instances: list[InstanceData],
         batch_img_metas: list[dict],
         batch_gt_instances_ignore: list[InstanceData | None] | None = None,
-    ) -> dict[str, list[Tensor]]:
+    ) -> Losses:
         """Losses of the raw outputs, each a list over levels: ``loss_cls``, ``loss_bbox``, ``loss_dfl``."""
-        featmap_sizes = [tuple(score.shape[-2:]) for score in cls_scores]
+        featmap_sizes = [(score.size(2), score.size(3)) for score in cls_scores]
         targets = self.get_targets(
             featmap_sizes, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore, cls_scores[0].device
         )
         return self.losses(flatten_levels(cls_scores), flatten_levels(bbox_preds), targets)
 
-    def losses(self, cls_scores: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> dict[str, list[Tensor]]:
+    def losses(self, cls_scores: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> Losses:
         """Losses against matched targets.
 
         All levels are computed at once and summed level by level at the end. Class loss is averaged over the positives, box
@@ -320,7 +310,7 @@ class GFLHead(BaseDenseHead):
         with torch.autocast(cls_scores.device.type, enabled=False):
             return self._losses(cls_scores.flatten(0, 1).float(), bbox_preds.flatten(0, 1), targets)
 
-    def _losses(self, cls_scores: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> dict[str, list[Tensor]]:
+    def _losses(self, cls_scores: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> Losses:
         pos = targets.pos_inds
         pos_preds = bbox_preds[pos].float()  # (N, 4 n)
         centers = targets.pos_centers / targets.pos_strides  # (N, 2), in strides as everything below
@@ -355,98 +345,11 @@ class GFLHead(BaseDenseHead):
 
     # ------------------------------------------------------------------------------------------------ decode
 
-    @torch.no_grad()
-    def predict_by_feat(
-        self,
-        cls_scores: list[Tensor],
-        bbox_preds: list[Tensor],
-        score_factors: list[Tensor] | None = None,
-        batch_img_metas: list[dict] | None = None,
-        cfg: dict | None = None,
-        rescale: bool = False,
-        with_nms: bool = True,
-    ) -> list[InstanceData]:
-        """Detections of the raw outputs.
-
-        Args:
-            cls_scores: L maps (B, C, H_l, W_l).
-            bbox_preds: L maps (B, 4 n, H_l, W_l).
-            score_factors: not used by this head; must be None.
-            batch_img_metas: B dicts with ``img_shape`` and, when ``rescale``, ``scale_factor``.
-            cfg: instead of ``test_cfg``.
-            rescale: divide the boxes by ``scale_factor``, before the NMS.
-            with_nms: run the NMS; otherwise its candidates are returned.
-
-        Returns:
-            per image, ``bboxes`` (n, 4) xyxy, ``scores`` (n,) and ``labels`` (n,).
-        """
-        cfg = self.test_cfg if cfg is None else ConfigDict(cfg)
-        sizes = [tuple(score.shape[-2:]) for score in cls_scores]
-        priors = self.prior_generator.grid_priors(sizes, device=cls_scores[0].device)
-        decode = self._decode_priors if cfg.get('nms_pre_rule', 'pairs') == 'priors' else self._decode_pairs
-        results = []
-        for i, meta in enumerate(batch_img_metas):
-            cls = [
-                level[i].detach().permute(1, 2, 0).reshape(-1, level.size(1)) for level in cls_scores
-            ]  # L x (P_l, C)
-            reg = [level[i].detach().permute(1, 2, 0).reshape(-1, level.size(1)) for level in bbox_preds]
-            results.append(decode(cls, reg, priors, meta, cfg, rescale, with_nms))
-        return results
-
     def decode_boxes(self, bbox_pred: Tensor, priors: Tensor, stride: float, img_shape: tuple[int, int]) -> Tensor:
         """(m, 4 n) logits and their priors (m, 4) to (m, 4) xyxy boxes in input pixels, clipped to ``img_shape`` (h, w)."""
         centers = (priors[:, :2] + priors[:, 2:]) / 2
         last = (img_shape[0] - self.legacy, img_shape[1] - self.legacy)
         return self.bbox_coder.decode(centers, self.integral(bbox_pred) * stride, last)
 
-    def _nms_cfg(self, cfg: dict) -> dict:
-        """The NMS's own settings and how many of its survivors are wanted: it can stop there."""
-        nms = dict(cfg.nms, offset=1) if self.legacy else dict(cfg.nms)
-        if cfg.get('max_per_img', -1) >= 0:
-            nms['max_num'] = cfg.max_per_img
-        return nms
-
-    def _decode_pairs(self, cls, reg, priors, meta, cfg, rescale, with_nms) -> InstanceData:
-        """Keep the best (prior, class) pairs of every level above the threshold."""
-        boxes, scores, labels = [], [], []
-        for level, (stride, _) in enumerate(self.prior_generator.strides):
-            score, rows, label = filter_scores_and_topk(
-                cls[level][:, : self.num_classes],
-                cfg.get('score_thr', 0),
-                cfg.get('nms_pre', -1),
-                self.scores_are_probabilities,
-            )
-            boxes.append(self.decode_boxes(reg[level][rows], priors[level][rows], stride, meta['img_shape']))
-            scores.append(score)
-            labels.append(label)
-        boxes, scores, labels = torch.cat(boxes), torch.cat(scores), torch.cat(labels)
-        if rescale:
-            boxes = scale_boxes(boxes, [1 / factor for factor in meta['scale_factor']])
-        if cfg.get('min_bbox_size', -1) >= 0:
-            width, height = get_box_wh(boxes)
-            large = (width > cfg.min_bbox_size) & (height > cfg.min_bbox_size)
-            boxes, scores, labels = boxes[large], scores[large], labels[large]
-        if with_nms:
-            dets, keep = batched_nms(boxes, scores, labels, self._nms_cfg(cfg))
-            boxes, scores, labels = dets[:, :4], dets[:, 4], labels[keep]
-        return InstanceData(bboxes=boxes, scores=scores, labels=labels)
-
-    def _decode_priors(self, cls, reg, priors, meta, cfg, rescale, with_nms) -> InstanceData:
-        """Keep the best priors of every level by their top class, then all their classes above the threshold."""
-        boxes, scores = [], []
-        nms_pre = cfg.get('nms_pre', -1)
-        for level, (stride, _) in enumerate(self.prior_generator.strides):
-            score = self.to_probability(cls[level].float())
-            level_reg, level_priors = reg[level], priors[level]
-            if 0 < nms_pre < len(score):
-                rows = score.amax(1).topk(nms_pre).indices
-                score, level_reg, level_priors = score[rows], level_reg[rows], level_priors[rows]
-            boxes.append(self.decode_boxes(level_reg, level_priors, stride, meta['img_shape']))
-            scores.append(score[:, : self.num_classes])
-        boxes, scores = torch.cat(boxes), torch.cat(scores)
-        if rescale:
-            boxes = scale_boxes(boxes, [1 / factor for factor in meta['scale_factor']])
-        if not with_nms:
-            return InstanceData(bboxes=boxes, scores=scores)
-        dets, labels, _ = multiclass_nms(boxes, scores, cfg.get('score_thr', 0), self._nms_cfg(cfg))
-        return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
+    def _nms_cfg(self, cfg: ConfigDict) -> dict:
+        return dict(cfg.nms, offset=1) if self.legacy else cfg.nms

@@ -3,6 +3,8 @@
 Naming: B images, C class channels, n = reg_max + 1 bins a side, k = reg_topk.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import Scale
@@ -21,12 +23,12 @@ _SIDES = 4
 class GFocalHead(GFLHead):
     """GFL head with the distribution-guided quality predictor (DGQP, section 3.2 of the paper).
 
-    A sharp distribution has a high top value, so the k largest probabilities of every side tell how sure the box is; two 1x1
-    convolutions turn them into one quality in (0, 1). Scores are probabilities from here on: class times quality.
+    A sharp distribution has a high top value, so the k largest probabilities of every side tell how certain the box is; two 1x1
+    convolutions turn them into one quality in (0, 1). Scores are probabilities, class probability times quality.
 
-    The original repository allocates one class channel more than there are classes, trained to 0 and dropped at the end. Here a
-    head has ``num_classes`` channels, and takes over the number that a checkpoint brings along: loading 81 channels into 80
-    classes keeps all 81, so that losses and detections are the checkpoint's own.
+    The original repository allocates one class channel more than there are classes, which is trained to 0 and dropped at the end.
+    Here a head has ``num_classes`` channels until a checkpoint with another number is loaded: a head of 80 classes that loads 81
+    channels keeps all 81, so that losses and detections are those of the checkpoint.
 
     Args:
         reg_topk: k.
@@ -40,7 +42,7 @@ class GFocalHead(GFLHead):
 
     scores_are_probabilities = True
 
-    def __init__(self, *args, reg_topk: int = 4, reg_channels: int = 64, add_mean: bool = True, **kwargs):
+    def __init__(self, *args: Any, reg_topk: int = 4, reg_channels: int = 64, add_mean: bool = True, **kwargs: Any):
         self.reg_topk, self.reg_channels, self.add_mean = reg_topk, reg_channels, add_mean
         kwargs.setdefault('loss_cls', dict(type='QualityFocalLoss', use_sigmoid=False, beta=2.0))
         super().__init__(*args, **kwargs)
@@ -96,7 +98,7 @@ class GFocalHead(GFLHead):
             parameter.grad = None
         return [note]
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         for note in self.adapt_state_dict(state_dict, prefix):
             print_log(note, 'current')
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -6,30 +6,29 @@ K_c proxies of class c, K the largest of them, W words a class in the memory.
 
 import random
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import Scale
 from mmengine.dist import all_reduce, get_dist_info
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.errors import ConfigError
 from mmdet.models.layers.sinkhorn import transport_cost
 from mmdet.models.layers.word_memory import draw_words, push_words, word_log_likelihood
 from mmdet.registry import MODELS
-from mmdet.structures import SampleList
 
-from .base_dense_head import unpack_gt_instances
+from .base_dense_head import Losses, RawOutputs
 from .gfl_head import GFLHead
 from .gfl_targets import GFLTargets
 
-# Words that enter the memory of each class in one iteration.
+# Most words that enter the memory of each class in one iteration.
 _NEW_WORDS = 10
 # Random starts of the k-means.
 _KMEANS_REPEATS = 25
-# Of the k-means, at most; it takes about ten.
+# Limit of the iterations of the k-means, which takes about ten.
 _KMEANS_ITERS = 300
 
 
@@ -51,8 +50,8 @@ class MPHead(GFLHead):
     embeddings of each class and of the background, drawn from the batches of all processes, so that every process holds the same
     memory. :meth:`update_ot` derives the shares from it.
 
-    In training mode :meth:`forward` returns embedding maps (B, D, H_l, W_l) in the place of class logits, and the losses take them;
-    in evaluation mode it returns class logits (B, C, H_l, W_l).
+    In training mode :meth:`forward` returns embedding maps (B, D, H_l, W_l) in the place of class logits, and :meth:`loss_by_feat` takes
+    them; in evaluation mode it returns class logits (B, C, H_l, W_l).
 
     Args:
         num_words: W.
@@ -67,12 +66,12 @@ class MPHead(GFLHead):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         num_words: int = 200,
         beta: float = 0,
         gamma: float = 10,
         proxies_list: tuple[int, ...] | list[int] = (2, 3, 2, 5, 4, 8, 8, 4, 3, 3),
-        **kwargs,
+        **kwargs: Any,
     ):
         if num_words < 1 or gamma <= 0:
             raise ConfigError('num_words and gamma must be positive', field='MPHead', received=(num_words, gamma))
@@ -146,53 +145,18 @@ class MPHead(GFLHead):
 
     # ------------------------------------------------------------------------------------------------ losses
 
-    def _embed(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+    def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> RawOutputs:
         """What :meth:`forward` returns in training mode, whatever the mode is."""
         if self.training:
             return self(x)
         outputs = [self._embed_single(level, scale) for level, scale in zip(x, self.scales, strict=True)]
         return [embedding for embedding, _ in outputs], [reg for _, reg in outputs]
 
-    def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict[str, list[Tensor] | Tensor]:
-        """Losses of feature maps, in either mode; see :meth:`loss_by_feat`."""
-        gt, ignored, metas = unpack_gt_instances(batch_data_samples)
-        return self.loss_by_feat(*self._embed(x), gt, metas, ignored)
+    def _outputs_to_decode(self, outputs: RawOutputs) -> RawOutputs:
+        embeddings, bbox_preds = outputs
+        return [self.classify_map(embedding) for embedding in embeddings], bbox_preds
 
-    def loss_and_predict(
-        self, x: tuple[Tensor, ...], batch_data_samples: SampleList, proposal_cfg: dict | None = None
-    ) -> tuple[dict, list[InstanceData]]:
-        """Losses and detections of one forward pass."""
-        gt, ignored, metas = unpack_gt_instances(batch_data_samples)
-        embeddings, bbox_preds = self._embed(x)
-        losses = self.loss_by_feat(embeddings, bbox_preds, gt, metas, ignored)
-        logits = [self.classify_map(embedding) for embedding in embeddings]
-        return losses, self.predict_by_feat(logits, bbox_preds, batch_img_metas=metas, cfg=proposal_cfg)
-
-    def loss_by_feat(
-        self,
-        cls_scores: list[Tensor],
-        bbox_preds: list[Tensor],
-        batch_gt_instances: list[InstanceData],
-        batch_img_metas: list[dict],
-        batch_gt_instances_ignore: list[InstanceData | None] | None = None,
-    ) -> dict[str, list[Tensor] | Tensor]:
-        """Losses of the raw outputs of training mode; in training mode the embeddings are then drawn from for the memory.
-
-        Args:
-            cls_scores: L embedding maps (B, D, H_l, W_l).
-            bbox_preds: L maps (B, 4 n, H_l, W_l).
-            batch_gt_instances: ground truth of each image.
-            batch_img_metas: metainfo of each image.
-            batch_gt_instances_ignore: boxes to be ignored.
-
-        Returns:
-            lists over levels ``loss_cls``, ``loss_bbox``, ``loss_dfl``, ``loss_emb``, and the scalar ``loss_op``.
-        """
-        return super().loss_by_feat(
-            cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
-        )
-
-    def _losses(self, embeddings: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> dict[str, list[Tensor] | Tensor]:
+    def _losses(self, embeddings: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> Losses:
         # Called by GFLHead.losses in float32, autocast off, with locations flattened: (M, D), (M, 4 n).
         unit = F.normalize(embeddings, dim=1)
         losses = super()._losses(self._logits(unit), bbox_preds, targets)
@@ -285,23 +249,25 @@ def cluster_shares(words: np.ndarray, num_clusters: int, rng: random.Random) -> 
     return np.sort(np.bincount(clusters, minlength=num_clusters) / len(words))
 
 
-def _clusterer(num_clusters: int, rng: random.Random):
+def _clusterer(num_clusters: int, rng: random.Random) -> Any:
     """nltk's k-means by cosine distance, its innermost loop over vectors and means written as matrix products (ten times faster)."""
     from nltk.cluster import KMeansClusterer, cosine_distance  # takes a second: only for those who train this head
 
     class Clusterer(KMeansClusterer):
-        def _cluster_vectorspace(self, vectors, trace=False):
+        _means: list[np.ndarray]
+
+        def _cluster_vectorspace(self, vectors: list[np.ndarray], trace: bool = False) -> None:
             if self._num_means >= len(vectors):
                 return  # the starting means are the words themselves
-            vectors = np.stack(vectors)  # (W, D)
+            words = np.stack(vectors)  # (W, D)
             means = np.stack(self._means)  # (K, D)
-            unit = _normalise(vectors)
+            unit = _normalise(words)
             # nltk's loop has no end where means go round in a circle, which centroids of unnormalised vectors may do.
             for _ in range(_KMEANS_ITERS):
                 nearest = (unit @ _normalise(means).T).argmax(1)
                 member = nearest == np.arange(len(means))[:, None]  # (K, W)
                 # As avoid_empty_clusters wants it: the old mean counts as one more vector.
-                moved = (means + member.astype(float) @ vectors) / (1 + member.sum(1, keepdims=True))
+                moved = (means + member.astype(float) @ words) / (1 + member.sum(1, keepdims=True))
                 change = np.sum(1 - np.sum(_normalise(means) * _normalise(moved), axis=1))
                 means = moved
                 if change < self._max_difference:

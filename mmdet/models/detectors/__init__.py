@@ -4,9 +4,9 @@ from .single_stage import ATSS, GFL, SingleStageDetector
 from .sliced_det import SlicedDet
 from .stage import DetectionStage
 from .tta import DetTTAModel
-from .ufpmp_det import UFPMPDet
+from .ufpmp_det import UFPMPDet, UFPMPTrace
 
 __all__ = [
     'ATSS', 'BaseDetector', 'CompositeDetector', 'DetTTAModel', 'DetectionStage', 'FullResolutionPreprocessor', 'GFL',
-    'SingleStageDetector', 'SlicedDet', 'UFPMPDet',
+    'SingleStageDetector', 'SlicedDet', 'UFPMPDet', 'UFPMPTrace',
 ]  # fmt: skip

@@ -1,11 +1,13 @@
 """The three ways a detector is called."""
 
 from abc import ABCMeta, abstractmethod
+from typing import Any
 
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
-from torch import Tensor
 
+from mmdet.errors import ModelInputError
+from mmdet.models.dense_heads.base_dense_head import Losses
 from mmdet.structures import OptSampleList, SampleList
 
 
@@ -20,36 +22,37 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
     def __init__(self, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
 
-    def forward(self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = 'tensor'):
+    def forward(self, inputs: Any, data_samples: OptSampleList = None, mode: str = 'tensor') -> Any:
         """Run the network.
 
         Args:
-            inputs: (B, C, H, W) normalised images.
+            inputs: (B, C, H, W) normalised images; of a composite detector, a list of (3, h, w) images.
             data_samples: one per image; needed for 'loss' and 'predict'.
             mode: ``'loss'`` gives a dict of losses, ``'predict'`` the samples with ``pred_instances``, ``'tensor'`` the head's
                 raw outputs.
 
         Raises:
+            ModelInputError: no samples where they are needed.
             RuntimeError: another mode.
         """
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        if mode == 'predict':
-            return self.predict(inputs, data_samples)
         if mode == 'tensor':
             return self._forward(inputs, data_samples)
-        raise RuntimeError(f"mode must be 'loss', 'predict' or 'tensor'. Received: {mode!r}")
+        if mode not in ('loss', 'predict'):
+            raise RuntimeError(f"mode must be 'loss', 'predict' or 'tensor'. Received: {mode!r}")
+        if data_samples is None:
+            raise ModelInputError(f'mode {mode!r} needs one sample per image', field='data_samples', received=None)
+        return self.loss(inputs, data_samples) if mode == 'loss' else self.predict(inputs, data_samples)
 
     @abstractmethod
-    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor | list[Tensor]]:
+    def loss(self, batch_inputs: Any, batch_data_samples: SampleList) -> Losses:
         """Losses of a batch."""
 
     @abstractmethod
-    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+    def predict(self, batch_inputs: Any, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
         """The samples with their detections."""
 
     @abstractmethod
-    def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None):
+    def _forward(self, batch_inputs: Any, batch_data_samples: OptSampleList = None) -> Any:
         """Raw outputs of the head."""
 
     @staticmethod

@@ -1,15 +1,17 @@
-"""Detectors made of detectors: full-resolution images in, several passes, one result."""
+"""Composite detectors: several passes over full-resolution images by other detectors, one result."""
 
 import contextlib
 import time
 from abc import abstractmethod
 from collections import defaultdict
+from collections.abc import Iterator
 
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet.errors import ModelInputError
+from mmdet.models.dense_heads.base_dense_head import Losses
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
 
@@ -27,11 +29,12 @@ class FullResolutionPreprocessor(torch.nn.Module):
     def __init__(self, non_blocking: bool = False):
         super().__init__()
         self.non_blocking = non_blocking
-        self.register_buffer('anchor', torch.zeros(0), persistent=False)  # knows the device
+        self.anchor: Tensor  # empty; it moves with the model and so tells the device
+        self.register_buffer('anchor', torch.zeros(0), persistent=False)
 
     @property
     def device(self) -> torch.device:
-        """Where images go."""
+        """The device that images are moved to."""
         return self.anchor.device
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -44,10 +47,10 @@ class FullResolutionPreprocessor(torch.nn.Module):
 
 
 class CompositeDetector(BaseDetector):
-    """Base of the detectors that run others. They predict; their parts are trained with their own configs.
+    """Base of the composite detectors. They only predict; the detectors they consist of are trained with their own configs.
 
-    While ``record_times`` is on, ``stage_times`` collects the seconds of each stage, the device synchronised at every boundary, and
-    ``stage_sizes`` what a stage made, such as numbers of regions: on both depends what the next one costs.
+    While ``record_times`` is on, ``stage_times`` collects the seconds of each stage, with the device synchronised at every boundary,
+    and ``stage_sizes`` collects sizes that the cost of a stage depends on, such as numbers of regions.
     """
 
     def __init__(self, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
@@ -61,8 +64,8 @@ class CompositeDetector(BaseDetector):
         """Detections of (3, h, w) uint8 images, in their own pixels."""
 
     @contextlib.contextmanager
-    def timed(self, stage: str):
-        """Add the time of a block to ``stage_times``."""
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds of a ``with`` block to ``stage_times``."""
         if not self.record_times:
             yield
             return
@@ -83,8 +86,8 @@ class CompositeDetector(BaseDetector):
         if device.type == 'cuda':
             torch.cuda.synchronize(device)
 
-    def loss(self, batch_inputs, batch_data_samples: SampleList) -> dict:
-        """Not to be called: raises ModelInputError saying what to train instead."""
+    def loss(self, batch_inputs: list[Tensor], batch_data_samples: SampleList) -> Losses:
+        """Raises ModelInputError, which says what to train instead."""
         raise ModelInputError(
             f'{type(self).__name__} is not trained as a whole: train its stages with their own configs'
         )

@@ -1,12 +1,16 @@
 """Detectors of one pass: backbone, neck, dense head."""
 
 import logging
+from typing import Any
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmdet.errors import ConfigError
+from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.models.dense_heads import BaseDenseHead
+from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
 
@@ -14,7 +18,7 @@ from .base import BaseDetector
 
 
 def _with_channels(neck: dict, backbone: nn.Module) -> dict:
-    """The neck's config with the backbone's channels, where the backbone says them: other channels could not run."""
+    """The neck's config with the channels of the backbone, where it has a list ``out_channels``: no others could work."""
     if not isinstance(neck, dict):
         return neck
     known, given = getattr(backbone, 'out_channels', None), neck.get('in_channels')
@@ -39,22 +43,24 @@ class SingleStageDetector(BaseDetector):
 
     Args:
         backbone: config of the backbone.
-        neck: config of the neck. Where the backbone has ``out_channels``, a neck's ``in_channels`` may be left out, or be ``'auto'``, and
-            are replaced where they differ (with a warning).
+        neck: config of the neck. Where the backbone has a list ``out_channels``, the neck's ``in_channels`` may be left out or be
+            ``'auto'``; other channels are replaced, with a warning.
         bbox_head: config of the head.
-        train_cfg: handed to the head.
-        test_cfg: handed to the head.
+        train_cfg: the head's ``train_cfg``.
+        test_cfg: the head's ``test_cfg``.
         data_preprocessor: config of the preprocessor.
         init_cfg: initialisation.
     """
+
+    data_preprocessor: DetDataPreprocessor
 
     def __init__(
         self,
         backbone: dict,
         neck: dict | None = None,
-        bbox_head: dict | None = None,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
+        bbox_head: dict | Config | None = None,
+        train_cfg: dict | Config | None = None,
+        test_cfg: dict | Config | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ):
@@ -62,9 +68,10 @@ class SingleStageDetector(BaseDetector):
         self.backbone = MODELS.build(backbone)
         if neck is not None:
             self.neck = MODELS.build(_with_channels(neck, self.backbone))
+        self.train_cfg, self.test_cfg = to_config_dict(train_cfg), to_config_dict(test_cfg)
         # A copy: the config a user passes in stays as it is.
-        self.bbox_head = MODELS.build(ConfigDict(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg))
-        self.train_cfg, self.test_cfg = train_cfg, test_cfg
+        head = ConfigDict(to_config_dict(bbox_head), train_cfg=self.train_cfg, test_cfg=self.test_cfg)
+        self.bbox_head: BaseDenseHead = MODELS.build(head)
 
     @property
     def with_neck(self) -> bool:
@@ -76,8 +83,8 @@ class SingleStageDetector(BaseDetector):
         x = self.backbone(batch_inputs)
         return self.neck(x) if self.with_neck else x
 
-    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
-        """Losses of the head, a list over levels each."""
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> Losses:
+        """Losses of the head, scalars or lists over levels."""
         return self.bbox_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
@@ -88,8 +95,8 @@ class SingleStageDetector(BaseDetector):
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> tuple:
         return self.bbox_head(self.extract_feat(batch_inputs))
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        # Some two-stage checkpoints are used to start a one-stage detector: their only dense head is called rpn_head.
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        # Two-stage checkpoints are used to initialise one-stage detectors: there the dense head is called rpn_head.
         rpn, head = f'{prefix}rpn_head.', f'{prefix}bbox_head.'
         if not any(key.startswith(head) for key in state_dict):
             for key in [key for key in state_dict if key.startswith(rpn)]:

@@ -3,7 +3,7 @@
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet.core.post_processing import merge_augmented
+from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
 
@@ -35,9 +35,9 @@ class SlicedDet(CompositeDetector):
         tile_wh: tile size in pixels of the image; None makes the whole image the one tile, which is the detector alone.
         overlap: share of a tile that the next one repeats.
         whole: arguments of a :class:`DetectionStage` without ``detector``, to look at the whole image as well; None does not.
-        nms: of the merge.
-        max_per_img: detections kept; a negative number keeps all.
-        data_preprocessor: of full-resolution images.
+        nms: config of the NMS that merges tiles and whole image; IoU 0.6 by default.
+        max_per_img: how many detections to keep at most; a negative number keeps all.
+        data_preprocessor: config of the preprocessor of full-resolution images.
         init_cfg: initialisation.
 
     Raises:
@@ -61,8 +61,11 @@ class SlicedDet(CompositeDetector):
         if not 0 <= overlap < 1:
             raise ConfigError('must be in [0, 1)', field='overlap', received=overlap)
         self.stage = DetectionStage(**stage)
-        # The same network at another scale: the stage is entered with other settings, not built twice.
         self.whole = None if whole is None else dict(whole)
+        # The same network at other settings. In a tuple, so that its parameters are registered, and saved, once.
+        self._whole_stages = (
+            () if whole is None else (DetectionStage(**{**stage, **whole, 'detector': self.stage.detector}),)
+        )
         self.tile_wh, self.overlap = tile_wh and tuple(tile_wh), overlap
         self.nms = nms or dict(type='nms', iou_threshold=0.6)
         self.max_per_img = max_per_img
@@ -89,12 +92,12 @@ class SlicedDet(CompositeDetector):
         for (i, x, y), result in zip(origins, found):
             result.bboxes = result.bboxes + result.bboxes.new_tensor([x, y, x, y])
             views[i].append(result)
-        if self.whole is not None:
+        for stage in self._whole_stages:
             with self.timed('whole'):
-                for i, result in enumerate(self.stage.at(**self.whole)(images)):
-                    views[i].append(result)
+                for view, result in zip(views, stage(images)):
+                    view.append(result)
         with self.timed('merge'):
-            return [self._merge(results) for results in views]
+            return [merge_views(results, self.nms, self.max_per_img) for results in views]
 
     def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
         """Read the checkpoint of the detector itself."""
@@ -105,13 +108,3 @@ class SlicedDet(CompositeDetector):
         for name in [name for name in state_dict if name.startswith(prefix)]:
             state_dict[own + name[len(prefix) :]] = state_dict.pop(name)
         return ['the checkpoint is that of the detector which looks at the tiles']
-
-    def _merge(self, results: list[InstanceData]) -> InstanceData:
-        dets, labels = merge_augmented(
-            [result.bboxes for result in results],
-            [result.scores for result in results],
-            [result.labels for result in results],
-            self.nms,
-            self.max_per_img,
-        )
-        return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)

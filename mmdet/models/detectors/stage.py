@@ -3,7 +3,9 @@
 Naming: B images, n detections of one image. A view is an image at one scale, plain or flipped.
 """
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +14,12 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdet.core.post_processing import merge_augmented
+from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 
+from .single_stage import SingleStageDetector
 from .tta import flip_boxes
 
 
@@ -46,6 +49,16 @@ def resize_image(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return resized.round_().clamp_(0, 255).to(torch.uint8) if image.dtype == torch.uint8 else resized
 
 
+@dataclasses.dataclass(frozen=True)
+class _View:
+    """Image number ``owner`` at one scale, with the metainfo of that scale; ``flipped`` when it is to be looked at mirrored."""
+
+    owner: int
+    image: Tensor
+    meta: dict
+    flipped: bool = False
+
+
 @MODELS.register_module()
 class DetectionStage(BaseModule):
     """Resize, normalise, detect, map back; optionally at several scales, and with the flipped image as a further view of each.
@@ -63,13 +76,14 @@ class DetectionStage(BaseModule):
 
     def __init__(
         self,
-        detector: dict | nn.Module,
+        detector: dict | SingleStageDetector,
         scale: tuple[int, int] | list[tuple[int, int]],
         flip: bool = True,
         batch_size: int = 8,
     ):
         super().__init__()
-        scales = [tuple(s) for s in scale] if scale and isinstance(scale[0], Sequence) else [tuple(scale)]
+        sizes: Any = scale if scale and isinstance(scale[0], Sequence) else [scale]
+        scales: list[tuple[int, int]] = [tuple(size) for size in sizes]
         for size in scales:
             if len(size) != 2 or min(size) < 1:
                 raise ConfigError(
@@ -77,19 +91,8 @@ class DetectionStage(BaseModule):
                 )
         if batch_size < 1:
             raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
-        self.detector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
+        self.detector: SingleStageDetector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
         self.scales, self.flip, self.batch_size = scales, flip, batch_size
-
-    def at(
-        self, scale: tuple[int, int] | list[tuple[int, int]], flip: bool | None = None, batch_size: int | None = None
-    ) -> 'DetectionStage':
-        """The same detector, its weights shared, at other settings."""
-        return DetectionStage(
-            self.detector,
-            scale,
-            self.flip if flip is None else flip,
-            self.batch_size if batch_size is None else batch_size,
-        )
 
     @property
     def num_classes(self) -> int:
@@ -98,7 +101,7 @@ class DetectionStage(BaseModule):
 
     @property
     def test_cfg(self) -> ConfigDict:
-        """Of the head."""
+        """Settings of the head's decode."""
         return self.detector.bbox_head.test_cfg
 
     @torch.no_grad()
@@ -111,62 +114,49 @@ class DetectionStage(BaseModule):
         Raises:
             ModelInputError: an image without pixels.
         """
-        resized, metas, owners = [], [], []  # of every image at every scale; ``owners`` are indices of images
-        for owner, image in enumerate(images):
-            height, width = image.shape[-2:]
-            if min(height, width) == 0:
-                raise ModelInputError('an image needs pixels', field='image', received=tuple(image.shape))
-            for scale in self.scales:
-                view = resize_image(image, rescale_size_hw((height, width), scale))
-                new_h, new_w = view.shape[-2:]
-                meta = dict(
-                    ori_shape=(height, width), img_shape=(new_h, new_w), scale_factor=(new_w / width, new_h / height)
-                )
-                resized.append(view)
-                metas.append(meta)
-                owners.append(owner)
-        views = [(i, False) for i in range(len(resized))]
+        views = [self._view(owner, image, scale) for owner, image in enumerate(images) for scale in self.scales]
         if self.flip:
-            views += [(i, True) for i in range(len(resized))]
-        candidates = self._candidates(resized, metas, views)
+            views += [dataclasses.replace(view, flipped=True) for view in views]
+        candidates = self._candidates(views)
+        cfg, limit = self.test_cfg, self.test_cfg.get('max_per_img', -1)
         return [
-            self._merge([candidates[view] for view in views if owners[view[0]] == owner])
+            merge_views([found for view, found in zip(views, candidates) if view.owner == owner], cfg.nms, limit)
             for owner in range(len(images))
         ]
 
-    def _candidates(self, images, metas, views) -> dict[tuple[int, bool], InstanceData]:
-        """Candidates before NMS of every view, in pixels of the unresized, unflipped image."""
-        groups: dict[tuple, list] = {}
+    @staticmethod
+    def _view(owner: int, image: Tensor, scale: tuple[int, int]) -> _View:
+        height, width = image.shape[-2:]
+        if min(height, width) == 0:
+            raise ModelInputError('an image needs pixels', field='image', received=tuple(image.shape))
+        resized = resize_image(image, rescale_size_hw((height, width), scale))
+        new_h, new_w = resized.shape[-2:]
+        meta = dict(ori_shape=(height, width), img_shape=(new_h, new_w), scale_factor=(new_w / width, new_h / height))
+        return _View(owner, resized, meta)
+
+    def _candidates(self, views: list[_View]) -> list[InstanceData]:
+        """Candidates before the NMS of every view, in pixels of the unresized, unflipped image."""
+        groups: dict[tuple[int, int], list[int]] = {}
         divisor = self.detector.data_preprocessor.pad_size_divisor
-        for view in views:
-            shape = images[view[0]].shape
-            groups.setdefault(tuple(-(-side // divisor) for side in shape[-2:]), []).append(view)
-        found = {}
+        for index, view in enumerate(views):
+            height, width = view.meta['img_shape']
+            groups.setdefault((-(-height // divisor), -(-width // divisor)), []).append(index)
+        # One rule for all stages, whatever the head's own test_cfg says: 'priors' may bring all classes of a prior, many more
+        # candidates, to the NMS that the views share.
+        cfg = dict(self.test_cfg, nms_pre_rule='pairs')
+        found: dict[int, InstanceData] = {}
         for group in groups.values():
             for start in range(0, len(group), self.batch_size):
                 chunk = group[start : start + self.batch_size]
-                batch = [images[i].flip(-1) if flipped else images[i] for i, flipped in chunk]
-                samples = [DetDataSample(metainfo=metas[i]) for i, _ in chunk]
+                batch = [views[i].image.flip(-1) if views[i].flipped else views[i].image for i in chunk]
+                metas = [views[i].meta for i in chunk]
+                samples = [DetDataSample(metainfo=meta) for meta in metas]
                 data = self.detector.data_preprocessor(dict(inputs=batch, data_samples=samples))
                 outputs = self.detector(data['inputs'], mode='tensor')
-                # The rule that gives one score per candidate, which several views can share an NMS with.
-                cfg = dict(self.test_cfg, nms_pre_rule='pairs')
-                results = self.detector.bbox_head.predict_by_feat(
-                    *outputs, batch_img_metas=[metas[i] for i, _ in chunk], cfg=cfg, rescale=True, with_nms=False
-                )
-                for (i, flipped), result in zip(chunk, results):
-                    if flipped:
-                        result.bboxes = flip_boxes(result.bboxes, metas[i]['ori_shape'])
-                    found[i, flipped] = result
-        return found
-
-    def _merge(self, views: list[InstanceData]) -> InstanceData:
-        cfg = self.test_cfg
-        dets, labels = merge_augmented(
-            [view.bboxes for view in views],
-            [view.scores for view in views],
-            [view.labels for view in views],
-            cfg.nms,
-            cfg.get('max_per_img', -1),
-        )
-        return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
+                options: dict[str, Any] = dict(batch_img_metas=metas, cfg=cfg, rescale=True, with_nms=False)
+                results = self.detector.bbox_head.predict_by_feat(*outputs, **options)
+                for i, result in zip(chunk, results):
+                    if views[i].flipped:
+                        result.bboxes = flip_boxes(result.bboxes, views[i].meta['ori_shape'])
+                    found[i] = result
+        return [found[i] for i in range(len(views))]

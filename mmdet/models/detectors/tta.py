@@ -1,11 +1,12 @@
 """Test-time augmentation: several views of an image, one result."""
 
+from typing import Any
+
 import torch
 from mmengine.model import BaseTTAModel
-from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet.core import merge_augmented
+from mmdet.core.post_processing import ScoredBoxes, merge_views
 from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -41,7 +42,7 @@ class DetTTAModel(BaseTTAModel):
         data_preprocessor: config of the preprocessor; the detector's own by default.
     """
 
-    def __init__(self, tta_cfg: dict | None = None, **kwargs):
+    def __init__(self, tta_cfg: dict | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.tta_cfg = tta_cfg or dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
 
@@ -55,17 +56,14 @@ class DetTTAModel(BaseTTAModel):
         return [self._merge_single(views) for views in data_samples_list]
 
     def _merge_single(self, views: list[DetDataSample]) -> DetDataSample:
-        boxes = []
+        mapped_back = []
         for view in views:
-            box = view.pred_instances.bboxes
-            if view.metainfo.get('flip', False):
-                box = flip_boxes(box, view.metainfo['ori_shape'], view.metainfo['flip_direction'])
-            boxes.append(box)
-        dets, labels = merge_augmented(
-            boxes, [view.pred_instances.scores for view in views], [view.pred_instances.labels for view in views],
-            self.tta_cfg['nms'], self.tta_cfg.get('max_per_img', -1),
-        )  # fmt: skip
+            found, meta = view.pred_instances, view.metainfo
+            bboxes = found.bboxes
+            if meta.get('flip', False):
+                bboxes = flip_boxes(bboxes, meta['ori_shape'], meta['flip_direction'])
+            mapped_back.append(ScoredBoxes(bboxes, found.scores, found.labels))
         # Ground truth beside the predictions is that of the unflipped image.
         merged = next((view for view in views if not view.metainfo.get('flip', False)), views[0])
-        merged.pred_instances = InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
+        merged.pred_instances = merge_views(mapped_back, self.tta_cfg['nms'], self.tta_cfg.get('max_per_img', -1))
         return merged

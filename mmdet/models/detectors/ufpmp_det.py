@@ -3,11 +3,14 @@
 Naming: B images, R regions of one image, n detections of one image.
 """
 
+import dataclasses
+from typing import Any
+
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet.core.post_processing import merge_augmented
+from mmdet.core.post_processing import ScoredBoxes, merge_views
 from mmdet.core.ufp import boxes_to_image, pack_images, render_mosaic, whole_image
 from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
@@ -18,9 +21,28 @@ from .stage import DetectionStage
 _ON_EMPTY = ('skip', 'whole')
 
 
+@dataclasses.dataclass(frozen=True)
+class UFPMPTrace:
+    """One image's way through :class:`UFPMPDet`.
+
+    Attributes:
+        coarse: detections of the first pass, in pixels of the image.
+        regions: (R, 7) of :func:`mmdet.core.ufp.UnifiedForegroundPacking`.
+        mosaic: (3, mosaic_h, mosaic_w) float32; without pixels where there is no region.
+        fine: detections of the second pass, in pixels of the mosaic; None for a mosaic without pixels.
+        merged: the result, in pixels of the image.
+    """
+
+    coarse: InstanceData
+    regions: Tensor
+    mosaic: Tensor
+    fine: InstanceData | None
+    merged: InstanceData
+
+
 @MODELS.register_module()
 class UFPMPDet(CompositeDetector):
-    """A coarse detector finds the foreground, unified foreground packing makes a mosaic of it, a fine detector reads the mosaic.
+    """A coarse detector finds the foreground, unified foreground packing makes a mosaic of it, a fine detector detects on the mosaic.
 
     Images arrive in full resolution (the test pipeline neither resizes nor normalises); both stages resize on the device.
     The two detectors are trained one after another, with their own configs; this one only predicts.
@@ -30,16 +52,18 @@ class UFPMPDet(CompositeDetector):
         fine: the same, for the second pass.
         ufp: arguments of :func:`mmdet.core.ufp.UnifiedForegroundPacking`: ``scale`` (the expansion), ``mode``, ``packing``,
             ``max_side``.
-        nms: of the merge, over the boxes of all tiles; ``offset=1`` counts sides by inclusive pixels, as the original does.
-        max_per_img: detections kept after the merge; a negative number keeps all.
+        nms: config of the NMS that merges the boxes of all tiles; by default IoU 0.6 with ``offset=1``, which counts sides by
+            inclusive pixels, as the original does.
+        max_per_img: how many detections to keep after the merge at most; a negative number keeps all.
         min_overlap: a detection belongs to a tile when their overlap exceeds this share of the smaller of the two.
-        coarse_weight: merge the coarse boxes too, with their scores times this; 0 leaves them out, as the original does.
-        on_empty: an image without coarse detections is done (``'skip'``), or its whole becomes the one tile (``'whole'``).
-        data_preprocessor: of full-resolution images.
+        coarse_weight: in [0, 1]; merge the coarse boxes too, with their scores times this. 0 leaves them out, as the original does.
+        on_empty: what happens to an image without coarse detections: it has no detections (``'skip'``), or the whole image becomes
+            the only tile (``'whole'``).
+        data_preprocessor: config of the preprocessor of full-resolution images.
         init_cfg: initialisation.
 
     Raises:
-        ConfigError: stages of different class counts, unknown ``on_empty``.
+        ConfigError: stages of different class counts, an unknown ``on_empty``, a ``coarse_weight`` outside [0, 1].
     """
 
     def __init__(
@@ -79,6 +103,14 @@ class UFPMPDet(CompositeDetector):
 
     def detect(self, images: list[Tensor]) -> list[InstanceData]:
         """Detections of (3, h, w) uint8 images, in their own pixels."""
+        return [steps.merged for steps in self.trace(images)]
+
+    def predict_with_mosaic(self, image: Tensor) -> dict[str, Any]:
+        """The fields of one image's :class:`UFPMPTrace` as a dict, for pictures."""
+        return vars(self.trace([image])[0])
+
+    def trace(self, images: list[Tensor]) -> list[UFPMPTrace]:
+        """Detections of (3, h, w) uint8 images, with everything on the way to them."""
         with self.timed('coarse'):
             coarse = self.coarse(images)
         with self.timed('packing'):
@@ -86,14 +118,16 @@ class UFPMPDet(CompositeDetector):
         for regions, width, height in packed:
             self.note(regions=len(regions), mosaic_w=width, mosaic_h=height)
         with self.timed('mosaic'):
-            seen = [i for i, (regions, width, height) in enumerate(packed) if len(regions)]
-            mosaics = {i: self.render(images[i], *packed[i]) for i in seen}
-            # A region thinner than a pixel has no tile: there may be nothing to look at even so.
-            seen = [i for i in seen if min(mosaics[i].shape[1:]) > 0]
+            mosaics = [self.render(image, *layout) for image, layout in zip(images, packed)]
+            # A region thinner than a pixel has no tile: there may be nothing to look at even where there are regions.
+            seen = [i for i, mosaic in enumerate(mosaics) if min(mosaic.shape[1:]) > 0]
         with self.timed('fine'):
             fine = dict(zip(seen, self.fine([mosaics[i] for i in seen])))
         with self.timed('merge'):
-            return [self.merge(coarse[i], fine.get(i), packed[i][0]) for i in range(len(images))]
+            return [
+                UFPMPTrace(found, regions, mosaic, fine.get(i), self.merge(found, fine.get(i), regions))
+                for i, (found, (regions, _, _), mosaic) in enumerate(zip(coarse, packed, mosaics))
+            ]
 
     def pack(self, coarse: list[InstanceData], sizes_wh: list[tuple[int, int]]) -> list[tuple[Tensor, float, float]]:
         """Regions (R, 7), mosaic width and height of each image."""
@@ -112,29 +146,15 @@ class UFPMPDet(CompositeDetector):
 
     def render(self, image: Tensor, regions: Tensor, mosaic_w: float, mosaic_h: float) -> Tensor:
         """Mosaic (3, ceil(mosaic_h), ceil(mosaic_w)) float32: fractions of the zoom are kept, as the original keeps them."""
-        return render_mosaic(image.float(), regions, mosaic_w, mosaic_h)
+        # Without regions an image of no pixels will do: full-resolution images are not converted for nothing.
+        return render_mosaic((image if len(regions) else image[:, :0]).float(), regions, mosaic_w, mosaic_h)
 
     def merge(self, coarse: InstanceData, fine: InstanceData | None, regions: Tensor) -> InstanceData:
         """Boxes of the mosaic back in the image, with the coarse ones where asked for, through one NMS per class."""
-        boxes, scores, labels = [coarse.bboxes[:0]], [coarse.scores[:0]], [coarse.labels[:0]]
+        views = [ScoredBoxes(coarse.bboxes[:0], coarse.scores[:0], coarse.labels[:0])]
         if fine is not None:
-            mapped, index, _ = boxes_to_image(fine.bboxes, regions, self.min_overlap)
-            boxes.append(mapped)
-            scores.append(fine.scores[index])
-            labels.append(fine.labels[index])
+            bboxes, index, _ = boxes_to_image(fine.bboxes, regions, self.min_overlap)
+            views.append(ScoredBoxes(bboxes, fine.scores[index], fine.labels[index]))
         if self.coarse_weight > 0:
-            boxes.append(coarse.bboxes)
-            scores.append(coarse.scores * self.coarse_weight)
-            labels.append(coarse.labels)
-        dets, labels = merge_augmented(boxes, scores, labels, self.nms, self.max_per_img)
-        return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
-
-    def predict_with_mosaic(self, image: Tensor) -> dict:
-        """One image's detections with everything on the way to them, for pictures: ``coarse``, ``regions``, ``mosaic``,
-        ``fine`` (in the mosaic), ``merged``."""
-        coarse = self.coarse([image])
-        packed = self.pack(coarse, [(image.shape[2], image.shape[1])])[0]
-        mosaic = self.render(image, *packed)
-        fine = self.fine([mosaic])[0] if min(mosaic.shape[1:]) else None
-        merged = self.merge(coarse[0], fine, packed[0])
-        return dict(coarse=coarse[0], regions=packed[0], mosaic=mosaic, fine=fine, merged=merged)
+            views.append(ScoredBoxes(coarse.bboxes, coarse.scores * self.coarse_weight, coarse.labels))
+        return merge_views(views, self.nms, self.max_per_img)

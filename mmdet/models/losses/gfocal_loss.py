@@ -5,12 +5,12 @@ Naming: N samples, C classes, n bins of a distribution (reg_max + 1).
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS
 
-from .reduction import check_reduction, reduce_loss
+from .reduction import WeightedLoss
 
 
 def quality_focal_loss(
@@ -19,7 +19,7 @@ def quality_focal_loss(
     """Binary cross-entropy against a soft target y, times ``|y - p| ** beta``, summed over the classes.
 
     Args:
-        pred: (N, C) logits, or probabilities when ``activated``. Computed in float32: BCE of half-precision probabilities is not safe.
+        pred: (N, C) logits, or probabilities when ``activated``; computed in float32, where the logarithm of a probability is safe.
         target: ``(labels (N,), scores (N,))``, where a label outside [0, C) is background; or dense soft targets (N, C).
         beta: the focusing exponent; the modulating factor is not detached.
         activated: whether ``pred`` holds probabilities.
@@ -32,14 +32,14 @@ def quality_focal_loss(
         return _quality_focal_loss(pred.float(), target, beta, activated)
 
 
-def _quality_focal_loss(pred, target, beta, activated) -> Tensor:
+def _quality_focal_loss(pred: Tensor, target: tuple[Tensor, Tensor] | Tensor, beta: float, activated: bool) -> Tensor:
     probability = pred if activated else pred.sigmoid()
     cross_entropy = F.binary_cross_entropy if activated else F.binary_cross_entropy_with_logits
     if isinstance(target, Tensor):
         loss = cross_entropy(pred, target, reduction='none') * (target - probability).abs().pow(beta)
         return loss.sum(dim=1)
     labels, scores = target
-    # Zero targets everywhere first: the positives, a handful, are overwritten after it.
+    # Every entry as a negative first; the few positives are overwritten afterwards.
     loss = cross_entropy(pred, torch.zeros_like(pred), reduction='none') * probability.pow(beta)  # (N, C)
     rows = ((labels >= 0) & (labels < pred.size(1))).nonzero().squeeze(1)
     columns = labels[rows]
@@ -68,7 +68,7 @@ def distribution_focal_loss(pred: Tensor, label: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class QualityFocalLoss(nn.Module):
+class QualityFocalLoss(WeightedLoss):
     """Quality focal loss over (N, C) scores.
 
     Args:
@@ -87,13 +87,10 @@ class QualityFocalLoss(nn.Module):
         loss_weight: float = 1.0,
         activated: bool = False,
     ):
-        super().__init__()
-        check_reduction(reduction)
+        super().__init__(reduction, loss_weight)
         self.use_sigmoid = use_sigmoid
         self.activated = activated or not use_sigmoid
         self.beta = beta
-        self.reduction = reduction
-        self.loss_weight = loss_weight
 
     def forward(
         self,
@@ -104,25 +101,18 @@ class QualityFocalLoss(nn.Module):
         reduction_override: str | None = None,
     ) -> Tensor:
         """See :func:`quality_focal_loss`; ``weight`` is (N,)."""
-        check_reduction(reduction_override)
         loss = quality_focal_loss(pred, target, self.beta, self.activated)
-        return self.loss_weight * reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)
+        return self.reduce(loss, weight, avg_factor, reduction_override)
 
 
 @MODELS.register_module()
-class DistributionFocalLoss(nn.Module):
+class DistributionFocalLoss(WeightedLoss):
     """Distribution focal loss over (N, n) logits.
 
     Args:
         reduction: 'none', 'mean' or 'sum'.
         loss_weight: factor of the result.
     """
-
-    def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0):
-        super().__init__()
-        check_reduction(reduction)
-        self.reduction = reduction
-        self.loss_weight = loss_weight
 
     def forward(
         self,
@@ -137,10 +127,9 @@ class DistributionFocalLoss(nn.Module):
         Raises:
             ModelInputError: ``pred`` and ``target`` of different length.
         """
-        check_reduction(reduction_override)
         if len(pred) != len(target):
             raise ModelInputError(
                 'pred and target must be equally long', received=(tuple(pred.shape), tuple(target.shape))
             )
         loss = distribution_focal_loss(pred, target)
-        return self.loss_weight * reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)
+        return self.reduce(loss, weight, avg_factor, reduction_override)

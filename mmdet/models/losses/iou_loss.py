@@ -1,15 +1,15 @@
 """Losses on the overlap of predicted and target boxes."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdet.core.boxes import bbox_overlaps
 from mmdet.registry import MODELS
 
-from .reduction import check_reduction, reduce_loss
+from .reduction import WeightedLoss
 
 
 @MODELS.register_module()
-class GIoULoss(nn.Module):
+class GIoULoss(WeightedLoss):
     """``1 - GIoU`` of aligned boxes (Rezatofighi et al., CVPR 2019).
 
     Args:
@@ -20,11 +20,8 @@ class GIoULoss(nn.Module):
     """
 
     def __init__(self, eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0, offset: float = 0.0):
-        super().__init__()
-        check_reduction(reduction)
+        super().__init__(reduction, loss_weight)
         self.eps = eps
-        self.reduction = reduction
-        self.loss_weight = loss_weight
         self.offset = offset
 
     def forward(
@@ -44,10 +41,9 @@ class GIoULoss(nn.Module):
             avg_factor: what 'mean' divides by.
             reduction_override: instead of the constructor's ``reduction``.
         """
-        check_reduction(reduction_override)
         loss = 1 - bbox_overlaps(
             pred.float(), target.float(), 'giou', is_aligned=True, eps=self.eps, offset=self.offset
         )
         if weight is not None and weight.dim() > 1:
             weight = weight.mean(-1)
-        return self.loss_weight * reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)
+        return self.reduce(loss, weight, avg_factor, reduction_override)

@@ -1,7 +1,7 @@
 """Weighting and normalising element-wise losses."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _REDUCTIONS = ('none', 'mean', 'sum')
 # Keeps an average over zero samples finite; the reference adds it since mmdetection 2.20.
@@ -36,3 +36,25 @@ def reduce_loss(loss: Tensor, weight: Tensor | None, reduction: str, avg_factor:
     if reduction == 'sum':
         raise ValueError("avg_factor cannot be used with reduction='sum'")
     return loss.sum() / (avg_factor + _EPS)
+
+
+class WeightedLoss(nn.Module):
+    """Base of the losses: an element-wise loss is weighted, reduced and multiplied by ``loss_weight``.
+
+    Args:
+        reduction: 'none', 'mean' or 'sum'.
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0):
+        super().__init__()
+        check_reduction(reduction)
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+
+    def reduce(
+        self, loss: Tensor, weight: Tensor | None, avg_factor: float | Tensor | None, reduction_override: str | None
+    ) -> Tensor:
+        """See :func:`reduce_loss`; ``reduction_override`` is taken instead of ``reduction`` where it is given."""
+        check_reduction(reduction_override)
+        return self.loss_weight * reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import ModelInputError
 
@@ -54,6 +55,56 @@ def test_equals_the_plain_formula_and_keeps_its_inputs(device):
     assert torch.equal(data['inputs'][0], before)
 
 
+@pytest.mark.parametrize(
+    ('options', 'channels'),
+    [
+        ({}, [10, 20, 30]),
+        (dict(rgb_to_bgr=True), [30, 20, 10]),
+        (dict(bgr_to_rgb=True), [30, 20, 10]),
+        (dict(mean=[5], std=[10]), [0.5, 1.5, 2.5]),
+        (dict(mean=[10, 20, 30], std=[1, 2, 3], rgb_to_bgr=True), [20, 0, -20 / 3]),
+    ],
+)
+def test_channels_by_hand(options, channels):
+    image = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1)
+    batch = DetDataPreprocessor(**options)(dict(inputs=[image]))['inputs']
+    torch.testing.assert_close(batch.flatten(), torch.tensor(channels, dtype=torch.float32))
+
+
+def test_padding_by_hand():
+    """Below and to the right, of each image by its own size, after normalisation."""
+    inputs = [torch.ones(3, 1, 3, dtype=torch.uint8), torch.ones(3, 2, 1, dtype=torch.uint8)]
+    batch = DetDataPreprocessor(mean=[3], std=[2], pad_value=9)(dict(inputs=inputs))['inputs']
+    assert batch[:, 0].tolist() == [[[-1, -1, -1], [9, 9, 9]], [[-1, 9, 9], [-1, 9, 9]]]
+
+
+def test_one_channel_is_not_swapped():
+    image = torch.tensor([[[1.0, 2.0]]])
+    assert DetDataPreprocessor(bgr_to_rgb=True)(dict(inputs=[image]))['inputs'].tolist() == [[[[1, 2]]]]
+
+
+@MODELS.register_module()
+class AddToBatch(torch.nn.Module):
+    """A batch augmentation: adds to the images, and keeps the first sample."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, inputs, data_samples):
+        return inputs * 2 + self.value, data_samples[:1]
+
+
+def test_batch_augments_run_in_order_and_in_training_alone():
+    preprocessor = DetDataPreprocessor(
+        batch_augments=[dict(type='AddToBatch', value=1), dict(type='AddToBatch', value=5)]
+    )
+    data = images((2, 2), (2, 2))
+    plain, augmented = preprocessor(dict(data)), preprocessor(dict(data), training=True)
+    assert torch.equal(augmented['inputs'], 4 * plain['inputs'] + 7)
+    assert len(plain['data_samples']) == 2 and len(augmented['data_samples']) == 1
+
+
 def test_stacked_tensor_and_no_samples():
     batch = DetDataPreprocessor(pad_size_divisor=4)(dict(inputs=torch.ones(2, 3, 5, 5)))
     assert batch['inputs'].shape == (2, 3, 8, 8)
@@ -69,6 +120,10 @@ def test_refuses():
         DetDataPreprocessor(mean=[0, 0, 0])
     with pytest.raises(AssertionError):
         DetDataPreprocessor(bgr_to_rgb=True, rgb_to_bgr=True)
+    with pytest.raises(AssertionError, match='1 or 3'):
+        DetDataPreprocessor(mean=[0, 0], std=[1, 1])
+    with pytest.raises(ModelInputError, match='3, h, w'):
+        DetDataPreprocessor()(dict(inputs=[torch.zeros(5, 5)]))
     with pytest.raises(ModelInputError, match='3, h, w'):
         DetDataPreprocessor(mean=[0] * 3, std=[1] * 3)(dict(inputs=[torch.zeros(1, 5, 5)]))
 

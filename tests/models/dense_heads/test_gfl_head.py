@@ -1,9 +1,14 @@
+from math import log
+
 import pytest
 import torch
+from mmengine.config import Config
 from torch import nn
 
-from mmdet.models.dense_heads import GFLHead
+from mmdet.core import AssignResult
+from mmdet.models.dense_heads import GFLHead, GFLTargets
 from mmdet.models.layers import Integral
+from mmdet.structures import DetDataSample
 from mmdet.utils import ConfigError, ModelInputError
 from tests.devices import on
 
@@ -170,6 +175,229 @@ def test_the_two_rules_differ_as_described(small_head):
     assert labels == dict(pairs=[1, 2], priors=[1, 2, 0])
 
 
+def test_the_best_priors_are_those_with_the_best_class(small_head):
+    # 0.88 in one class, or 0.73 in each of two.
+    found = decode(small_head, {(0, 5, 6): {1: 2.0}, (0, 10, 15): {0: 1.0, 2: 1.0}}, nms_pre_rule='priors', nms_pre=1)
+    assert found.labels.tolist() == [1]
+
+
+def decode(head, locations, img_shape=(128, 160), scale_factor=None, with_nms=True, **cfg):
+    meta = dict(img_shape=img_shape, scale_factor=scale_factor)
+    options = dict(cfg=dict(TEST_CFG, **cfg), rescale=scale_factor is not None, with_nms=with_nms)
+    return head.predict_by_feat(*peaked_outputs(locations), batch_img_metas=[meta], **options)[0]
+
+
+@pytest.mark.parametrize('rule', ['pairs', 'priors'])
+def test_boxes_end_at_the_image_not_at_its_padding(small_head, rule):
+    # Centres (152, 120) and (48, 0), reaching 16 and 32 to each side, in an image of 145 x 113.
+    found = decode(small_head, {(0, 15, 19): {1: 2.0}, (1, 0, 3): {0: 1.0}}, (113, 145), nms_pre_rule=rule)
+    assert found.bboxes.tolist() == [[136, 104, 145, 113], [16, 0, 80, 32]]
+
+
+@pytest.mark.parametrize('rule', ['pairs', 'priors'])
+@pytest.mark.parametrize(
+    ('size', 'img_shape', 'scale_factor', 'kept'),
+    [
+        (-1, (128, 145), None, [1, 0]),
+        (0, (128, 145), None, [1, 0]),
+        (8.9, (128, 145), None, [1, 0]),
+        (9, (128, 145), None, [0]),  # a width of 9 is not more than 9
+        (9, (113, 160), None, [0]),  # so is a height
+        (4.4, (128, 145), (2.0, 1.0), [1, 0]),  # measured in the original image
+        (4.5, (128, 145), (2.0, 1.0), [0]),
+        (0, (128, 136), None, [0]),  # nothing is left of it
+        (-1, (128, 136), None, [1, 0]),
+    ],
+)
+def test_smallest_size(small_head, rule, size, img_shape, scale_factor, kept):
+    locations = {(0, 15, 19): {1: 2.0}, (1, 0, 3): {0: 1.0}}
+    found = decode(small_head, locations, img_shape, scale_factor, nms_pre_rule=rule, min_bbox_size=size)
+    assert found.labels.tolist() == kept
+
+
+@pytest.mark.parametrize('rule', ['pairs', 'priors'])
+def test_candidates_without_nms_have_labels(small_head, rule):
+    locations = {(0, 5, 6): {1: 2.0, 2: 0.0}, (0, 5, 7): {1: 1.0}, (0, 9, 9): {0: -4.0}}
+    found = decode(small_head, locations, nms_pre_rule=rule, with_nms=False)
+    order = found.scores.argsort(descending=True)
+    assert found.labels[order].tolist() == [
+        1,
+        1,
+        2,
+    ]  # the second would fall to the first in an NMS at a lower threshold
+    torch.testing.assert_close(found.scores[order], torch.tensor([2.0, 1.0, 0.0]).sigmoid())
+    assert found.bboxes[order, 0].tolist() == [32, 40, 32]
+    nothing = decode(small_head, {}, nms_pre_rule=rule, with_nms=False)
+    assert nothing.bboxes.shape == (0, 4) and nothing.labels.shape == nothing.scores.shape == (0,)
+    small = decode(small_head, locations, nms_pre_rule=rule, with_nms=False, min_bbox_size=32)
+    assert len(small) == 0
+
+
+@pytest.mark.parametrize('rule', ['pairs', 'priors'])
+def test_settings_of_the_decode(small_head, rule):
+    locations = {(0, 5, 6): {1: 2.0}, (0, 5, 7): {1: 0.0}, (0, 9, 9): {0: 1.0}, (1, 3, 3): {2: -1.0}}
+
+    def labels(**cfg):
+        return decode(small_head, locations, nms_pre_rule=rule, **cfg).labels.tolist()
+
+    assert labels() == [1, 0, 1, 2]
+    assert labels(nms=dict(type='nms', iou_threshold=0.3)) == [1, 0, 2]
+    assert labels(max_per_img=3) == [1, 0, 1] and labels(max_per_img=0) == []
+    assert labels(max_per_img=-1) == [1, 0, 1, 2]
+    assert labels(score_thr=0.5) == [1, 0]  # strictly more
+    assert labels(nms_pre=1) == [1, 2]  # of each level
+    assert labels(nms_pre=2) == [1, 0, 2]
+
+
+def test_settings_may_be_a_config(small_head):
+    train, test = Config(dict(TRAIN_CFG, pos_weight=3)), Config(dict(TEST_CFG, max_per_img=1))
+    head = GFLHead(num_classes=3, in_channels=8, feat_channels=32, train_cfg=train, test_cfg=test)
+    assert head.train_cfg.pos_weight == 3 and head.train_cfg.assigner.topk == 9 and head.test_cfg.max_per_img == 1
+    raw, metas = peaked_outputs({(0, 5, 6): {1: 2.0, 2: 0.0}}), [dict(img_shape=(128, 160))]
+    assert len(head.predict_by_feat(*raw, batch_img_metas=metas)[0]) == 1
+    assert len(small_head.predict_by_feat(*raw, batch_img_metas=metas, cfg=test)[0]) == 1
+    with pytest.raises(ConfigError, match="'pairs', 'priors'"):
+        small_head.predict_by_feat(*raw, batch_img_metas=metas, cfg=dict(nms_pre_rule='all'))
+
+
+def test_levels_have_their_own_scale_and_towers_their_own_weights():
+    torch.manual_seed(0)
+    head = GFLHead(num_classes=3, in_channels=8, feat_channels=32, stacked_convs=1)
+    features = tuple(torch.rand(1, 8, 4, 4) for _ in range(5))
+    cls, reg = head(features)
+    with torch.no_grad():
+        head.scales[3].scale.fill_(2)
+        doubled = head(features)[1]
+        head.reg_convs[0].conv.weight.mul_(-1)
+    assert [torch.equal(2 * a, b) for a, b in zip(reg, doubled)] == [False, False, False, True, False]
+    assert all(torch.equal(a, b) for a, b in zip(cls, head(features)[0]))
+    assert not torch.equal(reg[0], head(features)[1][0])
+    with torch.autocast('cpu', torch.bfloat16):
+        cls, reg = head(features)
+    assert cls[0].dtype == torch.bfloat16 and reg[0].dtype == torch.float32
+
+
+# ------------------------------------------------------------------------------------------- one level, losses by hand
+
+
+def one_level_head(**options):
+    """Priors of side 8 at the multiples of 8, five bins a side."""
+    priors = dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=1, scales_per_octave=1, strides=[8])
+    options = dict(dict(train_cfg=TRAIN_CFG, reg_max=4, anchor_generator=priors), **options)
+    return GFLHead(num_classes=2, in_channels=1, stacked_convs=0, **options)
+
+
+def targets_of(positives, num_samples=1, priors=4):
+    """One image whose first priors are positives of class 0, all at (8, 8) with the box (0, 0, 16, 16)."""
+    pos = torch.arange(positives)
+    labels = torch.full((1, priors), 2)
+    labels[0, pos] = 0
+    return GFLTargets(
+        labels=labels, label_weights=torch.ones(1, priors), pos_inds=pos,
+        pos_bboxes=torch.tensor([[0.0, 0, 16, 16]]).expand(positives, 4), pos_centers=torch.full((positives, 2), 8.0),
+        pos_strides=torch.full((positives, 1), 8.0), pos_levels=torch.zeros_like(pos), num_samples=num_samples,
+        num_level_priors=[priors],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('logit', 'positives', 'num_samples', 'share'),
+    [
+        (0.0, 1, 1, 0.5),  # scores that sum to less than 1: divided by 1
+        (0.0, 3, 3, 1),
+        (log(3), 2, 2, 1),
+        (log(1 / 3), 2, 5, 0.5),
+        (-20.0, 1, 1, 0),
+    ],
+)
+def test_losses_by_hand(logit, positives, num_samples, share):
+    # Each side is predicted as two strides and is one: IoU = GIoU = 4 / 16.
+    cls, reg = torch.full((1, 4, 2), -20.0), torch.zeros(1, 4, 4, 5)
+    cls[0, :, 0] = logit
+    cls[0, positives:] = -20
+    reg[..., 2] = 50
+    losses = one_level_head().losses(cls, reg.flatten(2), targets_of(positives, num_samples))
+    losses = {name: part.item() for name, (part,) in losses.items()}
+    assert losses['loss_bbox'] == pytest.approx(2 * (1 - 1 / 4) * share, abs=1e-6)
+    assert losses['loss_dfl'] == pytest.approx(0.25 * 50 * share, abs=1e-4)
+    p = torch.tensor(logit, dtype=torch.float64).sigmoid().item()
+    entropy = -(0.25 * log(p) + 0.75 * log(1 - p)) * (p - 0.25) ** 2
+    assert losses['loss_cls'] == pytest.approx(positives * entropy / num_samples, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ('name', 'cls_learns', 'reg_learns'), [('loss_cls', 1, 0), ('loss_bbox', 0, 1), ('loss_dfl', 0, 1)]
+)
+def test_neither_quality_nor_weights_carry_gradients(name, cls_learns, reg_learns):
+    cls, reg = torch.zeros(1, 4, 2, requires_grad=True), torch.rand(1, 4, 20).requires_grad_()
+    one_level_head().losses(cls, reg, targets_of(2))[name][0].backward()
+    assert (cls.grad is not None, reg.grad is not None) == (bool(cls_learns), bool(reg_learns))
+
+
+@pytest.mark.parametrize(('legacy', 'quality'), [(False, 4 / 16), (True, 9 / 25)])
+def test_quality_by_either_convention(legacy, quality):
+    cls, reg = torch.full((1, 4, 2), -20.0), torch.zeros(1, 4, 4, 5)
+    cls[0, 0, 0] = 0
+    reg[..., 2] = 50
+    (part,) = one_level_head(legacy=legacy).losses(cls, reg.flatten(2), targets_of(1))['loss_cls']
+    assert part.item() == pytest.approx(log(2) * (0.5 - quality) ** 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('border', 'img_shape', 'inside'),
+    [
+        (-1, (32, 32), 16), (0, (32, 32), 9), (3, (32, 32), 9), (4, (32, 32), 16),
+        (0, (32, 28), 6), (0, (28, 32), 6), (0, (28.5, 28.5), 9),
+    ],
+)  # fmt: skip
+def test_allowed_border_by_hand(border, img_shape, inside):
+    head = one_level_head(train_cfg=dict(TRAIN_CFG, allowed_border=border))
+    meta = dict(img_shape=img_shape, pad_shape=(32, 32))
+    targets = head.get_targets([(4, 4)], [gt()], [meta], device='cpu')
+    assert targets.label_weights.sum() == inside and targets.num_samples == 1
+
+
+class Recorded:
+    """An assigner that matches the second prior it is shown to the second box, and keeps what it was called with."""
+
+    def assign(self, pred_instances, num_level_priors, gt_instances, gt_instances_ignore=None):
+        self.seen = (pred_instances.priors, num_level_priors, gt_instances_ignore)
+        gt_inds = torch.zeros(len(pred_instances.priors), dtype=torch.long)
+        gt_inds[1] = 2
+        return AssignResult(len(gt_instances), gt_inds, torch.zeros(len(gt_inds)), gt_inds)
+
+
+def test_loss_and_predict_are_one_pass(small_head):
+    torch.manual_seed(0)
+    small_head.assigner = Recorded()
+    features = tuple(torch.rand(1, 8, *size) for size in SIZES)
+    sample = DetDataSample(metainfo=METAS[0], gt_instances=gt([[10, 12, 60, 50], [0, 0, 50, 50]], [2, 0]))
+    sample.ignored_instances = gt([[0, 0, 160, 128]], [0])
+    losses, found = small_head.loss_and_predict(features, [sample], proposal_cfg=dict(TEST_CFG, max_per_img=7))
+    assert small_head.assigner.seen[2].bboxes.tolist() == [[0, 0, 160, 128]]
+    assert losses == small_head.loss(features, [sample]) and set(losses) == {'loss_cls', 'loss_bbox', 'loss_dfl'}
+    own, rescaled = (small_head.predict(features, [sample], rescale=rescale)[0] for rescale in (False, True))
+    assert len(found[0]) == 7 < len(own) and torch.equal(found[0].scores, own.scores[:7])
+    torch.testing.assert_close(rescaled.bboxes[0], 2 * own.bboxes[0])
+
+
+def test_match_by_hand():
+    head = one_level_head(train_cfg=dict(TRAIN_CFG, allowed_border=0, pos_weight=3))
+    head.assigner = Recorded()
+    truth, ignored = gt([[0, 0, 9, 9], [1, 2, 20, 21]], [0, 1]), gt([[5, 5, 6, 6]], [0])
+    meta = dict(img_shape=(32, 32), pad_shape=(32, 32))
+    targets = head.get_targets([(4, 4)], [gt(), truth], [meta, meta], [None, ignored], device='cpu')
+    priors, counts, ignored_too = head.assigner.seen
+    assert priors[1].tolist() == [12, 4, 20, 12] and counts == [9] and ignored_too is ignored
+    # The tenth of the second image's 4 x 4 priors is the second valid one of them: row 1, column 2.
+    assert targets.pos_inds.tolist() == [16 + 6] and targets.labels[1, 6] == 1
+    assert targets.labels.eq(2).sum() == 31
+    assert targets.label_weights[1, 6] == 3 and targets.label_weights.sum() == 9 + 8 + 3
+    assert targets.pos_bboxes.tolist() == [[1, 2, 20, 21]]
+    assert targets.pos_centers.tolist() == [[16, 8]] and targets.pos_strides.tolist() == [[8]]
+    assert targets.num_samples == 1 + 1 and targets.num_level_priors == [16]
+
+
 def upstream_inputs(num_gts):
     torch.manual_seed(0)
     head = GFLHead(num_classes=4, in_channels=1, stacked_convs=1, train_cfg=TRAIN_CFG, test_cfg=TEST_CFG)
@@ -235,3 +463,8 @@ def test_legacy_conventions_by_hand():
     torch.testing.assert_close(edge.bboxes, torch.tensor([[139.5, 107.5, 159, 127]]))
     padded = dict(img_shape=(100, 120), pad_shape=(128, 128))
     assert head.get_targets(SIZES, [gt()], [padded], device='cpu').label_weights.eq(1).all()
+    # Boxes of side 32, 8 apart: IoU 0.6, which is not more than 0.6; by inclusive pixels 825 / 1353.
+    neighbours = peaked_outputs({(0, 5, 6): {1: 2.0}, (0, 5, 7): {1: 1.0}})
+    assert len(head.predict_by_feat(*neighbours, batch_img_metas=[meta])[0]) == 1
+    head.legacy = False
+    assert len(head.predict_by_feat(*neighbours, batch_img_metas=[meta])[0]) == 2

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from mmdet.models.dense_heads import GFocalHead
 from mmdet.utils import ConfigError
@@ -69,6 +70,36 @@ def test_parameters(head):
     assert len(state) == 38
     added = sum(value.numel() for name, value in state.items() if name.startswith('reg_conf'))
     assert added == 1409
+
+
+@pytest.mark.parametrize('add_mean', [True, False])
+def test_statistic_by_hand(add_mean):
+    # Side 0 is sure of a bin, side 1 of two; the others know nothing. The two largest probabilities, then their mean.
+    head = GFocalHead(num_classes=3, in_channels=8, reg_max=3, reg_topk=2, add_mean=add_mean)
+    assert head.reg_conf[0].in_channels == 4 * (2 + add_mean)
+    head.reg_conf = nn.Identity()
+    logits = torch.zeros(1, 4, 4)
+    logits[0, 0, 3] = 50
+    logits[0, 1] = torch.tensor([0.25, 0.0, 0.75, 0.0]).log().clamp(min=-50)
+    statistic = head.predict_quality(logits.reshape(1, 16, 1, 1)).flatten()
+    rows = torch.tensor([[1, 0, 0.5], [0.75, 0.25, 0.5], [0.25, 0.25, 0.25], [0.25, 0.25, 0.25]])
+    torch.testing.assert_close(statistic, rows[:, : 2 + add_mean].flatten())
+
+
+@pytest.mark.parametrize(('first', 'second'), [(81, 80), (81, 81), (80, 81)])
+def test_a_second_checkpoint_may_have_other_channels(first, second):
+    head, template = build(), build().state_dict()
+    parameters = [head.gfl_cls.weight, head.gfl_cls.bias]
+    for channels in (first, second):
+        weight, bias = torch.rand(channels, 256, 3, 3), torch.rand(channels)
+        head.gfl_cls.bias.grad = torch.ones_like(head.gfl_cls.bias)
+        notes = head.adapt_state_dict({'head.gfl_cls.weight': weight}, 'head.')
+        head.load_state_dict(dict(template, **{'gfl_cls.weight': weight, 'gfl_cls.bias': bias}), strict=True)
+        assert torch.equal(head.gfl_cls.bias, bias) and torch.equal(head.gfl_cls.weight, weight)
+        assert head.gfl_cls.out_channels == channels
+        assert (head.gfl_cls.bias.grad is None) == bool(notes)  # a gradient of the old shape is of no use
+    assert bool(notes) == (first != second)
+    assert head.gfl_cls.weight is parameters[0] and head.gfl_cls.bias is parameters[1]  # an optimiser's own
 
 
 @pytest.mark.parametrize('channels', [80, 81])

@@ -54,8 +54,8 @@ def unit(*rows):
 
 
 @pytest.fixture(scope='module')
-def reference(sample_data):
-    return json.loads((sample_data / 'reference_outputs' / 'mp_head.json').read_text())
+def reference(repository):
+    return json.loads((repository / 'tests' / 'data' / 'mp_head.json').read_text())
 
 
 @pytest.fixture(scope='module')
@@ -196,6 +196,15 @@ def test_groups_do_not_see_each_other():
         own = cost[groups == group][:, mask[group]]
         torch.testing.assert_close(found[group], plain_sinkhorn(own, mass[group][mask[group]]))
     assert found[1] == 0
+
+
+def test_beta_weighs_the_two_losses(filled_state):
+    once, twice = (
+        full_head(filled_state, beta=beta).eval().loss_by_feat(*loss_inputs(), [GT0, GT1], METAS) for beta in (1, 2)
+    )
+    assert torch.equal(twice['loss_op'], 2 * once['loss_op'])
+    assert twice['loss_emb'] == [2 * part for part in once['loss_emb']]
+    assert twice['loss_cls'] == once['loss_cls'] and twice['loss_bbox'] == once['loss_bbox']
 
 
 def test_gradient_of_transport():

@@ -3,8 +3,10 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
+from mmdet.models.detectors import SingleStageDetector
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.utils import ConfigError, ModelInputError
 from tests.reference_fill import fill_state_dict, tensor
 
 
@@ -142,15 +144,99 @@ def test_config_is_left_as_it_was(small_cfg):
 
 def test_rpn_head_of_a_two_stage_checkpoint_starts_the_head(small_cfg, small):
     state = {name.replace('bbox_head.', 'rpn_head.'): value for name, value in small.state_dict().items()}
-    MODELS.build(small_cfg).load_state_dict(state, strict=True)
+    model = MODELS.build(small_cfg)
+    model.load_state_dict(dict(state), strict=True)
+    assert all(torch.equal(value, small.state_dict()[name]) for name, value in model.state_dict().items())
+    # A checkpoint with both is a two-stage detector's whose own head is the bbox_head: nothing is renamed.
+    both = dict(state, **{'bbox_head.integral.project': small.bbox_head.integral.project})
+    missing = model.load_state_dict(both, strict=False).missing_keys
+    assert 'bbox_head.gfl_cls.weight' in missing and 'rpn_head.gfl_cls.weight' in both
+
+
+def test_settings_may_be_a_config_and_reach_the_head(small_cfg):
+    cfg = dict(small_cfg, test_cfg=Config(dict(small_cfg.test_cfg, max_per_img=3)), train_cfg=Config(dict(small_cfg.train_cfg)))  # fmt: skip
+    model = MODELS.build(dict(cfg, bbox_head=Config(dict(small_cfg.bbox_head))))
+    assert model.bbox_head.test_cfg.max_per_img == model.test_cfg.max_per_img == 3
+    assert model.bbox_head.train_cfg == small_cfg.train_cfg and model.bbox_head.assigner.topk == 9
+
+
+class Backbone(torch.nn.Module):
+    """One map, the image; says its channels where it has any to say."""
+
+    def __init__(self, channels):
+        super().__init__()
+        if channels is not None:
+            self.out_channels = channels
+
+    def forward(self, x):
+        return (x,)
+
+
+class Neck(torch.nn.Module):
+    def __init__(self, in_channels=None):
+        super().__init__()
+        self.in_channels = in_channels
+
+    def forward(self, x):
+        return (x[0] + 1,)
+
+
+@pytest.mark.parametrize(
+    ('known', 'given', 'expected'),
+    [
+        ([8, 16], dict(in_channels=[8, 16]), [8, 16]),
+        ((8, 16), dict(in_channels=(8, 16)), [8, 16]),
+        ([8, 16], dict(in_channels='auto'), [8, 16]),
+        ([8, 16], {}, [8, 16]),
+        ([8, 16], dict(in_channels=[256]), [8, 16]),
+        (None, dict(in_channels=[256]), [256]),
+        (64, dict(in_channels=[256]), [256]),
+        (None, {}, None),
+        (None, dict(in_channels='auto'), ConfigError),
+    ],
+)
+def test_channels_of_the_neck(small_cfg, known, given, expected):
+    parts = dict(backbone=dict(type=Backbone, channels=known), neck=dict(type=Neck, **given), bbox_head=small_cfg.bbox_head)  # fmt: skip
+    if expected is ConfigError:
+        with pytest.raises(ConfigError, match='Backbone'):
+            SingleStageDetector(**parts)
+        return
+    model = SingleStageDetector(**parts)
+    assert model.neck.in_channels == expected and model.with_neck
+    image = torch.zeros(1, 3, 4, 4)
+    assert model.extract_feat(image)[0].eq(1).all()
+    del parts['neck']
+    alone = SingleStageDetector(**parts)
+    assert not alone.with_neck and alone.extract_feat(image)[0].eq(0).all()
+
+
+def test_predictions_are_stored_in_original_pixels(small):
+    data = small.data_preprocessor(batch((64, 96)))
+    data['data_samples'][0].set_metainfo(dict(scale_factor=(2.0, 0.5)))
+    small.eval()
+    plain, scaled = (
+        small.predict(**{'batch_inputs': data['inputs'], 'batch_data_samples': data['data_samples'], **options})[0].pred_instances
+        for options in (dict(rescale=False), {})
+    )  # fmt: skip
+    small.train()
+    order, other = (found.bboxes[:, 0].argsort() for found in (plain, scaled))
+    assert len(plain) == len(scaled)
+    torch.testing.assert_close(plain.bboxes[order][:, 2] / 2, scaled.bboxes[other][:, 2])
+
+
+@pytest.mark.parametrize('mode', ['loss', 'predict'])
+def test_samples_are_asked_for(small, mode):
+    with pytest.raises(ModelInputError, match=f'{mode}.*one sample per image'):
+        small(torch.zeros(1, 3, 64, 64), mode=mode)
 
 
 @pytest.mark.slow
-def test_compiled_and_channels_last_give_the_same(small_cfg):
+def test_channels_last_gives_the_same(small_cfg):
     model = MODELS.build(small_cfg).eval()
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        expected = model(image)[0]
-        last = model.to(memory_format=torch.channels_last)(image.to(memory_format=torch.channels_last))[0]
-    for a, b in zip(expected, last):
+        expected = model(image)
+        last = model.to(memory_format=torch.channels_last)(image.to(memory_format=torch.channels_last))
+    assert len(expected) == len(last) == 2
+    for a, b in zip([*expected[0], *expected[1]], [*last[0], *last[1]], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)

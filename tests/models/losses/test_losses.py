@@ -1,3 +1,5 @@
+from math import log
+
 import pytest
 import torch
 
@@ -57,10 +59,112 @@ def test_giou_loss_golden(pred, target, expected):
     torch.testing.assert_close(value, torch.tensor(expected), rtol=0, atol=1e-6)
 
 
+# Rows of probabilities and targets; background is a label outside [0, C), also a negative one.
+QUALITY = [
+    ([0.25], 0, 0.5, 2, 0.5 * (log(4) + log(4 / 3)) * 0.25**2),
+    ([0.25], 0, 0.5, 1, 0.5 * (log(4) + log(4 / 3)) * 0.25),
+    ([0.25], 0, 0.5, 0, 0.5 * (log(4) + log(4 / 3))),
+    ([0.25], 0, 0, 2, log(4 / 3) * 0.25**2),  # a positive without overlap is a negative
+    ([0.25], 1, 0.9, 2, log(4 / 3) * 0.25**2),
+    ([0.25], -1, 0.9, 2, log(4 / 3) * 0.25**2),
+    ([0.25, 0.5], 0, 0.5, 2, 0.5 * (log(4) + log(4 / 3)) * 0.25**2 + log(2) * 0.5**2),
+    ([0.25, 0.5], 1, 1, 2, log(4 / 3) * 0.25**2 + log(2) * 0.5**2),
+    ([0.75, 0.5], 1, 0.25, 2, log(4) * 0.75**2 + log(2) * 0.25**2),
+]
+
+
+@pytest.mark.parametrize(('row', 'label', 'score', 'beta', 'expected'), QUALITY)
+def test_quality_focal_loss_by_hand(row, label, score, beta, expected):
+    probability, expected = torch.tensor([row]), torch.tensor([expected])
+    target = (torch.tensor([label]), torch.tensor([float(score)]))
+    dense = torch.zeros(1, len(row))
+    if 0 <= label < len(row):
+        dense[0, label] = score
+    for truth in (target, dense):
+        of_logits = QualityFocalLoss(beta=beta)(probability.logit(), truth, reduction_override='none')
+        of_probabilities = QualityFocalLoss(False, beta)(probability, truth, reduction_override='none')
+        torch.testing.assert_close(of_logits, expected)
+        torch.testing.assert_close(of_probabilities, expected)
+
+
+@pytest.mark.parametrize(('label', 'sign'), [(0, -1), (1, 1)])
+def test_gradient_of_the_quality_focal_loss_goes_through_its_factor(label, sign):
+    # At p = 1/2 and y = 1: d/dz (-log p (1 - p)^2) = p (1 - p) (-(1 - p)^2 / p + 2 (1 - p) log p); y = 0 mirrors it.
+    logit = torch.zeros(1, 1, requires_grad=True)
+    QualityFocalLoss()(logit, (torch.tensor([label]), torch.tensor([1.0]))).backward()
+    assert logit.grad.item() == pytest.approx(sign * 0.25 * (0.5 + log(2)))
+
+
+def test_defaults_of_the_losses():
+    target = (torch.tensor([0]), torch.tensor([0.5]))
+    quality, dense = QualityFocalLoss(), torch.tensor([[0.3, -1.0]])
+    assert (quality.beta, quality.activated, quality.reduction, quality.loss_weight) == (2.0, False, 'mean', 1.0)
+    assert QualityFocalLoss(True, 2.0, 'sum', 3.0)(dense, target) == 3 * quality(dense, target)
+    assert (GIoULoss().eps, GIoULoss().offset, GIoULoss().loss_weight, GIoULoss().reduction) == (1e-6, 0, 1, 'mean')
+    assert (DistributionFocalLoss().reduction, DistributionFocalLoss('sum', 0.25).loss_weight) == ('mean', 0.25)
+    for loss in (QualityFocalLoss, DistributionFocalLoss, GIoULoss):
+        with pytest.raises(AssertionError, match='reduction'):
+            loss(reduction='average')
+
+
+@pytest.mark.parametrize('loss', [QualityFocalLoss, DistributionFocalLoss, GIoULoss])
+def test_loss_weight_and_reduction_of_the_constructor(loss):
+    pred = torch.rand(3, 4)
+    target = {
+        QualityFocalLoss: (torch.tensor([0, 1, 4]), torch.rand(3)), DistributionFocalLoss: torch.rand(3), GIoULoss: torch.rand(3, 4)
+    }[loss]  # fmt: skip
+    rows = loss(reduction='none')(pred, target)
+    assert rows.shape == (3,)
+    torch.testing.assert_close(loss(reduction='none', loss_weight=3.0)(pred, target), 3 * rows)
+    torch.testing.assert_close(loss(reduction='sum')(pred, target), rows.sum())
+    torch.testing.assert_close(loss(reduction='sum')(pred, target, reduction_override='mean'), rows.mean())
+
+
+# Of boxes (0, 0, 2, 2) and (1, 1, 3, 3): intersection 1, union 7, hull 9; with inclusive pixels 4, 14 and 16.
+@pytest.mark.parametrize(
+    ('box', 'other', 'options', 'expected'),
+    [
+        ([0, 0, 2, 2], [1, 1, 3, 3], {}, 1 - (1 / 7 - 2 / 9)),
+        ([0, 0, 2, 2], [1, 1, 3, 3], dict(offset=1), 1 - (4 / 14 - 2 / 16)),
+        ([0, 0, 2, 4], [1, 1, 5, 3], {}, 1 - (2 / 14 - 6 / 20)),
+        ([0, 0, 1, 1], [0, 0, 1, 1], dict(eps=4), 1 - 1 / 4),
+        ([0, 0, 1e-4, 1e-4], [0, 0, 1e-4, 1e-4], {}, 1 - 1e-8 / 1e-6),
+        ([3, 3, 3, 3], [3, 3, 3, 3], {}, 1),
+    ],
+)
+def test_giou_loss_by_hand(box, other, options, expected):
+    pred, target = torch.tensor([box]).double(), torch.tensor([other]).double()
+    assert GIoULoss(**options)(pred, target).item() == pytest.approx(expected, rel=1e-5)
+    assert GIoULoss(**options)(pred.float().half().float(), target).dtype == torch.float32
+    assert GIoULoss()(pred.half(), target.half()).dtype == torch.float32
+
+
+def test_giou_loss_of_weights_for_each_side_takes_their_mean():
+    pred, target = torch.zeros(2, 4), torch.zeros(2, 4)  # loss 1 each
+    sides = torch.tensor([[1.0, 0, 0, 1], [4, 0, 0, 0]])
+    assert GIoULoss()(pred, target, sides, reduction_override='none').tolist() == [0.5, 1]
+    assert GIoULoss()(pred, target, torch.tensor([0.5, 3]), reduction_override='none').tolist() == [0.5, 3]
+
+
 def test_giou_loss_of_zero_weights_is_zero():
     pred, target = torch.rand(10, 4), torch.rand(10, 4)
     for weight in (torch.zeros(10), torch.zeros(10, 4)):
         assert GIoULoss()(pred, target, weight) == 0
+
+
+@pytest.mark.parametrize(
+    ('label', 'expected'),
+    [
+        (0, log(10)),
+        (0.25, 0.75 * log(10) + 0.25 * log(5)),
+        (1.5, 0.5 * log(5) + 0.5 * log(10 / 3)),
+        (2, log(10 / 3)),
+        (2.9, 0.1 * log(10 / 3) + 0.9 * log(10 / 4)),
+    ],
+)
+def test_distribution_focal_loss_lies_between_its_bins(label, expected):
+    logits = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log() + 7
+    assert DistributionFocalLoss()(logits, torch.tensor([float(label)])).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_distribution_focal_loss_by_hand():
@@ -107,3 +211,29 @@ def test_weighted_reductions_by_hand():
     torch.testing.assert_close(reduce_loss(difference, None, 'mean', None), torch.tensor(4 / 3))
     assert reduce_loss(difference, torch.tensor([1.0, 0, 1]), 'mean', None) == 1
     torch.testing.assert_close(reduce_loss(difference, None, 'mean', 2) * 1.5, torch.tensor(3.0))
+
+
+@pytest.mark.parametrize(
+    ('weight', 'reduction', 'avg_factor', 'expected'),
+    [
+        (None, 'mean', None, 2),
+        (None, 'sum', None, 6),
+        (None, 'none', None, [1, 2, 3]),
+        ([2, 0, 1], 'none', None, [2, 0, 3]),
+        ([2, 0, 1], 'none', 7, [2, 0, 3]),
+        ([2, 0, 1], 'mean', None, 5 / 3),  # over the number of elements, not over the weights
+        ([2, 0, 1], 'sum', None, 5),
+        ([2, 0, 1], 'mean', 2, 2.5),
+        (None, 'mean', torch.tensor(4.0), 1.5),
+    ],
+)
+def test_reduce_loss_by_hand(weight, reduction, avg_factor, expected):
+    loss = torch.tensor([1.0, 2, 3])
+    found = reduce_loss(loss, None if weight is None else torch.tensor(weight), reduction, avg_factor)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32))
+
+
+def test_average_over_nothing_is_finite():
+    assert reduce_loss(torch.zeros(0), None, 'mean', 0) == 0
+    assert reduce_loss(torch.zeros(2), None, 'mean', torch.tensor(0.0)) == 0
+    assert reduce_loss(torch.tensor([2.0**-23]), None, 'mean', 0) == 1  # the epsilon of float32
