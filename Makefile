@@ -1,4 +1,4 @@
-# make install | demo | test | lint: each does the set-up that it needs.
+# make install | demo | test | lint: each does the set-up that it needs. make demo VERBOSE=1: the logs in full.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ $(READY): requirements.txt constraints.txt setup.py
 	touch $@
 
 demo: install
-	$(BIN)/python tools/misc/demo.py
+	$(BIN)/python tools/misc/demo.py $(if $(VERBOSE),--verbose)
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal

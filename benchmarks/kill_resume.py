@@ -116,7 +116,7 @@ def run_and_kill(command: list[str], work_dir: Path, draw: random.Random, after:
                 break
             time.sleep(0.005)
             continue
-        fresh = {path.name for path in work_dir.glob('.*.pth.tmp')} - seen
+        fresh = {path.name for path in work_dir.glob('.*.pth.*.tmp')} - seen
         seen |= fresh
         if len(seen) > saves_to_pass and fresh:
             time.sleep(delay)

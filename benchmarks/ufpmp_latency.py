@@ -28,7 +28,7 @@ from mmdet.core.ufp import boxes_to_mosaic
 from mmdet.datasets.transforms.formatting import to_chw
 from mmdet.formats.images import decode_image
 from mmdet.utils import load_config, register_all_modules
-from mmdet.utils.timing import part_figures, parts_table, time_figures
+from mmdet.utils.timing import part_figures, parts_table, sizes_line, time_figures
 
 
 class Answered(torch.nn.Module):
@@ -116,6 +116,7 @@ def measure(model, records: list[dict], boxes: dict, args, size: int, device: st
     totals, busy, decoding = [], [], []
     with torch.no_grad():
         for batch in [batches[0], *batches]:
+            model.record_times = bool(totals)
             images: list[torch.Tensor] = []
 
             def decode(batch=batch, images=images):
@@ -130,15 +131,14 @@ def measure(model, records: list[dict], boxes: dict, args, size: int, device: st
             synchronise(device)
             totals.append(time.perf_counter() - start)
             busy.append(time.process_time() - cpu)
-    parts, _ = part_figures(model, num_warmup=1)
+    parts, sizes = part_figures(model)
     parts = {'decode': time_figures(decoding[1:]), **parts, 'end to end': time_figures(totals[1:])}
     parts = {part: {key: value / size for key, value in figures.items()} for part, figures in parts.items()}
     count = size * len(batches)
     print(f'{Path(args.config).stem}, {count} images, {name}, {device}, {torch.get_num_threads()} threads')
     print(parts_table(parts, 'an image'))
     print(f'CPU time {1000 * sum(busy[1:]) / count:.1f} ms an image: what one thread takes where nothing else runs')
-    sizes = {key: sum(values[size:]) / count for key, values in model.stage_sizes.items()}
-    print('on average an image has ' + ', '.join(f'{key} {value:.1f}' for key, value in sizes.items()))
+    print(sizes_line(sizes))
     figures = {f'{part.replace(" ", "_")}_ms': values['p50_ms'] for part, values in parts.items()}
     rows.add(Path(args.config).stem, name, **{'images/s': 1000 / parts['end to end']['mean_ms']}, **figures, **sizes)
 

@@ -737,7 +737,7 @@ def full_disk(*_args, **_kwargs):
 @case(
     'full disk: checkpoint',
     CheckpointError,
-    r'last\.pth: cannot be written .*No space left on device.*MiB free.*older files are intact',
+    r'last\.pth: could not be written \(No space left on device\); an older file is left as it was; \d+ MiB free in ',
 )
 def _(tmp, project):
     save_atomically(dict(a=1), tmp / 'last.pth')
@@ -764,7 +764,7 @@ def _(tmp, project):
             assert json.loads((tmp / 'results.json').read_text()) == [1] and len(list(tmp.iterdir())) == 1
 
 
-@case('full disk: checkpoint of a training', CheckpointError, r'epoch_1\.pth: cannot be written .*No space left')
+@case('full disk: checkpoint of a training', CheckpointError, r'epoch_1\.pth: could not be written .*No space left')
 def _(tmp, project):
     def train():
         project.train(tmp, changes={'train_cfg.max_epochs': 1, 'train_dataloader.dataset.times': 1})

@@ -1,11 +1,11 @@
-"""Measure a detector's speed: images per second, p50 and p95 latency, peak memory.
+"""Measure the speed of a detector: images per second, p50 and p95 latency, peak memory.
 
     python tools/benchmark.py CONFIG [CKPT] [--stage step|data|total] [--max-iter 2000] [--shape 800 1333]
 
-Batch 1, five warm-up images, a line every 50 images, the device synchronised around every step. ``--shape`` measures random images of
-that size instead of the config's test dataset; without a checkpoint the weights are random. For UFPMPDet and SlicedDet a second, shorter
-pass lists the time of each stage (it waits for the device between them, which the first does not); with random weights or images they
-find nothing, and the second stage costs nothing.
+By default batches of 1, five batches of warm-up, and a line every 50 batches; the device is synchronised around every step. ``--shape``
+measures random images of that size instead of the config's test dataset; without a checkpoint the weights are random. For UFPMPDet and
+SlicedDet a second, shorter pass lists the time of each stage; unlike the first it waits for the device between the stages. With random
+weights or images the first stage finds nothing, so that the second one costs nothing.
 """
 
 import argparse
@@ -17,16 +17,19 @@ from mmengine.dist import is_main_process
 
 from mmdet.apis.benchmark import STAGES, build_loader, build_model, measure, measure_parts, synthetic_batches
 from mmdet.engine import init_dist
+from mmdet.models.detectors import CompositeDetector
 from mmdet.utils import add_common_arguments, load_config, register_all_modules, reports_user_errors, set_local_rank
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure a detector's speed")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file or known name; random weights without it')
     parser.add_argument('--checkpoint', dest='checkpoint_option', help='the same as the positional argument')
-    parser.add_argument('--stage', choices=STAGES, default='step', help='the test step, the data loading, or both')
-    parser.add_argument('--device', help='default: the best there is')
+    parser.add_argument(
+        '--stage', choices=STAGES, default='step', help='time the test step (default), the data loading, or both'
+    )
+    parser.add_argument('--device', help="like 'cpu' or 'cuda:0'; default: the best one here")
     parser.add_argument(
         '--shape',
         type=int,
@@ -34,19 +37,21 @@ def parse_args() -> argparse.Namespace:
         metavar=('HEIGHT', 'WIDTH'),
         help='random images of this size instead of the dataset',
     )
-    parser.add_argument('--batch-size', type=int, default=1)
-    parser.add_argument('--max-iter', type=int, default=2000, help='batches at most')
-    parser.add_argument('--num-warmup', type=int, default=5, help='first batches, not counted')
-    parser.add_argument('--log-interval', type=int, default=50)
-    parser.add_argument('--num-workers', type=int, help="default: the config's")
+    parser.add_argument('--batch-size', type=int, default=1, help='images per batch and process; default: 1')
+    parser.add_argument(
+        '--max-iter', type=int, default=2000, help='largest number of batches, warm-up included; default: 2000'
+    )
+    parser.add_argument('--num-warmup', type=int, default=5, help='first batches that do not count; default: 5')
+    parser.add_argument('--log-interval', type=int, default=50, help='batches between two lines; default: 50')
+    parser.add_argument('--num-workers', type=int, help='processes that load data; default: as in the config')
     parser.add_argument('--threads', type=int, help='CPU threads; default: all')
     parser.add_argument(
         '--fuse-conv-bn', action='store_true', help="fold the backbone's batch norms into its convolutions"
     )
-    parser.add_argument('--amp', action='store_true', help='autocast: float16 on CUDA, bfloat16 on the CPU')
-    parser.add_argument('--compile', action='store_true', help='torch.compile')
-    parser.add_argument('--channels-last', action='store_true', help='channels-last memory format')
-    parser.add_argument('--json', help='append the figures to this file, one line of JSON')
+    parser.add_argument('--amp', action='store_true', help='run under autocast: float16 on CUDA, bfloat16 on the CPU')
+    parser.add_argument('--compile', action='store_true', help='compile backbone, neck and head by torch.compile')
+    parser.add_argument('--channels-last', action='store_true', help='keep the weights in channels-last order')
+    parser.add_argument('--json', help='append the figures to this file as one line of JSON')
     add_common_arguments(parser)
     args = parser.parse_args()
     set_local_rank(args)
@@ -80,7 +85,7 @@ def main() -> None:
         batches, step, stage=args.stage, max_iter=args.max_iter, num_warmup=args.num_warmup, log_interval=args.log_interval,
         device=device, amp=args.amp, log=print if is_main_process() else (lambda line: None),
     )  # fmt: skip
-    if hasattr(model, 'record_times'):  # a detector made of detectors
+    if isinstance(model, CompositeDetector):
         result.parts, result.sizes = measure_parts(
             model, batches, max_iter=args.max_iter - args.num_warmup, device=device, amp=args.amp
         )

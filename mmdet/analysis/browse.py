@@ -1,33 +1,37 @@
-"""Pictures of what a dataset's pipeline hands to the model."""
+"""Pictures of the samples that a dataset's pipeline hands to the model."""
 
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from mmengine.dataset import BaseDataset
 
 from ..datasets import SeededIndex
 from ..errors import ConfigError, DataError
+from ..structures import DetDataSample
 from ..visualization import draw_boxes
+from .predictions import first_with
 
 
-def browse(dataset, num: int | None = None, *, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:
-    """Draw samples after the pipeline, with their boxes; ignored regions dashed.
+def browse(dataset: BaseDataset, num: int | None = None, *, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+    """Draw samples after the pipeline with their boxes; ignored regions are dashed.
 
-    Boxes of annotations that were loaded after the image had been resized, as test pipelines do, are in pixels of the
+    A test pipeline loads the annotations after it has resized the image, so that their boxes are in pixels of the
     original image; they are scaled to the picture.
 
     Args:
         dataset: gives ``dict(inputs, data_samples)``.
-        num: so many samples, at most all; None draws all.
-        seed: of the augmentation: the same seed draws the same pictures.
+        num: number of samples to draw, at most all; None draws all.
+        seed: seed of the augmentation; the same seed draws the same pictures.
 
     Yields:
-        File name (number and name of the image file, ``.jpg``) and picture, (H, W, 3) RGB uint8.
+        A file name (number and name of the image file, ``.jpg``) and the picture, (H, W, 3) RGB uint8.
 
     Raises:
-        DataError: a sample is not what ``PackDetInputs`` makes, or an image is broken.
+        DataError: a sample is not one that ``PackDetInputs`` makes, or an image is broken.
         ConfigError: ``num`` is not positive.
     """
     if num is not None and num < 1:
@@ -70,21 +74,20 @@ def draw_sample(sample: dict, metainfo: dict, *, original_boxes: bool = False) -
     )
 
 
-def _annotations_after_resize(dataset) -> bool:
-    """Whether the (first wrapped) dataset's pipeline loads annotations after a step that resizes."""
-    while not hasattr(dataset, 'pipeline') and (hasattr(dataset, 'dataset') or hasattr(dataset, 'datasets')):
-        dataset = dataset.dataset if hasattr(dataset, 'dataset') else dataset.datasets[0]
-    steps = [type(step).__name__ for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', ())]
+def _annotations_after_resize(dataset: Any) -> bool:
+    """Whether the pipeline of a dataset, or of the first one inside wrappers, loads annotations after a resize."""
+    pipeline = getattr(first_with(dataset, 'pipeline'), 'pipeline', None)
+    steps = [type(step).__name__ for step in getattr(pipeline, 'transforms', ())]
     if 'LoadAnnotations' not in steps:
         return False
     return any('Resize' in step for step in steps[: steps.index('LoadAnnotations')])
 
 
-def _file_name(index: int, data_sample) -> str:
+def _file_name(index: int, data_sample: DetDataSample) -> str:
     stem = Path(str(data_sample.metainfo.get('img_path') or 'sample')).stem
     return f'{index:05d}_{stem}.jpg'
 
 
 def has_display() -> bool:
-    """Whether a window could be opened; OpenCV ends the process where it cannot."""
+    """Whether a window can be opened; without a display OpenCV would end the process."""
     return sys.platform in ('win32', 'darwin') or bool(os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY'))

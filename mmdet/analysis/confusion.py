@@ -1,4 +1,4 @@
-"""Which class was taken for which, found and missed objects included.
+"""Confusion matrices of detections: which class was taken for which, missed and invented objects included.
 
 Letters: C classes, G ground-truth boxes and N detections of an image.
 """
@@ -14,7 +14,7 @@ import torch
 from ..core import bbox_overlaps
 from ..errors import ConfigError
 from ..ops import nms
-from ..utils.files import write_atomically, write_json
+from ..utils.files import write_bytes, write_json, write_text
 from .predictions import ImagePredictions, PredictionSet
 
 BACKGROUND = 'background'
@@ -27,20 +27,20 @@ def confusion_matrix(
 
     Every detection with ``score >= score_thr`` is paired with at most one object and every object with at most one
     detection, at ``IoU >= tp_iou_thr``. Pairs of one class are made first, by descending score (a detection takes the
-    free object it overlaps most); what is left is then paired across classes in the same way. So each row sums to the
+    free object it overlaps most); the rest is then paired across classes in the same way. So each row sums to the
     number of objects of its class, and each column to the number of detections of its class.
 
-    Unpaired detections that lie to ``tp_iou_thr`` or more inside an ignored region are left out.
+    Unpaired detections of which a share of at least ``tp_iou_thr`` lies inside an ignored region are left out.
 
     Args:
         predictions: images with ground truth and detections.
-        score_thr: detections below are left out.
+        score_thr: detections with a score below are left out.
         tp_iou_thr: least IoU of a pair.
-        nms_iou_thr: thin the detections by NMS within each class first; None leaves them as they are.
+        nms_iou_thr: first apply NMS within each class at this IoU; None applies none.
 
     Returns:
-        (C + 1, C + 1) int64. Row: the object's class, the last one for detections without an object. Column: the
-        detection's class, the last one for objects without a detection.
+        (C + 1, C + 1) int64. The row is the object's class, the last one for detections without an object; the column
+        is the detection's class, the last one for objects without a detection.
 
     Raises:
         ConfigError: a threshold outside [0, 1] (``tp_iou_thr``: (0, 1]).
@@ -56,7 +56,9 @@ def confusion_matrix(
     return matrix
 
 
-def _pairs_of_image(image: ImagePredictions, num_classes, score_thr, tp_iou_thr, nms_iou_thr):
+def _pairs_of_image(
+    image: ImagePredictions, num_classes: int, score_thr: float, tp_iou_thr: float, nms_iou_thr: float | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the entries that one image adds."""
     boxes, labels = _kept_detections(image, score_thr, nms_iou_thr)
     counted = ~image.gt_ignored
@@ -77,8 +79,10 @@ def _pairs_of_image(image: ImagePredictions, num_classes, score_thr, tp_iou_thr,
     return np.concatenate(rows), np.concatenate(columns)
 
 
-def _kept_detections(image: ImagePredictions, score_thr: float, nms_iou_thr: float | None):
-    """Boxes and labels, by descending score, of the detections to count."""
+def _kept_detections(
+    image: ImagePredictions, score_thr: float, nms_iou_thr: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (N, 4) and labels (N,) of the detections to count, by descending score."""
     kept = np.flatnonzero(image.scores >= score_thr)
     kept = kept[np.argsort(-image.scores[kept], kind='stable')]
     if nms_iou_thr is not None and len(kept):
@@ -92,7 +96,15 @@ def _overlaps(boxes: np.ndarray, others: np.ndarray, mode: str = 'iou') -> np.nd
 
 
 def _pair(overlaps: np.ndarray, gt_of: np.ndarray) -> np.ndarray:
-    """Pair the free detections (by row order) with the free objects; overlaps of 0 pair nothing. Returns (N,) or -1."""
+    """Pair the free detections, in their order, with the free objects; an overlap of 0 makes no pair.
+
+    Args:
+        overlaps: (N, G).
+        gt_of: (N,) the object of each detection, -1 where it is free.
+
+    Returns:
+        ``gt_of`` with the new pairs.
+    """
     gt_of = gt_of.copy()
     free = np.ones(overlaps.shape[1], bool)
     free[gt_of[gt_of >= 0]] = False
@@ -107,13 +119,13 @@ def _pair(overlaps: np.ndarray, gt_of: np.ndarray) -> np.ndarray:
 
 
 def normalized_rows(matrix: np.ndarray) -> np.ndarray:
-    """Shares of each row, (C + 1, C + 1) float64; a row without entries is zero."""
+    """Each row of counts divided by its sum, (C + 1, C + 1) float64; a row without entries stays zero."""
     totals = matrix.sum(axis=1, keepdims=True)
     return np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
 
 
 def counts_text(matrix: np.ndarray) -> str:
-    """What a confusion matrix counts, in a line."""
+    """One line with the numbers of objects found, missed and confused, and of detections without an object."""
     objects, right, missed = matrix[:-1].sum(), matrix.diagonal()[:-1].sum(), matrix[:-1, -1].sum()
     return (
         f'{objects} objects: {right} found, {missed} missed, {objects - right - missed} taken for another class; '
@@ -139,22 +151,25 @@ def write_confusion_matrix(
         save_dir: folder.
         normalize: the picture shows percentages of each row instead of counts.
         color_theme: a colour map of matplotlib.
-        title: of the picture.
-        settings: thresholds and the like, kept in the JSON file.
+        title: title of the picture.
+        settings: thresholds and the like, for the JSON file.
 
     Returns:
-        the files written.
+        The files written.
+
+    Raises:
+        ConfigError: matplotlib has no such colour map.
     """
     save_dir = Path(save_dir)
     names = [*classes, BACKGROUND]
     paths = [save_dir / f'confusion_matrix.{suffix}' for suffix in ('png', 'csv', 'json')]
     drawn = _draw(matrix, names, normalize, color_theme, title)
-    write_atomically(paths[0], lambda file: file.write(drawn))
+    write_bytes(paths[0], drawn)
     text = io.StringIO()
     table = csv.writer(text, lineterminator='\n')
     table.writerow(['ground truth \\ prediction', *names])
     table.writerows([name, *row] for name, row in zip(names, matrix.tolist()))
-    write_atomically(paths[1], lambda file: file.write(text.getvalue().encode()))
+    write_text(paths[1], text.getvalue())
     content = dict(
         classes=names, rows='ground truth', columns='prediction', counts=matrix.tolist(),
         row_shares=normalized_rows(matrix).round(6).tolist(), settings=settings or {},
@@ -164,7 +179,7 @@ def write_confusion_matrix(
 
 
 def _draw(matrix: np.ndarray, names: Sequence[str], normalize: bool, color_theme: str, title: str) -> bytes:
-    import matplotlib  # heavy: only for those who draw
+    import matplotlib  # takes about a second, and only this picture needs it
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -187,8 +202,7 @@ def _draw(matrix: np.ndarray, names: Sequence[str], normalize: bool, color_theme
         text = f'{shares[row, column] * 100:.0f}' if normalize else str(matrix[row, column])
         if normalize and text == '0':
             continue
-        dark = rgba[row, column, :3] @ (0.299, 0.587, 0.114) < 0.5
-        color = 'white' if dark else 'black'
+        color = 'white' if rgba[row, column, :3] @ (0.299, 0.587, 0.114) < 0.5 else 'black'
         axes.text(column, row, text, ha='center', va='center', color=color, fontsize=font * min(1, 4 / len(text)))
     figure.tight_layout()
     data = io.BytesIO()

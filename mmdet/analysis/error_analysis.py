@@ -1,19 +1,19 @@
 """Where average precision is lost: the seven nested precision-recall curves of the COCO analysis.
 
 After Hoiem et al., "Diagnosing Error in Object Detectors" (ECCV 2012), in COCO's form (https://cocodataset.org/#detection-eval).
-For each class, one kind of mistake after the other is forgiven:
+For each class, the curves forgive one kind of mistake after the other:
 
 ========  ==============================================================================================
-C75, C50  as evaluated, at IoU 0.75 and 0.5
-Loc       localisation forgiven: IoU 0.1 is enough
-Sim       besides, detections that lie on an object of another class of the same supercategory are left out
-Oth       besides, detections that lie on an object of any other class are left out
-BG        besides, all remaining false detections are left out: precision 1 up to the highest recall
-FN        besides, nothing is missed: precision 1 everywhere
+C75, C50  nothing: as evaluated, at IoU 0.75 and 0.5
+Loc       localisation: IoU 0.1 is enough
+Sim       also detections on an object of another class of the same supercategory, which are left out
+Oth       also detections on an object of any other class
+BG        also all other false detections: precision 1 up to the highest recall
+FN        also missed objects: precision 1 everywhere
 ========  ==============================================================================================
 
-"Lie on" is the evaluator's rule for crowd regions: at least 0.1 of the detection's area is inside the object.
-The area under a curve is its average precision; the area between two neighbours is what that kind of mistake costs.
+A detection is "on" an object by the evaluator's rule for crowd regions: at least 0.1 of its area is inside the object.
+The area under a curve is its average precision; the area between two neighbouring curves is the cost of that mistake.
 
 Letters: S stages, R = 101 recall points, K classes, A area ranges.
 """
@@ -27,8 +27,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..evaluation.coco_eval import evaluate_boxes
 from ..evaluation.coco_report import format_table, format_value
-from ..formats.coco import CocoAnnotations, detections_from_rows, load_coco_annotations
-from ..formats.json_file import read_json
+from ..formats.coco import CocoAnnotations, detections_from_rows, load_coco_annotations, read_coco
 from ..formats.predictions import read_results
 from ..formats.tables import Detections, GroundTruth
 
@@ -42,11 +41,11 @@ class ErrorAnalysis:
     """Curves of all classes.
 
     Attributes:
-        stages: S names, C75 to FN; without Sim where the annotations have no supercategories.
+        stages: S names, C75 to FN; Sim is missing where the annotations have no supercategories.
         classes: K names.
         areas: A names of area ranges, 'all' first.
         precision: (S, R, K, A) float64; NaN where a class has no ground truth in the range.
-        gt_count: (K,) int64, objects a class (crowds not counted).
+        gt_count: (K,) int64, number of objects of each class, without crowds.
     """
 
     stages: tuple[str, ...]
@@ -56,7 +55,7 @@ class ErrorAnalysis:
     gt_count: np.ndarray
 
     def curves(self, class_name: str = ALL_CLASSES, area: str = 'all') -> np.ndarray | None:
-        """(S, R) precision at recall 0, 0.01, ... 1; ``'allclass'`` is the mean of the classes. None without gt."""
+        """(S, R) precision at recall 0, 0.01, ... 1; ``'allclass'`` is the mean of the classes. None without ground truth."""
         found = self.precision[..., self.areas.index(area)]
         if class_name != ALL_CLASSES:
             found = found[..., [self.classes.index(class_name)]]
@@ -72,7 +71,7 @@ class ErrorAnalysis:
         return {stage: round(float(value), 12) for stage, value in zip(self.stages, curves.mean(axis=1))}
 
     def table(self, area: str = 'all') -> str:
-        """A row for each class and the mean."""
+        """A text table of the areas under the curves: a row for each class and one for their mean."""
         rows = [['class', *self.stages, 'objects']]
         for name in (*self.classes, ALL_CLASSES):
             values = self.values(name, area) or dict.fromkeys(self.stages, -1.0)
@@ -101,7 +100,7 @@ def analyze_errors(
     max_dets: int = 100,
     backend: str = 'auto',
 ) -> ErrorAnalysis:
-    """Compute the curves.
+    """Compute the curves of ground truth and detections.
 
     Args:
         gt: ground truth of all images.
@@ -110,7 +109,7 @@ def analyze_errors(
         num_images: number of images.
         groups: supercategory of each class, as K integers; None leaves ``Sim`` out.
         areas: upper bounds, in square pixels, of small, of medium and of all objects.
-        max_dets: limit of detections an image and class.
+        max_dets: limit of detections per image and class.
         backend: see :func:`~mmdet.evaluation.evaluate_boxes`.
 
     Raises:
@@ -122,12 +121,13 @@ def analyze_errors(
         )
     small, medium, top = areas
     ranges = {'all': (0, top), 'small': (0, small), 'medium': (small, medium), 'large': (medium, top)}
-    common = dict(
-        num_images=num_images, num_classes=len(classes), max_dets=[max_dets], area_ranges=ranges, backend=backend
-    )
 
     def precision_of(truth: GroundTruth, iou_thrs: list[float]) -> np.ndarray:
-        return evaluate_boxes(truth, dt, iou_thrs=iou_thrs, **common).precision[..., 0]  # (T, R, K, A)
+        result = evaluate_boxes(
+            truth, dt, num_images=num_images, num_classes=len(classes), iou_thrs=iou_thrs, max_dets=[max_dets],
+            area_ranges=ranges, backend=backend,
+        )  # fmt: skip
+        return result.precision[..., 0]  # (T, R, K, A)
 
     found = precision_of(gt, [0.75, 0.5, _LOC_IOU])
     stages = {'C75': found[0], 'C50': found[1], 'Loc': found[2]}
@@ -137,7 +137,7 @@ def analyze_errors(
     stages['Oth'] = precision_of(_with_others(gt, dt, None), [_LOC_IOU])[0]
     stages['BG'] = np.where(stages['Oth'] > 0, 1.0, stages['Oth'])
     stages['FN'] = np.where(stages['Oth'] > -1, 1.0, -1.0)
-    # As CocoResult.ap: perfect precision is 1 - 2^-52 in pycocotools.
+    # Rounded as in CocoResult.ap, because perfect precision is 1 - 2^-52 in pycocotools.
     precision = np.stack([np.round(values, 12) for values in stages.values()])  # (S, R, K, A)
     counts = np.bincount(gt.label[~gt.crowd], minlength=len(classes))
     return ErrorAnalysis(
@@ -146,13 +146,14 @@ def analyze_errors(
 
 
 def _with_others(gt: GroundTruth, dt: Detections, group_of: np.ndarray | None) -> GroundTruth:
-    """``gt`` and, for every image and class detected there, the objects of other classes as crowds of that class.
+    """``gt`` and, for every image and every class detected in it, the objects of other classes as crowds of that class.
 
     Args:
-        group_of: (K,) only classes of the same group count as others; None takes all.
+        gt, dt: ground truth and detections.
+        group_of: (K,) group of each class: only classes of the same group are added; None adds all.
     """
     rows_of = _rows_by_image(gt.image)
-    rows, labels = [], []
+    row_parts, label_parts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     pairs = np.unique(np.stack([dt.image, dt.label], axis=1), axis=0)  # (P, 2)
     for image, label in pairs.tolist():
         mine = rows_of.get(image)
@@ -162,10 +163,9 @@ def _with_others(gt: GroundTruth, dt: Detections, group_of: np.ndarray | None) -
         if group_of is not None:
             other &= group_of[gt.label[mine]] == group_of[label]
         mine = mine[other]
-        rows.append(mine)
-        labels.append(np.full(len(mine), label))
-    rows = np.concatenate([np.zeros(0, np.int64), *rows])
-    labels = np.concatenate([np.zeros(0, np.int64), *labels])
+        row_parts.append(mine)
+        label_parts.append(np.full(len(mine), label))
+    rows, labels = np.concatenate(row_parts), np.concatenate(label_parts)
     return GroundTruth(
         image=np.concatenate([gt.image, gt.image[rows]]),
         label=np.concatenate([gt.label, labels]),
@@ -176,6 +176,7 @@ def _with_others(gt: GroundTruth, dt: Detections, group_of: np.ndarray | None) -
 
 
 def _rows_by_image(images: np.ndarray) -> dict[int, np.ndarray]:
+    """Image index -> its rows in a table."""
     order = np.argsort(images, kind='stable')
     starts = np.flatnonzero(np.diff(images[order], prepend=-1))
     return {int(images[order[start]]): part for start, part in zip(starts, np.split(order, starts[1:]))}
@@ -194,11 +195,11 @@ def analyze_error_files(
     Args:
         results: ``*.bbox.json``.
         ann_file: COCO annotation file.
-        classes: only these; objects of the others then count as background. None takes all.
-        areas, max_dets: see there.
+        classes: the classes to evaluate, objects of others counting as background; None takes all.
+        areas, max_dets: as for :func:`analyze_errors`.
 
     Raises:
-        DataError: a file is missing, broken, or does not belong to the other.
+        DataError: a file is missing or broken, or the two do not belong together.
         ConfigError: a class that the annotation file does not have.
     """
     annotations = load_coco_annotations(str(ann_file), classes)
@@ -210,8 +211,8 @@ def analyze_error_files(
 
 
 def _supercategories(ann_file: str, annotations: CocoAnnotations) -> list[int] | None:
-    """A number for each class; None where supercategories are missing or tell nothing (all alike)."""
-    names = {row['id']: row.get('supercategory') for row in read_json(ann_file, drop_polygons=True)['categories']}
+    """A number for each class; None where a class has no supercategory or all have the same."""
+    names = {row['id']: row.get('supercategory') for row in read_coco(ann_file).categories}
     found = [names[category_id] for category_id in annotations.category_ids]
     distinct = sorted(set(filter(None, found)))
     if len(distinct) < 2 or not all(found):

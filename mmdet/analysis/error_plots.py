@@ -2,15 +2,15 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from ..utils.files import write_atomically, write_json
+from ..utils.files import write_bytes, write_json, write_text
 from .error_analysis import ALL_CLASSES, ErrorAnalysis
 
-# White for what is right at the strictest threshold, then one hue a kind of mistake (Okabe-Ito, lightened).
+# White for detections that are right at the strictest threshold, then one hue per kind of mistake (Okabe-Ito, lightened).
 _COLORS = {
     'C75': '#ffffff', 'C50': '#d9d9d9', 'Loc': '#56b4e9', 'Sim': '#f0a0a0', 'Oth': '#8fcf8f', 'BG': '#b79ad6', 'FN': '#f0b050',
 }  # fmt: skip
@@ -19,29 +19,28 @@ _COLORS = {
 def write_error_analysis(analysis: ErrorAnalysis, out_dir: str | Path) -> list[Path]:
     """Write ``error_analysis.json``, ``.txt`` (tables), ``bbox-allclass.png`` and ``bbox-<class>.png``.
 
-    Every picture has a panel for each area range; classes without ground truth get none.
+    Every picture has one panel per area range; classes without ground truth get no picture.
 
     Returns:
-        the files written.
+        The files written.
     """
     out_dir = Path(out_dir)
     paths = [out_dir / 'error_analysis.json', out_dir / 'error_analysis.txt']
     write_json(paths[0], analysis.as_dict())
     tables = '\n\n'.join(f'area = {area}\n{analysis.table(area)}' for area in analysis.areas)
-    write_atomically(paths[1], lambda file: file.write(f'{tables}\n'.encode()))
+    write_text(paths[1], f'{tables}\n')
     names = (ALL_CLASSES, *analysis.classes)
     for name, stem in zip(names, _file_stems(names)):
         if analysis.curves(name) is None:
             continue
-        drawn = draw_curves(analysis, name)
         paths.append(out_dir / f'bbox-{stem}.png')
-        write_atomically(paths[-1], lambda file, drawn=drawn: file.write(drawn))
+        write_bytes(paths[-1], draw_curves(analysis, name))
     return paths
 
 
-def _file_stems(names) -> Iterator[str]:
-    """File names of the classes: letters, digits, '.', '-' and '_' stay, repeats get a number."""
-    used = {}
+def _file_stems(names: Iterable[str]) -> Iterator[str]:
+    """File names of the classes: letters, digits, '.', '-' and '_' stay, repeated names get a number."""
+    used: dict[str, int] = {}
     for name in names:
         stem = re.sub(r'[^\w.-]+', '_', name)
         used[stem] = used.get(stem, 0) + 1
@@ -49,8 +48,8 @@ def _file_stems(names) -> Iterator[str]:
 
 
 def draw_curves(analysis: ErrorAnalysis, class_name: str = ALL_CLASSES) -> bytes:
-    """A PNG of one class: recall to the right, precision upwards, the area of each kind of mistake in its colour."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # heavy: only for those who draw
+    """A PNG of one class: precision over recall, the area of each kind of mistake in its colour, one panel per area range."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # takes about a second, and only these pictures need it
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 8.4), dpi=90)
@@ -59,7 +58,7 @@ def draw_curves(analysis: ErrorAnalysis, class_name: str = ALL_CLASSES) -> bytes
     for axes, area in zip(figure.subplots(2, 2).flat, analysis.areas):
         curves, values = analysis.curves(class_name, area), analysis.values(class_name, area)
         axes.set(title=f'{class_name}, {area}', xlim=(0, 1), ylim=(0, 1.005), xlabel='recall', ylabel='precision')
-        if curves is None:
+        if curves is None or values is None:
             axes.text(0.5, 0.5, 'no objects', ha='center', va='center')
             continue
         for stage, curve in reversed(list(zip(analysis.stages, curves))):

@@ -1,8 +1,8 @@
-"""Multiply-adds and parameters of a model, whatever its layers.
+"""Multiply-adds and parameters of a model of any layers.
 
 The forward pass runs once on stand-in tensors that have shapes but no values (torch's ``FakeTensorMode``), so a count at
-800 x 1280 takes a second or two and no memory worth naming. What is counted are the operators that really run, not the
-layer types: a layer that nobody thought of is counted too as long as it is made of these.
+800 x 1280 takes a second or two and next to no memory. The operators that run are counted, not the types of layers, so
+that a layer of any kind counts as long as it is made of these:
 
 ====================  ================================================================================================
 kind                  multiply-adds (MACs)
@@ -17,8 +17,8 @@ kind                  multiply-adds (MACs)
 ====================  ================================================================================================
 
 Normalisation, activations, pooling, resizing, softmax and additions are not counted, as in every published figure.
-``macs`` is the sum of the first three: what mmdetection and most papers print as "FLOPs", and what other counters can be
-compared with. ``sampling`` stands beside it, because those counters leave it out. One multiply-add is two operations.
+``macs`` is the sum of the first three, which mmdetection and most papers print as "FLOPs"; compare other counters with
+it. ``sampling`` is not part of it, because those counters leave it out. One multiply-add is two operations.
 """
 
 import math
@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from unittest import mock
 
 import torch
+from mmengine.dataset import BaseDataset
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -43,13 +44,13 @@ KINDS = ('conv', 'matmul', 'attention', 'sampling')
 
 @dataclass
 class PartCost:
-    """What one module costs, its children included.
+    """The cost of one module, its children included.
 
     Attributes:
         name: dotted name inside the model; '' is the model itself.
-        type_name: its class.
-        params: parameters; one shared by several modules counts once in each module that holds it.
-        trainable: those of them with ``requires_grad``.
+        type_name: name of its class.
+        params: number of parameters; one that several modules share counts once in each of them.
+        trainable: number of those with ``requires_grad``.
         kinds: multiply-adds by kind.
     """
 
@@ -66,7 +67,7 @@ class PartCost:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations: two a multiply-add."""
+        """Floating-point operations, two per multiply-add."""
         return 2 * self.macs
 
     @property
@@ -84,10 +85,10 @@ class PartCost:
 
 @dataclass
 class FlopsReport:
-    """Cost of one image.
+    """The cost of one image.
 
     Attributes:
-        shape_hw: height and width that were asked for.
+        shape_hw: requested height and width.
         padded_hw: height and width of the network's input, after padding to ``pad_size_divisor``.
         total: the whole model.
         parts: its direct children that compute or have parameters (backbone, neck, head), in order.
@@ -116,12 +117,12 @@ class FlopsReport:
         return self.total.params
 
     def down_to(self, depth: int) -> list[PartCost]:
-        """Modules at most ``depth`` levels below the model that compute or have parameters."""
+        """The modules at most ``depth`` levels below the model that compute or have parameters."""
         chosen = [m for name, m in self.modules.items() if name and name.count('.') < depth]
         return [module for module in chosen if module.params or module.macs or module.sampling]
 
     def table(self, depth: int = 1) -> str:
-        """Text for people: a row for each module down to ``depth``, and the total."""
+        """A text table: a row for each module down to ``depth``, and the total."""
         rows = [['part', 'G MAC', 'GFLOPs', 'sampling G MAC', 'params', 'share of MACs']]
         for part in [*self.down_to(depth), self.total]:
             rows.append([
@@ -143,7 +144,7 @@ class FlopsReport:
         lines = [
             f'input (height x width): {asked}' + (f', padded to {padded}' if padded != asked else ''),
             f'multiply-adds: {self.macs / 1e9:.3f} G ("FLOPs" in mmdetection and most papers)',
-            f'FLOPs (2 a multiply-add): {self.flops / 1e9:.3f} G',
+            f'FLOPs (2 per multiply-add): {self.flops / 1e9:.3f} G',
         ]
         if self.total.sampling:
             lines.append(f'bilinear sampling, not included above: {self.total.sampling / 1e9:.3f} G multiply-adds')
@@ -154,20 +155,20 @@ class FlopsReport:
 def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callable | None = None) -> FlopsReport:
     """Count the multiply-adds of one image and the parameters.
 
-    The model is neither changed nor moved; its parameters' values are not read. Evaluation mode is used, without
-    gradients.
+    The model is neither changed nor moved, and the values of its parameters are not read. It runs in evaluation mode
+    and without gradients.
 
     Args:
         model: a detector (called with ``mode='tensor'``), or any module together with ``forward``.
         shape: (height, width) of the image, or one number for a square.
-        forward: ``forward(model, inputs)`` for modules that are called otherwise; ``inputs`` is (1, 3, H, W) float32.
+        forward: ``forward(model, inputs)`` for other modules; ``inputs`` is (1, 3, H, W) float32.
 
     Raises:
         ConfigError: the shape is not one or two positive integers, or the model needs real values to run.
     """
     shape_hw = _checked_shape(shape)
     divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
-    padded_hw = tuple(math.ceil(side / divisor) * divisor for side in shape_hw)
+    height, width = (math.ceil(side / divisor) * divisor for side in shape_hw)
     forward = forward or (lambda network, inputs: network(inputs, mode='tensor'))
     device = next((parameter.device for parameter in model.parameters()), torch.device('cpu'))
     training = {module: module.training for module in model.modules()}
@@ -175,11 +176,11 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     model.eval()
     try:
         with ExitStack() as stack:
-            # Functions of this package that cache tensors ask is_compiling, and cache none of the stand-ins.
+            # The functions of this package that cache tensors do not cache stand-ins while is_compiling answers True.
             stack.enter_context(mock.patch.object(torch.compiler, 'is_compiling', return_value=True))
             stack.enter_context(torch.no_grad())
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-            inputs = torch.empty(1, 3, *padded_hw, device=device)
+            inputs = torch.empty(1, 3, height, width, device=device)
             stack.enter_context(counter.tracker)
             stack.enter_context(counter)
             forward(model, inputs)
@@ -192,45 +193,45 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
             module.training = mode
     modules = _module_costs(model, counter.counts)
     parts = [modules[name] for name, _ in model.named_children()]
-    return FlopsReport(
-        shape_hw, padded_hw, modules[''], [part for part in parts if part.params or part.macs or part.sampling], modules
-    )
+    computing = [part for part in parts if part.params or part.macs or part.sampling]
+    return FlopsReport(shape_hw, (height, width), modules[''], computing, modules)
 
 
-def count_dataset_flops(model: nn.Module, dataset, num_images: int = 100) -> tuple[float, Counter]:
-    """Mean over the first images of a dataset, as mmdetection 3.x counts: sizes after the pipeline differ by image.
+def count_dataset_flops(
+    model: nn.Module, dataset: Sequence | BaseDataset, num_images: int = 100
+) -> tuple[float, Counter[tuple[int, int]]]:
+    """Mean over the first images of a dataset, in their sizes after the pipeline, as mmdetection 3.x counts.
 
     Args:
         model: a detector.
         dataset: gives ``dict(inputs=(3, h, w), ...)``.
-        num_images: at most so many.
+        num_images: largest number of images.
 
     Returns:
         Mean multiply-adds of an image, and how many images had each (height, width) after padding.
+
+    Raises:
+        ConfigError: ``num_images`` is not positive.
     """
     if num_images < 1:
         raise ConfigError('must be a positive number', field='num_images', received=num_images)
-    macs, seen = {}, Counter()
-    for index in range(min(num_images, len(dataset))):
-        shape_hw = tuple(dataset[index]['inputs'].shape[-2:])
-        if shape_hw not in macs:
-            macs[shape_hw] = count_flops(model, shape_hw)
-        seen[shape_hw] += 1
-    mean = sum(macs[shape].macs * count for shape, count in seen.items()) / sum(seen.values())
-    padded = Counter()
-    for shape, count in seen.items():
-        padded[macs[shape].padded_hw] += count
-    return mean, padded
+    seen = Counter(tuple(dataset[index]['inputs'].shape[-2:]) for index in range(min(num_images, len(dataset))))
+    reports = {shape_hw: count_flops(model, shape_hw) for shape_hw in seen}
+    padded: Counter[tuple[int, int]] = Counter()
+    for shape_hw, count in seen.items():
+        padded[reports[shape_hw].padded_hw] += count
+    return sum(reports[shape_hw].macs * count for shape_hw, count in seen.items()) / seen.total(), padded
 
 
-def _checked_shape(shape) -> tuple[int, int]:
+def _checked_shape(shape: int | Sequence[int]) -> tuple[int, int]:
     sides = (shape,) if isinstance(shape, int) else tuple(shape)
     if len(sides) not in (1, 2) or not all(isinstance(side, int) and side > 0 for side in sides):
         raise ConfigError('must be one or two positive integers: height, width', field='shape', received=shape)
-    return sides if len(sides) == 2 else sides * 2
+    return sides[0], sides[-1]
 
 
 def _module_costs(model: nn.Module, counts: dict[str, Counter]) -> dict[str, PartCost]:
+    """Costs by dotted name, from the counts under the names of ``ModuleTracker``."""
     root = type(model).__name__
     costs = {}
     for name, module in model.named_modules():

@@ -1,4 +1,4 @@
-"""What training logs tell: curves, as SVG or through matplotlib, and the time of an iteration."""
+"""Curves of training logs, as SVG or drawn by matplotlib, and the time of an iteration."""
 
 import importlib.util
 import io
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, DataError
-from ..utils.files import write_atomically
+from ..utils.files import write_bytes, write_text
 from ..visualization.charts import Series, line_chart
-from .logs import TrainingLog
+from .logs import Record, TrainingLog
 
-# The charts carry class names only; a file of its own needs the colours with it.
+# A chart names style classes only; a file of its own needs the style sheet, too.
 _SVG_STYLE = (
     '<style>text{fill:#1d2126;font:12px system-ui,sans-serif}.chart-title{font-weight:600;font-size:14px}'
     '.tick{fill:#5d6670}.grid{stroke:#dfe3e8}.axis{stroke:#5d6670}</style><rect width="100%" height="100%" fill="#fff"/>'
@@ -27,9 +27,9 @@ class TrainTime:
     """Seconds of an iteration.
 
     Attributes:
-        name: of the run.
-        mean: over all records.
-        data_mean: of that, waiting for data; None where it was not logged.
+        name: name of the run.
+        mean: mean of all records.
+        data_mean: the part of it that waits for data; None where it was not logged.
         epochs: epoch -> mean.
     """
 
@@ -39,8 +39,9 @@ class TrainTime:
     epochs: dict[int, float]
 
     def text(self) -> str:
-        """Lines for people."""
-        slowest, fastest = max(self.epochs, key=self.epochs.get), min(self.epochs, key=self.epochs.get)
+        """Several lines for people."""
+        seconds_of = self.epochs.__getitem__
+        slowest, fastest = max(self.epochs, key=seconds_of), min(self.epochs, key=seconds_of)
         spread = statistics.pstdev(self.epochs.values())
         lines = [
             f'----- training time of {self.name} -----',
@@ -58,9 +59,9 @@ def train_time(log: TrainingLog, include_outliers: bool = False) -> TrainTime:
     """Time of an iteration by epoch.
 
     Args:
-        log: of a run.
-        include_outliers: keep the first record of each epoch, which holds the start of the workers. An epoch of a
-            single record keeps it anyway.
+        log: log of a run.
+        include_outliers: keep the first record of each epoch, which includes the start of the workers. An epoch of a
+            single record keeps it in any case.
 
     Raises:
         DataError: no training record holds ``time``.
@@ -68,7 +69,7 @@ def train_time(log: TrainingLog, include_outliers: bool = False) -> TrainTime:
     records = [record for record in log.train if math.isfinite(record.values.get('time', math.nan))]
     if not records:
         raise DataError('no training record holds a time', file=log.path, field='time', received=log.keys['train'])
-    by_epoch = defaultdict(list)
+    by_epoch: dict[int, list[Record]] = defaultdict(list)
     for record in records:
         by_epoch[int(record.epoch or 1)].append(record)
     kept = {epoch: rows[0 if include_outliers or len(rows) == 1 else 1 :] for epoch, rows in by_epoch.items()}
@@ -85,34 +86,35 @@ def train_time(log: TrainingLog, include_outliers: bool = False) -> TrainTime:
 def collect_curves(
     logs: list[TrainingLog], keys: list[str], legend: list[str] | None = None, start_epoch: int = 1
 ) -> tuple[str, list[Series]]:
-    """Curves of several runs on one axis.
+    """Curves of several runs on a common axis.
 
     The axis counts iterations where only training values are drawn, else epochs (iterations in iteration-based runs).
 
     Args:
-        logs: runs.
-        keys: what to draw of each.
-        legend: names of the curves, keys of the first log first; None makes them of run and key.
+        logs: logs of the runs.
+        keys: names of the values to draw from each.
+        legend: names of the curves, those of the first log first; None composes them of run and key.
         start_epoch: leave out earlier epochs.
 
     Returns:
-        Label of the axis, and ``(name, xs, ys)`` a curve.
+        The label of the axis, and one ``(name, xs, ys)`` per curve.
 
     Raises:
-        ConfigError: the legend has another length.
-        DataError: a log lacks a key, or its values end before ``start_epoch``.
+        ConfigError: the legend does not have one name per curve.
+        DataError: a log lacks a key, or has no value of it from ``start_epoch`` on.
     """
     if legend is not None and len(legend) != len(logs) * len(keys):
         raise ConfigError(
-            f'must name {len(logs) * len(keys)} curves: {len(keys)} keys of {len(logs)} logs', field='--legend',
+            f'must name {len(logs) * len(keys)} curves, for {len(keys)} keys of {len(logs)} logs', field='--legend',
             received=legend,
         )  # fmt: skip
     found = [(log, key, *log.series(key)) for log in logs for key in keys]
     in_epochs = any(kind == 'val' and records[0].epoch is not None for _, _, kind, records in found)
-    curves = []
+    curves: list[Series] = []
     for log, key, _, records in found:
         name, length = log.resolve(key), log.iterations_per_epoch
-        xs, ys = [], []
+        xs: list[float] = []
+        ys: list[float] = []
         for record in records:
             if name not in record.values or (record.epoch is not None and record.epoch < start_epoch):
                 continue
@@ -141,10 +143,10 @@ def write_curves(
 
     Args:
         out: file.
-        curves: ``(name, xs, ys)`` each.
-        x_label: of the axis.
-        title: of the picture.
-        style: of matplotlib: 'dark', 'white', 'ticks', ... as seaborn names them, or any style sheet's name.
+        curves: one ``(name, xs, ys)`` per curve.
+        x_label: label of the x axis.
+        title: title of the picture.
+        style: style of matplotlib: 'dark', 'white', 'ticks' ... as seaborn names them, or the name of a style sheet.
 
     Raises:
         ConfigError: another suffix, an unknown style, or matplotlib is not installed.
@@ -153,25 +155,25 @@ def write_curves(
     if out.suffix == '.svg':
         chart = line_chart(curves, title=title, x_label=x_label, width=900, height=460)
         end = chart.index('>') + 1
-        write_atomically(out, lambda file: file.write((chart[:end] + _SVG_STYLE + chart[end:]).encode()))
+        write_text(out, chart[:end] + _SVG_STYLE + chart[end:])
         return out
     if out.suffix not in _MATPLOTLIB_SUFFIXES:
         raise ConfigError(f'must end in .svg, {", ".join(_MATPLOTLIB_SUFFIXES)}', field='--out', received=str(out))
     if importlib.util.find_spec('matplotlib') is None:
         raise ConfigError('needs matplotlib; write an .svg instead', field='--out', received=str(out))
     data = _draw_with_matplotlib(curves, x_label, title, style, out.suffix[1:])
-    write_atomically(out, lambda file: file.write(data))
+    write_bytes(out, data)
     return out
 
 
 def _draw_with_matplotlib(curves: Sequence[Series], x_label: str, title: str, style: str, kind: str) -> bytes:
-    import matplotlib.style  # heavy: only for those who draw with it
+    import matplotlib.style  # takes about a second, and only these pictures need it
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     sheet = next((n for n in (f'seaborn-v0_8-{style}', style) if n in matplotlib.style.available), None)
     if sheet is None:
-        raise ConfigError('no style of matplotlib', field='--style', received=style)
+        raise ConfigError('must be a style of matplotlib', field='--style', received=style)
     data = io.BytesIO()
     with matplotlib.style.context(sheet):
         figure = Figure(figsize=(9, 5), dpi=110)

@@ -1,18 +1,18 @@
 """Reading training logs, of this toolbox and of mmdetection 2.x and 3.x.
 
-Two formats, told apart by their content, one JSON object a line:
+Both formats have one JSON object a line; their content tells which it is:
 
 * ``vis_data/scalars.json`` of mmengine (3.x): training records hold the losses and the total iteration, validation
   records the metrics, with the epoch (or iteration) as ``step``;
-* ``<timestamp>.log.json`` of mmcv 1.x (2.x): a first line about the environment, then records with ``mode``, ``epoch``,
-  ``iter`` (inside the epoch).
+* ``<timestamp>.log.json`` of mmcv 1.x (2.x): a first line about the environment, then records with ``mode``, ``epoch``
+  and ``iter``, which counts from the start of the epoch.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
+from ..formats.json_lines import read_json_lines
 
 _BOOKKEEPING = {'step', 'epoch', 'iter', 'mode'}
 
@@ -23,7 +23,7 @@ class Record:
 
     Attributes:
         values: name -> number: losses, learning rate, times, or metrics.
-        iteration: total iteration of the run, from 1; None where a validation record tells only its epoch.
+        iteration: iteration of the run, from 1; None for a validation record that has only its epoch.
         epoch: epoch from 1; None in an iteration-based run.
     """
 
@@ -38,7 +38,7 @@ class TrainingLog:
 
     Attributes:
         path: the file.
-        name: for legends: the name of the work dir.
+        name: name of the work dir, for legends.
         train: training records in order.
         val: validation records in order.
     """
@@ -50,7 +50,7 @@ class TrainingLog:
 
     @property
     def keys(self) -> dict[str, list[str]]:
-        """Names of what was logged: ``{'train': [...], 'val': [...]}``, sorted."""
+        """Sorted names of the logged values: ``{'train': [...], 'val': [...]}``."""
         return {
             kind: sorted({key for record in records for key in record.values})
             for kind, records in (('train', self.train), ('val', self.val))
@@ -58,7 +58,7 @@ class TrainingLog:
 
     @property
     def iterations_per_epoch(self) -> float | None:
-        """Length of an epoch, as far as the records tell; None in an iteration-based run."""
+        """Iterations of an epoch, as far as the records show; None in an iteration-based run."""
         # Iteration i of epoch e: (e - 1) * length < i <= e * length.
         lengths = [record.iteration / record.epoch for record in self.train if record.epoch and record.iteration]
         return max(lengths) if lengths else None
@@ -66,10 +66,10 @@ class TrainingLog:
     def series(self, key: str) -> tuple[str, list[Record]]:
         """The kind ('train' or 'val') and the records that hold ``key``.
 
-        ``bbox_mAP`` also finds ``coco/bbox_mAP``. A key of both kinds (``time``) gives the training records.
+        ``bbox_mAP`` also finds ``coco/bbox_mAP``. For a key of both kinds, such as ``time``, these are the training records.
 
         Raises:
-            DataError: no record holds it; the message lists what there is.
+            DataError: no record holds it; the message lists the names that were logged.
         """
         for kind, records in (('train', self.train), ('val', self.val)):
             found = [record for record in records if key in record.values]
@@ -80,7 +80,7 @@ class TrainingLog:
             return self.series(similar[0])
         present = '; '.join(f'{kind}: {", ".join(names) or "nothing"}' for kind, names in self.keys.items())
         problem = f'is ambiguous: {", ".join(sorted(set(similar)))}' if similar else 'was not logged'
-        raise DataError(f'the metric {problem}. There are {present}', file=self.path, field='--keys', received=key)
+        raise DataError(f'the metric {problem}. Logged were {present}', file=self.path, field='--keys', received=key)
 
     def resolve(self, key: str) -> str:
         """The full name under which ``key`` is logged; see :meth:`series`."""
@@ -103,8 +103,8 @@ def find_log(path: str | Path) -> Path:
     for pattern in patterns:
         found = [file for file in path.glob(pattern) if file.stat().st_size]
         if found:
-            # Timestamps sort by name; the modification time would change with a copy. A run that only tested is
-            # passed over if another one trained.
+            # Names sort by timestamp; the modification time would change with a copy. A run that only tested does not
+            # count if another one trained.
             newest_first = sorted(found, reverse=True)
             return next((file for file in newest_first if b'loss' in file.read_bytes()), newest_first[0])
     raise DataError(f'the folder holds no log; looked for {", ".join(patterns)}', file=path)
@@ -114,11 +114,11 @@ def read_log(path: str | Path) -> TrainingLog:
     """Read a log file or the newest run of a work dir.
 
     Raises:
-        DataError: there is no log, a line (other than a last one torn by a kill) is no JSON object, or no record is
-            found.
+        DataError: there is no log, it cannot be read (see :func:`~mmdet.formats.json_lines.read_json_lines`), or it
+            holds no record.
     """
     file = find_log(path)
-    rows = _read_rows(file)
+    rows = read_json_lines(file)
     is_2x = any('mode' in row for row in rows)
     train, val = (_records_2x if is_2x else _records_mmengine)(rows)
     if not train and not val:
@@ -133,28 +133,8 @@ def _run_name(file: Path) -> str:
     return folder.name
 
 
-def _read_rows(file: Path) -> list[dict]:
-    try:
-        lines = file.read_text(encoding='utf-8').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'cannot be read ({error})', file=file) from error
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                continue  # the run was killed while it wrote
-            raise DataError('is no JSON object', file=file, record=f'line {number}', received=line[:80]) from error
-        if not isinstance(row, dict):
-            raise DataError('is no JSON object', file=file, record=f'line {number}', received=line[:80])
-        rows.append(row)
-    return rows
-
-
 def _numbers(row: dict) -> dict[str, float]:
+    """The logged values of a line."""
     return {
         key: float(value)
         for key, value in row.items()

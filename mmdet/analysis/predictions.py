@@ -1,4 +1,4 @@
-"""Saved predictions beside the ground truth of the dataset they were made on, image by image."""
+"""Saved predictions beside the ground truth of their dataset, image by image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,19 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 
 from ..errors import ConfigError, DataError
-from ..evaluation.predictions import annotations_from_records, detections_from_records, keep_first, read_sample
+from ..evaluation.predictions import (
+    ImageRecord,
+    annotations_from_records,
+    detections_from_records,
+    keep_first,
+    read_sample,
+)
 from ..formats.coco import CocoAnnotations, detections_from_rows
 from ..formats.predictions import read_results
+from ..formats.tables import Detections
 from ..registry import DATASETS
 
 _EMPTY = dict(bboxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0, np.int64))
@@ -26,7 +34,7 @@ class ImagePredictions:
         path: image file.
         gt_bboxes: (G, 4) float64.
         gt_labels: (G,) int64.
-        gt_ignored: (G,) bool; crowds and ignored regions.
+        gt_ignored: (G,) bool, True for crowds and ignored regions.
         bboxes: (N, 4) float64, by descending score.
         scores: (N,) float64.
         labels: (N,) int64.
@@ -48,10 +56,10 @@ class PredictionSet:
 
     Attributes:
         classes: names by label.
-        images: in the order of the dataset; those without detections are among them.
+        images: all images, in the order of the dataset; those without detections are among them.
         palette: RGB by label, or None.
-        missing: images of the dataset that the results file does not mention (a COCO results file does not tell these
-            from images without a detection: 0 then).
+        missing: number of images that the results file does not mention; 0 for a COCO results file, which cannot tell
+            them from images without a detection.
     """
 
     classes: tuple[str, ...]
@@ -64,7 +72,7 @@ def dataset_config(config: Config, split: str) -> dict:
     """The dataset's config of a split.
 
     Args:
-        config: of a model or dataset.
+        config: config of a model or of a dataset.
         split: 'train', 'val' or 'test'.
 
     Raises:
@@ -82,9 +90,9 @@ def load_prediction_set(config: Config, results: str | Path) -> PredictionSet:
     """Read predictions and put them beside the ground truth of ``test_dataloader.dataset``.
 
     Args:
-        config: the config they were made with.
-        results: what ``tools/test.py --out`` or ``CocoMetric(outfile_prefix=...)`` wrote: ``.pkl`` or ``.json``; pickles
-            of mmdetection 2.x and 3.x are read too.
+        config: the config of the test that made them.
+        results: file of ``tools/test.py --out`` or ``CocoMetric(outfile_prefix=...)``: ``.pkl`` or ``.json``; pickles of
+            mmdetection 2.x and 3.x are read too.
 
     Raises:
         ConfigError: the config has no test dataset.
@@ -93,15 +101,15 @@ def load_prediction_set(config: Config, results: str | Path) -> PredictionSet:
     return pair_with_dataset(DATASETS.build(dataset_config(config, 'test')), read_results(results), str(results))
 
 
-def pair_with_dataset(dataset, results: Sequence[Mapping], source: str = 'results') -> PredictionSet:
-    """As :func:`load_prediction_set`, from a dataset and the content of a results file."""
+def pair_with_dataset(dataset: BaseDataset, results: Sequence, source: str = 'results') -> PredictionSet:
+    """:func:`load_prediction_set` for a built dataset and the content of a results file; errors call it ``source``."""
     classes = tuple(dataset.metainfo['classes'])
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     if results and all(isinstance(row, list | tuple) for row in results):
         results = _samples_of_2x(results, infos, len(classes), source)
     for row in results:
         if not isinstance(row, Mapping):
-            raise DataError('must be a list of dicts, one an image', file=source, received=type(row).__name__)
+            raise DataError('must be a list with one dict per image', file=source, received=type(row).__name__)
     infos = keep_first(infos, lambda info: info['img_id'])
     truths = [_truth_record(info, len(classes)) for info in infos]
     annotations = annotations_from_records(truths, classes)
@@ -114,21 +122,21 @@ def pair_with_dataset(dataset, results: Sequence[Mapping], source: str = 'result
         detections = detections_from_records(records, annotations)
         missing = len(infos) - len(records)
     by_image = _split_by_image(detections, annotations)
-    images = [
-        ImagePredictions(
-            truth.image_id, str(info['img_path']), truth.gt_bboxes, truth.gt_labels, truth.gt_crowd,
-            **by_image.get(truth.image_id, _EMPTY),
-        )
-        for info, truth in zip(infos, truths)
-    ]  # fmt: skip
+    images = []
+    for info, truth in zip(infos, truths):
+        found = by_image.get(truth.image_id, _EMPTY)
+        assert truth.gt_bboxes is not None and truth.gt_labels is not None and truth.gt_crowd is not None  # with_gt
+        images.append(ImagePredictions(
+            truth.image_id, str(info['img_path']), truth.gt_bboxes, truth.gt_labels, truth.gt_crowd, **found
+        ))  # fmt: skip
     return PredictionSet(classes, images, dataset.metainfo.get('palette'), missing)
 
 
 def _samples_of_2x(results: Sequence, infos: list[dict], num_classes: int, source: str) -> list[dict]:
-    """Data samples out of mmdetection 2.x's format: by image (in the dataset's order) and class, (n, 5) xyxy and score."""
+    """Data samples from the results of mmdetection 2.x: for each image of the dataset, for each class, (n, 5) xyxy and score."""
     if len(results) != len(infos):
         raise DataError(
-            f'results of mmdetection 2.x carry no image ids: one entry for each of the {len(infos)} images is needed',
+            f'results of mmdetection 2.x carry no image ids, so one entry for each of the {len(infos)} images is needed',
             file=source,
             received=len(results),
         )
@@ -137,7 +145,7 @@ def _samples_of_2x(results: Sequence, infos: list[dict], num_classes: int, sourc
         tables = [np.asarray(table, dtype=np.float64) for table in by_class]
         if len(tables) != num_classes or any(table.ndim != 2 or table.shape[1] != 5 for table in tables):
             raise DataError(
-                f'must hold {num_classes} arrays (n, 5), one a class', file=source, record=f'image {position}',
+                f'must hold {num_classes} arrays (n, 5), one per class', file=source, record=f'image {position}',
                 received=[table.shape for table in tables],
             )  # fmt: skip
         rows = np.concatenate(tables)
@@ -147,7 +155,7 @@ def _samples_of_2x(results: Sequence, infos: list[dict], num_classes: int, sourc
     return samples
 
 
-def _truth_record(info: dict, num_classes: int):
+def _truth_record(info: dict, num_classes: int) -> ImageRecord:
     sample = dict(
         img_id=info['img_id'],
         ori_shape=(info['height'], info['width']) if info.get('height') and info.get('width') else None,
@@ -157,16 +165,22 @@ def _truth_record(info: dict, num_classes: int):
     return read_sample(sample, num_classes, with_gt=True)
 
 
-def _category_ids(dataset, num_classes: int) -> list[int]:
-    """Category ids by label, from the (first wrapped) COCO dataset; labels where there are none."""
-    while not hasattr(dataset, 'cat2label') and (hasattr(dataset, 'dataset') or hasattr(dataset, 'datasets')):
+def first_with(dataset: Any, attribute: str) -> Any:
+    """The dataset itself, or the first one inside wrappers and concatenations, that has an attribute; else the innermost."""
+    while not hasattr(dataset, attribute) and (hasattr(dataset, 'dataset') or hasattr(dataset, 'datasets')):
         dataset = dataset.dataset if hasattr(dataset, 'dataset') else dataset.datasets[0]
-    label_to_id = {label: category for category, label in getattr(dataset, 'cat2label', {}).items()}
+    return dataset
+
+
+def _category_ids(dataset: Any, num_classes: int) -> list:
+    """Category ids by label of a COCO dataset, which may be wrapped; the labels themselves for other datasets."""
+    cat2label = getattr(first_with(dataset, 'cat2label'), 'cat2label', {})
+    label_to_id = {label: category for category, label in cat2label.items()}
     # A class that the annotation file does not know has no id; None matches no result row.
     return [label_to_id.get(label) for label in range(num_classes)] if label_to_id else list(range(num_classes))
 
 
-def _split_by_image(detections, annotations: CocoAnnotations) -> dict:
+def _split_by_image(detections: Detections, annotations: CocoAnnotations) -> dict[Any, dict[str, np.ndarray]]:
     """image id -> dict(bboxes, scores, labels), by descending score."""
     order = np.lexsort((-detections.score, detections.image))
     images = detections.image[order]

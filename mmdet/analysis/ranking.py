@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -23,15 +23,15 @@ _AREA = {'all': (0, 1e10)}
 
 @dataclass
 class ImageScore:
-    """How well one image went.
+    """The average precision of one image.
 
     Attributes:
         image_id: id in the annotation file.
         path: image file.
         ap: mean over its classes and IoU 0.50:0.95; None without a ground-truth box (crowds do not count).
-        ap_50: the same at IoU 0.5.
-        objects: ground-truth boxes.
-        detections: detections at or above the score threshold of the pictures.
+        ap_50: the same at IoU 0.5 alone.
+        objects: number of ground-truth boxes, without crowds.
+        detections: number of detections at or above the score threshold of the pictures.
     """
 
     image_id: Any
@@ -42,23 +42,38 @@ class ImageScore:
     detections: int
 
 
+class Ranking(TypedDict):
+    """The content of ``ranking.json``: ids in ``best`` and ``worst``, and the rows of :class:`ImageScore` of all images.
+
+    ``mean_ap`` is the mean over the images with objects, None where there is none.
+    """
+
+    mean_ap: float | None
+    images_without_objects: int
+    best: list
+    worst: list
+    images: list[dict[str, Any]]
+
+
 def score_images(
     predictions: PredictionSet, *, max_dets: int = 100, score_thr: float = 0.0, backend: str = 'auto'
 ) -> list[ImageScore]:
-    """AP of every image on its own: COCO's, averaged over the classes that occur in the image.
+    """COCO's AP of every image on its own, averaged over the classes that occur in the image.
 
     As in COCO, detections of classes without an object in the image do not lower its AP.
 
     Args:
         predictions: images with ground truth and detections.
-        max_dets: limit of detections an image and class.
-        score_thr: counts ``detections`` of the result; the AP uses all of them.
+        max_dets: limit of detections per image and class.
+        score_thr: least score of the detections that the result counts; the AP uses all.
         backend: evaluator, see :func:`~mmdet.evaluation.evaluate_boxes`.
 
     Returns:
-        one entry an image, in the order of the dataset.
+        One entry per image, in the order of the dataset.
     """
-    scores, waiting, pairs = [], [], 0
+    scores: list[ImageScore] = []
+    waiting: list[ImagePredictions] = []
+    pairs = 0
     for image in predictions.images:
         waiting.append(image)
         pairs += len(np.unique(image.gt_labels[~image.gt_ignored]))
@@ -69,25 +84,25 @@ def score_images(
 
 
 def _score(images: list[ImagePredictions], max_dets: int, score_thr: float, backend: str) -> list[ImageScore]:
-    """One evaluation for all: each (image, class) pair with ground truth takes the place of a class."""
-    image_of, gt_parts, dt_parts, owners = [], [], [], []
+    """Evaluate all images at once: each (image, class) pair with ground truth takes the place of a class."""
+    owners, gt_parts, dt_parts = [], [], []
     for index, image in enumerate(images):
         for label in np.unique(image.gt_labels[~image.gt_ignored]):
             of_class, found = image.gt_labels == label, image.labels == label
             gt_parts.append((image.gt_bboxes[of_class], image.gt_ignored[of_class]))
             dt_parts.append((image.bboxes[found], image.scores[found]))
-            image_of.append(index)
-            owners.append(len(owners))
+            owners.append(index)
+    image_of, pairs = np.array(owners, dtype=np.int64), np.arange(len(owners))
     ap = ap_50 = np.zeros(0)
     if owners:
         gt_counts, dt_counts = [len(boxes) for boxes, _ in gt_parts], [len(boxes) for boxes, _ in dt_parts]
         gt = GroundTruth(
-            np.repeat(image_of, gt_counts), np.repeat(owners, gt_counts),
+            np.repeat(image_of, gt_counts), np.repeat(pairs, gt_counts),
             xyxy_to_xywh(np.concatenate([boxes for boxes, _ in gt_parts])),
             crowd=np.concatenate([ignored for _, ignored in gt_parts]),
         )  # fmt: skip
         dt = Detections(
-            np.repeat(image_of, dt_counts), np.repeat(owners, dt_counts),
+            np.repeat(image_of, dt_counts), np.repeat(pairs, dt_counts),
             xyxy_to_xywh(np.concatenate([boxes for boxes, _ in dt_parts])),
             score=np.concatenate([scores for _, scores in dt_parts]),
         )  # fmt: skip
@@ -97,7 +112,6 @@ def _score(images: list[ImagePredictions], max_dets: int, score_thr: float, back
         )  # fmt: skip
         precision = result.precision[:, :, :, 0, 0].mean(axis=1)  # (T, pairs)
         ap, ap_50 = precision.mean(axis=0), precision[0]
-    image_of = np.asarray(image_of, dtype=np.int64)
     scored = []
     for index, image in enumerate(images):
         mine = image_of == index
@@ -120,10 +134,10 @@ def best_and_worst(scores: list[ImageScore], topk: int) -> tuple[list[ImageScore
     """
     if topk < 1:
         raise ConfigError('must be positive', field='topk', received=topk)
-    rated = [score for score in scores if score.ap is not None]
-    best = sorted(rated, key=lambda score: (-score.ap, -score.objects))[:topk]
-    worst = sorted(rated, key=lambda score: (score.ap, -score.objects))[:topk]
-    return best, worst
+    rated = [(score.ap, score) for score in scores if score.ap is not None]
+    best = sorted(rated, key=lambda pair: (-pair[0], -pair[1].objects))[:topk]
+    worst = sorted(rated, key=lambda pair: (pair[0], -pair[1].objects))[:topk]
+    return [score for _, score in best], [score for _, score in worst]
 
 
 def write_ranking(
@@ -133,7 +147,7 @@ def write_ranking(
     topk: int = 20,
     show_score_thr: float = 0.0,
     max_dets: int = 100,
-) -> dict:
+) -> Ranking:
     """Write ``good/`` and ``bad/`` pictures (ground truth beside predictions) and ``ranking.json`` of all images.
 
     Args:
@@ -141,13 +155,13 @@ def write_ranking(
         show_dir: folder; pictures are named ``<rank>_<AP>_<file stem>.jpg``.
         topk: pictures of each kind.
         show_score_thr: least score of a drawn detection.
-        max_dets: limit of detections an image and class.
+        max_dets: limit of detections per image and class.
 
     Returns:
-        the content of ``ranking.json``: ``mean_ap`` (of the images with objects), ``best``, ``worst``, ``images``.
+        The content of ``ranking.json``.
 
     Raises:
-        BrokenImageError: a picture's image file is missing or broken.
+        BrokenImageError: the image file of a picture is missing or broken.
     """
     show_dir = Path(show_dir)
     scores = score_images(predictions, max_dets=max_dets, score_thr=show_score_thr)
@@ -158,7 +172,7 @@ def write_ranking(
             path = show_dir / folder / f'{rank:03d}_{score.ap:.3f}_{Path(score.path).stem}.jpg'
             write_image(path, draw_comparison(by_id[score.image_id], predictions, show_score_thr))
     rated = [score.ap for score in scores if score.ap is not None]
-    content = dict(
+    content = Ranking(
         mean_ap=float(np.mean(rated)) if rated else None,
         images_without_objects=len(scores) - len(rated),
         best=[score.image_id for score in best],
@@ -169,13 +183,13 @@ def write_ranking(
     return content
 
 
-def ranking_text(ranking: dict) -> str:
-    """What :func:`write_ranking` found, in lines."""
+def ranking_text(ranking: Ranking) -> str:
+    """The best and the worst images of a ranking, one a line, and the mean."""
     by_id = {row['image_id']: row for row in ranking['images']}
     lines = []
-    for kind in ('best', 'worst'):
+    for kind, image_ids in (('best', ranking['best']), ('worst', ranking['worst'])):
         lines.append(f'{kind}:')
-        for image_id in ranking[kind]:
+        for image_id in image_ids:
             row = by_id[image_id]
             lines.append(f'  AP {format_value(row["ap"])}, {row["objects"]} objects: {row["path"]}')
     if ranking['mean_ap'] is not None:
@@ -186,12 +200,13 @@ def ranking_text(ranking: dict) -> str:
 
 
 def draw_comparison(image: ImagePredictions, predictions: PredictionSet, score_thr: float) -> np.ndarray:
-    """Ground truth at the left, detections of at least ``score_thr`` at the right: (H, W, 3) RGB uint8."""
+    """Ground truth on the left, detections of at least ``score_thr`` on the right: (H, W, 3) RGB uint8."""
     pixels = np.ascontiguousarray(decode_image(image.path)[..., ::-1])
     shown, counted = image.scores >= score_thr, ~image.gt_ignored
-    style = dict(classes=predictions.classes, colors=predictions.palette)
+    classes, colors = predictions.classes, predictions.palette
     left = draw_boxes(
-        pixels, image.gt_bboxes[counted], image.gt_labels[counted], ignored=image.gt_bboxes[image.gt_ignored], **style
-    )
-    right = draw_boxes(pixels, image.bboxes[shown], image.labels[shown], image.scores[shown], **style)
+        pixels, image.gt_bboxes[counted], image.gt_labels[counted], None, classes, colors=colors,
+        ignored=image.gt_bboxes[image.gt_ignored],
+    )  # fmt: skip
+    right = draw_boxes(pixels, image.bboxes[shown], image.labels[shown], image.scores[shown], classes, colors=colors)
     return side_by_side(left, right)

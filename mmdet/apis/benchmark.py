@@ -1,4 +1,4 @@
-"""Measuring a detector: the full test step, the data pipeline, or both together."""
+"""Measuring the speed of a detector: its test step, its data pipeline, or both together."""
 
 import contextlib
 import dataclasses
@@ -6,7 +6,7 @@ import itertools
 import json
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -16,15 +16,23 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from mmdet.engine.checkpoint.loading import load_checkpoint_file, load_into
 from mmdet.errors import ConfigError
+from mmdet.models.detectors import CompositeDetector
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmdet.utils.timing import part_figures, parts_table, synchronise, time_figures  # noqa: F401  (also their former place)
+from mmdet.utils.timing import (  # noqa: F401  (time_figures: importable from here, too)
+    part_figures,
+    parts_table,
+    sizes_line,
+    synchronise,
+    time_figures,
+)
 
 STAGES = ('step', 'data', 'total')
-_PART_BATCHES = 100  # at most, in the pass that splits the time by stages
+_PART_BATCHES = 100  # limit of the pass that splits the time by stages
 
 
 @dataclasses.dataclass
@@ -32,17 +40,17 @@ class BenchmarkResult:
     """Figures of one measurement.
 
     Attributes:
-        stage: what was timed.
-        images: measured images, the warm-up left out, of all processes.
-        fps: images per second, of all processes together.
+        stage: the timed part, one of :data:`STAGES`.
+        images: number of measured images of all processes, without the warm-up.
+        fps: images per second of all processes together.
         p50_ms: median time of a batch, in milliseconds.
-        p95_ms: 95th percentile of it.
-        peak_memory_mb: peak of the device's memory, or of the process where the device is the CPU.
-        device: where it ran.
-        batch_size: images per step and process.
-        processes: how many took part.
-        parts: of a detector made of detectors, its stages: name -> ``p50_ms``, ``p95_ms``, ``mean_ms`` of a batch.
-        sizes: of such a detector, what its stages made on average, such as the number of regions of an image.
+        p95_ms: 95th percentile of the time of a batch.
+        peak_memory_mb: peak memory in MiB, of the device, or of the process where the device is the CPU.
+        device: name of the device.
+        batch_size: images of a batch.
+        processes: number of processes.
+        parts: for a composite detector, stage -> ``p50_ms``, ``p95_ms``, ``mean_ms`` of a batch.
+        sizes: for a composite detector, means of what its stages made, such as the number of regions of an image.
     """
 
     stage: str
@@ -62,9 +70,7 @@ class BenchmarkResult:
         if self.parts:
             lines.append(parts_table(self.parts))
         if self.sizes:
-            lines.append(
-                'on average an image has ' + ', '.join(f'{name} {size:.1f}' for name, size in self.sizes.items())
-            )
+            lines.append(sizes_line(self.sizes))
         return '\n'.join(lines)
 
     def _headline(self) -> str:
@@ -75,12 +81,12 @@ class BenchmarkResult:
         )
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """One line of JSON; empty fields are left out."""
         return json.dumps({name: value for name, value in dataclasses.asdict(self).items() if value != {}})
 
 
 def synthetic_batches(shape_hw: tuple[int, int], batch_size: int) -> Iterator[dict]:
-    """Endless collated batches of one random uint8 image size, for models whose dataset is not at hand."""
+    """Endless collated batches of one random uint8 image, for models whose dataset is not at hand."""
     height, width = shape_hw
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
@@ -89,9 +95,9 @@ def synthetic_batches(shape_hw: tuple[int, int], batch_size: int) -> Iterator[di
         yield pseudo_collate([dict(inputs=image, data_samples=DetDataSample(metainfo=meta)) for _ in range(batch_size)])
 
 
-def build_loader(cfg: Config, batch_size: int, num_workers: int | None = None):
-    """The test data loader at another batch size, in the order of the data, every process its share."""
-    loader = Config(dict(loader=cfg.test_dataloader)).loader
+def build_loader(cfg: Config, batch_size: int, num_workers: int | None = None) -> DataLoader:
+    """The test data loader of a config at another batch size; every process gets its share of the data."""
+    loader = cfg.test_dataloader.copy()
     loader['batch_size'] = batch_size
     if num_workers is not None:
         loader['num_workers'] = num_workers
@@ -110,15 +116,15 @@ def build_model(
     channels_last: bool = False,
     trust_checkpoint: bool = False,
 ) -> torch.nn.Module:
-    """The config's detector in eval mode; without a checkpoint its weights are the random ones of construction.
+    """The detector of a config in evaluation mode.
 
     Args:
-        cfg: of the model.
-        checkpoint: file or known name.
-        device: where it runs; the best there is by default.
-        fuse: fold the backbone's batch norms into its convolutions.
-        compiled: compile backbone, neck and head by ``torch.compile``; of a detector made of detectors, those of each.
-        channels_last: channels-last weights.
+        cfg: config with ``model``.
+        checkpoint: file or known name of the weights; None leaves the random ones of construction.
+        device: device of the model; None takes the best one.
+        fuse: fold the batch norms of the backbone into its convolutions.
+        compiled: compile backbone, neck and head by ``torch.compile``; in a composite detector those of every stage.
+        channels_last: keep the weights in channels-last order.
         trust_checkpoint: allow unpickling arbitrary objects.
     """
     model = MODELS.build(cfg.model)
@@ -138,10 +144,10 @@ def build_model(
 
 
 def one_stage_detectors(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """The detector itself, or those that it is made of; each once.
+    """The detector itself, or the detectors of a composite one, each once.
 
     Raises:
-        ConfigError: nothing in the model has a backbone.
+        ConfigError: no part of the model has a backbone.
     """
     found = [module for module in model.modules() if isinstance(getattr(module, 'backbone', None), torch.nn.Module)]
     if not found:
@@ -155,7 +161,7 @@ def fuse_backbones(model: torch.nn.Module) -> None:
         detector.backbone = fuse_conv_bn(detector.backbone)
 
 
-def _autocast(device: str, amp: bool):
+def _autocast(device: str, amp: bool) -> contextlib.AbstractContextManager:
     if not amp:
         return contextlib.nullcontext()
     kind = torch.device(device).type
@@ -169,7 +175,7 @@ def _peak_memory_mb(device: str) -> float:
 
 
 def measure(
-    batches: Iterator[dict],
+    batches: Iterable[dict],
     step: Callable[[dict], object] | None,
     *,
     stage: str = 'step',
@@ -180,38 +186,40 @@ def measure(
     amp: bool = False,
     log: Callable[[str], None] = print,
 ) -> BenchmarkResult:
-    """Time ``max_iter`` batches as the references do: synchronise, step, synchronise; the warm-up is not counted.
+    """Time batches as mmdetection does: synchronise, step, synchronise; the warm-up does not count.
 
     Args:
         batches: collated batches.
         step: the model's test step; None for stage 'data'.
         stage: 'step' times the step alone (transfer, preprocessing, network, post-processing), 'data' the loading alone,
             'total' both.
-        max_iter: batches at most, the warm-up among them.
-        num_warmup: batches that are not counted.
-        log_interval: batches between two lines.
-        device: of the model.
+        max_iter: largest number of batches, the warm-up included.
+        num_warmup: number of first batches that do not count.
+        log_interval: batches between two lines of the log.
+        device: device of the model.
         amp: run under autocast.
-        log: receives each line.
+        log: called with each line.
 
     Raises:
-        ConfigError: unknown stage, or no batch left after the warm-up.
+        ConfigError: an unknown stage, no step for one that needs it, or no batch left after the warm-up.
     """
     if stage not in STAGES:
         raise ConfigError(f'must be one of {STAGES}', field='--stage', received=stage)
+    if step is None and stage != 'data':
+        raise ConfigError(f'stage {stage} needs a step', field='step', received=None)
     times, sizes = [], []
-    batches = iter(batches)
+    source = iter(batches)
     with torch.no_grad(), _autocast(device, amp):
         for i in itertools.count():
             if i == max_iter:
                 break
             loading = time.perf_counter()
-            batch = next(batches, None)
+            batch = next(source, None)
             if batch is None:
                 break
             synchronise(device)
             start = time.perf_counter()
-            if stage != 'data':
+            if step is not None and stage != 'data':
                 step(batch)
                 synchronise(device)
             end = time.perf_counter()
@@ -225,7 +233,7 @@ def measure(
                     f'{1000 * sum(times) / sum(sizes):.1f} ms/img')  # fmt: skip
     if not times:
         raise ConfigError(
-            'no batch was left to measure: lower the warm-up or give more images',
+            'no batch is left to measure: lower the warm-up or give more images',
             field='--max-iter',
             received=(max_iter, num_warmup),
         )
@@ -249,22 +257,27 @@ def measure(
 
 
 def measure_parts(
-    model: torch.nn.Module, batches: Iterator[dict], *, max_iter: int, device: str = 'cpu', amp: bool = False
+    model: CompositeDetector, batches: Iterable[dict], *, max_iter: int, device: str = 'cpu', amp: bool = False
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """Split the time of a composite detector by its stages, in a pass of its own: it waits for the device between the stages.
+    """Split the time of a composite detector by its stages, in a pass of its own that waits for the device between the stages.
 
     Args:
-        model: the detector; it goes on recording times.
+        model: the detector, warmed up; what it recorded before does not count.
         batches: collated batches.
-        max_iter: batches at most; no more than 100 are needed.
-        device, amp: see :func:`measure`.
+        max_iter: largest number of batches; 100 at most are used.
+        device, amp: as for :func:`measure`.
 
     Returns:
-        see :func:`~mmdet.utils.timing.part_figures`.
+        As :func:`~mmdet.utils.timing.part_figures`.
     """
+    model.stage_times.clear()
+    model.stage_sizes.clear()
     model.record_times = True
-    measure(
-        batches, model.test_step, max_iter=min(max_iter, _PART_BATCHES), num_warmup=0, device=device, amp=amp,
-        log=lambda line: None,
-    )  # fmt: skip
+    try:
+        measure(
+            batches, model.test_step, max_iter=min(max_iter, _PART_BATCHES), num_warmup=0, device=device, amp=amp,
+            log=lambda line: None,
+        )  # fmt: skip
+    finally:
+        model.record_times = False
     return part_figures(model)

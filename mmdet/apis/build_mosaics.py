@@ -14,16 +14,16 @@ from ..engine import init_dist
 from .building import read_config
 from .ufpmp import build_stage, stage_scales
 
-# A share that takes a day must not be cut off by the default half hour of a collective.
+# Processes wait for the slowest one, which may take a day: the default half hour of a collective would end the run.
 _PATIENCE_SECONDS = 7 * 86400
 
 
 def mosaic_parser(description: str, *, with_txt: bool) -> argparse.ArgumentParser:
-    """The arguments of the original and this package's options.
+    """The arguments of the original scripts and further options.
 
     Args:
-        description: of the script.
-        with_txt: whether ignored regions may come from VisDrone's ``.txt`` files.
+        description: description of the script.
+        with_txt: accept ignored regions from VisDrone's ``.txt`` files.
     """
     defaults = MosaicOptions()
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -42,40 +42,34 @@ def mosaic_parser(description: str, *, with_txt: bool) -> argparse.ArgumentParse
             help="VisDrone's .txt files: their ignored regions are painted black",
         )
     add('--paint-ignored', action='store_true', help='paint the ignored regions that the annotation file knows')
-    add('--quality', type=int, default=defaults.quality, help=f'of JPEG files (default: {defaults.quality})')
-    add(
-        '--segmentation',
-        choices=['box', 'none'],
-        default=defaults.segmentation,
-        help='corners of the moved box, or none',
-    )
+    add('--quality', type=int, default=defaults.quality, help=f'quality of JPEG files (default: {defaults.quality})')
+    add('--segmentation', choices=['box', 'none'], default=defaults.segmentation,
+        help='write the corners of each moved box as its segmentation (default), or write none')  # fmt: skip
     add('--on-empty', choices=['whole', 'skip'], default=defaults.on_empty,
         help='an image in which nothing was found becomes its own mosaic (default), or is left out')  # fmt: skip
     add('--drop-empty', action='store_true', help='leave out mosaics without a box')
-    add(
-        '--min-visible',
-        type=float,
-        default=defaults.min_visible,
-        help='leave out boxes of which a tile shows no more (default: 0)',
-    )
+    add('--min-visible', type=float, default=defaults.min_visible,
+        help='leave out boxes of which a tile shows this share of the area or less (default: 0)')  # fmt: skip
     add('--expand', type=float, default=defaults.expand, help='enlargement of coarse boxes (default: 1.5)')
-    add('--mode', choices=['reference', 'exact'], default=defaults.mode, help='pixel borders of regions')
-    add('--packing', choices=['guillotine', 'dense'], default=defaults.packing)
-    add('--max-side', type=float, help='limit of the sides of a mosaic; default: none')
-    add('--no-flip', action='store_true', help='without the flipped view')
-    add('--batch-size', type=int, default=8, help='images together (default: 8)')
-    add('--workers', type=int, default=4, help='threads of a process that read and write images (default: 4)')
-    add('--device', help='default: the best there is')
-    add('--restart', action='store_true', help='do not go on where an earlier run stopped')
+    add('--mode', choices=['reference', 'exact'], default=defaults.mode,
+        help='borders of regions: as in the original (default), or moved outwards to whole pixels')  # fmt: skip
+    add('--packing', choices=['guillotine', 'dense'], default=defaults.packing,
+        help='how regions are packed: as in the original (default), or into less space')  # fmt: skip
+    add('--max-side', type=float, help='limit of the sides of a mosaic in pixels; default: none')
+    add('--no-flip', action='store_true', help='do not detect on the flipped image')
+    add('--batch-size', type=int, default=8, help='images per batch (default: 8)')
+    add('--workers', type=int, default=4, help='threads per process that read and write images (default: 4)')
+    add('--device', help="like 'cpu' or 'cuda:0'; default: the best one here")
+    add('--restart', action='store_true', help='start from the beginning, not where an earlier run stopped')
     add_common_arguments(parser)
     return parser
 
 
 def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
-    """Run a mosaic builder; returns the report, on other ranks than the first None.
+    """Run a mosaic builder; returns its report on the first rank, None on the others.
 
     Raises:
-        ConfigError, CheckpointError, DataError: naming what is wrong.
+        ConfigError, CheckpointError, DataError: options, checkpoint or data that cannot be used.
     """
     set_local_rank(args)
     device = args.device
@@ -117,7 +111,7 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
 
 
 def _file_digest(path: str) -> str:
-    """SHA-256 of a local file; of a name that is none, the name's."""
+    """SHA-256 of a local file; a name or address comes back as it is."""
     if not os.path.isfile(path):
         return path
     digest = hashlib.sha256()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +11,13 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ..config.reading import load_config
+from ..config.stages import inner_test_dataset
 from ..engine.checkpoint.loading import load_checkpoint_file, load_into
 from ..errors import CheckpointError, ConfigError
-from ..models.detectors import CompositeDetector, DetectionStage
+from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage
 from ..registry import DATASETS, MODELS
 from ..utils.setup_env import register_all_modules
+from ..visualization.drawing import RGB, as_rgb
 
 PALETTES = ('none', 'coco', 'voc', 'random')
 
@@ -22,18 +25,19 @@ PALETTES = ('none', 'coco', 'voc', 'random')
 def init_detector(
     config: str | Path | Config,
     checkpoint: str | None = None,
-    palette: str | Sequence = 'none',
+    palette: str | Sequence[Sequence[int]] = 'none',
     device: str | torch.device | None = None,
     cfg_options: dict | None = None,
     trust_checkpoint: bool = False,
-):
+) -> BaseDetector:
     """Build the detector of a config, load its weights, and make it ready for :func:`inference_detector`.
 
     Args:
         config: path of a config file, or a Config.
-        checkpoint: path, URL or known name of the weights; None leaves the initial random weights (and says so). A detector made of
-            detectors then reads the checkpoints that its config names for them.
-        palette: colours for drawing: 'none' (the dataset's own, or this package's), 'coco', 'voc', 'random' (fixed seed), or RGB tuples.
+        checkpoint: path, URL or known name of the weights. With None a composite detector reads the checkpoints that its config names for
+            its stages; other models keep the random weights of construction, and a warning says so.
+        palette: colours for drawing: 'none' (those of the dataset, else of this package), 'coco' (the published colours of COCO's classes),
+            'voc' (Pascal VOC's colour map), 'random' (with a fixed seed), or RGB tuples.
         device: None takes the first GPU, or the CPU where there is none.
         cfg_options: overrides, ``{'model.test_cfg.score_thr': 0.1}``.
         trust_checkpoint: unpickle arbitrary objects of the checkpoint; only for files of your own.
@@ -74,16 +78,19 @@ def init_detector(
     return model.to(device).eval()
 
 
-def is_composite(model) -> bool:
-    """Whether a model is a detector made of detectors, such as UFPMPDet."""
-
+def is_composite(model: torch.nn.Module) -> bool:
+    """Whether a model is a composite detector, such as UFPMPDet."""
     return isinstance(model, CompositeDetector)
 
 
 def read_config(config: str | Path | Config, cfg_options: dict | None = None) -> Config:
-    """A Config of its own from a path or a Config, with overrides merged in."""
+    """The Config of a file, or a copy of a Config, with overrides merged in.
+
+    Raises:
+        ConfigError: the file cannot be read, or the argument is of another type.
+    """
     if isinstance(config, (str, os.PathLike)):
-        return load_config(config, cfg_options)
+        return load_config(os.fspath(config), cfg_options)
     if not isinstance(config, Config):
         raise ConfigError('config must be a path or a Config', received=type(config).__name__)
     config = config.copy()
@@ -93,10 +100,10 @@ def read_config(config: str | Path | Config, cfg_options: dict | None = None) ->
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
-    """The named device, or the best one here.
+    """The named device, or the first GPU, or the CPU where there is none.
 
     Raises:
-        ConfigError: an unknown name, or a GPU that this machine or build of torch does not have.
+        ConfigError: an unknown name, or a GPU that is not visible here.
     """
     if device is None:
         return torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')
@@ -113,8 +120,8 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     return chosen
 
 
-def _without_pretrained(node):
-    """The same config without downloads: the checkpoint, or nothing, decides the weights here."""
+def _without_pretrained(node: Any) -> Any:
+    """The same config without pretrained weights, which would be downloaded only to be overwritten by those of the checkpoint."""
     if isinstance(node, dict):
         pruned = {key: _without_pretrained(value) for key, value in node.items()}
         init = pruned.get('init_cfg')
@@ -151,9 +158,7 @@ def _dataset_meta(checkpoint_meta: dict, config: Config, num_classes: int | None
 
 def _config_dataset_meta(config: Config) -> dict:
     """Metainfo of the config's test dataset, without reading its annotations."""
-    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    dataset = inner_test_dataset(config)
     dataset_type = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else dataset.get('type')
     if dataset_type is None:
         return {}
@@ -161,18 +166,19 @@ def _config_dataset_meta(config: Config) -> dict:
     return {key.lower(): value for key, value in meta.items()}
 
 
-def _num_classes(model) -> int | None:
-    """Of a one-stage detector's head, or as a detector made of detectors says."""
+def _num_classes(model: torch.nn.Module) -> int | None:
+    """Number of classes of the head, or of a composite detector itself; None if neither knows."""
     return getattr(getattr(model, 'bbox_head', model), 'num_classes', None)
 
 
-def _palette_colors(palette, count: int) -> list | None:
+def _palette_colors(palette: str | Sequence[Sequence[int]], count: int) -> list[RGB] | None:
+    """The colours of a palette for ``count`` classes; None for 'none'."""
     if not isinstance(palette, str):
-        return [tuple(color) for color in palette]
+        return [as_rgb(color) for color in palette]
     if palette == 'none':
         return None
     if palette == 'random':
-        return [tuple(int(c) for c in color) for color in np.random.RandomState(42).randint(0, 256, (count, 3))]
+        return [as_rgb(color) for color in np.random.RandomState(42).randint(0, 256, (count, 3))]
     if palette == 'coco':
         return list(DATASETS.get('CocoDataset').METAINFO['palette'])
     if palette == 'voc':
@@ -180,21 +186,21 @@ def _palette_colors(palette, count: int) -> list | None:
     raise ConfigError(f'palette must be one of {PALETTES} or a list of RGB tuples', field='palette', received=palette)
 
 
-def _voc_color(index: int) -> tuple[int, int, int]:
-    """Pascal VOC's colour map: the bits of the index, three at a time, become the highest bits of red, green and blue."""
+def _voc_color(index: int) -> RGB:
+    """Pascal VOC's colour map: each three bits of the index are the next highest bits of red, green and blue."""
     channels = [0, 0, 0]
     for shift in range(7, -1, -1):
         for channel in range(3):
             channels[channel] |= ((index >> channel) & 1) << shift
         index >>= 3
-    return tuple(channels)
+    return as_rgb(channels)
 
 
 def find_config_beside(checkpoint: str | Path) -> Path:
     """The config that a training run left in the folder of its checkpoint.
 
-    Looked for in this order: the only ``*.py`` of the folder; the newest ``*/vis_data/config.py``. The text of a config inside the
-    checkpoint is never used.
+    It is the only ``*.py`` of the folder, or, without one, the newest ``*/vis_data/config.py``. The text of a config inside the checkpoint
+    is never used.
 
     Raises:
         CheckpointError: the checkpoint is missing, or no single config lies beside it.
@@ -208,35 +214,32 @@ def find_config_beside(checkpoint: str | Path) -> Path:
     if len(candidates) != 1:
         seen = f'{len(candidates)} configs' if candidates else 'no config'
         raise CheckpointError(
-            f'{seen} beside the checkpoint, so its model is unknown; pass model=<config file>, weights=<this checkpoint>',
+            f'{seen} beside the checkpoint, so that its model is unknown; pass model=<config file>, weights=<this checkpoint>',
             file=checkpoint,
             received=[path.name for path in candidates],
         )
     return candidates[0]
 
 
-def load_parts(model, model_cfg: dict, trust_checkpoint: bool = False) -> dict | None:
-    """Load the checkpoints that a detector made of detectors names for its stages: ``<stage>.detector.init_cfg``.
+def load_parts(model: CompositeDetector, model_cfg: dict, trust_checkpoint: bool = False) -> dict | None:
+    """Load the checkpoints that the config of a composite detector names for its stages: ``<stage>.detector.init_cfg``.
 
     Args:
-        model: a ``CompositeDetector``.
+        model: the detector.
         model_cfg: its config.
         trust_checkpoint: unpickle arbitrary objects; only for files of your own.
 
     Returns:
-        ``meta`` of the last one loaded; None where the config names none.
+        ``meta`` of the checkpoint loaded last; None if the config names none.
 
     Raises:
         CheckpointError: a file is missing or does not fit.
     """
-
     meta = None
     for name, part in model.named_children():
-        init = (
-            (model_cfg.get(name, {}).get('detector') or {}).get('init_cfg')
-            if isinstance(part, DetectionStage)
-            else None
-        )
+        if not isinstance(part, DetectionStage):
+            continue
+        init = (model_cfg.get(name, {}).get('detector') or {}).get('init_cfg')
         if not isinstance(init, dict) or init.get('type') != 'Pretrained':
             continue
         try:

@@ -1,4 +1,4 @@
-"""A detector made of detectors on an annotated set of images: both scores, and where the time goes."""
+"""Evaluating a composite detector on annotated images: scores by the rules of VisDrone and COCO, and the time of every stage."""
 
 import json
 import time
@@ -10,15 +10,16 @@ import torch
 from mmengine.dist import get_dist_info, is_main_process
 
 from ..datasets.transforms.formatting import to_chw
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
 from ..evaluation import VisDroneMetric
-from ..formats.coco import load_coco_annotations
+from ..formats.coco import load_coco_annotations, read_coco
 from ..formats.images import decode_image
 from ..formats.json_file import read_json
+from ..models.detectors import CompositeDetector, UFPMPDet
 from ..structures import DetDataSample
 from ..utils.files import write_text
 from ..utils.progress import progress
-from ..utils.timing import part_figures, parts_table, time_figures
+from ..utils.timing import part_figures, parts_table, sizes_line, synchronise, time_figures
 from ..visualization import draw_boxes, draw_ufp_steps, write_image
 
 _READ, _TOTAL = 'read', 'end to end'
@@ -29,12 +30,12 @@ class EvaluationReport:
     """Scores and times of one run.
 
     Attributes:
-        metrics: of :class:`~mmdet.evaluation.VisDroneMetric`, in 0..1: ``visdrone/AP``, ``coco/bbox_mAP`` ...; empty on other ranks
-            than the first.
-        latency: stage -> ``p50_ms``, ``p95_ms``, ``mean_ms`` of an image: the parts of the detector, ``end to end`` (image in memory to boxes
-            on the host) and, apart from it, ``read`` (reading and decoding).
-        sizes: means over the images: ``regions``, ``mosaic_w``, ``mosaic_h``.
-        setting: what was measured, in words.
+        metrics: metrics of :class:`~mmdet.evaluation.VisDroneMetric`, in 0..1: ``visdrone/AP``, ``coco/bbox_mAP`` ...; empty on all ranks but
+            the first.
+        latency: stage -> ``p50_ms``, ``p95_ms``, ``mean_ms`` per image: the stages of the detector, ``end to end`` (image in memory to boxes
+            on the host) and, not part of it, ``read`` (reading and decoding).
+        sizes: means over the timed images: ``regions``, ``mosaic_w``, ``mosaic_h`` or ``tiles``.
+        setting: a description of the measurement.
     """
 
     metrics: dict[str, float]
@@ -55,14 +56,12 @@ class EvaluationReport:
             lines += ['', f'Latency, {self.setting}', parts_table(self.latency, 'an image')]
             lines.append(f'"{_TOTAL}" is everything from the decoded image to the boxes; "{_READ}" is not in it')
         if self.sizes:
-            lines.append(
-                'on average an image has ' + ', '.join(f'{name} {size:.1f}' for name, size in self.sizes.items())
-            )
+            lines.append(sizes_line(self.sizes))
         return '\n'.join(lines)
 
 
 def evaluate_composite(
-    model,
+    model: CompositeDetector,
     ann_file: str,
     image_root: str,
     *,
@@ -71,19 +70,19 @@ def evaluate_composite(
     outfile_prefix: str | None = None,
     classwise: bool = False,
 ) -> EvaluationReport:
-    """Detect on all images of an annotation file, score by both rules, and time every stage.
+    """Detect on all images of an annotation file, score the detections by both rules, and time every stage.
 
-    Image ids may be of any kind, images need no annotations. Under ``torchrun`` every process takes a share; times are those of the
-    first one.
+    Image ids may be numbers or strings; images need no annotations. Under ``torchrun`` every process takes a share, and the times are those
+    of the first process.
 
     Args:
-        model: a ``CompositeDetector`` with ``dataset_meta``, such as :func:`mmdet.apis.build_ufpmp` returns.
-        ann_file: COCO file, with ``ignored_regions`` for the toolkit's rules.
-        image_root: what its file names are relative to.
-        batch_size: images together; latencies are those of a batch, divided.
-        num_warmup: batches that are scored but not timed; fewer where the set is small.
-        outfile_prefix: write ``<prefix>.bbox.json`` and the toolkit's ``<prefix>_txt/``.
-        classwise: score every class.
+        model: a detector with ``dataset_meta``, as :func:`mmdet.apis.build_ufpmp` returns it.
+        ann_file: COCO file, with ``ignored_regions`` for VisDrone's rules.
+        image_root: folder that its file names are relative to.
+        batch_size: images of a batch; the latency of an image is that of its batch, divided by this.
+        num_warmup: number of first batches that are scored but not timed; one batch at least is timed.
+        outfile_prefix: write ``<prefix>.bbox.json`` and, in VisDrone's format, ``<prefix>_txt/``.
+        classwise: also score each class.
 
     Raises:
         DataError: broken annotations, missing images.
@@ -101,12 +100,13 @@ def evaluate_composite(
     model.stage_times.clear()
     model.stage_sizes.clear()
     reading, total = [], []
-    previous, model.record_times = model.record_times, True
+    previous = model.record_times
     try:
-        for batch in progress(batches, Path(ann_file).stem) if is_main_process() else batches:
+        for number, batch in enumerate(progress(batches, Path(ann_file).stem) if is_main_process() else batches):
+            model.record_times = number >= num_warmup
             start = time.perf_counter()
             data = _load(batch, Path(image_root))
-            _synchronise(device)
+            synchronise(device)
             loaded = time.perf_counter()
             samples = [sample.cpu() for sample in model.test_step(data)]
             total.append((time.perf_counter() - loaded) / len(batch))
@@ -114,7 +114,7 @@ def evaluate_composite(
             metric.process(None, [sample.to_dict() for sample in samples])
     finally:
         model.record_times = previous
-    parts, sizes = part_figures(model, num_warmup)
+    parts, sizes = part_figures(model)
     if batch_size > 1:
         parts = {name: {key: value / batch_size for key, value in figures.items()} for name, figures in parts.items()}
     latency = {_READ: time_figures(reading[num_warmup:]), **parts, _TOTAL: time_figures(total[num_warmup:])}
@@ -122,8 +122,8 @@ def evaluate_composite(
     return EvaluationReport(metric.evaluate(len(images)) or {}, latency, sizes, setting)
 
 
-def describe(model) -> str:
-    """Precision, device and what the stages look at, in words."""
+def describe(model: CompositeDetector) -> str:
+    """Precision, device, and the scales of the stages, in one line."""
     parameter = next(model.parameters())
     device = (
         torch.cuda.get_device_name(parameter.device)
@@ -141,7 +141,7 @@ def describe(model) -> str:
 
 
 def comparison_table(reports: dict[str, EvaluationReport]) -> str:
-    """One line a method: the main scores of both rules in percent, and milliseconds an image."""
+    """A text table, one line per method: the main scores of both rules in percent, and milliseconds per image."""
     columns = {
         'VisDrone AP': 'visdrone/AP', 'AP50': 'visdrone/AP50', 'COCO AP': 'coco/bbox_mAP', 'AP50 ': 'coco/bbox_mAP_50',
         'AP75': 'coco/bbox_mAP_75', 'AP small': 'coco/bbox_mAP_s',
@@ -156,16 +156,28 @@ def comparison_table(reports: dict[str, EvaluationReport]) -> str:
 
 
 def write_reports(path: str | Path, reports: dict[str, EvaluationReport], main: str) -> None:
-    """Write the scores and times of one method as JSON, those of the others under ``baselines``."""
+    """Write the report of the method ``main`` as JSON, those of the others under ``baselines``."""
     content = {name: asdict(report) for name, report in reports.items()}
     result = content.pop(main)
     write_text(path, json.dumps({**result, 'baselines': content} if content else result, indent=1) + '\n')
 
 
+def read_reports(path: str | Path, main: str) -> dict[str, EvaluationReport]:
+    """What :func:`write_reports` wrote; the method ``main`` comes last.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    content = read_json(str(path))
+    return {
+        name: EvaluationReport(**fields) for name, fields in {**content.pop('baselines', {}), main: content}.items()
+    }
+
+
 def write_pictures(
-    model, ann_file: str, image_root: str, folder: str, limit: int = 8, score_thr: float = 0.3
+    model: UFPMPDet, ann_file: str, image_root: str, folder: str, limit: int = 8, score_thr: float = 0.3
 ) -> list[Path]:
-    """Pictures of the way to the boxes: ``<image>_1_regions.jpg``, ``_2_mosaic.jpg``, ``_3_merged.jpg``, and ``_4_truth.jpg``.
+    """Write pictures of the stages, ``<image>_1_regions.jpg``, ``_2_mosaic.jpg`` and ``_3_merged.jpg``, and of the ground truth, ``_4_truth.jpg``.
 
     Images in folders keep them: ``M0101/img000001.jpg`` becomes ``M0101/img000001_1_regions.jpg``.
 
@@ -173,11 +185,11 @@ def write_pictures(
         model: a ``UFPMPDet`` with ``dataset_meta``.
         ann_file, image_root: see :func:`evaluate_composite`.
         folder: made where it is missing.
-        limit: the first so many images of the file.
-        score_thr: boxes above it are drawn.
+        limit: number of images, the first ones of the file.
+        score_thr: boxes with a score above this are drawn.
 
     Returns:
-        the files.
+        The files written.
     """
     device = next(model.parameters()).device
     classes = model.dataset_meta['classes']
@@ -201,15 +213,8 @@ def write_pictures(
 
 
 def _read_images(ann_file: str) -> list[dict]:
-    images = read_json(ann_file, drop_polygons=True).get('images')
-    if not isinstance(images, list) or not images:
-        raise DataError('the annotations hold no image', file=ann_file, field='images')
-    for position, image in enumerate(images):
-        if not isinstance(image, dict) or 'id' not in image or not isinstance(image.get('file_name'), str):
-            raise DataError(
-                'must have an id and a file_name', file=ann_file, record=f'image {position}', received=image
-            )
-    return images
+    table = read_coco(ann_file)
+    return [dict(id=image_id, file_name=name) for image_id, name in zip(table.image_ids, table.require_file_names())]
 
 
 def _load(batch: list[dict], root: Path) -> dict:
@@ -225,9 +230,6 @@ def _load(batch: list[dict], root: Path) -> dict:
     return dict(inputs=inputs, data_samples=samples)
 
 
-def _synchronise(device: torch.device) -> None:
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
-
-
-__all__ = ['EvaluationReport', 'comparison_table', 'describe', 'evaluate_composite', 'write_pictures', 'write_reports']
+__all__ = [
+    'EvaluationReport', 'comparison_table', 'describe', 'evaluate_composite', 'read_reports', 'write_pictures', 'write_reports',
+]  # fmt: skip

@@ -1,13 +1,13 @@
-"""One object that runs a detector on whatever a user has: files, folders, arrays, videos."""
+"""An object that runs a detector on files, folders, arrays and videos."""
 
 import json
-import os
 import pprint
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypedDict
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from mmengine.utils import ProgressBar
 
 from ..errors import CheckpointError, ConfigError, DataError
 from ..structures import DetDataSample
-from ..utils.files import write_text
+from ..utils.files import replacing, write_json, write_text
 from ..visualization import DetLocalVisualizer, write_image
 from .building import find_config_beside, init_detector
 from .inference import ImagePipeline, predict_batch, test_pipeline_config
@@ -26,18 +26,41 @@ from .sources import OutputNames, Source, collect_inputs, count_sources, iterate
 _CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.safetensors')
 
 
+class InferenceResult(TypedDict):
+    """What a call of :class:`DetInferencer` returns; the entries of the first three belong together.
+
+    Attributes:
+        predictions: one per image that could be read, in order: ``dict(labels, scores, bboxes)`` with boxes xyxy in pixels, or data samples.
+        visualization: (H, W, 3) RGB pictures; empty unless they were asked for.
+        inputs: name of the image of each prediction; frame 7 of a video is ``<stem>/000007``.
+        skipped: name of each image that could not be read, and the reason.
+    """
+
+    predictions: list[Any]
+    visualization: list[np.ndarray]
+    inputs: list[str]
+    skipped: list[tuple[str, str]]
+
+
 @dataclass
-class _Prepared:
-    """A source after loading: its packed sample and picture, or why it could not be read."""
+class _Loaded:
+    """A source with its packed sample and its image, (H, W, 3) BGR or (H, W) grey."""
 
     source: Source
-    packed: dict | None = None
-    image: np.ndarray | None = None
-    error: DataError | None = None
+    packed: dict
+    image: np.ndarray
+
+
+@dataclass
+class _Unreadable:
+    """A source that could not be read, and why."""
+
+    source: Source
+    error: DataError
 
 
 def config_by_name(name: str) -> str:
-    """Path of the config that a bare name like ``gfl_r50_fpn_1x_coco`` stands for; anything else comes back as it is."""
+    """Path of the config with a bare name like ``gfl_r50_fpn_1x_coco``; anything else comes back as it is."""
     if Path(name).suffix or Path(name).exists():
         return name
     found = sorted((Path(__file__).resolve().parents[2] / 'configs').rglob(f'{name}.py'))
@@ -54,7 +77,7 @@ class DetInferencer:
         weights: checkpoint path, URL or known name; None with a config means random weights.
         device: None takes the first GPU, or the CPU where there is none.
         scope: must be 'mmdet'; kept for callers of mmdetection.
-        palette: see :func:`mmdet.apis.init_detector`.
+        palette: as for :func:`mmdet.apis.init_detector`.
         show_progress: print a progress bar to stderr.
         trust_checkpoint: allow unpickling of arbitrary objects; only for files of your own.
         cfg_options: overrides of the config.
@@ -108,7 +131,7 @@ class DetInferencer:
 
     def __call__(
         self,
-        inputs,
+        inputs: Any,
         batch_size: int = 1,
         return_vis: bool = False,
         show: bool = False,
@@ -124,68 +147,67 @@ class DetInferencer:
         recursive: bool = False,
         skip_broken: bool = False,
         num_workers: int = 2,
-    ) -> dict:
-        """Detect.
+    ) -> InferenceResult:
+        """Detect objects in images and videos.
 
         Args:
             inputs: a path, address, folder, glob pattern, BGR uint8 array, video file, or a list of these.
-            batch_size: images per network call; predictions do not depend on it.
+            batch_size: images that are loaded together; the predictions do not depend on it.
             return_vis: return the pictures.
-            show: open a window for each picture, for ``wait_time`` seconds (0 waits for a key).
-            no_save_vis: do not write ``<out_dir>/vis/<name>`` (a video becomes one annotated ``.mp4``).
-            draw_pred: draw the predictions with a score above ``pred_score_thr``. The threshold concerns pictures only.
+            show: open a window for each picture.
+            wait_time: seconds that a window stays; 0 waits for a key.
+            no_save_vis: do not write ``<out_dir>/vis/<name>`` (for a video one annotated ``.mp4``).
+            draw_pred: draw the predictions.
+            pred_score_thr: predictions with a score above this are drawn; those returned and written are not cut.
             return_datasamples: return ``DetDataSample`` objects instead of dictionaries.
             print_result: print each prediction.
-            no_save_pred: do not write ``<out_dir>/preds/<stem>.json`` (a video: ``.jsonl``, one frame a line).
-            out_dir: nothing is written when it is empty.
+            no_save_pred: do not write ``<out_dir>/preds/<stem>.json`` (for a video ``.jsonl``, one frame per line).
+            out_dir: folder to write to; nothing is written when it is empty.
             recursive: look into folders below a folder.
-            skip_broken: go on past images that cannot be read; they are listed under ``skipped``.
+            skip_broken: leave out images that cannot be read and list them under ``skipped``.
             num_workers: threads that load images.
 
         Returns:
-            ``predictions``: one per image that could be read, in order, ``dict(labels, scores, bboxes)``, boxes xyxy in pixels;
-            ``visualization``: (H, W, 3) RGB arrays with ``return_vis``, else empty; ``inputs``: the name of each prediction's image (a
-            frame is ``<stem>/<number>``); ``skipped``: ``(name, reason)`` of each image left out.
+            ``predictions``, ``visualization``, ``inputs`` and ``skipped``, see :class:`InferenceResult`.
 
         Raises:
-            DataError: nothing to read, or an image that cannot be read (without ``skip_broken``).
+            DataError: there is nothing to read, an image cannot be read (without ``skip_broken``), or a file cannot be written.
+            ConfigError: ``batch_size`` or ``num_workers`` is not a positive integer.
         """
-        for field, value in (('batch_size', batch_size), ('num_workers', num_workers)):
+        for name, value in (('batch_size', batch_size), ('num_workers', num_workers)):
             if not isinstance(value, int) or value < 1:
-                raise ConfigError('must be an integer of at least 1', field=field, received=value)
+                raise ConfigError('must be an integer of at least 1', field=name, received=value)
         entries = collect_inputs(inputs, recursive=recursive)
         self._names.start_call()
         sources = iterate_sources(entries, self._names)
         bar = ProgressBar(count_sources(entries), file=sys.stderr) if self.show_progress else None
-        writers = _Writers(out_dir, vis=not no_save_vis, preds=not no_save_pred)
-        draw = return_vis or show or writers.vis
-
-        result: dict = {'predictions': [], 'visualization': [], 'inputs': [], 'skipped': []}
+        result = InferenceResult(predictions=[], visualization=[], inputs=[], skipped=[])
         try:
-            for batch in prefetch_batches(sources, self._prepare, batch_size, num_workers):
-                size = len(batch)
-                for failed in (item for item in batch if item.error is not None):
-                    if not skip_broken:
-                        raise failed.error
-                    result['skipped'].append((str(failed.source), str(failed.error)))
-                batch = [item for item in batch if item.error is None]
-                for item, sample in zip(batch, predict_batch(self.model, [item.packed for item in batch])):
-                    prediction = to_dict(sample)
-                    if draw:
-                        picture = self._draw(item, sample, draw_pred, pred_score_thr, show, wait_time)
-                        writers.write_picture(item.source, picture)
-                        if return_vis:
-                            result['visualization'].append(picture)
-                    writers.write_prediction(item.source, prediction)
-                    if print_result:
-                        pprint.pprint({str(item.source): prediction}, sort_dicts=False)
-                    result['predictions'].append(sample if return_datasamples else prediction)
-                    result['inputs'].append(str(item.source))
-                if bar is not None:
-                    bar.update(size)
-            writers.close(complete=True)
+            with _Writers(out_dir, vis=not no_save_vis, preds=not no_save_pred) as writers:
+                for batch in prefetch_batches(sources, self._prepare, batch_size, num_workers):
+                    loaded = []
+                    for item in batch:
+                        if isinstance(item, _Loaded):
+                            loaded.append(item)
+                        elif not skip_broken:
+                            raise item.error
+                        else:
+                            result['skipped'].append((str(item.source), str(item.error)))
+                    for item, sample in zip(loaded, predict_batch(self.model, [item.packed for item in loaded])):
+                        prediction = to_dict(sample)
+                        if return_vis or show or writers.vis:
+                            picture = self._draw(item, sample, draw_pred, pred_score_thr, show, wait_time)
+                            writers.write_picture(item.source, picture)
+                            if return_vis:
+                                result['visualization'].append(picture)
+                        writers.write_prediction(item.source, prediction)
+                        if print_result:
+                            pprint.pprint({str(item.source): prediction}, sort_dicts=False)
+                        result['predictions'].append(sample if return_datasamples else prediction)
+                        result['inputs'].append(str(item.source))
+                    if bar is not None:
+                        bar.update(len(batch))
         finally:
-            writers.close(complete=False)
             if bar is not None:
                 print(file=sys.stderr)
         if result['skipped']:
@@ -193,17 +215,18 @@ class DetInferencer:
             print_log(f'{len(result["skipped"])} unreadable images were skipped: {names}', logger='current', level=30)
         return result
 
-    def _prepare(self, source: Source) -> _Prepared:
+    def _prepare(self, source: Source) -> _Loaded | _Unreadable:
         """Load and transform a source; runs in a thread."""
         try:
-            packed, image = self.pipeline(source.image)
+            return _Loaded(source, *self.pipeline(source.image))
         except DataError as error:
-            return _Prepared(source, error=error)
-        return _Prepared(source, packed, image)
+            return _Unreadable(source, error)
 
-    def _draw(self, item: _Prepared, sample: DetDataSample, draw_pred, score_thr, show, wait_time) -> np.ndarray:
+    def _draw(
+        self, item: _Loaded, sample: DetDataSample, draw_pred: bool, score_thr: float, show: bool, wait_time: float
+    ) -> np.ndarray:
         image = item.image if item.image.ndim == 3 else cv2.cvtColor(item.image, cv2.COLOR_GRAY2BGR)
-        # Frames of a video must agree in size: one legend row on each, also on those without objects.
+        # The frames of a video must agree in size: each has one row of legend, also a frame without objects.
         self.visualizer.legend = 1 if item.source.video is not None and self._legend else self._legend
         self.visualizer.add_datasample(
             str(item.source), image[..., ::-1], sample,
@@ -215,92 +238,78 @@ class DetInferencer:
 def to_dict(sample: DetDataSample) -> dict[str, list]:
     """Predictions of a sample as plain lists: ``labels`` (n), ``scores`` (n), ``bboxes`` (n, 4) xyxy."""
     instances = sample.pred_instances
-    return {
-        'labels': instances.labels.tolist(),
-        'scores': instances.scores.tolist(),
-        'bboxes': instances.bboxes.tolist(),
-    }
+    return {name: instances[name].tolist() for name in ('labels', 'scores', 'bboxes')}
+
+
+@dataclass
+class _Clip:
+    """The outputs of a video in the making; ``files`` gives the annotated one its name."""
+
+    stem: str
+    lines: list[str] = field(default_factory=list)
+    frames: cv2.VideoWriter | None = None
+    files: ExitStack = field(default_factory=ExitStack)
 
 
 class _Writers:
-    """Files of one call. Each appears under its name only when it is complete."""
+    """Files of one call. Each appears under its name only when it is complete; leave the ``with`` block to complete the last ones."""
 
     def __init__(self, out_dir: str, *, vis: bool, preds: bool):
         self.vis = bool(out_dir) and vis
         self.preds = bool(out_dir) and preds
-        self._folder = Path(out_dir) if out_dir else None
-        # final path -> (path being written, open stream or cv2.VideoWriter)
-        self._open: dict[Path, tuple[Path, object]] = {}
+        self._folder = Path(out_dir)
+        self._clip: _Clip | None = None
 
     def write_picture(self, source: Source, picture: np.ndarray) -> None:
+        """Write the picture of an image; add that of a frame to its video."""
         if not self.vis:
             return
         if source.video is None:
             write_image(self._folder / 'vis' / f'{source.stem}{source.suffix}', picture)
             return
-        path = self._folder / 'vis' / f'{_video_stem(source)}.mp4'
-        height, width = picture.shape[:2]
-        if path not in self._open:
-            self._finish_others(path)
-            with _writing(path):
-                temporary = _temporary(path)
-            writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter_fourcc(*'mp4v'), source.fps, (width, height))
-            if not writer.isOpened():
-                raise DataError('OpenCV cannot write an mp4 video here; use no_save_vis', file=path)
-            self._open[path] = (temporary, writer)
-        self._open[path][1].write(np.ascontiguousarray(picture[..., ::-1]))
+        clip = self._clip_of(source)
+        if clip.frames is None:
+            clip.frames = self._open_video(clip, source.fps, picture.shape)
+        clip.frames.write(np.ascontiguousarray(picture[..., ::-1]))
 
     def write_prediction(self, source: Source, prediction: dict) -> None:
+        """Write the prediction for an image; add that for a frame to the lines of its video."""
         if not self.preds:
             return
         if source.video is None:
-            path = self._folder / 'preds' / f'{source.stem}.json'
-            write_text(path, json.dumps(prediction))
-            return
-        path = self._folder / 'preds' / f'{_video_stem(source)}.jsonl'
-        with _writing(path):
-            if path not in self._open:
-                self._finish_others(path)
-                temporary = _temporary(path)
-                self._open[path] = (temporary, open(temporary, 'w'))  # noqa: SIM115 (closed by close)
+            write_json(self._folder / 'preds' / f'{source.stem}.json', prediction)
+        else:
             frame = int(source.stem.rpartition('/')[2])
-            self._open[path][1].write(json.dumps({'frame': frame, **prediction}) + '\n')
+            self._clip_of(source).lines.append(json.dumps({'frame': frame, **prediction}) + '\n')
 
-    def close(self, *, complete: bool) -> None:
-        """Give finished files their names; of an interrupted call the part that was being written is removed."""
-        for path in list(self._open):
-            self._finish(path, complete)
+    def __enter__(self) -> '_Writers':
+        return self
 
-    def _finish_others(self, path: Path) -> None:
-        """A new video has begun: the files of the one before are complete."""
-        for other in [p for p in self._open if p.stem != path.stem]:
-            self._finish(other, complete=True)
+    def __exit__(self, *failure: Any) -> None:
+        """Give the files of the last video their names, or, after a failure, remove them."""
+        clip, self._clip = self._clip, None
+        if clip is None:
+            return
+        if clip.frames is not None:
+            clip.frames.release()
+        clip.files.__exit__(*failure)
+        if failure[0] is None and clip.lines:
+            write_text(self._folder / 'preds' / f'{clip.stem}.jsonl', ''.join(clip.lines))
 
-    def _finish(self, path: Path, complete: bool) -> None:
-        temporary, writer = self._open.pop(path)
-        if isinstance(writer, cv2.VideoWriter):
-            writer.release()
-        else:
-            writer.close()
-        if complete:
-            temporary.replace(path)
-        else:
-            temporary.unlink(missing_ok=True)
+    def _clip_of(self, source: Source) -> _Clip:
+        """The clip of a frame. The frames of a video follow each other, so that the clip before is complete when another begins."""
+        stem = source.stem.rpartition('/')[0]
+        if self._clip is None or self._clip.stem != stem:
+            self.__exit__(None, None, None)
+            self._clip = _Clip(stem)
+        return self._clip
 
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f'could not be written ({error.strerror or error})', file=path) from error
-
-
-def _video_stem(source: Source) -> str:
-    return source.stem.rpartition('/')[0]
-
-
-def _temporary(path: Path) -> Path:
-    """Name to write to first, with the same extension (OpenCV chooses the container by it); makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f'.{path.stem}.{os.getpid()}.tmp{path.suffix}')
+    def _open_video(self, clip: _Clip, fps: float, shape: tuple[int, ...]) -> cv2.VideoWriter:
+        path = self._folder / 'vis' / f'{clip.stem}.mp4'
+        temporary = clip.files.enter_context(
+            replacing(path, keep_suffix=True)
+        )  # OpenCV writes to a path, not to an open file
+        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), fps, (shape[1], shape[0]))
+        if not writer.isOpened():
+            raise DataError('OpenCV cannot write an mp4 video here; use no_save_vis', file=path)
+        return writer

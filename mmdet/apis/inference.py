@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 
+from ..config.reading import type_name
 from ..config.stages import test_pipeline_config
 from ..errors import ConfigError, DataError, MMDetError
 from ..formats.images import decode_image
+from ..models.detectors import BaseDetector
 from ..registry import TRANSFORMS
 from ..structures import DetDataSample
-from .building import (  # noqa: F401  (also the former place of what building.py holds)
+from .building import (  # noqa: F401  (importable from here, too)
     PALETTES,
     choose_device,
     find_config_beside,
@@ -22,55 +24,65 @@ from .building import (  # noqa: F401  (also the former place of what building.p
 )
 from .sources import check_array
 
+Image = str | os.PathLike | np.ndarray
 
-def inference_detector(model, imgs, test_pipeline=None) -> DetDataSample | list[DetDataSample]:
+
+def inference_detector(
+    model: BaseDetector,
+    imgs: Image | list[Image] | tuple[Image, ...],
+    test_pipeline: Sequence[dict] | Callable[[dict], dict] | None = None,
+) -> DetDataSample | list[DetDataSample]:
     """Run a detector on images, one at a time.
 
     Args:
-        model: what :func:`init_detector` returned.
+        model: the result of :func:`init_detector`.
         imgs: a path, a BGR uint8 array, or a list of these.
-        test_pipeline: list of transform configs; None takes that of the config's test dataset.
+        test_pipeline: transform configs, or a composed pipeline; None takes the pipeline of the config's test dataset.
 
     Returns:
-        One data sample, or a list of them for a list; ``pred_instances`` has boxes in pixels of the original image.
+        One data sample, for a list one per image; the boxes of its ``pred_instances`` are in pixels of the original image.
 
     Raises:
         DataError: an image cannot be read.
     """
     pipeline = ImagePipeline(test_pipeline or test_pipeline_config(model.cfg))
-    many = isinstance(imgs, (list, tuple))
-    samples = [predict_batch(model, [pipeline(image)[0]])[0] for image in (imgs if many else [imgs])]
-    return samples if many else samples[0]
+    images = list(imgs) if isinstance(imgs, list | tuple) else [imgs]
+    samples = [predict_batch(model, [pipeline(image)[0]])[0] for image in images]
+    return samples if isinstance(imgs, list | tuple) else samples[0]
 
 
 class ImagePipeline:
-    """A test pipeline that takes paths, addresses (``http(s)://``) and arrays alike; what loads annotations is left out.
+    """A test pipeline that takes paths, addresses (``http(s)://``) and arrays alike; steps that load annotations are left out.
 
-    Calling it is safe from several threads at once.
+    Several threads may call it at once.
+
+    Args:
+        transforms: transform configs, or a composed pipeline.
 
     Raises:
         ConfigError: the pipeline does not start by loading an image.
     """
 
     def __init__(self, transforms: Sequence[dict] | Callable[[dict], dict]):
-        self._composed = transforms if callable(transforms) else None
-        if self._composed is not None:
+        self._composed: Callable[[dict], dict] | None = None
+        if callable(transforms):
+            self._composed = transforms
             return
-        transforms = [dict(transform) for transform in transforms if _short_type(transform) != 'LoadAnnotations']
-        if not transforms or not _short_type(transforms[0]).startswith('LoadImage'):
+        steps = [dict(step) for step in transforms if type_name(step) != 'LoadAnnotations']
+        if not steps or not type_name(steps[0]).startswith('LoadImage'):
             raise ConfigError(
-                'a test pipeline must start with LoadImageFromFile', field='test_pipeline', received=transforms[:1]
+                'a test pipeline must start with LoadImageFromFile', field='test_pipeline', received=steps[:1]
             )
-        options = {key: value for key, value in transforms[0].items() if key in ('to_float32', 'color_type')}
-        self._load_file = TRANSFORMS.build({**transforms[0], 'type': 'LoadImageFromFile'})
+        options = {key: value for key, value in steps[0].items() if key in ('to_float32', 'color_type')}
+        self._load_file = TRANSFORMS.build({**steps[0], 'type': 'LoadImageFromFile'})
         self._load_array = TRANSFORMS.build({**options, 'type': 'LoadImageFromNDArray'})
-        self._steps = [TRANSFORMS.build(transform) for transform in transforms[1:]]
+        self._steps = [TRANSFORMS.build(step) for step in steps[1:]]
 
-    def __call__(self, image: str | os.PathLike | np.ndarray, img_id: int = 0) -> tuple[dict, np.ndarray]:
+    def __call__(self, image: Image, img_id: int = 0) -> tuple[dict, np.ndarray]:
         """Load and transform one image.
 
         Returns:
-            The packed sample (``inputs``, ``data_samples``), and the loaded image (H, W, 3) BGR.
+            The packed sample (``inputs``, ``data_samples``), and the loaded image, (H, W, 3) BGR or as ``color_type`` says.
 
         Raises:
             DataError: the image cannot be read or transformed; the message names it.
@@ -99,11 +111,11 @@ class ImagePipeline:
 
 
 @torch.no_grad()
-def predict_batch(model, batch: list[dict]) -> list[DetDataSample]:
-    """Predictions for packed samples, in order, whatever else shares the batch.
+def predict_batch(model: BaseDetector, batch: list[dict]) -> list[DetDataSample]:
+    """Predictions for packed samples, in their order; those of one sample do not depend on the others.
 
-    Samples whose padded sizes differ run apart: zero padding beside a smaller image would change its border features, and with them its
-    predictions. (Detectors made of detectors see to that themselves.)
+    Samples of different padded sizes run in separate calls: more zeros beside a smaller image would change the features at its border, and
+    with them its predictions. A composite detector treats each image on its own.
     """
     if batch and is_composite(model):
         return model.test_step(pseudo_collate(batch))
@@ -117,8 +129,3 @@ def predict_batch(model, batch: list[dict]) -> list[DetDataSample]:
         for index, result in zip(indices, model.test_step(pseudo_collate([batch[i] for i in indices]))):
             results[index] = result
     return results
-
-
-def _short_type(transform: dict) -> str:
-    name = transform['type']
-    return name.rpartition('.')[2] if isinstance(name, str) else name.__name__

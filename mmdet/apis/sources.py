@@ -1,4 +1,4 @@
-"""What an inferencer reads and how its outputs are named: files, folders, patterns, arrays, addresses, videos."""
+"""The inputs of an inferencer (files, folders, patterns, arrays, addresses, videos) and the names of its outputs."""
 
 import glob
 import itertools
@@ -8,16 +8,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeGuard, TypeVar
 
 import cv2
 import numpy as np
 from mmengine.logging import print_log
 
 from ..errors import DataError, ModelInputError
+from ..formats.images import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+Entry = str | np.ndarray  # path or address of an image, path of a video, or an image as a BGR array
+Item = TypeVar('Item')
+Prepared = TypeVar('Prepared')
+
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
-# Pictures are written in the format of their source where that is one of these, else as JPEG.
+# A picture is written in the format of its source if that is one of these, else as JPEG.
 _WRITTEN_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 
@@ -25,38 +30,42 @@ _WRITTEN_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 class Source:
     """One image to run on.
 
-    ``image`` is a path, an address, or a BGR array; ``stem`` and ``suffix`` name its outputs, no two sources of a call alike;
-    ``video`` is the file it is a frame of, with its frames per second, else None.
+    Attributes:
+        image: path, address, or BGR array.
+        stem: name of the outputs, different for all sources of a call; frame 7 of a video is ``<stem of the video>/000007``.
+        suffix: file name extension of its picture.
+        video: for a frame, the file of its video.
+        fps: for a frame, the frames per second of the video.
     """
 
-    image: str | np.ndarray
+    image: Entry
     stem: str
     suffix: str = '.jpg'
     video: str | None = None
     fps: float = 0.0
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.image if isinstance(self.image, str) else self.stem
 
 
-def is_video(entry) -> bool:
-    """True for a path that ends like a video file."""
+def is_video(entry: Entry) -> TypeGuard[str]:
+    """True for a path with the extension of a video."""
     return isinstance(entry, str) and Path(entry).suffix.lower() in VIDEO_SUFFIXES
 
 
-def collect_inputs(inputs, *, recursive: bool = False) -> list[str | np.ndarray]:
-    """Flatten what a user may pass into image paths, addresses, arrays and video paths, in order.
+def collect_inputs(inputs: Any, *, recursive: bool = False) -> list[Entry]:
+    """The paths, addresses and arrays that the inputs of a user stand for, in order.
 
     Args:
         inputs: a path, an ``http(s)://`` address, a folder (its images, sorted), a glob pattern, an array, or a sequence of these.
         recursive: search folders below a folder too.
 
     Raises:
-        DataError: a path or pattern that leads nowhere, or a folder without images.
+        DataError: a path that does not exist, a pattern that matches nothing, or a folder without images.
         ModelInputError: an object of another type.
     """
     if isinstance(inputs, (str, os.PathLike)):
-        return _collect_path(os.fspath(inputs), recursive)
+        return [*_collect_path(os.fspath(inputs), recursive)]
     if isinstance(inputs, np.ndarray):
         return [check_array(inputs)]
     if isinstance(inputs, Sequence):
@@ -69,7 +78,7 @@ def collect_inputs(inputs, *, recursive: bool = False) -> list[str | np.ndarray]
 
 
 def check_array(image: np.ndarray) -> np.ndarray:
-    """The array itself if it is an image: uint8, (H, W), (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4).
+    """The array itself, if it is an image: uint8, (H, W), (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4).
 
     Raises:
         ModelInputError: another type or shape.
@@ -86,12 +95,12 @@ def _collect_path(path: str, recursive: bool) -> list[str]:
         return [path]
     if os.path.isdir(path):
         walk = Path(path).rglob('*') if recursive else Path(path).iterdir()
-        # Hidden files include the leftovers of other systems ('._a.jpg').
+        # Hidden files do not count: other systems leave some that are no images ('._a.jpg').
         found = sorted(
             str(p) for p in walk if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.') and p.is_file()
         )
         if not found:
-            hint = '' if recursive else '; ask for a recursive search if they lie in folders below'
+            hint = '' if recursive else '; search recursively if they lie in folders below'
             raise DataError(f'the folder holds no images ({", ".join(IMAGE_SUFFIXES)}){hint}', file=path)
         return found
     if glob.has_magic(path):
@@ -106,15 +115,15 @@ def _collect_path(path: str, recursive: bool) -> list[str]:
 class OutputNames:
     """Gives every input a stem of its own: ``a/x.jpg`` and ``b/x.png`` become ``x`` and ``x_2``; arrays are numbered."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._used: set[str] = set()
         self._arrays = 0
 
     def start_call(self) -> None:
-        """Forget the names of files; arrays keep counting, so that a loop of calls writes one file each."""
+        """Forget the names of files; arrays keep counting, so that each call of a loop writes a file of its own."""
         self._used = {stem for stem in self._used if stem.isdigit()}
 
-    def of(self, entry: str | np.ndarray) -> tuple[str, str]:
+    def of(self, entry: Entry) -> tuple[str, str]:
         """``(stem, suffix)`` for the outputs of an entry."""
         if isinstance(entry, np.ndarray):
             base, suffix = f'{self._arrays:08}', '.jpg'
@@ -131,8 +140,8 @@ class OutputNames:
         return stem, suffix
 
 
-def iterate_sources(entries: Iterable[str | np.ndarray], names: OutputNames) -> Iterator[Source]:
-    """One ``Source`` per image; a video yields its frames, decoded one after the other as they are asked for.
+def iterate_sources(entries: Iterable[Entry], names: OutputNames) -> Iterator[Source]:
+    """One ``Source`` per image; a video yields its frames, each of them decoded when it is asked for.
 
     Raises:
         DataError: a video that cannot be opened or holds no frame.
@@ -145,18 +154,16 @@ def iterate_sources(entries: Iterable[str | np.ndarray], names: OutputNames) -> 
             yield Source(entry, stem, suffix)
 
 
-def count_sources(entries: Iterable[str | np.ndarray]) -> int:
-    """Expected number of images; frames of a video as its header tells."""
-    return sum(
-        max(int(_video_property(entry, cv2.CAP_PROP_FRAME_COUNT)), 1) if is_video(entry) else 1 for entry in entries
-    )
+def count_sources(entries: Iterable[Entry]) -> int:
+    """Expected number of images; the header of a video says how many frames it has."""
+    return sum(_count_frames(entry) if is_video(entry) else 1 for entry in entries)
 
 
-def _video_property(path: str, name: int) -> float:
+def _count_frames(path: str) -> int:
     video = cv2.VideoCapture(path)
-    value = video.get(name)
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
     video.release()
-    return value
+    return max(count, 1)
 
 
 def _video_frames(path: str, stem: str) -> Iterator[Source]:
@@ -185,16 +192,22 @@ def _video_frames(path: str, stem: str) -> Iterator[Source]:
 
 
 def prefetch_batches(
-    items: Iterator, prepare: Callable, batch_size: int, workers: int = 2, depth: int = 2
-) -> Iterator[list]:
-    """Batches of ``prepare(item)``, in order, made ahead of time by threads while the caller works on an earlier batch.
+    items: Iterator[Item], prepare: Callable[[Item], Prepared], batch_size: int, workers: int = 2, depth: int = 2
+) -> Iterator[list[Prepared]]:
+    """Batches of ``prepare(item)``, in order, which threads make while the caller works on an earlier batch.
 
-    Decoding and resizing release Python's lock inside OpenCV, so threads are enough. ``items`` is advanced by one thread only. At most
-    ``depth`` batches wait.
+    Threads suffice, because OpenCV releases Python's lock while it decodes and resizes.
+
+    Args:
+        items: advanced by one thread only.
+        prepare: called by several threads at once.
+        batch_size: items per batch; the last batch may be smaller.
+        workers: threads that prepare.
+        depth: largest number of batches that wait for the caller.
     """
     with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(1) as feeder:
 
-        def next_batch() -> list:
+        def next_batch() -> list[Prepared]:
             return list(pool.map(prepare, itertools.islice(items, batch_size)))
 
         pending = deque(feeder.submit(next_batch) for _ in range(depth))

@@ -1,21 +1,21 @@
-"""From a config, a checkpoint and the command line's wishes to an evaluation."""
+"""Testing: the options of ``tools/test.py`` written into a config, and the run itself."""
 
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 
-from mmdet.config.reading import require_keys
+from mmdet.config.reading import require_keys, type_name
 from mmdet.engine import DetRunner
 from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
 
 from .benchmark import fuse_backbones
 
-# Flip test with the merge of mmdetection 3.x; a config's own tta_model and tta_pipeline win.
+# Flip test with the merge of mmdetection 3.x; a config's own tta_model and tta_pipeline take precedence.
 DEFAULT_TTA_MODEL = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
 
-# Which take the command line's --eval, --eval-options and --format-only.
+# The metrics for which the options --eval, --eval-options and --format-only are meant.
 _COCO_METRICS = ('CocoMetric', 'VisDroneMetric')
 
 
@@ -26,22 +26,23 @@ def _evaluators(cfg: Config) -> list[ConfigDict]:
     return list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
 
 
-def _is_type(cfg: dict, name: str) -> bool:
-    kind = cfg.get('type') if isinstance(cfg, dict) else type(cfg)
-    return (kind if isinstance(kind, str) else getattr(kind, '__name__', '')).rpartition('.')[2] == name
-
-
 def default_tta_pipeline(test_pipeline: list[dict]) -> list[dict]:
-    """A flip test from a plain test pipeline: its loading, then every view resized, flipped or not, and packed."""
-    kinds = [str(step['type']).rpartition('.')[2] for step in test_pipeline]
+    """A flip test from a plain test pipeline: the image is loaded once; each view is resized, flipped or not, and packed.
+
+    Raises:
+        ConfigError: the pipeline does not resize and pack.
+    """
+    kinds = [type_name(step) for step in test_pipeline]
     try:
         resize, pack = kinds.index('Resize'), kinds.index('PackDetInputs')
     except ValueError:
         raise ConfigError(
-            'needs Resize and PackDetInputs for --tta; or give a tta_pipeline', field='test_pipeline', received=kinds
+            '--tta needs Resize and PackDetInputs here, or a tta_pipeline in the config',
+            field='test_pipeline',
+            received=kinds,
         ) from None
     keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
-    middle = [step for step in test_pipeline[resize + 1 : pack] if step['type'] != 'LoadAnnotations']
+    middle = [step for step in test_pipeline[resize + 1 : pack] if type_name(step) != 'LoadAnnotations']
     views = [[test_pipeline[resize]], [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]]
     views += [[step] for step in middle]
     annotations = [[dict(type='LoadAnnotations', with_bbox=True)]] if 'LoadAnnotations' in kinds else []
@@ -69,23 +70,23 @@ def configure_testing(
     """Write the options of ``tools/test.py`` into a config, in place.
 
     Args:
-        cfg: of the run.
-        checkpoint: the model's file, path or known name.
-        work_dir: where logs and metrics go.
-        launcher: how the processes were started.
+        cfg: config of the run.
+        checkpoint: path or known name of the weights.
+        work_dir: folder for logs and metrics.
+        launcher: how the processes were started: 'none', 'pytorch', 'slurm' or 'mpi'.
         metrics: of the COCO metric: 'bbox', 'proposal', 'proposal_fast'.
-        out: write the results there: ``.pkl`` or ``.json``.
-        format_only: write results without evaluating them.
+        out: ``.pkl`` or ``.json`` file for the results.
+        format_only: write the results without evaluating them.
         show: open a window for every image.
-        show_dir: write a picture of every image there.
-        show_score_thr: least score of a drawn box.
-        wait_time: seconds a window stays.
-        tta: flip test, or the config's own ``tta_pipeline``.
+        show_dir: folder for a picture of every image.
+        show_score_thr: boxes with a score above this are drawn.
+        wait_time: seconds that a window stays.
+        tta: test with the config's ``tta_pipeline``, by default also on flipped images.
         eval_options: arguments of the metric, e.g. ``classwise=True``.
         trust_checkpoint: allow unpickling arbitrary objects.
 
     Raises:
-        ConfigError: options that exclude each other, an unknown suffix of ``out``, a config without evaluator.
+        ConfigError: options that exclude each other, an unknown extension of ``out``, or a config without evaluator.
     """
     if format_only and metrics:
         raise ConfigError('--eval and --format-only exclude each other')
@@ -94,25 +95,24 @@ def configure_testing(
     require_keys(cfg, ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'), 'testing')
     cfg.work_dir, cfg.launcher, cfg.load_from, cfg.resume = work_dir, launcher, checkpoint, False
     cfg.trust_checkpoint = trust_checkpoint or cfg.get('trust_checkpoint', False)
-    # The checkpoint's state_dict holds the averaged weights already; the hook's copy would only be in the way of fusing and wrapping.
-    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if not _is_type(hook, 'EMAHook')]
+    # The state_dict of the checkpoint holds the averaged weights already; the copy of the hook would hinder fusing and wrapping.
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook) != 'EMAHook']
     evaluators = _evaluators(cfg)
     options = dict(eval_options or {})
-    if 'jsonfile_prefix' in options:  # its name up to mmdetection 2.x
+    if 'jsonfile_prefix' in options:  # the name of mmdetection 2.x
         options['outfile_prefix'] = options.pop('jsonfile_prefix')
     for evaluator in evaluators:
-        if not any(_is_type(evaluator, name) for name in _COCO_METRICS):
+        if type_name(evaluator) not in _COCO_METRICS:
             continue
         evaluator.update(options)
         if metrics:
             evaluator['metric'] = metrics
         if format_only:
             evaluator['format_only'] = True
-            evaluator.setdefault('outfile_prefix', str(Path(work_dir) / 'results'))
-            if evaluator['outfile_prefix'] is None:
+            if evaluator.get('outfile_prefix') is None:
                 evaluator['outfile_prefix'] = str(Path(work_dir) / 'results')
     if out:
-        # The annotation file gives a .json its category ids.
+        # A .json file has the category ids of the annotation file.
         ann_file = next((evaluator['ann_file'] for evaluator in evaluators if evaluator.get('ann_file')), None)
         dump = dict(ann_file=ann_file) if ann_file and Path(out).suffix == '.json' else {}
         evaluators.append(ConfigDict(type='DumpDetResults', out_file_path=out, **dump))
@@ -135,7 +135,7 @@ def _leaf_datasets(dataset: ConfigDict) -> list[ConfigDict]:
     return [leaf for part in inner for leaf in _leaf_datasets(part)]
 
 
-def _draw(cfg, show, show_dir, score_thr, wait_time) -> None:
+def _draw(cfg: Config, show: bool, show_dir: str | None, score_thr: float, wait_time: float) -> None:
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     hook = hooks.setdefault('visualization', ConfigDict(type='DetVisualizationHook'))
     hook.update(draw=True, score_thr=score_thr)
@@ -149,12 +149,12 @@ def run_testing(cfg: Config, *, fuse: bool = False, tta: bool = False) -> dict[s
     """Build the runner, load the checkpoint, evaluate.
 
     Args:
-        cfg: from :func:`configure_testing`.
-        fuse: fold the backbone's batch norms into its convolutions.
+        cfg: result of :func:`configure_testing`.
+        fuse: fold the batch norms of the backbone into its convolutions.
         tta: wrap the detector in the config's ``tta_model``.
 
     Returns:
-        the metrics.
+        The metrics by name.
     """
     runner = DetRunner.from_cfg(cfg)
     runner.load_or_resume(evaluating=True)

@@ -1,4 +1,4 @@
-"""From a config and the command line's wishes to a training run."""
+"""Training: the options of ``tools/train.py`` written into a config."""
 
 from mmengine.config import Config
 
@@ -24,19 +24,20 @@ def configure_training(
     """Write the options of ``tools/train.py`` into a config, in place.
 
     Args:
-        cfg: of the run.
-        work_dir: where logs and checkpoints go.
-        launcher: how the processes were started.
-        resume: True continues from the newest valid checkpoint of the work dir, a path from that file.
-        amp: automatic mixed precision.
+        cfg: config of the run.
+        work_dir: folder for logs and checkpoints.
+        launcher: how the processes were started: 'none', 'pytorch', 'slurm' or 'mpi'.
+        resume: True resumes from the newest intact checkpoint of the work dir, a path from that file.
+        amp: train with automatic mixed precision.
         auto_scale_lr: scale the learning rate by the total batch size.
-        validate: whether to evaluate during training.
-        seed: of the run; drawn and recorded when None.
-        deterministic: deterministic kernels.
+        validate: evaluate during training.
+        seed: seed of the run; None draws one and records it.
+        deterministic: use deterministic kernels.
         trust_checkpoint: allow unpickling arbitrary objects.
 
     Raises:
-        ConfigError: a key that training needs is missing, scaling asked for without ``auto_scale_lr.base_batch_size``, or AMP with an unknown optimiser wrapper.
+        ConfigError: a key that training needs is missing, ``auto_scale_lr`` without ``auto_scale_lr.base_batch_size`` in the config, or
+            ``amp`` with an optimiser wrapper that has no mixed precision.
     """
     require_keys(cfg, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'training')
     cfg.work_dir, cfg.launcher = work_dir, launcher
@@ -51,12 +52,12 @@ def configure_training(
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ConfigError(
-                '--auto-scale-lr needs the batch size that the learning rate is meant for',
+                '--auto-scale-lr needs the batch size for which the learning rate is meant',
                 field='auto_scale_lr.base_batch_size',
             )
         cfg.auto_scale_lr.enable = True
     if resume:
-        if resume is True:  # with nothing to resume, the config's load_from still starts the run
+        if resume is True:  # without a checkpoint to resume, the run starts from the config's load_from
             cfg.resume = 'auto'
         else:
             cfg.resume, cfg.load_from = True, resume

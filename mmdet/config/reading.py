@@ -1,12 +1,13 @@
-"""Reading configs and command lines, with errors that say what to change."""
+"""Read configs and command lines, with errors that say what to change."""
 
 import argparse
 import difflib
 import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 from mmengine.config import Config, DictAction
 
@@ -14,7 +15,15 @@ from ..build_errors import build_errors_explained
 from ..errors import ConfigError, MMDetError
 from ..registry import all_registries
 from . import text  # noqa: F401  (configs with keywords as keys can be written)
+from .launcher import starts_as_main_process
 from .legacy import read_legacy_config
+
+P = ParamSpec('P')
+T = TypeVar('T')
+
+
+# Read by the runner whether or not a config has them.
+_RUN_KEYS = frozenset({'trust_checkpoint', 'verbose'})
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
@@ -55,10 +64,10 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
 
 
 def _warn_of_new_keys(cfg: Config, cfg_options: dict) -> None:
-    """Say which overrides begin with a key that the config does not have: allowed, but more often a slip of the pen."""
+    """Name the overrides whose first key the config does not have: they are allowed, but often a typing error."""
     for option in cfg_options:
         first = option.partition('.')[0]
-        if first in cfg:
+        if first in cfg or first in _RUN_KEYS or not starts_as_main_process():
             continue
         near = difflib.get_close_matches(first, list(cfg), n=1)
         hint = f'; did you mean {near[0]!r}?' if near else ''
@@ -68,17 +77,40 @@ def _warn_of_new_keys(cfg: Config, cfg_options: dict) -> None:
 class CfgOptions(DictAction):
     """``--cfg-options key=value ...``: an argument without ``=`` is a usage error rather than a traceback."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Check the pairs and add them to those that were given before."""
         for value in values:
             if not value.partition('=')[0] or '=' not in value:
                 raise argparse.ArgumentError(self, f'expects key=value pairs. Received: {value!r}')
         super().__call__(parser, namespace, values, option_string)
 
 
+class _Verbose(argparse.Action):
+    """``--verbose``, which is ``--cfg-options verbose=True``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.cfg_options = {**(namespace.cfg_options or {}), 'verbose': True}
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that every tool running a config has: overrides, launcher, trust."""
+    """Add the arguments of every tool that runs a config: overrides, launcher, trust, length of the console output."""
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
                         help="override config values: dotted keys, lists as key='[a,b]' or key=a,b")  # fmt: skip
+    parser.add_argument(
+        '--verbose', nargs=0, action=_Verbose, help='show on the console what is otherwise in the log file only'
+    )
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes were started'
     )
@@ -90,8 +122,18 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def set_local_rank(args: argparse.Namespace) -> None:
-    """Give LOCAL_RANK to processes whose launcher passed ``--local_rank`` instead of setting it."""
+    """Set LOCAL_RANK in a process whose launcher passed ``--local_rank`` instead of setting it."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+
+
+def type_name(spec: object) -> str:
+    """Name of the type that a config's dict asks for, by name (with or without a scope) or as a class; or that of an object.
+
+    >>> type_name(dict(type='mmdet.GFL')), type_name(dict(type=dict)), type_name(3)
+    ('GFL', 'dict', 'int')
+    """
+    kind = spec.get('type') if isinstance(spec, dict) else type(spec)
+    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]
 
 
 def require_keys(cfg: Config, keys: Sequence[str], purpose: str) -> None:
@@ -107,14 +149,14 @@ def resolve_work_dir(cfg: Config, config_path: str | Path, work_dir: str | None 
     return work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config_path).stem)
 
 
-def reports_user_errors(main):
-    """Decorator of a tool's ``main``: errors of the package are printed without a traceback and exit with status 2.
+def reports_user_errors(main: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a tool's ``main``: errors of the package are printed without a traceback and exit with status 2.
 
-    Set ``MMDET_TRACEBACK=1`` to see where they came from.
+    With ``MMDET_TRACEBACK=1`` in the environment the traceback is shown.
     """
 
     @functools.wraps(main)
-    def wrapper(*args, **kwargs):
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             with build_errors_explained(all_registries()):
                 return main(*args, **kwargs)

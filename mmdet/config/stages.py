@@ -8,32 +8,34 @@ from ..errors import ConfigError
 from .reading import load_config
 
 
+def inner_test_dataset(config: Config, key: str = '') -> dict:
+    """The test dataset of a config without its wrappers: the first of each concatenation, or the first that has ``key``."""
+    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
+    while key not in dataset and ('dataset' in dataset or dataset.get('datasets')):
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    return dataset
+
+
 def test_pipeline_config(config: Config) -> list[dict]:
-    """Transform configs of the config's test dataset, looked for inside dataset wrappers too.
+    """Transform configs of the config's test dataset, which may be wrapped; else its ``test_pipeline``.
 
     Raises:
-        ConfigError: the config names no test pipeline.
+        ConfigError: the config has no test pipeline.
     """
-    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
-    while 'pipeline' not in dataset:
-        inner = dataset.get('dataset') or (dataset.get('datasets') or [None])[0]
-        if inner is None:
-            break
-        dataset = inner
-    pipeline = dataset.get('pipeline') or config.get('test_pipeline')
+    pipeline = inner_test_dataset(config, 'pipeline').get('pipeline') or config.get('test_pipeline')
     if not pipeline:
-        raise ConfigError('names no test pipeline', file=config.filename, field='test_dataloader.dataset.pipeline')
+        raise ConfigError('has no test pipeline', file=config.filename, field='test_dataloader.dataset.pipeline')
     return pipeline
 
 
-test_pipeline_config.__test__ = False  # type: ignore[attr-defined]  # pytest: its name is not that of a test
+vars(test_pipeline_config)['__test__'] = False  # so that pytest does not take it for a test
 
 
 def stage_scales(config: Config) -> list[tuple[int, int]]:
-    """Sizes (w, h) that a detector's config resizes test images to: those of its ``tta_pipeline``, else of its test pipeline.
+    """The sizes (w, h) to which a config resizes test images, in its ``tta_pipeline`` or else in its test pipeline.
 
     Raises:
-        ConfigError: neither resizes.
+        ConfigError: the pipeline does not resize.
     """
     steps = config.get('tta_pipeline') or test_pipeline_config(config)
     found = []

@@ -2,7 +2,6 @@
 
 import colorsys
 import copy
-import gc
 import logging
 import math
 import os
@@ -10,7 +9,6 @@ import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +17,15 @@ import torch
 from mmengine.dataset import BaseDataset, force_full_init
 from mmengine.logging import print_log
 
-from mmdet.errors import ConfigError, DataError
-from mmdet.registry import DATASETS, TRANSFORMS
-
+from ..errors import ConfigError, DataError
 from ..formats.images import BrokenImageError, decode_image
-from ..formats.json_file import read_json
+from ..formats.json_file import no_garbage_collection, read_json
+from ..formats.text_file import read_lines
+from ..registry import DATASETS, TRANSFORMS
 from .samplers import mix_seed, seeded_rng
 
 # So many unusable images in a row mean a wrong folder, not bad luck: half of a dataset broken gives that once in 2**100 samples.
 _BROKEN_IN_A_ROW = 100
-
-
-@contextmanager
-def _no_garbage_collection():
-    """Parsing makes millions of live objects; the cyclic collector would walk over all of them again and again (COCO: +60 % time)."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @DATASETS.register_module()
@@ -107,6 +93,7 @@ class BaseDetDataset(BaseDataset):
         self._dropped_images: list[str] = []  # broken images found before any record was fetched
         self._broken: torch.Tensor  # (N,) uint8 in shared memory, 1 = broken
         self._sizes_wh: np.ndarray  # (N, 2) int64
+        self._fully_initialized: bool
         super().__init__(
             ann_file=ann_file,
             metainfo=metainfo,
@@ -141,9 +128,8 @@ class BaseDetDataset(BaseDataset):
                     field='metainfo.classes',
                     received=classes,
                 )
-            classes = Path(classes).read_text(encoding='utf-8').split('\n')
-            classes = [line.strip() for line in classes if line.strip()]
-        if classes is None:
+            classes = [line.strip() for line in read_lines(classes) if line.strip()]
+        if metainfo is None or classes is None:
             return super()._load_metainfo(metainfo)
         classes = tuple(classes)
         wrong = [name for name in classes if not isinstance(name, str)]
@@ -167,7 +153,7 @@ class BaseDetDataset(BaseDataset):
         """Read, filter and store the annotations, unless that is done already."""
         if self._fully_initialized:
             return
-        with _no_garbage_collection():
+        with no_garbage_collection():
             self.data_list = self.load_data_list()
             loaded = len(self.data_list)
             if loaded:
@@ -398,8 +384,9 @@ def make_palette(count: int) -> list[tuple[int, int, int]]:
     >>> make_palette(2)
     [(230, 46, 46), (43, 179, 82)]
     """
-    colours = []
+    colours: list[tuple[int, int, int]] = []
     for index in range(count):
         rgb = colorsys.hsv_to_rgb(index * 0.381966 % 1, (0.8, 0.76, 0.6)[index % 3], (0.9, 0.7, 1.0)[index % 3])
-        colours.append(tuple(int(channel * 255 + 0.5) for channel in rgb))
+        red, green, blue = (int(channel * 255 + 0.5) for channel in rgb)
+        colours.append((red, green, blue))
     return colours

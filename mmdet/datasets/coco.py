@@ -1,20 +1,18 @@
-"""COCO-format annotations, read without pycocotools: one pass over the JSON, the checks and filters vectorised over all boxes.
+"""COCO-format annotations: the columns of :func:`~mmdet.formats.coco.read_coco`, filtered and cut into records, without pycocotools.
 
-n annotations in the file.
+n annotations in the file, N images, C categories.
 """
 
-import logging
-import math
-from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 
-from mmdet.errors import ConfigError, DataError
-from mmdet.registry import DATASETS
-
-from ..formats.json_file import read_json
-from .base_det_dataset import BaseDetDataset, make_palette
+from ..errors import ConfigError, DataError
+from ..formats.coco import CocoFile, ImageId, read_coco
+from ..formats.images import BrokenImageError, image_size
+from ..registry import DATASETS
+from .base_det_dataset import BaseDetDataset
 
 _FILTER_KEYS = ('filter_empty_gt', 'min_size')
 
@@ -55,50 +53,67 @@ class CocoDataset(BaseDetDataset):
             'microwave', 'oven', 'toaster', 'sink', 'refrigerator', 'book', 'clock', 'vase', 'scissors', 'teddy bear',
             'hair drier', 'toothbrush',
         ),
-        'palette': make_palette(80),
+        # The colours that COCO publishes: panopticapi's panoptic_coco_categories.json.
+        'palette': [
+            (220, 20, 60), (119, 11, 32), (0, 0, 142), (0, 0, 230), (106, 0, 228), (0, 60, 100), (0, 80, 100),
+            (0, 0, 70), (0, 0, 192), (250, 170, 30), (100, 170, 30), (220, 220, 0), (175, 116, 175), (250, 0, 30),
+            (165, 42, 42), (255, 77, 255), (0, 226, 252), (182, 182, 255), (0, 82, 0), (120, 166, 157), (110, 76, 0),
+            (174, 57, 255), (199, 100, 0), (72, 0, 118), (255, 179, 240), (0, 125, 92), (209, 0, 151), (188, 208, 182),
+            (0, 220, 176), (255, 99, 164), (92, 0, 73), (133, 129, 255), (78, 180, 255), (0, 228, 0), (174, 255, 243),
+            (45, 89, 255), (134, 134, 103), (145, 148, 174), (255, 208, 186), (197, 226, 255), (171, 134, 1),
+            (109, 63, 54), (207, 138, 255), (151, 0, 95), (9, 80, 61), (84, 105, 51), (74, 65, 105), (166, 196, 102),
+            (208, 195, 210), (255, 109, 65), (0, 143, 149), (179, 0, 194), (209, 99, 106), (5, 121, 0), (227, 255, 205),
+            (147, 186, 208), (153, 69, 1), (3, 95, 161), (163, 255, 0), (119, 0, 170), (0, 182, 199), (0, 165, 120),
+            (183, 130, 88), (95, 32, 0), (130, 114, 135), (110, 129, 133), (166, 74, 118), (219, 142, 185),
+            (79, 210, 114), (178, 90, 62), (65, 70, 15), (127, 167, 115), (59, 105, 106), (142, 108, 45), (196, 172, 0),
+            (95, 54, 80), (128, 76, 255), (201, 57, 1), (246, 0, 122), (191, 162, 208),
+        ],
     }  # fmt: skip
 
-    def __init__(self, *args, allow_missing_classes: bool = False, border_margin: float | None = None, **kwargs):
+    def __init__(
+        self, *args: Any, allow_missing_classes: bool = False, border_margin: float | None = None, **kwargs: Any
+    ):
         self.allow_missing_classes = allow_missing_classes
         self.border_margin = border_margin
-        self.cat_ids: list[int] = []
-        self.cat2label: dict[int, int] = {}
-        self.cat_img_map: dict[int, list] = {}
+        self.cat_ids: list[ImageId] = []
+        self.cat2label: dict[ImageId, int] = {}
+        self.cat_img_map: dict[ImageId, list] = {}
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Records of the annotation file, in the order of its images.
 
         Raises:
-            DataError: broken JSON, missing keys, an annotation of an unknown image, a box that is not four finite numbers, duplicate ids.
+            DataError: see :func:`~mmdet.formats.coco.read_coco`; also an image without file name, or without size where its file cannot be
+                read, and, in training, a file without annotations.
             ConfigError: class names that the file does not know.
         """
         if not self.ann_file:
             raise ConfigError('an annotation file is needed', field='ann_file', received=self.ann_file)
-        document = read_json(self.ann_file, self.backend_args, drop_polygons=True)
-        images = self._section(document, 'images')
-        # The image lists of COCO's test sets come without annotations.
-        annotations = self._section(document, 'annotations', optional=self.test_mode)
-        known_ids = self._match_categories(self._section(document, 'categories'))
-
-        image_ids, names, sizes_wh = self._read_images(images)
-        rows, category_ids, bboxes_xywh, areas, crowd, dropped = self._read_annotations(
-            annotations, image_ids, known_ids
-        )
-        labels = np.array([self.cat2label.get(category, -1) for category in category_ids], dtype=np.int64)  # (n,)
-        self.cat_img_map = {category: [] for category in self.cat_ids}
-        for category, label in self.cat2label.items():
-            self.cat_img_map[category] = [image_ids[row] for row in np.unique(rows[labels == label])]
-
-        keep = ~dropped & (labels >= 0) & (areas > 0) & usable_boxes(bboxes_xywh, sizes_wh[rows], self.border_margin)
+        table = read_coco(self.ann_file, self.backend_args)
+        if not (table.annotated or self.test_mode):
+            raise DataError(
+                'a training needs this list; only test sets come without it', file=self.ann_file, field='annotations'
+            )
+        label_of = table.labels_of_categories(self._metainfo.get('classes', ()), self.allow_missing_classes)
+        self._keep_categories(table.category_ids, label_of)
+        paths = [self._image_path(name) for name in table.require_file_names()]
+        sizes_wh = self._complete_sizes(table, paths)
+        labels = label_of[table.category]  # (n,)
+        self.cat_img_map = {
+            category: [table.image_ids[row] for row in np.unique(table.image[labels == label])]
+            for category, label in self.cat2label.items()
+        }
+        keep = ~table.ignore & (labels >= 0) & (table.area > 0)
+        keep &= usable_boxes(table.bbox, sizes_wh[table.image], self.border_margin)
         return make_records(
-            paths=[self._image_path(name) for name in names],
-            image_ids=image_ids,
+            paths=paths,
+            image_ids=table.image_ids,
             sizes_wh=sizes_wh,
-            rows=rows[keep],
-            bboxes_xywh=bboxes_xywh[keep],
+            rows=table.image[keep],
+            bboxes_xywh=table.bbox[keep],
             labels=labels[keep],
-            ignore=crowd[keep],
+            ignore=table.crowd[keep],
         )
 
     def filter_data(self) -> list[dict]:
@@ -112,7 +127,8 @@ class CocoDataset(BaseDetDataset):
         min_size = self.filter_cfg.get('min_size', 0)
         annotated = {image_id for image_ids in self.cat_img_map.values() for image_id in image_ids}
         kept = []
-        empty = f'without an annotation of the {len(self.cat_ids)} classes {_shorten(self._metainfo["classes"])}'
+        classes = self._metainfo['classes']
+        empty = f'without an annotation of the {len(classes)} classes {", ".join(map(repr, classes[:20]))}'
         small = f'with a side below {min_size} pixels'
         for record in self.data_list:
             if filter_empty and record['img_id'] not in annotated:
@@ -123,139 +139,25 @@ class CocoDataset(BaseDetDataset):
                 kept.append(record)
         return kept
 
-    # ---- parts of load_data_list
-
-    def _section(self, document: dict, key: str, optional: bool = False) -> list[dict]:
-        if key not in document and optional:
-            return []
-        section = document.get(key)
-        if not isinstance(section, list) or not all(isinstance(entry, dict) for entry in section):
-            received = sorted(document) if key not in document else type(section).__name__
-            raise DataError(
-                'a COCO file holds a list of objects under this key', file=self.ann_file, field=key, received=received
-            )
-        return section
-
-    def _match_categories(self, categories: list[dict]) -> set:
-        """Fill ``cat_ids`` and ``cat2label`` by name; returns the ids that the file lists."""
-        for number, category in enumerate(categories):
-            if not isinstance(category.get('id'), int | str) or not isinstance(category.get('name'), str):
-                raise DataError(
-                    "needs 'id' and 'name'", file=self.ann_file, record=f'categories[{number}]', received=category
-                )
-        for key in ('id', 'name'):
-            repeated = [
-                value for value, count in Counter(category[key] for category in categories).items() if count > 1
-            ]
-            if repeated:
-                raise DataError(
-                    'occurs more than once', file=self.ann_file, record='categories', field=key, received=repeated
-                )
-        ids = {category['name']: category['id'] for category in categories}
-        classes = self._metainfo.get('classes', ())
-        unknown = [name for name in classes if name not in ids]
-        if (unknown and not self.allow_missing_classes) or len(unknown) == len(classes):
-            raise ConfigError(
-                f'{len(unknown)} of the {len(classes)} class names are not in {self.ann_file}: {_shorten(unknown)}. The file has: '
-                f'{_shorten(list(ids), 100)}. Set metainfo=dict(classes=(...)) (a one-class tuple needs its comma)'
-                f'{"" if len(unknown) == len(classes) else ", or allow_missing_classes=True"}',
-                field='metainfo.classes',
-            )
-        self.cat2label = {ids[name]: label for label, name in enumerate(classes) if name in ids}
+    def _keep_categories(self, category_ids: Sequence[ImageId], label_of: np.ndarray) -> None:
+        """Fill ``cat_ids`` and ``cat2label``, from the labels (C,) of the file's categories, -1 for those without a class."""
+        pairs = sorted((label, position) for position, label in enumerate(label_of.tolist()) if label >= 0)
+        self.cat2label = {category_ids[position]: label for label, position in pairs}
         self.cat_ids = list(self.cat2label)
-        return set(ids.values())
 
-    def _read_images(self, images: list[dict]) -> tuple[list, list[str], np.ndarray]:
-        """Ids, file names and (N, 2) int64 width/height of the images."""
-        for number, image in enumerate(images):
-            width, height = image.get('width'), image.get('height')
-            fine = (
-                isinstance(width, int | float)
-                and isinstance(height, int | float)
-                and 0 < width < 1e9
-                and 0 < height < 1e9
-            )
-            if not fine or not isinstance(image.get('id'), int | str) or not isinstance(image.get('file_name'), str):
+    def _complete_sizes(self, table: CocoFile, paths: Sequence[str]) -> np.ndarray:
+        """(N, 2) widths and heights; those that the file lacks are read from the images."""
+        sizes_wh = table.sizes_wh.copy()
+        for row in np.flatnonzero((sizes_wh == 0).any(axis=1)).tolist():
+            try:
+                sizes_wh[row] = image_size(paths[row], self.backend_args)
+            except BrokenImageError as error:
                 raise DataError(
-                    "needs 'id', 'file_name' and positive 'width' and 'height'",
+                    f'the file lacks its width or height, and its image does not tell: {error}',
                     file=self.ann_file,
-                    record=f'image {image["id"]}' if 'id' in image else f'images[{number}]',
-                    received={key: image[key] for key in ('id', 'file_name', 'width', 'height') if key in image},
-                )
-        image_ids = [image['id'] for image in images]
-        if len(set(image_ids)) < len(image_ids):
-            repeated = [image_id for image_id, count in Counter(image_ids).items() if count > 1]
-            raise DataError(
-                'image ids must differ',
-                file=self.ann_file,
-                record=f'image {repeated[0]}',
-                field='id',
-                received=repeated[:10],
-            )
-        sizes_wh = np.array([(image['width'], image['height']) for image in images], dtype=np.int64).reshape(-1, 2)
-        return image_ids, [image['file_name'] for image in images], sizes_wh
-
-    def _read_annotations(self, annotations: list[dict], image_ids: list, known_ids: set):
-        """Columns: image row (n,), category ids, xywh boxes (n, 4), areas (n,), crowd (n,) and to-be-dropped (n,) flags."""
-        position = {image_id: row for row, image_id in enumerate(image_ids)}
-        try:
-            rows = np.array([position[a['image_id']] for a in annotations], dtype=np.int64)
-            category_ids = [a['category_id'] for a in annotations]
-            category_set = set(category_ids)
-            bboxes = np.array([a['bbox'] for a in annotations]) if annotations else np.zeros((0, 4))
-            areas = np.array(
-                [a['area'] if 'area' in a else a['bbox'][2] * a['bbox'][3] for a in annotations], dtype=np.float64
-            )
-            fine = bboxes.shape == (len(annotations), 4) and bboxes.dtype.kind in 'if' and np.isfinite(bboxes).all()
-            fine = fine and np.isfinite(areas).all() and all(isinstance(c, int | str) for c in category_set)
-        except (KeyError, TypeError, ValueError):
-            fine = False
-        if not fine:
-            self._raise_annotation_fault(annotations, position)
-        dropped = np.array([bool(a.get('ignore', 0)) for a in annotations], dtype=bool)
-        crowd = np.array([bool(a.get('iscrowd', 0)) for a in annotations], dtype=bool)
-        strangers = category_set - known_ids
-        count = (
-            sum(c in strangers and not ignored for c, ignored in zip(category_ids, dropped.tolist(), strict=True))
-            if strangers
-            else 0
-        )
-        if count:
-            print_log(
-                f'{self.ann_file}: {count} annotations are left out, their category_id is not among the categories: '
-                f'{_shorten(strangers)}',
-                logger='current',
-                level=logging.WARNING,
-            )
-        return rows, category_ids, bboxes.astype(np.float64), areas, crowd, dropped
-
-    def _raise_annotation_fault(self, annotations: list[dict], position: dict) -> None:
-        """Find the first faulty annotation and name it."""
-        for number, annotation in enumerate(annotations):
-            where = {
-                'file': self.ann_file,
-                'record': f'annotation {annotation["id"]}' if 'id' in annotation else f'annotations[{number}]',
-            }
-            for key in ('image_id', 'category_id', 'bbox'):
-                if key not in annotation:
-                    raise DataError('the key is missing', field=key, received=sorted(annotation), **where)
-            for key in ('image_id', 'category_id'):
-                if not isinstance(annotation[key], int | str):
-                    raise DataError('must be an integer or a string', field=key, received=annotation[key], **where)
-            if annotation['image_id'] not in position:
-                raise DataError("no such id among 'images'", field='image_id', received=annotation['image_id'], **where)
-            bbox = annotation['bbox']
-            if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_finite_number, bbox)):
-                raise DataError(
-                    'must be four finite numbers [x, y, width, height]', field='bbox', received=bbox, **where
-                )
-            if 'area' in annotation and not _is_finite_number(annotation['area']):
-                raise DataError('must be a finite number', field='area', received=annotation['area'], **where)
-        raise DataError('the annotations cannot be read as COCO boxes', file=self.ann_file)
-
-
-def _is_finite_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+                    record=f'image {table.image_ids[row]}',
+                ) from error
+        return sizes_wh
 
 
 def usable_boxes(bboxes_xywh: np.ndarray, sizes_wh: np.ndarray, border_margin: float | None = None) -> np.ndarray:
@@ -279,7 +181,16 @@ def usable_boxes(bboxes_xywh: np.ndarray, sizes_wh: np.ndarray, border_margin: f
     return usable
 
 
-def make_records(*, paths, image_ids, sizes_wh, rows, bboxes_xywh, labels, ignore) -> list[dict]:
+def make_records(
+    *,
+    paths: Sequence[str],
+    image_ids: Sequence[ImageId],
+    sizes_wh: np.ndarray,
+    rows: np.ndarray,
+    bboxes_xywh: np.ndarray,
+    labels: np.ndarray,
+    ignore: np.ndarray,
+) -> list[dict]:
     """Records of N images out of the columns of their n boxes, the boxes of an image in the order given.
 
     Args:
@@ -308,8 +219,3 @@ def make_records(*, paths, image_ids, sizes_wh, rows, bboxes_xywh, labels, ignor
             paths, image_ids, sizes_wh.tolist(), starts, ends, strict=True
         )
     ]
-
-
-def _shorten(names, limit: int = 20) -> str:
-    names = [repr(name) for name in names]
-    return ', '.join(names[:limit]) + (f', ... ({len(names)} in all)' if len(names) > limit else '')

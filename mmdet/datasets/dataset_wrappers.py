@@ -2,7 +2,8 @@
 
 import bisect
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -10,13 +11,12 @@ from mmengine.dataset import ClassBalancedDataset as _ClassBalancedDataset
 from mmengine.dataset import ConcatDataset as _ConcatDataset
 from mmengine.dataset import RepeatDataset as _RepeatDataset
 
-from mmdet.errors import ConfigError
-from mmdet.registry import DATASETS
-
+from ..errors import ConfigError
+from ..registry import DATASETS
 from .samplers import SeededIndex
 
 
-def _build(dataset):
+def _build(dataset: Any) -> Any:
     """A dataset out of a config or itself."""
     if isinstance(dataset, dict):
         return DATASETS.build(dataset)
@@ -28,6 +28,12 @@ def _build(dataset):
 class _SharedParts:
     """What the samplers and hooks ask of any dataset, for a wrapper: ``_parts`` are its datasets, ``_locate`` finds a sample in them."""
 
+    # Of mmengine's wrappers, beside which this class is a base.
+    dataset: Any
+    full_init: Callable[[], None]
+    _get_ori_dataset_idx: Callable[[int], int]
+    __len__: Callable[[], int]
+
     @property
     def _parts(self) -> list:
         return [self.dataset]
@@ -36,7 +42,7 @@ class _SharedParts:
         """(number of the part, index in it)."""
         return 0, self._get_ori_dataset_idx(idx)
 
-    def __getitem__(self, idx: int):
+    def __getitem__(self, idx: int) -> Any:
         self.full_init()
         size = len(self)
         if not -size <= idx < size:
@@ -73,7 +79,7 @@ class RepeatDataset(_SharedParts, _RepeatDataset):
         lazy_init: do not read the annotations yet.
     """
 
-    def __init__(self, dataset, times: int, lazy_init: bool = False):
+    def __init__(self, dataset: BaseDataset | dict, times: int, lazy_init: bool = False):
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
             raise ConfigError('must be an integer >= 1', field='times', received=times)
         self.dataset = _build(dataset)
@@ -99,7 +105,7 @@ class ClassBalancedDataset(_SharedParts, _ClassBalancedDataset):
         lazy_init: do not read the annotations yet.
     """
 
-    def __init__(self, dataset, oversample_thr: float, lazy_init: bool = False):
+    def __init__(self, dataset: BaseDataset | dict, oversample_thr: float, lazy_init: bool = False):
         self.dataset = _build(dataset)
         self.oversample_thr = oversample_thr
         self._metainfo = self.dataset.metainfo

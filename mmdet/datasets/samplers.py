@@ -12,14 +12,15 @@ import math
 import random
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler, get_worker_info
 
-from mmdet.errors import ConfigError, DataError
-from mmdet.registry import DATA_SAMPLERS
+from ..errors import ConfigError, DataError
+from ..registry import DATA_SAMPLERS
 
 _MASK = (1 << 64) - 1
 # Constants of the splitmix64 generator (Steele, Lea & Flood, OOPSLA 2014): neighbouring inputs give unrelated outputs.
@@ -67,17 +68,17 @@ class SeededIndex(int):
 
     seed: int
 
-    def __new__(cls, value: int, seed: int):
+    def __new__(cls, value: int, seed: int) -> 'SeededIndex':
         index = super().__new__(cls, value)
         index.seed = seed
         return index
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return SeededIndex, (int(self), self.seed)
 
 
 @contextmanager
-def seeded_rng(seed: int):
+def seeded_rng(seed: int) -> Iterator[None]:
     """Seed ``random``, ``numpy.random`` and torch's CPU generator; put their former states back afterwards.
 
     In a loader worker nothing else draws random numbers, so nothing is put back (10 us instead of 300, most of it numpy's state).
@@ -218,9 +219,8 @@ class AspectRatioBatchSampler:
             raise ConfigError(
                 'AspectRatioBatchSampler needs a sampler', field='sampler', received=type(sampler).__name__
             )
-        self._dataset = getattr(sampler, 'dataset', None) or getattr(
-            sampler, 'data_source', None
-        )  # torch's name for it
+        # torch's samplers call it data_source
+        self._dataset: Any = getattr(sampler, 'dataset', None) or getattr(sampler, 'data_source', None)
         if self._dataset is None:
             raise ConfigError(
                 'needs a sampler that knows its dataset', field='sampler', received=type(sampler).__name__
@@ -228,8 +228,8 @@ class AspectRatioBatchSampler:
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
-        dealt = hasattr(sampler, 'global_stream')
-        self.rank, self.world_size = (sampler.rank, sampler.world_size) if dealt else get_dist_info()
+        dealt = sampler if isinstance(sampler, _SeededSampler) else None
+        self.rank, self.world_size = (dealt.rank, dealt.world_size) if dealt else get_dist_info()
         if self.world_size > 1 and not (dealt and getattr(sampler, 'round_up', True)):
             raise ConfigError(
                 'with several processes AspectRatioBatchSampler needs mmdet DefaultSampler (round_up=True) or InfiniteSampler, '
@@ -273,7 +273,7 @@ class AspectRatioBatchSampler:
         return size // total if self.drop_last else math.ceil(size / total)
 
 
-def _upright(dataset) -> list[bool]:
+def _upright(dataset: Any) -> list[bool]:
     """Which samples have width < height."""
     count = len(dataset)
     if hasattr(dataset, 'get_sizes_wh'):

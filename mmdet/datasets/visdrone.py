@@ -4,20 +4,19 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 
-from mmdet.errors import ConfigError, DataError
-from mmdet.registry import DATASETS
-
-from ..formats.images import BrokenImageError, image_size
-from ..formats.visdrone import VISDRONE_CLASSES, read_visdrone_rows
+from ..errors import ConfigError, DataError
+from ..formats.coco import match_classes
+from ..formats.images import IMAGE_SUFFIXES, BrokenImageError, image_size, images_by_stem
+from ..formats.visdrone import IGNORED_REGION, OTHERS, VISDRONE_CLASSES, read_visdrone_rows, text_files
+from ..registry import DATASETS
 from .coco import CocoDataset, make_records, usable_boxes
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
-# Categories of the original files: 0 ignored region, 1..10 the classes, 11 others.
-IGNORED_REGION, OTHERS = 0, 11
+__all__ = ['IGNORED_REGION', 'IMAGE_SUFFIXES', 'OTHERS', 'VisDroneDataset', 'read_visdrone_rows']
 
 
 @DATASETS.register_module()
@@ -45,7 +44,7 @@ class VisDroneDataset(CocoDataset):
         ],
     }  # fmt: skip
 
-    def __init__(self, *args, ignored_regions: str = 'ignore', **kwargs):
+    def __init__(self, *args: Any, ignored_regions: str = 'ignore', **kwargs: Any):
         if ignored_regions not in ('ignore', 'drop'):
             raise ConfigError("must be 'ignore' or 'drop'", field='ignored_regions', received=ignored_regions)
         self.ignored_regions = ignored_regions
@@ -55,16 +54,15 @@ class VisDroneDataset(CocoDataset):
         """Records of the JSON file or of the annotation folder."""
         if not os.path.isdir(self.ann_file):
             return super().load_data_list()
-        own = VisDroneDataset.METAINFO['classes']
-        self._match_categories([{'id': number, 'name': name} for number, name in enumerate(own, 1)])
-        paths, sizes_wh, tables = [], [], []
-        for path, size_wh, table in self._native_images():
-            paths.append(path)
-            sizes_wh.append(size_wh)
-            tables.append(table)
-        rows = np.repeat(np.arange(len(tables)), [len(table) for table in tables])  # (n,)
-        table = np.concatenate(tables) if tables else np.zeros((0, 8))  # (n, 8)
-        sizes_wh = np.array(sizes_wh, dtype=np.int64).reshape(-1, 2)
+        label_of = match_classes(
+            self._metainfo['classes'], VISDRONE_CLASSES, self.ann_file, allow_missing=self.allow_missing_classes
+        )
+        self._keep_categories(range(1, len(VISDRONE_CLASSES) + 1), label_of)
+        images = list(self._native_images())
+        paths = [path for path, _, _ in images]
+        rows = np.repeat(np.arange(len(images)), [len(table) for _, _, table in images])  # (n,)
+        table = np.concatenate([np.zeros((0, 8)), *(table for _, _, table in images)])  # (n, 8)
+        sizes_wh = np.array([size_wh for _, size_wh, _ in images], dtype=np.int64).reshape(-1, 2)
         categories = table[:, 5].astype(np.int64)
         labels = np.array([self.cat2label.get(category, -1) for category in categories.tolist()], dtype=np.int64)
         ignore = (categories == IGNORED_REGION) | (categories == OTHERS) | (table[:, 4] == 0)
@@ -93,26 +91,18 @@ class VisDroneDataset(CocoDataset):
             image_dir = annotation_dir.parent / 'images'
         if not image_dir.is_dir():
             raise DataError("no such image folder; set data_prefix=dict(img='...')", file=image_dir)
-        images = {entry.stem: entry for entry in sorted(image_dir.iterdir()) if entry.suffix.lower() in IMAGE_SUFFIXES}
-        files = sorted(annotation_dir.glob('*.txt'))
-        if not files:
-            raise DataError('the folder holds no .txt annotation', file=annotation_dir)
-        unannotated = sorted(set(images) - {file.stem for file in files})
+        images = images_by_stem(image_dir)
+        files = text_files(annotation_dir, 'annotation', at_least_one=True)
+        unannotated = sorted(set(images) - set(files))
         if unannotated:
             print_log(
                 f'{image_dir}: {len(unannotated)} images have no annotation file and are left out, the first one {unannotated[0]}',
                 logger='current',
                 level=logging.WARNING,
             )
-        for file in files:
-            path = images.get(file.stem, image_dir / f'{file.stem}.jpg')
+        for stem, file in files.items():
+            path = images.get(stem, image_dir / f'{stem}.jpg')
             table = read_visdrone_rows(file)
-            wrong = np.flatnonzero((table[:, 5] < IGNORED_REGION) | (table[:, 5] > OTHERS) | (table[:, 5] % 1 != 0))
-            if len(wrong):
-                received = table[wrong[0]].tolist()
-                raise DataError(
-                    'must be 0..11', file=file, record=f'row {wrong[0] + 1}', field='category', received=received
-                )
             try:
                 size_wh = image_size(path, self.backend_args)
             except BrokenImageError as error:

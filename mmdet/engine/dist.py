@@ -1,8 +1,9 @@
-"""Starting torch.distributed from torchrun, slurm or MPI, with or without GPUs."""
+"""Start torch.distributed from torchrun, slurm or MPI, with or without GPUs."""
 
 import datetime
 import os
 import re
+from typing import Any
 
 import torch
 import torch.distributed as torch_dist
@@ -11,7 +12,7 @@ from mmengine.logging import print_log
 from ..errors import ConfigError
 
 _DEFAULT_PORT = 29500
-# What each launcher calls the global rank, the world size and the rank inside the machine.
+# Environment variables of each launcher: global rank, world size, rank inside the machine.
 _VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
@@ -20,19 +21,19 @@ _VARIABLES = {
 
 
 def init_dist(
-    launcher: str, *, backend: str = 'nccl', timeout: float | None = None, port: int | None = None, **kwargs
+    launcher: str, *, backend: str = 'nccl', timeout: float | None = None, port: int | None = None, **kwargs: Any
 ) -> None:
-    """Join the process group that the launcher started; does nothing when it is joined already.
+    """Join the process group of the launcher's processes, unless that is done already.
 
-    Without CUDA the backend is gloo whatever the config says.
+    Without CUDA the backend is gloo, whatever ``backend`` says.
 
     Args:
         launcher: ``pytorch`` (torchrun), ``slurm`` or ``mpi``.
         backend: ``nccl`` or ``gloo``.
         timeout: seconds that a collective may take.
-        port: port of the master, when the environment does not say it.
+        port: port of the master; wins over ``MASTER_PORT`` in the environment.
         **kwargs: further arguments of ``torch.distributed.init_process_group``; mmengine's ``init_backend`` is accepted
-        and ignored.
+            and ignored.
 
     Raises:
         ConfigError: unknown launcher, its environment variables are missing, or more processes than GPUs on this
@@ -92,13 +93,13 @@ def _node_list() -> str:
 
 
 def _first_host(node_list: str) -> str:
-    """First host of slurm's compressed list, without calling scontrol.
+    """First host of slurm's compressed list; saves a call of scontrol.
 
     >>> _first_host('gpu[03-05,9],login1'), _first_host('a7,b2'), _first_host('rack2-n[12]-ib')
     ('gpu03', 'a7', 'rack2-n12-ib')
     """
-    match = re.match(r'([^,\[]*)(?:\[([^\]]+)\])?([^,\[]*)', node_list)
-    prefix, choices, suffix = match.groups()
+    # Every part may be empty: it always matches.
+    prefix, choices, suffix = re.findall(r'^([^,\[]*)(?:\[([^\]]+)\])?([^,\[]*)', node_list)[0]
     first = re.split(r'[,-]', choices)[0] if choices else ''
     return f'{prefix}{first}{suffix}'
 

@@ -37,13 +37,15 @@ def merge_param_groups(groups: Iterable[dict]) -> list[dict]:
 class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """mmengine's default constructor, with the same ``paramwise_cfg``, but parameters of equal settings share a group.
 
-    The rule of ViT-Adapter's detectors is written with it as ``custom_keys`` of ``decay_mult=0`` for ``level_embed``,
-    ``pos_embed``, ``norm`` and ``bias``. Keys match anywhere in a parameter's full name: ``norm1`` and ``query_norm``
-    are covered, while a batch norm that a ``Sequential`` numbers (``spm.stem.1.weight``), the ``gn`` of a head,
-    ``gamma`` and ``scale`` are decayed.
+    ViT-Adapter's detectors use it with ``custom_keys`` of ``decay_mult=0`` for ``level_embed``, ``pos_embed``, ``norm``
+    and ``bias``. A key matches anywhere in a parameter's full name: ``norm1`` and ``query_norm`` are covered, while a
+    batch norm inside a ``Sequential`` (``spm.stem.1.weight``), the ``gn`` of a head, ``gamma`` and ``scale`` are decayed.
     """
 
-    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module=None) -> None:
+    def add_params(
+        self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module: int | float | None = None
+    ) -> None:
+        """Add the groups of a module's parameters to ``params``."""
         if prefix:  # a call of the recursion below the model
             super().add_params(params, module, prefix=prefix, is_dcn_module=is_dcn_module)
             return
@@ -53,7 +55,7 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 
 def layer_id(name: str, num_layers: int) -> int:
-    """Depth of a detector's parameter: 0 for the embeddings, i + 1 for block i, ``num_layers`` + 1 for everything else.
+    """Layer of a detector's parameter: 0 for the embeddings, i + 1 for block i, ``num_layers`` + 1 for everything else.
 
     >>> [layer_id(name, 12) for name in ('backbone.pos_embed', 'backbone.blocks.0.norm1.weight', 'neck.x')]
     [0, 1, 13]
@@ -69,7 +71,7 @@ class LayerDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
     """Learning rates that shrink by a factor for each layer below the top (BEiT, https://arxiv.org/abs/2106.08254).
 
     lr = base lr * rate ** (num_layers + 1 - id), with the id of :func:`layer_id`. One-dimensional parameters and biases
-    are not decayed; the position table, which has three dimensions, is (as in the published configs).
+    are not decayed; the position embedding, which has three dimensions, is, as in the published configs.
 
     Args (of ``paramwise_cfg``):
         num_layers: number of transformer blocks.
@@ -93,8 +95,10 @@ class LayerDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
         if self.base_lr is None:
             raise ConfigError('must be given for layer-wise decay', field='optimizer.lr', received=None)
 
-    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module=None) -> None:
-        """One group for each layer and decay setting, lowest layer first."""
+    def add_params(
+        self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module: int | float | None = None
+    ) -> None:
+        """Add one group for each layer and decay setting, lowest layer first, groups with decay last within a layer."""
         groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:

@@ -1,17 +1,20 @@
-"""Training loops that start again at any iteration with the batches that the unbroken run would have seen next.
+"""Training loops that resume at any iteration with the batches that the unbroken run would have seen next.
 
 mmengine's loops restart an epoch from its beginning, and load every image of the past on an iteration-based resume.
-These skip at the level of indices: no image is loaded, and order and augmentation stay those of the unbroken run.
+These skip indices without loading images, and order and augmentation stay those of the unbroken run.
 """
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 from mmengine.dataset import InfiniteSampler
+from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.loops import EpochBasedTrainLoop as MMEngineEpochLoop
 from mmengine.runner.loops import IterBasedTrainLoop as MMEngineIterLoop
 from mmengine.runner.utils import calc_dynamic_intervals
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ..errors import ConfigError
@@ -21,10 +24,10 @@ from ..registry import LOOPS
 class SkippingBatchSampler:
     """A batch sampler whose next pass leaves out its first ``skip`` batches.
 
-    Everything else (``sampler``, ``batch_size``, ...) is the wrapped batch sampler's.
+    Its other attributes (``sampler``, ``batch_size``, ...) are those of the wrapped batch sampler.
     """
 
-    def __init__(self, batch_sampler):
+    def __init__(self, batch_sampler: Any):
         self.batch_sampler = batch_sampler
         self.skip = 0
 
@@ -36,39 +39,42 @@ class SkippingBatchSampler:
     def __len__(self) -> int:
         return len(self.batch_sampler)
 
-    def __getattr__(self, name: str):
-        # Asked only for what is not here; an unpickled copy asks before it has its own attributes.
+    def __getattr__(self, name: str) -> Any:
+        # Called for attributes that this object lacks; while it is unpickled it has none of its own yet.
         if name == 'batch_sampler':
             raise AttributeError(name)
         return getattr(self.batch_sampler, name)
 
 
 def skip_batches(dataloader: DataLoader, count: int) -> bool:
-    """Let the next pass over ``dataloader`` start at batch ``count``. False when it has no batch sampler to skip in."""
-    if dataloader.batch_sampler is None:
+    """Let the next pass over ``dataloader`` start at batch ``count``. False if it has no batch sampler."""
+    sampler = dataloader.batch_sampler
+    if sampler is None:
         return False
-    if not isinstance(dataloader.batch_sampler, SkippingBatchSampler):
+    if not isinstance(sampler, SkippingBatchSampler):
+        sampler = SkippingBatchSampler(sampler)
         # The loader refuses assignment after construction because live iterators keep the old one; there is none yet.
-        object.__setattr__(dataloader, 'batch_sampler', SkippingBatchSampler(dataloader.batch_sampler))
-    dataloader.batch_sampler.skip = count
+        object.__setattr__(dataloader, 'batch_sampler', sampler)
+    sampler.skip = count
     return True
 
 
 def set_epoch(dataloader: DataLoader, epoch: int) -> None:
-    """Tell the sampler the epoch, whether it is the loader's own or sits inside the batch sampler."""
+    """Tell the epoch to the loader's sampler and to the one inside its batch sampler."""
     for sampler in (dataloader.sampler, getattr(dataloader.batch_sampler, 'sampler', None)):
-        if hasattr(sampler, 'set_epoch'):
-            sampler.set_epoch(epoch)
+        tell = getattr(sampler, 'set_epoch', None)
+        if tell is not None:
+            tell(epoch)
 
 
 @LOOPS.register_module()
 class EpochBasedTrainLoop(MMEngineEpochLoop):
     """Epoch-based training; a checkpoint taken inside an epoch continues inside it.
 
-    ``iters_done`` is set by a resume: iterations of the current epoch that the checkpoint had behind it.
+    A resume sets ``iters_done``, the iterations of the current epoch that were done when the checkpoint was saved.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.iters_done = 0
         self._epoch_begin = 0
@@ -79,9 +85,10 @@ class EpochBasedTrainLoop(MMEngineEpochLoop):
         return self._iter - self._epoch_begin
 
     def run_epoch(self) -> None:
+        """Run the rest of the current epoch, which is all of it unless the run was resumed inside it."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        # Of this run's own loader: it may have other batches than the run that was interrupted.
+        # This run's loader may have fewer batches than that of the run that was interrupted.
         first, self.iters_done = min(self.iters_done, len(self.dataloader)), 0
         self._epoch_begin = self._iter - first
         skipped = first and skip_batches(self.dataloader, first)
@@ -95,19 +102,22 @@ class EpochBasedTrainLoop(MMEngineEpochLoop):
 
 @LOOPS.register_module()
 class IterBasedTrainLoop(MMEngineIterLoop):
-    """Iteration-based training; passes over the data follow each other, each with its own number for the sampler."""
+    """Iteration-based training; the sampler is told the number of each pass over the data, as in epoch-based training.
+
+    Raises:
+        ConfigError: ``max_iters`` is no whole number.
+    """
 
     def __init__(
         self,
-        runner,
-        dataloader,
+        runner: Runner,
+        dataloader: DataLoader | dict,
         max_iters: int,
         val_begin: int = 1,
         val_interval: int = 1000,
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ):
-        # mmengine's constructor begins to prefetch from batch 0 at once; a resumed run wants another start, so it is
-        # passed over.
+        # Not mmengine's constructor, which begins to prefetch from batch 0 at once: a resumed run starts elsewhere.
         BaseLoop.__init__(self, runner, dataloader)
         if int(max_iters) != max_iters or max_iters < 0:
             raise ConfigError('must be a whole number', field='train_cfg.max_iters', received=max_iters)
@@ -119,11 +129,11 @@ class IterBasedTrainLoop(MMEngineIterLoop):
         self.val_interval = val_interval
         self.stop_training = False
         self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(val_interval, dynamic_intervals)
-        self.dataloader_iterator = None
+        self.dataloader_iterator: Iterator = iter(())
         runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
-    def run(self):
-        """Launch training and return the model."""
+    def run(self) -> nn.Module:
+        """Train until ``max_iters`` and return the model."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         self.dataloader_iterator = self._endless_batches(self._iter)
@@ -145,11 +155,12 @@ class IterBasedTrainLoop(MMEngineIterLoop):
         epoch, remaining = 0, start
         batch_sampler = self.dataloader.batch_sampler
         set_epoch(self.dataloader, epoch)
+        if _never_ends(batch_sampler):
+            skip_batches(self.dataloader, remaining)
+            remaining = 0
         while remaining and batch_sampler is not None:
             passed = sum(1 for _ in islice(iter(batch_sampler), remaining))
-            if _keeps_its_place(batch_sampler):
-                remaining = 0
-            elif passed == remaining:
+            if passed == remaining:
                 skip_batches(self.dataloader, remaining)
                 remaining = 0
             else:
@@ -169,8 +180,8 @@ class IterBasedTrainLoop(MMEngineIterLoop):
                 return
 
 
-def _keeps_its_place(batch_sampler) -> bool:
-    """mmengine's InfiniteSampler hands out one generator for ever: what was drawn is gone."""
+def _never_ends(batch_sampler: Any) -> bool:
+    """Whether there is one pass for ever, as with mmengine's InfiniteSampler: a pass to count its batches would use it up."""
     return isinstance(getattr(batch_sampler, 'sampler', None), InfiniteSampler)
 
 

@@ -1,32 +1,36 @@
-"""Optimizer wrappers: stop at a non-finite loss, resume inside an accumulation, mixed precision on CPU and GPU."""
+"""Optimizer wrappers that stop at a non-finite loss and resume inside an accumulation; mixed precision on CPU and GPU."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_dist_info
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
+from torch.utils.hooks import RemovableHandle
 
 from ..errors import ConfigError, NonFiniteLossError
 from ..registry import OPTIM_WRAPPERS
+from ..utils.checks import is_number
+from .checkpoint.loading import unwrap
 
 
 @OPTIM_WRAPPERS.register_module()
 class OptimWrapper(MMEngineOptimWrapper):
     """mmengine's wrapper (accumulation, clipping) with two additions.
 
-    *Non-finite losses*: before the backward pass the total loss is tested, unscaled; when it is NaN or infinite on any
+    *Non-finite losses*: the total loss is tested, unscaled, before the backward pass. If it is NaN or infinite on any
     rank, every rank raises :class:`NonFiniteLossError` with the parts of its loss, and no parameter moves. The parts
-    are what the model's forward returned; a hook on the model, set when training starts, sees them.
+    are what the model's forward returned; a hook that is set on the model when training starts sees them.
 
     *Accumulated gradients*: a checkpoint taken between two optimizer steps carries the gradients summed so far (those
     of rank 0), so that the resumed run makes the same next step.
     """
 
-    def __init__(self, optimizer, accumulative_counts: int = 1, clip_grad: dict | None = None):
+    def __init__(self, optimizer: torch.optim.Optimizer, accumulative_counts: int = 1, clip_grad: dict | None = None):
         super().__init__(optimizer, accumulative_counts=accumulative_counts, clip_grad=clip_grad)
-        self._loss_parts = None
-        self._parts_hook = None
+        self._loss_parts: dict | None = None
+        self._parts_hook: RemovableHandle | None = None
 
     def initialize_count_status(self, model: torch.nn.Module, init_counts: int, max_counts: int) -> None:
         """Set the counters of accumulation and watch the model's losses.
@@ -36,23 +40,22 @@ class OptimWrapper(MMEngineOptimWrapper):
             init_counts: iterations done so far.
             max_counts: iterations of the whole training.
         """
-        # Not the base method: it warns that a resumed accumulation loses gradients, which is not so here.
+        # The base method would warn that a resumed accumulation loses gradients, which is not so here.
         self._inner_count = init_counts
         self._max_counts = max_counts
         self._remainder_counts = max_counts % self._accumulative_counts
-        inner = model.module if is_model_wrapper(model) else model
         if self._parts_hook is not None:
             self._parts_hook.remove()
-        self._parts_hook = inner.register_forward_hook(self._remember_parts)
+        self._parts_hook = unwrap(model).register_forward_hook(self._remember_parts)
 
-    def _remember_parts(self, _module, _inputs, output) -> None:
+    def _remember_parts(self, _module: torch.nn.Module, _inputs: tuple, output: object) -> None:
         if isinstance(output, dict) and torch.is_grad_enabled():
             self._loss_parts = output
 
     def update_params(
         self, loss: torch.Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None
     ) -> None:
-        """Test the loss, then as mmengine does: scale, backward, and step when enough iterations are accumulated.
+        """Test the loss, then do as mmengine: scale, backward, and step when enough iterations are accumulated.
 
         Raises:
             NonFiniteLossError: the loss of this or another rank is NaN or infinite.
@@ -81,6 +84,7 @@ class OptimWrapper(MMEngineOptimWrapper):
         )
 
     def state_dict(self) -> dict:
+        """State of the optimizer and, between two steps, the gradients accumulated so far."""
         state = super().state_dict()
         gradients = [parameter.grad for group in self.optimizer.param_groups for parameter in group['params']]
         if not self.should_update() and any(gradient is not None for gradient in gradients):
@@ -88,6 +92,7 @@ class OptimWrapper(MMEngineOptimWrapper):
         return state
 
     def load_state_dict(self, state_dict: dict) -> None:
+        """Restore what :meth:`state_dict` gave; the argument is left untouched."""
         state_dict = dict(state_dict)
         gradients = state_dict.pop('accumulated_gradients', None)
         super().load_state_dict(state_dict)
@@ -129,7 +134,13 @@ class AmpOptimWrapper(OptimWrapper):
 
     _DTYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
-    def __init__(self, loss_scale='dynamic', dtype: str | torch.dtype | None = None, use_fsdp: bool = False, **kwargs):
+    def __init__(
+        self,
+        loss_scale: str | float | dict = 'dynamic',
+        dtype: str | torch.dtype | None = None,
+        use_fsdp: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         if use_fsdp:
             raise ConfigError('FSDP is not supported', field='optim_wrapper.use_fsdp', received=use_fsdp)
@@ -138,15 +149,17 @@ class AmpOptimWrapper(OptimWrapper):
         )
         if dtype is None:
             dtype = 'float16' if self.device_type == 'cuda' else 'bfloat16'
-        self.cast_dtype = self._DTYPES.get(dtype, dtype)
-        if self.cast_dtype not in self._DTYPES.values():
+        found = self._DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+        if found not in self._DTYPES.values():
             raise ConfigError(f'must be one of {sorted(self._DTYPES)}', field='optim_wrapper.dtype', received=dtype)
-        self._fixed_scale = None
+        self.cast_dtype = found
+        self._fixed_scale: float | None = None
+        options: dict = {}
         if loss_scale == 'dynamic':
-            options = {}
+            pass
         elif isinstance(loss_scale, dict):
             options = dict(loss_scale)
-        elif isinstance(loss_scale, (int, float)) and not isinstance(loss_scale, bool) and loss_scale > 0:
+        elif is_number(loss_scale) and loss_scale > 0:
             self._fixed_scale = float(loss_scale)
             options = dict(init_scale=self._fixed_scale)
         else:
@@ -159,11 +172,13 @@ class AmpOptimWrapper(OptimWrapper):
             self.device_type, **{'enabled': self.cast_dtype is torch.float16, **options}
         )
 
-    def backward(self, loss: torch.Tensor, **kwargs) -> None:
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+        """Backward pass of the scaled loss; counts the accumulation."""
         self.loss_scaler.scale(loss).backward(**kwargs)
         self._inner_count += 1
 
-    def step(self, **kwargs) -> None:
+    def step(self, **kwargs: Any) -> None:
+        """Unscale and clip the gradients, step unless one of them overflowed, and adapt the scale."""
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()
@@ -171,11 +186,13 @@ class AmpOptimWrapper(OptimWrapper):
         self.loss_scaler.update(self._fixed_scale)
 
     def state_dict(self) -> dict:
+        """As in the base class, and the state of the loss scale."""
         state = super().state_dict()
         state['loss_scaler'] = self.loss_scaler.state_dict()
         return state
 
     def load_state_dict(self, state_dict: dict) -> None:
+        """Restore what :meth:`state_dict` gave, also that of a run without mixed precision or in bfloat16."""
         state_dict = dict(state_dict)
         scaler_state = state_dict.pop('loss_scaler', None)
         # Empty when the run that saved it used bfloat16.
@@ -184,8 +201,8 @@ class AmpOptimWrapper(OptimWrapper):
         super().load_state_dict(state_dict)
 
     @contextmanager
-    def optim_context(self, model: torch.nn.Module):
-        """Autocast around the forward pass, besides what the base class does for accumulation."""
+    def optim_context(self, model: torch.nn.Module) -> Iterator[None]:
+        """Autocast around the forward pass, inside the base class's context for accumulation."""
         with super().optim_context(model), torch.autocast(self.device_type, dtype=self.cast_dtype):
             yield
 

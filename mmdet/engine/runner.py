@@ -4,32 +4,32 @@ import copy
 import os
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import mmengine
 import torch
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process, master_only
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
-from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner import Runner
+from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler
+from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from mmengine.utils.dl_utils import TORCH_VERSION
 
+from ..config.reading import type_name
 from ..errors import CheckpointError, ConfigError
 from ..registry import RUNNERS
 from ..version import __version__
-from .checkpoint.loading import (  # fmt: skip
-    adapt_to_model,
-    compare,
-    load_checkpoint_file,
-    load_into,
-    rename_reference_keys,
-    trusting,
-)
+from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, trusting, unwrap
 from .checkpoint.saving import find_newest, restore_history, save_atomically, to_plain
+from .console import quieten
 from .dist import init_dist
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 
@@ -51,10 +51,24 @@ class DetRunner(Runner):
       model.
     - Evaluation refuses a checkpoint that lacks a parameter of the model or has it in another shape.
 
-    Config keys read here beside mmengine's: ``trust_checkpoint`` (False).
+    - The console shows what a person needs (see :mod:`~mmdet.engine.console`), the log file everything.
+    - Arguments that are dicts may be ``Config`` objects.
+
+    Config keys read here beside mmengine's: ``trust_checkpoint`` (False), ``verbose`` (False: a short console).
     """
 
-    def __init__(self, model, work_dir: str, *args, resume: bool | str = False, load_from: str | None = None, **kwargs):
+    optim_wrapper: Any  # a dict until training builds it
+    param_schedulers: Any  # likewise
+
+    def __init__(
+        self,
+        model: torch.nn.Module | dict | Config,
+        work_dir: str,
+        *args: Any,
+        resume: bool | str = False,
+        load_from: str | None = None,
+        **kwargs: Any,
+    ):
         if resume not in (True, False, None, 'auto'):
             raise ConfigError("must be True, False or 'auto'", field='resume', received=resume)
         _make_work_dir(work_dir)
@@ -64,7 +78,9 @@ class DetRunner(Runner):
         self._requested_load_from = load_from
         self._resume_path: str | None = None
         self._evaluating = False
-        super().__init__(model, work_dir, *args, resume=bool(resume), load_from=load_from, **kwargs)
+        args = tuple(map(_as_dict, args))
+        kwargs = {name: value if name == 'cfg' else _as_dict(value) for name, value in kwargs.items()}
+        super().__init__(_as_dict(model), work_dir, *args, resume=bool(resume), load_from=load_from, **kwargs)
         self._resume = self._resume_path is not None
         if self._resume_request and not self._resume:
             start = f'from {load_from}' if load_from else 'afresh'
@@ -83,10 +99,10 @@ class DetRunner(Runner):
     ) -> None:
         """Seed Python, numpy and torch; on a resume by the seed stored in the checkpoint, which wins over ``seed``."""
         if self._resume_request and self._resume_path is None:
-            self._resume_path = self._choose_checkpoint()
-            stored = self._stored_seed() if self._resume_path else None
+            path = self._resume_path = self._choose_checkpoint()
+            stored = load_checkpoint_file(path, trust=self._trust, mmap=True)['meta'].get('seed') if path else None
             if stored is not None:
-                if seed is not None and seed != stored:
+                if seed is not None and seed != stored and is_main_process():
                     print(f'resuming with the seed of the checkpoint, {stored}, not {seed}', file=sys.stderr)
                 seed = stored
                 self._randomness_cfg.update(seed=stored)
@@ -102,20 +118,28 @@ class DetRunner(Runner):
         explicit = self._requested_load_from if self._resume_request is True else None
         if explicit:
             return str(explicit)
-        found = [None]
+        found: list[str | None] = [None]
         if is_main_process():
             newest = find_newest(self._resume_work_dir, lambda text: print(f'resume: {text}', file=sys.stderr))
             found = [None if newest is None else str(newest)]
         broadcast_object_list(found)
         return found[0]
 
-    def _stored_seed(self) -> int | None:
-        meta = load_checkpoint_file(self._resume_path, trust=self._trust, mmap=True)['meta']
-        return meta.get('seed')
-
     @property
     def _trust(self) -> bool:
         return bool(self.cfg.get('trust_checkpoint', False))
+
+    def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
+        """mmengine's logger; unless the config says ``verbose`` the console shows what :mod:`.console` lets through."""
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        quieten(logger, verbose=self.cfg.get('verbose', False))
+        return logger
+
+    def _announce(self, what: str, length: str = '') -> None:
+        log_file = Path(self.log_dir) / f'{self.timestamp}.log'
+        self.logger.info(
+            f'{what} {type(unwrap(self.model)).__name__} on {get_device()}{length}. Details are in {log_file}'
+        )
 
     def _log_env(self, env_cfg: dict) -> None:
         """Log the environment; a broken torchvision or compiler must not stop a training."""
@@ -127,7 +151,7 @@ class DetRunner(Runner):
 
     # -- model -------------------------------------------------------------------------------------
 
-    def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module):
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
         """Wrap for DDP; on the CPU without device ids, and with SyncBN turned into BN (it needs a GPU)."""
         if not self.distributed or is_model_wrapper(model) or torch.cuda.is_available():
             return super().wrap_model(model_wrapper_cfg, model)
@@ -144,7 +168,7 @@ class DetRunner(Runner):
             with trusting(self._trust):
                 super()._init_model_weights()
 
-    def build_train_loop(self, loop):
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the loop; the two of mmengine are replaced by those that resume at any iteration."""
         if isinstance(loop, dict) and 'type' not in loop:
             loop = dict(loop)
@@ -152,7 +176,7 @@ class DetRunner(Runner):
             loop['type'] = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
         return super().build_train_loop(loop)
 
-    def scale_lr(self, optim_wrapper, auto_scale_lr: dict | None = None) -> None:
+    def scale_lr(self, optim_wrapper: OptimWrapper | OptimWrapperDict, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate by (total batch size) / ``base_batch_size``."""
         if auto_scale_lr is not None and auto_scale_lr.get('enable', False) and 'base_batch_size' not in auto_scale_lr:
             raise ConfigError(
@@ -164,14 +188,18 @@ class DetRunner(Runner):
 
     # -- running -----------------------------------------------------------------------------------
 
-    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
-        """mmengine's hooks and this package's own defaults, unless the config has them among its ``custom_hooks``.
+    def register_hooks(
+        self,
+        default_hooks: dict[str, Hook | dict | None] | None = None,
+        custom_hooks: list[Hook | dict] | None = None,
+    ) -> None:
+        """mmengine's hooks and this package's own defaults, unless the config has them already.
 
         ``reseed`` seeds the model's random numbers at each iteration, ``num_classes`` compares the heads with the dataset,
         ``broken_images`` counts what was skipped; ``default_hooks=dict(reseed=None)`` takes one out.
         """
         hooks = dict(default_hooks or {})
-        given = {str(hook.get('type')).rpartition('.')[2] for hook in custom_hooks or [] if isinstance(hook, dict)}
+        given = {type_name(hook) for hook in [*hooks.values(), *(custom_hooks or [])]}
         for name, kind in _OWN_DEFAULT_HOOKS.items():
             if kind not in given:
                 hooks.setdefault(name, dict(type=kind))
@@ -179,12 +207,22 @@ class DetRunner(Runner):
                 del hooks[name]
         super().register_hooks(hooks, custom_hooks)
 
+    def train(self) -> torch.nn.Module:
+        """Train the model, or go on training it; returns it."""
+        if self._train_loop is not None:
+            loop = self.train_loop
+            epochs = '' if isinstance(loop, IterBasedTrainLoop) else f'{loop.max_epochs} epochs, '
+            self._announce('Training', f': {epochs}{loop.max_iters} iterations')
+        return super().train()
+
     def val(self) -> dict:
-        """Evaluate on the validation set."""
+        """Evaluate on the validation set; returns the metrics."""
+        self._announce('Validating')
         return self._evaluate(super().val)
 
     def test(self) -> dict:
-        """Evaluate on the test set."""
+        """Evaluate on the test set; returns the metrics."""
+        self._announce('Testing')
         return self._evaluate(super().test)
 
     def _evaluate(self, run: Callable[[], dict]) -> dict:
@@ -206,15 +244,16 @@ class DetRunner(Runner):
         if self._has_loaded:
             return
         evaluating = evaluating or self._evaluating
+        source = self._load_from or self._resume_path
         if self._resume_path is not None and not evaluating:
             self.resume(self._resume_path)
-        elif self._load_from is not None or self._resume_path is not None:
-            self.load_checkpoint(self._load_from or self._resume_path, complete=evaluating)
+        elif source is not None:
+            self.load_checkpoint(source, complete=evaluating)
 
     def load_checkpoint(
         self,
         filename: str,
-        map_location: str | Callable = 'cpu',
+        map_location: MapLocation = 'cpu',
         strict: bool = False,
         revise_keys: list | None = None,
         complete: bool = False,
@@ -232,22 +271,27 @@ class DetRunner(Runner):
             CheckpointError: unreadable, or it does not fit and ``strict`` or ``complete`` asks for that.
         """
         checkpoint = load_checkpoint_file(filename, trust=self._trust, map_location=map_location)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        state, renamed = rename_reference_keys(checkpoint['state_dict'])
-        notes = adapt_to_model(model, state)
-        checkpoint['state_dict'] = state
+
+        def through_hooks(state: OrderedDict) -> OrderedDict:
+            """Let the hooks load what is theirs; the EMA hook swaps the averaged weights with the model's own."""
+            checkpoint['state_dict'] = state
+            self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+            return checkpoint['state_dict']
+
         try:
-            compare(model, state, strict=strict, complete=complete)
+            report = load_into(
+                self.model,
+                checkpoint['state_dict'],
+                strict=strict,
+                complete=complete,
+                before_loading=through_hooks,
+            )
         except CheckpointError as error:
             raise CheckpointError(str(error), file=filename) from None
-        # After the renames, since hooks load from it too; before loading, since the EMA hook swaps the two sets of
-        # weights in it.
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        report = load_into(model, checkpoint['state_dict'], adapt=False)
-        report.renamed, report.notes = renamed, notes
         self._has_loaded = True
         self.logger.info(
-            f'Loaded {report.loaded} tensors from {filename}' + (f', {len(renamed)} of them renamed' if renamed else '')
+            f'Loaded {report.loaded} tensors from {filename}'
+            + (f', {len(report.renamed)} of them renamed' if report.renamed else '')
         )
         for note in report.notes:
             self.logger.warning(note)
@@ -260,7 +304,7 @@ class DetRunner(Runner):
         filename: str,
         resume_optimizer: bool = True,
         resume_param_scheduler: bool = True,
-        map_location: str | Callable = 'default',
+        map_location: MapLocation = 'default',
     ) -> None:
         """Continue a run: model, optimizer, schedulers, averaged model, logs, epoch, iteration.
 
@@ -369,9 +413,10 @@ class DetRunner(Runner):
         metainfo = getattr(self.train_dataloader.dataset, 'metainfo', None)
         if metainfo is not None:
             meta['dataset_meta'] = metainfo
-        model = self.model.module if is_model_wrapper(self.model) else self.model
         checkpoint = dict(
-            meta=meta, state_dict=weights_to_cpu(model.state_dict()), message_hub=self.message_hub.state_dict()
+            meta=meta,
+            state_dict=weights_to_cpu(unwrap(self.model).state_dict()),
+            message_hub=self.message_hub.state_dict(),
         )
         if save_optimizer:
             if not isinstance(self.optim_wrapper, (OptimWrapper, OptimWrapperDict)):
@@ -389,8 +434,12 @@ class DetRunner(Runner):
         }
         save_atomically(plain, Path(out_dir) / filename)
 
-    def _drop_unsaveable(self, where: str, value) -> None:
+    def _drop_unsaveable(self, where: str, value: object) -> None:
         self.logger.warning(f'{where} ({type(value).__name__}) has no plain form and is saved as None')
+
+
+def _as_dict(value: Any) -> Any:
+    return ConfigDict(value.to_dict()) if isinstance(value, Config) else value
 
 
 def _make_work_dir(work_dir: str) -> None:
@@ -404,20 +453,19 @@ def _make_work_dir(work_dir: str) -> None:
         raise ConfigError('cannot be written to', field='work_dir', received=str(work_dir))
 
 
-def _scheduler_states(schedulers):
+def _scheduler_states(schedulers: dict | list) -> dict | list:
     if isinstance(schedulers, dict):
-        return {name: [scheduler.state_dict() for scheduler in group] for name, group in schedulers.items()}
+        return {name: _scheduler_states(group) for name, group in schedulers.items()}
     return [scheduler.state_dict() for scheduler in schedulers]
 
 
-def _pair_schedulers(schedulers, states, filename) -> Iterator[tuple]:
+def _pair_schedulers(
+    schedulers: dict | list, states: dict | list, filename: str
+) -> Iterator[tuple[_ParamScheduler, dict]]:
     """Pair schedulers with their saved states; as many of both are needed."""
-    groups = (
-        [(schedulers[name], states.get(name, [])) for name in schedulers]
-        if isinstance(schedulers, dict)
-        else [(schedulers, states)]
-    )
-    for group, group_states in groups:
+    by_name, states_by_name = (value if isinstance(value, dict) else {'': value} for value in (schedulers, states))
+    for name, group in by_name.items():
+        group_states = states_by_name.get(name, [])
         if len(group) != len(group_states):
             raise CheckpointError(
                 f'has {len(group_states)} parameter schedulers, this config {len(group)}; '
@@ -428,7 +476,7 @@ def _pair_schedulers(schedulers, states, filename) -> Iterator[tuple]:
 
 
 @contextmanager
-def _broken_torchvision_hidden():
+def _broken_torchvision_hidden() -> Iterator[None]:
     """Make a torchvision that raises on import look absent (its CUDA wheel beside a CPU torch raises RuntimeError)."""
     try:
         import torchvision  # noqa: F401  (optional, and a build for another torch fails here)
@@ -436,7 +484,7 @@ def _broken_torchvision_hidden():
         yield
         return
     except Exception:  # RuntimeError or OSError of its compiled part
-        sys.modules['torchvision'] = None
+        cast(dict, sys.modules)['torchvision'] = None
         try:
             yield
         finally:

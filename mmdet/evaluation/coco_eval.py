@@ -12,12 +12,14 @@ per image and class.
 import contextlib
 import importlib.util
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
 from ..formats.tables import BoxTable, Detections, GroundTruth
 
 # Bounds in square pixels, both ends included (COCO: small < 32^2, large > 96^2).
@@ -72,7 +74,9 @@ class CocoResult:
         """Average recall: as :meth:`ap`, from the highest recalls."""
         return self._mean(self.recall[..., None], iou_thr, area, max_dets, label)  # (T, K, A, M, 1)
 
-    def _mean(self, values: np.ndarray, iou_thr, area, max_dets, label) -> float:
+    def _mean(
+        self, values: np.ndarray, iou_thr: float | None, area: str, max_dets: int | None, label: int | None
+    ) -> float:
         """Mean of the entries of (T, K, A, M, any) that are not -1."""
         if area not in self.areas:
             raise ConfigError(f'must be one of {list(self.areas)}', field='area', received=area)
@@ -126,45 +130,41 @@ def evaluate_boxes(
         DataError: image or class indices out of range, or values that are not finite.
         ConfigError: arguments out of range, or no evaluator installed.
     """
-    iou_thrs = np.asarray(COCO_IOU_THRS if iou_thrs is None else iou_thrs, dtype=np.float64).reshape(-1)
-    if not len(iou_thrs) or not ((iou_thrs > 0) & (iou_thrs <= 1)).all():
-        raise ConfigError('must be one or more numbers in (0, 1]', field='iou_thrs', received=iou_thrs.tolist())
-    max_dets = tuple(sorted({int(limit) for limit in max_dets}))
-    if not max_dets or max_dets[0] < 1:
-        raise ConfigError('must be one or more integers > 0', field='max_dets', received=max_dets)
-    if num_classes < 1:
-        raise ConfigError('must be > 0', field='num_classes', received=num_classes)
-    _check_table(gt, 'ground truth', num_images, num_classes, area=gt.area)
-    _check_table(dt, 'detections', num_images, num_classes, score=dt.score)
-
+    thrs, limits = check_settings(COCO_IOU_THRS if iou_thrs is None else iou_thrs, max_dets, num_classes)
+    gt.check('ground truth', num_images, num_classes)
+    dt.check('detections', num_images, num_classes)
     run = _evaluator(backend)
-    precision, recall, scores = run(gt, dt, num_images, num_classes, iou_thrs, max_dets, area_ranges, class_agnostic)
+    precision, recall, scores = run(gt, dt, num_images, num_classes, thrs, limits, area_ranges, class_agnostic)
     counted = np.bincount(gt.label[~gt.crowd], minlength=num_classes)
     if class_agnostic:
         counted = counted.sum(keepdims=True)
-    return CocoResult(precision, recall, scores, iou_thrs, tuple(area_ranges), max_dets, counted)
+    return CocoResult(precision, recall, scores, thrs, tuple(area_ranges), limits, counted)
 
 
-def _check_table(table: BoxTable, name: str, num_images: int, num_classes: int, **columns: np.ndarray) -> None:
-    for column, values, size in (('image', table.image, num_images), ('label', table.label, num_classes)):
-        wrong = np.flatnonzero((values < 0) | (values >= size))
-        if len(wrong):
-            raise DataError(
-                f'must be in 0..{size - 1}',
-                file=name,
-                record=f'row {wrong[0]}',
-                field=column,
-                received=int(values[wrong[0]]),
-            )
-    for column, values in {'bbox': table.bbox, **columns}.items():
-        wrong = np.flatnonzero(~np.isfinite(values).reshape(len(table), -1).all(axis=1)) if len(table) else ()
-        if len(wrong):
-            raise DataError(
-                'must be finite', file=name, record=f'row {wrong[0]}', field=column, received=values[wrong[0]].tolist()
-            )
+def check_settings(
+    iou_thrs: ArrayLike, max_dets: Sequence[int], num_classes: int
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The thresholds as (T,) float64, and the limits ascending without repeats.
+
+    Raises:
+        ConfigError: one of them is out of range.
+    """
+    thrs = np.asarray(iou_thrs, dtype=np.float64).reshape(-1)
+    if not len(thrs) or not ((thrs > 0) & (thrs <= 1)).all():
+        raise ConfigError('must be one or more numbers in (0, 1]', field='iou_thrs', received=thrs.tolist())
+    limits = tuple(sorted({int(limit) for limit in max_dets}))
+    if not limits or limits[0] < 1:
+        raise ConfigError('must be one or more integers > 0', field='max_dets', received=limits)
+    if num_classes < 1:
+        raise ConfigError('must be > 0', field='num_classes', received=num_classes)
+    return thrs, limits
 
 
-def _evaluator(backend: str):
+Areas = Mapping[str, tuple[float, float]]
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _evaluator(backend: str) -> Callable[..., Arrays]:
     runners = {'hotcoco': _run_hotcoco, 'pycocotools': _run_pycocotools}
     if backend not in ('auto', *runners):
         raise ConfigError(f"must be 'auto' or one of {list(runners)}", field='backend', received=backend)
@@ -177,7 +177,10 @@ def _evaluator(backend: str):
     )
 
 
-def _run_hotcoco(gt, dt, num_images, num_classes, iou_thrs, max_dets, area_ranges, class_agnostic):
+def _run_hotcoco(
+    gt: GroundTruth, dt: Detections, num_images: int, num_classes: int, iou_thrs: np.ndarray, max_dets: tuple[int, ...],
+    area_ranges: Areas, class_agnostic: bool,
+) -> Arrays:  # fmt: skip
     import hotcoco  # optional: there is no wheel for every platform
 
     # Ids start at 1 throughout: pycocotools takes a match with annotation id 0 for no match.
@@ -200,7 +203,10 @@ def _run_hotcoco(gt, dt, num_images, num_classes, iou_thrs, max_dets, area_range
     return _accumulate(evaluation, iou_thrs, max_dets, area_ranges, class_agnostic)
 
 
-def _run_pycocotools(gt, dt, num_images, num_classes, iou_thrs, max_dets, area_ranges, class_agnostic):
+def _run_pycocotools(
+    gt: GroundTruth, dt: Detections, num_images: int, num_classes: int, iou_thrs: np.ndarray, max_dets: tuple[int, ...],
+    area_ranges: Areas, class_agnostic: bool,
+) -> Arrays:  # fmt: skip
     from pycocotools.coco import COCO  # heavy (matplotlib): only where hotcoco is missing
     from pycocotools.cocoeval import COCOeval
 
@@ -225,7 +231,9 @@ def _run_pycocotools(gt, dt, num_images, num_classes, iou_thrs, max_dets, area_r
         return _accumulate(evaluation, iou_thrs, max_dets, area_ranges, class_agnostic)
 
 
-def _accumulate(evaluation, iou_thrs, max_dets, area_ranges, class_agnostic):
+def _accumulate(
+    evaluation: Any, iou_thrs: np.ndarray, max_dets: tuple[int, ...], area_ranges: Areas, class_agnostic: bool
+) -> Arrays:
     """Both evaluators share pycocotools' interface: set the parameters, run, return precision, recall and scores."""
     params = evaluation.params
     params.iouThrs = iou_thrs
@@ -236,4 +244,5 @@ def _accumulate(evaluation, iou_thrs, max_dets, area_ranges, class_agnostic):
     evaluation.evaluate()
     evaluation.accumulate()
     found = evaluation.eval
-    return tuple(np.asarray(found[name], dtype=np.float64) for name in ('precision', 'recall', 'scores'))
+    precision, recall, scores = (np.asarray(found[name], np.float64) for name in ('precision', 'recall', 'scores'))
+    return precision, recall, scores

@@ -5,7 +5,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.dist import is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
@@ -62,6 +61,8 @@ class CocoMetric(BaseMetric):
         use_mp_eval: accepted and without effect, because the evaluator is fast as it is.
         max_dets: limit of all AP values. None means COCO's 100 if ``proposal_nums`` lists it, otherwise the largest of
             ``proposal_nums``.
+        count_ignored: boxes of the annotation file with ``ignore`` 1 are objects to be found, as in pycocotools. By default they are
+            neither found nor missed, just as the data sets do not train on them.
         collect_dir: shared folder for ``collect_device='cpu'``.
 
     Raises:
@@ -89,10 +90,12 @@ class CocoMetric(BaseMetric):
         use_mp_eval: bool = False,
         *,
         max_dets: int | None = None,
+        count_ignored: bool = False,
         collect_dir: str | None = None,
     ):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.ann_file = ann_file
+        self.count_ignored = count_ignored
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
         for name in self.metrics:
             if name not in _METRICS:
@@ -130,6 +133,22 @@ class CocoMetric(BaseMetric):
                 raise UnknownMetricError(f'metric item "{item}" is not supported. Allowed: {allowed}')
 
     @property
+    def dataset_meta(self) -> dict | None:
+        """Meta information of the dataset.
+
+        The runner sets it when it builds its loops, on every rank and before the first training step: the annotation file is read and
+        its classes are checked here, so that a wrong one does not end the run at the first validation.
+        """
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict | None) -> None:
+        self._dataset_meta = dataset_meta
+        self._annotations = None
+        if self.ann_file is not None and self.classes is not None:
+            self.load_annotations()
+
+    @property
     def classes(self) -> tuple[str, ...] | None:
         """Class names of the dataset, or None where it has none."""
         meta = self.dataset_meta or {}
@@ -142,10 +161,8 @@ class CocoMetric(BaseMetric):
             data_batch: not used.
             data_samples: one dict an image; see :func:`~mmdet.evaluation.predictions.read_sample`.
         """
-        if self.ann_file is not None and self._annotations is None and is_main_process():
-            # With the first batch, so that a wrong file or class name ends the run now and not after the last image;
-            # on one rank only.
-            self._annotations = self._load_annotations()
+        if self.ann_file is not None:
+            self.load_annotations()
         num_classes = None if self.classes is None else len(self.classes)
         for sample in data_samples:
             record = read_sample(sample, num_classes, with_gt=self.ann_file is None)
@@ -189,11 +206,11 @@ class CocoMetric(BaseMetric):
                 )
             return annotations_from_records(records, self.classes)
         if self._annotations is None:
-            self._annotations = self._load_annotations()
+            self._annotations = self._load_annotations(self.ann_file)
         return self._annotations
 
-    def _load_annotations(self) -> CocoAnnotations:
-        return load_coco_annotations(self.ann_file, self.classes, self.backend_args)
+    def _load_annotations(self, ann_file: str) -> CocoAnnotations:
+        return load_coco_annotations(ann_file, self.classes, self.backend_args, count_ignored=self.count_ignored)
 
     def evaluate_detections(self, detections: Detections, annotations: CocoAnnotations) -> dict[str, float]:
         """Write the files, evaluate, log and return the metrics of detections in whatever way they came."""

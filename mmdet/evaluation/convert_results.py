@@ -6,17 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdet.errors import DataError
-from mmdet.evaluation.predictions import detections_from_records, keep_first, read_sample
-from mmdet.evaluation.visdrone_metric import image_names
-from mmdet.formats.coco import CocoAnnotations, detections_from_rows, load_coco_annotations, result_rows
-from mmdet.formats.json_file import _read_json
-from mmdet.formats.predictions import read_results
-from mmdet.formats.tables import Detections
-from mmdet.formats.visdrone import read_toolkit_rows, text_files, write_result_files
-from mmdet.utils.files import write_json
-
+from ..errors import DataError
+from ..formats.coco import CocoAnnotations, load_coco_annotations, read_coco, result_rows
+from ..formats.predictions import read_results
+from ..formats.tables import Detections
+from ..formats.visdrone import read_toolkit_rows, text_files, write_result_files
+from ..utils.files import write_json
 from ..utils.progress import progress
+from .predictions import detections_of_results
+from .visdrone_metric import image_names, toolkit_categories
 
 
 @dataclass
@@ -63,16 +61,11 @@ def results_to_txt(
     Raises:
         DataError: broken files, unknown images or categories.
     """
-    annotations, names, shift = _read_ann(ann_file)
-    content, left_out = read_results(results), 0
-    if Path(results).suffix == '.json':
-        detections, left_out = detections_from_rows(content, annotations, str(results))
-    else:
-        records = [read_sample(sample, len(annotations.classes)) for sample in content]
-        detections = detections_from_records(keep_first(records, lambda record: record.image_id), annotations)
+    annotations, names, categories = _read_ann(ann_file)
+    detections, left_out = detections_of_results(read_results(results), annotations, str(results))
     report = ResultsReport(Path(out_dir), len(names), len(names) - len(np.unique(detections.image)), len(detections))
     report.left_out = left_out
-    write_result_files(out_dir, names, detections, [number + shift for number in annotations.category_ids])
+    write_result_files(out_dir, names, detections, categories)
     return report
 
 
@@ -86,7 +79,7 @@ def txt_to_results(
     Raises:
         DataError: broken files, with the line; no file at all that belongs to an image.
     """
-    annotations, names, shift = _read_ann(ann_file)
+    annotations, names, categories = _read_ann(ann_file)
     txt_dir = Path(txt_dir)
     files = {path.relative_to(txt_dir).with_suffix('').as_posix(): path for path in sorted(txt_dir.rglob('*.txt'))}
     files = files or text_files(txt_dir, 'result')
@@ -96,7 +89,7 @@ def txt_to_results(
             file=txt_dir,
             received=sorted(files)[:3],
         )
-    label_of = {number + shift: label for label, number in enumerate(annotations.category_ids)}
+    label_of = {number: label for label, number in enumerate(categories)}
     images, labels, tables, left_out = [], [], [], 0
     for i, name in enumerate(progress(names, txt_dir.name)):
         if name not in files:
@@ -112,12 +105,11 @@ def txt_to_results(
     detections = Detections(np.concatenate(images), np.concatenate(labels), table[:, :4], score=table[:, 4])
     report = ResultsReport(Path(out_file), len(names), len(names) - len(np.unique(detections.image)), len(detections))
     report.left_out, report.unused = left_out, len(set(files) - set(names))
-    write_json(out_file, result_rows(detections, annotations))
+    write_json(report.path, result_rows(detections, annotations))
     return report
 
 
-def _read_ann(ann_file: str | os.PathLike) -> tuple[CocoAnnotations, list[str], int]:
-    """Annotations, the name of each image's result file, and what makes a category id the toolkit's number (from 1)."""
-    annotations = load_coco_annotations(str(ann_file))
-    names = image_names(_read_json(str(ann_file), None)['images'], str(ann_file))
-    return annotations, [names[image_id] for image_id in annotations.image_ids], int(0 in annotations.category_ids)
+def _read_ann(ann_file: str | os.PathLike) -> tuple[CocoAnnotations, list[str], list[int]]:
+    """Annotations, the name of each image's result file, and the toolkit's category number of each label."""
+    annotations, names = load_coco_annotations(ann_file), image_names(read_coco(ann_file))
+    return annotations, [names[image_id] for image_id in annotations.image_ids], toolkit_categories(annotations)

@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-from ..errors import ConfigError, DataError
-from ..formats.coco import detections_from_rows
+from ..errors import ConfigError
 from ..formats.predictions import read_results
 from ..registry import DATASETS
 from .coco_metric import CocoMetric
+from .predictions import are_coco_rows, detections_of_results
 
 
 def evaluate_results(
-    results: str | Path | Sequence[dict], ann_file: str, classes: Sequence[str] | None = None, **metric_args
+    results: str | Path | Sequence[dict], ann_file: str, classes: Sequence[str] | None = None, **metric_args: Any
 ) -> dict:
     """Evaluate saved predictions with :class:`CocoMetric`; the numbers are those of the run that saved them.
 
@@ -31,17 +32,15 @@ def evaluate_results(
     Raises:
         DataError: a file is broken, or the predictions do not belong to it.
     """
-    source = 'results'
-    if isinstance(results, str | Path):
-        source, results = str(results), read_results(results)
+    from_file = isinstance(results, str | Path)
+    source = str(results) if from_file else 'results'
+    content: Any = read_results(source) if from_file else results
     metric = CocoMetric(ann_file=ann_file, **metric_args)
     if classes is not None:
         metric.dataset_meta = dict(classes=tuple(classes))
-    if not isinstance(results, Sequence) or not all(isinstance(row, dict) for row in results):
-        raise DataError('must be a list of dicts', file=source)
-    if not results or 'image_id' in results[0]:
+    if are_coco_rows(content, source):
         annotations = metric.load_annotations()
-        detections, left_out = detections_from_rows(list(results), annotations, source)
+        detections, left_out = detections_of_results(content, annotations, source)
         if left_out:
             MMLogger.get_current_instance().info(
                 f'{source}: {left_out} results of categories that are not evaluated left out'
@@ -49,7 +48,7 @@ def evaluate_results(
         values = metric.evaluate_detections(detections, annotations)
     else:
         metric.dataset_meta = dict(classes=metric.load_annotations().classes)
-        metric.process(None, results)
+        metric.process(None, content)
         values = metric.compute_metrics(metric.results)
     return {f'{metric.prefix}/{name}': value for name, value in values.items()}
 

@@ -2,15 +2,15 @@
 way."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from mmengine.structures import BaseDataElement
 
 from ..errors import DataError
-from ..formats.coco import CocoAnnotations, id_order
+from ..formats.coco import CocoAnnotations, ImageId, detections_from_rows, id_order, plain_id
 from ..formats.tables import Detections, GroundTruth
 
 
@@ -25,19 +25,19 @@ class ImageRecord:
         bboxes: (n, 4) xyxy in pixels of the original image.
         scores: (n,).
         labels: (n,) class indices.
-        gt_bboxes: (G, 4) xyxy in pixels of the original image, or None.
+        gt_bboxes: (G, 4) xyxy in pixels of the original image.
         gt_labels: (G,).
         gt_crowd: (G,) bool.
     """
 
-    image_id: Any
+    image_id: ImageId
     ori_shape: tuple
     bboxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
-    gt_bboxes: np.ndarray | None = None
-    gt_labels: np.ndarray | None = None
-    gt_crowd: np.ndarray | None = None
+    gt_bboxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
+    gt_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    gt_crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
 
 def read_sample(sample: Mapping, num_classes: int | None, with_gt: bool = False) -> ImageRecord:
@@ -58,28 +58,33 @@ def read_sample(sample: Mapping, num_classes: int | None, with_gt: bool = False)
     where = f'image {image_id!r}'
     if sample.get('pred_instances') is None:
         raise DataError('has no predictions', record=where, field='pred_instances')
-    bboxes, labels, scores = _instances(
-        sample['pred_instances'], where, 'pred_instances', num_classes, with_scores=True
-    )
+    found = _instances(sample['pred_instances'], where, 'pred_instances', num_classes, with_scores=True)
     ori_shape = sample.get('ori_shape')
     ori_shape = (None, None) if ori_shape is None else tuple(int(side) for side in ori_shape[:2])
-    record = ImageRecord(image_id, ori_shape, bboxes, scores, labels)
+    record = ImageRecord(image_id, ori_shape, found.bboxes, found.scores, found.labels)
     if with_gt:
         record.gt_bboxes, record.gt_labels, record.gt_crowd = _ground_truth(sample, where, num_classes)
     return record
 
 
-def image_id_of(sample: Mapping) -> Any:
-    """The image id of a data sample as a plain Python value."""
+def image_id_of(sample: Mapping) -> ImageId:
+    """The image id of a data sample as a plain Python value.
+
+    Raises:
+        DataError: there is none, or it is no id.
+    """
     if 'img_id' not in sample:
         raise DataError(
             "has no 'img_id'; PackDetInputs must keep it in meta_keys", record='data sample', received=sorted(sample)
         )
     image_id = sample['img_id']
-    return image_id.item() if hasattr(image_id, 'item') else image_id
+    found = plain_id(image_id.item() if hasattr(image_id, 'item') else image_id)
+    if found is None:
+        raise DataError('must be a whole number or a text', record='data sample', field='img_id', received=image_id)
+    return found
 
 
-def _array(values) -> np.ndarray:
+def _array(values: Any) -> np.ndarray:
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         if values.dtype in (torch.float16, torch.bfloat16):
@@ -87,79 +92,78 @@ def _array(values) -> np.ndarray:
     return np.asarray(values)
 
 
-def _instances(instances, where: str, name: str, num_classes: int | None, with_scores: bool = False):
+class _Instances(NamedTuple):
+    """Checked columns of one image: ``bboxes`` (n, 4) xyxy, ``labels`` (n,) int64, ``scores`` (n,), empty for ground truth."""
+
+    bboxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+
+def _instances(instances: Any, where: str, name: str, num_classes: int | None, with_scores: bool = False) -> _Instances:
     fields = dict(instances.items()) if isinstance(instances, BaseDataElement) else instances
-    columns = []
+
+    def fault(column: str, message: str, received: Any) -> DataError:
+        return DataError(message, record=where, field=f'{name}.{column}', received=received)
+
+    columns = {}
     for column in ('bboxes', 'labels', *(('scores',) if with_scores else ())):
         if column not in fields:
-            raise DataError('is missing', record=where, field=f'{name}.{column}', received=sorted(fields))
-        columns.append(_array(fields[column]))
-    bboxes, labels = columns[0], columns[1]
+            raise fault(column, 'is missing', sorted(fields))
+        columns[column] = _array(fields[column])
+        if columns[column].dtype.kind not in 'fiu':
+            raise fault(column, 'must be numbers', columns[column].dtype.name)
+    bboxes = columns.pop('bboxes')
     if bboxes.size == 0:
         bboxes = bboxes.reshape(-1, 4)
     if bboxes.ndim != 2 or bboxes.shape[1] != 4:
-        raise DataError('must have shape (n, 4)', record=where, field=f'{name}.bboxes', received=bboxes.shape)
-    for column, values in zip(('labels', 'scores'), columns[1:]):
+        raise fault('bboxes', 'must have shape (n, 4)', bboxes.shape)
+    for column, values in columns.items():
         if values.shape != (len(bboxes),):
-            raise DataError(
-                f'must have shape ({len(bboxes)},), one a box',
-                record=where,
-                field=f'{name}.{column}',
-                received=values.shape,
-            )
-    for column, values in (('bboxes', bboxes), *((('scores', columns[2]),) if with_scores else ())):
-        wrong = np.flatnonzero(~np.isfinite(values).reshape(len(bboxes), -1).all(axis=1)) if len(bboxes) else ()
-        if len(wrong):
-            raise DataError(
-                f'{len(wrong)} of {len(bboxes)} rows are not finite, the first is row {wrong[0]}',
-                record=where,
-                field=f'{name}.{column}',
-                received=values[wrong[0]].tolist(),
-            )
-    labels = labels.astype(np.int64)
+            raise fault(column, f'must have shape ({len(bboxes)},), one a box', values.shape)
+    for column, values in {'bboxes': bboxes, **columns}.items():
+        finite = np.isfinite(values)
+        if not finite.all():
+            rows = np.unique(np.nonzero(~finite)[0])
+            message = f'{len(rows)} of {len(bboxes)} rows are not finite, the first is row {rows[0]}'
+            raise fault(column, message, values[rows[0]].tolist())
+    labels = columns['labels'].astype(np.int64)
     if num_classes is not None and len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
         wrong = labels.min() if labels.min() < 0 else labels.max()
-        raise DataError(
-            f'must be 0..{num_classes - 1}: the dataset has {num_classes} classes '
-            '(does num_classes of the head agree?)',
-            record=where,
-            field=f'{name}.labels',
-            received=int(wrong),
+        message = (
+            f'must be 0..{num_classes - 1}: the dataset has {num_classes} classes (does num_classes of the head agree?)'
         )
-    return bboxes, labels, columns[2] if with_scores else None
+        raise fault('labels', message, int(wrong))
+    return _Instances(bboxes, labels, columns.get('scores', np.zeros(0)))
 
 
-def _ground_truth(sample: Mapping, where: str, num_classes: int | None):
+def _ground_truth(sample: Mapping, where: str, num_classes: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(G, 4) boxes in original pixels, (G,) labels, (G,) crowd flags."""
     if 'instances' in sample:
         rows = sample['instances']
-        boxes = np.asarray([row['bbox'] for row in rows], dtype=np.float64).reshape(-1, 4)
-        labels = np.asarray([row['bbox_label'] for row in rows], dtype=np.int64)
-        boxes, labels, _ = _instances({'bboxes': boxes, 'labels': labels}, where, 'instances', num_classes)
-        return boxes, labels, np.asarray([bool(row.get('ignore_flag', 0)) for row in rows], dtype=bool)
+        columns = {
+            'bboxes': np.asarray([row['bbox'] for row in rows], dtype=np.float64).reshape(-1, 4),
+            'labels': np.asarray([row['bbox_label'] for row in rows], dtype=np.int64),
+        }
+        found = _instances(columns, where, 'instances', num_classes)
+        return found.bboxes, found.labels, np.asarray([bool(row.get('ignore_flag', 0)) for row in rows], dtype=bool)
     if sample.get('gt_instances') is None:
-        raise DataError(
-            'has no ground truth: give ann_file to the metric, or put LoadAnnotations into the test pipeline',
-            record=where,
-            field='gt_instances',
-        )
+        message = 'has no ground truth: give ann_file to the metric, or put LoadAnnotations into the test pipeline'
+        raise DataError(message, record=where, field='gt_instances')
     if sample.get('flip'):
-        raise DataError(
-            'the ground truth of a flipped image cannot be used; give ann_file to the metric',
-            record=where,
-            field='flip',
-        )
-    parts = [_instances(sample['gt_instances'], where, 'gt_instances', num_classes)[:2]]
+        message = 'the ground truth of a flipped image cannot be used; give ann_file to the metric'
+        raise DataError(message, record=where, field='flip')
+    parts = [_instances(sample['gt_instances'], where, 'gt_instances', num_classes)]
     if sample.get('ignored_instances') is not None:
-        parts.append(_instances(sample['ignored_instances'], where, 'ignored_instances', num_classes)[:2])
-    boxes = np.concatenate([part[0] for part in parts]).astype(np.float64)
-    crowd = np.repeat(np.arange(len(parts)) == 1, [len(part[0]) for part in parts])
-    return boxes, np.concatenate([part[1] for part in parts]), crowd
+        parts.append(_instances(sample['ignored_instances'], where, 'ignored_instances', num_classes))
+    boxes = np.concatenate([part.bboxes for part in parts]).astype(np.float64)
+    crowd = np.repeat(np.arange(len(parts)) == 1, [len(part.bboxes) for part in parts])
+    return boxes, np.concatenate([part.labels for part in parts]), crowd
 
 
 def keep_first(items: Iterable, image_id: Callable[[Any], Any]) -> list:
     """Drop repeats of an image: a distributed sampler fills the last round with images that were seen already."""
-    kept = {}
+    kept: dict = {}
     for item in items:
         kept.setdefault(image_id(item), item)
     return list(kept.values())
@@ -169,13 +173,14 @@ def annotations_from_records(records: Sequence[ImageRecord], classes: Sequence[s
     """Ground truth gathered from the data samples; category ids are the labels."""
     records = sorted(records, key=lambda record: id_order(record.image_id))
     counts = [len(record.gt_bboxes) for record in records]
-    xyxy = np.concatenate([record.gt_bboxes for record in records] or [np.zeros((0, 4))]).astype(np.float64)
-    gt = GroundTruth(
-        image=np.repeat(np.arange(len(records)), counts),
-        label=np.concatenate([record.gt_labels for record in records] or [np.zeros(0)]),
-        bbox=xyxy_to_xywh(xyxy),
-        crowd=np.concatenate([record.gt_crowd for record in records] or [np.zeros(0)]),
-    )
+    gt = GroundTruth([], [], [])
+    if records:
+        gt = GroundTruth(
+            image=np.repeat(np.arange(len(records)), counts),
+            label=np.concatenate([record.gt_labels for record in records]),
+            bbox=xyxy_to_xywh(np.concatenate([record.gt_bboxes for record in records]).astype(np.float64)),
+            crowd=np.concatenate([record.gt_crowd for record in records]),
+        )
     return CocoAnnotations(
         source='the data samples',
         image_ids=[record.image_id for record in records],
@@ -197,6 +202,32 @@ def detections_from_records(records: Sequence[ImageRecord], annotations: CocoAnn
         bbox=xyxy_to_xywh(np.concatenate([record.bboxes for record in records]).astype(np.float64)),
         score=np.concatenate([record.scores for record in records]),
     )
+
+
+def are_coco_rows(results: Any, source: str) -> bool:
+    """Whether saved predictions are COCO result rows and not data samples; an empty list is taken for rows.
+
+    Raises:
+        DataError: they are no list of dicts.
+    """
+    if not isinstance(results, Sequence) or not all(isinstance(row, Mapping) for row in results):
+        raise DataError('must be a list of dicts', file=source)
+    return not results or not {'img_id', 'pred_instances'} & set(results[0])
+
+
+def detections_of_results(results: Any, annotations: CocoAnnotations, source: str) -> tuple[Detections, int]:
+    """Saved predictions, COCO result rows or data samples, as one table.
+
+    Returns:
+        the detections, and how many were left out because their category is in the annotation file but not evaluated.
+
+    Raises:
+        DataError: naming the row or image.
+    """
+    if are_coco_rows(results, source):
+        return detections_from_rows(list(results), annotations, source)
+    records = [read_sample(sample, len(annotations.classes)) for sample in results]
+    return detections_from_records(keep_first(records, lambda record: record.image_id), annotations), 0
 
 
 def xyxy_to_xywh(boxes: np.ndarray) -> np.ndarray:

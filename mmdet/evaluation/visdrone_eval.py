@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..formats.tables import IGNORED_REGION, BoxTable, Detections, VisDroneTruth
+from .coco_eval import check_settings
 
 # One multiplication and one addition in double precision. A running sum (np.arange) would lie above 0.6 and 0.75, which
 # boxes with whole sides reach exactly: 0.1 AP on VisDrone val. Only 0.85 is one bit above its decimal value.
@@ -102,17 +103,10 @@ def evaluate_visdrone(
         DataError: image indices out of range, values that are not finite, or no size where one is needed.
         ConfigError: arguments out of range.
     """
-    thrs = np.asarray(VISDRONE_IOU_THRS if iou_thrs is None else iou_thrs, dtype=np.float64).reshape(-1)  # (T,)
-    limits = tuple(sorted({int(limit) for limit in max_dets}))
-    if not len(thrs) or not ((thrs > 0) & (thrs <= 1)).all():
-        raise ConfigError('must be one or more numbers in (0, 1]', field='iou_thrs', received=thrs.tolist())
-    if not limits or limits[0] < 1:
-        raise ConfigError('must be one or more integers > 0', field='max_dets', received=limits)
-    if num_classes < 1:
-        raise ConfigError('must be > 0', field='num_classes', received=num_classes)
+    thrs, limits = check_settings(VISDRONE_IOU_THRS if iou_thrs is None else iou_thrs, max_dets, num_classes)
     sizes_wh = np.asarray(sizes_wh, dtype=np.int64).reshape(-1, 2)
-    _check_rows(gt, 'ground truth', len(sizes_wh))
-    _check_rows(dt, 'detections', len(sizes_wh), score=dt.score)
+    gt.check('ground truth', len(sizes_wh))
+    dt.check('detections', len(sizes_wh))
 
     region = gt.label == IGNORED_REGION
     regions = BoxTable(gt.image[region], gt.label[region], gt.bbox[region])
@@ -282,7 +276,9 @@ def _pair_chunks(truth: _Objects, found: _Ranked, lowest: float) -> Iterator[tup
         yield det[enough], gt[enough], overlap[enough]
 
 
-def _match(truth: _Objects, found: _Ranked, pairs: _Pairs, taken: np.ndarray, thrs: np.ndarray):
+def _match(
+    truth: _Objects, found: _Ranked, pairs: _Pairs, taken: np.ndarray, thrs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Greedy matching at every threshold of the detections that are ``taken`` (N,).
 
     By descending score each detection takes the free object of highest overlap, the later one of equals. Detections of
@@ -336,22 +332,3 @@ def area_under_curve(hit: np.ndarray, miss: np.ndarray, gt_count: int) -> np.nda
     precision = np.concatenate([ends, precision, ends])
     precision = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     return (np.diff(recall, axis=0) * precision[1:]).sum(axis=0)
-
-
-def _check_rows(table: BoxTable, name: str, num_images: int, **columns: np.ndarray) -> None:
-    wrong = np.flatnonzero((table.image < 0) | (table.image >= num_images))
-    if len(wrong):
-        raise DataError(
-            f'must be in 0..{num_images - 1}',
-            file=name,
-            record=f'row {wrong[0]}',
-            field='image',
-            received=int(table.image[wrong[0]]),
-        )
-    for column, values in {'bbox': table.bbox, **columns}.items():
-        finite = np.isfinite(values).reshape(len(table), int(np.prod(values.shape[1:]))).all(axis=1)
-        if not finite.all():
-            row = np.flatnonzero(~finite)[0]
-            raise DataError(
-                'must be finite', file=name, record=f'row {row}', field=column, received=values[row].tolist()
-            )

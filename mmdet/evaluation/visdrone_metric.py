@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 from mmengine.logging import MMLogger
 
-from ..errors import ConfigError, DataError
-from ..formats.coco import CocoAnnotations
-from ..formats.json_file import _read_json
+from ..errors import DataError
+from ..formats.coco import CocoAnnotations, CocoFile, ImageId, match_classes, read_coco
 from ..formats.tables import Detections, GroundTruth, VisDroneTruth
-from ..formats.visdrone import VISDRONE_CLASSES, read_toolkit_rows, text_files, without_image_suffix, write_result_files
+from ..formats.visdrone import (
+    VISDRONE_CLASSES,
+    read_visdrone_rows,
+    text_files,
+    without_image_suffix,
+    write_result_files,
+)
 from ..registry import METRICS
 from .coco_metric import CocoMetric
 from .predictions import ImageRecord
@@ -78,12 +83,12 @@ class VisDroneMetric(CocoMetric):
         proposal_nums: Sequence[int] = (10, 100, 500),
         max_dets: int | None = 500,
         prefix: str | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(ann_file, proposal_nums=proposal_nums, max_dets=max_dets, prefix=prefix, **kwargs)
         self._bare_coco_keys = prefix is None
         self._from_folder = ann_file is not None and Path(ann_file).is_dir()
-        self._extras: _Extras | None = None
+        self._extras = _Extras([], VisDroneTruth([], [], []))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """As :meth:`CocoMetric.process`; with a folder of annotations the image id is the name of the image file."""
@@ -110,12 +115,12 @@ class VisDroneMetric(CocoMetric):
             self._extras = _Extras(names, VisDroneTruth([], [], []))
         return annotations
 
-    def _load_annotations(self) -> CocoAnnotations:
+    def _load_annotations(self, ann_file: str) -> CocoAnnotations:
         if self._from_folder:
-            annotations, self._extras = _read_folder(self.ann_file, self.classes)
+            annotations, self._extras = _read_folder(ann_file, self.classes)
         else:
-            annotations = super()._load_annotations()
-            self._extras = _read_extras(_read_json(self.ann_file, self.backend_args), annotations)
+            annotations = super()._load_annotations(ann_file)
+            self._extras = _read_extras(ann_file, annotations, self.backend_args)
         return annotations
 
     def evaluate_detections(self, detections: Detections, annotations: CocoAnnotations) -> dict[str, float]:
@@ -177,71 +182,69 @@ def _image_name(sample: dict) -> str:
 
 def _read_folder(folder: str, classes: Sequence[str] | None) -> tuple[CocoAnnotations, _Extras]:
     """COCO's ground truth (rows of the classes) and the rest of a folder of VisDrone ``.txt`` files."""
-    known = VISDRONE_CLASSES
-    classes = known if classes is None else tuple(classes)
-    strangers = [name for name in classes if name not in known]
-    if strangers:
-        raise ConfigError(
-            f'a folder of VisDrone annotations has the classes {list(known)}', field='classes', received=strangers
-        )
-    files = text_files(folder, 'annotation')
-    if not files:
-        raise DataError('holds no .txt file', file=folder)
-    tables = [read_toolkit_rows(path) for path in files.values()]
+    classes = VISDRONE_CLASSES if classes is None else tuple(classes)
+    label_of = match_classes(classes, VISDRONE_CLASSES, folder)
+    files = text_files(folder, 'annotation', at_least_one=True)
+    tables = [read_visdrone_rows(path) for path in files.values()]
     rows, image = np.concatenate(tables), np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-    categories = [known.index(name) + 1 for name in classes]
-    label_of = {0: IGNORED_REGION, **{category: label for label, category in enumerate(categories)}}
-    label = np.array([label_of.get(category, len(classes)) for category in rows[:, 5].tolist()], dtype=np.int64)
+    # by category: ignored region, the ten classes, others
+    labels = np.array([IGNORED_REGION, *np.where(label_of < 0, len(classes), label_of), len(classes)])
+    label = labels[rows[:, 5].astype(np.int64)]
+    categories = [VISDRONE_CLASSES.index(name) + 1 for name in classes]
     own = (label >= 0) & (label < len(classes))
     annotations = CocoAnnotations(
         source=str(folder),
-        image_ids=list(files),
+        image_ids=[*files],
         image_sizes=[(None, None)] * len(files),
         classes=classes,
-        category_ids=categories,
+        category_ids=[*categories],
         gt=GroundTruth(image[own], label[own], rows[own, :4]),
     )
     rest = VisDroneTruth(image[~own], label[~own], rows[~own, :4])
     return annotations, _Extras(list(files), rest, rows[own, 4] != 0, categories)
 
 
-def _read_extras(content: dict, annotations: CocoAnnotations) -> _Extras:
+def _read_extras(ann_file: str, annotations: CocoAnnotations, backend_args: dict | None) -> _Extras:
     """The lists ``ignored_regions`` and ``others`` of a JSON file made by ``VisDrone2COCO.py``; other files have none."""
-    names = image_names(content['images'], annotations.source)
-    image, label, bbox = [], [], []
-    for section, number in (('ignored_regions', IGNORED_REGION), ('others', len(annotations.classes))):
-        for position, row in enumerate(content.get(section) or []):
-            box = row.get('bbox') if isinstance(row, dict) else None
-            if not (isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) for v in box)):
-                raise DataError(
-                    "must be {'image_id': ..., 'bbox': [x, y, width, height]}",
-                    file=annotations.source,
-                    record=f'{section}[{position}]',
-                    received=row,
-                )
-            image.append(annotations.index_of(row.get('image_id')))
-            label.append(number)
-            bbox.append(box)
-    # Files numbered from 0, as the reference's converter writes them, become the toolkit's 1..K.
-    shift = 1 if 0 in annotations.category_ids else 0
+    table = read_coco(ann_file, backend_args)
+    names = image_names(table)
+    position_of = np.array([annotations.index_of(image_id) for image_id in table.image_ids], dtype=np.int64)
+    regions, others = table.ignored_regions, table.others
+    image = np.concatenate([regions.image, others.image])
+    label = np.repeat([IGNORED_REGION, len(annotations.classes)], [len(regions.image), len(others.image)])
     return _Extras(
         [names[image_id] for image_id in annotations.image_ids],
-        VisDroneTruth(image, label, bbox),
-        categories=[number + shift for number in annotations.category_ids],
+        VisDroneTruth(position_of[image], label, np.concatenate([regions.bbox, others.bbox])),
+        categories=toolkit_categories(annotations),
     )
 
 
-def image_names(images: Sequence[dict], source: str) -> dict[Any, str]:
+def toolkit_categories(annotations: CocoAnnotations) -> list[int]:
+    """Category number in the toolkit's result files of each label: ids from 0, as the converters write them, become 1..K.
+
+    Raises:
+        DataError: an id is no number.
+    """
+    ids = annotations.category_ids
+    wrong = [category_id for category_id in ids if isinstance(category_id, str)]
+    if wrong:
+        raise DataError(
+            'result files need whole numbers', file=annotations.source, field='category id', received=wrong[0]
+        )
+    return [int(category_id) + (0 in ids) for category_id in ids]
+
+
+def image_names(table: CocoFile) -> dict[ImageId, str]:
     """Image id -> name of its result file: the file name without suffix, with its folders where those are needed to tell
-    images apart (sequences number their frames alike)."""
-    paths = {}
-    for position, image in enumerate(images):
-        file_name = image.get('file_name')
-        # Ground truth that was collected from data samples has no file names.
-        paths[image.get('id')] = Path(file_name) if file_name else Path(str(image.get('id', position)))
+    images apart (sequences number their frames alike). The id where the file has no names.
+
+    Raises:
+        DataError: two images with one name, or a name that leads to another folder.
+    """
+    paths = {i: Path(name or str(i)) for i, name in zip(table.image_ids, table.file_names)}
     names = {key: without_image_suffix(path.name) for key, path in paths.items()}
     if len(set(names.values())) < len(names):
         names = {key: without_image_suffix(path.as_posix()).lstrip('/') for key, path in paths.items()}
     if len(set(names.values())) < len(names) or any('..' in Path(name).parts for name in names.values()):
-        raise DataError('the file names must differ, and lead to no other folder', file=source, field='file_name')
+        raise DataError('the file names must differ, and lead to no other folder', file=table.source, field='file_name')
     return names

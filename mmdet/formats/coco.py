@@ -1,23 +1,371 @@
-"""COCO JSON: annotations in; results and ground truth out and in."""
+"""COCO JSON: annotations in; results and ground truth out and in.
 
-import contextlib
+:func:`read_coco` is the one reader of annotation files: data sets, metrics, converters and tools take its columns, so that all of them
+accept the same files and refuse the others with the same words.
+
+Letters: n annotations, I images, C categories of the file; K classes.
+"""
+
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from os import PathLike
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from .json_file import _read_json
+from .json_file import no_garbage_collection, parse_json, read_bytes
 from .tables import Detections, GroundTruth
 
+ImageId = int | str
+_INT64 = 2**63
+_MAX_SIDE = 1e9  # pixels
 
-def id_order(image_id) -> tuple:
+
+def id_order(image_id: ImageId | float) -> tuple:
     """Sort key for image ids of any type: numbers, then the others by their text. Breaks ties between equal scores."""
     if isinstance(image_id, int | float | np.number):
         return (0, image_id, '')
     return (1, 0, str(image_id))
+
+
+def plain_id(value: Any) -> ImageId | None:
+    """An id as an int or a text: 3 for 3.0 and NumPy's 3; None for what is no id.
+
+    >>> plain_id(3.0), plain_id('3'), plain_id(3.5), plain_id(True)
+    (3, '3', None, None)
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is int and -_INT64 <= value < _INT64:
+        return value
+    return value if type(value) is str and _is_text(value) else None
+
+
+class Rectangles(NamedTuple):
+    """Rectangles of images without a class: ``image`` (r,) int64 positions of the images, ``bbox`` (r, 4) float64 xywh."""
+
+    image: np.ndarray
+    bbox: np.ndarray
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """An annotation file as columns, in the order of the file; the arrays are read-only.
+
+    Attributes:
+        source: the file.
+        image_ids: I ids.
+        file_names: I names, '' where the file has none.
+        sizes_wh: (I, 2) int64 widths and heights in pixels, 0 where the file has none.
+        categories: C objects of the file.
+        category_ids: C ids.
+        category_names: C names.
+        annotated: False for a file without the key ``annotations`` (a test set whose annotations are kept back).
+        image: (n,) int64, position of the image.
+        category: (n,) int64, position of the category.
+        bbox: (n, 4) float64, left, top, width, height in pixels.
+        area: (n,) float64; width * height where the file has none.
+        crowd: (n,) bool, ``iscrowd``.
+        ignore: (n,) bool, ``ignore``: neither trained on, nor found or missed in evaluation.
+        ignored_regions, others: what ``VisDrone2COCO.py`` writes beside the annotations; empty in other files.
+    """
+
+    source: str
+    image_ids: list[ImageId]
+    file_names: list[str]
+    sizes_wh: np.ndarray
+    categories: list[dict]
+    category_ids: list[ImageId]
+    category_names: list[str]
+    annotated: bool
+    image: np.ndarray
+    category: np.ndarray
+    bbox: np.ndarray
+    area: np.ndarray
+    crowd: np.ndarray
+    ignore: np.ndarray
+    ignored_regions: Rectangles
+    others: Rectangles
+
+    def require_file_names(self) -> list[str]:
+        """The file names, for those that read the images.
+
+        Raises:
+            DataError: an image without one, or no image at all.
+        """
+        if not self.image_ids:
+            raise DataError('the annotations hold no image', file=self.source, field='images')
+        if '' in self.file_names:
+            image_id = self.image_ids[self.file_names.index('')]
+            raise DataError('is missing', file=self.source, record=f'image {image_id}', field='file_name')
+        return self.file_names
+
+    def labels_of_categories(self, classes: Sequence[str], allow_missing: bool = False) -> np.ndarray:
+        """(C,) int64 label of each category, as :func:`match_classes`."""
+        return match_classes(classes, self.category_names, self.source, allow_missing=allow_missing)
+
+
+def match_classes(
+    classes: Sequence[str], names: Sequence[str], file: str | PathLike, *, allow_missing: bool = False
+) -> np.ndarray:
+    """Label of each category of a file.
+
+    Args:
+        classes: K names; label i is the category *named* ``classes[i]``, wherever the file lists it.
+        names: C category names of the file.
+        file: the file, for messages.
+        allow_missing: names that the file does not have keep their label and never occur; one at least must be there.
+
+    Returns:
+        (C,) int64, -1 for categories of other names.
+
+    Raises:
+        DataError: a class is the name of two categories.
+        ConfigError: a class that the file does not have, or no class at all.
+    """
+    if not classes:
+        raise ConfigError('there is no class', file=file, field='metainfo.classes')
+    known = Counter(names)
+    repeated = [name for name in classes if known[name] > 1]
+    if repeated:
+        raise DataError('two categories have this name', file=file, field='categories', received=repeated[0])
+    unknown = [name for name in classes if name not in known]
+    if (unknown and not allow_missing) or len(unknown) == len(classes):
+        raise ConfigError(
+            f'{len(unknown)} of the {len(classes)} class names are not in the file: {_shorten(unknown)}. The file has: '
+            f'{_shorten(names, 100)}. Set metainfo=dict(classes=(...)) of the dataset; a one-class tuple needs its comma',
+            file=file,
+            field='metainfo.classes',
+        )
+    label_of = {name: label for label, name in enumerate(classes)}
+    return np.array([label_of.get(name, -1) for name in names], dtype=np.int64)
+
+
+_last: tuple[bytes, CocoFile] | None = None
+
+
+def read_coco(path: str | PathLike, backend_args: dict | None = None) -> CocoFile:
+    """Read and check a COCO annotation file.
+
+    The last file is kept as columns: a validation set and its metric, which read the same file one after the other, parse it once.
+
+    What is accepted: ids are whole numbers (3.0 is 3) or texts, matched as they are; ``height``, ``width``, ``file_name``, ``area``,
+    ``iscrowd``, ``ignore``, an annotation's ``id`` and ``supercategory`` may be missing or null; categories that no class uses may share
+    a name. The image of every annotation and its category must be in the file, and no id may occur twice.
+
+    Args:
+        path: path or URL of the file.
+        backend_args: arguments of an mmengine file backend.
+
+    Raises:
+        DataError: missing, broken or inconsistent; naming file, record and field.
+    """
+    global _last
+    data = read_bytes(path, backend_args)
+    key = hashlib.blake2b(data, key=str(path).encode(errors='replace')[:64]).digest()
+    if _last is None or _last[0] != key or _last[1].source != str(path):
+        _last = None  # frees the one before while this one is being read
+        with no_garbage_collection():
+            _last = key, _columns_of(parse_json(data, path, drop_polygons=True), str(path))
+    return _last[1]
+
+
+def _columns_of(document: dict, source: str) -> CocoFile:
+    images, categories = (_Records(document.get(key), source, key) for key in ('images', 'categories'))
+    annotations = _Records(document.get('annotations', []), source, 'annotations')
+    image_ids, category_ids = images.ids('id', unique=True), categories.ids('id', unique=True)
+    position_of_image = {image_id: position for position, image_id in enumerate(image_ids)}
+    annotations.ids('id', unique=True, optional=True)
+    image = annotations.positions('image_id', position_of_image, "'images'")
+    category = annotations.positions(
+        'category_id', {category_id: position for position, category_id in enumerate(category_ids)}, "'categories'"
+    )
+    bbox = annotations.boxes()
+    area = annotations.numbers('area', optional=True)
+    area = np.where(np.isnan(area), bbox[:, 2] * bbox[:, 3], area)
+    rectangles = []
+    for key in ('ignored_regions', 'others'):
+        rows = _Records(document.get(key, []), source, key)
+        rectangles.append(Rectangles(rows.positions('image_id', position_of_image, "'images'"), rows.boxes()))
+    table = CocoFile(
+        source=source,
+        image_ids=image_ids,
+        file_names=images.texts('file_name', optional=True),
+        sizes_wh=np.stack([images.sides('width'), images.sides('height')], axis=1),
+        categories=[{**row, 'id': category_id} for row, category_id in zip(categories.rows, category_ids)],
+        category_ids=category_ids,
+        category_names=categories.texts('name'),
+        annotated='annotations' in document,
+        image=image,
+        category=category,
+        bbox=bbox,
+        area=area,
+        crowd=annotations.flags('iscrowd'),
+        ignore=annotations.flags('ignore'),
+        ignored_regions=rectangles[0],
+        others=rectangles[1],
+    )
+    for column in (*vars(table).values(), *table.ignored_regions, *table.others):
+        if isinstance(column, np.ndarray):
+            column.flags.writeable = False
+    return table
+
+
+class _Records:
+    """One list of objects of a JSON file. Each method checks a column at once, and looks for the record only where one is wrong."""
+
+    def __init__(self, rows: Any, file: str, section: str):
+        if not isinstance(rows, list):
+            received = 'nothing' if rows is None else type(rows).__name__
+            raise DataError('must be a list of objects', file=file, field=section, received=received)
+        self.rows, self.file, self.section = rows, file, section
+        if not set(map(type, rows)) <= {dict}:
+            position = next(i for i, row in enumerate(rows) if type(row) is not dict)
+            raise DataError(
+                'must be a JSON object', file=file, record=f'{section}[{position}]', received=rows[position]
+            )
+
+    def fault(self, position: int, field: str, message: str) -> DataError:
+        """An error that names the record at a position, by its id where it has one."""
+        row = self.rows[position]
+        record_id = plain_id(row.get('id')) if self.section in _SINGULAR else None
+        record = f'{self.section}[{position}]' if record_id is None else f'{_SINGULAR[self.section]} {record_id}'
+        received = {'received': row[field]} if field in row else {}
+        return DataError(message, file=self.file, record=record, field=field, **received)
+
+    def check(self, field: str, values: list, fine: Callable[[Any], bool], message: str) -> None:
+        """Raise for the first value that is not fine."""
+        for position, value in enumerate(values):
+            if not fine(value):
+                raise self.fault(position, field, message if field in self.rows[position] else 'is missing')
+
+    def values(self, field: str) -> list:
+        """The values of a field, None where it is missing."""
+        return [row.get(field) for row in self.rows]
+
+    def ids(self, field: str, *, unique: bool = False, optional: bool = False) -> list:
+        """Ids; where ``optional``, without those that are missing or null."""
+        values: list = self.values(field)
+        kinds = set(map(type, values))
+        if kinds != {int} or max(values) >= _INT64 or min(values) < -_INT64:
+            self.check(
+                field,
+                values,
+                lambda v: optional and v is None or plain_id(v) is not None,
+                'must be a whole number or a text',
+            )
+            values = [plain_id(value) for value in values]
+        given = [value for value in values if value is not None] if optional else values
+        if unique and len(set(given)) < len(given):
+            seen: set = set()
+            for position, value in enumerate(values):
+                if value is not None and value in seen:
+                    raise self.fault(position, field, 'the id is used twice')
+                seen.add(value)
+        return values
+
+    def positions(self, field: str, position_of: dict, section: str) -> np.ndarray:
+        """(n,) int64 positions of what the ids of a field mean in another section."""
+        values = self.ids(field)
+        try:
+            return np.array([position_of[value] for value in values], dtype=np.int64)
+        except KeyError:
+            position = next(i for i, value in enumerate(values) if value not in position_of)
+            raise self.fault(position, field, f'no such id among {section}') from None
+
+    def numbers(self, field: str, *, optional: bool = False) -> np.ndarray:
+        """(n,) float64; where ``optional``, NaN for those that are missing or null."""
+        values = self.values(field)
+        array = _finite(values)
+        if array is None:
+            self.check(field, values, lambda v: optional and v is None or _is_finite(v), 'must be a finite number')
+            array = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+        return array
+
+    def boxes(self) -> np.ndarray:
+        """(n, 4) float64, left, top, width, height."""
+        values = self.values('bbox')
+        of_four = set(map(type, values)) <= {list} and set(map(len, values)) <= {4}
+        flat = _finite(list(chain.from_iterable(values))) if of_four else None
+        if flat is None:
+            self.check('bbox', values, _is_box, 'must be four finite numbers [x, y, width, height]')
+            raise AssertionError('one of the boxes is not fine')
+        return flat.reshape(-1, 4)
+
+    def flags(self, field: str) -> np.ndarray:
+        """(n,) bool, from 0 and 1 or false and true; False where missing or null."""
+        values = self.values(field)
+        if not set(map(type, values)) <= {int} or not set(values) <= {0, 1}:
+            self.check(
+                field, values, lambda v: v is None or type(v) in (int, bool, float) and v in (0, 1), 'must be 0 or 1'
+            )
+        return np.array(values, dtype=bool)  # None is False
+
+    def sides(self, field: str) -> np.ndarray:
+        """(n,) int64 pixels, 0 where missing or null."""
+        values = self.values(field)
+        if set(map(type, values)) != {int} or min(values) < 1 or max(values) >= _MAX_SIDE:
+            self.check(field, values, _is_side, 'must be a whole number of pixels > 0')
+        return np.array([value or 0 for value in values], dtype=np.int64)
+
+    def texts(self, field: str, *, optional: bool = False) -> list[str]:
+        """Texts; '' where ``optional`` and missing or null."""
+        values = self.values(field)
+        if not set(map(type, values)) <= {str} or not _is_text(''.join(values)):
+            self.check(
+                field,
+                values,
+                lambda v: optional and v is None or type(v) is str and _is_text(v),
+                'must be a text that can be encoded',
+            )
+        return [value or '' for value in values]
+
+
+_SINGULAR = {'images': 'image', 'annotations': 'annotation', 'categories': 'category'}
+
+
+def _is_text(value: str) -> bool:
+    """No lone half of a surrogate pair, which cannot be written, and no NUL, which cannot be in a file name."""
+    try:
+        return b'\0' not in value.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of float64
+        return False
+
+
+def _finite(values: list) -> np.ndarray | None:
+    """Finite numbers as float64; None where there is anything else among them."""
+    try:
+        array = np.array(values, dtype=np.float64) if set(map(type, values)) <= {int, float} else None
+    except OverflowError:
+        return None
+    return array if array is not None and np.isfinite(array).all() else None
+
+
+def _is_box(value: Any) -> bool:
+    return type(value) is list and len(value) == 4 and all(map(_is_finite, value))
+
+
+def _is_side(value: Any) -> bool:
+    return value is None or (_is_finite(value) and 0 < value < _MAX_SIDE and value == int(value))
+
+
+def _shorten(names: Sequence[str], limit: int = 20) -> str:
+    text = ', '.join(map(repr, names[:limit]))
+    return text if len(names) <= limit else f'{text}, ... ({len(names)} in all)'
 
 
 @dataclass
@@ -35,17 +383,17 @@ class CocoAnnotations:
     """
 
     source: str
-    image_ids: list
+    image_ids: list[ImageId]
     image_sizes: list[tuple]
     classes: tuple[str, ...]
-    category_ids: list[int]
+    category_ids: list[ImageId]
     gt: GroundTruth
     other_category_ids: frozenset = frozenset()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.image_index = {image_id: i for i, image_id in enumerate(self.image_ids)}
 
-    def index_of(self, image_id) -> int:
+    def index_of(self, image_id: ImageId) -> int:
         """Position of an image; DataError where the ground truth does not know it."""
         try:
             return self.image_index[image_id]
@@ -59,111 +407,51 @@ class CocoAnnotations:
 
 
 def load_coco_annotations(
-    ann_file: str, classes: Sequence[str] | None = None, backend_args: dict | None = None
+    ann_file: str | PathLike,
+    classes: Sequence[str] | None = None,
+    backend_args: dict | None = None,
+    *,
+    count_ignored: bool = False,
 ) -> CocoAnnotations:
-    """Read the ground truth of a COCO annotation file.
+    """The ground truth of a COCO annotation file, by :func:`read_coco`.
 
     Args:
         ann_file: path or URL of the JSON file.
         classes: class names; label i is the category *named* ``classes[i]``, wherever the file lists it. None means all
             categories of the file in its order. Boxes of other categories are left out.
         backend_args: as in ``mmengine.fileio``.
+        count_ignored: boxes with ``ignore`` count as objects, as in pycocotools. False makes them crowds: neither found nor missed,
+            as the data sets do not train on them.
 
     Raises:
         DataError: the file is missing, broken or inconsistent.
-        ConfigError: a class name is not in the file.
+        ConfigError: a class name is not in the file, or there is no class.
     """
-    content = _read_json(ann_file, backend_args)
-    if not isinstance(content, dict):
-        raise DataError(
-            'must be a JSON object with images, annotations and categories',
-            file=ann_file,
-            received=type(content).__name__,
-        )
-    if 'annotations' not in content:  # a test set whose annotations are kept back: results can still be formatted
-        content = dict(content, annotations=[])
-    for name in ('images', 'annotations', 'categories'):
-        if not isinstance(content.get(name), list):
-            raise DataError('must be a list', file=ann_file, field=name, received=content.get(name))
-
-    sizes = {}
-    for position, image in enumerate(content['images']):
-        image_id = _field(image, 'id', ann_file, f'image {position}')
-        if image_id in sizes:
-            raise DataError(
-                'the id is used twice', file=ann_file, record=f'image {position}', field='id', received=image_id
-            )
-        sizes[image_id] = (image.get('height'), image.get('width'))
-    image_ids = sorted(sizes, key=id_order)
-
-    name_of = {}
-    for position, category in enumerate(content['categories']):
-        where = f'category {position}'
-        name_of[_field(category, 'id', ann_file, where)] = str(_field(category, 'name', ann_file, where))
-    classes, category_ids = _match_classes(name_of, classes, ann_file)
-
-    image_index = {image_id: i for i, image_id in enumerate(image_ids)}
-    label_of = {category_id: label for label, category_id in enumerate(category_ids)}
-    rows = []
-    for position, annotation in enumerate(content['annotations']):
-        where = (
-            f'annotation {annotation.get("id", f"at position {position}")}'
-            if isinstance(annotation, dict)
-            else f'annotation {position}'
-        )
-        image_id = _field(annotation, 'image_id', ann_file, where)
-        category_id = _field(annotation, 'category_id', ann_file, where)
-        if image_id not in image_index:
-            raise DataError(
-                'no such image in the file', file=ann_file, record=where, field='image_id', received=image_id
-            )
-        if category_id not in name_of:
-            raise DataError(
-                'no such category in the file', file=ann_file, record=where, field='category_id', received=category_id
-            )
-        if category_id in label_of:
-            bbox = _box(_field(annotation, 'bbox', ann_file, where), ann_file, where)
-            area = annotation.get('area')
-            area = bbox[2] * bbox[3] if area is None else _number(area, ann_file, where, 'area')
-            # A plain "ignore" flag is disregarded, as in pycocotools: only crowds are ignored.
-            rows.append((image_index[image_id], label_of[category_id], bbox, area, bool(annotation.get('iscrowd', 0))))
-
-    image, label, bbox, area, crowd = zip(*rows) if rows else ((),) * 5
+    table = read_coco(ann_file, backend_args)
+    if classes is None:
+        classes = table.category_names
+    classes = (classes,) if isinstance(classes, str) else tuple(classes)
+    label_of = table.labels_of_categories(classes)
+    id_of = {label: table.category_ids[position] for position, label in enumerate(label_of.tolist())}
+    order = sorted(range(len(table.image_ids)), key=lambda position: id_order(table.image_ids[position]))
+    index_of = np.argsort(order)
+    label = label_of[table.category]
+    own = label >= 0
     return CocoAnnotations(
         source=str(ann_file),
-        image_ids=image_ids,
-        image_sizes=[sizes[image_id] for image_id in image_ids],
+        image_ids=[table.image_ids[position] for position in order],
+        image_sizes=[(height or None, width or None) for width, height in table.sizes_wh[order].tolist()],
         classes=classes,
-        category_ids=category_ids,
-        gt=GroundTruth(image, label, bbox, area=area, crowd=crowd),
-        other_category_ids=frozenset(name_of) - set(category_ids),
+        category_ids=[id_of[label] for label in range(len(classes))],
+        gt=GroundTruth(
+            index_of[table.image[own]],
+            label[own],
+            table.bbox[own],
+            area=table.area[own],
+            crowd=(table.crowd if count_ignored else table.crowd | table.ignore)[own],
+        ),
+        other_category_ids=frozenset(table.category_ids[position] for position in np.flatnonzero(label_of < 0)),
     )
-
-
-def _match_classes(
-    name_of: Mapping[int, str], classes: Sequence[str] | None, ann_file: str
-) -> tuple[tuple[str, ...], list[int]]:
-    """Category ids in the order of the class names."""
-    if classes is None:
-        classes = list(name_of.values())
-    if not classes:
-        raise ConfigError('there is no class to evaluate', file=ann_file, field='classes')
-    classes = (classes,) if isinstance(classes, str) else tuple(classes)
-    id_of = {}
-    for category_id, name in name_of.items():
-        if name in id_of and name in classes:
-            raise DataError('two categories have the same name', file=ann_file, field='categories', received=name)
-        id_of[name] = category_id
-    unknown = [name for name in classes if name not in id_of]
-    if unknown:
-        raise ConfigError(
-            f'these {len(unknown)} of the {len(classes)} classes of the dataset are no categories of the file, '
-            f'which has {sorted(id_of)}. Set metainfo=dict(classes=(...,)) of the dataset to names of the file',
-            file=ann_file,
-            field='classes',
-            received=unknown,
-        )
-    return classes, [id_of[name] for name in classes]
 
 
 def result_rows(detections: Detections, annotations: CocoAnnotations) -> list[dict]:
@@ -189,30 +477,18 @@ def detections_from_rows(rows: Any, annotations: CocoAnnotations, source: str) -
     Returns:
         the detections, and how many rows were left out because their category is in the annotation file but not
         evaluated.
+
+    Raises:
+        DataError: no list of objects, an image or a category that the annotation file does not have, or numbers that are not finite.
     """
-    if not isinstance(rows, list):
-        raise DataError('must be a JSON list of results', file=source, received=type(rows).__name__)
-    label_of = {category_id: label for label, category_id in enumerate(annotations.category_ids)}
-    image, label, bbox, score, left_out = [], [], [], [], 0
-    for position, row in enumerate(rows):
-        where = f'result {position}'
-        category_id = _field(row, 'category_id', source, where)
-        if category_id in annotations.other_category_ids:
-            left_out += 1
-            continue
-        if category_id not in label_of:
-            raise DataError(
-                f'is no category of {annotations.source}, whose ids are {annotations.category_ids}',
-                file=source,
-                record=where,
-                field='category_id',
-                received=category_id,
-            )
-        image.append(annotations.index_of(_field(row, 'image_id', source, where)))
-        label.append(label_of[category_id])
-        bbox.append(_box(_field(row, 'bbox', source, where), source, where))
-        score.append(_number(_field(row, 'score', source, where), source, where, 'score'))
-    return Detections(image, label, bbox, score=score), left_out
+    results = _Records(rows, source, 'results')
+    category_ids = [*annotations.category_ids, *annotations.other_category_ids]
+    label_of = {category_id: label for label, category_id in enumerate(category_ids)}
+    label = results.positions('category_id', label_of, f"'categories' of {annotations.source}")
+    image = results.positions('image_id', annotations.image_index, f"'images' of {annotations.source}")
+    bbox, score = results.boxes(), results.numbers('score')
+    own = label < len(annotations.category_ids)
+    return Detections(image[own], label[own], bbox[own], score=score[own]), int(np.count_nonzero(~own))
 
 
 def ground_truth_json(annotations: CocoAnnotations) -> dict:
@@ -238,31 +514,3 @@ def ground_truth_json(annotations: CocoAnnotations) -> dict:
             for position, (image, label, bbox, area, crowd) in enumerate(columns, start=1)
         ],
     }
-
-
-def _field(record: Any, name: str, file: str, where: str) -> Any:
-    if not isinstance(record, dict):
-        raise DataError('must be a JSON object', file=file, record=where, received=record)
-    if name not in record:
-        raise DataError('is missing', file=file, record=where, field=name)
-    value = record[name]
-    if isinstance(value, list | dict) and name != 'bbox':
-        raise DataError('must be a number or a text', file=file, record=where, field=name, received=value)
-    return value
-
-
-def _number(value: Any, file: str, where: str, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DataError('must be a finite number', file=file, record=where, field=name, received=value)
-    return float(value)
-
-
-def _box(value: Any, file: str, where: str) -> tuple[float, ...]:
-    if isinstance(value, list | tuple) and len(value) == 4:
-        with contextlib.suppress(TypeError, ValueError):
-            box = tuple(map(float, value))
-            if all(map(math.isfinite, box)):
-                return box
-    raise DataError(
-        'must be four finite numbers x, y, width, height', file=file, record=where, field='bbox', received=value
-    )

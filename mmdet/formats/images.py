@@ -17,7 +17,10 @@ import numpy as np
 from mmengine import fileio
 from PIL import Image
 
-from mmdet.errors import DataError
+from ..errors import DataError
+
+# Of image files in a folder, in the order in which files of one name are preferred.
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 
 _FLAGS = {
     'color': cv2.IMREAD_COLOR,
@@ -122,12 +125,31 @@ def image_size(path: str | os.PathLike, backend_args: dict | None = None) -> tup
             turned = image.getexif().get(_ORIENTATION_TAG, 1) in _TRANSPOSED
     except FileNotFoundError as error:
         raise BrokenImageError('no such image file; check data_root and data_prefix', file=path) from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BrokenImageError('no readable image header', file=path) from error
     return (height, width) if turned else (width, height)
 
 
-def _check_end(data: bytes, name) -> None:
+def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:
+    """Name without suffix -> path of the image files of a folder, by name; of several with one name, the first of ``IMAGE_SUFFIXES``.
+
+    Raises:
+        DataError: no such folder.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise DataError(f'no such image folder ({error.strerror or error})', file=folder) from error
+    parts = [(*os.path.splitext(name), name) for name in names]
+    found: dict[str, Path] = {}
+    for suffix in IMAGE_SUFFIXES:
+        for stem, own, name in parts:
+            if own.lower() == suffix:
+                found.setdefault(stem, Path(folder, name))
+    return dict(sorted(found.items()))
+
+
+def _check_end(data: bytes, name: str | os.PathLike) -> None:
     """Refuse a JPEG or PNG whose end is missing; costs microseconds unless something follows the end marker."""
     if data.startswith(_JPEG_START):
         if not data.endswith(_JPEG_END) and not _jpeg_is_complete(data):

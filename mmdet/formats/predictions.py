@@ -2,16 +2,17 @@
 
 import io
 import pickle
+from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 
 from ..errors import DataError
-from .json_file import _read_json
+from .json_file import read_json
 
 
-def read_results(path: str | Path) -> list:
+def read_results(path: str | PathLike) -> list:
     """Read a dump of predictions: ``.json`` COCO results, or ``.pkl`` / ``.pickle`` with a list of dicts of tensors and
     plain values.
 
@@ -23,7 +24,7 @@ def read_results(path: str | Path) -> list:
     """
     path = Path(path)
     if path.suffix == '.json':
-        return _read_json(str(path), None)
+        return read_json(path, top=list)
     if path.suffix not in ('.pkl', '.pickle'):
         raise DataError('predictions must be a .json, .pkl or .pickle file', file=path)
     try:
@@ -56,7 +57,7 @@ class _DataUnpickler(pickle.Unpickler):
         super().__init__(file)
         self._path = path
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ('torch.storage', '_load_from_bytes'):
             return _load_storage
         if (module, name) not in self._ALLOWED:
@@ -68,6 +69,6 @@ class _DataUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _load_storage(content: bytes):
+def _load_storage(content: bytes) -> Any:
     """Stand-in for torch's own function of this name, which would unpickle anything."""
     return torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)

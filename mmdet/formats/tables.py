@@ -3,16 +3,14 @@
 Letters: N boxes, I images, K classes.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import DataError
 
 IGNORED_REGION = -1  # the label of VisDrone's ignored regions, which is the category of the files less 1
 
 
-@dataclass
 class BoxTable:
     """Boxes of many images as columns; the part that ground truth and detections share.
 
@@ -20,30 +18,57 @@ class BoxTable:
         image: (N,) int64, index of the image, 0..I-1. Ties in score are broken by this order.
         label: (N,) int64, class index, 0..K-1.
         bbox: (N, 4) float64, left, top, width, height in pixels of the original image.
+
+    Raises:
+        DataError: the columns differ in length.
     """
 
-    image: np.ndarray
-    label: np.ndarray
-    bbox: np.ndarray
+    _FINITE: tuple[str, ...] = ('bbox',)
 
-    def __post_init__(self):
-        self.image = np.asarray(self.image, dtype=np.int64).reshape(-1)
-        self.label = np.asarray(self.label, dtype=np.int64).reshape(-1)
-        self.bbox = np.asarray(self.bbox, dtype=np.float64).reshape(-1, 4)
-        self._check_lengths('label', 'bbox')
+    def __init__(self, image: ArrayLike, label: ArrayLike, bbox: ArrayLike):
+        self.image = np.asarray(image, dtype=np.int64).reshape(-1)
+        self.label = self._column('label', label, np.int64)
+        self.bbox = self._column('bbox', bbox, np.float64, -1, 4)
 
-    def _check_lengths(self, *names: str) -> None:
-        for name in names:
-            if len(getattr(self, name)) != len(self.image):
-                raise DataError(
-                    f'must have {len(self.image)} rows, like image', field=name, received=len(getattr(self, name))
-                )
+    def _column(self, name: str, values: ArrayLike, dtype: type, *shape: int) -> np.ndarray:
+        column: np.ndarray = np.asarray(values, dtype=dtype).reshape(shape or -1)
+        if len(column) != len(self.image):
+            raise DataError(f'must have {len(self.image)} rows, like image', field=name, received=len(column))
+        return column
 
     def __len__(self) -> int:
         return len(self.image)
 
+    def check(self, name: str, num_images: int, num_classes: int | None = None) -> None:
+        """Refuse indices out of range and numbers that are not finite.
 
-@dataclass
+        Args:
+            name: what an error calls the table.
+            num_images: I.
+            num_classes: K; None leaves the labels unchecked.
+
+        Raises:
+            DataError: naming the row and the column.
+        """
+        limits = {'image': num_images} if num_classes is None else {'image': num_images, 'label': num_classes}
+        for column, size in limits.items():
+            values = getattr(self, column)
+            outside = (values < 0) | (values >= size)
+            if outside.any():
+                row = int(outside.argmax())
+                raise DataError(
+                    f'must be in 0..{size - 1}', file=name, record=f'row {row}', field=column, received=int(values[row])
+                )
+        for column in self._FINITE:
+            values = getattr(self, column)
+            finite = np.isfinite(values)
+            if not finite.all():
+                row = int(np.argwhere(~finite)[0, 0])
+                raise DataError(
+                    'must be finite', file=name, record=f'row {row}', field=column, received=values[row].tolist()
+                )
+
+
 class GroundTruth(BoxTable):
     """Ground-truth boxes: the columns of :class:`BoxTable` and
 
@@ -52,19 +77,21 @@ class GroundTruth(BoxTable):
         crowd: (N,) bool; a crowd box is never missed, takes any number of detections and counts for none.
     """
 
-    area: np.ndarray | None = None
-    crowd: np.ndarray | None = None
+    _FINITE = ('bbox', 'area')
 
-    def __post_init__(self):
-        super().__post_init__()
-        area = self.bbox[:, 2] * self.bbox[:, 3] if self.area is None else self.area
-        crowd = np.zeros(len(self), dtype=bool) if self.crowd is None else self.crowd
-        self.area = np.asarray(area, dtype=np.float64).reshape(-1)
-        self.crowd = np.asarray(crowd, dtype=bool).reshape(-1)
-        self._check_lengths('area', 'crowd')
+    def __init__(
+        self,
+        image: ArrayLike,
+        label: ArrayLike,
+        bbox: ArrayLike,
+        area: ArrayLike | None = None,
+        crowd: ArrayLike | None = None,
+    ):
+        super().__init__(image, label, bbox)
+        self.area = self._column('area', self.bbox[:, 2] * self.bbox[:, 3] if area is None else area, np.float64)
+        self.crowd = self._column('crowd', np.zeros(len(self)) if crowd is None else crowd, np.bool_)
 
 
-@dataclass
 class Detections(BoxTable):
     """Predicted boxes: the columns of :class:`BoxTable` and
 
@@ -72,15 +99,13 @@ class Detections(BoxTable):
         score: (N,) float64. Any order; equal scores keep the order of the rows.
     """
 
-    score: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    _FINITE = ('bbox', 'score')
 
-    def __post_init__(self):
-        super().__post_init__()
-        self.score = np.asarray(self.score, dtype=np.float64).reshape(-1)
-        self._check_lengths('score')
+    def __init__(self, image: ArrayLike, label: ArrayLike, bbox: ArrayLike, score: ArrayLike = ()):
+        super().__init__(image, label, bbox)
+        self.score = self._column('score', score, np.float64)
 
 
-@dataclass
 class VisDroneTruth(BoxTable):
     """Annotation rows: the columns of :class:`BoxTable` and
 
@@ -90,10 +115,6 @@ class VisDroneTruth(BoxTable):
             not given.
     """
 
-    counted: np.ndarray | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        counted = np.ones(len(self), dtype=bool) if self.counted is None else self.counted
-        self.counted = np.asarray(counted, dtype=bool).reshape(-1)
-        self._check_lengths('counted')
+    def __init__(self, image: ArrayLike, label: ArrayLike, bbox: ArrayLike, counted: ArrayLike | None = None):
+        super().__init__(image, label, bbox)
+        self.counted = self._column('counted', np.ones(len(self)) if counted is None else counted, np.bool_)

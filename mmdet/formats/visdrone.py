@@ -1,7 +1,7 @@
-"""Text files of the VisDrone-DET toolkit: annotations and results in, results out.
+"""Text files of VisDrone-DET: annotations and results in, results out.
 
-One file an image; a row is ``left,top,width,height,score,category,truncation,occlusion``, separated by commas or blanks,
-of which the first six count.
+One file an image; a row is ``left,top,width,height,score,category,truncation,occlusion``. The last two may be missing (they decide
+nothing); commas or blanks separate, and a comma may end the row: annotations are published with commas, results often with blanks.
 """
 
 import os
@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..utils.files import write_atomically
-from .images import image_size
+from ..utils.files import write_text
+from .images import IMAGE_SUFFIXES, image_size, images_by_stem
 from .tables import Detections, VisDroneTruth
+from .text_file import NumberRows, read_lines, read_number_rows
 
-_COLUMNS = 6
-_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
+_COLUMNS = 6  # of a row, those that decide anything
+# Categories of the files: 0 ignored region, 1..10 the classes, 11 others.
+IGNORED_REGION, OTHERS = 0, 11
 # The classes, categories 1..10 of the files; 0 are ignored regions, 11 others.
 VISDRONE_CLASSES = (
     'pedestrian', 'people', 'bicycle', 'car', 'van', 'truck', 'tricycle', 'awning-tricycle', 'bus', 'motor',
@@ -48,43 +50,37 @@ class VisDroneInput:
 
 
 def read_toolkit_rows(path: str | os.PathLike) -> np.ndarray:
-    """Rows of one annotation or result file.
+    """Rows of one result file.
 
     Returns:
         (n, 6) float64: left, top, width, height, score, category. An empty file gives no rows.
 
     Raises:
-        DataError: unreadable, fewer than six columns, no finite number, or a category that is not whole; with the line.
+        DataError: unreadable, or a row that is not of six to eight finite numbers with a whole category; with its line.
     """
-    try:
-        text = Path(path).read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise DataError(f'cannot be read as text ({reason})', file=path) from error
-    lines = text.replace(',', ' ').splitlines()
-    rows = [line.split()[:_COLUMNS] for line in lines]
-    try:
-        if all(len(row) in (0, _COLUMNS) for row in rows):
-            table = np.array([[float(value) for value in row] for row in rows if row]).reshape(-1, _COLUMNS)
-            if np.isfinite(table).all() and (table[:, 5] % 1 == 0).all():
-                return table
-    except ValueError:
-        pass  # the search below names the line
-    wrong = next(number for number, row in enumerate(rows) if row and not _is_row(row))
-    raise DataError(
-        'must be left,top,width,height,score,category,... : at least six finite numbers, the sixth a whole one',
-        file=path,
-        record=f'line {wrong + 1}',
-        received=text.splitlines()[wrong].strip()[:120],
-    )
+    return _read_rows(path).values[:, :_COLUMNS]
 
 
-def _is_row(row: Sequence[str]) -> bool:
-    try:
-        values = np.array([float(value) for value in row])
-    except ValueError:
-        return False
-    return len(values) == _COLUMNS and bool(np.isfinite(values).all()) and values[5] % 1 == 0
+def read_visdrone_rows(path: str | os.PathLike) -> np.ndarray:
+    """Rows of one annotation file.
+
+    Returns:
+        (n, 8) float64: left, top, width, height, score, category, truncation, occlusion (-1 where the file lacks the last two).
+
+    Raises:
+        DataError: as :func:`read_toolkit_rows`, and for a category outside 0..11.
+    """
+    rows = _read_rows(path)
+    category = rows.values[:, 5]
+    rows.refuse((category < IGNORED_REGION) | (category > OTHERS), 'category', 5, 'in 0..11')
+    return rows.values
+
+
+def _read_rows(path: str | os.PathLike) -> NumberRows:
+    rows = read_number_rows(path, _COLUMNS, 8, 'left,top,width,height,score,category[,truncation,occlusion]')
+    category = rows.values[:, 5]
+    rows.refuse((category % 1 != 0) | (abs(category) >= 2**31), 'category', 5, 'a whole number')
+    return rows
 
 
 def read_image_sizes(path: str | os.PathLike) -> dict[str, tuple[int, int]]:
@@ -93,21 +89,22 @@ def read_image_sizes(path: str | os.PathLike) -> dict[str, tuple[int, int]]:
     Raises:
         DataError: unreadable, empty, a broken line or a name that occurs twice; with the line.
     """
-    sizes = {}
-    try:
-        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'cannot be read as text ({getattr(error, "strerror", None) or error})', file=path) from error
-    for number, line in enumerate(lines, 1):
-        where = dict(file=path, record=f'line {number}', received=line.strip()[:120])
+    sizes: dict[str, tuple[int, int]] = {}
+    for number, line in enumerate(read_lines(path), 1):
         parts = line.replace(',', ' ').split()
         if not parts:
             continue
-        if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts[1:]):
-            raise DataError('must be: name width height, the last two whole numbers > 0', **where)
+        wrong = len(parts) != 3 or not all(
+            part.isascii() and part.isdecimal() and 0 < int(part) < 10**9 for part in parts[1:]
+        )
         name = without_image_suffix(parts[0])
-        if name in sizes:
-            raise DataError('the name occurs a second time', **where)
+        if wrong or name in sizes:
+            message = (
+                'must be: name width height, the last two whole numbers > 0'
+                if wrong
+                else 'the name occurs a second time'
+            )
+            raise DataError(message, file=path, record=f'line {number}', received=line.strip()[:120])
         sizes[name] = int(parts[1]), int(parts[2])
     if not sizes:
         raise DataError('holds no line "name width height"', file=path)
@@ -117,15 +114,27 @@ def read_image_sizes(path: str | os.PathLike) -> dict[str, tuple[int, int]]:
 def without_image_suffix(name: str) -> str:
     """``a.b.jpg`` -> ``a.b``; other endings stay, because names may hold dots."""
     stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in _IMAGE_SUFFIXES else name
+    return stem if suffix.lower() in IMAGE_SUFFIXES else name
 
 
-def text_files(folder: str | os.PathLike, what: str) -> dict[str, Path]:
-    """Name -> path of the ``.txt`` files of a folder, sorted by name."""
+def text_files(folder: str | os.PathLike, what: str, *, at_least_one: bool = False) -> dict[str, Path]:
+    """Name -> path of the ``.txt`` files of a folder, sorted by name.
+
+    Args:
+        folder: the folder.
+        what: what the files hold, for messages.
+        at_least_one: refuse a folder without any.
+
+    Raises:
+        DataError: no such folder, or no file in it.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f'no such folder of {what} files', file=folder)
-    return {path.stem: path for path in sorted(folder.glob('*.txt'), key=lambda path: path.stem)}
+    found = {path.stem: path for path in sorted(folder.glob('*.txt'), key=lambda path: path.stem)}
+    if at_least_one and not found:
+        raise DataError(f'the folder of {what} files holds no .txt file', file=folder)
+    return found
 
 
 def read_folders(
@@ -148,9 +157,8 @@ def read_folders(
         DataError: broken or missing files.
         ConfigError: a size is needed and neither ``sizes`` nor images are there.
     """
-    annotations, predictions = text_files(annotation_dir, 'annotation'), text_files(prediction_dir, 'result')
-    if not annotations:
-        raise DataError('holds no .txt file', file=annotation_dir)
+    annotations = text_files(annotation_dir, 'annotation', at_least_one=True)
+    predictions = text_files(prediction_dir, 'result')
     names = sorted(annotations if sizes is None else sizes)
     strangers = [name for name in names if name not in annotations]
     if strangers:
@@ -159,14 +167,21 @@ def read_folders(
             file=annotation_dir,
             received=f'{strangers[0]}.txt',
         )
-    truth = [read_toolkit_rows(annotations[name]) for name in names]
+    truth = [read_visdrone_rows(annotations[name]) for name in names]
     found = [read_toolkit_rows(predictions[name]) if name in predictions else np.zeros((0, _COLUMNS)) for name in names]
     sizes_wh = np.zeros((len(names), 2), dtype=np.int64)
-    for i, (name, rows) in enumerate(zip(names, truth)):
-        if sizes is not None:
-            sizes_wh[i] = sizes[name]
-        elif (rows[:, 5] == 0).any():
-            sizes_wh[i] = _size_of_image(name, Path(annotation_dir), image_dir)
+    if sizes is not None:
+        sizes_wh[:] = [sizes[name] for name in names]
+    else:
+        with_regions = [i for i, rows in enumerate(truth) if (rows[:, 5] == IGNORED_REGION).any()]
+        images = _images(Path(annotation_dir), image_dir, names[with_regions[0]]) if with_regions else {}
+        for i in with_regions:
+            if names[i] not in images:
+                raise DataError(
+                    'no image of this name, whose size its ignored regions need',
+                    file=annotations[names[i]],
+                )
+            sizes_wh[i] = image_size(images[names[i]])
 
     gt_image, gt_rows = _stack(truth)
     dt_image, dt_rows = _stack(found)
@@ -186,21 +201,16 @@ def _stack(tables: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(np.arange(len(tables)), [len(table) for table in tables]), np.concatenate(tables)
 
 
-def _size_of_image(name: str, annotation_dir: Path, image_dir: str | os.PathLike | None) -> tuple[int, int]:
-    """(width, height) from the header of the image of this name, of any suffix."""
+def _images(annotation_dir: Path, image_dir: str | os.PathLike | None, name: str) -> dict[str, Path]:
+    """The images by name; ``name`` is one that has ignored regions."""
     folder = annotation_dir.resolve().parent / 'images' if image_dir is None else Path(image_dir)
-    if not folder.is_dir():
-        if image_dir is None:
-            raise ConfigError(
-                f'image {name} has ignored regions, whose rule needs the size of the image; there is no folder '
-                f'{folder}: give the image folder or a file of sizes',
-                field='image_dir',
-            )
-        raise DataError('no such image folder', file=folder)
-    for suffix in (*_IMAGE_SUFFIXES, *(suffix.upper() for suffix in _IMAGE_SUFFIXES)):
-        if (folder / f'{name}{suffix}').is_file():
-            return image_size(folder / f'{name}{suffix}')
-    raise DataError('no image of this name, whose size is needed', file=folder, received=name)
+    if image_dir is None and not folder.is_dir():
+        raise ConfigError(
+            f'image {name} has ignored regions, whose rule needs the size of the image; there is no folder '
+            f'{folder}: give the image folder or a file of sizes',
+            field='image_dir',
+        )
+    return images_by_stem(folder)
 
 
 def write_result_files(
@@ -229,52 +239,9 @@ def write_result_files(
         for row in range(edges[i], edges[i + 1]):
             box = ','.join(_number(value) for value in boxes[row])
             lines.append(f'{box},{_number(scores[row])},{numbers[row]},-1,-1\n')
-        content = ''.join(lines).encode()
-        write_atomically(Path(folder) / f'{name}.txt', lambda file, content=content: file.write(content))
+        write_text(Path(folder) / f'{name}.txt', ''.join(lines))
 
 
 def _number(value: float) -> str:
     """The shortest text that reads back as this number, without a trailing ``.0``."""
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-
-
-def read_visdrone_rows(path: str | os.PathLike, columns: int = 8) -> np.ndarray:
-    """Rows of one VisDrone annotation file.
-
-    Args:
-        path: text file; a row is ``x,y,w,h,score,category,truncation,occlusion`` with an optional comma at its end, blank rows are skipped.
-        columns: numbers that a row must have.
-
-    Returns:
-        (n, columns) float64.
-
-    Raises:
-        DataError: unreadable file, wrong number of columns, something else than finite numbers; with the line.
-    """
-    rows = []
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            for number, line in enumerate(file, 1):
-                fields = line.strip().rstrip(',')
-                if not fields:
-                    continue
-                fields = fields.split(',')
-                try:
-                    row = [float(field) for field in fields]
-                except ValueError as error:
-                    raise DataError(
-                        f'must be {columns} numbers', file=path, record=f'line {number}', received=line.strip()
-                    ) from error
-                if len(row) != columns:
-                    raise DataError(
-                        f'must be {columns} numbers', file=path, record=f'line {number}', received=line.strip()
-                    )
-                rows.append(row)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError('the annotation file cannot be read as text', file=path) from error
-    table = np.array(rows, dtype=np.float64).reshape(-1, columns)
-    if not np.isfinite(table).all():
-        raise DataError(
-            'the numbers must be finite', file=path, record=f'row {int(np.argwhere(~np.isfinite(table))[0, 0]) + 1}'
-        )
-    return table

@@ -1,47 +1,165 @@
-"""Files that are written whole or not at all: to a temporary name, synced, and then put in place.
+"""The package's one writer: a file appears under its name whole, or not at all.
 
-A full disk or a kill leaves the old file as it was.
+A file is written under a temporary name in the same folder, flushed to the disk, and then put in place of an older one, so that a full disk, a
+kill or a power cut leaves the older one as it was. Temporary names are unique, hence two writers of one file do not tear it: the last one wins.
+They name the process that writes, ``.NAME.HOST-PID-STARTED-RANDOM.tmp``, so that leftovers of killed processes can be told from files that a
+living process is writing. The leftovers of a folder are deleted when a process writes its first file there.
 """
 
 import contextlib
+import functools
 import json
 import os
 import pickle
+import re
+import shutil
+import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, MMDetError
+
+_TEMPORARY = re.compile(
+    r'^\..*\.(?P<host>[\w-]+)-(?P<pid>\d{1,9})-(?P<started>\d+)-[0-9a-f]{8}\.tmp(\.\w+)?$', re.ASCII
+)
+_NAME_BYTES = 150  # of the final name inside the temporary one: file systems allow 255
+_swept: set[Path] = set()
 
 
-def write_atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file whole or not at all: temporary name in the same folder, sync, replace.
+@functools.cache
+def _host() -> str:
+    return re.sub(r'[^\w-]', '_', socket.gethostname(), flags=re.ASCII)[:30] or 'host'
+
+
+def _start_of(pid: int) -> int:
+    """When a process of this machine started, in the kernel's ticks: tells it from a later one of the same number.
+
+    -1 for a process that has ended and was not yet waited for, 0 where the system does not say.
+    """
+    try:
+        fields = Path(f'/proc/{pid}/stat').read_bytes().rpartition(b')')[2].split()
+        return -1 if fields[0] in b'ZX' else int(fields[19])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def temporary_path(path: str | Path, *, keep_suffix: bool = False) -> Path:
+    """A name for writing ``path``: hidden, unique, in the same folder, and with its writer in it.
+
+    Args:
+        path: the final name.
+        keep_suffix: end in the suffix of ``path``, for libraries that choose a format by it.
+    """
+    path, pid = Path(path), os.getpid()
+    name = path.name.encode()[:_NAME_BYTES].decode(errors='ignore')
+    writer = f'{_host()}-{pid}-{_start_of(pid)}-{uuid.uuid4().hex[:8]}'
+    return path.with_name(f'.{name}.{writer}.tmp{path.suffix if keep_suffix else ""}')
+
+
+def remove_stale_temporaries(folder: str | Path) -> list[Path]:
+    """Delete what killed writers of this machine left in ``folder``; returns the deleted files.
+
+    Files of living processes and of other machines stay.
+    """
+    removed = []
+    with contextlib.suppress(OSError):  # no such folder, or one that cannot be read: nothing to delete
+        for entry in os.scandir(folder):
+            match = _TEMPORARY.match(entry.name)
+            if match and match['host'] == _host() and not _alive(int(match['pid']), int(match['started'])):
+                with contextlib.suppress(OSError):  # another process sweeps, too, or the folder is read-only
+                    os.unlink(entry.path)
+                    removed.append(Path(entry.path))
+    return sorted(removed)
+
+
+def _alive(pid: int, started: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to another user
+        pass
+    now = _start_of(pid)
+    return 0 in (now, started) or now == started
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path, *, error: type[MMDetError] = DataError, keep_suffix: bool = False) -> Iterator[Path]:
+    """Give a temporary path to write to; when the block ends without an exception, it replaces ``path``.
+
+    Args:
+        path: the final name; its folder is made where it is missing.
+        error: type of the error that is raised when the file system refuses.
+        keep_suffix: see :func:`temporary_path`.
+
+    Raises:
+        MMDetError: of the type ``error``: full disk, no permission and the like. The message names the file, the cause and the free space. An older
+            file of that name is left as it was, and the temporary file is removed.
+    """
+    path = Path(path)
+    temporary = temporary_path(path, keep_suffix=keep_suffix)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent not in _swept:
+            _swept.add(path.parent)
+            remove_stale_temporaries(path.parent)
+        yield temporary
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as failure:
+        reason = (str(failure.strerror or failure).splitlines() or [''])[0]
+        message = f'could not be written ({reason}); an older file is left as it was; {_free_space(path.parent)}'
+        raise error(message, file=path) from failure
+    finally:
+        with contextlib.suppress(OSError):  # gone once it is in place; nothing more to do where it cannot be removed
+            temporary.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name durable; where folders cannot be opened, the replacement is atomic all the same."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _free_space(folder: Path) -> str:
+    try:
+        return f'{shutil.disk_usage(folder).free / 2**20:.0f} MiB free in {folder}'
+    except OSError as failure:
+        return f'free space of {folder} unknown ({failure.strerror})'
+
+
+def write_atomically(
+    path: str | Path, write: Callable[[BinaryIO], object], *, error: type[MMDetError] = DataError
+) -> None:
+    """Write a file whole or not at all: temporary name in the same folder, sync, replace, sync of the folder.
 
     Args:
         path: file to write; its folder is made where it is missing.
         write: called with the open binary file.
+        error: see :func:`replacing`.
 
     Raises:
-        DataError: the file cannot be written (full disk, no permission); an older file of that name is left as it was.
+        MMDetError: see :func:`replacing`.
     """
-    path = Path(path)
-    temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open('xb') as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f'could not be written ({reason}); an older file is left as it was', file=path) from error
-    finally:
-        with contextlib.suppress(OSError):  # gone once it is in place; nothing more to do where it cannot be removed
-            temporary.unlink()
+    with replacing(path, error=error) as temporary, temporary.open('xb') as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_bytes(path: str | Path, content: bytes | memoryview, *, error: type[MMDetError] = DataError) -> None:
+    """Write bytes by :func:`write_atomically`."""
+    write_atomically(path, lambda file: file.write(content), error=error)
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -51,7 +169,7 @@ def write_json(path: str | Path, content: Any) -> None:
         DataError: NaN, infinity, or an object that JSON does not know; see :func:`write_atomically`.
     """
 
-    def plain(value):
+    def plain(value: object) -> object:
         if isinstance(value, np.generic):
             return value.item()
         raise TypeError(f'{type(value).__name__} is not JSON')
@@ -60,7 +178,7 @@ def write_json(path: str | Path, content: Any) -> None:
         text = json.dumps(content, default=plain, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DataError(f'cannot be written as JSON ({error})', file=path) from error
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_text(path, text)
 
 
 def write_pickle(path: str | Path, content: Any) -> None:
@@ -70,4 +188,4 @@ def write_pickle(path: str | Path, content: Any) -> None:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text by :func:`write_atomically`."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar, cast
 
 Item = TypeVar('Item')
 
@@ -11,18 +11,19 @@ _WIDTH = 30
 _SECONDS_BETWEEN = 0.1
 
 
-def progress(items: Sequence[Item] | Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
+def progress(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
     """Pass the items on and draw a bar with rate and remaining time on stderr, where that is a terminal.
 
     Args:
         items: what to iterate.
         label: before the bar.
-        total: number of items; None means ``len(items)``.
+        total: number of items; ``len(items)`` by default.
     """
     if not sys.stderr.isatty():
         yield from items
         return
-    total = len(items) if total is None else total
+    if total is None:
+        total = len(cast(Sized, items))
     start = drawn = time.monotonic()
     count = 0
     try:

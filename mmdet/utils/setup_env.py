@@ -1,4 +1,4 @@
-"""Filling the registries and choosing the default scope."""
+"""Fill the registries and choose the default scope."""
 
 import importlib
 

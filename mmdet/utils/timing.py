@@ -1,11 +1,13 @@
-"""Figures of measured times, of a whole model and of the parts of a composite detector."""
+"""Statistics of measured times, of a whole model and of the stages of a composite detector."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 
-def time_figures(seconds) -> dict[str, float]:
-    """``p50_ms``, ``p95_ms`` and ``mean_ms`` of times in seconds; nan where there are none.
+def time_figures(seconds: Sequence[float]) -> dict[str, float]:
+    """Median ``p50_ms``, 95th percentile ``p95_ms`` and ``mean_ms``, in milliseconds, of times in seconds; NaN for no times.
 
     >>> time_figures([0.001, 0.002, 0.003])
     {'p50_ms': 2.0, 'p95_ms': 2.9, 'mean_ms': 2.0}
@@ -17,19 +19,27 @@ def time_figures(seconds) -> dict[str, float]:
     return dict(zip(('p50_ms', 'p95_ms', 'mean_ms'), (round(float(figure), 6) for figure in figures)))
 
 
-def part_figures(model: torch.nn.Module, num_warmup: int = 0) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """What a detector made of detectors recorded while ``record_times`` was on.
-
-    Args:
-        model: a ``CompositeDetector``, or any other model: nothing then.
-        num_warmup: calls that do not count.
+def part_figures(model: torch.nn.Module) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """Statistics of what a composite detector recorded while its ``record_times`` was on; leave it off during the warm-up.
 
     Returns:
-        times of the stages of a call (see :func:`time_figures`), in the order in which they run; means of ``stage_sizes``.
+        Times of the stages (see :func:`time_figures`) in the order in which they run, and means of ``stage_sizes``; both are empty for other
+        models.
     """
-    times = {name: values[num_warmup:] for name, values in getattr(model, 'stage_times', {}).items()}
-    sizes = {name: float(np.mean(values)) for name, values in getattr(model, 'stage_sizes', {}).items()}
-    return {name: time_figures(values) for name, values in times.items() if values}, sizes
+    times, sizes = getattr(model, 'stage_times', {}), getattr(model, 'stage_sizes', {})
+    return (
+        {name: time_figures(values) for name, values in times.items()},
+        {name: float(np.mean(values)) for name, values in sizes.items()},
+    )
+
+
+def sizes_line(sizes: dict[str, float]) -> str:
+    """One line of the means of ``stage_sizes``.
+
+    >>> sizes_line({'regions': 3.25, 'tiles': 12.0})
+    'on average an image has regions 3.2, tiles 12.0'
+    """
+    return 'on average an image has ' + ', '.join(f'{name} {size:.1f}' for name, size in sizes.items())
 
 
 def parts_table(parts: dict[str, dict[str, float]], unit: str = 'a batch') -> str:
@@ -43,7 +53,7 @@ def parts_table(parts: dict[str, dict[str, float]], unit: str = 'a batch') -> st
     return '\n'.join(lines)
 
 
-def synchronise(device: str) -> None:
+def synchronise(device: str | torch.device) -> None:
     """Wait until a CUDA device has finished its queue."""
     if torch.device(device).type == 'cuda':
         torch.cuda.synchronize(device)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 _STROKES = ('#0072b2', '#d55e00', '#009e73', '#b0528a', '#a67c00', '#56b4e9', '#555555')
 _MAX_POINTS = 500
 
-Series = tuple[str, Sequence[float], Sequence[float]]
+Series = tuple[str, Sequence[float], Sequence[float]]  # name, xs, ys
+_Curve = tuple[str, list[tuple[float, float]]]  # name, points (x, y)
 
 
 def line_chart(
@@ -20,38 +21,37 @@ def line_chart(
     height: int = 300,
     y_from_zero: bool = False,
 ) -> str:
-    """An SVG chart of one or several curves on common axes, each named at the top in its colour.
+    """An SVG chart of one or several curves on common axes; a legend at the top names each in its colour.
 
     Args:
-        series: ``(name, xs, ys)`` each; points that are not finite are left out.
+        series: one ``(name, xs, ys)`` per curve; points that are not finite are left out.
         title: heading of the chart.
         x_label: what the x axis counts.
-        width, height: of the view box; the page scales it.
+        width, height: size of the view box; the page scales it.
         y_from_zero: start the y axis at 0.
 
     Returns:
-        An ``<svg>`` element; without any finite point it says so.
+        An ``<svg>`` element; without any finite point it reads 'no values'.
     """
-    series = [
-        (name, _thin([(x, y) for x, y in zip(xs, ys) if math.isfinite(x) and math.isfinite(y)]))
-        for name, xs, ys in series
+    finite = [
+        (name, [(x, y) for x, y in zip(xs, ys) if math.isfinite(x) and math.isfinite(y)]) for name, xs, ys in series
     ]
-    series = [(name, points) for name, points in series if points]
+    curves: list[_Curve] = [(name, _thin(points)) for name, points in finite if points]
     parts = [
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(title)}" xmlns="http://www.w3.org/2000/svg">',
         f'<text x="8" y="18" class="chart-title">{html.escape(title)}</text>',
     ]
-    if not series:
+    if not curves:
         return ''.join(
             [*parts, f'<text x="{width / 2}" y="{height / 2}" class="tick" text-anchor="middle">no values</text></svg>']
         )
 
-    legend_rows = _legend(parts, series, width)
+    legend_rows = _legend(parts, curves, width)
     left, right, top, bottom = 58, width - 16, 34 + 16 * legend_rows, height - 38
-    xs = [x for _, points in series for x, _ in points]
-    ys = [y for _, points in series for _, y in points]
-    x_ticks, x_low, x_high = _ticks(min(xs), max(xs), 6, snap=False)
-    y_ticks, y_low, y_high = _ticks(min(0.0, *ys) if y_from_zero else min(ys), max(ys), 5)
+    all_x = [x for _, points in curves for x, _ in points]
+    all_y = [y for _, points in curves for _, y in points]
+    x_ticks, x_low, x_high = _ticks(min(all_x), max(all_x), 6, snap=False)
+    y_ticks, y_low, y_high = _ticks(min(0.0, *all_y) if y_from_zero else min(all_y), max(all_y), 5)
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
@@ -69,7 +69,7 @@ def line_chart(
         parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" class="tick" text-anchor="middle">{_number(tick)}</text>')
     parts.append(f'<line x1="{left}" y1="{bottom}" x2="{right}" y2="{bottom}" class="axis"/>')
     parts.append(f'<text x="{right}" y="{height - 4}" class="tick" text-anchor="end">{html.escape(x_label)}</text>')
-    for index, (_, points) in enumerate(series):
+    for index, (_, points) in enumerate(curves):
         stroke = _STROKES[index % len(_STROKES)]
         placed = [place(x, y) for x, y in points]
         path = ' '.join(f'{x:.1f},{y:.1f}' for x, y in placed)
@@ -81,10 +81,10 @@ def line_chart(
     return ''.join([*parts, '</svg>'])
 
 
-def _legend(parts: list[str], series, width: int) -> int:
-    """Append the curves' names with their last values; returns the number of rows."""
+def _legend(parts: list[str], curves: list[_Curve], width: int) -> int:
+    """Append the name and the last value of each curve; returns the number of rows that they take."""
     x, row = 8.0, 0
-    for index, (name, points) in enumerate(series):
+    for index, (name, points) in enumerate(curves):
         text = f'{name} {_number(points[-1][1])}'
         size = 30 + 6.9 * len(text)  # browsers draw 12 px system fonts 6-7 px a character
         if x > 8 and x + size > width:
@@ -100,7 +100,7 @@ def _legend(parts: list[str], series, width: int) -> int:
 
 
 def _ticks(low: float, high: float, count: int, snap: bool = True) -> tuple[list[float], float, float]:
-    """Round tick values, and the axis range that holds ``low`` and ``high`` (widened to ticks if ``snap``)."""
+    """Round tick values, and the range of the axis: ``low`` to ``high``, with ``snap`` widened to the next ticks."""
     if high - low < 1e-12 * max(abs(low), abs(high), 1e-12):
         margin = abs(high) * 0.1 or 1.0
         low, high = low - margin, high + margin
@@ -114,8 +114,8 @@ def _ticks(low: float, high: float, count: int, snap: bool = True) -> tuple[list
     return [tick for tick in ticks if low <= tick <= high], low, high
 
 
-def _thin(points: list) -> list:
-    """At most about 500 points: equal runs are replaced by their means; a short curve stays as it is."""
+def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most 500 points: in a longer curve the mean of each run of neighbours takes their place."""
     if len(points) <= _MAX_POINTS:
         return points
     run = -(-len(points) // _MAX_POINTS)
@@ -124,6 +124,7 @@ def _thin(points: list) -> list:
 
 
 def _number(value: float) -> str:
+    """Four significant digits; very small and very large numbers with two and an exponent."""
     if value and not 1e-3 <= abs(value) < 1e5:
         return f'{value:.2g}'.replace('e-0', 'e-').replace('e+0', 'e')
     return f'{value:.4g}'

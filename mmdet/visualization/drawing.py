@@ -1,24 +1,28 @@
 """Drawing detections on an image with OpenCV alone, so that crowded aerial pictures stay readable.
 
-Three rules make the difference at 500 boxes of 8-20 pixels: outlines run *outside* the box, so the object itself stays visible; a label is
-drawn only where it covers neither another label nor a noticeable part of another box (``place_labels``); what is left without a label is
-told by colour alone, and a legend strip below the picture names the colours and counts the boxes.
+Three rules keep 500 boxes of 8-20 pixels readable: outlines run *outside* the box, so that the object itself stays visible; a label is
+drawn only where it covers neither another label nor a noticeable part of another box (``place_labels``); colour alone tells the class of a
+box without a label, and a legend strip below the picture names the colours and counts the boxes.
 
 Images are RGB uint8 (H, W, 3) everywhere; boxes are xyxy in pixels, x2/y2 exclusive. Letters: N boxes, K classes, H x W pixels.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import ModelInputError
-from ..utils.files import write_atomically
+from ..utils.files import write_bytes
 from .labels import font_scale, place_labels, put_text, text_height_px, text_size_wh
 
-# Ten colours chosen by search over a 25-step RGB grid (CIELAB lightness 52-95, chroma > 45): the smallest pairwise CIE76 distance is 22 to
-# full deuteranopes and protanopes (Machado et al. 2009, severity 1) and 46 to others; for the seven Okabe-Ito hues the former is 17.
+RGB = tuple[int, int, int]
+
+# Ten colours found by a search over a 25-step RGB grid (CIELAB lightness 52-95, chroma > 45): the smallest pairwise CIE76 distance is 22 for
+# deuteranopes and protanopes (Machado et al. 2009, severity 1) and 46 for others; for the seven Okabe-Ito hues the former is 17.
 # The brightest come first: in aerial data the first classes tend to be the smallest objects.
 _BASE_PALETTE = (
     (225, 255, 0), (255, 50, 200), (100, 175, 255), (150, 255, 200), (125, 100, 255),
@@ -32,21 +36,21 @@ _IGNORED_COLOR = (170, 170, 170)
 _MIN_SIDE_FOR_STRIPS = 128
 
 
-def palette(num_colors: int) -> list[tuple[int, int, int]]:
-    """``num_colors`` distinct RGB colours, always the same ones; the first ten are safe for colour-blind readers.
+def palette(num_colors: int) -> list[RGB]:
+    """``num_colors`` distinct RGB colours, always the same; colour-blind readers can tell the first ten apart.
 
     Colours after the tenth walk the hue circle by the golden angle while cycling through three lightness and two saturation steps.
 
         >>> palette(2)
         [(225, 255, 0), (255, 50, 200)]
     """
-    colors = list(_BASE_PALETTE[:num_colors])
+    colors: list[RGB] = list(_BASE_PALETTE[:num_colors])
     taken = set(colors)
     step = 0
     while len(colors) < num_colors:
         hue = (step * 137.508) % 360
         hls = np.array([[[hue, (0.62, 0.75, 0.5)[step % 3], (1.0, 0.6)[step // 3 % 2]]]], np.float32)
-        color = tuple(int(round(255 * float(channel))) for channel in cv2.cvtColor(hls, cv2.COLOR_HLS2RGB)[0, 0])
+        color = as_rgb([round(255 * float(channel)) for channel in cv2.cvtColor(hls, cv2.COLOR_HLS2RGB)[0, 0]])
         step += 1
         if color not in taken:
             taken.add(color)
@@ -54,15 +58,21 @@ def palette(num_colors: int) -> list[tuple[int, int, int]]:
     return colors
 
 
+def as_rgb(color: Sequence[int]) -> RGB:
+    """Three numbers as a tuple of Python integers, which is how OpenCV takes colours."""
+    red, green, blue = (int(channel) for channel in color)
+    return red, green, blue
+
+
 def draw_boxes(
     image: np.ndarray,
-    boxes: np.ndarray,
-    labels: np.ndarray,
-    scores: np.ndarray | None = None,
+    boxes: ArrayLike,
+    labels: ArrayLike,
+    scores: ArrayLike | None = None,
     classes: Sequence[str] | None = None,
     *,
     colors: Sequence[Sequence[int]] | None = None,
-    ignored: np.ndarray | None = None,
+    ignored: ArrayLike | None = None,
     line_width: float | None = None,
     text_color: Sequence[int] | None = None,
     alpha: float = 1.0,
@@ -74,17 +84,17 @@ def draw_boxes(
     Args:
         image: (H, W, 3) uint8 RGB.
         boxes: (N, 4) xyxy in pixels; parts outside the image are cut.
-        labels: (N,) class indices; a negative index is drawn as class 0's colour is, named 'object'.
+        labels: (N,) class indices; a negative index counts as class 0.
         scores: (N,) in [0, 1], shown in the labels; None (ground truth) shows class names only.
         classes: K names; missing names read 'class 7'.
-        colors: RGB per class; None takes ``palette``.
+        colors: RGB per class; those of further classes, or all with None, come from :func:`palette`.
         ignored: (M, 4) regions left out of the evaluation, drawn dashed in grey.
-        line_width: pixels; None scales it with the image, thinner for small boxes.
+        line_width: in pixels; None scales it with the image and takes 1 for small boxes.
         text_color: RGB of label text; None takes black or white, whichever reads better on the class colour.
         alpha: opacity of everything drawn, in (0, 1].
-        show_labels: False leaves outlines and legend only.
-        legend: True appends a strip of class counts below images that have room for it; an integer asks for exactly so many rows (video
-            frames must agree in size); False appends none.
+        show_labels: False draws outlines and legend only.
+        legend: True appends a strip of class counts below images that have room for it; an integer appends exactly that many rows, so that
+            the frames of a video agree in size; False appends none.
 
     Returns:
         (H + strip, W, 3) uint8 RGB, contiguous.
@@ -93,34 +103,34 @@ def draw_boxes(
         ModelInputError: ``image`` is not (H, W, 3) uint8, or the lengths of boxes, labels and scores differ.
     """
     image = _checked_image(image)
-    boxes, labels, scores = _checked_boxes(boxes, labels, scores)
-    ignored = np.zeros((0, 4)) if ignored is None else np.asarray(ignored, np.float64).reshape(-1, 4)
+    shown = _checked_boxes(boxes, labels, scores)
+    regions = np.zeros((0, 4)) if ignored is None else np.asarray(ignored, np.float64).reshape(-1, 4)
     height, width = image.shape[:2]
-    top_label = int(labels.max()) if len(labels) else -1
-    colors = _colors_for(top_label + 1, colors)
-    names = [_class_name(classes, label) for label in range(top_label + 1)]
+    num_classes = int(shown.labels.max()) + 1 if len(shown.labels) else 0
+    rgb = _colors_for(num_classes, colors)
+    names = [_class_name(classes, label) for label in range(num_classes)]
 
     canvas = image.copy()
-    for box in ignored:
+    for box in regions:
         _draw_dashed(canvas, box, _IGNORED_COLOR, _line_width(box, height, width, line_width))
-    sides_wh = boxes[:, 2:] - boxes[:, :2]
+    sides_wh = shown.boxes[:, 2:] - shown.boxes[:, :2]
     # Large boxes first: a small box inside a large one keeps its whole outline.
     for index in np.argsort(-sides_wh.prod(axis=1), kind='stable'):
-        outline = _line_width(boxes[index], height, width, line_width)
-        _draw_outline(canvas, boxes[index], colors[labels[index]], outline)
-    if show_labels and len(boxes):
-        _draw_labels(canvas, boxes, labels, scores, names, colors, text_color)
+        outline = _line_width(shown.boxes[index], height, width, line_width)
+        _draw_outline(canvas, shown.boxes[index], rgb[shown.labels[index]], outline)
+    if show_labels and len(shown.boxes):
+        _draw_labels(canvas, shown, names, rgb, text_color)
     if alpha < 1:
         canvas = cv2.addWeighted(canvas, alpha, image, 1 - alpha, 0)
 
     if legend is False or (
-        legend is True and (min(height, width) < _MIN_SIDE_FOR_STRIPS or not len(boxes) + len(ignored))
+        legend is True and (min(height, width) < _MIN_SIDE_FOR_STRIPS or not len(shown.boxes) + len(regions))
     ):
         return canvas
-    counts = np.bincount(labels, minlength=top_label + 1) if len(labels) else np.zeros(0, np.int64)
-    entries = [(names[k], int(counts[k]), colors[k]) for k in range(top_label + 1) if counts[k]]
-    if len(ignored):
-        entries.append(('ignored', len(ignored), _IGNORED_COLOR))
+    counts = np.bincount(shown.labels, minlength=num_classes)
+    entries = [(names[k], int(counts[k]), rgb[k]) for k in range(num_classes) if counts[k]]
+    if len(regions):
+        entries.append(('ignored', len(regions), _IGNORED_COLOR))
     strip = legend_strip(
         width, entries, text_px=text_height_px(height, width), rows=None if legend is True else int(legend)
     )
@@ -140,7 +150,7 @@ def legend_strip(
 
     Args:
         width: pixels.
-        entries: what to list, in this order; what does not fit is summed up as '+3 more'.
+        entries: what to list, in this order; those that do not fit are summed up as '+3 more'.
         text_px: height of a capital letter.
         rows: exact number of text rows; None takes as many as needed, ``max_rows`` at most.
         noun: what is counted, in the singular.
@@ -173,28 +183,23 @@ def legend_strip(
     for k, (left, line) in enumerate(placed):
         baseline = line * row_height + (row_height + text_px) // 2
         if k > 0:
-            color = tuple(int(c) for c in entries[k - 1][2])
-            cv2.rectangle(strip, (left, baseline - swatch + 1), (left + swatch - 1, baseline), color, cv2.FILLED)
+            corner = (left + swatch - 1, baseline)
+            cv2.rectangle(strip, (left, baseline - swatch + 1), corner, as_rgb(entries[k - 1][2]), cv2.FILLED)
             left += swatch + gap // 3
         put_text(strip, texts[k], (left, baseline), scale, _STRIP_TEXT)
     if len(placed) < len(texts):
-        put_text(
-            strip,
-            f'+{len(texts) - len(placed)} more',
-            (x, row * row_height + (row_height + text_px) // 2),
-            scale,
-            _STRIP_TEXT,
-        )
+        baseline = row * row_height + (row_height + text_px) // 2
+        put_text(strip, f'+{len(texts) - len(placed)} more', (x, baseline), scale, _STRIP_TEXT)
     return strip
 
 
 def side_by_side(
     left: np.ndarray, right: np.ndarray, titles: tuple[str, str] | None = ('ground truth', 'predictions')
 ) -> np.ndarray:
-    """Two pictures of equal width beside each other, each under its title; small pictures are joined without titles or gap.
+    """Two pictures of equal width beside each other, each under its title; small pictures are joined without titles and gap.
 
     Args:
-        left: (H1, W, 3) uint8 RGB. right: (H2, W, 3) uint8 RGB; the lower one is filled up at its bottom.
+        left, right: (H1, W, 3) and (H2, W, 3) uint8 RGB; the lower one is filled up at its bottom.
         titles: text above each; None leaves them out.
 
     Returns:
@@ -222,7 +227,7 @@ def side_by_side(
 
 
 def write_image(path: str | Path, image: np.ndarray, *, jpeg_quality: int = 92) -> None:
-    """Write an RGB picture, making its folder; the extension chooses the format, the file appears complete or not at all.
+    """Write an RGB picture and make its folder; the extension chooses the format. The file appears complete or not at all.
 
     Raises:
         ModelInputError: the extension is not one that OpenCV writes.
@@ -238,8 +243,7 @@ def write_image(path: str | Path, image: np.ndarray, *, jpeg_quality: int = 92) 
         ) from error
     if not done:
         raise ModelInputError('OpenCV could not encode the picture', file=path, received=image.shape)
-    # Several processes may write the same picture of a padded last batch: each has a temporary name of its own.
-    write_atomically(path, lambda file: file.write(data.tobytes()))
+    write_bytes(path, data.tobytes())
 
 
 def _checked_image(image: np.ndarray) -> np.ndarray:
@@ -251,19 +255,28 @@ def _checked_image(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _checked_boxes(boxes, labels, scores) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    labels = np.maximum(np.asarray(labels).reshape(-1).astype(np.int64), 0)
-    scores = None if scores is None else np.asarray(scores, np.float64).reshape(-1)
-    lengths = (len(boxes), len(labels), len(boxes) if scores is None else len(scores))
+@dataclass
+class _Shown:
+    """Boxes to draw: (N, 4) float64 xyxy, (N,) int64 labels, (N,) float64 scores or None."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray | None
+
+
+def _checked_boxes(boxes: ArrayLike, labels: ArrayLike, scores: ArrayLike | None) -> _Shown:
+    xyxy = np.asarray(boxes, np.float64).reshape(-1, 4)
+    indices = np.maximum(np.asarray(labels).reshape(-1).astype(np.int64), 0)
+    values = None if scores is None else np.asarray(scores, np.float64).reshape(-1)
+    lengths = (len(xyxy), len(indices), len(xyxy) if values is None else len(values))
     if len(set(lengths)) != 1:
         raise ModelInputError('boxes, labels and scores must be equally long', received=lengths)
-    finite = np.isfinite(boxes).all(axis=1)
-    return boxes[finite], labels[finite], None if scores is None else scores[finite]
+    finite = np.isfinite(xyxy).all(axis=1)
+    return _Shown(xyxy[finite], indices[finite], None if values is None else values[finite])
 
 
-def _colors_for(count: int, colors) -> list[tuple[int, int, int]]:
-    given = [] if colors is None else [tuple(int(c) for c in color) for color in colors]
+def _colors_for(count: int, colors: Sequence[Sequence[int]] | None) -> list[RGB]:
+    given = [] if colors is None else [as_rgb(color) for color in colors]
     return given + palette(count)[len(given) :]
 
 
@@ -288,14 +301,14 @@ def _outline_corners(box: np.ndarray, height: int, width: int, distance: int) ->
     return xs[0], ys[0], max(xs), max(ys)
 
 
-def _draw_outline(canvas: np.ndarray, box: np.ndarray, color: tuple[int, int, int], line_width: int) -> None:
+def _draw_outline(canvas: np.ndarray, box: np.ndarray, color: RGB, line_width: int) -> None:
     height, width = canvas.shape[:2]
     for distance in range(1, line_width + 1):
         x1, y1, x2, y2 = _outline_corners(box, height, width, distance)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, 1)
 
 
-def _draw_dashed(canvas: np.ndarray, box: np.ndarray, color: tuple[int, int, int], line_width: int) -> None:
+def _draw_dashed(canvas: np.ndarray, box: np.ndarray, color: RGB, line_width: int) -> None:
     height, width = canvas.shape[:2]
     x1, y1, x2, y2 = _outline_corners(box, height, width, 1)
     dash = max(4, round((height * width) ** 0.5 / 180))
@@ -307,29 +320,31 @@ def _draw_dashed(canvas: np.ndarray, box: np.ndarray, color: tuple[int, int, int
             cv2.line(canvas, (x, y), (x, min(y + dash, y2)), color, line_width)
 
 
-def _draw_labels(canvas, boxes, labels, scores, names, colors, text_color) -> None:
-    """Name as many boxes as fit: 'car 0.87' where there is room, '0.87' where there is little, nothing in the crowd."""
+def _draw_labels(
+    canvas: np.ndarray, shown: _Shown, names: Sequence[str], colors: Sequence[RGB], text_color: Sequence[int] | None
+) -> None:
+    """Name as many boxes as fit: 'car 0.87' where there is room, '0.87' where there is little, nothing in a crowd."""
     height, width = canvas.shape[:2]
     text_px = text_height_px(height, width)
     scale = font_scale(text_px)
     pad = max(1, text_px // 5)
-    if scores is None:
-        options = [[names[label]] for label in labels]
+    if shown.scores is None:
+        options = [[names[label]] for label in shown.labels]
     else:
-        options = [[f'{names[label]} {score:.2f}', f'{score:.2f}'] for label, score in zip(labels, scores)]
+        options = [[f'{names[k]} {score:.2f}', f'{score:.2f}'] for k, score in zip(shown.labels, shown.scores)]
     cache = {text: text_size_wh(text, scale) for texts in options for text in texts}
     sizes_wh = [[(cache[text][0] + 2 * pad, text_px + 2 * pad + 1) for text in texts] for texts in options]
-    for index, place in enumerate(place_labels(boxes, sizes_wh, image_wh=(width, height))):
+    for index, place in enumerate(place_labels(shown.boxes, sizes_wh, image_wh=(width, height))):
         if place is None:
             continue
         option, left, top = place
         box_width, box_height = sizes_wh[index][option]
-        color = colors[labels[index]]
+        color = colors[shown.labels[index]]
         cv2.rectangle(canvas, (left, top), (left + box_width - 1, top + box_height - 1), color, cv2.FILLED)
-        ink = tuple(text_color) if text_color is not None else _ink_on(color)
+        ink = _ink_on(color) if text_color is None else text_color
         put_text(canvas, options[index][option], (left + pad, top + pad + text_px), scale, ink)
 
 
-def _ink_on(color: Sequence[int]) -> tuple[int, int, int]:
+def _ink_on(color: RGB) -> RGB:
     """Black or white, whichever stands out from an RGB colour (Rec. 601 luma)."""
     return (0, 0, 0) if 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 110 else (255, 255, 255)

@@ -10,7 +10,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 # A label may hide at most this share of any box that is not its own, and this share of its own box when it lies inside.
 _MAX_HIDDEN_SHARE = 0.10
 _MAX_OWN_SHARE = 0.25
-# A box smaller than this share of its label is named only where it stands alone: in a crowd the labels would hide the scene.
+# A box smaller than this share of its label is named only where no other box is near: in a crowd the labels would hide the scene.
 _MIN_BOX_PER_LABEL = 0.6
 
 
@@ -26,12 +26,13 @@ def font_scale(text_px: float) -> float:
 
 
 def _thickness(scale: float) -> int:
+    """Stroke width in pixels that suits a font scale."""
     return max(1, round(scale * 1.4))
 
 
 @lru_cache(maxsize=4096)
 def text_size_wh(text: str, scale: float) -> tuple[int, int]:
-    """Width and height in pixels of ``text``, without what hangs below the baseline."""
+    """Width and height in pixels of ``text``; what hangs below the baseline does not count."""
     (width, height), _ = cv2.getTextSize(text, _FONT, scale, _thickness(scale))
     return width, height
 
@@ -46,14 +47,14 @@ def put_text(image: np.ndarray, text: str, origin_xy: tuple[int, int], scale: fl
 def place_labels(
     boxes: np.ndarray, sizes_wh: Sequence[Sequence[tuple[int, int]]], *, image_wh: tuple[int, int]
 ) -> list[tuple[int, int, int] | None]:
-    """Greedy label placement: large boxes choose first, a label that would hide something is left out.
+    """Greedy label placement: large boxes choose first; a label that would hide something is left out.
 
-    Tried in this order for each size option: above the box (left-aligned, then right-aligned), below it, inside its upper left corner.
+    For each size option these places are tried in turn: above the box (left-aligned, then right-aligned), below it, in its upper left corner.
 
     Args:
         boxes: (N, 4) xyxy.
         sizes_wh: for each box the label sizes to try, longest text first.
-        image_wh: labels stay inside this.
+        image_wh: width and height of the image, in which labels stay.
 
     Returns:
         For each box ``(option, left, top)`` in pixels, or None where nothing fits. Placed labels never overlap each other and hide at
@@ -85,11 +86,13 @@ def place_labels(
     return places
 
 
-def _candidates(box, area: float, sizes_wh, width: int, height: int) -> tuple[np.ndarray, list[int], np.ndarray]:
+def _candidates(
+    box: np.ndarray, area: float, sizes_wh: Sequence[tuple[int, int]], width: int, height: int
+) -> tuple[np.ndarray, list[int], np.ndarray]:
     """Label rectangles of one box that lie on the image, in order of preference.
 
     Returns:
-        Rectangles (K, 4) xyxy, the size option of each, and whether each may only be used where the box stands alone.
+        Rectangles (K, 4) xyxy, the size option of each (K), and whether each may only be used where no other box is near (K,).
     """
     x1, y1, x2, y2 = (int(round(v)) for v in np.clip(box, -1e6, 1e6))
     labels, options, alone = [], [], []

@@ -1,6 +1,7 @@
-"""The visualizer that configs name: draws data samples and passes scalars and pictures on to its backends."""
+"""The visualizer of the configs: it draws data samples and hands scalars and pictures to its backends."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from mmengine.visualization import Visualizer
 from ..errors import ConfigError
 from ..registry import VISUALIZERS
 from ..structures import DetDataSample
-from .drawing import draw_boxes, side_by_side, write_image
+from .drawing import RGB, as_rgb, draw_boxes, side_by_side, write_image
 
 _NAMED_COLORS = {
     'white': (255, 255, 255), 'black': (0, 0, 0), 'red': (255, 0, 0), 'green': (0, 255, 0), 'blue': (0, 0, 255),
@@ -33,23 +34,23 @@ class DetLocalVisualizer(Visualizer):
             and without that this package's own colour-blind-safe palette.
         text_color: RGB tuple or a name; None takes black or white, whichever reads better on the label.
         line_width: outline width in pixels; None scales it with image and box.
-        alpha: opacity of what is drawn.
-        legend: see :func:`mmdet.visualization.draw_boxes`.
+        alpha: opacity of everything drawn, in (0, 1].
+        legend: as for :func:`mmdet.visualization.draw_boxes`.
     """
 
     def __init__(
         self,
         name: str = 'visualizer',
         image: np.ndarray | None = None,
-        vis_backends=None,
+        vis_backends: list[dict] | None = None,
         save_dir: str | None = None,
-        bbox_color=None,
-        text_color=None,
+        bbox_color: str | Sequence | None = None,
+        text_color: str | Sequence[int] | None = None,
         line_width: float | None = None,
         alpha: float = 1.0,
         legend: bool | int = True,
     ):
-        self._figure = None
+        self._figure: tuple | None = None  # canvas, figure, axes; made when one of mmengine's methods draws
         super().__init__(name=name, image=image, vis_backends=vis_backends, save_dir=save_dir)
         self.bbox_color = bbox_color
         self.text_color = text_color
@@ -91,7 +92,9 @@ class DetLocalVisualizer(Visualizer):
             data_sample: boxes in pixels of ``image``; None draws nothing.
             draw_gt: draw ``gt_instances``, and ``ignored_instances`` dashed.
             draw_pred: draw ``pred_instances``.
+            show: open a window.
             wait_time: seconds that the window stays; 0 waits for a key.
+            out_file: file of the picture.
             pred_score_thr: predictions with a score above this are drawn.
             step: global step for the backends.
         """
@@ -102,7 +105,7 @@ class DetLocalVisualizer(Visualizer):
         if draw_pred and data_sample is not None and 'pred_instances' in data_sample:
             panels.append(self._draw_predictions(image, data_sample, pred_score_thr))
         if len(panels) == 2:
-            drawn = side_by_side(*panels)
+            drawn = side_by_side(panels[0], panels[1])
         else:
             drawn = panels[0] if panels else image
 
@@ -125,23 +128,30 @@ class DetLocalVisualizer(Visualizer):
         shown = scores > score_thr
         return self._draw(image, boxes[shown], labels[shown], scores[shown], None)
 
-    def _draw(self, image, boxes, labels, scores, ignored) -> np.ndarray:
+    def _draw(
+        self,
+        image: np.ndarray,
+        boxes: np.ndarray,
+        labels: np.ndarray,
+        scores: np.ndarray | None,
+        ignored: np.ndarray | None,
+    ) -> np.ndarray:
         meta = {key.lower(): value for key, value in (self.dataset_meta or {}).items()}
         classes = meta.get('classes')
         count = max([int(label) + 1 for label in labels] + [len(classes or ())])
         return draw_boxes(
             image, boxes, labels, scores, classes,
             colors=_class_colors(self.bbox_color, count) or meta.get('palette'), ignored=ignored, line_width=self.line_width,
-            text_color=_rgb(self.text_color), alpha=self.alpha, legend=self.legend,
+            text_color=None if self.text_color is None else _rgb(self.text_color), alpha=self.alpha, legend=self.legend,
         )  # fmt: skip
 
     # The base class makes a matplotlib figure in its constructor. Here the figure is made when it is first asked for, which only the
-    # inherited draw_points/draw_lines/... do; set_image and get_image work on the array as long as there is none.
+    # inherited draw_points, draw_lines ... do; set_image and get_image work on the array as long as there is none.
 
-    def _initialize_fig(self, fig_cfg):
+    def _initialize_fig(self, fig_cfg: dict) -> tuple:
         return None, None, None
 
-    def _built_figure(self):
+    def _built_figure(self) -> tuple:
         if self._figure is None:
             self._figure = super()._initialize_fig(self.fig_save_cfg)
             if getattr(self, '_image', None) is not None:
@@ -152,11 +162,12 @@ class DetLocalVisualizer(Visualizer):
     ax_save = property(lambda self: self._built_figure()[2], lambda self, value: None)
 
     @property
-    def fig_save(self):
+    def fig_save(self) -> Any:
+        """The matplotlib figure; before there is one, an object that knows its resolution."""
         return _FigureSize() if self._figure is None else self._figure[1]
 
     @fig_save.setter
-    def fig_save(self, value):
+    def fig_save(self, value: Any) -> None:
         """Ignore the placeholder that the base constructor stores."""
 
     def set_image(self, image: np.ndarray) -> None:
@@ -175,14 +186,24 @@ class DetLocalVisualizer(Visualizer):
         return self._image
 
     @master_only
-    def show(self, drawn_img=None, win_name='image', wait_time=0.0, continue_key=' ', backend='cv2'):
-        """Show a picture in a window; ``backend`` is 'cv2' or 'matplotlib'.
+    def show(
+        self,
+        drawn_img: np.ndarray | None = None,
+        win_name: str = 'image',
+        wait_time: float = 0.0,
+        continue_key: str = ' ',
+        backend: str = 'cv2',
+    ) -> None:
+        """Show an RGB picture, by default the drawn one, in a window for ``wait_time`` seconds (0 waits for a key).
+
+        ``backend`` is 'cv2' or 'matplotlib'; ``continue_key`` is for the latter.
 
         Raises:
             ConfigError: OpenCV has no window system here.
         """
         if backend != 'cv2':
-            return super().show(drawn_img, win_name, wait_time, continue_key, backend)
+            super().show(drawn_img, win_name, wait_time, continue_key, backend)
+            return
         image = self.get_image() if drawn_img is None else drawn_img
         try:
             cv2.imshow(win_name, image[..., ::-1])
@@ -191,36 +212,34 @@ class DetLocalVisualizer(Visualizer):
             raise ConfigError(
                 'no window can be opened here; write the picture to a file instead of show=True'
             ) from error
-        return None
 
 
 class _FigureSize:
-    """Answers what the base constructor asks of its figure: the resolution, matplotlib's default."""
+    """Stands in for the figure in the base constructor, which asks for the resolution only."""
 
     def get_dpi(self) -> float:
+        """Matplotlib's default."""
         return 100.0
 
 
-def _as_numpy(value):
+def _as_numpy(value: Any) -> Any:
     return value.detach().cpu().numpy() if hasattr(value, 'detach') else value
 
 
-def _rgb(color) -> tuple[int, int, int] | None:
-    """RGB tuple of a colour given as a name or a sequence; a one-element list counts as its element."""
+def _rgb(color: Any) -> RGB:
+    """RGB tuple of a colour given as a name or a sequence; a list of one colour counts as that colour."""
     if isinstance(color, Sequence) and not isinstance(color, str) and len(color) == 1:
         color = color[0]
-    if color is None:
-        return None
     if isinstance(color, str):
         if color not in _NAMED_COLORS:
             raise ConfigError(f'colour names are {sorted(_NAMED_COLORS)}, or give an RGB tuple', received=color)
         return _NAMED_COLORS[color]
     if len(color) != 3:
         raise ConfigError('a colour is an RGB tuple of three integers', received=color)
-    return tuple(int(channel) for channel in color)
+    return as_rgb(color)
 
 
-def _class_colors(colors, count: int) -> list[tuple[int, int, int]] | None:
+def _class_colors(colors: Any, count: int) -> list[RGB] | None:
     """One RGB colour per class from ``bbox_color``: None, one colour for all, or a list."""
     if colors is None:
         return None

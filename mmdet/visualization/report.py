@@ -2,16 +2,19 @@
 
 import base64
 import html
-import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from ..errors import DataError
+from ..formats.images import IMAGE_SUFFIXES
+from ..formats.json_file import read_json
+from ..formats.json_lines import read_json_lines
 from ..utils.files import write_text
 from ..version import __version__
 from .charts import Series, line_chart
@@ -25,23 +28,31 @@ _HEADLINES = (
     ('bbox_mAP_s', 'AP small'), ('bbox_mAP_m', 'AP medium'), ('bbox_mAP_l', 'AP large'),
 )  # fmt: skip
 
-Curves = dict[str, tuple[list[float], list[float]]]
+Curves = dict[str, tuple[list[float], list[float]]]  # name -> steps, values
+Picture = (
+    str | Path | np.ndarray | tuple[str | Path | np.ndarray, str]
+)  # a file or an RGB array, or either with its caption
+
+
+class _Captioned(NamedTuple):
+    """A picture of the page: (H, W, 3) uint8 RGB, and the text below it."""
+
+    image: np.ndarray
+    caption: str
 
 
 def read_scalars(work_dir: str | Path) -> dict[str, Curves]:
-    """Scalars that the runs in a work folder logged, joined over resumed runs.
-
-    Where two runs logged the same steps, the later run counts.
+    """Scalars that the runs in a work folder logged. Runs that resumed each other are joined: from its first step on, a later run counts.
 
     Args:
         work_dir: folder with ``<timestamp>/vis_data/scalars.json``, or that ``vis_data`` folder or file itself.
 
     Returns:
-        ``{'train': {name: (steps, values)}, 'val': {...}}``; the step is the iteration for training, and for validation the epoch (or the
-        iteration of an iteration-based run). Both are empty where nothing was logged.
+        ``{'train': {name: (steps, values)}, 'val': {...}}``. Training steps are iterations; validation steps are epochs, or iterations in an
+        iteration-based run. Both are empty where nothing was logged.
 
     Raises:
-        DataError: a line that is not a JSON object, other than a last line torn by a kill.
+        DataError: a log cannot be read; see :func:`~mmdet.formats.json_lines.read_json_lines`.
     """
     work_dir = Path(work_dir)
     if work_dir.is_file():
@@ -52,7 +63,7 @@ def read_scalars(work_dir: str | Path) -> dict[str, Curves]:
     curves: dict[str, Curves] = {'train': {}, 'val': {}}
     for file in files:
         run: dict[str, dict[str, dict[float, float]]] = {'train': {}, 'val': {}}
-        for record in _json_lines(file):
+        for record in read_json_lines(file):
             kind = 'train' if any('loss' in key for key in record) else 'val'
             for key, value in record.items():
                 if key not in _NOT_METRICS and isinstance(value, (int, float)) and math.isfinite(value):
@@ -74,8 +85,8 @@ def write_report(
     curves: dict[str, Curves] | None = None,
     metrics: Mapping[str, float] | None = None,
     benchmark: Mapping[str, object] | None = None,
-    comparisons: Sequence = (),
-    pictures: Sequence = (),
+    comparisons: Sequence[Picture] = (),
+    pictures: Sequence[Picture] = (),
     facts: Mapping[str, object] | None = None,
     tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[object]]]] | None = None,
 ) -> Path:
@@ -83,16 +94,16 @@ def write_report(
 
     Args:
         work_dir: folder of the run, read by :func:`read_scalars` unless ``curves`` is given; None for no curves.
-        out_html: file to write; it appears when it is complete.
+        out_html: file to write.
         title: heading.
         curves: what ``read_scalars`` returns.
         metrics: results by name, as the evaluator returns them (``coco/bbox_mAP``, ``coco/car_precision``, ...); None takes the last
             validation of the curves.
         benchmark: speed figures, name to value (units in the names).
-        comparisons: predictions beside ground truth, shown in full width: image file, RGB array, or ``(either, caption)``.
+        comparisons: predictions beside ground truth, shown in full width: image file, (H, W, 3) RGB array, or ``(either, caption)``.
         pictures: further pictures, two in a row.
-        facts: what else to say about the run, name to value (config, checkpoint, device, ...).
-        tables: heading to ``(column names, rows)``, shown first: the first column names what a row is about, the others are numbers.
+        facts: more about the run, name to value (config, checkpoint, device, ...).
+        tables: heading to ``(column names, rows)``, shown first: the first column names the row, the others are numbers.
 
     Returns:
         The path of the page, below 5 MB however many pictures it holds (they are scaled down to fit).
@@ -104,10 +115,9 @@ def write_report(
         curves = read_scalars(work_dir) if work_dir is not None else {'train': {}, 'val': {}}
     if metrics is None:
         metrics = {name: values[-1] for name, (_, values) in curves['val'].items()}
-    comparisons = [_picture(item) for item in comparisons]
-    pictures = [_picture(item) for item in pictures]
+    pairs, singles = [_picture(item) for item in comparisons], [_picture(item) for item in pictures]
     # A comparison holds two pictures side by side.
-    share = _PICTURE_BYTES / max(2 * len(comparisons) + len(pictures), 1)
+    share = _PICTURE_BYTES / max(2 * len(pairs) + len(singles), 1)
 
     facts = {'written': datetime.now().strftime('%Y-%m-%d %H:%M'), 'mmdet': __version__, **(facts or {})}
     body = [
@@ -117,11 +127,11 @@ def write_report(
         + '</p>',
         _headline(metrics),
         *(_section(heading, [_table(*table)], 'wide') for heading, table in (tables or {}).items()),
-        _section('Predictions beside ground truth', [_figure(*item, share * 2, 2600) for item in comparisons], 'wide'),
+        _section('Predictions beside ground truth', [_figure(item, share * 2, 2600) for item in pairs], 'wide'),
         _section('Curves', _charts(curves), 'two'),
         _section('Accuracy', [_metric_table(metrics), _class_table(metrics)], 'two'),
         _section('Speed', [_table(('', 'value'), list(benchmark.items()))] if benchmark else [], 'half'),
-        _section('Pictures', [_figure(*item, share, 1100) for item in pictures], 'two'),
+        _section('Pictures', [_figure(item, share, 1100) for item in singles], 'two'),
     ]
     page = (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
@@ -133,45 +143,19 @@ def write_report(
 
 
 def read_figures(path: str | Path | None) -> dict | None:
-    """A JSON object of figures; None for None.
+    """The JSON object in a file of figures; None for None.
 
     Raises:
         DataError: the file cannot be read, or holds something else.
     """
-    if path is None:
-        return None
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise DataError(f'cannot be read as JSON ({error})', file=path) from error
-    if not isinstance(content, dict):
-        raise DataError('must be a JSON object', file=path, received=type(content).__name__)
-    return content
+    return None if path is None else read_json(str(path))
 
 
 def pictures_in(folder: str | Path | None, limit: int) -> list[Path]:
-    """The first pictures of a folder, by name; none for None."""
+    """The first ``limit`` pictures of a folder, by name; none for None."""
     if folder is None:
         return []
-    return sorted(p for p in Path(folder).glob('*') if p.suffix.lower() in ('.jpg', '.jpeg', '.png'))[:limit]
-
-
-def _json_lines(file: Path) -> list[dict]:
-    lines = file.read_text(encoding='utf-8').splitlines()
-    records = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise DataError('must be a JSON object', file=file, record=f'line {number}', received=line[:60]) from error
-        if not isinstance(record, dict):
-            raise DataError('must be a JSON object', file=file, record=f'line {number}', received=line[:60])
-        records.append(record)
-    return records
+    return sorted(p for p in Path(folder).glob('*') if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
 
 
 def _short(name: str) -> str:
@@ -252,34 +236,31 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _section(heading: str, parts: Sequence[str], layout: str) -> str:
-    parts = [part for part in parts if part]
-    if not parts:
-        return ''
-    cells = ''.join(f'<div class="card">{part}</div>' for part in parts)
-    return f'<h2>{heading}</h2><div class="{layout}">{cells}</div>'
+    cells = ''.join(f'<div class="card">{part}</div>' for part in parts if part)
+    return f'<h2>{heading}</h2><div class="{layout}">{cells}</div>' if cells else ''
 
 
-def _picture(item) -> tuple[np.ndarray, str]:
-    """RGB array and caption of a picture given in any of the accepted forms."""
+def _picture(item: Picture) -> _Captioned:
     image, caption = item if isinstance(item, tuple) else (item, None)
     if isinstance(image, np.ndarray):
-        return image, caption or ''
+        return _Captioned(image, caption or '')
     decoded = cv2.imread(str(image), cv2.IMREAD_COLOR) if Path(image).is_file() else None
     if decoded is None:
         raise DataError('the picture is missing or cannot be decoded', file=image)
-    return decoded[..., ::-1], Path(image).name if caption is None else caption
+    return _Captioned(decoded[..., ::-1], Path(image).name if caption is None else caption)
 
 
-def _figure(image: np.ndarray, caption: str, max_bytes: float, max_width: int) -> str:
-    data = base64.b64encode(_jpeg(image, max_bytes, max_width)).decode()
-    text = f'<figcaption>{_text(caption)}</figcaption>' if caption else ''
-    # A click on the picture shows it in its stored size: the checkbox does without a script.
-    picture = f'<img alt="{_text(caption)}" src="data:image/jpeg;base64,{data}">'
-    return f'<figure><label title="click to enlarge"><input type="checkbox">{picture}</label>{text}</figure>'
+def _figure(picture: _Captioned, max_bytes: float, max_width: int) -> str:
+    data = base64.b64encode(_jpeg(picture.image, max_bytes, max_width)).decode()
+    caption = _text(picture.caption)
+    text = f'<figcaption>{caption}</figcaption>' if caption else ''
+    # A click on the picture shows it in its stored size; the checkbox makes that work without a script.
+    image = f'<img alt="{caption}" src="data:image/jpeg;base64,{data}">'
+    return f'<figure><label title="click to enlarge"><input type="checkbox">{image}</label>{text}</figure>'
 
 
 def _jpeg(image: np.ndarray, max_bytes: float, max_width: int) -> bytes:
-    """JPEG of an RGB picture, narrowed until it takes at most ``max_bytes`` (but not below 320 pixels)."""
+    """JPEG of an RGB picture, made narrower until it takes at most ``max_bytes``, but not narrower than 320 pixels."""
     bgr = np.ascontiguousarray(image[..., ::-1])
     width = min(max_width, bgr.shape[1])
     while True:
@@ -292,13 +273,14 @@ def _jpeg(image: np.ndarray, max_bytes: float, max_width: int) -> bytes:
 
 
 def _percent(value: float) -> str:
-    """AP in percent; mmdetection's -1 (no such objects) and nan as a dash; what is no share stays as it is."""
+    """AP in percent; -1 (no such objects) and nan as a dash; a value above 1 is no share and stays as it is."""
     if not math.isfinite(value) or value < 0:
         return '–'
     return f'{100 * value:.1f}' if value <= 1 else f'{value:.4g} (not %)'
 
 
 def _text(value: object) -> str:
+    """A value as HTML text; floats with four significant digits."""
     if isinstance(value, float):
         value = f'{value:.4g}' if abs(value) < 1000 else f'{value:,.0f}'
     return html.escape(str(value))

@@ -1,35 +1,40 @@
 """Pictures of cluster-and-pack detection: the regions on the image, the mosaic that they make, and the merged boxes.
 
 Images are RGB uint8 (H, W, 3); boxes are xyxy in pixels. A region has the same number in both pictures; the grey of its
-outline tells its zoom (colours are for classes). Letters: R regions, N boxes.
+outline stands for its zoom, because colours stand for classes. Letters: R regions, N boxes.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from ..core.ufp import UnifiedForegroundPacking, boxes_to_image, boxes_to_mosaic, pixel_regions, render_mosaic
 from ..errors import ModelInputError
-from .drawing import draw_boxes, legend_strip, palette
+from .drawing import RGB, draw_boxes, legend_strip, palette
 from .labels import font_scale, place_labels, put_text, text_height_px, text_size_wh
 
-# Of what lies in no region, this share of the light is left: it is what the second detector does not see.
+# Brightness that is left where no region is: the second detector does not see these parts.
 _OUTSIDE = 0.45
 _BOX_COLOR = palette(1)[0]
 _ZOOM_GREYS = {4.0: 255, 2.0: 180, 1.0: 120}
 _OTHER_GREY = 150
 
 
-def draw_regions(image: np.ndarray, regions, boxes=None, *, legend: bool = True) -> np.ndarray:
-    """The regions of unified foreground packing on the image that they were made from; what lies in none of them is dimmed.
+def draw_regions(
+    image: np.ndarray, regions: ArrayLike | Tensor, boxes: ArrayLike | Tensor | None = None, *, legend: bool = True
+) -> np.ndarray:
+    """The regions of unified foreground packing on the image that they were made from; the rest of it is dimmed.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        regions: (R, 7) of :func:`mmdet.core.ufp.UnifiedForegroundPacking`: x, y, w, h, X, Y, zoom; tensor or numpy.
-        boxes: (N, 4), those that the regions were made from, drawn as thin yellow outlines; None draws none.
+        regions: (R, 7) of :func:`mmdet.core.ufp.UnifiedForegroundPacking`: x, y, w, h, X, Y, zoom.
+        boxes: (N, 4), from which the regions were made, drawn as thin yellow outlines; None draws none.
         legend: append a strip with the number of regions of each zoom.
 
     Returns:
@@ -45,7 +50,7 @@ def draw_regions(image: np.ndarray, regions, boxes=None, *, legend: bool = True)
     for x1, y1, x2, y2 in rects.astype(int):
         dim[y1:y2, x1:x2] = canvas[y1:y2, x1:x2]
     if boxes is not None:
-        thin = _numpy(boxes).reshape(-1, 4)
+        thin = np.asarray(_numpy(boxes)).reshape(-1, 4)
         dim = draw_boxes(
             dim, thin, np.zeros(len(thin), int), colors=[_BOX_COLOR], line_width=1, show_labels=False, legend=False
         )
@@ -53,23 +58,29 @@ def draw_regions(image: np.ndarray, regions, boxes=None, *, legend: bool = True)
 
 
 def draw_mosaic(
-    mosaic, regions, boxes=None, labels=None, classes: Sequence[str] | None = None, *, legend: bool = True
+    mosaic: np.ndarray | Tensor,
+    regions: ArrayLike | Tensor,
+    boxes: ArrayLike | Tensor | None = None,
+    labels: ArrayLike | Tensor | None = None,
+    classes: Sequence[str] | None = None,
+    *,
+    legend: bool = True,
 ) -> np.ndarray:
-    """The mosaic with the outlines of its tiles, and the boxes found on it; the legend names their colours.
+    """The mosaic with the outlines of its tiles and the boxes found on it.
 
     Args:
         mosaic: (H, W, 3) uint8 RGB, or a tensor (3, H, W) BGR in [0, 255] as ``UFPMPDet`` makes it.
         regions: (R, 7), as in :func:`draw_regions`.
-        boxes: (N, 4) in the mosaic; None draws none.
+        boxes: (N, 4) in pixels of the mosaic; None draws none.
         labels: (N,) class indices.
         classes: class names.
-        legend: append strips with the counts of classes and of zooms.
+        legend: append strips with the number of boxes of each class and of regions of each zoom.
 
     Returns:
         (H + strips, W, 3) uint8 RGB.
 
     Raises:
-        ModelInputError: an empty mosaic, or one of a wrong kind; ``regions`` not (R, 7).
+        ModelInputError: the mosaic is empty or has another shape or type, or ``regions`` is not (R, 7).
     """
     rows = _rows(regions)
     corners = rows[:, 4:6]
@@ -87,17 +98,17 @@ def draw_mosaic(
 def draw_ufp_steps(
     image: np.ndarray, steps: Mapping, classes: Sequence[str] | None = None, *, score_thr: float = 0.3
 ) -> dict[str, np.ndarray]:
-    """The three pictures of one image's way through ``UFPMPDet``.
+    """Three pictures that show how ``UFPMPDet`` treats one image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        steps: what ``UFPMPDet.predict_with_mosaic`` or :func:`ufp_steps_of_boxes` returns for it.
+        steps: the result of ``UFPMPDet.predict_with_mosaic`` or :func:`ufp_steps_of_boxes` for it.
         classes: class names.
-        score_thr: boxes with a score above this are drawn. The regions come from all coarse boxes, also from weaker ones.
+        score_thr: boxes with a score above this are drawn. The regions come from all coarse boxes, weaker ones included.
 
     Returns:
-        pictures ``regions`` (coarse boxes and regions), ``mosaic`` (tiles and boxes on them; the plain image where nothing was found) and
-        ``merged`` (the boxes of the result), uint8 RGB.
+        The pictures ``regions`` (coarse boxes and regions), ``mosaic`` (tiles and boxes on them; the plain image where nothing was found)
+        and ``merged`` (the boxes of the result), uint8 RGB.
     """
     coarse = _above(steps['coarse'], score_thr)
     pictures = dict(regions=draw_regions(image, steps['regions'], coarse.bboxes))
@@ -112,8 +123,10 @@ def draw_ufp_steps(
     return pictures
 
 
-def ufp_steps_of_boxes(image: np.ndarray, boxes, labels, **ufp) -> dict:
-    """The steps of cluster-and-pack detection with known boxes in place of both detectors: shows what the packing does, without a model.
+def ufp_steps_of_boxes(
+    image: np.ndarray, boxes: ArrayLike | Tensor, labels: ArrayLike | Tensor, **ufp: Any
+) -> dict[str, Any]:
+    """The steps of cluster-and-pack detection with known boxes in place of both detectors; shows the packing without a model.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -122,29 +135,29 @@ def ufp_steps_of_boxes(image: np.ndarray, boxes, labels, **ufp) -> dict:
         **ufp: options of :func:`mmdet.core.ufp.UnifiedForegroundPacking`.
 
     Returns:
-        ``coarse``, ``regions``, ``mosaic``, ``fine`` and ``merged`` as of ``UFPMPDet.predict_with_mosaic``; a box that lies in several
-        regions comes once for each. There are no scores.
+        ``coarse``, ``regions``, ``mosaic``, ``fine`` and ``merged`` as ``UFPMPDet.predict_with_mosaic`` returns them, without scores; a box
+        that lies in several regions occurs once for each.
     """
-    boxes = torch.as_tensor(_numpy(boxes), dtype=torch.float64).reshape(-1, 4)
-    labels = torch.as_tensor(_numpy(labels), dtype=torch.int64).reshape(-1)
-    order = torch.argsort(labels, stable=True)  # class after class, as a detector's boxes are packed
-    boxes, labels = boxes[order], labels[order]
+    xyxy = torch.as_tensor(_numpy(boxes), dtype=torch.float64).reshape(-1, 4)
+    classes = torch.as_tensor(_numpy(labels), dtype=torch.int64).reshape(-1)
+    order = torch.argsort(classes, stable=True)  # class after class, as a detector's boxes are packed
+    xyxy, classes = xyxy[order], classes[order]
     height, width = image.shape[:2]
-    regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(boxes, input_shape=(width, height), **ufp)
+    regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(xyxy, input_shape=(width, height), **ufp)
     bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1])).permute(2, 0, 1)
-    on_mosaic, source, _ = boxes_to_mosaic(boxes, regions)
+    on_mosaic, source, _ = boxes_to_mosaic(xyxy, regions)
     back, index, _ = boxes_to_image(on_mosaic, regions)
     return dict(
-        coarse=_instances(boxes, labels),
+        coarse=InstanceData(bboxes=xyxy, labels=classes),
         regions=regions,
         mosaic=render_mosaic(bgr, regions, mosaic_w, mosaic_h),
-        fine=_instances(on_mosaic, labels[source]),
-        merged=_instances(back, labels[source[index]]),
+        fine=InstanceData(bboxes=on_mosaic, labels=classes[source]),
+        merged=InstanceData(bboxes=back, labels=classes[source[index]]),
     )
 
 
 def _draw_rects(canvas: np.ndarray, rects: np.ndarray, zooms: np.ndarray, *, inside: bool, legend: bool) -> np.ndarray:
-    """Outlines, numbers and legend of regions (R, 4); ``inside`` draws the lines within, for tiles that touch each other."""
+    """Outlines, numbers and legend of regions (R, 4) xyxy; with ``inside`` the lines run within, for tiles that touch each other."""
     height, width = canvas.shape[:2]
     colors = _zoom_colors(zooms)
     line = max(1, round((height * width) ** 0.5 / 500))
@@ -174,20 +187,22 @@ def _draw_rects(canvas: np.ndarray, rects: np.ndarray, zooms: np.ndarray, *, ins
     return np.vstack([canvas, legend_strip(width, entries, text_px=text_px, noun='region')])
 
 
-def _zoom_colors(zooms: np.ndarray) -> dict[float, tuple[int, int, int]]:
+def _zoom_colors(zooms: np.ndarray) -> dict[float, RGB]:
     """A grey for each zoom, the largest first."""
-    return {zoom: (_ZOOM_GREYS.get(zoom, _OTHER_GREY),) * 3 for zoom in sorted(set(map(float, zooms)), reverse=True)}
+    greys = {zoom: _ZOOM_GREYS.get(zoom, _OTHER_GREY) for zoom in sorted(set(map(float, zooms)), reverse=True)}
+    return {zoom: (grey, grey, grey) for zoom, grey in greys.items()}
 
 
-def _rows(regions) -> np.ndarray:
+def _rows(regions: ArrayLike | Tensor) -> np.ndarray:
+    """Regions (R, 7) float64, floored to the pixels that the mosaic takes."""
     rows = np.asarray(_numpy(regions), dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != 7:
         raise ModelInputError('the shape must be (number, 7)', field='regions', received=rows.shape)
     return pixel_regions(rows)
 
 
-def _rgb(mosaic) -> np.ndarray:
-    if not isinstance(mosaic, torch.Tensor):
+def _rgb(mosaic: np.ndarray | Tensor) -> np.ndarray:
+    if not isinstance(mosaic, Tensor):
         return mosaic
     if mosaic.dim() != 3 or mosaic.size(0) != 3:
         raise ModelInputError('must be (3, H, W)', field='mosaic', received=tuple(mosaic.shape))
@@ -198,11 +213,7 @@ def _above(instances: InstanceData, score_thr: float) -> InstanceData:
     return instances[instances.scores > score_thr] if 'scores' in instances else instances
 
 
-def _instances(boxes: torch.Tensor, labels: torch.Tensor) -> InstanceData:
-    return InstanceData(bboxes=boxes, labels=labels)
-
-
-def _numpy(value):
+def _numpy(value: Any) -> Any:
     if value is None:
         return None
-    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)

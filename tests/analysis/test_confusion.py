@@ -13,6 +13,7 @@ from mmdet.analysis import (
     pair_with_dataset,
     write_confusion_matrix,
 )
+from mmdet.analysis.confusion import counts_text
 from mmdet.registry import DATASETS
 from mmdet.utils import ConfigError, DataError, load_config
 
@@ -64,6 +65,47 @@ def test_ignored_regions_swallow_detections_and_are_not_missed():
     assert entries(confusion_matrix(prediction_set(image([], [inside, outside], ignored=[crowd])))) == {(NONE, DOG): 1}
 
 
+@pytest.mark.parametrize(
+    'dt, expected',
+    [
+        ((0, 0, 10, 10), {}),  # inside
+        ((-10, 0, 10, 10), {}),  # half inside, the threshold
+        ((-11, 0, 10, 10), {(NONE, BUS): 1}),  # less
+    ],
+)
+def test_share_inside_an_ignored_region(dt, expected):
+    region = (0, 0, 50, 50, CAR)
+    assert entries(confusion_matrix(prediction_set(image([], [(*dt, 0.9, BUS)], ignored=[region])))) == expected
+
+
+@pytest.mark.parametrize(
+    'gt, dt, options, expected',
+    [
+        # Of two detections of equal score the first comes first; it takes the object.
+        ([(*BOX, CAR)], [(0, 0, 10, 9, 0.5, CAR), (*BOX, 0.5, CAR)], {}, {(CAR, CAR): 1, (NONE, CAR): 1}),
+        # The better score takes the object that both overlap; the other takes the next.
+        ([(*BOX, CAR), (0, 1, 10, 11, CAR)], [(0, 1, 10, 11, 0.6, CAR), (*BOX, 0.9, CAR)], {}, {(CAR, CAR): 2}),
+        # Across classes by score, too: DOG takes the object that it overlaps most.
+        ([(*BOX, CAR)], [(0, 0, 10, 9, 0.6, BUS), (*BOX, 0.8, DOG)], {}, {(CAR, DOG): 1, (NONE, BUS): 1}),
+        ([(*BOX, CAR)], [(0, 0, 10, 4, 0.9, CAR)], dict(tp_iou_thr=0.4), {(CAR, CAR): 1}),
+        ([(*BOX, CAR)], [(*BOX, 0.05, CAR)], dict(score_thr=0.05), {(CAR, CAR): 1}),
+        # NMS within a class only, at the threshold given.
+        ([], [(*BOX, 0.9, CAR), (0, 0, 10, 6, 0.8, CAR), (0, 0, 10, 6, 0.7, BUS)], dict(nms_iou_thr=0.5), {(NONE, CAR): 1, (NONE, BUS): 1}),
+        ([], [(*BOX, 0.9, CAR), (0, 0, 10, 6, 0.8, CAR)], dict(nms_iou_thr=0.7), {(NONE, CAR): 2}),
+    ],
+)  # fmt: skip
+def test_order_of_pairs(gt, dt, options, expected):
+    assert entries(confusion_matrix(prediction_set(image(gt, dt)), **options)) == expected
+
+
+def test_counts_in_a_line():
+    matrix = np.array([[5, 1, 0, 2], [0, 3, 1, 0], [0, 0, 0, 4], [7, 0, 2, 0]])
+    assert (
+        counts_text(matrix)
+        == '16 objects: 8 found, 6 missed, 2 taken for another class; 9 detections without an object'
+    )
+
+
 def test_nms_before_and_sums():
     images = [
         image([(*BOX, CAR)], [(*BOX, 0.9, CAR), (*BOX, 0.8, CAR), (*BOX, 0.7, BUS)]),
@@ -109,7 +151,22 @@ def test_samples_and_2x_pickles_give_the_same(tmp_path):
     instances = dict(bboxes=[[10, 10, 30, 30]], scores=[0.9], labels=[0])
     instances = {name: np.asarray(values) for name, values in instances.items()}
     samples = pair_with_dataset(dataset, [dict(img_id=1, ori_shape=(80, 100), pred_instances=instances)])
-    assert samples.missing == 1
+    assert samples.missing == 1 and [picture.image_id for picture in samples.images] == [1, 2]
+    first, second = samples.images
+    assert first.path.endswith('1.jpg') and first.gt_bboxes.tolist() == [[10, 10, 30, 30], [50, 40, 90, 70]]
+    assert first.gt_labels.tolist() == [0, 2] and second.gt_ignored.tolist() == [False, True]
+    assert len(second.bboxes) == len(second.scores) == len(second.labels) == 0
+    # The padding of a last batch repeats images: the first result counts. Detections come by descending score.
+    two = dict(bboxes=np.array([[0, 0, 4, 4], [10, 10, 30, 30]]), scores=np.array([0.2, 0.9]), labels=np.array([2, 0]))
+    twice = [
+        dict(img_id=1, pred_instances=two),
+        dict(img_id=2, pred_instances=two),
+        dict(img_id=1, pred_instances=instances),
+    ]
+    repeated = pair_with_dataset(dataset, twice)
+    assert repeated.missing == 0 and [len(picture.scores) for picture in repeated.images] == [2, 2]
+    assert repeated.images[0].scores.tolist() == [0.9, 0.2] and repeated.images[0].labels.tolist() == [0, 2]
+    assert repeated.images[0].bboxes.tolist() == [[10, 10, 30, 30], [0, 0, 4, 4]]
     empty, found = np.zeros((0, 5)), np.array([[10, 10, 30, 30, 0.9]])
     old = pair_with_dataset(dataset, [[found, empty, empty], [empty, empty, empty]])
     for predictions in (samples, old):

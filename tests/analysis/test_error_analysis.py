@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmdet.analysis import analyze_error_files, analyze_errors, write_error_analysis
+from mmdet.analysis.error_plots import _file_stems
 from mmdet.evaluation import Detections, GroundTruth
 from mmdet.utils import ConfigError, DataError
 
@@ -39,7 +40,10 @@ def test_nothing_at_all():
         ([], [(*BOX, 0.5, CAR)], dict(C75=1, C50=1, Loc=1, Sim=1, Oth=1, BG=1, FN=1)),
         ([], [], dict(C75=0, C50=0, Loc=0, Sim=0, Oth=0, BG=0, FN=1)),
         ([], [(0, 0, 40, 24, 0.5, CAR)], dict(C75=0, C50=1, Loc=1, Sim=1, Oth=1, BG=1, FN=1)),
-        ([], [(0, 0, 40, 8, 0.5, CAR)], dict(C75=0, C50=0, Loc=1, Sim=1, Oth=1, BG=1, FN=1)),
+        ([], [(0, 0, 40, 30, 0.5, CAR)], dict(C75=1, C50=1, Loc=1, Sim=1, Oth=1, BG=1, FN=1)),
+        ([], [(0, 0, 40, 20, 0.5, CAR)], dict(C75=0, C50=1, Loc=1, Sim=1, Oth=1, BG=1, FN=1)),
+        ([], [(0, 0, 40, 4, 0.5, CAR)], dict(C75=0, C50=0, Loc=1, Sim=1, Oth=1, BG=1, FN=1)),
+        ([], [(0, 0, 40, 3.9, 0.5, CAR)], dict(C75=0, C50=0, Loc=0, Sim=0, Oth=0, BG=0, FN=1)),
         (
             [(100, 0, 40, 40, BUS)],
             [(*BOX, 0.5, CAR), (100, 0, 40, 40, 0.9, CAR)],
@@ -59,6 +63,40 @@ def test_nothing_at_all():
 )
 def test_one_kind_of_mistake(others, dt, expected):
     assert analyze([(*BOX, CAR), *others], dt).values('car') == expected
+
+
+def test_table_and_plain_values():
+    analysis = analyze([(*BOX, CAR), (200, 200, 40, 40, CAR), (100, 100, 10, 10, DOG)], [(*BOX, 0.9, CAR)])
+    rows = [line.split('|')[1:-1] for line in analysis.table().splitlines() if '|' in line]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    assert cells[0] == ['class', 'C75', 'C50', 'Loc', 'Sim', 'Oth', 'BG', 'FN', 'objects']
+    assert ['car', *['0.505'] * 6, '1.000', '2'] in cells and ['bus', *['-'] * 7, '0'] in cells
+    assert cells[-1] == ['allclass', *['0.252'] * 6, '1.000', '3']
+    content = analysis.as_dict()
+    assert content['objects'] == dict(car=2, bus=0, dog=1) and list(content['values']) == [
+        'all',
+        'small',
+        'medium',
+        'large',
+    ]
+    assert content['values']['small']['dog']['FN'] == 1 and content['values']['large']['dog'] is None
+    assert analysis.curves('car')[0].tolist() == [1.0] * 51 + [0.0] * 50
+
+
+def test_crowds_and_limits():
+    """A crowd is neither missed nor counted; of a class only the best detections count."""
+    image, label, boxes = np.zeros(2), np.array([CAR, CAR]), np.array([[*BOX], [100, 0, 40, 40]], float)
+    gt = GroundTruth(image, label, boxes, crowd=np.array([False, True]))
+    dt = Detections(image, label, boxes, score=np.array([0.5, 0.9]))
+    analysis = analyze_errors(gt, dt, classes=CLASSES, num_images=1, max_dets=2)
+    assert analysis.gt_count.tolist() == [1, 0, 0] and set(analysis.values('car').values()) == {1.0}
+    assert analyze_errors(gt, dt, classes=CLASSES, num_images=1, max_dets=1).values('car')['C50'] == 0
+
+
+def test_names_of_files():
+    assert list(_file_stems(['car', 'a b/c', 'a b c', 'a.b-c_d', 'é', 'a_b_c'])) == [
+        'car', 'a_b_c', 'a_b_c_2', 'a.b-c_d', 'é', 'a_b_c_3',
+    ]  # fmt: skip
 
 
 def test_missed_object_costs_until_fn():

@@ -140,6 +140,61 @@ def test_padding_and_dataset_mean(repository):
     assert sizes == {(64, 64): 2, (64, 96): 1}
 
 
+def test_table_and_values_of_parts():
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.ReLU()), nn.Conv2d(4, 2, 1, bias=False))
+    model[1].weight.requires_grad = False
+    report = count_flops(model, (100, 1000), forward=run)
+    cells = [[cell.strip() for cell in row.split('|')[1:-1]] for row in report.table(2).splitlines() if '|' in row]
+    assert cells[0] == ['part', 'G MAC', 'GFLOPs', 'sampling G MAC', 'params', 'share of MACs']
+    assert cells[1:] == [
+        ['0', '0.001', '0.002', '0.000', '12', '60.0%'], ['0', '0.001', '0.002', '0.000', '12', '60.0%'],
+        ['1', '0.001', '0.002', '0.000', '8', '40.0%'], ['total', '0.002', '0.004', '0.000', '20', '100.0%'],
+    ]  # fmt: skip
+    assert [part.name for part in report.down_to(1)] == ['0', '1'] and [part.name for part in report.down_to(2)] == [
+        '0',
+        '0.0',
+        '1',
+    ]
+    content = report.as_dict()
+    assert content['shape_hw'] == [100, 1000] == content['padded_hw'] and [
+        part['name'] for part in content['parts']
+    ] == ['0', '1']
+    assert content['total'] == dict(
+        name='', type='Sequential', params=20, trainable_params=12, macs=2_000_000, flops=4_000_000, sampling_macs=0,
+        macs_by_kind=dict(conv=2_000_000, matmul=0, attention=0, sampling=0),
+    )  # fmt: skip
+    assert str(report).splitlines() == [
+        'input (height x width): 100 x 1000', 'multiply-adds: 0.002 G ("FLOPs" in mmdetection and most papers)',
+        'FLOPs (2 per multiply-add): 0.004 G', 'parameters: 20 (12 trainable)',
+    ]  # fmt: skip
+
+
+def test_one_number_is_a_square_and_images_are_limited():
+    conv = nn.Conv2d(3, 1, 1)
+    assert count_flops(conv, 8, forward=run).shape_hw == (8, 8)
+    assert count_flops(conv, [8], forward=run).shape_hw == (8, 8)
+    model = build_stub(conv)
+    mean, sizes = count_dataset_flops(model, [dict(inputs=torch.zeros(3, side, 2)) for side in (2, 4, 100)], 2)
+    assert mean == 3 * (4 + 8) / 2 and sizes == {(2, 2): 1, (4, 2): 1}
+    with pytest.raises(ConfigError, match='num_images'):
+        count_dataset_flops(model, [], 0)
+
+
+def build_stub(conv):
+    """A detector of one convolution."""
+
+    class Stub(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = conv
+
+        def forward(self, inputs, mode):
+            assert mode == 'tensor' and not torch.is_grad_enabled() and not self.training
+            return self.conv(inputs)
+
+    return Stub()
+
+
 @pytest.mark.parametrize('shape', [0, (8, 8, 8), (-1, 8), (8.5, 8)])
 def test_wrong_shapes(shape):
     with pytest.raises(ConfigError, match='positive integers'):

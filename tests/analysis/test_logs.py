@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from mmdet.analysis import collect_curves, find_log, read_log, train_time, write_curves
+from mmdet.analysis import TrainTime, collect_curves, find_log, read_log, train_time, write_curves
 from mmdet.utils import ConfigError, DataError
 
 
@@ -96,7 +96,7 @@ def test_curves_of_two_runs(tmp_path):
 def test_a_missing_metric_lists_what_is_there(tmp_path):
     log = read_log(new_log(tmp_path))
     with pytest.raises(
-        DataError, match=r'not logged. There are train: data_time, loss, lr, time; val: coco/bbox_mAP, time'
+        DataError, match=r'not logged. Logged were train: data_time, loss, lr, time; val: coco/bbox_mAP, time'
     ):
         log.series('bbox_mAP_50')
     both = read_log(write_lines(tmp_path / 's.json', {'a/x': 1, 'b/x': 2, 'step': 1}))
@@ -125,6 +125,54 @@ def test_train_time(tmp_path):
         train_time(read_log(write_lines(tmp_path / 's.json', dict(loss=1.0, step=1))))
 
 
+def test_text_of_times():
+    lines = TrainTime('run', 0.5, None, {1: 0.2, 2: 0.6, 3: 0.6}).text().splitlines()
+    assert lines == [
+        '----- training time of run -----', 'slowest epoch 2: 0.6000 s/iter', 'fastest epoch 1: 0.2000 s/iter',
+        'standard deviation over 3 epochs: 0.1886 s/iter', 'mean: 0.5000 s/iter',
+    ]  # fmt: skip
+
+
+def test_times_without_epochs(tmp_path):
+    rows = [dict(loss=1.0, time=t, iter=i) for i, t in ((1, 9.0), (2, 0.5), (3, 1.5))] + [dict(loss=1.0, iter=4)]
+    rows.append(dict(loss=1.0, time=float('nan'), iter=5))
+    time = train_time(read_log(write_lines(tmp_path / 's.json', *rows)))
+    assert time.epochs == {1: 1.0} and time.mean == 1.0 and time.data_mean is None
+    alone = train_time(read_log(write_lines(tmp_path / 't.json', dict(loss=1.0, time=9.0, iter=1))))
+    assert alone.mean == 9.0, 'a single record counts'
+
+
+def test_what_counts_as_a_value(tmp_path):
+    rows = [dict(loss=1.0, flag=True, note='x', step=3), dict(step=3), {'coco/bbox_mAP': 0.5, 'step': 3}]
+    log = read_log(write_lines(tmp_path / 'run' / 'vis_data' / 'scalars.json', *rows))
+    assert log.keys == dict(train=['loss'], val=['coco/bbox_mAP']) and [r.iteration for r in log.train] == [3]
+    assert [(r.iteration, r.epoch) for r in log.val] == [(3, None)], 'no record has an epoch'
+    assert log.resolve('bbox_mAP') == 'coco/bbox_mAP' and log.iterations_per_epoch is None
+    assert log.name == tmp_path.name
+
+
+def test_places_of_logs(tmp_path):
+    """In a work dir, in the folder of a run, beside them; empty files do not count; of 2.x the newest."""
+    assert find_log(new_log(tmp_path / 'a').parents[1]).parts[-2:] == ('vis_data', 'scalars.json')
+    assert find_log(tmp_path / 'a' / '20260101_000000' / 'vis_data').name == 'scalars.json'
+    old_log(tmp_path / 'b')
+    newer = write_lines(tmp_path / 'b' / '20210101_000000.log.json', dict(mode='train', loss=1.0, iter=1))
+    write_lines(tmp_path / 'b' / '20220101_000000.log.json')
+    assert find_log(tmp_path / 'b') == newer and read_log(tmp_path / 'b').name == 'b'
+    tests_only = write_lines(
+        tmp_path / 'c' / '20260101_000000' / 'vis_data' / 'scalars.json', {'coco/bbox_mAP': 0.5, 'step': 0}
+    )
+    assert find_log(tmp_path / 'c') == tests_only
+
+
+def test_iterations_where_the_axis_has_them(tmp_path):
+    """A training record without an epoch length falls back on its epoch; one without anything is counted."""
+    rows = [dict(loss=3.0, epoch=2), dict(loss=2.0), {'m': 0.5, 'step': 1}]
+    log = read_log(write_lines(tmp_path / 's.json', *rows))
+    label, curves = collect_curves([log], ['loss', 'm'])
+    assert label == 'epoch' and curves == [('loss', [2.0, 2.0], [3.0, 2.0]), ('m', [1.0], [0.5])]
+
+
 def test_files(tmp_path):
     curves = [('loss <a>', [1.0, 2.0, 3.0], [3.0, 2.0, 1.0])]
     svg = write_curves(tmp_path / 'new' / 'x.svg', curves, x_label='epoch', title='A & B')
@@ -132,7 +180,7 @@ def test_files(tmp_path):
     ET.parse(svg)
     png = write_curves(tmp_path / 'x.png', curves, x_label='epoch')
     assert png.read_bytes()[:4] == b'\x89PNG'
-    with pytest.raises(ConfigError, match='must end in'):
+    with pytest.raises(ConfigError, match='must end in .svg, .png, .pdf, .jpg, .jpeg'):
         write_curves(tmp_path / 'x.txt', curves, x_label='epoch')
     with pytest.raises(ConfigError, match='style'):
         write_curves(tmp_path / 'x.png', curves, x_label='epoch', style='no such')

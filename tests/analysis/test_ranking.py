@@ -3,6 +3,7 @@
 import json
 
 import cv2
+import numpy as np
 import pytest
 
 from mmdet.analysis import best_and_worst, load_prediction_set, score_images, write_ranking
@@ -48,6 +49,45 @@ def test_parts_of_the_data_do_not_change_the_result(monkeypatch):
     monkeypatch.setattr(ranking_module, '_PAIRS_AT_ONCE', 2)
     assert score_images(prediction_set(*images)) == whole
     assert [score.ap for score in whole] == [1, 0, 1, 0, 1]
+
+
+def test_limits_and_crowds():
+    wrong, right = (50, 50, 60, 60, 0.9, CAR), (*BOX, 0.8, CAR)
+    [score] = score_images(
+        prediction_set(image([(*BOX, CAR)], [wrong, right], ignored=[(0, 0, 90, 90, BUS)])), max_dets=1
+    )
+    assert (score.ap, score.objects) == (0, 1), 'only the best detection counts; a crowd is no object'
+    [score] = score_images(prediction_set(image([(*BOX, CAR)], [(50, 50, 60, 60, 0.9, CAR), right], ignored=[(50, 50, 60, 60, CAR)])))  # fmt: skip
+    assert score.ap == 1, 'a detection in a crowd of its class costs nothing'
+    [score] = score_images(prediction_set(image([], [right], ignored=[(*BOX, CAR)])), score_thr=0.8)
+    assert (score.ap, score.objects, score.detections) == (None, 0, 1)
+    [score] = score_images(prediction_set(image([], [right])), score_thr=0.81)
+    assert score.detections == 0
+
+
+def test_text():
+    rows = [dict(image_id=k, path=f'{k}.jpg', ap=ap, objects=k) for k, ap in ((1, 0.5), (2, 0.25))]
+    content = dict(best=[1], worst=[2, 1], mean_ap=0.375, images_without_objects=3, images=rows)
+    assert ranking_module.ranking_text(content).splitlines() == [
+        'best:', '  AP 0.500, 1 objects: 1.jpg', 'worst:', '  AP 0.250, 2 objects: 2.jpg', '  AP 0.500, 1 objects: 1.jpg',
+        "mean of the images' own AP: 0.375; images without objects: 3",
+    ]  # fmt: skip
+    assert ranking_module.ranking_text(dict(content, best=[], worst=[], mean_ap=None)) == 'best:\nworst:'
+
+
+def test_truth_on_the_left(tmp_path):
+    cv2.imwrite(str(tmp_path / 'x.png'), np.zeros((60, 80, 3), np.uint8) + np.array([10, 20, 30], np.uint8))
+    picture = image(
+        [(10, 10, 30, 30, CAR)], [(40, 10, 60, 30, 0.5, BUS), (10, 40, 20, 50, 0.4, BUS)], ignored=[(2, 2, 6, 6, CAR)],
+        path=str(tmp_path / 'x.png'),
+    )  # fmt: skip
+    predictions = prediction_set(picture)
+    predictions.palette = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
+    drawn = ranking_module.draw_comparison(picture, predictions, 0.5)
+    assert drawn.shape == (60, 160, 3) and drawn[55, 70].tolist() == [30, 20, 10], 'RGB'
+    assert drawn[20, 9].tolist() == [200, 0, 0] and drawn[1, 1].tolist() == [170] * 3
+    assert drawn[20, 80 + 39].tolist() == [0, 200, 0], 'at the threshold it is drawn'
+    assert drawn[45, 80 + 9].tolist() == drawn[20, 80 + 9].tolist() == drawn[1, 81].tolist() == [30, 20, 10]
 
 
 def test_order_and_ties():

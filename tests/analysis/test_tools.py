@@ -74,7 +74,7 @@ def test_analyze_logs(tool, tmp_path, capsys):
     )
     assert 'mine: 4 values, last 2' in text and 'mine' in svg.read_text()
     assert 'mean: 0.6000' in tool('analysis_tools/analyze_logs.py', 'cal_train_time', tmp_path / 'run')
-    assert 'There are train' in fails(
+    assert 'Logged were train' in fails(
         tool, capsys, 'analysis_tools/analyze_logs.py', 'plot_curve', tmp_path / 'run', '--keys', 'x'
     )
 

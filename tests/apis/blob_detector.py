@@ -37,6 +37,24 @@ class BlobDetector(BaseModel):
         return data_samples
 
 
+class PaddedSizeDetector(BaseModel):
+    """One box as large as the padded batch, so that every zero beside an image shows; ``calls`` has the batch size of each call."""
+
+    def __init__(self, divisor=32):
+        preprocessor = dict(type='DetDataPreprocessor', mean=[0, 0, 0], std=[1, 1, 1], pad_size_divisor=divisor)
+        super().__init__(data_preprocessor=preprocessor)
+        self.calls = []
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        self.calls.append(len(inputs))
+        for sample in data_samples:
+            box = torch.tensor([[0.0, 0.0, inputs.shape[3], inputs.shape[2]]])
+            sample.pred_instances = InstanceData(
+                bboxes=box, scores=torch.ones(1), labels=torch.zeros(1, dtype=torch.long)
+            )
+        return data_samples
+
+
 def blob_config(num_classes=2):
     return Config(
         dict(

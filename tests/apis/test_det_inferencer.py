@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from mmdet.apis import DetInferencer
-from mmdet.apis.sources import OutputNames, collect_inputs, prefetch_batches
+from mmdet.apis.det_inferencer import config_by_name
+from mmdet.apis.inference import predict_batch
+from mmdet.apis.sources import OutputNames, collect_inputs, count_sources, is_video, prefetch_batches
 from mmdet.structures import DetDataSample
 from mmdet.utils import CheckpointError, ConfigError, DataError, ModelInputError
 
@@ -50,7 +52,9 @@ def test_array_path_and_list_agree(inferencer, folder):
 def test_on_a_device(device, folder):
     found = DetInferencer(blob_config(), device=device, show_progress=False)(str(folder / 'a.png'), return_vis=True)
     assert found['predictions'] == [{'labels': [1], 'scores': [0.75], 'bboxes': [BOX]}]
-    assert found['visualization'][0].shape == (80, 160, 3)
+    assert found['visualization'][0][20, [19, 60]].tolist() == [[250, 20, 10]] * 2, (
+        'the outline in the colour of the class'
+    )
 
 
 @pytest.mark.parametrize('batch_size', [1, 3, 7])
@@ -98,7 +102,9 @@ def test_pictures(inferencer, folder):
 
 def test_data_samples(inferencer):
     result = inferencer([scene()], return_datasamples=True)
-    assert isinstance(result['predictions'][0], DetDataSample)
+    sample = result['predictions'][0]
+    assert isinstance(sample, DetDataSample) and sample.pred_instances.bboxes.tolist() == [BOX]
+    assert sample.pred_instances.labels.tolist() == [1] and sample.ori_shape == (80, 160)
 
 
 def test_broken_and_missing_images(inferencer, folder):
@@ -133,6 +139,98 @@ def test_video(inferencer, tmp_path):
     written = cv2.VideoCapture(str(out / 'vis' / 'v.mp4'))
     assert int(written.get(cv2.CAP_PROP_FRAME_COUNT)) == 4 and written.get(cv2.CAP_PROP_FPS) == 5
     assert not [p for p in out.rglob('*') if '.tmp' in p.name]
+
+
+def write_video(path, frames, fps=5):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), fps, (160, 80))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return str(path)
+
+
+def test_each_video_has_files_of_its_own(inferencer, tmp_path):
+    """Of videos and images in one call; pictures and predictions can be switched off."""
+    videos = [write_video(tmp_path / name, [scene()] * count) for name, count in (('a.avi', 2), ('b.avi', 3))]
+    out = tmp_path / 'out'
+    result = inferencer([videos[0], scene(), videos[1]], batch_size=2, out_dir=str(out), no_save_pred=False)
+    names = ['a/000000', 'a/000001', result['inputs'][2], 'b/000000', 'b/000001', 'b/000002']
+    assert result['inputs'] == names and names[2].isdigit()
+    assert sorted(p.name for p in (out / 'vis').iterdir()) == [f'{names[2]}.jpg', 'a.mp4', 'b.mp4']
+    assert sorted(p.name for p in (out / 'preds').iterdir()) == [f'{names[2]}.json', 'a.jsonl', 'b.jsonl']
+    assert len((out / 'preds' / 'b.jsonl').read_text().splitlines()) == 3
+    assert cv2.VideoCapture(str(out / 'vis' / 'a.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 2
+    inferencer(videos[0], out_dir=str(tmp_path / 'x'), no_save_vis=True, no_save_pred=False)
+    inferencer(videos[0], out_dir=str(tmp_path / 'y'))
+    assert [p.name for p in (tmp_path / 'x').rglob('*.*')] == ['a.jsonl']
+    assert [p.name for p in (tmp_path / 'y').rglob('*.*')] == ['a.mp4']
+
+
+def test_an_interrupted_video_leaves_nothing(tmp_path, monkeypatch):
+    inferencer = DetInferencer(blob_config(), device='cpu', show_progress=False)
+    video = write_video(tmp_path / 'v.avi', [scene()] * 4)
+    calls = []
+
+    def failing(model, batch):
+        calls.append(len(batch))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return predict_batch(model, batch)
+
+    monkeypatch.setattr('mmdet.apis.det_inferencer.predict_batch', failing)
+    with pytest.raises(KeyboardInterrupt):
+        inferencer(video, batch_size=3, out_dir=str(tmp_path / 'out'), no_save_pred=False)
+    assert calls == [3, 1] and not [path for path in (tmp_path / 'out').rglob('*') if path.is_file()]
+    (tmp_path / 'file').write_text('')
+    for options in (dict(), dict(no_save_vis=True, no_save_pred=False)):
+        with pytest.raises(DataError, match='could not be written'):
+            inferencer(video, out_dir=str(tmp_path / 'file' / 'below'), **options)
+
+
+def test_frames_of_a_video_agree_in_size(tmp_path):
+    """One legend row on each frame, also on those without an object; on images it follows the number of objects."""
+    inferencer = DetInferencer(blob_config(), device='cpu', show_progress=False)
+    frames = [scene((20, 10, 60, 30), 200, 300), scene((0, 0, 0, 0), 200, 300)]
+    writer = cv2.VideoWriter(str(tmp_path / 'v.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 5, (300, 200))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    result = inferencer([str(tmp_path / 'v.avi'), *frames], return_vis=True)
+    assert [picture.shape[0] for picture in result['visualization']] == [217, 217, 217, 200]
+
+
+def test_no_legend_in_videos_of_a_config_without(tmp_path):
+    config = blob_config()
+    config.visualizer = dict(type='DetLocalVisualizer', legend=False, line_width=3, bbox_color='red', name='other')
+    inferencer = DetInferencer(config, device='cpu', show_progress=False)
+    video = write_video(tmp_path / 'v.avi', [scene()])
+    result = inferencer([video, scene()], return_vis=True)
+    assert [picture.shape for picture in result['visualization']] == [(80, 160, 3)] * 2
+    assert (result['visualization'][1][20, 17:20] == [255, 0, 0]).all(), 'three pixels wide'
+
+
+def test_grey_images_are_drawn_in_colour(inferencer):
+    config = blob_config()
+    config.test_dataloader.dataset.dataset.pipeline[0] = dict(type='LoadImageFromFile', color_type='grayscale')
+    config.model.data_preprocessor = dict(type='DetDataPreprocessor', mean=[0], std=[1], pad_size_divisor=32)
+    result = DetInferencer(config, device='cpu', show_progress=False)(scene()[..., 0], return_vis=True)
+    assert result['visualization'][0].shape == (80, 160, 3)
+
+
+def test_names_of_configs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert config_by_name('gfl_demo').endswith('configs/demo/gfl_demo.py')
+    (tmp_path / 'gfl_demo').write_text('')
+    for name in ('gfl_demo', 'gfl_demo.py', 'no_such_config'):
+        assert config_by_name(name) == name
+
+
+def test_bad_workers(inferencer):
+    for value in (0, -1, 1.5):
+        with pytest.raises(ConfigError, match='num_workers'):
+            inferencer(scene(), num_workers=value)
+    with pytest.raises(ConfigError, match='model'):
+        DetInferencer()
 
 
 def test_broken_video_leaves_nothing(inferencer, tmp_path):
@@ -194,10 +292,61 @@ def test_output_names():
     assert [names.of(entry) for entry in entries] == expected
 
 
-def test_hidden_files_are_no_inputs(tmp_path):
-    (tmp_path / '._a.jpg').write_bytes(b'')
-    with pytest.raises(DataError):
-        collect_inputs(str(tmp_path))
+def test_names_across_calls():
+    """Files start anew with each call; arrays go on counting."""
+    names = OutputNames()
+    array = scene()
+    assert [names.of(entry)[0] for entry in (array, 'x.jpg', array, '00000002.jpg')] == [
+        '00000000',
+        'x',
+        '00000001',
+        '00000002',
+    ]
+    names.start_call()
+    assert [names.of(entry)[0] for entry in ('x.jpg', array, array)] == ['x', '00000002_2', '00000003']
+    assert names.of('http://host/') == ('host', '.jpg') and names.of('?x') == ('image', '.jpg')
+
+
+def test_inputs_in_order(tmp_path):
+    for name in ('b.JPG', 'a.webp', '._a.jpg', 'notes.txt', 'v.MP4', 'below/c.ppm'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b'')
+    folder = str(tmp_path)
+
+    def names(inputs, **options):
+        return [entry.removeprefix(f'{folder}/') for entry in collect_inputs(inputs, **options)]
+
+    assert names(folder) == ['a.webp', 'b.JPG'], 'no hidden files, no videos, none below'
+    assert names(tmp_path, recursive=True) == ['a.webp', 'b.JPG', 'below/c.ppm']
+    assert names(f'{folder}/*') == ['a.webp', 'b.JPG', 'v.MP4'] and names(f'{folder}/**/*.ppm') == ['below/c.ppm']
+    assert names([f'{folder}/v.MP4', [f'{folder}/notes.txt', 'https://host/x.jpg']]) == [
+        'v.MP4',
+        'notes.txt',
+        'https://host/x.jpg',
+    ]
+    array = scene()
+    assert collect_inputs(array)[0] is array and is_video('x.MP4') and not is_video('x.jpg') and not is_video(array)
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(DataError, match='no images .*search recursively'):
+        collect_inputs(str(tmp_path / 'empty'))
+    with pytest.raises(DataError, match='no images'):
+        collect_inputs(str(tmp_path / 'empty'), recursive=True)
+
+
+def test_counts_of_frames(tmp_path):
+    video = write_video(tmp_path / 'v.avi', [scene()] * 3)
+    (tmp_path / 'broken.mp4').write_bytes(b'x')
+    assert count_sources([video, scene(), 'x.jpg', str(tmp_path / 'broken.mp4')]) == 3 + 1 + 1 + 1
+
+
+@pytest.mark.parametrize('shape, fine', [((4, 4), True), ((4, 4, 1), True), ((4, 4, 4), True), ((4, 4, 2), False), ((4,), False), ((1, 4, 4, 3), False), ((0, 4, 3), False)])  # fmt: skip
+def test_arrays_that_are_images(shape, fine):
+    array = np.zeros(shape, np.uint8)
+    if fine:
+        assert collect_inputs([array])[0] is array
+    else:
+        with pytest.raises(ModelInputError, match='must be'):
+            collect_inputs(array)
 
 
 def test_prefetch_keeps_order_and_passes_errors_on():

@@ -1,12 +1,23 @@
+import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmdet.apis import inference_detector, init_detector
-from mmdet.apis.building import _voc_color, choose_device, find_config_beside
+from mmdet.apis.building import (
+    _palette_colors,
+    _voc_color,
+    choose_device,
+    find_config_beside,
+)
+from mmdet.apis.inference import ImagePipeline, predict_batch, test_pipeline_config
+from mmdet.config.stages import inner_test_dataset
+from mmdet.datasets import CocoDataset
+from mmdet.structures import DetDataSample
 from mmdet.utils import CheckpointError, ConfigError, DataError, ModelInputError
 
-from .blob_detector import blob_config, scene
+from .blob_detector import PaddedSizeDetector, blob_config, scene
 
 
 @pytest.fixture
@@ -56,9 +67,88 @@ def test_weights_are_loaded(tmp_path, model):
     assert not loaded.training
 
 
-@pytest.mark.parametrize('palette, first', [('voc', (128, 0, 0)), ([(9, 8, 7), (1, 1, 1)], (9, 8, 7))])
-def test_palette(palette, first):
-    assert init_detector(blob_config(), palette=palette, device='cpu').dataset_meta['palette'][0] == first
+@pytest.mark.parametrize(
+    'palette, expected',
+    [
+        ('none', [(1, 2, 3), (250, 20, 10)]),  # the dataset's own
+        ('voc', [(128, 0, 0), (0, 128, 0)]),
+        ([(9, 8, 7), (1, 1, 1)], [(9, 8, 7), (1, 1, 1)]),
+        ('random', [(102, 179, 92), (14, 106, 71)]),  # of NumPy's RandomState(42), in each version
+        ('coco', [(220, 20, 60), (119, 11, 32)]),
+    ],
+)
+def test_palette(palette, expected):
+    assert init_detector(blob_config(), palette=palette, device='cpu').dataset_meta['palette'][:2] == expected
+
+
+def test_colours_of_coco():
+    """The published ones of panoptic_coco_categories.json, by name."""
+    colours = dict(zip(CocoDataset.METAINFO['classes'], _palette_colors('coco', 80), strict=True))
+    published = {
+        'person': (220, 20, 60), 'car': (0, 0, 142), 'boat': (0, 0, 192), 'stop sign': (220, 220, 0), 'dog': (0, 226, 252),
+        'giraffe': (72, 0, 118), 'kite': (0, 228, 0), 'wine glass': (171, 134, 1), 'bowl': (84, 105, 51), 'pizza': (5, 121, 0),
+        'chair': (153, 69, 1), 'toilet': (0, 165, 120), 'cell phone': (219, 142, 185), 'book': (142, 108, 45),
+        'toothbrush': (191, 162, 208),
+    }  # fmt: skip
+    assert {name: colours[name] for name in published} == published
+    assert len(set(colours.values())) == 80
+
+
+def packed(height, width):
+    return dict(inputs=torch.zeros(3, height, width, dtype=torch.uint8), data_samples=DetDataSample())
+
+
+@pytest.mark.parametrize(
+    'divisor, sizes_hw, expected, calls',
+    [
+        (32, [], [], []),
+        (32, [(20, 30)], [[32, 32]], [1]),
+        # Padded sizes (w, h) stay those of each image alone, in order; images of one padded size share a call.
+        (32, [(20, 30), (40, 30), (32, 32), (33, 1)], [[32, 32], [32, 64], [32, 32], [32, 64]], [2, 2]),
+        (32, [(64, 32), (32, 64)], [[32, 64], [64, 32]], [1, 1]),
+        (1, [(20, 30), (20, 31), (20, 30)], [[30, 20], [31, 20], [30, 20]], [2, 1]),
+    ],
+)
+def test_predictions_do_not_depend_on_batch_mates(divisor, sizes_hw, expected, calls):
+    model = PaddedSizeDetector(divisor)
+    samples = predict_batch(model, [packed(*size) for size in sizes_hw])
+    assert [sample.pred_instances.bboxes[0, 2:].tolist() for sample in samples] == expected
+    assert model.calls == calls
+
+
+def test_dataset_inside_wrappers():
+    inner, other = dict(type='A', pipeline=[1]), dict(type='B', pipeline=[2])
+    concat = dict(type='ConcatDataset', datasets=[inner, other])
+    for dataset in (
+        inner,
+        dict(type='RepeatDataset', dataset=inner),
+        concat,
+        dict(type='RepeatDataset', dataset=concat),
+    ):
+        config = Config(dict(test_dataloader=dict(dataset=dataset)))
+        assert inner_test_dataset(config).type == 'A' and test_pipeline_config(config) == [1]
+    # A wrapper with a pipeline of its own is asked first; without a dataset the config's test_pipeline counts.
+    mixed = Config(dict(test_dataloader=dict(dataset=dict(pipeline=[3], dataset=inner)), test_pipeline=[4]))
+    assert test_pipeline_config(mixed) == [3] and inner_test_dataset(mixed).type == 'A'
+    assert test_pipeline_config(Config(dict(test_pipeline=[4]))) == [4] and inner_test_dataset(Config()) == {}
+
+
+def test_pipelines_take_files_arrays_and_composed_steps(tmp_path):
+    with pytest.raises(ConfigError, match='must start with LoadImageFromFile'):
+        ImagePipeline([dict(type='LoadAnnotations'), dict(type='Resize', scale=(8, 8))])
+    with pytest.raises(ConfigError, match='must start with LoadImageFromFile'):
+        ImagePipeline([])
+    steps = [dict(type='LoadImageFromNDArray', to_float32=True), dict(type='PackDetInputs', meta_keys=('img_id',))]
+    image = scene()[:4, :6]
+    cv2.imwrite(str(tmp_path / 'a.png'), image)
+    for source in (tmp_path / 'a.png', str(tmp_path / 'a.png'), image):
+        sample, loaded = ImagePipeline(steps)(source, img_id=7)
+        assert sample['data_samples'].img_id == 7 and sample['inputs'].shape == (3, 4, 6)
+        assert sample['inputs'].dtype == torch.float32 and np.array_equal(loaded, image)
+    seen = []
+    composed = ImagePipeline(lambda results: seen.append(results) or results)
+    assert composed(image, 3)[1] is image and composed(str(tmp_path / 'a.png'))[1].shape == (4, 6, 3)
+    assert seen[0]['img'] is image and seen[0]['img_id'] == 3 and seen[1]['img_path'] == str(tmp_path / 'a.png')
 
 
 def test_voc_colours():

@@ -324,7 +324,7 @@ def test_benchmark_splits_stages_and_fuses_both_detectors(stages):
     plain.record_times = True
     for _ in range(3):
         plain.detect([torch.zeros(3, 40, 60, dtype=torch.uint8)])
-    parts, sizes = part_figures(plain, num_warmup=1)
+    parts, sizes = part_figures(plain)
     assert list(parts) == ['coarse', 'packing', 'mosaic', 'fine', 'merge']
     assert len(plain.stage_times['coarse']) == 3 and set(sizes) == {'regions', 'mosaic_w', 'mosaic_h'}
     with pytest.raises(ConfigError, match='backbone'):

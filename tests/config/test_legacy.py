@@ -156,7 +156,7 @@ def test_ufpmp_det(tmp_path):
     assert [flip.prob for flip in flips] == [1.0, 0.0] and cfg.tta_model.tta_cfg.max_per_img == 500
     Compose(list(cfg.tta_pipeline))
     notes = '\n'.join(report.notes)
-    assert '--tta' in notes and 'Albu stood behind Normalize' in notes
+    assert '--tta' in notes and 'Albu came after Normalize' in notes
 
 
 # ---- bases

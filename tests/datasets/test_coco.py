@@ -10,7 +10,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmdet.utils import ConfigError, DataError
 
-from .coco_files import CATEGORIES, box, image, write_document
+from .coco_files import CATEGORIES, box, image, write_document, write_images
 
 DOG_CAT = {'classes': ('dog', 'cat')}
 
@@ -184,7 +184,7 @@ GOOD = ([image(1), image(2)], [box(10, 1), box(11, 2)])
         ({'image_id': [1]}, 'annotation 12: image_id'),
         ({'category_id': None}, 'annotation 12: category_id'),
         ({'area': 'big'}, 'annotation 12: area'),
-        ({'area': None}, 'annotation 12: area'),
+        ({'area': True}, 'annotation 12: area'),
     ],
 )
 def test_broken_annotation_is_named(tmp_path, annotation, message):
@@ -197,22 +197,25 @@ def test_broken_annotation_is_named(tmp_path, annotation, message):
 def test_missing_annotation_key(tmp_path, key):
     annotation = box(12, 1)
     del annotation[key], annotation['id']
-    with pytest.raises(DataError, match=rf'annotations\[2\]: {key}: the key is missing'):
+    with pytest.raises(DataError, match=rf'annotations\[2\]: {key}: is missing'):
         build(write_document(tmp_path, GOOD[0], [*GOOD[1], annotation]))
 
 
 @pytest.mark.parametrize(
     ('images', 'message'),
     [
-        ([image(1), image(1)], 'image 1: id: image ids must differ'),
-        ([{'id': 3, 'file_name': 'a.jpg', 'width': 4}], 'image 3: needs'),
+        ([image(1), image(1)], 'image 1: id: the id is used twice. Received: 1'),
+        (
+            [{'id': 3, 'file_name': 'a.jpg', 'width': 4}],
+            'image 3: the file lacks its width or height, and its image does not tell',
+        ),
         ([{**image(3), 'width': 0}], 'image 3'),
         ([{**image(3), 'height': 'x'}], 'image 3'),
         ([{**image(3), 'height': float('nan')}], 'image 3'),
         ([{**image(3), 'file_name': None}], 'image 3'),
         ([{'file_name': 'a.jpg', 'width': 4, 'height': 4}], r'images\[0\]'),
         ([], 'hold no image'),
-        (['x'], 'images: a COCO file holds a list of objects'),
+        (['x'], r"images\[0\]: must be a JSON object. Received: 'x'"),
     ],
 )
 def test_broken_images(tmp_path, images, message):
@@ -229,13 +232,13 @@ def test_broken_categories(tmp_path, categories):
         build(write_document(tmp_path, [image(1)], [], categories))
 
 
-def test_unlisted_category_is_left_out_with_a_warning(tmp_path, caplog):
-    path = write_document(
-        tmp_path, [image(1)], [box(1, 1), box(2, 1, category_id=50), box(3, 1, category_id=0, ignore=1)]
-    )
-    with caplog.at_level('WARNING'):
-        dataset = build(path)
-    assert len(dataset[0]['instances']) == 1
+def test_sizes_that_the_file_lacks_are_read_from_the_images(tmp_path):
+    (tmp_path / 'images').mkdir()
+    entries = write_images(tmp_path / 'images', [(50, 20), (60, 10)])
+    del entries[0]['width'], entries[1]['height']
+    path = write_document(tmp_path, entries, [box(1, 1, (45, 2, 10, 10))])
+    dataset = CocoDataset(ann_file=path, metainfo=DOG_CAT, data_prefix={'img': str(tmp_path / 'images')})
+    assert dataset.get_sizes_wh().tolist() == [[50, 20], [60, 10]] and len(dataset[0]['instances']) == 1
 
 
 @pytest.mark.parametrize(
@@ -244,7 +247,7 @@ def test_unlisted_category_is_left_out_with_a_warning(tmp_path, caplog):
         ('{"images": [', 'broken JSON.*'),
         ('', 'broken JSON'),
         ('[]', 'top level must be a JSON object.*list'),
-        ('{"annotations": [], "categories": []}', "images.*Received: .'annotations', 'categories'"),
+        ('{"annotations": [], "categories": []}', "images: must be a list of objects. Received: 'nothing'"),
         ('{"images": [], "categories": []}', 'annotations'),
         ('{"images": [], "annotations": []}', 'categories'),
         ('{"images": {}, "annotations": [], "categories": []}', 'images.*dict'),
@@ -268,7 +271,7 @@ def test_binary_missing_and_unnamed_files(tmp_path):
     (tmp_path / 'binary.json').write_bytes(b'\xff\xfe\x00\x80' * 10)
     with pytest.raises(DataError, match='binary.json'):
         build(tmp_path / 'binary.json')
-    with pytest.raises(DataError, match=r'nowhere\.json: no such annotation file'):
+    with pytest.raises(DataError, match=r'nowhere\.json: no such file'):
         build(tmp_path / 'nowhere.json')
     with pytest.raises(DataError):
         build(tmp_path)

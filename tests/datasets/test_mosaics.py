@@ -163,7 +163,7 @@ def test_quality(dataset):
     pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     cv2.imwrite(str(dataset / 'images/n.jpg'), pixels)
     (dataset / 'source.json').write_text(
-        json.dumps(dict(images=[dict(id=1, file_name='n.jpg', width=240, height=320)]))
+        json.dumps(dict(images=[dict(id=1, file_name='n.jpg', width=240, height=320)], categories=[]))
     )
     sizes = []
     for quality in (95, 50):
@@ -226,9 +226,9 @@ def test_a_journal_of_other_settings_is_refused(dataset):
     [
         (lambda d: d['images'].append(d['images'][0]), 'used twice'),
         (lambda d: d['images'][0].update(file_name='../one.png'), 'into the image folder'),
-        (lambda d: d['annotations'][0].update(image_id=999), 'no image has this id'),
+        (lambda d: d['annotations'][0].update(image_id=999), "no such id among 'images'"),
         (lambda d: d['annotations'][0].update(bbox=[1, 2, 3]), 'four finite numbers'),
-        (lambda d: d.update(images=[]), 'no image'),
+        (lambda d: d.update(images=[], annotations=[], ignored_regions=[]), 'no image'),
     ],
 )
 def test_broken_annotations(dataset, change, message):

@@ -101,9 +101,9 @@ def test_frames_that_are_not_there(tmp_path):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('1,2,3', r'M0101_gt_whole\.txt: line 1: must be 9 numbers'),
-        (f'{OBJECT}\n1,1,1,1,1,1,1,1,-1', r'M0101_gt_whole\.txt: row 2: object_category: must be 1 car'),
-        ('0,5,592,327,47,22,1,1,1', r'M0101_gt_whole\.txt: row 1: frame_index'),
+        ('1,2,3', r'M0101_gt_whole\.txt: line 1: must be 9 finite numbers'),
+        (f'{OBJECT}\n1,1,1,1,1,1,1,1,-1', r'M0101_gt_whole\.txt: line 2: category: must be 1 car.*Received: -1.0'),
+        ('0,5,592,327,47,22,1,1,1', r'M0101_gt_whole\.txt: line 1: frame: must be 1, 2'),
     ],
 )
 def test_broken_rows(tmp_path, text, message):

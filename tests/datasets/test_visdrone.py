@@ -40,19 +40,18 @@ def test_rows(release):
 @pytest.mark.parametrize(
     ('row', 'message'),
     [
-        ('1,2,3,4,1,1,0', 'line 2: must be 8 numbers'),
-        ('1,2,3,4,1,1,0,0,0', 'line 2: must be 8 numbers'),
-        ('1,2,3,x,1,1,0,0', 'line 2: must be 8 numbers'),
-        ('1,2,,4,1,1,0,0', 'line 2'),
-        ('1 2 3 4 1 1 0 0', 'line 2'),
-        ('1,2,nan,4,1,1,0,0', 'row 2: the numbers must be finite|finite'),
-        ('1,2,3,4,1,12,0,0', 'category.*0..11'),
-        ('1,2,3,4,1,-1,0,0', 'category'),
-        ('1,2,3,4,1,1.5,0,0', 'category'),
+        ('1,2,3,4,1', 'line 3: must be 6 to 8 finite numbers.*Received: .1,2,3,4,1'),
+        ('1,2,3,4,1,1,0,0,0', 'line 3: must be 6 to 8'),
+        ('1,2,3,x,1,1,0,0', 'line 3: must be 6 to 8'),
+        ('1,2,,4,1,1,0,0', 'line 3'),
+        ('1,2,nan,4,1,1,0,0', 'line 3: .*finite'),
+        ('1,2,3,4,1,12,0,0', r'line 3: category: must be in 0..11. Received: 12\.0'),
+        ('1,2,3,4,1,-1,0,0', 'line 3: category'),
+        ('1,2,3,4,1,1.5,0,0', r'line 3: category: must be a whole number. Received: 1\.5'),
     ],
 )
 def test_broken_rows_are_named(release, row, message):
-    (release / 'annotations' / 'a.txt').write_text(f'1,2,3,4,1,1,0,0\n{row}\n')
+    (release / 'annotations' / 'a.txt').write_text(f'1,2,3,4,1,1,0,0\n\n{row}\n')
     with pytest.raises(DataError, match=r'a\.txt: .*' + message):
         build(release)
 
@@ -91,7 +90,7 @@ def test_missing_parts(release):
     assert len(training) == 1 and training.broken_images == [str(release / 'images' / 'a.jpg')]
     for path in (release / 'annotations').glob('*.txt'):
         path.unlink()
-    with pytest.raises(DataError, match=r'no \.txt annotation'):
+    with pytest.raises(DataError, match=r'holds no \.txt file'):
         build(release)
     with pytest.raises(DataError, match='no such image folder'):
         VisDroneDataset(ann_file='annotations', data_root=str(release), data_prefix={'img': 'pictures'})

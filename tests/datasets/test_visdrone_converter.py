@@ -95,9 +95,9 @@ def test_sizes_instead_of_images(tmp_path):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('1,2,3,4,1,4,0,0\n1,2,3,4,1', 'line 2: must be 8 numbers'),
-        ('1,2,3,4,1,12,0,0', 'row 1: category: must be 0..11'),
-        ('1,2,3,4,1,4.5,0,0', 'row 1: category'),
+        ('1,2,3,4,1,4,0,0\n1,2,3,4,1', 'line 2: must be 6 to 8 finite numbers'),
+        ('1,2,3,4,1,12,0,0', 'line 1: category: must be in 0..11'),
+        ('1,2,3,4,1,4.5,0,0', 'line 1: category'),
     ],
 )
 def test_broken_rows(tmp_path, text, message):
@@ -106,7 +106,7 @@ def test_broken_rows(tmp_path, text, message):
 
 
 def test_missing_folders(tmp_path):
-    with pytest.raises(DataError, match='must be a folder of .txt'):
+    with pytest.raises(DataError, match='no such folder of annotation files'):
         convert_visdrone(tmp_path, tmp_path / 'no', tmp_path / 'o.json')
 
 

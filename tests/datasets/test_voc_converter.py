@@ -106,7 +106,7 @@ def test_errors(tmp_path):
         with pytest.raises(DataError, match=message):
             convert(root)
     (root / 'ImageSets' / 'Main' / 'train.txt').write_text('nowhere\n')
-    with pytest.raises(DataError, match=r'nowhere\.xml: the split names an image'):
+    with pytest.raises(DataError, match=r'nowhere\.xml: no such annotation file, which a split names'):
         convert(root)
     (root / 'ImageSets' / 'Main' / 'train.txt').write_text('\n')
     with pytest.raises(DataError, match='names no image'):

@@ -1,7 +1,13 @@
+import hashlib
+import os
+
 import pytest
 import torch
 
+from mmdet.engine.hooks import BrokenImagesHook, NumClassCheckHook, ReseedHook
 from mmdet.errors import ConfigError
+from mmdet.utils.files import temporary_path
+from tests.utils.test_files import ended_process
 
 from .test_runner_resume import Killed, load
 from .toy import toy_runner
@@ -82,16 +88,45 @@ def test_unknown_metric_of_save_best(tmp_path):
         toy_runner(tmp_path, epochs=1, val=True, **{'default_hooks.checkpoint.save_best': 'coco/mAP'}).train()
 
 
-def test_published_checkpoint(tmp_path):
-    toy_runner(tmp_path, epochs=1, **{'default_hooks.checkpoint.published_keys': ['meta', 'state_dict']}).train()
-    (published,) = tmp_path.glob('epoch_1-*.pth')
-    assert set(load(published)) == {'meta', 'state_dict'}
+def test_published_checkpoints(tmp_path):
+    """The last and the best one; the hash is that of the file, as torch hub checks it, and keys that a file lacks are passed over."""
+    keys = ['meta', 'state_dict', 'optimizer']
+    options = {'default_hooks.checkpoint.published_keys': keys, 'default_hooks.checkpoint.save_best': 'auto'}
+    toy_runner(tmp_path, epochs=1, val=True, **options).train()
+    last, best = [path for pattern in ('epoch_1-*.pth', 'best_*-*.pth') for path in tmp_path.glob(pattern)]
+    assert set(load(last)) == set(keys) and set(load(best)) == {'meta', 'state_dict'}
+    for path in (last, best):
+        assert path.stem.rpartition('-')[2] == hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    assert checkpoints(tmp_path) == sorted([last.name, best.name, 'epoch_1.pth', 'best_coco_bbox_mAP_epoch_1.pth'])
 
 
 def test_leftover_of_a_killed_save_is_removed(tmp_path):
-    (tmp_path / '.epoch_9.pth.tmp').write_bytes(b'half')
+    leftover = temporary_path(tmp_path / 'epoch_9.pth')
+    leftover = leftover.with_name(leftover.name.replace(f'-{os.getpid()}-', f'-{ended_process()}-'))
+    leftover.write_bytes(b'half')
     toy_runner(tmp_path, epochs=1).train()
-    assert not (tmp_path / '.epoch_9.pth.tmp').exists()
+    assert not leftover.exists() and checkpoints(tmp_path) == ['epoch_1.pth']
+
+
+@pytest.mark.parametrize('named', [False, True])
+def test_own_hooks_are_not_added_twice(tmp_path, named):
+    """Whether the config has them by name or as classes, as dicts or objects, as custom hooks or under another name."""
+    kinds = (NumClassCheckHook, ReseedHook, BrokenImagesHook)
+    number, reseed, broken = (f'mmdet.{kind.__name__}' if named else kind for kind in kinds)
+    runner = toy_runner(tmp_path, ema=False)
+    runner._hooks.clear()
+    runner.register_hooks(dict(mine=dict(type=number)), [dict(type=reseed, priority='LOW'), BrokenImagesHook()])
+    found = [type(hook) for hook in runner.hooks]
+    assert [found.count(kind) for kind in kinds] == [1, 1, 1]
+    assert runner.hooks[[kind.__name__ for kind in found].index('ReseedHook')].priority == 'LOW'
+
+
+def test_own_hooks_are_added_and_can_be_taken_out(tmp_path):
+    runner = toy_runner(tmp_path, ema=False)
+    runner._hooks.clear()
+    runner.register_hooks(dict(reseed=None))
+    found = {type(hook).__name__ for hook in runner.hooks}
+    assert {'NumClassCheckHook', 'BrokenImagesHook', 'CheckpointHook'} <= found and 'ReseedHook' not in found
 
 
 @pytest.mark.parametrize(

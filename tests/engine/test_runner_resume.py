@@ -209,8 +209,6 @@ def test_evaluation_refuses_a_checkpoint_that_does_not_fit(tmp_path):
 
 
 def test_full_disk_stops_the_run_with_the_old_files_intact(tmp_path, monkeypatch):
-    from mmdet.engine.checkpoint import saving as checkpoint_saver
-
     runner = toy_runner(tmp_path, epochs=3)
     replace = os.replace
 
@@ -219,7 +217,7 @@ def test_full_disk_stops_the_run_with_the_old_files_intact(tmp_path, monkeypatch
             raise OSError(28, 'No space left on device')
         replace(source, target)
 
-    monkeypatch.setattr(checkpoint_saver.os, 'replace', full)
+    monkeypatch.setattr(os, 'replace', full)
     with pytest.raises(CheckpointError, match=r'epoch_2\.pth.*No space left'):
         runner.train()
     monkeypatch.undo()

@@ -183,15 +183,20 @@ def test_labels_are_matched_to_categories_by_name(tmp_path):
 
 
 def test_crowd_and_ignore_flags_of_the_file(tmp_path):
-    """As in pycocotools: a crowd is not missed, a plain ignore flag changes nothing."""
+    """Neither is missed, as the data sets do not train on them; on request a plain ignore flag changes nothing, as in pycocotools."""
     # 2 of 3 cars found: precision 1 at the 67 recall points up to 2/3; the bicycle is found.
-    for flag, expected in (('iscrowd', 1.0), ('ignore', pytest.approx((67 / 101 + 1) / 2))):
+    missed = pytest.approx((67 / 101 + 1) / 2)
+    for flag, counted, expected in (
+        ('iscrowd', False, 1.0), ('iscrowd', True, 1.0), ('ignore', False, 1.0), ('ignore', True, missed)
+    ):  # fmt: skip
         ann_file = write_annotations(tmp_path / 'a.json')
         content = json.loads((tmp_path / 'a.json').read_text())
         content['annotations'][0][flag] = 1
         (tmp_path / 'a.json').write_text(json.dumps(content))
         pred = {key: value[1:] for key, value in PERFECT.items()}
-        assert run(CocoMetric(ann_file=ann_file), [sample(pred=pred)])['coco/bbox_mAP'] == expected
+        assert (
+            run(CocoMetric(ann_file=ann_file, count_ignored=counted), [sample(pred=pred)])['coco/bbox_mAP'] == expected
+        )
 
 
 def test_repeated_and_missing_images(tmp_path, log):
@@ -382,11 +387,19 @@ def test_bad_ground_truth_in_data_samples(more, message):
     assert message in str(error.value)
 
 
-def test_unknown_classes_are_named_with_the_first_batch(ann_file):
-    metric = CocoMetric(ann_file=ann_file)
-    metric.dataset_meta = dict(classes=('car', 'Bicycle', 'lorry'))
+def test_files_and_classes_are_checked_when_the_dataset_is_known(ann_file, tmp_path):
+    """The runner sets dataset_meta when it builds its loops: before the first training step, on every rank."""
+    evaluator = Evaluator([dict(type='CocoMetric', ann_file=ann_file)])
     with pytest.raises(ConfigError) as error:
-        metric.process({}, [sample()])
-    assert 'these 2 of the 3 classes' in str(error.value) and "['Bicycle', 'lorry']" in str(error.value)
+        evaluator.dataset_meta = dict(classes=('car', 'Bicycle', 'lorry'))
+    assert "2 of the 3 class names are not in the file: 'Bicycle', 'lorry'" in str(error.value)
+    evaluator.dataset_meta = dict(classes=('bicycle', 'car'))
+    (metric,) = evaluator.metrics
+    assert metric.load_annotations().classes == ('bicycle', 'car')
+    evaluator.dataset_meta = dict(classes=('car',))  # another data set: nothing is kept of the first
+    assert metric.load_annotations().classes == ('car',)
+    with pytest.raises(DataError, match=r'nowhere\.json: no such file'):
+        CocoMetric(ann_file=str(tmp_path / 'nowhere.json')).dataset_meta = dict(classes=('car',))
+    CocoMetric(ann_file=str(tmp_path / 'nowhere.json')).dataset_meta = {}
     with pytest.raises(ConfigError, match='dataset_meta.classes'):
         CocoMetric().evaluate(0)

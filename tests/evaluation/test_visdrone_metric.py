@@ -137,9 +137,8 @@ def test_some_of_the_classes(annotation_dir):
 
 def test_errors(annotation_dir, tmp_path):
     metric = VisDroneMetric(str(annotation_dir))
-    metric.dataset_meta = dict(classes=('car', 'boat'))
     with pytest.raises(ConfigError, match="'boat'"):
-        metric.process(None, [sample('a', 0)])
+        metric.dataset_meta = dict(classes=('car', 'boat'))
     metric.dataset_meta = dict(classes=CLASSES)
     with pytest.raises(DataError, match='img_path'):
         metric.process(None, [dict(sample('a', 0), img_path=None)])
@@ -153,9 +152,8 @@ def test_errors(annotation_dir, tmp_path):
     )
     (tmp_path / 'ann.json').write_text(json.dumps(document))
     metric = VisDroneMetric(str(tmp_path / 'ann.json'))
-    metric.dataset_meta = dict(classes=('car',))
     with pytest.raises(DataError, match=r'ignored_regions\[0\]'):
-        metric.process(None, [sample('a', 0, {'a': []})])
+        metric.dataset_meta = dict(classes=('car',))
 
 
 def test_author_predictions(sample_data, tmp_path):

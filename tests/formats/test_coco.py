@@ -40,7 +40,7 @@ def test_columns(tmp_path):
         annotations=[
             ANNOTATION,
             dict(id='x', image_id='b', category_id=1, bbox=[0, 0, 2, 2], area=3, iscrowd=1),
-            dict(ANNOTATION, category_id=9),
+            dict(ANNOTATION, id=2, category_id=9),
         ],
     )
     found = load(tmp_path, content, ['van', 'car'])
@@ -53,20 +53,20 @@ def test_columns(tmp_path):
 @pytest.mark.parametrize(
     'content, message',
     [
-        ('{"images": [', 'is no valid JSON'),
-        ('[]', 'must be a JSON object with images, annotations and categories. Received: '),
-        (annotations(images=None), 'images: must be a list'),
-        (annotations(images=[IMAGE, IMAGE]), 'image 1: id: the id is used twice. Received: 4'),
-        (annotations(images=[{}]), 'image 0: id: is missing'),
-        (annotations(categories=['car']), 'category 0: must be a JSON object'),
-        (annotations(categories=[CATEGORY, dict(id=3, name='car')]), 'categories: two categories have the same name'),
+        ('{"images": [', 'line 1 column 13: broken JSON'),
+        ('[]', 'the top level must be a JSON object. Received: '),
+        (annotations(images=None), 'images: must be a list of objects'),
+        (annotations(images=[IMAGE, IMAGE]), 'image 4: id: the id is used twice. Received: 4'),
+        (annotations(images=[{}]), 'images[0]: id: is missing'),
+        (annotations(categories=['car']), 'categories[0]: must be a JSON object'),
+        (annotations(categories=[CATEGORY, dict(id=3, name='car')]), 'categories: two categories have this name'),
         (
             annotations(annotations=[dict(ANNOTATION, image_id=5)]),
-            'annotation 1: image_id: no such image in the file. Received: 5',
+            "annotation 1: image_id: no such id among 'images'. Received: 5",
         ),
         (
             annotations(annotations=[dict(ANNOTATION, category_id=0)]),
-            'annotation 1: category_id: no such category in the file',
+            "annotation 1: category_id: no such id among 'categories'. Received: 0",
         ),
         (
             annotations(annotations=[dict(ANNOTATION, bbox=[1, 2, 3])]),
@@ -77,8 +77,8 @@ def test_columns(tmp_path):
             'annotation 1: bbox: must be four finite numbers',
         ),
         (annotations(annotations=[dict(ANNOTATION, area='big')]), 'annotation 1: area: must be a finite number'),
-        (annotations(annotations=[dict(image_id=4, category_id=2)]), 'annotation at position 0: bbox: is missing'),
-        (annotations(annotations=[7]), 'annotation 0: must be a JSON object'),
+        (annotations(annotations=[dict(image_id=4, category_id=2)]), 'annotations[0]: bbox: is missing'),
+        (annotations(annotations=[7]), 'annotations[0]: must be a JSON object'),
     ],
 )
 def test_broken_annotations_are_named(tmp_path, content, message):
@@ -88,9 +88,9 @@ def test_broken_annotations_are_named(tmp_path, content, message):
 
 
 def test_missing_file_and_classes(tmp_path):
-    with pytest.raises(DataError, match='No such file'):
+    with pytest.raises(DataError, match='no such file'):
         load_coco_annotations(str(tmp_path / 'nowhere.json'))
-    with pytest.raises(ConfigError, match=r"has \['car'\].*Received: \['person'\]"):
+    with pytest.raises(ConfigError, match="1 of the 2 class names.*'person'. The file has: 'car'"):
         load(tmp_path, annotations(), ('car', 'person'))
     with pytest.raises(ConfigError, match='no class'):
         load(tmp_path, annotations(categories=[], annotations=[]))
@@ -112,8 +112,8 @@ def test_result_rows_come_back(tmp_path):
 @pytest.mark.parametrize(
     'change, message',
     [
-        (dict(image_id=5), 'image_id: the image is not among the 1'),
-        (dict(category_id=0), 'category_id: is no category of'),
+        (dict(image_id=5), "results[0]: image_id: no such id among 'images' of"),
+        (dict(category_id=0), "results[0]: category_id: no such id among 'categories' of"),
         (dict(score=None), 'score: must be a finite number'),
         (dict(score=float('nan')), 'score: must be a finite number'),
         (dict(bbox='1 2 3 4'), 'bbox: must be four finite numbers'),
@@ -126,7 +126,7 @@ def test_broken_results_are_named(tmp_path, change, message):
             [dict(image_id=4, category_id=2, bbox=[0, 0, 1, 1], score=0.5, **{}) | change], found, 'r.json'
         )
     assert message in str(error.value)
-    with pytest.raises(DataError, match='must be a JSON list'):
+    with pytest.raises(DataError, match='must be a list of objects'):
         detections_from_rows({}, found, 'r.json')
 
 
@@ -206,8 +206,8 @@ def test_pickles_run_nothing(tmp_path):
         ('a.pkl', b'', 'broken pickle'),
         ('a.pkl', pickle.dumps([1, 2])[:-3], 'broken pickle'),
         ('a.pkl', pickle.dumps({}), 'must hold a list'),
-        ('a.json', b'[1', 'is no valid JSON'),
-        ('a.json', b'\xff\xfe\xfd', 'is no valid JSON'),
+        ('a.json', b'[1', 'line 1 column 3: broken JSON'),
+        ('a.json', b'\xff\xfe\xfd', 'broken JSON'),
     ],
 )
 def test_broken_dumps(tmp_path, name, content, message):
@@ -215,5 +215,5 @@ def test_broken_dumps(tmp_path, name, content, message):
     with pytest.raises(DataError) as error:
         read_results(tmp_path / name)
     assert name in str(error.value) and message in str(error.value)
-    with pytest.raises(DataError, match='no.*such file|No such file'):
+    with pytest.raises(DataError, match='no such file'):
         read_results(tmp_path / f'missing{(tmp_path / name).suffix.replace("txt", "pkl")}')

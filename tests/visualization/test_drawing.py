@@ -1,9 +1,11 @@
+import cv2
 import numpy as np
 import pytest
 
 from mmdet.utils import ModelInputError
 from mmdet.visualization import draw_boxes, legend_strip, palette, side_by_side, write_image
-from mmdet.visualization.labels import place_labels
+from mmdet.visualization.drawing import _ink_on, _line_width
+from mmdet.visualization.labels import font_scale, place_labels, text_height_px, text_size_wh
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -35,6 +37,92 @@ def test_wider_lines_grow_outwards():
     assert (drawn[30, 7:10] == RED).all() and (drawn[30, 30:33] == RED).all()
     assert (drawn[20:40, 10:30] == 90).all()
     assert (drawn[30, 6] == 90).all() and (drawn[30, 33] == 90).all()
+
+
+@pytest.mark.parametrize('order', [[0, 1], [1, 0]])
+def test_small_boxes_keep_their_outlines(order):
+    """A large and a small box share part of a column; the small one is drawn later, whatever the order."""
+    boxes, labels = np.array([[10, 10, 60, 60], [10, 20, 20, 30]]), np.array([0, 1])
+    drawn = draw_boxes(grey(), boxes[order], labels[order], colors=[RED, GREEN], show_labels=False, line_width=1)
+    assert (drawn[19:31, 9] == GREEN).all()
+    assert (drawn[9:19, 9] == RED).all() and (drawn[31:61, 9] == RED).all()
+    # Of equally large ones the later is on top.
+    drawn = draw_boxes(grey(), [[10, 10, 20, 20]] * 2, [0, 1], colors=[RED, GREEN], show_labels=False, line_width=1)
+    assert (drawn[9:21, 9] == GREEN).all()
+
+
+@pytest.mark.parametrize(
+    'size_hw, short_side, line_width, expected',
+    [
+        ((1000, 1000), 900, None, 1),
+        ((1080, 1920), 24, None, 2),
+        ((1080, 1920), 23, None, 1),  # a wider line would swamp it
+        ((2000, 2000), 36, None, 3),
+        ((2000, 2000), 35, None, 1),
+        ((1080, 1920), 5, 2.6, 3),
+        ((1080, 1920), 500, 0.2, 1),
+    ],
+)
+def test_line_widths(size_hw, short_side, line_width, expected):
+    assert _line_width(np.array([0, 0, short_side, 1000]), *size_hw, line_width) == expected
+    assert _line_width(np.array([0, 0, 1000, short_side]), *size_hw, line_width) == expected
+
+
+def test_ignored_regions_are_dashed():
+    drawn = draw_boxes(grey(), [], [], ignored=[[10, 20, 50, 60]], line_width=1)
+    is_grey = (drawn == 170).all(-1)
+    # Dashes of 4 pixels and as much between them, on the ring around the region.
+    dashes = [9 <= x <= 50 and ((x - 9) % 8 <= 4) for x in range(120)]
+    assert is_grey[19].tolist() == is_grey[60].tolist() == dashes
+    assert (
+        is_grey[:, 9].tolist() == is_grey[:, 50].tolist() == [19 <= y <= 60 and (y - 19) % 8 <= 4 for y in range(100)]
+    )
+    assert (drawn[20:60, 10:50] == 90).all()
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """The texts that are drawn, with their colours."""
+    written = []
+    for module in ('drawing', 'ufp'):
+        monkeypatch.setattr(
+            f'mmdet.visualization.{module}.put_text',
+            lambda image, text, origin, scale, color: written.append((text, tuple(color))),
+        )
+    return written
+
+
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    'scores, classes, options, expected',
+    [
+        (None, ['car'], {}, [('car', BLACK)]),
+        ([0.876], ['car'], {}, [('car 0.88', BLACK)]),
+        (None, None, {}, [('class 0', BLACK)]),
+        (None, [], dict(colors=[RED]), [('class 0', WHITE)]),
+        (None, ['car'], dict(text_color=(1, 2, 3)), [('car', (1, 2, 3))]),
+        (None, ['car'], dict(show_labels=False), []),
+    ],
+)
+def test_texts_of_labels(written, scores, classes, options, expected):
+    draw_boxes(grey(), [[10, 50, 80, 90]], [0], scores, classes, legend=False, **{'colors': [GREEN], **options})
+    assert written == expected
+
+
+def test_class_of_a_label(written):
+    draw_boxes(
+        grey(300, 300), [[10, 50, 90, 90], [10, 150, 90, 190]], [-1, 2], None, ['car'], colors=[RED], legend=False
+    )
+    assert [text for text, _ in written] == ['car', 'class 2']
+    drawn = draw_boxes(grey(), [[10, 20, 30, 40], [50, 20, 70, 40]], [0, 1], colors=[RED], show_labels=False)
+    assert (drawn[30, 9] == RED).all() and (drawn[30, 49] == palette(2)[1]).all(), 'further classes take the palette'
+
+
+@pytest.mark.parametrize('color, ink', [((110, 110, 110), WHITE), ((111, 111, 111), BLACK), ((0, 255, 0), BLACK), ((255, 0, 0), WHITE), ((0, 0, 255), WHITE)])  # fmt: skip
+def test_ink(color, ink):
+    assert _ink_on(color) == ink
 
 
 def test_box_reaching_over_the_border_shows_at_the_border():
@@ -106,11 +194,43 @@ def test_labels_never_overlap_nor_hide_other_boxes():
         ([20, 30, 60, 60], (0, 19, 20)),  # above, left-aligned with the outline
         ([20, 5, 60, 45], (0, 19, 45)),  # no room above: below
         ([0, 0, 100, 80], (1, 0, 0)),  # fills the image: inside, with the shorter text
+        ([75, 30, 95, 60], (0, 66, 20)),  # no room to the right: right-aligned with the outline
+        ([30, 1, 46, 79], (0, 30, 1)),  # no room above and below: inside
+        ([30, 1, 45, 79], None),  # where it would hide more than a quarter
     ],
 )
 def test_label_places(box, expected):
     sizes = [[(130, 10), (30, 10)]] if box[2] == 100 else [[(30, 10)]]
     assert place_labels(np.array([box]), sizes, image_wh=(100, 80)) == [expected]
+
+
+@pytest.mark.parametrize(
+    'other, expected',
+    [
+        ([0, 0, 100, 80], (0, 19, 20)),  # a tenth and less may be hidden
+        ([19, 10, 31, 30], (0, 31, 20)),  # above, left-aligned, it would hide more: right-aligned
+        ([19, 10, 61, 30], (0, 19, 50)),  # neither: below
+        ([19, 15, 61, 75], None),  # nowhere
+    ],
+)
+def test_labels_keep_other_boxes_visible(other, expected):
+    places = place_labels(np.array([[20, 30, 60, 50], other]), [[(30, 10)], []], image_wh=(100, 80))
+    assert places == [expected, None]
+
+
+def test_a_small_box_is_named_only_where_it_stands_alone():
+    """Smaller than 0.6 of its label of 30 x 10: no other box may be nearer to the label than its height."""
+    for x2, other_x1, expected in ((30, 59, (0, 19, 20)), (30, 58, (0, 1, 20)), (38, 58, (0, 19, 20))):
+        boxes = np.array([[20, 30, x2, 40], [other_x1, 25, other_x1 + 4, 50]])
+        assert place_labels(boxes, [[(30, 10)], []], image_wh=(100, 80)) == [expected, None]
+
+
+@pytest.mark.parametrize(
+    'height, width, expected', [(100, 120, 8), (1080, 1920, 12), (2160, 3840, 24), (9000, 9000, 60)]
+)
+def test_text_grows_with_the_picture(height, width, expected):
+    assert text_height_px(height, width) == expected
+    assert text_size_wh('H', font_scale(expected))[1] == pytest.approx(expected, abs=1)
 
 
 def test_no_label_places_for_no_boxes():
@@ -152,24 +272,21 @@ def test_first_ten_colours_differ_to_colour_blind_readers(matrix, smallest):
     assert distance.min() > smallest
 
 
-def test_legend_counts(monkeypatch):
-    written = []
-    monkeypatch.setattr('mmdet.visualization.drawing.put_text', lambda image, text, *args: written.append(text))
+def test_legend_counts(written):
     boxes = [[10, 10, 20, 20], [30, 10, 40, 20], [50, 10, 60, 20]]
     drawn = draw_boxes(
         grey(200, 400), boxes, [2, 0, 2], None, ['car', 'van', 'bus'], show_labels=False, ignored=[[1, 1, 9, 9]]
     )
-    assert written == ['4 objects', 'car 1', 'bus 2', 'ignored 1']
+    assert [text for text, _ in written] == ['4 objects', 'car 1', 'bus 2', 'ignored 1']
     assert drawn.shape[0] > 200 and drawn.shape[1] == 400
 
 
-def test_legend_sums_up_what_does_not_fit(monkeypatch):
-    written = []
-    monkeypatch.setattr('mmdet.visualization.drawing.put_text', lambda image, text, *args: written.append(text))
+def test_legend_sums_up_what_does_not_fit(written):
     entries = [(f'class {k}', 1, RED) for k in range(100)]
     strip = legend_strip(300, entries, text_px=8, max_rows=2)
-    shown = [text for text in written if text.startswith('class')]
-    assert written[0] == '100 objects' and written[-1] == f'+{100 - len(shown)} more' and 0 < len(shown) < 20
+    texts = [text for text, _ in written]
+    shown = [text for text in texts if text.startswith('class')]
+    assert texts[0] == '100 objects' and texts[-1] == f'+{100 - len(shown)} more' and 0 < len(shown) < 20
     assert strip.shape == (2 * 17, 300, 3)
 
 
@@ -178,27 +295,63 @@ def test_a_fixed_number_of_legend_rows_fixes_the_size():
     none = draw_boxes(grey(200, 300), [], [], legend=1)
     assert many.shape == none.shape == (217, 300, 3)
     assert draw_boxes(grey(200, 300), [[1, 1, 5, 5]], [0], legend=False).shape == (200, 300, 3)
+    assert (
+        draw_boxes(grey(200, 300), many_boxes := [[10, 10, 20, 20]] * 30, list(range(30)), legend=3).shape[0]
+        == 200 + 3 * 17
+    )
+    # A picture with a side below 128 pixels has no room for a legend, nor has one without boxes any need.
+    assert [draw_boxes(grey(height, 300), many_boxes, [0] * 30).shape[0] for height in (127, 128)] == [127, 145]
+    assert draw_boxes(grey(200, 300), [], [], ignored=[[1, 1, 9, 9]]).shape[0] == 217
+
+
+def test_legend_entries_carry_their_colours(written):
+    strip = legend_strip(300, [('a', 1, RED), ('b', 2, GREEN)], text_px=8, noun='region')
+    assert [text for text, _ in written] == ['3 regions', 'a 1', 'b 2']
+    assert strip.shape == (17, 300, 3)
+    left = {color: np.argwhere((strip == color).all(-1))[:, 1] for color in (RED, GREEN)}
+    assert all(len(columns) == 9 * 9 for columns in left.values()), 'a square of 1.1 letter heights each'
+    assert left[RED].max() < left[GREEN].min()
+    assert legend_strip(300, [('a', 1, RED)], text_px=8).shape[0] == 17 and written[3][0] == '1 object'
 
 
 def test_side_by_side():
     left, right = grey(200, 300), draw_boxes(grey(200, 300), [[10, 10, 20, 20]], [0])
     joined = side_by_side(left, right)
-    assert joined.shape[1] == 300 * 2 + 2 and joined.shape[0] > right.shape[0] > 200
-    small = side_by_side(grey(10, 12), grey(10, 12))
-    assert small.shape == (10, 24, 3)
+    assert joined.shape == (right.shape[0] + 22, 300 * 2 + 2, 3) and right.shape[0] == 217, (
+        'titles of 2.8 letter heights'
+    )
+    assert (joined[:, 300:302] == 255).all() and (joined[22:222, :300] == 90).all()
+    assert (joined[222:, :300] == [28, 28, 30]).all(), 'the lower picture is filled up'
+    assert side_by_side(left, right, None).shape[0] == 217
+    small = side_by_side(grey(10, 12), grey(10, 12) + 1)
+    assert small.shape == (10, 24, 3) and (small[:, :12] == 90).all() and (small[:, 12:] == 91).all()
+
+
+def test_titles(written):
+    side_by_side(grey(200, 300), grey(200, 300), ('left', 'right'))
+    side_by_side(grey(200, 300), grey(200, 300))
+    assert [text for text, _ in written] == ['left', 'right', 'ground truth', 'predictions']
 
 
 def test_write_image(tmp_path):
     write_image(tmp_path / 'new' / 'x.png', grey())
     assert [p.name for p in (tmp_path / 'new').iterdir()] == ['x.png']
+    ramp = np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)
+    write_image(tmp_path / 'new' / 'x.png', ramp)
+    assert (cv2.imread(str(tmp_path / 'new' / 'x.png'))[..., ::-1] == ramp).all()
+    sizes = []
+    for name, quality in (('a.jpg', 20), ('b.JPEG', 92)):
+        write_image(
+            tmp_path / name, np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8), jpeg_quality=quality
+        )
+        sizes.append((tmp_path / name).stat().st_size)
+    assert sizes[0] * 2 < sizes[1]
     with pytest.raises(ModelInputError, match='xyz'):
         write_image(tmp_path / 'x.xyz', grey())
 
 
 def test_real_crowd(sample_data):
     """182 ground-truth rows of a real street scene: the sky stays untouched, boxes keep their interiors."""
-    import cv2
-
     folder = sample_data / 'visdrone' / 'VisDrone2019-DET-val'
     name = '0000291_00001_d_0000868'
     image = cv2.imread(str(folder / 'images' / f'{name}.jpg'))[..., ::-1]

@@ -10,7 +10,8 @@ from mmengine.structures import InstanceData
 from mmdet.registry import VISUALIZERS
 from mmdet.structures import DetDataSample
 from mmdet.utils import ConfigError
-from mmdet.visualization import DetLocalVisualizer
+from mmdet.visualization import DetLocalVisualizer, local_visualizer
+from mmdet.visualization.local_visualizer import _class_colors
 
 
 def sample(gt=(), predictions=(), scores=()):
@@ -63,6 +64,65 @@ def test_colours_come_from_the_dataset():
     visualizer.dataset_meta = {'classes': ('car',), 'palette': [(1, 2, 3)]}
     visualizer.add_datasample('x', IMAGE, sample([], [[10, 20, 30, 40]], [0.9]), draw_gt=False)
     assert visualizer.get_image()[30, 9].tolist() == [1, 2, 3]
+
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+@pytest.mark.parametrize(
+    'colors, count, expected',
+    [
+        (None, 2, None),
+        ('red', 2, [RED, RED]),
+        (BLUE, 3, [BLUE] * 3),
+        ([255, 0, 0], 1, [RED]),
+        ([RED, 'blue'], 2, [RED, BLUE]),
+        ([[RED], ['blue']], 2, [RED, BLUE]),
+        (['orange'], 2, [(255, 165, 0)]),
+    ],
+)
+def test_colours_of_classes(colors, count, expected):
+    assert _class_colors(colors, count) == expected
+    if expected and count == 2 and len(colors) == 2:
+        with pytest.raises(ConfigError, match='three integers'):
+            _class_colors([(1, 2)], 1)
+
+
+def test_own_colours_and_options_reach_the_picture(monkeypatch):
+    """The visualizer's colours come before the dataset's; the keys of older datasets are upper-case."""
+    seen = []
+    monkeypatch.setattr(local_visualizer, 'draw_boxes', lambda *args, **options: seen.append((args, options)) or IMAGE)
+    visualizer = DetLocalVisualizer(bbox_color='red', text_color='blue', line_width=3, alpha=0.5, legend=2)
+    visualizer.dataset_meta = {'CLASSES': ('car', 'van'), 'PALETTE': [(1, 2, 3)]}
+    visualizer.add_datasample('x', IMAGE, sample([[1, 1, 5, 5]], [[2, 2, 6, 6], [3, 3, 7, 7]], [0.2, 0.9]))
+    (gt, options), (found, _) = seen
+    assert options.pop('ignored') is None
+    assert options == dict(colors=[RED, RED], line_width=3, text_color=BLUE, alpha=0.5, legend=2)
+    assert gt[1].tolist() == [[1, 1, 5, 5]] and gt[3] is None and gt[4] == ('car', 'van')
+    assert found[1].tolist() == [[3, 3, 7, 7]] and found[3].tolist() == pytest.approx([0.9])
+    plain = DetLocalVisualizer()
+    plain.dataset_meta = visualizer.dataset_meta
+    plain.add_datasample('x', IMAGE, sample([[1, 1, 5, 5]]), draw_pred=False)
+    assert seen[-1][1]['colors'] == [(1, 2, 3)] and seen[-1][1]['text_color'] is None
+
+
+def test_windows(monkeypatch):
+    shown = []
+    monkeypatch.setattr(cv2, 'imshow', lambda name, image: shown.append((name, image)))
+    monkeypatch.setattr(cv2, 'waitKey', lambda milliseconds: shown.append(milliseconds))
+    visualizer = DetLocalVisualizer()
+    image = np.zeros((4, 4, 3), np.uint8) + np.array([1, 2, 3], np.uint8)
+    visualizer.add_datasample('name', image, None, show=True, wait_time=1.5)
+    assert shown[0][0] == 'name' and shown[0][1][0, 0].tolist() == [3, 2, 1] and shown[1] == 1500
+    visualizer.show()
+    assert shown[2][0] == 'image' and shown[3] == 0
+
+    def no_window(name, image):
+        raise cv2.error('no display')
+
+    monkeypatch.setattr(cv2, 'imshow', no_window)
+    with pytest.raises(ConfigError, match='no window'):
+        visualizer.show()
 
 
 def test_ignored_regions_are_dashed_grey():

@@ -1,12 +1,14 @@
 import json
 import xml.etree.ElementTree as ElementTree
 
+import cv2
 import numpy as np
 import pytest
 
 from mmdet.apis import read_scalars, write_report
 from mmdet.utils import DataError
 from mmdet.visualization.charts import line_chart
+from mmdet.visualization.report import _charts, _jpeg, _percent, _picture, _text, pictures_in, read_figures
 
 
 def log(work_dir, stamp, records, tail=''):
@@ -91,6 +93,85 @@ def test_the_page_holds_the_numbers(tmp_path):
 def test_last_validation_is_the_result_by_default(tmp_path):
     log(tmp_path, '20260101_000000', [{'coco/bbox_mAP': 0.2, 'step': 1}, {'coco/bbox_mAP': 0.31, 'step': 2}])
     assert '<b>31.0</b>' in write_report(tmp_path, tmp_path / 'report.html').read_text()
+
+
+@pytest.mark.parametrize(
+    'value, text',
+    [
+        (0.0, '0.0'),
+        (0.42149, '42.1'),
+        (1.0, '100.0'),
+        (1.5, '1.5 (not %)'),
+        (-1, '–'),
+        (float('nan'), '–'),
+        (float('inf'), '–'),
+    ],
+)
+def test_percent(value, text):
+    assert _percent(value) == text
+
+
+@pytest.mark.parametrize('value, text', [('<a>', '&lt;a&gt;'), (3, '3'), (0.123456, '0.1235'), (999.94, '999.9'), (12345.6, '12,346')])  # fmt: skip
+def test_text(value, text):
+    assert _text(value) == text
+
+
+def test_pictures_are_narrowed_to_the_bytes_that_they_may_take():
+    noise = np.random.default_rng(0).integers(0, 256, (100, 1000, 3), np.uint8)
+
+    def width(max_bytes, max_width):
+        return cv2.imdecode(np.frombuffer(_jpeg(noise, max_bytes, max_width), np.uint8), cv2.IMREAD_COLOR).shape[:2]
+
+    assert width(1e9, 2000) == (100, 1000) and width(1e9, 500) == (50, 500)
+    once = len(_jpeg(noise, 1e9, 850))
+    assert width(once, 2000) == (85, 850) and width(once - 1, 2000) == (72, 722), 'by 0.85 each time'
+    assert width(1, 2000) == (32, 320), 'not narrower than that'
+    small = noise[:, :200]
+    assert cv2.imdecode(np.frombuffer(_jpeg(small, 1, 2000), np.uint8), 1).shape[:2] == (100, 200)
+    red = np.full((20, 30, 3), (250, 0, 0), np.uint8)
+    assert cv2.imdecode(np.frombuffer(_jpeg(red, 1e9, 30), np.uint8), 1)[10, 10, 2] > 240, 'RGB in, BGR in the file'
+
+
+def test_captions(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a_b.png'), np.zeros((4, 4, 3), np.uint8))
+    image = np.zeros((4, 4, 3), np.uint8)
+    items = [tmp_path / 'a_b.png', str(tmp_path / 'a_b.png'), (tmp_path / 'a_b.png', 'own'), image, (image, 'array')]
+    assert [_picture(item).caption for item in items] == ['a_b.png', 'a_b.png', 'own', '', 'array']
+
+
+def test_curves_of_the_page():
+    steps = ([1, 2], [0.5, 0.25])
+    train = {name: steps for name in ('loss_b', 'lr', 'loss', 'grad_norm', *(f'loss_{k}' for k in range(7)))}
+    val = {
+        'coco/bbox_mAP': steps,
+        'coco/bbox_mAP_s': ([1], [-1.0]),
+        'coco/car_precision': steps,
+        'coco/x_copypaste': steps,
+    }
+    charts = _charts({'train': train, 'val': val})
+    titles = [chart.partition('aria-label="')[2].partition('"')[0] for chart in charts]
+    assert titles == ['Training loss', 'Validation', 'Learning rate'], 'nothing by size without such objects'
+    assert charts[0].count('<polyline') == 7 and charts[0].index('>loss 0.25<') < charts[0].index('>loss_0 ')
+    assert 'loss_b' not in charts[0] and 'grad_norm' not in charts[0]
+    assert '>AP 0.25<' in charts[1] and 'precision' not in charts[1] and 'copypaste' not in charts[1]
+    others = {f'm{k}': steps for k in range(8)}
+    assert _charts({'train': {}, 'val': others})[0].count('<polyline') == 6
+    sized = _charts({'train': {}, 'val': {'coco/bbox_mAP_s': steps, 'coco/bbox_mAP': steps}})
+    assert '>AP small 0.25<' in sized[1] and _charts({'train': {}, 'val': {}}) == []
+
+
+def test_files_of_figures_and_pictures(tmp_path):
+    assert read_figures(None) is None and pictures_in(None, 5) == []
+    (tmp_path / 'x.json').write_text('{"fps": 3}')
+    assert read_figures(tmp_path / 'x.json') == dict(fps=3)
+    (tmp_path / 'x.json').write_text('[3]')
+    for wrong in ('x.json', 'none.json'):
+        with pytest.raises(DataError, match=wrong):
+            read_figures(tmp_path / wrong)
+    for name in ('b.PNG', 'a.jpg', 'c.bmp', 'notes.txt'):
+        (tmp_path / name).write_bytes(b'')
+    assert [path.name for path in pictures_in(tmp_path, 5)] == ['a.jpg', 'b.PNG', 'c.bmp']
+    assert [path.name for path in pictures_in(tmp_path, 2)] == ['a.jpg', 'b.PNG']
 
 
 def test_many_pictures_stay_below_five_megabytes(tmp_path):

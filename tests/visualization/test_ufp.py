@@ -4,7 +4,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from mmdet.utils import ModelInputError
-from mmdet.visualization import draw_mosaic, draw_regions, draw_ufp_steps, ufp_steps_of_boxes
+from mmdet.visualization import draw_mosaic, draw_regions, draw_ufp_steps, palette, ufp_steps_of_boxes
 
 WHITE, GREY = [255] * 3, [180] * 3
 
@@ -44,9 +44,9 @@ def test_tiles_of_the_mosaic():
 
 def test_mosaic_of_a_model_is_bgr():
     mosaic = torch.zeros(3, 20, 30)
-    mosaic[0] = 300.0  # blue, above what 8 bits hold
+    mosaic[0], mosaic[1] = 300.0, 1.6  # blue, above what 8 bits hold
     drawn = draw_mosaic(mosaic, np.zeros((0, 7)))
-    assert drawn.shape == (20, 30, 3) and (drawn == [0, 0, 255]).all()
+    assert drawn.shape == (20, 30, 3) and (drawn == [0, 2, 255]).all()
 
 
 def test_steps_of_known_boxes_come_back():
@@ -72,6 +72,54 @@ def test_only_boxes_above_the_threshold():
     steps = dict(coarse=weak, regions=torch.zeros(0, 7), mosaic=torch.zeros(3, 0, 0), fine=None, merged=weak)
     assert (draw_ufp_steps(grey(), steps)['merged'] == 100).all()
     assert not (draw_ufp_steps(grey(), steps, score_thr=0.1)['merged'][:100] == 100).all()
+    weak.scores[:] = 0.25
+    assert (draw_ufp_steps(grey(), steps, score_thr=0.25)['merged'] == 100).all(), 'at the threshold is not above it'
+
+
+def test_numbers_and_zooms(monkeypatch):
+    """Regions are numbered in their order; the legend lists the zooms, the largest first."""
+    written = []
+    monkeypatch.setattr('mmdet.visualization.ufp.put_text', lambda image, text, *args: written.append(text))
+    monkeypatch.setattr('mmdet.visualization.drawing.put_text', lambda image, text, *args: written.append(text))
+    regions = np.array(
+        [
+            [10, 10, 90, 90, 0, 0, 1],
+            [10, 150, 50, 50, 100, 0, 4],
+            [150, 10, 50, 50, 0, 300, 1],
+            [150, 150, 50, 50, 300, 0, 1.5],
+        ]
+    )
+    drawn = draw_regions(grey(300, 400), regions)
+    assert written == ['1', '2', '3', '4', '4 regions', 'zoom 4: 1', 'zoom 1.5: 1', 'zoom 1: 2']
+    assert [drawn[y, 9].tolist() for y in (50, 170)] == [[120] * 3, [255] * 3] and drawn[170, 149].tolist() == [150] * 3
+    written.clear()
+    draw_mosaic(grey(500, 500), regions, legend=False)
+    assert written == ['1', '2', '3', '4']
+    written.clear()
+    draw_mosaic(grey(40, 40), [[0, 0, 5, 5, 0, 0, 1.0]], legend=False)
+    assert written == [], 'a tile smaller than its number'
+
+
+def test_boxes_of_the_mosaic_have_the_colours_of_their_classes():
+    mosaic, regions = grey(200, 200), np.array([[0, 0, 100, 100, 0, 0, 1.0]])
+    drawn = draw_mosaic(mosaic, regions, torch.tensor([[20.0, 30, 60, 70]]), torch.tensor([1]), ['car', 'van'])
+    assert drawn[50, 19].tolist() == list(palette(2)[1]) and drawn[50, 99].tolist() == [120] * 3
+    assert drawn.shape[0] == 200 + 2 * 17, 'a strip of zooms and one of classes'
+    assert draw_mosaic(mosaic, regions, np.array([[20.0, 30, 60, 70]]), [0], legend=False).shape == (200, 200, 3)
+
+
+def test_class_after_class():
+    """Known boxes are packed as those of a detector are: sorted by label, in their order within a label."""
+    boxes = [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]]
+    steps = ufp_steps_of_boxes(grey(), boxes, [1, 0, 1])
+    assert steps['coarse'].labels.tolist() == [0, 1, 1]
+    assert steps['coarse'].bboxes[:, 0].tolist() == [20, 0, 40]
+
+
+@pytest.mark.parametrize('mosaic', [torch.zeros(1, 4, 4), torch.zeros(4, 4), np.zeros((0, 4, 3), np.uint8)])
+def test_wrong_mosaics(mosaic):
+    with pytest.raises(ModelInputError):
+        draw_mosaic(mosaic, np.zeros((0, 7)))
 
 
 @pytest.mark.parametrize('regions', [np.zeros((1, 4)), np.zeros(7)])

@@ -1,6 +1,6 @@
 """The demo: UFPMP-Det on synthetic drone scenes, from drawing them to a report.
 
-    python tools/misc/demo.py [--work-dir work_dirs/ufpmp_demo] [--seed 0] [--cfg-options KEY=VALUE ...]
+    python tools/misc/demo.py [--work-dir work_dirs/ufpmp_demo] [--seed 0] [--verbose] [--cfg-options KEY=VALUE ...]
 
 A coarse detector is trained at half resolution, its finds are packed into mosaics, MP-Det is trained on these; then the coarse detector
 alone, the same on overlapping tiles, and both stages together are evaluated by both rules and timed. Every step is a command of the
@@ -8,7 +8,6 @@ toolbox and is printed before it runs. Started again, a finished training is not
 """
 
 import argparse
-import json
 import os
 import shlex
 import subprocess
@@ -16,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from mmdet.apis.composite_evaluation import read_reports
 from mmdet.apis.demo import remember, write_page
 from mmdet.utils import load_config, reports_user_errors
 
@@ -29,6 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', default='work_dirs/ufpmp_demo', help='where everything but the scenes is written')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='handed to both trainings')
+    parser.add_argument('--verbose', action='store_true', help='show what is otherwise in the log files only')
     return parser.parse_args()
 
 
@@ -66,7 +67,8 @@ def main() -> None:
     begin = time.perf_counter()
     seconds = {}
 
-    coarse = train(COARSE, work_dir / 'coarse', args.seed, args.cfg_options)
+    options = [*args.cfg_options, *(['verbose=True'] if args.verbose else [])]
+    coarse = train(COARSE, work_dir / 'coarse', args.seed, options)
     seconds['scenes and coarse training'] = time.perf_counter() - begin
 
     seconds['mosaics'] = sum(
@@ -83,15 +85,14 @@ def main() -> None:
         *(f'{part}_dataloader.dataset.data_root={mosaics}/' for part in ('train', 'val', 'test')),
         *(f'{part}_evaluator.ann_file={mosaics}/val.json' for part in ('val', 'test')),
     ]
-    fine = train(MP, work_dir / 'mp_det', args.seed, [*paths, *args.cfg_options])
+    fine = train(MP, work_dir / 'mp_det', args.seed, [*paths, *options])
     seconds['MP-Det training'] = time.perf_counter() - start
 
     seconds['evaluation'] = run(
         EVALUATE, COARSE, coarse, MP, fine, annotations['val'], images['val'], '--no-flip',
         '--baselines', '--tile', '720', '405', '--show-dir', work_dir / 'vis', '--show', '4', '--json', work_dir / 'figures.json',
     )  # fmt: skip
-    figures = json.loads((work_dir / 'figures.json').read_text(encoding='utf-8'))
-    report = write_page(work_dir, figures, seconds)
+    report = write_page(work_dir, read_reports(work_dir / 'figures.json', 'UFPMP-Det'), seconds)
     print('\n' + ', '.join(f'{step} {value:.0f} s' for step, value in seconds.items()))
     print(f'{time.perf_counter() - begin:.0f} s in all\nReport: {report}')
 

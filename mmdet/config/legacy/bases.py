@@ -1,7 +1,8 @@
-"""What the ``_base_`` files of mmdetection 2.x say, for old configs that arrive without them.
+"""Contents of the ``_base_`` files of mmdetection 2.x, for old configs that arrive without them.
 
-Written in the old style, so that an old config merges over them as it did at home. Keys of :data:`BASES` are the last
-one or two parts of the path that a config names.
+They are in the old style because an old config is merged over them before both are translated. For the same reason the
+model of GFL-R50 cannot be read from this repository's ``configs/_base_``, which is new-style, may change, and is not
+part of the installed package. Keys of :data:`BASES` are the last one or two parts of the path in a config.
 """
 
 from pathlib import PurePosixPath
@@ -9,8 +10,8 @@ from pathlib import PurePosixPath
 _NORM = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 
 
-def _train_pipeline(img_scale) -> list[dict]:
-    resize = dict(type='Resize', img_scale=img_scale, keep_ratio=True)
+def _train_pipeline(img_scale: tuple[int, int] | list[tuple[int, int]]) -> list[dict]:
+    resize: dict = dict(type='Resize', img_scale=img_scale, keep_ratio=True)
     if isinstance(img_scale, list):
         resize['multiscale_mode'] = 'range'
     return [
@@ -25,7 +26,7 @@ def _train_pipeline(img_scale) -> list[dict]:
     ]
 
 
-_TEST_PIPELINE = [
+_TEST_PIPELINE: list[dict] = [
     dict(type='LoadImageFromFile'),
     dict(
         type='MultiScaleFlipAug',
@@ -140,7 +141,7 @@ _GFL = dict(
 
 BASES: dict[str, dict] = {
     'datasets/coco_detection.py': _COCO,
-    # Masks are not read here, so the two are one.
+    # Masks are not read, hence this one is the same.
     'datasets/coco_instance.py': _COCO,
     'schedules/schedule_1x.py': _schedule(12, [8, 11]),
     'schedules/schedule_20e.py': _schedule(20, [16, 19]),
@@ -170,7 +171,7 @@ BASES: dict[str, dict] = {
         ),
     ),
 }
-# Names that only mmdetection 2.x has: a config that builds on one of them is an old one.
+# Names that only mmdetection 2.x has: a config with such a base is an old one.
 ONLY_OLD = frozenset(name for name in BASES if '_mstrain_' in name)
 
 

@@ -1,8 +1,7 @@
-"""Configs of mmdetection 1.x and 2.x (and of the projects built on them) as configs of this package.
+"""Translate configs of mmdetection 1.x and 2.x, and of the projects built on them, to configs of this package.
 
-``tools/train.py OLD_CONFIG``, ``tools/test.py OLD_CONFIG CKPT`` and everything else that goes through
-:func:`~mmdet.utils.load_config` take old configs; ``tools/model_converters/upgrade_config.py OLD NEW`` writes the new
-one down. What becomes of which key: docs/old_configs.md.
+:func:`~mmdet.utils.load_config`, and with it every tool, takes old configs;
+``tools/model_converters/upgrade_config.py OLD NEW`` writes the new one. docs/old_configs.md has the rules.
 """
 
 import copy
@@ -12,18 +11,19 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ...errors import ConfigError
+from ..launcher import starts_as_main_process
 from .data import DataUpgrader
 from .files import NEW_NAMES, OLD_NAMES, is_legacy_file, read_chain
 from .model import is_v1, upgrade_model
 from .report import UpgradeReport
 from .schedule import upgrade_runtime, upgrade_schedule
 
-# Read by one of the translators.
+# Keys that one of the translators reads.
 _READ = OLD_NAMES | {
     'auto_resume', 'cudnn_benchmark', 'custom_hooks', 'deterministic', 'fp16', 'load_from', 'log_level', 'model',
     'mp_start_method', 'opencv_num_threads', 'optimizer', 'runner', 'seed', 'test_cfg', 'total_iters', 'train_cfg',
 }  # fmt: skip
-# Variables whose values have been used already when the config was read.
+# Helper variables: their values are already in the keys that used them.
 _HELPERS = frozenset({
     'albu_train_transforms', 'classes', 'data_root', 'dataset_type', 'file_client_args', 'img_norm_cfg', 'img_scale', 'max_epochs',
     'test_pipeline', 'train_pipeline', 'val_pipeline',
@@ -34,12 +34,12 @@ _WITHOUT_EFFECT = {
     'gpus': 'processes are started by the launcher',
     'launcher': 'an option of the tools',
 }
-# The same in both styles.
+# Keys with the same meaning in both styles.
 _UNCHANGED = ('auto_scale_lr', 'custom_imports', 'find_unused_parameters', 'work_dir')
 
 
 def looks_legacy(cfg: Config | dict) -> bool:
-    """Whether a config is an old-style one: it has keys of the old style and none of the new one.
+    """Whether a config is old-style: it has keys of the old style and none of the new one.
 
     >>> looks_legacy(dict(data=dict(samples_per_gpu=2), total_epochs=12)), looks_legacy(dict(train_dataloader={}))
     (True, False)
@@ -54,14 +54,14 @@ def upgrade_config(cfg: Config | dict, report: UpgradeReport | None = None) -> C
     """Translate an old-style config.
 
     Args:
-        cfg: with its bases merged already; left untouched. A partial one (a model only) gives a partial one.
-        report: filled with what was translated, dropped, unknown (and kept), and what to note.
+        cfg: the config, with its bases merged; left untouched. A partial one (a model only) gives a partial one.
+        report: what was translated, dropped, or unknown and kept is added to it.
 
     Returns:
         the new-style config, with the old one's ``filename``.
 
     Raises:
-        ConfigError: it is not an old-style config, or has a setting without a counterpart.
+        ConfigError: the config is not old-style, or has a setting without a counterpart.
     """
     if not looks_legacy(cfg):
         raise ConfigError(
@@ -107,13 +107,13 @@ def _remaining(old: dict, new: dict, report: UpgradeReport) -> None:
 def read_legacy_config(
     path: Path, cfg_options: dict | None = None, report: UpgradeReport | None = None
 ) -> tuple[Config, dict] | None:
-    """Read and translate a config file, if it is an old-style one.
+    """Read and translate a config file if it is old-style.
 
     Args:
         path: a ``.py``, ``.json`` or ``.yaml`` config.
         cfg_options: overrides with dotted keys. Those of old-style keys (``data.samples_per_gpu``) are merged before
             the translation.
-        report: as in :func:`upgrade_config`; what is not a plain translation is logged when it is not given.
+        report: as in :func:`upgrade_config`. Without it, everything but plain translations is logged.
 
     Returns:
         the new-style config and the options that are still to be merged; None for a new-style file.
@@ -142,7 +142,7 @@ def read_legacy_config(
         new = upgrade_config(old, own)
     except ConfigError as error:
         raise ConfigError(str(error), file=path) from error
-    if report is None:
+    if report is None and starts_as_main_process():
         lines = ''.join(f'\n  {line}' for line in own.lines(translated=False))
         print_log(f'{path}: old-style config, translated (docs/old_configs.md){lines}', logger='current')
     return new, after
@@ -160,7 +160,8 @@ def upgrade_file(old: Path, new: Path, *, overwrite: bool = False) -> UpgradeRep
         what was translated.
 
     Raises:
-        ConfigError: no such file, a syntax error in it, no old-style config, or a target that exists or does not end in ``.py``.
+        ConfigError: the file does not exist, has a syntax error or is not old-style; the target exists or does not end
+            in ``.py``.
     """
     if not old.is_file():
         raise ConfigError('no such config file', file=old)

@@ -1,4 +1,4 @@
-"""``data`` and ``evaluation`` of an old config: dataloaders, evaluators, and the preprocessor that the pipelines imply."""
+"""Translate ``data`` and ``evaluation`` of an old config to dataloaders, evaluators and the model's preprocessor."""
 
 import copy
 
@@ -6,7 +6,7 @@ from ...errors import ConfigError
 from .pipeline import PipelineUpgrader, UpgradedPipeline
 from .report import UpgradeReport
 
-# What 2.x did without being asked.
+# Images with a shorter side were left out by default, in pixels.
 _MIN_SIDE = 32
 # Arguments of ``evaluation`` that go to the metric, and their names there.
 _METRIC_ARGS = {
@@ -16,7 +16,7 @@ _METRIC_ARGS = {
     'jsonfile_prefix': 'outfile_prefix',
     'proposal_nums': 'proposal_nums',
 }
-# Arguments of ``evaluation`` that are read elsewhere, or were about the old hook only.
+# Arguments of ``evaluation`` that are read elsewhere, or concern the old hook only.
 _OTHER_EVALUATION_ARGS = frozenset({
     'broadcast_bn_buffer', 'by_epoch', 'dynamic_intervals', 'gpu_collect', 'interval', 'metric', 'out_dir', 'priority',
     'rule', 'save_best', 'start', 'tmpdir', 'type',
@@ -25,7 +25,7 @@ _LOADER_ARGS = {'samples_per_gpu': 'batch_size', 'imgs_per_gpu': 'batch_size', '
 
 
 class DataUpgrader:
-    """Translates ``data`` and ``evaluation``.
+    """Translator of ``data`` and ``evaluation``.
 
     Args:
         cfg: the whole old config; left untouched.
@@ -73,10 +73,10 @@ class DataUpgrader:
         return new
 
     def preprocessor(self) -> dict | None:
-        """``data_preprocessor`` out of Normalize and Pad; call it after the pipelines are translated.
+        """``data_preprocessor`` from Normalize and Pad, or None; to be called after the pipelines are translated.
 
         Raises:
-            ConfigError: training and testing normalise or pad differently, which one preprocessor cannot do.
+            ConfigError: the pipelines of training and testing normalise or pad differently.
         """
         found = [(p.normalise, p.size_divisor) for p in self.pipelines.values()]
         if not found:
@@ -102,7 +102,7 @@ class DataUpgrader:
     # ---- loaders
 
     def _loader_args(self, split: str) -> dict:
-        """``data.train_dataloader`` and its like (since 2.21)."""
+        """Arguments of ``data.train_dataloader`` and the like, which exist since 2.21."""
         args = {}
         for key, value in dict(self.data.pop(f'{split}_dataloader', None) or {}).items():
             if key in _LOADER_ARGS:
@@ -113,7 +113,7 @@ class DataUpgrader:
                 self.report.drop(f'data.{split}_dataloader.{key}', 'not known')
         return args
 
-    def _loader(self, split: str, dataset, args: dict) -> dict:
+    def _loader(self, split: str, dataset: dict | list, args: dict) -> dict:
         training = split == 'train'
         shuffle = args.pop('shuffle', training)
         loader = dict(
@@ -132,7 +132,7 @@ class DataUpgrader:
 
     # ---- datasets
 
-    def _dataset(self, split: str, old, where: str) -> dict:
+    def _dataset(self, split: str, old: dict | list | tuple, where: str) -> dict:
         if isinstance(old, (list, tuple)):
             return self._concatenated(split, [dict(one) for one in old], where)
         old = dict(old)
@@ -156,7 +156,7 @@ class DataUpgrader:
 
     @staticmethod
     def _one_by_one(old: dict) -> list[dict]:
-        """A dataset of several annotation files as several datasets."""
+        """Split a dataset with several annotation files into several datasets."""
         files = old['ann_file'] if isinstance(old['ann_file'], (list, tuple)) else [old['ann_file']]
         prefix = old.get('img_prefix', '')
         prefixes = prefix if isinstance(prefix, (list, tuple)) else [prefix] * len(files)
@@ -222,7 +222,7 @@ class DataUpgrader:
 
 
 def _annotation_file(dataset: dict) -> str | None:
-    """Path for the metric; None (the ground truth comes from the samples) where there are several."""
+    """Path for the metric; None for several datasets, whose ground truth comes from the samples."""
     while dataset.get('type') in ('RepeatDataset', 'ClassBalancedDataset'):
         dataset = dataset['dataset']
     if 'ann_file' not in dataset:

@@ -1,10 +1,10 @@
-"""Reading an old config file, whose ``_base_`` files may have stayed behind.
+"""Read an old config file, whose ``_base_`` files may be missing.
 
-A config names its bases by paths inside the project it comes from: ``../_base_/datasets/coco_detection.py``. Moved out
-of there, the path leads nowhere, or to this project's new-style file of the same name. In both cases the contents of
-:mod:`~mmdet.config.legacy.bases` take its place. An old-style file at the path is used as it is.
+A config names its bases by paths inside the project it comes from: ``../_base_/datasets/coco_detection.py``. When the
+config is moved, there is no file at that path, or it is this project's new-style file of the same name. In both cases
+the contents of :mod:`~mmdet.config.legacy.bases` are used instead. An old-style file at the path is used as it is.
 
-Which style a file has is read off the names that it assigns, without running it.
+The names that a file assigns tell its style, without running it.
 """
 
 import ast
@@ -18,23 +18,23 @@ from ...errors import ConfigError
 from .bases import BASES, ONLY_OLD, known_base
 from .report import UpgradeReport
 
-# Top-level names of the new style; one of them makes a file (or a config) new, whatever else is in it.
+# Top-level names of the new style; one of them makes a file or a config new-style, whatever else is in it.
 NEW_NAMES = frozenset({
     'default_hooks', 'default_scope', 'env_cfg', 'log_processor', 'optim_wrapper', 'param_scheduler', 'randomness',
     'test_dataloader', 'test_evaluator', 'train_dataloader', 'val_cfg', 'val_dataloader', 'val_evaluator',
 })  # fmt: skip
-# Top-level names of the old style that nobody uses for something else.
+# Top-level names of the old style that have no other use.
 OLD_NAMES = frozenset({
     'checkpoint_config', 'data', 'dist_params', 'evaluation', 'log_config', 'lr_config', 'optimizer_config',
     'resume_from', 'total_epochs', 'workflow',
 })  # fmt: skip
-# Names that an old config has and a new one may have as a helper variable.
+# Names of old configs that a new one may have as helper variables.
 _WEAK_OLD_NAMES = frozenset({'fp16', 'img_norm_cfg', 'optimizer', 'runner'})
 
 
 @dataclass
 class _File:
-    """One file of a chain: where it is, its source, its assignment of ``_base_`` and the bases in it, the names it sets."""
+    """One config file: path, source, assignment of ``_base_``, the bases in it, and the names that the file assigns."""
 
     path: Path
     source: str
@@ -51,13 +51,13 @@ class _File:
         return bool(self.names & OLD_NAMES) and not self.is_new
 
     def locate(self, base: str) -> Path | None:
-        """The file that a base's path leads to, or None where there is none (or it belongs to another package)."""
+        """The file at a base's path; None if there is none, or if it belongs to another package."""
         path = self.path.parent / base
         return path if '::' not in base and path.is_file() else None
 
 
 def _parse(path: Path) -> _File:
-    """Names and bases of a file; nothing of it runs.
+    """Read the names and bases of a file without running it.
 
     Raises:
         SyntaxError: not Python.
@@ -101,33 +101,33 @@ def is_legacy_file(path: Path, *, _above: frozenset[Path] = frozenset()) -> bool
 
 
 def read_chain(path: Path, report: UpgradeReport) -> Config:
-    """Read an old-style file and its bases, taking known contents for those that are missing or new-style.
+    """Read an old-style file and its bases; known contents replace those that are missing or new-style.
 
     Modules that ``custom_imports`` names are not imported.
 
     Raises:
-        ConfigError: a base is missing and not a known one; a known name cannot be told from an unknown new-style file.
+        ConfigError: a base is missing or new-style and not a known one, or a file is its own base.
     """
     with tempfile.TemporaryDirectory() as folder:
         assembled = _Assembly(Path(folder), report).file(path)
         cfg = Config.fromfile(str(assembled), import_custom_modules=False, lazy_import=False)
-    return Config(cfg.to_dict(), filename=str(path))  # not the name of a copy
+    return Config(cfg.to_dict(), filename=str(path))  # the name of the file, not of its copy
 
 
 class _Assembly:
-    """Copies of the files of one chain, their ``_base_`` pointing at each other."""
+    """Copies of a config file and its bases in one folder, with ``_base_`` naming the copies."""
 
     def __init__(self, folder: Path, report: UpgradeReport):
         self.folder, self.report = folder, report
         self.count = 0
 
     def file(self, path: Path, seen: tuple[Path, ...] = ()) -> Path:
-        """The file itself where all its bases can be used as they are, otherwise a rewritten copy."""
+        """The file itself if all its bases can be used as they are, otherwise a rewritten copy."""
         if path.resolve() in seen:
             raise ConfigError('the file is its own base', file=path, field='_base_')
         file = _parse(path)
         usable = {base: self._base(file, base, (*seen, path.resolve())) for base in file.bases}
-        if all('::' in base or file.locate(base) == copy for base, copy in usable.items()):
+        if file.base_node is None or all('::' in base or file.locate(base) == copy for base, copy in usable.items()):
             return path
         lines = _predefined(file.source, path).splitlines()
         first, last = file.base_node.lineno - 1, file.base_node.end_lineno
@@ -166,7 +166,7 @@ class _Assembly:
 
 
 def _predefined(source: str, path: Path) -> str:
-    """Fill in mmengine's ``{{ fileDirname }}`` and the like, which would otherwise name the copy."""
+    """Replace mmengine's ``{{ fileDirname }}`` and the like, which would name the copy, by those of ``path``."""
     values = {
         'fileDirname': str(path.resolve().parent),
         'fileBasename': path.name,

@@ -1,10 +1,10 @@
-"""The ``model`` of an old config: its own keys, and those that lived elsewhere."""
+"""Translate ``model`` of an old config, with the keys for it at the top level."""
 
 import copy
 
 from .report import UpgradeReport
 
-# Arguments of heads that only mmdetection 1.x has.
+# Arguments of heads that exist in mmdetection 1.x only.
 _V1_HEAD_KEYS = ('anchor_strides', 'anchor_ratios', 'anchor_scales', 'anchor_base_sizes', 'loss_qfl')
 
 
@@ -86,7 +86,7 @@ def _upgrade_nms(model: dict, report: UpgradeReport) -> None:
 
 
 def _upgrade_v1(model: dict, report: UpgradeReport) -> None:
-    """A one-stage model of mmdetection 1.x, with its conventions switched on."""
+    """Translate a one-stage model of mmdetection 1.x and switch its conventions on."""
     head = model['bbox_head']
     if 'num_classes' in head:
         head['num_classes'] -= 1

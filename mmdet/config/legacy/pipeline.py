@@ -1,6 +1,7 @@
-"""Pipelines of old configs: one transform at a time, with normalisation and padding handed to the model's preprocessor."""
+"""Translate the pipelines of old configs, one transform at a time; normalisation and padding go to the model's preprocessor."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...errors import ConfigError
@@ -12,7 +13,7 @@ TTA_META_KEYS = (*TEST_META_KEYS, 'flip', 'flip_direction')
 _UNCHANGED = frozenset({
     'Expand', 'FilterAnnotations', 'LoadImageFromNDArray', 'MinIoURandomCrop', 'PhotoMetricDistortion',
 })  # fmt: skip
-# Steps that only turned arrays into tensors.
+# Steps that only turned arrays into tensors; they are left out.
 _BUNDLERS = frozenset(
     {'DefaultFormatBundle', 'ImageToTensor', 'ToTensor', 'Transpose', 'WrapFieldsToLists', 'ToDataContainer'}
 )
@@ -23,13 +24,13 @@ _REFLECT_101 = 4
 
 @dataclass
 class UpgradedPipeline:
-    """A translated pipeline and what it leaves to others.
+    """A translated pipeline, and what belongs to other parts of the config.
 
     Attributes:
         steps: the pipeline.
         normalise: arguments of ``Normalize`` (``mean``, ``std``, ``to_rgb``), or None.
-        size_divisor: of ``Pad``, or None.
-        tta_steps: the pipeline for ``--tta``, where the old one tested several views.
+        size_divisor: that of ``Pad``, or None.
+        tta_steps: the pipeline for ``--tta`` if the old one tested several views, or None.
     """
 
     steps: list[dict] = field(default_factory=list)
@@ -80,23 +81,23 @@ class PipelineUpgrader:
 
     @staticmethod
     def _add_annotations(steps: list[dict]) -> None:
-        """Ground truth for metrics and pictures; after Resize, hence in pixels of the original image."""
+        """Load ground truth for metrics and pictures: after Resize, so that it stays in pixels of the original image."""
         kinds = [step['type'] for step in steps]
         if 'PackDetInputs' in kinds and 'LoadAnnotations' not in kinds:
             steps.insert(kinds.index('PackDetInputs'), dict(type='LoadAnnotations', with_bbox=True))
 
     # ---- loading
 
-    def _step_LoadImageFromFile(self, step, _done):
+    def _step_LoadImageFromFile(self, step: dict, _done: list[dict]) -> list[dict]:
         return [dict(type='LoadImageFromFile', **self._file_client(step))]
 
-    def _step_LoadAnnotations(self, step, _done):
+    def _step_LoadAnnotations(self, step: dict, _done: list[dict]) -> list[dict]:
         for key in ('with_mask', 'with_seg', 'poly2mask'):
             if step.pop(key, False) and key != 'poly2mask':
                 self.report.drop(f'{self.where}: LoadAnnotations.{key}', 'only boxes are used')
         return [dict(type='LoadAnnotations', **self._file_client(step))]
 
-    def _step_LoadProposals(self, step, _done):
+    def _step_LoadProposals(self, step: dict, _done: list[dict]) -> list[dict]:
         self.report.drop(f'{self.where}: LoadProposals', 'proposals from files are not supported')
         return []
 
@@ -109,7 +110,7 @@ class PipelineUpgrader:
 
     # ---- geometry
 
-    def _step_Resize(self, step, _done):
+    def _step_Resize(self, step: dict, _done: list[dict]) -> list[dict]:
         scale, ratio = step.pop('img_scale', None), step.pop('ratio_range', None)
         mode = step.pop('multiscale_mode', 'range')
         step.pop('override', None)
@@ -131,25 +132,25 @@ class PipelineUpgrader:
             raise ConfigError('a range needs two scales', field=f'{self.where}: Resize.img_scale', received=scale)
         return [dict(type='RandomResize', scale=scales, **step)]
 
-    def _step_RandomFlip(self, step, _done):
+    def _step_RandomFlip(self, step: dict, _done: list[dict]) -> list[dict]:
         ratio = step.pop('flip_ratio', step.pop('prob', None))
         return [] if ratio is None else [dict(type='RandomFlip', prob=ratio, **step)]
 
-    def _step_RandomCrop(self, step, _done):
-        # (height, width) became (width, height), except for the ranges.
+    def _step_RandomCrop(self, step: dict, _done: list[dict]) -> list[dict]:
+        # Sizes changed from (height, width) to (width, height), ranges did not.
         size = step.get('crop_size')
         if step.get('crop_type', 'absolute') in ('absolute', 'relative') and isinstance(size, (list, tuple)):
             step['crop_size'] = tuple(reversed(size))
             self.report.translate(f'{self.where}: RandomCrop.crop_size (h, w)', f'(w, h) = {step["crop_size"]}')
         return [dict(type='RandomCrop', **step)]
 
-    def _step_Pad(self, step, _done):
+    def _step_Pad(self, step: dict, _done: list[dict]) -> list[dict]:
         if step.get('size_divisor') is not None:
             self.out.size_divisor = step['size_divisor']
             return []
         value = step.pop('pad_val', 0)
         if self.out.normalise is not None and value == 0:
-            # It stood behind Normalize, where 0 is the mean colour; images are BGR bytes now.
+            # It came after Normalize, where 0 is the mean colour; here images are BGR bytes.
             mean = [round(channel) for channel in self.out.normalise['mean']]
             value = tuple(reversed(mean)) if self.out.normalise['to_rgb'] else tuple(mean)
             self.report.translate(f'{self.where}: Pad(pad_val=0) after Normalize', f'pad_val={value}, the mean colour')
@@ -157,11 +158,11 @@ class PipelineUpgrader:
 
     # ---- values
 
-    def _step_Normalize(self, step, _done):
+    def _step_Normalize(self, step: dict, _done: list[dict]) -> list[dict]:
         self.out.normalise = dict(mean=list(step['mean']), std=list(step['std']), to_rgb=step.get('to_rgb', True))
         return []
 
-    def _step_Albu(self, step, _done):
+    def _step_Albu(self, step: dict, _done: list[dict]) -> list[dict]:
         step.pop('keymap', None)
         params = step.get('bbox_params')
         if params and 'gt_labels' in params.get('label_fields', []):
@@ -174,27 +175,28 @@ class PipelineUpgrader:
             )
         if self.out.normalise is not None:
             self.report.note(
-                f'{self.where}: Albu stood behind Normalize, where albumentations clipped normalised values to [0, 1]; it '
+                f'{self.where}: Albu came after Normalize, where albumentations clipped normalised values to [0, 1]; it '
                 'now works on bytes, before normalisation and padding'
             )
         return [dict(type='Albu', **step)]
 
     # ---- composition
 
-    def _step_AutoAugment(self, step, _done):
+    def _step_AutoAugment(self, step: dict, _done: list[dict]) -> list[dict]:
         return [dict(type='RandomChoice', transforms=[self._convert(policy) for policy in step['policies']])]
 
-    def _step_Collect(self, step, _done):
+    def _step_Collect(self, step: dict, _done: list[dict]) -> list[dict]:
         if self.training:
             return [dict(type='PackDetInputs')]
         return [dict(type='PackDetInputs', meta_keys=TEST_META_KEYS)]
 
-    def _step_MultiScaleFlipAug(self, step, done):
-        """One view as the pipeline, all views as the pipeline of ``--tta``."""
+    def _step_MultiScaleFlipAug(self, step: dict, done: list[dict]) -> list[dict]:
+        """Make the first view the pipeline, and all views the pipeline of ``--tta``."""
         scales = _scales(step.get('img_scale'))
         factors = step.get('scale_factor')
         factors = factors if isinstance(factors, (list, tuple)) else [factors]
-        sizes = [dict(img_scale=scale) for scale in scales] or [dict(scale_factor=factor or 1.0) for factor in factors]
+        sizes: list[dict] = [dict(img_scale=scale) for scale in scales]
+        sizes = sizes or [dict(scale_factor=factor or 1.0) for factor in factors]
         inner = step.get('transforms', [])
         plain = self._convert([_with_size(one, sizes[0]) for one in inner if one.get('type') != 'RandomFlip'])
         if step.get('flip', False) or len(sizes) > 1:
@@ -222,8 +224,8 @@ class PipelineUpgrader:
         return dict(type='TestTimeAug', transforms=alternatives)
 
 
-def _scales(scale) -> list[tuple]:
-    """A scale or a list of scales as a list."""
+def _scales(scale: int | Sequence | None) -> list[tuple]:
+    """A scale, or a list of scales, as a list of (width, height)."""
     if scale is None:
         return []
     if isinstance(scale, int):
@@ -236,7 +238,7 @@ def _with_size(step: dict, size: dict) -> dict:
 
 
 def _set_border_mode(transforms: list[dict]) -> set[str]:
-    """Write down albumentations 1's default border where none is given; names of the transforms that got it."""
+    """Set albumentations 1's default border where none is given; returns the names of the transforms that got it."""
     found = set()
     for one in transforms:
         if one.get('type') in _MIRRORING and 'border_mode' not in one:

@@ -1,4 +1,4 @@
-"""What a translation of an old config did, for people to read."""
+"""Report of the translation of an old config."""
 
 from dataclasses import dataclass, field
 
@@ -8,10 +8,10 @@ class UpgradeReport:
     """What :func:`~mmdet.config.legacy.config.upgrade_config` did.
 
     Attributes:
-        translated: ``'old -> new'``, one an entry.
+        translated: entries ``'old -> new'``.
         dropped: settings without an effect here, with the reason.
-        unknown: settings that the reader does not know; they are kept as they were.
-        notes: where the new config does not mean quite the same, or needs an option to do so.
+        unknown: settings that the translators do not know; they are kept as they are.
+        notes: differences in meaning that remain, and options that avoid them.
     """
 
     translated: list[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ class UpgradeReport:
         _once(self.notes, text)
 
     def lines(self, *, translated: bool = True) -> list[str]:
-        """Everything, one line an entry; without the plain translations if those are not wanted."""
+        """All entries, one a line; with ``translated=False`` without the plain translations."""
         parts = [('translated', self.translated if translated else []), ('dropped', self.dropped)]
         parts += [('unknown', self.unknown), ('note', self.notes)]
         return [f'{name}: {entry}' for name, entries in parts for entry in entries]

@@ -1,4 +1,4 @@
-"""Optimiser, learning rate, length of training and hooks of an old config."""
+"""Translate optimiser, learning rate, length of training and hooks of an old config."""
 
 import copy
 
@@ -17,10 +17,10 @@ _KNOWN_HOOKS = frozenset({'EMAHook', 'NumClassCheckHook', 'OptimalTransportHook'
 
 
 def upgrade_schedule(cfg: dict, v1: bool, report: UpgradeReport) -> dict:
-    """``optim_wrapper``, ``param_scheduler``, ``train_cfg``, ``val_cfg``, ``test_cfg`` out of an old config.
+    """The keys ``optim_wrapper``, ``param_scheduler``, ``train_cfg``, ``val_cfg`` and ``test_cfg`` for an old config.
 
     Raises:
-        ConfigError: contradictory lengths, or a runner or policy that has no counterpart here.
+        ConfigError: contradictory lengths of training, or a runner or policy without a counterpart.
     """
     new: dict = {}
     loop = _train_loop(cfg, report)
@@ -100,7 +100,7 @@ def _optim_wrapper(cfg: dict, v1: bool, report: UpgradeReport) -> dict:
 
 
 def _paramwise(options: dict, v1: bool, report: UpgradeReport) -> dict:
-    """Rules for biases spared the norms in mmcv 1.x; mmengine spares them only with a rule of their own."""
+    """Rules for biases: those of mmcv 1.x did not apply to norms, mmengine's do unless there is a rule for norms."""
     if 'bias_decay_mult' in options:
         options.setdefault('norm_decay_mult', 1)
     if v1 and options.get('bias_lr_mult', 1) != 1 or v1 and options.get('bias_decay_mult', 1) != 1:
@@ -165,7 +165,7 @@ def _warmup(lr: dict) -> list[dict]:
 
 
 def upgrade_runtime(cfg: dict, report: UpgradeReport) -> dict:
-    """``default_hooks``, ``custom_hooks``, ``env_cfg``, visualizer, logging and where to start from."""
+    """The keys for hooks, environment, visualizer, logging, and the checkpoint to start from."""
     by_epoch = dict(cfg.get('runner') or {}).get('type') != 'IterBasedRunner'
     log = dict(cfg.get('log_config') or {})
     new: dict = dict(
@@ -239,7 +239,7 @@ def _vis_backends(log: dict, report: UpgradeReport) -> list[dict]:
         if kind not in _LOGGERS:
             report.drop(f'log_config.hooks: {kind}', f'known ones are TextLoggerHook, {", ".join(sorted(_LOGGERS))}')
             continue
-        backend = dict(type=_LOGGERS[kind])
+        backend: dict = dict(type=_LOGGERS[kind])
         if 'Wandb' in kind and hook.get('init_kwargs'):
             backend['init_kwargs'] = dict(hook['init_kwargs'])
         if kind == 'MlflowLoggerHook' and hook.get('exp_name'):

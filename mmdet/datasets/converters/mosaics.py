@@ -9,25 +9,24 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
-from mmdet.core.ufp import UnifiedForegroundPacking, boxes_to_mosaic, image_to_mosaic, render_mosaic, whole_image
-from mmdet.errors import ConfigError, DataError
-from mmdet.utils.files import write_atomically, write_json
-
+from ...core.ufp import UnifiedForegroundPacking, boxes_to_mosaic, image_to_mosaic, render_mosaic, whole_image
+from ...errors import ConfigError, DataError
+from ...formats.coco import CocoFile, ImageId, read_coco
 from ...formats.images import decode_image
-from ...formats.json_file import read_json
-from ...formats.visdrone import read_visdrone_rows
+from ...formats.visdrone import IGNORED_REGION, read_visdrone_rows
+from ...utils.files import write_atomically, write_json
 from ...utils.progress import progress
 from ..transforms.formatting import to_chw
-from ..visdrone import IGNORED_REGION
 from .mosaic_journal import MosaicJournal
 from .mosaic_options import MosaicOptions, MosaicReport
 from .visdrone import box_annotation
@@ -43,22 +42,19 @@ _SUMMED = ('objects', 'lost', 'doubled', 'clipped', 'parts', 'hidden', 'undetect
 class _Image:
     """An entry of the source file with its boxes."""
 
-    id: object
+    id: ImageId
     file_name: str
-    size_wh: tuple
-    annotations: list[dict] = field(default_factory=list)
-    ignored: list[list] = field(default_factory=list)  # xywh
-
-    @property
-    def boxes(self) -> np.ndarray:
-        """(K, 4) xyxy."""
-        xywh = np.array([annotation['bbox'] for annotation in self.annotations], dtype=np.float64).reshape(-1, 4)
-        return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    size_wh: tuple[int, ...]
+    boxes: np.ndarray  # (K, 4) xyxy
+    category_ids: list[ImageId]
+    crowd: np.ndarray  # (K,) bool
+    ignore: np.ndarray  # (K,) bool
+    painted: list[list[float]]  # areas to paint, xywh
 
     @property
     def counted(self) -> np.ndarray:
         """(K,) bool, the boxes that are objects, not ignored areas."""
-        return np.array([not (row.get('iscrowd') or row.get('ignore')) for row in self.annotations], dtype=bool)
+        return ~(self.crowd | self.ignore)
 
 
 class MosaicBuilder:
@@ -99,9 +95,9 @@ class MosaicBuilder:
             raise ConfigError('must be another folder than that of the images', field='out_dir', received=str(out_dir))
         self.options = options or MosaicOptions()
         self.batch_size = batch_size
-        document = read_json(str(ann_file))
-        self.categories = document.get('categories') or []
-        self.images = _read_images(document, ann_file)
+        table = read_coco(ann_file)
+        self.categories = table.categories
+        self.images = _images_of(table)
         settings = {
             **asdict(self.options),
             'batch_size': batch_size,
@@ -153,7 +149,7 @@ class MosaicBuilder:
         label = 'mosaics' if world == 1 else f'mosaics of process 0 of {world}'
         with ThreadPoolExecutor(max(1, num_workers)) as pool, self.journal.writer(rank) as write:
             loaded = _read_ahead(pool, groups, self._load)
-            making = []
+            making: list[Future] = []
             for group, images in progress(loaded, label, total=len(groups)) if rank == 0 else loaded:
                 found = stage([to_chw(image) for image in images])
                 boxes = [_in_class_order(result) for result in found]
@@ -172,8 +168,14 @@ class MosaicBuilder:
         height, width = pixels.shape[:2]
         objects = int(image.counted.sum())
         record = dict(id=image.id, objects=objects, undetected=not len(boxes), resized=image.size_wh != (width, height))
-        ufp = dict(mode=options.mode, packing=options.packing, max_side=options.max_side)
-        regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(boxes, options.expand, (width, height), **ufp)
+        regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(
+            boxes,
+            options.expand,
+            (width, height),
+            mode=options.mode,
+            packing=options.packing,
+            max_side=options.max_side,
+        )
         if not (regions[:, 2:4] >= 1).all(axis=1).any():  # a region thinner than a pixel has no tile
             if options.on_empty == 'skip':
                 return dict(record, skipped=True, lost=objects)
@@ -215,7 +217,7 @@ class MosaicBuilder:
         if self.options.paint == 'none':
             return []
         if self.options.paint == 'json':
-            return image.ignored
+            return image.painted
         rows = read_visdrone_rows(Path(self.options.paint) / f'{Path(image.file_name).stem}.txt')
         return rows[rows[:, 5] == IGNORED_REGION, :4].tolist()
 
@@ -230,8 +232,8 @@ class MosaicBuilder:
             raise DataError(f'{missing} of the {len(self.images)} images are not done', file=self.journal.folder)
         records = self.journal.read()
         report = MosaicReport(self.out_file)
-        document = {'images': [], 'type': 'instances', 'annotations': [], 'categories': self.categories}
-        sums = defaultdict(float)
+        document: dict = {'images': [], 'type': 'instances', 'annotations': [], 'categories': self.categories}
+        sums: dict[str, float] = defaultdict(float)
         for image in self.images:
             record = records[json.dumps(image.id)]
             for name in _SUMMED:
@@ -256,44 +258,40 @@ class MosaicBuilder:
         return report
 
     def _annotation(self, image: _Image, index: int, bbox: list, annotation_id: int) -> dict:
-        source = image.annotations[index]
-        moved = box_annotation(bbox, image.id, source['category_id'], annotation_id, ignored=bool(source.get('ignore')))
-        moved['iscrowd'] = int(source.get('iscrowd', 0))
+        category_id, ignored = image.category_ids[index], bool(image.ignore[index])
+        moved = box_annotation(bbox, image.id, category_id, annotation_id, ignored=ignored)
+        moved['iscrowd'] = int(image.crowd[index])
         if self.options.segmentation == 'none':
             del moved['segmentation']
         return moved
 
 
-def _read_images(document: dict, ann_file) -> list[_Image]:
-    """The images in the order of the file, with their boxes and ignored regions."""
-    images: dict[str, _Image] = {}
-    for position, entry in enumerate(document.get('images') or []):
-        where = dict(file=ann_file, record=f'image {position}')
-        if not isinstance(entry, dict) or 'id' not in entry or not isinstance(entry.get('file_name'), str):
-            raise DataError('must have an id and a file_name', received=entry, **where)
-        name = Path(entry['file_name'])
-        if name.is_absolute() or '..' in name.parts:
-            raise DataError('must lead into the image folder', field='file_name', received=entry['file_name'], **where)
-        key = json.dumps(entry['id'])
-        if key in images:
-            raise DataError('the id is used twice', field='id', received=entry['id'], **where)
-        images[key] = _Image(entry['id'], entry['file_name'], (entry.get('width'), entry.get('height')))
-    if not images:
-        raise DataError('the annotations hold no image', file=ann_file, field='images')
-    for section in ('annotations', 'ignored_regions'):
-        for position, row in enumerate(document.get(section) or []):
-            where = dict(file=ann_file, record=f'{section}[{position}]')
-            bbox = row.get('bbox') if isinstance(row, dict) else None
-            if not (isinstance(bbox, list) and len(bbox) == 4 and np.isfinite(np.array(bbox, dtype=np.float64)).all()):
-                raise DataError('must be four finite numbers x, y, w, h', field='bbox', received=bbox, **where)
-            owner = images.get(json.dumps(row.get('image_id')))
-            if owner is None:
-                raise DataError('no image has this id', field='image_id', received=row.get('image_id'), **where)
-            if section == 'annotations':
-                owner.annotations.append(row)
-            if section == 'ignored_regions' or row.get('iscrowd') or row.get('ignore'):
-                owner.ignored.append(bbox)
-    return list(images.values())
+def _images_of(table: CocoFile) -> list[_Image]:
+    """The images in the order of the file, with their boxes and the areas to paint."""
+    corners = table.bbox.copy()
+    corners[:, 2:] += corners[:, :2]
+    by_image = np.argsort(table.image, kind='stable')
+    starts = np.searchsorted(table.image[by_image], np.arange(len(table.image_ids) + 1))
+    images: list[_Image] = []
+    for position, (image_id, name) in enumerate(zip(table.image_ids, table.require_file_names())):
+        if Path(name).is_absolute() or '..' in Path(name).parts:
+            raise DataError(
+                'must lead into the image folder',
+                file=table.source,
+                record=f'image {image_id}',
+                field='file_name',
+                received=name,
+            )
+        rows = by_image[starts[position] : starts[position + 1]]
+        category_ids = [table.category_ids[category] for category in table.category[rows]]
+        painted = table.bbox[rows[table.crowd[rows] | table.ignore[rows]]].tolist()
+        size_wh = tuple(table.sizes_wh[position].tolist())
+        images.append(
+            _Image(image_id, name, size_wh, corners[rows], category_ids, table.crowd[rows], table.ignore[rows], painted)
+        )
+    for position, bbox in zip(*table.ignored_regions):
+        images[position].painted.append(bbox.tolist())
+    return images
 
 
 def _in_class_order(found: InstanceData) -> np.ndarray:
@@ -311,10 +309,10 @@ def _paint(pixels: np.ndarray, rectangles: Sequence[Sequence[float]]) -> None:
 
 def _read_ahead(pool: ThreadPoolExecutor, groups: list, load: Callable) -> Iterator:
     """Each group with its images; the next one is being read meanwhile."""
-    ahead = pool.submit(load, groups[0]) if groups else None
+    ahead = [pool.submit(load, group) for group in groups[:1]]
     for i, group in enumerate(groups):
-        images = ahead.result()
-        ahead = pool.submit(load, groups[i + 1]) if i + 1 < len(groups) else None
+        images = ahead.pop().result()
+        ahead = [pool.submit(load, group) for group in groups[i + 1 : i + 2]]
         yield group, images
 
 
@@ -331,4 +329,8 @@ def write_image_file(path: Path, image: np.ndarray, quality: int) -> None:
         raise DataError(f'cannot be encoded ({error.err})', file=path, received=image.shape) from error
     if not done:
         raise DataError('cannot be encoded', file=path, received=image.shape)
-    write_atomically(path, lambda file: file.write(data.tobytes()))
+
+    def write(file: BinaryIO) -> None:
+        file.write(data.tobytes())
+
+    write_atomically(path, write)

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdet.errors import ConfigError, DataError
-from mmdet.utils.files import write_json
-
+from ...errors import ConfigError, DataError
 from ...formats.images import BrokenImageError, image_size
-from ...formats.visdrone import read_visdrone_rows
+from ...formats.uavdt import read_uavdt_rows
+from ...utils.files import write_json
 from ...utils.progress import progress
 from ..uavdt import UAVDTDataset
 from .visdrone import box_annotation
@@ -27,8 +26,6 @@ SPLITS = ('train', 'test')
 IGNORED_MODES = ('crowd', 'flag', 'drop')
 # Of the public frames; all boxes of the annotations lie inside.
 _USUAL_SIZE_WH = (1024, 540)
-# frame, target, left, top, width, height, out of view, occlusion, category
-_COLUMNS, _FRAME, _CATEGORY = 9, 0, 8
 
 
 @dataclass
@@ -210,27 +207,33 @@ def find_sequences(
     return sequences, frames
 
 
-def _document(sequences: list[UAVDTSequence], report: UAVDTReport, size_wh, ignored: str) -> dict:
-    images, annotations = [], []
+def _document(
+    sequences: list[UAVDTSequence], report: UAVDTReport, size_wh: tuple[int, int] | None, ignored: str
+) -> dict:
+    images: list[dict] = []
+    annotations: list[dict] = []
     for sequence in progress(sequences, report.split):
-        objects = _read(sequence.objects, range(1, len(UAVDT_CLASSES) + 1))
-        areas = _read(sequence.ignored, None)
-        frames = np.unique(objects[:, _FRAME])
-        labelled = np.isin(areas[:, _FRAME], frames)
+        objects, areas = (
+            read_uavdt_rows(sequence.objects, labelled=True),
+            read_uavdt_rows(sequence.ignored, labelled=False),
+        )
+        frames = np.unique(objects.frame)
+        labelled = np.isin(areas.frame, frames)
         report.ignored_unlabelled += int(np.count_nonzero(~labelled))
-        rows = [(row, int(row[_CATEGORY]) - 1, False) for row in objects.tolist()]
-        if ignored != 'drop':
-            rows += [(row, 0, True) for row in areas[labelled].tolist()]
-        rows.sort(key=lambda entry: entry[0][_FRAME])  # stable: objects before ignored areas
+        wanted = labelled if ignored != 'drop' else np.zeros_like(labelled)
+        frame_of = np.concatenate([objects.frame, areas.frame[wanted]])
+        boxes = np.concatenate([objects.bbox, areas.bbox[wanted]]).tolist()
+        category_ids = (objects.category - 1).tolist() + [0] * int(wanted.sum())
         image_ids = {}
         for frame, (width, height) in _frame_sizes(sequence, frames, report, size_wh):
             image_ids[frame] = len(images)
             file_name = f'{sequence.prefix}/img{frame:06d}.jpg'
             images.append({'file_name': file_name, 'height': height, 'width': width, 'id': len(images)})
-        for row, category_id, is_area in rows:
-            bbox = [int(value) if value.is_integer() else value for value in row[2:6]]
+        for row in np.argsort(frame_of, kind='stable').tolist():  # of a frame, objects before ignored areas
+            category_id, is_area = category_ids[row], row >= len(objects.frame)
+            bbox = [int(value) if value.is_integer() else value for value in boxes[row]]
             annotation = box_annotation(
-                bbox, image_ids[int(row[_FRAME])], category_id, len(annotations) + 1, ignored=is_area
+                bbox, image_ids[int(frame_of[row])], category_id, len(annotations) + 1, ignored=is_area
             )
             annotation['iscrowd'] = int(is_area and ignored == 'crowd')
             annotations.append(annotation)
@@ -244,38 +247,17 @@ def _document(sequences: list[UAVDTSequence], report: UAVDTReport, size_wh, igno
     return {'images': images, 'type': 'instances', 'annotations': annotations, 'categories': categories}
 
 
-def _read(path: Path, categories: range | None) -> np.ndarray:
-    """(n, 9) rows; frames count from 1, categories are checked where they mean something."""
-    rows = read_visdrone_rows(path, columns=_COLUMNS)
-    wrong = np.flatnonzero((rows[:, _FRAME] < 1) | (rows[:, _FRAME] % 1 != 0))
-    if len(wrong):
-        received = rows[wrong[0], _FRAME]
-        raise DataError(
-            'must be 1, 2, ...', file=path, record=f'row {wrong[0] + 1}', field='frame_index', received=float(received)
-        )
-    if categories is not None:
-        wrong = np.flatnonzero(~np.isin(rows[:, _CATEGORY], list(categories)))
-        if len(wrong):
-            raise DataError(
-                'must be 1 car, 2 truck or 3 bus (is this the tracking file _gt.txt, not _gt_whole.txt?)',
-                file=path,
-                record=f'row {wrong[0] + 1}',
-                field='object_category',
-                received=float(rows[wrong[0], _CATEGORY]),
-            )
-    return rows
-
-
 def _frame_sizes(
-    sequence: UAVDTSequence, frames: np.ndarray, report: UAVDTReport, size_wh
+    sequence: UAVDTSequence, frames: np.ndarray, report: UAVDTReport, size_wh: tuple[int, int] | None
 ) -> Iterator[tuple[int, tuple[int, int]]]:
     """Frame number and (width, height), from the headers of the frames where the sequence has any."""
     if not sequence.frame_dir.is_dir():
         if size_wh is None:
             report.assumed.append(sequence.name)
-        yield from ((int(frame), tuple(size_wh or _USUAL_SIZE_WH)) for frame in frames.tolist())
+        width, height = size_wh or _USUAL_SIZE_WH
+        yield from ((frame, (width, height)) for frame in frames.tolist())
         return
-    for frame in map(int, frames.tolist()):
+    for frame in frames.tolist():
         path = sequence.frame_dir / f'img{frame:06d}.jpg'
         try:
             yield frame, image_size(path)

@@ -8,15 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdet.errors import DataError
-from mmdet.utils.files import write_json
-
-from ...formats.images import image_size
-from ...formats.visdrone import read_visdrone_rows
+from ...errors import DataError
+from ...formats.coco import ImageId
+from ...formats.images import IMAGE_SUFFIXES, image_size, images_by_stem
+from ...formats.visdrone import IGNORED_REGION, OTHERS, VISDRONE_CLASSES, read_visdrone_rows, text_files
+from ...utils.files import write_json
 from ...utils.progress import progress
-from ..visdrone import IGNORED_REGION, IMAGE_SUFFIXES, OTHERS, VisDroneDataset
-
-VISDRONE_CLASSES = VisDroneDataset.METAINFO['classes']
 
 
 @dataclass
@@ -88,24 +85,16 @@ def convert_visdrone(
         DataError: missing folders or images, broken rows; with file and line.
     """
     annotation_dir = _inner(Path(annotation_dir), 'annotations', '.txt')
-    files = sorted(annotation_dir.glob('*.txt'), key=lambda path: path.stem) if annotation_dir.is_dir() else []
-    if not files:
-        raise DataError('must be a folder of .txt annotation files', file=annotation_dir)
+    files = text_files(annotation_dir, 'annotation', at_least_one=True)
     sizes = sizes or {}
     image_dir = _inner(Path(image_dir), 'images', *IMAGE_SUFFIXES)
-    entries = sorted(os.scandir(image_dir), key=lambda entry: entry.name) if image_dir.is_dir() else []
-    images = {
-        os.path.splitext(entry.name)[0]: entry.name
-        for entry in entries
-        if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
-    }
-    if not image_dir.is_dir() and any(path.stem not in sizes for path in files):
+    if not image_dir.is_dir() and any(name not in sizes for name in files):
         raise DataError('no such image folder, and not all images have a size given', file=image_dir)
+    images = images_by_stem(image_dir) if image_dir.is_dir() else {}
 
     out_file = Path(out_file)
-    stems = {path.stem for path in files}
-    report = VisDroneReport(out_file, unannotated=sum(name not in stems for name in images))
-    document = {
+    report = VisDroneReport(out_file, unannotated=sum(name not in files for name in images))
+    document: dict = {
         'images': [],
         'type': 'instances',
         'annotations': [],
@@ -115,18 +104,17 @@ def convert_visdrone(
         'ignored_regions': [],
         'others': [],
     }
-    for image_id, path in enumerate(progress(files, annotation_dir.name)):
-        name = path.stem
+    for image_id, (name, path) in enumerate(progress(list(files.items()), annotation_dir.name)):
         rows = read_visdrone_rows(path)
         if name in sizes:
             width, height = sizes[name]
         elif name in images:
-            width, height = image_size(image_dir / images[name])
+            width, height = image_size(images[name])
         else:
             raise DataError('there is no image for this annotation file', file=path, received=f'{image_dir / name}.jpg')
-        file_name = images.get(name, f'{name}.jpg')
+        file_name = images[name].name if name in images else f'{name}.jpg'
         document['images'].append({'file_name': file_name, 'height': height, 'width': width, 'id': image_id})
-        _add_rows(document, rows, path, image_id, (width, height), report)
+        _add_rows(document, rows, image_id, (width, height), report)
     write_json(out_file, document)
     return report
 
@@ -138,32 +126,34 @@ def _inner(folder: Path, name: str, *suffixes: str) -> Path:
     return folder / name
 
 
-def _add_rows(document: dict, rows: np.ndarray, path: Path, image_id: int, size_wh, report: VisDroneReport) -> None:
+def _add_rows(
+    document: dict, rows: np.ndarray, image_id: int, size_wh: tuple[int, int], report: VisDroneReport
+) -> None:
     report.images += 1
     count = 0
-    for number, row in enumerate(rows.tolist(), 1):
-        category = row[5]
+    for row in rows.tolist():
+        category = int(row[5])
         bbox = [int(value) if value.is_integer() else value for value in row[:4]]
-        if category not in range(IGNORED_REGION, OTHERS + 1):
-            raise DataError('must be 0..11', file=path, record=f'row {number}', field='category', received=category)
         if category in (IGNORED_REGION, OTHERS):
             section = 'ignored_regions' if category == IGNORED_REGION else 'others'
             document[section].append({'image_id': image_id, 'bbox': bbox})
             continue
         count += 1
-        annotation = box_annotation(bbox, image_id, int(category) - 1, len(document['annotations']) + 1)
+        annotation = box_annotation(bbox, image_id, category - 1, len(document['annotations']) + 1)
         document['annotations'].append(annotation)
         x, y, w, h = bbox
         report.degenerate += w <= 0 or h <= 0
         report.outside += x < 0 or y < 0 or x + w > size_wh[0] or y + h > size_wh[1]
         report.score_zero += row[4] == 0
-        report.per_class[VISDRONE_CLASSES[int(category) - 1]] += 1
+        report.per_class[VISDRONE_CLASSES[category - 1]] += 1
     report.objects += count
     report.empty += not count
     report.ignored_regions, report.others = len(document['ignored_regions']), len(document['others'])
 
 
-def box_annotation(bbox: list, image_id: int, category_id: int, annotation_id: int, ignored: bool = False) -> dict:
+def box_annotation(
+    bbox: list, image_id: ImageId, category_id: ImageId, annotation_id: int, ignored: bool = False
+) -> dict:
     """A COCO annotation of a box x, y, width, height; the polygon goes round its corners from the upper left one down."""
     x, y, w, h = bbox
     return {

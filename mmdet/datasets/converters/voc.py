@@ -1,23 +1,20 @@
 """PASCAL VOC annotations (one XML an image) to COCO JSON."""
 
 import os
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmdet.errors import ConfigError, DataError
-from mmdet.utils.files import write_json
-
-from ...formats.images import image_size
+from ...errors import ConfigError, DataError
+from ...formats.images import image_size, images_by_stem
+from ...formats.voc import VOCObject, read_voc_split, read_voc_xml
+from ...utils.files import write_json
 
 VOC_CLASSES = (
     'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog', 'horse', 'motorbike',
     'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor',
 )  # fmt: skip
-_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.JPG', '.JPEG', '.PNG')
-_CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 @dataclass
@@ -65,19 +62,12 @@ class SplitReport:
 
 
 @dataclass
-class _Object:
-    name: str
-    corners: tuple[float, float, float, float]
-    difficult: bool
-
-
-@dataclass
 class _Image:
     file_name: str
     width: int
     height: int
     resized: bool
-    objects: list[_Object]
+    objects: list[VOCObject]
 
 
 def convert_voc(
@@ -121,9 +111,11 @@ def convert_voc(
             f'no such split; there are {available}', file=root / 'ImageSets' / 'Main', received=missing or splits
         )
 
-    names = {split: _read_split(root / 'ImageSets' / 'Main' / f'{split}.txt') for split in splits}
+    names = {split: read_voc_split(root / 'ImageSets' / 'Main' / f'{split}.txt') for split in splits}
+    files = images_by_stem(root / 'JPEGImages')
     images = {
-        name: _read_image(root, name) for name in dict.fromkeys(name for split in splits for name in names[split])
+        name: _read_image(root, name, files)
+        for name in dict.fromkeys(name for split in splits for name in names[split])
     }
     found = {item.name for image in images.values() for item in image.objects}
     if classes is None:
@@ -147,55 +139,21 @@ def convert_voc(
     return reports
 
 
-def _read_split(path: Path) -> list[str]:
-    """Image names of a split, each once; the class-wise lists carry a second column, which is ignored."""
-    names = list(
-        dict.fromkeys(line.split()[0] for line in path.read_text(encoding='utf-8').splitlines() if line.strip())
-    )
-    if not names:
-        raise DataError('the split names no image', file=path)
-    return names
-
-
-def _read_image(root: Path, name: str) -> _Image:
+def _read_image(root: Path, name: str, files: Mapping[str, Path]) -> _Image:
     path = root / 'Annotations' / f'{name}.xml'
-    try:
-        tree = ElementTree.parse(path).getroot()
-    except FileNotFoundError as error:
-        raise DataError('the split names an image without annotation file', file=path) from error
-    except (ElementTree.ParseError, OSError, UnicodeDecodeError) as error:
-        raise DataError(f'broken XML: {error}', file=path) from error
-    candidates = [f'{name}{suffix}' for suffix in _IMAGE_SUFFIXES] + [tree.findtext('filename', '').strip()]
-    file_name = next((c for c in candidates if c and (root / 'JPEGImages' / c).is_file()), None)
-    if file_name is None:
+    found = read_voc_xml(path)
+    stated = root / 'JPEGImages' / found.file_name
+    image = files.get(name, stated if found.file_name and stated.is_file() else None)
+    if image is None:
         raise DataError('no image of this name in JPEGImages', file=path, received=name)
-    width, height = image_size(root / 'JPEGImages' / file_name)
-    stated = tree.findtext('size/width', ''), tree.findtext('size/height', '')
-    objects = [_read_object(element, path, number) for number, element in enumerate(tree.findall('object'), 1)]
-    return _Image(file_name, width, height, stated != (str(width), str(height)), objects)
-
-
-def _read_object(element: ElementTree.Element, path: Path, number: int) -> _Object:
-    where = {'file': path, 'record': f'object {number}'}
-    name = element.findtext('name', '').strip()
-    if not name:
-        raise DataError('an object needs a name', field='name', **where)
-    texts = [element.findtext(f'bndbox/{corner}') for corner in _CORNERS]
-    try:
-        corners = tuple(float(text) for text in texts)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f'must hold the numbers {", ".join(_CORNERS)}', field='bndbox', received=texts, **where
-        ) from error
-    if not all(abs(value) < 1e9 for value in corners):
-        raise DataError('must be finite numbers', field='bndbox', received=texts, **where)
-    return _Object(name, corners, element.findtext('difficult', '0').strip() not in ('0', ''))
+    width, height = image_size(image)
+    return _Image(image.name, width, height, found.size_wh != (str(width), str(height)), found.objects)
 
 
 def _coco_document(images: list[_Image], classes: tuple[str, ...], report: SplitReport, first_pixel: int) -> dict:
     """The COCO document of one split; counts into ``report``."""
     category_ids = {name: number for number, name in enumerate(classes, 1)}
-    annotations = []
+    annotations: list[dict] = []
     for image_id, image in enumerate(images, 1):
         report.images += 1
         report.resized += image.resized

@@ -9,11 +9,12 @@ from .loading import (
     load_from_mmdet,
     load_into,
     trusting,
+    unwrap,
 )
 from .names import rename_reference_keys
 from .sources import resolve_checkpoint
 
 __all__ = [
     'LoadReport', 'adapt_to_model', 'compare', 'convert_checkpoint', 'join_checkpoints', 'load_checkpoint_file', 'load_from_mmdet', 'load_into',
-    'publish_checkpoint', 'rename_reference_keys', 'resolve_checkpoint', 'trusting', 'write_checkpoint',
+    'publish_checkpoint', 'rename_reference_keys', 'resolve_checkpoint', 'trusting', 'unwrap', 'write_checkpoint',
 ]  # fmt: skip

@@ -4,21 +4,23 @@ What the tools ``upgrade_checkpoint.py`` and ``publish_model.py`` do.
 """
 
 import hashlib
+import io
 import json
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as safetensors_bytes
 
 from ...errors import CheckpointError
+from ...utils.files import write_bytes
 from .loading import LoadReport, load_checkpoint_file, load_into
-from .names import rename_reference_keys
-from .saving import save_atomically, temporary_path, to_plain
+from .names import keep_metadata, rename_reference_keys
+from .saving import to_plain
 
 # mmcv 1.x kept the averages of its EMA hook as buffers of the model itself, dots turned into underscores.
 _EMA_BUFFER = re.compile(r'^ema_[A-Za-z0-9_]+$')
@@ -91,9 +93,7 @@ def _without_averages(state: OrderedDict, report: ConversionReport) -> OrderedDi
         f'{len(averages)} buffers ema_*: the other half of the averaging hook; the named weights are the averages'
     )
     kept = OrderedDict((name, value) for name, value in state.items() if name not in set(averages))
-    metadata = getattr(state, '_metadata', None)
-    if metadata is not None:
-        kept._metadata = metadata
+    keep_metadata(state, kept)
     return kept
 
 
@@ -155,6 +155,24 @@ def _deformable_layers(state: Mapping) -> list[str]:
     return [f'{count} deformable layers {version}' for version, count in counts.items()]
 
 
+def _serialise(checkpoint: Mapping, suffix: str) -> memoryview:
+    """The bytes of a ``.pth`` file, or of a ``.safetensors`` file with ``meta`` as JSON in its header.
+
+    Raises:
+        CheckpointError: another suffix.
+    """
+    if suffix in ('.pth', '.pt'):
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        return buffer.getbuffer()
+    if suffix == '.safetensors':
+        # The format refuses tensors that share memory (tied weights): each gets its own.
+        state = {name: value.detach().cpu().contiguous().clone() for name, value in checkpoint['state_dict'].items()}
+        metadata = {'format': 'pt', 'meta': json.dumps(checkpoint.get('meta') or {}, default=str)}
+        return memoryview(safetensors_bytes(state, metadata=metadata))
+    raise CheckpointError('must end in .pth, .pt or .safetensors', field='output', received=suffix)
+
+
 def write_checkpoint(checkpoint: Mapping, target: str | os.PathLike) -> None:
     """Write ``dict(state_dict, meta)`` as ``.pth``, or as ``.safetensors`` with ``meta`` as JSON in the header.
 
@@ -162,42 +180,27 @@ def write_checkpoint(checkpoint: Mapping, target: str | os.PathLike) -> None:
         CheckpointError: another suffix, or the file cannot be written; an existing file stays whole then.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.suffix in ('.pth', '.pt'):
-        save_atomically(checkpoint, target)
-    elif target.suffix == '.safetensors':
-        _write_safetensors(checkpoint, target)
-    else:
-        raise CheckpointError('must end in .pth, .pt or .safetensors', field='output', received=str(target))
-
-
-def _write_safetensors(checkpoint: Mapping, target: Path) -> None:
-    # Tensors that share memory (tied weights) are refused by the format: each gets its own.
-    state = {name: value.detach().cpu().contiguous().clone() for name, value in checkpoint['state_dict'].items()}
-    metadata = {'format': 'pt', 'meta': json.dumps(checkpoint.get('meta') or {}, default=str)}
-    temporary = temporary_path(target)
-    try:
-        save_file(state, temporary, metadata=metadata)
-        os.replace(temporary, target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(f'cannot be written ({error.strerror or error})', file=target) from error
+    write_bytes(target, _serialise(checkpoint, target.suffix), error=CheckpointError)
 
 
 def publish_checkpoint(
     source: str | os.PathLike,
     target: str | os.PathLike,
     *,
-    keys: tuple[str, ...] = ('meta', 'state_dict'),
+    keys: Collection[str] = ('meta', 'state_dict'),
     trust: bool = False,
+    lenient: bool = False,
 ) -> Path:
-    """Write the part of a checkpoint that others need, named by the first 8 hex digits of its SHA-256.
+    """Write the part of a checkpoint that others need, named by the first 8 hex digits of the file's SHA-256.
+
+    ``source`` and whatever lies at ``target`` are left alone.
 
     Args:
         source: checkpoint to read.
         target: ``NAME.pth`` or ``NAME.safetensors``; the file becomes ``NAME-xxxxxxxx.pth``.
         keys: entries to keep.
         trust: allow full unpickling of ``source``.
+        lenient: any ``keys`` may be given; those that ``source`` lacks are passed over.
 
     Returns:
         the path of the new file.
@@ -207,23 +210,15 @@ def publish_checkpoint(
     """
     target = Path(target)
     content = load_checkpoint_file(source, trust=trust)
-    missing = [key for key in keys if key not in content]
-    if missing or 'state_dict' not in keys:
+    if not lenient and ('state_dict' not in keys or not content.keys() >= set(keys)):
         raise CheckpointError(
             f'must name state_dict, out of {sorted(content)}', file=source, field='keys', received=list(keys)
         )
-    content['meta'] = _clean_meta(content.get('meta', {}), ConversionReport())
-    write_checkpoint({key: to_plain(content[key], where=key) for key in keys}, target)
-    with open(target, 'rb') as stream:
-        digest = (
-            hashlib.file_digest(stream, 'sha256') if hasattr(hashlib, 'file_digest') else hashlib.sha256(stream.read())
-        )
-    published = target.with_name(f'{target.stem}-{digest.hexdigest()[:_HASH_DIGITS]}{target.suffix}')
-    os.replace(target, published)
+    content['meta'] = _clean_meta(content['meta'], ConversionReport())
+    data = _serialise({key: to_plain(content[key], where=key) for key in keys if key in content}, target.suffix)
+    published = target.with_name(f'{target.stem}-{hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]}{target.suffix}')
+    write_bytes(published, data, error=CheckpointError)
     return published
-
-
-__all__ = ['ConversionReport', 'convert_checkpoint', 'describe', 'publish_checkpoint', 'write_checkpoint']
 
 
 def join_checkpoints(
@@ -258,3 +253,13 @@ def join_checkpoints(
     dataset_meta = metas['fine'] or metas['coarse']
     write_checkpoint(dict(meta=dict(dataset_meta=dataset_meta) if dataset_meta else {}, state_dict=state), out)
     return lines
+
+
+__all__ = [
+    'ConversionReport',
+    'convert_checkpoint',
+    'describe',
+    'join_checkpoints',
+    'publish_checkpoint',
+    'write_checkpoint',
+]

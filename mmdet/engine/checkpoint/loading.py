@@ -7,15 +7,17 @@ Config text stored inside is a string.
 
 import contextlib
 import contextvars
+import functools
 import json
 import os
 import pickle
 import re
 from argparse import Namespace
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,6 +31,8 @@ from ...errors import CheckpointError
 from .names import OPTIONAL_SUFFIXES, rename_reference_keys
 from .sources import resolve_checkpoint
 
+# What torch.load takes.
+MapLocation = str | torch.device | Callable[[torch.types.Storage, str], torch.types.Storage]
 _STATE_KEYS = ('state_dict', 'model', 'model_state_dict')
 _LISTED_NAMES = 40
 
@@ -36,7 +40,7 @@ _LISTED_NAMES = 40
 class _History:
     """Stands in for mmengine's ``HistoryBuffer``: keeps the arrays, runs nothing."""
 
-    def __setstate__(self, state: dict):
+    def __setstate__(self, state: dict) -> None:
         self.plain = dict(
             log_history=torch.from_numpy(np.array(state['_log_history'])),
             count_history=torch.from_numpy(np.array(state['_count_history'])),
@@ -44,21 +48,17 @@ class _History:
         )
 
 
-def _history_method(owner, name):
+def _history_method(owner: object, name: object) -> str:
     """Stands in for ``getattr``, which a pickled HistoryBuffer uses to name its methods; looks nothing up."""
     if owner is not _History:
         raise pickle.UnpicklingError('getattr is only accepted inside a HistoryBuffer')
     return str(name)
 
 
-def _numpy_scalar(dtype, data=None):
+def _numpy_scalar(dtype: np.dtype, data: str | bytes) -> np.generic:
     if dtype.hasobject:
         raise pickle.UnpicklingError('numpy object scalars are not accepted')
-    return (
-        np.frombuffer(data, dtype=dtype)[0]
-        if isinstance(data, bytes)
-        else np.frombuffer(data.encode('latin1'), dtype=dtype)[0]
-    )
+    return np.frombuffer(data if isinstance(data, bytes) else data.encode('latin1'), dtype=dtype)[0]
 
 
 def _allowed_globals() -> list:
@@ -83,7 +83,7 @@ def load_checkpoint_file(
     path_or_name: str | os.PathLike,
     *,
     trust: bool = False,
-    map_location: str | torch.device = 'cpu',
+    map_location: MapLocation = 'cpu',
     mmap: bool = False,
 ) -> dict:
     """Read a checkpoint from a path, URL or name into ``dict(state_dict=..., meta=..., ...)``.
@@ -105,10 +105,10 @@ def load_checkpoint_file(
     kind = _sniff(path)
     if kind == 'safetensors':
         return _load_safetensors(path, map_location)
-    options = dict(map_location=map_location, mmap=mmap and kind == 'zip')
+    read = functools.partial(torch.load, path, map_location=map_location, mmap=mmap and kind == 'zip')
     try:
         with torch.serialization.safe_globals(_allowed_globals()):
-            content = torch.load(path, weights_only=True, **options)
+            content = read(weights_only=True)
     except pickle.UnpicklingError as error:
         if not trust:
             raise CheckpointError(_refusal(error), file=path) from error
@@ -117,21 +117,17 @@ def load_checkpoint_file(
             logger='current',
             level=30,
         )
-        content = _unsafe_load(path, options)
+        try:
+            content = read(weights_only=False)
+        except Exception as error:  # a trusted pickle may raise anything
+            raise CheckpointError(
+                f'cannot be unpickled ({type(error).__name__}: {_first_line(error)})', file=path
+            ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise CheckpointError(
             f'truncated or damaged ({type(error).__name__}: {_first_line(error)})', file=path
         ) from error
     return _normalise(content, path)
-
-
-def _unsafe_load(path: Path, options: dict):
-    try:
-        return torch.load(path, weights_only=False, **options)
-    except Exception as error:  # a trusted pickle may raise anything
-        raise CheckpointError(
-            f'cannot be unpickled ({type(error).__name__}: {_first_line(error)})', file=path
-        ) from error
 
 
 def _first_line(error: BaseException) -> str:
@@ -168,7 +164,7 @@ def _sniff(path: Path) -> str:
     raise CheckpointError('is not a checkpoint: neither a torch file nor safetensors', file=path, received=head[:16])
 
 
-def _load_safetensors(path: Path, map_location) -> dict:
+def _load_safetensors(path: Path, map_location: MapLocation) -> dict:
     try:
         with safe_open(path, framework='pt', device=str(map_location)) as archive:
             state = OrderedDict((name, archive.get_tensor(name)) for name in archive.keys())  # noqa: SIM118
@@ -180,7 +176,7 @@ def _load_safetensors(path: Path, map_location) -> dict:
     return dict(state_dict=state, meta=meta)
 
 
-def _normalise(content, path: Path) -> dict:
+def _normalise(content: Any, path: Path) -> dict:
     if isinstance(content, nn.Module):
         content = dict(state_dict=content.state_dict())
     if not isinstance(content, Mapping):
@@ -203,7 +199,7 @@ def _normalise(content, path: Path) -> dict:
     return _plain_histories(checkpoint)
 
 
-def _plain_histories(value):
+def _plain_histories(value: Any) -> Any:
     """Replace the stand-ins of HistoryBuffers inside dictionaries by the plain form this package saves."""
     if isinstance(value, _History):
         return value.plain
@@ -256,7 +252,7 @@ class LoadReport:
         hidden = sum(max(0, len(names) - _LISTED_NAMES) for names in (self.mismatched, self.missing, self.unexpected))
         return lines + ([f'... and {hidden} more'] if hidden else [])
 
-    def _class_counts(self):
+    def _class_counts(self) -> Iterator[str]:
         for name, old, new in self.mismatched:
             leaf = name.split('.')[-2] if '.' in name else name
             if 'cls' in leaf and name.endswith('weight') and old[1:] == new[1:]:
@@ -267,9 +263,14 @@ class LoadReport:
 
 
 def load_into(
-    model: nn.Module, state_dict: Mapping, *, strict: bool = False, complete: bool = False, adapt: bool = True
+    model: nn.Module,
+    state_dict: Mapping,
+    *,
+    strict: bool = False,
+    complete: bool = False,
+    before_loading: Callable[[OrderedDict], OrderedDict] | None = None,
 ) -> LoadReport:
-    """Load a state dict into a model, after the renames of the older projects.
+    """Load a state dict into a model, after the renames of the older projects; every load of the package ends here.
 
     Tensors whose shape differs are left out (and reported), the rest is loaded. Constants and counters
     (``num_batches_tracked``, ``integral.project``) may be absent.
@@ -279,23 +280,32 @@ def load_into(
         state_dict: names to tensors; left untouched.
         strict: raise unless the names and shapes agree exactly. Nothing is loaded then.
         complete: raise unless every tensor of the model is there; leftovers are allowed.
-        adapt: call :func:`adapt_to_model` (False when that was done before).
+        before_loading: given the renamed state dict once it is known to fit; gives the one to load, of the same names
+            and shapes.
 
     Raises:
-        CheckpointError: see ``strict`` and ``complete``; lists name by name, with both shapes.
+        CheckpointError: see ``strict`` and ``complete``; lists name by name, with both shapes. Or nothing fits.
     """
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+    model = unwrap(model)
     state, renamed = rename_reference_keys(state_dict)
-    notes = adapt_to_model(model, state) if adapt else []
+    notes = adapt_to_model(model, state)
     report = compare(model, state, strict=strict, complete=complete)
     report.renamed, report.notes = renamed, notes
-    for name, *_ in report.mismatched:
-        del state[name]
     if not report.loaded:
         raise CheckpointError('no tensor of the checkpoint fits the model', received=list(state_dict)[:5])
+    if before_loading is not None:
+        state = before_loading(state)
+    for name, *_ in report.mismatched:
+        state.pop(name, None)
     model.load_state_dict(state, strict=False)
     return report
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside its DDP and test-time-augmentation wrappers, if it has any."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = cast(nn.Module, model.module)
+    return model
 
 
 def compare(model: nn.Module, state_dict: Mapping, *, strict: bool = False, complete: bool = False) -> LoadReport:
@@ -332,11 +342,11 @@ def adapt_to_model(model: nn.Module, state_dict: dict) -> list[str]:
 
 
 # mmengine calls the loader of pretrained weights without a word on trust: the runner says it around the call.
-_TRUST = contextvars.ContextVar('trust', default=False)
+_TRUST: contextvars.ContextVar[bool] = contextvars.ContextVar('trust', default=False)
 
 
 @contextlib.contextmanager
-def trusting(trust: bool):
+def trusting(trust: bool) -> Iterator[None]:
     """Whether pretrained files that are read inside the block may unpickle arbitrary objects."""
     token = _TRUST.set(trust)
     try:
@@ -345,7 +355,7 @@ def trusting(trust: bool):
         _TRUST.reset(token)
 
 
-def load_from_mmdet(filename: str, map_location=None) -> dict:
+def load_from_mmdet(filename: str, map_location: MapLocation | None = None) -> dict:
     """The same reader for mmengine's ``init_cfg=dict(type='Pretrained', checkpoint=...)``, reference names renamed."""
     checkpoint = load_checkpoint_file(filename, trust=_TRUST.get(), map_location=map_location or 'cpu')
     checkpoint['state_dict'], _ = rename_reference_keys(checkpoint['state_dict'])
@@ -368,4 +378,5 @@ __all__ = [
     'load_into',
     'rename_reference_keys',
     'trusting',
+    'unwrap',
 ]

@@ -5,6 +5,7 @@ Decisions are made from tensor names and shapes only, never from a file name: fi
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 # Constants and counters that carry no learned value: a checkpoint without them is complete.
 OPTIONAL_SUFFIXES = ('num_batches_tracked', 'integral.project')
@@ -46,17 +47,22 @@ def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[
         if new != key:
             changes.append((key, new))
         renamed[new] = value
-    metadata = getattr(state_dict, '_metadata', None)
-    if metadata is not None:
-        renamed._metadata = metadata
+    keep_metadata(state_dict, renamed)
     return renamed, changes
+
+
+def keep_metadata(source: Mapping, target: Any) -> None:
+    """Copy the versions of the modules, which ``Module.state_dict`` hangs on its result as an attribute."""
+    metadata = getattr(source, '_metadata', None)
+    if metadata is not None:
+        target._metadata = metadata
 
 
 def _bare(key: str) -> str:
     return key[len('module.') :] if key.startswith('module.') else key
 
 
-def _offset_name(key: str, value, state_dict: Mapping, bare_keys: set[str]) -> str:
+def _offset_name(key: str, value: Any, state_dict: Mapping, bare_keys: set[str]) -> str:
     """``conv2_offset.weight`` -> ``conv2.conv_offset.weight`` when ``conv2`` is a convolution of that kernel size."""
     stem, _, leaf = key.rpartition('.')
     if leaf not in ('weight', 'bias') or not stem.endswith('_offset') or stem.rpartition('.')[2] == 'conv_offset':
@@ -75,4 +81,4 @@ def _offset_name(key: str, value, state_dict: Mapping, bare_keys: set[str]) -> s
     return f'{base}.conv_offset.{leaf}'
 
 
-__all__ = ['OPTIONAL_SUFFIXES', 'rename_reference_keys']
+__all__ = ['OPTIONAL_SUFFIXES', 'keep_metadata', 'rename_reference_keys']

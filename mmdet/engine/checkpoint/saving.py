@@ -1,45 +1,45 @@
-"""Writing checkpoints so that any instant may be the last one, and finding the newest one that survived.
+"""Save checkpoints so that a kill at any instant leaves a whole one, and find the newest whole one.
 
 A checkpoint holds tensors and plain Python values only, hence ``torch.load(weights_only=True)`` reads it without an
-allow-list. It is written under a temporary name in the same folder, flushed to the disk, then renamed over the final
-name: the final name always holds either the old file or the whole new one. The pointer ``last_checkpoint`` is replaced
-the same way, after the file it names.
+allow-list. It is written by :mod:`mmdet.utils.files`: its name always holds either the old file or the whole new one.
+The pointer ``last_checkpoint`` is replaced the same way, after the file it names.
 """
 
 import os
 import re
-import shutil
 import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
 from ...errors import CheckpointError
+from ...utils.files import remove_stale_temporaries, replacing, temporary_path, write_atomically, write_bytes
 
 POINTER_NAME = 'last_checkpoint'
 LINK_NAME = 'latest.pth'
 _NUMBERED = re.compile(r'^(epoch|iter)_(\d+)\.pth$')
 
 
-def to_plain(value, *, unknown: Callable[[str, object], object] | None = None, where: str = ''):
+def to_plain(value: Any, *, unknown: Callable[[str, object], object] | None = None, where: str = '') -> Any:
     """Copy nested containers into tensors (on the CPU) and plain Python values.
 
     Args:
         value: what to convert. Arrays become tensors, numpy scalars become numbers, paths become strings, a
             ``HistoryBuffer`` becomes ``dict(log_history=..., count_history=..., max_length=...)`` with 1-D tensors.
-        unknown: called with the place and the object for any other type; its result is stored. Raises by default.
+        unknown: called with the place and the object for any other type; its result is stored. By default such an
+            object is an error.
         where: place of ``value`` in the checkpoint, for messages.
 
     Raises:
         CheckpointError: an object that has no plain form, and no ``unknown`` was given.
     """
-    # bool and str subclasses (numpy's str_, enums) are excluded on purpose: exact types are what the safe unpickler
-    # reads.
+    # Exact types only: the safe unpickler does not read subclasses such as enums and numpy's str_, which are converted below.
     if value is None or type(value) in (bool, int, float, complex, str, bytes):
         return value
     if isinstance(value, torch.Tensor):
@@ -56,16 +56,16 @@ def to_plain(value, *, unknown: Callable[[str, object], object] | None = None, w
             max_length=value.max_length,
         )
 
-    def convert(item, name):
+    def convert(item: Any, name: object) -> Any:
         return to_plain(item, unknown=unknown, where=f'{where}.{name}' if where else str(name))
 
     if isinstance(value, Counter):
         return Counter({convert(key, key): convert(count, key) for key, count in value.items()})
     if isinstance(value, Mapping):
         pairs = ((convert(key, key), convert(item, key)) for key, item in value.items())
-        plain = OrderedDict(pairs) if isinstance(value, OrderedDict) else dict(pairs)
+        plain: Any = OrderedDict(pairs) if isinstance(value, OrderedDict) else dict(pairs)
         metadata = getattr(value, '_metadata', None)
-        if isinstance(metadata, Mapping) and isinstance(plain, OrderedDict):
+        if isinstance(metadata, Mapping) and isinstance(value, OrderedDict):
             plain._metadata = OrderedDict((key, convert(item, '_metadata')) for key, item in metadata.items())
         return plain
     if isinstance(value, tuple):
@@ -85,7 +85,7 @@ def to_plain(value, *, unknown: Callable[[str, object], object] | None = None, w
     return unknown(where, value)
 
 
-def restore_history(value) -> HistoryBuffer | None:
+def restore_history(value: object) -> HistoryBuffer | None:
     """Rebuild a ``HistoryBuffer`` from what :func:`to_plain` made of it; None when ``value`` is something else."""
     if isinstance(value, HistoryBuffer):
         return value
@@ -99,86 +99,31 @@ def restore_history(value) -> HistoryBuffer | None:
 
 
 def save_atomically(checkpoint: Mapping, path: str | os.PathLike) -> None:
-    """Write ``checkpoint`` to ``path``: temporary name, flush, fsync, replace, fsync of the folder.
+    """Write ``checkpoint`` to ``path`` by :func:`~mmdet.utils.files.write_atomically`.
 
     Raises:
         CheckpointError: the disk is full or any other failure of the file system; older files are untouched and the
             temporary file is removed. Names the file and the free space.
     """
-    _write_atomically(Path(path), lambda stream: torch.save(checkpoint, stream))
+
+    def write(stream: BinaryIO) -> None:
+        try:
+            torch.save(checkpoint, stream)
+        except RuntimeError as error:  # that is how torch's zip writer reports a stream that fails
+            raise OSError(str(error)) from error
+
+    write_atomically(os.fspath(path), write, error=CheckpointError)
 
 
 def write_pointer(folder: str | os.PathLike, checkpoint_path: str | os.PathLike, name: str = POINTER_NAME) -> None:
     """Replace the text file ``name`` in ``folder`` by one that names ``checkpoint_path``."""
-    _write_atomically(Path(folder) / name, lambda stream: stream.write(os.fspath(checkpoint_path).encode()))
+    write_bytes(Path(folder) / name, os.fspath(checkpoint_path).encode(), error=CheckpointError)
 
 
 def write_link(folder: str | os.PathLike, checkpoint_path: str | os.PathLike, name: str = LINK_NAME) -> None:
     """Replace the symbolic link ``name``; file systems without links simply do not get one."""
-    link = Path(folder) / name
-    temporary = temporary_path(link)
-    with suppress(OSError):
-        temporary.unlink(missing_ok=True)
+    with suppress(CheckpointError), replacing(Path(folder) / name, error=CheckpointError) as temporary:
         temporary.symlink_to(os.path.relpath(checkpoint_path, folder))
-        os.replace(temporary, link)
-
-
-def temporary_path(path: Path) -> Path:
-    """The name under which ``path`` is written; hidden, and in the same folder so that the rename is atomic."""
-    return path.with_name(f'.{path.name}.tmp')
-
-
-def _write_atomically(path: Path, write: Callable) -> None:
-    temporary = temporary_path(path)
-    try:
-        with open(temporary, 'wb') as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        # torch's zip writer reports a failing stream as RuntimeError.
-        if isinstance(error, (OSError, RuntimeError)):
-            raise CheckpointError(
-                f'cannot be written ({type(error).__name__}: {_first_line(error)}); {_free_space(path.parent)}; '
-                'older files are intact',
-                file=path,
-            ) from error
-        raise
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [''])[0]
-
-
-def _free_space(folder: Path) -> str:
-    try:
-        return f'{shutil.disk_usage(folder).free / 2**20:.0f} MiB free in {folder}'
-    except OSError as error:
-        return f'free space of {folder} unknown ({error.strerror})'
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; where folders cannot be opened the rename is atomic all the same."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove_stale_temporaries(folder: str | os.PathLike) -> list[Path]:
-    """Delete what a killed save left behind (``.*.pth.tmp``); returns what was deleted."""
-    stale = [path for path in Path(folder).glob('.*.tmp') if path.name.endswith(('.pth.tmp', f'{POINTER_NAME}.tmp'))]
-    for path in stale:
-        path.unlink(missing_ok=True)
-    return stale
 
 
 def is_intact(path: str | os.PathLike) -> bool:
@@ -193,12 +138,13 @@ def is_intact(path: str | os.PathLike) -> bool:
 def find_newest(folder: str | os.PathLike, warn: Callable[[str], None]) -> Path | None:
     """Newest whole checkpoint of a work folder, or None.
 
-    The pointer ``last_checkpoint`` comes first (a moved folder is allowed for: the same file name inside ``folder``
-    counts). When it is missing, empty, or names a missing or torn file, the ``epoch_*.pth`` / ``iter_*.pth`` are tried,
-    newest first.
+    The file that the pointer ``last_checkpoint`` names comes first; in a folder that was moved, the file of that name
+    inside ``folder``. When the pointer is missing or empty, or its file is missing or torn, ``epoch_*.pth`` and
+    ``iter_*.pth`` are tried, newest first.
 
     Args:
-        warn: told about every file that is passed over, and why.
+        folder: the work folder.
+        warn: called with a message for every file that is passed over.
     """
     folder = Path(folder)
     tried = set()
@@ -238,6 +184,6 @@ def _numbered_newest_first(folder: Path) -> list[Path]:
 
 
 __all__ = [
-    'POINTER_NAME', 'find_newest', 'is_intact', 'remove_stale_temporaries', 'restore_history', 'save_atomically',
+    'LINK_NAME', 'POINTER_NAME', 'find_newest', 'is_intact', 'remove_stale_temporaries', 'restore_history', 'save_atomically',
     'temporary_path', 'to_plain', 'write_link', 'write_pointer',
 ]  # fmt: skip

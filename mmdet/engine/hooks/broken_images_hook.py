@@ -1,6 +1,7 @@
-"""The count of broken images that training skipped."""
+"""Report the broken images that training skipped."""
 
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from ...registry import HOOKS
 
@@ -11,15 +12,15 @@ _NAMED = 10
 class BrokenImagesHook(Hook):
     """Report the images that could not be decoded: new ones after each epoch, all of them at the end of training.
 
-    Reads the dataset's ``broken_images`` (paths); datasets without it are silent.
+    The dataset lists their paths in its attribute ``broken_images``; without that attribute nothing is reported.
     """
 
     priority = 'LOW'
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._reported = 0
 
-    def after_train_epoch(self, runner) -> None:
+    def after_train_epoch(self, runner: Runner) -> None:
         """Warn about images found broken since the last report."""
         broken = _broken_images(runner)
         if len(broken) > self._reported:
@@ -27,14 +28,14 @@ class BrokenImagesHook(Hook):
             runner.logger.warning(f'{len(new)} broken images were skipped for the first time: {_named(new)}')
             self._reported = len(broken)
 
-    def after_train(self, runner) -> None:
+    def after_train(self, runner: Runner) -> None:
         """Give the final count."""
         broken = _broken_images(runner)
         if broken:
             runner.logger.warning(f'Training skipped {len(broken)} broken images: {_named(broken)}')
 
 
-def _broken_images(runner) -> list[str]:
+def _broken_images(runner: Runner) -> list[str]:
     return list(getattr(runner.train_dataloader.dataset, 'broken_images', None) or [])
 
 

@@ -1,17 +1,17 @@
-"""Saving during training, in an order that leaves a usable checkpoint at every instant."""
+"""Save checkpoints during training, in an order that leaves a usable one at every instant."""
 
-import hashlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-import torch
 from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.runner import Runner
 
 from ...errors import ConfigError
 from ...registry import HOOKS
-from ..checkpoint.loading import load_checkpoint_file
-from ..checkpoint.saving import remove_stale_temporaries, save_atomically, to_plain, write_link, write_pointer
+from ..checkpoint.converting import publish_checkpoint
+from ..checkpoint.saving import remove_stale_temporaries, write_link, write_pointer
 
 _VALIDATED = 'validated_at'
 BEST_POINTER_NAME = 'best_checkpoint'
@@ -26,11 +26,13 @@ class CheckpointHook(MMEngineCheckpointHook):
     checkpoint of this epoch again (it now knows the best score), the pointer ``best_checkpoint``, and then the removal
     of the previous best.
 
-    A run killed between saving and validating an epoch validates on resumption, when ``save_best`` needs the score.
+    A run killed between saving and validating an epoch validates when it is resumed, if ``save_best`` needs the score.
     """
 
-    def before_train(self, runner) -> None:
-        """Find the folder, remove what a killed save left, and take over what the resumed checkpoint knows."""
+    out_dir: Any  # a path or None, and str as soon as training starts
+
+    def before_train(self, runner: Runner) -> None:
+        """Choose the folder, remove what a killed save left, and go on with the resumed run's list of checkpoints."""
         if self.out_dir is None:
             folder = Path(runner.work_dir)
         elif '://' in str(self.out_dir):
@@ -51,7 +53,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         runner.logger.info(f'Checkpoints will be saved to {folder}.')
         self._validate_if_missed(runner)
 
-    def _validate_if_missed(self, runner) -> None:
+    def _validate_if_missed(self, runner: Runner) -> None:
         """Run the validation that was due when the resumed run was cut off."""
         step = runner.epoch if self.by_epoch else runner.iter
         loop = runner.train_loop
@@ -70,7 +72,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             )
             runner.val_loop.run()
 
-    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         if self.max_keep_ckpts > 0:
             if step in self._kept_steps:
                 self._kept_steps.remove(step)
@@ -101,11 +103,11 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     @staticmethod
     def _remove(path: Path) -> None:
-        # Somebody may have moved it, or the folder may have become read-only: neither may stop the training.
+        # Somebody may have moved it, or the folder may have become read-only: the training goes on all the same.
         with suppress(OSError):
             path.unlink(missing_ok=True)
 
-    def after_val_epoch(self, runner, metrics) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None) -> None:
         """Keep the best checkpoint; does nothing when validation runs outside training (``runner.val()``)."""
         if not hasattr(self, 'folder') or not self.save_best:
             return
@@ -116,7 +118,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             return
         self._save_best_checkpoint(runner, metrics)
 
-    def _save_best_checkpoint(self, runner, metrics: dict) -> None:
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if 'auto' in self.key_indicators:
             self._init_rule(self.rules, [next(iter(metrics))])
         info = runner.message_hub.runtime_info
@@ -163,7 +165,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             for path in outdated:
                 self._remove(path)
 
-    def after_train(self, runner) -> None:
+    def after_train(self, runner: Runner) -> None:
         """Publish the last and the best checkpoint when ``published_keys`` is given."""
         if self.published_keys is None:
             return
@@ -175,17 +177,11 @@ class CheckpointHook(MMEngineCheckpointHook):
                 self._publish_model(runner, path)
 
     @master_only
-    def _publish_model(self, runner, ckpt_path: str) -> None:
-        checkpoint = load_checkpoint_file(ckpt_path)
-        kept = {key: value for key, value in checkpoint.items() if key in self.published_keys}
-        digest = hashlib.sha256()
-        for name, tensor in kept.get('state_dict', {}).items():
-            digest.update(name.encode())
-            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    def _publish_model(self, runner: Runner, ckpt_path: str) -> None:
         path = Path(ckpt_path)
-        published = path.with_name(f'{path.stem}-{digest.hexdigest()[:8]}.pth')
-        save_atomically(to_plain(kept), published)
-        runner.logger.info(f'Published {path.name} as {published.name}, with {sorted(kept)}.')
+        keys = self.published_keys or ()
+        published = publish_checkpoint(path, path.with_suffix('.pth'), keys=keys, lenient=True)
+        runner.logger.info(f'Published {path.name} as {published.name}, with {", ".join(keys)}.')
 
 
 __all__ = ['CheckpointHook']

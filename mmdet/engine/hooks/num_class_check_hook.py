@@ -1,29 +1,34 @@
-"""Agreement of the heads' class count with the dataset's class names, before the first iteration."""
+"""Compare the heads' number of classes with the dataset's before the first iteration."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
 
 from ...errors import ConfigError
 from ...registry import HOOKS
+from ..checkpoint.loading import unwrap
 
 
 @HOOKS.register_module()
 class NumClassCheckHook(Hook):
     """Stop before training or validation when a head's ``num_classes`` is not the number of the dataset's classes.
 
-    Every submodule with an integer ``num_classes`` whose name says *head* is looked at. A head that is meant to differ
+    Every submodule with an integer ``num_classes`` and *head* in its name is checked. A head that is meant to differ
     (a class-agnostic proposal head) sets ``check_num_classes = False``; heads named ``rpn_head`` are left out.
+
+    Raises:
+        ConfigError: the counts differ, or the dataset's ``classes`` are a string.
     """
 
-    def before_train_epoch(self, runner) -> None:
+    def before_train_epoch(self, runner: Runner) -> None:
         """Check the training dataset."""
         self._check(runner, runner.train_dataloader.dataset, 'train_dataloader.dataset')
 
-    def before_val_epoch(self, runner) -> None:
+    def before_val_epoch(self, runner: Runner) -> None:
         """Check the validation dataset."""
         self._check(runner, runner.val_dataloader.dataset, 'val_dataloader.dataset')
 
-    def _check(self, runner, dataset, name: str) -> None:
+    def _check(self, runner: Runner, dataset: Dataset, name: str) -> None:
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         if classes is None:
             return
@@ -31,8 +36,7 @@ class NumClassCheckHook(Hook):
             raise ConfigError(
                 "must be a tuple of names; one class is ('name',)", field=f'{name}.metainfo.classes', received=classes
             )
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        for module_name, module in model.named_modules():
+        for module_name, module in unwrap(runner.model).named_modules():
             count = getattr(module, 'num_classes', None)
             leaf = module_name.rpartition('.')[2]
             if (

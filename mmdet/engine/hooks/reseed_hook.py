@@ -1,4 +1,4 @@
-"""Random numbers of the model as a function of (seed, iteration, rank)."""
+"""Make the model's random numbers a function of seed, iteration and rank."""
 
 import random
 
@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
 
 from ...registry import HOOKS
 
@@ -19,13 +21,13 @@ class ReseedHook(Hook):
     """Seed ``random``, ``numpy.random`` and torch before each training iteration.
 
     Dropout and the like then need no generator state in the checkpoint: iteration k draws the same numbers in an
-    unbroken and in a resumed run. Augmentation is seeded apart, by the samplers. Costs about 30 microseconds an
-    iteration. :class:`DetRunner` adds it by itself; ``default_hooks=dict(reseed=None)`` takes it out.
+    unbroken and in a resumed run. The samplers seed the augmentation. It costs about 30 microseconds an iteration.
+    :class:`DetRunner` adds this hook; ``default_hooks=dict(reseed=None)`` takes it out.
     """
 
     priority = 'VERY_HIGH'
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None) -> None:
         """Seed for iteration ``runner.iter``."""
         seed = (runner.seed + _ITERATION_FACTOR * (runner.iter + 1) + _RANK_FACTOR * get_rank()) % 2**32
         random.seed(seed)

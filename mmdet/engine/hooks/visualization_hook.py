@@ -1,5 +1,6 @@
-"""Pictures of predictions during validation and testing."""
+"""Draw predictions during validation and testing."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -7,17 +8,19 @@ import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.fileio import get
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from ...errors import DataError
 from ...registry import HOOKS
+from ...structures import DetDataSample
 
 
 @HOOKS.register_module()
 class DetVisualizationHook(Hook):
     """Draw the first image of every ``interval``-th validation batch, and every image of a test run.
 
-    Ground truth appears beside the predictions where the data samples carry it in pixels of the original image, that is where the test
-    pipeline loads annotations after resizing.
+    Ground truth is drawn beside the predictions if the data samples have it in pixels of the original image, that is, if
+    the test pipeline loads annotations after resizing.
 
     Args:
         draw: False switches the hook off.
@@ -25,7 +28,8 @@ class DetVisualizationHook(Hook):
         score_thr: predictions above this score are drawn.
         show: open a window.
         wait_time: seconds that the window stays; 0 waits for a key.
-        test_out_dir: folder under the run's timestamp folder for the pictures of a test run; None gives them to the visualizer's backends.
+        test_out_dir: folder for the pictures of a test run, inside the timestamp folder of the run; None: they go to the
+            visualizer's backends.
         backend_args: how image files are read, see ``mmengine.fileio``.
     """
 
@@ -49,20 +53,24 @@ class DetVisualizationHook(Hook):
         self._test_index = 0
         self._used_names: set[str] = set()
 
-    def before_test_epoch(self, runner) -> None:
+    def before_test_epoch(self, runner: Runner) -> None:
         """Number the pictures of each test run from 1."""
         self._test_index = 0
         self._used_names = set()
 
-    def after_val_iter(self, runner, batch_idx: int, data_batch: dict, outputs) -> None:
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[DetDataSample]
+    ) -> None:
         """Draw the first sample of a batch, every ``interval`` batches."""
         if not self.draw or not outputs or batch_idx % self.interval or not is_main_process():
             return
         # All validation runs of a training share one step axis: the training iteration at which they happened.
         self._draw(runner, outputs[0], name='val_img', out_file=None, step=runner.iter + batch_idx)
 
-    def after_test_iter(self, runner, batch_idx: int, data_batch: dict, outputs) -> None:
-        """Draw every sample; with ``test_out_dir`` each process writes its own share, otherwise only the main process draws."""
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[DetDataSample]
+    ) -> None:
+        """Draw every sample: with ``test_out_dir`` each process its own share, otherwise the main process only."""
         if not self.draw or (self.test_out_dir is None and not is_main_process()):
             return
         for sample in outputs:
@@ -73,7 +81,7 @@ class DetVisualizationHook(Hook):
                 out_file = str(folder / self._unique_name(sample.img_path))
             self._draw(runner, sample, name='test_img', out_file=out_file, step=self._test_index)
 
-    def _draw(self, runner, sample, *, name: str, out_file: str | None, step: int) -> None:
+    def _draw(self, runner: Runner, sample: DetDataSample, *, name: str, out_file: str | None, step: int) -> None:
         runner.visualizer.add_datasample(
             name if not self.show else Path(sample.img_path).name,
             self._read_rgb(sample.img_path),

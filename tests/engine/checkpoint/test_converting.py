@@ -10,7 +10,16 @@ import pytest
 import torch
 
 from mmdet.engine import load_checkpoint_file, load_into
-from mmdet.engine.checkpoint.converting import convert_checkpoint, describe, publish_checkpoint, write_checkpoint
+from mmdet.engine.checkpoint.converting import (
+    ConversionReport,
+    _clean_meta,
+    _without_averages,
+    convert_checkpoint,
+    describe,
+    join_checkpoints,
+    publish_checkpoint,
+    write_checkpoint,
+)
 from mmdet.errors import CheckpointError
 from mmdet.registry import MODELS
 from mmdet.utils import load_config
@@ -150,8 +159,27 @@ def test_averaging_buffers_and_odd_information_are_left_out(tmp_path):
     assert checkpoint['meta'] == dict(note='x', dataset_meta=dict(palette=[(1, 2, 3)]))
 
 
+def test_averages_alone_are_the_weights():
+    """A file with nothing but ``ema_*`` names is no model with averages beside it."""
+    state = OrderedDict(ema_a=torch.zeros(2))
+    assert _without_averages(state, ConversionReport()) is state
+
+
+def test_classes_of_the_new_style_win_over_old_ones(tmp_path):
+    meta = dict(CLASSES=('old',), dataset_meta=dict(classes=['new']), hook_msgs={}, thing=object, ema_config=None)
+    report = ConversionReport()
+    assert _clean_meta(meta, report) == dict(dataset_meta=dict(classes=('new',)), thing=None, ema_config=None)
+    assert report.dropped == ['meta.thing: has no plain form: type'] or report.dropped == [
+        'meta.thing: type: has no plain form'
+    ]
+
+
 def test_describe_counts():
     assert describe({}) == ['0 tensors, 0 numbers']
+    conv = {'conv.conv_offset.weight': torch.zeros(12, 1, 3, 2), 'conv.weight': torch.zeros(2, 4, 3, 2)}
+    odd = {'b.conv_offset.weight': torch.zeros(5, 1, 3, 3), 'b.weight': torch.zeros(1, 1, 3, 3)}
+    assert describe({**conv, **odd})[:2] == ["1 deformable layers v1 ('DCN')", '1 deformable layers of 5 offset rows']
+    assert describe({'conv.conv_offset.weight': torch.zeros(12, 1, 3, 2)}) == ['1 tensors, 72 numbers']
 
 
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
@@ -194,6 +222,57 @@ def test_publish(tmp_path):
     assert publish_checkpoint(path, tmp_path / 'again.pth').name == f'again-{digest[:8]}.pth'
     with pytest.raises(CheckpointError, match='state_dict'):
         publish_checkpoint(path, tmp_path / 'b.pth', keys=('meta',))
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_publishing_leaves_source_and_target_alone(tmp_path, suffix):
+    source, old = tmp_path / f'gfl{suffix}', tmp_path / f'old{suffix}'
+    write_checkpoint(dict(state_dict=OrderedDict(w=torch.arange(3.0)), meta=dict(epoch=1)), source)
+    old.write_bytes(b'of somebody else')
+    before = source.read_bytes()
+    published = [publish_checkpoint(source, target) for target in (source, old)]
+    assert source.read_bytes() == before and old.read_bytes() == b'of somebody else'
+    digest = hashlib.sha256(published[0].read_bytes()).hexdigest()[:8]
+    assert [path.name for path in published] == [f'gfl-{digest}{suffix}', f'old-{digest}{suffix}']
+    assert sorted(tmp_path.iterdir()) == sorted([source, old, *published])
+
+
+def test_keys_to_publish(tmp_path):
+    path = saved(tmp_path, OrderedDict(w=torch.zeros(1)), optimizer=dict(lr=0.1), meta=dict(env_info='long', epoch=1))
+    whole = publish_checkpoint(path, tmp_path / 'a.pth', keys=('state_dict', 'optimizer'))
+    assert set(torch.load(whole)) == {'state_dict', 'optimizer'}
+    with pytest.raises(
+        CheckpointError, match=r"keys: must name state_dict, out of \['meta', 'optimizer', 'state_dict'\]"
+    ):
+        publish_checkpoint(path, tmp_path / 'b.pth', keys=('state_dict', 'ema'))
+    lenient = publish_checkpoint(path, tmp_path / 'b.pth', keys=('meta', 'ema', 'state_dict'), lenient=True)
+    assert torch.load(lenient)['meta'] == dict(epoch=1) and set(torch.load(lenient)) == {'meta', 'state_dict'}
+    with pytest.raises(CheckpointError, match=r"must end in \.pth, \.pt or \.safetensors\. Received: '\.bin'"):
+        publish_checkpoint(path, tmp_path / 'b.bin')
+
+
+def test_joined_checkpoints(tmp_path):
+    parts = []
+    for name, value, classes in (
+        ('coarse', 1.0, ('car', 'van')),
+        ('fine', 2.0, ('car', 'van')),
+        ('other', 3.0, ('bus',)),
+    ):
+        state = OrderedDict({'bbox_head.gfl_cls.weight': torch.full((2, 1, 3, 3), value)})
+        parts.append(saved(tmp_path, state, f'{name}.pth', meta=dict(CLASSES=classes)))
+    coarse, fine, other = parts
+    lines = join_checkpoints(coarse, fine, tmp_path / 'joined.pth')
+    assert lines[0] == 'coarse: GFL head, 2 classes' and lines[2] == 'fine: GFL head, 2 classes'
+    joined = torch.load(tmp_path / 'joined.pth')
+    assert {name: value.flatten()[0].item() for name, value in joined['state_dict'].items()} == {
+        'coarse.detector.bbox_head.gfl_cls.weight': 1,
+        'fine.detector.bbox_head.gfl_cls.weight': 2,
+    }
+    assert joined['meta'] == dict(dataset_meta=dict(classes=('car', 'van')))
+    with pytest.raises(CheckpointError, match=r'other\.pth: its classes are not those of .*coarse\.pth'):
+        join_checkpoints(coarse, other, tmp_path / 'b.pth')
+    with pytest.raises(CheckpointError, match=r'backbone\.pth: must be the checkpoint of one detector'):
+        join_checkpoints(coarse, saved(tmp_path, dict(a=torch.zeros(1)), 'backbone.pth'), tmp_path / 'b.pth')
 
 
 def test_tools(tmp_path, repository, monkeypatch, capsys):

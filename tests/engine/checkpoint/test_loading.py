@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, BaseTTAModel
 from torch import nn
 
 from mmdet.engine import load_checkpoint_file, load_into, rename_reference_keys, resolve_checkpoint
+from mmdet.engine.checkpoint import LoadReport, compare, unwrap, write_checkpoint
 from mmdet.engine.checkpoint.saving import restore_history
 from mmdet.errors import CheckpointError
 
@@ -228,6 +229,64 @@ def test_load_into_exact():
     assert all(torch.equal(source.state_dict()[name], value) for name, value in target.state_dict().items())
 
 
+@pytest.mark.parametrize('wrap', [BaseTTAModel, nn.DataParallel])
+def test_wrappers_are_unwrapped(wrap):
+    """Also one in the other: a test with several views by several processes."""
+    source, target = Detector(), Detector()
+    tta = type('Views', (BaseTTAModel,), dict(merge_preds=lambda self, predictions: predictions))
+    wrapped = tta(module=target, tta_cfg={}) if wrap is BaseTTAModel else nn.DataParallel(target)
+    for model in (wrapped, nn.DataParallel(wrapped)):
+        nn.init.zeros_(target.backbone.weight)
+        assert unwrap(model) is target and load_into(model, source.state_dict(), strict=True).exact
+        assert torch.equal(target.backbone.weight, source.backbone.weight)
+    assert unwrap(target) is target
+
+
+def test_before_loading_sees_the_renamed_weights_and_gives_those_to_load():
+    target = nn.Linear(2, 1, bias=False)
+    state = OrderedDict({'module.weight': torch.zeros(1, 2)})
+    state._metadata = OrderedDict({'': dict(version=1)})
+    seen = []
+
+    def swap(renamed):
+        seen.append((list(renamed), renamed._metadata))
+        renamed['weight'] = torch.ones(1, 2)
+        return renamed
+
+    report = load_into(target, state, strict=True, before_loading=swap)
+    assert seen == [(['weight'], state._metadata)] and target.weight.tolist() == [[1, 1]] and report.loaded == 1
+    with pytest.raises(CheckpointError, match='no tensor of the checkpoint fits'):
+        load_into(target, {'other': torch.zeros(1)}, before_loading=pytest.fail)
+    with pytest.raises(CheckpointError, match='does not fit the model'):
+        load_into(target, {'weight': torch.zeros(2, 2)}, strict=True, before_loading=pytest.fail)
+
+
+def test_compare_counts_each_name_once():
+    model = Detector(2)
+    state = model.state_dict()
+    assert compare(model, state, strict=True).loaded == len(state) == 9
+    del state['bn.num_batches_tracked'], state['bn.bias']
+    state['extra'], state['gfl_cls.bias'] = torch.zeros(1), torch.zeros(3)
+    report = compare(model, state)
+    assert (report.loaded, report.missing, report.unexpected) == (6, ['bn.bias'], ['extra'])
+    assert report.mismatched == [('gfl_cls.bias', (3,), (2,))] and not report.complete and not report.exact
+    report.missing, report.mismatched = [], []
+    assert report.complete and not report.exact
+
+
+def test_long_lists_are_cut():
+    report = LoadReport(missing=[str(i) for i in range(41)], unexpected=[str(i) for i in range(42)])
+    lines = report.lines()
+    assert len(lines) == 81 and lines[-1] == '... and 3 more' and lines[39] == 'missing in the checkpoint: 39'
+
+
+def test_a_class_count_is_explained_for_the_class_layer_only():
+    report = LoadReport(mismatched=[('head.reg.weight', (8, 2), (4, 2)), ('head.cls.weight', (8, 3), (4, 2))])
+    assert all('class channels' not in line for line in report.lines())
+    report = LoadReport(mismatched=[('head.cls.weight', (8, 2), (4, 2))])
+    assert 'the checkpoint has 8 class channels (head.cls.weight), the model 4' in report.lines()[0]
+
+
 def test_mismatch_is_listed_with_both_shapes_and_nothing_is_loaded():
     source, target = Detector(20), Detector(80)
     before = target.backbone.weight.clone()
@@ -289,3 +348,38 @@ def test_trust_reaches_pretrained_weights(tmp_path):
         assert CheckpointLoader.load_checkpoint(str(path))['state_dict']['weight'] == 1
     with pytest.raises(CheckpointError, match='trust'):
         CheckpointLoader.load_checkpoint(str(path))
+
+
+def test_map_location_reaches_both_formats(tmp_path):
+    torch.save(dict(state_dict=WEIGHTS), tmp_path / 'a.pth')
+    write_checkpoint(dict(state_dict=WEIGHTS, meta=dict(classes=['car'])), tmp_path / 'a.safetensors')
+    for name in ('a.pth', 'a.safetensors'):
+        assert load_checkpoint_file(tmp_path / name)['state_dict']['w'].device.type == 'cpu'
+    assert load_checkpoint_file(tmp_path / 'a.pth', map_location='meta')['state_dict']['w'].device.type == 'meta'
+    assert load_checkpoint_file(tmp_path / 'a.safetensors')['meta'] == dict(classes=['car'])
+
+
+def test_the_first_known_key_holds_the_weights(tmp_path):
+    """``state_dict`` before ``model``: files of mmdetection 2.x with both exist."""
+    torch.save(dict(model=OrderedDict(old=torch.zeros(1)), state_dict=WEIGHTS, meta='text'), tmp_path / 'a.pth')
+    checkpoint = load_checkpoint_file(tmp_path / 'a.pth')
+    assert list(checkpoint['state_dict']) == ['w'] and set(checkpoint) == {'model', 'state_dict', 'meta'}
+    assert checkpoint['meta'] == {}
+    torch.save(dict(model_state_dict=WEIGHTS), tmp_path / 'b.pth')
+    assert list(load_checkpoint_file(tmp_path / 'b.pth')['state_dict']) == ['w']
+    torch.save(nn.Linear(1, 1), tmp_path / 'c.pth')
+    assert list(load_checkpoint_file(tmp_path / 'c.pth', trust=True)['state_dict']) == ['weight', 'bias']
+
+
+def test_a_trusted_file_that_cannot_be_unpickled_is_an_error(tmp_path):
+    class Gone:
+        def __reduce__(self):
+            return _fail, ()
+
+    torch.save(dict(state_dict=WEIGHTS, extra=Gone()), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r'a\.pth: cannot be unpickled \(ZeroDivisionError: gone\)'):
+        load_checkpoint_file(tmp_path / 'a.pth', trust=True)
+
+
+def _fail():
+    raise ZeroDivisionError('gone\nsecond line')

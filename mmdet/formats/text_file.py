@@ -1,0 +1,106 @@
+"""Text files: lines, and rows of numbers separated by commas or blanks (VisDrone, UAVDT)."""
+
+from itertools import chain
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import DataError
+
+
+def read_lines(path: str | PathLike) -> list[str]:
+    """Lines of a UTF-8 text file, with or without a byte order mark, of any line ending.
+
+    Raises:
+        DataError: the file is missing or is no text.
+    """
+    return _read_text(path).split('\n')
+
+
+def _read_text(path: str | PathLike) -> str:
+    try:
+        return Path(path).read_text(encoding='utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'cannot be read as text ({getattr(error, "strerror", None) or error})', file=path) from error
+
+
+class NumberRows(NamedTuple):
+    """Rows of numbers of a text file.
+
+    Attributes:
+        values: (n, columns) float64.
+        lines: (n,) line of the file, from 1, of each row.
+        file: the file.
+    """
+
+    values: np.ndarray
+    lines: np.ndarray
+    file: str | PathLike
+
+    def refuse(self, wrong: np.ndarray, field: str, column: int, allowed: str) -> None:
+        """DataError for the first row of a mask (n,), naming its line, the field, and the value in the column."""
+        if wrong.any():
+            row = int(wrong.argmax())
+            value = float(self.values[row, column])
+            raise DataError(
+                f'must be {allowed}', file=self.file, record=f'line {self.lines[row]}', field=field, received=value
+            )
+
+
+def read_number_rows(path: str | PathLike, least: int, most: int, columns: str) -> NumberRows:
+    """Rows of ``least`` to ``most`` finite numbers; blank lines are skipped, columns that a row lacks become -1.
+
+    A row is separated either by commas (blanks around them are allowed) or by blanks or tabs; one comma may end it.
+
+    Args:
+        path: the file.
+        least, most: how many numbers a row may have.
+        columns: their names, for messages.
+
+    Raises:
+        DataError: unreadable file, or a row of another kind, with its line.
+    """
+    text = _read_text(path)
+    rows = [_fields(line) for line in text.split('\n')]
+    lines = np.flatnonzero([bool(row) for row in rows]) + 1
+    own = [row for row in rows if row]
+    counts = set(map(len, own))
+    if _is_plain(text) and all(least <= count <= most for count in counts):
+        if counts - {most}:
+            own = [row + ['-1'] * (most - len(row)) for row in own]
+        try:
+            values = np.array(list(map(float, chain.from_iterable(own)))).reshape(-1, most)
+        except ValueError:
+            values = np.full((1, most), np.nan)
+        if np.isfinite(values).all():
+            return NumberRows(values, lines, path)
+    wrong = next(number for number in lines.tolist() if not _is_row(rows[number - 1], least, most))
+    count = str(most) if least == most else f'{least} to {most}'
+    raise DataError(
+        f'must be {count} finite numbers, {columns}, separated by commas or blanks',
+        file=path,
+        record=f'line {wrong}',
+        received=text.split('\n')[wrong - 1].strip()[:120],
+    )
+
+
+def _fields(line: str) -> list[str]:
+    line = line.strip()
+    if not line:
+        return []
+    line = line.removesuffix(',')
+    return line.split(',') if ',' in line else line.split() or ['']
+
+
+def _is_plain(text: str) -> bool:
+    """Python would also take digits of other scripts, and 1_000."""
+    return text.isascii() and '_' not in text
+
+
+def _is_row(row: list[str], least: int, most: int) -> bool:
+    try:
+        return least <= len(row) <= most and all(_is_plain(field) and np.isfinite(float(field)) for field in row)
+    except ValueError:
+        return False
