@@ -1,4 +1,4 @@
-"""What importing costs: time, heavy packages, and the order of imports."""
+"""What importing costs: heavy packages, and the order of imports."""
 
 import ast
 import json
@@ -62,14 +62,12 @@ def run(code: str, repository, text: str = '') -> str:
 @pytest.mark.slow
 def test_imports_are_cheap(repository):
     code = f"""
-import sys, time, json
+import sys, json
 heavy = {HEAVY!r}
 found = {{}}
 def note(step):
     found[step] = [name for name in heavy if name in sys.modules]
-start = time.perf_counter()
 import mmdet
-seconds = time.perf_counter() - start
 note('mmdet')
 found['torch with mmdet'] = ['torch'] if 'torch' in sys.modules else []
 import mmdet.registry
@@ -79,10 +77,9 @@ register_all_modules()
 note('register_all_modules')
 import mmdet.apis
 note('mmdet.apis')
-print(json.dumps([seconds, found]))
+print(json.dumps(found))
 """
-    seconds, found = json.loads(run(code, repository))
-    assert seconds < 5
+    found = json.loads(run(code, repository))
     assert found == {step: [] for step in found}
 
 

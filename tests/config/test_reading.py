@@ -1,8 +1,22 @@
 import argparse
+import os
 
 import pytest
+from mmengine.config import Config, ConfigDict
 
-from mmdet.utils import CfgOptions, ConfigError, load_config, resolve_work_dir
+from mmdet.config import require_keys
+from mmdet.config.launcher import starts_as_main_process
+from mmdet.config.reading import type_name
+from mmdet.utils import (
+    CfgOptions,
+    ConfigError,
+    DataError,
+    add_common_arguments,
+    load_config,
+    reports_user_errors,
+    resolve_work_dir,
+    set_local_rank,
+)
 
 
 @pytest.fixture
@@ -46,3 +60,103 @@ def test_options_need_key_and_value(value, capsys):
 def test_missing_file(tmp_path):
     with pytest.raises(ConfigError, match='no such config file'):
         load_config(tmp_path / 'none.py')
+
+
+@pytest.mark.parametrize(
+    ('environment', 'first'),
+    [
+        ({}, True),
+        (dict(RANK='0'), True),
+        (dict(RANK='1'), False),
+        (dict(SLURM_PROCID='3'), False),
+        (dict(OMPI_COMM_WORLD_RANK='2'), False),
+    ],
+)
+def test_only_the_first_process_warns(config, capsys, monkeypatch, environment, first):
+    for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert starts_as_main_process() == first
+    load_config(config, {'other': 1})
+    assert bool(capsys.readouterr().err) == first
+
+
+def test_errors_of_configs_name_file_and_line(tmp_path):
+    path = tmp_path / 'wrong.py'
+    path.write_text('a = 1\nb = (\n')
+    with pytest.raises(ConfigError, match=r'wrong\.py: line 2: syntax error'):
+        load_config(path)
+    path.write_text('model = dict(depth=18)\na = 1 / 0\n')
+    with pytest.raises(ConfigError, match=r'wrong\.py: cannot be read: ZeroDivisionError'):
+        load_config(path)
+    path.write_text('model = [1]\n')
+    with pytest.raises(ConfigError, match=r'wrong\.py: --cfg-options: does not fit this config'):
+        load_config(path, {'model.depth.x': 3})
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'options'),
+    [
+        ([], None),
+        (['--verbose'], {'verbose': True}),
+        (['--verbose', '--cfg-options', 'a=1'], {'verbose': True, 'a': 1}),
+        (['--cfg-options', 'a=1', 'b=x', '--verbose'], {'verbose': True, 'a': 1, 'b': 'x'}),
+    ],
+)
+def test_verbose_is_an_option_of_the_config(config, capsys, arguments, options):
+    parser = argparse.ArgumentParser()
+    add_common_arguments(parser)
+    args = parser.parse_args(arguments)
+    assert args.cfg_options == options and args.launcher == 'none' and args.trust_checkpoint is False
+    assert load_config(config, args.cfg_options).get('verbose', False) == ('--verbose' in arguments)
+    assert 'verbose' not in capsys.readouterr().err  # although the config does not have it
+
+
+def test_type_names():
+    assert [type_name(dict(type=kind)) for kind in ('GFL', 'mmdet.GFL', ConfigDict, None)] == [
+        'GFL',
+        'GFL',
+        'ConfigDict',
+        'None',
+    ]
+    assert type_name(ConfigError('x')) == 'ConfigError'
+
+
+def test_required_keys():
+    cfg = Config(dict(model=dict(), train_cfg=None))
+    require_keys(cfg, ('model',), 'training')
+    with pytest.raises(
+        ConfigError, match=r'train_cfg: missing \(and optim_wrapper, data\): training needs model, train_cfg'
+    ):
+        require_keys(cfg, ('model', 'train_cfg', 'optim_wrapper', 'data'), 'training')
+    with pytest.raises(ConfigError, match='^train_cfg: missing: testing needs train_cfg$'):
+        require_keys(cfg, ('train_cfg',), 'testing')
+
+
+def test_local_rank_of_old_launchers(monkeypatch):
+    monkeypatch.delenv('LOCAL_RANK', raising=False)
+    set_local_rank(argparse.Namespace(local_rank=3))
+    assert os.environ['LOCAL_RANK'] == '3'
+    set_local_rank(argparse.Namespace(local_rank=4))
+    assert os.environ['LOCAL_RANK'] == '3'
+    monkeypatch.delenv('LOCAL_RANK')
+
+
+def test_user_errors_are_one_line(monkeypatch, capsys):
+    @reports_user_errors
+    def main(error=None, *, value=1):
+        if error is not None:
+            raise error
+        return value
+
+    assert main(value=2) == 2
+    monkeypatch.delenv('MMDET_TRACEBACK', raising=False)
+    with pytest.raises(SystemExit) as stop:
+        main(DataError('is empty', file='a.json'))
+    assert stop.value.code == 2 and capsys.readouterr().err == 'DataError: a.json: is empty\n'
+    with pytest.raises(ZeroDivisionError):
+        main(ZeroDivisionError())
+    monkeypatch.setenv('MMDET_TRACEBACK', '1')
+    with pytest.raises(DataError):
+        main(DataError('is empty'))

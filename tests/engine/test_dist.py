@@ -1,5 +1,6 @@
 """Two processes over gloo, started as torchrun and slurm would."""
 
+import datetime
 import os
 import socket
 import subprocess
@@ -87,6 +88,77 @@ def test_launchers_name_what_is_missing(monkeypatch):
         init_dist('slurm')
     with pytest.raises(ConfigError, match="must be one of none, pytorch, slurm, mpi. Received: 'k8s'"):
         init_dist('k8s')
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """What ``init_process_group`` is called with, in an environment that no launcher has touched, without GPUs."""
+    calls = []
+    monkeypatch.setattr(torch.distributed, 'init_process_group', lambda *args, **kwargs: calls.append((args, kwargs)))
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT', 'SLURM_NODELIST', 'SLURM_LOCALID')
+    for name in (*names, 'SLURM_STEP_NODELIST', 'SLURM_JOB_NODELIST', 'SLURM_JOB_ID'):
+        monkeypatch.setenv(name, 'x')  # so that what init_dist sets is taken back
+        monkeypatch.delenv(name)
+    return calls
+
+
+def master() -> str:
+    return f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
+
+
+def test_torchrun(joined, monkeypatch):
+    for name, value in dict(RANK='3', WORLD_SIZE='4', LOCAL_RANK='1', MASTER_ADDR='a', MASTER_PORT='7').items():
+        monkeypatch.setenv(name, value)
+    init_dist('pytorch', timeout=9, init_backend='torch', group_name='mine')
+    kwargs = dict(rank=3, world_size=4, group_name='mine', timeout=datetime.timedelta(seconds=9))
+    assert joined == [(('gloo',), kwargs)] and master() == 'a:7'
+    init_dist('pytorch', port=8)
+    assert master() == 'a:8' and 'timeout' not in joined[1][1]
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    init_dist('nothing is checked')
+    assert len(joined) == 2
+
+
+def test_slurm(joined, monkeypatch):
+    """The step's nodes win over the job's; the job's number gives the port."""
+    for name, value in dict(SLURM_PROCID='5', SLURM_NTASKS='8', SLURM_JOB_NODELIST='b[1-2]').items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv('SLURM_JOB_ID', '71234')
+    init_dist('slurm')
+    assert joined == [(('gloo',), dict(rank=5, world_size=8))] and master() == 'b1:29734'
+    assert [os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')] == ['5', '8', '0']
+    for name in ('MASTER_ADDR', 'MASTER_PORT', 'SLURM_JOB_ID'):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv('SLURM_STEP_NODELIST', 'c7,c8')
+    init_dist('slurm')
+    assert master() == 'c7:29500'
+    monkeypatch.delenv('SLURM_STEP_NODELIST')
+    monkeypatch.delenv('SLURM_JOB_NODELIST')
+    monkeypatch.delenv('MASTER_ADDR')
+    with pytest.raises(ConfigError, match='needs MASTER_ADDR or SLURM_NODELIST'):
+        init_dist('slurm')
+
+
+def test_mpi(joined, monkeypatch):
+    for name, value in dict(RANK='1', SIZE='2', LOCAL_RANK='0').items():
+        monkeypatch.setenv(f'OMPI_COMM_WORLD_{name}', value)
+    init_dist('mpi')
+    assert joined == [(('gloo',), dict(rank=1, world_size=2))] and master() == '127.0.0.1:29500'
+
+
+def test_each_process_has_its_gpu(joined, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setattr(torch.cuda, 'set_device', chosen.append)
+    for name, value in dict(RANK='3', WORLD_SIZE='4', LOCAL_RANK='1').items():
+        monkeypatch.setenv(name, value)
+    init_dist('pytorch')
+    assert chosen == [1] and joined[0][0] == ('nccl',)
+    monkeypatch.setenv('LOCAL_RANK', '2')
+    with pytest.raises(ConfigError, match=r'process 2 of this machine has no GPU of its own \(2 visible\)'):
+        init_dist('pytorch')
 
 
 @pytest.mark.parametrize(

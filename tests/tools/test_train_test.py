@@ -98,7 +98,7 @@ def test_two_process_training(trained, tmp_path):
     done = shell(
         REPOSITORY / 'tools' / 'dist_train.sh', trained.project.config, 2, '--work-dir', tmp_path, '--seed', 3, '--validate',
         '--cfg-options', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=2',
-        cwd=tmp_path, PORT=free_port(), PYTHONPATH='',
+        cwd=tmp_path, PORT=free_port(),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     checkpoint = load(tmp_path / 'epoch_1.pth')
@@ -195,7 +195,7 @@ def test_two_process_test_gives_the_same_ap(trained, tmp_path, plain_metrics):
     out = tmp_path / 'results.pkl'
     done = shell(
         REPOSITORY / 'tools' / 'dist_test.sh', trained.project.config, trained.checkpoint, 2, '--eval', 'bbox', '--out', out,
-        '--work-dir', tmp_path, cwd=tmp_path, PORT=free_port(), PYTHONPATH='',
+        '--work-dir', tmp_path, cwd=tmp_path, PORT=free_port(),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert metrics_of(tmp_path) == pytest.approx(plain_metrics, abs=1e-9)

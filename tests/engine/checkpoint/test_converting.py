@@ -232,8 +232,8 @@ def test_publishing_leaves_source_and_target_alone(tmp_path, suffix):
     before = source.read_bytes()
     published = [publish_checkpoint(source, target) for target in (source, old)]
     assert source.read_bytes() == before and old.read_bytes() == b'of somebody else'
-    digest = hashlib.sha256(published[0].read_bytes()).hexdigest()[:8]
-    assert [path.name for path in published] == [f'gfl-{digest}{suffix}', f'old-{digest}{suffix}']
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in published]
+    assert [path.name for path in published] == [f'gfl-{digests[0]}{suffix}', f'old-{digests[1]}{suffix}']
     assert sorted(tmp_path.iterdir()) == sorted([source, old, *published])
 
 

@@ -233,8 +233,9 @@ def test_load_into_exact():
 def test_wrappers_are_unwrapped(wrap):
     """Also one in the other: a test with several views by several processes."""
     source, target = Detector(), Detector()
+    target.test_step = lambda data: data
     tta = type('Views', (BaseTTAModel,), dict(merge_preds=lambda self, predictions: predictions))
-    wrapped = tta(module=target, tta_cfg={}) if wrap is BaseTTAModel else nn.DataParallel(target)
+    wrapped = tta(module=target) if wrap is BaseTTAModel else nn.DataParallel(target)
     for model in (wrapped, nn.DataParallel(wrapped)):
         nn.init.zeros_(target.backbone.weight)
         assert unwrap(model) is target and load_into(model, source.state_dict(), strict=True).exact
