@@ -169,7 +169,7 @@ def read_coco(path: str | PathLike, backend_args: dict | None = None) -> CocoFil
     """
     global _last
     data = read_bytes(path, backend_args)
-    key = hashlib.blake2b(data, key=str(path).encode(errors='replace')[:64]).digest()
+    key = hashlib.sha256(data).digest()
     if _last is None or _last[0] != key or _last[1].source != str(path):
         _last = None  # frees the one before while this one is being read
         with no_garbage_collection():

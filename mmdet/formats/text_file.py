@@ -1,5 +1,6 @@
 """Text files: lines, and rows of numbers separated by commas or blanks (VisDrone, UAVDT)."""
 
+import contextlib
 from itertools import chain
 from os import PathLike
 from pathlib import Path
@@ -31,12 +32,12 @@ class NumberRows(NamedTuple):
 
     Attributes:
         values: (n, columns) float64.
-        lines: (n,) line of the file, from 1, of each row.
+        lines: n line numbers of the file, from 1.
         file: the file.
     """
 
     values: np.ndarray
-    lines: np.ndarray
+    lines: list[int]
     file: str | PathLike
 
     def refuse(self, wrong: np.ndarray, field: str, column: int, allowed: str) -> None:
@@ -63,35 +64,27 @@ def read_number_rows(path: str | PathLike, least: int, most: int, columns: str) 
         DataError: unreadable file, or a row of another kind, with its line.
     """
     text = _read_text(path)
-    rows = [_fields(line) for line in text.split('\n')]
-    lines = np.flatnonzero([bool(row) for row in rows]) + 1
+    lines = [line.strip().removesuffix(',') for line in text.split('\n')]
+    rows = [line.split(',') if ',' in line else line.split() for line in lines]
+    numbers = [number for number, row in enumerate(rows, 1) if row]
     own = [row for row in rows if row]
     counts = set(map(len, own))
-    if _is_plain(text) and all(least <= count <= most for count in counts):
-        if counts - {most}:
+    plain = _is_plain(text) or all(_is_row(row, least, most) for row in own)
+    if plain and (not counts or least <= min(counts) <= max(counts) <= most):
+        if counts != {most}:
             own = [row + ['-1'] * (most - len(row)) for row in own]
-        try:
-            values = np.array(list(map(float, chain.from_iterable(own)))).reshape(-1, most)
-        except ValueError:
-            values = np.full((1, most), np.nan)
-        if np.isfinite(values).all():
-            return NumberRows(values, lines, path)
-    wrong = next(number for number in lines.tolist() if not _is_row(rows[number - 1], least, most))
+        with contextlib.suppress(ValueError):
+            values = np.fromiter(map(float, chain.from_iterable(own)), np.float64, most * len(own)).reshape(-1, most)
+            if np.isfinite(values).all():
+                return NumberRows(values, numbers, path)
+    wrong = next(number for number in numbers if not _is_row(rows[number - 1], least, most))
     count = str(most) if least == most else f'{least} to {most}'
     raise DataError(
         f'must be {count} finite numbers, {columns}, separated by commas or blanks',
         file=path,
         record=f'line {wrong}',
-        received=text.split('\n')[wrong - 1].strip()[:120],
+        received=lines[wrong - 1][:120],
     )
-
-
-def _fields(line: str) -> list[str]:
-    line = line.strip()
-    if not line:
-        return []
-    line = line.removesuffix(',')
-    return line.split(',') if ',' in line else line.split() or ['']
 
 
 def _is_plain(text: str) -> bool:

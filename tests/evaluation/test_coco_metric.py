@@ -403,3 +403,19 @@ def test_files_and_classes_are_checked_when_the_dataset_is_known(ann_file, tmp_p
     CocoMetric(ann_file=str(tmp_path / 'nowhere.json')).dataset_meta = {}
     with pytest.raises(ConfigError, match='dataset_meta.classes'):
         CocoMetric().evaluate(0)
+
+
+def test_a_training_checks_the_file_of_its_validation_before_the_first_step(ann_file):
+    from types import SimpleNamespace
+
+    from mmengine.runner import ValLoop
+
+    class Lorries(torch.utils.data.Dataset):
+        metainfo = dict(classes=('lorry',))
+
+        def __len__(self):
+            return 1
+
+    loader = torch.utils.data.DataLoader(Lorries())
+    with pytest.raises(ConfigError, match="'lorry'"):  # built before the training loop runs
+        ValLoop(SimpleNamespace(), loader, Evaluator([dict(type='CocoMetric', ann_file=ann_file)]))
