@@ -1,5 +1,6 @@
-"""First steps of a pipeline: pixels and boxes into arrays."""
+"""First steps of a pipeline: they load pixels and boxes into arrays."""
 
+from collections.abc import Sequence
 from itertools import chain
 
 import cv2
@@ -17,19 +18,22 @@ COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'unchanged')
 
 @TRANSFORMS.register_module()
 class LoadImageFromFile(BaseTransform):
-    """Decode ``results['img_path']`` strictly: a truncated or broken file is a DataError, never a half-grey image.
+    """Decode the image file ``results['img_path']``.
 
     Sets ``img`` (H, W, 3) uint8 BGR ((H, W) with ``color_type='grayscale'``), ``img_shape`` and ``ori_shape``, both
     (h, w).
 
     Args:
         to_float32: return float32 pixels (0..255) instead of uint8.
-        color_type: ``'color'``, ``'grayscale'`` (both upright by EXIF), ``'color_ignore_orientation'`` or
-            ``'unchanged'``.
+        color_type: ``'color'`` and ``'grayscale'`` turn the image upright by its EXIF orientation;
+            ``'color_ignore_orientation'`` and ``'unchanged'`` do not.
         imdecode_backend: only ``'cv2'``, the decoder in use.
         file_client_args: old name of ``backend_args``.
-        ignore_empty: return None (so that the dataset draws another sample) instead of raising for an unreadable image.
+        ignore_empty: return None (the dataset draws another sample) instead of raising for an unreadable image.
         backend_args: mmengine file backend that fetches the bytes; None reads a local file.
+
+    Raises:
+        DataError: a missing, truncated or broken file; OpenCV alone would return a partly grey image for some of these.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class LoadImageFromFile(BaseTransform):
             raise
         return _set_image(results, image, self.to_float32)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'{type(self).__name__}(to_float32={self.to_float32}, color_type={self.color_type!r})'
 
 
@@ -70,8 +74,11 @@ class LoadImageFromFile(BaseTransform):
 class LoadImageFromNDArray(LoadImageFromFile):
     """Take the image from memory: ``results['img']`` is an array, (H, W), (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4).
 
-    The array itself is never written to. Grey becomes BGR, alpha is dropped; ``img_path`` becomes None if it is
-    missing.
+    Grey becomes BGR (the reverse with ``color_type='grayscale'``) and alpha is dropped; floating pixels become float32.
+    ``img_path`` becomes None if it is missing. The array itself is never written to.
+
+    Raises:
+        DataError: an array of another shape or dtype, or without pixels.
     """
 
     def transform(self, results: dict) -> dict:
@@ -107,16 +114,19 @@ def _set_image(results: dict, image: np.ndarray, to_float32: bool) -> dict:
 class LoadAnnotations(BaseTransform):
     """Turn ``results['instances']`` into arrays.
 
-    Sets ``gt_bboxes`` (N, 4) float32 xyxy, ``gt_bboxes_labels`` (N,) int64 and ``gt_ignore_flags`` (N,) bool; new
-    arrays at each call, so that later transforms may write to them.
+    Sets ``gt_bboxes`` (N, 4) float32 xyxy in pixels, ``gt_bboxes_labels`` (N,) int64 and ``gt_ignore_flags`` (N,) bool;
+    new arrays at each call, so that later transforms may write to them.
 
     Args:
         with_bbox: set ``gt_bboxes`` and ``gt_ignore_flags``.
         with_label: set ``gt_bboxes_labels``.
         with_mask, with_seg: must be False; the toolbox detects boxes only.
-        box_type: ``'hbox'`` (axis-aligned) or None; boxes stay plain arrays.
+        box_type: ``'hbox'`` (axis-aligned) or None; boxes are plain arrays in either case.
         poly2mask, reduce_zero_label, ignore_index, imdecode_backend, backend_args: accepted for mmdetection's configs;
             they concern masks only.
+
+    Raises:
+        DataError: a box that is not four finite numbers, or a label that is no whole number; names image and object.
     """
 
     def __init__(
@@ -163,8 +173,8 @@ class LoadAnnotations(BaseTransform):
         return results
 
     @staticmethod
-    def _boxes(results: dict, instances) -> np.ndarray:
-        # One flat pass takes half the time of np.array(rows); rows of a wrong length must be looked for, then.
+    def _boxes(results: dict, instances: Sequence[dict]) -> np.ndarray:
+        # One flat pass takes half the time of np.array(rows), but does not notice rows of a wrong length by itself.
         try:
             rows = [item['bbox'] for item in instances]
             flat = np.fromiter(chain.from_iterable(rows), np.float32, 4 * len(rows))
@@ -181,11 +191,12 @@ class LoadAnnotations(BaseTransform):
             ) from error
         return flat.reshape(-1, 4)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'{type(self).__name__}(with_bbox={self.with_bbox}, with_label={self.with_label})'
 
 
-def _first_bad_box(instances):
+def _first_bad_box(instances: Sequence[dict]) -> tuple[int | None, object]:
+    """Index and value of the first box that is not four finite numbers."""
     for index, item in enumerate(instances):
         box = item.get('bbox')
         try:
