@@ -126,7 +126,7 @@ class LoadAnnotations(BaseTransform):
             they concern masks only.
 
     Raises:
-        DataError: a box that is not four finite numbers, or a label that is no whole number; names image and object.
+        DataError: a box that is not four finite numbers, or a label that is no number; names image and object.
     """
 
     def __init__(
