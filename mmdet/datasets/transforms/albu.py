@@ -74,7 +74,7 @@ class Albu(GeometricTransform):
         self.transforms = list(transforms)
         self.update_pad_shape = update_pad_shape
         self.skip_img_without_anno = skip_img_without_anno
-        self.normalize = None if after_normalize is None else Normalize(**after_normalize)
+        self.after_normalize = None if after_normalize is None else Normalize(**after_normalize)
         self._check_keymap(keymap)
         parts = [build_albumentation(item) for item in transforms]
         box_params = albumentations.BboxParams(**_box_arguments(bbox_params))
@@ -105,14 +105,14 @@ class Albu(GeometricTransform):
         if boxes is not None:
             inputs = clip_boxes(boxes.astype(np.float32), image.shape[:2])
             index = np.flatnonzero(_wide_enough(inputs))
-        if self.normalize is not None:
-            image = self.normalize(dict(img=image))['img']
+        if self.after_normalize is not None:
+            image = self.after_normalize(dict(img=image))['img']
         output = self.aug(image=np.ascontiguousarray(image), bboxes=inputs[index], **{_INDEX: index})
 
         image = output['image']
-        if self.normalize is not None:
-            image = image * self.normalize.std + self.normalize.mean
-            image = np.ascontiguousarray(image[..., ::-1]) if self.normalize.to_rgb else image
+        if self.after_normalize is not None:
+            image = image * self.after_normalize.std + self.after_normalize.mean
+            image = np.ascontiguousarray(image[..., ::-1]) if self.after_normalize.to_rgb else image
         results['img'], results['img_shape'] = image, image.shape[:2]
         if self.update_pad_shape:
             results['pad_shape'] = image.shape[:2]
@@ -127,12 +127,6 @@ class Albu(GeometricTransform):
         select_objects(results, kept[sound])
         results['gt_bboxes'] = new_boxes[sound]
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(transforms={self.transforms}, skip_img_without_anno={self.skip_img_without_anno}, '
-            f'after_normalize={self.normalize})'
-        )
 
 
 def _wide_enough(boxes: np.ndarray) -> np.ndarray:

@@ -1,5 +1,8 @@
-"""Base class of the transforms that move pixels or drop objects."""
+"""Base classes of the transforms."""
 
+import inspect
+
+import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmdet.errors import DataError
@@ -10,7 +13,16 @@ UNSUPPORTED_KEYS = (
 """Annotations tied to pixels or objects that these transforms do not change, under mmdetection's and mmcv's names."""
 
 
-class GeometricTransform(BaseTransform):
+class DetTransform(BaseTransform):
+    """A transform whose ``repr`` shows the constructor's arguments, as far as it has attributes of these names."""
+
+    def __repr__(self) -> str:
+        values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if hasattr(self, name)}
+        parts = (f'{k}={v.tolist() if isinstance(v, np.ndarray) else v!r}' for k, v in values.items())
+        return f'{type(self).__name__}({", ".join(parts)})'
+
+
+class GeometricTransform(DetTransform):
     """A transform after which annotations other than ``gt_bboxes``, labels and ignore flags would be out of date.
 
     Subclasses change the image's geometry or the list of objects. A sample with one of ``UNSUPPORTED_KEYS`` is refused

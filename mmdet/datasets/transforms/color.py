@@ -4,19 +4,19 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from mmdet.errors import ConfigError, DataError
 from mmdet.registry import TRANSFORMS
 
 from .arguments import check_range, image_of, is_number, is_numbers
+from .base import DetTransform
 
 Step = float | None  # None leaves the step out
 Order = Sequence[int] | np.ndarray | None
 
 
 @TRANSFORMS.register_module()
-class PhotoMetricDistortion(BaseTransform):
+class PhotoMetricDistortion(DetTransform):
     """Random brightness, contrast, saturation, hue and channel order, each with probability 1/2 (SSD, Liu et al. 2016).
 
     uint8 images stay uint8: values are rounded and saturated at 0 and 255 between the steps, and the hue turns by whole
@@ -75,12 +75,6 @@ class PhotoMetricDistortion(BaseTransform):
         distort = distort_uint8 if image.dtype == np.uint8 else distort_float32
         results['img'] = distort(np.ascontiguousarray(image), **self.draw())
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(brightness_delta={self.brightness_delta}, contrast_range={self.contrast_range}, '
-            f'saturation_range={self.saturation_range}, hue_delta={self.hue_delta})'
-        )
 
 
 def _affine(image: np.ndarray, factor: float, offset: float = 0.0, channels: Order = None) -> np.ndarray:
@@ -167,7 +161,7 @@ def distort_float32(
 
 
 @TRANSFORMS.register_module()
-class Normalize(BaseTransform):
+class Normalize(DetTransform):
     """Compute (pixel - mean) / std in float32, for old configs; others normalise on the device (``DetDataPreprocessor``).
 
     Sets ``img`` float32 and ``img_norm_cfg``.
@@ -194,6 +188,3 @@ class Normalize(BaseTransform):
         results['img'] = np.ascontiguousarray((image.astype(np.float32) - self.mean) / self.std)
         results['img_norm_cfg'] = dict(mean=self.mean, std=self.std, to_rgb=self.to_rgb)
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(mean={self.mean.tolist()}, std={self.std.tolist()}, to_rgb={self.to_rgb})'

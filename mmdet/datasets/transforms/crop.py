@@ -105,12 +105,6 @@ class RandomCrop(GeometricTransform):
         results['img_shape'] = (crop_h, crop_w)
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(crop_size={self.crop_size}, crop_type={self.crop_type!r}, '
-            f'allow_negative_crop={self.allow_negative_crop}, bbox_clip_border={self.bbox_clip_border})'
-        )
-
 
 @TRANSFORMS.register_module()
 class Expand(GeometricTransform):
@@ -279,6 +273,3 @@ class FilterAnnotations(GeometricTransform):
             return None
         select_objects(results, keep)
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(min_gt_bbox_wh={self.min_gt_bbox_wh}, keep_empty={self.keep_empty})'

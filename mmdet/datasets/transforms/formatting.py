@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 from mmengine.structures import InstanceData
 
 from mmdet.errors import ConfigError, DataError
@@ -13,6 +12,7 @@ from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
 
 from .arguments import image_of, is_sequence
+from .base import DetTransform
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
 
@@ -32,7 +32,7 @@ def to_chw(image: np.ndarray) -> torch.Tensor:
 
 
 @TRANSFORMS.register_module()
-class PackDetInputs(BaseTransform):
+class PackDetInputs(DetTransform):
     """Pack a sample as ``dict(inputs=tensor (C, H, W), data_samples=DetDataSample)``.
 
     ``inputs`` has the dtype of the image (uint8; normalised later on the device). Objects whose ``gt_ignore_flags`` is
@@ -82,6 +82,3 @@ class PackDetInputs(BaseTransform):
         if len(set(lengths.values())) > 1:
             raise DataError('per-object arrays differ in length', file=results.get('img_path'), received=lengths)
         return fields
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(meta_keys={self.meta_keys})'

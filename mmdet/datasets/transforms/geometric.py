@@ -87,9 +87,6 @@ class RandomFlip(GeometricTransform):
             results['gt_bboxes'] = flip_boxes(results['gt_bboxes'], image.shape[:2], direction)
         return results
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(prob={self.prob}, direction={self.direction})'
-
 
 @TRANSFORMS.register_module()
 class Pad(GeometricTransform):
@@ -140,9 +137,3 @@ class Pad(GeometricTransform):
         results.update(img=image, img_shape=image.shape[:2], pad_shape=image.shape[:2])
         results.update(pad_fixed_size=self.size, pad_size_divisor=self.size_divisor)
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(size={self.size}, size_divisor={self.size_divisor}, '
-            f'pad_to_square={self.pad_to_square}, pad_val={self.pad_val}, padding_mode={self.padding_mode!r})'
-        )

@@ -1,23 +1,24 @@
 """First steps of a pipeline: they load pixels and boxes into arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
+from typing import Any
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from mmdet.errors import ConfigError, DataError
 from mmdet.formats.images import BrokenImageError, decode_image
 from mmdet.registry import TRANSFORMS
 
 from .arguments import check_choice
+from .base import DetTransform
 
 COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'unchanged')
 
 
 @TRANSFORMS.register_module()
-class LoadImageFromFile(BaseTransform):
+class LoadImageFromFile(DetTransform):
     """Decode the image file ``results['img_path']``.
 
     Sets ``img`` (H, W, 3) uint8 BGR ((H, W) with ``color_type='grayscale'``), ``img_shape`` and ``ori_shape``, both
@@ -66,9 +67,6 @@ class LoadImageFromFile(BaseTransform):
             raise
         return _set_image(results, image, self.to_float32)
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(to_float32={self.to_float32}, color_type={self.color_type!r})'
-
 
 @TRANSFORMS.register_module()
 class LoadImageFromNDArray(LoadImageFromFile):
@@ -111,7 +109,7 @@ def _set_image(results: dict, image: np.ndarray, to_float32: bool) -> dict:
 
 
 @TRANSFORMS.register_module()
-class LoadAnnotations(BaseTransform):
+class LoadAnnotations(DetTransform):
     """Turn ``results['instances']`` into arrays.
 
     Sets ``gt_bboxes`` (N, 4) float32 xyxy in pixels, ``gt_bboxes_labels`` (N,) int64 and ``gt_ignore_flags`` (N,) bool;
@@ -158,17 +156,8 @@ class LoadAnnotations(BaseTransform):
             try:
                 labels = np.fromiter((item['bbox_label'] for item in instances), np.int64, len(instances))
             except (KeyError, TypeError, ValueError) as error:
-                record = next(
-                    (i for i, item in enumerate(instances) if not isinstance(item.get('bbox_label'), int | np.integer)),
-                    None,
-                )
-                raise DataError(
-                    'every object needs a whole number as class index',
-                    file=results.get('img_path'),
-                    record=f'object {record}',
-                    field='bbox_label',
-                    received=None if record is None else instances[record].get('bbox_label'),
-                ) from error
+                message = 'every object needs a whole number as class index'
+                raise _first_fault(results, instances, 'bbox_label', _is_label, message) from error
             results['gt_bboxes_labels'] = labels
         return results
 
@@ -181,27 +170,27 @@ class LoadAnnotations(BaseTransform):
             if any(length != 4 for length in set(map(len, rows))) or not np.isfinite(flat).all():
                 raise ValueError('a box that is not four finite numbers')
         except (KeyError, TypeError, ValueError) as error:
-            index, box = _first_bad_box(instances)
-            raise DataError(
-                'must be four finite numbers x1, y1, x2, y2',
-                file=results.get('img_path'),
-                record=f'object {index}',
-                field='bbox',
-                received=box,
-            ) from error
+            message = 'must be four finite numbers x1, y1, x2, y2'
+            raise _first_fault(results, instances, 'bbox', _is_box, message) from error
         return flat.reshape(-1, 4)
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(with_bbox={self.with_bbox}, with_label={self.with_label})'
+
+def _first_fault(
+    results: dict, instances: Sequence[dict], field: str, is_sound: Callable[[Any], bool], message: str
+) -> DataError:
+    """The error that names the first object whose ``field`` is not sound."""
+    index = next((i for i, item in enumerate(instances) if not is_sound(item.get(field))), None)
+    value = None if index is None else instances[index].get(field)
+    return DataError(message, file=results.get('img_path'), record=f'object {index}', field=field, received=value)
 
 
-def _first_bad_box(instances: Sequence[dict]) -> tuple[int | None, object]:
-    """Index and value of the first box that is not four finite numbers."""
-    for index, item in enumerate(instances):
-        box = item.get('bbox')
-        try:
-            if np.asarray(box, np.float32).shape != (4,) or not np.isfinite(np.asarray(box, np.float32)).all():
-                return index, box
-        except (TypeError, ValueError):
-            return index, box
-    return None, None
+def _is_label(value: Any) -> bool:
+    return isinstance(value, int | np.integer)
+
+
+def _is_box(value: Any) -> bool:
+    try:
+        box = np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        return False
+    return box.shape == (4,) and bool(np.isfinite(box).all())

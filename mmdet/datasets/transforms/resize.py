@@ -121,13 +121,6 @@ class Resize(GeometricTransform):
         )
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(scale={self.scale}, scale_factor={self.scale_factor}, '
-            f'keep_ratio={self.keep_ratio}, clip_object_border={self.clip_object_border}, '
-            f'interpolation={self.interpolation!r})'
-        )
-
 
 @TRANSFORMS.register_module(name=['FixShapeResize', 'FixedShapeResize'])
 class FixShapeResize(GeometricTransform):

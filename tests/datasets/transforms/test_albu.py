@@ -322,9 +322,3 @@ def test_keymap_may_name_ours_only():
     for wrong in (dict(img='images'), dict(gt_bboxes='boxes'), dict(gt_labels='labels')):
         with pytest.raises(ConfigError, match='keymap'):
             build([], keymap=wrong)
-
-
-def test_the_text_names_the_list():
-    assert repr(build([dict(type='Blur')], skip_img_without_anno=True)) == (
-        "Albu(transforms=[{'type': 'Blur'}], skip_img_without_anno=True, after_normalize=None)"
-    )

@@ -59,3 +59,32 @@ def test_pixel_transforms_let_masks_pass():
     mask = np.zeros((10, 20), np.uint8)
     for config in (dict(type='PhotoMetricDistortion'), dict(type='Normalize', mean=[0] * 3, std=[1] * 3)):
         assert TRANSFORMS.build(config)(dict(make_sample(20, 10), gt_seg_map=mask))['gt_seg_map'] is mask
+
+
+@pytest.mark.parametrize(
+    ('config', 'text'),
+    [
+        (
+            dict(type='Resize', scale=(4, 3)),
+            "Resize(scale=(4, 3), scale_factor=None, keep_ratio=False, clip_object_border=True, backend='cv2', "
+            "interpolation='bilinear')",
+        ),
+        (dict(type='RandomFlip', prob=0.5), "RandomFlip(prob=[0.5], direction=['horizontal'])"),
+        (
+            dict(type='Normalize', mean=[1, 2, 3], std=[2, 2, 2]),
+            'Normalize(mean=[1.0, 2.0, 3.0], std=[2.0, 2.0, 2.0], to_rgb=True)',
+        ),
+        (dict(type='PackDetInputs', meta_keys=['a']), "PackDetInputs(meta_keys=('a',))"),
+        (dict(type='LoadAnnotations'), 'LoadAnnotations(with_bbox=True, with_label=True)'),
+        (dict(type='FilterAnnotations'), 'FilterAnnotations(min_gt_bbox_wh=(1, 1), keep_empty=True)'),
+    ],
+)
+def test_texts(config, text):
+    assert repr(TRANSFORMS.build(config)) == text
+
+
+def test_texts_of_nested_transforms():
+    choice = TRANSFORMS.build(dict(type='RandomChoiceResize', scales=[(4, 3)]))
+    assert repr(choice).startswith('RandomChoiceResize(scales=[(4, 3)], resize=Resize(scale=(4, 3), ')
+    ratio = TRANSFORMS.build(dict(type='RandomResize', scale=(4, 3), ratio_range=(0.5, 1)))
+    assert repr(ratio).startswith('RandomResize(scale=[(4, 3)], ratio_range=(0.5, 1), resize=Resize(')

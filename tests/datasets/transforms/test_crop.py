@@ -235,6 +235,13 @@ def test_expand_draws_in_order_and_moves_boxes():
     assert results['img'].dtype == np.uint8 and results['img'].sum() == image.sum() + 6 * (height * width - 48)
 
 
+def test_expand_takes_its_mean_as_rgb():
+    np.random.seed(0)
+    result = build('Expand', mean=[1, 2, 3], ratio_range=(3, 3), prob=1)(make_sample(2, 2))['img']
+    assert [3, 2, 1] in result.reshape(-1, 3).tolist()
+    assert build('Expand').prob == 0.5 and build('Expand').ratio_range == (1, 4)
+
+
 @pytest.mark.parametrize(('roll', 'changed'), [(0.2999, True), (0.3, False)])
 def test_expand_probability(monkeypatch, roll, changed):
     monkeypatch.setattr(np.random, 'rand', lambda: roll)
@@ -269,6 +276,8 @@ def test_overlap_with_window_by_hand(box, iou):
     np.testing.assert_allclose(overlap_with_window(boxes, np.array([0, 0, 10, 10])), [iou, 1.0], rtol=1e-6)
     assert overlap_with_window(boxes[:0], np.array([0, 0, 10, 10])).shape == (0,)
     assert overlap_with_window(np.zeros((1, 4)), np.zeros(4)).tolist() == [0.0]
+    # A window from (4, 2) to (10, 5), of area 18; 2 x 1 pixels of the box, of area 10, are inside.
+    assert overlap_with_window(np.array([[1.0, 1, 6, 3]]), np.array([4, 2, 10, 5])) == pytest.approx(2 / (10 + 18 - 2))
 
 
 def test_centres_strictly_inside():
@@ -348,10 +357,3 @@ def test_filter_takes_width_then_height_and_a_strict_bound():
     for pair in ((1,), (1, -0.1), (float('nan'), 1), 'ab', 3):
         with pytest.raises(ConfigError, match=r'min_gt_bbox_wh: must be two numbers >= 0'):
             build('FilterAnnotations', min_gt_bbox_wh=pair)
-
-
-def test_texts():
-    assert repr(build('RandomCrop', crop_size=5)) == (
-        "RandomCrop(crop_size=(5, 5), crop_type='absolute', allow_negative_crop=False, bbox_clip_border=True)"
-    )
-    assert repr(build('FilterAnnotations')) == 'FilterAnnotations(min_gt_bbox_wh=(1, 1), keep_empty=True)'

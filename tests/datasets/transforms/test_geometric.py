@@ -204,10 +204,3 @@ def test_pad_meta():
 def test_size_divisor_must_be_a_whole_number(divisor):
     with pytest.raises(ConfigError, match=r'size_divisor: must be a whole number >= 1'):
         build('Pad', size_divisor=divisor)
-
-
-def test_texts():
-    assert repr(build('RandomFlip', prob=0.5)) == "RandomFlip(prob=[0.5], direction=['horizontal'])"
-    assert repr(build('Pad', size_divisor=32)) == (
-        "Pad(size=None, size_divisor=32, pad_to_square=False, pad_val=0, padding_mode='constant')"
-    )

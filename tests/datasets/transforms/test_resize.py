@@ -292,13 +292,3 @@ def test_random_choice_takes_an_unlimited_edge():
     transform = build('RandomChoiceResize', scales=[(float('inf'), 20)], keep_ratio=True, interpolation='nearest')
     assert transform(make_sample(20, 10))['img_shape'] == (20, 40)
     assert transform.resize.interpolation == 'nearest'
-
-
-def test_texts():
-    assert repr(build('Resize', scale=(4, 3))) == (
-        "Resize(scale=(4, 3), scale_factor=None, keep_ratio=False, clip_object_border=True, interpolation='bilinear')"
-    )
-    assert repr(build('RandomChoiceResize', scales=[(4, 3)])).startswith(
-        'RandomChoiceResize(scales=[(4, 3)], resize=Resize('
-    )
-    assert 'ratio_range=(0.5, 1)' in repr(build('RandomResize', scale=(4, 3), ratio_range=(0.5, 1)))

@@ -169,6 +169,10 @@ def test_tta_alternatives_may_be_lists_and_views_do_not_share():
     assert repr(transform).startswith('TestTimeAug(4 views, steps=[[Compose([')
 
 
+def test_one_view():
+    assert build('TestTimeAug', transforms=[[add(1)], [add(2)]])({}) == {'turns': [[1, 2]]}
+
+
 def test_tta_may_not_lose_the_sample():
     with pytest.raises(ConfigError, match='transforms: a transform dropped the sample, which testing cannot do'):
         build('TestTimeAug', transforms=[[add(1)], [add(2), drop]])({})
