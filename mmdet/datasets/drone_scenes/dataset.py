@@ -392,8 +392,8 @@ def _coco_document(split: str, images: list[_Annotations], size_wh: Sequence[int
         records.append({'id': image_id, 'file_name': name, 'width': width, 'height': height})
         regions = [_Row(region, category, 0, 0) for region in ignored for category in CATEGORY_IDS.values()]
         for number, (bbox, category, truncation, occlusion) in enumerate(rows + regions):
-            head = {'id': len(annotations) + 1, 'image_id': image_id, 'category_id': category}
-            shape = {'bbox': list(bbox), 'area': bbox[2] * bbox[3], 'iscrowd': int(number >= len(rows))}
-            annotations.append({**head, **shape, 'truncation': truncation, 'occlusion': occlusion})
+            head = dict(id=len(annotations) + 1, image_id=image_id, category_id=category, bbox=list(bbox))
+            area, crowd = bbox[2] * bbox[3], int(number >= len(rows))
+            annotations.append(dict(head, area=area, iscrowd=crowd, truncation=truncation, occlusion=occlusion))
     categories = [{'id': number, 'name': name, 'supercategory': 'none'} for name, number in CATEGORY_IDS.items()]
     return {'images': records, 'annotations': annotations, 'categories': categories}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmdet.datasets.transforms.albu import _as_tuple
 from mmdet.registry import TRANSFORMS
 from mmdet.utils import ConfigError
 
@@ -301,6 +302,24 @@ def test_types_may_be_classes_and_nest():
     for wrong in (3, None, [1]):
         with pytest.raises(ConfigError, match='type: must be the name of an albumentations transform or a class'):
             build([dict(type=wrong)])
+
+
+def test_lists_of_numbers_become_tuples_and_others_stay():
+    assert _as_tuple([1, 2.5]) == (1, 2.5)
+    for value in ([], [1, 'a'], ['a', 1], (1, 2), 'ab', 3, [[1], [2]]):
+        assert _as_tuple(value) is value
+
+
+def test_classes_with_arguments_of_any_name():
+    import albumentations
+
+    class Renamed(albumentations.HorizontalFlip):
+        def __init__(self, **options):
+            super().__init__(p=options['chance'])
+
+    sample = make_sample(20, 10)
+    flipped = build([dict(type=Renamed, chance=1.0)])(dict(sample))['img']
+    assert np.array_equal(flipped, sample['img'][:, ::-1])
 
 
 def test_box_parameters_reach_albumentations():

@@ -235,6 +235,13 @@ def test_expand_draws_in_order_and_moves_boxes():
     assert results['img'].dtype == np.uint8 and results['img'].sum() == image.sum() + 6 * (height * width - 48)
 
 
+def test_defaults():
+    crop = build('MinIoURandomCrop')
+    assert crop.min_ious == (0.1, 0.3, 0.5, 0.7, 0.9) and crop.min_crop_size == 0.3 and crop.attempts == 50
+    assert crop.bbox_clip_border and build('RandomCrop', crop_size=5).bbox_clip_border
+    assert build('FilterAnnotations').keep_empty and build('Expand').mean == (0, 0, 0)
+
+
 def test_expand_takes_its_mean_as_rgb():
     np.random.seed(0)
     result = build('Expand', mean=[1, 2, 3], ratio_range=(3, 3), prob=1)(make_sample(2, 2))['img']

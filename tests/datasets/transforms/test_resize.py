@@ -253,6 +253,11 @@ def test_fixed_shape_meta_and_upright_images():
     assert build('FixShapeResize', width=1, height=1, keep_ratio=True)(make_sample(50, 3))['img_shape'] == (1, 1)
 
 
+def test_fixed_shape_pads_with_black():
+    results = build('FixShapeResize', width=8, height=20, keep_ratio=True)(make_sample(8, 6))
+    assert not results['img'][6:].any()
+
+
 def test_one_instance_of_fixed_shape_holds_no_state():
     transform = build('FixShapeResize', width=40, height=40, keep_ratio=True)
     for size, expected in (((20, 10), (40, 20)), ((10, 20), (20, 40)), ((20, 10), (40, 20))):
