@@ -1,4 +1,4 @@
-# make install | demo | test | lint: each does the set-up that it needs. make demo VERBOSE=1: the logs in full.
+# make install | demo | test | lint: each target installs what it needs. make demo VERBOSE=1 prints the whole log.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ $(READY): requirements.txt constraints.txt setup.py
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch setuptools
 	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements.txt pytest pytest-xdist ruff import-linter mypy
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
-# torchvision's kernels, where its CUDA wheel can load; elsewhere the torch twins of mmdet/ops run.
+# Only a CUDA build of torch gets torchvision, for its kernels; otherwise the torch implementations in mmdet/ops are used.
 	if $(BIN)/python -c 'import torch, sys; sys.exit(torch.version.cuda is None)'; then \
 		$(BIN)/python -m pip install --quiet -c constraints.txt torchvision; fi
 	touch $@

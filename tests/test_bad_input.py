@@ -1,7 +1,7 @@
-"""What users get wrong, in one table: the situation, the exception, and the words of its message.
+"""Mistakes of users in one table: the situation, the exception and its message.
 
-Every message must name the place (file, record, field or argument) and, where a value is at fault, that value. The table calls what
-users call; the finer cases of each part stand beside the tests of that part.
+Every message must name the place (file, record, field or argument) and, where a value is at fault, that value. The table calls the
+functions that users call; the finer cases of each part are in the tests of that part.
 """
 
 import argparse
@@ -49,7 +49,7 @@ TABLE = []
 
 
 def case(name: str, error: type[Exception], message: str):
-    """Add a situation to the table; ``message`` is a regular expression in which a blank also matches line breaks."""
+    """Add a situation to the table; ``message`` is a regular expression, whose blanks also match line breaks."""
 
     def add(function):
         TABLE.append(pytest.param(function, error, message, id=name))
@@ -116,7 +116,7 @@ def jpeg(width=64, height=48) -> bytes:
 
 
 def coco(tmp, images=(IMAGE,), annotations=(BOX,), categories=CATEGORIES, *, text=None, image=None, **options):
-    """A CocoDataset of a document (or of any ``text``), its picture ``image`` (bytes) in a.jpg."""
+    """A CocoDataset of a document (or of any ``text``), with the bytes ``image`` in a.jpg."""
     document = dict(images=list(images), annotations=list(annotations), categories=list(categories))
     write(tmp / 'train.json', json.dumps(document) if text is None else text)
     if image is not None:
@@ -410,6 +410,15 @@ def _(tmp, project):
 )
 def _(tmp, project):
     coco(tmp, image=jpeg(), pipeline=[dict(type='Resize', scale=(32, 32), keep_ratio=True)])[0]
+
+
+@case('masks in a pipeline', DataError, r'a\.jpg: gt_seg_map: RandomFlip changes boxes only.*Received: .ndarray.')
+def _(tmp, project):
+    def add_mask(results):
+        return {**results, 'gt_seg_map': np.zeros((48, 64), np.uint8)}
+
+    pipeline = [dict(type='LoadImageFromFile'), add_mask, dict(type='RandomFlip', prob=0.0)]
+    coco(tmp, image=jpeg(), pipeline=pipeline, test_mode=True)[0]
 
 
 @case('negative scale', ConfigError, r'scale: must be two positive whole numbers.*Received: \(96, -96\)')
@@ -818,7 +827,7 @@ def test_training_goes_on_past_broken_images_and_counts_them(tmp_path, project):
 
 
 def test_results_pickle_runs_nothing(tmp_path):
-    """The same for ``--out`` files read back."""
+    """Files that ``--out`` wrote are read without executing anything in them."""
     from mmdet.evaluation import read_results
 
     path = write(tmp_path / 'evil.pkl', pickle.dumps([Malicious(tmp_path / 'made')]))

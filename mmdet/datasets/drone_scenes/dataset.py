@@ -1,15 +1,15 @@
-"""The built-in dataset of synthetic drone scenes: generated on first use, the same bytes for the same seed.
+"""The built-in dataset of synthetic drone scenes: drawn on first use, with the same bytes for the same seed.
 
-Layout of a generated set (``<split>`` is ``train`` or ``val``)::
+Files of a generated set (``<split>`` is ``train`` or ``val``)::
 
     <root>/<split>/images/<split>_00000.jpg
     <root>/<split>/annotations/<split>_00000.txt   VisDrone: x,y,w,h,score,category,truncation,occlusion
     <root>/annotations/<split>.json                COCO
-    <root>/manifest.json                           what was asked for, and a count of what is there
+    <root>/manifest.json                           arguments of the set, and numbers of images and objects
 
-Both kinds of annotations hold the same whole-pixel boxes and VisDrone's category ids. A region whose objects are not
-annotated is a row of category 0 in the txt, and one ``iscrowd`` annotation a class in the JSON, which is what makes
-COCO's rules ignore detections there.
+Both kinds of annotations hold the same whole-pixel boxes and VisDrone's category ids. An ignored region, whose objects
+are not annotated, is a row of category 0 in the txt. In the JSON it is one ``iscrowd`` annotation per class, because COCO
+ignores detections in such regions only within a class.
 """
 
 import contextlib
@@ -19,8 +19,10 @@ import os
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -30,12 +32,13 @@ from mmdet.errors import ConfigError, DataError
 from mmdet.registry import DATASETS
 
 from ..coco import CocoDataset
-from .layout import draw_scene
+from .drawing import Box
+from .layout import Scene, draw_scene
 
-# Those of VisDrone's ten classes that are drawn, with VisDrone's category ids.
+# The drawn ones of VisDrone's ten classes, with VisDrone's category ids.
 CATEGORY_IDS = {'pedestrian': 1, 'car': 4, 'van': 5, 'truck': 6, 'bus': 9, 'motor': 10}
 PALETTE = [(220, 220, 0), (0, 200, 60), (0, 190, 220), (255, 140, 0), (220, 0, 220), (230, 40, 40)]  # RGB
-VERSION = 2  # raise when the drawing changes: older sets are then refused instead of silently compared with newer ones
+VERSION = 2  # to be raised when the drawing changes, so that older sets are refused instead of compared with newer ones
 EMPTY_SHARE = 0.05
 SPLITS = ('train', 'val')
 _JPEG_QUALITY = 88
@@ -52,27 +55,27 @@ def generate_drone_scenes(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Make the dataset in ``out_dir``, or do nothing where exactly this one already is.
+    """Generate the dataset in ``out_dir``, or return at once if it is there with the same arguments.
 
-    An image depends on ``(seed, split, index)`` and the size only, so neither ``workers`` nor the number of images changes
-    it. Everything is written to a folder beside ``out_dir``, which takes its place when complete. A lock file beside it
-    makes this safe for several processes at once: one generates, the others wait and then find it.
+    An image depends on ``(seed, split, index)`` and the size only; neither ``workers`` nor the number of images changes
+    it. The set is written to a folder beside ``out_dir`` and moved there when it is complete. A lock file beside it makes
+    this safe for several processes at once: one generates the set, the others wait for it.
 
     Args:
         out_dir: root of the dataset.
         num_train: images of the training split.
         num_val: images of the validation split.
         size_wh: image size in pixels.
-        seed: not negative.
-        workers: processes; None takes one for each usable core.
-        overwrite: replace a generated set that was made with other arguments; anything else is never deleted.
+        seed: an integer >= 0.
+        workers: number of processes; None takes one for each usable core.
+        overwrite: replace a set that was generated with other arguments; folders with other files are never deleted.
 
     Returns:
         ``out_dir`` as a path.
 
     Raises:
         ConfigError: impossible arguments.
-        DataError: ``out_dir`` holds another set, or something that was not generated here.
+        DataError: ``out_dir`` holds a set with other arguments, or files that were not generated here.
     """
     request = _checked_request(num_train=num_train, num_val=num_val, size_wh=size_wh, seed=seed)
     if workers is not None and (not isinstance(workers, int) or workers < 1):
@@ -82,10 +85,10 @@ def generate_drone_scenes(
         return Path(out_dir)
     root.parent.mkdir(parents=True, exist_ok=True)
     with _exclusive(root.parent / f'.{root.name}.lock'):
-        if _is_complete(root, request):  # made by another process while this one waited
+        if _is_complete(root, request):  # generated by another process while this one waited
             return Path(out_dir)
         _refuse_foreign(root, request, overwrite=overwrite)
-        for stale in root.parent.glob(f'.{root.name}.tmp-*'):  # of killed runs: only the holder of the lock makes any
+        for stale in root.parent.glob(f'.{root.name}.tmp-*'):  # of killed processes, since this one holds the lock
             shutil.rmtree(stale, ignore_errors=True)
         temporary = root.parent / f'.{root.name}.tmp-{os.getpid()}'
         try:
@@ -110,8 +113,8 @@ class DroneScenesDataset(CocoDataset):
         ann_file: as in ``CocoDataset``.
         data_root: root of the generated set.
         generate: arguments of :func:`generate_drone_scenes` (``num_train``, ``num_val``, ``size_wh``, ``seed``,
-            ``workers``, ``overwrite``); None expects the files to be there.
-        **kwargs: see ``CocoDataset``.
+            ``workers``, ``overwrite``); None: the files must be there already.
+        *args, **kwargs: see ``CocoDataset``.
 
     Raises:
         ConfigError: unknown or impossible values in ``generate``.
@@ -121,7 +124,12 @@ class DroneScenesDataset(CocoDataset):
     METAINFO = {'classes': tuple(CATEGORY_IDS), 'palette': PALETTE}
 
     def __init__(
-        self, ann_file: str = '', *args, data_root: str = 'data/drone_scenes/', generate: dict | None = None, **kwargs
+        self,
+        ann_file: str = '',
+        *args: Any,
+        data_root: str = 'data/drone_scenes/',
+        generate: dict[str, Any] | None = None,
+        **kwargs: Any,
     ):
         allowed = ('num_train', 'num_val', 'size_wh', 'seed', 'workers', 'overwrite')
         if generate is not None:
@@ -132,20 +140,21 @@ class DroneScenesDataset(CocoDataset):
         super().__init__(ann_file, *args, data_root=data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
+        """Records of all images, after the set is generated."""
         if self.generate is not None:
             generate_drone_scenes(self.data_root, **self.generate)
         return super().load_data_list()
 
 
-def summarise_drone_scenes(root: str | os.PathLike, *, input_width: int = 480) -> dict:
+def summarise_drone_scenes(root: str | os.PathLike, *, input_width: int = 480) -> dict[str, dict[str, Any]]:
     """Statistics of a generated set.
 
     Returns:
-        for each split a dict: ``images``, ``empty``, ``objects``, ``per_image`` (0, 50, 100 % quantiles), ``classes`` (name
-        to count), ``side`` (10, 25, 50, 75, 90 % quantiles of the square root of the box area, in pixels after a resize to
-        ``input_width``).
+        For each split the numbers of ``images``, ``empty`` images and ``objects``; ``per_image``, minimum, median and
+        maximum of the objects of an image; ``classes``, objects of each class; ``side``, 10, 25, 50, 75 and 90 % quantiles
+        of the square root of the box area, in pixels after a resize to ``input_width``.
     """
-    summary = {}
+    summary: dict[str, dict[str, Any]] = {}
     for split in SPLITS:
         document = json.loads((Path(root) / 'annotations' / f'{split}.json').read_text(encoding='utf-8'))
         images = {image['id']: image['width'] for image in document['images']}
@@ -167,8 +176,10 @@ def summarise_drone_scenes(root: str | os.PathLike, *, input_width: int = 480) -
     return summary
 
 
-def draw_preview(size_wh: tuple[int, int] = (960, 540), *, seed: int = 0, indices=(0, 1, 2, 3)) -> np.ndarray:
-    """Four scenes of the training split in a 2 x 2 grid, with their boxes. (2H, 2W, 3) uint8 BGR"""
+def draw_preview(
+    size_wh: tuple[int, int] = (960, 540), *, seed: int = 0, indices: Sequence[int] = (0, 1, 2, 3)
+) -> np.ndarray:
+    """Four scenes of the training split with their boxes in a 2 x 2 grid, (2H, 2W, 3) uint8 BGR."""
     pictures = []
     for index in indices:
         scene = _scene(seed, 'train', index, size_wh)
@@ -182,11 +193,8 @@ def draw_preview(size_wh: tuple[int, int] = (960, 540), *, seed: int = 0, indice
     return np.vstack([np.hstack(pictures[:2]), np.hstack(pictures[2:])])
 
 
-# ---- parts of generate_drone_scenes
-
-
-def summary_text(summary: dict) -> str:
-    """What :func:`summarise_drone_scenes` found, in lines."""
+def summary_text(summary: dict[str, dict[str, Any]]) -> str:
+    """Text, of several lines, of what :func:`summarise_drone_scenes` returns."""
     lines = []
     for split, facts in summary.items():
         lines += [
@@ -205,8 +213,11 @@ def write_preview(path: Path, size_wh: tuple[int, int] = (960, 540), *, seed: in
     return cv2.imwrite(str(path), picture, (cv2.IMWRITE_JPEG_QUALITY, 60))
 
 
-def _checked_request(*, num_train, num_val, size_wh, seed) -> dict:
-    """The arguments that decide the content, as they stand in the manifest."""
+# ---- parts of generate_drone_scenes
+
+
+def _checked_request(*, num_train: int, num_val: int, size_wh: Sequence[int], seed: int) -> dict[str, Any]:
+    """The arguments on which the content depends, as the manifest holds them."""
     for name, value in (('num_train', num_train), ('num_val', num_val), ('seed', seed)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ConfigError('must be an integer, 0 or more', field=name, received=value)
@@ -215,49 +226,38 @@ def _checked_request(*, num_train, num_val, size_wh, seed) -> dict:
     size = list(size_wh) if isinstance(size_wh, list | tuple) else []
     if len(size) != 2 or not all(isinstance(side, int) and 160 <= side <= 4096 for side in size):
         raise ConfigError('must be (width, height), each 160 to 4096 pixels', field='size_wh', received=size_wh)
-    return {
-        'generator': 'drone_scenes',
-        'version': VERSION,
-        'num_train': num_train,
-        'num_val': num_val,
-        'size_wh': size,
-        'seed': seed,
-    }
+    made_by = dict(generator='drone_scenes', version=VERSION)
+    return made_by | dict(num_train=num_train, num_val=num_val, size_wh=size, seed=seed)
 
 
-def _read_manifest(root: Path) -> dict | None:
+def _read_manifest(root: Path) -> dict[str, Any] | None:
+    """Manifest of the generated set in ``root``; None if there is no such set."""
     try:
         manifest = json.loads((root / 'manifest.json').read_text(encoding='utf-8'))
-    except (OSError, ValueError):  # ValueError: broken JSON or no text; such a folder is not ours
+    except (OSError, ValueError):  # ValueError: broken JSON or no text, so the file was not written here
         return None
     return manifest if isinstance(manifest, dict) and manifest.get('generator') == 'drone_scenes' else None
 
 
-def _is_complete(root: Path, request: dict) -> bool:
-    """True where the set of ``request`` is in ``root``, no file missing."""
+def _is_complete(root: Path, request: dict[str, Any]) -> bool:
+    """Whether ``root`` holds the set of ``request`` and no file of it is missing; only txt files may be empty."""
     manifest = _read_manifest(root)
     if manifest is None or any(manifest.get(key) != value for key, value in request.items()):
         return False
     for split in SPLITS:
-        expected = {_stem(split, index) for index in range(request[f'num_{split}'])}
         for folder, suffix in (('images', '.jpg'), ('annotations', '.txt')):
             try:
-                found = {
-                    entry.name
-                    for entry in os.scandir(root / split / folder)
-                    if entry.stat().st_size or suffix == '.txt'
-                }
+                entries = list(os.scandir(root / split / folder))
+                found = {entry.name for entry in entries if entry.stat().st_size or suffix == '.txt'}
             except OSError:
                 return False
-            if found != {stem + suffix for stem in expected}:
+            if found != {_stem(split, index) + suffix for index in range(request[f'num_{split}'])}:
                 return False
-        if not (root / 'annotations' / f'{split}.json').is_file():
-            return False
-    return True
+    return all((root / 'annotations' / f'{split}.json').is_file() for split in SPLITS)
 
 
-def _refuse_foreign(root: Path, request: dict, *, overwrite: bool) -> None:
-    """Raise unless ``root`` is free, or holds a set that may be replaced."""
+def _refuse_foreign(root: Path, request: dict[str, Any], *, overwrite: bool) -> None:
+    """Raise DataError unless ``root`` is free, or holds a set that may be replaced."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return
     manifest = _read_manifest(root)
@@ -266,14 +266,14 @@ def _refuse_foreign(root: Path, request: dict, *, overwrite: bool) -> None:
     )
     if manifest is None or strangers:
         raise DataError(
-            'this folder holds something that was not generated here, and is left alone; choose another data_root',
+            'this folder holds files that were not generated here, and is left alone; choose another data_root',
             file=root,
-            received=strangers[:5] or 'no manifest.json of generated drone scenes',
+            received=strangers[:5] or 'no manifest.json of drone scenes',
         )
     differing = {key: manifest.get(key) for key, value in request.items() if manifest.get(key) != value}
     if differing and not overwrite:
         raise DataError(
-            f'drone scenes made with other arguments are here, wanted { ({key: request[key] for key in differing}) }; '
+            f'the drone scenes here were generated with other arguments than { ({k: request[k] for k in differing}) }; '
             'delete the folder, choose another data_root, or generate with overwrite=True',
             file=root,
             received=differing,
@@ -285,9 +285,9 @@ def _refuse_foreign(root: Path, request: dict, *, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def _exclusive(path: Path):
-    """Hold an advisory lock; the system gives it back when its holder dies. The empty lock file stays."""
-    import fcntl  # not on every system, and only for those who generate scenes
+def _exclusive(path: Path) -> Iterator[None]:
+    """Hold an advisory lock, which the system releases if its holder dies. The empty lock file stays."""
+    import fcntl  # Windows has no such module, and only those who generate scenes need it
 
     with open(path, 'w') as file:
         try:
@@ -298,32 +298,46 @@ def _exclusive(path: Path):
         yield
 
 
+class _Row(NamedTuple):
+    """One annotated object: box in whole pixels, VisDrone's category id, truncation and occlusion."""
+
+    bbox: Box
+    category: int
+    truncation: int
+    occlusion: int
+
+
+_Annotations = tuple[list[_Row], list[Box]]  # objects and ignored regions of an image
+
+
 def _stem(split: str, index: int) -> str:
+    """Name of an image without its suffix."""
     return f'{split}_{index:05d}'
 
 
-def _scene(seed: int, split: str, index: int, size_wh):
+def _scene(seed: int, split: str, index: int, size_wh: Sequence[int]) -> Scene:
+    """Scene ``index`` of a split; some are empty."""
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
-    return draw_scene(rng, tuple(size_wh), empty=bool(rng.random() < EMPTY_SHARE))
+    return draw_scene(rng, (size_wh[0], size_wh[1]), empty=bool(rng.random() < EMPTY_SHARE))
 
 
-def _write_image(job: tuple) -> tuple[list[tuple], list[tuple]]:
-    """Draw and write one image with its txt; returns its rows (x, y, w, h, category, truncation, occlusion) and regions."""
+def _write_image(job: tuple[Path, int, str, int, Sequence[int]]) -> _Annotations:
+    """Draw and write the image and the txt of a job (root, seed, split, index, size)."""
     root, seed, split, index, size_wh = job
     scene = _scene(seed, split, index, size_wh)
     path = root / split / 'images' / f'{_stem(split, index)}.jpg'
     encoded = cv2.imencode('.jpg', scene.image, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1]
     path.write_bytes(encoded.tobytes())
-    rows = [(*o.bbox, CATEGORY_IDS[o.label], o.truncation, o.occlusion) for o in scene.objects]
+    rows = [_Row(item.bbox, CATEGORY_IDS[item.label], item.truncation, item.occlusion) for item in scene.objects]
     lines = [f'{x},{y},{w},{h},0,0,0,0' for x, y, w, h in scene.ignored]
-    lines += [f'{x},{y},{w},{h},1,{c},{t},{o}' for x, y, w, h, c, t, o in rows]
+    lines += [f'{x},{y},{w},{h},1,{c},{t},{o}' for (x, y, w, h), c, t, o in rows]
     text = root / split / 'annotations' / f'{_stem(split, index)}.txt'
     text.write_text(''.join(line + '\n' for line in lines), encoding='utf-8')
     return rows, scene.ignored
 
 
-def _write_dataset(folder: Path, request: dict, workers: int | None, root: Path) -> None:
-    """Write the whole set into ``folder``; ``root`` is only named in the log."""
+def _write_dataset(folder: Path, request: dict[str, Any], workers: int | None, root: Path) -> None:
+    """Write the whole set into ``folder``; log messages name ``root``, where it is moved later."""
     for split in SPLITS:
         (folder / split / 'images').mkdir(parents=True)
         (folder / split / 'annotations').mkdir()
@@ -336,10 +350,8 @@ def _write_dataset(folder: Path, request: dict, workers: int | None, root: Path)
     print_log(f'generating {len(jobs)} drone scenes in {root}', logger='current')
     start = time.perf_counter()
     results = _map(_write_image, jobs, workers)
-    offset, counts = 0, {}
-    for split in SPLITS:
-        part = results[offset : offset + request[f'num_{split}']]
-        offset += len(part)
+    counts = {}
+    for split, part in zip(SPLITS, (results[: request['num_train']], results[request['num_train'] :])):
         document = _coco_document(split, part, request['size_wh'])
         (folder / 'annotations' / f'{split}.json').write_text(json.dumps(document), encoding='utf-8')
         counts[split] = {'images': len(part), 'objects': sum(len(rows) for rows, _ in part)}
@@ -349,15 +361,15 @@ def _write_dataset(folder: Path, request: dict, workers: int | None, root: Path)
     print_log(f'{len(jobs)} drone scenes in {seconds:.1f} s ({len(jobs) / seconds:.1f} images/s)', logger='current')
 
 
-def _map(function, jobs: list, workers: int | None) -> list:
-    """Results in the order of the jobs, by so many processes."""
+def _map(function: Callable[[Any], _Annotations], jobs: list, workers: int | None) -> list[_Annotations]:
+    """Results of ``function`` in the order of the jobs, from ``workers`` processes."""
     if workers is None:
         usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
         workers = min(usable, 16)
     workers = min(workers, (len(jobs) + 7) // 8)
-    if multiprocessing.current_process().daemon:  # a loader worker may not have children
+    if multiprocessing.current_process().daemon:  # such processes (workers of a data loader) may not have children
         workers = 1
-    # Set before forking: one thread each, and no pool of OpenCV's threads that the children would inherit dead.
+    # Before forking, because children inherit OpenCV's thread pool without its threads; each shall use one thread only.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -370,18 +382,18 @@ def _map(function, jobs: list, workers: int | None) -> list:
         cv2.setNumThreads(threads)
 
 
-def _coco_document(split: str, images: list[tuple[list, list]], size_wh) -> dict:
+def _coco_document(split: str, images: list[_Annotations], size_wh: Sequence[int]) -> dict[str, list[dict]]:
     """COCO document of one split; image ids 0..N-1, annotation ids from 1."""
     width, height = size_wh
-    records, annotations = [], []
+    records: list[dict] = []
+    annotations: list[dict] = []
     for image_id, (rows, ignored) in enumerate(images):
         name = f'{_stem(split, image_id)}.jpg'
         records.append({'id': image_id, 'file_name': name, 'width': width, 'height': height})
-        boxes = [((x, y, w, h), category, 0, t, o) for x, y, w, h, category, t, o in rows]
-        boxes += [(region, category, 1, 0, 0) for region in ignored for category in CATEGORY_IDS.values()]
-        for bbox, category, crowd, truncation, occlusion in boxes:
-            annotation = {'id': len(annotations) + 1, 'image_id': image_id, 'category_id': category}
-            annotation |= {'bbox': list(bbox), 'area': bbox[2] * bbox[3], 'iscrowd': crowd}
-            annotations.append(annotation | {'truncation': truncation, 'occlusion': occlusion})
+        regions = [_Row(region, category, 0, 0) for region in ignored for category in CATEGORY_IDS.values()]
+        for number, (bbox, category, truncation, occlusion) in enumerate(rows + regions):
+            head = dict(id=len(annotations) + 1, image_id=image_id, category_id=category, bbox=list(bbox))
+            area, crowd = bbox[2] * bbox[3], int(number >= len(rows))
+            annotations.append(dict(head, area=area, iscrowd=crowd, truncation=truncation, occlusion=occlusion))
     categories = [{'id': number, 'name': name, 'supercategory': 'none'} for name, number in CATEGORY_IDS.items()]
     return {'images': records, 'annotations': annotations, 'categories': categories}

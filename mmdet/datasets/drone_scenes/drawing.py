@@ -1,21 +1,27 @@
-"""Drawing of single things for the synthetic drone scenes: a pinhole camera over flat ground, box-built objects, sprites.
+"""Drawing of single objects for the synthetic drone scenes: pinhole camera, meshes of boxes, sprites, visibility.
 
-World: metres, x right, y away from the camera, z up; the camera looks at the world's origin from above. Image: pixels, a
-pixel ``i`` covers ``[i, i + 1)``. A *mesh* is an array of boxes (frusta) whose visible faces are filled one by one on a
-small supersampled canvas; the result is a :class:`Sprite`, colour premultiplied by coverage. What a sprite covers is known
-exactly, so boxes are read from pixels and never guessed. Letters: B boxes of a mesh, F = 5 faces of a box, N points.
+World: metres, x right, y away from the camera, z up; the camera looks from above at the world's origin on flat ground.
+Image: pixels; pixel ``i`` covers ``[i, i + 1)``. The visible faces of a *mesh*, a list of boxes (frusta), are filled one
+by one on a small supersampled canvas, which gives a :class:`Sprite` with its exact coverage. Bounding boxes are read from
+the covered pixels. Letters: B boxes of a mesh, F = 5 faces of a box, N points, P polygons.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-MIN_SIDE = 3  # an object with fewer visible pixels across is taken out of the scene
-MIN_VISIBLE = 0.35  # so is one of which less than this share is visible (hidden by others or outside the image)
+MIN_SIDE = 3  # an object whose visible part has a shorter side (pixels) is removed from the scene
+MIN_VISIBLE = 0.35  # as is one of which less than this share is visible (hidden by others or outside the image)
+
+Colour = Sequence[float]  # blue, green, red, 0..255
+Point = np.ndarray | tuple[float, float]  # on the ground: x and y in metres
+Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 # Corners of a frustum: bit 0 = +x, bit 1 = +y, bit 2 = top. Faces: left (+y), right (-y), front (+x), rear (-x), roof,
 # counter-clockwise seen from outside, so that the cross product of the first edges points outward.
@@ -23,7 +29,7 @@ _FACES = np.array([[2, 6, 7, 3], [0, 1, 5, 4], [1, 3, 7, 5], [0, 4, 6, 2], [4, 5
 
 
 def _corner_matrix() -> np.ndarray:
-    """What turns the nine numbers of a box (x, y and z range, rear, front and side taper) into its eight corners. (9, 24)"""
+    """Linear map (9, 24) from the numbers of a box (x, y and z range; rear, front and side taper) to its eight corners."""
     matrix = np.zeros((9, 8, 3))
     for corner in range(8):
         right, left, top = corner & 1, corner >> 1 & 1, corner >> 2
@@ -43,8 +49,8 @@ class Camera:
     Args:
         size_wh: image size in pixels.
         focal: focal length in pixels.
-        distance: distance in metres from the camera to the ground point in the image centre.
-        pitch: angle in radians between the viewing direction and the horizon, pi/2 looks straight down.
+        distance: metres from the camera to the ground point in the image centre.
+        pitch: radians from the horizon down to the viewing direction; pi/2 looks straight down.
     """
 
     size_wh: tuple[int, int]
@@ -58,17 +64,17 @@ class Camera:
         return np.array([0.0, -self.distance * math.cos(self.pitch), self.distance * math.sin(self.pitch)])
 
     def depth(self, points: np.ndarray) -> np.ndarray:
-        """Distance of (..., 3) world or (..., 2) ground points along the viewing direction, metres. (...)"""
+        """Distance (...) in metres along the viewing direction of world points (..., 3) or ground points (..., 2)."""
         height = points[..., 2] * math.sin(self.pitch) if points.shape[-1] == 3 else 0.0
         return points[..., 1] * math.cos(self.pitch) - height + self.distance
 
     @property
     def nearest(self) -> float:
-        """Depth in metres from which things are drawn; the visible ground is always farther away than this."""
+        """Smallest depth in metres at which anything is drawn; the visible ground is always farther away."""
         return 0.3 * self.distance
 
     def in_front(self, polygon: np.ndarray) -> np.ndarray:
-        """The part of a convex ground polygon (N, 2) that is farther away than ``nearest``. (M, 2), M = 0 or 3..N + 1"""
+        """Cut a convex ground polygon (N, 2) to the part farther away than ``nearest``: (M, 2), M = 0 or 3..N + 1."""
         over = self.depth(polygon) - self.nearest
         kept = []
         for i in range(len(polygon)):
@@ -80,7 +86,7 @@ class Camera:
         return np.array(kept).reshape(-1, 2)
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """World points (..., 2) on the ground or (..., 3) to image points (..., 2), x and y in pixels."""
+        """Map world points (..., 3) or ground points (..., 2) to image points (..., 2), x and y in pixels."""
         sine, cosine = math.sin(self.pitch), math.cos(self.pitch)
         x, y = points[..., 0], points[..., 1]
         z = points[..., 2] if points.shape[-1] == 3 else 0.0
@@ -91,12 +97,12 @@ class Camera:
         return image
 
     def project_ground_point(self, x: float, y: float) -> tuple[float, float]:
-        """:meth:`project` for one point of the ground, in plain floats: a tenth of the time."""
+        """As :meth:`project` for one ground point, in plain floats and a tenth of the time."""
         scale = self.focal / max(y * math.cos(self.pitch) + self.distance, 1.0)
         return x * scale + self.size_wh[0] / 2, y * math.sin(self.pitch) * -scale + self.size_wh[1] / 2
 
     def to_ground(self, pixels: np.ndarray) -> np.ndarray:
-        """Image points (..., 2) to the ground points (..., 2), x and y in metres, that they show."""
+        """Map image points (..., 2) to the ground points (..., 2), x and y in metres, that they show."""
         u = (pixels[..., 0] - self.size_wh[0] / 2) / self.focal
         v = (pixels[..., 1] - self.size_wh[1] / 2) / self.focal
         y = -v * self.distance / (np.sin(self.pitch) + v * np.cos(self.pitch))
@@ -105,22 +111,28 @@ class Camera:
 
 @dataclass(frozen=True)
 class Light:
-    """Sun: ``direction`` is the unit vector towards it; ``ambient`` is the light of a face turned away from it, 0..1."""
+    """Sunlight: unit vector ``direction`` towards the sun, and brightness ``ambient`` (0..1) of faces turned away."""
 
     direction: tuple[float, float, float]
     ambient: float
 
     def shadow_of(self, points: np.ndarray) -> np.ndarray:
-        """Where the shadows of (..., 3) world points fall on the ground. (..., 2)"""
+        """Ground points (..., 2) on which the shadows of world points (..., 3) fall."""
         lx, ly, lz = self.direction
         return points[..., :2] - points[..., 2:] * np.array([lx / lz, ly / lz])
 
 
 @dataclass
 class Sprite:
-    """A drawn thing: ``bgr`` (h, w, 3) and ``alpha`` (h, w), uint8, colour premultiplied; ``left``/``top`` may be negative.
+    """A drawn mesh: colour ``bgr`` (h, w, 3), premultiplied by the coverage ``alpha`` (h, w); both uint8.
 
-    ``label`` is a class name, or None for things that are no objects; ``depth`` orders the painting (metres).
+    Args:
+        bgr, alpha: pixels.
+        left, top: place of the first pixel in the image; may be negative.
+        depth: metres; sprites are painted from far to near.
+        label: class name; None for scenery.
+        ignored: whether the object belongs to an ignored region instead of being annotated.
+        shadow: polygon (N, 2) in the image.
     """
 
     bgr: np.ndarray
@@ -130,21 +142,16 @@ class Sprite:
     depth: float
     label: str | None = None
     ignored: bool = False
-    shadow: np.ndarray | None = field(default=None, repr=False)  # polygon in the image, (N, 2)
+    shadow: np.ndarray | None = field(default=None, repr=False)
 
     def window(self, size_wh: tuple[int, int]) -> tuple[slice, slice, slice, slice] | None:
-        """Slices (image rows, image columns, sprite rows, sprite columns) of the part inside the image, or None."""
+        """Slices of the part inside the image: image rows and columns, sprite rows and columns. None if there is none."""
         h, w = self.alpha.shape
         x1, y1 = max(self.left, 0), max(self.top, 0)
         x2, y2 = min(self.left + w, size_wh[0]), min(self.top + h, size_wh[1])
         if x1 >= x2 or y1 >= y2:
             return None
-        return (
-            slice(y1, y2),
-            slice(x1, x2),
-            slice(y1 - self.top, y2 - self.top),
-            slice(x1 - self.left, x2 - self.left),
-        )
+        return np.s_[y1:y2, x1:x2, y1 - self.top : y2 - self.top, x1 - self.left : x2 - self.left]
 
     def paste(self, canvas: np.ndarray) -> None:
         """Blend into the uint8 (H, W, 3) canvas, in place."""
@@ -159,17 +166,19 @@ class Sprite:
 
 @dataclass(frozen=True)
 class SceneObject:
-    """What is visible of one object: ``bbox`` x, y, width, height in whole pixels of the image, tight around the pixels it
-    covers by half or more, without its shadow; ``truncation`` 0 or 1 and ``occlusion`` 0, 1, 2 as VisDrone defines them."""
+    """Annotation of one object; truncation (0 or 1) and occlusion (0, 1 or 2) as VisDrone defines them.
+
+    ``bbox`` is tight around the visible pixels of which the object covers half or more; its shadow does not count.
+    """
 
     label: str
-    bbox: tuple[int, int, int, int]
+    bbox: Box
     truncation: int
     occlusion: int
 
 
-def fill(canvas: np.ndarray, polygons: np.ndarray, colour) -> None:
-    """Fill one convex polygon (N, 2) or many (P, N, 2) of image points, anti-aliased, in place; parts outside are cut."""
+def fill(canvas: np.ndarray, polygons: np.ndarray, colour: float | Colour) -> None:
+    """Fill convex polygons (N, 2) or (P, N, 2) of image points in place, anti-aliased and cut to the image."""
     if not polygons.size:
         return
     limited = np.minimum(np.maximum(polygons * 16 - 8, -64000), 128000)
@@ -177,13 +186,13 @@ def fill(canvas: np.ndarray, polygons: np.ndarray, colour) -> None:
         cv2.fillConvexPoly(canvas, polygon, colour, lineType=cv2.LINE_AA, shift=4)
 
 
-def rectangle(centre, yaw: float, length, width) -> np.ndarray:
-    """Corners on the ground of rectangles turned by ``yaw`` radians; ``length`` runs along the yaw.
+def rectangle(centre: Point, yaw: float, length: float | np.ndarray, width: float | np.ndarray) -> np.ndarray:
+    """Corners on the ground of rectangles turned by ``yaw`` radians, the direction of ``length``; all in metres.
 
-    ``centre`` (2,) gives (4, 2); (P, 2), with numbers or (P,) lengths and widths, gives (P, 4, 2).
+    A centre (2,) gives corners (4, 2). Centres (P, 2), with one length and width or (P,) of them, give (P, 4, 2).
     """
     c, s = math.cos(yaw), math.sin(yaw)
-    if np.ndim(centre) == 1:  # by far the most frequent case, in plain floats
+    if np.ndim(centre) == 1:  # by far the most frequent case, therefore in plain floats
         (x, y), a, b = centre, length / 2, width / 2
         ac, as_, bc, bs = a * c, a * s, b * c, b * s
         return np.array(
@@ -204,29 +213,46 @@ def rectangle(centre, yaw: float, length, width) -> np.ndarray:
 class Mesh:
     """Boxes in the object's own frame: x forward, y left, z up, metres, origin on the ground under the centre."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.bounds: list[tuple[float, ...]] = []
-        self.colours: list[tuple] = []
+        self.colours: list[tuple[Colour, ...]] = []
         self.levels: list[int] = []
 
-    def box(self, x, y, z, colour, *, taper=(0.0, 0.0, 0.0), roof=None, sides=None, front=None, rear=None, level=0):
-        """Add a frustum over ``x``, ``y``, ``z`` ranges; its top is ``taper`` = (rear, front, each side) metres smaller.
+    def box(
+        self,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        z: tuple[float, float],
+        colour: Colour,
+        *,
+        taper: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        roof: Colour | None = None,
+        front: Colour | None = None,
+        level: int = 0,
+    ) -> Mesh:
+        """Add a frustum and return the mesh.
 
-        Boxes of a higher ``level`` stand on those of a lower one and are painted later.
+        Args:
+            x, y, z: ranges of the floor and the height.
+            colour: of all faces for which there is no other.
+            taper: by how much the top is shorter at the rear, at the front, and narrower on each side.
+            roof, front: colours of these faces.
+            level: boxes of a higher level stand on those of a lower one and are painted later.
         """
         self.bounds.append((*x, *y, *z, *taper))
-        sides = sides or colour
-        self.colours.append((sides, sides, front or sides, rear or sides, roof or colour))
+        self.colours.append((colour, colour, front or colour, colour, roof or colour))
         self.levels.append(level)
         return self
 
     def vertices(self) -> np.ndarray:
-        """Corners of all boxes. (B, 8, 3)"""
+        """Corners (B, 8, 3) of all boxes."""
         return (np.array(self.bounds) @ _CORNERS).reshape(-1, 8, 3)
 
 
-def render(mesh: Mesh, camera: Camera, light: Light, *, centre, yaw: float, label: str | None = None) -> Sprite | None:
-    """Draw a mesh that stands on the ground at ``centre`` (x, y in metres); None where it covers no pixel.
+def render(
+    mesh: Mesh, camera: Camera, light: Light, *, centre: Point, yaw: float, label: str | None = None
+) -> Sprite | None:
+    """Draw a mesh that stands on the ground at ``centre``; None if it covers no pixel by half.
 
     Called for every object of every image, so it must stay cheap: 0.2 to 0.5 ms, half of it in filling polygons.
     """
@@ -240,26 +266,25 @@ def render(mesh: Mesh, camera: Camera, light: Light, *, centre, yaw: float, labe
     width, height = math.ceil(high[0]) + 1 - left, math.ceil(high[1]) + 1 - top
     factor = 4 if max(width, height) <= 56 else 2
 
-    # A face of which the corners run clockwise in the image (y points down) looks at the camera.
+    # A face is visible where its corners, counter-clockwise from outside, run clockwise in the image (y points down).
     points = ((image[:, _FACES] - (left, top)) * factor - 0.5) * 16  # (B, F, 4, 2)
     points = np.ascontiguousarray(np.rint(points), dtype=np.int32)
     u, v = points[:, :, 1] - points[:, :, 0], points[:, :, 2] - points[:, :, 0]
     seen = (u[..., 0] * v[..., 1] < u[..., 1] * v[..., 0]).tolist()  # (B, F)
-    # Light as on an untapered box: faces left, right, front, rear and roof of every box share their shades.
+    # Taper does not change the light: the left, right, front, rear and roof faces of all boxes have the same shades.
     lx, ly, lz = light.direction
     front, side = lx * c + ly * s, ly * c - lx * s
     shade = [light.ambient + (1 - light.ambient) * max(dot, 0.0) for dot in (side, -side, front, -front, lz)]
 
     patch = np.zeros((height * factor, width * factor, 4), np.uint8)
-    depths = camera.depth(vertices[:, 0] + vertices[:, 3]).tolist()  # of twice the middle of the floor: orders alike
+    depths = camera.depth(vertices[:, 0] + vertices[:, 3]).tolist()  # of twice the middle of the floor: same order
     for b in sorted(range(len(depths)), key=lambda i: (mesh.levels[i], -depths[i])):
         for f in range(5):
             if seen[b][f]:
-                k = shade[f]
-                blue, green, red = mesh.colours[b][f]
+                k, (blue, green, red) = shade[f], mesh.colours[b][f]
                 colour = (min(blue * k, 255), min(green * k, 255), min(red * k, 255), 255)
                 cv2.fillConvexPoly(patch, points[b, f], colour, shift=4)
-    if factor == 4:  # halving twice takes a seventh of the time of one reduction by four
+    if factor == 4:  # halving twice takes a seventh of the time of one reduction to a quarter
         patch = cv2.resize(patch, (width * 2, height * 2), interpolation=cv2.INTER_AREA)
     patch = cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
     bgr, alpha = np.ascontiguousarray(patch[..., :3]), np.ascontiguousarray(patch[..., 3])
@@ -271,8 +296,10 @@ def render(mesh: Mesh, camera: Camera, light: Light, *, centre, yaw: float, labe
     return Sprite(bgr, alpha, left, top, depth, label, shadow=shadow)
 
 
-def render_tree(rng: np.random.Generator, camera: Camera, light: Light, *, centre, radius: float) -> Sprite | None:
-    """A crown of leaf blobs, about ``radius`` metres from its middle to its rim; lighter towards the sun."""
+def render_tree(
+    rng: np.random.Generator, camera: Camera, light: Light, *, centre: Point, radius: float
+) -> Sprite | None:
+    """Draw the crown of a tree as blobs of leaves, lighter towards the sun; None if its radius is below two pixels."""
     height = radius * rng.uniform(1.2, 1.8)
     crown = np.array([*centre, height])
     scale = camera.focal / float(camera.depth(crown))
@@ -304,14 +331,25 @@ def render_tree(rng: np.random.Generator, camera: Camera, light: Light, *, centr
     return Sprite(np.ascontiguousarray(small[..., :3]), small[..., 3].copy(), left, top, depth, shadow=shadow)
 
 
-def resolve_visibility(sprites: list[Sprite], size_wh: tuple[int, int]):
-    """Which objects can be seen, and their boxes, from the pixels that each sprite covers.
+class _Seen(NamedTuple):
+    """Bounding box of an object's visible pixels, and how many of its pixels there are, inside the image, and visible."""
 
-    Objects too hidden, too far outside or too small (``MIN_VISIBLE``, ``MIN_SIDE``) are taken out of the scene rather than
-    left in it without a label; taking one out can only uncover others.
+    bbox: Box
+    total: int
+    inside: int
+    visible: int
+
+
+def resolve_visibility(
+    sprites: list[Sprite], size_wh: tuple[int, int]
+) -> tuple[list[SceneObject], list[Sprite], list[Box]]:
+    """Find out from the pixels that each sprite covers which objects are visible, and their boxes.
+
+    Objects too hidden, too far outside or too small (``MIN_VISIBLE``, ``MIN_SIDE``) are removed from the scene, because
+    they would stand in it without a label. Each removal may uncover others, so that this is repeated.
 
     Returns:
-        ``(objects, kept, ignored)``: annotated objects, sprites to paint from far to near, ignored regions as x, y, w, h.
+        ``(objects, kept, ignored)``: annotated objects, sprites to paint from far to near, ignored regions.
     """
     order = sorted(sprites, key=lambda sprite: -sprite.depth)
     masks = {id(sprite): cv2.inRange(sprite.alpha, 128, 255) for sprite in order}
@@ -321,24 +359,25 @@ def resolve_visibility(sprites: list[Sprite], size_wh: tuple[int, int]):
             window = sprite.window(size_wh)
             if window is not None:
                 owner[window[:2]][masks[id(sprite)][window[2:]] > 0] = i
-        kept, seen_of = [], {}
+        kept: list[Sprite] = []
+        seen_of: dict[int, _Seen] = {}
         for i, sprite in enumerate(order, start=1):
             window = sprite.window(size_wh)
             if sprite.label is not None:
                 if window is None:
                     continue
-                seen = cv2.inRange(owner[window[:2]], i, i)
+                mask, seen = masks[id(sprite)], cv2.inRange(owner[window[:2]], i, i)
                 x, y, w, h = cv2.boundingRect(seen)
-                visible, total = cv2.countNonZero(seen), cv2.countNonZero(masks[id(sprite)])
+                visible, total = cv2.countNonZero(seen), cv2.countNonZero(mask)
                 if min(w, h) < MIN_SIDE or visible < MIN_VISIBLE * total:
                     continue
-                inside = np.count_nonzero(masks[id(sprite)][window[2:]])
-                seen_of[id(sprite)] = (window[1].start + x, window[0].start + y, w, h), total, inside, visible
+                bbox = window[1].start + x, window[0].start + y, w, h
+                seen_of[id(sprite)] = _Seen(bbox, total, cv2.countNonZero(mask[window[2:]]), visible)
             kept.append(sprite)
         if len(kept) == len(order):
             break
         order = kept
-    ignored_boxes = [seen_of[id(sprite)][0] for sprite in kept if sprite.ignored]
+    ignored_boxes = [seen_of[id(sprite)].bbox for sprite in kept if sprite.ignored]
     ignored = [_bounding(ignored_boxes)] if ignored_boxes else []
     objects = []
     for sprite in kept:
@@ -353,14 +392,15 @@ def resolve_visibility(sprites: list[Sprite], size_wh: tuple[int, int]):
     return objects, kept, ignored
 
 
-def _bounding(boxes) -> tuple[int, int, int, int]:
+def _bounding(boxes: list[Box]) -> Box:
+    """Smallest box around all boxes."""
     x, y, w, h = np.array(boxes).T
     left, top = int(x.min()), int(y.min())
     return left, top, int((x + w).max()) - left, int((y + h).max()) - top
 
 
-def _share_inside(box, region) -> float:
-    """Share of ``box`` inside ``region``; both x, y, w, h."""
+def _share_inside(box: Box, region: Box) -> float:
+    """Share of the area of ``box`` that lies inside ``region``."""
     w = min(box[0] + box[2], region[0] + region[2]) - max(box[0], region[0])
     h = min(box[1] + box[3], region[1] + region[3]) - max(box[1], region[1])
     return max(w, 0) * max(h, 0) / (box[2] * box[3])

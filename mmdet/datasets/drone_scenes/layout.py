@@ -1,37 +1,52 @@
-"""Composition of one synthetic drone scene: where ground, roads, clusters and single objects go, and what is visible of them.
+"""Layout of one synthetic drone scene: where ground, roads, clusters and single objects go.
 
-Everything random comes from one generator, so an image is a function of that generator's seed alone. The plan is made on
-the ground in metres; :mod:`mmdet.datasets.drone_scenes.drawing` turns it into pixels.
+All random numbers come from one generator, so that a scene is a function of its seed. Places are chosen on the ground, in
+metres; :mod:`mmdet.datasets.drone_scenes.drawing` turns them into pixels.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from .drawing import Camera, Light, Mesh, SceneObject, Sprite, fill, rectangle, render, render_tree, resolve_visibility
+from .drawing import (
+    Box,
+    Camera,
+    Colour,
+    Light,
+    Mesh,
+    Point,
+    SceneObject,
+    Sprite,
+    fill,
+    rectangle,
+    render,
+    render_tree,
+    resolve_visibility,
+)
 from .objects import BUILDERS, building
 
 LANE = 3.4  # metres
-TRAFFIC = dict(car=0.40, van=0.17, truck=0.15, bus=0.12, motor=0.16)
+TRAFFIC = dict(car=0.40, van=0.17, truck=0.15, bus=0.12, motor=0.16)  # shares of the classes
 CELLS_PER_METRE = 4
 
 
 @dataclass(frozen=True)
 class Scene:
-    """``image`` (H, W, 3) uint8 BGR; ``ignored`` are x, y, width, height of regions whose objects are not annotated."""
+    """``image`` (H, W, 3) uint8 BGR, the annotated ``objects``, and ``ignored`` regions without annotations."""
 
     image: np.ndarray
     objects: list[SceneObject]
-    ignored: list[tuple[int, int, int, int]]
+    ignored: list[Box]
 
 
 @dataclass(frozen=True)
 class Road:
-    """A straight road through ``centre``; ``lanes`` a direction, traffic keeps right."""
+    """A straight road through ``centre`` with ``lanes`` lanes per direction; traffic keeps right."""
 
     centre: np.ndarray
     yaw: float
@@ -39,16 +54,17 @@ class Road:
 
     @property
     def half_width(self) -> float:
+        """Metres from the middle of the road to its edge."""
         return self.lanes * LANE + 0.4
 
-    def at(self, along, across) -> tuple:
-        """Ground point, x and y, ``along`` metres from the centre and ``across`` metres to the left of it."""
+    def at(self, along: float | np.ndarray, across: float | np.ndarray) -> tuple[Any, Any]:
+        """Ground x and y, ``along`` metres from the centre and ``across`` metres to the left, of the arguments' shape."""
         c, s = math.cos(self.yaw), math.sin(self.yaw)
         return self.centre[0] + c * along - s * across, self.centre[1] + s * along + c * across
 
 
 class Plan:
-    """Two bitmaps of the visible ground: ``zones`` (not plain ground) and ``taken`` (something stands there)."""
+    """Two bitmaps of the visible ground: ``zones`` (no plain ground) and ``taken`` (occupied by an object)."""
 
     def __init__(self, camera: Camera):
         width, height = camera.size_wh
@@ -67,7 +83,7 @@ class Plan:
         cv2.fillConvexPoly(grid, self._cells(polygon), 1)
 
     def is_free(self, grid: np.ndarray, polygon: np.ndarray) -> bool:
-        """True where no cell under the ground polygon (N, 2) is set; what lies outside the plan counts as free."""
+        """Whether no cell under the ground polygon (N, 2) is set; cells outside the plan count as free."""
         cells = self._cells(polygon)
         (x1, y1), (x2, y2) = cells.min(0).tolist(), cells.max(0).tolist()
         x1, y1 = max(x1, 0), max(y1, 0)
@@ -86,7 +102,7 @@ class SceneBuilder:
         self.rng, self.size_wh, self.empty = rng, size_wh, empty
         width = size_wh[0]
         focal = width / 2 / np.tan(np.radians(rng.uniform(20, 29)))
-        # Pixels per metre in the middle: a car of 4.5 m is 25-38 px long in most scenes, one in seven is flown lower.
+        # Pixels per metre in the middle: a car of 4.5 m is 25-38 px long, and longer in every seventh scene.
         scale = (rng.uniform(9.0, 12.5) if rng.random() < 0.14 else rng.uniform(5.6, 8.4)) * width / 960
         self.camera = Camera(size_wh, focal, focal / scale, np.radians(rng.uniform(40, 68)))
         azimuth, height = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(35, 65))
@@ -95,57 +111,58 @@ class SceneBuilder:
         self.light = Light(direction, rng.uniform(0.72, 0.85) if self.overcast else rng.uniform(0.48, 0.62))
         self.plan = Plan(self.camera)
         self.sprites: list[Sprite] = []
-        self.canvas = np.zeros((size_wh[1], width, 3), np.uint8)
+        self.canvas: np.ndarray = np.zeros((size_wh[1], width, 3), np.uint8)
 
     # ---- ground ------------------------------------------------------------------------------------------------------
 
     def _clouds(self, *cells: int) -> np.ndarray:
-        """Smooth noise of several scales, each with that many cells across; made at half size. (H, W) uint8"""
+        """Smooth noise (H, W) uint8 of several scales, each with that many cells across; made at half the size."""
         width, height = self.size_wh
-        total = np.full((height // 2, width // 2), 0, np.uint8)
+        total: np.ndarray = np.empty(0, np.uint8)
         for i, count in enumerate(cells):
             grid = self.rng.integers(0, 256, (count * 9 // 16 + 2, count + 2), dtype=np.uint8)
             layer = cv2.resize(grid, (width // 2, height // 2), interpolation=cv2.INTER_LINEAR)
-            total = layer if i == 0 else cv2.addWeighted(total, 1 - 0.6 ** (i + 0.6), layer, 0.6 ** (i + 0.6), 0)
+            share = 0.6 ** (i + 0.6)
+            total = layer if i == 0 else cv2.addWeighted(total, 1 - share, layer, share, 0)
         return cv2.resize(total, self.size_wh, interpolation=cv2.INTER_LINEAR)
 
     def _grain(self, amount: float) -> None:
-        """Add per-pixel grey noise of about ``amount`` standard deviations to the canvas."""
-        noise = self.rng.integers(0, 256, self.canvas.shape[:2], dtype=np.uint8)
-        gain = amount / 74  # standard deviation of the uniform noise
-        noise = cv2.cvtColor(noise, cv2.COLOR_GRAY2BGR)
+        """Add grey noise of standard deviation ``amount`` to each pixel of the canvas."""
+        noise = cv2.cvtColor(self.rng.integers(0, 256, self.canvas.shape[:2], dtype=np.uint8), cv2.COLOR_GRAY2BGR)
+        gain = amount / 74  # the standard deviation of the uniform noise
         cv2.addWeighted(self.canvas, 1.0, noise, gain, -128 * gain, dst=self.canvas)
 
     def draw_ground(self) -> None:
+        """Fill the canvas with one kind of ground and some patches of other tones."""
         themes = (
             ((42, 84, 62), (74, 122, 104)),  # grass
             ((62, 92, 92), (120, 150, 156)),  # dry grass
             ((84, 104, 124), (132, 152, 172)),  # soil
             ((112, 116, 118), (156, 160, 160)),  # concrete
         )
-        low, high = np.array(themes[self.rng.choice(4, p=(0.42, 0.22, 0.18, 0.18))], float) * self.rng.uniform(
-            0.85, 1.15
-        )
+        theme = themes[self.rng.choice(4, p=(0.42, 0.22, 0.18, 0.18))]
+        low, high = np.array(theme, float) * self.rng.uniform(0.85, 1.15)
         ramp = np.linspace(0, 1, 256)[:, None]
         table = np.clip(low + (high - low) * ramp, 0, 255).astype(np.uint8)[None]  # (1, 256, 3)
         self.canvas = cv2.LUT(cv2.cvtColor(self._clouds(7, 30, 140), cv2.COLOR_GRAY2BGR), table)
-        for _ in range(int(self.rng.integers(0, 4))):  # fields, lawns, bare patches
+        for _ in range(int(self.rng.integers(0, 4))):  # fields, lawns and bare patches
             patch = rectangle(self.random_ground(), self.rng.uniform(0, np.pi), *self.rng.uniform(25, 80, 2))
             tone = np.clip(low + (high - low) * self.rng.random() + self.rng.normal(0, 8, 3), 0, 255)
             fill(self.canvas, self.camera.project(patch), tone.tolist())
         self._grain(11.0)
 
     def random_ground(self, margin: float = 0.0) -> np.ndarray:
-        """Ground point whose image is uniform over the image less ``margin`` (a share of its sides). (2,)"""
+        """Ground point (2,) that is uniform over the image without a border of ``margin`` (a share of its sides)."""
         pixel = self.rng.uniform(margin, 1 - margin, 2) * self.size_wh
         return self.camera.to_ground(pixel)
 
-    def surface(self, polygon: np.ndarray, colour) -> None:
-        """Paint a ground polygon (N, 2), and mark it as no plain ground."""
+    def surface(self, polygon: np.ndarray, colour: Colour) -> None:
+        """Paint a ground polygon (N, 2) and mark it in ``zones``."""
         fill(self.canvas, self.camera.project(self.camera.in_front(polygon)), colour)
         self.plan.mark(self.plan.zones, polygon)
 
     def draw_roads(self, roads: list[Road]) -> None:
+        """Paint kerbs, asphalt, lane lines and, before a junction, stop lines and zebra crossings."""
         rng = self.rng
         grey, long = rng.uniform(72, 118), 420.0
         asphalt = (grey + rng.uniform(-2, 8), grey, grey + rng.uniform(-6, 4))
@@ -168,8 +185,16 @@ class SceneBuilder:
                 for side in (-1, 1):
                     self.strips(road, side * (clear - 1.7), across, 3.0, 0.55, paint)
 
-    def strips(self, road: Road, along, across, length: float, width: float, colour) -> None:
-        """Paint rectangles on the ground at the given offsets from the road's centre, parallel to it."""
+    def strips(
+        self,
+        road: Road,
+        along: float | np.ndarray,
+        across: float | np.ndarray,
+        length: float,
+        width: float,
+        colour: Colour,
+    ) -> None:
+        """Paint rectangles parallel to the road at the given offsets (broadcast, as for :meth:`Road.at`)."""
         along, across = np.broadcast_arrays(along, across)
         centres = np.stack(road.at(along, across), axis=-1)
         corners = rectangle(centres, road.yaw, length, width)  # (P, 4, 2)
@@ -178,35 +203,35 @@ class SceneBuilder:
 
     # ---- objects -----------------------------------------------------------------------------------------------------
 
-    def in_view(self, centre, margin: int = 30) -> bool:
+    def in_view(self, centre: Point, margin: int = 30) -> bool:
+        """Whether the ground point is in the image, or at most ``margin`` pixels outside."""
         x, y = self.camera.project_ground_point(float(centre[0]), float(centre[1]))
         return -margin < x < self.size_wh[0] + margin and -margin < y < self.size_wh[1] + margin
 
-    def put(self, label: str, centre, yaw: float, *, gap: float = 0.15, ignored: bool = False) -> float:
-        """Place an object unless it would touch another; returns its length in metres, 0 where it was not placed."""
+    def put(self, label: str, centre: Point, yaw: float, *, gap: float = 0.15, ignored: bool = False) -> None:
+        """Place an object that is in view unless it would come closer than ``gap / 2`` metres to another one."""
         if self.empty or not self.in_view(centre):
-            return 0.0
+            return
         mesh, length, width = BUILDERS[label](self.rng)
         footprint = rectangle(centre, yaw, length + gap, width + gap)
         if not self.plan.is_free(self.plan.taken, footprint):
-            return 0.0
+            return
         sprite = render(mesh, self.camera, self.light, centre=centre, yaw=yaw, label=label)
-        if sprite is None:
-            return 0.0
-        sprite.ignored = ignored
-        self.plan.mark(self.plan.taken, footprint)
-        self.sprites.append(sprite)
-        return length
+        if sprite is not None:
+            sprite.ignored = ignored
+            self.plan.mark(self.plan.taken, footprint)
+            self.sprites.append(sprite)
 
     def _pick(self, odds: dict[str, float]) -> str:
+        """One of the names, drawn by their odds."""
         names = list(odds)
         return names[self.rng.choice(len(names), p=np.array(list(odds.values())) / sum(odds.values()))]
 
     def traffic(self, road: Road, *, queue: bool, clear: float, density: float) -> None:
-        """Vehicles in the lanes; with ``queue``, those of one approach stand bumper to bumper before the junction."""
+        """Vehicles in the lanes, none within ``clear`` metres of the centre; ``queue``: one approach is a dense queue."""
         rng = self.rng
         queue_side = int(rng.integers(2)) if queue else -1
-        for side in (0, 1):  # 0 drives along the road's yaw and keeps right of its centre line
+        for side in (0, 1):  # side 0 drives in the direction of the yaw
             sign, yaw = (1, road.yaw) if side == 0 else (-1, road.yaw + np.pi)
             for lane in range(road.lanes):
                 across = -sign * (lane + 0.5) * LANE
@@ -227,7 +252,7 @@ class SceneBuilder:
                     position += 13.0 + rng.exponential(38.0 / density)
 
     def car_park(self, yaw: float, *, heavy: bool, ignored: bool = False) -> bool:
-        """Rows of parked vehicles on a paved rectangle (``heavy``: trucks or buses); False where no room was found."""
+        """Rows of parked vehicles on a paved rectangle (``heavy``: trucks or buses); False if there is no room."""
         rng = self.rng
         kind = ('bus', 'truck')[rng.integers(2)] if heavy else 'car'
         stall, deep = (4.1, 12.6) if heavy else (2.75, 5.4)
@@ -259,7 +284,7 @@ class SceneBuilder:
         return True
 
     def crowd(self, *, ignored: bool = False) -> bool:
-        """People close together on a square, or on the bare ground; False where no room was found."""
+        """People close together on a paved square or the bare ground; False if there is no room."""
         rng = self.rng
         radius = rng.uniform(5.5, 11.0)
         yaw = rng.uniform(0, np.pi)
@@ -280,21 +305,18 @@ class SceneBuilder:
         return True
 
     def motor_park(self, road: Road, clear: float) -> None:
-        """Motorcycles side by side along the kerb, away from the junction, which ends at ``clear`` metres."""
+        """Motorcycles side by side along the kerb, at least ``clear`` metres away from the centre."""
         rng = self.rng
         side = 1 if rng.random() < 0.5 else -1
         start, across = (clear + rng.uniform(0, 20)) * (1 if rng.random() < 0.5 else -1), side * (road.half_width + 1.6)
         lean = road.yaw + np.pi / 2 + rng.uniform(-0.4, 0.4)
         for i in range(int(rng.integers(7, 16))):
             if rng.random() < 0.88:
-                self.put(
-                    'motor',
-                    road.at(start + math.copysign(1.35 * i, start), across + rng.normal(0, 0.1)),
-                    lean + rng.normal(0, 0.08),
-                )
+                spot = road.at(start + math.copysign(1.35 * i, start), across + rng.normal(0, 0.1))
+                self.put('motor', spot, lean + rng.normal(0, 0.08))
 
     def _room(self, yaw: float, length: float, width: float) -> np.ndarray | None:
-        """Centre of a free rectangle of plain ground with its middle in the image, or None."""
+        """Centre (in the image) of a free rectangle of plain ground, or None if 25 tries find none."""
         for _ in range(25):
             centre = self.random_ground(0.1)
             if self.plan.is_free(self.plan.zones, rectangle(centre, yaw, length + 3, width + 3)):
@@ -302,7 +324,7 @@ class SceneBuilder:
         return None
 
     def scatter(self, roads: list[Road]) -> None:
-        """Lone people beside the roads and on the ground, lone vehicles at the kerb and in the fields."""
+        """Single people beside the roads, and single people and vehicles on plain ground."""
         rng = self.rng
         for _ in range(int(rng.integers(3, 13))):
             road = roads[rng.integers(len(roads))]
@@ -315,7 +337,7 @@ class SceneBuilder:
                 self.put(label, spot, rng.uniform(0, 2 * np.pi), gap=0.4)
 
     def furnish(self, roads: list[Road]) -> None:
-        """Buildings, trees, bushes, crates and lamps: cover for objects, and things that are none."""
+        """Buildings, trees, crates and lamp posts, which hide objects or resemble them."""
         rng, plan = self.rng, self.plan
         for _ in range(int(rng.integers(0, 4))):
             length, width = rng.uniform(12, 30), rng.uniform(9, 16)
@@ -352,6 +374,7 @@ class SceneBuilder:
     # ---- the whole ---------------------------------------------------------------------------------------------------
 
     def build(self) -> Scene:
+        """Draw the scene; the order of the steps decides which random numbers each of them gets."""
         rng = self.rng
         self.draw_ground()
         yaw = rng.uniform(0, np.pi)
@@ -363,7 +386,7 @@ class SceneBuilder:
         self.draw_roads(roads)
         clear = max(road.half_width for road in roads) + 4.0 if junction else 0.0
         sparse = rng.random() < 0.12
-        if rng.random() < 0.07:  # one cluster that nobody annotated
+        if rng.random() < 0.07:  # one cluster without annotations
             self.crowd(ignored=True) if rng.random() < 0.5 else self.car_park(yaw, heavy=False, ignored=True)
         clusters = 0 if sparse else int(rng.integers(1, 4))
         for _ in range(clusters):
@@ -386,8 +409,8 @@ class SceneBuilder:
         return Scene(self.develop(), objects, ignored)
 
     def _paint(self, sprites: list[Sprite]) -> None:
-        """Shadows on the ground first, then all sprites, far to near."""
-        shadow = np.zeros(self.canvas.shape[:2], np.uint8)
+        """Paint the shadows on the ground, then all sprites from far to near."""
+        shadow: np.ndarray = np.zeros(self.canvas.shape[:2], np.uint8)
         for sprite in sprites:
             if sprite.shadow is not None:
                 fill(shadow, sprite.shadow, 255)
@@ -399,23 +422,23 @@ class SceneBuilder:
             sprite.paste(self.canvas)
 
     def develop(self) -> np.ndarray:
-        """Lens and sensor: blur, uneven light, exposure and colour cast, noise. (H, W, 3) uint8"""
+        """The canvas (H, W, 3) uint8 after lens and sensor: blur, uneven light, exposure, colour cast and noise."""
         rng = self.rng
-        image = cv2.GaussianBlur(self.canvas, (0, 0), rng.uniform(0.35, 0.75))
+        image: np.ndarray = cv2.GaussianBlur(self.canvas, (0, 0), rng.uniform(0.35, 0.75))
         light = cv2.convertScaleAbs(self._clouds(3), alpha=0.16, beta=214)
         image = cv2.multiply(image, cv2.cvtColor(light, cv2.COLOR_GRAY2BGR), scale=1 / 235)
         gain, gamma, cast = rng.uniform(0.82, 1.18), rng.uniform(0.85, 1.15), rng.normal(1.0, 0.03, 3)
         ramp = (np.arange(256)[:, None] / 255) ** gamma * 255 * gain * cast
-        image = cv2.LUT(image, np.clip(ramp, 0, 255).astype(np.uint8)[None])
-        self.canvas = image
+        self.canvas = cv2.LUT(image, np.clip(ramp, 0, 255).astype(np.uint8)[None])
         self._grain(rng.uniform(1.0, 4.0))
         return self.canvas
 
 
-def _tint(rng: np.random.Generator, grey: float, spread: float) -> tuple[float, float, float]:
+def _tint(rng: np.random.Generator, grey: float, spread: float) -> Colour:
+    """A grey with noise of standard deviation ``spread`` in each channel."""
     return tuple(np.clip(grey + rng.normal(0, spread, 3), 0, 255).tolist())
 
 
 def draw_scene(rng: np.random.Generator, size_wh: tuple[int, int] = (960, 540), *, empty: bool = False) -> Scene:
-    """One random drone scene; ``empty`` leaves all objects out (the ground and its furniture stay)."""
+    """Draw one random drone scene; ``empty`` leaves out all objects, but not the scenery."""
     return SceneBuilder(rng, size_wh, empty=empty).build()

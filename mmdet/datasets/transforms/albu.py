@@ -1,18 +1,20 @@
-"""Albumentations as one step of a pipeline."""
+"""A transform that applies transforms of the library albumentations."""
 
 import difflib
 import inspect
 import os
 import random
 import warnings
+from types import ModuleType
+from typing import Any
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
 
 from .arguments import clip_boxes, image_of, is_number, is_sequence, select_objects
+from .base import GeometricTransform
 from .color import Normalize
 
 MIN_SIDE = 1e-3
@@ -24,37 +26,35 @@ _INDEX = 'object_index'
 
 
 @TRANSFORMS.register_module()
-class Albu(BaseTransform):
-    """Run albumentations 2.0 transforms on the uint8 image and its boxes.
+class Albu(GeometricTransform):
+    """Apply transforms of albumentations 2.0 to the uint8 BGR image and its boxes.
 
-    Randomness comes from ``numpy.random``'s global state at each call, hence from the sample's seed, never from the
-    worker. Boxes, labels and ignore flags always stay aligned: boxes are clipped to the image, and objects that leave
-    it (or fall below ``min_visibility`` ...) are dropped from all of them. A rotated box becomes the
-    axis-aligned hull of its corners.
+    Random numbers depend on ``numpy.random``'s global state at each call only, hence on the sample's seed and not on the
+    worker. Boxes, labels and ignore flags stay aligned: boxes are clipped to the image, and objects that leave it (or
+    fall below ``min_visibility`` ...) are dropped from all three. A rotated box becomes the axis-aligned hull of its
+    corners.
 
-    The published UFPMP-Det lists build: names and arguments that albumentations 2 renamed (``JpegCompression``,
-    ``quality_lower``/``quality_upper``, ``always_apply``) are translated. What it changed silently is *not* undone:
-    ``ShiftScaleRotate`` fills with black unless told ``border_mode=4`` (albumentations 1 mirrored the image, and with
-    it objects that have no label).
-
-    The image is BGR, as everywhere in the pipeline.
+    Transforms and arguments of the published UFPMP-Det configs that albumentations 2 renamed are translated
+    (``JpegCompression``, ``quality_lower``/``quality_upper``, ``always_apply``). Changes of behaviour are *not* undone:
+    ``ShiftScaleRotate`` fills with black unless ``border_mode=4`` is given (albumentations 1 mirrored the image, and with
+    it objects, whose mirror images have no label).
 
     Args:
-        transforms: list of ``dict(type=name, **arguments)``; ``OneOf``, ``Sequential`` ... nest by their own
-            ``transforms``.
+        transforms: list of ``dict(type=name, **arguments)``; ``OneOf``, ``Sequential`` ... take a nested list as their
+            own ``transforms``.
         bbox_params: ``dict(type='BboxParams', format='pascal_voc', label_fields=[...], min_area, min_visibility,
-            min_width, min_height, ...)``; ``filter_lost_elements`` (mmdetection's flag) is accepted, and always holds.
-        keymap: name in the pipeline -> albumentations' name.
-        update_pad_shape: set ``pad_shape`` (h, w) to the new size, too.
+            min_width, min_height, ...)``. mmdetection's ``filter_lost_elements`` is accepted, and always in effect.
+        keymap: mmdetection's names of image and boxes to albumentations'; only :data:`KEYMAP` is possible.
+        update_pad_shape: also set ``pad_shape`` (h, w) to the new size.
         skip_img_without_anno: return None (the dataset draws another sample) if no object is left.
-        after_normalize: ``dict(mean, std, to_rgb)``, the arguments of ``Normalize``: the order of the original UFPMP-Det code. The
-            transforms see the normalised float image, and those of colour, compression and the median clip it to [0, 1]; what they
-            leave is turned back to BGR in 0..255 (float32, fractions kept), for the model normalises once more. Give the model's own
-            mean and std. None: the transforms see bytes.
+        after_normalize: ``dict(mean, std, to_rgb)``, the arguments of ``Normalize`` and the model's own values: the order
+            of the original UFPMP-Det code. The transforms see the normalised float image, and those of colour,
+            compression and median clip it to [0, 1]. The result is turned back to BGR in 0..255 (float32, not rounded),
+            because the model normalises once more. None: the transforms see uint8 pixels.
 
     Raises:
         ConfigError: unknown transform or argument (close names are listed), or an image that is not uint8: on
-            normalised floats albumentations would clip to [0, 1] without a word, so Albu must stand before Normalize.
+            normalised floats albumentations would clip to [0, 1] without notice, so Albu must stand before Normalize.
     """
 
     def __init__(
@@ -74,19 +74,19 @@ class Albu(BaseTransform):
         self.transforms = list(transforms)
         self.update_pad_shape = update_pad_shape
         self.skip_img_without_anno = skip_img_without_anno
-        self.normalize = None if after_normalize is None else Normalize(**after_normalize)
+        self.after_normalize = None if after_normalize is None else Normalize(**after_normalize)
         self._check_keymap(keymap)
         parts = [build_albumentation(item) for item in transforms]
         box_params = albumentations.BboxParams(**_box_arguments(bbox_params))
         with warnings.catch_warnings():
-            # Boxes are always handed over, also to lists that change pixels only.
+            # albumentations warns about box parameters beside transforms that change pixels only.
             warnings.filterwarnings('ignore', message='Got processor for bboxes')
             self.aug = albumentations.Compose(parts, bbox_params=box_params)
 
     @staticmethod
     def _check_keymap(keymap: dict | None) -> None:
         for ours, theirs in (keymap or {}).items():
-            # Configs of mmdetection list masks although theirs have none.
+            # mmdetection's configs name masks here although their samples hold none.
             if ours != 'gt_masks' and KEYMAP.get(ours) != theirs:
                 raise ConfigError(f'may hold {KEYMAP} (and gt_masks)', field='keymap', received={ours: theirs})
 
@@ -96,7 +96,8 @@ class Albu(BaseTransform):
             message = 'needs a uint8 image; put Albu before Normalize, and load without to_float32'
             raise ConfigError(message, field='img', received=str(image.dtype))
         seed = int(np.random.randint(2**31))
-        # One generator for all parts: a seed for each part, which must be the same one, would correlate their draws.
+        # All parts share one generator: with a seed, each part would start its own from it, and their draws would
+        # correlate.
         self.aug.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
         boxes = results.get('gt_bboxes')
@@ -104,14 +105,14 @@ class Albu(BaseTransform):
         if boxes is not None:
             inputs = clip_boxes(boxes.astype(np.float32), image.shape[:2])
             index = np.flatnonzero(_wide_enough(inputs))
-        if self.normalize is not None:
-            image = self.normalize(dict(img=image))['img']
+        if self.after_normalize is not None:
+            image = self.after_normalize(dict(img=image))['img']
         output = self.aug(image=np.ascontiguousarray(image), bboxes=inputs[index], **{_INDEX: index})
 
         image = output['image']
-        if self.normalize is not None:
-            image = image * self.normalize.std + self.normalize.mean
-            image = np.ascontiguousarray(image[..., ::-1]) if self.normalize.to_rgb else image
+        if self.after_normalize is not None:
+            image = image * self.after_normalize.std + self.after_normalize.mean
+            image = np.ascontiguousarray(image[..., ::-1]) if self.after_normalize.to_rgb else image
         results['img'], results['img_shape'] = image, image.shape[:2]
         if self.update_pad_shape:
             results['pad_shape'] = image.shape[:2]
@@ -127,19 +128,14 @@ class Albu(BaseTransform):
         results['gt_bboxes'] = new_boxes[sound]
         return results
 
-    def __repr__(self):
-        return (
-            f'{type(self).__name__}(transforms={self.transforms}, skip_img_without_anno={self.skip_img_without_anno}, '
-            f'after_normalize={self.normalize})'
-        )
-
 
 def _wide_enough(boxes: np.ndarray) -> np.ndarray:
+    """Mask (N,) of the xyxy boxes (N, 4) with both sides above ``MIN_SIDE``."""
     return ((boxes[:, 2:] - boxes[:, :2]) > MIN_SIDE).all(axis=1)
 
 
-def _box_arguments(bbox_params: dict | None) -> dict:
-    """Arguments of ``albumentations.BboxParams`` from mmdetection's; our index is the only label field."""
+def _box_arguments(bbox_params: dict | None) -> dict[str, Any]:
+    """Arguments of ``albumentations.BboxParams``; the label field is an index into all per-object arrays."""
     import albumentations  # heavy, as above
 
     arguments = dict(bbox_params or {})
@@ -161,8 +157,8 @@ def _box_arguments(bbox_params: dict | None) -> dict:
     return dict(format=box_format, label_fields=[_INDEX], **arguments)
 
 
-def build_albumentation(config):
-    """An albumentations transform from ``dict(type=name or class, **arguments)``, nested ones included.
+def build_albumentation(config: object) -> Any:
+    """Build an albumentations transform from ``dict(type=name or class, **arguments)``, nested ones included.
 
     Raises:
         ConfigError: a type or an argument that albumentations does not know.
@@ -192,8 +188,7 @@ def build_albumentation(config):
     _check_arguments(kind, cls, arguments, kind)
     arguments = {name: _as_tuple(value) for name, value in arguments.items()}
     with warnings.catch_warnings():
-        # The hint that Affine is the more general transform is nothing that the user of a published config should act
-        # on.
+        # albumentations recommends Affine in place of ShiftScaleRotate; published configs are not to be changed.
         warnings.filterwarnings('ignore', message='.*Affine.*')
         try:
             return cls(**arguments)
@@ -203,13 +198,14 @@ def build_albumentation(config):
             ) from error
 
 
-def _transform_classes(albumentations) -> dict[str, type]:
+def _transform_classes(albumentations: ModuleType) -> dict[str, type]:
+    """Name to class of everything in albumentations that ``transforms`` may list."""
     bases = (albumentations.BasicTransform, albumentations.BaseCompose)
     return {name: cls for name, cls in vars(albumentations).items() if inspect.isclass(cls) and issubclass(cls, bases)}
 
 
-def _translate(kind: str, arguments: dict) -> tuple[str, dict]:
-    """Names of albumentations 0.x/1.x, as published configs hold them, to those of 2.0."""
+def _translate(kind: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Translate a transform's name and arguments from albumentations 0.x and 1.x to 2.0."""
     kind = {'JpegCompression': 'ImageCompression'}.get(kind, kind)
     if arguments.pop('always_apply', False):
         arguments['p'] = 1.0
@@ -218,19 +214,18 @@ def _translate(kind: str, arguments: dict) -> tuple[str, dict]:
     return kind, arguments
 
 
-def _check_arguments(kind: str, cls: type, arguments: dict, field: str) -> None:
+def _check_arguments(kind: str, cls: type, arguments: dict[str, Any], field: str) -> None:
     # albumentations itself only warns about a misspelt argument, and then ignores it.
-    parameters = inspect.signature(cls.__init__).parameters
+    parameters = inspect.signature(cls).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
-    allowed = [name for name in parameters if name != 'self']
     for name in arguments:
-        if name not in allowed:
-            raise ConfigError(f'{kind} has the arguments {allowed}', field=field, received=name)
+        if name not in parameters:
+            raise ConfigError(f'{kind} has the arguments {list(parameters)}', field=field, received=name)
 
 
-def _as_tuple(value):
-    """Lists of numbers, as a config file may hold them, as the tuples that albumentations checks for."""
+def _as_tuple(value: object) -> object:
+    """Turn a list of numbers, as config files may hold it, into the tuple that albumentations expects."""
     if isinstance(value, list) and value and all(is_number(item) for item in value):
         return tuple(value)
     return value

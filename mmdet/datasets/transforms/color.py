@@ -1,27 +1,35 @@
 """Transforms of pixel values."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from mmdet.errors import ConfigError, DataError
 from mmdet.registry import TRANSFORMS
 
-from .arguments import check_range, image_of, is_number, is_sequence
+from .arguments import check_range, image_of, is_number, is_numbers
+from .base import DetTransform
+
+Step = float | None  # None leaves the step out
+Order = Sequence[int] | np.ndarray | None
 
 
 @TRANSFORMS.register_module()
-class PhotoMetricDistortion(BaseTransform):
+class PhotoMetricDistortion(DetTransform):
     """Random brightness, contrast, saturation, hue and channel order, each with probability 1/2 (SSD, Liu et al. 2016).
 
-    uint8 images stay uint8, saturated at 0 and 255 between the steps, with hue steps of two degrees. float32 images
-    (0..255) are computed in float32 and not clipped, as in mmdetection.
+    uint8 images stay uint8: values are rounded and saturated at 0 and 255 between the steps, and the hue turns by whole
+    steps of two degrees. float32 images (0..255) are neither rounded nor clipped, as in mmdetection.
 
     Args:
-        brightness_delta: added value, uniform in [-delta, delta], 0..255.
-        contrast_range: factor, (low, high).
-        saturation_range: factor, (low, high).
-        hue_delta: degrees, uniform in [-delta, delta], 0..360.
+        brightness_delta: limit, 0..255, of the value that is added, drawn uniformly from [-delta, delta].
+        contrast_range: (low, high) of the factor of all channels.
+        saturation_range: (low, high) of the factor of the saturation.
+        hue_delta: limit in degrees, 0..360, of the turn of the hue, drawn uniformly from [-delta, delta].
+
+    Raises:
+        DataError: an image that is not (H, W, 3), uint8 or float32.
     """
 
     def __init__(
@@ -40,16 +48,15 @@ class PhotoMetricDistortion(BaseTransform):
         self.hue_delta = hue_delta
 
     def draw(self) -> dict:
-        """Parameters of one image; None where the step is left out."""
+        """Parameters of one image, as :func:`distort_uint8` takes them; None where the step is left out."""
 
-        def half_of_the_time(low, high):
+        def half_of_the_time(low: float, high: float) -> float | None:
             return np.random.uniform(low, high) if np.random.rand() < 0.5 else None
 
         return dict(
             brightness=half_of_the_time(-self.brightness_delta, self.brightness_delta),
             contrast=half_of_the_time(*self.contrast_range),
-            # Contrast is linear but hue and saturation are not, so that its place before or after them matters: either
-            # is as likely.
+            # Contrast before hue and saturation gives another result than after them; both orders are equally likely.
             contrast_first=bool(np.random.randint(2)),
             saturation=half_of_the_time(*self.saturation_range),
             hue=half_of_the_time(-self.hue_delta, self.hue_delta),
@@ -69,22 +76,16 @@ class PhotoMetricDistortion(BaseTransform):
         results['img'] = distort(np.ascontiguousarray(image), **self.draw())
         return results
 
-    def __repr__(self):
-        return (
-            f'{type(self).__name__}(brightness_delta={self.brightness_delta}, contrast_range={self.contrast_range}, '
-            f'saturation_range={self.saturation_range}, hue_delta={self.hue_delta})'
-        )
 
-
-def _affine(image: np.ndarray, factor: float, offset: float = 0.0, channels=(0, 1, 2)) -> np.ndarray:
-    """``image[..., channels] * factor + offset`` rounded and saturated, in one pass (half the time of a table)."""
-    matrix = np.eye(3, 4)[list(channels)] * factor
+def _affine(image: np.ndarray, factor: float, offset: float = 0.0, channels: Order = None) -> np.ndarray:
+    """``image[..., channels] * factor + offset``, rounded and saturated; one pass in half the time of a lookup table."""
+    matrix = np.eye(3, 4)[[0, 1, 2] if channels is None else list(channels)] * factor
     matrix[:, 3] = offset
     return cv2.transform(image, matrix)
 
 
 def _through_hsv(image: np.ndarray, tables: np.ndarray, rows: int = 64) -> np.ndarray:
-    """Look each of H, S, V up in its column of ``tables`` (1, 256, 3).
+    """Replace H, S and V of a BGR image by their entries in the columns of ``tables`` (1, 256, 3); returns BGR.
 
     Strips of ``rows`` rows stay in the processor's cache between the three passes: 10 ms instead of 14 for 1360 x 765.
     """
@@ -95,35 +96,60 @@ def _through_hsv(image: np.ndarray, tables: np.ndarray, rows: int = 64) -> np.nd
     return out
 
 
-def distort_uint8(image, brightness, contrast, contrast_first, saturation, hue, channels) -> np.ndarray:
-    """The steps on (H, W, 3) uint8 BGR; all parameters may be None. Returns a new array unless all are None."""
+def distort_uint8(
+    image: np.ndarray,
+    brightness: Step,
+    contrast: Step,
+    contrast_first: bool,
+    saturation: Step,
+    hue: Step,
+    channels: Order,
+) -> np.ndarray:
+    """Apply the steps of :class:`PhotoMetricDistortion` to (H, W, 3) uint8 BGR.
+
+    Args:
+        image: contiguous; returned itself where all steps are left out, and never written to.
+        brightness: added to all channels.
+        contrast: factor of all channels.
+        contrast_first: whether the contrast comes before saturation and hue, or after them.
+        saturation: factor of the saturation.
+        hue: degrees, added to the hue.
+        channels: order of the channels of the result.
+    """
     first = contrast if contrast is not None and contrast_first else 1.0
     last = contrast if contrast is not None and not contrast_first else 1.0
     if brightness is not None or first != 1:
         image = _affine(image, first, first * (brightness or 0.0))
     if saturation is not None or hue is not None:
-        # H is 0..179 (two degrees a step), S and V are 0..255.
+        # OpenCV's H is 0..179 (two degrees a step), S and V are 0..255.
         tables = np.stack([np.arange(256.0)] * 3, axis=-1)  # (256, 3)
         if hue is not None:
             tables[:, 0] = np.rint(tables[:, 0] + hue / 2) % 180
         if saturation is not None:
             tables[:, 1] *= saturation
-        tables = np.clip(np.rint(tables), 0, 255).astype(np.uint8)
-        image = _through_hsv(image, tables[None])
+        image = _through_hsv(image, np.clip(np.rint(tables), 0, 255).astype(np.uint8)[None])
     if last != 1 or channels is not None:
-        image = _affine(image, last, channels=(0, 1, 2) if channels is None else channels)
+        image = _affine(image, last, channels=channels)
     return image
 
 
-def distort_float32(image, brightness, contrast, contrast_first, saturation, hue, channels) -> np.ndarray:
-    """The same steps on float32 BGR values (0..255), without rounding or clipping; the input is not written to."""
+def distort_float32(
+    image: np.ndarray,
+    brightness: Step,
+    contrast: Step,
+    contrast_first: bool,
+    saturation: Step,
+    hue: Step,
+    channels: Order,
+) -> np.ndarray:
+    """As :func:`distort_uint8`, for float32 BGR values (0..255), without rounding or clipping."""
     if brightness is not None:
         image = image + np.float32(brightness)
     if contrast is not None and contrast_first:
         image = image * np.float32(contrast)
     if saturation is not None or hue is not None:
         # H is 0..360 degrees, S is 0..1, V keeps the scale of the image.
-        hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+        hsv: np.ndarray = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
         if saturation is not None:
             hsv[..., 1] *= np.float32(saturation)
         if hue is not None:
@@ -135,19 +161,20 @@ def distort_float32(image, brightness, contrast, contrast_first, saturation, hue
 
 
 @TRANSFORMS.register_module()
-class Normalize(BaseTransform):
-    """(pixel - mean) / std in float32, for old configs; new ones normalise in ``DetDataPreprocessor``, on the device.
+class Normalize(DetTransform):
+    """Compute (pixel - mean) / std in float32, for old configs; others normalise on the device (``DetDataPreprocessor``).
 
     Sets ``img`` float32 and ``img_norm_cfg``.
 
     Args:
-        mean, std: three numbers each, in RGB order if ``to_rgb``; std > 0.
-        to_rgb: turn BGR into RGB first.
+        mean: one number per channel, in RGB order if ``to_rgb``.
+        std: one number > 0 per channel, in the same order.
+        to_rgb: reverse the channels (BGR to RGB) first.
     """
 
-    def __init__(self, mean, std, to_rgb: bool = True):
+    def __init__(self, mean: Sequence[float], std: Sequence[float], to_rgb: bool = True):
         for field, value in (('mean', mean), ('std', std)):
-            if not is_sequence(value) or len(value) != 3 or not all(is_number(channel) for channel in value):
+            if not is_numbers(value, 3):
                 raise ConfigError('must be three numbers', field=field, received=value)
         if min(std) <= 0:
             raise ConfigError('must be > 0', field='std', received=std)
@@ -161,6 +188,3 @@ class Normalize(BaseTransform):
         results['img'] = np.ascontiguousarray((image.astype(np.float32) - self.mean) / self.std)
         results['img_norm_cfg'] = dict(mean=self.mean, std=self.std, to_rgb=self.to_rgb)
         return results
-
-    def __repr__(self):
-        return f'{type(self).__name__}(mean={self.mean.tolist()}, std={self.std.tolist()}, to_rgb={self.to_rgb})'

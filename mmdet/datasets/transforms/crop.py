@@ -1,9 +1,9 @@
-"""Transforms that move the frame over the scene: random crops, expansion, and the filter of what is left."""
+"""Random crops, expansion of the canvas, and the filter of small objects."""
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
@@ -18,53 +18,51 @@ from .arguments import (
     has_area,
     image_of,
     is_number,
+    is_numbers,
     is_sequence,
     select_objects,
 )
+from .base import GeometricTransform
+
+CROP_TYPES = ('absolute', 'absolute_range', 'relative', 'relative_range')
 
 
 @TRANSFORMS.register_module()
-class RandomCrop(BaseTransform):
-    """Cut a window at a random place; a sample whose window holds no object becomes None (the dataset draws another).
+class RandomCrop(GeometricTransform):
+    """Cut a window at a random place; a window without an object makes the result None (the dataset draws another sample).
 
     Args:
-        crop_size: what ``crop_type`` says. Windows are never larger than the image.
-        crop_type: ``'absolute'``: (w, h) pixels; ``'absolute_range'``: height and width are drawn independently from
-            the closed interval [crop_size[0], crop_size[1]]; ``'relative'``: (w, h) as shares of the image in (0, 1];
-            ``'relative_range'``: (h, w) shares, each drawn uniformly between the given one and 1.
-        allow_negative_crop: let samples without objects through.
+        crop_size: two numbers whose meaning depends on ``crop_type``; one number stands for both. Windows are never
+            larger than the image.
+        crop_type: ``'absolute'``: (w, h) in pixels. ``'absolute_range'``: (low, high), the closed interval of pixels
+            from which height and width are drawn independently. ``'relative'``: (w, h) as shares of the image, in
+            (0, 1]. ``'relative_range'``: (h, w), the lower limits of the shares, each drawn uniformly up to 1.
+        allow_negative_crop: return windows without objects as well.
         recompute_bbox: must be False (it concerns masks).
         bbox_clip_border: clip the boxes to the window. Objects wholly outside are dropped in either case.
     """
 
     def __init__(
         self,
-        crop_size,
+        crop_size: float | Sequence[float],
         crop_type: str = 'absolute',
         allow_negative_crop: bool = False,
         recompute_bbox: bool = False,
         bbox_clip_border: bool = True,
     ):
-        self.crop_type = check_choice(
-            'crop_type', crop_type, ('absolute', 'absolute_range', 'relative', 'relative_range')
-        )
-        if crop_type == 'absolute':
-            crop_size = check_size('crop_size', crop_size)
-        elif crop_type == 'absolute_range':
-            crop_size = check_size('crop_size', crop_size)
-            check_range('crop_size', crop_size, minimum=1)
+        self.crop_type = check_choice('crop_type', crop_type, CROP_TYPES)
+        self.crop_size: tuple[float, float]
+        if crop_type in ('absolute', 'absolute_range'):
+            self.crop_size = check_size('crop_size', crop_size)
+            if crop_type == 'absolute_range':
+                check_range('crop_size', self.crop_size, minimum=1)
         else:
             pair = (crop_size, crop_size) if is_number(crop_size) else crop_size
-            if (
-                not is_sequence(pair)
-                or len(pair) != 2
-                or not all(is_number(share) and 0 < share <= 1 for share in pair)
-            ):
+            if not is_numbers(pair, 2) or not all(0 < share <= 1 for share in pair):
                 raise ConfigError('must be two shares of the image in (0, 1]', field='crop_size', received=crop_size)
-            crop_size = tuple(pair)
+            self.crop_size = pair[0], pair[1]
         if recompute_bbox:
             raise ConfigError('must be False: there are no masks', field='recompute_bbox', received=recompute_bbox)
-        self.crop_size = crop_size
         self.allow_negative_crop = allow_negative_crop
         self.bbox_clip_border = bbox_clip_border
 
@@ -73,15 +71,20 @@ class RandomCrop(BaseTransform):
         height, width = image_hw
         first, second = self.crop_size
         if self.crop_type == 'absolute':
-            size = second, first
+            size: tuple[float, float] = second, first
         elif self.crop_type == 'absolute_range':
-            size = tuple(np.random.randint(min(side, first), min(side, second) + 1) for side in image_hw)
+            size = self._draw_side(height), self._draw_side(width)
         elif self.crop_type == 'relative':
-            size = int(height * second + 0.5), int(width * first + 0.5)
+            size = height * second + 0.5, width * first + 0.5
         else:
             shares = self.crop_size + np.random.rand(2) * (1 - np.array(self.crop_size))
-            size = int(height * shares[0] + 0.5), int(width * shares[1] + 0.5)
-        return tuple(int(min(max(1, wanted), side)) for wanted, side in zip(size, image_hw))
+            size = height * shares[0] + 0.5, width * shares[1] + 0.5
+        return min(max(1, int(size[0])), height), min(max(1, int(size[1])), width)
+
+    def _draw_side(self, side: int) -> int:
+        """Length of a window's side, for an image whose side is ``side``."""
+        low, high = (min(side, int(edge)) for edge in self.crop_size)
+        return int(np.random.randint(low, high + 1))
 
     def transform(self, results: dict) -> dict | None:
         image = image_of(results)
@@ -102,35 +105,29 @@ class RandomCrop(BaseTransform):
         results['img_shape'] = (crop_h, crop_w)
         return results
 
-    def __repr__(self):
-        return (
-            f'{type(self).__name__}(crop_size={self.crop_size}, crop_type={self.crop_type!r}, '
-            f'allow_negative_crop={self.allow_negative_crop}, bbox_clip_border={self.bbox_clip_border})'
-        )
-
 
 @TRANSFORMS.register_module()
-class Expand(BaseTransform):
+class Expand(GeometricTransform):
     """Put the image at a random place of a larger canvas, so that objects become smaller relative to it (SSD).
 
     Args:
-        mean: fill colour, one value a channel, in RGB order if ``to_rgb`` (the image is BGR).
-        to_rgb: whether ``mean`` is RGB.
-        ratio_range: (low, high) of the canvas' side over the image's side, low >= 1.
+        mean: fill colour, one number or one per channel.
+        to_rgb: whether ``mean`` is in RGB order; the image is BGR.
+        ratio_range: (low, high) of the canvas' sides over the image's sides, low >= 1.
         seg_ignore_label: accepted for mmdetection's configs.
-        prob: probability of doing so.
+        prob: probability of expanding the image.
     """
 
     def __init__(
         self,
-        mean=(0, 0, 0),
+        mean: float | Sequence[float] = (0, 0, 0),
         to_rgb: bool = True,
         ratio_range: tuple[float, float] = (1, 4),
         seg_ignore_label: int | None = None,
         prob: float = 0.5,
     ):
-        mean = check_pad_value('mean', mean)
-        self.mean = mean[::-1] if to_rgb and not is_number(mean) else mean
+        colour = check_pad_value('mean', mean)
+        self.mean = colour[::-1] if to_rgb and isinstance(colour, tuple) else colour
         self.ratio_range = check_range('ratio_range', ratio_range, minimum=1)
         self.prob = check_probability('prob', prob)
 
@@ -163,12 +160,12 @@ def overlap_with_window(boxes: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class MinIoURandomCrop(BaseTransform):
-    """Crop so that every object overlaps the window by at least a randomly chosen IoU (SSD, Liu et al. 2016, section
-    2.2).
+class MinIoURandomCrop(GeometricTransform):
+    """Crop a window with which every object has at least a randomly chosen IoU (SSD, Liu et al. 2016, section 2.2).
 
-    A bound is drawn from ``min_ious``, 0 (any overlap) and 1 (leave the image whole); up to 50 windows of aspect ratio
-    1/2 to 2 are tried, then the bound is drawn again. Objects whose centre lies in the window stay.
+    The bound is drawn from ``min_ious``, 0 (any window) and 1 (no crop). Up to 50 windows of aspect ratio 1/2 to 2 are
+    tried, then the bound is drawn again. A window must hold the centre of at least one object; objects whose centre
+    lies outside are dropped.
 
     Args:
         min_ious: the bounds, each in [0, 1].
@@ -178,7 +175,12 @@ class MinIoURandomCrop(BaseTransform):
 
     attempts = 50
 
-    def __init__(self, min_ious=(0.1, 0.3, 0.5, 0.7, 0.9), min_crop_size: float = 0.3, bbox_clip_border: bool = True):
+    def __init__(
+        self,
+        min_ious: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 0.9),
+        min_crop_size: float = 0.3,
+        bbox_clip_border: bool = True,
+    ):
         if not is_sequence(min_ious):
             raise ConfigError('must be a list of numbers in [0, 1]', field='min_ious', received=min_ious)
         self.min_ious = tuple(check_probability('min_ious', value) for value in min_ious)
@@ -188,7 +190,7 @@ class MinIoURandomCrop(BaseTransform):
         self.bbox_clip_border = bbox_clip_border
 
     def draw_window(self, image_hw: tuple[int, int], boxes: np.ndarray) -> np.ndarray | None:
-        """One window (4,) xyxy in whole pixels, or None for "leave the image whole"."""
+        """One window (4,) xyxy in whole pixels, or None for no crop; ``boxes`` are (N, 4) xyxy."""
         height, width = image_hw
         while True:
             bound = random.choice((1, *self.min_ious, 0))
@@ -233,16 +235,16 @@ def centres_inside(boxes: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class FilterAnnotations(BaseTransform):
+class FilterAnnotations(GeometricTransform):
     """Drop objects that are too small to learn from.
 
     Args:
         min_gt_bbox_wh: (w, h); only boxes larger than these on both sides stay.
         min_gt_mask_area: accepted for mmdetection's configs.
         by_box: must be True, by_mask must be False (there are no masks).
-        keep_empty: mmdetection's flag, whose name misleads: True returns None (the dataset draws another sample) when
-            no object is left; False returns the sample without objects. A sample that had no objects to begin with
-            always passes.
+        keep_empty: mmdetection's flag, whose name misleads. True: a sample that loses its last object becomes None (the
+            dataset draws another one). False: it is returned without objects. A sample that had no objects before is
+            returned in either case.
     """
 
     def __init__(
@@ -253,8 +255,7 @@ class FilterAnnotations(BaseTransform):
         by_mask: bool = False,
         keep_empty: bool = True,
     ):
-        valid = is_sequence(min_gt_bbox_wh) and len(min_gt_bbox_wh) == 2
-        if not valid or not all(is_number(side) and side >= 0 for side in min_gt_bbox_wh):
+        if not is_numbers(min_gt_bbox_wh, 2) or not all(side >= 0 for side in min_gt_bbox_wh):
             raise ConfigError('must be two numbers >= 0', field='min_gt_bbox_wh', received=min_gt_bbox_wh)
         if not by_box or by_mask:
             raise ConfigError(
@@ -272,6 +273,3 @@ class FilterAnnotations(BaseTransform):
             return None
         select_objects(results, keep)
         return results
-
-    def __repr__(self):
-        return f'{type(self).__name__}(min_gt_bbox_wh={self.min_gt_bbox_wh}, keep_empty={self.keep_empty})'

@@ -1,9 +1,10 @@
-"""Last step of a pipeline: arrays into tensors and a data sample."""
+"""Last step of a pipeline: it packs arrays into tensors and a data sample."""
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 from mmengine.structures import InstanceData
 
 from mmdet.errors import ConfigError, DataError
@@ -11,15 +12,13 @@ from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
 
 from .arguments import image_of, is_sequence
+from .base import DetTransform
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
 
 
 def to_chw(image: np.ndarray) -> torch.Tensor:
-    """Copy an image (H, W) or (H, W, C) of any strides into a contiguous tensor (C, H, W).
-
-    The array is never shared.
-    """
+    """Copy an image (H, W) or (H, W, C) of any strides into a contiguous tensor (C, H, W); no memory is shared."""
     if image.ndim == 2:
         image = image[..., None]
     height, width, channels = image.shape
@@ -33,18 +32,21 @@ def to_chw(image: np.ndarray) -> torch.Tensor:
 
 
 @TRANSFORMS.register_module()
-class PackDetInputs(BaseTransform):
-    """Make ``dict(inputs=tensor (C, H, W), data_samples=DetDataSample)`` of a sample.
+class PackDetInputs(DetTransform):
+    """Pack a sample as ``dict(inputs=tensor (C, H, W), data_samples=DetDataSample)``.
 
     ``inputs`` has the dtype of the image (uint8; normalised later on the device). Objects whose ``gt_ignore_flags`` is
     set go to ``ignored_instances``, the others to ``gt_instances``: ``bboxes`` (N, 4) float32, ``labels`` (N,) int64.
     Tensors share no memory with the arrays.
 
     Args:
-        meta_keys: what becomes metainfo of the data sample; keys that the sample lacks are left out.
+        meta_keys: keys that become metainfo of the data sample; those that the sample lacks are left out.
+
+    Raises:
+        DataError: boxes, labels and ignore flags differ in number.
     """
 
-    def __init__(self, meta_keys=META_KEYS):
+    def __init__(self, meta_keys: Sequence[str] = META_KEYS):
         if not is_sequence(meta_keys) or not all(isinstance(key, str) for key in meta_keys):
             raise ConfigError('must be a list of key names', field='meta_keys', received=meta_keys)
         self.meta_keys = tuple(meta_keys)
@@ -55,12 +57,12 @@ class PackDetInputs(BaseTransform):
             packed['inputs'] = to_chw(image_of(results))
         data_sample = DetDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
         fields = self._fields(results)
-        ignored = results.get('gt_ignore_flags')
-        if ignored is None or not ignored.any():
+        flags = results.get('gt_ignore_flags')
+        if flags is None or not flags.any():
             data_sample.gt_instances = InstanceData(**fields)
             data_sample.ignored_instances = InstanceData(**{name: value[:0] for name, value in fields.items()})
         else:
-            ignored = torch.from_numpy(np.asarray(ignored, bool))
+            ignored = torch.from_numpy(np.asarray(flags, bool))
             data_sample.gt_instances = InstanceData(**{name: value[~ignored] for name, value in fields.items()})
             data_sample.ignored_instances = InstanceData(**{name: value[ignored] for name, value in fields.items()})
         packed['data_samples'] = data_sample
@@ -68,8 +70,9 @@ class PackDetInputs(BaseTransform):
 
     @staticmethod
     def _fields(results: dict) -> dict[str, torch.Tensor]:
-        """Per-object tensors of all objects; DataError if their numbers differ."""
-        fields, lengths = {}, {}
+        """Tensors of all objects, ignored ones included; DataError if they differ in length."""
+        fields: dict[str, torch.Tensor] = {}
+        lengths: dict[str, int] = {}
         for name, key, dtype in (('bboxes', 'gt_bboxes', torch.float32), ('labels', 'gt_bboxes_labels', torch.int64)):
             if results.get(key) is not None:
                 fields[name] = torch.tensor(results[key], dtype=dtype)
@@ -79,6 +82,3 @@ class PackDetInputs(BaseTransform):
         if len(set(lengths.values())) > 1:
             raise DataError('per-object arrays differ in length', file=results.get('img_path'), received=lengths)
         return fields
-
-    def __repr__(self):
-        return f'{type(self).__name__}(meta_keys={self.meta_keys})'

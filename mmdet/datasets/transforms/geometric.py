@@ -1,13 +1,16 @@
-"""Flip and pad."""
+"""Transforms that flip and pad the image."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
 
 from .arguments import check_choice, check_pad_value, check_probability, check_size, image_of, is_number, is_sequence
+from .base import GeometricTransform
 from .resize import pad_image
 
 FLIP_CODES = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
@@ -20,7 +23,7 @@ PADDING_MODES = {
 
 
 def flip_boxes(boxes: np.ndarray, image_hw: tuple[int, int], direction: str) -> np.ndarray:
-    """Mirror (N, 4) xyxy boxes: x1' = w - x2, x2' = w - x1 (and so for y); returns a new array.
+    """Mirror (N, 4) xyxy boxes in a new array: x1' = w - x2 and x2' = w - x1, and likewise for y.
 
     >>> flip_boxes(np.array([[1.0, 2.0, 4.0, 6.0]]), (10, 20), 'horizontal').tolist()
     [[16.0, 2.0, 19.0, 6.0]]
@@ -35,18 +38,20 @@ def flip_boxes(boxes: np.ndarray, image_hw: tuple[int, int], direction: str) -> 
 
 
 @TRANSFORMS.register_module()
-class RandomFlip(BaseTransform):
+class RandomFlip(GeometricTransform):
     """Mirror image and boxes at random; sets ``flip`` (bool) and ``flip_direction`` (str or None).
 
     Args:
-        prob: probability of a flip, or one for each direction of a list.
-        direction: ``'horizontal'``, ``'vertical'`` or ``'diagonal'`` (both), or a list of these. One ``prob`` is
-            shared equally among a list.
+        prob: probability of a flip, which is shared equally among several directions; or a list with one for each.
+        direction: ``'horizontal'``, ``'vertical'`` or ``'diagonal'`` (both), or a list of these.
         swap_seg_labels: accepted for mmdetection's configs; it concerns segmentation maps only.
     """
 
     def __init__(
-        self, prob: float | list[float] | None = None, direction: str | list[str] = 'horizontal', swap_seg_labels=None
+        self,
+        prob: float | Sequence[float] | None = None,
+        direction: str | Sequence[str] = 'horizontal',
+        swap_seg_labels: Sequence[int] | None = None,
     ):
         directions = [direction] if isinstance(direction, str) else direction
         if not is_sequence(directions) or len(directions) == 0:
@@ -66,7 +71,7 @@ class RandomFlip(BaseTransform):
         self._upper = np.cumsum(probabilities)
 
     def draw(self) -> str | None:
-        """The direction of this image, None for no flip."""
+        """The direction of the next image, or None for no flip; one random number decides."""
         chosen = int(np.searchsorted(self._upper, np.random.rand(), side='right'))
         return self.direction[chosen] if chosen < len(self.direction) else None
 
@@ -82,22 +87,19 @@ class RandomFlip(BaseTransform):
             results['gt_bboxes'] = flip_boxes(results['gt_bboxes'], image.shape[:2], direction)
         return results
 
-    def __repr__(self):
-        return f'{type(self).__name__}(prob={self.prob}, direction={self.direction})'
-
 
 @TRANSFORMS.register_module()
-class Pad(BaseTransform):
-    """Pad the image on the right and at the bottom; boxes stay where they are.
+class Pad(GeometricTransform):
+    """Pad the image on the right and at the bottom, so that boxes keep their coordinates.
 
     Sets ``img``, ``img_shape``, ``pad_shape`` (h, w), ``pad_fixed_size`` and ``pad_size_divisor``.
 
     Args:
-        size: (w, h) to reach; a side that is larger already is left.
-        size_divisor: round both sides up to a multiple of this (after ``pad_to_square``).
-        pad_to_square: pad the shorter side to the longer one.
-        pad_val: number, one number a channel (BGR), or ``dict(img=...)``.
-        padding_mode: ``'constant'``, ``'edge'``, ``'reflect'`` (without the border pixel) or ``'symmetric'`` (with it).
+        size: (w, h) to pad to; a side that is larger keeps its length.
+        size_divisor: pad both sides to a multiple of this (after ``pad_to_square``).
+        pad_to_square: pad the shorter side to the length of the longer one.
+        pad_val: a number, one number per channel (BGR), or ``dict(img=...)``.
+        padding_mode: ``'constant'``, ``'edge'``, ``'reflect'`` (border pixel not repeated) or ``'symmetric'`` (repeated).
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class Pad(BaseTransform):
         size: tuple[int, int] | None = None,
         size_divisor: int | None = None,
         pad_to_square: bool = False,
-        pad_val=0,
+        pad_val: float | tuple[float, ...] | Mapping[str, Any] = 0,
         padding_mode: str = 'constant',
     ):
         if size is not None and (size_divisor is not None or pad_to_square):
@@ -135,9 +137,3 @@ class Pad(BaseTransform):
         results.update(img=image, img_shape=image.shape[:2], pad_shape=image.shape[:2])
         results.update(pad_fixed_size=self.size, pad_size_divisor=self.size_divisor)
         return results
-
-    def __repr__(self):
-        return (
-            f'{type(self).__name__}(size={self.size}, size_divisor={self.size_divisor}, '
-            f'pad_to_square={self.pad_to_square}, pad_val={self.pad_val}, padding_mode={self.padding_mode!r})'
-        )

@@ -1,35 +1,40 @@
-"""First steps of a pipeline: pixels and boxes into arrays."""
+"""First steps of a pipeline: they load pixels and boxes into arrays."""
 
+from collections.abc import Callable, Sequence
 from itertools import chain
+from typing import Any
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from mmdet.errors import ConfigError, DataError
 from mmdet.formats.images import BrokenImageError, decode_image
 from mmdet.registry import TRANSFORMS
 
 from .arguments import check_choice
+from .base import DetTransform
 
 COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'unchanged')
 
 
 @TRANSFORMS.register_module()
-class LoadImageFromFile(BaseTransform):
-    """Decode ``results['img_path']`` strictly: a truncated or broken file is a DataError, never a half-grey image.
+class LoadImageFromFile(DetTransform):
+    """Decode the image file ``results['img_path']``.
 
     Sets ``img`` (H, W, 3) uint8 BGR ((H, W) with ``color_type='grayscale'``), ``img_shape`` and ``ori_shape``, both
     (h, w).
 
     Args:
         to_float32: return float32 pixels (0..255) instead of uint8.
-        color_type: ``'color'``, ``'grayscale'`` (both upright by EXIF), ``'color_ignore_orientation'`` or
-            ``'unchanged'``.
+        color_type: ``'color'`` and ``'grayscale'`` turn the image upright by its EXIF orientation;
+            ``'color_ignore_orientation'`` and ``'unchanged'`` do not.
         imdecode_backend: only ``'cv2'``, the decoder in use.
         file_client_args: old name of ``backend_args``.
-        ignore_empty: return None (so that the dataset draws another sample) instead of raising for an unreadable image.
+        ignore_empty: return None (the dataset draws another sample) instead of raising for an unreadable image.
         backend_args: mmengine file backend that fetches the bytes; None reads a local file.
+
+    Raises:
+        DataError: a missing, truncated or broken file; OpenCV alone would return a partly grey image for some of these.
     """
 
     def __init__(
@@ -62,16 +67,16 @@ class LoadImageFromFile(BaseTransform):
             raise
         return _set_image(results, image, self.to_float32)
 
-    def __repr__(self):
-        return f'{type(self).__name__}(to_float32={self.to_float32}, color_type={self.color_type!r})'
-
 
 @TRANSFORMS.register_module()
 class LoadImageFromNDArray(LoadImageFromFile):
     """Take the image from memory: ``results['img']`` is an array, (H, W), (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4).
 
-    The array itself is never written to. Grey becomes BGR, alpha is dropped; ``img_path`` becomes None if it is
-    missing.
+    Grey becomes BGR (the reverse with ``color_type='grayscale'``) and alpha is dropped; floating pixels become float32.
+    ``img_path`` becomes None if it is missing. The array itself is never written to.
+
+    Raises:
+        DataError: an array of another shape or dtype, or without pixels.
     """
 
     def transform(self, results: dict) -> dict:
@@ -104,19 +109,22 @@ def _set_image(results: dict, image: np.ndarray, to_float32: bool) -> dict:
 
 
 @TRANSFORMS.register_module()
-class LoadAnnotations(BaseTransform):
+class LoadAnnotations(DetTransform):
     """Turn ``results['instances']`` into arrays.
 
-    Sets ``gt_bboxes`` (N, 4) float32 xyxy, ``gt_bboxes_labels`` (N,) int64 and ``gt_ignore_flags`` (N,) bool; new
-    arrays at each call, so that later transforms may write to them.
+    Sets ``gt_bboxes`` (N, 4) float32 xyxy in pixels, ``gt_bboxes_labels`` (N,) int64 and ``gt_ignore_flags`` (N,) bool;
+    new arrays at each call, so that later transforms may write to them.
 
     Args:
         with_bbox: set ``gt_bboxes`` and ``gt_ignore_flags``.
         with_label: set ``gt_bboxes_labels``.
         with_mask, with_seg: must be False; the toolbox detects boxes only.
-        box_type: ``'hbox'`` (axis-aligned) or None; boxes stay plain arrays.
+        box_type: ``'hbox'`` (axis-aligned) or None; boxes are plain arrays in either case.
         poly2mask, reduce_zero_label, ignore_index, imdecode_backend, backend_args: accepted for mmdetection's configs;
             they concern masks only.
+
+    Raises:
+        DataError: a box that is not four finite numbers, or a label that is no number; names image and object.
     """
 
     def __init__(
@@ -148,49 +156,41 @@ class LoadAnnotations(BaseTransform):
             try:
                 labels = np.fromiter((item['bbox_label'] for item in instances), np.int64, len(instances))
             except (KeyError, TypeError, ValueError) as error:
-                record = next(
-                    (i for i, item in enumerate(instances) if not isinstance(item.get('bbox_label'), int | np.integer)),
-                    None,
-                )
-                raise DataError(
-                    'every object needs a whole number as class index',
-                    file=results.get('img_path'),
-                    record=f'object {record}',
-                    field='bbox_label',
-                    received=None if record is None else instances[record].get('bbox_label'),
-                ) from error
+                message = 'every object needs a whole number as class index'
+                raise _first_fault(results, instances, 'bbox_label', _is_label, message) from error
             results['gt_bboxes_labels'] = labels
         return results
 
     @staticmethod
-    def _boxes(results: dict, instances) -> np.ndarray:
-        # One flat pass takes half the time of np.array(rows); rows of a wrong length must be looked for, then.
+    def _boxes(results: dict, instances: Sequence[dict]) -> np.ndarray:
+        # One flat pass takes half the time of np.array(rows), but does not notice rows of a wrong length by itself.
         try:
             rows = [item['bbox'] for item in instances]
             flat = np.fromiter(chain.from_iterable(rows), np.float32, 4 * len(rows))
             if any(length != 4 for length in set(map(len, rows))) or not np.isfinite(flat).all():
                 raise ValueError('a box that is not four finite numbers')
         except (KeyError, TypeError, ValueError) as error:
-            index, box = _first_bad_box(instances)
-            raise DataError(
-                'must be four finite numbers x1, y1, x2, y2',
-                file=results.get('img_path'),
-                record=f'object {index}',
-                field='bbox',
-                received=box,
-            ) from error
+            message = 'must be four finite numbers x1, y1, x2, y2'
+            raise _first_fault(results, instances, 'bbox', _is_box, message) from error
         return flat.reshape(-1, 4)
 
-    def __repr__(self):
-        return f'{type(self).__name__}(with_bbox={self.with_bbox}, with_label={self.with_label})'
+
+def _first_fault(
+    results: dict, instances: Sequence[dict], field: str, is_sound: Callable[[Any], bool], message: str
+) -> DataError:
+    """The error that names the first object whose ``field`` is not sound."""
+    index = next((i for i, item in enumerate(instances) if not is_sound(item.get(field))), None)
+    value = None if index is None else instances[index].get(field)
+    return DataError(message, file=results.get('img_path'), record=f'object {index}', field=field, received=value)
 
 
-def _first_bad_box(instances):
-    for index, item in enumerate(instances):
-        box = item.get('bbox')
-        try:
-            if np.asarray(box, np.float32).shape != (4,) or not np.isfinite(np.asarray(box, np.float32)).all():
-                return index, box
-        except (TypeError, ValueError):
-            return index, box
-    return None, None
+def _is_label(value: Any) -> bool:
+    return isinstance(value, int | np.integer)
+
+
+def _is_box(value: Any) -> bool:
+    try:
+        box = np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        return False
+    return box.shape == (4,) and bool(np.isfinite(box).all())

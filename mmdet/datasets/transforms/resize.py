@@ -1,25 +1,28 @@
-"""Transforms that scale the image: Resize and its random and fixed-shape relatives."""
+"""Transforms that scale the image: to a given, a random, or an exact size with padding."""
 
-import copy
+from collections.abc import Mapping, Sequence
 from math import inf
+from typing import Any
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
 
 from .arguments import (
     check_choice,
+    check_limits,
     check_pad_value,
     check_range,
     check_size,
     clip_boxes,
     image_of,
     is_number,
+    is_numbers,
     is_sequence,
 )
+from .base import GeometricTransform
 
 INTERPOLATIONS = {
     'nearest': cv2.INTER_NEAREST,
@@ -31,34 +34,33 @@ INTERPOLATIONS = {
 
 
 def fit_size(image_wh: tuple[int, int], limit: tuple[float, float]) -> tuple[int, int]:
-    """Largest size with the aspect ratio of ``image_wh`` inside ``limit``, whose order does not matter (long and short
-    edge).
+    """Largest (w, h) with the aspect ratio of ``image_wh`` whose long and short edge keep to those of ``limit``.
 
-    Sides are rounded half up, as in mmdetection, and never below one pixel.
+    The order of the two limits does not matter. Sides are rounded half up, as in mmdetection, to at least one pixel.
 
         >>> fit_size((640, 480), (1333, 800)), fit_size((333, 500), (1333, 800))
         ((1067, 800), (800, 1201))
     """
-    width, height = image_wh
-    factor = min(max(limit) / max(width, height), min(limit) / min(width, height))
+    factor = min(max(limit) / max(image_wh), min(limit) / min(image_wh))
     return scaled_size(image_wh, (factor, factor))
 
 
 def scaled_size(image_wh: tuple[int, int], factor_wh: tuple[float, float]) -> tuple[int, int]:
-    """``image_wh`` times ``factor_wh``, rounded half up, at least one pixel a side."""
-    return tuple(max(1, int(side * factor + 0.5)) for side, factor in zip(image_wh, factor_wh))
+    """``image_wh`` times ``factor_wh``, rounded half up to at least one pixel a side."""
+    width, height = (max(1, int(side * factor + 0.5)) for side, factor in zip(image_wh, factor_wh))
+    return width, height
 
 
 @TRANSFORMS.register_module()
-class Resize(BaseTransform):
+class Resize(GeometricTransform):
     """Scale image and boxes.
 
     Sets ``img``, ``img_shape`` (h, w), ``scale`` (w, h), ``scale_factor`` = (new_w / w, new_h / h), ``keep_ratio``
     and, where present, ``gt_bboxes``.
 
     Args:
-        scale: target (w, h); with ``keep_ratio`` the limits of the long and the short edge in any order, of which one
-            may be ``inf``. An int stands for a square.
+        scale: target (w, h) in pixels, or one number for a square. With ``keep_ratio`` these are the limits of the long
+            and the short edge, in any order, and one of them may be ``inf``.
         scale_factor: one factor, or (w, h) factors; instead of ``scale``.
         keep_ratio: keep the aspect ratio (:func:`fit_size`).
         clip_object_border: clip the boxes to the image.
@@ -68,7 +70,7 @@ class Resize(BaseTransform):
 
     def __init__(
         self,
-        scale: int | tuple[int, int] | None = None,
+        scale: float | tuple[float, float] | None = None,
         scale_factor: float | tuple[float, float] | None = None,
         keep_ratio: bool = False,
         clip_object_border: bool = True,
@@ -79,7 +81,8 @@ class Resize(BaseTransform):
             raise ConfigError(
                 'give exactly one of scale and scale_factor', field='scale', received=(scale, scale_factor)
             )
-        self.scale = None if scale is None else check_size('scale', scale, allow_unlimited=keep_ratio)
+        check_scale = check_limits if keep_ratio else check_size
+        self.scale = None if scale is None else check_scale('scale', scale)
         self.scale_factor = None if scale_factor is None else self._check_factor(scale_factor)
         self.keep_ratio = keep_ratio
         self.clip_object_border = clip_object_border
@@ -87,17 +90,24 @@ class Resize(BaseTransform):
         self.interpolation = check_choice('interpolation', interpolation, INTERPOLATIONS)
 
     @staticmethod
-    def _check_factor(value) -> tuple[float, float]:
+    def _check_factor(value: object) -> tuple[float, float]:
         pair = (value, value) if is_number(value) else value
-        if not is_sequence(pair) or len(pair) != 2 or not all(is_number(f) and 0 < f < inf for f in pair):
+        if not is_numbers(pair, 2) or not all(0 < factor < inf for factor in pair):
             raise ConfigError('must be one or two positive numbers', field='scale_factor', received=value)
-        return tuple(pair)
+        return pair[0], pair[1]
 
     def transform(self, results: dict) -> dict:
+        if self.scale_factor is not None:
+            height, width = image_of(results).shape[:2]
+            return self.resize_to(results, scaled_size((width, height), self.scale_factor))
+        assert self.scale is not None  # the constructor takes exactly one of the two
+        return self.resize_to(results, self.scale)
+
+    def resize_to(self, results: dict, scale: tuple[float, float]) -> dict:
+        """Resize the sample in place to ``scale``, as the argument of this name means it, and return it."""
         image = image_of(results)
         height, width = image.shape[:2]
-        target = self.scale or scaled_size((width, height), self.scale_factor)
-        new_w, new_h = fit_size((width, height), target) if self.keep_ratio else target
+        new_w, new_h = fit_size((width, height), scale) if self.keep_ratio else (int(scale[0]), int(scale[1]))
         if (new_w, new_h) != (width, height):
             image = cv2.resize(
                 np.ascontiguousarray(image), (new_w, new_h), interpolation=INTERPOLATIONS[self.interpolation]
@@ -107,27 +117,22 @@ class Resize(BaseTransform):
             boxes = results['gt_bboxes'] * np.array(factor * 2, np.float32)
             results['gt_bboxes'] = clip_boxes(boxes, (new_h, new_w)) if self.clip_object_border else boxes
         results.update(
-            img=image, img_shape=(new_h, new_w), scale=target, scale_factor=factor, keep_ratio=self.keep_ratio
+            img=image, img_shape=(new_h, new_w), scale=scale, scale_factor=factor, keep_ratio=self.keep_ratio
         )
         return results
 
-    def __repr__(self):
-        return (
-            f'{type(self).__name__}(scale={self.scale}, scale_factor={self.scale_factor}, '
-            f'keep_ratio={self.keep_ratio}, clip_object_border={self.clip_object_border}, '
-            f'interpolation={self.interpolation!r})'
-        )
-
 
 @TRANSFORMS.register_module(name=['FixShapeResize', 'FixedShapeResize'])
-class FixShapeResize(BaseTransform):
+class FixShapeResize(GeometricTransform):
     """Bring every image to exactly (width, height).
+
+    Sets what :class:`Resize` sets; ``scale`` and ``scale_factor`` describe the image before padding.
 
     Args:
         width, height: size of the result in pixels.
         pad_val: number, one number a channel (BGR), or ``dict(img=...)``.
-        keep_ratio: scale to fit inside and pad right and bottom; False distorts. The long edge need not be the width:
-            an upright image in a wide frame is limited by the frame's height.
+        keep_ratio: scale to fit inside (an upright image in a wide frame is limited by the frame's height) and pad on
+            the right and at the bottom; False distorts.
         clip_object_border, backend, interpolation: as for :class:`Resize`.
     """
 
@@ -135,7 +140,7 @@ class FixShapeResize(BaseTransform):
         self,
         width: int,
         height: int,
-        pad_val=0,
+        pad_val: float | tuple[float, ...] | Mapping[str, Any] = 0,
         keep_ratio: bool = False,
         clip_object_border: bool = True,
         backend: str = 'cv2',
@@ -153,14 +158,12 @@ class FixShapeResize(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         height, width = image_of(results).shape[:2]
-        frame = (self.width, self.height)
+        frame_w, frame_h = self.width, self.height
         if self.keep_ratio:
             factor = min(self.width / width, self.height / height)
-            inside = scaled_size((width, height), (factor, factor))
-            frame = tuple(min(side, limit) for side, limit in zip(inside, frame))
-        resize = copy.copy(self.resize)  # one instance serves several threads
-        resize.scale = frame
-        results = resize(results)
+            inside_w, inside_h = scaled_size((width, height), (factor, factor))
+            frame_w, frame_h = min(inside_w, frame_w), min(inside_h, frame_h)
+        results = self.resize.resize_to(results, (frame_w, frame_h))
         results['keep_ratio'] = self.keep_ratio
         results['img'] = pad_image(results['img'], (self.height, self.width), self.pad_val)
         results['img_shape'] = (self.height, self.width)
@@ -168,9 +171,12 @@ class FixShapeResize(BaseTransform):
 
 
 def pad_image(
-    image: np.ndarray, target_hw: tuple[int, int], value=0, border_type: int = cv2.BORDER_CONSTANT
+    image: np.ndarray,
+    target_hw: tuple[int, int],
+    value: float | tuple[float, ...] = 0,
+    border_type: int = cv2.BORDER_CONSTANT,
 ) -> np.ndarray:
-    """Pad right and bottom to at least ``target_hw``; an image that is large enough comes back as it is."""
+    """Pad on the right and at the bottom to at least ``target_hw``; an image that is large enough is returned as it is."""
     bottom, right = (max(0, target - side) for target, side in zip(target_hw, image.shape[:2]))
     if not bottom and not right:
         return image
@@ -180,13 +186,14 @@ def pad_image(
     return cv2.copyMakeBorder(np.ascontiguousarray(image), 0, bottom, 0, right, border_type, value=value)
 
 
-class _RandomScale(BaseTransform):
-    """Draws ``scale`` anew for each image and hands it to a transform that has a ``scale`` attribute."""
+class _RandomScale(GeometricTransform):
+    """Base of the transforms that draw a scale for each image and set it as ``scale`` of the transform that resizes."""
 
-    def __init__(self, first_scale, resize_type: str, resize_kwargs: dict):
+    def __init__(self, first_scale: tuple[float, float], resize_type: str, resize_kwargs: dict):
         self.resize = TRANSFORMS.build(dict(type=resize_type, scale=first_scale, **resize_kwargs))
 
-    def draw(self) -> tuple[int, int]:
+    def draw(self) -> tuple[float, float]:
+        """The scale of the next image."""
         raise NotImplementedError
 
     def transform(self, results: dict) -> dict:
@@ -199,42 +206,45 @@ class RandomResize(_RandomScale):
     """Multi-scale training, "range" mode: each image is resized to a scale drawn at random.
 
     Args:
-        scale: two tuples, between which the long and the short edge are drawn, independently, as whole numbers of the
-            closed intervals; or one tuple together with ``ratio_range``.
-        ratio_range: (low, high); one factor, uniform, for both edges of ``scale``.
+        scale: two pairs; the long and the short edge are drawn independently, as whole numbers from the closed interval
+            between those of the pairs. Or one pair (w, h) together with ``ratio_range``.
+        ratio_range: (low, high); both edges of ``scale`` are multiplied by one factor drawn uniformly from it.
         resize_type: the transform that resizes.
         **resize_kwargs: its other arguments (``keep_ratio=True`` ...).
     """
 
     def __init__(
-        self, scale, ratio_range: tuple[float, float] | None = None, resize_type: str = 'Resize', **resize_kwargs
+        self,
+        scale: Sequence[int] | Sequence[Sequence[int]],
+        ratio_range: tuple[float, float] | None = None,
+        resize_type: str = 'Resize',
+        **resize_kwargs: Any,
     ):
-        if not is_sequence(scale) or len(scale) == 0:
+        single = is_sequence(scale) and len(scale) > 0 and is_number(scale[0])
+        if not single and (not is_sequence(scale) or len(scale) != 2):
             raise ConfigError('must be (w, h) with ratio_range, or [(w, h), (w, h)]', field='scale', received=scale)
-        if is_number(scale[0]):
-            self.scales = [check_size('scale', scale)]
-            if ratio_range is None:
-                raise ConfigError(
-                    f'is needed beside the single scale {tuple(scale)}', field='ratio_range', received=None
-                )
-        elif len(scale) == 2:
-            self.scales = [check_size('scale', one) for one in scale]
-            if ratio_range is not None:
-                raise ConfigError('must be None beside two scales', field='ratio_range', received=ratio_range)
-        else:
-            raise ConfigError('must be (w, h) with ratio_range, or [(w, h), (w, h)]', field='scale', received=scale)
+        self.scales = [check_size('scale', one) for one in ([scale] if single else scale)]
+        if single and ratio_range is None:
+            raise ConfigError(f'is needed beside the single scale {tuple(scale)}', field='ratio_range', received=None)
+        if not single and ratio_range is not None:
+            raise ConfigError('must be None beside two scales', field='ratio_range', received=ratio_range)
         self.ratio_range = None if ratio_range is None else check_range('ratio_range', ratio_range, minimum=1e-6)
         super().__init__(self.scales[0], resize_type, resize_kwargs)
 
     def draw(self) -> tuple[int, int]:
-        """One scale: (long, short) between two, (w, h) around one."""
+        """One scale: (w, h) with a ratio range, else (long edge, short edge)."""
         if self.ratio_range is not None:
             ratio = np.random.uniform(*self.ratio_range)
-            return tuple(max(1, int(side * ratio)) for side in self.scales[0])
-        edges = [sorted((pick(self.scales[0]), pick(self.scales[1]))) for pick in (max, min)]
-        return tuple(int(np.random.randint(low, high + 1)) for low, high in edges)
+            width, height = self.scales[0]
+            return max(1, int(width * ratio)), max(1, int(height * ratio))
+        first, second = self.scales
+        return self._draw_edge(max(first), max(second)), self._draw_edge(min(first), min(second))
 
-    def __repr__(self):
+    @staticmethod
+    def _draw_edge(one: int, other: int) -> int:
+        return int(np.random.randint(min(one, other), max(one, other) + 1))
+
+    def __repr__(self) -> str:
         return f'{type(self).__name__}(scale={self.scales}, ratio_range={self.ratio_range}, resize={self.resize!r})'
 
 
@@ -242,28 +252,31 @@ class RandomResize(_RandomScale):
 class RandomChoiceResize(_RandomScale):
     """Multi-scale training, "value" mode: each image is resized to one of ``scales``, all equally likely.
 
+    Sets what the transform that resizes sets, and ``scale_idx``, the index of the scale.
+
     Args:
         scales: at least one scale, each as ``Resize`` takes it.
         resize_type: the transform that resizes.
         **resize_kwargs: its other arguments.
     """
 
-    def __init__(self, scales, resize_type: str = 'Resize', **resize_kwargs):
+    def __init__(
+        self, scales: Sequence[float | tuple[float, float]], resize_type: str = 'Resize', **resize_kwargs: Any
+    ):
         if not is_sequence(scales) or len(scales) == 0:
             raise ConfigError('must be a list of at least one scale', field='scales', received=scales)
-        unlimited = bool(resize_kwargs.get('keep_ratio', False))
-        self.scales = [check_size('scales', one, allow_unlimited=unlimited) for one in scales]
+        check_scale = check_limits if resize_kwargs.get('keep_ratio', False) else check_size
+        self.scales = [check_scale('scales', one) for one in scales]
         super().__init__(self.scales[0], resize_type, resize_kwargs)
 
-    def draw(self) -> tuple[int, int]:
+    def draw(self) -> tuple[float, float]:
+        """One of the scales."""
         return self.scales[np.random.randint(len(self.scales))]
 
     def transform(self, results: dict) -> dict:
-        scale = self.draw()
-        self.resize.scale = scale
-        results = self.resize(results)
-        results['scale_idx'] = self.scales.index(scale)
+        results = super().transform(results)
+        results['scale_idx'] = self.scales.index(self.resize.scale)
         return results
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'{type(self).__name__}(scales={self.scales}, resize={self.resize!r})'

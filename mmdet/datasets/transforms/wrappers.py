@@ -1,11 +1,13 @@
-"""Transforms made of transforms.
+"""Transforms that apply other transforms: in sequence, at random, or as several views.
 
-mmcv has the same names, but builds what is nested in them through mmengine's root registry: where no default scope is
+mmcv's transforms of the same names build nested transforms through mmengine's root registry: where no default scope is
 set, a nested ``dict(type='Resize')`` would silently be mmcv's. These always build through this package's registry.
 """
 
 import copy
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -15,9 +17,11 @@ from mmdet.registry import TRANSFORMS
 
 from .arguments import check_probability, is_sequence
 
+Transform = Callable[[dict], dict | None]
 
-def build_transform(item):
-    """A callable from a config dict, a list of these (one after the other), or a callable itself."""
+
+def build_transform(item: object) -> Transform:
+    """Build a transform of a config dict, or of a list that is applied in sequence; a callable is returned as it is."""
     if isinstance(item, dict):
         return TRANSFORMS.build(item)
     if is_sequence(item):
@@ -29,39 +33,40 @@ def build_transform(item):
 
 @TRANSFORMS.register_module()
 class Compose(BaseTransform):
-    """Apply ``transforms`` one after the other; ends with None as soon as one of them returns None.
+    """Apply ``transforms`` in sequence; as soon as one of them returns None, the result is None.
 
     Args:
         transforms: config dicts, lists of these, or callables.
     """
 
-    def __init__(self, transforms):
+    def __init__(self, transforms: Sequence | dict):
         if isinstance(transforms, dict):
             transforms = [transforms]
         if not is_sequence(transforms):
             raise ConfigError('must be a list of transforms', field='transforms', received=transforms)
         self.transforms = [build_transform(item) for item in transforms]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Transform]:
         return iter(self.transforms)
 
     def transform(self, results: dict) -> dict | None:
         for transform in self.transforms:
-            results = transform(results)
-            if results is None:
+            transformed = transform(results)
+            if transformed is None:
                 return None
+            results = transformed
         return results
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lines = ''.join(f'\n    {transform!r},' for transform in self.transforms)
         return f'{type(self).__name__}([{lines}\n])'
 
 
 @TRANSFORMS.register_module()
 class RandomApply(Compose):
-    """Apply ``transforms`` (all of them) with probability ``prob``, else return the sample as it is."""
+    """Apply all ``transforms`` with probability ``prob``, else return the sample as it is."""
 
-    def __init__(self, transforms, prob: float = 0.5):
+    def __init__(self, transforms: Sequence | dict, prob: float = 0.5):
         super().__init__(transforms)
         self.prob = check_probability('prob', prob)
 
@@ -75,10 +80,10 @@ class RandomChoice(BaseTransform):
 
     Args:
         transforms: the pipelines, each a transform or a list of transforms.
-        prob: one probability each, with sum 1; None makes them equally likely.
+        prob: one probability for each pipeline, with sum 1; None makes them equally likely.
     """
 
-    def __init__(self, transforms, prob: list[float] | None = None):
+    def __init__(self, transforms: Sequence, prob: Sequence[float] | None = None):
         if not is_sequence(transforms) or len(transforms) == 0:
             raise ConfigError('must be a list of at least one pipeline', field='transforms', received=transforms)
         self.transforms = [build_transform(item) for item in transforms]
@@ -104,11 +109,14 @@ class TestTimeAug(BaseTransform):
     Args:
         transforms: list of steps, each a list of alternatives (a transform, or a list of transforms applied one after
             the other).
+
+    Raises:
+        ConfigError: also at a call, if a transform returns None (drops the sample).
     """
 
     __test__ = False  # pytest would collect the class for its name
 
-    def __init__(self, transforms):
+    def __init__(self, transforms: Sequence[Sequence]):
         if not is_sequence(transforms) or len(transforms) == 0:
             raise ConfigError('must be a list of lists of transforms', field='transforms', received=transforms)
         for step in transforms:
@@ -117,7 +125,7 @@ class TestTimeAug(BaseTransform):
         self.steps = [[build_transform(item) for item in step] for step in transforms]
         self.subroutines = [Compose(list(path)) for path in product(*self.steps)]
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict) -> dict[str, list[Any]]:
         views = []
         for subroutine in self.subroutines:
             view = subroutine(copy.deepcopy(results))
@@ -128,5 +136,5 @@ class TestTimeAug(BaseTransform):
             views.append(view)
         return {key: [view[key] for view in views] for key in views[0]}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'{type(self).__name__}({len(self.subroutines)} views, steps={self.steps})'

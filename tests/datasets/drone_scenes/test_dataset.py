@@ -19,13 +19,14 @@ from mmdet.datasets.drone_scenes.drawing import (
     Camera,
     Light,
     Mesh,
+    SceneObject,
     Sprite,
     rectangle,
     render,
     render_tree,
     resolve_visibility,
 )
-from mmdet.datasets.drone_scenes.layout import Plan, draw_scene
+from mmdet.datasets.drone_scenes.layout import Plan, Scene, draw_scene
 from mmdet.datasets.drone_scenes.objects import BUILDERS
 from mmdet.errors import ConfigError, DataError
 from mmdet.registry import DATASETS
@@ -226,6 +227,95 @@ def test_layout_and_agreement_of_txt_and_json(generated):
             assert all(row[4] == (row[5] != 0) and len(row) == 8 for row in rows)
 
 
+def test_coco_document_by_hand():
+    rows = [synthetic._Row((3, 4, 10, 20), 4, 1, 2), synthetic._Row((5, 6, 7, 8), 9, 0, 0)]
+    document = synthetic._coco_document('val', [([], []), (rows, [(1, 2, 30, 40)])], (480, 270))
+    assert document['images'] == [
+        {'id': 0, 'file_name': 'val_00000.jpg', 'width': 480, 'height': 270},
+        {'id': 1, 'file_name': 'val_00001.jpg', 'width': 480, 'height': 270},
+    ]
+    first, second, *regions = document['annotations']
+    assert first == {
+        'id': 1, 'image_id': 1, 'category_id': 4, 'bbox': [3, 4, 10, 20], 'area': 200, 'iscrowd': 0,
+        'truncation': 1, 'occlusion': 2,
+    }  # fmt: skip
+    assert (second['id'], second['category_id'], second['area'], second['iscrowd']) == (2, 9, 56, 0)
+    assert [(item['id'], item['category_id']) for item in regions] == [(3, 1), (4, 4), (5, 5), (6, 6), (7, 9), (8, 10)]
+    assert all(item['iscrowd'] == 1 and item['bbox'] == [1, 2, 30, 40] and item['area'] == 1200 for item in regions)
+    assert document['categories'][0] == {'id': 1, 'name': 'pedestrian', 'supercategory': 'none'}
+
+
+def test_txt_by_hand(tmp_path, monkeypatch):
+    scene = Scene(
+        np.zeros((4, 6, 3), np.uint8), [SceneObject('bus', (1, 2, 3, 4), 1, 2)], [(5, 6, 7, 8)]
+    )  # fmt: skip
+    monkeypatch.setattr(synthetic, '_scene', lambda *arguments: scene)
+    for folder in ('images', 'annotations'):
+        (tmp_path / 'train' / folder).mkdir(parents=True)
+    rows, ignored = synthetic._write_image((tmp_path, 0, 'train', 12, (480, 270)))
+    assert rows == [((1, 2, 3, 4), 9, 1, 2)] and ignored == [(5, 6, 7, 8)]
+    text = (tmp_path / 'train' / 'annotations' / 'train_00012.txt').read_text()
+    assert text == '5,6,7,8,0,0,0,0\n1,2,3,4,1,9,1,2\n'
+    assert cv2.imread(str(tmp_path / 'train' / 'images' / 'train_00012.jpg')).shape == (4, 6, 3)
+
+
+def test_one_scene_in_twenty_is_empty():
+    assert synthetic.EMPTY_SHARE == 0.05
+    seen = []
+    for index in range(200):
+        first = np.random.default_rng([3, 1, index]).random()
+        seen.append(first < 0.05)
+    index = seen.index(True)
+    assert synthetic._scene(3, 'val', index, [160, 160]).objects == []
+    assert any(synthetic._scene(3, 'val', seen.index(False) + i, [160, 160]).objects for i in range(3))
+
+
+def test_summary_by_hand(tmp_path):
+    boxes = {0: [(1, 16, 0), (4, 64, 0), (4, 999, 1)], 1: [], 2: [(4, 100, 0)]}
+    annotations = [
+        {'image_id': image, 'category_id': category, 'area': area, 'iscrowd': crowd}
+        for image, rows in boxes.items()
+        for category, area, crowd in rows
+    ]
+    categories = [{'id': number, 'name': name} for name, number in CATEGORY_IDS.items()]
+    (tmp_path / 'annotations').mkdir()
+    for split, width in (('train', 960), ('val', 240)):
+        document = dict(
+            images=[{'id': i, 'width': width} for i in range(3)], annotations=annotations, categories=categories
+        )
+        (tmp_path / 'annotations' / f'{split}.json').write_text(json.dumps(document))
+    summary = summarise_drone_scenes(tmp_path)
+    expected = dict(images=3, empty=1, objects=3, per_image=[0, 1, 2])
+    expected['classes'] = dict(pedestrian=1, car=2, van=0, truck=0, bus=0, motor=0)
+    # Sides of 4, 8 and 10 pixels, halved (doubled) by the resize to a width of 480.
+    assert summary['train'] == expected | dict(side=[2.4, 3.0, 4.0, 4.5, 4.8])
+    assert summary['val'] == expected | dict(side=[9.6, 12.0, 16.0, 18.0, 19.2])
+    assert synthetic.summary_text(summary).splitlines()[:2] == [
+        'train: 3 images (1 empty), 3 objects',
+        '  objects an image, min / median / max: [0.0, 1.0, 2.0]',
+    ]
+    (tmp_path / 'annotations' / 'val.json').write_text(json.dumps(dict(images=[], annotations=[], categories=[])))
+    assert summarise_drone_scenes(tmp_path)['val'] | dict(classes=None) == dict(
+        images=0, empty=0, objects=0, per_image=[], classes=None, side=[]
+    )
+
+
+def test_preview_shows_boxes_and_regions(monkeypatch):
+    scene = Scene(np.zeros((270, 480, 3), np.uint8), [SceneObject('car', (10, 20, 30, 40), 0, 0)], [(100, 50, 20, 10)])
+    asked = []
+
+    def fake(seed, split, index, size_wh):
+        asked.append((seed, split, index, size_wh))
+        return Scene(scene.image.copy(), scene.objects, scene.ignored)
+
+    monkeypatch.setattr(synthetic, '_scene', fake)
+    picture = synthetic.draw_preview(SIZE, seed=4, indices=(5, 6, 7, 8))
+    assert asked == [(4, 'train', index, SIZE) for index in (5, 6, 7, 8)] and picture.shape == (540, 960, 3)
+    green = synthetic.PALETTE[1][::-1]  # BGR
+    assert tuple(picture[19, 9]) == tuple(picture[60, 40]) == tuple(picture[19 + 270, 9 + 480]) == green
+    assert not picture[20:60, 10:40].any() and (picture[50, 100:120] == 255).all()
+
+
 def test_summary_counts_what_is_there(generated):
     summary = summarise_drone_scenes(generated)
     assert summary['train']['images'] == 20 and summary['val']['images'] == 4
@@ -264,6 +354,34 @@ def test_set_with_other_arguments_is_refused_or_replaced_on_demand(tmp_path):
         generate_drone_scenes(root, **SMALL, seed=8)
     generate_drone_scenes(root, **SMALL, seed=8, overwrite=True)
     assert json.loads((root / 'manifest.json').read_text())['seed'] == 8
+
+
+@pytest.mark.parametrize(
+    'name', ['train/images/train_00001.jpg', 'train/annotations/train_00002.txt', 'annotations/val.json', 'more']
+)
+def test_incomplete_sets_are_noticed(tmp_path, name):
+    root = generate_drone_scenes(tmp_path / 'set', **SMALL)
+    request = synthetic._checked_request(num_train=3, num_val=2, size_wh=SIZE, seed=0)
+    assert json.loads((root / 'manifest.json').read_text()).items() >= request.items()
+    (root / 'train' / 'annotations' / 'train_00000.txt').write_text('')  # an image without objects
+    assert synthetic._is_complete(root, request)
+    if name == 'more':
+        (root / 'val' / 'images' / 'val_00002.jpg').write_bytes(b'x')
+    elif name.endswith('.jpg'):
+        (root / name).write_bytes(b'')
+    else:
+        (root / name).unlink()
+    assert not synthetic._is_complete(root, request)
+
+
+@pytest.mark.parametrize('change', [dict(version=1), dict(size_wh=[480, 272]), dict(num_val=3), dict(generator='x')])
+def test_sets_of_another_version_or_size_are_not_taken_for_this_one(tmp_path, change):
+    root = generate_drone_scenes(tmp_path / 'set', **SMALL)
+    manifest = json.loads((root / 'manifest.json').read_text())
+    assert manifest['version'] == synthetic.VERSION == 2 and manifest['content']['train']['images'] == 3
+    (root / 'manifest.json').write_text(json.dumps(manifest | change))
+    with pytest.raises(DataError, match='left alone' if 'generator' in change else next(iter(change))):
+        generate_drone_scenes(root, **SMALL)
 
 
 @pytest.mark.parametrize('with_manifest', [False, True])
@@ -324,16 +442,37 @@ def test_several_processes_at_once_generate_once(tmp_path, monkeypatch):
         (dict(num_train=-1), 'num_train'),
         (dict(num_val=2.5), 'num_val'),
         (dict(num_train=100000), 'num_train'),
+        (dict(num_val=100000), 'num_val'),
+        (dict(num_val=True), 'num_val'),
         (dict(seed='a'), 'seed'),
+        (dict(seed=-1), 'seed'),
         (dict(size_wh=(960,)), 'size_wh'),
-        (dict(size_wh=(10, 10)), 'size_wh'),
+        (dict(size_wh=(159, 160)), 'size_wh'),
+        (dict(size_wh=(160, 4097)), 'size_wh'),
+        (dict(size_wh=(160.0, 160)), 'size_wh'),
+        (dict(size_wh=960), 'size_wh'),
         (dict(workers=0), 'workers'),
+        (dict(workers='all'), 'workers'),
     ],
 )
 def test_impossible_arguments_are_named(tmp_path, arguments, field):
     with pytest.raises(ConfigError, match=field):
         generate_drone_scenes(tmp_path / 'set', **arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_limits_of_the_arguments_are_inclusive():
+    request = synthetic._checked_request(num_train=99999, num_val=0, size_wh=[160, 4096], seed=0)
+    expected = dict(generator='drone_scenes', version=2, num_train=99999, num_val=0, size_wh=[160, 4096], seed=0)
+    assert request == expected
+
+
+@pytest.mark.parametrize('workers', [1, 3, None])
+def test_results_come_in_the_order_of_the_jobs(workers):
+    threads = cv2.getNumThreads()
+    assert synthetic._map(abs, list(range(-20, 0)), workers) == list(range(20, 0, -1))
+    assert cv2.getNumThreads() == threads
+    assert synthetic._map(abs, [], workers) == []
 
 
 # ---- dataset

@@ -1,5 +1,6 @@
 import os
 import pickle
+import random
 import subprocess
 import sys
 import warnings
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmdet.datasets.transforms.albu import _as_tuple
 from mmdet.registry import TRANSFORMS
 from mmdet.utils import ConfigError
 
@@ -230,3 +232,112 @@ def test_normalised_image_is_refused():
     sample['img'] = sample['img'].astype(np.float32)
     with pytest.raises(ConfigError, match='before Normalize'):
         build(PUBLISHED)(sample)
+
+
+def test_the_generator_comes_from_one_number():
+    transform = build([dict(type='RandomBrightnessContrast', p=1.0)])
+    np.random.seed(7)
+    results = transform(make_sample(8, 6))
+    after = np.random.rand()
+    draw = np.random.RandomState(7)
+    seed = draw.randint(2**31)
+    assert after == draw.rand()
+    transform.aug.set_random_state(np.random.default_rng(seed), random.Random(seed))
+    expected = transform.aug(image=make_sample(8, 6)['img'], bboxes=np.zeros((0, 4)), object_index=[])['image']
+    assert np.array_equal(results['img'], expected)
+
+
+def test_shape_flags_and_views():
+    sample = make_sample(20, 10, [[1, 2, 5, 6], [3, 3, 3 + 5e-4, 8], [3, 3, 3 + 5e-3, 8]], ignored=[2])
+    sample['pad_shape'] = (99, 99)
+    sample['img'] = sample['img'][:, ::-1]
+    resized = build([dict(type='Resize', height=5, width=40, p=1.0)])(dict(sample))
+    assert resized['img_shape'] == (5, 40) and resized['pad_shape'] == (99, 99) and resized['ori_shape'] == (10, 20)
+    np.testing.assert_allclose(resized['gt_bboxes'], [[2, 1, 10, 3], [6, 1.5, 6.01, 4]], atol=1e-4)
+    # The second is thinner than a thousandth of a pixel: noise.
+    assert resized['gt_bboxes_labels'].tolist() == [0, 2] and resized['gt_ignore_flags'].tolist() == [False, True]
+    padded = build([dict(type='Resize', height=5, width=40, p=1.0)], update_pad_shape=True)(dict(sample))
+    assert padded['pad_shape'] == (5, 40)
+    doubles = dict(sample, gt_bboxes=sample['gt_bboxes'].astype(float))
+    before = doubles['gt_bboxes'].copy()
+    assert build([])(doubles)['gt_bboxes'].dtype == np.float32 and before.dtype == np.float64
+    assert 'gt_ignore_flags' not in build([])({key: sample[key] for key in ('img', 'gt_bboxes', 'gt_bboxes_labels')})
+
+
+def test_clipped_input_boxes_are_not_written_to():
+    sample = make_sample(20, 10, [[-5, 3, 4, 20]])
+    boxes = sample['gt_bboxes']
+    np.testing.assert_allclose(build([])(sample)['gt_bboxes'], [[0, 3, 4, 10]], atol=1e-4)
+    assert boxes.tolist() == [[-5, 3, 4, 20]]
+
+
+@pytest.mark.parametrize(
+    ('config', 'name', 'attributes'),
+    [
+        (dict(type='JpegCompression'), 'ImageCompression', dict(quality_range=(99, 100), p=0.5)),
+        (dict(type='ImageCompression', quality_lower=20), 'ImageCompression', dict(quality_range=(20, 100))),
+        (
+            dict(type='ImageCompression', quality_upper=99, quality_lower=98),
+            'ImageCompression',
+            dict(quality_range=(98, 99)),
+        ),
+        (dict(type='Blur', always_apply=True), 'Blur', dict(p=1.0)),
+        (dict(type='Blur', always_apply=False, p=0.3), 'Blur', dict(p=0.3)),
+        (dict(type='Blur', blur_limit=[3, 5]), 'Blur', dict(blur_limit=(3, 5))),
+    ],
+)
+def test_translation(config, name, attributes):
+    before = dict(config)
+    (part,) = build([config]).aug.transforms
+    assert type(part).__name__ == name and config == before
+    assert {key: getattr(part, key) for key in attributes} == attributes
+
+
+def test_types_may_be_classes_and_nest():
+    import albumentations
+
+    nested = dict(type=albumentations.OneOf, transforms=[dict(type=albumentations.HorizontalFlip, p=1.0)], p=1.0)
+    sample = make_sample(20, 10)
+    assert np.array_equal(build([nested])(dict(sample))['img'], sample['img'][:, ::-1])
+    for wrong in (3, None, [1]):
+        with pytest.raises(ConfigError, match='type: must be the name of an albumentations transform or a class'):
+            build([dict(type=wrong)])
+
+
+def test_lists_of_numbers_become_tuples_and_others_stay():
+    assert _as_tuple([1, 2.5]) == (1, 2.5)
+    for value in ([], [1, 'a'], ['a', 1], (1, 2), 'ab', 3, [[1], [2]]):
+        assert _as_tuple(value) is value
+
+
+def test_classes_with_arguments_of_any_name():
+    import albumentations
+
+    class Renamed(albumentations.HorizontalFlip):
+        def __init__(self, **options):
+            super().__init__(p=options['chance'])
+
+    sample = make_sample(20, 10)
+    flipped = build([dict(type=Renamed, chance=1.0)])(dict(sample))['img']
+    assert np.array_equal(flipped, sample['img'][:, ::-1])
+
+
+def test_box_parameters_reach_albumentations():
+    crop = [dict(type='Crop', x_min=0, y_min=0, x_max=8, y_max=10, p=1.0)]
+    boxes = [[6, 0, 12, 5], [0, 0, 2, 10], [5, 5, 8, 9]]  # areas 10, 20 and 12 are left
+    for parameters, labels in (
+        (dict(min_area=11), [1, 2]),
+        (dict(min_width=3), [2]),
+        (dict(min_height=6), [1]),
+        ({}, [0, 1, 2]),
+    ):
+        parameters |= dict(label_fields=['gt_bboxes_labels', 'gt_ignore_flags', 'gt_labels'])
+        results = build(crop, bbox_params=parameters)(make_sample(20, 10, boxes))
+        assert results['gt_bboxes_labels'].tolist() == labels, parameters
+
+
+def test_keymap_may_name_ours_only():
+    build([], keymap=dict(img='image', gt_masks='masks', gt_bboxes='bboxes'))
+    for wrong in (dict(img='images'), dict(gt_bboxes='boxes'), dict(gt_labels='labels')):
+        with pytest.raises(ConfigError, match='keymap'):
+            build([], keymap=wrong)

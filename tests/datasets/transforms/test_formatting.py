@@ -108,3 +108,40 @@ def test_whole_training_pipeline(tmp_path):
     sample = TRANSFORMS.build(dict(type='Compose', transforms=pipeline))(record)['data_samples']
     torch.testing.assert_close(sample.gt_instances.bboxes, torch.tensor([[533.5, 0.0, 1067.0, 800.0]]))
     assert sample.gt_instances.labels.tolist() == [3]
+
+
+def test_pack_without_some_of_the_arrays():
+    sample = make_sample(20, 10, [[0, 0, 1, 1], [2, 2, 4, 5]], ignored=[0])
+    del sample['gt_bboxes_labels']
+    packed = pack(dict(sample))['data_samples']
+    assert packed.gt_instances.bboxes.tolist() == [[2, 2, 4, 5]] and 'labels' not in packed.gt_instances
+    assert packed.ignored_instances.bboxes.tolist() == [[0, 0, 1, 1]]
+    del sample['gt_ignore_flags']
+    packed = pack(dict(sample))['data_samples']
+    assert len(packed.gt_instances) == 2 and packed.ignored_instances.bboxes.shape == (0, 4)
+    bare = pack(dict(img_id=3))
+    assert 'inputs' not in bare and bare['data_samples'].img_id == 3 and len(bare['data_samples'].gt_instances) == 0
+
+
+def test_pack_types_and_flags_of_any_kind():
+    sample = make_sample(20, 10, [[0, 0, 1, 1], [2, 2, 4, 5]])
+    sample.update(gt_bboxes=sample['gt_bboxes'].astype(float), gt_bboxes_labels=np.array([4, 2], np.int32))
+    for flags in (np.array([0, 1]), np.array([False, True])):
+        data_sample = pack(dict(sample, gt_ignore_flags=flags))['data_samples']
+        for instances, label in ((data_sample.gt_instances, 4), (data_sample.ignored_instances, 2)):
+            assert instances.bboxes.dtype == torch.float32 and instances.labels.dtype == torch.int64
+            assert instances.labels.tolist() == [label]
+
+
+@pytest.mark.parametrize('key', ['gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags'])
+def test_every_length_is_compared(key):
+    sample = make_sample(20, 10, [[0, 0, 1, 1], [2, 2, 4, 5]])
+    sample[key] = sample[key][:1]
+    with pytest.raises(DataError, match=rf"image\.jpg: per-object arrays differ in length.*'{key}': 1"):
+        pack(sample)
+
+
+def test_meta_keys_are_names():
+    for wrong in (3, ['img_id', 3], None):
+        with pytest.raises(ConfigError, match='meta_keys: must be a list of key names'):
+            pack({}, meta_keys=wrong)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mmdet.datasets.transforms.geometric import FLIP_CODES, flip_boxes
 from mmdet.registry import TRANSFORMS
 from mmdet.utils import ConfigError, DataError
 
@@ -114,7 +115,6 @@ def test_no_image():
         ('RandomFlip', dict(prob=-0.1), 'prob'),
         ('RandomFlip', dict(prob='half'), 'prob'),
         ('RandomFlip', dict(prob=True), 'prob'),
-        ('RandomFlip', dict(prob=[0.5]), None),
         ('RandomFlip', dict(prob=[0.5, 0.2]), 'prob'),
         ('RandomFlip', dict(prob=[0.5, 0.6], direction=['horizontal', 'vertical']), 'prob'),
         ('RandomFlip', dict(prob=0.5, direction='sideways'), 'direction'),
@@ -128,8 +128,79 @@ def test_no_image():
     ],
 )
 def test_bad_arguments(kind, arguments, field):
-    if field is None:
-        build(kind, **arguments)
-        return
     with pytest.raises(ConfigError, match=field):
         build(kind, **arguments)
+
+
+def rolls(monkeypatch, *values):
+    """Let ``np.random.rand()`` give these numbers in turn."""
+    numbers = list(values)
+    monkeypatch.setattr(np.random, 'rand', lambda: numbers.pop(0))
+
+
+@pytest.mark.parametrize(
+    ('prob', 'direction', 'expected'),
+    [
+        (0.5, 'vertical', {0.0: 'vertical', 0.4999: 'vertical', 0.5: None, 0.9999: None}),
+        (0.5, ['horizontal', 'vertical'], {0.0: 'horizontal', 0.2499: 'horizontal', 0.25: 'vertical', 0.5: None}),
+        ([0.25, 0.5], ['diagonal', 'vertical'], {0.2499: 'diagonal', 0.25: 'vertical', 0.7499: 'vertical', 0.75: None}),
+        (1.0, 'horizontal', {0.0: 'horizontal', 0.9999: 'horizontal'}),
+        (0.0, 'horizontal', {0.0: None}),
+    ],
+)
+def test_flip_draw_by_hand(monkeypatch, prob, direction, expected):
+    rolls(monkeypatch, *expected)
+    transform = build('RandomFlip', prob=prob, direction=direction)
+    assert [transform.draw() for _ in expected] == list(expected.values())
+
+
+@pytest.mark.parametrize('direction', FLIP_CODES)
+def test_flip_boxes_keeps_type_and_empty(direction):
+    boxes = np.array([[0, 1, 2, 4]], np.float32)
+    flipped = flip_boxes(boxes, (10, 20), direction)
+    expected = dict(horizontal=[18, 1, 20, 4], vertical=[0, 6, 2, 9], diagonal=[18, 6, 20, 9])
+    assert flipped.tolist() == [expected[direction]] and flipped.dtype == np.float32
+    assert boxes.tolist() == [[0, 1, 2, 4]]
+    assert flip_boxes(boxes[:0], (10, 20), direction).shape == (0, 4)
+
+
+def test_flip_keeps_labels_flags_and_shape_and_gives_a_contiguous_image():
+    sample = make_sample(20, 10, [[1, 2, 5, 6], [0, 0, 1, 1]], ignored=[1])
+    sample['img'] = sample['img'][:, ::-1]
+    results = build('RandomFlip', prob=1.0)(sample)
+    assert results['gt_bboxes_labels'].tolist() == [0, 1] and results['gt_ignore_flags'].tolist() == [False, True]
+    assert results['img_shape'] == (10, 20) and results['img'].flags.c_contiguous
+    assert 'gt_bboxes' not in build('RandomFlip', prob=1.0)(dict(img=sample['img']))
+
+
+@pytest.mark.parametrize(
+    ('mode', 'columns'),
+    [
+        ('constant', [1, 2, 3, 9, 9]),
+        ('edge', [1, 2, 3, 3, 3]),
+        ('reflect', [1, 2, 3, 2, 1]),
+        ('symmetric', [1, 2, 3, 3, 2]),
+    ],
+)
+def test_padding_modes_by_hand(mode, columns):
+    image = np.repeat(np.array([[1, 2, 3]], np.uint8)[..., None], 3, axis=2)
+    result = build('Pad', size=(5, 1), pad_val=9, padding_mode=mode)(dict(img=image))['img']
+    assert result[0, :, 0].tolist() == columns
+
+
+def test_pad_meta():
+    results = build('Pad', size=(32, 16))(make_sample(20, 10))
+    assert results['pad_fixed_size'] == (32, 16) and results['pad_size_divisor'] is None
+    assert (results['img'][10:] == 0).all() and results['ori_shape'] == (10, 20)
+    results = build('Pad', size_divisor=8, pad_to_square=False)(make_sample(20, 10, [[1, 2, 30, 6]], ignored=[0]))
+    assert results['pad_fixed_size'] is None and results['pad_size_divisor'] == 8
+    assert results['gt_bboxes'].tolist() == [[1, 2, 30, 6]] and results['gt_ignore_flags'].tolist() == [True]
+    assert build('Pad', pad_to_square=True)(make_sample(10, 20))['img_shape'] == (20, 20)
+    image = make_sample(16, 8)['img']
+    assert build('Pad', size_divisor=8)(dict(img=image))['img'] is image
+
+
+@pytest.mark.parametrize('divisor', [1.5, 0, -8, 'x', True])
+def test_size_divisor_must_be_a_whole_number(divisor):
+    with pytest.raises(ConfigError, match=r'size_divisor: must be a whole number >= 1'):
+        build('Pad', size_divisor=divisor)

@@ -110,3 +110,58 @@ def test_bad_label_is_named():
 def test_bad_arguments(kind, arguments):
     with pytest.raises(ConfigError, match=next(iter(arguments))):
         build(kind, **arguments)
+
+
+@pytest.mark.parametrize('dtype', [np.float16, np.float32, np.float64])
+def test_floating_arrays_become_float32(dtype):
+    image = np.array([[[0, 127.5, 255]]], dtype)
+    result = build('LoadImageFromNDArray')(dict(img=image, img_path='kept.jpg'))
+    assert result['img'].dtype == np.float32 and result['img'].tolist() == [[[0, 127.5, 255]]]
+    assert result['img_path'] == 'kept.jpg' and result['img_shape'] == (1, 1)
+
+
+@pytest.mark.parametrize('shape', [(2, 3), (2, 3, 1), (2, 3, 3), (2, 3, 4)])
+def test_grey_of_arrays(shape):
+    image = np.full(shape, 77, np.uint8)
+    result = build('LoadImageFromNDArray', color_type='grayscale', to_float32=True)(dict(img=image))['img']
+    assert result.dtype == np.float32 and result.tolist() == [[77] * 3] * 2
+
+
+def test_blue_comes_first(tmp_path):
+    image = np.zeros((1, 1, 4), np.uint8)
+    image[..., 0], image[..., 3] = 200, 9
+    assert build('LoadImageFromNDArray')(dict(img=image))['img'].tolist() == [[[200, 0, 0]]]
+    grey = build('LoadImageFromNDArray', color_type='grayscale')(dict(img=image))['img']
+    assert grey.tolist() == [[23]]  # 0.114 of the blue
+    cv2.imwrite(str(tmp_path / 'a.png'), image[..., :3])
+    assert build('LoadImageFromFile')(dict(img_path=str(tmp_path / 'a.png')))['img'].tolist() == [[[200, 0, 0]]]
+    grey = build('LoadImageFromFile', color_type='grayscale')(dict(img_path=str(tmp_path / 'a.png')))['img']
+    assert grey.shape == (1, 1) and 22 <= grey[0, 0] <= 23  # libpng rounds in another way
+
+
+def test_old_name_of_backend_args(tmp_path):
+    local = dict(backend='local')
+    assert build('LoadImageFromFile', file_client_args=local).backend_args == local
+    assert build('LoadImageFromFile', backend_args=local).backend_args == local
+    assert build('LoadImageFromFile', imdecode_backend=None, file_client_args={}).backend_args is None
+
+
+def test_annotations_are_new_at_each_call_and_may_be_left_out():
+    instances = [dict(bbox=[0, 0, 1, 1], bbox_label=2, ignore_flag=True)]
+    load = build('LoadAnnotations')
+    first, second = load(dict(instances=instances)), load(dict(instances=instances))
+    first['gt_bboxes'][:] = 9
+    assert second['gt_bboxes'].tolist() == [[0, 0, 1, 1]] and second['gt_ignore_flags'].tolist() == [True]
+    labels = build('LoadAnnotations', with_bbox=False)(dict(instances=instances))
+    assert labels.keys() == {'instances', 'gt_bboxes_labels'}
+    assert build('LoadAnnotations', with_label=False)({}).keys() == {'gt_bboxes', 'gt_ignore_flags'}
+
+
+@pytest.mark.parametrize('label', ['car', None, [1]])
+def test_the_label_at_fault_is_shown(label):
+    instances = [dict(bbox=[0, 0, 1, 1], bbox_label=0), dict(bbox=[0, 0, 1, 1], bbox_label=label)]
+    with pytest.raises(DataError, match=r'7\.jpg: object 1: bbox_label: every object needs a whole number') as raised:
+        build('LoadAnnotations')(dict(img_path='7.jpg', instances=instances))
+    assert str(raised.value).endswith(f'Received: {label!r}')
+    with pytest.raises(DataError, match=r'object 0: bbox: must be four finite numbers.*Received: None'):
+        build('LoadAnnotations')(dict(instances=[dict(bbox_label=0)]))

@@ -1,7 +1,9 @@
+import cv2
 import mmcv.transforms
 import numpy as np
 import pytest
 
+from mmdet.datasets.transforms.resize import INTERPOLATIONS, fit_size, pad_image, scaled_size
 from mmdet.registry import TRANSFORMS
 from mmdet.utils import ConfigError
 
@@ -170,3 +172,128 @@ def test_many_and_no_boxes():
 def test_bad_arguments(kind, arguments, field):
     with pytest.raises(ConfigError, match=field):
         build(kind, **arguments)
+
+
+@pytest.mark.parametrize(
+    ('image_wh', 'limit', 'expected'),
+    [
+        ((3, 3), (5, 5), (5, 5)),
+        ((4, 2), (6, 5), (6, 3)),  # the long edge limits
+        ((4, 2), (100, 6), (12, 6)),  # the short edge limits
+        ((2, 4), (100, 6), (6, 12)),
+        ((10, 5), (5, 5), (5, 3)),  # 2.5 is rounded up
+        ((10, 4), (6.9, 9), (9, 4)),  # limits need not be whole here: 3.6 is rounded up, too
+        ((1000, 1), (10, 5), (10, 1)),  # never below one pixel
+        ((8, 6), (float('inf'), 3), (4, 3)),
+    ],
+)
+def test_fit_size_by_hand(image_wh, limit, expected):
+    assert fit_size(image_wh, limit) == expected == fit_size(image_wh, limit[::-1])
+
+
+@pytest.mark.parametrize(
+    ('factor_wh', 'expected'),
+    [((0.5, 0.25), (4, 2)), ((0.3125, 1.0), (3, 6)), ((0.31, 0.01), (2, 1)), ((2, 3), (16, 18))],
+)
+def test_scaled_size_by_hand(factor_wh, expected):
+    assert scaled_size((8, 6), factor_wh) == expected
+
+
+@pytest.mark.parametrize('name', INTERPOLATIONS)
+def test_interpolation(name):
+    image = make_sample(20, 10)['img']
+    flags = dict(nearest=0, bilinear=1, bicubic=2, area=3, lanczos=4)  # OpenCV's numbers
+    assert np.array_equal(
+        build('Resize', scale=(13, 7), interpolation=name)(dict(img=image))['img'],
+        cv2.resize(image, (13, 7), interpolation=flags[name]),
+    )
+    fixed = build('FixShapeResize', width=13, height=7, interpolation=name)(dict(img=image))['img']
+    assert np.array_equal(fixed, cv2.resize(image, (13, 7), interpolation=flags[name]))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'meta'),
+    [
+        (dict(scale=(40, 5)), dict(img_shape=(5, 40), scale=(40, 5), scale_factor=(2.0, 0.5), keep_ratio=False)),
+        (
+            dict(scale=(30, 20), keep_ratio=True),
+            dict(img_shape=(15, 30), scale=(30, 20), scale_factor=(1.5, 1.5), keep_ratio=True),
+        ),
+        (
+            dict(scale_factor=(0.5, 2), keep_ratio=False),
+            dict(img_shape=(20, 10), scale=(10, 20), scale_factor=(0.5, 2.0), keep_ratio=False),
+        ),
+        (
+            dict(scale_factor=(0.5, 2), keep_ratio=True),  # inside (10, 20), whose order does not matter
+            dict(img_shape=(10, 20), scale=(10, 20), scale_factor=(1.0, 1.0), keep_ratio=True),
+        ),
+    ],
+)
+def test_meta(arguments, meta):
+    results = build('Resize', **arguments)(make_sample(20, 10, [[2, 4, 6, 8]], ignored=[0]))
+    assert {key: results[key] for key in meta} == meta
+    assert 'pad_shape' not in results and results['ori_shape'] == (10, 20)
+    factor = meta['scale_factor'] * 2
+    assert results['gt_bboxes'].tolist() == [[a * b for a, b in zip((2, 4, 6, 8), factor)]]
+    assert results['gt_ignore_flags'].tolist() == [True] and results['gt_bboxes'].dtype == np.float32
+
+
+def test_fixed_shape_meta_and_upright_images():
+    sample = make_sample(10, 20, [[0, 0, 10, 30]])
+    results = build('FixShapeResize', width=41, height=30, keep_ratio=True, pad_val=(1, 2, 3))(sample)
+    assert results['img_shape'] == results['img'].shape[:2] == (30, 41)
+    assert results['scale'] == (15, 30) and results['scale_factor'] == (1.5, 1.5) and results['keep_ratio'] is True
+    assert (results['img'][:, 15:] == (1, 2, 3)).all() and not (results['img'][:, 14] == (1, 2, 3)).all()
+    assert results['gt_bboxes'].tolist() == [[0, 0, 15, 30]]  # clipped to the image, not to the frame
+    loose = build('FixShapeResize', width=41, height=30, keep_ratio=True, clip_object_border=False)
+    assert loose(make_sample(10, 20, [[0, 0, 10, 30]]))['gt_bboxes'].tolist() == [[0, 0, 15, 45]]
+    assert build('FixShapeResize', width=8, height=9)(make_sample(20, 10))['keep_ratio'] is False
+    # 3 * 1.1666 = 3.5 would be rounded up to 4, more than the frame.
+    assert build('FixShapeResize', width=7, height=3, keep_ratio=True)(make_sample(6, 3))['scale'] == (6, 3)
+    assert build('FixShapeResize', width=1, height=1, keep_ratio=True)(make_sample(50, 3))['img_shape'] == (1, 1)
+
+
+def test_fixed_shape_pads_with_black():
+    results = build('FixShapeResize', width=8, height=20, keep_ratio=True)(make_sample(8, 6))
+    assert not results['img'][6:].any()
+
+
+def test_one_instance_of_fixed_shape_holds_no_state():
+    transform = build('FixShapeResize', width=40, height=40, keep_ratio=True)
+    for size, expected in (((20, 10), (40, 20)), ((10, 20), (20, 40)), ((20, 10), (40, 20))):
+        assert transform(make_sample(*size))['scale'] == expected
+
+
+@pytest.mark.parametrize(
+    ('target_hw', 'shape'), [((4, 5), (4, 5)), ((6, 5), (6, 5)), ((4, 7), (4, 7)), ((2, 2), (4, 5)), ((2, 9), (4, 9))]
+)
+def test_pad_image(target_hw, shape):
+    image = make_sample(5, 4)['img']
+    padded = pad_image(image, target_hw, 9)
+    assert padded.shape == (*shape, 3) and np.array_equal(padded[:4, :5], image)
+    assert (padded[4:] == 9).all() and (padded[:, 5:] == 9).all()
+    assert (padded is image) == (shape == (4, 5))
+
+
+def test_random_resize_draws_in_order():
+    np.random.seed(5)
+    expected = np.random.RandomState(5)
+    between = build('RandomResize', scale=[(480, 1333), (1000, 800)])  # each pair in another order
+    assert between.draw() == (expected.randint(1000, 1334), expected.randint(480, 801))
+    around = build('RandomResize', scale=(100, 50), ratio_range=(0.5, 2.0))
+    ratio = expected.uniform(0.5, 2.0)
+    assert around.draw() == (int(100 * ratio), int(50 * ratio))
+    tiny = build('RandomResize', scale=(100, 1), ratio_range=(0.001, 0.001))
+    assert tiny.draw() == (1, 1)
+    choice = build('RandomChoiceResize', scales=[(1, 1), (2, 2), (3, 3)])
+    expected.uniform()
+    for _ in range(5):
+        index = expected.randint(3)
+        results = choice(make_sample(20, 10))
+        assert results['scale_idx'] == index and results['img_shape'] == (index + 1, index + 1)
+
+
+def test_random_choice_takes_an_unlimited_edge():
+    transform = build('RandomChoiceResize', scales=[(float('inf'), 20)], keep_ratio=True, interpolation='nearest')
+    assert transform(make_sample(20, 10))['img_shape'] == (20, 40)
+    assert transform.resize.interpolation == 'nearest'

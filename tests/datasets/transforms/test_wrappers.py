@@ -98,10 +98,86 @@ def test_compose_stops_at_none():
         ('RandomChoice', dict(transforms=[]), 'transforms'),
         ('RandomChoice', dict(transforms=[[], []], prob=[0.5, 0.6]), 'prob'),
         ('RandomChoice', dict(transforms=[[], []], prob=[1.0]), 'prob'),
+        ('RandomChoice', dict(transforms='ab'), 'transforms'),
+        ('RandomChoice', dict(transforms=[[], []], prob=[-0.5, 1.5]), 'prob'),
+        ('RandomChoice', dict(transforms=[[], []], prob=1.0), 'prob'),
         ('TestTimeAug', dict(transforms=[]), 'transforms'),
+        ('TestTimeAug', dict(transforms=[[]]), 'alternatives'),
         ('TestTimeAug', dict(transforms=[dict(type='PackDetInputs')]), 'alternatives'),
     ],
 )
 def test_bad_arguments(kind, arguments, field):
     with pytest.raises(ConfigError, match=field):
         build(kind, **arguments)
+
+
+def add(value):
+    """A transform that notes its turn."""
+    return lambda results: {'turns': [*results.get('turns', ()), value]}
+
+
+def drop(results):
+    return None
+
+
+def test_compose_keeps_the_order_of_nested_lists():
+    transform = build('Compose', transforms=[add(1), [add(2), [add(3)]], add(4)])
+    assert transform({})['turns'] == [1, 2, 3, 4] and len(list(transform)) == 3
+    assert transform.transforms[1].transforms[1].transforms[0]({})['turns'] == [3]
+    assert build('Compose', transforms=dict(type='Resize', scale=8))(make_sample())['img_shape'] == (8, 8)
+
+
+@pytest.mark.parametrize('transforms', [[drop, add(1)], [add(1), drop], [[drop], add(1)]])
+def test_none_ends_every_wrapper(transforms):
+    assert build('Compose', transforms=transforms)({}) is None
+    assert build('RandomApply', transforms=transforms, prob=1)({}) is None
+    assert build('RandomChoice', transforms=[transforms])({}) is None
+
+
+@pytest.mark.parametrize(('roll', 'turns'), [(0.2999, [1]), (0.3, [])])
+def test_random_apply_by_hand(monkeypatch, roll, turns):
+    monkeypatch.setattr(np.random, 'rand', lambda: roll)
+    assert build('RandomApply', transforms=[add(1)], prob=0.3)({}).get('turns', []) == turns
+
+
+def test_random_apply_defaults_to_one_half(monkeypatch):
+    monkeypatch.setattr(np.random, 'rand', lambda: 0.4999)
+    assert build('RandomApply', transforms=[add(1)])({}) == {'turns': [1]}
+    monkeypatch.setattr(np.random, 'rand', lambda: 0.5)
+    assert build('RandomApply', transforms=[add(1)])({}) == {}
+
+
+def test_random_choice_without_probabilities_is_even():
+    np.random.seed(0)
+    transform = build('RandomChoice', transforms=[add(0), [add(1)], add(2)])
+    turns = [transform({})['turns'][0] for _ in range(900)]
+    assert all(abs(turns.count(value) / 900 - 1 / 3) < 0.065 for value in range(3))  # 4 standard deviations
+
+
+def test_tta_alternatives_may_be_lists_and_views_do_not_share():
+    def write(results):
+        results['img'][:] += 1
+        return results
+
+    sample = make_sample(20, 10)
+    before = sample['img'].copy()
+    transform = build('TestTimeAug', transforms=[[[write, write], write], [add(1), lambda results: results]])
+    assert transform.subroutines[0].transforms[0].transforms == [write, write]
+    views = build('TestTimeAug', transforms=[[[write, write], write]])(sample)
+    assert np.array_equal(views['img'][0], before + 2) and np.array_equal(views['img'][1], before + 1)
+    assert np.array_equal(sample['img'], before)
+    assert repr(transform).startswith('TestTimeAug(4 views, steps=[[Compose([')
+
+
+def test_one_view():
+    assert build('TestTimeAug', transforms=[[add(1)], [add(2)]])({}) == {'turns': [[1, 2]]}
+
+
+def test_tta_may_not_lose_the_sample():
+    with pytest.raises(ConfigError, match='transforms: a transform dropped the sample, which testing cannot do'):
+        build('TestTimeAug', transforms=[[add(1)], [add(2), drop]])({})
+
+
+def test_compose_shows_its_steps():
+    text = repr(build('Compose', transforms=[dict(type='RandomFlip', prob=0.5)]))
+    assert text == "Compose([\n    RandomFlip(prob=[0.5], direction=['horizontal']),\n])"

@@ -1,0 +1,45 @@
+"""Base classes of the transforms."""
+
+import inspect
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmdet.errors import DataError
+
+UNSUPPORTED_KEYS = (
+    'gt_masks', 'gt_seg_map', 'gt_semantic_seg', 'gt_panoptic_seg', 'gt_keypoints', 'gt_bboxes_ignore', 'proposals',
+)  # fmt: skip
+"""Annotations tied to pixels or objects that these transforms do not change, under mmdetection's and mmcv's names."""
+
+
+class DetTransform(BaseTransform):
+    """A transform whose ``repr`` shows the constructor's arguments, as far as it has attributes of these names."""
+
+    def __repr__(self) -> str:
+        values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if hasattr(self, name)}
+        parts = (f'{k}={v.tolist() if isinstance(v, np.ndarray) else v!r}' for k, v in values.items())
+        return f'{type(self).__name__}({", ".join(parts)})'
+
+
+class GeometricTransform(DetTransform):
+    """A transform after which annotations other than ``gt_bboxes``, labels and ignore flags would be out of date.
+
+    Subclasses change the image's geometry or the list of objects. A sample with one of ``UNSUPPORTED_KEYS`` is refused
+    at each call, whatever is drawn at random, because its masks would no longer fit the image.
+
+    Raises:
+        DataError: the sample holds such an annotation; names the image, the key and the transform.
+    """
+
+    def __call__(self, results: dict) -> dict | None:
+        for key in UNSUPPORTED_KEYS:
+            if results.get(key) is not None:
+                raise DataError(
+                    f'{type(self).__name__} changes boxes only, and would leave this annotation out of date; masks are '
+                    'not supported, so remove the transform that loads them',
+                    file=results.get('img_path'),
+                    field=key,
+                    received=type(results[key]).__name__,
+                )
+        return self.transform(results)

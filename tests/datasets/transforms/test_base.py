@@ -1,0 +1,90 @@
+"""Annotations that no transform changes are refused, in a table over every geometric transform."""
+
+import numpy as np
+import pytest
+
+import mmdet.datasets.transforms as package
+from mmdet.datasets.transforms.base import UNSUPPORTED_KEYS, GeometricTransform
+from mmdet.errors import DataError
+from mmdet.registry import TRANSFORMS
+
+from .helpers import make_sample
+
+# All of them draw "do nothing" or have nothing to do: what is drawn must not decide whether a mask is refused.
+GEOMETRIC = dict(
+    Albu=dict(transforms=[]),
+    Expand=dict(prob=0.0),
+    FilterAnnotations=dict(),
+    FixShapeResize=dict(width=20, height=10),
+    MinIoURandomCrop=dict(min_ious=[1.0]),
+    Pad=dict(size_divisor=1),
+    RandomChoiceResize=dict(scales=[(20, 10)]),
+    RandomCrop=dict(crop_size=(20, 10)),
+    RandomFlip=dict(prob=0.0),
+    RandomResize=dict(scale=[(20, 10), (20, 10)]),
+    Resize=dict(scale=(20, 10)),
+)
+OTHERS = {
+    'Compose', 'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'Normalize', 'PackDetInputs',
+    'PhotoMetricDistortion', 'RandomApply', 'RandomChoice', 'TestTimeAug',
+}  # fmt: skip
+
+
+def test_the_table_is_complete():
+    assert set(package.__all__) == set(GEOMETRIC) | OTHERS
+    for name in package.__all__:
+        assert issubclass(getattr(package, name), GeometricTransform) == (name in GEOMETRIC), name
+    assert {'gt_masks', 'gt_seg_map', 'gt_semantic_seg', 'gt_keypoints', 'proposals'} <= set(UNSUPPORTED_KEYS)
+
+
+@pytest.mark.parametrize('key', UNSUPPORTED_KEYS)
+@pytest.mark.parametrize('name', GEOMETRIC)
+def test_masks_are_refused(name, key):
+    transform = TRANSFORMS.build(dict(type=name, **GEOMETRIC[name]))
+    sample = make_sample(20, 10, [[2, 2, 9, 9]])
+    sample[key] = np.zeros((10, 20), np.uint8)
+    before = dict(sample)
+    with pytest.raises(DataError, match=rf'image\.jpg: {key}: {name} changes boxes only.*Received: .ndarray'):
+        transform(sample)
+    assert all(sample[field] is value for field, value in before.items())
+
+
+@pytest.mark.parametrize('name', GEOMETRIC)
+def test_a_key_without_a_mask_is_no_mask(name):
+    sample = dict(make_sample(20, 10, [[2, 2, 9, 9]]), gt_masks=None)
+    assert TRANSFORMS.build(dict(type=name, **GEOMETRIC[name]))(sample)['gt_masks'] is None
+
+
+def test_pixel_transforms_let_masks_pass():
+    mask = np.zeros((10, 20), np.uint8)
+    for config in (dict(type='PhotoMetricDistortion'), dict(type='Normalize', mean=[0] * 3, std=[1] * 3)):
+        assert TRANSFORMS.build(config)(dict(make_sample(20, 10), gt_seg_map=mask))['gt_seg_map'] is mask
+
+
+@pytest.mark.parametrize(
+    ('config', 'text'),
+    [
+        (
+            dict(type='Resize', scale=(4, 3)),
+            "Resize(scale=(4, 3), scale_factor=None, keep_ratio=False, clip_object_border=True, backend='cv2', "
+            "interpolation='bilinear')",
+        ),
+        (dict(type='RandomFlip', prob=0.5), "RandomFlip(prob=[0.5], direction=['horizontal'])"),
+        (
+            dict(type='Normalize', mean=[1, 2, 3], std=[2, 2, 2]),
+            'Normalize(mean=[1.0, 2.0, 3.0], std=[2.0, 2.0, 2.0], to_rgb=True)',
+        ),
+        (dict(type='PackDetInputs', meta_keys=['a']), "PackDetInputs(meta_keys=('a',))"),
+        (dict(type='LoadAnnotations'), 'LoadAnnotations(with_bbox=True, with_label=True)'),
+        (dict(type='FilterAnnotations'), 'FilterAnnotations(min_gt_bbox_wh=(1, 1), keep_empty=True)'),
+    ],
+)
+def test_texts(config, text):
+    assert repr(TRANSFORMS.build(config)) == text
+
+
+def test_texts_of_nested_transforms():
+    choice = TRANSFORMS.build(dict(type='RandomChoiceResize', scales=[(4, 3)]))
+    assert repr(choice).startswith('RandomChoiceResize(scales=[(4, 3)], resize=Resize(scale=(4, 3), ')
+    ratio = TRANSFORMS.build(dict(type='RandomResize', scale=(4, 3), ratio_range=(0.5, 1)))
+    assert repr(ratio).startswith('RandomResize(scale=[(4, 3)], ratio_range=(0.5, 1), resize=Resize(')
