@@ -15,7 +15,9 @@ import numpy as np
 from mmdet.evaluation import Detections, GroundTruth, evaluate_boxes
 
 
-def make_case(images: int, classes: int, gt_per_image: int, dt_per_image: int, seed: int = 0):
+def make_case(
+    images: int, classes: int, gt_per_image: int, dt_per_image: int, seed: int = 0
+) -> tuple[GroundTruth, Detections]:
     """Small boxes in 1920x1080 images; detections are noisy copies of them, with scores that fall with the noise."""
     rng = np.random.default_rng(seed)
     gts, dts = images * gt_per_image, images * dt_per_image
@@ -31,7 +33,7 @@ def make_case(images: int, classes: int, gt_per_image: int, dt_per_image: int, s
     return gt, Detections(image[source // gt_per_image * gt_per_image], gt.label[source], bbox, score=score)
 
 
-def measure(backend: str, gt, dt, images: int, classes: int):
+def measure(backend: str, gt: GroundTruth, dt: Detections, images: int, classes: int) -> tuple:
     """Wall seconds, CPU seconds of all threads, and the result of one evaluation."""
     wall, cpu = time.perf_counter(), time.process_time()
     arguments = dict(num_images=images, num_classes=classes, max_dets=(10, 100, 500), backend=backend)

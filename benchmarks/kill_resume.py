@@ -1,10 +1,10 @@
-"""Kill a training with SIGKILL at random instants, resume it, and compare the result with the unbroken run, bit by bit.
+"""Kill a training with SIGKILL at random times, resume it, and compare the result with the uninterrupted run, bit by bit.
 
     python benchmarks/kill_resume.py [CONFIG] [--times 20] [--work-dir DIR] [--cfg-options KEY=VALUE ...]
 
-Two thirds of the kills come at an instant drawn uniformly over the run, the others while a checkpoint is being written
-(when its temporary file shows up). Each killed run is resumed by ``--resume`` until it ends. It counts when it ended and
-weights, averaged weights, optimizer and schedulers of its last checkpoint equal those of the unbroken run.
+Two thirds of the kills come at a time drawn uniformly over the run, the others while a checkpoint is being written (as soon
+as its temporary file exists). Each killed run is resumed by ``--resume`` until it ends. It counts as a success if weights,
+averaged weights, optimizer and schedulers of its last checkpoint equal those of the uninterrupted run.
 
 The config must give a short run: the run is trained 1 + about 1.7 x TIMES times.
 """
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -104,7 +105,7 @@ def run(command: list[str], work_dir: Path) -> int:
 
 
 def run_and_kill(command: list[str], work_dir: Path, draw: random.Random, after: float | None) -> float | None:
-    """Kill the run and its loader workers ``after`` seconds, or inside a save. Seconds it ran; None when it had ended."""
+    """Kill the run and its loader workers after so many seconds, or inside a save. Returns the seconds it ran; None if it had ended."""
     begin = time.perf_counter()
     process = start(command, work_dir)
     saves_to_pass = draw.randrange(2)
@@ -138,7 +139,7 @@ def same_checkpoint(one: Path, other: Path) -> bool:
     return one.name == other.name and all(same(contents[0].get(key), contents[1].get(key)) for key in COMPARED)
 
 
-def same(one, other) -> bool:
+def same(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor):
         return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, dict):

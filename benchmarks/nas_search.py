@@ -1,16 +1,19 @@
-"""Candidate evaluations per second and core of the architecture search, and what they find.
+"""Candidate evaluations per second and core of the architecture search, and the best scores found.
 
     python benchmarks/nas_search.py [CONFIG ...] [--evaluations 100000] [--seeds 1 2 3]
 
-One line for each config and seed: best score of the default strategy and of LightNAS's loop on our evaluator (its last stage frozen), with the
-same number of evaluations, and how many of them a second of CPU time, mutation and bookkeeping included, one process. `plain`: the same
-candidates' budgets and score computed from scratch, block by block, without memory of blocks seen (on a hundredth of the evaluations).
-Without CONFIG: classification R50. Without --evaluations: as many as the config says. Configs with a latency budget need MMDET_OP_LIBRARY.
+Prints one line for each config and seed: the best scores of the default strategy and of LightNAS's loop on our evaluator (its last stage
+frozen) after the same number of evaluations, and the evaluations per CPU second of one process, mutation and bookkeeping included. `plain`
+computes the budgets and the score of the same candidates from scratch, block by block, without caching blocks (on a hundredth of the
+evaluations). CONFIG is by default classification R50, the number of evaluations that of the config. Configs with a latency budget need
+MMDET_OP_LIBRARY.
 """
 
 import argparse
 import time
 from pathlib import Path
+
+from mmengine.config import Config
 
 from mmdet.nas.search import SearchRunner, read_settings
 from mmdet.utils import load_config, reports_user_errors
@@ -18,8 +21,8 @@ from mmdet.utils import load_config, reports_user_errors
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def search(cfg, seed: int, strategy: str, evaluations: int | None = None) -> tuple[SearchRunner, float]:
-    """The runner after its evaluations, and the CPU seconds that they took."""
+def search(cfg: Config, seed: int, strategy: str, evaluations: int | None = None) -> tuple[SearchRunner, float]:
+    """The runner after the evaluations, and the CPU seconds that they took."""
     cfg = dict(cfg.to_dict(), search={**cfg.search, 'type': strategy})
     if strategy == 'reference_evolution':
         cfg['search'] = {key: value for key, value in cfg['search'].items() if key not in ('pressure', 'shape_share')}
@@ -33,7 +36,7 @@ def search(cfg, seed: int, strategy: str, evaluations: int | None = None) -> tup
 
 
 def plain(runner: SearchRunner, count: int) -> float:
-    """Evaluations per CPU second without the memo of blocks."""
+    """Evaluations per CPU second without the cache of blocks."""
     strategy, evaluator = runner.strategy, runner.settings.evaluator
     rng = strategy.random.random
     candidates = [strategy.propose(rng, False) for _ in range(count)]

@@ -2,19 +2,22 @@
 
     python benchmarks/nms.py [--device cpu] [--threads 1] [--repeat 5] [--sizes 100 1000 5000 20000]
 
-The plain loop is what one writes first: take the best box, compute its IoU with all that are left (vectorised), drop, repeat; per class.
-Cases: `coco` (80 classes, boxes up to half of a 1333 x 800 image), `drone` (10 classes, boxes of 8-60 pixels in 2000 x 1500, clustered),
-`one class` (as `coco`, class-agnostic), `best 100` (as `drone`, but only the best 100 are wanted). Best of `repeat`; every result is
-compared with the loop's. (mmdet is imported where it is used: peer_mmdet.py takes the loop from here, and has another mmdet.)
+The plain loop is the obvious implementation, class by class: take the best box, compute its IoU with all that are left (vectorised), drop
+those above the threshold, repeat. Cases: `coco` (80 classes, boxes up to half of a 1333 x 800 image), `drone` (10 classes, boxes of 8-60
+pixels in 2000 x 1500, clustered), `one class` (as `coco`, class-agnostic), `best 100` (as `drone`, but only the best 100 are kept). Times
+are the best of `repeat` runs; every result is compared with the loop's. (mmdet is imported inside functions, because peer_mmdet.py uses the
+loop from here with another package named mmdet.)
 """
 
 import argparse
 import time
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 
-def make_case(kind: str, count: int, device: str):
+def make_case(kind: str, count: int, device: str) -> tuple[Tensor, Tensor, Tensor | None]:
     """Candidates as a detector gives them: about eight boxes around each object. Returns boxes (N, 4), scores, labels or None."""
     generator = torch.Generator().manual_seed(count)
 
@@ -33,7 +36,7 @@ def make_case(kind: str, count: int, device: str):
     return boxes, uniform(count).to(device), None if kind == 'one class' else labels.to(device)
 
 
-def plain_loop(boxes, scores, threshold, labels):
+def plain_loop(boxes: Tensor, scores: Tensor, threshold: float, labels: Tensor | None) -> Tensor:
     """Greedy NMS by vectorised elimination, class by class."""
     kept = []
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
@@ -51,8 +54,8 @@ def plain_loop(boxes, scores, threshold, labels):
     return kept[scores[kept].sort(descending=True, stable=True).indices]
 
 
-def blocks(boxes, scores, threshold, labels, max_num):
-    """The engine for devices other than the CPU."""
+def blocks(boxes: Tensor, scores: Tensor, threshold: float, labels: Tensor | None, max_num: int) -> Tensor:
+    """Indices kept by the engine for devices other than the CPU."""
     from mmdet.ops import nms_engines
 
     order = scores.sort(descending=True, stable=True).indices
@@ -61,8 +64,8 @@ def blocks(boxes, scores, threshold, labels, max_num):
     ]
 
 
-def kernel(boxes, scores, threshold, labels, max_num):
-    """torchvision's kernel, as mmdet.ops uses it on CUDA."""
+def kernel(boxes: Tensor, scores: Tensor, threshold: float, labels: Tensor | None, max_num: int) -> Tensor:
+    """Indices kept by torchvision's kernel, as mmdet.ops uses it on CUDA."""
     from mmdet.ops import nms_engines, torchvision_kernel
 
     order = scores.sort(descending=True, stable=True).indices
@@ -70,8 +73,8 @@ def kernel(boxes, scores, threshold, labels, max_num):
     return order[nms_engines.greedy_kernel(torchvision_kernel('nms'), boxes[order], ranked_labels, threshold, max_num)]
 
 
-def best_ms(function, device: str, repeat: int):
-    """Result, and the best time in milliseconds."""
+def best_ms(function: Callable[[], Tensor], device: str, repeat: int) -> tuple[Tensor, float]:
+    """Result of a function, and its best time in milliseconds."""
     times = []
     for _ in range(repeat):
         start = time.perf_counter()
@@ -82,7 +85,7 @@ def best_ms(function, device: str, repeat: int):
     return result, 1e3 * min(times)
 
 
-def main():
+def main() -> None:
     """Print one line for each case and size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--device', default='cpu')

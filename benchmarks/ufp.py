@@ -1,19 +1,20 @@
-"""Unified foreground packing: speed beside the plain nested loops, and what the packing options are worth.
+"""Unified foreground packing: its speed beside plain nested loops, and the effect of the packing options.
 
     python benchmarks/ufp.py [--data FOLDER] [--repeat 20]
 
-Part 1 times ``UnifiedForegroundPacking`` beside the same definition written as one would write it first (below): nested loops over
-rows of a numpy array, and, faster, over plain Python numbers. Both results are compared with ours, exactly. CPU seconds of one
-thread, best of ``--repeat``, so that other work on the machine disturbs little.
+Part 1 times ``UnifiedForegroundPacking`` beside the obvious implementation of the same definition (below): nested loops over rows of
+a numpy array, and, faster, over plain Python numbers. All results must be equal. Times are CPU seconds of one thread, the best of
+``--repeat`` runs, which other work on the machine affects little.
 
 Part 2 packs the VisDrone validation images (``visdrone_val_scored``: annotations, and detections of the method's author after
-class-agnostic NMS) by every option and prints the table of docs/ufp.md. "Resize" is 1333 / long side of the mosaic, the zoom that the
-second detector's input adds; "small zoom" is zoom x resize of the ground truth below 32 x 32 that lies in a region.
+class-agnostic NMS) with every option and prints the table of docs/ufp.md. "Resize" is 1333 / long side of the mosaic, the factor by
+which the second detector resizes it; "small zoom" is zoom x resize of the ground truth below 32 x 32 that lies in a region.
 """
 
 import argparse
 import os
 import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +33,12 @@ OPTIONS = {
 }
 
 
-def area(box):
+def area(box: Sequence[float]) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def plain_regions(boxes, object_areas):
-    """Greedy merging, every box against every other."""
+def plain_regions(boxes: Iterable, object_areas: Iterable[float]) -> list[tuple[Sequence[float], float]]:
+    """Greedy merging, every box against every other: regions xyxy and the mean areas of their objects."""
     boxes, total = list(boxes), list(object_areas)
     count, members, alive = len(boxes), [1] * len(boxes), [True] * len(boxes)
     for m in range(count):
@@ -59,7 +60,7 @@ def plain_regions(boxes, object_areas):
     return [(boxes[m], total[m] / members[m]) for m in range(count) if alive[m]]
 
 
-def plain_strip(sizes, width):
+def plain_strip(sizes: list, width: float) -> tuple[float, list]:
     """Strip packing by lists: height and positions."""
     left = sorted(range(len(sizes)), key=lambda i: -sizes[i][1])
     positions = [None] * len(sizes)
@@ -105,8 +106,8 @@ def plain_strip(sizes, width):
     return height, positions
 
 
-def plain_packing(boxes, input_shape, scale=1.5):
-    """The whole packing; ``boxes`` a numpy array (rows are indexed element by element) or a list of lists."""
+def plain_packing(boxes: np.ndarray | list, input_shape: tuple[int, int], scale: float = 1.5) -> np.ndarray:
+    """Regions (R, 7) of the whole packing; ``boxes`` is a numpy array (rows are indexed element by element) or a list of lists."""
     right, bottom = input_shape[0] - 1, input_shape[1] - 1
     expanded, object_areas = [], []
     for box in boxes:
@@ -154,7 +155,7 @@ def read_boxes(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]]), rows[:, 4]
 
 
-def read_scenes(folder: Path):
+def read_scenes(folder: Path) -> list[tuple]:
     """Name, (width, height), ground truth, detections after class-agnostic NMS, raw detections of every image."""
     scenes = []
     for line in (folder / 'image_sizes.txt').read_text().splitlines():
@@ -168,7 +169,7 @@ def read_scenes(folder: Path):
     return scenes
 
 
-def cpu_ms(function, repeat: int) -> float:
+def cpu_ms(function: Callable[[], object], repeat: int) -> float:
     times = []
     for _ in range(repeat):
         start = time.process_time()
@@ -177,7 +178,7 @@ def cpu_ms(function, repeat: int) -> float:
     return 1000 * min(times)
 
 
-def compare_speed(scenes, repeat: int) -> None:
+def compare_speed(scenes: list[tuple], repeat: int) -> None:
     cases = [
         (f'{count} random', random_boxes(count, 0, high=size), (1920, 1080))
         for count, size in ((70, 60), (350, 60), (500, 30))
@@ -204,7 +205,7 @@ def compare_speed(scenes, repeat: int) -> None:
         )
 
 
-def compare_options(scenes, source: str) -> None:
+def compare_options(scenes: list[tuple], source: str) -> None:
     print(f'\n{len(scenes)} images, boxes: {source}\n')
     print(
         '| option | regions | long side mean / 95 % / max | fill | resize median / 5 % | small zoom mean / 5 % | in a region | ms mean / 95 % |'

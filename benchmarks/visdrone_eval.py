@@ -24,7 +24,9 @@ THRESHOLDS = [0.5 + 0.05 * n for n in range(10)]
 LIMITS = (1, 10, 100, 500)
 
 
-def make_case(images: int, gt_per_image: int = 71, dt_per_image: int = 500, classes: int = 10, seed: int = 0):
+def make_case(
+    images: int, gt_per_image: int = 71, dt_per_image: int = 500, classes: int = 10, seed: int = 0
+) -> tuple[VisDroneTruth, Detections, np.ndarray]:
     """Truth, detections and sizes: boxes with whole sides (overlaps exactly at thresholds occur), equal scores, two regions
     an image, objects of category 11, a few objects of score 0."""
     rng = np.random.default_rng(seed)
@@ -52,8 +54,8 @@ def make_case(images: int, gt_per_image: int = 71, dt_per_image: int = 500, clas
     return gt, dt, np.tile(size_wh, (images, 1))
 
 
-def plain_loop(gt, dt, sizes_wh, classes: int = 10):
-    """(K, T) AP, (K, T, M) recall, (K,) image counts, dropped objects and detections, by loops over everything."""
+def plain_loop(gt: VisDroneTruth, dt: Detections, sizes_wh: np.ndarray, classes: int = 10) -> tuple:
+    """(K, T) AP, (K, T, M) recall, (K,) image counts, dropped objects and detections, computed by loops over everything."""
     truths, founds, dropped = [], [], [0, 0]
     for image, size_wh in enumerate(sizes_wh):
         rows = np.flatnonzero(gt.image == image)

@@ -54,9 +54,9 @@ def test_old_pickles_are_read():
     assert old != now and pickle.loads(old) == block
 
 
-def test_the_table_is_read_with_the_first_submodule_only():
+def test_the_table_is_read_with_the_first_submodule_only(repository):
     code = 'import sys, mmdet; before = "mmdet.moved" in sys.modules; import mmdet.version, mmdet.errors; print(before, "mmdet.moved" in sys.modules)'
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, '-c', code], cwd=repository, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ['False', 'True']
 
 

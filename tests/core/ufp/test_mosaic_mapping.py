@@ -101,6 +101,22 @@ def test_tiles_touch_every_edge():
         assert rows[3, 1] == pytest.approx(0.75 * image[0, 0, 0] + 0.25 * image[1, 0, 0], rel=1e-12)
 
 
+def test_tiles_of_one_row_and_one_column_are_pasted():
+    image = np.arange(1, 13, dtype=np.uint8).reshape(3, 4, 1)
+    regions = np.array(
+        [
+            [1, 1, 3, 1, 0, 0, 1],
+            [2, 0, 1, 3, 3, 0, 1],
+            [0, 0, 1, 1, 0, 1, 1],
+            [0, 0, 0.9, 3, 0, 0, 1],
+            [0, 0, 4, 0.9, 0, 0, 1],
+        ]
+    )
+    expected = [[6, 7, 8, 3], [1, 0, 0, 7], [0, 0, 0, 11]]
+    assert render_mosaic(image, regions, 4, 3)[..., 0].tolist() == expected
+    assert render_mosaic(torch.from_numpy(image).permute(2, 0, 1), regions, 4, 3)[0].tolist() == expected
+
+
 def test_nothing_to_render():
     assert render_mosaic(torch.zeros(3, 9, 9), torch.zeros(0, 7), 0.0, 0.0).shape == (3, 0, 0)
     assert render_mosaic(np.zeros((9, 9, 3), np.uint8), np.zeros((0, 7)), 0.0, 0.0).shape == (0, 0, 3)
