@@ -390,6 +390,25 @@ def test_loss_and_predict_are_one_pass(small_head):
     torch.testing.assert_close(rescaled.bboxes[0], 2 * own.bboxes[0])
 
 
+def test_levels_of_the_positives(small_head):
+    """The first and the last prior of every level, in both images of a batch."""
+    ends = torch.tensor([0, 319, 320, 399, 400, 419, 420, 425, 426, 427])
+
+    class Ends(Recorded):
+        def assign(self, pred_instances, num_level_priors, gt_instances, gt_instances_ignore=None):
+            gt_inds = torch.zeros(len(pred_instances.priors), dtype=torch.long)
+            gt_inds[ends] = 1
+            return AssignResult(len(gt_instances), gt_inds, torch.zeros(len(gt_inds)), gt_inds)
+
+    small_head.assigner = Ends()
+    targets = small_head.get_targets(SIZES, [gt([[0, 0, 9, 9]], [1])] * 2, [METAS[0]] * 2, device='cpu')
+    assert targets.pos_inds.tolist() == [*ends.tolist(), *(ends + 428).tolist()]
+    assert targets.pos_levels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] * 2
+    assert targets.pos_strides.flatten().tolist() == [8, 8, 16, 16, 32, 32, 64, 64, 128, 128] * 2
+    assert targets.pos_centers[[1, 3, 9]].tolist() == [[152, 120], [144, 112], [128, 0]]
+    assert targets.num_samples == 20 and targets.labels.eq(1).sum() == 20
+
+
 def test_match_by_hand():
     head = one_level_head(train_cfg=dict(TRAIN_CFG, allowed_border=0, pos_weight=3))
     head.assigner = Recorded()
