@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseTTAModel
 from torch import Tensor
 
@@ -37,12 +38,12 @@ class DetTTAModel(BaseTTAModel):
     """Runs the detector on every view, maps the boxes back and merges them by NMS.
 
     Args:
-        tta_cfg: ``nms`` and ``max_per_img`` of the merge.
+        tta_cfg: ``nms`` and ``max_per_img`` of the merge; by default IoU 0.5 and 100 detections.
         module: the detector's config or the detector.
         data_preprocessor: config of the preprocessor; the detector's own by default.
     """
 
-    def __init__(self, tta_cfg: dict | None = None, **kwargs: Any):
+    def __init__(self, tta_cfg: dict | Config | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.tta_cfg = tta_cfg or dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
 

@@ -258,6 +258,11 @@ def test_without_settings_every_pair_is_a_candidate(head, rule):
     assert [len(image) for image in found] == [428 * 80] * 2  # 0 is no limit for priors
 
 
+def test_assigner_unless_one_is_given():
+    assert one_level_head(train_cfg=dict(allowed_border=-1)).assigner.topk == 9
+    assert not hasattr(one_level_head(train_cfg=None), 'assigner')
+
+
 def test_settings_may_be_a_config(small_head):
     train, test = Config(dict(TRAIN_CFG, pos_weight=3)), Config(dict(TEST_CFG, max_per_img=1))
     head = GFLHead(num_classes=3, in_channels=8, feat_channels=32, train_cfg=train, test_cfg=test)
@@ -353,17 +358,25 @@ def test_quality_by_either_convention(legacy, quality):
 
 
 @pytest.mark.parametrize(
-    ('border', 'img_shape', 'inside'),
+    ('border', 'img_shape', 'columns'),
     [
-        (-1, (32, 32), 16), (0, (32, 32), 9), (3, (32, 32), 9), (4, (32, 32), 16),
-        (0, (32, 28), 6), (0, (28, 32), 6), (0, (28.5, 28.5), 9),
+        (-1, (32, 32), [4, 4, 4, 4]), (0, (32, 32), [0, 3, 3, 3]), (3, (32, 32), [0, 3, 3, 3]), (4, (32, 32), [4, 4, 4, 4]),
+        (0, (32, 28), [0, 3, 3, 0]), (0, (28, 32), [0, 2, 2, 2]), (0, (28.5, 28.5), [0, 3, 3, 3]),
     ],
 )  # fmt: skip
-def test_allowed_border_by_hand(border, img_shape, inside):
+def test_allowed_border_by_hand(border, img_shape, columns):
     head = one_level_head(train_cfg=dict(TRAIN_CFG, allowed_border=border))
-    meta = dict(img_shape=img_shape, pad_shape=(32, 32))
-    targets = head.get_targets([(4, 4)], [gt()], [meta], device='cpu')
-    assert targets.label_weights.sum() == inside and targets.num_samples == 1
+    targets = head.get_targets([(4, 4)], [gt()], [dict(img_shape=img_shape, pad_shape=(32, 32))], device='cpu')
+    assert targets.label_weights.view(4, 4).sum(0).tolist() == columns and targets.num_samples == 1
+
+
+def test_sides_longer_than_the_last_bin_are_trained_to_lie_before_it():
+    # Eleven strides, of bins up to 4: the target is 3.9, between the last two.
+    reg, targets = torch.zeros(1, 4, 4, 5), targets_of(1)
+    reg[..., 4] = 50
+    targets.pos_bboxes = torch.tensor([[-80.0, -80, 96, 96]])
+    (part,) = one_level_head().losses(torch.full((1, 4, 2), 20.0), reg.flatten(2), targets)['loss_dfl']
+    assert part.item() == pytest.approx(0.25 * 0.1 * 50, rel=1e-5)
 
 
 class Recorded:
@@ -388,6 +401,25 @@ def test_loss_and_predict_are_one_pass(small_head):
     own, rescaled = (small_head.predict(features, [sample], rescale=rescale)[0] for rescale in (False, True))
     assert len(found[0]) == 7 < len(own) and torch.equal(found[0].scores, own.scores[:7])
     torch.testing.assert_close(rescaled.bboxes[0], 2 * own.bboxes[0])
+
+
+def test_levels_of_the_positives(small_head):
+    """The first and the last prior of every level, in both images of a batch."""
+    ends = torch.tensor([0, 319, 320, 399, 400, 419, 420, 425, 426, 427])
+
+    class Ends(Recorded):
+        def assign(self, pred_instances, num_level_priors, gt_instances, gt_instances_ignore=None):
+            gt_inds = torch.zeros(len(pred_instances.priors), dtype=torch.long)
+            gt_inds[ends] = 1
+            return AssignResult(len(gt_instances), gt_inds, torch.zeros(len(gt_inds)), gt_inds)
+
+    small_head.assigner = Ends()
+    targets = small_head.get_targets(SIZES, [gt([[0, 0, 9, 9]], [1])] * 2, [METAS[0]] * 2, device='cpu')
+    assert targets.pos_inds.tolist() == [*ends.tolist(), *(ends + 428).tolist()]
+    assert targets.pos_levels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] * 2
+    assert targets.pos_strides.flatten().tolist() == [8, 8, 16, 16, 32, 32, 64, 64, 128, 128] * 2
+    assert targets.pos_centers[[1, 3, 9]].tolist() == [[152, 120], [144, 112], [128, 0]]
+    assert targets.num_samples == 20 and targets.labels.eq(1).sum() == 20
 
 
 def test_match_by_hand():
@@ -441,6 +473,8 @@ def test_refuses_bad_labels_and_images_without_priors(small_head):
     raw = [level[:, :3] for level in outputs()[0]], outputs()[1]
     with pytest.raises(ModelInputError, match=r'\[0, 3\)'):
         small_head.loss_by_feat(*raw, [gt([[0, 0, 9, 9]], [3]), gt()], METAS)
+    with pytest.raises(ModelInputError, match=r'\[0, 3\)'):
+        small_head.loss_by_feat(*raw, [gt([[0, 0, 9, 9]], [-1]), gt()], METAS)
     with pytest.raises(ModelInputError, match='no prior'):
         small_head.loss_by_feat(*raw, [gt(), gt()], [METAS[0], dict(img_shape=(0, 0), pad_shape=(0, 0))])
     with pytest.raises(ModelInputError, match='5 levels'):

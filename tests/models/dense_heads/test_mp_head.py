@@ -55,6 +55,7 @@ def unit(*rows):
 
 @pytest.fixture(scope='module')
 def reference(repository):
+    """Outputs and losses of the original implementation, in float32 on a CPU; weights and inputs by tests.reference_fill."""
     return json.loads((repository / 'tests' / 'data' / 'mp_head.json').read_text())
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
@@ -73,6 +74,7 @@ def test_settings_of_the_merge():
         (None, [0.9, 0.7]),  # 0.5 by default
         (dict(nms=dict(type='nms', iou_threshold=0.6)), [0.9, 0.8, 0.7]),
         (dict(nms=dict(type='nms', iou_threshold=0.6), max_per_img=2), [0.9, 0.8]),
+        (Config(dict(nms=dict(type='nms', iou_threshold=0.6), max_per_img=2)), [0.9, 0.8]),
     ]
     for cfg, scores in cases:
         (merged,) = DetTTAModel(module=Detector(), tta_cfg=cfg).merge_preds([[view(boxes, [0.9, 0.8, 0.7])]])
