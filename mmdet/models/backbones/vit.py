@@ -328,7 +328,7 @@ class WindowedViT(BaseModule):
     def _reset_parameters(self) -> None:
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         for module in (self.patch_embed, self.blocks):
-            module.apply(_reset_vit_layer)
+            module.apply(reset_vit_layer)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         """Hook of ``load_state_dict``: resize a position table of another size (``state_dict`` is torch's own copy)."""
@@ -342,7 +342,8 @@ class WindowedViT(BaseModule):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def _reset_vit_layer(module: nn.Module) -> None:
+def reset_vit_layer(module: nn.Module) -> None:
+    """Initialise a layer as DeiT does: weights from a normal distribution of 0.02 cut at +-2, biases 0, layer norms the identity."""
     if isinstance(module, nn.Linear | nn.Conv2d):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

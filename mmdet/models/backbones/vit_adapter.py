@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmdet.errors import ConfigError, ModelInputError
-from mmdet.models.backbones.vit import ViTBlock, WindowedViT
+from mmdet.models.backbones.vit import ViTBlock, WindowedViT, reset_vit_layer
 from mmdet.ops.ms_deform_attn import MSDeformAttn
 from mmdet.registry import MODELS
 
@@ -356,14 +356,10 @@ class ViTAdapter(WindowedViT):
 
 
 def _reset_adapter_layer(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.LayerNorm):
-        nn.init.ones_(module.weight)
-        nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    else:
+        reset_vit_layer(module)

@@ -54,19 +54,14 @@ class FPN(BaseModule):
     ):
         super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
         assert isinstance(in_channels, (list, tuple)), f'in_channels must be a list. Received: {in_channels!r}'
-        num_ins = len(in_channels)
-        if end_level in (-1, num_ins - 1):
-            end_level = num_ins - 1
-            assert num_outs >= num_ins - start_level, (
-                f'num_outs must be at least the {num_ins - start_level} used stages. Received: {num_outs}'
-            )
-        else:  # no extra levels: they would take the place of the unused coarser stages
-            assert start_level <= end_level < num_ins, (
-                f'end_level must be in [{start_level}, {num_ins}). Received: {end_level}'
-            )
-            assert num_outs == end_level - start_level + 1, (
-                f'num_outs must be {end_level - start_level + 1} when end_level is given. Received: {num_outs}'
-            )
+        last = len(in_channels) - 1
+        end_level = last if end_level == -1 else end_level
+        assert start_level <= end_level <= last, f'end_level must be in [{start_level}, {last}]. Received: {end_level}'
+        used = range(start_level, end_level + 1)
+        # Below the last stage there are no extra levels: they would take the place of the unused coarser stages.
+        assert num_outs == len(used) or (end_level == last and num_outs > len(used)), (
+            f'num_outs must be the {len(used)} used stages, or more where the last one is used. Received: {num_outs}'
+        )
         assert isinstance(add_extra_convs, bool) or add_extra_convs in _EXTRA_CONVS, (
             f'add_extra_convs must be a bool or one of {_EXTRA_CONVS}. Received: {add_extra_convs!r}'
         )
@@ -77,7 +72,6 @@ class FPN(BaseModule):
         self.upsample_cfg = dict(mode='nearest') if upsample_cfg is None else dict(upsample_cfg)
 
         conv = dict(conv_cfg=conv_cfg, act_cfg=act_cfg, inplace=False)
-        used = range(start_level, end_level + 1)
         self.lateral_convs = nn.ModuleList(
             ConvModule(in_channels[i], out_channels, 1, norm_cfg=None if no_norm_on_lateral else norm_cfg, **conv)
             for i in used

@@ -56,9 +56,11 @@ def test_block_by_its_formula(stage_type, stride, style, with_cp):
     torch.testing.assert_close(block(x), expected)
 
 
-@pytest.mark.parametrize(('planes', 'base_width', 'width'), [(64, 26, 26), (128, 26, 52), (16, 26, 6)])
-def test_width_of_a_chunk(planes, base_width, width):
-    block = Bottle2neck(64, planes, base_width=base_width)
+@pytest.mark.parametrize(
+    ('planes', 'base', 'width'), [(64, (26, 64), 26), (128, (26, 64), 52), (16, (26, 64), 6), (64, (26, 32), 52)]
+)
+def test_width_of_a_chunk(planes, base, width):
+    block = Bottle2neck(64, planes, base_width=base[0], base_channels=base[1])
     assert (block.width, block.scales, len(block.convs)) == (width, 4, 3)
     assert block.conv1.out_channels == block.conv3.in_channels == 4 * width
 

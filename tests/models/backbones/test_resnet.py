@@ -89,6 +89,15 @@ class TestBlocks:
             gradients.append(torch.autograd.grad(block(x).square().sum(), [x, block.conv2.weight]))
         torch.testing.assert_close(*gradients, rtol=0, atol=0)
 
+    @pytest.mark.parametrize(
+        ('with_cp', 'requires_grad', 'calls'), [(True, True, 2), (True, False, 1), (False, True, 1)]
+    )
+    def test_block_is_recomputed_where_asked_for(self, with_cp, requires_grad, calls):
+        block, seen = Bottleneck(4, 1, with_cp=with_cp), []
+        block.conv1.register_forward_hook(lambda *_: seen.append(1))
+        block(torch.randn(2, 4, 3, 3, requires_grad=requires_grad)).sum().backward()
+        assert len(seen) == calls
+
     def test_deformable(self):
         assert type(Bottleneck(64, 16, dcn=DCN).conv2) is DeformConv2dPack
         assert type(Bottleneck(64, 16, dcn=dict(DCN, type='DCNv2')).conv2) is ModulatedDeformConv2dPack
@@ -157,6 +166,7 @@ class TestResNet:
             (dict(depth=20), KeyError),
             (dict(depth=50, num_stages=0), AssertionError),
             (dict(depth=50, num_stages=5), AssertionError),
+            (dict(depth=50, out_indices=(0, 4)), AssertionError),
             (dict(depth=50, dcn=DCN, stage_with_dcn=(True,)), AssertionError),
             (dict(depth=50, strides=(1,), dilations=(1, 1), num_stages=3), AssertionError),
             (dict(depth=50, num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(3,)), AssertionError),
@@ -213,9 +223,10 @@ class TestResNet:
 
     def test_style_and_deformable_stages(self):
         with torch.device('meta'):
-            model = ResNet(50, style='caffe', dcn=DCN, stage_with_dcn=(False, True, False, True))
+            model = ResNet(50, style='caffe', with_cp=True, dcn=DCN, stage_with_dcn=(False, True, False, True))
         assert all(layer[0].conv1.stride == (2, 2) for layer in (model.layer2, model.layer3, model.layer4))
         stages = [getattr(model, name) for name in model.res_layers]
+        assert all(block.with_cp for stage in stages for block in stage)
         assert [{block.with_dcn for block in stage} for stage in stages] == [{False}, {True}, {False}, {True}]
 
     def test_chosen_outputs_are_those_of_their_stages(self):
