@@ -18,15 +18,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('structure', help='file of structures')
     parser.add_argument('out_dir', help='folder to write')
     parser.add_argument('--index', type=int, default=0, help='which structure of the file (0)')
-    parser.add_argument('--checkpoint', metavar='CKPT', help='of the backbone, a classifier, or a detector with it')
+    parser.add_argument(
+        '--checkpoint', metavar='CKPT', help='weights of the backbone, of a classifier, or of a detector with it'
+    )
     parser.add_argument('--task', choices=['classification', 'detection'],
-                        help='scores of classes, or maps of stages; default: as the checkpoint or the structure says')  # fmt: skip
-    parser.add_argument('--image-size', type=int, nargs='+', metavar='N', help='side, or height and width, of the demo')
-    parser.add_argument('--frames', type=int, help='length of the demo clip')
-    parser.add_argument('--out-indices', type=int, nargs='+', metavar='STAGE', help='of a detection backbone')
-    parser.add_argument('--num-classes', type=int, help='of a classifier without a checkpoint (1000)')
-    parser.add_argument('--hidden-channels', type=int, help='of a classifier: a layer before the classes')
-    parser.add_argument('--act', help='activation of blocks that name none, as it was in training')
+                        help='output: scores of classes or maps of stages; default: that of the checkpoint or the structure')  # fmt: skip
+    parser.add_argument(
+        '--image-size', type=int, nargs='+', metavar='N', help='side, or height and width, of the example input'
+    )
+    parser.add_argument('--frames', type=int, help='length of the example clip')
+    parser.add_argument(
+        '--out-indices', type=int, nargs='+', metavar='STAGE', help='stages whose maps a detection backbone gives'
+    )
+    parser.add_argument('--num-classes', type=int, help='classes of a classifier without a checkpoint (1000)')
+    parser.add_argument('--hidden-channels', type=int, help="width of a classifier's hidden layer")
+    parser.add_argument('--act', help='activation of blocks that do not name one')
     parser.add_argument('--onnx', action='store_true', help='write model.onnx too; needs the extra "onnx"')
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help='allow unpickling arbitrary objects: only for files you trust'

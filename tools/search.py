@@ -1,10 +1,10 @@
-"""Search a backbone.
+"""Search the structure of a backbone.
 
     python tools/search.py CONFIG [--work-dir DIR] [--resume] [--time-limit 30m] [--seed N] [--cfg-options KEY=VALUE ...]
 
-The config holds ``structure`` (the start), ``score``, ``budgets`` and ``space``, and may hold ``search``, ``image_size``, ``frames`` and ``latency``
-(docs/tinynas_search.md). Several processes: ``tools/dist_search.sh``. Written to the work dir: ``best_structure.json``, which
-``backbone=dict(type='TinyNASBackbone', structure=...)`` takes, ``pareto_front.json``, ``search_log.json``, ``search.svg``, ``search_state.json``.
+The config holds ``structure`` (the initial one), ``score`` and ``space``, usually ``budgets``, and may hold ``search``, ``image_size``, ``frames`` and
+``latency`` (docs/tinynas_search.md). ``tools/dist_search.sh`` starts several processes. The work dir gets ``best_structure.json``, which
+``backbone=dict(type='TinyNASBackbone', structure=...)`` takes, ``pareto_front.json``, ``search_log.json``, ``search.svg`` and ``search_state.json``.
 """
 
 import argparse
@@ -16,10 +16,10 @@ from mmdet.utils import CfgOptions, load_config, reports_user_errors, resolve_wo
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Search a backbone')
     parser.add_argument('config', help='search config')
-    parser.add_argument('--work-dir', '--work_dir', help='where results go; default work_dirs/<config name>')
+    parser.add_argument('--work-dir', '--work_dir', help='folder of the results; default work_dirs/<config name>')
     parser.add_argument('--resume', action='store_true', help="continue from the work dir's search_state.json")
     parser.add_argument('--time-limit', metavar='30m', help='stop after this wall time, as 90s, 30m, 1h30m')
-    parser.add_argument('--seed', type=int, default=1, help='of the search (1)')
+    parser.add_argument('--seed', type=int, default=1, help='seed of the search (1)')
     parser.add_argument('--cfg-options', '--cfg_options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
                         help='override config values: dotted keys, as search.num_random_nets=10000')  # fmt: skip
     parser.add_argument(

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from mmdet.export import ExportOptions, export_network, own_weights
-from mmdet.export.exporter import _require_onnx
-from mmdet.export.sources import FILES, _reference
+from mmdet.export.exporter import _fitting_weights, _input_size, _require_onnx
+from mmdet.export.sources import FILES, _reference, exported_sources
+from mmdet.export.standalone import example_input, load
 from mmdet.models.backbones import TinyNAS3DBackbone, TinyNASBackbone
 from mmdet.models.classifiers import TinyNASClassifier
+from mmdet.nas import load_structures
 from mmdet.utils import CheckpointError, ConfigError
 from tests.nas.cases import ROOT
 
@@ -260,3 +262,141 @@ def test_onnx_says_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *a: None if name == 'onnxscript' else find(name, *a))
     with pytest.raises(ConfigError, match=r'--onnx: .*onnxscript: pip install .*\[onnx\]'):
         _require_onnx()
+
+
+def test_the_exporter_leaves_the_weights_alone(tmp_path):
+    """A classifier exported for its maps: its own layers are left out of the file, not taken from the caller."""
+    classifier = TinyNASClassifier(blocks('SuperResKXKX'), num_classes=4)
+    state = classifier.state_dict()
+    before = {key: value.clone() for key, value in state.items()}
+    file = write(tmp_path / 'net.json', blocks('SuperResKXKX'))
+    done = export_network(file, tmp_path / 'net', state_dict=state, options=ExportOptions(task='detection'))
+    assert state.keys() == before.keys() and all(torch.equal(state[key], before[key]) for key in before)
+    written = torch.load(tmp_path / 'net' / 'weights.pth')
+    assert written.keys() == {key for key in own_weights(state) if key.startswith('block_list.')}
+    assert done.model.returned == [0, 1, 3]
+    weights = own_weights(state)
+    names = list(weights)
+    _fitting_weights(load_structures(file)[0], dict(out_indices=[1]), weights)
+    assert list(weights) == names and 'fc_linear.weight' in names
+    weights['fc_linear.weight'].zero_()  # a copy
+    assert torch.equal(state['fc_linear.weight'], before['fc_linear.weight'])
+
+
+@pytest.mark.parametrize(
+    ('task', 'weights', 'options', 'network'),
+    [
+        (None, None, {}, dict(num_classes=1000)),
+        ('detection', None, {}, dict(out_indices=[0, 1, 2])),
+        ('damoyolo', None, dict(act='silu'), dict(out_indices=[0, 1, 2], act='silu')),
+        (
+            'detection',
+            None,
+            dict(task='classification', num_classes=7, hidden_channels=5),
+            dict(num_classes=7, hidden_channels=5),
+        ),
+        ('quant', None, dict(num_classes=3), dict(num_classes=3)),
+        (None, 'backbone', {}, dict(out_indices=[0, 1, 2])),
+        (None, 'classifier', {}, dict(num_classes=4, hidden_channels=6)),
+        ('detection', 'classifier', {}, dict(num_classes=4, hidden_channels=6)),  # the checkpoint comes before the file
+        ('detection', 'classifier', dict(task='detection', out_indices=[2]), dict(out_indices=[2])),
+    ],
+)
+def test_what_a_network_gives(tmp_path, task, weights, options, network):
+    structure = blocks('SuperResKXKX')
+    state = None
+    if weights == 'backbone':
+        state = TinyNASBackbone(structure, out_indices=(0,)).state_dict()
+    elif weights == 'classifier':
+        state = TinyNASClassifier(structure, num_classes=4, hidden_channels=6).state_dict()
+    file = write(tmp_path / 'net.json', structure, **({} if task is None else dict(task=task)))
+    done = export_network(file, tmp_path / 'net', state_dict=state, options=ExportOptions(**options))
+    (entry,) = json.loads((done.folder / 'structure.json').read_text())['structures']
+    assert entry['network'] == network and entry['input_size'] == [224, 224]
+
+
+def test_the_last_four_stages_are_the_default(tmp_path):
+    structure = blocks('SuperResKXKX')
+    structure += [dict(structure[-1], s=2), dict(structure[-1], s=2), dict(structure[-1], s=2)]
+    done = export_network(write(tmp_path / 'net.json', structure, task='detection'), tmp_path / 'net')
+    assert done.model.returned == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ('stem', 'facts', 'given', 'size'),
+    [
+        (3, {}, None, [224, 224]),
+        (3, dict(image_size=96), None, [96, 96]),
+        (12, dict(image_size=96), None, [192, 192]),  # searched behind space-to-depth
+        (12, dict(image_size=96), 64, [64, 64]),
+        (3, dict(image_size=96), [48], [48, 48]),
+        (3, dict(image_size=96), (48, 32), [48, 32]),
+    ],
+)
+def test_input_sizes(tmp_path, stem, facts, given, size):
+    file = write(tmp_path / 'net.json', blocks('SuperResK1KX', stem=stem), **facts)
+    assert _input_size(load_structures(file)[0], ExportOptions(image_size=given)) == size
+
+
+def test_figures_and_examples_of_an_exported_network(tmp_path):
+    """A stem of 216 weights and 24 operations at 4 x 4 of 8 x 8 pixels; the second stage is not reached where only the first is given."""
+    file = write(tmp_path / 'net.json', blocks('SuperResKXKX'))
+    done = export_network(
+        file, tmp_path / 'net', options=ExportOptions(task='detection', out_indices=[0], image_size=8)
+    )
+    assert done.model.flops(8, 8) == (216 + 24) * 16 and done.model.flops(8, 16, 3) == (216 + 24) * 32 * 3
+    focus = export_network(
+        write(tmp_path / 'focus.json', blocks('SuperResKXKX', stem=12)), tmp_path / 'focus',
+        options=ExportOptions(task='detection', out_indices=[0]),
+    )  # fmt: skip
+    assert focus.model.flops(8, 8) == (12 * 9 * 8 + 24) * 16 and example_input(focus.folder).shape == (1, 3, 448, 448)
+    assert example_input(done.folder).shape == (1, 3, 8, 8) and example_input(done.folder, (4, 6)).shape == (1, 3, 4, 6)
+    assert torch.equal(example_input(done.folder), example_input(done.folder))
+    clip = export_network(write(tmp_path / 'clip.json', CLIP, frames=5), tmp_path / 'clip')
+    assert example_input(clip.folder, (8, 8)).shape == (1, 3, 5, 8, 8)
+    clip = export_network(write(tmp_path / 'none.json', CLIP), tmp_path / 'none', options=ExportOptions(frames=2))
+    assert example_input(clip.folder, (8, 8)).shape == (1, 3, 2, 8, 8)
+    other = tmp_path / 'other.pth'
+    torch.save({key: torch.zeros_like(value) for key, value in done.model.state_dict().items()}, other)
+    assert not any(value.any() for value in load(done.folder, other).state_dict().values())
+    assert not load(done.folder).training
+
+
+def test_rewritten_imports():
+    sources = exported_sources(['SuperResK1KX'])
+    assert sorted(sources) == sorted([*FILES.values(), 'tinynas/__init__.py'])
+    network = sources['tinynas/network.py']
+    assert 'mmdet' not in ''.join(line for line in network.splitlines() if 'import' in line)
+    lines = network.splitlines()
+    start = lines.index('import torch')
+    assert lines[start : start + 11] == [
+        'import torch',
+        'from torch import Tensor, nn',
+        '',
+        'from .blocks.base import is_3d',
+        'from .blocks.costs import elements, flops_per_pixel',
+        'from .damo import SpaceToDepth',
+        'from .lsq import LSQLinear',
+        'from .modules import BlockOptions, build_block',
+        'from .parsing import parse_structure',
+        'from .structure import is_quantised, stage_ends',
+        '',
+    ]
+    assert 'from ..compat import NAS_BLOCKS\nfrom ..structure import Block' in sources['tinynas/blocks/conv.py']
+
+
+def test_a_quantised_network_without_weights_has_no_onnx(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmdet.export.exporter._require_onnx', lambda: None)
+    file = write(tmp_path / 'net.json', blocks('SuperQuantResK1DWK1', **BITS))
+    with pytest.raises(ConfigError, match='onnx: ONNX needs the learned steps of a quantised network'):
+        export_network(file, tmp_path / 'net', onnx=True)
+
+
+def test_unknown_tensors_are_named(tmp_path):
+    file = write(tmp_path / 'net.json', blocks('SuperResKXKX'))
+    state = TinyNASBackbone(blocks('SuperResKXKX'), out_indices=(1,)).state_dict()
+    state.update({f'block_list.9.{i}': torch.zeros(1) for i in range(5)})
+    with pytest.raises(
+        CheckpointError, match='has tensors that the network does not have: block_list.9.0, .* and 2 more'
+    ):
+        export_network(file, tmp_path / 'net', state_dict=state)

@@ -316,5 +316,5 @@ def test_facts_fill_what_a_config_leaves_open():
     assert build_budgets([given]) == [given]
     (latency,) = build_budgets([dict(type='latency')], predictor=dict(type='MeasuredLatency', image_size=32))
     assert latency.predictor.image_size == 32
-    with pytest.raises(ConfigError, match='latency.repeat: unknown; there are .*did you mean 'repeats''):
+    with pytest.raises(ConfigError, match="latency.repeat: unknown; there are .*did you mean 'repeats'"):
         build_budgets([], predictor=dict(type='MeasuredLatency', repeat=32))

@@ -382,3 +382,29 @@ def test_limits_of_channels():
         SpaceK1KXK1(reference=True, exclude_stem=True).start(DENSE[:2])
     with pytest.raises(ConfigError, match='needs a stem and at least one super block'):
         SpaceK1KXK1().start(DENSE[:1])
+
+
+def test_choices_of_the_spaces():
+    """Factors on channels, kernels, ratios, widest output, stem, depth of block 1, blocks outside of the layers budget."""
+    plain, small = ((1, 3), (1, 5)), (8, 32)
+    six = (2.0, 1.5, 1.25, 0.8, 0.6, 0.5)
+    ratios = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
+    tenths = tuple(i / 10 for i in range(15, 61))
+    expected = {
+        'space_k1kxk1': ((1.5, 1.25, 0.8, 0.6, 0.5), plain, None, 2048, 4, small, 3, 2),
+        'space_k1kx': (six, ((1, 3),), None, 2048, None, small, 2, 2),
+        'space_kxkx': (six, ((1, 3),), None, 2048, None, small, 2, 2),
+        'space_k1dwk1': (six, plain, (*ratios, 5.0, 6.0), 1280, None, small, 3, 3),
+        'space_k1dwsek1': (tuple(i / 10 for i in range(5, 21)), (*plain, (1, 7)), tenths, 1280, None, (16, 32), 3, 3),
+        'space_3d_k1dwk1': (six, (*plain, (3, 3)), ratios, 640, None, small, 3, 3),
+        'space_quant_k1dwk1': (six, plain, ratios, 1280, None, small, 3, 3),
+    }
+    names = ('scales', 'kernels', 'ratios', 'channel_limit', 'growth', 'stem_range', 'first_depth', 'unmoved')
+    for name, values in expected.items():
+        space = NAS_SPACES.get(name)()
+        assert tuple(getattr(space, key, None) for key in names) == values, name
+        assert space.block_num == 2 and space.minor_moves == ('out', 'btn')
+        assert space.channel_steps[len(space.scales) :] == tuple((1.0, s) for s in (-32, -16, -8, -8, 8, 8, 16, 32))
+    damo = NAS_SPACES.get('space_k1kx')()
+    assert damo.channel_ranges == (None, None, (64, 128), None, (128, 256), (256, 512))
+    assert SpaceQuantK1DWK1().nbits == (3, 4, 5, 6) and SpaceQuantK1DWK1(nbits_list=(8, 2, 8)).nbits == (2, 8)

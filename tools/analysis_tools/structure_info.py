@@ -2,10 +2,10 @@
 
     python tools/analysis_tools/structure_info.py FILE [--image-size N] [--frames N] [--json OUT]
 
-FILE is our JSON (best_structure.json of a search, configs/tinynas/*/models/*.json) or a text file of LightNAS, first or second version, or of
-DAMO-YOLO. Nothing is built or run: all numbers are closed-form (docs/tinynas_scores.md). The parameters leave the classifier out; FLOPs are at the
-image size that FILE gives (or that a published structure of equal blocks has), else at 224; --image-size overrides it. Scores have the settings
-of the published search configs; those that do not apply to a structure are left out.
+FILE is our JSON (best_structure.json of a search, configs/tinynas/*/models/*.json) or a text file of LightNAS 1 or 2 or of DAMO-YOLO. No network is
+built: all numbers are closed-form (docs/tinynas_scores.md). Parameters are those without a classifier. FLOPs are those at --image-size, else at
+the image size that FILE gives or that a published structure of equal blocks has, else at 224. Scores have the settings of the published search
+configs; those that do not apply to a structure are left out.
 """
 
 import argparse

@@ -58,7 +58,6 @@ class BasicSpace(DenseSpace):
 
     first_depth = 2
     moves: tuple[str, ...] = ('out', 'btn', 'depth')
-    kernels: tuple[tuple[int, int], ...] = ((1, 3),)
 
     def __init__(
         self,

@@ -13,6 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmdet.errors import ConfigError
 from mmdet.models.backbones import DAMOYOLOBackbone, TinyNAS3DBackbone, TinyNASBackbone
 from mmdet.models.layers.lsq import LSQConv2d, LSQQuantizer
+from mmdet.models.layers.tinynas_blocks import ConvBN, SqueezeExcite
+from mmdet.models.layers.tinynas_damo import PlainAndPointwise, SpaceToDepth, SpatialPyramid
 from mmdet.registry import MODELS
 from tests.reference_fill import fill_state_dict, image, statistics
 
@@ -373,3 +375,91 @@ class TestDamoYolo:
             DAMOYOLOBackbone(small('SuperResK1KX', 4, 1))
         with pytest.raises(ConfigError, match='re-parameterised'):
             DAMOYOLOBackbone(small('SuperQuantResK1DWK1', 3, 1), reparam=True)
+
+
+class TestLayersByHand:
+    """Small tensors with the answer written out."""
+
+    NORM = dict(type='BN')
+
+    def test_pooled_shortcut_rounds_up_and_leaves_borders_out(self):
+        unit = TinyNASBackbone(small('SuperResK1KX')).block_list[1].block_list[0]
+        x = torch.arange(9.0).view(1, 1, 3, 3).expand(1, 8, 3, 3)
+        assert unit._shortcut(x)[0, 0].tolist() == [[2.0, 3.5], [6.5, 8.0]]
+
+    def test_residual_unit_is_the_activation_of_a_sum(self):
+        torch.manual_seed(0)
+        unit = TinyNASBackbone(small('SuperResK1KX')).eval().block_list[2].block_list[0]
+        x = torch.randn(1, 8, 6, 6)
+        with torch.no_grad():
+            main = unit.conv2(unit.conv1(x).relu())
+            skip = unit.residual_proj(nn.functional.avg_pool2d(x, 2))
+            torch.testing.assert_close(unit(x.clone()), (main + skip).relu())
+
+    def test_squeeze_excitation(self):
+        layer = SqueezeExcite(2, 1, self.NORM).eval()
+        with torch.no_grad():
+            layer.conv1.conv1.weight.copy_(torch.tensor([1.0, 2.0]).view(1, 2, 1, 1))
+            layer.conv2.conv1.weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1))
+            gates = layer(torch.tensor([[[[1.0, 3.0]], [[2.0, 2.0]]]])).flatten() / torch.tensor([1.0, 3.0, 2.0, 2.0])
+        scale = (1 + 1e-5) ** -0.5  # means 2 and 2: 6 after the first convolution
+        hidden = torch.nn.functional.silu(torch.tensor(6 * scale))
+        high, low = (hidden * scale).sigmoid().item(), (-hidden * scale).sigmoid().item()
+        assert gates.tolist() == pytest.approx([high, high, low, low])
+
+    def test_space_to_depth_of_channels(self):
+        x = torch.arange(8.0).view(1, 2, 2, 2)
+        assert SpaceToDepth()(x).flatten().tolist() == [0, 4, 2, 6, 1, 5, 3, 7]
+
+    def test_pyramid_windows(self):
+        layer = SpatialPyramid(4, norm_cfg=self.NORM, act=nn.Identity()).eval()
+        seen = []
+        layer.reduce = layer.mix = nn.Identity()
+        layer.mix.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        x = torch.zeros(1, 2, 15, 15)
+        x[0, :, 7, 7] = 1
+        layer(x)
+        assert [int(seen[-1][0, c].sum()) for c in (0, 2, 4, 6)] == [1, 25, 81, 169]
+
+    @pytest.mark.parametrize('stride, groups', [(1, 1), (2, 2)])
+    def test_parallel_convolutions_fuse(self, stride, groups):
+        torch.manual_seed(0)
+        layer = PlainAndPointwise(4, 6, 5, norm_cfg=self.NORM, stride=stride, groups=groups)
+        for branch in (layer.plain, layer.point):
+            branch[1].running_mean.uniform_(-1, 1), branch[1].running_var.uniform_(0.5, 2)
+            nn.init.uniform_(branch[1].weight, 0.5, 2), nn.init.uniform_(branch[1].bias, -1, 1)
+        x = torch.randn(2, 4, 9, 9)
+        with torch.no_grad():
+            before = layer.eval()(x)
+            layer.fuse()
+            layer.fuse()  # a second time changes nothing
+            torch.testing.assert_close(layer(x), before)
+        assert sorted(layer.state_dict()) == ['fused.bias', 'fused.weight']
+        assert (layer.fused.stride, layer.fused.groups, layer.fused.padding) == ((stride,) * 2, groups, (2, 2))
+        assert all(parameter.requires_grad for parameter in layer.parameters())
+
+    def test_drop_path_scales_what_it_keeps(self):
+        torch.manual_seed(0)
+        unit = TinyNASBackbone(small(), drop_path_rate=0.5).block_list[5].block_list[1]
+        rate = unit.options.drop_path
+        dropped = unit.train()._drop_path(torch.ones(4000, 2, 1, 1))
+        assert sorted(set(dropped.flatten().tolist())) == pytest.approx([0.0, 1 / (1 - rate)])
+        assert torch.equal(dropped[:, 0], dropped[:, 1]) and dropped.mean().item() == pytest.approx(1, abs=0.05)
+        x = torch.ones(3, 2)
+        assert unit.eval()._drop_path(x) is x
+
+    def test_dropout_rates_grow_with_depth(self):
+        model = TinyNASBackbone(small(), dropout_rate=0.22)
+        units = [unit for block in list(model.block_list)[1:-1] for unit in block.block_list]
+        assert [unit.options.drop_channel for unit in units] == pytest.approx([0.22 * i / 11 for i in range(1, 11)])
+
+    def test_damo_shortcuts(self):
+        blocks = small('SuperResKXKX', 3, 1)[:-1]
+        model = DAMOYOLOBackbone(blocks, act=None)
+        strided, plain = model.block_list[2].block_list
+        assert not strided.has_shortcut and strided.residual_proj is None and plain.has_shortcut
+        wider = model.block_list[4].block_list[0].residual_proj.conv1
+        assert (wider.in_channels, wider.out_channels, wider.kernel_size, wider.stride) == (16, 24, (1, 1), (1, 1))
+        assert isinstance(model.block_list[0].act, nn.ReLU)
+        reparam = DAMOYOLOBackbone(small('SuperResK1KX', 3, 1)[:-1], reparam=True).block_list[2].block_list[0]
+        assert isinstance(reparam.conv2, PlainAndPointwise) and isinstance(reparam.conv1, ConvBN)

@@ -30,6 +30,18 @@ def test_logits_loss_and_predictions():
             assert result.pred_label == row.argmax()
 
 
+def test_logits_are_those_of_the_pooled_last_map():
+    """Averages over all positions (and frames), the hidden layer, the classes."""
+    torch.manual_seed(0)
+    for structure, x in ((small(), torch.randn(2, 3, 64, 96)), (clip_structure(), torch.randn(2, 3, 3, 64, 64))):
+        model = build(structure=structure, hidden_channels=6).eval()
+        with torch.no_grad():
+            pooled = model.backbone(x)[-1].flatten(2).mean(2)
+            torch.testing.assert_close(model(x), model.fc_linear(torch.nn.functional.silu(model.head[0](pooled))))
+        assert pooled.shape == (2, 32) == model.extract_feat(x).shape and model.head[2].p == 0.2
+        assert model.backbone.out_indices == (4,)
+
+
 def test_training_reduces_the_loss():
     torch.manual_seed(0)
     model = build().train()
