@@ -175,5 +175,5 @@ def test_samples_and_2x_pickles_give_the_same(tmp_path):
         pair_with_dataset(dataset, [[found, empty, empty]])
     with pytest.raises(DataError, match='3 arrays'):
         pair_with_dataset(dataset, [[found], [empty]])
-    with pytest.raises(DataError, match='not among the 2'):
+    with pytest.raises(DataError, match='no such id among'):
         pair_with_dataset(dataset, [dict(image_id=7, category_id=3, bbox=[0, 0, 1, 1], score=1.0)])

@@ -152,7 +152,7 @@ def test_files(tmp_path):
     assert content['values']['large']['car'] is None
     assert content['objects'] == dict(car=1, bus=1, dog=1)
     assert paths[2].read_bytes()[:4] == b'\x89PNG'
-    with pytest.raises(ConfigError, match='no categories'):
+    with pytest.raises(ConfigError, match='not in the file'):
         analyze_error_files(results, annotations, classes=['horse'])
 
 
