@@ -12,28 +12,34 @@ from mmdet.apis.building import PALETTES
 from mmdet.utils import reports_user_errors
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('inputs', help='image, folder, glob pattern, address or video')
     parser.add_argument('model', help='config file, or checkpoint with its config beside it')
-    parser.add_argument('--weights', help='checkpoint: path, URL or known name')
-    parser.add_argument('--out-dir', default='outputs', help='folder for vis/ and preds/')
-    parser.add_argument('--device', help="like 'cpu' or 'cuda:0'; default: a GPU if there is one")
-    parser.add_argument('--pred-score-thr', type=float, default=0.3, help='lowest score that is drawn')
-    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument('--weights', help='checkpoint: path, URL or known name; random weights without it')
+    parser.add_argument('--out-dir', default='outputs', help='folder for vis/ and preds/; default: outputs')
+    parser.add_argument('--device', help="like 'cpu' or 'cuda:0'; default: the first GPU, or the CPU")
+    parser.add_argument(
+        '--pred-score-thr', type=float, default=0.3, help='boxes with a score above this are drawn; default: 0.3'
+    )
+    parser.add_argument('--batch-size', type=int, default=1, help='images loaded together; default: 1')
     parser.add_argument('--recursive', action='store_true', help='search folders below the input folder')
-    parser.add_argument('--skip-broken', action='store_true', help='go on past images that cannot be read')
+    parser.add_argument('--skip-broken', action='store_true', help='leave out images that cannot be read')
     parser.add_argument('--show', action='store_true', help='open a window for each picture')
     parser.add_argument('--no-save-vis', action='store_true', help='write no pictures')
     parser.add_argument('--no-save-pred', action='store_true', help='write no JSON')
     parser.add_argument('--print-result', action='store_true', help='print the predictions')
-    parser.add_argument('--palette', default='none', choices=PALETTES, help='colours of the classes')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='unpickle arbitrary objects; own files only')
+    parser.add_argument(
+        '--palette', default='none', choices=PALETTES, help="colours of the classes; default: the dataset's"
+    )
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help='allow unpickling of arbitrary objects; only for your own files'
+    )
     return parser.parse_args()
 
 
 @reports_user_errors
-def main():
+def main() -> None:
     args = parse_args()
     inferencer = DetInferencer(
         args.model, args.weights, args.device, palette=args.palette, trust_checkpoint=args.trust_checkpoint

@@ -1,4 +1,4 @@
-"""Detect objects in a video and write it annotated.
+"""Detect objects in a video and write the annotated video.
 
     python tools/video_demo.py VIDEO CONFIG CHECKPOINT --out annotated.mp4
 
@@ -13,18 +13,22 @@ from mmdet.apis import DetInferencer
 from mmdet.utils import reports_user_errors
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('video')
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
-    parser.add_argument('--out', help='annotated video (.mp4)')
-    parser.add_argument('--device', help="like 'cpu' or 'cuda:0'; default: a GPU if there is one")
-    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn')
-    parser.add_argument('--batch-size', type=int, default=1)
-    parser.add_argument('--show', action='store_true', help='open a window')
+    parser.add_argument('video', help='video file')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint: path, URL or known name')
+    parser.add_argument('--out', help='annotated video to write (.mp4)')
+    parser.add_argument('--device', help="like 'cpu' or 'cuda:0'; default: the first GPU, or the CPU")
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='boxes with a score above this are drawn; default: 0.3'
+    )
+    parser.add_argument('--batch-size', type=int, default=1, help='frames loaded together; default: 1')
+    parser.add_argument('--show', action='store_true', help='show the frames in a window')
     parser.add_argument('--wait-time', type=float, default=0.001, help='seconds between two shown frames')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='unpickle arbitrary objects; own files only')
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help='allow unpickling of arbitrary objects; only for your own files'
+    )
     args = parser.parse_args()
     if not args.out and not args.show:
         parser.error('give --out or --show')
@@ -34,13 +38,13 @@ def parse_args():
 
 
 @reports_user_errors
-def main():
+def main() -> None:
     args = parse_args()
     inferencer = DetInferencer(args.config, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint)
     out = Path(args.out or 'unused.mp4')
     if args.out:
         out.parent.mkdir(parents=True, exist_ok=True)
-    # Made beside the target, so that moving it there is a rename.
+    # The temporary folder lies beside the target, so that moving the video there is a rename.
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         inferencer(
             args.video, batch_size=args.batch_size, pred_score_thr=args.score_thr, show=args.show, wait_time=args.wait_time,

@@ -11,7 +11,6 @@ from mmengine.dataset import BaseDataset
 
 from ..datasets import SeededIndex
 from ..errors import ConfigError, DataError
-from ..structures import DetDataSample
 from ..visualization import draw_boxes
 from .predictions import first_with
 
@@ -42,7 +41,8 @@ def browse(dataset: BaseDataset, num: int | None = None, *, seed: int = 0) -> It
         sample = dataset[SeededIndex(index, seed + index)]
         if not isinstance(sample, dict) or 'inputs' not in sample or 'data_samples' not in sample:
             raise DataError('the pipeline must end with PackDetInputs', record=f'sample {index}')
-        yield _file_name(index, sample['data_samples']), draw_sample(sample, dataset.metainfo, original_boxes=late)
+        stem = Path(str(sample['data_samples'].metainfo.get('img_path') or 'sample')).stem
+        yield f'{index:05d}_{stem}.jpg', draw_sample(sample, dataset.metainfo, original_boxes=late)
 
 
 def draw_sample(sample: dict, metainfo: dict, *, original_boxes: bool = False) -> np.ndarray:
@@ -81,11 +81,6 @@ def _annotations_after_resize(dataset: Any) -> bool:
     if 'LoadAnnotations' not in steps:
         return False
     return any('Resize' in step for step in steps[: steps.index('LoadAnnotations')])
-
-
-def _file_name(index: int, data_sample: DetDataSample) -> str:
-    stem = Path(str(data_sample.metainfo.get('img_path') or 'sample')).stem
-    return f'{index:05d}_{stem}.jpg'
 
 
 def has_display() -> bool:

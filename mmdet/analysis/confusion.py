@@ -96,15 +96,7 @@ def _overlaps(boxes: np.ndarray, others: np.ndarray, mode: str = 'iou') -> np.nd
 
 
 def _pair(overlaps: np.ndarray, gt_of: np.ndarray) -> np.ndarray:
-    """Pair the free detections, in their order, with the free objects; an overlap of 0 makes no pair.
-
-    Args:
-        overlaps: (N, G).
-        gt_of: (N,) the object of each detection, -1 where it is free.
-
-    Returns:
-        ``gt_of`` with the new pairs.
-    """
+    """Add pairs of free detections, in their order, and free objects of (N, G) overlaps > 0 to (N,) objects, -1 where free."""
     gt_of = gt_of.copy()
     free = np.ones(overlaps.shape[1], bool)
     free[gt_of[gt_of >= 0]] = False
@@ -180,7 +172,6 @@ def write_confusion_matrix(
 
 def _draw(matrix: np.ndarray, names: Sequence[str], normalize: bool, color_theme: str, title: str) -> bytes:
     import matplotlib  # takes about a second, and only this picture needs it
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     if color_theme not in matplotlib.colormaps:
@@ -189,7 +180,6 @@ def _draw(matrix: np.ndarray, names: Sequence[str], normalize: bool, color_theme
     count = len(names)
     side = max(5.0, 0.42 * count + 2.5)
     figure = Figure(figsize=(side, side * 0.92), dpi=150 if count <= 30 else 100)
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shown = axes.imshow(shares * 100, cmap=color_theme, vmin=0, vmax=100)
     figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03, label='% of the row')

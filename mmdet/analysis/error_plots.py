@@ -49,11 +49,9 @@ def _file_stems(names: Iterable[str]) -> Iterator[str]:
 
 def draw_curves(analysis: ErrorAnalysis, class_name: str = ALL_CLASSES) -> bytes:
     """A PNG of one class: precision over recall, the area of each kind of mistake in its colour, one panel per area range."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # takes about a second, and only these pictures need it
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # takes about a second, and only these pictures need it
 
     figure = Figure(figsize=(10, 8.4), dpi=90)
-    FigureCanvasAgg(figure)
     recall = np.linspace(0, 1, analysis.precision.shape[1])
     for axes, area in zip(figure.subplots(2, 2).flat, analysis.areas):
         curves, values = analysis.curves(class_name, area), analysis.values(class_name, area)

@@ -168,7 +168,6 @@ def write_curves(
 
 def _draw_with_matplotlib(curves: Sequence[Series], x_label: str, title: str, style: str, kind: str) -> bytes:
     import matplotlib.style  # takes about a second, and only these pictures need it
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     sheet = next((n for n in (f'seaborn-v0_8-{style}', style) if n in matplotlib.style.available), None)
@@ -177,7 +176,6 @@ def _draw_with_matplotlib(curves: Sequence[Series], x_label: str, title: str, st
     data = io.BytesIO()
     with matplotlib.style.context(sheet):
         figure = Figure(figsize=(9, 5), dpi=110)
-        FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         for name, xs, ys in curves:
             axes.plot(xs, ys, label=name, marker='o' if len(xs) <= 40 else None, lw=1.2, ms=3)

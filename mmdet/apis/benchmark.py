@@ -23,13 +23,7 @@ from mmdet.errors import ConfigError
 from mmdet.models.detectors import CompositeDetector
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmdet.utils.timing import (  # noqa: F401  (time_figures: importable from here, too)
-    part_figures,
-    parts_table,
-    sizes_line,
-    synchronise,
-    time_figures,
-)
+from mmdet.utils.timing import part_figures, parts_table, sizes_line, synchronise, time_figures  # noqa: F401
 
 STAGES = ('step', 'data', 'total')
 _PART_BATCHES = 100  # limit of the pass that splits the time by stages
@@ -66,19 +60,16 @@ class BenchmarkResult:
     sizes: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [self._headline()]
+        lines = [
+            f'Overall fps: {self.fps:.2f} img/s, p50 {self.p50_ms:.1f} ms, p95 {self.p95_ms:.1f} ms a batch of {self.batch_size}, '
+            f'peak memory {self.peak_memory_mb:.0f} MB ({self.images} images, stage {self.stage}, {self.device}, '
+            f'{self.processes} process{"es" if self.processes > 1 else ""})'
+        ]
         if self.parts:
             lines.append(parts_table(self.parts))
         if self.sizes:
             lines.append(sizes_line(self.sizes))
         return '\n'.join(lines)
-
-    def _headline(self) -> str:
-        return (
-            f'Overall fps: {self.fps:.2f} img/s, p50 {self.p50_ms:.1f} ms, p95 {self.p95_ms:.1f} ms a batch of {self.batch_size}, '
-            f'peak memory {self.peak_memory_mb:.0f} MB ({self.images} images, stage {self.stage}, {self.device}, '
-            f'{self.processes} process{"es" if self.processes > 1 else ""})'
-        )
 
     def to_json(self) -> str:
         """One line of JSON; empty fields are left out."""

@@ -221,12 +221,10 @@ def _load(batch: list[dict], root: Path) -> dict:
     inputs, samples = [], []
     for image in batch:
         path = root / image['file_name']
-        pixels = decode_image(path)
-        shape = pixels.shape[:2]
-        inputs.append(to_chw(pixels))
-        samples.append(
-            DetDataSample(metainfo=dict(img_id=image['id'], img_path=str(path), ori_shape=shape, img_shape=shape))
-        )
+        inputs.append(to_chw(decode_image(path)))
+        size_hw = tuple(inputs[-1].shape[1:])
+        meta = dict(img_id=image['id'], img_path=str(path), ori_shape=size_hw, img_shape=size_hw)
+        samples.append(DetDataSample(metainfo=meta))
     return dict(inputs=inputs, data_samples=samples)
 
 

@@ -36,9 +36,6 @@ def write_page(work_dir: Path, reports: dict[str, EvaluationReport], seconds: di
         work_dir: folder of the demo, with ``coarse/``, ``mp_det/`` and ``vis/``.
         reports: the methods by name; the last one is UFPMP-Det.
         seconds: duration of each step of the demo.
-
-    Returns:
-        The path of the page.
     """
     rows: list[Sequence[object]] = [
         [name, *(f'{100 * report.metrics[key]:.1f}' for key in COLUMNS.values()), f'{report.latency["end to end"]["mean_ms"]:.0f}']

@@ -14,14 +14,7 @@ from ..formats.images import decode_image
 from ..models.detectors import BaseDetector
 from ..registry import TRANSFORMS
 from ..structures import DetDataSample
-from .building import (  # noqa: F401  (importable from here, too)
-    PALETTES,
-    choose_device,
-    find_config_beside,
-    init_detector,
-    is_composite,
-    read_config,
-)
+from .building import PALETTES, choose_device, find_config_beside, init_detector, is_composite, read_config  # noqa: F401
 from .sources import check_array
 
 Image = str | os.PathLike | np.ndarray

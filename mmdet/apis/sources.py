@@ -194,16 +194,9 @@ def _video_frames(path: str, stem: str) -> Iterator[Source]:
 def prefetch_batches(
     items: Iterator[Item], prepare: Callable[[Item], Prepared], batch_size: int, workers: int = 2, depth: int = 2
 ) -> Iterator[list[Prepared]]:
-    """Batches of ``prepare(item)``, in order, which threads make while the caller works on an earlier batch.
+    """Batches of ``prepare(item)``, in order, which threads make while the caller works on an earlier batch; at most ``depth`` wait.
 
-    Threads suffice, because OpenCV releases Python's lock while it decodes and resizes.
-
-    Args:
-        items: advanced by one thread only.
-        prepare: called by several threads at once.
-        batch_size: items per batch; the last batch may be smaller.
-        workers: threads that prepare.
-        depth: largest number of batches that wait for the caller.
+    Threads suffice, because OpenCV releases Python's lock while it decodes and resizes. Only one of them advances ``items``.
     """
     with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(1) as feeder:
 

@@ -58,8 +58,7 @@ class DetLocalVisualizer(Visualizer):
         self.alpha = alpha
         self.legend = legend
 
-    # In the base class these answer on the main process only. Here every process can draw its share of a test run; what goes to the
-    # backends or into a window stays with the main process.
+    # In the base class these answer on the main process only. Here every process can draw its share of a test run.
     @property
     def dataset_meta(self) -> dict | None:
         """Class names (``classes``) and colours (``palette``) of the dataset; the runner sets it."""
@@ -129,13 +128,8 @@ class DetLocalVisualizer(Visualizer):
         return self._draw(image, boxes[shown], labels[shown], scores[shown], None)
 
     def _draw(
-        self,
-        image: np.ndarray,
-        boxes: np.ndarray,
-        labels: np.ndarray,
-        scores: np.ndarray | None,
-        ignored: np.ndarray | None,
-    ) -> np.ndarray:
+        self, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray | None, ignored: np.ndarray | None
+    ) -> np.ndarray:  # fmt: skip
         meta = {key.lower(): value for key, value in (self.dataset_meta or {}).items()}
         classes = meta.get('classes')
         count = max([int(label) + 1 for label in labels] + [len(classes or ())])
@@ -187,13 +181,9 @@ class DetLocalVisualizer(Visualizer):
 
     @master_only
     def show(
-        self,
-        drawn_img: np.ndarray | None = None,
-        win_name: str = 'image',
-        wait_time: float = 0.0,
-        continue_key: str = ' ',
+        self, drawn_img: np.ndarray | None = None, win_name: str = 'image', wait_time: float = 0.0, continue_key: str = ' ',
         backend: str = 'cv2',
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Show an RGB picture, by default the drawn one, in a window for ``wait_time`` seconds (0 waits for a key).
 
         ``backend`` is 'cv2' or 'matplotlib'; ``continue_key`` is for the latter.

@@ -22,13 +22,12 @@ from .labels import font_scale, place_labels, put_text, text_height_px, text_siz
 # Brightness that is left where no region is: the second detector does not see these parts.
 _OUTSIDE = 0.45
 _BOX_COLOR = palette(1)[0]
+Boxes = ArrayLike | Tensor
 _ZOOM_GREYS = {4.0: 255, 2.0: 180, 1.0: 120}
 _OTHER_GREY = 150
 
 
-def draw_regions(
-    image: np.ndarray, regions: ArrayLike | Tensor, boxes: ArrayLike | Tensor | None = None, *, legend: bool = True
-) -> np.ndarray:
+def draw_regions(image: np.ndarray, regions: Boxes, boxes: Boxes | None = None, *, legend: bool = True) -> np.ndarray:
     """The regions of unified foreground packing on the image that they were made from; the rest of it is dimmed.
 
     Args:
@@ -58,14 +57,9 @@ def draw_regions(
 
 
 def draw_mosaic(
-    mosaic: np.ndarray | Tensor,
-    regions: ArrayLike | Tensor,
-    boxes: ArrayLike | Tensor | None = None,
-    labels: ArrayLike | Tensor | None = None,
-    classes: Sequence[str] | None = None,
-    *,
-    legend: bool = True,
-) -> np.ndarray:
+    mosaic: np.ndarray | Tensor, regions: Boxes, boxes: Boxes | None = None, labels: Boxes | None = None,
+    classes: Sequence[str] | None = None, *, legend: bool = True,
+) -> np.ndarray:  # fmt: skip
     """The mosaic with the outlines of its tiles and the boxes found on it.
 
     Args:
@@ -123,9 +117,7 @@ def draw_ufp_steps(
     return pictures
 
 
-def ufp_steps_of_boxes(
-    image: np.ndarray, boxes: ArrayLike | Tensor, labels: ArrayLike | Tensor, **ufp: Any
-) -> dict[str, Any]:
+def ufp_steps_of_boxes(image: np.ndarray, boxes: Boxes, labels: Boxes, **ufp: Any) -> dict[str, Any]:
     """The steps of cluster-and-pack detection with known boxes in place of both detectors; shows the packing without a model.
 
     Args:
@@ -193,8 +185,7 @@ def _zoom_colors(zooms: np.ndarray) -> dict[float, RGB]:
     return {zoom: (grey, grey, grey) for zoom, grey in greys.items()}
 
 
-def _rows(regions: ArrayLike | Tensor) -> np.ndarray:
-    """Regions (R, 7) float64, floored to the pixels that the mosaic takes."""
+def _rows(regions: Boxes) -> np.ndarray:
     rows = np.asarray(_numpy(regions), dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != 7:
         raise ModelInputError('the shape must be (number, 7)', field='regions', received=rows.shape)

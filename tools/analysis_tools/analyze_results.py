@@ -2,8 +2,8 @@
 
     python tools/analysis_tools/analyze_results.py CONFIG RESULTS SHOW_DIR [--topk 20] [--show-score-thr 0.3]
 
-RESULTS is what ``tools/test.py --out`` wrote (.pkl or .json). SHOW_DIR gets ``good/``, ``bad/`` and ``ranking.json`` with
-the AP of every image. The config holds ``test_dataloader.dataset``.
+RESULTS is what ``tools/test.py --out`` wrote (.pkl or .json). The tool writes ``good/``, ``bad/`` and ``ranking.json``, which
+has the AP of every image, to SHOW_DIR. The config must have ``test_dataloader.dataset``.
 """
 
 import argparse
@@ -20,7 +20,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('show_dir', help='folder to write to')
     parser.add_argument('--topk', type=int, default=20, help='pictures of each kind; default 20')
     parser.add_argument('--show-score-thr', type=float, default=0.0, help='least score of a drawn box; the AP uses all')
-    parser.add_argument('--max-dets', type=int, default=100, help='limit of detections an image and class of the AP')
+    parser.add_argument(
+        '--max-dets', type=int, default=100, help='limit of detections per image and class in the AP; default: 100'
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values'
     )
@@ -35,7 +37,7 @@ def main() -> None:
     predictions = load_prediction_set(cfg, args.results)
     if predictions.missing:
         print(
-            f'{predictions.missing} of {len(predictions.images)} images are not in {args.results}: nothing found there'
+            f'{predictions.missing} of {len(predictions.images)} images are not in {args.results} and count as without detections'
         )
     ranking = write_ranking(
         predictions, args.show_dir, topk=args.topk, show_score_thr=args.show_score_thr, max_dets=args.max_dets

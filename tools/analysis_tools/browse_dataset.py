@@ -1,8 +1,8 @@
-"""Pictures of what the pipeline hands to the model, with the boxes.
+"""Draw the samples that the pipeline hands to the model, with their boxes.
 
     python tools/analysis_tools/browse_dataset.py CONFIG --output-dir DIR [--num 20] [--split train] [--not-show]
 
-The config holds ``<split>_dataloader.dataset``. Without ``--not-show`` a window opens where there is a display.
+The config must have ``<split>_dataloader.dataset``. Without ``--not-show`` a window opens where there is a display.
 """
 
 import argparse
@@ -17,10 +17,12 @@ from mmdet.visualization import DetLocalVisualizer, write_image
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--output-dir', help='write the pictures there')
-    parser.add_argument('--num', type=int, help='so many samples; default: all')
+    parser.add_argument('--output-dir', help='folder for the pictures')
+    parser.add_argument('--num', type=int, help='number of samples; default: all')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='default: train')
-    parser.add_argument('--seed', type=int, default=0, help='of the augmentation: the same seed, the same pictures')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of the augmentation; the same seed draws the same pictures'
+    )
     parser.add_argument('--not-show', action='store_true', help='open no window')
     parser.add_argument('--show-interval', type=float, default=2, help='seconds that a window stays')
     parser.add_argument(

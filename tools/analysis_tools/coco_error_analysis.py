@@ -2,8 +2,8 @@
 
     python tools/analysis_tools/coco_error_analysis.py RESULTS.bbox.json OUT_DIR --ann FILE [--classes car bus] [--areas 1024 9216 1e10]
 
-RESULTS is what ``CocoMetric(outfile_prefix=...)`` or ``tools/test.py --out x.json`` wrote. OUT_DIR gets
-``error_analysis.{json,txt}`` and a picture for each class and their mean. What the curves mean: mmdet/analysis/error_analysis.py.
+RESULTS is a file of ``CocoMetric(outfile_prefix=...)`` or ``tools/test.py --out x.json``. The tool writes ``error_analysis.{json,txt}`` and
+a picture of each class and of their mean to OUT_DIR. The curves are explained in mmdet/analysis/error_analysis.py.
 """
 
 import argparse
@@ -18,11 +18,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('results', help='COCO results, .json')
     parser.add_argument('out_dir', help='folder to write to')
     parser.add_argument('--ann', required=True, help='COCO annotation file')
-    parser.add_argument('--types', nargs='+', choices=['bbox'], default=['bbox'], help='boxes are all there is')
-    parser.add_argument('--classes', nargs='+', help='only these; default: all')
+    parser.add_argument('--types', nargs='+', choices=['bbox'], default=['bbox'], help='only boxes are supported')
+    parser.add_argument('--classes', nargs='+', help='classes to analyse; default: all')
     parser.add_argument('--areas', type=float, nargs=3, default=DEFAULT_AREAS, metavar=('SMALL', 'MEDIUM', 'ALL'),
                         help='upper bounds in square pixels; default 1024 9216 1e10')  # fmt: skip
-    parser.add_argument('--max-dets', type=int, default=100, help='limit of detections an image and class; default 100')
+    parser.add_argument(
+        '--max-dets', type=int, default=100, help='limit of detections per image and class; default 100'
+    )
     return parser.parse_args()
 
 

@@ -2,8 +2,8 @@
 
     python tools/analysis_tools/confusion_matrix.py CONFIG RESULTS SAVE_DIR [--score-thr 0.3] [--tp-iou-thr 0.5] [--normalize]
 
-RESULTS is what ``tools/test.py --out`` wrote (.pkl or .json). SAVE_DIR gets ``confusion_matrix.{png,csv,json}``: rows are
-the objects' classes, columns the detections', the last of each is background. The config holds ``test_dataloader.dataset``.
+RESULTS is a file of ``tools/test.py --out`` (.pkl or .json). The tool writes ``confusion_matrix.{png,csv,json}`` to SAVE_DIR: rows are the
+classes of the objects, columns those of the detections, the last of each is background. The config must have ``test_dataloader.dataset``.
 """
 
 import argparse
@@ -20,7 +20,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('save_dir', help='folder to write to')
     parser.add_argument('--score-thr', type=float, default=0.3, help='least score of a detection; default 0.3')
     parser.add_argument('--tp-iou-thr', type=float, default=0.5, help='least IoU of a pair; default 0.5')
-    parser.add_argument('--nms-iou-thr', type=float, help='NMS by class before; default: none')
+    parser.add_argument(
+        '--nms-iou-thr', type=float, help='first apply NMS within each class at this IoU; default: none'
+    )
     parser.add_argument(
         '--normalize', action='store_true', help='the picture shows percentages of the rows, not counts'
     )

@@ -2,8 +2,8 @@
 
     python tools/analysis_tools/get_flops.py CONFIG [--shape 800 1280] [--per-part [DEPTH]] [--json OUT] [--num-images N]
 
-mmdetection and most papers print multiply-adds (MACs) and call them FLOPs; both numbers are printed here. Which operators
-count, and how, is in mmdet/analysis/flops.py. The config holds ``model``; no weights and no GPU are needed.
+mmdetection and most papers print multiply-adds (MACs) and call them FLOPs; both numbers are printed here. How the operators
+count is in mmdet/analysis/flops.py. The config must have ``model``; neither weights nor a GPU are needed.
 """
 
 import argparse
@@ -20,10 +20,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--shape', type=int, nargs='+', default=[800, 1280], metavar='PIXELS',
                         help='height and width of the input, or one number for a square; default 800 1280')  # fmt: skip
     parser.add_argument('--per-part', type=int, nargs='?', const=1, metavar='DEPTH',
-                        help='a table of backbone, neck and head; DEPTH 2 adds their own parts, and so on')  # fmt: skip
-    parser.add_argument('--json', metavar='OUT', help='write everything there')
+                        help='print a table of backbone, neck and head; DEPTH 2 adds their parts, and so on')  # fmt: skip
+    parser.add_argument('--json', metavar='OUT', help='JSON file for all figures')
     parser.add_argument('--num-images', type=int, metavar='N',
-                        help='besides, the mean over the first N images of the validation set after its pipeline')  # fmt: skip
+                        help='also count the mean over the first N images of the validation set, after its pipeline')  # fmt: skip
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values'
     )

@@ -27,7 +27,7 @@ BUILD, EVALUATE = 'UFPMP-Det-Tools/build_dataset/UFP_VisDrone2COCO.py', 'UFPMP-D
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='UFPMP-Det on synthetic drone scenes, end to end')
     parser.add_argument('--work-dir', default='work_dirs/ufpmp_demo', help='where everything but the scenes is written')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=int, default=0, help='seed of both trainings; default: 0')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='handed to both trainings')
     parser.add_argument('--verbose', action='store_true', help='show what is otherwise in the log files only')
     return parser.parse_args()

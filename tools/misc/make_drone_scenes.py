@@ -2,7 +2,7 @@
 
     python tools/misc/make_drone_scenes.py data/drone_scenes --num-train 400 --num-val 80
 
-The datasets of the demo configs do this by themselves on first use.
+The datasets of the demo configs draw their scenes on first use.
 """
 
 import argparse
@@ -21,11 +21,12 @@ from mmdet.errors import MMDetError
 def parse_args(arguments=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out_dir', type=Path, help='root of the dataset')
-    parser.add_argument('--num-train', type=int, default=400)
-    parser.add_argument('--num-val', type=int, default=80)
-    parser.add_argument('--size', type=int, nargs=2, default=(960, 540), metavar=('WIDTH', 'HEIGHT'))
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, help='processes (default: one for each usable core)')
+    parser.add_argument('--num-train', type=int, default=400, help='training scenes; default: 400')
+    parser.add_argument('--num-val', type=int, default=80, help='validation scenes; default: 80')
+    parser.add_argument('--size', type=int, nargs=2, default=(960, 540), metavar=('WIDTH', 'HEIGHT'),
+                        help='pixels of a scene; default: 960 540')  # fmt: skip
+    parser.add_argument('--seed', type=int, default=0, help='the same seed draws the same scenes; default: 0')
+    parser.add_argument('--workers', type=int, help='processes; default: one per usable core')
     parser.add_argument('--overwrite', action='store_true', help='replace a set that was made with other arguments')
     parser.add_argument('--preview', type=Path, help='also write a picture of the first four scenes with their boxes')
     return parser.parse_args(arguments)

@@ -12,21 +12,23 @@ from mmdet.utils import DataError, reports_user_errors
 from mmdet.visualization.report import pictures_in, read_figures, write_report
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('work_dir', help='folder of the run')
-    parser.add_argument('--out', help='page to write; default: WORK_DIR/report.html')
-    parser.add_argument('--title', help='default: the name of the folder')
+    parser.add_argument('--out', help='HTML file to write; default: WORK_DIR/report.html')
+    parser.add_argument('--title', help='title of the page; default: the name of the folder')
     parser.add_argument('--metrics', help='JSON object of results, e.g. {"coco/bbox_mAP": 0.41}')
     parser.add_argument('--benchmark', help='JSON object of speed figures')
     parser.add_argument('--comparisons', help='folder of pictures that show ground truth beside predictions')
     parser.add_argument('--pictures', help='folder of further pictures')
-    parser.add_argument('--max-pictures', type=int, default=8, help='of each folder')
+    parser.add_argument(
+        '--max-pictures', type=int, default=8, help='largest number of pictures of each folder; default: 8'
+    )
     return parser.parse_args()
 
 
 @reports_user_errors
-def main():
+def main() -> None:
     args = parse_args()
     work_dir = Path(args.work_dir)
     if not work_dir.is_dir():

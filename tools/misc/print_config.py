@@ -1,4 +1,4 @@
-"""Print a config as the other tools see it: bases merged, overrides applied.
+"""Print a config as the other tools see it, with bases merged and overrides applied.
 
 python tools/misc/print_config.py CONFIG [--save-path merged.py|.json|.yml] [--cfg-options KEY=VALUE ...]
 """
@@ -14,7 +14,7 @@ _SUFFIXES = ('.py', '.json', '.yml', '.yaml')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--save-path', help=f'also write it there: {", ".join(_SUFFIXES)}')
+    parser.add_argument('--save-path', help=f'also write the config to this file: {", ".join(_SUFFIXES)}')
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values'
     )
