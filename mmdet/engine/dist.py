@@ -63,7 +63,8 @@ def init_dist(
             )
         torch.cuda.set_device(local_rank)
     elif backend != 'gloo':
-        print_log(f'no CUDA device: distributed backend gloo instead of {backend}', logger='current')
+        if rank == 0:
+            print_log(f'no CUDA device: distributed backend gloo instead of {backend}', logger='current')
         backend = 'gloo'
     if timeout is not None:
         kwargs['timeout'] = datetime.timedelta(seconds=float(timeout))

@@ -211,7 +211,7 @@ class DetRunner(Runner):
         """Train the model, or go on training it; returns it."""
         if self._train_loop is not None:
             loop = self.train_loop
-            epochs = '' if isinstance(loop, IterBasedTrainLoop) else f'{loop.max_epochs} epochs, '
+            epochs = f'{loop.max_epochs} epochs, ' if isinstance(loop, EpochBasedTrainLoop) else ''
             self._announce('Training', f': {epochs}{loop.max_iters} iterations')
         return super().train()
 

@@ -44,7 +44,7 @@ def sizes_line(sizes: dict[str, float]) -> str:
 
 def parts_table(parts: dict[str, dict[str, float]], unit: str = 'a batch') -> str:
     """Lines of a table: stage, median, 95th percentile, mean."""
-    width = max(12, *(len(name) for name in parts))
+    width = max([12, *map(len, parts)])
     lines = [f'{"stage":<{width}} {"p50":>10} {"p95":>10} {"mean":>10}   ms {unit}']
     for name, figures in parts.items():
         lines.append(

@@ -1,5 +1,7 @@
+import contextlib
 import hashlib
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -158,6 +160,51 @@ def test_broken_images_are_counted(tmp_path, caplog):
         '2 broken images were skipped for the first time',
         'Training skipped 2 broken images',
     ]
+
+
+def test_broken_images_of_later_epochs_are_new_ones(capsys):
+    warnings = []
+    dataset = SimpleNamespace(broken_images=[f'{i}.jpg' for i in range(12)])
+    runner = SimpleNamespace(
+        train_dataloader=SimpleNamespace(dataset=dataset), logger=SimpleNamespace(warning=warnings.append)
+    )
+    hook = BrokenImagesHook()
+    hook.after_train_epoch(runner)
+    hook.after_train_epoch(runner)
+    dataset.broken_images.append('new.jpg')
+    hook.after_train_epoch(runner)
+    named = ', '.join(f'{i}.jpg' for i in range(10))
+    assert warnings == [
+        f'12 broken images were skipped for the first time: {named} and 2 more',
+        '1 broken images were skipped for the first time: new.jpg',
+    ]
+    dataset.broken_images.clear()
+    hook.after_train(runner)
+    assert len(warnings) == 2
+
+
+@pytest.mark.parametrize(
+    ('name', 'attributes', 'refused'),
+    [
+        ('bbox_head', dict(num_classes=3), True),
+        ('bbox_head', dict(num_classes=2), False),
+        ('rpn_head', dict(num_classes=1), False),
+        ('backbone', dict(num_classes=3), False),
+        ('bbox_head', dict(num_classes=3, check_num_classes=False), False),
+        ('bbox_head', dict(num_classes='3'), False),
+    ],
+)
+def test_which_heads_are_checked(name, attributes, refused):
+    model, head = torch.nn.Module(), torch.nn.Linear(1, 1)
+    vars(head).update(attributes)
+    model.add_module(name, head)
+    loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=('a', 'b'))))
+    runner = SimpleNamespace(model=model, train_dataloader=loader, val_dataloader=loader)
+    for check in (NumClassCheckHook().before_train_epoch, NumClassCheckHook().before_val_epoch):
+        with pytest.raises(ConfigError, match=f'model.{name}.num_classes') if refused else contextlib.nullcontext():
+            check(runner)
+    loader.dataset.metainfo = {}
+    NumClassCheckHook().before_train_epoch(runner)
 
 
 def test_reseeding_depends_on_iteration_and_seed(tmp_path):

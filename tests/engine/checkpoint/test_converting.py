@@ -269,6 +269,10 @@ def test_joined_checkpoints(tmp_path):
         'fine.detector.bbox_head.gfl_cls.weight': 2,
     }
     assert joined['meta'] == dict(dataset_meta=dict(classes=('car', 'van')))
+    nameless = saved(tmp_path, torch.load(coarse)['state_dict'], 'nameless.pth')
+    for one, two, classes in ((nameless, other, ('bus',)), (other, nameless, ('bus',)), (nameless, nameless, None)):
+        join_checkpoints(one, two, tmp_path / 'b.pth')
+        assert torch.load(tmp_path / 'b.pth')['meta'].get('dataset_meta', {}).get('classes') == classes
     with pytest.raises(CheckpointError, match=r'other\.pth: its classes are not those of .*coarse\.pth'):
         join_checkpoints(coarse, other, tmp_path / 'b.pth')
     with pytest.raises(CheckpointError, match=r'backbone\.pth: must be the checkpoint of one detector'):

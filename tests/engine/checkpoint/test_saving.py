@@ -155,6 +155,15 @@ def test_find_newest_without_a_usable_pointer(tmp_path, pointer):
     assert len(warnings) == (0 if pointer is None else 1)
 
 
+def test_epochs_and_iterations_in_one_folder_go_by_time(tmp_path):
+    """Their numbers cannot be compared; among epochs alone the number counts, since copying a folder scrambles times."""
+    for name, time in (('epoch_10.pth', 1), ('epoch_9.pth', 3), ('epoch_notes.pth', 9)):
+        os.utime(save(tmp_path, name), (time, time))
+    assert find_newest(tmp_path, warn=pytest.fail).name == 'epoch_10.pth'
+    os.utime(save(tmp_path, 'iter_500.pth'), (2, 2))
+    assert find_newest(tmp_path, warn=pytest.fail).name == 'epoch_9.pth'
+
+
 def test_find_newest_passes_over_torn_files(tmp_path):
     for number in (1, 2, 3):
         save(tmp_path, f'epoch_{number}.pth')
