@@ -265,7 +265,7 @@ def test_scripts_of_the_original(repository, stages, data, tmp_path, capsys):
     assert 'joined.safetensors' in capsys.readouterr().out
     with pytest.raises(SystemExit):
         evaluate([*stages['coarse'], *stages['fine'], str(tmp_path / 'none.json'), str(data), '--device', 'cpu'])
-    assert 'no such annotation file' in capsys.readouterr().err
+    assert 'no such file' in capsys.readouterr().err
 
 
 def test_mosaics_of_uavdt(repository, stages, data, tmp_path, capsys):
