@@ -45,7 +45,10 @@ def test_uavdt_rows(tmp_path):
         read_uavdt_rows(path, labelled=True)
     for text, message in (
         ('1,5,592,327,47,22,1,1', 'line 1: must be 9 finite numbers'),
-        ('1,5,592,327,47,22,1,1,1\n0,5,592,327,47,22,1,1,1', 'line 2: frame: must be a whole number from 1. Received: 0.0'),
+        (
+            '1,5,592,327,47,22,1,1,1\n0,5,592,327,47,22,1,1,1',
+            'line 2: frame: must be a whole number from 1. Received: 0.0',
+        ),
         ('1.5,5,592,327,47,22,1,1,1', 'line 1: frame'),
         ('1,5,592,327,47,22,1,1,2.5', 'line 1: category'),
         ('1,5,592,327,47,22,1,1,4', 'line 1: category'),
