@@ -24,8 +24,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--size', metavar='WxH', help='size of frames that are not there (default: 1024x540, warned)')
     parser.add_argument(
         '--ignored', choices=IGNORED_MODES, default='crowd',
-        help='boxes of ignored areas: crowds, which evaluation ignores (default); a plain ignore flag, which counts '
-             'them as cars in evaluation, as the reference does; or none',
+        help='boxes of ignored areas: crowds, which any evaluation ignores (default); a plain ignore flag, which makes them '
+             'cars to be found for pycocotools, as the reference does; or none',
     )  # fmt: skip
     return parser.parse_args(argv)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..formats.coco import CocoFile, ImageId, read_coco
+from ..formats.coco import CocoFile, ImageId, match_classes, read_coco
 from ..formats.images import BrokenImageError, image_size
 from ..registry import DATASETS
 from .base_det_dataset import BaseDetDataset
@@ -95,7 +95,8 @@ class CocoDataset(BaseDetDataset):
             raise DataError(
                 'a training needs this list; only test sets come without it', file=self.ann_file, field='annotations'
             )
-        label_of = table.labels_of_categories(self._metainfo.get('classes', ()), self.allow_missing_classes)
+        classes = self._metainfo.get('classes', ())
+        label_of = match_classes(classes, table.category_names, self.ann_file, allow_missing=self.allow_missing_classes)
         self._keep_categories(table.category_ids, label_of)
         paths = [self._image_path(name) for name in table.require_file_names()]
         sizes_wh = self._complete_sizes(table, paths)

@@ -213,7 +213,7 @@ def _run_pycocotools(
     images = [{'id': i + 1} for i in range(num_images)]
     categories = [{'id': k + 1} for k in range(num_classes)]
 
-    def indexed(table: BoxTable, **columns) -> COCO:
+    def indexed(table: BoxTable, **columns: np.ndarray) -> COCO:
         """A COCO object of the table's rows, without the copies and prints of loading from a file."""
         shared = {'image_id': table.image + 1, 'category_id': table.label + 1, 'bbox': table.bbox, **columns}
         lists = [values.tolist() for values in shared.values()]

@@ -45,7 +45,7 @@ def plain_id(value: Any) -> ImageId | None:
         value = int(value)
     if type(value) is int and -_INT64 <= value < _INT64:
         return value
-    return value if type(value) is str and _is_text(value) else None
+    return value if _is_text(value) else None
 
 
 class Rectangles(NamedTuple):
@@ -106,10 +106,6 @@ class CocoFile:
             image_id = self.image_ids[self.file_names.index('')]
             raise DataError('is missing', file=self.source, record=f'image {image_id}', field='file_name')
         return self.file_names
-
-    def labels_of_categories(self, classes: Sequence[str], allow_missing: bool = False) -> np.ndarray:
-        """(C,) int64 label of each category, as :func:`match_classes`."""
-        return match_classes(classes, self.category_names, self.source, allow_missing=allow_missing)
 
 
 def match_classes(
@@ -184,9 +180,8 @@ def _columns_of(document: dict, source: str) -> CocoFile:
     position_of_image = {image_id: position for position, image_id in enumerate(image_ids)}
     annotations.ids('id', unique=True, optional=True)
     image = annotations.positions('image_id', position_of_image, "'images'")
-    category = annotations.positions(
-        'category_id', {category_id: position for position, category_id in enumerate(category_ids)}, "'categories'"
-    )
+    position_of_category = {category_id: position for position, category_id in enumerate(category_ids)}
+    category = annotations.positions('category_id', position_of_category, "'categories'")
     bbox = annotations.boxes()
     area = annotations.numbers('area', optional=True)
     area = np.where(np.isnan(area), bbox[:, 2] * bbox[:, 3], area)
@@ -240,10 +235,10 @@ class _Records:
         received = {'received': row[field]} if field in row else {}
         return DataError(message, file=self.file, record=record, field=field, **received)
 
-    def check(self, field: str, values: list, fine: Callable[[Any], bool], message: str) -> None:
-        """Raise for the first value that is not fine."""
+    def check(self, field: str, values: list, fine: Callable[[Any], Any], message: str, optional: bool = False) -> None:
+        """Raise for the first value that is not fine; where ``optional``, it may be missing or null."""
         for position, value in enumerate(values):
-            if not fine(value):
+            if not (optional and value is None) and not fine(value):
                 raise self.fault(position, field, message if field in self.rows[position] else 'is missing')
 
     def values(self, field: str) -> list:
@@ -255,12 +250,7 @@ class _Records:
         values: list = self.values(field)
         kinds = set(map(type, values))
         if kinds != {int} or max(values) >= _INT64 or min(values) < -_INT64:
-            self.check(
-                field,
-                values,
-                lambda v: optional and v is None or plain_id(v) is not None,
-                'must be a whole number or a text',
-            )
+            self.check(field, values, lambda v: plain_id(v) is not None, 'must be a whole number or a text', optional)
             values = [plain_id(value) for value in values]
         given = [value for value in values if value is not None] if optional else values
         if unique and len(set(given)) < len(given):
@@ -285,7 +275,7 @@ class _Records:
         values = self.values(field)
         array = _finite(values)
         if array is None:
-            self.check(field, values, lambda v: optional and v is None or _is_finite(v), 'must be a finite number')
+            self.check(field, values, _is_finite, 'must be a finite number', optional)
             array = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
         return array
 
@@ -303,38 +293,31 @@ class _Records:
         """(n,) bool, from 0 and 1 or false and true; False where missing or null."""
         values = self.values(field)
         if not set(map(type, values)) <= {int} or not set(values) <= {0, 1}:
-            self.check(
-                field, values, lambda v: v is None or type(v) in (int, bool, float) and v in (0, 1), 'must be 0 or 1'
-            )
+            self.check(field, values, lambda v: type(v) in (int, bool, float) and v in (0, 1), 'must be 0 or 1', True)
         return np.array(values, dtype=bool)  # None is False
 
     def sides(self, field: str) -> np.ndarray:
         """(n,) int64 pixels, 0 where missing or null."""
         values = self.values(field)
         if set(map(type, values)) != {int} or min(values) < 1 or max(values) >= _MAX_SIDE:
-            self.check(field, values, _is_side, 'must be a whole number of pixels > 0')
+            self.check(field, values, _is_side, 'must be a whole number of pixels > 0', True)
         return np.array([value or 0 for value in values], dtype=np.int64)
 
     def texts(self, field: str, *, optional: bool = False) -> list[str]:
         """Texts; '' where ``optional`` and missing or null."""
         values = self.values(field)
         if not set(map(type, values)) <= {str} or not _is_text(''.join(values)):
-            self.check(
-                field,
-                values,
-                lambda v: optional and v is None or type(v) is str and _is_text(v),
-                'must be a text that can be encoded',
-            )
+            self.check(field, values, _is_text, 'must be a text that can be encoded', optional)
         return [value or '' for value in values]
 
 
 _SINGULAR = {'images': 'image', 'annotations': 'annotation', 'categories': 'category'}
 
 
-def _is_text(value: str) -> bool:
+def _is_text(value: Any) -> bool:
     """No lone half of a surrogate pair, which cannot be written, and no NUL, which cannot be in a file name."""
     try:
-        return b'\0' not in value.encode()
+        return type(value) is str and b'\0' not in value.encode()
     except UnicodeEncodeError:
         return False
 
@@ -360,7 +343,7 @@ def _is_box(value: Any) -> bool:
 
 
 def _is_side(value: Any) -> bool:
-    return value is None or (_is_finite(value) and 0 < value < _MAX_SIDE and value == int(value))
+    return _is_finite(value) and 0 < value < _MAX_SIDE and value == int(value)
 
 
 def _shorten(names: Sequence[str], limit: int = 20) -> str:
@@ -431,7 +414,7 @@ def load_coco_annotations(
     if classes is None:
         classes = table.category_names
     classes = (classes,) if isinstance(classes, str) else tuple(classes)
-    label_of = table.labels_of_categories(classes)
+    label_of = match_classes(classes, table.category_names, ann_file)
     id_of = {label: table.category_ids[position] for position, label in enumerate(label_of.tolist())}
     order = sorted(range(len(table.image_ids)), key=lambda position: id_order(table.image_ids[position]))
     index_of = np.argsort(order)

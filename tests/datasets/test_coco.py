@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmdet.datasets import CocoDataset
+from mmdet.datasets.coco import make_records, usable_boxes
 from mmdet.registry import DATASETS
 from mmdet.utils import ConfigError, DataError
 
@@ -337,3 +338,51 @@ def test_real_coco(sample_data):
         boxes = np.array([i['bbox'] for i in instances])
         assert (boxes[:, 2:] > boxes[:, :2]).all()
         assert Path(dataset.get_data_info(0)['img_path']).is_file()
+
+
+def test_boxes_of_an_image_keep_the_order_of_the_file(tmp_path):
+    """Sixty boxes of two images in turn: more than a sort that happens to be stable for short lists would keep."""
+    boxes = [box(k, 1 + k % 2, (k / 2, 1, 5, 5)) for k in range(60)]
+    dataset = build(write_document(tmp_path, [image(2), image(1)], boxes))
+    for position, first in ((0, 1), (1, 0)):
+        lefts = [instance['bbox'][0] for instance in dataset[position]['instances']]
+        assert lefts == [k / 2 for k in range(first, 60, 2)]
+
+
+def test_sizes_and_boxes_of_a_record_belong_together():
+    made = make_records(
+        paths=['a', 'b', 'c'],
+        image_ids=['x', 'y', 'z'],
+        sizes_wh=np.array([[1, 2], [3, 4], [5, 6]]),
+        rows=np.array([2, 0, 2]),
+        bboxes_xywh=np.array([[1.0, 2, 3, 4], [5, 6, 7, 8], [0, 0, 1, 2]]),
+        labels=np.array([4, 5, 6]),
+        ignore=np.array([False, True, False]),
+    )
+    assert [(r['img_path'], r['img_id'], r['width'], r['height']) for r in made] == [
+        ('a', 'x', 1, 2), ('b', 'y', 3, 4), ('c', 'z', 5, 6),
+    ]  # fmt: skip
+    assert made[1]['instances'] == []
+    assert made[0]['instances'] == [{'bbox': [5, 6, 12, 14], 'bbox_label': 5, 'ignore_flag': 1}]
+    assert [i['bbox'] for i in made[2]['instances']] == [[1, 2, 4, 6], [0, 0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ('bbox', 'margin', 'usable'),
+    [
+        ((0, 0, 1, 1), None, True),
+        ((0, 0, 0.99, 1), None, False),
+        ((0, 0, 1, 0.99), None, False),
+        ((-3, -3, 3, 5), None, False),  # touches the left edge only
+        ((-3, -3, 5, 3), None, False),
+        ((-3, -3, 3.5, 3.5), None, True),
+        ((100, 0, 5, 5), None, False),
+        ((0, 50, 5, 5), None, False),
+        ((99.5, 49.5, 5, 5), None, True),
+        ((90, 40, 5, 5), 10, True),
+        ((90.5, 0, 5, 5), 10, False),
+        ((0, 40.5, 5, 5), 10, False),
+    ],
+)
+def test_usable_boxes(bbox, margin, usable):
+    assert usable_boxes(np.array([bbox], dtype=float), np.array([[100, 50]]), margin).tolist() == [usable]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from mmdet.datasets.converters import MosaicBuilder, MosaicOptions
+from mmdet.datasets.converters import MosaicBuilder, MosaicOptions, mosaics
 from mmdet.utils import ConfigError, DataError
 
 # Image id, file name, coarse boxes, ground truth x, y, w, h. The red of the first pixel is the image's number.
@@ -249,3 +249,44 @@ def test_refuses(dataset):
     (dataset / 'images/four.png').unlink()
     with pytest.raises(DataError, match='four'):
         build(dataset)
+
+
+def test_coarse_boxes_go_class_after_class_by_score_within_a_class():
+    boxes = torch.arange(5.0)[:, None].repeat(1, 4)  # by descending score
+    found = InstanceData(bboxes=boxes, labels=torch.tensor([2, 0, 2, 1, 0]))
+    assert mosaics._in_class_order(found)[:, 0].tolist() == [1, 4, 3, 0, 2]
+    assert mosaics._in_class_order(found).dtype == np.float64
+    assert mosaics._in_class_order(found[:0]).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ('rectangle', 'columns', 'rows'),
+    [
+        ((2, 1, 3, 2), range(2, 5), range(1, 3)),
+        ((2.5, 1.5, 1, 1), range(2, 4), range(1, 3)),  # every pixel that it touches
+        ((-2, -1, 4, 3), range(2), range(2)),
+        ((5, 3, 100, 100), range(5, 8), range(3, 6)),
+        ((-9, 1, 4, 2), (), ()),  # left of the image
+        ((1, -9, 4, 9), (), ()),  # above it
+        ((9, 9, 4, 4), (), ()),
+        ((3, 3, 0, 0), (), ()),
+    ],
+)
+def test_painted_pixels(rectangle, columns, rows):
+    pixels = np.ones((6, 8, 3), np.uint8)
+    mosaics._paint(pixels, [rectangle])
+    black = {(y, x) for y in rows for x in columns}
+    assert set(zip(*np.nonzero(pixels[..., 0] == 0))) == black
+
+
+def test_boxes_keep_the_order_of_the_file(tmp_path):
+    """Sixty boxes of two images in turn: more than a sort that happens to be stable for short lists would keep."""
+    images = [dict(id=i, file_name=f'{i}.png', width=99, height=99) for i in (7, 4)]
+    boxes = [dict(id=k, image_id=(7, 4)[k % 2], category_id=1, bbox=[k, 0, 2, 2], ignore=k % 3 == 0) for k in range(60)]
+    document = dict(images=images, annotations=boxes, categories=[dict(id=1, name='a')])
+    (tmp_path / 'source.json').write_text(json.dumps(document))
+    first, second = builder(tmp_path).images
+    assert (first.id, second.id) == (7, 4)
+    assert first.boxes[:, 0].tolist() == list(range(0, 60, 2)) and second.boxes[:, 2].tolist() == [*range(3, 62, 2)]
+    assert second.ignore.tolist() == [k % 3 == 0 for k in range(1, 60, 2)]
+    assert [box[0] for box in first.painted] == list(range(0, 60, 6))

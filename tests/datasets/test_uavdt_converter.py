@@ -103,7 +103,7 @@ def test_frames_that_are_not_there(tmp_path):
     [
         ('1,2,3', r'M0101_gt_whole\.txt: line 1: must be 9 finite numbers'),
         (f'{OBJECT}\n1,1,1,1,1,1,1,1,-1', r'M0101_gt_whole\.txt: line 2: category: must be 1 car.*Received: -1.0'),
-        ('0,5,592,327,47,22,1,1,1', r'M0101_gt_whole\.txt: line 1: frame: must be 1, 2'),
+        ('0,5,592,327,47,22,1,1,1', r'M0101_gt_whole\.txt: line 1: frame: must be a whole number from 1'),
     ],
 )
 def test_broken_rows(tmp_path, text, message):

@@ -235,3 +235,24 @@ def test_author_results_survive_the_round_trip(sample_data, tmp_path):
     for name in names:
         before, after = (read_toolkit_rows(tmp_path / part / f'{name}.txt') for part in ('p', 'back'))
         np.testing.assert_array_equal(before, after)
+
+
+def test_boxes_at_the_border_are_not_over_it(tmp_path):
+    """100 x 80 pixels: from edge to edge is inside; one pixel further is over the border. No side may be 0 or less."""
+    rows = {
+        'inside': '0,0,100,80,1,4,0,0', 'left': '-1,0,5,5,1,4,0,0', 'top': '0,-1,5,5,1,4,0,0',
+        'right': '96,0,5,5,1,4,0,0', 'bottom': '0,76,5,5,1,4,0,0', 'thin': '5,5,1,1,1,4,0,0', 'flat': '5,5,1,0,1,4,0,0',
+        'turned': '5,5,-1,4,1,4,0,0',
+    }  # fmt: skip
+    report, document = convert(write_split(tmp_path, rows, size_wh=(100, 80)))
+    assert (report.outside, report.degenerate, report.objects, report.empty) == (4, 2, 8, 0)
+    one = convert_visdrone(
+        tmp_path / 'images', tmp_path / 'annotations', tmp_path / 'o.json', sizes={'inside': (99, 80)}
+    )
+    assert one.outside == 5
+
+
+def test_of_two_images_with_one_name_the_jpeg_is_taken(tmp_path):
+    root = write_split(tmp_path, {'a': ''}, size_wh=(60, 40))
+    cv2.imwrite(str(root / 'images' / 'a.png'), np.zeros((5, 6, 3), np.uint8))
+    assert convert(root)[1]['images'] == [{'file_name': 'a.jpg', 'height': 40, 'width': 60, 'id': 0}]

@@ -111,8 +111,8 @@ def convert_uavdt(
         image_dir: folder of the sequences' frame folders, where it is not in the usual place.
         size_wh: size of the frames of sequences whose frames are not there; None means 1024x540, with a warning.
         ignored: what becomes of boxes of ignored areas. All modes but 'drop' write them as category 0 with ``ignore`` 1,
-            which the datasets leave out. 'crowd' sets ``iscrowd`` 1 as well, so that an evaluation ignores cars there;
-            'flag' does not, so that pycocotools and CocoMetric count them as cars to be found: what the reference does.
+            which the datasets leave out. 'crowd' sets ``iscrowd`` 1 as well, so that any evaluation ignores cars there;
+            'flag' does not, so that pycocotools counts them as cars to be found: what the reference does.
 
     Raises:
         DataError: missing or broken files, with the line; a frame missing in a folder that is there; no sequence of a
