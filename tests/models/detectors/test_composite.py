@@ -283,6 +283,18 @@ def test_the_merge_of_composites(detector, model, options, kept):
     assert result.scores.tolist() == pytest.approx([0.9, 0.8, 0.7] if kept == 3 else [0.9, 0.7][:kept])
 
 
+def test_scores_and_labels_follow_their_boxes(detector):
+    # The first of the fine detections lies across the tile's edge and is dropped.
+    fine = found([[100, 10, 140, 50], [20, 10, 60, 50]], [0.9, 0.5], [1, 0])
+    model = ufpmp(detector, Scripted(found([[100, 100, 140, 130]], [0.9], [0])), Scripted(fine))
+    (result,) = model.detect([torch.zeros(3, 1080, 1920, dtype=torch.uint8)])
+    assert (result.bboxes.tolist(), result.scores.tolist(), result.labels.tolist()) == (
+        [[100, 97, 120, 117]],
+        [0.5],
+        [0],
+    )
+
+
 def test_defaults_of_composites(detector):
     stage = dict(detector=detector, scale=(64, 64))
     model, tiles = UFPMPDet(stage, stage), SlicedDet(stage)
