@@ -283,6 +283,27 @@ def test_the_merge_of_composites(detector, model, options, kept):
     assert result.scores.tolist() == pytest.approx([0.9, 0.8, 0.7] if kept == 3 else [0.9, 0.7][:kept])
 
 
+def test_scores_and_labels_follow_their_boxes(detector):
+    # The first of the fine detections lies across the tile's edge and is dropped.
+    fine = found([[100, 10, 140, 50], [20, 10, 60, 50]], [0.9, 0.5], [1, 0])
+    model = ufpmp(detector, Scripted(found([[100, 100, 140, 130]], [0.9], [0])), Scripted(fine))
+    (result,) = model.detect([torch.zeros(3, 1080, 1920, dtype=torch.uint8)])
+    assert (result.bboxes.tolist(), result.scores.tolist(), result.labels.tolist()) == (
+        [[100, 97, 120, 117]],
+        [0.5],
+        [0],
+    )
+
+
+def test_defaults_of_composites(detector):
+    stage = dict(detector=detector, scale=(64, 64))
+    model, tiles = UFPMPDet(stage, stage), SlicedDet(stage)
+    assert (model.max_per_img, model.min_overlap, model.coarse_weight, model.on_empty) == (500, 0.9, 0, 'skip')
+    assert model.nms == dict(type='nms', iou_threshold=0.6, offset=1) and model.ufp == {}
+    assert (tiles.tile_wh, tiles.overlap, tiles.whole, tiles.max_per_img) == ((640, 640), 0.2, None, 500)
+    assert tiles.nms == dict(type='nms', iou_threshold=0.6)
+
+
 @pytest.mark.parametrize(('min_overlap', 'found_too'), [(0.9, False), (0.5, True)])
 def test_overlap_of_a_detection_with_its_tile(detector, min_overlap, found_too):
     fine = found([[100, 10, 140, 50]], [0.6], [1])  # a mosaic of 120 x 90: half of the box lies on the tile
