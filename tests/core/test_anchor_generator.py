@@ -137,3 +137,9 @@ def test_refuses(arguments):
 def test_refuses_another_number_of_levels():
     with pytest.raises(ModelInputError, match='5'):
         AnchorGenerator(**GFL).grid_priors([(1, 1)], device='cpu')
+
+
+def test_sparse_priors_are_rows_of_the_grid():
+    generator = AnchorGenerator(strides=[16], ratios=[1.0], scales=[1])
+    rows = generator.sparse_priors(torch.tensor([4, 0]), (2, 3), 0, device='cpu')  # row 1, column 1; row 0, column 0
+    assert rows.tolist() == [[8, 8, 24, 24], [-8, -8, 8, 8]]

@@ -156,6 +156,13 @@ class AnchorGenerator:
             )  # fmt: skip
         return [self.single_level_grid_priors(size, i, dtype, device) for i, size in enumerate(featmap_sizes)]
 
+    def sparse_priors(
+        self, prior_idxs: Tensor, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype = torch.float32,
+        device: Device = 'cuda',
+    ) -> Tensor:  # fmt: skip
+        """Rows ``prior_idxs`` (N,) of :meth:`single_level_grid_priors`: (N, 4)."""
+        return self.single_level_grid_priors(featmap_size, level_idx, dtype, device)[prior_idxs]
+
     def valid_flags(
         self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: Sequence[int], device: Device = 'cuda'
     ) -> list[Tensor]:

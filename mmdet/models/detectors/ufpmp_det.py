@@ -141,7 +141,7 @@ class UFPMPDet(CompositeDetector):
             for i, (regions, _, _) in enumerate(packed):
                 if len(regions) == 0:
                     whole = torch.as_tensor(whole_image(sizes_wh[i]), device=regions.device, dtype=regions.dtype)
-                    packed[i] = (whole, *(float(side) for side in sizes_wh[i]))
+                    packed[i] = (whole, float(sizes_wh[i][0]), float(sizes_wh[i][1]))
         return packed
 
     def render(self, image: Tensor, regions: Tensor, mosaic_w: float, mosaic_h: float) -> Tensor:
