@@ -7,6 +7,8 @@ Letters: R rectangles (width, height); F free rectangles; P pieces cut from free
 
 import numpy as np
 
+_all = np.logical_and.reduce  # np.all without its overhead, a twentieth of the time of a packing
+
 OVERSIZE = (1.0, 1.02, 1.04, 1.06, 1.09)
 """Strip widths tried, as multiples of the side of a square of the tiles' area. On VisDrone the best mosaic is 1.06-1.08 times
 that side; a strip slightly narrower than the final mosaic packs best (docs/ufp.md)."""
@@ -57,10 +59,10 @@ def _cut(free: np.ndarray, x1: float, y1: float, x2: float, y2: float) -> np.nda
         sides.append(piece)
     pieces = np.concatenate(sides)  # (P, 4)
     everything = np.concatenate([free, pieces])  # (F + P, 4)
-    inside = np.all(pieces[:, None, :2] >= everything[:, :2], axis=-1)  # (P, F + P)
-    inside &= np.all(pieces[:, None, 2:] <= everything[:, 2:], axis=-1)
+    inside = _all(pieces[:, None, :2] >= everything[:, :2], axis=-1)  # (P, F + P)
+    inside &= _all(pieces[:, None, 2:] <= everything[:, 2:], axis=-1)
     # Two equal pieces are inside each other: the first stays.
-    same = np.all(pieces[:, None] == pieces, axis=-1)  # (P, P)
+    same = _all(pieces[:, None] == pieces, axis=-1)  # (P, P)
     inside[:, len(free) :] &= ~(same & ~np.tri(len(pieces), k=-1, dtype=bool))
     return np.concatenate([free, pieces[~inside.any(axis=1)]])
 

@@ -394,6 +394,25 @@ def test_zoom_of_a_merger_comes_from_the_mean_of_all_members():
     assert (regions.tolist(), mean_area.tolist(), member.tolist()) == ([[0, 0, 12, 10]], [1100], [0, 0, 0])
 
 
+def test_bound_halves_the_zoom_of_the_largest_zoomed_objects():
+    """Objects of 900 px^2 at zoom 4 appear larger (14,400) than those of 2,000 px^2 at zoom 2 (8,000): their zoom is halved first, once."""
+    boxes = [(100, 100, 129, 129), (300, 300, 349, 339)]
+    assert UnifiedForegroundPacking(boxes, 1.5, HD)[0][:, 6].tolist() == [4, 2]
+    assert UnifiedForegroundPacking(boxes, 1.5, HD, max_side=250)[0][:, 6].tolist() == [2, 2]
+    # A single long region of zoom 2, 3,000 long: zoom 1 makes it fit.
+    assert UnifiedForegroundPacking([(300, 100, 1300, 108)], 1.5, HD, max_side=1600)[0][:, 6].tolist() == [1]
+    # Of equal objects the first ones lose zoom.
+    corner = np.stack(np.meshgrid(np.arange(10) * 100.0 + 50, np.arange(4) * 100.0 + 50), axis=-1).reshape(-1, 2)
+    zooms = UnifiedForegroundPacking(np.hstack([corner, corner + 20]), 1.5, HD, max_side=700)[0][:, 6]
+    assert set(zooms) == {2, 4} and (np.diff(zooms) >= 0).all()
+
+
+def test_mosaic_as_high_as_wide_is_not_too_high():
+    """At the first width of the search, 1483, two tiles fit beside each other, 1483 high in all: narrower strips are tried, none fits."""
+    positions = pack_guillotine(np.array([(1483.0, 1000), (742, 483), (741, 483)]))
+    assert positions.tolist() == [[0, 0], [0, 1000], [0, 1483]]
+
+
 def test_bound_on_one_long_region_leaves_the_zoom_of_small_ones():
     tiles = [
         (100 + 170 * (k % 10), 300 + 200 * (k // 10), 200 + 170 * (k % 10), 400 + 200 * (k // 10)) for k in range(20)
