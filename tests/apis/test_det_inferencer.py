@@ -166,6 +166,13 @@ def test_each_video_has_files_of_its_own(inferencer, tmp_path):
     assert [p.name for p in (tmp_path / 'y').rglob('*.*')] == ['a.mp4']
 
 
+def test_colours_of_a_video(inferencer, tmp_path):
+    blue = np.zeros((80, 160, 3), np.uint8) + np.array([200, 0, 0], np.uint8)
+    inferencer(write_video(tmp_path / 'v.avi', [blue]), out_dir=str(tmp_path / 'out'))
+    _, frame = cv2.VideoCapture(str(tmp_path / 'out' / 'vis' / 'v.mp4')).read()
+    assert frame[40, 80] == pytest.approx([200, 0, 0], abs=12)
+
+
 def test_an_interrupted_video_leaves_nothing(tmp_path, monkeypatch):
     inferencer = DetInferencer(blob_config(), device='cpu', show_progress=False)
     video = write_video(tmp_path / 'v.avi', [scene()] * 4)

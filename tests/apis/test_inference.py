@@ -8,6 +8,7 @@ from mmdet.apis import inference_detector, init_detector
 from mmdet.apis.building import (
     _palette_colors,
     _voc_color,
+    _without_pretrained,
     choose_device,
     find_config_beside,
 )
@@ -57,6 +58,17 @@ def test_class_names(tmp_path, model):
     loaded = init_detector(blob_config(), str(tmp_path / 'x.pth'), device='cpu')
     assert loaded.dataset_meta['classes'] == ('a', 'b')
     assert init_detector(blob_config(3), device='cpu').dataset_meta['classes'] == ('class 0', 'class 1', 'class 2')
+
+
+def test_nothing_is_downloaded():
+    """The checkpoint decides the weights: pretrained ones of the config are not fetched, wherever it names them."""
+    pretrained = dict(type='Pretrained', checkpoint='http://host/x.pth')
+    node = dict(init_cfg=pretrained, pretrained='x.pth', parts=[dict(init_cfg=pretrained), (dict(pretrained='y'), 3)])
+    assert _without_pretrained(node) == dict(
+        init_cfg=None, pretrained=None, parts=[dict(init_cfg=None), (dict(pretrained=None), 3)]
+    )
+    kept = dict(init_cfg=dict(type='Kaiming'), pretrained=True)
+    assert _without_pretrained(kept) == kept and node['init_cfg'] is pretrained
 
 
 def test_weights_are_loaded(tmp_path, model):

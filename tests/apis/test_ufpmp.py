@@ -3,14 +3,24 @@
 import importlib.util
 import json
 import re
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.structures import InstanceData
 
-from mmdet.apis import DetInferencer, build_sliced, build_ufpmp, evaluate_composite, inference_detector, init_detector
+from mmdet.apis import (
+    DetInferencer,
+    build_sliced,
+    build_ufpmp,
+    composite_evaluation,
+    evaluate_composite,
+    inference_detector,
+    init_detector,
+)
 from mmdet.apis.benchmark import build_model
 from mmdet.apis.ufpmp import stage_scales
 from mmdet.engine.checkpoint.converting import join_checkpoints
@@ -141,6 +151,23 @@ def test_one_model_by_four_ways(stages, model, data, tmp_path):
     equal(inference_detector(fresh, image).pred_instances, expected)
 
 
+def test_options_of_the_builders(stages):
+    coarse, fine = stages['coarse'], stages['fine']
+    model = build_ufpmp(
+        coarse[0], fine[0], device='cpu', flip=False, batch_size=3, coarse_weight=0.5, on_empty='whole',
+        cfg_options={'model.test_cfg.score_thr': 0.125},
+    )  # fmt: skip
+    assert (model.coarse_weight, model.on_empty, model.training) == (0.5, 'whole', False)
+    for stage in (model.coarse, model.fine):
+        assert (stage.scales, stage.flip, stage.batch_size) == ([(96, 64)], False, 3)
+        assert stage.test_cfg.score_thr == 0.125
+    sliced = build_sliced(*coarse, tile_wh=(50, 40), overlap=0.3, flip=False, batch_size=2, device='cpu')
+    assert (sliced.tile_wh, sliced.overlap, sliced.stage.flip, sliced.stage.batch_size) == ((50, 40), 0.3, False, 2)
+    assert sliced.whole == dict(scale=[(96, 64)], flip=False, batch_size=2) and sliced.max_per_img == 20
+    assert sliced.nms == dict(sliced.stage.test_cfg.nms) and sliced.nms['class_agnostic'] is False
+    assert sliced.dataset_meta['classes'] == CLASSES
+
+
 def test_missing_and_wrong_checkpoints(stages, tmp_path):
     config = full_config(stages)
     config.model.fine.detector.init_cfg.checkpoint = str(tmp_path / 'nowhere.pth')
@@ -224,6 +251,90 @@ def test_evaluation_counts_every_image_and_times_every_stage(model, data, tmp_pa
 
     batched = evaluate_composite(model, str(data / 'ann.json'), str(data), batch_size=2)
     assert batched.metrics == pytest.approx(report.metrics)
+
+
+class Timed(torch.nn.Module):
+    """A composite detector that finds nothing and takes 0.6 s a batch, the first one 9 s."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.weight, self.clock, self.dataset_meta = torch.nn.Parameter(torch.zeros(1)), clock, dict(classes=CLASSES)
+        self.record_times, self.stage_times, self.stage_sizes = False, {'old': [1.0]}, {'old': [1.0]}
+
+    def test_step(self, data):
+        first = self.clock.calls == 0
+        self.clock.calls += 1
+        self.clock.now += 9.0 if first else 0.6
+        if self.record_times:
+            self.stage_times.setdefault('coarse', []).append(8.0 if first else 0.2)
+            self.stage_sizes.setdefault('regions', []).extend([100 if first else 4] * len(data['inputs']))
+        for sample in data['data_samples']:
+            sample.pred_instances = InstanceData(
+                bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0).long()
+            )
+        return data['data_samples']
+
+
+@pytest.mark.parametrize(
+    'batch_size, num_warmup, timed, read, coarse, whole, regions',
+    [
+        (1, 1, '2 batches of 1 after 1', 50, 200, 600, 4),
+        (1, 9, '1 batches of 1 after 2', 50, 200, 600, 4),  # one batch at least is timed
+        (2, 1, '1 batches of 2 after 1', 50, 100, 600, 4),  # the last batch has one image
+        (3, 0, '1 batches of 3 after 0', 50, 8000 / 3, 3000, 100),
+    ],
+)
+def test_times_and_sizes_without_the_warm_up(
+    data, monkeypatch, batch_size, num_warmup, timed, read, coarse, whole, regions
+):
+    clock = SimpleNamespace(now=0.0, calls=0)
+
+    def decoded(path):
+        clock.now += 0.05
+        return np.zeros((8, 8, 3), np.uint8)
+
+    monkeypatch.setattr(composite_evaluation, 'time', SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(composite_evaluation, 'decode_image', decoded)
+    model = Timed(clock)
+    report = evaluate_composite(model, str(data / 'ann.json'), str(data), batch_size=batch_size, num_warmup=num_warmup)
+    assert {stage: figures['mean_ms'] for stage, figures in report.latency.items()} == pytest.approx(
+        {'read': read, 'coarse': coarse, 'end to end': whole}
+    )
+    assert report.sizes == {'regions': regions} and report.setting.startswith(timed)
+    assert model.record_times is False
+
+
+def test_truth_beside_the_stages(tmp_path, monkeypatch):
+    """Boxes as corners; crowds are drawn as ignored regions; folders of images are kept."""
+    boxes = [dict(id=k, image_id=7, category_id=1, bbox=[10 * k, 2, 5, 6], area=30, iscrowd=k) for k in (0, 1)]
+    document = dict(
+        images=[dict(id=k, file_name=f'seq/{k}.jpg', width=60, height=40) for k in (7, 8)], annotations=boxes,
+        categories=[dict(id=1, name='dot'), dict(id=2, name='block')],
+    )  # fmt: skip
+    (tmp_path / 'ann.json').write_text(json.dumps(document))
+    (tmp_path / 'seq').mkdir()
+    for name in (7, 8):
+        cv2.imwrite(str(tmp_path / f'seq/{name}.jpg'), np.zeros((40, 60, 3), np.uint8))
+    seen = []
+
+    def drawn(image, boxes, labels, classes, ignored):
+        seen.append((boxes.tolist(), labels.tolist(), classes, ignored.tolist()))
+        return image
+
+    monkeypatch.setattr(composite_evaluation, 'draw_boxes', drawn)
+    monkeypatch.setattr(composite_evaluation, 'draw_ufp_steps', lambda *args, **options: dict(merged=args[0]))
+    model = Timed(None)
+    model.predict_with_mosaic = lambda image: {}
+    written = composite_evaluation.write_pictures(
+        model, str(tmp_path / 'ann.json'), str(tmp_path), str(tmp_path / 'out'), 2
+    )
+    assert seen == [([[0, 2, 5, 8]], [0], CLASSES, [[10, 2, 15, 8]]), ([], [], CLASSES, [])]
+    names = [f'seq/{image}_{part}.jpg' for image in (7, 8) for part in ('1_merged', '2_truth')]
+    assert [str(path.relative_to(tmp_path / 'out')) for path in written] == names and all(
+        path.is_file() for path in written
+    )
+    with pytest.raises(ConfigError, match='batch_size'):
+        evaluate_composite(model, str(tmp_path / 'ann.json'), str(tmp_path), batch_size=0)
 
 
 def script(repository, path):
