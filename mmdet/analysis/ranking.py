@@ -43,10 +43,7 @@ class ImageScore:
 
 
 class Ranking(TypedDict):
-    """The content of ``ranking.json``: ids in ``best`` and ``worst``, and the rows of :class:`ImageScore` of all images.
-
-    ``mean_ap`` is the mean over the images with objects, None where there is none.
-    """
+    """The content of ``ranking.json``: mean AP of the images with objects, ids of the best and worst, all :class:`ImageScore` as dicts."""
 
     mean_ap: float | None
     images_without_objects: int

@@ -119,6 +119,3 @@ def _file_digest(path: str) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-__all__ = ['build_from_arguments', 'mosaic_parser']

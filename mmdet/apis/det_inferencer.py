@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import cv2
 import numpy as np
@@ -42,8 +42,7 @@ class InferenceResult(TypedDict):
     skipped: list[tuple[str, str]]
 
 
-@dataclass
-class _Loaded:
+class _Loaded(NamedTuple):
     """A source with its packed sample and its image, (H, W, 3) BGR or (H, W) grey."""
 
     source: Source
@@ -51,8 +50,7 @@ class _Loaded:
     image: np.ndarray
 
 
-@dataclass
-class _Unreadable:
+class _Unreadable(NamedTuple):
     """A source that could not be read, and why."""
 
     source: Source

@@ -19,13 +19,6 @@ DEFAULT_TTA_MODEL = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', i
 _COCO_METRICS = ('CocoMetric', 'VisDroneMetric')
 
 
-def _evaluators(cfg: Config) -> list[ConfigDict]:
-    evaluator = cfg.get('test_evaluator')
-    if not evaluator:
-        raise ConfigError('the config has no test_evaluator', field='test_evaluator')
-    return list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
-
-
 def default_tta_pipeline(test_pipeline: list[dict]) -> list[dict]:
     """A flip test from a plain test pipeline: the image is loaded once; each view is resized, flipped or not, and packed.
 
@@ -97,7 +90,10 @@ def configure_testing(
     cfg.trust_checkpoint = trust_checkpoint or cfg.get('trust_checkpoint', False)
     # The state_dict of the checkpoint holds the averaged weights already; the copy of the hook would hinder fusing and wrapping.
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook) != 'EMAHook']
-    evaluators = _evaluators(cfg)
+    evaluator = cfg.test_evaluator
+    if not evaluator:
+        raise ConfigError('the config has no test_evaluator', field='test_evaluator')
+    evaluators = list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
     options = dict(eval_options or {})
     if 'jsonfile_prefix' in options:  # the name of mmdetection 2.x
         options['outfile_prefix'] = options.pop('jsonfile_prefix')

@@ -8,8 +8,8 @@ Images are RGB uint8 (H, W, 3) everywhere; boxes are xyxy in pixels, x2/y2 exclu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -255,8 +255,7 @@ def _checked_image(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-@dataclass
-class _Shown:
+class _Shown(NamedTuple):
     """Boxes to draw: (N, 4) float64 xyxy, (N,) int64 labels, (N,) float64 scores or None."""
 
     boxes: np.ndarray

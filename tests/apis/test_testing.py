@@ -72,6 +72,8 @@ def test_results_go_to_a_file():
     for wrong in (dict(out='r.txt'), dict(metrics=['bbox'], format_only=True)):
         with pytest.raises(ConfigError, match='--out|exclude each other'):
             configured(**wrong)
+    with pytest.raises(ConfigError, match='no test_evaluator'):
+        configured(run_config(test_evaluator=[]))
     for missing in ('test_evaluator', 'test_dataloader', 'model', 'test_cfg'):
         cfg = run_config()
         cfg.pop(missing)
