@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmdet.utils.checks import is_int
+
 from ..errors import ConfigError, DataError
 from ..utils.files import write_text
 from .blocks import families, family_of
@@ -230,6 +232,6 @@ def _entry(raw: Sequence, facts: Mapping, name: str, record: str, file: Path | N
 def _positive(facts: Mapping, key: str, file: Path | None, record: str) -> int | None:
     """A positive integer or None."""
     value = facts.get(key)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+    if value is not None and not is_int(value, 1):
         raise DataError('must be an integer >= 1', file=file, record=record, field=key, received=value)
     return value

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from os import PathLike
 
+from mmdet.utils.checks import is_int
+
 from ..errors import DataError
 from .parsing import parse_structure
 from .structure import Structure
@@ -54,7 +56,7 @@ def _convert(block: Mapping, where: dict) -> list[dict]:
         if key not in _KEYS:
             raise DataError(f'unknown key; allowed are {list(_KEYS)}', field=key, received=block[key], **where)
     name, sub_layers = block['cls'], block.get('sub_layers', 1)
-    if not isinstance(sub_layers, int) or isinstance(sub_layers, bool) or sub_layers < 1:
+    if not is_int(sub_layers, 1):
         raise DataError('must be an integer >= 1', field='sub_layers', received=sub_layers, **where)
     common = {key: block[key] for key in ('in', 'out', 's') if key in block}
     if match := _CONV.fullmatch(str(name)):

@@ -11,6 +11,8 @@ from mmengine.dataset import ClassBalancedDataset as _ClassBalancedDataset
 from mmengine.dataset import ConcatDataset as _ConcatDataset
 from mmengine.dataset import RepeatDataset as _RepeatDataset
 
+from mmdet.utils.checks import is_int
+
 from ..errors import ConfigError
 from ..registry import DATASETS
 from .samplers import SeededIndex
@@ -80,7 +82,7 @@ class RepeatDataset(_SharedParts, _RepeatDataset):
     """
 
     def __init__(self, dataset: BaseDataset | dict, times: int, lazy_init: bool = False):
-        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+        if not is_int(times, 1):
             raise ConfigError('must be an integer >= 1', field='times', received=times)
         self.dataset = _build(dataset)
         self.times = times

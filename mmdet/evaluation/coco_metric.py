@@ -8,6 +8,8 @@ from typing import Any
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmdet.utils.checks import is_int
+
 from ..errors import ConfigError
 from ..formats.coco import CocoAnnotations, ground_truth_json, load_coco_annotations, result_rows
 from ..formats.tables import Detections
@@ -282,7 +284,7 @@ class CocoMetric(BaseMetric):
 def _limits(values: Sequence[int], name: str) -> tuple[int, ...]:
     """Limits of detections as integers > 0, in the order given."""
     values = tuple(values)
-    if not values or not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in values):
+    if not values or not all(is_int(value, 1) for value in values):
         raise ConfigError('must be integers > 0', field=name, received=values)
     return values
 

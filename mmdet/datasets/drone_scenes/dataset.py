@@ -30,6 +30,7 @@ from mmengine.logging import print_log
 
 from mmdet.errors import ConfigError, DataError
 from mmdet.registry import DATASETS
+from mmdet.utils.checks import is_int
 
 from ..coco import CocoDataset
 from .drawing import Box
@@ -219,7 +220,7 @@ def write_preview(path: Path, size_wh: tuple[int, int] = (960, 540), *, seed: in
 def _checked_request(*, num_train: int, num_val: int, size_wh: Sequence[int], seed: int) -> dict[str, Any]:
     """The arguments on which the content depends, as the manifest holds them."""
     for name, value in (('num_train', num_train), ('num_val', num_val), ('seed', seed)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        if not is_int(value, 0):
             raise ConfigError('must be an integer, 0 or more', field=name, received=value)
     if num_train > 99999 or num_val > 99999:
         raise ConfigError('at most 99999 images a split', field='num_train, num_val', received=(num_train, num_val))

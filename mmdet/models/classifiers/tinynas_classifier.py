@@ -14,6 +14,7 @@ from mmdet.archs.blocks import is_3d
 from mmdet.archs.structure import is_quantised, stage_ends
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
+from mmdet.utils.checks import is_int
 
 from ...archs.files import read_network
 from ..layers.lsq import LSQLinear
@@ -49,7 +50,7 @@ class TinyNASClassifier(BaseModel):
         init_cfg: dict | None = None,
     ):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+        if not is_int(num_classes, 1):
             raise ConfigError('must be an int > 0', field='num_classes', received=num_classes)
         network = read_network(structure, structure_name)
         kind = 'TinyNAS3DBackbone' if is_3d(network) else 'TinyNASBackbone'

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
+from mmdet.utils.checks import is_number
+
 from ...archs.blocks import is_3d
 from ...archs.structure import Structure
 from ...errors import ConfigError
@@ -54,7 +56,7 @@ class Budget:
         self.upper = budget if budget is not None else upper
         self.lower = lower
         for key, bound in (('upper', self.upper), ('lower', lower)):
-            if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | float) or bound != bound):
+            if bound is not None and (not is_number(bound) or bound != bound):
                 raise ConfigError('must be a number', field=f'{self.name}.{key}', received=bound)
         if self.upper is not None and lower is not None and lower > self.upper:
             raise ConfigError(f'must be <= the upper bound {self.upper}', field=f'{self.name}.lower', received=lower)

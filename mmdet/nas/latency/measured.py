@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from mmdet.registry import MODELS, NAS_LATENCIES
+from mmdet.utils.checks import is_int
 
 from ...archs.blocks.base import is_3d
 from ...archs.parsing import structure_to_dicts
@@ -45,7 +46,7 @@ class MeasuredLatency:
         for key, value, least in (
             ('batch_size', batch_size, 1), ('image_size', image_size, 1), ('warmup', warmup, 0), ('repeats', repeats, 1),
         ):  # fmt: skip
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if not is_int(value, least):
                 raise ConfigError(f'must be an integer >= {least}', field=f'latency.{key}', received=value)
         if dtype not in ('float32', 'float16', 'bfloat16'):
             raise ConfigError("must be 'float32', 'float16' or 'bfloat16'", field='latency.dtype', received=dtype)

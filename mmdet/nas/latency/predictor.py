@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 
 from mmdet.registry import NAS_LATENCIES
+from mmdet.utils.checks import is_int
 
 from ...archs.structure import Block, BlockMemo, Structure
 from ...errors import ConfigError
@@ -43,7 +44,7 @@ class OpPredictor:
         device_name: str | None = None,
     ):
         for key, value in (('batch_size', batch_size), ('image_size', image_size)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_int(value, 1):
                 raise ConfigError('must be an integer >= 1', field=f'OpPredictor.{key}', received=value)
         self.library = library if isinstance(library, OpLibrary) else OpLibrary.read(library)
         self.batch_size, self.image_size = batch_size, image_size

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmdet.registry import NAS_SCORES
+from mmdet.utils.checks import is_int
 
 from ...archs.blocks import Conv, units_of
 from ...archs.blocks.base import is_3d
@@ -205,5 +206,5 @@ class ForwardEntropy(StageScore):
 
 def _positive_integers(**values: int) -> None:
     for key, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if not is_int(value, 1):
             raise ConfigError('must be an integer >= 1', field=key, received=value)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmdet.registry import NAS_SPACES, NAS_STRATEGIES
+from mmdet.utils.checks import is_int
 
 from ...archs.blocks.base import is_3d
 from ...archs.files import build_structure
@@ -128,7 +129,7 @@ def _check_run(run: dict) -> None:
         value = run[key]
         if value is None and key == 'exchange_interval':
             continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not is_int(value, 1):
             raise ConfigError('must be an integer >= 1', field=f'search.{key}', received=value)
     if not isinstance(run['min_distance'], int | float) or run['min_distance'] < 0:
         raise ConfigError('must be a number >= 0', field='search.min_distance', received=run['min_distance'])

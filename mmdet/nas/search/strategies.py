@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmdet.registry import NAS_BUDGETS, NAS_STRATEGIES
+from mmdet.utils.checks import is_int
 
 from ...archs.structure import Structure
 from ...errors import ConfigError
@@ -46,9 +47,9 @@ class Strategy:
         minor_mutation: bool = False,
         minor_iter: int = 100_000,
     ):
-        if not isinstance(popu_size, int) or isinstance(popu_size, bool) or popu_size < 2:
+        if not is_int(popu_size, 2):
             raise ConfigError('must be an integer >= 2', field='search.popu_size', received=popu_size)
-        if not isinstance(minor_iter, int) or isinstance(minor_iter, bool) or minor_iter < 0:
+        if not is_int(minor_iter, 0):
             raise ConfigError('must be an integer >= 0', field='search.minor_iter', received=minor_iter)
         if isinstance(pareto, str) or not set(pareto) <= set(NAS_BUDGETS.module_dict):
             raise ConfigError(

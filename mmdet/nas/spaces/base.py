@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from mmdet.utils.checks import is_int
+
 from ...archs.blocks import family_of
 from ...archs.structure import Block, Structure
 from ...errors import ConfigError
@@ -97,7 +99,7 @@ class Space:
                 'must be an integer >= 1 or (height, width)', field='space.image_size', received=image_size
             )
         for key, value in (('block_num', block_num), ('maximum_channel', maximum_channel)):
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            if value is not None and not is_int(value, 1):
                 raise ConfigError('must be an integer >= 1', field=f'space.{key}', received=value)
         self.side = min(sides)
         self.block_num, self.exclude_stem, self.reference = block_num, bool(exclude_stem), bool(reference)
