@@ -121,23 +121,3 @@ def test_tool_reports_errors(repository, tmp_path):
     paths = folders(tmp_path, {'a': 'nonsense'}, {})
     run = run_tool(repository, *paths)
     assert run.returncode == 2 and 'a.txt: line 1' in run.stderr and 'Traceback' not in run.stderr
-
-
-def test_author_predictions(repository, sample_data, tmp_path):
-    """The published predictions of UFPMP-Det on VisDrone val, scored by the official code."""
-    folder = sample_data / 'visdrone_val_scored'
-    if not folder.is_dir():
-        pytest.skip(f'no {folder}')
-    run = run_tool(
-        repository, folder / 'annotations', folder / 'predictions', '--sizes', folder / 'image_sizes.txt',
-        '--json', tmp_path / 'out.json',
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    document = json.loads((tmp_path / 'out.json').read_text())
-    expected = json.loads((folder / 'expected.json').read_text())['visdrone']
-    assert document['visdrone'] == pytest.approx(expected, abs=1e-6)
-    plain = document['visdrone_plain_mean']
-    assert [round(plain[name], 2) for name in ('AP', 'AP50', 'AP75')] == [36.45, 58.83, 38.45]
-    assert [round(document['coco'][name], 1) for name in ('AP', 'AP50', 'AP75')] == [35.6, 57.0, 37.7]
-    weights = [row['images'] for row in document['per_class'].values()]
-    assert weights == [520, 482, 364, 515, 421, 265, 337, 219, 130, 485]
