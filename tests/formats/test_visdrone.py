@@ -121,3 +121,15 @@ def test_tool_reports_errors(repository, tmp_path):
     paths = folders(tmp_path, {'a': 'nonsense'}, {})
     run = run_tool(repository, *paths)
     assert run.returncode == 2 and 'a.txt: line 1' in run.stderr and 'Traceback' not in run.stderr
+
+
+def test_equal_scores_are_sorted_and_any_score_but_zero_counts(tmp_path):
+    annotations = '1,1,2,2,0.5,4,0,0\n1,1,2,2,2,4,0,0\n1,1,2,2,0,4,0,0'
+    paths = folders(tmp_path, {'a': annotations}, {'a': '1 2 3 4 0.5 4\n1 2 3 4 0.5 4\n1 2 3 4 0.4 4'})
+    data = read_folders(*paths)
+    assert data.unsorted == [] and data.gt.counted.tolist() == [True, True, False]
+
+
+def test_huge_numbers_are_written_short(tmp_path):
+    write_result_files(tmp_path, ['a'], Detections([0], [0], [[1e16, -3, 1e14, 0.5]], score=[1]))
+    assert (tmp_path / 'a.txt').read_text() == '1e+16,-3,100000000000000,0.5,1,1,-1,-1\n'
