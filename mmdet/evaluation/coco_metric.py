@@ -64,7 +64,7 @@ class CocoMetric(BaseMetric):
         max_dets: limit of all AP values. None means COCO's 100 if ``proposal_nums`` lists it, otherwise the largest of
             ``proposal_nums``.
         count_ignored: boxes of the annotation file with ``ignore`` 1 are objects to be found, as in pycocotools. By default they are
-            neither found nor missed, just as the data sets do not train on them.
+            neither found nor missed, just as the datasets do not train on them.
         collect_dir: shared folder for ``collect_device='cpu'``.
 
     Raises:

@@ -23,7 +23,7 @@ class DumpDetResults(BaseMetric):
 
     ``.pkl`` / ``.pickle``: a list with one dict an image, in the order of the dataset: the sample's plain fields
     (``img_id``, ``img_path``, ``ori_shape``, ...) and ``pred_instances``, a dict of CPU tensors.
-    :func:`~mmdet.formats.coco.read_results` reads it without running anything in it. ``.json``: COCO results,
+    :func:`~mmdet.formats.predictions.read_results` reads it without running anything in it. ``.json``: COCO results,
     by descending score.
 
     Args:

@@ -1,6 +1,6 @@
 """Files, read and written: one module for each format, which gives typed tables.
 
-Data sets, metrics, converters and tools read through this package; it knows none of them.
+Datasets, metrics, converters and tools read through this package; it knows none of them.
 """
 
 from .coco import CocoAnnotations, CocoFile, load_coco_annotations, read_coco

@@ -1,6 +1,6 @@
 """COCO JSON: annotations in; results and ground truth out and in.
 
-:func:`read_coco` is the one reader of annotation files: data sets, metrics, converters and tools take its columns, so that all of them
+:func:`read_coco` is the one reader of annotation files: datasets, metrics, converters and tools take its columns, so that all of them
 accept the same files and refuse the others with the same words.
 
 Letters: n annotations, I images, C categories of the file; K classes.
@@ -404,7 +404,7 @@ def load_coco_annotations(
             categories of the file in its order. Boxes of other categories are left out.
         backend_args: as in ``mmengine.fileio``.
         count_ignored: boxes with ``ignore`` count as objects, as in pycocotools. False makes them crowds: neither found nor missed,
-            as the data sets do not train on them.
+            as the datasets do not train on them.
 
     Raises:
         DataError: the file is missing, broken or inconsistent.

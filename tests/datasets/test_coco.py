@@ -318,28 +318,6 @@ def test_lazy_init_and_registry(tmp_path):
         DATASETS.build({**cfg, 'proposal_file': 'x.pkl'})
 
 
-def test_real_coco(sample_data):
-    root = sample_data / 'coco_mini' / 'tinycoco'
-    for split, images, annotations, crowds in (('train2017', 32, 288, 4), ('val2017', 6, 136, 1)):
-        dataset = CocoDataset(
-            ann_file=f'annotations/instances_{split}.json',
-            data_root=str(root),
-            data_prefix={'img': f'images/{split}'},
-            test_mode=True,
-        )
-        instances = [i for n in range(len(dataset)) for i in dataset.get_data_info(n)['instances']]
-        assert (len(dataset), len(instances), sum(i['ignore_flag'] for i in instances)) == (images, annotations, crowds)
-        assert dataset.cat_ids == sorted(dataset.cat_ids) and len(dataset.cat_ids) == 80
-        # Labels agree with the file's own names.
-        document = json.loads((root / f'annotations/instances_{split}.json').read_text())
-        names = {category['id']: category['name'] for category in document['categories']}
-        expected = sorted(names[a['category_id']] for a in document['annotations'])
-        assert sorted(dataset.metainfo['classes'][i['bbox_label']] for i in instances) == expected
-        boxes = np.array([i['bbox'] for i in instances])
-        assert (boxes[:, 2:] > boxes[:, :2]).all()
-        assert Path(dataset.get_data_info(0)['img_path']).is_file()
-
-
 def test_boxes_of_an_image_keep_the_order_of_the_file(tmp_path):
     """Sixty boxes of two images in turn: more than a sort that happens to be stable for short lists would keep."""
     boxes = [box(k, 1 + k % 2, (k / 2, 1, 5, 5)) for k in range(60)]

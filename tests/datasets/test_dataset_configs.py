@@ -4,8 +4,6 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmdet.datasets.converters import convert_voc
-
 
 @pytest.mark.parametrize('name', ['coco', 'visdrone', 'uavdt', 'bccd'])
 def test_config_has_the_names_that_models_override(repository, name):
@@ -44,36 +42,3 @@ def check(train, val, scale):
         for image, sample in zip(batch['inputs'], batch['data_samples'], strict=True):
             assert tuple(image.shape[1:]) == sample.img_shape and max(image.shape) <= scale
             assert len(sample.gt_instances.bboxes) == len(sample.gt_instances.labels)
-
-
-def test_coco_loads(repository, sample_data):
-    config = Config.fromfile(repository / 'configs/_base_/datasets/coco_detection.py')
-    root = str(sample_data / 'coco_mini/tinycoco')
-    options = {
-        f'{split}_dataloader': {'data_root': root, 'data_prefix': {'img': f'images/{split}2017'}}
-        for split in ('train', 'val')
-    }
-    check(*first_batches(config, **options), 1333)
-
-
-def test_visdrone_loads_from_the_original_layout(repository, sample_data):
-    config = Config.fromfile(repository / 'configs/_base_/datasets/visdrone_detection.py')
-    options = {
-        f'{split}_dataloader': {
-            'data_root': str(sample_data / 'visdrone'),
-            'ann_file': f'VisDrone2019-DET-{split}/annotations',
-        }
-        for split in ('train', 'val')
-    }
-    check(*first_batches(config, **options), 1333)
-
-
-def test_bccd_loads_after_conversion(repository, sample_data, tmp_path):
-    config = Config.fromfile(repository / 'configs/_base_/datasets/bccd_detection.py')
-    root = sample_data / 'bccd' / 'BCCD'
-    convert_voc(root, tmp_path)
-    options = {
-        f'{split}_dataloader': {'data_root': str(root), 'ann_file': str(tmp_path / f'{split}.json')}
-        for split in ('train', 'val')
-    }
-    check(*first_batches(config, **options), 640)

@@ -191,3 +191,18 @@ def test_runner_registry_gives_our_samplers():
             {'type': 'AspectRatioBatchSampler'}, default_args={'sampler': sampler, 'batch_size': 2}
         )
         assert type(batch_sampler) is AspectRatioBatchSampler
+
+
+def test_square_images_are_not_upright_and_what_is_left_starts_with_those():
+    dataset = Sizes(2, upright={0})
+    assert list(AspectRatioBatchSampler(DefaultSampler(dataset, shuffle=False, seed=0), 2)) == [[1, 0]]
+    dataset.sizes_wh[0] = 40, 40
+    assert samplers._upright(dataset) == [False, False]
+
+
+def test_all_bits_of_a_seed_reach_numpy():
+    draws = []
+    for seed in (9, 9 + 2**16, 9 + 2**31):
+        with samplers.seeded_rng(seed):
+            draws.append(np.random.rand())
+    assert len(set(draws)) == 3

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmdet.datasets import UAVDTDataset
-from mmdet.datasets.converters import UAVDT_TEST_SEQUENCES, convert_uavdt
+from mmdet.datasets.converters import convert_uavdt
 from mmdet.datasets.converters.uavdt import parse_size
 from mmdet.utils import ConfigError, DataError
 
@@ -153,19 +152,3 @@ def test_command_line(repository, tmp_path):
     assert names == ['UAVDT-test.json', 'UAVDT-train.json']
     run = run_script(repository, tmp_path / 'nowhere', tmp_path / 'x.json')
     assert run.returncode == 2 and 'Traceback' not in run.stderr
-
-
-def test_real_sequences(sample_data, tmp_path):
-    """M0101, M0202 of train; M0203, M0606, M1302, M1401 of test. Rows are those of the files."""
-    root = sample_data / 'uavdt'
-    if not root.is_dir():
-        pytest.skip(f'no {root}')
-    train, test = convert_uavdt(root, {split: tmp_path / f'{split}.json' for split in ('train', 'test')})
-    assert (train.sequences, train.images, train.objects, train.ignored) == (2, 698, 9231, 737)
-    assert dict(train.per_class) == {'car': 8973, 'truck': 188, 'bus': 70}
-    assert (test.sequences, test.images, test.objects, test.ignored) == (4, 4138, 59784, 12746)
-    assert dict(test.per_class) == {'car': 58115, 'truck': 1210, 'bus': 459}
-    assert len(UAVDT_TEST_SEQUENCES) == 20
-    dataset = UAVDTDataset(ann_file=str(tmp_path / 'train.json'), test_mode=True, pipeline=[], lazy_init=True)
-    records = dataset.load_data_list()
-    assert len(records) == 698 and sum(len(record['instances']) for record in records) == 9231

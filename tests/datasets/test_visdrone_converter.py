@@ -14,7 +14,7 @@ import torch
 
 from mmdet.datasets import VisDroneDataset
 from mmdet.datasets.converters import convert_visdrone, results_to_txt, txt_to_results
-from mmdet.evaluation import read_image_sizes, read_toolkit_rows
+from mmdet.evaluation import read_toolkit_rows
 from mmdet.utils import DataError
 
 CLASSES = VisDroneDataset.METAINFO['classes']
@@ -110,32 +110,6 @@ def test_missing_folders(tmp_path):
         convert_visdrone(tmp_path, tmp_path / 'no', tmp_path / 'o.json')
 
 
-def test_validation_set(repository, sample_data, tmp_path):
-    """All of VisDrone val by the command line; sizes from the list, because few of the images are at hand."""
-    folder = sample_data / 'visdrone_val_scored'
-    if not folder.is_dir():
-        pytest.skip(f'no {folder}')
-    run = run_script(
-        repository, 'build_dataset/VisDrone2COCO.py', tmp_path, folder / 'annotations', tmp_path / 'val.json',
-        '--sizes', folder / 'image_sizes.txt',
-    )  # fmt: skip
-    assert run.returncode == 0 and '548 images, 38759 objects' in run.stdout, run.stderr
-    document = json.loads((tmp_path / 'val.json').read_text())
-    counts = np.bincount([annotation['category_id'] for annotation in document['annotations']])
-    assert counts.tolist() == [8844, 5125, 1287, 14064, 1975, 750, 1045, 532, 251, 4886]
-    assert (len(document['ignored_regions']), len(document['others'])) == (1378, 32)
-    dataset = VisDroneDataset(ann_file=str(tmp_path / 'val.json'), test_mode=True, pipeline=[], lazy_init=True)
-    assert len(dataset.load_data_list()) == 548
-
-
-def test_real_images(sample_data, tmp_path):
-    split = sample_data / 'visdrone' / 'VisDrone2019-DET-val'
-    if not split.is_dir():
-        pytest.skip(f'no {split}')
-    report = convert_visdrone(split, split, tmp_path / 'val.json')
-    assert report.images == 12 and report.objects + report.ignored_regions + report.others == 1355
-
-
 # ---- results
 
 
@@ -214,27 +188,6 @@ def test_frames_of_sequences_keep_their_folders(tmp_path):
     report = txt_to_results(tmp_path / 'ann.json', tmp_path / 'txt', tmp_path / 'out.json')
     assert (report.detections, report.unused) == (1, 0)
     assert json.loads(Path(report.path).read_text())[0]['image_id'] == 6
-
-
-def test_author_results_survive_the_round_trip(sample_data, tmp_path):
-    folder = sample_data / 'visdrone_val_scored'
-    if not folder.is_dir():
-        pytest.skip(f'no {folder}')
-    names = sorted(read_image_sizes(folder / 'image_sizes.txt'))[:20]
-    (tmp_path / 'p').mkdir()
-    document = dict(
-        images=[dict(id=i, file_name=f'{name}.jpg', width=9, height=9) for i, name in enumerate(names)],
-        annotations=[],
-        categories=[dict(id=i, name=name) for i, name in enumerate(CLASSES)],
-    )
-    (tmp_path / 'ann.json').write_text(json.dumps(document))
-    for name in names:
-        (tmp_path / 'p' / f'{name}.txt').write_bytes((folder / 'predictions' / f'{name}.txt').read_bytes())
-    txt_to_results(tmp_path / 'ann.json', tmp_path / 'p', tmp_path / 'out.json')
-    results_to_txt(tmp_path / 'ann.json', tmp_path / 'out.json', tmp_path / 'back')
-    for name in names:
-        before, after = (read_toolkit_rows(tmp_path / part / f'{name}.txt') for part in ('p', 'back'))
-        np.testing.assert_array_equal(before, after)
 
 
 def test_boxes_at_the_border_are_not_over_it(tmp_path):

@@ -232,3 +232,11 @@ def test_falls_back_to_pycocotools(monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ConfigError, match='pip install hotcoco'):
         coco_eval._evaluator('auto')
+
+
+def test_constants_of_coco():
+    """Both bounds of a range belong to it: an area of 32 x 32 is small and medium, one of 96 x 96 medium and large."""
+    from mmdet.evaluation.coco_eval import COCO_AREA_RANGES, COCO_IOU_THRS
+
+    assert COCO_AREA_RANGES == {'all': (0, 1e10), 'small': (0, 1024), 'medium': (1024, 9216), 'large': (9216, 1e10)}
+    assert COCO_IOU_THRS.tolist() == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.8999999999999999, 0.95]

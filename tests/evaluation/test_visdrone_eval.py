@@ -203,3 +203,21 @@ def test_errors():
         score(gt, dt, max_dets=())
     with pytest.raises(ConfigError, match='iou_thr'):
         score(gt, dt).mean_ap(0.52)
+
+
+def test_overlap_at_the_threshold_with_an_object_that_does_not_count_is_neutral():
+    """Half of the first detection lies on an object of score 0: right at the threshold 0.5, it is neither right nor wrong.
+
+    The toolkit counts such an object among those to be found: recall ends at 1/2.
+    """
+    gt = VisDroneTruth([0, 0], [3, 3], [[0, 0, 5, 10], [50, 50, 10, 10]], counted=[False, True])
+    dt = Detections([0, 0], [3, 3], [[0, 0, 10, 10], [50, 50, 10, 10]], score=[0.9, 0.8])
+    result = evaluate_visdrone(gt, dt, sizes_wh=np.array([[100, 100]]))
+    assert result.class_ap(0.5)[3] == 0.5 and result.class_ap(0.55)[3] == 0.25
+
+
+def test_halves_of_regions_are_rounded_away_from_zero():
+    """A region 2.5 wide counts as 3, so marks columns 0..3: half of a box whose columns are 1..6."""
+    region, box = BoxTable([0], [-1], [[1, 1, 2.5, 10]]), BoxTable([0], [3], [[1, 1, 6, 6]])
+    assert in_ignored_regions(box, region, np.array([[100, 100]])).tolist() == [True]
+    assert not in_ignored_regions(box, BoxTable([0], [-1], [[1, 1, 2.4, 10]]), np.array([[100, 100]])).any()

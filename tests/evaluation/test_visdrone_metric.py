@@ -4,7 +4,6 @@ import json
 import os
 import socket
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -154,33 +153,6 @@ def test_errors(annotation_dir, tmp_path):
     metric = VisDroneMetric(str(tmp_path / 'ann.json'))
     with pytest.raises(DataError, match=r'ignored_regions\[0\]'):
         metric.dataset_meta = dict(classes=('car',))
-
-
-def test_author_predictions(sample_data, tmp_path):
-    """The runner's metric gives the same figures as the files do (boxes go through corners, hence the tolerance)."""
-    folder = sample_data / 'visdrone_val_scored'
-    if not folder.is_dir():
-        pytest.skip(f'no {folder}')
-    from mmdet.evaluation import read_image_sizes, read_toolkit_rows
-
-    sizes = read_image_sizes(folder / 'image_sizes.txt')
-    convert_visdrone(tmp_path, folder / 'annotations', tmp_path / 'val.json', sizes=sizes)
-    metric = VisDroneMetric(str(tmp_path / 'val.json'))
-    metric.dataset_meta = dict(classes=CLASSES)
-    samples = []
-    for img_id, (name, (width, height)) in enumerate(sorted(sizes.items())):
-        rows = read_toolkit_rows(folder / 'predictions' / f'{name}.txt')
-        boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
-        pred = dict(bboxes=boxes, scores=rows[:, 4], labels=rows[:, 5].astype(int) - 1)
-        samples.append(dict(img_id=img_id, ori_shape=(height, width), pred_instances=pred))
-    metric.process(None, samples)
-    metrics = metric.evaluate(len(samples))
-    expected = json.loads((folder / 'expected.json').read_text())['visdrone']
-    for name, value in expected.items():
-        scale = 1 if name.startswith('dropped') else 100
-        assert scale * metrics[f'visdrone/{name}'] == pytest.approx(value, abs=1e-6)
-    coco = [round(100 * metrics[f'coco/bbox_{name}'], 1) for name in ('mAP', 'mAP_50', 'mAP_75')]
-    assert coco == [35.6, 57.0, 37.7]
 
 
 def evaluate_share(rank, port, folder, out_file):

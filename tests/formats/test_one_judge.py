@@ -151,7 +151,7 @@ def test_byte_order_marks(folder, encoding):
 
 
 def test_ignored_boxes_are_neither_trained_on_nor_missed(folder):
-    """The data set leaves them out, metrics and mosaics know them as ignored."""
+    """The dataset leaves them out, metrics and mosaics know them as ignored."""
     (folder / 'ann.json').write_text(json.dumps(document([dict(BOX, ignore=1)])))
     found = verdicts(COCO_READERS, folder, str(folder / 'ann.json'))
     ignored = [(0, [1, 2, 3, 4], 1)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmdet.formats import read_uavdt_rows, read_voc_split, read_voc_xml
+from mmdet.formats import Detections, GroundTruth, read_uavdt_rows, read_voc_split, read_voc_xml
 from mmdet.formats.images import images_by_stem
 from mmdet.formats.text_file import read_lines, read_number_rows
 from mmdet.utils import DataError
@@ -87,3 +87,28 @@ def test_images_by_stem(tmp_path):
     assert list(found) == ['a.x', 'b', 'c']
     with pytest.raises(DataError, match='no such image folder'):
         images_by_stem(tmp_path / 'nowhere')
+
+
+def test_tables_are_checked_column_by_column():
+    empty = GroundTruth([], [], [])
+    empty.check('ground truth', 0, 1)
+    assert empty.bbox.shape == (0, 4) and empty.crowd.dtype == bool
+    table = GroundTruth([0, 1], [0, 2], [[0, 0, 2, 3], [1, 1, 4, 5]])
+    assert table.area.tolist() == [6, 20] and table.crowd.tolist() == [False, False]
+    table.check('ground truth', 2, 3)
+    for sizes, message in (
+        ((1, 3), r'ground truth: row 1: image: must be in 0\.\.0. Received: 1'),
+        ((2, 2), 'row 1: label'),
+    ):
+        with pytest.raises(DataError, match=message):
+            table.check('ground truth', *sizes)
+    table.check('ground truth', 2)  # labels of any kind
+    for column in ('bbox', 'area'):
+        broken = GroundTruth([0, 1], [0, 2], [[0, 0, 2, 3], [1, 1, 4, 5]])
+        getattr(broken, column)[1] = float('nan')
+        with pytest.raises(DataError, match=f'row 1: {column}: must be finite'):
+            broken.check('ground truth', 2, 3)
+    with pytest.raises(DataError, match=r'row 0: score: must be finite. Received: inf'):
+        Detections([0], [0], [[0, 0, 1, 1]], score=[float('inf')]).check('detections', 1, 1)
+    with pytest.raises(DataError, match='score: must have 1 rows, like image. Received: 0'):
+        Detections([0], [0], [[0, 0, 1, 1]])

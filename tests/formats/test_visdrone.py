@@ -123,21 +123,13 @@ def test_tool_reports_errors(repository, tmp_path):
     assert run.returncode == 2 and 'a.txt: line 1' in run.stderr and 'Traceback' not in run.stderr
 
 
-def test_author_predictions(repository, sample_data, tmp_path):
-    """The published predictions of UFPMP-Det on VisDrone val, scored by the official code."""
-    folder = sample_data / 'visdrone_val_scored'
-    if not folder.is_dir():
-        pytest.skip(f'no {folder}')
-    run = run_tool(
-        repository, folder / 'annotations', folder / 'predictions', '--sizes', folder / 'image_sizes.txt',
-        '--json', tmp_path / 'out.json',
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    document = json.loads((tmp_path / 'out.json').read_text())
-    expected = json.loads((folder / 'expected.json').read_text())['visdrone']
-    assert document['visdrone'] == pytest.approx(expected, abs=1e-6)
-    plain = document['visdrone_plain_mean']
-    assert [round(plain[name], 2) for name in ('AP', 'AP50', 'AP75')] == [36.45, 58.83, 38.45]
-    assert [round(document['coco'][name], 1) for name in ('AP', 'AP50', 'AP75')] == [35.6, 57.0, 37.7]
-    weights = [row['images'] for row in document['per_class'].values()]
-    assert weights == [520, 482, 364, 515, 421, 265, 337, 219, 130, 485]
+def test_equal_scores_are_sorted_and_any_score_but_zero_counts(tmp_path):
+    annotations = '1,1,2,2,0.5,4,0,0\n1,1,2,2,2,4,0,0\n1,1,2,2,0,4,0,0'
+    paths = folders(tmp_path, {'a': annotations}, {'a': '1 2 3 4 0.5 4\n1 2 3 4 0.5 4\n1 2 3 4 0.4 4'})
+    data = read_folders(*paths)
+    assert data.unsorted == [] and data.gt.counted.tolist() == [True, True, False]
+
+
+def test_huge_numbers_are_written_short(tmp_path):
+    write_result_files(tmp_path, ['a'], Detections([0], [0], [[1e16, -3, 1e14, 0.5]], score=[1]))
+    assert (tmp_path / 'a.txt').read_text() == '1e+16,-3,100000000000000,0.5,1,1,-1,-1\n'
