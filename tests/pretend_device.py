@@ -35,7 +35,7 @@ NO_NUMPY = "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() t
 
 # Functions which accept, read or copy a tensor of another device, whatever its size.
 ANY_DEVICE = {'copy_', 'to', 'type_as', 'tensor', 'as_tensor', 'asarray', 'new_tensor', 'expand_as', 'view_as', 'reshape_as', '__set__', '__get__',
-              'result_type', 'can_cast', 'promote_types', 'is_same_size', '_has_compatible_shallow_copy_type', '__repr__', '__format__', 'broadcast_tensors'}  # fmt: skip
+              'result_type', 'can_cast', 'promote_types', 'is_same_size', '_has_compatible_shallow_copy_type', '__repr__', '__format__', '__deepcopy__', 'broadcast_tensors'}  # fmt: skip
 # Functions which do not take the 0-dimensional CPU tensors that elementwise functions take.
 NO_SCALARS = {
     'stack',

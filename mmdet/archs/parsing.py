@@ -7,8 +7,6 @@ A block dict has the keys of LightNAS: ``class``, ``in``, ``out``, ``k`` (kernel
 from collections.abc import Mapping, Sequence
 from os import PathLike
 
-from mmdet.utils.checks import is_int, is_number
-
 from ..errors import DataError
 from .blocks import BlockFamily, families, family_of
 from .structure import Block, Structure
@@ -119,7 +117,7 @@ def _parse_block(block: Mapping, where: dict) -> Block:
 
     def integer(key: str, default: int, choices: Sequence[int] | None = None) -> int:
         value = block.get(key, default)
-        good = is_int(value, 1)
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         if not good or (choices is not None and value not in choices):
             wanted = f'one of {list(choices)}' if choices is not None else 'an integer >= 1'
             raise DataError(f'must be {wanted}', field=key, received=value, **where)
@@ -137,7 +135,7 @@ def _parse_block(block: Mapping, where: dict) -> Block:
     act, se_ratio = block.get('act'), block.get('se_ratio', 0.25)
     if act is not None and act not in ACTIVATIONS:
         raise DataError(f'must be one of {list(ACTIVATIONS)}', field='act', received=act, **where)
-    if not is_number(se_ratio) or not 0 < se_ratio <= 1:
+    if isinstance(se_ratio, bool) or not isinstance(se_ratio, int | float) or not 0 < se_ratio <= 1:
         raise DataError('must be a number in (0, 1]', field='se_ratio', received=se_ratio, **where)
     groups, in_channels, out_channels = integer('g', 1), integer('in', 1), integer('out', 1)
     if in_channels % groups or out_channels % groups:
@@ -163,7 +161,7 @@ def _parse_bits(block: Mapping, key: str, convs: int, family: type[BlockFamily],
     if value is None or value == []:
         return ()
     values = value if isinstance(value, list | tuple) else [value]
-    good = all(is_int(bits) and bits in BITS for bits in values)
+    good = all(isinstance(bits, int) and not isinstance(bits, bool) and bits in BITS for bits in values)
     if not good or len(values) != convs or (family.is_super and values is not value):
         wanted = f'a list of {convs} integers' if family.is_super else 'an integer'
         raise DataError(f'must be {wanted} in {BITS[0]}..{BITS[-1]}', field=key, received=value, **where)

@@ -20,11 +20,9 @@ def test_time_figures():
     assert time_figures(times) == dict(p50_ms=105.0, p95_ms=199.5, mean_ms=round(4100 / 22, 6))
 
 
-def test_warm_up_is_left_out():
-    model = SimpleNamespace(stage_times=dict(coarse=[9.0, 0.002, 0.004], merge=[1.0]), stage_sizes=dict(regions=[2, 5]))
-    parts, sizes = part_figures(model, num_warmup=1)
-    assert parts == dict(coarse=dict(p50_ms=3.0, p95_ms=3.9, mean_ms=3.0)) and set(sizes) == {'regions'}
-    assert part_figures(model)[1] == dict(regions=3.5)
+def test_figures_of_a_composite_detector():
+    model = SimpleNamespace(stage_times=dict(coarse=[0.002, 0.004]), stage_sizes=dict(regions=[2, 5]))
+    assert part_figures(model) == (dict(coarse=dict(p50_ms=3.0, p95_ms=3.9, mean_ms=3.0)), dict(regions=3.5))
 
 
 def test_table():

@@ -13,7 +13,6 @@ from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from mmdet.errors import ConfigError
-from mmdet.utils.checks import is_int
 
 _SMALLEST_STEP = 1e-8
 
@@ -35,7 +34,7 @@ class LSQQuantizer(nn.Module):
 
     def __init__(self, bits: int, channels: int = 1, symmetric: bool = False):
         super().__init__()
-        if not is_int(bits, 2) or bits > 16:
+        if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 16:
             raise ConfigError('must be an int in 2..16', field='bits', received=bits)
         self.bits, self.channels = bits, channels
         self.lower = -(2 ** (bits - 1))

@@ -508,7 +508,7 @@ def test_dataset_generates_on_first_use_and_reads_the_boxes(tmp_path):
 def test_dataset_names_unknown_keys_and_missing_files(tmp_path):
     with pytest.raises(ConfigError, match='num_test'):
         DroneScenesDataset('annotations/val.json', generate=dict(num_test=3))
-    with pytest.raises(DataError, match='no such annotation file'):
+    with pytest.raises(DataError, match='no such file'):
         DroneScenesDataset('annotations/val.json', data_root=str(tmp_path / 'set'))
 
 
