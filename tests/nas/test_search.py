@@ -421,13 +421,13 @@ def test_the_reference_draws_parents_uniformly():
 
 def test_steps_count_and_keep_what_is_feasible():
     """From 4 units 5, 6, and then 7, which the budget does not allow."""
-    strategy = evolution(ReferenceEvolution, popu_size=2, minor_mutation=True, minor_iter=1)
+    strategy = evolution(ReferenceEvolution, popu_size=2, minor_mutation=True, minor_iter=3)
     strategy.random = type('Best', (), {'random': staticmethod(lambda: 0.0)})
     assert strategy.step(4) == 4
     assert (strategy.evaluated, strategy.feasible) == (4, 2)
     assert [m.score for m in strategy.population] == [6.0, 5.0]
     assert [m.values for m in strategy.population] == [(19,), (16,)]
-    assert strategy.space.minor == [False, True, True, True]
+    assert strategy.space.minor == [False, False, False, True]  # evaluated, not feasible, structures count
     assert strategy.step(3, deadline=time.monotonic() - 1) == 0 and strategy.evaluated == 4
     assert evolution(minor_iter=0).minor_from is None
 
