@@ -49,6 +49,9 @@ def test_ignored_boxes_count_only_when_asked(device):
     priors, gt, ignore = priors.to(device), gt.to(device), ignore.to(device)
     assert assign(priors, gt, ignore).gt_inds.tolist() == [1, 0, 0, 0]
     assert assign(priors, gt, ignore, ignore_iof_thr=0.5).gt_inds.tolist() == [1, 0, 0, -1]
+    # Two boxes that hold three tenths of the prior each: no single one exceeds the half.
+    two = instances([[30, 32, 40, 35], [30, 39, 40, 42]], [0, 0]).to(device)
+    assert assign(priors, gt, two, ignore_iof_thr=0.5).gt_inds.tolist() == [1, 0, 0, 0]
 
 
 def test_prior_is_ignored_by_its_largest_share_in_an_ignored_box():

@@ -30,6 +30,13 @@ def test_keeps_the_newest_and_the_best(tmp_path):
     assert info['best_score'] == 0.3 and 'optimizer' not in load(tmp_path / 'best_coco_bbox_mAP_epoch_2.pth')
 
 
+def test_a_new_best_score_removes_no_checkpoint_too_many(tmp_path):
+    # The second epoch is the best, and its checkpoint is written once more with the score: it counts as one of the two.
+    options = {'default_hooks.checkpoint.save_best': 'auto', 'default_hooks.checkpoint.max_keep_ckpts': 2}
+    toy_runner(tmp_path, epochs=2, val=True, **options).train()
+    assert checkpoints(tmp_path) == ['best_coco_bbox_mAP_epoch_2.pth', 'epoch_1.pth', 'epoch_2.pth']
+
+
 def test_new_file_is_written_before_the_old_one_is_removed(tmp_path, monkeypatch):
     runner = toy_runner(tmp_path, epochs=2, **{'default_hooks.checkpoint.max_keep_ckpts': 1})
     save = type(runner).save_checkpoint
