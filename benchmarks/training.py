@@ -3,7 +3,7 @@
     python benchmarks/training.py CONFIG --data DATA [--train-seconds 60] [--batch-size 8] [--cfg-options ...]
     python benchmarks/training.py CONFIG --data DATA --check-resume
 
-DATA is a folder as sample_data.py makes it, for the configs of MP-Det with its --mosaics. Precision is bf16. The AP is that of a short training: it shows that the pieces fit, not what the model gives.
+DATA is a folder as sample_data.py makes it, for the configs of MP-Det with its --mosaics. Precision is bf16, or float32 with --fp32. The AP is that of a short training: it shows that the pieces fit, not what the model gives.
 
 --check-resume runs ``tools/train.py --deterministic`` three times on a few batches: unbroken, stopped in the middle, and resumed from there;
 weights, optimizer and schedulers must come out equal, bit by bit.
@@ -102,7 +102,8 @@ def training_config(args: argparse.Namespace, work_dir: Path) -> Config:
     )
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
         loader.update(num_workers=min(args.workers, 2), persistent_workers=args.workers > 0)
-    cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
+    if not args.fp32:
+        cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=10**6, val_interval=10**6)
     cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50)]
     cfg.default_hooks.checkpoint.update(interval=10**6, by_epoch=False, save_last=False)
@@ -180,6 +181,7 @@ def main() -> None:
     parser.add_argument('--train-seconds', type=float, default=60)
     parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument('--workers', type=int, default=4)
+    parser.add_argument('--fp32', action='store_true', help='float32 in place of bf16')
     parser.add_argument('--check-resume', action='store_true')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
     add_row_arguments(parser)
