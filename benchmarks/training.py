@@ -73,12 +73,8 @@ class TimedStop(Hook):
         if not self.losses:
             return dict(iterations=0)
         steps = [end - begin for begin, end in zip(self.ends, self.ends[1:])]
-        found = dict(
-            iterations=len(self.losses),
-            first_loss=self.losses[0],
-            last_loss=self.curve()[-1][1],
-            loss_curve=self.curve(),
-        )
+        curve = self.curve()
+        found = dict(iterations=len(self.losses), first_loss=self.losses[0], last_loss=curve[-1][1], loss_curve=curve)
         if steps:
             found['images/s'] = batch_size / statistics.median(steps)
         if torch.cuda.is_available():
