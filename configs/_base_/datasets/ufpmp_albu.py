@@ -34,7 +34,7 @@ albu = dict(
     skip_img_without_anno=True,
 )  # fmt: skip
 
-# The original's own order, for comparisons: on the normalised image, mirrored at the border. Write {{_base_.albu_original}} in a pipeline.
+# The original's own order, for comparisons: on the normalised image, mirrored at the border. Write _base_.albu_original in a pipeline.
 albu_original = dict(
     albu,
     transforms=[dict(albu['transforms'][0], border_mode=4), *albu['transforms'][1:]],
