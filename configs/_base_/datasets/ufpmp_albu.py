@@ -1,6 +1,6 @@
 # The augmentation that UFPMP-Det publishes, on 8-bit images before they are normalised. (The original runs it afterwards, where the
-# colour transforms clip a normalised image to [0, 1].) border_mode 0: what a rotation moves in is black; the original's default, 4, mirrors
-# the image, and with it objects that have no label.
+# colour transforms clip a normalised image to [0, 1].) border_mode 0: the area outside of the image that a rotation moves into it is black; the
+# original's default, 4, mirrors the image there, and with it objects that then have no label.
 albu = dict(
     type='Albu',
     transforms=[
