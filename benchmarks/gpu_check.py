@@ -1,4 +1,4 @@
-"""Everything that is to be known of the toolbox on a GPU: a run of the benchmark scripts, each under its own time limit. See gpu_check.sh.
+"""Tests and measures the toolbox on a GPU by running the benchmark scripts, each under its own time limit. See gpu_check.sh.
 
 Needs the standard library only until it has unpacked the wheels. After each part it writes OUT/gpu_check.json (machine, versions, every
 figure, every error with its traceback), OUT/gpu_check.md (tables) and OUT/gpu_check.log (what the parts printed).
@@ -40,12 +40,12 @@ class Part:
     """One script of this folder.
 
     Attributes:
-        name: of the part.
+        name: name in the tables and the log.
         command: script and arguments.
-        seconds: its limit; None: what is left, divided by the parts that have none.
+        seconds: time limit; None: the remaining time, divided among the parts without a limit.
         peer: runs with mmdetection's package in place of ours.
-        together: runs beside its neighbours that say the same; for parts that time nothing.
-        reports: how its figures come back: by ``rows`` (it knows ``--rows`` and ``--deadline``), by ``junit``, or not at all.
+        together: consecutive parts with True run at the same time; only for parts that measure no times.
+        reports: how the part returns its figures: by ``rows`` (it has ``--rows`` and ``--deadline``), by ``junit``, or not at all.
     """
 
     name: str
@@ -58,13 +58,13 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How large everything is in a run.
+    """Sizes of the inputs and arguments of the scripts, for a run on a GPU or a dry run.
 
     Attributes:
         shape: height and width of the networks' images.
-        batches: images of a batch, the most telling first.
-        rounds: arguments of networks.py about how often it measures.
-        compile: arguments of networks.py about torch.compile.
+        batches: images of a batch, the most important size first.
+        rounds: arguments of networks.py that set how often it measures.
+        compile: arguments of networks.py that set what torch.compile compiles.
         operators: arguments of operators.py.
         latency: arguments of ufpmp_latency.py.
         loading: arguments of loading.py.
@@ -199,7 +199,7 @@ class Check:
         return self.seconds - (time.monotonic() - self.start)
 
     def environment(self, peer: bool = False) -> dict[str, str]:
-        """Of a part: whose ``mmdet`` is found first."""
+        """Environment variables of a part: with ``peer`` it imports mmdetection's ``mmdet``, otherwise this package."""
         first = [self.folders['peer']] if peer else [REPOSITORY]
         quiet = {'OMP_WAIT_POLICY': 'PASSIVE', 'OMP_NUM_THREADS': '1'} if self.dry else {}
         paths = [*first, *([self.folders['site']] if 'site' in self.folders else []), BENCHMARKS]
@@ -253,7 +253,7 @@ class Check:
                 waiting -= part.seconds is None
 
     def limit(self, part: Part, waiting: int) -> float:
-        """Seconds of a part, where so many trainings have not begun: these share what is left, and are left a minimum by the others."""
+        """Time limit of a part in seconds; ``waiting`` trainings have not begun. They share the remaining time; other parts leave them a minimum."""
         if part.seconds is None:
             return self.left / waiting
         return min(part.seconds, self.left - TRAINING_SECONDS * waiting)

@@ -1,9 +1,9 @@
-"""Images a second of a config's training loader by number of worker processes, beside what the training step eats.
+"""Images per second of a config's training loader for several numbers of worker processes, compared with the training step.
 
     python benchmarks/loading.py CONFIG [--workers 0 1 2 4] [--batch-size 8] [--images 200] [--needed 40] [--cfg-options ...]
 
---needed is the rate of the training step, in images a second, as networks.py measures it; every row then says which share of it the loader
-gives. Workers' start is not counted.
+--needed is the rate of the training step in images per second, as networks.py measures it; every row then gives the rate of the loader as a share
+of it. Starting the workers is not timed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from mmdet.utils import load_config, register_all_modules
 
 
 def images_per_second(loader_cfg: dict, batch_size: int, workers: int, images: int) -> float:
-    """Rate of one loader over at least so many images, and four batches of every worker."""
+    """Rate of one loader, measured over at least ``images`` images and four batches of every worker."""
     cfg = dict(loader_cfg, batch_size=batch_size, num_workers=workers, persistent_workers=False)
     batches = iter(itertools.chain.from_iterable(itertools.repeat(Runner.build_dataloader(cfg, seed=0))))
     for _ in range(2 * workers + 1):  # what the workers had prefetched while the first batch was awaited

@@ -1,7 +1,7 @@
-"""What the benchmark scripts share: rows written as they are measured, failures kept as rows, times of work on a device.
+"""Functions that the benchmark scripts share: they write rows as they are measured, record failures as rows, and time work on a device.
 
-A row is a dict with ``table`` and ``name``; a later row of the same two replaces an earlier one. The file holds one JSON object a line, so
-that a script that is stopped leaves what it had measured.
+A row is a dict with ``table`` and ``name``; a later row with the same two replaces an earlier one. The file holds one JSON object per line, so
+that a script that is stopped leaves the rows that it has measured.
 """
 
 import argparse
@@ -21,7 +21,7 @@ class Rows:
     """Writes rows to a file, and prints them.
 
     Args:
-        path: of the file; None prints only.
+        path: file to append to; None prints only.
         deadline: reading of ``time.monotonic()`` after which no measurement begins; :attr:`late` says when it has passed. It is absolute, and
             not a number of seconds, so that the time of the imports counts.
     """
@@ -44,8 +44,7 @@ class Rows:
         """A block whose failure becomes a row with the error and its traceback, so that the next measurement goes on.
 
         Args:
-            table: of the row.
-            name: of the row.
+            table, name: table and name of the row.
             figures: what was measured before the failure; read when it happens.
         """
         try:

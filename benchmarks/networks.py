@@ -51,7 +51,7 @@ class Setup:
 
     @classmethod
     def parse(cls, name: str) -> 'Setup':
-        """From the words of a name.
+        """The set-up that a name describes, for example ``bf16 channels_last``.
 
         Raises:
             argparse.ArgumentTypeError: no or two precisions, or an unknown word.
@@ -77,7 +77,7 @@ class Setup:
             yield
 
     def autocast(self, device: str) -> torch.autocast:
-        """Around each forward pass, as in training and inference: its cache of cast weights lasts one pass."""
+        """A context for one forward pass. As in training and inference, its cache of cast weights lasts for one pass."""
         return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.precision == 'bf16')
 
 
@@ -214,7 +214,7 @@ class Cell:
             model.zero_grad(set_to_none=True)
 
     def _keep(self, key: str, seconds: float, count: int, macs: float, peak_tflops: float | None) -> None:
-        """Figures of a round, where it is the best so far."""
+        """Record the figures of a round if it is the fastest so far."""
         if seconds * 1000 >= self.figures.get(f'{key}_ms', float('inf')):
             return
         self.figures[f'{key}_ms'] = seconds * 1000

@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--validate', action=argparse.BooleanOptionalAction, default=True, help='evaluate during training'
     )
-    parser.add_argument('--seed', type=int, help='of the run; drawn and recorded by default')
+    parser.add_argument('--seed', type=int, help='seed of the run; default: drawn and logged')
     parser.add_argument('--deterministic', action='store_true', help='deterministic kernels')
     add_common_arguments(parser)
     args = parser.parse_args()

@@ -21,9 +21,9 @@ from mmdet.utils import add_common_arguments, reports_user_errors, set_local_ran
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('coarse_config', metavar='COARSE_CFG', help='config of the coarse detector')
-    parser.add_argument('coarse_checkpoint', metavar='COARSE_CKPT', help='its checkpoint')
+    parser.add_argument('coarse_checkpoint', metavar='COARSE_CKPT', help='checkpoint of the coarse detector')
     parser.add_argument('mp_config', metavar='MP_CFG', help='config of MP-Det')
-    parser.add_argument('mp_checkpoint', metavar='MP_CKPT', help='its checkpoint')
+    parser.add_argument('mp_checkpoint', metavar='MP_CKPT', help='checkpoint of MP-Det')
     parser.add_argument('dataset_anno', metavar='ANN', help='COCO annotation file of the original images')
     parser.add_argument('dataset_root', metavar='IMG_ROOT', help='folder that its file names are relative to')
     parser.add_argument(
@@ -40,10 +40,13 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--no-flip', action='store_true', help='without the flipped views, which both stages have by default'
     )
     parser.add_argument(
-        '--coarse-weight', type=float, default=0.0, help='merge the coarse boxes too, scores times this'
+        '--coarse-weight', type=float, default=0.0, help='merge the coarse boxes too, with their scores times this'
     )
     parser.add_argument(
-        '--on-empty', choices=['skip', 'whole'], default='skip', help='what becomes of images without coarse boxes'
+        '--on-empty',
+        choices=['skip', 'whole'],
+        default='skip',
+        help='images without coarse boxes: no result, or the whole image as the mosaic',
     )
     parser.add_argument('--expand', type=float, default=1.5, help='enlargement of coarse boxes (default: 1.5)')
     parser.add_argument('--mode', choices=['reference', 'exact'], default='reference', help='pixel borders of regions')
@@ -58,7 +61,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         nargs=2,
         default=(640, 640),
         metavar=('W', 'H'),
-        help='of the tiles of --baselines (default: 640 640)',
+        help='width and height of the tiles of --baselines (default: 640 640)',
     )
     parser.add_argument(
         '--overlap', type=float, default=0.2, help='share of a tile that the next one repeats (default: 0.2)'
@@ -103,7 +106,7 @@ def main(argv=None) -> None:
             model, args.dataset_anno, args.dataset_root,
             batch_size=args.batch_size, num_warmup=args.num_warmup, outfile_prefix=out, classwise=args.classwise,
         )  # fmt: skip
-    if not reports['UFPMP-Det'].metrics:  # of another process than the first
+    if not reports['UFPMP-Det'].metrics:  # only the first process has the metrics
         return
     for name, report in reports.items():
         print(f'{name}\n{report}\n' if args.baselines else report)

@@ -8,34 +8,16 @@ _base_ = [
 # beta 1: the published file; the author's later branch, probably nearer to his results, has 0.
 model = dict(bbox_head=dict(num_classes=3, proxies_list=[4, 4, 4], beta=1))
 scale = (540, 540)
-
-train_pipeline = [
-    *_base_.train_pipeline[:2],
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    *_base_.train_pipeline[3:],
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    *_base_.test_pipeline[2:],
-]
+resize = dict(type='Resize', scale=scale, keep_ratio=True)
+train_pipeline = [*_base_.train_pipeline[:2], resize, *_base_.train_pipeline[3:]]
+test_pipeline = [dict(type='LoadImageFromFile'), resize, *_base_.test_pipeline[2:]]
+mosaics = dict(data_prefix=dict(img='UAV-benchmark-M-ufp/'))
 train_dataloader = dict(
-    dataset=dict(
-        dataset=dict(
-            ann_file='annotations/UAVDT-train-ufp.json',
-            data_prefix=dict(img='UAV-benchmark-M-ufp/'),
-            pipeline=train_pipeline,
-        ),
-    ),
+    dataset=dict(dataset=dict(mosaics, ann_file='annotations/UAVDT-train-ufp.json', pipeline=train_pipeline))
 )
-val_dataloader = dict(
-    dataset=dict(
-        ann_file='annotations/UAVDT-test-ufp.json',
-        data_prefix=dict(img='UAV-benchmark-M-ufp/'),
-        pipeline=test_pipeline,
-    ),
-)
+val_dataloader = dict(dataset=dict(mosaics, ann_file='annotations/UAVDT-test-ufp.json', pipeline=test_pipeline))
 test_dataloader = val_dataloader
+del resize, mosaics
 val_evaluator = dict(ann_file=_base_.data_root + 'annotations/UAVDT-test-ufp.json')
 test_evaluator = val_evaluator
 

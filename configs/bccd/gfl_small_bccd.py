@@ -7,7 +7,7 @@ _base_ = [
 ]
 model = dict(bbox_head=dict(num_classes=3))
 
-# 205 images: what they do not show has to come from augmentation. Cells have no up or left.
+# With 205 training images only, augmentation matters. Cells occur in every orientation, hence flips in all directions.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),

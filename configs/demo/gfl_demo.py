@@ -21,7 +21,7 @@ model = dict(
     test_cfg=dict(max_per_img=200),
 )
 
-# Crops: a step costs a third of a whole image at this scale, and takes as many images in.
+# A training step on crops takes a third of the time of one on whole images, and sees as many scenes.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),

@@ -297,4 +297,4 @@ def test_blood_cells(sample_data, tmp_path, repository):
         text=True,
         env={'PYTHONPATH': str(repository)},
     )
-    assert failed.returncode == 1 and 'no such split' in failed.stderr
+    assert failed.returncode == 2 and 'no such split' in failed.stderr

@@ -172,3 +172,7 @@ def test_tool(run, repository, monkeypatch, capsys):
         monkeypatch.setattr(sys, 'argv', [tool, source, str(folder / 'dump.pkl'), '--classes', *CLASSES, *more])
         runpy.run_path(tool, run_name='__main__')
         assert f'coco/bbox_mAP: {values["coco/bbox_mAP"]:.4f}' in capsys.readouterr().out
+    monkeypatch.setattr(sys, 'argv', [tool, str(folder / 'none.py'), str(folder / 'dump.pkl')])
+    with pytest.raises(SystemExit, match='2'):
+        runpy.run_path(tool, run_name='__main__')
+    assert 'none.py: no such config file' in capsys.readouterr().err

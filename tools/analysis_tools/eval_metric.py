@@ -7,10 +7,8 @@ wrote: .pkl or .json.
 
 import argparse
 
-from mmengine.config import Config, DictAction
-
 from mmdet.evaluation import evaluate_results, metric_args_of_config
-from mmdet.utils import register_all_modules
+from mmdet.utils import CfgOptions, load_config, register_all_modules, reports_user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,10 +31,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--iou-thrs', nargs='+', type=float, help='IoU thresholds; default: 0.50 0.55 ... 0.95')
     parser.add_argument('--format-only', action='store_true', default=None, help='only write <prefix>.bbox.json')
     parser.add_argument('--outfile-prefix', help='write the predictions as <prefix>.bbox.json')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes of the config, key=value')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values'
+    )
     return parser.parse_args()
 
 
+@reports_user_errors
 def main() -> None:
     args = vars(parse_args())
     source, results, cfg_options = args.pop('source'), args.pop('results'), args.pop('cfg_options')
@@ -44,9 +45,7 @@ def main() -> None:
     if source.endswith('.json'):
         metric_args = dict(ann_file=source)
     else:
-        config = Config.fromfile(source)
-        config.merge_from_dict(cfg_options or {})
-        metric_args = metric_args_of_config(config)
+        metric_args = metric_args_of_config(load_config(source, cfg_options))
     metric_args.update({name: value for name, value in args.items() if value is not None})
     for name, value in evaluate_results(results, **metric_args).items():
         print(f'{name}: {value:.4f}')

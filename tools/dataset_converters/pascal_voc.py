@@ -6,10 +6,9 @@ reads ``Annotations``, ``ImageSets/Main`` and ``JPEGImages`` of the folder and w
 """
 
 import argparse
-import sys
 
 from mmdet.datasets.converters import convert_voc
-from mmdet.utils import MMDetError
+from mmdet.utils import reports_user_errors
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -24,19 +23,14 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv=None) -> int:
+@reports_user_errors
+def main(argv=None) -> None:
     args = parse_args(argv)
-    try:
-        reports = convert_voc(
-            args.root, args.out_dir, splits=args.splits, classes=args.classes, zero_based=args.zero_based
-        )
-    except MMDetError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    for report in reports:
+    for report in convert_voc(
+        args.root, args.out_dir, splits=args.splits, classes=args.classes, zero_based=args.zero_based
+    ):
         print(report)
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -2,9 +2,9 @@
 
     python tools/misc/demo.py [--work-dir work_dirs/ufpmp_demo] [--seed 0] [--verbose] [--cfg-options KEY=VALUE ...]
 
-A coarse detector is trained at half resolution, its finds are packed into mosaics, MP-Det is trained on these; then the coarse detector
-alone, the same on overlapping tiles, and both stages together are evaluated by both rules and timed. Every step is a command of the
-toolbox and is printed before it runs. Started again, a finished training is not repeated, and an interrupted one goes on.
+A coarse detector is trained at half resolution, the regions that it finds are packed into mosaics, and MP-Det is trained on these. Then the coarse
+detector alone, the coarse detector on overlapping tiles, and both stages together are evaluated by the rules of VisDrone and COCO, and timed. Every
+step is a command of the toolbox and is printed before it runs. A second start skips a finished training and continues an interrupted one.
 """
 
 import argparse

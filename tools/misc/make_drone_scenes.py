@@ -6,7 +6,6 @@ The datasets of the demo configs draw their scenes on first use.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from mmdet.datasets.drone_scenes.dataset import (
@@ -15,7 +14,7 @@ from mmdet.datasets.drone_scenes.dataset import (
     summary_text,
     write_preview,
 )
-from mmdet.errors import MMDetError
+from mmdet.utils import DataError, reports_user_errors
 
 
 def parse_args(arguments=None) -> argparse.Namespace:
@@ -32,27 +31,23 @@ def parse_args(arguments=None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments=None) -> int:
+@reports_user_errors
+def main(arguments=None) -> None:
     args = parse_args(arguments)
-    try:
-        root = generate_drone_scenes(
-            args.out_dir,
-            num_train=args.num_train,
-            num_val=args.num_val,
-            size_wh=tuple(args.size),
-            seed=args.seed,
-            workers=args.workers,
-            overwrite=args.overwrite,
-        )
-    except MMDetError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+    size_wh = tuple(args.size)
+    root = generate_drone_scenes(
+        args.out_dir,
+        num_train=args.num_train,
+        num_val=args.num_val,
+        size_wh=size_wh,
+        seed=args.seed,
+        workers=args.workers,
+        overwrite=args.overwrite,
+    )
     print(summary_text(summarise_drone_scenes(root)))
-    if args.preview and not write_preview(args.preview, tuple(args.size), seed=args.seed):
-        print(f'error: {args.preview}: cannot be written', file=sys.stderr)
-        return 1
-    return 0
+    if args.preview and not write_preview(args.preview, size_wh, seed=args.seed):
+        raise DataError('cannot be written', file=args.preview)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -2,7 +2,7 @@
 _base_ = './detection.py'
 dataset_type = 'DroneScenesDataset'
 data_root = 'data/drone_scenes/'
-generate = dict(num_train=400, num_val=80, seed=0)  # one and the same for both splits
+generate = dict(num_train=400, num_val=80, seed=0)  # must be the same for both splits
 
 resize = dict(type='Resize', scale=(480, 270), keep_ratio=True)
 train_pipeline = [*_base_.train_pipeline[:2], resize, *_base_.train_pipeline[3:]]
@@ -16,7 +16,7 @@ train_dataloader = dict(
         ann_file='annotations/train.json',
         data_prefix=dict(img='train/images/'),
         generate=generate,
-        # Empty frames stay: that nothing is there has to be learned too.
+        # Images without objects are kept: they are negative examples.
         filter_cfg=dict(filter_empty_gt=False),
         pipeline=train_pipeline,
     ),

@@ -1,6 +1,6 @@
 # The augmentation that UFPMP-Det publishes, on 8-bit images before they are normalised. (The original runs it afterwards, where the
-# colour transforms clip a normalised image to [0, 1].) border_mode 0: what a rotation moves in is black; the original's default, 4, mirrors
-# the image, and with it objects that have no label.
+# colour transforms clip a normalised image to [0, 1].) border_mode 0: the area outside of the image that a rotation moves into it is black; the
+# original's default, 4, mirrors the image there, and with it objects that then have no label.
 albu = dict(
     type='Albu',
     transforms=[
@@ -34,7 +34,7 @@ albu = dict(
     skip_img_without_anno=True,
 )  # fmt: skip
 
-# The original's own order, for comparisons: on the normalised image, mirrored at the border. Write {{_base_.albu_original}} in a pipeline.
+# The original's own order, for comparisons: on the normalised image, mirrored at the border. Write _base_.albu_original in a pipeline.
 albu_original = dict(
     albu,
     transforms=[dict(albu['transforms'][0], border_mode=4), *albu['transforms'][1:]],

@@ -1,6 +1,6 @@
 # UFPMP-Det with two ResNet-50 stages, for testing: the models of configs/UFPMP-Det/{coarse_det,mp_det_res50}.py, both with the flip test.
-# init_cfg of a stage's detector names the checkpoint of its own training. tools/test.py reads the file that
-# tools/model_converters/join_ufpmp.py makes of the two instead.
+# init_cfg of a stage's detector names the checkpoint of the training of that stage. tools/test.py instead
+# reads one file, which tools/model_converters/join_ufpmp.py makes of the two.
 _base_ = []  # mmengine takes a file that imports before it names its bases for a config of another kind
 
 from mmdet.config import stage_config

@@ -1,4 +1,4 @@
-# The same over 24 epochs.
+# The schedule of gfl_v1_1x.py over 24 epochs.
 _base_ = './gfl_v1_1x.py'
 
 train_cfg = dict(max_epochs=24)

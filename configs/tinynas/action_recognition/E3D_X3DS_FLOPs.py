@@ -1,12 +1,10 @@
-_base_ = '../_base_/e3d_start.py'
+_base_ = './E3D_X3DM_FLOPs.py'
 
-task = 'action_recognition'
 image_size = 160
 frames = 13
 budgets = [
     dict(type='flops', budget=2e9),
     dict(type='layers', budget=83),
 ]
-score = dict(type='stentr', multi_block_ratio=[0, 0, 0, 0, 1], frames=13)
-space = dict(type='space_3d_k1dwk1')
-search = dict(popu_size=256, num_random_nets=500_000)
+score = dict(frames=13)
+search = dict(num_random_nets=500_000)

@@ -1,5 +1,5 @@
-task = 'classification'
-image_size = 224
+_base_ = './deepmad_29M_224.py'
+
 structure = [
     {'class': 'ConvKXBNRELU', 'in': 3, 'out': 64, 's': 2, 'k': 3},
     {'class': 'SuperResK1DWSEK1', 'in': 64, 'out': 144, 's': 2, 'k': 3, 'L': 1, 'btn': 865},
@@ -14,6 +14,3 @@ budgets = [
     dict(type='model_size', budget=89e6),
     dict(type='efficient_score', budget=0.5),
 ]
-score = dict(type='deepmad', multi_block_ratio=[1, 1, 1, 1, 8], alpha1=1, alpha2=1, depth_penalty_ratio=10.0)
-space = dict(type='space_k1dwsek1')
-search = dict(popu_size=256, num_random_nets=500_000)

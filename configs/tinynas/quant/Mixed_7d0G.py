@@ -1,11 +1,7 @@
-_base_ = '../_base_/quant_start.py'
+_base_ = './Mixed_19d2G.py'
 
-task = 'quant'
-image_size = 224
 budgets = [
     dict(type='flops', budget=109e6),
     dict(type='layers', budget=47),
 ]
-score = dict(type='madnas', multi_block_ratio=[0, 0, 1, 1, 6], init_std=4, init_std_act=5)
-space = dict(type='space_quant_k1dwk1')
-search = dict(popu_size=256, num_random_nets=500_000)
+search = dict(popu_size=256)
