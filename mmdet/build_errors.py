@@ -102,6 +102,3 @@ def _explain_arguments(error: TypeError, registries: Collection[Registry]) -> Co
 def _find_class(name: str | None, registries: Collection[Registry]) -> type | None:
     found = (owner.module_dict.get(name) for owner in _with_parents(registries))
     return next((cls for cls in found if inspect.isclass(cls)), None)
-
-
-__all__ = ['ArgumentError', 'UnknownTypeError', 'build_errors_explained']

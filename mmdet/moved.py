@@ -77,6 +77,3 @@ class _OldPathLoader:
             sys.modules[module.__name__] = found[0]
         for source in found:
             vars(module).update({name: value for name, value in vars(source).items() if not name.startswith('_')})
-
-
-__all__ = ['MOVED', 'find_old_path', 'modules_of']

@@ -103,6 +103,3 @@ def _first_host(node_list: str) -> str:
     prefix, choices, suffix = re.findall(r'^([^,\[]*)(?:\[([^\]]+)\])?([^,\[]*)', node_list)[0]
     first = re.split(r'[,-]', choices)[0] if choices else ''
     return f'{prefix}{first}{suffix}'
-
-
-__all__ = ['init_dist']

@@ -183,6 +183,3 @@ class IterBasedTrainLoop(MMEngineIterLoop):
 def _never_ends(batch_sampler: Any) -> bool:
     """Whether there is one pass for ever, as with mmengine's InfiniteSampler: a pass to count its batches would use it up."""
     return isinstance(getattr(batch_sampler, 'sampler', None), InfiniteSampler)
-
-
-__all__ = ['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'set_epoch', 'skip_batches']

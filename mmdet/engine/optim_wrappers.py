@@ -205,6 +205,3 @@ class AmpOptimWrapper(OptimWrapper):
         """Autocast around the forward pass, inside the base class's context for accumulation."""
         with super().optim_context(model), torch.autocast(self.device_type, dtype=self.cast_dtype):
             yield
-
-
-__all__ = ['AmpOptimWrapper', 'OptimWrapper']

@@ -491,6 +491,3 @@ def _broken_torchvision_hidden() -> Iterator[None]:
             sys.modules.pop('torchvision', None)
         return
     yield
-
-
-__all__ = ['DetRunner']

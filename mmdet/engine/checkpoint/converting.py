@@ -253,13 +253,3 @@ def join_checkpoints(
     dataset_meta = metas['fine'] or metas['coarse']
     write_checkpoint(dict(meta=dict(dataset_meta=dataset_meta) if dataset_meta else {}, state_dict=state), out)
     return lines
-
-
-__all__ = [
-    'ConversionReport',
-    'convert_checkpoint',
-    'describe',
-    'join_checkpoints',
-    'publish_checkpoint',
-    'write_checkpoint',
-]

@@ -368,15 +368,3 @@ CheckpointLoader.register_scheme(
     loader=load_from_mmdet,
     force=True,
 )
-
-__all__ = [
-    'LoadReport',
-    'adapt_to_model',
-    'compare',
-    'load_checkpoint_file',
-    'load_from_mmdet',
-    'load_into',
-    'rename_reference_keys',
-    'trusting',
-    'unwrap',
-]

@@ -79,6 +79,3 @@ def _offset_name(key: str, value: Any, state_dict: Mapping, bare_keys: set[str])
     if rows % (2 * kernel_area) and rows % (3 * kernel_area):
         return key
     return f'{base}.conv_offset.{leaf}'
-
-
-__all__ = ['OPTIONAL_SUFFIXES', 'keep_metadata', 'rename_reference_keys']

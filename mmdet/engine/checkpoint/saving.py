@@ -19,7 +19,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from ...errors import CheckpointError
-from ...utils.files import remove_stale_temporaries, replacing, temporary_path, write_atomically, write_bytes
+from ...utils.files import remove_stale_temporaries, replacing, temporary_path, write_atomically, write_bytes  # noqa: F401  (mmdet.engine.checkpoint_saver had them)
 
 POINTER_NAME = 'last_checkpoint'
 LINK_NAME = 'latest.pth'
@@ -181,9 +181,3 @@ def _numbered_newest_first(folder: Path) -> list[Path]:
         path
         for *_, path in sorted(found, key=lambda item: item[2].stat().st_mtime_ns if mixed else item[1], reverse=True)
     ]
-
-
-__all__ = [
-    'LINK_NAME', 'POINTER_NAME', 'find_newest', 'is_intact', 'remove_stale_temporaries', 'restore_history', 'save_atomically',
-    'temporary_path', 'to_plain', 'write_link', 'write_pointer',
-]  # fmt: skip

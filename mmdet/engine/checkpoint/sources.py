@@ -138,6 +138,3 @@ def _download(url: str, target: Path) -> None:
         )
     finally:
         socket.setdefaulttimeout(previous)
-
-
-__all__ = ['CACHE_VARIABLE', 'KNOWN_NAMES', 'cache_folder', 'resolve_checkpoint']

@@ -182,6 +182,3 @@ class CheckpointHook(MMEngineCheckpointHook):
         keys = self.published_keys or ()
         published = publish_checkpoint(path, path.with_suffix('.pth'), keys=keys, lenient=True)
         runner.logger.info(f'Published {path.name} as {published.name}, with {", ".join(keys)}.')
-
-
-__all__ = ['CheckpointHook']

@@ -52,6 +52,3 @@ class NumClassCheckHook(Hook):
                     f'has {len(classes)} classes {tuple(classes)}',
                     field=f'model.{module_name}.num_classes',
                 )
-
-
-__all__ = ['NumClassCheckHook']

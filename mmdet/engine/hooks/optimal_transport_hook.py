@@ -115,6 +115,3 @@ def _heads(runner: Runner) -> list[tuple[str, Any]]:
     """Names (without those of a wrapper) and modules of the heads."""
     modules = unwrap(runner.model).named_modules()
     return [(name, module) for name, module in modules if callable(getattr(module, 'update_ot', None))]
-
-
-__all__ = ['OptimalTransportHook']
