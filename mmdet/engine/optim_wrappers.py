@@ -105,14 +105,16 @@ class OptimWrapper(MMEngineOptimWrapper):
 
 def _describe_parts(parts: dict | None) -> list[str]:
     """``name=value``, a list over levels as ``name=[a, b, ...]``."""
+
+    def mean(value: torch.Tensor) -> str:
+        return f'{value.detach().float().mean().item():g}'
+
     described = []
     for name, value in (parts or {}).items():
         if isinstance(value, torch.Tensor):
-            described.append(f'{name}={value.detach().float().mean().item():g}')
+            described.append(f'{name}={mean(value)}')
         elif isinstance(value, (list, tuple)):
-            levels = ', '.join(
-                f'{item.detach().float().mean().item():g}' for item in value if isinstance(item, torch.Tensor)
-            )
+            levels = ', '.join(mean(item) for item in value if isinstance(item, torch.Tensor))
             described.append(f'{name}=[{levels}]')
     return described
 
@@ -153,24 +155,16 @@ class AmpOptimWrapper(OptimWrapper):
         if found not in self._DTYPES.values():
             raise ConfigError(f'must be one of {sorted(self._DTYPES)}', field='optim_wrapper.dtype', received=dtype)
         self.cast_dtype = found
-        self._fixed_scale: float | None = None
-        options: dict = {}
-        if loss_scale == 'dynamic':
-            pass
-        elif isinstance(loss_scale, dict):
-            options = dict(loss_scale)
-        elif is_number(loss_scale) and loss_scale > 0:
-            self._fixed_scale = float(loss_scale)
-            options = dict(init_scale=self._fixed_scale)
-        else:
-            raise ConfigError(
-                "must be 'dynamic', a positive number or a dict of GradScaler arguments",
-                field='optim_wrapper.loss_scale',
-                received=loss_scale,
-            )
-        self.loss_scaler = torch.amp.GradScaler(
-            self.device_type, **{'enabled': self.cast_dtype is torch.float16, **options}
-        )
+        self._fixed_scale = float(loss_scale) if is_number(loss_scale) and loss_scale > 0 else None
+        options: dict = dict(enabled=self.cast_dtype is torch.float16)
+        if isinstance(loss_scale, dict):
+            options.update(loss_scale)
+        elif self._fixed_scale is not None:
+            options['init_scale'] = self._fixed_scale
+        elif loss_scale != 'dynamic':
+            message = "must be 'dynamic', a positive number or a dict of GradScaler arguments"
+            raise ConfigError(message, field='optim_wrapper.loss_scale', received=loss_scale)
+        self.loss_scaler = torch.amp.GradScaler(self.device_type, **options)
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         """Backward pass of the scaled loss; counts the accumulation."""
@@ -187,16 +181,13 @@ class AmpOptimWrapper(OptimWrapper):
 
     def state_dict(self) -> dict:
         """As in the base class, and the state of the loss scale."""
-        state = super().state_dict()
-        state['loss_scaler'] = self.loss_scaler.state_dict()
-        return state
+        return dict(super().state_dict(), loss_scaler=self.loss_scaler.state_dict())
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Restore what :meth:`state_dict` gave, also that of a run without mixed precision or in bfloat16."""
         state_dict = dict(state_dict)
         scaler_state = state_dict.pop('loss_scaler', None)
-        # Empty when the run that saved it used bfloat16.
-        if scaler_state:
+        if scaler_state:  # that of a run in bfloat16 is empty
             self.loss_scaler.load_state_dict(scaler_state)
         super().load_state_dict(state_dict)
 

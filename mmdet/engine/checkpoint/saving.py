@@ -19,7 +19,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from ...errors import CheckpointError
-from ...utils.files import remove_stale_temporaries, replacing, temporary_path, write_atomically, write_bytes  # noqa: F401  (mmdet.engine.checkpoint_saver had them)
+from ...utils.files import replacing, write_atomically, write_bytes
 
 POINTER_NAME = 'last_checkpoint'
 LINK_NAME = 'latest.pth'
@@ -121,7 +121,7 @@ def write_pointer(folder: str | os.PathLike, checkpoint_path: str | os.PathLike,
 
 
 def write_link(folder: str | os.PathLike, checkpoint_path: str | os.PathLike, name: str = LINK_NAME) -> None:
-    """Replace the symbolic link ``name``; file systems without links simply do not get one."""
+    """Replace the symbolic link ``name``; a file system that has no links gets none."""
     with suppress(CheckpointError), replacing(Path(folder) / name, error=CheckpointError) as temporary:
         temporary.symlink_to(os.path.relpath(checkpoint_path, folder))
 
@@ -147,7 +147,7 @@ def find_newest(folder: str | os.PathLike, warn: Callable[[str], None]) -> Path 
         warn: called with a message for every file that is passed over.
     """
     folder = Path(folder)
-    tried = set()
+    torn = None
     pointer = folder / POINTER_NAME
     if pointer.is_file():
         text = pointer.read_bytes().decode('utf-8', errors='replace').strip()
@@ -156,28 +156,21 @@ def find_newest(folder: str | os.PathLike, warn: Callable[[str], None]) -> Path 
         if named is not None and is_intact(named):
             return named
         if named is not None:
-            tried.add(named.resolve())
+            torn = named.resolve()
             warn(f'{pointer} names {named}, which is torn; looking for an older checkpoint')
         else:
             warn(f'{pointer} names no existing file (it holds {text!r}); looking for the newest checkpoint in {folder}')
     for path in _numbered_newest_first(folder):
-        if path.resolve() in tried:
-            continue
-        if is_intact(path):
-            return path
-        warn(f'{path} is torn; passed over')
+        if path.resolve() != torn:
+            if is_intact(path):
+                return path
+            warn(f'{path} is torn; passed over')
     return None
 
 
 def _numbered_newest_first(folder: Path) -> list[Path]:
     """By number, since copying a folder scrambles times; by time only where epochs and iterations are mixed."""
-    found = [
-        (match[1], int(match[2]), path)
-        for path in folder.glob('*.pth')
-        if (match := _NUMBERED.match(path.name)) and path.is_file()
-    ]
-    mixed = len({unit for unit, _, _ in found}) > 1
-    return [
-        path
-        for *_, path in sorted(found, key=lambda item: item[2].stat().st_mtime_ns if mixed else item[1], reverse=True)
-    ]
+    matches = {path: _NUMBERED.match(path.name) for path in folder.glob('*.pth') if path.is_file()}
+    found = {path: match for path, match in matches.items() if match}
+    mixed = len({match[1] for match in found.values()}) > 1
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns if mixed else int(found[path][2]), reverse=True)
