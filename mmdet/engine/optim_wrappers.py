@@ -21,7 +21,7 @@ class OptimWrapper(MMEngineOptimWrapper):
 
     *Non-finite losses*: the total loss is tested, unscaled, before the backward pass. If it is NaN or infinite on any
     rank, every rank raises :class:`NonFiniteLossError` with the parts of its loss, and no parameter moves. The parts
-    are what the model's forward returned; a hook that is set on the model when training starts sees them.
+    are what the model's forward returned, as seen by a hook that is set on the model when training starts.
 
     *Accumulated gradients*: a checkpoint taken between two optimizer steps carries the gradients summed so far (those
     of rank 0), so that the resumed run makes the same next step.
@@ -33,14 +33,8 @@ class OptimWrapper(MMEngineOptimWrapper):
         self._parts_hook: RemovableHandle | None = None
 
     def initialize_count_status(self, model: torch.nn.Module, init_counts: int, max_counts: int) -> None:
-        """Set the counters of accumulation and watch the model's losses.
-
-        Args:
-            model: the training model, possibly wrapped for DDP.
-            init_counts: iterations done so far.
-            max_counts: iterations of the whole training.
-        """
-        # The base method would warn that a resumed accumulation loses gradients, which is not so here.
+        """Set the counters of iterations, done and in all, and watch the losses of the model, which DDP may wrap."""
+        # The base method would warn that a resumed accumulation loses gradients, which it does not do here.
         self._inner_count = init_counts
         self._max_counts = max_counts
         self._remainder_counts = max_counts % self._accumulative_counts
@@ -70,8 +64,7 @@ class OptimWrapper(MMEngineOptimWrapper):
         finite = torch.isfinite(loss.detach()).all()
         rank, world_size = get_dist_info()
         everywhere = finite.to(torch.float32)
-        if world_size > 1:
-            all_reduce(everywhere, op='min')
+        all_reduce(everywhere, op='min')
         if everywhere.item() == 1:
             return
         place = f'iteration {self._inner_count + 1}' + (f', rank {rank}' if world_size > 1 else '')

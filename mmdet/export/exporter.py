@@ -1,10 +1,10 @@
-"""Writes searched networks as stand-alone folders: structure, code that needs torch only, weights, demo, ONNX."""
+"""Write searched networks as stand-alone folders: structure, code that needs torch only, weights, demo, ONNX."""
 
 import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from .standalone import STRUCTURE_FILE, WEIGHTS_FILE, TinyNAS, example_input, lo
 
 ONNX_FILE = 'model.onnx'
 TASKS = ('classification', 'detection')
-# Which output a network has, by the task that its structure file names.
+# The task of an export, by the task that the structure file names.
 _OUTPUTS_OF = dict(damoyolo='detection', detection='detection')
 _CLASSIFIER_KEYS = ('fc_linear.', 'head.')
 
@@ -58,7 +58,7 @@ class Export:
 
     folder: Path
     model: TinyNAS
-    files: list[str] = field(default_factory=list)
+    files: list[str]
 
 
 def export_network(
@@ -278,40 +278,36 @@ def _readme(entry: StructureEntry, info: dict, files: list[str]) -> str:
         gives = f'maps of stages {", ".join(map(str, network["out_indices"]))}'
     else:
         gives = f'scores of {network["num_classes"]} classes'
-    lines = [
-        f'# {entry.name}',
-        '',
-        f'`{describe(entry.blocks)}`',
-        '',
-        f'A searched network ({sum(map(elements, entry.blocks)):,} parameters) that gives {gives}. It needs torch (exported with {torch.__version__}) and '
-        'nothing else:',
-        '',
-        '```',
-        'python demo.py                       # output shapes, parameters, FLOPs, time',
-        '```',
-        '',
-        '```python',
-        f'from {PACKAGE} import load',
-        '',
-        "model = load('.')                    # weights.pth where there is one; names must match",
-        f'outputs = model(images)              # {"(B, 3, T, H, W)" if is_3d(entry.blocks) else "(B, 3, H, W)"}, normalised as in training',
-        '```',
-        '',
-        '| file | what |',
-        '|---|---|',
-        f'| `{STRUCTURE_FILE}` | blocks, input size, outputs; also a backbone of the toolbox |',
-        f'| `{PACKAGE}/network.py` | the network, `load` |',
-        f'| `{PACKAGE}/modules.py`, `lsq.py`, `damo.py` | blocks as modules; quantised convolutions; space-to-depth |',
-        f'| `{PACKAGE}/blocks/`, `structure.py`, `parsing.py` | what a block consists of; reading of structures |',
-    ]
+    images = '(B, 3, T, H, W)' if is_3d(entry.blocks) else '(B, 3, H, W)'
+    batch = 'a batch of 1' if is_quantised(entry.blocks) else 'any batch size'
+    text = f"""# {entry.name}
+
+`{describe(entry.blocks)}`
+
+A searched network ({sum(map(elements, entry.blocks)):,} parameters) that gives {gives}. It needs torch (exported with {torch.__version__}) and
+nothing else:
+
+```
+python demo.py                       # output shapes, parameters, FLOPs, time
+```
+
+```python
+from {PACKAGE} import load
+
+model = load('.')                    # weights.pth where there is one; names must match
+outputs = model(images)              # {images}, normalised as in training
+```
+
+| file | what |
+|---|---|
+| `{STRUCTURE_FILE}` | blocks, input size, outputs; also a backbone of the toolbox |
+| `{PACKAGE}/network.py` | the network, `load` |
+| `{PACKAGE}/modules.py`, `lsq.py`, `damo.py` | blocks as modules; quantised convolutions; space-to-depth |
+| `{PACKAGE}/blocks/`, `structure.py`, `parsing.py` | what a block consists of; reading of structures |
+"""
     if WEIGHTS_FILE in files:
-        lines.append(f'| `{WEIGHTS_FILE}` | state dict |')
+        text += f'| `{WEIGHTS_FILE}` | state dict |\n'
     if ONNX_FILE in files:
-        batch = 'a batch of 1' if is_quantised(entry.blocks) else 'any batch size'
-        lines.append(f'| `{ONNX_FILE}` | the same for other run times, for {batch} |')
-    lines += [
-        '',
-        f'Written by mmdet-dense, tools/export.py (Apache-2.0), Python {sys.version_info[0]}.{sys.version_info[1]}.',
-        '',
-    ]
-    return '\n'.join(lines)
+        text += f'| `{ONNX_FILE}` | the same for other run times, for {batch} |\n'
+    version = f'{sys.version_info[0]}.{sys.version_info[1]}'
+    return f'{text}\nWritten by mmdet-dense, tools/export.py (Apache-2.0), Python {version}.\n'

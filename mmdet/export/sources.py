@@ -27,14 +27,10 @@ FILES = {
     'mmdet.models.layers.tinynas_blocks': f'{PACKAGE}/modules.py',
     'mmdet.models.layers.tinynas_damo': f'{PACKAGE}/damo.py',
     'mmdet.models.layers.lsq': f'{PACKAGE}/lsq.py',
-    'mmdet.archs.structure': f'{PACKAGE}/structure.py',
-    'mmdet.archs.parsing': f'{PACKAGE}/parsing.py',
+    **{f'mmdet.archs.{name}': f'{PACKAGE}/{name}.py' for name in ('structure', 'parsing')},
     'mmdet.archs.blocks': f'{PACKAGE}/blocks/__init__.py',
-    'mmdet.archs.blocks.base': f'{PACKAGE}/blocks/base.py',
-    'mmdet.archs.blocks.conv': f'{PACKAGE}/blocks/conv.py',
-    'mmdet.archs.blocks.costs': f'{PACKAGE}/blocks/costs.py',
-    'mmdet.archs.blocks.depthwise': f'{PACKAGE}/blocks/depthwise.py',
-    'mmdet.archs.blocks.residual': f'{PACKAGE}/blocks/residual.py',
+    **{f'mmdet.archs.blocks.{name}': f'{PACKAGE}/blocks/{name}.py' for name in ('base', 'conv', 'costs')},
+    **{f'mmdet.archs.blocks.{name}': f'{PACKAGE}/blocks/{name}.py' for name in ('depthwise', 'residual')},
     'mmdet.errors': f'{PACKAGE}/errors.py',
 }
 STAND_INS = dict.fromkeys(('mmcv.cnn', 'mmengine.dist', 'mmdet.registry'), f'{_HERE}.compat')

@@ -81,8 +81,6 @@ class PipelineUpgrader:
                 new.append(dict(type=kind, **step))
         return new
 
-    # ---- loading
-
     def _step_LoadImageFromFile(self, step: dict, _done: list[dict]) -> list[dict]:
         step.update(pop_backend_args(step))
         return [dict(type='LoadImageFromFile', **step)]
@@ -98,8 +96,6 @@ class PipelineUpgrader:
     def _step_LoadProposals(self, step: dict, _done: list[dict]) -> list[dict]:
         self.report.drop(f'{self.where}: LoadProposals', 'proposals from files are not supported')
         return []
-
-    # ---- geometry
 
     def _step_Resize(self, step: dict, _done: list[dict]) -> list[dict]:
         scale, ratio = step.pop('img_scale', None), step.pop('ratio_range', None)
@@ -147,8 +143,6 @@ class PipelineUpgrader:
             self.report.translate(f'{self.where}: Pad(pad_val=0) after Normalize', f'pad_val={value}, the mean colour')
         return [dict(type='Pad', pad_val=value, **step)]
 
-    # ---- values
-
     def _step_Normalize(self, step: dict, _done: list[dict]) -> list[dict]:
         self.out.normalise = dict(mean=list(step['mean']), std=list(step['std']), to_rgb=step.get('to_rgb', True))
         return []
@@ -170,8 +164,6 @@ class PipelineUpgrader:
                 'now works on bytes, before normalisation and padding'
             )
         return [dict(type='Albu', **step)]
-
-    # ---- composition
 
     def _step_AutoAugment(self, step: dict, _done: list[dict]) -> list[dict]:
         return [dict(type='RandomChoice', transforms=[self._convert(policy) for policy in step['policies']])]

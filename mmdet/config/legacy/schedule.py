@@ -5,7 +5,6 @@ import copy
 from ...errors import ConfigError
 from .report import UpgradeReport
 
-_EPOCH_RUNNERS = ('EpochBasedRunner', 'EpochBasedRunnerAmp')
 # Visualization backend of each logging hook, and the argument that both have.
 _LOGGERS = {
     'TensorboardLoggerHook': ('TensorboardVisBackend', None),
@@ -42,33 +41,25 @@ def upgrade_schedule(cfg: dict, v1: bool, report: UpgradeReport) -> dict:
 def _train_loop(cfg: dict, report: UpgradeReport) -> dict | None:
     evaluation = dict(cfg.get('evaluation') or {})
     runner = dict(cfg.get('runner') or {})
-    epochs, iterations = cfg.get('total_epochs'), cfg.get('total_iters')
-    if runner:
-        kind = runner.get('type', 'EpochBasedRunner')
-        if kind not in (*_EPOCH_RUNNERS, 'IterBasedRunner'):
-            raise ConfigError("must be 'EpochBasedRunner' or 'IterBasedRunner'", field='runner.type', received=kind)
-        if epochs is not None and runner.get('max_epochs', epochs) != epochs:
-            raise ConfigError(
-                f'differs from total_epochs={epochs}', field='runner.max_epochs', received=runner['max_epochs']
-            )
-        epochs, iterations = runner.get('max_epochs', epochs), runner.get('max_iters', iterations)
+    total = cfg.get('total_epochs')
+    kind = runner.get('type', 'EpochBasedRunner')
+    if kind not in ('EpochBasedRunner', 'EpochBasedRunnerAmp', 'IterBasedRunner'):
+        raise ConfigError("must be 'EpochBasedRunner' or 'IterBasedRunner'", field='runner.type', received=kind)
+    epochs, iterations = runner.get('max_epochs', total), runner.get('max_iters', cfg.get('total_iters'))
+    if total not in (None, epochs):
+        raise ConfigError(f'differs from total_epochs={total}', field='runner.max_epochs', received=epochs)
     if epochs is None and iterations is None:
         return None
-    if epochs is not None:
-        loop = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
-        report.translate('runner / total_epochs', 'train_cfg.max_epochs')
-    else:
-        loop = dict(type='IterBasedTrainLoop', max_iters=iterations)
-        report.translate('runner / total_iters', 'train_cfg.max_iters')
-    loop['val_interval'] = evaluation.get('interval', 1)
+    name, unit, length = ('EpochBasedTrainLoop', 'epochs', epochs)
+    if epochs is None:
+        name, unit, length = ('IterBasedTrainLoop', 'iters', iterations)
+    report.translate(f'runner / total_{unit}', f'train_cfg.max_{unit}')
+    loop = {'type': name, f'max_{unit}': length, 'val_interval': evaluation.get('interval', 1)}
     if evaluation.get('start') is not None:
         loop['val_begin'] = evaluation['start']
     if evaluation.get('dynamic_intervals'):
         loop['dynamic_intervals'] = evaluation['dynamic_intervals']
     return loop
-
-
-# ---- optimiser
 
 
 def _optim_wrapper(cfg: dict, v1: bool, report: UpgradeReport) -> dict:
@@ -113,9 +104,6 @@ def _paramwise(options: dict, v1: bool, report: UpgradeReport) -> dict:
     return options
 
 
-# ---- learning rate
-
-
 def _param_scheduler(lr: dict, loop: dict, report: UpgradeReport) -> list[dict]:
     by_epoch = lr.pop('by_epoch', loop['type'] == 'EpochBasedTrainLoop')
     end = loop.get('max_epochs') if by_epoch else loop.get('max_iters')
@@ -123,11 +111,10 @@ def _param_scheduler(lr: dict, loop: dict, report: UpgradeReport) -> list[dict]:
     policy = lr.pop('policy', None)
     common = dict(begin=0, end=end, by_epoch=by_epoch)
     if policy == 'step':
-        step, gamma = lr.pop('step'), lr.pop('gamma', 0.1)
-        if isinstance(step, int):
-            schedule.append(dict(type='StepLR', step_size=step, gamma=gamma, **common))
-        else:
-            schedule.append(dict(type='MultiStepLR', milestones=list(step), gamma=gamma, **common))
+        step = lr.pop('step')
+        single = isinstance(step, int)
+        kind = dict(type='StepLR', step_size=step) if single else dict(type='MultiStepLR', milestones=list(step))
+        schedule.append(dict(kind, gamma=lr.pop('gamma', 0.1), **common))
     elif policy in ('CosineAnnealing', 'CosineAnnealingLR', 'cosine'):
         if lr.get('min_lr_ratio') is not None:
             floor = dict(eta_min_ratio=lr.pop('min_lr_ratio'))
@@ -153,15 +140,10 @@ def _warmup(lr: dict) -> list[dict]:
     ratio, by_epoch = lr.pop('warmup_ratio', 0.1), lr.pop('warmup_by_epoch', False)
     if kind is None or not length:
         return []
-    common = dict(by_epoch=by_epoch, begin=0, end=length)
-    if kind == 'linear':
-        return [dict(type='LinearLR', start_factor=ratio, **common)]
-    if kind == 'constant':
-        return [dict(type='ConstantLR', factor=ratio, **common)]
-    raise ConfigError("must be 'linear' or 'constant'", field='lr_config.warmup', received=kind)
-
-
-# ---- hooks and surroundings
+    factor = dict(linear=dict(type='LinearLR', start_factor=ratio), constant=dict(type='ConstantLR', factor=ratio))
+    if kind not in factor:
+        raise ConfigError("must be 'linear' or 'constant'", field='lr_config.warmup', received=kind)
+    return [dict(factor[kind], by_epoch=by_epoch, begin=0, end=length)]
 
 
 def upgrade_runtime(cfg: dict, report: UpgradeReport) -> dict:

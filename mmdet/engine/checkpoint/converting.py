@@ -148,11 +148,7 @@ def _deformable_layers(state: Mapping) -> list[str]:
 
 
 def _serialise(checkpoint: Mapping, suffix: str) -> memoryview:
-    """The bytes of a ``.pth`` file, or of a ``.safetensors`` file with ``meta`` as JSON in its header.
-
-    Raises:
-        CheckpointError: another suffix.
-    """
+    """The bytes of the file that :func:`write_checkpoint` writes."""
     if suffix in ('.pth', '.pt'):
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)

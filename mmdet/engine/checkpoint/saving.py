@@ -5,11 +5,12 @@ allow-list. It is written by :mod:`mmdet.utils.files`: its name always holds eit
 The pointer ``last_checkpoint`` is replaced the same way, after the file it names.
 """
 
+import copy
 import os
 import re
 import zipfile
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import _ParamScheduler
 
 from ...errors import CheckpointError
 from ...utils.files import replacing, write_atomically, write_bytes
@@ -98,13 +100,31 @@ def restore_history(value: object) -> HistoryBuffer | None:
     return buffer
 
 
-def save_atomically(checkpoint: Mapping, path: str | os.PathLike) -> None:
-    """Write ``checkpoint`` to ``path`` by :func:`~mmdet.utils.files.write_atomically`.
+def scheduler_states(schedulers: dict | list) -> dict | list:
+    """States of parameter schedulers: a list, or for several optimizers a dict of lists."""
+    if isinstance(schedulers, dict):
+        return {name: scheduler_states(group) for name, group in schedulers.items()}
+    return [scheduler.state_dict() for scheduler in schedulers]
 
-    Raises:
-        CheckpointError: the disk is full or any other failure of the file system; older files are untouched and the
-            temporary file is removed. Names the file and the free space.
-    """
+
+def pair_schedulers(
+    schedulers: dict | list, states: dict | list, filename: str
+) -> Iterator[tuple[_ParamScheduler, dict]]:
+    """Pair schedulers with their saved states, of which there must be as many."""
+    by_name, states_by_name = (value if isinstance(value, dict) else {'': value} for value in (schedulers, states))
+    for name, group in by_name.items():
+        group_states = states_by_name.get(name, [])
+        if len(group) != len(group_states):
+            raise CheckpointError(
+                f'has {len(group_states)} parameter schedulers, this config {len(group)}; '
+                'resume with the config of the run',
+                file=filename,
+            )
+        yield from zip(group, copy.deepcopy(group_states))
+
+
+def save_atomically(checkpoint: Mapping, path: str | os.PathLike) -> None:
+    """Write ``checkpoint`` to ``path`` by :func:`~mmdet.utils.files.write_atomically`, whose failures are a ``CheckpointError``."""
 
     def write(stream: BinaryIO) -> None:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import mmengine
 import torch
-from mmengine.dist import barrier, get_dist_info
+from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
 from ...errors import CheckpointError
@@ -92,11 +92,9 @@ def _cached(name: str, locations: tuple[str, ...]) -> Path:
     folder = cache_folder()
     file_names = [location.rsplit('/', 1)[-1].partition('?')[0] for location in locations]
     target = folder / (file_names[0] or 'checkpoint.pth')
-    rank, world_size = get_dist_info()
-    failure = _fetch(url, target, file_names) if rank == 0 else None
-    if world_size > 1:
-        barrier()
-    if rank > 0:
+    failure = _fetch(url, target, file_names) if is_main_process() else None
+    barrier()
+    if not is_main_process():
         failure = _fetch(url, target, file_names)
     if failure is None:
         return _first_file(folder, file_names) or target
