@@ -1,4 +1,4 @@
-"""Explains errors of a config that show only when its objects are built: unknown types, and arguments that a constructor does not take."""
+"""Explanations for the errors of a config that appear only when its objects are built: unknown types and arguments."""
 
 import difflib
 import inspect
@@ -15,7 +15,7 @@ _NO_TYPE = re.compile(r'`cfg` or `default_args` must contain the key "type", but
 _BAD_ARGUMENT = re.compile(
     r'(?:(\w+)\.)?__init__\(\) ((?:got an unexpected keyword|missing \d+ required) .*)', re.DOTALL
 )
-# A TypeError raised while one of these functions called a constructor is an error of the config; from elsewhere, an error of the code.
+# A TypeError that arises where one of these functions calls a constructor is a fault of the config; any other is a fault of the code.
 _CALLERS = ('__init__', 'build_from_cfg', 'get_instance', '__call__')
 
 
@@ -44,19 +44,16 @@ def build_errors_explained(registries: Collection[Registry]) -> Iterator[None]:
         yield
     except MMDetError:
         raise
-    except KeyError as error:
-        explained = _explain_type(str(error.args[0]) if error.args else '', registries)
-        if explained is None:
-            raise
-        raise explained from error
-    except TypeError as error:
-        explained = _explain_arguments(error, registries)
+    except (KeyError, TypeError) as error:
+        explain = _explain_type if isinstance(error, KeyError) else _explain_arguments
+        explained = explain(error, registries)
         if explained is None:
             raise
         raise explained from error
 
 
-def _explain_type(text: str, registries: Collection[Registry]) -> ConfigError | None:
+def _explain_type(error: Exception, registries: Collection[Registry]) -> ConfigError | None:
+    text = str(error.args[0]) if error.args else ''
     if match := _UNKNOWN_TYPE.match(text):
         name, _, registry_name = match.groups()
         known = sorted(_names(registry_name, registries))
@@ -80,7 +77,7 @@ def _names(registry_name: str, registries: Collection[Registry]) -> set[str]:
     return {name for owner in same for related in (owner, owner.parent) if related for name in related.module_dict}
 
 
-def _explain_arguments(error: TypeError, registries: Collection[Registry]) -> ConfigError | None:
+def _explain_arguments(error: Exception, registries: Collection[Registry]) -> ConfigError | None:
     match = _BAD_ARGUMENT.match(str(error))
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -91,17 +88,11 @@ def _explain_arguments(error: TypeError, registries: Collection[Registry]) -> Co
     cls = _find_class(name, registries)
     if cls is None:
         return ArgumentError(fault, field=name)
-    parameters = [
-        parameter
-        for parameter in inspect.signature(cls).parameters.values()
-        if parameter.kind is not parameter.VAR_KEYWORD
-    ]
-    return ArgumentError(f'{fault}. {name} takes {", ".join(parameter.name for parameter in parameters)}', field=name)
+    parameters = inspect.signature(cls).parameters.values()
+    taken = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    return ArgumentError(f'{fault}. {name} takes {", ".join(taken)}', field=name)
 
 
 def _find_class(name: str | None, registries: Collection[Registry]) -> type | None:
     found = (owner.module_dict.get(name) for owner in _with_parents(registries))
     return next((cls for cls in found if inspect.isclass(cls)), None)
-
-
-__all__ = ['ArgumentError', 'UnknownTypeError', 'build_errors_explained']

@@ -59,6 +59,3 @@ class ModelInputError(MMDetError, ValueError):
 
 class NonFiniteLossError(MMDetError, RuntimeError):
     """A loss became NaN or infinite; raised before the optimiser moves."""
-
-
-__all__ = ['CheckpointError', 'ConfigError', 'DataError', 'MMDetError', 'ModelInputError', 'NonFiniteLossError']

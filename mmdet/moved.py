@@ -1,7 +1,7 @@
-"""Module paths of earlier versions: each is served from the modules that hold its names today.
+"""Import paths of modules in earlier versions, which still lead to the names that they held.
 
 An old path that corresponds to one module today *is* that module; one whose names went to several modules holds the public names of all of them.
-The objects are the same either way, so that pickles and registries do not notice.
+The objects are the same either way, so that old pickles can be read and no type is registered twice.
 """
 
 import importlib
@@ -25,7 +25,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'mmdet.datasets.synthetic': ('mmdet.datasets.drone_scenes.dataset',),
     'mmdet.engine.checkpoint_convert': ('mmdet.engine.checkpoint.converting',),
     'mmdet.engine.checkpoint_names': ('mmdet.engine.checkpoint.names',),
-    'mmdet.engine.checkpoint_saver': ('mmdet.engine.checkpoint.saving',),
+    'mmdet.engine.checkpoint_saver': ('mmdet.engine.checkpoint.saving', 'mmdet.utils.files'),
     'mmdet.engine.checkpoint_source': ('mmdet.engine.checkpoint.sources',),
     'mmdet.evaluation.coco_files': ('mmdet.formats.coco', 'mmdet.formats.predictions'),
     'mmdet.evaluation.visdrone_files': ('mmdet.formats.visdrone',),
@@ -44,7 +44,7 @@ MOVED: dict[str, tuple[str, ...]] = {
 
 
 def modules_of(path: str) -> tuple[str, ...]:
-    """Modules that hold the names of an old path today; none for a path that is not old.
+    """The modules that hold the names of an old path today; empty for a path that is not old.
 
     >>> modules_of('mmdet.nas.blocks.conv')
     ('mmdet.archs.blocks.conv',)
@@ -77,6 +77,3 @@ class _OldPathLoader:
             sys.modules[module.__name__] = found[0]
         for source in found:
             vars(module).update({name: value for name, value in vars(source).items() if not name.startswith('_')})
-
-
-__all__ = ['MOVED', 'find_old_path', 'modules_of']

@@ -57,10 +57,3 @@ NAS_BUDGETS = Registry('architecture budget', scope=SCOPE, locations=['mmdet.nas
 NAS_LATENCIES = Registry('latency predictor', scope=SCOPE, locations=['mmdet.nas'])
 NAS_SPACES = Registry('architecture space', scope=SCOPE, locations=['mmdet.nas.spaces'])
 NAS_STRATEGIES = Registry('search strategy', scope=SCOPE, locations=['mmdet.nas.search'])
-
-__all__ = [
-    'DATASETS', 'DATA_SAMPLERS', 'EVALUATOR', 'HOOKS', 'LOG_PROCESSORS', 'LOOPS', 'METRICS', 'MODELS', 'MODEL_WRAPPERS',
-    'NAS_BLOCKS', 'NAS_BUDGETS', 'NAS_LATENCIES', 'NAS_SCORES', 'NAS_SPACES', 'NAS_STRATEGIES', 'OPTIMIZERS',
-    'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS', 'RUNNERS', 'TASK_UTILS', 'TRANSFORMS', 'VISBACKENDS',
-    'VISUALIZERS', 'WEIGHT_INITIALIZERS',
-]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the environment says about the processes of a run before they join."""
+"""The process's place in a distributed run, read from the environment before the processes join."""
 
 import os
 

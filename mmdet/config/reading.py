@@ -16,13 +16,12 @@ from ..errors import ConfigError, MMDetError
 from ..registry import all_registries
 from . import text  # noqa: F401  (configs with keywords as keys can be written)
 from .launcher import starts_as_main_process
-from .legacy import read_legacy_config
+from .legacy.config import merge_options, read_legacy_config
 
 P = ParamSpec('P')
 T = TypeVar('T')
 
-
-# Read by the runner whether or not a config has them.
+# The runner reads these keys even where a config does not have them.
 _RUN_KEYS = frozenset({'trust_checkpoint', 'verbose'})
 
 
@@ -54,24 +53,18 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
         raise ConfigError(f'cannot be read: {type(error).__name__}: {error}', file=path) from error
     if cfg_options:
         _warn_of_new_keys(cfg, cfg_options)
-        try:
-            cfg.merge_from_dict(cfg_options)
-        except Exception as error:  # mmengine raises KeyError, TypeError, AssertionError alike
-            raise ConfigError(
-                f'does not fit this config: {error}', file=path, field='--cfg-options', received=cfg_options
-            ) from error
+        merge_options(cfg, cfg_options, path)
     return cfg
 
 
 def _warn_of_new_keys(cfg: Config, cfg_options: dict) -> None:
     """Name the overrides whose first key the config does not have: they are allowed, but often a typing error."""
-    for option in cfg_options:
+    for option in cfg_options if starts_as_main_process() else ():
         first = option.partition('.')[0]
-        if first in cfg or first in _RUN_KEYS or not starts_as_main_process():
-            continue
-        near = difflib.get_close_matches(first, list(cfg), n=1)
-        hint = f'; did you mean {near[0]!r}?' if near else ''
-        print(f'--cfg-options: the config has no {first!r}, {option!r} is added to it{hint}', file=sys.stderr)
+        if first not in cfg and first not in _RUN_KEYS:
+            near = difflib.get_close_matches(first, list(cfg), n=1)
+            hint = f'; did you mean {near[0]!r}?' if near else ''
+            print(f'--cfg-options: the config has no {first!r}, {option!r} is added to it{hint}', file=sys.stderr)
 
 
 class CfgOptions(DictAction):
@@ -94,18 +87,12 @@ class CfgOptions(DictAction):
 class _Verbose(argparse.Action):
     """``--verbose``, which is ``--cfg-options verbose=True``."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, _parser: object, namespace: argparse.Namespace, *_: object) -> None:
         namespace.cfg_options = {**(namespace.cfg_options or {}), 'verbose': True}
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of every tool that runs a config: overrides, launcher, trust, length of the console output."""
+    """Add the arguments that every tool with a config has: overrides, launcher, trust, length of the console output."""
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
                         help="override config values: dotted keys, lists as key='[a,b]' or key=a,b")  # fmt: skip
     parser.add_argument(
@@ -127,7 +114,7 @@ def set_local_rank(args: argparse.Namespace) -> None:
 
 
 def type_name(spec: object) -> str:
-    """Name of the type that a config's dict asks for, by name (with or without a scope) or as a class; or that of an object.
+    """Name of the type in a config's dict, which gives it as a string (with or without a scope) or as a class; else the type of an object.
 
     >>> type_name(dict(type='mmdet.GFL')), type_name(dict(type=dict)), type_name(3)
     ('GFL', 'dict', 'int')

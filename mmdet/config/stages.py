@@ -9,7 +9,7 @@ from .reading import load_config
 
 
 def inner_test_dataset(config: Config, key: str = '') -> dict:
-    """The test dataset of a config without its wrappers: the first of each concatenation, or the first that has ``key``."""
+    """The test dataset of a config inside its wrappers: the first of a concatenation, or the outermost that has ``key``."""
     dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
     while key not in dataset and ('dataset' in dataset or dataset.get('datasets')):
         dataset = dataset.get('dataset') or dataset['datasets'][0]
@@ -17,7 +17,7 @@ def inner_test_dataset(config: Config, key: str = '') -> dict:
 
 
 def test_pipeline_config(config: Config) -> list[dict]:
-    """Transform configs of the config's test dataset, which may be wrapped; else its ``test_pipeline``.
+    """Transform configs of the config's test dataset, which may be wrapped, or else its ``test_pipeline``.
 
     Raises:
         ConfigError: the config has no test pipeline.
@@ -56,10 +56,10 @@ def stage_config(path: str | Path, checkpoint: str | None = None, flip: bool = T
     Args:
         path: config of a one-stage detector; a config file writes ``'{{fileDirname}}/coarse_det.py'`` for its neighbour.
         checkpoint: weights of the stage; None takes the last epoch of the training, ``work_dirs/<config name>/epoch_<max_epochs>.pth``.
-        flip: let the stage look at the flipped image too.
+        flip: whether the stage detects on the flipped image, too.
 
     Returns:
-        ``detector``, the config's model without what only a training needs, ``scale`` (w, h) of its test images (a list where they are
+        ``detector``, the config's model without the settings that only training uses, ``scale`` (w, h) of its test images (a list where they are
         several), and ``flip``.
 
     Raises:
@@ -67,7 +67,7 @@ def stage_config(path: str | Path, checkpoint: str | None = None, flip: bool = T
     """
     config = load_config(path)
     if 'backbone' not in config.get('model', {}):
-        raise ConfigError('has no model with a backbone, which a stage is', file=path, field='model')
+        raise ConfigError('has no model with a backbone, which a stage must be', file=path, field='model')
     detector = ConfigDict({key: value for key, value in config.model.items() if key != 'train_cfg'})
     detector.backbone.pop('init_cfg', None)
     checkpoint = checkpoint or f'work_dirs/{Path(path).stem}/epoch_{config.train_cfg.max_epochs}.pth'

@@ -1,29 +1,27 @@
-"""What a person reads on the console; the log file of the run holds everything."""
+"""A filter for the console, which shows the messages that a person needs; the log file of the run holds all of them."""
 
 import logging
 import sys
 
 from mmengine.logging import MMLogger
 
-# The progress lines, and the metrics after each validation.
+# This module logs the progress lines and the metrics after each validation.
 _PROGRESS = 'mmengine.hooks.logger_hook'
-# Of this package: details of each layer.
+# Modules of this package that log details of each layer.
 _DETAILS = frozenset({'mmdet.engine.layer_decay'})
 _LOGGING = ('logging', 'mmengine.logging', __name__)
 
 
 class ConsoleFilter(logging.Filter):
-    """Passes warnings, progress lines and this package's own messages, which name what runs, what it reads and writes, and evaluation tables.
+    """Passes warnings, progress lines, and this package's own messages: what runs, what it reads and writes, and evaluation tables.
 
     mmengine's other messages are left to the log file: environment, config, list of hooks, settings of each parameter.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the console shows a record; called by the thread that logs it."""
-        if record.levelno > logging.INFO:
-            return True
-        if record.levelno < logging.INFO:
-            return False
+        if record.levelno != logging.INFO:
+            return record.levelno > logging.INFO
         origin = _origin()
         if origin == _PROGRESS:
             return not record.getMessage().startswith('Exp name')
@@ -31,7 +29,7 @@ class ConsoleFilter(logging.Filter):
 
 
 def _origin() -> str:
-    """Name of the module that logs. Not the record's: behind ``print_log``, that is always mmengine's own."""
+    """Name of the module that logs; the record itself names mmengine for every message of ``print_log``."""
     frame = sys._getframe(1)
     while frame.f_back is not None:
         name = frame.f_globals.get('__name__', '')
@@ -42,7 +40,7 @@ def _origin() -> str:
 
 
 def quieten(logger: MMLogger, *, verbose: bool) -> None:
-    """Set or remove the filter of the logger's console; the log file is never filtered, and a logger for debugging is not either."""
+    """Add the filter to the logger's console, or remove it if ``verbose``; log files and debugging loggers are not filtered."""
     for handler in logger.handlers:
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             handler.filters = [known for known in handler.filters if not isinstance(known, ConsoleFilter)]

@@ -49,7 +49,13 @@ def init_dist(
     if port is not None:
         os.environ['MASTER_PORT'] = str(port)
     if launcher == 'slurm':
-        os.environ.setdefault('MASTER_ADDR', _first_host(_node_list()))
+        if 'MASTER_ADDR' not in os.environ:
+            names = ('SLURM_STEP_NODELIST', 'SLURM_JOB_NODELIST', 'SLURM_NODELIST')
+            nodes = next(filter(None, map(os.environ.get, names)), None)
+            if nodes is None:
+                message = "launcher 'slurm' needs MASTER_ADDR or SLURM_NODELIST in the environment"
+                raise ConfigError(message, field='launcher')
+            os.environ['MASTER_ADDR'] = _first_host(nodes)
         # Several jobs may share a machine: the job number keeps their ports apart.
         os.environ.setdefault('MASTER_PORT', str(_DEFAULT_PORT + int(os.environ.get('SLURM_JOB_ID', 0)) % 1000))
     os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
@@ -72,9 +78,7 @@ def init_dist(
 
 
 def _integer(name: str, launcher: str) -> int:
-    value = os.environ.get(name)
-    if value is None and name == 'SLURM_LOCALID':
-        value = '0'
+    value = os.environ.get(name, '0' if name == 'SLURM_LOCALID' else None)
     if value is None or not value.isdigit():
         raise ConfigError(
             f'launcher {launcher!r} needs the environment variable {name}', field='launcher', received=value
@@ -82,27 +86,12 @@ def _integer(name: str, launcher: str) -> int:
     return int(value)
 
 
-def _node_list() -> str:
-    nodes = (
-        os.environ.get('SLURM_STEP_NODELIST')
-        or os.environ.get('SLURM_JOB_NODELIST')
-        or os.environ.get('SLURM_NODELIST')
-    )
-    if not nodes:
-        raise ConfigError("launcher 'slurm' needs MASTER_ADDR or SLURM_NODELIST in the environment", field='launcher')
-    return nodes
-
-
 def _first_host(node_list: str) -> str:
-    """First host of slurm's compressed list; saves a call of scontrol.
+    """First host of slurm's compressed list, without a call of ``scontrol``.
 
     >>> _first_host('gpu[03-05,9],login1'), _first_host('a7,b2'), _first_host('rack2-n[12]-ib')
     ('gpu03', 'a7', 'rack2-n12-ib')
     """
-    # Every part may be empty: it always matches.
+    # Every part may be empty, so the pattern always matches.
     prefix, choices, suffix = re.findall(r'^([^,\[]*)(?:\[([^\]]+)\])?([^,\[]*)', node_list)[0]
-    first = re.split(r'[,-]', choices)[0] if choices else ''
-    return f'{prefix}{first}{suffix}'
-
-
-__all__ = ['init_dist']
+    return prefix + re.split('[,-]', choices)[0] + suffix

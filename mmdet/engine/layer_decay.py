@@ -1,7 +1,7 @@
 """Optimizer constructors for vision transformers.
 
 Both put all parameters with equal settings into one group. mmengine's default makes one group for each parameter; the
-optimizer then works tensor by tensor instead of on whole lists, which costs hundreds of small kernels a step on a GPU.
+optimizer then updates one tensor at a time instead of whole lists, which costs hundreds of small kernels a step on a GPU.
 """
 
 import re

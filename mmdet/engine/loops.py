@@ -92,8 +92,7 @@ class EpochBasedTrainLoop(MMEngineEpochLoop):
         first, self.iters_done = min(self.iters_done, len(self.dataloader)), 0
         self._epoch_begin = self._iter - first
         skipped = first and skip_batches(self.dataloader, first)
-        batches = enumerate(self.dataloader, start=first if skipped else 0)
-        for idx, data_batch in batches:
+        for idx, data_batch in enumerate(self.dataloader, start=first if skipped else 0):
             if idx >= first:
                 self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')
@@ -105,7 +104,7 @@ class IterBasedTrainLoop(MMEngineIterLoop):
     """Iteration-based training; the sampler is told the number of each pass over the data, as in epoch-based training.
 
     Raises:
-        ConfigError: ``max_iters`` is no whole number.
+        ConfigError: ``max_iters`` is not a whole number of at least 0.
     """
 
     def __init__(
@@ -155,11 +154,9 @@ class IterBasedTrainLoop(MMEngineIterLoop):
         epoch, remaining = 0, start
         batch_sampler = self.dataloader.batch_sampler
         set_epoch(self.dataloader, epoch)
-        if _never_ends(batch_sampler):
-            skip_batches(self.dataloader, remaining)
-            remaining = 0
         while remaining and batch_sampler is not None:
-            passed = sum(1 for _ in islice(iter(batch_sampler), remaining))
+            endless = _never_ends(batch_sampler)
+            passed = remaining if endless else sum(1 for _ in islice(iter(batch_sampler), remaining))
             if passed == remaining:
                 skip_batches(self.dataloader, remaining)
                 remaining = 0
@@ -181,8 +178,5 @@ class IterBasedTrainLoop(MMEngineIterLoop):
 
 
 def _never_ends(batch_sampler: Any) -> bool:
-    """Whether there is one pass for ever, as with mmengine's InfiniteSampler: a pass to count its batches would use it up."""
+    """Whether one pass lasts for ever, as with mmengine's InfiniteSampler: counting its batches would never end."""
     return isinstance(getattr(batch_sampler, 'sampler', None), InfiniteSampler)
-
-
-__all__ = ['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'set_epoch', 'skip_batches']

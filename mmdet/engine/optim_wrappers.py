@@ -21,7 +21,7 @@ class OptimWrapper(MMEngineOptimWrapper):
 
     *Non-finite losses*: the total loss is tested, unscaled, before the backward pass. If it is NaN or infinite on any
     rank, every rank raises :class:`NonFiniteLossError` with the parts of its loss, and no parameter moves. The parts
-    are what the model's forward returned; a hook that is set on the model when training starts sees them.
+    are what the model's forward returned, as seen by a hook that is set on the model when training starts.
 
     *Accumulated gradients*: a checkpoint taken between two optimizer steps carries the gradients summed so far (those
     of rank 0), so that the resumed run makes the same next step.
@@ -33,14 +33,8 @@ class OptimWrapper(MMEngineOptimWrapper):
         self._parts_hook: RemovableHandle | None = None
 
     def initialize_count_status(self, model: torch.nn.Module, init_counts: int, max_counts: int) -> None:
-        """Set the counters of accumulation and watch the model's losses.
-
-        Args:
-            model: the training model, possibly wrapped for DDP.
-            init_counts: iterations done so far.
-            max_counts: iterations of the whole training.
-        """
-        # The base method would warn that a resumed accumulation loses gradients, which is not so here.
+        """Set the counters of iterations, done and in all, and watch the losses of the model, which DDP may wrap."""
+        # The base method would warn that a resumed accumulation loses gradients, which it does not do here.
         self._inner_count = init_counts
         self._max_counts = max_counts
         self._remainder_counts = max_counts % self._accumulative_counts
@@ -70,8 +64,7 @@ class OptimWrapper(MMEngineOptimWrapper):
         finite = torch.isfinite(loss.detach()).all()
         rank, world_size = get_dist_info()
         everywhere = finite.to(torch.float32)
-        if world_size > 1:
-            all_reduce(everywhere, op='min')
+        all_reduce(everywhere, op='min')
         if everywhere.item() == 1:
             return
         place = f'iteration {self._inner_count + 1}' + (f', rank {rank}' if world_size > 1 else '')
@@ -105,14 +98,16 @@ class OptimWrapper(MMEngineOptimWrapper):
 
 def _describe_parts(parts: dict | None) -> list[str]:
     """``name=value``, a list over levels as ``name=[a, b, ...]``."""
+
+    def mean(value: torch.Tensor) -> str:
+        return f'{value.detach().float().mean().item():g}'
+
     described = []
     for name, value in (parts or {}).items():
         if isinstance(value, torch.Tensor):
-            described.append(f'{name}={value.detach().float().mean().item():g}')
+            described.append(f'{name}={mean(value)}')
         elif isinstance(value, (list, tuple)):
-            levels = ', '.join(
-                f'{item.detach().float().mean().item():g}' for item in value if isinstance(item, torch.Tensor)
-            )
+            levels = ', '.join(mean(item) for item in value if isinstance(item, torch.Tensor))
             described.append(f'{name}=[{levels}]')
     return described
 
@@ -153,24 +148,16 @@ class AmpOptimWrapper(OptimWrapper):
         if found not in self._DTYPES.values():
             raise ConfigError(f'must be one of {sorted(self._DTYPES)}', field='optim_wrapper.dtype', received=dtype)
         self.cast_dtype = found
-        self._fixed_scale: float | None = None
-        options: dict = {}
-        if loss_scale == 'dynamic':
-            pass
-        elif isinstance(loss_scale, dict):
-            options = dict(loss_scale)
-        elif is_number(loss_scale) and loss_scale > 0:
-            self._fixed_scale = float(loss_scale)
-            options = dict(init_scale=self._fixed_scale)
-        else:
-            raise ConfigError(
-                "must be 'dynamic', a positive number or a dict of GradScaler arguments",
-                field='optim_wrapper.loss_scale',
-                received=loss_scale,
-            )
-        self.loss_scaler = torch.amp.GradScaler(
-            self.device_type, **{'enabled': self.cast_dtype is torch.float16, **options}
-        )
+        self._fixed_scale = float(loss_scale) if is_number(loss_scale) and loss_scale > 0 else None
+        options: dict = dict(enabled=self.cast_dtype is torch.float16)
+        if isinstance(loss_scale, dict):
+            options.update(loss_scale)
+        elif self._fixed_scale is not None:
+            options['init_scale'] = self._fixed_scale
+        elif loss_scale != 'dynamic':
+            message = "must be 'dynamic', a positive number or a dict of GradScaler arguments"
+            raise ConfigError(message, field='optim_wrapper.loss_scale', received=loss_scale)
+        self.loss_scaler = torch.amp.GradScaler(self.device_type, **options)
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         """Backward pass of the scaled loss; counts the accumulation."""
@@ -187,16 +174,13 @@ class AmpOptimWrapper(OptimWrapper):
 
     def state_dict(self) -> dict:
         """As in the base class, and the state of the loss scale."""
-        state = super().state_dict()
-        state['loss_scaler'] = self.loss_scaler.state_dict()
-        return state
+        return dict(super().state_dict(), loss_scaler=self.loss_scaler.state_dict())
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Restore what :meth:`state_dict` gave, also that of a run without mixed precision or in bfloat16."""
         state_dict = dict(state_dict)
         scaler_state = state_dict.pop('loss_scaler', None)
-        # Empty when the run that saved it used bfloat16.
-        if scaler_state:
+        if scaler_state:  # that of a run in bfloat16 is empty
             self.loss_scaler.load_state_dict(scaler_state)
         super().load_state_dict(state_dict)
 
@@ -205,6 +189,3 @@ class AmpOptimWrapper(OptimWrapper):
         """Autocast around the forward pass, inside the base class's context for accumulation."""
         with super().optim_context(model), torch.autocast(self.device_type, dtype=self.cast_dtype):
             yield
-
-
-__all__ = ['AmpOptimWrapper', 'OptimWrapper']

@@ -1,6 +1,5 @@
-"""The runner of the package: mmengine's, mended for CPU, current torch, safe checkpoints and exact resumption."""
+"""The runner of the package: mmengine's, with support for CPUs and current torch, safe checkpoints and exact resumption."""
 
-import copy
 import os
 import sys
 import time
@@ -18,7 +17,7 @@ from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
-from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from mmengine.utils.dl_utils import TORCH_VERSION
@@ -28,7 +27,14 @@ from ..errors import CheckpointError, ConfigError
 from ..registry import RUNNERS
 from ..version import __version__
 from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, trusting, unwrap
-from .checkpoint.saving import find_newest, restore_history, save_atomically, to_plain
+from .checkpoint.saving import (
+    find_newest,
+    pair_schedulers,
+    restore_history,
+    save_atomically,
+    scheduler_states,
+    to_plain,
+)
 from .console import quieten
 from .dist import init_dist
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -50,8 +56,7 @@ class DetRunner(Runner):
       as the unbroken run on one device: see :class:`~mmdet.engine.hooks.ReseedHook` for the random numbers of the
       model.
     - Evaluation refuses a checkpoint that lacks a parameter of the model or has it in another shape.
-
-    - The console shows what a person needs (see :mod:`~mmdet.engine.console`), the log file everything.
+    - The console shows the messages that a person needs (see :mod:`~mmdet.engine.console`), the log file all of them.
     - Arguments that are dicts may be ``Config`` objects.
 
     Config keys read here beside mmengine's: ``trust_checkpoint`` (False), ``verbose`` (False: a short console).
@@ -86,8 +91,6 @@ class DetRunner(Runner):
             start = f'from {load_from}' if load_from else 'afresh'
             self.logger.info(f'Nothing to resume in {self.work_dir}: training starts {start}.')
 
-    # -- environment -------------------------------------------------------------------------------
-
     def setup_env(self, env_cfg: dict) -> None:
         """Join the process group (without mmengine's ``torch.cuda.set_device``), then set up as mmengine does."""
         if self.distributed and not is_distributed():
@@ -114,16 +117,14 @@ class DetRunner(Runner):
         self._base_seed = self._seed - (self._rank if diff_rank_seed else 0)
 
     def _choose_checkpoint(self) -> str | None:
-        """Rank 0 looks, all ranks use what it found."""
-        explicit = self._requested_load_from if self._resume_request is True else None
-        if explicit:
-            return str(explicit)
-        found: list[str | None] = [None]
+        """The checkpoint to resume, or None; rank 0 searches the work folder for all ranks."""
+        if self._requested_load_from and self._resume_request is True:
+            return str(self._requested_load_from)
+        found: list[Path | None] = [None]
         if is_main_process():
-            newest = find_newest(self._resume_work_dir, lambda text: print(f'resume: {text}', file=sys.stderr))
-            found = [None if newest is None else str(newest)]
+            found = [find_newest(self._resume_work_dir, lambda text: print(f'resume: {text}', file=sys.stderr))]
         broadcast_object_list(found)
-        return found[0]
+        return None if found[0] is None else str(found[0])
 
     @property
     def _trust(self) -> bool:
@@ -149,18 +150,17 @@ class DetRunner(Runner):
         except Exception as error:  # only a report: whatever probing the machine raises
             self.logger.warning(f'environment report failed ({type(error).__name__}: {error}); torch {TORCH_VERSION}')
 
-    # -- model -------------------------------------------------------------------------------------
-
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
         """Wrap for DDP; on the CPU without device ids, and with SyncBN turned into BN (it needs a GPU)."""
         if not self.distributed or is_model_wrapper(model) or torch.cuda.is_available():
             return super().wrap_model(model_wrapper_cfg, model)
-        wrapper = dict(model_wrapper_cfg or {})
-        wrapper.setdefault('type', 'MMDistributedDataParallel')
-        wrapper.setdefault('device_ids', None)
-        wrapper.setdefault('broadcast_buffers', False)
-        wrapper.setdefault('find_unused_parameters', self.cfg.get('find_unused_parameters', False))
-        return super().wrap_model(wrapper, revert_sync_batchnorm(model))
+        wrapper = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+        )
+        return super().wrap_model({**wrapper, **(model_wrapper_cfg or {})}, revert_sync_batchnorm(model))
 
     def _init_model_weights(self) -> None:
         """Initialise, unless a checkpoint is about to give every parameter (a resume needs no pretrained file then)."""
@@ -178,15 +178,10 @@ class DetRunner(Runner):
 
     def scale_lr(self, optim_wrapper: OptimWrapper | OptimWrapperDict, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate by (total batch size) / ``base_batch_size``."""
-        if auto_scale_lr is not None and auto_scale_lr.get('enable', False) and 'base_batch_size' not in auto_scale_lr:
-            raise ConfigError(
-                'base_batch_size is needed to scale the learning rate',
-                field='auto_scale_lr',
-                received=dict(auto_scale_lr),
-            )
+        if auto_scale_lr and auto_scale_lr.get('enable', False) and 'base_batch_size' not in auto_scale_lr:
+            message = 'base_batch_size is needed to scale the learning rate'
+            raise ConfigError(message, field='auto_scale_lr', received=dict(auto_scale_lr))
         super().scale_lr(optim_wrapper, auto_scale_lr)
-
-    # -- running -----------------------------------------------------------------------------------
 
     def register_hooks(
         self,
@@ -217,22 +212,19 @@ class DetRunner(Runner):
 
     def val(self) -> dict:
         """Evaluate on the validation set; returns the metrics."""
-        self._announce('Validating')
-        return self._evaluate(super().val)
+        return self._evaluate('Validating', super().val)
 
     def test(self) -> dict:
         """Evaluate on the test set; returns the metrics."""
-        self._announce('Testing')
-        return self._evaluate(super().test)
+        return self._evaluate('Testing', super().test)
 
-    def _evaluate(self, run: Callable[[], dict]) -> dict:
+    def _evaluate(self, what: str, run: Callable[[], dict]) -> dict:
+        self._announce(what)
         self._evaluating = True
         try:
             return run()
         finally:
             self._evaluating = False
-
-    # -- checkpoints -------------------------------------------------------------------------------
 
     def load_or_resume(self, evaluating: bool = False) -> None:
         """Resume, or load ``load_from``, once.
@@ -280,19 +272,13 @@ class DetRunner(Runner):
 
         try:
             report = load_into(
-                self.model,
-                checkpoint['state_dict'],
-                strict=strict,
-                complete=complete,
-                before_loading=through_hooks,
+                self.model, checkpoint['state_dict'], strict=strict, complete=complete, before_loading=through_hooks
             )
         except CheckpointError as error:
             raise CheckpointError(str(error), file=filename) from None
         self._has_loaded = True
-        self.logger.info(
-            f'Loaded {report.loaded} tensors from {filename}'
-            + (f', {len(report.renamed)} of them renamed' if report.renamed else '')
-        )
+        renamed = f', {len(report.renamed)} of them renamed' if report.renamed else ''
+        self.logger.info(f'Loaded {report.loaded} tensors from {filename}{renamed}')
         for note in report.notes:
             self.logger.warning(note)
         if not report.exact:
@@ -353,18 +339,16 @@ class DetRunner(Runner):
                 raise CheckpointError(f'its optimizer does not fit this one: {error}', file=filename) from error
         if resume_param_scheduler and self.param_schedulers is not None and 'param_schedulers' in checkpoint:
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
-            for scheduler, state in _pair_schedulers(self.param_schedulers, checkpoint['param_schedulers'], filename):
+            for scheduler, state in pair_schedulers(self.param_schedulers, checkpoint['param_schedulers'], filename):
                 scheduler.load_state_dict(state)
         self._has_loaded = True
         self.logger.info(f'Resumed from {filename}: epoch {self.epoch}, iteration {self.iter}')
 
     def _resume_message_hub(self, state: dict) -> None:
-        histories = {key: restore_history(value) for key, value in state.get('log_scalars', {}).items()}
-        histories = {key: value for key, value in histories.items() if value is not None}
+        restored = {key: restore_history(value) for key, value in state.get('log_scalars', {}).items()}
+        histories = {key: history for key, history in restored.items() if history is not None}
         runtime = dict(state.get('runtime_info', {}))
-        known = {
-            key: value for key, value in state.get('resumed_keys', {}).items() if key in histories or key in runtime
-        }
+        known = {key: value for key, value in state.get('resumed_keys', {}).items() if key in {**histories, **runtime}}
         self.message_hub.load_state_dict(dict(log_scalars=histories, runtime_info=runtime, resumed_keys=known))
 
     @master_only
@@ -399,10 +383,9 @@ class DetRunner(Runner):
         inside = getattr(self.train_loop, 'iters_in_epoch', None)
         if inside is not None:
             meta.setdefault('iters_in_epoch', 0 if by_epoch else inside + 1)
-        # Formatting the config takes a second; the hub has it from the start of the run.
-        config_text = self.message_hub.get_info('cfg') or self.cfg.pretty_text
+        # Formatting the config takes a second; the hub has its text from the start of the run.
         meta.update(
-            cfg=config_text,
+            cfg=self.message_hub.get_info('cfg') or self.cfg.pretty_text,
             seed=self._base_seed,
             world_size=self.world_size,
             experiment_name=self.experiment_name,
@@ -420,12 +403,11 @@ class DetRunner(Runner):
         )
         if save_optimizer:
             if not isinstance(self.optim_wrapper, (OptimWrapper, OptimWrapperDict)):
-                raise CheckpointError(
-                    'no optimizer has been built', field='optim_wrapper', received=type(self.optim_wrapper).__name__
-                )
+                kind = type(self.optim_wrapper).__name__
+                raise CheckpointError('no optimizer has been built', field='optim_wrapper', received=kind)
             checkpoint['optimizer'] = self.optim_wrapper.state_dict()
         if save_param_scheduler and self.param_schedulers is not None:
-            checkpoint['param_schedulers'] = _scheduler_states(self.param_schedulers)
+            checkpoint['param_schedulers'] = scheduler_states(self.param_schedulers)
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         essential = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
         plain = {
@@ -446,51 +428,25 @@ def _make_work_dir(work_dir: str) -> None:
     try:
         Path(work_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f'cannot be made ({error.strerror or error})', field='work_dir', received=str(work_dir)
-        ) from error
+        message = f'cannot be made ({error.strerror or error})'
+        raise ConfigError(message, field='work_dir', received=str(work_dir)) from error
     if not os.access(work_dir, os.W_OK | os.X_OK):
         raise ConfigError('cannot be written to', field='work_dir', received=str(work_dir))
-
-
-def _scheduler_states(schedulers: dict | list) -> dict | list:
-    if isinstance(schedulers, dict):
-        return {name: _scheduler_states(group) for name, group in schedulers.items()}
-    return [scheduler.state_dict() for scheduler in schedulers]
-
-
-def _pair_schedulers(
-    schedulers: dict | list, states: dict | list, filename: str
-) -> Iterator[tuple[_ParamScheduler, dict]]:
-    """Pair schedulers with their saved states; as many of both are needed."""
-    by_name, states_by_name = (value if isinstance(value, dict) else {'': value} for value in (schedulers, states))
-    for name, group in by_name.items():
-        group_states = states_by_name.get(name, [])
-        if len(group) != len(group_states):
-            raise CheckpointError(
-                f'has {len(group_states)} parameter schedulers, this config {len(group)}; '
-                'resume with the config of the run',
-                file=filename,
-            )
-        yield from zip(group, copy.deepcopy(group_states))
 
 
 @contextmanager
 def _broken_torchvision_hidden() -> Iterator[None]:
     """Make a torchvision that raises on import look absent (its CUDA wheel beside a CPU torch raises RuntimeError)."""
+    hidden = {}
     try:
         import torchvision  # noqa: F401  (optional, and a build for another torch fails here)
     except ImportError:
-        yield
-        return
+        pass
     except Exception:  # RuntimeError or OSError of its compiled part
-        cast(dict, sys.modules)['torchvision'] = None
-        try:
-            yield
-        finally:
-            sys.modules.pop('torchvision', None)
-        return
-    yield
-
-
-__all__ = ['DetRunner']
+        hidden = {'torchvision': None}
+    cast(dict, sys.modules).update(hidden)
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)

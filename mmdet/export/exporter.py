@@ -1,10 +1,10 @@
-"""Writes searched networks as stand-alone folders: structure, code that needs torch only, weights, demo, ONNX."""
+"""Write searched networks as stand-alone folders: structure, code that needs torch only, weights, demo, ONNX."""
 
 import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,9 @@ from .standalone import STRUCTURE_FILE, WEIGHTS_FILE, TinyNAS, example_input, lo
 
 ONNX_FILE = 'model.onnx'
 TASKS = ('classification', 'detection')
-# Which output a network has, by the task that its structure file names.
+# The task of an export, by the task that the structure file names.
 _OUTPUTS_OF = dict(damoyolo='detection', detection='detection')
 _CLASSIFIER_KEYS = ('fc_linear.', 'head.')
-_WRAPPERS = ('module.', 'backbone.')
 
 
 @dataclass
@@ -59,7 +58,7 @@ class Export:
 
     folder: Path
     model: TinyNAS
-    files: list[str] = field(default_factory=list)
+    files: list[str]
 
 
 def export_network(
@@ -145,11 +144,12 @@ def own_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if blocks and (not before or before.endswith('.')):
             found[blocks + after] = value
             wrappers.add(before)
+        bare = key.removeprefix('module.').removeprefix('backbone.')
+        if bare.startswith(_CLASSIFIER_KEYS):
+            found[bare] = value
     if len(wrappers) > 1:
         raise CheckpointError('holds several searched networks; export one at a time', received=sorted(wrappers))
-    bare = {_without_wrappers(key): value for key, value in state_dict.items()}
-    found.update({key: bare[key] for key in bare if key.startswith(_CLASSIFIER_KEYS)})
-    if not any(key.startswith('block_list.') for key in found):
+    if not wrappers:
         raise CheckpointError(
             'has no block_list.*: not the weights of a TinyNASBackbone or TinyNASClassifier',
             received=list(state_dict)[:5],
@@ -194,12 +194,6 @@ def _require_onnx() -> None:
         )
 
 
-def _without_wrappers(key: str) -> str:
-    for wrapper in _WRAPPERS:
-        key = key.removeprefix(wrapper)
-    return key
-
-
 def _network_arguments(entry: StructureEntry, options: ExportOptions, weights: Mapping[str, Tensor] | None) -> dict:
     """Keyword arguments of :class:`TinyNAS` for a structure, the user's options and the weights."""
     classifier = weights is not None and 'fc_linear.weight' in weights
@@ -212,13 +206,11 @@ def _network_arguments(entry: StructureEntry, options: ExportOptions, weights: M
         raise ConfigError(f'must be one of {list(ACTIVATIONS)}', field='act', received=options.act)
     common: dict[str, Any] = {} if options.act is None else dict(act=options.act)
     if task == 'detection':
-        for name in ('num_classes', 'hidden_channels'):
-            if getattr(options, name) is not None:
-                raise ConfigError('is for classification', field=name, received=getattr(options, name))
+        for name, given in (('num_classes', options.num_classes), ('hidden_channels', options.hidden_channels)):
+            if given is not None:
+                raise ConfigError('is for classification', field=name, received=given)
         last = len(stage_ends(entry.blocks)) - 1
-        stages = (
-            list(options.out_indices) if options.out_indices is not None else list(range(max(last - 3, 0), last + 1))
-        )
+        stages = list(range(max(last - 3, 0), last + 1) if options.out_indices is None else options.out_indices)
         if not stages or stages != sorted(set(stages)) or not 0 <= stages[0] <= stages[-1] <= last:
             raise ConfigError(f'must be ascending stages in 0..{last}', field='out_indices', received=stages)
         return dict(out_indices=stages, **common)
@@ -282,46 +274,40 @@ def _input_size(entry: StructureEntry, options: ExportOptions) -> list[int]:
 def _readme(entry: StructureEntry, info: dict, files: list[str]) -> str:
     """Text of the folder's README.md."""
     network = info['network']
-    stages = network.get('out_indices')
-    gives = (
-        f'maps of stages {", ".join(map(str, stages))}'
-        if stages is not None
-        else f'scores of {network["num_classes"]} classes'
-    )
-    lines = [
-        f'# {entry.name}',
-        '',
-        f'`{describe(entry.blocks)}`',
-        '',
-        f'A searched network ({sum(map(elements, entry.blocks)):,} parameters) that gives {gives}. It needs torch (exported with {torch.__version__}) and '
-        'nothing else:',
-        '',
-        '```',
-        'python demo.py                       # output shapes, parameters, FLOPs, time',
-        '```',
-        '',
-        '```python',
-        f'from {PACKAGE} import load',
-        '',
-        "model = load('.')                    # weights.pth where there is one; names must match",
-        f'outputs = model(images)              # {"(B, 3, T, H, W)" if is_3d(entry.blocks) else "(B, 3, H, W)"}, normalised as in training',
-        '```',
-        '',
-        '| file | what |',
-        '|---|---|',
-        f'| `{STRUCTURE_FILE}` | blocks, input size, outputs; also a backbone of the toolbox |',
-        f'| `{PACKAGE}/network.py` | the network, `load` |',
-        f'| `{PACKAGE}/modules.py`, `lsq.py`, `damo.py` | blocks as modules; quantised convolutions; space-to-depth |',
-        f'| `{PACKAGE}/blocks/`, `structure.py`, `parsing.py` | what a block consists of; reading of structures |',
-    ]
+    if 'out_indices' in network:
+        gives = f'maps of stages {", ".join(map(str, network["out_indices"]))}'
+    else:
+        gives = f'scores of {network["num_classes"]} classes'
+    images = '(B, 3, T, H, W)' if is_3d(entry.blocks) else '(B, 3, H, W)'
+    batch = 'a batch of 1' if is_quantised(entry.blocks) else 'any batch size'
+    text = f"""# {entry.name}
+
+`{describe(entry.blocks)}`
+
+A searched network ({sum(map(elements, entry.blocks)):,} parameters) that gives {gives}. It needs torch (exported with {torch.__version__}) and
+nothing else:
+
+```
+python demo.py                       # output shapes, parameters, FLOPs, time
+```
+
+```python
+from {PACKAGE} import load
+
+model = load('.')                    # weights.pth where there is one; names must match
+outputs = model(images)              # {images}, normalised as in training
+```
+
+| file | what |
+|---|---|
+| `{STRUCTURE_FILE}` | blocks, input size, outputs; also a backbone of the toolbox |
+| `{PACKAGE}/network.py` | the network, `load` |
+| `{PACKAGE}/modules.py`, `lsq.py`, `damo.py` | blocks as modules; quantised convolutions; space-to-depth |
+| `{PACKAGE}/blocks/`, `structure.py`, `parsing.py` | what a block consists of; reading of structures |
+"""
     if WEIGHTS_FILE in files:
-        lines.append(f'| `{WEIGHTS_FILE}` | state dict |')
+        text += f'| `{WEIGHTS_FILE}` | state dict |\n'
     if ONNX_FILE in files:
-        batch = 'a batch of 1' if is_quantised(entry.blocks) else 'any batch size'
-        lines.append(f'| `{ONNX_FILE}` | the same for other run times, for {batch} |')
-    lines += [
-        '',
-        f'Written by mmdet-dense, tools/export.py (Apache-2.0), Python {sys.version_info[0]}.{sys.version_info[1]}.',
-        '',
-    ]
-    return '\n'.join(lines)
+        text += f'| `{ONNX_FILE}` | the same for other run times, for {batch} |\n'
+    version = f'{sys.version_info[0]}.{sys.version_info[1]}'
+    return f'{text}\nWritten by mmdet-dense, tools/export.py (Apache-2.0), Python {version}.\n'

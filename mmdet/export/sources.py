@@ -1,11 +1,12 @@
 """Source files of an exported network: the toolbox's own modules with rewritten imports, so that there is no second copy of the network.
 
-Only import lines change. Imports of exported modules become relative, those of mmcv, mmengine and the registry point to ``compat.py``, and those of
+Only the module names in import lines change. Imports of exported modules become relative, those of mmcv, mmengine and the registry point to ``compat.py``, and those of
 torch and the standard library stay. A module that imports anything else cannot be exported.
 """
 
 import ast
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from ..moved import modules_of
 
 PACKAGE = 'tinynas'
 _HERE = __package__
-# File of the exported folder, by module.
+# Modules that every export contains, and their files in the exported folder.
 FILES = {
     f'{_HERE}.demo': 'demo.py',
     f'{_HERE}.standalone': f'{PACKAGE}/network.py',
@@ -26,14 +27,10 @@ FILES = {
     'mmdet.models.layers.tinynas_blocks': f'{PACKAGE}/modules.py',
     'mmdet.models.layers.tinynas_damo': f'{PACKAGE}/damo.py',
     'mmdet.models.layers.lsq': f'{PACKAGE}/lsq.py',
-    'mmdet.archs.structure': f'{PACKAGE}/structure.py',
-    'mmdet.archs.parsing': f'{PACKAGE}/parsing.py',
+    **{f'mmdet.archs.{name}': f'{PACKAGE}/{name}.py' for name in ('structure', 'parsing')},
     'mmdet.archs.blocks': f'{PACKAGE}/blocks/__init__.py',
-    'mmdet.archs.blocks.base': f'{PACKAGE}/blocks/base.py',
-    'mmdet.archs.blocks.conv': f'{PACKAGE}/blocks/conv.py',
-    'mmdet.archs.blocks.costs': f'{PACKAGE}/blocks/costs.py',
-    'mmdet.archs.blocks.depthwise': f'{PACKAGE}/blocks/depthwise.py',
-    'mmdet.archs.blocks.residual': f'{PACKAGE}/blocks/residual.py',
+    **{f'mmdet.archs.blocks.{name}': f'{PACKAGE}/blocks/{name}.py' for name in ('base', 'conv', 'costs')},
+    **{f'mmdet.archs.blocks.{name}': f'{PACKAGE}/blocks/{name}.py' for name in ('depthwise', 'residual')},
     'mmdet.errors': f'{PACKAGE}/errors.py',
 }
 STAND_INS = dict.fromkeys(('mmcv.cnn', 'mmengine.dist', 'mmdet.registry'), f'{_HERE}.compat')
@@ -57,9 +54,7 @@ def exported_sources(block_types: Iterable[str]) -> dict[str, str]:
                 own.append(cls.__module__)
                 files[cls.__module__] = f'{PACKAGE}/blocks/{cls.__module__.rpartition(".")[2]}.py'
     texts = {name: _rewritten(module, files) for module, name in files.items()}
-    imports = ''.join(
-        f'from .blocks import {Path(files[module]).stem}  # noqa: F401\n' for module in dict.fromkeys(own)
-    )
+    imports = ''.join(f'from .blocks import {Path(files[module]).stem}  # noqa: F401\n' for module in own)
     texts[f'{PACKAGE}/__init__.py'] = f'{imports}from .network import TinyNAS, example_input, load\n\n' + (
         "__all__ = ['TinyNAS', 'example_input', 'load']\n"
     )
@@ -72,53 +67,21 @@ def _rewritten(module: str, files: dict[str, str]) -> str:
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
         raise ConfigError('defines a block family but has no source file to export', field=module)
     text = Path(spec.origin).read_text(encoding='utf-8')
-    tree = ast.parse(text)
-    lines, removed = text.splitlines(), set()
-    moved: dict[str, list[str]] = {}
-    for node in ast.walk(tree):
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 _check(alias.name, spec, files)
         elif isinstance(node, ast.ImportFrom):
-            target = _absolute(node, spec)
-            target = (modules_of(target) or (target,))[0]
+            name = importlib.util.resolve_name('.' * node.level + (node.module or ''), spec.parent)
+            target = (modules_of(name) or (name,))[0]
             target = STAND_INS.get(target, target)
-            if target not in files:
-                _check(target, spec, files)
-                continue
-            new = _reference(files[target], files[module])
-            if node in tree.body:
-                moved.setdefault(new, []).extend(map(ast.unparse, node.names))
-                removed |= set(range(node.lineno - 1, node.end_lineno or node.lineno))
-            else:
-                i = node.lineno - 1
+            if target in files:
+                new, i = _reference(files[target], files[module]), node.lineno - 1
                 lines[i] = re.sub(r'\bfrom\s+\S+\s+import\b', f'from {new} import', lines[i], count=1)
-    return '\n'.join(_with_imports(lines, removed, tree, moved)) + '\n'
-
-
-def _with_imports(lines: list[str], removed: set[int], tree: ast.Module, moved: dict[str, list[str]]) -> list[str]:
-    """The lines without the removed ones, and with the moved imports (names by module) sorted below the other imports."""
-    if not moved:
-        return lines
-    imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    first, last = imports[0].lineno - 1, imports[-1].end_lineno or imports[-1].lineno
-    kept = '\n'.join(lines[i] for i in range(first, last) if i not in removed).strip('\n')
-    order = sorted(moved, key=lambda name: (-(len(name) - len(name.lstrip('.'))), name))
-    block = [f'from {name} import {", ".join(sorted(moved[name], key=_import_order))}' for name in order]
-    return [*lines[:first], *(kept.split('\n') + [''] if kept else []), *block, *lines[last:]]
-
-
-def _import_order(name: str) -> tuple:
-    """Sort key of imported names: constants, classes, functions, each by name."""
-    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
-
-
-def _absolute(node: ast.ImportFrom, spec: ModuleSpec) -> str:
-    """Absolute name of the module that an import names."""
-    if not node.level:
-        return node.module or ''
-    base = (spec.parent or '').rsplit('.', node.level - 1)[0]
-    return f'{base}.{node.module}' if node.module else base
+            else:
+                _check(target, spec, files)
+    return '\n'.join(lines) + '\n'
 
 
 def _check(module: str, spec: ModuleSpec, files: dict[str, str]) -> None:
@@ -140,7 +103,5 @@ def _reference(target: str, source: str) -> str:
         parts.pop()
     if not place:
         return '.'.join(parts)
-    shared = 0
-    while shared < min(len(parts) - 1, len(place)) and parts[shared] == place[shared]:
-        shared += 1
+    shared = len(os.path.commonprefix([parts[:-1], place]))
     return '.' * (len(place) - shared + 1) + '.'.join(parts[shared:])

@@ -20,7 +20,7 @@ WEIGHTS_FILE = 'weights.pth'
 
 
 class TinyNAS(nn.Module):
-    """Network of a structure, which gives feature maps of stages or scores of classes.
+    """Network of a structure, which returns feature maps of stages or scores of classes.
 
     A stage ends just before a block of stride 2 and at the last block; stages 1 to 4 have strides 4, 8, 16, 32 in the usual networks.
 

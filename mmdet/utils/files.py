@@ -63,7 +63,7 @@ def temporary_path(path: str | Path, *, keep_suffix: bool = False) -> Path:
 def remove_stale_temporaries(folder: str | Path) -> list[Path]:
     """Delete what killed writers of this machine left in ``folder``; returns the deleted files.
 
-    Files of living processes and of other machines stay.
+    Files of running processes and of other machines stay.
     """
     removed = []
     with contextlib.suppress(OSError):  # no such folder, or one that cannot be read: nothing to delete
@@ -141,16 +141,7 @@ def _free_space(folder: Path) -> str:
 def write_atomically(
     path: str | Path, write: Callable[[BinaryIO], object], *, error: type[MMDetError] = DataError
 ) -> None:
-    """Write a file whole or not at all: temporary name in the same folder, sync, replace, sync of the folder.
-
-    Args:
-        path: file to write; its folder is made where it is missing.
-        write: called with the open binary file.
-        error: see :func:`replacing`.
-
-    Raises:
-        MMDetError: see :func:`replacing`.
-    """
+    """Write a file by :func:`replacing`, with its arguments and errors; ``write`` is called with the open binary file."""
     with replacing(path, error=error) as temporary, temporary.open('xb') as file:
         write(file)
         file.flush()

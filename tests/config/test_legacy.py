@@ -472,3 +472,73 @@ def test_deformable_layers_of_older_configs():
     dcn = dict(modulated=True, deformable_groups=1, fallback_on_stride=False)
     cfg, _ = upgrade(total_epochs=1, model=dict(type='GFL', backbone=dict(type='ResNet', depth=50, dcn=dcn)))
     assert cfg.model.backbone.dcn == dict(type='DCNv2', deform_groups=1, fallback_on_stride=False)
+
+
+@pytest.mark.parametrize(
+    ('root', 'file', 'expected'),
+    [
+        (None, 'a.json', 'a.json'),
+        ('d', 'a.json', 'd/a.json'),
+        ('d/', 'a.json', 'd/a.json'),
+        ('d', '/a.json', '/a.json'),
+    ],
+)
+def test_annotation_file_of_the_metric(root, file, expected):
+    split = dict(type='CocoDataset', data_root=root, ann_file=file, pipeline=[])
+    cfg, _ = upgrade(data=dict(samples_per_gpu=2, val=dict(type='RepeatDataset', times=2, dataset=split)))
+    assert cfg.val_evaluator.ann_file == expected
+
+
+@pytest.mark.parametrize(
+    ('sizes', 'expected'),
+    [
+        ({}, (2, 1, 1)),
+        (dict(samples_per_gpu=5), (5, 1, 1)),
+        (dict(imgs_per_gpu=4), (4, 1, 1)),
+        (dict(samples_per_gpu=5, test_dataloader=dict(samples_per_gpu=3)), (5, 1, 3)),
+        (dict(samples_per_gpu=5, train_dataloader=dict(samples_per_gpu=3)), (3, 1, 1)),
+    ],
+)
+def test_batch_sizes(sizes, expected):
+    """Validation and test read one image at a time, whatever the batch size of the training is."""
+    splits = {split: dict(type='CocoDataset', pipeline=[]) for split in ('train', 'val', 'test')}
+    cfg, _ = upgrade(data=dict(splits, **sizes), total_epochs=1)
+    assert tuple(cfg[f'{split}_dataloader'].batch_size for split in splits) == expected
+    assert [cfg[f'{split}_dataloader'].sampler.shuffle for split in splits] == [True, False, False]
+
+
+def test_the_views_of_the_test_set_win_over_those_of_the_validation_set():
+    views = [dict(type='MultiScaleFlipAug', img_scale=(8, 8), flip=True, transforms=[dict(type='Resize'), COLLECT])]
+    two = [dict(views[0], img_scale=[(8, 8), (9, 9)])]
+    data = {'val': dict(type='CocoDataset', pipeline=views), 'test': dict(type='CocoDataset', pipeline=two)}
+    cfg, _ = upgrade(data=data, total_epochs=1)
+    assert len(cfg.tta_pipeline[0].transforms[0]) == 2
+    assert cfg.tta_model.tta_cfg == dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
+
+
+@pytest.mark.parametrize(
+    ('optimizer', 'config', 'expected'),
+    [
+        ({}, dict(grad_clip=dict(max_norm=3), cumulative_iters=4), dict(clip_grad=dict(max_norm=3), accumulative_counts=4)),
+        ({}, dict(grad_clip=None, update_interval=1), {}),
+        (dict(constructor='DefaultOptimizerConstructor'), dict(loss_scale=3), {}),
+        (dict(constructor='Mine'), dict(type='Fp16OptimizerHook'), dict(type='AmpOptimWrapper', loss_scale=512.0, constructor='Mine')),
+        (dict(paramwise_cfg=dict(bias_decay_mult=0)), {}, dict(paramwise_cfg=dict(bias_decay_mult=0, norm_decay_mult=1))),
+    ],
+)  # fmt: skip
+def test_optimizers(optimizer, config, expected):
+    cfg, _ = upgrade(total_epochs=1, optimizer=dict(type='SGD', **optimizer), optimizer_config=config)
+    assert cfg.optim_wrapper == {'type': 'OptimWrapper', 'optimizer': dict(type='SGD'), **expected}
+
+
+def test_logging_hooks_and_their_arguments():
+    hooks = [
+        dict(type='MlflowLoggerHook', exp_name='e', init_kwargs=1), dict(type='TensorboardLoggerHook', exp_name='e'),
+        dict(type='MMDetWandbHook', exp_name='e', init_kwargs=dict(a=1)),
+    ]  # fmt: skip
+    cfg, _ = upgrade(total_epochs=1, log_config=dict(hooks=hooks))
+    assert cfg.vis_backends[1:] == [
+        dict(type='MLflowVisBackend', exp_name='e'),
+        dict(type='TensorboardVisBackend'),
+        dict(type='WandbVisBackend', init_kwargs=dict(a=1)),
+    ]

@@ -138,6 +138,9 @@ def test_slurm(joined, monkeypatch):
     monkeypatch.delenv('MASTER_ADDR')
     with pytest.raises(ConfigError, match='needs MASTER_ADDR or SLURM_NODELIST'):
         init_dist('slurm')
+    monkeypatch.setenv('MASTER_ADDR', 'd1')  # then no list of nodes is needed
+    init_dist('slurm')
+    assert master() == 'd1:29500'
 
 
 def test_mpi(joined, monkeypatch):

@@ -92,6 +92,23 @@ def test_validation_alone_with_save_best(tmp_path):
     assert runner.val() == {'coco/bbox_mAP': 0.1} and checkpoints(tmp_path) == []
 
 
+def test_two_best_scores_have_files_and_pointers_of_their_own(tmp_path):
+    options = {'save_best': ['coco/high', 'low'], 'rule': ['greater', 'less'], 'published_keys': ['state_dict']}
+    runner = toy_runner(tmp_path, epochs=1, **{f'default_hooks.checkpoint.{k}': v for k, v in options.items()})
+    runner.train()
+    (hook,) = [hook for hook in runner.hooks if type(hook).__name__ == 'CheckpointHook']
+    best = ['best_coco_high_epoch_1.pth', 'best_low_epoch_1.pth']
+    for high, low, expected in ((0.5, 3.0, (0.5, 3.0)), (0.5, 2.0, (0.5, 2.0)), (0.4, 4.0, (0.5, 2.0))):
+        hook.after_val_epoch(runner, {'coco/high': high, 'low': low})
+        info = runner.message_hub.runtime_info
+        assert (info['best_score_coco/high'], info['best_score_low']) == expected
+    assert [name for name in checkpoints(tmp_path) if name.startswith('best')] == best
+    for name, file in zip(('best_checkpoint_coco_high', 'best_checkpoint_low'), best):
+        assert (tmp_path / name).read_text().endswith(file)
+    hook.after_train(runner)
+    assert sum(name.startswith(('best_coco_high_epoch_1-', 'best_low_epoch_1-')) for name in checkpoints(tmp_path)) == 2
+
+
 def test_unknown_metric_of_save_best(tmp_path):
     with pytest.raises(ConfigError, match=r"must be one of \['coco/bbox_mAP'\]. Received: 'coco/mAP'"):
         toy_runner(tmp_path, epochs=1, val=True, **{'default_hooks.checkpoint.save_best': 'coco/mAP'}).train()

@@ -9,8 +9,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_rank
 
 from mmdet.engine import DetRunner, EpochBasedTrainLoop, IterBasedTrainLoop
+from mmdet.engine.checkpoint.saving import pair_schedulers, scheduler_states
 from mmdet.engine.hooks import ReseedHook
-from mmdet.engine.runner import _pair_schedulers, _scheduler_states
 from mmdet.errors import CheckpointError, ConfigError
 
 from .test_runner_resume import load
@@ -152,14 +152,14 @@ def scheduler(value):
 
 def test_schedulers_are_paired_with_their_states():
     several = dict(a=[scheduler(1)], b=[scheduler(2), scheduler(3)])
-    states = _scheduler_states(several)
-    assert states == dict(a=[1], b=[2, 3]) and _scheduler_states(several['b']) == [2, 3]
-    pairs = list(_pair_schedulers(several, dict(b=[dict(x=2), dict(x=3)], a=[dict(x=1)], c=[]), 'a.pth'))
+    states = scheduler_states(several)
+    assert states == dict(a=[1], b=[2, 3]) and scheduler_states(several['b']) == [2, 3]
+    pairs = list(pair_schedulers(several, dict(b=[dict(x=2), dict(x=3)], a=[dict(x=1)], c=[]), 'a.pth'))
     assert [(one.state_dict(), state) for one, state in pairs] == [(1, dict(x=1)), (2, dict(x=2)), (3, dict(x=3))]
-    assert list(_pair_schedulers([], [], 'a.pth')) == []
+    assert list(pair_schedulers([], [], 'a.pth')) == []
     for own, other in ((several, dict(a=[1], b=[2])), (several, [1]), ([scheduler(1)], dict(a=[1])), ([], [1])):
         with pytest.raises(CheckpointError, match=r'a\.pth: has \d parameter schedulers, this config \d'):
-            list(_pair_schedulers(own, other, 'a.pth'))
+            list(pair_schedulers(own, other, 'a.pth'))
 
 
 def test_reseeding_depends_on_the_rank(monkeypatch):

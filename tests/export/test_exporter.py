@@ -375,14 +375,14 @@ def test_rewritten_imports():
         '',
         'from .blocks.base import is_3d',
         'from .blocks.costs import elements, flops_per_pixel',
-        'from .damo import SpaceToDepth',
-        'from .lsq import LSQLinear',
-        'from .modules import BlockOptions, build_block',
         'from .parsing import parse_structure',
         'from .structure import is_quantised, stage_ends',
+        'from .lsq import LSQLinear',
+        'from .modules import BlockOptions, build_block',
+        'from .damo import SpaceToDepth',
         '',
     ]
-    assert 'from ..compat import NAS_BLOCKS\nfrom ..structure import Block' in sources['tinynas/blocks/conv.py']
+    assert 'from ..compat import NAS_BLOCKS\n\nfrom ..structure import Block' in sources['tinynas/blocks/conv.py']
 
 
 def test_a_quantised_network_without_weights_has_no_onnx(tmp_path, monkeypatch):

@@ -183,6 +183,3 @@ def known_base(path: str) -> str | None:
     """
     parts = PurePosixPath(path.replace('\\', '/')).parts
     return next((name for name in ('/'.join(parts[-2:]), parts[-1] if parts else '') if name in BASES), None)
-
-
-__all__ = ['BASES', 'ONLY_OLD', 'known_base']

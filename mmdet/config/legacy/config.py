@@ -1,7 +1,7 @@
 """Translate configs of mmdetection 1.x and 2.x, and of the projects built on them, to configs of this package.
 
-:func:`~mmdet.utils.load_config`, and with it every tool, takes old configs;
-``tools/model_converters/upgrade_config.py OLD NEW`` writes the new one. docs/old_configs.md has the rules.
+:func:`~mmdet.utils.load_config`, and with it every tool, accepts old configs;
+``tools/model_converters/upgrade_config.py OLD NEW`` writes the translation to a file. docs/old_configs.md has the rules.
 """
 
 import copy
@@ -23,7 +23,7 @@ _READ = OLD_NAMES | {
     'auto_resume', 'cudnn_benchmark', 'custom_hooks', 'deterministic', 'fp16', 'load_from', 'log_level', 'model',
     'mp_start_method', 'opencv_num_threads', 'optimizer', 'runner', 'seed', 'test_cfg', 'total_iters', 'train_cfg',
 }  # fmt: skip
-# Helper variables: their values are already in the keys that used them.
+# Auxiliary variables, whose values are already in the keys that use them.
 _HELPERS = frozenset({
     'albu_train_transforms', 'classes', 'data_root', 'dataset_type', 'file_client_args', 'img_norm_cfg', 'img_scale', 'max_epochs',
     'test_pipeline', 'train_pipeline', 'val_pipeline',
@@ -34,6 +34,8 @@ _WITHOUT_EFFECT = {
     'gpus': 'processes are started by the launcher',
     'launcher': 'an option of the tools',
 }
+# Settings of the test by which the detections of several views are merged, and their defaults.
+_MERGED_VIEWS = dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
 # Keys with the same meaning in both styles.
 _UNCHANGED = ('auto_scale_lr', 'custom_imports', 'find_unused_parameters', 'work_dir')
 
@@ -54,8 +56,8 @@ def upgrade_config(cfg: Config | dict, report: UpgradeReport | None = None) -> C
     """Translate an old-style config.
 
     Args:
-        cfg: the config, with its bases merged; left untouched. A partial one (a model only) gives a partial one.
-        report: what was translated, dropped, or unknown and kept is added to it.
+        cfg: the config, merged with its bases; it stays as it is. A partial config (a model only) gives a partial one.
+        report: receives what was translated, what was dropped, and what is unknown and kept.
 
     Returns:
         the new-style config, with the old one's ``filename``.
@@ -63,25 +65,19 @@ def upgrade_config(cfg: Config | dict, report: UpgradeReport | None = None) -> C
     Raises:
         ConfigError: the config is not old-style, or has a setting without a counterpart.
     """
-    if not looks_legacy(cfg):
-        raise ConfigError(
-            'is not an old-style config', file=getattr(cfg, 'filename', None), received=sorted(cfg.keys())
-        )
-    report = UpgradeReport() if report is None else report
     filename = getattr(cfg, 'filename', None)
+    if not looks_legacy(cfg):
+        raise ConfigError('is not an old-style config', file=filename, received=sorted(cfg.keys()))
+    report = UpgradeReport() if report is None else report
     old = copy.deepcopy(cfg.to_dict() if isinstance(cfg, Config) else dict(cfg))
     v1 = is_v1(old)
-    new: dict = {}
     data = DataUpgrader(old, report)
     loaders = data()
-    if old.get('model'):
-        new['model'] = upgrade_model(old, v1, data.preprocessor(), report)
+    new = dict(model=upgrade_model(old, v1, data.preprocessor(), report)) if old.get('model') else {}
     new.update(loaders)
     if 'tta_pipeline' in new:
         test_cfg = new.get('model', {}).get('test_cfg') or {}
-        merge = dict(
-            nms=test_cfg.get('nms', dict(type='nms', iou_threshold=0.5)), max_per_img=test_cfg.get('max_per_img', 100)
-        )
+        merge = {key: test_cfg.get(key, default) for key, default in _MERGED_VIEWS.items()}
         new['tta_model'] = dict(type='DetTTAModel', tta_cfg=merge)
     new.update(upgrade_schedule(old, v1, report))
     new.update(upgrade_runtime(old, report))
@@ -113,7 +109,7 @@ def read_legacy_config(
         path: a ``.py``, ``.json`` or ``.yaml`` config.
         cfg_options: overrides with dotted keys. Those of old-style keys (``data.samples_per_gpu``) are merged before
             the translation.
-        report: as in :func:`upgrade_config`. Without it, everything but plain translations is logged.
+        report: as in :func:`upgrade_config`. Without it, everything except plain translations is logged.
 
     Returns:
         the new-style config and the options that are still to be merged; None for a new-style file.
@@ -132,12 +128,7 @@ def read_legacy_config(
         if not looks_legacy(old):
             return None
     before, after = _split_options(old, cfg_options or {})
-    try:
-        old.merge_from_dict(before)
-    except Exception as error:  # mmengine raises KeyError, TypeError, AssertionError alike
-        raise ConfigError(
-            f'does not fit this config: {error}', file=path, field='--cfg-options', received=before
-        ) from error
+    merge_options(old, before, path)
     try:
         new = upgrade_config(old, own)
     except ConfigError as error:
@@ -181,11 +172,21 @@ def upgrade_file(old: Path, new: Path, *, overwrite: bool = False) -> UpgradeRep
     return report
 
 
+def merge_options(cfg: Config, options: dict, path: Path) -> None:
+    """Merge the dotted keys and values of ``--cfg-options`` into the config of the file ``path``.
+
+    Raises:
+        ConfigError: an option does not fit the config.
+    """
+    try:
+        cfg.merge_from_dict(options)
+    except Exception as error:  # mmengine raises KeyError, TypeError or AssertionError
+        message = f'does not fit this config: {error}'
+        raise ConfigError(message, file=path, field='--cfg-options', received=options) from error
+
+
 def _split_options(old: Config, options: dict) -> tuple[dict, dict]:
     """Options of the old style, and the rest."""
     heads = OLD_NAMES | {'fp16', 'optimizer', 'runner'} | {key for key in ('train_cfg', 'test_cfg') if old.get(key)}
     before = {key: value for key, value in options.items() if key.partition('.')[0] in heads}
     return before, {key: value for key, value in options.items() if key not in before}
-
-
-__all__ = ['UpgradeReport', 'looks_legacy', 'read_legacy_config', 'upgrade_config']

@@ -8,8 +8,11 @@ The names that a file assigns tell its style, without running it.
 """
 
 import ast
+import contextlib
+import re
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.config import Config
@@ -34,13 +37,11 @@ _WEAK_OLD_NAMES = frozenset({'fp16', 'img_norm_cfg', 'optimizer', 'runner'})
 
 @dataclass
 class _File:
-    """One config file: path, source, assignment of ``_base_``, the bases in it, and the names that the file assigns."""
-
     path: Path
     source: str
-    base_node: ast.Assign | None
-    bases: list[str]
-    names: set[str]
+    base_node: ast.Assign | None = None  # assigns ``_base_``
+    bases: Sequence[str] = ()
+    names: set[str] = field(default_factory=set)  # assigned by the file
 
     @property
     def is_new(self) -> bool:
@@ -62,22 +63,16 @@ def _parse(path: Path) -> _File:
     Raises:
         SyntaxError: not Python.
     """
-    source = path.read_text(encoding='utf-8')
-    file = _File(path, source, None, [], set())
-    for node in ast.parse(source, str(path)).body:
-        if not isinstance(node, ast.Assign):
-            continue
-        for target in node.targets:
-            if isinstance(target, ast.Name):
-                file.names.add(target.id)
-                if target.id == '_base_':
-                    file.base_node = node
+    file = _File(path, path.read_text(encoding='utf-8'))
+    for node in ast.parse(file.source, str(path)).body:
+        if isinstance(node, ast.Assign):
+            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+            file.names |= names
+            file.base_node = node if '_base_' in names else file.base_node
     if file.base_node is not None:
-        try:
+        with contextlib.suppress(ValueError):  # a computed one is left to mmengine
             bases = ast.literal_eval(file.base_node.value)
-        except ValueError:  # computed: left to mmengine
-            return file
-        file.bases = [bases] if isinstance(bases, str) else list(bases)
+            file.bases = [bases] if isinstance(bases, str) else list(bases)
     return file
 
 
@@ -115,7 +110,7 @@ def read_chain(path: Path, report: UpgradeReport) -> Config:
 
 
 class _Assembly:
-    """Copies of a config file and its bases in one folder, with ``_base_`` naming the copies."""
+    """Copies of a config file and its bases in one folder; ``_base_`` of a copy names the other copies."""
 
     def __init__(self, folder: Path, report: UpgradeReport):
         self.folder, self.report = folder, report
@@ -138,19 +133,18 @@ class _Assembly:
         if '::' in base:
             return base
         found, known = file.locate(base), known_base(base)
-        if found is not None and (found.suffix != '.py' or not _parse(found).is_new):
-            return self.file(found, seen) if found.suffix == '.py' else found
+        if found is not None and found.suffix != '.py':
+            return found
+        if found is not None and not _parse(found).is_new:
+            return self.file(found, seen)
         if known is not None:
             why = 'missing' if found is None else 'new-style here'
             self.report.note(f'_base_ {base} is {why}: the settings of mmdetection 2.x are taken')
             return self._known(known)
+        message = 'an old-style config cannot build on this new-style file'
         if found is None:
-            raise ConfigError(
-                f'no such base file, and not one of the known {sorted(BASES)}', file=file.path, field='_base_', received=base
-            )  # fmt: skip
-        raise ConfigError(
-            'an old-style config cannot build on this new-style file', file=file.path, field='_base_', received=base
-        )
+            message = f'no such base file, and not one of the known {sorted(BASES)}'
+        raise ConfigError(message, file=file.path, field='_base_', received=base)
 
     def _known(self, name: str) -> Path:
         content = dict(BASES[name])
@@ -167,16 +161,10 @@ class _Assembly:
 
 def _predefined(source: str, path: Path) -> str:
     """Replace mmengine's ``{{ fileDirname }}`` and the like, which would name the copy, by those of ``path``."""
-    values = {
-        'fileDirname': str(path.resolve().parent),
-        'fileBasename': path.name,
-        'fileBasenameNoExtension': path.stem,
-        'fileExtname': path.suffix,
-    }
-    for name, value in values.items():
-        for form in (f'{{{{ {name} }}}}', f'{{{{{name}}}}}'):
-            source = source.replace(form, value.replace('\\', '/'))
-    return source
-
-
-__all__ = ['NEW_NAMES', 'OLD_NAMES', 'is_legacy_file', 'read_chain']
+    values = dict(
+        fileDirname=path.resolve().parent.as_posix(),
+        fileBasename=path.name,
+        fileBasenameNoExtension=path.stem,
+        fileExtname=path.suffix,
+    )
+    return re.sub(rf'{{{{\s*({"|".join(values)})\s*}}}}', lambda match: values[match[1]], source)

@@ -6,6 +6,10 @@ from .report import UpgradeReport
 
 # Arguments of heads that exist in mmdetection 1.x only.
 _V1_HEAD_KEYS = ('anchor_strides', 'anchor_ratios', 'anchor_scales', 'anchor_base_sizes', 'loss_qfl')
+# Those of the anchors, which are arguments of the anchor generator now, without the prefix ``anchor_``.
+_V1_ANCHOR_KEYS = (
+    'anchor_ratios', 'anchor_scales', 'octave_base_scale', 'scales_per_octave', 'anchor_strides', 'anchor_base_sizes'
+)  # fmt: skip
 
 
 def is_v1(cfg: dict) -> bool:
@@ -18,32 +22,36 @@ def upgrade_model(cfg: dict, v1: bool, preprocessor: dict | None, report: Upgrad
     """The new-style ``model``.
 
     Args:
-        cfg: the whole old config; left untouched.
+        cfg: the whole old config, which stays as it is.
         v1: see :func:`is_v1`.
         preprocessor: ``data_preprocessor`` from the pipelines.
-        report: written to.
+        report: receives an entry for each change.
     """
     model = copy.deepcopy(cfg['model'])
-    if preprocessor is not None and 'data_preprocessor' not in model:
-        model['data_preprocessor'] = preprocessor
+    if preprocessor is not None:
+        model.setdefault('data_preprocessor', preprocessor)
     _move_pretrained(model, report)
     for key in ('train_cfg', 'test_cfg'):
-        top = cfg.get(key)
-        if top and key not in model:
-            model[key] = copy.deepcopy(top)
+        if cfg.get(key) and key not in model:
+            model[key] = copy.deepcopy(cfg[key])
             report.translate(key, f'model.{key}')
-    if model.get('backbone'):
-        _upgrade_dcn(model['backbone'], report)
-    if model.get('neck'):
-        _upgrade_neck(model['neck'], report)
+    _upgrade_dcn((model.get('backbone') or {}).get('dcn') or {}, report)
+    _upgrade_neck(model.get('neck') or {}, report)
     if model.get('bbox_head'):
-        _upgrade_nms(model, report)
+        test_cfg = model.get('test_cfg') or {}
+        _rename(test_cfg.get('nms') or {}, 'iou_thr', 'iou_threshold', report, 'test_cfg.nms.iou_thr', 'iou_threshold')
         if v1:
             _upgrade_v1(model, report)
-        elif model['bbox_head'].get('type') == 'GFocalHead' and model.get('test_cfg'):
-            model['test_cfg'].setdefault('nms_pre_rule', 'priors')
+        elif model['bbox_head'].get('type') == 'GFocalHead' and test_cfg:
+            test_cfg.setdefault('nms_pre_rule', 'priors')
             report.translate('the candidates of GFLV2 before the NMS', "test_cfg.nms_pre_rule='priors'")
     return model
+
+
+def _rename(settings: dict, old: str, new: str, report: UpgradeReport, old_place: str, new_place: str) -> None:
+    if old in settings:
+        settings[new] = settings.pop(old)
+        report.translate(old_place, new_place)
 
 
 def _move_pretrained(model: dict, report: UpgradeReport) -> None:
@@ -57,17 +65,12 @@ def _move_pretrained(model: dict, report: UpgradeReport) -> None:
             report.translate(name, 'model.backbone.init_cfg')
 
 
-def _upgrade_dcn(backbone: dict, report: UpgradeReport) -> None:
-    dcn = backbone.get('dcn')
-    if not dcn:
-        return
+def _upgrade_dcn(dcn: dict, report: UpgradeReport) -> None:
     if 'modulated' in dcn:
         modulated = dcn.pop('modulated')
         dcn.setdefault('type', 'DCNv2' if modulated else 'DCN')
         report.translate('backbone.dcn.modulated', 'dcn.type')
-    if 'deformable_groups' in dcn:
-        dcn['deform_groups'] = dcn.pop('deformable_groups')
-        report.translate('backbone.dcn.deformable_groups', 'dcn.deform_groups')
+    _rename(dcn, 'deformable_groups', 'deform_groups', report, 'backbone.dcn.deformable_groups', 'dcn.deform_groups')
 
 
 def _upgrade_neck(neck: dict, report: UpgradeReport) -> None:
@@ -78,37 +81,19 @@ def _upgrade_neck(neck: dict, report: UpgradeReport) -> None:
         report.translate('neck.extra_convs_on_inputs', f'add_extra_convs={neck.get("add_extra_convs")!r}')
 
 
-def _upgrade_nms(model: dict, report: UpgradeReport) -> None:
-    nms = (model.get('test_cfg') or {}).get('nms')
-    if nms and 'iou_thr' in nms:
-        nms['iou_threshold'] = nms.pop('iou_thr')
-        report.translate('test_cfg.nms.iou_thr', 'iou_threshold')
-
-
 def _upgrade_v1(model: dict, report: UpgradeReport) -> None:
     """Translate a one-stage model of mmdetection 1.x and switch its conventions on."""
     head = model['bbox_head']
     if 'num_classes' in head:
         head['num_classes'] -= 1
         report.translate(f'num_classes={head["num_classes"] + 1} (with background)', f'{head["num_classes"]}')
-    if 'loss_qfl' in head:
-        head['loss_cls'] = head.pop('loss_qfl')
-        report.translate('bbox_head.loss_qfl', 'loss_cls')
-    generator = dict(type='LegacyAnchorGenerator', center_offset=0.5)
-    renames = {
-        'anchor_ratios': 'ratios',
-        'anchor_scales': 'scales',
-        'octave_base_scale': 'octave_base_scale',
-        'scales_per_octave': 'scales_per_octave',
-        'anchor_strides': 'strides',
-        'anchor_base_sizes': 'base_sizes',
-    }
-    for old, new in renames.items():
-        value = head.pop(old, None)
+    _rename(head, 'loss_qfl', 'loss_cls', report, 'bbox_head.loss_qfl', 'loss_cls')
+    generator = head['anchor_generator'] = dict(type='LegacyAnchorGenerator', center_offset=0.5)
+    for old in _V1_ANCHOR_KEYS:
+        value, new = head.pop(old, None), old.removeprefix('anchor_')
         if value is not None:
             generator[new] = value
             report.translate(f'bbox_head.{old}', f'anchor_generator.{new}')
-    head['anchor_generator'] = generator
     for key in ('target_means', 'target_stds'):
         if key in head:
             del head[key]
@@ -125,6 +110,3 @@ def _upgrade_v1(model: dict, report: UpgradeReport) -> None:
         'mmdetection 1.x: priors centred at (stride - 1) / 2, inclusive pixels (legacy=True, offset=1) and its selection '
         "of candidates (nms_pre_rule='priors') are switched on, as its checkpoints need"
     )
-
-
-__all__ = ['is_v1', 'upgrade_model']

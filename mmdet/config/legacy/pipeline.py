@@ -40,12 +40,12 @@ class UpgradedPipeline:
 
 
 class PipelineUpgrader:
-    """Translates one pipeline.
+    """Translator of one pipeline.
 
     Args:
         where: its place in the config, for the report.
         training: whether it is a training pipeline.
-        report: written to.
+        report: receives an entry for each change.
     """
 
     def __init__(self, where: str, training: bool, report: UpgradeReport):
@@ -59,8 +59,10 @@ class PipelineUpgrader:
             ConfigError: a step without a type, or a combination of arguments that has no meaning.
         """
         self.out.steps = self._convert(steps)
-        if not self.training:
-            self._add_annotations(self.out.steps)
+        kinds = [step['type'] for step in self.out.steps]
+        if not self.training and 'PackDetInputs' in kinds and 'LoadAnnotations' not in kinds:
+            # Ground truth for metrics and pictures: after Resize, so that it stays in pixels of the original image.
+            self.out.steps.insert(kinds.index('PackDetInputs'), dict(type='LoadAnnotations', with_bbox=True))
         return self.out
 
     def _convert(self, steps: list[dict]) -> list[dict]:
@@ -79,36 +81,21 @@ class PipelineUpgrader:
                 new.append(dict(type=kind, **step))
         return new
 
-    @staticmethod
-    def _add_annotations(steps: list[dict]) -> None:
-        """Load ground truth for metrics and pictures: after Resize, so that it stays in pixels of the original image."""
-        kinds = [step['type'] for step in steps]
-        if 'PackDetInputs' in kinds and 'LoadAnnotations' not in kinds:
-            steps.insert(kinds.index('PackDetInputs'), dict(type='LoadAnnotations', with_bbox=True))
-
-    # ---- loading
-
     def _step_LoadImageFromFile(self, step: dict, _done: list[dict]) -> list[dict]:
-        return [dict(type='LoadImageFromFile', **self._file_client(step))]
+        step.update(pop_backend_args(step))
+        return [dict(type='LoadImageFromFile', **step)]
 
     def _step_LoadAnnotations(self, step: dict, _done: list[dict]) -> list[dict]:
-        for key in ('with_mask', 'with_seg', 'poly2mask'):
-            if step.pop(key, False) and key != 'poly2mask':
+        step.pop('poly2mask', None)
+        for key in ('with_mask', 'with_seg'):
+            if step.pop(key, False):
                 self.report.drop(f'{self.where}: LoadAnnotations.{key}', 'only boxes are used')
-        return [dict(type='LoadAnnotations', **self._file_client(step))]
+        step.update(pop_backend_args(step))
+        return [dict(type='LoadAnnotations', **step)]
 
     def _step_LoadProposals(self, step: dict, _done: list[dict]) -> list[dict]:
         self.report.drop(f'{self.where}: LoadProposals', 'proposals from files are not supported')
         return []
-
-    @staticmethod
-    def _file_client(step: dict) -> dict:
-        client = step.pop('file_client_args', None)
-        if client and client.get('backend', 'disk') != 'disk':
-            step['backend_args'] = client
-        return step
-
-    # ---- geometry
 
     def _step_Resize(self, step: dict, _done: list[dict]) -> list[dict]:
         scale, ratio = step.pop('img_scale', None), step.pop('ratio_range', None)
@@ -156,8 +143,6 @@ class PipelineUpgrader:
             self.report.translate(f'{self.where}: Pad(pad_val=0) after Normalize', f'pad_val={value}, the mean colour')
         return [dict(type='Pad', pad_val=value, **step)]
 
-    # ---- values
-
     def _step_Normalize(self, step: dict, _done: list[dict]) -> list[dict]:
         self.out.normalise = dict(mean=list(step['mean']), std=list(step['std']), to_rgb=step.get('to_rgb', True))
         return []
@@ -180,15 +165,11 @@ class PipelineUpgrader:
             )
         return [dict(type='Albu', **step)]
 
-    # ---- composition
-
     def _step_AutoAugment(self, step: dict, _done: list[dict]) -> list[dict]:
         return [dict(type='RandomChoice', transforms=[self._convert(policy) for policy in step['policies']])]
 
     def _step_Collect(self, step: dict, _done: list[dict]) -> list[dict]:
-        if self.training:
-            return [dict(type='PackDetInputs')]
-        return [dict(type='PackDetInputs', meta_keys=TEST_META_KEYS)]
+        return [dict(type='PackDetInputs', **({} if self.training else dict(meta_keys=TEST_META_KEYS)))]
 
     def _step_MultiScaleFlipAug(self, step: dict, done: list[dict]) -> list[dict]:
         """Make the first view the pipeline, and all views the pipeline of ``--tta``."""
@@ -198,7 +179,8 @@ class PipelineUpgrader:
         sizes: list[dict] = [dict(img_scale=scale) for scale in scales]
         sizes = sizes or [dict(scale_factor=factor or 1.0) for factor in factors]
         inner = step.get('transforms', [])
-        plain = self._convert([_with_size(one, sizes[0]) for one in inner if one.get('type') != 'RandomFlip'])
+        first = [{**one, **sizes[0]} if one.get('type') == 'Resize' else one for one in inner]
+        plain = self._convert([one for one in first if one.get('type') != 'RandomFlip'])
         if step.get('flip', False) or len(sizes) > 1:
             self.out.tta_steps = [*done, self._views(step, inner, sizes)]
             views = f'{len(sizes)} scale(s){", flipped too" if step.get("flip") else ""}'
@@ -209,7 +191,7 @@ class PipelineUpgrader:
         alternatives: list[list[dict]] = []
         for one in inner:
             if one.get('type') == 'Resize':
-                alternatives.append([self._convert([_with_size(one, size)])[0] for size in sizes])
+                alternatives.append([self._convert([{**one, **size}])[0] for size in sizes])
             elif one.get('type') == 'RandomFlip':
                 directions = step.get('flip_direction', 'horizontal') if step.get('flip', False) else []
                 directions = [directions] if isinstance(directions, str) else directions
@@ -233,8 +215,13 @@ def _scales(scale: int | Sequence | None) -> list[tuple]:
     return [tuple(one) for one in scale] if isinstance(scale[0], (list, tuple)) else [tuple(scale)]
 
 
-def _with_size(step: dict, size: dict) -> dict:
-    return {**step, **size} if step.get('type') == 'Resize' else step
+def pop_backend_args(settings: dict) -> dict:
+    """Take ``file_client_args`` out of the settings of a transform or dataset and return it as ``backend_args``.
+
+    Settings of the local disk, which is the default, are dropped.
+    """
+    client = settings.pop('file_client_args', None)
+    return dict(backend_args=client) if client and client.get('backend', 'disk') != 'disk' else {}
 
 
 def _set_border_mode(transforms: list[dict]) -> set[str]:
@@ -246,6 +233,3 @@ def _set_border_mode(transforms: list[dict]) -> set[str]:
             found.add(one['type'])
         found |= _set_border_mode(one.get('transforms', []))
     return found
-
-
-__all__ = ['PipelineUpgrader', 'UpgradedPipeline']

@@ -27,24 +27,22 @@ class UpgradeReport:
         """Record a setting that is left out, once."""
         _once(self.dropped, f'{old}: {reason}')
 
-    def keep(self, old: str, what: str = 'kept as it is') -> None:
+    def keep(self, old: str) -> None:
         """Record an unknown setting, once."""
-        _once(self.unknown, f'{old}: {what}')
+        _once(self.unknown, f'{old}: kept as it is')
 
     def note(self, text: str) -> None:
         """Record a difference in meaning, once."""
         _once(self.notes, text)
 
     def lines(self, *, translated: bool = True) -> list[str]:
-        """All entries, one a line; with ``translated=False`` without the plain translations."""
-        parts = [('translated', self.translated if translated else []), ('dropped', self.dropped)]
-        parts += [('unknown', self.unknown), ('note', self.notes)]
-        return [f'{name}: {entry}' for name, entries in parts for entry in entries]
+        """One line for each entry; ``translated=False`` leaves out the plain translations."""
+        parts = dict(translated=self.translated, dropped=self.dropped, unknown=self.unknown, note=self.notes)
+        return [
+            f'{name}: {e}' for name, entries in parts.items() if translated or name != 'translated' for e in entries
+        ]
 
 
 def _once(entries: list[str], entry: str) -> None:
     if entry not in entries:
         entries.append(entry)
-
-
-__all__ = ['UpgradeReport']

@@ -5,12 +5,12 @@ import copy
 from ...errors import ConfigError
 from .report import UpgradeReport
 
-_EPOCH_RUNNERS = ('EpochBasedRunner', 'EpochBasedRunnerAmp')
+# Visualization backend of each logging hook, and the argument that both have.
 _LOGGERS = {
-    'TensorboardLoggerHook': 'TensorboardVisBackend',
-    'WandbLoggerHook': 'WandbVisBackend',
-    'MMDetWandbHook': 'WandbVisBackend',
-    'MlflowLoggerHook': 'MLflowVisBackend',
+    'TensorboardLoggerHook': ('TensorboardVisBackend', None),
+    'WandbLoggerHook': ('WandbVisBackend', 'init_kwargs'),
+    'MMDetWandbHook': ('WandbVisBackend', 'init_kwargs'),
+    'MlflowLoggerHook': ('MLflowVisBackend', 'exp_name'),
 }
 _CHECKPOINT_ARGS = frozenset({'interval', 'by_epoch', 'max_keep_ckpts', 'out_dir', 'save_last', 'save_optimizer'})
 _KNOWN_HOOKS = frozenset({'EMAHook', 'NumClassCheckHook', 'OptimalTransportHook', 'SyncBuffersHook'})
@@ -26,40 +26,35 @@ def upgrade_schedule(cfg: dict, v1: bool, report: UpgradeReport) -> dict:
     loop = _train_loop(cfg, report)
     if loop is not None:
         new['train_cfg'] = loop
-    data = cfg.get('data') or {}
-    new['val_cfg'] = dict(type='ValLoop') if data.get('val') is not None else None
-    new['test_cfg'] = dict(type='TestLoop') if data.get('test') is not None else None
+    for split, kind in (('val', 'ValLoop'), ('test', 'TestLoop')):
+        if (cfg.get('data') or {}).get(split) is not None:
+            new[f'{split}_cfg'] = dict(type=kind)
     if cfg.get('optimizer'):
         new['optim_wrapper'] = _optim_wrapper(cfg, v1, report)
     if cfg.get('lr_config'):
         if loop is None:
             raise ConfigError('needs total_epochs or runner', field='lr_config', received=dict(cfg['lr_config']))
         new['param_scheduler'] = _param_scheduler(dict(cfg['lr_config']), loop, report)
-    return {key: value for key, value in new.items() if value is not None}
+    return new
 
 
 def _train_loop(cfg: dict, report: UpgradeReport) -> dict | None:
     evaluation = dict(cfg.get('evaluation') or {})
     runner = dict(cfg.get('runner') or {})
-    epochs, iterations = cfg.get('total_epochs'), cfg.get('total_iters')
-    if runner:
-        kind = runner.get('type', 'EpochBasedRunner')
-        if kind not in (*_EPOCH_RUNNERS, 'IterBasedRunner'):
-            raise ConfigError("must be 'EpochBasedRunner' or 'IterBasedRunner'", field='runner.type', received=kind)
-        if epochs is not None and runner.get('max_epochs', epochs) != epochs:
-            raise ConfigError(
-                f'differs from total_epochs={epochs}', field='runner.max_epochs', received=runner['max_epochs']
-            )
-        epochs, iterations = runner.get('max_epochs', epochs), runner.get('max_iters', iterations)
+    total = cfg.get('total_epochs')
+    kind = runner.get('type', 'EpochBasedRunner')
+    if kind not in ('EpochBasedRunner', 'EpochBasedRunnerAmp', 'IterBasedRunner'):
+        raise ConfigError("must be 'EpochBasedRunner' or 'IterBasedRunner'", field='runner.type', received=kind)
+    epochs, iterations = runner.get('max_epochs', total), runner.get('max_iters', cfg.get('total_iters'))
+    if total not in (None, epochs):
+        raise ConfigError(f'differs from total_epochs={total}', field='runner.max_epochs', received=epochs)
     if epochs is None and iterations is None:
         return None
-    if epochs is not None:
-        loop = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
-        report.translate('runner / total_epochs', 'train_cfg.max_epochs')
-    else:
-        loop = dict(type='IterBasedTrainLoop', max_iters=iterations)
-        report.translate('runner / total_iters', 'train_cfg.max_iters')
-    loop['val_interval'] = evaluation.get('interval', 1)
+    name, unit, length = ('EpochBasedTrainLoop', 'epochs', epochs)
+    if epochs is None:
+        name, unit, length = ('IterBasedTrainLoop', 'iters', iterations)
+    report.translate(f'runner / total_{unit}', f'train_cfg.max_{unit}')
+    loop = {'type': name, f'max_{unit}': length, 'val_interval': evaluation.get('interval', 1)}
     if evaluation.get('start') is not None:
         loop['val_begin'] = evaluation['start']
     if evaluation.get('dynamic_intervals'):
@@ -67,13 +62,10 @@ def _train_loop(cfg: dict, report: UpgradeReport) -> dict | None:
     return loop
 
 
-# ---- optimiser
-
-
 def _optim_wrapper(cfg: dict, v1: bool, report: UpgradeReport) -> dict:
     optimizer = copy.deepcopy(dict(cfg['optimizer']))
     hook = copy.deepcopy(dict(cfg.get('optimizer_config') or {}))
-    wrapper: dict = dict(type='OptimWrapper')
+    wrapper: dict = dict(type='OptimWrapper', optimizer=optimizer)
     fp16 = cfg.get('fp16')
     scale = hook.pop('loss_scale', None)
     if fp16 or hook.get('type') == 'Fp16OptimizerHook' or hook.pop('use_fp16', False):
@@ -82,13 +74,13 @@ def _optim_wrapper(cfg: dict, v1: bool, report: UpgradeReport) -> dict:
         report.translate('fp16', 'AmpOptimWrapper')
     paramwise = optimizer.pop('paramwise_cfg', None) or optimizer.pop('paramwise_options', None)
     constructor = optimizer.pop('constructor', None)
-    wrapper['optimizer'] = optimizer
     if constructor and constructor != 'DefaultOptimizerConstructor':
         wrapper['constructor'] = constructor
     if paramwise:
         wrapper['paramwise_cfg'] = _paramwise(dict(paramwise), v1, report)
-    if hook.pop('grad_clip', None):
-        wrapper['clip_grad'] = dict(cfg['optimizer_config']['grad_clip'])
+    clip_grad = hook.pop('grad_clip', None)
+    if clip_grad:
+        wrapper['clip_grad'] = clip_grad
     steps = hook.pop('cumulative_iters', None) or hook.pop('update_interval', None)
     if steps and steps > 1:
         wrapper['accumulative_counts'] = steps
@@ -103,16 +95,13 @@ def _paramwise(options: dict, v1: bool, report: UpgradeReport) -> dict:
     """Rules for biases: those of mmcv 1.x did not apply to norms, mmengine's do unless there is a rule for norms."""
     if 'bias_decay_mult' in options:
         options.setdefault('norm_decay_mult', 1)
-    if v1 and options.get('bias_lr_mult', 1) != 1 or v1 and options.get('bias_decay_mult', 1) != 1:
-        rule = dict(lr_mult=options.get('bias_lr_mult', 1), decay_mult=options.get('bias_decay_mult', 1))
+    rule = dict(lr_mult=options.get('bias_lr_mult', 1), decay_mult=options.get('bias_decay_mult', 1))
+    if v1 and any(factor != 1 for factor in rule.values()):
         options['custom_keys'] = {**options.get('custom_keys', {}), 'downsample.1.bias': rule}
         report.note(
             "mmdetection 1.x told norms by the names 'bn' and 'gn': the norm of a shortcut counts as a plain bias"
         )
     return options
-
-
-# ---- learning rate
 
 
 def _param_scheduler(lr: dict, loop: dict, report: UpgradeReport) -> list[dict]:
@@ -122,30 +111,28 @@ def _param_scheduler(lr: dict, loop: dict, report: UpgradeReport) -> list[dict]:
     policy = lr.pop('policy', None)
     common = dict(begin=0, end=end, by_epoch=by_epoch)
     if policy == 'step':
-        step, gamma = lr.pop('step'), lr.pop('gamma', 0.1)
-        if isinstance(step, int):
-            schedule.append(dict(type='StepLR', step_size=step, gamma=gamma, **common))
-        else:
-            schedule.append(dict(type='MultiStepLR', milestones=list(step), gamma=gamma, **common))
+        step = lr.pop('step')
+        single = isinstance(step, int)
+        kind = dict(type='StepLR', step_size=step) if single else dict(type='MultiStepLR', milestones=list(step))
+        schedule.append(dict(kind, gamma=lr.pop('gamma', 0.1), **common))
     elif policy in ('CosineAnnealing', 'CosineAnnealingLR', 'cosine'):
-        schedule.append(dict(type='CosineAnnealingLR', T_max=end, **_floor(lr), **common))
+        if lr.get('min_lr_ratio') is not None:
+            floor = dict(eta_min_ratio=lr.pop('min_lr_ratio'))
+        else:
+            floor = dict(eta_min=lr.pop('min_lr', 0.0))
+        schedule.append(dict(type='CosineAnnealingLR', T_max=end, **floor, **common))
     elif policy == 'poly':
         schedule.append(dict(type='PolyLR', power=lr.pop('power', 1.0), eta_min=lr.pop('min_lr', 0.0), **common))
     elif policy == 'exp':
         schedule.append(dict(type='ExponentialLR', gamma=lr.pop('gamma'), **common))
     elif policy != 'fixed':
-        allowed = "'step', 'CosineAnnealing', 'poly', 'exp' or 'fixed'"
-        raise ConfigError(f'must be {allowed}', field='lr_config.policy', received=policy)
+        raise ConfigError(
+            "must be 'step', 'CosineAnnealing', 'poly', 'exp' or 'fixed'", field='lr_config.policy', received=policy
+        )
     for key in lr:
         report.drop(f'lr_config.{key}', 'not known')
     report.translate('lr_config', 'param_scheduler')
     return schedule
-
-
-def _floor(lr: dict) -> dict:
-    if lr.get('min_lr_ratio') is not None:
-        return dict(eta_min_ratio=lr.pop('min_lr_ratio'))
-    return dict(eta_min=lr.pop('min_lr', 0.0))
 
 
 def _warmup(lr: dict) -> list[dict]:
@@ -153,15 +140,10 @@ def _warmup(lr: dict) -> list[dict]:
     ratio, by_epoch = lr.pop('warmup_ratio', 0.1), lr.pop('warmup_by_epoch', False)
     if kind is None or not length:
         return []
-    common = dict(by_epoch=by_epoch, begin=0, end=length)
-    if kind == 'linear':
-        return [dict(type='LinearLR', start_factor=ratio, **common)]
-    if kind == 'constant':
-        return [dict(type='ConstantLR', factor=ratio, **common)]
-    raise ConfigError("must be 'linear' or 'constant'", field='lr_config.warmup', received=kind)
-
-
-# ---- hooks and surroundings
+    factor = dict(linear=dict(type='LinearLR', start_factor=ratio), constant=dict(type='ConstantLR', factor=ratio))
+    if kind not in factor:
+        raise ConfigError("must be 'linear' or 'constant'", field='lr_config.warmup', received=kind)
+    return [dict(factor[kind], by_epoch=by_epoch, begin=0, end=length)]
 
 
 def upgrade_runtime(cfg: dict, report: UpgradeReport) -> dict:
@@ -211,11 +193,10 @@ def upgrade_runtime(cfg: dict, report: UpgradeReport) -> dict:
 
 
 def _checkpoint_hook(cfg: dict, by_epoch: bool, report: UpgradeReport) -> dict:
-    old = dict(cfg.get('checkpoint_config') or {})
     hook: dict = dict(type='CheckpointHook', interval=1)
     if not by_epoch:
         hook['by_epoch'] = False
-    for key, value in old.items():
+    for key, value in dict(cfg.get('checkpoint_config') or {}).items():
         if key in _CHECKPOINT_ARGS:
             hook[key] = value
         elif key not in ('type', 'create_symlink', 'meta'):
@@ -239,27 +220,23 @@ def _vis_backends(log: dict, report: UpgradeReport) -> list[dict]:
         if kind not in _LOGGERS:
             report.drop(f'log_config.hooks: {kind}', f'known ones are TextLoggerHook, {", ".join(sorted(_LOGGERS))}')
             continue
-        backend: dict = dict(type=_LOGGERS[kind])
-        if 'Wandb' in kind and hook.get('init_kwargs'):
-            backend['init_kwargs'] = dict(hook['init_kwargs'])
-        if kind == 'MlflowLoggerHook' and hook.get('exp_name'):
-            backend['exp_name'] = hook['exp_name']
-        backends.append(backend)
-        report.translate(f'log_config.hooks: {kind}', f'vis_backends: {backend["type"]}')
+        backend, argument = _LOGGERS[kind]
+        shared = {argument: copy.deepcopy(hook[argument])} if argument and hook.get(argument) else {}
+        backends.append(dict(type=backend, **shared))
+        report.translate(f'log_config.hooks: {kind}', f'vis_backends: {backend}')
     return backends
 
 
 def _custom_hooks(hooks: list[dict], report: UpgradeReport) -> list[dict]:
     new = []
     for hook in hooks:
-        hook = copy.deepcopy(dict(hook))
         kind = hook.get('type')
         if kind in ('ExpMomentumEMAHook', 'LinearMomentumEMAHook'):
             new.append(_ema_hook(kind, hook, report))
             continue
         if kind not in _KNOWN_HOOKS:
             report.keep(f'custom_hooks: {kind}')
-        new.append(hook)
+        new.append(copy.deepcopy(dict(hook)))
     return new
 
 
@@ -272,6 +249,3 @@ def _ema_hook(kind: str, old: dict, report: UpgradeReport) -> dict:
         report.drop(f'custom_hooks: {kind}.resume_from', 'a resumed run restores the averages by itself')
     report.translate(f'custom_hooks: {kind}', 'EMAHook')
     return hook
-
-
-__all__ = ['upgrade_runtime', 'upgrade_schedule']

@@ -1,14 +1,11 @@
-"""Old checkpoints in, clean ones out: renamed tensors and plain information, nothing that runs.
-
-What the tools ``upgrade_checkpoint.py`` and ``publish_model.py`` do.
-"""
+"""Conversion of checkpoints to tensors under this package's names and plain values, for ``upgrade_checkpoint.py`` and ``publish_model.py``."""
 
 import hashlib
 import io
 import json
 import os
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +21,10 @@ from .saving import to_plain
 
 # mmcv 1.x kept the averages of its EMA hook as buffers of the model itself, dots turned into underscores.
 _EMA_BUFFER = re.compile(r'^ema_[A-Za-z0-9_]+$')
-# What an old ``meta`` calls the class names and colours.
+# Names of the class names and colours in an old ``meta``, and in ``dataset_meta``.
 _OLD_META = {'CLASSES': 'classes', 'PALETTE': 'palette'}
-# Of no use outside the run that wrote them.
+# Entries of ``meta`` that only the run which wrote them uses.
 _RUN_META = frozenset({'env_info', 'exp_name', 'hook_msgs', 'experiment_name'})
-_HASH_DIGITS = 8
 
 
 @dataclass
@@ -86,35 +82,36 @@ def convert_checkpoint(
 
 
 def _without_averages(state: OrderedDict, report: ConversionReport) -> OrderedDict:
-    averages = [name for name in state if _EMA_BUFFER.match(name)]
+    averages = {name for name in state if _EMA_BUFFER.match(name)}
     if not averages or len(averages) == len(state):
         return state
     report.dropped.append(
         f'{len(averages)} buffers ema_*: the other half of the averaging hook; the named weights are the averages'
     )
-    kept = OrderedDict((name, value) for name, value in state.items() if name not in set(averages))
+    kept = OrderedDict((name, value) for name, value in state.items() if name not in averages)
     keep_metadata(state, kept)
     return kept
 
 
 def _clean_meta(meta: Mapping, report: ConversionReport) -> dict:
-    clean, strange = {}, []
-    dataset_meta = dict(meta.get('dataset_meta') or {}) if isinstance(meta.get('dataset_meta'), Mapping) else {}
+    clean = {}
+    stored = meta.get('dataset_meta')
+    dataset_meta = dict(stored) if isinstance(stored, Mapping) else {}
     for old, new in _OLD_META.items():
         if meta.get(old) is not None:
             dataset_meta.setdefault(new, meta[old])
             report.renamed.append((f'meta.{old}', f'meta.dataset_meta.{new}'))
+
+    def refuse(where: str, item: object) -> None:
+        report.dropped.append(f'meta.{where}: {type(item).__name__}: has no plain form')
+
     for key, value in meta.items():
-        if key in _RUN_META or key in _OLD_META or key == 'dataset_meta':
-            continue
-        clean[key] = to_plain(
-            value, unknown=lambda where, item: strange.append(f'{where}: {type(item).__name__}'), where=key
-        )
+        if key not in {*_RUN_META, *_OLD_META, 'dataset_meta'}:
+            clean[key] = to_plain(value, unknown=refuse, where=key)
     if dataset_meta:
         if isinstance(dataset_meta.get('classes'), list):
             dataset_meta['classes'] = tuple(dataset_meta['classes'])
         clean['dataset_meta'] = to_plain(dataset_meta)
-    report.dropped += [f'meta.{place}: has no plain form' for place in strange]
     return clean
 
 
@@ -127,7 +124,7 @@ def describe(state: Mapping) -> list[str]:
     facts = []
     for name, value in state.items():
         if name.endswith('gfl_cls.weight'):
-            prefix = name[: -len('gfl_cls.weight')]
+            prefix = name.removesuffix('gfl_cls.weight')
             if f'{prefix}reg_conf.0.weight' in state:
                 layout = f'the published layout of {len(value) - 1} classes, or a head of {len(value)}'
                 facts.append(f'GFLV2 head (reg_conf), {len(value)} class channels: {layout}')
@@ -140,27 +137,18 @@ def describe(state: Mapping) -> list[str]:
 
 def _deformable_layers(state: Mapping) -> list[str]:
     """The versions of the deformable layers, by the rows of their offsets: 2 for each kernel point (v1) or 3 (v2)."""
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for name, value in state.items():
-        kernel = (
-            state.get(name.removesuffix('conv_offset.weight') + 'weight')
-            if name.endswith('.conv_offset.weight')
-            else None
-        )
-        if kernel is None or kernel.dim() != 4:
-            continue
-        points = kernel.shape[2] * kernel.shape[3]
-        version = {2 * points: "v1 ('DCN')", 3 * points: "v2 ('DCNv2')"}.get(len(value), f'of {len(value)} offset rows')
-        counts[version] = counts.get(version, 0) + 1
+        layer, _, leaf = name.rpartition('.conv_offset.')
+        kernel = state.get(f'{layer}.weight')
+        if leaf == 'weight' and kernel is not None and kernel.dim() == 4:
+            points, rows = kernel.shape[2] * kernel.shape[3], len(value)
+            counts[{2 * points: "v1 ('DCN')", 3 * points: "v2 ('DCNv2')"}.get(rows, f'of {rows} offset rows')] += 1
     return [f'{count} deformable layers {version}' for version, count in counts.items()]
 
 
 def _serialise(checkpoint: Mapping, suffix: str) -> memoryview:
-    """The bytes of a ``.pth`` file, or of a ``.safetensors`` file with ``meta`` as JSON in its header.
-
-    Raises:
-        CheckpointError: another suffix.
-    """
+    """The bytes of the file that :func:`write_checkpoint` writes."""
     if suffix in ('.pth', '.pt'):
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
@@ -216,7 +204,7 @@ def publish_checkpoint(
         )
     content['meta'] = _clean_meta(content['meta'], ConversionReport())
     data = _serialise({key: to_plain(content[key], where=key) for key in keys if key in content}, target.suffix)
-    published = target.with_name(f'{target.stem}-{hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]}{target.suffix}')
+    published = target.with_name(f'{target.stem}-{hashlib.sha256(data).hexdigest()[:8]}{target.suffix}')
     write_bytes(published, data, error=CheckpointError)
     return published
 
@@ -253,13 +241,3 @@ def join_checkpoints(
     dataset_meta = metas['fine'] or metas['coarse']
     write_checkpoint(dict(meta=dict(dataset_meta=dataset_meta) if dataset_meta else {}, state_dict=state), out)
     return lines
-
-
-__all__ = [
-    'ConversionReport',
-    'convert_checkpoint',
-    'describe',
-    'join_checkpoints',
-    'publish_checkpoint',
-    'write_checkpoint',
-]

@@ -9,6 +9,7 @@ import contextlib
 import contextvars
 import functools
 import json
+import logging
 import os
 import pickle
 import re
@@ -31,14 +32,14 @@ from ...errors import CheckpointError
 from .names import OPTIONAL_SUFFIXES, rename_reference_keys
 from .sources import resolve_checkpoint
 
-# What torch.load takes.
+# The types that torch.load accepts.
 MapLocation = str | torch.device | Callable[[torch.types.Storage, str], torch.types.Storage]
 _STATE_KEYS = ('state_dict', 'model', 'model_state_dict')
 _LISTED_NAMES = 40
 
 
 class _History:
-    """Stands in for mmengine's ``HistoryBuffer``: keeps the arrays, runs nothing."""
+    """Stand-in for mmengine's ``HistoryBuffer``, which keeps the arrays and runs no code."""
 
     def __setstate__(self, state: dict) -> None:
         self.plain = dict(
@@ -49,7 +50,7 @@ class _History:
 
 
 def _history_method(owner: object, name: object) -> str:
-    """Stands in for ``getattr``, which a pickled HistoryBuffer uses to name its methods; looks nothing up."""
+    """Stand-in for ``getattr``, by which a pickled HistoryBuffer refers to its methods; no attribute is looked up."""
     if owner is not _History:
         raise pickle.UnpicklingError('getattr is only accepted inside a HistoryBuffer')
     return str(name)
@@ -96,7 +97,7 @@ def load_checkpoint_file(
             :func:`~mmdet.engine.checkpoint.sources.resolve_checkpoint`.
         trust: allow full unpickling, which can run any code hidden in the file, when the safe way refuses it.
         map_location: device of the tensors.
-        mmap: map the file instead of reading it, for a look at the small values.
+        mmap: map the file into memory instead of reading it, which is faster if only its small values are needed.
 
     Raises:
         CheckpointError: missing, empty, truncated, unsafe, or not a checkpoint; the message names the file.
@@ -112,21 +113,16 @@ def load_checkpoint_file(
     except pickle.UnpicklingError as error:
         if not trust:
             raise CheckpointError(_refusal(error), file=path) from error
-        print_log(
-            f'{path}: read by full unpickling as --trust-checkpoint demands; code inside it may run',
-            logger='current',
-            level=30,
-        )
+        message = f'{path}: read by full unpickling as --trust-checkpoint demands; code inside it may run'
+        print_log(message, logger='current', level=logging.WARNING)
         try:
             content = read(weights_only=False)
         except Exception as error:  # a trusted pickle may raise anything
-            raise CheckpointError(
-                f'cannot be unpickled ({type(error).__name__}: {_first_line(error)})', file=path
-            ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f'truncated or damaged ({type(error).__name__}: {_first_line(error)})', file=path
-        ) from error
+            message = f'cannot be unpickled ({type(error).__name__}: {_first_line(error)})'
+            raise CheckpointError(message, file=path) from error
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        message = f'truncated or damaged ({type(error).__name__}: {_first_line(error)})'
+        raise CheckpointError(message, file=path) from error
     return _normalise(content, path)
 
 
@@ -169,7 +165,7 @@ def _load_safetensors(path: Path, map_location: MapLocation) -> dict:
         with safe_open(path, framework='pt', device=str(map_location)) as archive:
             state = OrderedDict((name, archive.get_tensor(name)) for name in archive.keys())  # noqa: SIM118
             meta = dict(archive.metadata() or {})
-        # The format's header holds strings only: our converter puts everything into one, as JSON.
+        # The header of this format holds strings only: write_checkpoint puts all of ``meta`` into one, as JSON.
         meta = json.loads(meta['meta']) if 'meta' in meta else meta
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f'truncated or damaged safetensors ({_first_line(error)})', file=path) from error
@@ -178,15 +174,12 @@ def _load_safetensors(path: Path, map_location: MapLocation) -> dict:
 
 def _normalise(content: Any, path: Path) -> dict:
     if isinstance(content, nn.Module):
-        content = dict(state_dict=content.state_dict())
+        content = content.state_dict()
     if not isinstance(content, Mapping):
         raise CheckpointError('holds no state dict', file=path, received=type(content).__name__)
     key = next((key for key in _STATE_KEYS if isinstance(content.get(key), (Mapping, nn.Module))), None)
-    if key is None:
-        checkpoint, state = {}, content
-    else:
-        checkpoint = {name: value for name, value in content.items() if name != key}
-        state = content[key]
+    checkpoint = {} if key is None else {name: value for name, value in content.items() if name != key}
+    state = content if key is None else content[key]
     if isinstance(state, nn.Module):
         state = state.state_dict()
     strangers = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
@@ -242,24 +235,20 @@ class LoadReport:
 
     def lines(self) -> list[str]:
         """The problems, one line a name; the class-count explanation first where it applies."""
-        lines = list(self._class_counts())
-        lines += [
-            f'shape differs: {name}: checkpoint {old}, model {new}'
-            for name, old, new in self.mismatched[:_LISTED_NAMES]
+        lines = [
+            f'the checkpoint has {old[0]} class channels ({name}), the model {new[0]}: check num_classes of the head'
+            for name, old, new in self.mismatched
+            if name.endswith('weight') and 'cls' in name.split('.')[-2:][0] and old[1:] == new[1:]
         ]
-        lines += [f'missing in the checkpoint: {name}' for name in self.missing[:_LISTED_NAMES]]
-        lines += [f'not in the model: {name}' for name in self.unexpected[:_LISTED_NAMES]]
-        hidden = sum(max(0, len(names) - _LISTED_NAMES) for names in (self.mismatched, self.missing, self.unexpected))
+        groups = (
+            [f'shape differs: {name}: checkpoint {old}, model {new}' for name, old, new in self.mismatched],
+            [f'missing in the checkpoint: {name}' for name in self.missing],
+            [f'not in the model: {name}' for name in self.unexpected],
+        )
+        for group in groups:
+            lines += group[:_LISTED_NAMES]
+        hidden = sum(max(0, len(group) - _LISTED_NAMES) for group in groups)
         return lines + ([f'... and {hidden} more'] if hidden else [])
-
-    def _class_counts(self) -> Iterator[str]:
-        for name, old, new in self.mismatched:
-            leaf = name.split('.')[-2] if '.' in name else name
-            if 'cls' in leaf and name.endswith('weight') and old[1:] == new[1:]:
-                yield (
-                    f'the checkpoint has {old[0]} class channels ({name}), the model {new[0]}: '
-                    'check num_classes of the head'
-                )
 
 
 def load_into(
@@ -341,7 +330,7 @@ def adapt_to_model(model: nn.Module, state_dict: dict) -> list[str]:
     return notes
 
 
-# mmengine calls the loader of pretrained weights without a word on trust: the runner says it around the call.
+# mmengine calls the loader of pretrained weights without an argument for trust: the runner sets this variable for the call.
 _TRUST: contextvars.ContextVar[bool] = contextvars.ContextVar('trust', default=False)
 
 
@@ -362,21 +351,9 @@ def load_from_mmdet(filename: str, map_location: MapLocation | None = None) -> d
     return checkpoint
 
 
-# Longer prefixes win in mmengine's table, so each of its own schemes has to be taken over by name.
+# mmengine takes the loader of the longest prefix that matches, hence each of its own schemes is replaced by name.
 CheckpointLoader.register_scheme(
     prefixes=['', 'http://', 'https://', 'modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'file://'],
     loader=load_from_mmdet,
     force=True,
 )
-
-__all__ = [
-    'LoadReport',
-    'adapt_to_model',
-    'compare',
-    'load_checkpoint_file',
-    'load_from_mmdet',
-    'load_into',
-    'rename_reference_keys',
-    'trusting',
-    'unwrap',
-]

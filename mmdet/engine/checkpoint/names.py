@@ -30,18 +30,17 @@ def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[
         The renamed dictionary (same tensors, same order, ``_metadata`` kept) and the list of ``(old, new)`` that
         changed. A rename whose target already exists is not made.
     """
-    only_rpn_head = any(_bare(key).startswith('rpn_head.') for key in state_dict) and not any(
-        _bare(key).startswith(('bbox_head.', 'roi_head.')) for key in state_dict
-    )
-    bare_keys = {_bare(key) for key in state_dict}
+    bare_keys = {key.removeprefix('module.') for key in state_dict}
+    parts = {key.partition('.')[0] for key in bare_keys}
+    only_rpn_head = 'rpn_head' in parts and not parts & {'bbox_head', 'roi_head'}
     renamed: OrderedDict = OrderedDict()
     changes: list[tuple[str, str]] = []
     for key, value in state_dict.items():
-        new = _bare(key)
+        new = key.removeprefix('module.')
         if only_rpn_head and new.startswith('rpn_head.'):
-            new = 'bbox_head.' + new[len('rpn_head.') :]
+            new = 'bbox_head.' + new.removeprefix('rpn_head.')
         new = new.replace('distribution_project.project', 'integral.project')
-        new = _offset_name(new, value, state_dict, bare_keys)
+        new = _offset_name(new, value, state_dict)
         if new != key and (new in state_dict or new in renamed):
             new = key
         if new != key:
@@ -52,33 +51,22 @@ def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[
 
 
 def keep_metadata(source: Mapping, target: Any) -> None:
-    """Copy the versions of the modules, which ``Module.state_dict`` hangs on its result as an attribute."""
+    """Copy ``_metadata``, the attribute in which ``Module.state_dict`` stores the versions of the modules."""
     metadata = getattr(source, '_metadata', None)
     if metadata is not None:
         target._metadata = metadata
 
 
-def _bare(key: str) -> str:
-    return key[len('module.') :] if key.startswith('module.') else key
-
-
-def _offset_name(key: str, value: Any, state_dict: Mapping, bare_keys: set[str]) -> str:
+def _offset_name(key: str, value: Any, state_dict: Mapping) -> str:
     """``conv2_offset.weight`` -> ``conv2.conv_offset.weight`` when ``conv2`` is a convolution of that kernel size."""
     stem, _, leaf = key.rpartition('.')
     if leaf not in ('weight', 'bias') or not stem.endswith('_offset') or stem.rpartition('.')[2] == 'conv_offset':
         return key
-    base = stem[: -len('_offset')]
-    if f'{base}.weight' not in bare_keys:
-        return key
+    base = stem.removesuffix('_offset')
     weight = state_dict.get(f'{base}.weight', state_dict.get(f'module.{base}.weight'))
     if getattr(weight, 'ndim', 0) != 4:
         return key
-    kernel_area = weight.shape[2] * weight.shape[3]
+    points = weight.shape[2] * weight.shape[3]
     # Two offsets (v1) or two offsets and a mask (v2) for each point of the kernel and each deformable group.
     rows = value.shape[0]
-    if rows % (2 * kernel_area) and rows % (3 * kernel_area):
-        return key
-    return f'{base}.conv_offset.{leaf}'
-
-
-__all__ = ['OPTIONAL_SUFFIXES', 'keep_metadata', 'rename_reference_keys']
+    return key if rows % (2 * points) and rows % (3 * points) else f'{base}.conv_offset.{leaf}'

@@ -5,11 +5,12 @@ allow-list. It is written by :mod:`mmdet.utils.files`: its name always holds eit
 The pointer ``last_checkpoint`` is replaced the same way, after the file it names.
 """
 
+import copy
 import os
 import re
 import zipfile
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,9 +18,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import _ParamScheduler
 
 from ...errors import CheckpointError
-from ...utils.files import remove_stale_temporaries, replacing, temporary_path, write_atomically, write_bytes
+from ...utils.files import replacing, write_atomically, write_bytes
 
 POINTER_NAME = 'last_checkpoint'
 LINK_NAME = 'latest.pth'
@@ -98,13 +100,31 @@ def restore_history(value: object) -> HistoryBuffer | None:
     return buffer
 
 
-def save_atomically(checkpoint: Mapping, path: str | os.PathLike) -> None:
-    """Write ``checkpoint`` to ``path`` by :func:`~mmdet.utils.files.write_atomically`.
+def scheduler_states(schedulers: dict | list) -> dict | list:
+    """States of parameter schedulers: a list, or for several optimizers a dict of lists."""
+    if isinstance(schedulers, dict):
+        return {name: scheduler_states(group) for name, group in schedulers.items()}
+    return [scheduler.state_dict() for scheduler in schedulers]
 
-    Raises:
-        CheckpointError: the disk is full or any other failure of the file system; older files are untouched and the
-            temporary file is removed. Names the file and the free space.
-    """
+
+def pair_schedulers(
+    schedulers: dict | list, states: dict | list, filename: str
+) -> Iterator[tuple[_ParamScheduler, dict]]:
+    """Pair schedulers with their saved states, of which there must be as many."""
+    by_name, states_by_name = (value if isinstance(value, dict) else {'': value} for value in (schedulers, states))
+    for name, group in by_name.items():
+        group_states = states_by_name.get(name, [])
+        if len(group) != len(group_states):
+            raise CheckpointError(
+                f'has {len(group_states)} parameter schedulers, this config {len(group)}; '
+                'resume with the config of the run',
+                file=filename,
+            )
+        yield from zip(group, copy.deepcopy(group_states))
+
+
+def save_atomically(checkpoint: Mapping, path: str | os.PathLike) -> None:
+    """Write ``checkpoint`` to ``path`` by :func:`~mmdet.utils.files.write_atomically`, whose failures are a ``CheckpointError``."""
 
     def write(stream: BinaryIO) -> None:
         try:
@@ -121,7 +141,7 @@ def write_pointer(folder: str | os.PathLike, checkpoint_path: str | os.PathLike,
 
 
 def write_link(folder: str | os.PathLike, checkpoint_path: str | os.PathLike, name: str = LINK_NAME) -> None:
-    """Replace the symbolic link ``name``; file systems without links simply do not get one."""
+    """Replace the symbolic link ``name``; a file system that has no links gets none."""
     with suppress(CheckpointError), replacing(Path(folder) / name, error=CheckpointError) as temporary:
         temporary.symlink_to(os.path.relpath(checkpoint_path, folder))
 
@@ -147,7 +167,7 @@ def find_newest(folder: str | os.PathLike, warn: Callable[[str], None]) -> Path 
         warn: called with a message for every file that is passed over.
     """
     folder = Path(folder)
-    tried = set()
+    torn = None
     pointer = folder / POINTER_NAME
     if pointer.is_file():
         text = pointer.read_bytes().decode('utf-8', errors='replace').strip()
@@ -156,34 +176,21 @@ def find_newest(folder: str | os.PathLike, warn: Callable[[str], None]) -> Path 
         if named is not None and is_intact(named):
             return named
         if named is not None:
-            tried.add(named.resolve())
+            torn = named.resolve()
             warn(f'{pointer} names {named}, which is torn; looking for an older checkpoint')
         else:
             warn(f'{pointer} names no existing file (it holds {text!r}); looking for the newest checkpoint in {folder}')
     for path in _numbered_newest_first(folder):
-        if path.resolve() in tried:
-            continue
-        if is_intact(path):
-            return path
-        warn(f'{path} is torn; passed over')
+        if path.resolve() != torn:
+            if is_intact(path):
+                return path
+            warn(f'{path} is torn; passed over')
     return None
 
 
 def _numbered_newest_first(folder: Path) -> list[Path]:
     """By number, since copying a folder scrambles times; by time only where epochs and iterations are mixed."""
-    found = [
-        (match[1], int(match[2]), path)
-        for path in folder.glob('*.pth')
-        if (match := _NUMBERED.match(path.name)) and path.is_file()
-    ]
-    mixed = len({unit for unit, _, _ in found}) > 1
-    return [
-        path
-        for *_, path in sorted(found, key=lambda item: item[2].stat().st_mtime_ns if mixed else item[1], reverse=True)
-    ]
-
-
-__all__ = [
-    'LINK_NAME', 'POINTER_NAME', 'find_newest', 'is_intact', 'remove_stale_temporaries', 'restore_history', 'save_atomically',
-    'temporary_path', 'to_plain', 'write_link', 'write_pointer',
-]  # fmt: skip
+    matches = {path: _NUMBERED.match(path.name) for path in folder.glob('*.pth') if path.is_file()}
+    found = {path: match for path, match in matches.items() if match}
+    mixed = len({match[1] for match in found.values()}) > 1
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns if mixed else int(found[path][2]), reverse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import mmengine
 import torch
-from mmengine.dist import barrier, get_dist_info
+from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
 from ...errors import CheckpointError
@@ -20,7 +20,7 @@ DOWNLOAD_TIMEOUT_SECONDS = 30
 _TORCHVISION = 'https://download.pytorch.org/models/'
 _OPEN_MMLAB = 'https://download.openmmlab.com/pretrain/third_party/'
 
-# name -> URL first, then file names that hold the same weights and are accepted when they lie in the cache already.
+# For each name its URL, and then the names of files with the same weights that are accepted if they are in the cache.
 KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     'torchvision://resnet50': (f'{_TORCHVISION}resnet50-0676ba61.pth', 'resnet50-19c8e357.pth'),
     'torchvision://resnet101': (f'{_TORCHVISION}resnet101-63fe2227.pth', 'resnet101-5d3b4d8f.pth'),
@@ -84,9 +84,7 @@ def _locations(name: str, scheme: str, rest: str) -> tuple[str, ...]:
         near = difflib.get_close_matches(rest, [key for key, value in table.items() if value], n=3)
         hint = f'; near names: {", ".join(near)}' if near else ''
         raise CheckpointError(f'unknown name of scheme {scheme}://{hint}', field='checkpoint', received=name)
-    if not url.startswith('http'):
-        url = f'https://download.openmmlab.com/{url}'
-    return (url,)
+    return (url if url.startswith('http') else f'https://download.openmmlab.com/{url}',)
 
 
 def _cached(name: str, locations: tuple[str, ...]) -> Path:
@@ -94,26 +92,12 @@ def _cached(name: str, locations: tuple[str, ...]) -> Path:
     folder = cache_folder()
     file_names = [location.rsplit('/', 1)[-1].partition('?')[0] for location in locations]
     target = folder / (file_names[0] or 'checkpoint.pth')
-    rank, world_size = get_dist_info()
-    failure: BaseException | None = None
-    if rank == 0:
-        found = _first_file(folder, file_names)
-        if found is None:
-            try:
-                _download(url, target)
-            except Exception as error:  # kept until every rank has left the barrier, raised below
-                failure = error
-    if world_size > 1:
-        barrier()
-    found = _first_file(folder, file_names)
-    if found is not None:
-        return found
+    failure = _fetch(url, target, file_names) if is_main_process() else None
+    barrier()
+    if not is_main_process():
+        failure = _fetch(url, target, file_names)
     if failure is None:
-        try:
-            _download(url, target)
-            return target
-        except Exception as error:
-            failure = error
+        return _first_file(folder, file_names) or target
     raise CheckpointError(
         f'cannot download {url} ({type(failure).__name__}: {failure}). Without network access, put the file '
         f'{target.name} at {target} (or into the folder that ${CACHE_VARIABLE} names), or give a local path instead',
@@ -125,8 +109,18 @@ def _first_file(folder: Path, file_names: list[str]) -> Path | None:
     return next((folder / file for file in file_names if (folder / file).is_file()), None)
 
 
+def _fetch(url: str, target: Path, file_names: list[str]) -> Exception | None:
+    """Download a file unless one of these is in the folder; returns the failure, for after the barrier of the ranks."""
+    if _first_file(target.parent, file_names) is None:
+        try:
+            _download(url, target)
+        except Exception as error:
+            return error
+    return None
+
+
 def _download(url: str, target: Path) -> None:
-    """torch hub's helper writes to a temporary name beside the target, checks the hash in the name, then moves."""
+    """Download by torch hub, which writes a temporary file beside the target, checks the hash in its name, and renames it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     print_log(f'downloading {url} to {target}', logger='current')
     match = re.search(r'-([a-f0-9]{8,})\.', target.name)
@@ -138,6 +132,3 @@ def _download(url: str, target: Path) -> None:
         )
     finally:
         socket.setdefaulttimeout(previous)
-
-
-__all__ = ['CACHE_VARIABLE', 'KNOWN_NAMES', 'cache_folder', 'resolve_checkpoint']

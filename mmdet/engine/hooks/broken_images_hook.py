@@ -41,6 +41,3 @@ def _broken_images(runner: Runner) -> list[str]:
 
 def _named(paths: list[str]) -> str:
     return ', '.join(map(str, paths[:_NAMED])) + (f' and {len(paths) - _NAMED} more' if len(paths) > _NAMED else '')
-
-
-__all__ = ['BrokenImagesHook']

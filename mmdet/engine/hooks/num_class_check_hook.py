@@ -37,21 +37,11 @@ class NumClassCheckHook(Hook):
                 "must be a tuple of names; one class is ('name',)", field=f'{name}.metainfo.classes', received=classes
             )
         for module_name, module in unwrap(runner.model).named_modules():
-            count = getattr(module, 'num_classes', None)
-            leaf = module_name.rpartition('.')[2]
-            if (
-                'head' not in leaf
-                or leaf == 'rpn_head'
-                or not isinstance(count, int)
-                or not getattr(module, 'check_num_classes', True)
-            ):
-                continue
-            if count != len(classes):
+            count, leaf = getattr(module, 'num_classes', None), module_name.rpartition('.')[2]
+            checked = 'head' in leaf and leaf != 'rpn_head' and getattr(module, 'check_num_classes', True)
+            if checked and isinstance(count, int) and count != len(classes):
                 raise ConfigError(
                     f'the {type(module).__name__} has num_classes={count}, the {type(dataset).__name__} of {name} '
                     f'has {len(classes)} classes {tuple(classes)}',
                     field=f'model.{module_name}.num_classes',
                 )
-
-
-__all__ = ['NumClassCheckHook']

@@ -1,4 +1,4 @@
-"""Schedule of the multi-proxy head: when its regularisers start, and when the shares of its proxies are estimated."""
+"""Schedule of the multi-proxy head: start of its regularisers, and estimates of the shares of its proxies."""
 
 from typing import Any
 
@@ -47,12 +47,11 @@ class OptimalTransportHook(Hook):
         self.end_estimating = end_estimating
 
     def before_train(self, runner: Runner) -> None:
-        """Check at once what is needed only later."""
+        """Check the requirements of the later steps."""
         if not _heads(runner):
+            kind = type(runner.model).__name__
             raise ConfigError(
-                'the model has no head with proxies (MPHead)',
-                field='OptimalTransportHook',
-                received=type(runner.model).__name__,
+                'the model has no head with proxies (MPHead)', field='OptimalTransportHook', received=kind
             )
         if self.end_estimating > 0:
             check_kmeans()
@@ -62,7 +61,7 @@ class OptimalTransportHook(Hook):
         self._start(runner, finished_epochs(runner))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None) -> None:
-        """The same inside an iteration-based training, which the runner counts as one epoch."""
+        """Start the regularisers inside an iteration-based training, which the runner counts as one epoch."""
         if _counts_iterations(runner):
             self._start(runner, finished_epochs(runner))
 
@@ -78,12 +77,12 @@ class OptimalTransportHook(Hook):
             print_log(f'{name}: shares of the proxies estimated after iteration {iteration}', 'current')
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Start before the checkpoint of this epoch is written."""
+        """Start the regularisers before the checkpoint of this epoch is written."""
         if not _counts_iterations(runner):
             self._start(runner, runner.epoch + 1)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep ``beta`` of every head."""
+        """Store ``beta`` of every head in the checkpoint."""
         checkpoint[_STATE_KEY] = dict(beta={name: float(head.beta) for name, head in _heads(runner)})
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -115,6 +114,3 @@ def _heads(runner: Runner) -> list[tuple[str, Any]]:
     """Names (without those of a wrapper) and modules of the heads."""
     modules = unwrap(runner.model).named_modules()
     return [(name, module) for name, module in modules if callable(getattr(module, 'update_ot', None))]
-
-
-__all__ = ['OptimalTransportHook']

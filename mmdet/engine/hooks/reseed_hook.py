@@ -33,6 +33,3 @@ class ReseedHook(Hook):
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-
-
-__all__ = ['ReseedHook']

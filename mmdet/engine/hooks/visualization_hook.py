@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
 from mmengine.dist import is_main_process
-from mmengine.fileio import get
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ...errors import DataError
+from ...formats.images import decode_image
 from ...registry import HOOKS
 from ...structures import DetDataSample
 
@@ -28,8 +25,8 @@ class DetVisualizationHook(Hook):
         score_thr: predictions above this score are drawn.
         show: open a window.
         wait_time: seconds that the window stays; 0 waits for a key.
-        test_out_dir: folder for the pictures of a test run, inside the timestamp folder of the run; None: they go to the
-            visualizer's backends.
+        test_out_dir: folder for the pictures of a test run, inside the timestamp folder of the run; None gives them to
+            the visualizer's backends.
         backend_args: how image files are read, see ``mmengine.fileio``.
     """
 
@@ -84,7 +81,7 @@ class DetVisualizationHook(Hook):
     def _draw(self, runner: Runner, sample: DetDataSample, *, name: str, out_file: str | None, step: int) -> None:
         runner.visualizer.add_datasample(
             name if not self.show else Path(sample.img_path).name,
-            self._read_rgb(sample.img_path),
+            decode_image(sample.img_path, backend_args=self.backend_args)[..., ::-1],
             data_sample=sample,
             show=self.show,
             wait_time=self.wait_time,
@@ -92,12 +89,6 @@ class DetVisualizationHook(Hook):
             out_file=out_file,
             step=step,
         )
-
-    def _read_rgb(self, path: str) -> np.ndarray:
-        image = cv2.imdecode(np.frombuffer(get(path, backend_args=self.backend_args), np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DataError('the file is not an image that OpenCV can decode', file=path)
-        return image[..., ::-1]
 
     def _unique_name(self, path: str) -> str:
         """File name of a test picture; images of equal name in different folders get a number."""

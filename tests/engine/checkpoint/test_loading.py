@@ -384,3 +384,32 @@ def test_a_trusted_file_that_cannot_be_unpickled_is_an_error(tmp_path):
 
 def _fail():
     raise ZeroDivisionError('gone\nsecond line')
+
+
+@pytest.mark.parametrize(
+    ('main', 'works', 'downloads'),
+    [(True, True, ['fetch', 'wait']), (False, True, ['wait', 'fetch']), (True, False, ['fetch', 'wait']), (False, False, ['wait', 'fetch'])],
+)  # fmt: skip
+def test_the_first_process_downloads_and_the_others_wait(tmp_path, monkeypatch, main, works, downloads):
+    """A rank without a shared cache downloads its own file after the barrier; a failure is raised after it, too."""
+    calls = []
+
+    def download(url, target):
+        calls.append('fetch')
+        if not works:
+            raise urllib.error.URLError('no network')
+        target.touch()
+
+    module = 'mmdet.engine.checkpoint.sources'
+    monkeypatch.setenv('MMDET_CACHE', str(tmp_path))
+    monkeypatch.setattr(f'{module}._download', download)
+    monkeypatch.setattr(f'{module}.is_main_process', lambda: main)
+    monkeypatch.setattr(f'{module}.barrier', lambda: calls.append('wait'))
+    for again in (False, True):
+        if works:
+            assert resolve_checkpoint('https://a.b/c.pth?d=1') == tmp_path / 'c.pth'
+        else:
+            with pytest.raises(CheckpointError, match=r'cannot download .*no network.* put the file c\.pth'):
+                resolve_checkpoint('https://a.b/c.pth?d=1')
+        assert calls == (['wait'] if again and works else downloads)
+        calls.clear()
