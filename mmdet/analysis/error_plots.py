@@ -39,7 +39,7 @@ def write_error_analysis(analysis: ErrorAnalysis, out_dir: str | Path) -> list[P
 
 
 def _file_stems(names: Iterable[str]) -> Iterator[str]:
-    """File names of the classes: letters, digits, '.', '-' and '_' stay, repeated names get a number."""
+    """File names of the classes: characters other than letters, digits, '.', '-' and '_' become '_'; repeated names get a number."""
     used: dict[str, int] = {}
     for name in names:
         stem = re.sub(r'[^\w.-]+', '_', name)

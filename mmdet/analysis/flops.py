@@ -1,8 +1,8 @@
 """Multiply-adds and parameters of a model of any layers.
 
-The forward pass runs once on stand-in tensors that have shapes but no values (torch's ``FakeTensorMode``), so a count at
-800 x 1280 takes a second or two and next to no memory. The operators that run are counted, not the types of layers, so
-that a layer of any kind counts as long as it is made of these:
+The forward pass runs once on tensors that have shapes but no values (torch's ``FakeTensorMode``), so a count at 800 x 1280
+takes a second or two and almost no memory. The operators that run are counted, not the types of layers, so any layer counts
+that consists of these operators:
 
 ====================  ================================================================================================
 kind                  multiply-adds (MACs)
@@ -44,13 +44,13 @@ KINDS = ('conv', 'matmul', 'attention', 'sampling')
 
 @dataclass
 class PartCost:
-    """The cost of one module, its children included.
+    """The cost of one module and its children.
 
     Attributes:
         name: dotted name inside the model; '' is the model itself.
         type_name: name of its class.
-        params: number of parameters; one that several modules share counts once in each of them.
-        trainable: number of those with ``requires_grad``.
+        params: number of parameters; a parameter shared by several modules counts once in each of them.
+        trainable: number of parameters with ``requires_grad``.
         kinds: multiply-adds by kind.
     """
 
@@ -91,14 +91,12 @@ class FlopsReport:
         shape_hw: requested height and width.
         padded_hw: height and width of the network's input, after padding to ``pad_size_divisor``.
         total: the whole model.
-        parts: its direct children that compute or have parameters (backbone, neck, head), in order.
         modules: every module by dotted name.
     """
 
     shape_hw: tuple[int, int]
     padded_hw: tuple[int, int]
     total: PartCost
-    parts: list[PartCost]
     modules: dict[str, PartCost]
 
     @property
@@ -116,10 +114,15 @@ class FlopsReport:
         """Parameters of the whole model."""
         return self.total.params
 
+    @property
+    def parts(self) -> list[PartCost]:
+        """The direct children that compute or have parameters (backbone, neck, head), in order."""
+        return self.down_to(1)
+
     def down_to(self, depth: int) -> list[PartCost]:
         """The modules at most ``depth`` levels below the model that compute or have parameters."""
         chosen = [m for name, m in self.modules.items() if name and name.count('.') < depth]
-        return [module for module in chosen if module.params or module.macs or module.sampling]
+        return [module for module in chosen if module.params or any(module.kinds.values())]
 
     def table(self, depth: int = 1) -> str:
         """A text table: a row for each module down to ``depth``, and the total."""
@@ -192,9 +195,7 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
         for module, mode in training.items():
             module.training = mode
     modules = _module_costs(model, counter.counts)
-    parts = [modules[name] for name, _ in model.named_children()]
-    computing = [part for part in parts if part.params or part.macs or part.sampling]
-    return FlopsReport(shape_hw, (height, width), modules[''], computing, modules)
+    return FlopsReport(shape_hw, (height, width), modules[''], modules)
 
 
 def count_dataset_flops(
@@ -277,14 +278,9 @@ def _operator_cost(operator, args, kwargs, output) -> dict[str, int]:
         locations = output.shape[0] * output.shape[2] * output.shape[3]
         points = weight.shape[2] * weight.shape[3]
         return dict(matmul=locations * weight.numel(), sampling=4 * locations * inputs.shape[1] * points)
-    if name == 'aten._scaled_dot_product_flash_attention_for_cpu':  # torch's own list has only the GPU operators
-        return dict(attention=_attention_macs(*args[:3]))
+    if name == 'aten._scaled_dot_product_flash_attention_for_cpu':  # the registry has only the GPU operators
+        operator = torch.ops.aten._scaled_dot_product_flash_attention
     if operator not in flop_registry:
         return {}
     kind = 'conv' if 'conv' in name else 'attention' if 'attention' in name else 'matmul'
     return {kind: flop_registry[operator](*args, **kwargs, out_val=output) // 2}
-
-
-def _attention_macs(query, key, value) -> int:
-    batch, heads, queries, width = query.shape  # (B, heads, Q, d)
-    return batch * heads * queries * key.shape[2] * (width + value.shape[3])

@@ -1,4 +1,4 @@
-"""The settings of the demo and the page that compares its methods. The steps of the demo are commands of the toolbox."""
+"""The settings of the demo and the page that compares its methods. Each step of the demo runs a command of the toolbox."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ COLUMNS = {
 
 
 def remember(work_dir: Path, settings: dict) -> None:
-    """Keep the settings of a demo in its folder, so that a finished training is not taken for one with other settings.
+    """Store the settings of a demo in its folder, so that a later run with other settings does not reuse its training.
 
     Raises:
         ConfigError: the folder holds a demo with other settings.

@@ -11,10 +11,10 @@ from ..config.reading import type_name
 from ..config.stages import test_pipeline_config
 from ..errors import ConfigError, DataError, MMDetError
 from ..formats.images import decode_image
-from ..models.detectors import BaseDetector
+from ..models.detectors import BaseDetector, CompositeDetector
 from ..registry import TRANSFORMS
 from ..structures import DetDataSample
-from .building import PALETTES, choose_device, find_config_beside, init_detector, is_composite, read_config  # noqa: F401
+from .building import PALETTES, choose_device, find_config_beside, init_detector, read_config  # noqa: F401
 from .sources import check_array
 
 Image = str | os.PathLike | np.ndarray
@@ -103,12 +103,17 @@ class ImagePipeline:
         return results, original
 
 
+def is_composite(model: torch.nn.Module) -> bool:
+    """Whether a model is a composite detector, such as UFPMPDet."""
+    return isinstance(model, CompositeDetector)
+
+
 @torch.no_grad()
 def predict_batch(model: BaseDetector, batch: list[dict]) -> list[DetDataSample]:
     """Predictions for packed samples, in their order; those of one sample do not depend on the others.
 
     Samples of different padded sizes run in separate calls: more zeros beside a smaller image would change the features at its border, and
-    with them its predictions. A composite detector treats each image on its own.
+    with them its predictions. A composite detector processes each image separately anyway.
     """
     if batch and is_composite(model):
         return model.test_step(pseudo_collate(batch))

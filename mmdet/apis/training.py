@@ -5,8 +5,6 @@ from mmengine.config import Config
 from mmdet.config.reading import require_keys
 from mmdet.errors import ConfigError
 
-_VALIDATION_KEYS = ('val_cfg', 'val_dataloader', 'val_evaluator')
-
 
 def configure_training(
     cfg: Config,
@@ -44,26 +42,21 @@ def configure_training(
     if amp:
         wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
         if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
-            raise ConfigError(
-                "--amp needs 'OptimWrapper' or 'AmpOptimWrapper'", field='optim_wrapper.type', received=wrapper
-            )
+            message = "--amp needs 'OptimWrapper' or 'AmpOptimWrapper'"
+            raise ConfigError(message, field='optim_wrapper.type', received=wrapper)
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise ConfigError(
-                '--auto-scale-lr needs the batch size for which the learning rate is meant',
-                field='auto_scale_lr.base_batch_size',
-            )
+            message = '--auto-scale-lr needs the batch size for which the learning rate is meant'
+            raise ConfigError(message, field='auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
-    if resume:
-        if resume is True:  # without a checkpoint to resume, the run starts from the config's load_from
-            cfg.resume = 'auto'
-        else:
-            cfg.resume, cfg.load_from = True, resume
+    if resume is True:  # without a checkpoint to resume, the run starts from the config's load_from
+        cfg.resume = 'auto'
+    elif resume:
+        cfg.resume, cfg.load_from = True, resume
     if not validate:
-        for key in _VALIDATION_KEYS:
-            cfg[key] = None
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         checkpoint = cfg.get('default_hooks', {}).get('checkpoint')
         if checkpoint:  # nothing to rank checkpoints by
             checkpoint.pop('save_best', None)

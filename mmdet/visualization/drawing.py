@@ -226,6 +226,12 @@ def side_by_side(
     return np.hstack(columns)
 
 
+def picture_suffix(source: str | Path) -> str:
+    """The file name extension for a picture of an image: that of its source in lower case if it is a common one, else '.jpg'."""
+    suffix = Path(source).suffix.lower()
+    return suffix if suffix in ('.jpg', '.jpeg', '.png', '.bmp', '.webp') else '.jpg'
+
+
 def write_image(path: str | Path, image: np.ndarray, *, jpeg_quality: int = 92) -> None:
     """Write an RGB picture and make its folder; the extension chooses the format. The file appears complete or not at all.
 
