@@ -141,7 +141,7 @@ def write_confusion_matrix(
     title: str = 'Confusion matrix',
     settings: dict | None = None,
 ) -> list[Path]:
-    """Write ``confusion_matrix.png``, ``.csv`` (counts) and ``.json`` (counts, row shares, settings).
+    """Write ``confusion_matrix.png``, ``.csv`` (counts) and ``.json`` (counts, row shares, settings); returns the files written.
 
     Args:
         matrix: (C + 1, C + 1) counts.
@@ -151,9 +151,6 @@ def write_confusion_matrix(
         color_theme: a colour map of matplotlib.
         title: title of the picture.
         settings: thresholds and the like, for the JSON file.
-
-    Returns:
-        The files written.
 
     Raises:
         ConfigError: matplotlib has no such colour map.

@@ -17,12 +17,9 @@ _COLORS = {
 
 
 def write_error_analysis(analysis: ErrorAnalysis, out_dir: str | Path) -> list[Path]:
-    """Write ``error_analysis.json``, ``.txt`` (tables), ``bbox-allclass.png`` and ``bbox-<class>.png``.
+    """Write ``error_analysis.json``, ``.txt`` (tables), ``bbox-allclass.png`` and ``bbox-<class>.png``; returns the files written.
 
     Every picture has one panel per area range; classes without ground truth get no picture.
-
-    Returns:
-        The files written.
     """
     out_dir = Path(out_dir)
     paths = [out_dir / 'error_analysis.json', out_dir / 'error_analysis.txt']

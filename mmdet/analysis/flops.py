@@ -24,7 +24,6 @@ it. ``sampling`` is not part of it, because those counters leave it out. One mul
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from unittest import mock
 
@@ -169,7 +168,10 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     Raises:
         ConfigError: the shape is not one or two positive integers, or the model needs real values to run.
     """
-    shape_hw = _checked_shape(shape)
+    sides = (shape,) if isinstance(shape, int) else tuple(shape)
+    if len(sides) not in (1, 2) or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ConfigError('must be one or two positive integers: height, width', field='shape', received=shape)
+    shape_hw = sides[0], sides[-1]
     divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
     height, width = (math.ceil(side / divisor) * divisor for side in shape_hw)
     forward = forward or (lambda network, inputs: network(inputs, mode='tensor'))
@@ -178,19 +180,15 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     counter = _Counter()
     model.eval()
     try:
-        with ExitStack() as stack:
-            # The functions of this package that cache tensors do not cache stand-ins while is_compiling answers True.
-            stack.enter_context(mock.patch.object(torch.compiler, 'is_compiling', return_value=True))
-            stack.enter_context(torch.no_grad())
-            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        # The functions of this package that cache tensors do not do so while is_compiling returns True.
+        compiling = mock.patch.object(torch.compiler, 'is_compiling', return_value=True)
+        with compiling, torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
             inputs = torch.empty(1, 3, height, width, device=device)
-            stack.enter_context(counter.tracker)
-            stack.enter_context(counter)
-            forward(model, inputs)
+            with counter.tracker, counter:
+                forward(model, inputs)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
-        raise ConfigError(
-            f'{type(model).__name__} cannot be counted: its forward pass depends on values, not only on shapes ({error})'
-        ) from error
+        message = f'cannot be counted: its forward pass depends on values, not only on shapes ({error})'
+        raise ConfigError(f'{type(model).__name__} {message}') from error
     finally:
         for module, mode in training.items():
             module.training = mode
@@ -201,7 +199,7 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
 def count_dataset_flops(
     model: nn.Module, dataset: Sequence | BaseDataset, num_images: int = 100
 ) -> tuple[float, Counter[tuple[int, int]]]:
-    """Mean over the first images of a dataset, in their sizes after the pipeline, as mmdetection 3.x counts.
+    """Mean cost of the first images of a dataset, in their sizes after the pipeline, as mmdetection 3.x counts.
 
     Args:
         model: a detector.
@@ -217,18 +215,12 @@ def count_dataset_flops(
     if num_images < 1:
         raise ConfigError('must be a positive number', field='num_images', received=num_images)
     seen = Counter(tuple(dataset[index]['inputs'].shape[-2:]) for index in range(min(num_images, len(dataset))))
-    reports = {shape_hw: count_flops(model, shape_hw) for shape_hw in seen}
-    padded: Counter[tuple[int, int]] = Counter()
+    macs, padded = 0, Counter[tuple[int, int]]()
     for shape_hw, count in seen.items():
-        padded[reports[shape_hw].padded_hw] += count
-    return sum(reports[shape_hw].macs * count for shape_hw, count in seen.items()) / seen.total(), padded
-
-
-def _checked_shape(shape: int | Sequence[int]) -> tuple[int, int]:
-    sides = (shape,) if isinstance(shape, int) else tuple(shape)
-    if len(sides) not in (1, 2) or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise ConfigError('must be one or two positive integers: height, width', field='shape', received=shape)
-    return sides[0], sides[-1]
+        report = count_flops(model, shape_hw)
+        macs += count * report.macs
+        padded[report.padded_hw] += count
+    return macs / seen.total(), padded
 
 
 def _module_costs(model: nn.Module, counts: dict[str, Counter]) -> dict[str, PartCost]:
