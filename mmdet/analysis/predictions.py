@@ -135,7 +135,9 @@ def pair_with_dataset(dataset: BaseDataset, results: Sequence, source: str = 're
 def _samples_of_2x(results: Sequence, infos: list[dict], num_classes: int, source: str) -> list[dict]:
     """Data samples from the results of mmdetection 2.x: for each image of the dataset, for each class, (n, 5) xyxy and score."""
     if len(results) != len(infos):
-        message = f'results of mmdetection 2.x have no image ids: one entry for each of the {len(infos)} images is needed'
+        message = (
+            f'results of mmdetection 2.x have no image ids: one entry for each of the {len(infos)} images is needed'
+        )
         raise DataError(message, file=source, received=len(results))
     samples = []
     for position, (by_class, info) in enumerate(zip(results, infos)):

@@ -9,7 +9,7 @@ Images are RGB uint8 (H, W, 3) everywhere; boxes are xyxy in pixels, x2/y2 exclu
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -103,30 +103,32 @@ def draw_boxes(
         ModelInputError: ``image`` is not (H, W, 3) uint8, or the lengths of boxes, labels and scores differ.
     """
     image = _checked_image(image)
-    shown = _checked_boxes(boxes, labels, scores)
+    boxes, labels, scores = _checked_boxes(boxes, labels, scores)
     regions = np.zeros((0, 4)) if ignored is None else np.asarray(ignored, np.float64).reshape(-1, 4)
     height, width = image.shape[:2]
-    num_classes = int(shown.labels.max()) + 1 if len(shown.labels) else 0
-    rgb = _colors_for(num_classes, colors)
-    names = [_class_name(classes, label) for label in range(num_classes)]
+    num_classes = int(labels.max()) + 1 if len(labels) else 0
+    rgb = [] if colors is None else [as_rgb(color) for color in colors]
+    rgb += palette(num_classes)[len(rgb) :]
+    names = [] if classes is None else [str(name) for name in classes]
+    names += [f'class {label}' for label in range(len(names), num_classes)]
 
     canvas = image.copy()
     for box in regions:
         _draw_dashed(canvas, box, _IGNORED_COLOR, _line_width(box, height, width, line_width))
-    sides_wh = shown.boxes[:, 2:] - shown.boxes[:, :2]
+    sides_wh = boxes[:, 2:] - boxes[:, :2]
     # Large boxes first: a small box inside a large one keeps its whole outline.
     for index in np.argsort(-sides_wh.prod(axis=1), kind='stable'):
-        box = shown.boxes[index]
-        draw_outline(canvas, box, rgb[shown.labels[index]], range(1, _line_width(box, height, width, line_width) + 1))
-    if show_labels and len(shown.boxes):
-        _draw_labels(canvas, shown, names, rgb, text_color)
+        rings = range(1, _line_width(boxes[index], height, width, line_width) + 1)
+        draw_outline(canvas, boxes[index], rgb[labels[index]], rings)
+    if show_labels and len(boxes):
+        _draw_labels(canvas, boxes, labels, scores, names, rgb, text_color)
     if alpha < 1:
         canvas = cv2.addWeighted(canvas, alpha, image, 1 - alpha, 0)
 
-    has_room = min(height, width) >= _MIN_SIDE_FOR_STRIPS and len(shown.boxes) + len(regions) > 0
+    has_room = min(height, width) >= _MIN_SIDE_FOR_STRIPS and len(boxes) + len(regions) > 0
     if legend is False or (legend is True and not has_room):
         return canvas
-    counts = np.bincount(shown.labels, minlength=num_classes)
+    counts = np.bincount(labels, minlength=num_classes)
     entries = [(names[k], int(counts[k]), rgb[k]) for k in range(num_classes) if counts[k]]
     if len(regions):
         entries.append(('ignored', len(regions), _IGNORED_COLOR))
@@ -257,15 +259,10 @@ def _checked_image(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-class _Shown(NamedTuple):
-    """Boxes to draw: (N, 4) float64 xyxy, (N,) int64 labels, (N,) float64 scores or None."""
-
-    boxes: np.ndarray
-    labels: np.ndarray
-    scores: np.ndarray | None
-
-
-def _checked_boxes(boxes: ArrayLike, labels: ArrayLike, scores: ArrayLike | None) -> _Shown:
+def _checked_boxes(
+    boxes: ArrayLike, labels: ArrayLike, scores: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """The finite boxes (N, 4) float64 xyxy with their labels (N,) int64 and scores (N,) float64 or None."""
     xyxy = np.asarray(boxes, np.float64).reshape(-1, 4)
     indices = np.maximum(np.asarray(labels).reshape(-1).astype(np.int64), 0)
     values = None if scores is None else np.asarray(scores, np.float64).reshape(-1)
@@ -273,16 +270,7 @@ def _checked_boxes(boxes: ArrayLike, labels: ArrayLike, scores: ArrayLike | None
     if len(set(lengths)) != 1:
         raise ModelInputError('boxes, labels and scores must be equally long', received=lengths)
     finite = np.isfinite(xyxy).all(axis=1)
-    return _Shown(xyxy[finite], indices[finite], None if values is None else values[finite])
-
-
-def _colors_for(count: int, colors: Sequence[Sequence[int]] | None) -> list[RGB]:
-    given = [] if colors is None else [as_rgb(color) for color in colors]
-    return given + palette(count)[len(given) :]
-
-
-def _class_name(classes: Sequence[str] | None, label: int) -> str:
-    return str(classes[label]) if classes is not None and label < len(classes) else f'class {label}'
+    return xyxy[finite], indices[finite], None if values is None else values[finite]
 
 
 def _line_width(box: np.ndarray, height: int, width: int, line_width: float | None) -> int:
@@ -323,25 +311,26 @@ def _draw_dashed(canvas: np.ndarray, box: np.ndarray, color: RGB, line_width: in
 
 
 def _draw_labels(
-    canvas: np.ndarray, shown: _Shown, names: Sequence[str], colors: Sequence[RGB], text_color: Sequence[int] | None
-) -> None:
+    canvas: np.ndarray, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray | None, names: Sequence[str],
+    colors: Sequence[RGB], text_color: Sequence[int] | None,
+) -> None:  # fmt: skip
     """Label as many boxes as fit: 'car 0.87' where there is room, '0.87' where there is little, nothing in a crowd."""
     height, width = canvas.shape[:2]
     text_px = text_height_px(height, width)
     scale = font_scale(text_px)
     pad = max(1, text_px // 5)
-    if shown.scores is None:
-        options = [[names[label]] for label in shown.labels]
+    if scores is None:
+        options = [[names[label]] for label in labels]
     else:
-        options = [[f'{names[k]} {score:.2f}', f'{score:.2f}'] for k, score in zip(shown.labels, shown.scores)]
+        options = [[f'{names[k]} {score:.2f}', f'{score:.2f}'] for k, score in zip(labels, scores)]
     cache = {text: text_size_wh(text, scale) for texts in options for text in texts}
     sizes_wh = [[(cache[text][0] + 2 * pad, text_px + 2 * pad + 1) for text in texts] for texts in options]
-    for index, place in enumerate(place_labels(shown.boxes, sizes_wh, image_wh=(width, height))):
+    for index, place in enumerate(place_labels(boxes, sizes_wh, image_wh=(width, height))):
         if place is None:
             continue
         option, left, top = place
         box_width, box_height = sizes_wh[index][option]
-        color = colors[shown.labels[index]]
+        color = colors[labels[index]]
         cv2.rectangle(canvas, (left, top), (left + box_width - 1, top + box_height - 1), color, cv2.FILLED)
         ink = _ink_on(color) if text_color is None else text_color
         put_text(canvas, options[index][option], (left + pad, top + pad + text_px), scale, ink)

@@ -1,6 +1,7 @@
 """The visualizer of the configs: it draws data samples and passes scalars and pictures to its backends."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -143,14 +144,11 @@ class DetLocalVisualizer(Visualizer):
     fig_save_canvas = property(lambda self: self._built_figure()[0], lambda self, value: None)
     ax_save = property(lambda self: self._built_figure()[2], lambda self, value: None)
 
-    @property
-    def fig_save(self) -> Any:
-        """The matplotlib figure or, before it exists, an object that knows its resolution."""
-        return _FigureSize() if self._figure is None else self._figure[1]
-
-    @fig_save.setter
-    def fig_save(self, value: Any) -> None:
-        """Ignore the placeholder that the base constructor stores."""
+    # The base constructor reads the resolution of the figure, here matplotlib's default.
+    fig_save = property(
+        lambda self: SimpleNamespace(get_dpi=lambda: 100.0) if self._figure is None else self._figure[1],
+        lambda self, value: None,
+    )
 
     def set_image(self, image: np.ndarray) -> None:
         """Start from an (H, W, 3) RGB image."""
@@ -189,14 +187,6 @@ class DetLocalVisualizer(Visualizer):
         except cv2.error as error:
             message = 'no window can be opened here; write the picture to a file instead of show=True'
             raise ConfigError(message) from error
-
-
-class _FigureSize:
-    """Takes the place of the figure in the base constructor, which reads only the resolution."""
-
-    def get_dpi(self) -> float:
-        """Matplotlib's default."""
-        return 100.0
 
 
 def _rgb(color: Any) -> RGB:

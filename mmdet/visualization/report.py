@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,13 +28,6 @@ _BY_SIZE = {'bbox_mAP_s': 'AP small', 'bbox_mAP_m': 'AP medium', 'bbox_mAP_l': '
 Curves = dict[str, tuple[list[float], list[float]]]  # name -> steps, values
 Image = str | Path | np.ndarray  # a file or an RGB array
 Picture = Image | tuple[Image, str]  # with its caption
-
-
-class _Captioned(NamedTuple):
-    """A picture of the page: (H, W, 3) uint8 RGB, and the text below it."""
-
-    image: np.ndarray
-    caption: str
 
 
 def read_scalars(work_dir: str | Path) -> dict[str, Curves]:
@@ -222,19 +214,20 @@ def _section(heading: str, parts: Sequence[str], layout: str) -> str:
     return f'<h2>{heading}</h2><div class="{layout}">{cells}</div>' if cells else ''
 
 
-def _picture(item: Picture) -> _Captioned:
+def _picture(item: Picture) -> tuple[np.ndarray, str]:
+    """A picture of the page, (H, W, 3) uint8 RGB, and the text below it."""
     image, caption = item if isinstance(item, tuple) else (item, None)
     if isinstance(image, np.ndarray):
-        return _Captioned(image, caption or '')
+        return image, caption or ''
     decoded = cv2.imread(str(image), cv2.IMREAD_COLOR) if Path(image).is_file() else None
     if decoded is None:
         raise DataError('the picture is missing or cannot be decoded', file=image)
-    return _Captioned(decoded[..., ::-1], Path(image).name if caption is None else caption)
+    return decoded[..., ::-1], Path(image).name if caption is None else caption
 
 
-def _figure(picture: _Captioned, max_bytes: float, max_width: int) -> str:
-    data = base64.b64encode(_jpeg(picture.image, max_bytes, max_width)).decode()
-    caption = _text(picture.caption)
+def _figure(picture: tuple[np.ndarray, str], max_bytes: float, max_width: int) -> str:
+    data = base64.b64encode(_jpeg(picture[0], max_bytes, max_width)).decode()
+    caption = _text(picture[1])
     text = f'<figcaption>{caption}</figcaption>' if caption else ''
     # A click on the picture shows it in its stored size; the checkbox makes that work without a script.
     image = f'<img alt="{caption}" src="data:image/jpeg;base64,{data}">'

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..core.ufp import UnifiedForegroundPacking, boxes_to_image, boxes_to_mosaic, pixel_regions, render_mosaic
 from ..errors import ModelInputError
-from .drawing import RGB, as_numpy, draw_boxes, draw_outline, legend_strip, palette
+from .drawing import as_numpy, as_rgb, draw_boxes, draw_outline, legend_strip, palette
 from .labels import font_scale, place_labels, put_text, text_height_px, text_size_wh
 
 # Brightness of the parts outside the regions, which the second detector does not see.
@@ -150,7 +150,8 @@ def ufp_steps_of_boxes(image: np.ndarray, boxes: Boxes, labels: Boxes, **ufp: An
 def _draw_rects(canvas: np.ndarray, rects: np.ndarray, zooms: np.ndarray, *, inside: bool, legend: bool) -> np.ndarray:
     """Outlines, numbers and legend of regions (R, 4) xyxy; ``inside`` draws the lines inside, for tiles that touch each other."""
     height, width = canvas.shape[:2]
-    colors = _zoom_colors(zooms)
+    greys = {zoom: _ZOOM_GREYS.get(zoom, _OTHER_GREY) for zoom in sorted({*zooms.tolist()}, reverse=True)}
+    colors = {zoom: as_rgb([grey] * 3) for zoom, grey in greys.items()}
     line = max(1, round((height * width) ** 0.5 / 500))
     for rect, zoom in zip(rects, zooms):
         draw_outline(canvas, rect, colors[float(zoom)], range(0, -line, -1) if inside else range(1, line + 1))
@@ -173,12 +174,6 @@ def _draw_rects(canvas: np.ndarray, rects: np.ndarray, zooms: np.ndarray, *, ins
         return canvas
     entries = [(f'zoom {zoom:g}:', int((zooms == zoom).sum()), color) for zoom, color in colors.items()]
     return np.vstack([canvas, legend_strip(width, entries, text_px=text_px, noun='region')])
-
-
-def _zoom_colors(zooms: np.ndarray) -> dict[float, RGB]:
-    """A grey for each zoom, the largest first."""
-    greys = {zoom: _ZOOM_GREYS.get(zoom, _OTHER_GREY) for zoom in sorted(set(map(float, zooms)), reverse=True)}
-    return {zoom: (grey, grey, grey) for zoom, grey in greys.items()}
 
 
 def _rows(regions: Boxes) -> np.ndarray:
