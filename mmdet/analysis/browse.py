@@ -46,15 +46,12 @@ def browse(dataset: BaseDataset, num: int | None = None, *, seed: int = 0) -> It
 
 
 def draw_sample(sample: dict, metainfo: dict, *, original_boxes: bool = False) -> np.ndarray:
-    """A picture of one packed sample.
+    """A picture of one packed sample, (H, W, 3) RGB uint8.
 
     Args:
         sample: ``inputs`` (3, h, w) uint8 BGR, ``data_samples``.
         metainfo: ``classes`` and ``palette`` of the dataset.
         original_boxes: the boxes are in pixels of the original image, not of ``inputs``.
-
-    Returns:
-        (H, W, 3) RGB uint8.
     """
     inputs = sample['inputs']
     if inputs.dim() != 3 or inputs.shape[0] != 3:

@@ -37,7 +37,7 @@ def confusion_matrix(
     Unpaired detections of which a share of at least ``tp_iou_thr`` lies inside an ignored region are left out.
 
     Args:
-        predictions: images with ground truth and detections.
+        predictions: all images.
         score_thr: detections with a score below are left out.
         tp_iou_thr: least IoU of a pair.
         nms_iou_thr: first apply NMS within each class at this IoU; None applies none.
@@ -146,10 +146,8 @@ def write_confusion_matrix(
     Args:
         matrix: (C + 1, C + 1) counts.
         classes: C names.
-        save_dir: folder.
         normalize: the picture shows percentages of each row instead of counts.
         color_theme: a colour map of matplotlib.
-        title: title of the picture.
         settings: thresholds and the like, for the JSON file.
 
     Raises:

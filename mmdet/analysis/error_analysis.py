@@ -100,13 +100,11 @@ def analyze_errors(
     max_dets: int = 100,
     backend: str = 'auto',
 ) -> ErrorAnalysis:
-    """Compute the curves of ground truth and detections.
+    """Compute the curves of all classes.
 
     Args:
-        gt: ground truth of all images.
-        dt: detections of all images.
+        gt, dt: ground truth and detections of all ``num_images`` images.
         classes: K names by label.
-        num_images: number of images.
         groups: supercategory of each class, as K integers; None leaves ``Sim`` out.
         areas: upper bounds, in square pixels, of small, of medium and of all objects.
         max_dets: limit of detections per image and class.

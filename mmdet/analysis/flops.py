@@ -230,13 +230,10 @@ def _module_costs(model: nn.Module, counts: dict[str, Counter]) -> dict[str, Par
     for name, module in model.named_modules():
         parameters = list(module.parameters())
         found = counts.get(f'{root}.{name}' if name else 'Global', Counter())
-        costs[name] = PartCost(
-            name,
-            type(module).__name__,
-            sum(parameter.numel() for parameter in parameters),
-            sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-            {kind: int(found[kind]) for kind in KINDS if found[kind]},
-        )
+        params = sum(parameter.numel() for parameter in parameters)
+        trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+        kinds = {kind: int(found[kind]) for kind in KINDS if found[kind]}
+        costs[name] = PartCost(name, type(module).__name__, params, trainable, kinds)
     return costs
 
 
@@ -267,7 +264,7 @@ def _operator_cost(operator, args, kwargs, output) -> dict[str, int]:
         return dict(sampling=rows.numel() * table.shape[1]) if weighted else {}
     if name == 'torchvision.deform_conv2d':
         inputs, weight = args[0], args[1]
-        locations = output.shape[0] * output.shape[2] * output.shape[3]
+        locations = output.numel() // output.shape[1]
         points = weight.shape[2] * weight.shape[3]
         return dict(matmul=locations * weight.numel(), sampling=4 * locations * inputs.shape[1] * points)
     if name == 'aten._scaled_dot_product_flash_attention_for_cpu':  # the registry has only the GPU operators

@@ -57,10 +57,8 @@ class TrainTime:
 def train_time(log: TrainingLog, include_outliers: bool = False) -> TrainTime:
     """Time of an iteration by epoch.
 
-    Args:
-        log: log of a run.
-        include_outliers: keep the first record of each epoch, which includes the start of the workers. A single record of an
-            epoch is always kept.
+    ``include_outliers`` keeps the first record of each epoch, which includes the start of the workers. A single record of an
+    epoch is always kept.
 
     Raises:
         DataError: no training record holds ``time``.
@@ -90,7 +88,7 @@ def collect_curves(
     The axis counts iterations if only training values are drawn or the runs have no epochs, otherwise epochs.
 
     Args:
-        logs: logs of the runs.
+        logs: one log per run.
         keys: names of the values to draw from each.
         legend: names of the curves, those of the first log first; None composes them of run and key.
         start_epoch: leave out earlier epochs.

@@ -39,8 +39,7 @@ class TrainingLog:
     Attributes:
         path: the file.
         name: name of the work dir, for legends.
-        train: training records in order.
-        val: validation records in order.
+        train, val: training and validation records in order.
     """
 
     path: Path
@@ -58,8 +57,7 @@ class TrainingLog:
     def iterations_per_epoch(self) -> float | None:
         """Iterations of an epoch, estimated from the records; None in an iteration-based run."""
         # Iteration i of epoch e: (e - 1) * length < i <= e * length.
-        lengths = [record.iteration / record.epoch for record in self.train if record.epoch and record.iteration]
-        return max(lengths) if lengths else None
+        return max((row.iteration / row.epoch for row in self.train if row.epoch and row.iteration), default=None)
 
     def series(self, key: str) -> tuple[str, list[Record]]:
         """The kind ('train' or 'val') and the records that hold ``key``; the training records if both kinds hold it.

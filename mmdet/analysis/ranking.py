@@ -55,18 +55,15 @@ class Ranking(TypedDict):
 def score_images(
     predictions: PredictionSet, *, max_dets: int = 100, score_thr: float = 0.0, backend: str = 'auto'
 ) -> list[ImageScore]:
-    """COCO's AP of every image on its own, averaged over the classes that occur in the image.
+    """COCO's AP of every image, in the order of the dataset, averaged over the classes that occur in the image.
 
     As in COCO, detections of classes without an object in the image do not lower its AP.
 
     Args:
-        predictions: images with ground truth and detections.
+        predictions: all images.
         max_dets: limit of detections per image and class.
         score_thr: least score of the detections that the result counts; the AP uses all.
         backend: evaluator, see :func:`~mmdet.evaluation.evaluate_boxes`.
-
-    Returns:
-        One entry per image, in the order of the dataset.
     """
     scores: list[ImageScore] = []
     for start in range(0, len(predictions.images), _IMAGES_AT_ONCE):
@@ -76,26 +73,23 @@ def score_images(
 
 def _score(images: list[ImagePredictions], max_dets: int, score_thr: float, backend: str) -> list[ImageScore]:
     """Evaluate all images at once: the evaluator sees each (image, class) pair with ground truth as a class."""
-    owners, gt_parts, dt_parts = [], [], []
+    rows = []
     for index, image in enumerate(images):
         for label in np.unique(image.gt_labels[~image.gt_ignored]):
             of_class, found = image.gt_labels == label, image.labels == label
-            gt_parts.append((image.gt_bboxes[of_class], image.gt_ignored[of_class]))
-            dt_parts.append((image.bboxes[found], image.scores[found]))
-            owners.append(index)
-    image_of, pairs = np.array(owners, dtype=np.int64), np.arange(len(owners))
+            truth = image.gt_bboxes[of_class], image.gt_ignored[of_class]
+            rows.append((index, *truth, image.bboxes[found], image.scores[found]))
+    image_of = np.array([index for index, *_ in rows], dtype=np.int64)
     ap = ap_50 = np.zeros(0)
-    if owners:
-        (gt_boxes, crowds), (dt_boxes, scores) = zip(*gt_parts), zip(*dt_parts)
-        counts = [len(boxes) for boxes in gt_boxes]
-        boxes = xyxy_to_xywh(np.concatenate(gt_boxes))
-        gt = GroundTruth(np.repeat(image_of, counts), np.repeat(pairs, counts), boxes, crowd=np.concatenate(crowds))
-        counts = [len(boxes) for boxes in dt_boxes]
-        boxes = xyxy_to_xywh(np.concatenate(dt_boxes))
-        dt = Detections(np.repeat(image_of, counts), np.repeat(pairs, counts), boxes, score=np.concatenate(scores))
+    if rows:
+        _, gt_boxes, crowds, dt_boxes, dt_scores = zip(*rows)
+        tables = []
+        for boxes in (gt_boxes, dt_boxes):
+            pair = np.repeat(np.arange(len(rows)), [len(part) for part in boxes])
+            tables.append((image_of[pair], pair, xyxy_to_xywh(np.concatenate(boxes))))
         result = evaluate_boxes(
-            gt, dt, num_images=len(images), num_classes=len(owners), max_dets=[max_dets], area_ranges=_AREA,
-            backend=backend,
+            GroundTruth(*tables[0], crowd=np.concatenate(crowds)), Detections(*tables[1], score=np.concatenate(dt_scores)),
+            num_images=len(images), num_classes=len(rows), max_dets=[max_dets], area_ranges=_AREA, backend=backend,
         )  # fmt: skip
         precision = result.precision[:, :, :, 0, 0].mean(axis=1)  # (T, pairs)
         ap, ap_50 = precision.mean(axis=0), precision[0]

@@ -38,9 +38,7 @@ class BenchmarkResult:
         p50_ms: median time of a batch, in milliseconds.
         p95_ms: 95th percentile of the time of a batch.
         peak_memory_mb: peak memory in MiB, of the device, or of the process where the device is the CPU.
-        device: name of the device.
-        batch_size: images of a batch.
-        processes: number of processes.
+        device, batch_size, processes: the setting: name of the device, images per batch, number of processes.
         parts: for a composite detector, stage -> ``p50_ms``, ``p95_ms``, ``mean_ms`` of a batch.
         sizes: for a composite detector, means over the images, such as the number of regions.
     """
@@ -240,25 +238,17 @@ def measure(
 def measure_parts(
     model: CompositeDetector, batches: Iterable[dict], *, max_iter: int, device: str = 'cpu', amp: bool = False
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """The time of each stage of a composite detector, from a separate pass that waits for the device after each stage.
+    """What :func:`~mmdet.utils.timing.part_figures` returns, from a separate pass that waits for the device after each stage.
 
-    Args:
-        model: the detector, warmed up; its earlier records are deleted.
-        batches: collated batches.
-        max_iter: largest number of batches; 100 at most are used.
-        device, amp: as for :func:`measure`.
-
-    Returns:
-        Times and sizes, see :func:`~mmdet.utils.timing.part_figures`.
+    The model must be warmed up; its earlier records are deleted. The other arguments are as for :func:`measure`, but at most 100
+    batches are used.
     """
     model.stage_times.clear()
     model.stage_sizes.clear()
     model.record_times = True
+    limit = min(max_iter, _PART_BATCHES)
     try:
-        measure(
-            batches, model.test_step, max_iter=min(max_iter, _PART_BATCHES), num_warmup=0, device=device, amp=amp,
-            log=lambda line: None,
-        )  # fmt: skip
+        measure(batches, model.test_step, max_iter=limit, num_warmup=0, device=device, amp=amp, log=lambda line: None)
     finally:
         model.record_times = False
     return part_figures(model)

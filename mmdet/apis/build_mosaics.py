@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -72,10 +73,8 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
         device = device or (f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None)
     rank, world = get_dist_info()
     paint = getattr(args, 'txt_path', None) or ('json' if args.paint_ignored else 'none')
-    options = MosaicOptions(
-        expand=args.expand, mode=args.mode, packing=args.packing, max_side=args.max_side, min_visible=args.min_visible,
-        on_empty=args.on_empty, drop_empty=args.drop_empty, paint=paint, segmentation=args.segmentation, quality=args.quality,
-    )  # fmt: skip
+    given = {field.name: getattr(args, field.name) for field in fields(MosaicOptions) if hasattr(args, field.name)}
+    options = MosaicOptions(**given, paint=paint)
     config = read_config(args.detector_config, args.cfg_options)
     stage = build_stage(
         config, args.detector_ckpt, device=device, flip=not args.no_flip, batch_size=2 * args.batch_size,

@@ -199,15 +199,10 @@ def find_config_beside(checkpoint: str | Path) -> Path:
 
 
 def load_parts(model: CompositeDetector, model_cfg: dict, trust_checkpoint: bool = False) -> dict | None:
-    """Load the checkpoints that ``model_cfg``, the config of a composite detector, names in ``<stage>.detector.init_cfg``.
+    """Load the checkpoints that the config of a composite detector names in ``<stage>.detector.init_cfg``.
 
-    Args:
-        model: the detector.
-        model_cfg: its config.
-        trust_checkpoint: unpickle arbitrary objects; only for files of your own.
-
-    Returns:
-        ``meta`` of the checkpoint loaded last; None if the config names none.
+    Returns ``meta`` of the checkpoint loaded last; None if the config names none. ``trust_checkpoint`` allows to unpickle arbitrary
+    objects: only for files of your own.
 
     Raises:
         CheckpointError: a file is missing or does not fit.

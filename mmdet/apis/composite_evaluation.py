@@ -171,9 +171,9 @@ def read_reports(path: str | Path, main: str) -> dict[str, EvaluationReport]:
 def write_pictures(
     model: UFPMPDet, ann_file: str, image_root: str, folder: str, limit: int = 8, score_thr: float = 0.3
 ) -> list[Path]:
-    """Write pictures of the stages, ``<image>_1_regions.jpg``, ``_2_mosaic.jpg`` and ``_3_merged.jpg``, and of the ground truth, ``_4_truth.jpg``.
+    """Write pictures of the stages and the ground truth; returns the files written.
 
-    Folders in file names are kept: ``M0101/img000001.jpg`` becomes ``M0101/img000001_1_regions.jpg``.
+    They are ``<image>_1_regions.jpg``, ``_2_mosaic.jpg``, ``_3_merged.jpg`` and ``_4_truth.jpg``. Folders in file names are kept: ``M0101/img000001.jpg`` becomes ``M0101/img000001_1_regions.jpg``.
 
     Args:
         model: a ``UFPMPDet`` with ``dataset_meta``.
@@ -181,9 +181,6 @@ def write_pictures(
         folder: created if it is missing.
         limit: number of images, the first ones of the file.
         score_thr: boxes with a score above this are drawn.
-
-    Returns:
-        The files written.
     """
     device = next(model.parameters()).device
     classes = model.dataset_meta['classes']

@@ -23,8 +23,6 @@ from .building import find_config_beside, init_detector
 from .inference import ImagePipeline, predict_batch, test_pipeline_config
 from .sources import OutputNames, Source, collect_inputs, count_sources, iterate_sources, prefetch_batches
 
-_CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.safetensors')
-
 
 class InferenceResult(TypedDict):
     """What a call of :class:`DetInferencer` returns.
@@ -90,7 +88,7 @@ class DetInferencer:
             model, weights = weights, None
         if model is None:
             raise ConfigError('give a config, a checkpoint with a config beside it, or both', field='model')
-        if isinstance(model, (str, Path)) and str(model).lower().endswith(_CHECKPOINT_SUFFIXES):
+        if isinstance(model, (str, Path)) and str(model).lower().endswith(('.pth', '.pt', '.safetensors')):
             if weights is not None:
                 message = 'model is a checkpoint already; give model=<config file> beside weights'
                 raise CheckpointError(message, received=str(model))
@@ -148,9 +146,6 @@ class DetInferencer:
             recursive: look into folders below a folder.
             skip_broken: leave out images that cannot be read and list them under ``skipped``.
             num_workers: threads that load images.
-
-        Returns:
-            ``predictions``, ``visualization``, ``inputs`` and ``skipped``, see :class:`InferenceResult`.
 
         Raises:
             DataError: there is nothing to read, an image cannot be read (without ``skip_broken``), or a file cannot be written.

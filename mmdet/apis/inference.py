@@ -57,9 +57,8 @@ class ImagePipeline:
     """
 
     def __init__(self, transforms: Sequence[dict] | Callable[[dict], dict]):
-        self._composed: Callable[[dict], dict] | None = None
+        self._composed = transforms if callable(transforms) else None
         if callable(transforms):
-            self._composed = transforms
             return
         steps = [dict(step) for step in transforms if type_name(step) != 'LoadAnnotations']
         if not steps or not type_name(steps[0]).startswith('LoadImage'):
@@ -81,16 +80,15 @@ class ImagePipeline:
             DataError: the image cannot be read or transformed; the message names it.
         """
         results: dict = {'img_id': img_id}
+        if isinstance(image, np.ndarray):
+            results['img'] = check_array(image)
+        else:
+            results['img_path'] = os.fspath(image)
         if self._composed is not None:
-            if isinstance(image, np.ndarray):
-                image = check_array(image)
-                return self._composed({**results, 'img': image}), image
-            return self._composed({**results, 'img_path': os.fspath(image)}), decode_image(os.fspath(image))
+            original = image if isinstance(image, np.ndarray) else decode_image(image)
+            return self._composed(results), original
         try:
-            if isinstance(image, np.ndarray):
-                results = self._load_array({**results, 'img': check_array(image)})
-            else:
-                results = self._load_file({**results, 'img_path': os.fspath(image)})
+            results = (self._load_array if 'img' in results else self._load_file)(results)
             if results is None:
                 raise DataError('the image could not be decoded', file=image)
             original = results['img']

@@ -57,23 +57,7 @@ def configure_testing(
     eval_options: dict | None = None,
     trust_checkpoint: bool = False,
 ) -> Config:
-    """Write the options of ``tools/test.py`` into a config, in place.
-
-    Args:
-        cfg: config of the run.
-        checkpoint: path or known name of the weights.
-        work_dir: folder for logs and metrics.
-        launcher: how the processes were started: 'none', 'pytorch', 'slurm' or 'mpi'.
-        metrics: what the COCO metric evaluates: 'bbox', 'proposal', 'proposal_fast'.
-        out: ``.pkl`` or ``.json`` file for the results.
-        format_only: write the results without evaluating them.
-        show: open a window for every image.
-        show_dir: folder for a picture of every image.
-        show_score_thr: boxes with a score above this are drawn.
-        wait_time: seconds that a window stays.
-        tta: test with the config's ``tta_pipeline``, by default also on flipped images.
-        eval_options: arguments of the metric, e.g. ``classwise=True``.
-        trust_checkpoint: allow unpickling arbitrary objects.
+    """Write the options of ``tools/test.py`` into a config, in place; its ``--help`` describes them. ``metrics`` is ``--eval``.
 
     Raises:
         ConfigError: options that exclude each other, an unknown extension of ``out``, or a config without evaluator.
@@ -134,15 +118,9 @@ def _leaf_datasets(dataset: ConfigDict) -> list[ConfigDict]:
 
 
 def run_testing(cfg: Config, *, fuse: bool = False, tta: bool = False) -> dict[str, float]:
-    """Build the runner, load the checkpoint, evaluate.
+    """Run the test that :func:`configure_testing` prepared, and return the metrics by name.
 
-    Args:
-        cfg: result of :func:`configure_testing`.
-        fuse: fold the batch norms of the backbone into its convolutions.
-        tta: wrap the detector in the config's ``tta_model``.
-
-    Returns:
-        The metrics by name.
+    ``fuse`` folds the batch norms of the backbone into its convolutions; ``tta`` wraps the detector in the config's ``tta_model``.
     """
     runner = DetRunner.from_cfg(cfg)
     runner.load_or_resume(evaluating=True)

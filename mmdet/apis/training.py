@@ -19,19 +19,9 @@ def configure_training(
     deterministic: bool = False,
     trust_checkpoint: bool = False,
 ) -> Config:
-    """Write the options of ``tools/train.py`` into a config, in place.
+    """Write the options of ``tools/train.py`` into a config, in place; its ``--help`` describes them.
 
-    Args:
-        cfg: config of the run.
-        work_dir: folder for logs and checkpoints.
-        launcher: how the processes were started: 'none', 'pytorch', 'slurm' or 'mpi'.
-        resume: True resumes from the newest intact checkpoint of the work dir, a path from that file.
-        amp: train with automatic mixed precision.
-        auto_scale_lr: scale the learning rate by the total batch size.
-        validate: evaluate during training.
-        seed: seed of the run; None draws one and records it.
-        deterministic: use deterministic kernels.
-        trust_checkpoint: allow unpickling arbitrary objects.
+    ``resume`` is True for the newest intact checkpoint of the work dir, or the path of a checkpoint.
 
     Raises:
         ConfigError: a key that training needs is missing, ``auto_scale_lr`` without ``auto_scale_lr.base_batch_size`` in the config, or

@@ -21,7 +21,7 @@ def line_chart(
     height: int = 300,
     y_from_zero: bool = False,
 ) -> str:
-    """An SVG chart of one or several curves on common axes; a legend at the top names each in its colour.
+    """An ``<svg>`` element with curves on common axes and a legend at the top; without any finite point it reads 'no values'.
 
     Args:
         series: one ``(name, xs, ys)`` per curve; points that are not finite are left out.
@@ -29,9 +29,6 @@ def line_chart(
         x_label: what the x axis counts.
         width, height: size of the view box; the page scales it.
         y_from_zero: start the y axis at 0.
-
-    Returns:
-        An ``<svg>`` element; without any finite point it reads 'no values'.
     """
     curves: list[_Curve] = []
     for name, xs, ys in series:

@@ -44,18 +44,15 @@ def palette(num_colors: int) -> list[RGB]:
         >>> palette(2)
         [(225, 255, 0), (255, 50, 200)]
     """
-    colors: list[RGB] = list(_BASE_PALETTE[:num_colors])
-    taken = set(colors)
+    colors = dict.fromkeys(_BASE_PALETTE[:num_colors])  # an ordered set
     step = 0
     while len(colors) < num_colors:
         hue = (step * 137.508) % 360
         hls = np.array([[[hue, (0.62, 0.75, 0.5)[step % 3], (1.0, 0.6)[step // 3 % 2]]]], np.float32)
-        color = as_rgb([round(255 * float(channel)) for channel in cv2.cvtColor(hls, cv2.COLOR_HLS2RGB)[0, 0]])
+        rgb = cv2.cvtColor(hls, cv2.COLOR_HLS2RGB)[0, 0]
+        colors[as_rgb([round(255 * float(channel)) for channel in rgb])] = None
         step += 1
-        if color not in taken:
-            taken.add(color)
-            colors.append(color)
-    return colors
+    return [*colors]
 
 
 def as_rgb(color: Sequence[int]) -> RGB:
@@ -79,7 +76,7 @@ def draw_boxes(
     show_labels: bool = True,
     legend: bool | int = True,
 ) -> np.ndarray:
-    """Draw boxes on a copy of ``image``.
+    """Draw boxes on a copy of ``image``; returns the picture, (H + strip, W, 3) uint8 RGB, contiguous.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -95,9 +92,6 @@ def draw_boxes(
         show_labels: False draws outlines and legend only.
         legend: True appends a strip of class counts below images that have room for it; an integer appends exactly that many rows, so that
             the frames of a video agree in size; False appends none.
-
-    Returns:
-        (H + strip, W, 3) uint8 RGB, contiguous.
 
     Raises:
         ModelInputError: ``image`` is not (H, W, 3) uint8, or the lengths of boxes, labels and scores differ.
@@ -145,7 +139,7 @@ def legend_strip(
     max_rows: int = 3,
     noun: str = 'object',
 ) -> np.ndarray:
-    """A dark strip with the total count, followed by ``(name, count, RGB colour)`` entries.
+    """A dark strip, (height, width, 3) uint8 RGB, with the total count and then ``(name, count, RGB colour)`` entries.
 
     Args:
         width: pixels.
@@ -153,9 +147,6 @@ def legend_strip(
         text_px: height of a capital letter.
         rows: exact number of text rows; None uses as many as needed, at most ``max_rows``.
         noun: what is counted, in the singular.
-
-    Returns:
-        (strip height, width, 3) uint8 RGB.
     """
     scale = font_scale(text_px)
     row_height = round(text_px * 2.1)
@@ -194,14 +185,13 @@ def legend_strip(
 def side_by_side(
     left: np.ndarray, right: np.ndarray, titles: tuple[str, str] | None = ('ground truth', 'predictions')
 ) -> np.ndarray:
-    """Two pictures of equal width beside each other, each under its title; small pictures have no titles and no gap.
+    """Two pictures of equal width beside each other, each under its title: (title + max(H1, H2), 2 * W + gap, 3) uint8 RGB.
+
+    Small pictures have no titles and no gap.
 
     Args:
         left, right: (H1, W, 3) and (H2, W, 3) uint8 RGB; the less high one is padded at the bottom.
         titles: text above each picture; None leaves them out.
-
-    Returns:
-        (title + max(H1, H2), 2 * W + gap, 3) uint8 RGB.
     """
     panels = [_checked_image(left), _checked_image(right)]
     height = max(panel.shape[0] for panel in panels)

@@ -87,11 +87,8 @@ def place_labels(
 def _candidates(
     box: np.ndarray, area: float, sizes_wh: Sequence[tuple[int, int]], width: int, height: int
 ) -> tuple[np.ndarray, list[int], np.ndarray]:
-    """Label rectangles of one box that lie on the image, in order of preference.
-
-    Returns:
-        Rectangles (K, 4) xyxy, the size option of each (K), and whether each may only be used where no other box is near (K,).
-    """
+    """Label rectangles (K, 4) xyxy of one box that lie on the image, in order of preference, their size options (K), and whether
+    each may only be used where no other box is near (K,)."""
     x1, y1, x2, y2 = (int(round(v)) for v in np.clip(box, -1e6, 1e6))
     labels, options, alone = [], [], []
     for option, (label_width, label_height) in enumerate(sizes_wh):

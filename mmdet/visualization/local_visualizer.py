@@ -28,10 +28,7 @@ class DetLocalVisualizer(Visualizer):
     Scalars, configs and graphs go to the backends as in the base class.
 
     Args:
-        name: name of the instance.
-        image: (H, W, 3) RGB image to start from.
-        vis_backends: backend configs.
-        save_dir: folder under which the backends write ``vis_data/``.
+        name, image, vis_backends, save_dir: as in the base class.
         bbox_color: one colour (RGB tuple or a name) for every class, or a list of one per class; None takes ``dataset_meta['palette']``,
             or :func:`mmdet.visualization.palette` where there is none.
         text_color: RGB tuple or a name; None takes black or white, whichever is more readable on the label.
@@ -60,15 +57,9 @@ class DetLocalVisualizer(Visualizer):
         self.alpha = alpha
         self.legend = legend
 
-    # In the base class these work on the main process only. Here every process can draw its share of a test run.
-    @property
-    def dataset_meta(self) -> dict | None:
-        """Class names (``classes``) and colours (``palette``) of the dataset; the runner sets it."""
-        return self._dataset_meta
-
-    @dataset_meta.setter
-    def dataset_meta(self, dataset_meta: dict | None) -> None:
-        self._dataset_meta = dataset_meta
+    # Class names (``classes``) and colours (``palette``) of the dataset, set by the runner. The property of the base class works on
+    # the main process only; here every process can draw its share of a test run.
+    dataset_meta: dict | None = None
 
     def add_datasample(
         self,

@@ -23,21 +23,17 @@ from .labels import font_scale, place_labels, put_text, text_height_px, text_siz
 _OUTSIDE = 0.45
 _BOX_COLOR = palette(1)[0]
 Boxes = ArrayLike | Tensor
-_ZOOM_GREYS = {4.0: 255, 2.0: 180, 1.0: 120}
-_OTHER_GREY = 150
+_ZOOM_GREYS = {4.0: 255, 2.0: 180, 1.0: 120}  # 150 for other zooms
 
 
 def draw_regions(image: np.ndarray, regions: Boxes, boxes: Boxes | None = None, *, legend: bool = True) -> np.ndarray:
-    """The regions of unified foreground packing on their image, whose other parts are dimmed.
+    """The regions of unified foreground packing on their image, whose other parts are dimmed: (H + strip, W, 3) uint8 RGB.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         regions: (R, 7) of :func:`mmdet.core.ufp.UnifiedForegroundPacking`: x, y, w, h, X, Y, zoom.
         boxes: (N, 4), from which the regions were made, drawn as thin yellow outlines; None draws none.
         legend: append a strip with the number of regions of each zoom.
-
-    Returns:
-        (H + strip, W, 3) uint8 RGB.
 
     Raises:
         ModelInputError: ``image`` is not (H, W, 3) uint8, or ``regions`` not (R, 7).
@@ -59,7 +55,7 @@ def draw_mosaic(
     mosaic: np.ndarray | Tensor, regions: Boxes, boxes: Boxes | None = None, labels: Boxes | None = None,
     classes: Sequence[str] | None = None, *, legend: bool = True,
 ) -> np.ndarray:  # fmt: skip
-    """The mosaic with the outlines of its tiles and the boxes found on it.
+    """The mosaic with the outlines of its tiles and the boxes found on it, (H + strips, W, 3) uint8 RGB.
 
     Args:
         mosaic: (H, W, 3) uint8 RGB, or a tensor (3, H, W) BGR in [0, 255] as ``UFPMPDet`` makes it.
@@ -68,9 +64,6 @@ def draw_mosaic(
         labels: (N,) class indices.
         classes: class names.
         legend: append strips with the number of boxes of each class and of regions of each zoom.
-
-    Returns:
-        (H + strips, W, 3) uint8 RGB.
 
     Raises:
         ModelInputError: the mosaic is empty or has another shape or type, or ``regions`` is not (R, 7).
@@ -150,7 +143,7 @@ def ufp_steps_of_boxes(image: np.ndarray, boxes: Boxes, labels: Boxes, **ufp: An
 def _draw_rects(canvas: np.ndarray, rects: np.ndarray, zooms: np.ndarray, *, inside: bool, legend: bool) -> np.ndarray:
     """Outlines, numbers and legend of regions (R, 4) xyxy; ``inside`` draws the lines inside, for tiles that touch each other."""
     height, width = canvas.shape[:2]
-    greys = {zoom: _ZOOM_GREYS.get(zoom, _OTHER_GREY) for zoom in sorted({*zooms.tolist()}, reverse=True)}
+    greys = {zoom: _ZOOM_GREYS.get(zoom, 150) for zoom in sorted({*zooms.tolist()}, reverse=True)}
     colors = {zoom: as_rgb([grey] * 3) for zoom, grey in greys.items()}
     line = max(1, round((height * width) ** 0.5 / 500))
     for rect, zoom in zip(rects, zooms):
