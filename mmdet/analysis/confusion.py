@@ -100,10 +100,7 @@ def _overlaps(boxes: np.ndarray, others: np.ndarray, mode: str = 'iou') -> np.nd
 
 
 def _pair(overlaps: np.ndarray, gt_of: np.ndarray) -> np.ndarray:
-    """Pair unpaired detections, in their order, with the unpaired object of largest (N, G) overlap > 0.
-
-    ``gt_of`` and the result hold the object of each detection (N,), -1 for unpaired ones.
-    """
+    """``gt_of`` (N,), the object of each detection or -1, where those without one take the free object of largest (N, G) overlap > 0."""
     gt_of = gt_of.copy()
     free = np.ones(overlaps.shape[1], bool)
     free[gt_of[gt_of >= 0]] = False

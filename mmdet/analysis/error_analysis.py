@@ -81,11 +81,12 @@ class ErrorAnalysis:
 
     def as_dict(self) -> dict:
         """Plain values for a JSON file: area -> class -> stage -> value; null without ground truth."""
-        names = (ALL_CLASSES, *self.classes)
         return dict(
             stages=list(self.stages),
             objects={name: int(count) for name, count in zip(self.classes, self.gt_count)},
-            values={area: {name: self.values(name, area) for name in names} for area in self.areas},
+            values={
+                area: {name: self.values(name, area) for name in (ALL_CLASSES, *self.classes)} for area in self.areas
+            },
         )
 
 

@@ -28,10 +28,9 @@ def write_error_analysis(analysis: ErrorAnalysis, out_dir: str | Path) -> list[P
     write_text(paths[1], f'{tables}\n')
     names = (ALL_CLASSES, *analysis.classes)
     for name, stem in zip(names, _file_stems(names)):
-        if analysis.curves(name) is None:
-            continue
-        paths.append(out_dir / f'bbox-{stem}.png')
-        write_bytes(paths[-1], draw_curves(analysis, name))
+        if analysis.curves(name) is not None:
+            paths.append(out_dir / f'bbox-{stem}.png')
+            write_bytes(paths[-1], draw_curves(analysis, name))
     return paths
 
 

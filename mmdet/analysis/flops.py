@@ -203,8 +203,7 @@ def count_dataset_flops(
 
     Args:
         model: a detector.
-        dataset: gives ``dict(inputs=(3, h, w), ...)``.
-        num_images: largest number of images.
+        dataset: gives ``dict(inputs=(3, h, w), ...)``; at most ``num_images`` samples are used.
 
     Returns:
         Mean multiply-adds of an image, and how many images had each (height, width) after padding.

@@ -41,12 +41,11 @@ class TrainTime:
         """Several lines of text: the slowest and the fastest epoch, the spread, and the means."""
         seconds_of = self.epochs.__getitem__
         slowest, fastest = max(self.epochs, key=seconds_of), min(self.epochs, key=seconds_of)
-        spread = statistics.pstdev(self.epochs.values())
         lines = [
             f'----- training time of {self.name} -----',
             f'slowest epoch {slowest}: {self.epochs[slowest]:.4f} s/iter',
             f'fastest epoch {fastest}: {self.epochs[fastest]:.4f} s/iter',
-            f'standard deviation over {len(self.epochs)} epochs: {spread:.4f} s/iter',
+            f'standard deviation over {len(self.epochs)} epochs: {statistics.pstdev(self.epochs.values()):.4f} s/iter',
             f'mean: {self.mean:.4f} s/iter',
         ]
         if self.data_mean is not None:

@@ -143,10 +143,8 @@ def _samples_of_2x(results: Sequence, infos: list[dict], num_classes: int, sourc
     for position, (by_class, info) in enumerate(zip(results, infos)):
         tables = [np.asarray(table, dtype=np.float64) for table in by_class]
         if len(tables) != num_classes or any(table.ndim != 2 or table.shape[1] != 5 for table in tables):
-            raise DataError(
-                f'must hold {num_classes} arrays (n, 5), one per class', file=source, record=f'image {position}',
-                received=[table.shape for table in tables],
-            )  # fmt: skip
+            message, shapes = f'must hold {num_classes} arrays (n, 5), one per class', [table.shape for table in tables]
+            raise DataError(message, file=source, record=f'image {position}', received=shapes)
         rows = np.concatenate(tables)
         labels = np.repeat(np.arange(num_classes), [len(table) for table in tables])
         instances = dict(bboxes=rows[:, :4], scores=rows[:, 4], labels=labels)

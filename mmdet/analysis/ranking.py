@@ -18,7 +18,6 @@ from .predictions import ImagePredictions, PredictionSet
 
 # With 80 classes in each image, the arrays of 10 thresholds and 101 recall points stay below 100 MB.
 _IMAGES_AT_ONCE = 128
-_AREA = {'all': (0, 1e10)}
 
 
 @dataclass
@@ -65,10 +64,9 @@ def score_images(
         score_thr: least score of the detections that the result counts; the AP uses all.
         backend: evaluator, see :func:`~mmdet.evaluation.evaluate_boxes`.
     """
-    scores: list[ImageScore] = []
-    for start in range(0, len(predictions.images), _IMAGES_AT_ONCE):
-        scores += _score(predictions.images[start : start + _IMAGES_AT_ONCE], max_dets, score_thr, backend)
-    return scores
+    images, size = predictions.images, _IMAGES_AT_ONCE
+    blocks = (images[start : start + size] for start in range(0, len(images), size))
+    return [score for block in blocks for score in _score(block, max_dets, score_thr, backend)]
 
 
 def _score(images: list[ImagePredictions], max_dets: int, score_thr: float, backend: str) -> list[ImageScore]:
@@ -89,7 +87,7 @@ def _score(images: list[ImagePredictions], max_dets: int, score_thr: float, back
             tables.append((image_of[pair], pair, xyxy_to_xywh(np.concatenate(boxes))))
         result = evaluate_boxes(
             GroundTruth(*tables[0], crowd=np.concatenate(crowds)), Detections(*tables[1], score=np.concatenate(dt_scores)),
-            num_images=len(images), num_classes=len(rows), max_dets=[max_dets], area_ranges=_AREA, backend=backend,
+            num_images=len(images), num_classes=len(rows), max_dets=[max_dets], area_ranges=dict(all=(0, 1e10)), backend=backend,
         )  # fmt: skip
         precision = result.precision[:, :, :, 0, 0].mean(axis=1)  # (T, pairs)
         ap, ap_50 = precision.mean(axis=0), precision[0]
@@ -132,7 +130,7 @@ def write_ranking(
     """Write ``good/`` and ``bad/`` pictures (ground truth beside predictions) and ``ranking.json``; returns the content of the latter.
 
     Args:
-        predictions: images with ground truth and detections.
+        predictions: all images.
         show_dir: folder; pictures are named ``<rank>_<AP>_<file stem>.jpg``.
         topk: pictures of each kind.
         show_score_thr: least score of a drawn detection.

@@ -35,8 +35,7 @@ class BenchmarkResult:
         stage: the timed part, one of :data:`STAGES`.
         images: number of measured images of all processes, without the warm-up.
         fps: images per second of all processes together.
-        p50_ms: median time of a batch, in milliseconds.
-        p95_ms: 95th percentile of the time of a batch.
+        p50_ms, p95_ms: median and 95th percentile of the time of a batch, in milliseconds.
         peak_memory_mb: peak memory in MiB, of the device, or of the process where the device is the CPU.
         device, batch_size, processes: the setting: name of the device, images per batch, number of processes.
         parts: for a composite detector, stage -> ``p50_ms``, ``p95_ms``, ``mean_ms`` of a batch.
@@ -173,8 +172,7 @@ def measure(
     """Time batches as mmdetection does: synchronise, step, synchronise; the warm-up does not count.
 
     Args:
-        batches: collated batches.
-        step: the model's test step; None for stage 'data'.
+        batches, step: collated batches and the model's test step, None for stage 'data'.
         stage: 'step' times the step alone (transfer, preprocessing, network, post-processing), 'data' the loading alone,
             'total' both.
         max_iter: largest number of batches, the warm-up included.

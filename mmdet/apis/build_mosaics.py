@@ -93,10 +93,8 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
         args.dataset_anno, args.dataset_root, args.ufp_images_output_dir, args.ufp_anno_output_path,
         options=options, batch_size=args.batch_size, identity=identity,
     )  # fmt: skip
-    if rank == 0:
-        done = builder.start(args.restart)
-        if done:
-            print(f'{done} of {len(builder.images)} images are done already')
+    if rank == 0 and (done := builder.start(args.restart)):
+        print(f'{done} of {len(builder.images)} images are done already')
     barrier()
     builder.run(stage, rank, world, args.workers)
     barrier()

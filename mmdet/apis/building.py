@@ -218,8 +218,7 @@ def load_parts(model: CompositeDetector, model_cfg: dict, trust_checkpoint: bool
             content = load_checkpoint_file(init['checkpoint'], trust=trust_checkpoint)
             load_into(part.detector, content['state_dict'], complete=True)
         except CheckpointError as error:
-            raise CheckpointError(
-                f'{error} (model.{name}.detector.init_cfg.checkpoint; or give one checkpoint of the whole model)'
-            ) from error
+            hint = f'model.{name}.detector.init_cfg.checkpoint; or give one checkpoint of the whole model'
+            raise CheckpointError(f'{error} ({hint})') from error
         meta = content['meta']
     return meta

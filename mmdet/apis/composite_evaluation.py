@@ -115,8 +115,7 @@ def evaluate_composite(
     finally:
         model.record_times = previous
     parts, sizes = part_figures(model)
-    if batch_size > 1:
-        parts = {name: {key: value / batch_size for key, value in figures.items()} for name, figures in parts.items()}
+    parts = {name: {key: value / batch_size for key, value in figures.items()} for name, figures in parts.items()}
     latency = {_READ: time_figures(reading[num_warmup:]), **parts, _TOTAL: time_figures(total[num_warmup:])}
     setting = f'{len(batches) - num_warmup} batches of {batch_size} after {num_warmup} of warm-up, {describe(model)}'
     return EvaluationReport(metric.evaluate(len(images)) or {}, latency, sizes, setting)

@@ -23,9 +23,8 @@ def remember(work_dir: Path, settings: dict) -> None:
     """
     path = work_dir / 'demo.json'
     if path.is_file() and read_json(str(path)) != settings:
-        raise ConfigError(
-            'the folder holds a demo with other settings; choose another --work-dir', file=path, received=settings
-        )
+        message = 'the folder holds a demo with other settings; choose another --work-dir'
+        raise ConfigError(message, file=path, received=settings)
     write_json(path, settings)
 
 

@@ -25,15 +25,14 @@ def inference_detector(
     imgs: Image | list[Image] | tuple[Image, ...],
     test_pipeline: Sequence[dict] | Callable[[dict], dict] | None = None,
 ) -> DetDataSample | list[DetDataSample]:
-    """Run a detector on images, one at a time.
+    """Run a detector on images, one at a time; returns one data sample, or a list of them for a list.
+
+    The boxes of ``pred_instances`` are in pixels of the original image.
 
     Args:
         model: the result of :func:`init_detector`.
         imgs: a path, a BGR uint8 array, or a list of these.
         test_pipeline: transform configs, or a composed pipeline; None takes the pipeline of the config's test dataset.
-
-    Returns:
-        One data sample, for a list one per image; the boxes of its ``pred_instances`` are in pixels of the original image.
 
     Raises:
         DataError: an image cannot be read.
@@ -45,12 +44,9 @@ def inference_detector(
 
 
 class ImagePipeline:
-    """A test pipeline that takes paths, addresses (``http(s)://``) and arrays alike; steps that load annotations are left out.
+    """A test pipeline that takes paths, addresses (``http(s)://``) and arrays alike; several threads may call it at once.
 
-    Several threads may call it at once.
-
-    Args:
-        transforms: transform configs, or a composed pipeline.
+    ``transforms`` are transform configs, of which those that load annotations are left out, or a composed pipeline.
 
     Raises:
         ConfigError: the pipeline does not start by loading an image.
@@ -62,9 +58,8 @@ class ImagePipeline:
             return
         steps = [dict(step) for step in transforms if type_name(step) != 'LoadAnnotations']
         if not steps or not type_name(steps[0]).startswith('LoadImage'):
-            raise ConfigError(
-                'a test pipeline must start with LoadImageFromFile', field='test_pipeline', received=steps[:1]
-            )
+            message = 'a test pipeline must start with LoadImageFromFile'
+            raise ConfigError(message, field='test_pipeline', received=steps[:1])
         options = {key: value for key, value in steps[0].items() if key in ('to_float32', 'color_type')}
         self._load_file = TRANSFORMS.build({**steps[0], 'type': 'LoadImageFromFile'})
         self._load_array = TRANSFORMS.build({**options, 'type': 'LoadImageFromNDArray'})

@@ -33,8 +33,7 @@ class Source:
         image: path, address, or BGR array.
         stem: name of the outputs, different for all sources of a call; frame 7 of a video is ``<stem of the video>/000007``.
         suffix: file name extension of its picture.
-        video: for a frame, the file of its video.
-        fps: for a frame, the frames per second of the video.
+        video, fps: for a frame, the file and the frames per second of its video.
     """
 
     image: Entry

@@ -77,9 +77,7 @@ def configure_testing(
     options = dict(eval_options or {})
     if 'jsonfile_prefix' in options:  # the name of mmdetection 2.x
         options['outfile_prefix'] = options.pop('jsonfile_prefix')
-    for evaluator in evaluators:
-        if type_name(evaluator) not in _COCO_METRICS:
-            continue
+    for evaluator in (each for each in evaluators if type_name(each) in _COCO_METRICS):
         evaluator.update(options)
         if metrics:
             evaluator['metric'] = metrics

@@ -106,15 +106,14 @@ def build_sliced(
 ) -> SlicedDet:
     """Build a baseline of UFPMP-Det from one detector: it detects on overlapping tiles and the whole image, or on the image alone.
 
+    It is in evaluation mode and has ``dataset_meta``.
+
     Args:
         config, checkpoint, device, flip, batch_size, trust_checkpoint: as for :func:`build_stage`. Tiles, too, are resized to the scale of
             the test pipeline. A class-agnostic NMS, which suits a first stage, becomes one per class.
         tile_wh: width and height of the tiles in pixels; None detects on the whole image only.
         overlap: share of a tile that the next one repeats.
         cfg_options: overrides of the config.
-
-    Returns:
-        The detector in evaluation mode, with ``dataset_meta``.
 
     Raises:
         ConfigError, CheckpointError: as :func:`build_stage`; also for a tile or an overlap out of range.

@@ -50,11 +50,10 @@ def line_chart(
     x_ticks, x_low, x_high = _ticks(min(all_x), max(all_x), 6, snap=False)
     y_ticks, y_low, y_high = _ticks(min(0.0, *all_y) if y_from_zero else min(all_y), max(all_y), 5)
 
+    x_scale, y_scale = (right - left) / (x_high - x_low), (bottom - top) / (y_high - y_low)
+
     def place(x: float, y: float) -> tuple[float, float]:
-        return (
-            left + (x - x_low) / (x_high - x_low) * (right - left),
-            bottom - (y - y_low) / (y_high - y_low) * (bottom - top),
-        )
+        return left + (x - x_low) * x_scale, bottom - (y - y_low) * y_scale
 
     for tick in y_ticks:
         _, y = place(x_low, tick)

@@ -51,11 +51,8 @@ class DetLocalVisualizer(Visualizer):
     ):
         self._figure: tuple | None = None  # canvas, figure, axes; made when one of mmengine's methods draws
         super().__init__(name=name, image=image, vis_backends=vis_backends, save_dir=save_dir)
-        self.bbox_color = bbox_color
-        self.text_color = text_color
-        self.line_width = line_width
-        self.alpha = alpha
-        self.legend = legend
+        self.bbox_color, self.text_color, self.line_width = bbox_color, text_color, line_width
+        self.alpha, self.legend = alpha, legend
 
     # Class names (``classes``) and colours (``palette``) of the dataset, set by the runner. The property of the base class works on
     # the main process only; here every process can draw its share of a test run.
@@ -98,7 +95,7 @@ class DetLocalVisualizer(Visualizer):
         if draw_pred and data_sample is not None and 'pred_instances' in data_sample:
             found = data_sample.pred_instances
             panels.append(self._draw(image, found[found.scores > pred_score_thr]))
-        drawn = side_by_side(*panels) if len(panels) == 2 else [*panels, image][0]
+        drawn = side_by_side(panels[0], panels[1]) if len(panels) == 2 else [*panels, image][0]
 
         self.set_image(drawn)
         if show:

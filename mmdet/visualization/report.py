@@ -162,9 +162,9 @@ def _charts(curves: dict[str, Curves]) -> list[str]:
     train, val = curves['train'], curves['val']
     losses = [(name, *train[name]) for name in sorted(train, key=lambda n: (n != 'loss', n)) if 'loss' in name]
     scores = [(_short(name), *val[name]) for name in val if '_precision' not in name and not name.endswith('copypaste')]
-    overall = [(_OVERALL[name], *points) for name, *points in scores if name in _OVERALL]
+    overall = [(_OVERALL[name], steps, values) for name, steps, values in scores if name in _OVERALL]
     sizes = [(_BY_SIZE[name], steps, values) for name, steps, values in scores if name in _BY_SIZE and max(values) >= 0]
-    charts: list[tuple[str, str, list[Series]]] = [
+    charts: list[tuple[str, str, Sequence[Series]]] = [
         ('Training loss', 'iteration', losses[:7]),
         ('Validation', 'epoch or iteration', overall or scores[:6]),
         ('Validation by object size', 'epoch or iteration', sizes),

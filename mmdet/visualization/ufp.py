@@ -96,8 +96,7 @@ def draw_ufp_steps(
         The pictures ``regions`` (coarse boxes and regions), ``mosaic`` (tiles and boxes on them; the plain image where nothing was found)
         and ``merged`` (the boxes of the result), uint8 RGB.
     """
-    coarse = _above(steps['coarse'], score_thr)
-    pictures = dict(regions=draw_regions(image, steps['regions'], coarse.bboxes))
+    pictures = dict(regions=draw_regions(image, steps['regions'], _above(steps['coarse'], score_thr).bboxes))
     if min(steps['mosaic'].shape[1:]) and steps['fine'] is not None:
         fine = _above(steps['fine'], score_thr)
         pictures['mosaic'] = draw_mosaic(steps['mosaic'], steps['regions'], fine.bboxes, fine.labels, classes)
@@ -126,8 +125,7 @@ def ufp_steps_of_boxes(image: np.ndarray, boxes: Boxes, labels: Boxes, **ufp: An
     classes = torch.as_tensor(as_numpy(labels), dtype=torch.int64).reshape(-1)
     order = torch.argsort(classes, stable=True)  # class after class, as a detector's boxes are packed
     xyxy, classes = xyxy[order], classes[order]
-    height, width = image.shape[:2]
-    regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(xyxy, input_shape=(width, height), **ufp)
+    regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(xyxy, input_shape=image.shape[1::-1], **ufp)
     bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1])).permute(2, 0, 1)
     on_mosaic, source, _ = boxes_to_mosaic(xyxy, regions)
     back, index, _ = boxes_to_image(on_mosaic, regions)
