@@ -1,4 +1,4 @@
-"""Pictures of the samples that a dataset's pipeline hands to the model."""
+"""Pictures of the samples that a dataset's pipeline passes to the model."""
 
 import os
 import sys
@@ -18,8 +18,8 @@ from .predictions import first_with
 def browse(dataset: BaseDataset, num: int | None = None, *, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:
     """Draw samples after the pipeline with their boxes; ignored regions are dashed.
 
-    A test pipeline loads the annotations after it has resized the image, so that their boxes are in pixels of the
-    original image; they are scaled to the picture.
+    A test pipeline loads the annotations after resizing the image. Their boxes are then in pixels of the original image, and
+    are scaled to the picture.
 
     Args:
         dataset: gives ``dict(inputs, data_samples)``.
@@ -46,21 +46,17 @@ def browse(dataset: BaseDataset, num: int | None = None, *, seed: int = 0) -> It
 
 
 def draw_sample(sample: dict, metainfo: dict, *, original_boxes: bool = False) -> np.ndarray:
-    """A picture of one packed sample.
+    """A picture of one packed sample, (H, W, 3) RGB uint8.
 
     Args:
         sample: ``inputs`` (3, h, w) uint8 BGR, ``data_samples``.
         metainfo: ``classes`` and ``palette`` of the dataset.
         original_boxes: the boxes are in pixels of the original image, not of ``inputs``.
-
-    Returns:
-        (H, W, 3) RGB uint8.
     """
     inputs = sample['inputs']
     if inputs.dim() != 3 or inputs.shape[0] != 3:
         raise DataError('must have shape (3, h, w)', field='inputs', received=tuple(inputs.shape))
-    image = inputs.numpy()[::-1].transpose(1, 2, 0)
-    image = np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
+    image = inputs.numpy()[::-1].transpose(1, 2, 0).clip(0, 255).astype(np.uint8)
     packed = sample['data_samples']
     boxes, labels, ignored = np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros((0, 4))
     if 'bboxes' in packed.gt_instances:

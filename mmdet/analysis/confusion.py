@@ -1,4 +1,4 @@
-"""Confusion matrices of detections: which class was taken for which, missed and invented objects included.
+"""Confusion matrices of detections: which class was taken for which, with missed objects and false detections.
 
 Letters: C classes, G ground-truth boxes and N detections of an image.
 """
@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,8 +15,11 @@ import torch
 from ..core import bbox_overlaps
 from ..errors import ConfigError
 from ..ops import nms
-from ..utils.files import write_bytes, write_json, write_text
+from ..utils.files import write_atomically, write_json, write_text
 from .predictions import ImagePredictions, PredictionSet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BACKGROUND = 'background'
 
@@ -33,7 +37,7 @@ def confusion_matrix(
     Unpaired detections of which a share of at least ``tp_iou_thr`` lies inside an ignored region are left out.
 
     Args:
-        predictions: images with ground truth and detections.
+        predictions: all images.
         score_thr: detections with a score below are left out.
         tp_iou_thr: least IoU of a pair.
         nms_iou_thr: first apply NMS within each class at this IoU; None applies none.
@@ -96,15 +100,14 @@ def _overlaps(boxes: np.ndarray, others: np.ndarray, mode: str = 'iou') -> np.nd
 
 
 def _pair(overlaps: np.ndarray, gt_of: np.ndarray) -> np.ndarray:
-    """Add pairs of free detections, in their order, and free objects of (N, G) overlaps > 0 to (N,) objects, -1 where free."""
+    """``gt_of`` (N,), the object of each detection or -1, where those without one take the free object of largest (N, G) overlap > 0."""
     gt_of = gt_of.copy()
     free = np.ones(overlaps.shape[1], bool)
     free[gt_of[gt_of >= 0]] = False
-    candidates = (gt_of < 0) & (overlaps > 0).any(axis=1) if overlaps.size else np.zeros(len(gt_of), bool)
-    for row in np.flatnonzero(candidates):
-        scores = np.where(free, overlaps[row], 0)
-        best = int(scores.argmax())
-        if scores[best] > 0:
+    for row in np.flatnonzero((gt_of < 0) & (overlaps > 0).any(axis=1)):
+        found = np.where(free, overlaps[row], 0)
+        best = int(found.argmax())
+        if found[best] > 0:
             gt_of[row] = best
             free[best] = False
     return gt_of
@@ -135,19 +138,14 @@ def write_confusion_matrix(
     title: str = 'Confusion matrix',
     settings: dict | None = None,
 ) -> list[Path]:
-    """Write ``confusion_matrix.png``, ``.csv`` (counts) and ``.json`` (counts, row shares, settings).
+    """Write ``confusion_matrix.png``, ``.csv`` (counts) and ``.json`` (counts, row shares, settings); returns the files written.
 
     Args:
         matrix: (C + 1, C + 1) counts.
         classes: C names.
-        save_dir: folder.
         normalize: the picture shows percentages of each row instead of counts.
         color_theme: a colour map of matplotlib.
-        title: title of the picture.
         settings: thresholds and the like, for the JSON file.
-
-    Returns:
-        The files written.
 
     Raises:
         ConfigError: matplotlib has no such colour map.
@@ -155,8 +153,8 @@ def write_confusion_matrix(
     save_dir = Path(save_dir)
     names = [*classes, BACKGROUND]
     paths = [save_dir / f'confusion_matrix.{suffix}' for suffix in ('png', 'csv', 'json')]
-    drawn = _draw(matrix, names, normalize, color_theme, title)
-    write_bytes(paths[0], drawn)
+    figure = _draw(matrix, names, normalize, color_theme, title)
+    write_atomically(paths[0], lambda file: figure.savefig(file, format='png'))
     text = io.StringIO()
     table = csv.writer(text, lineterminator='\n')
     table.writerow(['ground truth \\ prediction', *names])
@@ -170,7 +168,7 @@ def write_confusion_matrix(
     return paths
 
 
-def _draw(matrix: np.ndarray, names: Sequence[str], normalize: bool, color_theme: str, title: str) -> bytes:
+def _draw(matrix: np.ndarray, names: Sequence[str], normalize: bool, color_theme: str, title: str) -> 'Figure':
     import matplotlib  # takes about a second, and only this picture needs it
     from matplotlib.figure import Figure
 
@@ -195,6 +193,4 @@ def _draw(matrix: np.ndarray, names: Sequence[str], normalize: bool, color_theme
         color = 'white' if rgba[row, column, :3] @ (0.299, 0.587, 0.114) < 0.5 else 'black'
         axes.text(column, row, text, ha='center', va='center', color=color, fontsize=font * min(1, 4 / len(text)))
     figure.tight_layout()
-    data = io.BytesIO()
-    figure.savefig(data, format='png')
-    return data.getvalue()
+    return figure

@@ -1,7 +1,7 @@
 """Where average precision is lost: the seven nested precision-recall curves of the COCO analysis.
 
 After Hoiem et al., "Diagnosing Error in Object Detectors" (ECCV 2012), in COCO's form (https://cocodataset.org/#detection-eval).
-For each class, the curves forgive one kind of mistake after the other:
+For each class, each curve forgives one more kind of mistake than the one before:
 
 ========  ==============================================================================================
 C75, C50  nothing: as evaluated, at IoU 0.75 and 0.5
@@ -81,11 +81,12 @@ class ErrorAnalysis:
 
     def as_dict(self) -> dict:
         """Plain values for a JSON file: area -> class -> stage -> value; null without ground truth."""
-        names = (ALL_CLASSES, *self.classes)
         return dict(
             stages=list(self.stages),
             objects={name: int(count) for name, count in zip(self.classes, self.gt_count)},
-            values={area: {name: self.values(name, area) for name in names} for area in self.areas},
+            values={
+                area: {name: self.values(name, area) for name in (ALL_CLASSES, *self.classes)} for area in self.areas
+            },
         )
 
 
@@ -100,13 +101,11 @@ def analyze_errors(
     max_dets: int = 100,
     backend: str = 'auto',
 ) -> ErrorAnalysis:
-    """Compute the curves of ground truth and detections.
+    """Compute the curves of all classes.
 
     Args:
-        gt: ground truth of all images.
-        dt: detections of all images.
+        gt, dt: ground truth and detections of all ``num_images`` images.
         classes: K names by label.
-        num_images: number of images.
         groups: supercategory of each class, as K integers; None leaves ``Sim`` out.
         areas: upper bounds, in square pixels, of small, of medium and of all objects.
         max_dets: limit of detections per image and class.
@@ -116,9 +115,8 @@ def analyze_errors(
         ConfigError: ``areas`` are not three ascending numbers.
     """
     if len(areas) != 3 or not 0 < areas[0] < areas[1] < areas[2]:
-        raise ConfigError(
-            'must be three ascending bounds: of small, medium and all objects', field='areas', received=list(areas)
-        )
+        message = 'must be three ascending bounds: of small, medium and all objects'
+        raise ConfigError(message, field='areas', received=list(areas))
     small, medium, top = areas
     ranges = {'all': (0, top), 'small': (0, small), 'medium': (small, medium), 'large': (medium, top)}
 
@@ -132,40 +130,33 @@ def analyze_errors(
     found = precision_of(gt, [0.75, 0.5, _LOC_IOU])
     stages = {'C75': found[0], 'C50': found[1], 'Loc': found[2]}
     if groups is not None:
-        group_of = np.asarray(groups)
-        stages['Sim'] = precision_of(_with_others(gt, dt, group_of), [_LOC_IOU])[0]
+        stages['Sim'] = precision_of(_with_others(gt, dt, np.asarray(groups)), [_LOC_IOU])[0]
     stages['Oth'] = precision_of(_with_others(gt, dt, None), [_LOC_IOU])[0]
     stages['BG'] = np.where(stages['Oth'] > 0, 1.0, stages['Oth'])
     stages['FN'] = np.where(stages['Oth'] > -1, 1.0, -1.0)
     # Rounded as in CocoResult.ap, because perfect precision is 1 - 2^-52 in pycocotools.
-    precision = np.stack([np.round(values, 12) for values in stages.values()])  # (S, R, K, A)
+    precision = np.round(np.stack([*stages.values()]), 12)  # (S, R, K, A)
+    precision[precision == -1] = np.nan
     counts = np.bincount(gt.label[~gt.crowd], minlength=len(classes))
-    return ErrorAnalysis(
-        tuple(stages), tuple(classes), tuple(ranges), np.where(precision > -1, precision, np.nan), counts
-    )
+    return ErrorAnalysis(tuple(stages), tuple(classes), tuple(ranges), precision, counts)
 
 
 def _with_others(gt: GroundTruth, dt: Detections, group_of: np.ndarray | None) -> GroundTruth:
     """``gt`` and, for every image and every class detected in it, the objects of other classes as crowds of that class.
 
-    Args:
-        gt, dt: ground truth and detections.
-        group_of: (K,) group of each class: only classes of the same group are added; None adds all.
+    Only classes of the same group are added, where ``group_of`` gives a group to each class; None adds all.
     """
-    rows_of = _rows_by_image(gt.image)
-    row_parts, label_parts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    pairs = np.unique(np.stack([dt.image, dt.label], axis=1), axis=0)  # (P, 2)
-    for image, label in pairs.tolist():
-        mine = rows_of.get(image)
-        if mine is None:
-            continue
-        other = gt.label[mine] != label
-        if group_of is not None:
-            other &= group_of[gt.label[mine]] == group_of[label]
-        mine = mine[other]
-        row_parts.append(mine)
-        label_parts.append(np.full(len(mine), label))
-    rows, labels = np.concatenate(row_parts), np.concatenate(label_parts)
+    images, labels = np.unique(np.stack([dt.image, dt.label], axis=1), axis=0).T  # (P,) pairs
+    by_image = np.argsort(gt.image, kind='stable')
+    first, end = (np.searchsorted(gt.image[by_image], images, side) for side in ('left', 'right'))
+    counts = end - first  # objects in the image of each pair
+    # Each pair is joined with all objects of its image, then those of its own class (or another group) are dropped.
+    rows = by_image[np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts - first, counts)]
+    labels = np.repeat(labels, counts)
+    other = gt.label[rows] != labels
+    if group_of is not None:
+        other &= group_of[gt.label[rows]] == group_of[labels]
+    rows, labels = rows[other], labels[other]
     return GroundTruth(
         image=np.concatenate([gt.image, gt.image[rows]]),
         label=np.concatenate([gt.label, labels]),
@@ -173,13 +164,6 @@ def _with_others(gt: GroundTruth, dt: Detections, group_of: np.ndarray | None) -
         area=np.concatenate([gt.area, gt.area[rows]]),
         crowd=np.concatenate([gt.crowd, np.ones(len(rows), bool)]),
     )
-
-
-def _rows_by_image(images: np.ndarray) -> dict[int, np.ndarray]:
-    """Image index -> its rows in a table."""
-    order = np.argsort(images, kind='stable')
-    starts = np.flatnonzero(np.diff(images[order], prepend=-1))
-    return {int(images[order[start]]): part for start, part in zip(starts, np.split(order, starts[1:]))}
 
 
 def analyze_error_files(

@@ -17,12 +17,9 @@ _COLORS = {
 
 
 def write_error_analysis(analysis: ErrorAnalysis, out_dir: str | Path) -> list[Path]:
-    """Write ``error_analysis.json``, ``.txt`` (tables), ``bbox-allclass.png`` and ``bbox-<class>.png``.
+    """Write ``error_analysis.json``, ``.txt`` (tables), ``bbox-allclass.png`` and ``bbox-<class>.png``; returns the files written.
 
     Every picture has one panel per area range; classes without ground truth get no picture.
-
-    Returns:
-        The files written.
     """
     out_dir = Path(out_dir)
     paths = [out_dir / 'error_analysis.json', out_dir / 'error_analysis.txt']
@@ -31,15 +28,14 @@ def write_error_analysis(analysis: ErrorAnalysis, out_dir: str | Path) -> list[P
     write_text(paths[1], f'{tables}\n')
     names = (ALL_CLASSES, *analysis.classes)
     for name, stem in zip(names, _file_stems(names)):
-        if analysis.curves(name) is None:
-            continue
-        paths.append(out_dir / f'bbox-{stem}.png')
-        write_bytes(paths[-1], draw_curves(analysis, name))
+        if analysis.curves(name) is not None:
+            paths.append(out_dir / f'bbox-{stem}.png')
+            write_bytes(paths[-1], draw_curves(analysis, name))
     return paths
 
 
 def _file_stems(names: Iterable[str]) -> Iterator[str]:
-    """File names of the classes: letters, digits, '.', '-' and '_' stay, repeated names get a number."""
+    """File names of the classes: characters other than letters, digits, '.', '-' and '_' become '_'; repeated names get a number."""
     used: dict[str, int] = {}
     for name in names:
         stem = re.sub(r'[^\w.-]+', '_', name)

@@ -1,8 +1,8 @@
 """Multiply-adds and parameters of a model of any layers.
 
-The forward pass runs once on stand-in tensors that have shapes but no values (torch's ``FakeTensorMode``), so a count at
-800 x 1280 takes a second or two and next to no memory. The operators that run are counted, not the types of layers, so
-that a layer of any kind counts as long as it is made of these:
+The forward pass runs once on tensors that have shapes but no values (torch's ``FakeTensorMode``), so a count at 800 x 1280
+takes a second or two and almost no memory. The operators that run are counted, not the types of layers, so any layer counts
+that consists of these operators:
 
 ====================  ================================================================================================
 kind                  multiply-adds (MACs)
@@ -24,7 +24,6 @@ it. ``sampling`` is not part of it, because those counters leave it out. One mul
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from unittest import mock
 
@@ -44,13 +43,13 @@ KINDS = ('conv', 'matmul', 'attention', 'sampling')
 
 @dataclass
 class PartCost:
-    """The cost of one module, its children included.
+    """The cost of one module and its children.
 
     Attributes:
         name: dotted name inside the model; '' is the model itself.
         type_name: name of its class.
-        params: number of parameters; one that several modules share counts once in each of them.
-        trainable: number of those with ``requires_grad``.
+        params: number of parameters; a parameter shared by several modules counts once in each of them.
+        trainable: number of parameters with ``requires_grad``.
         kinds: multiply-adds by kind.
     """
 
@@ -91,14 +90,12 @@ class FlopsReport:
         shape_hw: requested height and width.
         padded_hw: height and width of the network's input, after padding to ``pad_size_divisor``.
         total: the whole model.
-        parts: its direct children that compute or have parameters (backbone, neck, head), in order.
         modules: every module by dotted name.
     """
 
     shape_hw: tuple[int, int]
     padded_hw: tuple[int, int]
     total: PartCost
-    parts: list[PartCost]
     modules: dict[str, PartCost]
 
     @property
@@ -116,10 +113,15 @@ class FlopsReport:
         """Parameters of the whole model."""
         return self.total.params
 
+    @property
+    def parts(self) -> list[PartCost]:
+        """The direct children that compute or have parameters (backbone, neck, head), in order."""
+        return self.down_to(1)
+
     def down_to(self, depth: int) -> list[PartCost]:
         """The modules at most ``depth`` levels below the model that compute or have parameters."""
         chosen = [m for name, m in self.modules.items() if name and name.count('.') < depth]
-        return [module for module in chosen if module.params or module.macs or module.sampling]
+        return [module for module in chosen if module.params or any(module.kinds.values())]
 
     def table(self, depth: int = 1) -> str:
         """A text table: a row for each module down to ``depth``, and the total."""
@@ -166,7 +168,10 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     Raises:
         ConfigError: the shape is not one or two positive integers, or the model needs real values to run.
     """
-    shape_hw = _checked_shape(shape)
+    sides = (shape,) if isinstance(shape, int) else tuple(shape)
+    if len(sides) not in (1, 2) or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ConfigError('must be one or two positive integers: height, width', field='shape', received=shape)
+    shape_hw = sides[0], sides[-1]
     divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
     height, width = (math.ceil(side / divisor) * divisor for side in shape_hw)
     forward = forward or (lambda network, inputs: network(inputs, mode='tensor'))
@@ -175,37 +180,30 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     counter = _Counter()
     model.eval()
     try:
-        with ExitStack() as stack:
-            # The functions of this package that cache tensors do not cache stand-ins while is_compiling answers True.
-            stack.enter_context(mock.patch.object(torch.compiler, 'is_compiling', return_value=True))
-            stack.enter_context(torch.no_grad())
-            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        # The functions of this package that cache tensors do not do so while is_compiling returns True.
+        compiling = mock.patch.object(torch.compiler, 'is_compiling', return_value=True)
+        with compiling, torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
             inputs = torch.empty(1, 3, height, width, device=device)
-            stack.enter_context(counter.tracker)
-            stack.enter_context(counter)
-            forward(model, inputs)
+            with counter.tracker, counter:
+                forward(model, inputs)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
-        raise ConfigError(
-            f'{type(model).__name__} cannot be counted: its forward pass depends on values, not only on shapes ({error})'
-        ) from error
+        message = f'cannot be counted: its forward pass depends on values, not only on shapes ({error})'
+        raise ConfigError(f'{type(model).__name__} {message}') from error
     finally:
         for module, mode in training.items():
             module.training = mode
     modules = _module_costs(model, counter.counts)
-    parts = [modules[name] for name, _ in model.named_children()]
-    computing = [part for part in parts if part.params or part.macs or part.sampling]
-    return FlopsReport(shape_hw, (height, width), modules[''], computing, modules)
+    return FlopsReport(shape_hw, (height, width), modules[''], modules)
 
 
 def count_dataset_flops(
     model: nn.Module, dataset: Sequence | BaseDataset, num_images: int = 100
 ) -> tuple[float, Counter[tuple[int, int]]]:
-    """Mean over the first images of a dataset, in their sizes after the pipeline, as mmdetection 3.x counts.
+    """Mean cost of the first images of a dataset, in their sizes after the pipeline, as mmdetection 3.x counts.
 
     Args:
         model: a detector.
-        dataset: gives ``dict(inputs=(3, h, w), ...)``.
-        num_images: largest number of images.
+        dataset: gives ``dict(inputs=(3, h, w), ...)``; at most ``num_images`` samples are used.
 
     Returns:
         Mean multiply-adds of an image, and how many images had each (height, width) after padding.
@@ -216,18 +214,12 @@ def count_dataset_flops(
     if num_images < 1:
         raise ConfigError('must be a positive number', field='num_images', received=num_images)
     seen = Counter(tuple(dataset[index]['inputs'].shape[-2:]) for index in range(min(num_images, len(dataset))))
-    reports = {shape_hw: count_flops(model, shape_hw) for shape_hw in seen}
-    padded: Counter[tuple[int, int]] = Counter()
+    macs, padded = 0, Counter[tuple[int, int]]()
     for shape_hw, count in seen.items():
-        padded[reports[shape_hw].padded_hw] += count
-    return sum(reports[shape_hw].macs * count for shape_hw, count in seen.items()) / seen.total(), padded
-
-
-def _checked_shape(shape: int | Sequence[int]) -> tuple[int, int]:
-    sides = (shape,) if isinstance(shape, int) else tuple(shape)
-    if len(sides) not in (1, 2) or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise ConfigError('must be one or two positive integers: height, width', field='shape', received=shape)
-    return sides[0], sides[-1]
+        report = count_flops(model, shape_hw)
+        macs += count * report.macs
+        padded[report.padded_hw] += count
+    return macs / seen.total(), padded
 
 
 def _module_costs(model: nn.Module, counts: dict[str, Counter]) -> dict[str, PartCost]:
@@ -237,13 +229,10 @@ def _module_costs(model: nn.Module, counts: dict[str, Counter]) -> dict[str, Par
     for name, module in model.named_modules():
         parameters = list(module.parameters())
         found = counts.get(f'{root}.{name}' if name else 'Global', Counter())
-        costs[name] = PartCost(
-            name,
-            type(module).__name__,
-            sum(parameter.numel() for parameter in parameters),
-            sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-            {kind: int(found[kind]) for kind in KINDS if found[kind]},
-        )
+        params = sum(parameter.numel() for parameter in parameters)
+        trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+        kinds = {kind: int(found[kind]) for kind in KINDS if found[kind]}
+        costs[name] = PartCost(name, type(module).__name__, params, trainable, kinds)
     return costs
 
 
@@ -274,17 +263,12 @@ def _operator_cost(operator, args, kwargs, output) -> dict[str, int]:
         return dict(sampling=rows.numel() * table.shape[1]) if weighted else {}
     if name == 'torchvision.deform_conv2d':
         inputs, weight = args[0], args[1]
-        locations = output.shape[0] * output.shape[2] * output.shape[3]
+        locations = output.numel() // output.shape[1]
         points = weight.shape[2] * weight.shape[3]
         return dict(matmul=locations * weight.numel(), sampling=4 * locations * inputs.shape[1] * points)
-    if name == 'aten._scaled_dot_product_flash_attention_for_cpu':  # torch's own list has only the GPU operators
-        return dict(attention=_attention_macs(*args[:3]))
+    if name == 'aten._scaled_dot_product_flash_attention_for_cpu':  # the registry has only the GPU operators
+        operator = torch.ops.aten._scaled_dot_product_flash_attention
     if operator not in flop_registry:
         return {}
     kind = 'conv' if 'conv' in name else 'attention' if 'attention' in name else 'matmul'
     return {kind: flop_registry[operator](*args, **kwargs, out_val=output) // 2}
-
-
-def _attention_macs(query, key, value) -> int:
-    batch, heads, queries, width = query.shape  # (B, heads, Q, d)
-    return batch * heads * queries * key.shape[2] * (width + value.shape[3])

@@ -1,11 +1,11 @@
-"""Reading training logs, of this toolbox and of mmdetection 2.x and 3.x.
+"""Reading training logs of this toolbox and of mmdetection 2.x and 3.x.
 
-Both formats have one JSON object a line; their content tells which it is:
+Both formats have one JSON object per line and are told apart by their content:
 
 * ``vis_data/scalars.json`` of mmengine (3.x): training records hold the losses and the total iteration, validation
   records the metrics, with the epoch (or iteration) as ``step``;
 * ``<timestamp>.log.json`` of mmcv 1.x (2.x): a first line about the environment, then records with ``mode``, ``epoch``
-  and ``iter``, which counts from the start of the epoch.
+  and the iteration of the epoch, ``iter``.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,7 @@ class TrainingLog:
     Attributes:
         path: the file.
         name: name of the work dir, for legends.
-        train: training records in order.
-        val: validation records in order.
+        train, val: training and validation records in order.
     """
 
     path: Path
@@ -51,41 +50,38 @@ class TrainingLog:
     @property
     def keys(self) -> dict[str, list[str]]:
         """Sorted names of the logged values: ``{'train': [...], 'val': [...]}``."""
-        return {
-            kind: sorted({key for record in records for key in record.values})
-            for kind, records in (('train', self.train), ('val', self.val))
-        }
+        kinds = {'train': self.train, 'val': self.val}
+        return {kind: sorted({key for record in found for key in record.values}) for kind, found in kinds.items()}
 
     @property
     def iterations_per_epoch(self) -> float | None:
-        """Iterations of an epoch, as far as the records show; None in an iteration-based run."""
+        """Iterations of an epoch, estimated from the records; None in an iteration-based run."""
         # Iteration i of epoch e: (e - 1) * length < i <= e * length.
-        lengths = [record.iteration / record.epoch for record in self.train if record.epoch and record.iteration]
-        return max(lengths) if lengths else None
+        return max((row.iteration / row.epoch for row in self.train if row.epoch and row.iteration), default=None)
 
     def series(self, key: str) -> tuple[str, list[Record]]:
-        """The kind ('train' or 'val') and the records that hold ``key``.
-
-        ``bbox_mAP`` also finds ``coco/bbox_mAP``. For a key of both kinds, such as ``time``, these are the training records.
+        """The kind ('train' or 'val') and the records that hold ``key``; the training records if both kinds hold it.
 
         Raises:
-            DataError: no record holds it; the message lists the names that were logged.
+            DataError: see :meth:`resolve`.
         """
-        for kind, records in (('train', self.train), ('val', self.val)):
-            found = [record for record in records if key in record.values]
-            if found:
-                return kind, found
-        similar = [name for name in self.keys['val'] + self.keys['train'] if name.rpartition('/')[2] == key]
-        if len(set(similar)) == 1:
-            return self.series(similar[0])
-        present = '; '.join(f'{kind}: {", ".join(names) or "nothing"}' for kind, names in self.keys.items())
-        problem = f'is ambiguous: {", ".join(sorted(set(similar)))}' if similar else 'was not logged'
-        raise DataError(f'the metric {problem}. Logged were {present}', file=self.path, field='--keys', received=key)
+        name = self.resolve(key)
+        kind, records = ('train', self.train) if name in self.keys['train'] else ('val', self.val)
+        return kind, [record for record in records if name in record.values]
 
     def resolve(self, key: str) -> str:
-        """The full name under which ``key`` is logged; see :meth:`series`."""
-        _, records = self.series(key)
-        return key if key in records[0].values else next(n for n in records[0].values if n.rpartition('/')[2] == key)
+        """The full name under which ``key`` is logged: ``bbox_mAP`` also finds ``coco/bbox_mAP``.
+
+        Raises:
+            DataError: no name or several names fit; the message lists the names that were logged.
+        """
+        names = {name for logged in self.keys.values() for name in logged}
+        similar = [key] if key in names else sorted(name for name in names if name.rpartition('/')[2] == key)
+        if len(similar) == 1:
+            return similar[0]
+        present = '; '.join(f'{kind}: {", ".join(logged) or "nothing"}' for kind, logged in self.keys.items())
+        problem = f'is ambiguous: {", ".join(similar)}' if similar else 'was not logged'
+        raise DataError(f'the metric {problem}. Logged were {present}', file=self.path, field='--keys', received=key)
 
 
 def find_log(path: str | Path) -> Path:
@@ -103,8 +99,8 @@ def find_log(path: str | Path) -> Path:
     for pattern in patterns:
         found = [file for file in path.glob(pattern) if file.stat().st_size]
         if found:
-            # Names sort by timestamp; the modification time would change with a copy. A run that only tested does not
-            # count if another one trained.
+            # Names sort by timestamp; copying would change the modification time. A run that trained comes before one that
+            # only tested.
             newest_first = sorted(found, reverse=True)
             return next((file for file in newest_first if b'loss' in file.read_bytes()), newest_first[0])
     raise DataError(f'the folder holds no log; looked for {", ".join(patterns)}', file=path)
@@ -123,18 +119,13 @@ def read_log(path: str | Path) -> TrainingLog:
     train, val = (_records_2x if is_2x else _records_mmengine)(rows)
     if not train and not val:
         raise DataError('holds no training or validation record', file=file)
-    return TrainingLog(file, _run_name(file), train, val)
-
-
-def _run_name(file: Path) -> str:
     folder = file.resolve().parent
     if folder.name == 'vis_data':
         folder = folder.parents[1]  # <work dir>/<timestamp>/vis_data
-    return folder.name
+    return TrainingLog(file, folder.name, train, val)
 
 
 def _numbers(row: dict) -> dict[str, float]:
-    """The logged values of a line."""
     return {
         key: float(value)
         for key, value in row.items()
@@ -156,15 +147,13 @@ def _records_mmengine(rows: list[dict]) -> tuple[list[Record], list[Record]]:
 
 def _records_2x(rows: list[dict]) -> tuple[list[Record], list[Record]]:
     train, val = [], []
-    rows = [row for row in rows if row.get('mode') in ('train', 'val')]
-    # A validation record's iter is a number of validation batches.
-    lengths = [row['iter'] for row in rows if row['mode'] == 'train' and 'iter' in row]
-    length = max(lengths, default=0)
+    # Only training records: a validation record's iter is a number of validation batches.
+    length = max((row['iter'] for row in rows if row.get('mode') == 'train' and 'iter' in row), default=0)
     for row in rows:
         epoch, inside = row.get('epoch'), row.get('iter')
-        if row['mode'] == 'val':
+        if row.get('mode') == 'val':
             val.append(Record(_numbers(row), None, epoch))
-        else:
+        elif row.get('mode') == 'train':
             total = inside if epoch is None or inside is None else (epoch - 1) * length + inside
             train.append(Record(_numbers(row), total, epoch))
     return train, val

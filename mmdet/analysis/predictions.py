@@ -1,4 +1,4 @@
-"""Saved predictions beside the ground truth of their dataset, image by image."""
+"""Saved predictions together with the ground truth of their dataset, image by image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from mmengine.dataset import BaseDataset
 
 from ..errors import ConfigError, DataError
 from ..evaluation.predictions import (
-    ImageRecord,
     annotations_from_records,
     detections_from_records,
     keep_first,
@@ -56,10 +55,10 @@ class PredictionSet:
 
     Attributes:
         classes: names by label.
-        images: all images, in the order of the dataset; those without detections are among them.
+        images: all images in the order of the dataset, also those without detections.
         palette: RGB by label, or None.
-        missing: number of images that the results file does not mention; 0 for a COCO results file, which cannot tell
-            them from images without a detection.
+        missing: number of images that the results file does not mention; 0 for a COCO results file, where they look like images
+            without a detection.
     """
 
     classes: tuple[str, ...]
@@ -69,28 +68,23 @@ class PredictionSet:
 
 
 def dataset_config(config: Config, split: str) -> dict:
-    """The dataset's config of a split.
-
-    Args:
-        config: config of a model or of a dataset.
-        split: 'train', 'val' or 'test'.
+    """The config of the dataset of a split: 'train', 'val' or 'test'.
 
     Raises:
-        ConfigError: the config has no such dataloader.
+        ConfigError: the config has no such dataset.
     """
-    loader = config.get(f'{split}_dataloader')
-    if not loader or not loader.get('dataset'):
-        raise ConfigError(
-            'the config has no dataset for this split', file=config.filename, field=f'{split}_dataloader.dataset'
-        )
-    return loader['dataset']
+    dataset = (config.get(f'{split}_dataloader') or {}).get('dataset')
+    if not dataset:
+        field = f'{split}_dataloader.dataset'
+        raise ConfigError('the config has no dataset for this split', file=config.filename, field=field)
+    return dataset
 
 
 def load_prediction_set(config: Config, results: str | Path) -> PredictionSet:
-    """Read predictions and put them beside the ground truth of ``test_dataloader.dataset``.
+    """Read predictions and combine them with the ground truth of ``test_dataloader.dataset``.
 
     Args:
-        config: the config of the test that made them.
+        config: the config of the test that made the predictions.
         results: file of ``tools/test.py --out`` or ``CocoMetric(outfile_prefix=...)``: ``.pkl`` or ``.json``; pickles of
             mmdetection 2.x and 3.x are read too.
 
@@ -111,7 +105,13 @@ def pair_with_dataset(dataset: BaseDataset, results: Sequence, source: str = 're
         if not isinstance(row, Mapping):
             raise DataError('must be a list with one dict per image', file=source, received=type(row).__name__)
     infos = keep_first(infos, lambda info: info['img_id'])
-    truths = [_truth_record(info, len(classes)) for info in infos]
+    truths = []
+    for info in infos:
+        size_hw = (info['height'], info['width']) if info.get('height') and info.get('width') else None
+        sample = dict(
+            img_id=info['img_id'], ori_shape=size_hw, instances=info['instances'], pred_instances=dict(_EMPTY)
+        )
+        truths.append(read_sample(sample, len(classes), with_gt=True))
     annotations = annotations_from_records(truths, classes)
     annotations.category_ids = _category_ids(dataset, len(classes))
     missing = 0
@@ -122,32 +122,29 @@ def pair_with_dataset(dataset: BaseDataset, results: Sequence, source: str = 're
         detections = detections_from_records(records, annotations)
         missing = len(infos) - len(records)
     by_image = _split_by_image(detections, annotations)
-    images = []
-    for info, truth in zip(infos, truths):
-        found = by_image.get(truth.image_id, _EMPTY)
-        assert truth.gt_bboxes is not None and truth.gt_labels is not None and truth.gt_crowd is not None  # with_gt
-        images.append(ImagePredictions(
-            truth.image_id, str(info['img_path']), truth.gt_bboxes, truth.gt_labels, truth.gt_crowd, **found
-        ))  # fmt: skip
+    images = [
+        ImagePredictions(
+            truth.image_id, str(info['img_path']), truth.gt_bboxes, truth.gt_labels, truth.gt_crowd,
+            **by_image.get(truth.image_id, _EMPTY),
+        )
+        for info, truth in zip(infos, truths)
+    ]  # fmt: skip
     return PredictionSet(classes, images, dataset.metainfo.get('palette'), missing)
 
 
 def _samples_of_2x(results: Sequence, infos: list[dict], num_classes: int, source: str) -> list[dict]:
     """Data samples from the results of mmdetection 2.x: for each image of the dataset, for each class, (n, 5) xyxy and score."""
     if len(results) != len(infos):
-        raise DataError(
-            f'results of mmdetection 2.x carry no image ids, so one entry for each of the {len(infos)} images is needed',
-            file=source,
-            received=len(results),
+        message = (
+            f'results of mmdetection 2.x have no image ids: one entry for each of the {len(infos)} images is needed'
         )
+        raise DataError(message, file=source, received=len(results))
     samples = []
     for position, (by_class, info) in enumerate(zip(results, infos)):
         tables = [np.asarray(table, dtype=np.float64) for table in by_class]
         if len(tables) != num_classes or any(table.ndim != 2 or table.shape[1] != 5 for table in tables):
-            raise DataError(
-                f'must hold {num_classes} arrays (n, 5), one per class', file=source, record=f'image {position}',
-                received=[table.shape for table in tables],
-            )  # fmt: skip
+            message, shapes = f'must hold {num_classes} arrays (n, 5), one per class', [table.shape for table in tables]
+            raise DataError(message, file=source, record=f'image {position}', received=shapes)
         rows = np.concatenate(tables)
         labels = np.repeat(np.arange(num_classes), [len(table) for table in tables])
         instances = dict(bboxes=rows[:, :4], scores=rows[:, 4], labels=labels)
@@ -155,25 +152,15 @@ def _samples_of_2x(results: Sequence, infos: list[dict], num_classes: int, sourc
     return samples
 
 
-def _truth_record(info: dict, num_classes: int) -> ImageRecord:
-    sample = dict(
-        img_id=info['img_id'],
-        ori_shape=(info['height'], info['width']) if info.get('height') and info.get('width') else None,
-        instances=info['instances'],
-        pred_instances=dict(_EMPTY),
-    )
-    return read_sample(sample, num_classes, with_gt=True)
-
-
 def first_with(dataset: Any, attribute: str) -> Any:
-    """The dataset itself, or the first one inside wrappers and concatenations, that has an attribute; else the innermost."""
+    """The first dataset that has an attribute, from the outermost wrapper inwards; the innermost if none has."""
     while not hasattr(dataset, attribute) and (hasattr(dataset, 'dataset') or hasattr(dataset, 'datasets')):
         dataset = dataset.dataset if hasattr(dataset, 'dataset') else dataset.datasets[0]
     return dataset
 
 
 def _category_ids(dataset: Any, num_classes: int) -> list:
-    """Category ids by label of a COCO dataset, which may be wrapped; the labels themselves for other datasets."""
+    """Category ids by label of a COCO dataset, also inside wrappers; the labels themselves for other datasets."""
     cat2label = getattr(first_with(dataset, 'cat2label'), 'cat2label', {})
     label_to_id = {label: category for category, label in cat2label.items()}
     # A class that the annotation file does not know has no id; None matches no result row.
@@ -184,12 +171,9 @@ def _split_by_image(detections: Detections, annotations: CocoAnnotations) -> dic
     """image id -> dict(bboxes, scores, labels), by descending score."""
     order = np.lexsort((-detections.score, detections.image))
     images = detections.image[order]
-    xyxy = detections.bbox[order].copy()
+    xyxy = detections.bbox[order]
     xyxy[:, 2:] += xyxy[:, :2]
-    scores, labels = detections.score[order], detections.label[order]
     starts = np.flatnonzero(np.diff(images, prepend=-1))
-    parts = {}
-    for start, end in zip(starts, [*starts[1:], len(images)]):
-        part = slice(start, end)
-        parts[annotations.image_ids[images[start]]] = dict(bboxes=xyxy[part], scores=scores[part], labels=labels[part])
-    return parts
+    columns = dict(bboxes=xyxy, scores=detections.score[order], labels=detections.label[order])
+    parts = zip(*(np.split(column, starts[1:]) for column in columns.values()))
+    return {annotations.image_ids[images[start]]: dict(zip(columns, part)) for start, part in zip(starts, parts)}

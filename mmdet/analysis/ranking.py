@@ -16,9 +16,8 @@ from ..utils.files import write_json
 from ..visualization import draw_boxes, side_by_side, write_image
 from .predictions import ImagePredictions, PredictionSet
 
-# (image, class) pairs evaluated at once: the arrays of 10 thresholds and 101 recall points stay below 100 MB.
-_PAIRS_AT_ONCE = 4000
-_AREA = {'all': (0, 1e10)}
+# With 80 classes in each image, the arrays of 10 thresholds and 101 recall points stay below 100 MB.
+_IMAGES_AT_ONCE = 128
 
 
 @dataclass
@@ -55,57 +54,40 @@ class Ranking(TypedDict):
 def score_images(
     predictions: PredictionSet, *, max_dets: int = 100, score_thr: float = 0.0, backend: str = 'auto'
 ) -> list[ImageScore]:
-    """COCO's AP of every image on its own, averaged over the classes that occur in the image.
+    """COCO's AP of every image, in the order of the dataset, averaged over the classes that occur in the image.
 
     As in COCO, detections of classes without an object in the image do not lower its AP.
 
     Args:
-        predictions: images with ground truth and detections.
+        predictions: all images.
         max_dets: limit of detections per image and class.
         score_thr: least score of the detections that the result counts; the AP uses all.
         backend: evaluator, see :func:`~mmdet.evaluation.evaluate_boxes`.
-
-    Returns:
-        One entry per image, in the order of the dataset.
     """
-    scores: list[ImageScore] = []
-    waiting: list[ImagePredictions] = []
-    pairs = 0
-    for image in predictions.images:
-        waiting.append(image)
-        pairs += len(np.unique(image.gt_labels[~image.gt_ignored]))
-        if pairs >= _PAIRS_AT_ONCE:
-            scores += _score(waiting, max_dets, score_thr, backend)
-            waiting, pairs = [], 0
-    return scores + _score(waiting, max_dets, score_thr, backend)
+    images, size = predictions.images, _IMAGES_AT_ONCE
+    blocks = (images[start : start + size] for start in range(0, len(images), size))
+    return [score for block in blocks for score in _score(block, max_dets, score_thr, backend)]
 
 
 def _score(images: list[ImagePredictions], max_dets: int, score_thr: float, backend: str) -> list[ImageScore]:
-    """Evaluate all images at once: each (image, class) pair with ground truth takes the place of a class."""
-    owners, gt_parts, dt_parts = [], [], []
+    """Evaluate all images at once: the evaluator sees each (image, class) pair with ground truth as a class."""
+    rows = []
     for index, image in enumerate(images):
         for label in np.unique(image.gt_labels[~image.gt_ignored]):
             of_class, found = image.gt_labels == label, image.labels == label
-            gt_parts.append((image.gt_bboxes[of_class], image.gt_ignored[of_class]))
-            dt_parts.append((image.bboxes[found], image.scores[found]))
-            owners.append(index)
-    image_of, pairs = np.array(owners, dtype=np.int64), np.arange(len(owners))
+            truth = image.gt_bboxes[of_class], image.gt_ignored[of_class]
+            rows.append((index, *truth, image.bboxes[found], image.scores[found]))
+    image_of = np.array([index for index, *_ in rows], dtype=np.int64)
     ap = ap_50 = np.zeros(0)
-    if owners:
-        gt_counts, dt_counts = [len(boxes) for boxes, _ in gt_parts], [len(boxes) for boxes, _ in dt_parts]
-        gt = GroundTruth(
-            np.repeat(image_of, gt_counts), np.repeat(pairs, gt_counts),
-            xyxy_to_xywh(np.concatenate([boxes for boxes, _ in gt_parts])),
-            crowd=np.concatenate([ignored for _, ignored in gt_parts]),
-        )  # fmt: skip
-        dt = Detections(
-            np.repeat(image_of, dt_counts), np.repeat(pairs, dt_counts),
-            xyxy_to_xywh(np.concatenate([boxes for boxes, _ in dt_parts])),
-            score=np.concatenate([scores for _, scores in dt_parts]),
-        )  # fmt: skip
+    if rows:
+        _, gt_boxes, crowds, dt_boxes, dt_scores = zip(*rows)
+        tables = []
+        for boxes in (gt_boxes, dt_boxes):
+            pair = np.repeat(np.arange(len(rows)), [len(part) for part in boxes])
+            tables.append((image_of[pair], pair, xyxy_to_xywh(np.concatenate(boxes))))
         result = evaluate_boxes(
-            gt, dt, num_images=len(images), num_classes=len(owners), max_dets=[max_dets], area_ranges=_AREA,
-            backend=backend,
+            GroundTruth(*tables[0], crowd=np.concatenate(crowds)), Detections(*tables[1], score=np.concatenate(dt_scores)),
+            num_images=len(images), num_classes=len(rows), max_dets=[max_dets], area_ranges=dict(all=(0, 1e10)), backend=backend,
         )  # fmt: skip
         precision = result.precision[:, :, :, 0, 0].mean(axis=1)  # (T, pairs)
         ap, ap_50 = precision.mean(axis=0), precision[0]
@@ -131,10 +113,10 @@ def best_and_worst(scores: list[ImageScore], topk: int) -> tuple[list[ImageScore
     """
     if topk < 1:
         raise ConfigError('must be positive', field='topk', received=topk)
-    rated = [(score.ap, score) for score in scores if score.ap is not None]
-    best = sorted(rated, key=lambda pair: (-pair[0], -pair[1].objects))[:topk]
-    worst = sorted(rated, key=lambda pair: (pair[0], -pair[1].objects))[:topk]
-    return [score for _, score in best], [score for _, score in worst]
+    rated = [(score.ap, -score.objects, score) for score in scores if score.ap is not None]
+    best = sorted(rated, key=lambda row: (-row[0], row[1]))[:topk]
+    worst = sorted(rated, key=lambda row: row[:2])[:topk]
+    return [score for *_, score in best], [score for *_, score in worst]
 
 
 def write_ranking(
@@ -145,17 +127,14 @@ def write_ranking(
     show_score_thr: float = 0.0,
     max_dets: int = 100,
 ) -> Ranking:
-    """Write ``good/`` and ``bad/`` pictures (ground truth beside predictions) and ``ranking.json`` of all images.
+    """Write ``good/`` and ``bad/`` pictures (ground truth beside predictions) and ``ranking.json``; returns the content of the latter.
 
     Args:
-        predictions: images with ground truth and detections.
+        predictions: all images.
         show_dir: folder; pictures are named ``<rank>_<AP>_<file stem>.jpg``.
         topk: pictures of each kind.
         show_score_thr: least score of a drawn detection.
         max_dets: limit of detections per image and class.
-
-    Returns:
-        The content of ``ranking.json``.
 
     Raises:
         BrokenImageError: the image file of a picture is missing or broken.
@@ -181,7 +160,7 @@ def write_ranking(
 
 
 def ranking_text(ranking: Ranking) -> str:
-    """The best and the worst images of a ranking, one a line, and the mean."""
+    """The best and the worst images of a ranking, one per line, and the mean."""
     by_id = {row['image_id']: row for row in ranking['images']}
     lines = []
     for kind, image_ids in (('best', ranking['best']), ('worst', ranking['worst'])):
@@ -190,15 +169,14 @@ def ranking_text(ranking: Ranking) -> str:
             row = by_id[image_id]
             lines.append(f'  AP {format_value(row["ap"])}, {row["objects"]} objects: {row["path"]}')
     if ranking['mean_ap'] is not None:
-        lines.append(
-            f"mean of the images' own AP: {ranking['mean_ap']:.3f}; images without objects: {ranking['images_without_objects']}"
-        )
+        unrated = ranking['images_without_objects']
+        lines.append(f"mean of the images' own AP: {ranking['mean_ap']:.3f}; images without objects: {unrated}")
     return '\n'.join(lines)
 
 
 def draw_comparison(image: ImagePredictions, predictions: PredictionSet, score_thr: float) -> np.ndarray:
     """Ground truth on the left, detections of at least ``score_thr`` on the right: (H, W, 3) RGB uint8."""
-    pixels = np.ascontiguousarray(decode_image(image.path)[..., ::-1])
+    pixels = decode_image(image.path)[..., ::-1]
     shown, counted = image.scores >= score_thr, ~image.gt_ignored
     classes, colors = predictions.classes, predictions.palette
     left = draw_boxes(

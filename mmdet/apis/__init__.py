@@ -1,4 +1,4 @@
-"""What people call. A name's module is imported when the name is first asked for, so that no tool pays for the others."""
+"""The public functions and classes. Each module is imported when one of its names is first used, so that no tool pays for the others."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,14 +1,12 @@
 """Measuring the speed of a detector: its test step, its data pipeline, or both together."""
 
-import contextlib
 import dataclasses
-import itertools
 import json
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 
-import numpy as np
 import torch
 from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.config import Config
@@ -23,28 +21,25 @@ from mmdet.errors import ConfigError
 from mmdet.models.detectors import CompositeDetector
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmdet.utils.timing import part_figures, parts_table, sizes_line, synchronise, time_figures  # noqa: F401
+from mmdet.utils.timing import part_figures, parts_table, sizes_line, synchronise, time_figures
 
 STAGES = ('step', 'data', 'total')
-_PART_BATCHES = 100  # limit of the pass that splits the time by stages
+_PART_BATCHES = 100  # largest number of batches for the pass that splits the time by stages
 
 
 @dataclasses.dataclass
 class BenchmarkResult:
-    """Figures of one measurement.
+    """The result of one measurement.
 
     Attributes:
         stage: the timed part, one of :data:`STAGES`.
         images: number of measured images of all processes, without the warm-up.
         fps: images per second of all processes together.
-        p50_ms: median time of a batch, in milliseconds.
-        p95_ms: 95th percentile of the time of a batch.
+        p50_ms, p95_ms: median and 95th percentile of the time of a batch, in milliseconds.
         peak_memory_mb: peak memory in MiB, of the device, or of the process where the device is the CPU.
-        device: name of the device.
-        batch_size: images of a batch.
-        processes: number of processes.
+        device, batch_size, processes: the setting: name of the device, images per batch, number of processes.
         parts: for a composite detector, stage -> ``p50_ms``, ``p95_ms``, ``mean_ms`` of a batch.
-        sizes: for a composite detector, means of what its stages made, such as the number of regions of an image.
+        sizes: for a composite detector, means over the images, such as the number of regions.
     """
 
     stage: str
@@ -78,16 +73,14 @@ class BenchmarkResult:
 
 def synthetic_batches(shape_hw: tuple[int, int], batch_size: int) -> Iterator[dict]:
     """Endless collated batches of one random uint8 image, for models whose dataset is not at hand."""
-    height, width = shape_hw
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
-    meta = dict(img_id=0, img_path='', ori_shape=(height, width), img_shape=(height, width), scale_factor=(1.0, 1.0))
+    image = torch.randint(0, 256, (3, *shape_hw), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    meta = dict(img_id=0, img_path='', ori_shape=shape_hw, img_shape=shape_hw, scale_factor=(1.0, 1.0))
     while True:
         yield pseudo_collate([dict(inputs=image, data_samples=DetDataSample(metainfo=meta)) for _ in range(batch_size)])
 
 
 def build_loader(cfg: Config, batch_size: int, num_workers: int | None = None) -> DataLoader:
-    """The test data loader of a config at another batch size; every process gets its share of the data."""
+    """The test data loader of a config at another batch size; each process gets its share of the data."""
     loader = cfg.test_dataloader.copy()
     loader['batch_size'] = batch_size
     if num_workers is not None:
@@ -152,11 +145,10 @@ def fuse_backbones(model: torch.nn.Module) -> None:
         detector.backbone = fuse_conv_bn(detector.backbone)
 
 
-def _autocast(device: str, amp: bool) -> contextlib.AbstractContextManager:
-    if not amp:
-        return contextlib.nullcontext()
-    kind = torch.device(device).type
-    return torch.autocast(kind, torch.float16 if kind == 'cuda' else torch.bfloat16)
+def device_name(device: str | torch.device) -> str:
+    """The name of a GPU, or 'CPU' with the number of threads."""
+    is_gpu = torch.device(device).type == 'cuda'
+    return torch.cuda.get_device_name(device) if is_gpu else f'CPU, {torch.get_num_threads()} threads'
 
 
 def _peak_memory_mb(device: str) -> float:
@@ -180,8 +172,7 @@ def measure(
     """Time batches as mmdetection does: synchronise, step, synchronise; the warm-up does not count.
 
     Args:
-        batches: collated batches.
-        step: the model's test step; None for stage 'data'.
+        batches, step: collated batches and the model's test step, None for stage 'data'.
         stage: 'step' times the step alone (transfer, preprocessing, network, post-processing), 'data' the loading alone,
             'total' both.
         max_iter: largest number of batches, the warm-up included.
@@ -200,10 +191,10 @@ def measure(
         raise ConfigError(f'stage {stage} needs a step', field='step', received=None)
     times, sizes = [], []
     source = iter(batches)
-    with torch.no_grad(), _autocast(device, amp):
-        for i in itertools.count():
-            if i == max_iter:
-                break
+    kind = torch.device(device).type
+    autocast = torch.autocast(kind, torch.float16 if kind == 'cuda' else torch.bfloat16) if amp else nullcontext()
+    with torch.no_grad(), autocast:
+        for i in range(max_iter):
             loading = time.perf_counter()
             batch = next(source, None)
             if batch is None:
@@ -223,12 +214,9 @@ def measure(
                 log(f'Done image [{sum(sizes):<3}/ {(max_iter - num_warmup) * sizes[0]}], fps: {sum(sizes) / sum(times):.2f} img/s, '
                     f'{1000 * sum(times) / sum(sizes):.1f} ms/img')  # fmt: skip
     if not times:
-        raise ConfigError(
-            'no batch is left to measure: lower the warm-up or give more images',
-            field='--max-iter',
-            received=(max_iter, num_warmup),
-        )
-    milliseconds = 1000 * np.array(times)
+        message = 'no batch is left to measure: lower the warm-up or give more images'
+        raise ConfigError(message, field='--max-iter', received=(max_iter, num_warmup))
+    figures = time_figures(times)
     # Processes run side by side: their rates add up.
     totals = torch.tensor([sum(sizes), sum(sizes) / sum(times)], dtype=torch.float64)
     all_reduce(totals, op='sum')
@@ -236,12 +224,10 @@ def measure(
         stage=stage,
         images=int(totals[0]),
         fps=float(totals[1]),
-        p50_ms=float(np.percentile(milliseconds, 50)),
-        p95_ms=float(np.percentile(milliseconds, 95)),
+        p50_ms=figures['p50_ms'],
+        p95_ms=figures['p95_ms'],
         peak_memory_mb=_peak_memory_mb(device),
-        device=torch.cuda.get_device_name(device)
-        if torch.device(device).type == 'cuda'
-        else f'CPU, {torch.get_num_threads()} threads',
+        device=device_name(device),
         batch_size=sizes[0],
         processes=get_world_size(),
     )
@@ -250,25 +236,17 @@ def measure(
 def measure_parts(
     model: CompositeDetector, batches: Iterable[dict], *, max_iter: int, device: str = 'cpu', amp: bool = False
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """Split the time of a composite detector by its stages, in a pass of its own that waits for the device between the stages.
+    """What :func:`~mmdet.utils.timing.part_figures` returns, from a separate pass that waits for the device after each stage.
 
-    Args:
-        model: the detector, warmed up; what it recorded before does not count.
-        batches: collated batches.
-        max_iter: largest number of batches; 100 at most are used.
-        device, amp: as for :func:`measure`.
-
-    Returns:
-        As :func:`~mmdet.utils.timing.part_figures`.
+    The model must be warmed up; its earlier records are deleted. The other arguments are as for :func:`measure`, but at most 100
+    batches are used.
     """
     model.stage_times.clear()
     model.stage_sizes.clear()
     model.record_times = True
+    limit = min(max_iter, _PART_BATCHES)
     try:
-        measure(
-            batches, model.test_step, max_iter=min(max_iter, _PART_BATCHES), num_warmup=0, device=device, amp=amp,
-            log=lambda line: None,
-        )  # fmt: skip
+        measure(batches, model.test_step, max_iter=limit, num_warmup=0, device=device, amp=amp, log=lambda line: None)
     finally:
         model.record_times = False
     return part_figures(model)

@@ -4,6 +4,8 @@ import argparse
 import hashlib
 import json
 import os
+from dataclasses import fields
+from pathlib import Path
 
 import torch
 from mmengine.dist import barrier, get_dist_info
@@ -14,17 +16,12 @@ from ..engine import init_dist
 from .building import read_config
 from .ufpmp import build_stage, stage_scales
 
-# Processes wait for the slowest one, which may take a day: the default half hour of a collective would end the run.
+# Processes wait for the slowest one, which may take a day; the default timeout of half an hour would end the run.
 _PATIENCE_SECONDS = 7 * 86400
 
 
 def mosaic_parser(description: str, *, with_txt: bool) -> argparse.ArgumentParser:
-    """The arguments of the original scripts and further options.
-
-    Args:
-        description: description of the script.
-        with_txt: accept ignored regions from VisDrone's ``.txt`` files.
-    """
+    """The arguments of the original scripts and further options; ``with_txt`` adds ``--txt_path`` for VisDrone's ``.txt`` files."""
     defaults = MosaicOptions()
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -35,12 +32,8 @@ def mosaic_parser(description: str, *, with_txt: bool) -> argparse.ArgumentParse
     add('ufp_images_output_dir', help='folder of the mosaics; made where it is missing')
     add('ufp_anno_output_path', help='annotation file of the mosaics')
     if with_txt:
-        add(
-            '--txt_path',
-            '--txt-path',
-            metavar='DIR',
-            help="VisDrone's .txt files: their ignored regions are painted black",
-        )
+        painted = "VisDrone's .txt files: their ignored regions are painted black"
+        add('--txt_path', '--txt-path', metavar='DIR', help=painted)
     add('--paint-ignored', action='store_true', help='paint the ignored regions that the annotation file knows')
     add('--quality', type=int, default=defaults.quality, help=f'quality of JPEG files (default: {defaults.quality})')
     add('--segmentation', choices=['box', 'none'], default=defaults.segmentation,
@@ -69,11 +62,10 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
     """Run a mosaic builder; returns its report on the first rank, None on the others.
 
     Raises:
-        ConfigError, CheckpointError, DataError: options, checkpoint or data that cannot be used.
+        ConfigError, CheckpointError, DataError: the options, the checkpoint or the data cannot be used.
     """
     set_local_rank(args)
-    device = args.device
-    launcher = args.launcher
+    device, launcher = args.device, args.launcher
     if launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
         launcher = 'pytorch'
     if launcher != 'none':
@@ -81,18 +73,19 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
         device = device or (f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None)
     rank, world = get_dist_info()
     paint = getattr(args, 'txt_path', None) or ('json' if args.paint_ignored else 'none')
-    options = MosaicOptions(
-        expand=args.expand, mode=args.mode, packing=args.packing, max_side=args.max_side, min_visible=args.min_visible,
-        on_empty=args.on_empty, drop_empty=args.drop_empty, paint=paint, segmentation=args.segmentation, quality=args.quality,
-    )  # fmt: skip
+    given = {field.name: getattr(args, field.name) for field in fields(MosaicOptions) if hasattr(args, field.name)}
+    options = MosaicOptions(**given, paint=paint)
     config = read_config(args.detector_config, args.cfg_options)
     stage = build_stage(
         config, args.detector_ckpt, device=device, flip=not args.no_flip, batch_size=2 * args.batch_size,
         trust_checkpoint=args.trust_checkpoint,
     )  # fmt: skip
+    checkpoint = args.detector_ckpt  # a known name or an address is recorded as it is, a file by its content
+    if os.path.isfile(checkpoint):
+        checkpoint = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
     identity = dict(
         detector=hashlib.sha256(json.dumps(config.model, sort_keys=True, default=str).encode()).hexdigest(),
-        checkpoint=_file_digest(args.detector_ckpt),
+        checkpoint=checkpoint,
         scales=stage_scales(config),
         flip=not args.no_flip,
     )
@@ -100,22 +93,9 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
         args.dataset_anno, args.dataset_root, args.ufp_images_output_dir, args.ufp_anno_output_path,
         options=options, batch_size=args.batch_size, identity=identity,
     )  # fmt: skip
-    if rank == 0:
-        done = builder.start(args.restart)
-        if done:
-            print(f'{done} of {len(builder.images)} images are done already')
+    if rank == 0 and (done := builder.start(args.restart)):
+        print(f'{done} of {len(builder.images)} images are done already')
     barrier()
     builder.run(stage, rank, world, args.workers)
     barrier()
     return builder.join() if rank == 0 else None
-
-
-def _file_digest(path: str) -> str:
-    """SHA-256 of a local file; a name or address comes back as it is."""
-    if not os.path.isfile(path):
-        return path
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

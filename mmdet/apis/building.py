@@ -54,33 +54,28 @@ def init_detector(
     if 'model' not in config:
         raise ConfigError('the config has no model', file=config.filename, field='model')
     device = choose_device(device)
-    model_cfg = _without_pretrained(config.model.to_dict() if hasattr(config.model, 'to_dict') else dict(config.model))
-    model = MODELS.build(ConfigDict(model_cfg))
+    model = MODELS.build(ConfigDict(_without_pretrained(config.model)))
 
     meta: dict | None = None
-    if checkpoint is None and is_composite(model):
-        meta = load_parts(model, config.model, trust_checkpoint)
-    if checkpoint is None and meta is None:
-        print_log('no checkpoint given: the weights are random and so are the predictions', logger='current', level=30)
-    elif checkpoint is not None:
+    if checkpoint is None:
+        if isinstance(model, CompositeDetector):
+            meta = load_parts(model, config.model, trust_checkpoint)
+        if meta is None:
+            print_log('no checkpoint given: weights and predictions are random', logger='current', level=30)
+    else:
         content = load_checkpoint_file(checkpoint, trust=trust_checkpoint)
         report = load_into(model, content['state_dict'], complete=True)
         if report.unexpected:
-            print_log(
-                '\n  '.join([f'{checkpoint} holds more than the model:', *report.lines()]), logger='current', level=30
-            )
+            lines = [f'{checkpoint} holds more than the model:', *report.lines()]
+            print_log('\n  '.join(lines), logger='current', level=30)
         meta = content['meta']
-    model.dataset_meta = _dataset_meta(meta or {}, config, _num_classes(model))
+    num_classes = getattr(getattr(model, 'bbox_head', model), 'num_classes', None)
+    model.dataset_meta = _dataset_meta(meta or {}, config, num_classes)
     colors = _palette_colors(palette, len(model.dataset_meta['classes']))
     if colors is not None:
         model.dataset_meta['palette'] = colors
     model.cfg = config
     return model.to(device).eval()
-
-
-def is_composite(model: torch.nn.Module) -> bool:
-    """Whether a model is a composite detector, such as UFPMPDet."""
-    return isinstance(model, CompositeDetector)
 
 
 def read_config(config: str | Path | Config, cfg_options: dict | None = None) -> Config:
@@ -112,16 +107,13 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     except RuntimeError as error:
         raise ConfigError("device must be like 'cpu' or 'cuda:0'", field='device', received=device) from error
     if chosen.type == 'cuda' and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"only {torch.cuda.device_count()} GPUs are visible; use 'cpu' or leave device out",
-            field='device',
-            received=device,
-        )
+        message = f"only {torch.cuda.device_count()} GPUs are visible; use 'cpu' or leave device out"
+        raise ConfigError(message, field='device', received=device)
     return chosen
 
 
 def _without_pretrained(node: Any) -> Any:
-    """The same config without pretrained weights, which would be downloaded only to be overwritten by those of the checkpoint."""
+    """A copy of a config without pretrained weights: they would be downloaded and then overwritten by the checkpoint's."""
     if isinstance(node, dict):
         pruned = {key: _without_pretrained(value) for key, value in node.items()}
         init = pruned.get('init_cfg')
@@ -136,7 +128,7 @@ def _without_pretrained(node: Any) -> Any:
 
 
 def _dataset_meta(checkpoint_meta: dict, config: Config, num_classes: int | None) -> dict:
-    """Class names from the checkpoint, else from the config's dataset, else numbers."""
+    """Class names and palette from the checkpoint, else from the config's dataset, else numbered classes."""
     found = checkpoint_meta.get('dataset_meta') or {}
     found = {key.lower(): value for key, value in found.items()} if isinstance(found, dict) else {}
     if 'classes' not in found and checkpoint_meta.get('CLASSES'):
@@ -147,11 +139,10 @@ def _dataset_meta(checkpoint_meta: dict, config: Config, num_classes: int | None
     classes = (classes,) if isinstance(classes, str) else tuple(str(name) for name in classes)
     if num_classes is not None and len(classes) != num_classes:
         if classes:
-            print_log(
-                f'{len(classes)} class names for a model of {num_classes} classes: the classes are numbered instead',
-                logger='current',
-                level=30,
+            message = (
+                f'{len(classes)} class names for a model of {num_classes} classes: the classes are numbered instead'
             )
+            print_log(message, logger='current', level=30)
         return {'classes': tuple(f'class {k}' for k in range(num_classes))}
     return {**{key: value for key, value in found.items() if value is not None}, 'classes': classes}
 
@@ -164,11 +155,6 @@ def _config_dataset_meta(config: Config) -> dict:
         return {}
     meta = dataset_type._load_metainfo(dataset.get('metainfo') or {})
     return {key.lower(): value for key, value in meta.items()}
-
-
-def _num_classes(model: torch.nn.Module) -> int | None:
-    """Number of classes of the head, or of a composite detector itself; None if neither knows."""
-    return getattr(getattr(model, 'bbox_head', model), 'num_classes', None)
 
 
 def _palette_colors(palette: str | Sequence[Sequence[int]], count: int) -> list[RGB] | None:
@@ -187,20 +173,15 @@ def _palette_colors(palette: str | Sequence[Sequence[int]], count: int) -> list[
 
 
 def _voc_color(index: int) -> RGB:
-    """Pascal VOC's colour map: each three bits of the index are the next highest bits of red, green and blue."""
-    channels = [0, 0, 0]
-    for shift in range(7, -1, -1):
-        for channel in range(3):
-            channels[channel] |= ((index >> channel) & 1) << shift
-        index >>= 3
-    return as_rgb(channels)
+    """Pascal VOC's colour map: the lowest three bits of the index are the highest bits of red, green and blue, and so on."""
+    return as_rgb([sum(((index >> (3 * k + channel)) & 1) << (7 - k) for k in range(8)) for channel in range(3)])
 
 
 def find_config_beside(checkpoint: str | Path) -> Path:
     """The config that a training run left in the folder of its checkpoint.
 
-    It is the only ``*.py`` of the folder, or, without one, the newest ``*/vis_data/config.py``. The text of a config inside the checkpoint
-    is never used.
+    It is the only ``*.py`` of the folder or, where there is none, the newest ``*/vis_data/config.py``. A config stored inside the
+    checkpoint is never used.
 
     Raises:
         CheckpointError: the checkpoint is missing, or no single config lies beside it.
@@ -208,29 +189,20 @@ def find_config_beside(checkpoint: str | Path) -> Path:
     checkpoint = Path(checkpoint)
     if not checkpoint.is_file():
         raise CheckpointError('no such checkpoint file', file=checkpoint)
-    candidates = sorted(checkpoint.parent.glob('*.py'))
-    if not candidates:
-        candidates = sorted(checkpoint.parent.glob('*/vis_data/config.py'))[-1:]
+    folder = checkpoint.parent
+    candidates = sorted(folder.glob('*.py')) or sorted(folder.glob('*/vis_data/config.py'))[-1:]
     if len(candidates) != 1:
         seen = f'{len(candidates)} configs' if candidates else 'no config'
-        raise CheckpointError(
-            f'{seen} beside the checkpoint, so that its model is unknown; pass model=<config file>, weights=<this checkpoint>',
-            file=checkpoint,
-            received=[path.name for path in candidates],
-        )
+        message = f'{seen} beside the checkpoint, so its model is unknown; pass model=<config file>, weights=<this checkpoint>'
+        raise CheckpointError(message, file=checkpoint, received=[path.name for path in candidates])
     return candidates[0]
 
 
 def load_parts(model: CompositeDetector, model_cfg: dict, trust_checkpoint: bool = False) -> dict | None:
-    """Load the checkpoints that the config of a composite detector names for its stages: ``<stage>.detector.init_cfg``.
+    """Load the checkpoints that the config of a composite detector names in ``<stage>.detector.init_cfg``.
 
-    Args:
-        model: the detector.
-        model_cfg: its config.
-        trust_checkpoint: unpickle arbitrary objects; only for files of your own.
-
-    Returns:
-        ``meta`` of the checkpoint loaded last; None if the config names none.
+    Returns ``meta`` of the checkpoint loaded last; None if the config names none. ``trust_checkpoint`` allows to unpickle arbitrary
+    objects: only for files of your own.
 
     Raises:
         CheckpointError: a file is missing or does not fit.
@@ -246,8 +218,7 @@ def load_parts(model: CompositeDetector, model_cfg: dict, trust_checkpoint: bool
             content = load_checkpoint_file(init['checkpoint'], trust=trust_checkpoint)
             load_into(part.detector, content['state_dict'], complete=True)
         except CheckpointError as error:
-            raise CheckpointError(
-                f'{error} (model.{name}.detector.init_cfg.checkpoint; or give one checkpoint of the whole model)'
-            ) from error
+            hint = f'model.{name}.detector.init_cfg.checkpoint; or give one checkpoint of the whole model'
+            raise CheckpointError(f'{error} ({hint})') from error
         meta = content['meta']
     return meta

@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from mmengine.dist import get_dist_info, is_main_process
 
 from ..datasets.transforms.formatting import to_chw
 from ..errors import ConfigError
 from ..evaluation import VisDroneMetric
-from ..formats.coco import load_coco_annotations, read_coco
+from ..formats.coco import ImageId, load_coco_annotations, read_coco
 from ..formats.images import decode_image
 from ..formats.json_file import read_json
 from ..models.detectors import CompositeDetector, UFPMPDet
@@ -21,6 +20,7 @@ from ..utils.files import write_text
 from ..utils.progress import progress
 from ..utils.timing import part_figures, parts_table, sizes_line, synchronise, time_figures
 from ..visualization import draw_boxes, draw_ufp_steps, write_image
+from .benchmark import device_name
 
 _READ, _TOTAL = 'read', 'end to end'
 
@@ -30,10 +30,10 @@ class EvaluationReport:
     """Scores and times of one run.
 
     Attributes:
-        metrics: metrics of :class:`~mmdet.evaluation.VisDroneMetric`, in 0..1: ``visdrone/AP``, ``coco/bbox_mAP`` ...; empty on all ranks but
-            the first.
-        latency: stage -> ``p50_ms``, ``p95_ms``, ``mean_ms`` per image: the stages of the detector, ``end to end`` (image in memory to boxes
-            on the host) and, not part of it, ``read`` (reading and decoding).
+        metrics: metrics of :class:`~mmdet.evaluation.VisDroneMetric`, in 0..1: ``visdrone/AP``, ``coco/bbox_mAP`` ...; only the first
+            process has them.
+        latency: stage -> ``p50_ms``, ``p95_ms``, ``mean_ms`` per image: the stages of the detector, ``end to end`` (from the image in
+            memory to the boxes on the host), and ``read`` (reading and decoding), which ``end to end`` does not include.
         sizes: means over the timed images: ``regions``, ``mosaic_w``, ``mosaic_h`` or ``tiles``.
         setting: a description of the measurement.
     """
@@ -54,7 +54,7 @@ class EvaluationReport:
             lines.append(f'{title}: {shown}')
         if self.latency:
             lines += ['', f'Latency, {self.setting}', parts_table(self.latency, 'an image')]
-            lines.append(f'"{_TOTAL}" is everything from the decoded image to the boxes; "{_READ}" is not in it')
+            lines.append(f'"{_TOTAL}" is the time from the decoded image to the boxes, without "{_READ}"')
         if self.sizes:
             lines.append(sizes_line(self.sizes))
         return '\n'.join(lines)
@@ -80,7 +80,7 @@ def evaluate_composite(
         ann_file: COCO file, with ``ignored_regions`` for VisDrone's rules.
         image_root: folder that its file names are relative to.
         batch_size: images of a batch; the latency of an image is that of its batch, divided by this.
-        num_warmup: number of first batches that are scored but not timed; one batch at least is timed.
+        num_warmup: number of first batches that are scored but not timed; at least one batch is timed.
         outfile_prefix: write ``<prefix>.bbox.json`` and, in VisDrone's format, ``<prefix>_txt/``.
         classwise: also score each class.
 
@@ -115,8 +115,7 @@ def evaluate_composite(
     finally:
         model.record_times = previous
     parts, sizes = part_figures(model)
-    if batch_size > 1:
-        parts = {name: {key: value / batch_size for key, value in figures.items()} for name, figures in parts.items()}
+    parts = {name: {key: value / batch_size for key, value in figures.items()} for name, figures in parts.items()}
     latency = {_READ: time_figures(reading[num_warmup:]), **parts, _TOTAL: time_figures(total[num_warmup:])}
     setting = f'{len(batches) - num_warmup} batches of {batch_size} after {num_warmup} of warm-up, {describe(model)}'
     return EvaluationReport(metric.evaluate(len(images)) or {}, latency, sizes, setting)
@@ -125,11 +124,6 @@ def evaluate_composite(
 def describe(model: CompositeDetector) -> str:
     """Precision, device, and the scales of the stages, in one line."""
     parameter = next(model.parameters())
-    device = (
-        torch.cuda.get_device_name(parameter.device)
-        if parameter.is_cuda
-        else f'CPU with {torch.get_num_threads()} threads'
-    )
     stages = []
     for name, part in model.named_children():
         if hasattr(part, 'scales'):
@@ -137,7 +131,7 @@ def describe(model: CompositeDetector) -> str:
             stages.append(f'{name}: {scales}{", plain and flipped" if part.flip else ""}')
     if getattr(model, 'tile_wh', None):
         stages.append('tiles of {}x{}, {:.0%} shared'.format(*model.tile_wh, model.overlap))
-    return '; '.join([f'{str(parameter.dtype).removeprefix("torch.")}, {device}', *stages])
+    return '; '.join([f'{str(parameter.dtype).removeprefix("torch.")}, {device_name(parameter.device)}', *stages])
 
 
 def comparison_table(reports: dict[str, EvaluationReport]) -> str:
@@ -156,7 +150,7 @@ def comparison_table(reports: dict[str, EvaluationReport]) -> str:
 
 
 def write_reports(path: str | Path, reports: dict[str, EvaluationReport], main: str) -> None:
-    """Write the report of the method ``main`` as JSON, those of the others under ``baselines``."""
+    """Write the report of the method ``main`` as JSON, with those of the other methods under ``baselines``."""
     content = {name: asdict(report) for name, report in reports.items()}
     result = content.pop(main)
     write_text(path, json.dumps({**result, 'baselines': content} if content else result, indent=1) + '\n')
@@ -169,65 +163,54 @@ def read_reports(path: str | Path, main: str) -> dict[str, EvaluationReport]:
         DataError: the file cannot be read.
     """
     content = read_json(str(path))
-    return {
-        name: EvaluationReport(**fields) for name, fields in {**content.pop('baselines', {}), main: content}.items()
-    }
+    reports = {**content.pop('baselines', {}), main: content}
+    return {name: EvaluationReport(**fields) for name, fields in reports.items()}
 
 
 def write_pictures(
     model: UFPMPDet, ann_file: str, image_root: str, folder: str, limit: int = 8, score_thr: float = 0.3
 ) -> list[Path]:
-    """Write pictures of the stages, ``<image>_1_regions.jpg``, ``_2_mosaic.jpg`` and ``_3_merged.jpg``, and of the ground truth, ``_4_truth.jpg``.
+    """Write pictures of the stages and the ground truth; returns the files written.
 
-    Images in folders keep them: ``M0101/img000001.jpg`` becomes ``M0101/img000001_1_regions.jpg``.
+    They are ``<image>_1_regions.jpg``, ``_2_mosaic.jpg``, ``_3_merged.jpg`` and ``_4_truth.jpg``. Folders in file names are kept: ``M0101/img000001.jpg`` becomes ``M0101/img000001_1_regions.jpg``.
 
     Args:
         model: a ``UFPMPDet`` with ``dataset_meta``.
         ann_file, image_root: see :func:`evaluate_composite`.
-        folder: made where it is missing.
+        folder: created if it is missing.
         limit: number of images, the first ones of the file.
         score_thr: boxes with a score above this are drawn.
-
-    Returns:
-        The files written.
     """
     device = next(model.parameters()).device
     classes = model.dataset_meta['classes']
     truth = load_coco_annotations(ann_file, classes)
     corners = truth.gt.bbox + np.pad(truth.gt.bbox[:, :2], ((0, 0), (2, 0)))  # xywh to xyxy
     written = []
-    for record in _read_images(ann_file)[:limit]:
-        image = decode_image(Path(image_root) / record['file_name'])
+    for image_id, file_name in _read_images(ann_file)[:limit]:
+        image = decode_image(Path(image_root) / file_name)
         steps = model.predict_with_mosaic(to_chw(image).to(device))
-        pictures = draw_ufp_steps(image[..., ::-1], steps, classes, score_thr=score_thr)
-        own = truth.gt.image == truth.index_of(record['id'])
-        real, ignored = own & ~truth.gt.crowd, own & truth.gt.crowd
-        pictures['truth'] = draw_boxes(
-            image[..., ::-1], corners[real], truth.gt.label[real], classes=classes, ignored=corners[ignored]
-        )
+        rgb, stem = image[..., ::-1], Path(file_name).with_suffix('')
+        pictures = draw_ufp_steps(rgb, steps, classes, score_thr=score_thr)
+        own = truth.gt.image == truth.index_of(image_id)
+        real, ignored = own & ~truth.gt.crowd, corners[own & truth.gt.crowd]
+        pictures['truth'] = draw_boxes(rgb, corners[real], truth.gt.label[real], classes=classes, ignored=ignored)
         for number, (name, picture) in enumerate(pictures.items(), 1):
-            stem = Path(record['file_name']).with_suffix('')
             written.append(Path(folder) / f'{stem}_{number}_{name}.jpg')
             write_image(written[-1], picture)
     return written
 
 
-def _read_images(ann_file: str) -> list[dict]:
+def _read_images(ann_file: str) -> list[tuple[ImageId, str]]:
+    """Id and file name of each image."""
     table = read_coco(ann_file)
-    return [dict(id=image_id, file_name=name) for image_id, name in zip(table.image_ids, table.require_file_names())]
+    return list(zip(table.image_ids, table.require_file_names()))
 
 
-def _load(batch: list[dict], root: Path) -> dict:
+def _load(batch: list[tuple[ImageId, str]], root: Path) -> dict:
     inputs, samples = [], []
-    for image in batch:
-        path = root / image['file_name']
-        inputs.append(to_chw(decode_image(path)))
+    for image_id, file_name in batch:
+        inputs.append(to_chw(decode_image(root / file_name)))
         size_hw = tuple(inputs[-1].shape[1:])
-        meta = dict(img_id=image['id'], img_path=str(path), ori_shape=size_hw, img_shape=size_hw)
+        meta = dict(img_id=image_id, img_path=str(root / file_name), ori_shape=size_hw, img_shape=size_hw)
         samples.append(DetDataSample(metainfo=meta))
     return dict(inputs=inputs, data_samples=samples)
-
-
-__all__ = [
-    'EvaluationReport', 'comparison_table', 'describe', 'evaluate_composite', 'read_reports', 'write_pictures', 'write_reports',
-]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The settings of the demo and the page that compares its methods. The steps of the demo are commands of the toolbox."""
+"""The settings of the demo and the page that compares its methods. Each step of the demo runs a command of the toolbox."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +16,15 @@ COLUMNS = {
 
 
 def remember(work_dir: Path, settings: dict) -> None:
-    """Keep the settings of a demo in its folder, so that a finished training is not taken for one with other settings.
+    """Store the settings of a demo in its folder, so that a later run with other settings does not reuse its training.
 
     Raises:
         ConfigError: the folder holds a demo with other settings.
     """
     path = work_dir / 'demo.json'
     if path.is_file() and read_json(str(path)) != settings:
-        raise ConfigError(
-            'the folder holds a demo with other settings; choose another --work-dir', file=path, received=settings
-        )
+        message = 'the folder holds a demo with other settings; choose another --work-dir'
+        raise ConfigError(message, file=path, received=settings)
     write_json(path, settings)
 
 

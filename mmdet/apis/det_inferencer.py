@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import cv2
 import numpy as np
@@ -23,15 +23,13 @@ from .building import find_config_beside, init_detector
 from .inference import ImagePipeline, predict_batch, test_pipeline_config
 from .sources import OutputNames, Source, collect_inputs, count_sources, iterate_sources, prefetch_batches
 
-_CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.safetensors')
-
 
 class InferenceResult(TypedDict):
-    """What a call of :class:`DetInferencer` returns; the entries of the first three belong together.
+    """What a call of :class:`DetInferencer` returns.
 
     Attributes:
         predictions: one per image that could be read, in order: ``dict(labels, scores, bboxes)`` with boxes xyxy in pixels, or data samples.
-        visualization: (H, W, 3) RGB pictures; empty unless they were asked for.
+        visualization: one (H, W, 3) RGB picture per prediction; empty without ``return_vis``.
         inputs: name of the image of each prediction; frame 7 of a video is ``<stem>/000007``.
         skipped: name of each image that could not be read, and the reason.
     """
@@ -40,21 +38,6 @@ class InferenceResult(TypedDict):
     visualization: list[np.ndarray]
     inputs: list[str]
     skipped: list[tuple[str, str]]
-
-
-class _Loaded(NamedTuple):
-    """A source with its packed sample and its image, (H, W, 3) BGR or (H, W) grey."""
-
-    source: Source
-    packed: dict
-    image: np.ndarray
-
-
-class _Unreadable(NamedTuple):
-    """A source that could not be read, and why."""
-
-    source: Source
-    error: DataError
 
 
 def config_by_name(name: str) -> str:
@@ -102,14 +85,13 @@ class DetInferencer:
         if scope not in ('mmdet', None):
             raise ConfigError("scope must be 'mmdet'", field='scope', received=scope)
         if model is None:
-            if weights is None:
-                raise ConfigError('give a config, a checkpoint with a config beside it, or both', field='model')
             model, weights = weights, None
-        if isinstance(model, (str, Path)) and str(model).lower().endswith(_CHECKPOINT_SUFFIXES):
+        if model is None:
+            raise ConfigError('give a config, a checkpoint with a config beside it, or both', field='model')
+        if isinstance(model, (str, Path)) and str(model).lower().endswith(('.pth', '.pt', '.safetensors')):
             if weights is not None:
-                raise CheckpointError(
-                    'model is a checkpoint already; give model=<config file> beside weights', received=str(model)
-                )
+                message = 'model is a checkpoint already; give model=<config file> beside weights'
+                raise CheckpointError(message, received=str(model))
             weights, model = str(model), find_config_beside(model)
             print_log(f'{weights}: using the config beside it, {model}', logger='current')
         elif isinstance(model, str):
@@ -165,9 +147,6 @@ class DetInferencer:
             skip_broken: leave out images that cannot be read and list them under ``skipped``.
             num_workers: threads that load images.
 
-        Returns:
-            ``predictions``, ``visualization``, ``inputs`` and ``skipped``, see :class:`InferenceResult`.
-
         Raises:
             DataError: there is nothing to read, an image cannot be read (without ``skip_broken``), or a file cannot be written.
             ConfigError: ``batch_size`` or ``num_workers`` is not a positive integer.
@@ -184,25 +163,26 @@ class DetInferencer:
             with _Writers(out_dir, vis=not no_save_vis, preds=not no_save_pred) as writers:
                 for batch in prefetch_batches(sources, self._prepare, batch_size, num_workers):
                     loaded = []
-                    for item in batch:
-                        if isinstance(item, _Loaded):
-                            loaded.append(item)
+                    for source, content in batch:
+                        if not isinstance(content, DataError):
+                            loaded.append((source, *content))
                         elif not skip_broken:
-                            raise item.error
+                            raise content
                         else:
-                            result['skipped'].append((str(item.source), str(item.error)))
-                    for item, sample in zip(loaded, predict_batch(self.model, [item.packed for item in loaded])):
+                            result['skipped'].append((str(source), str(content)))
+                    samples = predict_batch(self.model, [packed for _, packed, _ in loaded])
+                    for (source, _, image), sample in zip(loaded, samples):
                         prediction = to_dict(sample)
                         if return_vis or show or writers.vis:
-                            picture = self._draw(item, sample, draw_pred, pred_score_thr, show, wait_time)
-                            writers.write_picture(item.source, picture)
+                            picture = self._draw(source, image, sample, draw_pred, pred_score_thr, show, wait_time)
+                            writers.write_picture(source, picture)
                             if return_vis:
                                 result['visualization'].append(picture)
-                        writers.write_prediction(item.source, prediction)
+                        writers.write_prediction(source, prediction)
                         if print_result:
-                            pprint.pprint({str(item.source): prediction}, sort_dicts=False)
+                            pprint.pprint({str(source): prediction}, sort_dicts=False)
                         result['predictions'].append(sample if return_datasamples else prediction)
-                        result['inputs'].append(str(item.source))
+                        result['inputs'].append(str(source))
                     if bar is not None:
                         bar.update(len(batch))
         finally:
@@ -213,21 +193,21 @@ class DetInferencer:
             print_log(f'{len(result["skipped"])} unreadable images were skipped: {names}', logger='current', level=30)
         return result
 
-    def _prepare(self, source: Source) -> _Loaded | _Unreadable:
-        """Load and transform a source; runs in a thread."""
+    def _prepare(self, source: Source) -> tuple[Source, tuple[dict, np.ndarray] | DataError]:
+        """The packed sample of a source and its image (H, W, 3) BGR or (H, W) grey, or why it cannot be read; runs in a thread."""
         try:
-            return _Loaded(source, *self.pipeline(source.image))
+            return source, self.pipeline(source.image)
         except DataError as error:
-            return _Unreadable(source, error)
+            return source, error
 
     def _draw(
-        self, item: _Loaded, sample: DetDataSample, draw_pred: bool, score_thr: float, show: bool, wait_time: float
-    ) -> np.ndarray:
-        image = item.image if item.image.ndim == 3 else cv2.cvtColor(item.image, cv2.COLOR_GRAY2BGR)
+        self, source: Source, image: np.ndarray, sample: DetDataSample, draw_pred: bool, score_thr: float, show: bool, wait_time: float
+    ) -> np.ndarray:  # fmt: skip
+        image = image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         # The frames of a video must agree in size: each has one row of legend, also a frame without objects.
-        self.visualizer.legend = 1 if item.source.video is not None and self._legend else self._legend
+        self.visualizer.legend = 1 if source.video is not None and self._legend else self._legend
         self.visualizer.add_datasample(
-            str(item.source), image[..., ::-1], sample,
+            str(source), image[..., ::-1], sample,
             draw_gt=False, draw_pred=draw_pred, show=show, wait_time=wait_time, pred_score_thr=score_thr,
         )  # fmt: skip
         return self.visualizer.get_image()
@@ -241,7 +221,7 @@ def to_dict(sample: DetDataSample) -> dict[str, list]:
 
 @dataclass
 class _Clip:
-    """The outputs of a video in the making; ``files`` gives the annotated one its name."""
+    """The outputs of a video that is being processed; closing ``files`` completes the annotated video and gives it its name."""
 
     stem: str
     lines: list[str] = field(default_factory=list)
@@ -250,7 +230,7 @@ class _Clip:
 
 
 class _Writers:
-    """Files of one call. Each appears under its name only when it is complete; leave the ``with`` block to complete the last ones."""
+    """The output files of one call. Each gets its name only when it is complete; leaving the ``with`` block completes the last ones."""
 
     def __init__(self, out_dir: str, *, vis: bool, preds: bool):
         self.vis = bool(out_dir) and vis
@@ -259,7 +239,7 @@ class _Writers:
         self._clip: _Clip | None = None
 
     def write_picture(self, source: Source, picture: np.ndarray) -> None:
-        """Write the picture of an image; add that of a frame to its video."""
+        """Write the picture of an image, or add that of a frame to its video."""
         if not self.vis:
             return
         if source.video is None:
@@ -267,11 +247,19 @@ class _Writers:
             return
         clip = self._clip_of(source)
         if clip.frames is None:
-            clip.frames = self._open_video(clip, source.fps, picture.shape)
+            path = self._folder / 'vis' / f'{clip.stem}.mp4'
+            temporary = clip.files.enter_context(
+                replacing(path, keep_suffix=True)
+            )  # OpenCV writes to a path, not to an open file
+            height, width = picture.shape[:2]
+            clip.frames = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), source.fps, (width, height))
+            clip.files.callback(clip.frames.release)
+            if not clip.frames.isOpened():
+                raise DataError('OpenCV cannot write an mp4 video here; use no_save_vis', file=path)
         clip.frames.write(np.ascontiguousarray(picture[..., ::-1]))
 
     def write_prediction(self, source: Source, prediction: dict) -> None:
-        """Write the prediction for an image; add that for a frame to the lines of its video."""
+        """Write the prediction for an image, or add that for a frame to the lines of its video."""
         if not self.preds:
             return
         if source.video is None:
@@ -284,30 +272,18 @@ class _Writers:
         return self
 
     def __exit__(self, *failure: Any) -> None:
-        """Give the files of the last video their names, or, after a failure, remove them."""
+        """Complete the files of the last video, or remove them after a failure."""
         clip, self._clip = self._clip, None
         if clip is None:
             return
-        if clip.frames is not None:
-            clip.frames.release()
         clip.files.__exit__(*failure)
         if failure[0] is None and clip.lines:
             write_text(self._folder / 'preds' / f'{clip.stem}.jsonl', ''.join(clip.lines))
 
     def _clip_of(self, source: Source) -> _Clip:
-        """The clip of a frame. The frames of a video follow each other, so that the clip before is complete when another begins."""
+        """The clip of a frame. The frames of a video are consecutive, so the previous clip is complete when another begins."""
         stem = source.stem.rpartition('/')[0]
         if self._clip is None or self._clip.stem != stem:
             self.__exit__(None, None, None)
             self._clip = _Clip(stem)
         return self._clip
-
-    def _open_video(self, clip: _Clip, fps: float, shape: tuple[int, ...]) -> cv2.VideoWriter:
-        path = self._folder / 'vis' / f'{clip.stem}.mp4'
-        temporary = clip.files.enter_context(
-            replacing(path, keep_suffix=True)
-        )  # OpenCV writes to a path, not to an open file
-        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), fps, (shape[1], shape[0]))
-        if not writer.isOpened():
-            raise DataError('OpenCV cannot write an mp4 video here; use no_save_vis', file=path)
-        return writer

@@ -11,10 +11,10 @@ from ..config.reading import type_name
 from ..config.stages import test_pipeline_config
 from ..errors import ConfigError, DataError, MMDetError
 from ..formats.images import decode_image
-from ..models.detectors import BaseDetector
+from ..models.detectors import BaseDetector, CompositeDetector
 from ..registry import TRANSFORMS
 from ..structures import DetDataSample
-from .building import PALETTES, choose_device, find_config_beside, init_detector, is_composite, read_config  # noqa: F401
+from .building import PALETTES, choose_device, find_config_beside, init_detector, read_config  # noqa: F401
 from .sources import check_array
 
 Image = str | os.PathLike | np.ndarray
@@ -25,15 +25,14 @@ def inference_detector(
     imgs: Image | list[Image] | tuple[Image, ...],
     test_pipeline: Sequence[dict] | Callable[[dict], dict] | None = None,
 ) -> DetDataSample | list[DetDataSample]:
-    """Run a detector on images, one at a time.
+    """Run a detector on images, one at a time; returns one data sample, or a list of them for a list.
+
+    The boxes of ``pred_instances`` are in pixels of the original image.
 
     Args:
         model: the result of :func:`init_detector`.
         imgs: a path, a BGR uint8 array, or a list of these.
         test_pipeline: transform configs, or a composed pipeline; None takes the pipeline of the config's test dataset.
-
-    Returns:
-        One data sample, for a list one per image; the boxes of its ``pred_instances`` are in pixels of the original image.
 
     Raises:
         DataError: an image cannot be read.
@@ -45,27 +44,22 @@ def inference_detector(
 
 
 class ImagePipeline:
-    """A test pipeline that takes paths, addresses (``http(s)://``) and arrays alike; steps that load annotations are left out.
+    """A test pipeline that takes paths, addresses (``http(s)://``) and arrays alike; several threads may call it at once.
 
-    Several threads may call it at once.
-
-    Args:
-        transforms: transform configs, or a composed pipeline.
+    ``transforms`` are transform configs, of which those that load annotations are left out, or a composed pipeline.
 
     Raises:
         ConfigError: the pipeline does not start by loading an image.
     """
 
     def __init__(self, transforms: Sequence[dict] | Callable[[dict], dict]):
-        self._composed: Callable[[dict], dict] | None = None
+        self._composed = transforms if callable(transforms) else None
         if callable(transforms):
-            self._composed = transforms
             return
         steps = [dict(step) for step in transforms if type_name(step) != 'LoadAnnotations']
         if not steps or not type_name(steps[0]).startswith('LoadImage'):
-            raise ConfigError(
-                'a test pipeline must start with LoadImageFromFile', field='test_pipeline', received=steps[:1]
-            )
+            message = 'a test pipeline must start with LoadImageFromFile'
+            raise ConfigError(message, field='test_pipeline', received=steps[:1])
         options = {key: value for key, value in steps[0].items() if key in ('to_float32', 'color_type')}
         self._load_file = TRANSFORMS.build({**steps[0], 'type': 'LoadImageFromFile'})
         self._load_array = TRANSFORMS.build({**options, 'type': 'LoadImageFromNDArray'})
@@ -81,16 +75,15 @@ class ImagePipeline:
             DataError: the image cannot be read or transformed; the message names it.
         """
         results: dict = {'img_id': img_id}
+        if isinstance(image, np.ndarray):
+            results['img'] = check_array(image)
+        else:
+            results['img_path'] = os.fspath(image)
         if self._composed is not None:
-            if isinstance(image, np.ndarray):
-                image = check_array(image)
-                return self._composed({**results, 'img': image}), image
-            return self._composed({**results, 'img_path': os.fspath(image)}), decode_image(os.fspath(image))
+            original = image if isinstance(image, np.ndarray) else decode_image(image)
+            return self._composed(results), original
         try:
-            if isinstance(image, np.ndarray):
-                results = self._load_array({**results, 'img': check_array(image)})
-            else:
-                results = self._load_file({**results, 'img_path': os.fspath(image)})
+            results = (self._load_array if 'img' in results else self._load_file)(results)
             if results is None:
                 raise DataError('the image could not be decoded', file=image)
             original = results['img']
@@ -103,12 +96,17 @@ class ImagePipeline:
         return results, original
 
 
+def is_composite(model: torch.nn.Module) -> bool:
+    """Whether a model is a composite detector, such as UFPMPDet."""
+    return isinstance(model, CompositeDetector)
+
+
 @torch.no_grad()
 def predict_batch(model: BaseDetector, batch: list[dict]) -> list[DetDataSample]:
     """Predictions for packed samples, in their order; those of one sample do not depend on the others.
 
     Samples of different padded sizes run in separate calls: more zeros beside a smaller image would change the features at its border, and
-    with them its predictions. A composite detector treats each image on its own.
+    with them its predictions. A composite detector processes each image separately anyway.
     """
     if batch and is_composite(model):
         return model.test_step(pseudo_collate(batch))

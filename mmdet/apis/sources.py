@@ -16,14 +16,13 @@ from mmengine.logging import print_log
 
 from ..errors import DataError, ModelInputError
 from ..formats.images import IMAGE_SUFFIXES
+from ..visualization.drawing import picture_suffix
 
-Entry = str | np.ndarray  # path or address of an image, path of a video, or an image as a BGR array
+Entry = str | np.ndarray  # path or address of an image, path of a video, or a BGR array
 Item = TypeVar('Item')
 Prepared = TypeVar('Prepared')
 
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
-# A picture is written in the format of its source if that is one of these, else as JPEG.
-_WRITTEN_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,7 @@ class Source:
         image: path, address, or BGR array.
         stem: name of the outputs, different for all sources of a call; frame 7 of a video is ``<stem of the video>/000007``.
         suffix: file name extension of its picture.
-        video: for a frame, the file of its video.
-        fps: for a frame, the frames per second of the video.
+        video, fps: for a frame, the file and the frames per second of its video.
     """
 
     image: Entry
@@ -54,7 +52,7 @@ def is_video(entry: Entry) -> TypeGuard[str]:
 
 
 def collect_inputs(inputs: Any, *, recursive: bool = False) -> list[Entry]:
-    """The paths, addresses and arrays that the inputs of a user stand for, in order.
+    """The images and videos that a user's inputs stand for, in order.
 
     Args:
         inputs: a path, an ``http(s)://`` address, a folder (its images, sorted), a glob pattern, an array, or a sequence of these.
@@ -72,9 +70,8 @@ def collect_inputs(inputs: Any, *, recursive: bool = False) -> list[Entry]:
         if not inputs:
             raise DataError('the list of inputs is empty')
         return [entry for item in inputs for entry in collect_inputs(item, recursive=recursive)]
-    raise ModelInputError(
-        'inputs are paths, folders, patterns, arrays, or a list of these', received=type(inputs).__name__
-    )
+    message = 'inputs must be paths, folders, patterns, arrays, or a list of these'
+    raise ModelInputError(message, received=type(inputs).__name__)
 
 
 def check_array(image: np.ndarray) -> np.ndarray:
@@ -95,10 +92,8 @@ def _collect_path(path: str, recursive: bool) -> list[str]:
         return [path]
     if os.path.isdir(path):
         walk = Path(path).rglob('*') if recursive else Path(path).iterdir()
-        # Hidden files do not count: other systems leave some that are no images ('._a.jpg').
-        found = sorted(
-            str(p) for p in walk if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.') and p.is_file()
-        )
+        # Hidden files do not count: macOS leaves some that are no images ('._a.jpg').
+        found = sorted(str(p) for p in walk if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != '.' and p.is_file())
         if not found:
             hint = '' if recursive else '; search recursively if they lie in folders below'
             raise DataError(f'the folder holds no images ({", ".join(IMAGE_SUFFIXES)}){hint}', file=path)
@@ -113,14 +108,14 @@ def _collect_path(path: str, recursive: bool) -> list[str]:
 
 
 class OutputNames:
-    """Gives every input a stem of its own: ``a/x.jpg`` and ``b/x.png`` become ``x`` and ``x_2``; arrays are numbered."""
+    """Gives every input a different stem: ``a/x.jpg`` and ``b/x.png`` become ``x`` and ``x_2``; arrays are numbered."""
 
     def __init__(self) -> None:
         self._used: set[str] = set()
         self._arrays = 0
 
     def start_call(self) -> None:
-        """Forget the names of files; arrays keep counting, so that each call of a loop writes a file of its own."""
+        """Forget the names of files. The numbers of arrays continue, so that each call of a loop writes another file."""
         self._used = {stem for stem in self._used if stem.isdigit()}
 
     def of(self, entry: Entry) -> tuple[str, str]:
@@ -130,8 +125,7 @@ class OutputNames:
             self._arrays += 1
         else:
             name = Path(entry.split('?')[0].rstrip('/')).name
-            base, suffix = Path(name).stem or 'image', Path(name).suffix.lower()
-            suffix = suffix if suffix in _WRITTEN_SUFFIXES else '.jpg'
+            base, suffix = Path(name).stem or 'image', picture_suffix(name)
         stem, number = base, 1
         while stem.lower() in self._used:
             number += 1
@@ -141,7 +135,7 @@ class OutputNames:
 
 
 def iterate_sources(entries: Iterable[Entry], names: OutputNames) -> Iterator[Source]:
-    """One ``Source`` per image; a video yields its frames, each of them decoded when it is asked for.
+    """One ``Source`` per image; a video yields its frames, each decoded only when it is requested.
 
     Raises:
         DataError: a video that cannot be opened or holds no frame.
@@ -155,15 +149,11 @@ def iterate_sources(entries: Iterable[Entry], names: OutputNames) -> Iterator[So
 
 
 def count_sources(entries: Iterable[Entry]) -> int:
-    """Expected number of images; the header of a video says how many frames it has."""
-    return sum(_count_frames(entry) if is_video(entry) else 1 for entry in entries)
-
-
-def _count_frames(path: str) -> int:
-    video = cv2.VideoCapture(path)
-    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    video.release()
-    return max(count, 1)
+    """Expected number of images; for a video its header's number of frames, at least 1."""
+    return sum(
+        max(int(cv2.VideoCapture(entry).get(cv2.CAP_PROP_FRAME_COUNT)), 1) if is_video(entry) else 1
+        for entry in entries
+    )
 
 
 def _video_frames(path: str, stem: str) -> Iterator[Source]:
@@ -174,10 +164,7 @@ def _video_frames(path: str, stem: str) -> Iterator[Source]:
         expected = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
         fps = video.get(cv2.CAP_PROP_FPS) or 25.0
         number = 0
-        while True:
-            more, frame = video.read()
-            if not more:
-                break
+        while (frame := video.read()[1]) is not None:
             yield Source(frame, f'{stem}/{number:06}', video=path, fps=fps)
             number += 1
     finally:
@@ -186,17 +173,16 @@ def _video_frames(path: str, stem: str) -> Iterator[Source]:
         raise DataError('the video holds no frame that OpenCV can decode', file=path)
     # Some containers overstate their length by a frame.
     if number < expected - 1:
-        print_log(
-            f'{path}: its header promises {expected} frames, {number} could be decoded', logger='current', level=30
-        )
+        message = f'{path}: its header promises {expected} frames, {number} could be decoded'
+        print_log(message, logger='current', level=30)
 
 
 def prefetch_batches(
     items: Iterator[Item], prepare: Callable[[Item], Prepared], batch_size: int, workers: int = 2, depth: int = 2
 ) -> Iterator[list[Prepared]]:
-    """Batches of ``prepare(item)``, in order, which threads make while the caller works on an earlier batch; at most ``depth`` wait.
+    """Batches of ``prepare(item)``, in order. Threads prepare up to ``depth`` of them while the caller works on an earlier one.
 
-    Threads suffice, because OpenCV releases Python's lock while it decodes and resizes. Only one of them advances ``items``.
+    Threads suffice because OpenCV releases Python's lock while it decodes and resizes. Only one of them advances ``items``.
     """
     with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(1) as feeder:
 

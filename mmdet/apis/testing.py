@@ -12,10 +12,10 @@ from mmdet.registry import MODELS
 
 from .benchmark import fuse_backbones
 
-# Flip test with the merge of mmdetection 3.x; a config's own tta_model and tta_pipeline take precedence.
+# A flip test that merges detections as mmdetection 3.x does; a config's own tta_model and tta_pipeline take precedence.
 DEFAULT_TTA_MODEL = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
 
-# The metrics for which the options --eval, --eval-options and --format-only are meant.
+# The metrics that the options --eval, --eval-options and --format-only apply to.
 _COCO_METRICS = ('CocoMetric', 'VisDroneMetric')
 
 
@@ -29,18 +29,15 @@ def default_tta_pipeline(test_pipeline: list[dict]) -> list[dict]:
     try:
         resize, pack = kinds.index('Resize'), kinds.index('PackDetInputs')
     except ValueError:
-        raise ConfigError(
-            '--tta needs Resize and PackDetInputs here, or a tta_pipeline in the config',
-            field='test_pipeline',
-            received=kinds,
-        ) from None
+        message = '--tta needs Resize and PackDetInputs here, or a tta_pipeline in the config'
+        raise ConfigError(message, field='test_pipeline', received=kinds) from None
     keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
-    middle = [step for step in test_pipeline[resize + 1 : pack] if type_name(step) != 'LoadAnnotations']
     views = [[test_pipeline[resize]], [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]]
-    views += [[step] for step in middle]
-    annotations = [[dict(type='LoadAnnotations', with_bbox=True)]] if 'LoadAnnotations' in kinds else []
-    packs = [[ConfigDict(test_pipeline[pack], meta_keys=keys)]]
-    return [*test_pipeline[:resize], dict(type='TestTimeAug', transforms=views + annotations + packs)]
+    views += [[step] for step in test_pipeline[resize + 1 : pack] if type_name(step) != 'LoadAnnotations']
+    if 'LoadAnnotations' in kinds:
+        views.append([dict(type='LoadAnnotations', with_bbox=True)])
+    views.append([ConfigDict(test_pipeline[pack], meta_keys=keys)])
+    return [*test_pipeline[:resize], dict(type='TestTimeAug', transforms=views)]
 
 
 def configure_testing(
@@ -60,23 +57,7 @@ def configure_testing(
     eval_options: dict | None = None,
     trust_checkpoint: bool = False,
 ) -> Config:
-    """Write the options of ``tools/test.py`` into a config, in place.
-
-    Args:
-        cfg: config of the run.
-        checkpoint: path or known name of the weights.
-        work_dir: folder for logs and metrics.
-        launcher: how the processes were started: 'none', 'pytorch', 'slurm' or 'mpi'.
-        metrics: of the COCO metric: 'bbox', 'proposal', 'proposal_fast'.
-        out: ``.pkl`` or ``.json`` file for the results.
-        format_only: write the results without evaluating them.
-        show: open a window for every image.
-        show_dir: folder for a picture of every image.
-        show_score_thr: boxes with a score above this are drawn.
-        wait_time: seconds that a window stays.
-        tta: test with the config's ``tta_pipeline``, by default also on flipped images.
-        eval_options: arguments of the metric, e.g. ``classwise=True``.
-        trust_checkpoint: allow unpickling arbitrary objects.
+    """Write the options of ``tools/test.py`` into a config, in place; its ``--help`` describes them. ``metrics`` is ``--eval``.
 
     Raises:
         ConfigError: options that exclude each other, an unknown extension of ``out``, or a config without evaluator.
@@ -88,18 +69,15 @@ def configure_testing(
     require_keys(cfg, ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'), 'testing')
     cfg.work_dir, cfg.launcher, cfg.load_from, cfg.resume = work_dir, launcher, checkpoint, False
     cfg.trust_checkpoint = trust_checkpoint or cfg.get('trust_checkpoint', False)
-    # The state_dict of the checkpoint holds the averaged weights already; the copy of the hook would hinder fusing and wrapping.
+    # The checkpoint's state_dict already holds the averaged weights, and the hook's copy of the model would prevent fusing and wrapping.
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook) != 'EMAHook']
-    evaluator = cfg.test_evaluator
-    if not evaluator:
+    if not cfg.test_evaluator:
         raise ConfigError('the config has no test_evaluator', field='test_evaluator')
-    evaluators = list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
+    evaluators = [*cfg.test_evaluator] if isinstance(cfg.test_evaluator, list | tuple) else [cfg.test_evaluator]
     options = dict(eval_options or {})
     if 'jsonfile_prefix' in options:  # the name of mmdetection 2.x
         options['outfile_prefix'] = options.pop('jsonfile_prefix')
-    for evaluator in evaluators:
-        if type_name(evaluator) not in _COCO_METRICS:
-            continue
+    for evaluator in (each for each in evaluators if type_name(each) in _COCO_METRICS):
         evaluator.update(options)
         if metrics:
             evaluator['metric'] = metrics
@@ -108,13 +86,19 @@ def configure_testing(
             if evaluator.get('outfile_prefix') is None:
                 evaluator['outfile_prefix'] = str(Path(work_dir) / 'results')
     if out:
-        # A .json file has the category ids of the annotation file.
+        # A .json file needs the category ids of the annotation file.
         ann_file = next((evaluator['ann_file'] for evaluator in evaluators if evaluator.get('ann_file')), None)
         dump = dict(ann_file=ann_file) if ann_file and Path(out).suffix == '.json' else {}
         evaluators.append(ConfigDict(type='DumpDetResults', out_file_path=out, **dump))
     cfg.test_evaluator = evaluators
     if show or show_dir:
-        _draw(cfg, show, show_dir, show_score_thr, wait_time)
+        hooks = cfg.setdefault('default_hooks', ConfigDict())
+        hook = hooks.setdefault('visualization', ConfigDict(type='DetVisualizationHook'))
+        hook.update(draw=True, score_thr=show_score_thr)
+        if show:
+            hook.update(show=True, wait_time=wait_time)
+        if show_dir:
+            hook.update(test_out_dir=show_dir)
     if tta:
         for dataset in _leaf_datasets(cfg.test_dataloader.dataset):
             dataset.pipeline = cfg.get('tta_pipeline') or default_tta_pipeline(dataset.pipeline)
@@ -122,7 +106,7 @@ def configure_testing(
 
 
 def _leaf_datasets(dataset: ConfigDict) -> list[ConfigDict]:
-    """The data sets with a pipeline inside wrappers (``dataset``) and concatenations (``datasets``)."""
+    """The datasets with a pipeline, also inside wrappers (``dataset``) and concatenations (``datasets``)."""
     if 'pipeline' in dataset:
         return [dataset]
     inner = dataset.get('datasets') or [dataset[key] for key in ('dataset',) if key in dataset]
@@ -131,26 +115,10 @@ def _leaf_datasets(dataset: ConfigDict) -> list[ConfigDict]:
     return [leaf for part in inner for leaf in _leaf_datasets(part)]
 
 
-def _draw(cfg: Config, show: bool, show_dir: str | None, score_thr: float, wait_time: float) -> None:
-    hooks = cfg.setdefault('default_hooks', ConfigDict())
-    hook = hooks.setdefault('visualization', ConfigDict(type='DetVisualizationHook'))
-    hook.update(draw=True, score_thr=score_thr)
-    if show:
-        hook.update(show=True, wait_time=wait_time)
-    if show_dir:
-        hook.update(test_out_dir=show_dir)
-
-
 def run_testing(cfg: Config, *, fuse: bool = False, tta: bool = False) -> dict[str, float]:
-    """Build the runner, load the checkpoint, evaluate.
+    """Run the test that :func:`configure_testing` prepared, and return the metrics by name.
 
-    Args:
-        cfg: result of :func:`configure_testing`.
-        fuse: fold the batch norms of the backbone into its convolutions.
-        tta: wrap the detector in the config's ``tta_model``.
-
-    Returns:
-        The metrics by name.
+    ``fuse`` folds the batch norms of the backbone into its convolutions; ``tta`` wraps the detector in the config's ``tta_model``.
     """
     runner = DetRunner.from_cfg(cfg)
     runner.load_or_resume(evaluating=True)

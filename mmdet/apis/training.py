@@ -5,8 +5,6 @@ from mmengine.config import Config
 from mmdet.config.reading import require_keys
 from mmdet.errors import ConfigError
 
-_VALIDATION_KEYS = ('val_cfg', 'val_dataloader', 'val_evaluator')
-
 
 def configure_training(
     cfg: Config,
@@ -21,19 +19,9 @@ def configure_training(
     deterministic: bool = False,
     trust_checkpoint: bool = False,
 ) -> Config:
-    """Write the options of ``tools/train.py`` into a config, in place.
+    """Write the options of ``tools/train.py`` into a config, in place; its ``--help`` describes them.
 
-    Args:
-        cfg: config of the run.
-        work_dir: folder for logs and checkpoints.
-        launcher: how the processes were started: 'none', 'pytorch', 'slurm' or 'mpi'.
-        resume: True resumes from the newest intact checkpoint of the work dir, a path from that file.
-        amp: train with automatic mixed precision.
-        auto_scale_lr: scale the learning rate by the total batch size.
-        validate: evaluate during training.
-        seed: seed of the run; None draws one and records it.
-        deterministic: use deterministic kernels.
-        trust_checkpoint: allow unpickling arbitrary objects.
+    ``resume`` is True for the newest intact checkpoint of the work dir, or the path of a checkpoint.
 
     Raises:
         ConfigError: a key that training needs is missing, ``auto_scale_lr`` without ``auto_scale_lr.base_batch_size`` in the config, or
@@ -44,26 +32,21 @@ def configure_training(
     if amp:
         wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
         if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
-            raise ConfigError(
-                "--amp needs 'OptimWrapper' or 'AmpOptimWrapper'", field='optim_wrapper.type', received=wrapper
-            )
+            message = "--amp needs 'OptimWrapper' or 'AmpOptimWrapper'"
+            raise ConfigError(message, field='optim_wrapper.type', received=wrapper)
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise ConfigError(
-                '--auto-scale-lr needs the batch size for which the learning rate is meant',
-                field='auto_scale_lr.base_batch_size',
-            )
+            message = '--auto-scale-lr needs the batch size for which the learning rate is meant'
+            raise ConfigError(message, field='auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
-    if resume:
-        if resume is True:  # without a checkpoint to resume, the run starts from the config's load_from
-            cfg.resume = 'auto'
-        else:
-            cfg.resume, cfg.load_from = True, resume
+    if resume is True:  # without a checkpoint to resume, the run starts from the config's load_from
+        cfg.resume = 'auto'
+    elif resume:
+        cfg.resume, cfg.load_from = True, resume
     if not validate:
-        for key in _VALIDATION_KEYS:
-            cfg[key] = None
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         checkpoint = cfg.get('default_hooks', {}).get('checkpoint')
         if checkpoint:  # nothing to rank checkpoints by
             checkpoint.pop('save_best', None)

@@ -29,7 +29,7 @@ def build_stage(
     cfg_options: dict | None = None,
     trust_checkpoint: bool = False,
 ) -> DetectionStage:
-    """A detector as a stage of a composite one: it takes image tensors in full resolution and gives boxes in their pixels.
+    """Build a detector as a stage of a composite one: it takes image tensors in full resolution and returns boxes in their pixels.
 
     Args:
         config: config of a one-stage detector; its test pipeline has the scale.
@@ -67,9 +67,7 @@ def build_ufpmp(
     trust_checkpoint: bool = False,
     **options: Any,
 ) -> UFPMPDet:
-    """UFPMP-Det from the configs of its two stages.
-
-    The stages keep their own ``test_cfg``; they see images at the scales of their test pipelines.
+    """Build UFPMP-Det from the configs of its two stages. Each keeps its ``test_cfg`` and the scales of its test pipeline.
 
     Args:
         coarse_config, fine_config: path of a config, or a Config.
@@ -106,7 +104,9 @@ def build_sliced(
     cfg_options: dict | None = None,
     trust_checkpoint: bool = False,
 ) -> SlicedDet:
-    """The baselines of UFPMP-Det from the config of one detector: on overlapping tiles and the whole image, or on the image alone.
+    """Build a baseline of UFPMP-Det from one detector: it detects on overlapping tiles and the whole image, or on the image alone.
+
+    It is in evaluation mode and has ``dataset_meta``.
 
     Args:
         config, checkpoint, device, flip, batch_size, trust_checkpoint: as for :func:`build_stage`. Tiles, too, are resized to the scale of
@@ -114,9 +114,6 @@ def build_sliced(
         tile_wh: width and height of the tiles in pixels; None detects on the whole image only.
         overlap: share of a tile that the next one repeats.
         cfg_options: overrides of the config.
-
-    Returns:
-        The detector in evaluation mode, with ``dataset_meta``.
 
     Raises:
         ConfigError, CheckpointError: as :func:`build_stage`; also for a tile or an overlap out of range.
@@ -135,12 +132,12 @@ def build_sliced(
 
 
 def _stage_config(stage: DetectionStage) -> dict[str, Any]:
-    """The arguments that make a stage of a composite detector equal to this one."""
+    """The config of a composite detector's stage that equals this one."""
     return dict(detector=stage.detector, scale=stage.scales, flip=stage.flip, batch_size=stage.batch_size)
 
 
 def _ready(model: Composite, stage: DetectionStage) -> Composite:
-    """The composite detector as inference needs it: with the class names and the device of a stage, and a pipeline."""
+    """Give a composite detector what inference needs: the class names and the device of a stage, and a pipeline."""
     model.dataset_meta = stage.detector.dataset_meta
     model.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_FULL_RESOLUTION))))
     return model.to(next(stage.parameters()).device).eval()

@@ -4,7 +4,7 @@ import html
 import math
 from collections.abc import Sequence
 
-# Okabe-Ito hues that stand out from a white page, darkest first.
+# Okabe-Ito hues that are visible on a white page, darkest first.
 _STROKES = ('#0072b2', '#d55e00', '#009e73', '#b0528a', '#a67c00', '#56b4e9', '#555555')
 _MAX_POINTS = 500
 
@@ -21,7 +21,7 @@ def line_chart(
     height: int = 300,
     y_from_zero: bool = False,
 ) -> str:
-    """An SVG chart of one or several curves on common axes; a legend at the top names each in its colour.
+    """An ``<svg>`` element with curves on common axes and a legend at the top; without any finite point it reads 'no values'.
 
     Args:
         series: one ``(name, xs, ys)`` per curve; points that are not finite are left out.
@@ -29,22 +29,19 @@ def line_chart(
         x_label: what the x axis counts.
         width, height: size of the view box; the page scales it.
         y_from_zero: start the y axis at 0.
-
-    Returns:
-        An ``<svg>`` element; without any finite point it reads 'no values'.
     """
-    finite = [
-        (name, [(x, y) for x, y in zip(xs, ys) if math.isfinite(x) and math.isfinite(y)]) for name, xs, ys in series
-    ]
-    curves: list[_Curve] = [(name, _thin(points)) for name, points in finite if points]
+    curves: list[_Curve] = []
+    for name, xs, ys in series:
+        points = [(x, y) for x, y in zip(xs, ys) if math.isfinite(x) and math.isfinite(y)]
+        if points:
+            curves.append((name, _thin(points)))
     parts = [
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(title)}" xmlns="http://www.w3.org/2000/svg">',
         f'<text x="8" y="18" class="chart-title">{html.escape(title)}</text>',
     ]
     if not curves:
-        return ''.join(
-            [*parts, f'<text x="{width / 2}" y="{height / 2}" class="tick" text-anchor="middle">no values</text></svg>']
-        )
+        parts.append(f'<text x="{width / 2}" y="{height / 2}" class="tick" text-anchor="middle">no values</text>')
+        return ''.join([*parts, '</svg>'])
 
     legend_rows = _legend(parts, curves, width)
     left, right, top, bottom = 58, width - 16, 34 + 16 * legend_rows, height - 38
@@ -53,11 +50,10 @@ def line_chart(
     x_ticks, x_low, x_high = _ticks(min(all_x), max(all_x), 6, snap=False)
     y_ticks, y_low, y_high = _ticks(min(0.0, *all_y) if y_from_zero else min(all_y), max(all_y), 5)
 
+    x_scale, y_scale = (right - left) / (x_high - x_low), (bottom - top) / (y_high - y_low)
+
     def place(x: float, y: float) -> tuple[float, float]:
-        return (
-            left + (x - x_low) / (x_high - x_low) * (right - left),
-            bottom - (y - y_low) / (y_high - y_low) * (bottom - top),
-        )
+        return left + (x - x_low) * x_scale, bottom - (y - y_low) * y_scale
 
     for tick in y_ticks:
         _, y = place(x_low, tick)
@@ -82,7 +78,7 @@ def line_chart(
 
 
 def _legend(parts: list[str], curves: list[_Curve], width: int) -> int:
-    """Append the name and the last value of each curve; returns the number of rows that they take."""
+    """Append the name and the last value of each curve to ``parts``; returns the number of rows."""
     x, row = 8.0, 0
     for index, (name, points) in enumerate(curves):
         text = f'{name} {_number(points[-1][1])}'
@@ -100,7 +96,7 @@ def _legend(parts: list[str], curves: list[_Curve], width: int) -> int:
 
 
 def _ticks(low: float, high: float, count: int, snap: bool = True) -> tuple[list[float], float, float]:
-    """Round tick values, and the range of the axis: ``low`` to ``high``, with ``snap`` widened to the next ticks."""
+    """Round tick values, and the range of the axis: ``low`` to ``high``, widened to the next ticks if ``snap`` is set."""
     if high - low < 1e-12 * max(abs(low), abs(high), 1e-12):
         margin = abs(high) * 0.1 or 1.0
         low, high = low - margin, high + margin
@@ -115,7 +111,7 @@ def _ticks(low: float, high: float, count: int, snap: bool = True) -> tuple[list
 
 
 def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most 500 points: in a longer curve the mean of each run of neighbours takes their place."""
+    """At most 500 points: in a longer curve each run of neighbours is replaced by its mean."""
     if len(points) <= _MAX_POINTS:
         return points
     run = -(-len(points) // _MAX_POINTS)

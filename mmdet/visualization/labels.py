@@ -1,4 +1,4 @@
-"""Text on pictures: sizes relative to the image, and where labels may go."""
+"""Text on pictures: its size relative to the image, and the placement of labels."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -7,15 +7,15 @@ import cv2
 import numpy as np
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-# A label may hide at most this share of any box that is not its own, and this share of its own box when it lies inside.
+# A label may hide at most the first share of any other box, and at most the second share of its own box when it lies inside.
 _MAX_HIDDEN_SHARE = 0.10
 _MAX_OWN_SHARE = 0.25
-# A box smaller than this share of its label is named only where no other box is near: in a crowd the labels would hide the scene.
+# A box smaller than this share of its label gets one only where no other box is near: in a crowd the labels would hide the scene.
 _MIN_BOX_PER_LABEL = 0.6
 
 
 def text_height_px(height: int, width: int) -> int:
-    """Height of a capital letter for a picture of this size: 12 at 1920 x 1080, never below 8 (smaller letters fill up)."""
+    """Height of a capital letter for a picture of this size: 12 at 1920 x 1080, never below 8 (smaller ones are illegible)."""
     return int(np.clip(round(0.0085 * (height * width) ** 0.5), 8, 60))
 
 
@@ -26,22 +26,20 @@ def font_scale(text_px: float) -> float:
 
 
 def _thickness(scale: float) -> int:
-    """Stroke width in pixels that suits a font scale."""
     return max(1, round(scale * 1.4))
 
 
 @lru_cache(maxsize=4096)
 def text_size_wh(text: str, scale: float) -> tuple[int, int]:
-    """Width and height in pixels of ``text``; what hangs below the baseline does not count."""
+    """Width and height in pixels of ``text``, without the parts below the baseline."""
     (width, height), _ = cv2.getTextSize(text, _FONT, scale, _thickness(scale))
     return width, height
 
 
 def put_text(image: np.ndarray, text: str, origin_xy: tuple[int, int], scale: float, color: Sequence[int]) -> None:
     """Write ``text`` in place, anti-aliased, its baseline starting at ``origin_xy``."""
-    cv2.putText(
-        image, text, tuple(origin_xy), _FONT, scale, tuple(int(c) for c in color), _thickness(scale), cv2.LINE_AA
-    )
+    color = tuple(int(channel) for channel in color)
+    cv2.putText(image, text, tuple(origin_xy), _FONT, scale, color, _thickness(scale), cv2.LINE_AA)
 
 
 def place_labels(
@@ -69,7 +67,7 @@ def place_labels(
         labels, options, alone = _candidates(boxes[index], areas[index], sizes_wh[index], width, height)
         if not len(labels):
             continue
-        # Only boxes near this one can lie under its labels: one pass over all boxes instead of one a candidate.
+        # Only boxes near this one can lie under its labels: one pass over all boxes instead of one per candidate.
         margin = np.where(alone, labels[:, 3] - labels[:, 1], 0)[:, None]
         reach = np.hstack([labels[:, :2] - margin, labels[:, 2:] + margin])  # (K, 4)
         low, high = reach[:, :2].min(axis=0), reach[:, 2:].max(axis=0)
@@ -89,11 +87,8 @@ def place_labels(
 def _candidates(
     box: np.ndarray, area: float, sizes_wh: Sequence[tuple[int, int]], width: int, height: int
 ) -> tuple[np.ndarray, list[int], np.ndarray]:
-    """Label rectangles of one box that lie on the image, in order of preference.
-
-    Returns:
-        Rectangles (K, 4) xyxy, the size option of each (K), and whether each may only be used where no other box is near (K,).
-    """
+    """Label rectangles (K, 4) xyxy of one box that lie on the image, in order of preference, their size options (K), and whether
+    each may only be used where no other box is near (K,)."""
     x1, y1, x2, y2 = (int(round(v)) for v in np.clip(box, -1e6, 1e6))
     labels, options, alone = [], [], []
     for option, (label_width, label_height) in enumerate(sizes_wh):

@@ -1,17 +1,19 @@
-"""The visualizer of the configs: it draws data samples and hands scalars and pictures to its backends."""
+"""The visualizer of the configs: it draws data samples and passes scalars and pictures to its backends."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 from mmengine.dist import master_only
+from mmengine.structures import InstanceData
 from mmengine.visualization import Visualizer
 
 from ..errors import ConfigError
 from ..registry import VISUALIZERS
 from ..structures import DetDataSample
-from .drawing import RGB, as_rgb, draw_boxes, side_by_side, write_image
+from .drawing import RGB, as_numpy, as_rgb, draw_boxes, side_by_side, write_image
 
 _NAMED_COLORS = {
     'white': (255, 255, 255), 'black': (0, 0, 0), 'red': (255, 0, 0), 'green': (0, 255, 0), 'blue': (0, 0, 255),
@@ -26,13 +28,10 @@ class DetLocalVisualizer(Visualizer):
     Scalars, configs and graphs go to the backends as in the base class.
 
     Args:
-        name: name of the instance.
-        image: (H, W, 3) RGB image to start from.
-        vis_backends: backend configs.
-        save_dir: folder under which the backends write ``vis_data/``.
+        name, image, vis_backends, save_dir: as in the base class.
         bbox_color: one colour (RGB tuple or a name) for every class, or a list of one per class; None takes ``dataset_meta['palette']``,
-            and without that this package's own colour-blind-safe palette.
-        text_color: RGB tuple or a name; None takes black or white, whichever reads better on the label.
+            or :func:`mmdet.visualization.palette` where there is none.
+        text_color: RGB tuple or a name; None takes black or white, whichever is more readable on the label.
         line_width: outline width in pixels; None scales it with image and box.
         alpha: opacity of everything drawn, in (0, 1].
         legend: as for :func:`mmdet.visualization.draw_boxes`.
@@ -52,21 +51,12 @@ class DetLocalVisualizer(Visualizer):
     ):
         self._figure: tuple | None = None  # canvas, figure, axes; made when one of mmengine's methods draws
         super().__init__(name=name, image=image, vis_backends=vis_backends, save_dir=save_dir)
-        self.bbox_color = bbox_color
-        self.text_color = text_color
-        self.line_width = line_width
-        self.alpha = alpha
-        self.legend = legend
+        self.bbox_color, self.text_color, self.line_width = bbox_color, text_color, line_width
+        self.alpha, self.legend = alpha, legend
 
-    # In the base class these answer on the main process only. Here every process can draw its share of a test run.
-    @property
-    def dataset_meta(self) -> dict | None:
-        """Class names (``classes``) and colours (``palette``) of the dataset; the runner sets it."""
-        return self._dataset_meta
-
-    @dataset_meta.setter
-    def dataset_meta(self, dataset_meta: dict | None) -> None:
-        self._dataset_meta = dataset_meta
+    # Class names (``classes``) and colours (``palette``) of the dataset, set by the runner. The property of the base class works on
+    # the main process only; here every process can draw its share of a test run.
+    dataset_meta: dict | None = None
 
     def add_datasample(
         self,
@@ -83,7 +73,7 @@ class DetLocalVisualizer(Visualizer):
     ) -> None:
         """Draw one image's ground truth and predictions, beside each other where both are drawn.
 
-        The picture is shown, written to ``out_file``, or (without ``out_file``) handed to the backends; ``get_image`` returns it.
+        The picture is written to ``out_file`` or, without one, passed to the backends; ``get_image`` returns it.
 
         Args:
             name: identifier of the picture in the backends, and the window title.
@@ -100,13 +90,12 @@ class DetLocalVisualizer(Visualizer):
         image = np.ascontiguousarray(image).clip(0, 255).astype(np.uint8)
         panels = []
         if draw_gt and data_sample is not None and 'gt_instances' in data_sample:
-            panels.append(self._draw_ground_truth(image, data_sample))
+            ignored = data_sample.ignored_instances.bboxes if 'ignored_instances' in data_sample else None
+            panels.append(self._draw(image, data_sample.gt_instances, ignored=as_numpy(ignored)))
         if draw_pred and data_sample is not None and 'pred_instances' in data_sample:
-            panels.append(self._draw_predictions(image, data_sample, pred_score_thr))
-        if len(panels) == 2:
-            drawn = side_by_side(panels[0], panels[1])
-        else:
-            drawn = panels[0] if panels else image
+            found = data_sample.pred_instances
+            panels.append(self._draw(image, found[found.scores > pred_score_thr]))
+        drawn = side_by_side(panels[0], panels[1]) if len(panels) == 2 else [*panels, image][0]
 
         self.set_image(drawn)
         if show:
@@ -116,20 +105,8 @@ class DetLocalVisualizer(Visualizer):
         else:
             self.add_image(name, drawn, step)
 
-    def _draw_ground_truth(self, image: np.ndarray, data_sample: DetDataSample) -> np.ndarray:
-        instances = data_sample.gt_instances
-        ignored = data_sample.ignored_instances.bboxes if 'ignored_instances' in data_sample else None
-        return self._draw(image, _as_numpy(instances.bboxes), _as_numpy(instances.labels), None, _as_numpy(ignored))
-
-    def _draw_predictions(self, image: np.ndarray, data_sample: DetDataSample, score_thr: float) -> np.ndarray:
-        instances = data_sample.pred_instances
-        boxes, labels, scores = (_as_numpy(instances[field]) for field in ('bboxes', 'labels', 'scores'))
-        shown = scores > score_thr
-        return self._draw(image, boxes[shown], labels[shown], scores[shown], None)
-
-    def _draw(
-        self, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray | None, ignored: np.ndarray | None
-    ) -> np.ndarray:  # fmt: skip
+    def _draw(self, image: np.ndarray, instances: InstanceData, ignored: np.ndarray | None = None) -> np.ndarray:
+        boxes, labels, scores = (as_numpy(instances.get(field)) for field in ('bboxes', 'labels', 'scores'))
         meta = {key.lower(): value for key, value in (self.dataset_meta or {}).items()}
         classes = meta.get('classes')
         count = max([int(label) + 1 for label in labels] + [len(classes or ())])
@@ -139,8 +116,8 @@ class DetLocalVisualizer(Visualizer):
             text_color=None if self.text_color is None else _rgb(self.text_color), alpha=self.alpha, legend=self.legend,
         )  # fmt: skip
 
-    # The base class makes a matplotlib figure in its constructor. Here the figure is made when it is first asked for, which only the
-    # inherited draw_points, draw_lines ... do; set_image and get_image work on the array as long as there is none.
+    # The base class makes a matplotlib figure in its constructor. Here the figure is made on first use, by the inherited draw_points,
+    # draw_lines and so on; until then set_image and get_image work on the array.
 
     def _initialize_fig(self, fig_cfg: dict) -> tuple:
         return None, None, None
@@ -155,14 +132,11 @@ class DetLocalVisualizer(Visualizer):
     fig_save_canvas = property(lambda self: self._built_figure()[0], lambda self, value: None)
     ax_save = property(lambda self: self._built_figure()[2], lambda self, value: None)
 
-    @property
-    def fig_save(self) -> Any:
-        """The matplotlib figure; before there is one, an object that knows its resolution."""
-        return _FigureSize() if self._figure is None else self._figure[1]
-
-    @fig_save.setter
-    def fig_save(self, value: Any) -> None:
-        """Ignore the placeholder that the base constructor stores."""
+    # The base constructor reads the resolution of the figure, here matplotlib's default.
+    fig_save = property(
+        lambda self: SimpleNamespace(get_dpi=lambda: 100.0) if self._figure is None else self._figure[1],
+        lambda self, value: None,
+    )
 
     def set_image(self, image: np.ndarray) -> None:
         """Start from an (H, W, 3) RGB image."""
@@ -199,21 +173,8 @@ class DetLocalVisualizer(Visualizer):
             cv2.imshow(win_name, image[..., ::-1])
             cv2.waitKey(round(wait_time * 1000))
         except cv2.error as error:
-            raise ConfigError(
-                'no window can be opened here; write the picture to a file instead of show=True'
-            ) from error
-
-
-class _FigureSize:
-    """Stands in for the figure in the base constructor, which asks for the resolution only."""
-
-    def get_dpi(self) -> float:
-        """Matplotlib's default."""
-        return 100.0
-
-
-def _as_numpy(value: Any) -> Any:
-    return value.detach().cpu().numpy() if hasattr(value, 'detach') else value
+            message = 'no window can be opened here; write the picture to a file instead of show=True'
+            raise ConfigError(message) from error
 
 
 def _rgb(color: Any) -> RGB:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,26 +22,16 @@ from .report_style import STYLE
 # A page of at most 5 MB opens at once and can be mailed; base64 makes 4 bytes of 3, and text and curves take some 100 KB.
 _PICTURE_BYTES = 3_500_000
 _NOT_METRICS = {'step', 'data_time', 'time', 'epoch', 'iter', 'memory'}
-_HEADLINES = (
-    ('bbox_mAP', 'AP'), ('bbox_mAP_50', 'AP50'), ('bbox_mAP_75', 'AP75'),
-    ('bbox_mAP_s', 'AP small'), ('bbox_mAP_m', 'AP medium'), ('bbox_mAP_l', 'AP large'),
-)  # fmt: skip
+_OVERALL = {'bbox_mAP': 'AP', 'bbox_mAP_50': 'AP50', 'bbox_mAP_75': 'AP75'}
+_BY_SIZE = {'bbox_mAP_s': 'AP small', 'bbox_mAP_m': 'AP medium', 'bbox_mAP_l': 'AP large'}
 
 Curves = dict[str, tuple[list[float], list[float]]]  # name -> steps, values
-Picture = (
-    str | Path | np.ndarray | tuple[str | Path | np.ndarray, str]
-)  # a file or an RGB array, or either with its caption
-
-
-class _Captioned(NamedTuple):
-    """A picture of the page: (H, W, 3) uint8 RGB, and the text below it."""
-
-    image: np.ndarray
-    caption: str
+Image = str | Path | np.ndarray  # a file or an RGB array
+Picture = Image | tuple[Image, str]  # with its caption
 
 
 def read_scalars(work_dir: str | Path) -> dict[str, Curves]:
-    """Scalars that the runs in a work folder logged. Runs that resumed each other are joined: from its first step on, a later run counts.
+    """Scalars logged by the runs of a work folder. Resumed runs are joined: a later run replaces earlier values from its first step on.
 
     Args:
         work_dir: folder with ``<timestamp>/vis_data/scalars.json``, or that ``vis_data`` folder or file itself.
@@ -55,11 +44,8 @@ def read_scalars(work_dir: str | Path) -> dict[str, Curves]:
         DataError: a log cannot be read; see :func:`~mmdet.formats.json_lines.read_json_lines`.
     """
     work_dir = Path(work_dir)
-    if work_dir.is_file():
-        files = [work_dir]
-    else:
-        files = sorted(work_dir.glob('*/vis_data/scalars.json')) or sorted(work_dir.glob('scalars.json'))
-        files = files or sorted(work_dir.glob('vis_data/scalars.json'))
+    files = [work_dir] if work_dir.is_file() else sorted(work_dir.glob('*/vis_data/scalars.json'))
+    files = files or [*work_dir.glob('scalars.json')] or [*work_dir.glob('vis_data/scalars.json')]
     curves: dict[str, Curves] = {'train': {}, 'val': {}}
     for file in files:
         run: dict[str, dict[str, dict[float, float]]] = {'train': {}, 'val': {}}
@@ -98,7 +84,7 @@ def write_report(
         title: heading.
         curves: what ``read_scalars`` returns.
         metrics: results by name, as the evaluator returns them (``coco/bbox_mAP``, ``coco/car_precision``, ...); None takes the last
-            validation of the curves.
+            value of each validation curve.
         benchmark: speed figures, name to value (units in the names).
         comparisons: predictions beside ground truth, shown in full width: image file, (H, W, 3) RGB array, or ``(either, caption)``.
         pictures: further pictures, two in a row.
@@ -109,7 +95,7 @@ def write_report(
         The path of the page, below 5 MB however many pictures it holds (they are scaled down to fit).
 
     Raises:
-        DataError: a picture or log file that cannot be read.
+        DataError: a picture or a log file cannot be read.
     """
     if curves is None:
         curves = read_scalars(work_dir) if work_dir is not None else {'train': {}, 'val': {}}
@@ -120,11 +106,10 @@ def write_report(
     share = _PICTURE_BYTES / max(2 * len(pairs) + len(singles), 1)
 
     facts = {'written': datetime.now().strftime('%Y-%m-%d %H:%M'), 'mmdet': __version__, **(facts or {})}
+    shown = ' &middot; '.join(f'{_text(key)} <b>{_text(value)}</b>' for key, value in facts.items())
     body = [
         f'<h1>{html.escape(title)}</h1>',
-        '<p class="facts">'
-        + ' &middot; '.join(f'{_text(key)} <b>{_text(value)}</b>' for key, value in facts.items())
-        + '</p>',
+        f'<p class="facts">{shown}</p>',
         _headline(metrics),
         *(_section(heading, [_table(*table)], 'wide') for heading, table in (tables or {}).items()),
         _section('Predictions beside ground truth', [_figure(item, share * 2, 2600) for item in pairs], 'wide'),
@@ -167,7 +152,7 @@ def _headline(metrics: Mapping[str, float]) -> str:
     values = {_short(name): value for name, value in metrics.items()}
     tiles = [
         f'<div class="tile"><span>{label}</span><b>{_percent(values[name])}</b></div>'
-        for name, label in _HEADLINES
+        for name, label in {**_OVERALL, **_BY_SIZE}.items()
         if isinstance(values.get(name), (int, float))
     ]
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ''
@@ -177,26 +162,15 @@ def _charts(curves: dict[str, Curves]) -> list[str]:
     train, val = curves['train'], curves['val']
     losses = [(name, *train[name]) for name in sorted(train, key=lambda n: (n != 'loss', n)) if 'loss' in name]
     scores = [(_short(name), *val[name]) for name in val if '_precision' not in name and not name.endswith('copypaste')]
-    preferred = {name for name, _ in _HEADLINES[:3]}
-    main = [_labelled(s) for s in scores if s[0] in preferred] or scores[:6]
-    charts = []
-    if losses:
-        charts.append(line_chart(losses[:7], title='Training loss', x_label='iteration', y_from_zero=True))
-    if main:
-        charts.append(line_chart(main, title='Validation', x_label='epoch or iteration', y_from_zero=True))
-    sizes = [_labelled(s) for s in scores if s[0] in ('bbox_mAP_s', 'bbox_mAP_m', 'bbox_mAP_l') and max(s[2]) >= 0]
-    if sizes:
-        charts.append(
-            line_chart(sizes, title='Validation by object size', x_label='epoch or iteration', y_from_zero=True)
-        )
-    if 'lr' in train:
-        charts.append(line_chart([('lr', *train['lr'])], title='Learning rate', x_label='iteration', y_from_zero=True))
-    return charts
-
-
-def _labelled(series: Series) -> Series:
-    name, steps, values = series
-    return dict(_HEADLINES).get(name, name), steps, values
+    overall = [(_OVERALL[name], steps, values) for name, steps, values in scores if name in _OVERALL]
+    sizes = [(_BY_SIZE[name], steps, values) for name, steps, values in scores if name in _BY_SIZE and max(values) >= 0]
+    charts: list[tuple[str, str, Sequence[Series]]] = [
+        ('Training loss', 'iteration', losses[:7]),
+        ('Validation', 'epoch or iteration', overall or scores[:6]),
+        ('Validation by object size', 'epoch or iteration', sizes),
+        ('Learning rate', 'iteration', [('lr', *train['lr'])] if 'lr' in train else []),
+    ]
+    return [line_chart(found, title=title, x_label=x, y_from_zero=True) for title, x, found in charts if found]
 
 
 def _metric_table(metrics: Mapping[str, float]) -> str:
@@ -211,21 +185,21 @@ def _metric_table(metrics: Mapping[str, float]) -> str:
 def _class_table(metrics: Mapping[str, float]) -> str:
     """AP per class with a bar, best first."""
     classes = [
-        (_short(name)[: -len('_precision')], value) for name, value in metrics.items() if name.endswith('_precision')
+        (_short(name).removesuffix('_precision'), value)
+        for name, value in metrics.items()
+        if name.endswith('_precision') and isinstance(value, (int, float))
     ]
-    classes = sorted(((n, v) for n, v in classes if isinstance(v, (int, float))), key=lambda row: -row[1])
-    if not classes:
-        return ''
     rows = ''.join(
         f'<tr><td>{_text(name)}</td><td class="number">{_percent(value)}</td>'
         f'<td class="bar"><i style="width:{100 * min(max(value, 0.0), 1.0):.1f}%"></i></td></tr>'
-        for name, value in classes
+        for name, value in sorted(classes, key=lambda row: -row[1])
     )
-    return f'<table><thead><tr><th>class</th><th class="number">AP %</th><th></th></tr></thead><tbody>{rows}</tbody></table>'
+    head = '<tr><th>class</th><th class="number">AP %</th><th></th></tr>'
+    return f'<table><thead>{head}</thead><tbody>{rows}</tbody></table>' if rows else ''
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """The first column is text, the others are numbers."""
+    """An HTML table whose first column is text; the others are numbers."""
 
     def cells(row: Sequence[object], tag: str) -> str:
         kinds = ['', *[' class="number"'] * (len(row) - 1)]
@@ -240,19 +214,20 @@ def _section(heading: str, parts: Sequence[str], layout: str) -> str:
     return f'<h2>{heading}</h2><div class="{layout}">{cells}</div>' if cells else ''
 
 
-def _picture(item: Picture) -> _Captioned:
+def _picture(item: Picture) -> tuple[np.ndarray, str]:
+    """A picture of the page, (H, W, 3) uint8 RGB, and the text below it."""
     image, caption = item if isinstance(item, tuple) else (item, None)
     if isinstance(image, np.ndarray):
-        return _Captioned(image, caption or '')
+        return image, caption or ''
     decoded = cv2.imread(str(image), cv2.IMREAD_COLOR) if Path(image).is_file() else None
     if decoded is None:
         raise DataError('the picture is missing or cannot be decoded', file=image)
-    return _Captioned(decoded[..., ::-1], Path(image).name if caption is None else caption)
+    return decoded[..., ::-1], Path(image).name if caption is None else caption
 
 
-def _figure(picture: _Captioned, max_bytes: float, max_width: int) -> str:
-    data = base64.b64encode(_jpeg(picture.image, max_bytes, max_width)).decode()
-    caption = _text(picture.caption)
+def _figure(picture: tuple[np.ndarray, str], max_bytes: float, max_width: int) -> str:
+    data = base64.b64encode(_jpeg(picture[0], max_bytes, max_width)).decode()
+    caption = _text(picture[1])
     text = f'<figcaption>{caption}</figcaption>' if caption else ''
     # A click on the picture shows it in its stored size; the checkbox makes that work without a script.
     image = f'<img alt="{caption}" src="data:image/jpeg;base64,{data}">'
@@ -260,7 +235,7 @@ def _figure(picture: _Captioned, max_bytes: float, max_width: int) -> str:
 
 
 def _jpeg(image: np.ndarray, max_bytes: float, max_width: int) -> bytes:
-    """JPEG of an RGB picture, made narrower until it takes at most ``max_bytes``, but not narrower than 320 pixels."""
+    """JPEG of an RGB picture, narrowed until it takes at most ``max_bytes``, but not below a width of 320 pixels."""
     bgr = np.ascontiguousarray(image[..., ::-1])
     width = min(max_width, bgr.shape[1])
     while True:
@@ -273,7 +248,7 @@ def _jpeg(image: np.ndarray, max_bytes: float, max_width: int) -> bytes:
 
 
 def _percent(value: float) -> str:
-    """AP in percent; -1 (no such objects) and nan as a dash; a value above 1 is no share and stays as it is."""
+    """AP in percent; a dash for -1 (no such objects) and values that are not finite; a value above 1 is no share and stays as it is."""
     if not math.isfinite(value) or value < 0:
         return '–'
     return f'{100 * value:.1f}' if value <= 1 else f'{value:.4g} (not %)'

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmdet.analysis import analyze_error_files, analyze_errors, write_error_analysis
+from mmdet.analysis.error_analysis import _with_others
 from mmdet.analysis.error_plots import _file_stems
 from mmdet.evaluation import Detections, GroundTruth
 from mmdet.utils import ConfigError, DataError
@@ -97,6 +98,29 @@ def test_names_of_files():
     assert list(_file_stems(['car', 'a b/c', 'a b c', 'a.b-c_d', 'é', 'a_b_c'])) == [
         'car', 'a_b_c', 'a_b_c_2', 'a.b-c_d', 'é', 'a_b_c_3',
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    'group_of, rows, labels',
+    [
+        # Image 0 holds a dog (row 1) and a bus (row 3), image 1 a car (row 0), image 2 a dog (row 2).
+        (None, [3, 1, 0], [DOG, BUS, DOG]),
+        (np.array(GROUPS), [], []),
+        (np.array([1, 0, 0]), [3, 1], [DOG, BUS]),
+    ],
+)
+def test_objects_of_other_classes_become_crowds(group_of, rows, labels):
+    """Only in images where the class was detected; each pair of image and class counts once."""
+    boxes = np.arange(16.0).reshape(4, 4)
+    gt = GroundTruth(np.array([1, 0, 2, 0]), np.array([CAR, DOG, DOG, BUS]), boxes)
+    dt_images, dt_labels = np.array([1, 0, 0, 3, 0, 1]), np.array([DOG, BUS, DOG, CAR, BUS, CAR])
+    dt = Detections(dt_images, dt_labels, np.ones((6, 4)), score=np.ones(6))
+    found = _with_others(gt, dt, group_of)
+    order = np.lexsort((found.label[4:], found.image[4:]))
+    assert found.bbox[:4].tolist() == boxes.tolist() and found.crowd.tolist() == [False] * 4 + [True] * len(rows)
+    expected = sorted(zip(gt.image[rows].tolist(), labels, boxes[rows].tolist()))
+    added = zip(found.image[4:][order].tolist(), found.label[4:][order].tolist(), found.bbox[4:][order].tolist())
+    assert list(added) == expected
 
 
 def test_missed_object_costs_until_fn():

@@ -46,7 +46,7 @@ def test_by_hand(gt, dt, ap, ap_50):
 def test_parts_of_the_data_do_not_change_the_result(monkeypatch):
     images = [image([(*BOX, CAR)], [(*BOX, 0.5, k % 2)], image_id=k) for k in range(5)]
     whole = score_images(prediction_set(*images))
-    monkeypatch.setattr(ranking_module, '_PAIRS_AT_ONCE', 2)
+    monkeypatch.setattr(ranking_module, '_IMAGES_AT_ONCE', 2)
     assert score_images(prediction_set(*images)) == whole
     assert [score.ap for score in whole] == [1, 0, 1, 0, 1]
 

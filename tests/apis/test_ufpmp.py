@@ -442,3 +442,18 @@ def test_benchmark_splits_stages_and_fuses_both_detectors(stages):
         from mmdet.apis.benchmark import fuse_backbones
 
         fuse_backbones(torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(
+    'rank, world, share', [(0, 1, ['first', 5, 2]), (0, 2, ['first', 2]), (1, 2, [5]), (2, 4, [2])]
+)
+def test_each_process_evaluates_its_share(data, monkeypatch, rank, world, share):
+    seen = []
+    metric = SimpleNamespace(
+        process=lambda _, samples: seen.extend(sample['img_id'] for sample in samples),
+        evaluate=lambda size: {'size': size},
+    )
+    monkeypatch.setattr(composite_evaluation, 'VisDroneMetric', lambda *args, **options: metric)
+    monkeypatch.setattr(composite_evaluation, 'get_dist_info', lambda: (rank, world))
+    report = evaluate_composite(Timed(SimpleNamespace(now=0.0, calls=0)), str(data / 'ann.json'), str(data))
+    assert seen == share and report.metrics == {'size': 3}, 'the metric knows the number of all images'

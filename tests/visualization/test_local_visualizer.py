@@ -64,6 +64,7 @@ def test_colours_come_from_the_dataset():
     visualizer.dataset_meta = {'classes': ('car',), 'palette': [(1, 2, 3)]}
     visualizer.add_datasample('x', IMAGE, sample([], [[10, 20, 30, 40]], [0.9]), draw_gt=False)
     assert visualizer.get_image()[30, 9].tolist() == [1, 2, 3]
+    assert DetLocalVisualizer().dataset_meta is None, 'other visualizers keep their own'
 
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)

@@ -136,7 +136,7 @@ def test_captions(tmp_path):
     cv2.imwrite(str(tmp_path / 'a_b.png'), np.zeros((4, 4, 3), np.uint8))
     image = np.zeros((4, 4, 3), np.uint8)
     items = [tmp_path / 'a_b.png', str(tmp_path / 'a_b.png'), (tmp_path / 'a_b.png', 'own'), image, (image, 'array')]
-    assert [_picture(item).caption for item in items] == ['a_b.png', 'a_b.png', 'own', '', 'array']
+    assert [_picture(item)[1] for item in items] == ['a_b.png', 'a_b.png', 'own', '', 'array']
 
 
 def test_curves_of_the_page():

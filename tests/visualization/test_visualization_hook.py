@@ -70,6 +70,20 @@ def test_every_test_image_under_its_own_name(runner, samples):
     assert drawn[30, 80 + 9].tolist() == [0, 0, 255]
 
 
+@pytest.mark.parametrize(
+    'name, written',
+    [('y.JPEG', 'y.jpeg'), ('y.bmp', 'y.bmp'), ('y.webp', 'y.webp'), ('y.tif', 'y.jpg'), ('y.png.ppm', 'y.png.jpg')],
+)
+def test_formats_of_test_pictures(runner, samples, tmp_path, name, written):
+    """The picture has the format of its image if that is a common one, else it is a JPEG."""
+    cv2.imwrite(str(tmp_path / name), np.full((60, 80, 3), 90, np.uint8))
+    samples[0].set_metainfo(dict(img_path=str(tmp_path / name)))
+    build(draw=True, test_out_dir='vis').after_test_iter(runner, 0, {}, samples[:1])
+    folder = tmp_path / 'run' / 'stamp' / 'vis'
+    assert [path.name for path in folder.iterdir()] == [written]
+    assert cv2.imread(str(folder / written)).shape == (60, 160, 3)
+
+
 def test_score_threshold(runner, samples):
     build(draw=True, score_thr=0.95, test_out_dir='vis').after_test_iter(runner, 0, {}, samples)
     assert (cv2.imread(f'{runner.work_dir}/stamp/vis/x.png') == 90).all()

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from ...formats.images import decode_image
 from ...registry import HOOKS
 from ...structures import DetDataSample
+from ...visualization.drawing import picture_suffix
 
 
 @HOOKS.register_module()
@@ -93,7 +94,7 @@ class DetVisualizationHook(Hook):
     def _unique_name(self, path: str) -> str:
         """File name of a test picture; images of equal name in different folders get a number."""
         source = Path(path)
-        suffix = source.suffix.lower() if source.suffix.lower() in ('.jpg', '.jpeg', '.png') else '.jpg'
+        suffix = picture_suffix(source)
         name, number = f'{source.stem}{suffix}', 1
         while name.lower() in self._used_names:
             number += 1
