@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 from dataclasses import fields
-from pathlib import Path
 
 import torch
 from mmengine.dist import barrier, get_dist_info
@@ -82,7 +81,8 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
     )  # fmt: skip
     checkpoint = args.detector_ckpt  # a known name or an address is recorded as it is, a file by its content
     if os.path.isfile(checkpoint):
-        checkpoint = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+        with open(checkpoint, 'rb') as file:
+            checkpoint = hashlib.file_digest(file, 'sha256').hexdigest()
     identity = dict(
         detector=hashlib.sha256(json.dumps(config.model, sort_keys=True, default=str).encode()).hexdigest(),
         checkpoint=checkpoint,
