@@ -26,26 +26,17 @@ RawOutputs = tuple[Any, ...]
 _NMS_PRE_RULES = ('pairs', 'priors')
 
 
-def unpack_gt_instances(
-    batch_data_samples: SampleList,
-) -> tuple[list[InstanceData], list[InstanceData | None], list[dict]]:
-    """Ground truth, ignored boxes (None where a sample has none) and metainfo of each sample."""
-    gt = [sample.gt_instances for sample in batch_data_samples]
-    ignored = [sample.get('ignored_instances') for sample in batch_data_samples]
-    return gt, ignored, [sample.metainfo for sample in batch_data_samples]
-
-
 def to_config_dict(cfg: dict | Config | None) -> ConfigDict:
-    """A copy of a head's or model's settings, in whichever form they came; empty for None."""
+    """A copy of a head's or model's settings; empty for None."""
     return ConfigDict(cfg.to_dict() if isinstance(cfg, Config) else cfg or {})
 
 
 @dataclasses.dataclass(frozen=True)
 class DecodeContext:
-    """What the decode of one image needs beside the raw outputs.
+    """What the decode of one image needs besides the raw outputs.
 
     Attributes:
-        cfg: the settings in force, those of the head's ``test_cfg``.
+        cfg: settings, with the keys of the head's ``test_cfg``.
         priors: L tensors (P_l, ...) as the prior generator makes them.
         img_shape: (height, width) in the network's input, to which boxes are clipped.
         scale_factor: (w, h) by which boxes are divided; None leaves them in pixels of the network's input.
@@ -62,8 +53,8 @@ class DecodeContext:
 class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     """A head over a feature pyramid.
 
-    Subclasses write ``forward``, ``loss_by_feat`` and ``decode_boxes``, and set the attributes below. Everything else about the
-    detections (choice of candidates, threshold, rescaling, smallest size, NMS) is decided here, by ``test_cfg``.
+    Subclasses write ``forward``, ``loss_by_feat`` and ``decode_boxes``, and set the attributes below. This class does the rest of the
+    decode (choice of candidates, threshold, rescaling, smallest size, NMS), as ``test_cfg`` says.
 
     Attributes:
         num_classes: C.
@@ -91,8 +82,6 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         """Probabilities of class scores in the form that ``forward`` returns."""
         return cls_score if self.scores_are_probabilities else cls_score.sigmoid()
 
-    # ---------------------------------------------------------------------------------- what a detector calls
-
     def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> Losses:
         """Losses of feature maps ``x``, L maps (B, channels, H_l, W_l)."""
         return self._loss_of(self._outputs_for_loss(x), batch_data_samples)
@@ -114,9 +103,11 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         return losses, self.predict_by_feat(*self._outputs_to_decode(outputs), **options)
 
     def _loss_of(self, outputs: RawOutputs, batch_data_samples: SampleList) -> Losses:
-        gt, ignored, metas = unpack_gt_instances(batch_data_samples)
         return self.loss_by_feat(
-            *outputs, batch_gt_instances=gt, batch_img_metas=metas, batch_gt_instances_ignore=ignored
+            *outputs,
+            batch_gt_instances=[sample.gt_instances for sample in batch_data_samples],
+            batch_img_metas=[sample.metainfo for sample in batch_data_samples],
+            batch_gt_instances_ignore=[sample.get('ignored_instances') for sample in batch_data_samples],
         )
 
     def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> RawOutputs:
@@ -124,7 +115,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         return self(x)
 
     def _outputs_to_decode(self, outputs: RawOutputs) -> RawOutputs:
-        """The raw outputs that :meth:`predict_by_feat` takes, of those that :meth:`loss_by_feat` takes."""
+        """Turn the raw outputs for :meth:`loss_by_feat` into those for :meth:`predict_by_feat`."""
         return outputs
 
     # ------------------------------------------------------------------------------------------------ decode
@@ -145,9 +136,9 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         Args:
             cls_scores: L maps (B, C, H_l, W_l).
             bbox_preds: L maps (B, D, H_l, W_l).
-            score_factors: must be None: the heads here have none.
+            score_factors: accepted for the signature of mmdetection; the heads here have none.
             batch_img_metas: B dicts with ``img_shape`` and, when ``rescale``, ``scale_factor``.
-            cfg: instead of ``test_cfg``.
+            cfg: settings that replace ``test_cfg``.
             rescale: divide the boxes by ``scale_factor``, before the NMS.
             with_nms: run the NMS; otherwise its candidates are returned.
 
@@ -168,13 +159,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         return results
 
     def decode_single(self, cls: list[Tensor], reg: list[Tensor], context: DecodeContext) -> ScoredBoxes:
-        """Detections of one image.
-
-        Args:
-            cls: class scores, L tensors (P_l, C).
-            reg: box outputs, L tensors (P_l, D).
-            context: the image's shapes, the priors and the settings.
-        """
+        """Detections of one image from its class scores, L tensors (P_l, C), and box outputs, L tensors (P_l, D)."""
         cfg = context.cfg
         candidates = self._prior_candidates if candidate_rule(cfg) == 'priors' else self._pair_candidates
         found = candidates(cls, reg, context)
