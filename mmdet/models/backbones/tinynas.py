@@ -64,14 +64,12 @@ class TinyNASBackbone(FreezableBackbone):
         norms = dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
         super().__init__(init_cfg or [dict(type='Kaiming', layer=['Conv2d', 'Conv3d']), norms])
         if unknown:
-            raise ConfigError(
-                'unknown arguments; a config that replaces the backbone of its base needs backbone=dict(_delete_=True, ...)',
-                field=type(self).__name__,
-                received=sorted(unknown),
-            )
+            message = 'unknown arguments; a config that replaces the backbone of its base needs backbone=dict(_delete_=True, ...)'
+            raise ConfigError(message, field=type(self).__name__, received=sorted(unknown))
         self.structure = read_network(structure, structure_name, self.dims)
         self.stage_ends = stage_ends(self.structure)
-        self.out_indices = self._checked_outputs(out_indices)
+        self._check_outputs(out_indices)
+        self.out_indices = tuple(out_indices)
         last_stage = len(self.stage_ends) - 1
         if not -1 <= frozen_stages <= last_stage:
             raise ConfigError(f'must be in -1..{last_stage}', field='frozen_stages', received=frozen_stages)
@@ -100,17 +98,13 @@ class TinyNASBackbone(FreezableBackbone):
         self.out_strides = [stem_stride * 2**stage for stage in self.out_indices]
         self._freeze_stages()
 
-    def _checked_outputs(self, out_indices: Sequence[int]) -> tuple[int, ...]:
-        num_stages = len(self.stage_ends)
+    def _check_outputs(self, out_indices: Sequence[int]) -> None:
+        ends = self.stage_ends
         outputs = list(out_indices) if isinstance(out_indices, (list, tuple)) else []
-        valid = all(type(stage) is int and 0 <= stage < num_stages for stage in outputs)
+        valid = all(type(stage) is int and 0 <= stage < len(ends) for stage in outputs)
         if not outputs or not valid or sorted(set(outputs)) != outputs:
-            raise ConfigError(
-                f'must be ascending stages in 0..{num_stages - 1}; the structure has {num_stages}, ending at blocks {self.stage_ends}',
-                field='out_indices',
-                received=out_indices,
-            )
-        return tuple(outputs)
+            message = f'must be ascending stages in 0..{len(ends) - 1}; the structure has {len(ends)}, ending at blocks {ends}'
+            raise ConfigError(message, field='out_indices', received=out_indices)
 
     def _focus(self, use_focus: bool | None) -> nn.Module | None:
         """The space-to-depth layer before the stem, or None. With it the stem reads 12 channels, whatever its block says."""
@@ -143,10 +137,10 @@ class TinyNASBackbone(FreezableBackbone):
         """(N, C, H, W) to a tuple of (N, C_j, H / stride_j, W / stride_j), sizes rounded up, one for each of `out_indices`."""
         if self.focus is not None:
             x = self.focus(x)
-        outputs = []
-        for index, block in enumerate(self.block_list[: self.stage_ends[self.out_indices[-1]] + 1]):
+        outputs, returned = [], [self.stage_ends[stage] for stage in self.out_indices]
+        for index, block in enumerate(self.block_list[: returned[-1] + 1]):
             x = block(x)
-            if index in self.stage_ends and self.stage_ends.index(index) in self.out_indices:
+            if index in returned:
                 outputs.append(x)
         return tuple(outputs)
 

@@ -28,11 +28,8 @@ def resize_pos_embed(table: Tensor, grid_hw: tuple[int, int]) -> Tensor:
     """Bicubic resize of a position table (1, 1 + n * n, C), class slot first, to (1, 1 + h * w, C)."""
     side = math.isqrt(max(table.shape[1] - 1, 0))
     if side == 0 or side * side != table.shape[1] - 1:
-        raise CheckpointError(
-            'must have shape (1, 1 + n * n, C): a class slot and a square grid',
-            field='pos_embed',
-            received=tuple(table.shape),
-        )
+        message = 'must have shape (1, 1 + n * n, C): a class slot and a square grid'
+        raise CheckpointError(message, field='pos_embed', received=tuple(table.shape))
     if grid_hw == (side, side):
         return table
     grid = table[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)  # (1, C, n, n)
@@ -50,6 +47,13 @@ def _bicubic_matrix(before: int, after: int, like: Tensor) -> Tensor:
     with torch.no_grad():
         basis = torch.eye(before, dtype=like.dtype, device=like.device)[None, :, :, None]
         return F.interpolate(basis, size=(after, 1), mode='bicubic', align_corners=False)[0, :, :, 0].t()
+
+
+def check_image(image: Tensor, divisor: int) -> None:
+    """Raise ModelInputError unless ``image`` is (B, 3, H, W) with H and W multiples of ``divisor``."""
+    if image.dim() != 4 or any(side == 0 or side % divisor for side in image.shape[-2:]):
+        message = f'must be (B, 3, H, W) with H and W multiples of {divisor} (pad_size_divisor={divisor} in the data preprocessor)'
+        raise ModelInputError(message, field='image', received=tuple(image.shape))
 
 
 def run_recomputed(with_cp: bool, function: Callable[..., Tensor], *args: Any) -> Tensor:
@@ -279,12 +283,7 @@ class WindowedViT(BaseModule):
         Raises:
             ModelInputError: H or W is not a multiple of ``patch_size``.
         """
-        if image.dim() != 4 or any(side == 0 or side % self.patch_size for side in image.shape[-2:]):
-            raise ModelInputError(
-                f'must be (B, 3, H, W) with H and W multiples of {self.patch_size}',
-                field='image',
-                received=tuple(image.shape),
-            )
+        check_image(image, self.patch_size)
         x, (h, w) = self.embed_patches(image)
         for block in self.blocks:
             x = block(x, (h, w))
@@ -363,17 +362,14 @@ def load_vit_weights(model: WindowedViT, filename: str, prefix: str | None = Non
         start = prefix.rstrip('.') + '.'
         tensors = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
-    own = model.state_dict()
-    required = [
-        name for name in own if name.startswith(('patch_embed.', 'pos_embed', 'blocks.')) and '.gamma' not in name
-    ]
+    own, parts = model.state_dict(), ('patch_embed.', 'pos_embed', 'blocks.')
+    required = [name for name in own if name.startswith(parts) and '.gamma' not in name]
     missing = [name for name in required if name not in tensors]
     if missing:
-        raise CheckpointError(
-            f'lacks {len(missing)} of the {len(required)} tensors of the transformer, the first being {missing[0]}',
-            file=filename,
-            received=sorted(tensors)[:5],
+        message = (
+            f'lacks {len(missing)} of the {len(required)} tensors of the transformer, the first being {missing[0]}'
         )
+        raise CheckpointError(message, file=filename, received=sorted(tensors)[:5])
     for name, tensor in tensors.items():
         fits = name not in own or tensor.shape == own[name].shape
         resizable = name == 'pos_embed' and tensor.dim() == 3 and tensor.shape[-1] == model.embed_dim
@@ -382,7 +378,6 @@ def load_vit_weights(model: WindowedViT, filename: str, prefix: str | None = Non
             raise CheckpointError(message, file=filename, record=name, received=tuple(tensor.shape))
     unused = [name for name in tensors if name not in own]
     model.load_state_dict({name: tensor for name, tensor in tensors.items() if name in own}, strict=False)
-    print_log(
-        f'{filename}: {len(tensors) - len(unused)} tensors loaded, left out: {unused or "none"}', logger='current'
-    )
+    loaded = len(tensors) - len(unused)
+    print_log(f'{filename}: {loaded} tensors loaded, left out: {unused or "none"}', logger='current')
     return unused

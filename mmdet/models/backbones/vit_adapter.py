@@ -19,7 +19,7 @@ from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from mmdet.errors import ConfigError, ModelInputError
-from mmdet.models.backbones.vit import ViTBlock, WindowedViT, reset_vit_layer, run_recomputed
+from mmdet.models.backbones.vit import ViTBlock, WindowedViT, check_image, reset_vit_layer, run_recomputed
 from mmdet.ops.ms_deform_attn import MSDeformAttn
 from mmdet.registry import MODELS
 
@@ -62,11 +62,8 @@ class AdapterBatchNorm(nn.SyncBatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and x.numel() == x.shape[1]:
-            raise ModelInputError(
-                'training needs more than one value per channel in every stage: use a larger image or batch',
-                field='ViTAdapter batch norm input',
-                received=tuple(x.shape),
-            )
+            message = 'training needs more than one value per channel in every stage: use a larger image or batch'
+            raise ModelInputError(message, field='ViTAdapter batch norm input', received=tuple(x.shape))
         # On the CPU the forward of its parent, that of an ordinary batch norm.
         return super().forward(x) if x.is_cuda else super(nn.SyncBatchNorm, self).forward(x)
 
@@ -308,12 +305,7 @@ class ViTAdapter(WindowedViT):
         Raises:
             ModelInputError: H or W is not a multiple of 32; or, in training, the whole batch is a single 32 x 32 image.
         """
-        if image.dim() != 4 or any(side == 0 or side % 32 for side in image.shape[-2:]):
-            raise ModelInputError(
-                'must be (B, 3, H, W) with H and W multiples of 32 (pad_size_divisor=32 in the data preprocessor)',
-                field='image',
-                received=tuple(image.shape),
-            )
+        check_image(image, 32)
         stride4, pyramid = self.spm(image)
         c = torch.cat([tokens + embed for tokens, embed in zip(pyramid, self.level_embed)], dim=1)
         x, (h, w) = self.embed_patches(image)

@@ -111,25 +111,17 @@ class GFLHead(BaseDenseHead):
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg or self._default_init_cfg)
-        self.num_classes = num_classes
-        self.in_channels = in_channels
-        self.stacked_convs = stacked_convs
-        self.feat_channels = feat_channels
-        self.conv_cfg = conv_cfg
-        self.norm_cfg = norm_cfg
-        self.reg_max = reg_max
-        self.legacy = legacy
-        self.train_cfg = to_config_dict(train_cfg)
-        self.test_cfg = to_config_dict(test_cfg)
+        self.num_classes, self.reg_max, self.legacy = num_classes, reg_max, legacy
+        self.in_channels, self.feat_channels, self.stacked_convs = in_channels, feat_channels, stacked_convs
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
+        self.train_cfg, self.test_cfg = to_config_dict(train_cfg), to_config_dict(test_cfg)
 
         self.prior_generator = TASK_UTILS.build(
             anchor_generator or dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128])
         )  # fmt: skip
         if set(self.prior_generator.num_base_priors) != {1}:
-            raise ConfigError(
-                'GFL regresses from one prior per location: give one ratio and one scale', field='anchor_generator',
-                received=self.prior_generator.num_base_priors,
-            )  # fmt: skip
+            message = 'GFL regresses from one prior per location: give one ratio and one scale'
+            raise ConfigError(message, field='anchor_generator', received=self.prior_generator.num_base_priors)
         self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='DistancePointBBoxCoder'))
         self.loss_cls = MODELS.build(loss_cls or dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0))
         self.loss_dfl = MODELS.build(loss_dfl or dict(type='DistributionFocalLoss', loss_weight=0.25))
@@ -175,10 +167,7 @@ class GFLHead(BaseDenseHead):
     # ----------------------------------------------------------------------------------------------- forward
 
     def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
-        """Raw outputs of every level.
-
-        Args:
-            x: L maps (B, in_channels, H_l, W_l).
+        """L maps (B, in_channels, H_l, W_l) to the raw outputs of every level.
 
         Returns:
             class logits, L maps (B, C, H_l, W_l), and side distribution logits, L maps (B, 4 n, H_l, W_l), side-major: left,
@@ -245,8 +234,8 @@ class GFLHead(BaseDenseHead):
         image_inds, image_bboxes, num_samples = [], [], 0
         for i in range(batch):
             valid = self._inside_flags(priors, torch.cat(all_flags[i]), batch_img_metas[i])
-            inds, gt_inds = self._match_single(priors, valid, num_level_priors, batch_gt_instances[i], ignored[i])
             gt = batch_gt_instances[i]
+            inds, gt_inds = self._match_single(priors, valid, num_level_priors, gt, ignored[i])
             label_weights[i] = 1 if self.legacy else valid
             if len(inds):
                 labels[i, inds] = gt.labels[gt_inds]
@@ -298,9 +287,8 @@ class GFLHead(BaseDenseHead):
             return nothing, nothing
         low, high = torch.stack(gt.labels.aminmax()).tolist()
         if low < 0 or high >= self.num_classes:
-            raise ModelInputError(
-                f'labels must be in [0, {self.num_classes})', field='gt_instances.labels', received=(low, high)
-            )
+            message = f'labels must be in [0, {self.num_classes})'
+            raise ModelInputError(message, field='gt_instances.labels', received=(low, high))
         rows = valid.nonzero().squeeze(1)
         counts = torch.stack([part.sum() for part in valid.split(num_level_priors)]).tolist()
         result = self.assigner.assign(InstanceData(priors=priors[rows]), counts, gt, ignored)
@@ -325,15 +313,10 @@ class GFLHead(BaseDenseHead):
         return self.losses(flatten_levels(cls_scores), flatten_levels(bbox_preds), targets)
 
     def losses(self, cls_scores: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> Losses:
-        """Losses against matched targets.
+        """Losses of class scores (B, P, C), in the form that :meth:`forward` returns, and side logits (B, P, 4 n).
 
-        All levels are computed at once and summed level by level at the end. Class loss is averaged over the positives, box
-        losses over the sum of the positives' scores (both over all processes), as the reference does.
-
-        Args:
-            cls_scores: (B, P, C) in the form that :meth:`forward` returns.
-            bbox_preds: (B, P, 4 n) logits.
-            targets: of this batch.
+        All levels are computed at once and summed level by level at the end. The class loss is averaged over the positives, the
+        box losses over the sum of the positives' scores (both over all processes), as in the reference.
         """
         # In float32 also under autocast: these are sums over tens of thousands of terms.
         with torch.autocast(cls_scores.device.type, enabled=False):

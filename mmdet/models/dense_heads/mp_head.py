@@ -79,11 +79,8 @@ class MPHead(GFLHead):
 
     def _init_predictors(self) -> None:
         if len(self.proxies_list) != self.num_classes or min(self.proxies_list) < 1:
-            raise ConfigError(
-                f'must hold one positive number for each of the {self.num_classes} classes',
-                field='proxies_list',
-                received=list(self.proxies_list),
-            )
+            message = f'must hold one positive number for each of the {self.num_classes} classes'
+            raise ConfigError(message, field='proxies_list', received=list(self.proxies_list))
         channels = self.feat_channels if self.stacked_convs else self.in_channels
         dim, total, largest = self.feat_channels, sum(self.proxies_list), max(self.proxies_list)
         self.gfl_cls_conv = nn.Conv2d(channels, dim, 3, padding=1)

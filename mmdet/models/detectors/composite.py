@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import torch
+from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -20,23 +21,12 @@ from .base import BaseDetector
 
 
 @MODELS.register_module()
-class FullResolutionPreprocessor(torch.nn.Module):
+class FullResolutionPreprocessor(BaseDataPreprocessor):
     """Moves images to the device, unchanged; the stages resize and normalise. ``non_blocking`` makes the copies asynchronous."""
-
-    def __init__(self, non_blocking: bool = False):
-        super().__init__()
-        self.non_blocking = non_blocking
-        self.anchor: Tensor  # empty; it moves with the model and has the model's device
-        self.register_buffer('anchor', torch.zeros(0), persistent=False)
-
-    @property
-    def device(self) -> torch.device:
-        """The device that images are moved to."""
-        return self.anchor.device
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """``inputs``: a list of (3, h, w) images on the device; ``data_samples`` as they are."""
-        inputs = [image.to(self.device, non_blocking=self.non_blocking) for image in data['inputs']]
+        inputs = [image.to(self.device, non_blocking=self._non_blocking) for image in data['inputs']]
         for image in inputs:
             if image.dim() != 3 or image.size(0) != 3:
                 raise ModelInputError('images must be (3, h, w)', field='inputs', received=tuple(image.shape))

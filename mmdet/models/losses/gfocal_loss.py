@@ -104,7 +104,6 @@ class DistributionFocalLoss(WeightedLoss):
             ModelInputError: ``pred`` and ``target`` of different length.
         """
         if len(pred) != len(target):
-            raise ModelInputError(
-                'pred and target must be equally long', received=(tuple(pred.shape), tuple(target.shape))
-            )
+            received = (tuple(pred.shape), tuple(target.shape))
+            raise ModelInputError('pred and target must be equally long', received=received)
         return distribution_focal_loss(pred, target)
