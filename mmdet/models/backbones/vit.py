@@ -313,8 +313,7 @@ class WindowedViT(BaseModule):
         key = f'{prefix}pos_embed'
         table = state_dict.get(key)
         if table is not None and table.dim() == 3 and table.shape[1] != self.pos_embed.shape[1]:
-            side = self.table_side
-            resized = resize_pos_embed(table.float(), (side, side)).to(table.dtype)
+            resized = resize_pos_embed(table.float(), (self.table_side, self.table_side)).to(table.dtype)
             print_log(f'{key} resized from {tuple(table.shape)} to {tuple(resized.shape)}', logger='current')
             state_dict[key] = resized
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -64,7 +64,7 @@ class AdapterBatchNorm(nn.SyncBatchNorm):
         if self.training and x.numel() == x.shape[1]:
             message = 'training needs more than one value per channel in every stage: use a larger image or batch'
             raise ModelInputError(message, field='ViTAdapter batch norm input', received=tuple(x.shape))
-        # On the CPU the forward of its parent, that of an ordinary batch norm.
+        # On the CPU, the forward of SyncBatchNorm's parent, an ordinary batch norm.
         return super().forward(x) if x.is_cuda else super(nn.SyncBatchNorm, self).forward(x)
 
 
@@ -111,12 +111,13 @@ class SpatialPrior(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor | None, list[Tensor]]:
         """``image`` (B, 3, H, W) -> map (B, C, H/4, W/4) or None, and three token tensors (B, cells, C)."""
-        stride4 = self.stem(image)
-        stride8 = self.conv2(stride4)
-        stride16 = self.conv3(stride8)
-        stride32 = self.conv4(stride16)
-        tokens = [_to_tokens(fc(x)) for fc, x in ((self.fc2, stride8), (self.fc3, stride16), (self.fc4, stride32))]
-        return (self.fc1(stride4) if self.with_stride4 else None), tokens
+        x = self.stem(image)
+        stride4 = self.fc1(x) if self.with_stride4 else None
+        tokens = []
+        for conv, fc in ((self.conv2, self.fc2), (self.conv3, self.fc3), (self.conv4, self.fc4)):
+            x = conv(x)
+            tokens.append(_to_tokens(fc(x)))
+        return stride4, tokens
 
 
 class _DepthwiseConv(nn.Module):

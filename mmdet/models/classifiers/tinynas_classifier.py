@@ -32,8 +32,7 @@ class TinyNASClassifier(BaseModel):
         structure_name: which structure, where there are several; None for the first.
         hidden_channels: width of a hidden layer with SiLU and dropout of 0.2, as networks for clips have; None for no such layer.
         backbone: further arguments of the backbone.
-        data_preprocessor: config of the preprocessor.
-        init_cfg: initialisation.
+        data_preprocessor, init_cfg: configs of the preprocessor and of the initialisation.
 
     Raises:
         ConfigError: an impossible structure, or num_classes below 1.

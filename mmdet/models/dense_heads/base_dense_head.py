@@ -62,6 +62,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         train_cfg: settings of the training.
         test_cfg: settings of the decode: ``score_thr``, ``nms_pre``, ``nms_pre_rule``, ``min_bbox_size``, ``nms``, ``max_per_img``.
         scores_are_probabilities: whether ``forward`` returns probabilities instead of logits.
+        legacy: whether corners are inclusive pixels, so that sizes in the NMS are one larger.
     """
 
     num_classes: int
@@ -69,6 +70,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     train_cfg: ConfigDict
     test_cfg: ConfigDict
     scores_are_probabilities = False
+    legacy = False
 
     @abstractmethod
     def loss_by_feat(self, *args: Any, **kwargs: Any) -> Losses:
@@ -151,9 +153,8 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         assert batch_img_metas is not None, 'the metainfo of each image is needed'
         results = []
         for i, meta in enumerate(batch_img_metas):
-            context = DecodeContext(
-                settings, priors, meta['img_shape'], meta['scale_factor'] if rescale else None, with_nms
-            )
+            scale_factor = meta['scale_factor'] if rescale else None
+            context = DecodeContext(settings, priors, meta['img_shape'], scale_factor, with_nms)
             cls, reg = ([level[i].detach().flatten(1).t() for level in maps] for maps in (cls_scores, bbox_preds))
             results.append(self.decode_single(cls, reg, context).to_instances())
         return results
@@ -169,10 +170,10 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         if cfg.get('min_bbox_size', -1) >= 0:
             widths, heights = get_box_wh(found.bboxes)
             found = found[(widths > cfg.min_bbox_size) & (heights > cfg.min_bbox_size)]
-        return found.suppress(self._nms_cfg(cfg), cfg.get('max_per_img', -1)) if context.with_nms else found
-
-    def _nms_cfg(self, cfg: ConfigDict) -> dict:
-        return cfg.nms
+        if not context.with_nms:
+            return found
+        nms = dict(cfg.nms, offset=1) if self.legacy else cfg.nms
+        return found.suppress(nms, cfg.get('max_per_img', -1))
 
     def _pair_candidates(self, cls: list[Tensor], reg: list[Tensor], context: DecodeContext) -> ScoredBoxes:
         """The best ``nms_pre`` pairs of prior and class of each level, of those above the threshold."""

@@ -8,7 +8,7 @@ import dataclasses
 
 import torch
 from mmcv.cnn import ConvModule, Scale
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.dist import all_reduce
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -223,8 +223,7 @@ class GFLHead(BaseDenseHead):
         Raises:
             ModelInputError: a ground-truth label outside [0, C), or an image none of whose priors is valid.
         """
-        all_priors, all_flags = self.get_anchors(featmap_sizes, batch_img_metas, device)
-        level_priors = all_priors[0]
+        (level_priors, *_), all_flags = self.get_anchors(featmap_sizes, batch_img_metas, device)
         num_level_priors = [len(priors) for priors in level_priors]
         priors = torch.cat(level_priors)  # (P, 4)
         batch, num_priors = len(batch_img_metas), len(priors)
@@ -232,9 +231,8 @@ class GFLHead(BaseDenseHead):
         labels = priors.new_full((batch, num_priors), self.num_classes, dtype=torch.long)
         label_weights = priors.new_zeros(batch, num_priors)
         image_inds, image_bboxes, num_samples = [], [], 0
-        for i in range(batch):
+        for i, gt in enumerate(batch_gt_instances):
             valid = self._inside_flags(priors, torch.cat(all_flags[i]), batch_img_metas[i])
-            gt = batch_gt_instances[i]
             inds, gt_inds = self._match_single(priors, valid, num_level_priors, gt, ignored[i])
             label_weights[i] = 1 if self.legacy else valid
             if len(inds):
@@ -362,6 +360,3 @@ class GFLHead(BaseDenseHead):
         centers = (priors[:, :2] + priors[:, 2:]) / 2
         last = (img_shape[0] - self.legacy, img_shape[1] - self.legacy)
         return self.bbox_coder.decode(centers, self.integral(bbox_pred) * stride, last)
-
-    def _nms_cfg(self, cfg: ConfigDict) -> dict:
-        return dict(cfg.nms, offset=1) if self.legacy else cfg.nms

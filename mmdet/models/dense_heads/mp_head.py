@@ -154,7 +154,9 @@ class MPHead(GFLHead):
             losses['loss_op'] = unit.new_zeros(())
             losses['loss_emb'] = list(unit.new_zeros(self.num_levels).unbind())
         if self.training:
-            self._remember(embeddings.detach(), targets)
+            labels, count = targets.labels.flatten(), min(_NEW_WORDS, self.num_words)
+            drawn = draw_words(embeddings.detach(), labels, targets.pos_inds, self.num_classes, count)
+            push_words(self._embedding, self._pos_embedding_ptr, *drawn)
         return losses
 
     def transport_loss(self, unit: Tensor, targets: GFLTargets) -> Tensor:
@@ -178,11 +180,6 @@ class MPHead(GFLHead):
         return [part.sum() / (num_samples * self.num_words) for part in weighted.split(targets.num_level_priors)]
 
     # ------------------------------------------------------------------------------------------------ memory
-
-    def _remember(self, embeddings: Tensor, targets: GFLTargets) -> None:
-        count = min(_NEW_WORDS, self.num_words)
-        drawn = draw_words(embeddings, targets.labels.flatten(), targets.pos_inds, self.num_classes, count)
-        push_words(self._embedding, self._pos_embedding_ptr, *drawn)
 
     @torch.no_grad()
     def update_ot(self, seed: int = 0) -> None:

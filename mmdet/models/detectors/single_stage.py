@@ -44,8 +44,7 @@ class SingleStageDetector(BaseDetector):
             ``'auto'``; other channels are replaced, with a warning.
         bbox_head: config of the head.
         train_cfg, test_cfg: those of the head.
-        data_preprocessor: config of the preprocessor.
-        init_cfg: initialisation.
+        data_preprocessor, init_cfg: configs of the preprocessor and of the initialisation.
     """
 
     data_preprocessor: DetDataPreprocessor

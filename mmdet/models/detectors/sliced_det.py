@@ -35,8 +35,7 @@ class SlicedDet(CompositeDetector):
         whole: arguments of a :class:`DetectionStage` without ``detector``, to detect on the whole image as well; None does not.
         nms: config of the NMS that merges tiles and whole image; IoU 0.6 by default.
         max_per_img: largest number of detections to keep; a negative number keeps all.
-        data_preprocessor: config of the preprocessor of full-resolution images.
-        init_cfg: initialisation.
+        data_preprocessor, init_cfg: configs of the preprocessor of full-resolution images and of the initialisation.
 
     Raises:
         ConfigError: a tile without pixels, an overlap outside [0, 1).

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 
 from .single_stage import SingleStageDetector
 from .tta import flip_boxes
@@ -147,8 +146,7 @@ class DetectionStage(BaseModule):
                 chunk = group[start : start + self.batch_size]
                 batch = [views[i].image.flip(-1) if views[i].flipped else views[i].image for i in chunk]
                 metas = [views[i].meta for i in chunk]
-                samples = [DetDataSample(metainfo=meta) for meta in metas]
-                data = self.detector.data_preprocessor(dict(inputs=batch, data_samples=samples))
+                data = self.detector.data_preprocessor(dict(inputs=batch))
                 outputs = self.detector(data['inputs'], mode='tensor')
                 options: dict[str, Any] = dict(batch_img_metas=metas, cfg=cfg, rescale=True, with_nms=False)
                 results = self.detector.bbox_head.predict_by_feat(*outputs, **options)

@@ -59,8 +59,7 @@ class UFPMPDet(CompositeDetector):
         coarse_weight: in [0, 1]; merge the coarse boxes too, with their scores times this. 0 leaves them out, as the original does.
         on_empty: for an image without coarse detections: ``'skip'`` returns no detections, ``'whole'`` makes the whole image the
             only tile.
-        data_preprocessor: config of the preprocessor of full-resolution images.
-        init_cfg: initialisation.
+        data_preprocessor, init_cfg: configs of the preprocessor of full-resolution images and of the initialisation.
 
     Raises:
         ConfigError: stages of different class counts, an unknown ``on_empty``, a ``coarse_weight`` outside [0, 1].

@@ -84,9 +84,8 @@ class QualityFocalLoss(WeightedLoss):
         activated: bool = False,
     ):
         super().__init__(reduction, loss_weight)
-        self.use_sigmoid = use_sigmoid
+        self.use_sigmoid, self.beta = use_sigmoid, beta
         self.activated = activated or not use_sigmoid
-        self.beta = beta
 
     def sample_losses(self, pred: Tensor, target: tuple[Tensor, Tensor] | Tensor) -> Tensor:
         """See :func:`quality_focal_loss`."""

@@ -20,8 +20,7 @@ class GIoULoss(WeightedLoss):
 
     def __init__(self, eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0, offset: float = 0.0):
         super().__init__(reduction, loss_weight)
-        self.eps = eps
-        self.offset = offset
+        self.eps, self.offset = eps, offset
 
     def sample_losses(self, pred: Tensor, target: Tensor) -> Tensor:
         """``1 - GIoU`` of (N, 4) and (N, 4) boxes: (N,), in [0, 2]."""

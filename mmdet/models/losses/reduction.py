@@ -52,8 +52,7 @@ class WeightedLoss(nn.Module):
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0):
         super().__init__()
         check_reduction(reduction)
-        self.reduction = reduction
-        self.loss_weight = loss_weight
+        self.reduction, self.loss_weight = reduction, loss_weight
 
     @abstractmethod
     def sample_losses(self, pred: Tensor, target: Any) -> Tensor:

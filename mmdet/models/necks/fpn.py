@@ -83,9 +83,8 @@ class FPN(BaseModule):
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return ``num_outs`` maps (B, out_channels, H_l, W_l) from the backbone's maps, both finest first."""
-        assert len(inputs) == len(self.in_channels), (
-            f'{len(self.in_channels)} feature maps are needed. Received: {len(inputs)}'
-        )
+        needed = len(self.in_channels)
+        assert len(inputs) == needed, f'{needed} feature maps are needed. Received: {len(inputs)}'
         laterals = [conv(inputs[self.start_level + i]) for i, conv in enumerate(self.lateral_convs)]
         for i in range(len(laterals) - 1, 0, -1):
             size = {} if 'scale_factor' in self.upsample_cfg else dict(size=laterals[i - 1].shape[2:])
