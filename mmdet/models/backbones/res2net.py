@@ -60,6 +60,13 @@ class Bottle2neck(Bottleneck):
         return torch.cat([*outs, self.pool(chunks[-1])], dim=1)
 
 
+class Res2Layer(ResLayer):
+    """Stage of :class:`Bottle2neck` blocks, the first of type ``'stage'``."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(first_block_kwargs=dict(stage_type='stage'), **kwargs)
+
+
 @MODELS.register_module()
 class Res2Net(ResNet):
     """Res2Net v1d backbone, always with the deep stem and the pooled shortcuts of its published models.
@@ -81,4 +88,4 @@ class Res2Net(ResNet):
     def make_res_layer(self, **kwargs: Any) -> nn.Module:
         """Build one stage of cascaded bottlenecks."""
         kwargs.update(scales=self.scales, base_width=self.base_width, base_channels=self.base_channels)
-        return ResLayer(first_block_kwargs=dict(stage_type='stage'), **kwargs)
+        return Res2Layer(**kwargs)

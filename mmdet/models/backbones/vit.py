@@ -7,7 +7,6 @@ Letters: B images, N = h * w tokens, C channels, M heads, D = C / M.
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -178,6 +177,17 @@ class ViTBlock(nn.Module):
         return x + self.drop_path(branch if self.gamma2 is None else self.gamma2 * branch)
 
 
+class PatchEmbed(nn.Module):
+    """Cut the image into square patches and project each: (B, 3, H, W) -> (B, C, H / p, W / p)."""
+
+    def __init__(self, *, patch_size: int, in_channels: int, dim: int):
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.proj(image)
+
+
 def _per_block(value: Any, depth: int, field: str) -> list:
     """One value for each block, from one for all or a sequence."""
     if not isinstance(value, Sequence):
@@ -255,8 +265,7 @@ class WindowedViT(BaseModule):
 
         self.patch_size, self.embed_dim, self.with_cp = patch_size, embed_dim, with_cp
         self.table_side = pretrain_size // patch_size
-        patches = nn.Conv2d(in_chans, embed_dim, kernel_size=patch_size, stride=patch_size)
-        self.patch_embed = nn.Sequential(OrderedDict(proj=patches))
+        self.patch_embed = PatchEmbed(patch_size=patch_size, in_channels=in_chans, dim=embed_dim)
         # The first row belonged to the class token; it stays so that checkpoints keep their shape.
         table = torch.empty(1, 1 + self.table_side**2, embed_dim)
         self.pos_embed = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))

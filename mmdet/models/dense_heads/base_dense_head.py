@@ -26,6 +26,15 @@ RawOutputs = tuple[Any, ...]
 _NMS_PRE_RULES = ('pairs', 'priors')
 
 
+def unpack_gt_instances(
+    batch_data_samples: SampleList,
+) -> tuple[list[InstanceData], list[InstanceData | None], list[dict]]:
+    """Ground truth, ignored boxes (None where a sample has none) and metainfo of each sample."""
+    gt = [sample.gt_instances for sample in batch_data_samples]
+    ignored = [sample.get('ignored_instances') for sample in batch_data_samples]
+    return gt, ignored, [sample.metainfo for sample in batch_data_samples]
+
+
 def to_config_dict(cfg: dict | Config | None) -> ConfigDict:
     """A copy of a head's or model's settings; empty for None."""
     return ConfigDict(cfg.to_dict() if isinstance(cfg, Config) else cfg or {})
@@ -105,12 +114,8 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         return losses, self.predict_by_feat(*self._outputs_to_decode(outputs), **options)
 
     def _loss_of(self, outputs: RawOutputs, batch_data_samples: SampleList) -> Losses:
-        return self.loss_by_feat(
-            *outputs,
-            batch_gt_instances=[sample.gt_instances for sample in batch_data_samples],
-            batch_img_metas=[sample.metainfo for sample in batch_data_samples],
-            batch_gt_instances_ignore=[sample.get('ignored_instances') for sample in batch_data_samples],
-        )
+        names = ('batch_gt_instances', 'batch_gt_instances_ignore', 'batch_img_metas')
+        return self.loss_by_feat(*outputs, **dict(zip(names, unpack_gt_instances(batch_data_samples))))
 
     def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> RawOutputs:
         """The raw outputs that :meth:`loss_by_feat` takes."""
