@@ -29,6 +29,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'mmdet.engine.checkpoint_source': ('mmdet.engine.checkpoint.sources',),
     'mmdet.evaluation.coco_files': ('mmdet.formats.coco', 'mmdet.formats.predictions'),
     'mmdet.evaluation.visdrone_files': ('mmdet.formats.visdrone',),
+    'mmdet.models.dense_heads.gfl_targets': ('mmdet.models.dense_heads.gfl_head',),
     'mmdet.models.layers.tinynas_structure': ('mmdet.archs.files',),
     'mmdet.nas.blocks': ('mmdet.archs.blocks',),
     'mmdet.nas.export': ('mmdet.export',),

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from mmdet.registry import MODELS
 
-from ..layers.conv import build_conv
 from ..layers.res_layer import ResLayer
 from .resnet import Bottleneck, ResNet
 
@@ -16,9 +15,9 @@ from .resnet import Bottleneck, ResNet
 class Bottle2neck(Bottleneck):
     """Bottleneck whose 3x3 convolution is a cascade over channel chunks.
 
-    The output of ``conv1`` is cut into `scales` chunks of ``planes * base_width / base_channels`` channels. Each chunk but the last passes
-    its own 3x3 convolution ``convs.i``, to whose input the previous chunk's output is added; the last chunk is passed on. In the first block
-    of a stage (``stage_type='stage'``, where sizes change) nothing is added, and a strided block pools the last chunk.
+    The output of ``conv1`` is cut into `scales` chunks of ``planes * base_width / base_channels`` channels. Each chunk but the last goes
+    through its own 3x3 convolution ``convs.i``, to whose input the output of the previous chunk is added; the last chunk stays as it is. In
+    the first block of a stage (``stage_type='stage'``, where sizes change) nothing is added, and a strided block pools the last chunk.
 
     Args:
         inplanes, planes: as of :class:`Bottleneck`.
@@ -45,18 +44,8 @@ class Bottle2neck(Bottleneck):
         self.scales, self.stage_type = scales, stage_type
         super().__init__(inplanes, planes, base_width=base_width, base_channels=base_channels, **kwargs)
 
-    def _inner_width(self, planes: int, groups: int, base_width: int, base_channels: int) -> int:
-        """Width of one chunk."""
-        return planes * base_width // base_channels
-
-    def _joined_width(self) -> int:
-        return self.width * self.scales
-
     def _build_inner(self) -> None:
-        joined = self._joined_width()
-        self.conv1 = build_conv(self.conv_cfg, self.inplanes, joined, 1, stride=self.conv1_stride, bias=False)
-        self.norm1_name = self._add_norm(joined, 1)
-        self.convs = nn.ModuleList([self._conv3x3(self.width) for _ in range(self.scales - 1)])
+        self.convs = nn.ModuleList([self._conv3x3() for _ in range(self.scales - 1)])
         self.bns = nn.ModuleList([build_norm_layer(self.norm_cfg, self.width)[1] for _ in range(self.scales - 1)])
         strided = self.stage_type == 'stage' and self.conv2_stride != 1
         self.pool = nn.AvgPool2d(3, stride=self.conv2_stride, padding=1) if strided else nn.Identity()
@@ -98,5 +87,5 @@ class Res2Net(ResNet):
 
     def make_res_layer(self, **kwargs: Any) -> nn.Module:
         """Build one stage of cascaded bottlenecks."""
-        widths = dict(scales=self.scales, base_width=self.base_width, base_channels=self.base_channels)
-        return Res2Layer(**widths, **kwargs)
+        kwargs.update(scales=self.scales, base_width=self.base_width, base_channels=self.base_channels)
+        return Res2Layer(**kwargs)

@@ -1,18 +1,19 @@
 """ResNet (He et al., CVPR 2016, arXiv 1512.03385), its V1d stem, frozen stages and deformable stages."""
 
+from itertools import pairwise
 from typing import Any
 
 import torch.utils.checkpoint
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
 
 from ..layers.conv import build_conv, has_deform_conv
 from ..layers.res_layer import BlockType, ResLayer
+from .freezing import FreezableBackbone
 
 
 class _ResidualBlock(BaseModule):
@@ -21,14 +22,11 @@ class _ResidualBlock(BaseModule):
     Args:
         inplanes: input channels.
         planes: base width; the output has ``planes * expansion`` channels.
-        stride: stride of the block, see ``style``.
+        stride: stride of the block.
         dilation: dilation of the (first) 3x3 convolution.
         downsample: module of the shortcut, or None for the identity.
-        style: where a bottleneck has its stride: ``'pytorch'`` on the 3x3 convolution, ``'caffe'`` on the first 1x1 convolution.
-        with_cp: recompute the block in the backward pass to save memory.
-        conv_cfg, norm_cfg: configs of convolutions and norms.
+        style, with_cp, conv_cfg, norm_cfg, plugins: see :class:`ResNet`.
         dcn: config of a deformable 3x3 convolution; ``conv_cfg`` must then be None.
-        plugins: must be None.
         zero_init_norm: initialise the last norm's weight to 0.
         init_cfg: how this block is initialised; ``zero_init_norm`` then has no effect.
     """
@@ -73,7 +71,7 @@ class _ResidualBlock(BaseModule):
         return name
 
     def _zero_norm(self, name: str) -> None:
-        """Let the block start as the identity if so configured, unless its own ``init_cfg`` says how it starts."""
+        """With ``zero_init_norm``, initialise the norm to 0, unless the block has its own ``init_cfg``."""
         if self.zero_init_norm and not self.init_cfg:
             self.init_cfg = dict(type='Constant', val=0, override=dict(name=name))
 
@@ -97,10 +95,8 @@ class _ResidualBlock(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """(N, inplanes, H, W) to (N, planes * expansion, ceil(H / stride), ceil(W / stride))."""
         if self.with_cp and x.requires_grad:
-            out = torch.utils.checkpoint.checkpoint(self._sum, x, use_reentrant=False)
-        else:
-            out = self._sum(x)
-        return self.relu(out)
+            return self.relu(torch.utils.checkpoint.checkpoint(self._sum, x, use_reentrant=False))
+        return self.relu(self._sum(x))
 
 
 class BasicBlock(_ResidualBlock):
@@ -133,44 +129,33 @@ class Bottleneck(_ResidualBlock):
     """
 
     expansion = 4
+    scales = 1  # parts into which the output of conv1 is cut; more than one in Res2Net
 
     def __init__(self, *args: Any, groups: int = 1, base_width: int = 4, base_channels: int = 64, **kwargs: Any):
         super().__init__(*args, **kwargs)
         assert not self.with_dcn or self.conv_cfg is None, 'conv_cfg must be None where dcn is given'
         self.groups, outplanes = groups, self.planes * self.expansion
         self.conv1_stride, self.conv2_stride = (1, self.stride) if self.style == 'pytorch' else (self.stride, 1)
-        self.width = self._inner_width(self.planes, groups, base_width, base_channels)
+        # Channels of one part.
+        self.width = (
+            self.planes * base_width // base_channels * groups if groups > 1 or self.scales > 1 else self.planes
+        )
+        joined = self.width * self.scales
+        self.conv1 = build_conv(self.conv_cfg, self.inplanes, joined, 1, stride=self.conv1_stride, bias=False)
+        self.norm1_name = self._add_norm(joined, 1)
         self._build_inner()
-        self.conv3 = build_conv(self.conv_cfg, self._joined_width(), outplanes, 1, bias=False)
+        self.conv3 = build_conv(self.conv_cfg, joined, outplanes, 1, bias=False)
         self.norm3_name = self._add_norm(outplanes, 3)
         self._zero_norm(self.norm3_name)
 
-    def _inner_width(self, planes: int, groups: int, base_width: int, base_channels: int) -> int:
-        return planes if groups == 1 else planes * base_width // base_channels * groups
-
-    def _joined_width(self) -> int:
-        """Channels entering ``conv3``."""
-        return self.width
-
-    def _conv3x3(self, channels: int) -> nn.Module:
+    def _conv3x3(self) -> nn.Module:
         cfg = self.dcn if self.with_dcn else self.conv_cfg
-        return build_conv(
-            cfg,
-            channels,
-            channels,
-            3,
-            stride=self.conv2_stride,
-            padding=self.dilation,
-            dilation=self.dilation,
-            groups=self.groups,
-            bias=False,
-        )
+        place = dict(stride=self.conv2_stride, padding=self.dilation, dilation=self.dilation, groups=self.groups)
+        return build_conv(cfg, self.width, self.width, 3, bias=False, **place)
 
     def _build_inner(self) -> None:
-        """Build ``conv1`` and all layers between it and ``conv3``."""
-        self.conv1 = build_conv(self.conv_cfg, self.inplanes, self.width, 1, stride=self.conv1_stride, bias=False)
-        self.norm1_name = self._add_norm(self.width, 1)
-        self.conv2 = self._conv3x3(self.width)
+        """Build the layers between ``conv1`` and ``conv3``, which :meth:`_inner` runs."""
+        self.conv2 = self._conv3x3()
         self.norm2_name = self._add_norm(self.width, 2)
 
     @property
@@ -187,7 +172,7 @@ class Bottleneck(_ResidualBlock):
 
 
 @MODELS.register_module()
-class ResNet(BaseModule):
+class ResNet(FreezableBackbone):
     """ResNet backbone that returns the outputs of chosen stages.
 
     Parameter names are torchvision's (``conv1``, ``bn1``, ``layer1.0.conv1``, ...), without ``fc``.
@@ -200,19 +185,19 @@ class ResNet(BaseModule):
         num_stages: 1 to 4.
         strides, dilations: one of each for every stage.
         out_indices: stages whose outputs are returned, always in rising order.
-        style: ``'pytorch'``: the stride lies on a bottleneck's 3x3 convolution; ``'caffe'``: on its first 1x1.
+        style: the convolution of a bottleneck that has its stride: ``'pytorch'``: the 3x3 one, ``'caffe'``: the first 1x1 one.
         deep_stem: three 3x3 convolutions instead of one 7x7, as the Sequential ``stem``.
         avg_down: average pooling in strided shortcuts.
         frozen_stages: the stem and this many stages get no gradient and stay in eval mode; 0 freezes the stem only, -1 nothing.
         conv_cfg, norm_cfg: configs of convolutions and norms.
         norm_eval: keep every batch norm in eval mode (its statistics fixed).
         dcn: config of the deformable 3x3 convolutions, ``dict(type='DCN' or 'DCNv2', deform_groups=1, fallback_on_stride=False)``.
-        stage_with_dcn: one bool for each stage: whether its blocks are deformable.
+        stage_with_dcn: for each stage, whether its blocks are deformable.
         plugins: must be None.
         with_cp: recompute blocks in the backward pass to save memory.
         zero_init_residual: initialise the last norm of each block to 0.
         pretrained: old form of ``init_cfg=dict(type='Pretrained', checkpoint=pretrained)``.
-        init_cfg: initialisation; default: Kaiming for convolutions, 1 for norms. Given, ``zero_init_residual`` has no effect.
+        init_cfg: initialisation; default: Kaiming for convolutions, 1 for norms. If given, ``zero_init_residual`` has no effect.
 
     Raises:
         KeyError: unknown depth.
@@ -307,12 +292,10 @@ class ResNet(BaseModule):
             self.relu = nn.ReLU(inplace=True)
             return
         parts: list[nn.Module] = []
-        widths = (in_channels, channels // 2, channels // 2, channels)
-        for number, (width_in, width_out) in enumerate(zip(widths[:-1], widths[1:])):
-            stride = 2 if number == 0 else 1
-            parts.append(build_conv(self.conv_cfg, width_in, width_out, 3, stride=stride, padding=1, bias=False))
-            parts.append(build_norm_layer(self.norm_cfg, width_out)[1])
-            parts.append(nn.ReLU(inplace=True))
+        for channels_in, channels_out in pairwise((in_channels, channels // 2, channels // 2, channels)):
+            stride = 1 if parts else 2
+            parts.append(build_conv(self.conv_cfg, channels_in, channels_out, 3, stride=stride, padding=1, bias=False))
+            parts += [build_norm_layer(self.norm_cfg, channels_out)[1], nn.ReLU(inplace=True)]
         self.stem = nn.Sequential(*parts)
 
     @property
@@ -320,30 +303,15 @@ class ResNet(BaseModule):
         """Norm of the 7x7 stem."""
         return getattr(self, self.norm1_name)
 
-    def _freeze_stages(self) -> None:
+    def _frozen_modules(self) -> list[nn.Module]:
         if self.frozen_stages < 0:
-            return
-        frozen = [self.stem] if self.deep_stem else [self.conv1, self.norm1]
-        frozen += [getattr(self, name) for name in self.res_layers[: self.frozen_stages]]
-        for module in frozen:
-            module.eval()
-            for parameter in module.parameters():
-                parameter.requires_grad = False
-
-    def train(self, mode: bool = True) -> 'ResNet':
-        """Switch to training mode, leaving frozen stages (and with `norm_eval` every batch norm) in eval mode."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+            return []
+        stem = [self.stem] if self.deep_stem else [self.conv1, self.norm1]
+        return [*stem, *(getattr(self, name) for name in self.res_layers[: self.frozen_stages])]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, in_channels, H, W) to one (N, C, H / s, W / s), rounded up, for each of `out_indices`; s = 4, 8, 16, 32 by default."""
-        x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
-        x = self.maxpool(x)
+        x = self.maxpool(self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x))))
         outs = []
         for stage, name in enumerate(self.res_layers):
             x = getattr(self, name)(x)
@@ -357,10 +325,10 @@ def _initialisation(
 ) -> tuple[dict | list, bool]:
     """Return the effective ``init_cfg``, and whether the blocks' last norms start at 0 (only with the default initialisation)."""
     assert not (pretrained and init_cfg), 'pretrained and init_cfg cannot be given together'
-    if pretrained is not None and not isinstance(pretrained, str):
-        raise TypeError(f'pretrained must be a str or None, received {pretrained!r}')
     if pretrained is not None:
-        return dict(type='Pretrained', checkpoint=pretrained), False
+        if not isinstance(pretrained, str):
+            raise TypeError(f'pretrained must be a str or None, received {pretrained!r}')
+        init_cfg = dict(type='Pretrained', checkpoint=pretrained)
     if init_cfg is not None:
         return init_cfg, False
     norms = dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])

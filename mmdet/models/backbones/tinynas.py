@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdet.archs.structure import stage_ends
 from mmdet.errors import ConfigError
@@ -15,14 +13,15 @@ from mmdet.registry import MODELS
 from ...archs.files import read_network
 from ..layers.tinynas_blocks import ACTIVATIONS, BlockOptions, build_block
 from ..layers.tinynas_damo import PlainAndPointwise, SpaceToDepth
+from .freezing import FreezableBackbone
 
 
 @MODELS.register_module()
-class TinyNASBackbone(BaseModule):
+class TinyNASBackbone(FreezableBackbone):
     """Backbone of a searched structure, which gives the feature maps of chosen stages.
 
     A stage ends just before a block of stride 2 and at the last block. With the usual strided stem, stage 0 is the stem (stride 2) and stages
-    1 to 4 have strides 4, 8, 16, 32. ``out_channels`` and ``out_strides`` describe the outputs; a detector hands ``out_channels`` to its neck.
+    1 to 4 have strides 4, 8, 16, 32. ``out_channels`` and ``out_strides`` describe the outputs; a detector passes ``out_channels`` to its neck.
 
     Args:
         structure: path of a structure file, block dicts, or a value that holds them: see :func:`~mmdet.archs.files.build_structure`.
@@ -35,8 +34,8 @@ class TinyNASBackbone(BaseModule):
         act: activation of blocks that do not name one; None for that of their family.
         drop_path_rate: stochastic depth (arXiv 1603.09382): the rate of the last unit, which grows linearly from 0 with depth.
         dropout_rate: dropout after the convolutions of a unit: the rate of the last unit, which grows the same way.
-        use_focus: put space-to-depth before the stem. By default where the stem reads 12 channels, as in structures searched for DAMO-YOLO, so that
-            they take images of 3 channels.
+        use_focus: put space-to-depth before the stem. By default where the stem reads 12 channels, as in structures searched for DAMO-YOLO, which
+            then take images of 3 channels.
         init_cfg: initialisation; default Kaiming for convolutions, 1 for norms.
 
     Raises:
@@ -62,20 +61,18 @@ class TinyNASBackbone(BaseModule):
         init_cfg: dict | list | None = None,
         **unknown: Any,
     ):
-        super().__init__(init_cfg or self._default_init())
+        norms = dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
+        super().__init__(init_cfg or [dict(type='Kaiming', layer=['Conv2d', 'Conv3d']), norms])
         if unknown:
-            raise ConfigError(
-                'unknown arguments; a config that replaces the backbone of its base needs backbone=dict(_delete_=True, ...)',
-                field=type(self).__name__,
-                received=sorted(unknown),
-            )
+            message = 'unknown arguments; a config that replaces the backbone of its base needs backbone=dict(_delete_=True, ...)'
+            raise ConfigError(message, field=type(self).__name__, received=sorted(unknown))
         self.structure = read_network(structure, structure_name, self.dims)
         self.stage_ends = stage_ends(self.structure)
-        self.out_indices = self._checked_outputs(out_indices)
-        if not -1 <= frozen_stages < len(self.stage_ends):
-            raise ConfigError(
-                f'must be in -1..{len(self.stage_ends) - 1}', field='frozen_stages', received=frozen_stages
-            )
+        self._check_outputs(out_indices)
+        self.out_indices = tuple(out_indices)
+        last_stage = len(self.stage_ends) - 1
+        if not -1 <= frozen_stages <= last_stage:
+            raise ConfigError(f'must be in -1..{last_stage}', field='frozen_stages', received=frozen_stages)
         if act is not None and act not in ACTIVATIONS:
             raise ConfigError(f'must be None or one of {sorted(ACTIVATIONS)}', field='act', received=act)
         for field, rate in (('drop_path_rate', drop_path_rate), ('dropout_rate', dropout_rate)):
@@ -83,38 +80,31 @@ class TinyNASBackbone(BaseModule):
                 raise ConfigError('must be in [0, 1)', field=field, received=rate)
         self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
         self.focus = self._focus(use_focus)
-        options = self._unit_options(
-            drop_path_rate,
-            dropout_rate,
-            norm_cfg=dict(type='BN') if norm_cfg is None else dict(norm_cfg),
-            with_cp=with_cp,
-            act=act,
-        )
-        self.block_list = nn.ModuleList(
-            build_block(block, unit_options) for block, unit_options in zip(self.structure, options)
-        )
+        norm_cfg = dict(type='BN') if norm_cfg is None else dict(norm_cfg)
+        common: dict[str, Any] = dict(norm_cfg=norm_cfg, with_cp=with_cp, act=act, damo=self._damo)
+        self.block_list = nn.ModuleList()
+        units, last = 0, max(sum(block.layers for block in self.structure) - 1, 1)
+        for index, block in enumerate(self.structure):
+            common.update(self._block_options(index))
+            options = [
+                BlockOptions(drop_path=drop_path_rate * i / last, drop_channel=dropout_rate * i / last, **common)
+                for i in range(units, units + block.layers)
+            ]
+            units += block.layers
+            self.block_list.append(build_block(block, options))
         # The strided block of stage j halves the map on top of what the stem does.
         stem_stride = self.structure[0].stride * (2 if self.focus is not None else 1)
         self.out_channels = [self.structure[self.stage_ends[stage]].out_channels for stage in self.out_indices]
         self.out_strides = [stem_stride * 2**stage for stage in self.out_indices]
         self._freeze_stages()
 
-    @staticmethod
-    def _default_init() -> list[dict]:
-        norms = dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
-        return [dict(type='Kaiming', layer=['Conv2d', 'Conv3d']), norms]
-
-    def _checked_outputs(self, out_indices: Sequence[int]) -> tuple[int, ...]:
-        num_stages = len(self.stage_ends)
+    def _check_outputs(self, out_indices: Sequence[int]) -> None:
+        ends = self.stage_ends
         outputs = list(out_indices) if isinstance(out_indices, (list, tuple)) else []
-        valid = all(type(stage) is int and 0 <= stage < num_stages for stage in outputs)
+        valid = all(type(stage) is int and 0 <= stage < len(ends) for stage in outputs)
         if not outputs or not valid or sorted(set(outputs)) != outputs:
-            raise ConfigError(
-                f'must be ascending stages in 0..{num_stages - 1}; the structure has {num_stages}, ending at blocks {self.stage_ends}',
-                field='out_indices',
-                received=out_indices,
-            )
-        return tuple(outputs)
+            message = f'must be ascending stages in 0..{len(ends) - 1}; the structure has {len(ends)}, ending at blocks {ends}'
+            raise ConfigError(message, field='out_indices', received=out_indices)
 
     def _focus(self, use_focus: bool | None) -> nn.Module | None:
         """The space-to-depth layer before the stem, or None. With it the stem reads 12 channels, whatever its block says."""
@@ -124,74 +114,33 @@ class TinyNASBackbone(BaseModule):
             use_focus = single and stem.in_channels == 12
         if not use_focus:
             return None
+        record = 'structure, block 0'
         if not single:
-            raise ConfigError(
-                'space-to-depth needs a stem of class ConvKXBNRELU',
-                record='structure, block 0',
-                field='class',
-                received=stem.type,
-            )
+            message = 'space-to-depth needs a stem of class ConvKXBNRELU'
+            raise ConfigError(message, record=record, field='class', received=stem.type)
         if stem.in_channels not in (3, 12):
-            raise ConfigError(
-                'space-to-depth takes images of 3 channels: must be 3 or 12',
-                record='structure, block 0',
-                field='in',
-                received=stem.in_channels,
-            )
+            message = 'space-to-depth takes images of 3 channels: must be 3 or 12'
+            raise ConfigError(message, record=record, field='in', received=stem.in_channels)
         self.structure = (stem._replace(in_channels=12), *self.structure[1:])
         return SpaceToDepth()
-
-    def _unit_options(self, drop_path: float, dropout: float, **common: Any) -> list[list[BlockOptions]]:
-        """Options of each unit of each block, with drop rates that grow from 0 to the given ones."""
-        counts = [block.layers for block in self.structure]
-        last, done, options = max(sum(counts) - 1, 1), 0, []
-        for index, count in enumerate(counts):
-            special = self._block_options(index)
-            options.append(
-                [
-                    BlockOptions(
-                        drop_path=drop_path * (done + i) / last,
-                        drop_channel=dropout * (done + i) / last,
-                        damo=self._damo,
-                        **special,
-                        **common,
-                    )
-                    for i in range(count)
-                ]
-            )
-            done += count
-        return options
 
     def _block_options(self, index: int) -> dict:
         """Options that differ from block to block."""
         return {}
 
-    def _freeze_stages(self) -> None:
+    def _frozen_modules(self) -> list[nn.Module]:
         if self.frozen_stages < 0:
-            return
-        for block in self.block_list[: self.stage_ends[self.frozen_stages] + 1]:
-            block.eval()
-            for parameter in block.parameters():
-                parameter.requires_grad = False
-
-    def train(self, mode: bool = True) -> 'TinyNASBackbone':
-        """Set training mode; frozen stages, and with `norm_eval` every batch norm, stay in eval mode."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+            return []
+        return list(self.block_list[: self.stage_ends[self.frozen_stages] + 1])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, C, H, W) to a tuple of (N, C_j, H / stride_j, W / stride_j), sizes rounded up, one for each of `out_indices`."""
         if self.focus is not None:
             x = self.focus(x)
-        outputs = []
-        for index, block in enumerate(self.block_list[: self.stage_ends[self.out_indices[-1]] + 1]):
+        outputs, returned = [], [self.stage_ends[stage] for stage in self.out_indices]
+        for index, block in enumerate(self.block_list[: returned[-1] + 1]):
             x = block(x)
-            if index in self.stage_ends and self.stage_ends.index(index) in self.out_indices:
+            if index in returned:
                 outputs.append(x)
         return tuple(outputs)
 
@@ -213,12 +162,9 @@ class DAMOYOLOBackbone(TinyNASBackbone):
 
     Args:
         structure: as in :class:`TinyNASBackbone`; its stem may name 3 or 12 input channels.
-        out_indices: stages whose outputs are returned, ascending.
         with_spp: spatial pyramid pooling after the first unit of the last block.
-        use_focus: put space-to-depth before the stem.
-        act: activation of blocks that do not name one.
         reparam: train the second convolution of each unit with a parallel 1x1 one; :meth:`fuse` merges them.
-        **kwargs: arguments of :class:`TinyNASBackbone`.
+        out_indices, use_focus, act, **kwargs: arguments of :class:`TinyNASBackbone`.
 
     Raises:
         ConfigError: as :class:`TinyNASBackbone`, and for options that the last block cannot take.
@@ -245,11 +191,9 @@ class DAMOYOLOBackbone(TinyNASBackbone):
             raise ConfigError('quantised blocks cannot be re-parameterised', field='reparam', received=self.reparam)
         last = index == len(self.structure) - 1
         if last and self.with_spp and not block.btn:
+            record = f'structure, block {index}'
             raise ConfigError(
-                'with_spp needs a super block at the end',
-                record=f'structure, block {index}',
-                field='class',
-                received=block.type,
+                'with_spp needs a super block at the end', record=record, field='class', received=block.type
             )
         return dict(reparam=self.reparam, spp=self.with_spp and last)
 

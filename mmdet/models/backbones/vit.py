@@ -7,7 +7,7 @@ Letters: B images, N = h * w tokens, C channels, M heads, D = C / M.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,16 +27,13 @@ def resize_pos_embed(table: Tensor, grid_hw: tuple[int, int]) -> Tensor:
     """Bicubic resize of a position table (1, 1 + n * n, C), class slot first, to (1, 1 + h * w, C)."""
     side = math.isqrt(max(table.shape[1] - 1, 0))
     if side == 0 or side * side != table.shape[1] - 1:
-        raise CheckpointError(
-            'must have shape (1, 1 + n * n, C): a class slot and a square grid',
-            field='pos_embed',
-            received=tuple(table.shape),
-        )
+        message = 'must have shape (1, 1 + n * n, C): a class slot and a square grid'
+        raise CheckpointError(message, field='pos_embed', received=tuple(table.shape))
     if grid_hw == (side, side):
         return table
     grid = table[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)  # (1, C, n, n)
     if grid.is_cuda and torch.are_deterministic_algorithms_enabled():
-        # torch has no deterministic gradient of a bicubic resize on the GPU. It is linear along each axis: two matrix products do the same.
+        # torch has no deterministic gradient of a bicubic resize on the GPU. The resize is linear along each axis: two matrix products do the same.
         rows, columns = (_bicubic_matrix(side, size, grid) for size in grid_hw)
         grid = rows @ grid @ columns.t()
     else:
@@ -51,12 +48,26 @@ def _bicubic_matrix(before: int, after: int, like: Tensor) -> Tensor:
         return F.interpolate(basis, size=(after, 1), mode='bicubic', align_corners=False)[0, :, :, 0].t()
 
 
+def check_image(image: Tensor, divisor: int) -> None:
+    """Raise ModelInputError unless ``image`` is (B, 3, H, W) with H and W multiples of ``divisor``."""
+    if image.dim() != 4 or any(side == 0 or side % divisor for side in image.shape[-2:]):
+        message = f'must be (B, 3, H, W) with H and W multiples of {divisor} (pad_size_divisor={divisor} in the data preprocessor)'
+        raise ModelInputError(message, field='image', received=tuple(image.shape))
+
+
+def run_recomputed(with_cp: bool, function: Callable[..., Tensor], *args: Any) -> Tensor:
+    """Call a function; with ``with_cp`` its activations are recomputed in the backward pass instead of being kept."""
+    if with_cp and torch.is_grad_enabled():
+        return checkpoint(function, *args, use_reentrant=False)
+    return function(*args)
+
+
 class WindowAttention(nn.Module):
     """Multi-head self-attention over a grid of tokens, inside windows if ``window_size`` is given.
 
     The grid is padded at the bottom and the right to whole windows *after* the projection to queries, keys and values.
     Padded tokens are therefore zero keys (logit 0) and zero values, without the projection's bias, and take part in the
-    softmax: published weights were trained so.
+    softmax, as they did when the published weights were trained.
 
     Args:
         dim: C.
@@ -87,15 +98,13 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor, grid_hw: tuple[int, int]) -> Tensor:
         """Attend over ``x`` (B, h * w, C); returns the same shape."""
         qkv, size = self.qkv(x), self.window_size
-        attended = self._attend_globally(qkv) if size is None else self._attend_in_windows(qkv, grid_hw, size)
-        return self.proj_drop(self.proj(attended))
+        if size is not None:
+            return self.proj_drop(self.proj(self._attend_in_windows(qkv, grid_hw, size)))
+        q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)  # (B, M, N, D)
+        return self.proj_drop(self.proj(self._attention(q, k, v).transpose(1, 2).flatten(2)))
 
     def _attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop if self.training else 0.0)
-
-    def _attend_globally(self, qkv: Tensor) -> Tensor:
-        q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)  # (B, M, N, D)
-        return self._attention(q, k, v).transpose(1, 2).flatten(2)
 
     def _attend_in_windows(self, qkv: Tensor, grid_hw: tuple[int, int], size: int) -> Tensor:
         (h, w), M = grid_hw, self.num_heads
@@ -150,14 +159,8 @@ class ViTBlock(nn.Module):
         super().__init__()
         self.with_cp = with_cp
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = WindowAttention(
-            dim=dim,
-            num_heads=num_heads,
-            window_size=window_size,
-            qkv_bias=qkv_bias,
-            attn_drop=attn_drop,
-            proj_drop=drop,
-        )
+        options: dict[str, Any] = dict(window_size=window_size, qkv_bias=qkv_bias, attn_drop=attn_drop, proj_drop=drop)
+        self.attn = WindowAttention(dim=dim, num_heads=num_heads, **options)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim=dim, hidden_dim=int(dim * mlp_ratio), drop=drop)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
@@ -165,9 +168,7 @@ class ViTBlock(nn.Module):
         self.gamma2 = nn.Parameter(torch.ones(dim)) if layer_scale else None
 
     def forward(self, x: Tensor, grid_hw: tuple[int, int]) -> Tensor:
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self._forward, x, grid_hw, use_reentrant=False)
-        return self._forward(x, grid_hw)
+        return run_recomputed(self.with_cp, self._forward, x, grid_hw)
 
     def _forward(self, x: Tensor, grid_hw: tuple[int, int]) -> Tensor:
         branch = self.attn(self.norm1(x), grid_hw)
@@ -254,38 +255,28 @@ class WindowedViT(BaseModule):
         if img_size not in (None, pretrain_size):
             raise ConfigError(f'must equal pretrain_size = {pretrain_size}', field='img_size', received=img_size)
         if pretrain_size < patch_size:
-            raise ConfigError(
-                f'must be at least patch_size = {patch_size}', field='pretrain_size', received=pretrain_size
-            )
+            message = f'must be at least patch_size = {patch_size}'
+            raise ConfigError(message, field='pretrain_size', received=pretrain_size)
         windowed = _per_block(window_attn, depth, 'window_attn')
         sizes = _per_block(window_size, depth, 'window_size')
         if any(flag and not size for flag, size in zip(windowed, sizes)):
-            raise ConfigError(
-                'must be a positive number where window_attn is true', field='window_size', received=window_size
-            )
+            message = 'must be a positive number where window_attn is true'
+            raise ConfigError(message, field='window_size', received=window_size)
 
         self.patch_size, self.embed_dim, self.with_cp = patch_size, embed_dim, with_cp
         self.table_side = pretrain_size // patch_size
         self.patch_embed = PatchEmbed(patch_size=patch_size, in_channels=in_chans, dim=embed_dim)
         # The first row belonged to the class token; it stays so that checkpoints keep their shape.
-        self.pos_embed = nn.Parameter(
-            nn.init.trunc_normal_(torch.empty(1, 1 + self.table_side**2, embed_dim), std=0.02)
-        )
+        table = torch.empty(1, 1 + self.table_side**2, embed_dim)
+        self.pos_embed = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
         self.pos_drop = nn.Dropout(drop_rate)
+        common: dict[str, Any] = dict(
+            dim=embed_dim, num_heads=num_heads, mlp_ratio=mlp_ratio, qkv_bias=qkv_bias, layer_scale=layer_scale,
+            drop=drop_rate, attn_drop=attn_drop_rate, with_cp=with_cp,
+        )  # fmt: skip
         self.blocks = nn.ModuleList(
-            ViTBlock(
-                dim=embed_dim,
-                num_heads=num_heads,
-                window_size=sizes[i] if windowed[i] else None,
-                mlp_ratio=mlp_ratio,
-                qkv_bias=qkv_bias,
-                layer_scale=layer_scale,
-                drop=drop_rate,
-                attn_drop=attn_drop_rate,
-                drop_path=drop_path_rate * i / max(depth - 1, 1),
-                with_cp=with_cp,
-            )
-            for i in range(depth)
+            ViTBlock(window_size=size if flag else None, drop_path=drop_path_rate * i / max(depth - 1, 1), **common)
+            for i, (flag, size) in enumerate(zip(windowed, sizes))
         )
 
     def embed_patches(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
@@ -301,12 +292,7 @@ class WindowedViT(BaseModule):
         Raises:
             ModelInputError: H or W is not a multiple of ``patch_size``.
         """
-        if image.dim() != 4 or any(side == 0 or side % self.patch_size for side in image.shape[-2:]):
-            raise ModelInputError(
-                f'must be (B, 3, H, W) with H and W multiples of {self.patch_size}',
-                field='image',
-                received=tuple(image.shape),
-            )
+        check_image(image, self.patch_size)
         x, (h, w) = self.embed_patches(image)
         for block in self.blocks:
             x = block(x, (h, w))
@@ -314,16 +300,17 @@ class WindowedViT(BaseModule):
 
     def init_weights(self) -> None:
         """Initialise as DeiT does and apply ``init_cfg``, its ``Pretrained`` entry last (:func:`load_vit_weights`)."""
-        configs = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or [])
-        pretrained = [config for config in configs if config['type'] == 'Pretrained']
+        given = self.init_cfg
+        configs = [given] if isinstance(given, dict) else given or []
         self._reset_parameters()
-        given, self.init_cfg = self.init_cfg, [config for config in configs if config['type'] != 'Pretrained']
+        self.init_cfg = [config for config in configs if config['type'] != 'Pretrained']
         try:
             super().init_weights()
         finally:
             self.init_cfg = given
-        for config in pretrained:
-            load_vit_weights(self, config['checkpoint'], prefix=config.get('prefix'))
+        for config in configs:
+            if config['type'] == 'Pretrained':
+                load_vit_weights(self, config['checkpoint'], prefix=config.get('prefix'))
 
     def _reset_parameters(self) -> None:
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
@@ -335,8 +322,7 @@ class WindowedViT(BaseModule):
         key = f'{prefix}pos_embed'
         table = state_dict.get(key)
         if table is not None and table.dim() == 3 and table.shape[1] != self.pos_embed.shape[1]:
-            side = self.table_side
-            resized = resize_pos_embed(table.float(), (side, side)).to(table.dtype)
+            resized = resize_pos_embed(table.float(), (self.table_side, self.table_side)).to(table.dtype)
             print_log(f'{key} resized from {tuple(table.shape)} to {tuple(resized.shape)}', logger='current')
             state_dict[key] = resized
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
@@ -384,27 +370,22 @@ def load_vit_weights(model: WindowedViT, filename: str, prefix: str | None = Non
         start = prefix.rstrip('.') + '.'
         tensors = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
-    own = model.state_dict()
-    required = [
-        name for name in own if name.startswith(('patch_embed.', 'pos_embed', 'blocks.')) and '.gamma' not in name
-    ]
+    own, parts = model.state_dict(), ('patch_embed.', 'pos_embed', 'blocks.')
+    required = [name for name in own if name.startswith(parts) and '.gamma' not in name]
     missing = [name for name in required if name not in tensors]
     if missing:
-        raise CheckpointError(
-            f'lacks {len(missing)} of the {len(required)} tensors of the transformer, the first being {missing[0]}',
-            file=filename,
-            received=sorted(tensors)[:5],
+        message = (
+            f'lacks {len(missing)} of the {len(required)} tensors of the transformer, the first being {missing[0]}'
         )
+        raise CheckpointError(message, file=filename, received=sorted(tensors)[:5])
     for name, tensor in tensors.items():
         fits = name not in own or tensor.shape == own[name].shape
         resizable = name == 'pos_embed' and tensor.dim() == 3 and tensor.shape[-1] == model.embed_dim
         if not (fits or resizable):
-            raise CheckpointError(
-                f'must have shape {tuple(own[name].shape)}', file=filename, record=name, received=tuple(tensor.shape)
-            )
+            message = f'must have shape {tuple(own[name].shape)}'
+            raise CheckpointError(message, file=filename, record=name, received=tuple(tensor.shape))
     unused = [name for name in tensors if name not in own]
     model.load_state_dict({name: tensor for name, tensor in tensors.items() if name in own}, strict=False)
-    print_log(
-        f'{filename}: {len(tensors) - len(unused)} tensors loaded, left out: {unused or "none"}', logger='current'
-    )
+    loaded = len(tensors) - len(unused)
+    print_log(f'{filename}: {loaded} tensors loaded, left out: {unused or "none"}', logger='current')
     return unused

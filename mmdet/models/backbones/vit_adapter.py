@@ -17,10 +17,9 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmdet.errors import ConfigError, ModelInputError
-from mmdet.models.backbones.vit import ViTBlock, WindowedViT, reset_vit_layer
+from mmdet.models.backbones.vit import ViTBlock, WindowedViT, check_image, reset_vit_layer, run_recomputed
 from mmdet.ops.ms_deform_attn import MSDeformAttn
 from mmdet.registry import MODELS
 
@@ -63,16 +62,10 @@ class AdapterBatchNorm(nn.SyncBatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and x.numel() == x.shape[1]:
-            raise ModelInputError(
-                'training needs more than one value per channel in every stage: use a larger image or batch',
-                field='ViTAdapter batch norm input',
-                received=tuple(x.shape),
-            )
-        if x.is_cuda:
-            return super().forward(x)
-        return super(nn.SyncBatchNorm, self).forward(
-            x
-        )  # skip SyncBatchNorm.forward: its parent's is that of BatchNorm2d
+            message = 'training needs more than one value per channel in every stage: use a larger image or batch'
+            raise ModelInputError(message, field='ViTAdapter batch norm input', received=tuple(x.shape))
+        # On the CPU, the forward of SyncBatchNorm's parent, an ordinary batch norm.
+        return super().forward(x) if x.is_cuda else super(nn.SyncBatchNorm, self).forward(x)
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
@@ -96,7 +89,7 @@ class SpatialPrior(nn.Module):
     Args:
         inplanes: channels of the stem.
         embed_dim: C.
-        with_stride4: whether to compute the stride-4 map.
+        with_stride4: whether to compute the map of stride 4.
     """
 
     def __init__(self, *, inplanes: int, embed_dim: int, with_stride4: bool):
@@ -118,12 +111,13 @@ class SpatialPrior(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor | None, list[Tensor]]:
         """``image`` (B, 3, H, W) -> map (B, C, H/4, W/4) or None, and three token tensors (B, cells, C)."""
-        stride4 = self.stem(image)
-        stride8 = self.conv2(stride4)
-        stride16 = self.conv3(stride8)
-        stride32 = self.conv4(stride16)
-        tokens = [_to_tokens(fc(x)) for fc, x in ((self.fc2, stride8), (self.fc3, stride16), (self.fc4, stride32))]
-        return (self.fc1(stride4) if self.with_stride4 else None), tokens
+        x = self.stem(image)
+        stride4 = self.fc1(x) if self.with_stride4 else None
+        tokens = []
+        for conv, fc in ((self.conv2, self.fc2), (self.conv3, self.fc3), (self.conv4, self.fc4)):
+            x = conv(x)
+            tokens.append(_to_tokens(fc(x)))
+        return stride4, tokens
 
 
 class _DepthwiseConv(nn.Module):
@@ -212,17 +206,12 @@ class InteractionBlock(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor, blocks: Sequence[ViTBlock], geometry: Geometry) -> tuple[Tensor, Tensor]:
         """``x`` (B, N, C) and ``c`` (B, P, C) -> both, updated."""
-        x = self._run(self.injector, x, c, geometry)
+        x = run_recomputed(self.with_cp, self.injector, x, c, geometry)
         for block in blocks:
             x = block(x, geometry.patch_shapes[0])
         for extractor in (self.extractor, *self.extra_extractors):
-            c = self._run(extractor, c, x, geometry)
+            c = run_recomputed(self.with_cp, extractor, c, x, geometry)
         return x, c
-
-    def _run(self, module: nn.Module, *args: Any) -> Tensor:
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(module, *args, use_reentrant=False)
-        return module(*args)
 
 
 @MODELS.register_module()
@@ -240,10 +229,9 @@ class ViTAdapter(WindowedViT):
         cffn_ratio: its hidden width relative to ``embed_dim``.
         add_vit_feature: whether to add the transformer's output to all four outputs.
         use_extra_extractor: whether the last interaction ends with two more extractors.
-        out_indices: which of the strides 4, 8, 16, 32 to return. A neck that starts at stride 8 reads nothing from the
-            first; leaving it out saves its computation and memory and changes no other output. All parameters exist
-            either way.
-        **kwargs: those of :class:`WindowedViT`; ``patch_size`` must be 16.
+        out_indices: which of the strides 4, 8, 16, 32 to return. Leaving out stride 4, which a neck that starts at stride 8
+            does not read, saves computation and memory and changes no other output. All parameters exist either way.
+        **kwargs: arguments of :class:`WindowedViT`; ``patch_size`` must be 16.
 
     Raises:
         ConfigError: settings that contradict each other.
@@ -269,20 +257,15 @@ class ViTAdapter(WindowedViT):
     ):
         super().__init__(drop_path_rate=drop_path_rate, with_cp=with_cp, **kwargs)
         if self.patch_size != 16:
-            raise ConfigError(
-                'must be 16, the middle stride of the pyramid', field='patch_size', received=self.patch_size
-            )
-        if not interaction_indexes or any(
-            len(pair) != 2 or not 0 <= pair[0] <= pair[1] < len(self.blocks) for pair in interaction_indexes
-        ):
-            raise ConfigError(
-                f'must be pairs (first, last) of the {len(self.blocks)} blocks',
-                field='interaction_indexes',
-                received=interaction_indexes,
-            )
+            message = 'must be 16, the middle stride of the pyramid'
+            raise ConfigError(message, field='patch_size', received=self.patch_size)
+        depth, pairs = len(self.blocks), interaction_indexes
+        if not pairs or any(len(pair) != 2 or not 0 <= pair[0] <= pair[1] < depth for pair in pairs):
+            message = f'must be pairs (first, last) of the {depth} blocks'
+            raise ConfigError(message, field='interaction_indexes', received=pairs)
         if not out_indices or any(i not in (0, 1, 2, 3) for i in out_indices):
             raise ConfigError('must name some of 0, 1, 2, 3', field='out_indices', received=out_indices)
-        self.interaction_indexes = [tuple(pair) for pair in interaction_indexes]
+        self.interaction_indexes = [tuple(pair) for pair in pairs]
         self.out_indices, self.add_vit_feature = tuple(out_indices), add_vit_feature
 
         dim = self.embed_dim
@@ -292,22 +275,18 @@ class ViTAdapter(WindowedViT):
         branch: dict[str, Any] = dict(with_cffn=with_cffn, cffn_ratio=cffn_ratio, drop_path=drop_path_rate)
         self.level_embed = nn.Parameter(torch.randn(3, dim))
         self.spm = SpatialPrior(inplanes=conv_inplane, embed_dim=dim, with_stride4=0 in self.out_indices)
-        last = len(self.interaction_indexes) - 1
+        extractors = [1] * (len(pairs) - 1) + [3 if use_extra_extractor else 1]
         self.interactions = nn.ModuleList(
             InteractionBlock(
                 injector=Injector(**attention, init_values=init_values),
-                extractors=[
-                    Extractor(**attention, **branch) for _ in range(3 if use_extra_extractor and i == last else 1)
-                ],
+                extractors=[Extractor(**attention, **branch) for _ in range(number)],
                 with_cp=with_cp,
             )
-            for i in range(last + 1)
+            for number in extractors
         )
         self.up = nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2)
-        self.norm1 = AdapterBatchNorm(dim)
-        self.norm2 = AdapterBatchNorm(dim)
-        self.norm3 = AdapterBatchNorm(dim)
-        self.norm4 = AdapterBatchNorm(dim)
+        for index in range(4):
+            self.add_module(f'norm{index + 1}', AdapterBatchNorm(dim))
 
     def _reset_parameters(self) -> None:
         super()._reset_parameters()
@@ -327,12 +306,7 @@ class ViTAdapter(WindowedViT):
         Raises:
             ModelInputError: H or W is not a multiple of 32; or, in training, the whole batch is a single 32 x 32 image.
         """
-        if image.dim() != 4 or any(side == 0 or side % 32 for side in image.shape[-2:]):
-            raise ModelInputError(
-                'must be (B, 3, H, W) with H and W multiples of 32 (pad_size_divisor=32 in the data preprocessor)',
-                field='image',
-                received=tuple(image.shape),
-            )
+        check_image(image, 32)
         stride4, pyramid = self.spm(image)
         c = torch.cat([tokens + embed for tokens, embed in zip(pyramid, self.level_embed)], dim=1)
         x, (h, w) = self.embed_patches(image)
@@ -344,15 +318,15 @@ class ViTAdapter(WindowedViT):
         if stride4 is not None:
             maps[0] = self.up(maps[1]) + stride4
         vit_map = _to_maps(x, geometry.patch_shapes)[0]
-        return tuple(self._output(index, maps[index], vit_map) for index in self.out_indices)
-
-    def _output(self, index: int, feature_map: Tensor, vit_map: Tensor) -> Tensor:
-        """Add the transformer's map, resized to the stride of ``index``, and normalise."""
-        if self.add_vit_feature:
-            if index != 2:
-                vit_map = F.interpolate(vit_map, size=feature_map.shape[-2:], mode='bilinear', align_corners=False)
-            feature_map = feature_map + vit_map
-        return getattr(self, f'norm{index + 1}')(feature_map)
+        outputs = []
+        for index in self.out_indices:
+            out = maps[index]
+            if self.add_vit_feature:
+                size = out.shape[-2:]  # stride 16 is the transformer's own
+                same = vit_map if index == 2 else F.interpolate(vit_map, size, mode='bilinear', align_corners=False)
+                out = out + same
+            outputs.append(getattr(self, f'norm{index + 1}')(out))
+        return tuple(outputs)
 
 
 def _reset_adapter_layer(module: nn.Module) -> None:

@@ -32,8 +32,7 @@ class TinyNASClassifier(BaseModel):
         structure_name: which structure, where there are several; None for the first.
         hidden_channels: width of a hidden layer with SiLU and dropout of 0.2, as networks for clips have; None for no such layer.
         backbone: further arguments of the backbone.
-        data_preprocessor: config of the preprocessor.
-        init_cfg: initialisation.
+        data_preprocessor, init_cfg: configs of the preprocessor and of the initialisation.
 
     Raises:
         ConfigError: an impossible structure, or num_classes below 1.
@@ -54,10 +53,8 @@ class TinyNASClassifier(BaseModel):
             raise ConfigError('must be an int > 0', field='num_classes', received=num_classes)
         network = read_network(structure, structure_name)
         kind = 'TinyNAS3DBackbone' if is_3d(network) else 'TinyNASBackbone'
-        last_stage = len(stage_ends(network)) - 1
-        options = dict(backbone or {})
-        options.update(type=kind, structure=network, out_indices=(last_stage,))
-        self.backbone = MODELS.build(options)
+        options = dict(type=kind, structure=network, out_indices=(len(stage_ends(network)) - 1,))
+        self.backbone = MODELS.build({**(backbone or {}), **options})
         self.num_classes = num_classes
         channels = self.backbone.out_channels[-1]
         linear = LSQLinear if is_quantised(network) else nn.Linear
@@ -68,7 +65,7 @@ class TinyNASClassifier(BaseModel):
         self.fc_linear = linear(channels, num_classes)
 
     def init_weights(self) -> None:
-        """Initialise the backbone by its ``init_cfg``, and linear layers with weights of N(0, 1 / inputs) and biases of 0."""
+        """Initialise the backbone by its ``init_cfg``, and linear layers with weights from N(0, 1 / inputs) and biases of 0."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
@@ -104,22 +101,18 @@ class TinyNASClassifier(BaseModel):
             return self.predict(inputs, data_samples)
         raise RuntimeError(f"mode must be 'loss', 'predict' or 'tensor'. Received: {mode!r}")
 
-    def _labels(self, data_samples: Tensor | Sequence | None, device: torch.device) -> Tensor:
+    def loss(self, inputs: Tensor, data_samples: Tensor | Sequence | None) -> dict[str, Tensor]:
+        """Cross entropy, averaged over the batch, as ``loss``; arguments as in :meth:`forward`."""
         if data_samples is None:
             raise ModelInputError('labels are needed for the loss', field='data_samples', received=None)
+        logits = self._logits(inputs)
         if isinstance(data_samples, Tensor):
             labels = data_samples.flatten()
         else:
             labels = torch.stack([torch.as_tensor(sample.gt_label).reshape(()) for sample in data_samples])
-        return labels.to(device=device, dtype=torch.long)
-
-    def loss(self, inputs: Tensor, data_samples: Tensor | Sequence | None) -> dict[str, Tensor]:
-        """Cross entropy, averaged over the batch, as ``loss``; arguments as in :meth:`forward`."""
-        logits = self._logits(inputs)
-        labels = self._labels(data_samples, logits.device)
         if len(labels) != len(logits):
             raise ModelInputError(f'{len(logits)} labels are needed', field='data_samples', received=len(labels))
-        return dict(loss=F.cross_entropy(logits.float(), labels))
+        return dict(loss=F.cross_entropy(logits.float(), labels.to(logits.device, torch.long)))
 
     def predict(self, inputs: Tensor, data_samples: Tensor | Sequence | None = None) -> list:
         """Samples with ``pred_scores``, (num_classes,) that sum to 1, and ``pred_label``, the best class."""

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 
 
 @MODELS.register_module()
@@ -24,7 +23,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         mean: 1 or 3 values, in the order of the channels after the swap; given together with ``std``, or not at all.
         std: 1 or 3 values.
         pad_size_divisor: the batch's sides are multiples of it.
-        pad_value: what fills the padding, after normalisation.
+        pad_value: value of the padding, in normalised units.
         bgr_to_rgb: swap the first and last channel of BGR images.
         rgb_to_bgr: the same swap for RGB images.
         pad_mask, mask_pad_value, pad_seg, seg_pad_value: accepted for configs of mmdetection 3.x; there are no masks here.
@@ -57,12 +56,11 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         assert (mean is None) == (std is None), 'mean and std are given together or not at all'
         self.normalises = mean is not None
         if mean is not None and std is not None:
-            assert len(mean) == len(std) and len(mean) in (1, 3), (
-                f'mean and std need 1 or 3 values. Received: {mean}, {std}'
-            )
-            # Not in the checkpoint: they belong to the config.
-            self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
-            self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+            wrong = f'mean and std need 1 or 3 values. Received: {mean}, {std}'
+            assert len(mean) == len(std) and len(mean) in (1, 3), wrong
+            for name, values in (('mean', mean), ('std', std)):
+                # Not in the checkpoint: they belong to the config.
+                self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.swaps_channels = bgr_to_rgb or rgb_to_bgr
         self.pad_size_divisor = pad_size_divisor
         self.pad_value = pad_value
@@ -88,7 +86,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         batch = self._batch(images)
         if samples is not None:
             samples = self.cast_data(samples)
-            self._set_shapes(samples, [tuple(image.shape[-2:]) for image in images], (batch.size(2), batch.size(3)))
+            for sample, image in zip(samples, images):
+                pad_shape = (self._round_up(image.size(-2)), self._round_up(image.size(-1)))
+                sample.set_metainfo(dict(batch_input_shape=tuple(batch.shape[-2:]), pad_shape=pad_shape))
         if training:
             for augment in self.batch_augments:
                 batch, samples = augment(batch, samples)
@@ -119,10 +119,3 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             place[:, h:] = self.pad_value
             place[:, :h, w:] = self.pad_value
         return batch
-
-    def _set_shapes(
-        self, samples: list[DetDataSample], shapes: list[tuple[int, int]], batch_shape: tuple[int, int]
-    ) -> None:
-        for sample, (height, width) in zip(samples, shapes):
-            pad_shape = (self._round_up(height), self._round_up(width))
-            sample.set_metainfo(dict(batch_input_shape=batch_shape, pad_shape=pad_shape))

@@ -1,6 +1,5 @@
 from .base_dense_head import BaseDenseHead
-from .gfl_head import GFLHead
-from .gfl_targets import GFLTargets
+from .gfl_head import GFLHead, GFLTargets
 from .gfocal_head import GFocalHead
 from .mp_head import MPHead
 

@@ -36,16 +36,16 @@ def unpack_gt_instances(
 
 
 def to_config_dict(cfg: dict | Config | None) -> ConfigDict:
-    """A copy of a head's or model's settings, in whichever form they came; empty for None."""
+    """A copy of a head's or model's settings; empty for None."""
     return ConfigDict(cfg.to_dict() if isinstance(cfg, Config) else cfg or {})
 
 
 @dataclasses.dataclass(frozen=True)
 class DecodeContext:
-    """What the decode of one image needs beside the raw outputs.
+    """What the decode of one image needs besides the raw outputs.
 
     Attributes:
-        cfg: the settings in force, those of the head's ``test_cfg``.
+        cfg: settings, with the keys of the head's ``test_cfg``.
         priors: L tensors (P_l, ...) as the prior generator makes them.
         img_shape: (height, width) in the network's input, to which boxes are clipped.
         scale_factor: (w, h) by which boxes are divided; None leaves them in pixels of the network's input.
@@ -62,8 +62,8 @@ class DecodeContext:
 class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     """A head over a feature pyramid.
 
-    Subclasses write ``forward``, ``loss_by_feat`` and ``decode_boxes``, and set the attributes below. Everything else about the
-    detections (choice of candidates, threshold, rescaling, smallest size, NMS) is decided here, by ``test_cfg``.
+    Subclasses write ``forward``, ``loss_by_feat`` and ``decode_boxes``, and set the attributes below. This class does the rest of the
+    decode (choice of candidates, threshold, rescaling, smallest size, NMS), as ``test_cfg`` says.
 
     Attributes:
         num_classes: C.
@@ -71,6 +71,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         train_cfg: settings of the training.
         test_cfg: settings of the decode: ``score_thr``, ``nms_pre``, ``nms_pre_rule``, ``min_bbox_size``, ``nms``, ``max_per_img``.
         scores_are_probabilities: whether ``forward`` returns probabilities instead of logits.
+        legacy: whether corners are inclusive pixels, so that sizes in the NMS are one larger.
     """
 
     num_classes: int
@@ -78,6 +79,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     train_cfg: ConfigDict
     test_cfg: ConfigDict
     scores_are_probabilities = False
+    legacy = False
 
     @abstractmethod
     def loss_by_feat(self, *args: Any, **kwargs: Any) -> Losses:
@@ -90,8 +92,6 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     def to_probability(self, cls_score: Tensor) -> Tensor:
         """Probabilities of class scores in the form that ``forward`` returns."""
         return cls_score if self.scores_are_probabilities else cls_score.sigmoid()
-
-    # ---------------------------------------------------------------------------------- what a detector calls
 
     def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> Losses:
         """Losses of feature maps ``x``, L maps (B, channels, H_l, W_l)."""
@@ -114,17 +114,15 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         return losses, self.predict_by_feat(*self._outputs_to_decode(outputs), **options)
 
     def _loss_of(self, outputs: RawOutputs, batch_data_samples: SampleList) -> Losses:
-        gt, ignored, metas = unpack_gt_instances(batch_data_samples)
-        return self.loss_by_feat(
-            *outputs, batch_gt_instances=gt, batch_img_metas=metas, batch_gt_instances_ignore=ignored
-        )
+        names = ('batch_gt_instances', 'batch_gt_instances_ignore', 'batch_img_metas')
+        return self.loss_by_feat(*outputs, **dict(zip(names, unpack_gt_instances(batch_data_samples))))
 
     def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> RawOutputs:
         """The raw outputs that :meth:`loss_by_feat` takes."""
         return self(x)
 
     def _outputs_to_decode(self, outputs: RawOutputs) -> RawOutputs:
-        """The raw outputs that :meth:`predict_by_feat` takes, of those that :meth:`loss_by_feat` takes."""
+        """Turn the raw outputs for :meth:`loss_by_feat` into those for :meth:`predict_by_feat`."""
         return outputs
 
     # ------------------------------------------------------------------------------------------------ decode
@@ -145,9 +143,9 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         Args:
             cls_scores: L maps (B, C, H_l, W_l).
             bbox_preds: L maps (B, D, H_l, W_l).
-            score_factors: must be None: the heads here have none.
+            score_factors: accepted for the signature of mmdetection; the heads here have none.
             batch_img_metas: B dicts with ``img_shape`` and, when ``rescale``, ``scale_factor``.
-            cfg: instead of ``test_cfg``.
+            cfg: settings that replace ``test_cfg``.
             rescale: divide the boxes by ``scale_factor``, before the NMS.
             with_nms: run the NMS; otherwise its candidates are returned.
 
@@ -160,21 +158,14 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         assert batch_img_metas is not None, 'the metainfo of each image is needed'
         results = []
         for i, meta in enumerate(batch_img_metas):
-            context = DecodeContext(
-                settings, priors, meta['img_shape'], meta['scale_factor'] if rescale else None, with_nms
-            )
+            scale_factor = meta['scale_factor'] if rescale else None
+            context = DecodeContext(settings, priors, meta['img_shape'], scale_factor, with_nms)
             cls, reg = ([level[i].detach().flatten(1).t() for level in maps] for maps in (cls_scores, bbox_preds))
             results.append(self.decode_single(cls, reg, context).to_instances())
         return results
 
     def decode_single(self, cls: list[Tensor], reg: list[Tensor], context: DecodeContext) -> ScoredBoxes:
-        """Detections of one image.
-
-        Args:
-            cls: class scores, L tensors (P_l, C).
-            reg: box outputs, L tensors (P_l, D).
-            context: the image's shapes, the priors and the settings.
-        """
+        """Detections of one image from its class scores, L tensors (P_l, C), and box outputs, L tensors (P_l, D)."""
         cfg = context.cfg
         candidates = self._prior_candidates if candidate_rule(cfg) == 'priors' else self._pair_candidates
         found = candidates(cls, reg, context)
@@ -184,10 +175,10 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         if cfg.get('min_bbox_size', -1) >= 0:
             widths, heights = get_box_wh(found.bboxes)
             found = found[(widths > cfg.min_bbox_size) & (heights > cfg.min_bbox_size)]
-        return found.suppress(self._nms_cfg(cfg), cfg.get('max_per_img', -1)) if context.with_nms else found
-
-    def _nms_cfg(self, cfg: ConfigDict) -> dict:
-        return cfg.nms
+        if not context.with_nms:
+            return found
+        nms = dict(cfg.nms, offset=1) if self.legacy else cfg.nms
+        return found.suppress(nms, cfg.get('max_per_img', -1))
 
     def _pair_candidates(self, cls: list[Tensor], reg: list[Tensor], context: DecodeContext) -> ScoredBoxes:
         """The best ``nms_pre`` pairs of prior and class of each level, of those above the threshold."""

@@ -1,12 +1,14 @@
 """Head of Generalized Focal Loss (Li et al., NeurIPS 2020): joint class-quality scores and distributions over box sides.
 
 Naming: B images, P priors (all levels, finest first, row-major within one), L levels, C classes, n = reg_max + 1 bins a side,
-N positives of the batch.
+D channels, N positives of the batch.
 """
+
+import dataclasses
 
 import torch
 from mmcv.cnn import ConvModule, Scale
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.dist import all_reduce
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -17,7 +19,38 @@ from mmdet.models.layers import Integral
 from mmdet.registry import MODELS, TASK_UTILS
 
 from .base_dense_head import BaseDenseHead, Losses, candidate_rule, to_config_dict
-from .gfl_targets import GFLTargets, flatten_levels
+
+
+@dataclasses.dataclass
+class GFLTargets:
+    """What the priors of one batch are trained towards.
+
+    Attributes:
+        labels: (B, P) int64; the number of classes for background.
+        label_weights: (B, P); 0 where the prior lies outside its image's padded shape.
+        pos_inds: (N,) positive rows of the flattened (B * P,).
+        pos_bboxes: (N, 4) xyxy of their ground truth, in pixels.
+        pos_centers: (N, 2) centres x, y of their priors, in pixels.
+        pos_strides: (N, 1) strides of their levels.
+        pos_levels: (N,) levels.
+        num_samples: sum over the images of max(positives, 1).
+        num_level_priors: priors per level, summing to P.
+    """
+
+    labels: Tensor
+    label_weights: Tensor
+    pos_inds: Tensor
+    pos_bboxes: Tensor
+    pos_centers: Tensor
+    pos_strides: Tensor
+    pos_levels: Tensor
+    num_samples: int
+    num_level_priors: list[int]
+
+
+def flatten_levels(maps: list[Tensor]) -> Tensor:
+    """(B, D, H_l, W_l) maps of all levels to (B, P, D)."""
+    return torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1)
 
 
 @MODELS.register_module()
@@ -41,17 +74,21 @@ class GFLHead(BaseDenseHead):
         reg_max: the last bin, a distance in strides.
         train_cfg: ``assigner``, ``allowed_border``, ``pos_weight``.
         test_cfg: ``nms_pre``, ``min_bbox_size``, ``score_thr``, ``nms``, ``max_per_img``, and ``nms_pre_rule``, which says what the
-            ``nms_pre`` candidates of a level are: the best ``'pairs'`` of prior and class (mmdetection since 2.19, the default), or
-            the best ``'priors'`` by their top class (mmdetection before it, the repositories of GFL and GFLV2).
-        legacy: the conventions of mmdetection 1.x, for checkpoints of GFL's own repository: corners are inclusive pixels (sizes
-            are one larger in the quality, the NMS and the clipping) and locations in the padding are trained as background. To be
-            used with ``LegacyAnchorGenerator`` and ``offset=1`` in the assigner's overlaps and in the box loss.
+            ``nms_pre`` candidates of a level are: the best ``'pairs'`` of prior and class (the default; mmdetection since 2.19), or
+            the best ``'priors'`` by their top class (earlier mmdetection, and the repositories of GFL and GFLV2).
+        legacy: use the conventions of mmdetection 1.x, for checkpoints of GFL's own repository: corners are inclusive pixels (sizes
+            are one larger in the quality, the NMS and the clipping) and locations in the padding are trained as background. Combine
+            it with ``LegacyAnchorGenerator`` and ``offset=1`` in the assigner's overlaps and in the box loss.
         reg_decoded_bbox: accepted for configs of mmdetection 3.x; the box loss is always on decoded boxes.
         init_cfg: initialisation; by default N(0, 0.01), and a class bias for a prior probability of 0.01.
 
     Raises:
         ConfigError: more than one prior per location, an unknown ``nms_pre_rule``, or a class loss that takes the other form of scores.
     """
+
+    _default_init_cfg = dict(
+        type='Normal', layer='Conv2d', std=0.01, override=dict(type='Normal', name='gfl_cls', std=0.01, bias_prob=0.01)
+    )
 
     def __init__(
         self,
@@ -73,40 +110,35 @@ class GFLHead(BaseDenseHead):
         reg_decoded_bbox: bool = True,
         init_cfg: dict | None = None,
     ):
-        super().__init__(init_cfg or self._default_init_cfg())
-        self.num_classes = num_classes
-        self.in_channels = in_channels
-        self.stacked_convs = stacked_convs
-        self.feat_channels = feat_channels
-        self.conv_cfg = conv_cfg
-        self.norm_cfg = norm_cfg
-        self.reg_max = reg_max
-        self.legacy = legacy
-        self.train_cfg = to_config_dict(train_cfg)
-        self.test_cfg = to_config_dict(test_cfg)
+        super().__init__(init_cfg or self._default_init_cfg)
+        self.num_classes, self.reg_max, self.legacy = num_classes, reg_max, legacy
+        self.in_channels, self.feat_channels, self.stacked_convs = in_channels, feat_channels, stacked_convs
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
+        self.train_cfg, self.test_cfg = to_config_dict(train_cfg), to_config_dict(test_cfg)
 
         self.prior_generator = TASK_UTILS.build(
             anchor_generator or dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128])
         )  # fmt: skip
         if set(self.prior_generator.num_base_priors) != {1}:
-            raise ConfigError(
-                'GFL regresses from one prior per location: give one ratio and one scale', field='anchor_generator',
-                received=self.prior_generator.num_base_priors,
-            )  # fmt: skip
+            message = 'GFL regresses from one prior per location: give one ratio and one scale'
+            raise ConfigError(message, field='anchor_generator', received=self.prior_generator.num_base_priors)
         self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='DistancePointBBoxCoder'))
         self.loss_cls = MODELS.build(loss_cls or dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0))
         self.loss_dfl = MODELS.build(loss_dfl or dict(type='DistributionFocalLoss', loss_weight=0.25))
         self.loss_bbox = MODELS.build(loss_bbox or dict(type='GIoULoss', loss_weight=2.0))
-        self._check_score_form()
+        if getattr(self.loss_cls, 'activated', self.scores_are_probabilities) != self.scores_are_probabilities:
+            form = 'probabilities' if self.scores_are_probabilities else 'logits'
+            message = (
+                f'{type(self).__name__} returns {form}: its loss needs use_sigmoid={not self.scores_are_probabilities}'
+            )
+            raise ConfigError(message, field='loss_cls', received=repr(self.loss_cls))
         if self.train_cfg:
             self.assigner = TASK_UTILS.build(self.train_cfg.get('assigner', dict(type='ATSSAssigner', topk=9)))
         candidate_rule(self.test_cfg)
-        self._init_layers()
-
-    @staticmethod
-    def _default_init_cfg() -> dict:
-        override = dict(type='Normal', name='gfl_cls', std=0.01, bias_prob=0.01)
-        return dict(type='Normal', layer='Conv2d', std=0.01, override=override)
+        self.cls_convs, self.reg_convs = self._tower(), self._tower()
+        self._init_predictors()
+        self.scales = nn.ModuleList(Scale(1.0) for _ in range(self.num_levels))
+        self.integral = Integral(self.reg_max)
 
     # ------------------------------------------------------------------------------------------------ layers
 
@@ -120,27 +152,12 @@ class GFLHead(BaseDenseHead):
         """Pyramid levels L."""
         return self.prior_generator.num_levels
 
-    def _check_score_form(self) -> None:
-        takes_probabilities = getattr(self.loss_cls, 'activated', self.scores_are_probabilities)
-        if takes_probabilities != self.scores_are_probabilities:
-            form = 'probabilities' if self.scores_are_probabilities else 'logits'
-            wanted = 'use_sigmoid=False' if self.scores_are_probabilities else 'use_sigmoid=True'
-            message = f'{type(self).__name__} returns {form}: its loss needs {wanted}'
-            raise ConfigError(message, field='loss_cls', received=repr(self.loss_cls))
-
     def _tower(self) -> nn.ModuleList:
         conv = dict(kernel_size=3, padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
         return nn.ModuleList(
             ConvModule(self.in_channels if i == 0 else self.feat_channels, self.feat_channels, **conv)
             for i in range(self.stacked_convs)
         )
-
-    def _init_layers(self) -> None:
-        self.cls_convs = self._tower()
-        self.reg_convs = self._tower()
-        self._init_predictors()
-        self.scales = nn.ModuleList(Scale(1.0) for _ in range(self.num_levels))
-        self.integral = Integral(self.reg_max)
 
     def _init_predictors(self) -> None:
         channels = self.feat_channels if self.stacked_convs else self.in_channels
@@ -150,10 +167,7 @@ class GFLHead(BaseDenseHead):
     # ----------------------------------------------------------------------------------------------- forward
 
     def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
-        """Raw outputs of every level.
-
-        Args:
-            x: L maps (B, in_channels, H_l, W_l).
+        """L maps (B, in_channels, H_l, W_l) to the raw outputs of every level.
 
         Returns:
             class logits, L maps (B, C, H_l, W_l), and side distribution logits, L maps (B, 4 n, H_l, W_l), side-major: left,
@@ -167,7 +181,11 @@ class GFLHead(BaseDenseHead):
     def forward_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, Tensor]:
         """Raw outputs of one level: (B, C, H, W) and (B, 4 n, H, W) float32."""
         cls_feat, reg_feat = self.forward_towers(x)
-        return self.gfl_cls(cls_feat), scale(self.gfl_reg(reg_feat)).float()
+        reg_logits = scale(self.gfl_reg(reg_feat)).float()
+        return self._class_output(cls_feat, reg_logits), reg_logits
+
+    def _class_output(self, cls_feat: Tensor, reg_logits: Tensor) -> Tensor:
+        return self.gfl_cls(cls_feat)
 
     def forward_towers(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the class and the box tower, (B, feat_channels, H, W) each."""
@@ -205,8 +223,7 @@ class GFLHead(BaseDenseHead):
         Raises:
             ModelInputError: a ground-truth label outside [0, C), or an image none of whose priors is valid.
         """
-        all_priors, all_flags = self.get_anchors(featmap_sizes, batch_img_metas, device)
-        level_priors = all_priors[0]
+        (level_priors, *_), all_flags = self.get_anchors(featmap_sizes, batch_img_metas, device)
         num_level_priors = [len(priors) for priors in level_priors]
         priors = torch.cat(level_priors)  # (P, 4)
         batch, num_priors = len(batch_img_metas), len(priors)
@@ -214,10 +231,9 @@ class GFLHead(BaseDenseHead):
         labels = priors.new_full((batch, num_priors), self.num_classes, dtype=torch.long)
         label_weights = priors.new_zeros(batch, num_priors)
         image_inds, image_bboxes, num_samples = [], [], 0
-        for i in range(batch):
+        for i, gt in enumerate(batch_gt_instances):
             valid = self._inside_flags(priors, torch.cat(all_flags[i]), batch_img_metas[i])
-            inds, gt_inds = self._match_single(priors, valid, num_level_priors, batch_gt_instances[i], ignored[i])
-            gt = batch_gt_instances[i]
+            inds, gt_inds = self._match_single(priors, valid, num_level_priors, gt, ignored[i])
             label_weights[i] = 1 if self.legacy else valid
             if len(inds):
                 labels[i, inds] = gt.labels[gt_inds]
@@ -244,7 +260,7 @@ class GFLHead(BaseDenseHead):
         )
 
     def _inside_flags(self, priors: Tensor, valid: Tensor, meta: dict) -> Tensor:
-        """The valid priors that reach over the image by less than ``allowed_border``; a negative border allows all."""
+        """Mask of the valid priors that exceed the image by less than ``allowed_border``; a negative border allows all."""
         border = self.train_cfg.get('allowed_border', -1)
         if border >= 0:
             height, width = meta['img_shape'][:2]
@@ -263,15 +279,14 @@ class GFLHead(BaseDenseHead):
         gt: InstanceData,
         ignored: InstanceData | None,
     ) -> tuple[Tensor, Tensor]:
-        """Rows of the positive priors of one image, and the ground truth of each: (n,), (n,)."""
+        """Rows of the positive priors of one image, and the index of the ground truth of each: (n,), (n,)."""
         if len(gt.labels) == 0:  # nothing to match: every valid prior is background
             nothing = gt.labels.new_zeros(0, dtype=torch.long)
             return nothing, nothing
         low, high = torch.stack(gt.labels.aminmax()).tolist()
         if low < 0 or high >= self.num_classes:
-            raise ModelInputError(
-                f'labels must be in [0, {self.num_classes})', field='gt_instances.labels', received=(low, high)
-            )
+            message = f'labels must be in [0, {self.num_classes})'
+            raise ModelInputError(message, field='gt_instances.labels', received=(low, high))
         rows = valid.nonzero().squeeze(1)
         counts = torch.stack([part.sum() for part in valid.split(num_level_priors)]).tolist()
         result = self.assigner.assign(InstanceData(priors=priors[rows]), counts, gt, ignored)
@@ -296,17 +311,12 @@ class GFLHead(BaseDenseHead):
         return self.losses(flatten_levels(cls_scores), flatten_levels(bbox_preds), targets)
 
     def losses(self, cls_scores: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> Losses:
-        """Losses against matched targets.
+        """Losses of class scores (B, P, C), in the form that :meth:`forward` returns, and side logits (B, P, 4 n).
 
-        All levels are computed at once and summed level by level at the end. Class loss is averaged over the positives, box
-        losses over the sum of the positives' scores (both over all processes), as the reference does.
-
-        Args:
-            cls_scores: (B, P, C) in the form that :meth:`forward` returns.
-            bbox_preds: (B, P, 4 n) logits.
-            targets: of this batch.
+        All levels are computed at once and summed level by level at the end. The class loss is averaged over the positives, the
+        box losses over the sum of the positives' scores (both over all processes), as in the reference.
         """
-        # float32 whatever autocast is on: these are sums over tens of thousands of terms.
+        # In float32 also under autocast: these are sums over tens of thousands of terms.
         with torch.autocast(cls_scores.device.type, enabled=False):
             return self._losses(cls_scores.flatten(0, 1).float(), bbox_preds.flatten(0, 1), targets)
 
@@ -350,6 +360,3 @@ class GFLHead(BaseDenseHead):
         centers = (priors[:, :2] + priors[:, 2:]) / 2
         last = (img_shape[0] - self.legacy, img_shape[1] - self.legacy)
         return self.bbox_coder.decode(centers, self.integral(bbox_pred) * stride, last)
-
-    def _nms_cfg(self, cfg: ConfigDict) -> dict:
-        return dict(cfg.nms, offset=1) if self.legacy else cfg.nms

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import Scale
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -24,20 +23,20 @@ class GFocalHead(GFLHead):
     """GFL head with the distribution-guided quality predictor (DGQP, section 3.2 of the paper).
 
     A sharp distribution has a high top value, so the k largest probabilities of every side tell how certain the box is; two 1x1
-    convolutions turn them into one quality in (0, 1). Scores are probabilities, class probability times quality.
+    convolutions turn them into one quality in (0, 1). :meth:`forward` returns probabilities, class probability times quality.
 
-    The original repository allocates one class channel more than there are classes, which is trained to 0 and dropped at the end.
-    Here a head has ``num_classes`` channels until a checkpoint with another number is loaded: a head of 80 classes that loads 81
-    channels keeps all 81, so that losses and detections are those of the checkpoint.
+    The original repository has one class channel more than there are classes, which is trained to 0 and dropped at the end. Here a
+    head has ``num_classes`` channels until a checkpoint with another number is loaded: a head of 80 classes that loads 81 channels
+    keeps all 81, so that losses and detections are those of the checkpoint.
 
     Args:
         reg_topk: k.
         reg_channels: hidden channels of the predictor.
         add_mean: append the mean of the k values to them.
-        **kwargs: of :class:`GFLHead`; ``loss_cls`` must take probabilities (``use_sigmoid=False``).
+        **kwargs: arguments of :class:`GFLHead`; ``loss_cls`` must take probabilities (``use_sigmoid=False``).
 
     Raises:
-        ConfigError: a classification loss on logits, or more top values than bins.
+        ConfigError: a class loss that takes logits, or a ``reg_topk`` outside [1, n].
     """
 
     scores_are_probabilities = True
@@ -66,11 +65,8 @@ class GFocalHead(GFLHead):
             statistic = torch.cat([statistic, statistic.mean(dim=2, keepdim=True)], dim=2)
         return self.reg_conf(statistic.flatten(1, 2))
 
-    def forward_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, Tensor]:
-        """Probabilities (B, C, H, W) and side logits (B, 4 n, H, W) of one level, float32."""
-        cls_feat, reg_feat = self.forward_towers(x)
-        reg_logits = scale(self.gfl_reg(reg_feat)).float()
-        return self.joint_score(self.gfl_cls(cls_feat), reg_logits), reg_logits
+    def _class_output(self, cls_feat: Tensor, reg_logits: Tensor) -> Tensor:
+        return self.joint_score(self.gfl_cls(cls_feat), reg_logits)
 
     def joint_score(self, cls_logits: Tensor, reg_logits: Tensor) -> Tensor:
         """Class probability times box quality, (B, C, H, W) float32."""
@@ -82,21 +78,17 @@ class GFocalHead(GFLHead):
         The parameters stay the same objects, so that an optimiser built before goes on working.
 
         Returns:
-            what changed, for the report of the load.
+            What changed, for the report of the load.
         """
-        weight = state_dict.get(f'{prefix}gfl_cls.weight')
-        if (
-            weight is None
-            or len(weight) not in (self.num_classes, self.num_classes + 1)
-            or len(weight) == self.gfl_cls.out_channels
-        ):
+        weight, before = state_dict.get(f'{prefix}gfl_cls.weight'), self.gfl_cls.out_channels
+        channels = before if weight is None else len(weight)
+        if channels == before or channels not in (self.num_classes, self.num_classes + 1):
             return []
-        note = f'{prefix}gfl_cls: {len(weight)} channels, as the checkpoint has, instead of {self.gfl_cls.out_channels}'
-        self.gfl_cls.out_channels = len(weight)
+        self.gfl_cls.out_channels = channels
         for parameter in self.gfl_cls.parameters():
-            parameter.data = parameter.data.new_zeros(len(weight), *parameter.shape[1:])
+            parameter.data = parameter.data.new_zeros(channels, *parameter.shape[1:])
             parameter.grad = None
-        return [note]
+        return [f'{prefix}gfl_cls: {channels} channels, as the checkpoint has, instead of {before}']
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         for note in self.adapt_state_dict(state_dict, prefix):

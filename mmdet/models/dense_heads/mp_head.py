@@ -1,7 +1,7 @@
 """Multi-proxy head of UFPMP-Det (Huang et al., AAAI 2022): classes as sets of learned directions instead of linear filters.
 
 Naming: as in GFLHead (B images, P priors, L levels, C classes, N positives), and M = B * P locations, D channels of an embedding,
-K_c proxies of class c, K the largest of them, W words a class in the memory.
+K_c proxies of class c, K the largest of them, W words per class in the memory.
 """
 
 import random
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import Scale
 from mmengine.dist import all_reduce, get_dist_info
 from torch import Tensor, nn
 
@@ -21,32 +20,28 @@ from mmdet.models.layers.word_memory import draw_words, push_words, word_log_lik
 from mmdet.registry import MODELS
 
 from .base_dense_head import Losses, RawOutputs
-from .gfl_head import GFLHead
-from .gfl_targets import GFLTargets
+from .gfl_head import GFLHead, GFLTargets
 
-# Most words that enter the memory of each class in one iteration.
-_NEW_WORDS = 10
-# Random starts of the k-means.
-_KMEANS_REPEATS = 25
-# Limit of the iterations of the k-means, which takes about ten.
-_KMEANS_ITERS = 300
+_NEW_WORDS = 10  # that enter the memory of each class in one iteration at most
+_KMEANS_REPEATS = 25  # random starts
+_KMEANS_ITERS = 300  # limit; about ten are usual
 
 
 @MODELS.register_module()
 class MPHead(GFLHead):
-    """GFL head whose classes are several *proxies* each: a class looks different from drone to drone, altitude to altitude.
+    """GFL head that describes each class by several *proxies*: a class looks different from drone to drone, altitude to altitude.
 
     The class tower ends in an embedding e per location. With s_k the cosines of e and the proxies of class c,
     ``logit_c = gamma * sum_k softmax(gamma * s)_k * s_k``, which lies in [-gamma, gamma]; there is no bias.
 
     Two more losses, both times ``beta``:
 
-    - ``loss_op``: the positives of each class are transported onto its proxies, which must receive the shares ``_proxies_prob`` (they
-      keep all proxies in use). Cost (1 - cosine) / 2, entropy 0.1; mean over all C classes.
+    - ``loss_op``: the positives of each class are transported onto its proxies, which must receive the shares ``_proxies_prob``, so
+      that all proxies stay in use. Cost (1 - cosine) / 2, entropy 0.1; mean over all C classes.
     - ``loss_emb``: each location, background too, is pulled towards the words of its own class in a memory of embeddings.
 
-    ``beta`` is 0 until :class:`~mmdet.engine.hooks.OptimalTransportHook` sets it to 1; both losses are then not computed and 0. The
-    memory (``_embedding``, ring pointers ``_pos_embedding_ptr``) learns all the time: each training iteration writes up to 10 random
+    While ``beta`` is 0, both losses are 0 and not computed; :class:`~mmdet.engine.hooks.OptimalTransportHook` sets it to 1. The memory
+    (``_embedding``, ring pointers ``_pos_embedding_ptr``) is filled from the start: each training iteration writes up to 10 random
     embeddings of each class and of the background, drawn from the batches of all processes, so that every process holds the same
     memory. :meth:`update_ot` derives the shares from it.
 
@@ -64,6 +59,9 @@ class MPHead(GFLHead):
         ConfigError: ``proxies_list`` that is not one positive number a class; ``num_words`` or ``gamma`` not positive.
     """
 
+    # Without the class bias of the base: logits are cosines, and start near 0.
+    _default_init_cfg = dict(type='Normal', layer='Conv2d', std=0.01)
+
     def __init__(
         self,
         *args: Any,
@@ -79,18 +77,10 @@ class MPHead(GFLHead):
         self.proxies_list = tuple(proxies_list)
         super().__init__(*args, **kwargs)
 
-    @staticmethod
-    def _default_init_cfg() -> dict:
-        # Without the class bias of the base: logits are cosines, and start near 0.
-        return dict(type='Normal', layer='Conv2d', std=0.01)
-
     def _init_predictors(self) -> None:
         if len(self.proxies_list) != self.num_classes or min(self.proxies_list) < 1:
-            raise ConfigError(
-                f'must hold one positive number for each of the {self.num_classes} classes',
-                field='proxies_list',
-                received=list(self.proxies_list),
-            )
+            message = f'must hold one positive number for each of the {self.num_classes} classes'
+            raise ConfigError(message, field='proxies_list', received=list(self.proxies_list))
         channels = self.feat_channels if self.stacked_convs else self.in_channels
         dim, total, largest = self.feat_channels, sum(self.proxies_list), max(self.proxies_list)
         self.gfl_cls_conv = nn.Conv2d(channels, dim, 3, padding=1)
@@ -109,14 +99,13 @@ class MPHead(GFLHead):
 
     # ----------------------------------------------------------------------------------------------- forward
 
-    def forward_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, Tensor]:
-        """One level: embeddings (B, D, H, W) in training mode, class logits (B, C, H, W) otherwise; side logits (B, 4 n, H, W)."""
-        embedding, reg_logits = self._embed_single(x, scale)
-        return (embedding if self.training else self.classify_map(embedding)), reg_logits
+    def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        """Raw outputs of every level: embeddings in training mode, class logits otherwise; and side logits."""
+        outputs = super().forward(x)
+        return outputs if self.training else self._outputs_to_decode(outputs)
 
-    def _embed_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, Tensor]:
-        cls_feat, reg_feat = self.forward_towers(x)
-        return self.gfl_cls_conv(cls_feat), scale(self.gfl_reg(reg_feat)).float()
+    def _class_output(self, cls_feat: Tensor, reg_logits: Tensor) -> Tensor:
+        return self.gfl_cls_conv(cls_feat)
 
     def classify_map(self, embedding: Tensor) -> Tensor:
         """Embeddings (B, D, H, W) to class logits (B, C, H, W), float32 or better also under autocast."""
@@ -133,26 +122,24 @@ class MPHead(GFLHead):
         table = values.new_zeros(self._mask.numel(), *values.shape[1:]).index_copy(0, self._places, values)
         return table.unflatten(0, self._mask.shape)
 
-    def _directions(self, dtype: torch.dtype) -> Tensor:
-        """Proxies of unit length, (C, K, D)."""
-        return self._table(F.normalize(self.proxies.to(dtype), dim=-1))
+    def _cosines(self, unit: Tensor) -> Tensor:
+        """Cosines of embeddings of unit length (..., D) and all proxies, (..., C, K)."""
+        directions = self._table(F.normalize(self.proxies.to(unit.dtype), dim=-1))  # (C, K, D)
+        return (unit @ directions.flatten(0, 1).t()).unflatten(-1, self._mask.shape)
 
     def _logits(self, unit: Tensor) -> Tensor:
         """Embeddings of unit length (..., D) to logits (..., C)."""
-        cosine = (unit @ self._directions(unit.dtype).flatten(0, 1).t()).unflatten(-1, self._mask.shape)  # (..., C, K)
+        cosine = self._cosines(unit)  # (..., C, K)
         choice = (self.gamma * cosine).masked_fill(~self._mask, -torch.inf).softmax(-1)
         return self.gamma * (choice * cosine).sum(-1)
 
     # ------------------------------------------------------------------------------------------------ losses
 
     def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> RawOutputs:
-        """What :meth:`forward` returns in training mode, whatever the mode is."""
-        if self.training:
-            return self(x)
-        outputs = [self._embed_single(level, scale) for level, scale in zip(x, self.scales, strict=True)]
-        return [embedding for embedding, _ in outputs], [reg for _, reg in outputs]
+        """What :meth:`forward` returns in training mode, in either mode."""
+        return self(x) if self.training else super().forward(x)
 
-    def _outputs_to_decode(self, outputs: RawOutputs) -> RawOutputs:
+    def _outputs_to_decode(self, outputs: RawOutputs) -> tuple[list[Tensor], list[Tensor]]:
         embeddings, bbox_preds = outputs
         return [self.classify_map(embedding) for embedding in embeddings], bbox_preds
 
@@ -167,29 +154,23 @@ class MPHead(GFLHead):
             losses['loss_op'] = unit.new_zeros(())
             losses['loss_emb'] = list(unit.new_zeros(self.num_levels).unbind())
         if self.training:
-            self._remember(embeddings.detach(), targets)
+            labels, count = targets.labels.flatten(), min(_NEW_WORDS, self.num_words)
+            drawn = draw_words(embeddings.detach(), labels, targets.pos_inds, self.num_classes, count)
+            push_words(self._embedding, self._pos_embedding_ptr, *drawn)
         return losses
 
     def transport_loss(self, unit: Tensor, targets: GFLTargets) -> Tensor:
-        """Cost of transporting each class's positives onto its proxies, mean over all C classes.
-
-        Args:
-            unit: (M, D) embeddings of unit length.
-            targets: of this batch.
-        """
-        pos = targets.pos_inds
-        labels = targets.labels.flatten()[pos]  # (N,)
-        cosine = unit[pos] @ self._directions(unit.dtype).flatten(0, 1).t()  # (N, C K)
-        columns = labels[:, None] * self._mask.size(1) + torch.arange(self._mask.size(1), device=pos.device)
-        distance = 1 - (cosine.gather(1, columns) + 1) / 2  # (N, K) to the proxies of the own class
+        """Cost of transporting each class's positives onto its proxies, mean over all C classes; ``unit`` (M, D) has unit length."""
+        labels = targets.labels.flatten()[targets.pos_inds]  # (N,)
+        cosine = self._cosines(unit[targets.pos_inds])  # (N, C, K)
+        own = cosine.gather(1, labels[:, None, None].expand(-1, 1, cosine.size(2))).squeeze(1)  # (N, K)
+        distance = 1 - (own + 1) / 2
         return transport_cost(distance, labels, self._table(self._proxies_prob), self._mask).sum() / self.num_classes
 
     def contrastive_loss(self, unit: Tensor, targets: GFLTargets) -> list[Tensor]:
-        """Negative log share of the own class among the memory's words, over positives and words; one sum a level.
+        """Negative log share of the own class among the memory's words, divided by positives and words; one sum per level.
 
-        Args:
-            unit: (M, D) embeddings of unit length.
-            targets: of this batch.
+        ``unit`` (M, D) holds embeddings of unit length; the background takes part as a class.
         """
         words = F.normalize(self._embedding.to(unit.dtype), dim=-1)
         likelihood = word_log_likelihood(unit, words, targets.labels.flatten())  # (M,)
@@ -200,20 +181,15 @@ class MPHead(GFLHead):
 
     # ------------------------------------------------------------------------------------------------ memory
 
-    def _remember(self, embeddings: Tensor, targets: GFLTargets) -> None:
-        count = min(_NEW_WORDS, self.num_words)
-        drawn = draw_words(embeddings, targets.labels.flatten(), targets.pos_inds, self.num_classes, count)
-        push_words(self._embedding, self._pos_embedding_ptr, *drawn)
-
     @torch.no_grad()
     def update_ot(self, seed: int = 0) -> None:
         """Set the shares ``_proxies_prob`` of each class to the sizes of K_c cosine k-means clusters of its words.
 
-        The shares of a class sum to 1 and ascend: which proxy gets which share is thereby a matter of its index, as in the original.
-        A cluster may be empty (share 0). Processes cluster the classes in turns and share the results; all must call this.
+        The shares of a class sum to 1 and ascend with the index of the proxy, as in the original. A cluster may be empty (share 0).
+        The processes divide the classes among themselves and exchange the results; all must call this method.
 
         Args:
-            seed: of the random starts; with the memory it determines the result.
+            seed: seed of the random starts; with the memory it determines the result.
 
         Raises:
             ConfigError: nltk is not installed.
@@ -230,7 +206,7 @@ class MPHead(GFLHead):
 
 
 def check_kmeans() -> None:
-    """Raise ConfigError unless nltk, which holds the k-means, is installed."""
+    """Raise ConfigError unless nltk, whose k-means is used, is installed."""
     if find_spec('nltk') is None:
         raise ConfigError('the k-means of update_ot() needs nltk: pip install nltk', field='MPHead')
 
@@ -250,8 +226,8 @@ def cluster_shares(words: np.ndarray, num_clusters: int, rng: random.Random) -> 
 
 
 def _clusterer(num_clusters: int, rng: random.Random) -> Any:
-    """nltk's k-means by cosine distance, its innermost loop over vectors and means written as matrix products (ten times faster)."""
-    from nltk.cluster import KMeansClusterer, cosine_distance  # takes a second: only for those who train this head
+    """nltk's k-means by cosine distance, with the loops over vectors and means as matrix products (ten times faster)."""
+    from nltk.cluster import KMeansClusterer, cosine_distance  # imported here: it takes a second
 
     class Clusterer(KMeansClusterer):
         _means: list[np.ndarray]
@@ -262,11 +238,11 @@ def _clusterer(num_clusters: int, rng: random.Random) -> Any:
             words = np.stack(vectors)  # (W, D)
             means = np.stack(self._means)  # (K, D)
             unit = _normalise(words)
-            # nltk's loop has no end where means go round in a circle, which centroids of unnormalised vectors may do.
+            # nltk's loop never ends where the means repeat in a cycle, which centroids of unnormalised vectors may do.
             for _ in range(_KMEANS_ITERS):
                 nearest = (unit @ _normalise(means).T).argmax(1)
                 member = nearest == np.arange(len(means))[:, None]  # (K, W)
-                # As avoid_empty_clusters wants it: the old mean counts as one more vector.
+                # avoid_empty_clusters: the old mean counts as one more vector.
                 moved = (means + member.astype(float) @ words) / (1 + member.sum(1, keepdims=True))
                 change = np.sum(1 - np.sum(_normalise(means) * _normalise(moved), axis=1))
                 means = moved

@@ -12,15 +12,7 @@ from mmdet.structures import OptSampleList, SampleList
 
 
 class BaseDetector(BaseModel, metaclass=ABCMeta):
-    """Base of all detectors: ``detector(inputs, data_samples, mode)``.
-
-    Args:
-        data_preprocessor: config of the preprocessor.
-        init_cfg: initialisation.
-    """
-
-    def __init__(self, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+    """Base of all detectors: ``detector(inputs, data_samples, mode)``; arguments are those of mmengine's ``BaseModel``."""
 
     def forward(self, inputs: Any, data_samples: OptSampleList = None, mode: str = 'tensor') -> Any:
         """Run the network.

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import torch
+from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -14,32 +15,18 @@ from mmdet.errors import ModelInputError
 from mmdet.models.dense_heads.base_dense_head import Losses
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
+from mmdet.utils.timing import synchronise
 
 from .base import BaseDetector
 
 
 @MODELS.register_module()
-class FullResolutionPreprocessor(torch.nn.Module):
-    """Moves images to the device as they are: 8-bit, each in its own size; the stages resize and normalise.
-
-    Args:
-        non_blocking: asynchronous copies.
-    """
-
-    def __init__(self, non_blocking: bool = False):
-        super().__init__()
-        self.non_blocking = non_blocking
-        self.anchor: Tensor  # empty; it moves with the model and so tells the device
-        self.register_buffer('anchor', torch.zeros(0), persistent=False)
-
-    @property
-    def device(self) -> torch.device:
-        """The device that images are moved to."""
-        return self.anchor.device
+class FullResolutionPreprocessor(BaseDataPreprocessor):
+    """Moves images to the device, unchanged; the stages resize and normalise. ``non_blocking`` makes the copies asynchronous."""
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """``inputs``: a list of (3, h, w) images on the device; ``data_samples`` as they are."""
-        inputs = [image.to(self.device, non_blocking=self.non_blocking) for image in data['inputs']]
+        inputs = [image.to(self.device, non_blocking=self._non_blocking) for image in data['inputs']]
         for image in inputs:
             if image.dim() != 3 or image.size(0) != 3:
                 raise ModelInputError('images must be (3, h, w)', field='inputs', received=tuple(image.shape))
@@ -69,10 +56,11 @@ class CompositeDetector(BaseDetector):
         if not self.record_times:
             yield
             return
-        self._synchronise()
+        device = next(self.parameters()).device
+        synchronise(device)
         start = time.perf_counter()
         yield
-        self._synchronise()
+        synchronise(device)
         self.stage_times[stage].append(time.perf_counter() - start)
 
     def note(self, **sizes: float) -> None:
@@ -81,16 +69,10 @@ class CompositeDetector(BaseDetector):
             for name, size in sizes.items():
                 self.stage_sizes[name].append(size)
 
-    def _synchronise(self) -> None:
-        device = next(self.parameters()).device
-        if device.type == 'cuda':
-            torch.cuda.synchronize(device)
-
     def loss(self, batch_inputs: list[Tensor], batch_data_samples: SampleList) -> Losses:
         """Raises ModelInputError, which says what to train instead."""
-        raise ModelInputError(
-            f'{type(self).__name__} is not trained as a whole: train its stages with their own configs'
-        )
+        name = type(self).__name__
+        raise ModelInputError(f'{name} is not trained as a whole: train its stages with their own configs')
 
     @torch.no_grad()
     def predict(self, batch_inputs: list[Tensor], batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
@@ -100,12 +82,13 @@ class CompositeDetector(BaseDetector):
             ModelInputError: an image that the pipeline resized: the stages need full resolution.
         """
         for image, sample in zip(batch_inputs, batch_data_samples):
-            original = sample.metainfo.get('ori_shape', image.shape[-2:])[:2]
-            if tuple(original) != tuple(image.shape[-2:]):
+            received = tuple(image.shape[-2:])
+            original = tuple(sample.metainfo.get('ori_shape', received)[:2])
+            if original != received:
+                message = f'needs images in full resolution, {original}: the test pipeline must not resize'
                 raise ModelInputError(
-                    f'needs images in full resolution, {tuple(original)}: the test pipeline must not resize',
-                    record=sample.metainfo.get('img_path'), field='inputs', received=tuple(image.shape[-2:]),
-                )  # fmt: skip
+                    message, record=sample.metainfo.get('img_path'), field='inputs', received=received
+                )
         return self.add_pred_to_datasample(batch_data_samples, self.detect(list(batch_inputs)))
 
     def _forward(self, batch_inputs: list[Tensor], batch_data_samples: OptSampleList = None) -> list[InstanceData]:

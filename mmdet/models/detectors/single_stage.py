@@ -18,21 +18,18 @@ from .base import BaseDetector
 
 
 def _with_channels(neck: dict, backbone: nn.Module) -> dict:
-    """The neck's config with the channels of the backbone, where it has a list ``out_channels``: no others could work."""
+    """The neck's config; its ``in_channels`` are set to the backbone's ``out_channels``, where it has such a list: no others work."""
     if not isinstance(neck, dict):
         return neck
-    known, given = getattr(backbone, 'out_channels', None), neck.get('in_channels')
+    known, given, name = getattr(backbone, 'out_channels', None), neck.get('in_channels'), type(backbone).__name__
     if not isinstance(known, (list, tuple)):
         if given == 'auto':
-            raise ConfigError(
-                f'the channels must be given: {type(backbone).__name__} has no list out_channels',
-                field='neck.in_channels',
-                received=given,
-            )
+            message = f'the channels must be given: {name} has no list out_channels'
+            raise ConfigError(message, field='neck.in_channels', received=given)
         return neck
     known = list(known)
     if given not in (None, 'auto', known, tuple(known)):
-        message = f'neck.in_channels {given} replaced by {known}, the channels of {type(backbone).__name__}'
+        message = f'neck.in_channels {given} replaced by {known}, the channels of {name}'
         print_log(message, logger='current', level=logging.WARNING)
     return ConfigDict(neck, in_channels=known)
 
@@ -46,10 +43,8 @@ class SingleStageDetector(BaseDetector):
         neck: config of the neck. Where the backbone has a list ``out_channels``, the neck's ``in_channels`` may be left out or be
             ``'auto'``; other channels are replaced, with a warning.
         bbox_head: config of the head.
-        train_cfg: the head's ``train_cfg``.
-        test_cfg: the head's ``test_cfg``.
-        data_preprocessor: config of the preprocessor.
-        init_cfg: initialisation.
+        train_cfg, test_cfg: those of the head.
+        data_preprocessor, init_cfg: configs of the preprocessor and of the initialisation.
     """
 
     data_preprocessor: DetDataPreprocessor
@@ -96,7 +91,7 @@ class SingleStageDetector(BaseDetector):
         return self.bbox_head(self.extract_feat(batch_inputs))
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        # Two-stage checkpoints are used to initialise one-stage detectors: there the dense head is called rpn_head.
+        # One-stage detectors may be initialised from two-stage checkpoints, where the dense head is called rpn_head.
         rpn, head = f'{prefix}rpn_head.', f'{prefix}bbox_head.'
         if not any(key.startswith(head) for key in state_dict):
             for key in [key for key in state_dict if key.startswith(rpn)]:

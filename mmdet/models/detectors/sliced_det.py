@@ -21,9 +21,7 @@ def slice_starts(length: int, tile: int, overlap: float) -> list[int]:
     """
     if length <= tile:
         return [0]
-    step = max(int(tile * (1 - overlap)), 1)
-    starts = list(range(0, length - tile, step))
-    return [*starts, length - tile]
+    return [*range(0, length - tile, max(int(tile * (1 - overlap)), 1)), length - tile]
 
 
 @MODELS.register_module()
@@ -32,13 +30,12 @@ class SlicedDet(CompositeDetector):
 
     Args:
         stage: arguments of :class:`DetectionStage`; its ``scale`` is what a tile is resized to.
-        tile_wh: tile size in pixels of the image; None makes the whole image the one tile, which is the detector alone.
+        tile_wh: tile size in pixels of the image; None makes the whole image the only tile.
         overlap: share of a tile that the next one repeats.
-        whole: arguments of a :class:`DetectionStage` without ``detector``, to look at the whole image as well; None does not.
+        whole: arguments of a :class:`DetectionStage` without ``detector``, to detect on the whole image as well; None does not.
         nms: config of the NMS that merges tiles and whole image; IoU 0.6 by default.
-        max_per_img: how many detections to keep at most; a negative number keeps all.
-        data_preprocessor: config of the preprocessor of full-resolution images.
-        init_cfg: initialisation.
+        max_per_img: largest number of detections to keep; a negative number keeps all.
+        data_preprocessor, init_cfg: configs of the preprocessor of full-resolution images and of the initialisation.
 
     Raises:
         ConfigError: a tile without pixels, an overlap outside [0, 1).
@@ -62,10 +59,9 @@ class SlicedDet(CompositeDetector):
             raise ConfigError('must be in [0, 1)', field='overlap', received=overlap)
         self.stage = DetectionStage(**stage)
         self.whole = None if whole is None else dict(whole)
-        # The same network at other settings. In a tuple, so that its parameters are registered, and saved, once.
-        self._whole_stages = (
-            () if whole is None else (DetectionStage(**{**stage, **whole, 'detector': self.stage.detector}),)
-        )
+        # The same network with other settings, in a plain list so that its parameters are registered and saved only once.
+        settings = [] if whole is None else [{**stage, **whole, 'detector': self.stage.detector}]
+        self._whole_stages = [DetectionStage(**options) for options in settings]
         self.tile_wh, self.overlap = tile_wh and tuple(tile_wh), overlap
         self.nms = nms or dict(type='nms', iou_threshold=0.6)
         self.max_per_img = max_per_img
@@ -101,9 +97,8 @@ class SlicedDet(CompositeDetector):
 
     def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
         """Read the checkpoint of the detector itself."""
-        own = f'{prefix}stage.detector.'
-        plain = [name for name in state_dict if name.startswith(f'{prefix}bbox_head.')]
-        if not plain or any(name.startswith(own) for name in state_dict):
+        own, head = f'{prefix}stage.detector.', f'{prefix}bbox_head.'
+        if any(name.startswith(own) for name in state_dict) or not any(name.startswith(head) for name in state_dict):
             return []
         for name in [name for name in state_dict if name.startswith(prefix)]:
             state_dict[own + name[len(prefix) :]] = state_dict.pop(name)

@@ -4,6 +4,7 @@ Naming: B images, n detections of one image. A view is an image at one scale, pl
 """
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 
 from .single_stage import SingleStageDetector
 from .tta import flip_boxes
@@ -27,7 +27,7 @@ def rescale_size_hw(size_hw: tuple[int, int], scale_wh: tuple[int, int]) -> tupl
     """Height and width after a resize that keeps the ratio, by the rule of the ``Resize`` transform.
 
     Args:
-        size_hw: of the image.
+        size_hw: height and width of the image.
         scale_wh: the largest long and short side, in either order.
 
     >>> rescale_size_hw((480, 640), (1333, 800))
@@ -51,7 +51,7 @@ def resize_image(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class _View:
-    """Image number ``owner`` at one scale, with the metainfo of that scale; ``flipped`` when it is to be looked at mirrored."""
+    """Image number ``owner`` resized to one scale, with the metainfo of that scale; ``flipped``: the detector sees it mirrored."""
 
     owner: int
     image: Tensor
@@ -63,15 +63,15 @@ class _View:
 class DetectionStage(BaseModule):
     """Resize, normalise, detect, map back; optionally at several scales, and with the flipped image as a further view of each.
 
-    The views' candidates meet in one NMS, before any NMS of their own, as mmdetection's multi-scale flip test does. Images are
-    batched by padded size, so that one image's detections never depend on another's padding.
+    The candidates of all views go through one NMS, without any NMS of their own before, as in mmdetection's multi-scale flip test.
+    Images are batched by padded size, so that the detections of one image never depend on the padding of another.
 
     Args:
         detector: a single-stage detector or its config, with its ``data_preprocessor``; its head must offer
             ``predict_by_feat(..., with_nms=False)``.
         scale: (w, h) as in the ``Resize`` transform, aspect ratio kept; or a list of these for multi-scale detection.
         flip: add the horizontally flipped view.
-        batch_size: images (views count) in one pass at most.
+        batch_size: largest number of views in one pass.
     """
 
     def __init__(
@@ -84,11 +84,9 @@ class DetectionStage(BaseModule):
         super().__init__()
         sizes: Any = scale if scale and isinstance(scale[0], Sequence) else [scale]
         scales: list[tuple[int, int]] = [tuple(size) for size in sizes]
-        for size in scales:
-            if len(size) != 2 or min(size) < 1:
-                raise ConfigError(
-                    'must be two positive sizes (w, h), or a list of these', field='scale', received=scale
-                )
+        if any(len(size) != 2 or min(size) < 1 for size in scales):
+            message = 'must be two positive sizes (w, h), or a list of these'
+            raise ConfigError(message, field='scale', received=scale)
         if batch_size < 1:
             raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
         self.detector: SingleStageDetector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
@@ -117,12 +115,10 @@ class DetectionStage(BaseModule):
         views = [self._view(owner, image, scale) for owner, image in enumerate(images) for scale in self.scales]
         if self.flip:
             views += [dataclasses.replace(view, flipped=True) for view in views]
-        candidates = self._candidates(views)
-        cfg, limit = self.test_cfg, self.test_cfg.get('max_per_img', -1)
-        return [
-            merge_views([found for view, found in zip(views, candidates) if view.owner == owner], cfg.nms, limit)
-            for owner in range(len(images))
-        ]
+        candidates: list[list[InstanceData]] = [[] for _ in images]
+        for view, found in zip(views, self._candidates(views)):
+            candidates[view.owner].append(found)
+        return [merge_views(own, self.test_cfg.nms, self.test_cfg.get('max_per_img', -1)) for own in candidates]
 
     @staticmethod
     def _view(owner: int, image: Tensor, scale: tuple[int, int]) -> _View:
@@ -135,14 +131,14 @@ class DetectionStage(BaseModule):
         return _View(owner, resized, meta)
 
     def _candidates(self, views: list[_View]) -> list[InstanceData]:
-        """Candidates before the NMS of every view, in pixels of the unresized, unflipped image."""
-        groups: dict[tuple[int, int], list[int]] = {}
+        """Candidates of every view before the NMS, in pixels of the unresized, unflipped image."""
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         divisor = self.detector.data_preprocessor.pad_size_divisor
         for index, view in enumerate(views):
             height, width = view.meta['img_shape']
-            groups.setdefault((-(-height // divisor), -(-width // divisor)), []).append(index)
-        # One rule for all stages, whatever the head's own test_cfg says: 'priors' may bring all classes of a prior, many more
-        # candidates, to the NMS that the views share.
+            groups[-(-height // divisor), -(-width // divisor)].append(index)
+        # The same rule for all stages, whatever the head's test_cfg says: 'priors' may give all classes of a prior, many more candidates,
+        # to the NMS that the views share.
         cfg = dict(self.test_cfg, nms_pre_rule='pairs')
         found: dict[int, InstanceData] = {}
         for group in groups.values():
@@ -150,8 +146,7 @@ class DetectionStage(BaseModule):
                 chunk = group[start : start + self.batch_size]
                 batch = [views[i].image.flip(-1) if views[i].flipped else views[i].image for i in chunk]
                 metas = [views[i].meta for i in chunk]
-                samples = [DetDataSample(metainfo=meta) for meta in metas]
-                data = self.detector.data_preprocessor(dict(inputs=batch, data_samples=samples))
+                data = self.detector.data_preprocessor(dict(inputs=batch))
                 outputs = self.detector(data['inputs'], mode='tensor')
                 options: dict[str, Any] = dict(batch_img_metas=metas, cfg=cfg, rescale=True, with_nms=False)
                 results = self.detector.bbox_head.predict_by_feat(*outputs, **options)

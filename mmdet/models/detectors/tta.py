@@ -48,12 +48,7 @@ class DetTTAModel(BaseTTAModel):
         self.tta_cfg = tta_cfg or dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
 
     def merge_preds(self, data_samples_list: list[list[DetDataSample]]) -> list[DetDataSample]:
-        """One sample per image from its views.
-
-        Args:
-            data_samples_list: per image, the samples of its views, with boxes in original-image pixels (of the flipped image
-                where the view was flipped).
-        """
+        """One sample per image from the samples of its views, whose boxes are in pixels of the original image (flipped where the view is)."""
         return [self._merge_single(views) for views in data_samples_list]
 
     def _merge_single(self, views: list[DetDataSample]) -> DetDataSample:
@@ -64,7 +59,7 @@ class DetTTAModel(BaseTTAModel):
             if meta.get('flip', False):
                 bboxes = flip_boxes(bboxes, meta['ori_shape'], meta['flip_direction'])
             mapped_back.append(ScoredBoxes(bboxes, found.scores, found.labels))
-        # Ground truth beside the predictions is that of the unflipped image.
+        # The result lies in the sample of an unflipped view, so that its ground truth fits.
         merged = next((view for view in views if not view.metainfo.get('flip', False)), views[0])
         merged.pred_instances = merge_views(mapped_back, self.tta_cfg['nms'], self.tta_cfg.get('max_per_img', -1))
         return merged

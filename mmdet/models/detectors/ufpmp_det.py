@@ -23,14 +23,14 @@ _ON_EMPTY = ('skip', 'whole')
 
 @dataclasses.dataclass(frozen=True)
 class UFPMPTrace:
-    """One image's way through :class:`UFPMPDet`.
+    """Intermediate and final results of :class:`UFPMPDet` for one image.
 
     Attributes:
         coarse: detections of the first pass, in pixels of the image.
         regions: (R, 7) of :func:`mmdet.core.ufp.UnifiedForegroundPacking`.
         mosaic: (3, mosaic_h, mosaic_w) float32; without pixels where there is no region.
         fine: detections of the second pass, in pixels of the mosaic; None for a mosaic without pixels.
-        merged: the result, in pixels of the image.
+        merged: the final detections, in pixels of the image.
     """
 
     coarse: InstanceData
@@ -44,8 +44,8 @@ class UFPMPTrace:
 class UFPMPDet(CompositeDetector):
     """A coarse detector finds the foreground, unified foreground packing makes a mosaic of it, a fine detector detects on the mosaic.
 
-    Images arrive in full resolution (the test pipeline neither resizes nor normalises); both stages resize on the device.
-    The two detectors are trained one after another, with their own configs; this one only predicts.
+    Images must have full resolution (the test pipeline neither resizes nor normalises); both stages resize on the device. The two
+    detectors are trained one after the other, with their own configs; this one only predicts.
 
     Args:
         coarse: arguments of :class:`DetectionStage`: ``detector``, ``scale``, ``flip``, ``batch_size``.
@@ -54,13 +54,12 @@ class UFPMPDet(CompositeDetector):
             ``max_side``.
         nms: config of the NMS that merges the boxes of all tiles; by default IoU 0.6 with ``offset=1``, which counts sides by
             inclusive pixels, as the original does.
-        max_per_img: how many detections to keep after the merge at most; a negative number keeps all.
+        max_per_img: largest number of detections to keep after the merge; a negative number keeps all.
         min_overlap: a detection belongs to a tile when their overlap exceeds this share of the smaller of the two.
         coarse_weight: in [0, 1]; merge the coarse boxes too, with their scores times this. 0 leaves them out, as the original does.
-        on_empty: what happens to an image without coarse detections: it has no detections (``'skip'``), or the whole image becomes
-            the only tile (``'whole'``).
-        data_preprocessor: config of the preprocessor of full-resolution images.
-        init_cfg: initialisation.
+        on_empty: for an image without coarse detections: ``'skip'`` returns no detections, ``'whole'`` makes the whole image the
+            only tile.
+        data_preprocessor, init_cfg: configs of the preprocessor of full-resolution images and of the initialisation.
 
     Raises:
         ConfigError: stages of different class counts, an unknown ``on_empty``, a ``coarse_weight`` outside [0, 1].
@@ -84,13 +83,10 @@ class UFPMPDet(CompositeDetector):
             raise ConfigError(f'must be one of {_ON_EMPTY}', field='on_empty', received=on_empty)
         if not 0 <= coarse_weight <= 1:
             raise ConfigError('must be in [0, 1]', field='coarse_weight', received=coarse_weight)
-        self.coarse = DetectionStage(**coarse)
-        self.fine = DetectionStage(**fine)
-        if self.coarse.num_classes != self.fine.num_classes:
-            raise ConfigError(
-                'both stages must have the same classes', field='num_classes',
-                received=(self.coarse.num_classes, self.fine.num_classes),
-            )  # fmt: skip
+        self.coarse, self.fine = DetectionStage(**coarse), DetectionStage(**fine)
+        classes = (self.coarse.num_classes, self.fine.num_classes)
+        if classes[0] != classes[1]:
+            raise ConfigError('both stages must have the same classes', field='num_classes', received=classes)
         self.ufp = dict(ufp or {})
         self.nms = nms or dict(type='nms', iou_threshold=0.6, offset=1)
         self.max_per_img, self.min_overlap = max_per_img, min_overlap
@@ -110,7 +106,7 @@ class UFPMPDet(CompositeDetector):
         return vars(self.trace([image])[0])
 
     def trace(self, images: list[Tensor]) -> list[UFPMPTrace]:
-        """Detections of (3, h, w) uint8 images, with everything on the way to them."""
+        """Detections of (3, h, w) uint8 images, with all intermediate results."""
         with self.timed('coarse'):
             coarse = self.coarse(images)
         with self.timed('packing'):
@@ -119,7 +115,7 @@ class UFPMPDet(CompositeDetector):
             self.note(regions=len(regions), mosaic_w=width, mosaic_h=height)
         with self.timed('mosaic'):
             mosaics = [self.render(image, *layout) for image, layout in zip(images, packed)]
-            # A region thinner than a pixel has no tile: there may be nothing to look at even where there are regions.
+            # A region thinner than a pixel has no tile: a mosaic may have no pixels even where there are regions.
             seen = [i for i, mosaic in enumerate(mosaics) if min(mosaic.shape[1:]) > 0]
         with self.timed('fine'):
             fine = dict(zip(seen, self.fine([mosaics[i] for i in seen])))
@@ -131,22 +127,19 @@ class UFPMPDet(CompositeDetector):
 
     def pack(self, coarse: list[InstanceData], sizes_wh: list[tuple[int, int]]) -> list[tuple[Tensor, float, float]]:
         """Regions (R, 7), mosaic width and height of each image."""
-        boxes = []
-        for found in coarse:
-            # Class after class, by descending score within a class: the clustering is one greedy pass over this order.
-            order = torch.argsort(found.labels, stable=True)
-            boxes.append(found.bboxes[order])
+        # Class after class, by descending score within a class: the clustering is one greedy pass over this order.
+        boxes = [found.bboxes[torch.argsort(found.labels, stable=True)] for found in coarse]
         packed = pack_images(boxes, sizes_wh, **self.ufp)
         if self.on_empty == 'whole':
-            for i, (regions, _, _) in enumerate(packed):
+            for i, ((regions, _, _), (width, height)) in enumerate(zip(packed, sizes_wh)):
                 if len(regions) == 0:
-                    whole = torch.as_tensor(whole_image(sizes_wh[i]), device=regions.device, dtype=regions.dtype)
-                    packed[i] = (whole, float(sizes_wh[i][0]), float(sizes_wh[i][1]))
+                    whole = torch.as_tensor(whole_image((width, height)), device=regions.device, dtype=regions.dtype)
+                    packed[i] = (whole, float(width), float(height))
         return packed
 
     def render(self, image: Tensor, regions: Tensor, mosaic_w: float, mosaic_h: float) -> Tensor:
-        """Mosaic (3, ceil(mosaic_h), ceil(mosaic_w)) float32: fractions of the zoom are kept, as the original keeps them."""
-        # Without regions an image of no pixels will do: full-resolution images are not converted for nothing.
+        """Mosaic (3, ceil(mosaic_h), ceil(mosaic_w)) float32; pixel values are not rounded, as in the original."""
+        # Without regions an image of no pixels is enough; it saves the conversion of the whole image.
         return render_mosaic((image if len(regions) else image[:, :0]).float(), regions, mosaic_w, mosaic_h)
 
     def merge(self, coarse: InstanceData, fine: InstanceData | None, regions: Tensor) -> InstanceData:

@@ -20,12 +20,12 @@ _SMALLEST_STEP = 1e-8
 class LSQQuantizer(nn.Module):
     """Quantiser with one learned step for a tensor, or one for each index of its first axis.
 
-    A step of 0 means that it is not set yet. The first training batch sets it to ``2 mean|x| / sqrt(upper)``, the mean over all processes. In
-    eval mode an unset step is computed from each input and not kept, so that the output of an untrained network depends on its input alone.
+    A step of 0 is not set yet. The first training batch sets it to ``2 mean|x| / sqrt(upper)``, averaged over all processes. In eval mode an
+    unset step is computed from each input and not kept, so that the output of an untrained network depends on its input alone.
 
     Args:
         bits: 2 to 16.
-        channels: number of steps: 1 for the whole tensor, or the length of the tensor's first axis.
+        channels: number of steps: 1 for the whole tensor, or the length of its first axis.
         symmetric: make ``upper`` 2^(b-1), as the variance table of the structure search assumes.
 
     Raises:
@@ -52,24 +52,21 @@ class LSQQuantizer(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     @torch.no_grad()
-    def _step_for(self, x: Tensor) -> Tensor:
-        magnitude = x.detach().float().abs()
+    def _first_step(self, x: Tensor) -> Tensor:
+        magnitude = x.float().abs()
         mean = magnitude.flatten(1).mean(1) if self.channels > 1 else magnitude.mean()[None]
-        return (2 * mean / math.sqrt(self.upper)).clamp(min=_SMALLEST_STEP)
+        step = (2 * mean / math.sqrt(self.upper)).clamp(min=_SMALLEST_STEP)
+        if not self.training:
+            return step
+        all_reduce(step, op='mean')
+        self.step.copy_(step)
+        self._is_set = True
+        return self.step
 
     def _current_step(self, x: Tensor) -> Tensor:
         if not self._is_set:
             self._is_set = bool((self.step.detach() != 0).all())
-        if self._is_set:
-            return self.step
-        step = self._step_for(x)
-        if not self.training:
-            return step
-        all_reduce(step, op='mean')
-        with torch.no_grad():
-            self.step.copy_(step)
-        self._is_set = True
-        return self.step
+        return self.step if self._is_set else self._first_step(x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the quantised values of `x`, of the same shape and dtype."""
@@ -91,8 +88,7 @@ class LSQConv2d(nn.Conv2d):
 
     Args:
         args, kwargs: arguments of ``nn.Conv2d``.
-        bits_act: bits of the input.
-        bits_weight: bits of the weight.
+        bits_act, bits_weight: bits of the input and of the weight.
     """
 
     def __init__(self, *args: Any, bits_act: int, bits_weight: int, **kwargs: Any):
@@ -106,13 +102,7 @@ class LSQConv2d(nn.Conv2d):
 
 
 class LSQLinear(nn.Linear):
-    """Linear layer with a quantised input (one step) and a quantised weight (one step for each output).
-
-    Args:
-        args, kwargs: arguments of ``nn.Linear``.
-        bits_act: bits of the input.
-        bits_weight: bits of the weight.
-    """
+    """Linear layer, quantised like :class:`LSQConv2d`; arguments are those of ``nn.Linear`` and the bits."""
 
     def __init__(self, *args: Any, bits_act: int = 8, bits_weight: int = 8, **kwargs: Any):
         super().__init__(*args, **kwargs)

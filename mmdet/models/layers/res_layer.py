@@ -10,7 +10,7 @@ from .conv import build_conv
 
 
 class BlockType(Protocol):
-    """Class of residual blocks: its blocks map ``inplanes`` channels to ``planes * expansion``."""
+    """Class of residual blocks, which map ``inplanes`` channels to ``planes * expansion``."""
 
     expansion: int
 
@@ -18,21 +18,20 @@ class BlockType(Protocol):
 
 
 class ResLayer(Sequential):
-    """`num_blocks` residual blocks, the first of which changes stride and width and has a projection as its shortcut.
+    """`num_blocks` residual blocks; the first one has the stride, and a projection as its shortcut where stride or width change.
 
     The projection is a convolution and a norm, ``downsample.0`` and ``.1``. With `avg_down` an average pooling precedes them (ResNet-D,
-    He et al., CVPR 2019, arXiv 1812.01187), so that they are ``.1`` and ``.2``. Where neither stride nor width change there is none.
+    He et al., CVPR 2019, arXiv 1812.01187), so that they are ``.1`` and ``.2``.
 
     Args:
-        block: class of the blocks, see :class:`BlockType`.
+        block: class of the blocks.
         inplanes: input channels.
         planes: base width; the output has ``planes * block.expansion`` channels.
         num_blocks: number of blocks.
         stride: stride of the first block; the others have 1.
         avg_down: pool in the shortcut instead of giving its convolution a stride.
         conv_cfg, norm_cfg: configs of convolutions and norms.
-        first_block_kwargs: further arguments of the first block only.
-        block_kwargs: further arguments of every block.
+        first_block_kwargs, block_kwargs: further arguments of the first block only, and of every block.
     """
 
     def __init__(
@@ -49,17 +48,12 @@ class ResLayer(Sequential):
         **block_kwargs: Any,
     ):
         norm_cfg = dict(type='BN') if norm_cfg is None else norm_cfg
-        self.block = block
         outplanes = planes * block.expansion
         downsample = None
         if stride != 1 or inplanes != outplanes:
-            parts: list[nn.Module] = []
-            if avg_down:
-                parts.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
-            conv_stride = 1 if avg_down else stride
-            parts.append(build_conv(conv_cfg, inplanes, outplanes, kernel_size=1, stride=conv_stride, bias=False))
-            parts.append(build_norm_layer(norm_cfg, outplanes)[1])
-            downsample = nn.Sequential(*parts)
+            pool = [nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)] if avg_down else []
+            conv = build_conv(conv_cfg, inplanes, outplanes, 1, stride=1 if avg_down else stride, bias=False)
+            downsample = nn.Sequential(*pool, conv, build_norm_layer(norm_cfg, outplanes)[1])
         common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, **block_kwargs)
         blocks = [block(inplanes, planes, stride=stride, downsample=downsample, **common, **(first_block_kwargs or {}))]
         blocks += [block(outplanes, planes, stride=1, **common) for _ in range(1, num_blocks)]

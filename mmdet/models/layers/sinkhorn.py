@@ -6,8 +6,8 @@ Naming: N rows (all groups together, in any order), G groups, K columns of a gro
 import torch
 from torch import Tensor
 
-# Whether all groups have converged is looked up only every so often, since that waits for the device. Converged groups do not change any
-# more, so that a late look does not change the result.
+# Iterations between two checks whether all groups have converged: each check waits for the device. Converged groups do not change any more,
+# so that a late check does not change the result.
 _CHECK_EVERY = 5
 
 
@@ -24,14 +24,14 @@ def transport_cost(
 
     Each group solves ``min <T, D> - epsilon H(T)`` over plans T whose rows sum to 1 / (its rows) and whose columns sum to
     ``column_mass``, by scaling the kernel ``exp(-D / epsilon)``: rows first, then columns, both scalings starting at 1, until the
-    mean absolute change of the row scaling is below ``tolerance``. A group that has converged is left alone while others go on, so
-    that each result is the one that the group would have alone.
+    mean absolute change of the row scaling is below ``tolerance``. A converged group no longer changes while others go on, so that
+    the result of a group does not depend on the others.
 
     Args:
         cost: (N, K) D, finite also in padded columns. The kernel is not computed in logarithms: for costs in [0, 1] and an epsilon of
             0.1 its values are at least e^-10.
         groups: (N,) int64 group of each row, in [0, G).
-        column_mass: (G, K); normally each row sums to 1 (any sum works, within ``max_iters``).
+        column_mass: (G, K); normally each row sums to 1. With another sum the iterations do not converge and end after ``max_iters``.
         column_mask: (G, K) bool, False in padded columns.
         epsilon: weight of the entropy.
         max_iters: largest number of iterations.
@@ -65,6 +65,3 @@ def transport_cost(
         running = running & (change >= tolerance)
     plan = u[:, None] * kernel * (member.t() @ v)  # (N, K)
     return member @ (plan * cost).sum(1)
-
-
-__all__ = ['transport_cost']

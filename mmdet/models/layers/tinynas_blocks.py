@@ -1,8 +1,7 @@
 """The blocks of a TinyNAS structure as modules, with the parameter names of the published weights.
 
-The family of a block (:mod:`mmdet.archs.blocks`), from which scores and budgets are computed, also says what the modules are: units, each with
-convolutions, shortcut and squeeze-excitation. Every convolution is without bias and followed by a norm, as ``conv1.conv1`` and ``conv1.bn1`` for
-the first convolution of a unit.
+The family of a block (:mod:`mmdet.archs.blocks`), from which scores and budgets are computed, also lists its modules: units with convolutions,
+shortcut and squeeze-excitation. Every convolution has no bias and a norm after it: a unit's first ones are ``conv1.conv1`` and ``conv1.bn1``.
 """
 
 from dataclasses import dataclass
@@ -60,45 +59,29 @@ class BlockOptions:
 
 
 class ConvBN(nn.Module):
-    """Convolution ``conv1`` without bias and norm ``bn1``; in 3-D stride 1 along time.
+    """Convolution ``conv1`` without bias and norm ``bn1``; in 3-D the stride along time is 1.
 
     Args:
-        in_channels: input channels.
-        out_channels: output channels.
-        kernel: odd side of the kernel.
+        conv: sizes, stride, groups and bits of the convolution; its kernel has odd sides.
         norm_cfg: config of the norm.
-        kernel_t: size of the kernel along time; None for images.
-        stride: spatial stride.
-        groups: groups of the convolution.
-        bits: bits of activations and weights; None for no quantisation.
+        dims: 2 for images, 3 for clips.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int,
-        *,
-        norm_cfg: dict,
-        kernel_t: int | None = None,
-        stride: int = 1,
-        groups: int = 1,
-        bits: tuple[int, int] | None = None,
-    ):
+    def __init__(self, conv: Conv, *, norm_cfg: dict, dims: int = 2):
         super().__init__()
-        padding = (kernel - 1) // 2
-        shape: dict[str, Any] = dict(stride=stride, padding=padding, groups=groups, bias=False)
+        channels, kernel, stride, padding = conv[:2], conv.kernel, conv.stride, (conv.kernel - 1) // 2
+        shape: dict[str, Any] = dict(stride=stride, padding=padding, groups=conv.groups, bias=False)
         self.conv1: nn.Module
-        if bits is not None:
-            self.conv1 = LSQConv2d(in_channels, out_channels, kernel, bits_act=bits[0], bits_weight=bits[1], **shape)
-        elif kernel_t is None:
-            self.conv1 = nn.Conv2d(in_channels, out_channels, kernel, **shape)
+        if conv.bits_a:
+            self.conv1 = LSQConv2d(*channels, kernel, bits_act=conv.bits_a, bits_weight=conv.bits_w, **shape)
+        elif dims == 2:
+            self.conv1 = nn.Conv2d(*channels, kernel, **shape)
         else:
-            shape.update(stride=(1, stride, stride), padding=((kernel_t - 1) // 2, padding, padding))
-            self.conv1 = nn.Conv3d(in_channels, out_channels, (kernel_t, kernel, kernel), **shape)
-        if kernel_t is not None and norm_cfg.get('type') == 'BN':
+            shape.update(stride=(1, stride, stride), padding=((conv.kt - 1) // 2, padding, padding))
+            self.conv1 = nn.Conv3d(*channels, (conv.kt, kernel, kernel), **shape)
+        if dims == 3 and norm_cfg.get('type') == 'BN':
             norm_cfg = dict(norm_cfg, type='BN3d')
-        self.bn1 = build_norm_layer(norm_cfg, out_channels)[1]
+        self.bn1 = build_norm_layer(norm_cfg, conv.out_channels)[1]
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, [T,] H, W) to (N, out, [T,] h, w)."""
@@ -128,9 +111,9 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels: int, inner: int, norm_cfg: dict):
         super().__init__()
-        self.conv1 = ConvBN(channels, inner, 1, norm_cfg=norm_cfg)
+        self.conv1 = ConvBN(Conv(channels, inner, 1), norm_cfg=norm_cfg)
         self.act = nn.SiLU(inplace=True)
-        self.conv2 = ConvBN(inner, channels, 1, norm_cfg=norm_cfg)
+        self.conv2 = ConvBN(Conv(inner, channels, 1), norm_cfg=norm_cfg)
 
     @staticmethod
     def _conv_norm(layer: ConvBN, x: Tensor) -> Tensor:
@@ -148,21 +131,6 @@ class SqueezeExcite(nn.Module):
         return x * self._conv_norm(self.conv2, gate).sigmoid()
 
 
-def _conv_bn(conv: Conv, dims: int, norm_cfg: dict, layer: type[nn.Module] = ConvBN, **kwargs: Any) -> nn.Module:
-    """The module of a convolution and its norm."""
-    return layer(
-        conv.in_channels,
-        conv.out_channels,
-        conv.kernel,
-        norm_cfg=norm_cfg,
-        kernel_t=conv.kt if dims == 3 else None,
-        stride=conv.stride,
-        groups=conv.groups,
-        bits=(conv.bits_a, conv.bits_w) if conv.bits_a else None,
-        **kwargs,
-    )
-
-
 class Unit(nn.Module):
     """One residual unit of any family: ``conv1``, ``conv2``, ..., and ``residual_proj`` where its shortcut is projected.
 
@@ -177,9 +145,8 @@ class Unit(nn.Module):
         super().__init__()
         self.options, self.dims, self.num_convs = options, dims, len(plan.convs)
         for i, conv in enumerate(plan.convs):
-            doubled = options.reparam and i == 1 and conv.kernel > 1
-            layer = PlainAndPointwise if doubled else ConvBN
-            self.add_module(f'conv{i + 1}', _conv_bn(conv, dims, options.norm_cfg, layer))
+            layer = PlainAndPointwise if options.reparam and i == 1 and conv.kernel > 1 else ConvBN
+            self.add_module(f'conv{i + 1}', layer(conv, norm_cfg=options.norm_cfg, dims=dims))
         self.se = None
         if plan.se_channels:
             self.se = SqueezeExcite(plan.convs[-1].in_channels, plan.se_channels, options.norm_cfg)
@@ -188,21 +155,18 @@ class Unit(nn.Module):
         projection = plan.projection
         if options.damo:
             self.has_shortcut = all(conv.stride == 1 for conv in plan.convs)
-            widths = (plan.convs[0].in_channels, plan.convs[-1].out_channels)
-            projection = None if widths[0] == widths[1] else plan.convs[0]._replace(
-                out_channels=widths[1], kernel=1, kt=1, stride=1, groups=1
-            )  # fmt: skip
+            first, width = plan.convs[0], plan.convs[-1].out_channels
+            projection = first._replace(out_channels=width, kernel=1, kt=1, stride=1, groups=1)
+            projection = None if first.in_channels == width else projection
         self.residual_proj = None
         if self.has_shortcut and projection is not None:
-            self.residual_proj = _conv_bn(projection, dims, options.norm_cfg)
+            self.residual_proj = ConvBN(projection, norm_cfg=options.norm_cfg, dims=dims)
 
     def _shortcut(self, x: Tensor) -> Tensor:
         if self.pooled:
             # Sizes are rounded up, as by the strided convolution.
-            if self.dims == 2:
-                x = F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
-            else:
-                x = F.avg_pool3d(x, (1, 2, 2), ceil_mode=True, count_include_pad=False)
+            pool, window = (F.avg_pool2d, (2, 2)) if self.dims == 2 else (F.avg_pool3d, (1, 2, 2))
+            x = pool(x, window, ceil_mode=True, count_include_pad=False)
         return x if self.residual_proj is None else self.residual_proj(x)
 
     def _drop_path(self, x: Tensor) -> Tensor:
@@ -234,14 +198,7 @@ class Unit(nn.Module):
 
 
 class SuperBlock(nn.Module):
-    """The units of one block of a structure, in ``block_list``.
-
-    Args:
-        plans: what each unit consists of.
-        unit_options: options of each unit.
-        dims: 2 for images, 3 for clips.
-        act: name of the activation.
-    """
+    """The units of one block of a structure, in ``block_list``; arguments as of :class:`Unit`, one plan and options for each."""
 
     def __init__(self, plans: tuple[UnitPlan, ...], unit_options: list[BlockOptions], *, dims: int, act: str):
         super().__init__()
@@ -263,15 +220,10 @@ class SuperBlock(nn.Module):
 
 
 def build_block(block: Block, unit_options: list[BlockOptions]) -> nn.Module:
-    """The module of one block of a structure.
-
-    Args:
-        block: the block.
-        unit_options: options of each unit, ``block.layers`` of them.
-    """
+    """The module of one block of a structure; ``unit_options`` holds one entry for each of its ``block.layers`` units."""
     family = family_of(block.type)
     plans, act = family.units(block), block.act or unit_options[0].act or family.activation
     if family.is_super:
         return SuperBlock(plans, unit_options, dims=family.dims, act=act)
     (plan,) = plans
-    return _conv_bn(plan.convs[0], family.dims, unit_options[0].norm_cfg, ConvBNAct, act=act)
+    return ConvBNAct(plan.convs[0], norm_cfg=unit_options[0].norm_cfg, dims=family.dims, act=act)

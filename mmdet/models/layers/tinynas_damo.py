@@ -8,9 +8,11 @@ from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdet.archs.blocks import Conv
+
 
 class SpaceToDepth(nn.Module):
-    """(N, C, H, W) to (N, 4C, H / 2, W / 2): each 2 x 2 square becomes channels. Odd sides are padded by zeros.
+    """Turn each 2 x 2 square of pixels into channels; odd sides are padded by zeros.
 
     The four pixels come in the order of YOLOX's Focus layer: top left, bottom left, top right, bottom right, C channels each.
     """
@@ -41,10 +43,9 @@ class SpatialPyramid(nn.Module):
     def __init__(self, channels: int, *, norm_cfg: dict, act: nn.Module, windows: tuple[int, ...] = (5, 9, 13)):
         super().__init__()
         inner = channels // 2
-        self.windows = windows
+        self.windows, self.act = windows, act
         self.reduce = _conv_norm(channels, inner, 1, norm_cfg)
         self.mix = _conv_norm(inner * (1 + len(windows)), channels, 1, norm_cfg)
-        self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
@@ -59,32 +60,18 @@ class PlainAndPointwise(nn.Module):
     As in RepVGG (arXiv 2101.03697), without its identity branch.
 
     Args:
-        in_channels: input channels.
-        out_channels: output channels.
-        kernel: odd side of the larger kernel.
+        conv: sizes, stride and groups of the k x k convolution, k odd; without bits.
         norm_cfg: config of the batch norms.
-        stride: stride of both convolutions.
-        groups: groups of both convolutions.
-        kernel_t: must be None (no clips).
-        bits: must be None (no quantisation).
+        dims: must be 2 (images).
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int,
-        *,
-        norm_cfg: dict,
-        stride: int = 1,
-        groups: int = 1,
-        kernel_t: None = None,
-        bits: None = None,
-    ):
+    def __init__(self, conv: Conv, *, norm_cfg: dict, dims: int = 2):
         super().__init__()
-        assert kernel_t is None and bits is None, 'neither clips nor quantisation'
-        self.plain = _conv_norm(in_channels, out_channels, kernel, norm_cfg, stride=stride, groups=groups)
-        self.point = _conv_norm(in_channels, out_channels, 1, norm_cfg, stride=stride, groups=groups)
+        assert dims == 2 and not conv.bits_a, 're-parameterised convolutions support neither clips nor quantisation'
+        self.plain, self.point = (
+            _conv_norm(*conv[:2], kernel, norm_cfg, stride=conv.stride, groups=conv.groups)
+            for kernel in (conv.kernel, 1)
+        )
         self.fused: nn.Conv2d | None = None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Memory of instance embeddings ("words") for each class: the contrast against it, and drawing the words that refill it.
+"""Memory of instance embeddings ("words") for each class: the contrastive likelihood, and the drawing and storing of new words.
 
-Naming: M locations, G labels (the classes, then background), W words a label, D channels, k words drawn a label.
+Naming: M locations, G labels (the classes, then background), W words per label, D channels, k words drawn per label.
 """
 
 from typing import Any
@@ -11,15 +11,15 @@ from mmengine.dist import all_gather
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Locations are taken in chunks whose similarities with all words have at most this many elements: 16 MB in float32.
+# Locations are processed in chunks whose similarities with all words have at most this many elements: 16 MB in float32.
 _CHUNK_ELEMENTS = 1 << 22
 
 
 class _WordLogLikelihood(torch.autograd.Function):
     """Implementation of :func:`word_log_likelihood` that keeps (M, D) values for the backward pass instead of (M, G W).
 
-    A detector's batch has 10^5 locations and 2 * 10^3 words: their similarities would be gigabytes, kept until the backward pass. Since
-    the words get no gradient, the gradient of each location can be computed in the forward pass.
+    A detector's batch has 10^5 locations and 2 * 10^3 words, so that the similarities would take gigabytes until the backward pass. The
+    words get no gradient; the gradient of each location can therefore be computed in the forward pass.
     """
 
     @staticmethod
@@ -70,18 +70,18 @@ def draw_words(
 ) -> tuple[Tensor, Tensor]:
     """Draw ``count`` random locations of each label from the batches of all processes together.
 
-    Every location gets a random key (torch's default generator of its device); those with the smallest keys of each label are drawn.
-    Each process gathers the words and keys of all, so that all hold the same words, and as many as a single process would draw.
+    Every location gets a random key (torch's default generator of its device); the smallest keys of each label are drawn. Each process
+    gathers the words and keys of all processes, so that all draw the same words, and as many as a single process would.
 
     Args:
         embeddings: (M, D).
         labels: (M,) int64, ``num_classes`` for background.
-        pos_inds: (N,) the locations that are not background.
+        pos_inds: (N,) indices of the locations that are not background.
         num_classes: G - 1.
         count: k.
 
     Returns:
-        words (G, k, D) and which of them exist, (G, k) bool; those that exist come first.
+        words (G, k, D), and a mask (G, k) of those that exist, which come first.
     """
     keys = torch.rand(len(embeddings), device=embeddings.device)
     # Padded by k locations with an infinite key, for labels with fewer than k locations.
@@ -110,8 +110,7 @@ def push_words(memory: Tensor, pointers: Tensor, words: Tensor, exist: Tensor) -
     Args:
         memory: (G, W, D), written in place.
         pointers: (G,) int64 next slot to be written, advanced in place.
-        words: (G, k, D) with k <= W.
-        exist: (G, k) bool, which words are there; within a label the True ones come first.
+        words, exist: as :func:`draw_words` returns them, with k <= W.
     """
     num_labels, num_words, _ = memory.shape
     rows = torch.arange(num_labels, device=memory.device)[:, None]  # (G, 1)
@@ -119,6 +118,3 @@ def push_words(memory: Tensor, pointers: Tensor, words: Tensor, exist: Tensor) -
     # Words that do not exist rewrite their slot's own value, so that no shape depends on the data.
     memory[rows, slots] = torch.where(exist[:, :, None], words.to(memory.dtype), memory[rows, slots])
     pointers.copy_((pointers + exist.sum(1)) % num_words)
-
-
-__all__ = ['draw_words', 'push_words', 'word_log_likelihood']

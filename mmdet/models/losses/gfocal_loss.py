@@ -29,24 +29,21 @@ def quality_focal_loss(
     """
     # torch refuses BCE of probabilities under autocast, whatever their type.
     with torch.autocast(pred.device.type, enabled=False):
-        return _quality_focal_loss(pred.float(), target, beta, activated)
-
-
-def _quality_focal_loss(pred: Tensor, target: tuple[Tensor, Tensor] | Tensor, beta: float, activated: bool) -> Tensor:
-    probability = pred if activated else pred.sigmoid()
-    cross_entropy = F.binary_cross_entropy if activated else F.binary_cross_entropy_with_logits
-    if isinstance(target, Tensor):
-        loss = cross_entropy(pred, target, reduction='none') * (target - probability).abs().pow(beta)
-        return loss.sum(dim=1)
-    labels, scores = target
-    # Every entry as a negative first; the few positives are overwritten afterwards.
-    loss = cross_entropy(pred, torch.zeros_like(pred), reduction='none') * probability.pow(beta)  # (N, C)
-    rows = ((labels >= 0) & (labels < pred.size(1))).nonzero().squeeze(1)
-    columns = labels[rows]
-    quality = scores[rows].to(loss.dtype)
-    positive = cross_entropy(pred[rows, columns], quality, reduction='none')
-    positive = positive * (quality - probability[rows, columns]).abs().pow(beta)
-    return loss.index_put((rows, columns), positive).sum(dim=1)
+        pred = pred.float()
+        probability = pred if activated else pred.sigmoid()
+        cross_entropy = F.binary_cross_entropy if activated else F.binary_cross_entropy_with_logits
+        if isinstance(target, Tensor):
+            loss = cross_entropy(pred, target, reduction='none') * (target - probability).abs().pow(beta)
+            return loss.sum(dim=1)
+        labels, scores = target
+        # Every entry as a negative first; the few positives are overwritten afterwards.
+        loss = cross_entropy(pred, torch.zeros_like(pred), reduction='none') * probability.pow(beta)  # (N, C)
+        rows = ((labels >= 0) & (labels < pred.size(1))).nonzero().squeeze(1)
+        columns = labels[rows]
+        quality = scores[rows].to(loss.dtype)
+        positive = cross_entropy(pred[rows, columns], quality, reduction='none')
+        positive = positive * (quality - probability[rows, columns]).abs().pow(beta)
+        return loss.index_put((rows, columns), positive).sum(dim=1)
 
 
 def distribution_focal_loss(pred: Tensor, label: Tensor) -> Tensor:
@@ -72,10 +69,9 @@ class QualityFocalLoss(WeightedLoss):
     """Quality focal loss over (N, C) scores.
 
     Args:
-        use_sigmoid: True takes logits. False takes probabilities, as the configs of GFLV2 mean it; the same as ``activated``.
+        use_sigmoid: True takes logits. False takes probabilities, as in the configs of GFLV2; the same as ``activated``.
         beta: focusing exponent.
-        reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor of the result.
+        reduction, loss_weight: see :class:`WeightedLoss`.
         activated: mmdetection's name for "``pred`` holds probabilities".
     """
 
@@ -88,48 +84,25 @@ class QualityFocalLoss(WeightedLoss):
         activated: bool = False,
     ):
         super().__init__(reduction, loss_weight)
-        self.use_sigmoid = use_sigmoid
+        self.use_sigmoid, self.beta = use_sigmoid, beta
         self.activated = activated or not use_sigmoid
-        self.beta = beta
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: tuple[Tensor, Tensor] | Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """See :func:`quality_focal_loss`; ``weight`` is (N,)."""
-        loss = quality_focal_loss(pred, target, self.beta, self.activated)
-        return self.reduce(loss, weight, avg_factor, reduction_override)
+    def sample_losses(self, pred: Tensor, target: tuple[Tensor, Tensor] | Tensor) -> Tensor:
+        """See :func:`quality_focal_loss`."""
+        return quality_focal_loss(pred, target, self.beta, self.activated)
 
 
 @MODELS.register_module()
 class DistributionFocalLoss(WeightedLoss):
-    """Distribution focal loss over (N, n) logits.
+    """Distribution focal loss over (N, n) logits; arguments as of :class:`WeightedLoss`."""
 
-    Args:
-        reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor of the result.
-    """
-
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """See :func:`distribution_focal_loss`; ``weight`` is (N,).
+    def sample_losses(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`distribution_focal_loss`.
 
         Raises:
             ModelInputError: ``pred`` and ``target`` of different length.
         """
         if len(pred) != len(target):
-            raise ModelInputError(
-                'pred and target must be equally long', received=(tuple(pred.shape), tuple(target.shape))
-            )
-        loss = distribution_focal_loss(pred, target)
-        return self.reduce(loss, weight, avg_factor, reduction_override)
+            received = (tuple(pred.shape), tuple(target.shape))
+            raise ModelInputError('pred and target must be equally long', received=received)
+        return distribution_focal_loss(pred, target)

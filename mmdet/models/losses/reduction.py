@@ -1,5 +1,8 @@
 """Weighting and normalising element-wise losses."""
 
+from abc import abstractmethod
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -39,7 +42,7 @@ def reduce_loss(loss: Tensor, weight: Tensor | None, reduction: str, avg_factor:
 
 
 class WeightedLoss(nn.Module):
-    """Base of the losses: an element-wise loss is weighted, reduced and multiplied by ``loss_weight``.
+    """Base of the losses: a loss of each sample is weighted, reduced and multiplied by ``loss_weight``.
 
     Args:
         reduction: 'none', 'mean' or 'sum'.
@@ -49,12 +52,30 @@ class WeightedLoss(nn.Module):
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0):
         super().__init__()
         check_reduction(reduction)
-        self.reduction = reduction
-        self.loss_weight = loss_weight
+        self.reduction, self.loss_weight = reduction, loss_weight
 
-    def reduce(
-        self, loss: Tensor, weight: Tensor | None, avg_factor: float | Tensor | None, reduction_override: str | None
+    @abstractmethod
+    def sample_losses(self, pred: Tensor, target: Any) -> Tensor:
+        """(N,) unweighted losses."""
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: Any,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
     ) -> Tensor:
-        """See :func:`reduce_loss`; ``reduction_override`` is taken instead of ``reduction`` where it is given."""
+        """Loss of N samples.
+
+        Args:
+            pred, target: see the loss.
+            weight: (N,) factors of the samples' losses, or (N, n), of which the mean over n is taken.
+            avg_factor: what 'mean' divides by instead of N; an error with 'sum'.
+            reduction_override: replaces the ``reduction`` of the constructor.
+        """
         check_reduction(reduction_override)
+        loss = self.sample_losses(pred, target)
+        if weight is not None and weight.dim() > 1:
+            weight = weight.mean(-1)
         return self.loss_weight * reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)

@@ -19,7 +19,7 @@ class FPN(BaseModule):
         out_channels: channels of every output level.
         num_outs: output levels; those beyond the used stages are coarser extra levels.
         start_level: first stage used.
-        end_level: last stage used; -1 is the last of all. Before the last no extra levels are possible.
+        end_level: last stage used; -1 is the last of all. Only with the last one are extra levels possible.
         add_extra_convs: what the first extra level is convolved from: ``'on_input'`` (or True) the last used stage, ``'on_lateral'`` its
             lateral after the merge, ``'on_output'`` the last output; each further one from the level before. False: every second pixel
             of the level before, without a convolution.
@@ -72,42 +72,33 @@ class FPN(BaseModule):
         self.upsample_cfg = dict(mode='nearest') if upsample_cfg is None else dict(upsample_cfg)
 
         conv = dict(conv_cfg=conv_cfg, act_cfg=act_cfg, inplace=False)
-        self.lateral_convs = nn.ModuleList(
-            ConvModule(in_channels[i], out_channels, 1, norm_cfg=None if no_norm_on_lateral else norm_cfg, **conv)
-            for i in used
-        )
-        self.fpn_convs = nn.ModuleList(
-            ConvModule(out_channels, out_channels, 3, padding=1, norm_cfg=norm_cfg, **conv) for _ in used
-        )
+        lateral = dict(conv, norm_cfg=None if no_norm_on_lateral else norm_cfg)
+        output = dict(conv, norm_cfg=norm_cfg, kernel_size=3, padding=1)
+        self.lateral_convs = nn.ModuleList(ConvModule(in_channels[i], out_channels, 1, **lateral) for i in used)
+        self.fpn_convs = nn.ModuleList(ConvModule(out_channels, out_channels, **output) for _ in used)
         self.num_extra = num_outs - len(used)
-        if self.add_extra_convs:
-            for i in range(self.num_extra):
-                channels = in_channels[end_level] if i == 0 and self.add_extra_convs == 'on_input' else out_channels
-                self.fpn_convs.append(
-                    ConvModule(channels, out_channels, 3, stride=2, padding=1, norm_cfg=norm_cfg, **conv)
-                )
+        for i in range(self.num_extra if self.add_extra_convs else 0):
+            channels = in_channels[end_level] if i == 0 and self.add_extra_convs == 'on_input' else out_channels
+            self.fpn_convs.append(ConvModule(channels, out_channels, stride=2, **output))
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return ``num_outs`` maps (B, out_channels, H_l, W_l) from the backbone's maps, both finest first."""
-        assert len(inputs) == len(self.in_channels), (
-            f'{len(self.in_channels)} feature maps are needed. Received: {len(inputs)}'
-        )
+        needed = len(self.in_channels)
+        assert len(inputs) == needed, f'{needed} feature maps are needed. Received: {len(inputs)}'
         laterals = [conv(inputs[self.start_level + i]) for i, conv in enumerate(self.lateral_convs)]
         for i in range(len(laterals) - 1, 0, -1):
             size = {} if 'scale_factor' in self.upsample_cfg else dict(size=laterals[i - 1].shape[2:])
             laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], **size, **self.upsample_cfg)
-        num_used = len(laterals)
-        outs = [self.fpn_convs[i](laterals[i]) for i in range(num_used)]
+        outs = [conv(lateral) for conv, lateral in zip(self.fpn_convs, laterals)]
         if not self.add_extra_convs:
             for _ in range(self.num_extra):
                 outs.append(F.max_pool2d(outs[-1], 1, stride=2))
             return tuple(outs)
-        source = dict(on_input=inputs[self.end_level], on_lateral=laterals[-1], on_output=outs[-1])[
-            self.add_extra_convs
-        ]
+        sources = dict(on_input=inputs[self.end_level], on_lateral=laterals[-1], on_output=outs[-1])
+        source = sources[self.add_extra_convs]
         for i in range(self.num_extra):
             if i > 0 and self.relu_before_extra_convs:
                 source = F.relu(source)
-            source = self.fpn_convs[num_used + i](source)
+            source = self.fpn_convs[len(laterals) + i](source)
             outs.append(source)
         return tuple(outs)

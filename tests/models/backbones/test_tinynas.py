@@ -10,6 +10,7 @@ from mmengine.config import ConfigDict
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdet.archs.blocks import Conv
 from mmdet.errors import ConfigError
 from mmdet.models.backbones import DAMOYOLOBackbone, TinyNAS3DBackbone, TinyNASBackbone
 from mmdet.models.layers.lsq import LSQConv2d, LSQQuantizer
@@ -424,7 +425,7 @@ class TestLayersByHand:
     @pytest.mark.parametrize('stride, groups', [(1, 1), (2, 2)])
     def test_parallel_convolutions_fuse(self, stride, groups):
         torch.manual_seed(0)
-        layer = PlainAndPointwise(4, 6, 5, norm_cfg=self.NORM, stride=stride, groups=groups)
+        layer = PlainAndPointwise(Conv(4, 6, 5, stride, groups), norm_cfg=self.NORM)
         for branch in (layer.plain, layer.point):
             branch[1].running_mean.uniform_(-1, 1), branch[1].running_var.uniform_(0.5, 2)
             nn.init.uniform_(branch[1].weight, 0.5, 2), nn.init.uniform_(branch[1].bias, -1, 1)

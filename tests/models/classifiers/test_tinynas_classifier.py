@@ -42,6 +42,17 @@ def test_logits_are_those_of_the_pooled_last_map():
         assert model.backbone.out_indices == (4,)
 
 
+def test_half_precision_logits_are_read_in_float32(monkeypatch):
+    model, logits = build(), torch.tensor([[0.1, 3.0, -1, 0, 2], [1, 0.3, 0, 5, 0]]).bfloat16()
+    monkeypatch.setattr(model, '_logits', lambda inputs: logits)
+    loss = model.loss(None, torch.tensor([1, 0]))['loss']
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(-logits.float().log_softmax(1)[[0, 1], [1, 0]].mean().item())
+    first, second = model.predict(None)
+    assert torch.equal(first.pred_scores, logits.float().softmax(1)[0])
+    assert (first.pred_label, second.pred_label) == (1, 3)
+
+
 def test_training_reduces_the_loss():
     torch.manual_seed(0)
     model = build().train()

@@ -88,6 +88,19 @@ def test_half_precision_outputs_give_float32_losses(head):
     torch.testing.assert_close(sum(losses['loss_cls']), torch.tensor(6.413915), rtol=1e-2, atol=0)
 
 
+@pytest.mark.parametrize('rule', ['pairs', 'priors'])
+def test_half_precision_outputs_are_computed_in_float32(head, rule):
+    """Losses and detections of bfloat16 outputs are those of the same values in float32, to the bit."""
+    half = [[level.bfloat16() for level in maps] for maps in outputs()]
+    full = [[level.float() for level in maps] for maps in half]
+    losses, expected = (head.loss_by_feat(*raw, [GT0, GT1], METAS) for raw in (half, full))
+    assert losses == expected and all(part.dtype == torch.float32 for parts in losses.values() for part in parts)
+    cfg = dict(TEST_CFG, nms_pre_rule=rule)
+    found, same = (head.predict_by_feat(raw[0], full[1], batch_img_metas=METAS, cfg=cfg) for raw in (half, full))
+    for one, other in zip(found, same):
+        assert one.scores.dtype == torch.float32 and torch.equal(one.scores, other.scores)
+
+
 def test_targets_of_padding_weigh_nothing(head):
     targets = head.get_targets(SIZES, [GT0, GT1], METAS, device='cpu')
     assert targets.num_samples == 16 + 6

@@ -65,6 +65,12 @@ def test_gradient_of_the_quality_reaches_the_distribution(head):
     assert logits.grad.abs().sum() > 0
 
 
+def test_joint_score_of_half_precision_logits_is_computed_in_float32(head):
+    cls, reg = (maps[3].bfloat16().float() for maps in outputs())
+    joint = head.joint_score(cls.bfloat16(), reg)
+    assert joint.dtype == torch.float32 and torch.equal(joint, head.joint_score(cls, reg))
+
+
 def test_parameters(head):
     state = head.state_dict()
     assert len(state) == 38

@@ -136,6 +136,12 @@ def test_logits(embedding, logits):
     torch.testing.assert_close(head.classify(embedding).detach(), expected, rtol=0, atol=1e-9)
 
 
+def test_logits_of_half_precision_embeddings_are_computed_in_float32():
+    head, embeddings = planar().float(), torch.tensor([[3.0, 4], [-1, 2]])
+    for half in (torch.bfloat16, torch.float16):
+        assert torch.equal(head.classify(embeddings.to(half)), head.classify(embeddings))
+
+
 def test_mode_decides_what_forward_returns():
     head = build(feat_channels=3)
     features = tuple(torch.rand(1, 2, *size) for size in SIZES)

@@ -128,3 +128,10 @@ def test_layers_quantise_input_and_weight_with_their_own_bits():
     for part in (linear.act_quantizer, linear.weight_quantizer):
         part.load_state_dict(dict(step=torch.tensor([0.5])))
     assert linear(torch.tensor([[1.2]])).item() == 1.25
+
+
+def test_first_step_of_half_precision_is_the_mean_in_float32():
+    layer = LSQQuantizer(3)
+    layer(torch.tensor([[1.0, 1.0078125]], dtype=torch.bfloat16))  # neighbours: their mean is no bfloat16
+    assert layer.step.item() == pytest.approx(2 * 1.00390625 / math.sqrt(3), rel=1e-6)
+    assert layer(torch.ones(1, 2, dtype=torch.bfloat16)).dtype == torch.bfloat16

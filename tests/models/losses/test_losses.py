@@ -141,6 +141,26 @@ def test_giou_loss_by_hand(box, other, options, expected):
     assert GIoULoss()(pred.half(), target.half()).dtype == torch.float32
 
 
+@pytest.mark.parametrize('options', [dict(use_sigmoid=True), dict(use_sigmoid=False)])
+def test_quality_focal_loss_of_half_precision_is_computed_in_float32(options):
+    pred = LOGITS.bfloat16() if options['use_sigmoid'] else LOGITS.sigmoid().bfloat16()
+    rows, expected = (QualityFocalLoss(**options)(p, TARGET, reduction_override='none') for p in (pred, pred.float()))
+    assert rows.dtype == torch.float32 and torch.equal(rows, expected)
+
+
+def test_giou_loss_of_boxes_whose_areas_exceed_half_precision():
+    box = torch.tensor([[0.0, 0, 600, 400]])  # an area of 240,000; the largest half is 65,504
+    for pred, target in ((box.half(), box), (box, box.half()), (box.half(), box.half())):
+        assert GIoULoss()(pred, target).item() == pytest.approx(0)
+
+
+def test_weights_come_before_the_factor_and_one_row_per_sample():
+    rows = DistributionFocalLoss(loss_weight=2.0)(
+        torch.zeros(2, 4), torch.ones(2), torch.tensor([1.0, 3]), None, 'none'
+    )
+    assert rows.tolist() == pytest.approx([2 * log(4), 6 * log(4)])
+
+
 def test_giou_loss_of_weights_for_each_side_takes_their_mean():
     pred, target = torch.zeros(2, 4), torch.zeros(2, 4)  # loss 1 each
     sides = torch.tensor([[1.0, 0, 0, 1], [4, 0, 0, 0]])
