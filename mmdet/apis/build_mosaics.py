@@ -81,8 +81,11 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
     )  # fmt: skip
     checkpoint = args.detector_ckpt  # a known name or an address is recorded as it is, a file by its content
     if os.path.isfile(checkpoint):
+        digest = hashlib.sha256()
         with open(checkpoint, 'rb') as file:
-            checkpoint = hashlib.file_digest(file, 'sha256').hexdigest()
+            for block in iter(lambda: file.read(1 << 20), b''):
+                digest.update(block)
+        checkpoint = digest.hexdigest()
     identity = dict(
         detector=hashlib.sha256(json.dumps(config.model, sort_keys=True, default=str).encode()).hexdigest(),
         checkpoint=checkpoint,
