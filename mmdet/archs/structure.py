@@ -43,7 +43,7 @@ class BlockMemo(dict):
 
     Args:
         compute: gives the value of a key (a block, or a tuple that holds one).
-        limit: number of values kept.
+        limit: largest number of values kept.
     """
 
     __slots__ = ('compute', 'limit')
@@ -86,7 +86,6 @@ def describe(structure: Sequence[Block]) -> str:
             parts.append(str(block.out_channels))
             continue
         kernel = f'{block.kt}x{block.kernel}' if block.kt > 1 else str(block.kernel)
-        parts.append(
-            f'{block.out_channels}/{block.btn}·k{kernel}·L{block.layers}' + ('' if block.stride == 2 else '(s1)')
-        )
+        mark = '' if block.stride == 2 else '(s1)'
+        parts.append(f'{block.out_channels}/{block.btn}·k{kernel}·L{block.layers}{mark}')
     return ' | '.join(parts)

@@ -12,7 +12,7 @@ from .base import Unit, family_of
 
 
 class BlockCosts(NamedTuple):
-    """Costs of one block; the first three are explained at the functions of the same names.
+    """Costs of one block; the functions of the same names explain the first three.
 
     Attributes:
         fan_ins: pairs (number of units, fan-ins of one unit), one for each run of equal units. A fan-in is the number of input values that one
