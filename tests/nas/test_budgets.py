@@ -131,7 +131,7 @@ def test_bounds():
         ([dict(type='flops', budget='4G')], r"flops.upper: must be a number. Received: '4G'"),
         ([dict(type='flops', budget=1, upper=2)], 'flops: budget and upper are the same bound'),
         ([dict(type='flops', upper=1, lower=2)], r'flops.lower: must be <= the upper bound 1. Received: 2'),
-        ([dict(type='flops', budget=1), dict(type='flops', lower=0)], r'budgets\[1\]: each budget once'),
+        ([dict(type='flops', budget=1), dict(type='flops', lower=0)], r'budgets\[1\]: a budget may be given once only'),
         ([dict(type='flops', image_size=0)], 'image_size: must be an integer >= 1'),
         ([dict(type='latency', budget=1)], 'latency: the latency budget needs a latency predictor'),
     ],

@@ -48,9 +48,6 @@ class ModelSizeBudget(BlockMeasure, Budget):
     def block_value(self, block: Block) -> float:
         return costs_of(block).model_size
 
-    def combine(self, values: Sequence[float]) -> float:
-        return sum(values)
-
 
 @NAS_BUDGETS.register_module('layers')
 class LayersBudget(BlockMeasure, Budget):
@@ -60,9 +57,6 @@ class LayersBudget(BlockMeasure, Budget):
 
     def block_value(self, block: Block) -> int:
         return conv_layers(block)
-
-    def combine(self, values: Sequence[int]) -> int:
-        return sum(values)
 
 
 @NAS_BUDGETS.register_module('efficient_score')

@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterable
 
 from mmdet.registry import NAS_LATENCIES
-from mmdet.utils.checks import is_int
 
 from ...archs.structure import Block, BlockMemo, Structure
 from ...errors import ConfigError
+from ..checks import check_integers
 from .library import OpLibrary
 from .ops import DEPTHWISE, Op, block_ops
 from .surface import Surface
@@ -43,9 +43,7 @@ class OpPredictor:
         data_type: str | None = None,
         device_name: str | None = None,
     ):
-        for key, value in (('batch_size', batch_size), ('image_size', image_size)):
-            if not is_int(value, 1):
-                raise ConfigError('must be an integer >= 1', field=f'OpPredictor.{key}', received=value)
+        check_integers('OpPredictor.', batch_size=batch_size, image_size=image_size)
         self.library = library if isinstance(library, OpLibrary) else OpLibrary.read(library)
         self.batch_size, self.image_size = batch_size, image_size
         self.data_type, self.device_name = data_type, device_name
@@ -64,18 +62,11 @@ class OpPredictor:
 
     def op_ms(self, op: Op) -> float:
         """Milliseconds of one operator at ``batch_size``; infinite if the library has nothing like it."""
-        known: list[tuple[float, float]] = [
-            (batch, ms) for batch, table in self._tables.items() if (ms := table(op)) is not None
-        ]
+        known = [(float(batch), ms) for batch, table in self._tables.items() if (ms := table(op)) is not None]
         if not known:
             return math.inf
         exact = dict(known).get(self.batch_size)
-        if exact is not None:
-            return exact
-        if len(known) == 1:
-            return known[0][1] * self.batch_size / known[0][0]
-        value = interpolate(known, self.batch_size)
-        return value if value >= 0 else known[0][1] * self.batch_size / known[0][0]
+        return extrapolate(known, self.batch_size) if exact is None else exact
 
     def missing_ops(self, structure: Structure) -> list[Op]:
         """Operators of a structure that the library cannot predict, one for each :attr:`Op.key`."""
@@ -135,21 +126,16 @@ class OpTable:
             return surfaces[1.0](op.in_channels, op.side)
         if (ratio := channel_ratio(op)) in surfaces:
             return surfaces[ratio](op.out_channels, op.side)
-        ratio = op.in_channels / op.out_channels  # exact, unlike the cut ratios by which operators are grouped
         known = [
-            (known, surface(op.out_channels, op.side)) for known, surface in surfaces.items() if known != RGB_RATIO
+            (ratio, surface(op.out_channels, op.side)) for ratio, surface in surfaces.items() if ratio != RGB_RATIO
         ]
-        if not known:
-            return None
-        if len(known) == 1:
-            return known[0][1] * ratio / known[0][0]
         # More input channels cannot be faster, so a value that is not above the last one kept is noise. The first two are always kept.
         rising = known[:2]
         for point in known[2:]:
             if point[1] > rising[-1][1]:
                 rising.append(point)
-        value = interpolate(rising, ratio)
-        return value if value >= 0 else known[0][1] * ratio / known[0][0]
+        # The exact ratio, unlike the cut ones by which operators are grouped.
+        return extrapolate(rising, op.in_channels / op.out_channels) if rising else None
 
 
 RGB_RATIO = 0.0
@@ -160,6 +146,12 @@ def channel_ratio(op: Op) -> float:
     if op.kind == DEPTHWISE:
         return 1.0
     return RGB_RATIO if op.in_channels == 3 else int(op.in_channels / op.out_channels * 100) / 100
+
+
+def extrapolate(points: list[tuple[float, float]], x: float) -> float:
+    """Like :func:`interpolate`, but proportional to the first point where there is only one, or where the value would be negative."""
+    value = interpolate(points, x) if len(points) > 1 else -1.0
+    return value if value >= 0 else points[0][1] * x / points[0][0]
 
 
 def interpolate(points: list[tuple[float, float]], x: float) -> float:

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from ...config.reading import reports_user_errors
 from ...errors import ConfigError
+from ...utils.timing import synchronise
 from .library import OpLibrary, op_line
 from .ops import DEPTHWISE, REGULAR, Op
 
@@ -160,15 +161,10 @@ class OpProfiler:
 
     def _timed(self, run: Callable[[], Tensor]) -> float:
         """Seconds of one run, with the device idle before and after."""
-
-        def wait() -> None:
-            if self.device.type == 'cuda':
-                torch.cuda.synchronize(self.device)
-
-        wait()
+        synchronise(self.device)
         start = time.perf_counter()
         run()
-        wait()
+        synchronise(self.device)
         return time.perf_counter() - start
 
 

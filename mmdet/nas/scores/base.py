@@ -54,11 +54,10 @@ class StageScore(Score):
 
     def __init__(self, *, multi_block_ratio: Sequence[float], ratio: float = 1.0):
         super().__init__(ratio=ratio)
-        good = isinstance(multi_block_ratio, Sequence) and not isinstance(multi_block_ratio, str)
+        good = isinstance(multi_block_ratio, Sequence)
         if not good or not all(isinstance(weight, int | float) for weight in multi_block_ratio):
-            raise ConfigError(
-                'must be a list of numbers, one per stage', field='multi_block_ratio', received=multi_block_ratio
-            )
+            message = 'must be a list of numbers, one per stage'
+            raise ConfigError(message, field='multi_block_ratio', received=multi_block_ratio)
         self.multi_block_ratio = tuple(map(float, multi_block_ratio))
 
     def why_not(self, structure: Structure) -> str | None:
@@ -76,7 +75,8 @@ class StageScore(Score):
         Raises:
             ConfigError: the number of stages is not that of the weights.
         """
-        total, found = 0.0, []
+        total = 0.0
+        found: list[tuple[float, Any]] = []
         for stride, terms, after in values:
             for term in terms:
                 total += term
@@ -118,17 +118,15 @@ def log_terms(block: Block, conv_term: Callable[[Conv], float] | None = None) ->
     Terms are added one by one, those of a unit here and those of a structure in the scores: in LightNAS's order, which gives its printed scores
     to the last digit. (``sum`` does not: from Python 3.12 on it compensates rounding.)
     """
-    terms: list[float] = []
+    runs: Iterable[tuple[int, Iterable[float]]]
     if conv_term is None:
-        for count, fan_ins in costs_of(block).fan_ins:
-            total = 0.0
-            for fan_in in fan_ins:
-                total += HALF_LOG[fan_in]
-            terms += [total] * count
-        return tuple(terms)
-    for unit, count in unit_runs(block):
+        runs = [(count, map(HALF_LOG.__getitem__, fan_ins)) for count, fan_ins in costs_of(block).fan_ins]
+    else:
+        runs = [(count, map(conv_term, unit.convs)) for unit, count in unit_runs(block)]
+    terms: list[float] = []
+    for count, summands in runs:
         total = 0.0
-        for conv in unit.convs:
-            total += conv_term(conv)
+        for summand in summands:
+            total += summand
         terms += [total] * count
     return tuple(terms)

@@ -7,7 +7,7 @@ from mmdet.registry import NAS_SCORES
 
 from ...archs.blocks import Conv, family_of
 from ...archs.structure import Block, Structure
-from ...errors import ConfigError
+from ..checks import check_integers
 from ..measure import BlockMeasure
 from .base import StageScore, log_terms
 
@@ -41,8 +41,7 @@ class DeepMad(BlockMeasure, StageScore):
         ratio: float = 1.0,
     ):
         super().__init__(multi_block_ratio=multi_block_ratio, ratio=ratio)
-        if not isinstance(image_size, int) or image_size < 1:
-            raise ConfigError('must be an integer >= 1', field='image_size', received=image_size)
+        check_integers(image_size=image_size)
         self.image_size = image_size
         self.alpha1, self.alpha2 = alpha1, alpha2
         self.depth_penalty_ratio = depth_penalty_ratio

@@ -35,7 +35,7 @@ class RoundReport(NamedTuple):
         feasible: how many of them were within all budgets.
         emigrants: its best members, best first.
         late: whether its time limit has passed.
-        due: whether it wants progress to be reported; only process 0 does.
+        due: whether progress is to be reported; only process 0 decides.
     """
 
     evaluated: int
@@ -46,14 +46,14 @@ class RoundReport(NamedTuple):
 
 
 class IslandResult(NamedTuple):
-    """What a process has found at the end: its population, and the members of its fronts by budget."""
+    """What a process has found at the end: its population, and the members of each front by the name of its budget."""
 
     population: list[Member]
     fronts: dict[str, list[Member]]
 
 
 class SearchRunner:
-    """Runs this process's share of a search.
+    """Runs this process's share of a search. ``budgets`` are in the order of a member's values.
 
     Args:
         settings: the checked config.
@@ -81,16 +81,12 @@ class SearchRunner:
     ):
         self.settings, self.work_dir, self.group, self.seed = settings, Path(work_dir), group or Alone(), seed
         self.time_limit, self.report_every, self.log = time_limit, report_every, log
+        self.budgets = settings.evaluator.budgets
         self.strategy = settings.build_strategy(seed * 1000 + self.group.rank)
         self.strategy.horizon = -(-settings.run['num_random_nets'] // self.group.world_size)
         self.history: list[dict] = []
         self.elapsed_before = 0.0
         self.start = find_start(self.strategy, settings.start)
-
-    @property
-    def budgets(self) -> list[Budget]:
-        """The budgets of the search, in the order of a member's values."""
-        return self.settings.evaluator.budgets
 
     def resume(self) -> None:
         """Continue from the state saved in the work dir.
@@ -112,7 +108,7 @@ class SearchRunner:
         if not len(strategy.population):
             strategy.begin(self.start)
         self.work_dir.mkdir(parents=True, exist_ok=True)
-        reported = began - self.report_every
+        reported = began - self.report_every  # the first round is reported
         total, share = run['num_random_nets'], -(-run['num_random_nets'] // group.world_size)
         while True:
             strategy.step(min(run['exchange_interval'], max(share - strategy.evaluated, 0)), deadline)
@@ -134,15 +130,18 @@ class SearchRunner:
                 self._report(evaluated, sum(report.feasible for report in reports), elapsed, best)
                 islands = group.gather(island_state(strategy))
                 if group.rank == 0:
-                    self._save(islands, elapsed)
+                    state = dict(
+                        version=VERSION, seed=self.seed, world_size=group.world_size, fingerprint=self.settings.fingerprint,
+                        elapsed=elapsed, history=self.history, islands=islands,
+                    )  # fmt: skip
+                    write_json(self.work_dir / STATE_FILE, state)
             if ended:
-                break
-        return self._finish()
+                return self._finish()
 
     def _report(self, evaluated: int, feasible: int, elapsed: float, best: Member) -> None:
         """Add to the history, and print a progress line."""
         if self.history and self.history[-1]['evaluated'] == evaluated:
-            return  # resumed at its end
+            return  # a search that had ended was resumed
         values = {budget.name: value for budget, value in zip(self.budgets, best.values)}
         facts = dict(evaluated=evaluated, feasible=feasible, elapsed=round(elapsed, 3), score=best.score)
         self.history.append({**facts, **values})
@@ -153,15 +152,6 @@ class SearchRunner:
                 f'{evaluated}/{self.settings.run["num_random_nets"]} evaluated, {feasible / max(evaluated, 1):.0%} within budgets, '
                 f'{elapsed:.0f} s, {rate:,.0f}/s  best {best.score:.6g}  {use}'
             )
-
-    def _save(self, islands: list[dict], elapsed: float) -> None:
-        """Write the state to resume from."""
-        settings = self.settings
-        state = dict(
-            version=VERSION, seed=self.seed, world_size=self.group.world_size, fingerprint=settings.fingerprint,
-            elapsed=elapsed, history=self.history, islands=islands,
-        )  # fmt: skip
-        write_json(self.work_dir / STATE_FILE, state)
 
     def _finish(self) -> list[Member]:
         """Join the structures of all processes; process 0 writes the files. All return the same members."""
@@ -191,37 +181,30 @@ def find_start(strategy: Strategy, start: Structure) -> Structure:
     Raises:
         ConfigError: the start is above an upper bound, or no such structure is found.
     """
-    evaluator = strategy.evaluator
-    evaluator.score.check(start)
-    for budget in evaluator.budgets:
-        budget.check(start)
-    values = [budget(start) for budget in evaluator.budgets]
-    too_large = [
-        budget.describe(value)
-        for budget, value in zip(evaluator.budgets, values)
-        if budget.upper is not None and not value <= budget.upper
-    ]
+    budgets = strategy.evaluator.budgets
+    strategy.evaluator.check_applies(start)
+    values = [(budget, budget(start)) for budget in budgets]
+    too_large = [b.describe(value) for b, value in values if b.upper is not None and not value <= b.upper]
     if too_large:
         raise ConfigError(
             f'the initial structure ({describe(start)}) violates {len(too_large)} of {len(values)} budgets: {"; ".join(too_large)}. '
-            'Start smaller (fewer channels; L of 1), best below a quarter of each, or raise the budget',
-            field='budgets',
-        )
+            'Start smaller (fewer channels; L of 1), best below a quarter of each budget, or raise the budget', field='budgets',
+        )  # fmt: skip
 
     def outside(structure: Structure) -> float:
-        return sum(budget.violation(budget(structure)) for budget in evaluator.budgets)
+        return sum(budget.violation(budget(structure)) for budget in budgets)
 
     best, rng = outside(start), strategy.random.random
     for _ in range(CLIMB_EVALUATIONS):
         if best <= 0:
-            return start
+            break
         child = strategy.space.child(start, rng)
         violation = outside(child)
         if violation <= best:
             start, best = child, violation
     if best <= 0:
         return start
-    broken = [b.describe(b(start)) for b in evaluator.budgets if not b.allows(b(start))]
+    broken = [b.describe(b(start)) for b in budgets if not b.allows(b(start))]
     raise ConfigError(
         f'no structure within all budgets was found from the start in {CLIMB_EVALUATIONS} steps; the nearest, {describe(start)}, '
         f'has {"; ".join(broken)}. The space may not reach these bounds', field='budgets',
