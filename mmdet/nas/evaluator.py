@@ -14,7 +14,7 @@ from mmengine.registry import Registry
 
 from mmdet.registry import NAS_BUDGETS, NAS_LATENCIES, NAS_SCORES
 
-from ..archs.structure import Structure
+from ..archs import Structure
 from ..errors import ConfigError
 from .budgets import Budget
 from .budgets.base import Predictor

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..archs.structure import Block, BlockMemo, Structure
+from ..archs import Block, BlockMemo, Structure
 
 
 class BlockMeasure:

@@ -3,10 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
-from ..archs.blocks.base import is_3d
-from ..archs.blocks.costs import elements
-from ..archs.files import StructureEntry
-from ..archs.structure import Structure, describe, is_quantised
+from ..archs import Structure, StructureEntry, describe, elements, is_3d, is_quantised
 from .budgets import EfficientScoreBudget, FlopsBudget, LayersBudget, ModelSizeBudget
 from .scores import DeepMad, MadNas, QEScore, Score, STEntropy
 

@@ -6,8 +6,7 @@ from typing import Protocol
 
 from mmdet.utils.checks import is_number
 
-from ...archs.blocks import is_3d
-from ...archs.structure import Structure
+from ...archs import Structure, is_3d
 from ...errors import ConfigError
 from ..checks import image_sides
 

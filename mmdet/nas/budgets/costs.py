@@ -6,9 +6,7 @@ from typing import Any
 
 from mmdet.registry import NAS_BUDGETS
 
-from ...archs.blocks import conv_layers
-from ...archs.blocks.costs import costs_of
-from ...archs.structure import Block, Structure
+from ...archs import Block, Structure, conv_layers, costs_of
 from ...errors import ConfigError
 from ..measure import BlockMeasure
 from .base import Budget, Predictor, needs_frames

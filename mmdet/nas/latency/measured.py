@@ -8,9 +8,7 @@ import torch
 from mmdet.registry import MODELS, NAS_LATENCIES
 from mmdet.utils.timing import synchronise
 
-from ...archs.blocks.base import is_3d
-from ...archs.parsing import structure_to_dicts
-from ...archs.structure import BlockMemo, Structure, stage_ends
+from ...archs import BlockMemo, Structure, is_3d, stage_ends, structure_to_dicts
 from ...errors import ConfigError
 from ..checks import check_integers
 

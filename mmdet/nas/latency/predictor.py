@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from mmdet.registry import NAS_LATENCIES
 
-from ...archs.structure import Block, BlockMemo, Structure
+from ...archs import Block, BlockMemo, Structure
 from ...errors import ConfigError
 from ..checks import check_integers
 from .library import OpLibrary
@@ -19,8 +19,8 @@ class OpPredictor:
     """Predicts the seconds per image of a structure.
 
     Regular convolutions are grouped by the ratio of input to output channels, and depthwise ones form one group. Each group is a
-    :class:`~mmdet.nas.latency.surface.Surface` over (channels, side). Between measured ratios and batch sizes values are interpolated linearly, and
-    outside of them extrapolated.
+    :class:`~mmdet.nas.latency.surface.Surface` over (channels, side). Between the measured ratios and batch sizes times are interpolated linearly,
+    and outside of them extrapolated.
 
     Args:
         library: a library, or the path of its file (:class:`~mmdet.nas.latency.library.OpLibrary`).
@@ -88,10 +88,8 @@ class OpPredictor:
         missing = [op.key for op in self.missing_ops(structure)]
         if missing:
             known = sorted({op.key for rows in self.library.times.values() for op in rows})
-            raise ConfigError(
-                f'lacks operators (kind, stride, fused, kernel) of the structure: {missing}; it has {known}',
-                file=self.library.source,
-            )
+            message = f'lacks operators (kind, stride, fused, kernel) of the structure: {missing}; it has {known}'
+            raise ConfigError(message, file=self.library.source)
 
     def _block_ms(self, key: tuple[Block, int]) -> tuple[float, ...]:
         """Milliseconds of each operator of a block on an input of the given side."""
@@ -107,23 +105,17 @@ class OpTable:
     """
 
     def __init__(self, rows: Iterable[tuple[Op, float]]):
-        groups: dict[tuple, dict[float, tuple[list, list]]] = {}
+        groups: dict[tuple, dict[float, list]] = {}
         for op, ms in rows:
-            points, values = groups.setdefault(op.key, {}).setdefault(channel_ratio(op), ([], []))
-            points.append((op.in_channels if op.kind == DEPTHWISE else op.out_channels, op.side))
-            values.append(ms)
+            groups.setdefault(op.key, {}).setdefault(channel_ratio(op), []).append(((op.out_channels, op.side), ms))
         self._groups = {
-            key: {ratio: Surface(*group) for ratio, group in sorted(by_ratio.items())}
+            key: {ratio: Surface(*zip(*group)) for ratio, group in sorted(by_ratio.items())}
             for key, by_ratio in groups.items()
         }
 
     def __call__(self, op: Op) -> float | None:
         """Milliseconds of an operator; None where nothing of its kind, stride, fusion and kernel was measured."""
-        surfaces = self._groups.get(op.key)
-        if surfaces is None:
-            return None
-        if op.kind == DEPTHWISE:
-            return surfaces[1.0](op.in_channels, op.side)
+        surfaces = self._groups.get(op.key, {})
         if (ratio := channel_ratio(op)) in surfaces:
             return surfaces[ratio](op.out_channels, op.side)
         known = [

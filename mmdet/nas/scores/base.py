@@ -9,9 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ...archs.blocks import Conv, unit_runs
-from ...archs.blocks.costs import costs_of
-from ...archs.structure import Block, BlockMemo, Structure, stage_ends
+from ...archs import Block, BlockMemo, Conv, Structure, costs_of, stage_ends, unit_runs
 from ...errors import ConfigError
 
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from mmdet.registry import NAS_SCORES
 
-from ...archs.blocks import Conv, family_of
-from ...archs.structure import Block, Structure
+from ...archs import Block, Conv, Structure, family_of
 from ..checks import check_integers
 from ..measure import BlockMeasure
 from .base import StageScore, log_terms

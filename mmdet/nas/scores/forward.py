@@ -14,9 +14,7 @@ from torch.nn import functional
 
 from mmdet.registry import NAS_SCORES
 
-from ...archs.blocks import Conv, units_of
-from ...archs.blocks.base import is_3d
-from ...archs.structure import Structure
+from ...archs import Conv, Structure, is_3d, units_of
 from ..checks import check_integers
 from .base import Score, StageScore
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from mmdet.registry import NAS_SCORES
 
-from ...archs.blocks import Conv, family_of
-from ...archs.structure import Block, BlockMemo, Structure
+from ...archs import Block, BlockMemo, Conv, Structure, family_of
 from ..checks import check_integers
 from .base import StageScore, log_terms
 

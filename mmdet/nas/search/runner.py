@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ...archs.structure import Structure, describe
+from ...archs import Structure, describe
 from ...errors import ConfigError
 from ...utils.files import write_json
 from ..budgets import Budget

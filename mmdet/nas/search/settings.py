@@ -8,9 +8,7 @@ from typing import Any
 from mmdet.registry import NAS_SPACES, NAS_STRATEGIES
 from mmdet.utils.checks import is_number
 
-from ...archs.blocks.base import is_3d
-from ...archs.files import build_structure
-from ...archs.structure import Structure
+from ...archs import Structure, build_structure, is_3d
 from ...errors import ConfigError
 from ..checks import check_integers
 from ..evaluator import Evaluator, class_of, unknown

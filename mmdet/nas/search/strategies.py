@@ -13,7 +13,7 @@ from typing import Any
 from mmdet.registry import NAS_BUDGETS, NAS_STRATEGIES
 from mmdet.utils.checks import is_number
 
-from ...archs.structure import Structure
+from ...archs import Structure
 from ...errors import ConfigError
 from ..checks import check_integers
 from ..evaluator import Evaluation, Evaluator
