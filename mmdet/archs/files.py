@@ -125,8 +125,7 @@ def read_network(
     """:func:`build_structure` for a model, with every mistake reported as one of the config.
 
     Args:
-        structure: as in :func:`build_structure`.
-        name: as in :func:`build_structure`.
+        structure, name: as in :func:`build_structure`.
         dims: 2 for a network for images, 3 for clips, None for either.
 
     Raises:
@@ -165,7 +164,19 @@ def _entries(value: Any, stem: str, file: Path | None = None) -> list[StructureE
     for index, (raw, facts) in enumerate(found):
         name = str(facts.get('name') or (stem if len(found) == 1 else f'{stem}[{index}]'))
         record = 'structure' if file is None and len(found) == 1 else f'structure {index} ({name})'
-        entries.append(_entry(raw, facts, name, dict(file=file, record=record)))
+        for key in ('image_size', 'frames'):
+            if facts.get(key) is not None and not is_int(facts[key], 1):
+                message = 'must be an integer >= 1'
+                raise DataError(message, file=file, record=record, field=key, received=facts[key])
+        image_size, task = facts.get('image_size'), facts.get('task')
+        if str(facts.get('wrapper', '')).startswith('TinyNAS_') and raw and isinstance(raw[0], Mapping):
+            raw = [{**raw[0], 'in': DAMO_YOLO_STEM_CHANNELS}, *raw[1:]]
+            image_size = image_size or DAMO_YOLO_IMAGE_SIZE
+        parse = parse_zen_structure if any(map(is_zen_block, raw)) else parse_structure
+        blocks = parse(raw, file=file, record=record)
+        info = {key: facts[key] for key in ('published', 'score', 'budgets', 'note') if key in facts}
+        task = task if isinstance(task, str) else None
+        entries.append(StructureEntry(name, blocks, image_size, facts.get('frames'), task, info))
     return entries
 
 
@@ -202,18 +213,3 @@ def _find(node: Any, facts: Mapping, file: Path | None) -> Iterator[tuple[Sequen
         else:
             for item in node:
                 yield from _find(item, facts, file)
-
-
-def _entry(raw: Sequence, facts: Mapping, name: str, where: dict) -> StructureEntry:
-    """A found structure with its facts; ``where`` is its place for error messages."""
-    for key in ('image_size', 'frames'):
-        if facts.get(key) is not None and not is_int(facts[key], 1):
-            raise DataError('must be an integer >= 1', field=key, received=facts[key], **where)
-    image_size, task = facts.get('image_size'), facts.get('task')
-    if str(facts.get('wrapper', '')).startswith('TinyNAS_') and raw and isinstance(raw[0], Mapping):
-        raw = [{**raw[0], 'in': DAMO_YOLO_STEM_CHANNELS}, *raw[1:]]
-        image_size = image_size or DAMO_YOLO_IMAGE_SIZE
-    parse = parse_zen_structure if any(map(is_zen_block, raw)) else parse_structure
-    info = {key: facts[key] for key in ('published', 'score', 'budgets', 'note') if key in facts}
-    task = task if isinstance(task, str) else None
-    return StructureEntry(name, parse(raw, **where), image_size, facts.get('frames'), task, info)

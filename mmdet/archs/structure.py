@@ -1,9 +1,8 @@
 """Structures: a searched network as a tuple of blocks.
 
-A structure is a plain ``tuple`` of :class:`Block`, and a block is a ``NamedTuple`` of small integers. Both are immutable, hashable, comparable
-and picklable. A mutation therefore replaces one element, scores and budgets keep what a block contributes in a dict keyed by the block itself
-(:class:`BlockMemo`), and a candidate that differs from its parent in two blocks costs two computations and a few lookups. Nothing here imports
-torch.
+A structure is a plain ``tuple`` of :class:`Block`, and a block is a ``NamedTuple`` of small integers; both can be hashed. A mutation replaces one
+element. Scores and budgets keep what a block contributes in a dict whose keys are blocks (:class:`BlockMemo`), so that a candidate that differs
+from its parent in two blocks costs two computations and a few lookups. Nothing here imports torch.
 """
 
 from collections.abc import Callable, Hashable, Sequence

@@ -33,13 +33,7 @@ def parse_zen_structure(
 ) -> Structure:
     """Convert ZenNAS block dicts (``cls``, ``in``, ``out``, ``s``, ``btn``, ``sub_layers``) to a structure.
 
-    Args:
-        blocks: the dicts, first block first.
-        file: where they come from, for error messages.
-        record: which structure of the file they are, for error messages.
-
-    Raises:
-        DataError: naming file, block index and key.
+    The arguments and errors are those of :func:`~mmdet.archs.parsing.parse_structure`.
     """
     converted = []
     for index, block in enumerate(blocks):

@@ -1,8 +1,7 @@
 """Evaluation of candidates, the inner loop of a search: budgets and score in one call.
 
 What a block contributes to each measure is kept by block in one joint memo, so a structure costs one dict lookup for each of its five to eight
-blocks and a few additions. A child that differs from its parent in two blocks has at most those two to compute, and most are known already. No
-network is built and no array allocated. Timings are in docs/tinynas_scores.md.
+blocks and a few additions. No network is built and no array allocated. Timings are in docs/tinynas_scores.md.
 """
 
 import difflib
@@ -158,8 +157,8 @@ def class_of(
     cls = registry.get(kind) if isinstance(kind, str) else kind
     if not inspect.isclass(cls):
         raise ConfigError(unknown(kind, sorted(registry.module_dict)), field=f'{where}.type', received=kind)
-    signatures = [inspect.signature(vars(base)['__init__']) for base in cls.__mro__ if '__init__' in vars(base)]
-    names = {name for signature in signatures for name in signature.parameters}
+    makers = [vars(base)['__init__'] for base in cls.__mro__ if '__init__' in vars(base)]
+    names = {name for maker in makers for name in inspect.signature(maker).parameters}
     known = sorted(names - {'self', 'args', 'kwargs', *given}) + list(others)
     for key in cfg:
         if key not in known:

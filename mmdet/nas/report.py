@@ -19,7 +19,6 @@ def structure_scores(structure: Structure, frames: int = DEFAULT_FRAMES) -> dict
     ``efficient``, which always applies, need five stages.
 
     Args:
-        structure: the structure.
         frames: frames of a video network's input.
     """
     scores: dict[str, Score] = {}
@@ -39,7 +38,6 @@ def structure_report(entry: StructureEntry, image_size: int | None = None, frame
     ``params`` leaves a classifier out; each weight of a quantised convolution counts bits / 8, as in LightNAS.
 
     Args:
-        entry: the structure.
         image_size: side of the input in pixels, instead of the entry's own (224 where it has none).
         frames: frames of a video network's input, instead of the entry's own (13 where it has none).
     """

@@ -107,8 +107,7 @@ class BlockFamily:
         """Describe one unit of a block.
 
         Args:
-            block: the block.
-            index: position of the unit; all but unit 0 are alike, except for their bits.
+            index: position of the unit in the block; all but unit 0 are alike, except for their bits.
             in_channels: input channels of the unit.
             stride: stride of the unit.
             bits: (bits_a, bits_w) of each of its convolutions; (0, 0) in full precision.

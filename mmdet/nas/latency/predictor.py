@@ -107,7 +107,8 @@ class OpTable:
     def __init__(self, rows: Iterable[tuple[Op, float]]):
         groups: dict[tuple, dict[float, list]] = {}
         for op, ms in rows:
-            groups.setdefault(op.key, {}).setdefault(channel_ratio(op), []).append(((op.out_channels, op.side), ms))
+            channels = op.in_channels if op.kind == DEPTHWISE else op.out_channels
+            groups.setdefault(op.key, {}).setdefault(channel_ratio(op), []).append(((channels, op.side), ms))
         self._groups = {
             key: {ratio: Surface(*zip(*group)) for ratio, group in sorted(by_ratio.items())}
             for key, by_ratio in groups.items()

@@ -171,10 +171,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--dtype', default='float32', help='float32, float16 or bfloat16')
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[32])
-    parser.add_argument('--min-side', type=int, default=5)
-    parser.add_argument('--max-side', type=int, default=320)
-    parser.add_argument('--min-channels', type=int, default=8)
-    parser.add_argument('--max-channels', type=int, default=512)
+    for option, default in (('min-side', 5), ('max-side', 320), ('min-channels', 8), ('max-channels', 512)):
+        parser.add_argument(f'--{option}', type=int, default=default)
     parser.add_argument('--kernels', type=int, nargs='+', default=[1, 3, 5])
     parser.add_argument('--no-depthwise', action='store_true', help='leave depthwise convolutions out')
     parser.add_argument('--time-limit', type=float, metavar='SECONDS', help='stop after that long, per batch size')

@@ -90,11 +90,7 @@ class StageScore(Score):
     def weighted_stages(self, values: Iterable[tuple[int, Sequence[float], float]]) -> float:
         """Sum over stages of weight * (log-terms of all units up to the stage's end + ln of its channels).
 
-        Args:
-            values: for each block its stride, the log-terms of its units, and the logarithm of its output channels.
-
-        Raises:
-            ConfigError: the number of stages is not that of the weights.
+        The ``values`` and errors are those of :meth:`stage_totals`; the last value of a block is the logarithm of its output channels.
         """
         score = 0.0
         for weight, (total, log_channels) in zip(self.multi_block_ratio, self.stage_totals(values)):
@@ -110,7 +106,6 @@ def log_terms(block: Block, conv_term: Callable[[Conv], float] | None = None) ->
     """The log-term of each unit of a block.
 
     Args:
-        block: the block.
         conv_term: log-term of a convolution; None for ln sqrt(input channels per group * taps).
 
     Terms are added one by one, those of a unit here and those of a structure in the scores: in LightNAS's order, which gives its printed scores

@@ -1,7 +1,7 @@
 """The score ``deepmad``: the entropy of DeepMAD (Shen et al., CVPR 2023), with its penalty on uneven depths."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mmdet.registry import NAS_SCORES
 
@@ -74,7 +74,7 @@ class DeepMad(BlockMeasure, StageScore):
             score += weight * (log_channels + math.log(side * side)) * total
         score *= self.ratio
         if self.depth_penalty_ratio:
-            score -= self.depth_penalty_ratio * _penalty([depth for *_, depth in values])
+            score -= self.depth_penalty_ratio * _penalty(depth for *_, depth in values)
         return score
 
 
@@ -84,7 +84,7 @@ def depth_penalty(structure: Structure) -> float:
     The first block is left out where all super blocks are SuperResKXKX, and the first two where they are five SuperResK1KXK1: LightNAS drops one,
     asserts that four remain, and drops another. It fails on any other number of SuperResK1KXK1; here all of them count then.
     """
-    return _penalty(list(map(_depth, structure)))
+    return _penalty(map(_depth, structure))
 
 
 def _depth(block: Block) -> tuple[str, int]:
@@ -92,7 +92,7 @@ def _depth(block: Block) -> tuple[str, int]:
     return (block.type, block.layers) if family_of(block.type).is_super else ('', 0)
 
 
-def _penalty(depths: Sequence[tuple[str, int]]) -> float:
+def _penalty(depths: Iterable[tuple[str, int]]) -> float:
     depths = [depth for depth in depths if depth[1]]
     kinds, units = {kind for kind, _ in depths}, [layers for _, layers in depths]
     if kinds == {'SuperResK1KXK1'} and len(units) == 5:

@@ -23,7 +23,6 @@ class RandomChain:
     """The convolutions of a structure, with weights drawn from N(0, std^2).
 
     Args:
-        structure: the structure.
         seed: seed of the weights and inputs, which are the same for the same seed and device.
         device: torch device to run on.
         std: standard deviation of the weights.

@@ -23,8 +23,6 @@ def write_outputs(folder: Path, settings: SearchSettings, strategy: Strategy, hi
     """Write ``best_structure.json``, ``pareto_front.json``, ``search_log.json`` and ``search.svg``.
 
     Args:
-        folder: where the files go.
-        settings: settings of the search.
         strategy: the finished search, with its population and fronts.
         history: progress records, one dict for each report.
 
@@ -57,7 +55,7 @@ def write_plot(path: Path, history: Sequence[dict], fronts: dict[str, list[Membe
         path: SVG file to write.
         history: progress records, with ``evaluated`` and ``score``.
         fronts: members of each front, by the name of its budget.
-        names: names of the budgets, in the order of a member's values.
+        names: budgets, in the order of a member's values.
     """
     best = ('best score', [record['evaluated'] for record in history], [record['score'] for record in history])
     charts = [line_chart([best], title='Best score', x_label='evaluations')]

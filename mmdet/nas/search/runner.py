@@ -5,7 +5,6 @@ and all learn how far the others are. The search changes at these fixed counts o
 result, and a resumed run gives that of an uninterrupted one. Only a time limit cuts a round short.
 """
 
-import itertools
 import re
 import time
 from collections.abc import Callable
@@ -43,13 +42,6 @@ class RoundReport(NamedTuple):
     emigrants: list[Member]
     late: bool
     due: bool
-
-
-class IslandResult(NamedTuple):
-    """What a process has found at the end: its population, and the members of each front by the name of its budget."""
-
-    population: list[Member]
-    fronts: dict[str, list[Member]]
 
 
 class SearchRunner:
@@ -139,12 +131,11 @@ class SearchRunner:
                 return self._finish()
 
     def _report(self, evaluated: int, feasible: int, elapsed: float, best: Member) -> None:
-        """Add to the history, and print a progress line."""
+        """Add a record to the history and print a progress line."""
         if self.history and self.history[-1]['evaluated'] == evaluated:
             return  # a search that had ended was resumed
-        values = {budget.name: value for budget, value in zip(self.budgets, best.values)}
         facts = dict(evaluated=evaluated, feasible=feasible, elapsed=round(elapsed, 3), score=best.score)
-        self.history.append({**facts, **values})
+        self.history.append(facts | {budget.name: value for budget, value in zip(self.budgets, best.values)})
         if self.group.rank == 0:
             use = '  '.join(map(budget_use, self.budgets, best.values))
             rate = evaluated / max(elapsed, 1e-9)
@@ -156,10 +147,10 @@ class SearchRunner:
     def _finish(self) -> list[Member]:
         """Join the structures of all processes; process 0 writes the files. All return the same members."""
         strategy, group = self.strategy, self.group
-        fronts = {name: front.members() for name, front in strategy.fronts.items()}
         # A copy of the population: processes that are threads would see it grow.
-        for result in group.gather(IslandResult(list(strategy.population), fronts)):
-            for member in itertools.chain(result.population, *result.fronts.values()):
+        found = [*strategy.population, *(member for front in strategy.fronts.values() for member in front.members())]
+        for members in group.gather(found):
+            for member in members:
                 strategy.add(member)
         written = write_outputs(self.work_dir, self.settings, strategy, self.history) if group.rank == 0 else []
         chosen: list[Member] = group.gather(written)[0]

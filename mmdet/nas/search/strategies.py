@@ -56,6 +56,7 @@ class Strategy:
         self.evaluator, self.space = evaluator, space
         self.random = random.Random(seed)
         self.population = Population(popu_size)
+        self._populations = [self.population]
         names = [budget.name for budget in evaluator.budgets]
         self.fronts = {name: Front(names.index(name)) for name in pareto if name in names}
         self.minor_from = minor_iter if minor_mutation else None
@@ -63,14 +64,15 @@ class Strategy:
         self.horizon = 100_000  # evaluations that this process will make; set by the runner
 
     def add(self, member: Member) -> None:
-        """Add a feasible structure to population and fronts."""
-        self.population.add(member)
+        """Add a feasible structure to the populations and fronts."""
+        for population in self._populations:
+            population.add(member)
         for front in self.fronts.values():
             front.add(member)
 
     def populations(self) -> list[Population]:
-        """The populations that a saved state must hold."""
-        return [self.population]
+        """All populations, which a saved state must hold."""
+        return self._populations
 
     def begin(self, structure: Structure) -> None:
         """Make a structure that is within the budgets the first member."""
@@ -139,13 +141,7 @@ class Evolution(Strategy):
             raise ConfigError('must be a number in [0, 1]', field='search.shape_share', received=shape_share)
         self.pressure, self.shape_share = pressure, shape_share
         self.shapes = Population(self.population.size, by_shape=True)
-
-    def add(self, member: Member) -> None:
-        super().add(member)
-        self.shapes.add(member)
-
-    def populations(self) -> list[Population]:
-        return [self.population, self.shapes]
+        self._populations.append(self.shapes)
 
     def propose(self, rng: Random, minor: bool) -> Structure:
         if rng() < self.shape_share and self.evaluated < 0.8 * self.horizon:

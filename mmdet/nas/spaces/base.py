@@ -156,8 +156,9 @@ class Space:
             child = movers[int(rng() * len(movers))](structure, i, rng) if movers else structure
             if child is structure and not self.reference:
                 continue
-            shallower = child[i].layers <= structure[i].layers
-            if shallower or self.max_units is None or self._units(child) <= self.max_units:
+            if child[i].layers <= structure[i].layers or self.max_units is None:
+                return child
+            if sum([block.layers for block in child if block.btn]) <= self.max_units:
                 return child
         return child
 
@@ -275,10 +276,6 @@ class Space:
 
     def _with_depth(self, block: Block, layers: int) -> Block:
         return set_layers(block, layers)
-
-    @staticmethod
-    def _units(structure: Structure) -> int:
-        return sum([block.layers for block in structure if block.btn])
 
     def _check(self, structure: Structure) -> None:
         if len(structure) < 2:
