@@ -203,6 +203,8 @@ def test_infinity_is_never_allowed():
         (dict(budget=4, lower=4), 4, 0.0, 'layers 4 (>= 4, <= 4)'),
         (dict(upper=0), 3, 3.0, 'layers 3 (<= 0: too large)'),
         (dict(lower=1, upper=2), float('inf'), float('inf'), 'layers inf (>= 1, <= 2: too large)'),
+        (dict(lower=1), float('inf'), float('inf'), 'layers inf (>= 1)'),
+        ({}, float('inf'), float('inf'), 'layers inf (no bound)'),
     ],
 )
 def test_violations_and_descriptions(bounds, value, violation, text):
