@@ -59,9 +59,9 @@ def load_structures(path: str | os.PathLike) -> list[StructureEntry]:
 
     The content, JSON or a Python literal, may be
 
-    - a list of block dicts (those of LightNAS or of ZenNAS), or a list of such lists;
+    - a list of block dicts (of LightNAS or of ZenNAS), or a list of such lists;
     - a dict with ``blocks``, ``structure``, ``structure_info``, ``best_structure`` or ``plainnet_struct``, as a ``nas_info.txt`` has;
-    - a dict with lists of those under ``structures``, ``best_structures``, ``popu_structure_list`` or another key that ends in ``_structures``;
+    - a dict with lists of such values under ``structures``, ``best_structures``, ``popu_structure_list`` or another key that ends in ``_structures``;
       keys that begin with ``best`` are read first. In a dict with none of these keys, all lists and dicts are searched.
 
     Block lists may also be given as their text. DAMO-YOLO's entries (``wrapper`` TinyNAS_*) name an RGB stem; they are read as they were
@@ -72,13 +72,11 @@ def load_structures(path: str | os.PathLike) -> list[StructureEntry]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding='utf-8')
+        return _entries(_parse_text(path.read_text(encoding='utf-8'), path), path.stem, path)
     except OSError as error:
         raise DataError(f'cannot be read: {error.strerror}', file=path) from error
     except UnicodeDecodeError as error:
         raise DataError(f'is not UTF-8 text: {error.reason} at byte {error.start}', file=path) from error
-    try:
-        return _entries(_parse_text(text, path), path.stem, path)
     except RecursionError as error:
         raise DataError('is nested too deeply', file=path) from error
 
@@ -124,12 +122,11 @@ def build_structure(structure: str | os.PathLike | Sequence | Mapping, name: str
 def read_network(
     structure: str | os.PathLike | Sequence | Mapping, name: str | None = None, dims: int | None = None
 ) -> Structure:
-    """:func:`build_structure` for a network of 2 or 3 dimensions, with every mistake reported as one of the config.
+    """:func:`build_structure` for a model, with every mistake reported as one of the config.
 
     Args:
-        structure: as in :func:`build_structure`.
-        name: as there.
-        dims: 2: a network for images, 3: for clips, None: either.
+        structure, name: as in :func:`build_structure`.
+        dims: 2 for a network for images, 3 for clips, None for either.
 
     Raises:
         ConfigError: no such file or name, unknown class or key, missing or impossible value, a block whose ``in`` is not the ``out`` of the one
@@ -142,19 +139,15 @@ def read_network(
     for i, block in enumerate(blocks):
         if dims is not None and family_of(block.type).dims != dims:
             allowed = sorted(name for name, family in families().items() if family.dims == dims)
-            raise ConfigError(
-                f'a {dims}-D network takes {allowed}',
-                record=f'structure, block {i}',
-                field='class',
-                received=block.type,
-            )
+            where = dict(record=f'structure, block {i}', field='class', received=block.type)
+            raise ConfigError(f'a {dims}-D network takes {allowed}', **where)
     return blocks
 
 
 def _named(entries: Sequence[StructureEntry], name: str | None, file: str | os.PathLike | None = None) -> Structure:
     """The blocks of the first entry, or of the one called ``name``."""
     for entry in entries:
-        if name is None or entry.name == name:
+        if name in (None, entry.name):
             return entry.blocks
     names = [entry.name for entry in entries]
     raise DataError(f'must be one of {names}', file=file, field='structure_name', received=name)
@@ -171,7 +164,19 @@ def _entries(value: Any, stem: str, file: Path | None = None) -> list[StructureE
     for index, (raw, facts) in enumerate(found):
         name = str(facts.get('name') or (stem if len(found) == 1 else f'{stem}[{index}]'))
         record = 'structure' if file is None and len(found) == 1 else f'structure {index} ({name})'
-        entries.append(_entry(raw, facts, name, record, file))
+        for key in ('image_size', 'frames'):
+            if facts.get(key) is not None and not is_int(facts[key], 1):
+                message = 'must be an integer >= 1'
+                raise DataError(message, file=file, record=record, field=key, received=facts[key])
+        image_size, task = facts.get('image_size'), facts.get('task')
+        if str(facts.get('wrapper', '')).startswith('TinyNAS_') and raw and isinstance(raw[0], Mapping):
+            raw = [{**raw[0], 'in': DAMO_YOLO_STEM_CHANNELS}, *raw[1:]]
+            image_size = image_size or DAMO_YOLO_IMAGE_SIZE
+        parse = parse_zen_structure if any(map(is_zen_block, raw)) else parse_structure
+        blocks = parse(raw, file=file, record=record)
+        info = {key: facts[key] for key in ('published', 'score', 'budgets', 'note') if key in facts}
+        task = task if isinstance(task, str) else None
+        entries.append(StructureEntry(name, blocks, image_size, facts.get('frames'), task, info))
     return entries
 
 
@@ -208,30 +213,3 @@ def _find(node: Any, facts: Mapping, file: Path | None) -> Iterator[tuple[Sequen
         else:
             for item in node:
                 yield from _find(item, facts, file)
-
-
-def _entry(raw: Sequence, facts: Mapping, name: str, record: str, file: Path | None) -> StructureEntry:
-    """One found structure with its facts."""
-    image_size = _positive(facts, 'image_size', file, record)
-    if str(facts.get('wrapper', '')).startswith('TinyNAS_') and raw and isinstance(raw[0], Mapping):
-        raw = [{**raw[0], 'in': DAMO_YOLO_STEM_CHANNELS}, *raw[1:]]
-        image_size = image_size or DAMO_YOLO_IMAGE_SIZE
-    parse = parse_zen_structure if any(map(is_zen_block, raw)) else parse_structure
-    task = facts.get('task')
-    info = {key: facts[key] for key in ('published', 'score', 'budgets', 'note') if key in facts}
-    return StructureEntry(
-        name,
-        parse(raw, file=file, record=record),
-        image_size,
-        _positive(facts, 'frames', file, record),
-        task if isinstance(task, str) else None,
-        info,
-    )
-
-
-def _positive(facts: Mapping, key: str, file: Path | None, record: str) -> int | None:
-    """A positive integer or None."""
-    value = facts.get(key)
-    if value is not None and not is_int(value, 1):
-        raise DataError('must be an integer >= 1', file=file, record=record, field=key, received=value)
-    return value

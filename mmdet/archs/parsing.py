@@ -22,9 +22,9 @@ def parse_structure(
 ) -> Structure:
     """Check block dicts and convert them to a structure.
 
-    The ``in`` of a block must be the ``out`` of the one before, and families must be all 2-D or all 3-D. Files of LightNAS 1 and of DAMO-YOLO
-    carry 8 bits on every convolution of full-precision networks, so a structure without a quantised family whose bits are all 8 is read as full
-    precision.
+    The ``in`` of a block must be the ``out`` of the one before, and the families must be all 2-D or all 3-D. Files of LightNAS 1 and of DAMO-YOLO
+    give every convolution of a full-precision network 8 bits. A structure whose bits are all 8 is therefore read as full precision, unless one of
+    its families is quantised.
 
     Args:
         blocks: block dicts (see the head of this module), first block first.
@@ -35,32 +35,28 @@ def parse_structure(
         DataError: naming file, block index and key, what is allowed and what was received.
     """
 
-    def where(index: int | None = None) -> dict:
-        parts = [record] if record else []
-        if index is not None:
-            parts.append(f'block {index}')
-        return dict(file=file, record=', '.join(parts) or None)
-
     if not isinstance(blocks, Sequence) or isinstance(blocks, str):
-        raise DataError('a structure must be a list of blocks', received=blocks, **where())
+        raise DataError('a structure must be a list of blocks', file=file, record=record or None, received=blocks)
     if not blocks:
-        raise DataError('a structure must have at least one block', received=blocks, **where())
-    parsed = [_parse_block(block, where(i)) for i, block in enumerate(blocks)]
+        raise DataError('a structure must have at least one block', file=file, record=record or None, received=blocks)
+    parsed = [_parse_block(block, block_place(file, record, i)) for i, block in enumerate(blocks)]
     for i, (before, block) in enumerate(zip(parsed, parsed[1:]), start=1):
+        where = block_place(file, record, i)
         if block.in_channels != before.out_channels:
-            raise DataError(
-                f'must equal out of block {i - 1}, which is {before.out_channels}',
-                field='in', received=block.in_channels, **where(i),
-            )  # fmt: skip
+            message = f'must equal out of block {i - 1}, which is {before.out_channels}'
+            raise DataError(message, field='in', received=block.in_channels, **where)
         if family_of(block.type).dims != family_of(parsed[0].type).dims:
-            raise DataError(
-                f'2-D and 3-D families cannot be mixed; block 0 is {parsed[0].type}',
-                field='class', received=block.type, **where(i),
-            )  # fmt: skip
+            message = f'2-D and 3-D families cannot be mixed; block 0 is {parsed[0].type}'
+            raise DataError(message, field='class', received=block.type, **where)
     quantised_family = any(family_of(block.type).quantised for block in parsed)
     if not quantised_family and all(set(block.bits_a + block.bits_w) <= {8} for block in parsed):
         parsed = [block._replace(bits_a=(), bits_w=()) for block in parsed]
     return tuple(parsed)
+
+
+def block_place(file: str | PathLike | None, record: str | None, index: int) -> dict:
+    """The arguments by which an error names a block: the file, and the structure with the index of the block."""
+    return dict(file=file, record=f'{record}, block {index}' if record else f'block {index}')
 
 
 def structure_to_dicts(structure: Sequence[Block]) -> list[dict]:
@@ -68,13 +64,7 @@ def structure_to_dicts(structure: Sequence[Block]) -> list[dict]:
     dicts = []
     for block in structure:
         family = family_of(block.type)
-        entry = {
-            'class': block.type,
-            'in': block.in_channels,
-            'out': block.out_channels,
-            'k': block.kernel,
-            's': block.stride,
-        }
+        entry: dict = dict(zip(('class', 'in', 'out', 'k', 's'), block))
         if family.is_super:
             entry.update(L=block.layers, btn=block.btn)
         if family.dims == 3:
@@ -98,14 +88,14 @@ def modern_class_name(name: str) -> str:
 
 
 def _parse_block(block: Mapping, where: dict) -> Block:
-    """Check one block dict by itself and convert it."""
+    """Check one block dict without regard to the others, and convert it."""
     if not isinstance(block, Mapping):
         raise DataError('a block must be a dict with the keys class, in, out, k, ...', received=block, **where)
-    names = sorted(families())
     name = block.get('class')
-    if not isinstance(name, str) or modern_class_name(name) not in names:
-        raise DataError(f'must be one of {names}', field='class', received=name, **where)
-    family = family_of(modern_class_name(name))
+    modern = modern_class_name(name) if isinstance(name, str) else None
+    if modern not in families():
+        raise DataError(f'must be one of {sorted(families())}', field='class', received=name, **where)
+    family = family_of(modern)
     required = _ALWAYS + (('L', 'btn') if family.is_super else ()) + (('kt',) if family.dims == 3 else ())
     missing = [key for key in required if key not in block]
     if missing:
@@ -124,14 +114,11 @@ def _parse_block(block: Mapping, where: dict) -> Block:
         return value
 
     kernel, layers = integer('k', 1, range(1, 32, 2)), integer('L', 1)
-    if block.get('p', (kernel - 1) // 2) != (kernel - 1) // 2:
-        raise DataError(
-            f'padding must keep the size: (k-1)//2 = {(kernel - 1) // 2}', field='p', received=block['p'], **where
-        )
-    if block.get('force_resproj_skip'):
-        raise DataError(
-            'only False is supported', field='force_resproj_skip', received=block['force_resproj_skip'], **where
-        )
+    padding = (kernel - 1) // 2
+    if block.get('p', padding) != padding:
+        raise DataError(f'padding must keep the size: (k-1)//2 = {padding}', field='p', received=block['p'], **where)
+    if forced := block.get('force_resproj_skip'):
+        raise DataError('only False is supported', field='force_resproj_skip', received=forced, **where)
     act, se_ratio = block.get('act'), block.get('se_ratio', 0.25)
     if act is not None and act not in ACTIVATIONS:
         raise DataError(f'must be one of {list(ACTIVATIONS)}', field='act', received=act, **where)
@@ -143,20 +130,19 @@ def _parse_block(block: Mapping, where: dict) -> Block:
     convs = layers * family.convs_per_unit
     bits_a, bits_w = (_parse_bits(block, key, convs, family, where) for key in ('nbitsA', 'nbitsW'))
     if bool(bits_a) != bool(bits_w):
-        raise DataError(
-            'nbitsA and nbitsW must be given together', field='nbitsA', received=block.get('nbitsA'), **where
-        )
+        message = 'nbitsA and nbitsW must be given together'
+        raise DataError(message, field='nbitsA', received=block.get('nbitsA'), **where)
     if family.quantised and not bits_a:
         raise DataError(f'missing; {name} needs bit widths', field='nbitsA', received=sorted(block), **where)
     return Block(
-        family.name, in_channels, out_channels, kernel, integer('s', 1, (1, 2)), layers,
+        modern, in_channels, out_channels, kernel, integer('s', 1, (1, 2)), layers,
         integer('btn', 1) if family.is_super else 0, integer('kt', 1, range(1, 32, 2)) if family.dims == 3 else 1,
         bits_a, bits_w, groups, act, se_ratio,
     )  # fmt: skip
 
 
 def _parse_bits(block: Mapping, key: str, convs: int, family: type[BlockFamily], where: dict) -> tuple[int, ...]:
-    """Bit widths of a block's convolutions: a list for a super block, one integer or a list of one for a single convolution."""
+    """The bit widths of a block's convolutions: a list for a super block; an integer or a list of one for a single convolution."""
     value = block.get(key)
     if value is None or value == []:
         return ()

@@ -1,9 +1,8 @@
 """Structures: a searched network as a tuple of blocks.
 
-A structure is a plain ``tuple`` of :class:`Block`, and a block is a ``NamedTuple`` of small integers. Both are immutable, hashable, comparable
-and picklable. A mutation therefore replaces one element, scores and budgets keep what a block contributes in a dict keyed by the block itself
-(:class:`BlockMemo`), and a candidate that differs from its parent in two blocks costs two computations and a few lookups. Nothing here imports
-torch.
+A structure is a plain ``tuple`` of :class:`Block`, and a block is a ``NamedTuple`` of small integers; both can be hashed. A mutation replaces one
+element. Scores and budgets keep what a block contributes in a dict whose keys are blocks (:class:`BlockMemo`), so that a candidate that differs
+from its parent in two blocks costs two computations and a few lookups. Nothing here imports torch.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -43,7 +42,7 @@ class BlockMemo(dict):
 
     Args:
         compute: gives the value of a key (a block, or a tuple that holds one).
-        limit: number of values kept.
+        limit: largest number of values kept.
     """
 
     __slots__ = ('compute', 'limit')
@@ -86,7 +85,6 @@ def describe(structure: Sequence[Block]) -> str:
             parts.append(str(block.out_channels))
             continue
         kernel = f'{block.kt}x{block.kernel}' if block.kt > 1 else str(block.kernel)
-        parts.append(
-            f'{block.out_channels}/{block.btn}·k{kernel}·L{block.layers}' + ('' if block.stride == 2 else '(s1)')
-        )
+        mark = '' if block.stride == 2 else '(s1)'
+        parts.append(f'{block.out_channels}/{block.btn}·k{kernel}·L{block.layers}{mark}')
     return ' | '.join(parts)

@@ -13,13 +13,13 @@ from os import PathLike
 from mmdet.utils.checks import is_int
 
 from ..errors import DataError
-from .parsing import parse_structure
+from .parsing import block_place, parse_structure
 from .structure import Structure
 
 _CONV = re.compile(r'SuperConvK(\d+)BNRELU')
-_BOTTLENECK = re.compile(r'SuperResK1K(\d+)K1')
-_BASIC = re.compile(r'SuperResK(\d+)K(\d+)')
-_INVERTED = re.compile(r'SuperResIDWE(\d+)K(\d+)')
+_BOTTLENECK = re.compile(r'SuperResK1K(?P<k>\d+)K1')
+_BASIC = re.compile(r'SuperResK(?P<k>\d+)K(\d+)')
+_INVERTED = re.compile(r'SuperResIDWE(?P<expansion>\d+)K(?P<k>\d+)')
 _KEYS = ('cls', 'in', 'out', 's', 'sub_layers', 'btn')
 
 
@@ -33,18 +33,11 @@ def parse_zen_structure(
 ) -> Structure:
     """Convert ZenNAS block dicts (``cls``, ``in``, ``out``, ``s``, ``btn``, ``sub_layers``) to a structure.
 
-    Args:
-        blocks: the dicts, first block first.
-        file: where they come from, for error messages.
-        record: which structure of the file they are, for error messages.
-
-    Raises:
-        DataError: naming file, block index and key.
+    The arguments and errors are those of :func:`~mmdet.archs.parsing.parse_structure`.
     """
     converted = []
     for index, block in enumerate(blocks):
-        where = dict(file=file, record=f'{record}, block {index}' if record else f'block {index}')
-        converted.extend(_convert(block, where))
+        converted += _convert(block, block_place(file, record, index))
     return parse_structure(converted, file=file, record=record)
 
 
@@ -55,22 +48,21 @@ def _convert(block: Mapping, where: dict) -> list[dict]:
     for key in block:
         if key not in _KEYS:
             raise DataError(f'unknown key; allowed are {list(_KEYS)}', field=key, received=block[key], **where)
-    name, sub_layers = block['cls'], block.get('sub_layers', 1)
+    name, sub_layers = str(block['cls']), block.get('sub_layers', 1)
     if not is_int(sub_layers, 1):
         raise DataError('must be an integer >= 1', field='sub_layers', received=sub_layers, **where)
-    common = {key: block[key] for key in ('in', 'out', 's') if key in block}
-    if match := _CONV.fullmatch(str(name)):
+    common, out = {key: block[key] for key in ('in', 'out', 's') if key in block}, block.get('out')
+    if match := _CONV.fullmatch(name):
         first = {'class': 'ConvKXBNRELU', 'k': int(match[1]), **common}
-        rest = {**first, 'in': block.get('out'), 's': 1}
-        return [first] + [rest] * (sub_layers - 1)
-    common['btn'], common['L'] = block.get('btn'), 2 * sub_layers
-    if match := _BOTTLENECK.fullmatch(str(name)):
-        return [{'class': 'SuperResK1KXK1', 'k': int(match[1]), **common}]
-    if (match := _BASIC.fullmatch(str(name))) and match[1] == match[2]:
-        return [{'class': 'SuperResKXKX', 'k': int(match[1]), **common}]
-    if match := _INVERTED.fullmatch(str(name)):
-        out = block.get('out')
-        common['btn'] = int(match[1]) * out if isinstance(out, int) else out
-        return [{'class': 'SuperResK1DWK1', 'k': int(match[2]), **common}]
-    allowed = 'SuperConvK*BNRELU, SuperResK1K*K1, SuperResK*K*, SuperResIDWE*K*'
-    raise DataError(f'must be one of {allowed}', field='cls', received=name, **where)
+        return [first] + [{**first, 'in': out, 's': 1}] * (sub_layers - 1)
+    btn = block.get('btn')
+    if match := _BOTTLENECK.fullmatch(name):
+        family = 'SuperResK1KXK1'
+    elif (match := _BASIC.fullmatch(name)) and match[1] == match[2]:
+        family = 'SuperResKXKX'
+    elif match := _INVERTED.fullmatch(name):
+        family, btn = 'SuperResK1DWK1', int(match['expansion']) * out if isinstance(out, int) else out
+    else:
+        allowed = 'SuperConvK*BNRELU, SuperResK1K*K1, SuperResK*K*, SuperResIDWE*K*'
+        raise DataError(f'must be one of {allowed}', field='cls', received=block['cls'], **where)
+    return [{'class': family, 'k': int(match['k']), **common, 'btn': btn, 'L': 2 * sub_layers}]

@@ -1,11 +1,10 @@
 """Architecture search without training.
 
-Structures, their blocks and their files are in :mod:`mmdet.archs`. Here ``budgets`` and ``scores`` turn structures into numbers, ``latency`` predicts
-run time from a library of measured operators, ``spaces`` mutate structures, and ``search`` looks for the best one.
+Structures, their blocks and their files are in :mod:`mmdet.archs`. Here ``budgets`` and ``scores`` compute figures of structures, ``latency``
+predicts their run time from a library of measured operators, ``spaces`` mutate them, and ``search`` looks for the best one.
 """
 
-from ..archs.blocks import BlockFamily, Conv, Unit, families, family_of, units_of
-from ..archs.blocks.base import Stage, is_3d, stages
+from ..archs.blocks import BlockFamily, Conv, Stage, Unit, families, family_of, is_3d, stages, units_of
 from ..archs.files import StructureEntry, build_structure, load_structure, load_structures, save_structures
 from ..archs.parsing import parse_structure, structure_to_dicts
 from ..archs.structure import Block, BlockMemo, Structure, describe, is_quantised, stage_ends

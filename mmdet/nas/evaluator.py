@@ -1,8 +1,7 @@
 """Evaluation of candidates, the inner loop of a search: budgets and score in one call.
 
 What a block contributes to each measure is kept by block in one joint memo, so a structure costs one dict lookup for each of its five to eight
-blocks and a few additions. A child that differs from its parent in two blocks has at most those two to compute, and most are known already. No
-network is built and no array allocated. Timings are in docs/tinynas_scores.md.
+blocks and a few additions. No network is built and no array allocated. Timings are in docs/tinynas_scores.md.
 """
 
 import difflib
@@ -14,7 +13,7 @@ from mmengine.registry import Registry
 
 from mmdet.registry import NAS_BUDGETS, NAS_LATENCIES, NAS_SCORES
 
-from ..archs.structure import Structure
+from ..archs import Structure
 from ..errors import ConfigError
 from .budgets import Budget
 from .budgets.base import Predictor
@@ -41,10 +40,7 @@ class Evaluator:
 
     Args:
         score: a score or its config.
-        budgets: budgets or their configs (:func:`build_budgets`).
-        image_size: side of the input in pixels, or (height, width), for budgets given as configs.
-        frames: frames of a video network's input, for budgets given as configs.
-        predictor: latency predictor or its config, for budgets given as configs.
+        budgets, image_size, frames, predictor: as in :func:`build_budgets`.
     """
 
     def __init__(
@@ -86,21 +82,24 @@ class Evaluator:
         feasible = all(budget.allows(value) for budget, value in zip(self.budgets, values))
         return Evaluation(feasible, self.score(structure), values)
 
+    def check_applies(self, structure: Structure) -> None:
+        """Raise a ConfigError if the score or a budget cannot be computed for a structure."""
+        self.score.check(structure)
+        for budget in self.budgets:
+            budget.check(structure)
+
     def check(self, structure: Structure) -> Evaluation:
         """Evaluate the initial structure of a search.
 
         Raises:
             ConfigError: the score or a budget does not apply to it, or budgets do not hold; all of those are listed.
         """
-        self.score.check(structure)
-        for budget in self.budgets:
-            budget.check(structure)
+        self.check_applies(structure)
         values = tuple(budget(structure) for budget in self.budgets)
         broken = [budget.describe(value) for budget, value in zip(self.budgets, values) if not budget.allows(value)]
         if broken:
-            raise ConfigError(
-                f'the initial structure violates {len(broken)} of {len(self.budgets)} budgets: ' + '; '.join(broken)
-            )
+            count = f'{len(broken)} of {len(values)}'
+            raise ConfigError(f'the initial structure violates {count} budgets: ' + '; '.join(broken))
         return Evaluation(True, self.score(structure), values)
 
 
@@ -114,10 +113,10 @@ def build_budgets(
     """Build budgets from configs such as ``dict(type='flops', budget=4.1e9)`` or ``dict(type='flops', lower=3e9, upper=4.1e9)``.
 
     Args:
-        budgets: configs, or budgets, which are passed on.
+        budgets: configs, or budgets, which are taken as they are.
         image_size: side of the input in pixels, or (height, width), for configs that do not give it.
         frames: frames of a video network's input, for configs that do not give it.
-        predictor: latency predictor or its config.
+        predictor: latency predictor or its config, for configs that do not give it.
 
     Raises:
         ConfigError: an unknown type or key, or a type given twice.
@@ -130,9 +129,8 @@ def build_budgets(
             facts = dict(image_size=image_size, frames=frames, predictor=predictor)
             budget = _build(NAS_BUDGETS, budget, f'budgets[{index}]', facts)
         if any(budget.name == other.name for other in built):
-            raise ConfigError(
-                'each budget once; use lower and upper for two bounds', field=f'budgets[{index}]', received=budget.name
-            )
+            message = 'a budget may be given once only; use lower and upper for two bounds'
+            raise ConfigError(message, field=f'budgets[{index}]', received=budget.name)
         built.append(budget)
     return built
 
@@ -146,11 +144,11 @@ def class_of(
         registry: registry of the class.
         cfg: dict with ``type``.
         where: key of the config, for error messages.
-        given: arguments that the caller adds, which the config must not have.
-        others: further keys for the list of known ones in error messages.
+        given: arguments that the caller adds and the config must not have.
+        others: keys that the caller has already taken out of the config; error messages list them as known.
 
     Raises:
-        ConfigError: unknown type or argument; the message names the nearest one.
+        ConfigError: unknown type or argument; the message names the nearest known one.
     """
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ConfigError('must be a dict with type', field=where, received=cfg)
@@ -159,8 +157,8 @@ def class_of(
     cls = registry.get(kind) if isinstance(kind, str) else kind
     if not inspect.isclass(cls):
         raise ConfigError(unknown(kind, sorted(registry.module_dict)), field=f'{where}.type', received=kind)
-    signatures = [inspect.signature(vars(base)['__init__']) for base in cls.__mro__ if '__init__' in vars(base)]
-    names = {name for signature in signatures for name in signature.parameters}
+    makers = [vars(base)['__init__'] for base in cls.__mro__ if '__init__' in vars(base)]
+    names = {name for maker in makers for name in inspect.signature(maker).parameters}
     known = sorted(names - {'self', 'args', 'kwargs', *given}) + list(others)
     for key in cfg:
         if key not in known:
@@ -169,13 +167,13 @@ def class_of(
 
 
 def unknown(key: object, known: Iterable[str]) -> str:
-    """Error text for a key or type that does not exist, with the known ones and the nearest of them."""
+    """Error text for an unknown key or type: the known ones, and the one that is spelt most like it."""
     near = difflib.get_close_matches(str(key), list(known), n=1)
     return f'unknown; there are {sorted(known)}' + (f'; did you mean {near[0]!r}?' if near else '')
 
 
 def _build(registry: Registry, cfg: Any, where: str, facts: dict | None = None) -> Any:
-    """Build an object from a registry; ``facts`` are arguments for what the config does not give."""
+    """Build an object from a registry; ``facts`` are arguments that the config may replace."""
     cls, cfg = class_of(registry, cfg, where)
     try:
         return cls(**{**(facts or {}), **cfg})

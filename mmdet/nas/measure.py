@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..archs.structure import Block, BlockMemo, Structure
+from ..archs import Block, BlockMemo, Structure
 
 
 class BlockMeasure:
     """Base of scores and budgets that combine one value for each block.
 
-    Subclasses write :meth:`block_value`, whose results are kept by block, and :meth:`combine`, which must be cheap. Several measures can share one
-    memo, so that a block is hashed once for all of them; :class:`~mmdet.nas.evaluator.Evaluator` does that.
+    Subclasses write :meth:`block_value`, whose results are kept by block, and :meth:`combine` where the measure is not a sum; it must be cheap.
+    Several measures can share one memo, so that a block is hashed once for all of them; :class:`~mmdet.nas.evaluator.Evaluator` does that.
     """
 
     _memo: BlockMemo | None = None
@@ -20,8 +20,8 @@ class BlockMeasure:
         raise NotImplementedError
 
     def combine(self, values: Sequence) -> float:
-        """The measure of a structure, from the values of its blocks in order."""
-        raise NotImplementedError
+        """The measure of a structure, from the values of its blocks in order: by default their sum."""
+        return sum(values)
 
     def __call__(self, structure: Structure) -> float:
         if self._memo is None:

@@ -1,11 +1,9 @@
 """Reports on a structure: its costs and scores, with the settings of the published search configs."""
 
+import dataclasses
 from collections.abc import Iterable
 
-from ..archs.blocks.base import is_3d
-from ..archs.blocks.costs import elements
-from ..archs.files import StructureEntry
-from ..archs.structure import Structure, describe, is_quantised
+from ..archs import Structure, StructureEntry, describe, elements, is_3d, is_quantised
 from .budgets import EfficientScoreBudget, FlopsBudget, LayersBudget, ModelSizeBudget
 from .scores import DeepMad, MadNas, QEScore, Score, STEntropy
 
@@ -21,20 +19,17 @@ def structure_scores(structure: Structure, frames: int = DEFAULT_FRAMES) -> dict
     ``efficient``, which always applies, need five stages.
 
     Args:
-        structure: the structure.
         frames: frames of a video network's input.
     """
-    scores: dict[str, Score] = dict(deepmad=DeepMad(), deepmad_penalised=DeepMad(depth_penalty_ratio=10.0))
-    if is_quantised(structure):
-        scores['qe'] = QEScore()
-    else:
+    scores: dict[str, Score] = {}
+    if not is_quantised(structure):
         scores |= dict(madnas_cls=MadNas(multi_block_ratio=(0, 0, 0, 0, 1)), madnas_det=MadNas())
+    scores |= dict(deepmad=DeepMad(), deepmad_penalised=DeepMad(depth_penalty_ratio=10.0))
     if is_3d(structure):
         scores['stentr'] = STEntropy(frames=frames)
+    scores['qe'] = QEScore()
     found = {name: score(structure) for name, score in scores.items() if score.why_not(structure) is None}
-    found['efficient'] = EfficientScoreBudget()(structure)
-    order = ('madnas_cls', 'madnas_det', 'deepmad', 'deepmad_penalised', 'stentr', 'qe', 'efficient')
-    return {name: found[name] for name in order if name in found}
+    return {**found, 'efficient': EfficientScoreBudget()(structure)}
 
 
 def structure_report(entry: StructureEntry, image_size: int | None = None, frames: int | None = None) -> dict:
@@ -43,7 +38,6 @@ def structure_report(entry: StructureEntry, image_size: int | None = None, frame
     ``params`` leaves a classifier out; each weight of a quantised convolution counts bits / 8, as in LightNAS.
 
     Args:
-        entry: the structure.
         image_size: side of the input in pixels, instead of the entry's own (224 where it has none).
         frames: frames of a video network's input, instead of the entry's own (13 where it has none).
     """
@@ -66,22 +60,20 @@ def with_published_facts(entry: StructureEntry, published: Iterable[StructureEnt
     if entry.image_size is None:
         for known in published:
             if known.blocks == entry.blocks:
-                frames = entry.frames or known.frames
-                return StructureEntry(
-                    entry.name, entry.blocks, known.image_size, frames, entry.task or known.task, entry.info
-                )
+                frames, task = entry.frames or known.frames, entry.task or known.task
+                return dataclasses.replace(entry, image_size=known.image_size, frames=frames, task=task)
     return entry
 
 
 def report_text(entry: StructureEntry, report: dict) -> str:
     """A report as a few lines of text."""
-    size = f'{report["image_size"]}x{report["image_size"]}'
+    side = report['image_size']
     params = f'{report["params"]:,}'
     if is_quantised(entry.blocks):
         params += f' (bits / 8 per weight; {sum(map(elements, entry.blocks)):,} elements)'
     scores = '  '.join(f'{name} {value:.6g}' for name, value in report['scores'].items())
     return (
-        f'{report["name"]} at {size}: {describe(entry.blocks)}\n'
+        f'{report["name"]} at {side}x{side}: {describe(entry.blocks)}\n'
         f'  FLOPs {report["flops"] / 1e9:.6g} G  params {params}  layers {report["layers"]}\n'
         f'  {scores}'
     )

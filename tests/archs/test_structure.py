@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from mmdet.archs.blocks import Conv, Stage, conv_layers
+from mmdet.archs.blocks import Conv, Stage, SuperResK1KX, conv_layers
 from mmdet.archs.files import read_network
 from mmdet.archs.zennas import parse_zen_structure
 from mmdet.errors import ConfigError, DataError
@@ -27,6 +27,7 @@ from mmdet.nas import (
     structure_to_dicts,
     units_of,
 )
+from mmdet.registry import NAS_BLOCKS
 
 from ..nas.cases import FAMILIES, NUMBERS, PUBLISHED, R50_INITIAL, five_stages, stem, super_block
 
@@ -75,6 +76,22 @@ def test_dicts_and_back(name):
 
 def test_every_family_has_a_case():
     assert set(families()) == set(FAMILIES) | {'ConvKXBNRELU', 'Conv3DKXBNRELU'}
+
+
+def test_a_family_is_called_by_its_registered_name():
+    """A subclass has the name under which it is registered, not that of its parent."""
+
+    @NAS_BLOCKS.register_module('SuperOwn')
+    class Own(SuperResK1KX):
+        pass
+
+    try:
+        structure = parse_structure([super_block('SuperOwn', 8, 8, 8)])
+        assert structure[0].type == structure_to_dicts(structure)[0]['class'] == 'SuperOwn'
+        assert family_of('SuperOwn') is Own
+    finally:
+        NAS_BLOCKS.module_dict.pop('SuperOwn')
+        family_of.cache_clear()
 
 
 def test_units_of_a_bottleneck():

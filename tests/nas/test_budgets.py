@@ -131,7 +131,7 @@ def test_bounds():
         ([dict(type='flops', budget='4G')], r"flops.upper: must be a number. Received: '4G'"),
         ([dict(type='flops', budget=1, upper=2)], 'flops: budget and upper are the same bound'),
         ([dict(type='flops', upper=1, lower=2)], r'flops.lower: must be <= the upper bound 1. Received: 2'),
-        ([dict(type='flops', budget=1), dict(type='flops', lower=0)], r'budgets\[1\]: each budget once'),
+        ([dict(type='flops', budget=1), dict(type='flops', lower=0)], r'budgets\[1\]: a budget may be given once only'),
         ([dict(type='flops', image_size=0)], 'image_size: must be an integer >= 1'),
         ([dict(type='latency', budget=1)], 'latency: the latency budget needs a latency predictor'),
     ],
@@ -203,6 +203,8 @@ def test_infinity_is_never_allowed():
         (dict(budget=4, lower=4), 4, 0.0, 'layers 4 (>= 4, <= 4)'),
         (dict(upper=0), 3, 3.0, 'layers 3 (<= 0: too large)'),
         (dict(lower=1, upper=2), float('inf'), float('inf'), 'layers inf (>= 1, <= 2: too large)'),
+        (dict(lower=1), float('inf'), float('inf'), 'layers inf (>= 1)'),
+        ({}, float('inf'), float('inf'), 'layers inf (no bound)'),
     ],
 )
 def test_violations_and_descriptions(bounds, value, violation, text):

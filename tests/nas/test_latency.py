@@ -8,7 +8,7 @@ import pytest
 from mmdet.errors import ConfigError, DataError
 from mmdet.nas import Evaluator, OpLibrary, OpPredictor, parse_structure
 from mmdet.nas.latency import MeasuredLatency, Op, block_ops, merge, op_line
-from mmdet.nas.latency.predictor import OpTable, channel_ratio, interpolate
+from mmdet.nas.latency.predictor import OpTable, channel_ratio, extrapolate, interpolate
 from mmdet.nas.latency.profiler import OpProfiler, log_spaced, op_grid
 from mmdet.nas.latency.profiler import main as profiler_main
 from mmdet.nas.latency.surface import Surface
@@ -88,6 +88,12 @@ def test_surface():
     assert line(8, 15) == 1.5 and line(8, 100) == 2.0 and line(9, 11) == 1.0
     assert Surface([(8, 10)], [3.0])(20, 20) == 3.0
     assert Surface([(8, 10), (16, 20), (24, 30)], [1.0, 2.0, 3.0])(15, 21) == 2.0  # an oblique line: the nearest
+
+
+def test_extrapolate():
+    """Proportional to the first point where there is one point, or where the line through the points falls below zero."""
+    assert extrapolate([(2.0, 3.0)], 4.0) == 6.0
+    assert [extrapolate([(2.0, 1.0), (3.0, 3.0)], x) for x in (2.5, 1.5, 1.0, 4.0)] == [2.0, 0.0, 0.5, 5.0]
 
 
 def test_interpolate():

@@ -49,6 +49,18 @@ def test_a_stem_alone():
     )
 
 
+@pytest.mark.parametrize('strides', [(1, 2), (2, 2)])
+def test_stages_of_a_score(strides):
+    """A stage begins with the first block and with each block of stride 2, whatever the stride of the first block."""
+    values = [(strides[0], (1.0,), 'a'), (1, (2.0, 3.0), 'b'), (strides[1], (4.0,), 'c')]
+    score = MadNas(multi_block_ratio=[1, 10])
+    assert score.stage_totals(values) == [(6.0, 'b'), (10.0, 'c')]
+    assert score.weighted_stages([(stride, terms, 0.5) for stride, terms, _ in values]) == 6.5 + 10 * 10.5
+    for wrong in (values[:2], [*values, (2, (), 'd')], []):
+        with pytest.raises(ConfigError, match='must have one weight per stage'):
+            score.stage_totals(wrong)
+
+
 def check_figures(blocks, numbers: dict) -> None:
     """All scores that the original printed for a structure."""
     for key, score in CLOSED_FORM.items():

@@ -212,6 +212,9 @@ def test_moves_of_the_stem(numbers, out):
     assert (child[0].out_channels, child[1].in_channels, child[2:]) == (out, out, DENSE[2:])
     narrow = blocks('SuperResK1KXK1', (24, 16, 1), (64, 32, 2))
     assert prepared(SpaceK1KXK1(), narrow)._move_stem(narrow, 0, draws(12.5 / 13))[0].out_channels == 24
+    # where block 1 is narrower than the narrowest stem of the space, the stem is as narrow as block 1
+    thin = blocks('SuperResK1DWSEK1', (8, 16, 1), (16, 32, 1))
+    assert prepared(NAS_SPACES.get('space_k1dwsek1')(), thin)._move_stem(thin, 0, draws(0.0))[0].out_channels == 8
 
 
 def test_moves_of_kernels():
@@ -362,6 +365,9 @@ def test_bits_follow_the_depth():
     ('name', 'options', 'message'),
     [
         ('space_k1kxk1', dict(image_size=0), 'space.image_size: must be an integer >= 1'),
+        ('space_k1kxk1', dict(image_size=(64, 0)), r'space.image_size: must be an integer >= 1 or \(height, width\)'),
+        ('space_k1kxk1', dict(image_size=(64, 64, 64)), 'space.image_size: must be an integer >= 1'),
+        ('space_k1kxk1', dict(maximum_channel=0), 'space.maximum_channel: must be an integer >= 1. Received: 0'),
         ('space_k1kxk1', dict(maximum_channel=True), 'space.maximum_channel: must be an integer >= 1. Received: True'),
         ('space_k1kx', dict(channel_range_list=[(9, 8)]), r'channel_range_list: must be None or \[low, high\]'),
         ('space_kxkx', dict(kernel_size_list=[4]), 'kernel_size_list: must be odd integers'),

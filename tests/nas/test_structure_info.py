@@ -67,6 +67,11 @@ def test_image_size():
     known = with_published_facts(bare, PUBLISHED.values())
     assert (known.name, known.image_size, known.frames) == ('file', 224, 16)
     assert with_published_facts(entry, PUBLISHED.values()) is entry
+    own = StructureEntry('own', bare.blocks, None, 5, 'mine', {'note': 'n'})  # own facts stay
+    known = with_published_facts(own, PUBLISHED.values())
+    assert (known.image_size, known.frames, known.task, known.info) == (224, 5, 'mine', {'note': 'n'})
+    sized = StructureEntry('sized', bare.blocks, 96)
+    assert with_published_facts(sized, PUBLISHED.values()) is sized
 
 
 def test_tool(tmp_path):

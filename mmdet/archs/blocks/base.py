@@ -70,11 +70,23 @@ make_conv: Callable[[tuple], Conv] = partial(tuple.__new__, Conv)
 make_unit: Callable[[tuple], Unit] = partial(tuple.__new__, Unit)
 
 
+def bottleneck_convs(block: Block, in_channels: int, stride: int, bits: Bits, groups: int = 1) -> tuple[Conv, ...]:
+    """The convolutions of a unit with a bottleneck: 1x1 to btn, [kt x] k x k strided in ``groups`` groups, 1x1 to out."""
+    btn = block.btn
+    (a1, w1), (a2, w2), (a3, w3) = bits
+    return (
+        make_conv((in_channels, btn, 1, 1, 1, 1, a1, w1)),
+        make_conv((btn, btn, block.kernel, stride, groups, block.kt, a2, w2)),
+        make_conv((btn, block.out_channels, 1, 1, 1, 1, a3, w3)),
+    )
+
+
 class BlockFamily:
-    """Base of the block families. Subclasses set the class attributes and write :meth:`unit`.
+    """Base of the block families, which are registered under the ``class`` of their block dicts.
+
+    Subclasses set the class attributes and write :meth:`unit`.
 
     Attributes:
-        name: the ``class`` of a block dict.
         dims: 2 for images, 3 for video.
         is_super: whether blocks have several units and a bottleneck.
         convs_per_unit: number of convolutions in the main path of one unit.
@@ -83,7 +95,6 @@ class BlockFamily:
         activation: the activation of blocks that do not name one.
     """
 
-    name: str
     dims = 2
     is_super = True
     convs_per_unit = 1
@@ -96,8 +107,7 @@ class BlockFamily:
         """Describe one unit of a block.
 
         Args:
-            block: the block.
-            index: position of the unit; all but unit 0 are alike, except for their bits.
+            index: position of the unit in the block; all but unit 0 are alike, except for their bits.
             in_channels: input channels of the unit.
             stride: stride of the unit.
             bits: (bits_a, bits_w) of each of its convolutions; (0, 0) in full precision.
@@ -108,15 +118,14 @@ class BlockFamily:
     def runs(cls, block: Block) -> tuple[tuple[Unit, int], ...]:
         """Runs of equal units as pairs (unit, count), the strided unit first; in full precision there are at most two runs."""
         n, layers, out = cls.convs_per_unit, block.layers, block.out_channels
+        bits = tuple(zip(block.bits_a, block.bits_w)) or ((0, 0),) * n
+        first = cls.unit(block, 0, block.in_channels, block.stride, bits[:n])
+        if layers == 1:
+            return ((first, 1),)
         if not block.bits_a:
-            bits = ((0, 0),) * n
-            first = cls.unit(block, 0, block.in_channels, block.stride, bits)
-            return ((first, 1), (cls.unit(block, 1, out, 1, bits), layers - 1)) if layers > 1 else ((first, 1),)
-        bits = tuple(zip(block.bits_a, block.bits_w))
-        units = [cls.unit(block, 0, block.in_channels, block.stride, bits[:n])]
-        for index in range(1, layers):
-            units.append(cls.unit(block, index, out, 1, bits[n * index : n * (index + 1)]))
-        return tuple([(unit, 1) for unit in units])
+            return (first, 1), (cls.unit(block, 1, out, 1, bits), layers - 1)
+        later = [cls.unit(block, i, out, 1, bits[n * i : n * (i + 1)]) for i in range(1, layers)]
+        return tuple([(unit, 1) for unit in (first, *later)])
 
     @classmethod
     def units(cls, block: Block) -> tuple[Unit, ...]:
@@ -149,24 +158,24 @@ def units_of(block: Block) -> tuple[Unit, ...]:
 
 @lru_cache(maxsize=4)
 def unit_runs(block: Block) -> tuple[tuple[Unit, int], ...]:
-    """:meth:`BlockFamily.runs` of a block of any family; the last few are cached, because several measures ask for the same block in turn."""
+    """:meth:`BlockFamily.runs` of a block of any family; cached, because several measures ask for the same block in turn."""
     return family_of(block.type).runs(block)
 
 
 def conv_layers(block: Block) -> int:
-    """Number of convolutions in the main path; projections and squeeze-excitation do not count."""
+    """Number of convolutions in the main path, without projections and squeeze-excitation."""
     return block.layers * family_of(block.type).convs_per_unit
 
 
 class Stage(NamedTuple):
-    """A stage of a structure: its last block, and the totals up to there.
+    """A stage of a structure: its last block, and the totals from the first block of the structure to there.
 
     Attributes:
         end: index of its last block.
-        units: number of units up to there (stem and head count one each).
-        layers: number of convolutions up to there, without projections and squeeze-excitation.
+        units: number of units (stem and head count one each).
+        layers: number of convolutions, without projections and squeeze-excitation.
         channels: output channels.
-        side: side of its feature map in pixels, halved with floor at each stride.
+        side: side of its feature map in pixels, halved and rounded down at each stride.
     """
 
     end: int

@@ -6,11 +6,10 @@ from ..structure import Block
 from .base import Bits, BlockFamily, Conv, Unit
 
 
-@NAS_BLOCKS.register_module('ConvKXBNRELU')
+@NAS_BLOCKS.register_module()
 class ConvKXBNRELU(BlockFamily):
     """k x k convolution; the stem has k 3, the head of depthwise networks k 1."""
 
-    name = 'ConvKXBNRELU'
     is_super = False
 
     @classmethod
@@ -19,9 +18,8 @@ class ConvKXBNRELU(BlockFamily):
         return Unit((Conv(in_channels, block.out_channels, block.kernel, stride, block.groups, block.kt, a, w),))
 
 
-@NAS_BLOCKS.register_module('Conv3DKXBNRELU')
+@NAS_BLOCKS.register_module()
 class Conv3DKXBNRELU(ConvKXBNRELU):
     """kt x k x k convolution of stride (1, s, s)."""
 
-    name = 'Conv3DKXBNRELU'
     dims = 3

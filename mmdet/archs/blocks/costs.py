@@ -12,9 +12,15 @@ from .base import Unit, family_of
 
 
 class BlockCosts(NamedTuple):
-    """Costs of one block; the first three are explained at the functions of the same names.
+    """Costs of one block.
 
     Attributes:
+        flops_per_pixel: FLOPs divided by the number of pixels of the input (one frame). Areas shrink by exact factors of 4 and every FLOP count is
+            proportional to an area, so ``flops_per_pixel * height * width`` is exact in double precision. As in LightNAS, a multiply-add of a
+            quantised convolution counts ``bits_a * bits_w / 64``, and squeeze-excitation counts nothing.
+        model_size: weights, scale and shift of batch norms, squeeze-excitation; without the steps of quantisers. A weight of a quantised
+            convolution counts ``bits_w / 8``, its size in bytes, as in LightNAS's budget and in the published "params" of quantised networks.
+        elements: ``model_size`` with every weight counted as 1, whatever its bits.
         fan_ins: pairs (number of units, fan-ins of one unit), one for each run of equal units. A fan-in is the number of input values that one
             output value of a convolution depends on: input channels per group times taps. Projections are left out.
     """
@@ -57,26 +63,17 @@ def costs_of(block: Block) -> BlockCosts:
 
 
 def flops_per_pixel(block: Block) -> float:
-    """FLOPs of a block divided by the number of pixels of its input (one frame).
-
-    Areas shrink by exact factors of 4 and every FLOP count is proportional to an area, so ``flops_per_pixel(block) * height * width`` is exact
-    in double precision. As in LightNAS, a multiply-add of a quantised convolution counts ``bits_a * bits_w / 64``, and squeeze-excitation counts
-    nothing.
-    """
+    """FLOPs per input pixel, see :class:`BlockCosts`."""
     return costs_of(block).flops_per_pixel
 
 
 def model_size(block: Block) -> float:
-    """Parameters of a block: weights, scale and shift of batch norms, squeeze-excitation; without the steps of quantisers.
-
-    A weight of a quantised convolution counts ``bits_w / 8``, its size in bytes, as in LightNAS's budget and in the published "params" of
-    quantised networks.
-    """
+    """Parameters, those of quantised convolutions by their size, see :class:`BlockCosts`."""
     return costs_of(block).model_size
 
 
 def elements(block: Block) -> int:
-    """Elements of the weight and batch-norm tensors: :func:`model_size` with every weight counted as 1, whatever its bits."""
+    """Parameters, each counted as 1, see :class:`BlockCosts`."""
     return costs_of(block).elements
 
 

@@ -6,50 +6,40 @@ The skip path exists only where a unit keeps its channels (average-pooled at str
 from mmdet.registry import NAS_BLOCKS
 
 from ..structure import Block
-from .base import Bits, BlockFamily, Unit, make_conv, make_unit
+from .base import Bits, BlockFamily, Unit, bottleneck_convs, make_unit
 
 
-@NAS_BLOCKS.register_module('SuperResK1DWK1')
+@NAS_BLOCKS.register_module()
 class SuperResK1DWK1(BlockFamily):
     """The inverted residual of MobileNet-like spaces."""
 
-    name = 'SuperResK1DWK1'
     convs_per_unit = 3
 
     @classmethod
     def unit(cls, block: Block, index: int, in_channels: int, stride: int, bits: Bits) -> Unit:
-        btn, out = block.btn, block.out_channels
-        (a1, w1), (a2, w2), (a3, w3) = bits
-        convs = (
-            make_conv((in_channels, btn, 1, 1, 1, 1, a1, w1)),
-            make_conv((btn, btn, block.kernel, stride, btn, block.kt, a2, w2)),
-            make_conv((btn, out, 1, 1, 1, 1, a3, w3)),
-        )
-        residual = in_channels == out
-        se_channels = 8 * max(1, round(btn * block.se_ratio) // 8) if cls.has_se else 0
+        convs = bottleneck_convs(block, in_channels, stride, bits, block.btn)
+        residual = in_channels == block.out_channels
+        se_channels = 8 * max(1, round(block.btn * block.se_ratio) // 8) if cls.has_se else 0
         return make_unit((convs, residual, residual and stride == 2, None, se_channels))
 
 
-@NAS_BLOCKS.register_module('SuperResK1DWSEK1')
+@NAS_BLOCKS.register_module()
 class SuperResK1DWSEK1(SuperResK1DWK1):
     """With squeeze-excitation after the depthwise convolution, and SiLU."""
 
-    name = 'SuperResK1DWSEK1'
     has_se = True
     activation = 'silu'
 
 
-@NAS_BLOCKS.register_module('SuperQuantResK1DWK1')
+@NAS_BLOCKS.register_module()
 class SuperQuantResK1DWK1(SuperResK1DWK1):
     """With quantised convolutions: every convolution has its own bit widths."""
 
-    name = 'SuperQuantResK1DWK1'
     quantised = True
 
 
-@NAS_BLOCKS.register_module('SuperRes3DK1DWK1')
+@NAS_BLOCKS.register_module()
 class SuperRes3DK1DWK1(SuperResK1DWK1):
     """For video: the depthwise convolution is kt x k x k, of stride (1, s, s)."""
 
-    name = 'SuperRes3DK1DWK1'
     dims = 3

@@ -6,9 +6,9 @@ from typing import Protocol
 
 from mmdet.utils.checks import is_number
 
-from ...archs.blocks import is_3d
-from ...archs.structure import Structure
+from ...archs import Structure, is_3d
 from ...errors import ConfigError
+from ..checks import image_sides
 
 
 class Predictor(Protocol):
@@ -48,11 +48,8 @@ class Budget:
         predictor: Predictor | None = None,
     ):
         if budget is not None and upper is not None:
-            raise ConfigError(
-                'budget and upper are the same bound; give one',
-                field=self.name,
-                received=dict(budget=budget, upper=upper),
-            )
+            both = dict(budget=budget, upper=upper)
+            raise ConfigError('budget and upper are the same bound; give one', field=self.name, received=both)
         self.upper = budget if budget is not None else upper
         self.lower = lower
         for key, bound in (('upper', self.upper), ('lower', lower)):
@@ -63,7 +60,7 @@ class Budget:
         # The allowed values, both ends inclusive. Infinity, the latency that cannot be predicted, is never allowed.
         largest = sys.float_info.max
         self.bounds = -largest if lower is None else lower, largest if self.upper is None else min(self.upper, largest)
-        self.image_hw = self._image_hw(image_size)
+        self.image_hw = image_sides(image_size)
         self.frames = frames
         self.predictor = predictor
 
@@ -88,12 +85,11 @@ class Budget:
 
     def describe(self, value: float) -> str:
         """A value with the bounds, for messages: ``flops 4.2e+09 (<= 4.1e+09: too large)``."""
-        bounds = [f'>= {self.lower:g}'] if self.lower is not None else []
-        bounds += [f'<= {self.upper:g}'] if self.upper is not None else []
-        if not self.allows(value):
-            bounds[-1 if self.upper is not None and value > self.upper else 0] += (
-                ': too large' if self.upper is not None and value > self.upper else ': too small'
-            )
+        bounds = []
+        if self.lower is not None:
+            bounds.append(f'>= {self.lower:g}' + ('' if value >= self.lower else ': too small'))
+        if self.upper is not None:
+            bounds.append(f'<= {self.upper:g}' + (': too large' if value > self.upper else ''))
         return f'{self.name} {value:g} ({", ".join(bounds) or "no bound"})'
 
     def check(self, structure: Structure) -> None:
@@ -102,13 +98,6 @@ class Budget:
         Raises:
             ConfigError: something that the budget needs is missing.
         """
-
-    def _image_hw(self, image_size: int | Sequence[int]) -> tuple[int, int]:
-        sides = [image_size] * 2 if isinstance(image_size, int) else image_size
-        if isinstance(sides, Sequence) and len(sides) == 2 and all(isinstance(s, int) and s > 0 for s in sides):
-            height, width = sides
-            return height, width
-        raise ConfigError('must be an integer >= 1 or (height, width)', field='image_size', received=image_size)
 
 
 def needs_frames(structure: Structure, frames: int | None, name: str) -> None:

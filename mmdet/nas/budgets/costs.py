@@ -6,9 +6,7 @@ from typing import Any
 
 from mmdet.registry import NAS_BUDGETS
 
-from ...archs.blocks import conv_layers
-from ...archs.blocks.costs import costs_of
-from ...archs.structure import Block, Structure
+from ...archs import Block, Structure, conv_layers, costs_of
 from ...errors import ConfigError
 from ..measure import BlockMeasure
 from .base import Budget, Predictor, needs_frames
@@ -48,9 +46,6 @@ class ModelSizeBudget(BlockMeasure, Budget):
     def block_value(self, block: Block) -> float:
         return costs_of(block).model_size
 
-    def combine(self, values: Sequence[float]) -> float:
-        return sum(values)
-
 
 @NAS_BUDGETS.register_module('layers')
 class LayersBudget(BlockMeasure, Budget):
@@ -60,9 +55,6 @@ class LayersBudget(BlockMeasure, Budget):
 
     def block_value(self, block: Block) -> int:
         return conv_layers(block)
-
-    def combine(self, values: Sequence[int]) -> int:
-        return sum(values)
 
 
 @NAS_BUDGETS.register_module('efficient_score')

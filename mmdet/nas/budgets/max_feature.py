@@ -1,11 +1,10 @@
 """The budget ``max_feature``: bytes of the feature maps alive at once, which a microcontroller must hold in SRAM."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from mmdet.registry import NAS_BUDGETS
 
-from ...archs.blocks import units_of
-from ...archs.structure import Block, BlockMemo, Structure
+from ...archs import Block, BlockMemo, Structure, units_of
 from .base import Budget, needs_frames
 
 FULL_PRECISION_BITS = 32
@@ -41,26 +40,12 @@ class MaxFeatureBudget(Budget):
         needs_frames(structure, self.frames, self.name)
 
 
-class _Peak(NamedTuple):
-    """The peak inside a block, and what its neighbours need to know.
+def _peak_of_block(key: tuple[Block, float]) -> tuple[float, int, float, float, int]:
+    """The peak of a block on an input of the given number of pixels, in bytes, without its last convolution, and what the neighbours need to know.
 
-    Attributes:
-        inner: largest sum, in bytes, over all convolutions but the last.
-        first_bits: bits of the first convolution's input.
-        last_held: bytes of the last convolution's input, and of the skip path.
-        last_elements: elements of the last convolution's output.
-        last_bits: bits of the last convolution's input, in which a network's last output is stored, too.
+    These are the bits of the first convolution's input and, of the last convolution, the bytes of its input and of the skip path, the elements
+    of its output, and the bits of its input, in which a network's last output is stored, too.
     """
-
-    inner: float
-    first_bits: int
-    last_held: float
-    last_elements: float
-    last_bits: int
-
-
-def _peak_of_block(key: tuple[Block, float]) -> _Peak:
-    """The peak of a block on an input of the given number of pixels."""
     block, area = key
     rows = []  # for each convolution: bits of its input, bytes held beside the output, elements of the output
     for unit in units_of(block):
@@ -75,4 +60,4 @@ def _peak_of_block(key: tuple[Block, float]) -> _Peak:
             area /= conv.stride**2
     inner = [held + elements * after[0] / 8 for (_, held, elements), after in zip(rows, rows[1:])]
     bits, held, elements = rows[-1]
-    return _Peak(max(inner, default=0.0), rows[0][0], held, elements, bits)
+    return max(inner, default=0.0), rows[0][0], held, elements, bits

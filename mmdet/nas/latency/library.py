@@ -24,7 +24,7 @@ class OpLibrary:
     Attributes:
         times: ``{batch: {op: ms}}``, in the order of the file.
         source: file name, for error messages.
-        failed: number of lines that were marked as failed.
+        failed: number of lines with a failed measurement.
     """
 
     times: dict[int, dict[Op, float]] = field(default_factory=dict)
@@ -40,11 +40,9 @@ class OpLibrary:
         """
         library = cls(source=str(path))
         try:
-            with open(path, encoding='utf-8') as file:
-                for number, line in enumerate(file, start=1):
-                    line = line.strip()
-                    if line and not line.startswith('#'):
-                        library._add_line(line, number)
+            for number, line in enumerate(Path(path).read_text(encoding='utf-8').split('\n'), start=1):
+                if line.strip() and not line.strip().startswith('#'):
+                    library._add_line(line.strip(), number)
         except OSError as error:
             raise DataError(f'cannot be read: {error.strerror}', file=path) from error
         except UnicodeDecodeError as error:
@@ -83,9 +81,8 @@ class OpLibrary:
             self.failed += 1
             return
         if not 0 <= ms < float('inf'):
-            raise DataError(
-                'must be a time in ms >= 0, or -1 for a failure', field='ms', received=tail.strip(), **where
-            )
+            message = 'must be a time in ms >= 0, or -1 for a failure'
+            raise DataError(message, field='ms', received=tail.strip(), **where)
         if height >= SMALLEST_SIDE:
             self.add(Op(parts[0], stride, fused, kernel, in_channels, height, out_channels), batch, ms)
 

@@ -6,12 +6,11 @@ from typing import Any
 import torch
 
 from mmdet.registry import MODELS, NAS_LATENCIES
-from mmdet.utils.checks import is_int
+from mmdet.utils.timing import synchronise
 
-from ...archs.blocks.base import is_3d
-from ...archs.parsing import structure_to_dicts
-from ...archs.structure import BlockMemo, Structure, stage_ends
+from ...archs import BlockMemo, Structure, is_3d, stage_ends, structure_to_dicts
 from ...errors import ConfigError
+from ..checks import check_integers
 
 
 @NAS_LATENCIES.register_module('MeasuredLatency')
@@ -43,11 +42,8 @@ class MeasuredLatency:
         warmup: int = 2,
         repeats: int = 5,
     ):
-        for key, value, least in (
-            ('batch_size', batch_size, 1), ('image_size', image_size, 1), ('warmup', warmup, 0), ('repeats', repeats, 1),
-        ):  # fmt: skip
-            if not is_int(value, least):
-                raise ConfigError(f'must be an integer >= {least}', field=f'latency.{key}', received=value)
+        check_integers('latency.', batch_size=batch_size, image_size=image_size, repeats=repeats)
+        check_integers('latency.', least=0, warmup=warmup)
         if dtype not in ('float32', 'float16', 'bfloat16'):
             raise ConfigError("must be 'float32', 'float16' or 'bfloat16'", field='latency.dtype', received=dtype)
         self.batch_size, self.image_size, self.device, self.dtype = batch_size, image_size, device, dtype
@@ -60,20 +56,17 @@ class MeasuredLatency:
     def measure(self, structure: Structure) -> float:
         """Build a network and time it: seconds per image, the median over ``repeats`` runs."""
         options: dict[str, Any] = dict(device=self.device, dtype=getattr(torch, self.dtype))
-        last = len(stage_ends(structure)) - 1
-        backbone = dict(
-            type='TinyNASBackbone', structure=structure_to_dicts(structure), out_indices=(last,), use_focus=False
-        )
-        network = MODELS.build(backbone)
-        network.to(**options).eval()
+        blocks, last = structure_to_dicts(structure), len(stage_ends(structure)) - 1
+        backbone = dict(type='TinyNASBackbone', structure=blocks, out_indices=(last,), use_focus=False)
+        network = MODELS.build(backbone).to(**options).eval()
         x = torch.randn(self.batch_size, structure[0].in_channels, self.image_size, self.image_size, **options)
         times = []
         with torch.no_grad():
             for _ in range(self.warmup + self.repeats):
-                self._wait()
+                synchronise(self.device)
                 began = time.perf_counter()
                 network(x)
-                self._wait()
+                synchronise(self.device)
                 times.append(time.perf_counter() - began)
         times = sorted(times[self.warmup :])
         return times[len(times) // 2] / self.batch_size
@@ -89,11 +82,5 @@ class MeasuredLatency:
         try:
             self(structure)
         except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-            raise ConfigError(
-                f'the initial structure cannot be run on {self.device}: {error}', field='latency'
-            ) from error
-
-    def _wait(self) -> None:
-        """Wait for the device to finish what it was given."""
-        if self.device.startswith('cuda'):
-            torch.cuda.synchronize(self.device)
+            message = f'the initial structure cannot be run on {self.device}: {error}'
+            raise ConfigError(message, field='latency') from error

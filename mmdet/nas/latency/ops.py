@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-from ...archs.blocks import family_of, units_of
-from ...archs.structure import Block
+from ...archs import Block, family_of, units_of
 from ...errors import ConfigError
 
 REGULAR, DEPTHWISE = 'Regular', 'Depthwise'
@@ -46,24 +45,21 @@ def block_ops(block: Block, side: int) -> list[Op]:
         ConfigError: the block has grouped or 3-D convolutions, which libraries do not hold.
     """
     if family_of(block.type).dims != 2:
-        raise ConfigError(
-            'the operator-level latency predictor knows 2-D convolutions only', field='latency', received=block.type
-        )
+        message = 'the operator-level latency predictor knows 2-D convolutions only'
+        raise ConfigError(message, field='latency', received=block.type)
     ops = []
     for unit in units_of(block):
         last = len(unit.convs) - 1
         for index, conv in enumerate(unit.convs):
             if conv.groups > 1 and not conv.depthwise:
                 raise ConfigError('grouped convolutions are not predicted', field='latency', received=block)
-            if index == last and unit.se_channels:
-                hidden = unit.se_channels
+            if index == last and (hidden := unit.se_channels):
                 ops.append(Op(REGULAR, 1, 0, 1, conv.in_channels, 1, hidden))
                 ops.append(Op(REGULAR, 1, 0, 1, hidden, 1, conv.in_channels))
             fused = int(index == last and unit.residual)
             kind = DEPTHWISE if conv.depthwise else REGULAR
             ops.append(Op(kind, conv.stride, fused, conv.kernel, conv.in_channels, side, conv.out_channels))
             side = max(side // conv.stride, 1)
-        if unit.projection:
-            projection = unit.projection
+        if projection := unit.projection:
             ops.append(Op(REGULAR, 1, 0, projection.kernel, projection.in_channels, side, projection.out_channels))
     return ops

@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterable
 
 from mmdet.registry import NAS_LATENCIES
-from mmdet.utils.checks import is_int
 
-from ...archs.structure import Block, BlockMemo, Structure
+from ...archs import Block, BlockMemo, Structure
 from ...errors import ConfigError
+from ..checks import check_integers
 from .library import OpLibrary
 from .ops import DEPTHWISE, Op, block_ops
 from .surface import Surface
@@ -19,8 +19,8 @@ class OpPredictor:
     """Predicts the seconds per image of a structure.
 
     Regular convolutions are grouped by the ratio of input to output channels, and depthwise ones form one group. Each group is a
-    :class:`~mmdet.nas.latency.surface.Surface` over (channels, side). Between measured ratios and batch sizes values are interpolated linearly, and
-    outside of them extrapolated.
+    :class:`~mmdet.nas.latency.surface.Surface` over (channels, side). Between the measured ratios and batch sizes times are interpolated linearly,
+    and outside of them extrapolated.
 
     Args:
         library: a library, or the path of its file (:class:`~mmdet.nas.latency.library.OpLibrary`).
@@ -43,9 +43,7 @@ class OpPredictor:
         data_type: str | None = None,
         device_name: str | None = None,
     ):
-        for key, value in (('batch_size', batch_size), ('image_size', image_size)):
-            if not is_int(value, 1):
-                raise ConfigError('must be an integer >= 1', field=f'OpPredictor.{key}', received=value)
+        check_integers('OpPredictor.', batch_size=batch_size, image_size=image_size)
         self.library = library if isinstance(library, OpLibrary) else OpLibrary.read(library)
         self.batch_size, self.image_size = batch_size, image_size
         self.data_type, self.device_name = data_type, device_name
@@ -64,18 +62,11 @@ class OpPredictor:
 
     def op_ms(self, op: Op) -> float:
         """Milliseconds of one operator at ``batch_size``; infinite if the library has nothing like it."""
-        known: list[tuple[float, float]] = [
-            (batch, ms) for batch, table in self._tables.items() if (ms := table(op)) is not None
-        ]
+        known = [(float(batch), ms) for batch, table in self._tables.items() if (ms := table(op)) is not None]
         if not known:
             return math.inf
         exact = dict(known).get(self.batch_size)
-        if exact is not None:
-            return exact
-        if len(known) == 1:
-            return known[0][1] * self.batch_size / known[0][0]
-        value = interpolate(known, self.batch_size)
-        return value if value >= 0 else known[0][1] * self.batch_size / known[0][0]
+        return extrapolate(known, self.batch_size) if exact is None else exact
 
     def missing_ops(self, structure: Structure) -> list[Op]:
         """Operators of a structure that the library cannot predict, one for each :attr:`Op.key`."""
@@ -97,10 +88,8 @@ class OpPredictor:
         missing = [op.key for op in self.missing_ops(structure)]
         if missing:
             known = sorted({op.key for rows in self.library.times.values() for op in rows})
-            raise ConfigError(
-                f'lacks operators (kind, stride, fused, kernel) of the structure: {missing}; it has {known}',
-                file=self.library.source,
-            )
+            message = f'lacks operators (kind, stride, fused, kernel) of the structure: {missing}; it has {known}'
+            raise ConfigError(message, file=self.library.source)
 
     def _block_ms(self, key: tuple[Block, int]) -> tuple[float, ...]:
         """Milliseconds of each operator of a block on an input of the given side."""
@@ -116,40 +105,30 @@ class OpTable:
     """
 
     def __init__(self, rows: Iterable[tuple[Op, float]]):
-        groups: dict[tuple, dict[float, tuple[list, list]]] = {}
+        groups: dict[tuple, dict[float, list]] = {}
         for op, ms in rows:
-            points, values = groups.setdefault(op.key, {}).setdefault(channel_ratio(op), ([], []))
-            points.append((op.in_channels if op.kind == DEPTHWISE else op.out_channels, op.side))
-            values.append(ms)
+            channels = op.in_channels if op.kind == DEPTHWISE else op.out_channels
+            groups.setdefault(op.key, {}).setdefault(channel_ratio(op), []).append(((channels, op.side), ms))
         self._groups = {
-            key: {ratio: Surface(*group) for ratio, group in sorted(by_ratio.items())}
+            key: {ratio: Surface(*zip(*group)) for ratio, group in sorted(by_ratio.items())}
             for key, by_ratio in groups.items()
         }
 
     def __call__(self, op: Op) -> float | None:
         """Milliseconds of an operator; None where nothing of its kind, stride, fusion and kernel was measured."""
-        surfaces = self._groups.get(op.key)
-        if surfaces is None:
-            return None
-        if op.kind == DEPTHWISE:
-            return surfaces[1.0](op.in_channels, op.side)
+        surfaces = self._groups.get(op.key, {})
         if (ratio := channel_ratio(op)) in surfaces:
             return surfaces[ratio](op.out_channels, op.side)
-        ratio = op.in_channels / op.out_channels  # exact, unlike the cut ratios by which operators are grouped
         known = [
-            (known, surface(op.out_channels, op.side)) for known, surface in surfaces.items() if known != RGB_RATIO
+            (ratio, surface(op.out_channels, op.side)) for ratio, surface in surfaces.items() if ratio != RGB_RATIO
         ]
-        if not known:
-            return None
-        if len(known) == 1:
-            return known[0][1] * ratio / known[0][0]
         # More input channels cannot be faster, so a value that is not above the last one kept is noise. The first two are always kept.
         rising = known[:2]
         for point in known[2:]:
             if point[1] > rising[-1][1]:
                 rising.append(point)
-        value = interpolate(rising, ratio)
-        return value if value >= 0 else known[0][1] * ratio / known[0][0]
+        # The exact ratio, unlike the cut ones by which operators are grouped.
+        return extrapolate(rising, op.in_channels / op.out_channels) if rising else None
 
 
 RGB_RATIO = 0.0
@@ -160,6 +139,12 @@ def channel_ratio(op: Op) -> float:
     if op.kind == DEPTHWISE:
         return 1.0
     return RGB_RATIO if op.in_channels == 3 else int(op.in_channels / op.out_channels * 100) / 100
+
+
+def extrapolate(points: list[tuple[float, float]], x: float) -> float:
+    """Like :func:`interpolate`, but proportional to the first point where there is only one, or where the value would be negative."""
+    value = interpolate(points, x) if len(points) > 1 else -1.0
+    return value if value >= 0 else points[0][1] * x / points[0][0]
 
 
 def interpolate(points: list[tuple[float, float]], x: float) -> float:

@@ -3,8 +3,8 @@
     python -m mmdet.nas.latency.profiler OUT [--device cuda] [--dtype float16] [--batch-sizes 32] [--max-side 320] [--max-channels 512]
 
 An operator is a convolution with bias (batch norm is folded into it), the addition of a skip path where it is fused, and ReLU. The grid spans
-channels, channel ratios and sides. If OUT exists, it is continued, and what it holds is not measured again. Operators that fail, for lack of memory
-for instance, are written with a time of -1.
+channels, channel ratios and sides. If OUT exists, operators are added to it, and those that it holds are not measured again. Operators that fail,
+for lack of memory for instance, are written with a time of -1.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from ...config.reading import reports_user_errors
 from ...errors import ConfigError
+from ...utils.timing import synchronise
 from .library import OpLibrary, op_line
 from .ops import DEPTHWISE, REGULAR, Op
 
@@ -60,12 +61,9 @@ def op_grid(
             for add, out, ratio in itertools.product(fused, channels, ratios)
             if ratio * out == int(ratio * out) >= 1
         ]
-        ops += [
-            Op(REGULAR, stride, add, kernel, 3, side, out)
-            for add, out in itertools.product(fused, channels)
-            if kernel > 1
-        ]
-        if depthwise and kernel > 1:
+        if kernel > 1:
+            ops += [Op(REGULAR, stride, add, kernel, 3, side, out) for add, out in itertools.product(fused, channels)]
+        if kernel > 1 and depthwise:
             ops += [Op(DEPTHWISE, stride, 0, kernel, width, side, width) for width in channels]
         for op in ops:
             out_area = (side // stride) ** 2
@@ -90,8 +88,8 @@ class OpProfiler:
     Args:
         device: torch device.
         dtype: 'float32', 'float16' or 'bfloat16'.
-        warmup: runs before the clock starts.
-        repeats: timed runs, of which the median is taken.
+        warmup: number of untimed runs before the timed ones.
+        repeats: number of timed runs, of which the median is taken.
 
     Raises:
         ConfigError: an impossible argument.
@@ -132,19 +130,18 @@ class OpProfiler:
     def profile(
         self, ops: Iterable[Op], batch_size: int, path: str | Path, time_limit: float | None = None
     ) -> OpLibrary:
-        """Measure operators and append each to a library file as soon as it is known.
+        """Measure operators, append each to a library file as soon as it is measured, and return the whole library of the file.
 
         Args:
-            ops: operators; those that ``path`` already has are skipped.
+            ops: operators; those that ``path`` already has, failed ones included, are skipped.
             batch_size: images per batch.
             path: library file, continued if it exists.
             time_limit: seconds after which to stop.
-
-        Returns:
-            The whole library that the file then holds.
         """
-        path = Path(path)
-        known = _known_heads(path)
+        path, known = Path(path), set()
+        if path.exists() and path.stat().st_size:
+            OpLibrary.read(path)  # refuses a file of another kind before anything is appended to it
+            known = {line.partition('}')[0] + '}' for line in path.read_text(encoding='utf-8').splitlines()}
         start = time.monotonic()
         with open(path, 'a', encoding='utf-8') as file:
             for op in ops:
@@ -160,25 +157,11 @@ class OpProfiler:
 
     def _timed(self, run: Callable[[], Tensor]) -> float:
         """Seconds of one run, with the device idle before and after."""
-
-        def wait() -> None:
-            if self.device.type == 'cuda':
-                torch.cuda.synchronize(self.device)
-
-        wait()
+        synchronise(self.device)
         start = time.perf_counter()
         run()
-        wait()
+        synchronise(self.device)
         return time.perf_counter() - start
-
-
-def _known_heads(path: Path) -> set[str]:
-    """The operators of a library file as written there, those that failed included."""
-    if not path.exists():
-        return set()
-    if path.stat().st_size:
-        OpLibrary.read(path)  # refuses a file of another kind before anything is appended to it
-    return {line.partition('}')[0] + '}' for line in path.read_text(encoding='utf-8').splitlines()}
 
 
 @reports_user_errors
@@ -188,10 +171,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--dtype', default='float32', help='float32, float16 or bfloat16')
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[32])
-    parser.add_argument('--min-side', type=int, default=5)
-    parser.add_argument('--max-side', type=int, default=320)
-    parser.add_argument('--min-channels', type=int, default=8)
-    parser.add_argument('--max-channels', type=int, default=512)
+    for option, default in (('min-side', 5), ('max-side', 320), ('min-channels', 8), ('max-channels', 512)):
+        parser.add_argument(f'--{option}', type=int, default=default)
     parser.add_argument('--kernels', type=int, nargs='+', default=[1, 3, 5])
     parser.add_argument('--no-depthwise', action='store_true', help='leave depthwise convolutions out')
     parser.add_argument('--time-limit', type=float, metavar='SECONDS', help='stop after that long, per batch size')

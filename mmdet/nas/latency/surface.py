@@ -51,8 +51,7 @@ class Surface:
         x, y, fixed = self.points[order, axis], self.values[order], self.points[0, 1 - axis]
 
         def along(*point: float) -> float:
-            if len(x) < 2 or point[1 - axis] != fixed or not x[0] <= point[axis] <= x[-1]:
-                return float('nan')
-            return float(np.interp(point[axis], x, y))
+            inside = point[1 - axis] == fixed
+            return float(np.interp(point[axis], x, y, left=np.nan, right=np.nan)) if inside else float('nan')
 
         return along

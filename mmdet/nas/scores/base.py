@@ -7,10 +7,9 @@ and skip path. A convolution of kernel k over c input channels per group contrib
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from ...archs.blocks import Conv, unit_runs
-from ...archs.blocks.costs import costs_of
-from ...archs.structure import Block, BlockMemo, Structure, stage_ends
+from ...archs import Block, BlockMemo, Conv, Structure, costs_of, stage_ends, unit_runs
 from ...errors import ConfigError
 
 
@@ -53,11 +52,10 @@ class StageScore(Score):
 
     def __init__(self, *, multi_block_ratio: Sequence[float], ratio: float = 1.0):
         super().__init__(ratio=ratio)
-        good = isinstance(multi_block_ratio, Sequence) and not isinstance(multi_block_ratio, str)
+        good = isinstance(multi_block_ratio, Sequence)
         if not good or not all(isinstance(weight, int | float) for weight in multi_block_ratio):
-            raise ConfigError(
-                'must be a list of numbers, one per stage', field='multi_block_ratio', received=multi_block_ratio
-            )
+            message = 'must be a list of numbers, one per stage'
+            raise ConfigError(message, field='multi_block_ratio', received=multi_block_ratio)
         self.multi_block_ratio = tuple(map(float, multi_block_ratio))
 
     def why_not(self, structure: Structure) -> str | None:
@@ -66,37 +64,38 @@ class StageScore(Score):
             return f'multi_block_ratio has {len(self.multi_block_ratio)} weights, the structure has {ends} stages'
         return None
 
-    def weighted_stages(self, values: Iterable[tuple[int, Sequence[float], float]]) -> float:
-        """Sum over stages of weight * (log-terms of all units up to the stage's end + ln of its channels).
+    def stage_totals(self, values: Iterable[tuple[int, Sequence[float], Any]]) -> list[tuple[float, Any]]:
+        """For each stage the sum of the log-terms of all units up to its end, and the last value of its last block.
 
         Args:
-            values: for each block its stride, the log-terms of its units, and the logarithm of its output channels.
+            values: for each block its stride, the log-terms of its units, and any value.
 
         Raises:
             ConfigError: the number of stages is not that of the weights.
         """
-        weights, last = self.multi_block_ratio, len(self.multi_block_ratio) - 1
-        stage, total, score, log_channels = -1, 0.0, 0.0, 0.0
+        total = 0.0
+        found: list[tuple[float, Any]] = []
         for stride, terms, after in values:
-            if stride == 2 or stage < 0:
-                if stage >= last:
-                    raise self._wrong_stages()
-                if stage >= 0:
-                    score += weights[stage] * (total + log_channels)
-                stage += 1
             for term in terms:
                 total += term
-            log_channels = after
-        if stage != last:
-            raise self._wrong_stages()
-        return score + weights[last] * (total + log_channels)
+            if stride != 2 and found:  # the stage goes on
+                found[-1] = (total, after)
+            else:
+                found.append((total, after))
+        if len(found) != len(self.multi_block_ratio):
+            message = 'must have one weight per stage of the structure'
+            raise ConfigError(message, field='multi_block_ratio', received=self.multi_block_ratio)
+        return found
 
-    def _wrong_stages(self) -> ConfigError:
-        return ConfigError(
-            'must have one weight per stage of the structure',
-            field='multi_block_ratio',
-            received=self.multi_block_ratio,
-        )
+    def weighted_stages(self, values: Iterable[tuple[int, Sequence[float], float]]) -> float:
+        """Sum over stages of weight * (log-terms of all units up to the stage's end + ln of its channels).
+
+        The ``values`` and errors are those of :meth:`stage_totals`; the last value of a block is the logarithm of its output channels.
+        """
+        score = 0.0
+        for weight, (total, log_channels) in zip(self.multi_block_ratio, self.stage_totals(values)):
+            score += weight * (total + log_channels)
+        return score
 
 
 # ln sqrt(fan-in), computed once for each fan-in.
@@ -107,23 +106,20 @@ def log_terms(block: Block, conv_term: Callable[[Conv], float] | None = None) ->
     """The log-term of each unit of a block.
 
     Args:
-        block: the block.
         conv_term: log-term of a convolution; None for ln sqrt(input channels per group * taps).
 
     Terms are added one by one, those of a unit here and those of a structure in the scores: in LightNAS's order, which gives its printed scores
     to the last digit. (``sum`` does not: from Python 3.12 on it compensates rounding.)
     """
-    terms: list[float] = []
+    runs: Iterable[tuple[int, Iterable[float]]]
     if conv_term is None:
-        for count, fan_ins in costs_of(block).fan_ins:
-            total = 0.0
-            for fan_in in fan_ins:
-                total += HALF_LOG[fan_in]
-            terms += [total] * count
-        return tuple(terms)
-    for unit, count in unit_runs(block):
+        runs = [(count, map(HALF_LOG.__getitem__, fan_ins)) for count, fan_ins in costs_of(block).fan_ins]
+    else:
+        runs = [(count, map(conv_term, unit.convs)) for unit, count in unit_runs(block)]
+    terms: list[float] = []
+    for count, summands in runs:
         total = 0.0
-        for conv in unit.convs:
-            total += conv_term(conv)
+        for summand in summands:
+            total += summand
         terms += [total] * count
     return tuple(terms)

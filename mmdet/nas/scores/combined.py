@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmdet.registry import NAS_SCORES
 
-from ...archs.structure import Structure
+from ...archs import Structure
 from ...errors import ConfigError
 from .base import Score
 

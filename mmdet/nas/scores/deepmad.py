@@ -1,13 +1,12 @@
 """The score ``deepmad``: the entropy of DeepMAD (Shen et al., CVPR 2023), with its penalty on uneven depths."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mmdet.registry import NAS_SCORES
 
-from ...archs.blocks import Conv, family_of
-from ...archs.structure import Block, Structure
-from ...errors import ConfigError
+from ...archs import Block, Conv, Structure, family_of
+from ..checks import check_integers
 from ..measure import BlockMeasure
 from .base import StageScore, log_terms
 
@@ -41,8 +40,7 @@ class DeepMad(BlockMeasure, StageScore):
         ratio: float = 1.0,
     ):
         super().__init__(multi_block_ratio=multi_block_ratio, ratio=ratio)
-        if not isinstance(image_size, int) or image_size < 1:
-            raise ConfigError('must be an integer >= 1', field='image_size', received=image_size)
+        check_integers(image_size=image_size)
         self.image_size = image_size
         self.alpha1, self.alpha2 = alpha1, alpha2
         self.depth_penalty_ratio = depth_penalty_ratio
@@ -67,25 +65,16 @@ class DeepMad(BlockMeasure, StageScore):
         return block.stride, log_terms(block, conv_term), math.log(block.out_channels), squeezes, _depth(block)
 
     def combine(self, values: Sequence[tuple[int, tuple[float, ...], float, bool, tuple[str, int]]]) -> float:
-        weights, last = self.multi_block_ratio, len(self.multi_block_ratio) - 1
-        stage, total, score, side, log_channels = -1, 0.0, 0.0, self.image_size, 0.0
-        for stride, terms, after, squeezes, _ in values:
-            if stride == 2 or stage < 0:
-                if stage >= last:
-                    raise self._wrong_stages()
-                if stage >= 0:
-                    score += weights[stage] * (log_channels + math.log(side * side)) * total
-                stage += 1
-            for term in terms:
-                total += term
+        side, score, blocks = self.image_size, 0.0, []
+        for stride, terms, log_channels, squeezes, _ in values:
             # At least one pixel: after a squeezed block, a strided one would give 1 // 2.
             side = 1 if squeezes else side // stride or 1
-            log_channels = after
-        if stage != last:
-            raise self._wrong_stages()
-        score = self.ratio * (score + weights[last] * (log_channels + math.log(side * side)) * total)
+            blocks.append((stride, terms, (log_channels, side)))
+        for weight, (total, (log_channels, side)) in zip(self.multi_block_ratio, self.stage_totals(blocks)):
+            score += weight * (log_channels + math.log(side * side)) * total
+        score *= self.ratio
         if self.depth_penalty_ratio:
-            score -= self.depth_penalty_ratio * _penalty([depth for *_, depth in values])
+            score -= self.depth_penalty_ratio * _penalty(depth for *_, depth in values)
         return score
 
 
@@ -95,7 +84,7 @@ def depth_penalty(structure: Structure) -> float:
     The first block is left out where all super blocks are SuperResKXKX, and the first two where they are five SuperResK1KXK1: LightNAS drops one,
     asserts that four remain, and drops another. It fails on any other number of SuperResK1KXK1; here all of them count then.
     """
-    return _penalty(list(map(_depth, structure)))
+    return _penalty(map(_depth, structure))
 
 
 def _depth(block: Block) -> tuple[str, int]:
@@ -103,7 +92,7 @@ def _depth(block: Block) -> tuple[str, int]:
     return (block.type, block.layers) if family_of(block.type).is_super else ('', 0)
 
 
-def _penalty(depths: Sequence[tuple[str, int]]) -> float:
+def _penalty(depths: Iterable[tuple[str, int]]) -> float:
     depths = [depth for depth in depths if depth[1]]
     kinds, units = {kind for kind, _ in depths}, [layers for _, layers in depths]
     if kinds == {'SuperResK1KXK1'} and len(units) == 5:

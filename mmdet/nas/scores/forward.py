@@ -6,18 +6,16 @@ structure, where closed-form scores take microseconds.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mmdet.registry import NAS_SCORES
-from mmdet.utils.checks import is_int
 
-from ...archs.blocks import Conv, units_of
-from ...archs.blocks.base import is_3d
-from ...archs.structure import Structure
-from ...errors import ConfigError
+from ...archs import Conv, Structure, is_3d, units_of
+from ..checks import check_integers
 from .base import Score, StageScore
 
 
@@ -25,7 +23,6 @@ class RandomChain:
     """The convolutions of a structure, with weights drawn from N(0, std^2).
 
     Args:
-        structure: the structure.
         seed: seed of the weights and inputs, which are the same for the same seed and device.
         device: torch device to run on.
         std: standard deviation of the weights.
@@ -43,13 +40,13 @@ class RandomChain:
 
     def inputs(self, batch: int, image_size: int, frames: int) -> Tensor:
         """A standard normal batch, (B, C, H, W) or (B, C, T, H, W)."""
-        size = (frames, image_size, image_size) if self.dims == 3 else (image_size, image_size)
+        size = (frames, image_size, image_size)[3 - self.dims :]
         return self.randn(batch, self.units[0][0].in_channels, *size)
 
     def weights(self, conv: Conv) -> Tensor:
         """New weights of one convolution, (out, in / groups, [kt,] k, k)."""
-        taps = (conv.kt, conv.kernel, conv.kernel) if self.dims == 3 else (conv.kernel, conv.kernel)
-        return self.std * self.randn(conv.out_channels, conv.in_channels // conv.groups, *taps)
+        taps = (conv.kt, conv.kernel, conv.kernel)[3 - self.dims :]
+        return self.std * self.randn(conv.out_channels, conv.fan_in_channels, *taps)
 
     def run(self, conv: Conv, x: Tensor, weights: Tensor) -> Tensor:
         """Apply one convolution, with a padding that keeps the size at stride 1."""
@@ -59,43 +56,34 @@ class RandomChain:
         return functional.conv2d(x, weights, None, conv.stride, conv.kernel // 2, 1, conv.groups)
 
 
-@NAS_SCORES.register_module('zen')
-class ZenScore(Score):
-    """Zen-score (Lin et al., "Zen-NAS", ICCV 2021): how much the features of a random network change with its input.
-
-    Every convolution has N(0, 1) weights and is followed by batch norm in training mode (eps 1e-3, momentum 0.1) and ReLU. With x and n standard
-    normal, z is the mean over the batch of the L1 distance of the last feature maps of x and x + gamma * n, and the score is
-    ln z + the sum over batch norms of ln sqrt(mean running variance), the variances as those two passes left them.
+class SampledScore(Score):
+    """Base of the scores that are a mean over random networks.
 
     Args:
         image_size: side of the input in pixels.
         frames: frames of a video network's input.
         batch_size: images per pass.
-        repeats: number of random networks to average over; usually 32 for scoring, 1 in a search.
-        gamma: size of the disturbance.
+        repeats: number of random networks to average over.
         seed: seed of the first network; network r has ``seed + r``.
         device: torch device to run on.
-        ratio: factor on the result.
+        kwargs: arguments of the other base classes.
     """
-
-    eps, momentum = 1e-3, 0.1
 
     def __init__(
         self,
         *,
         image_size: int = 224,
         frames: int = 13,
-        batch_size: int = 16,
-        repeats: int = 1,
-        gamma: float = 1e-2,
+        batch_size: int,
+        repeats: int,
         seed: int = 0,
         device: str = 'cpu',
-        ratio: float = 1.0,
+        **kwargs: Any,
     ):
-        super().__init__(ratio=ratio)
-        _positive_integers(image_size=image_size, frames=frames, batch_size=batch_size, repeats=repeats)
+        super().__init__(**kwargs)
+        check_integers(image_size=image_size, frames=frames, batch_size=batch_size, repeats=repeats)
         self.image_size, self.frames, self.batch_size, self.repeats = image_size, frames, batch_size, repeats
-        self.gamma, self.seed, self.device = gamma, seed, device
+        self.seed, self.device = seed, device
 
     def __call__(self, structure: Structure) -> float:
         scores = self.samples(structure)
@@ -107,7 +95,33 @@ class ZenScore(Score):
             return [self.ratio * self._sample(structure, self.seed + repeat) for repeat in range(self.repeats)]
 
     def _sample(self, structure: Structure, seed: int) -> float:
-        """The score of one random network. Both inputs go through it layer by layer, so that only one layer's weights are in memory."""
+        """The score of one random network, without ``ratio``."""
+        raise NotImplementedError
+
+
+@NAS_SCORES.register_module('zen')
+class ZenScore(SampledScore):
+    """Zen-score (Lin et al., "Zen-NAS", ICCV 2021): how much the features of a random network change with its input.
+
+    Every convolution has N(0, 1) weights and is followed by batch norm in training mode (eps 1e-3, momentum 0.1) and ReLU. With x and n standard
+    normal, z is the mean over the batch of the L1 distance of the last feature maps of x and x + gamma * n, and the score is
+    ln z + the sum over batch norms of ln sqrt(mean running variance), the variances as those two passes left them.
+
+    Args:
+        batch_size: images per pass.
+        repeats: number of random networks to average over; usually 32 for scoring, 1 in a search.
+        gamma: size of the disturbance.
+        kwargs: further arguments of :class:`SampledScore`, and ``ratio``, a factor on the result.
+    """
+
+    eps, momentum = 1e-3, 0.1
+
+    def __init__(self, *, batch_size: int = 16, repeats: int = 1, gamma: float = 1e-2, **kwargs: Any):
+        super().__init__(batch_size=batch_size, repeats=repeats, **kwargs)
+        self.gamma = gamma
+
+    def _sample(self, structure: Structure, seed: int) -> float:
+        """Both inputs go through the network layer by layer, so that only one layer's weights are in memory."""
         chain = RandomChain(structure, seed=seed, device=self.device)
         x = chain.inputs(self.batch_size, self.image_size, self.frames)
         disturbed = x + self.gamma * chain.inputs(self.batch_size, self.image_size, self.frames)
@@ -115,10 +129,7 @@ class ZenScore(Score):
         for convs in chain.units:
             for conv in convs:
                 weights = chain.weights(conv)
-                mean, variance = (
-                    torch.zeros(conv.out_channels, device=x.device),
-                    torch.ones(conv.out_channels, device=x.device),
-                )
+                mean, variance = x.new_zeros(conv.out_channels), x.new_ones(conv.out_channels)
                 x = self._norm_relu(chain.run(conv, x, weights), mean, variance)
                 disturbed = self._norm_relu(chain.run(conv, disturbed, weights), mean, variance)
                 log_scales += 0.5 * math.log(variance.mean().item())
@@ -132,7 +143,7 @@ class ZenScore(Score):
 
 
 @NAS_SCORES.register_module('entropy')
-class ForwardEntropy(StageScore):
+class ForwardEntropy(SampledScore, StageScore):
     """The score of LightNAS 1: ``madnas`` measured in forward passes instead of computed.
 
     Convolutions have N(0, init_std^2) weights, no batch norm and no activation. The standard deviation after each unit is measured and divided out.
@@ -140,52 +151,34 @@ class ForwardEntropy(StageScore):
 
     Args:
         multi_block_ratio: one weight for each stage.
-        image_size: side of the input in pixels.
-        frames: frames of a video network's input.
         batch_size: images per pass.
         repeats: number of random networks to average over.
         init_std: standard deviation of the weights.
         init_std_act: standard deviation of the input.
-        seed: seed of the first network; network r has ``seed + r``.
-        device: torch device to run on.
-        ratio: factor on the result.
+        kwargs: further arguments of :class:`SampledScore`, and ``ratio``, a factor on the result.
     """
 
     def __init__(
         self,
         *,
         multi_block_ratio: Sequence[float] = (0, 0, 1, 1, 6),
-        image_size: int = 224,
-        frames: int = 13,
         batch_size: int = 32,
         repeats: int = 4,
         init_std: float = 1.0,
         init_std_act: float = 1.0,
-        seed: int = 0,
-        device: str = 'cpu',
-        ratio: float = 1.0,
+        **kwargs: Any,
     ):
-        super().__init__(multi_block_ratio=multi_block_ratio, ratio=ratio)
-        _positive_integers(image_size=image_size, frames=frames, batch_size=batch_size, repeats=repeats)
-        self.image_size, self.frames, self.batch_size, self.repeats = image_size, frames, batch_size, repeats
-        self.init_std, self.init_std_act, self.seed, self.device = init_std, init_std_act, seed, device
-
-    def __call__(self, structure: Structure) -> float:
-        scores = self.samples(structure)
-        return sum(scores) / len(scores)
-
-    def samples(self, structure: Structure) -> list[float]:
-        """The score of each of the ``repeats`` random networks."""
-        return [self._sample(structure, self.seed + repeat) for repeat in range(self.repeats)]
+        super().__init__(multi_block_ratio=multi_block_ratio, batch_size=batch_size, repeats=repeats, **kwargs)
+        self.init_std, self.init_std_act = init_std, init_std_act
 
     def _sample(self, structure: Structure, seed: int) -> float:
         terms = iter(self.log_stds(structure, seed))
-        values = [
+        return self.weighted_stages(
             (block.stride, [next(terms) for _ in range(block.layers)], math.log(block.out_channels))
             for block in structure
-        ]
-        return self.ratio * self.weighted_stages(values)
+        )
 
+    @torch.no_grad()
     def log_stds(self, structure: Structure, seed: int) -> list[float]:
         """For each unit, the logarithm of the standard deviation of its output.
 
@@ -193,18 +186,11 @@ class ForwardEntropy(StageScore):
         """
         chain = RandomChain(structure, seed=seed, device=self.device, std=self.init_std)
         found = []
-        with torch.no_grad():
-            x = self.init_std_act * chain.inputs(self.batch_size, self.image_size, self.frames)
-            for convs in chain.units:
-                for conv in convs:
-                    x = chain.run(conv, x, chain.weights(conv))
-                std = x.std().item()
-                found.append(math.log(std))
-                x /= std
+        x = self.init_std_act * chain.inputs(self.batch_size, self.image_size, self.frames)
+        for convs in chain.units:
+            for conv in convs:
+                x = chain.run(conv, x, chain.weights(conv))
+            std = x.std().item()
+            found.append(math.log(std))
+            x /= std
         return found
-
-
-def _positive_integers(**values: int) -> None:
-    for key, value in values.items():
-        if not is_int(value, 1):
-            raise ConfigError('must be an integer >= 1', field=key, received=value)

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from mmdet.registry import NAS_SCORES
 
-from ...archs.blocks import Conv
-from ...archs.structure import Block, Structure, is_quantised
+from ...archs import Block, Conv, Structure, is_quantised
 from ...errors import ConfigError
 from ..measure import BlockMeasure
 from .base import HALF_LOG, StageScore, log_terms

@@ -13,12 +13,10 @@ def quantised_std(std: float, bits: int) -> float:
     """
     top = 2 ** (bits - 1)
 
-    def below(x: float) -> float:
-        return 0.5 * math.erfc(-x / std / math.sqrt(2))
-
-    def above(x: float) -> float:  # 1 - below(x), without the loss of digits
+    def above(x: float) -> float:
+        """The probability of a value above x, without loss of digits where it is small."""
         return 0.5 * math.erfc(x / std / math.sqrt(2))
 
-    variance = [2 * q * q * (below(q + 0.5) - below(q - 0.5)) for q in range(1, top)]
+    variance = [2 * q * q * (above(-q - 0.5) - above(0.5 - q)) for q in range(1, top)]
     variance.append(2 * top * top * above(top - 0.5))
     return math.sqrt(math.fsum(variance))

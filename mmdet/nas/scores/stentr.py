@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from mmdet.registry import NAS_SCORES
 
-from ...archs.blocks import Conv, family_of
-from ...archs.structure import Block, BlockMemo, Structure
-from ...errors import ConfigError
+from ...archs import Block, BlockMemo, Conv, Structure, family_of
+from ..checks import check_integers
 from .base import StageScore, log_terms
 
 
@@ -34,9 +33,7 @@ class STEntropy(StageScore):
         ratio: float = 1.0,
     ):
         super().__init__(multi_block_ratio=multi_block_ratio, ratio=ratio)
-        for key, value in (('image_size', image_size), ('frames', frames)):
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError('must be an integer >= 1', field=key, received=value)
+        check_integers(image_size=image_size, frames=frames)
         self.image_size, self.frames = image_size, frames
         self._blocks = BlockMemo(self._block_value)
 

@@ -27,10 +27,8 @@ class Torchrun(Alone):
     def __init__(self) -> None:
         missing = [key for key in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if key not in os.environ]
         if missing:
-            raise ConfigError(
-                'start the processes by tools/dist_search.sh or torchrun; the environment lacks ' + ', '.join(missing),
-                field='--launcher', received='pytorch',
-            )  # fmt: skip
+            message = 'start the processes by tools/dist_search.sh or torchrun; the environment lacks '
+            raise ConfigError(message + ', '.join(missing), field='--launcher', received='pytorch')
         dist.init_process_group('gloo')
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
 

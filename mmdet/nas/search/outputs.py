@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmdet.visualization.charts import line_chart
 
-from ...archs.files import StructureEntry, save_structures
+from ...archs import StructureEntry, save_structures
 from ...utils.files import write_json, write_text
 from .population import Member, diverse
 from .settings import SearchSettings
@@ -23,22 +23,19 @@ def write_outputs(folder: Path, settings: SearchSettings, strategy: Strategy, hi
     """Write ``best_structure.json``, ``pareto_front.json``, ``search_log.json`` and ``search.svg``.
 
     Args:
-        folder: where the files go.
-        settings: settings of the search.
         strategy: the finished search, with its population and fronts.
         history: progress records, one dict for each report.
 
     Returns:
         The members written to ``best_structure.json``, best first.
     """
-    run = settings.run
+    run, facts = settings.run, settings.facts
     fronts = {name: front.members() for name, front in strategy.fronts.items()}
     pool = [*strategy.population, *(member for members in fronts.values() for member in members)]
     chosen = diverse(pool, run['num_network'], run['min_distance'])
     names = [budget.name for budget in settings.evaluator.budgets]
 
     def entry(name: str, member: Member) -> StructureEntry:
-        facts = settings.facts
         info = dict(score=member.score, budgets=dict(zip(names, member.values)))
         return StructureEntry(name, member.structure, facts['image_size'], facts['frames'], facts['task'], info)
 
@@ -58,26 +55,19 @@ def write_plot(path: Path, history: Sequence[dict], fronts: dict[str, list[Membe
         path: SVG file to write.
         history: progress records, with ``evaluated`` and ``score``.
         fronts: members of each front, by the name of its budget.
-        names: names of the budgets, in the order of a member's values.
+        names: budgets, in the order of a member's values.
     """
-    evaluated = [record['evaluated'] for record in history]
-    charts = [
-        line_chart(
-            [('best score', evaluated, [record['score'] for record in history])],
-            title='Best score', x_label='evaluations',
-        )
-    ]  # fmt: skip
+    best = ('best score', [record['evaluated'] for record in history], [record['score'] for record in history])
+    charts = [line_chart([best], title='Best score', x_label='evaluations')]
     for name, members in fronts.items():
         column = names.index(name)
         series = (f'best score within {name}', [m.values[column] for m in members], [m.score for m in members])
         charts.append(line_chart([series], title=f'Score against {name}', x_label=name))
-    height = 310
-    body = ''.join(
-        chart.replace('<svg ', f'<svg y="{height * i}" width="620" height="300" ', 1) for i, chart in enumerate(charts)
-    )
-    title = html.escape(path.parent.name)
+    height, title = 310 * len(charts), html.escape(path.parent.name)
+    places = [f'<svg y="{310 * i}" width="620" height="300" ' for i in range(len(charts))]
+    body = ''.join(chart.replace('<svg ', place, 1) for chart, place in zip(charts, places))
     write_text(
         path,
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 {height * len(charts)}" width="620" height="{height * len(charts)}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 {height}" width="620" height="{height}">'
         f'<title>{title}</title><style>{_STYLE}</style><rect width="100%" height="100%" fill="#fff"/>{body}</svg>\n',
     )

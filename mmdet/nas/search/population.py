@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from math import floor, log
 from typing import NamedTuple
 
-from ...archs.structure import Structure
+from ...archs import Structure
 
 FRONT_STEPS = 50  # cells of a front per factor e of cost, so that a cell spans 2 %
 

@@ -5,14 +5,13 @@ and all learn how far the others are. The search changes at these fixed counts o
 result, and a resumed run gives that of an uninterrupted one. Only a time limit cuts a round short.
 """
 
-import itertools
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ...archs.structure import Structure, describe
+from ...archs import Structure, describe
 from ...errors import ConfigError
 from ...utils.files import write_json
 from ..budgets import Budget
@@ -35,7 +34,7 @@ class RoundReport(NamedTuple):
         feasible: how many of them were within all budgets.
         emigrants: its best members, best first.
         late: whether its time limit has passed.
-        due: whether it wants progress to be reported; only process 0 does.
+        due: whether progress is to be reported; only process 0 decides.
     """
 
     evaluated: int
@@ -45,15 +44,8 @@ class RoundReport(NamedTuple):
     due: bool
 
 
-class IslandResult(NamedTuple):
-    """What a process has found at the end: its population, and the members of its fronts by budget."""
-
-    population: list[Member]
-    fronts: dict[str, list[Member]]
-
-
 class SearchRunner:
-    """Runs this process's share of a search.
+    """Runs this process's share of a search. ``budgets`` are in the order of a member's values.
 
     Args:
         settings: the checked config.
@@ -81,16 +73,12 @@ class SearchRunner:
     ):
         self.settings, self.work_dir, self.group, self.seed = settings, Path(work_dir), group or Alone(), seed
         self.time_limit, self.report_every, self.log = time_limit, report_every, log
+        self.budgets = settings.evaluator.budgets
         self.strategy = settings.build_strategy(seed * 1000 + self.group.rank)
         self.strategy.horizon = -(-settings.run['num_random_nets'] // self.group.world_size)
         self.history: list[dict] = []
         self.elapsed_before = 0.0
         self.start = find_start(self.strategy, settings.start)
-
-    @property
-    def budgets(self) -> list[Budget]:
-        """The budgets of the search, in the order of a member's values."""
-        return self.settings.evaluator.budgets
 
     def resume(self) -> None:
         """Continue from the state saved in the work dir.
@@ -112,7 +100,7 @@ class SearchRunner:
         if not len(strategy.population):
             strategy.begin(self.start)
         self.work_dir.mkdir(parents=True, exist_ok=True)
-        reported = began - self.report_every
+        reported = began - self.report_every  # the first round is reported
         total, share = run['num_random_nets'], -(-run['num_random_nets'] // group.world_size)
         while True:
             strategy.step(min(run['exchange_interval'], max(share - strategy.evaluated, 0)), deadline)
@@ -134,18 +122,20 @@ class SearchRunner:
                 self._report(evaluated, sum(report.feasible for report in reports), elapsed, best)
                 islands = group.gather(island_state(strategy))
                 if group.rank == 0:
-                    self._save(islands, elapsed)
+                    state = dict(
+                        version=VERSION, seed=self.seed, world_size=group.world_size, fingerprint=self.settings.fingerprint,
+                        elapsed=elapsed, history=self.history, islands=islands,
+                    )  # fmt: skip
+                    write_json(self.work_dir / STATE_FILE, state)
             if ended:
-                break
-        return self._finish()
+                return self._finish()
 
     def _report(self, evaluated: int, feasible: int, elapsed: float, best: Member) -> None:
-        """Add to the history, and print a progress line."""
+        """Add a record to the history and print a progress line."""
         if self.history and self.history[-1]['evaluated'] == evaluated:
-            return  # resumed at its end
-        values = {budget.name: value for budget, value in zip(self.budgets, best.values)}
+            return  # a search that had ended was resumed
         facts = dict(evaluated=evaluated, feasible=feasible, elapsed=round(elapsed, 3), score=best.score)
-        self.history.append({**facts, **values})
+        self.history.append(facts | {budget.name: value for budget, value in zip(self.budgets, best.values)})
         if self.group.rank == 0:
             use = '  '.join(map(budget_use, self.budgets, best.values))
             rate = evaluated / max(elapsed, 1e-9)
@@ -154,22 +144,13 @@ class SearchRunner:
                 f'{elapsed:.0f} s, {rate:,.0f}/s  best {best.score:.6g}  {use}'
             )
 
-    def _save(self, islands: list[dict], elapsed: float) -> None:
-        """Write the state to resume from."""
-        settings = self.settings
-        state = dict(
-            version=VERSION, seed=self.seed, world_size=self.group.world_size, fingerprint=settings.fingerprint,
-            elapsed=elapsed, history=self.history, islands=islands,
-        )  # fmt: skip
-        write_json(self.work_dir / STATE_FILE, state)
-
     def _finish(self) -> list[Member]:
         """Join the structures of all processes; process 0 writes the files. All return the same members."""
         strategy, group = self.strategy, self.group
-        fronts = {name: front.members() for name, front in strategy.fronts.items()}
         # A copy of the population: processes that are threads would see it grow.
-        for result in group.gather(IslandResult(list(strategy.population), fronts)):
-            for member in itertools.chain(result.population, *result.fronts.values()):
+        found = [*strategy.population, *(member for front in strategy.fronts.values() for member in front.members())]
+        for members in group.gather(found):
+            for member in members:
                 strategy.add(member)
         written = write_outputs(self.work_dir, self.settings, strategy, self.history) if group.rank == 0 else []
         chosen: list[Member] = group.gather(written)[0]
@@ -191,37 +172,30 @@ def find_start(strategy: Strategy, start: Structure) -> Structure:
     Raises:
         ConfigError: the start is above an upper bound, or no such structure is found.
     """
-    evaluator = strategy.evaluator
-    evaluator.score.check(start)
-    for budget in evaluator.budgets:
-        budget.check(start)
-    values = [budget(start) for budget in evaluator.budgets]
-    too_large = [
-        budget.describe(value)
-        for budget, value in zip(evaluator.budgets, values)
-        if budget.upper is not None and not value <= budget.upper
-    ]
+    budgets = strategy.evaluator.budgets
+    strategy.evaluator.check_applies(start)
+    values = [(budget, budget(start)) for budget in budgets]
+    too_large = [b.describe(value) for b, value in values if b.upper is not None and not value <= b.upper]
     if too_large:
         raise ConfigError(
             f'the initial structure ({describe(start)}) violates {len(too_large)} of {len(values)} budgets: {"; ".join(too_large)}. '
-            'Start smaller (fewer channels; L of 1), best below a quarter of each, or raise the budget',
-            field='budgets',
-        )
+            'Start smaller (fewer channels; L of 1), best below a quarter of each budget, or raise the budget', field='budgets',
+        )  # fmt: skip
 
     def outside(structure: Structure) -> float:
-        return sum(budget.violation(budget(structure)) for budget in evaluator.budgets)
+        return sum(budget.violation(budget(structure)) for budget in budgets)
 
     best, rng = outside(start), strategy.random.random
     for _ in range(CLIMB_EVALUATIONS):
         if best <= 0:
-            return start
+            break
         child = strategy.space.child(start, rng)
         violation = outside(child)
         if violation <= best:
             start, best = child, violation
     if best <= 0:
         return start
-    broken = [b.describe(b(start)) for b in evaluator.budgets if not b.allows(b(start))]
+    broken = [b.describe(b(start)) for b in budgets if not b.allows(b(start))]
     raise ConfigError(
         f'no structure within all budgets was found from the start in {CLIMB_EVALUATIONS} steps; the nearest, {describe(start)}, '
         f'has {"; ".join(broken)}. The space may not reach these bounds', field='budgets',

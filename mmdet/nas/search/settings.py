@@ -1,4 +1,4 @@
-"""Checking of a search config, and the objects that are built from it before the first evaluation."""
+"""Checks a search config and builds the objects that it names before the first evaluation."""
 
 import json
 from collections.abc import Mapping
@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmdet.registry import NAS_SPACES, NAS_STRATEGIES
-from mmdet.utils.checks import is_int
+from mmdet.utils.checks import is_number
 
-from ...archs.blocks.base import is_3d
-from ...archs.files import build_structure
-from ...archs.structure import Structure
+from ...archs import Structure, build_structure, is_3d
 from ...errors import ConfigError
+from ..checks import check_integers
 from ..evaluator import Evaluator, class_of, unknown
 from ..latency import MeasuredLatency
 from ..measure import BlockMeasure
@@ -27,7 +26,7 @@ IGNORED_SEARCH_KEYS = ('sync_size_ratio',)
 
 @dataclass
 class SearchSettings:
-    """The checked contents of a search config.
+    """The checked contents of a search config, and the objects built from it.
 
     Attributes:
         start: the initial structure.
@@ -77,10 +76,9 @@ def read_settings(cfg: Mapping) -> SearchSettings:
         DataError: the structure is wrong, or its file cannot be read.
     """
     cfg = dict(cfg)
-    known = KEYS + REFERENCE_KEYS
     for key in cfg:
-        if key not in known:
-            raise ConfigError(unknown(key, known), field=key, received=cfg[key])
+        if key not in KEYS + REFERENCE_KEYS:
+            raise ConfigError(unknown(key, KEYS + REFERENCE_KEYS), field=key, received=cfg[key])
     for key in ('space', 'search', 'model'):
         if cfg.get(key) is not None and not isinstance(cfg[key], Mapping):
             raise ConfigError('must be a dict', field=key, received=cfg[key])
@@ -95,41 +93,24 @@ def read_settings(cfg: Mapping) -> SearchSettings:
     budgets = cfg.get('budgets') or []
     if not isinstance(budgets, list | tuple):
         raise ConfigError('must be a list of budgets, dict(type=..., budget=...)', field='budgets', received=budgets)
-    evaluator = Evaluator(
-        cfg['score'],
-        budgets,
-        image_size=image_size,
-        frames=frames if is_3d(start) else None,
-        predictor=cfg.get('latency'),
-    )
+    facts = dict(image_size=image_size, frames=frames if is_3d(start) else None, predictor=cfg.get('latency'))
+    evaluator = Evaluator(cfg['score'], budgets, **facts)
     search = dict(cfg.get('search') or {})
     run = {key: search.pop(key, default) for key, default in RUN_KEYS.items()}
     for key in IGNORED_SEARCH_KEYS:
         search.pop(key, None)
-    _check_run(run)
     if run['exchange_interval'] is None:
         # A candidate takes 20 microseconds with closed-form measures, and up to a second where networks are run.
-        runs_networks = any(isinstance(budget.predictor, MeasuredLatency) for budget in evaluator.budgets)
-        run['exchange_interval'] = (
-            2048 if isinstance(evaluator.score, BlockMeasure | STEntropy) and not runs_networks else 64
-        )
-    space = dict(cfg['space'])
-    space.setdefault('image_size', image_size)
+        measured = any(isinstance(budget.predictor, MeasuredLatency) for budget in evaluator.budgets)
+        closed_form = isinstance(evaluator.score, BlockMeasure | STEntropy)
+        run['exchange_interval'] = 2048 if closed_form and not measured else 64
+    check_integers('search.', **{key: run[key] for key in RUN_KEYS if key != 'min_distance'})
+    if not is_number(run['min_distance']) or run['min_distance'] < 0:
+        raise ConfigError('must be a number >= 0', field='search.min_distance', received=run['min_distance'])
     settings = SearchSettings(
-        start, evaluator, space, {'type': 'evolution', **search}, run,
+        start, evaluator, {'image_size': image_size, **cfg['space']}, {'type': 'evolution', **search}, run,
         facts=dict(image_size=image_size if isinstance(image_size, int) else None, frames=frames, task=cfg.get('task')),
         fingerprint=json.dumps({key: cfg[key] for key in KEYS if key in cfg and key != 'work_dir'}, sort_keys=True, default=str),
     )  # fmt: skip
-    settings.build_strategy(0)
+    settings.build_strategy(0)  # whose mistakes are to show before the search starts
     return settings
-
-
-def _check_run(run: dict) -> None:
-    for key in ('num_random_nets', 'num_network', 'exchange_interval', 'emigrants'):
-        value = run[key]
-        if value is None and key == 'exchange_interval':
-            continue
-        if not is_int(value, 1):
-            raise ConfigError('must be an integer >= 1', field=f'search.{key}', received=value)
-    if not isinstance(run['min_distance'], int | float) or run['min_distance'] < 0:
-        raise ConfigError('must be a number >= 0', field='search.min_distance', received=run['min_distance'])

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from ...archs.structure import Block
+from ...archs import Block
 from ...errors import CheckpointError
 from .population import Member
 from .strategies import Strategy
@@ -13,14 +13,13 @@ VERSION = 1
 
 
 def island_state(strategy: Strategy) -> dict:
-    """The state of one process: populations, fronts, counters and random generator, as plain JSON values."""
-    version, numbers, gauss = strategy.random.getstate()
+    """The state of one process: populations, fronts, counters and random generator, as values that JSON can hold."""
     return dict(
-        random=[version, list(numbers), gauss],
+        random=strategy.random.getstate(),
         evaluated=strategy.evaluated,
         feasible=strategy.feasible,
-        populations=[[_plain(member) for member in population] for population in strategy.populations()],
-        fronts={name: [_plain(member) for member in front.members()] for name, front in strategy.fronts.items()},
+        populations=[list(population) for population in strategy.populations()],
+        fronts={name: front.members() for name, front in strategy.fronts.items()},
     )
 
 
@@ -44,7 +43,7 @@ def read_state(work_dir: Path, *, fingerprint: str, world_size: int, seed: int |
         work_dir: folder of the search.
         fingerprint: the config as text (:class:`~mmdet.nas.search.settings.SearchSettings`).
         world_size: number of processes.
-        seed: seed of the search; None accepts any.
+        seed: seed of the search; None for any.
 
     Raises:
         CheckpointError: there is none, it is broken, or it belongs to another config, number of processes or seed.
@@ -63,19 +62,15 @@ def read_state(work_dir: Path, *, fingerprint: str, world_size: int, seed: int |
         raise CheckpointError(f'is not a search state: {error!r}', file=path) from error
     for what, there, here in pairs:
         if there != here:
-            raise CheckpointError(
-                f'was written with another {what}; resume with the same, or start in another work dir.'
-                + ('' if what == 'config' else f' There: {there}'), file=path, received=None if what == 'config' else here,
-            )  # fmt: skip
+            message = f'was written with another {what}; resume with the same, or start in another work dir'
+            if what == 'config':  # too long to show
+                raise CheckpointError(message, file=path)
+            raise CheckpointError(f'{message}. The state has {there}', file=path, received=here)
     return state
 
 
-def _plain(member: Member) -> list:
-    return [[list(block) for block in member.structure], member.score, list(member.values)]
-
-
 def _member(plain: list) -> Member:
+    """A member from JSON, which turns all tuples, those of bit widths among them, into lists."""
     blocks, score, values = plain
-    # JSON turns the tuples of bit widths into lists.
     structure = tuple(Block._make(tuple(v) if isinstance(v, list) else v for v in block) for block in blocks)
     return Member(structure, score, tuple(values))

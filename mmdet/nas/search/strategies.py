@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmdet.registry import NAS_BUDGETS, NAS_STRATEGIES
-from mmdet.utils.checks import is_int
+from mmdet.utils.checks import is_number
 
-from ...archs.structure import Structure
+from ...archs import Structure
 from ...errors import ConfigError
+from ..checks import check_integers
 from ..evaluator import Evaluation, Evaluator
 from ..spaces import Space
 from ..spaces.base import Random
@@ -31,7 +32,7 @@ class Strategy:
         popu_size: number of structures kept.
         pareto: names of the budgets whose front against the score is kept; names of budgets that the search does not have are ignored.
         minor_mutation: whether mutations change channels only, once ``minor_iter`` candidates have been evaluated.
-        minor_iter: see above.
+        minor_iter: number of candidates before minor mutations begin.
     """
 
     reference = False
@@ -47,19 +48,15 @@ class Strategy:
         minor_mutation: bool = False,
         minor_iter: int = 100_000,
     ):
-        if not is_int(popu_size, 2):
-            raise ConfigError('must be an integer >= 2', field='search.popu_size', received=popu_size)
-        if not is_int(minor_iter, 0):
-            raise ConfigError('must be an integer >= 0', field='search.minor_iter', received=minor_iter)
+        check_integers('search.', least=2, popu_size=popu_size)
+        check_integers('search.', least=0, minor_iter=minor_iter)
         if isinstance(pareto, str) or not set(pareto) <= set(NAS_BUDGETS.module_dict):
-            raise ConfigError(
-                f'must be a list of budgets, of {sorted(NAS_BUDGETS.module_dict)}',
-                field='search.pareto',
-                received=pareto,
-            )
+            message = f'must be a list of budgets, of {sorted(NAS_BUDGETS.module_dict)}'
+            raise ConfigError(message, field='search.pareto', received=pareto)
         self.evaluator, self.space = evaluator, space
         self.random = random.Random(seed)
         self.population = Population(popu_size)
+        self._populations = [self.population]
         names = [budget.name for budget in evaluator.budgets]
         self.fronts = {name: Front(names.index(name)) for name in pareto if name in names}
         self.minor_from = minor_iter if minor_mutation else None
@@ -67,14 +64,15 @@ class Strategy:
         self.horizon = 100_000  # evaluations that this process will make; set by the runner
 
     def add(self, member: Member) -> None:
-        """Add a feasible structure to population and fronts."""
-        self.population.add(member)
+        """Add a feasible structure to the populations and fronts."""
+        for population in self._populations:
+            population.add(member)
         for front in self.fronts.values():
             front.add(member)
 
     def populations(self) -> list[Population]:
-        """The populations that a saved state must hold."""
-        return [self.population]
+        """All populations, which a saved state must hold."""
+        return self._populations
 
     def begin(self, structure: Structure) -> None:
         """Make a structure that is within the budgets the first member."""
@@ -84,25 +82,22 @@ class Strategy:
         """Evaluate ``count`` candidates, fewer if ``time.monotonic()`` passes ``deadline``; returns how many."""
         collecting = gc.isenabled()
         gc.disable()  # candidates make no cycles, and walking all known blocks again and again takes a sixth of the time
+        evaluate, rng, add = self.evaluator, self.random.random, self.add
         try:
-            return self._step(count, deadline)
+            for done in range(count):
+                if deadline is not None and time.monotonic() >= deadline:
+                    return done
+                minor = self.minor_from is not None and self.evaluated >= self.minor_from
+                child = self.propose(rng, minor)
+                self.evaluated += 1
+                evaluation = evaluate(child)
+                if evaluation.feasible:
+                    self.feasible += 1
+                    add(member_of(child, evaluation))
+            return count
         finally:
             if collecting:
                 gc.enable()
-
-    def _step(self, count: int, deadline: float | None) -> int:
-        evaluate, rng, add = self.evaluator, self.random.random, self.add
-        for done in range(count):
-            if deadline is not None and time.monotonic() >= deadline:
-                return done
-            minor = self.minor_from is not None and self.evaluated >= self.minor_from
-            child = self.propose(rng, minor)
-            self.evaluated += 1
-            evaluation = evaluate(child)
-            if evaluation.feasible:
-                self.feasible += 1
-                add(member_of(child, evaluation))
-        return count
 
     def propose(self, rng: Random, minor: bool) -> Structure:
         """Make the next candidate.
@@ -133,35 +128,27 @@ class Evolution(Strategy):
     each other are.
 
     Args:
-        pressure: see above.
+        pressure: the exponent by which better parents are preferred, at least 1.
         shape_share: probability that the parent comes from the population of shapes; 0 in the last fifth of ``horizon``.
         kwargs: arguments of :class:`Strategy`.
     """
 
     def __init__(self, *, pressure: float = 2.0, shape_share: float = 0.5, **kwargs: Any):
         super().__init__(**kwargs)
-        if not isinstance(pressure, int | float) or not pressure >= 1:
+        if not is_number(pressure) or not pressure >= 1:
             raise ConfigError('must be a number >= 1', field='search.pressure', received=pressure)
-        if not isinstance(shape_share, int | float) or not 0 <= shape_share <= 1:
+        if not is_number(shape_share) or not 0 <= shape_share <= 1:
             raise ConfigError('must be a number in [0, 1]', field='search.shape_share', received=shape_share)
         self.pressure, self.shape_share = pressure, shape_share
         self.shapes = Population(self.population.size, by_shape=True)
-
-    def add(self, member: Member) -> None:
-        super().add(member)
-        self.shapes.add(member)
-
-    def populations(self) -> list[Population]:
-        return [self.population, self.shapes]
+        self._populations.append(self.shapes)
 
     def propose(self, rng: Random, minor: bool) -> Structure:
         if rng() < self.shape_share and self.evaluated < 0.8 * self.horizon:
-            members = self.shapes.members
-            child = members[int(len(members) * rng())].structure
+            members, rank = self.shapes.members, rng()
         else:
-            members = self.population.members
-            child = members[int(len(members) * rng() ** self.pressure)].structure
-        mutate = self.space.mutate
+            members, rank = self.population.members, rng() ** self.pressure
+        child, mutate = members[int(len(members) * rank)].structure, self.space.mutate
         for _ in range(1 + int(2 * self.space.block_num * rng() ** 1.5)):
             child = mutate(child, rng, minor)
         return child

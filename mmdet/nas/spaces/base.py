@@ -1,20 +1,18 @@
 """Search spaces: which structures can be reached from an initial one, one block mutation at a time.
 
-A space never changes the number of blocks, their families and their strides, so everything that depends on those only (kernel limits by
-resolution, depth caps, which blocks may change) is computed once, in :meth:`Space.start`. A mutation then replaces one block of the tuple, and the
-input width of the next one. Mutation is the larger half of a search's time, so the methods here draw from a bare ``random()`` function and replace
-fields by functions that are faster than ``NamedTuple._replace``.
+A space never changes the number of blocks, their families and their strides. What depends on those only (kernel limits by resolution, depth caps,
+which blocks may change) is computed once, in :meth:`Space.start`. A mutation then replaces one block of the tuple, and the input width of the next
+one. Mutation is the larger half of a search's time, so the methods here draw from a bare ``random()`` function and replace fields by functions
+that are faster than ``NamedTuple._replace``.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from mmdet.utils.checks import is_int
-
-from ...archs.blocks import family_of
-from ...archs.structure import Block, Structure
+from ...archs import Block, Structure, family_of
 from ...errors import ConfigError
+from ..checks import check_integers, image_sides
 
 Random = Callable[[], float]
 make_block: Callable[[tuple], Block] = partial(tuple.__new__, Block)  # Block._make without its check of the length
@@ -24,11 +22,9 @@ def _setter(field: str) -> Callable[[Block, Any], Block]:
     """``block._replace(field=value)`` as a function of block and value, several times faster."""
     at = Block._fields.index(field)
     after = at + 1
-
-    def replaced(block: Block, value: Any) -> Block:
-        return make_block(block[:at] + (value,) + block[after:])  # faster than unpacking into one tuple
-
-    return replaced
+    return lambda block, value: make_block(
+        block[:at] + (value,) + block[after:]
+    )  # faster than unpacking into one tuple
 
 
 set_in, set_out, set_btn, set_layers = map(_setter, ('in_channels', 'out_channels', 'btn', 'layers'))
@@ -93,17 +89,10 @@ class Space:
         maximum_channel: int | None = None,
         reference: bool = False,
     ):
-        sides = [image_size] if isinstance(image_size, int) else image_size
-        if not sides or not all(isinstance(side, int) and side > 0 for side in sides):
-            raise ConfigError(
-                'must be an integer >= 1 or (height, width)', field='space.image_size', received=image_size
-            )
-        for key, value in (('block_num', block_num), ('maximum_channel', maximum_channel)):
-            if value is not None and not is_int(value, 1):
-                raise ConfigError('must be an integer >= 1', field=f'space.{key}', received=value)
-        self.side = min(sides)
+        self.side = min(image_sides(image_size, 'space.image_size'))
+        self.channel_limit = self.max_channels if maximum_channel is None else maximum_channel
+        check_integers('space.', block_num=block_num, maximum_channel=self.channel_limit)
         self.block_num, self.exclude_stem, self.reference = block_num, bool(exclude_stem), bool(reference)
-        self.channel_limit = maximum_channel or self.max_channels
         self.channel_steps = tuple((scale, 0) for scale in self.scales)
         if not reference:
             self.channel_steps += tuple((1.0, step) for step in FINE_STEPS)
@@ -119,12 +108,11 @@ class Space:
             ConfigError: the structure does not belong to this space, or has no block that may change.
         """
         self._check(structure)
-        n = len(structure)
-        convs = family_of(self.family).convs_per_unit
-        singles = sum(block.btn == 0 for block in structure)
-        self.max_units = None if max_layers is None else (int(max_layers) - singles) // convs
-        cap = 1 << 20
+        n, cap = len(structure), 1 << 20
+        self.max_units: int | None = None
         if max_layers is not None:
+            convs, singles = family_of(self.family).convs_per_unit, sum(block.btn == 0 for block in structure)
+            self.max_units = (int(max_layers) - singles) // convs
             cap = max(1, int(max_layers) // convs // max(n - self.unmoved, 1))
         self.depth_caps = [self.first_depth if i == 1 else cap for i in range(n)]
         self.kernel_choices: list[tuple[tuple[int, int], ...]] = []
@@ -133,26 +121,28 @@ class Space:
             allowed = tuple(pair for pair in self.kernels if 1.5 * pair[1] <= side)
             self.kernel_choices.append(allowed or self.kernels[:1])
             side = max(side // block.stride, 1)
-        movable = [i for i, block in enumerate(structure) if block.btn or (i == 0 and not self.exclude_stem)]
         if self.reference:  # numpy's half-open randint(0, n - 1): the last block is left out
-            movable = [i for i in range(int(self.exclude_stem), n - 1)]
-        if not movable:
-            raise ConfigError('the structure has no block that may change', field='space', received=len(structure))
-        self.movable = tuple(movable)
+            self.movable = tuple(range(int(self.exclude_stem), n - 1))
+        else:
+            self.movable = tuple(i for i in range(n) if structure[i].btn or (i == 0 and not self.exclude_stem))
+        if not self.movable:
+            raise ConfigError('the structure has no block that may change', field='space', received=n)
         self.out_ranges = [self._own_range(i, block) for i, block in enumerate(structure)]
-        if not self.reference:  # within reach of the blocks before and after, which give way
+        if not self.reference:  # the blocks before and after give way, but within their own ranges
+            lows, highs = map(list, zip(*self.out_ranges))
             for i in range(2, n):
-                self.out_ranges[i] = max(self.out_ranges[i][0], self.out_ranges[i - 1][0]), self.out_ranges[i][1]
+                lows[i] = max(lows[i], lows[i - 1])
             for i in range(n - 2, 0, -1):
-                self.out_ranges[i] = self.out_ranges[i][0], min(self.out_ranges[i][1], self.out_ranges[i + 1][1])
+                highs[i] = min(highs[i], highs[i + 1])
+            self.out_ranges = list(zip(lows, highs))
         self._movers = [self._movers_of(block, i, self.moves) for i, block in enumerate(structure)]
         self._minor_movers = [self._movers_of(block, i, self.minor_moves) for i, block in enumerate(structure)]
 
     def mutate(self, structure: Structure, rng: Random, minor: bool = False) -> Structure:
         """Change one block.
 
-        Blocks are tried at random until one changes and the depth fits the layers budget, as often as there are blocks; the last try counts
-        in any case.
+        Blocks are tried at random until one changes and the depth fits the layers budget, but only as many times as there are blocks; the result
+        of the last try is taken in any case.
 
         Args:
             structure: one with the families and strides of the initial structure.
@@ -166,8 +156,9 @@ class Space:
             child = movers[int(rng() * len(movers))](structure, i, rng) if movers else structure
             if child is structure and not self.reference:
                 continue
-            shallower = child[i].layers <= structure[i].layers
-            if shallower or self.max_units is None or self._units(child) <= self.max_units:
+            if child[i].layers <= structure[i].layers or self.max_units is None:
+                return child
+            if sum([block.layers for block in child if block.btn]) <= self.max_units:
                 return child
         return child
 
@@ -177,8 +168,6 @@ class Space:
             parent = self.mutate(parent, rng, minor)
         return parent
 
-    # -- for subclasses --------------------------------------------------------------------------------------------------
-
     def _with_width(self, block: Block, out: int) -> Block:
         """Give a block other output channels, and a bottleneck that fits them."""
         raise NotImplementedError
@@ -187,22 +176,26 @@ class Space:
         """Lowest and highest output channels of block ``i``, whatever its neighbours are."""
         return (8, self.channel_limit) if block.btn else (block.out_channels, block.out_channels)
 
-    # -- moves: each returns the same object where nothing changes --------------------------------------------------------
-
     def _movers_of(self, block: Block, i: int, moves: Sequence[str]) -> tuple:
+        """The methods that may change block ``i``; each returns the same structure object where nothing changes."""
         if i == 0:
             return (self._move_stem,)
         return tuple(getattr(self, f'_move_{name}') for name in moves) if block.btn else ()
 
     def _move_out(self, structure: Structure, i: int, rng: Random) -> Structure:
-        block, steps = structure[i], self.channel_steps
         low, high = self._out_range(structure, i)
+        out = self._draw_channels(structure[i].out_channels, low, high, rng)
+        return structure if out == structure[i].out_channels else self._give_way(structure, i, out)
+
+    def _draw_channels(self, channels: int, low: int, high: int, rng: Random) -> int:
+        """Other channels after one random step, from ``low`` to ``high``; the same where as many tries as there are steps change nothing."""
+        steps = self.channel_steps
         for _ in steps:
             scale, step = steps[int(rng() * len(steps))]
-            out = max(min(round_to_8(scale * block.out_channels + step), high), low)
-            if out != block.out_channels:
-                return self._give_way(structure, i, out)
-        return structure
+            drawn = max(min(round_to_8(scale * channels + step), high), low)
+            if drawn != channels:
+                return drawn
+        return channels
 
     def _out_range(self, structure: Structure, i: int) -> tuple[int, int]:
         """Lowest and highest output channels that block ``i`` may get."""
@@ -222,42 +215,38 @@ class Space:
         """Give block ``i`` ``out`` channels, and change its neighbours so that channels stay in order and within ``growth``."""
         blocks, growth = list(structure), self.growth
         blocks[i] = self._with_width(blocks[i], out)
-        j, width = i, out
-        while j > 1:
-            before = blocks[j - 1].out_channels
+        first, width = i, out
+        while first > 1:
+            before = blocks[first - 1].out_channels
             wanted = min(before, width)
             if growth:  # rounded up, because the factor would be exceeded otherwise
                 wanted = max(wanted, -(-width // (8 * growth)) * 8)
             if wanted == before:
                 break
-            j, width = j - 1, wanted
-            blocks[j] = self._with_width(blocks[j], width)
-        first, j, width = j, i + 1, out
-        while j < len(blocks):
-            block, before = blocks[j], blocks[j - 1].out_channels
+            first, width = first - 1, wanted
+            blocks[first] = self._with_width(blocks[first], width)
+        for j in range(first + 1, i + 1):
+            blocks[j] = set_in(blocks[j], blocks[j - 1].out_channels)
+        width = out
+        for j in range(i + 1, len(blocks)):
+            block, before = blocks[j], width
             if block.in_channels == before:
                 break
             if block.btn:
-                wanted = max(block.out_channels, width)
-                if growth and wanted > growth * width:
-                    wanted = growth * width
+                wanted = max(block.out_channels, before)
+                if growth:
+                    wanted = min(wanted, growth * before)
                 if wanted != block.out_channels:
                     block = self._with_width(block, wanted)
             blocks[j] = set_in(block, before)
-            j, width = j + 1, block.out_channels
-        for j in range(first + 1, i + 1):
-            blocks[j] = set_in(blocks[j], blocks[j - 1].out_channels)
+            width = block.out_channels
         return tuple(blocks)
 
     def _move_stem(self, structure: Structure, i: int, rng: Random) -> Structure:
         block, (low, high) = structure[0], self.stem_range
         high = min(high, structure[1].out_channels)
-        for _ in self.channel_steps:
-            scale, step = self.channel_steps[int(rng() * len(self.channel_steps))]
-            out = min(max(round_to_8(scale * block.out_channels + step), low), high)
-            if out != block.out_channels:
-                return with_out(structure, 0, set_out(block, out))
-        return structure
+        out = self._draw_channels(block.out_channels, min(low, high), high, rng)
+        return structure if out == block.out_channels else with_out(structure, 0, set_out(block, out))
 
     def _move_kernel(self, structure: Structure, i: int, rng: Random) -> Structure:
         block, choices = structure[i], self.kernel_choices[i]
@@ -288,14 +277,6 @@ class Space:
     def _with_depth(self, block: Block, layers: int) -> Block:
         return set_layers(block, layers)
 
-    @staticmethod
-    def _units(structure: Structure) -> int:
-        total = 0
-        for block in structure:
-            if block.btn:
-                total += block.layers
-        return total
-
     def _check(self, structure: Structure) -> None:
         if len(structure) < 2:
             raise ConfigError('needs a stem and at least one super block', field='structure', received=len(structure))
@@ -303,11 +284,8 @@ class Space:
         for i, block in enumerate(structure):
             wanted = (self.stem_family,) if i == 0 else (self.family, self.stem_family) if i == last else (self.family,)
             if block.type not in wanted:
-                raise ConfigError(
-                    f'{type(self).__name__} takes {" or ".join(wanted)} here',
-                    field=f'structure: block {i}: class',
-                    received=block.type,
-                )
+                message = f'{type(self).__name__} takes {" or ".join(wanted)} here'
+                raise ConfigError(message, field=f'structure: block {i}: class', received=block.type)
 
 
 def with_block(structure: Structure, i: int, block: Block) -> Structure:

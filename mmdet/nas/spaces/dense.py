@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmdet.registry import NAS_SPACES
+from mmdet.utils.checks import is_int
 
-from ...archs.structure import Block, Structure
+from ...archs import Block, Structure
 from ...errors import ConfigError
 from .base import Random, Space, round_to_8, set_btn, set_out, with_block
 
@@ -14,20 +15,14 @@ class DenseSpace(Space):
     """Base of the dense spaces: a bottleneck is between a tenth of the output channels and the output channels."""
 
     def _move_btn(self, structure: Structure, i: int, rng: Random) -> Structure:
-        block, steps = structure[i], self.channel_steps
-        for _ in steps:
-            scale, step = steps[int(rng() * len(steps))]
-            out = block.out_channels
-            btn = bounded_btn(min(out, round_to_8(scale * block.btn + step)), out)
-            if btn != block.btn:
-                return with_block(structure, i, set_btn(block, btn))
-        return structure
+        block, out = structure[i], structure[i].out_channels
+        btn = self._draw_channels(block.btn, min(round_to_8(out / 10), out), out, rng)
+        return structure if btn == block.btn else with_block(structure, i, set_btn(block, btn))
 
     def _scale_width(self, structure: Structure, i: int, factor: float) -> Structure:
         block = structure[i]
         btn = bounded_btn(round_to_8(factor * block.btn), block.out_channels)
-        structure = with_block(structure, i, set_btn(block, btn))
-        return super()._scale_width(structure, i, factor)
+        return super()._scale_width(with_block(structure, i, set_btn(block, btn)), i, factor)
 
     def _with_width(self, block: Block, out: int) -> Block:
         return set_btn(set_out(block, out), bounded_btn(block.btn, out))
@@ -67,12 +62,9 @@ class BasicSpace(DenseSpace):
         **kwargs: Any,
     ):
         for pair in channel_range_list:
-            good = pair is None or (
-                len(pair) == 2 and all(isinstance(side, int) for side in pair) and pair[0] <= pair[1]
-            )
-            if not good:
+            if pair is not None and not (len(pair) == 2 and all(map(is_int, pair)) and pair[0] <= pair[1]):
                 raise ConfigError('must be None or [low, high]', field='space.channel_range_list', received=pair)
-        if not kernel_size_list or not all(isinstance(k, int) and k > 0 and k % 2 for k in kernel_size_list):
+        if not kernel_size_list or not all(is_int(k, 1) and k % 2 for k in kernel_size_list):
             raise ConfigError('must be odd integers >= 1', field='space.kernel_size_list', received=kernel_size_list)
         self.kernels = tuple((1, k) for k in sorted(kernel_size_list))
         if len(self.kernels) > 1 and not kwargs.get('reference'):
@@ -88,10 +80,9 @@ class BasicSpace(DenseSpace):
     def _give_way(self, structure: Structure, i: int, out: int) -> Structure:
         """As in other spaces, and the bottleneck of the next block is at most its input channels."""
         child = super()._give_way(structure, i, out)
-        after = child[i + 1] if i + 1 < len(child) else None
-        if after is None or after.btn <= out:
+        if i + 1 == len(child) or child[i + 1].btn <= out:
             return child
-        return with_block(child, i + 1, set_btn(after, out))
+        return with_block(child, i + 1, set_btn(child[i + 1], out))
 
 
 @NAS_SPACES.register_module('space_k1kx')

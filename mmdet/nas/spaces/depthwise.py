@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmdet.registry import NAS_SPACES
+from mmdet.utils.checks import is_int, is_number
 
-from ...archs.structure import Block, Structure
+from ...archs import Block, Structure
 from ...errors import ConfigError
 from .base import Random, Space, round_to_8, set_bits_a, set_bits_w, set_btn, set_layers, set_out, with_block
 
@@ -16,7 +17,7 @@ NEAR_RATIOS = 3  # how far in the list of ratios a small change of the bottlenec
 
 
 def tenths(low: int, high: int) -> tuple[float, ...]:
-    """low / 10, (low + 1) / 10, ... high / 10."""
+    """low / 10, (low + 1) / 10, ..., high / 10."""
     return tuple(value / 10 for value in range(low, high + 1))
 
 
@@ -32,8 +33,7 @@ class DepthwiseSpace(Space):
     unmoved = 3
 
     def _with_width(self, block: Block, out: int) -> Block:
-        btn = round_to_8(out * self._nearest(block.btn / block.out_channels))
-        return set_btn(set_out(block, out), btn)
+        return set_btn(set_out(block, out), round_to_8(out * self._nearest(block.btn / block.out_channels)))
 
     def _move_btn(self, structure: Structure, i: int, rng: Random) -> Structure:
         """Take any ratio, or, with a probability of one half (in LightNAS never), one near the present ratio."""
@@ -107,37 +107,28 @@ class SpaceQuantK1DWK1(DepthwiseSpace):
 
     def __init__(self, *, nbits_list: Sequence[int] = (3, 4, 5, 6), nbits_ratio: float | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if not nbits_list or not all(isinstance(bits, int) and 2 <= bits <= 8 for bits in nbits_list):
+        if not nbits_list or not all(is_int(bits, 2) and bits <= 8 for bits in nbits_list):
             raise ConfigError('must be integers in 2..8', field='space.nbits_list', received=nbits_list)
         nbits_ratio = (0.9 if self.reference else 0.1) if nbits_ratio is None else nbits_ratio
-        if not isinstance(nbits_ratio, int | float) or not 0 < nbits_ratio <= 1:
+        if not is_number(nbits_ratio) or not 0 < nbits_ratio <= 1:
             raise ConfigError('must be a number in (0, 1]', field='space.nbits_ratio', received=nbits_ratio)
         self.nbits, self.nbits_ratio = tuple(sorted(set(nbits_list))), nbits_ratio
 
     def _with_depth(self, block: Block, layers: int) -> Block:
-        convs = 3 * layers
-        bits_a, bits_w = (
-            bits[:convs] if len(bits) >= convs else bits + bits[:1] * (convs - len(bits))
-            for bits in (block.bits_a, block.bits_w)
-        )
+        convs = 3 * layers  # new ones get the bits of the first
+        bits_a, bits_w = ((bits + bits[:1] * convs)[:convs] for bits in (block.bits_a, block.bits_w))
         return set_layers(set_bits_w(set_bits_a(block, bits_a), bits_w), layers)
 
     def _move_bits(self, structure: Structure, i: int, rng: Random) -> Structure:
         block = structure[i]
-        units, ratio = block.layers, self.nbits_ratio
-        moved = [unit for unit in range(2 * units) if rng() < ratio]
+        units, bits = block.layers, [*block.bits_a, *block.bits_w]
+        moved = [unit for unit in range(2 * units) if rng() < self.nbits_ratio]  # activations, then weights
         if not moved and not self.reference:
             moved = [int(rng() * 2 * units)]
-        if not moved:
-            return structure
-        both = [list(block.bits_a), list(block.bits_w)]
         for unit in moved:
-            bits, at = both[unit >= units], 3 * (unit % units)
-            bits[at : at + 3] = [self._step(bits[at], rng)] * 3
-        bits_a, bits_w = map(tuple, both)
-        if bits_a == block.bits_a and bits_w == block.bits_w:
-            return structure
-        return with_block(structure, i, set_bits_w(set_bits_a(block, bits_a), bits_w))
+            bits[3 * unit : 3 * unit + 3] = [self._step(bits[3 * unit], rng)] * 3
+        child = set_bits_w(set_bits_a(block, tuple(bits[: 3 * units])), tuple(bits[3 * units :]))
+        return structure if child == block else with_block(structure, i, child)
 
     def _step(self, bits: int, rng: Random) -> int:
         """The next higher or lower bit width of the list, with equal probability; at an end possibly the same."""
