@@ -42,7 +42,7 @@ class RandomFlip(GeometricTransform):
     """Mirror image and boxes at random; sets ``flip`` (bool) and ``flip_direction`` (str or None).
 
     Args:
-        prob: probability of a flip, which is shared equally among several directions; or a list with one for each.
+        prob: probability of a flip, shared equally among the directions; or a list of one probability for each direction.
         direction: ``'horizontal'``, ``'vertical'`` or ``'diagonal'`` (both), or a list of these.
         swap_seg_labels: accepted for mmdetection's configs; it concerns segmentation maps only.
     """
