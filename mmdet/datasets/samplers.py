@@ -47,8 +47,8 @@ def mix_seed(*parts: int) -> int:
 
 def mix_seeds(prefix: tuple[int, ...], last: np.ndarray) -> np.ndarray:
     """``[mix_seed(*prefix, i) for i in last]`` as (N,) int64 in one go (117,000 seeds in about 3 ms)."""
-    parts = [int(part) & _MASK for part in prefix]
-    return (reduce(_mix, [*parts, np.asarray(last, dtype=np.uint64)], 0) >> 1).astype(np.int64)
+    states: list[Any] = [0, *(int(part) & _MASK for part in prefix), np.asarray(last, dtype=np.uint64)]
+    return (reduce(_mix, states) >> 1).astype(np.int64)
 
 
 class SeededIndex(int):

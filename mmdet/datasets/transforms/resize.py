@@ -184,7 +184,7 @@ def pad_image(
 class _RandomScale(GeometricTransform):
     """Base of the transforms that draw a scale for each image and set it as ``scale`` of the transform that resizes."""
 
-    resize: Resize
+    resize: Any
     draw: Callable[[], tuple[float, float]]
 
     def transform(self, results: dict) -> dict:
