@@ -110,8 +110,6 @@ class BaseDetDataset(BaseDataset):
             max_refetch=max_refetch,
         )
 
-    # ---- start-up
-
     @classmethod
     def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
         """Class defaults overridden by ``metainfo``, in which the usual mistakes are ConfigErrors."""
@@ -224,8 +222,6 @@ class BaseDetDataset(BaseDataset):
                 self._dropped_images.append(record['img_path'])
                 print_log(f'Left out of the evaluation: {error}', logger='current', level=logging.WARNING)
 
-    # ---- access
-
     def get_data_info(self, idx: int) -> dict:
         """Record ``idx`` (a copy), with ``sample_idx`` and, if asked for, the class names."""
         record = super().get_data_info(int(idx))
@@ -293,8 +289,6 @@ class BaseDetDataset(BaseDataset):
                 raise DataError(message, record=f'sample {index}', file=self.ann_file or None)
         message = f'no usable sample in {self.max_refetch + 1} attempts; check the images and the pipeline'
         raise DataError(message, file=self.ann_file or None)
-
-    # ---- subsets
 
     @staticmethod
     def _positions(size: int, indices: int | Sequence[int]) -> list[int]:

@@ -171,8 +171,9 @@ class MosaicBuilder:
         height, width = pixels.shape[:2]
         objects = int(image.counted.sum())
         record = dict(id=image.id, objects=objects, undetected=not len(boxes), resized=image.size_wh != (width, height))
-        packing = dict(mode=options.mode, packing=options.packing, max_side=options.max_side)
-        regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(boxes, options.expand, (width, height), **packing)
+        regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(
+            boxes, options.expand, (width, height), mode=options.mode, packing=options.packing, max_side=options.max_side
+        )
         if not (regions[:, 2:4] >= 1).all(axis=1).any():  # a region thinner than a pixel has no tile
             if options.on_empty == 'skip':
                 return dict(record, skipped=True, lost=objects)

@@ -206,9 +206,6 @@ def write_preview(path: Path, size_wh: tuple[int, int] = (960, 540), *, seed: in
     return cv2.imwrite(str(path), picture, (cv2.IMWRITE_JPEG_QUALITY, 60))
 
 
-# ---- parts of generate_drone_scenes
-
-
 def _checked_request(*, num_train: int, num_val: int, size_wh: Sequence[int], seed: int) -> dict[str, Any]:
     """The arguments on which the content depends, as the manifest holds them."""
     for name, value in (('num_train', num_train), ('num_val', num_val), ('seed', seed)):

@@ -21,6 +21,9 @@ _PAINTS = (
     ((176, 174, 170), 4), ((128, 126, 122), 4), ((46, 44, 44), 4), ((44, 38, 168), 3), ((150, 74, 30), 3),
     ((110, 130, 150), 1), ((70, 92, 40), 1), ((90, 60, 110), 1),
 )  # fmt: skip
+_SHIRTS = (
+    (225, 225, 225), (50, 50, 200), (190, 110, 50), (50, 180, 225), (60, 60, 60), (100, 160, 70), (170, 120, 190),
+)  # fmt: skip
 _PAINT_ODDS = np.array([odds for _, odds in _PAINTS]) / sum(odds for _, odds in _PAINTS)
 
 
@@ -30,7 +33,6 @@ def _vary(rng: np.random.Generator, colour: Colour, amount: float = 14) -> Colou
 
 
 def _pick(rng: np.random.Generator, colours: Sequence[Colour], amount: float) -> Colour:
-    """One of the colours, varied."""
     return _vary(rng, colours[int(rng.integers(len(colours)))], amount)
 
 
@@ -127,16 +129,7 @@ def pedestrian(rng: np.random.Generator) -> Built:
     k = PEOPLE_SCALE * rng.uniform(0.88, 1.08)
     step = rng.uniform(0.0, 0.3) * k
     trousers = _pick(rng, ((50, 44, 40), (110, 74, 50), (90, 100, 110), (40, 40, 44)), 24)
-    shirts = (
-        (225, 225, 225),
-        (50, 50, 200),
-        (190, 110, 50),
-        (50, 180, 225),
-        (60, 60, 60),
-        (100, 160, 70),
-        (170, 120, 190),
-    )
-    shirt = _pick(rng, shirts, 30)
+    shirt = _pick(rng, _SHIRTS, 30)
     hair = _pick(rng, ((40, 44, 52), (60, 84, 110), (120, 160, 200)), 16)
     mesh = Mesh()
     legs = (step, (0.02 * k, 0.2 * k), (-step / 2, step, 0)), (-step, (-0.2 * k, -0.02 * k), (step, -step / 2, 0))
