@@ -189,13 +189,9 @@ def make_records(
     """Records of N images out of the columns of their n boxes, the boxes of an image in the order given.
 
     Args:
-        paths: N image paths.
-        image_ids: N ids.
-        sizes_wh: (N, 2) int.
+        paths, image_ids, sizes_wh: of the images; sizes (N, 2) int.
         rows: (n,) position of each box's image.
-        bboxes_xywh: (n, 4) float.
-        labels: (n,) int.
-        ignore: (n,) bool.
+        bboxes_xywh, labels, ignore: of the boxes: (n, 4) float, (n,) int and (n,) bool.
     """
     order = np.argsort(rows, kind='stable')
     bboxes = bboxes_xywh[order]

@@ -172,7 +172,12 @@ class MosaicBuilder:
         objects = int(image.counted.sum())
         record = dict(id=image.id, objects=objects, undetected=not len(boxes), resized=image.size_wh != (width, height))
         regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(
-            boxes, options.expand, (width, height), mode=options.mode, packing=options.packing, max_side=options.max_side
+            boxes,
+            options.expand,
+            (width, height),
+            mode=options.mode,
+            packing=options.packing,
+            max_side=options.max_side,
         )
         if not (regions[:, 2:4] >= 1).all(axis=1).any():  # a region thinner than a pixel has no tile
             if options.on_empty == 'skip':

@@ -91,12 +91,8 @@ def image_of(results: dict[str, Any]) -> np.ndarray:
     """Return ``results['img']``, or raise a DataError that names the missing loading transform."""
     image = results.get('img')
     if image is None:
-        raise DataError(
-            'the sample has no image; LoadImageFromFile must stand before this transform in the pipeline',
-            file=results.get('img_path'),
-            field='img',
-            received=sorted(results),
-        )
+        message = 'the sample has no image; LoadImageFromFile must stand before this transform in the pipeline'
+        raise DataError(message, file=results.get('img_path'), field='img', received=sorted(results))
     return image
 
 

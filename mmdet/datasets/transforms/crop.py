@@ -98,8 +98,7 @@ class RandomCrop(GeometricTransform):
                 return None
             results['gt_bboxes'] = clipped if self.bbox_clip_border else boxes
             select_objects(results, keep)
-        results['img'] = image[top : top + crop_h, left : left + crop_w]
-        results['img_shape'] = (crop_h, crop_w)
+        results.update(img=image[top : top + crop_h, left : left + crop_w], img_shape=(crop_h, crop_w))
         return results
 
 
@@ -142,8 +141,7 @@ class Expand(GeometricTransform):
         canvas[top : top + height, left : left + width] = image
         if results.get('gt_bboxes') is not None:
             results['gt_bboxes'] = results['gt_bboxes'] + np.array([left, top, left, top], np.float32)
-        results['img'] = canvas
-        results['img_shape'] = (canvas_h, canvas_w)
+        results.update(img=canvas, img_shape=(canvas_h, canvas_w))
         return results
 
 
@@ -220,8 +218,7 @@ class MinIoURandomCrop(GeometricTransform):
             if self.bbox_clip_border:
                 clip_boxes(results['gt_bboxes'], (bottom - top, right - left))
             select_objects(results, keep)
-        results['img'] = image[top:bottom, left:right]
-        results['img_shape'] = (bottom - top, right - left)
+        results.update(img=image[top:bottom, left:right], img_shape=(bottom - top, right - left))
         return results
 
 
@@ -254,9 +251,8 @@ class FilterAnnotations(GeometricTransform):
         if not is_numbers(min_gt_bbox_wh, 2) or not all(side >= 0 for side in min_gt_bbox_wh):
             raise ConfigError('must be two numbers >= 0', field='min_gt_bbox_wh', received=min_gt_bbox_wh)
         if not by_box or by_mask:
-            raise ConfigError(
-                'must be True and False: masks are not supported', field='by_box, by_mask', received=(by_box, by_mask)
-            )
+            message = 'must be True and False: masks are not supported'
+            raise ConfigError(message, field='by_box, by_mask', received=(by_box, by_mask))
         self.min_gt_bbox_wh = tuple(min_gt_bbox_wh)
         self.keep_empty = keep_empty
 

@@ -77,9 +77,8 @@ class Resize(GeometricTransform):
         interpolation: str = 'bilinear',
     ):
         if (scale is None) == (scale_factor is None):
-            raise ConfigError(
-                'give exactly one of scale and scale_factor', field='scale', received=(scale, scale_factor)
-            )
+            message = 'give exactly one of scale and scale_factor'
+            raise ConfigError(message, field='scale', received=(scale, scale_factor))
         check_scale = check_limits if keep_ratio else check_size
         self.scale = None if scale is None else check_scale('scale', scale)
         self.scale_factor = None
@@ -104,16 +103,14 @@ class Resize(GeometricTransform):
         height, width = image.shape[:2]
         new_w, new_h = fit_size((width, height), scale) if self.keep_ratio else (int(scale[0]), int(scale[1]))
         if (new_w, new_h) != (width, height):
-            image = cv2.resize(
-                np.ascontiguousarray(image), (new_w, new_h), interpolation=INTERPOLATIONS[self.interpolation]
-            )
+            flag = INTERPOLATIONS[self.interpolation]
+            image = cv2.resize(np.ascontiguousarray(image), (new_w, new_h), interpolation=flag)
         factor = (new_w / width, new_h / height)
         if results.get('gt_bboxes') is not None:
             boxes = results['gt_bboxes'] * np.array(factor * 2, np.float32)
             results['gt_bboxes'] = clip_boxes(boxes, (new_h, new_w)) if self.clip_object_border else boxes
-        results.update(
-            img=image, img_shape=(new_h, new_w), scale=scale, scale_factor=factor, keep_ratio=self.keep_ratio
-        )
+        results.update(img=image, img_shape=(new_h, new_w))
+        results.update(scale=scale, scale_factor=factor, keep_ratio=self.keep_ratio)
         return results
 
 
@@ -144,12 +141,8 @@ class FixShapeResize(GeometricTransform):
         self.width, self.height = check_size('width, height', (width, height))
         self.pad_val = check_pad_value('pad_val', pad_val)
         self.keep_ratio = keep_ratio
-        self.resize = Resize(
-            scale=(self.width, self.height),
-            clip_object_border=clip_object_border,
-            backend=backend,
-            interpolation=interpolation,
-        )
+        size = self.width, self.height
+        self.resize = Resize(size, None, False, clip_object_border, backend, interpolation)
 
     def transform(self, results: dict) -> dict:
         height, width = image_of(results).shape[:2]
@@ -159,9 +152,8 @@ class FixShapeResize(GeometricTransform):
             inside_w, inside_h = scaled_size((width, height), (factor, factor))
             frame_w, frame_h = min(inside_w, frame_w), min(inside_h, frame_h)
         results = self.resize.resize_to(results, (frame_w, frame_h))
-        results['keep_ratio'] = self.keep_ratio
-        results['img'] = pad_image(results['img'], (self.height, self.width), self.pad_val)
-        results['img_shape'] = (self.height, self.width)
+        image = pad_image(results['img'], (self.height, self.width), self.pad_val)
+        results.update(img=image, img_shape=(self.height, self.width), keep_ratio=self.keep_ratio)
         return results
 
 
