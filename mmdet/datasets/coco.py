@@ -84,8 +84,7 @@ class CocoDataset(BaseDetDataset):
         """Records of the annotation file, in the order of its images.
 
         Raises:
-            DataError: see :func:`~mmdet.formats.coco.read_coco`; also an image without file name, or without size where its file cannot be
-                read, and, in training, a file without annotations.
+            DataError: as ``read_coco``; an image without name, or without size if its file cannot be read; training without annotations.
             ConfigError: class names that the file does not know.
         """
         if not self.ann_file:
@@ -156,15 +155,12 @@ class CocoDataset(BaseDetDataset):
 
 
 def usable_boxes(bboxes_xywh: np.ndarray, sizes_wh: np.ndarray, border_margin: float | None = None) -> np.ndarray:
-    """Which boxes can be trained on: those at least one pixel wide and high that overlap their image.
+    """Mask (n,) bool of the boxes that can be trained on: at least one pixel wide and high, and overlapping their image.
 
     Args:
         bboxes_xywh: (n, 4) float, left, top, width, height in pixels.
         sizes_wh: (n, 2) width and height of each box's image.
         border_margin: see :class:`CocoDataset`.
-
-    Returns:
-        (n,) bool.
     """
     x1, y1, w, h = bboxes_xywh.T
     width, height = sizes_wh.T

@@ -105,9 +105,8 @@ class ClassBalancedDataset(_SharedParts, _ClassBalancedDataset):
     """A dataset that repeats images with rare classes. Gupta et al., LVIS, CVPR 2019 (eq. in appendix B).
 
     Args:
-        dataset: the dataset or its config.
+        dataset, lazy_init: as for :class:`RepeatDataset`.
         oversample_thr: classes on a smaller share of the images than this are repeated.
-        lazy_init: do not read the annotations yet.
     """
 
     def __init__(self, dataset: BaseDataset | dict, oversample_thr: float, lazy_init: bool = False):
@@ -124,8 +123,7 @@ class ConcatDataset(_SharedParts, _ConcatDataset):
     """Datasets one after the other; their class tuples must be equal, because a label is a position in that tuple.
 
     Args:
-        datasets: datasets or their configs.
-        lazy_init: do not read the annotations yet.
+        datasets, lazy_init: as for :class:`RepeatDataset`.
         ignore_keys: metainfo keys that may differ. Only ``classes`` is compared, hence nothing if it is named here.
     """
 

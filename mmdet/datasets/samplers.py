@@ -72,9 +72,9 @@ class SeededIndex(int):
 
 @contextmanager
 def seeded_rng(seed: int) -> Iterator[None]:
-    """Seed ``random``, ``numpy.random`` and torch's CPU generator; put their former states back afterwards.
+    """Seed ``random``, ``numpy.random`` and torch's CPU generator, and restore their states afterwards.
 
-    In a loader worker nothing else draws random numbers, so nothing is put back (10 us instead of 300, most of it numpy's state).
+    In a loader worker nothing else draws random numbers, so nothing is restored (10 us instead of 300, most of it numpy's state).
     ``torch.manual_seed`` is avoided: it also queues a seeding of every GPU.
     """
     states = None
@@ -204,8 +204,8 @@ class AspectRatioBatchSampler:
         self.rank, self.world_size = (dealt.rank, dealt.world_size) if dealt else get_dist_info()
         if self.world_size > 1 and not (dealt and getattr(sampler, 'round_up', True)):
             message = (
-                'with several processes AspectRatioBatchSampler needs the DefaultSampler (round_up=True) or InfiniteSampler of mmdet; '
-                'with another sampler, processes would get different numbers of batches'
+                'with several processes AspectRatioBatchSampler needs the DefaultSampler (round_up=True) or InfiniteSampler of mmdet, '
+                'because others may give the processes different numbers of batches'
             )
             raise ConfigError(message, field='sampler', received=type(sampler).__name__)
         self._upright: list[bool] | None = None
@@ -251,7 +251,5 @@ def _upright(dataset: Any) -> list[bool]:
         records = (dataset.get_data_info(index) for index in range(count))
         sizes_wh = np.array([(record.get('width', 0), record.get('height', 0)) for record in records]).reshape(-1, 2)
     if len(sizes_wh) < count or (sizes_wh <= 0).any():
-        raise DataError(
-            'AspectRatioBatchSampler needs width and height > 0 in every record; otherwise set batch_sampler=None'
-        )
+        raise DataError('AspectRatioBatchSampler needs width and height > 0 in every record; or set batch_sampler=None')
     return (sizes_wh[:, 0] < sizes_wh[:, 1]).tolist()

@@ -92,9 +92,7 @@ class VisDroneDataset(CocoDataset):
         files = text_files(annotation_dir, 'annotation', at_least_one=True)
         unannotated = sorted(set(images) - set(files))
         if unannotated:
-            left_out = (
-                f'{len(unannotated)} images without annotation file are left out, the first one is {unannotated[0]}'
-            )
+            left_out = f'{len(unannotated)} images without annotation file are left out, the first: {unannotated[0]}'
             print_log(f'{image_dir}: {left_out}', logger='current', level=logging.WARNING)
         for stem, file in files.items():
             path = images.get(stem, image_dir / f'{stem}.jpg')

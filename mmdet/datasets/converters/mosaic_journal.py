@@ -40,9 +40,7 @@ class MosaicJournal:
             raise DataError('is damaged; start anew (--restart)', file=path) from error
         changed = sorted(key for key in {*stored, *self.settings} if stored.get(key) != self.settings.get(key))
         if changed:
-            message = (
-                'an earlier run with other settings stopped here: repeat those settings, or start anew (--restart)'
-            )
+            message = 'an earlier run with other settings stopped here: repeat them, or start anew (--restart)'
             values = [self.settings.get(key) for key in changed]
             raise DataError(message, file=self.folder, field=', '.join(changed), received=values)
 

@@ -103,15 +103,13 @@ class MosaicBuilder:
             annotations=hashlib.sha256(Path(ann_file).read_bytes()).hexdigest(),
             out_dir=str(self.out_dir.resolve()),
         )
-        self.journal = MosaicJournal(
-            self.out_file.with_name(f'{self.out_file.name}.journal'), settings | (identity or {})
-        )
+        folder = self.out_file.with_name(f'{self.out_file.name}.journal')
+        self.journal = MosaicJournal(folder, settings | (identity or {}))
 
     def start(self, restart: bool = False) -> int:
         """Open the journal, in one process before any :meth:`run`; returns how many images are done already.
 
-        Args:
-            restart: make all images again.
+        With ``restart``, an earlier run is forgotten, and all images are made again.
 
         Raises:
             DataError: there is a journal with other settings.
@@ -141,8 +139,7 @@ class MosaicBuilder:
 
         Args:
             stage: the coarse detector.
-            rank: number of this process, from 0.
-            world: number of processes.
+            rank, world: number of this process, from 0, and of all processes.
             num_workers: threads that read and write images.
 
         Raises:
@@ -275,10 +272,8 @@ def _images_of(table: CocoFile) -> list[_Image]:
     images: list[_Image] = []
     for position, (image_id, name) in enumerate(zip(table.image_ids, table.require_file_names())):
         if Path(name).is_absolute() or '..' in Path(name).parts:
-            where = f'image {image_id}'
-            raise DataError(
-                'must lead into the image folder', file=table.source, record=where, field='file_name', received=name
-            )
+            place = dict(file=table.source, record=f'image {image_id}', field='file_name')
+            raise DataError('must lead into the image folder', **place, received=name)
         rows = by_image[starts[position] : starts[position + 1]]
         category_ids = [table.category_ids[category] for category in table.category[rows]]
         crowd, ignore = table.crowd[rows], table.ignore[rows]

@@ -56,9 +56,7 @@ class UAVDTReport:
     objects: int = 0  # boxes of the three classes
     ignored: int = 0  # boxes of ignored areas written
     ignored_unlabelled: int = 0  # boxes of ignored areas on frames without any object; not written
-    assumed: list[str] = field(
-        default_factory=list
-    )  # sequences without frames, whose size was taken to be the usual one
+    assumed: list[str] = field(default_factory=list)  # sequences without frames, taken to be of the usual size
     per_class: Counter = field(default_factory=Counter)  # boxes by class name
 
     def __str__(self) -> str:
@@ -132,10 +130,7 @@ def files_of_splits(
 ) -> dict[str, Path]:
     """Split -> the file to write: ``output`` if it ends in ``.json``, else ``UAVDT-<split>.json`` in that folder.
 
-    Args:
-        root, image_dir: see :func:`convert_uavdt`.
-        output: a file, or a folder.
-        split: one split; None takes 'train' for a file, and every split that exists for a folder.
+    Without a ``split``, a file is that of 'train', and a folder gets every split that exists below ``root``.
     """
     output = Path(output)
     if output.suffix == '.json':

@@ -58,7 +58,7 @@ def generate_drone_scenes(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Generate the dataset in ``out_dir``, or return at once if it is there with the same arguments.
+    """Generate the dataset in ``out_dir``, unless it is there with the same arguments; returns ``out_dir`` as a path.
 
     An image depends on ``(seed, split, index)`` and the size only; neither ``workers`` nor the number of images changes
     it. The set is written to a folder beside ``out_dir`` and moved there when it is complete. Because of a lock file beside
@@ -72,8 +72,6 @@ def generate_drone_scenes(
         workers: number of processes; None takes one for each usable core, at most 16.
         overwrite: replace a set that was generated with other arguments; folders with other files are never deleted.
 
-    Returns:
-        ``out_dir`` as a path.
 
     Raises:
         ConfigError: impossible arguments.

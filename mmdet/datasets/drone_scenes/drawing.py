@@ -43,19 +43,12 @@ _CORNERS = _corner_matrix()
 
 @dataclass(frozen=True)
 class Camera:
-    """Pinhole camera above the plane z = 0.
+    """Pinhole camera above the plane z = 0."""
 
-    Args:
-        size_wh: image size in pixels.
-        focal: focal length in pixels.
-        distance: metres from the camera to the ground point in the image centre.
-        pitch: radians from the horizon down to the viewing direction; pi/2 looks straight down.
-    """
-
-    size_wh: tuple[int, int]
-    focal: float
-    distance: float
-    pitch: float
+    size_wh: tuple[int, int]  # image size in pixels
+    focal: float  # focal length in pixels
+    distance: float  # metres from the camera to the ground point in the image centre
+    pitch: float  # radians from the horizon down to the viewing direction; pi/2 looks straight down
 
     @property
     def position(self) -> np.ndarray:
@@ -123,25 +116,16 @@ class Light:
 
 @dataclass
 class Sprite:
-    """A drawn mesh: colour ``bgr`` (h, w, 3), premultiplied by the coverage ``alpha`` (h, w); both uint8.
+    """A drawn mesh; ``left`` and ``top`` are the place of its first pixel in the image, and may be negative."""
 
-    Args:
-        bgr, alpha: pixels.
-        left, top: place of the first pixel in the image; may be negative.
-        depth: metres; sprites are painted from far to near.
-        label: class name; None for scenery.
-        ignored: whether the object belongs to an ignored region instead of being annotated.
-        shadow: polygon (N, 2) in the image.
-    """
-
-    bgr: np.ndarray
-    alpha: np.ndarray
+    bgr: np.ndarray  # (h, w, 3) uint8 colour, premultiplied by the coverage
+    alpha: np.ndarray  # (h, w) uint8 coverage
     left: int
     top: int
-    depth: float
-    label: str | None = None
-    ignored: bool = False
-    shadow: np.ndarray | None = field(default=None, repr=False)
+    depth: float  # metres; sprites are painted from far to near
+    label: str | None = None  # class name; None for scenery
+    ignored: bool = False  # whether the object belongs to an ignored region instead of being annotated
+    shadow: np.ndarray | None = field(default=None, repr=False)  # polygon (N, 2) in the image
 
     def window(self, size_wh: tuple[int, int]) -> tuple[slice, slice, slice, slice] | None:
         """Slices of the part inside the image: image rows and columns, sprite rows and columns. None if there is none."""

@@ -55,9 +55,8 @@ class RandomFlip(GeometricTransform):
     ):
         directions = [direction] if isinstance(direction, str) else direction
         if not is_sequence(directions) or len(directions) == 0:
-            raise ConfigError(
-                f'must be one of {sorted(FLIP_CODES)} or a list of these', field='direction', received=direction
-            )
+            message = f'must be one of {sorted(FLIP_CODES)} or a list of these'
+            raise ConfigError(message, field='direction', received=direction)
         self.direction = [check_choice('direction', name, FLIP_CODES) for name in directions]
         count = len(self.direction)
         if is_sequence(prob):

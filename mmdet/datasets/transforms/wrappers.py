@@ -33,11 +33,7 @@ def build_transform(item: object) -> Transform:
 
 @TRANSFORMS.register_module()
 class Compose(BaseTransform):
-    """Apply ``transforms`` in sequence; as soon as one of them returns None, the result is None.
-
-    Args:
-        transforms: config dicts, lists of these, or callables.
-    """
+    """Apply config dicts, lists of these, or callables in sequence; if one of them returns None, so does this."""
 
     def __init__(self, transforms: Sequence | dict):
         if isinstance(transforms, dict):
