@@ -339,7 +339,7 @@ def _(tmp, project):
 @case(
     'image without height',
     DataError,
-    r'train\.json: image 1: the file lacks its width or height, and its image does not tell: .*a\.jpg: no such image file',
+    r'train\.json: image 1: the file lacks its width or height, and its image cannot be read: .*a\.jpg: no such image file',
 )
 def _(tmp, project):
     coco(tmp, images=[{key: value for key, value in IMAGE.items() if key != 'height'}])

@@ -1,7 +1,9 @@
-"""The part that all detection datasets share: reproducible samples, broken images, sizes, honest errors."""
+"""The part that all detection datasets share: reproducible samples, broken images, sizes, error messages."""
 
 import colorsys
+import contextlib
 import copy
+import itertools
 import logging
 import math
 import os
@@ -24,7 +26,7 @@ from ..formats.text_file import read_lines
 from ..registry import DATASETS, TRANSFORMS
 from .samplers import mix_seed, seeded_rng
 
-# So many unusable images in a row mean a wrong folder, not bad luck: half of a dataset broken gives that once in 2**100 samples.
+# This many broken images in a row mean a wrong folder: where half of a dataset is broken, it happens once in 2**100 samples.
 _BROKEN_IN_A_ROW = 100
 
 
@@ -35,12 +37,12 @@ class BaseDetDataset(BaseDataset):
     A record is ``dict(img_path, img_id, height, width, instances=[dict(bbox=[x1, y1, x2, y2], bbox_label, ignore_flag)], sample_idx)``,
     boxes in pixels of the image file.
 
-    *Reproducible samples.* Indexed by a ``SeededIndex`` (what our samplers give), the random generators are seeded from it around the
-    pipeline and restored afterwards. A plain integer leaves them alone.
+    *Reproducible samples.* If the index is a ``SeededIndex``, as the samplers of this package give it, the random generators are seeded
+    from it for the pipeline and restored afterwards. A plain integer leaves them alone.
 
-    *Broken images.* A missing, truncated or undecodable image file is, in training, named once in a warning, counted and replaced by
-    another sample that is a function of the seed; in evaluation it is a ``DataError`` that names it. ``skip_broken`` decides otherwise.
-    With loader workers the marks live in shared memory: ``broken_images`` answers in the main process.
+    *Broken images.* In training, a missing, truncated or undecodable image file is named in one warning and replaced by another sample,
+    which is a function of the seed; in evaluation it is a ``DataError``. ``skip_broken`` changes this. ``broken_images`` of the main
+    process includes those that loader workers met.
 
     Args:
         ann_file: annotation file, relative to ``data_root`` or absolute.
@@ -51,8 +53,8 @@ class BaseDetDataset(BaseDataset):
         indices: keep the first (int) or these (sequence) records only.
         serialize_data: hold the records as one byte array that loader workers share.
         pipeline: transforms (config dicts or callables), applied to a record in turn.
-        test_mode: evaluation: nothing filtered, no sample ever replaced.
-        lazy_init: do not read annotations yet; only ``metainfo`` is there.
+        test_mode: evaluation: no image is filtered out, no sample replaced.
+        lazy_init: do not read the annotations yet; only ``metainfo`` is available.
         max_refetch: how often a training sample may be replaced when the pipeline gives ``None`` or the image is broken.
         backend_args: arguments of an mmengine file backend, for the annotation file.
         return_classes: put the class names into each record (``text``).
@@ -108,45 +110,30 @@ class BaseDetDataset(BaseDataset):
             max_refetch=max_refetch,
         )
 
-    # ---- start-up
-
     @classmethod
     def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
-        """Class defaults overridden by ``metainfo``, with the usual slips refused.
-
-        Raises:
-            ConfigError: ``classes`` is a bare string (a one-class tuple without its comma) that names no file, is empty, repeats a name or
-                holds something else than strings; or the old key ``CLASSES`` is used.
-        """
+        """Class defaults overridden by ``metainfo``, in which the usual mistakes are ConfigErrors."""
         if metainfo is not None and 'CLASSES' in metainfo:
             raise ConfigError("the key is 'classes' (lower case)", field='metainfo', received=sorted(metainfo))
         classes = None if metainfo is None else metainfo.get('classes')
         if isinstance(classes, str):
             if not Path(classes).is_file():
-                raise ConfigError(
-                    "must be a tuple of names, or a file with one name a line; a one-class tuple needs its comma: ('name',)",
-                    field='metainfo.classes',
-                    received=classes,
-                )
+                message = "must be a tuple of names, or a file with one name a line; a one-class tuple needs its comma: ('name',)"
+                raise ConfigError(message, field='metainfo.classes', received=classes)
             classes = [line.strip() for line in read_lines(classes) if line.strip()]
         if metainfo is None or classes is None:
             return super()._load_metainfo(metainfo)
         classes = tuple(classes)
         wrong = [name for name in classes if not isinstance(name, str)]
-        repeated = [name for name, count in Counter(classes).items() if count > 1]
-        if not classes or wrong or repeated:
-            raise ConfigError(
-                'must be different strings, at least one',
-                field='metainfo.classes',
-                received=wrong or repeated or classes,
-            )
+        wrong = wrong or [name for name, count in Counter(classes).items() if count > 1]
+        if not classes or wrong:
+            message = 'must be different strings, at least one'
+            raise ConfigError(message, field='metainfo.classes', received=wrong or classes)
         loaded = super()._load_metainfo({**metainfo, 'classes': classes})
         if 'palette' not in metainfo:
             # The class's own palette would colour by position; keep the colour of each known name instead.
             known = dict(zip(cls.METAINFO.get('classes', ()), cls.METAINFO.get('palette', ()), strict=False))
-            loaded['palette'] = [
-                known.get(name, colour) for name, colour in zip(classes, make_palette(len(classes)), strict=True)
-            ]
+            loaded['palette'] = [known.get(name, colour) for name, colour in zip(classes, make_palette(len(classes)))]
         return loaded
 
     def full_init(self) -> None:
@@ -159,35 +146,30 @@ class BaseDetDataset(BaseDataset):
             if loaded:
                 self.data_list = self.filter_data()
             if self._indices is not None and self.data_list:
-                self.data_list = self._subset(self.data_list, self._indices)
+                self.data_list = [self.data_list[i] for i in self._positions(len(self.data_list), self._indices)]
             if self.test_mode and self.skip_broken:
                 self._drop_undecodable()
             if not self.data_list:
                 raise DataError(self._why_empty(loaded), file=self.ann_file or None)
-            self._sizes_wh = np.array(
-                [(r.get('width') or 0, r.get('height') or 0) for r in self.data_list], dtype=np.int64
-            )
+            self._sizes_wh = np.array([(r.get('width') or 0, r.get('height') or 0) for r in self.data_list], np.int64)
             self._broken = torch.zeros(len(self.data_list), dtype=torch.uint8).share_memory_()
             if self.serialize_data:
                 self.data_bytes, self.data_address = self._serialize_data()
         self._fully_initialized = True
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Move ``data_list`` into one byte array; returns it with the end of each record. (Without mmengine's full garbage collection.)"""
+        """As mmengine's, without its full garbage collection: one array of all pickled records, and the end of each of them."""
         chunks = [pickle.dumps(record, protocol=4) for record in self.data_list]
         self.data_list = []
-        return np.frombuffer(b''.join(chunks), dtype=np.uint8), np.cumsum(
-            [len(chunk) for chunk in chunks], dtype=np.int64
-        )
+        return np.frombuffer(b''.join(chunks), np.uint8), np.cumsum([len(chunk) for chunk in chunks], dtype=np.int64)
 
     def load_data_list(self) -> list[dict]:
         """Records of a JSON file in mmengine's own format (``metainfo`` and ``data_list``)."""
         document = read_json(self.ann_file, self.backend_args)
         for key, kind in (('metainfo', dict), ('data_list', list)):
             if not isinstance(document.get(key), kind):
-                raise DataError(
-                    f'the key must hold a {kind.__name__}', file=self.ann_file, field=key, received=sorted(document)
-                )
+                message = f'the key must hold a {kind.__name__}'
+                raise DataError(message, file=self.ann_file, field=key, received=sorted(document))
         for key, value in document['metainfo'].items():
             self._metainfo.setdefault(key, value)
         return [self.parse_data_info(raw) for raw in document['data_list']]
@@ -197,9 +179,8 @@ class BaseDetDataset(BaseDataset):
         record = dict(raw_data_info)
         for key in ('img_path', 'height', 'width'):
             if key not in record:
-                raise DataError(
-                    'the key is missing', file=self.ann_file, record=f'img_id {record.get("img_id")}', field=key
-                )
+                number = f'img_id {record.get("img_id")}'
+                raise DataError('the key is missing', file=self.ann_file, record=number, field=key)
         record['img_path'] = self._image_path(record['img_path'])
         record.setdefault('instances', [])
         return record
@@ -222,7 +203,7 @@ class BaseDetDataset(BaseDataset):
         return f'none of the {loaded} images is left: {"; ".join(reasons) or f"indices={self._indices!r} selects none"}'
 
     def _drop_undecodable(self) -> None:
-        """Evaluation with ``skip_broken``: decode every image once (in threads), drop and name those that do not decode."""
+        """Evaluation with ``skip_broken``: decode every image once (in threads); drop those that fail, and log them."""
 
         def fault(record: dict) -> BrokenImageError | None:
             try:
@@ -233,13 +214,13 @@ class BaseDetDataset(BaseDataset):
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             faults = list(pool.map(fault, self.data_list))
-        for record, error in zip(self.data_list, faults, strict=True):
-            if error is not None:
+        records, self.data_list = self.data_list, []
+        for record, error in zip(records, faults):
+            if error is None:
+                self.data_list.append(record)
+            else:
                 self._dropped_images.append(record['img_path'])
                 print_log(f'Left out of the evaluation: {error}', logger='current', level=logging.WARNING)
-        self.data_list = [record for record, error in zip(self.data_list, faults, strict=True) if error is None]
-
-    # ---- access
 
     def get_data_info(self, idx: int) -> dict:
         """Record ``idx`` (a copy), with ``sample_idx`` and, if asked for, the class names."""
@@ -263,9 +244,8 @@ class BaseDetDataset(BaseDataset):
     @force_full_init
     def broken_images(self) -> list[str]:
         """Paths of the broken images met so far, by this process and its loader workers."""
-        return self._dropped_images + [
-            self.get_data_info(i)['img_path'] for i in self._broken.nonzero().flatten().tolist()
-        ]
+        met = self._broken.nonzero().flatten().tolist()
+        return self._dropped_images + [self.get_data_info(i)['img_path'] for i in met]
 
     def __getitem__(self, idx: int) -> Any:
         """The sample after the pipeline.
@@ -279,70 +259,44 @@ class BaseDetDataset(BaseDataset):
         if not -size <= idx < size:
             raise IndexError(f'index {int(idx)} is out of range for a dataset of {size} samples')
         seed = getattr(idx, 'seed', None)
-        first = int(idx) % size
-        step, broken = None, 0
+        step = broken = 0
         for attempt in range(self.max_refetch + 1):
-            if attempt == 0:
-                index = first
-            else:
+            if attempt == 1:
                 # A stride coprime to the size visits every sample once before it repeats.
-                step = step or _coprime_step(size, np.random.randint(2**31) if seed is None else seed)
-                index = (first + attempt * step) % size
+                step = _coprime_step(size, np.random.randint(2**31) if seed is None else seed)
+            index = (int(idx) + attempt * step) % size
+            fresh = seed if attempt == 0 or seed is None else mix_seed(seed, attempt)
             try:
-                data = self._prepare(index, seed if attempt == 0 or seed is None else mix_seed(seed, attempt))
+                with contextlib.nullcontext() if fresh is None else seeded_rng(fresh):
+                    data = self.prepare_data(index)
             except BrokenImageError as error:
                 if self.test_mode or not self.skip_broken:
                     raise
-                self._mark_broken(index, error)
+                if not self._broken[index]:
+                    self._broken[index] = 1
+                    print_log(f'Skipped a broken image: {error}', logger='current', level=logging.WARNING)
                 broken += 1
                 if broken == min(size, _BROKEN_IN_A_ROW):
-                    what = (
-                        'every image of the dataset is'
-                        if broken == size
-                        else f'{broken} images that should replace each other are'
-                    )
-                    raise DataError(
-                        f'{what} missing or broken, the last one: {error}', file=self.ann_file or None
-                    ) from error
+                    some = f'{broken} images that should replace each other are'
+                    what = 'every image of the dataset is' if broken == size else some
+                    message = f'{what} missing or broken, the last one: {error}'
+                    raise DataError(message, file=self.ann_file or None) from error
                 continue
             if data is not None:
                 return data
             if self.test_mode:
-                raise DataError(
-                    'the pipeline gave None in evaluation', record=f'sample {index}', file=self.ann_file or None
-                )
-        raise DataError(
-            f'no usable sample in {self.max_refetch + 1} attempts; check the images and the pipeline',
-            file=self.ann_file or None,
-        )
-
-    def _prepare(self, index: int, seed: int | None) -> Any:
-        if seed is None:
-            return self.prepare_data(index)
-        with seeded_rng(seed):
-            return self.prepare_data(index)
-
-    def _mark_broken(self, index: int, error: BrokenImageError) -> None:
-        if not self._broken[index]:
-            self._broken[index] = 1
-            print_log(f'Skipped a broken image: {error}', logger='current', level=logging.WARNING)
-
-    # ---- subsets
-
-    def _subset(self, values: Sequence, indices: int | Sequence[int]) -> list:
-        return [values[i] for i in self._positions(len(values), indices)]
+                message = 'the pipeline gave None in evaluation'
+                raise DataError(message, record=f'sample {index}', file=self.ann_file or None)
+        message = f'no usable sample in {self.max_refetch + 1} attempts; check the images and the pipeline'
+        raise DataError(message, file=self.ann_file or None)
 
     @staticmethod
     def _positions(size: int, indices: int | Sequence[int]) -> list[int]:
         """Non-negative positions of ``indices``: the first (n >= 0) or last (n < 0) records, or the ones listed."""
-        if (
-            isinstance(indices, bool)
-            or not isinstance(indices, int | Sequence | np.ndarray)
-            or isinstance(indices, str)
-        ):
+        if isinstance(indices, bool | str) or not isinstance(indices, int | Sequence | np.ndarray):
             raise ConfigError('must be an integer or a sequence of integers', field='indices', received=indices)
         if isinstance(indices, int):
-            return list(range(min(indices, size))) if indices >= 0 else list(range(max(size + indices, 0), size))
+            return list(range(size)[:indices] if indices >= 0 else range(size)[indices:])
         outside = [i for i in indices if not -size <= i < size]
         if outside:
             raise ConfigError(f'must lie within the {size} images', field='indices', received=outside[:10])
@@ -371,11 +325,8 @@ class BaseDetDataset(BaseDataset):
 
 
 def _coprime_step(size: int, seed: int) -> int:
-    """A stride in 1..size that has no common factor with ``size``."""
-    step = 1 + mix_seed(seed, size) % size
-    while math.gcd(step, size) != 1:
-        step += 1
-    return step
+    """A number above 0 that has no common factor with ``size``."""
+    return next(step for step in itertools.count(1 + mix_seed(seed, size) % size) if math.gcd(step, size) == 1)
 
 
 def make_palette(count: int) -> list[tuple[int, int, int]]:

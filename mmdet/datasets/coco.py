@@ -4,6 +4,7 @@ n annotations in the file, N images, C categories.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,7 @@ class CocoDataset(BaseDetDataset):
     """Detection dataset in COCO's JSON format.
 
     *Labels.* Label i is ``metainfo['classes'][i]``, found in the file by name, whatever the order of the file's categories. (The reference
-    numbers labels in the file's order, so that a class tuple in another order silently gets wrong names. Where both orders agree, as for
-    COCO itself, there is no difference.) A class name that the file does not know is an error.
+    numbers labels in the order of the file, so that a class tuple in another order silently gets wrong names.)
 
     *Boxes.* ``[x, y, w, h]`` becomes xyxy. Dropped: ``ignore`` set, no intersection with the image, area <= 0, w < 1 or h < 1, a category
     outside the classes. ``iscrowd`` gives ``ignore_flag`` 1.
@@ -35,9 +35,9 @@ class CocoDataset(BaseDetDataset):
     the images with an annotation of it).
 
     Args:
-        allow_missing_classes: a class name that the file does not know keeps its label and never occurs.
-        border_margin: drop boxes that start closer than so many pixels to the right or lower edge (the UFPMP-Det reference uses 10, because
-            such boxes collapse when they are clipped at the border of its mosaics). ``None``: off.
+        allow_missing_classes: a class name that the file does not know is no error; it keeps its label and never occurs.
+        border_margin: drop boxes whose left or upper edge is less than this many pixels from the right or lower edge of the image. (The
+            UFPMP-Det reference uses 10, because such boxes collapse when they are clipped at the border of its mosaics.)
         **kwargs: see ``BaseDetDataset``.
     """
 
@@ -84,17 +84,15 @@ class CocoDataset(BaseDetDataset):
         """Records of the annotation file, in the order of its images.
 
         Raises:
-            DataError: see :func:`~mmdet.formats.coco.read_coco`; also an image without file name, or without size where its file cannot be
-                read, and, in training, a file without annotations.
+            DataError: as ``read_coco``; an image without name, or without size if its file cannot be read; training without annotations.
             ConfigError: class names that the file does not know.
         """
         if not self.ann_file:
             raise ConfigError('an annotation file is needed', field='ann_file', received=self.ann_file)
         table = read_coco(self.ann_file, self.backend_args)
         if not (table.annotated or self.test_mode):
-            raise DataError(
-                'a training needs this list; only test sets come without it', file=self.ann_file, field='annotations'
-            )
+            message = 'a training needs this list; only test sets come without it'
+            raise DataError(message, file=self.ann_file, field='annotations')
         classes = self._metainfo.get('classes', ())
         label_of = match_classes(classes, table.category_names, self.ann_file, allow_missing=self.allow_missing_classes)
         self._keep_categories(table.category_ids, label_of)
@@ -124,24 +122,22 @@ class CocoDataset(BaseDetDataset):
         unknown = set(self.filter_cfg) - set(_FILTER_KEYS)
         if unknown:
             raise ConfigError(f'allowed keys: {", ".join(_FILTER_KEYS)}', field='filter_cfg', received=sorted(unknown))
-        filter_empty = self.filter_cfg.get('filter_empty_gt', False)
         min_size = self.filter_cfg.get('min_size', 0)
-        annotated = {image_id for image_ids in self.cat_img_map.values() for image_id in image_ids}
-        kept = []
+        annotated = set(chain.from_iterable(self.cat_img_map.values()))
         classes = self._metainfo['classes']
         empty = f'without an annotation of the {len(classes)} classes {", ".join(map(repr, classes[:20]))}'
-        small = f'with a side below {min_size} pixels'
+        kept = []
         for record in self.data_list:
-            if filter_empty and record['img_id'] not in annotated:
+            if self.filter_cfg.get('filter_empty_gt', False) and record['img_id'] not in annotated:
                 self._filtered[empty] += 1
             elif min(record['width'], record['height']) < min_size:
-                self._filtered[small] += 1
+                self._filtered[f'with a side below {min_size} pixels'] += 1
             else:
                 kept.append(record)
         return kept
 
     def _keep_categories(self, category_ids: Sequence[ImageId], label_of: np.ndarray) -> None:
-        """Fill ``cat_ids`` and ``cat2label``, from the labels (C,) of the file's categories, -1 for those without a class."""
+        """Set ``cat_ids`` and ``cat2label`` from the labels (C,) of the file's categories; -1 means: not among the classes."""
         pairs = sorted((label, position) for position, label in enumerate(label_of.tolist()) if label >= 0)
         self.cat2label = {category_ids[position]: label for label, position in pairs}
         self.cat_ids = list(self.cat2label)
@@ -153,24 +149,18 @@ class CocoDataset(BaseDetDataset):
             try:
                 sizes_wh[row] = image_size(paths[row], self.backend_args)
             except BrokenImageError as error:
-                raise DataError(
-                    f'the file lacks its width or height, and its image does not tell: {error}',
-                    file=self.ann_file,
-                    record=f'image {table.image_ids[row]}',
-                ) from error
+                message = f'the file lacks its width or height, and its image cannot be read: {error}'
+                raise DataError(message, file=self.ann_file, record=f'image {table.image_ids[row]}') from error
         return sizes_wh
 
 
 def usable_boxes(bboxes_xywh: np.ndarray, sizes_wh: np.ndarray, border_margin: float | None = None) -> np.ndarray:
-    """Which boxes can be trained on: at least one pixel wide and high, and meeting the image.
+    """Mask (n,) bool of the boxes that can be trained on: at least one pixel wide and high, and overlapping their image.
 
     Args:
         bboxes_xywh: (n, 4) float, left, top, width, height in pixels.
         sizes_wh: (n, 2) width and height of each box's image.
-        border_margin: also refuse boxes that start closer than this to the right or lower edge.
-
-    Returns:
-        (n,) bool.
+        border_margin: see :class:`CocoDataset`.
     """
     x1, y1, w, h = bboxes_xywh.T
     width, height = sizes_wh.T
@@ -195,28 +185,20 @@ def make_records(
     """Records of N images out of the columns of their n boxes, the boxes of an image in the order given.
 
     Args:
-        paths: N image paths.
-        image_ids: N ids.
-        sizes_wh: (N, 2) int.
+        paths, image_ids, sizes_wh: of the images; sizes (N, 2) int.
         rows: (n,) position of each box's image.
-        bboxes_xywh: (n, 4) float.
-        labels: (n,) int.
-        ignore: (n,) bool.
+        bboxes_xywh, labels, ignore: of the boxes: (n, 4) float, (n,) int and (n,) bool.
     """
     order = np.argsort(rows, kind='stable')
     bboxes = bboxes_xywh[order]
     bboxes[:, 2:] += bboxes[:, :2]  # xyxy
+    columns = bboxes.tolist(), labels[order].tolist(), ignore[order].astype(int).tolist()
     instances = [
-        {'bbox': bbox, 'bbox_label': label, 'ignore_flag': flag}
-        for bbox, label, flag in zip(
-            bboxes.tolist(), labels[order].tolist(), ignore[order].astype(int).tolist(), strict=True
-        )
+        {'bbox': bbox, 'bbox_label': label, 'ignore_flag': flag} for bbox, label, flag in zip(*columns, strict=True)
     ]
     ends = np.cumsum(np.bincount(rows, minlength=len(image_ids))).tolist()
-    starts = [0, *ends][:-1]
+    images = zip(paths, image_ids, sizes_wh.tolist(), [0, *ends][:-1], ends, strict=True)
     return [
         {'img_path': path, 'img_id': image_id, 'height': height, 'width': width, 'instances': instances[start:end]}
-        for path, image_id, (width, height), start, end in zip(
-            paths, image_ids, sizes_wh.tolist(), starts, ends, strict=True
-        )
+        for path, image_id, (width, height), start, end in images
     ]

@@ -1,6 +1,5 @@
-"""Datasets made of datasets. Each hands the seed of a ``SeededIndex`` on, so that the augmentation of a sample stays its own."""
+"""Datasets made of datasets. Each passes the seed of a ``SeededIndex`` on, so that every sample has an augmentation of its own."""
 
-import bisect
 import copy
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +18,6 @@ from .samplers import SeededIndex
 
 
 def _build(dataset: Any) -> Any:
-    """A dataset out of a config or itself."""
     if isinstance(dataset, dict):
         return DATASETS.build(dataset)
     if isinstance(dataset, BaseDataset | _SharedParts):
@@ -28,42 +26,52 @@ def _build(dataset: Any) -> Any:
 
 
 class _SharedParts:
-    """What the samplers and hooks ask of any dataset, for a wrapper: ``_parts`` are its datasets, ``_locate`` finds a sample in them."""
+    """What samplers and hooks ask of any dataset, for a wrapper, whose datasets are its ``_parts``."""
 
-    # Of mmengine's wrappers, beside which this class is a base.
+    # These come from mmengine's wrapper, the other base class of each subclass.
     dataset: Any
     full_init: Callable[[], None]
-    _get_ori_dataset_idx: Callable[[int], int]
+    _get_ori_dataset_idx: Callable[[int], Any]
     __len__: Callable[[], int]
+
+    def _start(self, metainfo: dict, lazy_init: bool) -> None:
+        self._metainfo = metainfo
+        self._fully_initialized = False
+        if not lazy_init:
+            self.full_init()
 
     @property
     def _parts(self) -> list:
         return [self.dataset]
 
-    def _locate(self, idx: int) -> tuple[int, int]:
-        """(number of the part, index in it)."""
-        return 0, self._get_ori_dataset_idx(idx)
+    def _locate(self, idx: int) -> tuple[Any, int]:
+        """The dataset that holds a sample, and the index in it."""
+        self.full_init()
+        found = self._get_ori_dataset_idx(int(idx) % len(self))
+        return (self._parts[found[0]], found[1]) if isinstance(found, tuple) else (self.dataset, found)
 
     def __getitem__(self, idx: int) -> Any:
-        self.full_init()
+        dataset, local = self._locate(idx)
         size = len(self)
         if not -size <= idx < size:
             raise IndexError(f'index {int(idx)} is out of range for a dataset of {size} samples')
-        part, local = self._locate(int(idx) % size)
         seed = getattr(idx, 'seed', None)
-        return self._parts[part][local if seed is None else SeededIndex(local, seed)]
+        return dataset[local if seed is None else SeededIndex(local, seed)]
 
     def get_data_info(self, idx: int) -> dict:
         """Record ``idx``."""
-        self.full_init()
-        part, local = self._locate(int(idx) % len(self))
-        return self._parts[part].get_data_info(local)
+        dataset, local = self._locate(idx)
+        return dataset.get_data_info(local)
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels of the instances of record ``idx``."""
+        dataset, local = self._locate(idx)
+        return dataset.get_cat_ids(local)
+
+    def get_sizes_wh(self) -> np.ndarray:
+        """(N, 2) widths and heights."""
         self.full_init()
-        part, local = self._locate(int(idx) % len(self))
-        return self._parts[part].get_cat_ids(local)
+        return np.concatenate([part.get_sizes_wh() for part in self._parts])
 
     @property
     def broken_images(self) -> list[str]:
@@ -73,7 +81,7 @@ class _SharedParts:
 
 @DATASETS.register_module()
 class RepeatDataset(_SharedParts, _RepeatDataset):
-    """A dataset whose epoch goes ``times`` times through another one; each repetition of a sample is augmented anew.
+    """A dataset whose epoch consists of ``times`` passes over another one; each repetition of a sample is augmented anew.
 
     Args:
         dataset: the dataset or its config.
@@ -86,15 +94,10 @@ class RepeatDataset(_SharedParts, _RepeatDataset):
             raise ConfigError('must be an integer >= 1', field='times', received=times)
         self.dataset = _build(dataset)
         self.times = times
-        self._metainfo = self.dataset.metainfo
-        self._fully_initialized = False
-        if not lazy_init:
-            self.full_init()
+        self._start(self.dataset.metainfo, lazy_init)
 
     def get_sizes_wh(self) -> np.ndarray:
-        """(N, 2) widths and heights."""
-        self.full_init()
-        return np.tile(self.dataset.get_sizes_wh(), (self.times, 1))
+        return np.tile(super().get_sizes_wh(), (self.times, 1))
 
 
 @DATASETS.register_module()
@@ -102,23 +105,17 @@ class ClassBalancedDataset(_SharedParts, _ClassBalancedDataset):
     """A dataset that repeats images with rare classes. Gupta et al., LVIS, CVPR 2019 (eq. in appendix B).
 
     Args:
-        dataset: the dataset or its config.
+        dataset, lazy_init: as for :class:`RepeatDataset`.
         oversample_thr: classes on a smaller share of the images than this are repeated.
-        lazy_init: do not read the annotations yet.
     """
 
     def __init__(self, dataset: BaseDataset | dict, oversample_thr: float, lazy_init: bool = False):
         self.dataset = _build(dataset)
         self.oversample_thr = oversample_thr
-        self._metainfo = self.dataset.metainfo
-        self._fully_initialized = False
-        if not lazy_init:
-            self.full_init()
+        self._start(self.dataset.metainfo, lazy_init)
 
     def get_sizes_wh(self) -> np.ndarray:
-        """(N, 2) widths and heights."""
-        self.full_init()
-        return self.dataset.get_sizes_wh()[self.repeat_indices]
+        return super().get_sizes_wh()[self.repeat_indices]
 
 
 @DATASETS.register_module()
@@ -126,9 +123,8 @@ class ConcatDataset(_SharedParts, _ConcatDataset):
     """Datasets one after the other; their class tuples must be equal, because a label is a position in that tuple.
 
     Args:
-        datasets: datasets or their configs.
-        lazy_init: do not read the annotations yet.
-        ignore_keys: metainfo keys that may differ. Only ``classes`` is compared; name it here to concatenate all the same.
+        datasets, lazy_init: as for :class:`RepeatDataset`.
+        ignore_keys: metainfo keys that may differ. Only ``classes`` is compared, hence nothing if it is named here.
     """
 
     def __init__(self, datasets: Sequence, lazy_init: bool = False, ignore_keys: str | Sequence[str] | None = None):
@@ -136,29 +132,15 @@ class ConcatDataset(_SharedParts, _ConcatDataset):
             raise ConfigError('must hold at least one dataset', field='datasets', received=datasets)
         self.datasets = [_build(dataset) for dataset in datasets]
         self.ignore_keys = [ignore_keys] if isinstance(ignore_keys, str) else list(ignore_keys or ())
-        self._metainfo = copy.deepcopy(self.datasets[0].metainfo)
-        first = self._metainfo.get('classes')
+        metainfo = copy.deepcopy(self.datasets[0].metainfo)
+        first = metainfo.get('classes')
         for number, dataset in enumerate(self.datasets):
             classes = dataset.metainfo.get('classes')
             if classes != first and 'classes' not in self.ignore_keys:
-                raise ConfigError(
-                    f'all datasets must have the classes of the first one, in the same order: {first}',
-                    field=f'datasets[{number}]',
-                    received=classes,
-                )
-        self._fully_initialized = False
-        if not lazy_init:
-            self.full_init()
+                message = f'all datasets must have the classes of the first one, in the same order: {first}'
+                raise ConfigError(message, field=f'datasets[{number}]', received=classes)
+        self._start(metainfo, lazy_init)
 
     @property
     def _parts(self) -> list:
         return self.datasets
-
-    def _locate(self, idx: int) -> tuple[int, int]:
-        part = bisect.bisect_right(self.cumulative_sizes, idx)
-        return part, idx - (self.cumulative_sizes[part - 1] if part else 0)
-
-    def get_sizes_wh(self) -> np.ndarray:
-        """(N, 2) widths and heights."""
-        self.full_init()
-        return np.concatenate([dataset.get_sizes_wh() for dataset in self.datasets])

@@ -25,14 +25,12 @@ class VisDroneDataset(CocoDataset):
 
     With a JSON file as ``ann_file`` it is a ``CocoDataset``. With a folder it reads the original release: one ``.txt`` an image in
     ``ann_file``, the images in ``data_prefix['img']`` (default: the folder ``images`` beside the annotations). Images are ordered by name,
-    ``img_id`` is the position in that order. Widths and heights come from the image headers.
-
-    In the original layout, ignored regions (category 0), others (11) and rows with score 0 become boxes with ``ignore_flag`` 1.
-    An image counts as annotated when it has a row of one of the classes.
+    ``img_id`` is the position in that order. Widths and heights come from the image headers. Ignored regions (category 0), others (11)
+    and rows with score 0 become boxes with ``ignore_flag`` 1. An image counts as annotated if it has a row of one of the classes.
 
     Args:
-        ignored_regions: ``'ignore'`` keeps the ignored boxes as such, ``'drop'`` leaves them out (what the JSON converter of UFPMP-Det does).
-            Original layout only.
+        ignored_regions: ``'drop'`` leaves out the boxes with ``ignore_flag`` 1 (as the JSON converter of UFPMP-Det does) and ``'ignore'``
+            keeps them. Original layout only.
         **kwargs: see ``CocoDataset``.
     """
 
@@ -54,17 +52,16 @@ class VisDroneDataset(CocoDataset):
         """Records of the JSON file or of the annotation folder."""
         if not os.path.isdir(self.ann_file):
             return super().load_data_list()
-        label_of = match_classes(
-            self._metainfo['classes'], VISDRONE_CLASSES, self.ann_file, allow_missing=self.allow_missing_classes
-        )
+        classes = self._metainfo['classes']
+        label_of = match_classes(classes, VISDRONE_CLASSES, self.ann_file, allow_missing=self.allow_missing_classes)
         self._keep_categories(range(1, len(VISDRONE_CLASSES) + 1), label_of)
         images = list(self._native_images())
-        paths = [path for path, _, _ in images]
-        rows = np.repeat(np.arange(len(images)), [len(table) for _, _, table in images])  # (n,)
-        table = np.concatenate([np.zeros((0, 8)), *(table for _, _, table in images)])  # (n, 8)
-        sizes_wh = np.array([size_wh for _, size_wh, _ in images], dtype=np.int64).reshape(-1, 2)
+        paths, sizes, tables = zip(*images) if images else ((), (), ())
+        rows = np.repeat(np.arange(len(paths)), list(map(len, tables)))  # (n,)
+        table = np.concatenate([np.zeros((0, 8)), *tables])  # (n, 8)
+        sizes_wh = np.array(sizes, dtype=np.int64).reshape(-1, 2)
         categories = table[:, 5].astype(np.int64)
-        labels = np.array([self.cat2label.get(category, -1) for category in categories.tolist()], dtype=np.int64)
+        labels = np.array([-1, *label_of, -1])[categories]
         ignore = (categories == IGNORED_REGION) | (categories == OTHERS) | (table[:, 4] == 0)
         self.cat_img_map = {
             category: np.unique(rows[(labels == label) & ~ignore]).tolist()
@@ -75,7 +72,7 @@ class VisDroneDataset(CocoDataset):
             keep &= ~ignore
         return make_records(
             paths=paths,
-            image_ids=list(range(len(paths))),
+            image_ids=range(len(paths)),
             sizes_wh=sizes_wh,
             rows=rows[keep],
             bboxes_xywh=table[keep, :4],
@@ -95,11 +92,8 @@ class VisDroneDataset(CocoDataset):
         files = text_files(annotation_dir, 'annotation', at_least_one=True)
         unannotated = sorted(set(images) - set(files))
         if unannotated:
-            print_log(
-                f'{image_dir}: {len(unannotated)} images have no annotation file and are left out, the first one {unannotated[0]}',
-                logger='current',
-                level=logging.WARNING,
-            )
+            left_out = f'{len(unannotated)} images without annotation file are left out, the first: {unannotated[0]}'
+            print_log(f'{image_dir}: {left_out}', logger='current', level=logging.WARNING)
         for stem, file in files.items():
             path = images.get(stem, image_dir / f'{stem}.jpg')
             table = read_visdrone_rows(file)

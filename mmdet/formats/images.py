@@ -1,4 +1,4 @@
-"""Strict image decoding: a picture comes back whole or not at all.
+"""Strict image files: a picture is read, and written, whole or not at all.
 
 Why not ``cv2.imread``: it returns a half-grey array for a truncated JPEG and says nothing. Here the file is read into memory, its end is
 checked (a few bytes, no second decode) and ``cv2.imdecode``, which does refuse most damage, does the work. What no decoder in reach can
@@ -17,7 +17,8 @@ import numpy as np
 from mmengine import fileio
 from PIL import Image
 
-from ..errors import DataError
+from ..errors import DataError, MMDetError
+from ..utils.files import write_bytes
 
 # Of image files in a folder, in the order in which files of one name are preferred.
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
@@ -128,6 +129,32 @@ def image_size(path: str | os.PathLike, backend_args: dict | None = None) -> tup
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BrokenImageError('no readable image header', file=path) from error
     return (height, width) if turned else (width, height)
+
+
+def write_image_file(
+    path: str | os.PathLike, image: np.ndarray, quality: int, *, error: type[MMDetError] = DataError
+) -> None:
+    """Write an image (H, W, 3) BGR or (H, W) in the format that the suffix names; its folder is made where it is missing.
+
+    Args:
+        path: the file.
+        image: uint8 pixels.
+        quality: of JPEG files, 1..100.
+        error: type of the error where the image cannot be encoded.
+
+    Raises:
+        MMDetError: of the type ``error``: a file type that OpenCV does not write, or an image too large for it.
+        DataError: the file cannot be written.
+    """
+    path = Path(path)
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in ('.jpg', '.jpeg') else []
+    try:
+        done, data = cv2.imencode(path.suffix, image, options)
+    except cv2.error as failure:
+        raise error(f'cannot be encoded ({failure.err})', file=path, received=image.shape) from failure
+    if not done:
+        raise error('cannot be encoded', file=path, received=image.shape)
+    write_bytes(path, data.tobytes())
 
 
 def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import ModelInputError
-from ..utils.files import write_bytes
+from ..formats.images import write_image_file
 from .labels import font_scale, place_labels, put_text, text_height_px, text_size_wh
 
 RGB = tuple[int, int, int]
@@ -228,17 +228,7 @@ def write_image(path: str | Path, image: np.ndarray, *, jpeg_quality: int = 92) 
         ModelInputError: the extension is not one that OpenCV writes.
         DataError: the folder or file cannot be written.
     """
-    path = Path(path)
-    try:
-        options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in ('.jpg', '.jpeg') else []
-        done, data = cv2.imencode(path.suffix, image[..., ::-1], options)
-    except cv2.error as error:
-        raise ModelInputError(
-            'cannot write a picture of this kind; use .jpg or .png', file=path, received=path.suffix
-        ) from error
-    if not done:
-        raise ModelInputError('OpenCV could not encode the picture', file=path, received=image.shape)
-    write_bytes(path, data.tobytes())
+    write_image_file(path, image[..., ::-1], jpeg_quality, error=ModelInputError)
 
 
 def _checked_image(image: np.ndarray) -> np.ndarray:

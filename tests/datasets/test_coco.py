@@ -208,7 +208,7 @@ def test_missing_annotation_key(tmp_path, key):
         ([image(1), image(1)], 'image 1: id: the id is used twice. Received: 1'),
         (
             [{'id': 3, 'file_name': 'a.jpg', 'width': 4}],
-            'image 3: the file lacks its width or height, and its image does not tell',
+            'image 3: the file lacks its width or height, and its image cannot be read',
         ),
         ([{**image(3), 'width': 0}], 'image 3'),
         ([{**image(3), 'height': 'x'}], 'image 3'),

@@ -39,8 +39,10 @@ def test_repeat(parts):
     assert sample['img_id'] == 2 and sample['drawn'] == dataset.dataset[SeededIndex(1, seed=5)]['drawn']
     # Each repetition of an image has its own seed.
     assert len({dataset[i]['drawn'] for i in DefaultSampler(dataset, seed=0)}) == 12
-    with pytest.raises(IndexError):
-        dataset[12]
+    assert dataset[-12]['img_id'] == 1 and dataset.get_data_info(-1)['img_id'] == 3
+    for outside in (12, -13):
+        with pytest.raises(IndexError):
+            dataset[outside]
     for times in (0, 1.5, True):
         with pytest.raises(ConfigError, match='times'):
             RepeatDataset(parts[0], times)

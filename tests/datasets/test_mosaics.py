@@ -221,6 +221,28 @@ def test_a_journal_of_other_settings_is_refused(dataset):
     assert other.start(restart=True) == 0
 
 
+def test_a_damaged_journal_is_named(dataset):
+    made = builder(dataset)
+    made.start()
+    (dataset / 'out.json.journal' / 'settings.json').write_text('{')
+    with pytest.raises(DataError, match=r'settings\.json: is damaged'):
+        made.start()
+    assert made.start(restart=True) == 0
+
+
+@pytest.mark.parametrize(('name', 'size'), [('x.xyz', 4), ('x', 4), ('x.jpg', 70000)])
+def test_an_image_that_cannot_be_encoded_is_named(tmp_path, name, size):
+    with pytest.raises(DataError, match=rf'{name}: cannot be encoded.*Received: \(1, {size}, 3\)'):
+        mosaics.write_image_file(tmp_path / name, np.zeros((1, size, 3), np.uint8), 90)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_mosaics_the_means_are_zero(dataset):
+    document, report = build(dataset, options=MosaicOptions(min_overlap=1.0, min_visible=1.0, drop_empty=True))
+    assert document['images'] == [] and report.left_out == 4
+    assert (report.regions, report.mosaic_w, report.mosaic_h) == (0.0, 0.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

@@ -1,4 +1,4 @@
-"""The journal of a long conversion: one line an image that is done, a file for each process."""
+"""The journal of a long conversion: one line for each finished image, one file for each process."""
 
 import contextlib
 import json
@@ -15,12 +15,12 @@ _SETTINGS = 'settings.json'
 class MosaicJournal:
     """Records of finished images in a folder.
 
-    A line is written after the image that it tells of. The last line of a process that was killed may be cut off: it is passed
-    over, and its image made anew.
+    A line is written after the image that it describes. The last line of a process that was killed may be incomplete: it is
+    ignored, and its image is made again.
 
     Args:
-        folder: where the files are; beside the result.
-        settings: what the result depends on. A journal of other settings is not continued.
+        folder: folder of the files.
+        settings: everything that the result depends on. A journal with other settings is not continued.
     """
 
     def __init__(self, folder: Path, settings: dict):
@@ -28,11 +28,7 @@ class MosaicJournal:
         self.settings = json.loads(json.dumps(settings))
 
     def create(self) -> None:
-        """Make the folder, or check that the one there can be continued.
-
-        Raises:
-            DataError: it was made with other settings.
-        """
+        """Make the folder, or raise a DataError if there is one that was made with other settings."""
         path = self.folder / _SETTINGS
         self.folder.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
@@ -42,17 +38,14 @@ class MosaicJournal:
             stored = json.loads(path.read_text(encoding='utf-8'))
         except ValueError as error:
             raise DataError('is damaged; start anew (--restart)', file=path) from error
-        if stored != self.settings:
-            changed = sorted(key for key in {*stored, *self.settings} if stored.get(key) != self.settings.get(key))
-            raise DataError(
-                'an earlier run with other settings stopped here: repeat those settings, or start anew (--restart)',
-                file=self.folder,
-                field=', '.join(changed),
-                received=[self.settings.get(key) for key in changed],
-            )
+        changed = sorted(key for key in {*stored, *self.settings} if stored.get(key) != self.settings.get(key))
+        if changed:
+            message = 'an earlier run with other settings stopped here: repeat them, or start anew (--restart)'
+            values = [self.settings.get(key) for key in changed]
+            raise DataError(message, file=self.folder, field=', '.join(changed), received=values)
 
     def read(self) -> dict[str, dict]:
-        """All records, of all processes, by image id as JSON text."""
+        """The records of all processes by image id, as JSON text."""
         records = {}
         for path in sorted(self.folder.glob('*.jsonl')):
             for line in path.read_text(encoding='utf-8').splitlines():

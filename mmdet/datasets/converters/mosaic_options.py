@@ -1,4 +1,4 @@
-"""How mosaics are made, and what became of the boxes."""
+"""The options by which mosaics are made, and the report about them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +8,17 @@ from mmdet.errors import ConfigError
 
 @dataclass(frozen=True)
 class MosaicOptions:
-    """How mosaics are made. The defaults are the original's, but for its bugs.
+    """How mosaics are made. The defaults are those of the original code without its bugs.
 
     Attributes:
-        expand: enlargement of the coarse boxes.
-        mode, packing, max_side: see :func:`mmdet.core.ufp.UnifiedForegroundPacking`; use the same at test time.
-        min_overlap: a box belongs to a region when their overlap exceeds this share of the smaller of the two.
-        min_visible: leave out copies of which the tile shows no more than this share; 0 keeps all that show something.
+        expand: factor by which the coarse boxes are enlarged.
+        mode, packing, max_side: see :class:`mmdet.core.ufp.UnifiedForegroundPacking`; use the same values at test time.
+        min_overlap: a box belongs to a region if their overlap exceeds this share of the smaller of the two.
+        min_visible: leave out copies of which the tile shows this share or less; 0 keeps all that are visible at all.
         on_empty: an image without coarse boxes becomes its own mosaic (``'whole'``) or is left out (``'skip'``).
-        drop_empty: leave out mosaics without a box, too.
-        paint: paint ignored regions black, after the coarse detector saw the image: ``'none'``; ``'json'``, those of the annotation file
-            (its list ``ignored_regions``, crowds, ``ignore``); else a folder of VisDrone's ``.txt`` files, rows of category 0.
+        drop_empty: leave out mosaics without a box.
+        paint: paint ignored regions black, after the coarse detector has seen the image: ``'none'``; ``'json'``, those of the annotation
+            file (its list ``ignored_regions``, ``iscrowd``, ``ignore``); or a folder of VisDrone's ``.txt`` files, for rows of category 0.
         segmentation: ``'box'``, the corners of the moved box, or ``'none'``.
         quality: of JPEG files, 1..100.
 
@@ -49,43 +49,25 @@ class MosaicOptions:
 
 @dataclass
 class MosaicReport:
-    """What became of the images and boxes. Ignored boxes are moved like others, but not counted.
+    """How many images and boxes were moved. Ignored boxes are moved like others, but only ``copies`` counts them."""
 
-    Attributes:
-        path: the JSON file written.
-        images: mosaics in it.
-        objects: boxes of the source file.
-        copies: boxes written, ignored ones among them.
-        lost: boxes in no region (boxes without area among them).
-        doubled: copies beyond the first.
-        clipped: copies that were cut at the edge of their tile.
-        parts: of these, copies of which less than half is in the tile: objects larger than the region.
-        hidden: copies left out by ``min_visible``.
-        without_objects: mosaics without a box.
-        undetected: images without coarse boxes.
-        left_out: images without mosaic, by ``on_empty`` or ``drop_empty``.
-        painted: ignored regions painted.
-        resized: images whose size in the source file is not that of the image; the image's counts.
-        regions, mosaic_w, mosaic_h: means over the mosaics.
-    """
-
-    path: Path
-    images: int = 0
-    objects: int = 0
-    copies: int = 0
-    lost: int = 0
-    doubled: int = 0
-    clipped: int = 0
-    parts: int = 0
-    hidden: int = 0
-    without_objects: int = 0
-    undetected: int = 0
-    left_out: int = 0
-    painted: int = 0
-    resized: int = 0
-    regions: float = 0.0
-    mosaic_w: float = 0.0
-    mosaic_h: float = 0.0
+    path: Path  # of the JSON file written
+    images: int = 0  # mosaics in the file
+    objects: int = 0  # boxes of the source file
+    copies: int = 0  # boxes written, including ignored ones
+    lost: int = 0  # boxes in no region, including boxes without area
+    doubled: int = 0  # copies of a box beyond its first
+    clipped: int = 0  # copies that were cut at the edge of their tile
+    parts: int = 0  # of these, copies of which less than half is in the tile: objects larger than the region
+    hidden: int = 0  # copies left out by ``min_visible``
+    without_objects: int = 0  # mosaics without a box
+    undetected: int = 0  # images without coarse boxes
+    left_out: int = 0  # images without mosaic, by ``on_empty`` or ``drop_empty``
+    painted: int = 0  # ignored regions painted
+    resized: int = 0  # images whose size differs from the one in the source file, which is not used
+    regions: float = 0.0  # mean number of regions of a mosaic
+    mosaic_w: float = 0.0  # mean width of the mosaics in pixels
+    mosaic_h: float = 0.0  # mean height of the mosaics in pixels
 
     def __str__(self) -> str:
         share = f' ({100 * self.lost / self.objects:.1f} %)' if self.objects else ''

@@ -1,4 +1,4 @@
-"""Mosaics of a whole dataset for the second stage of UFPMP-Det: new images, and a COCO file with the boxes moved into them.
+"""Mosaics of a whole dataset for the second stage of UFPMP-Det: new images, and a COCO file of the boxes in them.
 
 Letters: K boxes of an image, M copies of boxes in its mosaic, R regions.
 """
@@ -7,14 +7,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-import cv2
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
@@ -22,19 +19,20 @@ from mmengine.structures import InstanceData
 from ...core.ufp import UnifiedForegroundPacking, boxes_to_mosaic, image_to_mosaic, render_mosaic, whole_image
 from ...errors import ConfigError, DataError
 from ...formats.coco import CocoFile, ImageId, read_coco
-from ...formats.images import decode_image
+from ...formats.images import decode_image, write_image_file
 from ...formats.visdrone import IGNORED_REGION, read_visdrone_rows
-from ...utils.files import write_atomically, write_json
+from ...utils.files import write_json
 from ...utils.progress import progress
 from ..transforms.formatting import to_chw
 from .mosaic_journal import MosaicJournal
 from .mosaic_options import MosaicOptions, MosaicReport
-from .visdrone import box_annotation
+from .visdrone import box_annotation, coco_document, plain_numbers
 
 Stage = Callable[[list[torch.Tensor]], list[InstanceData]]
 """Detector of regions: (3, h, w) uint8 BGR images in, ``bboxes`` xyxy and ``labels`` by descending score out."""
 
 
+_AVERAGED = {'regions': 'regions', 'mosaic_w': 'width', 'mosaic_h': 'height'}  # of the report and of the records
 _SUMMED = ('objects', 'lost', 'doubled', 'clipped', 'parts', 'hidden', 'undetected', 'painted', 'resized')
 
 
@@ -58,23 +56,24 @@ class _Image:
 
 
 class MosaicBuilder:
-    """Builds the mosaics of an annotation file, by any number of processes, and goes on where an earlier run stopped.
+    """Builds the mosaics of an annotation file in any number of processes, and continues where an earlier run stopped.
 
     Images are taken in groups of ``batch_size`` in the order of the file. A process takes every ``world``-th group, so what the
-    detector sees together, and with it every result, is the same for any number of processes. For each image done, a record goes
-    into the journal, a folder beside ``out_file``; :meth:`join` makes the annotation file of the records.
+    detector sees together, and with it every result, is the same for any number of processes. A record of each finished image is
+    written to the journal, a folder beside ``out_file``; :meth:`join` makes the annotation file from the records.
 
     Args:
         ann_file: COCO file of the images; image ids of any kind.
-        image_dir: what its file names are relative to.
-        out_dir: folder of the mosaics; file names stay, with their folders.
+        image_dir: folder that its file names are relative to.
+        out_dir: folder of the mosaics, which keep the file names.
         out_file: COCO file to write.
         options: see :class:`MosaicOptions`.
         batch_size: images in one call of the detector.
-        identity: whatever else the result depends on (detector, checkpoint), to be equal in a run that goes on with this one's journal.
+        identity: whatever else the result depends on (detector, checkpoint); a run with other values does not continue the journal.
 
     Raises:
-        DataError: unusable annotation file, or a journal of other settings.
+        DataError: an unusable annotation file.
+        ConfigError: ``batch_size`` below 1, or ``out_dir`` is the folder of the images.
     """
 
     def __init__(
@@ -98,20 +97,22 @@ class MosaicBuilder:
         table = read_coco(ann_file)
         self.categories = table.categories
         self.images = _images_of(table)
-        settings = {
-            **asdict(self.options),
-            'batch_size': batch_size,
-            'annotations': hashlib.sha256(Path(ann_file).read_bytes()).hexdigest(),
-            'out_dir': str(self.out_dir.resolve()),
-            **(identity or {}),
-        }
-        self.journal = MosaicJournal(self.out_file.with_name(f'{self.out_file.name}.journal'), settings)
+        settings = dict(
+            asdict(self.options),
+            batch_size=batch_size,
+            annotations=hashlib.sha256(Path(ann_file).read_bytes()).hexdigest(),
+            out_dir=str(self.out_dir.resolve()),
+        )
+        folder = self.out_file.with_name(f'{self.out_file.name}.journal')
+        self.journal = MosaicJournal(folder, settings | (identity or {}))
 
     def start(self, restart: bool = False) -> int:
-        """Open the journal, by one process before any runs; returns the number of images that it says are done.
+        """Open the journal, in one process before any :meth:`run`; returns how many images are done already.
 
-        Args:
-            restart: forget what an earlier run did.
+        With ``restart``, an earlier run is forgotten, and all images are made again.
+
+        Raises:
+            DataError: there is a journal with other settings.
         """
         if restart:
             shutil.rmtree(self.journal.folder, ignore_errors=True)
@@ -120,9 +121,9 @@ class MosaicBuilder:
         return len(self.images) - sum(len(group) for group in self.pending())
 
     def pending(self, rank: int = 0, world: int = 1) -> list[list[_Image]]:
-        """Groups of a process's share of which an image is not done.
+        """The groups of a process in which an image is not done.
 
-        Shares are of all groups, not of those that are left: other processes may be writing while this one looks.
+        All groups are shared out, not only the unfinished ones, because other processes may be writing meanwhile.
         """
         done = self.journal.read()
         starts = range(0, len(self.images), self.batch_size)[rank::world]
@@ -134,16 +135,15 @@ class MosaicBuilder:
         return record is not None and (record['skipped'] or (self.out_dir / image.file_name).is_file())
 
     def run(self, stage: Stage, rank: int = 0, world: int = 1, num_workers: int = 2) -> None:
-        """Make this process's share of the mosaics.
+        """Make the mosaics of one process.
 
         Args:
             stage: the coarse detector.
-            rank: number of this process.
-            world: number of processes.
+            rank, world: number of this process, from 0, and of all processes.
             num_workers: threads that read and write images.
 
         Raises:
-            DataError: an image cannot be read or written; what was done stays done.
+            DataError: an image cannot be read or written; the images finished before remain done.
         """
         groups = self.pending(rank, world)
         label = 'mosaics' if world == 1 else f'mosaics of process 0 of {world}'
@@ -154,7 +154,7 @@ class MosaicBuilder:
                 found = stage([to_chw(image) for image in images])
                 boxes = [_in_class_order(result) for result in found]
                 made, making = making, [pool.submit(self._make, *parts) for parts in zip(group, images, boxes)]
-                for future in made:  # of the group before: threads paste while the detector goes on
+                for future in made:  # those of the group before: threads make them while the detector continues
                     write(future.result())
             for future in making:
                 write(future.result())
@@ -188,12 +188,12 @@ class MosaicBuilder:
         _paint(pixels, ignored)
         mosaic = render_mosaic(pixels, regions, mosaic_w, mosaic_h)
         write_image_file(self.out_dir / image.file_name, mosaic, options.quality)
-        return dict(
-            record, skipped=False, painted=len(ignored), copies=copies, regions=len(regions), width=mosaic.shape[1], height=mosaic.shape[0]
-        )  # fmt: skip
+        height, width = mosaic.shape[:2]
+        made = dict(painted=len(ignored), copies=copies, regions=len(regions), width=width, height=height)
+        return dict(record, skipped=False, **made)
 
     def _transfer(self, image: _Image, regions: np.ndarray) -> tuple[list, dict]:
-        """Copies of the boxes, rows [index of the annotation, x, y, w, h], and what to count."""
+        """Copies of the boxes, as rows [index of the box, x, y, w, h], and their numbers for the report."""
         boxes, counted = image.boxes, image.counted
         mapped, index, region = boxes_to_mosaic(boxes, regions, self.options.min_overlap, clip=True)
         whole = image_to_mosaic(boxes[index], regions[region])
@@ -209,11 +209,10 @@ class MosaicBuilder:
             parts=int((visible < 0.5)[own].sum()),
             hidden=int((~keep & counted[index]).sum()),
         )
-        copies = zip(index[keep].tolist(), rows.tolist())
-        return [[i, *(int(v) if v.is_integer() else v for v in row)] for i, row in copies], counts
+        return [[i, *plain_numbers(row)] for i, row in zip(index[keep].tolist(), rows.tolist())], counts
 
     def _ignored(self, image: _Image) -> list[list]:
-        """Rectangles x, y, w, h to paint."""
+        """The rectangles x, y, w, h to paint."""
         if self.options.paint == 'none':
             return []
         if self.options.paint == 'json':
@@ -222,7 +221,7 @@ class MosaicBuilder:
         return rows[rows[:, 5] == IGNORED_REGION, :4].tolist()
 
     def join(self) -> MosaicReport:
-        """Write the annotation file, by one process after all others finished, and remove the journal.
+        """Write the annotation file and remove the journal, in one process after all others have finished.
 
         Raises:
             DataError: some images are not done.
@@ -232,8 +231,7 @@ class MosaicBuilder:
             raise DataError(f'{missing} of the {len(self.images)} images are not done', file=self.journal.folder)
         records = self.journal.read()
         report = MosaicReport(self.out_file)
-        document: dict = {'images': [], 'type': 'instances', 'annotations': [], 'categories': self.categories}
-        sums: dict[str, float] = defaultdict(float)
+        document = {**coco_document(()), 'categories': self.categories}
         for image in self.images:
             record = records[json.dumps(image.id)]
             for name in _SUMMED:
@@ -241,8 +239,8 @@ class MosaicBuilder:
             if record['skipped']:
                 report.left_out += 1
                 continue
-            for name, key in (('regions', 'regions'), ('mosaic_w', 'width'), ('mosaic_h', 'height')):
-                sums[name] += record[key]
+            for name, key in _AVERAGED.items():
+                setattr(report, name, getattr(report, name) + record[key])
             report.images += 1
             report.copies += len(record['copies'])
             report.without_objects += not record['copies']
@@ -250,9 +248,8 @@ class MosaicBuilder:
             document['images'].append(dict(file_name=image.file_name, **size, id=image.id))
             for index, *bbox in record['copies']:
                 document['annotations'].append(self._annotation(image, index, bbox, len(document['annotations']) + 1))
-        for name, total in sums.items():
-            setattr(report, name, total / report.images)
-        self.out_file.parent.mkdir(parents=True, exist_ok=True)
+        for name in _AVERAGED:
+            setattr(report, name, getattr(report, name) / max(report.images, 1))
         write_json(self.out_file, document)
         shutil.rmtree(self.journal.folder)
         return report
@@ -275,62 +272,36 @@ def _images_of(table: CocoFile) -> list[_Image]:
     images: list[_Image] = []
     for position, (image_id, name) in enumerate(zip(table.image_ids, table.require_file_names())):
         if Path(name).is_absolute() or '..' in Path(name).parts:
-            raise DataError(
-                'must lead into the image folder',
-                file=table.source,
-                record=f'image {image_id}',
-                field='file_name',
-                received=name,
-            )
+            place = dict(file=table.source, record=f'image {image_id}', field='file_name')
+            raise DataError('must lead into the image folder', **place, received=name)
         rows = by_image[starts[position] : starts[position + 1]]
         category_ids = [table.category_ids[category] for category in table.category[rows]]
-        painted = table.bbox[rows[table.crowd[rows] | table.ignore[rows]]].tolist()
+        crowd, ignore = table.crowd[rows], table.ignore[rows]
+        painted = table.bbox[rows[crowd | ignore]].tolist()
         size_wh = tuple(table.sizes_wh[position].tolist())
-        images.append(
-            _Image(image_id, name, size_wh, corners[rows], category_ids, table.crowd[rows], table.ignore[rows], painted)
-        )
+        images.append(_Image(image_id, name, size_wh, corners[rows], category_ids, crowd, ignore, painted))
     for position, bbox in zip(*table.ignored_regions):
         images[position].painted.append(bbox.tolist())
     return images
 
 
 def _in_class_order(found: InstanceData) -> np.ndarray:
-    """(n, 4) boxes class after class, by descending score within a class: what UFPMPDet feeds its clustering."""
+    """(n, 4) boxes by class, and by descending score within a class: the order in which UFPMPDet clusters them."""
     order = torch.argsort(found.labels, stable=True)
     return found.bboxes[order].double().cpu().numpy()
 
 
 def _paint(pixels: np.ndarray, rectangles: Sequence[Sequence[float]]) -> None:
-    """Make rectangles x, y, w, h black, in place; every pixel that they touch."""
+    """Make every pixel black, in place, that a rectangle x, y, w, h touches."""
     for x, y, w, h in rectangles:
         left, top = max(int(np.floor(x)), 0), max(int(np.floor(y)), 0)
         pixels[top : max(int(np.ceil(y + h)), 0), left : max(int(np.ceil(x + w)), 0)] = 0
 
 
 def _read_ahead(pool: ThreadPoolExecutor, groups: list, load: Callable) -> Iterator:
-    """Each group with its images; the next one is being read meanwhile."""
+    """Each group with its images, while the next group is being read."""
     ahead = [pool.submit(load, group) for group in groups[:1]]
     for i, group in enumerate(groups):
         images = ahead.pop().result()
-        ahead = [pool.submit(load, group) for group in groups[i + 1 : i + 2]]
+        ahead = [pool.submit(load, other) for other in groups[i + 1 : i + 2]]
         yield group, images
-
-
-def write_image_file(path: Path, image: np.ndarray, quality: int) -> None:
-    """Encode and write an image; it appears whole or not at all.
-
-    Raises:
-        DataError: a file type that OpenCV does not write, an image too large for it, or a disk that refuses.
-    """
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in ('.jpg', '.jpeg') else []
-    try:
-        done, data = cv2.imencode(path.suffix, image, options)
-    except cv2.error as error:
-        raise DataError(f'cannot be encoded ({error.err})', file=path, received=image.shape) from error
-    if not done:
-        raise DataError('cannot be encoded', file=path, received=image.shape)
-
-    def write(file: BinaryIO) -> None:
-        file.write(data.tobytes())
-
-    write_atomically(path, write)

@@ -15,7 +15,7 @@ from ...formats.uavdt import read_uavdt_rows
 from ...utils.files import write_json
 from ...utils.progress import progress
 from ..uavdt import UAVDTDataset
-from .visdrone import box_annotation
+from .visdrone import box_annotation, coco_document, plain_numbers
 
 UAVDT_CLASSES = UAVDTDataset.METAINFO['classes']
 UAVDT_TEST_SEQUENCES = (
@@ -24,20 +24,19 @@ UAVDT_TEST_SEQUENCES = (
 )  # fmt: skip
 SPLITS = ('train', 'test')
 IGNORED_MODES = ('crowd', 'flag', 'drop')
-# Of the public frames; all boxes of the annotations lie inside.
+# The size of the public frames; all boxes of the annotations lie inside.
 _USUAL_SIZE_WH = (1024, 540)
 
 
 @dataclass
 class UAVDTSequence:
-    """Files of one sequence. ``frame_dir`` is where its frames belong, ``prefix`` what stands before ``img%06d.jpg`` in the
-    JSON file."""
+    """Files of one sequence."""
 
     name: str
     objects: Path
     ignored: Path
-    frame_dir: Path
-    prefix: str
+    frame_dir: Path  # folder of the frames; it may be missing
+    prefix: str  # path of the frames in the JSON file, without ``/img000001.jpg``
 
     @property
     def split(self) -> str:
@@ -47,47 +46,30 @@ class UAVDTSequence:
 
 @dataclass
 class UAVDTReport:
-    """What happened to the rows of one split.
+    """How many rows of a split were converted, and what was noticed about them."""
 
-    Attributes:
-        split: 'train' or 'test'.
-        path: the JSON file written.
-        image_root: what the file names are relative to.
-        sequences: number of sequences.
-        images: frames with at least one object; others do not become images.
-        objects: boxes of the three classes.
-        ignored: boxes of ignored areas written.
-        ignored_unlabelled: boxes of ignored areas on frames without any object; not written.
-        assumed: names of sequences without frames, whose size was taken to be the usual one.
-        per_class: boxes by class name.
-    """
-
-    split: str
-    path: Path
-    image_root: Path
+    split: str  # 'train' or 'test'
+    path: Path  # of the JSON file written
+    image_root: Path  # folder that the file names are relative to
     sequences: int = 0
-    images: int = 0
-    objects: int = 0
-    ignored: int = 0
-    ignored_unlabelled: int = 0
-    assumed: list[str] = field(default_factory=list)
-    per_class: Counter = field(default_factory=Counter)
+    images: int = 0  # frames with at least one object; others do not become images
+    objects: int = 0  # boxes of the three classes
+    ignored: int = 0  # boxes of ignored areas written
+    ignored_unlabelled: int = 0  # boxes of ignored areas on frames without any object; not written
+    assumed: list[str] = field(default_factory=list)  # sequences without frames, taken to be of the usual size
+    per_class: Counter = field(default_factory=Counter)  # boxes by class name
 
     def __str__(self) -> str:
-        lines = [
-            f'{self.split}: {self.sequences} sequences, {self.images} images, {self.objects} objects -> {self.path}'
-        ]
+        counts = f'{self.sequences} sequences, {self.images} images, {self.objects} objects'
+        lines = [f'{self.split}: {counts} -> {self.path}']
         lines += [f'  {name:<8} {self.per_class[name]:>7}' for name in UAVDT_CLASSES]
-        lines.append(f'  ignored  {self.ignored:>7}')
-        lines.append(f'  file names are relative to {self.image_root}')
+        lines += [f'  ignored  {self.ignored:>7}', f'  file names are relative to {self.image_root}']
         if self.ignored_unlabelled:
             lines.append(f'  ignored boxes on frames without an object (left out): {self.ignored_unlabelled}')
         if self.assumed:
-            width, height = _USUAL_SIZE_WH
             names = ', '.join(self.assumed[:5]) + (', ...' if len(self.assumed) > 5 else '')
-            lines.append(
-                f'  WARNING: no frames of {len(self.assumed)} sequences ({names}): size taken as {width}x{height}'
-            )
+            size = 'x'.join(map(str, _USUAL_SIZE_WH))
+            lines.append(f'  WARNING: no frames of {len(self.assumed)} sequences ({names}): size taken as {size}')
         return '\n'.join(lines)
 
 
@@ -99,25 +81,25 @@ def convert_uavdt(
     size_wh: tuple[int, int] | None = None,
     ignored: str = 'crowd',
 ) -> list[UAVDTReport]:
-    """Write one COCO JSON file a split.
+    """Write one COCO JSON file for each split.
 
-    Two layouts are known, see :func:`find_sequences`. Images are sorted by sequence and frame and numbered from 0,
-    annotations from 1; ``category_id`` 0 car, 1 truck, 2 bus. Only frames with an object become images. All files are read
-    before the first is written; a file appears whole or not at all.
+    Images are sorted by sequence and frame and numbered from 0, annotations are numbered from 1; ``category_id`` 0 is car,
+    1 truck, 2 bus. Only frames with an object become images. All files are read before the first one is written; a file
+    appears whole or not at all.
 
     Args:
-        root: folder of the dataset.
-        out_files: 'train' and / or 'test' -> path of the JSON file; folders are made.
-        image_dir: folder of the sequences' frame folders, where it is not in the usual place.
-        size_wh: size of the frames of sequences whose frames are not there; None means 1024x540, with a warning.
-        ignored: what becomes of boxes of ignored areas. All modes but 'drop' write them as category 0 with ``ignore`` 1,
-            which the datasets leave out. 'crowd' sets ``iscrowd`` 1 as well, so that any evaluation ignores cars there;
-            'flag' does not, so that pycocotools counts them as cars to be found: what the reference does.
+        root: folder of the dataset, in one of the layouts of :func:`find_sequences`.
+        out_files: 'train', 'test' or both -> path of the JSON file; its folder is made where it is missing.
+        image_dir: folder of the frame folders, if it is not in the usual place.
+        size_wh: frame size of the sequences whose frames are missing; None means 1024x540, with a warning.
+        ignored: ``'drop'`` leaves out the boxes of ignored areas. ``'crowd'`` and ``'flag'`` write them as category 0 with
+            ``ignore`` 1, which the datasets leave out. ``'crowd'`` also sets ``iscrowd`` 1, so that every evaluation ignores
+            cars there; with ``'flag'``, as in the reference, pycocotools counts them as cars to be found.
 
     Raises:
-        DataError: missing or broken files, with the line; a frame missing in a folder that is there; no sequence of a
-            split.
-        ConfigError: arguments out of range.
+        DataError: a missing or broken file (with the line), a missing frame in an existing folder, or a split without
+            sequences.
+        ConfigError: a wrong argument.
     """
     if not out_files or any(split not in SPLITS for split in out_files):
         raise ConfigError(f'must name one or more of {SPLITS}', field='out_files', received=list(out_files))
@@ -133,11 +115,10 @@ def convert_uavdt(
             names = [sequence.name for sequence in sequences]
             raise DataError(f'holds no sequence of the {split} split', file=root, received=names)
         report = UAVDTReport(split, Path(out_file), image_root, sequences=len(members))
-        document = _document(members, report, size_wh, ignored)
-        finished.append((document, report))
-    for document, report in finished:
+        finished.append((report, _document(members, report, size_wh, ignored)))
+    for report, document in finished:
         write_json(report.path, document)
-    return [report for _, report in finished]
+    return [report for report, _ in finished]
 
 
 def files_of_splits(
@@ -147,12 +128,9 @@ def files_of_splits(
     *,
     image_dir: str | os.PathLike | None = None,
 ) -> dict[str, Path]:
-    """Split -> the file to write: ``output`` itself where it ends in ``.json``, else ``UAVDT-<split>.json`` in it.
+    """Split -> the file to write: ``output`` if it ends in ``.json``, else ``UAVDT-<split>.json`` in that folder.
 
-    Args:
-        root, image_dir: see :func:`convert_uavdt`.
-        output: a file, or a folder.
-        split: one split; None takes 'train' for a file, and every split that exists for a folder.
+    Without a ``split``, a file is that of 'train', and a folder gets every split that exists below ``root``.
     """
     output = Path(output)
     if output.suffix == '.json':
@@ -165,58 +143,44 @@ def files_of_splits(
 def find_sequences(
     root: str | os.PathLike, image_dir: str | os.PathLike | None = None
 ) -> tuple[list[UAVDTSequence], Path]:
-    """The sequences of a folder by name, and the folder that the names of their frames are relative to.
+    """The sequences of a folder by name, and the folder that the paths of their frames are relative to.
 
     * MOT layout: ``<seq>/gt/gt_whole.txt``, ``<seq>/gt/gt_ignore.txt``, ``<seq>/img1/img000001.jpg``;
     * public release: ``<seq>_gt_whole.txt`` and ``<seq>_gt_ignore.txt`` in the folder, in ``GT`` or in
       ``UAV-benchmark-MOTD_v1.0/GT``; frames in ``UAV-benchmark-M/<seq>/img000001.jpg`` inside or beside it.
 
     Raises:
-        DataError: neither is found, or a sequence lacks its file of ignored areas.
+        DataError: neither layout is found, or a sequence lacks its file of ignored areas.
     """
     root = Path(root)
-    nested = sorted(root.glob('*/gt/gt_whole.txt'))
-    if nested:
-        frames = root if image_dir is None else Path(image_dir)
-        names = [path.parent.parent.name for path in nested]
-        sequences = [
-            UAVDTSequence(name, path, path.with_name('gt_ignore.txt'), frames / name / 'img1', f'{name}/img1')
-            for name, path in zip(names, nested)
-        ]
-    else:
-        folders = [root, root / 'GT', root / 'UAV-benchmark-MOTD_v1.0' / 'GT']
-        flat = next((files for files in (sorted(folder.glob('*_gt_whole.txt')) for folder in folders) if files), [])
-        if not flat:
-            raise DataError(
-                'holds neither <seq>/gt/gt_whole.txt nor [GT/]<seq>_gt_whole.txt of any sequence', file=root
-            )
-        if image_dir is None:
-            places = [root / 'UAV-benchmark-M', root.resolve().parent / 'UAV-benchmark-M', root]
-            first = flat[0].name.removesuffix('_gt_whole.txt')
-            image_dir = next((place for place in places if (place / first).is_dir()), places[0])
-        frames = Path(image_dir)
-        sequences = []
-        for path in flat:
-            name = path.name.removesuffix('_gt_whole.txt')
-            sequences.append(UAVDTSequence(name, path, path.with_name(f'{name}_gt_ignore.txt'), frames / name, name))
-    for sequence in sequences:
-        if not sequence.ignored.is_file():
-            raise DataError(
-                'the file of ignored areas is missing (it may be empty)', file=sequence.ignored, record=sequence.name
-            )
-    return sequences, frames
+    found = sorted(root.glob('*/gt/gt_whole.txt'))
+    nested = bool(found)
+    for folder in (root, root / 'GT', root / 'UAV-benchmark-MOTD_v1.0' / 'GT'):
+        found = found or sorted(folder.glob('*_gt_whole.txt'))
+    if not found:
+        raise DataError('holds neither <seq>/gt/gt_whole.txt nor [GT/]<seq>_gt_whole.txt of any sequence', file=root)
+    names = [path.parent.parent.name if nested else path.name.removesuffix('_gt_whole.txt') for path in found]
+    if image_dir is None:
+        places = [root / 'UAV-benchmark-M', root.resolve().parent / 'UAV-benchmark-M', root]
+        image_dir = root if nested else next((place for place in places if (place / names[0]).is_dir()), places[0])
+    sequences = []
+    for name, path in zip(names, found):
+        ignored = path.with_name(path.name.replace('gt_whole.txt', 'gt_ignore.txt'))
+        if not ignored.is_file():
+            raise DataError('the file of ignored areas is missing (it may be empty)', file=ignored, record=name)
+        prefix = f'{name}/img1' if nested else name
+        sequences.append(UAVDTSequence(name, path, ignored, Path(image_dir, prefix), prefix))
+    return sequences, Path(image_dir)
 
 
 def _document(
     sequences: list[UAVDTSequence], report: UAVDTReport, size_wh: tuple[int, int] | None, ignored: str
 ) -> dict:
-    images: list[dict] = []
-    annotations: list[dict] = []
+    document = coco_document(UAVDT_CLASSES)
+    images, annotations = document['images'], document['annotations']
     for sequence in progress(sequences, report.split):
-        objects, areas = (
-            read_uavdt_rows(sequence.objects, labelled=True),
-            read_uavdt_rows(sequence.ignored, labelled=False),
-        )
+        objects = read_uavdt_rows(sequence.objects, labelled=True)
+        areas = read_uavdt_rows(sequence.ignored, labelled=False)
         frames = np.unique(objects.frame)
         labelled = np.isin(areas.frame, frames)
         report.ignored_unlabelled += int(np.count_nonzero(~labelled))
@@ -229,12 +193,10 @@ def _document(
             image_ids[frame] = len(images)
             file_name = f'{sequence.prefix}/img{frame:06d}.jpg'
             images.append({'file_name': file_name, 'height': height, 'width': width, 'id': len(images)})
-        for row in np.argsort(frame_of, kind='stable').tolist():  # of a frame, objects before ignored areas
+        for row in np.argsort(frame_of, kind='stable').tolist():  # objects of a frame stay before its ignored areas
             category_id, is_area = category_ids[row], row >= len(objects.frame)
-            bbox = [int(value) if value.is_integer() else value for value in boxes[row]]
-            annotation = box_annotation(
-                bbox, image_ids[int(frame_of[row])], category_id, len(annotations) + 1, ignored=is_area
-            )
+            bbox, image_id = plain_numbers(boxes[row]), image_ids[int(frame_of[row])]
+            annotation = box_annotation(bbox, image_id, category_id, len(annotations) + 1, ignored=is_area)
             annotation['iscrowd'] = int(is_area and ignored == 'crowd')
             annotations.append(annotation)
             if is_area:
@@ -243,14 +205,13 @@ def _document(
                 report.objects += 1
                 report.per_class[UAVDT_CLASSES[category_id]] += 1
     report.images = len(images)
-    categories = [{'supercategory': 'none', 'id': number, 'name': name} for number, name in enumerate(UAVDT_CLASSES)]
-    return {'images': images, 'type': 'instances', 'annotations': annotations, 'categories': categories}
+    return document
 
 
 def _frame_sizes(
     sequence: UAVDTSequence, frames: np.ndarray, report: UAVDTReport, size_wh: tuple[int, int] | None
 ) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Frame number and (width, height), from the headers of the frames where the sequence has any."""
+    """Frame numbers and (width, height), from the image headers if the folder of frames exists."""
     if not sequence.frame_dir.is_dir():
         if size_wh is None:
             report.assumed.append(sequence.name)
@@ -262,14 +223,13 @@ def _frame_sizes(
         try:
             yield frame, image_size(path)
         except BrokenImageError as error:
-            raise DataError(
-                f'frame {frame} of {sequence.objects.name} has no readable image', file=path, record=sequence.name
-            ) from error
+            message = f'frame {frame} of {sequence.objects.name} has no readable image'
+            raise DataError(message, file=path, record=sequence.name) from error
 
 
 def parse_size(text: str) -> tuple[int, int]:
     """``'1024x540'`` -> (1024, 540)."""
     found = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text.strip())
     if not found:
-        raise ConfigError('must be WIDTHxHEIGHT, as 1024x540', field='size', received=text)
+        raise ConfigError('must be WIDTHxHEIGHT, for example 1024x540', field='size', received=text)
     return int(found[1]), int(found[2])

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,32 +18,19 @@ from ...utils.progress import progress
 
 @dataclass
 class VisDroneReport:
-    """What happened to the rows.
+    """How many rows and images were converted, and what was noticed about them."""
 
-    Attributes:
-        path: the JSON file written.
-        images: images in it.
-        empty: of these, images without an object of the classes.
-        objects: boxes written.
-        ignored_regions, others: rows of category 0 and 11, written apart.
-        degenerate: boxes written although a side is not above 0; the datasets of this package leave them out.
-        outside: boxes written that reach over the border of the image.
-        score_zero: boxes written although their score is 0.
-        unannotated: images of the folder without an annotation file, not written.
-        per_class: boxes by class name.
-    """
-
-    path: Path
-    images: int = 0
-    empty: int = 0
-    objects: int = 0
-    ignored_regions: int = 0
-    others: int = 0
-    degenerate: int = 0
-    outside: int = 0
-    score_zero: int = 0
-    unannotated: int = 0
-    per_class: Counter = field(default_factory=Counter)
+    path: Path  # of the JSON file written
+    images: int = 0  # in the file
+    empty: int = 0  # of these, images without an object of the classes
+    objects: int = 0  # boxes written
+    ignored_regions: int = 0  # rows of category 0, written to a list of their own
+    others: int = 0  # rows of category 11, written to a list of their own
+    degenerate: int = 0  # boxes written although a side is not above 0; the datasets of this package leave them out
+    outside: int = 0  # boxes written that extend beyond the image
+    score_zero: int = 0  # boxes written although their score is 0
+    unannotated: int = 0  # images of the folder without an annotation file; not written
+    per_class: Counter = field(default_factory=Counter)  # boxes by class name
 
     def __str__(self) -> str:
         lines = [f'{self.images} images, {self.objects} objects -> {self.path}']
@@ -69,20 +56,19 @@ def convert_visdrone(
 ) -> VisDroneReport:
     """Write one COCO JSON file for a folder of VisDrone annotations.
 
-    Images are sorted by name and numbered from 0; annotations from 1 (pycocotools takes a match with annotation 0 for
-    none); ``category_id`` = category - 1. Boxes are neither clipped nor filtered. Ignored regions (category 0) and others
-    (11) are no annotations but lists of their own, ``ignored_regions`` and ``others``, rows ``{'image_id', 'bbox'}``:
-    COCO tools pass over them, :class:`~mmdet.evaluation.VisDroneMetric` needs them.
+    Images are sorted by name and numbered from 0; annotations are numbered from 1, because pycocotools takes a match with
+    annotation 0 for none. ``category_id`` = category - 1. Boxes are neither clipped nor filtered. Ignored regions
+    (category 0) and others (11) do not become annotations: they form the lists ``ignored_regions`` and ``others``, of
+    entries ``{'image_id', 'bbox'}``, which COCO tools skip and :class:`~mmdet.evaluation.VisDroneMetric` needs.
 
     Args:
-        image_dir: folder of the images, or of ``images``.
-        annotation_dir: folder of the ``.txt`` files, or of ``annotations``.
-        out_file: the JSON file; its folder is made. It appears whole or not at all.
-        sizes: name -> (width, height), taken as given; images that it names need not be there. All other sizes come from
-            the image headers.
+        image_dir: folder of the images, or the folder that holds it as ``images``.
+        annotation_dir: folder of the ``.txt`` files, or the folder that holds it as ``annotations``.
+        out_file: the JSON file; its folder is made where it is missing. It appears whole or not at all.
+        sizes: name -> (width, height). The images named here need not exist; all other sizes come from the image headers.
 
     Raises:
-        DataError: missing folders or images, broken rows; with file and line.
+        DataError: a folder or image is missing, or a row is broken; names the file and the line.
     """
     annotation_dir = _inner(Path(annotation_dir), 'annotations', '.txt')
     files = text_files(annotation_dir, 'annotation', at_least_one=True)
@@ -94,16 +80,7 @@ def convert_visdrone(
 
     out_file = Path(out_file)
     report = VisDroneReport(out_file, unannotated=sum(name not in files for name in images))
-    document: dict = {
-        'images': [],
-        'type': 'instances',
-        'annotations': [],
-        'categories': [
-            {'supercategory': 'none', 'id': number, 'name': name} for number, name in enumerate(VISDRONE_CLASSES)
-        ],
-        'ignored_regions': [],
-        'others': [],
-    }
+    document = {**coco_document(VISDRONE_CLASSES), 'ignored_regions': [], 'others': []}
     for image_id, (name, path) in enumerate(progress(list(files.items()), annotation_dir.name)):
         rows = read_visdrone_rows(path)
         if name in sizes:
@@ -120,7 +97,7 @@ def convert_visdrone(
 
 
 def _inner(folder: Path, name: str, *suffixes: str) -> Path:
-    """The folder ``name`` inside, where the folder itself holds none of the files."""
+    """The sub-folder ``name`` if there is one and the folder itself holds no file with one of the suffixes."""
     if not (folder / name).is_dir() or any(entry.suffix.lower() in suffixes for entry in folder.iterdir()):
         return folder
     return folder / name
@@ -133,14 +110,14 @@ def _add_rows(
     count = 0
     for row in rows.tolist():
         category = int(row[5])
-        bbox = [int(value) if value.is_integer() else value for value in row[:4]]
+        bbox = plain_numbers(row[:4])
         if category in (IGNORED_REGION, OTHERS):
             section = 'ignored_regions' if category == IGNORED_REGION else 'others'
             document[section].append({'image_id': image_id, 'bbox': bbox})
             continue
         count += 1
-        annotation = box_annotation(bbox, image_id, category - 1, len(document['annotations']) + 1)
-        document['annotations'].append(annotation)
+        number = len(document['annotations']) + 1
+        document['annotations'].append(box_annotation(bbox, image_id, category - 1, number))
         x, y, w, h = bbox
         report.degenerate += w <= 0 or h <= 0
         report.outside += x < 0 or y < 0 or x + w > size_wh[0] or y + h > size_wh[1]
@@ -151,10 +128,21 @@ def _add_rows(
     report.ignored_regions, report.others = len(document['ignored_regions']), len(document['others'])
 
 
+def coco_document(classes: Sequence[str]) -> dict:
+    """A COCO document without images; the ids of its categories are the positions of the class names."""
+    categories = [{'supercategory': 'none', 'id': number, 'name': name} for number, name in enumerate(classes)]
+    return {'images': [], 'type': 'instances', 'annotations': [], 'categories': categories}
+
+
+def plain_numbers(values: list[float]) -> list[float]:
+    """The numbers, whole ones as integers: JSON writes these without ``.0``."""
+    return [int(value) if value.is_integer() else value for value in values]
+
+
 def box_annotation(
     bbox: list, image_id: ImageId, category_id: ImageId, annotation_id: int, ignored: bool = False
 ) -> dict:
-    """A COCO annotation of a box x, y, width, height; the polygon goes round its corners from the upper left one down."""
+    """A COCO annotation of a box x, y, width, height; the polygon follows its corners from the upper left to the lower left."""
     x, y, w, h = bbox
     return {
         'area': w * h,

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from ...errors import ConfigError, DataError
@@ -19,39 +20,24 @@ VOC_CLASSES = (
 
 @dataclass
 class SplitReport:
-    """What happened to the objects of one split.
+    """How many objects of a split were converted, and why others were left out.
 
     ``found`` = ``kept`` + ``degenerate`` + ``outside`` + ``duplicates`` + ``other_classes``.
-
-    Args:
-        split: name of the split.
-        path: the JSON file written.
-        images: images in it.
-        found: objects in the XML files.
-        kept: boxes written.
-        degenerate: xmax <= xmin or ymax <= ymin; left out.
-        outside: do not meet the image; left out.
-        duplicates: same class and corners as an earlier object of the image; left out.
-        other_classes: of a class that was not asked for; left out.
-        clipped: kept, but cut at the image's border.
-        difficult: kept, as ``iscrowd`` 1.
-        resized: images whose XML states another size than the file has (the file's is written).
-        per_class: kept boxes by class name.
     """
 
     split: str
-    path: Path
-    images: int = 0
-    found: int = 0
-    kept: int = 0
-    degenerate: int = 0
-    outside: int = 0
-    duplicates: int = 0
-    other_classes: int = 0
-    clipped: int = 0
-    difficult: int = 0
-    resized: int = 0
-    per_class: Counter = field(default_factory=Counter)
+    path: Path  # of the JSON file written
+    images: int = 0  # in the file
+    found: int = 0  # objects in the XML files
+    kept: int = 0  # boxes written
+    degenerate: int = 0  # left out: xmax <= xmin or ymax <= ymin
+    outside: int = 0  # left out: no overlap with the image
+    duplicates: int = 0  # left out: same class and corners as an earlier object of the image
+    other_classes: int = 0  # left out: not of the wanted classes
+    clipped: int = 0  # kept, but clipped to the image
+    difficult: int = 0  # kept, with ``iscrowd`` 1
+    resized: int = 0  # images whose XML states another size than the image file has; the latter is written
+    per_class: Counter = field(default_factory=Counter)  # kept boxes by class name
 
     def __str__(self) -> str:
         notes = ('degenerate', 'outside', 'duplicates', 'other_classes', 'clipped', 'difficult', 'resized')
@@ -81,60 +67,50 @@ def convert_voc(
     """Write ``out_dir/{split}.json`` for each split of a VOC folder.
 
     VOC counts pixels from 1 and names the first and the last pixel of a box, so ``xmin, ymin, xmax, ymax`` becomes the box with edges
-    ``xmin - 1, ymin - 1, xmax, ymax``, clipped to the image. All splits are read before the first file is written; a file appears whole or
-    not at all. Difficult objects are written with ``iscrowd`` 1: not trained on, neither a hit nor a miss in evaluation.
+    ``xmin - 1, ymin - 1, xmax, ymax``, clipped to the image. Difficult objects are written with ``iscrowd`` 1: they are not trained on,
+    and are neither hits nor misses in evaluation. All splits are read before the first file is written; a file appears whole or not at all.
 
     Args:
         root: folder with ``Annotations``, ``ImageSets/Main`` and ``JPEGImages``.
-        out_dir: where the JSON files go; created. ``file_name`` is relative to ``JPEGImages``.
+        out_dir: folder of the JSON files; made where it is missing. ``file_name`` is relative to ``JPEGImages``.
         splits: names of lists in ``ImageSets/Main``; ``None`` takes those of train, val, test that exist.
-        classes: classes to keep, in the order of the category ids 1, 2, ...; ``None``: the twenty of VOC if they suffice, otherwise all
-            that occur, by name.
-        zero_based: corners are edges counted from 0 already; do not shift.
+        classes: classes to keep, in the order of the category ids 1, 2, ...; ``None``: the twenty of VOC if no other class occurs,
+            otherwise all that occur, sorted by name.
+        zero_based: the corners are edges counted from 0, and are not shifted.
 
     Raises:
-        DataError: missing folder, split, image or XML, or XML without the needed fields; with file and object.
-        ConfigError: a class that occurs nowhere.
+        DataError: a missing folder, split, image or XML, or XML without the needed fields; names the file and the object.
+        ConfigError: a class that occurs nowhere, or occurs twice in ``classes``.
     """
     root, out_dir = Path(root), Path(out_dir)
     for name in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
         if not (root / name).is_dir():
-            raise DataError(
-                'a VOC folder holds Annotations, ImageSets/Main and JPEGImages; not found', file=root / name
-            )
-    available = sorted(path.stem for path in (root / 'ImageSets' / 'Main').glob('*.txt'))
+            message = 'no such folder; a VOC folder holds Annotations, ImageSets/Main and JPEGImages'
+            raise DataError(message, file=root / name)
+    lists = root / 'ImageSets' / 'Main'
+    available = sorted(path.stem for path in lists.glob('*.txt'))
     if splits is None:
         splits = [name for name in ('train', 'val', 'test') if name in available]
     missing = [name for name in splits if name not in available]
     if missing or not splits:
-        raise DataError(
-            f'no such split; there are {available}', file=root / 'ImageSets' / 'Main', received=missing or splits
-        )
+        raise DataError(f'no such split; there are {available}', file=lists, received=missing or splits)
 
-    names = {split: read_voc_split(root / 'ImageSets' / 'Main' / f'{split}.txt') for split in splits}
+    names = {split: read_voc_split(lists / f'{split}.txt') for split in splits}
     files = images_by_stem(root / 'JPEGImages')
-    images = {
-        name: _read_image(root, name, files)
-        for name in dict.fromkeys(name for split in splits for name in names[split])
-    }
+    images = {name: _read_image(root, name, files) for name in dict.fromkeys(chain.from_iterable(names.values()))}
     found = {item.name for image in images.values() for item in image.objects}
     if classes is None:
         classes = VOC_CLASSES if found <= set(VOC_CLASSES) else sorted(found)
-    else:
+    elif not set(classes) <= found or len(set(classes)) < len(classes):
         unknown = [name for name in classes if name not in found]
-        if unknown or len(set(classes)) < len(classes):
-            raise ConfigError(
-                f'must be different names that occur in {root}: {sorted(found)}',
-                field='classes',
-                received=unknown or list(classes),
-            )
+        message = f'must be different names that occur in {root}: {sorted(found)}'
+        raise ConfigError(message, field='classes', received=unknown or list(classes))
 
-    out_dir.mkdir(parents=True, exist_ok=True)
     reports = []
     for split in splits:
         report = SplitReport(split, out_dir / f'{split}.json')
         chosen = [images[name] for name in names[split]]
-        write_json(report.path, _coco_document(chosen, tuple(classes), report, 0 if zero_based else 1))
+        write_json(report.path, _coco_document(chosen, classes, report, 0 if zero_based else 1))
         reports.append(report)
     return reports
 
@@ -150,11 +126,12 @@ def _read_image(root: Path, name: str, files: Mapping[str, Path]) -> _Image:
     return _Image(image.name, width, height, found.size_wh != (str(width), str(height)), found.objects)
 
 
-def _coco_document(images: list[_Image], classes: tuple[str, ...], report: SplitReport, first_pixel: int) -> dict:
-    """The COCO document of one split; counts into ``report``."""
+def _coco_document(images: list[_Image], classes: Sequence[str], report: SplitReport, first_pixel: int) -> dict:
     category_ids = {name: number for number, name in enumerate(classes, 1)}
+    records: list[dict] = []
     annotations: list[dict] = []
     for image_id, image in enumerate(images, 1):
+        records.append({'id': image_id, 'file_name': image.file_name, 'width': image.width, 'height': image.height})
         report.images += 1
         report.resized += image.resized
         seen = set()
@@ -185,11 +162,5 @@ def _coco_document(images: list[_Image], classes: tuple[str, ...], report: Split
                     'iscrowd': int(item.difficult),
                 })  # fmt: skip
             seen.add((item.name, item.corners))
-    return {
-        'images': [
-            {'id': image_id, 'file_name': image.file_name, 'width': image.width, 'height': image.height}
-            for image_id, image in enumerate(images, 1)
-        ],
-        'annotations': annotations,
-        'categories': [{'id': number, 'name': name, 'supercategory': 'none'} for name, number in category_ids.items()],
-    }
+    categories = [{'id': number, 'name': name, 'supercategory': 'none'} for name, number in category_ids.items()]
+    return {'images': records, 'annotations': annotations, 'categories': categories}

@@ -8,12 +8,13 @@ Files of a generated set (``<split>`` is ``train`` or ``val``)::
     <root>/manifest.json                           arguments of the set, and numbers of images and objects
 
 Both kinds of annotations hold the same whole-pixel boxes and VisDrone's category ids. An ignored region, whose objects
-are not annotated, is a row of category 0 in the txt. In the JSON it is one ``iscrowd`` annotation per class, because COCO
+are not annotated, is a row of category 0 in the txt, and one ``iscrowd`` annotation per class in the JSON, because COCO
 ignores detections in such regions only within a class.
 """
 
 import contextlib
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -21,8 +22,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,13 +35,13 @@ from mmdet.registry import DATASETS
 from mmdet.utils.checks import is_int
 
 from ..coco import CocoDataset
-from .drawing import Box
+from .drawing import Box, SceneObject
 from .layout import Scene, draw_scene
 
 # The drawn ones of VisDrone's ten classes, with VisDrone's category ids.
 CATEGORY_IDS = {'pedestrian': 1, 'car': 4, 'van': 5, 'truck': 6, 'bus': 9, 'motor': 10}
 PALETTE = [(220, 220, 0), (0, 200, 60), (0, 190, 220), (255, 140, 0), (220, 0, 220), (230, 40, 40)]  # RGB
-VERSION = 2  # to be raised when the drawing changes, so that older sets are refused instead of compared with newer ones
+VERSION = 2  # to be raised when the drawing changes, so that sets of an older drawing are refused
 EMPTY_SHARE = 0.05
 SPLITS = ('train', 'val')
 _JPEG_QUALITY = 88
@@ -56,23 +58,20 @@ def generate_drone_scenes(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Generate the dataset in ``out_dir``, or return at once if it is there with the same arguments.
+    """Generate the dataset in ``out_dir``, unless it is there with the same arguments; returns ``out_dir`` as a path.
 
     An image depends on ``(seed, split, index)`` and the size only; neither ``workers`` nor the number of images changes
-    it. The set is written to a folder beside ``out_dir`` and moved there when it is complete. A lock file beside it makes
-    this safe for several processes at once: one generates the set, the others wait for it.
+    it. The set is written to a folder beside ``out_dir`` and moved there when it is complete. Because of a lock file beside
+    it, several processes may call this at once: one generates the set, the others wait for it.
 
     Args:
         out_dir: root of the dataset.
-        num_train: images of the training split.
-        num_val: images of the validation split.
-        size_wh: image size in pixels.
+        num_train, num_val: numbers of training and validation images, each at most 99999.
+        size_wh: image size in pixels, each side from 160 to 4096.
         seed: an integer >= 0.
-        workers: number of processes; None takes one for each usable core.
+        workers: number of processes; None takes one for each usable core, at most 16.
         overwrite: replace a set that was generated with other arguments; folders with other files are never deleted.
 
-    Returns:
-        ``out_dir`` as a path.
 
     Raises:
         ConfigError: impossible arguments.
@@ -94,13 +93,11 @@ def generate_drone_scenes(
         temporary = root.parent / f'.{root.name}.tmp-{os.getpid()}'
         try:
             _write_dataset(temporary, request, workers, root)
+            old = temporary.with_name(f'{temporary.name}-old')
             if root.exists():
-                old = temporary.with_name(temporary.name + '-old')
                 os.rename(root, old)
-                os.rename(temporary, root)
-                shutil.rmtree(old)
-            else:
-                os.rename(temporary, root)
+            os.rename(temporary, root)
+            shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return Path(out_dir)
@@ -111,15 +108,9 @@ class DroneScenesDataset(CocoDataset):
     """Synthetic drone scenes, generated under ``data_root`` when the annotations are first read.
 
     Args:
-        ann_file: as in ``CocoDataset``.
         data_root: root of the generated set.
-        generate: arguments of :func:`generate_drone_scenes` (``num_train``, ``num_val``, ``size_wh``, ``seed``,
-            ``workers``, ``overwrite``); None: the files must be there already.
-        *args, **kwargs: see ``CocoDataset``.
-
-    Raises:
-        ConfigError: unknown or impossible values in ``generate``.
-        DataError: see :func:`generate_drone_scenes`.
+        generate: arguments of :func:`generate_drone_scenes`, which also says what it raises; None: the set exists already.
+        ann_file, *args, **kwargs: see ``CocoDataset``.
     """
 
     METAINFO = {'classes': tuple(CATEGORY_IDS), 'palette': PALETTE}
@@ -133,10 +124,9 @@ class DroneScenesDataset(CocoDataset):
         **kwargs: Any,
     ):
         allowed = ('num_train', 'num_val', 'size_wh', 'seed', 'workers', 'overwrite')
-        if generate is not None:
-            unknown = set(generate) - set(allowed)
-            if unknown:
-                raise ConfigError(f'allowed keys: {", ".join(allowed)}', field='generate', received=sorted(unknown))
+        unknown = set(generate or ()) - set(allowed)
+        if unknown:
+            raise ConfigError(f'allowed keys: {", ".join(allowed)}', field='generate', received=sorted(unknown))
         self.generate = None if generate is None else dict(generate)
         super().__init__(ann_file, *args, data_root=data_root, **kwargs)
 
@@ -195,7 +185,7 @@ def draw_preview(
 
 
 def summary_text(summary: dict[str, dict[str, Any]]) -> str:
-    """Text, of several lines, of what :func:`summarise_drone_scenes` returns."""
+    """What :func:`summarise_drone_scenes` returns, as text of several lines."""
     lines = []
     for split, facts in summary.items():
         lines += [
@@ -208,13 +198,10 @@ def summary_text(summary: dict[str, dict[str, Any]]) -> str:
 
 
 def write_preview(path: Path, size_wh: tuple[int, int] = (960, 540), *, seed: int = 0) -> bool:
-    """Write :func:`draw_preview` as a JPEG file, at 0.7 of its size; returns whether it could be written."""
+    """Write :func:`draw_preview` as a JPEG file, reduced to 0.7 of its size; returns whether it could be written."""
     picture = cv2.resize(draw_preview(size_wh, seed=seed), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
     path.parent.mkdir(parents=True, exist_ok=True)
     return cv2.imwrite(str(path), picture, (cv2.IMWRITE_JPEG_QUALITY, 60))
-
-
-# ---- parts of generate_drone_scenes
 
 
 def _checked_request(*, num_train: int, num_val: int, size_wh: Sequence[int], seed: int) -> dict[str, Any]:
@@ -232,7 +219,6 @@ def _checked_request(*, num_train: int, num_val: int, size_wh: Sequence[int], se
 
 
 def _read_manifest(root: Path) -> dict[str, Any] | None:
-    """Manifest of the generated set in ``root``; None if there is no such set."""
     try:
         manifest = json.loads((root / 'manifest.json').read_text(encoding='utf-8'))
     except (OSError, ValueError):  # ValueError: broken JSON or no text, so the file was not written here
@@ -242,47 +228,39 @@ def _read_manifest(root: Path) -> dict[str, Any] | None:
 
 def _is_complete(root: Path, request: dict[str, Any]) -> bool:
     """Whether ``root`` holds the set of ``request`` and no file of it is missing; only txt files may be empty."""
-    manifest = _read_manifest(root)
-    if manifest is None or any(manifest.get(key) != value for key, value in request.items()):
+    manifest = _read_manifest(root) or {}
+    if any(manifest.get(key) != value for key, value in request.items()):
         return False
-    for split in SPLITS:
-        for folder, suffix in (('images', '.jpg'), ('annotations', '.txt')):
-            try:
-                entries = list(os.scandir(root / split / folder))
-                found = {entry.name for entry in entries if entry.stat().st_size or suffix == '.txt'}
-            except OSError:
-                return False
-            if found != {_stem(split, index) + suffix for index in range(request[f'num_{split}'])}:
-                return False
+    for split, (folder, suffix) in product(SPLITS, (('images', '.jpg'), ('annotations', '.txt'))):
+        try:
+            entries = list(os.scandir(root / split / folder))
+            found = {entry.name for entry in entries if entry.stat().st_size or suffix == '.txt'}
+        except OSError:
+            return False
+        if found != {_stem(split, index) + suffix for index in range(request[f'num_{split}'])}:
+            return False
     return all((root / 'annotations' / f'{split}.json').is_file() for split in SPLITS)
 
 
 def _refuse_foreign(root: Path, request: dict[str, Any], *, overwrite: bool) -> None:
     """Raise DataError unless ``root`` is free, or holds a set that may be replaced."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+    names = {entry.name for entry in root.iterdir()} if root.is_dir() else set()
+    if not names and (root.is_dir() or not root.exists()):
         return
-    manifest = _read_manifest(root)
-    strangers = (
-        sorted(entry.name for entry in root.iterdir() if entry.name not in _OWN_ENTRIES) if root.is_dir() else []
-    )
+    manifest, strangers = _read_manifest(root), sorted(names - _OWN_ENTRIES)
     if manifest is None or strangers:
-        raise DataError(
-            'this folder holds files that were not generated here, and is left alone; choose another data_root',
-            file=root,
-            received=strangers[:5] or 'no manifest.json of drone scenes',
-        )
+        message = 'this folder holds files that were not generated here, and is left alone; choose another data_root'
+        raise DataError(message, file=root, received=strangers[:5] or 'no manifest.json of drone scenes')
     differing = {key: manifest.get(key) for key, value in request.items() if manifest.get(key) != value}
     if differing and not overwrite:
-        raise DataError(
+        message = (
             f'the drone scenes here were generated with other arguments than { ({k: request[k] for k in differing}) }; '
-            'delete the folder, choose another data_root, or generate with overwrite=True',
-            file=root,
-            received=differing,
+            'delete the folder, choose another data_root, or generate with overwrite=True'
         )
+        raise DataError(message, file=root, received=differing)
     if not differing:
-        print_log(
-            f'{root}: files of the drone scenes are missing, they are generated again', logger='current', level=30
-        )
+        message = f'{root}: files of the drone scenes are missing, they are generated again'
+        print_log(message, logger='current', level=logging.WARNING)
 
 
 @contextlib.contextmanager
@@ -299,25 +277,15 @@ def _exclusive(path: Path) -> Iterator[None]:
         yield
 
 
-class _Row(NamedTuple):
-    """One annotated object: box in whole pixels, VisDrone's category id, truncation and occlusion."""
-
-    bbox: Box
-    category: int
-    truncation: int
-    occlusion: int
-
-
-_Annotations = tuple[list[_Row], list[Box]]  # objects and ignored regions of an image
+_Annotations = tuple[list[SceneObject], list[Box]]  # objects and ignored regions of an image
 
 
 def _stem(split: str, index: int) -> str:
-    """Name of an image without its suffix."""
     return f'{split}_{index:05d}'
 
 
 def _scene(seed: int, split: str, index: int, size_wh: Sequence[int]) -> Scene:
-    """Scene ``index`` of a split; some are empty."""
+    """Scene ``index`` of a split; a share ``EMPTY_SHARE`` of them is empty."""
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     return draw_scene(rng, (size_wh[0], size_wh[1]), empty=bool(rng.random() < EMPTY_SHARE))
 
@@ -326,36 +294,29 @@ def _write_image(job: tuple[Path, int, str, int, Sequence[int]]) -> _Annotations
     """Draw and write the image and the txt of a job (root, seed, split, index, size)."""
     root, seed, split, index, size_wh = job
     scene = _scene(seed, split, index, size_wh)
-    path = root / split / 'images' / f'{_stem(split, index)}.jpg'
     encoded = cv2.imencode('.jpg', scene.image, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1]
-    path.write_bytes(encoded.tobytes())
-    rows = [_Row(item.bbox, CATEGORY_IDS[item.label], item.truncation, item.occlusion) for item in scene.objects]
-    lines = [f'{x},{y},{w},{h},0,0,0,0' for x, y, w, h in scene.ignored]
-    lines += [f'{x},{y},{w},{h},1,{c},{t},{o}' for (x, y, w, h), c, t, o in rows]
-    text = root / split / 'annotations' / f'{_stem(split, index)}.txt'
-    text.write_text(''.join(line + '\n' for line in lines), encoding='utf-8')
-    return rows, scene.ignored
+    (root / split / 'images' / f'{_stem(split, index)}.jpg').write_bytes(encoded.tobytes())
+    rows = [(*box, 0, 0, 0, 0) for box in scene.ignored]
+    rows += [(*item.bbox, 1, CATEGORY_IDS[item.label], item.truncation, item.occlusion) for item in scene.objects]
+    text = ''.join(','.join(map(str, row)) + '\n' for row in rows)
+    (root / split / 'annotations' / f'{_stem(split, index)}.txt').write_text(text, encoding='utf-8')
+    return scene.objects, scene.ignored
 
 
 def _write_dataset(folder: Path, request: dict[str, Any], workers: int | None, root: Path) -> None:
     """Write the whole set into ``folder``; log messages name ``root``, where it is moved later."""
-    for split in SPLITS:
-        (folder / split / 'images').mkdir(parents=True)
-        (folder / split / 'annotations').mkdir()
-    (folder / 'annotations').mkdir()
-    jobs = [
-        (folder, request['seed'], split, i, request['size_wh'])
-        for split in SPLITS
-        for i in range(request[f'num_{split}'])
-    ]
+    for name in ('annotations', *(f'{split}/{kind}' for split in SPLITS for kind in ('images', 'annotations'))):
+        (folder / name).mkdir(parents=True)
+    seed, size_wh = request['seed'], request['size_wh']
+    jobs = [(folder, seed, split, i, size_wh) for split in SPLITS for i in range(request[f'num_{split}'])]
     print_log(f'generating {len(jobs)} drone scenes in {root}', logger='current')
     start = time.perf_counter()
     results = _map(_write_image, jobs, workers)
     counts = {}
     for split, part in zip(SPLITS, (results[: request['num_train']], results[request['num_train'] :])):
-        document = _coco_document(split, part, request['size_wh'])
+        document = _coco_document(split, part, size_wh)
         (folder / 'annotations' / f'{split}.json').write_text(json.dumps(document), encoding='utf-8')
-        counts[split] = {'images': len(part), 'objects': sum(len(rows) for rows, _ in part)}
+        counts[split] = {'images': len(part), 'objects': sum(len(objects) for objects, _ in part)}
     manifest = {**request, 'content': counts}
     (folder / 'manifest.json').write_text(json.dumps(manifest, indent=2) + '\n', encoding='utf-8')
     seconds = time.perf_counter() - start
@@ -370,7 +331,7 @@ def _map(function: Callable[[Any], _Annotations], jobs: list, workers: int | Non
     workers = min(workers, (len(jobs) + 7) // 8)
     if multiprocessing.current_process().daemon:  # such processes (workers of a data loader) may not have children
         workers = 1
-    # Before forking, because children inherit OpenCV's thread pool without its threads; each shall use one thread only.
+    # Before forking, because children inherit OpenCV's thread pool without its threads; each of them uses one thread.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -388,13 +349,14 @@ def _coco_document(split: str, images: list[_Annotations], size_wh: Sequence[int
     width, height = size_wh
     records: list[dict] = []
     annotations: list[dict] = []
-    for image_id, (rows, ignored) in enumerate(images):
+    for image_id, (objects, ignored) in enumerate(images):
         name = f'{_stem(split, image_id)}.jpg'
         records.append({'id': image_id, 'file_name': name, 'width': width, 'height': height})
-        regions = [_Row(region, category, 0, 0) for region in ignored for category in CATEGORY_IDS.values()]
-        for number, (bbox, category, truncation, occlusion) in enumerate(rows + regions):
-            head = dict(id=len(annotations) + 1, image_id=image_id, category_id=category, bbox=list(bbox))
-            area, crowd = bbox[2] * bbox[3], int(number >= len(rows))
-            annotations.append(dict(head, area=area, iscrowd=crowd, truncation=truncation, occlusion=occlusion))
+        regions = [SceneObject(label, region, 0, 0) for region in ignored for label in CATEGORY_IDS]
+        for number, item in enumerate(objects + regions):
+            bbox, category = list(item.bbox), CATEGORY_IDS[item.label]
+            head = dict(id=len(annotations) + 1, image_id=image_id, category_id=category, bbox=bbox)
+            kind = dict(iscrowd=int(number >= len(objects)), truncation=item.truncation, occlusion=item.occlusion)
+            annotations.append(dict(head, area=bbox[2] * bbox[3], **kind))
     categories = [{'id': number, 'name': name, 'supercategory': 'none'} for name, number in CATEGORY_IDS.items()]
     return {'images': records, 'annotations': annotations, 'categories': categories}

@@ -1,9 +1,9 @@
 """Drawing of single objects for the synthetic drone scenes: pinhole camera, meshes of boxes, sprites, visibility.
 
 World: metres, x right, y away from the camera, z up; the camera looks from above at the world's origin on flat ground.
-Image: pixels; pixel ``i`` covers ``[i, i + 1)``. The visible faces of a *mesh*, a list of boxes (frusta), are filled one
-by one on a small supersampled canvas, which gives a :class:`Sprite` with its exact coverage. Bounding boxes are read from
-the covered pixels. Letters: B boxes of a mesh, F = 5 faces of a box, N points, P polygons.
+Image: pixels; pixel ``i`` covers ``[i, i + 1)``. A *mesh* is a list of boxes (frusta). Its visible faces are filled one by
+one on a small supersampled canvas, which gives a :class:`Sprite` with its coverage; bounding boxes are read from the
+covered pixels. Letters: B boxes of a mesh, F = 5 faces of a box, N points, P polygons.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-MIN_SIDE = 3  # an object whose visible part has a shorter side (pixels) is removed from the scene
-MIN_VISIBLE = 0.35  # as is one of which less than this share is visible (hidden by others or outside the image)
+MIN_SIDE = 3  # an object is removed from the scene if a side of its visible part is shorter than this (pixels)
+MIN_VISIBLE = 0.35  # or if less than this share of it is visible (the rest is hidden or outside the image)
 
 Colour = Sequence[float]  # blue, green, red, 0..255
 Point = np.ndarray | tuple[float, float]  # on the ground: x and y in metres
@@ -44,19 +43,12 @@ _CORNERS = _corner_matrix()
 
 @dataclass(frozen=True)
 class Camera:
-    """Pinhole camera above the plane z = 0.
+    """Pinhole camera above the plane z = 0."""
 
-    Args:
-        size_wh: image size in pixels.
-        focal: focal length in pixels.
-        distance: metres from the camera to the ground point in the image centre.
-        pitch: radians from the horizon down to the viewing direction; pi/2 looks straight down.
-    """
-
-    size_wh: tuple[int, int]
-    focal: float
-    distance: float
-    pitch: float
+    size_wh: tuple[int, int]  # image size in pixels
+    focal: float  # focal length in pixels
+    distance: float  # metres from the camera to the ground point in the image centre
+    pitch: float  # radians from the horizon down to the viewing direction; pi/2 looks straight down
 
     @property
     def position(self) -> np.ndarray:
@@ -124,25 +116,16 @@ class Light:
 
 @dataclass
 class Sprite:
-    """A drawn mesh: colour ``bgr`` (h, w, 3), premultiplied by the coverage ``alpha`` (h, w); both uint8.
+    """A drawn mesh; ``left`` and ``top`` are the place of its first pixel in the image, and may be negative."""
 
-    Args:
-        bgr, alpha: pixels.
-        left, top: place of the first pixel in the image; may be negative.
-        depth: metres; sprites are painted from far to near.
-        label: class name; None for scenery.
-        ignored: whether the object belongs to an ignored region instead of being annotated.
-        shadow: polygon (N, 2) in the image.
-    """
-
-    bgr: np.ndarray
-    alpha: np.ndarray
+    bgr: np.ndarray  # (h, w, 3) uint8 colour, premultiplied by the coverage
+    alpha: np.ndarray  # (h, w) uint8 coverage
     left: int
     top: int
-    depth: float
-    label: str | None = None
-    ignored: bool = False
-    shadow: np.ndarray | None = field(default=None, repr=False)
+    depth: float  # metres; sprites are painted from far to near
+    label: str | None = None  # class name; None for scenery
+    ignored: bool = False  # whether the object belongs to an ignored region instead of being annotated
+    shadow: np.ndarray | None = field(default=None, repr=False)  # polygon (N, 2) in the image
 
     def window(self, size_wh: tuple[int, int]) -> tuple[slice, slice, slice, slice] | None:
         """Slices of the part inside the image: image rows and columns, sprite rows and columns. None if there is none."""
@@ -252,10 +235,7 @@ class Mesh:
 def render(
     mesh: Mesh, camera: Camera, light: Light, *, centre: Point, yaw: float, label: str | None = None
 ) -> Sprite | None:
-    """Draw a mesh that stands on the ground at ``centre``; None if it covers no pixel by half.
-
-    Called for every object of every image, so it must stay cheap: 0.2 to 0.5 ms, half of it in filling polygons.
-    """
+    """Draw a mesh that stands on the ground at ``centre``; None if it covers no pixel by half. Takes 0.2 to 0.5 ms."""
     vertices = mesh.vertices()  # (B, 8, 3)
     c, s = math.cos(yaw), math.sin(yaw)
     vertices = vertices @ np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
@@ -331,22 +311,13 @@ def render_tree(
     return Sprite(np.ascontiguousarray(small[..., :3]), small[..., 3].copy(), left, top, depth, shadow=shadow)
 
 
-class _Seen(NamedTuple):
-    """Bounding box of an object's visible pixels, and how many of its pixels there are, inside the image, and visible."""
-
-    bbox: Box
-    total: int
-    inside: int
-    visible: int
-
-
 def resolve_visibility(
     sprites: list[Sprite], size_wh: tuple[int, int]
 ) -> tuple[list[SceneObject], list[Sprite], list[Box]]:
-    """Find out from the pixels that each sprite covers which objects are visible, and their boxes.
+    """Determine from the pixels that each sprite covers which objects are visible, and their boxes.
 
-    Objects too hidden, too far outside or too small (``MIN_VISIBLE``, ``MIN_SIDE``) are removed from the scene, because
-    they would stand in it without a label. Each removal may uncover others, so that this is repeated.
+    Objects of which too little is visible (``MIN_VISIBLE``, ``MIN_SIDE``) are removed from the scene, because they get no
+    annotation. A removal may uncover other objects, so this is repeated until nothing is removed.
 
     Returns:
         ``(objects, kept, ignored)``: annotated objects, sprites to paint from far to near, ignored regions.
@@ -360,7 +331,8 @@ def resolve_visibility(
             if window is not None:
                 owner[window[:2]][masks[id(sprite)][window[2:]] > 0] = i
         kept: list[Sprite] = []
-        seen_of: dict[int, _Seen] = {}
+        # Of each object: the box of its visible pixels, and how many pixels it has, inside the image, and visible.
+        seen_of: dict[int, tuple[Box, int, int, int]] = {}
         for i, sprite in enumerate(order, start=1):
             window = sprite.window(size_wh)
             if sprite.label is not None:
@@ -372,13 +344,16 @@ def resolve_visibility(
                 if min(w, h) < MIN_SIDE or visible < MIN_VISIBLE * total:
                     continue
                 bbox = window[1].start + x, window[0].start + y, w, h
-                seen_of[id(sprite)] = _Seen(bbox, total, cv2.countNonZero(mask[window[2:]]), visible)
+                seen_of[id(sprite)] = bbox, total, cv2.countNonZero(mask[window[2:]]), visible
             kept.append(sprite)
         if len(kept) == len(order):
             break
         order = kept
-    ignored_boxes = [seen_of[id(sprite)].bbox for sprite in kept if sprite.ignored]
-    ignored = [_bounding(ignored_boxes)] if ignored_boxes else []
+    ignored = []
+    boxes = np.array([seen_of[id(sprite)][0] for sprite in kept if sprite.ignored])
+    if len(boxes):  # one region around all ignored objects
+        (left, top), (right, bottom) = boxes[:, :2].min(0).tolist(), (boxes[:, :2] + boxes[:, 2:]).max(0).tolist()
+        ignored.append((left, top, right - left, bottom - top))
     objects = []
     for sprite in kept:
         if sprite.label is None or sprite.ignored:
@@ -390,13 +365,6 @@ def resolve_visibility(
         occlusion = 0 if share > 0.95 else 1 if share >= 0.5 else 2
         objects.append(SceneObject(sprite.label, bbox, int(inside < total), occlusion))
     return objects, kept, ignored
-
-
-def _bounding(boxes: list[Box]) -> Box:
-    """Smallest box around all boxes."""
-    x, y, w, h = np.array(boxes).T
-    left, top = int(x.min()), int(y.min())
-    return left, top, int((x + w).max()) - left, int((y + h).max()) - top
 
 
 def _share_inside(box: Box, region: Box) -> float:

@@ -113,8 +113,6 @@ class SceneBuilder:
         self.sprites: list[Sprite] = []
         self.canvas: np.ndarray = np.zeros((size_wh[1], width, 3), np.uint8)
 
-    # ---- ground ------------------------------------------------------------------------------------------------------
-
     def _clouds(self, *cells: int) -> np.ndarray:
         """Smooth noise (H, W) uint8 of several scales, each with that many cells across; made at half the size."""
         width, height = self.size_wh
@@ -200,8 +198,6 @@ class SceneBuilder:
         corners = rectangle(centres, road.yaw, length, width)  # (P, 4, 2)
         corners = corners[self.camera.depth(corners).min(-1) > self.camera.nearest]
         fill(self.canvas, self.camera.project(corners), colour)
-
-    # ---- objects -----------------------------------------------------------------------------------------------------
 
     def in_view(self, centre: Point, margin: int = 30) -> bool:
         """Whether the ground point is in the image, or at most ``margin`` pixels outside."""
@@ -370,8 +366,6 @@ class SceneBuilder:
     def _add(self, sprite: Sprite | None) -> None:
         if sprite is not None:
             self.sprites.append(sprite)
-
-    # ---- the whole ---------------------------------------------------------------------------------------------------
 
     def build(self) -> Scene:
         """Draw the scene; the order of the steps decides which random numbers each of them gets."""

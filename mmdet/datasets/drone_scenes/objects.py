@@ -21,6 +21,9 @@ _PAINTS = (
     ((176, 174, 170), 4), ((128, 126, 122), 4), ((46, 44, 44), 4), ((44, 38, 168), 3), ((150, 74, 30), 3),
     ((110, 130, 150), 1), ((70, 92, 40), 1), ((90, 60, 110), 1),
 )  # fmt: skip
+_SHIRTS = (
+    (225, 225, 225), (50, 50, 200), (190, 110, 50), (50, 180, 225), (60, 60, 60), (100, 160, 70), (170, 120, 190),
+)  # fmt: skip
 _PAINT_ODDS = np.array([odds for _, odds in _PAINTS]) / sum(odds for _, odds in _PAINTS)
 
 
@@ -30,7 +33,6 @@ def _vary(rng: np.random.Generator, colour: Colour, amount: float = 14) -> Colou
 
 
 def _pick(rng: np.random.Generator, colours: Sequence[Colour], amount: float) -> Colour:
-    """One of the colours, varied."""
     return _vary(rng, colours[int(rng.integers(len(colours)))], amount)
 
 
@@ -39,8 +41,7 @@ def car(rng: np.random.Generator) -> Built:
     length, half = rng.uniform(4.1, 4.9), rng.uniform(0.86, 0.95)
     paint, h = _vary(rng, _PAINTS[rng.choice(len(_PAINTS), p=_PAINT_ODDS)][0]), length / 2
     estate = rng.random() < 0.35
-    mesh = Mesh()
-    mesh.box((-h + 0.1, h - 0.1), (-half, half), (0.0, 0.35), _RUBBER)
+    mesh = Mesh().box((-h + 0.1, h - 0.1), (-half, half), (0.0, 0.35), _RUBBER)
     mesh.box((-h, h), (-half, half), (0.35, 0.9), paint, taper=(0.12, 0.3, 0.08), level=1)
     rear = -h + (0.15 if estate else 0.75)
     mesh.box(
@@ -55,8 +56,7 @@ def van(rng: np.random.Generator) -> Built:
     length, half = rng.uniform(5.0, 6.0), rng.uniform(0.98, 1.08)
     paint, h = _pick(rng, ((238, 238, 238), (236, 232, 226), (226, 228, 232)), 14), length / 2  # delivery white
     height = rng.uniform(2.2, 2.6)
-    mesh = Mesh()
-    mesh.box((-h + 0.1, h - 0.1), (-half, half), (0.0, 0.4), _RUBBER)
+    mesh = Mesh().box((-h + 0.1, h - 0.1), (-half, half), (0.0, 0.4), _RUBBER)
     mesh.box((-h, h), (-half, half), (0.4, 1.15), paint, taper=(0.0, 0.25, 0.02), level=1)
     mesh.box((-h, h - 0.6), (-half, half), (1.15, height), paint, taper=(0.05, 0.75, 0.12), front=_GLASS, level=2)
     ribs = tuple(c * 0.8 for c in paint)
@@ -70,8 +70,7 @@ def truck(rng: np.random.Generator) -> Built:
     length, half = rng.uniform(7.5, 11.0), rng.uniform(1.2, 1.28)
     h, cab_length = length / 2, rng.uniform(1.9, 2.3)
     cab = _pick(rng, ((176, 92, 28), (70, 130, 60), (150, 110, 40)), 20)
-    mesh = Mesh()
-    mesh.box((-h + 0.1, h - 0.1), (-half + 0.1, half - 0.1), (0.0, 0.7), _RUBBER)
+    mesh = Mesh().box((-h + 0.1, h - 0.1), (-half + 0.1, half - 0.1), (0.0, 0.7), _RUBBER)
     mesh.box((h - cab_length, h), (-half, half), (0.5, 2.5), cab, taper=(0.1, 0.45, 0.1), front=_GLASS, level=1)
     end = h - cab_length - 0.45
     if rng.random() < 0.6:
@@ -92,8 +91,7 @@ def bus(rng: np.random.Generator) -> Built:
     h = length / 2
     paint = _pick(rng, ((40, 190, 235), (40, 170, 240), (30, 120, 235)), 20)
     roof = tuple(0.75 * c + 0.25 * 235 for c in paint)
-    mesh = Mesh()
-    mesh.box((-h, h), (-half, half), (0.0, 0.35), _RUBBER)
+    mesh = Mesh().box((-h, h), (-half, half), (0.0, 0.35), _RUBBER)
     mesh.box((-h, h), (-half, half), (0.35, 1.4), paint, level=1)
     mesh.box((-h + 0.02, h - 0.02), (-half, half), (1.4, 2.5), _GLASS, level=2)
     mesh.box((-h, h), (-half, half), (2.5, 3.1), paint, taper=(0.1, 0.1, 0.1), roof=roof, level=3)
@@ -107,8 +105,7 @@ def motor(rng: np.random.Generator) -> Built:
     k = MOTOR_SCALE
     length, half = rng.uniform(1.95, 2.25) * k, 0.17 * k
     paint, h = _pick(rng, ((40, 40, 190), (40, 40, 44), (180, 90, 40), (200, 200, 204)), 20), length / 2
-    mesh = Mesh()
-    mesh.box((-h, -h + 0.62 * k), (-0.09 * k, 0.09 * k), (0.0, 0.62 * k), _RUBBER)
+    mesh = Mesh().box((-h, -h + 0.62 * k), (-0.09 * k, 0.09 * k), (0.0, 0.62 * k), _RUBBER)
     mesh.box((h - 0.62 * k, h), (-0.09 * k, 0.09 * k), (0.0, 0.62 * k), _RUBBER)
     mesh.box((-0.7 * h, 0.55 * h), (-half, half), (0.35 * k, 0.8 * k), paint, level=1)
     mesh.box((0.5 * h, 0.6 * h), (-0.36 * k, 0.36 * k), (0.95 * k, 1.05 * k), _RUBBER, level=2)
@@ -127,16 +124,7 @@ def pedestrian(rng: np.random.Generator) -> Built:
     k = PEOPLE_SCALE * rng.uniform(0.88, 1.08)
     step = rng.uniform(0.0, 0.3) * k
     trousers = _pick(rng, ((50, 44, 40), (110, 74, 50), (90, 100, 110), (40, 40, 44)), 24)
-    shirts = (
-        (225, 225, 225),
-        (50, 50, 200),
-        (190, 110, 50),
-        (50, 180, 225),
-        (60, 60, 60),
-        (100, 160, 70),
-        (170, 120, 190),
-    )
-    shirt = _pick(rng, shirts, 30)
+    shirt = _pick(rng, _SHIRTS, 30)
     hair = _pick(rng, ((40, 44, 52), (60, 84, 110), (120, 160, 200)), 16)
     mesh = Mesh()
     legs = (step, (0.02 * k, 0.2 * k), (-step / 2, step, 0)), (-step, (-0.2 * k, -0.02 * k), (step, -step / 2, 0))

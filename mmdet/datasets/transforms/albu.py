@@ -5,7 +5,6 @@ import inspect
 import os
 import random
 import warnings
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,12 @@ import numpy as np
 from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
 
-from .arguments import clip_boxes, image_of, is_number, is_sequence, select_objects
+from .arguments import clip_boxes, has_area, image_of, is_number, is_sequence, select_objects
 from .base import GeometricTransform
 from .color import Normalize
 
 MIN_SIDE = 1e-3
-"""Boxes thinner than this (pixels) are rounding noise of albumentations' 0..1 coordinates."""
+"""Boxes that are not wider and higher than this (pixels) are rounding noise of albumentations' 0..1 coordinates."""
 
 KEYMAP = {'img': 'image', 'gt_bboxes': 'bboxes'}
 LABEL_FIELDS = ('gt_bboxes_labels', 'gt_labels', 'gt_ignore_flags')
@@ -29,15 +28,13 @@ _INDEX = 'object_index'
 class Albu(GeometricTransform):
     """Apply transforms of albumentations 2.0 to the uint8 BGR image and its boxes.
 
-    Random numbers depend on ``numpy.random``'s global state at each call only, hence on the sample's seed and not on the
-    worker. Boxes, labels and ignore flags stay aligned: boxes are clipped to the image, and objects that leave it (or
-    fall below ``min_visibility`` ...) are dropped from all three. A rotated box becomes the axis-aligned hull of its
-    corners.
+    The random numbers of a call depend only on the global state of ``numpy.random``, hence on the sample's seed and not on
+    the worker. Boxes are clipped to the image; objects that leave it (or fall below ``min_visibility`` ...) are dropped from
+    boxes, labels and ignore flags alike. A rotated box becomes the axis-aligned hull of its corners.
 
-    Transforms and arguments of the published UFPMP-Det configs that albumentations 2 renamed are translated
-    (``JpegCompression``, ``quality_lower``/``quality_upper``, ``always_apply``). Changes of behaviour are *not* undone:
-    ``ShiftScaleRotate`` fills with black unless ``border_mode=4`` is given (albumentations 1 mirrored the image, and with
-    it objects, whose mirror images have no label).
+    Names of the published UFPMP-Det configs that albumentations 2 changed are translated (``JpegCompression``,
+    ``quality_lower``/``quality_upper``, ``always_apply``). Changes of behaviour are *not* undone: ``ShiftScaleRotate`` fills
+    with black unless ``border_mode=4`` is given (albumentations 1 mirrored the image, with objects that have no label).
 
     Args:
         transforms: list of ``dict(type=name, **arguments)``; ``OneOf``, ``Sequential`` ... take a nested list as their
@@ -47,10 +44,10 @@ class Albu(GeometricTransform):
         keymap: mmdetection's names of image and boxes to albumentations'; only :data:`KEYMAP` is possible.
         update_pad_shape: also set ``pad_shape`` (h, w) to the new size.
         skip_img_without_anno: return None (the dataset draws another sample) if no object is left.
-        after_normalize: ``dict(mean, std, to_rgb)``, the arguments of ``Normalize`` and the model's own values: the order
-            of the original UFPMP-Det code. The transforms see the normalised float image, and those of colour,
-            compression and median clip it to [0, 1]. The result is turned back to BGR in 0..255 (float32, not rounded),
-            because the model normalises once more. None: the transforms see uint8 pixels.
+        after_normalize: ``dict(mean, std, to_rgb)`` for ``Normalize``, with the model's own values: as in the original
+            UFPMP-Det code, the transforms see the normalised float image, and those of colour, compression and median clip
+            it to [0, 1]. The result is turned back to BGR in 0..255 (float32, not rounded), because the model normalises
+            once more. None: the transforms see uint8 pixels.
 
     Raises:
         ConfigError: unknown transform or argument (close names are listed), or an image that is not uint8: on
@@ -75,20 +72,16 @@ class Albu(GeometricTransform):
         self.update_pad_shape = update_pad_shape
         self.skip_img_without_anno = skip_img_without_anno
         self.after_normalize = None if after_normalize is None else Normalize(**after_normalize)
-        self._check_keymap(keymap)
+        for ours, theirs in (keymap or {}).items():
+            # mmdetection's configs name masks here although their samples hold none.
+            if ours != 'gt_masks' and KEYMAP.get(ours) != theirs:
+                raise ConfigError(f'may hold {KEYMAP} (and gt_masks)', field='keymap', received={ours: theirs})
         parts = [build_albumentation(item) for item in transforms]
         box_params = albumentations.BboxParams(**_box_arguments(bbox_params))
         with warnings.catch_warnings():
             # albumentations warns about box parameters beside transforms that change pixels only.
             warnings.filterwarnings('ignore', message='Got processor for bboxes')
             self.aug = albumentations.Compose(parts, bbox_params=box_params)
-
-    @staticmethod
-    def _check_keymap(keymap: dict | None) -> None:
-        for ours, theirs in (keymap or {}).items():
-            # mmdetection's configs name masks here although their samples hold none.
-            if ours != 'gt_masks' and KEYMAP.get(ours) != theirs:
-                raise ConfigError(f'may hold {KEYMAP} (and gt_masks)', field='keymap', received={ours: theirs})
 
     def transform(self, results: dict) -> dict | None:
         image = image_of(results)
@@ -104,7 +97,7 @@ class Albu(GeometricTransform):
         inputs, index = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
         if boxes is not None:
             inputs = clip_boxes(boxes.astype(np.float32), image.shape[:2])
-            index = np.flatnonzero(_wide_enough(inputs))
+            index = np.flatnonzero(has_area(inputs, MIN_SIDE))
         if self.after_normalize is not None:
             image = self.after_normalize(dict(img=image))['img']
         output = self.aug(image=np.ascontiguousarray(image), bboxes=inputs[index], **{_INDEX: index})
@@ -121,7 +114,7 @@ class Albu(GeometricTransform):
         new_boxes = np.asarray(output['bboxes'], np.float32).reshape(-1, 4)
         kept = np.asarray(output[_INDEX], np.int64).reshape(-1)
         clip_boxes(new_boxes, image.shape[:2])
-        sound = _wide_enough(new_boxes)
+        sound = has_area(new_boxes, MIN_SIDE)
         if not sound.any() and self.skip_img_without_anno:
             return None
         select_objects(results, kept[sound])
@@ -129,32 +122,21 @@ class Albu(GeometricTransform):
         return results
 
 
-def _wide_enough(boxes: np.ndarray) -> np.ndarray:
-    """Mask (N,) of the xyxy boxes (N, 4) with both sides above ``MIN_SIDE``."""
-    return ((boxes[:, 2:] - boxes[:, :2]) > MIN_SIDE).all(axis=1)
-
-
 def _box_arguments(bbox_params: dict | None) -> dict[str, Any]:
     """Arguments of ``albumentations.BboxParams``; the label field is an index into all per-object arrays."""
     import albumentations  # heavy, as above
 
     arguments = dict(bbox_params or {})
-    kind = arguments.pop('type', 'BboxParams')
-    if kind != 'BboxParams':
-        raise ConfigError("must be 'BboxParams'", field='bbox_params.type', received=kind)
+    for name, only, why in (('type', 'BboxParams', ''), ('format', 'pascal_voc', ': the boxes are x1, y1, x2, y2')):
+        value = arguments.pop(name, only)
+        if value != only:
+            raise ConfigError(f'must be {only!r}{why}', field=f'bbox_params.{name}', received=value)
     arguments.pop('filter_lost_elements', None)
-    box_format = arguments.pop('format', 'pascal_voc')
-    if box_format != 'pascal_voc':
-        raise ConfigError(
-            "must be 'pascal_voc': boxes in the pipeline are x1, y1, x2, y2",
-            field='bbox_params.format',
-            received=box_format,
-        )
     for name in arguments.pop('label_fields', None) or ():
         if name not in LABEL_FIELDS:
             raise ConfigError(f'may name {list(LABEL_FIELDS)}', field='bbox_params.label_fields', received=name)
     _check_arguments('BboxParams', albumentations.BboxParams, arguments, 'bbox_params')
-    return dict(format=box_format, label_fields=[_INDEX], **arguments)
+    return dict(format='pascal_voc', label_fields=[_INDEX], **arguments)
 
 
 def build_albumentation(config: object) -> Any:
@@ -171,14 +153,14 @@ def build_albumentation(config: object) -> Any:
     kind = arguments.pop('type')
     if isinstance(kind, str):
         kind, arguments = _translate(kind, arguments)
-        cls = _transform_classes(albumentations).get(kind)
-        if cls is None:
-            close = difflib.get_close_matches(kind, _transform_classes(albumentations), n=5, cutoff=0.5)
-            raise ConfigError(
-                f'albumentations {albumentations.__version__} has no such transform; close names: {close}',
-                field='type',
-                received=kind,
-            )
+        bases = (albumentations.BasicTransform, albumentations.BaseCompose)
+        classes = inspect.getmembers(albumentations, inspect.isclass)
+        known = {name: value for name, value in classes if issubclass(value, bases)}
+        if kind not in known:
+            close = difflib.get_close_matches(kind, known, n=5, cutoff=0.5)
+            message = f'albumentations {albumentations.__version__} has no such transform; close names: {close}'
+            raise ConfigError(message, field='type', received=kind)
+        cls = known[kind]
     elif inspect.isclass(kind):
         cls, kind = kind, kind.__name__
     else:
@@ -186,22 +168,18 @@ def build_albumentation(config: object) -> Any:
     if 'transforms' in arguments:
         arguments['transforms'] = [build_albumentation(item) for item in arguments['transforms']]
     _check_arguments(kind, cls, arguments, kind)
-    arguments = {name: _as_tuple(value) for name, value in arguments.items()}
+    # albumentations expects tuples of numbers, where config files may hold lists.
+    for name, value in arguments.items():
+        if isinstance(value, list) and value and all(map(is_number, value)):
+            arguments[name] = tuple(value)
     with warnings.catch_warnings():
         # albumentations recommends Affine in place of ShiftScaleRotate; published configs are not to be changed.
         warnings.filterwarnings('ignore', message='.*Affine.*')
         try:
             return cls(**arguments)
         except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f'albumentations refuses the arguments: {error}', field=kind, received=arguments
-            ) from error
-
-
-def _transform_classes(albumentations: ModuleType) -> dict[str, type]:
-    """Name to class of everything in albumentations that ``transforms`` may list."""
-    bases = (albumentations.BasicTransform, albumentations.BaseCompose)
-    return {name: cls for name, cls in vars(albumentations).items() if inspect.isclass(cls) and issubclass(cls, bases)}
+            message = f'albumentations refuses the arguments: {error}'
+            raise ConfigError(message, field=kind, received=arguments) from error
 
 
 def _translate(kind: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -222,10 +200,3 @@ def _check_arguments(kind: str, cls: type, arguments: dict[str, Any], field: str
     for name in arguments:
         if name not in parameters:
             raise ConfigError(f'{kind} has the arguments {list(parameters)}', field=field, received=name)
-
-
-def _as_tuple(value: object) -> object:
-    """Turn a list of numbers, as config files may hold it, into the tuple that albumentations expects."""
-    if isinstance(value, list) and value and all(is_number(item) for item in value):
-        return tuple(value)
-    return value

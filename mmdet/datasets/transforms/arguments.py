@@ -1,7 +1,7 @@
-"""Checks of constructor arguments, and small helpers that the transforms of this folder share."""
+"""Checks of constructor arguments, and what the transforms do to samples and boxes in the same way."""
 
-from collections.abc import Collection, Sequence
-from math import isfinite, isinf
+from collections.abc import Callable, Collection, Sequence
+from math import inf, isfinite
 from numbers import Real
 from typing import Any, TypeGuard
 
@@ -10,7 +10,7 @@ import numpy as np
 from mmdet.errors import ConfigError, DataError
 
 OBJECT_KEYS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
-"""Arrays of a sample that hold one row per object; a transform that drops objects must index all of them."""
+"""Arrays of a sample that hold one row per object; a transform that drops objects has to index all of them."""
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -44,25 +44,29 @@ def check_choice(field: str, value: object, allowed: Collection[str]) -> str:
 
 def check_size(field: str, value: object) -> tuple[int, int]:
     """Return ``value`` as a pair of positive whole numbers; one number stands for a square."""
-    width, height = _check_edges(field, value, infinite=0, allowed='two positive whole numbers')
+    width, height = check_pair(field, value, _is_size, 'two positive whole numbers')
     return int(width), int(height)
 
 
 def check_limits(field: str, value: object) -> tuple[float, float]:
     """As :func:`check_size`, but one of the two may be ``inf``: no limit on that edge."""
-    return _check_edges(field, value, infinite=1, allowed='two positive whole numbers (one may be inf)')
-
-
-def _check_edges(field: str, value: object, *, infinite: int, allowed: str) -> tuple[float, float]:
-    pair = (value, value) if is_number(value) else value
-    if (
-        not is_numbers(pair, 2)
-        or not all(edge > 0 and (isinf(edge) or edge == int(edge)) for edge in pair)
-        or sum(map(isinf, pair)) > infinite
-    ):
+    allowed = 'two positive whole numbers (one may be inf)'
+    first, second = check_pair(field, value, lambda edge: edge == inf or _is_size(edge), allowed)
+    if first == second == inf:
         raise ConfigError(f'must be {allowed}', field=field, received=value)
-    first, second = (edge if isinf(edge) else int(edge) for edge in pair)
-    return first, second
+    return (first if first == inf else int(first)), (second if second == inf else int(second))
+
+
+def check_pair(field: str, value: object, is_sound: Callable[[float], bool], allowed: str) -> tuple[float, float]:
+    """Return ``value`` as two sound numbers, where one number stands for both, else raise ConfigError with ``allowed``."""
+    pair = (value, value) if is_number(value) else value
+    if not is_numbers(pair, 2) or not all(map(is_sound, pair)):
+        raise ConfigError(f'must be {allowed}', field=field, received=value)
+    return pair[0], pair[1]
+
+
+def _is_size(edge: float) -> bool:
+    return 0 < edge < inf and edge == int(edge)
 
 
 def check_range(field: str, value: object, *, minimum: float = 0.0) -> tuple[float, float]:
@@ -87,12 +91,8 @@ def image_of(results: dict[str, Any]) -> np.ndarray:
     """Return ``results['img']``, or raise a DataError that names the missing loading transform."""
     image = results.get('img')
     if image is None:
-        raise DataError(
-            'the sample has no image; LoadImageFromFile must stand before this transform in the pipeline',
-            file=results.get('img_path'),
-            field='img',
-            received=sorted(results),
-        )
+        message = 'the sample has no image; LoadImageFromFile must stand before this transform in the pipeline'
+        raise DataError(message, file=results.get('img_path'), field='img', received=sorted(results))
     return image
 
 
@@ -111,6 +111,6 @@ def clip_boxes(boxes: np.ndarray, image_hw: tuple[int, int]) -> np.ndarray:
     return boxes
 
 
-def has_area(boxes: np.ndarray) -> np.ndarray:
-    """Mask (N,) of the xyxy boxes whose width and height are both positive."""
-    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+def has_area(boxes: np.ndarray, above: float | tuple[float, ...] = 0) -> np.ndarray:
+    """Mask (N,) of the xyxy boxes (N, 4) whose width and height are both above a number, or above the pair (w, h)."""
+    return ((boxes[:, 2:] - boxes[:, :2]) > above).all(axis=1)

@@ -23,23 +23,20 @@ class DetTransform(BaseTransform):
 
 
 class GeometricTransform(DetTransform):
-    """A transform after which annotations other than ``gt_bboxes``, labels and ignore flags would be out of date.
-
-    Subclasses change the image's geometry or the list of objects. A sample with one of ``UNSUPPORTED_KEYS`` is refused
-    at each call, whatever is drawn at random, because its masks would no longer fit the image.
+    """A transform that changes the image's geometry or the list of objects, and of the annotations the boxes only.
 
     Raises:
-        DataError: the sample holds such an annotation; names the image, the key and the transform.
+        DataError: the sample holds one of ``UNSUPPORTED_KEYS``, which would no longer fit the image. This is checked at
+            each call, whatever is drawn at random.
     """
 
     def __call__(self, results: dict) -> dict | None:
         for key in UNSUPPORTED_KEYS:
             if results.get(key) is not None:
-                raise DataError(
+                message = (
                     f'{type(self).__name__} changes boxes only, and would leave this annotation out of date; masks are '
-                    'not supported, so remove the transform that loads them',
-                    file=results.get('img_path'),
-                    field=key,
-                    received=type(results[key]).__name__,
+                    'not supported, so remove the transform that loads them'
                 )
+                kind = type(results[key]).__name__
+                raise DataError(message, file=results.get('img_path'), field=key, received=kind)
         return self.transform(results)

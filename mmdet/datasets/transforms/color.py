@@ -66,12 +66,8 @@ class PhotoMetricDistortion(DetTransform):
     def transform(self, results: dict) -> dict:
         image = image_of(results)
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.float32):
-            raise DataError(
-                'needs a BGR image (H, W, 3), uint8 or float32',
-                file=results.get('img_path'),
-                field='img',
-                received=(image.shape, str(image.dtype)),
-            )
+            message, found = 'needs a BGR image (H, W, 3), uint8 or float32', (image.shape, str(image.dtype))
+            raise DataError(message, file=results.get('img_path'), field='img', received=found)
         distort = distort_uint8 if image.dtype == np.uint8 else distort_float32
         results['img'] = distort(np.ascontiguousarray(image), **self.draw())
         return results
@@ -98,23 +94,16 @@ def _through_hsv(image: np.ndarray, tables: np.ndarray, rows: int = 64) -> np.nd
 
 def distort_uint8(
     image: np.ndarray,
-    brightness: Step,
-    contrast: Step,
-    contrast_first: bool,
-    saturation: Step,
-    hue: Step,
-    channels: Order,
+    brightness: Step,  # added to all channels
+    contrast: Step,  # factor of all channels
+    contrast_first: bool,  # whether the contrast comes before saturation and hue, or after them
+    saturation: Step,  # factor of the saturation
+    hue: Step,  # degrees, added to the hue
+    channels: Order,  # order of the channels of the result
 ) -> np.ndarray:
     """Apply the steps of :class:`PhotoMetricDistortion` to (H, W, 3) uint8 BGR.
 
-    Args:
-        image: contiguous; returned itself where all steps are left out, and never written to.
-        brightness: added to all channels.
-        contrast: factor of all channels.
-        contrast_first: whether the contrast comes before saturation and hue, or after them.
-        saturation: factor of the saturation.
-        hue: degrees, added to the hue.
-        channels: order of the channels of the result.
+    The image must be contiguous. It is returned itself if all steps are left out, and never written to.
     """
     first = contrast if contrast is not None and contrast_first else 1.0
     last = contrast if contrast is not None and not contrast_first else 1.0

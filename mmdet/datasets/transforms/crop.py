@@ -11,13 +11,13 @@ from mmdet.registry import TRANSFORMS
 from .arguments import (
     check_choice,
     check_pad_value,
+    check_pair,
     check_probability,
     check_range,
     check_size,
     clip_boxes,
     has_area,
     image_of,
-    is_number,
     is_numbers,
     is_sequence,
     select_objects,
@@ -29,7 +29,7 @@ CROP_TYPES = ('absolute', 'absolute_range', 'relative', 'relative_range')
 
 @TRANSFORMS.register_module()
 class RandomCrop(GeometricTransform):
-    """Cut a window at a random place; a window without an object makes the result None (the dataset draws another sample).
+    """Cut out a window at a random place; a window without objects gives None (the dataset draws another sample).
 
     Args:
         crop_size: two numbers whose meaning depends on ``crop_type``; one number stands for both. Windows are never
@@ -38,7 +38,7 @@ class RandomCrop(GeometricTransform):
             from which height and width are drawn independently. ``'relative'``: (w, h) as shares of the image, in
             (0, 1]. ``'relative_range'``: (h, w), the lower limits of the shares, each drawn uniformly up to 1.
         allow_negative_crop: return windows without objects as well.
-        recompute_bbox: must be False (it concerns masks).
+        recompute_bbox: must be False, because it concerns masks.
         bbox_clip_border: clip the boxes to the window. Objects wholly outside are dropped in either case.
     """
 
@@ -57,10 +57,8 @@ class RandomCrop(GeometricTransform):
             if crop_type == 'absolute_range':
                 check_range('crop_size', self.crop_size, minimum=1)
         else:
-            pair = (crop_size, crop_size) if is_number(crop_size) else crop_size
-            if not is_numbers(pair, 2) or not all(0 < share <= 1 for share in pair):
-                raise ConfigError('must be two shares of the image in (0, 1]', field='crop_size', received=crop_size)
-            self.crop_size = pair[0], pair[1]
+            allowed = 'two shares of the image in (0, 1]'
+            self.crop_size = check_pair('crop_size', crop_size, lambda share: 0 < share <= 1, allowed)
         if recompute_bbox:
             raise ConfigError('must be False: there are no masks', field='recompute_bbox', received=recompute_bbox)
         self.allow_negative_crop = allow_negative_crop
@@ -82,7 +80,6 @@ class RandomCrop(GeometricTransform):
         return min(max(1, int(size[0])), height), min(max(1, int(size[1])), width)
 
     def _draw_side(self, side: int) -> int:
-        """Length of a window's side, for an image whose side is ``side``."""
         low, high = (min(side, int(edge)) for edge in self.crop_size)
         return int(np.random.randint(low, high + 1))
 
@@ -101,8 +98,7 @@ class RandomCrop(GeometricTransform):
                 return None
             results['gt_bboxes'] = clipped if self.bbox_clip_border else boxes
             select_objects(results, keep)
-        results['img'] = image[top : top + crop_h, left : left + crop_w]
-        results['img_shape'] = (crop_h, crop_w)
+        results.update(img=image[top : top + crop_h, left : left + crop_w], img_shape=(crop_h, crop_w))
         return results
 
 
@@ -145,8 +141,7 @@ class Expand(GeometricTransform):
         canvas[top : top + height, left : left + width] = image
         if results.get('gt_bboxes') is not None:
             results['gt_bboxes'] = results['gt_bboxes'] + np.array([left, top, left, top], np.float32)
-        results['img'] = canvas
-        results['img_shape'] = (canvas_h, canvas_w)
+        results.update(img=canvas, img_shape=(canvas_h, canvas_w))
         return results
 
 
@@ -223,8 +218,7 @@ class MinIoURandomCrop(GeometricTransform):
             if self.bbox_clip_border:
                 clip_boxes(results['gt_bboxes'], (bottom - top, right - left))
             select_objects(results, keep)
-        results['img'] = image[top:bottom, left:right]
-        results['img_shape'] = (bottom - top, right - left)
+        results.update(img=image[top:bottom, left:right], img_shape=(bottom - top, right - left))
         return results
 
 
@@ -239,12 +233,11 @@ class FilterAnnotations(GeometricTransform):
     """Drop objects that are too small to learn from.
 
     Args:
-        min_gt_bbox_wh: (w, h); only boxes larger than these on both sides stay.
+        min_gt_bbox_wh: (w, h); only boxes that are wider and higher than these stay.
         min_gt_mask_area: accepted for mmdetection's configs.
-        by_box: must be True, by_mask must be False (there are no masks).
+        by_box, by_mask: must be True and False, because there are no masks.
         keep_empty: mmdetection's flag, whose name misleads. True: a sample that loses its last object becomes None (the
-            dataset draws another one). False: it is returned without objects. A sample that had no objects before is
-            returned in either case.
+            dataset draws another one). False: it is returned without objects, like one that never had any.
     """
 
     def __init__(
@@ -258,9 +251,8 @@ class FilterAnnotations(GeometricTransform):
         if not is_numbers(min_gt_bbox_wh, 2) or not all(side >= 0 for side in min_gt_bbox_wh):
             raise ConfigError('must be two numbers >= 0', field='min_gt_bbox_wh', received=min_gt_bbox_wh)
         if not by_box or by_mask:
-            raise ConfigError(
-                'must be True and False: masks are not supported', field='by_box, by_mask', received=(by_box, by_mask)
-            )
+            message = 'must be True and False: masks are not supported'
+            raise ConfigError(message, field='by_box, by_mask', received=(by_box, by_mask))
         self.min_gt_bbox_wh = tuple(min_gt_bbox_wh)
         self.keep_empty = keep_empty
 
@@ -268,7 +260,7 @@ class FilterAnnotations(GeometricTransform):
         boxes = results.get('gt_bboxes')
         if boxes is None or len(boxes) == 0:
             return results
-        keep = ((boxes[:, 2:] - boxes[:, :2]) > self.min_gt_bbox_wh).all(axis=1)
+        keep = has_area(boxes, self.min_gt_bbox_wh)
         if not keep.any() and self.keep_empty:
             return None
         select_objects(results, keep)

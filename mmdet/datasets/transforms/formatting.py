@@ -56,29 +56,23 @@ class PackDetInputs(DetTransform):
         if results.get('img') is not None:
             packed['inputs'] = to_chw(image_of(results))
         data_sample = DetDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
-        fields = self._fields(results)
-        flags = results.get('gt_ignore_flags')
-        if flags is None or not flags.any():
-            data_sample.gt_instances = InstanceData(**fields)
-            data_sample.ignored_instances = InstanceData(**{name: value[:0] for name, value in fields.items()})
-        else:
-            ignored = torch.from_numpy(np.asarray(flags, bool))
-            data_sample.gt_instances = InstanceData(**{name: value[~ignored] for name, value in fields.items()})
-            data_sample.ignored_instances = InstanceData(**{name: value[ignored] for name, value in fields.items()})
-        packed['data_samples'] = data_sample
-        return packed
-
-    @staticmethod
-    def _fields(results: dict) -> dict[str, torch.Tensor]:
-        """Tensors of all objects, ignored ones included; DataError if they differ in length."""
         fields: dict[str, torch.Tensor] = {}
         lengths: dict[str, int] = {}
         for name, key, dtype in (('bboxes', 'gt_bboxes', torch.float32), ('labels', 'gt_bboxes_labels', torch.int64)):
             if results.get(key) is not None:
                 fields[name] = torch.tensor(results[key], dtype=dtype)
                 lengths[key] = len(fields[name])
-        if fields and results.get('gt_ignore_flags') is not None:
-            lengths['gt_ignore_flags'] = len(results['gt_ignore_flags'])
+        flags = results.get('gt_ignore_flags')
+        if fields and flags is not None:
+            lengths['gt_ignore_flags'] = len(flags)
         if len(set(lengths.values())) > 1:
             raise DataError('per-object arrays differ in length', file=results.get('img_path'), received=lengths)
-        return fields
+        counted: slice | torch.Tensor = slice(None)  # without ignored objects nothing is copied
+        ignored: slice | torch.Tensor = slice(0)
+        if flags is not None and flags.any():
+            ignored = torch.from_numpy(np.asarray(flags, bool))
+            counted = ~ignored
+        data_sample.gt_instances = InstanceData(**{name: value[counted] for name, value in fields.items()})
+        data_sample.ignored_instances = InstanceData(**{name: value[ignored] for name, value in fields.items()})
+        packed['data_samples'] = data_sample
+        return packed

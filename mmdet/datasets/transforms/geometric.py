@@ -42,7 +42,7 @@ class RandomFlip(GeometricTransform):
     """Mirror image and boxes at random; sets ``flip`` (bool) and ``flip_direction`` (str or None).
 
     Args:
-        prob: probability of a flip, which is shared equally among several directions; or a list with one for each.
+        prob: probability of a flip, shared equally among the directions; or a list of one probability for each direction.
         direction: ``'horizontal'``, ``'vertical'`` or ``'diagonal'`` (both), or a list of these.
         swap_seg_labels: accepted for mmdetection's configs; it concerns segmentation maps only.
     """
@@ -55,9 +55,8 @@ class RandomFlip(GeometricTransform):
     ):
         directions = [direction] if isinstance(direction, str) else direction
         if not is_sequence(directions) or len(directions) == 0:
-            raise ConfigError(
-                f'must be one of {sorted(FLIP_CODES)} or a list of these', field='direction', received=direction
-            )
+            message = f'must be one of {sorted(FLIP_CODES)} or a list of these'
+            raise ConfigError(message, field='direction', received=direction)
         self.direction = [check_choice('direction', name, FLIP_CODES) for name in directions]
         count = len(self.direction)
         if is_sequence(prob):

@@ -21,8 +21,7 @@ COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'unchanged')
 class LoadImageFromFile(DetTransform):
     """Decode the image file ``results['img_path']``.
 
-    Sets ``img`` (H, W, 3) uint8 BGR ((H, W) with ``color_type='grayscale'``), ``img_shape`` and ``ori_shape``, both
-    (h, w).
+    Sets ``img`` (H, W, 3) uint8 BGR ((H, W) with ``color_type='grayscale'``), ``img_shape`` and ``ori_shape`` (h, w).
 
     Args:
         to_float32: return float32 pixels (0..255) instead of uint8.
@@ -65,7 +64,12 @@ class LoadImageFromFile(DetTransform):
             if self.ignore_empty:
                 return None
             raise
-        return _set_image(results, image, self.to_float32)
+        return self._set_image(results, image)
+
+    def _set_image(self, results: dict, image: np.ndarray) -> dict:
+        results['img'] = image.astype(np.float32) if self.to_float32 else image
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        return results
 
 
 @TRANSFORMS.register_module()
@@ -90,34 +94,25 @@ class LoadImageFromNDArray(LoadImageFromFile):
             raise DataError('must hold uint8 or floating pixels', field='img', received=str(image.dtype))
         if image.dtype not in (np.uint8, np.float32):
             image = image.astype(np.float32)
-        if self.color_type == 'grayscale':
-            code = {3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}.get(channels)
-        else:
-            code = {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}.get(channels)
+        grey = self.color_type == 'grayscale'
+        to_grey = {3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}
+        code = (to_grey if grey else {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}).get(channels)
         if code is not None:
             image = cv2.cvtColor(np.ascontiguousarray(image), code)
-        elif self.color_type == 'grayscale':
+        elif grey:
             image = image.reshape(image.shape[:2])
         results.setdefault('img_path', None)
-        return _set_image(results, image, self.to_float32)
-
-
-def _set_image(results: dict, image: np.ndarray, to_float32: bool) -> dict:
-    results['img'] = image.astype(np.float32) if to_float32 else image
-    results['img_shape'] = results['ori_shape'] = image.shape[:2]
-    return results
+        return self._set_image(results, image)
 
 
 @TRANSFORMS.register_module()
 class LoadAnnotations(DetTransform):
     """Turn ``results['instances']`` into arrays.
 
-    Sets ``gt_bboxes`` (N, 4) float32 xyxy in pixels, ``gt_bboxes_labels`` (N,) int64 and ``gt_ignore_flags`` (N,) bool;
-    new arrays at each call, so that later transforms may write to them.
-
     Args:
-        with_bbox: set ``gt_bboxes`` and ``gt_ignore_flags``.
-        with_label: set ``gt_bboxes_labels``.
+        with_bbox: set ``gt_bboxes`` (N, 4) float32, xyxy in pixels, and ``gt_ignore_flags`` (N,) bool: new arrays at each
+            call, so that later transforms may write to them.
+        with_label: set ``gt_bboxes_labels`` (N,) int64, also a new array.
         with_mask, with_seg: must be False; the toolbox detects boxes only.
         box_type: ``'hbox'`` (axis-aligned) or None; boxes are plain arrays in either case.
         poly2mask, reduce_zero_label, ignore_index, imdecode_backend, backend_args: accepted for mmdetection's configs;
@@ -178,7 +173,6 @@ class LoadAnnotations(DetTransform):
 def _first_fault(
     results: dict, instances: Sequence[dict], field: str, is_sound: Callable[[Any], bool], message: str
 ) -> DataError:
-    """The error that names the first object whose ``field`` is not sound."""
     index = next((i for i, item in enumerate(instances) if not is_sound(item.get(field))), None)
     value = None if index is None else instances[index].get(field)
     return DataError(message, file=results.get('img_path'), record=f'object {index}', field=field, received=value)

@@ -1,6 +1,6 @@
 """Transforms that scale the image: to a given, a random, or an exact size with padding."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -14,12 +14,12 @@ from .arguments import (
     check_choice,
     check_limits,
     check_pad_value,
+    check_pair,
     check_range,
     check_size,
     clip_boxes,
     image_of,
     is_number,
-    is_numbers,
     is_sequence,
 )
 from .base import GeometricTransform
@@ -53,16 +53,15 @@ def scaled_size(image_wh: tuple[int, int], factor_wh: tuple[float, float]) -> tu
 
 @TRANSFORMS.register_module()
 class Resize(GeometricTransform):
-    """Scale image and boxes.
+    """Scale image and boxes (``img`` and, where present, ``gt_bboxes``).
 
-    Sets ``img``, ``img_shape`` (h, w), ``scale`` (w, h), ``scale_factor`` = (new_w / w, new_h / h), ``keep_ratio``
-    and, where present, ``gt_bboxes``.
+    Also sets ``img_shape`` (h, w), ``scale`` (w, h), ``scale_factor`` = (new_w / w, new_h / h) and ``keep_ratio``.
 
     Args:
-        scale: target (w, h) in pixels, or one number for a square. With ``keep_ratio`` these are the limits of the long
-            and the short edge, in any order, and one of them may be ``inf``.
+        scale: target (w, h) in pixels, or one number for a square. With ``keep_ratio`` the limits of the long and the
+            short edge, in any order (:func:`fit_size`), one of which may be ``inf``.
         scale_factor: one factor, or (w, h) factors; instead of ``scale``.
-        keep_ratio: keep the aspect ratio (:func:`fit_size`).
+        keep_ratio: keep the aspect ratio.
         clip_object_border: clip the boxes to the image.
         backend: only ``'cv2'``.
         interpolation: ``'nearest'``, ``'bilinear'``, ``'bicubic'``, ``'area'`` or ``'lanczos'``.
@@ -78,23 +77,18 @@ class Resize(GeometricTransform):
         interpolation: str = 'bilinear',
     ):
         if (scale is None) == (scale_factor is None):
-            raise ConfigError(
-                'give exactly one of scale and scale_factor', field='scale', received=(scale, scale_factor)
-            )
+            message = 'give exactly one of scale and scale_factor'
+            raise ConfigError(message, field='scale', received=(scale, scale_factor))
         check_scale = check_limits if keep_ratio else check_size
         self.scale = None if scale is None else check_scale('scale', scale)
-        self.scale_factor = None if scale_factor is None else self._check_factor(scale_factor)
+        self.scale_factor = None
+        if scale_factor is not None:
+            allowed = 'one or two positive numbers'
+            self.scale_factor = check_pair('scale_factor', scale_factor, lambda factor: 0 < factor < inf, allowed)
         self.keep_ratio = keep_ratio
         self.clip_object_border = clip_object_border
         self.backend = check_choice('backend', backend, ('cv2',))
         self.interpolation = check_choice('interpolation', interpolation, INTERPOLATIONS)
-
-    @staticmethod
-    def _check_factor(value: object) -> tuple[float, float]:
-        pair = (value, value) if is_number(value) else value
-        if not is_numbers(pair, 2) or not all(0 < factor < inf for factor in pair):
-            raise ConfigError('must be one or two positive numbers', field='scale_factor', received=value)
-        return pair[0], pair[1]
 
     def transform(self, results: dict) -> dict:
         if self.scale_factor is not None:
@@ -109,16 +103,14 @@ class Resize(GeometricTransform):
         height, width = image.shape[:2]
         new_w, new_h = fit_size((width, height), scale) if self.keep_ratio else (int(scale[0]), int(scale[1]))
         if (new_w, new_h) != (width, height):
-            image = cv2.resize(
-                np.ascontiguousarray(image), (new_w, new_h), interpolation=INTERPOLATIONS[self.interpolation]
-            )
+            flag = INTERPOLATIONS[self.interpolation]
+            image = cv2.resize(np.ascontiguousarray(image), (new_w, new_h), interpolation=flag)
         factor = (new_w / width, new_h / height)
         if results.get('gt_bboxes') is not None:
             boxes = results['gt_bboxes'] * np.array(factor * 2, np.float32)
             results['gt_bboxes'] = clip_boxes(boxes, (new_h, new_w)) if self.clip_object_border else boxes
-        results.update(
-            img=image, img_shape=(new_h, new_w), scale=scale, scale_factor=factor, keep_ratio=self.keep_ratio
-        )
+        results.update(img=image, img_shape=(new_h, new_w))
+        results.update(scale=scale, scale_factor=factor, keep_ratio=self.keep_ratio)
         return results
 
 
@@ -131,8 +123,8 @@ class FixShapeResize(GeometricTransform):
     Args:
         width, height: size of the result in pixels.
         pad_val: number, one number a channel (BGR), or ``dict(img=...)``.
-        keep_ratio: scale to fit inside (an upright image in a wide frame is limited by the frame's height) and pad on
-            the right and at the bottom; False distorts.
+        keep_ratio: scale to fit inside, and pad on the right and at the bottom; False distorts. Unlike that of
+            :class:`Resize`, an upright image in a wide frame is limited by the height of the frame.
         clip_object_border, backend, interpolation: as for :class:`Resize`.
     """
 
@@ -149,12 +141,8 @@ class FixShapeResize(GeometricTransform):
         self.width, self.height = check_size('width, height', (width, height))
         self.pad_val = check_pad_value('pad_val', pad_val)
         self.keep_ratio = keep_ratio
-        self.resize = Resize(
-            scale=(self.width, self.height),
-            clip_object_border=clip_object_border,
-            backend=backend,
-            interpolation=interpolation,
-        )
+        size = self.width, self.height
+        self.resize = Resize(size, None, False, clip_object_border, backend, interpolation)
 
     def transform(self, results: dict) -> dict:
         height, width = image_of(results).shape[:2]
@@ -164,9 +152,8 @@ class FixShapeResize(GeometricTransform):
             inside_w, inside_h = scaled_size((width, height), (factor, factor))
             frame_w, frame_h = min(inside_w, frame_w), min(inside_h, frame_h)
         results = self.resize.resize_to(results, (frame_w, frame_h))
-        results['keep_ratio'] = self.keep_ratio
-        results['img'] = pad_image(results['img'], (self.height, self.width), self.pad_val)
-        results['img_shape'] = (self.height, self.width)
+        image = pad_image(results['img'], (self.height, self.width), self.pad_val)
+        results.update(img=image, img_shape=(self.height, self.width), keep_ratio=self.keep_ratio)
         return results
 
 
@@ -189,16 +176,15 @@ def pad_image(
 class _RandomScale(GeometricTransform):
     """Base of the transforms that draw a scale for each image and set it as ``scale`` of the transform that resizes."""
 
-    def __init__(self, first_scale: tuple[float, float], resize_type: str, resize_kwargs: dict):
-        self.resize = TRANSFORMS.build(dict(type=resize_type, scale=first_scale, **resize_kwargs))
-
-    def draw(self) -> tuple[float, float]:
-        """The scale of the next image."""
-        raise NotImplementedError
+    resize: Any
+    draw: Callable[[], tuple[float, float]]
 
     def transform(self, results: dict) -> dict:
         self.resize.scale = self.draw()
         return self.resize(results)
+
+    def __repr__(self) -> str:
+        return f'{super().__repr__()[:-1]}, resize={self.resize!r})'
 
 
 @TRANSFORMS.register_module()
@@ -223,29 +209,21 @@ class RandomResize(_RandomScale):
         single = is_sequence(scale) and len(scale) > 0 and is_number(scale[0])
         if not single and (not is_sequence(scale) or len(scale) != 2):
             raise ConfigError('must be (w, h) with ratio_range, or [(w, h), (w, h)]', field='scale', received=scale)
-        self.scales = [check_size('scale', one) for one in ([scale] if single else scale)]
-        if single and ratio_range is None:
-            raise ConfigError(f'is needed beside the single scale {tuple(scale)}', field='ratio_range', received=None)
-        if not single and ratio_range is not None:
-            raise ConfigError('must be None beside two scales', field='ratio_range', received=ratio_range)
+        self.scale = [check_size('scale', one) for one in ([scale] if single else scale)]
+        if single == (ratio_range is None):
+            message = f'is needed beside the one scale {tuple(scale)}' if single else 'must be None beside two scales'
+            raise ConfigError(message, field='ratio_range', received=ratio_range)
         self.ratio_range = None if ratio_range is None else check_range('ratio_range', ratio_range, minimum=1e-6)
-        super().__init__(self.scales[0], resize_type, resize_kwargs)
+        self.resize = TRANSFORMS.build(dict(type=resize_type, scale=self.scale[0], **resize_kwargs))
 
     def draw(self) -> tuple[int, int]:
         """One scale: (w, h) with a ratio range, else (long edge, short edge)."""
         if self.ratio_range is not None:
             ratio = np.random.uniform(*self.ratio_range)
-            width, height = self.scales[0]
+            width, height = self.scale[0]
             return max(1, int(width * ratio)), max(1, int(height * ratio))
-        first, second = self.scales
-        return self._draw_edge(max(first), max(second)), self._draw_edge(min(first), min(second))
-
-    @staticmethod
-    def _draw_edge(one: int, other: int) -> int:
-        return int(np.random.randint(min(one, other), max(one, other) + 1))
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(scale={self.scales}, ratio_range={self.ratio_range}, resize={self.resize!r})'
+        long, short = (sorted(map(edge, self.scale)) for edge in (max, min))
+        return int(np.random.randint(long[0], long[1] + 1)), int(np.random.randint(short[0], short[1] + 1))
 
 
 @TRANSFORMS.register_module()
@@ -267,7 +245,7 @@ class RandomChoiceResize(_RandomScale):
             raise ConfigError('must be a list of at least one scale', field='scales', received=scales)
         check_scale = check_limits if resize_kwargs.get('keep_ratio', False) else check_size
         self.scales = [check_scale('scales', one) for one in scales]
-        super().__init__(self.scales[0], resize_type, resize_kwargs)
+        self.resize = TRANSFORMS.build(dict(type=resize_type, scale=self.scales[0], **resize_kwargs))
 
     def draw(self) -> tuple[float, float]:
         """One of the scales."""
@@ -277,6 +255,3 @@ class RandomChoiceResize(_RandomScale):
         results = super().transform(results)
         results['scale_idx'] = self.scales.index(self.resize.scale)
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(scales={self.scales}, resize={self.resize!r})'

@@ -1,7 +1,7 @@
 """Transforms that apply other transforms: in sequence, at random, or as several views.
 
-mmcv's transforms of the same names build nested transforms through mmengine's root registry: where no default scope is
-set, a nested ``dict(type='Resize')`` would silently be mmcv's. These always build through this package's registry.
+mmcv's transforms of the same names build nested transforms through mmengine's root registry, in which a nested
+``dict(type='Resize')`` can silently be mmcv's. These always build through the registry of this package.
 """
 
 import copy
@@ -33,11 +33,7 @@ def build_transform(item: object) -> Transform:
 
 @TRANSFORMS.register_module()
 class Compose(BaseTransform):
-    """Apply ``transforms`` in sequence; as soon as one of them returns None, the result is None.
-
-    Args:
-        transforms: config dicts, lists of these, or callables.
-    """
+    """Apply config dicts, lists of these, or callables in sequence; if one of them returns None, so does this."""
 
     def __init__(self, transforms: Sequence | dict):
         if isinstance(transforms, dict):
@@ -104,14 +100,10 @@ class TestTimeAug(BaseTransform):
 
     ``transforms=[[Resize(a), Resize(b)], [RandomFlip(prob=1.), RandomFlip(prob=0.)], [PackDetInputs()]]`` gives four
     views, in the order a-flipped, a-plain, b-flipped, b-plain. The result is ``dict(key=[value of view 1, value of
-    view 2, ...])``, as mmengine's ``BaseTTAModel`` expects.
+    view 2, ...])``, as mmengine's ``BaseTTAModel`` expects. A call raises a ConfigError if a transform returns None.
 
     Args:
-        transforms: list of steps, each a list of alternatives (a transform, or a list of transforms applied one after
-            the other).
-
-    Raises:
-        ConfigError: also at a call, if a transform returns None (drops the sample).
+        transforms: list of steps, each a list of alternatives (transforms, or lists of transforms applied in sequence).
     """
 
     __test__ = False  # pytest would collect the class for its name
@@ -130,9 +122,8 @@ class TestTimeAug(BaseTransform):
         for subroutine in self.subroutines:
             view = subroutine(copy.deepcopy(results))
             if view is None:
-                raise ConfigError(
-                    'a transform dropped the sample, which testing cannot do', field='transforms', received=subroutine
-                )
+                message = 'a transform returned None (no sample), which test-time augmentation does not allow'
+                raise ConfigError(message, field='transforms', received=subroutine)
             views.append(view)
         return {key: [view[key] for view in views] for key in views[0]}
 

@@ -228,7 +228,7 @@ def test_layout_and_agreement_of_txt_and_json(generated):
 
 
 def test_coco_document_by_hand():
-    rows = [synthetic._Row((3, 4, 10, 20), 4, 1, 2), synthetic._Row((5, 6, 7, 8), 9, 0, 0)]
+    rows = [SceneObject('car', (3, 4, 10, 20), 1, 2), SceneObject('bus', (5, 6, 7, 8), 0, 0)]
     document = synthetic._coco_document('val', [([], []), (rows, [(1, 2, 30, 40)])], (480, 270))
     assert document['images'] == [
         {'id': 0, 'file_name': 'val_00000.jpg', 'width': 480, 'height': 270},
@@ -253,7 +253,7 @@ def test_txt_by_hand(tmp_path, monkeypatch):
     for folder in ('images', 'annotations'):
         (tmp_path / 'train' / folder).mkdir(parents=True)
     rows, ignored = synthetic._write_image((tmp_path, 0, 'train', 12, (480, 270)))
-    assert rows == [((1, 2, 3, 4), 9, 1, 2)] and ignored == [(5, 6, 7, 8)]
+    assert rows == scene.objects and ignored == [(5, 6, 7, 8)]
     text = (tmp_path / 'train' / 'annotations' / 'train_00012.txt').read_text()
     assert text == '5,6,7,8,0,0,0,0\n1,2,3,4,1,9,1,2\n'
     assert cv2.imread(str(tmp_path / 'train' / 'images' / 'train_00012.jpg')).shape == (4, 6, 3)

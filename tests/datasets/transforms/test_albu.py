@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmdet.datasets.transforms.albu import _as_tuple
+from mmdet.datasets.transforms.albu import build_albumentation
 from mmdet.registry import TRANSFORMS
 from mmdet.utils import ConfigError
 
@@ -305,9 +305,13 @@ def test_types_may_be_classes_and_nest():
 
 
 def test_lists_of_numbers_become_tuples_and_others_stay():
-    assert _as_tuple([1, 2.5]) == (1, 2.5)
+    class Plain:
+        def __init__(self, value):
+            self.value = value
+
+    assert build_albumentation(dict(type=Plain, value=[1, 2.5])).value == (1, 2.5)
     for value in ([], [1, 'a'], ['a', 1], (1, 2), 'ab', 3, [[1], [2]]):
-        assert _as_tuple(value) is value
+        assert build_albumentation(dict(type=Plain, value=value)).value is value
 
 
 def test_classes_with_arguments_of_any_name():

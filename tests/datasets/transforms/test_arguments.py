@@ -78,6 +78,18 @@ def test_choice_and_minimum():
         arguments.check_range('field', (0.99, 2), minimum=1)
 
 
+@pytest.mark.parametrize(('value', 'expected'), [(0.5, (0.5, 0.5)), ([0.25, 1], (0.25, 1)), ((1, 2), None), (0, None)])
+def test_pair(value, expected):
+    def check():
+        return arguments.check_pair('field', value, lambda share: 0 < share <= 1, 'a share')
+
+    if expected is not None:
+        assert check() == expected
+        return
+    with pytest.raises(ConfigError, match='^field: must be a share'):
+        check()
+
+
 def test_select_objects():
     sample = dict(
         gt_bboxes=np.arange(12.0).reshape(3, 4), gt_bboxes_labels=np.array([5, 6, 7]), gt_ignore_flags=None, img=3
@@ -107,3 +119,8 @@ def test_has_area_is_strict_on_both_sides():
     boxes = np.array([[0, 0, 1e-6, 1e-6], [0, 0, 0, 5], [0, 0, 5, 0], [3, 0, 2, 5], [0, 3, 5, 2], [1, 2, 3, 4]])
     assert arguments.has_area(boxes).tolist() == [True, False, False, False, False, True]
     assert arguments.has_area(boxes[:0]).shape == (0,)
+    assert arguments.has_area(np.array([[1, 1, 4, 3], [1, 1, 4, 4], [1, 1, 3, 5]]), (2, 2)).tolist() == [
+        False,
+        True,
+        False,
+    ]

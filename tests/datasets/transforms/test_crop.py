@@ -364,3 +364,28 @@ def test_filter_takes_width_then_height_and_a_strict_bound():
     for pair in ((1,), (1, -0.1), (float('nan'), 1), 'ab', 3):
         with pytest.raises(ConfigError, match=r'min_gt_bbox_wh: must be two numbers >= 0'):
             build('FilterAnnotations', min_gt_bbox_wh=pair)
+
+
+@pytest.mark.parametrize(
+    ('rolls', 'size_hw'),
+    [((0.5, 0.5), (8, 15)), ((0.48, 0.49), (7, 15)), ((0.0, 0.99), (5, 20)), ((0.9, 0.05), (10, 11))],
+)
+def test_relative_range_rounds_half_up(monkeypatch, rolls, size_hw):
+    """Shares of at least one half: 7.5 and 15 pixels, 7.4 and 14.9, 5 and 19.9, 9.5 and 10.5."""
+    monkeypatch.setattr(np.random, 'rand', lambda count: np.array(rolls)[:count])
+    assert build('RandomCrop', crop_size=0.5, crop_type='relative_range').draw_size((10, 20)) == size_hw
+
+
+def test_min_iou_window_cuts_off_the_sum_not_the_parts(monkeypatch):
+    script(monkeypatch, [0], [30.4, 20.5, 7.9, 5.8])
+    assert build('MinIoURandomCrop').draw_window((40, 80), np.zeros((0, 4))).tolist() == [7, 5, 38, 26]
+
+
+def test_crop_moves_boxes_by_left_and_top(monkeypatch):
+    places = iter((3, 7))  # the top is drawn before the left
+    monkeypatch.setattr(np.random, 'randint', lambda *_: next(places))
+    sample = make_sample(20, 10, [[6.5, 2.5, 9, 8], [16, 3, 18, 5], [0, 0, 7, 3]])
+    image = sample['img']
+    results = build('RandomCrop', crop_size=(8, 6))(sample)
+    assert results['gt_bboxes'].tolist() == [[0, 0, 2, 5]] and results['gt_bboxes_labels'].tolist() == [0]
+    assert np.array_equal(results['img'], image[3:9, 7:15])
