@@ -228,7 +228,7 @@ def test_falls_back_to_pycocotools(monkeypatch):
 
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'hotcoco' else found(name))
-    assert coco_eval._evaluator('auto') is coco_eval._run_pycocotools
+    assert coco_eval._evaluator('auto') is coco_eval._pycocotools
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ConfigError, match='pip install hotcoco'):
         coco_eval._evaluator('auto')
