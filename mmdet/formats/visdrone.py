@@ -163,8 +163,8 @@ def read_folders(
                 raise DataError(message, file=annotations[names[i]])
             sizes_wh[i] = image_size(images[names[i]])
 
-    gt_image, gt_rows = _stack(truth)
-    dt_image, dt_rows = _stack(found)
+    gt_image, gt_rows = stack_rows(truth)
+    dt_image, dt_rows = stack_rows(found)
     return VisDroneInput(
         names=names,
         sizes_wh=sizes_wh,
@@ -176,7 +176,7 @@ def read_folders(
     )
 
 
-def _stack(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def stack_rows(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The number of the table of each row, and the rows of all tables."""
     return np.repeat(np.arange(len(tables)), [len(table) for table in tables]), np.concatenate(tables)
 
