@@ -179,6 +179,8 @@ def test_labels_are_matched_to_categories_by_name(tmp_path):
     values = run(CocoMetric(ann_file=ann_file), [sample(pred=swapped)], classes=('bicycle', 'car'))
     assert values['coco/bbox_mAP'] == 1.0
     only_car = {key: value[torch.tensor(LABELS) == 0] for key, value in PERFECT.items()}
+    by_class = run(CocoMetric(ann_file=ann_file, classwise=True), [sample(pred=only_car)])
+    assert (by_class['coco/car_precision'], by_class['coco/bicycle_precision']) == (1, 0)
     assert run(CocoMetric(ann_file=ann_file), [sample(pred=only_car)], classes=('car',))['coco/bbox_mAP'] == 1.0
 
 
