@@ -138,11 +138,12 @@ def evaluate_boxes(
         params.areaRng, params.areaRngLbl = [list(bounds) for bounds in area_ranges.values()], list(area_ranges)
         evaluation.evaluate()
         evaluation.accumulate()
-    arrays = (np.asarray(evaluation.eval[name], np.float64) for name in ('precision', 'recall', 'scores'))
+    names = ('precision', 'recall', 'scores')
+    precision, recall, scores = (np.asarray(evaluation.eval[name], np.float64) for name in names)
     counted = np.bincount(gt.label[~gt.crowd], minlength=num_classes)
     if class_agnostic:
         counted = counted.sum(keepdims=True)
-    return CocoResult(*arrays, thrs, tuple(area_ranges), limits, counted)
+    return CocoResult(precision, recall, scores, thrs, tuple(area_ranges), limits, counted)
 
 
 def check_settings(
@@ -183,7 +184,7 @@ def _hotcoco(gt: GroundTruth, dt: Detections, num_images: int, num_classes: int)
 
     images = [{'id': i + 1} for i in range(num_images)]
     categories = [{'id': k + 1, 'name': str(k)} for k in range(num_classes)]
-    columns = dict(ids=np.arange(1, len(gt) + 1), area=gt.area, iscrowd=gt.crowd.astype(np.int64))
+    columns: dict[str, Any] = dict(ids=np.arange(1, len(gt) + 1), area=gt.area, iscrowd=gt.crowd.astype(np.int64))
     truth = hotcoco.COCO.from_arrays(images, categories, gt.image + 1, gt.label + 1, gt.bbox, **columns)
     found = np.column_stack([dt.image + 1, dt.bbox, dt.score, dt.label + 1]).astype(np.float64)  # (N, 7)
     return hotcoco.COCOeval(truth, truth.load_res(found), 'bbox')

@@ -34,7 +34,8 @@ def evaluate_both(data: VisDroneInput, classes: Sequence[str]) -> tuple[VisDrone
     """Scores of one set of files by both rules. COCO's rules count the rows of the classes, also those inside ignored regions."""
     K = len(classes)
     toolkit = evaluate_visdrone(data.gt, data.dt, sizes_wh=data.sizes_wh, num_classes=K)
-    gt, dt = (table[(table.label >= 0) & (table.label < K)] for table in (data.gt, data.dt))
+    gt = data.gt[(data.gt.label >= 0) & (data.gt.label < K)]
+    dt = data.dt[(data.dt.label >= 0) & (data.dt.label < K)]
     truth = GroundTruth(gt.image, gt.label, gt.bbox)
     return toolkit, evaluate_boxes(truth, dt, num_images=len(data.names), num_classes=K, max_dets=COCO_MAX_DETS)
 
