@@ -1,9 +1,9 @@
 """COCO box evaluation on plain arrays: one function, :func:`evaluate_boxes`, with a fast evaluator behind it.
 
-The protocol is pycocotools' (https://github.com/cocodataset/cocoapi, ``COCOeval``), which needs about 40 s for a
-VisDrone validation. The work is done by ``hotcoco`` where it is installed: its precision, recall and score arrays are
-bit-identical to pycocotools', at a seventieth of the CPU time (``benchmarks/coco_eval.py`` measures both,
-``tests/evaluation/test_coco_eval.py`` compares them on random cases). pycocotools itself is the fallback.
+The protocol is that of pycocotools (https://github.com/cocodataset/cocoapi, ``COCOeval``), which needs about 40 s for a
+VisDrone validation. ``hotcoco`` does the work where it is installed: its precision, recall and score arrays are
+bit-identical to those of pycocotools, in a seventieth of the CPU time (``benchmarks/coco_eval.py`` measures both,
+``tests/evaluation/test_coco_eval.py`` compares them on random cases). pycocotools itself is used otherwise.
 
 Letters: N boxes, I images, K classes, T IoU thresholds, R = 101 recall points, A area ranges, M limits of detections
 per image and class.
@@ -25,14 +25,14 @@ from ..formats.tables import BoxTable, Detections, GroundTruth
 # Bounds in square pixels, both ends included (COCO: small < 32^2, large > 96^2).
 COCO_AREA_RANGES = {'all': (0, 1e10), 'small': (0, 32**2), 'medium': (32**2, 96**2), 'large': (96**2, 1e10)}
 
-# pycocotools' own expression: arange or n/20 differ in the last bit, and boxes with integer sides do reach an IoU of
-# exactly 3/4.
+# The expression of pycocotools: that of arange or n / 20 differs in the last bit, and boxes with integer sides do reach
+# an IoU of exactly 3/4.
 COCO_IOU_THRS = np.linspace(0.5, 0.95, 10)
 
 
 @dataclass
 class CocoResult:
-    """What an evaluation found; -1 marks entries without ground truth, as in pycocotools.
+    """Results of an evaluation; -1 marks entries without ground truth, as in pycocotools.
 
     Attributes:
         precision: (T, R, K, A, M) float64, precision at each recall point, made monotone from the right.
@@ -41,7 +41,7 @@ class CocoResult:
         iou_thrs: (T,) float64.
         areas: A names of area ranges.
         max_dets: M limits, ascending.
-        gt_count: (K,) int64, ground-truth boxes a class, crowds not counted.
+        gt_count: (K,) int64, ground-truth boxes of each class, without crowds.
     """
 
     precision: np.ndarray
@@ -71,7 +71,7 @@ class CocoResult:
     def ar(
         self, iou_thr: float | None = None, area: str = 'all', max_dets: int | None = None, label: int | None = None
     ) -> float:
-        """Average recall: as :meth:`ap`, from the highest recalls."""
+        """Average recall, the mean of the highest recalls; arguments and result as for :meth:`ap`."""
         return self._mean(self.recall[..., None], iou_thr, area, max_dets, label)  # (T, K, A, M, 1)
 
     def _mean(
@@ -80,20 +80,18 @@ class CocoResult:
         """Mean of the entries of (T, K, A, M, any) that are not -1."""
         if area not in self.areas:
             raise ConfigError(f'must be one of {list(self.areas)}', field='area', received=area)
-        if max_dets is None:
-            max_dets = self.max_dets[-1]
-        if max_dets not in self.max_dets:
-            raise ConfigError(
-                f'must be one of the evaluated limits {list(self.max_dets)}', field='max_dets', received=max_dets
-            )
-        values = values[:, :, self.areas.index(area), self.max_dets.index(max_dets)]  # (T, K, any)
+        limit = self.max_dets[-1] if max_dets is None else max_dets
+        if limit not in self.max_dets:
+            message = f'must be one of the evaluated limits {list(self.max_dets)}'
+            raise ConfigError(message, field='max_dets', received=limit)
+        values = values[:, :, self.areas.index(area), self.max_dets.index(limit)]  # (T, K, any)
         if iou_thr is not None:
             values = values[np.isclose(self.iou_thrs, iou_thr, rtol=0, atol=1e-9)]
         if label is not None:
             values = values[:, label]
         values = values[values > -1]
-        # pycocotools adds one rounding step (2^-52) to each denominator, so that perfect boxes have a precision of
-        # 0.9999999999999998; twelve digits keep every figure anyone compares and give them their 1.
+        # pycocotools adds 2^-52 to each denominator, so that perfect boxes get a precision of 0.9999999999999998;
+        # rounding to twelve digits makes it 1, and keeps every digit that anyone compares.
         return round(float(values.mean()), 12) if values.size else -1.0
 
 
@@ -111,7 +109,7 @@ def evaluate_boxes(
 ) -> CocoResult:
     """Match detections to ground truth as pycocotools does and return precision and recall.
 
-    Detections are taken by descending score (stable), up to ``max_dets`` an image *and class*; each takes the free
+    Detections are taken by descending score (stable), up to ``max_dets`` for each image *and class*; each takes the free
     ground-truth box of highest IoU at or above the threshold. Boxes outside the area range and crowds are ignored, and
     so are detections matched to them.
 
@@ -121,7 +119,7 @@ def evaluate_boxes(
         num_images: I.
         num_classes: K.
         iou_thrs: (T,) IoU thresholds; None means 0.50, 0.55, ... 0.95.
-        max_dets: limits of detections an image and class; returned ascending, without repeats.
+        max_dets: limits of detections for each image and class; the result has them ascending and without repeats.
         area_ranges: name -> (lowest, highest) area in square pixels, both included.
         class_agnostic: take all boxes as one class (proposal recall); the result then has K = 1.
         backend: 'hotcoco', 'pycocotools', or 'auto' for the first that is installed.
@@ -133,8 +131,15 @@ def evaluate_boxes(
     thrs, limits = check_settings(COCO_IOU_THRS if iou_thrs is None else iou_thrs, max_dets, num_classes)
     gt.check('ground truth', num_images, num_classes)
     dt.check('detections', num_images, num_classes)
-    run = _evaluator(backend)
-    precision, recall, scores = run(gt, dt, num_images, num_classes, thrs, limits, area_ranges, class_agnostic)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        evaluation = _evaluator(backend)(gt, dt, num_images, num_classes)
+        params = evaluation.params
+        params.iouThrs, params.maxDets, params.useCats = thrs, list(limits), int(not class_agnostic)
+        params.areaRng, params.areaRngLbl = [list(bounds) for bounds in area_ranges.values()], list(area_ranges)
+        evaluation.evaluate()
+        evaluation.accumulate()
+    names = ('precision', 'recall', 'scores')
+    precision, recall, scores = (np.asarray(evaluation.eval[name], np.float64) for name in names)
     counted = np.bincount(gt.label[~gt.crowd], minlength=num_classes)
     if class_agnostic:
         counted = counted.sum(keepdims=True)
@@ -160,53 +165,32 @@ def check_settings(
     return thrs, limits
 
 
-Areas = Mapping[str, tuple[float, float]]
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-def _evaluator(backend: str) -> Callable[..., Arrays]:
-    runners = {'hotcoco': _run_hotcoco, 'pycocotools': _run_pycocotools}
-    if backend not in ('auto', *runners):
-        raise ConfigError(f"must be 'auto' or one of {list(runners)}", field='backend', received=backend)
-    wanted = list(runners) if backend == 'auto' else [backend]
+def _evaluator(backend: str) -> Callable[[GroundTruth, Detections, int, int], Any]:
+    """What makes the object that evaluates; both kinds have the interface of pycocotools' ``COCOeval``."""
+    makers = {'hotcoco': _hotcoco, 'pycocotools': _pycocotools}
+    if backend not in ('auto', *makers):
+        raise ConfigError(f"must be 'auto' or one of {list(makers)}", field='backend', received=backend)
+    wanted = list(makers) if backend == 'auto' else [backend]
     for name in wanted:
         if importlib.util.find_spec(name) is not None:
-            return runners[name]
-    raise ConfigError(
-        f'COCO evaluation needs one of {wanted}: pip install {wanted[0]}', field='backend', received=backend
-    )
+            return makers[name]
+    message = f'COCO evaluation needs one of {wanted}: pip install {wanted[0]}'
+    raise ConfigError(message, field='backend', received=backend)
 
 
-def _run_hotcoco(
-    gt: GroundTruth, dt: Detections, num_images: int, num_classes: int, iou_thrs: np.ndarray, max_dets: tuple[int, ...],
-    area_ranges: Areas, class_agnostic: bool,
-) -> Arrays:  # fmt: skip
+# Ids start at 1 in both: pycocotools takes a match with annotation id 0 for no match.
+def _hotcoco(gt: GroundTruth, dt: Detections, num_images: int, num_classes: int) -> Any:
     import hotcoco  # optional: there is no wheel for every platform
 
-    # Ids start at 1 throughout: pycocotools takes a match with annotation id 0 for no match.
     images = [{'id': i + 1} for i in range(num_images)]
     categories = [{'id': k + 1, 'name': str(k)} for k in range(num_classes)]
-    truth = hotcoco.COCO.from_arrays(
-        images,
-        categories,
-        gt.image + 1,
-        gt.label + 1,
-        gt.bbox,
-        ids=np.arange(1, len(gt) + 1),
-        area=gt.area,
-        iscrowd=gt.crowd.astype(np.int64),
-    )
-    found = truth.load_res(
-        np.column_stack([dt.image + 1, dt.bbox, dt.score, dt.label + 1]).astype(np.float64)
-    )  # (N, 7)
-    evaluation = hotcoco.COCOeval(truth, found, 'bbox')
-    return _accumulate(evaluation, iou_thrs, max_dets, area_ranges, class_agnostic)
+    columns: dict[str, Any] = dict(ids=np.arange(1, len(gt) + 1), area=gt.area, iscrowd=gt.crowd.astype(np.int64))
+    truth = hotcoco.COCO.from_arrays(images, categories, gt.image + 1, gt.label + 1, gt.bbox, **columns)
+    found = np.column_stack([dt.image + 1, dt.bbox, dt.score, dt.label + 1]).astype(np.float64)  # (N, 7)
+    return hotcoco.COCOeval(truth, truth.load_res(found), 'bbox')
 
 
-def _run_pycocotools(
-    gt: GroundTruth, dt: Detections, num_images: int, num_classes: int, iou_thrs: np.ndarray, max_dets: tuple[int, ...],
-    area_ranges: Areas, class_agnostic: bool,
-) -> Arrays:  # fmt: skip
+def _pycocotools(gt: GroundTruth, dt: Detections, num_images: int, num_classes: int) -> Any:
     from pycocotools.coco import COCO  # heavy (matplotlib): only where hotcoco is missing
     from pycocotools.cocoeval import COCOeval
 
@@ -214,7 +198,7 @@ def _run_pycocotools(
     categories = [{'id': k + 1} for k in range(num_classes)]
 
     def indexed(table: BoxTable, **columns: np.ndarray) -> COCO:
-        """A COCO object of the table's rows, without the copies and prints of loading from a file."""
+        """A COCO object of the table's rows, without the copies that loading from a file makes."""
         shared = {'image_id': table.image + 1, 'category_id': table.label + 1, 'bbox': table.bbox, **columns}
         lists = [values.tolist() for values in shared.values()]
         rows = [dict(zip(shared, row), id=i) for i, row in enumerate(zip(*lists), start=1)]
@@ -223,26 +207,7 @@ def _run_pycocotools(
         coco.createIndex()
         return coco
 
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = indexed(gt, area=gt.area, iscrowd=gt.crowd.astype(np.int64))
-        area = dt.bbox[:, 2] * dt.bbox[:, 3]
-        found = indexed(dt, area=area, iscrowd=np.zeros(len(dt), dtype=np.int64), score=dt.score)
-        evaluation = COCOeval(truth, found, 'bbox')
-        return _accumulate(evaluation, iou_thrs, max_dets, area_ranges, class_agnostic)
-
-
-def _accumulate(
-    evaluation: Any, iou_thrs: np.ndarray, max_dets: tuple[int, ...], area_ranges: Areas, class_agnostic: bool
-) -> Arrays:
-    """Both evaluators share pycocotools' interface: set the parameters, run, return precision, recall and scores."""
-    params = evaluation.params
-    params.iouThrs = iou_thrs
-    params.maxDets = list(max_dets)
-    params.areaRng = [list(bounds) for bounds in area_ranges.values()]
-    params.areaRngLbl = list(area_ranges)
-    params.useCats = 0 if class_agnostic else 1
-    evaluation.evaluate()
-    evaluation.accumulate()
-    found = evaluation.eval
-    precision, recall, scores = (np.asarray(found[name], np.float64) for name in ('precision', 'recall', 'scores'))
-    return precision, recall, scores
+    truth = indexed(gt, area=gt.area, iscrowd=gt.crowd.astype(np.int64))
+    area = dt.bbox[:, 2] * dt.bbox[:, 3]
+    found = indexed(dt, area=area, iscrowd=np.zeros(len(dt), dtype=np.int64), score=dt.score)
+    return COCOeval(truth, found, 'bbox')

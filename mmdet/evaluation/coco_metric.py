@@ -1,5 +1,6 @@
 """CocoMetric: COCO average precision and recall of boxes during validation and test."""
 
+import functools
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -20,7 +21,6 @@ from .coco_report import AP_ITEMS, ar_items, class_table, format_value, item_val
 from .predictions import ImageRecord, annotations_from_records, detections_from_records, keep_first, read_sample
 
 _METRICS = ('bbox', 'proposal', 'proposal_fast')
-_STANDARD_MAX_DETS = 100  # of COCO
 
 
 class UnknownMetricError(ConfigError, KeyError):
@@ -35,20 +35,19 @@ class MissingOutputError(ConfigError, AssertionError):
 
 @METRICS.register_module()
 class CocoMetric(BaseMetric):
-    """COCO AP / AR of boxes, equal to pycocotools to the last digit (docs/evaluation.md).
+    """COCO AP and AR of boxes, equal to pycocotools to the last digit (docs/evaluation.md).
 
     All six AP values (``mAP``, ``mAP_50``, ``mAP_75``, ``mAP_s``, ``mAP_m``, ``mAP_l``) and the table of classes are
-    taken at one limit of detections per image and class, ``max_dets``, which every printed line names. (pycocotools
+    computed at one limit of detections per image and class, ``max_dets``, which every printed line names. (pycocotools
     prints the first at 100 whatever is set, the others at the last limit.) Label i is the category *named*
     ``classes[i]``.
 
     Args:
-        ann_file: COCO annotation file; None collects the ground truth from the data samples (``instances``, or
-            ``gt_instances`` with ``ignored_instances`` as crowds, all in original pixels: load annotations after
-            resizing).
-        metric: 'bbox', 'proposal' (average recall, all classes as one), 'proposal_fast' (that without the sizes), or a
-            list of them.
-        classwise: print a table of classes and return ``<class>_precision`` too.
+        ann_file: COCO annotation file; None collects the ground truth from the data samples, as
+            :func:`~mmdet.evaluation.predictions.read_sample` describes.
+        metric: 'bbox', 'proposal' (average recall, all classes as one), 'proposal_fast' (the same without the recalls
+            by size), or a list of them.
+        classwise: also print a table of classes and return ``<class>_precision``.
         proposal_nums: limits of the average recalls; those by size use the last one.
         iou_thrs: IoU thresholds; None means 0.50, 0.55, ... 0.95.
         metric_items: names to return; None means the six APs for 'bbox', all recalls for proposals.
@@ -56,15 +55,14 @@ class CocoMetric(BaseMetric):
         outfile_prefix: write ``<prefix>.bbox.json`` (by descending score) and, without ``ann_file``,
             ``<prefix>.gt.json``. None writes nothing.
         file_client_args: older name of ``backend_args``.
-        backend_args: as in ``mmengine.fileio``, to read ``ann_file``.
-        collect_device: 'cpu' or 'gpu', how ranks send their results.
-        prefix: of the returned keys; default 'coco'.
-        sort_categories: accepted and without effect, because labels are matched to categories by name.
-        use_mp_eval: accepted and without effect, because the evaluator is fast as it is.
-        max_dets: limit of all AP values. None means COCO's 100 if ``proposal_nums`` lists it, otherwise the largest of
-            ``proposal_nums``.
-        count_ignored: boxes of the annotation file with ``ignore`` 1 are objects to be found, as in pycocotools. By default they are
-            neither found nor missed, just as the datasets do not train on them.
+        backend_args: arguments of an mmengine file backend, to read ``ann_file``.
+        collect_device: 'cpu' or 'gpu', how processes exchange their results.
+        prefix: first part of the returned keys; None means 'coco'.
+        sort_categories: accepted, without effect: labels are matched to categories by name.
+        use_mp_eval: accepted, without effect: the evaluator needs no processes.
+        max_dets: limit of all AP values. None means COCO's 100 if ``proposal_nums`` contains it, otherwise the largest
+            of ``proposal_nums``.
+        count_ignored: see :func:`~mmdet.formats.coco.load_coco_annotations`.
         collect_dir: shared folder for ``collect_device='cpu'``.
 
     Raises:
@@ -101,45 +99,40 @@ class CocoMetric(BaseMetric):
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
         for name in self.metrics:
             if name not in _METRICS:
-                raise UnknownMetricError(
-                    f"metric should be one of 'bbox', 'proposal', 'proposal_fast', but got {name}."
-                )
+                raise UnknownMetricError(f'metric should be one of {", ".join(map(repr, _METRICS))}, but got {name}.')
         self.classwise = classwise
         self.proposal_nums = _limits(proposal_nums, 'proposal_nums')
-        self.max_dets = self._default_max_dets() if max_dets is None else _limits([max_dets], 'max_dets')[0]
+        if max_dets is None:
+            max_dets = 100 if 100 in self.proposal_nums else max(self.proposal_nums)
+        self.max_dets = _limits([max_dets], 'max_dets')[0]
         if iou_thrs is None:
             iou_thrs = COCO_IOU_THRS.tolist()
         self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, float) else list(iou_thrs)
         self.metric_items = metric_items
-        self._check_metric_items()
-        self.format_only = format_only
-        if format_only and outfile_prefix is None:
-            raise MissingOutputError(
-                'must be given with format_only=True, which does nothing but write files', field='outfile_prefix'
-            )
-        self.outfile_prefix = outfile_prefix
-        self.backend_args = backend_args or _backend_args(file_client_args)
-        if use_mp_eval:
-            MMLogger.get_current_instance().info(
-                'CocoMetric: use_mp_eval has no effect; the evaluator needs no processes'
-            )
-        self._annotations: CocoAnnotations | None = None
-
-    def _default_max_dets(self) -> int:
-        return _STANDARD_MAX_DETS if _STANDARD_MAX_DETS in self.proposal_nums else max(self.proposal_nums)
-
-    def _check_metric_items(self) -> None:
         allowed = [*(AP_ITEMS if 'bbox' in self.metrics else ()), *ar_items(self.proposal_nums)]
-        for item in self.metric_items or ():
+        for item in metric_items or ():
             if item not in allowed:
                 raise UnknownMetricError(f'metric item "{item}" is not supported. Allowed: {allowed}')
+        self.format_only = format_only
+        if format_only and outfile_prefix is None:
+            message = 'must be given with format_only=True, which only writes files'
+            raise MissingOutputError(message, field='outfile_prefix')
+        self.outfile_prefix = outfile_prefix
+        if backend_args or file_client_args is None or file_client_args.get('backend') == 'disk':
+            self.backend_args = backend_args or None
+        else:
+            self.backend_args = dict(file_client_args)
+        if use_mp_eval:
+            logger = MMLogger.get_current_instance()
+            logger.info('CocoMetric: use_mp_eval has no effect; the evaluator needs no processes')
+        self._annotations: CocoAnnotations | None = None
 
     @property
     def dataset_meta(self) -> dict | None:
         """Meta information of the dataset.
 
-        The runner sets it when it builds its loops, on every rank and before the first training step: the annotation file is read and
-        its classes are checked here, so that a wrong one does not end the run at the first validation.
+        The runner sets it when it builds its loops, on every process and before the first training step. The annotation file is read and
+        its classes are checked then, so that a wrong file does not end the run at the first validation.
         """
         return self._dataset_meta
 
@@ -157,12 +150,7 @@ class CocoMetric(BaseMetric):
         return meta.get('classes', meta.get('CLASSES'))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Check and keep one batch.
-
-        Args:
-            data_batch: not used.
-            data_samples: one dict an image; see :func:`~mmdet.evaluation.predictions.read_sample`.
-        """
+        """Check and keep the ``data_samples`` of a batch, see :func:`~mmdet.evaluation.predictions.read_sample`."""
         if self.ann_file is not None:
             self.load_annotations()
         num_classes = None if self.classes is None else len(self.classes)
@@ -173,19 +161,15 @@ class CocoMetric(BaseMetric):
             self.results.append(record)
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Gather the results of all ranks and evaluate; see ``BaseMetric``.
+        """Gather the results of all processes and evaluate; see ``BaseMetric``.
 
-        ``size`` is not used: mmengine would cut the gathered list there, which drops real images when ranks hold shares
-        of unequal length. Repeated images are recognised by their id instead.
+        ``size`` is not used: mmengine would cut the gathered list there, which drops real images when processes hold
+        shares of unequal length. Repeated images are recognised by their id instead.
         """
         return super().evaluate(sys.maxsize)
 
     def compute_metrics(self, results: list[ImageRecord]) -> dict[str, float]:
-        """Metrics of all records; writes the result files.
-
-        Returns:
-            name -> value, without the prefix; -1 where there is no ground truth.
-        """
+        """Name, without the prefix, -> value of the metrics of all records, -1 without ground truth; writes the result files."""
         logger = MMLogger.get_current_instance()
         records = keep_first(results, lambda record: record.image_id)
         if len(records) < len(results):
@@ -194,8 +178,8 @@ class CocoMetric(BaseMetric):
         missing = len(annotations.image_ids) - len(records)
         if missing > 0:
             logger.warning(
-                f'CocoMetric: {missing} of the {len(annotations.image_ids)} images of {annotations.source} '
-                'were not predicted; their objects count as missed'
+                f'CocoMetric: there are no predictions for {missing} of the {len(annotations.image_ids)} images of '
+                f'{annotations.source}; their objects count as missed'
             )
         return self.evaluate_detections(detections_from_records(records, annotations), annotations)
 
@@ -203,9 +187,8 @@ class CocoMetric(BaseMetric):
         """The ground truth: of the annotation file (read once), or of the records."""
         if self.ann_file is None:
             if self.classes is None:
-                raise ConfigError(
-                    'without ann_file, dataset_meta must hold the class names', field='dataset_meta.classes'
-                )
+                message = 'without ann_file, the metric needs the class names of the dataset'
+                raise ConfigError(message, field='dataset_meta.classes')
             return annotations_from_records(records, self.classes)
         if self._annotations is None:
             self._annotations = self._load_annotations(self.ann_file)
@@ -215,40 +198,29 @@ class CocoMetric(BaseMetric):
         return load_coco_annotations(ann_file, self.classes, self.backend_args, count_ignored=self.count_ignored)
 
     def evaluate_detections(self, detections: Detections, annotations: CocoAnnotations) -> dict[str, float]:
-        """Write the files, evaluate, log and return the metrics of detections in whatever way they came."""
+        """Metrics of detections, however they were obtained; writes the files and the log."""
         logger = MMLogger.get_current_instance()
         if self.outfile_prefix is not None:
             self._write(detections, annotations)
         if self.format_only:
             return OrderedDict()
         if not len(detections):
-            logger.warning(
-                'CocoMetric: there is not a single detection; every AP and AR is 0 where there is ground truth'
-            )
+            logger.warning('CocoMetric: there are no detections; every AP and AR is 0 where there is ground truth')
+
+        @functools.cache
+        def evaluate(class_agnostic: bool) -> CocoResult:
+            return evaluate_boxes(
+                annotations.gt, detections, num_images=len(annotations.image_ids), num_classes=len(annotations.classes),
+                iou_thrs=self.iou_thrs, max_dets=[*self.proposal_nums, self.max_dets], class_agnostic=class_agnostic,
+            )  # fmt: skip
 
         metrics = OrderedDict()
-        proposals = None
         for metric in self.metrics:
             if metric == 'bbox':
-                metrics.update(self._bbox_metrics(self._evaluate(detections, annotations), annotations.classes))
-                continue
-            if proposals is None:
-                proposals = self._evaluate(detections, annotations, class_agnostic=True)
-            metrics.update(self._proposal_metrics(proposals, metric))
+                metrics.update(self._bbox_metrics(evaluate(False), annotations.classes))
+            else:
+                metrics.update(self._proposal_metrics(evaluate(True), metric))
         return metrics
-
-    def _evaluate(
-        self, detections: Detections, annotations: CocoAnnotations, class_agnostic: bool = False
-    ) -> CocoResult:
-        return evaluate_boxes(
-            annotations.gt,
-            detections,
-            num_images=len(annotations.image_ids),
-            num_classes=len(annotations.classes),
-            iou_thrs=self.iou_thrs,
-            max_dets=[*self.proposal_nums, self.max_dets],
-            class_agnostic=class_agnostic,
-        )
 
     def _bbox_metrics(self, result: CocoResult, classes: Sequence[str]) -> dict[str, float]:
         logger = MMLogger.get_current_instance()
@@ -256,9 +228,8 @@ class CocoMetric(BaseMetric):
         metrics = {f'bbox_{item}': item_value(result, item, self.max_dets) for item in self.metric_items or AP_ITEMS}
         if self.classwise:
             logger.info(class_table(result, classes, self.max_dets))
-            metrics.update(
-                {f'{name}_precision': result.ap(None, 'all', self.max_dets, i) for i, name in enumerate(classes)}
-            )
+            for label, name in enumerate(classes):
+                metrics[f'{name}_precision'] = result.ap(None, 'all', self.max_dets, label)
         headline = ' '.join(format_value(item_value(result, item, self.max_dets)) for item in AP_ITEMS)
         logger.info(f'bbox_mAP_copypaste: {headline}')
         return metrics
@@ -282,15 +253,7 @@ class CocoMetric(BaseMetric):
 
 
 def _limits(values: Sequence[int], name: str) -> tuple[int, ...]:
-    """Limits of detections as integers > 0, in the order given."""
     values = tuple(values)
     if not values or not all(is_int(value, 1) for value in values):
         raise ConfigError('must be integers > 0', field=name, received=values)
     return values
-
-
-def _backend_args(file_client_args: dict | None) -> dict | None:
-    """``backend_args`` out of the argument's older form."""
-    if file_client_args is None or file_client_args.get('backend') == 'disk':
-        return None
-    return dict(file_client_args)

@@ -1,4 +1,4 @@
-"""Names, values and text of a COCO evaluation: the metric items, the summary and the table of classes."""
+"""A COCO evaluation for people: names and values of the metric items, the summary, and the table of classes."""
 
 from collections.abc import Sequence
 
@@ -19,28 +19,26 @@ _AREA_SUFFIXES = {'s': 'small', 'm': 'medium', 'l': 'large'}
 
 def ar_items(proposal_nums: Sequence[int]) -> list[str]:
     """Names of the average recalls: each limit over all sizes, then the last limit by size."""
-    return [f'AR@{limit}' for limit in proposal_nums] + [
-        f'AR_{suffix}@{proposal_nums[-1]}' for suffix in _AREA_SUFFIXES
-    ]
+    by_size = (f'AR_{suffix}@{proposal_nums[-1]}' for suffix in _AREA_SUFFIXES)
+    return [*(f'AR@{limit}' for limit in proposal_nums), *by_size]
 
 
 def item_value(result: CocoResult, item: str, max_dets: int, label: int | None = None) -> float:
-    """Value of ``mAP``, ``mAP_50``, ... at ``max_dets``, or of ``AR@k``, ``AR_s@k`` at their k; -1 without gt."""
+    """Value of ``mAP``, ``mAP_50``, ... at ``max_dets``, or of ``AR@k``, ``AR_s@k`` at their k; -1 without ground truth."""
     if item in _AP_ITEMS:
         iou_thr, area = _AP_ITEMS[item]
         return result.ap(iou_thr, area, max_dets, label)
     name, limit = item.split('@')
-    area = _AREA_SUFFIXES[name[-1]] if '_' in name else 'all'
-    return result.ar(None, area, int(limit), label)
+    return result.ar(None, _AREA_SUFFIXES.get(name[3:], 'all'), int(limit), label)
 
 
 def format_value(value: float, digits: int = 3) -> str:
-    """A value for people: '-' for the -1 of what has no ground truth."""
+    """The value with so many digits; '-' for -1, which means that there is no ground truth."""
     return '-' if value <= -1 else f'{value:.{digits}f}'
 
 
 def summary(result: CocoResult, max_dets: int, proposal_nums: Sequence[int], *, with_ap: bool = True) -> str:
-    """The familiar lines, six APs and six ARs, each naming the limit it was taken at."""
+    """The lines of pycocotools' summary, six APs and an AR for each limit and size; each names its limit of detections."""
     iou_thrs = result.iou_thrs
     every = f'{iou_thrs[0]:.2f}' if len(iou_thrs) == 1 else f'{min(iou_thrs):.2f}:{max(iou_thrs):.2f}'
     lines = []
@@ -52,24 +50,21 @@ def summary(result: CocoResult, max_dets: int, proposal_nums: Sequence[int], *, 
         for iou_thr, area in _AP_ITEMS.values():
             iou = every if iou_thr is None else f'{iou_thr:.2f}'
             add('Precision (AP)', iou, area, max_dets, result.ap(iou_thr, area, max_dets))
-    for limit in proposal_nums:
-        add('Recall    (AR)', every, 'all', limit, result.ar(None, 'all', limit))
-    for area in _AREA_SUFFIXES.values():
-        add('Recall    (AR)', every, area, proposal_nums[-1], result.ar(None, area, proposal_nums[-1]))
+    by_size = [(area, proposal_nums[-1]) for area in _AREA_SUFFIXES.values()]
+    for area, limit in [*(('all', limit) for limit in proposal_nums), *by_size]:
+        add('Recall    (AR)', every, area, limit, result.ar(None, area, limit))
     return '\n'.join(lines)
 
 
 def class_table(result: CocoResult, classes: Sequence[str], max_dets: int) -> str:
-    """One row a class: the six APs and the AR at ``max_dets``, and the ground-truth boxes (crowds not counted)."""
+    """One row for each class, and one for their mean: six APs, the AR at ``max_dets``, ground-truth boxes without crowds."""
     items = [*AP_ITEMS, f'AR@{max_dets}']
-    rows = [['category', *AP_ITEMS, f'AR@{max_dets}', 'gt']]
-    for label, name in enumerate(classes):
+    rows = [['category', *items, 'gt']]
+    counted = [*result.gt_count, result.gt_count.sum()]
+    for label, name, count in zip([*range(len(classes)), None], [*classes, 'mean'], counted):
         values = [format_value(item_value(result, item, max_dets, label)) for item in items]
-        rows.append([name, *values, str(result.gt_count[label])])
-    means = [format_value(item_value(result, item, max_dets)) for item in items]
-    rows.append(['mean', *means, str(result.gt_count.sum())])
-    table = format_table(rows)
-    return f'AP by class at maxDets={max_dets}\n{table}'
+        rows.append([name, *values, str(count)])
+    return f'AP by class at maxDets={max_dets}\n{format_table(rows)}'
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:

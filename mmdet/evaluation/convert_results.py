@@ -1,4 +1,4 @@
-"""COCO results (JSON) to the VisDrone toolkit's result files and back."""
+"""Conversion of COCO results (JSON) to the VisDrone toolkit's result files and back."""
 
 import os
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .visdrone_metric import image_names, toolkit_categories
 
 @dataclass
 class ResultsReport:
-    """What a conversion did.
+    """What a conversion wrote and left out.
 
     Attributes:
         path: file or folder written.
@@ -31,10 +31,10 @@ class ResultsReport:
     """
 
     path: Path
-    images: int = 0
-    empty: int = 0
-    detections: int = 0
-    left_out: int = 0
+    images: int
+    empty: int
+    detections: int
+    left_out: int
     unused: int = 0
 
     def __str__(self) -> str:
@@ -49,24 +49,21 @@ class ResultsReport:
 def results_to_txt(
     ann_file: str | os.PathLike, results: str | os.PathLike, out_dir: str | os.PathLike
 ) -> ResultsReport:
-    """Write one toolkit file for every image of the annotation file, empty where nothing was detected.
-
-    Rows are ``left,top,width,height,score,category,-1,-1`` by descending score, equal scores in the order given.
+    """Write one toolkit file for every image of the annotation file, see :func:`~mmdet.formats.visdrone.write_result_files`.
 
     Args:
-        ann_file: COCO annotation file: names and ids of images and categories.
+        ann_file: COCO annotation file with the names and ids of images and categories.
         results: COCO results, or a dump of ``tools/test.py --out`` (``.json`` or ``.pkl``).
-        out_dir: folder; made where it is missing. Other files in it stay.
+        out_dir: folder; created where it is missing. Other files in it stay.
 
     Raises:
         DataError: broken files, unknown images or categories.
     """
     annotations, names, categories = _read_ann(ann_file)
     detections, left_out = detections_of_results(read_results(results), annotations, str(results))
-    report = ResultsReport(Path(out_dir), len(names), len(names) - len(np.unique(detections.image)), len(detections))
-    report.left_out = left_out
     write_result_files(out_dir, names, detections, categories)
-    return report
+    empty = len(names) - len(np.unique(detections.image))
+    return ResultsReport(Path(out_dir), len(names), empty, len(detections), left_out)
 
 
 def txt_to_results(
@@ -77,36 +74,26 @@ def txt_to_results(
     A missing file means no detections. Rows of categories that the annotation file does not have are left out.
 
     Raises:
-        DataError: broken files, with the line; no file at all that belongs to an image.
+        DataError: a broken file (the error names the line), or none of the files belongs to an image.
     """
     annotations, names, categories = _read_ann(ann_file)
     txt_dir = Path(txt_dir)
     files = {path.relative_to(txt_dir).with_suffix('').as_posix(): path for path in sorted(txt_dir.rglob('*.txt'))}
     files = files or text_files(txt_dir, 'result')
     if not set(files) & set(names):
-        raise DataError(
-            f'no .txt file belongs to an image of {ann_file}, which has {names[:3]} ...',
-            file=txt_dir,
-            received=sorted(files)[:3],
-        )
+        message = f'no .txt file belongs to an image of {ann_file}, which has {names[:3]} ...'
+        raise DataError(message, file=txt_dir, received=sorted(files)[:3])
+    nothing = np.zeros((0, 6))
+    tables = [read_toolkit_rows(files[name]) if name in files else nothing for name in progress(names, txt_dir.name)]
+    rows = np.concatenate(tables)
     label_of = {number: label for label, number in enumerate(categories)}
-    images, labels, tables, left_out = [], [], [], 0
-    for i, name in enumerate(progress(names, txt_dir.name)):
-        if name not in files:
-            continue
-        rows = read_toolkit_rows(files[name])
-        label = np.array([label_of.get(category, -1) for category in rows[:, 5].astype(np.int64).tolist()], dtype=int)
-        left_out += int(np.count_nonzero(label < 0))
-        rows, label = rows[label >= 0], label[label >= 0]
-        images.append(np.full(len(rows), i))
-        labels.append(label)
-        tables.append(rows)
-    table = np.concatenate(tables)
-    detections = Detections(np.concatenate(images), np.concatenate(labels), table[:, :4], score=table[:, 4])
-    report = ResultsReport(Path(out_file), len(names), len(names) - len(np.unique(detections.image)), len(detections))
-    report.left_out, report.unused = left_out, len(set(files) - set(names))
-    write_json(report.path, result_rows(detections, annotations))
-    return report
+    label = np.array([label_of.get(category, -1) for category in rows[:, 5].astype(np.int64).tolist()], dtype=np.int64)
+    image = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    detections = Detections(image, label, rows[:, :4], score=rows[:, 4])[label >= 0]
+    write_json(Path(out_file), result_rows(detections, annotations))
+    empty, left_out = len(names) - len(np.unique(detections.image)), len(rows) - len(detections)
+    unused = len(set(files) - set(names))
+    return ResultsReport(Path(out_file), len(names), empty, len(detections), left_out, unused)
 
 
 def _read_ann(ann_file: str | os.PathLike) -> tuple[CocoAnnotations, list[str], list[int]]:

@@ -10,28 +10,25 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ..errors import ConfigError, DataError
-from ..formats.coco import CocoAnnotations, id_order, load_coco_annotations, result_rows
-from ..formats.tables import GroundTruth
+from ..formats.coco import load_coco_annotations, result_rows
 from ..registry import METRICS
 from ..utils.files import write_json, write_pickle
-from .predictions import detections_from_records, image_id_of, keep_first, read_sample
+from .predictions import annotations_from_records, detections_from_records, image_id_of, keep_first, read_sample
 
 
 @METRICS.register_module()
 class DumpDetResults(BaseMetric):
     """Write the predictions of all images, each image once.
 
-    ``.pkl`` / ``.pickle``: a list with one dict an image, in the order of the dataset: the sample's plain fields
+    ``.pkl`` / ``.pickle``: a list with one dict for each image, in the order of the dataset: the sample's plain fields
     (``img_id``, ``img_path``, ``ori_shape``, ...) and ``pred_instances``, a dict of CPU tensors.
-    :func:`~mmdet.formats.predictions.read_results` reads it without running anything in it. ``.json``: COCO results,
+    :func:`~mmdet.formats.predictions.read_results` reads it without executing anything in it. ``.json``: COCO results,
     by descending score.
 
     Args:
-        out_file_path: file to write; it replaces an older one only once it is complete.
+        out_file_path: file to write; an older one is replaced only by a complete one.
         ann_file: for ``.json``, the annotation file whose category ids are written. None writes the labels (0-based).
-        backend_args: as in ``mmengine.fileio``, to read ``ann_file``.
-        collect_device: 'cpu' or 'gpu', how ranks send their results.
-        collect_dir: shared folder for ``collect_device='cpu'``.
+        backend_args, collect_device, collect_dir: as for :class:`~mmdet.evaluation.coco_metric.CocoMetric`.
 
     Raises:
         ConfigError: the file name has another ending.
@@ -49,24 +46,21 @@ class DumpDetResults(BaseMetric):
         collect_dir: str | None = None,
     ):
         super().__init__(collect_device=collect_device, collect_dir=collect_dir)
-        if not str(out_file_path).endswith(('.pkl', '.pickle', '.json')):
-            raise ConfigError(
-                'must end with .pkl, .pickle or .json', field='out_file_path', received=str(out_file_path)
-            )
-        self.out_file_path = str(out_file_path)
-        self.ann_file = ann_file
-        self.backend_args = backend_args
+        self.out_file_path, self.ann_file, self.backend_args = str(out_file_path), ann_file, backend_args
+        if not self.out_file_path.endswith(('.pkl', '.pickle', '.json')):
+            message = 'must end with .pkl, .pickle or .json'
+            raise ConfigError(message, field='out_file_path', received=self.out_file_path)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what is to be written of one batch."""
+        """Keep those parts of the samples of a batch that are written."""
         self.results.extend(_plain_sample(sample) for sample in data_samples)
 
     def evaluate(self, size: int) -> dict:
-        """Gather the results of all ranks and write them; ``size`` is not used, as in ``CocoMetric``."""
+        """Gather the results of all processes and write them; ``size`` is not used, as in ``CocoMetric``."""
         return super().evaluate(sys.maxsize)
 
     def compute_metrics(self, results: list[dict]) -> dict:
-        """Write the file; there is nothing to return."""
+        """Write the file; the result is empty."""
         samples = keep_first(results, lambda sample: sample['img_id'])
         if self.out_file_path.endswith('.json'):
             self._write_json(samples)
@@ -85,32 +79,25 @@ class DumpDetResults(BaseMetric):
                 f'{self.out_file_path}: no ann_file is given, so category ids are the labels, from 0; '
                 'those of an annotation file may differ'
             )
-            labels = range(1 + max((int(record.labels.max()) for record in records if len(record.labels)), default=0))
-            annotations = CocoAnnotations(
-                source='the data samples',
-                image_ids=sorted((record.image_id for record in records), key=id_order),
-                image_sizes=[],
-                classes=tuple(map(str, labels)),
-                category_ids=list(labels),
-                gt=GroundTruth([], [], []),
-            )
+            highest = max((int(record.labels.max()) for record in records if len(record.labels)), default=0)
+            annotations = annotations_from_records(records, [str(label) for label in range(highest + 1)])
         write_json(self.out_file_path, result_rows(detections_from_records(records, annotations), annotations))
 
 
 def _plain_sample(sample: dict) -> dict:
-    """The fields of a sample that are plain values, and its predictions; what is nested or private stays out."""
+    """The fields of a sample that are plain values, and its predictions; nested and private fields are left out."""
     image_id = image_id_of(sample)
     if sample.get('pred_instances') is None:
         raise DataError('has no predictions', record=f'image {image_id!r}', field='pred_instances')
     values = {key: _plain(value) for key, value in sample.items() if not key.startswith('_')}
     plain = {key: value for key, value in values.items() if value is not _NESTED}
     instances = dict(sample['pred_instances'].items())
-    # clone: a view would carry the whole tensor it looks at into the pickle
+    # Cloned, because a view would be pickled with all the memory of the tensor that it belongs to.
     plain['pred_instances'] = {key: torch.as_tensor(value).detach().cpu().clone() for key, value in instances.items()}
     return {**plain, 'img_id': image_id}
 
 
-_NESTED = object()  # stands for a value that is no number, text or sequence of them
+_NESTED = object()  # takes the place of a value that is neither a number or text nor a sequence of them
 
 
 def _plain(value: Any) -> Any:

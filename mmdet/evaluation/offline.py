@@ -1,4 +1,4 @@
-"""Evaluation of predictions that were saved before."""
+"""Evaluation of saved predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,9 +42,8 @@ def evaluate_results(
         annotations = metric.load_annotations()
         detections, left_out = detections_of_results(content, annotations, source)
         if left_out:
-            MMLogger.get_current_instance().info(
-                f'{source}: {left_out} results of categories that are not evaluated left out'
-            )
+            logger = MMLogger.get_current_instance()
+            logger.info(f'{source}: left out {left_out} results, whose categories are not evaluated')
         values = metric.evaluate_detections(detections, annotations)
     else:
         metric.dataset_meta = dict(classes=metric.load_annotations().classes)
@@ -54,22 +53,21 @@ def evaluate_results(
 
 
 def metric_args_of_config(config: Config) -> dict:
-    """Arguments for :func:`evaluate_results` out of a config file: those of the CocoMetric in ``test_evaluator``, and
-    the class names.
+    """Arguments for :func:`evaluate_results` from a config: those of the CocoMetric in ``test_evaluator``, and the class
+    names.
 
     Raises:
         ConfigError: the config has no CocoMetric with an ``ann_file``.
     """
     evaluators = config.get('test_evaluator') or config.get('val_evaluator') or []
     evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
-    for evaluator in evaluators:
-        if evaluator.get('type') in ('CocoMetric', 'mmdet.CocoMetric', CocoMetric) and evaluator.get('ann_file'):
-            break
-    else:
+    types = ('CocoMetric', 'mmdet.CocoMetric', CocoMetric)
+    found = [evaluator for evaluator in evaluators if evaluator.get('type') in types and evaluator.get('ann_file')]
+    if not found:
         raise ConfigError('has no CocoMetric with an ann_file', file=config.filename, field='test_evaluator')
-    arguments = {key: value for key, value in evaluator.items() if key != 'type'}
+    arguments = {key: value for key, value in found[0].items() if key != 'type'}
     dataset = (config.get('test_dataloader') or {}).get('dataset')
     if dataset is not None:
-        # lazy_init: the class names are wanted, not the annotations
+        # lazy_init, because only the class names are needed
         arguments['classes'] = DATASETS.build({**dataset, 'lazy_init': True}).metainfo.get('classes')
     return arguments

@@ -1,5 +1,4 @@
-"""From data samples, as mmengine's Evaluator hands them over, to compact records of NumPy arrays, checked on the
-way."""
+"""Data samples, as mmengine's Evaluator passes them on, checked and reduced to compact records of NumPy arrays."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +15,7 @@ from ..formats.tables import Detections, GroundTruth
 
 @dataclass
 class ImageRecord:
-    """One image's predictions and, where there is no annotation file, its ground truth. Small, because ranks send it to
-    each other.
+    """One image's predictions and, where there is no annotation file, its ground truth. Small, because processes exchange it.
 
     Attributes:
         image_id: id of the image.
@@ -47,12 +45,12 @@ def read_sample(sample: Mapping, num_classes: int | None, with_gt: bool = False)
         sample: dict with ``img_id``, ``ori_shape`` and ``pred_instances`` (``bboxes`` (n, 4) xyxy, ``scores`` (n,),
             ``labels`` (n,)).
         num_classes: labels must be below this; None leaves them unchecked.
-        with_gt: keep the ground truth too, from ``instances`` (dataset records, original pixels) or from
-            ``gt_instances`` and ``ignored_instances`` (original pixels too: test pipelines load
-            annotations after resizing; ignored ones become crowds).
+        with_gt: also keep the ground truth, from ``instances`` (records of the dataset, whose ``ignore_flag`` means a
+            crowd) or from ``gt_instances`` and ``ignored_instances`` (which become crowds). All boxes must be in
+            original pixels: the test pipeline has to load annotations after resizing.
 
     Raises:
-        DataError: naming the image, when a part is missing, has a wrong shape, is not finite or has unknown labels.
+        DataError: a part is missing, has a wrong shape, is not finite or has unknown labels; the error names the image.
     """
     image_id = image_id_of(sample)
     where = f'image {image_id!r}'
@@ -68,15 +66,10 @@ def read_sample(sample: Mapping, num_classes: int | None, with_gt: bool = False)
 
 
 def image_id_of(sample: Mapping) -> ImageId:
-    """The image id of a data sample as a plain Python value.
-
-    Raises:
-        DataError: there is none, or it is no id.
-    """
+    """The image id of a data sample as a plain Python value; DataError where there is none, or where it is no id."""
     if 'img_id' not in sample:
-        raise DataError(
-            "has no 'img_id'; PackDetInputs must keep it in meta_keys", record='data sample', received=sorted(sample)
-        )
+        message = "has no 'img_id'; PackDetInputs must keep it in meta_keys"
+        raise DataError(message, record='data sample', received=sorted(sample))
     image_id = sample['img_id']
     found = plain_id(image_id.item() if hasattr(image_id, 'item') else image_id)
     if found is None:
@@ -113,27 +106,23 @@ def _instances(instances: Any, where: str, name: str, num_classes: int | None, w
         columns[column] = _array(fields[column])
         if columns[column].dtype.kind not in 'fiu':
             raise fault(column, 'must be numbers', columns[column].dtype.name)
-    bboxes = columns.pop('bboxes')
-    if bboxes.size == 0:
-        bboxes = bboxes.reshape(-1, 4)
+    if columns['bboxes'].size == 0:
+        columns['bboxes'] = columns['bboxes'].reshape(-1, 4)
+    bboxes = columns['bboxes']
     if bboxes.ndim != 2 or bboxes.shape[1] != 4:
         raise fault('bboxes', 'must have shape (n, 4)', bboxes.shape)
     for column, values in columns.items():
-        if values.shape != (len(bboxes),):
-            raise fault(column, f'must have shape ({len(bboxes)},), one a box', values.shape)
-    for column, values in {'bboxes': bboxes, **columns}.items():
-        finite = np.isfinite(values)
-        if not finite.all():
-            rows = np.unique(np.nonzero(~finite)[0])
+        if column != 'bboxes' and values.shape != (len(bboxes),):
+            raise fault(column, f'must have shape ({len(bboxes)},), one value for each box', values.shape)
+    for column, values in columns.items():
+        if len(rows := np.unique(np.nonzero(~np.isfinite(values))[0])):
             message = f'{len(rows)} of {len(bboxes)} rows are not finite, the first is row {rows[0]}'
             raise fault(column, message, values[rows[0]].tolist())
     labels = columns['labels'].astype(np.int64)
     if num_classes is not None and len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
         wrong = labels.min() if labels.min() < 0 else labels.max()
-        message = (
-            f'must be 0..{num_classes - 1}: the dataset has {num_classes} classes (does num_classes of the head agree?)'
-        )
-        raise fault('labels', message, int(wrong))
+        message = f'must be 0..{num_classes - 1}: the dataset has {num_classes} classes'
+        raise fault('labels', f'{message} (does num_classes of the head agree?)', int(wrong))
     return _Instances(bboxes, labels, columns.get('scores', np.zeros(0)))
 
 
@@ -162,7 +151,7 @@ def _ground_truth(sample: Mapping, where: str, num_classes: int | None) -> tuple
 
 
 def keep_first(items: Iterable, image_id: Callable[[Any], Any]) -> list:
-    """Drop repeats of an image: a distributed sampler fills the last round with images that were seen already."""
+    """Drop repeats of an image: a distributed sampler fills its last round with images that it has already given."""
     kept: dict = {}
     for item in items:
         kept.setdefault(image_id(item), item)
@@ -172,27 +161,20 @@ def keep_first(items: Iterable, image_id: Callable[[Any], Any]) -> list:
 def annotations_from_records(records: Sequence[ImageRecord], classes: Sequence[str]) -> CocoAnnotations:
     """Ground truth gathered from the data samples; category ids are the labels."""
     records = sorted(records, key=lambda record: id_order(record.image_id))
-    counts = [len(record.gt_bboxes) for record in records]
     gt = GroundTruth([], [], [])
     if records:
         gt = GroundTruth(
-            image=np.repeat(np.arange(len(records)), counts),
+            image=np.repeat(np.arange(len(records)), [len(record.gt_bboxes) for record in records]),
             label=np.concatenate([record.gt_labels for record in records]),
             bbox=xyxy_to_xywh(np.concatenate([record.gt_bboxes for record in records]).astype(np.float64)),
             crowd=np.concatenate([record.gt_crowd for record in records]),
         )
-    return CocoAnnotations(
-        source='the data samples',
-        image_ids=[record.image_id for record in records],
-        image_sizes=[record.ori_shape for record in records],
-        classes=tuple(classes),
-        category_ids=list(range(len(classes))),
-        gt=gt,
-    )
+    image_ids, sizes = [record.image_id for record in records], [record.ori_shape for record in records]
+    return CocoAnnotations('the data samples', image_ids, sizes, tuple(classes), list(range(len(classes))), gt)
 
 
 def detections_from_records(records: Sequence[ImageRecord], annotations: CocoAnnotations) -> Detections:
-    """All predictions as one table; DataError where the ground truth does not know an image."""
+    """All predictions as one table; DataError where the ground truth does not have an image."""
     images = [annotations.index_of(record.image_id) for record in records]
     if not records:
         return Detections([], [], [])
@@ -205,24 +187,17 @@ def detections_from_records(records: Sequence[ImageRecord], annotations: CocoAnn
 
 
 def are_coco_rows(results: Any, source: str) -> bool:
-    """Whether saved predictions are COCO result rows and not data samples; an empty list is taken for rows.
-
-    Raises:
-        DataError: they are no list of dicts.
-    """
+    """Whether saved predictions are COCO result rows, as an empty list is, and not data samples; DataError for anything else."""
     if not isinstance(results, Sequence) or not all(isinstance(row, Mapping) for row in results):
         raise DataError('must be a list of dicts', file=source)
     return not results or not {'img_id', 'pred_instances'} & set(results[0])
 
 
 def detections_of_results(results: Any, annotations: CocoAnnotations, source: str) -> tuple[Detections, int]:
-    """Saved predictions, COCO result rows or data samples, as one table.
-
-    Returns:
-        the detections, and how many were left out because their category is in the annotation file but not evaluated.
+    """:func:`~mmdet.formats.coco.detections_from_rows` for saved predictions of either kind, COCO result rows or data samples.
 
     Raises:
-        DataError: naming the row or image.
+        DataError: a row or a sample is wrong; the error names the row or image.
     """
     if are_coco_rows(results, source):
         return detections_from_rows(list(results), annotations, source)

@@ -1,4 +1,4 @@
-"""VisDroneMetric: the official VisDrone toolkit's score beside COCO's during validation and test."""
+"""VisDroneMetric: the score of the official VisDrone toolkit, and that of COCO, during validation and test."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from ..formats.tables import Detections, GroundTruth, VisDroneTruth
 from ..formats.visdrone import (
     VISDRONE_CLASSES,
     read_visdrone_rows,
+    stack_rows,
     text_files,
     without_image_suffix,
     write_result_files,
@@ -34,9 +35,9 @@ class _Extras:
 
     Attributes:
         names: image names, for result files.
-        uncounted: rows that are ignored regions or never evaluated (label -1 or K), which COCO's ground truth lacks.
-        counted: (N,) bool, the score column of COCO's ground truth, or None where all count.
-        categories: category number in result files of each label.
+        uncounted: ignored regions and rows of categories that are never evaluated (label -1 or K); COCO's ground truth lacks them.
+        counted: (N,) bool, whether the score column of a row of COCO's ground truth is not 0; None where all rows count.
+        categories: category number of each label in result files.
     """
 
     names: list[str]
@@ -50,25 +51,25 @@ class VisDroneMetric(CocoMetric):
     """Average precision by the rules of the VisDrone-DET toolkit and by COCO's with maxDets 500, both in every result.
 
     Keys: ``visdrone/AP``, ``AP50``, ``AP75``, ``AR1``, ``AR10``, ``AR100``, ``AR500`` by the toolkit's rules,
-    ``visdrone/AP_plain``, ... with every class weighing the same, ``visdrone/dropped_gt``, ``dropped_det``; and
-    ``coco/bbox_mAP``, ... as :class:`CocoMetric` gives them. All values in 0..1 (-1 without ground truth); the log shows
-    the toolkit's in percent. Detections count by descending score, as a proper result file lists them.
+    ``visdrone/AP_plain``, ... with the same weight for every class, ``visdrone/dropped_gt``, ``dropped_det``; and
+    ``coco/bbox_mAP``, ... as of :class:`CocoMetric`. All values are in 0..1 (-1 without ground truth); the log shows
+    those of the toolkit in percent. Detections are taken by descending score, as a proper result file lists them.
 
-    Where ignored regions come from:
+    The ignored regions are
 
-    * ``ann_file`` is a folder of VisDrone's ``.txt`` files: from these. Exactly the toolkit's input. Images are matched
-      by file name (``img_path`` must be among the meta keys); their size is ``ori_shape``.
-    * ``ann_file`` is a JSON file: from its lists ``ignored_regions`` and ``others``, which ``VisDrone2COCO.py`` writes,
-      and from crowd boxes.
-    * None: crowds of the data samples. Note that the samples no longer tell ignored regions from other ignored boxes.
+    * those of the files, if ``ann_file`` is a folder of VisDrone's ``.txt`` files, exactly the toolkit's input. Images
+      are matched by file name (``img_path`` must be among the meta keys); their size is ``ori_shape``.
+    * the crowd boxes and the lists ``ignored_regions`` and ``others``, which ``VisDrone2COCO.py`` writes, if
+      ``ann_file`` is a JSON file.
+    * the crowds of the data samples, if ``ann_file`` is None. Samples do not distinguish ignored regions from other
+      ignored boxes.
 
     Args:
         ann_file: see above.
-        outfile_prefix: write, beside what :class:`CocoMetric` writes, one toolkit result file an image into the folder
-            ``<prefix>_txt``.
         proposal_nums, max_dets: limits of COCO's figures.
-        prefix: of the toolkit's keys, default 'visdrone'. One that is given also goes before ``coco/...``.
-        **kwargs: further arguments of :class:`CocoMetric`.
+        prefix: first part of the toolkit's keys; None means 'visdrone'. A prefix that is given also precedes ``coco/...``.
+        **kwargs: further arguments of :class:`CocoMetric`. With ``outfile_prefix``, a toolkit result file for each image
+            is also written, into the folder ``<prefix>_txt``.
 
     Raises:
         ConfigError, DataError: as :class:`CocoMetric`; also broken annotation files, naming the line.
@@ -97,15 +98,15 @@ class VisDroneMetric(CocoMetric):
         super().process(data_batch, data_samples)
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Gather and evaluate; see ``CocoMetric.evaluate``. COCO's keys keep their usual names."""
+        """See :meth:`CocoMetric.evaluate`; without a ``prefix`` of its own, the metric leaves COCO's keys as they are."""
         metrics = super().evaluate(size)
         if not self._bare_coco_keys:
             return metrics
-        start = f'{self.prefix}/{_COCO}/'
-        return {key.replace(start, f'{_COCO}/') if key.startswith(start) else key: v for key, v in metrics.items()}
+        own = f'{self.prefix}/'
+        return {key.removeprefix(own) if key.startswith(f'{own}{_COCO}/') else key: v for key, v in metrics.items()}
 
     def load_annotations(self, records: Sequence[ImageRecord] = ()) -> CocoAnnotations:
-        """The ground truth of COCO's part; what only the toolkit needs is kept aside."""
+        """The ground truth for COCO's rules; what only the toolkit needs is kept in the metric."""
         annotations = super().load_annotations(records)
         if self._from_folder:
             for record in records:
@@ -124,7 +125,7 @@ class VisDroneMetric(CocoMetric):
         return annotations
 
     def evaluate_detections(self, detections: Detections, annotations: CocoAnnotations) -> dict[str, float]:
-        """Both scores of detections in whatever way they came; writes the files."""
+        """Both scores of detections, however they were obtained; writes the files and the log."""
         logger = MMLogger.get_current_instance()
         coco = super().evaluate_detections(detections, annotations)
         if self.outfile_prefix is not None:
@@ -135,11 +136,10 @@ class VisDroneMetric(CocoMetric):
             return OrderedDict()
         result = self._evaluate_toolkit(detections, annotations)
         logger.info(toolkit_summary(result))
-        if self.classwise:
-            logger.info(toolkit_class_table(result, annotations.classes))
         metrics = OrderedDict(visdrone_values(result))
         if self.classwise:
-            metrics.update({f'{name}_AP': float(result.class_ap()[i]) for i, name in enumerate(annotations.classes)})
+            logger.info(toolkit_class_table(result, annotations.classes))
+            metrics.update(zip((f'{name}_AP' for name in annotations.classes), result.class_ap().tolist()))
         metrics.update(dropped_gt=result.dropped_gt, dropped_det=result.dropped_det)
         metrics.update({f'{_COCO}/{name}': value for name, value in coco.items()})
         return metrics
@@ -153,16 +153,12 @@ class VisDroneMetric(CocoMetric):
             np.concatenate([gt.bbox, extras.uncounted.bbox]),
             counted=np.concatenate([counted, extras.uncounted.counted]),
         )
-        order = np.lexsort((-detections.score, detections.image))  # stable
-        found = Detections(
-            detections.image[order], detections.label[order], detections.bbox[order], score=detections.score[order]
-        )
-        return evaluate_visdrone(
-            truth, found, sizes_wh=self._sizes_wh(annotations, truth), num_classes=len(annotations.classes)
-        )
+        found = detections[np.lexsort((-detections.score, detections.image))]  # stable
+        sizes_wh = self._sizes_wh(annotations, truth)
+        return evaluate_visdrone(truth, found, sizes_wh=sizes_wh, num_classes=len(annotations.classes))
 
     def _sizes_wh(self, annotations: CocoAnnotations, truth: VisDroneTruth) -> np.ndarray:
-        """(I, 2) sizes. A folder has none for images that were not predicted: they end where their annotations do."""
+        """(I, 2) sizes. With a folder, an image without predictions has no known size: it ends where its annotations do."""
         sizes_wh = np.array([(w or 0, h or 0) for h, w in annotations.image_sizes], dtype=np.int64).reshape(-1, 2)
         if self._from_folder:
             ends = np.zeros((len(sizes_wh), 2))
@@ -173,35 +169,27 @@ class VisDroneMetric(CocoMetric):
 
 def _image_name(sample: dict) -> str:
     if not sample.get('img_path'):
-        raise DataError(
-            "has no 'img_path', which finds its annotation file; PackDetInputs must keep it in meta_keys",
-            record=f'image {sample.get("img_id")!r}',
-        )
+        message = "has no 'img_path', which finds its annotation file; PackDetInputs must keep it in meta_keys"
+        raise DataError(message, record=f'image {sample.get("img_id")!r}')
     return without_image_suffix(Path(sample['img_path']).name)
 
 
 def _read_folder(folder: str, classes: Sequence[str] | None) -> tuple[CocoAnnotations, _Extras]:
-    """COCO's ground truth (rows of the classes) and the rest of a folder of VisDrone ``.txt`` files."""
+    """A folder of VisDrone ``.txt`` files as COCO's ground truth, the rows of the classes, and the other rows."""
     classes = VISDRONE_CLASSES if classes is None else tuple(classes)
     label_of = match_classes(classes, VISDRONE_CLASSES, folder)
     files = text_files(folder, 'annotation', at_least_one=True)
-    tables = [read_visdrone_rows(path) for path in files.values()]
-    rows, image = np.concatenate(tables), np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    image, rows = stack_rows([read_visdrone_rows(path) for path in files.values()])
     # by category: ignored region, the ten classes, others
     labels = np.array([IGNORED_REGION, *np.where(label_of < 0, len(classes), label_of), len(classes)])
     label = labels[rows[:, 5].astype(np.int64)]
     categories = [VISDRONE_CLASSES.index(name) + 1 for name in classes]
     own = (label >= 0) & (label < len(classes))
+    gt, rest = GroundTruth(image, label, rows[:, :4])[own], VisDroneTruth(image, label, rows[:, :4])[~own]
     annotations = CocoAnnotations(
-        source=str(folder),
-        image_ids=[*files],
-        image_sizes=[(None, None)] * len(files),
-        classes=classes,
-        category_ids=[*categories],
-        gt=GroundTruth(image[own], label[own], rows[own, :4]),
+        str(folder), [*files], [(None, None)] * len(files), classes, category_ids=[*categories], gt=gt
     )
-    rest = VisDroneTruth(image[~own], label[~own], rows[~own, :4])
-    return annotations, _Extras(list(files), rest, rows[own, 4] != 0, categories)
+    return annotations, _Extras([*files], rest, rows[own, 4] != 0, categories)
 
 
 def _read_extras(ann_file: str, annotations: CocoAnnotations, backend_args: dict | None) -> _Extras:
@@ -220,26 +208,25 @@ def _read_extras(ann_file: str, annotations: CocoAnnotations, backend_args: dict
 
 
 def toolkit_categories(annotations: CocoAnnotations) -> list[int]:
-    """Category number in the toolkit's result files of each label: ids from 0, as the converters write them, become 1..K.
+    """Category number of each label in the toolkit's result files: ids from 0, as the converters write them, become 1..K.
 
     Raises:
-        DataError: an id is no number.
+        DataError: an id is a text.
     """
     ids = annotations.category_ids
-    wrong = [category_id for category_id in ids if isinstance(category_id, str)]
-    if wrong:
-        raise DataError(
-            'result files need whole numbers', file=annotations.source, field='category id', received=wrong[0]
-        )
+    if wrong := [category_id for category_id in ids if isinstance(category_id, str)]:
+        message = 'result files need whole numbers'
+        raise DataError(message, file=annotations.source, field='category id', received=wrong[0])
     return [int(category_id) + (0 in ids) for category_id in ids]
 
 
 def image_names(table: CocoFile) -> dict[ImageId, str]:
-    """Image id -> name of its result file: the file name without suffix, with its folders where those are needed to tell
-    images apart (sequences number their frames alike). The id where the file has no names.
+    """Image id -> name of its result file: the file name without suffix, or the id where there is no file name.
+
+    The folders of the file names are kept only if two images would have the same name without them (frames of sequences).
 
     Raises:
-        DataError: two images with one name, or a name that leads to another folder.
+        DataError: two images have one name, or a name leads to another folder.
     """
     paths = {i: Path(name or str(i)) for i, name in zip(table.image_ids, table.file_names)}
     names = {key: without_image_suffix(path.name) for key, path in paths.items()}

@@ -1,4 +1,4 @@
-"""Both scores of VisDrone, the toolkit's and COCO's, as one document and as text; every figure names its rules."""
+"""The scores of VisDrone results by the toolkit's and by COCO's rules, as one document and as text."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ COCO_RULES = (
 
 def visdrone_values(result: VisDroneResult) -> dict[str, float]:
     """Name -> value in 0..1 (-1 without ground truth): the toolkit's ``AP``, ``AP50``, ``AP75``, ``AR<k>``, and
-    ``AP_plain``, ``AP50_plain``, ``AP75_plain`` with every class weighing the same."""
+    ``AP_plain``, ``AP50_plain``, ``AP75_plain`` with the same weight for every class."""
     thrs = {'AP': None, 'AP50': 0.5, 'AP75': 0.75}
     values = {name: result.mean_ap(thr) for name, thr in thrs.items()}
     values.update({f'AR{limit}': result.mean_recall(limit) for limit in result.max_dets})
@@ -31,59 +31,58 @@ def visdrone_values(result: VisDroneResult) -> dict[str, float]:
 
 
 def evaluate_both(data: VisDroneInput, classes: Sequence[str]) -> tuple[VisDroneResult, CocoResult]:
-    """Score one set of files by both rules. COCO's take the rows of the classes as they are, regions or not."""
+    """Scores of one set of files by both rules. COCO's rules count the rows of the classes, also those inside ignored regions."""
     K = len(classes)
     toolkit = evaluate_visdrone(data.gt, data.dt, sizes_wh=data.sizes_wh, num_classes=K)
-    own_gt, own_dt = ((table.label >= 0) & (table.label < K) for table in (data.gt, data.dt))
-    gt = GroundTruth(data.gt.image[own_gt], data.gt.label[own_gt], data.gt.bbox[own_gt])
-    dt = type(data.dt)(data.dt.image[own_dt], data.dt.label[own_dt], data.dt.bbox[own_dt], score=data.dt.score[own_dt])
-    coco = evaluate_boxes(gt, dt, num_images=len(data.names), num_classes=K, max_dets=COCO_MAX_DETS)
-    return toolkit, coco
+    gt = data.gt[(data.gt.label >= 0) & (data.gt.label < K)]
+    dt = data.dt[(data.dt.label >= 0) & (data.dt.label < K)]
+    truth = GroundTruth(gt.image, gt.label, gt.bbox)
+    return toolkit, evaluate_boxes(truth, dt, num_images=len(data.names), num_classes=K, max_dets=COCO_MAX_DETS)
 
 
 def report_document(data: VisDroneInput, toolkit: VisDroneResult, coco: CocoResult, classes: Sequence[str]) -> dict:
-    """All figures in percent (-1 without ground truth), ready for JSON: ``visdrone``, ``visdrone_plain_mean``, ``coco``,
-    ``per_class``, ``images``, ``rules``."""
+    """A JSON document of all figures, in percent (-1 without ground truth)."""
     values = {name: percent(value) for name, value in visdrone_values(toolkit).items()}
     plain = {name.removesuffix('_plain'): values.pop(name) for name in list(values) if name.endswith('_plain')}
     coco_values = {'AP': coco.ap(), 'AP50': coco.ap(0.5), 'AP75': coco.ap(0.75)}
     coco_values.update({f'AP_{area}': coco.ap(area=area) for area in ('small', 'medium', 'large')})
     coco_values.update({f'AR{limit}': coco.ar(max_dets=limit) for limit in coco.max_dets})
+    per_class = {}
+    for label, name in enumerate(classes):
+        ap, ap50 = (_class_ap(toolkit, label, iou_thr) for iou_thr in (None, 0.5))
+        per_class[name] = {
+            'visdrone_AP': percent(ap), 'visdrone_AP50': percent(ap50), 'coco_AP': percent(coco.ap(label=label)),
+            'images': int(toolkit.image_count[label]), 'objects': int(toolkit.gt_count[label]),
+        }  # fmt: skip
     return {
         'visdrone': {**values, 'dropped_gt': toolkit.dropped_gt, 'dropped_det': toolkit.dropped_det},
         'visdrone_plain_mean': plain,
         'coco': {name: percent(value) for name, value in coco_values.items()},
-        'per_class': {
-            name: {
-                'visdrone_AP': percent(toolkit.class_ap()[label] if toolkit.image_count[label] else -1),
-                'visdrone_AP50': percent(toolkit.class_ap(0.5)[label] if toolkit.image_count[label] else -1),
-                'coco_AP': percent(coco.ap(label=label)),
-                'images': int(toolkit.image_count[label]),
-                'objects': int(toolkit.gt_count[label]),
-            }
-            for label, name in enumerate(classes)
-        },
+        'per_class': per_class,
         'images': len(data.names),
         'images_without_result_file': len(data.missing),
         'rules': {'visdrone': TOOLKIT_RULES, 'coco': COCO_RULES},
     }
 
 
+def _class_ap(result: VisDroneResult, label: int, iou_thr: float | None) -> float:
+    """The toolkit's AP of a class, -1 without an image that contains it."""
+    return result.class_ap(iou_thr)[label] if result.image_count[label] else -1
+
+
 def input_warnings(data: VisDroneInput) -> list[str]:
-    """What a user should know of the files before believing the figures."""
+    """Faults of the files that change the figures: missing, unused and unsorted result files."""
+    missing, unsorted = len(data.missing), len(data.unsorted)
     counts = (
-        (len(data.missing), f'images have no result file, their objects count as missed: {data.missing[:3]} ...'),
+        (missing, f'images have no result file, their objects count as missed: {data.missing[:3]} ...'),
         (data.unused, 'result files belong to none of the images and are left out'),
-        (
-            len(data.unsorted),
-            f'result files are not by descending score; the first 500 rows count: {data.unsorted[:3]}',
-        ),
+        (unsorted, f'result files are not by descending score; the first 500 rows count: {data.unsorted[:3]}'),
     )
     return [f'{count} {text}' for count, text in counts if count]
 
 
 def report_text(data: VisDroneInput, toolkit: VisDroneResult, coco: CocoResult, classes: Sequence[str]) -> str:
-    """Both scores for people: summaries by either rule, the table of classes, and the headline of each in percent."""
+    """Both scores for people: the summary of each, the table of classes, and the most important figures in percent."""
     objects = int(((data.gt.label >= 0) & (data.gt.label < len(classes))).sum())
     lines = [
         f'{len(data.names)} images, {objects} objects, {len(data.dt)} detections\n',
@@ -100,12 +99,12 @@ def report_text(data: VisDroneInput, toolkit: VisDroneResult, coco: CocoResult, 
 
 
 def percent(value: float) -> float:
-    """0..1 -> percent, six decimals; the -1 of what has no ground truth stays."""
+    """0..1 -> percent with six decimals; -1, which means that there is no ground truth, stays."""
     return -1.0 if value <= -1 else round(100 * float(value), 6)
 
 
 def toolkit_summary(result: VisDroneResult) -> str:
-    """The toolkit's lines in percent; each names its IoU and its limit."""
+    """The lines of the toolkit's summary, in percent; each names its IoU and its limit of detections."""
     thrs, limit = result.iou_thrs, result.max_dets[-1]
     every = f'{thrs.min():.2f}:{thrs.max():.2f}'
     lines = [TOOLKIT_RULES]
@@ -122,14 +121,13 @@ def toolkit_summary(result: VisDroneResult) -> str:
 
 
 def toolkit_class_table(result: VisDroneResult, classes: Sequence[str], coco: CocoResult | None = None) -> str:
-    """One row a class in percent: AP, AP50, AP75 by the toolkit's rules, COCO's AP where given, images (the weight) and
-    objects left by the ignore rule."""
+    """One row for each class, in percent: AP, AP50, AP75 by the toolkit's rules, with ``coco`` also COCO's AP, and what the
+    ignore rule leaves of the images that contain the class (its weight) and of its objects."""
     rows = [['class', 'AP', 'AP50', 'AP75', *(['COCO AP'] if coco else []), 'images', 'objects']]
-    columns = [result.class_ap(thr) for thr in (None, 0.5, 0.75)]
     for label, name in enumerate(classes):
-        values = [_text(column[label] if result.image_count[label] else -1) for column in columns]
-        extra = [_text(coco.ap(label=label))] if coco else []
-        rows.append([name, *values, *extra, str(result.image_count[label]), str(result.gt_count[label])])
+        values = [_class_ap(result, label, iou_thr) for iou_thr in (None, 0.5, 0.75)]
+        values += [coco.ap(label=label)] if coco else []
+        rows.append([name, *map(_text, values), str(result.image_count[label]), str(result.gt_count[label])])
     return f'by class, AP by the VisDrone toolkit rules\n{format_table(rows)}'
 
 

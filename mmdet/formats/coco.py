@@ -1,4 +1,4 @@
-"""COCO JSON: annotations in; results and ground truth out and in.
+"""COCO JSON: annotation files are read, results and ground truth are read and written.
 
 :func:`read_coco` is the one reader of annotation files: datasets, metrics, converters and tools take its columns, so that all of them
 accept the same files and refuse the others with the same words.
@@ -27,14 +27,14 @@ _MAX_SIDE = 1e9  # pixels
 
 
 def id_order(image_id: ImageId | float) -> tuple:
-    """Sort key for image ids of any type: numbers, then the others by their text. Breaks ties between equal scores."""
+    """Sort key for image ids of any type: numbers first, then the others by their text. It decides between equal scores."""
     if isinstance(image_id, int | float | np.number):
         return (0, image_id, '')
     return (1, 0, str(image_id))
 
 
 def plain_id(value: Any) -> ImageId | None:
-    """An id as an int or a text: 3 for 3.0 and NumPy's 3; None for what is no id.
+    """An id as an int or a text, 3 for 3.0 and for NumPy's 3; None where the value cannot be an id.
 
     >>> plain_id(3.0), plain_id('3'), plain_id(3.5), plain_id(True)
     (3, '3', None, None)
@@ -49,7 +49,7 @@ def plain_id(value: Any) -> ImageId | None:
 
 
 class Rectangles(NamedTuple):
-    """Rectangles of images without a class: ``image`` (r,) int64 positions of the images, ``bbox`` (r, 4) float64 xywh."""
+    """Rectangles without a class: ``image`` (r,) int64 positions of the images, ``bbox`` (r, 4) float64 xywh."""
 
     image: np.ndarray
     bbox: np.ndarray
@@ -95,10 +95,10 @@ class CocoFile:
     others: Rectangles
 
     def require_file_names(self) -> list[str]:
-        """The file names, for those that read the images.
+        """The file names, for callers that read the images.
 
         Raises:
-            DataError: an image without one, or no image at all.
+            DataError: an image has no file name, or there is no image at all.
         """
         if not self.image_ids:
             raise DataError('the annotations hold no image', file=self.source, field='images')
@@ -117,29 +117,27 @@ def match_classes(
         classes: K names; label i is the category *named* ``classes[i]``, wherever the file lists it.
         names: C category names of the file.
         file: the file, for messages.
-        allow_missing: names that the file does not have keep their label and never occur; one at least must be there.
+        allow_missing: class names that the file lacks keep their label and never occur; at least one class must be in the file.
 
     Returns:
         (C,) int64, -1 for categories of other names.
 
     Raises:
         DataError: a class is the name of two categories.
-        ConfigError: a class that the file does not have, or no class at all.
+        ConfigError: the file lacks a class, or no class is given.
     """
     if not classes:
         raise ConfigError('there is no class', file=file, field='metainfo.classes')
     known = Counter(names)
-    repeated = [name for name in classes if known[name] > 1]
-    if repeated:
+    if repeated := [name for name in classes if known[name] > 1]:
         raise DataError('two categories have this name', file=file, field='categories', received=repeated[0])
     unknown = [name for name in classes if name not in known]
     if (unknown and not allow_missing) or len(unknown) == len(classes):
-        raise ConfigError(
+        message = (
             f'{len(unknown)} of the {len(classes)} class names are not in the file: {_shorten(unknown)}. The file has: '
-            f'{_shorten(names, 100)}. Set metainfo=dict(classes=(...)) of the dataset; a one-class tuple needs its comma',
-            file=file,
-            field='metainfo.classes',
+            f'{_shorten(names, 100)}. Set metainfo=dict(classes=(...)) of the dataset; a one-class tuple needs its comma'
         )
+        raise ConfigError(message, file=file, field='metainfo.classes')
     label_of = {name: label for label, name in enumerate(classes)}
     return np.array([label_of.get(name, -1) for name in names], dtype=np.int64)
 
@@ -150,7 +148,7 @@ _last: tuple[bytes, CocoFile] | None = None
 def read_coco(path: str | PathLike, backend_args: dict | None = None) -> CocoFile:
     """Read and check a COCO annotation file.
 
-    The last file is kept as columns: a validation set and its metric, which read the same file one after the other, parse it once.
+    The columns of the last file are kept, because a validation set and its metric read the same file one after the other.
 
     What is accepted: ids are whole numbers (3.0 is 3) or texts, matched as they are; ``height``, ``width``, ``file_name``, ``area``,
     ``iscrowd``, ``ignore``, an annotation's ``id`` and ``supercategory`` may be missing or null; categories that no class uses may share
@@ -161,13 +159,13 @@ def read_coco(path: str | PathLike, backend_args: dict | None = None) -> CocoFil
         backend_args: arguments of an mmengine file backend.
 
     Raises:
-        DataError: missing, broken or inconsistent; naming file, record and field.
+        DataError: the file is missing, broken or inconsistent; the error names file, record and field.
     """
     global _last
     data = read_bytes(path, backend_args)
     key = hashlib.sha256(data).digest()
     if _last is None or _last[0] != key or _last[1].source != str(path):
-        _last = None  # frees the one before while this one is being read
+        _last = None  # frees the file before, while this one is being read
         with no_garbage_collection():
             _last = key, _columns_of(parse_json(data, path, drop_polygons=True), str(path))
     return _last[1]
@@ -177,18 +175,16 @@ def _columns_of(document: dict, source: str) -> CocoFile:
     images, categories = (_Records(document.get(key), source, key) for key in ('images', 'categories'))
     annotations = _Records(document.get('annotations', []), source, 'annotations')
     image_ids, category_ids = images.ids('id', unique=True), categories.ids('id', unique=True)
-    position_of_image = {image_id: position for position, image_id in enumerate(image_ids)}
     annotations.ids('id', unique=True, optional=True)
-    image = annotations.positions('image_id', position_of_image, "'images'")
-    position_of_category = {category_id: position for position, category_id in enumerate(category_ids)}
-    category = annotations.positions('category_id', position_of_category, "'categories'")
+    image = annotations.positions('image_id', image_ids, "'images'")
+    category = annotations.positions('category_id', category_ids, "'categories'")
     bbox = annotations.boxes()
     area = annotations.numbers('area', optional=True)
     area = np.where(np.isnan(area), bbox[:, 2] * bbox[:, 3], area)
     rectangles = []
     for key in ('ignored_regions', 'others'):
         rows = _Records(document.get(key, []), source, key)
-        rectangles.append(Rectangles(rows.positions('image_id', position_of_image, "'images'"), rows.boxes()))
+        rectangles.append(Rectangles(rows.positions('image_id', image_ids, "'images'"), rows.boxes()))
     table = CocoFile(
         source=source,
         image_ids=image_ids,
@@ -214,7 +210,7 @@ def _columns_of(document: dict, source: str) -> CocoFile:
 
 
 class _Records:
-    """One list of objects of a JSON file. Each method checks a column at once, and looks for the record only where one is wrong."""
+    """One list of objects of a JSON file. The methods check a whole column at once, and look for the record only if a value is wrong."""
 
     def __init__(self, rows: Any, file: str, section: str):
         if not isinstance(rows, list):
@@ -222,10 +218,8 @@ class _Records:
             raise DataError('must be a list of objects', file=file, field=section, received=received)
         self.rows, self.file, self.section = rows, file, section
         if not set(map(type, rows)) <= {dict}:
-            position = next(i for i, row in enumerate(rows) if type(row) is not dict)
-            raise DataError(
-                'must be a JSON object', file=file, record=f'{section}[{position}]', received=rows[position]
-            )
+            position, row = next((i, row) for i, row in enumerate(rows) if type(row) is not dict)
+            raise DataError('must be a JSON object', file=file, record=f'{section}[{position}]', received=row)
 
     def fault(self, position: int, field: str, message: str) -> DataError:
         """An error that names the record at a position, by its id where it has one."""
@@ -236,7 +230,7 @@ class _Records:
         return DataError(message, file=self.file, record=record, field=field, **received)
 
     def check(self, field: str, values: list, fine: Callable[[Any], Any], message: str, optional: bool = False) -> None:
-        """Raise for the first value that is not fine; where ``optional``, it may be missing or null."""
+        """Raise for the first value that is not ``fine``; an ``optional`` value may be missing or null."""
         for position, value in enumerate(values):
             if not (optional and value is None) and not fine(value):
                 raise self.fault(position, field, message if field in self.rows[position] else 'is missing')
@@ -246,14 +240,13 @@ class _Records:
         return [row.get(field) for row in self.rows]
 
     def ids(self, field: str, *, unique: bool = False, optional: bool = False) -> list:
-        """Ids; where ``optional``, without those that are missing or null."""
+        """Ids, None for ``optional`` ones that are missing or null."""
         values: list = self.values(field)
         kinds = set(map(type, values))
         if kinds != {int} or max(values) >= _INT64 or min(values) < -_INT64:
             self.check(field, values, lambda v: plain_id(v) is not None, 'must be a whole number or a text', optional)
             values = [plain_id(value) for value in values]
-        given = [value for value in values if value is not None] if optional else values
-        if unique and len(set(given)) < len(given):
+        if unique and len(set(values)) < len(values):
             seen: set = set()
             for position, value in enumerate(values):
                 if value is not None and value in seen:
@@ -261,17 +254,16 @@ class _Records:
                 seen.add(value)
         return values
 
-    def positions(self, field: str, position_of: dict, section: str) -> np.ndarray:
-        """(n,) int64 positions of what the ids of a field mean in another section."""
-        values = self.ids(field)
+    def positions(self, field: str, known: Sequence[ImageId], section: str) -> np.ndarray:
+        """(n,) int64 positions, among the ``known`` ids of another section, of the ids in a field."""
+        values, position_of = self.ids(field), {known_id: position for position, known_id in enumerate(known)}
         try:
             return np.array([position_of[value] for value in values], dtype=np.int64)
-        except KeyError:
-            position = next(i for i, value in enumerate(values) if value not in position_of)
-            raise self.fault(position, field, f'no such id among {section}') from None
+        except KeyError as error:
+            raise self.fault(values.index(error.args[0]), field, f'no such id among {section}') from None
 
     def numbers(self, field: str, *, optional: bool = False) -> np.ndarray:
-        """(n,) float64; where ``optional``, NaN for those that are missing or null."""
+        """(n,) float64, NaN for ``optional`` numbers that are missing or null."""
         values = self.values(field)
         array = _finite(values)
         if array is None:
@@ -304,7 +296,7 @@ class _Records:
         return np.array([value or 0 for value in values], dtype=np.int64)
 
     def texts(self, field: str, *, optional: bool = False) -> list[str]:
-        """Texts; '' where ``optional`` and missing or null."""
+        """Texts, '' for ``optional`` ones that are missing or null."""
         values = self.values(field)
         if not set(map(type, values)) <= {str} or not _is_text(''.join(values)):
             self.check(field, values, _is_text, 'must be a text that can be encoded', optional)
@@ -315,7 +307,7 @@ _SINGULAR = {'images': 'image', 'annotations': 'annotation', 'categories': 'cate
 
 
 def _is_text(value: Any) -> bool:
-    """No lone half of a surrogate pair, which cannot be written, and no NUL, which cannot be in a file name."""
+    """A text without lone surrogates, which cannot be written, and without NUL, which cannot be in a file name."""
     try:
         return type(value) is str and b'\0' not in value.encode()
     except UnicodeEncodeError:
@@ -356,7 +348,7 @@ class CocoAnnotations:
     """Ground truth of a set of images, ready for :func:`~mmdet.evaluation.coco_eval.evaluate_boxes`.
 
     Attributes:
-        source: where it came from, for messages.
+        source: the file it was read from, for messages.
         image_ids: the I image ids, in :func:`id_order`; their positions are the ``image`` indices of ``gt``.
         image_sizes: (height, width) of each image, or (None, None).
         classes: the K class names; their positions are the labels.
@@ -377,16 +369,12 @@ class CocoAnnotations:
         self.image_index = {image_id: i for i, image_id in enumerate(self.image_ids)}
 
     def index_of(self, image_id: ImageId) -> int:
-        """Position of an image; DataError where the ground truth does not know it."""
+        """Position of an image; DataError where the ground truth does not have it."""
         try:
             return self.image_index[image_id]
         except (KeyError, TypeError):
-            raise DataError(
-                f'the image is not among the {len(self.image_ids)} of the ground truth',
-                file=self.source,
-                field='image_id',
-                received=image_id,
-            ) from None
+            message = f'the image is not among the {len(self.image_ids)} of the ground truth'
+            raise DataError(message, file=self.source, field='image_id', received=image_id) from None
 
 
 def load_coco_annotations(
@@ -400,11 +388,10 @@ def load_coco_annotations(
 
     Args:
         ann_file: path or URL of the JSON file.
-        classes: class names; label i is the category *named* ``classes[i]``, wherever the file lists it. None means all
-            categories of the file in its order. Boxes of other categories are left out.
-        backend_args: as in ``mmengine.fileio``.
-        count_ignored: boxes with ``ignore`` count as objects, as in pycocotools. False makes them crowds: neither found nor missed,
-            as the datasets do not train on them.
+        classes: as in :func:`match_classes`; None means all categories of the file in its order. Boxes of other categories are left out.
+        backend_args: arguments of an mmengine file backend.
+        count_ignored: boxes with ``ignore`` count as objects, as in pycocotools. False makes them crowds, neither found nor missed,
+            just as the datasets do not train on them.
 
     Raises:
         DataError: the file is missing, broken or inconsistent.
@@ -417,83 +404,65 @@ def load_coco_annotations(
     label_of = match_classes(classes, table.category_names, ann_file)
     id_of = {label: table.category_ids[position] for position, label in enumerate(label_of.tolist())}
     order = sorted(range(len(table.image_ids)), key=lambda position: id_order(table.image_ids[position]))
-    index_of = np.argsort(order)
     label = label_of[table.category]
-    own = label >= 0
+    crowd = table.crowd if count_ignored else table.crowd | table.ignore
     return CocoAnnotations(
         source=str(ann_file),
         image_ids=[table.image_ids[position] for position in order],
         image_sizes=[(height or None, width or None) for width, height in table.sizes_wh[order].tolist()],
         classes=classes,
         category_ids=[id_of[label] for label in range(len(classes))],
-        gt=GroundTruth(
-            index_of[table.image[own]],
-            label[own],
-            table.bbox[own],
-            area=table.area[own],
-            crowd=(table.crowd if count_ignored else table.crowd | table.ignore)[own],
-        ),
+        gt=GroundTruth(np.argsort(order)[table.image], label, table.bbox, table.area, crowd)[label >= 0],
         other_category_ids=frozenset(table.category_ids[position] for position in np.flatnonzero(label_of < 0)),
     )
 
 
 def result_rows(detections: Detections, annotations: CocoAnnotations) -> list[dict]:
     """COCO result rows (``bbox`` xywh), by descending score; equal scores by image id, then in the order given."""
-    order = np.lexsort((detections.image, -detections.score))
-    images, labels = detections.image[order].tolist(), detections.label[order].tolist()
+    dt, image_ids, category_ids = detections, annotations.image_ids, annotations.category_ids
+    dt = dt[np.lexsort((dt.image, -dt.score))]
+    columns = zip(dt.image.tolist(), dt.label.tolist(), dt.bbox.tolist(), dt.score.tolist())
     return [
-        {
-            'image_id': annotations.image_ids[image],
-            'category_id': annotations.category_ids[label],
-            'bbox': bbox,
-            'score': score,
-        }
-        for image, label, bbox, score in zip(
-            images, labels, detections.bbox[order].tolist(), detections.score[order].tolist()
-        )
+        {'image_id': image_ids[image], 'category_id': category_ids[label], 'bbox': bbox, 'score': score}
+        for image, label, bbox, score in columns
     ]
 
 
 def detections_from_rows(rows: Any, annotations: CocoAnnotations, source: str) -> tuple[Detections, int]:
-    """Read COCO result rows back.
-
-    Returns:
-        the detections, and how many rows were left out because their category is in the annotation file but not
-        evaluated.
+    """Detections of COCO result rows, and how many rows were left out: those of the file's categories that are not evaluated.
 
     Raises:
         DataError: no list of objects, an image or a category that the annotation file does not have, or numbers that are not finite.
     """
     results = _Records(rows, source, 'results')
     category_ids = [*annotations.category_ids, *annotations.other_category_ids]
-    label_of = {category_id: label for label, category_id in enumerate(category_ids)}
-    label = results.positions('category_id', label_of, f"'categories' of {annotations.source}")
-    image = results.positions('image_id', annotations.image_index, f"'images' of {annotations.source}")
-    bbox, score = results.boxes(), results.numbers('score')
+    label = results.positions('category_id', category_ids, f"'categories' of {annotations.source}")
+    image = results.positions('image_id', annotations.image_ids, f"'images' of {annotations.source}")
     own = label < len(annotations.category_ids)
-    return Detections(image[own], label[own], bbox[own], score=score[own]), int(np.count_nonzero(~own))
+    detections = Detections(image, label, results.boxes(), results.numbers('score'))
+    return detections[own], int(np.count_nonzero(~own))
 
 
 def ground_truth_json(annotations: CocoAnnotations) -> dict:
     """The ground truth as the content of a COCO annotation file; annotation ids start at 1."""
-    gt = annotations.gt
+    gt, image_ids, category_ids = annotations.gt, annotations.image_ids, annotations.category_ids
     columns = zip(gt.image.tolist(), gt.label.tolist(), gt.bbox.tolist(), gt.area.tolist(), gt.crowd.tolist())
     return {
         'info': {'description': 'ground truth collected from the data samples of an evaluation'},
         'images': [
             {'id': image_id, 'file_name': '', 'height': height, 'width': width}
-            for image_id, (height, width) in zip(annotations.image_ids, annotations.image_sizes)
+            for image_id, (height, width) in zip(image_ids, annotations.image_sizes)
         ],
-        'categories': [{'id': i, 'name': name} for i, name in zip(annotations.category_ids, annotations.classes)],
+        'categories': [{'id': i, 'name': name} for i, name in zip(category_ids, annotations.classes)],
         'annotations': [
-            {
-                'id': position,
-                'image_id': annotations.image_ids[image],
-                'category_id': annotations.category_ids[label],
-                'bbox': bbox,
-                'area': area,
-                'iscrowd': int(crowd),
-            }
-            for position, (image, label, bbox, area, crowd) in enumerate(columns, start=1)
+            dict(
+                id=i,
+                image_id=image_ids[image],
+                category_id=category_ids[label],
+                bbox=bbox,
+                area=area,
+                iscrowd=int(crowd),
+            )
+            for i, (image, label, bbox, area, crowd) in enumerate(columns, start=1)
         ],
     }

@@ -1,8 +1,8 @@
 """Strict image files: a picture is read, and written, whole or not at all.
 
 Why not ``cv2.imread``: it returns a half-grey array for a truncated JPEG and says nothing. Here the file is read into memory, its end is
-checked (a few bytes, no second decode) and ``cv2.imdecode``, which does refuse most damage, does the work. What no decoder in reach can
-tell is damage *inside* the compressed data that leaves every marker in place; such a picture decodes with wrong pixels.
+checked (a few bytes, no second decode) and then decoded by ``cv2.imdecode``, which does refuse most damage. Not detected is damage
+*inside* the compressed data that leaves every marker in place; such an image decodes with wrong pixels.
 
 Coordinates: arrays are (height, width, channels) uint8, BGR, turned upright by the EXIF orientation.
 """
@@ -20,7 +20,7 @@ from PIL import Image
 from ..errors import DataError, MMDetError
 from ..utils.files import write_bytes
 
-# Of image files in a folder, in the order in which files of one name are preferred.
+# Of the image files in a folder; of several files with one name, the one whose suffix comes first here is taken.
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 
 _FLAGS = {
@@ -39,7 +39,7 @@ _ORIENTATION_TAG = 0x0112
 class BrokenImageError(DataError):
     """An image file is missing, unreadable, truncated, corrupt or no image at all.
 
-    Its own type, because a training set may skip such a file while every other ``DataError`` has to stop the run.
+    A training set may skip such a file, while every other ``DataError`` has to stop the run.
     """
 
 
@@ -54,11 +54,8 @@ def read_image_bytes(path: str | os.PathLike, backend_args: dict | None = None) 
         BrokenImageError: the file is missing, is no file, may not be read, or is empty.
     """
     try:
-        if backend_args is None and '://' not in str(path):
-            with open(path, 'rb') as file:
-                data = file.read()
-        else:
-            data = fileio.get(str(path), backend_args=backend_args)
+        local = backend_args is None and '://' not in str(path)
+        data = Path(path).read_bytes() if local else fileio.get(str(path), backend_args=backend_args)
     except FileNotFoundError as error:
         raise BrokenImageError('no such image file; check data_root and data_prefix', file=path) from error
     except OSError as error:
@@ -85,7 +82,7 @@ def decode_image(
         backend_args: arguments of an mmengine file backend, for a path.
 
     Returns:
-        ``np.ndarray`` (H, W, 3) uint8 BGR for ``'color'``.
+        (H, W, 3) uint8 BGR for ``'color'``.
 
     Raises:
         BrokenImageError: the file is missing, empty, no image, truncated (no end marker, too little data) or refused by the decoder.
@@ -97,7 +94,7 @@ def decode_image(
         name = source if name is None else name
         source = read_image_bytes(source, backend_args)
     name = '<bytes>' if name is None else name
-    data = source if isinstance(source, bytes) else bytes(source)
+    data = bytes(source)
     if not data:
         raise BrokenImageError('the image is empty (0 bytes)', file=name)
     _check_end(data, name)
@@ -106,14 +103,13 @@ def decode_image(
     except cv2.error as error:
         raise BrokenImageError(f'the decoder refused the image ({error.err})', file=name) from error
     if image is None:
-        raise BrokenImageError(
-            f'not a complete image of a supported format ({len(data)} bytes)', file=name, received=data[:8]
-        )
+        message = f'not a complete image of a supported format ({len(data)} bytes)'
+        raise BrokenImageError(message, file=name, received=data[:8])
     return image
 
 
 def image_size(path: str | os.PathLike, backend_args: dict | None = None) -> tuple[int, int]:
-    """(width, height) of an image as ``decode_image`` returns it, from the header alone (0.1 ms; the pixels are not checked).
+    """(width, height) of an image as :func:`decode_image` returns it, from the header alone (0.1 ms; the pixels are not checked).
 
     Raises:
         BrokenImageError: no such file, or no image header in it.
@@ -177,7 +173,7 @@ def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:
 
 
 def _check_end(data: bytes, name: str | os.PathLike) -> None:
-    """Refuse a JPEG or PNG whose end is missing; costs microseconds unless something follows the end marker."""
+    """Refuse a JPEG or PNG whose end is missing; this takes microseconds unless something follows the end marker."""
     if data.startswith(_JPEG_START):
         if not data.endswith(_JPEG_END) and not _jpeg_is_complete(data):
             raise BrokenImageError(f'truncated JPEG: no end marker in {len(data)} bytes', file=name)
@@ -186,9 +182,9 @@ def _check_end(data: bytes, name: str | os.PathLike) -> None:
 
 
 def _jpeg_is_complete(data: bytes) -> bool:
-    """Walk the markers of a JPEG up to its own end marker, which bytes of any kind may follow (padding, a phone's appended video).
+    """Follow the markers of a JPEG up to its end marker, after which any bytes may follow (padding, the video that a phone appends).
 
-    A search for the end marker alone would be fooled by the one of an embedded thumbnail.
+    A plain search would take the end marker of an embedded thumbnail for that of the image.
     """
     position = 2
     while True:

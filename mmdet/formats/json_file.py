@@ -12,14 +12,14 @@ from mmengine import fileio
 
 from ..errors import DataError
 
-# A polygon list: numbers, commas, blanks and brackets up to the last closing bracket before the next key or brace. (Inside a string the
-# quotes would be escaped, so a caption cannot look like this.)
+# A polygon list: numbers, commas, blanks and brackets up to the last closing bracket. (Inside a string the quotes would be escaped, so a
+# caption cannot look like this.)
 _POLYGONS = re.compile(rb'("segmentation"\s*:\s*)\[[0-9.,eE+\-\[\]\s]*\]')
 
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Parsing makes millions of live objects; the cyclic collector would walk over all of them again and again (COCO: +60 % time)."""
+    """Parsing makes millions of live objects, and the cyclic collector would visit all of them again and again (COCO: +60 % time)."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -29,29 +29,17 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def read_json(
-    path: str | PathLike, backend_args: dict | None = None, *, drop_polygons: bool = False, top: type = dict
-) -> Any:
-    """A JSON document in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
-
-    Args:
-        path: the file.
-        backend_args: arguments of an mmengine file backend.
-        drop_polygons: see :func:`parse_json`.
-        top: type of the top level, ``dict`` or ``list``.
+def read_json(path: str | PathLike, backend_args: dict | None = None, *, top: type = dict) -> Any:
+    """The document of a JSON file, see :func:`parse_json`; ``backend_args`` are the arguments of an mmengine file backend.
 
     Raises:
-        DataError: missing or unreadable file, broken JSON (with line and column), another top level.
+        DataError: as :func:`parse_json`; also a file that is missing or cannot be read.
     """
-    return parse_json(read_bytes(path, backend_args), path, drop_polygons=drop_polygons, top=top)
+    return parse_json(read_bytes(path, backend_args), path, top=top)
 
 
 def read_bytes(path: str | PathLike, backend_args: dict | None = None) -> bytes:
-    """The content of a file.
-
-    Raises:
-        DataError: the file is missing or cannot be read.
-    """
+    """The content of a file; DataError if it is missing or cannot be read."""
     try:
         return bytes(fileio.get(str(path), backend_args=backend_args))
     except FileNotFoundError as error:
@@ -61,17 +49,17 @@ def read_bytes(path: str | PathLike, backend_args: dict | None = None) -> bytes:
 
 
 def parse_json(data: bytes, path: str | PathLike, *, drop_polygons: bool = False, top: type = dict) -> Any:
-    """The document in the bytes of a JSON file.
+    """The document in the bytes of a JSON file, in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
     Args:
         data: content of the file.
         path: its name, for messages.
         drop_polygons: empty the polygon lists of COCO's ``segmentation`` before parsing. They are three quarters of an instances file, and
-            most of the time and memory of reading it.
+            take most of the time and memory of reading it.
         top: type of the top level, ``dict`` or ``list``.
 
     Raises:
-        DataError: see :func:`read_json`.
+        DataError: broken JSON (with line and column), or another top level.
     """
     try:
         try:
@@ -79,9 +67,8 @@ def parse_json(data: bytes, path: str | PathLike, *, drop_polygons: bool = False
         except json.JSONDecodeError:
             document = json.loads(data)  # for the right line and column
     except json.JSONDecodeError as error:
-        raise DataError(
-            f'broken JSON: {error.msg}', file=path, record=f'line {error.lineno} column {error.colno}'
-        ) from error
+        record = f'line {error.lineno} column {error.colno}'
+        raise DataError(f'broken JSON: {error.msg}', file=path, record=record) from error
     except UnicodeDecodeError as error:
         raise DataError('broken JSON: not a text file in UTF-8', file=path) from error
     except RecursionError as error:

@@ -8,10 +8,10 @@ from .text_file import read_lines
 
 
 def read_json_lines(path: str | PathLike) -> list[dict]:
-    """The objects of a file, in order. Empty lines are passed over, and so is a last line that a kill has torn.
+    """The objects of a file, in order. Empty lines are skipped, and so is a last line that is not complete (the run was killed).
 
     Raises:
-        DataError: the file cannot be read, or another line is not a JSON object; the message has its number.
+        DataError: the file cannot be read, or another line is not a JSON object; the error names its number.
     """
     lines = [(number, line) for number, line in enumerate(read_lines(path), 1) if line.strip()]
     rows = []

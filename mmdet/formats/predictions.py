@@ -1,4 +1,4 @@
-"""Dumps of predictions: COCO results, and pickles that can hold nothing but data."""
+"""Saved predictions: COCO results, and pickles that may hold nothing but data."""
 
 import io
 import pickle
@@ -16,8 +16,8 @@ def read_results(path: str | PathLike) -> list:
     """Read a dump of predictions: ``.json`` COCO results, or ``.pkl`` / ``.pickle`` with a list of dicts of tensors and
     plain values.
 
-    A pickle may only hold containers, numbers, text, NumPy arrays and torch tensors; anything else is refused
-    unexecuted.
+    A pickle may only hold containers, numbers, text, NumPy arrays and torch tensors; anything else in it is not
+    executed, but refused.
 
     Raises:
         DataError: the file is missing, broken, or holds other objects.
@@ -37,7 +37,7 @@ def read_results(path: str | PathLike) -> list:
     except Exception as error:  # a torn pickle raises nearly anything
         raise DataError(f'broken pickle ({type(error).__name__}: {error})', file=path) from error
     if not isinstance(content, list):
-        raise DataError('must hold a list with one dict an image', file=path, received=type(content).__name__)
+        raise DataError('must hold a list with one dict for each image', file=path, received=type(content).__name__)
     return content
 
 
@@ -61,14 +61,11 @@ class _DataUnpickler(pickle.Unpickler):
         if (module, name) == ('torch.storage', '_load_from_bytes'):
             return _load_storage
         if (module, name) not in self._ALLOWED:
-            raise DataError(
-                'the pickle holds an object that is neither plain data, array nor tensor',
-                file=self._path,
-                received=f'{module}.{name}',
-            )
+            message = 'the pickle holds an object that is neither plain data, array nor tensor'
+            raise DataError(message, file=self._path, received=f'{module}.{name}')
         return super().find_class(module, name)
 
 
 def _load_storage(content: bytes) -> Any:
-    """Stand-in for torch's own function of this name, which would unpickle anything."""
+    """Takes the place of torch's own ``_load_from_bytes``, which would unpickle anything."""
     return torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)

@@ -3,19 +3,23 @@
 Letters: N boxes, I images, K classes.
 """
 
+import copy
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import DataError
 
-IGNORED_REGION = -1  # the label of VisDrone's ignored regions, which is the category of the files less 1
+IGNORED_REGION = -1  # the label of VisDrone's ignored regions: labels are the categories of the files less 1
+Table = TypeVar('Table', bound='BoxTable')
 
 
 class BoxTable:
     """Boxes of many images as columns; the part that ground truth and detections share.
 
     Attributes:
-        image: (N,) int64, index of the image, 0..I-1. Ties in score are broken by this order.
+        image: (N,) int64, index of the image, 0..I-1. Of equal scores, the lower index comes first.
         label: (N,) int64, class index, 0..K-1.
         bbox: (N, 4) float64, left, top, width, height in pixels of the original image.
 
@@ -39,6 +43,12 @@ class BoxTable:
     def __len__(self) -> int:
         return len(self.image)
 
+    def __getitem__(self: Table, rows: np.ndarray) -> Table:
+        """The rows that a mask (N,) or indices select, as a table of the same kind."""
+        selected = copy.copy(self)
+        vars(selected).update({name: column[rows] for name, column in vars(self).items()})
+        return selected
+
     def check(self, name: str, num_images: int, num_classes: int | None = None) -> None:
         """Refuse indices out of range and numbers that are not finite.
 
@@ -48,33 +58,28 @@ class BoxTable:
             num_classes: K; None leaves the labels unchecked.
 
         Raises:
-            DataError: naming the row and the column.
+            DataError: the error names the row and the column.
         """
-        limits = {'image': num_images} if num_classes is None else {'image': num_images, 'label': num_classes}
-        for column, size in limits.items():
-            values = getattr(self, column)
-            outside = (values < 0) | (values >= size)
-            if outside.any():
-                row = int(outside.argmax())
-                raise DataError(
-                    f'must be in 0..{size - 1}', file=name, record=f'row {row}', field=column, received=int(values[row])
-                )
+        for column, size in (('image', num_images), ('label', num_classes)):
+            if size is not None:
+                values = getattr(self, column)
+                self._refuse((values < 0) | (values >= size), f'must be in 0..{size - 1}', name, column)
         for column in self._FINITE:
-            values = getattr(self, column)
-            finite = np.isfinite(values)
-            if not finite.all():
-                row = int(np.argwhere(~finite)[0, 0])
-                raise DataError(
-                    'must be finite', file=name, record=f'row {row}', field=column, received=values[row].tolist()
-                )
+            self._refuse(~np.isfinite(getattr(self, column)), 'must be finite', name, column)
+
+    def _refuse(self, wrong: np.ndarray, message: str, name: str, column: str) -> None:
+        if wrong.any():
+            row = int(np.argwhere(wrong)[0, 0])
+            received = getattr(self, column)[row].tolist()
+            raise DataError(message, file=name, record=f'row {row}', field=column, received=received)
 
 
 class GroundTruth(BoxTable):
-    """Ground-truth boxes: the columns of :class:`BoxTable` and
+    """Ground-truth boxes, with two columns beside those of :class:`BoxTable`.
 
     Attributes:
         area: (N,) float64, decides the area range; width * height when not given.
-        crowd: (N,) bool; a crowd box is never missed, takes any number of detections and counts for none.
+        crowd: (N,) bool; a crowd box is never missed, and any number of detections may match it without counting for or against.
     """
 
     _FINITE = ('bbox', 'area')
@@ -93,7 +98,7 @@ class GroundTruth(BoxTable):
 
 
 class Detections(BoxTable):
-    """Predicted boxes: the columns of :class:`BoxTable` and
+    """Predicted boxes, with one column beside those of :class:`BoxTable`.
 
     Attributes:
         score: (N,) float64. Any order; equal scores keep the order of the rows.
@@ -107,12 +112,12 @@ class Detections(BoxTable):
 
 
 class VisDroneTruth(BoxTable):
-    """Annotation rows: the columns of :class:`BoxTable` and
+    """Annotation rows of VisDrone, with one column beside those of :class:`BoxTable`.
 
     Attributes:
         label: (N,) int64, category - 1: :data:`IGNORED_REGION`, classes 0..K-1, anything above is never evaluated.
-        counted: (N,) bool, the score column; an object that does not count is neither found nor missed. All count when
-            not given.
+        counted: (N,) bool, whether the score column is not 0; an object that does not count is neither found nor missed. All count
+            when not given.
     """
 
     def __init__(self, image: ArrayLike, label: ArrayLike, bbox: ArrayLike, counted: ArrayLike | None = None):

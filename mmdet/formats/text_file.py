@@ -12,11 +12,7 @@ from ..errors import DataError
 
 
 def read_lines(path: str | PathLike) -> list[str]:
-    """Lines of a UTF-8 text file, with or without a byte order mark, of any line ending.
-
-    Raises:
-        DataError: the file is missing or is no text.
-    """
+    """Lines of a UTF-8 text file, with or without a byte order mark, of any line ending; DataError where it cannot be read."""
     return _read_text(path).split('\n')
 
 
@@ -44,16 +40,14 @@ class NumberRows(NamedTuple):
         """DataError for the first row of a mask (n,), naming its line, the field, and the value in the column."""
         if wrong.any():
             row = int(wrong.argmax())
-            value = float(self.values[row, column])
-            raise DataError(
-                f'must be {allowed}', file=self.file, record=f'line {self.lines[row]}', field=field, received=value
-            )
+            record, received = f'line {self.lines[row]}', float(self.values[row, column])
+            raise DataError(f'must be {allowed}', file=self.file, record=record, field=field, received=received)
 
 
 def read_number_rows(path: str | PathLike, least: int, most: int, columns: str) -> NumberRows:
-    """Rows of ``least`` to ``most`` finite numbers; blank lines are skipped, columns that a row lacks become -1.
+    """Rows of ``least`` to ``most`` finite numbers. Blank lines are skipped; a number that a row lacks at its end becomes -1.
 
-    A row is separated either by commas (blanks around them are allowed) or by blanks or tabs; one comma may end it.
+    The numbers are separated either by commas (blanks around them are allowed) or by blanks or tabs; a comma may end the row.
 
     Args:
         path: the file.
@@ -61,7 +55,7 @@ def read_number_rows(path: str | PathLike, least: int, most: int, columns: str) 
         columns: their names, for messages.
 
     Raises:
-        DataError: unreadable file, or a row of another kind, with its line.
+        DataError: the file cannot be read, or a row is of another kind; the error names its line.
     """
     text = _read_text(path)
     lines = [line.strip().removesuffix(',') for line in text.split('\n')]
@@ -79,16 +73,12 @@ def read_number_rows(path: str | PathLike, least: int, most: int, columns: str) 
                 return NumberRows(values, numbers, path)
     wrong = next(number for number in numbers if not _is_row(rows[number - 1], least, most))
     count = str(most) if least == most else f'{least} to {most}'
-    raise DataError(
-        f'must be {count} finite numbers, {columns}, separated by commas or blanks',
-        file=path,
-        record=f'line {wrong}',
-        received=lines[wrong - 1][:120],
-    )
+    message = f'must be {count} finite numbers, {columns}, separated by commas or blanks'
+    raise DataError(message, file=path, record=f'line {wrong}', received=lines[wrong - 1][:120])
 
 
 def _is_plain(text: str) -> bool:
-    """Python would also take digits of other scripts, and 1_000."""
+    """Without digits of other scripts and without underscores as in 1_000, which ``float`` would accept."""
     return text.isascii() and '_' not in text
 
 

@@ -26,10 +26,10 @@ class UAVDTRows(NamedTuple):
 
 
 def read_uavdt_rows(path: str | PathLike, *, labelled: bool) -> UAVDTRows:
-    """Rows of ``gt_whole.txt`` (``labelled``) or ``gt_ignore.txt``, whose category means nothing.
+    """Rows of ``gt_whole.txt`` (``labelled``) or of ``gt_ignore.txt``, whose category column has no meaning.
 
     Raises:
-        DataError: unreadable, a row that is not of nine finite numbers, a frame or category out of range; with its line.
+        DataError: the file cannot be read, a row is not nine finite numbers, or a frame or category is out of range; names the line.
     """
     rows = read_number_rows(path, _COLUMNS, _COLUMNS, _NAMES)
     frame, category = rows.values[:, _FRAME], rows.values[:, _CATEGORY]

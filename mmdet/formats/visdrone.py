@@ -1,11 +1,12 @@
-"""Text files of VisDrone-DET: annotations and results in, results out.
+"""Text files of VisDrone-DET: annotations and results are read, results are written.
 
-One file an image; a row is ``left,top,width,height,score,category,truncation,occlusion``. The last two may be missing (they decide
-nothing); commas or blanks separate, and a comma may end the row: annotations are published with commas, results often with blanks.
+One file for each image; a row is ``left,top,width,height,score,category,truncation,occlusion``. The last two may be missing (they decide
+nothing). Rows are separated by commas or blanks, and a comma may end them: annotations are published with commas, results often with
+blanks.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,10 +18,9 @@ from .images import IMAGE_SUFFIXES, image_size, images_by_stem
 from .tables import Detections, VisDroneTruth
 from .text_file import NumberRows, read_lines, read_number_rows
 
-_COLUMNS = 6  # of a row, those that decide anything
+_COLUMNS = 6  # of a row, those that matter to an evaluation
 # Categories of the files: 0 ignored region, 1..10 the classes, 11 others.
 IGNORED_REGION, OTHERS = 0, 11
-# The classes, categories 1..10 of the files; 0 are ignored regions, 11 others.
 VISDRONE_CLASSES = (
     'pedestrian', 'people', 'bicycle', 'car', 'van', 'truck', 'tricycle', 'awning-tricycle', 'bus', 'motor',
 )  # fmt: skip
@@ -50,22 +50,16 @@ class VisDroneInput:
 
 
 def read_toolkit_rows(path: str | os.PathLike) -> np.ndarray:
-    """Rows of one result file.
-
-    Returns:
-        (n, 6) float64: left, top, width, height, score, category. An empty file gives no rows.
+    """Rows (n, 6) float64 of one result file: left, top, width, height, score, category. An empty file has no rows.
 
     Raises:
-        DataError: unreadable, or a row that is not of six to eight finite numbers with a whole category; with its line.
+        DataError: the file cannot be read, or a row is not six to eight finite numbers with a whole category; names the line.
     """
     return _read_rows(path).values[:, :_COLUMNS]
 
 
 def read_visdrone_rows(path: str | os.PathLike) -> np.ndarray:
-    """Rows of one annotation file.
-
-    Returns:
-        (n, 8) float64: left, top, width, height, score, category, truncation, occlusion (-1 where the file lacks the last two).
+    """Rows (n, 8) float64 of one annotation file: those of :func:`read_toolkit_rows`, then truncation and occlusion, -1 where missing.
 
     Raises:
         DataError: as :func:`read_toolkit_rows`, and for a category outside 0..11.
@@ -84,30 +78,27 @@ def _read_rows(path: str | os.PathLike) -> NumberRows:
 
 
 def read_image_sizes(path: str | os.PathLike) -> dict[str, tuple[int, int]]:
-    """Sizes from lines ``name width height``; an image suffix of the name is taken off.
+    """Name -> (width, height) from lines ``name width height``; an image suffix is removed from the name.
 
     Raises:
-        DataError: unreadable, empty, a broken line or a name that occurs twice; with the line.
+        DataError: the file cannot be read, is empty, has a broken line or a name that occurs twice; names the line.
     """
     sizes: dict[str, tuple[int, int]] = {}
     for number, line in enumerate(read_lines(path), 1):
         parts = line.replace(',', ' ').split()
         if not parts:
             continue
-        wrong = len(parts) != 3 or not all(
-            part.isascii() and part.isdecimal() and 0 < int(part) < 10**9 for part in parts[1:]
-        )
-        name = without_image_suffix(parts[0])
-        if wrong or name in sizes:
-            message = (
-                'must be: name width height, the last two whole numbers > 0'
-                if wrong
-                else 'the name occurs a second time'
-            )
+        name, *sides = parts
+        name, message = without_image_suffix(name), None
+        if len(sides) != 2 or not all(s.isascii() and s.isdecimal() and 0 < int(s) < 10**9 for s in sides):
+            message = 'must be: name width height, the last two whole numbers > 0'
+        elif name in sizes:
+            message = 'the name occurs a second time'
+        if message:
             raise DataError(message, file=path, record=f'line {number}', received=line.strip()[:120])
-        sizes[name] = int(parts[1]), int(parts[2])
+        sizes[name] = int(sides[0]), int(sides[1])
     if not sizes:
-        raise DataError('holds no line "name width height"', file=path)
+        raise DataError('has no line "name width height"', file=path)
     return sizes
 
 
@@ -118,15 +109,10 @@ def without_image_suffix(name: str) -> str:
 
 
 def text_files(folder: str | os.PathLike, what: str, *, at_least_one: bool = False) -> dict[str, Path]:
-    """Name -> path of the ``.txt`` files of a folder, sorted by name.
-
-    Args:
-        folder: the folder.
-        what: what the files hold, for messages.
-        at_least_one: refuse a folder without any.
+    """Name -> path of the ``.txt`` files of a folder, sorted by name; ``what`` they hold is named in messages.
 
     Raises:
-        DataError: no such folder, or no file in it.
+        DataError: no such folder; with ``at_least_one``, also a folder without such files.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -147,26 +133,22 @@ def read_folders(
     """Annotations, results and image sizes as the toolkit takes them.
 
     Args:
-        annotation_dir: one ``.txt`` an image.
-        prediction_dir: one ``.txt`` of the same name; none, or an empty one, means no detections.
+        annotation_dir: one ``.txt`` for each image.
+        prediction_dir: one ``.txt`` of the same name; a missing or empty one means no detections.
         sizes: name -> (width, height); only these images count.
-        image_dir: folder of the images, whose headers give the sizes. Without both, the folder ``images`` beside the
-            annotations. A size is looked up only for images with ignored regions, which alone need it.
+        image_dir: without ``sizes``, the folder of the images, whose headers give the sizes; None means the folder
+            ``images`` beside the annotations. Only the sizes of images with ignored regions are needed and looked up.
 
     Raises:
         DataError: broken or missing files.
-        ConfigError: a size is needed and neither ``sizes`` nor images are there.
+        ConfigError: a size is needed, and there are neither ``sizes`` nor images.
     """
     annotations = text_files(annotation_dir, 'annotation', at_least_one=True)
     predictions = text_files(prediction_dir, 'result')
     names = sorted(annotations if sizes is None else sizes)
-    strangers = [name for name in names if name not in annotations]
-    if strangers:
-        raise DataError(
-            f'{len(strangers)} of the {len(names)} images to score have no annotation file',
-            file=annotation_dir,
-            received=f'{strangers[0]}.txt',
-        )
+    if strangers := [name for name in names if name not in annotations]:
+        message = f'{len(strangers)} of the {len(names)} images to score have no annotation file'
+        raise DataError(message, file=annotation_dir, received=f'{strangers[0]}.txt')
     truth = [read_visdrone_rows(annotations[name]) for name in names]
     found = [read_toolkit_rows(predictions[name]) if name in predictions else np.zeros((0, _COLUMNS)) for name in names]
     sizes_wh = np.zeros((len(names), 2), dtype=np.int64)
@@ -177,14 +159,12 @@ def read_folders(
         images = _images(Path(annotation_dir), image_dir, names[with_regions[0]]) if with_regions else {}
         for i in with_regions:
             if names[i] not in images:
-                raise DataError(
-                    'no image of this name, whose size its ignored regions need',
-                    file=annotations[names[i]],
-                )
+                message = 'its ignored regions need the size of the image, but there is no image of this name'
+                raise DataError(message, file=annotations[names[i]])
             sizes_wh[i] = image_size(images[names[i]])
 
-    gt_image, gt_rows = _stack(truth)
-    dt_image, dt_rows = _stack(found)
+    gt_image, gt_rows = stack_rows(truth)
+    dt_image, dt_rows = stack_rows(found)
     return VisDroneInput(
         names=names,
         sizes_wh=sizes_wh,
@@ -196,8 +176,8 @@ def read_folders(
     )
 
 
-def _stack(tables: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    tables = list(tables)
+def stack_rows(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The number of the table of each row, and the rows of all tables."""
     return np.repeat(np.arange(len(tables)), [len(table) for table in tables]), np.concatenate(tables)
 
 
@@ -205,41 +185,39 @@ def _images(annotation_dir: Path, image_dir: str | os.PathLike | None, name: str
     """The images by name; ``name`` is one that has ignored regions."""
     folder = annotation_dir.resolve().parent / 'images' if image_dir is None else Path(image_dir)
     if image_dir is None and not folder.is_dir():
-        raise ConfigError(
-            f'image {name} has ignored regions, whose rule needs the size of the image; there is no folder '
-            f'{folder}: give the image folder or a file of sizes',
-            field='image_dir',
+        message = (
+            f'image {name} has ignored regions, whose rule needs the size of the image; there is no folder {folder}'
         )
+        raise ConfigError(f'{message}: give the image folder or a file of sizes', field='image_dir')
     return images_by_stem(folder)
 
 
 def write_result_files(
     folder: str | os.PathLike, names: Sequence[str], dt: Detections, categories: Sequence[int] | None = None
 ) -> None:
-    """Write one result file an image, ``left,top,width,height,score,category,-1,-1``, by descending score (stable).
+    """Write one result file for each image: rows ``left,top,width,height,score,category,-1,-1`` by descending score (stable).
 
-    Images without detections get an empty file, because the toolkit stops where one is missing. Numbers are written in
-    full: fractions are allowed, and cutting them costs small boxes a good part of their overlap.
+    Images without detections get an empty file, because the toolkit stops where one is missing. Numbers keep their
+    fractions, which the toolkit accepts and without which small boxes would lose a good part of their overlap.
 
     Args:
-        folder: made where it is missing.
-        names: the I image names; a slash makes a sub-folder.
+        folder: created where it is missing.
+        names: the I image names; a slash in a name means a sub-folder.
         dt: detections of these images.
-        categories: number in the file of each label; None means label + 1.
+        categories: category number of each label; None means label + 1.
 
     Raises:
-        DataError: a file cannot be written.
+        DataError: an image index is out of range, or a file cannot be written.
     """
+    dt.check('detections', len(names))
     numbers = dt.label + 1 if categories is None else np.asarray(categories, dtype=np.int64)[dt.label]
-    order = np.lexsort((-dt.score, dt.image))  # stable
-    edges = np.searchsorted(dt.image[order], np.arange(len(names) + 1))
-    boxes, scores, numbers = dt.bbox[order].tolist(), dt.score[order].tolist(), numbers[order].tolist()
-    for i, name in enumerate(names):
-        lines = []
-        for row in range(edges[i], edges[i + 1]):
-            box = ','.join(_number(value) for value in boxes[row])
-            lines.append(f'{box},{_number(scores[row])},{numbers[row]},-1,-1\n')
-        write_text(Path(folder) / f'{name}.txt', ''.join(lines))
+    lines: list[list[str]] = [[] for _ in names]
+    order = np.argsort(-dt.score, kind='stable')
+    values = np.column_stack([dt.bbox, dt.score])[order].tolist()
+    for image, row, number in zip(dt.image[order].tolist(), values, numbers[order].tolist()):
+        lines[image].append(f'{",".join(map(_number, row))},{number},-1,-1\n')
+    for name, own in zip(names, lines):
+        write_text(Path(folder) / f'{name}.txt', ''.join(own))
 
 
 def _number(value: float) -> str:

@@ -32,12 +32,12 @@ def read_voc_xml(path: str | PathLike) -> VOCImage:
     """Read one annotation file.
 
     Raises:
-        DataError: missing or broken XML, or an object without name or corners; with the object's number, from 1.
+        DataError: missing or broken XML, or an object without name or corners; the error names the object by its number, from 1.
     """
     try:
         tree = ElementTree.parse(path).getroot()
     except FileNotFoundError as error:
-        raise DataError('no such annotation file, which a split names', file=path) from error
+        raise DataError('a split names this annotation file, but there is no such file', file=path) from error
     except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
         raise DataError(f'broken XML: {error}', file=path) from error
     objects = [_read_object(element, path, number) for number, element in enumerate(tree.findall('object'), 1)]
@@ -57,13 +57,8 @@ def _read_object(element: ElementTree.Element, path: str | PathLike, number: int
         xmin = ymin = xmax = ymax = math.nan
     corners = xmin, ymin, xmax, ymax
     if not all(abs(value) < 1e9 for value in corners):
-        raise DataError(
-            f'must hold the finite numbers {", ".join(_CORNERS)}',
-            file=path,
-            record=record,
-            field='bndbox',
-            received=texts,
-        )
+        message = f'must hold the finite numbers {", ".join(_CORNERS)}'
+        raise DataError(message, file=path, record=record, field='bndbox', received=texts)
     return VOCObject(name, corners, element.findtext('difficult', '0').strip() not in ('0', ''))
 
 

@@ -1,6 +1,6 @@
 """Deformable convolution v1 (Dai et al., ICCV 2017, arXiv 1703.06211) and v2 (Zhu et al., CVPR 2019, arXiv 1811.11168).
 
-:func:`deform_conv2d` calls torchvision's kernel where that works and :func:`deform_conv2d_torch`, the same in pure torch, elsewhere.
+:func:`deform_conv2d` calls torchvision's kernel where that works, and elsewhere :func:`deform_conv2d_torch`, the same in pure torch.
 
 N images, C input channels, H x W input, O output channels, h x w output, K kernel points, D deform groups.
 """
@@ -27,7 +27,7 @@ _LOCATIONS = 4096
 
 
 class _Geometry(NamedTuple):
-    """Pairs are (vertical, horizontal)."""
+    """Of a convolution; the pairs are (vertical, horizontal)."""
 
     stride: tuple[int, int]
     padding: tuple[int, int]
@@ -81,7 +81,7 @@ def deform_conv2d(
         bias = None if bias is None else bias.to(working)
         mask = None if mask is None else mask.to(working)
         if kernel is not None:
-            out = kernel(x, offset, weight, bias, geometry.stride, geometry.padding, geometry.dilation, mask)
+            out = kernel(x, offset, weight, bias, *geometry[:3], mask)
         else:
             out = deform_conv2d_torch(x, offset, weight, bias, *geometry, mask)
     return out.to(result)
@@ -107,23 +107,22 @@ def deform_conv2d_torch(
     initialisation) to the neighbouring cell, which changes the gradient of the offsets.
     """
     num_images, channels, height, width = x.shape
-    out_channels, _, kernel_h, kernel_w = weight.shape
-    out_h, out_w = offset.shape[-2:]
-    points, group_channels = kernel_h * kernel_w, channels // deform_groups
+    out_channels, group_channels, kernel_h, kernel_w = weight.shape
+    points = kernel_h * kernel_w
     geometry = _Geometry(stride, padding, dilation, groups, deform_groups)
     rows, factors = _bilinear_rows(offset, mask, (height, width), (kernel_h, kernel_w), geometry)
-    table = x.view(num_images, deform_groups, group_channels, height, width).permute(0, 1, 3, 4, 2)
-    table = table.reshape(-1, group_channels)  # (N * D * H * W, C / D)
+    table = x.view(num_images, deform_groups, channels // deform_groups, height, width).permute(0, 1, 3, 4, 2)
+    table = table.reshape(-1, channels // deform_groups)  # (N * D * H * W, C / D)
     # Column order (point, channel), the weight to match: (groups, K * C / groups, O / groups).
-    kernel = weight.view(groups, out_channels // groups, channels // groups, points).permute(0, 3, 2, 1)
-    kernel = kernel.reshape(groups, -1, out_channels // groups)
+    kernel = weight.view(groups, -1, group_channels, points).permute(0, 3, 2, 1)
+    kernel = kernel.reshape(groups, points * group_channels, -1)
 
     def convolve(rows: Tensor, factors: Tensor) -> Tensor:
         columns = F.embedding_bag(rows, table, per_sample_weights=factors, mode='sum')  # (locations * K * D, C / D)
         if groups == 1:
             return columns.view(-1, points * channels) @ kernel[0]
-        columns = columns.view(-1, points, groups, channels // groups).permute(2, 0, 1, 3)
-        out = columns.reshape(groups, -1, points * channels // groups) @ kernel  # (groups, locations, O / groups)
+        columns = columns.view(-1, points, groups, group_channels).permute(2, 0, 1, 3)
+        out = columns.reshape(groups, -1, points * group_channels) @ kernel  # (groups, locations, O / groups)
         return out.permute(1, 0, 2).reshape(-1, out_channels)
 
     step = _LOCATIONS * points * deform_groups
@@ -133,13 +132,9 @@ def deform_conv2d_torch(
         out = torch.cat([convolve(rows[i : i + step], factors[i : i + step]) for i in range(0, rows.shape[0], step)])
     if bias is not None:
         out = out + bias
-    out = out.view(num_images, out_h, out_w, out_channels).permute(0, 3, 1, 2)
-    return out.contiguous(memory_format=_memory_format(x))
-
-
-def _memory_format(x: Tensor) -> torch.memory_format:
+    out = out.view(num_images, *offset.shape[-2:], out_channels).permute(0, 3, 1, 2)
     channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if channels_last else torch.contiguous_format
+    return out.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
 def _bilinear_rows(
@@ -153,26 +148,25 @@ def _bilinear_rows(
     (height, width), (kernel_h, kernel_w) = size_hw, kernel_hw
     stride, padding, dilation, _, deform_groups = geometry
     num_images, _, out_h, out_w = offset.shape
-    points = kernel_h * kernel_w
-    device, dtype = offset.device, offset.dtype
-    point = torch.arange(points, device=device)
-    shift_y = torch.div(point, kernel_w, rounding_mode='floor') * dilation[0] - padding[0]  # (K,)
+    device, points = offset.device, kernel_h * kernel_w
+    point = torch.arange(points, device=device).view(-1, 1)  # (K, 1)
+    shift_y = torch.div(point, kernel_w, rounding_mode='floor') * dilation[0] - padding[0]
     shift_x = point % kernel_w * dilation[1] - padding[1]
-    base_y = (torch.arange(out_h, device=device) * stride[0]).view(-1, 1, 1, 1) + shift_y.view(-1, 1)  # (h, 1, K, 1)
-    base_x = (torch.arange(out_w, device=device) * stride[1]).view(-1, 1, 1) + shift_x.view(-1, 1)  # (w, K, 1)
-    moved = offset.view(num_images, deform_groups, points, 2, out_h, out_w)
-    moved = moved.permute(3, 0, 4, 5, 2, 1)  # (2, N, h, w, K, D)
+    base_y = (torch.arange(out_h, device=device) * stride[0]).view(-1, 1, 1, 1) + shift_y  # (h, 1, K, 1)
+    base_x = (torch.arange(out_w, device=device) * stride[1]).view(-1, 1, 1) + shift_x  # (w, K, 1)
+    moved = offset.view(num_images, deform_groups, points, 2, out_h, out_w).permute(
+        3, 0, 4, 5, 2, 1
+    )  # (2, N, h, w, K, D)
     # A sample at -1 or at the size is exactly zero, so clamping there changes nothing but the range of the integers below.
-    y = (moved[0] + base_y.to(dtype)).clamp(-1, height)
-    x = (moved[1] + base_x.to(dtype)).clamp(-1, width)  # (N, h, w, K, D)
+    y = (moved[0] + base_y.to(offset.dtype)).clamp(-1, height)
+    x = (moved[1] + base_x.to(offset.dtype)).clamp(-1, width)  # (N, h, w, K, D)
     top, left = y.floor(), x.floor()
     down, right = y - top, x - left
     factors = torch.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], dim=-1)
     top, left = top.long(), left.long()
     corner_y = torch.stack([top, top, top + 1, top + 1], dim=-1)
     corner_x = torch.stack([left, left + 1, left, left + 1], dim=-1)
-    inside = (corner_y >= 0) & (corner_y < height) & (corner_x >= 0) & (corner_x < width)
-    factors = factors * inside
+    factors = factors * ((corner_y >= 0) & (corner_y < height) & (corner_x >= 0) & (corner_x < width))
     if mask is not None:
         mask = mask.view(num_images, deform_groups, points, out_h, out_w).permute(0, 3, 4, 2, 1)
         factors = factors * mask.unsqueeze(-1)
@@ -183,37 +177,36 @@ def _bilinear_rows(
 
 def _check_shapes(x: Tensor, offset: Tensor, weight: Tensor, mask: Tensor | None, geometry: _Geometry) -> None:
     stride, padding, dilation, groups, deform_groups = geometry
+    shapes = dict(x=tuple(x.shape), weight=tuple(weight.shape))
     if x.dim() != 4 or weight.dim() != 4:
-        shapes = (tuple(x.shape), tuple(weight.shape))
         raise ModelInputError('x must be (N, C, H, W) and weight (O, C / groups, kh, kw)', received=shapes)
     channels, kernel = x.shape[1], weight.shape[-2:]
     whole = channels % groups == weight.shape[0] % groups == channels % deform_groups == 0
     if not whole or weight.shape[1] != channels // groups:
-        received = dict(x=tuple(x.shape), weight=tuple(weight.shape), groups=groups, deform_groups=deform_groups)
+        received = dict(shapes, groups=groups, deform_groups=deform_groups)
         raise ModelInputError('channels, groups and deform_groups do not fit the weight', received=received)
     out_hw = [(x.shape[2 + i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2)]
     if min(out_hw) < 1:
         raise ModelInputError(f'the map is smaller than the kernel {tuple(kernel)}', received=tuple(x.shape))
     points = deform_groups * kernel[0] * kernel[1]
     for name, tensor, rows in (('offset', offset, 2 * points), ('mask', mask, points)):
-        if tensor is not None and tuple(tensor.shape) != (x.shape[0], rows, *out_hw):
-            message = f'must be {(x.shape[0], rows, *out_hw)}'
-            raise ModelInputError(message, field=name, received=tuple(tensor.shape))
+        if tensor is not None and tensor.shape != (allowed := (x.shape[0], rows, *out_hw)):
+            raise ModelInputError(f'must be {allowed}', field=name, received=tuple(tensor.shape))
 
 
 class DeformConv2dPack(nn.Module):
     """Deformable convolution v1 that predicts its own offsets; config type ``DCN``.
 
-    Parameters: ``weight``, ``bias`` (if asked for), and ``conv_offset.{weight,bias}``: an ungrouped convolution of the same kernel, stride,
-    padding and dilation, zero at first, with 2 * K * D rows (v1) or 3 * K * D rows (v2).
+    Parameters: ``weight``, ``bias`` (where the argument is True), and ``conv_offset.{weight,bias}``, an ungrouped convolution of the same
+    kernel, stride, padding and dilation, initialised with zeros, with 2 * K * D rows (v1) or 3 * K * D rows (v2).
 
     A checkpoint decides between v1 and v2: if its ``conv_offset`` has the row count of the other version, the layer becomes that version
     on loading, with a warning. (File names are unreliable here: many published files called "dcnv2" hold v1 layers.) The parameters stay the
-    same objects, so an optimiser built before loading goes on working; a DistributedDataParallel wrapper built before does not.
+    same objects, so an optimiser built before loading still works afterwards; a DistributedDataParallel wrapper built before does not.
 
     Args:
         deform_groups: D. ``deformable_groups`` is its old name.
-        fallback_on_stride: read by the backbone's blocks, which then build a plain convolution; without effect here.
+        fallback_on_stride: the blocks of a backbone read it and then build a plain convolution; it has no effect here.
         other arguments: as in ``torch.nn.Conv2d``.
     """
 
@@ -262,7 +255,7 @@ class DeformConv2dPack(nn.Module):
         return self
 
     def init_weights(self) -> None:
-        """Zero offsets; called after a parent's initialiser, which takes ``conv_offset`` for an ordinary convolution."""
+        """Set the offsets to zero; called after the initialiser of a parent, which treats ``conv_offset`` as any convolution."""
         for parameter in self.conv_offset.parameters():
             nn.init.zeros_(parameter)
 
@@ -275,24 +268,31 @@ class DeformConv2dPack(nn.Module):
         if self.modulated:
             first, second, mask = offset.chunk(3, dim=1)
             offset, mask = torch.cat([first, second], dim=1), mask.sigmoid()
-        geometry = (self.stride, self.padding, self.dilation, self.groups, self.deform_groups)
+        geometry = self.stride, self.padding, self.dilation, self.groups, self.deform_groups
         return deform_conv2d(x, offset, self.weight, self.bias, *geometry, mask)
 
     def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
         """Become the version, v1 or v2, to which the offset rows of a checkpoint belong; called before shapes are compared.
 
+        The new rows are zero; the parameters stay the same objects.
+
         Returns:
             a description of the change, if any, for the loading report.
         """
         stored = state_dict.get(f'{prefix}conv_offset.weight')
-        if stored is None or stored.shape[0] != self._offset_rows(not self.modulated):
+        rows, own = self._offset_rows(not self.modulated), self._offset_rows(self.modulated)
+        if stored is None or stored.shape[0] != rows:
             return []
-        names = ('v2 (DCNv2, with mask)', 'v1 (DCN, offsets only)')
+        names = ('v1 (DCN, offsets only)', 'v2 (DCNv2, with mask)')
         note = (
-            f'{prefix}conv_offset: the checkpoint has {stored.shape[0]} rows, so this layer becomes deformable convolution '
-            f'{names[self.modulated]}; the config asked for {names[not self.modulated]} with {self._offset_rows(self.modulated)} rows'
+            f'{prefix}conv_offset: the checkpoint has {rows} rows, so this layer becomes deformable convolution '
+            f'{names[not self.modulated]}; the config asked for {names[self.modulated]} with {own} rows'
         )
-        self._become(not self.modulated)
+        self.modulated = not self.modulated
+        self.conv_offset.out_channels = rows
+        for parameter in self.conv_offset.parameters():
+            parameter.data = parameter.data.new_zeros(rows, *parameter.shape[1:])
+            parameter.grad = None
         return [note]
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
@@ -300,16 +300,7 @@ class DeformConv2dPack(nn.Module):
             print_log(note, 'current', logging.WARNING)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-    def _become(self, modulated: bool) -> None:
-        """Switch between v1 and v2; the new rows are zero."""
-        self.modulated = modulated
-        self.conv_offset.out_channels = rows = self._offset_rows(modulated)
-        for parameter in self.conv_offset.parameters():
-            parameter.data = parameter.data.new_zeros(rows, *parameter.shape[1:])
-            parameter.grad = None
-
     def extra_repr(self) -> str:
-        """The arguments, and whether the layer is modulated (v2)."""
         return (
             f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, '
             f'dilation={self.dilation}, groups={self.groups}, deform_groups={self.deform_groups}, modulated={self.modulated}'
@@ -325,16 +316,8 @@ class ModulatedDeformConv2dPack(DeformConv2dPack):
     modulated = True
 
 
-def _register() -> None:
-    """Register the layers in this package's registry, and in mmengine's root, where mmcv looks if no default scope is set.
-
-    A compiled mmcv registers its own layers under these names in the root; then the root is left alone.
-    """
-    compiled_mmcv = importlib.util.find_spec('mmcv._ext') is not None
-    for layer, name in ((DeformConv2dPack, 'DCN'), (ModulatedDeformConv2dPack, 'DCNv2')):
-        MODELS.register_module(name=name, module=layer)
-        if not compiled_mmcv and name not in MMENGINE_MODELS.module_dict:
-            MMENGINE_MODELS.register_module(name=name, module=layer)
-
-
-_register()
+# Also registered in mmengine's root registry, where mmcv looks if no default scope is set; a compiled mmcv registers its own layers there.
+for _layer, _name in ((DeformConv2dPack, 'DCN'), (ModulatedDeformConv2dPack, 'DCNv2')):
+    MODELS.register_module(name=_name, module=_layer)
+    if importlib.util.find_spec('mmcv._ext') is None and _name not in MMENGINE_MODELS.module_dict:
+        MMENGINE_MODELS.register_module(name=_name, module=_layer)

@@ -14,6 +14,7 @@ all levels).
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -27,21 +28,18 @@ SpatialShapes = Sequence[tuple[int, int]]
 
 @lru_cache(maxsize=256)
 def _cached_level_sizes(shapes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    # Not inference tensors, even if first needed under inference_mode: the cache outlives that block, and training saves
-    # the sizes for its backward pass.
+    # Not as inference tensors, even when first needed under inference_mode: the cache outlives that block, and training
+    # saves the sizes for its backward pass.
     with torch.inference_mode(False):
         sizes_wh = torch.tensor([(w, h) for h, w in shapes], dtype=torch.int32, device=device)
-        starts = [0]
-        for h, w in shapes[:-1]:
-            starts.append(starts[-1] + h * w)
+        starts = list(accumulate((h * w for h, w in shapes[:-1]), initial=0))
         return sizes_wh, torch.tensor(starts, dtype=torch.int32, device=device)
 
 
 def _level_sizes(shapes: SpatialShapes, device: torch.device) -> tuple[Tensor, Tensor]:
     """(width, height) (L, 2) and first value token (L,) of each level, int32; cached, since copying to a GPU synchronises."""
     key = tuple((int(h), int(w)) for h, w in shapes)
-    # While a graph is traced, tensors are stand-ins that must not outlive the trace; there they become constants of the
-    # graph anyway.
+    # Tensors of a graph being traced must not outlive the trace; the sizes become constants of that graph anyway.
     function = _cached_level_sizes.__wrapped__ if torch.compiler.is_compiling() else _cached_level_sizes
     return function(key, device)
 
@@ -49,14 +47,11 @@ def _level_sizes(shapes: SpatialShapes, device: torch.device) -> tuple[Tensor, T
 def _check_inputs(value: Tensor, shapes: SpatialShapes, levels: int) -> None:
     cells = sum(h * w for h, w in shapes)
     if len(shapes) != levels:
-        raise ModelInputError(
-            f'needs one (height, width) for each of {levels} levels', field='spatial_shapes', received=list(shapes)
-        )
+        message = f'must hold one (height, width) for each of {levels} levels'
+        raise ModelInputError(message, field='spatial_shapes', received=list(shapes))
     if value.shape[1] != cells:
-        raise ModelInputError(
-            f'must hold one token for each of the {cells} cells of spatial_shapes {list(shapes)}', field='value',
-            received=tuple(value.shape),
-        )  # fmt: skip
+        message = f'must hold one token for each of the {cells} cells of spatial_shapes {list(shapes)}'
+        raise ModelInputError(message, field='value', received=tuple(value.shape))
 
 
 def _weighted_samples(value: Tensor, shapes: SpatialShapes, pixels: Tensor, weights: Tensor) -> Tensor:
@@ -78,10 +73,9 @@ def _weighted_samples(value: Tensor, shapes: SpatialShapes, pixels: Tensor, weig
     weight_x, weight_y = side_weights.unbind(-1)  # (B, Q, M, L, K, 2)
     x, y = inside.unbind(-1)
 
-    # Row (image, token, head) of the value table, with the axes of the corners spread out as (side of y, side of x).
-    image_and_head = torch.arange(B, device=value.device, dtype=index_dtype).view(B, 1, 1, 1, 1, 1) * (S * M)
-    image_and_head = image_and_head + torch.arange(M, device=value.device, dtype=index_dtype).view(M, 1, 1, 1)
-    first_row = image_and_head + (starts * M).view(L, 1, 1)
+    # Row (image, token, head) of the value table; the corners get two axes, the side of y and the side of x.
+    image, head = (torch.arange(count, device=value.device, dtype=index_dtype) for count in (B, M))
+    first_row = image.view(B, 1, 1, 1, 1, 1) * (S * M) + head.view(M, 1, 1, 1) + (starts * M).view(L, 1, 1)
     row_y = y * (sizes_wh[:, 0] * M).view(L, 1, 1) + first_row
     rows = row_y.unsqueeze(-1) + (x * M).unsqueeze(-2)  # (B, Q, M, L, K, 2, 2)
     row_weights = (weights.unsqueeze(-1) * weight_y).unsqueeze(-1) * weight_x.unsqueeze(-2)
@@ -101,8 +95,8 @@ def ms_deform_attn(
     """Weighted sum of bilinear samples from several feature levels.
 
     Cell (i, j) of a level with width W and height H has its centre at ((j + 0.5) / W, (i + 0.5) / H); outside a level
-    the value is zero. Runs in float32 (float64 for float64 values), also inside autocast: half precision would misplace
-    the samples.
+    the value is zero. Computed in float32 (float64 for float64 values), also inside autocast, because half precision
+    would misplace the samples.
 
     Args:
         value: (B, S, M, D), the tokens of all levels one after the other, each level row by row.
@@ -189,10 +183,8 @@ class MSDeformAttn(nn.Module):
         B, Q, _ = query.shape
         M, L, K = self.num_heads, self.num_levels, self.num_points
         if reference_points.shape[1] != Q or reference_points.shape[-1] != 2:
-            raise ModelInputError(
-                f'must be (B or 1, {Q}, L or 1, 2), one x, y for each query', field='reference_points',
-                received=tuple(reference_points.shape),
-            )  # fmt: skip
+            message = f'must be (B or 1, {Q}, L or 1, 2), one x, y for each query'
+            raise ModelInputError(message, field='reference_points', received=tuple(reference_points.shape))
         _check_inputs(value, spatial_shapes, L)
         value = self.value_proj(value)
         value = value.view(B, -1, M, value.shape[-1] // M)

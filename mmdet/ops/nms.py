@@ -3,14 +3,14 @@
 Three engines give the same boxes:
 
 * CPU tensors: a plane sweep in numpy. ``IoU(a, b) > t`` implies that the two intervals overlap by more than ``t`` times the longer one, on
-  either axis; with boxes sorted by left edge only those starting in ``[x1, x1 + (1 - t) w]`` can be suppressed by a box, a small share of all
+  either axis; with boxes sorted by left edge, a box can suppress only those that start in ``[x1, x1 + (1 - t) w]``, a small share of all
   pairs. The greedy rule is then applied to the short list of pairs that exceed the threshold.
-* other devices: blocks of IoU matrices, to which the rule "kept unless a kept better box suppresses it" is applied until nothing changes. Boxes
+* CUDA tensors: torchvision's kernel, where it works.
+* other cases: blocks of IoU matrices, to which the rule "kept unless a kept better box suppresses it" is applied until nothing changes. Boxes
   that depend on no undecided box are final after one round, so the fixed point is the greedy answer.
-* torchvision's kernel on CUDA, where it works.
 
-Classes are told apart by label, not by shifting the boxes of a class by ``label * (max + 1)`` in float32 as is often done: that costs the
-coordinates their last bits (class 79 of an 8,000 pixel image is rounded to 1/16 pixel).
+Classes are told apart by label. The usual way, shifting the boxes of a class by ``label * (max + 1)`` in float32, costs the coordinates
+their last bits (those of class 79 in an 8,000 pixel image are rounded to 1/16 pixel).
 
 N boxes, k of them kept.
 """
@@ -28,8 +28,10 @@ from mmdet.errors import ConfigError, ModelInputError
 from .nms_engines import greedy_blocks, greedy_kernel, greedy_sweep
 from .torchvision_ops import torchvision_kernel
 
-_HARD_KEYS = {'iou_threshold', 'offset', 'max_num', 'score_threshold'}
-_SOFT_KEYS = {'iou_threshold', 'offset', 'max_num', 'sigma', 'min_score', 'method'}
+_KEYS = {  # of a config, by its type
+    'nms': {'iou_threshold', 'offset', 'max_num', 'score_threshold'},
+    'soft_nms': {'iou_threshold', 'offset', 'max_num', 'sigma', 'min_score', 'method'},
+}
 
 
 def nms(
@@ -42,7 +44,7 @@ def nms(
     max_num: int = -1,
     score_threshold: float = 0.0,
 ) -> Tensor:
-    """Greedy NMS: take boxes by falling score, drop each whose IoU with a taken one (of its label) is > ``iou_threshold``.
+    """Greedy NMS: take boxes by falling score, drop each whose IoU with a box taken before (of its label) is > ``iou_threshold``.
 
     Computed in float32 (float64 for float64 boxes) whatever the input type. Equal scores are taken in input order. Boxes of zero area
     suppress nothing. A box with a NaN score or a coordinate that is not finite is dropped.
@@ -53,7 +55,7 @@ def nms(
         iou_threshold: in [0, 1].
         labels: (N,) integers; boxes of different labels do not suppress each other. None: one class.
         offset: 1 for the old convention of inclusive corners, where a box is ``x2 - x1 + 1`` wide.
-        max_num: largest number of boxes to keep, which saves the work on the rest; negative: keep all.
+        max_num: largest number of boxes to keep, which saves the work on the rest; a negative number keeps all.
         score_threshold: if > 0, candidates must score more than this.
 
     Returns:
@@ -66,7 +68,7 @@ def nms(
     _check(boxes, scores, labels)
     _check_range('iou_threshold', iou_threshold)
     if offset not in (0, 1):
-        raise ConfigError('allowed: 0, 1', field='offset', received=offset)
+        raise ConfigError('must be 0 or 1', field='offset', received=offset)
     with torch.no_grad():
         index = _usable(boxes, scores, score_threshold)
         if index is not None:
@@ -75,11 +77,9 @@ def nms(
         if boxes.shape[0] == 0 or max_num == 0:
             return torch.zeros(0, dtype=torch.int64, device=boxes.device)
         order = torch.sort(scores, descending=True, stable=True).indices
-        ranked = boxes[order]
-        if ranked.dtype != torch.float64:
-            ranked = ranked.float()
-        ranked_labels = None if labels is None else labels[order]
-        kept = order[_greedy(ranked, ranked_labels, float(iou_threshold), offset, max_num)]
+        ranked = boxes[order].to(torch.promote_types(boxes.dtype, torch.float32))
+        labels = None if labels is None else labels[order]
+        kept = order[_greedy(ranked, labels, float(iou_threshold), offset, max_num)]
         return kept if index is None else index[kept]
 
 
@@ -88,7 +88,7 @@ def _greedy(ranked: Tensor, labels: Tensor | None, iou_threshold: float, offset:
     if ranked.device.type == 'cpu':
         numpy_labels = None if labels is None else labels.numpy()
         return torch.from_numpy(greedy_sweep(ranked.numpy(), numpy_labels, iou_threshold, offset, max_num))
-    kernel = torchvision_kernel('nms', 'cuda') if ranked.device.type == 'cuda' and offset == 0 else None
+    kernel = torchvision_kernel('nms', 'cuda') if ranked.is_cuda and offset == 0 else None
     if kernel is not None:
         return greedy_kernel(kernel, ranked, labels, iou_threshold, max_num)
     return greedy_blocks(ranked, labels, iou_threshold, offset, max_num)
@@ -118,9 +118,7 @@ def soft_nms(
         sigma: > 0, used by ``gaussian``.
         min_score: a box is dropped once its score is below this.
         method: ``'linear'``, ``'gaussian'`` or ``'naive'``.
-        labels: (N,), as for :func:`nms`.
-        offset: as for :func:`nms`.
-        max_num: largest number of boxes to keep; negative: keep all.
+        labels, offset, max_num: as for :func:`nms`.
 
     Returns:
         dets: (k, 5) xyxy and decayed score, by falling decayed score.
@@ -138,7 +136,7 @@ def soft_nms(
         naive=lambda iou: (iou < iou_threshold).astype(np.float32),
     )
     if (decay := decays.get(method)) is None:
-        raise ConfigError("allowed: 'linear', 'gaussian', 'naive'", field='method', received=method)
+        raise ConfigError(f'must be one of {list(decays)}', field='method', received=method)
     if not sigma > 0:
         raise ConfigError('must be > 0', field='sigma', received=sigma)
     device = boxes.device
@@ -154,23 +152,23 @@ def soft_nms(
             picks, pick_scores = _soften(array[members], values[members], decay, min_score, offset, max_num)
             taken.append(members[picks])
             taken_scores.append(pick_scores)
-        chosen, decayed = np.concatenate(taken), np.concatenate(taken_scores)
+        decayed = np.concatenate(taken_scores)
         order = np.argsort(-decayed, kind='stable')
         order = order if max_num < 0 else order[:max_num]
-        keep = index[torch.from_numpy(chosen[order]).to(device)]
-        final = torch.from_numpy(decayed[order]).to(device=device, dtype=scores.dtype)
-    return torch.cat([boxes[keep], final[:, None].to(boxes.dtype)], dim=1), keep
+        keep = index[torch.from_numpy(np.concatenate(taken)[order]).to(device)]
+        final = torch.from_numpy(decayed[order]).to(device, scores.dtype)
+    return _with_scores(boxes[keep], final), keep
 
 
 def _soften(
     boxes: np.ndarray, scores: np.ndarray, decay: Callable, min_score: float, offset: int, max_num: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Soft-NMS of one class: positions (k,) of the boxes taken, and their scores (k,) when they were taken."""
-    live, scores = np.arange(len(boxes)), scores.copy()
+    scores = scores.copy()
     area = (boxes[:, 2] - boxes[:, 0] + offset) * (boxes[:, 3] - boxes[:, 1] + offset)
     picks: list[int] = []
     pick_scores: list[float] = []
-    live = live[scores[live] >= min_score]
+    live = np.flatnonzero(scores >= min_score)
     while len(live) and len(picks) != max_num:
         at = int(np.argmax(scores[live]))
         best = live[at]
@@ -196,9 +194,9 @@ def batched_nms(
         scores: (N,).
         idxs: (N,) class of each box.
         nms_cfg: ``dict(type='nms', iou_threshold=0.6)`` or ``dict(type='soft_nms', method=..., sigma=..., min_score=..., ...)``.
-            Optional: ``class_agnostic`` (overrides the argument), ``max_num`` (keep at most so many in all), ``offset``,
-            ``score_threshold`` (only ``nms``); ``iou_thr`` is the old name of ``iou_threshold``. ``split_thr`` is accepted and ignored:
-            memory is bounded for any N. None: no suppression, only the sort.
+            Optional: ``class_agnostic`` (overrides the argument), ``max_num`` (largest number of boxes to keep, over all classes),
+            ``offset``, ``score_threshold`` (only ``nms``); ``iou_thr`` is the old name of ``iou_threshold``. ``split_thr`` is accepted
+            and has no effect, because memory is bounded for any N. None: no suppression, the boxes are only sorted.
         class_agnostic: let boxes of different classes suppress each other.
 
     Returns:
@@ -211,25 +209,29 @@ def batched_nms(
     if nms_cfg is None:
         _check(boxes, scores, idxs)
         scores, keep = torch.sort(scores, descending=True, stable=True)
-        return torch.cat([boxes[keep], scores[:, None].to(boxes.dtype)], dim=1), keep
+        return _with_scores(boxes[keep], scores), keep
     options = dict(nms_cfg)
     kind = options.pop('type', 'nms')
     options.pop('split_thr', None)
     class_agnostic = options.pop('class_agnostic', class_agnostic)
     if 'iou_thr' in options:
         options['iou_threshold'] = options.pop('iou_thr')
-    allowed = {'nms': _HARD_KEYS, 'soft_nms': _SOFT_KEYS}.get(kind)
-    if allowed is None:
-        raise ConfigError("allowed: 'nms', 'soft_nms'", field='nms.type', received=kind)
-    if unknown := sorted(set(options) - allowed):
-        raise ConfigError(f'unknown keys for {kind!r}; allowed: {sorted(allowed)}', field='nms', received=unknown)
+    if kind not in _KEYS:
+        raise ConfigError(f'must be one of {list(_KEYS)}', field='nms.type', received=kind)
+    if unknown := sorted(set(options) - _KEYS[kind]):
+        raise ConfigError(f'the keys of {kind!r} are {sorted(_KEYS[kind])}', field='nms', received=unknown)
     labels = None if class_agnostic else idxs
     if kind == 'soft_nms':
         return soft_nms(boxes, scores, labels=labels, **options)
     if 'iou_threshold' not in options:
         raise ConfigError('is missing', field='nms.iou_threshold', received=nms_cfg)
     keep = nms(boxes, scores, options.pop('iou_threshold'), labels=labels, **options)
-    return torch.cat([boxes[keep], scores[keep, None].to(boxes.dtype)], dim=1), keep
+    return _with_scores(boxes[keep], scores[keep]), keep
+
+
+def _with_scores(boxes: Tensor, scores: Tensor) -> Tensor:
+    """(k, 5) xyxy and score, in the dtype of the boxes."""
+    return torch.cat([boxes, scores[:, None].to(boxes.dtype)], dim=1)
 
 
 def _check(boxes: Tensor, scores: Tensor, labels: Tensor | None) -> None:
@@ -247,7 +249,7 @@ def _check_range(name: str, value: float) -> None:
 
 
 def _usable(boxes: Tensor, scores: Tensor, score_threshold: float) -> Tensor | None:
-    """Indices of the candidates that may be kept; None for all, the usual case."""
+    """Indices of the boxes that may be kept; None for all of them, the usual case."""
     finite = torch.isfinite(boxes).all(dim=1) & ~torch.isnan(scores)
     usable = finite & (scores > score_threshold) if score_threshold > 0 else finite
     if usable.all():

@@ -13,12 +13,12 @@ from torch import Tensor
 # 214 with 2**16, 240 with 2**17, 326 with 2**20.
 _PAIRS = 1 << 15
 _BLOCK = 4096
-# The sweep leaves out pairs by a bound of exact arithmetic; this slack covers the rounding of float32 IoUs (about 1e-6).
+# The sweep leaves out pairs by a bound that holds in exact arithmetic; this slack covers the rounding of float32 IoUs (about 1e-6).
 _SLACK = 1e-3
 
 
 def _block_ends(total: int, max_num: int) -> Iterator[tuple[int, int]]:
-    """Begin and end of blocks of ranks. Small ones come first, as the best boxes suppress most of the others; the search may end early."""
+    """First rank and end of each block. Small blocks come first: the best boxes suppress most of the others, and the search may end early."""
     start, size = 0, min(512 if max_num < 0 else max(4 * max_num, 256), _BLOCK)
     while start < total:
         yield start, min(start + size, total)
@@ -37,8 +37,8 @@ class _Sweep:
         self.tiny = np.finfo(boxes.dtype).tiny
         share = iou_threshold * (1 - _SLACK)
         self.needed_height = share * height
-        # One sort key for class and left edge: classes lie `span` apart, further than any reach. Rounding is monotone, so a far class can
-        # at worst add candidates, which the label test removes.
+        # One sort key for class and left edge: the keys of a class lie beyond the reach of any box of another. Rounding can at worst add
+        # candidates of another class, which the label test removes.
         left = self.x1.astype(np.float64)
         reach = left + (1 - share) * np.maximum(width, 0)
         if labels is not None:
@@ -57,7 +57,7 @@ class _Sweep:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Pairs with IoU > threshold of a box of `first` and a box of the sorted `second` that starts inside its reach, in chunks.
 
-        `within`: both are the same sorted ranks; each pair is given once, and no box is paired with itself.
+        `within`: both are the same sorted ranks; each pair is returned once, and no box is paired with itself.
         """
         ranks, keys = second
         begin = np.arange(1, len(first) + 1) if within else np.searchsorted(keys, self.left[first], side='left')
@@ -97,48 +97,38 @@ def greedy_sweep(
 
     Args:
         boxes: (N, 4) xyxy float32 or float64, finite, by falling score.
-        labels: (N,) or None.
-        iou_threshold: suppress above it.
-        offset: 0, or 1 for inclusive corners.
-        max_num: largest number of boxes to keep; negative: keep all.
+        labels, iou_threshold, offset, max_num: as in :func:`mmdet.ops.nms`.
 
     Returns:
         (k,) int64 ranks of the boxes kept, rising.
     """
-    total = len(boxes)
     sweep = _Sweep(boxes, labels, iou_threshold, offset)
-    alive = np.ones(total, bool)
-    kept: list[np.ndarray] = []
-    kept_count = 0
-    for start, stop in _block_ends(total, max_num):
+    alive = np.ones(len(boxes), bool)
+    kept = np.zeros(0, np.int64)
+    for start, stop in _block_ends(len(boxes), max_num):
         block = sweep.sort(np.arange(start, stop))
-        if kept_count:
-            earlier = sweep.sort(np.concatenate(kept))
+        if len(kept):
+            earlier = sweep.sort(kept)
             for _, b in sweep.overlaps(earlier[0], block):
                 alive[b] = False
             for b, _ in sweep.overlaps(block[0], earlier):
                 alive[b] = False
             block = sweep.sort(start + np.flatnonzero(alive[start:stop]))
-        pairs = [(np.minimum(a, b), np.maximum(a, b)) for a, b in sweep.overlaps(block[0], block, within=True)]
-        _resolve(alive, pairs)
-        kept.append(start + np.flatnonzero(alive[start:stop]))
-        kept_count += len(kept[-1])
-        if 0 <= max_num <= kept_count:
+        _resolve(alive, [(np.minimum(a, b), np.maximum(a, b)) for a, b in sweep.overlaps(block[0], block, within=True)])
+        kept = np.concatenate([kept, start + np.flatnonzero(alive[start:stop])])
+        if 0 <= max_num <= len(kept):
             break
-    ranks = np.concatenate(kept)
-    return ranks if max_num < 0 else ranks[:max_num]
+    return kept if max_num < 0 else kept[:max_num]
 
 
 def _resolve(alive: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     """Apply the greedy rule to pairs (better, worse) of overlapping ranks: sets `alive` to False for those that are suppressed."""
     if not pairs:
         return
-    better, worse = (np.concatenate([pair[side] for pair in pairs]) for side in range(2))
-    if not len(better):
-        return
+    better, worse = (np.concatenate(ranks) for ranks in zip(*pairs))
     order = np.argsort(better, kind='stable')
     better, worse = better[order], worse[order]
-    begin = np.flatnonzero(np.concatenate(([True], better[1:] != better[:-1])))
+    begin = np.flatnonzero(np.diff(better, prepend=-1))
     end = np.append(begin[1:], len(better))
     for rank, first, last in zip(better[begin].tolist(), begin.tolist(), end.tolist()):
         if alive[rank]:
@@ -148,15 +138,12 @@ def _resolve(alive: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> N
 def greedy_blocks(boxes: Tensor, labels: Tensor | None, iou_threshold: float, offset: int, max_num: int) -> Tensor:
     """Greedy NMS by blocks of IoU matrices on the boxes' device; arguments and result as :func:`greedy_sweep`, with tensors."""
     kept: list[Tensor] = []
-    kept_count = 0
     for start, stop in _block_ends(boxes.shape[0], max_num):
         block = slice(start, stop)
         alive = torch.ones(stop - start, dtype=torch.bool, device=boxes.device)
         for ranks in kept:
             alive &= ~_exceeds(boxes, labels, ranks, block, iou_threshold, offset).any(dim=0)
-        suppresses = (
-            _exceeds(boxes, labels, block, block, iou_threshold, offset).triu_(diagonal=1).to(boxes.dtype)
-        )  # (B, B)
+        suppresses = _exceeds(boxes, labels, block, block, iou_threshold, offset).triu_(1).to(boxes.dtype)  # (B, B)
         keep = alive
         while True:
             # A sum of non-negative terms is > 0 exactly when some kept better box suppresses.
@@ -165,20 +152,14 @@ def greedy_blocks(boxes: Tensor, labels: Tensor | None, iou_threshold: float, of
                 break
             keep = again
         kept.append(start + keep.nonzero(as_tuple=True)[0])
-        kept_count += kept[-1].numel()
-        if 0 <= max_num <= kept_count:
+        if 0 <= max_num <= sum(map(len, kept)):
             break
     ranks = torch.cat(kept)
     return ranks if max_num < 0 else ranks[:max_num]
 
 
 def _exceeds(
-    boxes: Tensor,
-    labels: Tensor | None,
-    first: slice | Tensor,
-    second: slice | Tensor,
-    iou_threshold: float,
-    offset: int,
+    boxes: Tensor, labels: Tensor | None, first: slice | Tensor, second: slice, iou_threshold: float, offset: int
 ) -> Tensor:
     """IoU > threshold between two selections of boxes (slices or index tensors): bool (first, second)."""
     a, b = boxes[first], boxes[second]

@@ -30,7 +30,7 @@ def _answering_kernels(device_type: str) -> dict[str, Callable]:
 def torchvision_kernel(name: str, device_type: str = 'cpu') -> Callable | None:
     """A compiled operator of torchvision, or None where torchvision is missing or broken.
 
-    The first call imports torchvision, which takes one or two seconds, so modules that need a kernel look it up when they are built.
+    The first call imports torchvision, which takes one or two seconds; modules that need a kernel therefore look it up when they are built.
 
     Args:
         name: ``'nms'`` or ``'deform_conv2d'``.

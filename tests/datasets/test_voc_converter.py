@@ -104,7 +104,7 @@ def test_errors(tmp_path):
         with pytest.raises(DataError, match=message):
             convert(root)
     (root / 'ImageSets' / 'Main' / 'train.txt').write_text('nowhere\n')
-    with pytest.raises(DataError, match=r'nowhere\.xml: no such annotation file, which a split names'):
+    with pytest.raises(DataError, match=r'nowhere\.xml: a split names this annotation file, but there is no such file'):
         convert(root)
     (root / 'ImageSets' / 'Main' / 'train.txt').write_text('\n')
     with pytest.raises(DataError, match='names no image'):

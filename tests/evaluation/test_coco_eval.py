@@ -65,6 +65,13 @@ def test_crowd_takes_any_number_of_detections_and_is_never_missed(backend):
     assert result.gt_count.tolist() == [1]
 
 
+def test_ground_truth_is_counted_by_class_or_in_all():
+    gt = GroundTruth([0] * 4, [0, 1, 1, 1], [[0, 0, 9, 9]] * 4, crowd=[False, False, False, True])
+    for class_agnostic, expected in ((False, [1, 2, 0]), (True, [3])):
+        result = evaluate_boxes(gt, NO_DT, num_images=1, num_classes=3, class_agnostic=class_agnostic)
+        assert result.gt_count.tolist() == expected
+
+
 def test_area_bounds_are_inclusive(backend):
     gt = GroundTruth(**one([0, 0, 32, 32]))
     dt = Detections(**one([0, 0, 32, 32], score=[0.5]))
@@ -228,7 +235,7 @@ def test_falls_back_to_pycocotools(monkeypatch):
 
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'hotcoco' else found(name))
-    assert coco_eval._evaluator('auto') is coco_eval._run_pycocotools
+    assert coco_eval._evaluator('auto') is coco_eval._pycocotools
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ConfigError, match='pip install hotcoco'):
         coco_eval._evaluator('auto')

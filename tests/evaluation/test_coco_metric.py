@@ -82,8 +82,8 @@ def run(metric, samples, classes=CLASSES, size=None):
 
 def test_no_results_at_all(ann_file, log):
     assert run(CocoMetric(ann_file=ann_file), []) == {f'coco/bbox_{item}': 0.0 for item in SIX}
-    assert any('1 of the 1 images' in text and 'not predicted' in text for text in log)
-    assert any('not a single detection' in text for text in log)
+    assert any('no predictions for 1 of the 1 images' in text for text in log)
+    assert any('there are no detections' in text for text in log)
     assert set(run(CocoMetric(), []).values()) == {-1.0}
 
 
@@ -179,6 +179,8 @@ def test_labels_are_matched_to_categories_by_name(tmp_path):
     values = run(CocoMetric(ann_file=ann_file), [sample(pred=swapped)], classes=('bicycle', 'car'))
     assert values['coco/bbox_mAP'] == 1.0
     only_car = {key: value[torch.tensor(LABELS) == 0] for key, value in PERFECT.items()}
+    by_class = run(CocoMetric(ann_file=ann_file, classwise=True), [sample(pred=only_car)])
+    assert (by_class['coco/car_precision'], by_class['coco/bicycle_precision']) == (1, 0)
     assert run(CocoMetric(ann_file=ann_file), [sample(pred=only_car)], classes=('car',))['coco/bbox_mAP'] == 1.0
 
 

@@ -174,3 +174,11 @@ def test_two_ranks(annotation_dir, tmp_path):
     mp.spawn(evaluate_share, args=(port, str(annotation_dir), str(tmp_path / 'out')), nprocs=2)
     for rank in range(2):
         check(json.loads((tmp_path / f'out.{rank}').read_text()))
+
+
+@pytest.mark.parametrize(('found', 'expected'), [(0, 0.0), (1, 0.5)])
+def test_objects_of_score_zero_do_not_count_and_those_of_other_scores_do(tmp_path, found, expected):
+    """Of two cars one has score 0: to find it is neither right nor wrong, and it stays among the objects to find."""
+    (tmp_path / 'a.txt').write_text('10,10,20,20,0,4,0,0\n60,40,20,20,2,4,0,0\n')
+    detections = {'a': [((10, 10), (60, 40))[found] + (20, 20, 0.9, 4)]}
+    assert evaluate(VisDroneMetric(str(tmp_path)), [sample('a', 0, detections)])['visdrone/AP'] == expected

@@ -329,6 +329,11 @@ class TestSoft:
         assert soft_nms(boxes, scores)[1].tolist() == list(range(300))
         by_class = soft_nms(boxes, scores, labels=torch.arange(300) % 2)[1].tolist()
         assert by_class == [*range(0, 300, 2), *range(1, 300, 2)]
+        # Two scores in turn, in two classes: by score, then by class, then in input order.
+        scores = torch.tensor([0.25, 0.5]).repeat(150)
+        labels = (torch.arange(300) // 2) % 2
+        expected = [*range(1, 300, 4), *range(3, 300, 4), *range(0, 300, 4), *range(2, 300, 4)]
+        assert soft_nms(boxes, scores, labels=labels)[1].tolist() == expected
 
     @pytest.mark.parametrize(('max_num', 'expected'), [(-1, [0, 1, 2]), (0, []), (1, [0]), (2, [0, 1]), (9, [0, 1, 2])])
     def test_max_num(self, max_num, expected):

@@ -1,4 +1,3 @@
-from .assign_result import AssignResult
-from .atss_assigner import ATSSAssigner
+from .atss_assigner import AssignResult, ATSSAssigner
 
 __all__ = ['ATSSAssigner', 'AssignResult']

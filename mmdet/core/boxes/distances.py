@@ -16,7 +16,7 @@ def bbox2distance(points: Tensor, bbox: Tensor, max_dis: float | None = None, ep
         points: (N, 2) x, y.
         bbox: (N, 4) xyxy in the unit of the points.
         max_dis: clamp the distances to [0, max_dis - eps]; None leaves them as they are (negative where the point lies outside the box).
-        eps: see ``max_dis``. 0.1 keeps the right-hand bin of a distribution target inside its range.
+        eps: see ``max_dis``; 0.1 keeps the right-hand bin of a distribution target inside its range.
 
     Returns:
         (N, 4) left, top, right, bottom.
@@ -59,18 +59,16 @@ def get_box_wh(boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 @TASK_UTILS.register_module()
 class DistancePointBBoxCoder:
-    """Codes a box as its distances from a point.
+    """Encodes a box as its distances from a point.
 
     Args:
         clip_border: whether :meth:`decode` clips to ``max_shape``.
-        use_box_type: accepted for configs of mmdetection 3.x, where only False occurs in this family.
+        use_box_type: accepted for configs of mmdetection 3.x; must be False, because boxes are plain tensors here.
     """
 
     def __init__(self, clip_border: bool = True, use_box_type: bool = False):
         if use_box_type:
-            raise ModelInputError(
-                'boxes are plain tensors here: must be False', field='use_box_type', received=use_box_type
-            )
+            raise ModelInputError('must be False: boxes are plain tensors', field='use_box_type', received=use_box_type)
         self.clip_border = clip_border
 
     def encode(self, points: Tensor, gt_bboxes: Tensor, max_dis: float | None = None, eps: float = 0.1) -> Tensor:

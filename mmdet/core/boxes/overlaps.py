@@ -37,7 +37,7 @@ def bbox_overlaps(
         ModelInputError: unknown mode, a last dimension other than 4, or unequal aligned counts.
     """
     if mode not in _MODES:
-        raise ModelInputError(f'mode must be one of {_MODES}', field='mode', received=mode)
+        raise ModelInputError(f'must be one of {_MODES}', field='mode', received=mode)
     for name, boxes in (('bboxes1', bboxes1), ('bboxes2', bboxes2)):
         if boxes.size(-1) != 4:
             raise ModelInputError('must have 4 columns (xyxy)', field=name, received=tuple(boxes.shape))
@@ -52,8 +52,7 @@ def bbox_overlaps(
     top_left = torch.max(bboxes1[..., :2], bboxes2[..., :2])
     bottom_right = torch.min(bboxes1[..., 2:], bboxes2[..., 2:])
     intersection = (bottom_right - top_left + offset).clamp(min=0).prod(-1)  # (M,) or (M, N)
-    denominator = area1.expand_as(intersection) if mode == 'iof' else area1 + area2 - intersection
-    denominator = denominator.clamp(min=eps)
+    denominator = (area1 if mode == 'iof' else area1 + area2 - intersection).clamp(min=eps)
     ious = intersection / denominator
     if mode != 'giou':
         return ious
@@ -65,7 +64,7 @@ def bbox_overlaps(
 
 @TASK_UTILS.register_module()
 class BboxOverlaps2D:
-    """Callable form of :func:`bbox_overlaps` for configs (``iou_calculator=dict(type='BboxOverlaps2D')``)."""
+    """:func:`bbox_overlaps` as a component of a config (``iou_calculator=dict(type='BboxOverlaps2D')``)."""
 
     def __init__(self, offset: float = 0.0):
         self.offset = offset

@@ -30,15 +30,14 @@ class ScoredBoxes:
 
     @classmethod
     def cat(cls, parts: Sequence['ScoredBoxes | InstanceData']) -> 'ScoredBoxes':
-        """One part after another; at least one part, each with the three fields."""
-        fields = ('bboxes', 'scores', 'labels')
-        return cls(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
+        """Concatenate one or more parts that have the three fields."""
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in ('bboxes', 'scores', 'labels')))
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, index: Tensor | slice) -> 'ScoredBoxes':
-        """The boxes of a mask (n,), of indices or of a slice."""
+        """The boxes that a mask (n,), indices or a slice selects."""
         return ScoredBoxes(self.bboxes[index], self.scores[index], self.labels[index])
 
     def suppress(self, nms: dict, max_per_img: int = -1) -> 'ScoredBoxes':
@@ -48,14 +47,17 @@ class ScoredBoxes:
             nms: config of :func:`mmdet.ops.batched_nms`.
             max_per_img: how many to keep at most; a negative number keeps all.
         """
-        # The NMS can stop once it has as many survivors as are wanted.
-        limited = dict(nms, max_num=max_per_img) if max_per_img >= 0 else nms
-        dets, keep = batched_nms(self.bboxes, self.scores, self.labels, limited)
+        dets, keep = batched_nms(self.bboxes, self.scores, self.labels, _limited(nms, max_per_img))
         return ScoredBoxes(dets[:, :4], dets[:, 4], self.labels[keep])
 
     def to_instances(self) -> InstanceData:
-        """The three fields as an InstanceData."""
+        """The same boxes as an ``InstanceData``."""
         return InstanceData(bboxes=self.bboxes, scores=self.scores, labels=self.labels)
+
+
+def _limited(nms: dict, max_per_img: int) -> dict:
+    """The NMS stops by itself once it has as many survivors as are wanted."""
+    return dict(nms, max_num=max_per_img) if max_per_img >= 0 else nms
 
 
 def merge_views(views: Sequence[ScoredBoxes | InstanceData], nms: dict, max_per_img: int = -1) -> InstanceData:
@@ -76,8 +78,8 @@ def filter_scores_and_topk(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The ``topk`` best (prior, class) pairs above a threshold.
 
-    Logits are compared with the threshold's logit first, so that the sigmoid runs over the few survivors only; a small margin
-    keeps what rounding could decide either way for the exact comparison after it.
+    Logits are first compared with the logit of the threshold, less a small margin for rounding, so that the sigmoid and the exact
+    comparison run over the few survivors only.
 
     Args:
         class_logits: (N, C) logits, or probabilities when ``activated``.
@@ -98,9 +100,7 @@ def filter_scores_and_topk(
             floor = math.log(score_thr / (1 - score_thr)) - 1e-3
         else:
             floor = -math.inf if score_thr <= 0 else math.inf
-        pairs = (
-            (flat > floor).nonzero().squeeze(1) if floor > -math.inf else torch.arange(len(flat), device=flat.device)
-        )
+        pairs = (flat >= floor).nonzero().squeeze(1)
         scores = flat[pairs].float().sigmoid()
         above = scores > score_thr
         scores, pairs = scores[above], pairs[above]
@@ -127,14 +127,13 @@ def multiclass_nms(
         dets (n, 5) xyxy + score in descending order of score, labels (n,), and the row (n,) of each in ``bboxes``.
     """
     rows, labels = (scores > score_thr).nonzero(as_tuple=True)
-    limited = dict(nms, max_num=max_per_img) if max_per_img >= 0 else nms
-    dets, keep = batched_nms(bboxes[rows], scores[rows, labels], labels, limited)
+    dets, keep = batched_nms(bboxes[rows], scores[rows, labels], labels, _limited(nms, max_per_img))
     return dets, labels[keep], rows[keep]
 
 
 def merge_augmented(
     bboxes: list[Tensor], scores: list[Tensor], labels: list[Tensor], nms: dict, max_per_img: int = -1
 ) -> tuple[Tensor, Tensor]:
-    """:func:`merge_views` of three lists over the views, (n_i, 4), (n_i,), (n_i,): dets (n, 5) xyxy + score, and labels (n,)."""
+    """:func:`merge_views` of three lists with one entry for each view, (n_i, 4), (n_i,), (n_i,): dets (n, 5) xyxy + score, labels (n,)."""
     merged = merge_views([ScoredBoxes(*view) for view in zip(bboxes, scores, labels)], nms, max_per_img)
     return torch.cat([merged.bboxes, merged.scores[:, None]], dim=1), merged.labels

@@ -4,11 +4,12 @@ Naming: A base anchors per location, L levels, (H, W) size of a level's feature 
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.utils import _pair
 
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import TASK_UTILS
@@ -19,14 +20,9 @@ Device = str | torch.device
 _CACHED_GRIDS = 256
 
 
-def _pair(value: int | Sequence[int]) -> tuple[int, int]:
-    width, height = value if isinstance(value, Sequence) else (value, value)
-    return width, height
-
-
 @TASK_UTILS.register_module()
 class AnchorGenerator:
-    """Regular anchors, those of location (0, 0) centred at ``center_offset * stride``.
+    """Anchors on a regular grid; those of cell (0, 0) are centred at ``center_offset * base size``.
 
     Args:
         strides: per level, an int or a (w, h) pair.
@@ -49,8 +45,7 @@ class AnchorGenerator:
             [ 5., -5., 15.,  5.]])
     """
 
-    # Added to a grid point's own width when the anchor is placed: mmdetection 1.x measured boxes by inclusive pixels.
-    _inclusive = 0
+    _inclusive = 0  # 1 where corners are inclusive pixels, so that a box is x2 - x1 + 1 wide, as in mmdetection 1.x
 
     def __init__(
         self,
@@ -77,7 +72,7 @@ class AnchorGenerator:
                 'give either scales, or both octave_base_scale and scales_per_octave', field='AnchorGenerator',
                 received=dict(scales=scales, octave_base_scale=octave_base_scale, scales_per_octave=scales_per_octave),
             )  # fmt: skip
-        self.strides = [_pair(stride) for stride in strides]
+        self.strides: list[tuple[int, int]] = [_pair(stride) for stride in strides]
         self.base_sizes = [min(stride) for stride in self.strides] if base_sizes is None else list(base_sizes)
         if len(self.base_sizes) != len(self.strides):
             raise ConfigError(
@@ -90,15 +85,14 @@ class AnchorGenerator:
         self.centers = centers
         self.center_offset = center_offset
         self.base_anchors = [self._base_anchors(level) for level in range(self.num_levels)]  # L x (A, 4)
-        self._grid = functools.lru_cache(maxsize=_CACHED_GRIDS)(self._build_grid)
+
+    @functools.cached_property
+    def _grid(self) -> Callable[..., Tensor]:
+        return functools.lru_cache(maxsize=_CACHED_GRIDS)(self._build_grid)
 
     # The cache holds a bound method of this object and cannot be copied: a copy, also one made by unpickling, gets its own.
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != '_grid'}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._grid = functools.lru_cache(maxsize=_CACHED_GRIDS)(self._build_grid)
 
     @property
     def num_levels(self) -> int:
@@ -110,24 +104,17 @@ class AnchorGenerator:
         """Anchors per location, for each level."""
         return [len(anchors) for anchors in self.base_anchors]
 
-    def _center(self, level: int) -> tuple[float, float]:
-        if self.centers is not None:
-            return self.centers[level]
-        offset = self.center_offset * (self.base_sizes[level] - self._inclusive)
-        return offset, offset
-
     def _base_anchors(self, level: int) -> Tensor:
         size = self.base_sizes[level]
+
+        def half_sides(ratios: Tensor) -> Tensor:  # (A,)
+            outer, inner = (ratios, self.scales) if self.scale_major else (self.scales, ratios)
+            return 0.5 * ((size * outer[:, None] * inner).flatten() - self._inclusive)
+
         h_ratios = self.ratios.sqrt()
-        w_ratios = 1 / h_ratios
-        if self.scale_major:
-            widths = (size * w_ratios[:, None] * self.scales[None, :]).flatten()
-            heights = (size * h_ratios[:, None] * self.scales[None, :]).flatten()
-        else:
-            widths = (size * self.scales[:, None] * w_ratios[None, :]).flatten()
-            heights = (size * self.scales[:, None] * h_ratios[None, :]).flatten()
-        x, y = self._center(level)
-        half_w, half_h = 0.5 * (widths - self._inclusive), 0.5 * (heights - self._inclusive)
+        half_w, half_h = half_sides(1 / h_ratios), half_sides(h_ratios)
+        offset = self.center_offset * (size - self._inclusive)
+        x, y = (offset, offset) if self.centers is None else self.centers[level]
         return torch.stack([x - half_w, y - half_h, x + half_w, y + half_h], dim=-1)  # (A, 4)
 
     def _build_grid(self, height: int, width: int, level: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -166,11 +153,11 @@ class AnchorGenerator:
     def valid_flags(
         self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: Sequence[int], device: Device = 'cuda'
     ) -> list[Tensor]:
-        """Which anchors belong to a grid cell that begins inside the image as padded on its own, before it is padded to the batch.
+        """Which anchors belong to a grid cell that begins inside the image, before this is padded to the size of the batch.
 
         Args:
             featmap_sizes: (H, W) per level.
-            pad_shape: (height, width, ...) of the padded image in pixels.
+            pad_shape: (height, width, ...) in pixels of the image, with the padding of its own pipeline if there is one.
             device: device of the result.
 
         Returns:
@@ -180,8 +167,7 @@ class AnchorGenerator:
         for (height, width), (stride_w, stride_h), num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
             rows = torch.arange(height, device=device) < -(-pad_shape[0] // stride_h)
             columns = torch.arange(width, device=device) < -(-pad_shape[1] // stride_w)
-            valid = (rows[:, None] & columns[None, :]).flatten()
-            flags.append(valid[:, None].expand(-1, num_base).flatten())
+            flags.append((rows[:, None] & columns).flatten().repeat_interleave(num_base))
         return flags
 
     def __repr__(self) -> str:

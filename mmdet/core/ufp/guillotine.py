@@ -24,13 +24,13 @@ class StripPacker:
     """Packs one set of rectangles into strips of different widths.
 
     Rows are opened from the top, each by the tallest rectangle left, placed at x = 0 even when the strip is narrower. The space
-    to its right is filled recursively: of the rectangles that fit, tallest first, one that fits exactly is preferred, then one of
-    the exact width, then one of the exact height, then any. What remains of the space is cut once, straight through, in the
-    direction that keeps the more useful piece.
+    to its right is filled recursively: among the rectangles that fit, one of exactly its size is preferred, then one of its width,
+    then one of its height, then any other, and of several the tallest. What remains of the space is cut once, straight through, in
+    the direction that keeps the more useful piece.
 
-    Sets of rectangles are integers with one bit each, the tallest in the highest bit. "Left, not wider than w, not taller than h"
-    is then two binary searches and two ANDs, however many there are, instead of a walk through a list; the tallest of a set is
-    its bit length.
+    A set of rectangles is an integer with one bit for each, the tallest in the highest bit. The set "not yet placed, not wider than
+    w, not taller than h" then takes two binary searches and two ANDs, however many rectangles there are, instead of a walk through a
+    list, and the tallest of a set is found by its bit length.
 
     Args:
         sizes: (R, 2) widths and heights, all > 0, R > 0.
@@ -38,7 +38,7 @@ class StripPacker:
 
     def __init__(self, sizes: np.ndarray):
         count = len(sizes)
-        # Rising heights; of equal ones the last of the input first, so that the highest bit is the first of the tallest.
+        # By rising height, equal ones in reverse input order, so that the highest bit is the first of the tallest.
         self.order = np.argsort(-sizes[:, 1], kind='stable')[::-1]  # (R,)
         ordered = sizes[self.order]  # (R, 2)
         self.widths, self.heights = ordered[:, 0].tolist(), ordered[:, 1].tolist()
@@ -50,9 +50,8 @@ class StripPacker:
         self.same_width = _equal_sets(ordered[by_width, 0], in_width_order)  # [j]: as wide as the j-th narrowest
         self.same_height = _equal_sets(ordered[:, 1], self.bits)
         short_sides = ordered.min(axis=1)
-        by_short_side = np.argsort(short_sides, kind='stable')
-        self.by_short_side = by_short_side.tolist()
-        self.short_sides = short_sides[by_short_side].tolist()
+        self.by_short_side = np.argsort(short_sides, kind='stable').tolist()
+        self.short_sides = np.sort(short_sides).tolist()
         self.ordered = ordered
 
     def lowest_height(self, width: float) -> float:
@@ -92,8 +91,8 @@ class StripPacker:
             w = width - x
             total += h
             while left:
-                # The usual step, taken nine times out of ten: all that is left would fit and nothing could lie under the tallest,
-                # so it is taken, and the space goes on to its right.
+                # Nine steps out of ten are this simple: everything left would fit, and nothing could lie under the tallest, so the
+                # tallest is placed and the space to its right remains.
                 while w > widest:
                     item = left.bit_length() - 1
                     if not 0 <= h - heights[item] < least:
@@ -148,12 +147,12 @@ class StripPacker:
 
 @functools.cache
 def _bit_tables(capacity: int) -> tuple[list[int], list[int]]:
-    """The integers with one bit set, and those with the lowest 0, 1, 2, ... bits set. Shared: do not write into the lists."""
+    """The integers with one bit set, and those with the lowest 0, 1, 2, ... bits set. The lists are shared: do not change them."""
     return [1 << item for item in range(capacity)], [(1 << k) - 1 for k in range(capacity + 1)]
 
 
 def _equal_sets(rising: np.ndarray, bits: list[int]) -> list[int]:
-    """For every rectangle, the set of those with the same value; ``rising`` are the sorted values, ``bits`` their rectangles."""
+    """For every rectangle the set of those with the same value; ``rising`` holds the sorted values, ``bits`` their rectangles."""
     if not (rising[1:] == rising[:-1]).any():
         return bits
     values = rising.tolist()
@@ -164,14 +163,11 @@ def _equal_sets(rising: np.ndarray, bits: list[int]) -> list[int]:
 
 
 def pack_strip(sizes: np.ndarray | Sequence[Sequence[float]], width: float) -> tuple[float, np.ndarray]:
-    """Pack rectangles into a strip, see :class:`StripPacker`.
+    """Height of the packing of :class:`StripPacker`, and positions (R, 2) in input order.
 
     Args:
         sizes: (R, 2) widths and heights, all > 0.
         width: width of the strip. A wider rectangle is placed nevertheless, at x = 0.
-
-    Returns:
-        height of the packing; positions (R, 2) in input order.
 
     >>> pack_strip([[60, 50], [40, 30], [10, 20]], 50)[0]
     80.0
@@ -185,10 +181,10 @@ def pack_strip(sizes: np.ndarray | Sequence[Sequence[float]], width: float) -> t
 
 
 def pack_guillotine(sizes: np.ndarray) -> np.ndarray:
-    """The original's roughly square mosaic: a binary search over strip widths in 11 steps, of which the last packing tried is kept.
+    """The original's roughly square mosaic: a binary search over strip widths in 11 steps.
 
-    The last packing is kept even if it is higher than wide, as in the original. Of the other widths only the answer "higher than
-    wide" counts, so a width that the area alone rules out is not packed, and a packing ends once it must exceed its limit.
+    The last packing tried is kept even if it is higher than wide, as in the original. Of the other widths only the answer "higher
+    than wide" counts, so a width that the area alone rules out is not packed, and a packing ends once it must exceed its limit.
 
     Args:
         sizes: (R, 2) widths and heights, all > 0.

@@ -1,6 +1,6 @@
 """Boxes from image to mosaic and back.
 
-All functions use the same floored map as the renderer, :func:`pixel_regions`, so a box lands where its pixels do. Apart from
+All functions use the same rounded map as the renderer, :func:`pixel_regions`, so a box lands where its pixels do. Apart from
 :func:`match_rects`, :func:`source_rects` and :func:`tile_rects`, which take tensors only, they take boxes and regions as tensors, numpy
 arrays or lists. Results are tensors if the boxes are a tensor, numpy arrays otherwise.
 
@@ -24,7 +24,7 @@ MIN_OVERLAP = 0.9
 
 
 def _of_any_kind(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function of float64 tensors ``(boxes, regions, ...)`` take arrays and lists too; resulting boxes get the floating dtype of the given."""
+    """Let a function of float64 tensors ``(boxes, regions, ...)`` take arrays and lists too, and return boxes of the floating dtype it was given."""
 
     @functools.wraps(function)
     def wrapper(boxes: Any, regions: Any, *args: Any, **kwargs: Any) -> Any:
@@ -35,27 +35,26 @@ def _of_any_kind(function: Callable[..., Any]) -> Callable[..., Any]:
         regions = torch.as_tensor(regions, dtype=torch.float64, device=given.device)
         for value, columns, field in ((given, 4, 'boxes'), (regions, 7, 'regions')):
             if value.dim() != 2 or value.shape[1] != columns:
-                raise ModelInputError(
-                    f'the shape must be (number, {columns})', field=field, received=tuple(value.shape)
-                )
+                raise ModelInputError(f'must have the shape (n, {columns})', field=field, received=tuple(value.shape))
         result = function(given.double(), pixel_regions(regions), *args, **kwargs)
         dtype = given.dtype if given.is_floating_point() else torch.float64
-        parts = [
-            p.to(dtype) if p.is_floating_point() else p for p in (result if isinstance(result, tuple) else (result,))
-        ]
-        parts = parts if as_tensor else [p.numpy() for p in parts]
-        return tuple(parts) if isinstance(result, tuple) else parts[0]
+
+        def as_given(part: Tensor) -> Tensor | np.ndarray:
+            part = part.to(dtype) if part.is_floating_point() else part
+            return part if as_tensor else part.numpy()
+
+        return tuple(map(as_given, result)) if isinstance(result, tuple) else as_given(result)
 
     return wrapper
 
 
 def source_rects(regions: Tensor) -> Tensor:
-    """Rectangles of floored regions (R, 7) in the image, (R, 4) xyxy."""
+    """Rectangles of rounded regions (R, 7) in the image, (R, 4) xyxy."""
     return torch.cat([regions[:, :2], regions[:, :2] + regions[:, 2:4]], dim=1)
 
 
 def tile_rects(regions: Tensor) -> Tensor:
-    """Rectangles of floored regions (R, 7) in the mosaic, (R, 4) xyxy."""
+    """Rectangles of rounded regions (R, 7) in the mosaic, (R, 4) xyxy."""
     return torch.cat([regions[:, 4:6], regions[:, 4:6] + regions[:, 2:4] * regions[:, 6:]], dim=1)
 
 
@@ -80,7 +79,7 @@ def match_rects(boxes: Tensor, rects: Tensor, min_overlap: float = MIN_OVERLAP) 
         min_overlap: in [0, 1).
 
     Returns:
-        indices of the rectangles and of the boxes, int64 (M,), by rectangle, then by box. What has no area matches nothing.
+        indices of the rectangles and of the boxes, int64 (M,), sorted by rectangle, then by box. What has no area matches nothing.
     """
     top_left = torch.maximum(rects[:, None, :2], boxes[:, :2])  # (R, K, 2)
     bottom_right = torch.minimum(rects[:, None, 2:], boxes[:, 2:])  # (R, K, 2)
@@ -99,7 +98,7 @@ def boxes_to_mosaic(
     """Map ground-truth boxes into the mosaic, once for every region that they belong to.
 
     A box belongs to a region if their overlap, divided by the smaller of both areas, exceeds ``min_overlap``. So a box cut by a
-    region's edge is lost, a box in two regions is returned twice, and a huge box once for every small region inside it.
+    region's edge is lost, a box in two regions is returned twice, and a huge box is returned once for every small region inside it.
 
     Args:
         boxes: (K, 4) xyxy in the image.
@@ -108,7 +107,7 @@ def boxes_to_mosaic(
         clip: cut the boxes at the edge of their tiles. The original does not, but moves negative coordinates to 0.
 
     Returns:
-        boxes (M, 4) xyxy in the mosaic; index of each into ``boxes``; index of its region. By region, then by box.
+        boxes (M, 4) xyxy in the mosaic; index of each into ``boxes``; index of its region. Sorted by region, then by box.
     """
     region, box = match_rects(boxes, source_rects(regions), min_overlap)
     rows = regions[region]
@@ -123,17 +122,16 @@ def boxes_to_mosaic(
 def boxes_to_image(boxes: Tensor, regions: Tensor, min_overlap: float = MIN_OVERLAP) -> tuple[Tensor, Tensor, Tensor]:
     """Map detections on the mosaic back into the image, once for every tile that they belong to.
 
-    The rule of membership is that of :func:`boxes_to_mosaic` with the rectangles of the tiles: a detection across two tiles is lost,
-    one around several small tiles is returned once for each.
+    A box belongs to a tile by the rule of :func:`boxes_to_mosaic`: a detection across two tiles is lost, one around several small
+    tiles is returned once for each.
 
     Args:
         boxes: (K, 4) xyxy in the mosaic.
-        regions: (R, 7) of :func:`UnifiedForegroundPacking`.
-        min_overlap: see above; the original's rule is 0.9.
+        regions, min_overlap: as in :func:`boxes_to_mosaic`.
 
     Returns:
-        boxes (M, 4) xyxy in the image, fractions kept, not clipped; index of each into ``boxes``; index of its region. By region,
-        then by box.
+        boxes (M, 4) xyxy in the image, not rounded and not clipped; index of each into ``boxes``; index of its region. Sorted by
+        region, then by box.
     """
     region, box = match_rects(boxes, tile_rects(regions), min_overlap)
     return mosaic_to_image(boxes[box], regions[region]), box, region

@@ -2,7 +2,7 @@
 
 Source: J. Jylänki, "A Thousand Ways to Pack the Bin", 2010, MAXRECTS-BL, without rotation.
 
-Letters: R rectangles (width, height); F free rectangles; P pieces cut from free rectangles.
+Letters: R rectangles (width, height) to pack; F free rectangles; P pieces cut from free rectangles.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ that side; a strip slightly narrower than the final mosaic packs best (docs/ufp.
 
 
 def pack_maxrects(sizes: np.ndarray, width: float) -> np.ndarray:
-    """Pack into a strip: each rectangle, those with the longest side first, goes to the highest free place, and of these to the leftmost.
+    """Pack rectangles into a strip. Those with the longest side go first, each to the highest free place, or the leftmost of the highest.
 
     Args:
         sizes: (R, 2) widths and heights, > 0.
@@ -33,13 +33,12 @@ def pack_maxrects(sizes: np.ndarray, width: float) -> np.ndarray:
     endless = float(sizes[:, 1].sum()) + 1.0
     free = np.array([[0.0, 0.0, width, endless]])  # (F, 4) xyxy, none inside another
     for item in np.argsort(-sizes.max(axis=1), kind='stable').tolist():
-        a, b = sizes[item]
-        room = np.flatnonzero((free[:, 2] - free[:, 0] >= a) & (free[:, 3] - free[:, 1] >= b))
-        corners = free[room]
-        top = corners[:, 1].min()
-        x, y = corners[corners[:, 1] == top, 0].min(), top
+        w, h = sizes[item]
+        corners = free[(free[:, 2] - free[:, 0] >= w) & (free[:, 3] - free[:, 1] >= h), :2]
+        y = corners[:, 1].min()
+        x = corners[corners[:, 1] == y, 0].min()
         positions[item] = x, y
-        free = _cut(free, x, y, x + a, y + b)
+        free = _cut(free, x, y, x + w, y + h)
     return positions
 
 
@@ -47,17 +46,9 @@ def _cut(free: np.ndarray, x1: float, y1: float, x2: float, y2: float) -> np.nda
     """Remove a rectangle from the free ones: those it overlaps are replaced by what remains of them on each of its four sides."""
     hit = (free[:, 0] < x2) & (free[:, 2] > x1) & (free[:, 1] < y2) & (free[:, 3] > y1)
     old, free = free[hit], free[~hit]
-    sides = []
-    for column, edge, outside in (
-        (2, x1, old[:, 0] < x1),
-        (0, x2, old[:, 2] > x2),
-        (3, y1, old[:, 1] < y1),
-        (1, y2, old[:, 3] > y2),
-    ):
-        piece = old[outside]
-        piece[:, column] = edge
-        sides.append(piece)
-    pieces = np.concatenate(sides)  # (P, 4)
+    left, right, above, below = old[old[:, 0] < x1], old[old[:, 2] > x2], old[old[:, 1] < y1], old[old[:, 3] > y2]
+    left[:, 2], right[:, 0], above[:, 3], below[:, 1] = x1, x2, y1, y2
+    pieces = np.concatenate([left, right, above, below])  # (P, 4)
     everything = np.concatenate([free, pieces])  # (F + P, 4)
     inside = _all(pieces[:, None, :2] >= everything[:, :2], axis=-1)  # (P, F + P)
     inside &= _all(pieces[:, None, 2:] <= everything[:, 2:], axis=-1)

@@ -20,10 +20,10 @@ Regions = TypeVar('Regions', Tensor, np.ndarray)
 
 
 def pixel_regions(regions: Array) -> Array:
-    """The map between image and mosaic that pasting and all box mapping use: every column but the zoom floored.
+    """The map between image and mosaic by which tiles are pasted and boxes mapped: every column but the zoom is rounded down.
 
-    Idempotent, and without effect on regions of ``mode='exact'``. For fractional regions it loses up to one source pixel at the
-    right and bottom, and leaves black seams, as in the original; tiles never come to overlap.
+    Applying it twice changes nothing more, and regions of ``mode='exact'`` are not changed at all. A region with fractions loses up to
+    one pixel of the image at its right and bottom, and leaves black seams, as in the original; tiles never come to overlap.
 
     Args:
         regions: (R, 7) x, y, w, h, X, Y, zoom; tensor or numpy.
@@ -40,7 +40,7 @@ def pixel_regions(regions: Array) -> Array:
 def render_mosaic(image: Array, regions: Regions, mosaic_w: float, mosaic_h: float, fill: float = 0) -> Array:
     """Mosaic of an image.
 
-    Every region (floored, see :func:`pixel_regions`) is cut out, zoomed bilinearly with half-pixel centres and without
+    Every region (rounded down, see :func:`pixel_regions`) is cut out, zoomed bilinearly with half-pixel centres and without
     antialiasing, and pasted at its place. Regions without a whole pixel are left out.
 
     Args:
@@ -70,13 +70,11 @@ def render_mosaic(image: Array, regions: Regions, mosaic_w: float, mosaic_h: flo
         mosaic = np.full((rows, columns, *image.shape[2:]), fill, dtype=image.dtype)
     if not known:
         raise ModelInputError('must be uint8 or floating point', field='image', received=image.dtype)
-    rounded = pixel_regions(regions)
-    for number, (x, y, w, h, left, top, zoom) in enumerate(rounded.tolist()):
-        x, y, w, h, left, top = int(x), int(y), int(w), int(h), int(left), int(top)
-        tile_w, tile_h = int(w * zoom), int(h * zoom)
-        if tile_w == 0 or tile_h == 0:
+    for number, (*whole, zoom) in enumerate(pixel_regions(regions).tolist()):
+        x, y, w, h, left, top = map(int, whole)
+        right, bottom = left + int(w * zoom), top + int(h * zoom)
+        if right == left or bottom == top:
             continue
-        right, bottom = left + tile_w, top + tile_h
         if min(x, y, left, top) < 0 or x + w > width or y + h > height or right > columns or bottom > rows:
             raise ModelInputError(
                 f'must lie in the image, {width} x {height}, and its tile in the mosaic, {columns} x {rows}',
@@ -93,8 +91,8 @@ def zoom_tensor(crop: Tensor, zoom: float) -> Tensor:
     """Bilinear zoom of (C, h, w) to (C, floor(h * zoom), floor(w * zoom)), half-pixel centres; uint8 is rounded at the end."""
     if zoom == 1:
         return crop
-    work = crop if crop.dtype in (torch.float32, torch.float64) else crop.float()
-    # The coordinates follow the zoom given, not the ratio of the floored sizes: boxes are mapped by the zoom.
+    work = crop if crop.dtype == torch.float64 else crop.float()
+    # The coordinates follow the zoom given, not the ratio of the floored sizes, because boxes are mapped by the zoom.
     grown = F.interpolate(
         work[None], scale_factor=zoom, mode='bilinear', align_corners=False, recompute_scale_factor=False
     )[0]
@@ -107,9 +105,8 @@ def zoom_array(crop: np.ndarray, zoom: float) -> np.ndarray:
     """Bilinear zoom of (h, w[, C]) to (floor(h * zoom), floor(w * zoom)[, C]) by OpenCV, half-pixel centres."""
     if zoom == 1:
         return crop
-    half = crop.dtype == np.float16  # which OpenCV cannot zoom
-    work = crop.astype(np.float32) if half else crop
+    # OpenCV cannot zoom float16, rounds to the nearest size, and drops a channel axis of length 1.
+    work = crop.astype(np.float32) if crop.dtype == np.float16 else crop
     grown = cv2.resize(work, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
-    # OpenCV rounds to the nearest size, and drops a channel axis of length 1.
     grown = grown.reshape(*grown.shape[:2], *crop.shape[2:])[: int(crop.shape[0] * zoom), : int(crop.shape[1] * zoom)]
-    return grown.astype(crop.dtype) if half else grown
+    return grown.astype(crop.dtype, copy=False)

@@ -38,9 +38,9 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
         mode: ``'reference'``: regions are clipped to (W - 1, H - 1) and keep fractions, as in the original.
             ``'exact'``: clipped to (W, H) and widened to whole pixels, so that no pixel is lost when tiles are cut and pasted.
         packing: ``'guillotine'``, the original's, or ``'dense'``, which takes about ten times as long and gives a smaller mosaic.
-        max_side: limit for width and height of the mosaic, usually the input size of the next detector. Regions are then kept
-            from growing to tiles longer than that; if the mosaic would still be too large, zooms are lowered, those of the
-            regions with the largest zoomed objects first. None: no limit, as in the original.
+        max_side: limit for width and height of the mosaic, usually the input size of the next detector. Boxes are then not merged
+            to regions whose tiles would be longer; if the mosaic would still be too large, zooms are lowered, those of the regions
+            with the largest zoomed objects first. None: no limit, as in the original.
 
     Returns:
         regions (R, 7): x, y, w, h in the image, X, Y in the mosaic, zoom. float64, not rounded; a tensor on the device of
@@ -91,23 +91,20 @@ def pack_images(
         ModelInputError: numbers of images differ; also all errors of :func:`UnifiedForegroundPacking`.
     """
     if len(boxes) != len(input_shapes):
-        raise ModelInputError(
-            f'one per image is needed, {len(boxes)}', field='input_shapes', received=len(input_shapes)
-        )
+        message = f'must hold one (width, height) for each of {len(boxes)} images'
+        raise ModelInputError(message, field='input_shapes', received=len(input_shapes))
     devices = {b.device if isinstance(b, Tensor) and b.dim() == 2 else None for b in boxes}
     if len(devices) != 1 or devices <= {None, torch.device('cpu')}:
         return [UnifiedForegroundPacking(b, scale, shape, **options) for b, shape in zip(boxes, input_shapes)]
-    device = devices.pop()
     on_host = torch.cat([b.detach().double() for b in boxes]).cpu().split([len(b) for b in boxes])
     packed = [UnifiedForegroundPacking(b, scale, shape, **options) for b, shape in zip(on_host, input_shapes)]
-    moved = (
-        torch.cat([regions for regions, _, _ in packed]).to(device).split([len(regions) for regions, _, _ in packed])
-    )
-    return [(regions, width, height) for regions, (_, width, height) in zip(moved, packed)]
+    regions = [rows for rows, _, _ in packed]
+    moved = torch.cat(regions).to(devices.pop()).split([len(rows) for rows in regions])
+    return [(rows, width, height) for rows, (_, width, height) in zip(moved, packed)]
 
 
 def whole_image(input_shape: Sequence[int]) -> np.ndarray:
-    """The whole image, (width, height), as the only region (1, 7), for images in which nothing was found. Its mosaic is the image."""
+    """An image of size (width, height) as its own only region (1, 7), for images in which nothing was found. The mosaic is the image."""
     width, height = check_input_shape(input_shape)
     return np.array([[0.0, 0.0, width, height, 0.0, 0.0, 1.0]])
 
@@ -141,10 +138,9 @@ def _pack_bounded(
     largest zoomed objects are halved, as few as the excess area requires, until the tiles fit. Only when no zoom is left to halve
     are all tiles shrunk by the same factor.
     """
-    factors = factors.copy()
     if len(factors) == 0:
         return factors, np.zeros((0, 2))
-    longest = sizes.max(axis=1)  # (R,)
+    factors, longest = factors.copy(), sizes.max(axis=1)  # (R,)
     while (oversize := (factors > 1) & (longest * factors > max_side)).any():
         factors[oversize] /= 2
     factors = np.minimum(factors, max_side / longest)

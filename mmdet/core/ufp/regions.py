@@ -21,19 +21,12 @@ FACTORS = (4, 2, 1)
 AREA_LIMITS = (32 * 32, 96 * 96)
 """Mean object areas (px^2) at which an object stops being small, and middling: COCO's size classes."""
 
-_TOUCH = 1e-6  # pixels: boxes that only touch can pass the merging test by rounding, as they do in the double loop
-_BINS = 48  # a candidate search at 1/48 of the image leaves few boxes to test; finer costs more to keep than it saves
+_TOUCH = 1e-6  # pixels: rounding can let boxes that only touch pass the merging test, so the search must find them too
+_BINS = 48  # columns and rows of the search for boxes near a region; more of them cost more to keep than they save
 
 
-def as_boxes(boxes: BoxesLike, field: str = 'boxes') -> np.ndarray:
-    """Checked copy of boxes in the host's memory.
-
-    Args:
-        boxes: (N, 4) xyxy, a numpy array, a nested list, or a torch tensor on any device. No boxes may also come as an empty list.
-        field: name used in error messages.
-
-    Returns:
-        float64 array (N, 4).
+def as_boxes(boxes: BoxesLike) -> np.ndarray:
+    """Checked copy, float64 (N, 4), of xyxy boxes: a numpy array, a nested list (also an empty one), or a tensor on any device.
 
     Raises:
         ModelInputError: wrong shape, a coordinate that is not finite, or a right (bottom) edge before the left (top) one.
@@ -43,18 +36,16 @@ def as_boxes(boxes: BoxesLike, field: str = 'boxes') -> np.ndarray:
     try:
         boxes = np.array(boxes, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ModelInputError(f'boxes must be numbers of the shape (N, 4), xyxy: {error}', field=field) from error
+        raise ModelInputError(f'must be numbers of the shape (N, 4), xyxy: {error}', field='boxes') from error
     if boxes.shape == (0,):
         return boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ModelInputError('boxes must have the shape (N, 4), xyxy', field=field, received=boxes.shape)
-    for wrong, rule in (
-        (~np.isfinite(boxes), 'coordinates must be finite'),
-        (boxes[:, 2:] < boxes[:, :2], 'x2 >= x1 and y2 >= y1 are needed'),
-    ):
-        if wrong.any():
-            row = int(np.flatnonzero(wrong.any(axis=1))[0])
-            raise ModelInputError(rule, record=f'box {row}', field=field, received=boxes[row].tolist())
+        raise ModelInputError('must have the shape (N, 4), xyxy', field='boxes', received=boxes.shape)
+    finite, ordered = np.isfinite(boxes).all(axis=1), (boxes[:, 2:] >= boxes[:, :2]).all(axis=1)
+    for fine, rule in ((finite, 'coordinates must be finite'), (ordered, 'x2 >= x1 and y2 >= y1 are needed')):
+        if not fine.all():
+            row = int(fine.argmin())
+            raise ModelInputError(rule, record=f'box {row}', field='boxes', received=boxes[row].tolist())
     return boxes
 
 
@@ -62,17 +53,16 @@ def check_input_shape(input_shape: Any) -> tuple[int, int]:
     """``input_shape`` as (width, height), two positive integers.
 
     Raises:
-        ConfigError: not two positive whole numbers.
+        ConfigError: it is anything else.
     """
     try:
         width, height = input_shape
-        valid = int(width) == width > 0 and int(height) == height > 0
+        if int(width) == width > 0 and int(height) == height > 0:
+            return int(width), int(height)
     except (TypeError, ValueError, OverflowError):
-        valid = False
-    if not valid:
-        message = 'must be (width, height) of the image, positive whole numbers'
-        raise ConfigError(message, field='input_shape', received=input_shape)
-    return int(width), int(height)
+        pass
+    message = 'must be (width, height) of the image, positive whole numbers'
+    raise ConfigError(message, field='input_shape', received=input_shape)
 
 
 def expand_boxes(boxes: np.ndarray, scale: float, limit_wh: tuple[float, float]) -> np.ndarray:
@@ -93,19 +83,12 @@ def expand_boxes(boxes: np.ndarray, scale: float, limit_wh: tuple[float, float])
 
 
 def object_areas(boxes: np.ndarray) -> np.ndarray:
-    """Areas (N,) that include both border pixels, ``(x2 - x1 + 1)(y2 - y1 + 1)``; zooms are chosen by them."""
+    """Areas (N,) that include both border pixels, ``(x2 - x1 + 1)(y2 - y1 + 1)``; the zooms are chosen by these areas."""
     return (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
 
 
 def estimate_factors(mean_area: np.ndarray) -> np.ndarray:
-    """Zoom of every region from the mean area of its objects.
-
-    Args:
-        mean_area: (R,) px^2.
-
-    Returns:
-        float64 (R,): 4 below 32^2, 2 below 96^2, 1 otherwise.
-    """
+    """Zoom of every region, float64 (R,), from the mean area of its objects in px^2: 4 below 32^2, 2 below 96^2, 1 otherwise."""
     small, middling = AREA_LIMITS
     return np.select([mean_area < small, mean_area < middling], [float(f) for f in FACTORS[:2]], float(FACTORS[2]))
 
@@ -120,9 +103,9 @@ def merge_boxes(
     sum of both areas. A box that was refused is not compared again in the same turn, and there is no second round, so the result
     depends on the order.
 
-    Two boxes pass that test only if they overlap. The search therefore keeps, for each of 48 columns and 48 rows of the image, the
-    sets of boxes that begin in it or before, and that end in it or behind, as the bits of one integer: four lookups and three ANDs
-    leave the few boxes near a region. The result is exactly that of the double loop.
+    Two boxes pass that test only if they overlap. For each of 48 columns and 48 rows of the image the search therefore keeps two sets
+    of boxes, those that begin in it or before it, and those that end in it or after it, each set as the bits of one integer: four
+    lookups and three ANDs leave the few boxes near a region. The result is exactly that of comparing all pairs.
 
     Args:
         boxes: (N, 4) xyxy, coordinates >= 0.
@@ -140,8 +123,7 @@ def merge_boxes(
     margin = np.array([-_TOUCH, -_TOUCH, _TOUCH, _TOUCH])
     bins = np.clip(((boxes + margin) / np.tile(cell, 2)).astype(np.int64), 0, _BINS - 1)  # (N, 4)
     begins_x, ends_x, begins_y, ends_y = _cell_sets(bins)
-    bins_of = bins.tolist()
-    extent = boxes.tolist()
+    bins_of, extent = bins.tolist(), boxes.tolist()
     size = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).tolist()
     total, members = areas.tolist(), [1] * count
     absorbed_by = list(range(count))
@@ -187,7 +169,7 @@ def merge_boxes(
             if kbx1 < bx1 or kby1 < by1 or kbx2 > bx2 or kby2 > by2:
                 bx1, by1, bx2, by2 = min(bx1, kbx1), min(by1, kby1), max(bx2, kbx2), max(by2, kby2)
                 near = alive & begins_x[bx2] & ends_x[bx1] & begins_y[by2] & ends_y[by1] & ~own
-                near &= -bit  # only boxes behind k: the turn does not go back
+                near &= -bit  # only boxes after k: a turn does not go back
         if grown:
             extent[m], size[m] = (x1, y1, x2, y2), area
             ox1, oy1, ox2, oy2 = bins_of[m]
@@ -216,7 +198,7 @@ def _factor(mean_area: float) -> float:
 
 
 def _cell_sets(bins: np.ndarray) -> list[list[int]]:
-    """For every column and row of cells: the boxes that begin in it or before, and those that end in it or behind.
+    """For every column and row of cells: the boxes that begin in it or before it, and those that end in it or after it.
 
     Args:
         bins: (N, 4) columns and rows of the cells of x1, y1, x2, y2.
@@ -244,12 +226,7 @@ def generate_regions(
     """Foreground regions of one image.
 
     Args:
-        boxes: (N, 4) xyxy, numpy, list or tensor. The order matters, see :func:`merge_boxes`; the original method feeds the
-            detections class after class, by descending score within a class.
-        scale: enlargement of every box before merging.
-        input_shape: (width, height) of the image; required.
-        mode: ``'reference'`` clips to (W - 1, H - 1) and keeps fractions; ``'exact'`` clips to (W, H) and moves the edges of
-            the regions outwards to whole pixels, so that nothing is lost when they are cut out.
+        boxes, scale, input_shape, mode: as in :func:`~mmdet.core.ufp.packing.UnifiedForegroundPacking`.
         max_tile: see :func:`merge_boxes`.
 
     Returns:

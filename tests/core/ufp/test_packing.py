@@ -20,6 +20,8 @@ from mmdet.core.ufp import (
     pack_strip,
     whole_image,
 )  # fmt: skip
+from mmdet.core.ufp.maxrects import _cut
+from mmdet.core.ufp.packing import _pack_bounded
 from mmdet.errors import ConfigError, ModelInputError
 
 HD = (1920, 1080)
@@ -151,6 +153,8 @@ def test_strips():
         ([(50, 50), (20, 30), (50, 20)], 100, 50, [(0, 0), (50, 20), (50, 0)]),
         # What is left below a rectangle, and right of it, is filled too.
         ([(50, 50), (30, 30), (30, 20), (20, 50)], 100, 50, [(0, 0), (70, 0), (70, 30), (50, 0)]),
+        # The space right of the second is exactly as wide as the third, which is too high for the space below it.
+        ([(50, 50), (30, 30), (20, 25)], 100, 50, [(0, 0), (50, 0), (80, 0)]),
         # Equal heights: the first of the input goes first.
         ([(10, 30), (20, 30), (30, 30)], 60, 30, [(0, 0), (10, 0), (30, 0)]),
         # Wider than the strip: on a row of its own.
@@ -273,7 +277,37 @@ def test_maxrects_fills_holes():
     # The longest side goes first, equal ones in input order, each to the highest place, of these to the leftmost.
     positions = pack_maxrects(np.array([(20, 10), (20, 30), (30, 20), (10, 10), (30, 30)], dtype=float), 60)
     assert positions.tolist() == [[0, 30], [0, 0], [20, 0], [50, 0], [20, 20]]
+    # The 10 x 20 could begin at x = 30 or 40, both as high: it takes the first.
+    positions = pack_maxrects(np.array([(30, 40), (10, 20), (40, 10), (10, 10), (20, 20)], dtype=float), 60)
+    assert positions.tolist() == [[0, 0], [30, 0], [0, 40], [30, 20], [40, 0]]
     assert pack_maxrects(np.zeros((0, 2)), 50).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ('free', 'left'),
+    [
+        # A corner is cut off: no piece of no width on the sides that it shares with the free rectangle.
+        ((4, 4, 10, 10), [(6, 4, 10, 10), (4, 6, 10, 10)]),
+        ((0, 0, 6, 6), [(0, 0, 4, 6), (0, 0, 6, 4)]),
+        # A free rectangle that only touches the one that is cut out stays as it is, and in its place.
+        ((0, 4, 4, 6), None),
+        ((6, 4, 9, 6), None),
+        ((4, 0, 6, 4), None),
+        ((4, 6, 6, 9), None),
+    ],
+)
+def test_cut_out_of_the_free_rectangles(free, left):
+    other = (20, 20, 30, 30)
+    expected = [free, other] if left is None else [other, *left]
+    assert _cut(np.array([free, other], float), 4, 4, 6, 6).tolist() == [list(row) for row in expected]
+
+
+def test_bound_takes_equal_objects_in_input_order():
+    """400 tiles of 40 x 40 at zoom 4. Every second object is twice as large: of these the first ones lose zoom."""
+    sizes, mean_area = np.full((400, 2), 10.0), np.tile([100.0, 200.0], 200)
+    factors, _ = _pack_bounded(sizes, np.full(400, 4.0), mean_area, 'guillotine', 760.0)
+    small, large = factors[::2], factors[1::2]
+    assert (small == 4).all() and set(large) == {2, 4} and (np.diff(large) >= 0).all()
 
 
 def test_dense_packing_keeps_the_shortest_long_side():
