@@ -51,10 +51,11 @@ class _SharedParts:
         return (self._parts[found[0]], found[1]) if isinstance(found, tuple) else (self.dataset, found)
 
     def __getitem__(self, idx: int) -> Any:
-        dataset, local = self._locate(idx)
+        self.full_init()
         size = len(self)
         if not -size <= idx < size:
             raise IndexError(f'index {int(idx)} is out of range for a dataset of {size} samples')
+        dataset, local = self._locate(idx)
         seed = getattr(idx, 'seed', None)
         return dataset[local if seed is None else SeededIndex(local, seed)]
 
