@@ -26,7 +26,7 @@ def _build(dataset: Any) -> Any:
 
 
 class _SharedParts:
-    """What samplers and hooks ask of any dataset, for a wrapper, whose datasets are its ``_parts``."""
+    """What samplers and hooks ask of any dataset, for wrappers; ``_parts`` lists the datasets that are wrapped."""
 
     # These come from mmengine's wrapper, the other base class of each subclass.
     dataset: Any

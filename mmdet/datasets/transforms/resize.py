@@ -211,7 +211,9 @@ class RandomResize(_RandomScale):
             raise ConfigError('must be (w, h) with ratio_range, or [(w, h), (w, h)]', field='scale', received=scale)
         self.scale = [check_size('scale', one) for one in ([scale] if single else scale)]
         if single == (ratio_range is None):
-            message = f'is needed beside the one scale {tuple(scale)}' if single else 'must be None beside two scales'
+            message = (
+                f'is needed beside the single scale {tuple(scale)}' if single else 'must be None beside two scales'
+            )
             raise ConfigError(message, field='ratio_range', received=ratio_range)
         self.ratio_range = None if ratio_range is None else check_range('ratio_range', ratio_range, minimum=1e-6)
         self.resize = TRANSFORMS.build(dict(type=resize_type, scale=self.scale[0], **resize_kwargs))
