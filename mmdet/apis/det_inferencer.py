@@ -248,9 +248,8 @@ class _Writers:
         clip = self._clip_of(source)
         if clip.frames is None:
             path = self._folder / 'vis' / f'{clip.stem}.mp4'
-            temporary = clip.files.enter_context(
-                replacing(path, keep_suffix=True)
-            )  # OpenCV writes to a path, not to an open file
+            # OpenCV writes to a path, not to an open file.
+            temporary = clip.files.enter_context(replacing(path, keep_suffix=True))
             height, width = picture.shape[:2]
             clip.frames = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), source.fps, (width, height))
             clip.files.callback(clip.frames.release)

@@ -12,8 +12,8 @@ from mmengine import fileio
 
 from ..errors import DataError
 
-# A polygon list: numbers, commas, blanks and brackets up to the last closing bracket. (Inside a string the quotes would be escaped, so a
-# caption cannot look like this.)
+# A polygon list: numbers, commas, blanks and brackets, up to the last closing bracket before the next key or brace. (Inside a string the
+# quotes would be escaped, so a caption cannot look like this.)
 _POLYGONS = re.compile(rb'("segmentation"\s*:\s*)\[[0-9.,eE+\-\[\]\s]*\]')
 
 
