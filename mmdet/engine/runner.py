@@ -26,11 +26,12 @@ from mmengine.utils.dl_utils import TORCH_VERSION
 from ..config.reading import type_name
 from ..errors import CheckpointError, ConfigError
 from ..registry import RUNNERS
+from ..utils.lock import LOCK_NAME
 from ..version import __version__
 from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, trusting, unwrap
 from .checkpoint.saving import find_newest, restore_history, save_atomically, to_plain
 from .console import quieten
-from .dist import init_dist
+from .dist import init_dist, locked_for_all
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 
 _OWN_DEFAULT_HOOKS = dict(reseed='ReseedHook', num_classes='NumClassCheckHook', broken_images='BrokenImagesHook')
@@ -213,7 +214,8 @@ class DetRunner(Runner):
             loop = self.train_loop
             epochs = f'{loop.max_epochs} epochs, ' if isinstance(loop, EpochBasedTrainLoop) else ''
             self._announce('Training', f': {epochs}{loop.max_iters} iterations')
-        return super().train()
+        with locked_for_all(Path(self.work_dir) / LOCK_NAME):
+            return super().train()
 
     def val(self) -> dict:
         """Evaluate on the validation set; returns the metrics."""

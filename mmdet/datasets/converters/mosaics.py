@@ -25,6 +25,7 @@ from ...formats.coco import CocoFile, ImageId, read_coco
 from ...formats.images import decode_image
 from ...formats.visdrone import IGNORED_REGION, read_visdrone_rows
 from ...utils.files import write_atomically, write_json
+from ...utils.lock import LOCK_NAME
 from ...utils.progress import progress
 from ..transforms.formatting import to_chw
 from .mosaic_journal import MosaicJournal
@@ -106,6 +107,11 @@ class MosaicBuilder:
             **(identity or {}),
         }
         self.journal = MosaicJournal(self.out_file.with_name(f'{self.out_file.name}.journal'), settings)
+
+    @property
+    def locks(self) -> list[Path]:
+        """Lock files of what the builder writes: the folder of the mosaics, and the annotation file with its journal."""
+        return [self.out_dir / LOCK_NAME, self.out_file.with_name(f'.{self.out_file.name}{LOCK_NAME}')]
 
     def start(self, restart: bool = False) -> int:
         """Open the journal, by one process before any runs; returns the number of images that it says are done.
