@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -82,11 +83,16 @@ def _end(error: BaseException, received: signal.Signals | None) -> int | None:
     if is_lost_peer(error):
         print(
             f'LostPeerError: process {os.environ.get("RANK", "?")} of {os.environ.get("WORLD_SIZE", "?")}: another process of the run has ended or '
-            f'does not answer; see what that one said. Here: {" ".join(str(error).split())[:300]}',
+            f'does not answer; see what that one said. Here: {_first_sentence(error)}',
             file=sys.stderr,
         )
         return 1
     return None
+
+
+def _first_sentence(error: BaseException) -> str:
+    """Of a backend's message, without the place in its source."""
+    return re.sub(r'^\[\S+\] ', '', ' '.join(str(error).split())).partition('. ')[0][:300]
 
 
 def is_lost_peer(error: BaseException) -> bool:
