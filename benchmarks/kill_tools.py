@@ -11,7 +11,7 @@ too, and half of the time a SIGKILL hits only one of two processes. What counts:
 - the same command (with --resume where there is that option) then runs to its end, with the result of the unbroken run, and leaves nothing either.
 
 Runs are forked from a process that has imported everything, so that the instants fall into the work; ``--fresh`` starts interpreters instead, and
-a signal that comes before the tool's own code, while it imports, ends them in Python's way. ``benchmarks/kill_resume.py`` aims at the saving of checkpoints.
+a signal that comes before the tool's own code, while it imports, ends them in Python's way, with a traceback. ``benchmarks/kill_resume.py`` aims at the saving of checkpoints.
 """
 
 import argparse
@@ -62,7 +62,7 @@ default_hooks = dict(logger=dict(interval=2), checkpoint=dict(interval=1, max_ke
 """
 TIMEOUT = 180.0  # a run that takes longer hangs
 CODES = {'KILL': {-9}, 'TERM': {143}, 'INT': {130}}
-WITHOUT_TOOL = {'KILL': set(), 'TERM': {-15}, 'INT': {-2, 1}}  # stopped before the tool's own code
+BEFORE_MAIN = {-15, -2, 1}  # stopped while the tool imports: Python's own way
 
 
 @dataclass
@@ -245,7 +245,9 @@ def stop_and_repeat(job: Job, folder: Path, name: str, draw: random.Random, dura
             with contextlib.suppress(ProcessLookupError):
                 send(pids[index], number)
     codes = finish(pids, codes)
-    allowed = CODES[name] | (WITHOUT_TOOL[name] if fresh else set())
+    output = ''.join(path.read_text(errors='replace') for path in log.parent.glob(f'{log.name}.*'))
+    importing = name != 'KILL' and 'main()' not in output and 'INFO' not in output
+    allowed = CODES[name] | (BEFORE_MAIN if importing else set())
     wrong = []
     if job.processes == 1:
         if codes == [0]:
@@ -256,8 +258,7 @@ def stop_and_repeat(job: Job, folder: Path, name: str, draw: random.Random, dura
         wrong.append(f'status {codes}')
     elif set(codes) == {0}:
         return None
-    output = ''.join(path.read_text(errors='replace') for path in log.parent.glob(f'{log.name}.*'))
-    if 'Traceback' in output and not (fresh and codes[0] in WITHOUT_TOOL[name]):
+    if 'Traceback' in output and not importing:
         wrong.append('traceback')
     left = leftovers(folder)
     if name != 'KILL' and left:
@@ -275,7 +276,13 @@ def stop_and_repeat(job: Job, folder: Path, name: str, draw: random.Random, dura
 
 def prepare(root: Path) -> tuple[Path, Path]:
     """Draw some scenes and write a config that trains on them in seconds; returns the folder and the config."""
-    import mmdet.apis  # noqa: F401  (for the processes that are forked)
+    import mmdet.analysis  # noqa: F401  (for the processes that are forked, as the next ones)
+    import mmdet.apis.build_mosaics
+    import mmdet.apis.testing
+    import mmdet.apis.training
+    import mmdet.datasets.converters
+    import mmdet.engine.checkpoint.converting
+    import mmdet.nas.search  # noqa: F401
     from mmdet.datasets.drone_scenes import generate_drone_scenes
     from mmdet.utils import register_all_modules
 

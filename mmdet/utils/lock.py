@@ -11,17 +11,18 @@ import errno
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from .files import _alive, _host, _start_of, temporary_path
+from .files import _alive, _host, _start_of, remove_stale_temporaries, temporary_path
 
 LOCK_NAME = '.lock'
 _UNSUPPORTED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}  # no hard links there
 _TRIES = 100
-_held: dict[Path, int] = {}  # how often this process has entered each lock
+_held: Counter[tuple[int, Path]] = Counter()  # how often a process has entered a lock; forked ones have not
 
 
 @contextlib.contextmanager
@@ -40,21 +41,22 @@ def locked(path: str | Path, *, first: bool = True, share: Callable[[list], list
     """
     path = Path(path).absolute()
     note = failure = None
-    mine = first and not _held.get(path)
+    key = (os.getpid(), path)
+    mine = first and not _held[key]
     descriptor = -1
     if mine:
         try:
             descriptor, note = _take(path)
         except ConfigError as error:
             failure = error.args[0]
-    _held[path] = _held.get(path, 0) + 1
+    _held[key] += 1
     try:
         note, failure = share([note, failure])
         if failure is not None:
             raise ConfigError(failure)
         yield note
     finally:
-        _held[path] -= 1
+        _held[key] -= 1
         if descriptor >= 0:
             _release(path, descriptor)
 
@@ -79,6 +81,7 @@ def _take(path: Path) -> tuple[int, str | None]:
     descriptor = -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale_temporaries(path.parent)
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         _lockf(descriptor)
         os.write(descriptor, json.dumps(_identity()).encode())
