@@ -39,7 +39,7 @@ def locked(path: str | Path, *, first: bool = True, share: Callable[[list], list
     Raises:
         ConfigError: another run has it, or the file cannot be written; in all processes of the run.
     """
-    path = Path(path).absolute()
+    path = Path(path).parent.resolve() / Path(path).name
     note = failure = None
     key = (os.getpid(), path)
     mine = first and not _held[key]
