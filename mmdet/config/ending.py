@@ -4,10 +4,10 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import torch.distributed as torch_dist
@@ -18,33 +18,68 @@ _LOST = (
     'remote process exited', 'ncclremoteerror', 'failed to recv',
 )  # fmt: skip
 _GRACE_SECONDS = 10.0
+# What is done before a process ends whose main thread hangs.
+LAST_ACTS: list[Callable[[], object]] = []
 
 
 class _Signals:
-    """Turns SIGTERM into SystemExit and remembers what came first.
+    """Turns SIGTERM into SystemExit and SIGINT into KeyboardInterrupt, once: launchers and schedulers often send both, or one twice.
 
-    A launcher and a scheduler often send the same signal twice. The second must not disturb the cleaning up; one that comes much later is obeyed anew.
+    Python calls handlers between two of its own instructions only, and a main thread that waits in a backend for other processes may wait for ever. So a
+    thread, which the interpreter tells of each signal at once, ends the process when the block has not been left some seconds later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: list[signal.Signals]) -> None:
         self.received: signal.Signals | None = None
-        self._time = -_GRACE_SECONDS
-        self._pid = os.getpid()
+        self.numbers, self._pid, self._left = numbers, os.getpid(), threading.Event()
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._pid:  # a forked loader worker: it ends as it would without this handler
-            if number == signal.SIGINT:
-                raise KeyboardInterrupt
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The handler of each signal."""
+        if os.getpid() != self._pid and number != signal.SIGINT:  # a forked loader worker ends as it would without this
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-            return
-        now = time.monotonic()
-        if now - self._time < _GRACE_SECONDS:
-            return
-        self.received, self._time = signal.Signals(number), now
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        sys.exit(128 + number)
+        elif self.received is None:
+            self.received = signal.Signals(number)
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            sys.exit(128 + number)
+
+    @contextlib.contextmanager
+    def handled(self) -> Iterator[None]:
+        """Handle the signals inside the block."""
+        before = {number: signal.signal(number, self.handle) for number in self.numbers}
+        read, write = socket.socketpair()
+        write.setblocking(False)
+        wakeup = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+        thread = threading.Thread(target=self._watch, args=(read,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._left.set()
+            signal.set_wakeup_fd(wakeup)
+            write.send(b'\0')
+            thread.join()
+            read.close()
+            write.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _watch(self, told: socket.socket) -> None:
+        number = 0
+        while number not in self.numbers:
+            number = told.recv(1)[0]
+            if number == 0:
+                return
+        if not self._left.wait(_GRACE_SECONDS):
+            for act in LAST_ACTS:
+                act()
+            print(f'Stopped by {signal.Signals(number).name} while it waited.', file=sys.stderr, flush=True)
+            os._exit(128 + number)
+
+
+if hasattr(os, 'register_at_fork'):  # the thread is told of the signals of its own process only
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
 
 
 @contextlib.contextmanager
@@ -54,23 +89,18 @@ def ends_in_one_line() -> Iterator[None]:
     SIGTERM and SIGINT unwind the block, so that everything is given back, and end with status 143 and 130. A collective whose peer has died ends with
     status 1. With ``MMDET_TRACEBACK=1`` in the environment the traceback is shown.
     """
-    signals = _Signals()
-    previous = {}
-    if threading.current_thread() is threading.main_thread():
-        # What was chosen before stays: ignored signals under nohup, handlers of a program that calls a tool's main.
-        for number, default in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
-            if signal.getsignal(number) == default:
-                previous[number] = signal.signal(number, signals)
+    # What was chosen before stays: ignored signals under nohup, handlers of a program that calls a tool's main.
+    defaults = ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler))
+    main_thread = threading.current_thread() is threading.main_thread()
+    signals = _Signals([number for number, default in defaults if main_thread and signal.getsignal(number) == default])
     try:
-        yield
+        with signals.handled() if signals.numbers else contextlib.nullcontext():
+            yield
     except BaseException as error:
         code = _end(error, signals.received)
         if code is None or os.environ.get('MMDET_TRACEBACK') == '1':
             raise
         sys.exit(code)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _end(error: BaseException, received: signal.Signals | None) -> int | None:
@@ -102,4 +132,4 @@ def is_lost_peer(error: BaseException) -> bool:
     return theirs and any(words in text for words in _LOST)
 
 
-__all__ = ['ends_in_one_line', 'is_lost_peer']
+__all__ = ['LAST_ACTS', 'ends_in_one_line', 'is_lost_peer']

@@ -13,9 +13,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..config.ending import LAST_ACTS
 from ..errors import ConfigError
 from .files import _alive, _host, _start_of, remove_stale_temporaries, temporary_path
 
@@ -40,25 +42,26 @@ def locked(path: str | Path, *, first: bool = True, share: Callable[[list], list
         ConfigError: another run has it, or the file cannot be written; in all processes of the run.
     """
     path = Path(path).parent.resolve() / Path(path).name
-    note = failure = None
+    note = failure = give_back = None
     key = (os.getpid(), path)
-    mine = first and not _held[key]
-    descriptor = -1
-    if mine:
-        try:
-            descriptor, note = _take(path)
-        except ConfigError as error:
-            failure = error.args[0]
     _held[key] += 1
     try:
+        if first and _held[key] == 1:
+            try:
+                descriptor, note = _take(path)
+                give_back = partial(_release, path, descriptor)
+                LAST_ACTS.append(give_back)
+            except ConfigError as error:
+                failure = error.args[0]
         note, failure = share([note, failure])
         if failure is not None:
             raise ConfigError(failure)
         yield note
     finally:
         _held[key] -= 1
-        if descriptor >= 0:
-            _release(path, descriptor)
+        if give_back is not None:
+            give_back()
+            LAST_ACTS.remove(give_back)
 
 
 def _identity() -> dict[str, Any]:

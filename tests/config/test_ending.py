@@ -1,14 +1,19 @@
 """Tools that are stopped, and tools whose peers are gone."""
 
+import ctypes
 import os
 import signal
+import sys
+import threading
 import time
 
 import pytest
 import torch.distributed as torch_dist
 
+from mmdet.config import ending
 from mmdet.config.ending import ends_in_one_line, is_lost_peer
 from mmdet.utils import reports_user_errors
+from mmdet.utils.lock import LOCK_NAME, locked
 
 GLOO = '[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] '
 
@@ -52,6 +57,29 @@ def test_signals(number, code, capsys, monkeypatch):
     monkeypatch.setenv('MMDET_TRACEBACK', '1')
     with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):
         main()
+
+
+def test_a_process_that_hangs_in_a_backend_ends_all_the_same(tmp_path, monkeypatch):
+    """Python's handlers do not run while the main thread waits in C++ for another process."""
+    monkeypatch.setattr(ending, '_GRACE_SECONDS', 0.1)
+
+    @reports_user_errors
+    def main():
+        library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+        library.pthread_mutex_lock(mutex)
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        library.pthread_mutex_lock(mutex)
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with locked(tmp_path / LOCK_NAME), open(tmp_path / 'stderr', 'w') as sys.stderr:
+                main()
+        finally:
+            os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 143
+    assert (tmp_path / 'stderr').read_text() == 'Stopped by SIGTERM while it waited.\n'
+    assert [path.name for path in tmp_path.iterdir()] == ['stderr']
 
 
 def test_what_was_chosen_before_stays():
