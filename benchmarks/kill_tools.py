@@ -2,7 +2,7 @@
 
     python benchmarks/kill_tools.py [JOB ...] [--times 10] [--signals KILL TERM INT] [--work-dir DIR] [--fresh]
 
-JOB is one of train, train2 (two processes over gloo), mosaics, mosaics2, search, search2, test_out, visdrone2coco, coco2visdrone, publish; all by default.
+JOB is one of train, train2 (two processes over gloo), mosaics, mosaics2, search, search2, test_out, test_out2, visdrone2coco, coco2visdrone, publish; all by default.
 Each is stopped TIMES times by each signal, at an instant drawn uniformly over its run; half of the time the signal goes to its loader workers,
 too, and half of the time a SIGKILL hits only one of two processes. What counts:
 
@@ -125,6 +125,7 @@ def jobs(root: Path, data: Path, config: Path, checkpoint: Path) -> dict[str, Jo
         search=Job(search, found, resumes_search),
         search2=Job(search, found, resumes_search, processes=2),
         test_out=Job(test, written),
+        test_out2=Job(test, written, processes=2),
         visdrone2coco=Job(to_coco, written),
         coco2visdrone=Job(to_visdrone, written),
         publish=Job(publish, written),
@@ -138,8 +139,8 @@ def trained(folder: Path) -> dict:
     return dict(name=path.name, **{key: content.get(key) for key in COMPARED})
 
 
-def start(command: list, log: Path, processes: int, fresh: bool) -> list[int]:
-    """Start the processes of a run, each in a session of its own; returns their numbers."""
+def start(command: list, folder: Path, processes: int, fresh: bool) -> list[int]:
+    """Start the processes of a run, each in a session of its own; returns their numbers. They write to logs beside the folder."""
     arguments = [str(part) for part in command]
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
@@ -151,10 +152,10 @@ def start(command: list, log: Path, processes: int, fresh: bool) -> list[int]:
             environment.update(
                 RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), MASTER_ADDR='127.0.0.1', MASTER_PORT=port
             )  # fmt: skip
-        with open(f'{log}.{rank}', 'ab') as output:
+        with open(f'{folder}.log.{rank}', 'ab') as output:
             if fresh:
                 process = subprocess.Popen(
-                    [sys.executable, *arguments], stdout=output, stderr=output, env={**os.environ, **environment}, start_new_session=True
+                    [sys.executable, *arguments], cwd=folder, stdout=output, stderr=output, env={**os.environ, **environment}, start_new_session=True
                 )  # fmt: skip
                 process.returncode = 0  # waited for by its number
                 pids.append(process.pid)
@@ -162,16 +163,17 @@ def start(command: list, log: Path, processes: int, fresh: bool) -> list[int]:
             sys.stdout.flush()
             pid = os.fork()
             if pid == 0:
-                run_here(arguments, output.fileno(), environment)
+                run_here(arguments, folder, output.fileno(), environment)
             pids.append(pid)
     return pids
 
 
-def run_here(arguments: list[str], output: int, environment: dict) -> None:
+def run_here(arguments: list[str], folder: Path, output: int, environment: dict) -> None:
     """Become the process of a tool. Does not return."""
     code = 1
     try:
         os.setsid()
+        os.chdir(folder)
         for descriptor in (1, 2):
             os.dup2(output, descriptor)
         os.environ.update(environment)
@@ -214,11 +216,11 @@ def finish(pids: list[int], codes: list[int | None]) -> list[int | None]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Temporary files and locks."""
+    """Temporary files and locks; each process works in its own folder, where mmengine's temporary ones would be."""
     return sorted(
         str(path.relative_to(folder))
         for path in folder.rglob('.*')
-        if '.tmp' in path.name or path.name.endswith('.lock')
+        if '.tmp' in path.name or path.name.endswith(('.lock', '.dist_test'))
     )
 
 
@@ -232,7 +234,7 @@ def stop_and_repeat(job: Job, folder: Path, name: str, draw: random.Random, dura
     number = getattr(signal, f'SIG{name}')
     after = draw.uniform(0, duration)
     began = time.monotonic()
-    pids = start(job.command(folder), log, job.processes, fresh)
+    pids = start(job.command(folder), folder, job.processes, fresh)
     codes = wait(pids, began + after)
     if None not in codes:
         return None
@@ -263,7 +265,7 @@ def stop_and_repeat(job: Job, folder: Path, name: str, draw: random.Random, dura
     left = leftovers(folder)
     if name != 'KILL' and left:
         wrong.append(f'left {left}')
-    codes = finish(pids := start([*job.command(folder), *job.again(folder)], log, job.processes, fresh), [None] * job.processes)  # fmt: skip
+    codes = finish(pids := start([*job.command(folder), *job.again(folder)], folder, job.processes, fresh), [None] * job.processes)  # fmt: skip
     if codes != [0] * job.processes:
         wrong.append(f'started again: status {codes}')
     else:
@@ -319,7 +321,7 @@ def main() -> int:
         job, folder = known[name], root / f'unbroken_{name}'
         folder.mkdir()
         began = time.monotonic()
-        codes = finish(start(job.command(folder), folder.with_name(f'{folder.name}.log'), job.processes, args.fresh), [None] * job.processes)  # fmt: skip
+        codes = finish(start(job.command(folder), folder, job.processes, args.fresh), [None] * job.processes)  # fmt: skip
         duration = time.monotonic() - began
         if codes != [0] * job.processes or leftovers(folder):
             print(f'{name}: the unbroken run failed with {codes}, left {leftovers(folder)}; see {folder}.log.*')

@@ -72,10 +72,12 @@ class _Signals:
             if number == 0:
                 return
         if not self._left.wait(_GRACE_SECONDS):
-            for act in LAST_ACTS:
-                act()
-            print(f'Stopped by {signal.Signals(number).name} while it waited.', file=sys.stderr, flush=True)
-            os._exit(128 + number)
+            try:
+                for act in LAST_ACTS:
+                    act()
+                print(f'Stopped by {signal.Signals(number).name} while it waited.', file=sys.stderr, flush=True)
+            finally:
+                os._exit(128 + number)
 
 
 if hasattr(os, 'register_at_fork'):  # the thread is told of the signals of its own process only
@@ -105,9 +107,7 @@ def ends_in_one_line() -> Iterator[None]:
 
 def _end(error: BaseException, received: signal.Signals | None) -> int | None:
     """Print the line for an exception that ends a tool; returns the exit status, None for an exception that is none of these."""
-    if (
-        received is not None
-    ):  # whatever came of it: loader workers that the same signal killed raise errors of their own
+    if received is not None:  # whatever it led to: loader workers that the same signal killed raise errors of their own
         print(f'Stopped by {received.name}.', file=sys.stderr)
         return 128 + received
     if is_lost_peer(error):

@@ -54,6 +54,7 @@ class DetRunner(Runner):
 
     - The console shows what a person needs (see :mod:`~mmdet.engine.console`), the log file everything.
     - Arguments that are dicts may be ``Config`` objects.
+    - While it trains, the work folder is locked: see :mod:`mmdet.utils.lock`.
 
     Config keys read here beside mmengine's: ``trust_checkpoint`` (False), ``verbose`` (False: a short console).
     """

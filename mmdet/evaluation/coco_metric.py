@@ -57,7 +57,8 @@ class CocoMetric(BaseMetric):
             ``<prefix>.gt.json``. None writes nothing.
         file_client_args: older name of ``backend_args``.
         backend_args: as in ``mmengine.fileio``, to read ``ann_file``.
-        collect_device: 'cpu' or 'gpu', how ranks send their results.
+        collect_device: 'cpu': ranks send their results through the files of ``collect_dir``; otherwise, and without that folder, through the
+            process group. (mmengine's own folder lies in the current one, and killed runs would leave it.)
         prefix: of the returned keys; default 'coco'.
         sort_categories: accepted and without effect, because labels are matched to categories by name.
         use_mp_eval: accepted and without effect, because the evaluator is fast as it is.
@@ -95,7 +96,9 @@ class CocoMetric(BaseMetric):
         count_ignored: bool = False,
         collect_dir: str | None = None,
     ):
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        super().__init__(
+            collect_device=collect_device if collect_dir else 'gpu', prefix=prefix, collect_dir=collect_dir
+        )
         self.ann_file = ann_file
         self.count_ignored = count_ignored
         self.metrics = [metric] if isinstance(metric, str) else list(metric)

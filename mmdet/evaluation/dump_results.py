@@ -30,7 +30,8 @@ class DumpDetResults(BaseMetric):
         out_file_path: file to write; it replaces an older one only once it is complete.
         ann_file: for ``.json``, the annotation file whose category ids are written. None writes the labels (0-based).
         backend_args: as in ``mmengine.fileio``, to read ``ann_file``.
-        collect_device: 'cpu' or 'gpu', how ranks send their results.
+        collect_device: 'cpu': ranks send their results through the files of ``collect_dir``; otherwise, and without that folder, through the
+            process group. (mmengine's own folder lies in the current one, and killed runs would leave it.)
         collect_dir: shared folder for ``collect_device='cpu'``.
 
     Raises:
@@ -48,7 +49,7 @@ class DumpDetResults(BaseMetric):
         collect_device: str = 'cpu',
         collect_dir: str | None = None,
     ):
-        super().__init__(collect_device=collect_device, collect_dir=collect_dir)
+        super().__init__(collect_device=collect_device if collect_dir else 'gpu', collect_dir=collect_dir)
         if not str(out_file_path).endswith(('.pkl', '.pickle', '.json')):
             raise ConfigError(
                 'must end with .pkl, .pickle or .json', field='out_file_path', received=str(out_file_path)
