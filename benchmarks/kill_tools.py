@@ -243,9 +243,10 @@ def stop_and_repeat(job: Job, folder: Path, name: str, draw: random.Random, dura
     send = os.killpg if draw.random() < 0.5 else os.kill
     for index in hit:
         if codes[index] is None:
-            # A process that was forked just now may not have its session yet.
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 send(pids[index], number)
+            except ProcessLookupError:  # forked just now, it has no session yet
+                os.kill(pids[index], number)
     codes = finish(pids, codes)
     output = ''.join(path.read_text(errors='replace') for path in log.parent.glob(f'{log.name}.*'))
     importing = name != 'KILL' and 'main()' not in output and 'INFO' not in output

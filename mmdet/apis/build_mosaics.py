@@ -2,11 +2,13 @@
 
 import argparse
 import contextlib
+import datetime
 import hashlib
 import json
 import os
 
 import torch
+import torch.distributed as torch_dist
 from mmengine.dist import barrier, get_dist_info
 
 from ..config.reading import add_common_arguments, set_local_rank
@@ -73,9 +75,11 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
         ConfigError, CheckpointError, DataError: options, checkpoint or data that cannot be used.
     """
     set_local_rank(args)
-    device = args.device
+    device, patient = args.device, None
     if args.launcher != 'none':
-        init_dist(args.launcher, timeout=_PATIENCE_SECONDS)
+        init_dist(args.launcher)
+        # Of its own, since processes that join wait so long for each other, too.
+        patient = torch_dist.new_group(timeout=datetime.timedelta(seconds=_PATIENCE_SECONDS), backend='gloo')
         device = device or (f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None)
     rank, world = get_dist_info()
     paint = getattr(args, 'txt_path', None) or ('json' if args.paint_ignored else 'none')
@@ -107,9 +111,9 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
             done = builder.start(args.restart)
             if done:
                 print(f'{done} of {len(builder.images)} images are done already')
-        barrier()
+        barrier(patient)
         builder.run(stage, rank, world, args.workers)
-        barrier()
+        barrier(patient)
         return builder.join() if rank == 0 else None
 
 
