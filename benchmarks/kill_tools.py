@@ -330,10 +330,11 @@ def main() -> int:
         print(f'{name}: unbroken {duration:.1f} s', flush=True)
         for kind in args.signals:
             done: list[dict] = []
+            span = duration
             while len(done) < args.times:
-                row = stop_and_repeat(job, root / f'{name}_{kind}_{len(done):02d}', kind, draw, duration, expected, args.fresh)  # fmt: skip
+                row = stop_and_repeat(job, root / f'{name}_{kind}_{len(done):02d}', kind, draw, span, expected, args.fresh)  # fmt: skip
                 if row is None:
-                    duration *= 0.95  # it had ended before: this machine has become faster
+                    span *= 0.95  # it had ended before: this machine has become faster
                     continue
                 done.append(dict(job=name, **row))
                 if row['wrong']:
