@@ -62,6 +62,7 @@ default_hooks = dict(logger=dict(interval=2), checkpoint=dict(interval=1, max_ke
 """
 TIMEOUT = 180.0  # a run that takes longer hangs
 CODES = {'KILL': {-9}, 'TERM': {143}, 'INT': {130}}
+STOPPING = {signal.SIGTERM, signal.SIGINT}
 BEFORE_MAIN = {-15, -2, 1}  # stopped while the tool imports: Python's own way
 
 
@@ -161,9 +162,11 @@ def start(command: list, folder: Path, processes: int, fresh: bool) -> list[int]
                 pids.append(process.pid)
                 continue
             sys.stdout.flush()
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # Python's own work after a fork is not to be hit
             pid = os.fork()
             if pid == 0:
                 run_here(arguments, folder, output.fileno(), environment)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
             pids.append(pid)
     return pids
 
@@ -178,6 +181,7 @@ def run_here(arguments: list[str], folder: Path, output: int, environment: dict)
             os.dup2(output, descriptor)
         os.environ.update(environment)
         sys.argv = arguments
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         runpy.run_path(arguments[0], run_name='__main__')
         code = 0
     except SystemExit as ended:
