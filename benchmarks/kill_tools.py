@@ -257,7 +257,7 @@ def stop_and_repeat(job: Job, folder: Path, name: str, draw: random.Random, dura
     wrong = []
     for rank, code in enumerate(codes):
         output = Path(f'{log}.{rank}').read_text(errors='replace')
-        importing = name != 'KILL' and 'main()' not in output  # a traceback names it
+        importing = name != 'KILL' and 'in wrapper' not in output  # a traceback of the tool's own work names it
         # A process may have ended by itself; those whose peer alone was killed end with 1.
         allowed = CODES[name] | {0} | ({1} if alone else set()) | (BEFORE_MAIN if importing else set())
         if code not in allowed or (code == 0 and job.processes == 1):
