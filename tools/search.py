@@ -8,9 +8,12 @@ The config holds ``structure`` (the initial one), ``score`` and ``space``, usual
 """
 
 import argparse
+from pathlib import Path
 
+from mmdet.config.launcher import launcher_in_use
 from mmdet.nas.search import SearchRunner, join, parse_duration, read_settings
 from mmdet.utils import CfgOptions, load_config, reports_user_errors, resolve_work_dir
+from mmdet.utils.lock import LOCK_NAME, locked
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,8 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch'],
-        default='none',
-        help='pytorch: started by torchrun, one island a process',
+        help='pytorch: started by torchrun, one island a process; noticed by itself',
     )
     return parser.parse_args()
 
@@ -37,18 +39,16 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     time_limit = parse_duration(args.time_limit)
     settings = read_settings(cfg)
-    group = join(args.launcher)
+    group = join(launcher_in_use(args.launcher))
     try:
-        runner = SearchRunner(
-            settings,
-            resolve_work_dir(cfg, args.config, args.work_dir),
-            group=group,
-            seed=args.seed,
-            time_limit=time_limit,
-        )
-        if args.resume:
-            runner.resume()
-        runner.run()
+        work_dir = Path(resolve_work_dir(cfg, args.config, args.work_dir))
+        with locked(work_dir / LOCK_NAME, first=group.rank == 0, share=lambda facts: group.gather(facts)[0]) as note:
+            if note and group.rank == 0:
+                print(note)
+            runner = SearchRunner(settings, work_dir, group=group, seed=args.seed, time_limit=time_limit)
+            if args.resume:
+                runner.resume()
+            runner.run()
         if group.rank == 0:
             print(f'written to {runner.work_dir}')
     finally:

@@ -15,7 +15,8 @@ from ..build_errors import build_errors_explained
 from ..errors import ConfigError, MMDetError
 from ..registry import all_registries
 from . import text  # noqa: F401  (configs with keywords as keys can be written)
-from .launcher import starts_as_main_process
+from .ending import ends_in_one_line
+from .launcher import launcher_in_use, starts_as_main_process
 from .legacy.config import merge_options, read_legacy_config
 
 P = ParamSpec('P')
@@ -99,7 +100,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         '--verbose', nargs=0, action=_Verbose, help='show on the console what is otherwise in the log file only'
     )
     parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes were started'
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        help='how processes were started; torchrun is noticed',
     )
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help='set by old launchers; LOCAL_RANK wins'
@@ -109,7 +112,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def set_local_rank(args: argparse.Namespace) -> None:
-    """Set LOCAL_RANK in a process whose launcher passed ``--local_rank`` instead of setting it."""
+    """Settle ``--launcher``, and set LOCAL_RANK in a process whose launcher passed ``--local_rank`` instead of setting it."""
+    args.launcher = launcher_in_use(args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
 
 
@@ -139,10 +143,12 @@ def resolve_work_dir(cfg: Config, config_path: str | Path, work_dir: str | None 
 def reports_user_errors(main: Callable[P, T]) -> Callable[P, T]:
     """Decorate a tool's ``main``: errors of the package are printed without a traceback and exit with status 2.
 
+    So do, with other statuses, signals and lost processes: see :func:`~mmdet.config.ending.ends_in_one_line`.
     With ``MMDET_TRACEBACK=1`` in the environment the traceback is shown.
     """
 
     @functools.wraps(main)
+    @ends_in_one_line()
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             with build_errors_explained(all_registries()):

@@ -25,6 +25,7 @@ from mmengine.utils.dl_utils import TORCH_VERSION
 from ..config.reading import type_name
 from ..errors import CheckpointError, ConfigError
 from ..registry import RUNNERS
+from ..utils.lock import LOCK_NAME
 from ..version import __version__
 from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, trusting, unwrap
 from .checkpoint.saving import (
@@ -36,7 +37,7 @@ from .checkpoint.saving import (
     to_plain,
 )
 from .console import quieten
-from .dist import init_dist
+from .dist import init_dist, locked_for_all
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 
 _OWN_DEFAULT_HOOKS = dict(reseed='ReseedHook', num_classes='NumClassCheckHook', broken_images='BrokenImagesHook')
@@ -58,6 +59,7 @@ class DetRunner(Runner):
     - Evaluation refuses a checkpoint that lacks a parameter of the model or has it in another shape.
     - The console shows the messages that a person needs (see :mod:`~mmdet.engine.console`), the log file all of them.
     - Arguments that are dicts may be ``Config`` objects.
+    - While it trains, the work folder is locked: see :mod:`mmdet.utils.lock`.
 
     Config keys read here beside mmengine's: ``trust_checkpoint`` (False), ``verbose`` (False: a short console).
     """
@@ -208,7 +210,8 @@ class DetRunner(Runner):
             loop = self.train_loop
             epochs = f'{loop.max_epochs} epochs, ' if isinstance(loop, EpochBasedTrainLoop) else ''
             self._announce('Training', f': {epochs}{loop.max_iters} iterations')
-        return super().train()
+        with locked_for_all(Path(self.work_dir) / LOCK_NAME):
+            return super().train()
 
     def val(self) -> dict:
         """Evaluate on the validation set; returns the metrics."""

@@ -56,7 +56,8 @@ class CocoMetric(BaseMetric):
             ``<prefix>.gt.json``. None writes nothing.
         file_client_args: older name of ``backend_args``.
         backend_args: arguments of an mmengine file backend, to read ``ann_file``.
-        collect_device: 'cpu' or 'gpu', how processes exchange their results.
+        collect_device: 'cpu': processes exchange their results through files in ``collect_dir``; otherwise, and without that
+            folder, through the process group. (mmengine's own folder would lie in the current one and survive a killed run.)
         prefix: first part of the returned keys; None means 'coco'.
         sort_categories: accepted, without effect: labels are matched to categories by name.
         use_mp_eval: accepted, without effect: the evaluator needs no processes.
@@ -93,7 +94,9 @@ class CocoMetric(BaseMetric):
         count_ignored: bool = False,
         collect_dir: str | None = None,
     ):
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        super().__init__(
+            collect_device=collect_device if collect_dir else 'gpu', prefix=prefix, collect_dir=collect_dir
+        )
         self.ann_file = ann_file
         self.count_ignored = count_ignored
         self.metrics = [metric] if isinstance(metric, str) else list(metric)

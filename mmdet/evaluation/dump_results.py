@@ -45,7 +45,7 @@ class DumpDetResults(BaseMetric):
         collect_device: str = 'cpu',
         collect_dir: str | None = None,
     ):
-        super().__init__(collect_device=collect_device, collect_dir=collect_dir)
+        super().__init__(collect_device=collect_device if collect_dir else 'gpu', collect_dir=collect_dir)
         self.out_file_path, self.ann_file, self.backend_args = str(out_file_path), ann_file, backend_args
         if not self.out_file_path.endswith(('.pkl', '.pickle', '.json')):
             message = 'must end with .pkl, .pickle or .json'

@@ -15,6 +15,7 @@ import re
 import shutil
 import socket
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,7 +33,9 @@ _swept: set[Path] = set()
 
 @functools.cache
 def _host() -> str:
-    return re.sub(r'[^\w-]', '_', socket.gethostname(), flags=re.ASCII)[:30] or 'host'
+    name = re.sub(r'[^\w-]', '_', socket.gethostname(), flags=re.ASCII) or 'host'
+    # Pods of one job have long names that differ at the end only.
+    return name if len(name) <= 30 else f'{name[:21]}-{zlib.crc32(name.encode()):08x}'
 
 
 def _start_of(pid: int) -> int:

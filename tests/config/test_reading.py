@@ -5,7 +5,7 @@ import pytest
 from mmengine.config import Config, ConfigDict
 
 from mmdet.config import require_keys
-from mmdet.config.launcher import starts_as_main_process
+from mmdet.config.launcher import launcher_in_use, starts_as_main_process
 from mmdet.config.reading import type_name
 from mmdet.utils import (
     CfgOptions,
@@ -108,7 +108,7 @@ def test_verbose_is_an_option_of_the_config(config, capsys, arguments, options):
     parser = argparse.ArgumentParser()
     add_common_arguments(parser)
     args = parser.parse_args(arguments)
-    assert args.cfg_options == options and args.launcher == 'none' and args.trust_checkpoint is False
+    assert args.cfg_options == options and args.launcher is None and args.trust_checkpoint is False
     assert load_config(config, args.cfg_options).get('verbose', False) == ('--verbose' in arguments)
     assert 'verbose' not in capsys.readouterr().err  # although the config does not have it
 
@@ -136,11 +136,38 @@ def test_required_keys():
 
 def test_local_rank_of_old_launchers(monkeypatch):
     monkeypatch.delenv('LOCAL_RANK', raising=False)
-    set_local_rank(argparse.Namespace(local_rank=3))
+    set_local_rank(argparse.Namespace(local_rank=3, launcher='slurm'))
     assert os.environ['LOCAL_RANK'] == '3'
-    set_local_rank(argparse.Namespace(local_rank=4))
+    set_local_rank(argparse.Namespace(local_rank=4, launcher='slurm'))
     assert os.environ['LOCAL_RANK'] == '3'
     monkeypatch.delenv('LOCAL_RANK')
+
+
+TORCHRUN = dict(RANK='1', WORLD_SIZE='2', LOCAL_RANK='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='29500')
+
+
+@pytest.mark.parametrize(
+    ('asked', 'variables', 'launcher'),
+    [
+        (None, {}, 'none'),
+        (None, TORCHRUN, 'pytorch'),
+        ('none', TORCHRUN, 'none'),
+        ('slurm', TORCHRUN, 'slurm'),
+        *((None, {key: value for key, value in TORCHRUN.items() if key != absent}, 'none') for absent in TORCHRUN),
+        (None, dict(TORCHRUN, RANK=''), 'none'),
+        (None, dict(SLURM_PROCID='1', SLURM_NTASKS='2'), 'none'),
+    ],
+)
+def test_torchrun_is_noticed_by_all_of_its_variables(monkeypatch, asked, variables, launcher):
+    for name in TORCHRUN:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert launcher_in_use(asked) == launcher
+    args = argparse.Namespace(local_rank=0, launcher=asked)
+    monkeypatch.setenv('LOCAL_RANK', variables.get('LOCAL_RANK', ''))  # so that it is taken back
+    set_local_rank(args)
+    assert args.launcher == launcher
 
 
 def test_user_errors_are_one_line(monkeypatch, capsys):

@@ -212,6 +212,11 @@ def test_goes_on_after_an_interruption(dataset):
     same(dataset, 'unbroken', 'out')
 
 
+def test_the_locks_are_those_of_all_that_is_written(dataset):
+    """Of the folder of images, and of the annotation file with its journal."""
+    assert builder(dataset).locks == [dataset / 'out' / '.lock', dataset / '.out.json.lock']
+
+
 def test_a_journal_of_other_settings_is_refused(dataset):
     with pytest.raises(RuntimeError, match='power cut'):
         build(dataset, coarse=Coarse(fail_at=2))

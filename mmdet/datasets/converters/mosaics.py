@@ -22,6 +22,7 @@ from ...formats.coco import CocoFile, ImageId, read_coco
 from ...formats.images import decode_image, write_image_file
 from ...formats.visdrone import IGNORED_REGION, read_visdrone_rows
 from ...utils.files import write_json
+from ...utils.lock import LOCK_NAME
 from ...utils.progress import progress
 from ..transforms.formatting import to_chw
 from .mosaic_journal import MosaicJournal
@@ -105,6 +106,11 @@ class MosaicBuilder:
         )
         folder = self.out_file.with_name(f'{self.out_file.name}.journal')
         self.journal = MosaicJournal(folder, settings | (identity or {}))
+
+    @property
+    def locks(self) -> list[Path]:
+        """Lock files of what the builder writes: the folder of the mosaics, and the annotation file with its journal."""
+        return [self.out_dir / LOCK_NAME, self.out_file.with_name(f'.{self.out_file.name}{LOCK_NAME}')]
 
     def start(self, restart: bool = False) -> int:
         """Open the journal, in one process before any :meth:`run`; returns how many images are done already.
