@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
@@ -106,10 +107,14 @@ def test_time_and_memory_are_those_of_the_chosen_gpu(monkeypatch, project):
             name,
             lambda device=None, name=name, value=value: asked.setdefault(name, []).append(device) or value,
         )
-    CompositeDetector._synchronise(
-        SimpleNamespace(parameters=lambda: iter([SimpleNamespace(device=torch.device('cuda:1'))]))
+    on_cuda_1 = SimpleNamespace(
+        parameters=lambda: iter([SimpleNamespace(device=torch.device('cuda:1'))]),
+        record_times=True,
+        stage_times=defaultdict(list),
     )
-    assert len(asked['synchronize']) == 1
+    with CompositeDetector.timed(on_cuda_1, 'coarse'):
+        pass
+    assert len(asked['synchronize']) == 2 and len(on_cuda_1.stage_times['coarse']) == 1
     result = measure(
         iter([dict(inputs=[0])] * 2), lambda batch: None, num_warmup=1, device='cuda:1', log=lambda line: None
     )
