@@ -354,7 +354,7 @@ def test_figures_and_examples_of_an_exported_network(tmp_path):
     assert torch.equal(example_input(done.folder), example_input(done.folder))
     clip = export_network(write(tmp_path / 'clip.json', CLIP, frames=5), tmp_path / 'clip')
     assert example_input(clip.folder, (8, 8)).shape == (1, 3, 5, 8, 8)
-    clip = export_network(write(tmp_path / 'none.json', CLIP), tmp_path / 'none', options=ExportOptions(frames=2))
+    clip = export_network(tmp_path / 'clip.json', tmp_path / 'short', options=ExportOptions(frames=2))
     assert example_input(clip.folder, (8, 8)).shape == (1, 3, 2, 8, 8)
     other = tmp_path / 'other.pth'
     torch.save({key: torch.zeros_like(value) for key, value in done.model.state_dict().items()}, other)
