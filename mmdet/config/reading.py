@@ -14,7 +14,7 @@ from mmengine.config import Config, DictAction
 from ..build_errors import build_errors_explained
 from ..errors import ConfigError, MMDetError
 from ..registry import all_registries
-from . import text  # noqa: F401  (configs with keywords as keys can be written)
+from . import text, yaml_file  # noqa: F401  (configs with keywords as keys can be written; YAML is read as data)
 from .launcher import starts_as_main_process
 from .legacy.config import merge_options, read_legacy_config
 

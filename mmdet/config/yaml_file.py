@@ -1,0 +1,82 @@
+"""YAML configs as data: mmengine reads them by a loader that runs what their tags name. Importing this module replaces it.
+
+Tags of plain YAML are read, and ``!!python/tuple``, which mmengine itself writes; any other ends in a ``ConfigError`` that names tag, line and
+file, also in a file that another one names as its ``_base_``.
+"""
+
+from typing import Any, TextIO
+
+import yaml
+from mmengine.config import Config
+from mmengine.fileio import BaseFileHandler, register_handler
+
+from ..errors import ConfigError
+
+# An alias repeats what its anchor marks: nine lines of nine aliases each stand for 400 million values.
+_MOST_VALUES = 1_000_000
+
+
+class _SafeLoader(yaml.SafeLoader):
+    """Plain YAML and tuples."""
+
+
+_SafeLoader.add_constructor(
+    'tag:yaml.org,2002:python/tuple', lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
+)
+
+
+@register_handler(['yaml', 'yml'])
+class _YamlHandler(BaseFileHandler):
+    """Reading by :class:`_SafeLoader`; writing as mmengine's own handler does."""
+
+    def load_from_fileobj(self, file: TextIO, **_: Any) -> dict:
+        try:
+            document = yaml.load(file, Loader=_SafeLoader)  # noqa: S506  (a subclass of SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = None if mark is None else f'line {mark.line + 1}'
+            raise ConfigError(f'YAML is read as data: {error.problem or error.context}', record=where) from error
+        except (yaml.YAMLError, RecursionError) as error:
+            raise ConfigError(f'is no YAML: {" ".join(str(error).split())}') from error
+        if not isinstance(document, dict):
+            raise ConfigError('the top level must be a mapping', received=type(document).__name__)
+        _count(document, {})
+        return document
+
+    def dump_to_fileobj(self, obj: Any, file: TextIO, **kwargs: Any) -> None:
+        yaml.dump(obj, file, **kwargs)
+
+    def dump_to_str(self, obj: Any, **kwargs: Any) -> str:
+        return yaml.dump(obj, **kwargs)
+
+
+def _count(value: object, known: dict[int, int]) -> int:
+    """Number of values in a document, those of aliases counted each time.
+
+    Raises:
+        ConfigError: too many, or a value that contains itself.
+    """
+    if not isinstance(value, dict | list | tuple):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = _MOST_VALUES  # while its parts are counted: it may be one of them
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = sum(_count(part, known) for part in parts)
+    if known[id(value)] >= _MOST_VALUES:
+        raise ConfigError(f'its aliases stand for {_MOST_VALUES} values or more, or for a value inside itself')
+    return known[id(value)]
+
+
+_file2dict = Config._file2dict
+
+
+def _file2dict_naming_the_file(filename: str, *args: Any, **kwargs: Any) -> tuple:
+    try:
+        return _file2dict(filename, *args, **kwargs)
+    except ConfigError as error:
+        if error.file is not None:
+            raise
+        raise ConfigError(str(error), file=filename) from error
+
+
+Config._file2dict = staticmethod(_file2dict_naming_the_file)
