@@ -1,10 +1,9 @@
 """The result files of a search: the best structures, the Pareto fronts, the history, and a plot."""
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmdet.visualization.charts import line_chart
+from mmdet.visualization.charts import escaped, line_chart
 
 from ...archs.files import StructureEntry, save_structures
 from ...utils.files import write_json, write_text
@@ -75,7 +74,7 @@ def write_plot(path: Path, history: Sequence[dict], fronts: dict[str, list[Membe
     body = ''.join(
         chart.replace('<svg ', f'<svg y="{height * i}" width="620" height="300" ', 1) for i, chart in enumerate(charts)
     )
-    title = html.escape(path.parent.name)
+    title = escaped(path.parent.name)
     write_text(
         path,
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 {height * len(charts)}" width="620" height="{height * len(charts)}">'
