@@ -1,19 +1,38 @@
-"""YAML configs as data: mmengine reads them by a loader that runs what their tags name. Importing this module replaces it.
+"""What mmengine's reading of config files lacks: errors that name file and line, and YAML as data.
 
-Tags of plain YAML are read, and ``!!python/tuple``, which mmengine itself writes; any other ends in a ``ConfigError`` that names tag, line and
-file, also in a file that another one names as its ``_base_``.
+mmengine reads YAML by a loader that runs what the tags name. Importing this module replaces it: tags of plain YAML are read, and ``!!python/tuple``,
+which mmengine itself writes; any other ends in a ``ConfigError`` that names tag, line and file, also in a file that another one names as its ``_base_``.
 """
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 import yaml
 from mmengine.config import Config
 from mmengine.fileio import BaseFileHandler, register_handler
 
-from ..errors import ConfigError
+from ..errors import ConfigError, MMDetError
 
 # An alias repeats what its anchor marks: nine lines of nine aliases each stand for 400 million values.
 _MOST_VALUES = 1_000_000
+
+
+@contextlib.contextmanager
+def config_errors(path: str | Path) -> Iterator[None]:
+    """Turn whatever reading a config file, and the file's own code, raise into a ConfigError in one line."""
+    try:
+        yield
+    except MMDetError:
+        raise
+    except SyntaxError as error:
+        raise ConfigError(
+            f'syntax error: {error.msg}', file=error.filename or path, record=f'line {error.lineno}'
+        ) from error
+    except Exception as error:  # whatever the config's own code raises
+        reason = ' '.join(str(error).split())
+        raise ConfigError(f'cannot be read: {type(error).__name__}: {reason}', file=path) from error
 
 
 class _SafeLoader(yaml.SafeLoader):
