@@ -180,6 +180,10 @@ class CocoMetric(BaseMetric):
         """
         return super().evaluate(sys.maxsize)
 
+    def named(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Metrics under the names that :meth:`evaluate` gives them."""
+        return {f'{self.prefix}/{name}': value for name, value in metrics.items()}
+
     def compute_metrics(self, results: list[ImageRecord]) -> dict[str, float]:
         """Metrics of all records; writes the result files.
 

@@ -98,7 +98,13 @@ class VisDroneMetric(CocoMetric):
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Gather and evaluate; see ``CocoMetric.evaluate``. COCO's keys keep their usual names."""
-        metrics = super().evaluate(size)
+        return self._with_bare_coco_keys(super().evaluate(size))
+
+    def named(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Metrics under the names that :meth:`evaluate` gives them."""
+        return self._with_bare_coco_keys(super().named(metrics))
+
+    def _with_bare_coco_keys(self, metrics: dict[str, float]) -> dict[str, float]:
         if not self._bare_coco_keys:
             return metrics
         start = f'{self.prefix}/{_COCO}/'
