@@ -11,7 +11,7 @@ from mmengine.registry import Registry
 from .errors import ConfigError, MMDetError
 
 _MISSING_KEY = re.compile(r"'Config(?:Dict)?' object has no attribute '(\w+)'")
-_UNKNOWN_TYPE = re.compile(r'(\S+) is not in the (\S+?)::(.+?) registry\.')
+_UNKNOWN_TYPE = re.compile(r'(.*?) is not in the (\S+?)::(.+?) registry\.')
 _NO_TYPE = re.compile(r'`cfg` or `default_args` must contain the key "type", but got (.*)', re.DOTALL)
 _BAD_ARGUMENT = re.compile(
     r'(?:(\w+)\.)?__init__\(\) ((?:got an unexpected keyword|missing \d+ required) .*)', re.DOTALL
