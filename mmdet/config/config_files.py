@@ -4,6 +4,7 @@ mmengine reads YAML by a loader that runs what the tags name. Importing this mod
 which mmengine itself writes; any other ends in a ``ConfigError`` that names tag, line and file, also in a file that another one names as its ``_base_``.
 """
 
+import ast
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,53 @@ def config_errors(path: str | Path) -> Iterator[None]:
     except Exception as error:  # whatever the config's own code raises
         reason = ' '.join(str(error).split())
         raise ConfigError(f'cannot be read: {type(error).__name__}: {reason}', file=path) from error
+
+
+# What a config consists of as a training writes it.
+_DATA = (
+    ast.Module, ast.Expr, ast.Assign, ast.Constant, ast.Dict, ast.List, ast.Tuple, ast.Set, ast.keyword, ast.UnaryOp, ast.USub, ast.UAdd, ast.Load,
+    ast.Store,
+)  # fmt: skip
+_CALLS = frozenset({'dict', 'list', 'tuple', 'set', 'float'})
+
+
+def require_data(path: str | Path, *, _above: tuple[Path, ...] = ()) -> None:
+    """Refuse a Python config that does more than assign values, itself or through its bases: reading it would run a program.
+
+    Raises:
+        ConfigError: naming file and line.
+    """
+    path = Path(path)
+
+    def refuse(node: ast.AST, what: str) -> ConfigError:
+        message = f'{what}: the file is a program, not a config of values. Name it as the model if you trust it'
+        return ConfigError(message, file=path, record=f'line {getattr(node, "lineno", 1)}')
+
+    with config_errors(path):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding='utf-8'), str(path))))
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    bases: list[tuple[ast.AST, object]] = []
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            if not isinstance(node.func, ast.Name) or node.func.id not in _CALLS - assigned:
+                raise refuse(node, 'calls a function')
+        elif isinstance(node, ast.Name):
+            if id(node) not in called and node.id not in assigned | {'_base_'}:
+                raise refuse(node, f'uses {node.id}')
+        elif isinstance(node, ast.Attribute):  # {{_base_.model}}
+            if not isinstance(node.value, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
+                raise refuse(node, 'uses an attribute')
+        elif not isinstance(node, _DATA):
+            raise refuse(node, f'has a {type(node).__name__}')
+        if isinstance(node, ast.Assign) and any(getattr(target, 'id', None) == '_base_' for target in node.targets):
+            items = node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else [node.value]
+            bases += [(node, getattr(item, 'value', None)) for item in items]
+    for node, base in bases:
+        if not isinstance(base, str) or '::' in base or not base.endswith('.py'):
+            raise refuse(node, 'has a base that is not known to hold values only')
+        if (found := path.parent / base).is_file() and found.resolve() not in _above:
+            require_data(found, _above=(*_above, path.resolve()))
 
 
 class _SafeLoader(yaml.SafeLoader):

@@ -5,6 +5,7 @@ import pytest
 from mmengine.config import Config, ConfigDict
 
 from mmdet.config import require_keys
+from mmdet.config.config_files import require_data
 from mmdet.config.launcher import starts_as_main_process
 from mmdet.config.reading import type_name
 from mmdet.utils import (
@@ -107,6 +108,49 @@ def test_yaml_and_json_read_as_data(tmp_path):
     assert cfg.to_dict() == dict(model=dict(type='GFL', depth=18, range=(1, 2)), lr=0.1, lr2=0.1, z=18)
     cfg.dump(tmp_path / 'd.yml')
     assert load_config(tmp_path / 'd.yml').to_dict() == cfg.to_dict()
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', None),
+        ('"""Words."""\na = dict(b=[1, -2.0, (None, True)], c={1: "x", "d-e": {2}})\nf = a\ng = float("inf")\n', None),
+        ('_base_ = ["plain.py"]\nb = {{_base_.a}}', None),
+        ('_base_ = "gone.py"', None),
+        ('import os', 'line 1: has a Import'),
+        ('a = 1\nb = open("x", "w")', 'line 2: calls a function'),
+        ('a = dict(type=open, file="x")', 'line 1: uses open'),
+        ('a = [].__class__.__base__', 'line 1: uses an attribute'),
+        ('a = __builtins__', 'line 1: uses __builtins__'),
+        ('dict = 1\na = dict(b=1)', 'line 2: calls a function'),
+        ('a = [b for b in (1,)]', 'has a ListComp'),
+        ('a = "%s" % 1', 'has a BinOp'),
+        ('a = lambda: 1', 'has a Lambda'),
+        ('a = f"{1}"', 'has a JoinedStr'),
+        ('def a(): pass', 'has a FunctionDef'),
+        ('_base_ = ["plain.py", "program.py"]', r'program\.py: line 2: calls a function'),
+        ('_base_ = "x.yaml"', 'has a base that is not known'),
+        ('_base_ = "mmdet::x.py"', 'has a base that is not known'),
+        ('_base_ = ["plain.py" ""][0]', 'has a Subscript'),
+        ('a = (', r'beside\.py: line 1: syntax error'),
+        ('a = "\\0"\n\0', r'beside\.py: '),
+    ],
+)
+def test_a_config_of_values(tmp_path, text, message):
+    (tmp_path / 'plain.py').write_text('a = 1\n')
+    (tmp_path / 'program.py').write_text('_base_ = "plain.py"\na = print()\n')
+    (tmp_path / 'beside.py').write_text(text)
+    if message is None:
+        require_data(tmp_path / 'beside.py')
+    else:
+        with pytest.raises(ConfigError, match=message):
+            require_data(tmp_path / 'beside.py')
+
+
+def test_configs_that_trainings_write_are_values(tmp_path, repository):
+    for number, name in enumerate(('gfl/gfl_r50_fpn_1x_coco', 'demo/mp_det_demo', 'UFPMP-Det/ufpmp_det_res50')):
+        load_config(repository / f'configs/{name}.py').dump(tmp_path / f'{number}.py')
+        require_data(tmp_path / f'{number}.py')
 
 
 @pytest.mark.parametrize(
