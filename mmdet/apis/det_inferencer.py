@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
 
+from ..config.config_files import require_data
 from ..errors import CheckpointError, ConfigError, DataError
 from ..structures import DetDataSample
 from ..utils.files import replacing, write_json, write_text
@@ -60,7 +61,7 @@ class DetInferencer:
         scope: must be 'mmdet'; kept for callers of mmdetection.
         palette: as for :func:`mmdet.apis.init_detector`.
         show_progress: print a progress bar to stderr.
-        trust_checkpoint: allow unpickling of arbitrary objects; only for files of your own.
+        trust_checkpoint: allow unpickling of arbitrary objects, and a config beside the checkpoint that is a program; only for files of your own.
         cfg_options: overrides of the config.
 
     Example::
@@ -93,6 +94,8 @@ class DetInferencer:
                 message = 'model is a checkpoint already; give model=<config file> beside weights'
                 raise CheckpointError(message, received=str(model))
             weights, model = str(model), find_config_beside(model)
+            if not trust_checkpoint:  # the user named the checkpoint, not this file
+                require_data(model)
             print_log(f'{weights}: using the config beside it, {model}', logger='current')
         elif isinstance(model, str):
             model = config_by_name(model)

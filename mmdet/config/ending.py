@@ -107,6 +107,8 @@ def ends_in_one_line() -> Iterator[None]:
 
 def _end(error: BaseException, received: signal.Signals | None) -> int | None:
     """Print the line for an exception that ends a tool; returns the exit status, None for an exception that is none of these."""
+    if received is None and isinstance(error, KeyboardInterrupt):  # raised by another handler
+        received = signal.SIGINT
     if received is not None:  # whatever it led to: loader workers that the same signal killed raise errors of their own
         print(f'Stopped by {received.name}.', file=sys.stderr)
         return 128 + received

@@ -15,6 +15,7 @@ from ..build_errors import build_errors_explained
 from ..errors import ConfigError, MMDetError
 from ..registry import all_registries
 from . import text  # noqa: F401  (configs with keywords as keys can be written)
+from .config_files import config_errors
 from .ending import ends_in_one_line
 from .launcher import launcher_in_use, starts_as_main_process
 from .legacy.config import merge_options, read_legacy_config
@@ -41,17 +42,9 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     path = Path(path)
     if not path.is_file():
         raise ConfigError('no such config file', file=path)
-    try:
+    with config_errors(path):
         legacy = read_legacy_config(path, cfg_options)
         cfg, cfg_options = (Config.fromfile(str(path)), cfg_options) if legacy is None else legacy
-    except MMDetError:
-        raise
-    except SyntaxError as error:
-        raise ConfigError(
-            f'syntax error: {error.msg}', file=error.filename or path, record=f'line {error.lineno}'
-        ) from error
-    except Exception as error:  # whatever the config's own code raises
-        raise ConfigError(f'cannot be read: {type(error).__name__}: {error}', file=path) from error
     if cfg_options:
         _warn_of_new_keys(cfg, cfg_options)
         merge_options(cfg, cfg_options, path)
@@ -141,10 +134,11 @@ def resolve_work_dir(cfg: Config, config_path: str | Path, work_dir: str | None 
 
 
 def reports_user_errors(main: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a tool's ``main``: errors of the package are printed without a traceback and exit with status 2.
+    """Decorate a tool's ``main``: what a user can cause ends in one line on the error stream instead of a traceback.
 
-    So do, with other statuses, signals and lost processes: see :func:`~mmdet.config.ending.ends_in_one_line`.
-    With ``MMDET_TRACEBACK=1`` in the environment the traceback is shown.
+    The exit status is 2 for errors of the package and for files and folders that the system refuses (``OSError``); signals and lost processes
+    have others, see :func:`~mmdet.config.ending.ends_in_one_line`. A list of what does not fit, such as the tensors of a checkpoint, follows the
+    line. With ``MMDET_TRACEBACK=1`` in the environment the traceback is shown.
     """
 
     @functools.wraps(main)
@@ -153,7 +147,7 @@ def reports_user_errors(main: Callable[P, T]) -> Callable[P, T]:
         try:
             with build_errors_explained(all_registries()):
                 return main(*args, **kwargs)
-        except MMDetError as error:
+        except (MMDetError, OSError) as error:
             if os.environ.get('MMDET_TRACEBACK') == '1':
                 raise
             print(f'{type(error).__name__}: {error}', file=sys.stderr)

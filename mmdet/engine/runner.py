@@ -23,7 +23,7 @@ from mmengine.runner.checkpoint import weights_to_cpu
 from mmengine.utils.dl_utils import TORCH_VERSION
 
 from ..config.reading import type_name
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, NonFiniteLossError
 from ..registry import RUNNERS
 from ..utils.lock import LOCK_NAME
 from ..version import __version__
@@ -39,6 +39,7 @@ from .checkpoint.saving import (
 from .console import quieten
 from .dist import init_dist, locked_for_all
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from .replay import write_step
 
 _OWN_DEFAULT_HOOKS = dict(reseed='ReseedHook', num_classes='NumClassCheckHook', broken_images='BrokenImagesHook')
 
@@ -205,13 +206,33 @@ class DetRunner(Runner):
         super().register_hooks(hooks, custom_hooks)
 
     def train(self) -> torch.nn.Module:
-        """Train the model, or go on training it; returns it."""
+        """Train the model, or go on training it; returns it.
+
+        Raises:
+            NonFiniteLossError: the loss is NaN or infinite. The message names the file in the work folder that holds the step, see :mod:`.replay`.
+        """
         if self._train_loop is not None:
             loop = self.train_loop
             epochs = f'{loop.max_epochs} epochs, ' if isinstance(loop, EpochBasedTrainLoop) else ''
             self._announce('Training', f': {epochs}{loop.max_iters} iterations')
-        with locked_for_all(Path(self.work_dir) / LOCK_NAME):
-            return super().train()
+        try:
+            with locked_for_all(Path(self.work_dir) / LOCK_NAME):
+                return super().train()
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f'{error}{self._keep_step()}') from error
+
+    def _keep_step(self) -> str:
+        """Write the step whose loss is not finite; returns a sentence that says where, empty where it is another rank's."""
+        wrapper = self.optim_wrapper
+        wrappers = list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        watches = [getattr(wrapper, 'watch', None) for wrapper in wrappers]
+        watch = next((watch for watch in watches if watch is not None and watch.given is not None), None)
+        if watch is None:
+            return ''
+        try:
+            return f'. To compute this loss again: python tools/misc/replay_loss.py {write_step(self, watch)}'
+        except CheckpointError as failure:
+            return f'. The step could not be kept: {failure}'
 
     def val(self) -> dict:
         """Evaluate on the validation set; returns the metrics."""

@@ -171,6 +171,10 @@ class CocoMetric(BaseMetric):
         """
         return super().evaluate(sys.maxsize)
 
+    def named(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Metrics under the names that :meth:`evaluate` gives them."""
+        return {f'{self.prefix}/{name}': value for name, value in metrics.items()}
+
     def compute_metrics(self, results: list[ImageRecord]) -> dict[str, float]:
         """Name, without the prefix, -> value of the metrics of all records, -1 without ground truth; writes the result files."""
         logger = MMLogger.get_current_instance()

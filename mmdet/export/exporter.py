@@ -19,6 +19,7 @@ from ..archs.structure import describe, is_quantised, stage_ends
 from ..errors import CheckpointError, ConfigError
 from ..nas.report import DEFAULT_FRAMES, DEFAULT_IMAGE_SIZE
 from ..utils.files import write_atomically, write_text
+from ..visualization.charts import escaped
 from .sources import PACKAGE, exported_sources
 from .standalone import STRUCTURE_FILE, WEIGHTS_FILE, TinyNAS, example_input, load
 
@@ -280,7 +281,7 @@ def _readme(entry: StructureEntry, info: dict, files: list[str]) -> str:
         gives = f'scores of {network["num_classes"]} classes'
     images = '(B, 3, T, H, W)' if is_3d(entry.blocks) else '(B, 3, H, W)'
     batch = 'a batch of 1' if is_quantised(entry.blocks) else 'any batch size'
-    text = f"""# {entry.name}
+    text = f"""# {escaped(' '.join(entry.name.split()))}
 
 `{describe(entry.blocks)}`
 

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ...errors import ConfigError
+from ..config_files import config_errors
 from ..launcher import starts_as_main_process
 from .data import DataUpgrader
 from .files import NEW_NAMES, OLD_NAMES, is_legacy_file, read_chain
@@ -161,10 +162,8 @@ def upgrade_file(old: Path, new: Path, *, overwrite: bool = False) -> UpgradeRep
     if new.exists() and not overwrite:
         raise ConfigError('exists already; --force overwrites it', file=new)
     report = UpgradeReport()
-    try:
+    with config_errors(old):
         result = read_legacy_config(old, report=report)
-    except SyntaxError as error:
-        raise ConfigError(f'syntax error: {error.msg}', file=old, record=f'line {error.lineno}') from error
     if result is None:
         raise ConfigError('is not an old-style config', file=old)
     new.parent.mkdir(parents=True, exist_ok=True)

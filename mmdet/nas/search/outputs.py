@@ -1,10 +1,9 @@
 """The result files of a search: the best structures, the Pareto fronts, the history, and a plot."""
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmdet.visualization.charts import line_chart
+from mmdet.visualization.charts import escaped, line_chart
 
 from ...archs import StructureEntry, save_structures
 from ...utils.files import write_json, write_text
@@ -63,7 +62,7 @@ def write_plot(path: Path, history: Sequence[dict], fronts: dict[str, list[Membe
         column = names.index(name)
         series = (f'best score within {name}', [m.values[column] for m in members], [m.score for m in members])
         charts.append(line_chart([series], title=f'Score against {name}', x_label=name))
-    height, title = 310 * len(charts), html.escape(path.parent.name)
+    height, title = 310 * len(charts), escaped(path.parent.name)
     places = [f'<svg y="{310 * i}" width="620" height="300" ' for i in range(len(charts))]
     body = ''.join(chart.replace('<svg ', place, 1) for chart, place in zip(charts, places))
     write_text(
