@@ -4,6 +4,9 @@ A file is written under a temporary name in the same folder, flushed to the disk
 kill or a power cut leaves the older one as it was. Temporary names are unique, hence two writers of one file do not tear it: the last one wins.
 They name the process that writes, ``.NAME.HOST-PID-STARTED-RANDOM.tmp``, so that leftovers of killed processes can be told from files that a
 living process is writing. The leftovers of a folder are deleted when a process writes its first file there.
+
+Journals and logs grow by whole lines (:class:`LineFile`). Every file that the package writes is written here; which names outputs may have is
+decided in :mod:`mmdet.utils.outputs`.
 """
 
 import contextlib
@@ -17,7 +20,8 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -103,20 +107,46 @@ def replacing(path: str | Path, *, error: type[MMDetError] = DataError, keep_suf
     path = Path(path)
     temporary = temporary_path(path, keep_suffix=keep_suffix)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.parent not in _swept:
-            _swept.add(path.parent)
-            remove_stale_temporaries(path.parent)
-        yield temporary
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        with explained(path, error):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent not in _swept:
+                _swept.add(path.parent)
+                remove_stale_temporaries(path.parent)
+            yield temporary
+            if keep_suffix:  # the library that wrote it does not flush it to the disk
+                _sync(temporary)
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):  # gone once it is in place; nothing more to do where it cannot be removed
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def explained(path: str | Path, error: type[MMDetError] = DataError) -> Iterator[None]:
+    """Turn an ``OSError`` into the error of the package that names the file, the cause and the free space."""
+    path = Path(path)
+    try:
+        yield
     except OSError as failure:
         reason = (str(failure.strerror or failure).splitlines() or [''])[0]
         message = f'could not be written ({reason}); an older file is left as it was; {_free_space(path.parent)}'
         raise error(message, file=path) from failure
+
+
+def make_folder(path: str | Path, *, error: type[MMDetError] = DataError) -> Path:
+    """Make a folder and those above it, unless they exist; raises an error of the type ``error`` where that is refused."""
+    with explained(path, error):
+        Path(path).mkdir(parents=True, exist_ok=True)
+    return Path(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
-        with contextlib.suppress(OSError):  # gone once it is in place; nothing more to do where it cannot be removed
-            temporary.unlink()
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -131,6 +161,24 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+class _Remembering:
+    """An open file that remembers the failure of a write: torch, for one, reports a full disk as an error of its own."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.failure: OSError | None = None
+
+    def write(self, data: bytes | memoryview) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as failure:
+            self.failure = self.failure or failure
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
 def _free_space(folder: Path) -> str:
     try:
         return f'{shutil.disk_usage(folder).free / 2**20:.0f} MiB free in {folder}'
@@ -141,9 +189,17 @@ def _free_space(folder: Path) -> str:
 def write_atomically(
     path: str | Path, write: Callable[[BinaryIO], object], *, error: type[MMDetError] = DataError
 ) -> None:
-    """Write a file by :func:`replacing`, with its arguments and errors; ``write`` is called with the open binary file."""
+    """Write a file by :func:`replacing`, with its arguments and errors; ``write`` is called with the open binary file.
+
+    Where writing to the disk fails, that is the error, whatever ``write`` makes of it.
+    """
     with replacing(path, error=error) as temporary, temporary.open('xb') as file:
-        write(file)
+        guarded = _Remembering(file)
+        try:
+            write(cast(BinaryIO, guarded))
+        finally:
+            if guarded.failure is not None:
+                raise guarded.failure
         file.flush()
         os.fsync(file.fileno())
 
@@ -180,3 +236,82 @@ def write_pickle(path: str | Path, content: Any) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text by :func:`write_atomically`."""
     write_bytes(path, text.encode())
+
+
+class LineFile:
+    """A text file to which lines are appended, each whole or not at all; made where it is missing. A context manager.
+
+    A last line that a killed process left unfinished is ended before the first new one.
+
+    Args:
+        path: the file.
+        error: type of the errors.
+
+    Raises:
+        MMDetError: of the type ``error``, here and in :meth:`append`: the file system refuses; earlier lines are left as they were.
+    """
+
+    def __init__(self, path: str | Path, *, error: type[MMDetError] = DataError):
+        self.path, self._error, self._appended = Path(path), error, False
+        with explained(self.path, error):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, 'a+b', buffering=0)
+
+    def append(self, text: str) -> None:
+        """Append lines; a line feed is added where ``text`` does not end in one."""
+        data = text.encode() + b'\n' * (not text.endswith('\n'))
+        self._appended = True
+        with explained(self.path, self._error):
+            size = self._file.seek(0, os.SEEK_END)
+            if size:
+                self._file.seek(-1, os.SEEK_END)
+                data = (b'' if self._file.read(1) == b'\n' else b'\n') + data
+            rest = memoryview(data)
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                with contextlib.suppress(OSError):  # readers ignore an unfinished line
+                    self._file.truncate(size)
+                raise
+
+    def read(self, start: int = 0) -> bytes | None:
+        """The content from byte ``start`` on; None if the file is shorter."""
+        with explained(self.path, self._error):
+            if self._file.seek(0, os.SEEK_END) < start:
+                return None
+            self._file.seek(start)
+            return self._file.read()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out that lock the file, too; without effect where the system knows no such locks."""
+        try:
+            import fcntl  # Windows has none
+
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except (ImportError, OSError):
+            yield
+            return
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Flush the lines to the disk and close the file."""
+        with explained(self.path, self._error), self._file:
+            if self._appended:
+                os.fsync(self._file.fileno())
+
+    def __enter__(self) -> 'LineFile':
+        return self
+
+    def __exit__(self, kind: type | None, value: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Append one line by a :class:`LineFile`."""
+    with LineFile(path) as file:
+        file.append(line)
