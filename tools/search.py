@@ -8,9 +8,11 @@ The config holds ``structure`` (the initial one), ``score`` and ``space``, usual
 """
 
 import argparse
+from pathlib import Path
 
-from mmdet.nas.search import SearchRunner, join, parse_duration, read_settings
+from mmdet.nas.search import OUTPUT_FILES, SearchRunner, join, parse_duration, read_settings
 from mmdet.utils import CfgOptions, load_config, reports_user_errors, resolve_work_dir
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,13 +37,17 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
+    work_dir = resolve_work_dir(cfg, args.config, args.work_dir)
+    structure = cfg.get('structure')
+    outputs = [Path(work_dir, name) for name in OUTPUT_FILES]
+    refuse_inputs(outputs, [args.config, structure if isinstance(structure, str) else None], field='--work-dir')
     time_limit = parse_duration(args.time_limit)
     settings = read_settings(cfg)
     group = join(args.launcher)
     try:
         runner = SearchRunner(
             settings,
-            resolve_work_dir(cfg, args.config, args.work_dir),
+            work_dir,
             group=group,
             seed=args.seed,
             time_limit=time_limit,

@@ -157,7 +157,9 @@ class DetInferencer:
             if not isinstance(value, int) or value < 1:
                 raise ConfigError('must be an integer of at least 1', field=name, received=value)
         entries = collect_inputs(inputs, recursive=recursive)
-        stems = self._names.of_call(entries, Path(out_dir) if out_dir else None, vis=not no_save_vis, preds=not no_save_pred)
+        stems = self._names.of_call(
+            entries, Path(out_dir) if out_dir else None, vis=not no_save_vis, preds=not no_save_pred
+        )
         sources = iterate_sources(entries, stems)
         bar = ProgressBar(count_sources(entries), file=sys.stderr) if self.show_progress else None
         result = InferenceResult(predictions=[], visualization=[], inputs=[], skipped=[])

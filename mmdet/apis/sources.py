@@ -115,7 +115,9 @@ class InputNames:
         self._names = OutputNames()
         self._arrays = 0
 
-    def of_call(self, entries: Sequence[Entry], folder: Path | None, *, vis: bool = True, preds: bool = True) -> list[str]:
+    def of_call(
+        self, entries: Sequence[Entry], folder: Path | None, *, vis: bool = True, preds: bool = True
+    ) -> list[str]:
         """Stems of the outputs of all entries of a call.
 
         Args:
@@ -137,7 +139,9 @@ class InputNames:
         self._names.start_call()
         wanted: list[tuple[str | None, str, list[str]]] = []
         for entry in entries:
-            files = [f'vis/{{}}{output_suffix(entry)}'] * vis + ['preds/{}.jsonl' if is_video(entry) else 'preds/{}.json'] * preds
+            files = [f'vis/{{}}{output_suffix(entry)}'] * vis + [
+                'preds/{}.jsonl' if is_video(entry) else 'preds/{}.json'
+            ] * preds
             if isinstance(entry, np.ndarray):
                 wanted.append((None, f'{self._arrays:08}', files))
                 self._arrays += 1

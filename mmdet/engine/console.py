@@ -39,6 +39,25 @@ def _origin() -> str:
     return ''
 
 
+def report_failures(logger: MMLogger) -> None:
+    """Let a log file that cannot be written to (a full disk) cost one line on stderr instead of a traceback for each line, and not the run."""
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = _Complaint(handler.baseFilename)  # type: ignore[method-assign]
+
+
+class _Complaint:
+    def __init__(self, file: str):
+        self.file, self.made = file, False
+
+    def __call__(self, record: logging.LogRecord) -> None:
+        """Called by the handler while it handles the exception of a write."""
+        if not self.made:
+            self.made = True
+            reason = sys.exc_info()[1]
+            print(f'{self.file}: lines of the log could not be written ({reason}); the run goes on', file=sys.stderr)
+
+
 def quieten(logger: MMLogger, *, verbose: bool) -> None:
     """Add the filter to the logger's console, or remove it if ``verbose``; log files and debugging loggers are not filtered."""
     for handler in logger.handlers:

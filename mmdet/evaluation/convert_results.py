@@ -12,6 +12,7 @@ from ..formats.predictions import read_results
 from ..formats.tables import Detections
 from ..formats.visdrone import read_toolkit_rows, text_files, write_result_files
 from ..utils.files import write_json
+from ..utils.outputs import refuse_inputs
 from ..utils.progress import progress
 from .predictions import detections_of_results
 from .visdrone_metric import image_names, toolkit_categories
@@ -63,6 +64,7 @@ def results_to_txt(
     """
     annotations, names, categories = _read_ann(ann_file)
     detections, left_out = detections_of_results(read_results(results), annotations, str(results))
+    refuse_inputs([Path(out_dir) / f'{name}.txt' for name in names], [ann_file, results])
     report = ResultsReport(Path(out_dir), len(names), len(names) - len(np.unique(detections.image)), len(detections))
     report.left_out = left_out
     write_result_files(out_dir, names, detections, categories)
@@ -89,6 +91,7 @@ def txt_to_results(
             file=txt_dir,
             received=sorted(files)[:3],
         )
+    refuse_inputs([out_file], [ann_file, *files.values()])
     label_of = {number: label for label, number in enumerate(categories)}
     images, labels, tables, left_out = [], [], [], 0
     for i, name in enumerate(progress(names, txt_dir.name)):

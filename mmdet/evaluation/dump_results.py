@@ -14,6 +14,7 @@ from ..formats.coco import CocoAnnotations, id_order, load_coco_annotations, res
 from ..formats.tables import GroundTruth
 from ..registry import METRICS
 from ..utils.files import write_json, write_pickle
+from ..utils.outputs import refuse_inputs
 from .predictions import detections_from_records, image_id_of, keep_first, read_sample
 
 
@@ -34,7 +35,7 @@ class DumpDetResults(BaseMetric):
         collect_dir: shared folder for ``collect_device='cpu'``.
 
     Raises:
-        ConfigError: the file name has another ending.
+        ConfigError: the file name has another ending, or the file is ``ann_file``.
         DataError: the file cannot be written.
     """
 
@@ -54,6 +55,7 @@ class DumpDetResults(BaseMetric):
                 'must end with .pkl, .pickle or .json', field='out_file_path', received=str(out_file_path)
             )
         self.out_file_path = str(out_file_path)
+        refuse_inputs([out_file_path], [ann_file], field='out_file_path')
         self.ann_file = ann_file
         self.backend_args = backend_args
 

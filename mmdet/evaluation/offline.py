@@ -10,6 +10,7 @@ from mmengine.logging import MMLogger
 from ..errors import ConfigError
 from ..formats.predictions import read_results
 from ..registry import DATASETS
+from ..utils.outputs import refuse_inputs
 from .coco_metric import CocoMetric
 from .predictions import are_coco_rows, detections_of_results
 
@@ -36,6 +37,8 @@ def evaluate_results(
     source = str(results) if from_file else 'results'
     content: Any = read_results(source) if from_file else results
     metric = CocoMetric(ann_file=ann_file, **metric_args)
+    if from_file and metric.outfile_prefix is not None:
+        refuse_inputs([f'{metric.outfile_prefix}.bbox.json'], [source], field='outfile_prefix')
     if classes is not None:
         metric.dataset_meta = dict(classes=tuple(classes))
     if are_coco_rows(content, source):

@@ -2,12 +2,12 @@
 
 import os
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 
 import cv2
 import numpy as np
 
-from ..errors import DataError
 from ..utils.files import replacing
 
 
@@ -27,12 +27,14 @@ class VideoFile:
     """
 
     def __init__(self, path: str | os.PathLike, fps: float, size_wh: tuple[int, int]):
-        self._path, self._fps, self._size_wh = path, fps, size_wh
+        self._path, self._fps, self._size_wh = Path(path), fps, size_wh
         self._count = 0
 
     def __enter__(self) -> 'VideoFile':
         with ExitStack() as stack:
-            temporary = stack.enter_context(replacing(self._path, keep_suffix=True))  # OpenCV takes a path, no open file
+            temporary = stack.enter_context(
+                replacing(self._path, keep_suffix=True)
+            )  # OpenCV takes a path, no open file
             self._writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), self._fps, self._size_wh)
             stack.callback(self._writer.release)
             if not self._writer.isOpened():

@@ -11,6 +11,7 @@ decided in :mod:`mmdet.utils.outputs`.
 
 import contextlib
 import functools
+import io
 import json
 import os
 import pickle
@@ -23,7 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
+import mmengine
 import numpy as np
+from mmengine.config import Config
 
 from ..errors import DataError, MMDetError
 
@@ -75,7 +78,7 @@ def remove_stale_temporaries(folder: str | Path) -> list[Path]:
             match = _TEMPORARY.match(entry.name)
             if match and match['host'] == _host() and not _alive(int(match['pid']), int(match['started'])):
                 with contextlib.suppress(OSError):  # another process sweeps, too, or the folder is read-only
-                    os.unlink(entry.path)
+                    shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
                     removed.append(Path(entry.path))
     return sorted(removed)
 
@@ -120,6 +123,19 @@ def replacing(path: str | Path, *, error: type[MMDetError] = DataError, keep_suf
     finally:
         with contextlib.suppress(OSError):  # gone once it is in place; nothing more to do where it cannot be removed
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def temporary_folder(beside: str | Path, *, error: type[MMDetError] = DataError) -> Iterator[Path]:
+    """A folder named like the temporary files of ``beside``, for outputs that take several files; deleted at the end of the block."""
+    folder = temporary_path(beside)
+    try:
+        with explained(beside, error):
+            folder.mkdir(parents=True)
+            remove_stale_temporaries(folder.parent)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -174,6 +190,10 @@ class _Remembering:
         except OSError as failure:
             self.failure = self.failure or failure
             raise
+
+    def fileno(self) -> int:
+        """None: with a number, Pillow would write past this object, and report failures without their cause."""
+        raise io.UnsupportedOperation('fileno')
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)
@@ -238,6 +258,13 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def write_config(path: str | Path, cfg: Config) -> None:
+    """Write a config by :func:`write_atomically`, as Python, JSON or YAML by the suffix of ``path``."""
+    suffix = Path(path).suffix
+    text = cfg.pretty_text if suffix == '.py' else mmengine.fileio.dump(cfg.to_dict(), file_format=suffix[1:])
+    write_text(path, text)
+
+
 class LineFile:
     """A text file to which lines are appended, each whole or not at all; made where it is missing. A context manager.
 
@@ -255,7 +282,7 @@ class LineFile:
         self.path, self._error, self._appended = Path(path), error, False
         with explained(self.path, error):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, 'a+b', buffering=0)
+            self._file = open(self.path, 'a+b', buffering=0)  # noqa: SIM115 (close() closes it)
 
     def append(self, text: str) -> None:
         """Append lines; a line feed is added where ``text`` does not end in one."""

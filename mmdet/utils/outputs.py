@@ -39,7 +39,9 @@ def refuse_inputs(
             continue
         identity = _identity(output)
         if identity in known:
-            message = f'is an input of this call ({os.fspath(known[identity])}) and must not be written to; choose another'
+            message = (
+                f'is an input of this call ({os.fspath(known[identity])}) and must not be written to; choose another'
+            )
             raise ConfigError(message, file=output, field=field)
         place = os.path.normcase(os.path.realpath(output))
         if place in seen:
@@ -79,7 +81,7 @@ class OutputNames:
 
     def __init__(self, folder: PathLike | None = None, record: PathLike | None = None):
         self.folder = None if folder is None else Path(folder)
-        self.record = record or (Path(folder) / SOURCES_FILE if folder is not None else None)
+        self.record = Path(record) if record is not None else self.folder and self.folder / SOURCES_FILE
         self._seen = 0  # bytes of the record that were read
         self._recorded: set[str] = set()  # names in lower case
         self._names: dict[str, list[str]] = {}  # by source
@@ -105,7 +107,9 @@ class OutputNames:
         with LineFile(self.record) as file, file.locked():
             self._read(file)
             names = [self._name(*item) for item in wanted]
-            new = [(name, item[0]) for name, item in zip(names, wanted) if item[0] and name.lower() not in self._recorded]
+            new = [
+                (name, item[0]) for name, item in zip(names, wanted) if item[0] and name.lower() not in self._recorded
+            ]
             if new:
                 file.append(''.join(json.dumps(dict(name=name, source=source)) + '\n' for name, source in new))
                 self._read(file)
@@ -114,7 +118,9 @@ class OutputNames:
     def _name(self, source: str | None, base: str, files: Sequence[str]) -> str:
         def is_taken(name: str) -> bool:
             known = name.lower() in self._given or name.lower() in self._recorded
-            return known or (self.folder is not None and any(os.path.lexists(self.folder / file.format(name)) for file in files))
+            return known or (
+                self.folder is not None and any(os.path.lexists(self.folder / file.format(name)) for file in files)
+            )
 
         own = [name for name in self._names.get(source or '', ()) if name.lower() not in self._given]
         if own:

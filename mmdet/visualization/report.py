@@ -15,6 +15,7 @@ from ..formats.images import IMAGE_SUFFIXES
 from ..formats.json_file import read_json
 from ..formats.json_lines import read_json_lines
 from ..utils.files import write_text
+from ..utils.outputs import refuse_inputs
 from ..version import __version__
 from .charts import Series, line_chart
 from .report_style import STYLE
@@ -96,7 +97,10 @@ def write_report(
 
     Raises:
         DataError: a picture or a log file cannot be read.
+        ConfigError: the page would replace one of the pictures.
     """
+    given = (item[0] if isinstance(item, tuple) else item for item in (*comparisons, *pictures))
+    refuse_inputs([out_html], [item for item in given if isinstance(item, str | Path)], field='out_html')
     if curves is None:
         curves = read_scalars(work_dir) if work_dir is not None else {'train': {}, 'val': {}}
     if metrics is None:

@@ -107,7 +107,9 @@ class MosaicBuilder:
 
     def _check_outputs(self, ann_file: str | os.PathLike) -> None:
         if self.out_file.is_dir():
-            raise ConfigError('is a folder; an annotation file is written', field='out_file', received=str(self.out_file))
+            raise ConfigError(
+                'is a folder; an annotation file is written', field='out_file', received=str(self.out_file)
+            )
         inputs = [ann_file, *(self.image_dir / image.file_name for image in self.images)]
         if self.options.paint not in ('none', 'json'):
             inputs += Path(self.options.paint).glob('*.txt')

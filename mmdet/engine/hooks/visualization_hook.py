@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -61,7 +62,7 @@ class DetVisualizationHook(Hook):
         """
         self._test_index = 0
         self._out_files = {}
-        dataset = getattr(getattr(runner, 'test_dataloader', None), 'dataset', None)
+        dataset: Any = getattr(getattr(runner, 'test_dataloader', None), 'dataset', None)
         if self.draw and self.test_out_dir is not None and hasattr(dataset, 'get_data_info'):
             self._name_pictures(runner, [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))])
 
