@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 
 from ..errors import DataError, ModelInputError
 from ..formats.images import IMAGE_SUFFIXES
-from ..utils.outputs import OutputNames, refuse_inputs, source_of
+from ..utils.outputs import SOURCES_FILE, OutputNames, refuse_inputs, source_of
 from ..visualization.drawing import picture_suffix
 
 Entry = str | np.ndarray  # path or address of an image, path of a video, or a BGR array
@@ -135,7 +135,7 @@ class InputNames:
             inputs = dict.fromkeys(Path(entry).parent for entry in entries if isinstance(entry, str))
             refuse_inputs([folder / 'vis'], inputs, field='out_dir')
         if self._names.folder != folder:
-            self._names = OutputNames(folder)
+            self._names = OutputNames(folder, folder and folder / SOURCES_FILE)
         self._names.start_call()
         wanted: list[tuple[str | None, str, list[str]]] = []
         for entry in entries:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 
 from mmengine.logging import MMLogger
 
@@ -55,7 +56,8 @@ class _Complaint:
         if not self.made:
             self.made = True
             reason = sys.exc_info()[1]
-            print(f'{self.file}: lines of the log could not be written ({reason}); the run goes on', file=sys.stderr)
+            with suppress(OSError):  # a console that goes to a file on the same disk
+                print(f'{self.file}: lines of the log could not be written ({reason}); the run goes on', file=sys.stderr)
 
 
 def quieten(logger: MMLogger, *, verbose: bool) -> None:

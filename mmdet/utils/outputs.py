@@ -40,7 +40,7 @@ def refuse_inputs(
         identity = _identity(output)
         if identity in known:
             message = (
-                f'is an input of this call ({os.fspath(known[identity])}) and must not be written to; choose another'
+                f'is an input of this call ({os.fspath(known[identity])}) and must not be written to; choose another folder or name'
             )
             raise ConfigError(message, file=output, field=field)
         place = os.path.normcase(os.path.realpath(output))
@@ -70,18 +70,17 @@ class OutputNames:
     """Gives outputs the names of their sources: ``a/x.jpg`` and ``b/x.png`` become ``x`` and ``x_2``.
 
     The rule: a name belongs to one source. A source whose name belongs to another one, or to a file that is not recorded, gets a number.
-    Names and sources are recorded in ``sources.jsonl`` in the folder, one object ``{"name", "source"}`` a line, before anything else is
-    written. So a source replaces its own result of an earlier call or process, and no other. Names that differ in case only count as
+    Names and sources are recorded beside the folder, one object ``{"name", "source"}`` a line, before anything else is written. So a source replaces its own result of an earlier call or process, and no other. Names that differ in case only count as
     equal. Processes may share a folder.
 
     Args:
         folder: folder of the outputs; None where nothing is written: then nothing is recorded either.
-        record: another file for the record.
+        record: the file of the record; default ``<folder>_sources.jsonl``.
     """
 
     def __init__(self, folder: PathLike | None = None, record: PathLike | None = None):
         self.folder = None if folder is None else Path(folder)
-        self.record = Path(record) if record is not None else self.folder and self.folder / SOURCES_FILE
+        self.record = Path(record) if record is not None else self.folder and Path(f'{self.folder}_{SOURCES_FILE}')
         self._seen = 0  # bytes of the record that were read
         self._recorded: set[str] = set()  # names in lower case
         self._names: dict[str, list[str]] = {}  # by source

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from ...formats.images import decode_image
 from ...registry import HOOKS
 from ...structures import DetDataSample
-from ...utils.outputs import SOURCES_FILE, OutputNames, refuse_inputs, source_of
+from ...utils.outputs import OutputNames, refuse_inputs, source_of
 from ...visualization.drawing import picture_suffix
 
 
@@ -108,5 +108,5 @@ class DetVisualizationHook(Hook):
         paths = list(dict.fromkeys(image_paths))
         refuse_inputs([folder], dict.fromkeys(Path(path).parent for path in paths), field='test_out_dir')
         wanted = [(source_of(path), Path(path).stem, [f'{{}}{picture_suffix(path)}']) for path in paths]
-        names = OutputNames(folder, folder.with_name(f'{folder.name}_{SOURCES_FILE}')).claim(wanted)
+        names = OutputNames(folder).claim(wanted)
         self._out_files.update((path, folder / f'{name}{picture_suffix(path)}') for path, name in zip(paths, names))
