@@ -144,7 +144,7 @@ class DetInferencer:
             print_result: print each prediction.
             no_save_pred: do not write ``<out_dir>/preds/<stem>.json`` (for a video ``.jsonl``, one frame per line).
             out_dir: folder to write to; nothing is written when it is empty. Outputs get the names of their inputs, or these with a number
-                where a name belongs to another input: see :class:`mmdet.utils.outputs.OutputNames`. ``<out_dir>/sources.jsonl`` lists the names.
+                where a name belongs to another input: see :class:`mmdet.utils.outputs.OutputNames`. ``<out_dir>/sources/names.jsonl`` lists the names.
             recursive: look into folders below a folder.
             skip_broken: leave out images that cannot be read and list them under ``skipped``.
             num_workers: threads that load images.

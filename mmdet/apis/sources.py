@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 
 from ..errors import DataError, ModelInputError
 from ..formats.images import IMAGE_SUFFIXES
-from ..utils.outputs import SOURCES_FILE, OutputNames, refuse_inputs, source_of
+from ..utils.outputs import OutputNames, refuse_inputs, source_of
 from ..visualization.drawing import picture_suffix
 
 Entry = str | np.ndarray  # path or address of an image, path of a video, or a BGR array
@@ -123,7 +123,7 @@ class InputNames:
         Args:
             entries: what :func:`collect_inputs` returned.
             folder: folder of the outputs, or None.
-            vis, preds: what is written there: ``vis/<stem>.<suffix>``, ``preds/<stem>.json``.
+            vis, preds: what is written there: ``vis/<stem>.<suffix>``, ``preds/<stem>.json``. The names are recorded in ``sources/names.jsonl``.
 
         Raises:
             ConfigError: pictures would be written into the folder of an input.
@@ -135,7 +135,7 @@ class InputNames:
             inputs = dict.fromkeys(Path(entry).parent for entry in entries if isinstance(entry, str))
             refuse_inputs([folder / 'vis'], inputs, field='out_dir')
         if self._names.folder != folder:
-            self._names = OutputNames(folder, folder and folder / SOURCES_FILE)
+            self._names = OutputNames(folder, folder and folder / 'sources' / 'names.jsonl')
         self._names.start_call()
         wanted: list[tuple[str | None, str, list[str]]] = []
         for entry in entries:
@@ -143,6 +143,10 @@ class InputNames:
                 'preds/{}.jsonl' if is_video(entry) else 'preds/{}.json'
             ] * preds
             if isinstance(entry, np.ndarray):
+                while folder is not None and any(
+                    (folder / file.format(f'{self._arrays:08}')).exists() for file in files
+                ):
+                    self._arrays += 1
                 wanted.append((None, f'{self._arrays:08}', files))
                 self._arrays += 1
             else:

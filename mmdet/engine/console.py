@@ -57,7 +57,9 @@ class _Complaint:
             self.made = True
             reason = sys.exc_info()[1]
             with suppress(OSError):  # a console that goes to a file on the same disk
-                print(f'{self.file}: lines of the log could not be written ({reason}); the run goes on', file=sys.stderr)
+                print(
+                    f'{self.file}: lines of the log could not be written ({reason}); the run goes on', file=sys.stderr
+                )
 
 
 def quieten(logger: MMLogger, *, verbose: bool) -> None:

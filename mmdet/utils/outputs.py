@@ -12,8 +12,6 @@ from pathlib import Path
 from ..errors import ConfigError
 from .files import LineFile
 
-SOURCES_FILE = 'sources.jsonl'
-
 PathLike = str | os.PathLike
 
 
@@ -39,9 +37,7 @@ def refuse_inputs(
             continue
         identity = _identity(output)
         if identity in known:
-            message = (
-                f'is an input of this call ({os.fspath(known[identity])}) and must not be written to; choose another folder or name'
-            )
+            message = f'is an input of this call ({os.fspath(known[identity])}) and must not be written to; choose another folder or name'
             raise ConfigError(message, file=output, field=field)
         place = os.path.normcase(os.path.realpath(output))
         if place in seen:
@@ -80,7 +76,9 @@ class OutputNames:
 
     def __init__(self, folder: PathLike | None = None, record: PathLike | None = None):
         self.folder = None if folder is None else Path(folder)
-        self.record = Path(record) if record is not None else self.folder and Path(f'{self.folder}_{SOURCES_FILE}')
+        self.record = (
+            Path(record) if record is not None else self.folder and Path(f'{self.folder.absolute()}_sources.jsonl')
+        )
         self._seen = 0  # bytes of the record that were read
         self._recorded: set[str] = set()  # names in lower case
         self._names: dict[str, list[str]] = {}  # by source

@@ -163,8 +163,8 @@ def test_each_video_has_files_of_its_own(inferencer, tmp_path):
     assert cv2.VideoCapture(str(out / 'vis' / 'a.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 2
     inferencer(videos[0], out_dir=str(tmp_path / 'x'), no_save_vis=True, no_save_pred=False)
     inferencer(videos[0], out_dir=str(tmp_path / 'y'))
-    assert {p.name for p in (tmp_path / 'x').rglob('*.*')} == {'sources.jsonl', 'a.jsonl'}
-    assert {p.name for p in (tmp_path / 'y').rglob('*.*')} == {'sources.jsonl', 'a.mp4'}
+    assert {p.name for p in (tmp_path / 'x').rglob('*.*')} == {'names.jsonl', 'a.jsonl'}
+    assert {p.name for p in (tmp_path / 'y').rglob('*.*')} == {'names.jsonl', 'a.mp4'}
 
 
 def test_colours_of_a_video(inferencer, tmp_path):
@@ -189,7 +189,7 @@ def test_an_interrupted_video_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         inferencer(video, batch_size=3, out_dir=str(tmp_path / 'out'), no_save_pred=False)
     left = [path.name for path in (tmp_path / 'out').rglob('*') if path.is_file()]
-    assert calls == [3, 1] and left == ['sources.jsonl']
+    assert calls == [3, 1] and left == ['names.jsonl']
     (tmp_path / 'file').write_text('')
     for options in (dict(), dict(no_save_vis=True, no_save_pred=False)):
         with pytest.raises(DataError, match='could not be written'):
@@ -246,7 +246,7 @@ def test_broken_video_leaves_nothing(inferencer, tmp_path):
     (tmp_path / 'v.mp4').write_bytes(b'no video')
     with pytest.raises(DataError, match='v.mp4'):
         inferencer(str(tmp_path / 'v.mp4'), out_dir=str(tmp_path / 'out'))
-    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['sources.jsonl']
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['sources']
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,16 @@ def test_progress_and_printing(capsys):
 def test_output_names():
     entries = ['a/x.jpg', 'b/x.png', 'x_2.tif', 'c/X.jpg', 'http://host/p/x.webp?size=3', 'http://host/', '?x', 'x.mov']
     assert InputNames().of_call(entries, None) == ['x', 'x_2', 'x_2_2', 'X_3', 'x_4', 'host', 'image', 'x_5']
-    assert [output_suffix(entry) for entry in entries] == ['.jpg', '.png', '.jpg', '.jpg', '.webp', '.jpg', '.jpg', '.mp4']
+    assert [output_suffix(entry) for entry in entries] == [
+        '.jpg',
+        '.png',
+        '.jpg',
+        '.jpg',
+        '.webp',
+        '.jpg',
+        '.jpg',
+        '.mp4',
+    ]
 
 
 def test_names_across_calls():
@@ -317,7 +326,8 @@ def test_results_of_other_inputs_stay(tmp_path):
     options = dict(out_dir=str(tmp_path / 'out'), no_save_pred=False)
 
     def results():
-        return {path.relative_to(tmp_path / 'out').as_posix(): path.read_bytes() for path in (tmp_path / 'out').glob('*/*')}
+        files = [path for kind in ('vis', 'preds') for path in (tmp_path / 'out' / kind).iterdir()]
+        return {path.relative_to(tmp_path / 'out').as_posix(): path.read_bytes() for path in files}
 
     DetInferencer(blob_config(), device='cpu', show_progress=False)(str(paths[0]), **options)
     first = results()
@@ -335,7 +345,7 @@ def test_results_of_other_inputs_stay(tmp_path):
     assert results() == after, 'the same inputs have the same names'
     DetInferencer(blob_config(), device='cpu', show_progress=False)(scene(), **options)
     assert set(results()) - set(after) == {'vis/00000001.jpg', 'preds/00000001.json'}
-    record = [json.loads(line) for line in (tmp_path / 'out/sources.jsonl').read_text().splitlines()]
+    record = [json.loads(line) for line in (tmp_path / 'out/sources/names.jsonl').read_text().splitlines()]
     assert dict(name='0001_3', source=str(paths[1])) in record and len(record) == 4
 
 

@@ -128,7 +128,9 @@ def test_full_disk(tmp_path, name):
     before = content(tmp_path)
     with pytest.raises(MMDetError) as caught, full_disk():
         WRITERS[name](path)
-    assert str(caught.value).startswith(str(path.parent if name.endswith('/') else path)) and '\n' not in str(caught.value)
+    assert str(caught.value).startswith(str(path.parent if name.endswith('/') else path)) and '\n' not in str(
+        caught.value
+    )
     assert 'could not be written (' in str(caught.value)
     after = content(tmp_path)
     assert after.items() >= before.items() and not [p for p in after if p.suffix == '.tmp' or '.tmp' in p.name]
