@@ -115,7 +115,7 @@ def write_report(
         f'<h1>{html.escape(title)}</h1>',
         f'<p class="facts">{shown}</p>',
         _headline(metrics),
-        *(_section(heading, [_table(*table)], 'wide') for heading, table in (tables or {}).items()),
+        *(_section(_text(heading), [_table(*table)], 'wide') for heading, table in (tables or {}).items()),
         _section('Predictions beside ground truth', [_figure(item, share * 2, 2600) for item in pairs], 'wide'),
         _section('Curves', _charts(curves), 'two'),
         _section('Accuracy', [_metric_table(metrics), _class_table(metrics)], 'two'),
