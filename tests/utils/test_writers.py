@@ -186,7 +186,8 @@ ALLOWED = {
     'mmdet/utils/files.py': 'the writer',
     'mmdet/export/demo.py': 'is copied into exported folders, which run without this package',
     'mmdet/config/legacy/files.py': 'copies of configs in a temporary folder',
-    'mmdet/datasets/drone_scenes/dataset.py': 'an empty lock file',
+    'mmdet/datasets/drone_scenes/dataset.py': 'an empty lock file, and files of a folder that gets its name when all are written',
+    'mmdet/formats/videos.py': 'OpenCV writes to a temporary name of the writer',
 }
 _WRITES = re.compile(
     r"""open\([^)]*['"][wax]b?\+?b?['"]|\.write_text\(|\.write_bytes\(|imwrite\(|VideoWriter\(|np\.save|savetxt\(|tofile\(|to_csv\("""
@@ -200,4 +201,4 @@ def test_one_writer():
         for path in (ROOT / folder).rglob('*.py'):
             lines = path.read_text(encoding='utf-8').splitlines()
             found |= {path.relative_to(ROOT).as_posix() for line in lines if _WRITES.search(line)}
-    assert found == set(ALLOWED) | {'mmdet/formats/videos.py'}
+    assert found == set(ALLOWED)

@@ -298,11 +298,17 @@ def _write_image(job: tuple[Path, int, str, int, Sequence[int]]) -> _Annotations
     """Draw and write the image and the txt of a job (root, seed, split, index, size)."""
     root, seed, split, index, size_wh = job
     scene = _scene(seed, split, index, size_wh)
-    write_image_file(root / split / 'images' / f'{_stem(split, index)}.jpg', scene.image, _JPEG_QUALITY)
+    encoded = cv2.imencode('.jpg', scene.image, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1]
     rows = [(*box, 0, 0, 0, 0) for box in scene.ignored]
     rows += [(*item.bbox, 1, CATEGORY_IDS[item.label], item.truncation, item.occlusion) for item in scene.objects]
     text = ''.join(','.join(map(str, row)) + '\n' for row in rows)
-    write_text(root / split / 'annotations' / f'{_stem(split, index)}.txt', text)
+    contents = {
+        f'images/{_stem(split, index)}.jpg': encoded.tobytes(),
+        f'annotations/{_stem(split, index)}.txt': text.encode(),
+    }
+    for name, content in contents.items():  # not flushed one by one: the folder gets its name when all is written
+        with explained(root / split / name):
+            (root / split / name).write_bytes(content)
     return scene.objects, scene.ignored
 
 
