@@ -15,6 +15,7 @@ from mmengine.dist import barrier, get_dist_info
 from ..config.reading import add_common_arguments, set_local_rank
 from ..datasets.converters import MosaicBuilder, MosaicOptions, MosaicReport
 from ..engine import init_dist, locked_for_all
+from ..utils.outputs import refuse_inputs
 from .building import read_config
 from .ufpmp import build_stage, stage_scales
 
@@ -77,6 +78,7 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
     paint = getattr(args, 'txt_path', None) or ('json' if args.paint_ignored else 'none')
     given = {field.name: getattr(args, field.name) for field in fields(MosaicOptions) if hasattr(args, field.name)}
     options = MosaicOptions(**given, paint=paint)
+    refuse_inputs([args.ufp_anno_output_path], [args.detector_config, args.detector_ckpt], field='ufp_anno_output_path')
     config = read_config(args.detector_config, args.cfg_options)
     stage = build_stage(
         config, args.detector_ckpt, device=device, flip=not args.no_flip, batch_size=2 * args.batch_size,

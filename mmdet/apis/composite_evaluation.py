@@ -17,6 +17,7 @@ from ..formats.json_file import read_json
 from ..models.detectors import CompositeDetector, UFPMPDet
 from ..structures import DetDataSample
 from ..utils.files import write_text
+from ..utils.outputs import OutputNames, refuse_inputs, source_of
 from ..utils.progress import progress
 from ..utils.timing import part_figures, parts_table, sizes_line, synchronise, time_figures
 from ..visualization import draw_boxes, draw_ufp_steps, write_image
@@ -185,11 +186,15 @@ def write_pictures(
     classes = model.dataset_meta['classes']
     truth = load_coco_annotations(ann_file, classes)
     corners = truth.gt.bbox + np.pad(truth.gt.bbox[:, :2], ((0, 0), (2, 0)))  # xywh to xyxy
+    images, root = _read_images(ann_file), Path(image_root)
+    refuse_inputs([folder], dict.fromkeys([root, *((root / name).parent for _, name in images)]), field='folder')
+    files = ['{}_1_regions.jpg', '{}_2_mosaic.jpg', '{}_3_merged.jpg', '{}_4_truth.jpg']
+    claims = [(source_of(root / name), str(Path(name).with_suffix('')), files) for _, name in images[:limit]]
     written = []
-    for image_id, file_name in _read_images(ann_file)[:limit]:
+    for (image_id, file_name), stem in zip(images, OutputNames(folder).claim(claims)):
         image = decode_image(Path(image_root) / file_name)
         steps = model.predict_with_mosaic(to_chw(image).to(device))
-        rgb, stem = image[..., ::-1], Path(file_name).with_suffix('')
+        rgb = image[..., ::-1]
         pictures = draw_ufp_steps(rgb, steps, classes, score_thr=score_thr)
         own = truth.gt.image == truth.index_of(image_id)
         real, ignored = own & ~truth.gt.crowd, corners[own & truth.gt.crowd]

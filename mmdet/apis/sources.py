@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 
 from ..errors import DataError, ModelInputError
 from ..formats.images import IMAGE_SUFFIXES
+from ..utils.outputs import OutputNames, refuse_inputs, source_of
 from ..visualization.drawing import picture_suffix
 
 Entry = str | np.ndarray  # path or address of an image, path of a video, or a BGR array
@@ -107,45 +108,71 @@ def _collect_path(path: str, recursive: bool) -> list[str]:
     raise DataError('no such file or folder', file=path)
 
 
-class OutputNames:
-    """Gives every input a different stem: ``a/x.jpg`` and ``b/x.png`` become ``x`` and ``x_2``; arrays are numbered."""
+class InputNames:
+    """Names every input for its outputs by :class:`~mmdet.utils.outputs.OutputNames`; arrays are numbered, on through all calls."""
 
     def __init__(self) -> None:
-        self._used: set[str] = set()
+        self._names = OutputNames()
         self._arrays = 0
 
-    def start_call(self) -> None:
-        """Forget the names of files. The numbers of arrays continue, so that each call of a loop writes another file."""
-        self._used = {stem for stem in self._used if stem.isdigit()}
+    def of_call(
+        self, entries: Sequence[Entry], folder: Path | None, *, vis: bool = True, preds: bool = True
+    ) -> list[str]:
+        """Stems of the outputs of all entries of a call.
 
-    def of(self, entry: Entry) -> tuple[str, str]:
-        """``(stem, suffix)`` for the outputs of an entry."""
-        if isinstance(entry, np.ndarray):
-            base, suffix = f'{self._arrays:08}', '.jpg'
-            self._arrays += 1
-        else:
-            name = Path(entry.split('?')[0].rstrip('/')).name
-            base, suffix = Path(name).stem or 'image', picture_suffix(name)
-        stem, number = base, 1
-        while stem.lower() in self._used:
-            number += 1
-            stem = f'{base}_{number}'
-        self._used.add(stem.lower())
-        return stem, suffix
+        Args:
+            entries: what :func:`collect_inputs` returned.
+            folder: folder of the outputs, or None.
+            vis, preds: what is written there: ``vis/<stem>.<suffix>``, ``preds/<stem>.json``. The names are recorded in ``sources/names.jsonl``.
+
+        Raises:
+            ConfigError: pictures would be written into the folder of an input.
+            DataError: the record of names cannot be written.
+        """
+        if folder is None or not (vis or preds):
+            folder = None
+        elif vis:
+            inputs = dict.fromkeys(Path(entry).parent for entry in entries if isinstance(entry, str))
+            refuse_inputs([folder / 'vis'], inputs, field='out_dir')
+        if self._names.folder != folder:
+            self._names = OutputNames(folder, folder and folder / 'sources' / 'names.jsonl')
+        self._names.start_call()
+        wanted: list[tuple[str | None, str, list[str]]] = []
+        for entry in entries:
+            files = [f'vis/{{}}{output_suffix(entry)}'] * vis + [
+                'preds/{}.jsonl' if is_video(entry) else 'preds/{}.json'
+            ] * preds
+            if isinstance(entry, np.ndarray):
+                while folder is not None and any(
+                    (folder / file.format(f'{self._arrays:08}')).exists() for file in files
+                ):
+                    self._arrays += 1
+                wanted.append((None, f'{self._arrays:08}', files))
+                self._arrays += 1
+            else:
+                name = Path(entry.split('?')[0].rstrip('/')).name
+                wanted.append((source_of(entry), Path(name).stem or 'image', files))
+        return self._names.claim(wanted)
 
 
-def iterate_sources(entries: Iterable[Entry], names: OutputNames) -> Iterator[Source]:
-    """One ``Source`` per image; a video yields its frames, each decoded only when it is requested.
+def output_suffix(entry: Entry) -> str:
+    """File name extension of the picture or annotated video of an entry."""
+    if isinstance(entry, np.ndarray):
+        return '.jpg'
+    return '.mp4' if is_video(entry) else picture_suffix(entry.split('?')[0].rstrip('/'))
+
+
+def iterate_sources(entries: Iterable[Entry], stems: Iterable[str]) -> Iterator[Source]:
+    """One ``Source`` per image, with the stems of its entries; a video yields its frames, each decoded only when it is requested.
 
     Raises:
         DataError: a video that cannot be opened or holds no frame.
     """
-    for entry in entries:
-        stem, suffix = names.of(entry)
+    for entry, stem in zip(entries, stems):
         if is_video(entry):
             yield from _video_frames(entry, stem)
         else:
-            yield Source(entry, stem, suffix)
+            yield Source(entry, stem, output_suffix(entry))
 
 
 def count_sources(entries: Iterable[Entry]) -> int:

@@ -25,6 +25,7 @@ from mmengine.utils.dl_utils import TORCH_VERSION
 from ..config.reading import type_name
 from ..errors import CheckpointError, ConfigError, NonFiniteLossError
 from ..registry import RUNNERS
+from ..utils.files import explained, make_folder, write_config
 from ..utils.lock import LOCK_NAME
 from ..version import __version__
 from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, trusting, unwrap
@@ -36,7 +37,7 @@ from .checkpoint.saving import (
     scheduler_states,
     to_plain,
 )
-from .console import quieten
+from .console import quieten, report_failures
 from .dist import init_dist, locked_for_all
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .replay import write_step
@@ -99,6 +100,7 @@ class DetRunner(Runner):
         if self.distributed and not is_distributed():
             init_dist(self.launcher, **env_cfg.get('dist_cfg', {}))
         super().setup_env(env_cfg)
+        make_folder(Path(self.work_dir) / self.timestamp, error=ConfigError)
 
     def set_randomness(
         self, seed: int | None = None, diff_rank_seed: bool = False, deterministic: bool = False
@@ -135,9 +137,19 @@ class DetRunner(Runner):
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
         """mmengine's logger; unless the config says ``verbose`` the console shows what :mod:`.console` lets through."""
-        logger = super().build_logger(log_level, log_file, **kwargs)
+        with explained(log_file or Path(self.log_dir) / f'{self.timestamp}.log'):
+            logger = super().build_logger(log_level, log_file, **kwargs)
+        report_failures(logger)
         quieten(logger, verbose=self.cfg.get('verbose', False))
         return logger
+
+    @master_only
+    def dump_config(self) -> None:
+        """Write the config into the work folder, unless it is the file that the config was read from."""
+        source = self.cfg.filename
+        path = Path(self.work_dir) / (Path(source).name if source else f'{self.timestamp}.py')
+        if source is None or not path.exists() or not os.path.exists(source) or not path.samefile(source):
+            write_config(path, self.cfg)
 
     def _announce(self, what: str, length: str = '') -> None:
         log_file = Path(self.log_dir) / f'{self.timestamp}.log'

@@ -16,6 +16,7 @@ from ..formats.coco import CocoAnnotations, ground_truth_json, load_coco_annotat
 from ..formats.tables import Detections
 from ..registry import METRICS
 from ..utils.files import write_json
+from ..utils.outputs import refuse_inputs
 from .coco_eval import COCO_IOU_THRS, CocoResult, evaluate_boxes
 from .coco_report import AP_ITEMS, ar_items, class_table, format_value, item_value, summary
 from .predictions import ImageRecord, annotations_from_records, detections_from_records, keep_first, read_sample
@@ -67,7 +68,7 @@ class CocoMetric(BaseMetric):
         collect_dir: shared folder for ``collect_device='cpu'``.
 
     Raises:
-        ConfigError: arguments out of range, or classes that the annotation file does not have.
+        ConfigError: arguments out of range, an output that is ``ann_file``, or classes that the annotation file does not have.
         DataError: broken files; predictions that are not finite, have unknown labels, or belong to unknown images.
     """
 
@@ -121,6 +122,9 @@ class CocoMetric(BaseMetric):
             message = 'must be given with format_only=True, which only writes files'
             raise MissingOutputError(message, field='outfile_prefix')
         self.outfile_prefix = outfile_prefix
+        if outfile_prefix is not None:
+            written = [f'{outfile_prefix}{ending}' for ending in ('.bbox.json', '.gt.json', '_txt')]
+            refuse_inputs(written, [ann_file], field='outfile_prefix')
         if backend_args or file_client_args is None or file_client_args.get('backend') == 'disk':
             self.backend_args = backend_args or None
         else:

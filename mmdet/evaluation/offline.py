@@ -12,6 +12,7 @@ from ..config.stages import inner_test_dataset
 from ..errors import ConfigError, DataError, MMDetError
 from ..formats.predictions import read_results
 from ..registry import DATASETS, METRICS
+from ..utils.outputs import refuse_inputs
 from .coco_metric import CocoMetric
 from .dump_results import DumpDetResults
 from .predictions import are_coco_rows, detections_of_results
@@ -95,6 +96,8 @@ def _read(results: str | Path | Sequence[dict]) -> tuple[Any, str]:
 
 
 def _evaluate(metric: BaseMetric, content: Any, source: str) -> dict:
+    if isinstance(metric, CocoMetric) and metric.outfile_prefix is not None:
+        refuse_inputs([f'{metric.outfile_prefix}.bbox.json'], [source], field='outfile_prefix')
     if are_coco_rows(content, source):
         if not isinstance(metric, CocoMetric) or metric.ann_file is None:
             message = f'COCO result rows are for metrics with a COCO ann_file; {type(metric).__name__} needs a .pkl of tools/test.py --out'

@@ -15,6 +15,7 @@ from ..formats.json_file import read_json
 from ..formats.json_lines import read_json_lines
 from ..utils.checks import is_number
 from ..utils.files import write_text
+from ..utils.outputs import refuse_inputs
 from ..version import __version__
 from .charts import Series, escaped, line_chart
 from .report_style import STYLE
@@ -97,7 +98,10 @@ def write_report(
 
     Raises:
         DataError: a picture or a log file cannot be read.
+        ConfigError: the page would replace one of the pictures.
     """
+    given = (item[0] if isinstance(item, tuple) else item for item in (*comparisons, *pictures))
+    refuse_inputs([out_html], [item for item in given if isinstance(item, str | Path)], field='out_html')
     if curves is None:
         curves = read_scalars(work_dir) if work_dir is not None else {'train': {}, 'val': {}}
     if metrics is None:
@@ -112,7 +116,7 @@ def write_report(
         f'<h1>{escaped(title)}</h1>',
         f'<p class="facts">{shown}</p>',
         _headline(metrics),
-        *(_section(heading, [_table(*table)], 'wide') for heading, table in (tables or {}).items()),
+        *(_section(_text(heading), [_table(*table)], 'wide') for heading, table in (tables or {}).items()),
         _section('Predictions beside ground truth', [_figure(item, share * 2, 2600) for item in pairs], 'wide'),
         _section('Curves', _charts(curves), 'two'),
         _section('Accuracy', [_metric_table(metrics), _class_table(metrics)], 'two'),

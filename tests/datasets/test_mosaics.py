@@ -278,6 +278,42 @@ def test_refuses(dataset):
         build(dataset)
 
 
+@pytest.mark.parametrize(
+    'output', ['annotations', 'annotations by a link', 'an image', 'mosaics are images', 'journal', 'folder']
+)
+def test_outputs_are_not_inputs(dataset, output):
+    """Nothing is written then, and nothing was changed."""
+    (dataset / 'link.json').symlink_to(dataset / 'source.json')
+    (dataset / 'linked').symlink_to(dataset / 'images')
+    image = dataset / 'images/four.png'
+    out_dir, out_file = {
+        'annotations': ('new', 'source.json'),
+        'annotations by a link': ('new', 'link.json'),
+        'an image': ('new', f'images/{image.name}'),
+        'mosaics are images': ('linked', 'new.json'),
+        'journal': ('new.json.journal', 'new.json'),
+        'folder': ('new', 'images'),
+    }[output]
+    before = {path: path.read_bytes() for path in dataset.rglob('*') if path.is_file()}
+    with pytest.raises(ConfigError, match='is an input of this call|two outputs|is a folder'):
+        MosaicBuilder(dataset / 'source.json', dataset / 'images', dataset / out_dir, dataset / out_file)
+    assert {path: path.read_bytes() for path in dataset.rglob('*') if path.is_file()} == before
+
+
+def test_mosaics_of_other_images_stay(dataset):
+    image = 'four.png'
+    (dataset / 'taken').mkdir()
+    (dataset / 'taken' / image).write_bytes(b'of another call')
+    builder = MosaicBuilder(dataset / 'source.json', dataset / 'images', dataset / 'taken', dataset / 'new.json')
+    with pytest.raises(DataError, match='was not made from this image'):
+        builder.start()
+    assert (dataset / 'taken' / image).read_bytes() == b'of another call' and not builder.journal.folder.exists()
+    builder.journal.folder.mkdir()
+    (builder.journal.folder / 'notes.txt').write_text("the user's")
+    builder.journal.remove()
+    assert [path.name for path in builder.journal.folder.iterdir()] == ['notes.txt']
+
+
 def test_coarse_boxes_go_class_after_class_by_score_within_a_class():
     boxes = torch.arange(5.0)[:, None].repeat(1, 4)  # by descending score
     found = InstanceData(bboxes=boxes, labels=torch.tensor([2, 0, 2, 1, 0]))

@@ -140,35 +140,20 @@ def read_legacy_config(
     return new, after
 
 
-def upgrade_file(old: Path, new: Path, *, overwrite: bool = False) -> UpgradeReport:
-    """Write an old-style config file as one of the new style.
-
-    Args:
-        old: the config to read.
-        new: the ``.py`` file to write; its folder is made where it is missing.
-        overwrite: whether ``new`` may exist.
-
-    Returns:
-        what was translated.
+def upgrade_file(old: Path) -> tuple[str, UpgradeReport]:
+    """The text of an old-style config file as one of the new style (Python), and what was translated.
 
     Raises:
-        ConfigError: the file does not exist, has a syntax error or is not old-style; the target exists or does not end
-            in ``.py``.
+        ConfigError: the file does not exist, has a syntax error or is not old-style.
     """
     if not old.is_file():
         raise ConfigError('no such config file', file=old)
-    if new.suffix != '.py':
-        raise ConfigError('must end in .py', field='NEW', received=str(new))
-    if new.exists() and not overwrite:
-        raise ConfigError('exists already; --force overwrites it', file=new)
     report = UpgradeReport()
     with config_errors(old):
         result = read_legacy_config(old, report=report)
     if result is None:
         raise ConfigError('is not an old-style config', file=old)
-    new.parent.mkdir(parents=True, exist_ok=True)
-    result[0].dump(new)
-    return report
+    return result[0].pretty_text, report
 
 
 def merge_options(cfg: Config, options: dict, path: Path) -> None:

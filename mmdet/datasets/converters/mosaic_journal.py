@@ -2,12 +2,11 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mmdet.errors import DataError
-from mmdet.utils.files import write_json
+from mmdet.utils.files import LineFile, explained, make_folder, write_json
 
 _SETTINGS = 'settings.json'
 
@@ -30,7 +29,7 @@ class MosaicJournal:
     def create(self) -> None:
         """Make the folder, or raise a DataError if there is one that was made with other settings."""
         path = self.folder / _SETTINGS
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         if not path.is_file():
             write_json(path, self.settings)
             return
@@ -58,16 +57,13 @@ class MosaicJournal:
     def writer(self, rank: int) -> Iterator[Callable[[dict], None]]:
         """A function that appends a record to the file of this process."""
         path = self.folder / f'{rank:04d}.jsonl'
-        cut_off = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b'\n')
-        with open(path, 'a', encoding='utf-8') as file:
-            if cut_off:
-                file.write('\n')
+        with LineFile(path) as file:
+            yield lambda record: file.append(json.dumps(record))
 
-            def write(record: dict) -> None:
-                file.write(json.dumps(record) + '\n')
-                file.flush()
-
-            try:
-                yield write
-            finally:
-                os.fsync(file.fileno())
+    def remove(self) -> None:
+        """Delete the journal's own files, and its folder if nothing else is in it."""
+        with contextlib.suppress(FileNotFoundError), explained(self.folder):
+            for path in [*self.folder.glob('*.jsonl'), self.folder / _SETTINGS]:
+                path.unlink(missing_ok=True)
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()

@@ -6,7 +6,6 @@ Letters: K boxes of an image, M copies of boxes in its mosaic, R regions.
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -21,8 +20,9 @@ from ...errors import ConfigError, DataError
 from ...formats.coco import CocoFile, ImageId, read_coco
 from ...formats.images import decode_image, write_image_file
 from ...formats.visdrone import IGNORED_REGION, read_visdrone_rows
-from ...utils.files import write_json
+from ...utils.files import make_folder, write_json
 from ...utils.lock import LOCK_NAME
+from ...utils.outputs import OutputNames, refuse_inputs, source_of
 from ...utils.progress import progress
 from ..transforms.formatting import to_chw
 from .mosaic_journal import MosaicJournal
@@ -74,7 +74,7 @@ class MosaicBuilder:
 
     Raises:
         DataError: an unusable annotation file.
-        ConfigError: ``batch_size`` below 1, or ``out_dir`` is the folder of the images.
+        ConfigError: ``batch_size`` below 1, or an output is an input: an image, the annotation file, the folder of the images.
     """
 
     def __init__(
@@ -91,8 +91,6 @@ class MosaicBuilder:
         if batch_size < 1:
             raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
         self.image_dir, self.out_dir, self.out_file = Path(image_dir), Path(out_dir), Path(out_file)
-        if self.out_dir.resolve() == self.image_dir.resolve():
-            raise ConfigError('must be another folder than that of the images', field='out_dir', received=str(out_dir))
         self.options = options or MosaicOptions()
         self.batch_size = batch_size
         table = read_coco(ann_file)
@@ -106,6 +104,19 @@ class MosaicBuilder:
         )
         folder = self.out_file.with_name(f'{self.out_file.name}.journal')
         self.journal = MosaicJournal(folder, settings | (identity or {}))
+        self._check_outputs(ann_file)
+
+    def _check_outputs(self, ann_file: str | os.PathLike) -> None:
+        if self.out_file.is_dir():
+            raise ConfigError(
+                'is a folder; an annotation file is written', field='out_file', received=str(self.out_file)
+            )
+        inputs = [ann_file, *(self.image_dir / image.file_name for image in self.images)]
+        if self.options.paint not in ('none', 'json'):
+            inputs += Path(self.options.paint).glob('*.txt')
+        refuse_inputs([self.out_dir, self.journal.folder], [ann_file, self.image_dir], field='out_dir')
+        mosaics = dict.fromkeys(self.out_dir / image.file_name for image in self.images)
+        refuse_inputs([self.out_file, *mosaics], inputs)
 
     @property
     def locks(self) -> list[Path]:
@@ -118,11 +129,17 @@ class MosaicBuilder:
         With ``restart``, an earlier run is forgotten, and all images are made again.
 
         Raises:
-            DataError: there is a journal with other settings.
+            DataError: there is a journal with other settings, or ``out_dir`` holds a file that was not made from the image of its name.
         """
         if restart:
-            shutil.rmtree(self.journal.folder, ignore_errors=True)
-        self.out_dir.mkdir(parents=True, exist_ok=True)
+            self.journal.remove()
+        make_folder(self.out_dir)
+        names = list(dict.fromkeys(image.file_name for image in self.images))
+        given = OutputNames(self.out_dir).claim([(source_of(self.image_dir / name), name, ['{}']) for name in names])
+        for name, own in zip(names, given):
+            if own != name:
+                message = 'was not made from this image, and is left alone; choose another folder for the mosaics'
+                raise DataError(message, file=self.out_dir / name, received=str(self.image_dir / name))
         self.journal.create()
         return len(self.images) - sum(len(group) for group in self.pending())
 
@@ -257,7 +274,7 @@ class MosaicBuilder:
         for name in _AVERAGED:
             setattr(report, name, getattr(report, name) / max(report.images, 1))
         write_json(self.out_file, document)
-        shutil.rmtree(self.journal.folder)
+        self.journal.remove()
         return report
 
     def _annotation(self, image: _Image, index: int, bbox: list, annotation_id: int) -> dict:

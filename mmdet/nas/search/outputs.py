@@ -9,9 +9,11 @@ from ...archs import StructureEntry, save_structures
 from ...utils.files import write_json, write_text
 from .population import Member, diverse
 from .settings import SearchSettings
+from .state import STATE_FILE
 from .strategies import Strategy
 
 BEST_FILE, FRONT_FILE, LOG_FILE, PLOT_FILE = 'best_structure.json', 'pareto_front.json', 'search_log.json', 'search.svg'
+OUTPUT_FILES = (BEST_FILE, FRONT_FILE, LOG_FILE, PLOT_FILE, STATE_FILE)
 _STYLE = (
     'text{fill:#1d2126;font:12px system-ui,sans-serif}.chart-title{font-weight:600;font-size:14px}.tick{fill:#5b636d}'
     '.grid{stroke:#e3e6ea}.axis{stroke:#8a929c}'
