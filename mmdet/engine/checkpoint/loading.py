@@ -29,7 +29,7 @@ from safetensors import safe_open
 from torch import nn
 
 from ...errors import CheckpointError
-from .integrity import Member, check_sums, has_sums, read_members
+from ...formats.torch_file import Member, check_sums, has_sums, read_members
 from .names import OPTIONAL_SUFFIXES, rename_reference_keys
 from .sources import resolve_checkpoint
 
@@ -142,11 +142,6 @@ def require_safe_torch() -> None:
 def _load_zip(path: Path, trust: bool, map_location: MapLocation, mmap: bool) -> Any:
     """Names and plain values are checked before they are read, the tensors by a second thread while torch reads them."""
     members = read_members(path)
-    names = {member.name.rpartition('/')[2] for member in members}
-    if 'constants.pkl' in names:
-        raise CheckpointError('is a TorchScript program, not a checkpoint; save the state_dict of its model', file=path)
-    if 'data.pkl' not in names:
-        raise CheckpointError('is a zip file, but none that torch.save wrote', file=path)
     tensors: list[Member] = []
     if has_sums(members):
         check_sums(path, [member for member in members if not member.is_tensor])

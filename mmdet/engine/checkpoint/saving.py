@@ -20,8 +20,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim import _ParamScheduler
 
 from ...errors import CheckpointError
+from ...formats.torch_file import check_file
 from ...utils.files import replacing, write_atomically, write_bytes
-from .integrity import check_file
 
 POINTER_NAME = 'last_checkpoint'
 LINK_NAME = 'latest.pth'

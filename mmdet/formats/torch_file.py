@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ...errors import CheckpointError
+from ..errors import CheckpointError
 
 _LOCAL_HEADER = struct.Struct('<4s5H3I2H')
 _CHUNK_BYTES = 1 << 20
@@ -36,11 +36,17 @@ def read_members(path: Path) -> list[Member]:
     What torch reads of the headers must be right: the name twice, no compression, equal sizes, nothing that overlaps.
 
     Raises:
-        CheckpointError: the file is cut off, or a header of it is damaged; the message names the member.
+        CheckpointError: ``torch.save`` did not write the file, it is cut off, or a header of it is damaged; the message names the member.
     """
     try:
         with open(path, 'rb') as stream, zipfile.ZipFile(stream) as archive:
             entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+            names = {entry.filename.rpartition('/')[2] for entry in entries}
+            if 'constants.pkl' in names:
+                message = 'is a TorchScript program, not a checkpoint; save the state_dict of its model'
+                raise CheckpointError(message, file=path)
+            if 'data.pkl' not in names:
+                raise CheckpointError('is a zip file, but none that torch.save wrote', file=path)
             ends = [entry.header_offset for entry in entries[1:]] + [archive.start_dir]
             members = [_member(path, stream, entry, end) for entry, end in zip(entries, ends)]
     except CheckpointError:
