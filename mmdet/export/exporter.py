@@ -310,6 +310,7 @@ outputs = model(images)              # {images}, normalised as in training
 | `{PACKAGE}/network.py` | the network, `load` |
 | `{PACKAGE}/modules.py`, `lsq.py`, `damo.py` | blocks as modules; quantised convolutions; space-to-depth |
 | `{PACKAGE}/blocks/`, `structure.py`, `parsing.py` | what a block consists of; reading of structures |
+| `{PACKAGE}/torch_file.py`, `errors.py` | check sums of files of weights; exceptions |
 """
     if WEIGHTS_FILE in files:
         text += f'| `{WEIGHTS_FILE}` | state dict |\n'
