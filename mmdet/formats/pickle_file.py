@@ -26,7 +26,7 @@ from .json_file import no_garbage_collection
 _MAX_DEPTH = 50  # of containers; results have five
 # What shared objects may grow to when they are written out, in bytes: a file of a kilobyte can name a list of lists of lists 10**9 times.
 _GROWTH, _ALLOWANCE = 16, 64 << 20
-_NODE = 8  # bytes that an element of a container counts for
+_NODE, _OBJECT = 8, 512  # bytes that an element of a container, and an array beside its numbers, count for
 
 _ATOMS = {int, float, str, bool, type(None), bytes, bytearray}
 _DTYPES = {'b1', *(f'{kind}{size}' for kind in 'iu' for size in (1, 2, 4, 8)), 'f2', 'f4', 'f8'}
@@ -409,21 +409,21 @@ class _Finisher:
         if kind in _ATOMS:
             return value
         if kind is _Array:
-            self._spend(len(value.data))
+            self._spend(_OBJECT + len(value.data))
             return value.make()
         if kind is _Tensor:
-            self._spend(len(value.storage.data))
+            self._spend(_OBJECT + len(value.storage.data))
             return value.make()
         if kind not in (list, tuple, dict):
             raise _RefusedError(f'{_what(value)} as a value')
         if depth == _MAX_DEPTH:
             raise ValueError(f'more than {_MAX_DEPTH} lists inside each other')
-        self._spend(_NODE * len(value))
+        self._spend(_NODE + _NODE * len(value))
         if kind is dict:
             return {key: item if type(item) in _ATOMS else self.finish(item, depth + 1) for key, item in value.items()}
         return kind(item if type(item) in _ATOMS else self.finish(item, depth + 1) for item in value)
 
     def _spend(self, size: int) -> None:
-        self.budget -= size + _NODE
+        self.budget -= size
         if self.budget < 0:
             raise ValueError('repeated objects that are far larger than the file')
