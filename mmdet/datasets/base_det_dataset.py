@@ -97,6 +97,7 @@ class BaseDetDataset(BaseDataset):
         self._broken: torch.Tensor  # (N,) uint8 in shared memory, 1 = broken
         self._sizes_wh: np.ndarray  # (N, 2) int64
         self._fully_initialized: bool
+        self.ann_file: str
         super().__init__(
             ann_file=ann_file,
             metainfo=metainfo,
@@ -148,6 +149,19 @@ class BaseDetDataset(BaseDataset):
         texts = {key: value for key, value in (metainfo or {}).items() if isinstance(value, str)}
         others = metainfo and {key: value for key, value in metainfo.items() if key not in texts}
         return {**super()._load_metainfo(others), **texts}
+
+    def _join_prefix(self) -> None:
+        """Put ``data_root`` before relative paths; unlike mmengine's, without asking a backend, which may not be allowed or installed."""
+        self.ann_file = self._under_root(self.ann_file) if self.ann_file else self.ann_file
+        for key, prefix in self.data_prefix.items():
+            if not isinstance(prefix, str):
+                raise ConfigError('must be a text', field=f'data_prefix.{key}', received=prefix)
+            self.data_prefix[key] = self._under_root(prefix)
+
+    def _under_root(self, path: str) -> str:
+        if not self.data_root or '://' in path:
+            return path
+        return f'{self.data_root.rstrip("/")}/{path}' if '://' in self.data_root else os.path.join(self.data_root, path)
 
     def full_init(self) -> None:
         """Read, filter and store the annotations, unless that is done already."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..utils.checks import is_finite
+from ..utils.checks import is_finite, is_int
 from .json_file import no_garbage_collection, parse_json, read_bytes, read_json
 from .tables import Detections, GroundTruth
 
@@ -236,7 +236,8 @@ def read_data_list(path: str | PathLike, backend_args: dict | None = None) -> tu
     records.check('instances', groups, lambda v: type(v) is list, 'must be a list of objects', optional=True)
     instances = _Records(list(chain.from_iterable(group or [] for group in groups)), str(path), 'instances')
     instances.boxes()
-    instances.ids('bbox_label')
+    labels = instances.values('bbox_label')
+    instances.check('bbox_label', labels, lambda v: is_int(v, 0) and v < _INT64, 'must be a whole number >= 0')
     return document['metainfo'], records.rows
 
 

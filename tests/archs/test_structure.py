@@ -411,6 +411,26 @@ class TestOneReader:
         with pytest.raises(ConfigError):
             read_network(value)
 
+    @pytest.mark.parametrize(
+        ('content', 'message'),
+        [
+            ("[{'class': 0x" + 'f' * 5000 + '}]', 'a whole number beyond 64 bits'),
+            ("[{'class': 'ConvKXBNRELU', 1: 2}]", 'missing; ConvKXBNRELU needs'),
+            ("{'name': 3, 'blocks': [{'class': 'ConvKXBNRELU', 'in': 3, 'out': 8, 'k': 3}]}", 'name: must be a text'),
+            ("[{'class': 'ConvKXBNRELU', 'in': 3, 'out': 10000000, 'k': 3}]", 'out: must be an integer in 1..1000000'),
+            (
+                "[{'cls': 'SuperConvK3BNRELU', 'in': 3, 'out': 8, 'sub_layers': 1000000000}]",
+                'sub_layers: must be an integer',
+            ),
+            ("[{'cls': 'SuperConvK" + '9' * 5000 + "BNRELU', 'in': 3, 'out': 8}]", 'cls: must be one of'),
+        ],
+    )
+    def test_numbers_and_keys_of_literals(self, content, message, tmp_path):
+        path = tmp_path / 'net.txt'
+        path.write_text(content)
+        with pytest.raises(DataError, match=f'net.txt: .*{message}'):
+            load_structures(path)
+
     def test_facts(self, tmp_path):
         facts = dict(image_size=96, frames=3, task='detection', score=2.5, budgets=dict(flops=1.0), note='n', other=1)
         path = tmp_path / 'net.json'

@@ -269,14 +269,14 @@ class MosaicBuilder:
 
 def _is_record(record: dict, image: _Image) -> bool:
     """Whether a line of a journal is what :class:`MosaicBuilder` writes about an image, not a damaged one."""
-    if type(record.get('skipped')) is not bool or not all(is_int(record.get(name, 0)) for name in _SUMMED):
+    if type(record.get('skipped')) is not bool or not all(type(record.get(name, 0)) in (int, bool) for name in _SUMMED):
         return False
     if record['skipped']:
         return True
     rows, sizes = record.get('copies'), [record.get(key) for key in _AVERAGED.values()]
     return (
         isinstance(rows, list)
-        and all(is_int(size, 1) for size in sizes)
+        and all(is_int(size, 1) and size < 10**9 for size in sizes)
         and all(isinstance(row, list) and len(row) == 5 and all(map(is_finite, row)) for row in rows)
         and all(is_int(row[0], 0) and row[0] < len(image.category_ids) for row in rows)
     )
