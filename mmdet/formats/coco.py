@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..utils.checks import is_finite, is_int
+from ..utils.reading import is_inner_path
 from .json_file import no_garbage_collection, parse_json, read_bytes, read_json
 from .tables import Detections, GroundTruth
 
@@ -95,17 +96,24 @@ class CocoFile:
     ignored_regions: Rectangles
     others: Rectangles
 
-    def require_file_names(self) -> list[str]:
+    def require_file_names(self, *, inner: bool = False) -> list[str]:
         """The file names, for callers that read the images.
 
+        Args:
+            inner: they must stay inside the image folder, because files are written under them in another folder.
+
         Raises:
-            DataError: an image has no file name, or there is no image at all.
+            DataError: an image has no file name, or there is no image at all, or a name leads out of the folder.
         """
         if not self.image_ids:
             raise DataError('the annotations hold no image', file=self.source, field='images')
         if '' in self.file_names:
             image_id = self.image_ids[self.file_names.index('')]
             raise DataError('is missing', file=self.source, record=f'image {image_id}', field='file_name')
+        for image_id, name in zip(self.image_ids, self.file_names) if inner else ():
+            if not is_inner_path(name):
+                place = dict(file=self.source, record=f'image {image_id}', field='file_name')
+                raise DataError('must lead into the image folder', **place, received=name)
         return self.file_names
 
 

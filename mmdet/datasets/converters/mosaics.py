@@ -24,7 +24,6 @@ from ...formats.visdrone import IGNORED_REGION, read_visdrone_rows
 from ...utils.checks import is_finite, is_int
 from ...utils.files import write_json
 from ...utils.progress import progress
-from ...utils.reading import is_inner_path
 from ..transforms.formatting import to_chw
 from .mosaic_journal import MosaicJournal
 from .mosaic_options import MosaicOptions, MosaicReport
@@ -289,10 +288,7 @@ def _images_of(table: CocoFile) -> list[_Image]:
     by_image = np.argsort(table.image, kind='stable')
     starts = np.searchsorted(table.image[by_image], np.arange(len(table.image_ids) + 1))
     images: list[_Image] = []
-    for position, (image_id, name) in enumerate(zip(table.image_ids, table.require_file_names())):
-        if not is_inner_path(name):
-            place = dict(file=table.source, record=f'image {image_id}', field='file_name')
-            raise DataError('must lead into the image folder', **place, received=name)
+    for position, (image_id, name) in enumerate(zip(table.image_ids, table.require_file_names(inner=True))):
         rows = by_image[starts[position] : starts[position + 1]]
         category_ids = [table.category_ids[category] for category in table.category[rows]]
         crowd, ignore = table.crowd[rows], table.ignore[rows]
