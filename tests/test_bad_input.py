@@ -719,7 +719,7 @@ def _(tmp, project):
     infer(project, np.zeros((32, 64, 3)))
 
 
-@case('inference: another kind of input', ModelInputError, r"inputs are paths, folders, .*Received: 'int'")
+@case('inference: another kind of input', ModelInputError, r"inputs must be paths, folders, .*Received: 'int'")
 def _(tmp, project):
     infer(project, 3)
 
