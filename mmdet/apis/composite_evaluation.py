@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.dist import get_dist_info, is_main_process
 
 from ..datasets.transforms.formatting import to_chw
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..evaluation import VisDroneMetric
 from ..formats.coco import ImageId, load_coco_annotations, read_coco
 from ..formats.images import decode_image
@@ -161,11 +161,14 @@ def read_reports(path: str | Path, main: str) -> dict[str, EvaluationReport]:
     """What :func:`write_reports` wrote; the method ``main`` comes last.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or holds something else.
     """
     content = read_json(str(path))
-    reports = {**content.pop('baselines', {}), main: content}
-    return {name: EvaluationReport(**fields) for name, fields in reports.items()}
+    try:
+        reports = {**content.pop('baselines', {}), main: content}
+        return {name: EvaluationReport(**fields) for name, fields in reports.items()}
+    except TypeError as error:  # other keys, or no objects
+        raise DataError(f'is no report of an evaluation ({error})', file=path) from error
 
 
 def write_pictures(
@@ -181,12 +184,15 @@ def write_pictures(
         folder: created if it is missing.
         limit: number of images, the first ones of the file.
         score_thr: boxes with a score above this are drawn.
+
+    Raises:
+        DataError: broken annotations or images, or a file name that leads out of ``image_root``.
     """
     device = next(model.parameters()).device
     classes = model.dataset_meta['classes']
     truth = load_coco_annotations(ann_file, classes)
     corners = truth.gt.bbox + np.pad(truth.gt.bbox[:, :2], ((0, 0), (2, 0)))  # xywh to xyxy
-    images, root = _read_images(ann_file), Path(image_root)
+    images, root = _read_images(ann_file, inner=True), Path(image_root)
     refuse_inputs([folder], dict.fromkeys([root, *((root / name).parent for _, name in images)]), field='folder')
     files = ['{}_1_regions.jpg', '{}_2_mosaic.jpg', '{}_3_merged.jpg', '{}_4_truth.jpg']
     claims = [(source_of(root / name), str(Path(name).with_suffix('')), files) for _, name in images[:limit]]
@@ -205,10 +211,10 @@ def write_pictures(
     return written
 
 
-def _read_images(ann_file: str) -> list[tuple[ImageId, str]]:
+def _read_images(ann_file: str, inner: bool = False) -> list[tuple[ImageId, str]]:
     """Id and file name of each image."""
     table = read_coco(ann_file)
-    return list(zip(table.image_ids, table.require_file_names()))
+    return list(zip(table.image_ids, table.require_file_names(inner=inner)))
 
 
 def _load(batch: list[tuple[ImageId, str]], root: Path) -> dict:

@@ -232,7 +232,36 @@ def test_a_damaged_journal_is_named(dataset):
     (dataset / 'out.json.journal' / 'settings.json').write_text('{')
     with pytest.raises(DataError, match=r'settings\.json: is damaged'):
         made.start()
+    (dataset / 'out.json.journal' / 'settings.json').write_text('[1]')
+    with pytest.raises(DataError, match=r'settings\.json: is damaged'):
+        made.start()
     assert made.start(restart=True) == 0
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'skipped': None}, {'skipped': 'no'}, {'copies': 3}, {'copies': [[]]}, {'copies': [[0, 1, 2, 3]]}, {'lost': 'x'},
+        {'copies': [[9, 1, 2, 3, 4]]}, {'copies': [[0, 1, 2, 3, 10**400]]}, {'copies': [[0, 1, 2, 3, None]]}, {'width': None},
+        {'regions': -1},
+    ],
+)  # fmt: skip
+def test_an_image_whose_record_is_damaged_is_made_again(dataset, change):
+    with pytest.raises(RuntimeError, match='power cut'):
+        build(dataset, coarse=Coarse(fail_at=3))
+    journal = next((dataset / 'out.json.journal').glob('*.jsonl'))
+    first, second = map(json.loads, journal.read_text().splitlines())
+    lines = [
+        b'\xff',
+        b'[' * 100_000,
+        b'3',
+        b'{}',
+        json.dumps({**first, **change}).encode(),
+        json.dumps(second).encode(),
+    ]
+    journal.write_bytes(b'\n'.join(lines) + b'\n')
+    assert builder(dataset).start() == 1
+    assert build(dataset)[1].images == 4
 
 
 @pytest.mark.parametrize(('name', 'size'), [('x.xyz', 4), ('x', 4), ('x.jpg', 70000)])

@@ -12,6 +12,7 @@ from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.structures import InstanceData
 
 from mmdet.evaluation import DumpDetResults, evaluate_by_config, evaluate_results, metric_args_of_config, read_results
+from mmdet.evaluation.predictions import ImageRecord, annotations_from_records
 from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
 from mmdet.utils import ConfigError, DataError
@@ -279,3 +280,11 @@ def test_tool(run, repository, monkeypatch, capsys):
     with pytest.raises(SystemExit, match='2'):
         runpy.run_path(tool, run_name='__main__')
     assert 'none.py: no such config file' in capsys.readouterr().err
+
+
+def test_images_without_an_annotation_file_are_ordered_by_number():
+    """As in an annotation file: ties in score are broken by this order, in which 2 comes before 10, and numbers before texts."""
+    boxes = dict(bboxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0, int))
+    truth = dict(gt_bboxes=np.zeros((0, 4)), gt_labels=np.zeros(0, int), gt_crowd=np.zeros(0, bool))
+    records = [ImageRecord(image_id, (4, 4), **boxes, **truth) for image_id in ('a', 10, 2)]
+    assert annotations_from_records(records, ['x']).image_ids == [2, 10, 'a']

@@ -47,5 +47,5 @@ def test_broken_files(tmp_path, content, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(DataError, match='none.json: cannot be read as text'):
+    with pytest.raises(DataError, match='none.json: no such file'):
         read_json_lines(tmp_path / 'none.json')

@@ -51,7 +51,12 @@ def test_broken_rows_name_the_line(tmp_path, line):
 def test_sizes(tmp_path):
     (tmp_path / 'sizes').write_text('a.b 100 80\nc.JPG,20,10\n\n')
     assert read_image_sizes(tmp_path / 'sizes') == {'a.b': (100, 80), 'c': (20, 10)}
-    for text, message in (('a 1 0', 'line 1'), ('a 1 1\na 1 1', 'line 2.*second time'), ('', 'no line')):
+    for text, message in (
+        ('a 1 0', 'line 1'),
+        ('a 1 ' + '9' * 5000, 'line 1: must be: name width height'),
+        ('a 1 1\na 1 1', 'line 2.*second time'),
+        ('', 'no line'),
+    ):
         (tmp_path / 'sizes').write_text(text)
         with pytest.raises(DataError, match=message):
             read_image_sizes(tmp_path / 'sizes')

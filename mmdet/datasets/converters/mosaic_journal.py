@@ -15,7 +15,7 @@ class MosaicJournal:
     """Records of finished images in a folder.
 
     A line is written after the image that it describes. The last line of a process that was killed may be incomplete: it is
-    ignored, and its image is made again.
+    ignored, like any line that is no record, and its image is made again.
 
     Args:
         folder: folder of the files.
@@ -35,8 +35,10 @@ class MosaicJournal:
             return
         try:
             stored = json.loads(path.read_text(encoding='utf-8'))
-        except ValueError as error:
-            raise DataError('is damaged; start anew (--restart)', file=path) from error
+        except (ValueError, RecursionError):
+            stored = None
+        if not isinstance(stored, dict):
+            raise DataError('is damaged; start anew (--restart)', file=path)
         changed = sorted(key for key in {*stored, *self.settings} if stored.get(key) != self.settings.get(key))
         if changed:
             message = 'an earlier run with other settings stopped here: repeat them, or start anew (--restart)'
@@ -47,10 +49,11 @@ class MosaicJournal:
         """The records of all processes by image id, as JSON text."""
         records = {}
         for path in sorted(self.folder.glob('*.jsonl')):
-            for line in path.read_text(encoding='utf-8').splitlines():
-                with contextlib.suppress(ValueError):
+            for line in path.read_bytes().split(b'\n'):
+                with contextlib.suppress(ValueError, RecursionError):
                     record = json.loads(line)
-                    records[json.dumps(record['id'])] = record
+                    if isinstance(record, dict) and 'id' in record:
+                        records[json.dumps(record['id'])] = record
         return records
 
     @contextlib.contextmanager

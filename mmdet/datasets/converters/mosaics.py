@@ -20,6 +20,7 @@ from ...errors import ConfigError, DataError
 from ...formats.coco import CocoFile, ImageId, read_coco
 from ...formats.images import decode_image, write_image_file
 from ...formats.visdrone import IGNORED_REGION, read_visdrone_rows
+from ...utils.checks import is_finite, is_int
 from ...utils.files import make_folder, write_json
 from ...utils.lock import LOCK_NAME
 from ...utils.outputs import OutputNames, refuse_inputs, source_of
@@ -155,7 +156,9 @@ class MosaicBuilder:
 
     def _is_done(self, image: _Image, done: dict) -> bool:
         record = done.get(json.dumps(image.id))
-        return record is not None and (record['skipped'] or (self.out_dir / image.file_name).is_file())
+        if record is None or not _is_record(record, image):
+            return False
+        return record['skipped'] or (self.out_dir / image.file_name).is_file()
 
     def run(self, stage: Stage, rank: int = 0, world: int = 1, num_workers: int = 2) -> None:
         """Make the mosaics of one process.
@@ -286,6 +289,21 @@ class MosaicBuilder:
         return moved
 
 
+def _is_record(record: dict, image: _Image) -> bool:
+    """Whether a line of a journal is what :class:`MosaicBuilder` writes about an image, not a damaged one."""
+    if type(record.get('skipped')) is not bool or not all(type(record.get(name, 0)) in (int, bool) for name in _SUMMED):
+        return False
+    if record['skipped']:
+        return True
+    rows, sizes = record.get('copies'), [record.get(key) for key in _AVERAGED.values()]
+    return (
+        isinstance(rows, list)
+        and all(is_int(size, 1) and size < 10**9 for size in sizes)
+        and all(isinstance(row, list) and len(row) == 5 and all(map(is_finite, row)) for row in rows)
+        and all(is_int(row[0], 0) and row[0] < len(image.category_ids) for row in rows)
+    )
+
+
 def _images_of(table: CocoFile) -> list[_Image]:
     """The images in the order of the file, with their boxes and the areas to paint."""
     corners = table.bbox.copy()
@@ -293,10 +311,7 @@ def _images_of(table: CocoFile) -> list[_Image]:
     by_image = np.argsort(table.image, kind='stable')
     starts = np.searchsorted(table.image[by_image], np.arange(len(table.image_ids) + 1))
     images: list[_Image] = []
-    for position, (image_id, name) in enumerate(zip(table.image_ids, table.require_file_names())):
-        if Path(name).is_absolute() or '..' in Path(name).parts:
-            place = dict(file=table.source, record=f'image {image_id}', field='file_name')
-            raise DataError('must lead into the image folder', **place, received=name)
+    for position, (image_id, name) in enumerate(zip(table.image_ids, table.require_file_names(inner=True))):
         rows = by_image[starts[position] : starts[position + 1]]
         category_ids = [table.category_ids[category] for category in table.category[rows]]
         crowd, ignore = table.crowd[rows], table.ignore[rows]
