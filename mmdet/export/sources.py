@@ -32,6 +32,7 @@ FILES = {
     **{f'mmdet.archs.blocks.{name}': f'{PACKAGE}/blocks/{name}.py' for name in ('base', 'conv', 'costs')},
     **{f'mmdet.archs.blocks.{name}': f'{PACKAGE}/blocks/{name}.py' for name in ('depthwise', 'residual')},
     'mmdet.errors': f'{PACKAGE}/errors.py',
+    'mmdet.utils.checks': f'{PACKAGE}/checks.py',
     'mmdet.formats.torch_file': f'{PACKAGE}/torch_file.py',
 }
 STAND_INS = dict.fromkeys(('mmcv.cnn', 'mmengine.dist', 'mmdet.registry'), f'{_HERE}.compat')
