@@ -48,7 +48,6 @@ def browse(
             raise DataError('the pipeline must end with PackDetInputs', record=f'sample {index}')
         path = str(sample['data_samples'].metainfo.get('img_path') or 'sample')
         refuse_inputs([out_dir], [Path(path).parent], field='--output-dir')
-        names.start_call()
         (name,) = names.claim([(source_of(path), f'{index:05d}_{Path(path).stem}', ['{}.jpg'])])
         yield f'{name}.jpg', draw_sample(sample, dataset.metainfo, original_boxes=late)
 

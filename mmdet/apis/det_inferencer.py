@@ -159,7 +159,7 @@ class DetInferencer:
         for name, value in (('batch_size', batch_size), ('num_workers', num_workers)):
             if not isinstance(value, int) or value < 1:
                 raise ConfigError('must be an integer of at least 1', field=name, received=value)
-        entries = collect_inputs(inputs, recursive=recursive)
+        entries = collect_inputs(inputs, recursive=recursive, out_dir=out_dir)
         stems = self._names.of_call(
             entries, Path(out_dir) if out_dir else None, vis=not no_save_vis, preds=not no_save_pred
         )

@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 
 from ..errors import DataError, ModelInputError
 from ..formats.images import IMAGE_SUFFIXES
+from ..formats.videos import open_video
 from ..utils.outputs import OutputNames, refuse_inputs, source_of
 from ..visualization.drawing import picture_suffix
 
@@ -23,6 +24,7 @@ Entry = str | np.ndarray  # path or address of an image, path of a video, or a B
 Item = TypeVar('Item')
 Prepared = TypeVar('Prepared')
 
+NAMES_FILE = Path('sources', 'names.jsonl')  # in the folder of outputs: which input each name belongs to
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 
 
@@ -52,25 +54,26 @@ def is_video(entry: Entry) -> TypeGuard[str]:
     return isinstance(entry, str) and Path(entry).suffix.lower() in VIDEO_SUFFIXES
 
 
-def collect_inputs(inputs: Any, *, recursive: bool = False) -> list[Entry]:
+def collect_inputs(inputs: Any, *, recursive: bool = False, out_dir: str = '') -> list[Entry]:
     """The images and videos that a user's inputs stand for, in order.
 
     Args:
         inputs: a path, an ``http(s)://`` address, a folder (its images, sorted), a glob pattern, an array, or a sequence of these.
         recursive: search folders below a folder too.
+        out_dir: folder of outputs; pictures that an earlier call wrote below a searched folder are passed over.
 
     Raises:
         DataError: a path that does not exist, a pattern that matches nothing, or a folder without images.
         ModelInputError: an object of another type.
     """
     if isinstance(inputs, (str, os.PathLike)):
-        return [*_collect_path(os.fspath(inputs), recursive)]
+        return [*_collect_path(os.fspath(inputs), recursive, out_dir)]
     if isinstance(inputs, np.ndarray):
         return [check_array(inputs)]
     if isinstance(inputs, Sequence):
         if not inputs:
             raise DataError('the list of inputs is empty')
-        return [entry for item in inputs for entry in collect_inputs(item, recursive=recursive)]
+        return [entry for item in inputs for entry in collect_inputs(item, recursive=recursive, out_dir=out_dir)]
     message = 'inputs must be paths, folders, patterns, arrays, or a list of these'
     raise ModelInputError(message, received=type(inputs).__name__)
 
@@ -88,13 +91,17 @@ def check_array(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def _collect_path(path: str, recursive: bool) -> list[str]:
+def _collect_path(path: str, recursive: bool, out_dir: str) -> list[str]:
     if path.startswith(('http://', 'https://')) or os.path.isfile(path):
         return [path]
     if os.path.isdir(path):
         walk = Path(path).rglob('*') if recursive else Path(path).iterdir()
         # Hidden files do not count: macOS leaves some that are no images ('._a.jpg').
         found = sorted(str(p) for p in walk if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != '.' and p.is_file())
+        if recursive and out_dir and Path(out_dir, NAMES_FILE).is_file():
+            own = os.path.realpath(Path(out_dir, 'vis'))
+            if own != os.path.realpath(path):
+                found = [p for p in found if os.path.realpath(os.path.dirname(p)) != own]
         if not found:
             hint = '' if recursive else '; search recursively if they lie in folders below'
             raise DataError(f'the folder holds no images ({", ".join(IMAGE_SUFFIXES)}){hint}', file=path)
@@ -129,13 +136,12 @@ class InputNames:
             ConfigError: pictures would be written into the folder of an input.
             DataError: the record of names cannot be written.
         """
-        if folder is None or not (vis or preds):
-            folder = None
-        elif vis:
+        folder = None if folder is None or not (vis or preds) else Path(os.path.realpath(folder))
+        if folder is not None and vis:
             inputs = dict.fromkeys(Path(entry).parent for entry in entries if isinstance(entry, str))
             refuse_inputs([folder / 'vis'], inputs, field='out_dir')
         if self._names.folder != folder:
-            self._names = OutputNames(folder, folder and folder / 'sources' / 'names.jsonl')
+            self._names = OutputNames(folder, folder and folder / NAMES_FILE)
         self._names.start_call()
         wanted: list[tuple[str | None, str, list[str]]] = []
         for entry in entries:
@@ -150,8 +156,7 @@ class InputNames:
                 wanted.append((None, f'{self._arrays:08}', files))
                 self._arrays += 1
             else:
-                name = Path(entry.split('?')[0].rstrip('/')).name
-                wanted.append((source_of(entry), Path(name).stem or 'image', files))
+                wanted.append((source_of(entry), Path(_file_of(entry)).stem or 'image', files))
         return self._names.claim(wanted)
 
 
@@ -159,7 +164,12 @@ def output_suffix(entry: Entry) -> str:
     """File name extension of the picture or annotated video of an entry."""
     if isinstance(entry, np.ndarray):
         return '.jpg'
-    return '.mp4' if is_video(entry) else picture_suffix(entry.split('?')[0].rstrip('/'))
+    return '.mp4' if is_video(entry) else picture_suffix(_file_of(entry))
+
+
+def _file_of(entry: str) -> str:
+    """The path of a file, or of an address without its query."""
+    return entry if os.path.isfile(entry) else entry.split('?')[0].rstrip('/')
 
 
 def iterate_sources(entries: Iterable[Entry], stems: Iterable[str]) -> Iterator[Source]:
@@ -178,13 +188,12 @@ def iterate_sources(entries: Iterable[Entry], stems: Iterable[str]) -> Iterator[
 def count_sources(entries: Iterable[Entry]) -> int:
     """Expected number of images; for a video its header's number of frames, at least 1."""
     return sum(
-        max(int(cv2.VideoCapture(entry).get(cv2.CAP_PROP_FRAME_COUNT)), 1) if is_video(entry) else 1
-        for entry in entries
+        max(int(open_video(entry).get(cv2.CAP_PROP_FRAME_COUNT)), 1) if is_video(entry) else 1 for entry in entries
     )
 
 
 def _video_frames(path: str, stem: str) -> Iterator[Source]:
-    video = cv2.VideoCapture(path)
+    video = open_video(path)
     try:
         if not video.isOpened():
             raise DataError('OpenCV cannot open this video', file=path)

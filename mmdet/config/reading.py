@@ -64,7 +64,7 @@ def _warn_of_new_keys(cfg: Config, cfg_options: dict) -> None:
 
 
 class CfgOptions(DictAction):
-    """``--cfg-options key=value ...``: an argument without ``=`` is a usage error rather than a traceback."""
+    """``--cfg-options key=value ...``: an argument without ``=``, or with a value that cannot be read, is a usage error rather than a traceback."""
 
     def __call__(
         self,
@@ -77,7 +77,10 @@ class CfgOptions(DictAction):
         for value in values:
             if not value.partition('=')[0] or '=' not in value:
                 raise argparse.ArgumentError(self, f'expects key=value pairs. Received: {value!r}')
-        super().__call__(parser, namespace, values, option_string)
+            try:
+                super().__call__(parser, namespace, [value], option_string)
+            except Exception as error:  # mmengine's parser of lists fails in many ways
+                raise argparse.ArgumentError(self, f'cannot read this value. Received: {value!r}') from error
 
 
 class _Verbose(argparse.Action):

@@ -26,6 +26,7 @@ from .json_file import no_garbage_collection
 _MAX_DEPTH = 50  # of containers; results have five
 # What shared objects may grow to when they are written out, in bytes: a file of a kilobyte can name a list of lists of lists 10**9 times.
 _GROWTH, _ALLOWANCE = 16, 64 << 20
+_EXPANDED = 1 << 20  # elements that a tensor with strides of 0 may have beyond those of its storage
 _NODE, _OBJECT = 8, 512  # bytes that an element of a container, and an array beside its numbers, count for
 
 _ATOMS = {int, float, str, bool, type(None), bytes, bytearray}
@@ -150,7 +151,7 @@ class _Tensor:
         dtype, data = self.storage.dtype, self.storage.data
         room, count = len(data) // dtype.itemsize, math.prod(size)
         last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-        if count and (last >= room or count > room):
+        if count and (last >= room or count > max(room, _EXPANDED)):
             raise ValueError(f'a tensor of size {size}, stride {stride} and offset {offset} in {room} numbers')
         if not count:
             return torch.empty(size, dtype=dtype)
@@ -201,6 +202,12 @@ def _tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *rest: A
     return _Tensor(storage, offset, size, stride)
 
 
+def _size(values: tuple) -> tuple:
+    """``torch.Size``, as a plain tuple."""
+    _naturals(values)
+    return values
+
+
 def _storage(content: bytes) -> _Storage:
     """A storage out of what ``torch.save`` made of it: head, description, list of the one key, number of elements, elements."""
     if not content.startswith(_STORAGE_HEAD):
@@ -243,6 +250,7 @@ _CALLS: dict[str, Callable[..., Any] | None] = {
     **{f'numpy.{core}.multiarray.scalar': _scalar for core in ('core', '_core')},
     **{f'numpy.{core}.numeric._frombuffer': _frombuffer for core in ('core', '_core')},
     'torch._utils._rebuild_tensor_v2': _tensor,
+    'torch.Size': _size,
     'torch.storage._load_from_bytes': _storage,
     '_codecs.encode': _bytes,
     '__builtin__.bytes': _bytes,
@@ -412,8 +420,11 @@ class _Finisher:
             self._spend(_OBJECT + len(value.data))
             return value.make()
         if kind is _Tensor:
-            self._spend(_OBJECT + len(value.storage.data))
-            return value.make()
+            tensor = value.make()
+            self._spend(
+                _OBJECT + max(len(value.storage.data), tensor.nbytes)
+            )  # an expanded one has more than its storage
+            return tensor
         if kind not in (list, tuple, dict):
             raise _RefusedError(f'{_what(value)} as a value')
         if depth == _MAX_DEPTH:

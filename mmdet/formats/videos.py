@@ -1,4 +1,4 @@
-"""Writing of videos with OpenCV."""
+"""Videos, by OpenCV."""
 
 import os
 from contextlib import ExitStack
@@ -8,7 +8,27 @@ from types import TracebackType
 import cv2
 import numpy as np
 
+from ..errors import DataError
 from ..utils.files import replacing
+
+
+def open_video(path: str | os.PathLike) -> cv2.VideoCapture:
+    """OpenCV's reader of a video; whether OpenCV could open it, ``isOpened()`` tells.
+
+    Raises:
+        DataError: a name that OpenCV cannot take.
+    """
+    return cv2.VideoCapture(_checked_name(path))
+
+
+def _checked_name(path: str | os.PathLike) -> str:
+    """The path as text. Names that are no text crash OpenCV."""
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError('OpenCV takes no video whose path is not valid UTF-8; rename it', file=name) from error
+    return name
 
 
 class VideoFile:
@@ -35,7 +55,9 @@ class VideoFile:
             temporary = stack.enter_context(
                 replacing(self._path, keep_suffix=True)
             )  # OpenCV takes a path, no open file
-            self._writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), self._fps, self._size_wh)
+            self._writer = cv2.VideoWriter(
+                _checked_name(temporary), cv2.VideoWriter.fourcc(*'mp4v'), self._fps, self._size_wh
+            )
             stack.callback(self._writer.release)
             if not self._writer.isOpened():
                 raise OSError('OpenCV cannot write an mp4 video here; use no_save_vis, or see whether the disk is full')
@@ -56,7 +78,7 @@ class VideoFile:
             return
         with self._stack:
             self._writer.release()
-            video = cv2.VideoCapture(self._temporary)
+            video = open_video(self._temporary)
             found = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
             video.release()
             if found < self._count:

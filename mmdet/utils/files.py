@@ -65,7 +65,7 @@ def temporary_path(path: str | Path, *, keep_suffix: bool = False) -> Path:
         keep_suffix: end in the suffix of ``path``, for libraries that choose a format by it.
     """
     path, pid = Path(path), os.getpid()
-    name = path.name.encode()[:_NAME_BYTES].decode(errors='ignore')
+    name = path.name.encode(errors='ignore')[:_NAME_BYTES].decode(errors='ignore')
     writer = f'{_host()}-{pid}-{_start_of(pid)}-{uuid.uuid4().hex[:8]}'
     return path.with_name(f'.{name}.{writer}.tmp{path.suffix if keep_suffix else ""}')
 
@@ -312,6 +312,11 @@ class LineFile:
                 return None
             self._file.seek(start)
             return self._file.read()
+
+    def clear(self) -> None:
+        """Delete all lines."""
+        with explained(self.path, self._error):
+            self._file.truncate(0)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -6,11 +6,12 @@ A file that gets its name from an input gets a number where the name belongs to 
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..errors import ConfigError
-from .files import LineFile
+from .files import LineFile, make_folder
 
 PathLike = str | os.PathLike
 
@@ -66,27 +67,28 @@ class OutputNames:
     """Gives outputs the names of their sources: ``a/x.jpg`` and ``b/x.png`` become ``x`` and ``x_2``.
 
     The rule: a name belongs to one source. A source whose name belongs to another one, or to a file that is not recorded, gets a number.
-    Names and sources are recorded beside the folder, one object ``{"name", "source"}`` a line, before anything else is written. So a source replaces its own result of an earlier call or process, and no other. Names that differ in case only count as
-    equal. Processes may share a folder.
+    Names and sources are recorded, one object ``{"name", "source"}`` a line, before anything else is written. So a source replaces its own result of
+    an earlier call or process, and no other. Processes may share a folder. The record of a folder that was deleted counts no more.
 
     Args:
         folder: folder of the outputs; None where nothing is written: then nothing is recorded either.
-        record: the file of the record; default ``<folder>_sources.jsonl``.
+        record: the file of the record; default ``<folder>_sources.jsonl``, or ``<folder>/.sources.jsonl`` where the place beside the folder is
+            closed, or on another file system.
+        exact: names that differ in case only are different names; by default they count as equal.
     """
 
-    def __init__(self, folder: PathLike | None = None, record: PathLike | None = None):
-        self.folder = None if folder is None else Path(folder)
-        self.record = (
-            Path(record) if record is not None else self.folder and Path(f'{self.folder.absolute()}_sources.jsonl')
-        )
+    def __init__(self, folder: PathLike | None = None, record: PathLike | None = None, *, exact: bool = False):
+        self.folder = None if folder is None else Path(os.path.realpath(folder))
+        self.record = Path(record) if record is not None else self.folder and _record_of(self.folder)
+        self._key: Callable[[str], str] = str if exact else str.lower
         self._seen = 0  # bytes of the record that were read
-        self._recorded: set[str] = set()  # names in lower case
+        self._recorded: set[str] = set()  # keys of names
         self._names: dict[str, list[str]] = {}  # by source
         self.start_call()
 
     def start_call(self) -> None:
         """Let all sources have their names again."""
-        self._given: set[str] = set()  # in this call, in lower case
+        self._given: set[str] = set()  # in this call, keys of names
         self._last: dict[str, int] = {}  # number last given, by the name without number
 
     def claim(self, wanted: Sequence[tuple[str | None, str, Sequence[str]]]) -> list[str]:
@@ -97,15 +99,20 @@ class OutputNames:
                 ``('/data/a/x.jpg', 'x', ['vis/{}.jpg', 'preds/{}.json'])``. Without a source (None) the name is always a new one.
 
         Raises:
-            DataError: the record cannot be read or written.
+            DataError: the record cannot be read or written, or the folder cannot be made.
         """
         if self.record is None or all(source is None for source, *_ in wanted):
             return [self._name(*item) for item in wanted]
         with LineFile(self.record) as file, file.locked():
+            if self.folder is not None and not self.folder.exists():
+                file.clear()
+                make_folder(self.folder)
             self._read(file)
             names = [self._name(*item) for item in wanted]
             new = [
-                (name, item[0]) for name, item in zip(names, wanted) if item[0] and name.lower() not in self._recorded
+                (name, item[0])
+                for name, item in zip(names, wanted)
+                if item[0] and self._key(name) not in self._recorded
             ]
             if new:
                 file.append(''.join(json.dumps(dict(name=name, source=source)) + '\n' for name, source in new))
@@ -114,17 +121,19 @@ class OutputNames:
 
     def _name(self, source: str | None, base: str, files: Sequence[str]) -> str:
         def is_taken(name: str) -> bool:
-            known = name.lower() in self._given or name.lower() in self._recorded
-            return known or (
+            key = self._key(name)
+            return (key in self._given or key in self._recorded) or (
                 self.folder is not None and any(os.path.lexists(self.folder / file.format(name)) for file in files)
             )
 
-        own = [name for name in self._names.get(source or '', ()) if name.lower() not in self._given]
+        own = [name for name in self._names.get(source or '', ()) if self._key(name) not in self._given]
+        # One source may have several names: a picture that is drawn twice, links to one image.
+        own = [name for name in own if re.fullmatch(rf'{re.escape(base)}(_\d+)?', name)]
         if own:
-            name = own[0]
+            name = min(own, key=len)
         else:
             name, self._last[base] = numbered(base, is_taken, self._last.get(base, 0) + 1)
-        self._given.add(name.lower())
+        self._given.add(self._key(name))
         return name
 
     def _read(self, file: LineFile) -> None:
@@ -138,10 +147,17 @@ class OutputNames:
             try:
                 entry = json.loads(line)
                 name, source = str(entry['name']), str(entry['source'])
-            except (ValueError, KeyError, TypeError):  # a line that a killed process left unfinished
+            except (ValueError, KeyError, TypeError, RecursionError):  # unfinished by a killed process, or damaged
                 continue
-            self._recorded.add(name.lower())
+            self._recorded.add(self._key(name))
             self._names.setdefault(source, []).append(name)
+
+
+def _record_of(folder: Path) -> Path:
+    inside = folder / '.sources.jsonl'
+    if inside.exists() or (folder.is_dir() and (folder.is_mount() or not os.access(folder.parent, os.W_OK))):
+        return inside
+    return Path(f'{folder}_sources.jsonl')
 
 
 def source_of(path: PathLike) -> str:

@@ -365,6 +365,27 @@ def test_pictures_never_go_to_the_folder_of_the_images(inferencer, tmp_path, way
     assert (tmp_path / 'data/preds/q.json').is_file()
 
 
+def test_the_same_command_again(inferencer, tmp_path, monkeypatch):
+    """Pictures below a searched folder are no inputs of the next call; another working directory is another folder."""
+    for folder in ('a', 'b'):
+        (tmp_path / folder / 'in').mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / folder / 'in/x?.jpg'), scene())
+    options = dict(out_dir='out', no_save_pred=False, recursive=True)
+    for folder in ('b', 'a', 'a', 'b'):
+        monkeypatch.chdir(tmp_path / folder)
+        assert inferencer('.', **options)['inputs'] == ['in/x?.jpg']
+    inferencer(str(tmp_path / 'a/in'), **options)
+    assert sorted(path.name for path in (tmp_path / 'b/out/vis').iterdir()) == ['x?.jpg', 'x?_2.jpg']
+
+
+def test_a_video_whose_name_is_no_text(inferencer, tmp_path):
+    """It crashes OpenCV."""
+    path = tmp_path / os.fsdecode(b'\xe9.mp4')
+    path.write_bytes(b'')
+    with pytest.raises(DataError, match='UTF-8'):
+        inferencer(str(path))
+
+
 def test_inputs_in_order(tmp_path):
     for name in ('b.JPG', 'a.webp', '._a.jpg', 'notes.txt', 'v.MP4', 'below/c.ppm'):
         (tmp_path / name).parent.mkdir(exist_ok=True)

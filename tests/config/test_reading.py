@@ -48,14 +48,15 @@ def test_work_dir_precedence(config):
     assert resolve_work_dir(cfg, config, 'cli') == 'cli'
 
 
-@pytest.mark.parametrize('value', ['model.depth', '=3'])
+@pytest.mark.parametrize('value', ['model.depth', '=3', 'a=(1,', 'a=[1,[2,3]', 'a=dict(b=dict(c=1),d=2)'])
 def test_options_need_key_and_value(value, capsys):
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions)
-    assert parser.parse_args(['--cfg-options', 'a.b=[1,2]']).cfg_options == {'a.b': [1, 2]}
+    assert parser.parse_args(['--cfg-options', 'a.b=[1,2]', 'c=x']).cfg_options == {'a.b': [1, 2], 'c': 'x'}
     with pytest.raises(SystemExit):
         parser.parse_args(['--cfg-options', value])
-    assert 'key=value' in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert 'key=value' in error or f'cannot read this value. Received: {value!r}' in error
 
 
 def test_missing_file(tmp_path):

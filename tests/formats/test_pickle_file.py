@@ -83,6 +83,13 @@ def test_results_read_back(protocol, count, core):
     assert same(content[1], found[1])
 
 
+def test_sizes_and_expanded_tensors():
+    content = dict(img_shape=torch.Size([3, 4]), scores=torch.ones(1, 2).expand(3, 2))
+    for protocol in (2, 4):
+        found = parse_pickle(pickle.dumps(content, protocol), 'a.pkl')
+        assert same(dict(content, img_shape=(3, 4)), found)
+
+
 def test_results_of_mmdetection_2x():
     content = [[np.arange(10, dtype=np.float32).reshape(2, 5), np.zeros((0, 5), np.float32)]]
     assert same(content, parse_pickle(pickle.dumps(content, 2), 'a.pkl'))
@@ -144,6 +151,8 @@ def test_other_instructions_are_refused(code, received):
         (forged_tensor(0, (1 << 30,), (0,)), 'a tensor of size'),
         (forged_tensor(0, (2, 2), (3, 1)), 'a tensor of size'),
         (forged_tensor(-1, (1,), (1,)), 'whole number >= 0'),
+        ([forged_tensor(0, (1 << 20,), (0,))] * 40, 'far larger than the file'),
+        (Raw(torch.Size, ((1, 'x'),)), 'whole number >= 0'),
         (forged_tensor(0, (1,), (-1,)), 'whole number >= 0'),
         (10**40, '64 bits'),
         ({(1, 2): 3}, 'key of a dict'),

@@ -139,3 +139,44 @@ def test_several_at_once_share_a_folder(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         names = list(pool.map(claim, range(60)))
     assert sorted(names) == sorted({'x', *(f'x_{i}' for i in range(2, 61))})
+
+
+def test_one_source_with_several_names(tmp_path):
+    """An image that is drawn twice, links to one image: a name never stands for another one of the same source."""
+    for wanted in (['a', 'b'], ['a', 'b'], ['b', 'c', 'a']):
+        assert OutputNames(tmp_path / 'vis').claim([('/x.jpg', name, ['{}.jpg']) for name in wanted]) == wanted
+
+
+def test_the_record_of_a_deleted_folder_counts_no_more(tmp_path):
+    folder = tmp_path / 'vis'
+    for source in ('/a/x.jpg', '/b/x.jpg'):
+        assert OutputNames(folder).claim([(source, 'x', ['{}.jpg'])]) == ['x']
+        folder.rmdir()
+
+
+@pytest.mark.parametrize('why', ['closed', 'mount'])
+def test_the_record_lies_in_the_folder_where_the_place_beside_it_is_not_ours(tmp_path, monkeypatch, why):
+    """A folder mounted into a container would lose its record with the container."""
+    if why == 'closed':
+        monkeypatch.setattr('os.access', lambda path, mode: Path(path) != tmp_path)
+    else:
+        monkeypatch.setattr(Path, 'is_mount', lambda path: path == tmp_path / 'vis')
+    (tmp_path / 'vis').mkdir()
+    assert OutputNames(tmp_path / 'vis').claim([('/a/x.jpg', 'x', ['{}.jpg'])]) == ['x']
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*.*')] == ['vis/.sources.jsonl']
+    monkeypatch.undo()
+    assert OutputNames(tmp_path / 'vis').claim([('/b/x.jpg', 'x', ['{}.jpg'])]) == ['x_2']
+
+
+def test_a_damaged_record_is_passed_over(tmp_path):
+    (tmp_path / 'vis').mkdir()
+    (tmp_path / 'vis_sources.jsonl').write_bytes(
+        b'\xff[\n' + b'[' * 100_000 + b'\n{"name": "x", "source": "/a/x.jpg"}\n'
+    )
+    assert OutputNames(tmp_path / 'vis').claim([('/b/x.jpg', 'x', ['{}.jpg'])]) == ['x_2']
+
+
+def test_names_that_differ_in_case(tmp_path):
+    wanted = [('/a.jpg', 'a', ['{}.jpg']), ('/A.jpg', 'A', ['{}.jpg'])]
+    assert OutputNames(tmp_path / 'x').claim(wanted) == ['a', 'A_2']
+    assert OutputNames(tmp_path / 'y', exact=True).claim(wanted) == ['a', 'A']

@@ -136,7 +136,8 @@ class MosaicBuilder:
             self.journal.remove()
         make_folder(self.out_dir)
         names = list(dict.fromkeys(image.file_name for image in self.images))
-        given = OutputNames(self.out_dir).claim([(source_of(self.image_dir / name), name, ['{}']) for name in names])
+        wanted = [(source_of(self.image_dir / name), name, ['{}']) for name in names]
+        given = OutputNames(self.out_dir, exact=True).claim(wanted)
         for name, own in zip(names, given):
             if own != name:
                 message = 'was not made from this image, and is left alone; choose another folder for the mosaics'
