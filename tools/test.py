@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--eval-options', '--options', nargs='+', action=CfgOptions, help='arguments of the metric, e.g. classwise=True'
     )
-    parser.add_argument('--out', help='write the results: .pkl (one dict an image) or .json (COCO)')
+    parser.add_argument('--out', help='write the results: .pkl (one dict for each image) or .json (COCO)')
     parser.add_argument('--format-only', action='store_true', help='write COCO JSON without evaluating')
     parser.add_argument('--show', action='store_true', help='open a window for every image')
     parser.add_argument('--show-dir', help='write a picture of every image there')

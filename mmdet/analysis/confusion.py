@@ -100,7 +100,8 @@ def _overlaps(boxes: np.ndarray, others: np.ndarray, mode: str = 'iou') -> np.nd
 
 
 def _pair(overlaps: np.ndarray, gt_of: np.ndarray) -> np.ndarray:
-    """``gt_of`` (N,), the object of each detection or -1, where those without one take the free object of largest (N, G) overlap > 0."""
+    """Complete ``gt_of`` (N,), the object of each detection or -1: in their order, the detections without one take the free object of
+    largest overlap (N, G), if that is > 0."""
     gt_of = gt_of.copy()
     free = np.ones(overlaps.shape[1], bool)
     free[gt_of[gt_of >= 0]] = False

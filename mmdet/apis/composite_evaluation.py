@@ -176,7 +176,8 @@ def write_pictures(
 ) -> list[Path]:
     """Write pictures of the stages and the ground truth; returns the files written.
 
-    They are ``<image>_1_regions.jpg``, ``_2_mosaic.jpg``, ``_3_merged.jpg`` and ``_4_truth.jpg``. Folders in file names are kept: ``M0101/img000001.jpg`` becomes ``M0101/img000001_1_regions.jpg``.
+    They are ``<image>_1_regions.jpg``, ``_2_mosaic.jpg``, ``_3_merged.jpg`` and ``_4_truth.jpg``. Folders in file names are kept:
+    ``M0101/img000001.jpg`` becomes ``M0101/img000001_1_regions.jpg``.
 
     Args:
         model: a ``UFPMPDet`` with ``dataset_meta``.

@@ -255,7 +255,8 @@ class _Writers:
         clip = self._clip_of(source)
         if clip.frames is None:
             path = self._folder / 'vis' / f'{clip.stem}.mp4'
-            clip.frames = clip.files.enter_context(VideoFile(path, source.fps, (picture.shape[1], picture.shape[0])))
+            height, width = picture.shape[:2]
+            clip.frames = clip.files.enter_context(VideoFile(path, source.fps, (width, height)))
         clip.frames.write(picture)
 
     def write_prediction(self, source: Source, prediction: dict) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 
 from ..errors import DataError
-from ..utils.checks import is_int
 from .blocks import BlockFamily, families, family_of
 from .structure import Block, Structure
 
@@ -111,7 +110,9 @@ def _parse_block(block: Mapping, where: dict) -> Block:
 
     def integer(key: str, default: int, choices: Sequence[int] | None = None) -> int:
         value = block.get(key, default)
-        if not is_int(value, 1) or value > LARGEST or (choices is not None and value not in choices):
+        # Not by utils.checks: exported networks contain this module and have torch only.
+        good = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
+        if not good or (choices is not None and value not in choices):
             wanted = f'one of {list(choices)}' if choices is not None else f'an integer in 1..{LARGEST}'
             raise DataError(f'must be {wanted}', field=key, received=value, **where)
         return value

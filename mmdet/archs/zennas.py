@@ -61,7 +61,8 @@ def _convert(block: Mapping, where: dict) -> list[dict]:
     elif (match := _BASIC.fullmatch(name)) and match[1] == match[2]:
         family = 'SuperResKXKX'
     elif match := _INVERTED.fullmatch(name):
-        family, btn = 'SuperResK1DWK1', int(match['expansion']) * out if isinstance(out, int) else out
+        family = 'SuperResK1DWK1'
+        btn = int(match['expansion']) * out if isinstance(out, int) else out
     else:
         allowed = 'SuperConvK*BNRELU, SuperResK1K*K1, SuperResK*K*, SuperResIDWE*K*'
         raise DataError(f'must be one of {allowed}', field='cls', received=block['cls'], **where)

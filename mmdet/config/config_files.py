@@ -111,7 +111,7 @@ class _YamlHandler(BaseFileHandler):
         return document
 
     def dump_to_fileobj(self, obj: Any, file: TextIO, **kwargs: Any) -> None:
-        yaml.dump(obj, file, **kwargs)
+        file.write(self.dump_to_str(obj, **kwargs))
 
     def dump_to_str(self, obj: Any, **kwargs: Any) -> str:
         return yaml.dump(obj, **kwargs)

@@ -53,7 +53,9 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
 
 def _warn_of_new_keys(cfg: Config, cfg_options: dict) -> None:
     """Name the overrides whose first key the config does not have: they are allowed, but often a typing error."""
-    for option in cfg_options if starts_as_main_process() else ():
+    if not starts_as_main_process():
+        return
+    for option in cfg_options:
         first = option.partition('.')[0]
         if first not in cfg and first not in _RUN_KEYS:
             near = difflib.get_close_matches(first, list(cfg), n=1)

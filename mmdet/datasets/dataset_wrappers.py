@@ -26,7 +26,7 @@ def _build(dataset: Any) -> Any:
 
 
 class _SharedParts:
-    """What samplers and hooks ask of any dataset, for a wrapper, whose datasets are its ``_parts``."""
+    """What samplers and hooks ask of any dataset, for wrappers; ``_parts`` lists the datasets that are wrapped."""
 
     # These come from mmengine's wrapper, the other base class of each subclass.
     dataset: Any
@@ -51,10 +51,11 @@ class _SharedParts:
         return (self._parts[found[0]], found[1]) if isinstance(found, tuple) else (self.dataset, found)
 
     def __getitem__(self, idx: int) -> Any:
-        dataset, local = self._locate(idx)
+        self.full_init()
         size = len(self)
         if not -size <= idx < size:
             raise IndexError(f'index {int(idx)} is out of range for a dataset of {size} samples')
+        dataset, local = self._locate(idx)
         seed = getattr(idx, 'seed', None)
         return dataset[local if seed is None else SeededIndex(local, seed)]
 

@@ -23,7 +23,7 @@ from ..errors import CheckpointError
 from ..registry import MODELS
 from ..structures import DetDataSample
 from ..version import __version__
-from .checkpoint.loading import load_checkpoint_file, load_into, unwrap
+from .checkpoint.loading import compare, load_checkpoint_file, unwrap
 from .checkpoint.saving import save_atomically, to_plain
 
 _ELEMENTS = {kind.__name__: kind for kind in (DetDataSample, InstanceData, PixelData, BaseDataElement)}
@@ -186,7 +186,10 @@ def replay_loss(path: str | Path, *, config: ConfigDict | None = None, device: s
         raise CheckpointError(message, file=path) from error
     try:
         model = MODELS.build(ConfigDict(model_config))
-        load_into(model, content['state_dict'], complete=True)
+        compare(model, content['state_dict'], complete=True)
+        model.load_state_dict(
+            content['state_dict'], strict=False
+        )  # also weights that are not finite, which other loads refuse
         model = (model if torch.device(device).type == 'cuda' else revert_sync_batchnorm(model)).to(device).train()
         modules, buffers = dict(model.named_modules()), dict(model.named_buffers())
         for name, values in step['attributes'].items():

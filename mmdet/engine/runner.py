@@ -423,7 +423,8 @@ class DetRunner(Runner):
         restored = {key: restore_history(value) for key, value in state.get('log_scalars', {}).items()}
         histories = {key: history for key, history in restored.items() if history is not None}
         runtime = dict(state.get('runtime_info', {}))
-        known = {key: value for key, value in state.get('resumed_keys', {}).items() if key in {**histories, **runtime}}
+        present = {*histories, *runtime}
+        known = {key: value for key, value in state.get('resumed_keys', {}).items() if key in present}
         self.message_hub.load_state_dict(dict(log_scalars=histories, runtime_info=runtime, resumed_keys=known))
 
     @master_only

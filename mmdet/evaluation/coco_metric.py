@@ -64,7 +64,8 @@ class CocoMetric(BaseMetric):
         use_mp_eval: accepted, without effect: the evaluator needs no processes.
         max_dets: limit of all AP values. None means COCO's 100 if ``proposal_nums`` contains it, otherwise the largest
             of ``proposal_nums``.
-        count_ignored: see :func:`~mmdet.formats.coco.load_coco_annotations`.
+        count_ignored: boxes of the annotation file with ``ignore`` 1 count as objects, as in pycocotools. By default they
+            are neither found nor missed, just as the datasets do not train on them.
         collect_dir: shared folder for ``collect_device='cpu'``.
 
     Raises:
@@ -180,7 +181,11 @@ class CocoMetric(BaseMetric):
         return {f'{self.prefix}/{name}': value for name, value in metrics.items()}
 
     def compute_metrics(self, results: list[ImageRecord]) -> dict[str, float]:
-        """Name, without the prefix, -> value of the metrics of all records, -1 without ground truth; writes the result files."""
+        """Compute the metrics of all records and write the result files.
+
+        Returns:
+            name, without the prefix -> value; -1 where there is no ground truth.
+        """
         logger = MMLogger.get_current_instance()
         records = keep_first(results, lambda record: record.image_id)
         if len(records) < len(results):

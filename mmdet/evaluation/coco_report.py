@@ -28,8 +28,8 @@ def item_value(result: CocoResult, item: str, max_dets: int, label: int | None =
     if item in _AP_ITEMS:
         iou_thr, area = _AP_ITEMS[item]
         return result.ap(iou_thr, area, max_dets, label)
-    name, limit = item.split('@')
-    return result.ar(None, _AREA_SUFFIXES.get(name[3:], 'all'), int(limit), label)
+    name, limit = item.split('@')  # name is AR, or AR_ and a suffix
+    return result.ar(None, _AREA_SUFFIXES.get(name.removeprefix('AR_'), 'all'), int(limit), label)
 
 
 def format_value(value: float, digits: int = 3) -> str:

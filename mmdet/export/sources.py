@@ -1,7 +1,7 @@
 """Source files of an exported network: the toolbox's own modules with rewritten imports, so that there is no second copy of the network.
 
-Only the module names in import lines change. Imports of exported modules become relative, those of mmcv, mmengine and the registry point to ``compat.py``, and those of
-torch and the standard library stay. A module that imports anything else cannot be exported.
+Only the module names in import lines change. Imports of exported modules become relative, those of mmcv, mmengine and the registry point to
+``compat.py``, and those of torch and the standard library stay. A module that imports anything else cannot be exported.
 """
 
 import ast
@@ -27,10 +27,14 @@ FILES = {
     'mmdet.models.layers.tinynas_blocks': f'{PACKAGE}/modules.py',
     'mmdet.models.layers.tinynas_damo': f'{PACKAGE}/damo.py',
     'mmdet.models.layers.lsq': f'{PACKAGE}/lsq.py',
-    **{f'mmdet.archs.{name}': f'{PACKAGE}/{name}.py' for name in ('structure', 'parsing')},
+    'mmdet.archs.structure': f'{PACKAGE}/structure.py',
+    'mmdet.archs.parsing': f'{PACKAGE}/parsing.py',
     'mmdet.archs.blocks': f'{PACKAGE}/blocks/__init__.py',
-    **{f'mmdet.archs.blocks.{name}': f'{PACKAGE}/blocks/{name}.py' for name in ('base', 'conv', 'costs')},
-    **{f'mmdet.archs.blocks.{name}': f'{PACKAGE}/blocks/{name}.py' for name in ('depthwise', 'residual')},
+    'mmdet.archs.blocks.base': f'{PACKAGE}/blocks/base.py',
+    'mmdet.archs.blocks.conv': f'{PACKAGE}/blocks/conv.py',
+    'mmdet.archs.blocks.costs': f'{PACKAGE}/blocks/costs.py',
+    'mmdet.archs.blocks.depthwise': f'{PACKAGE}/blocks/depthwise.py',
+    'mmdet.archs.blocks.residual': f'{PACKAGE}/blocks/residual.py',
     'mmdet.errors': f'{PACKAGE}/errors.py',
     'mmdet.formats.torch_file': f'{PACKAGE}/torch_file.py',
 }

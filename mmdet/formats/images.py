@@ -145,7 +145,8 @@ def write_image_file(
     try:
         done, data = cv2.imencode(path.suffix, image, options)
     except cv2.error as failure:
-        raise error(f'cannot be encoded ({failure.err})', file=path, received=image.shape) from failure
+        message = f'cannot be encoded ({failure.err}); use .jpg or .png'
+        raise error(message, file=path, received=image.shape) from failure
     if not done:
         raise error('cannot be encoded', file=path, received=image.shape)
     write_bytes(path, data.tobytes())

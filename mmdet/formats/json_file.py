@@ -11,8 +11,8 @@ from typing import Any
 from ..errors import DataError
 from ..utils.reading import read_file
 
-# A polygon list: numbers, commas, blanks and brackets up to the last closing bracket. (Inside a string the quotes would be escaped, so a
-# caption cannot look like this.)
+# A polygon list: numbers, commas, blanks and brackets, up to the last closing bracket before the next key or brace. (Inside a string the
+# quotes would be escaped, so a caption cannot look like this.)
 _POLYGONS = re.compile(rb'("segmentation"\s*:\s*)\[[0-9.,eE+\-\[\]\s]*\]')
 
 

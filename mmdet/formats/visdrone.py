@@ -1,7 +1,7 @@
 """Text files of VisDrone-DET: annotations and results are read, results are written.
 
 One file for each image; a row is ``left,top,width,height,score,category,truncation,occlusion``. The last two may be missing (they decide
-nothing). Rows are separated by commas or blanks, and a comma may end them: annotations are published with commas, results often with
+nothing). Commas or blanks separate the numbers, and a comma may end the row: annotations are published with commas, results often with
 blanks.
 """
 

@@ -154,9 +154,8 @@ def _bilinear_rows(
     shift_x = point % kernel_w * dilation[1] - padding[1]
     base_y = (torch.arange(out_h, device=device) * stride[0]).view(-1, 1, 1, 1) + shift_y  # (h, 1, K, 1)
     base_x = (torch.arange(out_w, device=device) * stride[1]).view(-1, 1, 1) + shift_x  # (w, K, 1)
-    moved = offset.view(num_images, deform_groups, points, 2, out_h, out_w).permute(
-        3, 0, 4, 5, 2, 1
-    )  # (2, N, h, w, K, D)
+    moved = offset.view(num_images, deform_groups, points, 2, out_h, out_w)
+    moved = moved.permute(3, 0, 4, 5, 2, 1)  # (2, N, h, w, K, D)
     # A sample at -1 or at the size is exactly zero, so clamping there changes nothing but the range of the integers below.
     y = (moved[0] + base_y.to(offset.dtype)).clamp(-1, height)
     x = (moved[1] + base_x.to(offset.dtype)).clamp(-1, width)  # (N, h, w, K, D)

@@ -190,7 +190,7 @@ def side_by_side(
     Small pictures have no titles and no gap.
 
     Args:
-        left, right: (H1, W, 3) and (H2, W, 3) uint8 RGB; the less high one is padded at the bottom.
+        left, right: (H1, W, 3) and (H2, W, 3) uint8 RGB; the shorter one is padded at the bottom.
         titles: text above each picture; None leaves them out.
     """
     panels = [_checked_image(left), _checked_image(right)]

@@ -104,7 +104,8 @@ class DetLocalVisualizer(Visualizer):
         if draw_pred and data_sample is not None and 'pred_instances' in data_sample:
             found = data_sample.pred_instances
             panels.append(self._draw(image, found[found.scores > pred_score_thr]))
-        drawn = side_by_side(panels[0], panels[1]) if len(panels) == 2 else [*panels, image][0]
+        panels = panels or [image]
+        drawn = side_by_side(panels[0], panels[1]) if len(panels) == 2 else panels[0]
 
         self.set_image(drawn)
         if show:

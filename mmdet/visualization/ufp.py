@@ -125,7 +125,7 @@ def ufp_steps_of_boxes(image: np.ndarray, boxes: Boxes, labels: Boxes, **ufp: An
     classes = torch.as_tensor(as_numpy(labels), dtype=torch.int64).reshape(-1)
     order = torch.argsort(classes, stable=True)  # class after class, as a detector's boxes are packed
     xyxy, classes = xyxy[order], classes[order]
-    regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(xyxy, input_shape=image.shape[1::-1], **ufp)
+    regions, mosaic_w, mosaic_h = UnifiedForegroundPacking(xyxy, input_shape=(image.shape[1], image.shape[0]), **ufp)
     bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1])).permute(2, 0, 1)
     on_mosaic, source, _ = boxes_to_mosaic(xyxy, regions)
     back, index, _ = boxes_to_image(on_mosaic, regions)

@@ -134,6 +134,11 @@ def test_refuses(arguments):
         AnchorGenerator(**arguments)
 
 
+def test_a_stride_has_one_or_two_sides():
+    with pytest.raises(ValueError, match='unpack'):
+        AnchorGenerator(strides=[(8, 8, 8)], ratios=[1.0], scales=[1.0])
+
+
 def test_refuses_another_number_of_levels():
     with pytest.raises(ModelInputError, match='5'):
         AnchorGenerator(**GFL).grid_priors([(1, 1)], device='cpu')

@@ -52,13 +52,17 @@ def test_a_stem_alone():
 @pytest.mark.parametrize('strides', [(1, 2), (2, 2)])
 def test_stages_of_a_score(strides):
     """A stage begins with the first block and with each block of stride 2, whatever the stride of the first block."""
-    values = [(strides[0], (1.0,), 'a'), (1, (2.0, 3.0), 'b'), (strides[1], (4.0,), 'c')]
-    score = MadNas(multi_block_ratio=[1, 10])
-    assert score.stage_totals(values) == [(6.0, 'b'), (10.0, 'c')]
-    assert score.weighted_stages([(stride, terms, 0.5) for stride, terms, _ in values]) == 6.5 + 10 * 10.5
-    for wrong in (values[:2], [*values, (2, (), 'd')], []):
+    values = [(strides[0], (1.0,), 0.25), (1, (2.0, 3.0), 0.5), (strides[1], (4.0,), 0.75)]
+    score, deepmad = MadNas(multi_block_ratio=[1, 10]), DeepMad(multi_block_ratio=[1, 10], image_size=8 * strides[0])
+    assert score.weighted_stages(values) == 6.5 + 10 * 10.75
+    plain = [(*value, False, ('', 0)) for value in values]
+    first, second = (0.5 + math.log(64)) * 6, (0.75 + math.log(16)) * 10
+    assert deepmad.combine(plain) == pytest.approx(first + 10 * second)
+    for wrong in (plain[:2], [*plain, (2, (), 0.0, False, ('', 0))], []):
         with pytest.raises(ConfigError, match='must have one weight per stage'):
-            score.stage_totals(wrong)
+            score.weighted_stages([value[:3] for value in wrong])
+        with pytest.raises(ConfigError, match='must have one weight per stage'):
+            deepmad.combine(wrong)
 
 
 def check_figures(blocks, numbers: dict) -> None:

@@ -214,7 +214,7 @@ def test_interrupt(capsys, monkeypatch):
 
     with pytest.raises(SystemExit) as ended:
         main()
-    assert ended.value.code == 130 and capsys.readouterr().err == 'interrupted\n'
+    assert ended.value.code == 130 and capsys.readouterr().err == 'Stopped by SIGINT.\n'
 
 
 def test_as_a_process(tmp_path):

@@ -2,7 +2,7 @@
 
     python tools/dataset_converters/pascal_voc.py data/BCCD data/BCCD/annotations
 
-reads ``Annotations``, ``ImageSets/Main`` and ``JPEGImages`` of the folder and writes one JSON file a split.
+reads ``Annotations``, ``ImageSets/Main`` and ``JPEGImages`` of the folder and writes one JSON file for each split.
 """
 
 import argparse

@@ -68,7 +68,8 @@ def _parse(path: Path) -> _File:
         if isinstance(node, ast.Assign):
             names = {target.id for target in node.targets if isinstance(target, ast.Name)}
             file.names |= names
-            file.base_node = node if '_base_' in names else file.base_node
+            if '_base_' in names:
+                file.base_node = node
     if file.base_node is not None:
         with contextlib.suppress(ValueError):  # a computed one is left to mmengine
             bases = ast.literal_eval(file.base_node.value)

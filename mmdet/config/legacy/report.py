@@ -38,9 +38,9 @@ class UpgradeReport:
     def lines(self, *, translated: bool = True) -> list[str]:
         """One line for each entry; ``translated=False`` leaves out the plain translations."""
         parts = dict(translated=self.translated, dropped=self.dropped, unknown=self.unknown, note=self.notes)
-        return [
-            f'{name}: {e}' for name, entries in parts.items() if translated or name != 'translated' for e in entries
-        ]
+        if not translated:
+            del parts['translated']
+        return [f'{name}: {entry}' for name, entries in parts.items() for entry in entries]
 
 
 def _once(entries: list[str], entry: str) -> None:

@@ -56,7 +56,7 @@ class ScoredBoxes:
 
 
 def _limited(nms: dict, max_per_img: int) -> dict:
-    """The NMS stops by itself once it has as many survivors as are wanted."""
+    """The NMS config with the number of survivors at which the NMS stops."""
     return dict(nms, max_num=max_per_img) if max_per_img >= 0 else nms
 
 

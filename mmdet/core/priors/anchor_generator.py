@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.modules.utils import _pair
 
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import TASK_UTILS
@@ -18,6 +17,11 @@ Device = str | torch.device
 
 # Grids kept in the cache: a run meets the same few input sizes again and again, and building a grid costs more than looking it up.
 _CACHED_GRIDS = 256
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+    width, height = value if isinstance(value, Sequence) else (value, value)
+    return width, height
 
 
 @TASK_UTILS.register_module()
@@ -72,7 +76,7 @@ class AnchorGenerator:
                 'give either scales, or both octave_base_scale and scales_per_octave', field='AnchorGenerator',
                 received=dict(scales=scales, octave_base_scale=octave_base_scale, scales_per_octave=scales_per_octave),
             )  # fmt: skip
-        self.strides: list[tuple[int, int]] = [_pair(stride) for stride in strides]
+        self.strides = [_pair(stride) for stride in strides]
         self.base_sizes = [min(stride) for stride in self.strides] if base_sizes is None else list(base_sizes)
         if len(self.base_sizes) != len(self.strides):
             raise ConfigError(

@@ -65,7 +65,9 @@ class MosaicJournal:
 
     def remove(self) -> None:
         """Delete the journal's own files, and its folder if nothing else is in it."""
-        with contextlib.suppress(FileNotFoundError), explained(self.folder):
+        if not self.folder.is_dir():
+            return
+        with explained(self.folder):
             for path in [*self.folder.glob('*.jsonl'), self.folder / _SETTINGS]:
                 path.unlink(missing_ok=True)
             if not any(self.folder.iterdir()):

@@ -12,7 +12,7 @@ class MosaicOptions:
 
     Attributes:
         expand: factor by which the coarse boxes are enlarged.
-        mode, packing, max_side: see :class:`mmdet.core.ufp.UnifiedForegroundPacking`; use the same values at test time.
+        mode, packing, max_side: see :func:`mmdet.core.ufp.UnifiedForegroundPacking`; use the same values at test time.
         min_overlap: a box belongs to a region if their overlap exceeds this share of the smaller of the two.
         min_visible: leave out copies of which the tile shows this share or less; 0 keeps all that are visible at all.
         on_empty: an image without coarse boxes becomes its own mosaic (``'whole'``) or is left out (``'skip'``).

@@ -74,7 +74,6 @@ def generate_drone_scenes(
         workers: number of processes; None takes one for each usable core, at most 16.
         overwrite: replace a set that was generated with other arguments; folders with other files are never deleted.
 
-
     Raises:
         ConfigError: impossible arguments.
         DataError: ``out_dir`` holds a set with other arguments, or files that were not generated here.

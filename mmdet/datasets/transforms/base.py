@@ -23,7 +23,7 @@ class DetTransform(BaseTransform):
 
 
 class GeometricTransform(DetTransform):
-    """A transform that changes the image's geometry or the list of objects, and of the annotations the boxes only.
+    """A transform that changes the image's geometry or the list of objects, and adapts boxes, labels and ignore flags only.
 
     Raises:
         DataError: the sample holds one of ``UNSUPPORTED_KEYS``, which would no longer fit the image. This is checked at

@@ -123,8 +123,8 @@ class FixShapeResize(GeometricTransform):
     Args:
         width, height: size of the result in pixels.
         pad_val: number, one number a channel (BGR), or ``dict(img=...)``.
-        keep_ratio: scale to fit inside, and pad on the right and at the bottom; False distorts. Unlike that of
-            :class:`Resize`, an upright image in a wide frame is limited by the height of the frame.
+        keep_ratio: scale to fit inside, and pad on the right and at the bottom; False distorts. ``width`` limits the width
+            and ``height`` the height; in :class:`Resize` the longer limit is that of the longer edge.
         clip_object_border, backend, interpolation: as for :class:`Resize`.
     """
 
@@ -141,8 +141,8 @@ class FixShapeResize(GeometricTransform):
         self.width, self.height = check_size('width, height', (width, height))
         self.pad_val = check_pad_value('pad_val', pad_val)
         self.keep_ratio = keep_ratio
-        size = self.width, self.height
-        self.resize = Resize(size, None, False, clip_object_border, backend, interpolation)
+        options: dict = dict(clip_object_border=clip_object_border, backend=backend, interpolation=interpolation)
+        self.resize = Resize(scale=(self.width, self.height), **options)
 
     def transform(self, results: dict) -> dict:
         height, width = image_of(results).shape[:2]
@@ -211,7 +211,9 @@ class RandomResize(_RandomScale):
             raise ConfigError('must be (w, h) with ratio_range, or [(w, h), (w, h)]', field='scale', received=scale)
         self.scale = [check_size('scale', one) for one in ([scale] if single else scale)]
         if single == (ratio_range is None):
-            message = f'is needed beside the one scale {tuple(scale)}' if single else 'must be None beside two scales'
+            message = (
+                f'is needed beside the single scale {tuple(scale)}' if single else 'must be None beside two scales'
+            )
             raise ConfigError(message, field='ratio_range', received=ratio_range)
         self.ratio_range = None if ratio_range is None else check_range('ratio_range', ratio_range, minimum=1e-6)
         self.resize = TRANSFORMS.build(dict(type=resize_type, scale=self.scale[0], **resize_kwargs))
@@ -222,7 +224,8 @@ class RandomResize(_RandomScale):
             ratio = np.random.uniform(*self.ratio_range)
             width, height = self.scale[0]
             return max(1, int(width * ratio)), max(1, int(height * ratio))
-        long, short = (sorted(map(edge, self.scale)) for edge in (max, min))
+        long = sorted(max(scale) for scale in self.scale)
+        short = sorted(min(scale) for scale in self.scale)
         return int(np.random.randint(long[0], long[1] + 1)), int(np.random.randint(short[0], short[1] + 1))
 
 

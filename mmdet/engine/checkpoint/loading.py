@@ -352,10 +352,11 @@ class LoadReport:
         return self.complete and not self.unexpected
 
     def lines(self) -> list[str]:
-        """The problems, one line a name; the class-count explanation first where it applies."""
+        """The problems, one line for each name; the class-count explanation first where it applies."""
         lines = [
             f'the checkpoint has {old[0]} class channels ({name}), the model {new[0]}: check num_classes of the head'
             for name, old, new in self.mismatched
+            # The part before the last is the name of the layer.
             if name.endswith('weight') and 'cls' in name.split('.')[-2:][0] and old[1:] == new[1:]
         ]
         groups = (

@@ -10,7 +10,7 @@ _Self = TypeVar('_Self', bound='FreezableBackbone')
 
 
 class FreezableBackbone(BaseModule):
-    """Base of backbones whose first stages can be frozen; subclasses name the modules of these in ``_frozen_modules``.
+    """Base of backbones whose first stages can be frozen. Subclasses return the modules to freeze from ``_frozen_modules``.
 
     Attributes:
         norm_eval: keep every batch norm in eval mode (its statistics fixed).

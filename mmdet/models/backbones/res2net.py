@@ -44,6 +44,9 @@ class Bottle2neck(Bottleneck):
         self.scales, self.stage_type = scales, stage_type
         super().__init__(inplanes, planes, base_width=base_width, base_channels=base_channels, **kwargs)
 
+    def _part_width(self, base_width: int, base_channels: int) -> int:
+        return self.planes * base_width // base_channels
+
     def _build_inner(self) -> None:
         self.convs = nn.ModuleList([self._conv3x3() for _ in range(self.scales - 1)])
         self.bns = nn.ModuleList([build_norm_layer(self.norm_cfg, self.width)[1] for _ in range(self.scales - 1)])

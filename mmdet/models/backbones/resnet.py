@@ -136,10 +136,7 @@ class Bottleneck(_ResidualBlock):
         assert not self.with_dcn or self.conv_cfg is None, 'conv_cfg must be None where dcn is given'
         self.groups, outplanes = groups, self.planes * self.expansion
         self.conv1_stride, self.conv2_stride = (1, self.stride) if self.style == 'pytorch' else (self.stride, 1)
-        # Channels of one part.
-        self.width = (
-            self.planes * base_width // base_channels * groups if groups > 1 or self.scales > 1 else self.planes
-        )
+        self.width = self._part_width(base_width, base_channels)
         joined = self.width * self.scales
         self.conv1 = build_conv(self.conv_cfg, self.inplanes, joined, 1, stride=self.conv1_stride, bias=False)
         self.norm1_name = self._add_norm(joined, 1)
@@ -147,6 +144,9 @@ class Bottleneck(_ResidualBlock):
         self.conv3 = build_conv(self.conv_cfg, joined, outplanes, 1, bias=False)
         self.norm3_name = self._add_norm(outplanes, 3)
         self._zero_norm(self.norm3_name)
+
+    def _part_width(self, base_width: int, base_channels: int) -> int:
+        return self.planes if self.groups == 1 else self.planes * base_width // base_channels * self.groups
 
     def _conv3x3(self) -> nn.Module:
         cfg = self.dcn if self.with_dcn else self.conv_cfg

@@ -322,9 +322,10 @@ class ViTAdapter(WindowedViT):
         for index in self.out_indices:
             out = maps[index]
             if self.add_vit_feature:
-                size = out.shape[-2:]  # stride 16 is the transformer's own
-                same = vit_map if index == 2 else F.interpolate(vit_map, size, mode='bilinear', align_corners=False)
-                out = out + same
+                added = vit_map  # of stride 16, as the third map
+                if index != 2:
+                    added = F.interpolate(vit_map, out.shape[-2:], mode='bilinear', align_corners=False)
+                out = out + added
             outputs.append(getattr(self, f'norm{index + 1}')(out))
         return tuple(outputs)
 

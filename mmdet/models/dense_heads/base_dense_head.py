@@ -114,8 +114,9 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         return losses, self.predict_by_feat(*self._outputs_to_decode(outputs), **options)
 
     def _loss_of(self, outputs: RawOutputs, batch_data_samples: SampleList) -> Losses:
-        names = ('batch_gt_instances', 'batch_gt_instances_ignore', 'batch_img_metas')
-        return self.loss_by_feat(*outputs, **dict(zip(names, unpack_gt_instances(batch_data_samples))))
+        gt, ignored, metas = unpack_gt_instances(batch_data_samples)
+        targets: dict = dict(batch_gt_instances=gt, batch_gt_instances_ignore=ignored, batch_img_metas=metas)
+        return self.loss_by_feat(*outputs, **targets)
 
     def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> RawOutputs:
         """The raw outputs that :meth:`loss_by_feat` takes."""

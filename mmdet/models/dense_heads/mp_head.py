@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmcv.cnn import Scale
 from mmengine.dist import all_reduce, get_dist_info
 from torch import Tensor, nn
 
@@ -99,10 +100,10 @@ class MPHead(GFLHead):
 
     # ----------------------------------------------------------------------------------------------- forward
 
-    def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
-        """Raw outputs of every level: embeddings in training mode, class logits otherwise; and side logits."""
-        outputs = super().forward(x)
-        return outputs if self.training else self._outputs_to_decode(outputs)
+    def forward_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, Tensor]:
+        """One level: embeddings (B, D, H, W) in training mode, class logits (B, C, H, W) otherwise; side logits (B, 4 n, H, W)."""
+        embedding, reg_logits = super().forward_single(x, scale)
+        return (embedding if self.training else self.classify_map(embedding)), reg_logits
 
     def _class_output(self, cls_feat: Tensor, reg_logits: Tensor) -> Tensor:
         return self.gfl_cls_conv(cls_feat)
@@ -137,9 +138,12 @@ class MPHead(GFLHead):
 
     def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> RawOutputs:
         """What :meth:`forward` returns in training mode, in either mode."""
-        return self(x) if self.training else super().forward(x)
+        if self.training:
+            return self(x)
+        levels = [super(MPHead, self).forward_single(level, scale) for level, scale in zip(x, self.scales, strict=True)]
+        return [embedding for embedding, _ in levels], [reg_logits for _, reg_logits in levels]
 
-    def _outputs_to_decode(self, outputs: RawOutputs) -> tuple[list[Tensor], list[Tensor]]:
+    def _outputs_to_decode(self, outputs: RawOutputs) -> RawOutputs:
         embeddings, bbox_preds = outputs
         return [self.classify_map(embedding) for embedding in embeddings], bbox_preds
 

@@ -20,8 +20,8 @@ _SMALLEST_STEP = 1e-8
 class LSQQuantizer(nn.Module):
     """Quantiser with one learned step for a tensor, or one for each index of its first axis.
 
-    A step of 0 is not set yet. The first training batch sets it to ``2 mean|x| / sqrt(upper)``, averaged over all processes. In eval mode an
-    unset step is computed from each input and not kept, so that the output of an untrained network depends on its input alone.
+    A step of 0 means that it is not set yet. The first training batch sets it to ``2 mean|x| / sqrt(upper)``, averaged over all processes. In eval
+    mode an unset step is computed from each input and not kept, so that the output of an untrained network depends on its input alone.
 
     Args:
         bits: 2 to 16.

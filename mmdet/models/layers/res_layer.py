@@ -48,7 +48,7 @@ class ResLayer(Sequential):
         **block_kwargs: Any,
     ):
         norm_cfg = dict(type='BN') if norm_cfg is None else norm_cfg
-        outplanes = planes * block.expansion
+        self.block, outplanes = block, planes * block.expansion
         downsample = None
         if stride != 1 or inplanes != outplanes:
             pool = [nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)] if avg_down else []

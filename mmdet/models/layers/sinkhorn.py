@@ -31,7 +31,7 @@ def transport_cost(
         cost: (N, K) D, finite also in padded columns. The kernel is not computed in logarithms: for costs in [0, 1] and an epsilon of
             0.1 its values are at least e^-10.
         groups: (N,) int64 group of each row, in [0, G).
-        column_mass: (G, K); normally each row sums to 1. With another sum the iterations do not converge and end after ``max_iters``.
+        column_mass: (G, K); normally each row sums to 1. With another sum the iterations may not converge, and end after ``max_iters``.
         column_mask: (G, K) bool, False in padded columns.
         epsilon: weight of the entropy.
         max_iters: largest number of iterations.

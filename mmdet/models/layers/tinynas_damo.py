@@ -68,10 +68,9 @@ class PlainAndPointwise(nn.Module):
     def __init__(self, conv: Conv, *, norm_cfg: dict, dims: int = 2):
         super().__init__()
         assert dims == 2 and not conv.bits_a, 're-parameterised convolutions support neither clips nor quantisation'
-        self.plain, self.point = (
-            _conv_norm(*conv[:2], kernel, norm_cfg, stride=conv.stride, groups=conv.groups)
-            for kernel in (conv.kernel, 1)
-        )
+        place = dict(stride=conv.stride, groups=conv.groups)
+        self.plain = _conv_norm(conv.in_channels, conv.out_channels, conv.kernel, norm_cfg, **place)
+        self.point = _conv_norm(conv.in_channels, conv.out_channels, 1, norm_cfg, **place)
         self.fused: nn.Conv2d | None = None
 
     def forward(self, x: Tensor) -> Tensor:

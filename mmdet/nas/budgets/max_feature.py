@@ -41,10 +41,11 @@ class MaxFeatureBudget(Budget):
 
 
 def _peak_of_block(key: tuple[Block, float]) -> tuple[float, int, float, float, int]:
-    """The peak of a block on an input of the given number of pixels, in bytes, without its last convolution, and what the neighbours need to know.
+    """The peak inside a block on an input of the given number of pixels, and what its neighbours need to know.
 
-    These are the bits of the first convolution's input and, of the last convolution, the bytes of its input and of the skip path, the elements
-    of its output, and the bits of its input, in which a network's last output is stored, too.
+    Returns:
+        The largest sum, in bytes, over all convolutions but the last; the bits of the first convolution's input; of the last convolution, the
+        bytes of its input and of the skip path, the elements of its output, and the bits of its input, in which a network's last output is stored.
     """
     block, area = key
     rows = []  # for each convolution: bits of its input, bytes held beside the output, elements of the output

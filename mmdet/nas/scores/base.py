@@ -7,7 +7,6 @@ and skip path. A convolution of kernel k over c input channels per group contrib
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from ...archs import Block, BlockMemo, Conv, Structure, costs_of, stage_ends, unit_runs
 from ...errors import ConfigError
@@ -64,38 +63,34 @@ class StageScore(Score):
             return f'multi_block_ratio has {len(self.multi_block_ratio)} weights, the structure has {ends} stages'
         return None
 
-    def stage_totals(self, values: Iterable[tuple[int, Sequence[float], Any]]) -> list[tuple[float, Any]]:
-        """For each stage the sum of the log-terms of all units up to its end, and the last value of its last block.
+    def weighted_stages(self, values: Iterable[tuple[int, Sequence[float], float]]) -> float:
+        """Sum over stages of weight * (log-terms of all units up to the stage's end + ln of its channels).
 
         Args:
-            values: for each block its stride, the log-terms of its units, and any value.
+            values: for each block its stride, the log-terms of its units, and the logarithm of its output channels.
 
         Raises:
             ConfigError: the number of stages is not that of the weights.
         """
-        total = 0.0
-        found: list[tuple[float, Any]] = []
+        weights, last = self.multi_block_ratio, len(self.multi_block_ratio) - 1
+        stage, total, score, log_channels = -1, 0.0, 0.0, 0.0
         for stride, terms, after in values:
+            if stride == 2 or stage < 0:
+                if stage >= last:
+                    raise self._wrong_stages()
+                if stage >= 0:
+                    score += weights[stage] * (total + log_channels)
+                stage += 1
             for term in terms:
                 total += term
-            if stride != 2 and found:  # the stage goes on
-                found[-1] = (total, after)
-            else:
-                found.append((total, after))
-        if len(found) != len(self.multi_block_ratio):
-            message = 'must have one weight per stage of the structure'
-            raise ConfigError(message, field='multi_block_ratio', received=self.multi_block_ratio)
-        return found
+            log_channels = after
+        if stage != last:
+            raise self._wrong_stages()
+        return score + weights[last] * (total + log_channels)
 
-    def weighted_stages(self, values: Iterable[tuple[int, Sequence[float], float]]) -> float:
-        """Sum over stages of weight * (log-terms of all units up to the stage's end + ln of its channels).
-
-        The ``values`` and errors are those of :meth:`stage_totals`; the last value of a block is the logarithm of its output channels.
-        """
-        score = 0.0
-        for weight, (total, log_channels) in zip(self.multi_block_ratio, self.stage_totals(values)):
-            score += weight * (total + log_channels)
-        return score
+    def _wrong_stages(self) -> ConfigError:
+        message = 'must have one weight per stage of the structure'
+        return ConfigError(message, field='multi_block_ratio', received=self.multi_block_ratio)
 
 
 # ln sqrt(fan-in), computed once for each fan-in.

@@ -45,7 +45,7 @@ class RoundReport(NamedTuple):
 
 
 class SearchRunner:
-    """Runs this process's share of a search. ``budgets`` are in the order of a member's values.
+    """Runs this process's share of a search.
 
     Args:
         settings: the checked config.
@@ -73,7 +73,7 @@ class SearchRunner:
     ):
         self.settings, self.work_dir, self.group, self.seed = settings, Path(work_dir), group or Alone(), seed
         self.time_limit, self.report_every, self.log = time_limit, report_every, log
-        self.budgets = settings.evaluator.budgets
+        self.budgets = settings.evaluator.budgets  # in the order of a member's values
         self.strategy = settings.build_strategy(seed * 1000 + self.group.rank)
         self.strategy.horizon = -(-settings.run['num_random_nets'] // self.group.world_size)
         self.history: list[dict] = []

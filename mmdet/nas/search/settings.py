@@ -112,5 +112,5 @@ def read_settings(cfg: Mapping) -> SearchSettings:
         facts=dict(image_size=image_size if isinstance(image_size, int) else None, frames=frames, task=cfg.get('task')),
         fingerprint=json.dumps({key: cfg[key] for key in KEYS if key in cfg and key != 'work_dir'}, sort_keys=True, default=str),
     )  # fmt: skip
-    settings.build_strategy(0)  # whose mistakes are to show before the search starts
+    settings.build_strategy(0)  # so that mistakes in its settings are reported before the search starts
     return settings

@@ -63,6 +63,8 @@ def test_width_of_a_chunk(planes, base, width):
     block = Bottle2neck(64, planes, base_width=base[0], base_channels=base[1])
     assert (block.width, block.scales, len(block.convs)) == (width, 4, 3)
     assert block.conv1.out_channels == block.conv3.in_channels == 4 * width
+    grouped = Bottle2neck(64, planes, base_width=base[0], base_channels=base[1], groups=2)
+    assert grouped.width == width and {conv.groups for conv in grouped.convs} == {2}
 
 
 def test_block_names():

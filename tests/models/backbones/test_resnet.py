@@ -122,6 +122,7 @@ class TestBlocks:
 class TestResLayer:
     def test_plain(self):
         layer = ResLayer(Bottleneck, 64, 16, 3)
+        assert layer.block is Bottleneck
         assert len(layer) == 3
         assert all(block.downsample is None for block in layer)
         assert layer(torch.randn(1, 64, 8, 8)).shape == (1, 64, 8, 8)

@@ -151,6 +151,7 @@ def test_mode_decides_what_forward_returns():
     assert [level.shape for level in logits] == [(1, 2, *size) for size in SIZES]
     assert torch.equal(reg[0], reg_too[0])
     assert torch.equal(logits[1], head.classify_map(embeddings[1]))
+    assert torch.equal(head.forward_single(features[1], head.scales[1])[0], logits[1])
 
 
 def test_sharp_choice_does_not_overflow():
