@@ -1,6 +1,7 @@
 """The runner of the package: mmengine's, with support for CPUs and current torch, safe checkpoints and exact resumption."""
 
 import os
+import shlex
 import sys
 import time
 from collections import OrderedDict
@@ -256,7 +257,8 @@ class DetRunner(Runner):
         if watch is None:
             return ''
         try:
-            return f'. To compute this loss again: python tools/misc/replay_loss.py {write_step(self, watch)}'
+            path = shlex.quote(str(write_step(self, watch)))
+            return f'. To compute this loss again: python tools/misc/replay_loss.py {path}'
         except CheckpointError as failure:
             return f'. The step could not be kept: {failure}'
 

@@ -1,18 +1,23 @@
 """Check sums of checkpoint files, which ``torch.load`` does not compare. Needs the standard library only: exported networks contain this module."""
 
+import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from ..errors import CheckpointError
 
 _LOCAL_HEADER = struct.Struct('<4s5H3I2H')
 _CHUNK_BYTES = 1 << 20
+_TRIES = 10
 _ENCRYPTED, _DIRECTORY = 0x1, 0x10
+
+
+T = TypeVar('T')
 
 
 @dataclass(frozen=True)
@@ -105,12 +110,43 @@ def check_sums(path: Path, members: Iterable[Member]) -> None:
                 )
 
 
+def read_unreplaced(path: Path, read: Callable[[], T]) -> T:
+    """Call ``read``, which opens ``path`` several times; again where another process has put another file in its place meanwhile.
+
+    Raises:
+        CheckpointError: that happens again and again; or what ``read`` raises.
+    """
+
+    def identity() -> tuple[int, ...]:
+        try:
+            found = os.stat(path)
+        except OSError:  # what reads the file says so
+            return ()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+    for _ in range(_TRIES):
+        before = identity()
+        try:
+            result = read()
+        except CheckpointError:
+            if identity() == before:
+                raise
+        else:
+            if identity() == before:
+                return result
+    raise CheckpointError('is being written by another process', file=path)
+
+
 def check_file(path: Path) -> None:
     """Check a whole torch zip file; one without check sums only for its headers.
 
     Raises:
         CheckpointError: truncated or damaged; the message names the member.
     """
-    members = read_members(path)
-    if has_sums(members):
-        check_sums(path, members)
+
+    def check() -> None:
+        members = read_members(path)
+        if has_sums(members):
+            check_sums(path, members)
+
+    read_unreplaced(path, check)

@@ -139,11 +139,13 @@ def _take_over(temporary: Path, path: Path) -> str | None:
         free = _lockf(theirs)
         try:
             owner = json.loads(os.read(theirs, 4096))
+            if not 0 < int(owner['pid']) < 1 << 31 or any('\n' in str(value) for value in owner.values()):
+                raise ValueError('no number of a process, or several lines')
             who = f'process {owner["pid"]} on {owner["host"]} since {owner["since"]}'
             same_machine = owner['machine'] == _machine()
             alive = same_machine and _alive(int(owner['pid']), int(owner['started']))
             elsewhere = owner['host'] != _host()
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError, AttributeError):
             raise ConfigError('is damaged: if no other run writes here, delete this file', file=path) from None
         if alive or (free is False and not same_machine):
             raise ConfigError(f'in use by {who}; wait for it, stop it, or write elsewhere', file=path)

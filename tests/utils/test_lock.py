@@ -101,6 +101,11 @@ def record(**changes) -> str:
         ('{"pid": 1}', 'is damaged'),
         ('[]', 'is damaged'),
         (record(pid='x'), 'is damaged'),
+        (record(pid=-1), 'is damaged'),
+        (record(pid=10**30), 'is damaged'),
+        (record(pid=float('inf')), 'is damaged'),
+        (record(since='now\nTraceback'), 'is damaged'),
+        ('[' * 4096, 'is damaged'),
     ],
 )
 def test_owners(path, monkeypatch, locks, content, refused):

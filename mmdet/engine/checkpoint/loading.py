@@ -29,7 +29,7 @@ from safetensors import safe_open
 from torch import nn
 
 from ...errors import CheckpointError
-from ...formats.torch_file import Member, check_sums, has_sums, read_members
+from ...formats.torch_file import Member, check_sums, has_sums, read_members, read_unreplaced
 from .names import OPTIONAL_SUFFIXES, rename_reference_keys
 from .sources import resolve_checkpoint
 
@@ -39,6 +39,55 @@ MapLocation = str | torch.device | Callable[[torch.types.Storage, str], torch.ty
 MINIMUM_TORCH = (2, 10)
 _STATE_KEYS = ('state_dict', 'model', 'model_state_dict')
 _LISTED_NAMES = 40
+
+
+_NUMBERS = {'b1', *(f'{kind}{size}' for kind in 'iu' for size in (1, 2, 4, 8)), 'f2', 'f4', 'f8', 'c8', 'c16'}
+
+
+class _Dtype:
+    """Stand-in for ``numpy.dtype``, for numbers only: a forged one makes numpy take numbers for addresses of objects."""
+
+    def __init__(self, code: str, align: bool = False, copy: bool = True) -> None:
+        if code not in _NUMBERS:
+            raise pickle.UnpicklingError(f'GLOBAL numpy.dtype of {code!r:.80} is not accepted')
+        self.real = np.dtype(code)
+
+    def __setstate__(self, state: tuple) -> None:
+        _, order, *rest = state
+        if order not in ('<', '>', '|', '=') or rest != [None, None, None, -1, -1, 0]:
+            raise pickle.UnpicklingError('GLOBAL numpy.dtype with fields, flags or sub-arrays is not accepted')
+        self.real = self.real.newbyteorder(order)
+
+
+class _Array(np.ndarray):
+    """Stand-in for ``numpy.ndarray``, which a file cannot make of a type, shape and memory of its choice."""
+
+    def __new__(cls, *_args: object) -> '_Array':
+        raise pickle.UnpicklingError('GLOBAL numpy.ndarray is not accepted as a function')
+
+    def __setstate__(self, state: tuple) -> None:
+        version, shape, dtype, fortran, data = state
+        # A copy of what was read has its dtype already.
+        real = dtype.real if type(dtype) is _Dtype else dtype if isinstance(dtype, np.dtype) else None
+        if real is None or (real.kind == 'b' and data.strip(b'\0\1')):
+            raise pickle.UnpicklingError('GLOBAL numpy.ndarray of such values is not accepted')
+        super().__setstate__((version, shape, real, fortran, data))
+
+
+def _new_array(kind: object, shape: object, code: object) -> _Array:
+    """Stand-in for the function that makes an empty array, whose content follows."""
+    return np.ndarray.__new__(_Array, (0,), 'b')
+
+
+def _numpy_scalar(dtype: _Dtype, data: str | bytes) -> np.generic:
+    if type(dtype) is not _Dtype:
+        raise pickle.UnpicklingError('GLOBAL numpy scalars of another type are not accepted')
+    return np.frombuffer(data if isinstance(data, bytes) else data.encode('latin1'), dtype=dtype.real)[0]
+
+
+def _no_bytes() -> bytes:
+    """Stand-in for ``bytes``, by which protocol 2 makes those of an empty array; all others are texts there."""
+    return b''
 
 
 class _History:
@@ -59,27 +108,18 @@ def _history_method(owner: object, name: object) -> str:
     return str(name)
 
 
-def _numpy_scalar(dtype: np.dtype, data: str | bytes) -> np.generic:
-    if dtype.hasobject:
-        raise pickle.UnpicklingError('numpy object scalars are not accepted')
-    return np.frombuffer(data if isinstance(data, bytes) else data.encode('latin1'), dtype=dtype)[0]
-
-
 def _allowed_globals() -> list:
     """Plain-data types of foreign checkpoints. A pair maps a pickled name to the callable used in its place."""
-    reconstruct = np.empty(0).__reduce__()[0]
-    allowed = [
-        np.ndarray,
-        np.dtype,
+    allowed: list = [
         Namespace,
+        (_Array, 'numpy.ndarray'),
+        (_Dtype, 'numpy.dtype'),
         (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
-        (_history_method, 'builtins.getattr'),
-        (_history_method, '__builtin__.getattr'),
     ]
     for package in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        allowed += [(reconstruct, f'{package}._reconstruct'), (_numpy_scalar, f'{package}.scalar')]
-    # dtype instances are rebuilt by their own subclass since numpy 1.25.
-    allowed += [type(np.dtype(code)) for code in '?bhilqBHILQefdFD']
+        allowed += [(_new_array, f'{package}._reconstruct'), (_numpy_scalar, f'{package}.scalar')]
+    for package in ('builtins', '__builtin__'):
+        allowed += [(_history_method, f'{package}.getattr'), (_no_bytes, f'{package}.bytes')]
     return allowed
 
 
@@ -107,6 +147,10 @@ def load_checkpoint_file(
     """
     require_safe_torch()
     path = resolve_checkpoint(path_or_name)
+    return read_unreplaced(path, lambda: _read(path, trust, map_location, mmap))
+
+
+def _read(path: Path, trust: bool, map_location: MapLocation, mmap: bool) -> dict:
     try:
         kind = _sniff(path)
         if kind == 'safetensors':
@@ -200,8 +244,10 @@ def _first_line(error: BaseException) -> str:
 
 def _refusal(error: Exception) -> str:
     text = str(error)
-    names = sorted(set(re.findall(r'(?:GLOBAL|class)\s+([A-Za-z_][\w.]*\.[\w.]*\w)', text)))
+    names = sorted(set(re.findall(r"(?:GLOBAL |<class ')([A-Za-z_][\w.]*\w)", text)))
     what = f' ({", ".join(names)})' if names else ''
+    if 'Unsupported operand' in text:
+        what = ' (or is written in another pickle protocol than 2, which torch.save takes by default)'
     return (
         f'holds objects other than tensors and plain values{what}; nothing of it was executed. '
         'If you trust its source, pass --trust-checkpoint (or trust_checkpoint=True in the config), which lets code inside the file run'
@@ -258,7 +304,9 @@ def _normalise(content: Any, path: Path) -> dict:
         received = f'{strangers[0]}: {type(state[strangers[0]]).__name__}' if strangers else 'an empty dictionary'
         raise CheckpointError('the state dict must map parameter names to tensors', file=path, received=received)
     meta = checkpoint.get('meta')
-    checkpoint.update(state_dict=state, meta=dict(meta) if isinstance(meta, Mapping) else {})
+    entries = meta.items() if isinstance(meta, Mapping) else ()
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in entries}
+    checkpoint.update(state_dict=state, meta=plain)
     return _plain_histories(checkpoint)
 
 

@@ -20,7 +20,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim import _ParamScheduler
 
 from ...errors import CheckpointError
-from ...formats.torch_file import check_file
+from ...formats.torch_file import check_file, read_unreplaced
 from ...utils.files import replacing, write_atomically, write_bytes
 
 POINTER_NAME = 'last_checkpoint'
@@ -148,10 +148,17 @@ def write_link(folder: str | os.PathLike, checkpoint_path: str | os.PathLike, na
 
 def is_intact(path: str | os.PathLike) -> bool:
     """Whether a file is a whole torch zip archive: torch opens it, and its headers and check sums are right."""
-    try:
+
+    def check() -> None:
         check_file(Path(path))
-        torch._C.PyTorchFileReader(os.fspath(path))  # reads the table of contents, of which it is stricter
-    except (CheckpointError, RuntimeError):
+        try:
+            torch._C.PyTorchFileReader(os.fspath(path))  # reads the table of contents, of which it is stricter
+        except RuntimeError as error:
+            raise CheckpointError('torch cannot open it', file=path) from error
+
+    try:
+        read_unreplaced(Path(path), check)
+    except CheckpointError:
         return False
     return True
 
@@ -159,8 +166,8 @@ def is_intact(path: str | os.PathLike) -> bool:
 def find_newest(folder: str | os.PathLike, warn: Callable[[str], None]) -> Path | None:
     """Newest whole checkpoint of a work folder, or None.
 
-    The file that the pointer ``last_checkpoint`` names comes first; in a folder that was moved, the file of that name
-    inside ``folder``. When the pointer is missing or empty, or its file is missing or torn, ``epoch_*.pth`` and
+    The file that the pointer ``last_checkpoint`` names comes first, the one inside ``folder`` before the one at the path: a folder that was
+    copied or moved is continued from its own files. When the pointer is missing or empty, or its file is missing or torn, ``epoch_*.pth`` and
     ``iter_*.pth`` are tried, newest first.
 
     Args:
@@ -172,7 +179,7 @@ def find_newest(folder: str | os.PathLike, warn: Callable[[str], None]) -> Path 
     pointer = folder / POINTER_NAME
     if pointer.is_file():
         text = pointer.read_bytes().decode('utf-8', errors='replace').strip()
-        candidates = [Path(text), folder / Path(text).name] if text else []
+        candidates = [folder / Path(text).name, Path(text)] if text else []
         named = next((path for path in candidates if path.is_file()), None)
         if named is not None and is_intact(named):
             return named

@@ -1,6 +1,7 @@
 """Damaged files: each is refused by a CheckpointError that names it, or has the content of the whole one."""
 
 import json
+import os
 import random
 import struct
 import zipfile
@@ -15,6 +16,7 @@ from mmdet.engine import load_checkpoint_file, load_into
 from mmdet.engine.checkpoint import loading, trusting
 from mmdet.engine.checkpoint.saving import find_newest, is_intact
 from mmdet.errors import CheckpointError
+from mmdet.formats import torch_file
 
 CONTENT = dict(
     meta=dict(epoch=3, iter=7, cfg='x = 1'), state_dict={'a.weight': torch.arange(12.0).view(3, 4), 'b': torch.zeros(0)}
@@ -82,6 +84,30 @@ def test_bit_flips_of_the_old_format_raise_nothing_else(tmp_path):
     whole, path = save(tmp_path / 'a.pth', old_format=True).read_bytes(), tmp_path / 'b.pth'
     found = [outcome(path, damaged) for damaged in bit_flips(whole, 300)]
     assert set(found) == {'refused', 'same', 'different'}
+
+
+@pytest.mark.parametrize('read', [load_checkpoint_file, is_intact])
+def test_a_file_that_is_replaced_while_it_is_read(tmp_path, monkeypatch, read):
+    """Two runs that save under one name: their reader sees the one file or the other, not parts of both."""
+    path, other = save(tmp_path / 'a.pth'), tmp_path / 'b.pth'
+    check_sums, looks = torch_file.check_sums, []
+
+    def replaces(*args):
+        looks.append(args)
+        if len(looks) <= times:
+            os.replace(save(other, content=dict(CONTENT, more=[len(looks)] * 1000 * len(looks))), path)
+        check_sums(*args)
+
+    for module in (torch_file, loading):
+        monkeypatch.setattr(module, 'check_sums', replaces)
+    times = 1
+    assert read(path)
+    times = 1000
+    if read is is_intact:
+        assert not is_intact(path)
+    else:
+        with pytest.raises(CheckpointError, match='is being written by another process'):
+            read(path)
 
 
 def test_the_damaged_member_is_named(tmp_path):
