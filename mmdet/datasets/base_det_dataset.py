@@ -22,7 +22,7 @@ from mmengine.logging import print_log
 from ..errors import ConfigError, DataError
 from ..formats.coco import read_data_list
 from ..formats.images import BrokenImageError, decode_image
-from ..formats.json_file import no_garbage_collection
+from ..formats.json_file import no_garbage_collection, read_json  # noqa: F401  (an older place of read_json)
 from ..formats.text_file import read_lines
 from ..registry import DATASETS, TRANSFORMS
 from .samplers import mix_seed, seeded_rng
