@@ -186,7 +186,7 @@ def test_files_that_crash_or_fill_the_memory_elsewhere(code, message):
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize('leaf', [[1.5] * 10, np.zeros(10), torch.zeros(10)])
+@pytest.mark.parametrize('leaf', [np.zeros(10), torch.zeros(10)])
 def test_repeated_objects_do_not_grow(leaf):
     content = [leaf] * 3
     assert len(parse_pickle(pickle.dumps(content), 'a.pkl')) == 3  # as image sizes and class names are repeated

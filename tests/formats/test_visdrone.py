@@ -122,12 +122,6 @@ def test_tool(repository, tmp_path):
     assert document['images'] == 2
 
 
-def test_tool_reports_errors(repository, tmp_path):
-    paths = folders(tmp_path, {'a': 'nonsense'}, {})
-    run = run_tool(repository, *paths)
-    assert run.returncode == 2 and 'a.txt: line 1' in run.stderr and 'Traceback' not in run.stderr
-
-
 def test_equal_scores_are_sorted_and_any_score_but_zero_counts(tmp_path):
     annotations = '1,1,2,2,0.5,4,0,0\n1,1,2,2,2,4,0,0\n1,1,2,2,0,4,0,0'
     paths = folders(tmp_path, {'a': annotations}, {'a': '1 2 3 4 0.5 4\n1 2 3 4 0.5 4\n1 2 3 4 0.4 4'})

@@ -124,11 +124,22 @@ def resumed(tmp_path, monkeypatch, change=lambda content: None, *, ema=False, **
     return warnings
 
 
+@pytest.fixture(scope='module')
+def first_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('first') / 'run'
+    folder.mkdir()
+    (folder / 'a.json').write_text('{}')
+    toy_runner(folder, epochs=1, ema=False, **{'train_dataloader.dataset.ann_file': str(folder / 'a.json')}).train()
+    return folder
+
+
 @pytest.fixture
-def trained(tmp_path):
-    (tmp_path / 'a.json').write_text('{}')
-    toy_runner(tmp_path, epochs=1, ema=False, **{'train_dataloader.dataset.ann_file': str(tmp_path / 'a.json')}).train()
-    return tmp_path
+def trained(first_run):
+    """The first run, whose checkpoint and annotation file are put back afterwards."""
+    kept = {name: (first_run / name).read_bytes() for name in ('a.json', 'epoch_1.pth')}
+    yield first_run
+    for name, content in kept.items():
+        (first_run / name).write_bytes(content)
 
 
 def test_a_run_like_the_first_says_nothing(trained, monkeypatch):
