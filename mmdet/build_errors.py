@@ -10,7 +10,8 @@ from mmengine.registry import Registry
 
 from .errors import ConfigError, MMDetError
 
-_UNKNOWN_TYPE = re.compile(r'(\S+) is not in the (\S+?)::(.+?) registry\.')
+_MISSING_KEY = re.compile(r"'Config(?:Dict)?' object has no attribute '(\w+)'")
+_UNKNOWN_TYPE = re.compile(r'(.*?) is not in the (\S+?)::(.+?) registry\.')
 _NO_TYPE = re.compile(r'`cfg` or `default_args` must contain the key "type", but got (.*)', re.DOTALL)
 _BAD_ARGUMENT = re.compile(
     r'(?:(\w+)\.)?__init__\(\) ((?:got an unexpected keyword|missing \d+ required) .*)', re.DOTALL
@@ -29,9 +30,13 @@ class ArgumentError(ConfigError, TypeError):
     """A constructor does not take the arguments of its config. Also a TypeError, as callers of mmengine expect."""
 
 
+class MissingKeyError(ConfigError, AttributeError):
+    """A config lacks a key that is read from it. Also an AttributeError, as callers of mmengine expect."""
+
+
 @contextmanager
 def build_errors_explained(registries: Collection[Registry]) -> Iterator[None]:
-    """Turn mmengine's KeyError and TypeError about a config into a ``ConfigError`` that names what is allowed.
+    """Turn mmengine's KeyError, TypeError and AttributeError about a config into a ``ConfigError`` that names what is allowed.
 
     Args:
         registries: the names are looked up in these and in their parents.
@@ -39,11 +44,17 @@ def build_errors_explained(registries: Collection[Registry]) -> Iterator[None]:
     Raises:
         UnknownTypeError: the type is missing or unknown; the message lists similar registered names.
         ArgumentError: the constructor does not take the arguments; the message lists those that it takes.
+        MissingKeyError: the config lacks a key.
     """
     try:
         yield
     except MMDetError:
         raise
+    except AttributeError as error:
+        missing = _MISSING_KEY.match(str(error))
+        if missing is None:
+            raise
+        raise MissingKeyError('is missing in the config', field=missing[1]) from error
     except (KeyError, TypeError) as error:
         explain = _explain_type if isinstance(error, KeyError) else _explain_arguments
         explained = explain(error, registries)

@@ -10,6 +10,7 @@ Each also derives from the builtin that callers would expect (``ValueError``, ``
 """
 
 _UNSET = object()
+_LONGEST = 2000  # characters of a received value in a message
 
 
 class MMDetError(Exception):
@@ -37,8 +38,17 @@ class MMDetError(Exception):
         text = ': '.join([*where, message])
         if received is not _UNSET:
             self.received = received
-            text = f'{text.rstrip(".")}. Received: {received!r}'
+            text = f'{text.rstrip(".")}. Received: {_shown(received)}'
         super().__init__(text)
+
+
+def _shown(value: object) -> str:
+    """The ``repr`` of a value, cut to what can be read; its type where Python refuses one (endless nesting, 10**5000)."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f'a {type(value).__name__} that cannot be shown'
+    return text if len(text) <= _LONGEST else f'{text[:_LONGEST]}... ({len(text)} characters)'
 
 
 class ConfigError(MMDetError, ValueError):

@@ -1,12 +1,20 @@
 """All registries of the package: children of mmengine's, in scope ``mmdet``.
 
 ``locations`` names the packages whose import fills a registry, so that ``MODELS.build(dict(type='GFL', ...))`` works without an explicit import.
+
+A config may also name a type by its path, as in ``dict(type='torch.optim.SGD')``. mmengine takes any callable that is found there, ``os.system`` too;
+importing this module limits it to what is registered, and to classes that inherit from a class of mmengine, mmcv, this package, ``torch.nn``,
+``torch.optim`` or ``torch.utils.data``.
 """
 
+import contextlib
+import inspect
 from typing import Any
 
+import mmengine.registry.registry as mmengine_registry
 from mmengine import registry as root
 from mmengine.registry import Registry
+from mmengine.utils import get_object_from_string
 
 from .build_errors import build_errors_explained
 
@@ -24,6 +32,25 @@ class _Registry(Registry):
 def all_registries() -> list[Registry]:
     """The registries of this module."""
     return [value for value in globals().values() if isinstance(value, Registry)]
+
+
+_PARENTS = ('mmengine.', 'mmcv.', 'mmdet.', 'torch.nn.', 'torch.optim.', 'torch.utils.data.')
+
+
+def _type_of_path(path: str) -> Any:
+    """The object at a path like ``torch.optim.SGD``; None for one that no config may build."""
+    found = None
+    with contextlib.suppress(Exception):  # whatever the import of a module raises: there is no such type
+        found = get_object_from_string(path)
+    parents = inspect.getmro(found)[1:] if inspect.isclass(found) else ()
+    if any(f'{parent.__module__}.'.startswith(_PARENTS) for parent in parents):
+        return found
+    registries = [value for value in vars(root).values() if isinstance(value, Registry)] + all_registries()
+    known = (value for registry in registries for value in registry.module_dict.values())
+    return found if any(found is value for value in known) else None
+
+
+mmengine_registry.get_object_from_string = _type_of_path
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:

@@ -19,6 +19,8 @@ from mmdet.apis.benchmark import STAGES, build_loader, build_model, measure, mea
 from mmdet.engine import init_dist
 from mmdet.models.detectors import CompositeDetector
 from mmdet.utils import add_common_arguments, load_config, register_all_modules, reports_user_errors, set_local_rank
+from mmdet.utils.files import append_line
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,6 +64,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     register_all_modules()
+    refuse_inputs([args.json], [args.config, args.checkpoint, args.checkpoint_option], field='--json')
     cfg = load_config(args.config, args.cfg_options)
     if args.launcher != 'none':
         init_dist(args.launcher)
@@ -92,8 +95,7 @@ def main() -> None:
     if is_main_process():
         print(result)
         if args.json:
-            with open(args.json, 'a', encoding='utf-8') as file:
-                file.write(result.to_json() + '\n')
+            append_line(args.json, result.to_json())
 
 
 if __name__ == '__main__':

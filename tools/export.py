@@ -7,10 +7,12 @@ structure.json, the model's code, demo.py, README.md, weights.pth with --checkpo
 """
 
 import argparse
+from pathlib import Path
 
 from mmdet.engine.checkpoint.loading import load_checkpoint_file
-from mmdet.export import ExportOptions, export_network
+from mmdet.export import EXPORTED_FILES, ExportOptions, export_network
 from mmdet.utils import reports_user_errors
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,6 +45,9 @@ def parse_args() -> argparse.Namespace:
 @reports_user_errors
 def main() -> None:
     args = parse_args()
+    refuse_inputs(
+        [Path(args.out_dir, name) for name in EXPORTED_FILES], [args.structure, args.checkpoint], field='out_dir'
+    )
     weights = None
     if args.checkpoint:
         weights = load_checkpoint_file(args.checkpoint, trust=args.trust_checkpoint)['state_dict']

@@ -8,9 +8,13 @@ The config holds ``structure`` (the initial one), ``score`` and ``space``, usual
 """
 
 import argparse
+from pathlib import Path
 
-from mmdet.nas.search import SearchRunner, join, parse_duration, read_settings
+from mmdet.config.launcher import launcher_in_use
+from mmdet.nas.search import OUTPUT_FILES, SearchRunner, join, parse_duration, read_settings
 from mmdet.utils import CfgOptions, load_config, reports_user_errors, resolve_work_dir
+from mmdet.utils.lock import LOCK_NAME, locked
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,8 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch'],
-        default='none',
-        help='pytorch: started by torchrun, one island a process',
+        help='pytorch: started by torchrun, one island a process; noticed by itself',
     )
     return parser.parse_args()
 
@@ -35,20 +38,23 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
+    work_dir = resolve_work_dir(cfg, args.config, args.work_dir)
+    structure = cfg.get('structure')
+    outputs = [Path(work_dir, name) for name in OUTPUT_FILES]
+    refuse_inputs(outputs, [args.config, structure if isinstance(structure, str) else None], field='--work-dir')
     time_limit = parse_duration(args.time_limit)
     settings = read_settings(cfg)
-    group = join(args.launcher)
+    group = join(launcher_in_use(args.launcher))
     try:
-        runner = SearchRunner(
-            settings,
-            resolve_work_dir(cfg, args.config, args.work_dir),
-            group=group,
-            seed=args.seed,
-            time_limit=time_limit,
-        )
-        if args.resume:
-            runner.resume()
-        runner.run()
+        with locked(
+            outputs[0].parent / LOCK_NAME, first=group.rank == 0, share=lambda facts: group.gather(facts)[0]
+        ) as note:
+            if note and group.rank == 0:
+                print(note)
+            runner = SearchRunner(settings, work_dir, group=group, seed=args.seed, time_limit=time_limit)
+            if args.resume:
+                runner.resume()
+            runner.run()
         if group.rank == 0:
             print(f'written to {runner.work_dir}')
     finally:

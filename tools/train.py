@@ -8,8 +8,7 @@ Several processes: ``tools/dist_train.sh`` and ``tools/slurm_train.sh``.
 
 import argparse
 
-from mmdet.apis.training import configure_training
-from mmdet.engine import DetRunner
+from mmdet.apis.training import configure_training, run_training
 from mmdet.utils import (
     add_common_arguments,
     load_config,
@@ -63,7 +62,7 @@ def main() -> None:
         trust_checkpoint=args.trust_checkpoint,
     )
     register_all_modules()
-    DetRunner.from_cfg(cfg).train()
+    run_training(cfg)
 
 
 if __name__ == '__main__':

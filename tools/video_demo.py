@@ -6,11 +6,13 @@
 """
 
 import argparse
-import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 from mmdet.apis import DetInferencer
 from mmdet.utils import reports_user_errors
+from mmdet.utils.files import explained, temporary_folder
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,18 +42,18 @@ def parse_args() -> argparse.Namespace:
 @reports_user_errors
 def main() -> None:
     args = parse_args()
+    refuse_inputs([args.out], [args.video, args.config, args.checkpoint], field='--out')
     inferencer = DetInferencer(args.config, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint)
-    out = Path(args.out or 'unused.mp4')
-    if args.out:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    out = Path(args.out or '')
     # The temporary folder lies beside the target, so that moving the video there is a rename.
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+    with temporary_folder(out) if args.out else nullcontext('') as folder:
         inferencer(
             args.video, batch_size=args.batch_size, pred_score_thr=args.score_thr, show=args.show, wait_time=args.wait_time,
-            out_dir=folder if args.out else '',
+            out_dir=str(folder),
         )  # fmt: skip
         if args.out:
-            (Path(folder) / 'vis' / f'{Path(args.video).stem}.mp4').replace(out)
+            with explained(out):
+                Path(folder, 'vis', f'{Path(args.video).stem}.mp4').replace(out)
             print(out)
 
 

@@ -13,6 +13,7 @@ import argparse
 from mmdet.config.reading import reports_user_errors
 from mmdet.datasets.converters import convert_visdrone
 from mmdet.evaluation import read_image_sizes
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -29,6 +30,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 @reports_user_errors
 def main(argv=None) -> None:
     args = parse_args(argv)
+    refuse_inputs([args.output_anno], [args.sizes], field='output_anno')
     sizes = read_image_sizes(args.sizes) if args.sizes else None
     print(convert_visdrone(args.visdrone_root, args.visdrone_anno, args.output_anno, sizes=sizes))
 

@@ -16,6 +16,7 @@ from mmdet.apis.composite_evaluation import comparison_table, evaluate_composite
 from mmdet.apis.ufpmp import build_sliced, build_ufpmp
 from mmdet.engine import init_dist
 from mmdet.utils import add_common_arguments, reports_user_errors, set_local_rank
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -80,6 +81,12 @@ def parse_args(argv=None) -> argparse.Namespace:
 @reports_user_errors
 def main(argv=None) -> None:
     args = parse_args(argv)
+    refuse_inputs(
+        [args.json],
+        [args.coarse_config, args.coarse_checkpoint, args.mp_config, args.mp_checkpoint, args.dataset_anno],
+        field='--json',
+    )
+    refuse_inputs([args.show_dir], [args.dataset_root], field='--show-dir')
     device = args.device
     if args.launcher != 'none':
         init_dist(args.launcher)

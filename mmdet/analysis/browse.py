@@ -11,11 +11,14 @@ from mmengine.dataset import BaseDataset
 
 from ..datasets import SeededIndex
 from ..errors import ConfigError, DataError
+from ..utils.outputs import OutputNames, refuse_inputs, source_of
 from ..visualization import draw_boxes
 from .predictions import first_with
 
 
-def browse(dataset: BaseDataset, num: int | None = None, *, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+def browse(
+    dataset: BaseDataset, num: int | None = None, *, seed: int = 0, out_dir: str | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
     """Draw samples after the pipeline with their boxes; ignored regions are dashed.
 
     A test pipeline loads the annotations after resizing the image. Their boxes are then in pixels of the original image, and
@@ -25,14 +28,16 @@ def browse(dataset: BaseDataset, num: int | None = None, *, seed: int = 0) -> It
         dataset: gives ``dict(inputs, data_samples)``.
         num: number of samples to draw, at most all; None draws all.
         seed: seed of the augmentation; the same seed draws the same pictures.
+        out_dir: folder that the pictures are to be written to: names that belong to other images there get a number.
 
     Yields:
         A file name (number and name of the image file, ``.jpg``) and the picture, (H, W, 3) RGB uint8.
 
     Raises:
         DataError: a sample is not one that ``PackDetInputs`` makes, or an image is broken.
-        ConfigError: ``num`` is not positive.
+        ConfigError: ``num`` is not positive, or ``out_dir`` is the folder of an image.
     """
+    names = OutputNames(out_dir)
     if num is not None and num < 1:
         raise ConfigError('must be positive', field='--num', received=num)
     late = _annotations_after_resize(dataset)
@@ -41,8 +46,10 @@ def browse(dataset: BaseDataset, num: int | None = None, *, seed: int = 0) -> It
         sample = dataset[SeededIndex(index, seed + index)]
         if not isinstance(sample, dict) or 'inputs' not in sample or 'data_samples' not in sample:
             raise DataError('the pipeline must end with PackDetInputs', record=f'sample {index}')
-        stem = Path(str(sample['data_samples'].metainfo.get('img_path') or 'sample')).stem
-        yield f'{index:05d}_{stem}.jpg', draw_sample(sample, dataset.metainfo, original_boxes=late)
+        path = str(sample['data_samples'].metainfo.get('img_path') or 'sample')
+        refuse_inputs([out_dir], [Path(path).parent], field='--output-dir')
+        (name,) = names.claim([(source_of(path), f'{index:05d}_{Path(path).stem}', ['{}.jpg'])])
+        yield f'{name}.jpg', draw_sample(sample, dataset.metainfo, original_boxes=late)
 
 
 def draw_sample(sample: dict, metainfo: dict, *, original_boxes: bool = False) -> np.ndarray:

@@ -197,7 +197,7 @@ def analyze_error_files(
 def _supercategories(ann_file: str, annotations: CocoAnnotations) -> list[int] | None:
     """A number for each class; None where a class has no supercategory or all have the same."""
     names = {row['id']: row.get('supercategory') for row in read_coco(ann_file).categories}
-    found = [names[category_id] for category_id in annotations.category_ids]
+    found = [str(names[category_id] or '') for category_id in annotations.category_ids]
     distinct = sorted(set(filter(None, found)))
     if len(distinct) < 2 or not all(found):
         return None

@@ -2,12 +2,13 @@
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from ..utils.files import write_bytes, write_json, write_text
+from ..utils.outputs import OutputNames
 from .error_analysis import ALL_CLASSES, ErrorAnalysis
 
 # White for detections that are right at the strictest threshold, then one hue per kind of mistake (Okabe-Ito, lightened).
@@ -34,13 +35,9 @@ def write_error_analysis(analysis: ErrorAnalysis, out_dir: str | Path) -> list[P
     return paths
 
 
-def _file_stems(names: Iterable[str]) -> Iterator[str]:
+def _file_stems(names: Iterable[str]) -> list[str]:
     """File names of the classes: characters other than letters, digits, '.', '-' and '_' become '_'; repeated names get a number."""
-    used: dict[str, int] = {}
-    for name in names:
-        stem = re.sub(r'[^\w.-]+', '_', name)
-        used[stem] = used.get(stem, 0) + 1
-        yield stem if used[stem] == 1 else f'{stem}_{used[stem]}'
+    return OutputNames().claim([(None, re.sub(r'[^\w.-]+', '_', name), ()) for name in names])
 
 
 def draw_curves(analysis: ErrorAnalysis, class_name: str = ALL_CLASSES) -> bytes:

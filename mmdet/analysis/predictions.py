@@ -12,6 +12,7 @@ from mmengine.dataset import BaseDataset
 from ..errors import ConfigError, DataError
 from ..evaluation.predictions import (
     annotations_from_records,
+    as_array,
     detections_from_records,
     keep_first,
     read_sample,
@@ -141,11 +142,12 @@ def _samples_of_2x(results: Sequence, infos: list[dict], num_classes: int, sourc
         raise DataError(message, file=source, received=len(results))
     samples = []
     for position, (by_class, info) in enumerate(zip(results, infos)):
-        tables = [np.asarray(table, dtype=np.float64) for table in by_class]
-        if len(tables) != num_classes or any(table.ndim != 2 or table.shape[1] != 5 for table in tables):
+        tables = [as_array(table) for table in by_class]
+        sound = all(table.dtype.kind in 'fiu' and table.ndim == 2 and table.shape[1] == 5 for table in tables)
+        if len(tables) != num_classes or not sound:
             message, shapes = f'must hold {num_classes} arrays (n, 5), one per class', [table.shape for table in tables]
             raise DataError(message, file=source, record=f'image {position}', received=shapes)
-        rows = np.concatenate(tables)
+        rows = np.concatenate(tables).astype(np.float64)
         labels = np.repeat(np.arange(num_classes), [len(table) for table in tables])
         instances = dict(bboxes=rows[:, :4], scores=rows[:, 4], labels=labels)
         samples.append(dict(img_id=info['img_id'], pred_instances=instances))

@@ -13,6 +13,7 @@ from ..evaluation.coco_report import format_value
 from ..evaluation.predictions import xyxy_to_xywh
 from ..formats.tables import Detections, GroundTruth
 from ..utils.files import write_json
+from ..utils.outputs import refuse_inputs
 from ..visualization import draw_boxes, side_by_side, write_image
 from .predictions import ImagePredictions, PredictionSet
 
@@ -138,11 +139,14 @@ def write_ranking(
 
     Raises:
         BrokenImageError: the image file of a picture is missing or broken.
+        ConfigError: the images lie in ``good/`` or ``bad/``.
     """
     show_dir = Path(show_dir)
     scores = score_images(predictions, max_dets=max_dets, score_thr=show_score_thr)
     best, worst = best_and_worst(scores, topk)
     by_id = {image.image_id: image for image in predictions.images}
+    folders = dict.fromkeys(Path(image.path).parent for image in predictions.images)
+    refuse_inputs([show_dir / 'good', show_dir / 'bad'], folders, field='show_dir')
     for folder, chosen in (('good', best), ('bad', worst)):
         for rank, score in enumerate(chosen, 1):
             path = show_dir / folder / f'{rank:03d}_{score.ap:.3f}_{Path(score.path).stem}.jpg'

@@ -1,17 +1,21 @@
 """The command line of the mosaic builders in ``UFPMP-Det-Tools/build_dataset``."""
 
 import argparse
+import contextlib
+import datetime
 import hashlib
 import json
 import os
 from dataclasses import fields
 
 import torch
+import torch.distributed as torch_dist
 from mmengine.dist import barrier, get_dist_info
 
 from ..config.reading import add_common_arguments, set_local_rank
 from ..datasets.converters import MosaicBuilder, MosaicOptions, MosaicReport
-from ..engine import init_dist
+from ..engine import init_dist, locked_for_all
+from ..utils.outputs import refuse_inputs
 from .building import read_config
 from .ufpmp import build_stage, stage_scales
 
@@ -64,16 +68,17 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
         ConfigError, CheckpointError, DataError: the options, the checkpoint or the data cannot be used.
     """
     set_local_rank(args)
-    device, launcher = args.device, args.launcher
-    if launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
-        launcher = 'pytorch'
-    if launcher != 'none':
-        init_dist(launcher, timeout=_PATIENCE_SECONDS)
+    device, patient = args.device, None
+    if args.launcher != 'none':
+        init_dist(args.launcher)
+        # Of its own, since processes that join wait so long for each other, too.
+        patient = torch_dist.new_group(timeout=datetime.timedelta(seconds=_PATIENCE_SECONDS), backend='gloo')
         device = device or (f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None)
     rank, world = get_dist_info()
     paint = getattr(args, 'txt_path', None) or ('json' if args.paint_ignored else 'none')
     given = {field.name: getattr(args, field.name) for field in fields(MosaicOptions) if hasattr(args, field.name)}
     options = MosaicOptions(**given, paint=paint)
+    refuse_inputs([args.ufp_anno_output_path], [args.detector_config, args.detector_ckpt], field='ufp_anno_output_path')
     config = read_config(args.detector_config, args.cfg_options)
     stage = build_stage(
         config, args.detector_ckpt, device=device, flip=not args.no_flip, batch_size=2 * args.batch_size,
@@ -96,9 +101,14 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
         args.dataset_anno, args.dataset_root, args.ufp_images_output_dir, args.ufp_anno_output_path,
         options=options, batch_size=args.batch_size, identity=identity,
     )  # fmt: skip
-    if rank == 0 and (done := builder.start(args.restart)):
-        print(f'{done} of {len(builder.images)} images are done already')
-    barrier()
-    builder.run(stage, rank, world, args.workers)
-    barrier()
-    return builder.join() if rank == 0 else None
+    with contextlib.ExitStack() as stack:
+        for lock in builder.locks:
+            note = stack.enter_context(locked_for_all(lock))
+            if note and rank == 0:
+                print(note)
+        if rank == 0 and (done := builder.start(args.restart)):
+            print(f'{done} of {len(builder.images)} images are done already')
+        barrier(patient)
+        builder.run(stage, rank, world, args.workers)
+        barrier(patient)
+        return builder.join() if rank == 0 else None

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.dist import get_dist_info, is_main_process
 
 from ..datasets.transforms.formatting import to_chw
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..evaluation import VisDroneMetric
 from ..formats.coco import ImageId, load_coco_annotations, read_coco
 from ..formats.images import decode_image
@@ -17,6 +17,7 @@ from ..formats.json_file import read_json
 from ..models.detectors import CompositeDetector, UFPMPDet
 from ..structures import DetDataSample
 from ..utils.files import write_text
+from ..utils.outputs import OutputNames, refuse_inputs, source_of
 from ..utils.progress import progress
 from ..utils.timing import part_figures, parts_table, sizes_line, synchronise, time_figures
 from ..visualization import draw_boxes, draw_ufp_steps, write_image
@@ -160,11 +161,14 @@ def read_reports(path: str | Path, main: str) -> dict[str, EvaluationReport]:
     """What :func:`write_reports` wrote; the method ``main`` comes last.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or holds something else.
     """
     content = read_json(str(path))
-    reports = {**content.pop('baselines', {}), main: content}
-    return {name: EvaluationReport(**fields) for name, fields in reports.items()}
+    try:
+        reports = {**content.pop('baselines', {}), main: content}
+        return {name: EvaluationReport(**fields) for name, fields in reports.items()}
+    except TypeError as error:  # other keys, or no objects
+        raise DataError(f'is no report of an evaluation ({error})', file=path) from error
 
 
 def write_pictures(
@@ -181,16 +185,23 @@ def write_pictures(
         folder: created if it is missing.
         limit: number of images, the first ones of the file.
         score_thr: boxes with a score above this are drawn.
+
+    Raises:
+        DataError: broken annotations or images, or a file name that leads out of ``image_root``.
     """
     device = next(model.parameters()).device
     classes = model.dataset_meta['classes']
     truth = load_coco_annotations(ann_file, classes)
     corners = truth.gt.bbox + np.pad(truth.gt.bbox[:, :2], ((0, 0), (2, 0)))  # xywh to xyxy
+    images, root = _read_images(ann_file, inner=True), Path(image_root)
+    refuse_inputs([folder], dict.fromkeys([root, *((root / name).parent for _, name in images)]), field='folder')
+    files = ['{}_1_regions.jpg', '{}_2_mosaic.jpg', '{}_3_merged.jpg', '{}_4_truth.jpg']
+    claims = [(source_of(root / name), str(Path(name).with_suffix('')), files) for _, name in images[:limit]]
     written = []
-    for image_id, file_name in _read_images(ann_file)[:limit]:
+    for (image_id, file_name), stem in zip(images, OutputNames(folder).claim(claims)):
         image = decode_image(Path(image_root) / file_name)
         steps = model.predict_with_mosaic(to_chw(image).to(device))
-        rgb, stem = image[..., ::-1], Path(file_name).with_suffix('')
+        rgb = image[..., ::-1]
         pictures = draw_ufp_steps(rgb, steps, classes, score_thr=score_thr)
         own = truth.gt.image == truth.index_of(image_id)
         real, ignored = own & ~truth.gt.crowd, corners[own & truth.gt.crowd]
@@ -201,10 +212,10 @@ def write_pictures(
     return written
 
 
-def _read_images(ann_file: str) -> list[tuple[ImageId, str]]:
+def _read_images(ann_file: str, inner: bool = False) -> list[tuple[ImageId, str]]:
     """Id and file name of each image."""
     table = read_coco(ann_file)
-    return list(zip(table.image_ids, table.require_file_names()))
+    return list(zip(table.image_ids, table.require_file_names(inner=inner)))
 
 
 def _load(batch: list[tuple[ImageId, str]], root: Path) -> dict:

@@ -15,13 +15,15 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
 
+from ..config.config_files import require_data
 from ..errors import CheckpointError, ConfigError, DataError
+from ..formats.videos import VideoFile
 from ..structures import DetDataSample
-from ..utils.files import replacing, write_json, write_text
+from ..utils.files import write_json, write_text
 from ..visualization import DetLocalVisualizer, write_image
 from .building import find_config_beside, init_detector
 from .inference import ImagePipeline, predict_batch, test_pipeline_config
-from .sources import OutputNames, Source, collect_inputs, count_sources, iterate_sources, prefetch_batches
+from .sources import InputNames, Source, collect_inputs, count_sources, iterate_sources, prefetch_batches
 
 
 class InferenceResult(TypedDict):
@@ -60,7 +62,7 @@ class DetInferencer:
         scope: must be 'mmdet'; kept for callers of mmdetection.
         palette: as for :func:`mmdet.apis.init_detector`.
         show_progress: print a progress bar to stderr.
-        trust_checkpoint: allow unpickling of arbitrary objects; only for files of your own.
+        trust_checkpoint: allow unpickling of arbitrary objects, and a config beside the checkpoint that is a program; only for files of your own.
         cfg_options: overrides of the config.
 
     Example::
@@ -93,6 +95,8 @@ class DetInferencer:
                 message = 'model is a checkpoint already; give model=<config file> beside weights'
                 raise CheckpointError(message, received=str(model))
             weights, model = str(model), find_config_beside(model)
+            if not trust_checkpoint:  # the user named the checkpoint, not this file
+                require_data(model)
             print_log(f'{weights}: using the config beside it, {model}', logger='current')
         elif isinstance(model, str):
             model = config_by_name(model)
@@ -107,7 +111,7 @@ class DetInferencer:
         self.visualizer.dataset_meta = self.model.dataset_meta
         self._legend = self.visualizer.legend
         self.show_progress = show_progress
-        self._names = OutputNames()
+        self._names = InputNames()
 
     def __call__(
         self,
@@ -142,21 +146,24 @@ class DetInferencer:
             return_datasamples: return ``DetDataSample`` objects instead of dictionaries.
             print_result: print each prediction.
             no_save_pred: do not write ``<out_dir>/preds/<stem>.json`` (for a video ``.jsonl``, one frame per line).
-            out_dir: folder to write to; nothing is written when it is empty.
+            out_dir: folder to write to; nothing is written when it is empty. Outputs get the names of their inputs, or these with a number
+                where a name belongs to another input: see :class:`mmdet.utils.outputs.OutputNames`. ``<out_dir>/sources/names.jsonl`` lists the names.
             recursive: look into folders below a folder.
             skip_broken: leave out images that cannot be read and list them under ``skipped``.
             num_workers: threads that load images.
 
         Raises:
             DataError: there is nothing to read, an image cannot be read (without ``skip_broken``), or a file cannot be written.
-            ConfigError: ``batch_size`` or ``num_workers`` is not a positive integer.
+            ConfigError: ``batch_size`` or ``num_workers`` is not a positive integer, or the pictures would be written into the folder of an input.
         """
         for name, value in (('batch_size', batch_size), ('num_workers', num_workers)):
             if not isinstance(value, int) or value < 1:
                 raise ConfigError('must be an integer of at least 1', field=name, received=value)
-        entries = collect_inputs(inputs, recursive=recursive)
-        self._names.start_call()
-        sources = iterate_sources(entries, self._names)
+        entries = collect_inputs(inputs, recursive=recursive, out_dir=out_dir)
+        stems = self._names.of_call(
+            entries, Path(out_dir) if out_dir else None, vis=not no_save_vis, preds=not no_save_pred
+        )
+        sources = iterate_sources(entries, stems)
         bar = ProgressBar(count_sources(entries), file=sys.stderr) if self.show_progress else None
         result = InferenceResult(predictions=[], visualization=[], inputs=[], skipped=[])
         try:
@@ -225,7 +232,7 @@ class _Clip:
 
     stem: str
     lines: list[str] = field(default_factory=list)
-    frames: cv2.VideoWriter | None = None
+    frames: VideoFile | None = None
     files: ExitStack = field(default_factory=ExitStack)
 
 
@@ -248,14 +255,9 @@ class _Writers:
         clip = self._clip_of(source)
         if clip.frames is None:
             path = self._folder / 'vis' / f'{clip.stem}.mp4'
-            # OpenCV writes to a path, not to an open file.
-            temporary = clip.files.enter_context(replacing(path, keep_suffix=True))
             height, width = picture.shape[:2]
-            clip.frames = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), source.fps, (width, height))
-            clip.files.callback(clip.frames.release)
-            if not clip.frames.isOpened():
-                raise DataError('OpenCV cannot write an mp4 video here; use no_save_vis', file=path)
-        clip.frames.write(np.ascontiguousarray(picture[..., ::-1]))
+            clip.frames = clip.files.enter_context(VideoFile(path, source.fps, (width, height)))
+        clip.frames.write(picture)
 
     def write_prediction(self, source: Source, prediction: dict) -> None:
         """Write the prediction for an image, or add that for a frame to the lines of its video."""

@@ -17,6 +17,8 @@ from ..structures import DetDataSample
 from .building import PALETTES, choose_device, find_config_beside, init_detector, read_config  # noqa: F401
 from .sources import check_array
 
+# An address that the caller gives is read; one in an annotation file needs backend_args in the config.
+_HTTP = dict(backend='http')
 Image = str | os.PathLike | np.ndarray
 
 
@@ -62,6 +64,8 @@ class ImagePipeline:
             raise ConfigError(message, field='test_pipeline', received=steps[:1])
         options = {key: value for key, value in steps[0].items() if key in ('to_float32', 'color_type')}
         self._load_file = TRANSFORMS.build({**steps[0], 'type': 'LoadImageFromFile'})
+        given = {} if steps[0].get('backend_args') or steps[0].get('file_client_args') else dict(backend_args=_HTTP)
+        self._load_address = TRANSFORMS.build({**steps[0], **given, 'type': 'LoadImageFromFile'})
         self._load_array = TRANSFORMS.build({**options, 'type': 'LoadImageFromNDArray'})
         self._steps = [TRANSFORMS.build(step) for step in steps[1:]]
 
@@ -80,10 +84,17 @@ class ImagePipeline:
         else:
             results['img_path'] = os.fspath(image)
         if self._composed is not None:
-            original = image if isinstance(image, np.ndarray) else decode_image(image)
+            original = (
+                image
+                if isinstance(image, np.ndarray)
+                else decode_image(image, backend_args=_HTTP if _is_address(image) else None)
+            )
             return self._composed(results), original
         try:
-            results = (self._load_array if 'img' in results else self._load_file)(results)
+            load = (
+                self._load_array if 'img' in results else self._load_address if _is_address(image) else self._load_file
+            )
+            results = load(results)
             if results is None:
                 raise DataError('the image could not be decoded', file=image)
             original = results['img']
@@ -94,6 +105,10 @@ class ImagePipeline:
         except OSError as error:
             raise DataError(f'cannot be read ({error.strerror or error})', file=image) from error
         return results, original
+
+
+def _is_address(image: Image) -> bool:
+    return isinstance(image, str) and image.startswith(('http://', 'https://'))
 
 
 def is_composite(model: torch.nn.Module) -> bool:

@@ -16,12 +16,15 @@ from mmengine.logging import print_log
 
 from ..errors import DataError, ModelInputError
 from ..formats.images import IMAGE_SUFFIXES
+from ..formats.videos import open_video
+from ..utils.outputs import OutputNames, refuse_inputs, source_of
 from ..visualization.drawing import picture_suffix
 
 Entry = str | np.ndarray  # path or address of an image, path of a video, or a BGR array
 Item = TypeVar('Item')
 Prepared = TypeVar('Prepared')
 
+NAMES_FILE = Path('sources', 'names.jsonl')  # in the folder of outputs: which input each name belongs to
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 
 
@@ -51,25 +54,26 @@ def is_video(entry: Entry) -> TypeGuard[str]:
     return isinstance(entry, str) and Path(entry).suffix.lower() in VIDEO_SUFFIXES
 
 
-def collect_inputs(inputs: Any, *, recursive: bool = False) -> list[Entry]:
+def collect_inputs(inputs: Any, *, recursive: bool = False, out_dir: str = '') -> list[Entry]:
     """The images and videos that a user's inputs stand for, in order.
 
     Args:
         inputs: a path, an ``http(s)://`` address, a folder (its images, sorted), a glob pattern, an array, or a sequence of these.
         recursive: search folders below a folder too.
+        out_dir: folder of outputs; pictures that an earlier call wrote below a searched folder are passed over.
 
     Raises:
         DataError: a path that does not exist, a pattern that matches nothing, or a folder without images.
         ModelInputError: an object of another type.
     """
     if isinstance(inputs, (str, os.PathLike)):
-        return [*_collect_path(os.fspath(inputs), recursive)]
+        return [*_collect_path(os.fspath(inputs), recursive, out_dir)]
     if isinstance(inputs, np.ndarray):
         return [check_array(inputs)]
     if isinstance(inputs, Sequence):
         if not inputs:
             raise DataError('the list of inputs is empty')
-        return [entry for item in inputs for entry in collect_inputs(item, recursive=recursive)]
+        return [entry for item in inputs for entry in collect_inputs(item, recursive=recursive, out_dir=out_dir)]
     message = 'inputs must be paths, folders, patterns, arrays, or a list of these'
     raise ModelInputError(message, received=type(inputs).__name__)
 
@@ -87,13 +91,17 @@ def check_array(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def _collect_path(path: str, recursive: bool) -> list[str]:
+def _collect_path(path: str, recursive: bool, out_dir: str) -> list[str]:
     if path.startswith(('http://', 'https://')) or os.path.isfile(path):
         return [path]
     if os.path.isdir(path):
         walk = Path(path).rglob('*') if recursive else Path(path).iterdir()
         # Hidden files do not count: macOS leaves some that are no images ('._a.jpg').
         found = sorted(str(p) for p in walk if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != '.' and p.is_file())
+        if recursive and out_dir and Path(out_dir, NAMES_FILE).is_file():
+            own = os.path.realpath(Path(out_dir, 'vis'))
+            if own != os.path.realpath(path):
+                found = [p for p in found if os.path.realpath(os.path.dirname(p)) != own]
         if not found:
             hint = '' if recursive else '; search recursively if they lie in folders below'
             raise DataError(f'the folder holds no images ({", ".join(IMAGE_SUFFIXES)}){hint}', file=path)
@@ -107,57 +115,85 @@ def _collect_path(path: str, recursive: bool) -> list[str]:
     raise DataError('no such file or folder', file=path)
 
 
-class OutputNames:
-    """Gives every input a different stem: ``a/x.jpg`` and ``b/x.png`` become ``x`` and ``x_2``; arrays are numbered."""
+class InputNames:
+    """Names every input for its outputs by :class:`~mmdet.utils.outputs.OutputNames`; arrays are numbered, on through all calls."""
 
     def __init__(self) -> None:
-        self._used: set[str] = set()
+        self._names = OutputNames()
         self._arrays = 0
 
-    def start_call(self) -> None:
-        """Forget the names of files. The numbers of arrays continue, so that each call of a loop writes another file."""
-        self._used = {stem for stem in self._used if stem.isdigit()}
+    def of_call(
+        self, entries: Sequence[Entry], folder: Path | None, *, vis: bool = True, preds: bool = True
+    ) -> list[str]:
+        """Stems of the outputs of all entries of a call.
 
-    def of(self, entry: Entry) -> tuple[str, str]:
-        """``(stem, suffix)`` for the outputs of an entry."""
-        if isinstance(entry, np.ndarray):
-            base, suffix = f'{self._arrays:08}', '.jpg'
-            self._arrays += 1
-        else:
-            name = Path(entry.split('?')[0].rstrip('/')).name
-            base, suffix = Path(name).stem or 'image', picture_suffix(name)
-        stem, number = base, 1
-        while stem.lower() in self._used:
-            number += 1
-            stem = f'{base}_{number}'
-        self._used.add(stem.lower())
-        return stem, suffix
+        Args:
+            entries: what :func:`collect_inputs` returned.
+            folder: folder of the outputs, or None.
+            vis, preds: what is written there: ``vis/<stem>.<suffix>``, ``preds/<stem>.json``. The names are recorded in ``sources/names.jsonl``.
+
+        Raises:
+            ConfigError: pictures would be written into the folder of an input.
+            DataError: the record of names cannot be written.
+        """
+        folder = None if folder is None or not (vis or preds) else Path(os.path.realpath(folder))
+        if folder is not None and vis:
+            inputs = dict.fromkeys(Path(entry).parent for entry in entries if isinstance(entry, str))
+            refuse_inputs([folder / 'vis'], inputs, field='out_dir')
+        if self._names.folder != folder:
+            self._names = OutputNames(folder, folder and folder / NAMES_FILE)
+        self._names.start_call()
+        wanted: list[tuple[str | None, str, list[str]]] = []
+        for entry in entries:
+            files = [f'vis/{{}}{output_suffix(entry)}'] * vis + [
+                'preds/{}.jsonl' if is_video(entry) else 'preds/{}.json'
+            ] * preds
+            if isinstance(entry, np.ndarray):
+                while folder is not None and any(
+                    (folder / file.format(f'{self._arrays:08}')).exists() for file in files
+                ):
+                    self._arrays += 1
+                wanted.append((None, f'{self._arrays:08}', files))
+                self._arrays += 1
+            else:
+                wanted.append((source_of(entry), Path(_file_of(entry)).stem or 'image', files))
+        return self._names.claim(wanted)
 
 
-def iterate_sources(entries: Iterable[Entry], names: OutputNames) -> Iterator[Source]:
-    """One ``Source`` per image; a video yields its frames, each decoded only when it is requested.
+def output_suffix(entry: Entry) -> str:
+    """File name extension of the picture or annotated video of an entry."""
+    if isinstance(entry, np.ndarray):
+        return '.jpg'
+    return '.mp4' if is_video(entry) else picture_suffix(_file_of(entry))
+
+
+def _file_of(entry: str) -> str:
+    """The path of a file, or of an address without its query."""
+    return entry if os.path.isfile(entry) else entry.split('?')[0].rstrip('/')
+
+
+def iterate_sources(entries: Iterable[Entry], stems: Iterable[str]) -> Iterator[Source]:
+    """One ``Source`` per image, with the stems of its entries; a video yields its frames, each decoded only when it is requested.
 
     Raises:
         DataError: a video that cannot be opened or holds no frame.
     """
-    for entry in entries:
-        stem, suffix = names.of(entry)
+    for entry, stem in zip(entries, stems):
         if is_video(entry):
             yield from _video_frames(entry, stem)
         else:
-            yield Source(entry, stem, suffix)
+            yield Source(entry, stem, output_suffix(entry))
 
 
 def count_sources(entries: Iterable[Entry]) -> int:
     """Expected number of images; for a video its header's number of frames, at least 1."""
     return sum(
-        max(int(cv2.VideoCapture(entry).get(cv2.CAP_PROP_FRAME_COUNT)), 1) if is_video(entry) else 1
-        for entry in entries
+        max(int(open_video(entry).get(cv2.CAP_PROP_FRAME_COUNT)), 1) if is_video(entry) else 1 for entry in entries
     )
 
 
 def _video_frames(path: str, stem: str) -> Iterator[Source]:
-    video = cv2.VideoCapture(path)
+    video = open_video(path)
     try:
         if not video.isOpened():
             raise DataError('OpenCV cannot open this video', file=path)

@@ -1,6 +1,9 @@
 """Testing: the options of ``tools/test.py`` written into a config, and the run itself."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
@@ -9,6 +12,7 @@ from mmdet.config.reading import require_keys, type_name
 from mmdet.engine import DetRunner
 from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
+from mmdet.utils.outputs import refuse_inputs
 
 from .benchmark import fuse_backbones
 
@@ -60,7 +64,7 @@ def configure_testing(
     """Write the options of ``tools/test.py`` into a config, in place; its ``--help`` describes them. ``metrics`` is ``--eval``.
 
     Raises:
-        ConfigError: options that exclude each other, an unknown extension of ``out``, or a config without evaluator.
+        ConfigError: options that exclude each other, an unknown extension of ``out`` or one that is an input, or a config without evaluator.
     """
     if format_only and metrics:
         raise ConfigError('--eval and --format-only exclude each other')
@@ -74,6 +78,15 @@ def configure_testing(
     if not cfg.test_evaluator:
         raise ConfigError('the config has no test_evaluator', field='test_evaluator')
     evaluators = [*cfg.test_evaluator] if isinstance(cfg.test_evaluator, list | tuple) else [cfg.test_evaluator]
+    if out:
+        inputs = [
+            os.path.join(each.get('data_root') or '', each.get('ann_file') or '')
+            for each in _annotated(cfg.test_dataloader)
+        ]
+        inputs += [evaluator.get('ann_file') for evaluator in evaluators]
+        refuse_inputs([out], [cfg.filename, checkpoint, *inputs], field='--out')
+        if Path(out).is_dir():
+            raise ConfigError('is a folder', field='--out', received=out)
     options = dict(eval_options or {})
     if 'jsonfile_prefix' in options:  # the name of mmdetection 2.x
         options['outfile_prefix'] = options.pop('jsonfile_prefix')
@@ -103,6 +116,16 @@ def configure_testing(
         for dataset in _leaf_datasets(cfg.test_dataloader.dataset):
             dataset.pipeline = cfg.get('tta_pipeline') or default_tta_pipeline(dataset.pipeline)
     return cfg
+
+
+def _annotated(spec: Any) -> Iterator[dict]:
+    """Every dict with an ``ann_file`` in a part of a config."""
+    if isinstance(spec, dict):
+        yield from [spec] if 'ann_file' in spec else []
+        spec = list(spec.values())
+    if isinstance(spec, list | tuple):
+        for part in spec:
+            yield from _annotated(part)
 
 
 def _leaf_datasets(dataset: ConfigDict) -> list[ConfigDict]:

@@ -1,9 +1,14 @@
-"""Training: the options of ``tools/train.py`` written into a config."""
+"""Training: the options of ``tools/train.py`` written into a config, and the run itself."""
 
+from pathlib import Path
+
+import torch
 from mmengine.config import Config
 
 from mmdet.config.reading import require_keys
+from mmdet.engine import DetRunner, init_dist, locked_for_all
 from mmdet.errors import ConfigError
+from mmdet.utils.lock import LOCK_NAME
 
 
 def configure_training(
@@ -58,3 +63,21 @@ def configure_training(
     cfg.randomness = randomness
     cfg.trust_checkpoint = trust_checkpoint or cfg.get('trust_checkpoint', False)
     return cfg
+
+
+def run_training(cfg: Config) -> torch.nn.Module:
+    """Build the runner and train; the work dir belongs to this run from before anything is written there.
+
+    Args:
+        cfg: result of :func:`configure_training`.
+
+    Raises:
+        ConfigError: another run has the work dir.
+    """
+    if cfg.launcher != 'none':  # the first process takes the lock for all
+        init_dist(cfg.launcher, **(cfg.get('env_cfg') or {}).get('dist_cfg', {}))
+    with locked_for_all(Path(cfg.work_dir) / LOCK_NAME) as note:
+        runner = DetRunner.from_cfg(cfg)
+        if note:
+            runner.logger.warning(note)
+        return runner.train()

@@ -17,6 +17,7 @@ from mmdet.utils.checks import is_int
 
 from ..errors import ConfigError, DataError
 from ..utils.files import write_text
+from ..utils.reading import read_file
 from .blocks import families, family_of
 from .parsing import parse_structure, structure_to_dicts
 from .structure import Block, Structure
@@ -29,6 +30,7 @@ _LIST_KEYS = ('structures', 'best_structures', 'popu_structure_list')
 _BLOCK_KEYS = ('blocks', 'structure', 'structure_info', 'best_structure', 'plainnet_struct')
 # numpy >= 2 writes its scalars as np.float64(1.5) into the reference's nas_info and nas_cache files, which is no literal.
 _NUMPY_SCALAR = re.compile(r'\bnp\.(?:float|int|uint)\d+\(([-+.\w]*)\)')
+_INT64 = 2**63
 DAMO_YOLO_IMAGE_SIZE = 320
 DAMO_YOLO_STEM_CHANNELS = 12
 
@@ -72,9 +74,7 @@ def load_structures(path: str | os.PathLike) -> list[StructureEntry]:
     """
     path = Path(path)
     try:
-        return _entries(_parse_text(path.read_text(encoding='utf-8'), path), path.stem, path)
-    except OSError as error:
-        raise DataError(f'cannot be read: {error.strerror}', file=path) from error
+        return _entries(_parse_text(read_file(path).decode('utf-8'), path), path.stem, path)
     except UnicodeDecodeError as error:
         raise DataError(f'is not UTF-8 text: {error.reason} at byte {error.start}', file=path) from error
     except RecursionError as error:
@@ -162,7 +162,9 @@ def _entries(value: Any, stem: str, file: Path | None = None) -> list[StructureE
         raise DataError(f'holds no structure: must be {wanted}', file=file, received=received)
     entries = []
     for index, (raw, facts) in enumerate(found):
-        name = str(facts.get('name') or (stem if len(found) == 1 else f'{stem}[{index}]'))
+        name = facts.get('name') or (stem if len(found) == 1 else f'{stem}[{index}]')
+        if not isinstance(name, str):
+            raise DataError('must be a text', file=file, record=f'structure {index}', field='name', received=name)
         record = 'structure' if file is None and len(found) == 1 else f'structure {index} ({name})'
         for key in ('image_size', 'frames'):
             if facts.get(key) is not None and not is_int(facts[key], 1):
@@ -187,7 +189,10 @@ def _parse_text(text: str, file: Path | None) -> Any:
     except ValueError as error:
         as_json = f'line {error.lineno}: {error.msg}' if isinstance(error, json.JSONDecodeError) else str(error)
     try:
-        return ast.literal_eval(_NUMPY_SCALAR.sub(r'\1', text).strip())
+        tree = ast.parse(_NUMPY_SCALAR.sub(r'\1', text).strip(), mode='eval')
+        if any(is_int(getattr(node, 'value', None), _INT64) for node in ast.walk(tree)):
+            raise ValueError('a whole number beyond 64 bits')  # as 0xfff..., which Python reads, but may not print
+        return ast.literal_eval(tree)
     except (SyntaxError, ValueError, TypeError, MemoryError) as error:
         line = f'line {error.lineno}: ' if isinstance(error, SyntaxError) else ''
         message = f'is neither JSON ({as_json}) nor a Python literal ({line}{error.args[0] if error.args else error})'

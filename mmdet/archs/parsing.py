@@ -13,6 +13,7 @@ from .structure import Block, Structure
 
 _ALWAYS = ('class', 'in', 'out', 'k')
 _OPTIONAL = ('s', 'nbitsA', 'nbitsW', 'act', 'p', 'inner_class', 'force_resproj_skip')
+LARGEST = 1_000_000  # channels, groups or units
 ACTIVATIONS = ('relu', 'relu6', 'silu', 'swish', 'sigmoid', 'learkyrelu', 'leakyrelu')
 BITS = range(2, 9)
 
@@ -99,7 +100,9 @@ def _parse_block(block: Mapping, where: dict) -> Block:
     required = _ALWAYS + (('L', 'btn') if family.is_super else ()) + (('kt',) if family.dims == 3 else ())
     missing = [key for key in required if key not in block]
     if missing:
-        raise DataError(f'missing; {name} needs {list(required)}', field=missing[0], received=sorted(block), **where)
+        raise DataError(
+            f'missing; {name} needs {list(required)}', field=missing[0], received=sorted(map(str, block)), **where
+        )
     allowed = required + _OPTIONAL + (() if family.is_super else ('g',)) + (('se_ratio',) if family.has_se else ())
     for key in block:
         if key not in allowed:
@@ -107,9 +110,10 @@ def _parse_block(block: Mapping, where: dict) -> Block:
 
     def integer(key: str, default: int, choices: Sequence[int] | None = None) -> int:
         value = block.get(key, default)
-        good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        # Not by utils.checks: exported networks contain this module and have torch only.
+        good = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
         if not good or (choices is not None and value not in choices):
-            wanted = f'one of {list(choices)}' if choices is not None else 'an integer >= 1'
+            wanted = f'one of {list(choices)}' if choices is not None else f'an integer in 1..{LARGEST}'
             raise DataError(f'must be {wanted}', field=key, received=value, **where)
         return value
 
@@ -133,7 +137,7 @@ def _parse_block(block: Mapping, where: dict) -> Block:
         message = 'nbitsA and nbitsW must be given together'
         raise DataError(message, field='nbitsA', received=block.get('nbitsA'), **where)
     if family.quantised and not bits_a:
-        raise DataError(f'missing; {name} needs bit widths', field='nbitsA', received=sorted(block), **where)
+        raise DataError(f'missing; {name} needs bit widths', field='nbitsA', received=sorted(map(str, block)), **where)
     return Block(
         modern, in_channels, out_channels, kernel, integer('s', 1, (1, 2)), layers,
         integer('btn', 1) if family.is_super else 0, integer('kt', 1, range(1, 32, 2)) if family.dims == 3 else 1,

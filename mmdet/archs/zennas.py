@@ -13,13 +13,13 @@ from os import PathLike
 from mmdet.utils.checks import is_int
 
 from ..errors import DataError
-from .parsing import block_place, parse_structure
+from .parsing import LARGEST, block_place, parse_structure
 from .structure import Structure
 
-_CONV = re.compile(r'SuperConvK(\d+)BNRELU')
-_BOTTLENECK = re.compile(r'SuperResK1K(?P<k>\d+)K1')
-_BASIC = re.compile(r'SuperResK(?P<k>\d+)K(\d+)')
-_INVERTED = re.compile(r'SuperResIDWE(?P<expansion>\d+)K(?P<k>\d+)')
+_CONV = re.compile(r'SuperConvK(\d{1,4})BNRELU')
+_BOTTLENECK = re.compile(r'SuperResK1K(?P<k>\d{1,4})K1')
+_BASIC = re.compile(r'SuperResK(?P<k>\d{1,4})K(\d{1,4})')
+_INVERTED = re.compile(r'SuperResIDWE(?P<expansion>\d{1,4})K(?P<k>\d{1,4})')
 _KEYS = ('cls', 'in', 'out', 's', 'sub_layers', 'btn')
 
 
@@ -49,8 +49,8 @@ def _convert(block: Mapping, where: dict) -> list[dict]:
         if key not in _KEYS:
             raise DataError(f'unknown key; allowed are {list(_KEYS)}', field=key, received=block[key], **where)
     name, sub_layers = str(block['cls']), block.get('sub_layers', 1)
-    if not is_int(sub_layers, 1):
-        raise DataError('must be an integer >= 1', field='sub_layers', received=sub_layers, **where)
+    if not is_int(sub_layers, 1) or sub_layers > LARGEST:
+        raise DataError(f'must be an integer in 1..{LARGEST}', field='sub_layers', received=sub_layers, **where)
     common, out = {key: block[key] for key in ('in', 'out', 's') if key in block}, block.get('out')
     if match := _CONV.fullmatch(name):
         first = {'class': 'ConvKXBNRELU', 'k': int(match[1]), **common}

@@ -15,7 +15,9 @@ from ..build_errors import build_errors_explained
 from ..errors import ConfigError, MMDetError
 from ..registry import all_registries
 from . import text  # noqa: F401  (configs with keywords as keys can be written)
-from .launcher import starts_as_main_process
+from .config_files import config_errors
+from .ending import ends_in_one_line
+from .launcher import launcher_in_use, starts_as_main_process
 from .legacy.config import merge_options, read_legacy_config
 
 P = ParamSpec('P')
@@ -40,17 +42,9 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     path = Path(path)
     if not path.is_file():
         raise ConfigError('no such config file', file=path)
-    try:
+    with config_errors(path):
         legacy = read_legacy_config(path, cfg_options)
         cfg, cfg_options = (Config.fromfile(str(path)), cfg_options) if legacy is None else legacy
-    except MMDetError:
-        raise
-    except SyntaxError as error:
-        raise ConfigError(
-            f'syntax error: {error.msg}', file=error.filename or path, record=f'line {error.lineno}'
-        ) from error
-    except Exception as error:  # whatever the config's own code raises
-        raise ConfigError(f'cannot be read: {type(error).__name__}: {error}', file=path) from error
     if cfg_options:
         _warn_of_new_keys(cfg, cfg_options)
         merge_options(cfg, cfg_options, path)
@@ -70,7 +64,7 @@ def _warn_of_new_keys(cfg: Config, cfg_options: dict) -> None:
 
 
 class CfgOptions(DictAction):
-    """``--cfg-options key=value ...``: an argument without ``=`` is a usage error rather than a traceback."""
+    """``--cfg-options key=value ...``: an argument without ``=``, or with a value that cannot be read, is a usage error rather than a traceback."""
 
     def __call__(
         self,
@@ -83,7 +77,10 @@ class CfgOptions(DictAction):
         for value in values:
             if not value.partition('=')[0] or '=' not in value:
                 raise argparse.ArgumentError(self, f'expects key=value pairs. Received: {value!r}')
-        super().__call__(parser, namespace, values, option_string)
+            try:
+                super().__call__(parser, namespace, [value], option_string)
+            except Exception as error:  # mmengine's parser of lists fails in many ways
+                raise argparse.ArgumentError(self, f'cannot read this value. Received: {value!r}') from error
 
 
 class _Verbose(argparse.Action):
@@ -101,7 +98,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         '--verbose', nargs=0, action=_Verbose, help='show on the console what is otherwise in the log file only'
     )
     parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes were started'
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        help='how processes were started; torchrun is noticed',
     )
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help='set by old launchers; LOCAL_RANK wins'
@@ -111,7 +110,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def set_local_rank(args: argparse.Namespace) -> None:
-    """Set LOCAL_RANK in a process whose launcher passed ``--local_rank`` instead of setting it."""
+    """Settle ``--launcher``, and set LOCAL_RANK in a process whose launcher passed ``--local_rank`` instead of setting it."""
+    args.launcher = launcher_in_use(args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
 
 
@@ -139,17 +139,20 @@ def resolve_work_dir(cfg: Config, config_path: str | Path, work_dir: str | None 
 
 
 def reports_user_errors(main: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a tool's ``main``: errors of the package are printed without a traceback and exit with status 2.
+    """Decorate a tool's ``main``: what a user can cause ends in one line on the error stream instead of a traceback.
 
-    With ``MMDET_TRACEBACK=1`` in the environment the traceback is shown.
+    The exit status is 2 for errors of the package and for files and folders that the system refuses (``OSError``); signals and lost processes
+    have others, see :func:`~mmdet.config.ending.ends_in_one_line`. A list of what does not fit, such as the tensors of a checkpoint, follows the
+    line. With ``MMDET_TRACEBACK=1`` in the environment the traceback is shown.
     """
 
     @functools.wraps(main)
+    @ends_in_one_line()
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             with build_errors_explained(all_registries()):
                 return main(*args, **kwargs)
-        except MMDetError as error:
+        except (MMDetError, OSError) as error:
             if os.environ.get('MMDET_TRACEBACK') == '1':
                 raise
             print(f'{type(error).__name__}: {error}', file=sys.stderr)

@@ -9,7 +9,7 @@ import math
 import os
 import pickle
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from mmengine.dataset import BaseDataset, force_full_init
 from mmengine.logging import print_log
 
 from ..errors import ConfigError, DataError
+from ..formats.coco import read_data_list
 from ..formats.images import BrokenImageError, decode_image
-from ..formats.json_file import no_garbage_collection, read_json
+from ..formats.json_file import no_garbage_collection, read_json  # noqa: F401  (an older place of read_json)
 from ..formats.text_file import read_lines
 from ..registry import DATASETS, TRANSFORMS
 from .samplers import mix_seed, seeded_rng
@@ -96,6 +97,7 @@ class BaseDetDataset(BaseDataset):
         self._broken: torch.Tensor  # (N,) uint8 in shared memory, 1 = broken
         self._sizes_wh: np.ndarray  # (N, 2) int64
         self._fully_initialized: bool
+        self.ann_file: str
         super().__init__(
             ann_file=ann_file,
             metainfo=metainfo,
@@ -121,20 +123,45 @@ class BaseDetDataset(BaseDataset):
                 message = "must be a tuple of names, or a file with one name a line; a one-class tuple needs its comma: ('name',)"
                 raise ConfigError(message, field='metainfo.classes', received=classes)
             classes = [line.strip() for line in read_lines(classes) if line.strip()]
+        if isinstance(metainfo, Mapping):
+            # As mmengine's: a text may name a file of lines. Its own code would open pipes, folders and addresses, too.
+            metainfo = {
+                key: read_lines(text) if isinstance(text, str) and os.path.isfile(text) else text
+                for key, text in metainfo.items()
+            }
         if metainfo is None or classes is None:
-            return super()._load_metainfo(metainfo)
+            return cls._with_defaults(metainfo)
         classes = tuple(classes)
         wrong = [name for name in classes if not isinstance(name, str)]
         wrong = wrong or [name for name, count in Counter(classes).items() if count > 1]
         if not classes or wrong:
             message = 'must be different strings, at least one'
             raise ConfigError(message, field='metainfo.classes', received=wrong or classes)
-        loaded = super()._load_metainfo({**metainfo, 'classes': classes})
+        loaded = cls._with_defaults({**metainfo, 'classes': classes})
         if 'palette' not in metainfo:
             # The class's own palette would colour by position; keep the colour of each known name instead.
             known = dict(zip(cls.METAINFO.get('classes', ()), cls.METAINFO.get('palette', ()), strict=False))
             loaded['palette'] = [known.get(name, colour) for name, colour in zip(classes, make_palette(len(classes)))]
         return loaded
+
+    @classmethod
+    def _with_defaults(cls, metainfo: dict | None) -> dict:
+        texts = {key: value for key, value in (metainfo or {}).items() if isinstance(value, str)}
+        others = metainfo and {key: value for key, value in metainfo.items() if key not in texts}
+        return {**super()._load_metainfo(others), **texts}
+
+    def _join_prefix(self) -> None:
+        """Put ``data_root`` before relative paths; unlike mmengine's, without asking a backend, which may not be allowed or installed."""
+        self.ann_file = self._under_root(self.ann_file) if self.ann_file else self.ann_file
+        for key, prefix in self.data_prefix.items():
+            if not isinstance(prefix, str):
+                raise ConfigError('must be a text', field=f'data_prefix.{key}', received=prefix)
+            self.data_prefix[key] = self._under_root(prefix)
+
+    def _under_root(self, path: str) -> str:
+        if not self.data_root or '://' in path:
+            return path
+        return f'{self.data_root.rstrip("/")}/{path}' if '://' in self.data_root else os.path.join(self.data_root, path)
 
     def full_init(self) -> None:
         """Read, filter and store the annotations, unless that is done already."""
@@ -165,14 +192,10 @@ class BaseDetDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Records of a JSON file in mmengine's own format (``metainfo`` and ``data_list``)."""
-        document = read_json(self.ann_file, self.backend_args)
-        for key, kind in (('metainfo', dict), ('data_list', list)):
-            if not isinstance(document.get(key), kind):
-                message = f'the key must hold a {kind.__name__}'
-                raise DataError(message, file=self.ann_file, field=key, received=sorted(document))
-        for key, value in document['metainfo'].items():
+        metainfo, records = read_data_list(self.ann_file, self.backend_args)
+        for key, value in metainfo.items():
             self._metainfo.setdefault(key, value)
-        return [self.parse_data_info(raw) for raw in document['data_list']]
+        return [self.parse_data_info(raw) for raw in records]
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """One record out of one entry of ``data_list``: paths joined with ``data_prefix``."""
@@ -182,7 +205,7 @@ class BaseDetDataset(BaseDataset):
                 number = f'img_id {record.get("img_id")}'
                 raise DataError('the key is missing', file=self.ann_file, record=number, field=key)
         record['img_path'] = self._image_path(record['img_path'])
-        record.setdefault('instances', [])
+        record['instances'] = record.get('instances') or []
         return record
 
     @property

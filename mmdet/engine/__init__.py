@@ -1,7 +1,7 @@
 from .checkpoint.loading import LoadReport, load_checkpoint_file, load_into
 from .checkpoint.names import rename_reference_keys
 from .checkpoint.sources import resolve_checkpoint
-from .dist import init_dist
+from .dist import init_dist, locked_for_all
 from .hooks import BrokenImagesHook, CheckpointHook, DetVisualizationHook, NumClassCheckHook, ReseedHook
 from .layer_decay import GroupedOptimWrapperConstructor, LayerDecayOptimizerConstructor
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -12,5 +12,5 @@ __all__ = [
     'AmpOptimWrapper', 'BrokenImagesHook', 'CheckpointHook', 'DetRunner', 'DetVisualizationHook', 'EpochBasedTrainLoop',
     'GroupedOptimWrapperConstructor', 'IterBasedTrainLoop', 'LayerDecayOptimizerConstructor', 'LoadReport',
     'NumClassCheckHook', 'OptimWrapper', 'ReseedHook', 'init_dist', 'load_checkpoint_file', 'load_into',
-    'rename_reference_keys', 'resolve_checkpoint',
+    'locked_for_all', 'rename_reference_keys', 'resolve_checkpoint',
 ]  # fmt: skip

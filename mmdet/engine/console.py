@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 
 from mmengine.logging import MMLogger
 
@@ -37,6 +38,28 @@ def _origin() -> str:
             return name
         frame = frame.f_back
     return ''
+
+
+def report_failures(logger: MMLogger) -> None:
+    """Let a log file that cannot be written to (a full disk) cost one line on stderr instead of a traceback for each line, and not the run."""
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = _Complaint(handler.baseFilename)  # type: ignore[method-assign]
+
+
+class _Complaint:
+    def __init__(self, file: str):
+        self.file, self.made = file, False
+
+    def __call__(self, record: logging.LogRecord) -> None:
+        """Called by the handler while it handles the exception of a write."""
+        if not self.made:
+            self.made = True
+            reason = sys.exc_info()[1]
+            with suppress(OSError):  # a console that goes to a file on the same disk
+                print(
+                    f'{self.file}: lines of the log could not be written ({reason}); the run goes on', file=sys.stderr
+                )
 
 
 def quieten(logger: MMLogger, *, verbose: bool) -> None:

@@ -3,15 +3,21 @@
 import datetime
 import os
 import re
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as torch_dist
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
 from ..errors import ConfigError
+from ..utils.lock import locked
 
 _DEFAULT_PORT = 29500
+# The others wait so long while the first process computes metrics or writes a checkpoint.
+TIMEOUT_SECONDS = 1800.0
 # Environment variables of each launcher: global rank, world size, rank inside the machine.
 _VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
@@ -21,7 +27,7 @@ _VARIABLES = {
 
 
 def init_dist(
-    launcher: str, *, backend: str = 'nccl', timeout: float | None = None, port: int | None = None, **kwargs: Any
+    launcher: str, *, backend: str = 'nccl', timeout: float = TIMEOUT_SECONDS, port: int | None = None, **kwargs: Any
 ) -> None:
     """Join the process group of the launcher's processes, unless that is done already.
 
@@ -30,7 +36,7 @@ def init_dist(
     Args:
         launcher: ``pytorch`` (torchrun), ``slurm`` or ``mpi``.
         backend: ``nccl`` or ``gloo``.
-        timeout: seconds that a collective may take.
+        timeout: seconds that a collective may wait for the others; a process that is lost without a trace ends the run after so long.
         port: port of the master; wins over ``MASTER_PORT`` in the environment.
         **kwargs: further arguments of ``torch.distributed.init_process_group``; mmengine's ``init_backend`` is accepted
             and ignored.
@@ -72,9 +78,18 @@ def init_dist(
         if rank == 0:
             print_log(f'no CUDA device: distributed backend gloo instead of {backend}', logger='current')
         backend = 'gloo'
-    if timeout is not None:
-        kwargs['timeout'] = datetime.timedelta(seconds=float(timeout))
+    kwargs['timeout'] = datetime.timedelta(seconds=float(timeout))
     torch_dist.init_process_group(backend, rank=rank, world_size=world_size, **kwargs)
+
+
+def locked_for_all(path: str | Path) -> AbstractContextManager[str | None]:
+    """:func:`~mmdet.utils.lock.locked` for all processes of a run: the first one takes the lock, and where it cannot all raise."""
+
+    def share(values: list) -> list:
+        broadcast_object_list(values)
+        return values
+
+    return locked(path, first=is_main_process(), share=share)
 
 
 def _integer(name: str, launcher: str) -> int:

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce, get_dist_info
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
-from torch.utils.hooks import RemovableHandle
 
 from ..errors import ConfigError, NonFiniteLossError
 from ..registry import OPTIM_WRAPPERS
 from ..utils.checks import is_number
-from .checkpoint.loading import unwrap
+from .replay import StepWatch
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -20,8 +19,8 @@ class OptimWrapper(MMEngineOptimWrapper):
     """mmengine's wrapper (accumulation, clipping) with two additions.
 
     *Non-finite losses*: the total loss is tested, unscaled, before the backward pass. If it is NaN or infinite on any
-    rank, every rank raises :class:`NonFiniteLossError` with the parts of its loss, and no parameter moves. The parts
-    are what the model's forward returned, as seen by a hook that is set on the model when training starts.
+    rank, every rank raises :class:`NonFiniteLossError` with the parts of its loss, and no parameter moves. So do gradients that are not finite,
+    where ``clip_grad`` has ``error_if_nonfinite``. ``watch`` then holds what the step was given, on the ranks whose own loss it is.
 
     *Accumulated gradients*: a checkpoint taken between two optimizer steps carries the gradients summed so far (those
     of rank 0), so that the resumed run makes the same next step.
@@ -29,8 +28,7 @@ class OptimWrapper(MMEngineOptimWrapper):
 
     def __init__(self, optimizer: torch.optim.Optimizer, accumulative_counts: int = 1, clip_grad: dict | None = None):
         super().__init__(optimizer, accumulative_counts=accumulative_counts, clip_grad=clip_grad)
-        self._loss_parts: dict | None = None
-        self._parts_hook: RemovableHandle | None = None
+        self.watch: StepWatch | None = None
 
     def initialize_count_status(self, model: torch.nn.Module, init_counts: int, max_counts: int) -> None:
         """Set the counters of iterations, done and in all, and watch the losses of the model, which DDP may wrap."""
@@ -38,13 +36,9 @@ class OptimWrapper(MMEngineOptimWrapper):
         self._inner_count = init_counts
         self._max_counts = max_counts
         self._remainder_counts = max_counts % self._accumulative_counts
-        if self._parts_hook is not None:
-            self._parts_hook.remove()
-        self._parts_hook = unwrap(model).register_forward_hook(self._remember_parts)
-
-    def _remember_parts(self, _module: torch.nn.Module, _inputs: tuple, output: object) -> None:
-        if isinstance(output, dict) and torch.is_grad_enabled():
-            self._loss_parts = output
+        if self.watch is not None:
+            self.watch.remove()
+        self.watch = StepWatch(model)
 
     def update_params(
         self, loss: torch.Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None
@@ -54,27 +48,40 @@ class OptimWrapper(MMEngineOptimWrapper):
         Raises:
             NonFiniteLossError: the loss of this or another rank is NaN or infinite.
         """
-        # Dropped before the step: the parts hold the whole graph alive.
-        parts, self._loss_parts = self._loss_parts, None
-        self._require_finite(loss, parts)
-        del parts
+        self._require_finite(loss)
         super().update_params(loss, step_kwargs=step_kwargs, zero_kwargs=zero_kwargs)
+        if self.watch is not None:
+            self.watch.clear()
 
-    def _require_finite(self, loss: torch.Tensor, parts: dict | None) -> None:
+    def _require_finite(self, loss: torch.Tensor) -> None:
         finite = torch.isfinite(loss.detach()).all()
-        rank, world_size = get_dist_info()
         everywhere = finite.to(torch.float32)
         all_reduce(everywhere, op='min')
         if everywhere.item() == 1:
             return
-        place = f'iteration {self._inner_count + 1}' + (f', rank {rank}' if world_size > 1 else '')
+        parts = None if self.watch is None else self.watch.parts
         shown = ', '.join([f'loss={loss.detach().float().sum().item():g}', *_describe_parts(parts)])
         reason = 'the loss is not finite' if not finite else 'the loss of another rank is not finite'
+        if finite and self.watch is not None:
+            self.watch.clear()
         raise NonFiniteLossError(
             f'{reason}; the optimizer was not moved. Parts: {shown}. Usual causes: learning rate or warm-up, '
             'boxes without area, float16 overflow',
-            record=place,
+            record=self._place(self._inner_count + 1),
         )
+
+    def _place(self, iteration: int) -> str:
+        rank, world_size = get_dist_info()
+        return f'iteration {iteration}' + (f', rank {rank}' if world_size > 1 else '')
+
+    def _clip_grad(self) -> None:
+        try:
+            super()._clip_grad()
+        except RuntimeError as error:  # torch's, for error_if_nonfinite=True
+            if 'non-finite' not in str(error):
+                raise
+            message = 'the norm of the gradients is not finite; the optimizer was not moved'
+            raise NonFiniteLossError(message, record=self._place(self._inner_count)) from error
 
     def state_dict(self) -> dict:
         """State of the optimizer and, between two steps, the gradients accumulated so far."""

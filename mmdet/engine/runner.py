@@ -1,11 +1,13 @@
 """The runner of the package: mmengine's, with support for CPUs and current torch, safe checkpoints and exact resumption."""
 
 import os
+import shlex
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +16,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process, master_only
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -23,10 +25,22 @@ from mmengine.runner.checkpoint import weights_to_cpu
 from mmengine.utils.dl_utils import TORCH_VERSION
 
 from ..config.reading import type_name
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, NonFiniteLossError
 from ..registry import RUNNERS
+from ..utils.checks import is_int
+from ..utils.files import explained, make_folder, write_config
+from ..utils.lock import LOCK_NAME
 from ..version import __version__
 from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, trusting, unwrap
+from .checkpoint.resuming import (
+    annotations_of,
+    changes,
+    check_averages,
+    check_optimizer,
+    optimizer_types,
+    settings,
+    settings_change,
+)
 from .checkpoint.saving import (
     find_newest,
     pair_schedulers,
@@ -35,9 +49,10 @@ from .checkpoint.saving import (
     scheduler_states,
     to_plain,
 )
-from .console import quieten
-from .dist import init_dist
+from .console import quieten, report_failures
+from .dist import init_dist, locked_for_all
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from .replay import write_step
 
 _OWN_DEFAULT_HOOKS = dict(reseed='ReseedHook', num_classes='NumClassCheckHook', broken_images='BrokenImagesHook')
 
@@ -58,6 +73,7 @@ class DetRunner(Runner):
     - Evaluation refuses a checkpoint that lacks a parameter of the model or has it in another shape.
     - The console shows the messages that a person needs (see :mod:`~mmdet.engine.console`), the log file all of them.
     - Arguments that are dicts may be ``Config`` objects.
+    - While it trains, the work folder is locked: see :mod:`mmdet.utils.lock`.
 
     Config keys read here beside mmengine's: ``trust_checkpoint`` (False), ``verbose`` (False: a short console).
     """
@@ -96,6 +112,7 @@ class DetRunner(Runner):
         if self.distributed and not is_distributed():
             init_dist(self.launcher, **env_cfg.get('dist_cfg', {}))
         super().setup_env(env_cfg)
+        make_folder(Path(self.work_dir) / self.timestamp, error=ConfigError)
 
     def set_randomness(
         self, seed: int | None = None, diff_rank_seed: bool = False, deterministic: bool = False
@@ -105,6 +122,8 @@ class DetRunner(Runner):
             path = self._resume_path = self._choose_checkpoint()
             stored = load_checkpoint_file(path, trust=self._trust, mmap=True)['meta'].get('seed') if path else None
             if stored is not None:
+                if not is_int(stored):
+                    raise CheckpointError('must be an integer', file=path, field='meta.seed', received=stored)
                 if seed is not None and seed != stored and is_main_process():
                     print(f'resuming with the seed of the checkpoint, {stored}, not {seed}', file=sys.stderr)
                 seed = stored
@@ -132,9 +151,19 @@ class DetRunner(Runner):
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
         """mmengine's logger; unless the config says ``verbose`` the console shows what :mod:`.console` lets through."""
-        logger = super().build_logger(log_level, log_file, **kwargs)
+        with explained(log_file or Path(self.log_dir) / f'{self.timestamp}.log'):
+            logger = super().build_logger(log_level, log_file, **kwargs)
+        report_failures(logger)
         quieten(logger, verbose=self.cfg.get('verbose', False))
         return logger
+
+    @master_only
+    def dump_config(self) -> None:
+        """Write the config into the work folder, unless it is the file that the config was read from."""
+        source = self.cfg.filename
+        path = Path(self.work_dir) / (Path(source).name if source else f'{self.timestamp}.py')
+        if source is None or not path.exists() or not os.path.exists(source) or not path.samefile(source):
+            write_config(path, self.cfg)
 
     def _announce(self, what: str, length: str = '') -> None:
         log_file = Path(self.log_dir) / f'{self.timestamp}.log'
@@ -203,12 +232,47 @@ class DetRunner(Runner):
         super().register_hooks(hooks, custom_hooks)
 
     def train(self) -> torch.nn.Module:
-        """Train the model, or go on training it; returns it."""
+        """Train the model, or go on training it; returns it.
+
+        Raises:
+            NonFiniteLossError: the loss is NaN or infinite. The message names the file in the work folder that holds the step, see :mod:`.replay`.
+        """
         if self._train_loop is not None:
             loop = self.train_loop
             epochs = f'{loop.max_epochs} epochs, ' if isinstance(loop, EpochBasedTrainLoop) else ''
             self._announce('Training', f': {epochs}{loop.max_iters} iterations')
-        return super().train()
+            _ = self._training_set  # as it is now: the files may change during the run
+        try:
+            with locked_for_all(Path(self.work_dir) / LOCK_NAME):
+                return super().train()
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f'{error}{self._keep_step()}') from error
+
+    def _keep_step(self) -> str:
+        """Write the step whose loss is not finite; returns a sentence that says where, empty where it is another rank's."""
+        wrapper = self.optim_wrapper
+        wrappers = list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        watches = [getattr(wrapper, 'watch', None) for wrapper in wrappers]
+        watch = next((watch for watch in watches if watch is not None and watch.given is not None), None)
+        if watch is None:
+            return ''
+        try:
+            path = shlex.quote(str(write_step(self, watch)))
+            return f'. To compute this loss again: python tools/misc/replay_loss.py {path}'
+        except CheckpointError as failure:
+            return f'. The step could not be kept: {failure}'
+
+    @cached_property
+    def _training_set(self) -> dict:
+        """Entries of a checkpoint's ``meta`` that tell a resume of another training set; the annotations by rank 0 only."""
+        loader = self.train_dataloader
+        batch_size = getattr(loader, 'batch_size', None) or getattr(
+            getattr(loader, 'batch_sampler', None), 'batch_size', None
+        )
+        found = dict(batch_size=batch_size)
+        if is_main_process():
+            found['annotations'] = annotations_of(loader.dataset)
+        return found
 
     def val(self) -> dict:
         """Evaluate on the validation set; returns the metrics."""
@@ -267,6 +331,10 @@ class DetRunner(Runner):
         def through_hooks(state: OrderedDict) -> OrderedDict:
             """Let the hooks load what is theirs; the EMA hook swaps the averaged weights with the model's own."""
             checkpoint['state_dict'] = state
+            if self._resume:
+                averaging = any(isinstance(hook, EMAHook) for hook in self.hooks)
+                for change in check_averages(checkpoint, averaging, filename):
+                    self.logger.warning(change)
             self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
             return checkpoint['state_dict']
 
@@ -315,32 +383,39 @@ class DetRunner(Runner):
                 'Use load_from=FILE without resume to start a new training from its weights',
                 file=filename,
             )
+        for key in ('epoch', 'iter', 'iters_in_epoch'):
+            if not is_int(meta.get(key, 0), 0):
+                raise CheckpointError('must be an integer >= 0', file=filename, field=f'meta.{key}', received=meta[key])
         self.train_loop._epoch = meta['epoch']
         self.train_loop._iter = meta['iter']
         if hasattr(self.train_loop, 'iters_done'):
             self.train_loop.iters_done = meta.get('iters_in_epoch', 0)
-        if meta.get('world_size', self.world_size) != self.world_size:
-            self.logger.warning(
-                f'The checkpoint comes from {meta["world_size"]} processes, this run has {self.world_size}: '
-                'it goes on, but not with the batches of the unbroken run.'
-            )
-        classes = (meta.get('dataset_meta') or {}).get('classes')
-        own_classes = (getattr(self.train_dataloader.dataset, 'metainfo', None) or {}).get('classes')
-        if classes is not None and own_classes is not None and list(classes) != list(own_classes):
-            self.logger.warning(
-                f'The checkpoint was trained on the classes {tuple(classes)}, the dataset has {tuple(own_classes)}.'
-            )
-        self._resume_message_hub(checkpoint.get('message_hub') or {})
         if resume_optimizer:
             self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-            try:
-                self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
-            except (ValueError, KeyError) as error:
-                raise CheckpointError(f'its optimizer does not fit this one: {error}', file=filename) from error
-        if resume_param_scheduler and self.param_schedulers is not None and 'param_schedulers' in checkpoint:
+            check_optimizer(checkpoint, self.optim_wrapper, filename)
+        if resume_param_scheduler and self.param_schedulers is not None:
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
-            for scheduler, state in pair_schedulers(self.param_schedulers, checkpoint['param_schedulers'], filename):
-                scheduler.load_state_dict(state)
+        dataset_meta = getattr(self.train_dataloader.dataset, 'metainfo', None)
+        now = dict(world_size=self.world_size, dataset_meta=dataset_meta, **self._training_set)
+        try:
+            differences = list(changes(meta, now))
+            self._resume_message_hub(checkpoint.get('message_hub') or {})
+            if resume_optimizer:
+                configured = settings(self.optim_wrapper)
+                self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+                differences += settings_change(configured, settings(self.optim_wrapper))
+            if resume_param_scheduler and self.param_schedulers is not None and 'param_schedulers' in checkpoint:
+                for scheduler, state in pair_schedulers(
+                    self.param_schedulers, checkpoint['param_schedulers'], filename
+                ):
+                    scheduler.load_state_dict(state)
+        except CheckpointError:
+            raise
+        except Exception as error:  # entries of another kind than ours make any of these raise nearly anything
+            message = f'cannot be resumed: its optimizer, schedule or log does not fit this one ({type(error).__name__}: {error})'
+            raise CheckpointError(message, file=filename) from error
+        for difference in differences:
+            self.logger.warning(difference)
         self._has_loaded = True
         self.logger.info(f'Resumed from {filename}: epoch {self.epoch}, iteration {self.iter}')
 
@@ -393,6 +468,7 @@ class DetRunner(Runner):
             time=time.strftime('%Y%m%d_%H%M%S'),
             mmengine_version=mmengine.__version__,
             mmdet_version=__version__,
+            **self._training_set,
         )
         metainfo = getattr(self.train_dataloader.dataset, 'metainfo', None)
         if metainfo is not None:
@@ -407,6 +483,7 @@ class DetRunner(Runner):
                 kind = type(self.optim_wrapper).__name__
                 raise CheckpointError('no optimizer has been built', field='optim_wrapper', received=kind)
             checkpoint['optimizer'] = self.optim_wrapper.state_dict()
+            meta['optimizer_type'] = optimizer_types(self.optim_wrapper)
         if save_param_scheduler and self.param_schedulers is not None:
             checkpoint['param_schedulers'] = scheduler_states(self.param_schedulers)
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)

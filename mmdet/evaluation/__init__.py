@@ -5,14 +5,13 @@ from ..formats.visdrone import VisDroneInput, read_folders, read_image_sizes, re
 from .coco_eval import COCO_AREA_RANGES, CocoResult, evaluate_boxes
 from .coco_metric import CocoMetric, MissingOutputError, UnknownMetricError
 from .dump_results import DumpDetResults
-from .offline import evaluate_results, metric_args_of_config
+from .offline import evaluate_by_config, evaluate_results, metric_args_of_config
 from .visdrone_eval import VisDroneResult, evaluate_visdrone
 from .visdrone_metric import VisDroneMetric
 
 __all__ = [
     'BoxTable', 'COCO_AREA_RANGES', 'CocoAnnotations', 'CocoMetric', 'CocoResult', 'Detections', 'DumpDetResults',
     'GroundTruth', 'MissingOutputError', 'UnknownMetricError', 'VisDroneInput', 'VisDroneMetric', 'VisDroneResult',
-    'VisDroneTruth', 'evaluate_boxes', 'evaluate_results', 'evaluate_visdrone', 'load_coco_annotations',
-    'metric_args_of_config', 'read_folders', 'read_image_sizes', 'read_results', 'read_toolkit_rows',
-    'write_result_files',
+    'VisDroneTruth', 'evaluate_boxes', 'evaluate_by_config', 'evaluate_results', 'evaluate_visdrone', 'load_coco_annotations',
+    'metric_args_of_config', 'read_folders', 'read_image_sizes', 'read_results', 'read_toolkit_rows', 'write_result_files',
 ]  # fmt: skip

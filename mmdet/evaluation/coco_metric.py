@@ -16,6 +16,7 @@ from ..formats.coco import CocoAnnotations, ground_truth_json, load_coco_annotat
 from ..formats.tables import Detections
 from ..registry import METRICS
 from ..utils.files import write_json
+from ..utils.outputs import refuse_inputs
 from .coco_eval import COCO_IOU_THRS, CocoResult, evaluate_boxes
 from .coco_report import AP_ITEMS, ar_items, class_table, format_value, item_value, summary
 from .predictions import ImageRecord, annotations_from_records, detections_from_records, keep_first, read_sample
@@ -56,7 +57,8 @@ class CocoMetric(BaseMetric):
             ``<prefix>.gt.json``. None writes nothing.
         file_client_args: older name of ``backend_args``.
         backend_args: arguments of an mmengine file backend, to read ``ann_file``.
-        collect_device: 'cpu' or 'gpu', how processes exchange their results.
+        collect_device: 'cpu': processes exchange their results through files in ``collect_dir``; otherwise, and without that
+            folder, through the process group. (mmengine's own folder would lie in the current one and survive a killed run.)
         prefix: first part of the returned keys; None means 'coco'.
         sort_categories: accepted, without effect: labels are matched to categories by name.
         use_mp_eval: accepted, without effect: the evaluator needs no processes.
@@ -67,7 +69,7 @@ class CocoMetric(BaseMetric):
         collect_dir: shared folder for ``collect_device='cpu'``.
 
     Raises:
-        ConfigError: arguments out of range, or classes that the annotation file does not have.
+        ConfigError: arguments out of range, an output that is ``ann_file``, or classes that the annotation file does not have.
         DataError: broken files; predictions that are not finite, have unknown labels, or belong to unknown images.
     """
 
@@ -94,7 +96,9 @@ class CocoMetric(BaseMetric):
         count_ignored: bool = False,
         collect_dir: str | None = None,
     ):
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        super().__init__(
+            collect_device=collect_device if collect_dir else 'gpu', prefix=prefix, collect_dir=collect_dir
+        )
         self.ann_file = ann_file
         self.count_ignored = count_ignored
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
@@ -119,6 +123,9 @@ class CocoMetric(BaseMetric):
             message = 'must be given with format_only=True, which only writes files'
             raise MissingOutputError(message, field='outfile_prefix')
         self.outfile_prefix = outfile_prefix
+        if outfile_prefix is not None:
+            written = [f'{outfile_prefix}{ending}' for ending in ('.bbox.json', '.gt.json', '_txt')]
+            refuse_inputs(written, [ann_file], field='outfile_prefix')
         if backend_args or file_client_args is None or file_client_args.get('backend') == 'disk':
             self.backend_args = backend_args or None
         else:
@@ -168,6 +175,10 @@ class CocoMetric(BaseMetric):
         shares of unequal length. Repeated images are recognised by their id instead.
         """
         return super().evaluate(sys.maxsize)
+
+    def named(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Metrics under the names that :meth:`evaluate` gives them."""
+        return {f'{self.prefix}/{name}': value for name, value in metrics.items()}
 
     def compute_metrics(self, results: list[ImageRecord]) -> dict[str, float]:
         """Compute the metrics of all records and write the result files.

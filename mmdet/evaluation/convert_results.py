@@ -12,6 +12,7 @@ from ..formats.predictions import read_results
 from ..formats.tables import Detections
 from ..formats.visdrone import read_toolkit_rows, text_files, write_result_files
 from ..utils.files import write_json
+from ..utils.outputs import refuse_inputs
 from ..utils.progress import progress
 from .predictions import detections_of_results
 from .visdrone_metric import image_names, toolkit_categories
@@ -61,6 +62,7 @@ def results_to_txt(
     """
     annotations, names, categories = _read_ann(ann_file)
     detections, left_out = detections_of_results(read_results(results), annotations, str(results))
+    refuse_inputs([Path(out_dir) / f'{name}.txt' for name in names], [ann_file, results])
     write_result_files(out_dir, names, detections, categories)
     empty = len(names) - len(np.unique(detections.image))
     return ResultsReport(Path(out_dir), len(names), empty, len(detections), left_out)
@@ -83,6 +85,7 @@ def txt_to_results(
     if not set(files) & set(names):
         message = f'no .txt file belongs to an image of {ann_file}, which has {names[:3]} ...'
         raise DataError(message, file=txt_dir, received=sorted(files)[:3])
+    refuse_inputs([out_file], [ann_file, *files.values()])
     nothing = np.zeros((0, 6))
     tables = [read_toolkit_rows(files[name]) if name in files else nothing for name in progress(names, txt_dir.name)]
     rows = np.concatenate(tables)

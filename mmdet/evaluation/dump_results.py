@@ -13,6 +13,7 @@ from ..errors import ConfigError, DataError
 from ..formats.coco import load_coco_annotations, result_rows
 from ..registry import METRICS
 from ..utils.files import write_json, write_pickle
+from ..utils.outputs import refuse_inputs
 from .predictions import annotations_from_records, detections_from_records, image_id_of, keep_first, read_sample
 
 
@@ -31,7 +32,7 @@ class DumpDetResults(BaseMetric):
         backend_args, collect_device, collect_dir: as for :class:`~mmdet.evaluation.coco_metric.CocoMetric`.
 
     Raises:
-        ConfigError: the file name has another ending.
+        ConfigError: the file name has another ending, or the file is ``ann_file``.
         DataError: the file cannot be written.
     """
 
@@ -45,11 +46,12 @@ class DumpDetResults(BaseMetric):
         collect_device: str = 'cpu',
         collect_dir: str | None = None,
     ):
-        super().__init__(collect_device=collect_device, collect_dir=collect_dir)
+        super().__init__(collect_device=collect_device if collect_dir else 'gpu', collect_dir=collect_dir)
         self.out_file_path, self.ann_file, self.backend_args = str(out_file_path), ann_file, backend_args
         if not self.out_file_path.endswith(('.pkl', '.pickle', '.json')):
             message = 'must end with .pkl, .pickle or .json'
             raise ConfigError(message, field='out_file_path', received=self.out_file_path)
+        refuse_inputs([out_file_path], [ann_file], field='out_file_path')
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep those parts of the samples of a batch that are written."""

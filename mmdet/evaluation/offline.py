@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from ..errors import ConfigError
+from ..config.stages import inner_test_dataset
+from ..errors import ConfigError, DataError, MMDetError
 from ..formats.predictions import read_results
-from ..registry import DATASETS
+from ..registry import DATASETS, METRICS
+from ..utils.outputs import refuse_inputs
 from .coco_metric import CocoMetric
+from .dump_results import DumpDetResults
 from .predictions import are_coco_rows, detections_of_results
 
 
@@ -32,24 +36,86 @@ def evaluate_results(
     Raises:
         DataError: a file is broken, or the predictions do not belong to it.
     """
-    from_file = isinstance(results, str | Path)
-    source = str(results) if from_file else 'results'
-    content: Any = read_results(source) if from_file else results
+    content, source = _read(results)
     metric = CocoMetric(ann_file=ann_file, **metric_args)
+    metric.dataset_meta = dict(classes=metric.load_annotations().classes if classes is None else tuple(classes))
+    return _evaluate(metric, content, source)
+
+
+def evaluate_by_config(
+    results: str | Path | Sequence[dict], config: Config, classes: Sequence[str] | None = None, **metric_args: Any
+) -> dict:
+    """Evaluate saved predictions with every metric of a config's ``test_evaluator``; the numbers are those of the run that saved them.
+
+    Args:
+        results: as in :func:`evaluate_results`. COCO result rows are for :class:`CocoMetric` and its subclasses; other metrics need data samples.
+        config: a config with ``test_evaluator`` (or ``val_evaluator``); the meta information is that of its test dataset.
+        classes: class names in the order of the labels; None means those of the dataset.
+        **metric_args: arguments that override those of ``CocoMetric`` and its subclasses.
+
+    Returns:
+        the values of all metrics by name.
+
+    Raises:
+        ConfigError: the config has no metric, or two whose results have one name.
+        DataError: a file is broken, the predictions do not belong to it, or a metric needs more than was saved, such as the ground truth where it
+            has no ``ann_file``.
+    """
+    content, source = _read(results)
+    meta = _dataset_meta(config) or {}
     if classes is not None:
-        metric.dataset_meta = dict(classes=tuple(classes))
+        meta['classes'] = tuple(classes)
+    values: dict = {}
+    evaluated = False
+    for evaluator in _evaluators(config):
+        kind = METRICS.get(evaluator['type']) if isinstance(evaluator.get('type'), str) else evaluator.get('type')
+        if isinstance(kind, type) and issubclass(kind, DumpDetResults):
+            continue  # it writes what is read here
+        coco = isinstance(kind, type) and issubclass(kind, CocoMetric)
+        metric = METRICS.build({**evaluator, **(metric_args if coco else {})})
+        if coco and not meta and metric.ann_file is not None:
+            metric.dataset_meta = dict(classes=metric.load_annotations().classes)
+        else:
+            metric.dataset_meta = meta
+        found = _evaluate(metric, content, source)
+        if found.keys() & values.keys():
+            message = 'two metrics give results of one name; set another prefix for one of them'
+            raise ConfigError(
+                message, file=config.filename, field='test_evaluator', received=min(found.keys() & values.keys())
+            )
+        values.update(found)
+        evaluated = True
+    if not evaluated:
+        raise ConfigError('has no metric', file=config.filename, field='test_evaluator')
+    return values
+
+
+def _read(results: str | Path | Sequence[dict]) -> tuple[Any, str]:
+    """The content of saved predictions, and what messages call them."""
+    return (read_results(results), str(results)) if isinstance(results, str | Path) else (results, 'results')
+
+
+def _evaluate(metric: BaseMetric, content: Any, source: str) -> dict:
+    if isinstance(metric, CocoMetric) and metric.outfile_prefix is not None:
+        refuse_inputs([f'{metric.outfile_prefix}.bbox.json'], [source], field='outfile_prefix')
     if are_coco_rows(content, source):
+        if not isinstance(metric, CocoMetric) or metric.ann_file is None:
+            message = f'COCO result rows are for metrics with a COCO ann_file; {type(metric).__name__} needs a .pkl of tools/test.py --out'
+            raise DataError(message, file=source)
         annotations = metric.load_annotations()
         detections, left_out = detections_of_results(content, annotations, source)
         if left_out:
             logger = MMLogger.get_current_instance()
             logger.info(f'{source}: left out {left_out} results, whose categories are not evaluated')
-        values = metric.evaluate_detections(detections, annotations)
-    else:
-        metric.dataset_meta = dict(classes=metric.load_annotations().classes)
+        return metric.named(metric.evaluate_detections(detections, annotations))
+    try:
         metric.process(None, content)
-        values = metric.compute_metrics(metric.results)
-    return {f'{metric.prefix}/{name}': value for name, value in values.items()}
+        return metric.evaluate(len(content))
+    except MMDetError:
+        raise
+    except (KeyError, TypeError, AttributeError) as error:  # of a metric that reads what was not saved
+        message = f'{type(metric).__name__} needs more than the saved predictions ({type(error).__name__}: {error})'
+        raise DataError(message, file=source) from error
 
 
 def metric_args_of_config(config: Config) -> dict:
@@ -59,15 +125,22 @@ def metric_args_of_config(config: Config) -> dict:
     Raises:
         ConfigError: the config has no CocoMetric with an ``ann_file``.
     """
-    evaluators = config.get('test_evaluator') or config.get('val_evaluator') or []
-    evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
-    types = ('CocoMetric', 'mmdet.CocoMetric', CocoMetric)
-    found = [evaluator for evaluator in evaluators if evaluator.get('type') in types and evaluator.get('ann_file')]
-    if not found:
+    for evaluator in _evaluators(config):
+        if evaluator.get('type') in ('CocoMetric', 'mmdet.CocoMetric', CocoMetric) and evaluator.get('ann_file'):
+            break
+    else:
         raise ConfigError('has no CocoMetric with an ann_file', file=config.filename, field='test_evaluator')
-    arguments = {key: value for key, value in found[0].items() if key != 'type'}
-    dataset = (config.get('test_dataloader') or {}).get('dataset')
-    if dataset is not None:
-        # lazy_init, because only the class names are needed
-        arguments['classes'] = DATASETS.build({**dataset, 'lazy_init': True}).metainfo.get('classes')
-    return arguments
+    meta = _dataset_meta(config)
+    classes = {} if meta is None else dict(classes=meta.get('classes'))
+    return {key: value for key, value in evaluator.items() if key != 'type'} | classes
+
+
+def _evaluators(config: Config) -> list[dict]:
+    evaluators = config.get('test_evaluator') or config.get('val_evaluator') or []
+    return [evaluators] if isinstance(evaluators, dict) else evaluators
+
+
+def _dataset_meta(config: Config) -> dict | None:
+    """Meta information of the test dataset, whose annotations are not read; None where the config has no dataset."""
+    dataset = inner_test_dataset(config)
+    return None if not dataset else dict(DATASETS.build({**dataset, 'lazy_init': True}).metainfo)

@@ -1,5 +1,6 @@
 """Data samples, as mmengine's Evaluator passes them on, checked and reduced to compact records of NumPy arrays."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from mmengine.structures import BaseDataElement
 from ..errors import DataError
 from ..formats.coco import CocoAnnotations, ImageId, detections_from_rows, id_order, plain_id
 from ..formats.tables import Detections, GroundTruth
+from ..utils.checks import is_int
 
 
 @dataclass
@@ -58,7 +60,14 @@ def read_sample(sample: Mapping, num_classes: int | None, with_gt: bool = False)
         raise DataError('has no predictions', record=where, field='pred_instances')
     found = _instances(sample['pred_instances'], where, 'pred_instances', num_classes, with_scores=True)
     ori_shape = sample.get('ori_shape')
-    ori_shape = (None, None) if ori_shape is None else tuple(int(side) for side in ori_shape[:2])
+    if ori_shape is None:
+        ori_shape = (None, None)
+    else:
+        sides = [plain_id(side) for side in ori_shape[:2]] if isinstance(ori_shape, Sequence | np.ndarray) else []
+        if len(sides) != 2 or not all(is_int(side, 1) for side in sides):
+            message = 'must begin with height and width in pixels'
+            raise DataError(message, record=where, field='ori_shape', received=ori_shape)
+        ori_shape = tuple(sides)
     record = ImageRecord(image_id, ori_shape, found.bboxes, found.scores, found.labels)
     if with_gt:
         record.gt_bboxes, record.gt_labels, record.gt_crowd = _ground_truth(sample, where, num_classes)
@@ -69,20 +78,25 @@ def image_id_of(sample: Mapping) -> ImageId:
     """The image id of a data sample as a plain Python value; DataError where there is none, or where it is no id."""
     if 'img_id' not in sample:
         message = "has no 'img_id'; PackDetInputs must keep it in meta_keys"
-        raise DataError(message, record='data sample', received=sorted(sample))
+        raise DataError(message, record='data sample', received=sorted(map(str, sample)))
     image_id = sample['img_id']
-    found = plain_id(image_id.item() if hasattr(image_id, 'item') else image_id)
+    single = isinstance(image_id, torch.Tensor | np.ndarray) and math.prod(image_id.shape) == 1
+    found = plain_id(image_id.item() if single else image_id)
     if found is None:
         raise DataError('must be a whole number or a text', record='data sample', field='img_id', received=image_id)
     return found
 
 
-def _array(values: Any) -> np.ndarray:
+def as_array(values: Any) -> np.ndarray:
+    """Values as an array on the CPU; one of objects where they cannot become an array of numbers."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         if values.dtype in (torch.float16, torch.bfloat16):
             values = values.float()
-    return np.asarray(values)
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError):  # lists of different lengths, among others
+        return np.asarray(None, dtype=object)
 
 
 class _Instances(NamedTuple):
@@ -99,11 +113,13 @@ def _instances(instances: Any, where: str, name: str, num_classes: int | None, w
     def fault(column: str, message: str, received: Any) -> DataError:
         return DataError(message, record=where, field=f'{name}.{column}', received=received)
 
+    if not isinstance(fields, Mapping):
+        raise DataError('must hold the columns of the boxes', record=where, field=name, received=type(fields).__name__)
     columns = {}
     for column in ('bboxes', 'labels', *(('scores',) if with_scores else ())):
         if column not in fields:
-            raise fault(column, 'is missing', sorted(fields))
-        columns[column] = _array(fields[column])
+            raise fault(column, 'is missing', sorted(map(str, fields)))
+        columns[column] = as_array(fields[column])
         if columns[column].dtype.kind not in 'fiu':
             raise fault(column, 'must be numbers', columns[column].dtype.name)
     if columns['bboxes'].size == 0:

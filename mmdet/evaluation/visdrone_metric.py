@@ -99,7 +99,13 @@ class VisDroneMetric(CocoMetric):
 
     def evaluate(self, size: int) -> dict[str, float]:
         """See :meth:`CocoMetric.evaluate`; without a ``prefix`` of its own, the metric leaves COCO's keys as they are."""
-        metrics = super().evaluate(size)
+        return self._with_bare_coco_keys(super().evaluate(size))
+
+    def named(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Metrics under the names that :meth:`evaluate` gives them."""
+        return self._with_bare_coco_keys(super().named(metrics))
+
+    def _with_bare_coco_keys(self, metrics: dict[str, float]) -> dict[str, float]:
         if not self._bare_coco_keys:
             return metrics
         own = f'{self.prefix}/'

@@ -18,7 +18,9 @@ from ..archs.parsing import ACTIVATIONS, structure_to_dicts
 from ..archs.structure import describe, is_quantised, stage_ends
 from ..errors import CheckpointError, ConfigError
 from ..nas.report import DEFAULT_FRAMES, DEFAULT_IMAGE_SIZE
-from ..utils.files import write_atomically, write_text
+from ..utils.files import explained, replacing, write_atomically, write_text
+from ..utils.outputs import refuse_inputs
+from ..visualization.charts import escaped
 from .sources import PACKAGE, exported_sources
 from .standalone import STRUCTURE_FILE, WEIGHTS_FILE, TinyNAS, example_input, load
 
@@ -26,6 +28,7 @@ ONNX_FILE = 'model.onnx'
 TASKS = ('classification', 'detection')
 # The task of an export, by the task that the structure file names.
 _OUTPUTS_OF = dict(damoyolo='detection', detection='detection')
+EXPORTED_FILES = (STRUCTURE_FILE, WEIGHTS_FILE, ONNX_FILE, 'README.md')  # beside the code
 _CLASSIFIER_KEYS = ('fc_linear.', 'head.')
 
 
@@ -83,7 +86,7 @@ def export_network(
 
     Raises:
         DataError: the structure file cannot be read.
-        ConfigError: options that do not fit the structure, a folder with other contents, a block family that needs more than torch, or missing
+        ConfigError: options that do not fit the structure, a folder with other contents or with ``structure`` itself, a block family that needs more than torch, or missing
             ONNX packages.
         CheckpointError: the weights are those of another network.
     """
@@ -110,6 +113,7 @@ def export_network(
     if folder.exists() and not earlier and (not folder.is_dir() or any(folder.iterdir())):
         message = 'must be a new or empty folder, or that of an earlier export'
         raise ConfigError(message, field='out_dir', received=str(folder))
+    refuse_inputs([folder / STRUCTURE_FILE], [structure], field='out_dir')
     for name, text in sources.items():
         write_text(folder / name, text)
     frames = (options.frames or entry.frames or DEFAULT_FRAMES) if is_3d(entry.blocks) else None
@@ -121,7 +125,8 @@ def export_network(
         files.append(WEIGHTS_FILE)
     for name in (WEIGHTS_FILE, ONNX_FILE):
         if name not in files:
-            (folder / name).unlink(missing_ok=True)  # from an earlier export, of another structure
+            with explained(folder / name):
+                (folder / name).unlink(missing_ok=True)  # from an earlier export, of another structure
     model = load(folder)
     if onnx:
         export_onnx(model, example_input(folder), folder / ONNX_FILE, open_batch=not is_quantised(entry.blocks))
@@ -182,7 +187,8 @@ def export_onnx(model: nn.Module, inputs: Tensor, path: str | os.PathLike, *, op
         dynamic_shapes=dynamic_shapes, dynamo=True, verbose=False,
     )  # fmt: skip
     assert program is not None  # with dynamo=True
-    program.save(os.fspath(path), external_data=False)
+    with replacing(Path(path), keep_suffix=True) as temporary:
+        program.save(os.fspath(temporary), external_data=False)
 
 
 def _require_onnx() -> None:
@@ -280,7 +286,7 @@ def _readme(entry: StructureEntry, info: dict, files: list[str]) -> str:
         gives = f'scores of {network["num_classes"]} classes'
     images = '(B, 3, T, H, W)' if is_3d(entry.blocks) else '(B, 3, H, W)'
     batch = 'a batch of 1' if is_quantised(entry.blocks) else 'any batch size'
-    text = f"""# {entry.name}
+    text = f"""# {escaped(' '.join(entry.name.split()))}
 
 `{describe(entry.blocks)}`
 
@@ -304,6 +310,7 @@ outputs = model(images)              # {images}, normalised as in training
 | `{PACKAGE}/network.py` | the network, `load` |
 | `{PACKAGE}/modules.py`, `lsq.py`, `damo.py` | blocks as modules; quantised convolutions; space-to-depth |
 | `{PACKAGE}/blocks/`, `structure.py`, `parsing.py` | what a block consists of; reading of structures |
+| `{PACKAGE}/torch_file.py`, `errors.py` | check sums of files of weights; exceptions |
 """
     if WEIGHTS_FILE in files:
         text += f'| `{WEIGHTS_FILE}` | state dict |\n'

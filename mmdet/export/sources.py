@@ -36,6 +36,7 @@ FILES = {
     'mmdet.archs.blocks.depthwise': f'{PACKAGE}/blocks/depthwise.py',
     'mmdet.archs.blocks.residual': f'{PACKAGE}/blocks/residual.py',
     'mmdet.errors': f'{PACKAGE}/errors.py',
+    'mmdet.formats.torch_file': f'{PACKAGE}/torch_file.py',
 }
 STAND_INS = dict.fromkeys(('mmcv.cnn', 'mmengine.dist', 'mmdet.registry'), f'{_HERE}.compat')
 _KEPT = {'torch', *sys.stdlib_module_names}

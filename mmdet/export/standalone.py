@@ -11,6 +11,8 @@ from mmdet.archs.blocks.base import is_3d
 from mmdet.archs.blocks.costs import elements, flops_per_pixel
 from mmdet.archs.parsing import parse_structure
 from mmdet.archs.structure import is_quantised, stage_ends
+from mmdet.errors import CheckpointError
+from mmdet.formats.torch_file import check_file
 from mmdet.models.layers.lsq import LSQLinear
 from mmdet.models.layers.tinynas_blocks import BlockOptions, build_block
 from mmdet.models.layers.tinynas_damo import SpaceToDepth
@@ -96,6 +98,9 @@ def load(folder: str | Path, weights: str | Path | None = None) -> TinyNAS:
     Args:
         folder: folder of ``structure.json``, and of ``weights.pth`` if there is one.
         weights: another state dict file; its names must be those of the network. Without any, the weights are random.
+
+    Raises:
+        CheckpointError: the file of weights cannot be read, or is damaged.
     """
     folder = Path(folder)
     entry = json.loads((folder / STRUCTURE_FILE).read_text(encoding='utf-8'))['structures'][0]
@@ -103,8 +108,21 @@ def load(folder: str | Path, weights: str | Path | None = None) -> TinyNAS:
     if weights is None and (folder / WEIGHTS_FILE).is_file():
         weights = folder / WEIGHTS_FILE
     if weights is not None:
-        model.load_state_dict(torch.load(weights, map_location='cpu', weights_only=True), strict=True)
+        model.load_state_dict(_read_weights(Path(weights)), strict=True)
     return model.eval()
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        with open(path, 'rb') as stream:
+            if stream.read(2) == b'PK':  # the older format has no check sums
+                check_file(path)
+            stream.seek(0)
+            return torch.load(stream, map_location='cpu', weights_only=True)
+    except CheckpointError:
+        raise
+    except Exception as error:  # damaged bytes make a deserialiser raise nearly anything
+        raise CheckpointError(f'cannot be read ({type(error).__name__}: {error})', file=path) from error
 
 
 def example_input(folder: str | Path, size: Sequence[int] | None = None) -> Tensor:

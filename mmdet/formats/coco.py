@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from .json_file import no_garbage_collection, parse_json, read_bytes
+from ..utils.checks import is_finite, is_int
+from ..utils.reading import is_inner_path
+from .json_file import no_garbage_collection, parse_json, read_bytes, read_json
 from .tables import Detections, GroundTruth
 
 ImageId = int | str
@@ -94,17 +96,24 @@ class CocoFile:
     ignored_regions: Rectangles
     others: Rectangles
 
-    def require_file_names(self) -> list[str]:
+    def require_file_names(self, *, inner: bool = False) -> list[str]:
         """The file names, for callers that read the images.
 
+        Args:
+            inner: they must stay inside the image folder, because files are written under them in another folder.
+
         Raises:
-            DataError: an image has no file name, or there is no image at all.
+            DataError: an image has no file name, or there is no image at all, or a name leads out of the folder.
         """
         if not self.image_ids:
             raise DataError('the annotations hold no image', file=self.source, field='images')
         if '' in self.file_names:
             image_id = self.image_ids[self.file_names.index('')]
             raise DataError('is missing', file=self.source, record=f'image {image_id}', field='file_name')
+        for image_id, name in zip(self.image_ids, self.file_names) if inner else ():
+            if not is_inner_path(name):
+                place = dict(file=self.source, record=f'image {image_id}', field='file_name')
+                raise DataError('must lead into the image folder', **place, received=name)
         return self.file_names
 
 
@@ -209,6 +218,37 @@ def _columns_of(document: dict, source: str) -> CocoFile:
     return table
 
 
+def read_data_list(path: str | PathLike, backend_args: dict | None = None) -> tuple[dict, list[dict]]:
+    """``metainfo`` and ``data_list`` of a JSON file in mmengine's own format.
+
+    Records hold ``img_path``, ``height`` and ``width``, and may hold ``img_id`` and ``instances``, a list of objects with ``bbox`` (xyxy in
+    pixels) and ``bbox_label``; other keys are kept as they are.
+
+    Raises:
+        DataError: the file is missing, broken, or a value is wrong; names the record and the field.
+    """
+    document = read_json(path, backend_args)
+    for key, kind in (('metainfo', dict), ('data_list', list)):
+        if not isinstance(document.get(key), kind):
+            received = sorted(document)
+            raise DataError(f'the key must hold a {kind.__name__}', file=path, field=key, received=received)
+    classes = document['metainfo'].get('classes', [])
+    if type(classes) is not list or not all(map(_is_text, classes)) or len(set(classes)) < len(classes):
+        raise DataError('must be a list of different names', file=path, field='metainfo.classes', received=classes)
+    records = _Records(document['data_list'], str(path), 'data_list')
+    records.texts('img_path')
+    records.sides('width')
+    records.sides('height')
+    records.check('img_id', records.values('img_id'), lambda v: plain_id(v) is not None, 'must be an id', optional=True)
+    groups = records.values('instances')
+    records.check('instances', groups, lambda v: type(v) is list, 'must be a list of objects', optional=True)
+    instances = _Records(list(chain.from_iterable(group or [] for group in groups)), str(path), 'instances')
+    instances.boxes()
+    labels = instances.values('bbox_label')
+    instances.check('bbox_label', labels, lambda v: is_int(v, 0) and v < _INT64, 'must be a whole number >= 0')
+    return document['metainfo'], records.rows
+
+
 class _Records:
     """One list of objects of a JSON file. The methods check a whole column at once, and look for the record only if a value is wrong."""
 
@@ -267,7 +307,7 @@ class _Records:
         values = self.values(field)
         array = _finite(values)
         if array is None:
-            self.check(field, values, _is_finite, 'must be a finite number', optional)
+            self.check(field, values, is_finite, 'must be a finite number', optional)
             array = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
         return array
 
@@ -314,13 +354,6 @@ def _is_text(value: Any) -> bool:
         return False
 
 
-def _is_finite(value: Any) -> bool:
-    try:
-        return type(value) in (int, float) and math.isfinite(value)
-    except OverflowError:  # a whole number beyond the range of float64
-        return False
-
-
 def _finite(values: list) -> np.ndarray | None:
     """Finite numbers as float64; None where there is anything else among them."""
     try:
@@ -331,11 +364,11 @@ def _finite(values: list) -> np.ndarray | None:
 
 
 def _is_box(value: Any) -> bool:
-    return type(value) is list and len(value) == 4 and all(map(_is_finite, value))
+    return type(value) is list and len(value) == 4 and all(map(is_finite, value))
 
 
 def _is_side(value: Any) -> bool:
-    return _is_finite(value) and 0 < value < _MAX_SIDE and value == int(value)
+    return is_finite(value) and 0 < value < _MAX_SIDE and value == int(value)
 
 
 def _shorten(names: Sequence[str], limit: int = 20) -> str:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine import fileio
 from PIL import Image
 
 from ..errors import DataError, MMDetError
 from ..utils.files import write_bytes
+from ..utils.reading import check_file, read_file
 
 # Of the image files in a folder; of several files with one name, the one whose suffix comes first here is taken.
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
@@ -29,6 +29,7 @@ _FLAGS = {
     'grayscale': cv2.IMREAD_GRAYSCALE,
     'unchanged': cv2.IMREAD_UNCHANGED,
 }
+_MISSING = 'no such image file; check data_root and data_prefix'
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
 # EXIF orientations 5..8 exchange width and height.
@@ -47,19 +48,13 @@ def read_image_bytes(path: str | os.PathLike, backend_args: dict | None = None) 
     """Bytes of an image file.
 
     Args:
-        path: file path, or a URI that ``backend_args`` can read.
-        backend_args: arguments of an mmengine file backend; ``None`` reads the local file system directly.
+        path, backend_args: see :func:`~mmdet.utils.reading.read_file`.
 
     Raises:
         BrokenImageError: the file is missing, is no file, may not be read, or is empty.
+        ConfigError: an address without ``backend_args``.
     """
-    try:
-        local = backend_args is None and '://' not in str(path)
-        data = Path(path).read_bytes() if local else fileio.get(str(path), backend_args=backend_args)
-    except FileNotFoundError as error:
-        raise BrokenImageError('no such image file; check data_root and data_prefix', file=path) from error
-    except OSError as error:
-        raise BrokenImageError(f'the image file cannot be read ({error.strerror or error})', file=path) from error
+    data = read_file(path, backend_args, error=BrokenImageError, missing=_MISSING)
     if not data:
         raise BrokenImageError('the image file is empty', file=path)
     return data
@@ -114,15 +109,18 @@ def image_size(path: str | os.PathLike, backend_args: dict | None = None) -> tup
     Raises:
         BrokenImageError: no such file, or no image header in it.
     """
-    remote = backend_args is not None or '://' in str(path)
+    if backend_args is None:
+        check_file(path, error=BrokenImageError, missing=_MISSING)
     try:
-        with Image.open(io.BytesIO(read_image_bytes(path, backend_args)) if remote else Path(path)) as image:
+        with Image.open(
+            Path(path) if backend_args is None else io.BytesIO(read_image_bytes(path, backend_args))
+        ) as image:
             width, height = image.size
             # Only JPEG and PNG carry an orientation that cv2 honours; reading it touches the header only.
             turned = image.getexif().get(_ORIENTATION_TAG, 1) in _TRANSPOSED
-    except FileNotFoundError as error:
-        raise BrokenImageError('no such image file; check data_root and data_prefix', file=path) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except MMDetError:
+        raise
+    except Exception as error:  # PIL's readers raise nearly anything for broken headers and EXIF
         raise BrokenImageError('no readable image header', file=path) from error
     return (height, width) if turned else (width, height)
 
@@ -162,8 +160,8 @@ def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:
     """
     try:
         names = sorted(os.listdir(folder))
-    except OSError as error:
-        raise DataError(f'no such image folder ({error.strerror or error})', file=folder) from error
+    except (OSError, ValueError) as error:  # ValueError: NUL in the name
+        raise DataError(f'no such image folder ({getattr(error, "strerror", None) or error})', file=folder) from error
     parts = [(*os.path.splitext(name), name) for name in names]
     found: dict[str, Path] = {}
     for suffix in IMAGE_SUFFIXES:

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
-from mmengine import fileio
-
 from ..errors import DataError
+from ..utils.reading import read_file
 
 # A polygon list: numbers, commas, blanks and brackets, up to the last closing bracket before the next key or brace. (Inside a string the
 # quotes would be escaped, so a caption cannot look like this.)
@@ -34,18 +33,14 @@ def read_json(path: str | PathLike, backend_args: dict | None = None, *, top: ty
 
     Raises:
         DataError: as :func:`parse_json`; also a file that is missing or cannot be read.
+        ConfigError: see :func:`~mmdet.utils.reading.read_file`.
     """
     return parse_json(read_bytes(path, backend_args), path, top=top)
 
 
 def read_bytes(path: str | PathLike, backend_args: dict | None = None) -> bytes:
-    """The content of a file; DataError if it is missing or cannot be read."""
-    try:
-        return bytes(fileio.get(str(path), backend_args=backend_args))
-    except FileNotFoundError as error:
-        raise DataError('no such file; in a config, check data_root and ann_file', file=path) from error
-    except OSError as error:
-        raise DataError(f'cannot be read ({error.strerror or error})', file=path) from error
+    """The content of an annotation file, by :func:`~mmdet.utils.reading.read_file` with its errors."""
+    return read_file(path, backend_args, missing='no such file; in a config, check data_root and ann_file')
 
 
 def parse_json(data: bytes, path: str | PathLike, *, drop_polygons: bool = False, top: type = dict) -> Any:

@@ -1,14 +1,15 @@
 """Text files: lines, and rows of numbers separated by commas or blanks (VisDrone, UAVDT)."""
 
 import contextlib
+import math
 from itertools import chain
 from os import PathLike
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import DataError
+from ..utils.reading import read_file
 
 
 def read_lines(path: str | PathLike) -> list[str]:
@@ -18,9 +19,9 @@ def read_lines(path: str | PathLike) -> list[str]:
 
 def _read_text(path: str | PathLike) -> str:
     try:
-        return Path(path).read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'cannot be read as text ({getattr(error, "strerror", None) or error})', file=path) from error
+        return read_file(path).decode('utf-8-sig').replace('\r\n', '\n').replace('\r', '\n')
+    except UnicodeDecodeError as error:
+        raise DataError(f'cannot be read as text ({error})', file=path) from error
 
 
 class NumberRows(NamedTuple):
@@ -77,13 +78,35 @@ def read_number_rows(path: str | PathLike, least: int, most: int, columns: str) 
     raise DataError(message, file=path, record=f'line {wrong}', received=lines[wrong - 1][:120])
 
 
+def whole_number(text: str, least: int, most: int) -> int | None:
+    """The number that a text of ASCII digits stands for; None where it is another text or out of range.
+
+    >>> whole_number('012', 1, 99), whole_number('100', 1, 99), whole_number('1_0', 1, 99), whole_number('', 1, 99)
+    (12, None, None, None)
+    """
+    # Python refuses, by an error of its own, to convert texts of more than 4300 digits.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 30):
+        return None
+    return int(text) if least <= int(text) <= most else None
+
+
+def finite_number(text: str) -> float | None:
+    """The number that a text stands for; None where it stands for none, or is not plain ASCII, NaN or infinite.
+
+    >>> finite_number(' -1.5e3'), finite_number('nan'), finite_number('1e999'), finite_number('1_0')
+    (-1500.0, None, None, None)
+    """
+    try:
+        value = float(text) if _is_plain(text) else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
 def _is_plain(text: str) -> bool:
     """Without digits of other scripts and without underscores as in 1_000, which ``float`` would accept."""
     return text.isascii() and '_' not in text
 
 
 def _is_row(row: list[str], least: int, most: int) -> bool:
-    try:
-        return least <= len(row) <= most and all(_is_plain(field) and np.isfinite(float(field)) for field in row)
-    except ValueError:
-        return False
+    return least <= len(row) <= most and None not in map(finite_number, row)

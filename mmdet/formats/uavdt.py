@@ -33,7 +33,7 @@ def read_uavdt_rows(path: str | PathLike, *, labelled: bool) -> UAVDTRows:
     """
     rows = read_number_rows(path, _COLUMNS, _COLUMNS, _NAMES)
     frame, category = rows.values[:, _FRAME], rows.values[:, _CATEGORY]
-    rows.refuse((frame < 1) | (frame % 1 != 0), 'frame', _FRAME, 'a whole number from 1')
+    rows.refuse((frame < 1) | (frame % 1 != 0) | (frame >= 1e9), 'frame', _FRAME, 'a whole number from 1')
     if labelled:
         hint = '1 car, 2 truck or 3 bus (is this the tracking file _gt.txt, not _gt_whole.txt?)'
         rows.refuse(~np.isin(category, (1, 2, 3)), 'category', _CATEGORY, hint)

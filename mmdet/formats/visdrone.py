@@ -16,7 +16,7 @@ from ..errors import ConfigError, DataError
 from ..utils.files import write_text
 from .images import IMAGE_SUFFIXES, image_size, images_by_stem
 from .tables import Detections, VisDroneTruth
-from .text_file import NumberRows, read_lines, read_number_rows
+from .text_file import NumberRows, read_lines, read_number_rows, whole_number
 
 _COLUMNS = 6  # of a row, those that matter to an evaluation
 # Categories of the files: 0 ignored region, 1..10 the classes, 11 others.
@@ -90,13 +90,14 @@ def read_image_sizes(path: str | os.PathLike) -> dict[str, tuple[int, int]]:
             continue
         name, *sides = parts
         name, message = without_image_suffix(name), None
-        if len(sides) != 2 or not all(s.isascii() and s.isdecimal() and 0 < int(s) < 10**9 for s in sides):
+        pair = [side for text in sides if (side := whole_number(text, 1, 10**9)) is not None]
+        if len(sides) != 2 or len(pair) != 2:
             message = 'must be: name width height, the last two whole numbers > 0'
         elif name in sizes:
             message = 'the name occurs a second time'
         if message:
             raise DataError(message, file=path, record=f'line {number}', received=line.strip()[:120])
-        sizes[name] = int(sides[0]), int(sides[1])
+        sizes[name] = pair[0], pair[1]
     if not sizes:
         raise DataError('has no line "name width height"', file=path)
     return sizes

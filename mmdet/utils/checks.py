@@ -1,5 +1,6 @@
 """Checks of values that configs and files give."""
 
+import math
 from typing import TypeGuard
 
 
@@ -19,3 +20,15 @@ def is_number(value: object) -> TypeGuard[int | float]:
     (True, True, False, False)
     """
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number within the range of float64; a bool is none.
+
+    >>> is_finite(3), is_finite(10**400), is_finite(float('nan')), is_finite(True)
+    (True, False, False, False)
+    """
+    try:
+        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return False

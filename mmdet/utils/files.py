@@ -4,10 +4,14 @@ A file is written under a temporary name in the same folder, flushed to the disk
 kill or a power cut leaves the older one as it was. Temporary names are unique, hence two writers of one file do not tear it: the last one wins.
 They name the process that writes, ``.NAME.HOST-PID-STARTED-RANDOM.tmp``, so that leftovers of killed processes can be told from files that a
 living process is writing. The leftovers of a folder are deleted when a process writes its first file there.
+
+Journals and logs grow by whole lines (:class:`LineFile`). Every file that the package writes is written here; which names outputs may have is
+decided in :mod:`mmdet.utils.outputs`.
 """
 
 import contextlib
 import functools
+import io
 import json
 import os
 import pickle
@@ -15,11 +19,15 @@ import re
 import shutil
 import socket
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, cast
 
+import mmengine
 import numpy as np
+from mmengine.config import Config
 
 from ..errors import DataError, MMDetError
 
@@ -32,7 +40,9 @@ _swept: set[Path] = set()
 
 @functools.cache
 def _host() -> str:
-    return re.sub(r'[^\w-]', '_', socket.gethostname(), flags=re.ASCII)[:30] or 'host'
+    name = re.sub(r'[^\w-]', '_', socket.gethostname(), flags=re.ASCII) or 'host'
+    # Pods of one job have long names that differ at the end only.
+    return name if len(name) <= 30 else f'{name[:21]}-{zlib.crc32(name.encode()):08x}'
 
 
 def _start_of(pid: int) -> int:
@@ -55,7 +65,7 @@ def temporary_path(path: str | Path, *, keep_suffix: bool = False) -> Path:
         keep_suffix: end in the suffix of ``path``, for libraries that choose a format by it.
     """
     path, pid = Path(path), os.getpid()
-    name = path.name.encode()[:_NAME_BYTES].decode(errors='ignore')
+    name = path.name.encode(errors='ignore')[:_NAME_BYTES].decode(errors='ignore')
     writer = f'{_host()}-{pid}-{_start_of(pid)}-{uuid.uuid4().hex[:8]}'
     return path.with_name(f'.{name}.{writer}.tmp{path.suffix if keep_suffix else ""}')
 
@@ -71,7 +81,7 @@ def remove_stale_temporaries(folder: str | Path) -> list[Path]:
             match = _TEMPORARY.match(entry.name)
             if match and match['host'] == _host() and not _alive(int(match['pid']), int(match['started'])):
                 with contextlib.suppress(OSError):  # another process sweeps, too, or the folder is read-only
-                    os.unlink(entry.path)
+                    shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
                     removed.append(Path(entry.path))
     return sorted(removed)
 
@@ -103,20 +113,59 @@ def replacing(path: str | Path, *, error: type[MMDetError] = DataError, keep_suf
     path = Path(path)
     temporary = temporary_path(path, keep_suffix=keep_suffix)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.parent not in _swept:
-            _swept.add(path.parent)
-            remove_stale_temporaries(path.parent)
-        yield temporary
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        with explained(path, error):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent not in _swept:
+                _swept.add(path.parent)
+                remove_stale_temporaries(path.parent)
+            yield temporary
+            if keep_suffix:  # the library that wrote it does not flush it to the disk
+                _sync(temporary)
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):  # gone once it is in place; nothing more to do where it cannot be removed
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def temporary_folder(beside: str | Path, *, error: type[MMDetError] = DataError) -> Iterator[Path]:
+    """A folder named like the temporary files of ``beside``, for outputs that take several files; deleted at the end of the block."""
+    folder = temporary_path(beside)
+    try:
+        with explained(beside, error):
+            folder.mkdir(parents=True)
+            remove_stale_temporaries(folder.parent)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def explained(path: str | Path, error: type[MMDetError] = DataError) -> Iterator[None]:
+    """Turn an ``OSError`` into the error of the package that names the file, the cause and the free space."""
+    path = Path(path)
+    try:
+        yield
     except OSError as failure:
         reason = (str(failure.strerror or failure).splitlines() or [''])[0]
         message = f'could not be written ({reason}); an older file is left as it was; {_free_space(path.parent)}'
         raise error(message, file=path) from failure
+
+
+def make_folder(path: str | Path, *, error: type[MMDetError] = DataError) -> Path:
+    """Make a folder and those above it, unless they exist; raises an error of the type ``error`` where that is refused."""
+    with explained(path, error):
+        Path(path).mkdir(parents=True, exist_ok=True)
+    return Path(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
-        with contextlib.suppress(OSError):  # gone once it is in place; nothing more to do where it cannot be removed
-            temporary.unlink()
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -131,6 +180,28 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+class _Remembering:
+    """An open file that remembers the failure of a write: torch, for one, reports a full disk as an error of its own."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.failure: OSError | None = None
+
+    def write(self, data: bytes | memoryview) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as failure:
+            self.failure = self.failure or failure
+            raise
+
+    def fileno(self) -> int:
+        """None: with a number, Pillow would write past this object, and report failures without their cause."""
+        raise io.UnsupportedOperation('fileno')
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
 def _free_space(folder: Path) -> str:
     try:
         return f'{shutil.disk_usage(folder).free / 2**20:.0f} MiB free in {folder}'
@@ -141,9 +212,17 @@ def _free_space(folder: Path) -> str:
 def write_atomically(
     path: str | Path, write: Callable[[BinaryIO], object], *, error: type[MMDetError] = DataError
 ) -> None:
-    """Write a file by :func:`replacing`, with its arguments and errors; ``write`` is called with the open binary file."""
+    """Write a file by :func:`replacing`, with its arguments and errors; ``write`` is called with the open binary file.
+
+    Where writing to the disk fails, that is the error, whatever ``write`` makes of it.
+    """
     with replacing(path, error=error) as temporary, temporary.open('xb') as file:
-        write(file)
+        guarded = _Remembering(file)
+        try:
+            write(cast(BinaryIO, guarded))
+        finally:
+            if guarded.failure is not None:
+                raise guarded.failure
         file.flush()
         os.fsync(file.fileno())
 
@@ -180,3 +259,94 @@ def write_pickle(path: str | Path, content: Any) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text by :func:`write_atomically`."""
     write_bytes(path, text.encode())
+
+
+def write_config(path: str | Path, cfg: Config) -> None:
+    """Write a config by :func:`write_atomically`, as Python, JSON or YAML by the suffix of ``path``."""
+    suffix = Path(path).suffix
+    text = cfg.pretty_text if suffix == '.py' else mmengine.fileio.dump(cfg.to_dict(), file_format=suffix[1:])
+    write_text(path, text)
+
+
+class LineFile:
+    """A text file to which lines are appended, each whole or not at all; made where it is missing. A context manager.
+
+    A last line that a killed process left unfinished is ended before the first new one.
+
+    Args:
+        path: the file.
+        error: type of the errors.
+
+    Raises:
+        MMDetError: of the type ``error``, here and in :meth:`append`: the file system refuses; earlier lines are left as they were.
+    """
+
+    def __init__(self, path: str | Path, *, error: type[MMDetError] = DataError):
+        self.path, self._error, self._appended = Path(path), error, False
+        with explained(self.path, error):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, 'a+b', buffering=0)  # noqa: SIM115 (close() closes it)
+
+    def append(self, text: str) -> None:
+        """Append lines; a line feed is added where ``text`` does not end in one."""
+        data = text.encode() + b'\n' * (not text.endswith('\n'))
+        self._appended = True
+        with explained(self.path, self._error):
+            size = self._file.seek(0, os.SEEK_END)
+            if size:
+                self._file.seek(-1, os.SEEK_END)
+                data = (b'' if self._file.read(1) == b'\n' else b'\n') + data
+            rest = memoryview(data)
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                with contextlib.suppress(OSError):  # readers ignore an unfinished line
+                    self._file.truncate(size)
+                raise
+
+    def read(self, start: int = 0) -> bytes | None:
+        """The content from byte ``start`` on; None if the file is shorter."""
+        with explained(self.path, self._error):
+            if self._file.seek(0, os.SEEK_END) < start:
+                return None
+            self._file.seek(start)
+            return self._file.read()
+
+    def clear(self) -> None:
+        """Delete all lines."""
+        with explained(self.path, self._error):
+            self._file.truncate(0)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out that lock the file, too; without effect where the system knows no such locks."""
+        try:
+            import fcntl  # Windows has none
+
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except (ImportError, OSError):
+            yield
+            return
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Flush the lines to the disk and close the file."""
+        with explained(self.path, self._error), self._file:
+            if self._appended:
+                os.fsync(self._file.fileno())
+
+    def __enter__(self) -> 'LineFile':
+        return self
+
+    def __exit__(self, kind: type | None, value: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Append one line by a :class:`LineFile`."""
+    with LineFile(path) as file:
+        file.append(line)

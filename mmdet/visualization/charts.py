@@ -2,14 +2,27 @@
 
 import html
 import math
+import re
 from collections.abc import Sequence
 
 # Okabe-Ito hues that are visible on a white page, darkest first.
 _STROKES = ('#0072b2', '#d55e00', '#009e73', '#b0528a', '#a67c00', '#56b4e9', '#555555')
 _MAX_POINTS = 500
 
+# What XML does not allow even when it is escaped: control characters and lone surrogates (parts of names that are not UTF-8).
+_NOT_XML = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
+
 Series = tuple[str, Sequence[float], Sequence[float]]  # name, xs, ys
 _Curve = tuple[str, list[tuple[float, float]]]  # name, points (x, y)
+
+
+def escaped(value: object) -> str:
+    """A value as text of an HTML or SVG page: nothing in it is markup, in elements and in quoted attributes alike.
+
+    >>> escaped('a<b> "c" \\x00')
+    'a&lt;b&gt; &quot;c&quot; \ufffd'
+    """
+    return html.escape(_NOT_XML.sub('\ufffd', str(value)))
 
 
 def line_chart(
@@ -36,8 +49,8 @@ def line_chart(
         if points:
             curves.append((name, _thin(points)))
     parts = [
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(title)}" xmlns="http://www.w3.org/2000/svg">',
-        f'<text x="8" y="18" class="chart-title">{html.escape(title)}</text>',
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escaped(title)}" xmlns="http://www.w3.org/2000/svg">',
+        f'<text x="8" y="18" class="chart-title">{escaped(title)}</text>',
     ]
     if not curves:
         parts.append(f'<text x="{width / 2}" y="{height / 2}" class="tick" text-anchor="middle">no values</text>')
@@ -64,7 +77,7 @@ def line_chart(
         parts.append(f'<line x1="{x:.1f}" y1="{bottom}" x2="{x:.1f}" y2="{bottom + 4}" class="axis"/>')
         parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" class="tick" text-anchor="middle">{_number(tick)}</text>')
     parts.append(f'<line x1="{left}" y1="{bottom}" x2="{right}" y2="{bottom}" class="axis"/>')
-    parts.append(f'<text x="{right}" y="{height - 4}" class="tick" text-anchor="end">{html.escape(x_label)}</text>')
+    parts.append(f'<text x="{right}" y="{height - 4}" class="tick" text-anchor="end">{escaped(x_label)}</text>')
     for index, (_, points) in enumerate(curves):
         stroke = _STROKES[index % len(_STROKES)]
         placed = [place(x, y) for x, y in points]
@@ -90,7 +103,7 @@ def _legend(parts: list[str], curves: list[_Curve], width: int) -> int:
         parts.append(
             f'<line x1="{x:.0f}" y1="{y - 4}" x2="{x + 14:.0f}" y2="{y - 4}" stroke="{stroke}" stroke-width="3"/>'
         )
-        parts.append(f'<text x="{x + 18:.0f}" y="{y}" class="tick">{html.escape(text)}</text>')
+        parts.append(f'<text x="{x + 18:.0f}" y="{y}" class="tick">{escaped(text)}</text>')
         x += size
     return row + 1
 

@@ -10,10 +10,12 @@ from mmengine.dist import master_only
 from mmengine.structures import InstanceData
 from mmengine.visualization import Visualizer
 
+from ..config.reading import type_name
 from ..errors import ConfigError
 from ..registry import VISUALIZERS
 from ..structures import DetDataSample
 from .drawing import RGB, as_numpy, as_rgb, draw_boxes, side_by_side, write_image
+from .vis_backend import LocalVisBackend
 
 _NAMED_COLORS = {
     'white': (255, 255, 255), 'black': (0, 0, 0), 'red': (255, 0, 0), 'green': (0, 255, 0), 'blue': (0, 0, 255),
@@ -50,7 +52,14 @@ class DetLocalVisualizer(Visualizer):
         legend: bool | int = True,
     ):
         self._figure: tuple | None = None  # canvas, figure, axes; made when one of mmengine's methods draws
-        super().__init__(name=name, image=image, vis_backends=vis_backends, save_dir=save_dir)
+        # Outside the scope of a runner, mmengine would build its own class of this name.
+        backends = [
+            dict(each, type=LocalVisBackend)
+            if isinstance(each, dict) and type_name(each) == 'LocalVisBackend'
+            else each
+            for each in vis_backends or ()
+        ]
+        super().__init__(name=name, image=image, vis_backends=backends or None, save_dir=save_dir)
         self.bbox_color, self.text_color, self.line_width = bbox_color, text_color, line_width
         self.alpha, self.legend = alpha, legend
 

@@ -1,7 +1,6 @@
 """One self-contained HTML page about a run: curves, AP, speed, and predictions beside ground truth. No script, no network."""
 
 import base64
-import html
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -11,16 +10,19 @@ import cv2
 import numpy as np
 
 from ..errors import DataError
-from ..formats.images import IMAGE_SUFFIXES
+from ..formats.images import IMAGE_SUFFIXES, decode_image
 from ..formats.json_file import read_json
 from ..formats.json_lines import read_json_lines
+from ..utils.checks import is_number
 from ..utils.files import write_text
+from ..utils.outputs import refuse_inputs
 from ..version import __version__
-from .charts import Series, line_chart
+from .charts import Series, escaped, line_chart
 from .report_style import STYLE
 
 # A page of at most 5 MB opens at once and can be mailed; base64 makes 4 bytes of 3, and text and curves take some 100 KB.
 _PICTURE_BYTES = 3_500_000
+_LARGEST = 1e300
 _NOT_METRICS = {'step', 'data_time', 'time', 'epoch', 'iter', 'memory'}
 _OVERALL = {'bbox_mAP': 'AP', 'bbox_mAP_50': 'AP50', 'bbox_mAP_75': 'AP75'}
 _BY_SIZE = {'bbox_mAP_s': 'AP small', 'bbox_mAP_m': 'AP medium', 'bbox_mAP_l': 'AP large'}
@@ -96,7 +98,10 @@ def write_report(
 
     Raises:
         DataError: a picture or a log file cannot be read.
+        ConfigError: the page would replace one of the pictures.
     """
+    given = (item[0] if isinstance(item, tuple) else item for item in (*comparisons, *pictures))
+    refuse_inputs([out_html], [item for item in given if isinstance(item, str | Path)], field='out_html')
     if curves is None:
         curves = read_scalars(work_dir) if work_dir is not None else {'train': {}, 'val': {}}
     if metrics is None:
@@ -108,10 +113,10 @@ def write_report(
     facts = {'written': datetime.now().strftime('%Y-%m-%d %H:%M'), 'mmdet': __version__, **(facts or {})}
     shown = ' &middot; '.join(f'{_text(key)} <b>{_text(value)}</b>' for key, value in facts.items())
     body = [
-        f'<h1>{html.escape(title)}</h1>',
+        f'<h1>{escaped(title)}</h1>',
         f'<p class="facts">{shown}</p>',
         _headline(metrics),
-        *(_section(heading, [_table(*table)], 'wide') for heading, table in (tables or {}).items()),
+        *(_section(_text(heading), [_table(*table)], 'wide') for heading, table in (tables or {}).items()),
         _section('Predictions beside ground truth', [_figure(item, share * 2, 2600) for item in pairs], 'wide'),
         _section('Curves', _charts(curves), 'two'),
         _section('Accuracy', [_metric_table(metrics), _class_table(metrics)], 'two'),
@@ -119,7 +124,7 @@ def write_report(
         _section('Pictures', [_figure(item, share, 1100) for item in singles], 'two'),
     ]
     page = (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escaped(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<style>{STYLE}</style></head><body><main>{"".join(body)}</main></body></html>\n'
     )
@@ -131,15 +136,27 @@ def read_figures(path: str | Path | None) -> dict | None:
     """The JSON object in a file of figures; None for None.
 
     Raises:
-        DataError: the file cannot be read, or holds something else.
+        DataError: the file cannot be read, holds something else, or a number that is too large for a float.
     """
-    return None if path is None else read_json(str(path))
+    if path is None:
+        return None
+    figures = read_json(str(path))
+    for name, value in figures.items():
+        if is_number(value) and _LARGEST <= abs(value) < math.inf:
+            raise DataError('must be a number below 1e300', file=path, field=name, received=str(value)[:80])
+    return figures
 
 
 def pictures_in(folder: str | Path | None, limit: int) -> list[Path]:
-    """The first ``limit`` pictures of a folder, by name; none for None."""
+    """The first ``limit`` pictures of a folder, by name; none for None.
+
+    Raises:
+        DataError: there is no such folder.
+    """
     if folder is None:
         return []
+    if not Path(folder).is_dir():
+        raise DataError('no such folder of pictures', file=folder)
     return sorted(p for p in Path(folder).glob('*') if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
 
 
@@ -211,7 +228,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _section(heading: str, parts: Sequence[str], layout: str) -> str:
     cells = ''.join(f'<div class="card">{part}</div>' for part in parts if part)
-    return f'<h2>{heading}</h2><div class="{layout}">{cells}</div>' if cells else ''
+    return f'<h2>{_text(heading)}</h2><div class="{layout}">{cells}</div>' if cells else ''
 
 
 def _picture(item: Picture) -> tuple[np.ndarray, str]:
@@ -219,10 +236,7 @@ def _picture(item: Picture) -> tuple[np.ndarray, str]:
     image, caption = item if isinstance(item, tuple) else (item, None)
     if isinstance(image, np.ndarray):
         return image, caption or ''
-    decoded = cv2.imread(str(image), cv2.IMREAD_COLOR) if Path(image).is_file() else None
-    if decoded is None:
-        raise DataError('the picture is missing or cannot be decoded', file=image)
-    return decoded[..., ::-1], Path(image).name if caption is None else caption
+    return decode_image(image)[..., ::-1], Path(image).name if caption is None else caption
 
 
 def _figure(picture: tuple[np.ndarray, str], max_bytes: float, max_width: int) -> str:
@@ -258,4 +272,4 @@ def _text(value: object) -> str:
     """A value as HTML text; floats with four significant digits."""
     if isinstance(value, float):
         value = f'{value:.4g}' if abs(value) < 1000 else f'{value:,.0f}'
-    return html.escape(str(value))
+    return escaped(value)

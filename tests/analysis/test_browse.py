@@ -63,7 +63,7 @@ def test_a_sample_pixel_by_pixel():
         draw_sample(dict(packed([]), inputs=torch.zeros(1, 4, 4)), META)
 
 
-def test_names_and_seeds():
+def test_names_and_seeds(tmp_path):
     """Each picture has a seed of its own, counted from the one given."""
 
     class Samples(list):
@@ -77,6 +77,9 @@ def test_names_and_seeds():
     names = [name for name, _ in browse(Samples(['a/x.png', None, 'b.c/y']), seed=7)]
     assert names == ['00000_x.jpg', '00001_sample.jpg', '00002_y.jpg']
     assert seen == [(0, 7), (1, 8), (2, 9)]
+    for _ in range(2):
+        repeated = [name for name, _ in browse(Samples(['a/x.png', 'a/x.png']), out_dir=str(tmp_path / 'out'))]
+        assert repeated == ['00000_x.jpg', '00001_x.jpg'], 'an image that is drawn twice has two pictures'
 
 
 @pytest.mark.parametrize(

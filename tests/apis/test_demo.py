@@ -6,7 +6,7 @@ import pytest
 
 from mmdet.apis import demo
 from mmdet.apis.composite_evaluation import EvaluationReport, read_reports, write_reports
-from mmdet.utils import ConfigError
+from mmdet.utils import ConfigError, DataError
 
 
 def test_a_folder_holds_one_demo(tmp_path):
@@ -32,6 +32,10 @@ def test_the_page_compares_the_methods(tmp_path):
     write_reports(tmp_path / 'figures.json', reports, 'UFPMP-Det')
     read = read_reports(tmp_path / 'figures.json', 'UFPMP-Det')
     assert list(read) == list(reports) and read == reports
+    for content in ('{}', '{"baselines": 3}', '{"baselines": {"a": 1}}'):
+        (tmp_path / 'other.json').write_text(content)
+        with pytest.raises(DataError, match='is no report of an evaluation'):
+            read_reports(tmp_path / 'other.json', 'UFPMP-Det')
     page = demo.write_page(tmp_path, read, {'MP-Det training': 12.4}).read_text()
     rows = [
         f'<tr><td>{name}</td>' + f'<td class="number">{ap}</td>' * len(demo.COLUMNS) + f'<td class="number">{ms}</td></tr>'

@@ -1,4 +1,5 @@
 import json
+import os
 
 import cv2
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from mmdet.apis import DetInferencer
 from mmdet.apis.det_inferencer import config_by_name
 from mmdet.apis.inference import predict_batch
-from mmdet.apis.sources import OutputNames, collect_inputs, count_sources, is_video, prefetch_batches
+from mmdet.apis.sources import InputNames, collect_inputs, count_sources, is_video, output_suffix, prefetch_batches
 from mmdet.structures import DetDataSample
 from mmdet.utils import CheckpointError, ConfigError, DataError, ModelInputError
 
@@ -162,8 +163,8 @@ def test_each_video_has_files_of_its_own(inferencer, tmp_path):
     assert cv2.VideoCapture(str(out / 'vis' / 'a.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 2
     inferencer(videos[0], out_dir=str(tmp_path / 'x'), no_save_vis=True, no_save_pred=False)
     inferencer(videos[0], out_dir=str(tmp_path / 'y'))
-    assert [p.name for p in (tmp_path / 'x').rglob('*.*')] == ['a.jsonl']
-    assert [p.name for p in (tmp_path / 'y').rglob('*.*')] == ['a.mp4']
+    assert {p.name for p in (tmp_path / 'x').rglob('*.*')} == {'names.jsonl', 'a.jsonl'}
+    assert {p.name for p in (tmp_path / 'y').rglob('*.*')} == {'names.jsonl', 'a.mp4'}
 
 
 def test_colours_of_a_video(inferencer, tmp_path):
@@ -187,7 +188,8 @@ def test_an_interrupted_video_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr('mmdet.apis.det_inferencer.predict_batch', failing)
     with pytest.raises(KeyboardInterrupt):
         inferencer(video, batch_size=3, out_dir=str(tmp_path / 'out'), no_save_pred=False)
-    assert calls == [3, 1] and not [path for path in (tmp_path / 'out').rglob('*') if path.is_file()]
+    left = [path.name for path in (tmp_path / 'out').rglob('*') if path.is_file()]
+    assert calls == [3, 1] and left == ['names.jsonl']
     (tmp_path / 'file').write_text('')
     for options in (dict(), dict(no_save_vis=True, no_save_pred=False)):
         with pytest.raises(DataError, match='could not be written'):
@@ -244,7 +246,7 @@ def test_broken_video_leaves_nothing(inferencer, tmp_path):
     (tmp_path / 'v.mp4').write_bytes(b'no video')
     with pytest.raises(DataError, match='v.mp4'):
         inferencer(str(tmp_path / 'v.mp4'), out_dir=str(tmp_path / 'out'))
-    assert not (tmp_path / 'out').exists()
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['sources']
 
 
 @pytest.mark.parametrize(
@@ -293,25 +295,95 @@ def test_progress_and_printing(capsys):
 
 
 def test_output_names():
-    names = OutputNames()
-    entries = ['a/x.jpg', 'b/x.png', 'x_2.tif', 'c/X.jpg', 'http://host/p/x.webp?size=3']
-    expected = [('x', '.jpg'), ('x_2', '.png'), ('x_2_2', '.jpg'), ('X_3', '.jpg'), ('x_4', '.webp')]
-    assert [names.of(entry) for entry in entries] == expected
+    entries = ['a/x.jpg', 'b/x.png', 'x_2.tif', 'c/X.jpg', 'http://host/p/x.webp?size=3', 'http://host/', '?x', 'x.mov']
+    assert InputNames().of_call(entries, None) == ['x', 'x_2', 'x_2_2', 'X_3', 'x_4', 'host', 'image', 'x_5']
+    assert [output_suffix(entry) for entry in entries] == [
+        '.jpg',
+        '.png',
+        '.jpg',
+        '.jpg',
+        '.webp',
+        '.jpg',
+        '.jpg',
+        '.mp4',
+    ]
 
 
 def test_names_across_calls():
     """Files start anew with each call; arrays go on counting."""
-    names = OutputNames()
-    array = scene()
-    assert [names.of(entry)[0] for entry in (array, 'x.jpg', array, '00000002.jpg')] == [
-        '00000000',
-        'x',
-        '00000001',
-        '00000002',
-    ]
-    names.start_call()
-    assert [names.of(entry)[0] for entry in ('x.jpg', array, array)] == ['x', '00000002_2', '00000003']
-    assert names.of('http://host/') == ('host', '.jpg') and names.of('?x') == ('image', '.jpg')
+    names, array = InputNames(), scene()
+    given = names.of_call([array, 'x.jpg', array, '00000001.jpg'], None)
+    assert given == ['00000000', 'x', '00000001', '00000001_2']
+    assert names.of_call(['x.jpg', array, array], None) == ['x', '00000002', '00000003']
+
+
+def test_results_of_other_inputs_stay(tmp_path):
+    """Equal names from different folders, in one call, in later ones and in another process; the same input replaces its own result."""
+    paths = [tmp_path / folder / name for folder in 'ab' for name in ('x.jpg', '0001.jpg')]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), scene((20, 10, 60 + number, 30)))
+    options = dict(out_dir=str(tmp_path / 'out'), no_save_pred=False)
+
+    def results():
+        files = [path for kind in ('vis', 'preds') for path in (tmp_path / 'out' / kind).iterdir()]
+        return {path.relative_to(tmp_path / 'out').as_posix(): path.read_bytes() for path in files}
+
+    DetInferencer(blob_config(), device='cpu', show_progress=False)(str(paths[0]), **options)
+    first = results()
+    assert set(first) == {'vis/x.jpg', 'preds/x.json'}
+    (tmp_path / 'out/vis/0001.jpg').write_bytes(b'of another program')
+    inferencer = DetInferencer(blob_config(), device='cpu', show_progress=False)
+    inferencer(str(tmp_path / 'b'), **options)
+    inferencer([scene(), str(paths[1])], **options)
+    names = {'x', 'x_2', '0001_2', '00000000', '0001_3'}
+    after = results()
+    assert {name[6:-5] for name in after if name.startswith('preds')} == names
+    assert after.items() >= first.items() and after['vis/0001.jpg'] == b'of another program'
+    for inputs in (tmp_path / 'a', tmp_path / 'b', os.path.relpath(tmp_path / 'b')):
+        DetInferencer(blob_config(), device='cpu', show_progress=False)(str(inputs), **options)
+    assert results() == after, 'the same inputs have the same names'
+    DetInferencer(blob_config(), device='cpu', show_progress=False)(scene(), **options)
+    assert set(results()) - set(after) == {'vis/00000001.jpg', 'preds/00000001.json'}
+    record = [json.loads(line) for line in (tmp_path / 'out/sources/names.jsonl').read_text().splitlines()]
+    assert dict(name='0001_3', source=str(paths[1])) in record and len(record) == 4
+
+
+@pytest.mark.parametrize('way', ['folder', 'recursive', 'link', 'file'])
+def test_pictures_never_go_to_the_folder_of_the_images(inferencer, tmp_path, way):
+    path = tmp_path / 'data/vis/q.jpg'
+    path.parent.mkdir(parents=True)
+    cv2.imwrite(str(path), scene())
+    (tmp_path / 'link').symlink_to(tmp_path / 'data')
+    before = path.read_bytes()
+    inputs = {'recursive': path.parents[1], 'file': path}.get(way, path.parent)
+    out_dir = tmp_path / ('link' if way == 'link' else 'data/../data')
+    with pytest.raises(ConfigError, match=r'/vis: out_dir: is an input of this call'):
+        inferencer(str(inputs), out_dir=str(out_dir), recursive=True)
+    assert path.read_bytes() == before and [*(tmp_path / 'data').rglob('*.*')] == [path]
+    inferencer(str(path.parent), out_dir=str(tmp_path / 'data'), no_save_vis=True, no_save_pred=False)
+    assert (tmp_path / 'data/preds/q.json').is_file()
+
+
+def test_the_same_command_again(inferencer, tmp_path, monkeypatch):
+    """Pictures below a searched folder are no inputs of the next call; another working directory is another folder."""
+    for folder in ('a', 'b'):
+        (tmp_path / folder / 'in').mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / folder / 'in/x?.jpg'), scene())
+    options = dict(out_dir='out', no_save_pred=False, recursive=True)
+    for folder in ('b', 'a', 'a', 'b'):
+        monkeypatch.chdir(tmp_path / folder)
+        assert inferencer('.', **options)['inputs'] == ['in/x?.jpg']
+    inferencer(str(tmp_path / 'a/in'), **options)
+    assert sorted(path.name for path in (tmp_path / 'b/out/vis').iterdir()) == ['x?.jpg', 'x?_2.jpg']
+
+
+def test_a_video_whose_name_is_no_text(inferencer, tmp_path):
+    """It crashes OpenCV."""
+    path = tmp_path / os.fsdecode(b'\xe9.mp4')
+    path.write_bytes(b'')
+    with pytest.raises(DataError, match='UTF-8'):
+        inferencer(str(path))
 
 
 def test_inputs_in_order(tmp_path):

@@ -25,7 +25,7 @@ from mmdet.apis.benchmark import build_model
 from mmdet.apis.ufpmp import stage_scales
 from mmdet.engine.checkpoint.converting import join_checkpoints
 from mmdet.registry import MODELS
-from mmdet.utils import CheckpointError, ConfigError
+from mmdet.utils import CheckpointError, ConfigError, DataError
 from mmdet.utils.timing import part_figures
 
 PIPELINE = [
@@ -335,6 +335,10 @@ def test_truth_beside_the_stages(tmp_path, monkeypatch):
     )
     with pytest.raises(ConfigError, match='batch_size'):
         evaluate_composite(model, str(tmp_path / 'ann.json'), str(tmp_path), batch_size=0)
+    document['images'][0]['file_name'] = '../seq/7.jpg'
+    (tmp_path / 'ann.json').write_text(json.dumps(document))
+    with pytest.raises(DataError, match='image 7: file_name: must lead into the image folder'):
+        composite_evaluation.write_pictures(model, str(tmp_path / 'ann.json'), str(tmp_path), str(tmp_path / 'out'), 2)
 
 
 def script(repository, path):

@@ -490,6 +490,21 @@ def test_annotation_file_of_the_metric(root, file, expected):
 
 
 @pytest.mark.parametrize(
+    ('file', 'prefix', 'expected'),
+    [
+        ('d/a.json', 'd/images/', ('d/', 'a.json', 'images/')),
+        ('d/a.json', 'e/images/', (None, 'd/a.json', 'e/images/')),
+        ('e/a.json', 'd/images/', (None, 'e/a.json', 'd/images/')),
+    ],
+)
+def test_paths_are_cut_only_where_both_lie_below_the_root(file, prefix, expected):
+    split = dict(type='CocoDataset', ann_file=file, img_prefix=prefix, pipeline=[])
+    cfg, _ = upgrade(data_root='d/', data=dict(val=split), total_epochs=1)
+    found = cfg.val_dataloader.dataset
+    assert (found.get('data_root'), found.ann_file, found.data_prefix.img) == expected
+
+
+@pytest.mark.parametrize(
     ('sizes', 'expected'),
     [
         ({}, (2, 1, 1)),

@@ -1,5 +1,6 @@
 """Samples are functions of their seed; broken images are skipped in training and refused in evaluation."""
 
+import os
 import random
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mmdet.datasets import (
     base_det_dataset,
     decode_image,
 )
+from mmdet.datasets.transforms import LoadImageFromFile
 from mmdet.utils import ConfigError, DataError
 
 from .coco_files import break_image, image, write_document, write_images
@@ -166,6 +168,47 @@ def test_worker_error_keeps_its_type_and_names_the_file(folder):
         list(DataLoader(dataset, 1, num_workers=1, collate_fn=pseudo_collate))
 
 
+@pytest.mark.parametrize(
+    ('name', 'error', 'message'),
+    [
+        ('s3://bucket/a.jpg', ConfigError, 'a.jpg: backend_args: an address is read only where'),
+        ('http://127.0.0.1:9/a.jpg', ConfigError, 'backend_args: an address'),
+        ('/dev/zero', DataError, 'it is a pipe, socket or device'),
+        ('pipe', DataError, 'it is a pipe, socket or device'),
+        ('.', DataError, 'it is a folder'),
+    ],
+)
+@pytest.mark.parametrize('sized', [True, False])
+def test_names_that_are_no_files(tmp_path, name, error, message, sized):
+    os.mkfifo(tmp_path / 'pipe')
+    size = {'width': 8, 'height': 8} if sized else {}
+    write_document(tmp_path, [{'id': 1, 'file_name': name, **size}], [])
+    with pytest.raises(error, match=message):
+        build(tmp_path)[0]
+    if error is ConfigError and sized:  # allowed, and not there: a broken image like any other
+        with pytest.raises(DataError, match='every image of the dataset is missing or broken'):
+            build(tmp_path, pipeline=[LoadImageFromFile(backend_args={'backend': 'http'})])[0]
+
+
+def test_annotation_files_of_other_kinds(tmp_path):
+    os.mkfifo(tmp_path / 'annotations.json')
+    for options, error, message in (
+        ({}, DataError, 'it is a pipe'),
+        ({'data_root': '/dev', 'ann_file': 'zero'}, DataError, 'it is a pipe, socket or device'),
+        ({'data_root': 's3://bucket'}, ConfigError, 'backend_args: an address is read only'),
+        ({'data_root': '', 'ann_file': 'http://127.0.0.1:9/a.json'}, ConfigError, 'backend_args: an address'),
+        ({'metainfo': {'classes': ('dog',), 'note': '/dev/zero'}, 'ann_file': 'none'}, DataError, 'no such file'),
+    ):
+        options = {
+            'data_root': str(tmp_path),
+            'ann_file': 'annotations.json',
+            'metainfo': {'classes': ('dog',)},
+            **options,
+        }
+        with pytest.raises(error, match=message):
+            CocoDataset(**options)
+
+
 def test_mmengine_format(tmp_path):
     path = tmp_path / 'own.json'
     path.write_text(
@@ -173,6 +216,26 @@ def test_mmengine_format(tmp_path):
     )
     dataset = BaseDetDataset(ann_file=str(path), data_prefix={'img_path': 'images'})
     assert dataset[0]['img_path'] == 'images/a.jpg' and dataset.metainfo['classes'] == ['dog']
+    for text, message in (
+        (
+            '{"metainfo": {"classes": "/etc/hostname"}, "data_list": []}',
+            'metainfo.classes: must be a list of different names',
+        ),
+        ('{"metainfo": {}, "data_list": [1]}', 'data_list.0.: must be a JSON object'),
+        ('{"metainfo": {}, "data_list": [{"img_path": {}}]}', 'img_path: must be a text'),
+        ('{"metainfo": {}, "data_list": [{"img_path": "a", "width": 1e400}]}', 'width: must be a whole number'),
+        ('{"metainfo": {}, "data_list": [{"img_path": "a", "img_id": []}]}', 'img_id: must be an id'),
+        ('{"metainfo": {}, "data_list": [{"img_path": "a", "instances": 3}]}', 'instances: must be a list'),
+        ('{"metainfo": {}, "data_list": [{"img_path": "a", "instances": [3]}]}', 'instances.0.: must be a JSON'),
+        ('{"metainfo": {}, "data_list": [{"img_path": "a", "instances": [{"bbox": [1]}]}]}', 'bbox: must be four'),
+        (
+            '{"metainfo": {}, "data_list": [{"img_path": "a", "instances": [{"bbox": [1, 2, 3, 4], "bbox_label": "x"}]}]}',
+            'bbox_label: must be a whole number',
+        ),
+    ):
+        path.write_text(text)
+        with pytest.raises(DataError, match=message):
+            BaseDetDataset(ann_file=str(path))
     path.write_text('{"metainfo": {}, "data_list": [{"img_path": "a.jpg"}]}')
     with pytest.raises(DataError, match='height'):
         BaseDetDataset(ann_file=str(path))

@@ -57,6 +57,8 @@ def test_concat(parts):
     assert dataset[SeededIndex(3, seed=5)]['drawn'] == dataset.datasets[1][SeededIndex(0, seed=5)]['drawn']
     batches = list(AspectRatioBatchSampler(DefaultSampler(dataset, seed=0), 2))
     assert sorted(map(len, batches)) == [1, 2, 2] and [3, 4] in [sorted(batch) for batch in batches]
+    twice = RepeatDataset(dataset, 2)
+    assert twice.get_sizes_wh().tolist() == 2 * ([[40, 30]] * 3 + [[30, 40]] * 2)
 
 
 def test_concat_refuses_other_classes(parts):

@@ -212,6 +212,11 @@ def test_goes_on_after_an_interruption(dataset):
     same(dataset, 'unbroken', 'out')
 
 
+def test_the_locks_are_those_of_all_that_is_written(dataset):
+    """Of the folder of images, and of the annotation file with its journal."""
+    assert builder(dataset).locks == [dataset / 'out' / '.lock', dataset / '.out.json.lock']
+
+
 def test_a_journal_of_other_settings_is_refused(dataset):
     with pytest.raises(RuntimeError, match='power cut'):
         build(dataset, coarse=Coarse(fail_at=2))
@@ -227,7 +232,36 @@ def test_a_damaged_journal_is_named(dataset):
     (dataset / 'out.json.journal' / 'settings.json').write_text('{')
     with pytest.raises(DataError, match=r'settings\.json: is damaged'):
         made.start()
+    (dataset / 'out.json.journal' / 'settings.json').write_text('[1]')
+    with pytest.raises(DataError, match=r'settings\.json: is damaged'):
+        made.start()
     assert made.start(restart=True) == 0
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'skipped': None}, {'skipped': 'no'}, {'copies': 3}, {'copies': [[]]}, {'copies': [[0, 1, 2, 3]]}, {'lost': 'x'},
+        {'copies': [[9, 1, 2, 3, 4]]}, {'copies': [[0, 1, 2, 3, 10**400]]}, {'copies': [[0, 1, 2, 3, None]]}, {'width': None},
+        {'regions': -1},
+    ],
+)  # fmt: skip
+def test_an_image_whose_record_is_damaged_is_made_again(dataset, change):
+    with pytest.raises(RuntimeError, match='power cut'):
+        build(dataset, coarse=Coarse(fail_at=3))
+    journal = next((dataset / 'out.json.journal').glob('*.jsonl'))
+    first, second = map(json.loads, journal.read_text().splitlines())
+    lines = [
+        b'\xff',
+        b'[' * 100_000,
+        b'3',
+        b'{}',
+        json.dumps({**first, **change}).encode(),
+        json.dumps(second).encode(),
+    ]
+    journal.write_bytes(b'\n'.join(lines) + b'\n')
+    assert builder(dataset).start() == 1
+    assert build(dataset)[1].images == 4
 
 
 @pytest.mark.parametrize(('name', 'size'), [('x.xyz', 4), ('x', 4), ('x.jpg', 70000)])
@@ -271,6 +305,42 @@ def test_refuses(dataset):
     (dataset / 'images/four.png').unlink()
     with pytest.raises(DataError, match='four'):
         build(dataset)
+
+
+@pytest.mark.parametrize(
+    'output', ['annotations', 'annotations by a link', 'an image', 'mosaics are images', 'journal', 'folder']
+)
+def test_outputs_are_not_inputs(dataset, output):
+    """Nothing is written then, and nothing was changed."""
+    (dataset / 'link.json').symlink_to(dataset / 'source.json')
+    (dataset / 'linked').symlink_to(dataset / 'images')
+    image = dataset / 'images/four.png'
+    out_dir, out_file = {
+        'annotations': ('new', 'source.json'),
+        'annotations by a link': ('new', 'link.json'),
+        'an image': ('new', f'images/{image.name}'),
+        'mosaics are images': ('linked', 'new.json'),
+        'journal': ('new.json.journal', 'new.json'),
+        'folder': ('new', 'images'),
+    }[output]
+    before = {path: path.read_bytes() for path in dataset.rglob('*') if path.is_file()}
+    with pytest.raises(ConfigError, match='is an input of this call|two outputs|is a folder'):
+        MosaicBuilder(dataset / 'source.json', dataset / 'images', dataset / out_dir, dataset / out_file)
+    assert {path: path.read_bytes() for path in dataset.rglob('*') if path.is_file()} == before
+
+
+def test_mosaics_of_other_images_stay(dataset):
+    image = 'four.png'
+    (dataset / 'taken').mkdir()
+    (dataset / 'taken' / image).write_bytes(b'of another call')
+    builder = MosaicBuilder(dataset / 'source.json', dataset / 'images', dataset / 'taken', dataset / 'new.json')
+    with pytest.raises(DataError, match='was not made from this image'):
+        builder.start()
+    assert (dataset / 'taken' / image).read_bytes() == b'of another call' and not builder.journal.folder.exists()
+    builder.journal.folder.mkdir()
+    (builder.journal.folder / 'notes.txt').write_text("the user's")
+    builder.journal.remove()
+    assert [path.name for path in builder.journal.folder.iterdir()] == ['notes.txt']
 
 
 def test_coarse_boxes_go_class_after_class_by_score_within_a_class():

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import sys
 import pytest
 import torch
 
-from mmdet.engine.dist import _first_host, init_dist
+from mmdet.engine.dist import TIMEOUT_SECONDS, _first_host, init_dist, locked_for_all
 from mmdet.errors import ConfigError
+from mmdet.utils import reports_user_errors
+from mmdet.utils.lock import LOCK_NAME, locked
 
 from .toy import toy_runner
 
@@ -79,6 +82,72 @@ def test_all_ranks_stop_at_a_non_finite_loss_of_one(two_processes):
     )
 
 
+def forked_pair(folder, act) -> list[tuple[int, str]]:
+    """Exit status and error output of two forked processes, which join over gloo and call ``act(rank)`` as a tool."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    pids = []
+    for rank in range(2):
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            code = 99
+            try:
+                os.environ.update(
+                    RANK=str(rank), WORLD_SIZE='2', LOCAL_RANK='0', MASTER_ADDR='127.0.0.1', MASTER_PORT=port, CUDA_VISIBLE_DEVICES='-1',
+                )  # fmt: skip
+                with open(folder / f'{rank}.txt', 'w', buffering=1) as sys.stderr:
+                    init_dist('pytorch', backend='gloo', timeout=60)
+                    reports_user_errors(act)(rank)
+                    code = 0
+            except SystemExit as ended:
+                code = ended.code
+            finally:
+                os._exit(code)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    return [(code, (folder / f'{rank}.txt').read_text()) for rank, code in enumerate(codes)]
+
+
+@pytest.mark.parametrize('collective', ['all_reduce', 'broadcast_objects', 'barrier'])
+@pytest.mark.parametrize('dead', [0, 1])
+def test_a_process_whose_peer_was_killed_says_so_in_one_line(tmp_path, collective, dead):
+    def act(rank):
+        torch.distributed.barrier()
+        if rank == dead:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if collective == 'all_reduce':
+            torch.distributed.all_reduce(torch.ones(3))
+        elif collective == 'barrier':
+            torch.distributed.barrier()
+        else:
+            torch.distributed.broadcast_object_list([rank], src=dead)
+
+    found = forked_pair(tmp_path, act)
+    assert found[dead][0] == -signal.SIGKILL
+    code, text = found[1 - dead]
+    assert (
+        code == 1
+        and text.count('\n') == 1
+        and text.startswith(f'LostPeerError: process {1 - dead} of 2: another process')
+    )
+
+
+def test_the_first_process_takes_the_lock_for_all(tmp_path):
+    path = tmp_path / 'work' / LOCK_NAME
+
+    def act(rank):
+        with locked_for_all(path):
+            torch.distributed.barrier()
+            assert path.is_file()
+            torch.distributed.barrier()
+
+    with locked(path):
+        found = forked_pair(tmp_path, act)
+    for code, text in found:
+        assert code == 2 and f'in use by process {os.getpid()}' in text and text.count('\n') == 1
+    assert forked_pair(tmp_path, act) == [(0, ''), (0, '')] and not path.exists()
+
+
 def test_launchers_name_what_is_missing(monkeypatch):
     for name in ('RANK', 'SLURM_PROCID', 'SLURM_NTASKS'):
         monkeypatch.delenv(name, raising=False)
@@ -103,6 +172,9 @@ def joined(monkeypatch):
     return calls
 
 
+TIMEOUT = datetime.timedelta(seconds=TIMEOUT_SECONDS)
+
+
 def master() -> str:
     return f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
 
@@ -114,7 +186,7 @@ def test_torchrun(joined, monkeypatch):
     kwargs = dict(rank=3, world_size=4, group_name='mine', timeout=datetime.timedelta(seconds=9))
     assert joined == [(('gloo',), kwargs)] and master() == 'a:7'
     init_dist('pytorch', port=8)
-    assert master() == 'a:8' and 'timeout' not in joined[1][1]
+    assert master() == 'a:8' and joined[1][1]['timeout'] == TIMEOUT
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
     init_dist('nothing is checked')
     assert len(joined) == 2
@@ -126,7 +198,7 @@ def test_slurm(joined, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv('SLURM_JOB_ID', '71234')
     init_dist('slurm')
-    assert joined == [(('gloo',), dict(rank=5, world_size=8))] and master() == 'b1:29734'
+    assert joined == [(('gloo',), dict(rank=5, world_size=8, timeout=TIMEOUT))] and master() == 'b1:29734'
     assert [os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')] == ['5', '8', '0']
     for name in ('MASTER_ADDR', 'MASTER_PORT', 'SLURM_JOB_ID'):
         monkeypatch.delenv(name)
@@ -147,7 +219,7 @@ def test_mpi(joined, monkeypatch):
     for name, value in dict(RANK='1', SIZE='2', LOCAL_RANK='0').items():
         monkeypatch.setenv(f'OMPI_COMM_WORLD_{name}', value)
     init_dist('mpi')
-    assert joined == [(('gloo',), dict(rank=1, world_size=2))] and master() == '127.0.0.1:29500'
+    assert joined == [(('gloo',), dict(rank=1, world_size=2, timeout=TIMEOUT))] and master() == '127.0.0.1:29500'
 
 
 def test_each_process_has_its_gpu(joined, monkeypatch):

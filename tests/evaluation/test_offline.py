@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.evaluator import Evaluator
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.structures import InstanceData
 
-from mmdet.evaluation import DumpDetResults, evaluate_results, metric_args_of_config, read_results
+from mmdet.evaluation import DumpDetResults, evaluate_by_config, evaluate_results, metric_args_of_config, read_results
+from mmdet.evaluation.predictions import ImageRecord, annotations_from_records
+from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
 from mmdet.utils import ConfigError, DataError
 
@@ -163,16 +165,126 @@ def test_arguments_of_a_config(run):
             metric_args_of_config(Config(config))
 
 
+@METRICS.register_module()
+class CountingMetric(BaseMetric):
+    """A metric of a user: boxes an image; ``field`` is read from the samples, too."""
+
+    default_prefix = 'mine'
+
+    def __init__(self, field='img_id'):
+        super().__init__()
+        self.field = field
+
+    def process(self, data_batch, data_samples):
+        self.results += [(sample[self.field], len(sample['pred_instances']['scores'])) for sample in data_samples]
+
+    def compute_metrics(self, results):
+        return dict(boxes=sum(count for _, count in results) / len(results), classes=len(self.dataset_meta['classes']))
+
+
+EXTRA_ROWS = dict(
+    ignored_regions=[dict(image_id=0, bbox=[0, 0, 60, 60])], others=[dict(image_id=1, bbox=[5, 5, 50, 50])]
+)
+METRIC_CONFIGS = dict(
+    visdrone=[dict(type='VisDroneMetric', ann_file='extra.json', classwise=True)],
+    prefixed=[dict(type='VisDroneMetric', ann_file='extra.json', prefix='val', proposal_nums=(5, 50), max_dets=50)],
+    several=[dict(type='CocoMetric', ann_file='ann.json'), dict(type='mmdet.VisDroneMetric', ann_file='extra.json', prefix='vd', iou_thrs=[0.5])],
+    folder=[dict(type='VisDroneMetric', ann_file='txt')],
+    others=[dict(type='CountingMetric'), dict(type='CocoMetric', ann_file='ann.json', metric='proposal')],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('name', METRIC_CONFIGS)
+def test_every_metric_of_a_config_gives_the_numbers_of_the_run(tmp_path, name):
+    ann_file, rows = write_annotations(tmp_path / 'ann.json')
+    content = json.loads((tmp_path / 'ann.json').read_text())
+    (tmp_path / 'extra.json').write_text(json.dumps(content | EXTRA_ROWS))
+    (tmp_path / 'txt').mkdir()
+    for index in range(5):
+        mine = (row for row in rows if row['image_id'] == index)
+        lines = [','.join(map(str, [*row['bbox'], 1, {3: 4, 8: 9}[row['category_id']], 0, 0])) for row in mine]
+        (tmp_path / f'txt/{index}.txt').write_text('\n'.join([*lines, '0,0,40,40,0,0,0,0']))
+    evaluators = [dict(entry) for entry in METRIC_CONFIGS[name]]
+    for entry in evaluators:
+        if 'ann_file' in entry:
+            entry['ann_file'] = str(tmp_path / entry['ann_file'])
+    dumps = [
+        dict(type='DumpDetResults', out_file_path=str(tmp_path / 'dump.pkl')),
+        dict(type='DumpDetResults', out_file_path=str(tmp_path / 'dump.json'), ann_file=ann_file),
+    ]
+    online = Evaluator([*map(dict, evaluators), *dumps])
+    online.dataset_meta = dict(classes=CLASSES)
+    online.process(noisy_samples(rows))
+    values = online.evaluate(5)
+    config = Config(dict(test_evaluator=[*evaluators, dumps[0]]))
+    assert evaluate_by_config(tmp_path / 'dump.pkl', config, CLASSES) == values
+    if name in ('folder', 'others'):
+        with pytest.raises(DataError, match=r'dump\.json: (result 0|row 0|.*|COCO result rows are for)'):
+            evaluate_by_config(tmp_path / 'dump.json', config, CLASSES)
+    else:
+        assert evaluate_by_config(tmp_path / 'dump.json', config, CLASSES) == values
+
+
+def test_classes_are_those_of_the_dataset(run):
+    values, ann_file, folder = run
+    dataset = dict(
+        type='RepeatDataset', times=2, dataset=dict(type='CocoDataset', ann_file='none', metainfo=dict(classes=CLASSES))
+    )
+    config = Config(
+        dict(test_evaluator=dict(type='CocoMetric', ann_file=ann_file), test_dataloader=dict(dataset=dataset))
+    )
+    assert evaluate_by_config(folder / 'dump.pkl', config, classwise=True) == values
+    config.pop('test_dataloader')
+    assert evaluate_by_config(folder / 'dump.pkl', config, CLASSES, classwise=True) == values
+
+
+@pytest.mark.parametrize(
+    ('evaluator', 'error', 'message'),
+    [
+        ([], ConfigError, 'test_evaluator: has no metric'),
+        (dict(type='DumpDetResults', out_file_path='never.pkl'), ConfigError, 'test_evaluator: has no metric'),
+        (dict(type='CocoMetric'), DataError, 'has no ground truth: give ann_file'),
+        (dict(type='VisDroneMetric'), DataError, 'has no ground truth: give ann_file'),
+        ([dict(type='CountingMetric')] * 2, ConfigError, "two metrics .*Received: 'mine/boxes'"),
+        (dict(type='NoMetric'), ConfigError, "Received: 'NoMetric'"),
+        (dict(ann_file='x'), ConfigError, "needs the key 'type'"),
+        (
+            dict(type='CountingMetric', field='depth'),
+            DataError,
+            r"dump\.pkl: CountingMetric needs more .*KeyError: 'depth'",
+        ),
+    ],
+)
+def test_metrics_that_cannot_be_evaluated(run, evaluator, error, message):
+    with pytest.raises(error, match=message):
+        evaluate_by_config(run[2] / 'dump.pkl', Config(dict(test_evaluator=evaluator)), CLASSES)
+
+
 def test_tool(run, repository, monkeypatch, capsys):
     values, ann_file, folder = run
     config = folder / 'config.py'
     config.write_text(f'test_evaluator = dict(type="CocoMetric", ann_file={ann_file!r}, metric="proposal")')
     tool = str(repository / 'tools' / 'analysis_tools' / 'eval_metric.py')
-    for source, more in ((ann_file, ['--classwise']), (str(config), ['--eval', 'bbox'])):
-        monkeypatch.setattr(sys, 'argv', [tool, source, str(folder / 'dump.pkl'), '--classes', *CLASSES, *more])
+    visdrone, as_json = folder / 'visdrone.py', folder / 'config.json'
+    visdrone.write_text(
+        f'test_evaluator = dict(type="VisDroneMetric", ann_file={ann_file!r}, max_dets=100, proposal_nums=(100,))'
+    )
+    as_json.write_text(json.dumps(dict(test_evaluator=dict(type='CocoMetric', ann_file=ann_file))))
+    for source, more in (
+        (ann_file, ['--classwise']), (config, ['--eval', 'bbox']), (visdrone, []), (as_json, []),
+    ):  # fmt: skip
+        monkeypatch.setattr(sys, 'argv', [tool, str(source), str(folder / 'dump.pkl'), '--classes', *CLASSES, *more])
         runpy.run_path(tool, run_name='__main__')
         assert f'coco/bbox_mAP: {values["coco/bbox_mAP"]:.4f}' in capsys.readouterr().out
     monkeypatch.setattr(sys, 'argv', [tool, str(folder / 'none.py'), str(folder / 'dump.pkl')])
     with pytest.raises(SystemExit, match='2'):
         runpy.run_path(tool, run_name='__main__')
     assert 'none.py: no such config file' in capsys.readouterr().err
+
+
+def test_images_without_an_annotation_file_are_ordered_by_number():
+    """As in an annotation file: ties in score are broken by this order, in which 2 comes before 10, and numbers before texts."""
+    boxes = dict(bboxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0, int))
+    truth = dict(gt_bboxes=np.zeros((0, 4)), gt_labels=np.zeros(0, int), gt_crowd=np.zeros(0, bool))
+    records = [ImageRecord(image_id, (4, 4), **boxes, **truth) for image_id in ('a', 10, 2)]
+    assert annotations_from_records(records, ['x']).image_ids == [2, 10, 'a']

@@ -354,12 +354,24 @@ def test_figures_and_examples_of_an_exported_network(tmp_path):
     assert torch.equal(example_input(done.folder), example_input(done.folder))
     clip = export_network(write(tmp_path / 'clip.json', CLIP, frames=5), tmp_path / 'clip')
     assert example_input(clip.folder, (8, 8)).shape == (1, 3, 5, 8, 8)
-    clip = export_network(write(tmp_path / 'none.json', CLIP), tmp_path / 'none', options=ExportOptions(frames=2))
+    clip = export_network(tmp_path / 'clip.json', tmp_path / 'short', options=ExportOptions(frames=2))
     assert example_input(clip.folder, (8, 8)).shape == (1, 3, 2, 8, 8)
     other = tmp_path / 'other.pth'
     torch.save({key: torch.zeros_like(value) for key, value in done.model.state_dict().items()}, other)
     assert not any(value.any() for value in load(done.folder, other).state_dict().values())
     assert not load(done.folder).training
+
+
+def test_damaged_weights_of_an_exported_network_are_refused(tmp_path):
+    network = TinyNASBackbone(blocks('SuperResKXKX'), out_indices=(1,))
+    folder = export_network(write(tmp_path / 'net.json', blocks('SuperResKXKX')), tmp_path / 'net', state_dict=network.state_dict()).folder  # fmt: skip
+    whole = (folder / 'weights.pth').read_bytes()
+    flipped = bytearray(whole)
+    flipped[whole.find(b'/data/1') + 300] ^= 1
+    for content in (bytes(flipped), whole[:-9], b'', b'hello'):
+        (folder / 'weights.pth').write_bytes(content)
+        with pytest.raises(CheckpointError, match=r'weights\.pth'):
+            load(folder)
 
 
 def test_rewritten_imports():
@@ -369,7 +381,7 @@ def test_rewritten_imports():
     assert 'mmdet' not in ''.join(line for line in network.splitlines() if 'import' in line)
     lines = network.splitlines()
     start = lines.index('import torch')
-    assert lines[start : start + 11] == [
+    assert lines[start : start + 13] == [
         'import torch',
         'from torch import Tensor, nn',
         '',
@@ -377,6 +389,8 @@ def test_rewritten_imports():
         'from .blocks.costs import elements, flops_per_pixel',
         'from .parsing import parse_structure',
         'from .structure import is_quantised, stage_ends',
+        'from .errors import CheckpointError',
+        'from .torch_file import check_file',
         'from .lsq import LSQLinear',
         'from .modules import BlockOptions, build_block',
         'from .damo import SpaceToDepth',

@@ -12,6 +12,7 @@ from mmdet.formats.json_lines import read_json_lines
         (b'{"a": 1}\n\n  \n{"b": [2]}\n', [dict(a=1), dict(b=[2])]),
         (b'\xef\xbb\xbf{"a": 1}\r\n{"b": 2}\r\n', [dict(a=1), dict(b=2)]),  # byte order mark, Windows line ends
         (b'{"a": 1}\n{"b": ', [dict(a=1)]),  # torn by a kill
+        (b'{"loss": -Infinity, "step": 3}', [dict(loss=-float('inf'), step=3)]),
     ],
 )
 def test_rows(tmp_path, content, rows):
@@ -27,6 +28,16 @@ def test_rows(tmp_path, content, rows):
         (b'3\n', r'line 1: must be a JSON object'),
         (b'[' * 100_000 + b'\n{}', 'line 1: must be a JSON object'),
         (b'\xff\xfe\x00', r'log\.json: cannot be read as text'),
+        (b'{"step": [1]}', r"line 1: step: must be a finite number below 2\*\*53\. Received: '\[1\]'"),
+        (b'{"step": 1}\n{"step": "a"}', r"line 2: step: .*Received: 'a'"),
+        (b'{"epoch": true}', r"line 1: epoch: .*Received: 'True'"),
+        (b'{"iter": NaN}', r"line 1: iter: .*Received: 'nan'"),
+        (b'{"step": %s}' % (b'4' * 400), r'line 1: step: '),
+        (
+            b'{"step": 1}\n\n{"loss": %s}' % (b'4' * 400),
+            r"line 3: loss: must be a finite number below 1e300\. Received: '4{80}'",
+        ),
+        (b'{"loss": -1e301}', r'line 1: loss: '),
     ],
 )
 def test_broken_files(tmp_path, content, message):
@@ -36,5 +47,5 @@ def test_broken_files(tmp_path, content, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(DataError, match='none.json: cannot be read as text'):
+    with pytest.raises(DataError, match='none.json: no such file'):
         read_json_lines(tmp_path / 'none.json')

@@ -4,7 +4,7 @@ import pytest
 
 from mmdet.formats import Detections, GroundTruth, read_uavdt_rows, read_voc_split, read_voc_xml
 from mmdet.formats.images import images_by_stem
-from mmdet.formats.text_file import read_lines, read_number_rows
+from mmdet.formats.text_file import finite_number, read_lines, read_number_rows, whole_number
 from mmdet.utils import DataError
 
 
@@ -33,6 +33,11 @@ def test_number_rows(tmp_path):
         read_number_rows(write(tmp_path, '1'), 2, 2, 'a,b')
 
 
+@pytest.mark.parametrize('text', ['', 'x', '1_0', '٣', '-', '1e', '0x1', '--1', 'nan', 'inf', '1e999', '1' * 5000])
+def test_texts_that_are_no_numbers(text):
+    assert whole_number(text, 0, 99) is finite_number(text) is None
+
+
 def test_uavdt_rows(tmp_path):
     path = write(tmp_path, '\ufeff1,5,592,327,47,22,1,1,3\n\n2 6 0.5 1 2 3 1 1 1\n', encoding='utf-8')
     rows = read_uavdt_rows(path, labelled=True)
@@ -50,6 +55,7 @@ def test_uavdt_rows(tmp_path):
             'line 2: frame: must be a whole number from 1. Received: 0.0',
         ),
         ('1.5,5,592,327,47,22,1,1,1', 'line 1: frame'),
+        ('1e300,5,592,327,47,22,1,1,1', 'line 1: frame'),
         ('1,5,592,327,47,22,1,1,2.5', 'line 1: category'),
         ('1,5,592,327,47,22,1,1,4', 'line 1: category'),
         ('1,5,592,327,47,22,1,1,0', 'line 1: category'),
@@ -73,10 +79,15 @@ def test_voc(tmp_path):
         (content.replace('<ymin>2.5</ymin>', '', 1), "object 1: bndbox.*''"),
         ('<?xml version="1.0" encoding="nonsense"?><annotation/>', 'broken XML'),
         ('<a>' * 10, 'broken XML'),
+        (content.replace('b.jpg', '../b.jpg'), 'filename: must lead into JPEGImages. Received: .../b.jpg'),
+        (content.replace('b.jpg', '/etc/b.jpg'), 'filename: must lead into JPEGImages'),
     ):
         with pytest.raises(DataError, match=rf'a\.xml: {message}'):
             read_voc_xml(write(tmp_path, bad, 'a.xml', encoding='utf-8'))
     assert read_voc_split(write(tmp_path, '\ufeffb 1\n\na -1\nb 1\n', encoding='utf-8')) == ['b', 'a']
+    for name in ('../a', '/etc/a', 'a/../../b', 'a\0'):
+        with pytest.raises(DataError, match='must be names of files in Annotations and JPEGImages'):
+            read_voc_split(write(tmp_path, f'b\n{name} 1\n'))
 
 
 def test_images_by_stem(tmp_path):

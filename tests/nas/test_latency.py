@@ -54,7 +54,7 @@ def test_library_file(tmp_path):
         ('{Regular,32,3,32,16,8,3,2,1} 0.1', 'inW: inH and inW must be equal. Received: 16'),
         ('{Regular,32,3,32,32,8,3,2,2} 0.1', 'elmtfused 0 or 1'),
         ('{Regular,32,3,32,32,8,3,2,1} -2', 'ms: must be a time'),
-        ('{Regular,32,3,32,32,8,3,2,1} nan', 'ms: must be a time'),
+        ('{Regular,32,3,32,32,8,3,2,1} nan', 'with numbers'),
     ],
 )
 def test_wrong_lines(tmp_path, line, message):
@@ -282,10 +282,10 @@ def test_lines_of_a_library(tmp_path):
     assert found.times[4][op._replace(side=5)] == 2.0
     with pytest.raises(DataError, match='numbers must be >= 1'):
         library('{Regular,0,16,5,5,32,3,2,1} 1\n', tmp_path)
-    with pytest.raises(DataError, match='cannot be read'):
+    with pytest.raises(DataError, match='no such file'):
         OpLibrary.read(tmp_path / 'none')
     (tmp_path / 'binary').write_bytes(b'\xff\xfe')
-    with pytest.raises(DataError, match='not UTF-8'):
+    with pytest.raises(DataError, match='cannot be read as text'):
         OpLibrary.read(tmp_path / 'binary')
 
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -166,6 +167,14 @@ def fresh_instances():
 _experiments = itertools.count(1)
 
 
+def load_script(path: Path) -> ModuleType:
+    """A script as a module, without running its ``main``."""
+    spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def run_tool(tool: str, *arguments) -> None:
     """``python tools/<tool> arguments`` in this process, which saves the imports' seconds.
 
@@ -174,9 +183,7 @@ def run_tool(tool: str, *arguments) -> None:
     Raises:
         SystemExit: as the tool does.
     """
-    spec = importlib.util.spec_from_file_location(f'tool_{Path(tool).stem}', REPOSITORY / 'tools' / tool)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(REPOSITORY / 'tools' / tool)
     arguments = [str(argument) for argument in arguments]
     if tool in ('train.py', 'test.py'):
         name = f'experiment_name=tool{os.getpid()}_{next(_experiments)}'

@@ -143,6 +143,24 @@ def test_temporary_names(tmp_path):
     write_bytes(tmp_path / ('ü' * 120 + '.json'), b'')  # 245 bytes: a longer name would be refused
 
 
+def test_names_that_are_no_text(tmp_path):
+    """As old archives leave them."""
+    path = tmp_path / os.fsdecode(b'\xe9.json')
+    write_text(path, '{}')
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_long_names_of_machines_stay_different(monkeypatch):
+    """As those of the pods of one job, which differ at the end."""
+    found = set()
+    for pod in 'ab':
+        monkeypatch.setattr(socket, 'gethostname', lambda pod=pod: f'training-of-the-coarse-detector-{pod}')
+        files._host.cache_clear()
+        found.add(files._host())
+    assert len(found) == 2 and all(len(name) == 30 for name in found)
+    files._host.cache_clear()
+
+
 def test_leftovers_of_dead_writers_are_removed(tmp_path, monkeypatch):
     """Those of a living process, of another machine and of other programs stay."""
     monkeypatch.setattr(socket, 'gethostname', lambda: 'box.some where')

@@ -23,6 +23,26 @@ def test_nothing_to_report(tmp_path):
     assert '&lt;empty&gt;' in page and '<svg' not in page and '<table' not in page
 
 
+def test_nothing_of_files_or_users_is_markup(tmp_path):
+    evil = '"><script>alert(1)</script>\x00\ud800'
+    (tmp_path / f'{evil[:9]}.png').write_bytes(cv2.imencode('.png', np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    page = write_report(
+        None,
+        tmp_path / 'report.html',
+        title=evil,
+        curves={'train': {f'loss{evil}': ([1, 2], [1.0, 2.0])}, 'val': {f'coco/{evil}': ([1], [0.5])}},
+        metrics={f'{evil}_precision': 0.5, f'coco/bbox_{evil}': 0.25},
+        benchmark={evil: evil},
+        comparisons=[(np.zeros((8, 8, 3), np.uint8), evil)],
+        pictures=pictures_in(tmp_path, 1),
+        facts={evil: evil},
+        tables={evil: ((evil, evil), [(evil, evil)])},
+    ).read_text()
+    assert '<script' not in page and 'alert(1)' in page and '\x00' not in page
+    assert page.count('&lt;scri') >= 14
+    ElementTree.fromstring(line_chart([(evil, [1, 2], [1, 2])], title=evil, x_label=evil))
+
+
 def test_scalars_of_a_resumed_and_killed_run(tmp_path):
     val = {'coco/bbox_mAP': 0.1, 'time': 3.0, 'step': 1}
     log(
@@ -43,7 +63,9 @@ def test_scalars_of_a_resumed_and_killed_run(tmp_path):
     assert read_scalars(tmp_path / '20260101_000000' / 'vis_data')['val'] == curves['val']
 
 
-@pytest.mark.parametrize('line', ['{"loss": ', '[1, 2]', 'text'])
+@pytest.mark.parametrize(
+    'line', ['{"loss": ', '[1, 2]', 'text', '{"loss": 1, "step": [1]}', '{"loss": 1, "step": "a"}']
+)
 def test_a_broken_line_is_named(tmp_path, line):
     log(tmp_path, '20260101_000000', [], f'{line}\n{{"loss": 1.0, "step": 2}}\n')
     with pytest.raises(DataError, match='scalars.json: line 1'):

@@ -1,3 +1,5 @@
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -8,7 +10,7 @@ from mmengine.structures import InstanceData
 
 from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
-from mmdet.utils import DataError
+from mmdet.utils import ConfigError, DataError
 from mmdet.visualization import DetLocalVisualizer
 
 
@@ -40,8 +42,6 @@ def build(**kwargs):
 
 
 def pictures(runner):
-    from pathlib import Path
-
     return sorted(str(p.relative_to(runner.work_dir)) for p in Path(runner.work_dir).rglob('*.png'))
 
 
@@ -68,6 +68,28 @@ def test_every_test_image_under_its_own_name(runner, samples):
     drawn = cv2.imread(f'{runner.work_dir}/stamp/vis/x.png')
     assert drawn.shape == (60, 160, 3), 'ground truth | predictions'
     assert drawn[30, 80 + 9].tolist() == [0, 0, 255]
+
+
+def test_processes_name_their_shares_as_one_does(runner, samples):
+    """Whichever draws first: the names follow the order of the dataset."""
+    infos = [dict(img_path=sample.img_path) for sample in samples]
+    dataset = type('Dataset', (), dict(get_data_info=lambda self, i: infos[i], __len__=lambda self: 2))()
+    runner.test_dataloader = SimpleNamespace(dataset=dataset)
+    hooks = [build(draw=True, test_out_dir='vis') for _ in range(2)]
+    for rank in (1, 0):
+        hooks[rank].before_test_epoch(runner)
+        hooks[rank].after_test_iter(runner, 0, {}, [samples[rank]])
+    assert pictures(runner) == ['stamp/vis/x.png', 'stamp/vis/x_2.png']
+    record = [json.loads(line) for line in Path(runner.work_dir, 'stamp/vis_sources.jsonl').read_text().splitlines()]
+    assert record == [dict(name=name, source=sample.img_path) for name, sample in zip(('x', 'x_2'), samples)]
+
+
+def test_pictures_do_not_go_to_the_images(runner, samples):
+    before = [Path(sample.img_path).read_bytes() for sample in samples]
+    hook = build(draw=True, test_out_dir=str(Path(samples[1].img_path).parent))
+    with pytest.raises(ConfigError, match='test_out_dir: is an input'):
+        hook.after_test_iter(runner, 0, {}, samples[1:])
+    assert [Path(sample.img_path).read_bytes() for sample in samples] == before
 
 
 @pytest.mark.parametrize(

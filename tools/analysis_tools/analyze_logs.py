@@ -10,6 +10,7 @@ import argparse
 
 from mmdet.analysis import collect_curves, read_log, train_time, write_curves
 from mmdet.utils import reports_user_errors
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,6 +41,7 @@ def main() -> None:
         for log in logs:
             print(train_time(log, args.include_outliers).text())
         return
+    refuse_inputs([args.out], [*args.logs], field='--out')
     x_label, curves = collect_curves(logs, args.keys, args.legend, args.start_epoch)
     for name, xs, ys in curves:
         print(

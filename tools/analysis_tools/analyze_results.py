@@ -7,10 +7,12 @@ has the AP of every image, to SHOW_DIR. The config must have ``test_dataloader.d
 """
 
 import argparse
+from pathlib import Path
 
 from mmdet.analysis import load_prediction_set, write_ranking
 from mmdet.analysis.ranking import ranking_text
 from mmdet.utils import CfgOptions, load_config, register_all_modules, reports_user_errors
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,6 +36,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     register_all_modules()
+    refuse_inputs([Path(args.show_dir, 'ranking.json')], [args.results, args.config], field='show_dir')
     predictions = load_prediction_set(cfg, args.results)
     if predictions.missing:
         print(

@@ -42,7 +42,7 @@ def main() -> None:
     dataset = DATASETS.build(dataset_config(cfg, args.split))
     visualizer = DetLocalVisualizer()
     count = 0
-    for name, picture in browse(dataset, args.num, seed=args.seed):
+    for name, picture in browse(dataset, args.num, seed=args.seed, out_dir=args.output_dir):
         count += 1
         if args.output_dir:
             write_image(Path(args.output_dir) / name, picture)

@@ -7,10 +7,12 @@ a picture of each class and of their mean to OUT_DIR. The curves are explained i
 """
 
 import argparse
+from pathlib import Path
 
 from mmdet.analysis import analyze_error_files, write_error_analysis
 from mmdet.analysis.error_analysis import DEFAULT_AREAS
 from mmdet.utils import reports_user_errors
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,6 +33,11 @@ def parse_args() -> argparse.Namespace:
 @reports_user_errors
 def main() -> None:
     args = parse_args()
+    refuse_inputs(
+        [Path(args.out_dir, f'error_analysis.{suffix}') for suffix in ('json', 'txt')],
+        [args.results, args.ann],
+        field='out_dir',
+    )
     analysis = analyze_error_files(
         args.results, args.ann, classes=args.classes, areas=args.areas, max_dets=args.max_dets
     )

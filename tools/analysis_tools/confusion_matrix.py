@@ -7,10 +7,12 @@ classes of the objects, columns those of the detections, the last of each is bac
 """
 
 import argparse
+from pathlib import Path
 
 from mmdet.analysis import confusion_matrix, load_prediction_set, write_confusion_matrix
 from mmdet.analysis.confusion import counts_text
 from mmdet.utils import CfgOptions, load_config, register_all_modules, reports_user_errors
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,6 +40,11 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     register_all_modules()
+    refuse_inputs(
+        [Path(args.save_dir, f'confusion_matrix.{suffix}') for suffix in ('png', 'csv', 'json')],
+        [args.results, args.config],
+        field='save_dir',
+    )
     predictions = load_prediction_set(cfg, args.results)
     settings = dict(score_thr=args.score_thr, tp_iou_thr=args.tp_iou_thr, nms_iou_thr=args.nms_iou_thr)
     matrix = confusion_matrix(predictions, **settings)

@@ -1,13 +1,18 @@
 """Evaluate saved predictions again, without the model.
 
-The first argument is a config file, whose ``test_evaluator`` must hold a CocoMetric with an ``ann_file`` (its arguments
-and the dataset's class names are taken over), or a COCO annotation file. The second is what ``tools/test.py --out``
-wrote: .pkl or .json.
+    python tools/analysis_tools/eval_metric.py CONFIG RESULTS [--classwise] [--cfg-options KEY=VALUE ...]
+    python tools/analysis_tools/eval_metric.py ANN.json RESULTS [--classes car bus]
+
+CONFIG is a config file, of any style: every metric of its ``test_evaluator`` (CocoMetric, VisDroneMetric, one of your own) gives the numbers that
+``tools/test.py`` gave, as far as it needs no more than the predictions and its own files. ANN.json is a COCO annotation file. RESULTS is what
+``tools/test.py --out`` wrote: .pkl, or .json for metrics with a COCO annotation file. The options below override the arguments of CocoMetric and
+VisDroneMetric.
 """
 
 import argparse
 
-from mmdet.evaluation import evaluate_results, metric_args_of_config
+from mmdet.evaluation import evaluate_by_config, evaluate_results
+from mmdet.formats.json_file import read_bytes
 from mmdet.utils import CfgOptions, load_config, register_all_modules, reports_user_errors
 
 
@@ -42,12 +47,13 @@ def main() -> None:
     args = vars(parse_args())
     source, results, cfg_options = args.pop('source'), args.pop('results'), args.pop('cfg_options')
     register_all_modules()
-    if source.endswith('.json'):
-        metric_args = dict(ann_file=source)
+    options = {name: value for name, value in args.items() if value is not None}
+    # A config in JSON names its metrics under this key.
+    if source.endswith('.json') and b'_evaluator"' not in read_bytes(source):
+        values = evaluate_results(results, source, **options)
     else:
-        metric_args = metric_args_of_config(load_config(source, cfg_options))
-    metric_args.update({name: value for name, value in args.items() if value is not None})
-    for name, value in evaluate_results(results, **metric_args).items():
+        values = evaluate_by_config(results, load_config(source, cfg_options), **options)
+    for name, value in values.items():
         print(f'{name}: {value:.4f}')
 
 

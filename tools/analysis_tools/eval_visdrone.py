@@ -10,11 +10,13 @@ or from the folder "images" beside ANNOTATION_DIR.
 
 import argparse
 import sys
+from pathlib import Path
 
 from mmdet.config.reading import reports_user_errors
 from mmdet.evaluation.visdrone_report import evaluate_both, input_warnings, report_document, report_text
 from mmdet.formats.visdrone import VISDRONE_CLASSES, read_folders, read_image_sizes
 from mmdet.utils.files import write_json
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -31,6 +33,11 @@ def parse_args(argv=None) -> argparse.Namespace:
 @reports_user_errors
 def main(argv=None) -> None:
     args = parse_args(argv)
+    refuse_inputs(
+        [args.json],
+        [args.sizes, *Path(args.annotation_dir).glob('*.txt'), *Path(args.prediction_dir).glob('*.txt')],
+        field='--json',
+    )
     sizes = read_image_sizes(args.sizes) if args.sizes else None
     data = read_folders(args.annotation_dir, args.prediction_dir, sizes=sizes, image_dir=args.images)
     for warning in input_warnings(data):

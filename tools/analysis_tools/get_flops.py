@@ -12,6 +12,7 @@ from mmdet.analysis import count_dataset_flops, count_flops, dataset_config
 from mmdet.registry import DATASETS, MODELS
 from mmdet.utils import CfgOptions, ConfigError, load_config, register_all_modules, reports_user_errors
 from mmdet.utils.files import write_json
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,6 +35,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
+    refuse_inputs([args.json], [args.config], field='--json')
     if not cfg.get('model'):
         raise ConfigError('the config has no model', file=args.config, field='model')
     register_all_modules()

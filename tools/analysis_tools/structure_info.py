@@ -15,6 +15,7 @@ from mmdet.nas import load_structures
 from mmdet.nas.report import report_text, structure_report, with_published_facts
 from mmdet.utils import ConfigError, reports_user_errors
 from mmdet.utils.files import write_json
+from mmdet.utils.outputs import refuse_inputs
 
 PUBLISHED = Path(__file__).resolve().parents[2] / 'configs' / 'tinynas'
 
@@ -36,6 +37,7 @@ def main() -> None:
     for option, value in (('--image-size', args.image_size), ('--frames', args.frames)):
         if value is not None and value < 1:
             raise ConfigError('must be >= 1', field=option, received=value)
+    refuse_inputs([args.json], [args.file], field='--json')
     published = [entry for path in sorted(PUBLISHED.glob('*/models/*.json')) for entry in load_structures(path)]
     reports = []
     for entry in load_structures(args.file):

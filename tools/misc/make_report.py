@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from mmdet.utils import DataError, reports_user_errors
+from mmdet.utils.outputs import refuse_inputs
 from mmdet.visualization.report import pictures_in, read_figures, write_report
 
 
@@ -33,6 +34,7 @@ def main() -> None:
     work_dir = Path(args.work_dir)
     if not work_dir.is_dir():
         raise DataError('no such folder', file=work_dir)
+    refuse_inputs([args.out], [args.metrics, args.benchmark], field='--out')
     path = write_report(
         work_dir,
         args.out or work_dir / 'report.html',

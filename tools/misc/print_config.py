@@ -7,6 +7,8 @@ import argparse
 from pathlib import Path
 
 from mmdet.utils import CfgOptions, ConfigError, load_config, reports_user_errors
+from mmdet.utils.files import write_config
+from mmdet.utils.outputs import refuse_inputs
 
 _SUFFIXES = ('.py', '.json', '.yml', '.yaml')
 
@@ -31,8 +33,8 @@ def main() -> None:
     path = Path(args.save_path)
     if path.suffix not in _SUFFIXES:
         raise ConfigError(f'must end in {", ".join(_SUFFIXES)}', field='--save-path', received=args.save_path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cfg.dump(path)
+    refuse_inputs([path], [args.config], field='--save-path')
+    write_config(path, cfg)
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ import argparse
 from mmdet.engine.checkpoint.converting import convert_checkpoint, write_checkpoint
 from mmdet.registry import MODELS
 from mmdet.utils import load_config, register_all_modules, reports_user_errors
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,6 +35,7 @@ def build_model(path: str):
 @reports_user_errors
 def main() -> None:
     args = parse_args()
+    refuse_inputs([args.target], [args.source, args.config], field='OUT')
     model = build_model(args.config) if args.config else None
     checkpoint, report = convert_checkpoint(args.source, trust=args.trust_checkpoint, model=model)
     write_checkpoint(checkpoint, args.target)

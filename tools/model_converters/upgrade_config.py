@@ -10,7 +10,9 @@ import argparse
 from pathlib import Path
 
 from mmdet.config.legacy import upgrade_file
-from mmdet.utils import reports_user_errors
+from mmdet.utils import ConfigError, reports_user_errors
+from mmdet.utils.files import write_text
+from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,7 +26,13 @@ def parse_args() -> argparse.Namespace:
 @reports_user_errors
 def main() -> None:
     args = parse_args()
-    report = upgrade_file(args.old, args.new, overwrite=args.force)
+    if args.new.suffix != '.py':
+        raise ConfigError('must end in .py', field='NEW', received=str(args.new))
+    refuse_inputs([args.new], [args.old], field='NEW')
+    if args.new.exists() and not args.force:
+        raise ConfigError('exists already; --force overwrites it', file=args.new)
+    text, report = upgrade_file(args.old)
+    write_text(args.new, text)
     print('\n'.join([*report.lines(), f'written: {args.new}']))
 
 

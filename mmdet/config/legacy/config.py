@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ...errors import ConfigError
+from ..config_files import config_errors
 from ..launcher import starts_as_main_process
 from .data import DataUpgrader
 from .files import NEW_NAMES, OLD_NAMES, is_legacy_file, read_chain
@@ -139,37 +140,20 @@ def read_legacy_config(
     return new, after
 
 
-def upgrade_file(old: Path, new: Path, *, overwrite: bool = False) -> UpgradeReport:
-    """Write an old-style config file as one of the new style.
-
-    Args:
-        old: the config to read.
-        new: the ``.py`` file to write; its folder is made where it is missing.
-        overwrite: whether ``new`` may exist.
-
-    Returns:
-        what was translated.
+def upgrade_file(old: Path) -> tuple[str, UpgradeReport]:
+    """The text of an old-style config file as one of the new style (Python), and what was translated.
 
     Raises:
-        ConfigError: the file does not exist, has a syntax error or is not old-style; the target exists or does not end
-            in ``.py``.
+        ConfigError: the file does not exist, has a syntax error or is not old-style.
     """
     if not old.is_file():
         raise ConfigError('no such config file', file=old)
-    if new.suffix != '.py':
-        raise ConfigError('must end in .py', field='NEW', received=str(new))
-    if new.exists() and not overwrite:
-        raise ConfigError('exists already; --force overwrites it', file=new)
     report = UpgradeReport()
-    try:
+    with config_errors(old):
         result = read_legacy_config(old, report=report)
-    except SyntaxError as error:
-        raise ConfigError(f'syntax error: {error.msg}', file=old, record=f'line {error.lineno}') from error
     if result is None:
         raise ConfigError('is not an old-style config', file=old)
-    new.parent.mkdir(parents=True, exist_ok=True)
-    result[0].dump(new)
-    return report
+    return result[0].pretty_text, report
 
 
 def merge_options(cfg: Config, options: dict, path: Path) -> None:

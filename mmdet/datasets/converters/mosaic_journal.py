@@ -2,12 +2,11 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mmdet.errors import DataError
-from mmdet.utils.files import write_json
+from mmdet.utils.files import LineFile, explained, make_folder, write_json
 
 _SETTINGS = 'settings.json'
 
@@ -16,7 +15,7 @@ class MosaicJournal:
     """Records of finished images in a folder.
 
     A line is written after the image that it describes. The last line of a process that was killed may be incomplete: it is
-    ignored, and its image is made again.
+    ignored, like any line that is no record, and its image is made again.
 
     Args:
         folder: folder of the files.
@@ -30,14 +29,16 @@ class MosaicJournal:
     def create(self) -> None:
         """Make the folder, or raise a DataError if there is one that was made with other settings."""
         path = self.folder / _SETTINGS
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         if not path.is_file():
             write_json(path, self.settings)
             return
         try:
             stored = json.loads(path.read_text(encoding='utf-8'))
-        except ValueError as error:
-            raise DataError('is damaged; start anew (--restart)', file=path) from error
+        except (ValueError, RecursionError):
+            stored = None
+        if not isinstance(stored, dict):
+            raise DataError('is damaged; start anew (--restart)', file=path)
         changed = sorted(key for key in {*stored, *self.settings} if stored.get(key) != self.settings.get(key))
         if changed:
             message = 'an earlier run with other settings stopped here: repeat them, or start anew (--restart)'
@@ -48,26 +49,26 @@ class MosaicJournal:
         """The records of all processes by image id, as JSON text."""
         records = {}
         for path in sorted(self.folder.glob('*.jsonl')):
-            for line in path.read_text(encoding='utf-8').splitlines():
-                with contextlib.suppress(ValueError):
+            for line in path.read_bytes().split(b'\n'):
+                with contextlib.suppress(ValueError, RecursionError):
                     record = json.loads(line)
-                    records[json.dumps(record['id'])] = record
+                    if isinstance(record, dict) and 'id' in record:
+                        records[json.dumps(record['id'])] = record
         return records
 
     @contextlib.contextmanager
     def writer(self, rank: int) -> Iterator[Callable[[dict], None]]:
         """A function that appends a record to the file of this process."""
         path = self.folder / f'{rank:04d}.jsonl'
-        cut_off = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b'\n')
-        with open(path, 'a', encoding='utf-8') as file:
-            if cut_off:
-                file.write('\n')
+        with LineFile(path) as file:
+            yield lambda record: file.append(json.dumps(record))
 
-            def write(record: dict) -> None:
-                file.write(json.dumps(record) + '\n')
-                file.flush()
-
-            try:
-                yield write
-            finally:
-                os.fsync(file.fileno())
+    def remove(self) -> None:
+        """Delete the journal's own files, and its folder if nothing else is in it."""
+        if not self.folder.is_dir():
+            return
+        with explained(self.folder):
+            for path in [*self.folder.glob('*.jsonl'), self.folder / _SETTINGS]:
+                path.unlink(missing_ok=True)
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()

@@ -6,7 +6,6 @@ Letters: K boxes of an image, M copies of boxes in its mosaic, R regions.
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -21,7 +20,10 @@ from ...errors import ConfigError, DataError
 from ...formats.coco import CocoFile, ImageId, read_coco
 from ...formats.images import decode_image, write_image_file
 from ...formats.visdrone import IGNORED_REGION, read_visdrone_rows
-from ...utils.files import write_json
+from ...utils.checks import is_finite, is_int
+from ...utils.files import make_folder, write_json
+from ...utils.lock import LOCK_NAME
+from ...utils.outputs import OutputNames, refuse_inputs, source_of
 from ...utils.progress import progress
 from ..transforms.formatting import to_chw
 from .mosaic_journal import MosaicJournal
@@ -73,7 +75,7 @@ class MosaicBuilder:
 
     Raises:
         DataError: an unusable annotation file.
-        ConfigError: ``batch_size`` below 1, or ``out_dir`` is the folder of the images.
+        ConfigError: ``batch_size`` below 1, or an output is an input: an image, the annotation file, the folder of the images.
     """
 
     def __init__(
@@ -90,8 +92,6 @@ class MosaicBuilder:
         if batch_size < 1:
             raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
         self.image_dir, self.out_dir, self.out_file = Path(image_dir), Path(out_dir), Path(out_file)
-        if self.out_dir.resolve() == self.image_dir.resolve():
-            raise ConfigError('must be another folder than that of the images', field='out_dir', received=str(out_dir))
         self.options = options or MosaicOptions()
         self.batch_size = batch_size
         table = read_coco(ann_file)
@@ -105,6 +105,24 @@ class MosaicBuilder:
         )
         folder = self.out_file.with_name(f'{self.out_file.name}.journal')
         self.journal = MosaicJournal(folder, settings | (identity or {}))
+        self._check_outputs(ann_file)
+
+    def _check_outputs(self, ann_file: str | os.PathLike) -> None:
+        if self.out_file.is_dir():
+            raise ConfigError(
+                'is a folder; an annotation file is written', field='out_file', received=str(self.out_file)
+            )
+        inputs = [ann_file, *(self.image_dir / image.file_name for image in self.images)]
+        if self.options.paint not in ('none', 'json'):
+            inputs += Path(self.options.paint).glob('*.txt')
+        refuse_inputs([self.out_dir, self.journal.folder], [ann_file, self.image_dir], field='out_dir')
+        mosaics = dict.fromkeys(self.out_dir / image.file_name for image in self.images)
+        refuse_inputs([self.out_file, *mosaics], inputs)
+
+    @property
+    def locks(self) -> list[Path]:
+        """Lock files of what the builder writes: the folder of the mosaics, and the annotation file with its journal."""
+        return [self.out_dir / LOCK_NAME, self.out_file.with_name(f'.{self.out_file.name}{LOCK_NAME}')]
 
     def start(self, restart: bool = False) -> int:
         """Open the journal, in one process before any :meth:`run`; returns how many images are done already.
@@ -112,11 +130,18 @@ class MosaicBuilder:
         With ``restart``, an earlier run is forgotten, and all images are made again.
 
         Raises:
-            DataError: there is a journal with other settings.
+            DataError: there is a journal with other settings, or ``out_dir`` holds a file that was not made from the image of its name.
         """
         if restart:
-            shutil.rmtree(self.journal.folder, ignore_errors=True)
-        self.out_dir.mkdir(parents=True, exist_ok=True)
+            self.journal.remove()
+        make_folder(self.out_dir)
+        names = list(dict.fromkeys(image.file_name for image in self.images))
+        wanted = [(source_of(self.image_dir / name), name, ['{}']) for name in names]
+        given = OutputNames(self.out_dir, exact=True).claim(wanted)
+        for name, own in zip(names, given):
+            if own != name:
+                message = 'was not made from this image, and is left alone; choose another folder for the mosaics'
+                raise DataError(message, file=self.out_dir / name, received=str(self.image_dir / name))
         self.journal.create()
         return len(self.images) - sum(len(group) for group in self.pending())
 
@@ -132,7 +157,9 @@ class MosaicBuilder:
 
     def _is_done(self, image: _Image, done: dict) -> bool:
         record = done.get(json.dumps(image.id))
-        return record is not None and (record['skipped'] or (self.out_dir / image.file_name).is_file())
+        if record is None or not _is_record(record, image):
+            return False
+        return record['skipped'] or (self.out_dir / image.file_name).is_file()
 
     def run(self, stage: Stage, rank: int = 0, world: int = 1, num_workers: int = 2) -> None:
         """Make the mosaics of one process.
@@ -251,7 +278,7 @@ class MosaicBuilder:
         for name in _AVERAGED:
             setattr(report, name, getattr(report, name) / max(report.images, 1))
         write_json(self.out_file, document)
-        shutil.rmtree(self.journal.folder)
+        self.journal.remove()
         return report
 
     def _annotation(self, image: _Image, index: int, bbox: list, annotation_id: int) -> dict:
@@ -263,6 +290,21 @@ class MosaicBuilder:
         return moved
 
 
+def _is_record(record: dict, image: _Image) -> bool:
+    """Whether a line of a journal is what :class:`MosaicBuilder` writes about an image, not a damaged one."""
+    if type(record.get('skipped')) is not bool or not all(type(record.get(name, 0)) in (int, bool) for name in _SUMMED):
+        return False
+    if record['skipped']:
+        return True
+    rows, sizes = record.get('copies'), [record.get(key) for key in _AVERAGED.values()]
+    return (
+        isinstance(rows, list)
+        and all(is_int(size, 1) and size < 10**9 for size in sizes)
+        and all(isinstance(row, list) and len(row) == 5 and all(map(is_finite, row)) for row in rows)
+        and all(is_int(row[0], 0) and row[0] < len(image.category_ids) for row in rows)
+    )
+
+
 def _images_of(table: CocoFile) -> list[_Image]:
     """The images in the order of the file, with their boxes and the areas to paint."""
     corners = table.bbox.copy()
@@ -270,10 +312,7 @@ def _images_of(table: CocoFile) -> list[_Image]:
     by_image = np.argsort(table.image, kind='stable')
     starts = np.searchsorted(table.image[by_image], np.arange(len(table.image_ids) + 1))
     images: list[_Image] = []
-    for position, (image_id, name) in enumerate(zip(table.image_ids, table.require_file_names())):
-        if Path(name).is_absolute() or '..' in Path(name).parts:
-            place = dict(file=table.source, record=f'image {image_id}', field='file_name')
-            raise DataError('must lead into the image folder', **place, received=name)
+    for position, (image_id, name) in enumerate(zip(table.image_ids, table.require_file_names(inner=True))):
         rows = by_image[starts[position] : starts[position + 1]]
         category_ids = [table.category_ids[category] for category in table.category[rows]]
         crowd, ignore = table.crowd[rows], table.ignore[rows]

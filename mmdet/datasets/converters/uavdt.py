@@ -13,6 +13,7 @@ from ...errors import ConfigError, DataError
 from ...formats.images import BrokenImageError, image_size
 from ...formats.uavdt import read_uavdt_rows
 from ...utils.files import write_json
+from ...utils.outputs import refuse_inputs
 from ...utils.progress import progress
 from ..uavdt import UAVDTDataset
 from .visdrone import box_annotation, coco_document, plain_numbers
@@ -99,7 +100,7 @@ def convert_uavdt(
     Raises:
         DataError: a missing or broken file (with the line), a missing frame in an existing folder, or a split without
             sequences.
-        ConfigError: a wrong argument.
+        ConfigError: a wrong argument, or an output that is one of the files read.
     """
     if not out_files or any(split not in SPLITS for split in out_files):
         raise ConfigError(f'must name one or more of {SPLITS}', field='out_files', received=list(out_files))
@@ -108,6 +109,7 @@ def convert_uavdt(
     if size_wh is not None and (len(size_wh) != 2 or min(size_wh) < 1):
         raise ConfigError('must be width and height > 0', field='size_wh', received=size_wh)
     sequences, image_root = find_sequences(root, image_dir)
+    refuse_inputs(out_files.values(), [path for each in sequences for path in (each.objects, each.ignored)])
     finished = []
     for split, out_file in out_files.items():
         members = [sequence for sequence in sequences if sequence.split == split]

@@ -13,6 +13,7 @@ from ...formats.coco import ImageId
 from ...formats.images import IMAGE_SUFFIXES, image_size, images_by_stem
 from ...formats.visdrone import IGNORED_REGION, OTHERS, VISDRONE_CLASSES, read_visdrone_rows, text_files
 from ...utils.files import write_json
+from ...utils.outputs import refuse_inputs
 from ...utils.progress import progress
 
 
@@ -69,6 +70,7 @@ def convert_visdrone(
 
     Raises:
         DataError: a folder or image is missing, or a row is broken; names the file and the line.
+        ConfigError: ``out_file`` is one of the files read.
     """
     annotation_dir = _inner(Path(annotation_dir), 'annotations', '.txt')
     files = text_files(annotation_dir, 'annotation', at_least_one=True)
@@ -78,6 +80,7 @@ def convert_visdrone(
         raise DataError('no such image folder, and not all images have a size given', file=image_dir)
     images = images_by_stem(image_dir) if image_dir.is_dir() else {}
 
+    refuse_inputs([out_file], [*files.values(), *images.values()])
     out_file = Path(out_file)
     report = VisDroneReport(out_file, unannotated=sum(name not in files for name in images))
     document = {**coco_document(VISDRONE_CLASSES), 'ignored_regions': [], 'others': []}

@@ -11,6 +11,7 @@ from ...errors import ConfigError, DataError
 from ...formats.images import image_size, images_by_stem
 from ...formats.voc import VOCObject, read_voc_split, read_voc_xml
 from ...utils.files import write_json
+from ...utils.outputs import refuse_inputs
 
 VOC_CLASSES = (
     'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog', 'horse', 'motorbike',
@@ -80,7 +81,7 @@ def convert_voc(
 
     Raises:
         DataError: a missing folder, split, image or XML, or XML without the needed fields; names the file and the object.
-        ConfigError: a class that occurs nowhere, or occurs twice in ``classes``.
+        ConfigError: a class that occurs nowhere, or occurs twice in ``classes``; an output that is one of the files read.
     """
     root, out_dir = Path(root), Path(out_dir)
     for name in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
@@ -95,6 +96,8 @@ def convert_voc(
     if missing or not splits:
         raise DataError(f'no such split; there are {available}', file=lists, received=missing or splits)
 
+    inputs = [*lists.glob('*.txt'), *(root / 'Annotations').glob('*.xml')]
+    refuse_inputs([out_dir / f'{split}.json' for split in splits], inputs)
     names = {split: read_voc_split(lists / f'{split}.txt') for split in splits}
     files = images_by_stem(root / 'JPEGImages')
     images = {name: _read_image(root, name, files) for name in dict.fromkeys(chain.from_iterable(names.values()))}

@@ -15,6 +15,8 @@ from .arguments import check_choice
 from .base import DetTransform
 
 COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'unchanged')
+# What Python raises for objects that are no dicts, or hold no numbers or too large ones.
+_FAULTS = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
 
 
 @TRANSFORMS.register_module()
@@ -144,13 +146,16 @@ class LoadAnnotations(DetTransform):
 
     def transform(self, results: dict) -> dict:
         instances = results.get('instances') or ()
+        if not isinstance(instances, list | tuple):
+            message, received = 'must be a list of objects', type(instances).__name__
+            raise DataError(message, file=results.get('img_path'), field='instances', received=received)
         if self.with_bbox:
             results['gt_bboxes'] = self._boxes(results, instances)
-            results['gt_ignore_flags'] = np.array([item.get('ignore_flag', 0) for item in instances], bool)
+            results['gt_ignore_flags'] = np.array([bool(item.get('ignore_flag', 0)) for item in instances], bool)
         if self.with_label:
             try:
                 labels = np.fromiter((item['bbox_label'] for item in instances), np.int64, len(instances))
-            except (KeyError, TypeError, ValueError) as error:
+            except _FAULTS as error:
                 message = 'every object needs a whole number as class index'
                 raise _first_fault(results, instances, 'bbox_label', _is_label, message) from error
             results['gt_bboxes_labels'] = labels
@@ -164,7 +169,7 @@ class LoadAnnotations(DetTransform):
             flat = np.fromiter(chain.from_iterable(rows), np.float32, 4 * len(rows))
             if any(length != 4 for length in set(map(len, rows))) or not np.isfinite(flat).all():
                 raise ValueError('a box that is not four finite numbers')
-        except (KeyError, TypeError, ValueError) as error:
+        except _FAULTS as error:
             message = 'must be four finite numbers x1, y1, x2, y2'
             raise _first_fault(results, instances, 'bbox', _is_box, message) from error
         return flat.reshape(-1, 4)
@@ -173,18 +178,19 @@ class LoadAnnotations(DetTransform):
 def _first_fault(
     results: dict, instances: Sequence[dict], field: str, is_sound: Callable[[Any], bool], message: str
 ) -> DataError:
-    index = next((i for i, item in enumerate(instances) if not is_sound(item.get(field))), None)
-    value = None if index is None else instances[index].get(field)
+    values = [item.get(field) if isinstance(item, dict) else item for item in instances]
+    index = next((i for i, value in enumerate(values) if not is_sound(value)), None)
+    value = None if index is None else values[index]
     return DataError(message, file=results.get('img_path'), record=f'object {index}', field=field, received=value)
 
 
 def _is_label(value: Any) -> bool:
-    return isinstance(value, int | np.integer)
+    return isinstance(value, int | np.integer) and bool(-(2**63) <= value < 2**63)
 
 
 def _is_box(value: Any) -> bool:
     try:
         box = np.asarray(value, np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return box.shape == (4,) and bool(np.isfinite(box).all())

@@ -15,6 +15,7 @@ from safetensors.torch import save as safetensors_bytes
 
 from ...errors import CheckpointError
 from ...utils.files import write_bytes
+from ...utils.outputs import refuse_inputs
 from .loading import LoadReport, load_checkpoint_file, load_into
 from .names import keep_metadata, rename_reference_keys
 from .saving import to_plain
@@ -205,6 +206,7 @@ def publish_checkpoint(
     content['meta'] = _clean_meta(content['meta'], ConversionReport())
     data = _serialise({key: to_plain(content[key], where=key) for key in keys if key in content}, target.suffix)
     published = target.with_name(f'{target.stem}-{hashlib.sha256(data).hexdigest()[:8]}{target.suffix}')
+    refuse_inputs([published], [source], field='target')
     write_bytes(published, data, error=CheckpointError)
     return published
 
@@ -223,8 +225,10 @@ def join_checkpoints(
         what was found, in lines.
 
     Raises:
+        ConfigError: ``out`` is one of the stages.
         CheckpointError: a file is unreadable, is no one-stage detector, or the class names differ.
     """
+    refuse_inputs([out], [coarse, fine], field='out')
     state, lines, metas = {}, [], {}
     for part, source in (('coarse', coarse), ('fine', fine)):
         content, report = convert_checkpoint(source, trust=trust_checkpoint)

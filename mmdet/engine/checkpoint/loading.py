@@ -7,15 +7,15 @@ Config text stored inside is a string.
 
 import contextlib
 import contextvars
-import functools
 import json
 import logging
 import os
 import pickle
 import re
 from argparse import Namespace
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -25,17 +25,69 @@ import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import nn
 
 from ...errors import CheckpointError
+from ...formats.torch_file import Member, check_sums, has_sums, read_members, read_unreplaced
 from .names import OPTIONAL_SUFFIXES, rename_reference_keys
 from .sources import resolve_checkpoint
 
 # The types that torch.load accepts.
 MapLocation = str | torch.device | Callable[[torch.types.Storage, str], torch.types.Storage]
+# An older ``weights_only`` can be corrupted by a crafted file.
+MINIMUM_TORCH = (2, 10)
 _STATE_KEYS = ('state_dict', 'model', 'model_state_dict')
 _LISTED_NAMES = 40
+
+
+_NUMBERS = {'b1', *(f'{kind}{size}' for kind in 'iu' for size in (1, 2, 4, 8)), 'f2', 'f4', 'f8', 'c8', 'c16'}
+
+
+class _Dtype:
+    """Stand-in for ``numpy.dtype``, for numbers only: a forged one makes numpy take numbers for addresses of objects."""
+
+    def __init__(self, code: str, align: bool = False, copy: bool = True) -> None:
+        if code not in _NUMBERS:
+            raise pickle.UnpicklingError(f'GLOBAL numpy.dtype of {code!r:.80} is not accepted')
+        self.real = np.dtype(code)
+
+    def __setstate__(self, state: tuple) -> None:
+        _, order, *rest = state
+        if order not in ('<', '>', '|', '=') or rest != [None, None, None, -1, -1, 0]:
+            raise pickle.UnpicklingError('GLOBAL numpy.dtype with fields, flags or sub-arrays is not accepted')
+        self.real = self.real.newbyteorder(order)
+
+
+class _Array(np.ndarray):
+    """Stand-in for ``numpy.ndarray``, which a file cannot make of a type, shape and memory of its choice."""
+
+    def __new__(cls, *_args: object) -> '_Array':
+        raise pickle.UnpicklingError('GLOBAL numpy.ndarray is not accepted as a function')
+
+    def __setstate__(self, state: tuple) -> None:
+        version, shape, dtype, fortran, data = state
+        # A copy of what was read has its dtype already.
+        real = dtype.real if type(dtype) is _Dtype else dtype if isinstance(dtype, np.dtype) else None
+        if real is None or (real.kind == 'b' and data.strip(b'\0\1')):
+            raise pickle.UnpicklingError('GLOBAL numpy.ndarray of such values is not accepted')
+        super().__setstate__((version, shape, real, fortran, data))
+
+
+def _new_array(kind: object, shape: object, code: object) -> _Array:
+    """Stand-in for the function that makes an empty array, whose content follows."""
+    return np.ndarray.__new__(_Array, (0,), 'b')
+
+
+def _numpy_scalar(dtype: _Dtype, data: str | bytes) -> np.generic:
+    if type(dtype) is not _Dtype:
+        raise pickle.UnpicklingError('GLOBAL numpy scalars of another type are not accepted')
+    return np.frombuffer(data if isinstance(data, bytes) else data.encode('latin1'), dtype=dtype.real)[0]
+
+
+def _no_bytes() -> bytes:
+    """Stand-in for ``bytes``, by which protocol 2 makes those of an empty array; all others are texts there."""
+    return b''
 
 
 class _History:
@@ -56,27 +108,18 @@ def _history_method(owner: object, name: object) -> str:
     return str(name)
 
 
-def _numpy_scalar(dtype: np.dtype, data: str | bytes) -> np.generic:
-    if dtype.hasobject:
-        raise pickle.UnpicklingError('numpy object scalars are not accepted')
-    return np.frombuffer(data if isinstance(data, bytes) else data.encode('latin1'), dtype=dtype)[0]
-
-
 def _allowed_globals() -> list:
     """Plain-data types of foreign checkpoints. A pair maps a pickled name to the callable used in its place."""
-    reconstruct = np.empty(0).__reduce__()[0]
-    allowed = [
-        np.ndarray,
-        np.dtype,
+    allowed: list = [
         Namespace,
+        (_Array, 'numpy.ndarray'),
+        (_Dtype, 'numpy.dtype'),
         (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
-        (_history_method, 'builtins.getattr'),
-        (_history_method, '__builtin__.getattr'),
     ]
     for package in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        allowed += [(reconstruct, f'{package}._reconstruct'), (_numpy_scalar, f'{package}.scalar')]
-    # dtype instances are rebuilt by their own subclass since numpy 1.25.
-    allowed += [type(np.dtype(code)) for code in '?bhilqBHILQefdFD']
+        allowed += [(_new_array, f'{package}._reconstruct'), (_numpy_scalar, f'{package}.scalar')]
+    for package in ('builtins', '__builtin__'):
+        allowed += [(_history_method, f'{package}.getattr'), (_no_bytes, f'{package}.bytes')]
     return allowed
 
 
@@ -102,28 +145,97 @@ def load_checkpoint_file(
     Raises:
         CheckpointError: missing, empty, truncated, unsafe, or not a checkpoint; the message names the file.
     """
+    require_safe_torch()
     path = resolve_checkpoint(path_or_name)
-    kind = _sniff(path)
-    if kind == 'safetensors':
-        return _load_safetensors(path, map_location)
-    read = functools.partial(torch.load, path, map_location=map_location, mmap=mmap and kind == 'zip')
+    return read_unreplaced(path, lambda: _read(path, trust, map_location, mmap))
+
+
+def _read(path: Path, trust: bool, map_location: MapLocation, mmap: bool) -> dict:
+    try:
+        kind = _sniff(path)
+        if kind == 'safetensors':
+            content = _load_safetensors(path, map_location)
+        elif kind == 'zip':
+            content = _load_zip(path, trust, map_location, mmap)
+        else:
+            content = _load_pickle(path, trust, map_location)
+        return _normalise(content, path)
+    except CheckpointError:
+        raise
+    except (OSError, MemoryError, torch.OutOfMemoryError) as error:
+        raise CheckpointError(f'cannot be read ({_first_line(error) or type(error).__name__})', file=path) from error
+    except Exception as error:  # damaged bytes make a deserialiser raise nearly anything
+        message = f'truncated or damaged ({type(error).__name__}: {_first_line(error)})'
+        raise CheckpointError(message, file=path) from error
+
+
+def require_safe_torch() -> None:
+    """Refuse to read pickles by a torch whose ``weights_only`` can be corrupted by a crafted file.
+
+    Raises:
+        CheckpointError: torch is older than 2.10.
+    """
+    if tuple(map(int, torch.__version__.split('.')[:2])) < MINIMUM_TORCH:
+        raise CheckpointError(
+            f'torch >= {".".join(map(str, MINIMUM_TORCH))} is required: a crafted file can corrupt the memory of an older one',
+            field='torch',
+            received=torch.__version__,
+        )
+
+
+def _load_zip(path: Path, trust: bool, map_location: MapLocation, mmap: bool) -> Any:
+    """Names and plain values are checked before they are read, the tensors by a second thread while torch reads them."""
+    members = read_members(path)
+    tensors: list[Member] = []
+    if has_sums(members):
+        check_sums(path, [member for member in members if not member.is_tensor])
+        tensors = [] if mmap else [member for member in members if member.is_tensor]
+    else:
+        message = (
+            f'{path}: has no check sums (torch.serialization.set_crc32_options(False)); damage of it cannot be seen'
+        )
+        print_log(message, logger='current', level=logging.WARNING)
+    if mmap and path.suffix == '.safetensors':  # by this name torch takes it for the other format
+        mmap = False
+    with ThreadPoolExecutor(1) as pool:
+        check = pool.submit(check_sums, path, tensors)
+        try:
+            content = _load_pickle(path, trust, map_location, mmap=mmap, before_trusting=check.result)
+        finally:
+            check.result()  # a damaged member is a better message than what torch makes of it
+    return content
+
+
+def _load_pickle(
+    path: Path,
+    trust: bool,
+    map_location: MapLocation,
+    *,
+    mmap: bool = False,
+    before_trusting: Callable[[], object] = lambda: None,
+) -> Any:
+    """``torch.load`` of tensors and plain values; of anything if ``trust`` says so, after a call of ``before_trusting``."""
+
+    def read(weights_only: bool) -> Any:
+        if mmap:
+            return torch.load(path, map_location=map_location, mmap=True, weights_only=weights_only)
+        with path.open('rb') as stream:
+            return torch.load(stream, map_location=map_location, weights_only=weights_only)
+
     try:
         with torch.serialization.safe_globals(_allowed_globals()):
-            content = read(weights_only=True)
+            return read(weights_only=True)
     except pickle.UnpicklingError as error:
         if not trust:
             raise CheckpointError(_refusal(error), file=path) from error
-        message = f'{path}: read by full unpickling as --trust-checkpoint demands; code inside it may run'
-        print_log(message, logger='current', level=logging.WARNING)
-        try:
-            content = read(weights_only=False)
-        except Exception as error:  # a trusted pickle may raise anything
-            message = f'cannot be unpickled ({type(error).__name__}: {_first_line(error)})'
-            raise CheckpointError(message, file=path) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-        message = f'truncated or damaged ({type(error).__name__}: {_first_line(error)})'
+    before_trusting()
+    message = f'{path}: read by full unpickling as --trust-checkpoint demands; code inside it may run'
+    print_log(message, logger='current', level=logging.WARNING)
+    try:
+        return read(weights_only=False)
+    except Exception as error:  # a trusted pickle may raise anything
+        message = f'cannot be unpickled ({type(error).__name__}: {_first_line(error)})'
         raise CheckpointError(message, file=path) from error
-    return _normalise(content, path)
 
 
 def _first_line(error: BaseException) -> str:
@@ -132,8 +244,10 @@ def _first_line(error: BaseException) -> str:
 
 def _refusal(error: Exception) -> str:
     text = str(error)
-    names = sorted(set(re.findall(r'(?:GLOBAL|class)\s+([A-Za-z_][\w.]*\.[\w.]*\w)', text)))
+    names = sorted(set(re.findall(r"(?:GLOBAL |<class ')([A-Za-z_][\w.]*\w)", text)))
     what = f' ({", ".join(names)})' if names else ''
+    if 'Unsupported operand' in text:
+        what = ' (or is written in another pickle protocol than 2, which torch.save takes by default)'
     return (
         f'holds objects other than tensors and plain values{what}; nothing of it was executed. '
         'If you trust its source, pass --trust-checkpoint (or trust_checkpoint=True in the config), which lets code inside the file run'
@@ -153,22 +267,23 @@ def _sniff(path: Path) -> str:
     if head.lstrip().lower().startswith((b'<!doctype', b'<html', b'<?xml')):
         raise CheckpointError('is a web page, not a checkpoint; the download was redirected or refused', file=path)
     header_length = int.from_bytes(head[:8], 'little')
-    if path.suffix == '.safetensors' or (head[8:9] == b'{' and 2 <= header_length <= path.stat().st_size):
+    if head[8:9] == b'{' and 2 <= header_length <= path.stat().st_size:
         return 'safetensors'
-    if head[0] == 0x80:
+    if head[0] == 0x80 and head[1:2] < b'\x10':  # an opcode and the version of the protocol
         return 'pickle'
+    if path.suffix == '.safetensors':
+        return 'safetensors'
     raise CheckpointError('is not a checkpoint: neither a torch file nor safetensors', file=path, received=head[:16])
 
 
 def _load_safetensors(path: Path, map_location: MapLocation) -> dict:
-    try:
-        with safe_open(path, framework='pt', device=str(map_location)) as archive:
-            state = OrderedDict((name, archive.get_tensor(name)) for name in archive.keys())  # noqa: SIM118
-            meta = dict(archive.metadata() or {})
-        # The header of this format holds strings only: write_checkpoint puts all of ``meta`` into one, as JSON.
-        meta = json.loads(meta['meta']) if 'meta' in meta else meta
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f'truncated or damaged safetensors ({_first_line(error)})', file=path) from error
+    with safe_open(path, framework='pt', device=str(map_location)) as archive:
+        state = OrderedDict((name, archive.get_tensor(name)) for name in archive.keys())  # noqa: SIM118
+        meta = dict(archive.metadata() or {})
+    # The header of this format holds strings only: write_checkpoint puts all of ``meta`` into one, as JSON.
+    meta = json.loads(meta['meta']) if 'meta' in meta else meta
+    if not isinstance(meta, dict):
+        raise CheckpointError('must be a JSON object', file=path, field='meta', received=type(meta).__name__)
     return dict(state_dict=state, meta=meta)
 
 
@@ -182,13 +297,16 @@ def _normalise(content: Any, path: Path) -> dict:
     state = content if key is None else content[key]
     if isinstance(state, nn.Module):
         state = state.state_dict()
-    strangers = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
+    strangers = [
+        name for name, value in state.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))
+    ]
     if not state or strangers:
         received = f'{strangers[0]}: {type(state[strangers[0]]).__name__}' if strangers else 'an empty dictionary'
         raise CheckpointError('the state dict must map parameter names to tensors', file=path, received=received)
-    checkpoint['state_dict'] = state
     meta = checkpoint.get('meta')
-    checkpoint['meta'] = dict(meta) if isinstance(meta, Mapping) else {}
+    entries = meta.items() if isinstance(meta, Mapping) else ()
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in entries}
+    checkpoint.update(state_dict=state, meta=plain)
     return _plain_histories(checkpoint)
 
 
@@ -274,15 +392,16 @@ def load_into(
             and shapes.
 
     Raises:
-        CheckpointError: see ``strict`` and ``complete``; lists name by name, with both shapes. Or nothing fits.
+        CheckpointError: see ``strict`` and ``complete``; lists name by name, with both shapes. Or nothing fits, or a tensor that would be
+            loaded is not finite, or holds another kind of number.
     """
     model = unwrap(model)
     state, renamed = rename_reference_keys(state_dict)
     notes = adapt_to_model(model, state)
     report = compare(model, state, strict=strict, complete=complete)
-    report.renamed, report.notes = renamed, notes
     if not report.loaded:
         raise CheckpointError('no tensor of the checkpoint fits the model', received=list(state_dict)[:5])
+    report.renamed, report.notes = renamed, notes + _check_values(model, state)
     if before_loading is not None:
         state = before_loading(state)
     for name, *_ in report.mismatched:
@@ -314,6 +433,36 @@ def compare(model: nn.Module, state_dict: Mapping, *, strict: bool = False, comp
     if (strict and not report.exact) or (complete and not report.complete):
         raise CheckpointError('the checkpoint does not fit the model:\n  ' + '\n  '.join(report.lines()))
     return report
+
+
+def _check_values(model: nn.Module, state_dict: Mapping) -> list[str]:
+    """Refuse tensors that would make the model useless; returns a note for each precision other than the model's."""
+    wrong: list[str] = []
+    stored: Counter[tuple[torch.dtype, torch.dtype]] = Counter()
+    for name, own in model.state_dict().items():
+        value = state_dict.get(name)
+        if value is None or value.shape != own.shape or name.endswith(OPTIONAL_SUFFIXES):
+            continue
+        if value.is_floating_point() != own.is_floating_point() or value.is_complex() != own.is_complex():
+            wrong.append(f'{name}: holds {value.dtype}, the model {own.dtype}')
+        elif value.layout != own.layout or value.is_meta != own.is_meta:
+            wrong.append(f'{name}: holds no plain numbers ({value.layout}, {value.device})')
+        elif not is_finite(value.to(own.dtype)) and is_finite(own):
+            wrong.append(f'{name}: is not finite')
+        elif value.is_floating_point() and value.dtype != own.dtype:
+            stored[value.dtype, own.dtype] += 1
+    if wrong:
+        hidden = [f'... and {len(wrong) - _LISTED_NAMES} more'] if len(wrong) > _LISTED_NAMES else []
+        raise CheckpointError('its weights cannot be used:\n  ' + '\n  '.join(wrong[:_LISTED_NAMES] + hidden))
+    return [
+        f'the checkpoint stores {count} tensors in {str(of)[6:]}, the model has {str(to)[6:]}: they are converted'
+        for (of, to), count in stored.items()
+    ]
+
+
+def is_finite(value: torch.Tensor) -> bool:
+    """Whether no number of a tensor is NaN or infinite."""
+    return not value.is_floating_point() or value.is_meta or bool(value.isfinite().all())
 
 
 def adapt_to_model(model: nn.Module, state_dict: dict) -> list[str]:
@@ -349,6 +498,14 @@ def load_from_mmdet(filename: str, map_location: MapLocation | None = None) -> d
     """The same reader for mmengine's ``init_cfg=dict(type='Pretrained', checkpoint=...)``, reference names renamed."""
     checkpoint = load_checkpoint_file(filename, trust=_TRUST.get(), map_location=map_location or 'cpu')
     checkpoint['state_dict'], _ = rename_reference_keys(checkpoint['state_dict'])
+    # mmengine copies these tensors into the model itself, whatever they hold.
+    for name, value in checkpoint['state_dict'].items():
+        if not is_finite(value):
+            raise CheckpointError('is not finite', file=filename, record=name)
+        if name.endswith(('.weight', '.bias')) and not value.is_floating_point():
+            raise CheckpointError(
+                'weights must be floating-point numbers', file=filename, record=name, received=value.dtype
+            )
     return checkpoint
 
 

@@ -8,7 +8,6 @@ The pointer ``last_checkpoint`` is replaced the same way, after the file it name
 import copy
 import os
 import re
-import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim import _ParamScheduler
 
 from ...errors import CheckpointError
+from ...formats.torch_file import check_file, read_unreplaced
 from ...utils.files import replacing, write_atomically, write_bytes
 
 POINTER_NAME = 'last_checkpoint'
@@ -147,19 +147,27 @@ def write_link(folder: str | os.PathLike, checkpoint_path: str | os.PathLike, na
 
 
 def is_intact(path: str | os.PathLike) -> bool:
-    """Whether a file is a whole torch zip archive: its directory is there and every member's checksum fits."""
+    """Whether a file is a whole torch zip archive: torch opens it, and its headers and check sums are right."""
+
+    def check() -> None:
+        check_file(Path(path))
+        try:
+            torch._C.PyTorchFileReader(os.fspath(path))  # reads the table of contents, of which it is stricter
+        except RuntimeError as error:
+            raise CheckpointError('torch cannot open it', file=path) from error
+
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, EOFError, ValueError):
+        read_unreplaced(Path(path), check)
+    except CheckpointError:
         return False
+    return True
 
 
 def find_newest(folder: str | os.PathLike, warn: Callable[[str], None]) -> Path | None:
     """Newest whole checkpoint of a work folder, or None.
 
-    The file that the pointer ``last_checkpoint`` names comes first; in a folder that was moved, the file of that name
-    inside ``folder``. When the pointer is missing or empty, or its file is missing or torn, ``epoch_*.pth`` and
+    The file that the pointer ``last_checkpoint`` names comes first, the one inside ``folder`` before the one at the path: a folder that was
+    copied or moved is continued from its own files. When the pointer is missing or empty, or its file is missing or torn, ``epoch_*.pth`` and
     ``iter_*.pth`` are tried, newest first.
 
     Args:
@@ -171,7 +179,7 @@ def find_newest(folder: str | os.PathLike, warn: Callable[[str], None]) -> Path 
     pointer = folder / POINTER_NAME
     if pointer.is_file():
         text = pointer.read_bytes().decode('utf-8', errors='replace').strip()
-        candidates = [Path(text), folder / Path(text).name] if text else []
+        candidates = [folder / Path(text).name, Path(text)] if text else []
         named = next((path for path in candidates if path.is_file()), None)
         if named is not None and is_intact(named):
             return named

@@ -8,9 +8,9 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
 
-from ...errors import ConfigError
+from ...errors import CheckpointError, ConfigError
 from ...registry import HOOKS
-from ...utils.files import remove_stale_temporaries
+from ...utils.files import make_folder, remove_stale_temporaries
 from ..checkpoint.converting import publish_checkpoint
 from ..checkpoint.saving import write_link, write_pointer
 
@@ -42,7 +42,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         self.out_dir = str(folder)
         self._kept_steps = list(runner.message_hub.runtime_info.get('keep_ckpt_ids', []))
         if is_main_process():
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder, error=CheckpointError)
             for path in remove_stale_temporaries(folder):
                 runner.logger.info(f'Removed {path}, left by an interrupted save.')
             self._remove_outdated()

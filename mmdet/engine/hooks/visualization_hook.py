@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -10,6 +11,7 @@ from mmengine.runner import Runner
 from ...formats.images import decode_image
 from ...registry import HOOKS
 from ...structures import DetDataSample
+from ...utils.outputs import OutputNames, refuse_inputs, source_of
 from ...visualization.drawing import picture_suffix
 
 
@@ -27,7 +29,8 @@ class DetVisualizationHook(Hook):
         show: open a window.
         wait_time: seconds that the window stays; 0 waits for a key.
         test_out_dir: folder for the pictures of a test run, inside the timestamp folder of the run; None gives them to
-            the visualizer's backends.
+            the visualizer's backends. Pictures get the names of their images by :class:`~mmdet.utils.outputs.OutputNames`, in the
+            order of the dataset, hence the same ones for any number of processes.
         backend_args: how image files are read, see ``mmengine.fileio``.
     """
 
@@ -49,12 +52,19 @@ class DetVisualizationHook(Hook):
         self.test_out_dir = test_out_dir
         self.backend_args = backend_args
         self._test_index = 0
-        self._used_names: set[str] = set()
+        self._out_files: dict[str, Path] = {}  # by image path
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Number the pictures of each test run from 1."""
+        """Number the pictures of each test run from 1, and name those of the whole dataset.
+
+        Raises:
+            ConfigError: ``test_out_dir`` is a folder of test images.
+        """
         self._test_index = 0
-        self._used_names = set()
+        self._out_files = {}
+        dataset: Any = getattr(getattr(runner, 'test_dataloader', None), 'dataset', None)
+        if self.draw and self.test_out_dir is not None and hasattr(dataset, 'get_data_info'):
+            self._name_pictures(runner, [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))])
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[DetDataSample]
@@ -75,8 +85,9 @@ class DetVisualizationHook(Hook):
             self._test_index += 1
             out_file = None
             if self.test_out_dir is not None:
-                folder = Path(runner.work_dir) / runner.timestamp / self.test_out_dir
-                out_file = str(folder / self._unique_name(sample.img_path))
+                if sample.img_path not in self._out_files:
+                    self._name_pictures(runner, [sample.img_path])
+                out_file = str(self._out_files[sample.img_path])
             self._draw(runner, sample, name='test_img', out_file=out_file, step=self._test_index)
 
     def _draw(self, runner: Runner, sample: DetDataSample, *, name: str, out_file: str | None, step: int) -> None:
@@ -91,13 +102,11 @@ class DetVisualizationHook(Hook):
             step=step,
         )
 
-    def _unique_name(self, path: str) -> str:
-        """File name of a test picture; images of equal name in different folders get a number."""
-        source = Path(path)
-        suffix = picture_suffix(source)
-        name, number = f'{source.stem}{suffix}', 1
-        while name.lower() in self._used_names:
-            number += 1
-            name = f'{source.stem}_{number}{suffix}'
-        self._used_names.add(name.lower())
-        return name
+    def _name_pictures(self, runner: Runner, image_paths: list[str]) -> None:
+        """Add the files of the pictures of some images; which image a name belongs to is recorded beside the folder."""
+        folder = Path(runner.work_dir) / runner.timestamp / str(self.test_out_dir)
+        paths = list(dict.fromkeys(image_paths))
+        refuse_inputs([folder], dict.fromkeys(Path(path).parent for path in paths), field='test_out_dir')
+        wanted = [(source_of(path), Path(path).stem, [f'{{}}{picture_suffix(path)}']) for path in paths]
+        names = OutputNames(folder).claim(wanted)
+        self._out_files.update((path, folder / f'{name}{picture_suffix(path)}') for path, name in zip(paths, names))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import DataError
+from ...formats.text_file import finite_number, read_lines, whole_number
 from ...utils.files import write_text
 from .ops import DEPTHWISE, REGULAR, Op
 
@@ -39,14 +40,9 @@ class OpLibrary:
             DataError: the file cannot be read, or a line is not an operator with its time; the text names file, line and field.
         """
         library = cls(source=str(path))
-        try:
-            for number, line in enumerate(Path(path).read_text(encoding='utf-8').split('\n'), start=1):
-                if line.strip() and not line.strip().startswith('#'):
-                    library._add_line(line.strip(), number)
-        except OSError as error:
-            raise DataError(f'cannot be read: {error.strerror}', file=path) from error
-        except UnicodeDecodeError as error:
-            raise DataError(f'is not UTF-8 text: {error.reason}', file=path) from error
+        for number, line in enumerate(read_lines(path), start=1):
+            if line.strip() and not line.strip().startswith('#'):
+                library._add_line(line.strip(), number)
         if not library.times and not library.failed:
             raise DataError(f'holds no operator; a line is {_FIELDS}', file=path)
         return library
@@ -66,11 +62,11 @@ class OpLibrary:
         parts = [part.strip() for part in head.removeprefix('{').split(',')]
         if not line.startswith('{') or not brace or len(parts) != 9:
             raise DataError(f'must be {_FIELDS}', received=line, **where)
-        try:
-            batch, in_channels, height, width, out_channels, kernel, stride, fused = map(int, parts[1:])
-            ms = float(tail)
-        except ValueError:
-            raise DataError(f'must be {_FIELDS} with numbers', received=line, **where) from None
+        numbers = [value for part in parts[1:] if (value := whole_number(part, 0, 10**9)) is not None]
+        ms = finite_number(tail)
+        if ms is None or len(numbers) != 8:
+            raise DataError(f'must be {_FIELDS} with numbers', received=line, **where)
+        batch, in_channels, height, width, out_channels, kernel, stride, fused = numbers
         if parts[0] not in (REGULAR, DEPTHWISE):
             raise DataError(f'must be {REGULAR} or {DEPTHWISE}', field='Type', received=parts[0], **where)
         if min(batch, in_channels, height, width, out_channels, kernel, stride) < 1 or fused not in (0, 1):
@@ -80,7 +76,7 @@ class OpLibrary:
         if ms == -1:
             self.failed += 1
             return
-        if not 0 <= ms < float('inf'):
+        if ms < 0:
             message = 'must be a time in ms >= 0, or -1 for a failure'
             raise DataError(message, field='ms', received=tail.strip(), **where)
         if height >= SMALLEST_SIDE:

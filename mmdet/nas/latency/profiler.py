@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from ...config.reading import reports_user_errors
 from ...errors import ConfigError
+from ...utils.files import LineFile
 from ...utils.timing import synchronise
 from .library import OpLibrary, op_line
 from .ops import DEPTHWISE, REGULAR, Op
@@ -143,15 +144,14 @@ class OpProfiler:
             OpLibrary.read(path)  # refuses a file of another kind before anything is appended to it
             known = {line.partition('}')[0] + '}' for line in path.read_text(encoding='utf-8').splitlines()}
         start = time.monotonic()
-        with open(path, 'a', encoding='utf-8') as file:
+        with LineFile(path) as file:
             for op in ops:
                 head = op_line(op, batch_size)
                 if head in known:
                     continue
                 if time_limit is not None and time.monotonic() - start > time_limit:
                     break
-                file.write(op_line(op, batch_size, self.measure(op, batch_size)) + '\n')
-                file.flush()
+                file.append(op_line(op, batch_size, self.measure(op, batch_size)))
                 known.add(head)
         return OpLibrary.read(path)
 

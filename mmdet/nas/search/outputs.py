@@ -1,18 +1,19 @@
 """The result files of a search: the best structures, the Pareto fronts, the history, and a plot."""
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmdet.visualization.charts import line_chart
+from mmdet.visualization.charts import escaped, line_chart
 
 from ...archs import StructureEntry, save_structures
 from ...utils.files import write_json, write_text
 from .population import Member, diverse
 from .settings import SearchSettings
+from .state import STATE_FILE
 from .strategies import Strategy
 
 BEST_FILE, FRONT_FILE, LOG_FILE, PLOT_FILE = 'best_structure.json', 'pareto_front.json', 'search_log.json', 'search.svg'
+OUTPUT_FILES = (BEST_FILE, FRONT_FILE, LOG_FILE, PLOT_FILE, STATE_FILE)
 _STYLE = (
     'text{fill:#1d2126;font:12px system-ui,sans-serif}.chart-title{font-weight:600;font-size:14px}.tick{fill:#5b636d}'
     '.grid{stroke:#e3e6ea}.axis{stroke:#8a929c}'
@@ -63,7 +64,7 @@ def write_plot(path: Path, history: Sequence[dict], fronts: dict[str, list[Membe
         column = names.index(name)
         series = (f'best score within {name}', [m.values[column] for m in members], [m.score for m in members])
         charts.append(line_chart([series], title=f'Score against {name}', x_label=name))
-    height, title = 310 * len(charts), html.escape(path.parent.name)
+    height, title = 310 * len(charts), escaped(path.parent.name)
     places = [f'<svg y="{310 * i}" width="620" height="300" ' for i in range(len(charts))]
     body = ''.join(chart.replace('<svg ', place, 1) for chart, place in zip(charts, places))
     write_text(

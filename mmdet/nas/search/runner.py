@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ...archs import Structure, describe
 from ...errors import ConfigError
-from ...utils.files import write_json
+from ...utils.files import make_folder, write_json
 from ..budgets import Budget
 from .exchange import Alone
 from .outputs import write_outputs
@@ -99,7 +99,7 @@ class SearchRunner:
         deadline = None if self.time_limit is None else began + self.time_limit
         if not len(strategy.population):
             strategy.begin(self.start)
-        self.work_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(self.work_dir)
         reported = began - self.report_every  # the first round is reported
         total, share = run['num_random_nets'], -(-run['num_random_nets'] // group.world_size)
         while True:

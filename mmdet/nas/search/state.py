@@ -24,16 +24,23 @@ def island_state(strategy: Strategy) -> dict:
 
 
 def restore_island(strategy: Strategy, state: dict) -> None:
-    """Put the state that :func:`island_state` gave into a fresh strategy."""
-    version, numbers, gauss = state['random']
-    strategy.random.setstate((version, tuple(numbers), gauss))
-    strategy.evaluated, strategy.feasible = state['evaluated'], state['feasible']
-    for population, members in zip(strategy.populations(), state['populations'], strict=True):
-        for member in members:
-            population.add(_member(member))
-    for name, members in state['fronts'].items():
-        for member in members:
-            strategy.fronts[name].add(_member(member))
+    """Put the state that :func:`island_state` gave into a fresh strategy.
+
+    Raises:
+        CheckpointError: the state is another one.
+    """
+    try:
+        version, numbers, gauss = state['random']
+        strategy.random.setstate((version, tuple(numbers), gauss))
+        strategy.evaluated, strategy.feasible = state['evaluated'], state['feasible']
+        for population, members in zip(strategy.populations(), state['populations'], strict=True):
+            for member in members:
+                population.add(_member(member))
+        for name, members in state['fronts'].items():
+            for member in members:
+                strategy.fronts[name].add(_member(member))
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise CheckpointError(f'holds no island of this search ({error!r})', file=STATE_FILE) from error
 
 
 def read_state(work_dir: Path, *, fingerprint: str, world_size: int, seed: int | None) -> dict:
@@ -58,7 +65,7 @@ def read_state(work_dir: Path, *, fingerprint: str, world_size: int, seed: int |
         len(state['islands'])
     except OSError as error:
         raise CheckpointError(f'nothing to resume: {error.strerror}', file=path) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f'is not a search state: {error!r}', file=path) from error
     for what, there, here in pairs:
         if there != here:

@@ -36,8 +36,10 @@ class Evil:
         dict(state_dict=WEIGHTS, meta=dict(epoch=3)),
         dict(model=WEIGHTS, args=Namespace(lr=0.1)),
         dict(state_dict=WEIGHTS, meta=dict(time=np.float64(0.5), array=np.arange(3), flag=np.bool_(True))),
+        dict(state_dict=WEIGHTS, meta=dict(time=np.array(0.5), array=np.arange(3, dtype='>i2'))),
+        dict(state_dict=WEIGHTS, meta=dict(empty=np.empty((0, 3)), nothing=b'', history=HistoryBuffer())),
     ],
-    ids=['bare', 'state_dict', 'model and Namespace', 'numpy'],
+    ids=['bare', 'state_dict', 'model and Namespace', 'numpy', 'other byte order', 'empty'],
 )
 @pytest.mark.parametrize('old_format', [False, True])
 def test_reads_what_others_write(tmp_path, content, old_format):
@@ -46,6 +48,11 @@ def test_reads_what_others_write(tmp_path, content, old_format):
     assert torch.equal(checkpoint['state_dict']['w'], WEIGHTS['w']) and isinstance(checkpoint['meta'], dict)
     if 'time' in checkpoint['meta']:
         assert checkpoint['meta']['time'] == 0.5 and checkpoint['meta']['array'].tolist() == [0, 1, 2]
+
+
+def test_numbers_of_numpy_in_meta_become_plain_ones(tmp_path):
+    torch.save(dict(state_dict=WEIGHTS, meta=dict(epoch=np.int64(3))), tmp_path / 'a.pth')
+    assert type(load_checkpoint_file(tmp_path / 'a.pth')['meta']['epoch']) is int
 
 
 def test_reads_mmengine_history_buffers(tmp_path):
@@ -65,6 +72,59 @@ def test_reads_safetensors(tmp_path):
     (tmp_path / 'b.safetensors').write_bytes(content[:-3])
     with pytest.raises(CheckpointError, match=r'b\.safetensors.*truncated or damaged'):
         load_checkpoint_file(tmp_path / 'b.safetensors')
+
+
+class Forged:
+    """Is pickled as a call of a function, followed by a state."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return self.parts
+
+
+def forged_dtype(code, flags=0, fields=(None, None), size=-1):
+    return Forged(np.dtype, (code, False, True), (3, '<', None, *fields, size, size, flags))
+
+
+def forged_array(dtype, data=bytes(8)):
+    return Forged(np.empty(0).__reduce__()[0], (np.ndarray, (0,), b'b'), (1, (1,), dtype, False, data))
+
+
+FIELDS = ('a',), {'a': (np.dtype('O'), 0)}
+
+
+@pytest.mark.parametrize(
+    ('value', 'message'),
+    [
+        (Forged(np.ndarray, ((4,), 'O', b'x' * 32)), r'numpy\.ndarray'),  # objects at addresses of the file's choice
+        (Forged(np.ndarray, ((1 << 45,),)), r'numpy\.ndarray'),
+        (forged_array(forged_dtype('O')), r'numpy\.dtype'),
+        (forged_array(forged_dtype('f8', flags=1)), r'numpy\.dtype'),  # numpy counts references to such numbers
+        (forged_array(forged_dtype('f8', fields=FIELDS, size=8)), r'numpy\.dtype'),
+        (forged_array(forged_dtype('V8')), r'numpy\.dtype'),
+        (forged_array(forged_dtype('b1'), b'\2'), r'numpy\.ndarray'),
+        (forged_array(forged_dtype('f8'), b'short'), 'damaged'),
+        (Forged(np.float64(1).__reduce__()[0], (forged_dtype('V8'), bytes(8))), r'numpy\.dtype'),
+    ],
+)
+@pytest.mark.parametrize('old_format', [False, True])
+def test_forged_arrays_are_refused(tmp_path, value, message, old_format):
+    content = dict(state_dict=WEIGHTS, meta=dict(value=value))
+    torch.save(content, tmp_path / 'a.pth', _use_new_zipfile_serialization=not old_format)
+    with pytest.raises(CheckpointError, match=rf'a\.pth.*{message}'):
+        load_checkpoint_file(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize(
+    ('value', 'protocol', 'message'),
+    [(frozenset(), 2, 'frozenset'), (np.array(['a']), 2, r'numpy\.dtype'), (1, 4, 'pickle protocol')],
+)
+def test_what_is_refused_is_named(tmp_path, value, protocol, message):
+    torch.save(dict(state_dict=WEIGHTS, meta=dict(value=value)), tmp_path / 'a.pth', pickle_protocol=protocol)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint_file(tmp_path / 'a.pth')
 
 
 def test_code_in_a_pickle_is_refused_and_not_run(tmp_path):

@@ -1,6 +1,7 @@
 import errno
 import io
 import os
+import shutil
 from collections import Counter, OrderedDict, deque
 from pathlib import Path
 
@@ -180,6 +181,14 @@ def test_find_newest_in_a_moved_folder(tmp_path):
     old.mkdir()
     write_pointer(old, save(old, 'epoch_1.pth'))
     old.rename(new)
+    assert find_newest(new, warn=pytest.fail) == new / 'epoch_1.pth'
+
+
+def test_a_copied_folder_is_continued_from_its_own_files(tmp_path):
+    old, new = tmp_path / 'old', tmp_path / 'new'
+    old.mkdir()
+    write_pointer(old, save(old, 'epoch_1.pth'))
+    shutil.copytree(old, new)
     assert find_newest(new, warn=pytest.fail) == new / 'epoch_1.pth'
 
 
