@@ -106,15 +106,17 @@ def log_terms(block: Block, conv_term: Callable[[Conv], float] | None = None) ->
     Terms are added one by one, those of a unit here and those of a structure in the scores: in LightNAS's order, which gives its printed scores
     to the last digit. (``sum`` does not: from Python 3.12 on it compensates rounding.)
     """
-    runs: Iterable[tuple[int, Iterable[float]]]
-    if conv_term is None:
-        runs = [(count, map(HALF_LOG.__getitem__, fan_ins)) for count, fan_ins in costs_of(block).fan_ins]
-    else:
-        runs = [(count, map(conv_term, unit.convs)) for unit, count in unit_runs(block)]
     terms: list[float] = []
-    for count, summands in runs:
+    if conv_term is None:  # written out, because a search does this for every candidate
+        for count, fan_ins in costs_of(block).fan_ins:
+            total = 0.0
+            for fan_in in fan_ins:
+                total += HALF_LOG[fan_in]
+            terms += [total] * count
+        return tuple(terms)
+    for unit, count in unit_runs(block):
         total = 0.0
-        for summand in summands:
-            total += summand
+        for conv in unit.convs:
+            total += conv_term(conv)
         terms += [total] * count
     return tuple(terms)
