@@ -23,7 +23,7 @@ from ..errors import CheckpointError
 from ..registry import MODELS
 from ..structures import DetDataSample
 from ..version import __version__
-from .checkpoint.loading import compare, load_checkpoint_file, unwrap
+from .checkpoint.loading import compare, is_finite, load_checkpoint_file, unwrap
 from .checkpoint.saving import save_atomically, to_plain
 
 _ELEMENTS = {kind.__name__: kind for kind in (DetDataSample, InstanceData, PixelData, BaseDataElement)}
@@ -102,7 +102,7 @@ def write_step(runner: Runner, watch: StepWatch) -> Path:
             cfg=to_plain(runner.cfg.to_dict(), unknown=_type_path),
         ),
         state_dict={name: value for name, value in weights.items() if isinstance(value, torch.Tensor)},
-        not_finite=[name for name, value in _tensors(weights) if not _finite(value) and not name.endswith(_STATISTICS)],
+        not_finite=[name for name, value in _tensors(weights) if not is_finite(value) and not name.endswith(_STATISTICS)],
         step=_pack(step),
     )  # fmt: skip
     path = Path(runner.work_dir) / f'nonfinite_{runner.iter + 1}_rank{rank}.pth'
@@ -187,19 +187,18 @@ def replay_loss(path: str | Path, *, config: ConfigDict | None = None, device: s
     try:
         model = MODELS.build(ConfigDict(model_config))
         compare(model, content['state_dict'], complete=True)
-        model.load_state_dict(
-            content['state_dict'], strict=False
-        )  # also weights that are not finite, which other loads refuse
+        # Not by load_into, which refuses weights that are not finite.
+        model.load_state_dict(content['state_dict'], strict=False)
         model = (model if torch.device(device).type == 'cuda' else revert_sync_batchnorm(model)).to(device).train()
         modules, buffers = dict(model.named_modules()), dict(model.named_buffers())
         for name, values in step['attributes'].items():
             vars(modules.get(name, model)).update(values)
         for name, value in step['buffers'].items():
             buffers[name].copy_(value)
-        result.inputs = [name for name, value in _tensors(dict(args=args, **kwargs)) if not _finite(value)]
+        result.inputs = [name for name, value in _tensors(dict(args=args, **kwargs)) if not is_finite(value)]
 
         def look(module: nn.Module, _args: tuple, output: object) -> None:
-            if not all(_finite(value) for _, value in _tensors(output)):
+            if not all(is_finite(value) for _, value in _tensors(output)):
                 result.modules.append(f'{names[module]} ({type(module).__name__})')
 
         names = {module: name for name, module in modules.items() if name}
@@ -209,10 +208,10 @@ def replay_loss(path: str | Path, *, config: ConfigDict | None = None, device: s
         with torch.autocast(torch.device(device).type, dtype=cast, enabled=cast is not None):
             losses = model(*args, **kwargs)
         result.replayed = dict(_tensors(_detached(losses)))
-        if all(map(_finite, result.replayed.values())):
+        if all(map(is_finite, result.replayed.values())):
             model.parse_losses(losses)[0].backward()
             gradients = {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
-            result.gradients = [name for name, value in gradients.items() if not _finite(value)]
+            result.gradients = [name for name, value in gradients.items() if not is_finite(value)]
     finally:
         torch.set_num_threads(threads)
     return result
@@ -282,10 +281,6 @@ def _tensors(value: Any, name: str = '') -> Iterator[tuple[str, torch.Tensor]]:
         pairs = enumerate(value) if isinstance(value, list | tuple) else value.items()
         for key, item in pairs:
             yield from _tensors(item, f'{name}.{key}' if name else str(key))
-
-
-def _finite(value: torch.Tensor) -> bool:
-    return bool(value.isfinite().all())
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:

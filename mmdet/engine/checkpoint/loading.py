@@ -462,7 +462,8 @@ def _check_values(model: nn.Module, state_dict: Mapping) -> list[str]:
 
 def is_finite(value: torch.Tensor) -> bool:
     """Whether no number of a tensor is NaN or infinite."""
-    return not value.is_floating_point() or value.is_meta or bool(value.isfinite().all())
+    has_such = value.is_floating_point() or value.is_complex()
+    return not has_such or value.is_meta or bool(value.isfinite().all())
 
 
 def adapt_to_model(model: nn.Module, state_dict: dict) -> list[str]:
