@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ...archs import Block, Structure, family_of
+from ...archs import Block, BlockMemo, Structure, family_of
 from ...errors import ConfigError
 from ..checks import check_integers, image_sides
 
@@ -32,6 +32,11 @@ def _setter(field: str) -> Callable[[Block, Any], Block]:
 def set_in(block: Block, channels: int) -> Block:
     """As a ``_setter`` of ``in_channels``, which is the most frequent of them, with one slice less."""
     return make_block((block[0], channels) + block[2:])
+
+
+def set_widths(block: Block, out: int, btn: int) -> Block:
+    """As ``set_btn`` after ``set_out``, without the block in between."""
+    return make_block(block[:2] + (out,) + block[3:6] + (btn,) + block[7:])
 
 
 set_out, set_btn, set_layers = map(_setter, ('out_channels', 'btn', 'layers'))
@@ -103,6 +108,7 @@ class Space:
         self.channel_steps = tuple((scale, 0) for scale in self.scales)
         if not reference:
             self.channel_steps += tuple((1.0, step) for step in FINE_STEPS)
+        self._stepped = BlockMemo(self._all_steps)
 
     def start(self, structure: Structure, max_layers: int | None = None) -> None:
         """Prepare for the structures that share families and strides with an initial one.
@@ -195,21 +201,22 @@ class Space:
 
     def _move_out(self, structure: Structure, i: int, rng: Random) -> Structure:
         low, high = self._out_range(structure, i)
-        # As in _draw_channels, without the call: this is the most frequent move.
-        channels, steps = structure[i].out_channels, self.channel_steps
-        for _ in steps:
-            scale, step = steps[int(rng() * len(steps))]
-            out = max(min(round_to_8(scale * channels + step), high), low)
-            if out != channels:
-                return self._give_way(structure, i, out)
-        return structure
+        out = self._draw_channels(structure[i].out_channels, low, high, rng)
+        return structure if out == structure[i].out_channels else self._give_way(structure, i, out)
+
+    def _all_steps(self, channels: int) -> tuple[int, ...]:
+        """The channels that each step leads to."""
+        return tuple(round_to_8(scale * channels + step) for scale, step in self.channel_steps)
 
     def _draw_channels(self, channels: int, low: int, high: int, rng: Random) -> int:
         """Other channels after one random step, from ``low`` to ``high``; the same where as many tries as there are steps change nothing."""
-        steps = self.channel_steps
+        steps = self._stepped[channels]
         for _ in steps:
-            scale, step = steps[int(rng() * len(steps))]
-            drawn = max(min(round_to_8(scale * channels + step), high), low)
+            drawn = steps[int(rng() * len(steps))]
+            if drawn > high:
+                drawn = high
+            if drawn < low:
+                drawn = low
             if drawn != channels:
                 return drawn
         return channels

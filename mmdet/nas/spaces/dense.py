@@ -8,7 +8,7 @@ from mmdet.utils.checks import is_int
 
 from ...archs import Block, Structure
 from ...errors import ConfigError
-from .base import Random, Space, round_to_8, set_btn, set_out, with_block
+from .base import Random, Space, round_to_8, set_btn, set_widths, with_block
 
 
 class DenseSpace(Space):
@@ -25,7 +25,7 @@ class DenseSpace(Space):
         return super()._scale_width(with_block(structure, i, set_btn(block, btn)), i, factor)
 
     def _with_width(self, block: Block, out: int) -> Block:
-        return set_btn(set_out(block, out), bounded_btn(block.btn, out))
+        return set_widths(block, out, bounded_btn(block.btn, out))
 
 
 def bounded_btn(btn: int, out: int) -> int:

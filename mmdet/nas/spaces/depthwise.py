@@ -11,7 +11,7 @@ from mmdet.utils.checks import is_int, is_number
 
 from ...archs import Block, Structure
 from ...errors import ConfigError
-from .base import Random, Space, round_to_8, set_bits_a, set_bits_w, set_btn, set_layers, set_out, with_block
+from .base import Random, Space, round_to_8, set_bits_a, set_bits_w, set_btn, set_layers, set_widths, with_block
 
 NEAR_RATIOS = 3  # how far in the list of ratios a small change of the bottleneck goes
 
@@ -33,7 +33,7 @@ class DepthwiseSpace(Space):
     unmoved = 3
 
     def _with_width(self, block: Block, out: int) -> Block:
-        return set_btn(set_out(block, out), round_to_8(out * self._nearest(block.btn / block.out_channels)))
+        return set_widths(block, out, round_to_8(out * self._nearest(block.btn / block.out_channels)))
 
     def _move_btn(self, structure: Structure, i: int, rng: Random) -> Structure:
         """Take any ratio, or, with a probability of one half (in LightNAS never), one near the present ratio."""
