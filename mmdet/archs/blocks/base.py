@@ -118,7 +118,7 @@ class BlockFamily:
     def runs(cls, block: Block) -> tuple[tuple[Unit, int], ...]:
         """Runs of equal units as pairs (unit, count), the strided unit first; in full precision there are at most two runs."""
         n, layers, out = cls.convs_per_unit, block.layers, block.out_channels
-        bits = tuple(zip(block.bits_a, block.bits_w)) or ((0, 0),) * n
+        bits = tuple(zip(block.bits_a, block.bits_w)) if block.bits_a else ((0, 0),) * n
         first = cls.unit(block, 0, block.in_channels, block.stride, bits[:n])
         if layers == 1:
             return ((first, 1),)
