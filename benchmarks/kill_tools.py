@@ -2,7 +2,8 @@
 
     python benchmarks/kill_tools.py [JOB ...] [--times 10] [--signals KILL TERM INT] [--work-dir DIR] [--fresh]
 
-JOB is one of train, train2 (two processes over gloo), mosaics, mosaics2, search, search2, test_out, test_out2, visdrone2coco, coco2visdrone, publish; all by default.
+JOB is one of train, train2 (two processes over gloo), mosaics, mosaics2, search, search2, test_out, test_out2, visdrone2coco, coco2visdrone,
+uavdt2coco, pascal_voc, publish, demo (both stages on a few scenes, a minute a run); all by default.
 Each is stopped TIMES times by each signal, at an instant drawn uniformly over its run; half of the time the signal goes to its loader workers,
 too, and half of the time a SIGKILL hits only one of two processes. What counts:
 
@@ -108,6 +109,26 @@ def jobs(root: Path, data: Path, config: Path, checkpoint: Path) -> dict[str, Jo
     def to_visdrone(folder: Path) -> list:
         return [ufp / 'eval_script' / 'coco2VisDrone.py', val, root / 'unbroken_test_out' / 'out' / 'results.json', folder / 'out']  # fmt: skip
 
+    def from_uavdt(folder: Path) -> list:
+        return [ufp / 'build_dataset' / 'UAVDT2COCO.py', root / 'uavdt', folder / 'out', '--size', '320x180']
+
+    def from_voc(folder: Path) -> list:
+        return [tools / 'dataset_converters' / 'pascal_voc.py', root / 'voc', folder / 'out']
+
+    def demo(folder: Path) -> list:
+        tree = folder / 'run' / 'tree'
+        if not tree.exists():  # the demo writes into its own repository
+            for part in ('tools', 'UFPMP-Det-Tools', 'configs'):
+                shutil.copytree(REPOSITORY / part, tree / part, ignore=shutil.ignore_patterns('__pycache__'))
+            scenes = tree / 'configs/_base_/datasets/drone_scenes.py'
+            scenes.write_text(scenes.read_text().replace('num_train=400, num_val=80', 'num_train=12, num_val=2'))
+        return [tree / 'tools/misc/demo.py', '--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
+
+    def shown(folder: Path) -> dict:
+        made = folder / 'run' / 'tree' / 'work_dirs' / 'ufpmp_demo'
+        mosaics = {path.name: path.read_bytes() for path in (made / 'mosaics').rglob('*') if path.is_file()}
+        return dict(mosaics=mosaics, report=(made / 'report.html').exists(), **trained(made / 'mp_det'))
+
     def publish(folder: Path) -> list:
         return [tools / 'model_converters' / 'publish_model.py', checkpoint, folder / 'out' / 'model.pth']
 
@@ -115,12 +136,15 @@ def jobs(root: Path, data: Path, config: Path, checkpoint: Path) -> dict[str, Jo
         kept = (path for path in folder.rglob('*') if path.is_file() and 'run' not in path.relative_to(folder).parts)
         return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
 
+    def run_trained(folder: Path) -> dict:
+        return trained(folder / 'run')
+
     def resumed(folder: Path) -> list:
         return ['--resume']
 
     return dict(
-        train=Job(train, trained, resumed),
-        train2=Job(train, trained, resumed, processes=2),
+        train=Job(train, run_trained, resumed),
+        train2=Job(train, run_trained, resumed, processes=2),
         mosaics=Job(mosaics, written),
         mosaics2=Job(mosaics, written, processes=2),
         search=Job(search, found, resumes_search),
@@ -129,13 +153,16 @@ def jobs(root: Path, data: Path, config: Path, checkpoint: Path) -> dict[str, Jo
         test_out2=Job(test, written, processes=2),
         visdrone2coco=Job(to_coco, written),
         coco2visdrone=Job(to_visdrone, written),
+        uavdt2coco=Job(from_uavdt, written),
+        pascal_voc=Job(from_voc, written),
         publish=Job(publish, written),
+        demo=Job(demo, shown),
     )
 
 
 def trained(folder: Path) -> dict:
     """What is compared of the last checkpoint of a training."""
-    path = last_checkpoint(folder / 'run')
+    path = last_checkpoint(folder)
     content = torch.load(path, weights_only=True)
     return dict(name=path.name, **{key: content.get(key) for key in COMPARED})
 
@@ -293,9 +320,36 @@ def prepare(root: Path) -> tuple[Path, Path]:
     register_all_modules()
     torch.set_num_threads(1)
     data = generate_drone_scenes(root / 'data', num_train=12, num_val=4, size_wh=(320, 180), workers=1)
+    write_uavdt(root / 'uavdt')
+    write_voc(root / 'voc', data)
     config = root / 'tiny.py'
     config.write_text(CONFIG.format(repository=REPOSITORY.as_posix(), data=data.as_posix()))
     return data, config
+
+
+def write_uavdt(root: Path) -> None:
+    """Ground truth of the sequences of a train and a test split, without frames."""
+    (root / 'GT').mkdir(parents=True)
+    for sequence in ('M0101', 'M0203'):
+        rows = ''.join(
+            f'{frame},{target},{10 * target},20,40,30,1,1,1\n' for frame in range(1, 401) for target in range(1, 21)
+        )
+        (root / 'GT' / f'{sequence}_gt_whole.txt').write_text(rows)
+        (root / 'GT' / f'{sequence}_gt_ignore.txt').touch()
+
+
+def write_voc(root: Path, data: Path) -> None:
+    """Forty images in PASCAL VOC's layout, all of them a drawn scene."""
+    names = [f'scene{index}' for index in range(40)]
+    for part in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
+        (root / part).mkdir(parents=True)
+    image = min((data / 'train' / 'images').iterdir())
+    box = '<bndbox><xmin>5</xmin><ymin>5</ymin><xmax>40</xmax><ymax>30</ymax></bndbox>'
+    for name in names:
+        shutil.copy(image, root / 'JPEGImages' / f'{name}.jpg')
+        objects = f'<object><name>car</name><difficult>0</difficult>{box}</object>' * 20
+        (root / 'Annotations' / f'{name}.xml').write_text(f'<annotation>{objects}</annotation>')
+    (root / 'ImageSets' / 'Main' / 'train.txt').write_text('\n'.join(names))
 
 
 def main() -> int:

@@ -2,11 +2,15 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import textwrap
 
 import cv2
 import pytest
 
-from .tiny_project import NUM_VAL, run_tool
+from .tiny_project import NUM_VAL, REPOSITORY, run_tool
 
 pytestmark = pytest.mark.slow
 
@@ -99,3 +103,34 @@ def test_video_demo(trained, tmp_path, capsys):
     run_tool('video_demo.py', video, trained.project.config, trained.checkpoint, '--out', out, '--device', 'cpu')
     made = cv2.VideoCapture(str(out))
     assert made.isOpened() and made.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+def test_a_stopped_demo_waits_until_its_step_has_tidied_up(tmp_path):
+    """The step takes longer than ``subprocess.run`` would leave it."""
+    step = tmp_path / 'step.py'
+    step.write_text(
+        textwrap.dedent("""
+        import pathlib, signal, sys, time
+        def end(*_):
+            time.sleep(0.6)
+            pathlib.Path(sys.argv[1]).touch()
+            sys.exit(143)
+        signal.signal(signal.SIGTERM, end)
+        print('ready', flush=True)
+        time.sleep(60)
+        """)
+    )
+    starter = (
+        'import runpy, sys; from mmdet.config.reading import reports_user_errors; '
+        'reports_user_errors(runpy.run_path(sys.argv[1])["run"])(*sys.argv[2:])'
+    )
+    command = [sys.executable, '-c', starter, REPOSITORY / 'tools/misc/demo.py', step, tmp_path / 'tidy']
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while demo.stdout.readline() != 'ready\n':
+            assert demo.poll() is None
+        demo.send_signal(signal.SIGTERM)
+        _, errors = demo.communicate(timeout=30)
+    finally:
+        demo.kill()
+    assert (demo.returncode, errors, (tmp_path / 'tidy').exists()) == (143, 'Stopped by SIGTERM.\n', True)

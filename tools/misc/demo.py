@@ -40,9 +40,17 @@ def run(script: str, *arguments: str | Path) -> float:
     # By default OpenMP's threads spin while they wait; where another process wants the core, a step then takes ten times as long.
     environment = {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ}
     start = time.perf_counter()
-    result = subprocess.run([sys.executable, str(ROOT / script), *arguments], cwd=ROOT, env=environment)
-    if result.returncode:
-        sys.exit(result.returncode)
+    process = subprocess.Popen([sys.executable, str(ROOT / script), *arguments], cwd=ROOT, env=environment)
+    try:
+        code = process.wait()
+    except (
+        BaseException
+    ):  # stopped by a signal: the tool gives its lock back and deletes its temporary files before it ends
+        process.terminate()
+        process.wait()
+        raise
+    if code:
+        sys.exit(code)
     return time.perf_counter() - start
 
 
