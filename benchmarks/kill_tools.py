@@ -126,8 +126,12 @@ def jobs(root: Path, data: Path, config: Path, checkpoint: Path) -> dict[str, Jo
 
     def shown(folder: Path) -> dict:
         made = folder / 'run' / 'tree' / 'work_dirs' / 'ufpmp_demo'
-        mosaics = {path.name: path.read_bytes() for path in (made / 'mosaics').rglob('*') if path.is_file()}
-        return dict(mosaics=mosaics, report=(made / 'report.html').exists(), **trained(made / 'mp_det'))
+        mosaics = made / 'mosaics'
+        made_of = (
+            path for path in mosaics.rglob('*') if path.is_file() and path.suffix != '.jsonl'
+        )  # these hold absolute paths
+        files = {str(path.relative_to(mosaics)): path.read_bytes() for path in made_of}
+        return dict(mosaics=files, report=(made / 'report.html').exists(), **trained(made / 'mp_det'))
 
     def publish(folder: Path) -> list:
         return [tools / 'model_converters' / 'publish_model.py', checkpoint, folder / 'out' / 'model.pth']
@@ -247,11 +251,14 @@ def finish(pids: list[int], codes: list[int | None]) -> list[int | None]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Temporary files and locks; each process works in its own folder, where mmengine's temporary ones would be."""
+    """Temporary files and locks; each process works in its own folder, where mmengine's temporary ones would be.
+
+    The lock file of drawn scenes stays by design, empty and unlocked (docs/drone_scenes.md).
+    """
     return sorted(
         str(path.relative_to(folder))
         for path in folder.rglob('.*')
-        if '.tmp' in path.name or path.name.endswith(('.lock', '.dist_test'))
+        if ('.tmp' in path.name or path.name.endswith(('.lock', '.dist_test'))) and path.name != '.drone_scenes.lock'
     )
 
 

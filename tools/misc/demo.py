@@ -43,9 +43,8 @@ def run(script: str, *arguments: str | Path) -> float:
     process = subprocess.Popen([sys.executable, str(ROOT / script), *arguments], cwd=ROOT, env=environment)
     try:
         code = process.wait()
-    except (
-        BaseException
-    ):  # stopped by a signal: the tool gives its lock back and deletes its temporary files before it ends
+    except BaseException:
+        # Stopped by a signal: the tool gives its lock back and deletes its temporary files before it ends.
         process.terminate()
         process.wait()
         raise
