@@ -8,6 +8,10 @@ from torch import Tensor
 from mmdet.errors import ModelInputError
 from mmdet.registry import TASK_UTILS
 
+# Their path in earlier versions.
+from .transforms import get_box_wh as get_box_wh
+from .transforms import scale_boxes as scale_boxes
+
 
 def bbox2distance(points: Tensor, bbox: Tensor, max_dis: float | None = None, eps: float = 0.1) -> Tensor:
     """Distances from points to the sides of their boxes.
