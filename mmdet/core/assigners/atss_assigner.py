@@ -13,11 +13,9 @@ from mmdet.registry import TASK_UTILS
 
 from .assign_result import AssignResult
 from .base_assigner import BaseAssigner
+from .nearest import nearest_priors
 from .task_aligned_assigner import inside_boxes
 
-# Prior-to-box distances held at a time: 2**24 float32 values are 64 MiB, so 2,000 boxes on 22,000 priors stay within memory.
-_MAX_DISTANCES = 2**24
-_FAR = 1e8
 # A positive prior's centre lies inside its box by more than this, in pixels.
 _INSIDE_MARGIN = 0.01
 
@@ -26,8 +24,7 @@ _INSIDE_MARGIN = 0.01
 class ATSSAssigner(BaseAssigner):
     """Each box is assigned those of its nearest priors whose IoU with it reaches the mean plus the standard deviation of their IoUs.
 
-    Overlaps are computed for the candidates only (C is about 45), never as a (P, G) matrix, and distances for a slice of the boxes at a
-    time, so that the memory needed does not grow with G.
+    Overlaps are computed for the candidates only (C is about 45), never as a (P, G) matrix, and distances for the priors around a box.
 
     Args:
         topk: candidates per level, the priors whose centres are nearest to the centre of the box.
@@ -116,21 +113,7 @@ class ATSSAssigner(BaseAssigner):
         """(C, G) candidates of each box, one level after another."""
         prior_centers = (priors[:, :2] + priors[:, 2:]) / 2.0  # (P, 2)
         gt_centers = (gt_bboxes[:, :2] + gt_bboxes[:, 2:]) / 2.0  # (G, 2)
-        slices = []
-        for centers in gt_centers.split(max(1, _MAX_DISTANCES // len(priors))):
-            # Squares, sum, root, each rounded: equal distances then tie exactly as in the reference.
-            dx = centers[:, :1] - prior_centers[:, 0]  # (g, P)
-            dy = centers[:, 1:] - prior_centers[:, 1]
-            distances = dx.square_().add_(dy.square_()).sqrt_()
-            if ignored is not None:
-                distances[:, ignored] = _FAR
-            start, nearest = 0, []
-            for count in num_level_priors:
-                level = distances[:, start : start + count]
-                nearest.append(level.topk(min(self.topk, count), dim=1, largest=False).indices + start)
-                start += count
-            slices.append(torch.cat(nearest, dim=1))
-        return torch.cat(slices).t()  # (C, G)
+        return nearest_priors(prior_centers, num_level_priors, gt_centers, self.topk, ignored).t()
 
     def _overlaps(self, boxes: Tensor, gt_bboxes: Tensor) -> Tensor:
         """(C, G) overlaps of boxes (C, G, 4) with the G boxes of their columns."""
