@@ -199,7 +199,9 @@ def test_golden_ssd_sizes(input_size, smallest, strides, sizes):
 
 
 def test_golden_ssd_anchors():
-    generator = SSDAnchorGenerator([16, 32], [[2, 3], [2]], min_sizes=[48, 100], max_sizes=[100, 150], scale_major=False)
+    generator = SSDAnchorGenerator(
+        [16, 32], [[2, 3], [2]], min_sizes=[48, 100], max_sizes=[100, 150], scale_major=False
+    )
     expected = [
         [-34, -34, 66, 66], [-45.237247, -45.237247, 77.237247, 77.237247], [-54.710678, -19.355339, 86.710678, 51.355339],
         [-19.355339, -54.710678, 51.355339, 86.710678],
@@ -214,6 +216,9 @@ def test_golden_ssd_anchors():
 def test_yolo_anchors():
     generator = YOLOAnchorGenerator(strides=[32, 16], base_sizes=[[(116, 90)], [(30, 61), (62, 45)]])
     assert generator.num_base_priors == [1, 2] and generator.base_anchors[0].tolist() == [[-42, -29, 74, 61]]
-    assert generator.grid_priors([(1, 2), (1, 1)], device='cpu')[0].tolist() == [[-42, -29, 74, 61], [-10, -29, 106, 61]]
+    assert generator.grid_priors([(1, 2), (1, 1)], device='cpu')[0].tolist() == [
+        [-42, -29, 74, 61],
+        [-10, -29, 106, 61],
+    ]
     with pytest.raises(ValueError, match='base_sizes'):
         YOLOAnchorGenerator(strides=[32, 16], base_sizes=[[(116, 90)]])

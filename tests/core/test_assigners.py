@@ -93,9 +93,13 @@ def test_max_iou_from_overlaps():
     result = MaxIoUAssigner(0.5, 0.4).assign_wrt_overlaps(overlaps, torch.tensor([5, 6]))
     assert result.gt_inds.tolist() == [2, 0, -1] and result.labels.tolist() == [6, -1, -1]
     torch.testing.assert_close(result.max_overlaps, tensor([0.6, 0.2, 0.45]))
-    result = MaxIoUAssigner(0.5, (0.15, 0.4), match_low_quality=False).assign_wrt_overlaps(overlaps, torch.tensor([5, 6]))
+    result = MaxIoUAssigner(0.5, (0.15, 0.4), match_low_quality=False).assign_wrt_overlaps(
+        overlaps, torch.tensor([5, 6])
+    )
     assert result.gt_inds.tolist() == [1, 0, -1]
-    result = MaxIoUAssigner(0.5, (0.25, 0.4), match_low_quality=False).assign_wrt_overlaps(overlaps, torch.tensor([5, 6]))
+    result = MaxIoUAssigner(0.5, (0.25, 0.4), match_low_quality=False).assign_wrt_overlaps(
+        overlaps, torch.tensor([5, 6])
+    )
     assert result.gt_inds.tolist() == [1, -1, -1]
 
 

@@ -275,9 +275,7 @@ def test_an_empty_level_has_no_candidates():
     gt = instances([[0, 0, 40, 40]], [3])
     expected = ATSSAssigner(9).assign(InstanceData(priors=priors), [64], gt)
     assert expected.gt_inds.any()
-    assert torch.equal(
-        ATSSAssigner(9).assign(InstanceData(priors=priors), [0, 64, 0], gt).gt_inds, expected.gt_inds
-    )
+    assert torch.equal(ATSSAssigner(9).assign(InstanceData(priors=priors), [0, 64, 0], gt).gt_inds, expected.gt_inds)
 
 
 def test_alpha_puts_scores_and_predicted_boxes_in_place_of_the_overlap():

@@ -61,9 +61,7 @@ def test_delta_golden():
         DeltaXYWHBBoxCoder().encode(torch.tensor([[0.0, 0, 10, 20], [5, 5, 15, 15]]), torch.tensor([[5.0, 5, 15, 15], [0, 0, 10, 20]])),
         torch.tensor([[0.5, 0, 0, -0.69315], [-0.5, 0, 0, 0.69315]]), rtol=1e-4, atol=1e-5,
     )  # fmt: skip
-    decoded = torch.tensor(
-        [[-9.953901, -52.017307, 48.353905, 90.417313], [-974.000061, 25.743999, 1026.0, 26.256001]]
-    )
+    decoded = torch.tensor([[-9.953901, -52.017307, 48.353905, 90.417313], [-974.000061, 25.743999, 1026.0, 26.256001]])
     torch.testing.assert_close(DELTA.decode(PRIORS, DELTAS), decoded, rtol=1e-5, atol=1e-3)
     clipped = torch.tensor([[0, 0, 48.353905, 50], [0, 25.743999, 60, 26.256001]])
     torch.testing.assert_close(DELTA.decode(PRIORS, DELTAS, (50, 60)), clipped, rtol=1e-5, atol=1e-3)

@@ -29,8 +29,17 @@ def test_flags_and_sparse_points():
     generator = MlvlPointGenerator([8, (16, 8)])
     flags = generator.valid_flags([(2, 3), (1, 2)], (8, 17), 'cpu')
     assert flags[0].tolist() == [True, True, True, False, False, False] and flags[1].tolist() == [True, True]
-    assert generator.sparse_priors(torch.tensor([0, 4, 5]), (2, 3), 0, device='cpu').tolist() == [POINTS[i] for i in (0, 4, 5)]
-    assert generator.single_level_valid_flags((2, 3), (1, 2), 'cpu').tolist() == [True, True, False, False, False, False]
+    assert generator.sparse_priors(torch.tensor([0, 4, 5]), (2, 3), 0, device='cpu').tolist() == [
+        POINTS[i] for i in (0, 4, 5)
+    ]
+    assert generator.single_level_valid_flags((2, 3), (1, 2), 'cpu').tolist() == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     with pytest.raises(ArgumentError, match='2'):
         generator.grid_priors([(2, 3)], device='cpu')
 

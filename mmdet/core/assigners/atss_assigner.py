@@ -77,22 +77,20 @@ class ATSSAssigner(BaseAssigner):
         result = AssignResult.background(len(gt_bboxes), priors)
         if len(priors) == 0 or len(gt_bboxes) == 0:
             return result
-        scores = None
-        if self.alpha is not None:
-            if 'scores' not in pred_instances or 'bboxes' not in pred_instances:
-                message = 'with alpha the predictions need scores and bboxes'
-                raise ArgumentError(message, field='pred_instances', received=sorted(pred_instances.keys()))
-            scores, bboxes = pred_instances.scores, get_box_tensor(pred_instances.bboxes)
+        if self.alpha is not None and not ('scores' in pred_instances and 'bboxes' in pred_instances):
+            message = 'with alpha the predictions need scores and bboxes'
+            raise ArgumentError(message, field='pred_instances', received=sorted(pred_instances.keys()))
 
         ignored = self._ignored_priors(priors, gt_instances_ignore)
         if ignored is not None:
             result.gt_inds[ignored] = -1
         candidates = self._nearest_priors(priors, num_level_priors, gt_bboxes, ignored)  # (C, G)
-        if scores is None:
+        if self.alpha is None:
             overlaps = self._overlaps(priors[candidates], gt_bboxes)  # (C, G)
         else:
-            own = scores[candidates, gt_labels].sigmoid()
-            overlaps = own ** (1 - self.alpha) * self._overlaps(bboxes[candidates], gt_bboxes) ** self.alpha
+            scores, bboxes = pred_instances.scores[candidates, gt_labels], get_box_tensor(pred_instances.bboxes)
+            overlaps = self._overlaps(bboxes[candidates], gt_bboxes) ** self.alpha
+            overlaps = scores.sigmoid() ** (1 - self.alpha) * overlaps
         if len(candidates) > 1:
             threshold = overlaps.mean(0) + overlaps.std(0)  # (G,)
         else:  # the standard deviation of a single sample is undefined: no candidate passes
