@@ -41,6 +41,11 @@ def to_config_dict(cfg: dict | Config | None) -> ConfigDict:
     return ConfigDict(cfg.to_dict() if isinstance(cfg, Config) else cfg or {})
 
 
+def widened(values: Tensor) -> Tensor:
+    """The same numbers in float32, or as they are where they are wider."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 @dataclasses.dataclass(frozen=True)
 class LevelOutputs:
     """The raw outputs of one level for one image, and what they refer to.
@@ -246,9 +251,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         return _instances(boxes[priors], probability[priors, labels], labels, *(values[priors] for values in factors))
 
     def _level_boxes(self, level: LevelOutputs, rows: Tensor | slice, img_shape: tuple[int, int]) -> Tensor:
-        bbox_pred = level.bbox_pred[rows]
-        wide = bbox_pred.to(torch.promote_types(bbox_pred.dtype, torch.float32))
-        return self.decode_boxes(wide, level.priors[rows], level.stride, img_shape)
+        return self.decode_boxes(widened(level.bbox_pred[rows]), level.priors[rows], level.stride, img_shape)
 
     def _bbox_post_process(
         self,

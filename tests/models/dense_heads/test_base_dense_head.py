@@ -38,9 +38,12 @@ def head():
     return TwoPriors()
 
 
-def outputs(probability=tensor([[0.9, 0.1], [0.2, 0.8], [0.3, 0.4], [0.6, 0.5]])):
+PROBABILITY = tensor([[0.9, 0.1], [0.2, 0.8], [0.3, 0.4], [0.6, 0.5]])
+
+
+def outputs():
     """Scores of prior a at location x in row 2 x + a: maps (1, 2 * channels, 1, 2); the boxes reach 2 strides to the right and down."""
-    cls = logit(probability).view(2, -1).t().reshape(1, -1, 1, 2)
+    cls = logit(PROBABILITY).view(2, -1).t().reshape(1, -1, 1, 2)
     reg = tensor([0.0, 0, 2, 2] * 2).view(1, 8, 1, 1).expand(1, 8, 1, 2)
     return [cls], [reg]
 
