@@ -67,5 +67,9 @@ class ModelInputError(MMDetError, ValueError):
     """Tensors handed to a model, loss or operator have an impossible shape, type or value."""
 
 
+class ArgumentError(ModelInputError, AssertionError):
+    """An argument has an impossible value, where callers written for mmdetection 3.x expect an ``AssertionError``."""
+
+
 class NonFiniteLossError(MMDetError, RuntimeError):
     """A loss became NaN or infinite; raised before the optimiser moves."""

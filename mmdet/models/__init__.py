@@ -4,9 +4,9 @@ from .data_preprocessors import DetDataPreprocessor
 from .dense_heads import GFLHead, GFocalHead, MPHead
 from .detectors import ATSS, GFL, DetTTAModel, SingleStageDetector
 from .losses import DistributionFocalLoss, GIoULoss, QualityFocalLoss
-from .necks import FPN
+from .necks import FPN, CSPNeXtPAFPN
 
 __all__ = [
-    'ATSS', 'DetDataPreprocessor', 'DetTTAModel', 'DistributionFocalLoss', 'FPN', 'GFL', 'GFLHead', 'GFocalHead', 'GIoULoss', 'MPHead',
-    'QualityFocalLoss', 'SingleStageDetector', 'TinyNASClassifier',
+    'ATSS', 'CSPNeXtPAFPN', 'DetDataPreprocessor', 'DetTTAModel', 'DistributionFocalLoss', 'FPN', 'GFL', 'GFLHead', 'GFocalHead', 'GIoULoss',
+    'MPHead', 'QualityFocalLoss', 'SingleStageDetector', 'TinyNASClassifier',
 ]  # fmt: skip
