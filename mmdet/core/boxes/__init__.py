@@ -1,7 +1,7 @@
 from .distances import DistancePointBBoxCoder, bbox2distance, clip_boxes, distance2bbox, get_box_wh, scale_boxes
-from .overlaps import BboxOverlaps2D, bbox_overlaps, get_box_tensor
+from .overlaps import BboxOverlaps2D, bbox_overlaps, cat_boxes, get_box_tensor
 
 __all__ = [
-    'BboxOverlaps2D', 'DistancePointBBoxCoder', 'bbox2distance', 'bbox_overlaps', 'clip_boxes', 'distance2bbox', 'get_box_tensor', 'get_box_wh',
+    'BboxOverlaps2D', 'DistancePointBBoxCoder', 'bbox2distance', 'bbox_overlaps', 'cat_boxes', 'clip_boxes', 'distance2bbox', 'get_box_tensor', 'get_box_wh',
     'scale_boxes',
 ]  # fmt: skip

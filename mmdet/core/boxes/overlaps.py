@@ -71,6 +71,11 @@ def get_box_tensor(boxes: Any) -> Tensor:
     return boxes if isinstance(boxes, Tensor) else boxes.tensor
 
 
+def cat_boxes(data_list: list[Any], dim: int = 0) -> Any:
+    first = data_list[0]
+    return torch.cat(data_list, dim=dim) if isinstance(first, Tensor) else first.cat(data_list, dim=dim)
+
+
 @TASK_UTILS.register_module()
 class BboxOverlaps2D:
     """:func:`bbox_overlaps` as a component of a config (``iou_calculator=dict(type='BboxOverlaps2D')``).
