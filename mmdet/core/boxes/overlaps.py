@@ -11,6 +11,8 @@ from torch import Tensor
 from mmdet.errors import ArgumentError, ConfigError
 from mmdet.registry import TASK_UTILS
 
+from .transforms import get_box_tensor
+
 _MODES = ('iou', 'iof', 'giou')
 
 
@@ -65,15 +67,6 @@ def bbox_overlaps(
     hull_bottom_right = torch.max(bboxes1[..., 2:], bboxes2[..., 2:])
     hull = (hull_bottom_right - hull_top_left + offset).clamp(min=0).prod(-1).clamp(min=eps)
     return ious - (hull - denominator) / hull
-
-
-def get_box_tensor(boxes: Any) -> Tensor:
-    return boxes if isinstance(boxes, Tensor) else boxes.tensor
-
-
-def cat_boxes(data_list: list[Any], dim: int = 0) -> Any:
-    first = data_list[0]
-    return torch.cat(data_list, dim=dim) if isinstance(first, Tensor) else first.cat(data_list, dim=dim)
 
 
 @TASK_UTILS.register_module()

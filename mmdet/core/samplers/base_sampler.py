@@ -55,11 +55,7 @@ class BaseSampler(metaclass=ABCMeta):
             priors = priors[None]
         gt_flags = assign_result.gt_inds.new_zeros(len(priors), dtype=torch.uint8)
         if self.add_gt_as_proposals and len(gt_bboxes) > 0:
-            if isinstance(priors, Tensor) != isinstance(gt_bboxes, Tensor):  # tensors beside boxes of a class
-                added = gt_bboxes.tensor if isinstance(priors, Tensor) else type(priors)(gt_bboxes)
-            else:
-                added = gt_bboxes
-            priors = cat_boxes([added, priors])
+            priors = cat_boxes([gt_bboxes, priors])
             assign_result.add_gt_(gt_labels)
             gt_flags = torch.cat([gt_flags.new_ones(len(gt_bboxes)), gt_flags])
 

@@ -5,6 +5,7 @@ P of all levels (finest first), C classes, K class channels of an anchor, D box 
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -212,14 +213,10 @@ class AnchorHead(BaseDenseHead):
         """
         counts = [len(level) for level in anchor_list[0]]
         ignored = batch_gt_instances_ignore or [None] * len(anchor_list)
-        labels, label_weights, targets, weights, _, _, sampled, *more = zip(
-            *(
-                self._get_targets_single(torch.cat(anchors), torch.cat(flags), *image, unmap_outputs=unmap_outputs)
-                for anchors, flags, *image in zip(
-                    anchor_list, valid_flag_list, batch_gt_instances, batch_img_metas, ignored, strict=True
-                )
-            )
-        )
+        one_image = functools.partial(self._get_targets_single, unmap_outputs=unmap_outputs)
+        flat = (map(torch.cat, values) for values in (anchor_list, valid_flag_list))
+        single = map(one_image, *flat, batch_gt_instances, batch_img_metas, ignored)
+        labels, label_weights, targets, weights, _, _, sampled, *more = zip(*single)
         found = [by_level(values, counts) for values in (labels, label_weights, targets, weights)]
         avg_factor = sum(result.avg_factor for result in sampled)
         results = [list(sampled)] if return_sampling_results else []
@@ -310,12 +307,9 @@ class AnchorHead(BaseDenseHead):
         anchors = [level.expand(len(batch_img_metas), -1, -1) for level in anchor_list[0]]
         # In float32 also under autocast: these are sums over hundreds of thousands of terms.
         with torch.autocast(cls_scores[0].device.type, enabled=False):
-            parts = [
-                self.loss_by_feat_single(widened(cls), widened(reg), *level, avg_factor=avg_factor)
-                for cls, reg, *level in zip(
-                    cls_scores, bbox_preds, anchors, labels, label_weights, targets, weights, strict=True
-                )
-            ]
+            one_level = functools.partial(self.loss_by_feat_single, avg_factor=avg_factor)
+            maps = (map(widened, levels) for levels in (cls_scores, bbox_preds))
+            parts = list(map(one_level, *maps, anchors, labels, label_weights, targets, weights))
         loss_cls, loss_bbox, *_ = zip(*parts)
         return dict(loss_cls=list(loss_cls), loss_bbox=list(loss_bbox))
 
@@ -412,7 +406,7 @@ class SingleAnchorHead(AnchorHead):
         type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128]
     )
     _default_assigner = dict(type='ATSSAssigner', topk=9)
-    _step_names = ('get_targets', '_get_targets_single', 'loss_by_feat_single')
+    _step_names: tuple[str, ...] = ('get_targets', '_get_targets_single', 'loss_by_feat_single')
 
     def _init_layers(self) -> None:
         if set(self.prior_generator.num_base_priors) != {1}:
@@ -527,12 +521,10 @@ class SingleAnchorHead(AnchorHead):
         """
         counts = [len(level) for level in anchor_list[0]]
         ignored = batch_gt_instances_ignore or [None] * len(anchor_list)
-        single = [
-            self._get_targets_single(torch.cat(anchors), torch.cat(flags), counts, *image, unmap_outputs=unmap_outputs)
-            for anchors, flags, *image in zip(
-                anchor_list, valid_flag_list, batch_gt_instances, batch_img_metas, ignored, strict=True
-            )
-        ]
+        one_image = functools.partial(self._get_targets_single, unmap_outputs=unmap_outputs)
+        flat = (map(torch.cat, values) for values in (anchor_list, valid_flag_list))
+        counted = [counts] * len(anchor_list)
+        single = list(map(one_image, *flat, counted, batch_gt_instances, batch_img_metas, ignored))
         found = [by_level(values, counts) for values in list(zip(*single))[:5]]
         return (*found, sum(result[7].avg_factor for result in single))
 

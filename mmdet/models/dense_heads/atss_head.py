@@ -3,6 +3,7 @@
 Naming: B images, P anchors (all levels, finest first, row-major within one), C classes, N positives of the batch.
 """
 
+import functools
 from typing import Any
 
 import torch
@@ -14,7 +15,12 @@ from torch import Tensor, nn
 from mmdet.registry import MODELS
 
 from .anchor_head import (
-    AnchorTargets, SingleAnchorHead, _Ignored, flatten_levels, flatten_map, mean_over_processes,
+    AnchorTargets,
+    SingleAnchorHead,
+    _Ignored,
+    flatten_levels,
+    flatten_map,
+    mean_over_processes,
 )  # fmt: skip
 from .base_dense_head import Losses, widened
 
@@ -37,7 +43,7 @@ class ATSSHead(SingleAnchorHead):
         **kwargs: further arguments of :class:`AnchorHead`.
     """
 
-    _step_names = (*SingleAnchorHead._step_names, 'centerness_target')
+    _step_names: tuple[str, ...] = (*SingleAnchorHead._step_names, 'centerness_target')
     _default_init_cfg = dict(
         type='Normal', layer='Conv2d', std=0.01, override=dict(type='Normal', name='atss_cls', std=0.01, bias_prob=0.01)
     )
@@ -68,7 +74,7 @@ class ATSSHead(SingleAnchorHead):
         self.atss_reg = predictor(self.num_base_priors * self._box_channels)
         self.atss_centerness = predictor(self.num_base_priors)
 
-    def forward_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, ...]:
         """Class scores (B, C, H, W), box deltas (B, 4, H, W) float32 and centerness logits (B, 1, H, W) of one level."""
         cls_feat, reg_feat = self.forward_towers(x)
         return self.atss_cls(cls_feat), scale(self.atss_reg(reg_feat)).float(), self.atss_centerness(reg_feat)
@@ -90,23 +96,24 @@ class ATSSHead(SingleAnchorHead):
         through these methods, level by level.
         """
         sizes, device = [(score.size(2), score.size(3)) for score in cls_scores], cls_scores[0].device
-        replaced, truth = self._replaces_steps(ATSSHead), (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
+        truth: Any = (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
         # In float32 also under autocast: these are sums over tens of thousands of terms.
         with torch.autocast(device.type, enabled=False):
-            maps = [[widened(level) for level in levels] for levels in (cls_scores, bbox_preds, centernesses)]
-            if replaced:
+            maps: Any = [[widened(level) for level in levels] for levels in (cls_scores, bbox_preds, centernesses)]
+            if self._replaces_steps(ATSSHead):
                 targets = self.get_targets(*self.get_anchors(sizes, batch_img_metas, device=device), *truth)
                 return self._losses_by_level(*maps, *targets)
             matched = self.match_targets(sizes, *truth, device=device)
-            return self._losses_at_once(*maps, torch.cat(self.prior_generator.grid_priors(sizes, device=device)), matched)
+            priors = torch.cat(self.prior_generator.grid_priors(sizes, device=device))
+            return self._losses_at_once(priors, matched, *maps)
 
     def _losses_at_once(
         self,
+        priors: Tensor,
+        targets: AnchorTargets,
         cls_scores: list[Tensor],
         bbox_preds: list[Tensor],
         centernesses: list[Tensor],
-        priors: Tensor,
-        targets: AnchorTargets,
     ) -> Losses:
         pos = targets.pos_inds
         deltas, logits = (flatten_levels(maps).flatten(0, 1)[pos] for maps in (bbox_preds, centernesses))
@@ -119,7 +126,9 @@ class ATSSHead(SingleAnchorHead):
         levels = (values.split(targets.num_level_priors, dim=1) for values in (targets.labels, targets.label_weights))
         return dict(
             loss_cls=[
-                self.loss_cls(flatten_map(scores).flatten(0, 1), labels.flatten(), weights.flatten(), avg_factor=num_samples)
+                self.loss_cls(
+                    flatten_map(scores).flatten(0, 1), labels.flatten(), weights.flatten(), avg_factor=num_samples
+                )
                 for scores, labels, weights in zip(cls_scores, *levels, strict=True)
             ],
             loss_bbox=targets.level_sums(loss_bbox / weight_sum.clamp(min=1)),
@@ -149,14 +158,14 @@ class ATSSHead(SingleAnchorHead):
         avg_factor: float,
     ) -> Losses:
         (num_samples,) = mean_over_processes(avg_factor, like=bbox_targets[0])
-        levels = zip(
-            anchors, cls_scores, bbox_preds, centernesses, labels, label_weights, bbox_targets, strict=True
-        )
-        parts = [self.loss_by_feat_single(*level, avg_factor=num_samples) for level in levels]
+        one_level = functools.partial(self.loss_by_feat_single, avg_factor=num_samples)
+        parts = map(one_level, anchors, cls_scores, bbox_preds, centernesses, labels, label_weights, bbox_targets)
         loss_cls, loss_bbox, loss_centerness, weights = map(list, zip(*parts))
         (weight_sum,) = mean_over_processes(sum(weights), like=bbox_targets[0])
         divisor = weight_sum.clamp(min=1)
-        return dict(loss_cls=loss_cls, loss_bbox=[part / divisor for part in loss_bbox], loss_centerness=loss_centerness)
+        return dict(
+            loss_cls=loss_cls, loss_bbox=[part / divisor for part in loss_bbox], loss_centerness=loss_centerness
+        )
 
     def loss_by_feat_single(  # type: ignore[override]  # as in mmdetection
         self,

@@ -4,7 +4,8 @@ Naming: B images, P priors (all levels, finest first, row-major within one), L l
 D channels, N positives of the batch.
 """
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import torch
 from mmcv.cnn import Scale
@@ -17,7 +18,12 @@ from mmdet.models.layers import Integral
 from mmdet.registry import MODELS
 
 from .anchor_head import (
-    AnchorTargets, SingleAnchorHead, _Ignored, flatten_levels, flatten_map, mean_over_processes,
+    AnchorTargets,
+    SingleAnchorHead,
+    _Ignored,
+    flatten_levels,
+    flatten_map,
+    mean_over_processes,
 )  # fmt: skip
 from .base_dense_head import Losses, widened
 
@@ -66,7 +72,7 @@ class GFLHead(SingleAnchorHead):
         ConfigError: more than one prior per location, an unknown ``nms_pre_rule``, or a class loss that takes the other form of scores.
     """
 
-    _step_names = (*SingleAnchorHead._step_names, 'anchor_center')
+    _step_names: tuple[str, ...] = (*SingleAnchorHead._step_names, 'anchor_center')
     _more_losses: tuple[str, ...] = ()  # names of what loss_by_feat_single() returns between loss_dfl and the weights
     _default_init_cfg = dict(
         type='Normal', layer='Conv2d', std=0.01, override=dict(type='Normal', name='gfl_cls', std=0.01, bias_prob=0.01)
@@ -218,20 +224,16 @@ class GFLHead(SingleAnchorHead):
         bbox_targets: list[Tensor],
         bbox_weights: list[Tensor],
         avg_factor: float,
-        *more: list,
+        *more: Any,
     ) -> Losses:
         """Losses of raw outputs and of what :meth:`get_targets` returns; ``more`` lists are passed on before ``avg_factor``."""
         (num_samples,) = mean_over_processes(avg_factor, like=bbox_targets[0])
         strides = self.prior_generator.strides
         with torch.autocast(cls_scores[0].device.type, enabled=False):
-            maps = ([widened(level) for level in levels] for levels in (cls_scores, bbox_preds))
-            parts = [
-                self.loss_by_feat_single(*level, avg_factor=num_samples)
-                for level in zip(
-                    anchors, *maps, labels, label_weights, bbox_targets, strides, *more, strict=True
-                )
-            ]
-        loss_cls, loss_bbox, loss_dfl, *rest, weights = zip(*parts)
+            one_level = functools.partial(self.loss_by_feat_single, avg_factor=num_samples)
+            maps = (map(widened, levels) for levels in (cls_scores, bbox_preds))
+            parts = map(one_level, anchors, *maps, labels, label_weights, bbox_targets, strides, *more)
+            loss_cls, loss_bbox, loss_dfl, *rest, weights = zip(*parts)
         (weight_sum,) = mean_over_processes(sum(weights), like=bbox_targets[0])
         divisor = self._box_divisor(weight_sum)
         divided = dict(loss_bbox=[x / divisor for x in loss_bbox], loss_dfl=[x / divisor for x in loss_dfl])

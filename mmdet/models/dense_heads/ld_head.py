@@ -43,7 +43,8 @@ class LDHead(GFLHead):
     ) -> Losses:
         """Losses of feature maps ``x``; ``out_teacher`` are the raw outputs of the teacher's head for the same batch."""
         gt, ignored, metas = unpack_gt_instances(batch_data_samples)
-        return self.loss_by_feat(*self(x), gt, metas, out_teacher[1], ignored)
+        cls_scores, bbox_preds = self(x)
+        return self.loss_by_feat(cls_scores, bbox_preds, gt, metas, out_teacher[1], ignored)
 
     def loss_by_feat(  # type: ignore[override]
         self,
@@ -65,9 +66,11 @@ class LDHead(GFLHead):
         """
         shapes = [[tuple(level.shape) for level in maps] for maps in (bbox_preds, soft_targets)]
         if shapes[0] != shapes[1]:
-            raise ModelInputError(f"the teacher's maps must be as large as the student's, {shapes[0]}", received=shapes[1])
+            raise ModelInputError(
+                f"the teacher's maps must be as large as the student's, {shapes[0]}", received=shapes[1]
+            )
         sizes, device = [(score.size(2), score.size(3)) for score in cls_scores], cls_scores[0].device
-        truth = (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
+        truth: Any = (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
         if self._replaces_steps(LDHead):
             targets = self.get_targets(*self.get_anchors(sizes, batch_img_metas, device=device), *truth)
             return self._losses_by_level(cls_scores, bbox_preds, *targets, soft_targets)

@@ -35,7 +35,10 @@ class RetinaHead(AnchorHead):
         strides=[8, 16, 32, 64, 128],
     )
     _default_init_cfg = dict(
-        type='Normal', layer='Conv2d', std=0.01, override=dict(type='Normal', name='retina_cls', std=0.01, bias_prob=0.01)
+        type='Normal',
+        layer='Conv2d',
+        std=0.01,
+        override=dict(type='Normal', name='retina_cls', std=0.01, bias_prob=0.01),
     )
 
     def __init__(
