@@ -1,6 +1,13 @@
 """Detection maths without learned parameters."""
 
-from .assigners import AssignResult, ATSSAssigner, BaseAssigner, DynamicSoftLabelAssigner, MaxIoUAssigner, TaskAlignedAssigner
+from .assigners import (
+    AssignResult,
+    ATSSAssigner,
+    BaseAssigner,
+    DynamicSoftLabelAssigner,
+    MaxIoUAssigner,
+    TaskAlignedAssigner,
+)
 from .boxes import BboxOverlaps2D, DistancePointBBoxCoder, bbox2distance, bbox_overlaps, distance2bbox
 from .post_processing import filter_scores_and_topk, merge_augmented, multiclass_nms
 from .priors import AnchorGenerator, LegacyAnchorGenerator
