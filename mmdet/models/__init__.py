@@ -3,10 +3,10 @@ from .classifiers import TinyNASClassifier
 from .data_preprocessors import DetDataPreprocessor
 from .dense_heads import GFLHead, GFocalHead, MPHead
 from .detectors import ATSS, GFL, DetTTAModel, SingleStageDetector
-from .losses import DistributionFocalLoss, GIoULoss, QualityFocalLoss
+from .losses import *  # noqa: F403
 from .necks import FPN
 
 __all__ = [
-    'ATSS', 'DetDataPreprocessor', 'DetTTAModel', 'DistributionFocalLoss', 'FPN', 'GFL', 'GFLHead', 'GFocalHead', 'GIoULoss', 'MPHead',
-    'QualityFocalLoss', 'SingleStageDetector', 'TinyNASClassifier',
+    'ATSS', 'DetDataPreprocessor', 'DetTTAModel', 'FPN', 'GFL', 'GFLHead', 'GFocalHead', 'MPHead',
+    'SingleStageDetector', 'TinyNASClassifier',
 ]  # fmt: skip
