@@ -1,6 +1,7 @@
 from .base import BaseDetector
 from .composite import CompositeDetector, FullResolutionPreprocessor
-from .single_stage import ATSS, GFL, SingleStageDetector
+from .kd_one_stage import KnowledgeDistillationSingleStageDetector
+from .single_stage import ATSS, GFL, RetinaNet, SingleStageDetector
 from .sliced_det import SlicedDet
 from .stage import DetectionStage
 from .tta import DetTTAModel
@@ -8,5 +9,5 @@ from .ufpmp_det import UFPMPDet, UFPMPTrace
 
 __all__ = [
     'ATSS', 'BaseDetector', 'CompositeDetector', 'DetTTAModel', 'DetectionStage', 'FullResolutionPreprocessor', 'GFL',
-    'SingleStageDetector', 'SlicedDet', 'UFPMPDet', 'UFPMPTrace',
+    'KnowledgeDistillationSingleStageDetector', 'RetinaNet', 'SingleStageDetector', 'SlicedDet', 'UFPMPDet', 'UFPMPTrace',
 ]  # fmt: skip
