@@ -6,7 +6,9 @@ from .gfocal_head import GFocalHead
 from .ld_head import LDHead
 from .mp_head import MPHead
 from .retina_head import RetinaHead
+from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 
 __all__ = [
-    'ATSSHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead', 'MPHead', 'RetinaHead',
+    'ATSSHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead', 'MPHead', 'RTMDetHead',
+    'RTMDetSepBNHead', 'RetinaHead',
 ]  # fmt: skip
