@@ -1,12 +1,12 @@
 from .base import BaseDetector
 from .composite import CompositeDetector, FullResolutionPreprocessor
-from .single_stage import ATSS, GFL, SingleStageDetector
+from .single_stage import ATSS, FCOS, GFL, TOOD, SingleStageDetector, VFNet
 from .sliced_det import SlicedDet
 from .stage import DetectionStage
 from .tta import DetTTAModel
 from .ufpmp_det import UFPMPDet, UFPMPTrace
 
 __all__ = [
-    'ATSS', 'BaseDetector', 'CompositeDetector', 'DetTTAModel', 'DetectionStage', 'FullResolutionPreprocessor', 'GFL',
-    'SingleStageDetector', 'SlicedDet', 'UFPMPDet', 'UFPMPTrace',
+    'ATSS', 'BaseDetector', 'CompositeDetector', 'DetTTAModel', 'DetectionStage', 'FCOS', 'FullResolutionPreprocessor', 'GFL',
+    'SingleStageDetector', 'SlicedDet', 'TOOD', 'UFPMPDet', 'UFPMPTrace', 'VFNet',
 ]  # fmt: skip
