@@ -67,7 +67,7 @@ class ModelInputError(MMDetError, ValueError):
     """Tensors handed to a model, loss or operator have an impossible shape, type or value."""
 
 
-class ArgumentError(MMDetError, ValueError, AssertionError):
+class ArgumentError(ModelInputError, AssertionError):
     """An argument has an impossible value, where callers written for mmdetection 3.x expect an ``AssertionError``."""
 
 

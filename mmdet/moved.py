@@ -16,7 +16,6 @@ MOVED: dict[str, tuple[str, ...]] = {
     'mmdet.apis.report_style': ('mmdet.visualization.report_style',),
     'mmdet.apis.test': ('mmdet.apis.testing',),
     'mmdet.apis.train': ('mmdet.apis.training',),
-    'mmdet.core.assigners.assign_result': ('mmdet.core.assigners.atss_assigner',),
     'mmdet.datasets.converters.progress': ('mmdet.utils.progress',),
     'mmdet.datasets.converters.results': ('mmdet.evaluation.convert_results',),
     'mmdet.datasets.image_io': ('mmdet.formats.images',),

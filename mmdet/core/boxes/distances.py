@@ -8,6 +8,10 @@ from torch import Tensor
 from mmdet.errors import ModelInputError
 from mmdet.registry import TASK_UTILS
 
+# Their path in earlier versions.
+from .transforms import get_box_wh as get_box_wh
+from .transforms import scale_boxes as scale_boxes
+
 
 def bbox2distance(points: Tensor, bbox: Tensor, max_dis: float | None = None, eps: float = 0.1) -> Tensor:
     """Distances from points to the sides of their boxes.
@@ -31,7 +35,7 @@ def distance2bbox(points: Tensor, distance: Tensor, max_shape: Sequence[int] | T
     Args:
         points: (..., N, 2) x, y.
         distance: (..., N, 4) left, top, right, bottom.
-        max_shape: (height, width); boxes are clipped to x in [0, width], y in [0, height].
+        max_shape: (height, width); boxes are clipped to x in [0, width], y in [0, height]. Or one pair for each image of a batch (B, N, 4).
 
     Returns:
         (..., N, 4) xyxy.
@@ -41,20 +45,21 @@ def distance2bbox(points: Tensor, distance: Tensor, max_shape: Sequence[int] | T
 
 
 def clip_boxes(boxes: Tensor, img_shape: Sequence[int] | Tensor) -> Tensor:
-    """Clip (..., 4) xyxy boxes to x in [0, width], y in [0, height]; ``img_shape`` is (height, width, ...)."""
+    """Clip xyxy boxes to x in [0, width], y in [0, height].
+
+    Args:
+        boxes: (..., 4).
+        img_shape: (height, width, ...), or for ``boxes`` (B, ..., 4) one such row per image.
+    """
+    if isinstance(img_shape, Tensor) or isinstance(img_shape[0], Sequence):
+        hw = torch.as_tensor(img_shape, dtype=boxes.dtype, device=boxes.device)[..., :2]  # (2,) or (B, 2)
+        limit = hw.flip(-1).tile(2)  # width, height, width, height
+        if limit.dim() > 1:
+            limit = limit.reshape(len(limit), *[1] * (boxes.dim() - 2), 4)
+        return torch.minimum(boxes.clamp(min=0), limit)
     height, width = img_shape[:2]
     limit = boxes.new_tensor([width, height, width, height])
     return torch.minimum(boxes.clamp(min=0), limit)
-
-
-def scale_boxes(boxes: Tensor, scale_factor: Sequence[float]) -> Tensor:
-    """Multiply (..., 4) xyxy boxes by (w, h) factors."""
-    return boxes * boxes.new_tensor(tuple(scale_factor) * 2)
-
-
-def get_box_wh(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Widths and heights, each (...,), of (..., 4) xyxy boxes."""
-    return boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
 
 
 @TASK_UTILS.register_module()
