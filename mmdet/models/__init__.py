@@ -8,3 +8,4 @@ from .detectors import *  # noqa: F403
 from .layers import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .necks import *  # noqa: F403
+from .task_modules import *  # noqa: F403
