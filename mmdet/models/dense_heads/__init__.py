@@ -8,17 +8,10 @@ from .gfocal_head import GFocalHead
 from .ld_head import LDHead
 from .mp_head import MPHead
 from .retina_head import RetinaHead
-<<<<<<< HEAD
+from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .vfnet_head import VFNetHead
 
 __all__ = [
-    'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'FCOSHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead', 'MPHead', 'RetinaHead',
-    'VFNetHead',
-=======
-from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
-
-__all__ = [
-    'ATSSHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead', 'MPHead', 'RTMDetHead',
-    'RTMDetSepBNHead', 'RetinaHead',
->>>>>>> i12
+    'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'FCOSHead', 'GFLHead', 'GFLTargets', 'GFocalHead',
+    'LDHead', 'MPHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RetinaHead', 'VFNetHead',
 ]  # fmt: skip
