@@ -173,7 +173,9 @@ class FCOSHead(AnchorFreeHead):
 
             centers = torch.cat([level.repeat(len(batch_gt_instances), 1) for level in points])[pos]  # (N, 2)
             # With norm_on_bbox these are boxes in strides around points in pixels: an overlap does not see the difference.
-            pred_boxes, gt_boxes = (self.bbox_coder.decode(centers, values) for values in (widened(sides[pos]), targets))
+            pred_boxes, gt_boxes = (
+                self.bbox_coder.decode(centers, values) for values in (widened(sides[pos]), targets)
+            )
             return dict(
                 loss_cls=self.loss_cls(scores, labels, avg_factor=num_pos),
                 loss_bbox=self.loss_bbox(pred_boxes, gt_boxes, weight=centerness, avg_factor=weight_sum),
@@ -262,7 +264,9 @@ class FCOSHead(AnchorFreeHead):
             heights.append((end_row - row).clamp(min=0))
             columns.append(images.new_full((num_boxes,), width))
             total += len(level)
-        table = torch.stack([torch.cat(part) for part in (starts, first_rows, first_columns, widths, columns)])  # (5, L * G)
+        table = torch.stack(
+            [torch.cat(part) for part in (starts, first_rows, first_columns, widths, columns)]
+        )  # (5, L * G)
         gts = torch.arange(num_boxes, device=device).repeat(len(points))
         levels = torch.arange(len(points), device=device).repeat_interleave(num_boxes)
         counts = table[3] * torch.cat(heights)  # (L * G,) pairs
