@@ -106,7 +106,12 @@ class GFL(SingleStageDetector):
 
 @MODELS.register_module()
 class ATSS(SingleStageDetector):
-    """The detector type that GFL's own repository names in its configs."""
+    """ATSS (arXiv 1912.02424); also the detector type that GFL's own repository names in its configs."""
+
+
+@MODELS.register_module()
+class RetinaNet(SingleStageDetector):
+    """RetinaNet (arXiv 1708.02002)."""
 
 
 @MODELS.register_module()
