@@ -262,7 +262,8 @@ class TOODHead(ATSSHead):
             divisors = mean_over_processes(sum(cls_sums), sum(bbox_sums), like=cls_scores[0])
             cls_divisor, bbox_divisor = (value.clamp(min=1) for value in divisors)
             return dict(
-                loss_cls=[part / cls_divisor for part in loss_cls], loss_bbox=[part / bbox_divisor for part in loss_bbox]
+                loss_cls=[part / cls_divisor for part in loss_cls],
+                loss_bbox=[part / bbox_divisor for part in loss_bbox],
             )
 
     def loss_by_feat_single(  # type: ignore[override]  # as in mmdetection
