@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.dist import broadcast
 from mmengine.logging import MessageHub
+from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmdet.core.boxes import scale_boxes
@@ -58,8 +59,8 @@ class BatchFixedSizePad(nn.Module):
             if self.pad_mask and 'masks' in sample.gt_instances:
                 sample.gt_instances.masks = sample.gt_instances.masks.pad(self.size, pad_val=self.mask_pad_value)
             if self.pad_seg and 'gt_sem_seg' in sample:
-                sem_seg = sample.gt_sem_seg.sem_seg
-                sample.gt_sem_seg.set_data(dict(sem_seg=_padded(sem_seg, self.size, self.seg_pad_value)))
+                sem_seg = _padded(sample.gt_sem_seg.sem_seg, self.size, self.seg_pad_value)
+                sample.gt_sem_seg = PixelData(metainfo=sample.gt_sem_seg.metainfo, sem_seg=sem_seg)
         return inputs, data_samples
 
 
