@@ -5,53 +5,26 @@ The numbers come from its own code at 256 x 320 pixels, batch 2, six boxes an im
 
 import pytest
 import torch
-from mmengine.structures import InstanceData
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmdet.utils import load_config
-from tests.reference_fill import fill_state_dict, statistics, tensor, u
+from tests import detector_case as case
+from tests.reference_fill import statistics
 from tests.reference_keys import reference_keys
 
-SHAPES = [(256, 320), (236, 276)]
+CONFIG = 'configs/rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
 
 
 @pytest.fixture(scope='module')
 def model(repository):
-    cfg = load_config(repository / 'configs/rtmdet/rtmdet_tiny_8xb32-300e_coco.py').model
-    cfg.backbone.init_cfg = None
-    model = MODELS.build(cfg)
-    model.load_state_dict(fill_state_dict(model.state_dict()))
-    return model.eval()
+    return case.filled_detector(repository / CONFIG)
 
 
 @pytest.fixture(scope='module')
-def images():
-    batch = torch.zeros(2, 3, 256, 320)
-    for i, (height, width) in enumerate(SHAPES):
-        batch[i, :, :height, :width] = tensor((3, 256, 320), 7 + i, scale=2)[:, :height, :width]
-    return batch
-
-
-@pytest.fixture(scope='module')
-def features(model, images):
+def features(model):
     with torch.no_grad():
-        return model.extract_feat(images)
-
-
-def samples(empty=()):
-    made = []
-    for i, (height, width) in enumerate(SHAPES):
-        v = torch.from_numpy((u(30, 1003 + i) + 1) / 2).reshape(6, 5)
-        left, top = 0.4 * width * v[:, 0], 0.4 * height * v[:, 1]
-        boxes = torch.stack([left, top, left + width * (0.05 + 0.55 * v[:, 2]), top + height * (0.05 + 0.55 * v[:, 3])], 1)
-        pad_shape = (256, 320) if i == 0 else (256, 288)
-        sample = DetDataSample(metainfo=dict(img_shape=(height, width), pad_shape=pad_shape, scale_factor=(1.0, 1.0)))
-        count = 0 if i in empty else 6
-        sample.gt_instances = InstanceData(bboxes=boxes.float()[:count], labels=(80 * v[:count, 4]).long())
-        made.append(sample)
-    return made
+        return model.extract_feat(case.images())
 
 
 @pytest.fixture
@@ -70,9 +43,9 @@ def test_names_and_shapes(model):
     assert sum(p.numel() for p in model.parameters()) == 4_896_168
 
 
-def test_outputs(model, images, features, head):
+def test_outputs(model, features, head):
     with torch.no_grad():
-        last = model.backbone(images)[-1]
+        last = model.backbone(case.images())[-1]
         cls, reg = head(features)
     rows = [last, features[0], features[2], *cls, *reg]
     expected = [
@@ -91,27 +64,25 @@ def test_outputs(model, images, features, head):
 
 
 @pytest.mark.parametrize(
-    ('head', 'empty', 'loss_cls', 'loss_bbox'),
+    ('head', 'counts', 'loss_cls', 'loss_bbox'),
     [
-        (3.0, (0, 1), [34172.91, 8448.8545, 2138.5352], [0, 0, 0]),
-        (3.0, (1,), [2299.9561, 568.4069, 143.9113], [0.147423, 0.825322, 0.067265]),
-        (3.0, (), [1250.5231, 308.9654, 78.249710], [0.255201, 0.826249, 0.036575]),
-        (0.0, (), [34172.91, 8448.8545, 2138.5352], [0, 0, 0]),
+        (3.0, (0, 0), [34172.91, 8448.8545, 2138.5352], [0, 0, 0]),
+        (3.0, (6, 0), [2299.9561, 568.4069, 143.9113], [0.147423, 0.825322, 0.067265]),
+        (3.0, (6, 6), [1250.5231, 308.9654, 78.249710], [0.255201, 0.826249, 0.036575]),
+        (0.0, (6, 6), [34172.91, 8448.8545, 2138.5352], [0, 0, 0]),
     ],
     indirect=['head'],
 )
-def test_losses(features, head, empty, loss_cls, loss_bbox):
-    losses = head.loss(features, samples(empty))
+def test_losses(features, head, counts, loss_cls, loss_bbox):
+    losses = head.loss(features, case.samples(counts=counts))
     torch.testing.assert_close(torch.stack(losses['loss_cls']).detach(), torch.tensor(loss_cls), rtol=1e-4, atol=0)
     torch.testing.assert_close(torch.stack(losses['loss_bbox']).detach(), torch.tensor(loss_bbox).float(), rtol=1e-4, atol=1e-6)
 
 
-def test_gradient_norm(model, images, head):
-    losses, _ = model.parse_losses(model.loss(images, samples()))
-    losses.backward()
-    norm = torch.stack([p.grad.norm() for p in model.parameters()]).norm().item()
-    model.zero_grad()
-    assert norm == pytest.approx(9948.6, rel=1e-4)
+def test_gradient_norm(model, head):
+    losses = case.train_with_fixed_norms(model)(case.images(), case.samples(), mode='loss')
+    assert case.gradient_norm(model, losses) == pytest.approx(9948.6, rel=1e-4)
+    model.eval()
 
 
 @pytest.mark.parametrize(
@@ -124,16 +95,16 @@ def test_gradient_norm(model, images, head):
 )
 def test_predictions(features, head, counts, sums, last):
     with torch.no_grad():
-        found = head.predict(features, samples())
+        found = head.predict(features, case.samples())
     assert [len(image) for image in found] == counts
     assert [image.scores.sum().item() for image in found] == pytest.approx(sums, rel=1e-4)
     assert [image.scores[-1].item() for image in found] == pytest.approx(last, rel=1e-4)
-    for image, (height, width) in zip(found, SHAPES):
+    for image, (height, width) in zip(found, [(256, 320), (236, 276)]):
         assert image.bboxes.min() >= 0 and image.bboxes[:, 2].max() <= width and image.bboxes[:, 3].max() <= height
 
 
 def test_sync_bn_only_with_several_processes(model, repository, monkeypatch):
-    cfg = load_config(repository / 'configs/rtmdet/rtmdet_tiny_8xb32-300e_coco.py').model
+    cfg = load_config(repository / CONFIG).model
     for part in ('backbone', 'neck', 'bbox_head'):
         cfg[part].norm_cfg = dict(type='BN')
     cfg.backbone.init_cfg = None
