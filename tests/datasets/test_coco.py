@@ -364,3 +364,24 @@ def test_sizes_and_boxes_of_a_record_belong_together():
 )
 def test_usable_boxes(bbox, margin, usable):
     assert usable_boxes(np.array([bbox], dtype=float), np.array([[100, 50]]), margin).tolist() == [usable]
+
+
+def test_masks_come_along_when_the_pipeline_loads_them(tmp_path):
+    square, runs = [[1, 1, 4, 1, 4, 4, 1, 4]], {'size': [30, 40], 'counts': [5, 10, 1185]}
+    annotations = [
+        box(1, 2, segmentation=square),
+        box(2, 1, category_id=7, segmentation=square),  # not among the classes
+        box(3, 1, segmentation=runs, iscrowd=1),
+        box(4, 2, segmentation=[]),
+        box(5, 1, category_id=3, segmentation=[[0, 0, 3, 0, 3, 3]]),
+    ]
+    path = write_document(tmp_path, [image(1), image(2), image(3)], annotations)
+    load = dict(type='LoadAnnotations', with_mask=True)
+    for pipeline in ([load], [dict(type='RandomApply', transforms=[load], prob=1.0)]):
+        dataset = build(path, pipeline=pipeline)
+        masks = [[item.get('mask') for item in dataset.get_data_info(i)['instances']] for i in range(3)]
+        assert masks == [[runs, [[0, 0, 3, 0, 3, 3]]], [square, None], []]
+    assert dataset[0]['gt_masks'].areas.tolist() == [10, 3] and dataset[0]['gt_ignore_flags'].tolist() == [True, False]
+    with pytest.raises(DataError, match='object 1: mask'):
+        dataset[1]
+    assert 'mask' not in build(path, pipeline=[dict(type='LoadAnnotations')]).get_data_info(0)['instances'][0]

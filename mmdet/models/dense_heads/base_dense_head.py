@@ -20,20 +20,13 @@ from mmdet.errors import ConfigError
 from mmdet.ops import batched_nms
 from mmdet.structures import SampleList
 
+from ..utils.misc import unpack_gt_instances
+
 Losses = dict[str, Tensor | list[Tensor]]
 # What a head's forward() returns: lists over the levels, (B, channels, H_l, W_l) each; how many depends on the head.
 RawOutputs = tuple[Any, ...]
 
 _NMS_PRE_RULES = ('pairs', 'priors')
-
-
-def unpack_gt_instances(
-    batch_data_samples: SampleList,
-) -> tuple[list[InstanceData], list[InstanceData | None], list[dict]]:
-    """Ground truth, ignored boxes (None where a sample has none) and metainfo of each sample."""
-    gt = [sample.gt_instances for sample in batch_data_samples]
-    ignored = [sample.get('ignored_instances') for sample in batch_data_samples]
-    return gt, ignored, [sample.metainfo for sample in batch_data_samples]
 
 
 def to_config_dict(cfg: dict | Config | None) -> ConfigDict:
