@@ -21,9 +21,10 @@ def test_one_copy():
 
 def test_bases_and_models(tmp_path):
     path = tmp_path / 'plugin.py'
-    path.write_text("_base_ = ['mmdet::_base_/default_runtime.py', 'mmdet::gfl/gfl_r50_fpn_1x_coco.py']\ncustom_imports = dict(imports=[])\n")
-    cfg = load_config(path)
-    assert cfg.default_scope == 'mmdet' and cfg.model.bbox_head.type == 'GFLHead' and cfg.custom_imports.imports == []
+    path.write_text("_base_ = 'mmdet::_base_/default_runtime.py'\nmodel = dict(type='X')\n")
+    assert load_config(path).default_scope == 'mmdet' and load_config(path).model.type == 'X'
+    path.write_text("_base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'\nmodel = dict(bbox_head=dict(num_classes=3))\n")
+    assert load_config(path).model.bbox_head.type == 'GFLHead' and load_config(path).model.bbox_head.num_classes == 3
     for name in ('gfl_r50_fpn_1x_coco', 'gfl_r50_fpn_ms-2x_coco'):
         own = Config.fromfile(ROOT / f'configs/gfl/{name}.py')
         found = mmengine.hub.get_config(f'mmdet::gfl/{name}.py', pretrained=True)
