@@ -84,3 +84,7 @@ NAS_BUDGETS = Registry('architecture budget', scope=SCOPE, locations=['mmdet.nas
 NAS_LATENCIES = Registry('latency predictor', scope=SCOPE, locations=['mmdet.nas'])
 NAS_SPACES = Registry('architecture space', scope=SCOPE, locations=['mmdet.nas.spaces'])
 NAS_STRATEGIES = Registry('search strategy', scope=SCOPE, locations=['mmdet.nas.search'])
+
+# Classes of boxes by lower-case name. A plain table, because boxes are made of data and never built from configs; it lies here because boxes and
+# masks each look up the other's counterpart.
+BOX_TYPES: dict[str, type] = {}

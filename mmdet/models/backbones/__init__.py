@@ -1,3 +1,5 @@
+from .csp_darknet import CSPDarknet
+from .cspnext import CSPNeXt
 from .res2net import Res2Net
 from .resnet import ResNet, ResNetV1d
 from .resnext import ResNeXt
@@ -7,5 +9,6 @@ from .vit import WindowedViT
 from .vit_adapter import ViTAdapter
 
 __all__ = [
-    'DAMOYOLOBackbone', 'Res2Net', 'ResNeXt', 'ResNet', 'ResNetV1d', 'TinyNAS3DBackbone', 'TinyNASBackbone', 'ViTAdapter', 'WindowedViT',
+    'CSPDarknet', 'CSPNeXt', 'DAMOYOLOBackbone', 'Res2Net', 'ResNeXt', 'ResNet', 'ResNetV1d', 'TinyNAS3DBackbone', 'TinyNASBackbone',
+    'ViTAdapter', 'WindowedViT',
 ]  # fmt: skip

@@ -1,6 +1,14 @@
+from .anchor_head import AnchorHead, AnchorTargets
+from .atss_head import ATSSHead
 from .base_dense_head import BaseDenseHead
 from .gfl_head import GFLHead, GFLTargets
 from .gfocal_head import GFocalHead
+from .ld_head import LDHead
 from .mp_head import MPHead
+from .retina_head import RetinaHead
+from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 
-__all__ = ['BaseDenseHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'MPHead']
+__all__ = [
+    'ATSSHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead', 'MPHead', 'RTMDetHead',
+    'RTMDetSepBNHead', 'RetinaHead',
+]  # fmt: skip

@@ -82,7 +82,7 @@ class MPHead(GFLHead):
         if len(self.proxies_list) != self.num_classes or min(self.proxies_list) < 1:
             message = f'must hold one positive number for each of the {self.num_classes} classes'
             raise ConfigError(message, field='proxies_list', received=list(self.proxies_list))
-        channels = self.feat_channels if self.stacked_convs else self.in_channels
+        channels = self._tower_channels
         dim, total, largest = self.feat_channels, sum(self.proxies_list), max(self.proxies_list)
         self.gfl_cls_conv = nn.Conv2d(channels, dim, 3, padding=1)
         self.gfl_reg = nn.Conv2d(channels, 4 * (self.reg_max + 1), 3, padding=1)

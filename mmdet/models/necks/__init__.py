@@ -1,3 +1,4 @@
+from .cspnext_pafpn import CSPNeXtPAFPN
 from .fpn import FPN
 
-__all__ = ['FPN']
+__all__ = ['CSPNeXtPAFPN', 'FPN']
