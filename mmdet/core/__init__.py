@@ -1,6 +1,13 @@
 """Detection maths without learned parameters."""
 
-from .assigners import AssignResult, ATSSAssigner, BaseAssigner, DynamicSoftLabelAssigner, MaxIoUAssigner, TaskAlignedAssigner
+from .assigners import (
+    AssignResult,
+    ATSSAssigner,
+    BaseAssigner,
+    DynamicSoftLabelAssigner,
+    MaxIoUAssigner,
+    TaskAlignedAssigner,
+)
 from .boxes import (
     BaseBBoxCoder,
     BboxOverlaps2D,
@@ -12,7 +19,14 @@ from .boxes import (
     distance2bbox,
 )
 from .post_processing import filter_scores_and_topk, merge_augmented, multiclass_nms
-from .priors import AnchorGenerator, LegacyAnchorGenerator, MlvlPointGenerator, PointGenerator, SSDAnchorGenerator, YOLOAnchorGenerator
+from .priors import (
+    AnchorGenerator,
+    LegacyAnchorGenerator,
+    MlvlPointGenerator,
+    PointGenerator,
+    SSDAnchorGenerator,
+    YOLOAnchorGenerator,
+)
 from .samplers import BaseSampler, PseudoSampler, RandomSampler, SamplingResult
 
 __all__ = [

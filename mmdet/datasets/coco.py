@@ -38,7 +38,7 @@ class CocoDataset(BaseDetDataset):
     numbers labels in the order of the file, so that a class tuple in another order silently gets wrong names.)
 
     *Boxes.* ``[x, y, w, h]`` becomes xyxy. Dropped: ``ignore`` set, no intersection with the image, area <= 0, w < 1 or h < 1, a category
-    outside the classes. ``iscrowd`` gives ``ignore_flag`` 1.
+    outside the classes. ``iscrowd`` gives ``ignore_flag`` 1. If the pipeline loads masks, each object has its ``segmentation`` as ``mask``.
 
     *Images.* ``filter_cfg=dict(filter_empty_gt=True, min_size=32)`` drops, in training, those without any annotation of the classes and
     those whose shorter side is below 32 pixels.
@@ -126,7 +126,7 @@ class CocoDataset(BaseDetDataset):
         keep = ~table.ignore & (labels >= 0) & (table.area > 0)
         keep &= usable_boxes(table.bbox, sizes_wh[table.image], self.border_margin)
         masks = None
-        if any(getattr(step, 'with_mask', False) for step in self.pipeline.transforms):
+        if self.loads_masks:
             segmentations = read_segmentations(self.ann_file, self.backend_args)
             masks = [segmentations[row] for row in np.flatnonzero(keep).tolist()]
         return make_records(
@@ -185,7 +185,7 @@ class CocoDataset(BaseDetDataset):
             bboxes_xywh=bboxes,
             labels=np.array([self.cat2label[row['category_id']] for row in kept], dtype=np.int64),
             ignore=np.array([bool(row.get('iscrowd', False)) for row in kept], dtype=bool),
-            masks=[row.get('segmentation') for row in kept],
+            masks=[row.get('segmentation') or None for row in kept],
         )
         if self.return_classes:
             record.update(text=self._metainfo['classes'], custom_entities=True)
@@ -265,7 +265,7 @@ def make_records(
         paths, image_ids, sizes_wh: of the images; sizes (N, 2) int.
         rows: (n,) position of each box's image.
         bboxes_xywh, labels, ignore: of the boxes: (n, 4) float, (n,) int and (n,) bool.
-        masks: (n,) of the boxes, polygons or run lengths; empty ones are left out of the records.
+        masks: of the boxes, if they are needed: n polygon lists or run lengths; None where an object has neither.
     """
     order = np.argsort(rows, kind='stable')
     bboxes = bboxes_xywh[order]
@@ -274,9 +274,10 @@ def make_records(
     instances = [
         {'bbox': bbox, 'bbox_label': label, 'ignore_flag': flag} for bbox, label, flag in zip(*columns, strict=True)
     ]
-    for instance, position in zip(instances, order.tolist()) if masks is not None else ():
-        if masks[position]:
-            instance['mask'] = masks[position]
+    if masks is not None:
+        for instance, row in zip(instances, order.tolist()):
+            if masks[row] is not None:
+                instance['mask'] = masks[row]
     ends = np.cumsum(np.bincount(rows, minlength=len(image_ids))).tolist()
     images = zip(paths, image_ids, sizes_wh.tolist(), [0, *ends][:-1], ends, strict=True)
     return [
