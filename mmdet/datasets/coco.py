@@ -19,10 +19,10 @@ from ..registry import DATASETS
 from .base_det_dataset import BaseDetDataset
 
 class _CocoAPI:
-    """:class:`mmdet.datasets.api_wrappers.COCO`, imported when it is first asked for."""
+    """:class:`mmdet.formats.coco_api.COCO`, imported when it is first asked for."""
 
     def __get__(self, instance: object, owner: type) -> type:
-        from .api_wrappers import COCO
+        from ..formats.coco_api import COCO
 
         return COCO
 
