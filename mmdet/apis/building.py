@@ -19,6 +19,7 @@ from ..registry import DATASETS, MODELS
 from ..utils.setup_env import register_all_modules
 from ..visualization.drawing import RGB, as_rgb
 
+
 class ConfigTypeError(ConfigError, TypeError):
     """A config of a wrong type. Also a TypeError, as callers of mmdetection expect."""
 

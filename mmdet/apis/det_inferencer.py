@@ -37,7 +37,14 @@ from ..visualization import write_image
 from .building import build_model, choose_device, find_config_beside, load_weights, read_config
 from .inference import compose_for_inputs, load_original, predict_batch, run_pipeline, test_pipeline_config
 from .sources import (
-    InputNames, Source, check_array, collect_inputs, count_sources, iterate_sources, output_suffix, prefetch_batches,
+    InputNames,
+    Source,
+    check_array,
+    collect_inputs,
+    count_sources,
+    iterate_sources,
+    output_suffix,
+    prefetch_batches,
 )  # fmt: skip
 
 # Names of mmdetection, for annotations.
@@ -147,7 +154,15 @@ class DetInferencer(BaseInferencer):
 
     preprocess_kwargs: set = set()
     forward_kwargs: set = set()
-    visualize_kwargs: set = {'return_vis', 'show', 'wait_time', 'draw_pred', 'pred_score_thr', 'img_out_dir', 'no_save_vis'}
+    visualize_kwargs: set = {
+        'return_vis',
+        'show',
+        'wait_time',
+        'draw_pred',
+        'pred_score_thr',
+        'img_out_dir',
+        'no_save_vis',
+    }
     postprocess_kwargs: set = {'print_result', 'pred_out_dir', 'return_datasamples', 'no_save_pred'}
 
     def __init__(
@@ -410,9 +425,19 @@ class DetInferencer(BaseInferencer):
             return None
         pictures = []
         for given, sample in zip(inputs, preds):
-            source = self._call.sources.get(id(sample)) or self._source_alone(given, img_out_dir if saved else '', 'vis')
+            source = self._call.sources.get(id(sample)) or self._source_alone(
+                given, img_out_dir if saved else '', 'vis'
+            )
             image = self._call.pictures.get(given) if isinstance(given, str) else None
-            picture = self._draw(source, load_original(given) if image is None else image, sample, draw_pred, pred_score_thr, show, wait_time)
+            picture = self._draw(
+                source,
+                load_original(given) if image is None else image,
+                sample,
+                draw_pred,
+                pred_score_thr,
+                show,
+                wait_time,
+            )
             if saved:
                 with self._writers(img_out_dir, 'vis') as writers:
                     writers.write_picture(source, picture)
@@ -467,7 +492,9 @@ class DetInferencer(BaseInferencer):
         if isinstance(given, dict):
             given = given.get('img_path') or given.get('img')
         entry = given if isinstance(given, str) else np.zeros((1, 1, 3), np.uint8) if given is None else given
-        stems = self._names.of_call([entry], Path(out_dir) if out_dir else None, vis=kind == 'vis', preds=kind == 'preds')
+        stems = self._names.of_call(
+            [entry], Path(out_dir) if out_dir else None, vis=kind == 'vis', preds=kind == 'preds'
+        )
         return Source(entry, stems[0], output_suffix(entry))
 
     @contextmanager

@@ -5,7 +5,14 @@ from .coco import CocoDataset
 from .dataset_wrappers import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from .drone_scenes.dataset import DroneScenesDataset, generate_drone_scenes
 from .published import (
-    CityscapesDataset, DeepFashionDataset, LVISDataset, LVISV1Dataset, LVISV05Dataset, Objects365V1Dataset, Objects365V2Dataset, VOCDataset,
+    CityscapesDataset,
+    DeepFashionDataset,
+    LVISDataset,
+    LVISV05Dataset,
+    LVISV1Dataset,
+    Objects365V1Dataset,
+    Objects365V2Dataset,
+    VOCDataset,
     XMLDataset,
 )  # fmt: skip
 from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler, SeededIndex

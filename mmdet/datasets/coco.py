@@ -18,6 +18,7 @@ from ..formats.images import BrokenImageError, image_size
 from ..registry import DATASETS
 from .base_det_dataset import BaseDetDataset
 
+
 class _CocoAPI:
     """:class:`mmdet.formats.coco_api.COCO`, imported when it is first asked for."""
 

@@ -17,7 +17,14 @@ from mmengine.logging import MMLogger
 from mmdet.utils.checks import is_int
 
 from ..errors import ConfigError
-from ..formats.coco import CocoAnnotations, ImageId, detections_from_rows, ground_truth_json, load_coco_annotations, result_rows
+from ..formats.coco import (
+    CocoAnnotations,
+    ImageId,
+    detections_from_rows,
+    ground_truth_json,
+    load_coco_annotations,
+    result_rows,
+)
 from ..formats.json_file import read_json
 from ..formats.tables import Detections
 from ..registry import METRICS

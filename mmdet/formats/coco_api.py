@@ -25,7 +25,9 @@ class COCO(PycocoCOCO):
         self.img_ann_map: defaultdict = self.imgToAnns
         self.cat_img_map: defaultdict = self.catToImgs
 
-    def get_ann_ids(self, img_ids: Any = (), cat_ids: Any = (), area_rng: Any = (), iscrowd: bool | None = None) -> list:
+    def get_ann_ids(
+        self, img_ids: Any = (), cat_ids: Any = (), area_rng: Any = (), iscrowd: bool | None = None
+    ) -> list:
         """Ids of the annotations of some images and categories, all of them where none are given, within an area range."""
         return self.getAnnIds(img_ids, cat_ids, area_rng, iscrowd)
 

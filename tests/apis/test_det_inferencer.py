@@ -501,7 +501,7 @@ def test_an_inferencer_of_mmengine(inferencer, tmp_path):
 def test_steps_called_alone(inferencer, folder, tmp_path):
     """They write files under the names of mmdetection, and never over those of other inputs."""
     path = str(folder / 'a.png')
-    (originals, data), = inferencer.preprocess([path, dict(img_path=path), scene()], batch_size=4)
+    ((originals, data),) = inferencer.preprocess([path, dict(img_path=path), scene()], batch_size=4)
     assert originals[0] == path and len(data['inputs']) == 3
     predictions = inferencer.forward(data)
     assert inferencer.visualize(originals, predictions) is None
@@ -540,7 +540,9 @@ def test_models_by_name(caplog):
 
 
 def test_a_config_as_dict():
-    assert DetInferencer(blob_config().to_dict(), device='cpu', show_progress=False)(scene())['predictions'][0]['labels'] == [1]
+    assert DetInferencer(blob_config().to_dict(), device='cpu', show_progress=False)(scene())['predictions'][0][
+        'labels'
+    ] == [1]
 
 
 def test_collate_function_of_the_config():

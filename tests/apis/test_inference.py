@@ -255,7 +255,9 @@ def test_own_pipelines(model):
     steps = test_pipeline_config(model.cfg)
     array = [dict(steps[0], type='mmdet.LoadImageFromNDArray'), *steps[1:]]
     for pipeline in (steps, Compose([TRANSFORMS.build(step) for step in array])):
-        assert inference_detector(model, scene(), test_pipeline=pipeline).pred_instances.bboxes.tolist() == [[20, 10, 60, 30]]
+        assert inference_detector(model, scene(), test_pipeline=pipeline).pred_instances.bboxes.tolist() == [
+            [20, 10, 60, 30]
+        ]
     with pytest.raises(ConfigError, match='text_prompt'):
         inference_detector(model, scene(), text_prompt='a dot')
 
@@ -263,7 +265,13 @@ def test_own_pipelines(model):
 def test_loading_what_a_user_gives(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), scene())
     loader = InferencerLoader(color_type='grayscale')
-    for given in (str(tmp_path / 'a.png'), tmp_path / 'a.png', dict(img_path=str(tmp_path / 'a.png')), scene(), dict(img=scene())):
+    for given in (
+        str(tmp_path / 'a.png'),
+        tmp_path / 'a.png',
+        dict(img_path=str(tmp_path / 'a.png')),
+        scene(),
+        dict(img=scene()),
+    ):
         assert loader(given)['img'].tolist() == scene()[..., 0].tolist()
     with pytest.raises(ConfigError, match='int'):
         loader(3)

@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_one_copy():
     """A checkout has links; an installed package has the files themselves."""
     inside = Path(mmdet.__file__).parent / '.mim'
-    assert (inside / 'configs').resolve() == ROOT / 'configs' and (inside / 'model-index.yml').resolve() == ROOT / 'model-index.yml'
+    assert (inside / 'configs').resolve() == ROOT / 'configs' and (
+        inside / 'model-index.yml'
+    ).resolve() == ROOT / 'model-index.yml'
 
 
 def test_bases_and_models(tmp_path):

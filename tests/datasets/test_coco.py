@@ -404,7 +404,11 @@ def test_a_subclass_that_parses_records(tmp_path):
     plain = build(path)
     dataset = Raw(ann_file=str(path), data_prefix={'img': 'images'}, return_classes=True)
     assert [dataset.get_data_info(i)['tag'] for i in range(len(dataset))] == ['x', 'twice', 'twice']
-    assert (dataset.cat_ids, dataset.cat2label, dataset.cat_img_map) == (plain.cat_ids, plain.cat2label, plain.cat_img_map)
+    assert (dataset.cat_ids, dataset.cat2label, dataset.cat_img_map) == (
+        plain.cat_ids,
+        plain.cat2label,
+        plain.cat_img_map,
+    )
     assert not hasattr(dataset, 'coco') and dataset.get_cat_ids(1) == [1, 0]
     ours, theirs = plain.get_data_info(1), dataset.get_data_info(1)
     assert theirs['instances'][0].pop('mask') == polygon
@@ -435,7 +439,9 @@ def test_the_api_of_pycocotools(tmp_path):
     path = write_document(tmp_path, [image(1), image(2)], [box(1, 2, category_id=3), box(2, 2), box(3, 1)])
     coco = CocoDataset.COCOAPI(str(path))
     assert CocoDataset.COCOAPI is COCO and issubclass(COCOeval, object)
-    assert coco.get_img_ids() == [1, 2] and coco.get_ann_ids(img_ids=2) == [1, 2] and coco.get_ann_ids(cat_ids=[3]) == [1]
+    assert (
+        coco.get_img_ids() == [1, 2] and coco.get_ann_ids(img_ids=2) == [1, 2] and coco.get_ann_ids(cat_ids=[3]) == [1]
+    )
     names = {category['name']: category['id'] for category in CATEGORIES}
     assert coco.get_cat_ids(cat_names=['dog']) == [names['dog']]
     assert coco.load_imgs([2])[0]['id'] == 2 and coco.load_anns(3)[0]['image_id'] == 1
@@ -446,5 +452,7 @@ def test_the_api_of_pycocotools(tmp_path):
 
 def test_arguments_of_mmdetection(tmp_path):
     path = write_document(tmp_path, [image(1)], [])
-    dataset = build(path, seg_map_suffix='.jpg', proposal_file=None, file_client_args=dict(backend='local'), caption_prompt=None)
+    dataset = build(
+        path, seg_map_suffix='.jpg', proposal_file=None, file_client_args=dict(backend='local'), caption_prompt=None
+    )
     assert dataset.seg_map_suffix == '.jpg' and dataset.backend_args == dict(backend='local')

@@ -4,7 +4,13 @@ import pytest
 
 from mmdet import datasets
 from mmdet.datasets import (
-    CityscapesDataset, LVISV1Dataset, LVISV05Dataset, Objects365V2Dataset, VOCDataset, XMLDataset, get_loading_pipeline,
+    CityscapesDataset,
+    LVISV05Dataset,
+    LVISV1Dataset,
+    Objects365V2Dataset,
+    VOCDataset,
+    XMLDataset,
+    get_loading_pipeline,
 )  # fmt: skip
 from mmdet.registry import DATASETS
 from mmdet.utils import ConfigError, DataError
@@ -37,20 +43,26 @@ def test_names_of_lvis_images(tmp_path):
     names = [dict(id=2, name='airplane'), dict(id=1, name='aerosol_can')]
     path = write_document(tmp_path, images, [box(1, 1), box(2, 1, category_id=2)], names)
     for kind in (LVISV1Dataset, LVISV05Dataset):
-        dataset = kind(ann_file=path, metainfo=dict(classes=('airplane', 'aerosol_can')), data_prefix=dict(img='images'))
+        dataset = kind(
+            ann_file=path, metainfo=dict(classes=('airplane', 'aerosol_can')), data_prefix=dict(img='images')
+        )
         paths = [dataset.get_data_info(i)['img_path'] for i in range(2)]
         assert paths == ['images/train2017/000000000009.jpg', 'images/000000000010.jpg']
         assert dataset.get_cat_ids(0) == [1, 0] and dataset.cat_ids == [2, 1]
 
 
 def test_patches_of_objects365(tmp_path):
-    path = write_document(tmp_path, [dict(image(1), file_name='images/v1/patch8/x.jpg')], [], [dict(id=1, name='Person')])
+    path = write_document(
+        tmp_path, [dict(image(1), file_name='images/v1/patch8/x.jpg')], [], [dict(id=1, name='Person')]
+    )
     dataset = Objects365V2Dataset(ann_file=path, metainfo=dict(classes=('Person',)), data_prefix=dict(img='train'))
     assert dataset.get_data_info(0)['img_path'] == 'train/patch8/x.jpg'
 
 
 def test_cityscapes_leaves_crowds_out(tmp_path):
-    path = write_document(tmp_path, [image(1), image(2), image(3)], [box(1, 1), box(2, 2, iscrowd=1)], [dict(id=1, name='car')])
+    path = write_document(
+        tmp_path, [image(1), image(2), image(3)], [box(1, 1), box(2, 2, iscrowd=1)], [dict(id=1, name='car')]
+    )
     options = dict(ann_file=path, metainfo=dict(classes=('car',)))
     ids = lambda dataset: [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]  # noqa: E731
     assert ids(CityscapesDataset(**options, filter_cfg=dict(filter_empty_gt=True))) == [1]
@@ -70,9 +82,13 @@ def voc(tmp_path):
         (root / folder).mkdir(parents=True)
     (root / 'ImageSets/Main/train.txt').write_text('000005\n000007\n')
     (root / 'Annotations/000005.xml').write_text(VOC_XML)
-    (root / 'Annotations/000007.xml').write_text('<annotation><size><width>20</width><height>30</height></size></annotation>')
+    (root / 'Annotations/000007.xml').write_text(
+        '<annotation><size><width>20</width><height>30</height></size></annotation>'
+    )
     return dict(
-        data_root=str(tmp_path / 'VOCdevkit/'), ann_file='VOC2007/ImageSets/Main/train.txt', data_prefix=dict(sub_data_root='VOC2007/')
+        data_root=str(tmp_path / 'VOCdevkit/'),
+        ann_file='VOC2007/ImageSets/Main/train.txt',
+        data_prefix=dict(sub_data_root='VOC2007/'),
     )
 
 
@@ -108,7 +124,12 @@ def test_filters_of_voc(voc):
 
 
 def test_loading_part_of_a_pipeline():
-    steps = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True), dict(type='Resize', scale=(8, 8)), dict(type='PackDetInputs')]
+    steps = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='Resize', scale=(8, 8)),
+        dict(type='PackDetInputs'),
+    ]
     assert get_loading_pipeline(steps) == steps[:2]
     for wrong in ([], steps[1:], [steps[0], *steps]):
         with pytest.raises(AssertionError, match='must load the image'):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -474,9 +475,8 @@ class OwnFile(CocoMetric):
 
     def results2json(self, results, outfile_prefix):
         files = super().results2json(results, outfile_prefix)
-        rows = json.loads(open(files['bbox']).read())
-        with open(files['bbox'], 'w') as file:
-            json.dump([{**row, 'category_id': 0} for row in rows], file)
+        rows = json.loads(Path(files['bbox']).read_text())
+        Path(files['bbox']).write_text(json.dumps([{**row, 'category_id': 0} for row in rows]))
         return files
 
 

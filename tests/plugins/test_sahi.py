@@ -38,7 +38,9 @@ def sahi_model(files):
     from sahi import AutoDetectionModel
 
     config, checkpoint = files
-    return AutoDetectionModel.from_pretrained('mmdet', checkpoint, config_path=config, device='cpu', confidence_threshold=0.3)
+    return AutoDetectionModel.from_pretrained(
+        'mmdet', checkpoint, config_path=config, device='cpu', confidence_threshold=0.3
+    )
 
 
 def boxes_of(result):
@@ -60,7 +62,9 @@ def test_slices(files, image):
     model = sahi_model(files)
     from sahi.predict import get_sliced_prediction
 
-    result = get_sliced_prediction(image, model, slice_height=100, slice_width=120, overlap_height_ratio=0.5, overlap_width_ratio=0.5)
+    result = get_sliced_prediction(
+        image, model, slice_height=100, slice_width=120, overlap_height_ratio=0.5, overlap_width_ratio=0.5
+    )
     # Each object lies in one slice whole; its parts of other slices are merged. Slices are enlarged, which blurs an edge by less than a pixel.
     assert np.allclose(boxes_of(result), BOXES, atol=0.5)
 
@@ -99,7 +103,9 @@ class Wrapper(DetInferencer):
     def __call__(self, images, batch_size=1):
         found = []
         for _, data in self.preprocess(images, batch_size=batch_size):
-            options = dict(visualization=None, return_datasample=False, print_result=False, no_save_pred=True, pred_out_dir=None)
+            options = dict(
+                visualization=None, return_datasample=False, print_result=False, no_save_pred=True, pred_out_dir=None
+            )
             found.extend(self.postprocess(self.forward(data), **options)['predictions'])
         return found
 

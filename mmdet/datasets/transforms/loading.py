@@ -103,7 +103,9 @@ class LoadImageFromNDArray(LoadImageFromFile):
         grey = self.color_type == 'grayscale'
         to_grey = {3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}
         code = (to_grey if grey else {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}).get(channels)
-        image = np.ascontiguousarray(image)  # OpenCV and torch do not take every view, for one the reversed channels of image[..., ::-1]
+        image = np.ascontiguousarray(
+            image
+        )  # OpenCV and torch do not take every view, for one the reversed channels of image[..., ::-1]
         if code is not None:
             image = cv2.cvtColor(image, code)
         elif grey:
