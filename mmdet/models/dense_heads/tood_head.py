@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmdet.core.boxes import distance2bbox
 from mmdet.errors import ArgumentError, ConfigError
-from mmdet.ops import deform_conv2d
+from mmdet.ops import DeformConv2dPack, deform_conv2d
 from mmdet.registry import MODELS, TASK_UTILS
 
 from .anchor_head import _Ignored, by_level, flatten_levels, flatten_map, mean_over_processes, unmapped
@@ -161,8 +161,10 @@ class TOODHead(ATSSHead):
     def init_weights(self) -> None:
         """As in the paper's code: small weights where attention and offsets come from, a class bias for a prior probability of 0.01."""
         super().init_weights()
-        for conv in self.inter_convs:
-            normal_init(conv.conv, std=0.01)
+        for layer in self.inter_convs:
+            normal_init(layer.conv, std=0.01)
+            if isinstance(layer.conv, DeformConv2dPack):
+                layer.conv.init_weights()  # begins without offsets
         self.cls_decomp.init_weights()
         self.reg_decomp.init_weights()
         for layer in (self.tood_cls, self.cls_prob_module[-1]):
