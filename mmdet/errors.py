@@ -67,8 +67,11 @@ class ModelInputError(MMDetError, ValueError):
     """Tensors handed to a model, loss or operator have an impossible shape, type or value."""
 
 
-class ArgumentError(ModelInputError, AssertionError):
-    """An argument has an impossible value, where callers written for mmdetection 3.x expect an ``AssertionError``."""
+class ArgumentError(ConfigError, ModelInputError, AssertionError):
+    """An argument has an impossible value, where callers written for mmdetection 3.x expect an ``AssertionError``.
+
+    Arguments come from configs or are tensors, hence the other two bases.
+    """
 
 
 class NonFiniteLossError(MMDetError, RuntimeError):

@@ -1,4 +1,4 @@
-"""Import paths of modules in earlier versions, which still lead to the names that they held.
+"""Import paths of modules in earlier versions and in mmdetection 3.x, which lead to the names that they held.
 
 An old path that corresponds to one module today *is* that module; one whose names went to several modules holds the public names of all of them.
 The objects are the same either way, so that old pickles can be read and no type is registered twice.
@@ -31,6 +31,24 @@ MOVED: dict[str, tuple[str, ...]] = {
     'mmdet.evaluation.visdrone_files': ('mmdet.formats.visdrone',),
     'mmdet.models.dense_heads.gfl_targets': ('mmdet.models.dense_heads.gfl_head',),
     'mmdet.models.layers.tinynas_structure': ('mmdet.archs.files',),
+    'mmdet.models.task_modules.assigners.assign_result': ('mmdet.core.assigners.assign_result',),
+    'mmdet.models.task_modules.assigners.atss_assigner': ('mmdet.core.assigners.atss_assigner',),
+    'mmdet.models.task_modules.assigners.base_assigner': ('mmdet.core.assigners.base_assigner',),
+    'mmdet.models.task_modules.assigners.dynamic_soft_label_assigner': ('mmdet.core.assigners.dynamic_soft_label_assigner',),
+    'mmdet.models.task_modules.assigners.iou2d_calculator': ('mmdet.core.boxes.overlaps',),
+    'mmdet.models.task_modules.assigners.max_iou_assigner': ('mmdet.core.assigners.max_iou_assigner',),
+    'mmdet.models.task_modules.assigners.task_aligned_assigner': ('mmdet.core.assigners.task_aligned_assigner',),
+    'mmdet.models.task_modules.coders.base_bbox_coder': ('mmdet.core.boxes.base_bbox_coder',),
+    'mmdet.models.task_modules.coders.delta_xywh_bbox_coder': ('mmdet.core.boxes.delta_xywh_bbox_coder',),
+    'mmdet.models.task_modules.coders.distance_point_bbox_coder': ('mmdet.core.boxes.distances',),
+    'mmdet.models.task_modules.coders.tblr_bbox_coder': ('mmdet.core.boxes.tblr_bbox_coder',),
+    'mmdet.models.task_modules.prior_generators.anchor_generator': ('mmdet.core.priors.anchor_generator',),
+    'mmdet.models.task_modules.prior_generators.point_generator': ('mmdet.core.priors.point_generator',),
+    'mmdet.models.task_modules.prior_generators.utils': ('mmdet.core.priors.inside',),
+    'mmdet.models.task_modules.samplers.base_sampler': ('mmdet.core.samplers.base_sampler',),
+    'mmdet.models.task_modules.samplers.pseudo_sampler': ('mmdet.core.samplers.pseudo_sampler',),
+    'mmdet.models.task_modules.samplers.random_sampler': ('mmdet.core.samplers.random_sampler',),
+    'mmdet.models.task_modules.samplers.sampling_result': ('mmdet.core.samplers.sampling_result',),
     'mmdet.nas.blocks': ('mmdet.archs.blocks',),
     'mmdet.nas.export': ('mmdet.export',),
     'mmdet.nas.structure': ('mmdet.archs.structure', 'mmdet.archs.parsing', 'mmdet.archs.blocks.base'),

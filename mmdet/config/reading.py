@@ -48,7 +48,17 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     if cfg_options:
         _warn_of_new_keys(cfg, cfg_options)
         merge_options(cfg, cfg_options, path)
+    _settle_teacher(cfg, path)
     return cfg
+
+
+def _settle_teacher(cfg: Config, path: Path) -> None:
+    """Complete the path of a teacher's config that is not in the working directory, but in or above the folder of the config."""
+    model = cfg.get('model')
+    name = model.get('teacher_config') if isinstance(model, dict) else None
+    if isinstance(name, str) and not Path(name).is_file():
+        places = (folder / name for folder in path.absolute().parents)
+        model['teacher_config'] = next((str(place) for place in places if place.is_file()), name)
 
 
 def _warn_of_new_keys(cfg: Config, cfg_options: dict) -> None:

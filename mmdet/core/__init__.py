@@ -1,13 +1,37 @@
 """Detection maths without learned parameters."""
 
-from .assigners import AssignResult, ATSSAssigner, BaseAssigner, DynamicSoftLabelAssigner, MaxIoUAssigner, TaskAlignedAssigner
-from .boxes import BboxOverlaps2D, DistancePointBBoxCoder, bbox2distance, bbox_overlaps, distance2bbox
+from .assigners import (
+    AssignResult,
+    ATSSAssigner,
+    BaseAssigner,
+    DynamicSoftLabelAssigner,
+    MaxIoUAssigner,
+    TaskAlignedAssigner,
+)
+from .boxes import (
+    BaseBBoxCoder,
+    BboxOverlaps2D,
+    DeltaXYWHBBoxCoder,
+    DistancePointBBoxCoder,
+    TBLRBBoxCoder,
+    bbox2distance,
+    bbox_overlaps,
+    distance2bbox,
+)
 from .post_processing import filter_scores_and_topk, merge_augmented, multiclass_nms
-from .priors import AnchorGenerator, LegacyAnchorGenerator
+from .priors import (
+    AnchorGenerator,
+    LegacyAnchorGenerator,
+    MlvlPointGenerator,
+    PointGenerator,
+    SSDAnchorGenerator,
+    YOLOAnchorGenerator,
+)
 from .samplers import BaseSampler, PseudoSampler, RandomSampler, SamplingResult
 
 __all__ = [
-    'ATSSAssigner', 'AnchorGenerator', 'AssignResult', 'BaseAssigner', 'BaseSampler', 'BboxOverlaps2D', 'DistancePointBBoxCoder',
-    'DynamicSoftLabelAssigner', 'LegacyAnchorGenerator', 'MaxIoUAssigner', 'PseudoSampler', 'RandomSampler', 'SamplingResult',
-    'TaskAlignedAssigner', 'bbox2distance', 'bbox_overlaps', 'distance2bbox', 'filter_scores_and_topk', 'merge_augmented', 'multiclass_nms',
+    'ATSSAssigner', 'AnchorGenerator', 'AssignResult', 'BaseAssigner', 'BaseBBoxCoder', 'BaseSampler', 'BboxOverlaps2D', 'DeltaXYWHBBoxCoder',
+    'DistancePointBBoxCoder', 'DynamicSoftLabelAssigner', 'LegacyAnchorGenerator', 'MaxIoUAssigner', 'MlvlPointGenerator', 'PointGenerator',
+    'PseudoSampler', 'RandomSampler', 'SSDAnchorGenerator', 'SamplingResult', 'TBLRBBoxCoder', 'TaskAlignedAssigner', 'YOLOAnchorGenerator',
+    'bbox2distance', 'bbox_overlaps', 'distance2bbox', 'filter_scores_and_topk', 'merge_augmented', 'multiclass_nms',
 ]  # fmt: skip

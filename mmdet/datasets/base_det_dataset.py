@@ -25,6 +25,7 @@ from ..formats.images import BrokenImageError, decode_image
 from ..formats.json_file import no_garbage_collection, read_json  # noqa: F401  (an older place of read_json)
 from ..formats.text_file import read_lines
 from ..registry import DATASETS, TRANSFORMS
+from .transforms.loading import flat_pipeline, settle_box_type
 from .samplers import mix_seed, seeded_rng
 
 # This many broken images in a row mean a wrong folder: where half of a dataset is broken, it happens once in 2**100 samples.
@@ -98,6 +99,9 @@ class BaseDetDataset(BaseDataset):
         self._sizes_wh: np.ndarray  # (N, 2) int64
         self._fully_initialized: bool
         self.ann_file: str
+        steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
+        settle_box_type(steps)
+        self.loads_masks = any(getattr(step, 'with_mask', False) for step in flat_pipeline(steps))
         super().__init__(
             ann_file=ann_file,
             metainfo=metainfo,
@@ -106,7 +110,7 @@ class BaseDetDataset(BaseDataset):
             filter_cfg=filter_cfg,
             indices=indices,
             serialize_data=serialize_data,
-            pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline],
+            pipeline=steps,
             test_mode=test_mode,
             lazy_init=lazy_init,
             max_refetch=max_refetch,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..formats.coco import CocoFile, ImageId, match_classes, read_coco
+from ..formats.coco import CocoFile, ImageId, match_classes, read_coco, read_segmentations
 from ..formats.images import BrokenImageError, image_size
 from ..registry import DATASETS
 from .base_det_dataset import BaseDetDataset
@@ -26,7 +26,7 @@ class CocoDataset(BaseDetDataset):
     numbers labels in the order of the file, so that a class tuple in another order silently gets wrong names.)
 
     *Boxes.* ``[x, y, w, h]`` becomes xyxy. Dropped: ``ignore`` set, no intersection with the image, area <= 0, w < 1 or h < 1, a category
-    outside the classes. ``iscrowd`` gives ``ignore_flag`` 1.
+    outside the classes. ``iscrowd`` gives ``ignore_flag`` 1. If the pipeline loads masks, each object has its ``segmentation`` as ``mask``.
 
     *Images.* ``filter_cfg=dict(filter_empty_gt=True, min_size=32)`` drops, in training, those without any annotation of the classes and
     those whose shorter side is below 32 pixels.
@@ -105,6 +105,10 @@ class CocoDataset(BaseDetDataset):
         }
         keep = ~table.ignore & (labels >= 0) & (table.area > 0)
         keep &= usable_boxes(table.bbox, sizes_wh[table.image], self.border_margin)
+        masks = None
+        if self.loads_masks:
+            segmentations = read_segmentations(self.ann_file, self.backend_args)
+            masks = [segmentations[row] for row in np.flatnonzero(keep).tolist()]
         return make_records(
             paths=paths,
             image_ids=table.image_ids,
@@ -113,6 +117,7 @@ class CocoDataset(BaseDetDataset):
             bboxes_xywh=table.bbox[keep],
             labels=labels[keep],
             ignore=table.crowd[keep],
+            masks=masks,
         )
 
     def filter_data(self) -> list[dict]:
@@ -181,6 +186,7 @@ def make_records(
     bboxes_xywh: np.ndarray,
     labels: np.ndarray,
     ignore: np.ndarray,
+    masks: Sequence | None = None,
 ) -> list[dict]:
     """Records of N images out of the columns of their n boxes, the boxes of an image in the order given.
 
@@ -188,6 +194,7 @@ def make_records(
         paths, image_ids, sizes_wh: of the images; sizes (N, 2) int.
         rows: (n,) position of each box's image.
         bboxes_xywh, labels, ignore: of the boxes: (n, 4) float, (n,) int and (n,) bool.
+        masks: of the boxes, if they are needed: n polygon lists or run lengths; None where an object has neither.
     """
     order = np.argsort(rows, kind='stable')
     bboxes = bboxes_xywh[order]
@@ -196,6 +203,10 @@ def make_records(
     instances = [
         {'bbox': bbox, 'bbox_label': label, 'ignore_flag': flag} for bbox, label, flag in zip(*columns, strict=True)
     ]
+    if masks is not None:
+        for instance, row in zip(instances, order.tolist()):
+            if masks[row] is not None:
+                instance['mask'] = masks[row]
     ends = np.cumsum(np.bincount(rows, minlength=len(image_ids))).tolist()
     images = zip(paths, image_ids, sizes_wh.tolist(), [0, *ends][:-1], ends, strict=True)
     return [

@@ -4,6 +4,7 @@ import torch
 from mmdet.core.boxes import (
     BboxOverlaps2D,
     DistancePointBBoxCoder,
+    HorizontalBoxes,
     bbox2distance,
     bbox_overlaps,
     clip_boxes,
@@ -116,10 +117,11 @@ def test_coder_inverts_itself():
     assert torch.equal(unclipped.decode(points, unclipped.encode(points, target), (4, 4)), target)
 
 
-def test_coder_refuses_box_types():
-    assert DistancePointBBoxCoder(use_box_type=False).clip_border
-    with pytest.raises(ModelInputError, match='use_box_type'):
-        DistancePointBBoxCoder(use_box_type=True)
+def test_coder_returns_boxes_of_the_class_when_asked():
+    points, sides = torch.tensor([[5.0, 6]]), torch.tensor([[1.0, 2, 3, 4]])
+    decoded = DistancePointBBoxCoder(use_box_type=True).decode(points, sides)
+    assert isinstance(decoded, HorizontalBoxes) and decoded.tensor.tolist() == [[4, 4, 8, 10]]
+    assert DistancePointBBoxCoder().encode(points, decoded).tolist() == sides.tolist()
 
 
 def test_box_helpers():

@@ -122,7 +122,10 @@ class MaxIoUAssigner(BaseAssigner):
         if num_gts == 0 or result.num_preds == 0:
             return result
         best = torch.full_like(result.max_overlaps, -float('inf'))  # (P,)
-        nearest, kept = torch.zeros_like(result.gt_inds), torch.zeros_like(result.gt_inds)  # (P,), (P,) 1-based, 0 for none
+        nearest, kept = (
+            torch.zeros_like(result.gt_inds),
+            torch.zeros_like(result.gt_inds),
+        )  # (P,), (P,) 1-based, 0 for none
         first = 0
         for overlaps in slices:
             largest, gts = overlaps.max(dim=0)

@@ -1,3 +1,8 @@
-from .anchor_generator import AnchorGenerator, LegacyAnchorGenerator
+from .anchor_generator import AnchorGenerator, LegacyAnchorGenerator, SSDAnchorGenerator, YOLOAnchorGenerator
+from .inside import anchor_inside_flags, calc_region
+from .point_generator import MlvlPointGenerator, PointGenerator
 
-__all__ = ['AnchorGenerator', 'LegacyAnchorGenerator']
+__all__ = [
+    'AnchorGenerator', 'LegacyAnchorGenerator', 'MlvlPointGenerator', 'PointGenerator', 'SSDAnchorGenerator', 'YOLOAnchorGenerator',
+    'anchor_inside_flags', 'calc_region',
+]  # fmt: skip

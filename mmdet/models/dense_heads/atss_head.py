@@ -96,14 +96,18 @@ class ATSSHead(SingleAnchorHead):
         through these methods, level by level.
         """
         sizes, device = [(score.size(2), score.size(3)) for score in cls_scores], cls_scores[0].device
-        truth: Any = (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
         # In float32 also under autocast: these are sums over tens of thousands of terms.
         with torch.autocast(device.type, enabled=False):
             maps: Any = [[widened(level) for level in levels] for levels in (cls_scores, bbox_preds, centernesses)]
             if self._replaces_steps(ATSSHead):
-                targets = self.get_targets(*self.get_anchors(sizes, batch_img_metas, device=device), *truth)
+                targets = self.get_targets(
+                    *self.get_anchors(sizes, batch_img_metas, device=device),
+                    batch_gt_instances,
+                    batch_img_metas,
+                    batch_gt_instances_ignore,
+                )
                 return self._losses_by_level(*maps, *targets)
-            matched = self.match_targets(sizes, *truth, device=device)
+            matched = self.match_targets(sizes, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore, device)
             priors = torch.cat(self.prior_generator.grid_priors(sizes, device=device))
             return self._losses_at_once(priors, matched, *maps)
 

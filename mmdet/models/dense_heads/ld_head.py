@@ -70,11 +70,15 @@ class LDHead(GFLHead):
                 f"the teacher's maps must be as large as the student's, {shapes[0]}", received=shapes[1]
             )
         sizes, device = [(score.size(2), score.size(3)) for score in cls_scores], cls_scores[0].device
-        truth: Any = (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
         if self._replaces_steps(LDHead):
-            targets = self.get_targets(*self.get_anchors(sizes, batch_img_metas, device=device), *truth)
+            targets = self.get_targets(
+                *self.get_anchors(sizes, batch_img_metas, device=device),
+                batch_gt_instances,
+                batch_img_metas,
+                batch_gt_instances_ignore,
+            )
             return self._losses_by_level(cls_scores, bbox_preds, *targets, soft_targets)
-        matched = self.match_targets(sizes, *truth, device=device)
+        matched = self.match_targets(sizes, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore, device)
         scores, logits, soft = (flatten_levels(maps) for maps in (cls_scores, bbox_preds, soft_targets))
         losses = self.losses(scores, logits, matched)
         pos = matched.pos_inds

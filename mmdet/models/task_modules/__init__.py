@@ -1,0 +1,48 @@
+"""Assigners, samplers, coders and priors by their paths of mmdetection 3.x; they live in :mod:`mmdet.core`."""
+
+from .assigners import (
+    AssignResult,
+    ATSSAssigner,
+    BaseAssigner,
+    BboxOverlaps2D,
+    DynamicSoftLabelAssigner,
+    MaxIoUAssigner,
+    TaskAlignedAssigner,
+)
+from .builder import (
+    ANCHOR_GENERATORS,
+    BBOX_ASSIGNERS,
+    BBOX_CODERS,
+    BBOX_SAMPLERS,
+    IOU_CALCULATORS,
+    MATCH_COSTS,
+    PRIOR_GENERATORS,
+    build_anchor_generator,
+    build_assigner,
+    build_bbox_coder,
+    build_iou_calculator,
+    build_match_cost,
+    build_prior_generator,
+    build_sampler,
+)
+from .coders import BaseBBoxCoder, DeltaXYWHBBoxCoder, DistancePointBBoxCoder, TBLRBBoxCoder
+from .prior_generators import (
+    AnchorGenerator,
+    LegacyAnchorGenerator,
+    MlvlPointGenerator,
+    PointGenerator,
+    SSDAnchorGenerator,
+    YOLOAnchorGenerator,
+    anchor_inside_flags,
+    calc_region,
+)
+from .samplers import BaseSampler, PseudoSampler, RandomSampler, SamplingResult
+
+__all__ = [
+    'ANCHOR_GENERATORS', 'ATSSAssigner', 'AnchorGenerator', 'AssignResult', 'BBOX_ASSIGNERS', 'BBOX_CODERS', 'BBOX_SAMPLERS', 'BaseAssigner',
+    'BaseBBoxCoder', 'BaseSampler', 'BboxOverlaps2D', 'DeltaXYWHBBoxCoder', 'DistancePointBBoxCoder', 'DynamicSoftLabelAssigner',
+    'IOU_CALCULATORS', 'LegacyAnchorGenerator', 'MATCH_COSTS', 'MaxIoUAssigner', 'MlvlPointGenerator', 'PRIOR_GENERATORS', 'PointGenerator',
+    'PseudoSampler', 'RandomSampler', 'SSDAnchorGenerator', 'SamplingResult', 'TBLRBBoxCoder', 'TaskAlignedAssigner', 'YOLOAnchorGenerator',
+    'anchor_inside_flags', 'build_anchor_generator', 'build_assigner', 'build_bbox_coder', 'build_iou_calculator', 'build_match_cost',
+    'build_prior_generator', 'build_sampler', 'calc_region',
+]  # fmt: skip

@@ -1,0 +1,3 @@
+from mmdet.core.samplers import BaseSampler, PseudoSampler, RandomSampler, SamplingResult
+
+__all__ = ['BaseSampler', 'PseudoSampler', 'RandomSampler', 'SamplingResult']
