@@ -5,6 +5,7 @@
 Sizes in arguments are (w, h); images are (H, W, 3) BGR, boxes (N, 4) xyxy float32 in pixels.
 """
 
+import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from math import cos, radians, sin, tan
@@ -13,6 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmdet.core.boxes import BaseBoxes, HorizontalBoxes, autocast_box_type, cat_boxes
+from mmdet.core.masks import BitmapMasks
 from mmdet.errors import ConfigError, DataError
 from mmdet.registry import TRANSFORMS
 from mmdet.utils.checks import is_int
@@ -24,9 +27,9 @@ from .arguments import (
     check_probability,
     check_range,
     check_size,
-    clip_boxes,
     image_of,
     is_number,
+    record_homography,
     select_objects,
 )
 from .base import GeometricTransform
@@ -34,25 +37,23 @@ from .base import GeometricTransform
 NEEDS_DATASET = 'wrap the dataset in a MultiImageMixDataset, and move this transform into its pipeline'
 
 
-def touches(boxes: np.ndarray, image_hw: tuple[int, int]) -> np.ndarray:
-    """Mask (N,) of the boxes that share more than an edge with the image; clipped boxes that lie flat on an edge do not."""
-    height, width = image_hw
-    return (boxes[:, 0] < width) & (boxes[:, 1] < height) & (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
-
-
-def finish(results: dict, image: np.ndarray, boxes: np.ndarray | None, clip: bool) -> dict:
-    """Put in the new image and its boxes, clipped if ``clip``; objects wholly outside are dropped."""
+def finish(results: dict, image: np.ndarray, boxes: BaseBoxes | None, clip: bool) -> dict:
+    """Put in the new image and its boxes, clipped if ``clip``; objects wholly outside, or flat on an edge after clipping, are dropped."""
     shape = image.shape[:2]
     results.update(img=image, img_shape=shape)
     if boxes is not None:
-        results['gt_bboxes'] = clip_boxes(boxes, shape) if clip else boxes
-        select_objects(results, touches(boxes, shape))
+        if clip:
+            boxes.clip_(shape)
+        results['gt_bboxes'] = boxes
+        select_objects(results, boxes.is_inside(shape).numpy())
     return results
 
 
-def joined(parts: Sequence[dict], key: str) -> np.ndarray | None:
-    """The annotation ``key`` of all parts one after the other; None where the first has none."""
-    return None if parts[0].get(key) is None else np.concatenate([part[key] for part in parts])
+def join_objects(results: dict, partners: Sequence[dict]) -> None:
+    """Append what the partners hold of every object, except the boxes, to what ``results`` holds."""
+    for key in OBJECT_KEYS:
+        if key != 'gt_bboxes' and results.get(key) is not None:
+            results[key] = np.concatenate([part[key] for part in (results, *partners)])
 
 
 class Mixing(GeometricTransform):
@@ -77,6 +78,7 @@ class Mixing(GeometricTransform):
             raise DataError(message, file=results.get('img_path'), field='mix_results', received=received)
         return found
 
+    @autocast_box_type()
     def transform(self, results: dict) -> dict:
         return self.mix(results, self.partners(results))
 
@@ -115,6 +117,7 @@ class Mosaic(Mixing):
         self.pad_val = check_pad_value('pad_val', pad_val)
         self.prob = check_probability('prob', prob)
 
+    @autocast_box_type()
     def transform(self, results: dict) -> dict:
         partners = self.partners(results)
         return results if np.random.uniform(0, 1) > self.prob else self.mix(results, partners)
@@ -146,11 +149,12 @@ class Mosaic(Mixing):
             (to_x, from_x), (to_y, from_y) = windows
             canvas[to_y, to_x] = image[from_y, from_x]
             if part.get('gt_bboxes') is not None:
-                all_boxes.append(part['gt_bboxes'] * np.float32(scale) + np.array(shift * 2, np.float32))
-        for key in OBJECT_KEYS:
-            if results.get(key) is not None:
-                results[key] = joined(parts, key)
-        return finish(results, canvas, np.concatenate(all_boxes) if all_boxes else None, self.bbox_clip_border)
+                boxes = part['gt_bboxes'].clone()
+                boxes.rescale_((scale, scale))
+                boxes.translate_(shift)
+                all_boxes.append(boxes)
+        join_objects(results, partners)
+        return finish(results, canvas, cat_boxes(all_boxes) if all_boxes else None, self.bbox_clip_border)
 
 
 @TRANSFORMS.register_module()
@@ -197,7 +201,7 @@ class MixUp(Mixing):
 
     def mix(self, results: dict, partners: list[dict]) -> dict:
         (partner,) = partners
-        if partner.get('gt_bboxes') is None or len(partner['gt_bboxes']) == 0:
+        if results.get('gt_bboxes') is None or not len(partner['gt_bboxes']):
             return results
         target, image = image_of(results), image_of(partner)
         jitter = np.random.uniform(*self.ratio_range)
@@ -222,24 +226,106 @@ class MixUp(Mixing):
         left = int(np.random.randint(0, padded.shape[1] - target_w)) if padded.shape[1] > target_w else 0
         crop = padded[top : top + target_h, left : left + target_w]
 
-        boxes = partner['gt_bboxes'] * np.float32(scale * jitter)
+        boxes = partner['gt_bboxes'].clone()
+        boxes.rescale_((scale * jitter, scale * jitter))
         if self.bbox_clip_border:
-            clip_boxes(boxes, (canvas_h, canvas_w))
+            boxes.clip_((canvas_h, canvas_w))
         if mirrored:
-            boxes[:, 0::2] = canvas_w - boxes[:, 2::-2]
-        boxes -= np.array([left, top, left, top], np.float32)
+            boxes.flip_((canvas_h, canvas_w))
+        boxes.translate_((-left, -top))
         if self.bbox_clip_border:
-            clip_boxes(boxes, (target_h, target_w))
-        keys = [key for key in OBJECT_KEYS if key != 'gt_bboxes' and results.get(key) is not None]
-        results.update({key: joined([results, partner], key) for key in keys})
+            boxes.clip_((target_h, target_w))
+        join_objects(results, partners)
         # cv2.addWeighted would round halves up; the reference truncates.
         mixed = ((target.astype(np.uint16) + crop) // 2).astype(target.dtype)
-        return finish(results, mixed, np.concatenate([results['gt_bboxes'], boxes]), clip=False)
+        return finish(results, mixed, cat_boxes([results['gt_bboxes'], boxes]), clip=False)
 
     def _grey(self, image_hw: tuple[int, int], like: np.ndarray) -> np.ndarray:
         canvas = np.empty((*image_hw, *like.shape[2:]), like.dtype)
         canvas[:] = np.asarray(self.pad_val).astype(like.dtype)
         return canvas
+
+
+@TRANSFORMS.register_module()
+class CopyPaste(Mixing):
+    """Paste objects of a partner of the same size over the image (Simple Copy-Paste, Ghiasi et al., CVPR 2021, arXiv 2012.07177).
+
+    Objects lose the pixels that are pasted over; their boxes shrink to what is left of their masks. Without masks, ``paste_by_box`` takes each
+    box as the mask of its object.
+
+    Args:
+        max_num_pasted: fewer objects than this, and all of the partner's at most, are pasted; their number is drawn uniformly from 0 on.
+        bbox_occluded_thr, mask_occluded_thr: an object stays if no side of its box moved by more than the first, in pixels, or if more than the
+            second is left of its mask, in square pixels.
+        selected: paste a random choice; otherwise all objects of the partner.
+        paste_by_box: take the boxes as masks.
+
+    Raises:
+        DataError: the partner has another size (pad first), or there are neither masks nor ``paste_by_box``.
+    """
+
+    moves_masks = True
+
+    def __init__(
+        self,
+        max_num_pasted: int = 100,
+        bbox_occluded_thr: float = 10,
+        mask_occluded_thr: float = 300,
+        selected: bool = True,
+        paste_by_box: bool = False,
+    ):
+        if not is_int(max_num_pasted, 1):
+            raise ConfigError('must be an integer >= 1', field='max_num_pasted', received=max_num_pasted)
+        self.max_num_pasted, self.selected, self.paste_by_box = max_num_pasted, selected, paste_by_box
+        self.bbox_occluded_thr, self.mask_occluded_thr = bbox_occluded_thr, mask_occluded_thr
+
+    def mix(self, results: dict, partners: list[dict]) -> dict:
+        (partner,) = partners
+        image, source = image_of(results), image_of(partner)
+        if image.shape != source.shape:
+            message = (
+                'needs a partner of the same size: put RandomCrop and Pad(size=...) into the pipeline of the dataset'
+            )
+            raise DataError(
+                message, file=partner.get('img_path'), field='img_shape', received=(image.shape, source.shape)
+            )
+        chosen = np.arange(len(partner['gt_bboxes']))
+        if self.selected:
+            count = int(np.random.randint(0, min(len(chosen) + 1, self.max_num_pasted)))
+            chosen = np.sort(np.random.choice(len(chosen), size=count, replace=False)) if count else chosen[:0]
+        if len(chosen) == 0:
+            return results
+        pasted = self._masks(partner, image.shape[:2])[chosen]  # (n, H, W)
+        union = pasted.any(0)
+        rest = self._masks(results, image.shape[:2]) & ~union  # (N, H, W)
+        old, boxes = results['gt_bboxes'], HorizontalBoxes.from_instance_masks(_bitmaps(rest))
+        moved = (boxes.tensor - old.tensor).abs().amax(1).numpy() if len(old) else np.zeros(0)
+        stay = (moved <= self.bbox_occluded_thr) | (rest.sum((1, 2)) > self.mask_occluded_thr)
+        for key in OBJECT_KEYS:
+            if key in ('gt_bboxes', 'gt_masks') or results.get(key) is None:
+                continue
+            results[key] = np.concatenate([results[key][stay], partner[key][chosen]])
+        results['gt_bboxes'] = cat_boxes([boxes[stay], partner['gt_bboxes'][chosen]])
+        if results.get('gt_masks') is not None:
+            results['gt_masks'] = _bitmaps(np.concatenate([rest[stay], pasted]))
+        results['img'] = np.where(union[..., None] if image.ndim == 3 else union, source, image)
+        return results
+
+    def _masks(self, sample: dict, image_hw: tuple[int, int]) -> np.ndarray:
+        """(N, H, W) bool."""
+        if not self.paste_by_box:
+            if sample.get('gt_masks') is None:
+                message = 'needs masks (LoadAnnotations(with_mask=True)), or paste_by_box=True'
+                raise DataError(message, file=sample.get('img_path'), field='gt_masks')
+            return sample['gt_masks'].to_ndarray().astype(bool)
+        masks = np.zeros((len(sample['gt_bboxes']), *image_hw), bool)
+        for mask, (x1, y1, x2, y2) in zip(masks, sample['gt_bboxes'].tensor.int().clamp(min=0).tolist()):
+            mask[y1:y2, x1:x2] = True
+        return masks
+
+
+def _bitmaps(masks: np.ndarray) -> BitmapMasks:
+    return BitmapMasks(masks.astype(np.uint8), *masks.shape[1:])
 
 
 class _Cached(Mixing):
@@ -260,8 +346,11 @@ class _Cached(Mixing):
         self.prob = check_probability('prob', prob)
         self.cache: list[dict] = []
 
+    @autocast_box_type()
     def transform(self, results: dict) -> dict:
-        self.cache.append({key: np.copy(results[key]) for key in ('img', *OBJECT_KEYS) if results.get(key) is not None})
+        self.cache.append(
+            {key: copy.deepcopy(results[key]) for key in ('img', *OBJECT_KEYS) if results.get(key) is not None}
+        )
         if len(self.cache) > self.max_cached_images:
             self.cache.pop(int(np.random.randint(0, len(self.cache) - 1)) if self.random_pop else 0)
         if len(self.cache) <= self.count + (self.count > 1) or np.random.uniform(0, 1) > self.prob:
@@ -381,11 +470,10 @@ class RandomAffine(GeometricTransform):
         shear = np.array([[1, shear_x, 0], [shear_y, 1, 0], [0, 0, 1]])
         return np.array([[1, 0, shift_x], [0, 1, shift_y], [0, 0, 1]]) @ shear @ turn @ np.diag([scale, scale, 1])
 
-    def transform(self, results: dict) -> dict | None:
+    @autocast_box_type()
+    def transform(self, results: dict) -> dict:
         image = image_of(results)
-        height, width = (
-            side + 2 * border for side, border in zip(image.shape, self.border[::-1])
-        )  # border is (x, y), a shape is (h, w)
+        width, height = image.shape[1] + 2 * self.border[0], image.shape[0] + 2 * self.border[1]
         if height < 1 or width < 1:
             message = f'{self.border} pixels a side leave nothing of the image'
             raise DataError(message, file=results.get('img_path'), field='border', received=image.shape[:2])
@@ -394,6 +482,7 @@ class RandomAffine(GeometricTransform):
         warped = cv2.warpAffine(image, matrix[:2], (width, height), borderValue=colour)
         boxes = results.get('gt_bboxes')
         if boxes is not None:
-            corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2) @ matrix[:2, :2].T + matrix[:2, 2]
-            boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1).astype(np.float32)
+            boxes = boxes.clone()
+            boxes.project_(matrix)
+        record_homography(results, matrix)
         return finish(results, warped, boxes, self.bbox_clip_border)
