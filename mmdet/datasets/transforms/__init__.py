@@ -2,6 +2,27 @@
 import mmcv.transforms  # noqa: F401
 
 from .albu import Albu
+from .auto_augment import (
+    AutoAugment,
+    AutoContrast,
+    Brightness,
+    Color,
+    ColorTransform,
+    Contrast,
+    Equalize,
+    GeomTransform,
+    Invert,
+    Posterize,
+    RandAugment,
+    Rotate,
+    Sharpness,
+    ShearX,
+    ShearY,
+    Solarize,
+    SolarizeAdd,
+    TranslateX,
+    TranslateY,
+)
 from .color import Normalize, PhotoMetricDistortion, YOLOXHSVRandomAug
 from .crop import Expand, FilterAnnotations, MinIoURandomCrop, RandomCrop
 from .erasing import CutOut, RandomErasing
@@ -13,8 +34,10 @@ from .resize import FixScaleResize, FixShapeResize, RandomChoiceResize, RandomRe
 from .wrappers import Compose, RandomApply, RandomChoice, TestTimeAug
 
 __all__ = [
-    'Albu', 'CachedMixUp', 'CachedMosaic', 'Compose', 'CopyPaste', 'CutOut', 'Expand', 'FilterAnnotations', 'FixScaleResize', 'FixShapeResize',
+    'Albu', 'AutoAugment', 'AutoContrast', 'Brightness', 'CachedMixUp', 'CachedMosaic', 'Color', 'ColorTransform', 'Compose', 'Contrast',
+    'CopyPaste', 'CutOut', 'Equalize', 'Expand', 'FilterAnnotations', 'FixScaleResize', 'FixShapeResize', 'GeomTransform', 'Invert',
     'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'MinIoURandomCrop', 'MixUp', 'Mosaic', 'Normalize', 'PackDetInputs', 'Pad',
-    'PhotoMetricDistortion', 'RandomAffine', 'RandomApply', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop', 'RandomErasing', 'RandomFlip',
-    'RandomResize', 'Resize', 'ResizeShortestEdge', 'TestTimeAug', 'YOLOXHSVRandomAug',
+    'PhotoMetricDistortion', 'Posterize', 'RandAugment', 'RandomAffine', 'RandomApply', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop',
+    'RandomErasing', 'RandomFlip', 'RandomResize', 'Resize', 'ResizeShortestEdge', 'Rotate', 'Sharpness', 'ShearX', 'ShearY', 'Solarize',
+    'SolarizeAdd', 'TestTimeAug', 'TranslateX', 'TranslateY', 'YOLOXHSVRandomAug',
 ]  # fmt: skip
