@@ -6,12 +6,12 @@ from .color import Normalize, PhotoMetricDistortion
 from .crop import Expand, FilterAnnotations, MinIoURandomCrop, RandomCrop
 from .formatting import PackDetInputs
 from .geometric import Pad, RandomFlip
-from .loading import LoadAnnotations, LoadImageFromFile, LoadImageFromNDArray
+from .loading import InferencerLoader, LoadAnnotations, LoadImageFromFile, LoadImageFromNDArray
 from .resize import FixShapeResize, RandomChoiceResize, RandomResize, Resize
 from .wrappers import Compose, RandomApply, RandomChoice, TestTimeAug
 
 __all__ = [
-    'Albu', 'Compose', 'Expand', 'FilterAnnotations', 'FixShapeResize', 'LoadAnnotations', 'LoadImageFromFile',
+    'Albu', 'Compose', 'Expand', 'FilterAnnotations', 'FixShapeResize', 'InferencerLoader', 'LoadAnnotations', 'LoadImageFromFile',
     'LoadImageFromNDArray', 'MinIoURandomCrop', 'Normalize', 'PackDetInputs', 'Pad', 'PhotoMetricDistortion',
     'RandomApply', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop', 'RandomFlip', 'RandomResize', 'Resize',
     'TestTimeAug',

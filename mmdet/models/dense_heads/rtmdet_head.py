@@ -278,7 +278,8 @@ class RTMDetHead(BaseDenseHead):
             cls, boxes = [], []  # (B, P_l, C) and (B, P_l, 4) of each level
             for score, distances, priors in zip(cls_scores, bbox_preds, anchor_list[0]):
                 cls.append(score.float().flatten(2).transpose(1, 2))
-                boxes.append(self.bbox_coder.decode(priors[:, :2], distances.float().flatten(2).transpose(1, 2)))
+                distances = distances.float().flatten(2).transpose(1, 2)
+                boxes.append(self.bbox_coder.decode(priors[:, :2].expand(len(distances), -1, -1), distances))
             _, labels, label_weights, bbox_targets, metrics, _ = self.get_targets(
                 torch.cat(cls, dim=1).detach(), torch.cat(boxes, dim=1).detach(), anchor_list, flag_list,
                 batch_gt_instances, batch_img_metas, batch_gt_instances_ignore,
