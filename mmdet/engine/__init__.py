@@ -14,10 +14,11 @@ from .layer_decay import GroupedOptimWrapperConstructor, LayerDecayOptimizerCons
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .optim_wrappers import AmpOptimWrapper, OptimWrapper
 from .runner import DetRunner
+from .schedulers import QuadraticWarmupLR, QuadraticWarmupMomentum, QuadraticWarmupParamScheduler
 
 __all__ = [
     'AmpOptimWrapper', 'BrokenImagesHook', 'CheckpointHook', 'DetRunner', 'DetVisualizationHook', 'EpochBasedTrainLoop',
-    'GroupedOptimWrapperConstructor', 'IterBasedTrainLoop', 'LayerDecayOptimizerConstructor', 'LoadReport',
-    'NumClassCheckHook', 'OptimWrapper', 'PipelineSwitchHook', 'ReseedHook', 'init_dist', 'load_checkpoint_file', 'load_into',
-    'locked_for_all', 'rename_reference_keys', 'resolve_checkpoint',
+    'GroupedOptimWrapperConstructor', 'IterBasedTrainLoop', 'LayerDecayOptimizerConstructor', 'LoadReport', 'NumClassCheckHook', 'OptimWrapper',
+    'PipelineSwitchHook', 'QuadraticWarmupLR', 'QuadraticWarmupMomentum', 'QuadraticWarmupParamScheduler', 'ReseedHook', 'init_dist',
+    'load_checkpoint_file', 'load_into', 'locked_for_all', 'rename_reference_keys', 'resolve_checkpoint',
 ]  # fmt: skip
