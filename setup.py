@@ -1,5 +1,6 @@
 """Package metadata; versions that were tested together are in constraints.txt."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -16,8 +17,9 @@ def requirements() -> list[str]:
 
 
 def version() -> str:
-    """The string in mmdet/version.py, read without importing the package."""
-    return (ROOT / 'mmdet' / 'version.py').read_text(encoding='utf-8').split("'")[1]
+    """``release`` in mmdet/version.py, read without importing the package."""
+    text = (ROOT / 'mmdet' / 'version.py').read_text(encoding='utf-8')
+    return re.search(r"^release = '(.+)'$", text, re.MULTILINE)[1]
 
 
 setup(

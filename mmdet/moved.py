@@ -45,7 +45,9 @@ MOVED: dict[str, tuple[str, ...]] = {
     'mmdet.models.task_modules.assigners.assign_result': ('mmdet.core.assigners.assign_result',),
     'mmdet.models.task_modules.assigners.atss_assigner': ('mmdet.core.assigners.atss_assigner',),
     'mmdet.models.task_modules.assigners.base_assigner': ('mmdet.core.assigners.base_assigner',),
-    'mmdet.models.task_modules.assigners.dynamic_soft_label_assigner': ('mmdet.core.assigners.dynamic_soft_label_assigner',),
+    'mmdet.models.task_modules.assigners.dynamic_soft_label_assigner': (
+        'mmdet.core.assigners.dynamic_soft_label_assigner',
+    ),
     'mmdet.models.task_modules.assigners.iou2d_calculator': ('mmdet.core.boxes.overlaps',),
     'mmdet.models.task_modules.assigners.max_iou_assigner': ('mmdet.core.assigners.max_iou_assigner',),
     'mmdet.models.task_modules.assigners.task_aligned_assigner': ('mmdet.core.assigners.task_aligned_assigner',),

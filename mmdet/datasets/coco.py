@@ -13,6 +13,7 @@ import numpy as np
 from mmengine.fileio import get_local_path
 
 from ..errors import ConfigError, DataError
+from ..formats.class_names import COCO_CLASSES
 from ..formats.coco import CocoFile, ImageId, RepeatedIdError, match_classes, read_coco, read_segmentations
 from ..formats.images import BrokenImageError, image_size
 from ..registry import DATASETS
@@ -58,17 +59,7 @@ class CocoDataset(BaseDetDataset):
     """
 
     METAINFO = {
-        'classes': (
-            'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat', 'traffic light',
-            'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog', 'horse', 'sheep', 'cow',
-            'elephant', 'bear', 'zebra', 'giraffe', 'backpack', 'umbrella', 'handbag', 'tie', 'suitcase', 'frisbee',
-            'skis', 'snowboard', 'sports ball', 'kite', 'baseball bat', 'baseball glove', 'skateboard', 'surfboard',
-            'tennis racket', 'bottle', 'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple',
-            'sandwich', 'orange', 'broccoli', 'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch',
-            'potted plant', 'bed', 'dining table', 'toilet', 'tv', 'laptop', 'mouse', 'remote', 'keyboard', 'cell phone',
-            'microwave', 'oven', 'toaster', 'sink', 'refrigerator', 'book', 'clock', 'vase', 'scissors', 'teddy bear',
-            'hair drier', 'toothbrush',
-        ),
+        'classes': COCO_CLASSES,
         # The colours that COCO publishes: panopticapi's panoptic_coco_categories.json.
         'palette': [
             (220, 20, 60), (119, 11, 32), (0, 0, 142), (0, 0, 230), (106, 0, 228), (0, 60, 100), (0, 80, 100),

@@ -367,6 +367,27 @@ def test_usable_boxes(bbox, margin, usable):
     assert usable_boxes(np.array([bbox], dtype=float), np.array([[100, 50]]), margin).tolist() == [usable]
 
 
+def test_masks_come_along_when_the_pipeline_loads_them(tmp_path):
+    square, runs = [[1, 1, 4, 1, 4, 4, 1, 4]], {'size': [30, 40], 'counts': [5, 10, 1185]}
+    annotations = [
+        box(1, 2, segmentation=square),
+        box(2, 1, category_id=7, segmentation=square),  # not among the classes
+        box(3, 1, segmentation=runs, iscrowd=1),
+        box(4, 2, segmentation=[]),
+        box(5, 1, category_id=3, segmentation=[[0, 0, 3, 0, 3, 3]]),
+    ]
+    path = write_document(tmp_path, [image(1), image(2), image(3)], annotations)
+    load = dict(type='LoadAnnotations', with_mask=True)
+    for pipeline in ([load], [dict(type='RandomApply', transforms=[load], prob=1.0)]):
+        dataset = build(path, pipeline=pipeline)
+        masks = [[item.get('mask') for item in dataset.get_data_info(i)['instances']] for i in range(3)]
+        assert masks == [[runs, [[0, 0, 3, 0, 3, 3]]], [square, None], []]
+    assert dataset[0]['gt_masks'].areas.tolist() == [10, 3] and dataset[0]['gt_ignore_flags'].tolist() == [True, False]
+    with pytest.raises(DataError, match='object 1: mask'):
+        dataset[1]
+    assert 'mask' not in build(path, pipeline=[dict(type='LoadAnnotations')]).get_data_info(0)['instances'][0]
+
+
 def test_annotation_ids_occur_once(tmp_path):
     path = write_document(tmp_path, [image(1)], [box(3, 1), box(3, 1, (2, 2, 5, 5))])
     for error in (DataError, AssertionError):
@@ -416,23 +437,6 @@ def test_a_subclass_that_parses_records(tmp_path):
     path = write_document(tmp_path, images, [*annotations, box(4, 2)])
     with pytest.raises(AssertionError, match='not unique'):
         Raw(ann_file=str(path))
-
-
-def test_masks_are_read_where_a_transform_loads_them(tmp_path):
-    polygon, rle = [[0, 0, 4, 0, 4, 4]], {'size': [30, 40], 'counts': [3, 2]}
-    rows = [box(1, 2, segmentation=polygon), box(2, 1, (0, 0, 0, 5)), box(3, 1, segmentation=rle, iscrowd=1), box(4, 2)]
-    path = write_document(tmp_path, [image(1), image(2)], rows)
-
-    class LoadMasks:
-        with_mask = True
-
-        def __call__(self, results):
-            return results
-
-    dataset = build(path, pipeline=[LoadMasks()])
-    assert [item.get('mask') for item in dataset[0]['instances']] == [rle]
-    assert [item.get('mask') for item in dataset[1]['instances']] == [polygon, None]
-    assert all('mask' not in item for item in build(path)[1]['instances'])
 
 
 def test_the_api_of_pycocotools(tmp_path):

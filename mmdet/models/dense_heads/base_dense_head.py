@@ -20,20 +20,13 @@ from mmdet.errors import ConfigError
 from mmdet.ops import batched_nms
 from mmdet.structures import SampleList
 
+from ..utils.misc import unpack_gt_instances
+
 Losses = dict[str, Tensor | list[Tensor]]
 # What a head's forward() returns: lists over the levels, (B, channels, H_l, W_l) each; how many depends on the head.
 RawOutputs = tuple[Any, ...]
 
 _NMS_PRE_RULES = ('pairs', 'priors')
-
-
-def unpack_gt_instances(
-    batch_data_samples: SampleList,
-) -> tuple[list[InstanceData], list[InstanceData | None], list[dict]]:
-    """Ground truth, ignored boxes (None where a sample has none) and metainfo of each sample."""
-    gt = [sample.gt_instances for sample in batch_data_samples]
-    ignored = [sample.get('ignored_instances') for sample in batch_data_samples]
-    return gt, ignored, [sample.metainfo for sample in batch_data_samples]
 
 
 def to_config_dict(cfg: dict | Config | None) -> ConfigDict:
@@ -271,7 +264,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         settings = self._settings(cfg)
         if rescale:
             assert img_meta is not None, 'the metainfo of the image is needed'
-            results.bboxes = scale_boxes(results.bboxes, [1 / factor for factor in img_meta['scale_factor'][:2]])
+            results.bboxes = scale_boxes(results.bboxes, [1 / factor for factor in _pair(img_meta['scale_factor'])])
         if 'score_factors' in results:
             results.scores = results.scores * results.pop('score_factors')
         if settings.get('min_bbox_size', -1) >= 0:
@@ -285,6 +278,12 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         results = results[keep]
         results.bboxes, results.scores = dets[:, :4], dets[:, 4]
         return results
+
+
+def _pair(scale_factor: Any) -> tuple[float, float]:
+    """(w, h) of a scale factor: a number for both, or a sequence that starts with them."""
+    width, height = (scale_factor, scale_factor) if isinstance(scale_factor, (int, float)) else scale_factor[:2]
+    return width, height
 
 
 def _factors(level: LevelOutputs, rows: Tensor | slice) -> list[Tensor]:

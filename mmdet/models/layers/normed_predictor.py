@@ -44,3 +44,32 @@ class NormedConv2d(nn.Conv2d):
         weight = _unit(weight, self.power, self.eps).view_as(self.weight)
         x = _unit(x, self.power, self.eps) * self.tempearture
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+@MODELS.register_module()
+class NormedLinear(nn.Linear):
+    """A linear layer whose weights and input are divided by their length.
+
+    Args:
+        *args: as in ``torch.nn.Linear``.
+        tempearture: factor of the input; the spelling is mmdetection's.
+        power: exponent of the lengths.
+        eps: added to them.
+        **kwargs: as in ``torch.nn.Linear``.
+    """
+
+    def __init__(self, *args: Any, tempearture: float = 20, power: float = 1.0, eps: float = 1e-6, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.tempearture, self.power, self.eps = tempearture, power, eps
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Weights from N(0, 0.01), no bias."""
+        nn.init.normal_(self.weight, mean=0, std=0.01)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_features) to (N, out_features)."""
+        unit = _unit(x, self.power, self.eps) * self.tempearture
+        return F.linear(unit, _unit(self.weight, self.power, self.eps), self.bias)
