@@ -1,5 +1,6 @@
 """Package metadata; versions that were tested together are in constraints.txt."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -16,8 +17,9 @@ def requirements() -> list[str]:
 
 
 def version() -> str:
-    """The string in mmdet/version.py, read without importing the package."""
-    return (ROOT / 'mmdet' / 'version.py').read_text(encoding='utf-8').split("'")[1]
+    """``release`` in mmdet/version.py, read without importing the package."""
+    text = (ROOT / 'mmdet' / 'version.py').read_text(encoding='utf-8')
+    return re.search(r"^release = '(.+)'$", text, re.MULTILINE)[1]
 
 
 setup(
@@ -28,7 +30,8 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmdet', 'mmdet.*']),
-    package_data={'mmdet': ['py.typed']},
+    # In a checkout mmdet/.mim/ links to the configs and the model index; a built package has copies of these files there.
+    package_data={'mmdet': ['py.typed', 'datasets/class_names/*.txt', '.mim/model-index.yml', '.mim/configs/**/*']},
     python_requires='>=3.10',
     install_requires=requirements(),
     extras_require={

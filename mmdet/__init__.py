@@ -6,7 +6,7 @@ registries when a config first asks for one of their types.
 
 import sys
 
-from .version import __version__
+from .version import __version__, version_info
 
 
 class _OldPaths:
@@ -24,4 +24,14 @@ class _OldPaths:
 # Before all other finders, because an old path may lie in a package that moved together with its modules.
 sys.meta_path.insert(0, _OldPaths)
 
-__all__ = ['__version__']
+
+def __getattr__(name: str) -> object:
+    # Of mmengine, which takes most of a second to import.
+    if name == 'digit_version':
+        from mmengine.utils import digit_version
+
+        return digit_version
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+__all__ = ['__version__', 'digit_version', 'version_info']

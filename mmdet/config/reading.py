@@ -15,7 +15,7 @@ from ..build_errors import build_errors_explained
 from ..errors import ConfigError, MMDetError
 from ..registry import all_registries
 from . import text  # noqa: F401  (configs with keywords as keys can be written)
-from .config_files import config_errors
+from .config_files import config_errors, refuse_class_config
 from .ending import ends_in_one_line
 from .launcher import launcher_in_use, starts_as_main_process
 from .legacy.config import merge_options, read_legacy_config
@@ -43,12 +43,23 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     if not path.is_file():
         raise ConfigError('no such config file', file=path)
     with config_errors(path):
+        refuse_class_config(path)
         legacy = read_legacy_config(path, cfg_options)
         cfg, cfg_options = (Config.fromfile(str(path)), cfg_options) if legacy is None else legacy
     if cfg_options:
         _warn_of_new_keys(cfg, cfg_options)
         merge_options(cfg, cfg_options, path)
+    _settle_teacher(cfg, path)
     return cfg
+
+
+def _settle_teacher(cfg: Config, path: Path) -> None:
+    """Complete the path of a teacher's config that is not in the working directory, but in or above the folder of the config."""
+    model = cfg.get('model')
+    name = model.get('teacher_config') if isinstance(model, dict) else None
+    if isinstance(name, str) and not Path(name).is_file():
+        places = (folder / name for folder in path.absolute().parents)
+        model['teacher_config'] = next((str(place) for place in places if place.is_file()), name)
 
 
 def _warn_of_new_keys(cfg: Config, cfg_options: dict) -> None:

@@ -26,6 +26,7 @@ from ..formats.json_file import no_garbage_collection, read_json  # noqa: F401  
 from ..formats.text_file import read_lines
 from ..registry import DATASETS, TRANSFORMS
 from .samplers import mix_seed, seeded_rng
+from .transforms.loading import flat_pipeline, settle_box_type
 
 # This many broken images in a row mean a wrong folder: where half of a dataset is broken, it happens once in 2**100 samples.
 _BROKEN_IN_A_ROW = 100
@@ -61,6 +62,8 @@ class BaseDetDataset(BaseDataset):
         return_classes: put the class names into each record (``text``).
         skip_broken: leave out broken images. ``None``: in training only. In evaluation ``True`` decodes every image once at start-up.
         proposal_file: not supported; accepted for configs that set it to ``None``.
+        seg_map_suffix, caption_prompt: accepted for subclasses of mmdetection; there are no semantic maps and captions here.
+        file_client_args: older name of ``backend_args``.
 
     Raises:
         ConfigError: wrong arguments.
@@ -86,10 +89,14 @@ class BaseDetDataset(BaseDataset):
         return_classes: bool = False,
         skip_broken: bool | None = None,
         proposal_file: str | None = None,
+        seg_map_suffix: str = '.png',
+        caption_prompt: dict | None = None,
+        file_client_args: dict | None = None,
     ):
         if proposal_file is not None:
             raise ConfigError('proposals from a file are not supported', field='proposal_file', received=proposal_file)
-        self.backend_args = backend_args
+        self.backend_args = backend_args or file_client_args
+        self.seg_map_suffix, self.proposal_file, self.caption_prompt = seg_map_suffix, proposal_file, caption_prompt
         self.return_classes = return_classes
         self.skip_broken = (not test_mode) if skip_broken is None else skip_broken
         self._filtered: Counter = Counter()  # reason -> records, for the error about an empty dataset
@@ -98,6 +105,9 @@ class BaseDetDataset(BaseDataset):
         self._sizes_wh: np.ndarray  # (N, 2) int64
         self._fully_initialized: bool
         self.ann_file: str
+        steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
+        settle_box_type(steps)
+        self.loads_masks = any(getattr(step, 'with_mask', False) for step in flat_pipeline(steps))
         super().__init__(
             ann_file=ann_file,
             metainfo=metainfo,
@@ -106,7 +116,7 @@ class BaseDetDataset(BaseDataset):
             filter_cfg=filter_cfg,
             indices=indices,
             serialize_data=serialize_data,
-            pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline],
+            pipeline=steps,
             test_mode=test_mode,
             lazy_init=lazy_init,
             max_refetch=max_refetch,

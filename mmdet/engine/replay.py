@@ -22,7 +22,7 @@ from torch import nn
 from ..errors import CheckpointError
 from ..registry import MODELS
 from ..structures import DetDataSample
-from ..version import __version__
+from ..version import release
 from .checkpoint.loading import compare, is_finite, load_checkpoint_file, unwrap
 from .checkpoint.saving import save_atomically, to_plain
 
@@ -98,7 +98,7 @@ def write_step(runner: Runner, watch: StepWatch) -> Path:
     content = dict(
         meta=dict(
             iteration=runner.iter + 1, epoch=runner.epoch + 1, rank=rank, world_size=world_size, seed=runner.seed,
-            autocast=cast, threads=torch.get_num_threads(), torch=torch.__version__, mmdet_version=__version__,
+            autocast=cast, threads=torch.get_num_threads(), torch=torch.__version__, mmdet_version=release,
             cfg=to_plain(runner.cfg.to_dict(), unknown=_type_path),
         ),
         state_dict={name: value for name, value in weights.items() if isinstance(value, torch.Tensor)},

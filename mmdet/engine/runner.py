@@ -30,7 +30,7 @@ from ..registry import RUNNERS
 from ..utils.checks import is_int
 from ..utils.files import explained, make_folder, write_config
 from ..utils.lock import LOCK_NAME
-from ..version import __version__
+from ..version import release
 from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, trusting, unwrap
 from .checkpoint.resuming import (
     annotations_of,
@@ -467,7 +467,7 @@ class DetRunner(Runner):
             experiment_name=self.experiment_name,
             time=time.strftime('%Y%m%d_%H%M%S'),
             mmengine_version=mmengine.__version__,
-            mmdet_version=__version__,
+            mmdet_version=release,
             **self._training_set,
         )
         metainfo = getattr(self.train_dataloader.dataset, 'metainfo', None)

@@ -5,11 +5,26 @@ from ..formats.visdrone import VisDroneInput, read_folders, read_image_sizes, re
 from .coco_eval import COCO_AREA_RANGES, CocoResult, evaluate_boxes
 from .coco_metric import CocoMetric, MissingOutputError, UnknownMetricError
 from .dump_results import DumpDetResults
+from .functional import (
+    average_precision,
+    bbox_overlaps,
+    cityscapes_classes,
+    coco_classes,
+    dataset_aliases,
+    eval_map,
+    eval_recalls,
+    get_classes,
+    print_map_summary,
+    print_recall_summary,
+    voc_classes,
+)
 from .offline import evaluate_by_config, evaluate_results, metric_args_of_config
 from .visdrone_eval import VisDroneResult, evaluate_visdrone
 from .visdrone_metric import VisDroneMetric
 
 __all__ = [
+    'average_precision', 'bbox_overlaps', 'cityscapes_classes', 'coco_classes', 'dataset_aliases', 'eval_map', 'eval_recalls', 'get_classes',
+    'print_map_summary', 'print_recall_summary', 'voc_classes',
     'BoxTable', 'COCO_AREA_RANGES', 'CocoAnnotations', 'CocoMetric', 'CocoResult', 'Detections', 'DumpDetResults',
     'GroundTruth', 'MissingOutputError', 'UnknownMetricError', 'VisDroneInput', 'VisDroneMetric', 'VisDroneResult',
     'VisDroneTruth', 'evaluate_boxes', 'evaluate_by_config', 'evaluate_results', 'evaluate_visdrone', 'load_coco_annotations',

@@ -1,12 +1,11 @@
-from .backbones import *  # noqa: F403
-from .classifiers import TinyNASClassifier
-from .data_preprocessors import DetDataPreprocessor
-from .dense_heads import GFLHead, GFocalHead, MPHead
-from .detectors import ATSS, GFL, DetTTAModel, SingleStageDetector
-from .losses import DistributionFocalLoss, GIoULoss, QualityFocalLoss
-from .necks import FPN, CSPNeXtPAFPN
+"""The networks; every name of these rooms is here, too, as in mmdetection."""
 
-__all__ = [
-    'ATSS', 'CSPNeXtPAFPN', 'DetDataPreprocessor', 'DetTTAModel', 'DistributionFocalLoss', 'FPN', 'GFL', 'GFLHead', 'GFocalHead', 'GIoULoss',
-    'MPHead', 'QualityFocalLoss', 'SingleStageDetector', 'TinyNASClassifier',
-]  # fmt: skip
+from .backbones import *  # noqa: F403
+from .classifiers import *  # noqa: F403
+from .data_preprocessors import *  # noqa: F403
+from .dense_heads import *  # noqa: F403
+from .detectors import *  # noqa: F403
+from .layers import *  # noqa: F403
+from .losses import *  # noqa: F403
+from .necks import *  # noqa: F403
+from .task_modules import *  # noqa: F403

@@ -7,7 +7,7 @@ N images, C input channels, H x W input, O output channels, h x w output, K kern
 
 import importlib.util
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -193,23 +193,16 @@ def _check_shapes(x: Tensor, offset: Tensor, weight: Tensor, mask: Tensor | None
             raise ModelInputError(f'must be {allowed}', field=name, received=tuple(tensor.shape))
 
 
-class DeformConv2dPack(nn.Module):
-    """Deformable convolution v1 that predicts its own offsets; config type ``DCN``.
+class DeformConv2d(nn.Module):
+    """Deformable convolution v1 whose offsets are an argument.
 
-    Parameters: ``weight``, ``bias`` (where the argument is True), and ``conv_offset.{weight,bias}``, an ungrouped convolution of the same
-    kernel, stride, padding and dilation, initialised with zeros, with 2 * K * D rows (v1) or 3 * K * D rows (v2).
-
-    A checkpoint decides between v1 and v2: if its ``conv_offset`` has the row count of the other version, the layer becomes that version
-    on loading, with a warning. (File names are unreliable here: many published files called "dcnv2" hold v1 layers.) The parameters stay the
-    same objects, so an optimiser built before loading still works afterwards; a DistributedDataParallel wrapper built before does not.
+    Parameters: ``weight``, and ``bias`` where the argument is True.
 
     Args:
         deform_groups: D. ``deformable_groups`` is its old name.
-        fallback_on_stride: the blocks of a backbone read it and then build a plain convolution; it has no effect here.
         other arguments: as in ``torch.nn.Conv2d``.
     """
 
-    modulated = False
     bias: nn.Parameter | None
 
     def __init__(
@@ -225,7 +218,6 @@ class DeformConv2dPack(nn.Module):
         bias: bool = False,
         *,
         deformable_groups: int | None = None,
-        fallback_on_stride: bool = False,
     ):
         super().__init__()
         deform_groups = deform_groups if deformable_groups is None else deformable_groups
@@ -241,17 +233,55 @@ class DeformConv2dPack(nn.Module):
         self.transposed, self.output_padding = False, (0, 0)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
         self.register_parameter('bias', nn.Parameter(torch.zeros(out_channels)) if bias else None)
-        rows = self._offset_rows(self.modulated)
-        self.conv_offset = nn.Conv2d(in_channels, rows, self.kernel_size, self.stride, self.padding, self.dilation)
+        self._init_offsets()
         nn.init.kaiming_uniform_(self.weight, nonlinearity='relu')
-        self.init_weights()
         torchvision_kernel('deform_conv2d')  # looked up now, so that a compiled forward need not import torchvision
+
+    def _init_offsets(self) -> None:
+        """Make the layers that predict the offsets."""
 
     def _apply(self, fn, recurse: bool = True):
         super()._apply(fn, recurse)
         if self.weight.is_cuda:
             torchvision_kernel('deform_conv2d', 'cuda')
         return self
+
+    def forward(self, x: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(N, in_channels, H, W) and offsets as in :func:`deform_conv2d` to (N, out_channels, h, w)."""
+        geometry = self.stride, self.padding, self.dilation, self.groups, self.deform_groups
+        return deform_conv2d(x, offset, self.weight, self.bias, *geometry, mask)
+
+    def extra_repr(self) -> str:
+        return (
+            f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, '
+            f'dilation={self.dilation}, groups={self.groups}, deform_groups={self.deform_groups}'
+        )
+
+
+class DeformConv2dPack(DeformConv2d):
+    """Deformable convolution v1 that predicts its own offsets; config type ``DCN``.
+
+    Parameters: those of :class:`DeformConv2d`, and ``conv_offset.{weight,bias}``, an ungrouped convolution of the same
+    kernel, stride, padding and dilation, initialised with zeros, with 2 * K * D rows (v1) or 3 * K * D rows (v2).
+
+    A checkpoint decides between v1 and v2: if its ``conv_offset`` has the row count of the other version, the layer becomes that version
+    on loading, with a warning. (File names are unreliable here: many published files called "dcnv2" hold v1 layers.) The parameters stay the
+    same objects, so an optimiser built before loading still works afterwards; a DistributedDataParallel wrapper built before does not.
+
+    Args:
+        fallback_on_stride: the blocks of a backbone read it and then build a plain convolution; it has no effect here.
+        other arguments: as in :class:`DeformConv2d`.
+    """
+
+    modulated = False
+
+    def __init__(self, *args: Any, fallback_on_stride: bool = False, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.init_weights()
+
+    def _init_offsets(self) -> None:
+        rows = self._offset_rows(self.modulated)
+        self.conv_offset = nn.Conv2d(self.in_channels, rows, self.kernel_size, self.stride, self.padding, self.dilation)
 
     def init_weights(self) -> None:
         """Set the offsets to zero; called after the initialiser of a parent, which treats ``conv_offset`` as any convolution."""
@@ -261,14 +291,13 @@ class DeformConv2dPack(nn.Module):
     def _offset_rows(self, modulated: bool) -> int:
         return (3 if modulated else 2) * self.deform_groups * self.kernel_size[0] * self.kernel_size[1]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """(N, in_channels, H, W) to (N, out_channels, h, w)."""
         offset, mask = self.conv_offset(x), None
         if self.modulated:
             first, second, mask = offset.chunk(3, dim=1)
             offset, mask = torch.cat([first, second], dim=1), mask.sigmoid()
-        geometry = self.stride, self.padding, self.dilation, self.groups, self.deform_groups
-        return deform_conv2d(x, offset, self.weight, self.bias, *geometry, mask)
+        return super().forward(x, offset, mask)
 
     def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
         """Become the version, v1 or v2, to which the offset rows of a checkpoint belong; called before shapes are compared.
@@ -300,10 +329,7 @@ class DeformConv2dPack(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extra_repr(self) -> str:
-        return (
-            f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, '
-            f'dilation={self.dilation}, groups={self.groups}, deform_groups={self.deform_groups}, modulated={self.modulated}'
-        )
+        return f'{super().extra_repr()}, modulated={self.modulated}'
 
 
 class ModulatedDeformConv2dPack(DeformConv2dPack):

@@ -16,7 +16,7 @@ from ..formats.json_lines import read_json_lines
 from ..utils.checks import is_number
 from ..utils.files import write_text
 from ..utils.outputs import refuse_inputs
-from ..version import __version__
+from ..version import release
 from .charts import Series, escaped, line_chart
 from .report_style import STYLE
 
@@ -110,7 +110,7 @@ def write_report(
     # A comparison holds two pictures side by side.
     share = _PICTURE_BYTES / max(2 * len(pairs) + len(singles), 1)
 
-    facts = {'written': datetime.now().strftime('%Y-%m-%d %H:%M'), 'mmdet': __version__, **(facts or {})}
+    facts = {'written': datetime.now().strftime('%Y-%m-%d %H:%M'), 'mmdet': release, **(facts or {})}
     shown = ' &middot; '.join(f'{_text(key)} <b>{_text(value)}</b>' for key, value in facts.items())
     body = [
         f'<h1>{escaped(title)}</h1>',

@@ -6,11 +6,12 @@ Naming: D numbers a box (``box_dim``), n boxes; ``img_shape`` is (height, width)
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from mmdet.errors import ArgumentError
 from mmdet.registry import BOX_TYPES
@@ -102,6 +103,8 @@ class BaseBoxes(metaclass=ABCMeta):
         """``index`` with arrays as tensors; ArgumentError if it would reach into the last dimension."""
         if isinstance(index, np.ndarray):
             index = torch.as_tensor(index, device=self.device)
+        if isinstance(index, int | slice):
+            return index
         parts = index if isinstance(index, tuple) else (index,)
         reached = sum(
             0 if part is None else part.dim() if isinstance(part, Tensor) and part.dtype == torch.bool else 1

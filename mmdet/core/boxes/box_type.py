@@ -92,8 +92,9 @@ def autocast_box_type(dst_box_type: BoxType = 'hbox') -> Callable:
     """Decorator of ``transform(self, results)``: inside, ``results['gt_bboxes']`` is always an object of boxes.
 
     Arrays (n, D) are wrapped as ``dst_box_type`` in memory of their own, because the methods of boxes work in place, and what the transform
-    returns holds an array again. So do the samples of ``results['mix_results']``, which keep boxes for the time of the call only. Objects of
-    any kind pass through as they are. Samples without boxes do, too.
+    returns holds an array again. The samples of ``results['mix_results']`` hold boxes for the time of the call, and their own arrays
+    afterwards; so does ``results`` when it is not what the transform returns (None, or another dict). Objects of any kind pass through as
+    they are. Samples without boxes do, too.
 
     Raises:
         TypeError: ``gt_bboxes`` is neither.
@@ -108,26 +109,22 @@ def autocast_box_type(dst_box_type: BoxType = 'hbox') -> Callable:
             if not isinstance(boxes, np.ndarray):
                 raise TypeError(f'gt_bboxes must be an array or BaseBoxes. Received: {type(boxes).__name__}')
             cls = get_box_type(dst_box_type)[1]
-            samples = [results, *results.get('mix_results', ())]
-            for sample in samples:
+            arrays = []
+            for sample in (results, *results.get('mix_results', ())):
                 if isinstance(sample.get('gt_bboxes'), np.ndarray):
+                    arrays.append((sample, sample['gt_bboxes']))
                     sample['gt_bboxes'] = cls(sample['gt_bboxes'])
+            returned = None
             try:
                 returned = function(self, results, *args, **kwargs)
             finally:
-                for sample in samples:
-                    _to_array(sample)
-            if returned is not None:
-                _to_array(returned)
-                for sample in returned.get('mix_results', ()):
-                    _to_array(sample)
+                for sample, array in arrays:
+                    if sample is not returned:
+                        sample['gt_bboxes'] = array
+            if returned is not None and isinstance(returned.get('gt_bboxes'), BaseBoxes):
+                returned['gt_bboxes'] = returned['gt_bboxes'].numpy()
             return returned
 
         return wrapped
 
     return decorate
-
-
-def _to_array(results: dict) -> None:
-    if isinstance(results.get('gt_bboxes'), BaseBoxes):
-        results['gt_bboxes'] = results['gt_bboxes'].numpy()

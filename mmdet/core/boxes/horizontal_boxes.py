@@ -80,10 +80,10 @@ class HorizontalBoxes(BaseBoxes):
         return self.tensor[..., 3] - self.tensor[..., 1]
 
     def flip_(self, img_shape: tuple[int, int], direction: str = 'horizontal') -> None:
-        self.tensor.copy_(bbox_flip(self.tensor, img_shape, direction))
+        self.tensor = bbox_flip(self.tensor, img_shape, direction)
 
     def translate_(self, distances: tuple[float, float]) -> None:
-        self.tensor += self._pair('distances', distances)
+        self.tensor = self.tensor + self._pair('distances', distances)
 
     def clip_(self, img_shape: tuple[int, int]) -> None:
         height, width = img_shape[:2]
@@ -101,7 +101,7 @@ class HorizontalBoxes(BaseBoxes):
         self.tensor = project_corners(self.tensor, matrix)
 
     def rescale_(self, scale_factor: tuple[float, float]) -> None:
-        self.tensor *= self._pair('scale_factor', scale_factor)
+        self.tensor = self.tensor * self._pair('scale_factor', scale_factor)
 
     def resize_(self, scale_factor: tuple[float, float]) -> None:
         halves = self.tensor.new_tensor(scale_factor) * (self.tensor[..., 2:] - self.tensor[..., :2]) / 2
@@ -111,7 +111,8 @@ class HorizontalBoxes(BaseBoxes):
     def _pair(self, field: str, pair: Sequence[float]) -> Tensor:
         if len(pair) != 2:
             raise ArgumentError('must be two numbers (x, y)', field=field, received=pair)
-        return self.tensor.new_tensor((*pair, *pair))
+        dtype = self.dtype if self.dtype.is_floating_point else None  # whole numbers become floating ones
+        return torch.tensor((*pair, *pair), dtype=dtype, device=self.device)
 
     def is_inside(self, img_shape: tuple[int, int], all_inside: bool = False, allowed_border: int = 0) -> Tensor:
         """(...,) bool: boxes of which all, or a part, is inside the image grown by ``allowed_border`` pixels on each side."""

@@ -100,8 +100,8 @@ def corner2bbox(corners: Tensor) -> Tensor:
     return hull_of(corners.reshape(-1, 4, 2))
 
 
-def bbox_flip(bboxes: Tensor, img_shape: Sequence[int], direction: str = 'horizontal') -> Tensor:
-    """Mirror (..., 4k) xyxy boxes in an image of (height, width): x1' = w - x2 and x2' = w - x1, and likewise for y.
+def bbox_flip(bboxes: Any, img_shape: Sequence[int], direction: str = 'horizontal') -> Any:
+    """Mirror (..., 4k) xyxy boxes, tensor or array, in an image of (height, width): x1' = w - x2 and x2' = w - x1, and likewise for y.
 
     Raises:
         ArgumentError: a direction other than 'horizontal', 'vertical', 'diagonal' (both), or another last dimension; an AssertionError too.
@@ -111,10 +111,10 @@ def bbox_flip(bboxes: Tensor, img_shape: Sequence[int], direction: str = 'horizo
     """
     if direction not in ('horizontal', 'vertical', 'diagonal'):
         raise ArgumentError("must be 'horizontal', 'vertical' or 'diagonal'", field='direction', received=direction)
-    if bboxes.size(-1) % 4:
+    if bboxes.shape[-1] % 4:
         raise ArgumentError('must be (..., 4k)', field='bboxes', received=tuple(bboxes.shape))
     height, width = img_shape[:2]
-    flipped = bboxes.clone()
+    flipped = bboxes.clone() if isinstance(bboxes, Tensor) else bboxes.copy()
     if direction != 'vertical':
         flipped[..., 0::4], flipped[..., 2::4] = width - bboxes[..., 2::4], width - bboxes[..., 0::4]
     if direction != 'horizontal':

@@ -7,12 +7,13 @@ All methods return new masks; none changes the masks that it is called on.
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from mmdet.errors import ArgumentError
 from mmdet.registry import BOX_TYPES
@@ -492,6 +493,22 @@ def polygon_to_bitmap(polygons: Sequence[np.ndarray], height: int, width: int) -
 
     codes = coco_mask.frPyObjects([np.asarray(polygon, np.float64).tolist() for polygon in polygons], height, width)
     return coco_mask.decode(coco_mask.merge(codes)).astype(bool)
+
+
+def mask_to_bitmap(mask: Sequence[np.ndarray] | dict, height: int, width: int) -> np.ndarray:
+    """(h, w) uint8 of a mask of an annotation file: flat polygons, or run lengths, plain or compressed (a dict of the COCO API).
+
+    Raises:
+        ValueError: run lengths of another size, or such that do not fill it.
+    """
+    if not isinstance(mask, dict):
+        return polygon_to_bitmap(mask, height, width).astype(np.uint8)
+    import pycocotools.mask as coco_mask  # as above
+
+    counts, size = mask['counts'], [int(side) for side in mask['size']]
+    if size != [height, width] or (isinstance(counts, list) and sum(counts) != height * width):
+        raise ValueError(f'the run lengths do not fill an image of ({height}, {width})')
+    return coco_mask.decode(coco_mask.frPyObjects(mask, height, width) if isinstance(counts, list) else mask)
 
 
 def bitmap_to_polygon(bitmap: np.ndarray) -> tuple[list[np.ndarray], bool]:

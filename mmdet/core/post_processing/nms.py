@@ -47,7 +47,7 @@ class ScoredBoxes:
             nms: config of :func:`mmdet.ops.batched_nms`.
             max_per_img: how many to keep at most; a negative number keeps all.
         """
-        dets, keep = batched_nms(self.bboxes, self.scores, self.labels, _limited(nms, max_per_img))
+        dets, keep = batched_nms(self.bboxes, self.scores, self.labels, limit_survivors(nms, max_per_img))
         return ScoredBoxes(dets[:, :4], dets[:, 4], self.labels[keep])
 
     def to_instances(self) -> InstanceData:
@@ -55,7 +55,7 @@ class ScoredBoxes:
         return InstanceData(bboxes=self.bboxes, scores=self.scores, labels=self.labels)
 
 
-def _limited(nms: dict, max_per_img: int) -> dict:
+def limit_survivors(nms: dict, max_per_img: int) -> dict:
     """The NMS config with the number of survivors at which the NMS stops."""
     return dict(nms, max_num=max_per_img) if max_per_img >= 0 else nms
 
@@ -127,7 +127,7 @@ def multiclass_nms(
         dets (n, 5) xyxy + score in descending order of score, labels (n,), and the row (n,) of each in ``bboxes``.
     """
     rows, labels = (scores > score_thr).nonzero(as_tuple=True)
-    dets, keep = batched_nms(bboxes[rows], scores[rows, labels], labels, _limited(nms, max_per_img))
+    dets, keep = batched_nms(bboxes[rows], scores[rows, labels], labels, limit_survivors(nms, max_per_img))
     return dets, labels[keep], rows[keep]
 
 

@@ -8,15 +8,11 @@ from itertools import chain
 from pathlib import Path
 
 from ...errors import ConfigError, DataError
+from ...formats.class_names import VOC_CLASSES
 from ...formats.images import image_size, images_by_stem
 from ...formats.voc import VOCObject, read_voc_split, read_voc_xml
 from ...utils.files import write_json
 from ...utils.outputs import refuse_inputs
-
-VOC_CLASSES = (
-    'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog', 'horse', 'motorbike',
-    'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor',
-)  # fmt: skip
 
 
 @dataclass

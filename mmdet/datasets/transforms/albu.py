@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mmdet.errors import ConfigError
+from mmdet.core.boxes import HorizontalBoxes, autocast_box_type
+from mmdet.errors import ConfigError, DataError
 from mmdet.registry import TRANSFORMS
 
 from .arguments import clip_boxes, has_area, image_of, is_number, is_sequence, select_objects
@@ -50,6 +51,7 @@ class Albu(GeometricTransform):
             once more. None: the transforms see uint8 pixels.
 
     Raises:
+        DataError: boxes that are not axis-aligned.
         ConfigError: unknown transform or argument (close names are listed), or an image that is not uint8: on
             normalised floats albumentations would clip to [0, 1] without notice, so Albu must stand before Normalize.
     """
@@ -83,6 +85,7 @@ class Albu(GeometricTransform):
             warnings.filterwarnings('ignore', message='Got processor for bboxes')
             self.aug = albumentations.Compose(parts, bbox_params=box_params)
 
+    @autocast_box_type()
     def transform(self, results: dict) -> dict | None:
         image = image_of(results)
         if image.dtype != np.uint8:
@@ -96,7 +99,9 @@ class Albu(GeometricTransform):
         boxes = results.get('gt_bboxes')
         inputs, index = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
         if boxes is not None:
-            inputs = clip_boxes(boxes.astype(np.float32), image.shape[:2])
+            if not isinstance(boxes, HorizontalBoxes):
+                raise DataError('Albu takes axis-aligned boxes', field='gt_bboxes', received=type(boxes).__name__)
+            inputs = clip_boxes(boxes.numpy().astype(np.float32), image.shape[:2])
             index = np.flatnonzero(has_area(inputs, MIN_SIDE))
         if self.after_normalize is not None:
             image = self.after_normalize(dict(img=image))['img']
@@ -118,7 +123,7 @@ class Albu(GeometricTransform):
         if not sound.any() and self.skip_img_without_anno:
             return None
         select_objects(results, kept[sound])
-        results['gt_bboxes'] = new_boxes[sound]
+        results['gt_bboxes'] = HorizontalBoxes(new_boxes[sound])
         return results
 
 

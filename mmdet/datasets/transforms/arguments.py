@@ -9,8 +9,8 @@ import numpy as np
 
 from mmdet.errors import ConfigError, DataError
 
-OBJECT_KEYS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
-"""Arrays of a sample that hold one row per object; a transform that drops objects has to index all of them."""
+OBJECT_KEYS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags', 'gt_masks')
+"""What a sample holds of every object, one row each; a transform that drops objects has to index all of them."""
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -96,8 +96,17 @@ def image_of(results: dict[str, Any]) -> np.ndarray:
     return image
 
 
+def record_homography(results: dict[str, Any], matrix: Sequence[Sequence[float]]) -> None:
+    """Put the (3, 3) ``matrix`` of a step before those of the earlier ones in ``results['homography_matrix']``, float32.
+
+    The product maps points (x, y, 1) of the loaded image to the image as it is now.
+    """
+    step, before = np.array(matrix, np.float32), results.get('homography_matrix')
+    results['homography_matrix'] = step if before is None else step @ before
+
+
 def select_objects(results: dict[str, Any], keep: np.ndarray) -> None:
-    """Index all per-object arrays of the sample, in place, with ``keep`` (bool mask (N,) or indices of objects)."""
+    """Index what the sample holds of every object, in place, with ``keep`` (bool mask (N,) or indices of objects)."""
     for key in OBJECT_KEYS:
         if results.get(key) is not None:
             results[key] = results[key][keep]

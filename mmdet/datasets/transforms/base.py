@@ -5,12 +5,13 @@ import inspect
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdet.core.masks import BaseInstanceMasks
 from mmdet.errors import DataError
 
 UNSUPPORTED_KEYS = (
     'gt_masks', 'gt_seg_map', 'gt_semantic_seg', 'gt_panoptic_seg', 'gt_keypoints', 'gt_bboxes_ignore', 'proposals',
 )  # fmt: skip
-"""Annotations tied to pixels or objects that these transforms do not change, under mmdetection's and mmcv's names."""
+"""Annotations tied to pixels or objects that not all of these transforms change, under mmdetection's and mmcv's names."""
 
 
 class DetTransform(BaseTransform):
@@ -23,20 +24,26 @@ class DetTransform(BaseTransform):
 
 
 class GeometricTransform(DetTransform):
-    """A transform that changes the image's geometry or the list of objects, and adapts boxes, labels and ignore flags only.
+    """A transform that changes the image's geometry or the list of objects, and adapts boxes, labels and ignore flags.
+
+    Those that adapt ``gt_masks`` as well say so by ``moves_masks``.
 
     Raises:
         DataError: the sample holds one of ``UNSUPPORTED_KEYS``, which would no longer fit the image. This is checked at
             each call, whatever is drawn at random.
     """
 
+    moves_masks = False
+
     def __call__(self, results: dict) -> dict | None:
         for key in UNSUPPORTED_KEYS:
-            if results.get(key) is not None:
-                message = (
-                    f'{type(self).__name__} changes boxes only, and would leave this annotation out of date; masks are '
-                    'not supported, so remove the transform that loads them'
-                )
-                kind = type(results[key]).__name__
-                raise DataError(message, file=results.get('img_path'), field=key, received=kind)
+            value = results.get(key)
+            if value is None or (key == 'gt_masks' and self.moves_masks and isinstance(value, BaseInstanceMasks)):
+                continue
+            also = ' (and BitmapMasks, PolygonMasks)' if self.moves_masks else ''
+            message = (
+                f'{type(self).__name__} changes boxes only{also}, and would leave this annotation out of date; '
+                'remove the transform that loads it'
+            )
+            raise DataError(message, file=results.get('img_path'), field=key, received=type(value).__name__)
         return self.transform(results)

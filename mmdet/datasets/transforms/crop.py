@@ -5,21 +5,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmdet.errors import ConfigError
+from mmdet.core.boxes import BaseBoxes, HorizontalBoxes, autocast_box_type, get_box_wh
+from mmdet.errors import ConfigError, DataError
 from mmdet.registry import TRANSFORMS
 
 from .arguments import (
-    check_choice,
     check_pad_value,
     check_pair,
     check_probability,
     check_range,
     check_size,
-    clip_boxes,
     has_area,
     image_of,
     is_numbers,
     is_sequence,
+    record_homography,
     select_objects,
 )
 from .base import GeometricTransform
@@ -38,9 +38,12 @@ class RandomCrop(GeometricTransform):
             from which height and width are drawn independently. ``'relative'``: (w, h) as shares of the image, in
             (0, 1]. ``'relative_range'``: (h, w), the lower limits of the shares, each drawn uniformly up to 1.
         allow_negative_crop: return windows without objects as well.
-        recompute_bbox: must be False, because it concerns masks.
+        recompute_bbox: take the boxes from what the window shows of the masks, where the sample has masks; an object whose mask
+            lies outside gets an empty box, which :class:`FilterAnnotations` drops.
         bbox_clip_border: clip the boxes to the window. Objects wholly outside are dropped in either case.
     """
+
+    moves_masks = True
 
     def __init__(
         self,
@@ -50,7 +53,10 @@ class RandomCrop(GeometricTransform):
         recompute_bbox: bool = False,
         bbox_clip_border: bool = True,
     ):
-        self.crop_type = check_choice('crop_type', crop_type, CROP_TYPES)
+        if crop_type not in CROP_TYPES:
+            message = f'Invalid crop_type; must be one of {CROP_TYPES}'
+            raise ConfigError(message, field='crop_type', received=crop_type)
+        self.crop_type = crop_type
         self.crop_size: tuple[float, float]
         if crop_type in ('absolute', 'absolute_range'):
             self.crop_size = check_size('crop_size', crop_size)
@@ -59,9 +65,8 @@ class RandomCrop(GeometricTransform):
         else:
             allowed = 'two shares of the image in (0, 1]'
             self.crop_size = check_pair('crop_size', crop_size, lambda share: 0 < share <= 1, allowed)
-        if recompute_bbox:
-            raise ConfigError('must be False: there are no masks', field='recompute_bbox', received=recompute_bbox)
         self.allow_negative_crop = allow_negative_crop
+        self.recompute_bbox = recompute_bbox
         self.bbox_clip_border = bbox_clip_border
 
     def draw_size(self, image_hw: tuple[int, int]) -> tuple[int, int]:
@@ -83,6 +88,7 @@ class RandomCrop(GeometricTransform):
         low, high = (min(side, int(edge)) for edge in self.crop_size)
         return int(np.random.randint(low, high + 1))
 
+    @autocast_box_type()
     def transform(self, results: dict) -> dict | None:
         image = image_of(results)
         height, width = image.shape[:2]
@@ -91,15 +97,37 @@ class RandomCrop(GeometricTransform):
         left = int(np.random.randint(width - crop_w + 1))
         boxes = results.get('gt_bboxes')
         if boxes is not None:
-            boxes = boxes - np.array([left, top, left, top], np.float32)
-            clipped = clip_boxes(boxes.copy(), (crop_h, crop_w))
-            keep = has_area(clipped)
+            boxes.translate_((-left, -top))
+            clipped = boxes.clone()
+            clipped.clip_((crop_h, crop_w))
+            keep = wider_and_higher(clipped)
+            if not isinstance(clipped, HorizontalBoxes):  # these have no area left outside
+                keep &= clipped.is_inside((crop_h, crop_w)).numpy()
             if not keep.any() and not self.allow_negative_crop:
                 return None
             results['gt_bboxes'] = clipped if self.bbox_clip_border else boxes
             select_objects(results, keep)
-        results.update(img=image[top : top + crop_h, left : left + crop_w], img_shape=(crop_h, crop_w))
+        crop_sample(results, (left, top, left + crop_w, top + crop_h))
+        if self.recompute_bbox and boxes is not None and results.get('gt_masks') is not None:
+            results['gt_bboxes'] = results['gt_masks'].get_bboxes(type(boxes))
         return results
+
+
+def crop_sample(results: dict, window: tuple[int, int, int, int]) -> None:
+    """Cut image and masks to a window xyxy of whole pixels inside the image, and note it in the sample, in place."""
+    left, top, right, bottom = window
+    results.update(img=image_of(results)[top:bottom, left:right], img_shape=(bottom - top, right - left))
+    if results.get('gt_masks') is not None:
+        results['gt_masks'] = results['gt_masks'].crop(np.array(window))
+    record_homography(results, [[1, 0, -left], [0, 1, -top], [0, 0, 1]])
+
+
+def wider_and_higher(boxes: BaseBoxes, than: Sequence[float] = (0, 0)) -> np.ndarray:
+    """Mask (N,) of the boxes that are wider and higher than ``than`` = (w, h)."""
+    if isinstance(boxes, HorizontalBoxes):
+        return has_area(boxes.numpy(), tuple(than))  # a few boxes take NumPy less time than torch
+    widths, heights = get_box_wh(boxes)
+    return ((widths > than[0]) & (heights > than[1])).numpy()
 
 
 @TRANSFORMS.register_module()
@@ -114,6 +142,8 @@ class Expand(GeometricTransform):
         prob: probability of expanding the image.
     """
 
+    moves_masks = True
+
     def __init__(
         self,
         mean: float | Sequence[float] = (0, 0, 0),
@@ -127,6 +157,7 @@ class Expand(GeometricTransform):
         self.ratio_range = check_range('ratio_range', ratio_range, minimum=1)
         self.prob = check_probability('prob', prob)
 
+    @autocast_box_type()
     def transform(self, results: dict) -> dict:
         if np.random.rand() >= self.prob:
             return results
@@ -140,7 +171,10 @@ class Expand(GeometricTransform):
         canvas[:] = np.asarray(self.mean).astype(image.dtype)
         canvas[top : top + height, left : left + width] = image
         if results.get('gt_bboxes') is not None:
-            results['gt_bboxes'] = results['gt_bboxes'] + np.array([left, top, left, top], np.float32)
+            results['gt_bboxes'].translate_((left, top))
+        if results.get('gt_masks') is not None:
+            results['gt_masks'] = results['gt_masks'].expand(canvas_h, canvas_w, top, left)
+        record_homography(results, [[1, 0, left], [0, 1, top], [0, 0, 1]])
         results.update(img=canvas, img_shape=(canvas_h, canvas_w))
         return results
 
@@ -169,6 +203,7 @@ class MinIoURandomCrop(GeometricTransform):
     """
 
     attempts = 50
+    moves_masks = True
 
     def __init__(
         self,
@@ -205,20 +240,21 @@ class MinIoURandomCrop(GeometricTransform):
                 if overlap_with_window(boxes, window).min() >= bound and centres_inside(boxes, window).any():
                     return window
 
+    @autocast_box_type()
     def transform(self, results: dict) -> dict:
-        image = image_of(results)
         boxes = results.get('gt_bboxes')
-        window = self.draw_window(image.shape[:2], np.zeros((0, 4)) if boxes is None else boxes)
+        upright = np.zeros((0, 4)) if boxes is None else boxes.convert_to('hbox').numpy()
+        window = self.draw_window(image_of(results).shape[:2], upright)
         if window is None:
             return results
         left, top, right, bottom = window.tolist()
         if boxes is not None:
-            keep = centres_inside(boxes, window)
-            results['gt_bboxes'] = boxes - np.array([left, top, left, top], np.float32)
+            keep = centres_inside(upright, window)
+            boxes.translate_((-left, -top))
             if self.bbox_clip_border:
-                clip_boxes(results['gt_bboxes'], (bottom - top, right - left))
+                boxes.clip_((bottom - top, right - left))
             select_objects(results, keep)
-        results.update(img=image[top:bottom, left:right], img_shape=(bottom - top, right - left))
+        crop_sample(results, (left, top, right, bottom))
         return results
 
 
@@ -233,12 +269,17 @@ class FilterAnnotations(GeometricTransform):
     """Drop objects that are too small to learn from.
 
     Args:
-        min_gt_bbox_wh: (w, h); only boxes that are wider and higher than these stay.
-        min_gt_mask_area: accepted for mmdetection's configs.
-        by_box, by_mask: must be True and False, because there are no masks.
+        min_gt_bbox_wh: (w, h); with ``by_box``, only boxes that are wider and higher than these stay.
+        min_gt_mask_area: with ``by_mask``, only masks of at least this area (pixels) stay; the sample must have masks.
+        by_box, by_mask: at least one of them; with both, an object must pass both.
         keep_empty: mmdetection's flag, whose name misleads. True: a sample that loses its last object becomes None (the
             dataset draws another one). False: it is returned without objects, like one that never had any.
+
+    Raises:
+        DataError: ``by_mask``, and the sample has objects but no masks.
     """
+
+    moves_masks = True
 
     def __init__(
         self,
@@ -250,17 +291,24 @@ class FilterAnnotations(GeometricTransform):
     ):
         if not is_numbers(min_gt_bbox_wh, 2) or not all(side >= 0 for side in min_gt_bbox_wh):
             raise ConfigError('must be two numbers >= 0', field='min_gt_bbox_wh', received=min_gt_bbox_wh)
-        if not by_box or by_mask:
-            message = 'must be True and False: masks are not supported'
-            raise ConfigError(message, field='by_box, by_mask', received=(by_box, by_mask))
+        if not by_box and not by_mask:
+            raise ConfigError('one of them must be True', field='by_box, by_mask', received=(by_box, by_mask))
         self.min_gt_bbox_wh = tuple(min_gt_bbox_wh)
         self.keep_empty = keep_empty
+        # Under names of their own, because the text of the transform shows what mmdetection's does.
+        self._min_mask_area, self._by_box, self._by_mask = min_gt_mask_area, by_box, by_mask
 
+    @autocast_box_type()
     def transform(self, results: dict) -> dict | None:
         boxes = results.get('gt_bboxes')
         if boxes is None or len(boxes) == 0:
             return results
-        keep = has_area(boxes, self.min_gt_bbox_wh)
+        keep = wider_and_higher(boxes, self.min_gt_bbox_wh) if self._by_box else np.ones(len(boxes), bool)
+        if self._by_mask:
+            if results.get('gt_masks') is None:
+                message = 'by_mask needs masks: LoadAnnotations(with_mask=True)'
+                raise DataError(message, file=results.get('img_path'), field='gt_masks')
+            keep &= results['gt_masks'].areas >= self._min_mask_area
         if not keep.any() and self.keep_empty:
             return None
         select_objects(results, keep)

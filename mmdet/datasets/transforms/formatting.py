@@ -1,12 +1,14 @@
 """Last step of a pipeline: it packs arrays into tensors and a data sample."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
+from mmdet.core.boxes import BaseBoxes
 from mmdet.errors import ConfigError, DataError
 from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
@@ -37,13 +39,14 @@ class PackDetInputs(DetTransform):
 
     ``inputs`` has the dtype of the image (uint8; normalised later on the device). Objects whose ``gt_ignore_flags`` is
     set go to ``ignored_instances``, the others to ``gt_instances``: ``bboxes`` (N, 4) float32, ``labels`` (N,) int64.
-    Tensors share no memory with the arrays.
+    Tensors share no memory with the arrays. Boxes that are objects stay objects, and masks become ``masks``.
 
     Args:
         meta_keys: keys that become metainfo of the data sample; those that the sample lacks are left out.
 
     Raises:
-        DataError: boxes, labels and ignore flags differ in number.
+        DataError: boxes, labels, masks and ignore flags differ in number, or the masks are not of the size of the image: a transform of
+            other code has moved the pixels and left them behind.
     """
 
     def __init__(self, meta_keys: Sequence[str] = META_KEYS):
@@ -56,21 +59,30 @@ class PackDetInputs(DetTransform):
         if results.get('img') is not None:
             packed['inputs'] = to_chw(image_of(results))
         data_sample = DetDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
-        fields: dict[str, torch.Tensor] = {}
+        fields: dict[str, Any] = {}
         lengths: dict[str, int] = {}
         for name, key, dtype in (('bboxes', 'gt_bboxes', torch.float32), ('labels', 'gt_bboxes_labels', torch.int64)):
-            if results.get(key) is not None:
-                fields[name] = torch.tensor(results[key], dtype=dtype)
+            value = results.get(key)
+            if value is not None:
+                fields[name] = value.clone() if isinstance(value, BaseBoxes) else torch.tensor(value, dtype=dtype)
                 lengths[key] = len(fields[name])
+        masks = results.get('gt_masks')
+        if masks is not None:
+            image_hw = results.get('img_shape', (masks.height, masks.width))[:2]
+            if (masks.height, masks.width) != tuple(image_hw):
+                message = f'the masks are of another size than the image, {tuple(image_hw)}'
+                place = dict(file=results.get('img_path'), field='gt_masks')
+                raise DataError(message, **place, received=(masks.height, masks.width))
+            fields['masks'], lengths['gt_masks'] = masks, len(masks)
         flags = results.get('gt_ignore_flags')
         if fields and flags is not None:
             lengths['gt_ignore_flags'] = len(flags)
         if len(set(lengths.values())) > 1:
             raise DataError('per-object arrays differ in length', file=results.get('img_path'), received=lengths)
-        counted: slice | torch.Tensor = slice(None)  # without ignored objects nothing is copied
-        ignored: slice | torch.Tensor = slice(0)
+        counted: slice | np.ndarray = slice(None)  # without ignored objects nothing is copied
+        ignored: slice | np.ndarray = slice(0)
         if flags is not None and flags.any():
-            ignored = torch.from_numpy(np.asarray(flags, bool))
+            ignored = np.asarray(flags, bool)
             counted = ~ignored
         data_sample.gt_instances = InstanceData(**{name: value[counted] for name, value in fields.items()})
         data_sample.ignored_instances = InstanceData(**{name: value[ignored] for name, value in fields.items()})

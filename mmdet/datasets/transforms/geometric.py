@@ -6,10 +6,21 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmdet.core.boxes import autocast_box_type
+from mmdet.core.boxes import bbox_flip as flip_boxes  # noqa: F401  (its earlier name)
 from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
 
-from .arguments import check_choice, check_pad_value, check_probability, check_size, image_of, is_number, is_sequence
+from .arguments import (
+    check_choice,
+    check_pad_value,
+    check_probability,
+    check_size,
+    image_of,
+    is_number,
+    is_sequence,
+    record_homography,
+)
 from .base import GeometricTransform
 from .resize import pad_image
 
@@ -22,30 +33,17 @@ PADDING_MODES = {
 }
 
 
-def flip_boxes(boxes: np.ndarray, image_hw: tuple[int, int], direction: str) -> np.ndarray:
-    """Mirror (N, 4) xyxy boxes in a new array: x1' = w - x2 and x2' = w - x1, and likewise for y.
-
-    >>> flip_boxes(np.array([[1.0, 2.0, 4.0, 6.0]]), (10, 20), 'horizontal').tolist()
-    [[16.0, 2.0, 19.0, 6.0]]
-    """
-    height, width = image_hw
-    flipped = boxes.copy()
-    if direction in ('horizontal', 'diagonal'):
-        flipped[:, 0::2] = width - boxes[:, 2::-2]
-    if direction in ('vertical', 'diagonal'):
-        flipped[:, 1::2] = height - boxes[:, 3::-2]
-    return flipped
-
-
 @TRANSFORMS.register_module()
 class RandomFlip(GeometricTransform):
-    """Mirror image and boxes at random; sets ``flip`` (bool) and ``flip_direction`` (str or None).
+    """Mirror image, boxes and masks at random; sets ``flip`` (bool) and ``flip_direction`` (str or None).
 
     Args:
         prob: probability of a flip, shared equally among the directions; or a list of one probability for each direction.
         direction: ``'horizontal'``, ``'vertical'`` or ``'diagonal'`` (both), or a list of these.
         swap_seg_labels: accepted for mmdetection's configs; it concerns segmentation maps only.
     """
+
+    moves_masks = True
 
     def __init__(
         self,
@@ -78,12 +76,20 @@ class RandomFlip(GeometricTransform):
         direction = self.draw()
         results['flip'] = direction is not None
         results['flip_direction'] = direction
-        if direction is None:
-            return results
+        return results if direction is None else self.flip(results, direction)
+
+    @autocast_box_type()
+    def flip(self, results: dict, direction: str) -> dict:
+        """Mirror the sample in place, and return it."""
         image = image_of(results)
         results['img'] = cv2.flip(np.ascontiguousarray(image), FLIP_CODES[direction])
         if results.get('gt_bboxes') is not None:
-            results['gt_bboxes'] = flip_boxes(results['gt_bboxes'], image.shape[:2], direction)
+            results['gt_bboxes'].flip_(image.shape[:2], direction)
+        if results.get('gt_masks') is not None:
+            results['gt_masks'] = results['gt_masks'].flip(direction)
+        height, width = image.shape[:2]
+        x, y = (-1 if direction in (one, 'diagonal') else 1 for one in ('horizontal', 'vertical'))
+        record_homography(results, [[x, 0, width * (x < 0)], [0, y, height * (y < 0)], [0, 0, 1]])
         return results
 
 
@@ -91,15 +97,18 @@ class RandomFlip(GeometricTransform):
 class Pad(GeometricTransform):
     """Pad the image on the right and at the bottom, so that boxes keep their coordinates.
 
-    Sets ``img``, ``img_shape``, ``pad_shape`` (h, w), ``pad_fixed_size`` and ``pad_size_divisor``.
+    Masks get the same frame. Sets ``img``, ``img_shape``, ``pad_shape`` (h, w), ``pad_fixed_size`` and ``pad_size_divisor``.
 
     Args:
         size: (w, h) to pad to; a side that is larger keeps its length.
         size_divisor: pad both sides to a multiple of this (after ``pad_to_square``).
         pad_to_square: pad the shorter side to the length of the longer one.
-        pad_val: a number, one number per channel (BGR), or ``dict(img=...)``.
-        padding_mode: ``'constant'``, ``'edge'``, ``'reflect'`` (border pixel not repeated) or ``'symmetric'`` (repeated).
+        pad_val: a number, one number per channel (BGR), or ``dict(img=..., masks=0)``.
+        padding_mode: ``'constant'``, ``'edge'``, ``'reflect'`` (border pixel not repeated) or ``'symmetric'`` (repeated). Masks
+            are padded with ``pad_val['masks']`` in every mode.
     """
+
+    moves_masks = True
 
     def __init__(
         self,
@@ -121,6 +130,7 @@ class Pad(GeometricTransform):
         self.size_divisor = size_divisor
         self.pad_to_square = pad_to_square
         self.pad_val = check_pad_value('pad_val', pad_val)
+        self._mask_value = pad_val.get('masks', 0) if isinstance(pad_val, Mapping) else 0
         self.padding_mode = check_choice('padding_mode', padding_mode, PADDING_MODES)
 
     def transform(self, results: dict) -> dict:
@@ -134,5 +144,8 @@ class Pad(GeometricTransform):
             height, width = (-(-side // self.size_divisor) * self.size_divisor for side in (height, width))
         image = pad_image(image, (height, width), self.pad_val, PADDING_MODES[self.padding_mode])
         results.update(img=image, img_shape=image.shape[:2], pad_shape=image.shape[:2])
+        if results.get('gt_masks') is not None:
+            results['gt_masks'] = results['gt_masks'].pad(image.shape[:2], self._mask_value)
+        record_homography(results, np.eye(3).tolist())
         results.update(pad_fixed_size=self.size, pad_size_divisor=self.size_divisor)
         return results

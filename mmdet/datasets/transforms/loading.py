@@ -1,18 +1,22 @@
-"""First steps of a pipeline: they load pixels and boxes into arrays."""
+"""First steps of a pipeline: they load pixels, boxes and masks."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 import cv2
 import numpy as np
+from mmcv.transforms import BaseTransform
 
+from mmdet.core.boxes import BaseBoxes, get_box_type
+from mmdet.core.masks import BitmapMasks, PolygonMasks, mask_to_bitmap
 from mmdet.errors import ConfigError, DataError
 from mmdet.formats.images import BrokenImageError, decode_image
-from mmdet.registry import TRANSFORMS
+from mmdet.registry import BOX_TYPES, TRANSFORMS
 
 from .arguments import check_choice
-from .base import DetTransform
+from .base import DetTransform, GeometricTransform
 
 COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'unchanged')
 # What Python raises for objects that are no dicts, or hold no numbers or too large ones.
@@ -99,8 +103,11 @@ class LoadImageFromNDArray(LoadImageFromFile):
         grey = self.color_type == 'grayscale'
         to_grey = {3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}
         code = (to_grey if grey else {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}).get(channels)
+        image = np.ascontiguousarray(
+            image
+        )  # OpenCV and torch do not take every view, for one the reversed channels of image[..., ::-1]
         if code is not None:
-            image = cv2.cvtColor(np.ascontiguousarray(image), code)
+            image = cv2.cvtColor(image, code)
         elif grey:
             image = image.reshape(image.shape[:2])
         results.setdefault('img_path', None)
@@ -108,20 +115,63 @@ class LoadImageFromNDArray(LoadImageFromFile):
 
 
 @TRANSFORMS.register_module()
-class LoadAnnotations(DetTransform):
-    """Turn ``results['instances']`` into arrays.
+class InferencerLoader(DetTransform):
+    """First step of inference: it takes what a user gives, a path, an address (``http(s)://``), an array, or a sample dict with
+    ``img_path`` or ``img``.
 
     Args:
-        with_bbox: set ``gt_bboxes`` (N, 4) float32, xyxy in pixels, and ``gt_ignore_flags`` (N,) bool: new arrays at each
-            call, so that later transforms may write to them.
-        with_label: set ``gt_bboxes_labels`` (N,) int64, also a new array.
-        with_mask, with_seg: must be False; the toolbox detects boxes only.
-        box_type: ``'hbox'`` (axis-aligned) or None; boxes are plain arrays in either case.
-        poly2mask, reduce_zero_label, ignore_index, imdecode_backend, backend_args: accepted for mmdetection's configs;
-            they concern masks only.
+        **kwargs: see :class:`LoadImageFromFile`; arrays take ``to_float32`` and ``color_type``.
 
     Raises:
-        DataError: a box that is not four finite numbers, or a label that is no number; names image and object.
+        ConfigError: an object of another type.
+        DataError: as the two loaders.
+    """
+
+    # An address that the caller gives is read; one in an annotation file needs backend_args in the config.
+    _HTTP = dict(backend='http')
+
+    def __init__(self, **kwargs: Any):
+        self.from_file = LoadImageFromFile(**kwargs)
+        self.from_address = self.from_file
+        if self.from_file.backend_args is None:
+            self.from_address = LoadImageFromFile(**{**kwargs, 'backend_args': self._HTTP})
+        options = {key: value for key, value in kwargs.items() if key in ('to_float32', 'color_type')}
+        self.from_ndarray = LoadImageFromNDArray(**options)
+
+    def transform(self, results: Any) -> dict | None:
+        if isinstance(results, str | os.PathLike):
+            results = dict(img_path=os.fspath(results))
+        elif isinstance(results, np.ndarray):
+            results = dict(img=results)
+        elif not isinstance(results, dict):
+            raise ConfigError('must be a path, an array or a dict', field='inputs', received=type(results).__name__)
+        if results.get('img') is not None:
+            return self.from_ndarray(results)
+        is_address = str(results.get('img_path')).startswith(('http://', 'https://'))
+        return (self.from_address if is_address else self.from_file)(results)
+
+
+@TRANSFORMS.register_module()
+class LoadAnnotations(DetTransform):
+    """Turn ``results['instances']`` into arrays, boxes and masks.
+
+    Args:
+        with_bbox: set ``gt_bboxes`` and ``gt_ignore_flags`` (N,) bool: new arrays at each call, so that later transforms may write to
+            them.
+        with_label: set ``gt_bboxes_labels`` (N,) int64, also a new array.
+        with_mask: set ``gt_masks`` from the ``mask`` of each object: a list of polygons, or run lengths (a dict of the COCO API). An object
+            without any polygon of three points gets an empty mask and is ignored.
+        with_seg: must be False; segmentation maps are not supported.
+        poly2mask: masks are ``BitmapMasks`` of uint8. False: ``PolygonMasks``, in which objects with run lengths are empty and ignored.
+        box_type: kind of ``gt_bboxes``. None: an array (N, 4) float32, xyxy in pixels. ``'hbox'``: the same boxes as
+            ``HorizontalBoxes``. A name registered by ``register_box``: boxes of that class, made of as many numbers as it has. ``'auto'``: an
+            array, unless the dataset's pipeline holds transforms that are written for mmdetection (:func:`settle_box_type`).
+        reduce_zero_label, ignore_index, imdecode_backend: accepted for mmdetection's configs; they concern segmentation maps only.
+        backend_args: accepted, too.
+
+    Raises:
+        DataError: a box that is not four finite numbers, a label that is no number, a mask that is neither polygons nor run
+            lengths of the image's size; names image and object.
     """
 
     def __init__(
@@ -131,18 +181,25 @@ class LoadAnnotations(DetTransform):
         with_mask: bool = False,
         with_seg: bool = False,
         poly2mask: bool = True,
-        box_type: str | None = 'hbox',
+        box_type: str | None = 'auto',
         reduce_zero_label: bool = False,
         ignore_index: int = 255,
         imdecode_backend: str = 'cv2',
         backend_args: dict | None = None,
     ):
-        for field, value in (('with_mask', with_mask), ('with_seg', with_seg)):
-            if value:
-                raise ConfigError('must be False: masks are not supported, only boxes', field=field, received=value)
-        check_choice('box_type', box_type or 'hbox', ('hbox',))
+        if with_seg:
+            message = 'must be False: segmentation maps are not supported'
+            raise ConfigError(message, field='with_seg', received=with_seg)
+        if box_type not in (None, 'auto') and str(box_type).lower() not in BOX_TYPES:
+            raise ConfigError(f'must be None or one of {sorted(BOX_TYPES)}', field='box_type', received=box_type)
         self.with_bbox = with_bbox
         self.with_label = with_label
+        self.with_mask = with_mask
+        self.with_seg = with_seg
+        self.poly2mask = poly2mask
+        self.imdecode_backend = imdecode_backend
+        self.backend_args = backend_args
+        self._box_type = box_type
 
     def transform(self, results: dict) -> dict:
         instances = results.get('instances') or ()
@@ -159,20 +216,77 @@ class LoadAnnotations(DetTransform):
                 message = 'every object needs a whole number as class index'
                 raise _first_fault(results, instances, 'bbox_label', _is_label, message) from error
             results['gt_bboxes_labels'] = labels
+        if self.with_mask:
+            results['gt_masks'], empty = self._masks(results, instances)
+            if self.with_bbox:
+                results['gt_ignore_flags'] |= empty
         return results
 
-    @staticmethod
-    def _boxes(results: dict, instances: Sequence[dict]) -> np.ndarray:
+    def _boxes(self, results: dict, instances: Sequence[dict]) -> np.ndarray | BaseBoxes:
+        kind = None if self._box_type in (None, 'auto') else get_box_type(self._box_type)[1]
+        count = 4 if kind is None else kind.box_dim
         # One flat pass takes half the time of np.array(rows), but does not notice rows of a wrong length by itself.
         try:
             rows = [item['bbox'] for item in instances]
-            flat = np.fromiter(chain.from_iterable(rows), np.float32, 4 * len(rows))
-            if any(length != 4 for length in set(map(len, rows))) or not np.isfinite(flat).all():
-                raise ValueError('a box that is not four finite numbers')
+            flat = np.fromiter(chain.from_iterable(rows), np.float32, count * len(rows))
+            if any(length != count for length in set(map(len, rows))) or not np.isfinite(flat).all():
+                raise ValueError('a box that is not as many finite numbers')
         except _FAULTS as error:
-            message = 'must be four finite numbers x1, y1, x2, y2'
-            raise _first_fault(results, instances, 'bbox', _is_box, message) from error
-        return flat.reshape(-1, 4)
+            message = 'must be four finite numbers x1, y1, x2, y2' if count == 4 else f'must be {count} finite numbers'
+            raise _first_fault(results, instances, 'bbox', lambda box: _is_box(box, count), message) from error
+        boxes = flat.reshape(-1, count)
+        return boxes if kind is None else kind(boxes, clone=False)
+
+    def _masks(self, results: dict, instances: Sequence[dict]) -> tuple[BitmapMasks | PolygonMasks, np.ndarray]:
+        """The masks, and (N,) bool: which objects have none that can be used."""
+        height, width = results['ori_shape'] if 'ori_shape' in results else (results['height'], results['width'])
+        masks: list[Any] = []
+        empty = np.zeros(len(instances), bool)
+        for index, item in enumerate(instances):
+            mask = item.get('mask')
+            try:
+                usable = mask if isinstance(mask, dict) else [np.asarray(one, np.float64) for one in mask]
+                if isinstance(usable, list):
+                    usable = [one for one in usable if one.ndim == 1 and len(one) % 2 == 0 and len(one) >= 6]
+                empty[index] = not usable or (isinstance(usable, dict) and not self.poly2mask)
+                if self.poly2mask:
+                    masks.append(mask_to_bitmap(usable, height, width))
+                else:
+                    masks.append([np.zeros(6)] if empty[index] else usable)
+            except _FAULTS as error:
+                message = f'must be a list of polygons, or run lengths of the size ({height}, {width})'
+                place = dict(file=results.get('img_path'), record=f'object {index}', field='mask')
+                raise DataError(message, **place, received=mask) from error
+        kind = BitmapMasks if self.poly2mask else PolygonMasks
+        return kind(masks, height, width), empty
+
+
+def flat_pipeline(steps: Iterable[Any]) -> Iterator[Any]:
+    """The transforms of a built pipeline and those that they apply (``Compose``, ``RandomApply``, ``RandomChoice`` ...), in order."""
+    for step in steps:
+        if not isinstance(step, list | tuple):
+            yield step
+            step = getattr(step, 'transforms', ())
+        if isinstance(step, list | tuple):
+            yield from flat_pipeline(step)
+
+
+def settle_box_type(steps: Sequence[Any]) -> None:
+    """Decide, in place, what ``LoadAnnotations`` without a ``box_type`` gives in a built pipeline.
+
+    Transforms written for mmdetection expect objects (``results['gt_bboxes'].flip_(...)``), those written for this package arrays. So it
+    gives ``HorizontalBoxes`` if the pipeline holds a transform of other code than this package and mmcv, unless that derives directly from
+    ``DetTransform`` or ``GeometricTransform``. The package's own transforms take either.
+    """
+    flat = [step for step in flat_pipeline(steps) if isinstance(step, BaseTransform)]
+    if any(
+        type(step).__module__.split('.')[0] not in ('mmdet', 'mmcv')
+        and not {DetTransform, GeometricTransform} & set(type(step).__bases__)
+        for step in flat
+    ):
+        for step in flat:
+            if isinstance(step, LoadAnnotations) and step._box_type == 'auto':
+                step._box_type = 'hbox'
 
 
 def _first_fault(
@@ -188,9 +302,9 @@ def _is_label(value: Any) -> bool:
     return isinstance(value, int | np.integer) and bool(-(2**63) <= value < 2**63)
 
 
-def _is_box(value: Any) -> bool:
+def _is_box(value: Any, count: int = 4) -> bool:
     try:
         box = np.asarray(value, np.float32)
     except (TypeError, ValueError, OverflowError):
         return False
-    return box.shape == (4,) and bool(np.isfinite(box).all())
+    return box.shape == (count,) and bool(np.isfinite(box).all())

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmdet.core.boxes import autocast_box_type
 from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
 
@@ -17,10 +18,10 @@ from .arguments import (
     check_pair,
     check_range,
     check_size,
-    clip_boxes,
     image_of,
     is_number,
     is_sequence,
+    record_homography,
 )
 from .base import GeometricTransform
 
@@ -53,7 +54,7 @@ def scaled_size(image_wh: tuple[int, int], factor_wh: tuple[float, float]) -> tu
 
 @TRANSFORMS.register_module()
 class Resize(GeometricTransform):
-    """Scale image and boxes (``img`` and, where present, ``gt_bboxes``).
+    """Scale image, boxes and masks (``img`` and, where present, ``gt_bboxes`` and ``gt_masks``).
 
     Also sets ``img_shape`` (h, w), ``scale`` (w, h), ``scale_factor`` = (new_w / w, new_h / h) and ``keep_ratio``.
 
@@ -64,8 +65,11 @@ class Resize(GeometricTransform):
         keep_ratio: keep the aspect ratio.
         clip_object_border: clip the boxes to the image.
         backend: only ``'cv2'``.
-        interpolation: ``'nearest'``, ``'bilinear'``, ``'bicubic'``, ``'area'`` or ``'lanczos'``.
+        interpolation: ``'nearest'``, ``'bilinear'``, ``'bicubic'``, ``'area'`` or ``'lanczos'``; of the image. Bitmaps take the
+            nearest pixel.
     """
+
+    moves_masks = True
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class Resize(GeometricTransform):
         self.backend = check_choice('backend', backend, ('cv2',))
         self.interpolation = check_choice('interpolation', interpolation, INTERPOLATIONS)
 
+    @autocast_box_type()
     def transform(self, results: dict) -> dict:
         if self.scale_factor is not None:
             height, width = image_of(results).shape[:2]
@@ -97,21 +102,76 @@ class Resize(GeometricTransform):
         assert self.scale is not None  # the constructor takes exactly one of the two
         return self.resize_to(results, self.scale)
 
+    def fit(self, image_wh: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
+        """The size (w, h) of an image of size ``image_wh`` with ``keep_ratio``."""
+        return fit_size(image_wh, scale)
+
     def resize_to(self, results: dict, scale: tuple[float, float]) -> dict:
-        """Resize the sample in place to ``scale``, as the argument of this name means it, and return it."""
+        """Resize the sample, whose boxes are an object, in place to ``scale``, as the argument of this name means it, and return it."""
         image = image_of(results)
         height, width = image.shape[:2]
-        new_w, new_h = fit_size((width, height), scale) if self.keep_ratio else (int(scale[0]), int(scale[1]))
+        new_w, new_h = self.fit((width, height), scale) if self.keep_ratio else (int(scale[0]), int(scale[1]))
         if (new_w, new_h) != (width, height):
             flag = INTERPOLATIONS[self.interpolation]
             image = cv2.resize(np.ascontiguousarray(image), (new_w, new_h), interpolation=flag)
         factor = (new_w / width, new_h / height)
         if results.get('gt_bboxes') is not None:
-            boxes = results['gt_bboxes'] * np.array(factor * 2, np.float32)
-            results['gt_bboxes'] = clip_boxes(boxes, (new_h, new_w)) if self.clip_object_border else boxes
+            results['gt_bboxes'].rescale_(factor)
+            if self.clip_object_border:
+                results['gt_bboxes'].clip_((new_h, new_w))
+        if results.get('gt_masks') is not None:
+            results['gt_masks'] = results['gt_masks'].resize((new_h, new_w))
+        record_homography(results, [[factor[0], 0, 0], [0, factor[1], 0], [0, 0, 1]])
         results.update(img=image, img_shape=(new_h, new_w))
         results.update(scale=scale, scale_factor=factor, keep_ratio=self.keep_ratio)
         return results
+
+
+@TRANSFORMS.register_module()
+class FixScaleResize(Resize):
+    """:class:`Resize` whose sides, with ``keep_ratio``, are cut to whole pixels instead of rounded."""
+
+    def fit(self, image_wh: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
+        factor = min(max(scale) / max(image_wh), min(scale) / min(image_wh))
+        width, height = (max(1, int(side * factor)) for side in image_wh)
+        return width, height
+
+
+@TRANSFORMS.register_module()
+class ResizeShortestEdge(GeometricTransform):
+    """Scale the image so that its short edge has a given length, and its long edge no more than another (detectron2's rule).
+
+    The size that results, rounded, is handed to :class:`Resize`: with ``keep_ratio`` as limits, which may cost a pixel.
+
+    Args:
+        scale: length of the short edge, or (w, h) of which the smaller number is taken.
+        max_size: limit of the long edge; None for no limit.
+        resize_type: name of the transform that resizes.
+        **resize_kwargs: its arguments.
+    """
+
+    moves_masks = True
+
+    def __init__(
+        self,
+        scale: float | tuple[float, float],
+        max_size: int | None = None,
+        resize_type: str = 'Resize',
+        **resize_kwargs: Any,
+    ):
+        self.scale = check_size('scale', scale)
+        if max_size is not None:
+            check_size('max_size', max_size)
+        self.max_size = max_size
+        self.resize = TRANSFORMS.build(dict(type=resize_type, scale=self.scale, **resize_kwargs))
+
+    def transform(self, results: dict) -> dict:
+        height, width = image_of(results).shape[:2]
+        factor = min(self.scale) / min(height, width)
+        if self.max_size is not None:
+            factor = min(factor, self.max_size / max(height, width))
+        self.resize.scale = scaled_size((width, height), (factor, factor))
+        return self.resize(results)
 
 
 @TRANSFORMS.register_module(name=['FixShapeResize', 'FixedShapeResize'])
@@ -127,6 +187,8 @@ class FixShapeResize(GeometricTransform):
             and ``height`` the height; in :class:`Resize` the longer limit is that of the longer edge.
         clip_object_border, backend, interpolation: as for :class:`Resize`.
     """
+
+    moves_masks = True
 
     def __init__(
         self,
@@ -144,6 +206,7 @@ class FixShapeResize(GeometricTransform):
         options: dict = dict(clip_object_border=clip_object_border, backend=backend, interpolation=interpolation)
         self.resize = Resize(scale=(self.width, self.height), **options)
 
+    @autocast_box_type()
     def transform(self, results: dict) -> dict:
         height, width = image_of(results).shape[:2]
         frame_w, frame_h = self.width, self.height
@@ -153,6 +216,8 @@ class FixShapeResize(GeometricTransform):
             frame_w, frame_h = min(inside_w, frame_w), min(inside_h, frame_h)
         results = self.resize.resize_to(results, (frame_w, frame_h))
         image = pad_image(results['img'], (self.height, self.width), self.pad_val)
+        if results.get('gt_masks') is not None:
+            results['gt_masks'] = results['gt_masks'].pad((self.height, self.width))
         results.update(img=image, img_shape=(self.height, self.width), keep_ratio=self.keep_ratio)
         return results
 
@@ -176,6 +241,7 @@ def pad_image(
 class _RandomScale(GeometricTransform):
     """Base of the transforms that draw a scale for each image and set it as ``scale`` of the transform that resizes."""
 
+    moves_masks = True  # by the transform that resizes, which refuses them if it does not
     resize: Any
     draw: Callable[[], tuple[float, float]]
 

@@ -6,11 +6,15 @@ Naming: B images, C channels, (H, W) of the batch: the largest image, rounded up
 import math
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
+from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmdet.errors import ModelInputError
+from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.registry import MODELS
+from mmdet.structures import SampleList
 
 
 @MODELS.register_module()
@@ -26,8 +30,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         pad_value: value of the padding, in normalised units.
         bgr_to_rgb: swap the first and last channel of BGR images.
         rgb_to_bgr: the same swap for RGB images.
-        pad_mask, mask_pad_value, pad_seg, seg_pad_value: accepted for configs of mmdetection 3.x; there are no masks here.
-        boxtype2tensor: accepted for configs of mmdetection 3.x; boxes are always tensors.
+        pad_mask, mask_pad_value: pad ``gt_instances.masks`` to the batch's size with this value.
+        pad_seg, seg_pad_value: the same for ``gt_sem_seg.sem_seg``.
+        boxtype2tensor: boxes that are objects (``HorizontalBoxes``) become tensors here. The toolbox's heads expect that.
         non_blocking: asynchronous copies to the device.
         batch_augments: configs of modules called as ``(inputs, data_samples)`` on the training batch.
         channels_last: lay the batch out channels last; convolutions keep that layout through the network, which is a fifth faster on
@@ -54,14 +59,17 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking)
         assert not (bgr_to_rgb and rgb_to_bgr), 'bgr_to_rgb and rgb_to_bgr cannot both be set'
         assert (mean is None) == (std is None), 'mean and std are given together or not at all'
-        self.normalises = mean is not None
+        self.normalises = self._enable_normalize = mean is not None
         if mean is not None and std is not None:
             wrong = f'mean and std need 1 or 3 values. Received: {mean}, {std}'
             assert len(mean) == len(std) and len(mean) in (1, 3), wrong
             for name, values in (('mean', mean), ('std', std)):
                 # Not in the checkpoint: they belong to the config.
                 self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1), persistent=False)
-        self.swaps_channels = bgr_to_rgb or rgb_to_bgr
+        self.swaps_channels = self._channel_conversion = bgr_to_rgb or rgb_to_bgr
+        self.pad_mask, self.mask_pad_value = pad_mask, mask_pad_value
+        self.pad_seg, self.seg_pad_value = pad_seg, seg_pad_value
+        self.boxtype2tensor = boxtype2tensor
         self.pad_size_divisor = pad_size_divisor
         self.pad_value = pad_value
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -86,13 +94,37 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         batch = self._batch(images)
         if samples is not None:
             samples = self.cast_data(samples)
-            for sample, image in zip(samples, images):
-                pad_shape = (self._round_up(image.size(-2)), self._round_up(image.size(-1)))
+            for sample, pad_shape in zip(samples, self._get_pad_shape(data)):
                 sample.set_metainfo(dict(batch_input_shape=tuple(batch.shape[-2:]), pad_shape=pad_shape))
+            if self.boxtype2tensor:
+                samplelist_boxtype2tensor(samples)
+            if self.pad_mask:
+                self.pad_gt_masks(samples)
+            if self.pad_seg:
+                self.pad_gt_sem_seg(samples)
         if training:
             for augment in self.batch_augments:
                 batch, samples = augment(batch, samples)
         return dict(inputs=batch, data_samples=samples)
+
+    def _get_pad_shape(self, data: dict) -> list[tuple[int, int]]:
+        """(h, w) of each image of ``data['inputs']``, rounded up to the divisor."""
+        return [(self._round_up(image.size(-2)), self._round_up(image.size(-1))) for image in data['inputs']]
+
+    def pad_gt_masks(self, data_samples: SampleList) -> None:
+        """Pad the masks of the ground truth, in place, to the ``batch_input_shape`` of their sample."""
+        for sample in data_samples:
+            if 'masks' in sample.get('gt_instances', ()):
+                masks = sample.gt_instances.masks
+                sample.gt_instances.masks = masks.pad(sample.batch_input_shape, pad_val=self.mask_pad_value)
+
+    def pad_gt_sem_seg(self, data_samples: SampleList) -> None:
+        """Pad the segmentation maps (1, h, w), in place, to the ``batch_input_shape`` of their sample."""
+        for sample in data_samples:
+            if 'gt_sem_seg' in sample:
+                image_map, (height, width) = sample.gt_sem_seg.sem_seg, sample.batch_input_shape
+                sides = (0, max(0, width - image_map.size(-1)), 0, max(0, height - image_map.size(-2)))
+                sample.gt_sem_seg = PixelData(sem_seg=F.pad(image_map, sides, value=self.seg_pad_value))
 
     def _round_up(self, size: int) -> int:
         return math.ceil(size / self.pad_size_divisor) * self.pad_size_divisor

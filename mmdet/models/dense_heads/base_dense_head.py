@@ -1,6 +1,7 @@
 """What all dense heads share: how they are called, and the decode of their raw outputs into detections.
 
-Naming: B images, L levels, P_l priors of a level (row-major), C classes, D box channels, n candidates of one image.
+Naming: B images, L levels, A priors of a location, P_l = H_l * W_l * A priors of a level (row-major, those of a location together),
+C classes, K class channels of a prior (C; C + 1 with a background), D box channels of a prior, n candidates of one image.
 """
 
 import dataclasses
@@ -14,10 +15,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet.core.boxes import get_box_wh, scale_boxes
-from mmdet.core.post_processing import ScoredBoxes, filter_scores_and_topk
-from mmdet.core.priors import AnchorGenerator
+from mmdet.core.post_processing import filter_scores_and_topk, limit_survivors
 from mmdet.errors import ConfigError
+from mmdet.ops import batched_nms
 from mmdet.structures import SampleList
+
+from ..utils.misc import unpack_gt_instances
 
 Losses = dict[str, Tensor | list[Tensor]]
 # What a head's forward() returns: lists over the levels, (B, channels, H_l, W_l) each; how many depends on the head.
@@ -26,58 +29,59 @@ RawOutputs = tuple[Any, ...]
 _NMS_PRE_RULES = ('pairs', 'priors')
 
 
-def unpack_gt_instances(
-    batch_data_samples: SampleList,
-) -> tuple[list[InstanceData], list[InstanceData | None], list[dict]]:
-    """Ground truth, ignored boxes (None where a sample has none) and metainfo of each sample."""
-    gt = [sample.gt_instances for sample in batch_data_samples]
-    ignored = [sample.get('ignored_instances') for sample in batch_data_samples]
-    return gt, ignored, [sample.metainfo for sample in batch_data_samples]
-
-
 def to_config_dict(cfg: dict | Config | None) -> ConfigDict:
     """A copy of a head's or model's settings; empty for None."""
     return ConfigDict(cfg.to_dict() if isinstance(cfg, Config) else cfg or {})
 
 
+def widened(values: Tensor) -> Tensor:
+    """The same numbers in float32, or as they are where they are wider."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 @dataclasses.dataclass(frozen=True)
-class DecodeContext:
-    """What the decode of one image needs besides the raw outputs.
+class LevelOutputs:
+    """The raw outputs of one level for one image, and what they refer to.
 
     Attributes:
-        cfg: settings, with the keys of the head's ``test_cfg``.
-        priors: L tensors (P_l, ...) as the prior generator makes them.
-        img_shape: (height, width) in the network's input, to which boxes are clipped.
-        scale_factor: (w, h) by which boxes are divided; None leaves them in pixels of the network's input.
-        with_nms: whether the NMS runs.
+        scores: (P_l, K) class scores in the form that the head returns.
+        bbox_pred: (P_l, D).
+        factors: (P_l,) logits of the factors of the scores; None where the head has none.
+        priors: (P_l, ...) as the prior generator makes them.
+        stride: the horizontal stride.
     """
 
-    cfg: ConfigDict
-    priors: list[Tensor]
-    img_shape: tuple[int, int]
-    scale_factor: tuple[float, float] | None
-    with_nms: bool
+    scores: Tensor
+    bbox_pred: Tensor
+    factors: Tensor | None
+    priors: Tensor
+    stride: float
 
 
 class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     """A head over a feature pyramid.
 
-    Subclasses write ``forward``, ``loss_by_feat`` and ``decode_boxes``, and set the attributes below. This class does the rest of the
-    decode (choice of candidates, threshold, rescaling, smallest size, NMS), as ``test_cfg`` says.
+    Subclasses write ``forward`` and ``loss_by_feat``, ``decode_boxes`` where their coder alone does not do it, and set the attributes
+    below. This class does the rest of the decode (choice of candidates, threshold, factors, rescaling, smallest size, NMS), as
+    ``test_cfg`` says. Its steps have the names and arguments of mmdetection 3.x, so that a subclass may replace one of them.
 
     Attributes:
         num_classes: C.
         prior_generator: makes the priors of each level.
+        bbox_coder: turns box outputs and priors into boxes.
         train_cfg: settings of the training.
         test_cfg: settings of the decode: ``score_thr``, ``nms_pre``, ``nms_pre_rule``, ``min_bbox_size``, ``nms``, ``max_per_img``.
+        use_sigmoid_cls: whether each class has a score of its own; otherwise scores are a softmax whose last channel is the background.
         scores_are_probabilities: whether ``forward`` returns probabilities instead of logits.
         legacy: whether corners are inclusive pixels, so that sizes in the NMS are one larger.
     """
 
     num_classes: int
-    prior_generator: AnchorGenerator
+    prior_generator: Any
+    bbox_coder: Any
     train_cfg: ConfigDict
     test_cfg: ConfigDict
+    use_sigmoid_cls = True
     scores_are_probabilities = False
     legacy = False
 
@@ -85,13 +89,18 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     def loss_by_feat(self, *args: Any, **kwargs: Any) -> Losses:
         """Losses of the raw outputs, followed by ``batch_gt_instances``, ``batch_img_metas``, ``batch_gt_instances_ignore``."""
 
-    @abstractmethod
     def decode_boxes(self, bbox_pred: Tensor, priors: Tensor, stride: float, img_shape: tuple[int, int]) -> Tensor:
-        """Box outputs (m, D) and their priors (m, ...) to (m, 4) xyxy boxes in input pixels, clipped to ``img_shape`` (h, w)."""
+        """Box outputs (m, D) and their priors (m, ...) to (m, 4) xyxy boxes in input pixels.
+
+        A head clips them to ``img_shape`` (h, w, ...) or leaves them as they are; here the ``bbox_coder`` decides.
+        """
+        return self.bbox_coder.decode(priors, bbox_pred, max_shape=img_shape)
 
     def to_probability(self, cls_score: Tensor) -> Tensor:
-        """Probabilities of class scores in the form that ``forward`` returns."""
-        return cls_score if self.scores_are_probabilities else cls_score.sigmoid()
+        """Probabilities (..., C) of class scores (..., K) in the form that ``forward`` returns."""
+        if not self.scores_are_probabilities:
+            cls_score = cls_score.sigmoid() if self.use_sigmoid_cls else cls_score.softmax(-1)
+        return cls_score[..., : self.num_classes]
 
     def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> Losses:
         """Losses of feature maps ``x``, L maps (B, channels, H_l, W_l)."""
@@ -142,9 +151,10 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         """Detections of the raw outputs.
 
         Args:
-            cls_scores: L maps (B, C, H_l, W_l).
-            bbox_preds: L maps (B, D, H_l, W_l).
-            score_factors: accepted for the signature of mmdetection; the heads here have none.
+            cls_scores: L maps (B, A K, H_l, W_l), prior-major.
+            bbox_preds: L maps (B, A D, H_l, W_l), prior-major.
+            score_factors: L maps (B, A, H_l, W_l) of logits (centerness, predicted IoU), whose sigmoid is multiplied with the scores
+                after the candidates of a level are chosen; None for heads without.
             batch_img_metas: B dicts with ``img_shape`` and, when ``rescale``, ``scale_factor``.
             cfg: settings that replace ``test_cfg``.
             rescale: divide the boxes by ``scale_factor``, before the NMS.
@@ -153,63 +163,138 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         Returns:
             per image, ``bboxes`` (n, 4) xyxy, ``scores`` (n,) and ``labels`` (n,).
         """
-        settings = self.test_cfg if cfg is None else to_config_dict(cfg)
+        settings = self._settings(cfg)
         sizes = [(score.size(2), score.size(3)) for score in cls_scores]
         priors = self.prior_generator.grid_priors(sizes, device=cls_scores[0].device)
         assert batch_img_metas is not None, 'the metainfo of each image is needed'
         results = []
         for i, meta in enumerate(batch_img_metas):
-            scale_factor = meta['scale_factor'] if rescale else None
-            context = DecodeContext(settings, priors, meta['img_shape'], scale_factor, with_nms)
-            cls, reg = ([level[i].detach().flatten(1).t() for level in maps] for maps in (cls_scores, bbox_preds))
-            results.append(self.decode_single(cls, reg, context).to_instances())
+            cls, reg = ([level[i].detach() for level in maps] for maps in (cls_scores, bbox_preds))
+            factors = [None] * len(cls) if score_factors is None else [level[i].detach() for level in score_factors]
+            results.append(
+                self._predict_by_feat_single(
+                    cls, reg, factors, priors, meta, settings, rescale=rescale, with_nms=with_nms
+                )
+            )
         return results
 
-    def decode_single(self, cls: list[Tensor], reg: list[Tensor], context: DecodeContext) -> ScoredBoxes:
-        """Detections of one image from its class scores, L tensors (P_l, C), and box outputs, L tensors (P_l, D)."""
-        cfg = context.cfg
-        candidates = self._prior_candidates if candidate_rule(cfg) == 'priors' else self._pair_candidates
-        found = candidates(cls, reg, context)
-        if context.scale_factor is not None:
-            width, height = context.scale_factor
-            found = dataclasses.replace(found, bboxes=scale_boxes(found.bboxes, (1 / width, 1 / height)))
-        if cfg.get('min_bbox_size', -1) >= 0:
-            widths, heights = get_box_wh(found.bboxes)
-            found = found[(widths > cfg.min_bbox_size) & (heights > cfg.min_bbox_size)]
-        if not context.with_nms:
-            return found
-        nms = dict(cfg.nms, offset=1) if self.legacy else cfg.nms
-        return found.suppress(nms, cfg.get('max_per_img', -1))
+    def _settings(self, cfg: dict | Config | None) -> ConfigDict:
+        cfg = self.test_cfg if cfg is None else cfg
+        return cfg if isinstance(cfg, ConfigDict) else to_config_dict(cfg)
 
-    def _pair_candidates(self, cls: list[Tensor], reg: list[Tensor], context: DecodeContext) -> ScoredBoxes:
-        """The best ``nms_pre`` pairs of prior and class of each level, of those above the threshold."""
-        threshold, nms_pre = context.cfg.get('score_thr', 0), context.cfg.get('nms_pre', -1)
+    def _predict_by_feat_single(
+        self,
+        cls_score_list: list[Tensor],
+        bbox_pred_list: list[Tensor],
+        score_factor_list: list[Tensor] | list[None],
+        mlvl_priors: list[Tensor],
+        img_meta: dict,
+        cfg: dict | Config | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> InstanceData:
+        """Detections of one image: L maps (A K, H_l, W_l), (A D, H_l, W_l), (A, H_l, W_l) or None, and priors (P_l, ...)."""
+        settings = self._settings(cfg)
         levels = []
-        for level, raw in enumerate(cls):
-            scores, rows, labels = filter_scores_and_topk(
-                raw[:, : self.num_classes], threshold, nms_pre, self.scores_are_probabilities
-            )
-            levels.append(ScoredBoxes(self._level_boxes(level, rows, reg, context), scores, labels))
-        return ScoredBoxes.cat(levels)
+        raw = zip(cls_score_list, bbox_pred_list, score_factor_list, mlvl_priors, strict=True)
+        for level, (cls, reg, factors, priors) in enumerate(raw):
+            per_location = self.prior_generator.num_base_priors[level]
+            scores, bbox_pred = (self._by_prior(maps, per_location) for maps in (cls, reg))
+            factors = None if factors is None else self._by_prior(factors, per_location).squeeze(1)
+            levels.append(LevelOutputs(scores, bbox_pred, factors, priors, self.prior_generator.strides[level][0]))
+        choose = self._prior_candidates if candidate_rule(settings) == 'priors' else self._pair_candidates
+        found = choose(levels, settings, img_meta['img_shape'])
+        return self._bbox_post_process(found, settings, rescale=rescale, with_nms=with_nms, img_meta=img_meta)
 
-    def _prior_candidates(self, cls: list[Tensor], reg: list[Tensor], context: DecodeContext) -> ScoredBoxes:
+    @staticmethod
+    def _by_prior(maps: Tensor, per_location: int) -> Tensor:
+        """One level and image, (A * channels, H_l, W_l), to (P_l, channels)."""
+        rows = maps.flatten(1).t()
+        return rows if per_location == 1 else rows.reshape(-1, rows.size(1) // per_location)
+
+    def _pair_candidates(self, levels: list[LevelOutputs], cfg: ConfigDict, img_shape: tuple[int, int]) -> InstanceData:
+        """The best ``nms_pre`` pairs of prior and class of each level, of those above the threshold."""
+        threshold, nms_pre = cfg.get('score_thr', 0), cfg.get('nms_pre', -1)
+        parts = []
+        for level in levels:
+            activated = self.scores_are_probabilities or not self.use_sigmoid_cls
+            raw = (
+                level.scores[:, : self.num_classes]
+                if self.use_sigmoid_cls
+                else self.to_probability(level.scores.float())
+            )
+            scores, rows, labels = filter_scores_and_topk(raw, threshold, nms_pre, activated)
+            parts.append((self._level_boxes(level, rows, img_shape), scores, labels, *_factors(level, rows)))
+        return _instances(*(torch.cat(fields) for fields in zip(*parts)))
+
+    def _prior_candidates(
+        self, levels: list[LevelOutputs], cfg: ConfigDict, img_shape: tuple[int, int]
+    ) -> InstanceData:
         """All classes above the threshold of the best ``nms_pre`` priors of each level by their top class."""
-        nms_pre = context.cfg.get('nms_pre', -1)
-        level_boxes, level_scores = [], []
-        for level, raw in enumerate(cls):
-            scores = self.to_probability(raw.float())
+        nms_pre = cfg.get('nms_pre', -1)
+        parts = []
+        for level in levels:
+            scores = self.to_probability(level.scores.float())
             limited = 0 < nms_pre < len(scores)
             rows = scores.amax(1).topk(nms_pre).indices if limited else slice(None)
-            level_boxes.append(self._level_boxes(level, rows, reg, context))
-            level_scores.append(scores[rows, : self.num_classes])
+            parts.append((self._level_boxes(level, rows, img_shape), scores[rows], *_factors(level, rows)))
         # One threshold for all levels: on a GPU each call of nonzero() waits for the device.
-        boxes, probability = torch.cat(level_boxes), torch.cat(level_scores)
-        priors, labels = (probability > context.cfg.get('score_thr', 0)).nonzero(as_tuple=True)
-        return ScoredBoxes(boxes[priors], probability[priors, labels], labels)
+        boxes, probability, *factors = (torch.cat(fields) for fields in zip(*parts))
+        priors, labels = (probability > cfg.get('score_thr', 0)).nonzero(as_tuple=True)
+        return _instances(boxes[priors], probability[priors, labels], labels, *(values[priors] for values in factors))
 
-    def _level_boxes(self, level: int, rows: Tensor | slice, reg: list[Tensor], context: DecodeContext) -> Tensor:
-        stride, _ = self.prior_generator.strides[level]
-        return self.decode_boxes(reg[level][rows], context.priors[level][rows], stride, context.img_shape)
+    def _level_boxes(self, level: LevelOutputs, rows: Tensor | slice, img_shape: tuple[int, int]) -> Tensor:
+        return self.decode_boxes(widened(level.bbox_pred[rows]), level.priors[rows], level.stride, img_shape)
+
+    def _bbox_post_process(
+        self,
+        results: InstanceData,
+        cfg: dict | Config | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+        img_meta: dict | None = None,
+    ) -> InstanceData:
+        """Candidates of one image to its detections: rescaling, factors, smallest size, NMS.
+
+        Args:
+            results: ``bboxes`` (n, 4), ``scores`` (n,), ``labels`` (n,), optionally ``score_factors`` (n,), and any other fields, which
+                are kept with their boxes.
+            cfg, rescale, with_nms, img_meta: see :meth:`predict_by_feat`.
+        """
+        settings = self._settings(cfg)
+        if rescale:
+            assert img_meta is not None, 'the metainfo of the image is needed'
+            results.bboxes = scale_boxes(results.bboxes, [1 / factor for factor in _pair(img_meta['scale_factor'])])
+        if 'score_factors' in results:
+            results.scores = results.scores * results.pop('score_factors')
+        if settings.get('min_bbox_size', -1) >= 0:
+            widths, heights = get_box_wh(results.bboxes)
+            results = results[(widths > settings.min_bbox_size) & (heights > settings.min_bbox_size)]
+        if not with_nms:
+            return results
+        nms = dict(settings.nms, offset=1) if self.legacy else settings.nms
+        nms = limit_survivors(nms, settings.get('max_per_img', -1))
+        dets, keep = batched_nms(results.bboxes, results.scores, results.labels, nms)
+        results = results[keep]
+        results.bboxes, results.scores = dets[:, :4], dets[:, 4]
+        return results
+
+
+def _pair(scale_factor: Any) -> tuple[float, float]:
+    """(w, h) of a scale factor: a number for both, or a sequence that starts with them."""
+    width, height = (scale_factor, scale_factor) if isinstance(scale_factor, (int, float)) else scale_factor[:2]
+    return width, height
+
+
+def _factors(level: LevelOutputs, rows: Tensor | slice) -> list[Tensor]:
+    return [] if level.factors is None else [level.factors[rows].float().sigmoid()]
+
+
+def _instances(bboxes: Tensor, scores: Tensor, labels: Tensor, factors: Tensor | None = None) -> InstanceData:
+    found = InstanceData(bboxes=bboxes, scores=scores, labels=labels)
+    if factors is not None:
+        found.score_factors = factors
+    return found
 
 
 def candidate_rule(cfg: ConfigDict) -> str:

@@ -82,7 +82,7 @@ class MPHead(GFLHead):
         if len(self.proxies_list) != self.num_classes or min(self.proxies_list) < 1:
             message = f'must hold one positive number for each of the {self.num_classes} classes'
             raise ConfigError(message, field='proxies_list', received=list(self.proxies_list))
-        channels = self.feat_channels if self.stacked_convs else self.in_channels
+        channels = self._tower_channels
         dim, total, largest = self.feat_channels, sum(self.proxies_list), max(self.proxies_list)
         self.gfl_cls_conv = nn.Conv2d(channels, dim, 3, padding=1)
         self.gfl_reg = nn.Conv2d(channels, 4 * (self.reg_max + 1), 3, padding=1)
@@ -146,6 +146,10 @@ class MPHead(GFLHead):
     def _outputs_to_decode(self, outputs: RawOutputs) -> RawOutputs:
         embeddings, bbox_preds = outputs
         return [self.classify_map(embedding) for embedding in embeddings], bbox_preds
+
+    def _losses_by_level(self, *args: Any) -> Losses:
+        steps = ', '.join(self._step_names)
+        raise ConfigError(f'is trained on all levels at once: its subclasses cannot replace {steps}', field='MPHead')
 
     def _losses(self, embeddings: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> Losses:
         # Called by GFLHead.losses in float32, autocast off, with locations flattened: (M, D), (M, 4 n).

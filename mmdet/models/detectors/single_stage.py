@@ -106,4 +106,24 @@ class GFL(SingleStageDetector):
 
 @MODELS.register_module()
 class ATSS(SingleStageDetector):
-    """The detector type that GFL's own repository names in its configs."""
+    """ATSS (arXiv 1912.02424); also the detector type that GFL's own repository names in its configs."""
+
+
+@MODELS.register_module()
+class RetinaNet(SingleStageDetector):
+    """RetinaNet (arXiv 1708.02002)."""
+
+
+@MODELS.register_module()
+class FCOS(SingleStageDetector):
+    """Fully convolutional one-stage detector (arXiv 1904.01355)."""
+
+
+@MODELS.register_module()
+class VFNet(SingleStageDetector):
+    """VarifocalNet (arXiv 2008.13367)."""
+
+
+@MODELS.register_module()
+class TOOD(SingleStageDetector):
+    """Task-aligned one-stage detector (arXiv 2108.07755)."""

@@ -2,35 +2,13 @@
 
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.model import BaseTTAModel
-from torch import Tensor
 
+from mmdet.core.boxes import bbox_flip as flip_boxes
 from mmdet.core.post_processing import ScoredBoxes, merge_views
-from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-
-
-def flip_boxes(boxes: Tensor, img_shape: tuple[int, int], direction: str = 'horizontal') -> Tensor:
-    """Mirror (n, 4) xyxy boxes in an image of (height, width).
-
-    Raises:
-        ModelInputError: direction other than 'horizontal', 'vertical', 'diagonal'.
-
-    >>> flip_boxes(torch.tensor([[1.0, 2.0, 4.0, 8.0]]), (10, 20))
-    tensor([[16.,  2., 19.,  8.]])
-    """
-    if direction not in ('horizontal', 'vertical', 'diagonal'):
-        raise ModelInputError("must be 'horizontal', 'vertical' or 'diagonal'", field='direction', received=direction)
-    height, width = img_shape[:2]
-    x1, y1, x2, y2 = boxes.unbind(-1)
-    if direction in ('horizontal', 'diagonal'):
-        x1, x2 = width - x2, width - x1
-    if direction in ('vertical', 'diagonal'):
-        y1, y2 = height - y2, height - y1
-    return torch.stack([x1, y1, x2, y2], dim=-1)
 
 
 @MODELS.register_module()

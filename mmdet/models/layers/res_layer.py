@@ -3,8 +3,10 @@
 from typing import Any, Protocol
 
 from mmcv.cnn import build_norm_layer
-from mmengine.model import Sequential
-from torch import nn
+from mmengine.model import BaseModule, Sequential
+from torch import Tensor, nn
+
+from mmdet.errors import ArgumentError
 
 from .conv import build_conv
 
@@ -58,3 +60,74 @@ class ResLayer(Sequential):
         blocks = [block(inplanes, planes, stride=stride, downsample=downsample, **common, **(first_block_kwargs or {}))]
         blocks += [block(outplanes, planes, stride=1, **common) for _ in range(1, num_blocks)]
         super().__init__(*blocks)
+
+
+class SimplifiedBasicBlock(BaseModule):
+    """Two 3x3 convolutions with a shortcut, no activation after their sum; with ``norm_cfg=None`` they have a bias instead of norms.
+
+    Args:
+        inplanes: input channels.
+        planes: output channels.
+        stride, dilation: of the first convolution.
+        downsample: module of the shortcut, or None for the identity.
+        style: not used.
+        with_cp, dcn, plugins: must be False, None and None.
+        conv_cfg, norm_cfg: configs of convolutions and norms.
+        init_fg: initialisation; the name is mmdetection's.
+
+    Raises:
+        ArgumentError: ``with_cp``, ``dcn`` or ``plugins`` is set.
+    """
+
+    expansion = 1
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        dilation: int = 1,
+        downsample: nn.Module | None = None,
+        style: str = 'pytorch',
+        with_cp: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='BN'),  # noqa: B006  (read only)
+        dcn: dict | None = None,
+        plugins: list[dict] | None = None,
+        init_fg: dict | None = None,
+    ):
+        super().__init__(init_fg)
+        if dcn is not None or plugins is not None or with_cp:
+            received = dict(dcn=dcn, plugins=plugins, with_cp=with_cp)
+            raise ArgumentError('the block takes no dcn, plugins and with_cp', received=received)
+        place = dict(stride=stride, padding=dilation, dilation=dilation)
+        bias = norm_cfg is None
+        self.conv1 = build_conv(conv_cfg, inplanes, planes, 3, bias=bias, **place)
+        self.conv2 = build_conv(conv_cfg, planes, planes, 3, padding=1, bias=bias)
+        self.norm_names = []
+        for postfix in () if norm_cfg is None else (1, 2):
+            name, norm = build_norm_layer(norm_cfg, planes, postfix=postfix)
+            self.add_module(name, norm)
+            self.norm_names.append(name)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample, self.stride, self.dilation, self.with_cp = downsample, stride, dilation, with_cp
+
+    @property
+    def norm1(self) -> nn.Module | None:
+        """Norm after ``conv1``; None without norms."""
+        return getattr(self, self.norm_names[0]) if self.norm_names else None
+
+    @property
+    def norm2(self) -> nn.Module | None:
+        """Norm after ``conv2``; None without norms."""
+        return getattr(self, self.norm_names[1]) if self.norm_names else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inplanes, H, W) to (B, planes, H / stride, W / stride), rounded up."""
+        identity = x if self.downsample is None else self.downsample(x)
+        out = x
+        for conv, norm, relu in ((self.conv1, self.norm1, self.relu), (self.conv2, self.norm2, None)):
+            out = conv(out)
+            out = out if norm is None else norm(out)
+            out = out if relu is None else relu(out)
+        return out + identity

@@ -1,10 +1,14 @@
 """Weighting and normalising element-wise losses."""
 
+import functools
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from mmdet.errors import ArgumentError
 
 _REDUCTIONS = ('none', 'mean', 'sum')
 # Keeps an average over zero samples finite; the reference adds it since mmdetection 2.20.
@@ -12,10 +16,9 @@ _EPS = torch.finfo(torch.float32).eps
 
 
 def check_reduction(reduction: str | None) -> None:
-    """Raise AssertionError unless ``reduction`` is None, 'none', 'mean' or 'sum'."""
-    assert reduction is None or reduction in _REDUCTIONS, (
-        f'reduction must be one of {_REDUCTIONS}. Received: {reduction!r}'
-    )
+    """Raise ArgumentError unless ``reduction`` is None, 'none', 'mean' or 'sum'."""
+    if reduction is not None and reduction not in _REDUCTIONS:
+        raise ArgumentError(f'must be one of {_REDUCTIONS}', field='reduction', received=reduction)
 
 
 def reduce_loss(loss: Tensor, weight: Tensor | None, reduction: str, avg_factor: float | Tensor | None) -> Tensor:
@@ -41,6 +44,42 @@ def reduce_loss(loss: Tensor, weight: Tensor | None, reduction: str, avg_factor:
     return loss.sum() / (avg_factor + _EPS)
 
 
+def weighted_loss(loss_func: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Turn ``f(pred, target, **options)``, an element-wise loss, into ``f(pred, target, weight, reduction, avg_factor, **options)``.
+
+    Weight, reduction ('mean' by default) and ``avg_factor`` are those of :func:`reduce_loss`.
+    """
+
+    @functools.wraps(loss_func)
+    def weighted(
+        pred: Tensor,
+        target: Any,
+        weight: Tensor | None = None,
+        reduction: str = 'mean',
+        avg_factor: float | Tensor | None = None,
+        **options: Any,
+    ) -> Tensor:
+        check_reduction(reduction)
+        return reduce_loss(loss_func(pred, target, **options), weight, reduction, avg_factor)
+
+    return weighted
+
+
+def fit_weight(weight: Tensor, loss: Tensor) -> Tensor:
+    """Bring the weights of samples, or of their columns, into a form that multiplies ``loss``.
+
+    Args:
+        weight: (N,), (N, n), or one number for each element of ``loss``.
+        loss: (N,): weights of n columns are averaged; (N, n): a weight for the sample is spread over its columns.
+    """
+    if weight.dim() > loss.dim():
+        return weight.mean(-1)
+    if weight.dim() < loss.dim():
+        every = weight.numel() == loss.numel() and len(weight) != len(loss)
+        return weight.view_as(loss) if every else weight.reshape(*weight.shape, *[1] * (loss.dim() - weight.dim()))
+    return weight
+
+
 class WeightedLoss(nn.Module):
     """Base of the losses: a loss of each sample is weighted, reduced and multiplied by ``loss_weight``.
 
@@ -56,7 +95,7 @@ class WeightedLoss(nn.Module):
 
     @abstractmethod
     def sample_losses(self, pred: Tensor, target: Any) -> Tensor:
-        """(N,) unweighted losses."""
+        """Unweighted losses: (N,), or (N, n) of a loss that keeps its columns apart."""
 
     def forward(
         self,
@@ -70,12 +109,12 @@ class WeightedLoss(nn.Module):
 
         Args:
             pred, target: see the loss.
-            weight: (N,) factors of the samples' losses, or (N, n), of which the mean over n is taken.
-            avg_factor: what 'mean' divides by instead of N; an error with 'sum'.
+            weight: (N,) factors of the samples' losses, or (N, n); see :func:`fit_weight`.
+            avg_factor: what 'mean' divides by instead of the number of elements; an error with 'sum'.
             reduction_override: replaces the ``reduction`` of the constructor.
         """
         check_reduction(reduction_override)
         loss = self.sample_losses(pred, target)
-        if weight is not None and weight.dim() > 1:
-            weight = weight.mean(-1)
+        if weight is not None:
+            weight = fit_weight(weight, loss)
         return self.loss_weight * reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)

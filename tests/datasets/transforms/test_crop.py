@@ -154,7 +154,6 @@ def test_filter_annotations():
         ('RandomCrop', dict(crop_size=(1.5, 0.5), crop_type='relative'), 'crop_size'),
         ('RandomCrop', dict(crop_size=(12, 4), crop_type='absolute_range'), 'crop_size'),
         ('RandomCrop', dict(crop_size=(8, 6), crop_type='big'), 'crop_type'),
-        ('RandomCrop', dict(crop_size=(8, 6), recompute_bbox=True), 'recompute_bbox'),
         ('Expand', dict(ratio_range=(0.5, 2)), 'ratio_range'),
         ('Expand', dict(ratio_range=(4, 2)), 'ratio_range'),
         ('Expand', dict(prob=2), 'prob'),
@@ -163,7 +162,7 @@ def test_filter_annotations():
         ('MinIoURandomCrop', dict(min_ious=0.5), 'min_ious'),
         ('MinIoURandomCrop', dict(min_crop_size=0), 'min_crop_size'),
         ('FilterAnnotations', dict(min_gt_bbox_wh=(-1, 1)), 'min_gt_bbox_wh'),
-        ('FilterAnnotations', dict(by_mask=True), 'by_mask'),
+        ('FilterAnnotations', dict(by_box=False), 'by_mask'),
     ],
 )
 def test_bad_arguments(kind, arguments, field):

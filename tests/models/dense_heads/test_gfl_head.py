@@ -102,7 +102,7 @@ def test_half_precision_outputs_are_computed_in_float32(head, rule):
 
 
 def test_targets_of_padding_weigh_nothing(head):
-    targets = head.get_targets(SIZES, [GT0, GT1], METAS, device='cpu')
+    targets = head.match_targets(SIZES, [GT0, GT1], METAS, device='cpu')
     assert targets.num_samples == 16 + 6
     assert targets.num_level_priors == [320, 80, 20, 6, 2]
     valid = [part.sum().item() for part in targets.label_weights[1].split(targets.num_level_priors)]
@@ -379,7 +379,7 @@ def test_quality_by_either_convention(legacy, quality):
 )  # fmt: skip
 def test_allowed_border_by_hand(border, img_shape, columns):
     head = one_level_head(train_cfg=dict(TRAIN_CFG, allowed_border=border))
-    targets = head.get_targets([(4, 4)], [gt()], [dict(img_shape=img_shape, pad_shape=(32, 32))], device='cpu')
+    targets = head.match_targets([(4, 4)], [gt()], [dict(img_shape=img_shape, pad_shape=(32, 32))], device='cpu')
     assert targets.label_weights.view(4, 4).sum(0).tolist() == columns and targets.num_samples == 1
 
 
@@ -427,7 +427,7 @@ def test_levels_of_the_positives(small_head):
             return AssignResult(len(gt_instances), gt_inds, torch.zeros(len(gt_inds)), gt_inds)
 
     small_head.assigner = Ends()
-    targets = small_head.get_targets(SIZES, [gt([[0, 0, 9, 9]], [1])] * 2, [METAS[0]] * 2, device='cpu')
+    targets = small_head.match_targets(SIZES, [gt([[0, 0, 9, 9]], [1])] * 2, [METAS[0]] * 2, device='cpu')
     assert targets.pos_inds.tolist() == [*ends.tolist(), *(ends + 428).tolist()]
     assert targets.pos_levels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] * 2
     assert targets.pos_strides.flatten().tolist() == [8, 8, 16, 16, 32, 32, 64, 64, 128, 128] * 2
@@ -440,7 +440,7 @@ def test_match_by_hand():
     head.assigner = Recorded()
     truth, ignored = gt([[0, 0, 9, 9], [1, 2, 20, 21]], [0, 1]), gt([[5, 5, 6, 6]], [0])
     meta = dict(img_shape=(32, 32), pad_shape=(32, 32))
-    targets = head.get_targets([(4, 4)], [gt(), truth], [meta, meta], [None, ignored], device='cpu')
+    targets = head.match_targets([(4, 4)], [gt(), truth], [meta, meta], [None, ignored], device='cpu')
     priors, counts, ignored_too = head.assigner.seen
     assert priors[1].tolist() == [12, 4, 20, 12] and counts == [9] and ignored_too is ignored
     # The tenth of the second image's 4 x 4 priors is the second valid one of them: row 1, column 2.
@@ -518,7 +518,7 @@ def test_legacy_conventions_by_hand():
     edge = head.predict_by_feat(*peaked_outputs({(0, 15, 19): {1: 2.0}}), batch_img_metas=[meta])[0]
     torch.testing.assert_close(edge.bboxes, torch.tensor([[139.5, 107.5, 159, 127]]))
     padded = dict(img_shape=(100, 120), pad_shape=(128, 128))
-    assert head.get_targets(SIZES, [gt()], [padded], device='cpu').label_weights.eq(1).all()
+    assert head.match_targets(SIZES, [gt()], [padded], device='cpu').label_weights.eq(1).all()
     # Boxes of side 32, 8 apart: IoU 0.6, which is not more than 0.6; by inclusive pixels 825 / 1353.
     neighbours = peaked_outputs({(0, 5, 6): {1: 2.0}, (0, 5, 7): {1: 1.0}})
     assert len(head.predict_by_feat(*neighbours, batch_img_metas=[meta])[0]) == 1

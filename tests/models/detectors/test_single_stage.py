@@ -126,7 +126,7 @@ def test_padding_of_the_batch_does_not_reach_smaller_images_targets(small):
     for data, count in ((alone, 1), (beside, 2)):
         data = small.data_preprocessor(data, True)
         sizes = [(-(-data['inputs'].shape[2] // s), -(-data['inputs'].shape[3] // s)) for s in (8, 16, 32, 64, 128)]
-        targets = small.bbox_head.get_targets(
+        targets = small.bbox_head.match_targets(
             sizes,
             [sample.gt_instances for sample in data['data_samples']],
             [s.metainfo for s in data['data_samples']],

@@ -1,0 +1,5 @@
+# 24 epochs as published for VarifocalNet.
+_base_ = './vfnet_1x.py'
+
+train_cfg = dict(max_epochs=24)
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=24, milestones=[16, 22])]

@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/retinanet_r50_fpn.py',
+    '../_base_/datasets/coco_detection.py',
+    '../_base_/schedules/schedule_2x.py',
+    '../_base_/default_runtime.py',
+    './retinanet_tta.py',
+]
+optim_wrapper = dict(optimizer=dict(lr=0.01))

@@ -1,0 +1,3 @@
+from .utils import coordinate_to_encoding, inverse_sigmoid
+
+__all__ = ['coordinate_to_encoding', 'inverse_sigmoid']
