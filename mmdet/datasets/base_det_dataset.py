@@ -25,8 +25,8 @@ from ..formats.images import BrokenImageError, decode_image
 from ..formats.json_file import no_garbage_collection, read_json  # noqa: F401  (an older place of read_json)
 from ..formats.text_file import read_lines
 from ..registry import DATASETS, TRANSFORMS
-from .transforms.loading import flat_pipeline, settle_box_type
 from .samplers import mix_seed, seeded_rng
+from .transforms.loading import flat_pipeline, settle_box_type
 
 # This many broken images in a row mean a wrong folder: where half of a dataset is broken, it happens once in 2**100 samples.
 _BROKEN_IN_A_ROW = 100

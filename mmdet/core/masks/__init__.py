@@ -1,4 +1,11 @@
-from .structures import BaseInstanceMasks, BitmapMasks, PolygonMasks, bitmap_to_polygon, mask_to_bitmap, polygon_to_bitmap
+from .structures import (
+    BaseInstanceMasks,
+    BitmapMasks,
+    PolygonMasks,
+    bitmap_to_polygon,
+    mask_to_bitmap,
+    polygon_to_bitmap,
+)
 from .utils import encode_mask_results, mask2bbox, split_combined_polys
 
 __all__ = [
