@@ -30,7 +30,8 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmdet', 'mmdet.*']),
-    package_data={'mmdet': ['py.typed']},
+    # In a checkout mmdet/.mim/ links to the configs and the model index; a built package has copies of these files there.
+    package_data={'mmdet': ['py.typed', 'datasets/class_names/*.txt', '.mim/model-index.yml', '.mim/configs/**/*']},
     python_requires='>=3.10',
     install_requires=requirements(),
     extras_require={

@@ -8,12 +8,13 @@ if TYPE_CHECKING:
     from .building import init_detector
     from .composite_evaluation import EvaluationReport, evaluate_composite
     from .det_inferencer import DetInferencer
-    from .inference import inference_detector
+    from .inference import async_inference_detector, inference_detector
     from .ufpmp import build_sliced, build_stage, build_ufpmp, join_checkpoints
 
 _HOMES = {
     'DetInferencer': 'mmdet.apis.det_inferencer',
     'EvaluationReport': 'mmdet.apis.composite_evaluation',
+    'async_inference_detector': 'mmdet.apis.inference',
     'build_sliced': 'mmdet.apis.ufpmp',
     'build_stage': 'mmdet.apis.ufpmp',
     'build_ufpmp': 'mmdet.apis.ufpmp',
@@ -38,6 +39,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    'DetInferencer', 'EvaluationReport', 'build_sliced', 'build_stage', 'build_ufpmp', 'evaluate_composite', 'inference_detector', 'init_detector',
+    'DetInferencer', 'EvaluationReport', 'async_inference_detector', 'build_sliced', 'build_stage', 'build_ufpmp', 'evaluate_composite', 'inference_detector', 'init_detector',
     'join_checkpoints', 'read_scalars', 'write_report',
 ]  # fmt: skip

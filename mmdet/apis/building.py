@@ -19,6 +19,11 @@ from ..registry import DATASETS, MODELS
 from ..utils.setup_env import register_all_modules
 from ..visualization.drawing import RGB, as_rgb
 
+
+class ConfigTypeError(ConfigError, TypeError):
+    """A config of a wrong type. Also a TypeError, as callers of mmdetection expect."""
+
+
 PALETTES = ('none', 'coco', 'voc', 'random')
 
 
@@ -46,48 +51,73 @@ def init_detector(
         The detector in evaluation mode, with ``cfg`` (the Config) and ``dataset_meta`` (``classes``, ``palette``).
 
     Raises:
-        ConfigError: the config or device cannot be used.
+        ConfigError: the config or device cannot be used; a config of another type is also a TypeError.
         CheckpointError: the checkpoint is missing, unsafe, or does not fit.
     """
-    register_all_modules()
     config = read_config(config, cfg_options)
+    device = choose_device(device)
+    model = build_model(config)
+    content = None if checkpoint is None else load_checkpoint_file(checkpoint, trust=trust_checkpoint)
+    load_weights(model, content, config, palette, checkpoint_name=checkpoint, trust_checkpoint=trust_checkpoint)
+    return model.to(device).eval()
+
+
+def build_model(config: Config) -> BaseDetector:
+    """The detector of a config, on the CPU with the weights of construction; ``cfg`` is the config.
+
+    Raises:
+        ConfigError: the config has no model, or one that cannot be built.
+    """
+    register_all_modules()
     if 'model' not in config:
         raise ConfigError('the config has no model', file=config.filename, field='model')
-    device = choose_device(device)
     model = MODELS.build(ConfigDict(_without_pretrained(config.model)))
+    model.cfg = config
+    return model
 
+
+def load_weights(
+    model: BaseDetector,
+    content: dict | None,
+    config: Config,
+    palette: str | Sequence[Sequence[int]] = 'none',
+    *,
+    checkpoint_name: object = 'the checkpoint',
+    trust_checkpoint: bool = False,
+) -> None:
+    """Put weights into a detector, and set its ``dataset_meta``; see :func:`init_detector`.
+
+    ``content`` is what :func:`~mmdet.engine.checkpoint.loading.load_checkpoint_file` gave, or None without a checkpoint.
+    """
     meta: dict | None = None
-    if checkpoint is None:
+    if content is None:
         if isinstance(model, CompositeDetector):
             meta = load_parts(model, config.model, trust_checkpoint)
         if meta is None:
             print_log('no checkpoint given: weights and predictions are random', logger='current', level=30)
     else:
-        content = load_checkpoint_file(checkpoint, trust=trust_checkpoint)
         report = load_into(model, content['state_dict'], complete=True)
         if report.unexpected:
-            lines = [f'{checkpoint} holds more than the model:', *report.lines()]
+            lines = [f'{checkpoint_name} holds more than the model:', *report.lines()]
             print_log('\n  '.join(lines), logger='current', level=30)
-        meta = content['meta']
+        meta = content.get('meta')
     num_classes = getattr(getattr(model, 'bbox_head', model), 'num_classes', None)
     model.dataset_meta = _dataset_meta(meta or {}, config, num_classes)
     colors = _palette_colors(palette, len(model.dataset_meta['classes']))
     if colors is not None:
         model.dataset_meta['palette'] = colors
-    model.cfg = config
-    return model.to(device).eval()
 
 
 def read_config(config: str | Path | Config, cfg_options: dict | None = None) -> Config:
     """The Config of a file, or a copy of a Config, with overrides merged in.
 
     Raises:
-        ConfigError: the file cannot be read, or the argument is of another type.
+        ConfigError: the file cannot be read; for an argument of another type it is also a TypeError.
     """
     if isinstance(config, (str, os.PathLike)):
         return load_config(os.fspath(config), cfg_options)
     if not isinstance(config, Config):
-        raise ConfigError('config must be a path or a Config', received=type(config).__name__)
+        raise ConfigTypeError('config must be a path or a Config', received=type(config).__name__)
     config = config.copy()
     if cfg_options:
         config.merge_from_dict(cfg_options)
@@ -128,13 +158,15 @@ def _without_pretrained(node: Any) -> Any:
 
 
 def _dataset_meta(checkpoint_meta: dict, config: Config, num_classes: int | None) -> dict:
-    """Class names and palette from the checkpoint, else from the config's dataset, else numbered classes."""
+    """Class names and palette from the checkpoint, else from the config's dataset, else COCO's for a model of 80, else numbered classes."""
     found = checkpoint_meta.get('dataset_meta') or {}
     found = {key.lower(): value for key, value in found.items()} if isinstance(found, dict) else {}
     if 'classes' not in found and checkpoint_meta.get('CLASSES'):
         found = {'classes': checkpoint_meta['CLASSES'], 'palette': checkpoint_meta.get('PALETTE')}
     if not found.get('classes'):
         found = _config_dataset_meta(config)
+    if not found.get('classes') and num_classes == 80:
+        found = DATASETS.get('CocoDataset').METAINFO
     classes = found.get('classes') or ()
     classes = (classes,) if isinstance(classes, str) else tuple(str(name) for name in classes)
     if num_classes is not None and len(classes) != num_classes:

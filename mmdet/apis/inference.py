@@ -1,24 +1,24 @@
 """Running a detector on single images."""
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import Compose, pseudo_collate
 
 from ..config.reading import type_name
 from ..config.stages import test_pipeline_config
+from ..datasets.transforms import InferencerLoader
 from ..errors import ConfigError, DataError, MMDetError
-from ..formats.images import decode_image
 from ..models.detectors import BaseDetector, CompositeDetector
 from ..registry import TRANSFORMS
 from ..structures import DetDataSample
 from .building import PALETTES, choose_device, find_config_beside, init_detector, read_config  # noqa: F401
 from .sources import check_array
 
-# An address that the caller gives is read; one in an annotation file needs backend_args in the config.
-_HTTP = dict(backend='http')
 Image = str | os.PathLike | np.ndarray
 
 
@@ -26,6 +26,8 @@ def inference_detector(
     model: BaseDetector,
     imgs: Image | list[Image] | tuple[Image, ...],
     test_pipeline: Sequence[dict] | Callable[[dict], dict] | None = None,
+    text_prompt: str | None = None,
+    custom_entities: bool = False,
 ) -> DetDataSample | list[DetDataSample]:
     """Run a detector on images, one at a time; returns one data sample, or a list of them for a list.
 
@@ -35,14 +37,23 @@ def inference_detector(
         model: the result of :func:`init_detector`.
         imgs: a path, a BGR uint8 array, or a list of these.
         test_pipeline: transform configs, or a composed pipeline; None takes the pipeline of the config's test dataset.
+        text_prompt, custom_entities: accepted for callers of mmdetection; there are no detectors that read text.
 
     Raises:
         DataError: an image cannot be read.
+        ConfigError: a text prompt.
     """
+    if text_prompt is not None:
+        raise ConfigError('detectors that read text are not supported', field='text_prompt', received=text_prompt)
     pipeline = ImagePipeline(test_pipeline or test_pipeline_config(model.cfg))
     images = list(imgs) if isinstance(imgs, list | tuple) else [imgs]
-    samples = [predict_batch(model, [pipeline(image)[0]])[0] for image in images]
+    samples = [predict_batch(model, [pipeline.load(image)[0]])[0] for image in images]
     return samples if isinstance(imgs, list | tuple) else samples[0]
+
+
+async def async_inference_detector(model: BaseDetector, imgs: Image | list[Image] | tuple[Image, ...]) -> Any:
+    """:func:`inference_detector` for coroutines: the event loop stays free while a thread detects."""
+    return await asyncio.to_thread(inference_detector, model, imgs)
 
 
 class ImagePipeline:
@@ -55,19 +66,7 @@ class ImagePipeline:
     """
 
     def __init__(self, transforms: Sequence[dict] | Callable[[dict], dict]):
-        self._composed = transforms if callable(transforms) else None
-        if callable(transforms):
-            return
-        steps = [dict(step) for step in transforms if type_name(step) != 'LoadAnnotations']
-        if not steps or not type_name(steps[0]).startswith('LoadImage'):
-            message = 'a test pipeline must start with LoadImageFromFile'
-            raise ConfigError(message, field='test_pipeline', received=steps[:1])
-        options = {key: value for key, value in steps[0].items() if key in ('to_float32', 'color_type')}
-        self._load_file = TRANSFORMS.build({**steps[0], 'type': 'LoadImageFromFile'})
-        given = {} if steps[0].get('backend_args') or steps[0].get('file_client_args') else dict(backend_args=_HTTP)
-        self._load_address = TRANSFORMS.build({**steps[0], **given, 'type': 'LoadImageFromFile'})
-        self._load_array = TRANSFORMS.build({**options, 'type': 'LoadImageFromNDArray'})
-        self._steps = [TRANSFORMS.build(step) for step in steps[1:]]
+        self.composed = transforms if callable(transforms) else compose_for_inputs(transforms)
 
     def __call__(self, image: Image, img_id: int = 0) -> tuple[dict, np.ndarray]:
         """Load and transform one image.
@@ -78,37 +77,57 @@ class ImagePipeline:
         Raises:
             DataError: the image cannot be read or transformed; the message names it.
         """
-        results: dict = {'img_id': img_id}
-        if isinstance(image, np.ndarray):
-            results['img'] = check_array(image)
-        else:
-            results['img_path'] = os.fspath(image)
-        if self._composed is not None:
-            original = (
-                image
-                if isinstance(image, np.ndarray)
-                else decode_image(image, backend_args=_HTTP if _is_address(image) else None)
-            )
-            return self._composed(results), original
-        try:
-            load = (
-                self._load_array if 'img' in results else self._load_address if _is_address(image) else self._load_file
-            )
-            results = load(results)
-            if results is None:
-                raise DataError('the image could not be decoded', file=image)
-            original = results['img']
-            for step in self._steps:
-                results = step(results)
-        except MMDetError:
-            raise
-        except OSError as error:
-            raise DataError(f'cannot be read ({error.strerror or error})', file=image) from error
-        return results, original
+        packed, original = self.load(image, img_id)
+        return packed, load_original(image) if original is None else original
+
+    def load(self, image: Image, img_id: int = 0) -> tuple[dict, np.ndarray | None]:
+        """As a call, but with None for the loaded image of a composed pipeline, which does not tell it."""
+        given = dict(img=check_array(image)) if isinstance(image, np.ndarray) else dict(img_path=os.fspath(image))
+        return run_pipeline(self.composed, {'img_id': img_id, **given})
 
 
-def _is_address(image: Image) -> bool:
-    return isinstance(image, str) and image.startswith(('http://', 'https://'))
+def compose_for_inputs(transforms: Sequence[dict]) -> Compose:
+    """The transform configs of a test pipeline, composed so that it starts from a path, an array or a dict of either.
+
+    ``InferencerLoader`` takes the place of the first loader; annotations are not loaded.
+
+    Raises:
+        ConfigError: the pipeline does not start by loading an image.
+    """
+    steps = [dict(step) for step in transforms if type_name(step) != 'LoadAnnotations']
+    if not steps or not type_name(steps[0]).rpartition('.')[2].startswith(('LoadImage', 'InferencerLoader')):
+        message = 'a test pipeline must start with LoadImageFromFile'
+        raise ConfigError(message, field='test_pipeline', received=steps[:1])
+    return Compose([TRANSFORMS.build(step) for step in [{**steps[0], 'type': 'InferencerLoader'}, *steps[1:]]])
+
+
+def run_pipeline(pipeline: Callable, image: Image | dict) -> tuple[dict, np.ndarray | None]:
+    """What a pipeline makes of an image, and the image as it was loaded; None where the pipeline does not start with ``InferencerLoader``.
+
+    Raises:
+        DataError: the image cannot be read; the message names it.
+    """
+    name = image.get('img_path') if isinstance(image, dict) else image if isinstance(image, str) else None
+    steps = getattr(pipeline, 'transforms', ())
+    if not steps or not isinstance(steps[0], InferencerLoader):
+        return pipeline(image), None
+    try:
+        results = steps[0](image)
+        if results is None:
+            raise DataError('the image could not be decoded', file=name)
+        original = results['img']
+        for step in steps[1:]:
+            results = step(results)
+    except MMDetError:
+        raise
+    except OSError as error:
+        raise DataError(f'cannot be read ({error.strerror or error})', file=name) from error
+    return results, original
+
+
+def load_original(image: Image | dict) -> np.ndarray:
+    """The pixels of an input for drawing: the array itself, or the decoded file or address, (H, W, 3) BGR."""
+    return image if isinstance(image, np.ndarray) else InferencerLoader()(image)['img']
 
 
 def is_composite(model: torch.nn.Module) -> bool:

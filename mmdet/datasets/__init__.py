@@ -2,14 +2,27 @@ from ..formats.images import BrokenImageError, decode_image, image_size
 from . import transforms
 from .base_det_dataset import BaseDetDataset
 from .coco import CocoDataset
-from .dataset_wrappers import ClassBalancedDataset, ConcatDataset, RepeatDataset
+from .dataset_wrappers import ClassBalancedDataset, ConcatDataset, MultiImageMixDataset, RepeatDataset
 from .drone_scenes.dataset import DroneScenesDataset, generate_drone_scenes
+from .published import (
+    CityscapesDataset,
+    DeepFashionDataset,
+    LVISDataset,
+    LVISV05Dataset,
+    LVISV1Dataset,
+    Objects365V1Dataset,
+    Objects365V2Dataset,
+    VOCDataset,
+    XMLDataset,
+)
 from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler, SeededIndex
 from .uavdt import UAVDTDataset
+from .utils import get_loading_pipeline
 from .visdrone import VisDroneDataset
 
 __all__ = [
-    'AspectRatioBatchSampler', 'BaseDetDataset', 'BrokenImageError', 'ClassBalancedDataset', 'CocoDataset', 'ConcatDataset',
-    'DefaultSampler', 'DroneScenesDataset', 'InfiniteSampler', 'RepeatDataset', 'SeededIndex', 'UAVDTDataset', 'VisDroneDataset',
-    'decode_image', 'generate_drone_scenes', 'image_size', 'transforms',
+    'AspectRatioBatchSampler', 'BaseDetDataset', 'BrokenImageError', 'CityscapesDataset', 'ClassBalancedDataset', 'CocoDataset', 'ConcatDataset',
+    'DeepFashionDataset', 'DefaultSampler', 'DroneScenesDataset', 'InfiniteSampler', 'LVISDataset', 'LVISV05Dataset', 'LVISV1Dataset',
+    'MultiImageMixDataset', 'Objects365V1Dataset', 'Objects365V2Dataset', 'RepeatDataset', 'SeededIndex', 'UAVDTDataset', 'VOCDataset',
+    'VisDroneDataset', 'XMLDataset', 'decode_image', 'generate_drone_scenes', 'get_loading_pipeline', 'image_size', 'transforms',
 ]  # fmt: skip

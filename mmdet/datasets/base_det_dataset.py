@@ -62,6 +62,8 @@ class BaseDetDataset(BaseDataset):
         return_classes: put the class names into each record (``text``).
         skip_broken: leave out broken images. ``None``: in training only. In evaluation ``True`` decodes every image once at start-up.
         proposal_file: not supported; accepted for configs that set it to ``None``.
+        seg_map_suffix, caption_prompt: accepted for subclasses of mmdetection; there are no semantic maps and captions here.
+        file_client_args: older name of ``backend_args``.
 
     Raises:
         ConfigError: wrong arguments.
@@ -87,10 +89,14 @@ class BaseDetDataset(BaseDataset):
         return_classes: bool = False,
         skip_broken: bool | None = None,
         proposal_file: str | None = None,
+        seg_map_suffix: str = '.png',
+        caption_prompt: dict | None = None,
+        file_client_args: dict | None = None,
     ):
         if proposal_file is not None:
             raise ConfigError('proposals from a file are not supported', field='proposal_file', received=proposal_file)
-        self.backend_args = backend_args
+        self.backend_args = backend_args or file_client_args
+        self.seg_map_suffix, self.proposal_file, self.caption_prompt = seg_map_suffix, proposal_file, caption_prompt
         self.return_classes = return_classes
         self.skip_broken = (not test_mode) if skip_broken is None else skip_broken
         self._filtered: Counter = Counter()  # reason -> records, for the error about an empty dataset

@@ -4,17 +4,30 @@ n annotations in the file, N images, C categories.
 """
 
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from itertools import chain
 from typing import Any
 
 import numpy as np
+from mmengine.fileio import get_local_path
 
 from ..errors import ConfigError, DataError
 from ..formats.class_names import COCO_CLASSES
-from ..formats.coco import CocoFile, ImageId, match_classes, read_coco, read_segmentations
+from ..formats.coco import CocoFile, ImageId, RepeatedIdError, match_classes, read_coco, read_segmentations
 from ..formats.images import BrokenImageError, image_size
 from ..registry import DATASETS
 from .base_det_dataset import BaseDetDataset
+
+
+class _CocoAPI:
+    """:class:`mmdet.formats.coco_api.COCO`, imported when it is first asked for."""
+
+    def __get__(self, instance: object, owner: type) -> type:
+        from ..formats.coco_api import COCO
+
+        return COCO
+
 
 _FILTER_KEYS = ('filter_empty_gt', 'min_size')
 
@@ -31,6 +44,9 @@ class CocoDataset(BaseDetDataset):
 
     *Images.* ``filter_cfg=dict(filter_empty_gt=True, min_size=32)`` drops, in training, those without any annotation of the classes and
     those whose shorter side is below 32 pixels.
+
+    *Subclasses* override ``load_data_list``, ``filter_data``, ``prepare_data``, or ``parse_data_info``; then the annotations are read record by
+    record, with ``COCOAPI`` (``self.coco`` while they are read) and without the checks of ``read_coco``.
 
     Attributes (after the annotations are read): ``cat_ids`` (category ids by label), ``cat2label``, ``cat_img_map`` (category id -> ids of
     the images with an annotation of it).
@@ -61,6 +77,9 @@ class CocoDataset(BaseDetDataset):
         ],
     }  # fmt: skip
 
+    COCOAPI: Any = _CocoAPI()
+    ANN_ID_UNIQUE = True  # annotations of one id are an error
+
     def __init__(
         self, *args: Any, allow_missing_classes: bool = False, border_margin: float | None = None, **kwargs: Any
     ):
@@ -80,7 +99,9 @@ class CocoDataset(BaseDetDataset):
         """
         if not self.ann_file:
             raise ConfigError('an annotation file is needed', field='ann_file', received=self.ann_file)
-        table = read_coco(self.ann_file, self.backend_args)
+        if type(self).parse_data_info is not CocoDataset.parse_data_info:
+            return self._load_raw_records()
+        table = read_coco(self.ann_file, self.backend_args, unique_ids=self.ANN_ID_UNIQUE)
         if not (table.annotated or self.test_mode):
             message = 'a training needs this list; only test sets come without it'
             raise DataError(message, file=self.ann_file, field='annotations')
@@ -110,6 +131,57 @@ class CocoDataset(BaseDetDataset):
             ignore=table.crowd[keep],
             masks=masks,
         )
+
+    def _load_raw_records(self) -> list[dict]:
+        """Records of :meth:`parse_data_info`, which a subclass may return as one, as a list of them, or as None for an image to leave out."""
+        # pycocotools prints its progress.
+        with get_local_path(self.ann_file, backend_args=self.backend_args) as path, redirect_stdout(StringIO()):
+            self.coco = self.COCOAPI(path)
+        names = [category.get('name') for category in self.coco.dataset.get('categories', [])]
+        category_ids = [category['id'] for category in self.coco.dataset.get('categories', [])]
+        classes = self._metainfo.get('classes', ())
+        label_of = match_classes(classes, names, self.ann_file, allow_missing=self.allow_missing_classes)
+        self._keep_categories(category_ids, label_of)
+        self.cat_img_map = {
+            category: list(dict.fromkeys(self.coco.cat_img_map.get(category, ()))) for category in self.cat_ids
+        }
+        annotations = self.coco.dataset.get('annotations', [])
+        if self.ANN_ID_UNIQUE and len(self.coco.anns) != len(annotations):
+            raise RepeatedIdError('annotation ids are not unique!', file=self.ann_file, field='annotations')
+        records: list[dict] = []
+        for image_id in self.coco.get_img_ids():
+            image = {**self.coco.imgs[image_id], 'img_id': image_id}
+            found: Any = self.parse_data_info({'raw_ann_info': self.coco.img_ann_map[image_id], 'raw_img_info': image})
+            records.extend(found if isinstance(found, list) else [] if found is None else [found])
+        del self.coco
+        return records
+
+    def parse_data_info(self, raw_data_info: dict) -> Any:
+        """One record out of ``dict(raw_img_info=image, raw_ann_info=[annotation, ...])``, the objects of the file; ``img_id`` in the image.
+
+        The annotations that the class names are kept, as described above; ``mask`` is their ``segmentation``.
+        """
+        image, annotations = raw_data_info['raw_img_info'], raw_data_info['raw_ann_info']
+        size_wh = np.array([image['width'], image['height']])
+        known = [row for row in annotations if row.get('category_id') in self.cat2label]
+        boxes = np.array([row['bbox'] for row in known], dtype=np.float64).reshape(-1, 4)
+        areas = np.array([row.get('area', row['bbox'][2] * row['bbox'][3]) for row in known])
+        keep = usable_boxes(boxes, np.broadcast_to(size_wh, (len(known), 2)), self.border_margin) & (areas > 0)
+        kept = [row for row, usable in zip(known, keep.tolist()) if usable and not row.get('ignore', False)]
+        bboxes = np.array([row['bbox'] for row in kept], dtype=np.float64).reshape(-1, 4)
+        (record,) = make_records(
+            paths=[self._image_path(image['file_name'])],
+            image_ids=[image['img_id']],
+            sizes_wh=size_wh[None],
+            rows=np.zeros(len(kept), dtype=np.int64),
+            bboxes_xywh=bboxes,
+            labels=np.array([self.cat2label[row['category_id']] for row in kept], dtype=np.int64),
+            ignore=np.array([bool(row.get('iscrowd', False)) for row in kept], dtype=bool),
+            masks=[row.get('segmentation') or None for row in kept],
+        )
+        if self.return_classes:
+            record.update(text=self._metainfo['classes'], custom_entities=True)
+        return record
 
     def filter_data(self) -> list[dict]:
         """In training, drop the images that ``filter_cfg`` names, and count why."""

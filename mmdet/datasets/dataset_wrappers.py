@@ -1,5 +1,6 @@
 """Datasets made of datasets. Each passes the seed of a ``SeededIndex`` on, so that every sample has an augmentation of its own."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,9 +13,10 @@ from mmengine.dataset import RepeatDataset as _RepeatDataset
 
 from mmdet.utils.checks import is_int
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..registry import DATASETS
-from .samplers import SeededIndex
+from .samplers import SeededIndex, mix_seed, seeded_rng
+from .transforms import Compose
 
 
 def _build(dataset: Any) -> Any:
@@ -145,3 +147,95 @@ class ConcatDataset(_SharedParts, _ConcatDataset):
     @property
     def _parts(self) -> list:
         return self.datasets
+
+
+@DATASETS.register_module()
+class MultiImageMixDataset(_SharedParts):
+    """A dataset whose pipeline mixes several images of another dataset into one (``Mosaic``, ``MixUp``, ``CopyPaste``).
+
+    The pipeline of the inner dataset loads image and boxes. A transform of the outer one that has ``get_indexes(dataset)`` gets the samples
+    that it names in ``results['mix_results']``.
+
+    Args:
+        dataset, lazy_init: as for :class:`RepeatDataset`.
+        pipeline: configs of the outer transforms.
+        skip_type_keys: names of transforms that are left out; see :meth:`update_skip_type_keys`.
+        max_refetch: how often a transform that returns None is tried again, with other samples if it mixes.
+    """
+
+    def __init__(
+        self,
+        dataset: BaseDataset | dict,
+        pipeline: Sequence[dict],
+        skip_type_keys: Sequence[str] | None = None,
+        max_refetch: int = 15,
+        lazy_init: bool = False,
+    ):
+        if not is_int(max_refetch, 1):
+            raise ConfigError('must be an integer >= 1', field='max_refetch', received=max_refetch)
+        self.dataset = _build(dataset)
+        self.pipeline = Compose(pipeline)
+        self.max_refetch = max_refetch
+        self.update_skip_type_keys(skip_type_keys)
+        self._start(self.dataset.metainfo, lazy_init)
+
+    def update_skip_type_keys(self, skip_type_keys: Sequence[str] | None) -> None:
+        """Leave the transforms of these type names out from now on; hooks call this near the end of a training."""
+        if isinstance(skip_type_keys, str):
+            raise ConfigError('must be a list of names', field='skip_type_keys', received=skip_type_keys)
+        self.skip_type_keys = tuple(skip_type_keys or ())
+
+    @property
+    def metainfo(self) -> dict:
+        """A copy of the inner dataset's."""
+        return copy.deepcopy(self._metainfo)
+
+    def full_init(self) -> None:
+        """Read the annotations."""
+        if not self._fully_initialized:
+            self.dataset.full_init()
+            self._fully_initialized = True
+
+    def __len__(self) -> int:
+        self.full_init()
+        return len(self.dataset)
+
+    def _locate(self, idx: int) -> tuple[Any, int]:
+        return self.dataset, int(idx)
+
+    def __getitem__(self, idx: int) -> Any:
+        seed = getattr(idx, 'seed', None)
+        results = copy.deepcopy(super().__getitem__(idx))
+        for step, transform in enumerate(self.pipeline):
+            if type(transform).__name__ in self.skip_type_keys:
+                continue
+            mixed = None
+            for attempt in range(self.max_refetch):
+                # Each step draws from a stream of its own: samples that are loaded in between, here or in a worker, do not change it.
+                mixed = self._apply(transform, results, None if seed is None else mix_seed(seed, step, attempt))
+                if mixed is not None:
+                    break
+            else:
+                message = f'{type(transform).__name__} gave no sample in {self.max_refetch} attempts'
+                raise DataError(message, record=f'sample {int(idx)}', file=getattr(self.dataset, 'ann_file', None))
+            mixed.pop('mix_results', None)
+            results = mixed
+        return results
+
+    def _apply(self, transform: Callable, results: dict, seed: int | None) -> dict | None:
+        results = copy.deepcopy(results)  # a transform that gives None may have changed it
+        if hasattr(transform, 'get_indexes'):
+            with _stream(seed, 0):
+                found = transform.get_indexes(self.dataset)
+            indexes = [int(index) for index in (found if isinstance(found, Sequence | np.ndarray) else [found])]
+            seeds = [None if seed is None else mix_seed(seed, 2, number) for number in range(len(indexes))]
+            results['mix_results'] = [
+                copy.deepcopy(self.dataset[index if own is None else SeededIndex(index, own)])
+                for index, own in zip(indexes, seeds)
+            ]
+        with _stream(seed, 1):
+            return transform(results)
+
+
+def _stream(seed: int | None, number: int) -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext() if seed is None else seeded_rng(mix_seed(seed, number))

@@ -2,7 +2,14 @@ from .checkpoint.loading import LoadReport, load_checkpoint_file, load_into
 from .checkpoint.names import rename_reference_keys
 from .checkpoint.sources import resolve_checkpoint
 from .dist import init_dist, locked_for_all
-from .hooks import BrokenImagesHook, CheckpointHook, DetVisualizationHook, NumClassCheckHook, ReseedHook
+from .hooks import (
+    BrokenImagesHook,
+    CheckpointHook,
+    DetVisualizationHook,
+    NumClassCheckHook,
+    PipelineSwitchHook,
+    ReseedHook,
+)
 from .layer_decay import GroupedOptimWrapperConstructor, LayerDecayOptimizerConstructor
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .optim_wrappers import AmpOptimWrapper, OptimWrapper
@@ -11,7 +18,7 @@ from .schedulers import QuadraticWarmupLR, QuadraticWarmupMomentum, QuadraticWar
 
 __all__ = [
     'AmpOptimWrapper', 'BrokenImagesHook', 'CheckpointHook', 'DetRunner', 'DetVisualizationHook', 'EpochBasedTrainLoop',
-    'GroupedOptimWrapperConstructor', 'IterBasedTrainLoop', 'LayerDecayOptimizerConstructor', 'LoadReport',
-    'NumClassCheckHook', 'OptimWrapper', 'QuadraticWarmupLR', 'QuadraticWarmupMomentum', 'QuadraticWarmupParamScheduler', 'ReseedHook', 'init_dist', 'load_checkpoint_file', 'load_into',
-    'locked_for_all', 'rename_reference_keys', 'resolve_checkpoint',
+    'GroupedOptimWrapperConstructor', 'IterBasedTrainLoop', 'LayerDecayOptimizerConstructor', 'LoadReport', 'NumClassCheckHook', 'OptimWrapper',
+    'PipelineSwitchHook', 'QuadraticWarmupLR', 'QuadraticWarmupMomentum', 'QuadraticWarmupParamScheduler', 'ReseedHook', 'init_dist',
+    'load_checkpoint_file', 'load_into', 'locked_for_all', 'rename_reference_keys', 'resolve_checkpoint',
 ]  # fmt: skip

@@ -2,17 +2,30 @@
 
 import functools
 import sys
+import tempfile
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
+import numpy as np
 from mmengine.evaluator import BaseMetric
+from mmengine.fileio import get_local_path
 from mmengine.logging import MMLogger
 
 from mmdet.utils.checks import is_int
 
 from ..errors import ConfigError
-from ..formats.coco import CocoAnnotations, ground_truth_json, load_coco_annotations, result_rows
+from ..formats.coco import (
+    CocoAnnotations,
+    ImageId,
+    detections_from_rows,
+    ground_truth_json,
+    load_coco_annotations,
+    result_rows,
+)
+from ..formats.json_file import read_json
 from ..formats.tables import Detections
 from ..registry import METRICS
 from ..utils.files import write_json
@@ -148,6 +161,8 @@ class CocoMetric(BaseMetric):
     def dataset_meta(self, dataset_meta: dict | None) -> None:
         self._dataset_meta = dataset_meta
         self._annotations = None
+        for name in ('_coco_api', 'cat_ids', 'img_ids'):
+            self.__dict__.pop(name, None)
         if self.ann_file is not None and self.classes is not None:
             self.load_annotations()
 
@@ -187,7 +202,8 @@ class CocoMetric(BaseMetric):
             name, without the prefix -> value; -1 where there is no ground truth.
         """
         logger = MMLogger.get_current_instance()
-        records = keep_first(results, lambda record: record.image_id)
+        records = [each if isinstance(each, ImageRecord) else ImageRecord.from_pair(*each) for each in results]
+        records = keep_first(records, lambda record: record.image_id)
         if len(records) < len(results):
             logger.info(f'CocoMetric: {len(results) - len(records)} repeated images left out')
         annotations = self.load_annotations(records)
@@ -197,7 +213,81 @@ class CocoMetric(BaseMetric):
                 f'CocoMetric: there are no predictions for {missing} of the {len(annotations.image_ids)} images of '
                 f'{annotations.source}; their objects count as missed'
             )
-        return self.evaluate_detections(detections_from_records(records, annotations), annotations)
+        if not self._writes_itself:
+            return self.evaluate_detections(detections_from_records(records, annotations), annotations)
+        with tempfile.TemporaryDirectory() as folder:
+            files = self.results2json([pred for _, pred in records], self.outfile_prefix or f'{folder}/results')
+            path = files.get('bbox') or files['proposal']
+            detections, _ = detections_from_rows(read_json(path, top=list), annotations, path)
+        return self.evaluate_detections(detections, annotations)
+
+    @property
+    def _writes_itself(self) -> bool:
+        """Whether a subclass replaces :meth:`results2json`, whose file is evaluated then."""
+        return type(self).results2json is not CocoMetric.results2json
+
+    # What subclasses of mmdetection's metric read, set, call and override. ``results`` of compute_metrics are records that can be unpacked
+    # into a dict of ground truth and one of predictions; where a subclass collects such pairs itself, they are taken too. If it overrides
+    # results2json, its file is evaluated.
+
+    @functools.cached_property
+    def _coco_api(self) -> Any:
+        """The annotation file as a :class:`~mmdet.formats.coco_api.COCO`; None without one."""
+        if self.ann_file is None:
+            return None
+        from ..formats.coco_api import COCO
+
+        with get_local_path(self.ann_file, backend_args=self.backend_args) as path, redirect_stdout(StringIO()):
+            return COCO(path)  # pycocotools prints its progress
+
+    @functools.cached_property
+    def cat_ids(self) -> list[ImageId] | None:
+        """Category ids by label; None without an annotation file."""
+        return None if self.ann_file is None else list(self.load_annotations().category_ids)
+
+    @functools.cached_property
+    def img_ids(self) -> list[ImageId] | None:
+        """Ids of the images; None without an annotation file."""
+        return None if self.ann_file is None else list(self.load_annotations().image_ids)
+
+    def xyxy2xywh(self, bbox: np.ndarray) -> list[float]:
+        """[x1, y1, x2, y2] -> [x, y, width, height] as plain numbers."""
+        x1, y1, x2, y2 = np.asarray(bbox).tolist()
+        return [x1, y1, x2 - x1, y2 - y1]
+
+    def results2json(self, results: Sequence[dict], outfile_prefix: str) -> dict[str, str]:
+        """Write predictions (``img_id``, ``bboxes`` (n, 4) xyxy, ``scores`` (n,), ``labels`` (n,) per image) as COCO result rows.
+
+        Returns ``dict(bbox=path, proposal=path)`` of the file ``<outfile_prefix>.bbox.json``.
+        """
+        records = [ImageRecord.from_pair({}, result) for result in results]
+        annotations = self.load_annotations(records)
+        path = f'{outfile_prefix}.bbox.json'
+        write_json(path, result_rows(detections_from_records(records, annotations), annotations))
+        return dict(bbox=path, proposal=path)
+
+    def gt_to_coco_json(self, gt_dicts: Sequence[dict], outfile_prefix: str) -> str:
+        """Write ground truth (``img_id``, ``width``, ``height``, ``anns`` with ``bbox`` xyxy, ``bbox_label``, ``ignore_flag``) as a COCO file.
+
+        Returns its path, ``<outfile_prefix>.gt.json``.
+        """
+        empty = dict(bboxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0))
+        records = [ImageRecord.from_pair(gt, {'img_id': gt['img_id'], **empty}) for gt in gt_dicts]
+        path = f'{outfile_prefix}.gt.json'
+        write_json(path, ground_truth_json(annotations_from_records(records, self.classes or ())))
+        return path
+
+    def fast_eval_recall(
+        self, results: Sequence[dict], proposal_nums: Sequence[int], iou_thrs: Sequence[float], logger: Any = None
+    ) -> np.ndarray:
+        """Average recall of predictions (as for :meth:`results2json`), all classes as one, at each limit of ``proposal_nums``: (P,)."""
+        records = [ImageRecord.from_pair({}, result) for result in results]
+        annotations = self.load_annotations(records)
+        result = evaluate_boxes(
+            annotations.gt, detections_from_records(records, annotations), num_images=len(annotations.image_ids),
+            num_classes=len(annotations.classes), iou_thrs=list(iou_thrs), max_dets=list(proposal_nums), class_agnostic=True,
+        )  # fmt: skip
+        return np.array([item_value(result, f'AR@{limit}', limit) for limit in proposal_nums])
 
     def load_annotations(self, records: Sequence[ImageRecord] = ()) -> CocoAnnotations:
         """The ground truth: of the annotation file (read once), or of the records."""
@@ -216,7 +306,7 @@ class CocoMetric(BaseMetric):
     def evaluate_detections(self, detections: Detections, annotations: CocoAnnotations) -> dict[str, float]:
         """Metrics of detections, however they were obtained; writes the files and the log."""
         logger = MMLogger.get_current_instance()
-        if self.outfile_prefix is not None:
+        if self.outfile_prefix is not None and not self._writes_itself:
             self._write(detections, annotations)
         if self.format_only:
             return OrderedDict()

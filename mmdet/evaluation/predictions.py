@@ -1,7 +1,7 @@
 """Data samples, as mmengine's Evaluator passes them on, checked and reduced to compact records of NumPy arrays."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -38,6 +38,26 @@ class ImageRecord:
     gt_bboxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
     gt_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     gt_crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+    def __iter__(self) -> Iterator[dict]:
+        """Ground truth and predictions as the two dicts that metrics of mmdetection keep for an image."""
+        height, width = self.ori_shape
+        columns = zip(self.gt_bboxes.tolist(), self.gt_labels.tolist(), self.gt_crowd.astype(int).tolist())
+        anns = [dict(bbox=bbox, bbox_label=label, ignore_flag=crowd) for bbox, label, crowd in columns]
+        yield dict(width=width, height=height, img_id=self.image_id, anns=anns)
+        yield dict(img_id=self.image_id, bboxes=self.bboxes, scores=self.scores, labels=self.labels)
+
+    @classmethod
+    def from_pair(cls, gt: Mapping, pred: Mapping) -> 'ImageRecord':
+        """The record of two such dicts; predictions without labels are of class 0.
+
+        Raises:
+            DataError: as :func:`read_sample`.
+        """
+        shape = (gt['height'], gt['width']) if gt.get('height') and gt.get('width') else None
+        pred = {'labels': np.zeros(len(pred['bboxes']), dtype=np.int64), **pred}
+        sample = dict(img_id=pred['img_id'], ori_shape=shape, pred_instances=pred, instances=gt.get('anns') or ())
+        return read_sample(sample, None, with_gt=True)
 
 
 def read_sample(sample: Mapping, num_classes: int | None, with_gt: bool = False) -> ImageRecord:

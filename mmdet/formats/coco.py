@@ -50,6 +50,10 @@ def plain_id(value: Any) -> ImageId | None:
     return value if _is_text(value) else None
 
 
+class RepeatedIdError(DataError, AssertionError):
+    """An id that occurs twice. Also an AssertionError, as callers of mmdetection expect."""
+
+
 class Rectangles(NamedTuple):
     """Rectangles without a class: ``image`` (r,) int64 positions of the images, ``bbox`` (r, 4) float64 xywh."""
 
@@ -151,10 +155,10 @@ def match_classes(
     return np.array([label_of.get(name, -1) for name in names], dtype=np.int64)
 
 
-_last: tuple[bytes, CocoFile] | None = None
+_last: tuple[bytes, bool, CocoFile] | None = None
 
 
-def read_coco(path: str | PathLike, backend_args: dict | None = None) -> CocoFile:
+def read_coco(path: str | PathLike, backend_args: dict | None = None, *, unique_ids: bool = True) -> CocoFile:
     """Read and check a COCO annotation file.
 
     The columns of the last file are kept, because a validation set and its metric read the same file one after the other.
@@ -166,18 +170,20 @@ def read_coco(path: str | PathLike, backend_args: dict | None = None) -> CocoFil
     Args:
         path: path or URL of the file.
         backend_args: arguments of an mmengine file backend.
+        unique_ids: annotations may not share an id.
 
     Raises:
-        DataError: the file is missing, broken or inconsistent; the error names file, record and field.
+        DataError: the file is missing, broken or inconsistent; the error names file, record and field. For an id that occurs twice
+            it is also an AssertionError.
     """
     global _last
     data = read_bytes(path, backend_args)
     key = hashlib.sha256(data).digest()
-    if _last is None or _last[0] != key or _last[1].source != str(path):
+    if _last is None or _last[:2] != (key, unique_ids) or _last[2].source != str(path):
         _last = None  # frees the file before, while this one is being read
         with no_garbage_collection():
-            _last = key, _columns_of(parse_json(data, path, drop_polygons=True), str(path))
-    return _last[1]
+            _last = key, unique_ids, _columns_of(parse_json(data, path, drop_polygons=True), str(path), unique_ids)
+    return _last[2]
 
 
 def read_segmentations(path: str | PathLike, backend_args: dict | None = None) -> list:
@@ -190,11 +196,11 @@ def read_segmentations(path: str | PathLike, backend_args: dict | None = None) -
     return [row.get('segmentation') or None for row in document.get('annotations', [])]
 
 
-def _columns_of(document: dict, source: str) -> CocoFile:
+def _columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile:
     images, categories = (_Records(document.get(key), source, key) for key in ('images', 'categories'))
     annotations = _Records(document.get('annotations', []), source, 'annotations')
     image_ids, category_ids = images.ids('id', unique=True), categories.ids('id', unique=True)
-    annotations.ids('id', unique=True, optional=True)
+    annotations.ids('id', unique=unique_ids, optional=True)
     image = annotations.positions('image_id', image_ids, "'images'")
     category = annotations.positions('category_id', category_ids, "'categories'")
     bbox = annotations.boxes()
@@ -271,13 +277,13 @@ class _Records:
             position, row = next((i, row) for i, row in enumerate(rows) if type(row) is not dict)
             raise DataError('must be a JSON object', file=file, record=f'{section}[{position}]', received=row)
 
-    def fault(self, position: int, field: str, message: str) -> DataError:
+    def fault(self, position: int, field: str, message: str, error: type[DataError] = DataError) -> DataError:
         """An error that names the record at a position, by its id where it has one."""
         row = self.rows[position]
         record_id = plain_id(row.get('id')) if self.section in _SINGULAR else None
         record = f'{self.section}[{position}]' if record_id is None else f'{_SINGULAR[self.section]} {record_id}'
         received = {'received': row[field]} if field in row else {}
-        return DataError(message, file=self.file, record=record, field=field, **received)
+        return error(message, file=self.file, record=record, field=field, **received)
 
     def check(self, field: str, values: list, fine: Callable[[Any], Any], message: str, optional: bool = False) -> None:
         """Raise for the first value that is not ``fine``; an ``optional`` value may be missing or null."""
@@ -300,7 +306,10 @@ class _Records:
             seen: set = set()
             for position, value in enumerate(values):
                 if value is not None and value in seen:
-                    raise self.fault(position, field, 'the id is used twice')
+                    message = 'the id is used twice'
+                    if self.section == 'annotations':  # words that callers of mmdetection look for
+                        message += ': annotation ids are not unique!'
+                    raise self.fault(position, field, message, RepeatedIdError)
                 seen.add(value)
         return values
 

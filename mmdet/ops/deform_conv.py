@@ -281,9 +281,7 @@ class DeformConv2dPack(DeformConv2d):
 
     def _init_offsets(self) -> None:
         rows = self._offset_rows(self.modulated)
-        self.conv_offset = nn.Conv2d(
-            self.in_channels, rows, self.kernel_size, self.stride, self.padding, self.dilation
-        )
+        self.conv_offset = nn.Conv2d(self.in_channels, rows, self.kernel_size, self.stride, self.padding, self.dilation)
 
     def init_weights(self) -> None:
         """Set the offsets to zero; called after the initialiser of a parent, which treats ``conv_offset`` as any convolution."""

@@ -5,9 +5,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.infer import BaseInferencer
 
 from mmdet.apis import DetInferencer
-from mmdet.apis.det_inferencer import config_by_name
+from mmdet.apis.det_inferencer import _known_models, config_by_name
 from mmdet.apis.inference import predict_batch
 from mmdet.apis.sources import InputNames, collect_inputs, count_sources, is_video, output_suffix, prefetch_batches
 from mmdet.structures import DetDataSample
@@ -439,3 +440,113 @@ def test_prefetch_keeps_order_and_passes_errors_on():
 
     with pytest.raises(DataError, match='torn'):
         list(prefetch_batches(items(), lambda x: x, 1))
+
+
+class Steps(DetInferencer):
+    """It notes the order of the steps that may be overridden."""
+
+    def __init__(self, *args, **kwargs):
+        self.order = []
+        super().__init__(*args, **kwargs)
+
+    def _init_model(self, *args, **kwargs):
+        self.order.append('model')
+        return super()._init_model(*args, **kwargs)
+
+    def _load_weights_to_model(self, model, checkpoint, cfg):
+        self.order.append(f'weights {sorted(checkpoint["state_dict"])}')
+        super()._load_weights_to_model(model, checkpoint, cfg)
+        model.threshold.data.fill_(100.0)
+
+    def _init_pipeline(self, cfg):
+        self.order.append('pipeline')
+        return super()._init_pipeline(cfg)
+
+    def _init_visualizer(self, cfg):
+        self.order.append('visualizer')
+        return super()._init_visualizer(cfg)
+
+    def preprocess(self, inputs, batch_size=1, **kwargs):
+        for originals, data in super().preprocess(inputs, batch_size, **kwargs):
+            self.order.append(f'preprocess {len(originals)} {len(data["inputs"])}')
+            yield originals, data
+
+    def forward(self, inputs, **kwargs):
+        self.order.append('forward')
+        return super().forward(inputs, **kwargs)
+
+    def visualize(self, inputs, preds, **kwargs):
+        self.order.append(f'visualize {len(inputs)} {len(preds)}')
+        return super().visualize(inputs, preds, **kwargs)
+
+    def pred2dict(self, data_sample, pred_out_dir=''):
+        return {**super().pred2dict(data_sample, pred_out_dir), 'more': 1}
+
+
+def test_an_inferencer_of_mmengine(inferencer, tmp_path):
+    """Each step can be overridden; they run in mmengine's order, batch by batch."""
+    torch.save(dict(state_dict=inferencer.model.state_dict()), tmp_path / 'x.pth')
+    steps = Steps(blob_config(), str(tmp_path / 'x.pth'), 'cpu', 'mmdet', 'none', False)
+    assert isinstance(steps, BaseInferencer)
+    assert steps.order == ['model', "weights ['threshold']", 'pipeline', 'visualizer']
+    steps.order.clear()
+    result = steps([scene() // 2] * 3, batch_size=2, return_vis=True)
+    assert steps.order == ['preprocess 2 2', 'forward', 'visualize 2 2', 'preprocess 1 1', 'forward', 'visualize 1 1']
+    assert result['predictions'] == [{'labels': [1], 'scores': [0.75], 'bboxes': [BOX], 'more': 1}] * 3
+    assert (steps.num_visualized_imgs, steps.num_predicted_imgs, len(result['visualization'])) == (3, 3, 3)
+    with pytest.raises(AssertionError, match='duplicated keys'):
+        type('Twice', (DetInferencer,), dict(forward_kwargs={'show'}))
+
+
+def test_steps_called_alone(inferencer, folder, tmp_path):
+    """They write files under the names of mmdetection, and never over those of other inputs."""
+    path = str(folder / 'a.png')
+    ((originals, data),) = inferencer.preprocess([path, dict(img_path=path), scene()], batch_size=4)
+    assert originals[0] == path and len(data['inputs']) == 3
+    predictions = inferencer.forward(data)
+    assert inferencer.visualize(originals, predictions) is None
+    for _ in range(2):
+        pictures = inferencer.visualize(originals[:1], predictions[:1], img_out_dir=str(tmp_path / 'o'))
+        found = inferencer.postprocess(predictions[:1], pred_out_dir=str(tmp_path / 'o'))
+    assert pictures[0].shape == (80, 160, 3) and found['visualization'] is None
+    assert found['predictions'] == [{'labels': [1], 'scores': [0.75], 'bboxes': [BOX]}]
+    inferencer.visualize(originals, predictions, img_out_dir=str(tmp_path / 'o'), no_save_vis=True)
+    written = [file.relative_to(tmp_path / 'o').as_posix() for file in (tmp_path / 'o').rglob('*.*')]
+    assert sorted(written) == ['preds/a.json', 'sources/names.jsonl', 'vis/a.png']
+    assert inferencer.postprocess(predictions, return_datasamples=True)['predictions'] == predictions
+    assert list(inferencer.preprocess([])) == []
+
+
+def test_arrays_of_any_strides(inferencer):
+    image = np.repeat(scene()[:, ::-1], 2, axis=0)[::2, ::-1, ::-1]
+    assert min(image.strides) < 0
+    assert inferencer([image, image])['predictions'][1]['bboxes'] == [BOX]
+
+
+def test_transforms_by_name(inferencer):
+    steps = [dict(type='LoadImageFromFile'), dict(type='Resize'), dict(type='mmcv.Resize')]
+    assert inferencer._get_transform_idx(steps, 'Resize') == 1
+    assert inferencer._get_transform_idx(steps, ('mmcv.Resize', 'LoadImageFromFile')) == 0
+    assert inferencer._get_transform_idx(steps, 'Pad') == -1
+
+
+def test_models_by_name(caplog):
+    assert {'gfl_r50_fpn_1x_coco', 'gfl_r50_fpn_mstrain_2x_coco'} <= set(DetInferencer.list_models('mmdet', 'gfl_r50'))
+    assert DetInferencer.list_models(patterns='no such') == []
+    assert config_by_name('GFL_R50_fpn_mstrain_2x_coco').endswith('configs/gfl/gfl_r50_fpn_ms-2x_coco.py')
+    assert all(model.config.is_file() for model in _known_models().values())
+    with pytest.raises(ConfigError, match='no such config'):
+        DetInferencer('no_such_model')
+
+
+def test_a_config_as_dict():
+    assert DetInferencer(blob_config().to_dict(), device='cpu', show_progress=False)(scene())['predictions'][0][
+        'labels'
+    ] == [1]
+
+
+def test_collate_function_of_the_config():
+    config = blob_config()
+    config.test_dataloader.collate_fn = dict(type='default_collate')
+    inferencer = DetInferencer(config, device='cpu', show_progress=False)
+    assert inferencer.collate_fn([{'a': 1}, {'a': 2}])['a'].tolist() == [1, 2]

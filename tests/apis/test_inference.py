@@ -1,10 +1,13 @@
+import asyncio
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose
 
-from mmdet.apis import inference_detector, init_detector
+from mmdet.apis import async_inference_detector, inference_detector, init_detector
 from mmdet.apis.building import (
     _palette_colors,
     _voc_color,
@@ -15,6 +18,8 @@ from mmdet.apis.building import (
 from mmdet.apis.inference import ImagePipeline, predict_batch, test_pipeline_config
 from mmdet.config.stages import inner_test_dataset
 from mmdet.datasets import CocoDataset
+from mmdet.datasets.transforms import InferencerLoader
+from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
 from mmdet.utils import CheckpointError, ConfigError, DataError, ModelInputError
 
@@ -224,3 +229,49 @@ def test_config_beside_a_checkpoint(tmp_path):
     (tmp_path / 'other.py').write_text('')
     with pytest.raises(CheckpointError, match='2 configs'):
         find_config_beside(checkpoint)
+
+
+def test_types_of_configs():
+    """Those of mmdetection's callers who catch a TypeError."""
+    for config in (dict(model=dict()), 3, None):
+        with pytest.raises(TypeError, match='must be a path or a Config'):
+            init_detector(config)
+
+
+def test_coco_names_for_80_classes():
+    config = blob_config(80)
+    config.pop('test_dataloader')
+    classes = init_detector(config, device='cpu').dataset_meta['classes']
+    assert (len(classes), classes[0], classes[-1]) == (80, 'person', 'toothbrush')
+
+
+def test_from_a_coroutine(model):
+    samples = asyncio.run(async_inference_detector(model, [scene()]))
+    assert samples[0].pred_instances.bboxes.tolist() == [[20, 10, 60, 30]]
+
+
+def test_own_pipelines(model):
+    """Transform configs, or a composed pipeline that takes sample dicts, as callers of mmdetection give them."""
+    steps = test_pipeline_config(model.cfg)
+    array = [dict(steps[0], type='mmdet.LoadImageFromNDArray'), *steps[1:]]
+    for pipeline in (steps, Compose([TRANSFORMS.build(step) for step in array])):
+        assert inference_detector(model, scene(), test_pipeline=pipeline).pred_instances.bboxes.tolist() == [
+            [20, 10, 60, 30]
+        ]
+    with pytest.raises(ConfigError, match='text_prompt'):
+        inference_detector(model, scene(), text_prompt='a dot')
+
+
+def test_loading_what_a_user_gives(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), scene())
+    loader = InferencerLoader(color_type='grayscale')
+    for given in (
+        str(tmp_path / 'a.png'),
+        tmp_path / 'a.png',
+        dict(img_path=str(tmp_path / 'a.png')),
+        scene(),
+        dict(img=scene()),
+    ):
+        assert loader(given)['img'].tolist() == scene()[..., 0].tolist()
+    with pytest.raises(ConfigError, match='int'):
+        loader(3)

@@ -33,6 +33,21 @@ def test_no_overrides(config, capsys):
     assert capsys.readouterr().err == ''
 
 
+def test_teachers_are_looked_up_in_and_above_the_folder_of_the_config(tmp_path, monkeypatch):
+    (tmp_path / 'configs' / 'ld').mkdir(parents=True)
+    (tmp_path / 'elsewhere').mkdir()
+    path = tmp_path / 'configs' / 'ld' / 'student.py'
+    path.write_text("model = dict(teacher_config='configs/teacher.py')")
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    assert load_config(path).model.teacher_config == 'configs/teacher.py'  # nowhere: said when the model is built
+    teacher = tmp_path / 'configs' / 'teacher.py'
+    teacher.write_text('model = dict()')
+    assert load_config(path).model.teacher_config == str(teacher)
+    assert load_config(path, {'model.teacher_config': 'student.py'}).model.teacher_config == str(path)
+    monkeypatch.chdir(tmp_path)
+    assert load_config(path).model.teacher_config == 'configs/teacher.py'
+
+
 def test_overrides(config, capsys):
     assert load_config(config, {'model.depth': 50}).model.depth == 50
     assert capsys.readouterr().err == ''

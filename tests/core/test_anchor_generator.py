@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from mmdet.core import AnchorGenerator, LegacyAnchorGenerator
+from mmdet.core import AnchorGenerator, LegacyAnchorGenerator, SSDAnchorGenerator, YOLOAnchorGenerator
 from mmdet.utils import ConfigError, ModelInputError
 
 GFL = dict(ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128])
@@ -148,3 +148,77 @@ def test_sparse_priors_are_rows_of_the_grid():
     generator = AnchorGenerator(strides=[16], ratios=[1.0], scales=[1])
     rows = generator.sparse_priors(torch.tensor([4, 0]), (2, 3), 0, device='cpu')  # row 1, column 1; row 0, column 0
     assert rows.tolist() == [[8, 8, 24, 24], [-8, -8, 8, 8]]
+
+
+def test_golden_base_anchors_of_retinanet():
+    generator = AnchorGenerator(strides=[8], ratios=[0.5, 1.0, 2.0], octave_base_scale=4, scales_per_octave=3)
+    expected = [
+        [-22.6274, -11.3137, 22.6274, 11.3137], [-28.5088, -14.2544, 28.5088, 14.2544], [-35.9188, -17.9594, 35.9188, 17.9594],
+        [-16, -16, 16, 16], [-20.1587, -20.1587, 20.1587, 20.1587], [-25.3984, -25.3984, 25.3984, 25.3984],
+        [-11.3137, -22.6274, 11.3137, 22.6274], [-14.2544, -28.5088, 14.2544, 28.5088], [-17.9594, -35.9188, 17.9594, 35.9188],
+    ]  # fmt: skip
+    torch.testing.assert_close(generator.base_anchors[0], torch.tensor(expected), rtol=0, atol=1e-4)
+    assert torch.equal(generator.gen_base_anchors()[0], generator.base_anchors[0])
+    assert generator.num_base_anchors == generator.num_base_priors == [9]
+
+
+def test_earlier_names_of_the_grid():
+    generator = AnchorGenerator(strides=[8, (16, 8)], ratios=[0.5, 1.0], scales=[2.0])
+    sizes = [(2, 3), (1, 2)]
+    for old, new in zip(generator.grid_anchors(sizes, 'cpu'), generator.grid_priors(sizes, device='cpu')):
+        assert torch.equal(old, new) and old is not new
+    one = generator.single_level_grid_anchors(torch.tensor([[0.0, 0, 4, 4]]), (2, 2), (16, 8), 'cpu')
+    assert one.tolist() == [[0, 0, 4, 4], [16, 0, 20, 4], [0, 8, 4, 12], [16, 8, 20, 12]]
+    flags = generator.single_level_valid_flags((2, 3), (1, 2), 2, 'cpu')
+    assert flags.int().tolist() == [1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+    anchors = generator.gen_single_level_base_anchors(8, torch.tensor([1.0]), torch.tensor([4.0]), center=(3.0, 4.0))
+    assert anchors.tolist() == [[1, -4, 5, 12]]
+
+
+def test_anchors_as_objects():
+    from mmdet.core.boxes import HorizontalBoxes
+
+    level = AnchorGenerator([8], [1.0], [1.0], use_box_type=True).grid_priors([(1, 2)], device='cpu')[0]
+    assert isinstance(level, HorizontalBoxes) and level.tensor.tolist() == [[-4, -4, 4, 4], [4, -4, 12, 4]]
+
+
+@pytest.mark.parametrize(
+    ('input_size', 'smallest', 'strides', 'sizes'),
+    [
+        (300, 0.15, [8, 16, 32, 64, 100, 300], [21, 45, 99, 153, 207, 261]),
+        (300, 0.2, [8, 16, 32, 64, 100, 300], [30, 60, 111, 162, 213, 264]),
+        (512, 0.1, [8, 16, 32, 64, 128, 256, 512], [20, 51, 133, 215, 296, 378, 460]),
+    ],
+)
+def test_golden_ssd_sizes(input_size, smallest, strides, sizes):
+    options = dict(input_size=input_size, basesize_ratio_range=(smallest, 0.9))
+    generator = SSDAnchorGenerator(strides, [[2]] + [[2, 3]] * (len(strides) - 1), **options)
+    assert generator.base_sizes == sizes and generator.num_base_priors == [4] + [6] * (len(strides) - 1)
+    assert all(anchors[0].tolist() == [(s - size) / 2, (s - size) / 2, (s + size) / 2, (s + size) / 2]
+               for anchors, s, size in zip(generator.base_anchors, strides, sizes))  # fmt: skip
+
+
+def test_golden_ssd_anchors():
+    generator = SSDAnchorGenerator(
+        [16, 32], [[2, 3], [2]], min_sizes=[48, 100], max_sizes=[100, 150], scale_major=False
+    )
+    expected = [
+        [-34, -34, 66, 66], [-45.237247, -45.237247, 77.237247, 77.237247], [-54.710678, -19.355339, 86.710678, 51.355339],
+        [-19.355339, -54.710678, 51.355339, 86.710678],
+    ]  # fmt: skip
+    torch.testing.assert_close(generator.base_anchors[1], torch.tensor(expected))
+    with pytest.raises(ConfigError, match='input_size'):
+        SSDAnchorGenerator([8, 16], [[2], [2]], input_size=320)
+    with pytest.raises(AssertionError):
+        SSDAnchorGenerator([16, 32], [[2]], min_sizes=[48, 100], max_sizes=[100, 150])
+
+
+def test_yolo_anchors():
+    generator = YOLOAnchorGenerator(strides=[32, 16], base_sizes=[[(116, 90)], [(30, 61), (62, 45)]])
+    assert generator.num_base_priors == [1, 2] and generator.base_anchors[0].tolist() == [[-42, -29, 74, 61]]
+    assert generator.grid_priors([(1, 2), (1, 1)], device='cpu')[0].tolist() == [
+        [-42, -29, 74, 61],
+        [-10, -29, 106, 61],
+    ]
+    with pytest.raises(ValueError, match='base_sizes'):
+        YOLOAnchorGenerator(strides=[32, 16], base_sizes=[[(116, 90)]])

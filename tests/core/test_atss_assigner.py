@@ -3,7 +3,8 @@ import torch
 from mmengine.structures import InstanceData
 
 from mmdet.core import AnchorGenerator, ATSSAssigner
-from mmdet.core.assigners import atss_assigner
+from mmdet.core.assigners import nearest
+from mmdet.errors import ArgumentError
 from mmdet.utils import ConfigError
 
 PRIORS = torch.tensor([[0, 0, 10, 10], [10, 10, 20, 20], [5, 5, 15, 15], [32, 32, 38, 42]], dtype=torch.float32)
@@ -182,7 +183,8 @@ def dense_reference(priors, level_counts, gt_bboxes, topk=9):
 
 @pytest.mark.parametrize('limit', [2**24, 500])
 def test_equals_the_definition_and_does_not_depend_on_slices(limit, monkeypatch):
-    monkeypatch.setattr(atss_assigner, '_MAX_DISTANCES', limit)
+    monkeypatch.setattr(nearest, '_MAX_DISTANCES', limit)
+    monkeypatch.setattr(nearest, '_find_grids', lambda *_: [])
     generator = AnchorGenerator(ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32])
     levels = generator.grid_priors([(12, 14), (6, 7), (3, 4)], device='cpu')
     random = torch.Generator().manual_seed(0)
@@ -211,3 +213,81 @@ def test_two_thousand_boxes():
 def test_refuses_no_candidates():
     with pytest.raises(ConfigError, match='topk'):
         ATSSAssigner(topk=0)
+
+
+STRIDES = (8, 16, 32, 64)
+
+
+def random_case(seed):
+    """Priors of a map, per level, and boxes; the seed decides what is special about them."""
+    random = torch.Generator().manual_seed(seed)
+    rows, columns = torch.randint(2, 40, (2,), generator=random).tolist()
+    generator = AnchorGenerator(
+        ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=list(STRIDES), center_offset=seed % 2 / 2
+    )
+    sizes = [(-(-rows * 8 // stride), -(-columns * 8 // stride)) for stride in STRIDES]
+    levels = generator.grid_priors(sizes, device='cpu')
+    if seed % 4 == 1:  # the valid part of the map
+        flags = generator.valid_flags(sizes, (rows * 8 - 20, columns * 8 - 70), 'cpu')
+        levels = [level[flag] for level, flag in zip(levels, flags)]
+    if seed % 4 == 2:  # a level that is no grid
+        levels[1] = levels[1][1:]
+    image = torch.tensor([columns * 8.0, rows * 8.0])
+    center, size = torch.rand(2, 30, 2, generator=random) * image
+    if seed % 5 == 1:  # on priors, or in the middle between them, where distances tie
+        center, size = (center / 4).round() * 4, (size / 8).round() * 8
+    if seed % 5 == 2:  # far outside
+        center = 5 * center - 2 * image
+    if seed % 5 == 3:  # points and lines
+        size = size * torch.tensor([[0.0, 1.0], [0.0, 0.0], [0.2, 0.2]])[torch.randint(3, (30,), generator=random)]
+    gt = InstanceData(bboxes=torch.cat([center - size / 2, center + size / 2], dim=1), labels=torch.arange(30))
+    return levels, gt
+
+
+@pytest.mark.parametrize('topk', [1, 4, 9])
+def test_windows_of_the_grid_find_what_all_priors_give(topk, monkeypatch):
+    in_grids = 0
+    for seed in range(60):
+        levels, gt = random_case(seed)
+        counts, priors = [len(level) for level in levels], InstanceData(priors=torch.cat(levels))
+        assigner = ATSSAssigner(topk)
+        found = assigner.assign(priors, counts, gt)
+        in_grids += len(nearest._find_grids((priors.priors[:, :2] + priors.priors[:, 2:]) / 2, counts))
+        with monkeypatch.context() as patch:
+            patch.setattr(nearest, '_find_grids', lambda *_: [])
+            expected = assigner.assign(priors, counts, gt)
+        for name in ('gt_inds', 'labels', 'max_overlaps'):
+            assert torch.equal(getattr(found, name), getattr(expected, name)), seed
+    assert in_grids > 150
+
+
+def test_neighbours_beyond_the_border_of_the_grid():
+    """Left of the grid the 9 nearest lie in one column: no window of 4 x 4 cells holds them."""
+    x, y = torch.meshgrid(torch.arange(30.0), torch.arange(30.0), indexing='xy')
+    centers = torch.stack([x, y], dim=-1).reshape(-1, 2)
+    found = nearest.nearest_priors(centers, [900], torch.tensor([[-50.0, 12.2], [7.1, 12.2]]), 9)
+    assert sorted(found[0].tolist()) == [30 * row for row in range(8, 17)]
+    assert sorted(found[1].tolist()) == [30 * row + column for row in (11, 12, 13) for column in (6, 7, 8)]
+
+
+def test_an_empty_level_has_no_candidates():
+    priors = AnchorGenerator([8], [1.0], [8]).grid_priors([(8, 8)], device='cpu')[0]
+    gt = instances([[0, 0, 40, 40]], [3])
+    expected = ATSSAssigner(9).assign(InstanceData(priors=priors), [64], gt)
+    assert expected.gt_inds.any()
+    assert torch.equal(ATSSAssigner(9).assign(InstanceData(priors=priors), [0, 64, 0], gt).gt_inds, expected.gt_inds)
+
+
+def test_alpha_puts_scores_and_predicted_boxes_in_place_of_the_overlap():
+    """The prior of the second column fits the box, but the prediction of the first is right and certain."""
+    gt = instances([[0, 0, 10, 10]], [1])
+    far = [[40, 40, 50, 50]] * 4
+    priors = torch.tensor([[-1, -1, 9, 9], [0, 0, 10, 10], *far], dtype=torch.float32)
+    bboxes = torch.tensor([[0, 0, 10, 10], [0, 0, 5, 10], *far], dtype=torch.float32)
+    predictions = InstanceData(priors=priors, bboxes=bboxes, scores=torch.tensor([[0.0, 20.0]] + [[0.0, 0.0]] * 5))
+    result = ATSSAssigner(9, alpha=0.5).assign(predictions, [6], gt)
+    assert result.gt_inds.tolist() == [1, 0, 0, 0, 0, 0]
+    assert result.max_overlaps[0] == pytest.approx(1)
+    assert ATSSAssigner(9).assign(predictions, [6], gt).gt_inds.tolist() == [0, 1, 0, 0, 0, 0]
+    with pytest.raises(ArgumentError, match='scores'):
+        ATSSAssigner(9, alpha=0.5).assign(InstanceData(priors=priors), [6], gt)

@@ -131,3 +131,39 @@ def test_box_helpers():
     assert scale_boxes(box, (2, 0.5)).tolist() == [[-10, 1, 60, 4.5]]
     width, height = get_box_wh(box)
     assert (width.item(), height.item()) == (35, 7)
+
+
+def test_overlaps_accept_scores_and_batches():
+    """Columns of scores are ignored; the images of a batch are compared one by one."""
+    calculator = BboxOverlaps2D()
+    scored = torch.tensor([[0.0, 0, 10, 20, 0.9], [5, 5, 15, 15, 0.8]])
+    expected = torch.tensor([[1, 0.2], [0.2, 1]])
+    torch.testing.assert_close(calculator(scored, scored[:, :4]), expected)
+    torch.testing.assert_close(calculator(HorizontalBoxes(scored[:, :4]), scored), expected)
+    batch = torch.stack([scored[:, :4], scored[:, :4].flip(0)])
+    assert torch.equal(bbox_overlaps(batch, batch)[1], bbox_overlaps(batch[1], batch[1]))
+    assert bbox_overlaps(batch, batch[:, :1]).shape == (2, 2, 1)
+    assert bbox_overlaps(batch[:, :0], batch).shape == (2, 0, 2)
+    assert bbox_overlaps(batch, batch, is_aligned=True).tolist() == [[1, 1], [1, 1]]
+    assert repr(calculator) == 'BboxOverlaps2D(scale=1.0, dtype=None)'
+
+
+def test_overlaps_in_half_precision():
+    first, second = torch.tensor([[0.0, 0, 1000.3, 20]]), torch.tensor([[0.0, 0, 1000.3, 10]])
+    assert BboxOverlaps2D(scale=2.0, dtype='fp16')(first, second).item() == pytest.approx(0.5)
+    assert BboxOverlaps2D(dtype='fp16')(first, second * 1.0001).item() == pytest.approx(0.5)
+    with pytest.raises(ValueError, match='fp16'):
+        BboxOverlaps2D(dtype='fp8')
+
+
+@pytest.mark.parametrize(
+    ('first', 'second', 'options'),
+    [
+        ((2, 4), (2, 4), dict(mode='diou')), ((2, 3), (2, 4), {}), ((2, 4), (3, 4), dict(is_aligned=True)), ((2, 5), (2, 4), {}),
+        ((2, 2, 4), (3, 2, 4), {}), ((2, 2, 4), (2, 4), {}),
+    ],
+)  # fmt: skip
+def test_wrong_overlap_arguments_are_assertion_errors_too(first, second, options):
+    with pytest.raises(AssertionError) as error:
+        bbox_overlaps(torch.zeros(first), torch.zeros(second), **options)
+    assert isinstance(error.value, ValueError)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmdet.datasets import CocoDataset
+from mmdet.datasets.api_wrappers import COCO, COCOeval
 from mmdet.datasets.coco import make_records, usable_boxes
 from mmdet.registry import DATASETS
 from mmdet.utils import ConfigError, DataError
@@ -364,3 +365,98 @@ def test_sizes_and_boxes_of_a_record_belong_together():
 )
 def test_usable_boxes(bbox, margin, usable):
     assert usable_boxes(np.array([bbox], dtype=float), np.array([[100, 50]]), margin).tolist() == [usable]
+
+
+def test_masks_come_along_when_the_pipeline_loads_them(tmp_path):
+    square, runs = [[1, 1, 4, 1, 4, 4, 1, 4]], {'size': [30, 40], 'counts': [5, 10, 1185]}
+    annotations = [
+        box(1, 2, segmentation=square),
+        box(2, 1, category_id=7, segmentation=square),  # not among the classes
+        box(3, 1, segmentation=runs, iscrowd=1),
+        box(4, 2, segmentation=[]),
+        box(5, 1, category_id=3, segmentation=[[0, 0, 3, 0, 3, 3]]),
+    ]
+    path = write_document(tmp_path, [image(1), image(2), image(3)], annotations)
+    load = dict(type='LoadAnnotations', with_mask=True)
+    for pipeline in ([load], [dict(type='RandomApply', transforms=[load], prob=1.0)]):
+        dataset = build(path, pipeline=pipeline)
+        masks = [[item.get('mask') for item in dataset.get_data_info(i)['instances']] for i in range(3)]
+        assert masks == [[runs, [[0, 0, 3, 0, 3, 3]]], [square, None], []]
+    assert dataset[0]['gt_masks'].areas.tolist() == [10, 3] and dataset[0]['gt_ignore_flags'].tolist() == [True, False]
+    with pytest.raises(DataError, match='object 1: mask'):
+        dataset[1]
+    assert 'mask' not in build(path, pipeline=[dict(type='LoadAnnotations')]).get_data_info(0)['instances'][0]
+
+
+def test_annotation_ids_occur_once(tmp_path):
+    path = write_document(tmp_path, [image(1)], [box(3, 1), box(3, 1, (2, 2, 5, 5))])
+    for error in (DataError, AssertionError):
+        with pytest.raises(error, match='annotation 3: id: .* are not unique!'):
+            build(path)
+
+    class Repeated(CocoDataset):
+        ANN_ID_UNIQUE = False
+
+    assert len(Repeated(ann_file=str(path), metainfo=DOG_CAT)[0]['instances']) == 2
+
+
+class Raw(CocoDataset):
+    """A data set of a plug-in: it adds to the records of the base, and leaves an image out."""
+
+    METAINFO = {'classes': ('dog', 'cat')}
+
+    def parse_data_info(self, raw_data_info):
+        assert set(self.coco.anns) == {1, 2, 3, 4}
+        record = super().parse_data_info(raw_data_info)
+        record['tag'] = raw_data_info['raw_img_info']['tag']
+        return {'drop': None, 'twice': [record, dict(record)]}.get(record['tag'], record)
+
+
+def test_a_subclass_that_parses_records(tmp_path):
+    images = [{**image(5), 'tag': 'x'}, {**image(2, 100, 50), 'tag': 'twice'}, {**image(7), 'tag': 'drop'}]
+    polygon = [[1, 2, 31, 2, 31, 42]]
+    annotations = [
+        box(1, 2, (1, 2, 30, 40), 3, segmentation=polygon),
+        box(2, 5, (0, 0, 4, 4), 1),
+        box(3, 2, (5.5, 6, 7, 8), 1, iscrowd=1),
+        box(4, 2, (0, 0, 5, 5), 1, ignore=1),
+    ]
+    path = write_document(tmp_path, images, annotations)
+    plain = build(path)
+    dataset = Raw(ann_file=str(path), data_prefix={'img': 'images'}, return_classes=True)
+    assert [dataset.get_data_info(i)['tag'] for i in range(len(dataset))] == ['x', 'twice', 'twice']
+    assert (dataset.cat_ids, dataset.cat2label, dataset.cat_img_map) == (
+        plain.cat_ids,
+        plain.cat2label,
+        plain.cat_img_map,
+    )
+    assert not hasattr(dataset, 'coco') and dataset.get_cat_ids(1) == [1, 0]
+    ours, theirs = plain.get_data_info(1), dataset.get_data_info(1)
+    assert theirs['instances'][0].pop('mask') == polygon
+    assert theirs == {**ours, 'tag': 'twice', 'text': ('dog', 'cat'), 'custom_entities': True}
+    path = write_document(tmp_path, images, [*annotations, box(4, 2)])
+    with pytest.raises(AssertionError, match='not unique'):
+        Raw(ann_file=str(path))
+
+
+def test_the_api_of_pycocotools(tmp_path):
+    path = write_document(tmp_path, [image(1), image(2)], [box(1, 2, category_id=3), box(2, 2), box(3, 1)])
+    coco = CocoDataset.COCOAPI(str(path))
+    assert CocoDataset.COCOAPI is COCO and issubclass(COCOeval, object)
+    assert (
+        coco.get_img_ids() == [1, 2] and coco.get_ann_ids(img_ids=2) == [1, 2] and coco.get_ann_ids(cat_ids=[3]) == [1]
+    )
+    names = {category['name']: category['id'] for category in CATEGORIES}
+    assert coco.get_cat_ids(cat_names=['dog']) == [names['dog']]
+    assert coco.load_imgs([2])[0]['id'] == 2 and coco.load_anns(3)[0]['image_id'] == 1
+    assert coco.load_cats([1])[0]['name'] == {v: k for k, v in names.items()}[1]
+    assert [row['id'] for row in coco.img_ann_map[2]] == [1, 2] and coco.cat_img_map[3] == [2]
+    assert COCO().get_img_ids() == []
+
+
+def test_arguments_of_mmdetection(tmp_path):
+    path = write_document(tmp_path, [image(1)], [])
+    dataset = build(
+        path, seg_map_suffix='.jpg', proposal_file=None, file_client_args=dict(backend='local'), caption_prompt=None
+    )
+    assert dataset.seg_map_suffix == '.jpg' and dataset.backend_args == dict(backend='local')

@@ -11,6 +11,7 @@ import torch
 from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
 
 from mmdet.datasets import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler, SeededIndex, samplers
+from mmdet.datasets.samplers import batch_sampler
 from mmdet.registry import DATA_SAMPLERS
 from mmdet.utils import ConfigError, DataError
 
@@ -33,7 +34,8 @@ def process(monkeypatch):
     """``process(rank, world_size)`` makes the next samplers believe that."""
 
     def set_process(rank: int, world_size: int):
-        monkeypatch.setattr(samplers, 'get_dist_info', lambda: (rank, world_size))
+        for module in (samplers.seeded, samplers.batch_sampler):
+            monkeypatch.setattr(module, 'get_dist_info', lambda: (rank, world_size))
 
     return set_process
 
@@ -197,7 +199,7 @@ def test_square_images_are_not_upright_and_what_is_left_starts_with_those():
     dataset = Sizes(2, upright={0})
     assert list(AspectRatioBatchSampler(DefaultSampler(dataset, shuffle=False, seed=0), 2)) == [[1, 0]]
     dataset.sizes_wh[0] = 40, 40
-    assert samplers._upright(dataset) == [False, False]
+    assert batch_sampler._upright(dataset) == [False, False]
 
 
 def test_all_bits_of_a_seed_reach_numpy():
@@ -206,3 +208,12 @@ def test_all_bits_of_a_seed_reach_numpy():
         with samplers.seeded_rng(seed):
             draws.append(np.random.rand())
     assert len(set(draws)) == 3
+
+
+def test_errors_that_callers_of_mmdetection_catch():
+    with pytest.raises(TypeError, match='sampler should be an instance of ``Sampler``'):
+        AspectRatioBatchSampler([1, 2], 2)
+    for size in (0, -1, 1.5):
+        with pytest.raises(ValueError, match='batch_size should be a positive integer value'):
+            AspectRatioBatchSampler(DefaultSampler(Sizes(10)), size)
+    assert batch_sampler.AspectRatioBatchSampler is AspectRatioBatchSampler

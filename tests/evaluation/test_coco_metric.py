@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -421,3 +422,79 @@ def test_a_training_checks_the_file_of_its_validation_before_the_first_step(ann_
     loader = torch.utils.data.DataLoader(Lorries())
     with pytest.raises(ConfigError, match="'lorry'"):  # built before the training loop runs
         ValLoop(SimpleNamespace(), loader, Evaluator([dict(type='CocoMetric', ann_file=ann_file)]))
+
+
+# What plug-ins written for mmdetection's metric do with it.
+
+
+def test_tools_of_subclasses(ann_file, tmp_path):
+    metric = evaluator(ann_file, prefix=None)
+    assert metric.cat_ids == [0, 1] and metric.img_ids == [0] and metric._coco_api.get_cat_ids() == [0, 1]
+    assert metric.xyxy2xywh(torch.tensor([1.0, 2.0, 4.0, 8.0])) == [1, 2, 3, 6]
+    pred = dict(img_id=0, **{key: value.numpy() for key, value in PERFECT.items()})
+    files = metric.results2json([pred], str(tmp_path / 'r'))
+    assert files == dict(bbox=str(tmp_path / 'r.bbox.json'), proposal=str(tmp_path / 'r.bbox.json'))
+    assert json.loads((tmp_path / 'r.bbox.json').read_text())[0]['bbox'] == [250, 260, 100, 100]
+    anns = [dict(bbox=box, bbox_label=label, ignore_flag=0) for box, label in zip(BOXES, LABELS)]
+    path = metric.gt_to_coco_json([dict(img_id=7, width=640, height=640, anns=anns)], str(tmp_path / 'g'))
+    written = json.loads((tmp_path / 'g.gt.json').read_text())
+    assert path == str(tmp_path / 'g.gt.json') and [row['category_id'] for row in written['annotations']] == LABELS
+    # Of four objects the limit of two proposals finds two, and a shifted box none.
+    proposals = dict(img_id=0, bboxes=np.array(BOXES[:3] + [[0, 0, 5, 5]]), scores=np.array([0.5, 0.9, 0.8, 0.7]))
+    assert metric.fast_eval_recall([proposals], [1, 2, 4], [0.5, 0.75]).tolist() == [0.25, 0.5, 0.75]
+    metric.cat_ids = [5]
+    assert metric.cat_ids == [5]
+    metric.dataset_meta = dict(classes=CLASSES)
+    assert metric.cat_ids == [0, 1]
+    assert evaluator(None, prefix=None)._coco_api is None
+
+
+def evaluator(ann_file, kind=CocoMetric, **options):
+    metric = kind(ann_file=ann_file, **options)
+    metric.dataset_meta = dict(classes=CLASSES)
+    return metric
+
+
+class OwnPairs(CocoMetric):
+    """It collects pairs of dicts itself, and unpacks those of the base."""
+
+    def process(self, data_batch, data_samples):
+        super().process(data_batch, data_samples)
+        gt, pred = self.results.pop()
+        assert gt == dict(width=640, height=640, img_id=0, anns=[]) and pred['labels'].tolist() == LABELS
+        self.results.append((gt, pred))
+
+    def compute_metrics(self, results):
+        gts, preds = zip(*results)
+        assert len(gts) == len(preds) == 1
+        return super().compute_metrics(results)
+
+
+class OwnFile(CocoMetric):
+    """It writes result rows of its own: everything is a car."""
+
+    def results2json(self, results, outfile_prefix):
+        files = super().results2json(results, outfile_prefix)
+        rows = json.loads(Path(files['bbox']).read_text())
+        Path(files['bbox']).write_text(json.dumps([{**row, 'category_id': 0} for row in rows]))
+        return files
+
+
+def test_subclasses(ann_file, tmp_path):
+    metric = evaluator(ann_file, OwnPairs)
+    metric.process({}, [sample()])
+    assert metric.evaluate(1)['coco/bbox_mAP'] == 1
+    for prefix in (None, str(tmp_path / 'own')):
+        metric = evaluator(ann_file, OwnFile, classwise=True, outfile_prefix=prefix)
+        metric.process({}, [sample()])
+        result = metric.evaluate(1)
+        assert result['coco/bicycle_precision'] == 0 and 0 < result['coco/car_precision'] <= 1
+    assert {row['category_id'] for row in json.loads((tmp_path / 'own.bbox.json').read_text())} == {0}
+
+
+def test_import_paths():
+    from mmdet.evaluation.metrics import CocoMetric as of_package
+    from mmdet.evaluation.metrics.coco_metric import CocoMetric as of_module
+    from mmdet.evaluation.metrics.dump_det_results import DumpDetResults
+
+    assert of_package is of_module is CocoMetric and METRICS.get('DumpDetResults') is DumpDetResults

@@ -13,11 +13,9 @@ from mmdet.registry import TASK_UTILS
 
 from .assign_result import AssignResult
 from .base_assigner import BaseAssigner
+from .nearest import nearest_priors
 from .task_aligned_assigner import inside_boxes
 
-# Prior-to-box distances held at a time: 2**24 float32 values are 64 MiB, so 2,000 boxes on 22,000 priors stay within memory.
-_MAX_DISTANCES = 2**24
-_FAR = 1e8
 # A positive prior's centre lies inside its box by more than this, in pixels.
 _INSIDE_MARGIN = 0.01
 
@@ -26,8 +24,7 @@ _INSIDE_MARGIN = 0.01
 class ATSSAssigner(BaseAssigner):
     """Each box is assigned those of its nearest priors whose IoU with it reaches the mean plus the standard deviation of their IoUs.
 
-    Overlaps are computed for the candidates only (C is about 45), never as a (P, G) matrix, and distances for a slice of the boxes at a
-    time, so that the memory needed does not grow with G.
+    Overlaps are computed for the candidates only (C is about 45), never as a (P, G) matrix, and distances for the priors around a box.
 
     Args:
         topk: candidates per level, the priors whose centres are nearest to the centre of the box.
@@ -80,22 +77,20 @@ class ATSSAssigner(BaseAssigner):
         result = AssignResult.background(len(gt_bboxes), priors)
         if len(priors) == 0 or len(gt_bboxes) == 0:
             return result
-        scores = None
-        if self.alpha is not None:
-            if 'scores' not in pred_instances or 'bboxes' not in pred_instances:
-                message = 'with alpha the predictions need scores and bboxes'
-                raise ArgumentError(message, field='pred_instances', received=sorted(pred_instances.keys()))
-            scores, bboxes = pred_instances.scores, get_box_tensor(pred_instances.bboxes)
+        if self.alpha is not None and not ('scores' in pred_instances and 'bboxes' in pred_instances):
+            message = 'with alpha the predictions need scores and bboxes'
+            raise ArgumentError(message, field='pred_instances', received=sorted(pred_instances.keys()))
 
         ignored = self._ignored_priors(priors, gt_instances_ignore)
         if ignored is not None:
             result.gt_inds[ignored] = -1
         candidates = self._nearest_priors(priors, num_level_priors, gt_bboxes, ignored)  # (C, G)
-        if scores is None:
+        if self.alpha is None:
             overlaps = self._overlaps(priors[candidates], gt_bboxes)  # (C, G)
         else:
-            own = scores[candidates, gt_labels].sigmoid()
-            overlaps = own ** (1 - self.alpha) * self._overlaps(bboxes[candidates], gt_bboxes) ** self.alpha
+            scores, bboxes = pred_instances.scores[candidates, gt_labels], get_box_tensor(pred_instances.bboxes)
+            overlaps = self._overlaps(bboxes[candidates], gt_bboxes) ** self.alpha
+            overlaps = scores.sigmoid() ** (1 - self.alpha) * overlaps
         if len(candidates) > 1:
             threshold = overlaps.mean(0) + overlaps.std(0)  # (G,)
         else:  # the standard deviation of a single sample is undefined: no candidate passes
@@ -116,21 +111,7 @@ class ATSSAssigner(BaseAssigner):
         """(C, G) candidates of each box, one level after another."""
         prior_centers = (priors[:, :2] + priors[:, 2:]) / 2.0  # (P, 2)
         gt_centers = (gt_bboxes[:, :2] + gt_bboxes[:, 2:]) / 2.0  # (G, 2)
-        slices = []
-        for centers in gt_centers.split(max(1, _MAX_DISTANCES // len(priors))):
-            # Squares, sum, root, each rounded: equal distances then tie exactly as in the reference.
-            dx = centers[:, :1] - prior_centers[:, 0]  # (g, P)
-            dy = centers[:, 1:] - prior_centers[:, 1]
-            distances = dx.square_().add_(dy.square_()).sqrt_()
-            if ignored is not None:
-                distances[:, ignored] = _FAR
-            start, nearest = 0, []
-            for count in num_level_priors:
-                level = distances[:, start : start + count]
-                nearest.append(level.topk(min(self.topk, count), dim=1, largest=False).indices + start)
-                start += count
-            slices.append(torch.cat(nearest, dim=1))
-        return torch.cat(slices).t()  # (C, G)
+        return nearest_priors(prior_centers, num_level_priors, gt_centers, self.topk, ignored).t()
 
     def _overlaps(self, boxes: Tensor, gt_bboxes: Tensor) -> Tensor:
         """(C, G) overlaps of boxes (C, G, 4) with the G boxes of their columns."""

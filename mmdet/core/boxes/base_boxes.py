@@ -103,6 +103,8 @@ class BaseBoxes(metaclass=ABCMeta):
         """``index`` with arrays as tensors; ArgumentError if it would reach into the last dimension."""
         if isinstance(index, np.ndarray):
             index = torch.as_tensor(index, device=self.device)
+        if isinstance(index, int | slice):
+            return index
         parts = index if isinstance(index, tuple) else (index,)
         reached = sum(
             0 if part is None else part.dim() if isinstance(part, Tensor) and part.dtype == torch.bool else 1

@@ -22,9 +22,7 @@ _ZEROS, _ONES = (0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0)
 _WH_RATIO_CLIP = 16 / 1000
 
 
-def bbox2delta(
-    proposals: Tensor, gt: Tensor, means: Sequence[float] = _ZEROS, stds: Sequence[float] = _ONES
-) -> Tensor:
+def bbox2delta(proposals: Tensor, gt: Tensor, means: Sequence[float] = _ZEROS, stds: Sequence[float] = _ONES) -> Tensor:
     """Shift of the centre in sides of the prior, and logarithm of the scale, of boxes (..., n, 4) xyxy against priors (..., n, 4) xyxy.
 
     Returns:

@@ -65,7 +65,9 @@ def clip_boxes(boxes: Tensor, img_shape: MaxShape) -> Tensor:
         if limit.dim() > 1:
             if boxes.dim() < 3 or len(limit) != len(boxes):
                 received = (tuple(boxes.shape), tuple(limit.shape))
-                raise ArgumentError('one size for each image of (B, ..., 4) boxes', field='img_shape', received=received)
+                raise ArgumentError(
+                    'one size for each image of (B, ..., 4) boxes', field='img_shape', received=received
+                )
             limit = limit.reshape(len(limit), *[1] * (boxes.dim() - 2), 4)
         return torch.minimum(boxes.clamp(min=0), limit)
     height, width = img_shape[:2]

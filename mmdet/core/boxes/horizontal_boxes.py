@@ -80,7 +80,7 @@ class HorizontalBoxes(BaseBoxes):
         return self.tensor[..., 3] - self.tensor[..., 1]
 
     def flip_(self, img_shape: tuple[int, int], direction: str = 'horizontal') -> None:
-        self.tensor.copy_(bbox_flip(self.tensor, img_shape, direction))
+        self.tensor = bbox_flip(self.tensor, img_shape, direction)
 
     def translate_(self, distances: tuple[float, float]) -> None:
         self.tensor = self.tensor + self._pair('distances', distances)

@@ -43,6 +43,11 @@ class AnchorGenerator(PriorGrid):
             [ 5., -5., 15.,  5.]])
     """
 
+    # Subclasses hold them level by level.
+    base_sizes: Any
+    scales: Any
+    ratios: Any
+    centers: Any
     _inclusive = 0  # 1 where corners are inclusive pixels, so that a box is x2 - x1 + 1 wide, as in mmdetection 1.x
 
     def __init__(

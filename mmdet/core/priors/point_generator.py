@@ -39,7 +39,9 @@ class MlvlPointGenerator(PriorGrid):
         self, height: int, width: int, level: int, dtype: torch.dtype, device: torch.device, with_stride: bool
     ) -> Tensor:
         points = grid_shifts(height, width, self.strides[level], dtype, device, self.offset)
-        return torch.cat([points, points.new_tensor(self.strides[level]).expand_as(points)], 1) if with_stride else points
+        return (
+            torch.cat([points, points.new_tensor(self.strides[level]).expand_as(points)], 1) if with_stride else points
+        )
 
     def single_level_grid_priors(
         self,
@@ -95,6 +97,8 @@ class PointGenerator:
         points = grid_shifts(*featmap_size, (stride, stride), torch.float32, device)
         return torch.cat([points, torch.full_like(points[:, :1], stride)], dim=1)
 
-    def valid_flags(self, featmap_size: tuple[int, int], valid_size: tuple[int, int], device: Device = 'cuda') -> Tensor:
+    def valid_flags(
+        self, featmap_size: tuple[int, int], valid_size: tuple[int, int], device: Device = 'cuda'
+    ) -> Tensor:
         """Bool (H * W,): the points of the first (rows, columns) of the grid."""
         return grid_flags(featmap_size, valid_size, 1, device)

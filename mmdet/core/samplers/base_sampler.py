@@ -51,7 +51,7 @@ class BaseSampler(metaclass=ABCMeta):
             **kwargs: handed on to :meth:`_sample_pos` and :meth:`_sample_neg`.
         """
         priors, gt_bboxes, gt_labels = pred_instances.priors, gt_instances.bboxes, gt_instances.labels
-        if priors.ndim < 2:
+        if priors.dim() < 2:
             priors = priors[None]
         gt_flags = assign_result.gt_inds.new_zeros(len(priors), dtype=torch.uint8)
         if self.add_gt_as_proposals and len(gt_bboxes) > 0:

@@ -104,8 +104,6 @@ class SamplingResult:
             rng: a seed or a ``numpy.random.RandomState``.
             **kwargs: ``num_preds``, ``num_gts`` and more, see :meth:`mmdet.core.assigners.AssignResult.random`.
         """
-        from .random_sampler import RandomSampler
-
         rng = rng if isinstance(rng, np.random.RandomState) else np.random.RandomState(rng)
         assign_result = AssignResult.random(rng=rng, **kwargs)
 
@@ -113,9 +111,11 @@ class SamplingResult:
             corners = torch.from_numpy(rng.rand(count, 2, 2)).float()
             return torch.cat([corners.amin(1), corners.amax(1)], dim=1)
 
-        sampler = RandomSampler(32, 0.5, neg_pos_ub=1, add_gt_as_proposals=False, rng=rng)
-        pos_inds = sampler._sample_pos(assign_result, 16).unique()
-        neg_inds = sampler._sample_neg(assign_result, 16).unique()
+        def some(chosen: Tensor) -> Tensor:
+            rows = chosen.nonzero().squeeze(1)
+            return rows[torch.from_numpy(np.sort(rng.permutation(len(rows))[:16]))]
+
+        pos_inds, neg_inds = some(assign_result.gt_inds > 0), some(assign_result.gt_inds == 0)
         flags = torch.zeros(assign_result.num_preds, dtype=torch.uint8)
         return cls(
             pos_inds, neg_inds, boxes(assign_result.num_preds), boxes(assign_result.num_gts), assign_result, flags

@@ -150,6 +150,43 @@ def distort_float32(
 
 
 @TRANSFORMS.register_module()
+class YOLOXHSVRandomAug(DetTransform):
+    """Shift hue, saturation and value by whole steps, each with probability 1/2 (YOLOX, arXiv 2107.08430).
+
+    Args:
+        hue_delta: limit, 0..180, of the shift of OpenCV's hue, whose steps are two degrees.
+        saturation_delta, value_delta: limits, 0..255, of the other two.
+
+    Raises:
+        DataError: an image that is not (H, W, 3) uint8.
+    """
+
+    def __init__(self, hue_delta: int = 5, saturation_delta: int = 30, value_delta: int = 30):
+        limits = (
+            ('hue_delta', hue_delta, 180),
+            ('saturation_delta', saturation_delta, 255),
+            ('value_delta', value_delta, 255),
+        )
+        for field, value, limit in limits:
+            if not is_number(value) or not 0 <= value <= limit:
+                raise ConfigError(f'must be a number in [0, {limit}]', field=field, received=value)
+        self.hue_delta, self.saturation_delta, self.value_delta = hue_delta, saturation_delta, value_delta
+
+    def transform(self, results: dict) -> dict:
+        image = image_of(results)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            message, found = 'needs a BGR image (H, W, 3) uint8', (image.shape, str(image.dtype))
+            raise DataError(message, file=results.get('img_path'), field='img', received=found)
+        shifts = np.random.uniform(-1, 1, 3) * (self.hue_delta, self.saturation_delta, self.value_delta)
+        shifts = (shifts * np.random.randint(0, 2, 3)).astype(np.int16)  # towards 0
+        tables = np.arange(256)[:, None] + shifts  # (256, 3)
+        tables[:, 0] %= 180
+        tables = np.clip(tables, 0, 255).astype(np.uint8)
+        results['img'] = _through_hsv(np.ascontiguousarray(image), tables[None])
+        return results
+
+
+@TRANSFORMS.register_module()
 class Normalize(DetTransform):
     """Compute (pixel - mean) / std in float32, for old configs; others normalise on the device (``DetDataPreprocessor``).
 

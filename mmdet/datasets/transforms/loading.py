@@ -1,5 +1,6 @@
 """First steps of a pipeline: they load pixels, boxes and masks."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -102,12 +103,52 @@ class LoadImageFromNDArray(LoadImageFromFile):
         grey = self.color_type == 'grayscale'
         to_grey = {3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}
         code = (to_grey if grey else {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}).get(channels)
+        image = np.ascontiguousarray(
+            image
+        )  # OpenCV and torch do not take every view, for one the reversed channels of image[..., ::-1]
         if code is not None:
-            image = cv2.cvtColor(np.ascontiguousarray(image), code)
+            image = cv2.cvtColor(image, code)
         elif grey:
             image = image.reshape(image.shape[:2])
         results.setdefault('img_path', None)
         return self._set_image(results, image)
+
+
+@TRANSFORMS.register_module()
+class InferencerLoader(DetTransform):
+    """First step of inference: it takes what a user gives, a path, an address (``http(s)://``), an array, or a sample dict with
+    ``img_path`` or ``img``.
+
+    Args:
+        **kwargs: see :class:`LoadImageFromFile`; arrays take ``to_float32`` and ``color_type``.
+
+    Raises:
+        ConfigError: an object of another type.
+        DataError: as the two loaders.
+    """
+
+    # An address that the caller gives is read; one in an annotation file needs backend_args in the config.
+    _HTTP = dict(backend='http')
+
+    def __init__(self, **kwargs: Any):
+        self.from_file = LoadImageFromFile(**kwargs)
+        self.from_address = self.from_file
+        if self.from_file.backend_args is None:
+            self.from_address = LoadImageFromFile(**{**kwargs, 'backend_args': self._HTTP})
+        options = {key: value for key, value in kwargs.items() if key in ('to_float32', 'color_type')}
+        self.from_ndarray = LoadImageFromNDArray(**options)
+
+    def transform(self, results: Any) -> dict | None:
+        if isinstance(results, str | os.PathLike):
+            results = dict(img_path=os.fspath(results))
+        elif isinstance(results, np.ndarray):
+            results = dict(img=results)
+        elif not isinstance(results, dict):
+            raise ConfigError('must be a path, an array or a dict', field='inputs', received=type(results).__name__)
+        if results.get('img') is not None:
+            return self.from_ndarray(results)
+        is_address = str(results.get('img_path')).startswith(('http://', 'https://'))
+        return (self.from_address if is_address else self.from_file)(results)
 
 
 @TRANSFORMS.register_module()

@@ -102,11 +102,15 @@ class Resize(GeometricTransform):
         assert self.scale is not None  # the constructor takes exactly one of the two
         return self.resize_to(results, self.scale)
 
+    def fit(self, image_wh: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
+        """The size (w, h) of an image of size ``image_wh`` with ``keep_ratio``."""
+        return fit_size(image_wh, scale)
+
     def resize_to(self, results: dict, scale: tuple[float, float]) -> dict:
         """Resize the sample, whose boxes are an object, in place to ``scale``, as the argument of this name means it, and return it."""
         image = image_of(results)
         height, width = image.shape[:2]
-        new_w, new_h = fit_size((width, height), scale) if self.keep_ratio else (int(scale[0]), int(scale[1]))
+        new_w, new_h = self.fit((width, height), scale) if self.keep_ratio else (int(scale[0]), int(scale[1]))
         if (new_w, new_h) != (width, height):
             flag = INTERPOLATIONS[self.interpolation]
             image = cv2.resize(np.ascontiguousarray(image), (new_w, new_h), interpolation=flag)
@@ -121,6 +125,53 @@ class Resize(GeometricTransform):
         results.update(img=image, img_shape=(new_h, new_w))
         results.update(scale=scale, scale_factor=factor, keep_ratio=self.keep_ratio)
         return results
+
+
+@TRANSFORMS.register_module()
+class FixScaleResize(Resize):
+    """:class:`Resize` whose sides, with ``keep_ratio``, are cut to whole pixels instead of rounded."""
+
+    def fit(self, image_wh: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
+        factor = min(max(scale) / max(image_wh), min(scale) / min(image_wh))
+        width, height = (max(1, int(side * factor)) for side in image_wh)
+        return width, height
+
+
+@TRANSFORMS.register_module()
+class ResizeShortestEdge(GeometricTransform):
+    """Scale the image so that its short edge has a given length, and its long edge no more than another (detectron2's rule).
+
+    The size that results, rounded, is handed to :class:`Resize`: with ``keep_ratio`` as limits, which may cost a pixel.
+
+    Args:
+        scale: length of the short edge, or (w, h) of which the smaller number is taken.
+        max_size: limit of the long edge; None for no limit.
+        resize_type: name of the transform that resizes.
+        **resize_kwargs: its arguments.
+    """
+
+    moves_masks = True
+
+    def __init__(
+        self,
+        scale: float | tuple[float, float],
+        max_size: int | None = None,
+        resize_type: str = 'Resize',
+        **resize_kwargs: Any,
+    ):
+        self.scale = check_size('scale', scale)
+        if max_size is not None:
+            check_size('max_size', max_size)
+        self.max_size = max_size
+        self.resize = TRANSFORMS.build(dict(type=resize_type, scale=self.scale, **resize_kwargs))
+
+    def transform(self, results: dict) -> dict:
+        height, width = image_of(results).shape[:2]
+        factor = min(self.scale) / min(height, width)
+        if self.max_size is not None:
+            factor = min(factor, self.max_size / max(height, width))
+        self.resize.scale = scaled_size((width, height), (factor, factor))
+        return self.resize(results)
 
 
 @TRANSFORMS.register_module(name=['FixShapeResize', 'FixedShapeResize'])

@@ -3,6 +3,7 @@ from .checkloss_hook import CheckInvalidLossHook
 from .checkpoint_hook import CheckpointHook
 from .num_class_check_hook import NumClassCheckHook
 from .optimal_transport_hook import OptimalTransportHook
+from .pipeline_switch_hook import PipelineSwitchHook
 from .reseed_hook import ReseedHook
 from .sync_norm_hook import SyncNormHook
 from .utils import trigger_visualization_hook
@@ -16,6 +17,7 @@ __all__ = [
     'DetVisualizationHook',
     'NumClassCheckHook',
     'OptimalTransportHook',
+    'PipelineSwitchHook',
     'ReseedHook',
     'SyncNormHook',
     'YOLOXModeSwitchHook',

@@ -4,13 +4,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from ...errors import ConfigError
+from ...errors import ArgumentError
 from ...registry import HOOKS
 from ..checkpoint.loading import unwrap
-
-
-class ClassCountError(ConfigError, AssertionError):
-    """A :class:`ConfigError` for callers that expect mmdetection's assertion."""
 
 
 @HOOKS.register_module()
@@ -21,7 +17,7 @@ class NumClassCheckHook(Hook):
     (a class-agnostic proposal head) sets ``check_num_classes = False``; heads named ``rpn_head`` are left out.
 
     Raises:
-        ClassCountError: the counts differ, or the dataset's ``classes`` are a string.
+        ArgumentError: the counts differ, or the dataset's ``classes`` are a string.
     """
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -37,14 +33,14 @@ class NumClassCheckHook(Hook):
         if classes is None:
             return
         if isinstance(classes, str):
-            raise ClassCountError(
+            raise ArgumentError(
                 "must be a tuple of names; one class is ('name',)", field=f'{name}.metainfo.classes', received=classes
             )
         for module_name, module in unwrap(runner.model).named_modules():
             count, leaf = getattr(module, 'num_classes', None), module_name.rpartition('.')[2]
             checked = 'head' in leaf and leaf != 'rpn_head' and getattr(module, 'check_num_classes', True)
             if checked and isinstance(count, int) and count != len(classes):
-                raise ClassCountError(
+                raise ArgumentError(
                     f'the {type(module).__name__} has num_classes={count}, the {type(dataset).__name__} of {name} '
                     f'has {len(classes)} classes {tuple(classes)}',
                     field=f'model.{module_name}.num_classes',

@@ -9,9 +9,10 @@ from .ld_head import LDHead
 from .mp_head import MPHead
 from .retina_head import RetinaHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
+from .tood_head import TaskDecomposition, TOODHead
 from .vfnet_head import VFNetHead
 
 __all__ = [
     'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'FCOSHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead',
-    'MPHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RetinaHead', 'VFNetHead',
+    'MPHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RetinaHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead',
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.errors import ArgumentError, ModelInputError
+from mmdet.ops import DeformConv2dPack
 from mmdet.registry import MODELS, TASK_UTILS
 
 from .base_dense_head import BaseDenseHead, candidate_rule, to_config_dict
@@ -127,6 +128,13 @@ class AnchorFreeHead(BaseDenseHead):
         conv_cfg = dict(type='DCNv2') if self.dcn_on_last_conv and last else self.conv_cfg
         options = dict(conv_cfg=conv_cfg, norm_cfg=self.norm_cfg, bias=self.conv_bias)
         return ConvModule(in_channels, out_channels, 3, padding=1, **options)
+
+    def init_weights(self) -> None:
+        """As ``init_cfg`` says; deformable convolutions begin without offsets."""
+        super().init_weights()
+        for module in self.modules():
+            if isinstance(module, DeformConv2dPack):
+                module.init_weights()
 
     # ----------------------------------------------------------------------------------------------- forward
 

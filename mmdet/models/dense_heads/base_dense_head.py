@@ -264,7 +264,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         settings = self._settings(cfg)
         if rescale:
             assert img_meta is not None, 'the metainfo of the image is needed'
-            results.bboxes = scale_boxes(results.bboxes, [1 / factor for factor in img_meta['scale_factor'][:2]])
+            results.bboxes = scale_boxes(results.bboxes, [1 / factor for factor in _pair(img_meta['scale_factor'])])
         if 'score_factors' in results:
             results.scores = results.scores * results.pop('score_factors')
         if settings.get('min_bbox_size', -1) >= 0:
@@ -278,6 +278,12 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         results = results[keep]
         results.bboxes, results.scores = dets[:, :4], dets[:, 4]
         return results
+
+
+def _pair(scale_factor: Any) -> tuple[float, float]:
+    """(w, h) of a scale factor: a number for both, or a sequence that starts with them."""
+    width, height = (scale_factor, scale_factor) if isinstance(scale_factor, (int, float)) else scale_factor[:2]
+    return width, height
 
 
 def _factors(level: LevelOutputs, rows: Tensor | slice) -> list[Tensor]:

@@ -173,7 +173,8 @@ class FCOSHead(AnchorFreeHead):
 
             centers = torch.cat([level.repeat(len(batch_gt_instances), 1) for level in points])[pos]  # (N, 2)
             # With norm_on_bbox these are boxes in strides around points in pixels: an overlap does not see the difference.
-            pred_boxes, gt_boxes = (self.bbox_coder.decode(centers, values) for values in (widened(sides[pos]), targets))
+            pred_boxes = self.bbox_coder.decode(centers, widened(sides[pos]))  # (N, 4)
+            gt_boxes = self.bbox_coder.decode(centers, targets)  # (N, 4)
             return dict(
                 loss_cls=self.loss_cls(scores, labels, avg_factor=num_pos),
                 loss_bbox=self.loss_bbox(pred_boxes, gt_boxes, weight=centerness, avg_factor=weight_sum),
@@ -262,7 +263,8 @@ class FCOSHead(AnchorFreeHead):
             heights.append((end_row - row).clamp(min=0))
             columns.append(images.new_full((num_boxes,), width))
             total += len(level)
-        table = torch.stack([torch.cat(part) for part in (starts, first_rows, first_columns, widths, columns)])  # (5, L * G)
+        places = (starts, first_rows, first_columns, widths, columns)
+        table = torch.stack([torch.cat(part) for part in places])  # (5, L * G)
         gts = torch.arange(num_boxes, device=device).repeat(len(points))
         levels = torch.arange(len(points), device=device).repeat_interleave(num_boxes)
         counts = table[3] * torch.cat(heights)  # (L * G,) pairs
@@ -288,8 +290,7 @@ class FCOSHead(AnchorFreeHead):
             farthest = distance.amax(1)
             good = (farthest >= limits[level, 0]) & (farthest <= limits[level, 1])
             good &= _distances(point, self._positive_area(boxes[gt], strides[level])).amin(1) > 0
-            places = (images[gt] * total + at)[good]
-            best.scatter_reduce_(0, places, rank[gt[good]], 'amin')
+            best.scatter_reduce_(0, (images[gt] * total + at)[good], rank[gt[good]], 'amin')
         return torch.cat([order, order.new_full((1,), -1)])[best]
 
     def _positive_area(self, boxes: Tensor, stride: float | Tensor) -> Tensor:

@@ -82,16 +82,16 @@ class LDHead(GFLHead):
         scores, logits, soft = (flatten_levels(maps) for maps in (cls_scores, bbox_preds, soft_targets))
         losses = self.losses(scores, logits, matched)
         pos = matched.pos_inds
-        distilled = self._distillation(*(values.flatten(0, 1)[pos] for values in (scores, logits, soft)))
-        return dict(losses, loss_ld=matched.level_sums(distilled))
+        with torch.autocast(device.type, enabled=False):
+            distilled = self._distillation(*(values.flatten(0, 1)[pos] for values in (scores, logits, soft)))
+            return dict(losses, loss_ld=matched.level_sums(distilled))
 
     def _distillation(self, scores: Tensor, logits: Tensor, soft: Tensor) -> Tensor:
         """Losses (N,) of class scores (N, C), and side logits (N, 4 n) of student and teacher."""
         with torch.no_grad():
             weights = self.to_probability(widened(scores)).amax(1)
         sides = (widened(values).view(-1, self.reg_max + 1) for values in (logits, soft))
-        with torch.autocast(logits.device.type, enabled=False):
-            losses = self.loss_ld(*sides, weight=weights.repeat_interleave(4), reduction_override='none')  # (4 N,)
+        losses = self.loss_ld(*sides, weight=weights.repeat_interleave(4), reduction_override='none')  # (4 N,)
         return losses.view(-1, 4).mean(1)
 
     def _box_divisor(self, weight_sum: Tensor) -> Tensor:

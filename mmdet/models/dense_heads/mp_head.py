@@ -147,6 +147,10 @@ class MPHead(GFLHead):
         embeddings, bbox_preds = outputs
         return [self.classify_map(embedding) for embedding in embeddings], bbox_preds
 
+    def _losses_by_level(self, *args: Any) -> Losses:
+        steps = ', '.join(self._step_names)
+        raise ConfigError(f'is trained on all levels at once: its subclasses cannot replace {steps}', field='MPHead')
+
     def _losses(self, embeddings: Tensor, bbox_preds: Tensor, targets: GFLTargets) -> Losses:
         # Called by GFLHead.losses in float32, autocast off, with locations flattened: (M, D), (M, 4 n).
         unit = F.normalize(embeddings, dim=1)

@@ -88,7 +88,11 @@ class RTMDetHead(BaseDenseHead):
         override = [dict(type='Normal', name=name, std=0.01, bias_prob=0.01) for name in scored]
         super().__init__(init_cfg or dict(type='Normal', layer='Conv2d', std=0.01, override=override))
         self.num_classes, self.in_channels, self.feat_channels = num_classes, in_channels, feat_channels
-        self.with_objectness, self.stacked_convs, self.pred_kernel_size = with_objectness, stacked_convs, pred_kernel_size
+        self.with_objectness, self.stacked_convs, self.pred_kernel_size = (
+            with_objectness,
+            stacked_convs,
+            pred_kernel_size,
+        )
         self.conv_cfg, self.norm_cfg, self.act_cfg = conv_cfg, norm_cfg, act_cfg
         self.train_cfg, self.test_cfg = to_config_dict(train_cfg), to_config_dict(test_cfg)
         self.prior_generator = TASK_UTILS.build(
@@ -230,7 +234,9 @@ class RTMDetHead(BaseDenseHead):
         self._check_labels(gt_instances.labels)
         rows = valid_flags.nonzero().squeeze(1)
         if len(rows) == 0:
-            raise ModelInputError('no prior lies inside the image', field='pad_shape', received=img_meta.get('pad_shape'))
+            raise ModelInputError(
+                'no prior lies inside the image', field='pad_shape', received=img_meta.get('pad_shape')
+            )
         inside = slice(None) if len(rows) == len(valid_flags) else rows
         found = InstanceData(
             scores=cls_scores[inside].detach(), bboxes=bbox_preds[inside].detach(), priors=flat_anchors[inside]
@@ -272,13 +278,16 @@ class RTMDetHead(BaseDenseHead):
             cls, boxes = [], []  # (B, P_l, C) and (B, P_l, 4) of each level
             for score, distances, priors in zip(cls_scores, bbox_preds, anchor_list[0]):
                 cls.append(score.float().flatten(2).transpose(1, 2))
-                boxes.append(self.bbox_coder.decode(priors[:, :2], distances.float().flatten(2).transpose(1, 2)))
+                distances = distances.float().flatten(2).transpose(1, 2)
+                boxes.append(self.bbox_coder.decode(priors[:, :2].expand(len(distances), -1, -1), distances))
             _, labels, label_weights, bbox_targets, metrics, _ = self.get_targets(
                 torch.cat(cls, dim=1).detach(), torch.cat(boxes, dim=1).detach(), anchor_list, flag_list,
                 batch_gt_instances, batch_img_metas, batch_gt_instances_ignore,
             )  # fmt: skip
             targets = (labels, label_weights, bbox_targets, metrics, self.prior_generator.strides)
-            losses_cls, losses_bbox, *sums = zip(*(self.loss_by_feat_single(*args) for args in zip(cls, boxes, *targets)))
+            losses_cls, losses_bbox, *sums = zip(
+                *(self.loss_by_feat_single(*args) for args in zip(cls, boxes, *targets))
+            )
             normalisers = torch.stack([sum(levels) for levels in sums])
             all_reduce(normalisers, op='mean')
             cls_average, bbox_average = normalisers.clamp(min=1)

@@ -56,7 +56,10 @@ class VFNetHead(ATSSHead, FCOSHead):  # type: ignore[misc]  # FCOS's layers, and
     """
 
     _default_init_cfg = dict(
-        type='Normal', layer='Conv2d', std=0.01, override=dict(type='Normal', name='vfnet_cls', std=0.01, bias_prob=0.01)
+        type='Normal',
+        layer='Conv2d',
+        std=0.01,
+        override=dict(type='Normal', name='vfnet_cls', std=0.01, bias_prob=0.01),
     )
 
     def __init__(
@@ -118,7 +121,13 @@ class VFNetHead(ATSSHead, FCOSHead):  # type: ignore[misc]  # FCOS's layers, and
         self._init_reg_convs()
         channels = self.feat_channels
         self.vfnet_reg_conv = ConvModule(
-            self._tower_channels, channels, 3, padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, bias=self.conv_bias
+            self._tower_channels,
+            channels,
+            3,
+            padding=1,
+            conv_cfg=self.conv_cfg,
+            norm_cfg=self.norm_cfg,
+            bias=self.conv_bias,
         )
         self.vfnet_reg = nn.Conv2d(channels, 4, 3, padding=1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in range(self.num_levels))
@@ -288,9 +297,7 @@ class VFNetHead(ATSSHead, FCOSHead):  # type: ignore[misc]  # FCOS's layers, and
         weights[matched.pos_inds] = 1
         shape = matched.labels.shape
         found = matched.labels, matched.label_weights, targets.view(*shape, 4), weights.view(*shape, 4)
-        return tuple(
-            [part.flatten(0, 1) for part in values.split(matched.num_level_priors, dim=1)] for values in found
-        )
+        return tuple([part.flatten(0, 1) for part in values.split(matched.num_level_priors, dim=1)] for values in found)
 
     def get_anchors(
         self, featmap_sizes: list[tuple[int, int]], batch_img_metas: list[dict], device: torch.device | str = 'cuda'

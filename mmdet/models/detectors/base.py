@@ -8,6 +8,7 @@ from mmengine.structures import InstanceData
 
 from mmdet.errors import ModelInputError
 from mmdet.models.dense_heads.base_dense_head import Losses
+from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.structures import OptSampleList, SampleList
 
 
@@ -49,7 +50,8 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
 
     @staticmethod
     def add_pred_to_datasample(data_samples: SampleList, results: list[InstanceData]) -> SampleList:
-        """Store each image's detections in its sample."""
+        """Store each image's detections in its sample; boxes that are objects become tensors."""
         for sample, result in zip(data_samples, results):
             sample.pred_instances = result
+        samplelist_boxtype2tensor(data_samples)
         return data_samples

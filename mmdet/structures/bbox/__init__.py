@@ -13,7 +13,6 @@ from mmdet.core.boxes import (
     bbox_flip,
     bbox_mapping,
     bbox_mapping_back,
-    bbox_overlaps,
     bbox_project,
     bbox_rescale,
     bbox_xyxy_to_cxcyah,
@@ -33,6 +32,9 @@ from mmdet.core.boxes import (
     scale_boxes,
     stack_boxes,
 )
+
+# By its module, which would take the function's place in this package if it were imported later.
+from .bbox_overlaps import bbox_overlaps
 
 __all__ = [
     'BaseBoxes', 'HorizontalBoxes', 'autocast_box_type', 'bbox2corner', 'bbox2distance', 'bbox2result', 'bbox2roi', 'bbox_cxcyah_to_xyxy',

@@ -75,7 +75,11 @@ def test_pixel_transforms_let_masks_pass():
             'Normalize(mean=[1.0, 2.0, 3.0], std=[2.0, 2.0, 2.0], to_rgb=True)',
         ),
         (dict(type='PackDetInputs', meta_keys=['a']), "PackDetInputs(meta_keys=('a',))"),
-        (dict(type='LoadAnnotations'), 'LoadAnnotations(with_bbox=True, with_label=True)'),
+        (
+            dict(type='LoadAnnotations', box_type='hbox'),
+            'LoadAnnotations(with_bbox=True, with_label=True, with_mask=False, with_seg=False, poly2mask=True, '
+            "imdecode_backend='cv2', backend_args=None)",
+        ),
         (dict(type='FilterAnnotations'), 'FilterAnnotations(min_gt_bbox_wh=(1, 1), keep_empty=True)'),
     ],
 )

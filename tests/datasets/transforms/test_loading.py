@@ -75,7 +75,7 @@ def test_annotations():
         dict(bbox=np.array([0, 0, 9, 9]), bbox_label=0, ignore_flag=1),
         dict(bbox=(5, 5, 6, 6), bbox_label=np.int64(1)),
     ]
-    results = build('LoadAnnotations', with_bbox=True, box_type='hbox')(dict(instances=instances))
+    results = build('LoadAnnotations', with_bbox=True, box_type=None)(dict(instances=instances))
     assert results['gt_bboxes'].tolist() == [[1, 2, 3.5, 4], [0, 0, 9, 9], [5, 5, 6, 6]]
     assert results['gt_bboxes_labels'].tolist() == [3, 0, 1]
     assert results['gt_ignore_flags'].tolist() == [False, True, False]
@@ -102,7 +102,6 @@ def test_bad_label_is_named():
         ('LoadImageFromFile', dict(color_type='rainbow')),
         ('LoadImageFromFile', dict(imdecode_backend='tifffile')),
         ('LoadImageFromFile', dict(file_client_args=dict(backend='disk'), backend_args=dict(backend='local'))),
-        ('LoadAnnotations', dict(with_mask=True)),
         ('LoadAnnotations', dict(with_seg=True)),
         ('LoadAnnotations', dict(box_type='rbox')),
     ],

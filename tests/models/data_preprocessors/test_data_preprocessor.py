@@ -1,6 +1,10 @@
+import numpy as np
 import pytest
 import torch
+from mmengine.structures import InstanceData, PixelData
 
+from mmdet.core.boxes import HorizontalBoxes
+from mmdet.core.masks import BitmapMasks, PolygonMasks
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -134,3 +138,57 @@ def test_channels_last_holds_the_same_values():
     last = DetDataPreprocessor(mean=[1] * 3, std=[2] * 3, channels_last=True)(data)['inputs']
     assert last.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(plain, last)
+
+
+def annotated(*shapes, masks=BitmapMasks):
+    data = images(*shapes)
+    for sample, (height, width) in zip(data['data_samples'], shapes):
+        bitmaps = BitmapMasks(np.ones((2, height, width), np.uint8), height, width)
+        polygons = PolygonMasks([[np.array([0.0, 0, 5, 0, 5, 5])]] * 2, height, width)
+        boxes = HorizontalBoxes([[0.0, 0, 5, 5], [1, 1, 2, 2]])
+        sample.gt_instances = InstanceData(bboxes=boxes, masks=bitmaps if masks is BitmapMasks else polygons)
+        sample.ignored_instances = InstanceData(bboxes=boxes[:0])
+        sample.gt_sem_seg = PixelData(sem_seg=torch.ones(1, height, width, dtype=torch.uint8))
+    return data
+
+
+@pytest.mark.parametrize('kind', [BitmapMasks, PolygonMasks])
+def test_masks_and_maps_are_padded_to_the_batch(kind):
+    """mmdetection's own case: (10, 11) and (9, 24) become (10, 24), and no sum changes."""
+    shapes = [(10, 11), (9, 24)]
+    out = DetDataPreprocessor(pad_mask=True, pad_seg=True, seg_pad_value=0)(annotated(*shapes, masks=kind))
+    for sample, (height, width) in zip(out['data_samples'], shapes):
+        masks, image_map = sample.gt_instances.masks, sample.gt_sem_seg.sem_seg
+        assert (masks.height, masks.width) == tuple(image_map.shape[1:]) == sample.batch_input_shape == (10, 24)
+        assert masks.areas.tolist() == ([height * width] * 2 if kind is BitmapMasks else [12.5] * 2)
+        assert image_map.sum() == height * width
+
+
+def test_padding_values_of_masks_and_maps():
+    preprocessor = DetDataPreprocessor(pad_mask=True, mask_pad_value=1, pad_seg=True, pad_size_divisor=4)
+    sample = preprocessor(annotated((3, 4)))['data_samples'][0]
+    assert sample.gt_instances.masks.areas.tolist() == [16, 16]
+    assert sample.gt_sem_seg.sem_seg[0].tolist() == [[1] * 4] * 3 + [[255] * 4]
+    plain = DetDataPreprocessor(pad_size_divisor=4)(annotated((3, 4)))['data_samples'][0]
+    assert plain.gt_instances.masks.height == 3 and plain.gt_sem_seg.sem_seg.shape == (1, 3, 4)
+    without = DetDataPreprocessor(pad_mask=True, pad_seg=True)(images((3, 4)))['data_samples'][0]
+    assert 'gt_instances' not in without and 'gt_sem_seg' not in without
+
+
+def test_boxes_become_tensors():
+    for switch, kind in ((True, torch.Tensor), (False, HorizontalBoxes)):
+        data = annotated((10, 11))
+        sample = DetDataPreprocessor(boxtype2tensor=switch)(data)['data_samples'][0]
+        assert type(sample.gt_instances.bboxes) is type(sample.ignored_instances.bboxes) is kind
+        assert sample.gt_instances.bboxes.shape == (2, 4) and sample.ignored_instances.bboxes.shape == (0, 4)
+        assert type(data['data_samples'][0].gt_instances.bboxes) is HorizontalBoxes  # of the caller
+    assert DetDataPreprocessor()(images((4, 4)))['data_samples'][0].keys() == []
+
+
+def test_names_that_subclasses_read():
+    preprocessor = DetDataPreprocessor(mean=[0] * 3, std=[1] * 3, bgr_to_rgb=True, pad_size_divisor=8)
+    assert preprocessor._enable_normalize and preprocessor._channel_conversion
+    plain = DetDataPreprocessor()
+    assert not plain._enable_normalize and not plain._channel_conversion
+    assert preprocessor._get_pad_shape(images((9, 8), (1, 17))) == [(16, 8), (8, 24)]
+    assert preprocessor._get_pad_shape(dict(inputs=torch.zeros(2, 3, 5, 5))) == [(8, 8)] * 2

@@ -1,0 +1,3 @@
+from ...formats.coco_api import COCO, COCOeval
+
+__all__ = ['COCO', 'COCOeval']

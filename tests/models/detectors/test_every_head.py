@@ -1,0 +1,149 @@
+"""Each dense detector, made small: a training step, a stage of the composite detectors, test-time augmentation, FLOPs, timing, inference."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from mmdet.analysis import count_flops
+from mmdet.apis import inference_detector, init_detector
+from mmdet.apis.benchmark import measure, synthetic_batches
+from mmdet.models.detectors import DetectionStage, DetTTAModel, SlicedDet, UFPMPDet
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.utils import load_config
+
+CONFIGS = [
+    'atss/atss_r50_fpn_1x_coco.py',
+    'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+    'fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py',
+    'gfl/gfl_r50_fpn_1x_coco.py',
+    'gfocal/gfocal_r50_fpn_1x.py',
+    'ld/ld_r18-gflv1-r101_fpn_1x_coco.py',
+    'retinanet/retinanet_r50_fpn_1x_coco.py',
+    'vfnet/vfnet_r50_fpn_1x_coco.py',
+]
+IMAGE = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+META = dict(img_shape=(64, 96), ori_shape=(64, 96), scale_factor=(1.0, 1.0))
+
+
+def small_config(path):
+    """The config with a narrow ResNet-18, 64 channels, one convolution a tower, three classes; all scores count."""
+    cfg = load_config(path)
+    model = cfg.model
+    # So that a run on the CPU takes a second; what is tested does not depend on it.
+    model.backbone.update(depth=18, base_channels=16, stem_channels=16, init_cfg=None)
+    model.neck.update(in_channels=[16, 32, 64, 128], out_channels=64)
+    head = model.bbox_head
+    head.update(in_channels=64, feat_channels=64, stacked_convs=1, num_classes=3)
+    if model.type == 'KnowledgeDistillationSingleStageDetector':
+        teacher = load_config(path.parents[1] / 'gfl/gfl_r50_fpn_1x_coco.py').model
+        model.update(teacher_ckpt=None, teacher_config=dict(model=teacher))
+        teacher.bbox_head.num_classes = 3
+    model.test_cfg.update(score_thr=0.0, nms_pre=50, max_per_img=20)
+    return cfg
+
+
+@pytest.fixture(scope='module', params=CONFIGS)
+def cfg(request, repository):
+    return small_config(repository / 'configs' / request.param)
+
+
+@pytest.fixture(scope='module')
+def detector(cfg):
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    with torch.no_grad():  # scores of an untrained head are nearly alike
+        for name, parameter in model.bbox_head.named_parameters():
+            if '_cls.weight' in name:
+                parameter.normal_(std=0.2)
+    return model.eval()
+
+
+@pytest.fixture(scope='module')
+def plain(detector):
+    """The detections of the detector itself, by the one way and the other."""
+    data = detector.data_preprocessor(dict(inputs=[IMAGE], data_samples=[DetDataSample(metainfo=META)]))
+    with torch.no_grad():
+        (sample,) = detector(**data, mode='predict')
+    return sample.pred_instances
+
+
+def assert_same(found, expected):
+    assert found.labels.tolist() == expected.labels.tolist()
+    torch.testing.assert_close(found.scores, expected.scores)
+    torch.testing.assert_close(found.bboxes, expected.bboxes, rtol=1e-4, atol=1e-3)
+
+
+def test_training_step(cfg):
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).train()
+    truth = InstanceData(bboxes=torch.tensor([[8.0, 4, 60, 50], [30, 20, 90, 60]]), labels=torch.tensor([0, 2]))
+    samples = [DetDataSample(metainfo=META, gt_instances=truth), DetDataSample(metainfo=META, gt_instances=truth[:0])]
+    data = model.data_preprocessor(dict(inputs=[IMAGE, IMAGE.flip(-1)], data_samples=samples), training=True)
+    total, parts = model.parse_losses(model(**data, mode='loss'))
+    total.backward()
+    assert total > 0 and all(torch.isfinite(part) for part in parts.values())
+    head = dict(model.bbox_head.named_parameters())
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in head.values())
+    assert sum(bool(p.grad.abs().sum()) for p in head.values()) > len(head) / 2
+
+
+def test_stage_finds_what_the_detector_finds(detector, plain):
+    stage = DetectionStage(detector, scale=(96, 64), flip=False)
+    assert len(plain) > 1 and stage.num_classes == 3
+    assert_same(stage([IMAGE])[0], plain)
+    whole = SlicedDet(dict(detector=detector, scale=(96, 64), flip=False), tile_wh=None, max_per_img=20)
+    assert_same(whole.detect([IMAGE])[0], plain)
+
+
+def test_both_stages_of_a_composite_detector(detector):
+    stage = dict(detector=detector, scale=(96, 64))
+    sliced = SlicedDet(stage, tile_wh=(48, 48), whole=dict(scale=(64, 64)), max_per_img=30)
+    packed = UFPMPDet(coarse=stage, fine=stage, max_per_img=30, coarse_weight=0.5)
+    images = [IMAGE, IMAGE[:, :48, :70]]
+    for model in (sliced.eval(), packed.eval()):
+        samples = [DetDataSample(metainfo=dict(ori_shape=tuple(image.shape[1:]))) for image in images]
+        with torch.no_grad():
+            found = model.test_step(dict(inputs=images, data_samples=samples))
+        for sample in found:
+            result = sample.pred_instances
+            assert 0 < len(result) <= 30 and torch.isfinite(result.bboxes).all() and result.labels.max() < 3
+            assert (result.scores[:-1] >= result.scores[1:]).all()
+
+
+def test_test_time_augmentation(detector, plain):
+    nms = dict(detector.bbox_head.test_cfg.nms)
+    model = DetTTAModel(module=detector, tta_cfg=dict(nms=nms, max_per_img=20)).eval()
+
+    def view(flip):
+        flipped = dict(META, flip=flip, flip_direction='horizontal' if flip else None)
+        image = IMAGE.flip(-1) if flip else IMAGE
+        return dict(inputs=[image], data_samples=[DetDataSample(metainfo=flipped)])
+
+    def merged(*views):
+        batches = [view(flip) for flip in views]
+        (sample,) = model.test_step({key: [batch[key] for batch in batches] for key in ('inputs', 'data_samples')})
+        return sample.pred_instances
+
+    assert_same(merged(False), plain)
+    both = merged(False, True)
+    assert len(both) >= len(plain) and both.scores[0] >= plain.scores[0]
+
+
+def test_costs_and_times(detector):
+    report = count_flops(detector, (64, 96))
+    assert report.macs > 0 and report.as_dict(1)
+    result = measure(
+        synthetic_batches((64, 96), 2), detector.test_step, max_iter=2, num_warmup=1, log=lambda line: None
+    )
+    assert result.images == 2 and result.fps > 0
+
+
+def test_inference(cfg, detector):
+    model = init_detector(cfg, device='cpu')
+    model.load_state_dict(detector.state_dict())
+    pixels = np.ascontiguousarray(IMAGE.permute(1, 2, 0).numpy())
+    found = inference_detector(model, pixels).pred_instances
+    assert len(found) == 20 and found.bboxes[:, 2].max() <= 96 and found.bboxes[:, 3].max() <= 64
