@@ -6,6 +6,7 @@ from .coco_eval import COCO_AREA_RANGES, CocoResult, evaluate_boxes
 from .coco_metric import CocoMetric, MissingOutputError, UnknownMetricError
 from .dump_results import DumpDetResults
 from .functional import (
+    INSTANCE_OFFSET,
     average_precision,
     bbox_overlaps,
     cityscapes_classes,
@@ -23,7 +24,7 @@ from .visdrone_eval import VisDroneResult, evaluate_visdrone
 from .visdrone_metric import VisDroneMetric
 
 __all__ = [
-    'average_precision', 'bbox_overlaps', 'cityscapes_classes', 'coco_classes', 'dataset_aliases', 'eval_map', 'eval_recalls', 'get_classes',
+    'INSTANCE_OFFSET', 'average_precision', 'bbox_overlaps', 'cityscapes_classes', 'coco_classes', 'dataset_aliases', 'eval_map', 'eval_recalls', 'get_classes',
     'print_map_summary', 'print_recall_summary', 'voc_classes',
     'BoxTable', 'COCO_AREA_RANGES', 'CocoAnnotations', 'CocoMetric', 'CocoResult', 'Detections', 'DumpDetResults',
     'GroundTruth', 'MissingOutputError', 'UnknownMetricError', 'VisDroneInput', 'VisDroneMetric', 'VisDroneResult',

@@ -10,7 +10,7 @@ from ..errors import ArgumentError
 
 RGB = tuple[int, ...]
 # The colours that Cityscapes publishes (cityscapesScripts, labels.py) of its 8 classes with instances.
-_CITYSCAPES = [
+_CITYSCAPES: list[RGB] = [
     (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32)
 ]  # fmt: skip
 

@@ -5,7 +5,10 @@ from .class_names import cityscapes_classes, coco_classes, dataset_aliases, get_
 from .mean_ap import average_precision, eval_map, print_map_summary
 from .recall import eval_recalls, print_recall_summary
 
+# In a panoptic label map: class + INSTANCE_OFFSET * number of the object.
+INSTANCE_OFFSET = 1000
+
 __all__ = [
-    'average_precision', 'bbox_overlaps', 'cityscapes_classes', 'coco_classes', 'dataset_aliases', 'eval_map', 'eval_recalls', 'get_classes',
+    'INSTANCE_OFFSET', 'average_precision', 'bbox_overlaps', 'cityscapes_classes', 'coco_classes', 'dataset_aliases', 'eval_map', 'eval_recalls', 'get_classes',
     'print_map_summary', 'print_recall_summary', 'voc_classes',
 ]  # fmt: skip

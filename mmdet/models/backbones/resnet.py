@@ -4,11 +4,11 @@ from itertools import pairwise
 from typing import Any
 
 import torch.utils.checkpoint
-from mmcv.cnn import build_norm_layer
+from mmcv.cnn import build_norm_layer, build_plugin_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdet.errors import ConfigError
+from mmdet.errors import ArgumentError
 from mmdet.registry import MODELS
 
 from ..layers.conv import build_conv, has_deform_conv
@@ -32,6 +32,8 @@ class _ResidualBlock(BaseModule):
     """
 
     expansion: int
+    # Places of a block for plugins, in the order of their channels in `_add_plugins`.
+    plugin_positions: tuple[str, ...] = ()
     init_cfg: dict | list[dict] | None
     norm1_name: str
     norm2_name: str
@@ -48,15 +50,17 @@ class _ResidualBlock(BaseModule):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         dcn: dict | None = None,
-        plugins: None = None,
+        plugins: list[dict] | None = None,
         zero_init_norm: bool = False,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
         assert style in ('pytorch', 'caffe'), f"style must be 'pytorch' or 'caffe', received {style!r}"
         assert dcn is None or isinstance(dcn, dict), f'dcn must be a dict or None, received {dcn!r}'
-        if plugins is not None:
-            raise ConfigError('plugins are not supported; allowed: None', field='plugins', received=plugins)
+        self.plugins = plugins or []
+        if any(plugin.get('position') not in self.plugin_positions for plugin in self.plugins):
+            allowed = f'position must be one of {self.plugin_positions}'
+            raise ArgumentError(allowed, field=f'{type(self).__name__}.plugins', received=plugins)
         self.inplanes, self.planes, self.stride, self.dilation = inplanes, planes, stride, dilation
         self.style, self.with_cp, self.zero_init_norm = style, with_cp, zero_init_norm
         self.conv_cfg, self.norm_cfg = conv_cfg, dict(type='BN') if norm_cfg is None else norm_cfg
@@ -69,6 +73,25 @@ class _ResidualBlock(BaseModule):
         name, norm = build_norm_layer(self.norm_cfg, channels, postfix=postfix)
         self.add_module(name, norm)
         return name
+
+    def _add_plugins(self, *channels: int) -> None:
+        """Add the plugins of each position, which see that many channels, under the names of mmdetection (``context_block``, ...)."""
+        self.plugin_names: list[list[str]] = [[] for _ in channels]
+        for position, width, names in zip(self.plugin_positions, channels, self.plugin_names):
+            for plugin in self.plugins:
+                if plugin['position'] == position:
+                    cfg = dict(plugin['cfg'])
+                    name, layer = build_plugin_layer(cfg, postfix=cfg.pop('postfix', ''), in_channels=width)
+                    if hasattr(self, name):
+                        raise ArgumentError('two plugins of one name need a postfix', field='plugins', received=name)
+                    self.add_module(name, layer)
+                    names.append(name)
+
+    def _plugged(self, x: Tensor, place: int) -> Tensor:
+        """The output of the plugins of a position, one after the other."""
+        for name in self.plugin_names[place]:
+            x = getattr(self, name)(x)
+        return x
 
     def _zero_norm(self, name: str) -> None:
         """With ``zero_init_norm``, initialise the norm to 0, unless the block has its own ``init_cfg``."""
@@ -100,7 +123,7 @@ class _ResidualBlock(BaseModule):
 
 
 class BasicBlock(_ResidualBlock):
-    """Two 3x3 convolutions, the first with the stride and the dilation; ``dcn`` must be None."""
+    """Two 3x3 convolutions, the first with the stride and the dilation; ``dcn`` and ``plugins`` must be None."""
 
     expansion = 1
 
@@ -129,6 +152,7 @@ class Bottleneck(_ResidualBlock):
     """
 
     expansion = 4
+    plugin_positions = ('after_conv1', 'after_conv2', 'after_conv3')
     scales = 1  # parts into which the output of conv1 is cut; more than one in Res2Net
 
     def __init__(self, *args: Any, groups: int = 1, base_width: int = 4, base_channels: int = 64, **kwargs: Any):
@@ -143,6 +167,7 @@ class Bottleneck(_ResidualBlock):
         self._build_inner()
         self.conv3 = build_conv(self.conv_cfg, joined, outplanes, 1, bias=False)
         self.norm3_name = self._add_norm(outplanes, 3)
+        self._add_plugins(joined, joined, outplanes)
         self._zero_norm(self.norm3_name)
 
     def _part_width(self, base_width: int, base_channels: int) -> int:
@@ -168,7 +193,9 @@ class Bottleneck(_ResidualBlock):
         return self.relu(self.norm2(self.conv2(x)))
 
     def _residual(self, x: Tensor) -> Tensor:
-        return self.norm3(self.conv3(self._inner(self.relu(self.norm1(self.conv1(x))))))
+        x = self._plugged(self.relu(self.norm1(self.conv1(x))), 0)
+        x = self._plugged(self._inner(x), 1)
+        return self._plugged(self.norm3(self.conv3(x)), 2)
 
 
 @MODELS.register_module()
@@ -193,7 +220,9 @@ class ResNet(FreezableBackbone):
         norm_eval: keep every batch norm in eval mode (its statistics fixed).
         dcn: config of the deformable 3x3 convolutions, ``dict(type='DCN' or 'DCNv2', deform_groups=1, fallback_on_stride=False)``.
         stage_with_dcn: for each stage, whether its blocks are deformable.
-        plugins: must be None.
+        plugins: blocks inside the bottlenecks, each ``dict(cfg=..., position='after_conv1' | 'after_conv2' | 'after_conv3', stages=...)``: ``cfg``
+            is of a plugin layer of mmcv (ContextBlock, GeneralizedAttention, NonLocal2d, ConvModule), with ``postfix`` where two have one name;
+            ``stages`` says for each stage whether it has the plugin, by default all of them.
         with_cp: recompute blocks in the backward pass to save memory.
         zero_init_residual: initialise the last norm of each block to 0.
         pretrained: old form of ``init_cfg=dict(type='Pretrained', checkpoint=pretrained)``.
@@ -202,7 +231,7 @@ class ResNet(FreezableBackbone):
     Raises:
         KeyError: unknown depth.
         AssertionError: stages, strides or flags that contradict each other.
-        ConfigError: ``plugins`` is given.
+        ArgumentError: ``plugins`` at a place that the blocks do not have, or for another number of stages; an AssertionError, too.
     """
 
     arch_settings: dict[int, tuple[BlockType, tuple[int, ...]]] = {
@@ -232,7 +261,7 @@ class ResNet(FreezableBackbone):
         norm_eval: bool = True,
         dcn: dict | None = None,
         stage_with_dcn: tuple[bool, ...] = (False, False, False, False),
-        plugins: None = None,
+        plugins: list[dict] | None = None,
         with_cp: bool = False,
         zero_init_residual: bool = True,
         pretrained: str | None = None,
@@ -246,8 +275,6 @@ class ResNet(FreezableBackbone):
         assert len(strides) == len(dilations) == num_stages, 'strides and dilations need one value for each stage'
         assert max(out_indices) < num_stages, f'out_indices {out_indices} exceed {num_stages} stages'
         assert dcn is None or len(stage_with_dcn) == num_stages, 'stage_with_dcn needs one value for each stage'
-        if plugins is not None:
-            raise ConfigError('plugins are not supported; allowed: None', field='plugins', received=plugins)
         self.depth, self.num_stages, self.out_indices = depth, num_stages, tuple(out_indices)
         self.deep_stem, self.frozen_stages, self.norm_eval = deep_stem, frozen_stages, norm_eval
         self.base_channels = base_channels
@@ -272,6 +299,7 @@ class ResNet(FreezableBackbone):
                 conv_cfg=conv_cfg,
                 norm_cfg=self.norm_cfg,
                 dcn=dcn if dcn is not None and stage_with_dcn[stage] else None,
+                plugins=self.make_stage_plugins(plugins, stage),
                 zero_init_norm=self.zero_init_residual,
             )
             inplanes = planes * self.block.expansion
@@ -283,6 +311,22 @@ class ResNet(FreezableBackbone):
     def make_res_layer(self, **kwargs: Any) -> nn.Module:
         """Build one stage; subclasses add the arguments of their own blocks."""
         return ResLayer(**kwargs)
+
+    def make_stage_plugins(self, plugins: list[dict] | None, stage_idx: int) -> list[dict] | None:
+        """Those of the plugins that a stage has; None without any.
+
+        Raises:
+            ArgumentError: ``stages`` of another length than there are stages.
+        """
+        found = []
+        for plugin in plugins or []:
+            stages = plugin.get('stages')
+            if stages is not None and len(stages) != self.num_stages:
+                message = f'must have one value for each of the {self.num_stages} stages'
+                raise ArgumentError(message, field='plugins.stages', received=stages)
+            if stages is None or stages[stage_idx]:
+                found.append({key: value for key, value in plugin.items() if key != 'stages'})
+        return found or None
 
     def _build_stem(self, in_channels: int, channels: int) -> None:
         if not self.deep_stem:

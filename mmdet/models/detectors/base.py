@@ -1,15 +1,19 @@
 """The three ways a detector is called."""
 
 from abc import ABCMeta, abstractmethod
-from typing import Any
+from typing import Any, TypeAlias
 
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 from mmdet.errors import ModelInputError
 from mmdet.models.dense_heads.base_dense_head import Losses
 from mmdet.models.utils.misc import samplelist_boxtype2tensor
-from mmdet.structures import OptSampleList, SampleList
+from mmdet.structures import DetDataSample, OptSampleList, SampleList
+
+# What forward() returns: losses, predictions or raw outputs, depending on its mode.
+ForwardResults: TypeAlias = dict[str, Tensor] | list[DetDataSample] | tuple[Tensor, ...] | Tensor
 
 
 class BaseDetector(BaseModel, metaclass=ABCMeta):

@@ -113,10 +113,44 @@ class TestBlocks:
         assert block.conv2.weight.shape == (256, 8, 3, 3)
 
     def test_plugins_and_unknown_convolutions(self):
-        with pytest.raises(ConfigError, match='plugins'):
-            Bottleneck(64, 16, plugins=[dict(cfg=dict(type='ContextBlock'))])
+        context = dict(cfg=dict(type='ContextBlock', ratio=1 / 4), position='after_conv3')
+        for wrong in (dict(context, position='after_conv4'), dict(cfg=context['cfg'])):
+            with pytest.raises(AssertionError, match='position'):
+                Bottleneck(64, 16, plugins=[wrong])
+        with pytest.raises(AssertionError, match='position'):
+            BasicBlock(64, 64, plugins=[context])
+        with pytest.raises(AssertionError, match='postfix'):
+            Bottleneck(64, 16, plugins=[context, context])
         with pytest.raises(ConfigError, match='NoSuchConv'):
             Bottleneck(64, 16, conv_cfg=dict(type='NoSuchConv'))
+
+    def test_plugins_lie_behind_their_convolutions(self):
+        attention = dict(type='GeneralizedAttention', spatial_range=-1, num_heads=2, attention_type='0011', kv_stride=2)
+        block = Bottleneck(64, 16, plugins=[
+            dict(cfg=dict(type='ContextBlock', ratio=1 / 4), position='after_conv3'),
+            dict(cfg=dict(type='NonLocal2d'), position='after_conv2'),
+            dict(cfg=attention, position='after_conv1'),
+            dict(cfg=dict(type='ContextBlock', ratio=1 / 4, postfix='_second'), position='after_conv1'),
+        ])  # fmt: skip
+        assert block.plugin_names == [
+            ['gen_attention_block', 'context_block_second'],
+            ['nonlocal_block'],
+            ['context_block'],
+        ]
+        assert (block.context_block.in_channels, block.nonlocal_block.in_channels) == (64, 16)
+
+        class Doubled(nn.Module):
+            def forward(self, x):
+                return 2 * x
+
+        block = identity_norms(
+            Bottleneck(64, 16, plugins=[dict(cfg=dict(type='ContextBlock', ratio=1), position='after_conv3')])
+        )
+        plain = identity_norms(Bottleneck(64, 16))
+        plain.load_state_dict({name: value for name, value in block.state_dict().items() if 'context' not in name})
+        x = torch.rand(1, 64, 4, 4)
+        block.context_block = Doubled()
+        torch.testing.assert_close(block(x), F.relu(2 * plain._residual(x) + x))
 
 
 class TestResLayer:
@@ -174,12 +208,26 @@ class TestResNet:
             (dict(depth=50, style='tensorflow'), AssertionError),
             (dict(depth=50, pretrained=0), TypeError),
             (dict(depth=50, pretrained='torchvision://resnet50', init_cfg=dict(type='Kaiming')), AssertionError),
-            (dict(depth=50, plugins=[dict()]), ConfigError),
+            (dict(depth=50, plugins=[dict()]), AssertionError),
+            (
+                dict(depth=50, plugins=[dict(cfg=dict(type='NonLocal2d'), position='after_conv2', stages=(True,))]),
+                AssertionError,
+            ),
         ],
     )
     def test_wrong_arguments(self, kwargs, error):
         with pytest.raises(error):
             ResNet(**kwargs)
+
+    def test_stages_with_plugins(self):
+        context = dict(
+            cfg=dict(type='ContextBlock', ratio=1 / 4), position='after_conv3', stages=(False, True, False, True)
+        )
+        model = ResNet(50, base_channels=4, plugins=[context]).eval()
+        with_plugin = {name.split('.')[0] for name in model.state_dict() if 'context_block' in name}
+        assert with_plugin == {'layer2', 'layer4'} and context['stages'] == (False, True, False, True)
+        assert model.layer2[0].context_block.in_channels == 32
+        assert [out.shape[1] for out in model(torch.rand(1, 3, 32, 32))] == [16, 32, 64, 128]
 
     def test_outputs(self):
         outs = ResNet(18).train()(torch.randn(1, 3, 32, 32))
