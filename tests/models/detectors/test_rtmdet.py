@@ -103,6 +103,28 @@ def test_predictions(features, head, counts, sums, last):
         assert image.bboxes.min() >= 0 and image.bboxes[:, 2].max() <= width and image.bboxes[:, 3].max() <= height
 
 
+@pytest.mark.parametrize('name', ['s_8xb32', 'm_8xb32', 'x_p6_4xb8'])
+def test_a_training_step_and_a_prediction(repository, name):
+    """The forms of the configs, shallow and narrow: with and without exponentials, three and four levels."""
+    cfg = load_config(repository / f'configs/rtmdet/rtmdet_{name}-300e_coco.py').model
+    cfg.backbone.update(init_cfg=None, deepen_factor=0.1, widen_factor=0.125)
+    widths = [32, 64, 96, 128] if 'p6' in name else [32, 64, 128]
+    cfg.neck.update(in_channels=widths, out_channels=16, num_csp_blocks=1)
+    cfg.bbox_head.update(in_channels=16, feat_channels=16, num_classes=80)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    samples = case.samples((128, 192), (3, 0))
+    batch = dict(inputs=[torch.randint(0, 256, (3, 128, 192), dtype=torch.uint8) for _ in samples], data_samples=samples)
+    losses, parts = model.train().parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
+    assert losses > 0 and torch.isfinite(losses) and set(parts) == {'loss', 'loss_cls', 'loss_bbox'}
+    losses.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    with torch.no_grad():
+        found = model.eval().test_step(batch)[0].pred_instances
+    assert torch.isfinite(found.bboxes).all() and len(found) <= 300 and bool(len(found)) == (name != 's_8xb32')
+
+
 def test_sync_bn_only_with_several_processes(model, repository, monkeypatch):
     cfg = load_config(repository / CONFIG).model
     for part in ('backbone', 'neck', 'bbox_head'):
