@@ -21,6 +21,7 @@ CONFIGS = [
     'gfocal/gfocal_r50_fpn_1x.py',
     'ld/ld_r18-gflv1-r101_fpn_1x_coco.py',
     'retinanet/retinanet_r50_fpn_1x_coco.py',
+    'rtmdet/rtmdet_m_8xb32-300e_coco.py',
     'vfnet/vfnet_r50_fpn_1x_coco.py',
 ]
 IMAGE = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -28,12 +29,16 @@ META = dict(img_shape=(64, 96), ori_shape=(64, 96), scale_factor=(1.0, 1.0))
 
 
 def small_config(path):
-    """The config with a narrow ResNet-18, 64 channels, one convolution a tower, three classes; all scores count."""
+    """The config with a narrow and shallow backbone, 64 channels, one convolution a tower, three classes; all scores count."""
     cfg = load_config(path)
     model = cfg.model
     # So that a run on the CPU takes a second; what is tested does not depend on it.
-    model.backbone.update(depth=18, base_channels=16, stem_channels=16, init_cfg=None)
-    model.neck.update(in_channels=[16, 32, 64, 128], out_channels=64)
+    if model.type == 'RTMDet':
+        model.backbone.update(deepen_factor=0.1, widen_factor=0.125, init_cfg=None)
+        model.neck.update(in_channels=[32, 64, 128], out_channels=64, num_csp_blocks=1)
+    else:
+        model.backbone.update(depth=18, base_channels=16, stem_channels=16, init_cfg=None)
+        model.neck.update(in_channels=[16, 32, 64, 128], out_channels=64)
     head = model.bbox_head
     head.update(in_channels=64, feat_channels=64, stacked_convs=1, num_classes=3)
     if model.type == 'KnowledgeDistillationSingleStageDetector':
