@@ -29,6 +29,7 @@ from ..config.reading import type_name
 from ..engine.checkpoint.loading import load_checkpoint_file
 from ..errors import CheckpointError, ConfigError, DataError
 from ..formats.videos import VideoFile
+from ..models.detectors import BaseDetector
 from ..registry import SCOPE, VISUALIZERS
 from ..structures import DetDataSample
 from ..utils.files import write_json, write_text
@@ -208,6 +209,7 @@ class DetInferencer(BaseInferencer):
         self._call = _Call()
         register_all_modules()
         self.cfg = read_config(model, cfg_options)
+        self.model: BaseDetector
         self.device = choose_device(device)
         self.model = self._init_model(self.cfg, weights, self.device)
         self.pipeline = self._init_pipeline(self.cfg)
@@ -215,14 +217,14 @@ class DetInferencer(BaseInferencer):
         self.visualizer = self._init_visualizer(self.cfg)
         self._legend = getattr(self.visualizer, 'legend', None)
 
-    def _init_model(self, cfg: Config, weights: str | None, device: Any = 'cpu') -> torch.nn.Module:
+    def _init_model(self, cfg: Config, weights: str | None, device: Any = 'cpu') -> BaseDetector:
         """The detector of a config in evaluation mode, with weights and class names."""
         model = build_model(cfg)
         content = None if weights is None else load_checkpoint_file(weights, trust=self._trust_checkpoint)
         self._load_weights_to_model(model, content, cfg)
         return model.to(device).eval()
 
-    def _load_weights_to_model(self, model: torch.nn.Module, checkpoint: dict | None, cfg: Config | None) -> None:
+    def _load_weights_to_model(self, model: BaseDetector, checkpoint: dict | None, cfg: Config | None) -> None:
         """Put the weights of a loaded checkpoint into the model and set its ``dataset_meta``."""
         load_weights(model, checkpoint, cfg or self.cfg, self.palette, trust_checkpoint=self._trust_checkpoint)
 

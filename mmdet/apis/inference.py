@@ -51,7 +51,7 @@ def inference_detector(
     return samples if isinstance(imgs, list | tuple) else samples[0]
 
 
-async def async_inference_detector(model: BaseDetector, imgs: Image | Sequence[Image]) -> Any:
+async def async_inference_detector(model: BaseDetector, imgs: Image | list[Image] | tuple[Image, ...]) -> Any:
     """:func:`inference_detector` for coroutines: the event loop stays free while a thread detects."""
     return await asyncio.to_thread(inference_detector, model, imgs)
 
@@ -125,7 +125,7 @@ def run_pipeline(pipeline: Callable, image: Image | dict) -> tuple[dict, np.ndar
     return results, original
 
 
-def load_original(image: Image) -> np.ndarray:
+def load_original(image: Image | dict) -> np.ndarray:
     """The pixels of an input for drawing: the array itself, or the decoded file or address, (H, W, 3) BGR."""
     return image if isinstance(image, np.ndarray) else InferencerLoader()(image)['img']
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
+from ..formats.class_names import CITYSCAPES_CLASSES, VOC_CLASSES
 from ..formats.images import image_size
 from ..formats.text_file import read_lines
 from ..formats.voc import VOCImage, read_voc_split, read_voc_xml
 from ..registry import DATASETS
 from .base_det_dataset import BaseDetDataset
 from .coco import CocoDataset, make_records
-from .converters.voc import VOC_CLASSES
 
 
 def _names(file: str) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ class CityscapesDataset(CocoDataset):
     """Cityscapes instances in COCO JSON. Cordts et al., CVPR 2016. With ``filter_empty_gt``, images of nothing but crowds go, too."""
 
     METAINFO = {
-        'classes': ('person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle'),
+        'classes': CITYSCAPES_CLASSES,
         'palette': [
             (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
         ],

@@ -162,7 +162,7 @@ class CocoMetric(BaseMetric):
         self._dataset_meta = dataset_meta
         self._annotations = None
         for name in ('_coco_api', 'cat_ids', 'img_ids'):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         if self.ann_file is not None and self.classes is not None:
             self.load_annotations()
 
@@ -213,13 +213,18 @@ class CocoMetric(BaseMetric):
                 f'CocoMetric: there are no predictions for {missing} of the {len(annotations.image_ids)} images of '
                 f'{annotations.source}; their objects count as missed'
             )
-        if type(self).results2json is CocoMetric.results2json:
+        if not self._writes_itself:
             return self.evaluate_detections(detections_from_records(records, annotations), annotations)
         with tempfile.TemporaryDirectory() as folder:
             files = self.results2json([pred for _, pred in records], self.outfile_prefix or f'{folder}/results')
             path = files.get('bbox') or files['proposal']
             detections, _ = detections_from_rows(read_json(path, top=list), annotations, path)
-        return self.evaluate_detections(detections, annotations, write=False)
+        return self.evaluate_detections(detections, annotations)
+
+    @property
+    def _writes_itself(self) -> bool:
+        """Whether a subclass replaces :meth:`results2json`, whose file is evaluated then."""
+        return type(self).results2json is not CocoMetric.results2json
 
     # What subclasses of mmdetection's metric read, set, call and override. ``results`` of compute_metrics are records that can be unpacked
     # into a dict of ground truth and one of predictions; where a subclass collects such pairs itself, they are taken too. If it overrides
@@ -298,12 +303,10 @@ class CocoMetric(BaseMetric):
     def _load_annotations(self, ann_file: str) -> CocoAnnotations:
         return load_coco_annotations(ann_file, self.classes, self.backend_args, count_ignored=self.count_ignored)
 
-    def evaluate_detections(
-        self, detections: Detections, annotations: CocoAnnotations, *, write: bool = True
-    ) -> dict[str, float]:
-        """Metrics of detections, however they were obtained; writes the files, unless ``write`` is False, and the log."""
+    def evaluate_detections(self, detections: Detections, annotations: CocoAnnotations) -> dict[str, float]:
+        """Metrics of detections, however they were obtained; writes the files and the log."""
         logger = MMLogger.get_current_instance()
-        if self.outfile_prefix is not None and write:
+        if self.outfile_prefix is not None and not self._writes_itself:
             self._write(detections, annotations)
         if self.format_only:
             return OrderedDict()

@@ -34,6 +34,7 @@ class DetLocalVisualizer(Visualizer):
         bbox_color: one colour (RGB tuple or a name) for every class, or a list of one per class; None takes ``dataset_meta['palette']``,
             or :func:`mmdet.visualization.palette` where there is none.
         text_color: RGB tuple or a name; None takes black or white, whichever is more readable on the label.
+        mask_color: accepted for configs of mmdetection; masks are not drawn.
         line_width: outline width in pixels; None scales it with image and box.
         alpha: opacity of everything drawn, in (0, 1].
         legend: as for :func:`mmdet.visualization.draw_boxes`.
@@ -47,6 +48,7 @@ class DetLocalVisualizer(Visualizer):
         save_dir: str | None = None,
         bbox_color: str | Sequence | None = None,
         text_color: str | Sequence[int] | None = None,
+        mask_color: str | Sequence[int] | None = None,
         line_width: float | None = None,
         alpha: float = 1.0,
         legend: bool | int = True,
