@@ -90,7 +90,7 @@ class VOCMetric(BaseMetric):
                 )
                 means.append(float(np.mean(mean)))
                 found[f'AP{round(threshold * 100):02d}'] = round(means[-1], 3)
-            return dict(mAP=round(float(np.mean(means)), 3), **found)
+            return dict(mAP=float(np.mean(means)), **found)
         truth = [ann['bboxes'] for ann in annotations]
         proposals = [np.concatenate(classes) for classes in detections]
         recalls = eval_recalls(truth, proposals, self.proposal_nums, self.iou_thrs, logger=logger)
