@@ -55,6 +55,14 @@ COUNTS = {
     'UFPMP-Det/ufpmp_det_res50.py': (740, 32_279_187 + 32_856_969, None),
     'UFPMP-Det/ufpmp_det_x101_ms.py': (1046, 32_279_187 + 51_477_641, None),
     'UFPMP-Det/sliced_det_res50.py': (368, 32_279_187, None),
+    'atss/atss_r50_fpn_1x_coco.py': (369, 32_295_322, 32_069_978),
+    'ld/ld_r18-gflv1-r101_fpn_1x_coco.py': (170, 19_420_889, 19_263_385),
+    'ld/ld_r34-gflv1-r101_fpn_1x_coco.py': (266, 29_529_049, 29_297_561),
+    'ld/ld_r50-gflv1-r101_fpn_1x_coco.py': (368, 32_440_537, 32_215_193),
+    'retinanet/retinanet_r18_fpn_1x_coco.py': (156, 21_410_100, 21_252_596),
+    'retinanet/retinanet_r50_fpn_1x_coco.py': (354, 37_968_692, 37_743_348),
+    'retinanet/retinanet_r101_fpn_1x_coco.py': (660, 56_960_820, 56_735_476),
+    'retinanet/retinanet_x101-64x4d_fpn_1x_coco.py': (660, 95_866_932, 95_464_180),
     'vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py': (460, 35_813_801, 35_813_801),
 }
 LISTINGS = {
@@ -96,16 +104,22 @@ def build(model_cfg, device: str):
 
 
 def distinct_detectors() -> list[str]:
-    """One config for each different ``model`` of a one-stage detector."""
-    found: dict[str, str] = {}
+    """One config for each different ``model`` of a one-stage detector; of those that differ in the size of the ResNet, the smallest."""
+    found: dict[str, tuple[int, str]] = {}
     for name in NAMES:
         model = config(name).get('model') or {}
-        structure = (model.get('backbone') or {}).get('structure')
+        backbone = dict(model.get('backbone') or {})
+        structure = backbone.get('structure')
         if isinstance(structure, str) and not Path(structure).is_file():
             continue  # to be searched first
         if 'bbox_head' in model:
-            found.setdefault(json.dumps(model, sort_keys=True, default=str), name)
-    return sorted(found.values())
+            depth = (backbone.pop('depth', 0), backbone.pop('groups', 0))
+            backbone = {key: value for key, value in backbone.items() if key not in ('base_width', 'init_cfg')}
+            neck = {key: value for key, value in model.neck.items() if key != 'in_channels'}
+            rest = {key: value for key, value in model.items() if not key.startswith('teacher_')}
+            kind = json.dumps(dict(rest, backbone=backbone, neck=neck), sort_keys=True, default=str)
+            found[kind] = min(found.get(kind, (depth, name)), (depth, name))
+    return sorted(name for _, name in found.values())
 
 
 def test_published_configs_are_there():
@@ -161,7 +175,10 @@ def tiny_batch(num_classes: int) -> dict:
 @pytest.mark.parametrize('name', distinct_detectors())
 def test_one_training_step_and_one_prediction(name):
     torch.manual_seed(0)
-    model = build(config(name).model, 'cpu')
+    cfg = config(name)
+    if 'teacher_ckpt' in cfg.model:
+        cfg.model.teacher_ckpt = None
+    model = build(cfg.model, 'cpu')
     batch = model.data_preprocessor(tiny_batch(model.bbox_head.num_classes), True)
     model.train()
     losses = model(**batch, mode='loss')
@@ -170,10 +187,11 @@ def test_one_training_step_and_one_prediction(name):
     total.backward()
     trained = [p for p in model.parameters() if p.grad is not None]
     assert trained and all(p.requires_grad and torch.isfinite(p.grad).all() for p in trained)
-    regression = model.bbox_head.gfl_reg.bias
-    before = regression.detach().clone()
+    predicts = [p for key, p in model.bbox_head.named_parameters() if key.endswith('bias') and p.grad is not None]
+    before = [p.detach().clone() for p in predicts]
+    torch.nn.utils.clip_grad_norm_(trained, 1.0)  # images in [0, 255] give an untrained network large gradients
     torch.optim.SGD(trained, lr=0.01).step()
-    assert not torch.equal(before, regression)
+    assert any(not torch.equal(old, new) for old, new in zip(before, predicts))
 
     model.eval()
     model.bbox_head.test_cfg.score_thr = 0.0  # an untrained network is sure of nothing
@@ -185,6 +203,8 @@ def test_one_training_step_and_one_prediction(name):
         assert 0 < len(found) <= limit and torch.isfinite(found.bboxes).all()
         assert (found.scores[:-1] >= found.scores[1:]).all()
         assert found.labels.min() >= 0 and found.labels.max() < model.bbox_head.num_classes
+        if cfg.model.type == 'TOOD':  # its boxes may reach out of the image
+            continue
         height, width = result.ori_shape
         assert found.bboxes.min() >= 0 and found.bboxes[:, 2].max() <= width and found.bboxes[:, 3].max() <= height
 

@@ -291,3 +291,16 @@ def test_alpha_puts_scores_and_predicted_boxes_in_place_of_the_overlap():
     assert ATSSAssigner(9).assign(predictions, [6], gt).gt_inds.tolist() == [0, 1, 0, 0, 0, 0]
     with pytest.raises(ArgumentError, match='scores'):
         ATSSAssigner(9, alpha=0.5).assign(InstanceData(priors=priors), [6], gt)
+
+
+@pytest.mark.parametrize('topk', [1, 9])
+def test_bands_resolve_ties_as_all_priors_do(topk):
+    """Centres on quarters of the stride, anywhere in the grid and around it: most have equally distant neighbours to choose from."""
+    random = torch.Generator().manual_seed(topk)
+    for rows, columns in ((40, 60), (70, 50), (12, 90)):
+        x, y = torch.meshgrid(torch.arange(columns) * 8.0, torch.arange(rows) * 8.0, indexing='xy')
+        centers = torch.stack([x, y], dim=-1).reshape(-1, 2)
+        boxes = (torch.rand(60, 2, generator=random) * torch.tensor([columns * 4.4, rows * 4.4])).round() * 2 - 16
+        boxes[0] = float('nan')
+        expected = nearest._nearest_of_all(centers, boxes, topk)
+        assert torch.equal(nearest._nearest_in_bands(centers, columns, boxes, topk), expected)

@@ -15,6 +15,10 @@ from torch import Tensor
 
 # Prior-to-box distances held at a time: 2**24 float32 values are 64 MiB, so 2,000 boxes on 22,000 priors stay within memory.
 _MAX_DISTANCES = 2**24
+# Distances of parts of a level held at a time; larger blocks leave the processor's cache.
+_MAX_WINDOWS = 2**18
+# Rows of at least so many times k values are partially sorted by torch.topk.
+_HEAP_LENGTH = 64
 _FAR = 1e8
 # Rounding of a distance is less than this share of it.
 _ROUNDING = 1e-6
@@ -119,9 +123,47 @@ def _nearest_in_grids(centers: Tensor, grids: list[_Grid], gt_centers: Tensor, t
         open_boxes = (~certain).nonzero().squeeze(1)
         if len(open_boxes):
             level = centers[grid.start : grid.start + grid.height * grid.width]
-            inds[open_boxes] = _nearest_of_all(level, gt_centers[open_boxes], topk)
+            inds[open_boxes] = _nearest_in_bands(level, grid.width, gt_centers[open_boxes], topk)
         found[grid.start] = inds
     return found
+
+
+def _nearest_in_bands(centers: Tensor, width: int, gt_centers: Tensor, topk: int) -> Tensor:
+    """What :func:`_nearest_of_all` returns for the centres (n, 2) of a grid, equal distances included, from a part of the grid.
+
+    ``torch.topk`` on the CPU is the C++ library's ``partial_sort`` for long rows: it goes through the values in order and keeps a heap of k, which
+    a value enters only if it is less than the largest one in it. Values that would never enter can therefore be left out, and these are, from
+    the second row on, all that are at least as far away as k values of the row before.
+    """
+    n = len(centers)
+    xs, ys = centers[:width, 0], centers[::width, 1]
+    dx = (gt_centers[:, :1] - xs).square_()  # (G, W)
+    dy = (gt_centers[:, 1:] - ys).square_()  # (G, H)
+    if width <= topk or len(ys) < 2:
+        return _nearest_of_all(centers, gt_centers, topk)
+    reach = dx.topk(topk, dim=1, largest=False).values[:, -1] + (dy[:, :-1] - dy[:, 1:]).amax(1).clamp(min=0)
+    reach = reach.sqrt() * (1 + _ROUNDING)  # (G,)
+    step = float(xs[1] - xs[0])
+    side = 2 * math.ceil(float(reach.nan_to_num().amax()) / step) + 2
+    count = width + side * (len(ys) - 1)
+    if 2 * count > n or count < _HEAP_LENGTH * topk:
+        return _nearest_of_all(centers, gt_centers, topk)
+    first = ((gt_centers[:, 0] - xs[0]) / step).floor().long() - (side - 1) // 2
+    first = first.clamp(min=0, max=width - side)  # (G,) first column of the band
+    before = (gt_centers[:, 0] - xs[(first - 1).clamp(min=0)]).masked_fill(first == 0, math.inf)
+    behind = (xs[(first + side).clamp(max=width - 1)] - gt_centers[:, 0]).masked_fill(first + side == width, math.inf)
+    enough = torch.minimum(before, behind) > reach
+    in_band = dx.gather(1, first[:, None] + torch.arange(side))  # (G, side)
+    inds = torch.empty(len(gt_centers), topk, dtype=torch.long)
+    for some in enough.nonzero().squeeze(1).split(max(1, _MAX_WINDOWS // count)):
+        top = dx[some] + dy[some, :1]
+        rest = in_band[some, None] + dy[some, 1:, None]
+        cells = torch.cat([top, rest.flatten(1)], dim=1).sqrt_().topk(topk, dim=1, largest=False).indices
+        row, column = (cells - width).div(side, rounding_mode='floor') + 1, (cells - width) % side + first[some, None]
+        inds[some] = torch.where(cells < width, cells, row * width + column)
+    for some in (~enough).nonzero().squeeze(1).split(max(1, _MAX_DISTANCES // n)):
+        inds[some] = _nearest_of_all(centers, gt_centers[some], topk)
+    return inds
 
 
 def _nearest_in_windows(

@@ -21,7 +21,7 @@ CONVERTERS: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {}
 """Functions of one tensor, by the names of the kinds that they read and return."""
 
 
-def get_box_type(box_type: BoxType) -> tuple[str, type]:
+def get_box_type(box_type: BoxType) -> tuple[str, type['BaseBoxes']]:
     """The (lower-case) name and the class of a registered kind of boxes, given either of them; the case of the name does not matter.
 
     Raises:

@@ -96,7 +96,7 @@ def image_of(results: dict[str, Any]) -> np.ndarray:
     return image
 
 
-def record_homography(results: dict[str, Any], matrix: Sequence[Sequence[float]]) -> None:
+def record_homography(results: dict[str, Any], matrix: Sequence[Sequence[float]] | np.ndarray) -> None:
     """Put the (3, 3) ``matrix`` of a step before those of the earlier ones in ``results['homography_matrix']``, float32.
 
     The product maps points (x, y, 1) of the loaded image to the image as it is now.

@@ -146,6 +146,6 @@ class Pad(GeometricTransform):
         results.update(img=image, img_shape=image.shape[:2], pad_shape=image.shape[:2])
         if results.get('gt_masks') is not None:
             results['gt_masks'] = results['gt_masks'].pad(image.shape[:2], self._mask_value)
-        record_homography(results, np.eye(3).tolist())
+        record_homography(results, np.eye(3))
         results.update(pad_fixed_size=self.size, pad_size_divisor=self.size_divisor)
         return results

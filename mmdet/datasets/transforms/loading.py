@@ -243,7 +243,7 @@ class LoadAnnotations(DetTransform):
         masks: list[Any] = []
         empty = np.zeros(len(instances), bool)
         for index, item in enumerate(instances):
-            mask = item.get('mask')
+            mask: Any = item.get('mask')
             try:
                 usable = mask if isinstance(mask, dict) else [np.asarray(one, np.float64) for one in mask]
                 if isinstance(usable, list):

@@ -96,6 +96,11 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         """
         return self.bbox_coder.decode(priors, bbox_pred, max_shape=img_shape)
 
+    @property
+    def clips_boxes(self) -> bool:
+        """Whether :meth:`decode_boxes` keeps boxes inside the image."""
+        return getattr(self.bbox_coder, 'clip_border', True)
+
     def to_probability(self, cls_score: Tensor) -> Tensor:
         """Probabilities (..., C) of class scores (..., K) in the form that ``forward`` returns."""
         if not self.scores_are_probabilities:

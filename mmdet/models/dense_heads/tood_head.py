@@ -102,6 +102,7 @@ class TOODHead(ATSSHead):
     """
 
     scores_are_probabilities = True
+    clips_boxes = False  # type: ignore[assignment]
     _default_init_cfg = dict(type='Normal', layer='Conv2d', std=0.01)
 
     def __init__(

@@ -15,6 +15,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdet.core.boxes import clip_boxes, get_box_wh
 from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
@@ -151,7 +152,16 @@ class DetectionStage(BaseModule):
                 options: dict[str, Any] = dict(batch_img_metas=metas, cfg=cfg, rescale=True, with_nms=False)
                 results = self.detector.bbox_head.predict_by_feat(*outputs, **options)
                 for i, result in zip(chunk, results):
+                    if not getattr(self.detector.bbox_head, 'clips_boxes', True):
+                        result = _on_image(result, views[i].meta['ori_shape'])
                     if views[i].flipped:
                         result.bboxes = flip_boxes(result.bboxes, views[i].meta['ori_shape'])
                     found[i] = result
         return [found[i] for i in range(len(views))]
+
+
+def _on_image(found: InstanceData, size_hw: tuple[int, int]) -> InstanceData:
+    """The parts of boxes that lie on the image; boxes outside are dropped. Regions are made of boxes, and tiles merged by them."""
+    found.bboxes = clip_boxes(found.bboxes, size_hw)
+    widths, heights = get_box_wh(found.bboxes)
+    return found[(widths > 0) & (heights > 0)]

@@ -13,27 +13,45 @@ from .helpers import make_sample
 # All of them draw "do nothing" or have nothing to do: what is drawn must not decide whether a mask is refused.
 GEOMETRIC = dict(
     Albu=dict(transforms=[]),
+    CachedMixUp=dict(),
+    CachedMosaic=dict(),
+    CopyPaste=dict(paste_by_box=True),
     Expand=dict(prob=0.0),
     FilterAnnotations=dict(),
+    FixScaleResize=dict(scale=(20, 10), keep_ratio=True),
     FixShapeResize=dict(width=20, height=10),
     MinIoURandomCrop=dict(min_ious=[1.0]),
+    MixUp=dict(),
+    Mosaic=dict(prob=0.0),
     Pad=dict(size_divisor=1),
+    RandomAffine=dict(),
     RandomChoiceResize=dict(scales=[(20, 10)]),
     RandomCrop=dict(crop_size=(20, 10)),
+    RandomErasing=dict(n_patches=1, ratio=0.1),
     RandomFlip=dict(prob=0.0),
     RandomResize=dict(scale=[(20, 10), (20, 10)]),
     Resize=dict(scale=(20, 10)),
+    ResizeShortestEdge=dict(scale=10),
+    Rotate=dict(prob=0.0),
+    ShearX=dict(prob=0.0),
+    ShearY=dict(prob=0.0),
+    TranslateX=dict(prob=0.0),
+    TranslateY=dict(prob=0.0),
 )
 OTHERS = {
-    'Compose', 'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'Normalize', 'PackDetInputs',
-    'PhotoMetricDistortion', 'RandomApply', 'RandomChoice', 'TestTimeAug',
+    'AutoAugment', 'AutoContrast', 'Brightness', 'Color', 'ColorTransform', 'Compose', 'Contrast', 'CutOut', 'Equalize', 'InferencerLoader',
+    'Invert', 'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'Normalize', 'PackDetInputs', 'PhotoMetricDistortion', 'Posterize',
+    'RandAugment', 'RandomApply', 'RandomChoice', 'Sharpness', 'Solarize', 'SolarizeAdd', 'TestTimeAug', 'YOLOXHSVRandomAug',
 }  # fmt: skip
 
 
+BASES = {'GeomTransform'}  # of transforms; no name of a config
+
+
 def test_the_table_is_complete():
-    assert set(package.__all__) == set(GEOMETRIC) | OTHERS
+    assert set(package.__all__) == set(GEOMETRIC) | OTHERS | BASES
     for name in package.__all__:
-        assert issubclass(getattr(package, name), GeometricTransform) == (name in GEOMETRIC), name
+        assert issubclass(getattr(package, name), GeometricTransform) == (name in GEOMETRIC or name in BASES), name
     assert {'gt_masks', 'gt_seg_map', 'gt_semantic_seg', 'gt_keypoints', 'proposals'} <= set(UNSUPPORTED_KEYS)
 
 
@@ -51,7 +69,10 @@ def test_masks_are_refused(name, key):
 
 @pytest.mark.parametrize('name', GEOMETRIC)
 def test_a_key_without_a_mask_is_no_mask(name):
-    sample = dict(make_sample(20, 10, [[2, 2, 9, 9]]), gt_masks=None)
+    partners = [make_sample(20, 10, [[1, 1, 8, 8]]) for _ in range(3)]
+    sample = dict(
+        make_sample(20, 10, [[2, 2, 9, 9]]), gt_masks=None, mix_results=partners[: 3 if 'Mosaic' in name else 1]
+    )
     assert TRANSFORMS.build(dict(type=name, **GEOMETRIC[name]))(sample)['gt_masks'] is None
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from mmcv.transforms import BaseTransform
 
-from mmdet.core.boxes import HorizontalBoxes, bbox_project
+from mmdet.core.boxes import BaseBoxes, HorizontalBoxes, bbox_project
 from mmdet.core.masks import BitmapMasks, PolygonMasks
 from mmdet.datasets import BaseDetDataset
 from mmdet.datasets.transforms.base import GeometricTransform
 from mmdet.errors import ConfigError, DataError
-from mmdet.registry import TRANSFORMS
+from mmdet.registry import BOX_TYPES, TRANSFORMS
 
 from .helpers import make_sample
 
@@ -304,3 +304,34 @@ def test_a_written_box_type_is_kept():
     dataset = BaseDetDataset(pipeline=[dict(type='LoadAnnotations', box_type=None), Plugin()], lazy_init=True)
     with pytest.raises(AttributeError, match='translate_'):
         dataset.pipeline(dict(instances=[instance()]))
+
+
+def test_a_kind_of_five_numbers(monkeypatch):
+    """A kind that a plug-in registers is loaded with as many numbers as it has, and moved by its own methods."""
+
+    class Scored(HorizontalBoxes):
+        box_dim = 5
+
+        def rescale_(self, scale_factor):
+            self.tensor = self.tensor * self.tensor.new_tensor([*scale_factor, *scale_factor, 1])
+
+        def clip_(self, img_shape):
+            raise AssertionError('not asked for')
+
+    monkeypatch.setitem(BOX_TYPES, 'scored', Scored)
+    load = build('LoadAnnotations', box_type='scored')
+    sample = dict(img=make_sample(20, 10)['img'], instances=[dict(instance(), bbox=[1, 2, 3, 4, 0.5])])
+    results = apply(dict(type='Resize', scale=(40, 30), clip_object_border=False), load(sample))
+    assert type(results['gt_bboxes']) is Scored and results['gt_bboxes'].tensor.tolist() == [[2, 6, 6, 12, 0.5]]
+    assert load(dict(instances=[]))['gt_bboxes'].shape == (0, 5)
+    with pytest.raises(DataError, match='must be 5 finite numbers'):
+        load(dict(instances=[instance()]))
+    with pytest.raises(DataError, match='axis-aligned'):
+        apply(dict(type='Albu', transforms=[]), dict(results, gt_bboxes=_NoBox([[0.0, 0]])))
+
+
+class _NoBox(BaseBoxes):
+    box_dim = 2
+    centers = areas = widths = heights = None
+    flip_ = translate_ = clip_ = rotate_ = project_ = rescale_ = resize_ = None
+    is_inside = find_inside_points = overlaps = from_instance_masks = None

@@ -91,7 +91,9 @@ def test_crossed_sides_stay_where_they_were():
 
 
 def test_boxes_are_not_clipped():
-    assert head().decode_boxes(torch.tensor([[-3.0, 0, 9, 2]]), torch.zeros(1, 4), 8, (16, 16)).tolist() == [[-24, 0, 72, 16]]
+    assert head().decode_boxes(torch.tensor([[-3.0, 0, 9, 2]]), torch.zeros(1, 4), 8, (16, 16)).tolist() == [
+        [-24, 0, 72, 16]
+    ]
 
 
 def test_the_first_phase_lasts_while_no_epoch_is_known(monkeypatch):
@@ -135,7 +137,9 @@ def test_aligned_targets_give_padding_no_weight():
     positive = labels[0][0] == 2
     assert positive.nonzero().flatten().tolist() == [18, 19]
     assert torch.equal(targets[0][0, positive].unique(dim=0), truth[0].bboxes)
-    torch.testing.assert_close(alignment[0][0], positive.float())  # the boxes are right: the best score is their overlap
+    torch.testing.assert_close(
+        alignment[0][0], positive.float()
+    )  # the boxes are right: the best score is their overlap
 
 
 def test_settings_are_checked():
