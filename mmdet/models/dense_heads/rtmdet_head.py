@@ -27,7 +27,7 @@ def joint_logit(first: Tensor, second: Tensor) -> Tensor:
     """Logit of the geometric mean of two probabilities given by their logits, limited to [1e-5, 1 - 1e-5].
 
     >>> joint_logit(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]))
-    tensor([0., 2.])
+    tensor([1.0000, 2.3890])
     """
     # By logarithms, whose gradients stay finite where a probability is too small for a float.
     log_p = (F.logsigmoid(first) + F.logsigmoid(second)) / 2
