@@ -19,8 +19,8 @@ STRIDES = (8, 16, 32, 64, 128)
 LEVELS = ((100, 168), (50, 84), (25, 42))
 
 
-def measure_atss(rows: Rows, device: str, objects: int, name: str) -> None:
-    """Assign all priors of one image to so many small objects."""
+def atss_case(device: str, objects: int, whole_pixels: bool = False):
+    """An assigner with the priors of one image, priors per level, and so many small objects, at random or on whole pixels."""
     from mmdet.registry import TASK_UTILS
 
     priors = TASK_UTILS.build(
@@ -31,15 +31,21 @@ def measure_atss(rows: Rows, device: str, objects: int, name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     size = 8 + 56 * torch.rand(objects, 2, generator=generator)
     corner = torch.rand(objects, 2, generator=generator) * (torch.tensor(SHAPE_HW[::-1]) - size)
+    bboxes = torch.cat([corner, corner + size], dim=1)
     truth = InstanceData(
-        bboxes=torch.cat([corner, corner + size], dim=1).to(device),
+        bboxes=(bboxes.round() if whole_pixels else bboxes).to(device),
         labels=torch.randint(10, (objects,), generator=generator).to(device),
     )
     assigner = TASK_UTILS.build(dict(type='ATSSAssigner', topk=9))
-    instances, counts = InstanceData(priors=torch.cat(levels)), [len(level) for level in levels]
-    result = assigner.assign(instances, counts, truth)
-    seconds = median_seconds(lambda: assigner.assign(instances, counts, truth), device)
-    rows.add('ATSS', name, objects=objects, priors=sum(counts), positives=int((result.gt_inds > 0).sum()), ms=1000 * seconds)  # fmt: skip
+    return assigner, (InstanceData(priors=torch.cat(levels)), [len(level) for level in levels], truth)
+
+
+def measure_atss(rows: Rows, device: str, objects: int, name: str) -> None:
+    """Assign all priors of one image to so many small objects."""
+    assigner, arguments = atss_case(device, objects)
+    result = assigner.assign(*arguments)
+    seconds = median_seconds(lambda: assigner.assign(*arguments), device)
+    rows.add('ATSS', name, objects=objects, priors=sum(arguments[1]), positives=int((result.gt_inds > 0).sum()), ms=1000 * seconds)  # fmt: skip
 
 
 def measure_nms(rows: Rows, device: str, candidates: int) -> None:

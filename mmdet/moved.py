@@ -48,8 +48,11 @@ MOVED: dict[str, tuple[str, ...]] = {
     'mmdet.models.task_modules.assigners.dynamic_soft_label_assigner': (
         'mmdet.core.assigners.dynamic_soft_label_assigner',
     ),
+    'mmdet.models.task_modules.assigners.hungarian_assigner': ('mmdet.core.assigners.hungarian_assigner',),
     'mmdet.models.task_modules.assigners.iou2d_calculator': ('mmdet.core.boxes.overlaps',),
+    'mmdet.models.task_modules.assigners.match_cost': ('mmdet.core.assigners.match_cost',),
     'mmdet.models.task_modules.assigners.max_iou_assigner': ('mmdet.core.assigners.max_iou_assigner',),
+    'mmdet.models.task_modules.assigners.sim_ota_assigner': ('mmdet.core.assigners.sim_ota_assigner',),
     'mmdet.models.task_modules.assigners.task_aligned_assigner': ('mmdet.core.assigners.task_aligned_assigner',),
     'mmdet.models.task_modules.coders.base_bbox_coder': ('mmdet.core.boxes.base_bbox_coder',),
     'mmdet.models.task_modules.coders.delta_xywh_bbox_coder': ('mmdet.core.boxes.delta_xywh_bbox_coder',),

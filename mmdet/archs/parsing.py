@@ -24,8 +24,8 @@ def parse_structure(
     """Check block dicts and convert them to a structure.
 
     The ``in`` of a block must be the ``out`` of the one before, and the families must be all 2-D or all 3-D. Files of LightNAS 1 and of DAMO-YOLO
-    give every convolution of a full-precision network 8 bits. A structure whose bits are all 8 is therefore read as full precision, unless one of
-    its families is quantised.
+    give every convolution of a full-precision network 8 bits, or fewer or more than it has. A structure whose bits are all 8 is therefore read as
+    full precision, unless one of its families is quantised.
 
     Args:
         blocks: block dicts (see the head of this module), first block first.
@@ -151,6 +151,8 @@ def _parse_bits(block: Mapping, key: str, convs: int, family: type[BlockFamily],
     if value is None or value == []:
         return ()
     values = value if isinstance(value, list | tuple) else [value]
+    if values is value and family.is_super and not family.quantised and set(map(str, values)) == {'8'}:
+        return (8,) * convs  # files of DAMO-YOLO lengthened by hand have fewer of these than convolutions
     good = all(isinstance(bits, int) and not isinstance(bits, bool) and bits in BITS for bits in values)
     if not good or len(values) != convs or (family.is_super and values is not value):
         wanted = f'a list of {convs} integers' if family.is_super else 'an integer'

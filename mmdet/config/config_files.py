@@ -36,6 +36,23 @@ def config_errors(path: str | Path) -> Iterator[None]:
         raise ConfigError(f'cannot be read: {type(error).__name__}: {reason}', file=path) from error
 
 
+def refuse_class_config(path: Path) -> None:
+    """Refuse a config that is a class, as those of DAMO-YOLO and YOLOX are: its values exist only where its project is installed.
+
+    Raises:
+        ConfigError: naming class and line.
+    """
+    if path.suffix != '.py':
+        return
+    for node in ast.parse(path.read_text(encoding='utf-8'), str(path)).body:
+        if isinstance(node, ast.ClassDef) and node.bases and node.name in ('Config', 'Exp'):
+            message = (
+                'the config is a class, as in DAMO-YOLO and YOLOX, whose values only that project can tell. '
+                'Searched backbones of DAMO-YOLO can be used: type DAMOYOLOBackbone, see docs/maedet.md'
+            )
+            raise ConfigError(message, file=path, record=f'line {node.lineno}', received=f'class {node.name}')
+
+
 # What a config consists of as a training writes it.
 _DATA = (
     ast.Module, ast.Expr, ast.Assign, ast.Constant, ast.Dict, ast.List, ast.Tuple, ast.Set, ast.keyword, ast.UnaryOp, ast.USub, ast.UAdd, ast.Load,

@@ -15,7 +15,7 @@ from ..build_errors import build_errors_explained
 from ..errors import ConfigError, MMDetError
 from ..registry import all_registries
 from . import text  # noqa: F401  (configs with keywords as keys can be written)
-from .config_files import config_errors
+from .config_files import config_errors, refuse_class_config
 from .ending import ends_in_one_line
 from .launcher import launcher_in_use, starts_as_main_process
 from .legacy.config import merge_options, read_legacy_config
@@ -43,6 +43,7 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     if not path.is_file():
         raise ConfigError('no such config file', file=path)
     with config_errors(path):
+        refuse_class_config(path)
         legacy = read_legacy_config(path, cfg_options)
         cfg, cfg_options = (Config.fromfile(str(path)), cfg_options) if legacy is None else legacy
     if cfg_options:

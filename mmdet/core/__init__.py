@@ -5,7 +5,9 @@ from .assigners import (
     ATSSAssigner,
     BaseAssigner,
     DynamicSoftLabelAssigner,
+    HungarianAssigner,
     MaxIoUAssigner,
+    SimOTAAssigner,
     TaskAlignedAssigner,
 )
 from .boxes import (
@@ -31,7 +33,8 @@ from .samplers import BaseSampler, PseudoSampler, RandomSampler, SamplingResult
 
 __all__ = [
     'ATSSAssigner', 'AnchorGenerator', 'AssignResult', 'BaseAssigner', 'BaseBBoxCoder', 'BaseSampler', 'BboxOverlaps2D', 'DeltaXYWHBBoxCoder',
-    'DistancePointBBoxCoder', 'DynamicSoftLabelAssigner', 'LegacyAnchorGenerator', 'MaxIoUAssigner', 'MlvlPointGenerator', 'PointGenerator',
-    'PseudoSampler', 'RandomSampler', 'SSDAnchorGenerator', 'SamplingResult', 'TBLRBBoxCoder', 'TaskAlignedAssigner', 'YOLOAnchorGenerator',
-    'bbox2distance', 'bbox_overlaps', 'distance2bbox', 'filter_scores_and_topk', 'merge_augmented', 'multiclass_nms',
+    'DistancePointBBoxCoder', 'DynamicSoftLabelAssigner', 'HungarianAssigner', 'LegacyAnchorGenerator', 'MaxIoUAssigner',
+    'MlvlPointGenerator', 'PointGenerator', 'PseudoSampler', 'RandomSampler', 'SSDAnchorGenerator', 'SamplingResult', 'SimOTAAssigner',
+    'TBLRBBoxCoder', 'TaskAlignedAssigner', 'YOLOAnchorGenerator', 'bbox2distance', 'bbox_overlaps', 'distance2bbox',
+    'filter_scores_and_topk', 'merge_augmented', 'multiclass_nms',
 ]  # fmt: skip

@@ -5,8 +5,6 @@ from typing import Any
 
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
-from mmdet.core.boxes import BaseBoxes
-
 
 def _field(name: str, kind: type) -> Any:
     """A property that keeps an object of ``kind`` in the field ``name`` of its data element; AssertionError for other objects."""
@@ -38,15 +36,6 @@ class DetDataSample(BaseDataElement):
     pred_panoptic_seg: PixelData = _field('_pred_panoptic_seg', PixelData)
     gt_sem_seg: PixelData = _field('_gt_sem_seg', PixelData)
     pred_sem_seg: PixelData = _field('_pred_sem_seg', PixelData)
-
-
-def samplelist_boxtype2tensor(batch_data_samples: 'SampleList') -> None:
-    """Replace, in place, boxes that are objects by their tensors, in the ground truth, the predictions and the ignored objects of each sample."""
-    for sample in batch_data_samples:
-        for name in ('gt_instances', 'pred_instances', 'ignored_instances'):
-            instances = sample.get(name)
-            if instances is not None and isinstance(instances.get('bboxes'), BaseBoxes):
-                instances.bboxes = instances.bboxes.tensor
 
 
 SampleList = list[DetDataSample]

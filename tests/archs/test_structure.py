@@ -155,6 +155,16 @@ def test_first_version_and_damo_yolo_names(tmp_path):
     assert load_structure(path) == (Block('ConvKXBNRELU', 3, 32, 3, 1), Block('SuperResK1KX', 32, 64, 3, 2, 2, 24))
 
 
+@pytest.mark.parametrize('count', [1, 2, 5])
+def test_files_lengthened_by_hand_have_another_number_of_eights(count):
+    """DAMO-YOLO's networks of 45 layers and its nano ones; what is not 8 bits must be told for each convolution."""
+    block = super_block('SuperResConvK1KX', 32, 64, 24, 2)
+    parsed = parse_structure([stem(32, nbitsA=8, nbitsW=8), dict(block, nbitsA=[8] * count, nbitsW=[8] * count)])
+    assert parsed[1] == Block('SuperResK1KX', 32, 64, 3, 2, 2, 24)
+    with pytest.raises(DataError, match='nbitsA: must be a list of 4 integers'):
+        parse_structure([stem(32), dict(block, nbitsA=[7] * count, nbitsW=[8] * count)])
+
+
 def test_damo_yolo_entries_are_read_as_searched(tmp_path):
     path = tmp_path / 'facts.json'
     blocks = [stem(32, s=1), super_block('SuperResK1KX', 32, 64, 24)]

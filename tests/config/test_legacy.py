@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmdet.archs import build_structure, load_structure
 from mmdet.config.legacy import UpgradeReport, looks_legacy, read_legacy_config, upgrade_config
 from mmdet.config.legacy.pipeline import PipelineUpgrader
 from mmdet.datasets.transforms import Compose
@@ -170,6 +171,49 @@ def test_a_new_style_base_of_a_known_name_is_replaced(tmp_path, repository):
     assert cfg.train_dataloader.dataset.pipeline[2].scale == [(1333, 480), (1333, 960)]
 
 
+@pytest.mark.parametrize(('length', 'epochs'), [('runner = dict(type="EpochBasedRunner", max_epochs=73)', 73), ('total_epochs = 73', 73), ('', 12)])
+def test_a_base_that_is_not_there_sets_no_length(tmp_path, length, epochs):
+    bases = '_base_ = ["../_base_/datasets/coco_detection.py", "../_base_/schedules/schedule_1x.py"]\n'
+    cfg, _ = read(tmp_path, f'{bases}lr_config = dict(step=[65, 71])\n{length}\n')
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[1].end == epochs and 'stand_in_epochs' not in cfg
+
+
+STEM = {'class': 'ConvKXBNRELU', 'in': 3, 'out': 8, 'k': 3, 's': 2}
+MADNAS = """_base_ = 'gfocal_r50_fpn_ms6x.py'
+model = dict(backbone=dict(type='MadNas', net_str='{path}', out_indices=(1, 2, 3, 4), init_cfg={init}),
+             neck=dict(in_channels=[48, 272, 1024, 2048], out_channels=192), bbox_head=dict(in_channels=192, feat_channels=192))
+total_epochs = 73
+use_syncBN_torch = True
+"""
+
+
+def test_maedet_of_lightnas(tmp_path):
+    cfg, report = read(tmp_path, MADNAS.format(path='configs/gfocal_madnas/maedet_s.txt', init=None))
+    backbone = cfg.model.backbone
+    assert (backbone.type, backbone.norm_cfg.type, 'init_cfg' in backbone) == ('TinyNASBackbone', 'SyncBN', False)
+    assert cfg.train_cfg.max_epochs == 73 and any('published structure of maedet_s' in note for note in report.notes)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    assert sum(p.numel() for p in model.backbone.parameters()) == 21_233_120
+    assert model.backbone.out_channels == [48, 272, 1024, 2048]
+
+
+@pytest.mark.parametrize('name', ['maedet_s', 'maedet_m', 'maedet_l'])
+def test_the_published_structures_are_those_of_the_configs(tmp_path, repository, name):
+    cfg, _ = read(tmp_path, MADNAS.format(path=f'{name}.txt', init=None))
+    ours = load_structure(repository / f'configs/tinynas/detection/models/{name}.json')
+    assert build_structure(cfg.model.backbone.structure) == ours
+
+
+def test_maedet_with_files_of_its_own(tmp_path):
+    structure = write(tmp_path, repr({'space_arch': 'CnnNet', 'best_structures': [[STEM]]}), 'mine.txt')
+    cfg, report = read(tmp_path, MADNAS.format(path=structure, init="'weights.pth'"))
+    assert cfg.model.backbone.structure == str(structure)
+    assert cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint='weights.pth')
+    with pytest.raises(ConfigError, match='needs the file of its structure'):
+        upgrade(total_epochs=1, model=dict(backbone=dict(type='MadNas')))
+
+
 def test_an_old_style_base_is_used(tmp_path):
     write(tmp_path, 'total_epochs = 7\nmodel = dict(type="GFL")\n', 'base.py')
     cfg, report = read(tmp_path, '_base_ = "./base.py"\nevaluation = dict(interval=3)\n')
@@ -232,6 +276,13 @@ def test_load_config_names_the_file_of_an_error(tmp_path):
         load_config(write(tmp_path, 'total_epochs = 1\nlr_config = dict(policy="cyclic")\n'))
     with pytest.raises(ConfigError, match='syntax error'):
         load_config(write(tmp_path, 'total_epochs = = 1\n'))
+
+
+def test_a_config_that_is_a_class(tmp_path):
+    """DAMO-YOLO's are; nothing of the file runs."""
+    text = 'import os\nfrom damo.config import Config as Base\n\n\nclass Config(Base):\n    pass\n'
+    with pytest.raises(ConfigError, match=r'old\.py: line 5: the config is a class, as in DAMO-YOLO'):
+        load_config(write(tmp_path, text))
 
 
 def test_json(tmp_path):

@@ -4,7 +4,15 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from mmdet.core import AssignResult, BaseAssigner, DynamicSoftLabelAssigner, MaxIoUAssigner, TaskAlignedAssigner
+from mmdet.core import (
+    AssignResult,
+    BaseAssigner,
+    DynamicSoftLabelAssigner,
+    HungarianAssigner,
+    MaxIoUAssigner,
+    SimOTAAssigner,
+    TaskAlignedAssigner,
+)
 from mmdet.core.assigners import max_iou_assigner, task_aligned_assigner
 from mmdet.core.boxes import HorizontalBoxes
 from mmdet.errors import ConfigError
@@ -240,3 +248,72 @@ def test_random_results_are_consistent():
     assert torch.equal(first.gt_inds, again.gt_inds) and (first.gt_inds == -1).any() and first.num_preds == 20
     assert AssignResult.random(num_preds=0).num_preds == 0
     assert AssignResult.random(num_preds=5, num_gts=0).gt_inds.max() <= 0
+
+
+# ------------------------------------------------------------------------------------------ SimOTA and Hungarian
+
+
+def test_sim_ota():
+    """Five perfect predictions of one box; the prior outside it is near its centre, but costs more than all others."""
+    gt = instances([[0, 0, 40, 16]], [1])
+    priors = tensor([[x, y, 8, 8] for x, y in ((4, 8), (12, 8), (20, 8), (36, 8), (20, 20))])
+    pred = InstanceData(
+        priors=priors, bboxes=gt.bboxes.repeat(5, 1), scores=tensor([[0.5, s] for s in (0.2, 0.5, 0.4, 0.3, 0.9)])
+    )
+    for topk, expected in ((1, [0, 1, 0, 0, 0]), (2, [0, 1, 1, 0, 0]), (3, [0, 1, 1, 1, 0]), (10, [1, 1, 1, 1, 1])):
+        result = SimOTAAssigner(candidate_topk=topk).assign(pred, gt)
+        assert result.gt_inds.tolist() == expected
+        assert result.max_overlaps.tolist() == [1.0 if i else -1e5 for i in expected]
+    assert SimOTAAssigner().assign(pred, FAR).max_overlaps.tolist() == [0] * 5
+    # The last two priors are not near the centre within two strides; the fourth one lies in the box all the same.
+    some, both = SimOTAAssigner(center_radius=1.4).get_in_gt_and_in_center_info(priors, gt.bboxes)
+    assert some.tolist() == [True, True, True, True, False] and both[:, 0].tolist() == [False, True, True, False]
+
+
+MASKS = InstanceData(
+    masks=torch.tensor([[[1, 0], [0, 0]], [[1, 1], [1, 1]]]), labels=torch.tensor([1, 0]), bboxes=PRIORS[:2]
+)
+
+
+@pytest.mark.parametrize(
+    ('config', 'expected'),
+    [
+        (dict(type='ClassificationCost', weight=2), [[-1.5, -0.5]]),  # probabilities 1/4 and 3/4
+        (dict(type='BBoxL1Cost', weight=5.0), [[5 * (0.05 * 2 + 0.1 * 2), 5 * (0.05 * 2 + 0.1 * 2)]]),
+        (dict(type='BBoxL1Cost', box_format='xywh'), [[0.15, 0.15]]),
+        (dict(type='IoUCost', iou_mode='iou'), [[-25 / 175, -25 / 175]]),
+        (dict(type='FocalLossCost'), [[
+            0.25 * 0.0625 * 0.28768 - 0.75 * 0.5625 * 1.38629, 0.25 * 0.25 * 0.69315 - 0.75 * 0.25 * 0.69315,
+        ]]),  # of the probabilities 3/4 and 1/2
+        (dict(type='CrossEntropyLossCost'), [[0.69315, 0.69315]]),
+        (dict(type='DiceCost', pred_act=True, eps=0.0), [[1 - 1 / 3, 1 - 4 / 6]]),
+        (dict(type='DiceCost', pred_act=True, eps=0.0, naive_dice=False), [[1 - 1 / 2, 1 - 4 / 5]]),
+        (dict(type='FocalLossCost', binary_input=True), [[0.17329 * (0.25 * 0.25 + 0.75 * 0.75), 0.17329 * 0.25]]),
+    ],
+)  # fmt: skip
+def test_match_costs(config, expected):
+    pred = InstanceData(scores=tensor([[0, 1.098612]]), bboxes=tensor([[5, 5, 15, 15]]), masks=torch.zeros(1, 2, 2))
+    cost = TASK_UTILS.build(config)(pred, MASKS, img_meta=dict(img_shape=(50, 100)))
+    torch.testing.assert_close(cost, tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_match_costs_refuse():
+    with pytest.raises(AssertionError, match='xyxy'):
+        TASK_UTILS.build(dict(type='BBoxL1Cost', box_format='x'))
+    with pytest.raises(ValueError, match='img_meta'):
+        TASK_UTILS.build(dict(type='BBoxL1Cost'))(MASKS, MASKS)
+    with pytest.raises(ValueError, match='use_sigmoid'):
+        TASK_UTILS.build(dict(type='CrossEntropyLossCost', use_sigmoid=False))
+
+
+def test_hungarian_takes_the_least_total():
+    """The first object's best prediction is the second's only one."""
+    gt = InstanceData(labels=torch.tensor([0, 1]))
+    pred = InstanceData(scores=tensor([[4, 5], [3, 0], [0, 0]]))
+    assigner = HungarianAssigner(dict(type='ClassificationCost'))
+    result = assigner.assign(pred, gt, img_meta={})
+    assert result.gt_inds.tolist() == [2, 1, 0] and result.labels.tolist() == [1, 0, -1] and result.max_overlaps is None
+    assert assigner.assign(pred, gt[:0]).gt_inds.tolist() == [0, 0, 0]
+    assert assigner.assign(pred[:0], gt).gt_inds.tolist() == []
+    with pytest.raises(AssertionError):
+        HungarianAssigner([])

@@ -59,6 +59,24 @@ def member(score: float, **fields) -> Member:
     return Member((R50_INITIAL[0], R50_INITIAL[1]._replace(**fields)), score, (score,))
 
 
+def test_variables_of_the_published_quantised_configs():
+    bits = dict(nbitsA=[4] * 3, nbitsW=[4] * 3)
+    blocks = [
+        {'class': 'ConvKXBNRELU', 'in': 3, 'out': 16, 's': 2, 'k': 3, 'nbitsA': 8, 'nbitsW': 8},
+        {'class': 'SuperQuantResK1DWK1', 'in': 16, 'out': 24, 's': 2, 'k': 3, 'L': 1, 'btn': 48, **bits},
+    ]
+    settings = read_settings(
+        dict(
+            init_bit=4,
+            bits_list=[4] * 3,
+            model=dict(type='CnnNet', structure_info=blocks),
+            score=dict(type='madnas', multi_block_ratio=[0, 1], init_std=4, init_std_act=5),
+            space=dict(type='space_quant_k1dwk1'),
+        )
+    )
+    assert settings.start[1].bits_a == (4, 4, 4)
+
+
 def test_population_keeps_the_best_of_each_kind():
     plain, shapes = Population(2), Population(2, by_shape=True)
     for one in (member(1, btn=8), member(3, btn=16), member(2, btn=24), member(2, btn=24)):

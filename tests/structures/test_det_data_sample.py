@@ -3,8 +3,8 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 
 from mmdet.core.boxes import HorizontalBoxes
+from mmdet.models.utils import samplelist_boxtype2tensor
 from mmdet.structures import DetDataSample
-from mmdet.structures.det_data_sample import samplelist_boxtype2tensor
 
 INSTANCES = ('proposals', 'gt_instances', 'ignored_instances', 'pred_instances', 'pred_track_instances')
 PIXELS = ('gt_panoptic_seg', 'pred_panoptic_seg', 'gt_sem_seg', 'pred_sem_seg')

@@ -75,7 +75,7 @@ def _schedule(epochs: int, step: list[int]) -> dict:
         optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001),
         optimizer_config=dict(grad_clip=None),
         lr_config=dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=step),
-        total_epochs=epochs,
+        stand_in_epochs=epochs,  # the length unless the config says another, in either of the two ways
     )
 
 
@@ -90,7 +90,7 @@ _RUNTIME = dict(
     workflow=[('train', 1)],
 )
 
-_GFL = dict(
+_GFL: dict = dict(
     type='GFL',
     pretrained='torchvision://resnet50',
     backbone=dict(
@@ -139,6 +139,19 @@ _GFL = dict(
     ),
 )
 
+# MAE-DET's base, in which the backbone is left open.
+_GFOCAL = dict(
+    {key: value for key, value in _GFL.items() if key not in ('pretrained', 'backbone')},
+    bbox_head=dict(
+        _GFL['bbox_head'],
+        type='GFocalHead',
+        loss_cls=dict(type='QualityFocalLoss', use_sigmoid=False, beta=2.0, loss_weight=1.0),
+        reg_topk=4,
+        reg_channels=64,
+        add_mean=True,
+    ),
+)
+
 BASES: dict[str, dict] = {
     'datasets/coco_detection.py': _COCO,
     # Masks are not read, hence this one is the same.
@@ -153,10 +166,18 @@ BASES: dict[str, dict] = {
         model=_GFL,
         optimizer=dict(lr=0.01),
     ),
+    'gfocal_r50_fpn_ms6x.py': dict(
+        _base_=['datasets/coco_detection.py', 'schedules/schedule_1x.py', 'default_runtime.py'],
+        model=_GFOCAL,
+        optimizer=dict(lr=0.01),
+        lr_config=dict(warmup_iters=7330, warmup_ratio=0.1, step=[65, 71]),
+        stand_in_epochs=73,
+        data=dict(train=dict(pipeline=_train_pipeline([(1333, 480), (1333, 960)]))),
+    ),
     'gfl_r50_fpn_mstrain_2x_coco.py': dict(
         _base_=['gfl_r50_fpn_1x_coco.py'],
         lr_config=dict(step=[16, 22]),
-        total_epochs=24,
+        stand_in_epochs=24,
         data=dict(train=dict(pipeline=_train_pipeline([(1333, 480), (1333, 800)]))),
     ),
     'gfl_r101_fpn_mstrain_2x_coco.py': dict(

@@ -27,13 +27,14 @@ _READ = OLD_NAMES | {
 # Auxiliary variables, whose values are already in the keys that use them.
 _HELPERS = frozenset({
     'albu_train_transforms', 'classes', 'data_root', 'dataset_type', 'file_client_args', 'img_norm_cfg', 'img_scale', 'max_epochs',
-    'test_pipeline', 'train_pipeline', 'val_pipeline',
+    'stand_in_epochs', 'test_pipeline', 'train_pipeline', 'val_pipeline',
 })  # fmt: skip
 _WITHOUT_EFFECT = {
     'device': 'chosen at run time',
     'gpu_ids': 'processes are started by the launcher',
     'gpus': 'processes are started by the launcher',
     'launcher': 'an option of the tools',
+    'use_syncBN_torch': 'the norms of the backbone are synchronised instead',
 }
 # Settings of the test by which the detections of several views are merged, and their defaults.
 _MERGED_VIEWS = dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)

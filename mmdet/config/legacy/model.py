@@ -1,7 +1,9 @@
 """Translate ``model`` of an old config, with the keys for it at the top level."""
 
 import copy
+from pathlib import Path
 
+from ...errors import ConfigError
 from .report import UpgradeReport
 
 # Arguments of heads that exist in mmdetection 1.x only.
@@ -10,6 +12,13 @@ _V1_HEAD_KEYS = ('anchor_strides', 'anchor_ratios', 'anchor_scales', 'anchor_bas
 _V1_ANCHOR_KEYS = (
     'anchor_ratios', 'anchor_scales', 'octave_base_scale', 'scales_per_octave', 'anchor_strides', 'anchor_base_sizes'
 )  # fmt: skip
+# The published structures of MAE-DET, which its configs name as files: output channels of the stem, then out, kernel, units and bottleneck channels of
+# each super block, all of stride 2.
+_MAEDET = dict(
+    maedet_s=(32, (48, 5, 2, 32), (272, 3, 4, 120), (1024, 5, 10, 80), (2048, 3, 10, 240)),
+    maedet_m=(64, (120, 3, 2, 64), (512, 5, 10, 72), (1632, 5, 10, 112), (2048, 5, 8, 184)),
+    maedet_l=(80, (144, 3, 2, 80), (608, 5, 12, 88), (1912, 5, 12, 136), (2400, 5, 10, 220)),
+)
 
 
 def is_v1(cfg: dict) -> bool:
@@ -30,6 +39,7 @@ def upgrade_model(cfg: dict, v1: bool, preprocessor: dict | None, report: Upgrad
     model = copy.deepcopy(cfg['model'])
     if preprocessor is not None:
         model.setdefault('data_preprocessor', preprocessor)
+    _upgrade_madnas(cfg, model.get('backbone') or {}, report)
     _move_pretrained(model, report)
     for key in ('train_cfg', 'test_cfg'):
         if cfg.get(key) and key not in model:
@@ -63,6 +73,32 @@ def _move_pretrained(model: dict, report: UpgradeReport) -> None:
         if source and not backbone.get('init_cfg'):
             backbone['init_cfg'] = dict(type='Pretrained', checkpoint=source)
             report.translate(name, 'model.backbone.init_cfg')
+
+
+def _upgrade_madnas(cfg: dict, backbone: dict, report: UpgradeReport) -> None:
+    """LightNAS's backbone of MAE-DET. Its published configs give the structure by an argument that the class does not have, ``net_str``."""
+    if backbone.get('type') != 'MadNas':
+        return
+    given = [backbone.pop(key) for key in ('structure_txt', 'net_str') if key in backbone]
+    if not given or not isinstance(given[0], str):
+        raise ConfigError('MadNas needs the file of its structure', field='backbone.structure_txt', received=given)
+    path = Path(given[0])
+    structure: str | list[dict] = given[0]
+    if not path.is_file() and path.stem in _MAEDET:
+        stem, *blocks = _MAEDET[path.stem]
+        published: list[dict] = [{'class': 'ConvKXBNRELU', 'in': 3, 'out': stem, 'k': 3, 's': 2}]
+        for channels, kernel, units, bottleneck in blocks:
+            block = {'class': 'SuperResK1KXK1', 'in': published[-1]['out'], 'out': channels, 'k': kernel, 's': 2}
+            published.append({**block, 'L': units, 'btn': bottleneck})
+        structure = published
+        report.note(f'there is no file {path}: the published structure of {path.stem} is taken')
+    backbone.update(type='TinyNASBackbone', structure=structure)
+    if cfg.get('use_syncBN_torch'):
+        backbone['norm_cfg'] = dict(type='SyncBN', requires_grad=True)
+    source = backbone.pop('init_cfg', None)
+    if source:
+        backbone['init_cfg'] = dict(type='Pretrained', checkpoint=source) if isinstance(source, str) else source
+    report.translate('backbone MadNas', 'TinyNASBackbone')
 
 
 def _upgrade_dcn(dcn: dict, report: UpgradeReport) -> None:

@@ -49,6 +49,8 @@ def _train_loop(cfg: dict, report: UpgradeReport) -> dict | None:
     if total not in (None, epochs):
         raise ConfigError(f'differs from total_epochs={total}', field='runner.max_epochs', received=epochs)
     if epochs is None and iterations is None:
+        epochs = cfg.get('stand_in_epochs')
+    if epochs is None and iterations is None:
         return None
     name, unit, length = ('EpochBasedTrainLoop', 'epochs', epochs)
     if epochs is None:

@@ -2,14 +2,21 @@ from .assign_result import AssignResult
 from .atss_assigner import ATSSAssigner
 from .base_assigner import BaseAssigner
 from .dynamic_soft_label_assigner import DynamicSoftLabelAssigner
+from .hungarian_assigner import HungarianAssigner
+from .match_cost import (
+    BaseMatchCost,
+    BBoxL1Cost,
+    ClassificationCost,
+    CrossEntropyLossCost,
+    DiceCost,
+    FocalLossCost,
+    IoUCost,
+)
 from .max_iou_assigner import MaxIoUAssigner
+from .sim_ota_assigner import SimOTAAssigner
 from .task_aligned_assigner import TaskAlignedAssigner
 
 __all__ = [
-    'ATSSAssigner',
-    'AssignResult',
-    'BaseAssigner',
-    'DynamicSoftLabelAssigner',
-    'MaxIoUAssigner',
-    'TaskAlignedAssigner',
-]
+    'ATSSAssigner', 'AssignResult', 'BBoxL1Cost', 'BaseAssigner', 'BaseMatchCost', 'ClassificationCost', 'CrossEntropyLossCost', 'DiceCost',
+    'DynamicSoftLabelAssigner', 'FocalLossCost', 'HungarianAssigner', 'IoUCost', 'MaxIoUAssigner', 'SimOTAAssigner', 'TaskAlignedAssigner',
+]  # fmt: skip

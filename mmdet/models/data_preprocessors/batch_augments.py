@@ -81,7 +81,9 @@ class BatchSyncRandomResize(nn.Module):
         super().__init__()
         least, greatest = random_size_range
         if not 0 < least <= greatest:
-            raise ArgumentError('must be two sizes, 0 < least <= greatest', field='random_size_range', received=random_size_range)
+            raise ArgumentError(
+                'must be two sizes, 0 < least <= greatest', field='random_size_range', received=random_size_range
+            )
         self.size_divisor, self.interval = size_divisor, interval
         self._size: tuple[int, int] | None = None
         self.steps = (round(least / size_divisor), round(greatest / size_divisor))

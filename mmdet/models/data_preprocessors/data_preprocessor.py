@@ -12,9 +12,9 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmdet.errors import ModelInputError
+from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmdet.structures.det_data_sample import samplelist_boxtype2tensor
 
 
 @MODELS.register_module()

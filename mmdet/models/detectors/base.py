@@ -8,8 +8,8 @@ from mmengine.structures import InstanceData
 
 from mmdet.errors import ModelInputError
 from mmdet.models.dense_heads.base_dense_head import Losses
+from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.structures import OptSampleList, SampleList
-from mmdet.structures.det_data_sample import samplelist_boxtype2tensor
 
 
 class BaseDetector(BaseModel, metaclass=ABCMeta):

@@ -4,9 +4,18 @@ from .assigners import (
     AssignResult,
     ATSSAssigner,
     BaseAssigner,
+    BaseMatchCost,
+    BBoxL1Cost,
     BboxOverlaps2D,
+    ClassificationCost,
+    CrossEntropyLossCost,
+    DiceCost,
     DynamicSoftLabelAssigner,
+    FocalLossCost,
+    HungarianAssigner,
+    IoUCost,
     MaxIoUAssigner,
+    SimOTAAssigner,
     TaskAlignedAssigner,
 )
 from .builder import (
@@ -39,10 +48,11 @@ from .prior_generators import (
 from .samplers import BaseSampler, PseudoSampler, RandomSampler, SamplingResult
 
 __all__ = [
-    'ANCHOR_GENERATORS', 'ATSSAssigner', 'AnchorGenerator', 'AssignResult', 'BBOX_ASSIGNERS', 'BBOX_CODERS', 'BBOX_SAMPLERS', 'BaseAssigner',
-    'BaseBBoxCoder', 'BaseSampler', 'BboxOverlaps2D', 'DeltaXYWHBBoxCoder', 'DistancePointBBoxCoder', 'DynamicSoftLabelAssigner',
-    'IOU_CALCULATORS', 'LegacyAnchorGenerator', 'MATCH_COSTS', 'MaxIoUAssigner', 'MlvlPointGenerator', 'PRIOR_GENERATORS', 'PointGenerator',
-    'PseudoSampler', 'RandomSampler', 'SSDAnchorGenerator', 'SamplingResult', 'TBLRBBoxCoder', 'TaskAlignedAssigner', 'YOLOAnchorGenerator',
+    'ANCHOR_GENERATORS', 'ATSSAssigner', 'AnchorGenerator', 'AssignResult', 'BBOX_ASSIGNERS', 'BBOX_CODERS', 'BBOX_SAMPLERS', 'BBoxL1Cost',
+    'BaseAssigner', 'BaseBBoxCoder', 'BaseMatchCost', 'BaseSampler', 'BboxOverlaps2D', 'ClassificationCost', 'CrossEntropyLossCost', 'DeltaXYWHBBoxCoder',
+    'DiceCost', 'DistancePointBBoxCoder', 'DynamicSoftLabelAssigner', 'FocalLossCost', 'HungarianAssigner', 'IOU_CALCULATORS', 'IoUCost',
+    'LegacyAnchorGenerator', 'MATCH_COSTS', 'MaxIoUAssigner', 'MlvlPointGenerator', 'PRIOR_GENERATORS', 'PointGenerator', 'PseudoSampler',
+    'RandomSampler', 'SSDAnchorGenerator', 'SamplingResult', 'SimOTAAssigner', 'TBLRBBoxCoder', 'TaskAlignedAssigner', 'YOLOAnchorGenerator',
     'anchor_inside_flags', 'build_anchor_generator', 'build_assigner', 'build_bbox_coder', 'build_iou_calculator', 'build_match_cost',
     'build_prior_generator', 'build_sampler', 'calc_region',
 ]  # fmt: skip

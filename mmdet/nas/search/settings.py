@@ -19,7 +19,8 @@ from .strategies import Strategy
 
 KEYS = ('image_size', 'frames', 'structure', 'budgets', 'score', 'space', 'search', 'latency', 'work_dir', 'task')
 # Keys of LightNAS's own configs, accepted and without effect, except for 'model', which holds its initial structure.
-REFERENCE_KEYS = ('model', 'log_level', 'log_freq', 'enable_gpu', 'default_scope')
+# 'init_bit' and 'bits_list' are variables of the configs of quantised networks, whose values are in the structure already.
+REFERENCE_KEYS = ('model', 'log_level', 'log_freq', 'enable_gpu', 'default_scope', 'init_bit', 'bits_list')
 RUN_KEYS = dict(num_random_nets=100_000, num_network=5, min_distance=0.1, exchange_interval=None, emigrants=4)
 IGNORED_SEARCH_KEYS = ('sync_size_ratio',)
 

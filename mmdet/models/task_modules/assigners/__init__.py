@@ -2,12 +2,23 @@ from mmdet.core.assigners import (
     AssignResult,
     ATSSAssigner,
     BaseAssigner,
+    BaseMatchCost,
+    BBoxL1Cost,
+    ClassificationCost,
+    CrossEntropyLossCost,
+    DiceCost,
     DynamicSoftLabelAssigner,
+    FocalLossCost,
+    HungarianAssigner,
+    IoUCost,
     MaxIoUAssigner,
+    SimOTAAssigner,
     TaskAlignedAssigner,
 )
 from mmdet.core.boxes import BboxOverlaps2D
 
 __all__ = [
-    'ATSSAssigner', 'AssignResult', 'BaseAssigner', 'BboxOverlaps2D', 'DynamicSoftLabelAssigner', 'MaxIoUAssigner', 'TaskAlignedAssigner',
+    'ATSSAssigner', 'AssignResult', 'BBoxL1Cost', 'BaseAssigner', 'BaseMatchCost', 'BboxOverlaps2D', 'ClassificationCost',
+    'CrossEntropyLossCost', 'DiceCost', 'DynamicSoftLabelAssigner', 'FocalLossCost', 'HungarianAssigner', 'IoUCost', 'MaxIoUAssigner',
+    'SimOTAAssigner', 'TaskAlignedAssigner',
 ]  # fmt: skip
