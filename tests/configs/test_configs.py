@@ -56,6 +56,7 @@ COUNTS = {
     'UFPMP-Det/ufpmp_det_x101_ms.py': (1046, 32_279_187 + 51_477_641, None),
     'UFPMP-Det/sliced_det_res50.py': (368, 32_279_187, None),
     'atss/atss_r50_fpn_1x_coco.py': (369, 32_295_322, 32_069_978),
+    'atss/atss_r18_fpn_8xb8-amp-lsj-200e_coco.py': (171, 19_275_674, 19_118_170),
     'ld/ld_r18-gflv1-r101_fpn_1x_coco.py': (170, 19_420_889, 19_263_385),
     'ld/ld_r34-gflv1-r101_fpn_1x_coco.py': (266, 29_529_049, 29_297_561),
     'ld/ld_r50-gflv1-r101_fpn_1x_coco.py': (368, 32_440_537, 32_215_193),
