@@ -60,7 +60,9 @@ def test_outputs(model, features, head):
         (1.048406, 3.358734, -2.366190, 7.648841, -1.512164, -0.238881),
     ]
     for row, numbers in zip(rows, expected):
-        torch.testing.assert_close(torch.tensor(statistics(row)), torch.tensor(numbers), rtol=1e-4, atol=1e-4 * numbers[1])
+        torch.testing.assert_close(
+            torch.tensor(statistics(row)), torch.tensor(numbers), rtol=1e-4, atol=1e-4 * numbers[1]
+        )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,9 @@ def test_outputs(model, features, head):
 def test_losses(features, head, counts, loss_cls, loss_bbox):
     losses = head.loss(features, case.samples(counts=counts))
     torch.testing.assert_close(torch.stack(losses['loss_cls']).detach(), torch.tensor(loss_cls), rtol=1e-4, atol=0)
-    torch.testing.assert_close(torch.stack(losses['loss_bbox']).detach(), torch.tensor(loss_bbox).float(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        torch.stack(losses['loss_bbox']).detach(), torch.tensor(loss_bbox).float(), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_gradient_norm(model, head):
