@@ -353,7 +353,7 @@ class TOODHead(ATSSHead):
             cls_scores, bbox_preds, map(torch.cat, anchor_list), map(torch.cat, valid_flag_list), batch_gt_instances, batch_img_metas,
             ignored, strict=True,
         )  # fmt: skip
-        single = [self._get_targets_single(*image, unmap_outputs=unmap_outputs) for image in images]
+        single = [self._get_targets_single(*image, unmap_outputs) for image in images]  # type: ignore[call-arg]
         return tuple(by_level(values, counts) for values in zip(*single))
 
     def _get_targets_single(  # type: ignore[override]
