@@ -160,7 +160,7 @@ class MultiImageMixDataset(_SharedParts):
         dataset, lazy_init: as for :class:`RepeatDataset`.
         pipeline: configs of the outer transforms.
         skip_type_keys: names of transforms that are left out; see :meth:`update_skip_type_keys`.
-        max_refetch: how often a transform that returns None is tried again, with other samples if it mixes.
+        max_refetch: how often a sample is made, from its image on and with other partners, until no transform returns None for it.
     """
 
     def __init__(
@@ -204,37 +204,52 @@ class MultiImageMixDataset(_SharedParts):
         return self.dataset, int(idx)
 
     def __getitem__(self, idx: int) -> Any:
+        """The sample after the pipeline.
+
+        Raises:
+            RefetchError: in all attempts a transform gave None.
+            IndexError: ``idx`` is out of range.
+        """
         seed = getattr(idx, 'seed', None)
-        results = copy.deepcopy(super().__getitem__(idx))
-        for step, transform in enumerate(self.pipeline):
-            if type(transform).__name__ in self.skip_type_keys:
-                continue
-            mixed = None
-            for attempt in range(self.max_refetch):
-                # Each step draws from a stream of its own: samples that are loaded in between, here or in a worker, do not change it.
-                mixed = self._apply(transform, results, None if seed is None else mix_seed(seed, step, attempt))
-                if mixed is not None:
+        blamed = None
+        for attempt in range(self.max_refetch):
+            if attempt and seed is not None:
+                idx = SeededIndex(idx, mix_seed(seed, attempt))
+            # The inner dataset may keep its samples, and transforms of other code may write to what they get.
+            results = copy.deepcopy(super().__getitem__(idx))
+            for step, transform in enumerate(self.pipeline):
+                name = type(transform).__name__
+                if name in self.skip_type_keys:
+                    continue
+                results = self._apply(transform, results, None if seed is None else mix_seed(idx.seed, step))
+                if results is None:
+                    blamed = name
                     break
+                results.pop('mix_results', None)
             else:
-                message = f'{type(transform).__name__} gave no sample in {self.max_refetch} attempts'
-                raise DataError(message, record=f'sample {int(idx)}', file=getattr(self.dataset, 'ann_file', None))
-            mixed.pop('mix_results', None)
-            results = mixed
-        return results
+                return results
+        message = f'{blamed} gave no sample in {self.max_refetch} attempts'
+        raise RefetchError(message, record=f'sample {int(idx)}', file=getattr(self.dataset, 'ann_file', None))
 
     def _apply(self, transform: Callable, results: dict, seed: int | None) -> dict | None:
-        results = copy.deepcopy(results)  # a transform that gives None may have changed it
+        """One transform, with a stream of random numbers of its own: samples that are loaded for others before do not change it."""
         if hasattr(transform, 'get_indexes'):
             with _stream(seed, 0):
                 found = transform.get_indexes(self.dataset)
             indexes = [int(index) for index in (found if isinstance(found, Sequence | np.ndarray) else [found])]
             seeds = [None if seed is None else mix_seed(seed, 2, number) for number in range(len(indexes))]
-            results['mix_results'] = [
-                copy.deepcopy(self.dataset[index if own is None else SeededIndex(index, own)])
-                for index, own in zip(indexes, seeds)
+            partners = [
+                self.dataset[index if own is None else SeededIndex(index, own)] for index, own in zip(indexes, seeds)
             ]
+            if any(partner is None for partner in partners):
+                return None
+            results['mix_results'] = copy.deepcopy(partners)
         with _stream(seed, 1):
             return transform(results)
+
+
+class RefetchError(DataError, RuntimeError):
+    """A pipeline gives no sample. Also a RuntimeError, as callers of mmdetection expect."""
 
 
 def _stream(seed: int | None, number: int) -> contextlib.AbstractContextManager:
