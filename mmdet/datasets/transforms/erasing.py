@@ -22,7 +22,7 @@ from .arguments import (
 from .base import DetTransform, GeometricTransform
 
 
-def check_count(field: str, value: object, minimum: int) -> tuple[int, int]:
+def check_count(field: str, value: Any, minimum: int) -> tuple[int, int]:
     """Return ``value``, a whole number or the closed interval (low, high) of one, as an interval."""
     pair = value if is_sequence(value) else (value, value)
     if len(pair) != 2 or not all(is_int(count, minimum) for count in pair) or pair[0] > pair[1]:
