@@ -298,11 +298,11 @@ class CopyPaste(Mixing):
         if len(chosen) == 0:
             return results
         pasted = self._masks(partner, image.shape[:2])[chosen]  # (n, H, W)
-        union = pasted.any(0)
-        rest: np.ndarray = self._masks(results, image.shape[:2]) & ~union  # (N, H, W)
+        union = np.logical_or.reduce(pasted)
+        rest = self._masks(results, image.shape[:2]) & ~union  # (N, H, W)
         old, boxes = results['gt_bboxes'], HorizontalBoxes.from_instance_masks(_bitmaps(rest))
         moved = (boxes.tensor - old.tensor).abs().amax(1).numpy() if len(old) else np.zeros(0)
-        stay: np.ndarray = (moved <= self.bbox_occluded_thr) | (rest.sum((1, 2)) > self.mask_occluded_thr)
+        stay = (moved <= self.bbox_occluded_thr) | (rest.sum((1, 2)) > self.mask_occluded_thr)
         for key in OBJECT_KEYS:
             if key in ('gt_bboxes', 'gt_masks') or results.get(key) is None:
                 continue
