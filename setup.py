@@ -31,7 +31,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['mmdet', 'mmdet.*']),
     # In a checkout mmdet/.mim/ links to the configs and the model index; a built package has copies of these files there.
-    package_data={'mmdet': ['py.typed', 'datasets/class_names/*.txt', '.mim/model-index.yml', '.mim/configs/**/*']},
+    package_data={'mmdet': ['py.typed', '.mim/model-index.yml', '.mim/configs/**/*']},
     python_requires='>=3.10',
     install_requires=requirements(),
     extras_require={

@@ -369,6 +369,8 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0, help='of the instants')
     parser.add_argument('--json', help='write the table here')
     args = parser.parse_args()
+    # A shell starts what runs in its background with SIGINT ignored, and children inherit that: no run would ever be stopped by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     root = Path(args.work_dir).resolve()
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)

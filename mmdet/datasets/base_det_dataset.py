@@ -150,7 +150,7 @@ class BaseDetDataset(BaseDataset):
         loaded = cls._with_defaults({**metainfo, 'classes': classes})
         if 'palette' not in metainfo:
             # The class's own palette would colour by position; keep the colour of each known name instead.
-            known = dict(zip(cls.METAINFO.get('classes', ()), cls.METAINFO.get('palette', ()), strict=False))
+            known = dict(zip(cls.METAINFO.get('classes') or (), cls.METAINFO.get('palette', ()), strict=False))
             loaded['palette'] = [known.get(name, colour) for name, colour in zip(classes, make_palette(len(classes)))]
         return loaded
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,8 @@ class CocoDataset(BaseDetDataset):
     """Detection dataset in COCO's JSON format.
 
     *Labels.* Label i is ``metainfo['classes'][i]``, found in the file by name, whatever the order of the file's categories. (The reference
-    numbers labels in the order of the file, so that a class tuple in another order silently gets wrong names.)
+    numbers labels in the order of the file, so that a class tuple in another order silently gets wrong names.) A subclass whose ``METAINFO`` has
+    None for ``classes`` gets those of the file, in the order of their ids.
 
     *Boxes.* ``[x, y, w, h]`` becomes xyxy. Dropped: ``ignore`` set, no intersection with the image, area <= 0, w < 1 or h < 1, a category
     outside the classes. ``iscrowd`` gives ``ignore_flag`` 1. If the pipeline loads masks, each object has its ``segmentation`` as ``mask``.
@@ -105,7 +107,7 @@ class CocoDataset(BaseDetDataset):
         if not (table.annotated or self.test_mode):
             message = 'a training needs this list; only test sets come without it'
             raise DataError(message, file=self.ann_file, field='annotations')
-        classes = self._metainfo.get('classes', ())
+        classes = self._classes_in(table.category_ids, table.category_names)
         label_of = match_classes(classes, table.category_names, self.ann_file, allow_missing=self.allow_missing_classes)
         self._keep_categories(table.category_ids, label_of)
         paths = [self._image_path(name) for name in table.require_file_names()]
@@ -139,7 +141,7 @@ class CocoDataset(BaseDetDataset):
             self.coco = self.COCOAPI(path)
         names = [category.get('name') for category in self.coco.dataset.get('categories', [])]
         category_ids = [category['id'] for category in self.coco.dataset.get('categories', [])]
-        classes = self._metainfo.get('classes', ())
+        classes = self._classes_in(category_ids, names)
         label_of = match_classes(classes, names, self.ann_file, allow_missing=self.allow_missing_classes)
         self._keep_categories(category_ids, label_of)
         self.cat_img_map = {
@@ -203,6 +205,12 @@ class CocoDataset(BaseDetDataset):
             else:
                 kept.append(record)
         return kept
+
+    def _classes_in(self, category_ids: Sequence[ImageId], names: Sequence[str]) -> tuple[str, ...]:
+        """The class names; where ``classes`` is None, all of the file in the order of their ids become the classes."""
+        if self._metainfo.get('classes', ()) is None:
+            self._metainfo['classes'] = tuple(name for _, name in sorted(zip(category_ids, names), key=itemgetter(0)))
+        return self._metainfo.get('classes', ())
 
     def _keep_categories(self, category_ids: Sequence[ImageId], label_of: np.ndarray) -> None:
         """Set ``cat_ids`` and ``cat2label`` from the labels (C,) of the file's categories; -1 means: not among the classes."""

@@ -1,11 +1,9 @@
 """Published data sets: COCO files with class lists of their own, and PASCAL VOC as it is released.
 
-The long class lists are text files in ``class_names``, one name a line in the order of the data set's own category ids. Names are those of the
-annotation files, to which they are matched; some end in a blank.
+Objects365 and LVIS take the names of their many classes from the annotation file, in the order of the data set's category ids.
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,29 +11,24 @@ import numpy as np
 from ..errors import ConfigError
 from ..formats.class_names import CITYSCAPES_CLASSES, VOC_CLASSES
 from ..formats.images import image_size
-from ..formats.text_file import read_lines
 from ..formats.voc import VOCImage, read_voc_split, read_voc_xml
 from ..registry import DATASETS
 from .base_det_dataset import BaseDetDataset
 from .coco import CocoDataset, make_records
 
 
-def _names(file: str) -> tuple[str, ...]:
-    return tuple(name for name in read_lines(Path(__file__).parent / 'class_names' / f'{file}.txt') if name)
-
-
 @DATASETS.register_module()
 class Objects365V1Dataset(CocoDataset):
     """Objects365, version 1, with 365 classes. Shao et al., ICCV 2019."""
 
-    METAINFO = {'classes': _names('objects365v1')}
+    METAINFO = {'classes': None}
 
 
 @DATASETS.register_module()
 class Objects365V2Dataset(CocoDataset):
     """Objects365, version 2, with 365 classes. Of the file names (``images/v1/patch8/x.jpg``) the last folder counts, as the images are stored."""
 
-    METAINFO = {'classes': _names('objects365v2')}
+    METAINFO = {'classes': None}
 
     def _image_path(self, name: str) -> str:
         return super()._image_path('/'.join(name.split('/')[-2:]))
@@ -45,7 +38,7 @@ class Objects365V2Dataset(CocoDataset):
 class LVISV05Dataset(CocoDataset):
     """LVIS v0.5 with 1230 classes, on images of COCO 2017. Gupta et al., CVPR 2019."""
 
-    METAINFO = {'classes': _names('lvis_v05')}
+    METAINFO = {'classes': None}
 
     def parse_data_info(self, raw_data_info: dict) -> Any:
         """As the base; images are named by ``coco_url`` (``train2017/000000000009.jpg``), or as COCO 2014 named them."""
@@ -64,8 +57,6 @@ DATASETS.register_module(name='LVISDataset', module=LVISV05Dataset)
 @DATASETS.register_module()
 class LVISV1Dataset(LVISV05Dataset):
     """LVIS v1 with 1203 classes."""
-
-    METAINFO = {'classes': _names('lvis_v1')}
 
 
 @DATASETS.register_module()

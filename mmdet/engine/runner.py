@@ -37,6 +37,7 @@ from .checkpoint.resuming import (
     changes,
     check_averages,
     check_optimizer,
+    check_settings,
     optimizer_types,
     settings,
     settings_change,
@@ -54,6 +55,8 @@ from .dist import init_dist, locked_for_all
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .replay import write_step
 
+_SEEDS = 'must be an integer from 0 to 2**32 - 1'
+_MOST_ITERATIONS = 2**31 - 1
 _OWN_DEFAULT_HOOKS = dict(reseed='ReseedHook', num_classes='NumClassCheckHook', broken_images='BrokenImagesHook')
 
 
@@ -122,12 +125,14 @@ class DetRunner(Runner):
             path = self._resume_path = self._choose_checkpoint()
             stored = load_checkpoint_file(path, trust=self._trust, mmap=True)['meta'].get('seed') if path else None
             if stored is not None:
-                if not is_int(stored):
-                    raise CheckpointError('must be an integer', file=path, field='meta.seed', received=stored)
+                if not _is_seed(stored):
+                    raise CheckpointError(_SEEDS, file=path, field='meta.seed', received=stored)
                 if seed is not None and seed != stored and is_main_process():
                     print(f'resuming with the seed of the checkpoint, {stored}, not {seed}', file=sys.stderr)
                 seed = stored
                 self._randomness_cfg.update(seed=stored)
+        if seed is not None and not _is_seed(seed):
+            raise ConfigError(_SEEDS, field='seed', received=seed)
         if deterministic:
             # cuBLAS reads it when it starts, and torch refuses to use cuBLAS without; a value of the user's stays.
             os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
@@ -384,8 +389,9 @@ class DetRunner(Runner):
                 file=filename,
             )
         for key in ('epoch', 'iter', 'iters_in_epoch'):
-            if not is_int(meta.get(key, 0), 0):
-                raise CheckpointError('must be an integer >= 0', file=filename, field=f'meta.{key}', received=meta[key])
+            if not is_int(meta.get(key, 0), 0) or meta.get(key, 0) > _MOST_ITERATIONS:
+                message = f'must be an integer from 0 to {_MOST_ITERATIONS}'
+                raise CheckpointError(message, file=filename, field=f'meta.{key}', received=meta[key])
         self.train_loop._epoch = meta['epoch']
         self.train_loop._iter = meta['iter']
         if hasattr(self.train_loop, 'iters_done'):
@@ -403,6 +409,7 @@ class DetRunner(Runner):
             if resume_optimizer:
                 configured = settings(self.optim_wrapper)
                 self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+                check_settings(configured, self.optim_wrapper, filename)
                 differences += settings_change(configured, settings(self.optim_wrapper))
             if resume_param_scheduler and self.param_schedulers is not None and 'param_schedulers' in checkpoint:
                 for scheduler, state in pair_schedulers(
@@ -496,6 +503,10 @@ class DetRunner(Runner):
 
     def _drop_unsaveable(self, where: str, value: object) -> None:
         self.logger.warning(f'{where} ({type(value).__name__}) has no plain form and is saved as None')
+
+
+def _is_seed(value: object) -> bool:
+    return is_int(value, 0) and value < 2**32
 
 
 def _as_dict(value: Any) -> Any:

@@ -22,12 +22,13 @@ from .functional import (
 from .offline import evaluate_by_config, evaluate_results, metric_args_of_config
 from .visdrone_eval import VisDroneResult, evaluate_visdrone
 from .visdrone_metric import VisDroneMetric
+from .voc_metric import VOCMetric
 
 __all__ = [
     'INSTANCE_OFFSET', 'average_precision', 'bbox_overlaps', 'cityscapes_classes', 'coco_classes', 'dataset_aliases', 'eval_map', 'eval_recalls', 'get_classes',
     'print_map_summary', 'print_recall_summary', 'voc_classes',
     'BoxTable', 'COCO_AREA_RANGES', 'CocoAnnotations', 'CocoMetric', 'CocoResult', 'Detections', 'DumpDetResults',
-    'GroundTruth', 'MissingOutputError', 'UnknownMetricError', 'VisDroneInput', 'VisDroneMetric', 'VisDroneResult',
+    'GroundTruth', 'MissingOutputError', 'UnknownMetricError', 'VOCMetric', 'VisDroneInput', 'VisDroneMetric', 'VisDroneResult',
     'VisDroneTruth', 'evaluate_boxes', 'evaluate_by_config', 'evaluate_results', 'evaluate_visdrone', 'load_coco_annotations',
     'metric_args_of_config', 'read_folders', 'read_image_sizes', 'read_results', 'read_toolkit_rows', 'write_result_files',
 ]  # fmt: skip

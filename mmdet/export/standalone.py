@@ -12,7 +12,7 @@ from mmdet.archs.blocks.costs import elements, flops_per_pixel
 from mmdet.archs.parsing import parse_structure
 from mmdet.archs.structure import is_quantised, stage_ends
 from mmdet.errors import CheckpointError
-from mmdet.formats.torch_file import check_file
+from mmdet.formats.torch_file import check_file, check_tuples
 from mmdet.models.layers.lsq import LSQLinear
 from mmdet.models.layers.tinynas_blocks import BlockOptions, build_block
 from mmdet.models.layers.tinynas_damo import SpaceToDepth
@@ -116,7 +116,11 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         with open(path, 'rb') as stream:
             if stream.read(2) == b'PK':  # the older format has no check sums
-                check_file(path)
+                stream.seek(0)
+                check_file(path, stream)
+            else:
+                stream.seek(0)
+                check_tuples(path, stream)
             stream.seek(0)
             return torch.load(stream, map_location='cpu', weights_only=True)
     except CheckpointError:

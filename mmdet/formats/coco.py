@@ -306,9 +306,9 @@ class _Records:
             seen: set = set()
             for position, value in enumerate(values):
                 if value is not None and value in seen:
-                    message = 'the id is used twice'
-                    if self.section == 'annotations':  # words that callers of mmdetection look for
-                        message += ': annotation ids are not unique!'
+                    if self.section != 'annotations':
+                        raise self.fault(position, field, 'the id is used twice')
+                    message = 'the id is used twice: annotation ids are not unique!'  # words that callers of mmdetection look for
                     raise self.fault(position, field, message, RepeatedIdError)
                 seen.add(value)
         return values

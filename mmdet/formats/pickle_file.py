@@ -302,6 +302,7 @@ class _Machine:
         """The object of the next pickle."""
         data, at, stack, memo = self.data, self.at, [], {}  # type: ignore[var-annotated]
         marks: list[int] = []
+        encoded = 0
         while True:
             op = data[at]
             at += 1
@@ -366,7 +367,12 @@ class _Machine:
                 function, arguments = stack[-2:]
                 if type(function) is not _Name or function.call is None or type(arguments) is not tuple:
                     raise _RefusedError(f'a call of {_what(function)}')
-                stack[-2:] = [function.call(*arguments)]
+                made = function.call(*arguments)
+                if type(made) is bytes:  # each is made of its own text, unless the file names one text again and again
+                    encoded += len(made)
+                    if encoded > len(data):
+                        raise ValueError('texts that are encoded again and again')
+                stack[-2:] = [made]
             elif op == ord('b'):
                 state, target = stack.pop(), stack[-1]
                 if not isinstance(target, _Dtype | _Array) or type(state) is not tuple:

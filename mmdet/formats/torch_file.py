@@ -1,13 +1,18 @@
-"""Check sums of checkpoint files, which ``torch.load`` does not compare. Needs the standard library only: exported networks contain this module."""
+"""What ``torch.load`` does not look at: check sums of checkpoint files, and tuples that crash it.
 
+Needs the standard library only: exported networks contain this module.
+"""
+
+import io
 import os
+import pickletools
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from ..errors import CheckpointError
 
@@ -15,6 +20,10 @@ _LOCAL_HEADER = struct.Struct('<4s5H3I2H')
 _CHUNK_BYTES = 1 << 20
 _TRIES = 10
 _ENCRYPTED, _DIRECTORY = 0x1, 0x10
+_MAX_TUPLES = 100  # inside each other
+# So few tuples cannot overflow the stack, wherever they are: 80,000 inside each other do not fill 8 MiB.
+_HARMLESS_TUPLES = 10_000
+_OLD_FORMAT_PICKLES = 5  # magic number, version, sizes of C types, content, keys of the storages
 
 
 T = TypeVar('T')
@@ -35,16 +44,20 @@ class Member:
         return '/data/' in self.name
 
 
-def read_members(path: Path) -> list[Member]:
+def read_members(path: Path, stream: BinaryIO) -> list[Member]:
     """The members of a torch zip file, found the way torch finds them.
 
     What torch reads of the headers must be right: the name twice, no compression, equal sizes, nothing that overlaps.
+
+    Args:
+        path: its name, for messages.
+        stream: the open file.
 
     Raises:
         CheckpointError: ``torch.save`` did not write the file, it is cut off, or a header of it is damaged; the message names the member.
     """
     try:
-        with open(path, 'rb') as stream, zipfile.ZipFile(stream) as archive:
+        with zipfile.ZipFile(stream) as archive:
             entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
             names = {entry.filename.rpartition('/')[2] for entry in entries}
             if 'constants.pkl' in names:
@@ -90,24 +103,80 @@ def has_sums(members: Iterable[Member]) -> bool:
     return any(member.crc for member in members)
 
 
-def check_sums(path: Path, members: Iterable[Member]) -> None:
-    """Read members and compare their CRC-32.
+def check_sums(path: Path, stream: BinaryIO, members: Iterable[Member]) -> None:
+    """Read members and compare their CRC-32; arguments as for :func:`read_members`.
 
     Raises:
         CheckpointError: one differs; the message names the member.
     """
     buffer = memoryview(bytearray(_CHUNK_BYTES))
-    with open(path, 'rb') as stream:
+    for member in members:
+        stream.seek(member.start)
+        left, crc = member.size, 0
+        while left and (count := stream.readinto(buffer[: min(left, _CHUNK_BYTES)])):  # type: ignore[attr-defined]
+            crc = zlib.crc32(buffer[:count], crc)
+            left -= count
+        if left or crc != member.crc:
+            raise CheckpointError(
+                'damaged: its content does not agree with its check sum', file=path, record=f'member {member.name}'
+            )
+
+
+def check_tuples(path: Path, stream: BinaryIO, members: Sequence[Member] = ()) -> None:
+    """Refuse a pickle with many tuples inside each other: as a key of a dictionary, such a tuple overflows the stack and ends the process.
+
+    Args:
+        path: name of a file of ``torch.save``, for messages.
+        stream: the open file; the old format at its start.
+        members: what :func:`read_members` gives for the zip format; nothing for the old one.
+
+    Raises:
+        CheckpointError: there are more of them than in any checkpoint, or the pickle is damaged.
+    """
+    try:
         for member in members:
+            if not member.name.lower().endswith('data.pkl'):
+                continue
             stream.seek(member.start)
-            left, crc = member.size, 0
-            while left and (count := stream.readinto(buffer[: min(left, _CHUNK_BYTES)])):
-                crc = zlib.crc32(buffer[:count], crc)
-                left -= count
-            if left or crc != member.crc:
-                raise CheckpointError(
-                    'damaged: its content does not agree with its check sum', file=path, record=f'member {member.name}'
-                )
+            data = stream.read(member.size)
+            if sum(map(data.count, (b't', b'\x85', b'\x86', b'\x87'))) > _HARMLESS_TUPLES:
+                _check_tuples(io.BytesIO(data), path)
+        for _ in range(0 if members else _OLD_FORMAT_PICKLES):
+            _check_tuples(stream, path)
+    except CheckpointError:
+        raise
+    except Exception as error:  # damaged bytes make pickletools raise nearly anything
+        raise CheckpointError(f'truncated or damaged ({type(error).__name__}: {error})', file=path) from error
+
+
+def _check_tuples(stream: BinaryIO, path: Path) -> None:
+    """Read a pickle's instructions with, for each object on its stack, the number of tuples inside each other."""
+    stack: list[int] = []
+    marks: list[int] = []
+    memo: dict[Any, int] = {}
+    for operation, argument, _ in pickletools.genops(stream):
+        name, taken = operation.name, operation.stack_before
+        if name == 'MARK':
+            marks.append(len(stack))
+        elif name.endswith('PUT') or name == 'MEMOIZE':
+            memo[len(memo) if argument is None else argument] = stack[-1]
+        elif name.endswith('GET'):
+            stack.append(memo[argument])
+        elif name == 'DUP':
+            stack.append(stack[-1])
+        else:
+            count = len(taken)
+            if pickletools.markobject in taken:
+                count = taken.index(pickletools.markobject) + len(stack) - marks.pop()
+            values = stack[len(stack) - count :]
+            del stack[len(stack) - count :]
+            if name.startswith('TUPLE'):
+                depth = max(values, default=0) + 1
+                if depth > _MAX_TUPLES:
+                    raise CheckpointError(f'more than {_MAX_TUPLES} tuples inside each other', file=path)
+                stack.append(depth)
+            else:
+                stack += [0] * len(operation.stack_after)
 
 
 def read_unreplaced(path: Path, read: Callable[[], T]) -> T:
@@ -137,16 +206,15 @@ def read_unreplaced(path: Path, read: Callable[[], T]) -> T:
     raise CheckpointError('is being written by another process', file=path)
 
 
-def check_file(path: Path) -> None:
-    """Check a whole torch zip file; one without check sums only for its headers.
+def check_file(path: Path, stream: BinaryIO) -> None:
+    """Check a whole torch zip file; one without check sums only for its headers. Arguments as for :func:`read_members`.
+
+    The file is opened once, by the caller, hence stays the same while another process puts another one in its place.
 
     Raises:
         CheckpointError: truncated or damaged; the message names the member.
     """
-
-    def check() -> None:
-        members = read_members(path)
-        if has_sums(members):
-            check_sums(path, members)
-
-    read_unreplaced(path, check)
+    members = read_members(path, stream)
+    if has_sums(members):
+        check_sums(path, stream, members)
+    check_tuples(path, stream, members)

@@ -111,6 +111,7 @@ def replacing(path: str | Path, *, error: type[MMDetError] = DataError, keep_suf
             file of that name is left as it was, and the temporary file is removed.
     """
     path = Path(path)
+    _refuse_no_name(path, error)
     temporary = temporary_path(path, keep_suffix=keep_suffix)
     try:
         with explained(path, error):
@@ -126,6 +127,16 @@ def replacing(path: str | Path, *, error: type[MMDetError] = DataError, keep_suf
     finally:
         with contextlib.suppress(OSError):  # gone once it is in place; nothing more to do where it cannot be removed
             temporary.unlink()
+
+
+def _refuse_no_name(path: Path, error: type[MMDetError]) -> None:
+    """Raise an error for a path that no file can have: '', '/', one with a zero byte or with what is no text."""
+    try:
+        possible = bool(path.name) and b'\0' not in os.fsencode(path)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise error('cannot be the name of a file', file=repr(str(path)))
 
 
 @contextlib.contextmanager
@@ -257,8 +268,12 @@ def write_pickle(path: str | Path, content: Any) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text by :func:`write_atomically`."""
-    write_bytes(path, text.encode())
+    """Write UTF-8 text by :func:`write_atomically`; DataError where it holds a lone surrogate, which UTF-8 has not."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f'cannot be written as text ({error})', file=path) from error
+    write_bytes(path, data)
 
 
 def write_config(path: str | Path, cfg: Config) -> None:
@@ -283,6 +298,7 @@ class LineFile:
 
     def __init__(self, path: str | Path, *, error: type[MMDetError] = DataError):
         self.path, self._error, self._appended = Path(path), error, False
+        _refuse_no_name(self.path, error)
         with explained(self.path, error):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, 'a+b', buffering=0)  # noqa: SIM115 (close() closes it)

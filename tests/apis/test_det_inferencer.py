@@ -534,6 +534,7 @@ def test_models_by_name(caplog):
     assert {'gfl_r50_fpn_1x_coco', 'gfl_r50_fpn_mstrain_2x_coco'} <= set(DetInferencer.list_models('mmdet', 'gfl_r50'))
     assert DetInferencer.list_models(patterns='no such') == []
     assert config_by_name('GFL_R50_fpn_mstrain_2x_coco').endswith('configs/gfl/gfl_r50_fpn_ms-2x_coco.py')
+    assert config_by_name('rtmdet-t').endswith('configs/rtmdet/rtmdet_tiny_8xb32-300e_coco.py')
     assert all(model.config.is_file() for model in _known_models().values())
     with pytest.raises(ConfigError, match='no such config'):
         DetInferencer('no_such_model')

@@ -171,7 +171,10 @@ def test_a_new_style_base_of_a_known_name_is_replaced(tmp_path, repository):
     assert cfg.train_dataloader.dataset.pipeline[2].scale == [(1333, 480), (1333, 960)]
 
 
-@pytest.mark.parametrize(('length', 'epochs'), [('runner = dict(type="EpochBasedRunner", max_epochs=73)', 73), ('total_epochs = 73', 73), ('', 12)])
+@pytest.mark.parametrize(
+    ('length', 'epochs'),
+    [('runner = dict(type="EpochBasedRunner", max_epochs=73)', 73), ('total_epochs = 73', 73), ('', 12)],
+)
 def test_a_base_that_is_not_there_sets_no_length(tmp_path, length, epochs):
     bases = '_base_ = ["../_base_/datasets/coco_detection.py", "../_base_/schedules/schedule_1x.py"]\n'
     cfg, _ = read(tmp_path, f'{bases}lr_config = dict(step=[65, 71])\n{length}\n')

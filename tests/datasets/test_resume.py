@@ -93,7 +93,8 @@ def test_two_processes_see_the_batches_of_one(data_root, monkeypatch):
     alone = list(itertools.islice(epochs(loader(data_root, 0, batch_size=4)), 20))
     parts = []
     for rank in (0, 1):
-        monkeypatch.setattr(samplers, 'get_dist_info', lambda rank=rank: (rank, 2))
+        for module in (samplers.seeded, samplers.batch_sampler):
+            monkeypatch.setattr(module, 'get_dist_info', lambda rank=rank: (rank, 2))
         parts.append(list(itertools.islice(epochs(loader(data_root, 0, batch_size=2)), 20)))
     for whole, *shares in zip(alone, *parts, strict=True):
         if len(whole['inputs']) % 2 == 0:

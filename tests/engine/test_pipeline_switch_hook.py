@@ -48,7 +48,8 @@ WRAPPED = {
     'plain': PLAIN,
     'repeated': dict(type='RepeatDataset', times=1, dataset=PLAIN),
     'concatenated': dict(
-        type='ConcatDataset', datasets=[dict(PLAIN, length=2), dict(type='RepeatDataset', times=1, dataset=dict(PLAIN, length=2))]
+        type='ConcatDataset',
+        datasets=[dict(PLAIN, length=2), dict(type='RepeatDataset', times=1, dataset=dict(PLAIN, length=2))],
     ),
 }
 

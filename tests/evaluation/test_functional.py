@@ -2,8 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
-from mmdet.evaluation import average_precision, bbox_overlaps, eval_map, eval_recalls, get_classes, voc_classes
+from mmdet.evaluation import (
+    VOCMetric,
+    average_precision,
+    bbox_overlaps,
+    eval_map,
+    eval_recalls,
+    get_classes,
+    voc_classes,
+)
 from mmdet.evaluation.functional.mean_ap import tpfp_default, tpfp_imagenet
 
 BOXES = np.array([[0, 0, 10, 20], [5, 5, 15, 15]], np.float32)
@@ -92,3 +101,39 @@ def test_class_names():
         get_classes('pets')
     with pytest.raises(TypeError):
         get_classes(3)
+
+
+def voc_sample(bboxes, scores):
+    truth = dict(bboxes=torch.from_numpy(BOXES), labels=torch.tensor([0, 1]))
+    found = dict(bboxes=torch.tensor(bboxes), scores=torch.tensor(scores), labels=torch.arange(len(scores)))
+    return dict(
+        gt_instances=truth,
+        ignored_instances=dict(bboxes=torch.zeros(0, 4), labels=torch.zeros(0)),
+        pred_instances=found,
+    )
+
+
+@pytest.mark.parametrize(
+    ('options', 'expected'),
+    [
+        ({}, dict(mAP=0.5, AP50=0.5)),
+        (dict(iou_thrs=[0.5, 0.95], eval_mode='area'), dict(mAP=0.5, AP50=0.5, AP95=0.5)),
+        (dict(metric='recall', proposal_nums=(1, 5)), {'recall@1@0.5': 0.5, 'recall@5@0.5': 0.5}),
+        (
+            dict(metric=['recall'], proposal_nums=(5,), iou_thrs=[0.5, 0.6]),
+            {'recall@5@0.5': 0.5, 'recall@5@0.6': 0.5, 'AR@5': 0.5},
+        ),
+    ],
+)
+def test_voc_metric(options, expected):
+    metric = VOCMetric(**options)
+    metric.dataset_meta = dict(classes=('ship', 'buoy'))
+    metric.process(None, [voc_sample([[0.0, 0, 10, 20], [50, 50, 60, 60]], [0.9, 0.8])])
+    found = metric.evaluate(1)
+    assert found == {f'pascal_voc/{name}': value for name, value in expected.items()}
+
+
+def test_voc_metric_of_wrong_arguments():
+    for options in (dict(metric='AP'), dict(metric=['mAP', 'recall']), dict(eval_mode='all')):
+        with pytest.raises(ValueError, match='must be'):
+            VOCMetric(**options)

@@ -390,7 +390,7 @@ def test_rewritten_imports():
         'from .parsing import parse_structure',
         'from .structure import is_quantised, stage_ends',
         'from .errors import CheckpointError',
-        'from .torch_file import check_file',
+        'from .torch_file import check_file, check_tuples',
         'from .lsq import LSQLinear',
         'from .modules import BlockOptions, build_block',
         'from .damo import SpaceToDepth',

@@ -186,7 +186,7 @@ REFUSED = {
     'annotation is a number': (document([7]), 'annotations[0]: must be a JSON object. Received: 7'),
     'image twice': (document(images=[IMAGE, IMAGE]), 'image 1: id: the id is used twice. Received: 1'),
     'image 1 and 1.0': (document(images=[IMAGE, dict(IMAGE, id=1.0)]), 'image 1: id: the id is used twice'),
-    'annotation twice': (document([BOX, BOX]), 'annotation 5: id: the id is used twice. Received: 5'),
+    'annotation twice': (document([BOX, BOX]), 'annotation 5: id: the id is used twice: annotation ids are not unique!'),
     'category twice': (document(categories=[CAR, BUS, dict(id=3, name='van')]), 'category 3: id: the id is used twice'),
     'name twice': (document(categories=[CAR, BUS, dict(id=1, name='car')]), "categories: two categories have this name. Received: 'car'"),
     'stray image': (document([dict(BOX, image_id=2)]), "annotation 5: image_id: no such id among 'images'. Received: 2"),
@@ -239,7 +239,8 @@ def test_refused_by_all_with_the_same_words(folder, name):
         del readers['mosaics']
     found = verdicts(readers, folder, str(path))
     assert set(map(str, found.values())) == {found['training']}, found
-    assert found['training'].startswith(f'DataError {path}: {message}')
+    kind = 'RepeatedIdError' if 'not unique' in message else 'DataError'
+    assert found['training'].startswith(f'{kind} {path}: {message}')
     found['training'].encode()  # can be printed
 
 

@@ -196,6 +196,13 @@ def test_repeated_objects_do_not_grow(leaf):
         parse_pickle(pickle.dumps(content), 'a.pkl')
 
 
+def test_a_text_that_is_encoded_again_and_again():
+    text = b'X' + struct.pack('<I', 1000) + b'a' * 1000
+    code = b'](c_codecs\nencode\nq\x01' + text + b'X\x06\0\0\0latin1\x86q\x02R' + b'h\x01h\x02R' * 100 + b'e'
+    with pytest.raises(DataError, match='encoded again and again'):
+        parse_pickle(b'\x80\x02' + code + b'.', 'a.pkl')
+
+
 def test_every_cut_and_every_changed_byte_is_an_error_or_data():
     data = pickle.dumps([sample(1)], 4)
     rng = np.random.default_rng(0)

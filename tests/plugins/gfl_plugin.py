@@ -177,7 +177,7 @@ def make_config(folder):
                 sampler=dict(type='DefaultSampler', shuffle=False),
                 dataset=dataset,
             ),
-            train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=2),
+            train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1),
             optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.004, momentum=0.9)),
             default_hooks=dict(logger=dict(type='LoggerHook', interval=100), checkpoint=None),
             custom_hooks=[dict(type='RampHook', step=0.5), dict(type='NumClassCheckHook')],

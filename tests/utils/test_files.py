@@ -215,3 +215,18 @@ def test_the_first_file_in_a_folder_removes_leftovers(tmp_path):
     leftovers[1].touch()
     write_bytes(tmp_path / 'b', b'')  # only the first time: a folder may hold many files
     assert len(os.listdir(tmp_path)) == 2
+
+
+@pytest.mark.parametrize('name', ['', '/', 'a\0b', '\ud800'])
+def test_names_that_no_file_can_have(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for write in (lambda: files.write_text(name, 'x'), lambda: files.LineFile(name)):
+        with pytest.raises(DataError, match='cannot be the name of a file'):
+            write()
+    assert not list(tmp_path.iterdir())
+
+
+def test_text_that_utf8_has_not(tmp_path):
+    with pytest.raises(DataError, match=r'a\.txt: cannot be written as text'):
+        files.write_text(tmp_path / 'a.txt', '\ud800')
+    assert not list(tmp_path.iterdir())

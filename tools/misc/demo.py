@@ -8,8 +8,10 @@ step is a command of the toolbox and is printed before it runs. A second start s
 """
 
 import argparse
+import ctypes
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +35,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def end_with_parent() -> None:
+    """Have this process killed when its parent is, which can then pass nothing on; without this, the next demo would find its folder in use."""
+    if sys.platform == 'linux':  # other systems have nothing like it
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def run(script: str, *arguments: str | Path) -> float:
     """Run a tool of the repository, showing its command; returns the seconds it took."""
     arguments = [str(argument) for argument in arguments]
@@ -40,7 +48,9 @@ def run(script: str, *arguments: str | Path) -> float:
     # By default OpenMP's threads spin while they wait; where another process wants the core, a step then takes ten times as long.
     environment = {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ}
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, str(ROOT / script), *arguments], cwd=ROOT, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / script), *arguments], cwd=ROOT, env=environment, preexec_fn=end_with_parent
+    )
     try:
         code = process.wait()
     except BaseException:

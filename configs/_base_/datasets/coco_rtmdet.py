@@ -15,7 +15,9 @@ train_pipeline = [
     *_base_.train_pipeline[:2],
     dict(type='CachedMosaic', img_scale=image_size, pad_val=114.0),
     *augmentation,
-    dict(type='CachedMixUp', img_scale=image_size, ratio_range=(1.0, 1.0), max_cached_images=20, pad_val=(114, 114, 114)),
+    dict(
+        type='CachedMixUp', img_scale=image_size, ratio_range=(1.0, 1.0), max_cached_images=20, pad_val=(114, 114, 114)
+    ),
     dict(type='PackDetInputs'),
 ]
 train_pipeline_stage2 = [

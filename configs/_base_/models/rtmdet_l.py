@@ -5,7 +5,9 @@ act_cfg = dict(type='SiLU', inplace=True)
 model = dict(
     type='RTMDet',
     # Images stay BGR, as do mean and std; the pipelines make all images of a batch equally large.
-    data_preprocessor=dict(type='DetDataPreprocessor', mean=[103.53, 116.28, 123.675], std=[57.375, 57.12, 58.395], bgr_to_rgb=False),
+    data_preprocessor=dict(
+        type='DetDataPreprocessor', mean=[103.53, 116.28, 123.675], std=[57.375, 57.12, 58.395], bgr_to_rgb=False
+    ),
     backbone=dict(
         type='CSPNeXt',
         arch='P5',
@@ -42,7 +44,9 @@ model = dict(
         norm_cfg=norm_cfg,
         act_cfg=act_cfg,
     ),
-    train_cfg=dict(assigner=dict(type='DynamicSoftLabelAssigner', topk=13), allowed_border=-1, pos_weight=-1, debug=False),
+    train_cfg=dict(
+        assigner=dict(type='DynamicSoftLabelAssigner', topk=13), allowed_border=-1, pos_weight=-1, debug=False
+    ),
     test_cfg=dict(
         nms_pre=30000,
         min_bbox_size=0,

@@ -298,7 +298,7 @@ class CopyPaste(Mixing):
         if len(chosen) == 0:
             return results
         pasted = self._masks(partner, image.shape[:2])[chosen]  # (n, H, W)
-        union = np.logical_or.reduce(pasted)
+        union = np.any(pasted, axis=0)
         rest = self._masks(results, image.shape[:2]) & ~union  # (N, H, W)
         old, boxes = results['gt_bboxes'], HorizontalBoxes.from_instance_masks(_bitmaps(rest))
         moved = (boxes.tensor - old.tensor).abs().amax(1).numpy() if len(old) else np.zeros(0)
@@ -310,7 +310,8 @@ class CopyPaste(Mixing):
         results['gt_bboxes'] = cat_boxes([boxes[stay], partner['gt_bboxes'][chosen]])
         if results.get('gt_masks') is not None:
             results['gt_masks'] = _bitmaps(np.concatenate([rest[stay], pasted]))
-        results['img'] = np.where(union[..., None] if image.ndim == 3 else union, source, image)
+        mask = union.reshape(*union.shape, *(1,) * (image.ndim - 2))
+        results['img'] = np.where(mask, source, image)
         return results
 
     def _masks(self, sample: dict, image_hw: tuple[int, int]) -> np.ndarray:

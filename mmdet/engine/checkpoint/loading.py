@@ -29,7 +29,7 @@ from safetensors import safe_open
 from torch import nn
 
 from ...errors import CheckpointError
-from ...formats.torch_file import Member, check_sums, has_sums, read_members, read_unreplaced
+from ...formats.torch_file import Member, check_sums, check_tuples, has_sums, read_members, read_unreplaced
 from .names import OPTIONAL_SUFFIXES, rename_reference_keys
 from .sources import resolve_checkpoint
 
@@ -39,7 +39,14 @@ MapLocation = str | torch.device | Callable[[torch.types.Storage, str], torch.ty
 MINIMUM_TORCH = (2, 10)
 _STATE_KEYS = ('state_dict', 'model', 'model_state_dict')
 _LISTED_NAMES = 40
-
+_MAX_DEPTH = 100
+_MOST_VALUES = 10_000_000
+_EXPANDED = 1 << 20  # elements that a tensor with strides of 0 may have beyond those of its memory
+_DTYPES = {
+    torch.bool, torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32, torch.uint64, torch.int64, torch.float16, torch.bfloat16,
+    torch.float32, torch.float64, torch.complex64, torch.complex128, torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2,
+    torch.float8_e5m2fnuz, torch.float8_e8m0fnu,
+}  # fmt: skip
 
 _NUMBERS = {'b1', *(f'{kind}{size}' for kind in 'iu' for size in (1, 2, 4, 8)), 'f2', 'f4', 'f8', 'c8', 'c16'}
 
@@ -158,8 +165,10 @@ def _read(path: Path, trust: bool, map_location: MapLocation, mmap: bool) -> dic
         elif kind == 'zip':
             content = _load_zip(path, trust, map_location, mmap)
         else:
+            with path.open('rb') as stream:
+                check_tuples(path, stream)
             content = _load_pickle(path, trust, map_location)
-        return _normalise(content, path)
+        return _normalise(content, path, on_meta=str(map_location) == 'meta')
     except CheckpointError:
         raise
     except (OSError, MemoryError, torch.OutOfMemoryError) as error:
@@ -185,20 +194,22 @@ def require_safe_torch() -> None:
 
 def _load_zip(path: Path, trust: bool, map_location: MapLocation, mmap: bool) -> Any:
     """Names and plain values are checked before they are read, the tensors by a second thread while torch reads them."""
-    members = read_members(path)
     tensors: list[Member] = []
-    if has_sums(members):
-        check_sums(path, [member for member in members if not member.is_tensor])
-        tensors = [] if mmap else [member for member in members if member.is_tensor]
-    else:
+    with path.open('rb') as stream:
+        members = read_members(path, stream)
+        if has_sums(members):
+            check_sums(path, stream, [member for member in members if not member.is_tensor])
+            tensors = [] if mmap else [member for member in members if member.is_tensor]
+        check_tuples(path, stream, members)
+    if not has_sums(members):
         message = (
             f'{path}: has no check sums (torch.serialization.set_crc32_options(False)); damage of it cannot be seen'
         )
         print_log(message, logger='current', level=logging.WARNING)
     if mmap and path.suffix == '.safetensors':  # by this name torch takes it for the other format
         mmap = False
-    with ThreadPoolExecutor(1) as pool:
-        check = pool.submit(check_sums, path, tensors)
+    with ThreadPoolExecutor(1) as pool, path.open('rb') as stream:
+        check = pool.submit(check_sums, path, stream, tensors)
         try:
             content = _load_pickle(path, trust, map_location, mmap=mmap, before_trusting=check.result)
         finally:
@@ -287,11 +298,62 @@ def _load_safetensors(path: Path, map_location: MapLocation) -> dict:
     return dict(state_dict=state, meta=meta)
 
 
-def _normalise(content: Any, path: Path) -> dict:
+class _Counter:
+    """Looks at everything in a checkpoint, so that what comes after may walk through it without fear.
+
+    Args:
+        path: the checkpoint, for messages.
+        on_meta: it was read onto the device ``meta``, where tensors have no numbers.
+    """
+
+    def __init__(self, path: Path, on_meta: bool):
+        self.path, self.on_meta = path, on_meta
+        self.known: dict[int, int] = {}
+
+    def count(self, value: Any, place: str = '', depth: int = 0) -> int:
+        """Number of values in a container, shared ones counted each time.
+
+        Raises:
+            CheckpointError: too many, too deep, or a tensor that is no plain memory full of numbers.
+        """
+        if isinstance(value, torch.Tensor):
+            odd = self._oddity(value)
+            if odd:
+                raise CheckpointError('is no plain tensor', file=self.path, record=place, received=odd)
+        if not isinstance(value, (Mapping, list, tuple)):
+            return 1
+        found = self.known.get(id(value))
+        if found is None:
+            if depth == _MAX_DEPTH:
+                raise CheckpointError(f'more than {_MAX_DEPTH} containers inside each other', file=self.path)
+            self.known[id(value)] = _MOST_VALUES  # while its parts are counted: it may be one of them
+            items = value.items() if isinstance(value, Mapping) else enumerate(value)
+            found = 1 + sum(self.count(item, f'{place}.{key}' if place else str(key), depth + 1) for key, item in items)
+            self.known[id(value)] = found
+        if found >= _MOST_VALUES:
+            raise CheckpointError(
+                f'stands for {_MOST_VALUES} values or more, or for a list inside itself', file=self.path
+            )
+        return found
+
+    def _oddity(self, value: torch.Tensor) -> object:
+        if value.is_nested or value.is_quantized or value.layout != torch.strided:
+            return f'{"nested" if value.is_nested else "quantized" if value.is_quantized else value.layout}'
+        if value.dtype not in _DTYPES:
+            return value.dtype
+        if value.is_meta:
+            return None if self.on_meta else value.device
+        # Strides of 0 make any number of elements out of one.
+        room = value.untyped_storage().nbytes() // value.element_size()
+        return None if value.numel() <= max(room, _EXPANDED) else f'{value.numel()} elements in the memory of {room}'
+
+
+def _normalise(content: Any, path: Path, on_meta: bool = False) -> dict:
     if isinstance(content, nn.Module):
         content = content.state_dict()
     if not isinstance(content, Mapping):
         raise CheckpointError('holds no state dict', file=path, received=type(content).__name__)
+    _Counter(path, on_meta).count(content)
     key = next((key for key in _STATE_KEYS if isinstance(content.get(key), (Mapping, nn.Module))), None)
     checkpoint = {} if key is None else {name: value for name, value in content.items() if name != key}
     state = content if key is None else content[key]
@@ -463,6 +525,8 @@ def _check_values(model: nn.Module, state_dict: Mapping) -> list[str]:
 def is_finite(value: torch.Tensor) -> bool:
     """Whether no number of a tensor is NaN or infinite."""
     has_such = value.is_floating_point() or value.is_complex()
+    if value.element_size() == 1 and has_such:
+        value = value.float()  # torch does not ask 8-bit numbers
     return not has_such or value.is_meta or bool(value.isfinite().all())
 
 

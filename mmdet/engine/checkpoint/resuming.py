@@ -10,6 +10,8 @@ import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from ...errors import CheckpointError
+from ...utils.checks import is_finite as is_within_range
+from ...utils.checks import is_number
 from .loading import is_finite
 
 _CHUNK_BYTES = 1 << 20
@@ -147,6 +149,34 @@ def settings(wrapper: OptimWrapper | OptimWrapperDict) -> dict[str, Any]:
                     value = group.get(f'initial_{key}', value)
                     found[f'{name}.{index}.{key}'] = value.tolist() if isinstance(value, torch.Tensor) else value
     return found
+
+
+def check_settings(config: Mapping[str, Any], wrapper: OptimWrapper | OptimWrapperDict, filename: str) -> None:
+    """Refuse settings that an optimizer has from a checkpoint and that are no numbers where the config has numbers.
+
+    Args:
+        config: :func:`settings` before the checkpoint was loaded.
+        wrapper: the optimizer afterwards.
+        filename: the checkpoint's, for messages.
+
+    Raises:
+        CheckpointError: names the setting.
+    """
+    wrappers = wrapper if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
+    for name, single in wrappers.items():
+        for index, group in enumerate(single.optimizer.param_groups):
+            for key, value in {'lr': None, **group}.items():
+                own = config.get(f'{name}.{index}.{key.removeprefix("initial_")}')
+                value = value.tolist() if isinstance(value, torch.Tensor) else value
+                pairs = (
+                    zip(own, value) if isinstance(own, tuple) and isinstance(value, tuple | list) else [(own, value)]
+                )
+                if any(
+                    not is_within_range(now) for before, now in pairs if is_number(before) or isinstance(before, tuple)
+                ):
+                    raise CheckpointError(
+                        'must be a finite number', file=filename, field=f'optimizer.{key}', received=value
+                    )
 
 
 def settings_change(config: Mapping[str, Any], loaded: Mapping[str, Any]) -> Iterator[str]:

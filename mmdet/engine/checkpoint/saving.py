@@ -20,7 +20,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim import _ParamScheduler
 
 from ...errors import CheckpointError
-from ...formats.torch_file import check_file, read_unreplaced
+from ...formats.torch_file import check_file
+from ...utils.checks import is_finite, is_number
 from ...utils.files import replacing, write_atomically, write_bytes
 
 POINTER_NAME = 'last_checkpoint'
@@ -120,6 +121,12 @@ def pair_schedulers(
                 'resume with the config of the run',
                 file=filename,
             )
+        for scheduler, state in zip(group, group_states):
+            own = vars(scheduler)
+            for key in state.keys() & own.keys():
+                if is_number(own[key]) and not is_finite(state[key]):
+                    place = f'param_schedulers.{key}'
+                    raise CheckpointError('must be a number', file=filename, field=place, received=state[key])
         yield from zip(group, copy.deepcopy(group_states))
 
 
@@ -149,16 +156,12 @@ def write_link(folder: str | os.PathLike, checkpoint_path: str | os.PathLike, na
 def is_intact(path: str | os.PathLike) -> bool:
     """Whether a file is a whole torch zip archive: torch opens it, and its headers and check sums are right."""
 
-    def check() -> None:
-        check_file(Path(path))
-        try:
-            torch._C.PyTorchFileReader(os.fspath(path))  # reads the table of contents, of which it is stricter
-        except RuntimeError as error:
-            raise CheckpointError('torch cannot open it', file=path) from error
-
     try:
-        read_unreplaced(Path(path), check)
-    except CheckpointError:
+        with open(path, 'rb') as stream:  # once: another process may replace the file meanwhile
+            check_file(Path(path), stream)
+            stream.seek(0)
+            torch._C.PyTorchFileReader(stream)  # reads the table of contents, of which it is stricter
+    except (CheckpointError, OSError, RuntimeError):
         return False
     return True
 

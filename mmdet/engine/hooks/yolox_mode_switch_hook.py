@@ -1,6 +1,7 @@
 """The last epochs of YOLOX: no mixing of images, an L1 loss more."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -26,13 +27,14 @@ class YOLOXModeSwitchHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Switch at the first of the last epochs, also of a training that is resumed among them."""
-        loader = runner.train_dataloader
+        loader: Any = runner.train_dataloader
         if runner.epoch + 1 < runner.max_epochs - self.num_last_epochs or self._restarted:
             return
         self._restarted = True
         runner.logger.info('No mosaic and mixup aug now!')
-        loader.dataset.update_skip_type_keys(self.skip_type_keys)  # type: ignore[attr-defined]
+        loader.dataset.update_skip_type_keys(self.skip_type_keys)
         if getattr(loader, 'persistent_workers', False):
             loader._iterator = None  # its workers have copies of the data set; the next pass starts new ones
         runner.logger.info('Add additional L1 loss now!')
-        unwrap(runner.model).bbox_head.use_l1 = True
+        model: Any = unwrap(runner.model)
+        model.bbox_head.use_l1 = True

@@ -64,7 +64,8 @@ class QuadraticWarmupParamScheduler(_ParamScheduler):
         if epoch_length is None or epoch_length <= 0:
             raise ArgumentError('must be > 0', field='epoch_length', received=epoch_length)
         end = end if end == INF else end * epoch_length
-        return cls(*args, begin=begin * epoch_length, end=end, by_epoch=False, **kwargs)
+        kwargs.update(begin=begin * epoch_length, end=end, by_epoch=False)
+        return cls(*args, **kwargs)
 
     def _get_value(self) -> list[float]:
         values = []

@@ -115,7 +115,9 @@ def tpfp_default(
 
     def rule(ious: np.ndarray, order: np.ndarray, ignored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         best, overlap = ious.argmax(1), ious.max(1)
-        right, wrong, taken = [], [], np.zeros(len(ignored), bool)
+        right: list[int] = []
+        wrong: list[int] = []
+        taken = np.zeros(len(ignored), bool)
         for row in order:
             if overlap[row] < iou_thr:
                 wrong.append(row)
@@ -149,7 +151,9 @@ def tpfp_imagenet(
     thresholds = np.minimum(width * height / ((width + 10) * (height + 10)), default_iou_thr)
 
     def rule(ious: np.ndarray, order: np.ndarray, ignored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        right, wrong, taken = [], [], np.zeros(len(ignored), bool)
+        right: list[int] = []
+        wrong: list[int] = []
+        taken = np.zeros(len(ignored), bool)
         for row in order:
             allowed = (ious[row] >= thresholds) & ~taken
             if not allowed.any():

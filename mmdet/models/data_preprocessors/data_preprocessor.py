@@ -16,6 +16,8 @@ from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 
+from .batch_augments import BatchFixedSizePad, BatchResize, BatchSyncRandomResize  # noqa: F401  (mmdetection has them here)
+
 
 @MODELS.register_module()
 class DetDataPreprocessor(BaseDataPreprocessor):

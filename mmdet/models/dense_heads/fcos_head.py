@@ -109,7 +109,7 @@ class FCOSHead(AnchorFreeHead):
     def _level_strides(self) -> list[int]:
         return [stride for stride, _ in self.prior_generator.strides]
 
-    def forward_single(self, x: Tensor, scale: Scale, stride: int) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward_single(self, x: Tensor, scale: Scale, stride: int) -> tuple[Tensor, ...]:
         """Raw outputs of one level."""
         cls_score, bbox_pred, cls_feat, reg_feat = super().forward_single(x)
         centerness = self.conv_centerness(reg_feat if self.centerness_on_reg else cls_feat)
@@ -141,7 +141,7 @@ class FCOSHead(AnchorFreeHead):
 
     # ------------------------------------------------------------------------------------------------ losses
 
-    def loss_by_feat(  # type: ignore[override]
+    def loss_by_feat(
         self,
         cls_scores: list[Tensor],
         bbox_preds: list[Tensor],

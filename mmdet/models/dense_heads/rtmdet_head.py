@@ -26,8 +26,8 @@ _LEAST = 1e-5  # the smallest probability whose logit is returned
 def joint_logit(first: Tensor, second: Tensor) -> Tensor:
     """Logit of the geometric mean of two probabilities given by their logits, limited to [1e-5, 1 - 1e-5].
 
-    >>> joint_logit(torch.tensor([0.0, 2.0]), torch.tensor([0.0, 2.0]))
-    tensor([0., 2.])
+    >>> joint_logit(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]))
+    tensor([1.0000, 2.3890])
     """
     # By logarithms, whose gradients stay finite where a probability is too small for a float.
     log_p = (F.logsigmoid(first) + F.logsigmoid(second)) / 2
@@ -60,7 +60,12 @@ class RTMDetHead(BaseDenseHead):
         init_cfg: initialisation; by default N(0, 0.01), and a bias for a prior probability of 0.01.
     """
 
-    scales: nn.ModuleList
+    # One module, or a list over the levels in the subclass.
+    cls_convs: Any
+    reg_convs: Any
+    rtm_cls: Any
+    rtm_reg: Any
+    rtm_obj: Any
 
     def __init__(
         self,

@@ -102,7 +102,7 @@ class TOODHead(ATSSHead):
     """
 
     scores_are_probabilities = True
-    clips_boxes = False  # type: ignore[assignment]
+    clips_boxes = False
     _default_init_cfg = dict(type='Normal', layer='Conv2d', std=0.01)
 
     def __init__(
@@ -175,7 +175,7 @@ class TOODHead(ATSSHead):
 
     # ----------------------------------------------------------------------------------------------- forward
 
-    def forward(self, feats: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:  # type: ignore[override]
+    def forward(self, feats: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
         """L maps (B, in_channels, H_l, W_l) to the raw outputs of every level.
 
         Returns:
@@ -257,8 +257,8 @@ class TOODHead(ATSSHead):
                 targets = self._initial_targets(sizes, truth, device)
             else:
                 boxes = torch.cat([flatten_map(level) * stride[0] for level, stride in zip(bbox_preds, strides)], dim=1)
-                anchors = self.get_anchors(sizes, batch_img_metas, device=device)
-                targets = self.get_targets(flatten_levels(cls_scores), boxes, *anchors, *truth)
+                anchors, flags = self.get_anchors(sizes, batch_img_metas, device=device)
+                targets = self.get_targets(flatten_levels(cls_scores), boxes, anchors, flags, *truth)
             anchor_levels, *levels = targets
             parts = map(self.loss_by_feat_single, anchor_levels, cls_scores, bbox_preds, *levels, strides)
             loss_cls, loss_bbox, cls_sums, bbox_sums = zip(*parts)
@@ -314,7 +314,12 @@ class TOODHead(ATSSHead):
         bbox_targets = matched.label_weights.new_zeros(matched.labels.numel(), 4)
         bbox_targets[matched.pos_inds] = matched.pos_bboxes.to(bbox_targets)
         alignment = (matched.labels < self.num_classes).to(bbox_targets.dtype)
-        images = (matched.labels, matched.label_weights, bbox_targets.view(*matched.labels.shape, 4), alignment)
+        images: tuple[Any, ...] = (
+            matched.labels,
+            matched.label_weights,
+            bbox_targets.view(*matched.labels.shape, 4),
+            alignment,
+        )
         levels = (by_level(values, matched.num_level_priors) for values in images)
         return ([priors.expand(len(matched.labels), -1, -1) for priors in level_priors], *levels)
 
@@ -344,11 +349,11 @@ class TOODHead(ATSSHead):
         """
         counts = [len(level) for level in anchor_list[0]]
         ignored = batch_gt_instances_ignore or [None] * len(anchor_list)
-        images = zip(
+        images: Any = zip(
             cls_scores, bbox_preds, map(torch.cat, anchor_list), map(torch.cat, valid_flag_list), batch_gt_instances, batch_img_metas,
             ignored, strict=True,
         )  # fmt: skip
-        single = [self._get_targets_single(*image, unmap_outputs=unmap_outputs) for image in images]
+        single = [self._get_targets_single(*image, unmap_outputs) for image in images]  # type: ignore[call-arg]
         return tuple(by_level(values, counts) for values in zip(*single))
 
     def _get_targets_single(  # type: ignore[override]

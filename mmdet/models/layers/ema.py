@@ -28,6 +28,8 @@ class ExpMomentumEMA(ExponentialMovingAverage):
         AssertionError: ``momentum`` out of range.
     """
 
+    avg_parameters: dict[str, Tensor]
+
     def __init__(self, model: nn.Module, momentum: float = 0.0002, gamma: int = 2000, **kwargs: Any):
         if gamma <= 0:
             raise ArgumentError('gamma must be greater than 0', field='ExpMomentumEMA', received=gamma)

@@ -16,6 +16,7 @@ from mmdet.engine import load_checkpoint_file, load_into
 from mmdet.engine.checkpoint import loading, trusting
 from mmdet.engine.checkpoint.saving import find_newest, is_intact
 from mmdet.errors import CheckpointError
+from mmdet.export.standalone import _read_weights
 from mmdet.formats import torch_file
 
 CONTENT = dict(
@@ -88,7 +89,10 @@ def test_bit_flips_of_the_old_format_raise_nothing_else(tmp_path):
 
 @pytest.mark.parametrize('read', [load_checkpoint_file, is_intact])
 def test_a_file_that_is_replaced_while_it_is_read(tmp_path, monkeypatch, read):
-    """Two runs that save under one name: their reader sees the one file or the other, not parts of both."""
+    """Two runs that save under one name: their reader sees the one file or the other, not parts of both.
+
+    Whether a file is whole is known from one opening of it, however often it is replaced.
+    """
     path, other = save(tmp_path / 'a.pth'), tmp_path / 'b.pth'
     check_sums, looks = torch_file.check_sums, []
 
@@ -104,7 +108,7 @@ def test_a_file_that_is_replaced_while_it_is_read(tmp_path, monkeypatch, read):
     assert read(path)
     times = 1000
     if read is is_intact:
-        assert not is_intact(path)
+        assert is_intact(path)
     else:
         with pytest.raises(CheckpointError, match='is being written by another process'):
             read(path)
@@ -243,6 +247,64 @@ def test_weights_that_cannot_be_used_are_refused(weight, message):
     with pytest.raises(CheckpointError, match=message):
         load_into(model, dict(weight=weight, bias=torch.zeros(1)))
     assert torch.equal(model.weight, before)
+
+
+def inside(value, times, wrap):
+    for _ in range(times):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize('old_format', [False, True])
+@pytest.mark.parametrize(
+    ('value', 'message'),
+    [
+        (torch.ones(2).to_sparse(), "a: is no plain tensor. Received: 'torch.sparse_coo'"),
+        (torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "a: is no plain tensor. Received: 'quantized'"),
+        (torch.nested.nested_tensor([torch.ones(1), torch.ones(2)]), "Received: 'nested'|truncated or damaged"),
+        (torch.empty(2, device='meta'), 'a: is no plain tensor'),
+        (torch.ones(1).expand(2**20, 2**20), 'a: is no plain tensor'),
+        (inside([], 200, lambda value: [value]), 'more than 100 containers'),
+        (inside([], 9, lambda value: [value] * 9), 'values or more'),
+    ],
+)
+def test_content_that_nothing_can_be_done_with_is_refused(tmp_path, value, message, old_format):
+    content = dict(state_dict=dict(b=torch.ones(1)), optimizer=dict(a=value))
+    path = save(tmp_path / 'a.pth', old_format, content)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint_file(path)
+
+
+@pytest.mark.parametrize('value', [torch.ones(1).expand(2**10, 2**10), torch.ones(2).to(torch.float8_e4m3fn)])
+def test_uncommon_tensors_are_read(tmp_path, value):
+    path = save(tmp_path / 'a.pth', content=dict(a=value))
+    assert load_checkpoint_file(path)['state_dict']['a'].shape == value.shape
+
+
+@pytest.mark.parametrize('old_format', [False, True])
+@pytest.mark.parametrize('read', [load_checkpoint_file, _read_weights])
+def test_keys_that_overflow_the_stack_are_refused(tmp_path, read, old_format):
+    """``torch.load`` hashes a tuple of tuples of tuples ..., and the process is gone."""
+    content = b'\x80\x02}q\x00)' + b'\x85' * 300_000 + b'K\x01s.'
+    path = save(tmp_path / 'a.pth', old_format, {})
+    if old_format:
+        empty = b'\x80\x02}q\x00.'
+        head, _, rest = path.read_bytes().rpartition(empty)
+        path.write_bytes(head + content + rest)
+    else:
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, 'w') as archive:
+            for name, data in members.items():
+                archive.writestr(name, content if name.endswith('data.pkl') else data)
+    with pytest.raises(CheckpointError, match='more than 100 tuples inside each other'):
+        read(path)
+
+
+def test_many_tuples_beside_each_other_are_read(tmp_path):
+    meta = dict(pairs=[(index, (index,)) for index in range(20_000)])
+    path = save(tmp_path / 'a.pth', content=dict(state_dict=dict(a=torch.ones(1)), meta=meta))
+    assert load_checkpoint_file(path)['meta'] == meta
 
 
 def test_what_a_model_has_itself_may_be_infinite():

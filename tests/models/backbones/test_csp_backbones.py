@@ -15,7 +15,13 @@ P6 = [(32, 8, 16), (64, 4, 8), (96, 2, 4), (128, 1, 2)]
 # Type, its arguments, entries of the state dict, shapes of the maps, and statistics of the last one.
 CASES = [
     (CSPDarknet, dict(out_indices=range(5)), 210, ALL, (-0.00739, 0.047907, -0.121661, 0.111115, -0.067754, -0.002347)),
-    (CSPDarknet, dict(arch='P6', out_indices=(2, 3, 4, 5)), 246, P6, (0.005463, 0.049529, -0.10432, 0.121919, -0.062115, 0.038559)),
+    (
+        CSPDarknet,
+        dict(arch='P6', out_indices=(2, 3, 4, 5)),
+        246,
+        P6,
+        (0.005463, 0.049529, -0.10432, 0.121919, -0.062115, 0.038559),
+    ),
     (CSPNeXt, dict(out_indices=range(5)), 242, ALL, (0.003304, 0.043493, -0.092644, 0.107522, -0.054015, 0.016997)),
     (CSPNeXt, dict(arch='P6', **DEPTHWISE), 358, P6, (0.000994, 0.044577, -0.088567, 0.103583, -0.062394, -0.00627)),
 ]

@@ -17,8 +17,12 @@ def batch(box_type=torch.tensor):
     sample = DetDataSample(metainfo=dict(img_shape=(61, 93), pad_shape=(64, 96), batch_input_shape=(64, 96)))
     mask = np.zeros((1, 64, 96), np.uint8)
     mask[0, 8:40, 8:32] = 1
-    boxes = box_type(torch.tensor([[8.0, 8, 32, 40]])) if box_type is not torch.tensor else torch.tensor([[8.0, 8, 32, 40]])
-    sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.zeros(1, dtype=torch.long), masks=BitmapMasks(mask, 64, 96))
+    boxes = (
+        box_type(torch.tensor([[8.0, 8, 32, 40]])) if box_type is not torch.tensor else torch.tensor([[8.0, 8, 32, 40]])
+    )
+    sample.gt_instances = InstanceData(
+        bboxes=boxes, labels=torch.zeros(1, dtype=torch.long), masks=BitmapMasks(mask, 64, 96)
+    )
     sample.ignored_instances = InstanceData(bboxes=torch.tensor([[1.0, 2, 3, 4]]))
     sample.gt_sem_seg = PixelData(sem_seg=torch.zeros(1, 64, 96))
     return torch.arange(6144.0).reshape(1, 1, 64, 96), [sample]
@@ -31,7 +35,8 @@ class TestFixedSizePad:
         assert out is inputs and after[0].pad_shape == (64, 96)
 
     @pytest.mark.parametrize(
-        ('size', 'shape'), [((80, 90), (80, 96)), ((100, 50), (100, 96)), ((128, 128), (128, 128)), ((64, 97), (64, 97))]
+        ('size', 'shape'),
+        [((80, 90), (80, 96)), ((100, 50), (100, 96)), ((128, 128), (128, 128)), ((64, 97), (64, 97))],
     )
     def test_shapes(self, size, shape):
         out, (sample,) = BatchFixedSizePad(size, img_pad_value=7)(*batch())
@@ -40,7 +45,9 @@ class TestFixedSizePad:
         assert sample.gt_instances.bboxes.tolist() == [[8, 8, 32, 40]]
 
     def test_masks_and_maps(self):
-        _, (sample,) = BatchFixedSizePad((100, 100), pad_mask=True, mask_pad_value=1, pad_seg=True, seg_pad_value=9)(*batch())
+        _, (sample,) = BatchFixedSizePad((100, 100), pad_mask=True, mask_pad_value=1, pad_seg=True, seg_pad_value=9)(
+            *batch()
+        )
         masks = sample.gt_instances.masks
         assert masks.masks.shape == (1, 100, 100) and masks.masks.sum() == 24 * 32 + 100 * 100 - 64 * 96
         assert sample.gt_sem_seg.sem_seg.shape == (1, 100, 100) and sample.gt_sem_seg.sem_seg[0, -1, -1] == 9
@@ -115,21 +122,27 @@ class TestSyncRandomResize:
 )
 def test_batch_resize(options, shape, img_shape, factor):
     out, (sample,) = BatchResize(**options)(*batch())
-    assert out.shape == (1, 1, *shape) and out[0, 0, -1, -1] == (options.get('pad_value', 0) if 'pad_size_divisor' in options else 6143)
+    assert out.shape == (1, 1, *shape) and out[0, 0, -1, -1] == (
+        options.get('pad_value', 0) if 'pad_size_divisor' in options else 6143
+    )
     assert sample.img_shape == img_shape and sample.pad_shape == sample.batch_input_shape == shape
     assert sample.scale_factor == (factor, factor)
     torch.testing.assert_close(sample.gt_instances.bboxes, factor * torch.tensor([[8.0, 8, 32, 40]]))
     torch.testing.assert_close(sample.ignored_instances.bboxes, factor * torch.tensor([[1.0, 2, 3, 4]]))
 
 
-@pytest.mark.parametrize(('height', 'width', 'expected'), [(100, 30, (333, 100)), (333, 333, (100, 100)), (64, 96, (100, 150))])
+@pytest.mark.parametrize(
+    ('height', 'width', 'expected'), [(100, 30, (333, 100)), (333, 333, (100, 100)), (64, 96, (100, 150))]
+)
 def test_target_size(height, width, expected):
     assert BatchResize((100, 400)).get_target_size(height, width)[:2] == expected
 
 
 def test_in_training_alone():
     preprocessor = DetDataPreprocessor(batch_augments=[dict(type='BatchFixedSizePad', size=(10, 12))])
-    data = dict(inputs=[torch.zeros(3, 4, 5, dtype=torch.uint8)], data_samples=[DetDataSample(metainfo=dict(img_shape=(4, 5)))])
+    data = dict(
+        inputs=[torch.zeros(3, 4, 5, dtype=torch.uint8)], data_samples=[DetDataSample(metainfo=dict(img_shape=(4, 5)))]
+    )
     assert preprocessor(data)['inputs'].shape == (1, 3, 4, 5)
     out = preprocessor(data, training=True)
     assert out['inputs'].shape == (1, 3, 10, 12) and out['data_samples'][0].pad_shape == (10, 12)

@@ -10,6 +10,7 @@ from torch import tensor
 from mmdet.models.dense_heads import AnchorHead, ATSSHead, GFLHead, LDHead, MPHead, RetinaHead
 from mmdet.utils import ConfigError, ModelInputError
 from tests.devices import on
+from tests.reference_fill import tensor as fill_tensor
 
 from .head_case import GT0, GT1, METAS, SIZES, TEST_CFG, TRAIN_CFG, gt
 
@@ -346,3 +347,32 @@ def test_exponential_of_the_largest_delta():
     head = anchor_head()
     boxes = head.decode_boxes(tensor([[0.0, 0, 99, 0]]), tensor([[0.0, 0, 8, 8]]), 8, (10**5, 10**5))
     assert boxes[0, 2].item() == pytest.approx(4 + 4 * exp(log(1000 / 16)))
+
+
+def test_a_plug_in_has_the_losses_that_it_has_under_mmdetection():
+    """Numbers of the same class under mmdetection 3.3.0."""
+
+    class Plugin(GFLHead):
+        def get_targets(self, *args, **kwargs):
+            anchors, labels, label_weights, bbox_targets, bbox_weights, avg_factor = super().get_targets(
+                *args, **kwargs
+            )
+            label_weights = [w * (1 + (y < self.num_classes).float()) for w, y in zip(label_weights, labels)]
+            return anchors, labels, label_weights, bbox_targets, bbox_weights, avg_factor + 1
+
+        def loss_by_feat_single(
+            self, anchors, cls_score, bbox_pred, labels, label_weights, bbox_targets, stride, avg_factor
+        ):
+            loss_cls, loss_bbox, loss_dfl, weights = super().loss_by_feat_single(
+                anchors, cls_score, bbox_pred, labels, label_weights, bbox_targets, stride, avg_factor
+            )
+            return loss_cls * 0.5, loss_bbox, loss_dfl * 2, weights
+
+    head = heads(Plugin, num_classes=4, anchor_generator=dict(SQUARES, octave_base_scale=8, strides=[8, 16, 32]))
+    cls = [fill_tensor((2, 4, size, size), 1, 3) for size in (16, 8, 4)]
+    reg = [fill_tensor((2, 68, size, size), 2, 3) for size in (16, 8, 4)]
+    metas = [dict(img_shape=shape, pad_shape=(128, 128, 3)) for shape in ((128, 128, 3), (100, 110, 3))]
+    losses = head.loss_by_feat(cls, reg, [gt([[10, 12, 60, 50], [30, 20, 120, 110]], [3, 1]), gt()], metas)
+    expected = dict(loss_cls=[61.631382, 15.374386, 3.520782], loss_bbox=[1.766917, 0, 0], loss_dfl=[1.956113, 0, 0])
+    for key, parts in expected.items():
+        torch.testing.assert_close(torch.stack(losses[key]), tensor(parts), rtol=1e-5, atol=1e-6)

@@ -112,7 +112,10 @@ def test_initialisation():
     assert 0.008 < head.cls_convs[0][0].conv.weight.std() < 0.012
 
 
-@pytest.mark.parametrize(('first', 'second', 'expected'), [(0, 0, 0), (3, 3, 3), (0, 2, 0.679492), (-200, 0, -11.512915), (60, 60, 11.512915)])
+@pytest.mark.parametrize(
+    ('first', 'second', 'expected'),
+    [(0, 0, 0), (3, 3, 3), (0, 2, 0.679492), (-200, 0, -11.512915), (60, 60, 11.512915)],
+)
 def test_joint_logit(first, second, expected):
     first = torch.tensor(float(first), requires_grad=True)
     found = joint_logit(first, torch.tensor(float(second)))
@@ -170,7 +173,9 @@ def test_targets():
     assert anchors[1][0, :2].tolist() == [[0, 0, 16, 16], [16, 0, 16, 16]]
     assert [level.sum(1).tolist() for level in weights] == [[80, 48], [20, 12], [6, 4]]  # the padding has none
     assert [sorted(level.unique().tolist()) for level in labels] == [[1, 4, 5], [4, 5], [5]]
-    torch.testing.assert_close(torch.stack([level.sum() for level in metrics]), torch.tensor([5.9783, 0.4428, 0.0]), rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        torch.stack([level.sum() for level in metrics]), torch.tensor([5.9783, 0.4428, 0.0]), rtol=0, atol=1e-4
+    )
     positive = labels[0] < 5
     assert set(map(tuple, bbox_targets[0][positive].tolist())) == {(4, 4, 40, 50), (30, 30, 75, 60)}
     assert not bbox_targets[0][~positive].any() and not metrics[0][~positive].any()
@@ -186,12 +191,22 @@ def test_losses_of_one_level_as_plugins_call_them():
     head = trained()
     cls, boxes, (_, labels, weights, bbox_targets, metrics, _) = targets_of(head, [BOXES, gt()])
     found = head.loss_by_feat_single(
-        cls[:, :80].transpose(1, 2).reshape(2, 5, 8, 10), boxes[:, :80], labels[0], weights[0], bbox_targets[0], metrics[0], (8, 8)
+        cls[:, :80].transpose(1, 2).reshape(2, 5, 8, 10),
+        boxes[:, :80],
+        labels[0],
+        weights[0],
+        bbox_targets[0],
+        metrics[0],
+        (8, 8),
     )
-    torch.testing.assert_close(torch.stack(found), torch.tensor([152.4250, 4.8622, 5.9783, 5.9783]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        torch.stack(found), torch.tensor([152.4250, 4.8622, 5.9783, 5.9783]), rtol=1e-4, atol=1e-4
+    )
 
 
-@pytest.mark.parametrize(('labels', 'pad_shape', 'message'), [([5], (64, 80), 'labels must be'), ([0], (0, 0), 'no prior')])
+@pytest.mark.parametrize(
+    ('labels', 'pad_shape', 'message'), [([5], (64, 80), 'labels must be'), ([0], (0, 0), 'no prior')]
+)
 def test_refused(labels, pad_shape, message):
     cls, reg = raw_outputs()
     meta = dict(img_shape=(64, 80), pad_shape=pad_shape)
@@ -204,7 +219,9 @@ def test_boxes_by_hand():
     head = RTMDetSepBNHead(**ARGUMENTS, test_cfg=Config(TEST_CFG))
     cls, reg = ([torch.full((1, n, *size), value) for size in SIZES] for n, value in ((5, -20.0), (4, 3.0)))
     cls[1][0, 2, 1, 1], reg[1][0, :, 1, 1] = 4.0, torch.tensor([1.0, 2.0, 70.0, 4.0])
-    found = head.predict_by_feat(cls, reg, batch_img_metas=[dict(img_shape=(64, 80), scale_factor=(2, 1))], rescale=True)[0]
+    found = head.predict_by_feat(
+        cls, reg, batch_img_metas=[dict(img_shape=(64, 80), scale_factor=(2, 1))], rescale=True
+    )[0]
     torch.testing.assert_close(found.bboxes[0], torch.tensor([7.5, 14, 40, 20]))
     assert found.labels[0] == 2 and len(found) == 10
     assert found.scores[0].item() == pytest.approx(0.982014)

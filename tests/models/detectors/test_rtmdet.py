@@ -60,7 +60,9 @@ def test_outputs(model, features, head):
         (1.048406, 3.358734, -2.366190, 7.648841, -1.512164, -0.238881),
     ]
     for row, numbers in zip(rows, expected):
-        torch.testing.assert_close(torch.tensor(statistics(row)), torch.tensor(numbers), rtol=1e-4, atol=1e-4 * numbers[1])
+        torch.testing.assert_close(
+            torch.tensor(statistics(row)), torch.tensor(numbers), rtol=1e-4, atol=1e-4 * numbers[1]
+        )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,9 @@ def test_outputs(model, features, head):
 def test_losses(features, head, counts, loss_cls, loss_bbox):
     losses = head.loss(features, case.samples(counts=counts))
     torch.testing.assert_close(torch.stack(losses['loss_cls']).detach(), torch.tensor(loss_cls), rtol=1e-4, atol=0)
-    torch.testing.assert_close(torch.stack(losses['loss_bbox']).detach(), torch.tensor(loss_bbox).float(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        torch.stack(losses['loss_bbox']).detach(), torch.tensor(loss_bbox).float(), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_gradient_norm(model, head):
@@ -101,6 +105,30 @@ def test_predictions(features, head, counts, sums, last):
     assert [image.scores[-1].item() for image in found] == pytest.approx(last, rel=1e-4)
     for image, (height, width) in zip(found, [(256, 320), (236, 276)]):
         assert image.bboxes.min() >= 0 and image.bboxes[:, 2].max() <= width and image.bboxes[:, 3].max() <= height
+
+
+@pytest.mark.parametrize('name', ['s_8xb32', 'm_8xb32', 'x_p6_4xb8'])
+def test_a_training_step_and_a_prediction(repository, name):
+    """The forms of the configs, shallow and narrow: with and without exponentials, three and four levels."""
+    cfg = load_config(repository / f'configs/rtmdet/rtmdet_{name}-300e_coco.py').model
+    cfg.backbone.update(init_cfg=None, deepen_factor=0.1, widen_factor=0.125)
+    widths = [32, 64, 96, 128] if 'p6' in name else [32, 64, 128]
+    cfg.neck.update(in_channels=widths, out_channels=16, num_csp_blocks=1)
+    cfg.bbox_head.update(in_channels=16, feat_channels=16, num_classes=80)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    samples = case.samples((128, 192), (3, 0))
+    batch = dict(
+        inputs=[torch.randint(0, 256, (3, 128, 192), dtype=torch.uint8) for _ in samples], data_samples=samples
+    )
+    losses, parts = model.train().parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
+    assert losses > 0 and torch.isfinite(losses) and set(parts) == {'loss', 'loss_cls', 'loss_bbox'}
+    losses.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    with torch.no_grad():
+        found = model.eval().test_step(batch)[0].pred_instances
+    assert torch.isfinite(found.bboxes).all() and len(found) <= 300 and bool(len(found)) == (name != 's_8xb32')
 
 
 def test_sync_bn_only_with_several_processes(model, repository, monkeypatch):

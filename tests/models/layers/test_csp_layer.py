@@ -55,7 +55,9 @@ def test_bottleneck_and_focus():
 
 @pytest.mark.parametrize('block', [DarknetBottleneck, CSPNeXtBlock])
 def test_the_identity_needs_equal_channels(block):
-    assert block(4, 4).add_identity and not block(4, 6).add_identity and not block(4, 4, add_identity=False).add_identity
+    assert (
+        block(4, 4).add_identity and not block(4, 6).add_identity and not block(4, 4, add_identity=False).add_identity
+    )
     assert block(4, 6)(torch.zeros(1, 4, 5, 5)).shape == (1, 6, 5, 5)
 
 

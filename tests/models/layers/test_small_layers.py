@@ -89,3 +89,16 @@ class TestIntegral:
 
     def test_bins_are_in_the_checkpoint(self):
         assert Integral(3).state_dict()['project'].tolist() == [0, 1, 2, 3]
+
+
+def test_a_tensor_with_two_names_is_averaged_once():
+    model = nn.ModuleDict(dict(first=nn.Linear(1, 1, bias=False), norm=nn.BatchNorm1d(1)))
+    model['second'] = model['first']
+    average = ExpMomentumEMA(model, momentum=0.1, gamma=4, update_buffers=True)
+    assert sorted(average.avg_parameters) == ['first.weight', *(f'norm.{name}' for name in (
+        'bias', 'num_batches_tracked', 'running_mean', 'running_var', 'weight'))]  # fmt: skip
+    nn.init.zeros_(model['first'].weight)
+    average.update_parameters(model)  # a copy
+    nn.init.ones_(model['first'].weight)
+    average.update_parameters(model)
+    torch.testing.assert_close(average.module['second'].weight.item(), 0.9 * math.exp(-2 / 4) + 0.1)

@@ -13,7 +13,11 @@ def maps(channels=(8, 12, 16), sizes=((16, 24), (8, 12), (4, 6))):
     ('options', 'entries', 'expected'),
     [
         (dict(num_csp_blocks=1), 186, (-0.028128, 0.037061, -0.093618, 0.065707, 0.039677, -0.034877)),
-        (dict(num_csp_blocks=2, use_depthwise=True), 336, (-0.029246, 0.041754, -0.116555, 0.060302, -0.020852, -0.014358)),
+        (
+            dict(num_csp_blocks=2, use_depthwise=True),
+            336,
+            (-0.029246, 0.041754, -0.116555, 0.060302, -0.020852, -0.014358),
+        ),
     ],
 )
 def test_outputs_of_mmdetection(options, entries, expected):
