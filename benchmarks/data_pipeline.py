@@ -150,14 +150,20 @@ def report(name: str, steps: list, milliseconds: np.ndarray) -> None:
 
 
 class Timed:
-    """A transform that notes the CPU milliseconds of its calls."""
+    """A transform that notes the CPU milliseconds of its calls, and draws the same random numbers on both sides."""
 
     def __init__(self, transform):
-        self.transform, self.spent = transform, 0.0
+        self.transform, self.spent, self.seed = transform, 0.0, 0
         if hasattr(transform, 'get_indexes'):
-            self.get_indexes = transform.get_indexes
+            self.get_indexes = self._get_indexes
+
+    def _get_indexes(self, dataset):
+        np.random.seed(self.seed)
+        return self.transform.get_indexes(dataset)
 
     def __call__(self, results: dict) -> dict | None:
+        self.seed += 1
+        np.random.seed(self.seed)
         start = time.process_time()
         results = self.transform(results)
         self.spent += 1e3 * (time.process_time() - start)
@@ -204,9 +210,8 @@ def work(peer: bool) -> None:
     steps = getattr(dataset.pipeline, 'transforms', dataset.pipeline)
     steps[:] = map(Timed, steps)
     for line in sys.stdin:
-        np.random.seed(int(line))
-        for step in steps:
-            step.spent = 0.0
+        for number, step in enumerate(steps):
+            step.spent, step.seed = 0.0, 100_000 * int(line) + 10_000 * number
         start = time.process_time()
         for index in range(len(dataset)):
             dataset[index]
