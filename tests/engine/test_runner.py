@@ -64,7 +64,7 @@ def test_work_dirs_that_cannot_be_used(tmp_path, monkeypatch):
     [
         ({'optim_wrapper.optimizer.lr': -1.0}, r'optim_wrapper: cannot be built \(Invalid learning rate'),
         (
-            {'optim_wrapper.paramwise_cfg': dict(norm_decay_mult=0.0)},
+            {'optim_wrapper.paramwise_cfg': dict(norm_decay_mult=0.0), 'optim_wrapper.optimizer.weight_decay': None},
             r'optim_wrapper: cannot be built \(base_wd should',
         ),
         ({'optim_wrapper.optimizer': ['SGD', 'lr']}, r"optim_wrapper\.optimizer: must be a dict\. Received: \['SGD'"),
@@ -176,6 +176,8 @@ def test_schedulers_are_paired_with_their_states():
     for own, other in ((several, dict(a=[1], b=[2])), (several, [1]), ([scheduler(1)], dict(a=[1])), ([], [1])):
         with pytest.raises(CheckpointError, match=r'a\.pth: has \d parameter schedulers, this config \d'):
             list(pair_schedulers(own, other, 'a.pth'))
+    with pytest.raises(CheckpointError, match=r'a\.pth: param_schedulers: must be a dict. Received: 1'):
+        list(pair_schedulers([scheduler(1)], [1], 'a.pth'))
 
 
 def test_reseeding_depends_on_the_rank(monkeypatch):
