@@ -176,7 +176,9 @@ def test_schedulers_are_paired_with_their_states():
     for own, other in ((several, dict(a=[1], b=[2])), (several, [1]), ([scheduler(1)], dict(a=[1])), ([], [1])):
         with pytest.raises(CheckpointError, match=r'a\.pth: has \d parameter schedulers, this config \d'):
             list(pair_schedulers(own, other, 'a.pth'))
-    with pytest.raises(CheckpointError, match=r'a\.pth: param_schedulers: must be a dict. Received: 1'):
+    with pytest.raises(
+        CheckpointError, match=r'a\.pth: param_schedulers: cannot be resumed: a state must be a dict. Received: 1'
+    ):
         list(pair_schedulers([scheduler(1)], [1], 'a.pth'))
 
 

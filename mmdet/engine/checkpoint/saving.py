@@ -126,7 +126,8 @@ def pair_schedulers(
         for scheduler, state in zip(group, group_states):
             own = vars(scheduler)
             if not isinstance(state, Mapping):
-                raise CheckpointError('must be a dict', file=filename, field='param_schedulers', received=state)
+                message = 'cannot be resumed: a state must be a dict'
+                raise CheckpointError(message, file=filename, field='param_schedulers', received=state)
             for key in state.keys() & own.keys():
                 if is_number(own[key]) and not is_finite(state[key]):
                     place = f'param_schedulers.{key}'
