@@ -12,6 +12,7 @@ from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
 
 from mmdet.datasets import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler, SeededIndex, samplers
 from mmdet.datasets.samplers import ClassAwareSampler, GroupMultiSourceSampler, MultiSourceSampler, batch_sampler
+from mmdet.engine.loops import skip_batches
 from mmdet.registry import DATA_SAMPLERS
 from mmdet.utils import ConfigError, DataError
 
@@ -320,3 +321,23 @@ def test_multi_source_sampler_refuses(process):
     process(0, 2)
     with pytest.raises(ConfigError, match='several processes'):
         AspectRatioBatchSampler(MultiSourceSampler(Joined(), 2, [1, 1], seed=0), 2)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'dataset', 'options'),
+    [
+        (ClassAwareSampler, Labelled(8), {}),
+        (MultiSourceSampler, Joined(), dict(batch_size=2, source_ratio=[1, 1])),
+        (GroupMultiSourceSampler, Joined(), dict(batch_size=2, source_ratio=[1, 1])),
+    ],
+)
+def test_a_resumed_loader_goes_on_where_the_other_stopped(kind, dataset, options):
+    def loader():
+        indices = type('Indices', (), {'__len__': lambda _: len(dataset), '__getitem__': lambda _, index: index})()
+        return torch.utils.data.DataLoader(indices, 2, sampler=kind(dataset, seed=3, **options), collate_fn=list)
+
+    unbroken = list(itertools.islice(loader(), 4))
+    resumed = loader()
+    assert skip_batches(resumed, 3)
+    last = next(iter(resumed))
+    assert last == unbroken[3] and [i.seed for i in last] == [i.seed for i in unbroken[3]]
