@@ -12,7 +12,7 @@ from mmdet.config.reading import require_keys, type_name
 from mmdet.engine import DetRunner
 from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
-from mmdet.utils.outputs import refuse_inputs
+from mmdet.utils.outputs import refuse_closed_folder, refuse_inputs
 
 from .benchmark import fuse_backbones
 
@@ -64,7 +64,7 @@ def configure_testing(
     """Write the options of ``tools/test.py`` into a config, in place; its ``--help`` describes them. ``metrics`` is ``--eval``.
 
     Raises:
-        ConfigError: options that exclude each other, an unknown extension of ``out`` or one that is an input, or a config without evaluator.
+        ConfigError: options that exclude each other, an unknown extension of ``out`` one that is an input or whose folder cannot be written to, or a config without evaluator.
     """
     if format_only and metrics:
         raise ConfigError('--eval and --format-only exclude each other')
@@ -87,6 +87,7 @@ def configure_testing(
         refuse_inputs([out], [cfg.filename, checkpoint, *inputs], field='--out')
         if Path(out).is_dir():
             raise ConfigError('is a folder', field='--out', received=out)
+        refuse_closed_folder(out, field='--out')
     options = dict(eval_options or {})
     if 'jsonfile_prefix' in options:  # the name of mmdetection 2.x
         options['outfile_prefix'] = options.pop('jsonfile_prefix')

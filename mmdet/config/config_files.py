@@ -6,6 +6,8 @@ which mmengine itself writes; any other ends in a ``ConfigError`` that names tag
 
 import ast
 import contextlib
+import contextvars
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -152,15 +154,25 @@ def _count(value: object, known: dict[int, int]) -> int:
 
 
 _file2dict = Config._file2dict
+_being_read: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar('_being_read', default=())
 
 
 def _file2dict_naming_the_file(filename: str, *args: Any, **kwargs: Any) -> tuple:
+    above, path = _being_read.get(), os.path.realpath(filename)
+    if path in above:
+        circle = ' -> '.join(Path(name).name for name in [*above[above.index(path) :], path])
+        raise ConfigError(
+            f'names the file itself, directly or through other files: {circle}', file=above[-1], field='_base_'
+        )
+    token = _being_read.set((*above, path))
     try:
         return _file2dict(filename, *args, **kwargs)
     except ConfigError as error:
         if error.file is not None:
             raise
         raise ConfigError(str(error), file=filename) from error
+    finally:
+        _being_read.reset(token)
 
 
 Config._file2dict = staticmethod(_file2dict_naming_the_file)

@@ -15,14 +15,22 @@ from .published import (
     VOCDataset,
     XMLDataset,
 )
-from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler, SeededIndex
+from .samplers import (
+    AspectRatioBatchSampler,
+    ClassAwareSampler,
+    DefaultSampler,
+    GroupMultiSourceSampler,
+    InfiniteSampler,
+    MultiSourceSampler,
+    SeededIndex,
+)
 from .uavdt import UAVDTDataset
 from .utils import get_loading_pipeline
 from .visdrone import VisDroneDataset
 
 __all__ = [
-    'AspectRatioBatchSampler', 'BaseDetDataset', 'BrokenImageError', 'CityscapesDataset', 'ClassBalancedDataset', 'CocoDataset', 'ConcatDataset',
-    'DeepFashionDataset', 'DefaultSampler', 'DroneScenesDataset', 'InfiniteSampler', 'LVISDataset', 'LVISV05Dataset', 'LVISV1Dataset',
-    'MultiImageMixDataset', 'Objects365V1Dataset', 'Objects365V2Dataset', 'RepeatDataset', 'SeededIndex', 'UAVDTDataset', 'VOCDataset',
+    'AspectRatioBatchSampler', 'BaseDetDataset', 'BrokenImageError', 'CityscapesDataset', 'ClassAwareSampler', 'ClassBalancedDataset', 'CocoDataset', 'ConcatDataset',
+    'DeepFashionDataset', 'DefaultSampler', 'DroneScenesDataset', 'GroupMultiSourceSampler', 'InfiniteSampler', 'LVISDataset', 'LVISV05Dataset', 'LVISV1Dataset',
+    'MultiImageMixDataset', 'MultiSourceSampler', 'Objects365V1Dataset', 'Objects365V2Dataset', 'RepeatDataset', 'SeededIndex', 'UAVDTDataset', 'VOCDataset',
     'VisDroneDataset', 'XMLDataset', 'decode_image', 'generate_drone_scenes', 'get_loading_pipeline', 'image_size', 'transforms',
 ]  # fmt: skip

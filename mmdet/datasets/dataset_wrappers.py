@@ -213,15 +213,14 @@ class MultiImageMixDataset(_SharedParts):
         seed = getattr(idx, 'seed', None)
         blamed = None
         for attempt in range(self.max_refetch):
-            if attempt and seed is not None:
-                idx = SeededIndex(idx, mix_seed(seed, attempt))
+            fresh = seed if seed is None or attempt == 0 else mix_seed(seed, attempt)
             # The inner dataset may keep its samples, and transforms of other code may write to what they get.
-            results = copy.deepcopy(super().__getitem__(idx))
+            results = copy.deepcopy(super().__getitem__(idx if fresh is None else SeededIndex(idx, fresh)))
             for step, transform in enumerate(self.pipeline):
                 name = type(transform).__name__
                 if name in self.skip_type_keys:
                     continue
-                results = self._apply(transform, results, None if seed is None else mix_seed(idx.seed, step))
+                results = self._apply(transform, results, None if fresh is None else mix_seed(fresh, step))
                 if results is None:
                     blamed = name
                     break

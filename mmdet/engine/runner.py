@@ -25,7 +25,7 @@ from mmengine.runner.checkpoint import weights_to_cpu
 from mmengine.utils.dl_utils import TORCH_VERSION
 
 from ..config.reading import type_name
-from ..errors import CheckpointError, ConfigError, NonFiniteLossError
+from ..errors import CheckpointError, ConfigError, MMDetError, NonFiniteLossError
 from ..registry import RUNNERS
 from ..utils.checks import is_int
 from ..utils.files import explained, make_folder, write_config
@@ -202,6 +202,20 @@ class DetRunner(Runner):
             with trusting(self._trust):
                 super()._init_model_weights()
 
+    def build_optim_wrapper(
+        self, optim_wrapper: dict | OptimWrapper | OptimWrapperDict
+    ) -> OptimWrapper | OptimWrapperDict:
+        """As mmengine's; what it refuses by a ValueError (an option that needs another one, a bad number) is an error of the config."""
+        optimizer = optim_wrapper.get('optimizer') if isinstance(optim_wrapper, dict) else None
+        if optimizer is not None and not isinstance(optimizer, (dict, torch.optim.Optimizer)):
+            raise ConfigError('must be a dict', field='optim_wrapper.optimizer', received=optimizer)
+        try:
+            return super().build_optim_wrapper(optim_wrapper)
+        except MMDetError:
+            raise
+        except ValueError as error:
+            raise ConfigError(f'cannot be built ({error})', field='optim_wrapper', received=optim_wrapper) from error
+
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the loop; the two of mmengine are replaced by those that resume at any iteration."""
         if isinstance(loop, dict) and 'type' not in loop:
@@ -348,6 +362,8 @@ class DetRunner(Runner):
                 self.model, checkpoint['state_dict'], strict=strict, complete=complete, before_loading=through_hooks
             )
         except CheckpointError as error:
+            if error.file is not None:
+                raise
             raise CheckpointError(str(error), file=filename) from None
         self._has_loaded = True
         renamed = f', {len(report.renamed)} of them renamed' if report.renamed else ''

@@ -1,6 +1,7 @@
 """Conversion of COCO results (JSON) to the VisDrone toolkit's result files and back."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ..errors import DataError
 from ..formats.coco import CocoAnnotations, load_coco_annotations, read_coco, result_rows
 from ..formats.predictions import read_results
 from ..formats.tables import Detections
-from ..formats.visdrone import read_toolkit_rows, text_files, write_result_files
+from ..formats.visdrone import read_toolkit_rows, read_visdrone_rows, text_files, write_result_files
 from ..utils.files import write_json
 from ..utils.outputs import refuse_inputs
 from ..utils.progress import progress
@@ -55,17 +56,35 @@ def results_to_txt(
     Args:
         ann_file: COCO annotation file with the names and ids of images and categories.
         results: COCO results, or a dump of ``tools/test.py --out`` (``.json`` or ``.pkl``).
-        out_dir: folder; created where it is missing. Other files in it stay.
+        out_dir: folder; created where it is missing. Results of an earlier call are replaced, other files in it stay.
 
     Raises:
-        DataError: broken files, unknown images or categories.
+        DataError: broken files, unknown images or categories, or a file to be written is there and holds something else than results.
     """
     annotations, names, categories = _read_ann(ann_file)
     detections, left_out = detections_of_results(read_results(results), annotations, str(results))
-    refuse_inputs([Path(out_dir) / f'{name}.txt' for name in names], [ann_file, results])
+    paths = [Path(out_dir) / f'{name}.txt' for name in names]
+    refuse_inputs(paths, [ann_file, results])
+    _refuse_annotations(paths)
     write_result_files(out_dir, names, detections, categories)
     empty = len(names) - len(np.unique(detections.image))
     return ResultsReport(Path(out_dir), len(names), empty, len(detections), left_out)
+
+
+def _refuse_annotations(paths: Iterable[Path]) -> None:
+    """Raise DataError for a file that holds no results: annotations have the same names, but a truncation and an occlusion of 0 or more."""
+    for path in paths:
+        if not path.is_file():
+            continue
+        try:
+            results = bool((read_visdrone_rows(path)[:, 6:] == -1).all())
+        except DataError:
+            results = False
+        if not results:
+            raise DataError(
+                'holds annotations, or something else than results, and is left as it is; choose another folder',
+                file=path,
+            )
 
 
 def txt_to_results(

@@ -52,6 +52,8 @@ def _read_object(element: ElementTree.Element, path: str | PathLike, number: int
     name = element.findtext('name', '').strip()
     if not name:
         raise DataError('an object needs a name', file=path, record=record, field='name')
+    if not name.isprintable():
+        raise DataError('must be one line', file=path, record=record, field='name', received=name)
     texts = [element.findtext(f'bndbox/{corner}', '') for corner in _CORNERS]
     corners = [value for text in texts if (value := finite_number(text)) is not None and abs(value) < 1e9]
     if len(corners) != 4:

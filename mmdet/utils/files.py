@@ -29,6 +29,7 @@ import mmengine
 import numpy as np
 from mmengine.config import Config
 
+from ..config.ending import LAST_ACTS
 from ..errors import DataError, MMDetError
 
 _TEMPORARY = re.compile(
@@ -113,20 +114,36 @@ def replacing(path: str | Path, *, error: type[MMDetError] = DataError, keep_suf
     path = Path(path)
     _refuse_no_name(path, error)
     temporary = temporary_path(path, keep_suffix=keep_suffix)
+    with _removed_in_the_end(temporary), explained(path, error):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent not in _swept:
+            _swept.add(path.parent)
+            remove_stale_temporaries(path.parent)
+        yield temporary
+        if keep_suffix:  # the library that wrote it does not flush it to the disk
+            _sync(temporary)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _removed_in_the_end(path: Path) -> Iterator[None]:
+    """Delete a temporary file or folder when the block is left, or when a process whose main thread hangs in it is ended."""
+    remove = functools.partial(_remove, path)
+    LAST_ACTS.append(remove)
     try:
-        with explained(path, error):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.parent not in _swept:
-                _swept.add(path.parent)
-                remove_stale_temporaries(path.parent)
-            yield temporary
-            if keep_suffix:  # the library that wrote it does not flush it to the disk
-                _sync(temporary)
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
+        yield
     finally:
+        remove()
+        LAST_ACTS.remove(remove)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         with contextlib.suppress(OSError):  # gone once it is in place; nothing more to do where it cannot be removed
-            temporary.unlink()
+            path.unlink()
 
 
 def _refuse_no_name(path: Path, error: type[MMDetError]) -> None:
@@ -143,13 +160,11 @@ def _refuse_no_name(path: Path, error: type[MMDetError]) -> None:
 def temporary_folder(beside: str | Path, *, error: type[MMDetError] = DataError) -> Iterator[Path]:
     """A folder named like the temporary files of ``beside``, for outputs that take several files; deleted at the end of the block."""
     folder = temporary_path(beside)
-    try:
+    with _removed_in_the_end(folder):
         with explained(beside, error):
             folder.mkdir(parents=True)
             remove_stale_temporaries(folder.parent)
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -132,10 +133,14 @@ def _take_over(temporary: Path, path: Path) -> str | None:
         ConfigError: the owner lives, or cannot be checked.
     """
     try:
-        theirs = os.open(path, os.O_RDWR)
-    except FileNotFoundError:  # just given back
-        return None
+        theirs = os.open(path, os.O_RDWR | getattr(os, 'O_NONBLOCK', 0))  # not there on Windows; a pipe would block
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise ConfigError('is a link to nothing: if no other run writes here, delete it', file=path) from error
+        return None  # just given back
     try:
+        if not stat.S_ISREG(os.fstat(theirs).st_mode):
+            raise ConfigError('is no file, hence no lock of a run: delete it', file=path)
         free = _lockf(theirs)
         try:
             owner = json.loads(os.read(theirs, 4096))

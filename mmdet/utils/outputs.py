@@ -46,6 +46,17 @@ def refuse_inputs(
         seen.add(place)
 
 
+def refuse_closed_folder(output: PathLike, *, field: str | None = None) -> None:
+    """Raise a ConfigError if the folder of an output cannot be written to, before the work that makes it; nothing is written.
+
+    A folder that is missing will be made in the nearest one above it that is there.
+    """
+    folder = next(parent for parent in Path(os.path.abspath(output)).parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        message = f'cannot be written: {folder} is no folder that may be written to; choose another one'
+        raise ConfigError(message, file=output, field=field)
+
+
 def _identity(path: PathLike) -> tuple[int, ...]:
     """What all names of an existing file have in common; () where there is none."""
     try:

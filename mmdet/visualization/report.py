@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..formats.images import IMAGE_SUFFIXES, decode_image
 from ..formats.json_file import read_json
 from ..formats.json_lines import read_json_lines
@@ -45,11 +45,8 @@ def read_scalars(work_dir: str | Path) -> dict[str, Curves]:
     Raises:
         DataError: a log cannot be read; see :func:`~mmdet.formats.json_lines.read_json_lines`.
     """
-    work_dir = Path(work_dir)
-    files = [work_dir] if work_dir.is_file() else sorted(work_dir.glob('*/vis_data/scalars.json'))
-    files = files or [*work_dir.glob('scalars.json')] or [*work_dir.glob('vis_data/scalars.json')]
     curves: dict[str, Curves] = {'train': {}, 'val': {}}
-    for file in files:
+    for file in _scalar_files(Path(work_dir)):
         run: dict[str, dict[str, dict[float, float]]] = {'train': {}, 'val': {}}
         for record in read_json_lines(file):
             kind = 'train' if any('loss' in key for key in record) else 'val'
@@ -63,6 +60,11 @@ def read_scalars(work_dir: str | Path) -> dict[str, Curves]:
                 joined = kept + sorted(points.items())
                 curves[kind][key] = ([s for s, _ in joined], [v for _, v in joined])
     return curves
+
+
+def _scalar_files(work_dir: Path) -> list[Path]:
+    files = [work_dir] if work_dir.is_file() else sorted(work_dir.glob('*/vis_data/scalars.json'))
+    return files or [*work_dir.glob('scalars.json')] or [*work_dir.glob('vis_data/scalars.json')]
 
 
 def write_report(
@@ -98,10 +100,13 @@ def write_report(
 
     Raises:
         DataError: a picture or a log file cannot be read.
-        ConfigError: the page would replace one of the pictures.
+        ConfigError: the page would replace one of the pictures or logs, or has no name of a page.
     """
     given = (item[0] if isinstance(item, tuple) else item for item in (*comparisons, *pictures))
-    refuse_inputs([out_html], [item for item in given if isinstance(item, str | Path)], field='out_html')
+    logs = _scalar_files(Path(work_dir)) if work_dir is not None else []
+    refuse_inputs([out_html], [*logs, *(item for item in given if isinstance(item, str | Path))], field='out_html')
+    if Path(out_html).suffix not in ('.html', '.htm'):
+        raise ConfigError('must end in .html or .htm', field='out_html', received=str(out_html))
     if curves is None:
         curves = read_scalars(work_dir) if work_dir is not None else {'train': {}, 'val': {}}
     if metrics is None:

@@ -13,6 +13,7 @@ import torch.distributed as torch_dist
 from mmdet.config import ending
 from mmdet.config.ending import ends_in_one_line, is_lost_peer
 from mmdet.utils import reports_user_errors
+from mmdet.utils.files import replacing, temporary_folder
 from mmdet.utils.lock import LOCK_NAME, locked
 
 GLOO = '[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] '
@@ -73,8 +74,14 @@ def test_a_process_that_hangs_in_a_backend_ends_all_the_same(tmp_path, monkeypat
     pid = os.fork()
     if pid == 0:
         try:
-            with locked(tmp_path / LOCK_NAME), open(tmp_path / 'stderr', 'w') as sys.stderr:
-                main()
+            with (
+                locked(tmp_path / LOCK_NAME),
+                open(tmp_path / 'stderr', 'w') as sys.stderr,
+                replacing(tmp_path / 'file') as unfinished,
+            ):
+                unfinished.touch()
+                with temporary_folder(tmp_path / 'folder'):
+                    main()
         finally:
             os._exit(9)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 143

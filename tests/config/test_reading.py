@@ -104,6 +104,10 @@ RUNS = '!!python/object/apply:os.mkdir [MADE]'
         ({'a.yaml': 'x: &a [*a]'}, r'a\.yaml: its aliases stand for 1000000 values or more'),
         ({'a.yaml': 'a: &a [1,1,1,1,1,1,1,1,1]\n' + ''.join(
             f'{n}: &{n} [{",".join(9 * [f"*{m}"])}]\n' for m, n in zip('abcdefgh', 'bcdefghi'))}, r'its aliases stand for'),
+        ({'a.yaml': '_base_: ./a.yaml'}, r'a\.yaml: _base_: names the file itself, .*: a\.yaml -> a\.yaml$'),
+        ({'a.yml': '_base_: b.py', 'b.py': '_base_ = "c.json"', 'c.json': '{"_base_": ["b.py"]}'},
+            r'c\.json: _base_: names the file itself, .*: b\.py -> c\.json -> b\.py$'),
+        ({'a.py': '_base_ = "a.py"'}, r'a\.py: _base_: names the file itself, .*: a\.py -> a\.py$'),
     ],
 )  # fmt: skip
 def test_yaml_runs_nothing(tmp_path, files, message):

@@ -11,7 +11,8 @@ import torch
 from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
 
 from mmdet.datasets import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler, SeededIndex, samplers
-from mmdet.datasets.samplers import batch_sampler
+from mmdet.datasets.samplers import ClassAwareSampler, GroupMultiSourceSampler, MultiSourceSampler, batch_sampler
+from mmdet.engine.loops import skip_batches
 from mmdet.registry import DATA_SAMPLERS
 from mmdet.utils import ConfigError, DataError
 
@@ -199,7 +200,7 @@ def test_square_images_are_not_upright_and_what_is_left_starts_with_those():
     dataset = Sizes(2, upright={0})
     assert list(AspectRatioBatchSampler(DefaultSampler(dataset, shuffle=False, seed=0), 2)) == [[1, 0]]
     dataset.sizes_wh[0] = 40, 40
-    assert batch_sampler._upright(dataset) == [False, False]
+    assert batch_sampler.upright(dataset) == [False, False]
 
 
 def test_all_bits_of_a_seed_reach_numpy():
@@ -217,3 +218,126 @@ def test_errors_that_callers_of_mmdetection_catch():
         with pytest.raises(ValueError, match='batch_size should be a positive integer value'):
             AspectRatioBatchSampler(DefaultSampler(Sizes(10)), size)
     assert batch_sampler.AspectRatioBatchSampler is AspectRatioBatchSampler
+
+
+class Labelled(Sizes):
+    """Eight images of four classes, of which 'c' has none, and one image without objects."""
+
+    metainfo = dict(classes=('a', 'b', 'c', 'd'))
+    labels = ([0], [0], [0, 1], [], [1], [0], [3], [0])
+
+    def get_cat_ids(self, index):
+        return list(self.labels[index])
+
+
+class Joined(Sizes):
+    """Two parts of 5 and 7 images; 0, 1, 5, 6, 7 are upright."""
+
+    cumulative_sizes = (5, 12)
+
+    def __init__(self, upright=(0, 1, 5, 6, 7)):
+        super().__init__(12, upright)
+
+
+def test_class_aware_sampler():
+    """Orders of mmdetection 3.3.0 for these labels and seeds."""
+    sampler = ClassAwareSampler(Labelled(8), seed=5)
+    first = list(sampler)
+    assert first == [6, 2, 2, 6, 4, 0, 2, 6] and len(sampler) == 8 and first == list(sampler)
+    assert len({index.seed for index in first}) == 8  # the same image comes several times, each time augmented anew
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert second == [6, 5, 4, 1, 2, 6, 0, 6] and {i.seed for i in first}.isdisjoint(i.seed for i in second)
+    assert list(ClassAwareSampler(Labelled(8), seed=5, num_sample_class=2)) == [6, 6, 2, 4, 2, 0, 6, 6]
+
+
+def test_class_aware_sampler_deals_to_processes(process):
+    alone = list(ClassAwareSampler(Labelled(8), seed=5))
+    parts = []
+    for rank in (0, 1):
+        process(rank, 2)
+        parts.append(list(ClassAwareSampler(Labelled(8), seed=5)))
+    assert [parts[0][i // 2] if i % 2 == 0 else parts[1][i // 2] for i in range(8)] == alone
+    assert [i.seed for i in parts[1]] == [i.seed for i in alone[1::2]]
+    process(2, 3)
+    assert len(list(ClassAwareSampler(Labelled(8), seed=5))) == 3
+    batches = list(AspectRatioBatchSampler(ClassAwareSampler(Labelled(8), seed=5), 2))
+    assert [len(batch) for batch in batches] == [2, 1]
+
+
+def test_class_aware_sampler_refuses():
+    empty = Labelled(8)
+    empty.labels = ([],) * 8
+    with pytest.raises(DataError, match='images with objects'):
+        ClassAwareSampler(empty, seed=0)
+    for number in (0, 1.5):
+        with pytest.raises(AssertionError, match='num_sample_class'):
+            ClassAwareSampler(Labelled(8), seed=0, num_sample_class=number)
+
+
+def test_multi_source_sampler(process):
+    """Order of mmdetection 3.3.0 for this seed."""
+    expected = [1, 0, 10, 8, 9, 3, 4, 11, 5, 7, 2, 0, 6, 7, 11, 1, 2, 8, 6, 10]
+    sampler = MultiSourceSampler(Joined(), batch_size=5, source_ratio=[1, 3], seed=3)
+    assert list(itertools.islice(sampler, 20)) == expected and len(sampler) == 12
+    long = list(itertools.islice(sampler, 500))
+    assert len({index.seed for index in long}) == 500
+    sampler.set_epoch(3)
+    assert list(itertools.islice(sampler, 20)) == expected
+    plain = MultiSourceSampler(Joined(), batch_size=4, source_ratio=[1, 1], shuffle=False, seed=3)
+    assert list(itertools.islice(plain, 12)) == [0, 1, 5, 6, 2, 3, 7, 8, 4, 0, 9, 10]
+    both = []
+    for rank in (0, 1):
+        process(rank, 2)
+        both.append(list(itertools.islice(MultiSourceSampler(Joined(), 4, [1, 1], seed=3), 12)))
+    process(0, 1)
+    alone = list(itertools.islice(MultiSourceSampler(Joined(), 8, [1, 1], seed=3), 24))
+    for step in range(3):  # an iteration of two processes holds what one of a single process with twice the batch holds
+        together = both[0][4 * step : 4 * step + 4] + both[1][4 * step : 4 * step + 4]
+        assert sorted(i.seed for i in together) == sorted(i.seed for i in alone[8 * step : 8 * step + 8])
+
+
+def test_group_multi_source_sampler(process):
+    upright = {0, 1, 5, 6, 7}
+    sampler = GroupMultiSourceSampler(Joined(), batch_size=4, source_ratio=[1, 1], seed=3)
+    batches = [list(itertools.islice(stream, 4)) for stream in [iter(sampler)] for _ in range(300)]
+    kinds = [{index in upright for index in batch} for batch in batches]
+    assert all(len(kind) == 1 for kind in kinds) and all(
+        [i < 5 for i in batch] == [True, True, False, False] for batch in batches
+    )
+    assert sum(kind == {True} for kind in kinds) / 300 == pytest.approx(5 / 12, abs=0.1)
+    assert {index for batch in batches for index in batch} == set(range(12))
+    process(1, 2)
+    other = list(itertools.islice(GroupMultiSourceSampler(Joined(), 4, [1, 1], seed=3), 1200))
+    assert [{i in upright for i in other[4 * n : 4 * n + 4]} for n in range(300)] == kinds  # one kind in all processes
+    lacking = GroupMultiSourceSampler(Joined(upright=(5, 6)), batch_size=2, source_ratio=[1, 1], seed=3)
+    assert all(index < 5 for index in list(itertools.islice(lacking, 40))[::2])
+
+
+def test_multi_source_sampler_refuses(process):
+    for arguments in ((Sizes(4), 2, [1, 1]), (Joined(), 0, [1, 1]), (Joined(), 2, [1]), (Joined(), 2, [1, 0])):
+        with pytest.raises(AssertionError):
+            MultiSourceSampler(*arguments, seed=0)
+    process(0, 2)
+    with pytest.raises(ConfigError, match='several processes'):
+        AspectRatioBatchSampler(MultiSourceSampler(Joined(), 2, [1, 1], seed=0), 2)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'dataset', 'options'),
+    [
+        (ClassAwareSampler, Labelled(8), {}),
+        (MultiSourceSampler, Joined(), dict(batch_size=2, source_ratio=[1, 1])),
+        (GroupMultiSourceSampler, Joined(), dict(batch_size=2, source_ratio=[1, 1])),
+    ],
+)
+def test_a_resumed_loader_goes_on_where_the_other_stopped(kind, dataset, options):
+    def loader():
+        indices = type('Indices', (), {'__len__': lambda _: len(dataset), '__getitem__': lambda _, index: index})()
+        return torch.utils.data.DataLoader(indices, 2, sampler=kind(dataset, seed=3, **options), collate_fn=list)
+
+    unbroken = list(itertools.islice(loader(), 4))
+    resumed = loader()
+    assert skip_batches(resumed, 3)
+    last = next(iter(resumed))
+    assert last == unbroken[3] and [i.seed for i in last] == [i.seed for i in unbroken[3]]

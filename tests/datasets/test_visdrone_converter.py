@@ -174,6 +174,34 @@ def test_text_of_any_shape(ann_file, tmp_path):
         txt_to_results(ann_file, folder, tmp_path / 'out.json')
 
 
+@pytest.mark.parametrize(
+    ('content', 'replaced'),
+    [
+        ('', True),
+        ('1,2,3,4,0.5,4,-1,-1\n', True),
+        ('1 2 3 4 0.5 4', True),
+        ('1,2,3,4,1,4,0,0\n', False),
+        ('1,2,3,4,0.5,4,-1,-1\n1,2,3,4,1,4,0,1\n', False),
+        ('my notes', False),
+    ],
+)
+def test_results_replace_results_only(tmp_path, content, replaced):
+    """The folder of the annotations has files of the same names."""
+    images = [dict(id=i, file_name=f'{name}.jpg', width=9, height=9) for i, name in enumerate('ab')]
+    document = dict(images=images, annotations=[], categories=[dict(id=1, name='car')])
+    (tmp_path / 'ann.json').write_text(json.dumps(document))
+    (tmp_path / 'in.json').write_text(json.dumps([dict(image_id=1, category_id=1, bbox=[5, 2, 3, 4], score=1)]))
+    (tmp_path / 'txt').mkdir()
+    (tmp_path / 'txt/b.txt').write_text(content)
+    if replaced:
+        results_to_txt(tmp_path / 'ann.json', tmp_path / 'in.json', tmp_path / 'txt')
+        assert read_toolkit_rows(tmp_path / 'txt/b.txt').tolist() == [[5, 2, 3, 4, 1, 1]]
+    else:
+        with pytest.raises(DataError, match=r'b\.txt: holds annotations, or something else than results'):
+            results_to_txt(tmp_path / 'ann.json', tmp_path / 'in.json', tmp_path / 'txt')
+        assert (tmp_path / 'txt/b.txt').read_text() == content and not (tmp_path / 'txt/a.txt').exists()
+
+
 def test_frames_of_sequences_keep_their_folders(tmp_path):
     names = ['M1/img1/img000001.jpg', 'M2/img1/img000001.jpg']
     document = dict(

@@ -98,6 +98,7 @@ def test_errors(tmp_path):
         ('<annotation><object><bndbox/></object></annotation>', 'object 1: name'),
         ('<annotation><object><name>dog</name></object></annotation>', 'object 1: bndbox'),
         (f'<annotation>{voc_object()}{voc_object(corners=(1, "x", 3, 4))}</annotation>', "object 2: bndbox.*'x'"),
+        (f'<annotation>{voc_object("a" + chr(10) + "b")}</annotation>', 'object 1: name: must be one line'),
         (f'<annotation>{voc_object(corners=(1, "nan", 3, 4))}</annotation>', 'object 1: bndbox.*finite'),
     ):
         (root / 'Annotations' / 'a.xml').write_text(content)
@@ -111,6 +112,7 @@ def test_errors(tmp_path):
         convert(root)
     write_voc(root, {'a': voc_object()})
     (root / 'JPEGImages' / 'a.jpg').unlink()
+    (root / 'Annotations' / 'a.xml').write_text(f'<annotation><filename>{"a" * 5000}.jpg</filename></annotation>')
     with pytest.raises(DataError, match='no image of this name'):
         convert(root)
     assert not (root / 'out').exists()

@@ -59,6 +59,22 @@ def test_work_dirs_that_cannot_be_used(tmp_path, monkeypatch):
         toy_runner(tmp_path / 'work')
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'optim_wrapper.optimizer.lr': -1.0}, r'optim_wrapper: cannot be built \(Invalid learning rate'),
+        (
+            {'optim_wrapper.paramwise_cfg': dict(norm_decay_mult=0.0), 'optim_wrapper.optimizer.weight_decay': None},
+            r'optim_wrapper: cannot be built \(base_wd should',
+        ),
+        ({'optim_wrapper.optimizer': ['SGD', 'lr']}, r"optim_wrapper\.optimizer: must be a dict\. Received: \['SGD'"),
+    ],
+)
+def test_optimizers_that_cannot_be_built(tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        toy_runner(tmp_path, epochs=1, **options).train()
+
+
 def test_resume_takes_four_values(tmp_path):
     with pytest.raises(ConfigError, match="resume: must be True, False or 'auto'. Received: 'yes'"):
         toy_runner(tmp_path, resume='yes')
@@ -160,6 +176,10 @@ def test_schedulers_are_paired_with_their_states():
     for own, other in ((several, dict(a=[1], b=[2])), (several, [1]), ([scheduler(1)], dict(a=[1])), ([], [1])):
         with pytest.raises(CheckpointError, match=r'a\.pth: has \d parameter schedulers, this config \d'):
             list(pair_schedulers(own, other, 'a.pth'))
+    with pytest.raises(
+        CheckpointError, match=r'a\.pth: param_schedulers: cannot be resumed: a state must be a dict. Received: 1'
+    ):
+        list(pair_schedulers([scheduler(1)], [1], 'a.pth'))
 
 
 def test_reseeding_depends_on_the_rank(monkeypatch):

@@ -123,6 +123,23 @@ def test_owners(path, monkeypatch, locks, content, refused):
         assert path.read_text() == content
 
 
+@pytest.mark.parametrize(
+    ('make', 'refused'),
+    [
+        (os.mkfifo, 'is no file'),
+        (os.mkdir, 'Is a directory'),
+        (lambda path: path.symlink_to(os.devnull), 'is no file'),
+        (lambda path: path.symlink_to('nothing'), 'is a link to nothing'),
+    ],
+)
+def test_what_is_no_lock_file_is_refused_at_once(path, make, refused):
+    path.parent.mkdir()
+    make(path)
+    with pytest.raises(ConfigError, match=rf'\.lock: .*{refused}'):
+        take(path)
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
 def test_an_owner_in_another_container_is_known_by_the_kernels_lock(path, monkeypatch):
     """Its process number means nothing here."""
     with another_process(lambda: locked(path)) as pid:

@@ -1,6 +1,7 @@
 """No output takes the place of an input, or of the result for another input."""
 
 import json
+import os
 import runpy
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import mmdet
 from mmdet.engine.checkpoint.converting import join_checkpoints
 from mmdet.evaluation import CocoMetric, DumpDetResults, VisDroneMetric
 from mmdet.utils import ConfigError
-from mmdet.utils.outputs import OutputNames, refuse_inputs
+from mmdet.utils.outputs import OutputNames, refuse_closed_folder, refuse_inputs
 from mmdet.visualization.report import write_report
 
 ROOT = Path(mmdet.__file__).resolve().parents[1]
@@ -180,3 +181,26 @@ def test_names_that_differ_in_case(tmp_path):
     wanted = [('/a.jpg', 'a', ['{}.jpg']), ('/A.jpg', 'A', ['{}.jpg'])]
     assert OutputNames(tmp_path / 'x').claim(wanted) == ['a', 'A_2']
     assert OutputNames(tmp_path / 'y', exact=True).claim(wanted) == ['a', 'A']
+
+
+@pytest.mark.parametrize(
+    ('output', 'message'),
+    [
+        ('open/r.json', None),
+        ('open/new/deep/r.json', None),
+        ('closed/r.json', 'closed is no folder that may be written to'),
+        ('closed/new/r.json', 'closed is no folder that may be written to'),
+        ('file/r.json', 'file is no folder that may be written to'),
+    ],
+)
+def test_closed_folders_are_refused_before_the_work(tmp_path, monkeypatch, output, message):
+    (tmp_path / 'open').mkdir()
+    (tmp_path / 'closed').mkdir()
+    (tmp_path / 'file').touch()
+    monkeypatch.setattr(os, 'access', lambda path, mode: Path(path).name != 'closed')  # root may write anywhere
+    if message is None:
+        refuse_closed_folder(tmp_path / output)
+    else:
+        with pytest.raises(ConfigError, match=rf'json: --out: cannot be written: .*{message}'):
+            refuse_closed_folder(tmp_path / output, field='--out')
+    assert sorted(path.name for path in tmp_path.rglob('*')) == ['closed', 'file', 'open']

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmdet.apis import read_scalars, write_report
-from mmdet.utils import DataError
+from mmdet.utils import ConfigError, DataError
 from mmdet.visualization.charts import line_chart
 from mmdet.visualization.report import _charts, _jpeg, _percent, _picture, _text, pictures_in, read_figures
 
@@ -21,6 +21,16 @@ def test_nothing_to_report(tmp_path):
     assert read_scalars(tmp_path) == {'train': {}, 'val': {}}
     page = write_report(tmp_path, tmp_path / 'report.html', title='<empty>').read_text()
     assert '&lt;empty&gt;' in page and '<svg' not in page and '<table' not in page
+
+
+@pytest.mark.parametrize('name', ['run.log', 'page', 'now/vis_data/scalars.json'])
+def test_the_page_replaces_no_file_of_the_run(tmp_path, name):
+    log(tmp_path, 'now', [dict(loss=1.0, step=1)])
+    before = (tmp_path / 'now/vis_data/scalars.json').read_bytes()
+    with pytest.raises(ConfigError, match='out_html: (must end in .html|is an input)'):
+        write_report(tmp_path, tmp_path / name)
+    assert (tmp_path / 'now/vis_data/scalars.json').read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ['now']
 
 
 def test_nothing_of_files_or_users_is_markup(tmp_path):

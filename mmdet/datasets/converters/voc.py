@@ -118,7 +118,7 @@ def _read_image(root: Path, name: str, files: Mapping[str, Path]) -> _Image:
     path = root / 'Annotations' / f'{name}.xml'
     found = read_voc_xml(path)
     stated = root / 'JPEGImages' / found.file_name
-    image = files.get(name, stated if found.file_name and stated.is_file() else None)
+    image = files.get(name, stated if found.file_name and os.path.isfile(stated) else None)
     if image is None:
         raise DataError('no image of this name in JPEGImages', file=path, received=name)
     width, height = image_size(image)

@@ -30,7 +30,7 @@ class AspectRatioBatchSampler:
     of batches could differ, and those with more would wait for ever in their gradient reduction.
 
     Args:
-        sampler: ``DefaultSampler`` or ``InfiniteSampler``. Another sampler is accepted in one process only.
+        sampler: ``DefaultSampler``, ``InfiniteSampler`` or ``ClassAwareSampler``. Another sampler is accepted in one process only.
         batch_size: B, images of one process in an iteration.
         drop_last: leave out an incomplete last batch. Otherwise it is filled from the start of the epoch up to a multiple of W.
     """
@@ -46,11 +46,11 @@ class AspectRatioBatchSampler:
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
-        dealt = sampler if isinstance(sampler, SeededSampler) else None
+        dealt = sampler if isinstance(sampler, SeededSampler) and hasattr(sampler, 'global_stream') else None
         self.rank, self.world_size = (dealt.rank, dealt.world_size) if dealt else get_dist_info()
         if self.world_size > 1 and not (dealt and getattr(sampler, 'round_up', True)):
             message = (
-                'with several processes AspectRatioBatchSampler needs the DefaultSampler (round_up=True) or InfiniteSampler of mmdet, '
+                'with several processes AspectRatioBatchSampler needs the DefaultSampler (round_up=True), InfiniteSampler or ClassAwareSampler of mmdet, '
                 'because others may give the processes different numbers of batches'
             )
             raise ConfigError(message, field='sampler', received=type(sampler).__name__)
@@ -58,7 +58,7 @@ class AspectRatioBatchSampler:
 
     def __iter__(self) -> Iterator[list[int]]:
         if self._upright is None:
-            self._upright = _upright(self._dataset)
+            self._upright = upright(self._dataset)
         stream = self.sampler.global_stream() if hasattr(self.sampler, 'global_stream') else iter(self.sampler)
         yield from self._local_batches(stream, self._upright)
 
@@ -88,7 +88,7 @@ class AspectRatioBatchSampler:
         return size // total if self.drop_last else math.ceil(size / total)
 
 
-def _upright(dataset: Any) -> list[bool]:
+def upright(dataset: Any) -> list[bool]:
     """Which samples have width < height."""
     count = len(dataset)
     if hasattr(dataset, 'get_sizes_wh'):

@@ -217,14 +217,15 @@ class MixUp(Mixing):
         canvas[: image.shape[0], : image.shape[1]] = image
         canvas = cv2.resize(canvas, (max(1, int(width * jitter)), max(1, int(height * jitter))))
         if mirrored:
-            canvas = canvas[:, ::-1]
+            canvas = cv2.flip(canvas, 1)
         canvas_h, canvas_w = canvas.shape[:2]
         target_h, target_w = target.shape[:2]
-        padded = self._grey((max(canvas_h, target_h), max(canvas_w, target_w)), target)
-        padded[:canvas_h, :canvas_w] = canvas
-        top = int(np.random.randint(0, padded.shape[0] - target_h)) if padded.shape[0] > target_h else 0
-        left = int(np.random.randint(0, padded.shape[1] - target_w)) if padded.shape[1] > target_w else 0
-        crop = padded[top : top + target_h, left : left + target_w]
+        top = int(np.random.randint(0, canvas_h - target_h)) if canvas_h > target_h else 0
+        left = int(np.random.randint(0, canvas_w - target_w)) if canvas_w > target_w else 0
+        crop = canvas[top : top + target_h, left : left + target_w]
+        if crop.shape[:2] != (target_h, target_w):
+            shown, crop = crop, self._grey((target_h, target_w), target)
+            crop[: shown.shape[0], : shown.shape[1]] = shown
 
         boxes = partner['gt_bboxes'].clone()
         boxes.rescale_((scale * jitter, scale * jitter))
@@ -236,8 +237,9 @@ class MixUp(Mixing):
         if self.bbox_clip_border:
             boxes.clip_((target_h, target_w))
         join_objects(results, partners)
-        # cv2.addWeighted would round halves up; the reference truncates.
-        mixed = ((target.astype(np.uint16) + crop) // 2).astype(target.dtype)
+        # OpenCV rounds whole pixels, the reference truncates: a quarter less makes k + 1/2 and k both k.
+        whole = np.issubdtype(target.dtype, np.integer)
+        mixed = cv2.addWeighted(target, 0.5, crop, 0.5, -0.25 if whole else 0.0)
         return finish(results, mixed, cat_boxes([results['gt_bboxes'], boxes]), clip=False)
 
     def _grey(self, image_hw: tuple[int, int], like: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ from torch import nn
 
 from ...errors import CheckpointError
 from ...formats.torch_file import Member, check_sums, check_tuples, has_sums, read_members, read_unreplaced
+from ...utils.checks import is_int
 from .names import OPTIONAL_SUFFIXES, rename_reference_keys
 from .sources import resolve_checkpoint
 
@@ -322,6 +323,8 @@ class _Counter:
                 raise CheckpointError('is no plain tensor', file=self.path, record=place, received=odd)
         if not isinstance(value, (Mapping, list, tuple)):
             return 1
+        if isinstance(value, OrderedDict):
+            self._check_attributes(value)
         found = self.known.get(id(value))
         if found is None:
             if depth == _MAX_DEPTH:
@@ -335,6 +338,19 @@ class _Counter:
                 f'stands for {_MOST_VALUES} values or more, or for a list inside itself', file=self.path
             )
         return found
+
+    def _check_attributes(self, value: OrderedDict) -> None:
+        """Refuse attributes that would hide methods, and versions of modules of another kind than ``Module.state_dict`` makes."""
+        attributes = dict(vars(value))
+        metadata = attributes.pop('_metadata', {})
+        entries = metadata.values() if isinstance(metadata, dict) else [metadata]
+        plain = all(type(entry) is dict and is_int(entry.get('version') or 0) for entry in entries)
+        if attributes or not plain or (isinstance(metadata, OrderedDict) and vars(metadata)):
+            message = (
+                'must be a dict of a dict for each module, whose version is a whole number, and the only attribute'
+            )
+            received = list(attributes) or metadata
+            raise CheckpointError(message, file=self.path, field='state_dict._metadata', received=received)
 
     def _oddity(self, value: torch.Tensor) -> object:
         if value.is_nested or value.is_quantized or value.layout != torch.strided:
@@ -360,7 +376,9 @@ def _normalise(content: Any, path: Path, on_meta: bool = False) -> dict:
     if isinstance(state, nn.Module):
         state = state.state_dict()
     strangers = [
-        name for name, value in state.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))
+        name
+        for name, value in state.items()
+        if not (isinstance(name, str) and name.isprintable() and isinstance(value, torch.Tensor))
     ]
     if not state or strangers:
         received = f'{strangers[0]}: {type(state[strangers[0]]).__name__}' if strangers else 'an empty dictionary'

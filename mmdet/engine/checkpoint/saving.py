@@ -121,8 +121,13 @@ def pair_schedulers(
                 'resume with the config of the run',
                 file=filename,
             )
+    for name, group in by_name.items():
+        group_states = states_by_name.get(name, [])
         for scheduler, state in zip(group, group_states):
             own = vars(scheduler)
+            if not isinstance(state, Mapping):
+                message = 'cannot be resumed: a state must be a dict'
+                raise CheckpointError(message, file=filename, field='param_schedulers', received=state)
             for key in state.keys() & own.keys():
                 if is_number(own[key]) and not is_finite(state[key]):
                     place = f'param_schedulers.{key}'

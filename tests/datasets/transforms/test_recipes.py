@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from mmdet.core.boxes import HorizontalBoxes
+from mmdet.core.masks import BitmapMasks
 from mmdet.datasets import transforms as T
 from mmdet.errors import ConfigError, DataError
+from mmdet.models.data_preprocessors import DetDataPreprocessor
 
 
 def sample(height, width, k, boxes):
@@ -33,7 +35,7 @@ def given(*values):
         value = left.pop(0)
         return np.array(value) if isinstance(value, list) else value
 
-    names = ('uniform', 'randint', 'rand', 'random', 'choice')
+    names = ('uniform', 'randint', 'rand', 'random', 'random_sample', 'choice')
     return left, mock.patch.multiple(np.random, **{name: draw for name in names})
 
 
@@ -96,6 +98,35 @@ CASES = {
         T.FixScaleResize(scale=(70, 50), keep_ratio=True), ODD, [], 127.5104, None,
         [[5.7377, 5.6757, 34.4262, 28.3784], [57.377, 34.0541, 70, 42]], [0, 1],
     ),
+    'resize': (T.Resize(scale=(70, 50), keep_ratio=True), ODD, [], 127.5104, None,
+               [[5.7377, 5.6757, 34.4262, 28.3784], [57.377, 34.0541, 70, 42]], [0, 1]),
+    'large scale jitter': (
+        T.RandomResize(scale=(64, 64), ratio_range=(0.1, 2.0), keep_ratio=True), A, [1.05], 127.4915, None,
+        [[5.5833, 5.625, 33.5, 28.125], [55.8333, 33.75, 67, 45]], [0, 1],
+    ),
+    'between two scales': (
+        T.RandomResize(scale=[(80, 40), (80, 60)], keep_ratio=True), A, [80, 51], 127.4682, None,
+        [[6.4167, 6.375, 38.5, 31.875], [64.1667, 38.25, 77, 51]], [0, 1],
+    ),
+    'one of two scales': (
+        T.RandomChoiceResize(scales=[(80, 40), (80, 60)], keep_ratio=True), A, [1], 127.4836, None,
+        [[6.6667, 6.625, 40, 33.125], [66.6667, 39.75, 80, 53]], [0, 1],
+    ),
+    'filter': (T.FilterAnnotations(min_gt_bbox_wh=(10, 10)), A, [], 127.6044, [106, 159, 212], [[5, 5, 30, 25]], [0]),
+    'filter, none left': (T.FilterAnnotations(min_gt_bbox_wh=(30, 30), keep_empty=False), A, [], 127.6044, [106, 159, 212], np.zeros((0, 4)), []),
+    'grey pad': (T.Pad(size=(80, 70), pad_val=dict(img=(114, 114, 114))), A, [], 119.8305, [229, 26, 79], KEPT, [0, 1]),
+    'crop, range': (
+        T.RandomCrop(crop_type='absolute_range', crop_size=(20, 32), recompute_bbox=True, allow_negative_crop=True), A, [24, 30, 9, 14],
+        127.0741, [120, 173, 226], [[0, 0, 16, 16]], [0],
+    ),
+    'crop': (T.RandomCrop(crop_size=(50, 30)), A, [4, 8], 127.5227, [126, 179, 232], [[0, 1, 22, 21], [42, 26, 50, 30]], [0, 1]),
+    'crop, shares': (
+        T.RandomCrop(crop_type='relative_range', crop_size=(0.3, 0.7)), A, [[0.5, 0.25], 3, 2], 127.4181, [153, 206, 3], [[3, 2, 28, 22]], [0],
+    ),
+    'copy paste, low threshold': (
+        T.CopyPaste(paste_by_box=True, mask_occluded_thr=40), PASTED, [2, [0, 1]], 127.4748, [175, 228, 25],
+        [[4, 4, 24, 30], [20, 34, 24, 46], [24, 2, 62, 46], [2, 36, 18, 44]], [60, 62, 70, 71],
+    ),
     'shear x': (T.ShearX(level=5), A, [0.2, 0.1], 127.6601, [15, 68, 121], [[6.3397, 5, 36.6987, 25], [58.0385, 30, 60, 40]], [0, 1]),
     'shear y': (T.ShearY(level=4), A, [0.2, 0.9], 127.6304, [48, 101, 154], [[5, 0, 30, 23.9372], [50, 17.2466, 60, 29.3722]], [0, 1]),
     'rotate': (T.Rotate(level=6), A, [0.2, 0.1], 127.6682, [103, 156, 209], [[4.4995, 0, 34.4563, 24.8853], [42.6618, 35.8209, 55.2626, 40]], [0, 1]),
@@ -143,6 +174,46 @@ def test_affine_of_a_mosaic():
     boxes = [[0.8744, 12.4019, 22.0194, 30.664], [36.9634, 35.9664, 46.0726, 45.0078], [46.8808, 12.6022, 64, 44.6825]]
     np.testing.assert_allclose(made['gt_bboxes'][:3], boxes, atol=1e-3)
     assert made['gt_bboxes_labels'].tolist() == [0, 1, 10, 20, 31]  # what lay outside is gone
+
+
+def test_no_objects_left():
+    cropped = sample(40, 60, 0, [[5, 5, 12, 12]])
+    assert run(T.RandomCrop(crop_size=(10, 10)), cropped, [28, 40]) is None
+    assert run(T.FilterAnnotations(min_gt_bbox_wh=(30, 30)), copy.deepcopy(A), []) is None
+    empty = run(T.FilterAnnotations(min_gt_bbox_wh=(30, 30)), sample(40, 60, 0, []), [])
+    assert empty is not None  # it had none from the start
+
+
+def test_large_scale_jitter():
+    """The whole recipe, with masks: the boxes are those of what the crop shows of the masks, and the batch has one size."""
+    pipeline = T.Compose([
+        dict(type='RandomResize', scale=(64, 64), ratio_range=(0.1, 2.0), keep_ratio=True),
+        dict(type='RandomCrop', crop_type='absolute_range', crop_size=(64, 64), recompute_bbox=True, allow_negative_crop=True),
+        dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2)),
+        dict(type='RandomFlip', prob=0.5),
+        dict(type='PackDetInputs'),
+    ])  # fmt: skip
+    masks = np.zeros((2, 40, 60), np.uint8)
+    masks[0, 10:20, 5:25] = masks[1, 30:36, 50:60] = 1  # the first is not as high as its box
+    samples = []
+    np.random.seed(0)
+    while len(samples) < 12:
+        made = pipeline(dict(copy.deepcopy(A), gt_masks=BitmapMasks(masks, 40, 60)))
+        if made is not None:
+            samples.append(made)
+    for made in samples:
+        instances = made['data_samples'].gt_instances
+        height, width = made['data_samples'].img_shape
+        assert max(height, width) <= 64 and made['inputs'].shape[1:] == (height, width)
+        for (x1, y1, x2, y2), mask in zip(instances.bboxes.tolist(), instances.masks.masks):
+            rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+            assert [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1] == pytest.approx([x1, y1, x2, y2], abs=1)
+    assert len({len(made['data_samples'].gt_instances) for made in samples}) > 1
+    preprocessor = DetDataPreprocessor(batch_augments=[dict(type='BatchFixedSizePad', size=(64, 64))])
+    batch = dict(inputs=[made['inputs'] for made in samples], data_samples=[made['data_samples'] for made in samples])
+    batch = preprocessor(batch, training=True)
+    assert batch['inputs'].shape == (12, 3, 64, 64)
+    assert {made.batch_input_shape for made in batch['data_samples']} == {(64, 64)}
 
 
 def test_samples_without_objects():

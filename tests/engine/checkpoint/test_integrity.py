@@ -275,6 +275,29 @@ def test_content_that_nothing_can_be_done_with_is_refused(tmp_path, value, messa
         load_checkpoint_file(path)
 
 
+@pytest.mark.parametrize(
+    ('attributes', 'received'),
+    [
+        (dict(_metadata=3), '3'),
+        (dict(_metadata=[dict(version=1)]), 'version'),
+        (dict(_metadata={'': 3}), '3'),
+        (dict(_metadata={'': dict(version='x')}), 'x'),
+        (dict(_metadata={'': dict(version=[1])}), '1'),
+        (dict(_metadata={}, pop=3), 'pop'),
+        (dict(get=3), 'get'),
+    ],
+)
+def test_attributes_of_state_dicts_are_those_that_torch_writes(tmp_path, attributes, received):
+    state = nn.BatchNorm2d(1).state_dict()
+    assert list(load_checkpoint_file(save(tmp_path / 'a.pth', content=dict(state_dict=state)))['state_dict']) == list(
+        state
+    )
+    vars(state).update(attributes)
+    path = save(tmp_path / 'b.pth', content=dict(state_dict=state))
+    with pytest.raises(CheckpointError, match=rf'b\.pth: state_dict\._metadata: must be .*{received}'):
+        load_checkpoint_file(path)
+
+
 @pytest.mark.parametrize('value', [torch.ones(1).expand(2**10, 2**10), torch.ones(2).to(torch.float8_e4m3fn)])
 def test_uncommon_tensors_are_read(tmp_path, value):
     path = save(tmp_path / 'a.pth', content=dict(a=value))
