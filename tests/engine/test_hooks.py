@@ -1,13 +1,17 @@
 import contextlib
 import hashlib
+import json
+import logging
+import math
 import os
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from mmdet.engine.hooks import BrokenImagesHook, NumClassCheckHook, ReseedHook
+from mmdet.engine.hooks import BrokenImagesHook, LoggerHook, NumClassCheckHook, ReseedHook
 from mmdet.errors import ConfigError
+from mmdet.registry import HOOKS
 from mmdet.utils.files import temporary_path
 from tests.utils.test_files import ended_process
 
@@ -253,3 +257,20 @@ def test_hooks_may_leave_objects_out_of_a_checkpoint(tmp_path):
     runner.register_hook(Stranger())
     runner.train()
     assert load(tmp_path / 'epoch_1.pth')['mine'] == dict(thing=None, number=3)
+
+
+@pytest.mark.parametrize('main', [True, False])
+def test_results_of_a_test_are_written_by_one_process(main, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr('mmdet.engine.hooks.logger_hook.is_main_process', lambda: main)
+    results = {'coco/bbox_mAP': torch.tensor(0.5), 'nothing': float('nan')}
+    log = SimpleNamespace(get_log_after_epoch=lambda *_, **__: (results, 'a line'))
+    runner = SimpleNamespace(test_dataloader=[0], log_processor=log, logger=logging.getLogger(), log_dir=str(tmp_path))
+    hook = HOOKS.build(dict(type='LoggerHook'))
+    assert type(hook) is LoggerHook
+    hook.json_log_path = 'results.json'
+    with caplog.at_level(logging.INFO):
+        hook.after_test_epoch(runner)
+    assert caplog.messages == ['a line']
+    found = {path.name: json.loads(path.read_text()) for path in tmp_path.iterdir()}
+    assert list(found) == (['results.json'] if main else [])
+    assert all(content['coco/bbox_mAP'] == 0.5 and math.isnan(content['nothing']) for content in found.values())

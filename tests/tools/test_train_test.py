@@ -247,7 +247,7 @@ def test_a_checkpoint_is_tested_while_its_training_runs(trained, tmp_path):
         (
             'train.py',
             ['{config}', '--cfg-options', 'model.bbox_head.num_classes=7'],
-            r'ConfigError: .*num_classes=7.*2 classes',
+            r'ArgumentError: .*num_classes=7.*2 classes',
         ),
         (
             'train.py',

@@ -1,6 +1,7 @@
 from .broken_images_hook import BrokenImagesHook
 from .checkloss_hook import CheckInvalidLossHook
 from .checkpoint_hook import CheckpointHook
+from .logger_hook import LoggerHook
 from .num_class_check_hook import NumClassCheckHook
 from .optimal_transport_hook import OptimalTransportHook
 from .pipeline_switch_hook import PipelineSwitchHook
@@ -15,6 +16,7 @@ __all__ = [
     'CheckInvalidLossHook',
     'CheckpointHook',
     'DetVisualizationHook',
+    'LoggerHook',
     'NumClassCheckHook',
     'OptimalTransportHook',
     'PipelineSwitchHook',

@@ -107,10 +107,13 @@ def test_training_step(cfg):
 def test_stage_finds_what_the_detector_finds(detector, plain):
     stage = DetectionStage(detector, scale=(96, 64), flip=False)
     assert len(plain) > 1 and stage.num_classes == 3
-    assert_same(stage([IMAGE])[0], cut(plain))
     whole = SlicedDet(dict(detector=detector, scale=(96, 64), flip=False), tile_wh=None, max_per_img=20)
-    if cut(plain).bboxes.equal(plain.bboxes):  # otherwise the NMS of the whole sees other overlaps
-        assert_same(whole.detect([IMAGE])[0], plain)
+    found = [stage([IMAGE])[0], whole.detect([IMAGE])[0]]
+    if detector.bbox_head.clips_boxes:
+        for boxes in found:
+            assert_same(boxes, plain)
+    else:  # the NMS of a stage sees boxes that are cut, hence other overlaps
+        assert all(10 < len(boxes) <= 20 and boxes.bboxes.equal(cut(boxes).bboxes) for boxes in found)
 
 
 def test_both_stages_of_a_composite_detector(detector):
