@@ -133,10 +133,15 @@ class FCOSHead(AnchorFreeHead):
             bbox_preds = [level * stride for level, stride in zip(bbox_preds, self._level_strides)]
         return cls_scores, bbox_preds, centernesses
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        # The predictors' names in checkpoints of mmdetection before 2.0.
-        for old in [key for key in state_dict if key.startswith(f'{prefix}fcos_')]:
+    def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
+        """Rename the predictors of checkpoints of mmdetection before 2.0, ``fcos_cls`` and so on."""
+        old_names = [key for key in state_dict if key.startswith(f'{prefix}fcos_')]
+        for old in old_names:
             state_dict[f'{prefix}conv_{old[len(prefix) + 5 :]}'] = state_dict.pop(old)
+        return [f'{prefix}fcos_*: read as {prefix}conv_*'] if old_names else []
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        self.adapt_state_dict(state_dict, prefix)  # again for those who load without the checkpoint room
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     # ------------------------------------------------------------------------------------------------ losses

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from mmdet.engine import load_into
 from mmdet.errors import ArgumentError, ModelInputError
 from mmdet.models.dense_heads import FCOSHead
 from mmdet.structures import DetDataSample
@@ -123,6 +124,7 @@ def test_old_names_of_the_predictors_are_read():
     fcos, other = head(), head()
     old = {key.replace('conv_', 'fcos_') if key.startswith('conv_') else key: v for key, v in fcos.state_dict().items()}
     assert 'fcos_centerness.bias' in old
+    assert load_into(head(), dict(old), strict=True).exact  # where names are compared before anything is loaded
     other.load_state_dict(old, strict=True)
     assert torch.equal(other.conv_reg.weight, fcos.conv_reg.weight)
 
