@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from mmcv.transforms.utils import cache_randomness
 
 from mmdet.core.boxes import HorizontalBoxes, autocast_box_type
 from mmdet.errors import ConfigError, DataError
@@ -85,13 +86,18 @@ class Albu(GeometricTransform):
             warnings.filterwarnings('ignore', message='Got processor for bboxes')
             self.aug = albumentations.Compose(parts, bbox_params=box_params)
 
+    @cache_randomness
+    def draw(self) -> int:
+        """The seed of what albumentations does to one image."""
+        return int(np.random.randint(2**31))
+
     @autocast_box_type()
     def transform(self, results: dict) -> dict | None:
         image = image_of(results)
         if image.dtype != np.uint8:
             message = 'needs a uint8 image; put Albu before Normalize, and load without to_float32'
             raise ConfigError(message, field='img', received=str(image.dtype))
-        seed = int(np.random.randint(2**31))
+        seed = self.draw()
         # All parts share one generator: with a seed, each part would start its own from it, and their draws would
         # correlate.
         self.aug.set_random_state(np.random.default_rng(seed), random.Random(seed))

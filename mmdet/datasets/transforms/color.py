@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from mmcv.transforms.utils import cache_randomness
 
 from mmdet.errors import ConfigError, DataError
 from mmdet.registry import TRANSFORMS
@@ -47,6 +48,7 @@ class PhotoMetricDistortion(DetTransform):
         self.saturation_range = check_range('saturation_range', saturation_range)
         self.hue_delta = hue_delta
 
+    @cache_randomness
     def draw(self) -> dict:
         """Parameters of one image, as :func:`distort_uint8` takes them; None where the step is left out."""
 
@@ -177,13 +179,17 @@ class YOLOXHSVRandomAug(DetTransform):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             message, found = 'needs a BGR image (H, W, 3) uint8', (image.shape, str(image.dtype))
             raise DataError(message, file=results.get('img_path'), field='img', received=found)
-        shifts = np.random.uniform(-1, 1, 3) * (self.hue_delta, self.saturation_delta, self.value_delta)
-        shifts = (shifts * np.random.randint(0, 2, 3)).astype(np.int16)  # towards 0
-        tables = np.arange(256)[:, None] + shifts  # (256, 3)
+        tables = np.arange(256)[:, None] + self._get_hsv_gains()  # (256, 3)
         tables[:, 0] %= 180
         tables = np.clip(tables, 0, 255).astype(np.uint8)
         results['img'] = _through_hsv(np.ascontiguousarray(image), tables[None])
         return results
+
+    @cache_randomness
+    def _get_hsv_gains(self) -> np.ndarray:
+        """(3,) whole numbers that are added to hue, saturation and value."""
+        shifts = np.random.uniform(-1, 1, 3) * (self.hue_delta, self.saturation_delta, self.value_delta)
+        return (shifts * np.random.randint(0, 2, 3)).astype(np.int16)  # towards 0
 
 
 @TRANSFORMS.register_module()

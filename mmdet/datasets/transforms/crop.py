@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
+from mmcv.transforms.utils import cache_randomness
 
 from mmdet.core.boxes import BaseBoxes, HorizontalBoxes, autocast_box_type, get_box_wh
 from mmdet.errors import ConfigError, DataError
@@ -71,7 +72,12 @@ class RandomCrop(GeometricTransform):
 
     def draw_size(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """(h, w) of one window, at least one pixel and at most the image."""
-        height, width = image_hw
+        return self._get_crop_size(image_hw)
+
+    @cache_randomness
+    def _get_crop_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """:meth:`draw_size`. This method and those below are what subclasses written for mmdetection override."""
+        height, width = image_size
         first, second = self.crop_size
         if self.crop_type == 'absolute':
             size: tuple[float, float] = second, first
@@ -88,13 +94,21 @@ class RandomCrop(GeometricTransform):
         low, high = (min(side, int(edge)) for edge in self.crop_size)
         return int(np.random.randint(low, high + 1))
 
+    @cache_randomness
+    def _rand_offset(self, margin: tuple[int, int]) -> tuple[int, int]:
+        """(top, left) of the window, from 0 to the margin (height, width) that it leaves."""
+        return int(np.random.randint(margin[0] + 1)), int(np.random.randint(margin[1] + 1))
+
     @autocast_box_type()
     def transform(self, results: dict) -> dict | None:
-        image = image_of(results)
-        height, width = image.shape[:2]
-        crop_h, crop_w = self.draw_size((height, width))
-        top = int(np.random.randint(height - crop_h + 1))
-        left = int(np.random.randint(width - crop_w + 1))
+        crop_size = self._get_crop_size(image_of(results).shape[:2])
+        return self._crop_data(results, crop_size, self.allow_negative_crop)
+
+    def _crop_data(self, results: dict, crop_size: tuple[int, int], allow_negative_crop: bool) -> dict | None:
+        """Cut a window of the size (h, w) out of the sample, whose boxes are an object, in place; None for one without objects."""
+        height, width = image_of(results).shape[:2]
+        crop_h, crop_w = min(height, crop_size[0]), min(width, crop_size[1])
+        top, left = self._rand_offset((height - crop_h, width - crop_w))
         boxes = results.get('gt_bboxes')
         if boxes is not None:
             boxes.translate_((-left, -top))
@@ -103,7 +117,7 @@ class RandomCrop(GeometricTransform):
             keep = wider_and_higher(clipped)
             if not isinstance(clipped, HorizontalBoxes):  # these have no area left outside
                 keep &= clipped.is_inside((crop_h, crop_w)).numpy()
-            if not keep.any() and not self.allow_negative_crop:
+            if not keep.any() and not allow_negative_crop:
                 return None
             results['gt_bboxes'] = clipped if self.bbox_clip_border else boxes
             select_objects(results, keep)
@@ -159,14 +173,13 @@ class Expand(GeometricTransform):
 
     @autocast_box_type()
     def transform(self, results: dict) -> dict:
-        if np.random.rand() >= self.prob:
+        if self._random_prob() >= self.prob:
             return results
         image = image_of(results)
         height, width = image.shape[:2]
-        ratio = np.random.uniform(*self.ratio_range)
+        ratio = self._random_ratio()
         canvas_h, canvas_w = int(height * ratio), int(width * ratio)
-        top = int(np.random.randint(canvas_h - height + 1))
-        left = int(np.random.randint(canvas_w - width + 1))
+        left, top = self._random_left_top(ratio, height, width)
         canvas = np.empty((canvas_h, canvas_w, *image.shape[2:]), image.dtype)
         canvas[:] = np.asarray(self.mean).astype(image.dtype)
         canvas[top : top + height, left : left + width] = image
@@ -177,6 +190,20 @@ class Expand(GeometricTransform):
         record_homography(results, [[1, 0, left], [0, 1, top], [0, 0, 1]])
         results.update(img=canvas, img_shape=(canvas_h, canvas_w))
         return results
+
+    @cache_randomness
+    def _random_prob(self) -> float:
+        return np.random.rand()
+
+    @cache_randomness
+    def _random_ratio(self) -> float:
+        return np.random.uniform(*self.ratio_range)
+
+    @cache_randomness
+    def _random_left_top(self, ratio: float, h: int, w: int) -> tuple[int, int]:
+        """(left, top) of an image (h, w) on a canvas ``ratio`` times as large."""
+        top = int(np.random.randint(int(h * ratio) - h + 1))
+        return int(np.random.randint(int(w * ratio) - w + 1)), top
 
 
 def overlap_with_window(boxes: np.ndarray, window: np.ndarray) -> np.ndarray:
@@ -219,6 +246,7 @@ class MinIoURandomCrop(GeometricTransform):
             raise ConfigError('must be in (0, 1]', field='min_crop_size', received=min_crop_size)
         self.bbox_clip_border = bbox_clip_border
 
+    @cache_randomness
     def draw_window(self, image_hw: tuple[int, int], boxes: np.ndarray) -> np.ndarray | None:
         """One window (4,) xyxy in whole pixels, or None for no crop; ``boxes`` are (N, 4) xyxy."""
         height, width = image_hw

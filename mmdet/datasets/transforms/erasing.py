@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from mmcv.transforms.utils import cache_randomness
 
 from mmdet.core.boxes import autocast_box_type
 from mmdet.errors import ConfigError
@@ -68,6 +69,7 @@ class RandomErasing(GeometricTransform):
         self.img_border_value = check_pad_value('img_border_value', img_border_value)
         self.mask_border_value, self.seg_ignore_label = mask_border_value, seg_ignore_label
 
+    @cache_randomness
     def draw(self, image_hw: tuple[int, int]) -> np.ndarray:
         """(n, 4) patches xyxy of one image, in whole pixels."""
         patches = []

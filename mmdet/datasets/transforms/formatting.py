@@ -1,7 +1,7 @@
 """Last step of a pipeline: it packs arrays into tensors and a data sample."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -41,6 +41,9 @@ class PackDetInputs(DetTransform):
     set go to ``ignored_instances``, the others to ``gt_instances``: ``bboxes`` (N, 4) float32, ``labels`` (N,) int64.
     Tensors share no memory with the arrays. Boxes that are objects stay objects, and masks become ``masks``.
 
+    ``mapping_table`` names what is packed: a subclass with values of its own for every object (angles, scores) adds a line, key of the
+    sample to field of the instances.
+
     Args:
         meta_keys: keys that become metainfo of the data sample; those that the sample lacks are left out.
 
@@ -48,6 +51,13 @@ class PackDetInputs(DetTransform):
         DataError: boxes, labels, masks and ignore flags differ in number, or the masks are not of the size of the image: a transform of
             other code has moved the pixels and left them behind.
     """
+
+    mapping_table: ClassVar[dict[str, str]] = {
+        'gt_bboxes': 'bboxes',
+        'gt_bboxes_labels': 'labels',
+        'gt_masks': 'masks',
+    }
+    _dtypes: ClassVar[dict[str, torch.dtype]] = {'gt_bboxes': torch.float32, 'gt_bboxes_labels': torch.int64}
 
     def __init__(self, meta_keys: Sequence[str] = META_KEYS):
         if not is_sequence(meta_keys) or not all(isinstance(key, str) for key in meta_keys):
@@ -61,19 +71,18 @@ class PackDetInputs(DetTransform):
         data_sample = DetDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
         fields: dict[str, Any] = {}
         lengths: dict[str, int] = {}
-        for name, key, dtype in (('bboxes', 'gt_bboxes', torch.float32), ('labels', 'gt_bboxes_labels', torch.int64)):
+        for key, name in self.mapping_table.items():
             value = results.get(key)
-            if value is not None:
-                fields[name] = value.clone() if isinstance(value, BaseBoxes) else torch.tensor(value, dtype=dtype)
-                lengths[key] = len(fields[name])
-        masks = results.get('gt_masks')
-        if masks is not None:
-            image_hw = results.get('img_shape', (masks.height, masks.width))[:2]
-            if (masks.height, masks.width) != tuple(image_hw):
-                message = f'the masks are of another size than the image, {tuple(image_hw)}'
-                place = dict(file=results.get('img_path'), field='gt_masks')
-                raise DataError(message, **place, received=(masks.height, masks.width))
-            fields['masks'], lengths['gt_masks'] = masks, len(masks)
+            if value is None:
+                continue
+            if key == 'gt_masks':
+                self._check_masks(results)
+                fields[name] = value
+            elif isinstance(value, BaseBoxes | torch.Tensor):
+                fields[name] = value.clone()
+            else:
+                fields[name] = torch.tensor(value, dtype=self._dtypes.get(key))
+            lengths[key] = len(fields[name])
         flags = results.get('gt_ignore_flags')
         if fields and flags is not None:
             lengths['gt_ignore_flags'] = len(flags)
@@ -88,3 +97,12 @@ class PackDetInputs(DetTransform):
         data_sample.ignored_instances = InstanceData(**{name: value[ignored] for name, value in fields.items()})
         packed['data_samples'] = data_sample
         return packed
+
+    @staticmethod
+    def _check_masks(results: dict) -> None:
+        masks = results['gt_masks']
+        image_hw = tuple(results.get('img_shape', (masks.height, masks.width))[:2])
+        if (masks.height, masks.width) != image_hw:
+            message = f'the masks are of another size than the image, {image_hw}'
+            place = dict(file=results.get('img_path'), field='gt_masks')
+            raise DataError(message, **place, received=(masks.height, masks.width))

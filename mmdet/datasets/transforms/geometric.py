@@ -5,6 +5,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from mmcv.transforms.utils import cache_randomness
 
 from mmdet.core.boxes import autocast_box_type
 from mmdet.core.boxes import bbox_flip as flip_boxes  # noqa: F401  (its earlier name)
@@ -68,29 +69,45 @@ class RandomFlip(GeometricTransform):
         self._upper = np.cumsum(probabilities)
 
     def draw(self) -> str | None:
-        """The direction of the next image, or None for no flip; one random number decides."""
+        """The direction of the next image, or None for no flip."""
+        return self._choose_direction()
+
+    @cache_randomness
+    def _choose_direction(self) -> str | None:
+        """One random number decides. This method and those below are what subclasses written for mmdetection override."""
         chosen = int(np.searchsorted(self._upper, np.random.rand(), side='right'))
         return self.direction[chosen] if chosen < len(self.direction) else None
 
     def transform(self, results: dict) -> dict:
-        direction = self.draw()
+        self._flip_on_direction(results)
+        return results
+
+    def _flip_on_direction(self, results: dict) -> None:
+        """Draw a direction, note it in ``flip`` and ``flip_direction``, and mirror the sample along it."""
+        direction = self._choose_direction()
         results['flip'] = direction is not None
         results['flip_direction'] = direction
-        return results if direction is None else self.flip(results, direction)
+        if direction is not None:
+            self._flip(results)
 
     @autocast_box_type()
-    def flip(self, results: dict, direction: str) -> dict:
-        """Mirror the sample in place, and return it."""
-        image = image_of(results)
+    def _flip(self, results: dict) -> dict:
+        """Mirror the sample, whose boxes are an object, in place along ``flip_direction``, and return it."""
+        image, direction = image_of(results), results['flip_direction']
         results['img'] = cv2.flip(np.ascontiguousarray(image), FLIP_CODES[direction])
         if results.get('gt_bboxes') is not None:
             results['gt_bboxes'].flip_(image.shape[:2], direction)
         if results.get('gt_masks') is not None:
             results['gt_masks'] = results['gt_masks'].flip(direction)
-        height, width = image.shape[:2]
+        self._record_homography_matrix(results)
+        return results
+
+    def _record_homography_matrix(self, results: dict) -> None:
+        """Note the flip in ``homography_matrix``."""
+        height, width = results['img'].shape[:2]
+        direction = results['flip_direction']
         x, y = (-1 if direction in (one, 'diagonal') else 1 for one in ('horizontal', 'vertical'))
         record_homography(results, [[x, 0, width * (x < 0)], [0, y, height * (y < 0)], [0, 0, 1]])
-        return results
 
 
 @TRANSFORMS.register_module()
@@ -134,6 +151,14 @@ class Pad(GeometricTransform):
         self.padding_mode = check_choice('padding_mode', padding_mode, PADDING_MODES)
 
     def transform(self, results: dict) -> dict:
+        self._pad_img(results)
+        self._pad_seg(results)
+        self._pad_masks(results)
+        record_homography(results, np.eye(3))
+        return results
+
+    def _pad_img(self, results: dict) -> None:
+        """Pad ``img``, and set the other keys. This method and those below are what subclasses written for mmdetection override."""
         image = image_of(results)
         height, width = image.shape[:2]
         if self.size is not None:
@@ -144,8 +169,12 @@ class Pad(GeometricTransform):
             height, width = (-(-side // self.size_divisor) * self.size_divisor for side in (height, width))
         image = pad_image(image, (height, width), self.pad_val, PADDING_MODES[self.padding_mode])
         results.update(img=image, img_shape=image.shape[:2], pad_shape=image.shape[:2])
-        if results.get('gt_masks') is not None:
-            results['gt_masks'] = results['gt_masks'].pad(image.shape[:2], self._mask_value)
-        record_homography(results, np.eye(3))
         results.update(pad_fixed_size=self.size, pad_size_divisor=self.size_divisor)
-        return results
+
+    def _pad_seg(self, results: dict) -> None:
+        """For subclasses that pad segmentation maps; here a sample with one is refused."""
+
+    def _pad_masks(self, results: dict) -> None:
+        """Pad ``gt_masks`` to ``pad_shape``."""
+        if results.get('gt_masks') is not None:
+            results['gt_masks'] = results['gt_masks'].pad(results['pad_shape'][:2], self._mask_value)

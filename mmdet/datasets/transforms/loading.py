@@ -176,14 +176,15 @@ class LoadAnnotations(DetTransform):
 
     def __init__(
         self,
-        with_bbox: bool = True,
-        with_label: bool = True,
         with_mask: bool = False,
-        with_seg: bool = False,
         poly2mask: bool = True,
         box_type: str | None = 'auto',
         reduce_zero_label: bool = False,
         ignore_index: int = 255,
+        *,
+        with_bbox: bool = True,
+        with_label: bool = True,
+        with_seg: bool = False,
         imdecode_backend: str = 'cv2',
         backend_args: dict | None = None,
     ):
@@ -199,31 +200,48 @@ class LoadAnnotations(DetTransform):
         self.poly2mask = poly2mask
         self.imdecode_backend = imdecode_backend
         self.backend_args = backend_args
-        self._box_type = box_type
+        self.reduce_zero_label, self.ignore_index = reduce_zero_label, ignore_index
+        self.box_type = box_type
 
     def transform(self, results: dict) -> dict:
-        instances = results.get('instances') or ()
-        if not isinstance(instances, list | tuple):
-            message, received = 'must be a list of objects', type(instances).__name__
-            raise DataError(message, file=results.get('img_path'), field='instances', received=received)
         if self.with_bbox:
-            results['gt_bboxes'] = self._boxes(results, instances)
-            results['gt_ignore_flags'] = np.array([bool(item.get('ignore_flag', 0)) for item in instances], bool)
+            self._load_bboxes(results)
         if self.with_label:
-            try:
-                labels = np.fromiter((item['bbox_label'] for item in instances), np.int64, len(instances))
-            except _FAULTS as error:
-                message = 'every object needs a whole number as class index'
-                raise _first_fault(results, instances, 'bbox_label', _is_label, message) from error
-            results['gt_bboxes_labels'] = labels
+            self._load_labels(results)
         if self.with_mask:
-            results['gt_masks'], empty = self._masks(results, instances)
-            if self.with_bbox:
-                results['gt_ignore_flags'] |= empty
+            self._load_masks(results)
         return results
 
+    # The next three are what subclasses written for mmdetection override.
+
+    def _load_bboxes(self, results: dict) -> None:
+        """Set ``gt_bboxes`` and ``gt_ignore_flags``."""
+        instances = _instances(results)
+        results['gt_bboxes'] = self._boxes(results, instances)
+        results['gt_ignore_flags'] = np.array([bool(item.get('ignore_flag', 0)) for item in instances], bool)
+
+    def _load_labels(self, results: dict) -> None:
+        """Set ``gt_bboxes_labels``."""
+        instances = _instances(results)
+        try:
+            labels = np.fromiter((item['bbox_label'] for item in instances), np.int64, len(instances))
+        except _FAULTS as error:
+            message = 'every object needs a whole number as class index'
+            raise _first_fault(results, instances, 'bbox_label', _is_label, message) from error
+        results['gt_bboxes_labels'] = labels
+
+    def _load_masks(self, results: dict) -> None:
+        """Set ``gt_masks``, and the ignore flag of each object without a mask."""
+        results['gt_masks'], empty = self._masks(results, _instances(results))
+        if 'gt_ignore_flags' in results:
+            results['gt_ignore_flags'] |= empty
+
+    def __repr__(self) -> str:
+        names = ('with_bbox', 'with_label', 'with_mask', 'with_seg', 'poly2mask', 'imdecode_backend', 'backend_args')
+        return f'{type(self).__name__}({", ".join(f"{name}={getattr(self, name)!r}" for name in names)})'
+
     def _boxes(self, results: dict, instances: Sequence[dict]) -> np.ndarray | BaseBoxes:
-        kind = None if self._box_type in (None, 'auto') else get_box_type(self._box_type)[1]
+        kind = None if self.box_type in (None, 'auto') else get_box_type(self.box_type)[1]
         count = 4 if kind is None else kind.box_dim
         # One flat pass takes half the time of np.array(rows), but does not notice rows of a wrong length by itself.
         try:
@@ -285,8 +303,16 @@ def settle_box_type(steps: Sequence[Any]) -> None:
         for step in flat
     ):
         for step in flat:
-            if isinstance(step, LoadAnnotations) and step._box_type == 'auto':
-                step._box_type = 'hbox'
+            if isinstance(step, LoadAnnotations) and step.box_type == 'auto':
+                step.box_type = 'hbox'
+
+
+def _instances(results: dict) -> Sequence[dict]:
+    instances = results.get('instances') or ()
+    if not isinstance(instances, list | tuple):
+        message, received = 'must be a list of objects', type(instances).__name__
+        raise DataError(message, file=results.get('img_path'), field='instances', received=received)
+    return instances
 
 
 def _first_fault(

@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from mmcv.transforms.utils import cache_randomness
 
 from mmdet.core.boxes import BaseBoxes, HorizontalBoxes, autocast_box_type, cat_boxes
 from mmdet.core.masks import BitmapMasks
@@ -459,6 +460,7 @@ class RandomAffine(GeometricTransform):
         self.border_val = check_pad_value('border_val', border_val)
         self.bbox_clip_border = bbox_clip_border
 
+    @cache_randomness
     def draw(self, canvas_wh: tuple[int, int]) -> np.ndarray:
         """The matrix (3, 3) of one image: first the scale, then the turn, the shear and the shift."""
         angle = radians(np.random.uniform(-self.max_rotate_degree, self.max_rotate_degree))

@@ -6,6 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from mmcv.transforms.utils import cache_randomness
 
 from mmdet.core.boxes import autocast_box_type
 from mmdet.errors import ConfigError
@@ -107,24 +108,48 @@ class Resize(GeometricTransform):
         return fit_size(image_wh, scale)
 
     def resize_to(self, results: dict, scale: tuple[float, float]) -> dict:
-        """Resize the sample, whose boxes are an object, in place to ``scale``, as the argument of this name means it, and return it."""
-        image = image_of(results)
+        """Resize the sample, whose boxes are an object, in place to ``scale``, as the argument of this name means it, and return it.
+
+        It does so in the steps that subclasses written for mmdetection override, each of which reads what the earlier ones have set.
+        """
+        results['scale'] = scale
+        self._resize_img(results)
+        self._resize_bboxes(results)
+        self._resize_masks(results)
+        self._resize_seg(results)
+        self._record_homography_matrix(results)
+        return results
+
+    def _resize_img(self, results: dict) -> None:
+        """Resize ``img`` to ``scale``, and set ``img_shape``, ``scale_factor`` and ``keep_ratio``."""
+        image, scale = image_of(results), results['scale']
         height, width = image.shape[:2]
         new_w, new_h = self.fit((width, height), scale) if self.keep_ratio else (int(scale[0]), int(scale[1]))
         if (new_w, new_h) != (width, height):
             flag = INTERPOLATIONS[self.interpolation]
             image = cv2.resize(np.ascontiguousarray(image), (new_w, new_h), interpolation=flag)
-        factor = (new_w / width, new_h / height)
-        if results.get('gt_bboxes') is not None:
-            results['gt_bboxes'].rescale_(factor)
-            if self.clip_object_border:
-                results['gt_bboxes'].clip_((new_h, new_w))
-        if results.get('gt_masks') is not None:
-            results['gt_masks'] = results['gt_masks'].resize((new_h, new_w))
-        record_homography(results, [[factor[0], 0, 0], [0, factor[1], 0], [0, 0, 1]])
         results.update(img=image, img_shape=(new_h, new_w))
-        results.update(scale=scale, scale_factor=factor, keep_ratio=self.keep_ratio)
-        return results
+        results.update(scale_factor=(new_w / width, new_h / height), keep_ratio=self.keep_ratio)
+
+    def _resize_bboxes(self, results: dict) -> None:
+        """Multiply ``gt_bboxes``, an object, by ``scale_factor``, and clip them to ``img_shape``."""
+        if results.get('gt_bboxes') is not None:
+            results['gt_bboxes'].rescale_(results['scale_factor'])
+            if self.clip_object_border:
+                results['gt_bboxes'].clip_(results['img_shape'])
+
+    def _resize_masks(self, results: dict) -> None:
+        """Resize ``gt_masks`` to ``img_shape``."""
+        if results.get('gt_masks') is not None:
+            results['gt_masks'] = results['gt_masks'].resize(tuple(results['img_shape'][:2]))
+
+    def _resize_seg(self, results: dict) -> None:
+        """For subclasses that resize segmentation maps; here a sample with one is refused."""
+
+    def _record_homography_matrix(self, results: dict) -> None:
+        """Note ``scale_factor`` in ``homography_matrix``."""
+        x, y = results['scale_factor']
+        record_homography(results, [[x, 0, 0], [0, y, 0], [0, 0, 1]])
 
 
 @TRANSFORMS.register_module()
@@ -284,6 +309,7 @@ class RandomResize(_RandomScale):
         self.ratio_range = None if ratio_range is None else check_range('ratio_range', ratio_range, minimum=1e-6)
         self.resize = TRANSFORMS.build(dict(type=resize_type, scale=self.scale[0], **resize_kwargs))
 
+    @cache_randomness
     def draw(self) -> tuple[int, int]:
         """One scale: (w, h) with a ratio range, else (long edge, short edge)."""
         if self.ratio_range is not None:
@@ -316,6 +342,7 @@ class RandomChoiceResize(_RandomScale):
         self.scales = [check_scale('scales', one) for one in scales]
         self.resize = TRANSFORMS.build(dict(type=resize_type, scale=self.scales[0], **resize_kwargs))
 
+    @cache_randomness
     def draw(self) -> tuple[float, float]:
         """One of the scales."""
         return self.scales[np.random.randint(len(self.scales))]
