@@ -55,6 +55,10 @@ PredType = list[InstanceData]
 ImgType = np.ndarray | Sequence[np.ndarray]
 
 
+# Arguments of a call in mmdetection that choose what open-vocabulary models look for.
+_TEXT_OPTIONS = ('texts', 'stuff_texts', 'custom_entities', 'tokens_positive')
+
+
 class InferenceResult(TypedDict):
     """What a call of :class:`DetInferencer` returns.
 
@@ -278,6 +282,7 @@ class DetInferencer(BaseInferencer):
         recursive: bool = False,
         skip_broken: bool = False,
         num_workers: int = 2,
+        **kwargs: Any,
     ) -> InferenceResult:
         """Detect objects in images and videos.
 
@@ -298,14 +303,18 @@ class DetInferencer(BaseInferencer):
             recursive: look into folders below a folder.
             skip_broken: leave out images that cannot be read and list them under ``skipped``.
             num_workers: threads that load images.
+            **kwargs: arguments of the steps of a subclass, which it names in ``preprocess_kwargs``, ``forward_kwargs``,
+                ``visualize_kwargs`` or ``postprocess_kwargs``; and ``texts``, ``stuff_texts``, ``custom_entities`` and
+                ``tokens_positive`` of mmdetection without a value, as wrappers of its inferencer hand on.
 
         Raises:
             DataError: there is nothing to read, an image cannot be read (without ``skip_broken``), or a file cannot be written.
-            ConfigError: ``batch_size`` or ``num_workers`` is not a positive integer, or the pictures would be written into the folder of an input.
+            ConfigError: ``batch_size`` or ``num_workers`` is not a positive integer, an argument is unknown, or the pictures would be written into the folder of an input.
         """
         for name, value in (('batch_size', batch_size), ('num_workers', num_workers)):
             if not isinstance(value, int) or value < 1:
                 raise ConfigError('must be an integer of at least 1', field=name, received=value)
+        of_steps = self._dispatch_kwargs(**kwargs)
         result = InferenceResult(predictions=[], visualization=[], inputs=[], skipped=[])
         call = self._call = _Call(dict(recursive=recursive, out_dir=out_dir), num_workers)
         call.skipped = result['skipped'] if skip_broken else None
@@ -319,17 +328,17 @@ class DetInferencer(BaseInferencer):
             bar = ProgressBar(count_sources(entries), file=sys.stderr) if self.show_progress else None
             with _Writers(out_dir, vis=not no_save_vis, preds=not no_save_pred) as call.writers:
                 images = (source.image for source in _recorded(iterate_sources(entries, stems), queue))
-                for originals, data in self.preprocess(images, batch_size=batch_size):
-                    predictions = self.forward(data)
+                for originals, data in self.preprocess(images, batch_size=batch_size, **of_steps[0]):
+                    predictions = self.forward(data, **of_steps[1])
                     sources, taken = _next_sources(queue, originals)
                     call.sources = {id(sample): source for sample, source in zip(predictions, sources)}
                     pictures = self.visualize(
                         originals, predictions, return_vis=return_vis, show=show, wait_time=wait_time, draw_pred=draw_pred,
-                        pred_score_thr=pred_score_thr, no_save_vis=no_save_vis, img_out_dir=out_dir,
+                        pred_score_thr=pred_score_thr, no_save_vis=no_save_vis, img_out_dir=out_dir, **of_steps[2],
                     )  # fmt: skip
                     part = self.postprocess(
                         predictions, pictures, return_datasamples=return_datasamples, print_result=print_result,
-                        no_save_pred=no_save_pred, pred_out_dir=out_dir,
+                        no_save_pred=no_save_pred, pred_out_dir=out_dir, **of_steps[3],
                     )  # fmt: skip
                     result['predictions'] += part['predictions']
                     result['visualization'] += (part['visualization'] or []) if return_vis else []
@@ -346,6 +355,22 @@ class DetInferencer(BaseInferencer):
             names = ', '.join(name for name, _ in result['skipped'][:5])
             print_log(f'{len(result["skipped"])} unreadable images were skipped: {names}', logger='current', level=30)
         return result
+
+    def _dispatch_kwargs(self, **kwargs: Any) -> tuple[dict, dict, dict, dict]:
+        """The arguments of preprocess, forward, visualize and postprocess among those of a call.
+
+        Raises:
+            ConfigError: none of them takes an argument of that name.
+        """
+        kwargs = {key: value for key, value in kwargs.items() if key not in _TEXT_OPTIONS or value not in (None, False)}
+        steps = (self.preprocess_kwargs, self.forward_kwargs, self.visualize_kwargs, self.postprocess_kwargs)
+        known = set().union(*steps)
+        for name, value in kwargs.items():
+            if name not in known:
+                message = f'is no argument of {type(self).__name__}; its steps take {sorted(known)}'
+                raise ConfigError(message, field=name, received=value)
+        first, second, third, fourth = ({key: kwargs[key] for key in kwargs if key in names} for names in steps)
+        return first, second, third, fourth
 
     def _inputs_to_list(self, inputs: InputsType) -> list:
         """The images and videos that the inputs stand for; folders are listed, patterns resolved."""

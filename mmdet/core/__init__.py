@@ -29,7 +29,16 @@ from .priors import (
     SSDAnchorGenerator,
     YOLOAnchorGenerator,
 )
-from .samplers import BaseSampler, PseudoSampler, RandomSampler, SamplingResult
+from .samplers import (
+    BaseSampler,
+    CombinedSampler,
+    InstanceBalancedPosSampler,
+    IoUBalancedNegSampler,
+    OHEMSampler,
+    PseudoSampler,
+    RandomSampler,
+    SamplingResult,
+)  # fmt: skip
 
 __all__ = [
     'ATSSAssigner', 'AnchorGenerator', 'AssignResult', 'BaseAssigner', 'BaseBBoxCoder', 'BaseSampler', 'BboxOverlaps2D', 'DeltaXYWHBBoxCoder',
@@ -37,4 +46,5 @@ __all__ = [
     'MlvlPointGenerator', 'PointGenerator', 'PseudoSampler', 'RandomSampler', 'SSDAnchorGenerator', 'SamplingResult', 'SimOTAAssigner',
     'TBLRBBoxCoder', 'TaskAlignedAssigner', 'YOLOAnchorGenerator', 'bbox2distance', 'bbox_overlaps', 'distance2bbox',
     'filter_scores_and_topk', 'merge_augmented', 'multiclass_nms',
+    'CombinedSampler', 'IoUBalancedNegSampler', 'InstanceBalancedPosSampler', 'OHEMSampler',
 ]  # fmt: skip

@@ -41,10 +41,11 @@ class DumpDetResults(BaseMetric):
     def __init__(
         self,
         out_file_path: str,
-        ann_file: str | None = None,
-        backend_args: dict | None = None,
         collect_device: str = 'cpu',
         collect_dir: str | None = None,
+        *,
+        ann_file: str | None = None,
+        backend_args: dict | None = None,
     ):
         super().__init__(collect_device=collect_device if collect_dir else 'gpu', collect_dir=collect_dir)
         self.out_file_path, self.ann_file, self.backend_args = str(out_file_path), ann_file, backend_args

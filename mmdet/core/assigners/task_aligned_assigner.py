@@ -8,7 +8,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet.core.boxes import get_box_tensor
-from mmdet.errors import ConfigError
+from mmdet.errors import ArgumentError
 from mmdet.registry import TASK_UTILS
 
 from .assign_result import AssignResult
@@ -37,7 +37,7 @@ class TaskAlignedAssigner(BaseAssigner):
 
     def __init__(self, topk: int, iou_calculator: dict | None = None):
         if topk < 1:
-            raise ConfigError('must be at least 1', field='TaskAlignedAssigner.topk', received=topk)
+            raise ArgumentError('must be at least 1', field='TaskAlignedAssigner.topk', received=topk)
         self.topk = topk
         self.iou_calculator = TASK_UTILS.build(iou_calculator or dict(type='BboxOverlaps2D'))
 

@@ -247,7 +247,9 @@ class BaseBoxes(metaclass=ABCMeta):
 
     @classmethod
     def _join(cls, function: Callable[..., Tensor], box_list: Sequence[Self], dim: int) -> Self:
-        if not isinstance(box_list, Sequence) or len(box_list) == 0:
+        if not isinstance(box_list, Sequence):
+            raise ArgumentError('must be a sequence of boxes', field='box_list', received=type(box_list).__name__)
+        if len(box_list) == 0:
             raise ValueError(f'box_list must be a sequence of at least one element. Received: {box_list!r}')
         dims = {box_list[0].dim() - 1, box_list[0].dim()} if function is torch.stack else {box_list[0].dim() - 1}
         if (

@@ -60,6 +60,12 @@ class PriorGrid(metaclass=ABCMeta):
 
     strides: list[tuple[int, int]]
 
+    @staticmethod
+    def _meshgrid(x: Tensor, y: Tensor, row_major: bool = True) -> tuple[Tensor, Tensor]:
+        """For subclasses: x and y of the cells of a grid, flat, row by row; with ``row_major=False`` y and x in this order."""
+        xs, ys = x.repeat(len(y)), y.repeat_interleave(len(x))
+        return (xs, ys) if row_major else (ys, xs)
+
     @property
     @abstractmethod
     def num_base_priors(self) -> list[int]:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from mmdet.errors import ArgumentError
+
 from .bbox_overlaps import bbox_overlaps
 
 
@@ -31,7 +33,13 @@ def eval_recalls(
 
     Returns:
         (numbers, thresholds) recalls; 0 without ground truth.
+
+    Raises:
+        ArgumentError: ground truth and proposals are of different numbers of images.
     """
+    if len(gts) != len(proposals):
+        message = f'must be of as many images as gts, {len(gts)}'
+        raise ArgumentError(message, field='proposals', received=len(proposals))
     if proposal_nums is None:
         proposal_nums = max((len(each) for each in proposals), default=0)
     numbers, thresholds = np.atleast_1d(proposal_nums).astype(int), np.atleast_1d(iou_thrs)

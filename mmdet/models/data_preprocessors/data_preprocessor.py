@@ -47,12 +47,12 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         std: list[float] | None = None,
         pad_size_divisor: int = 1,
         pad_value: float = 0,
-        bgr_to_rgb: bool = False,
-        rgb_to_bgr: bool = False,
         pad_mask: bool = False,
         mask_pad_value: int = 0,
         pad_seg: bool = False,
         seg_pad_value: int = 255,
+        bgr_to_rgb: bool = False,
+        rgb_to_bgr: bool = False,
         boxtype2tensor: bool = True,
         non_blocking: bool = False,
         batch_augments: list[dict] | None = None,
@@ -113,16 +113,16 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         """(h, w) of each image of ``data['inputs']``, rounded up to the divisor."""
         return [(self._round_up(image.size(-2)), self._round_up(image.size(-1))) for image in data['inputs']]
 
-    def pad_gt_masks(self, data_samples: SampleList) -> None:
+    def pad_gt_masks(self, batch_data_samples: SampleList) -> None:
         """Pad the masks of the ground truth, in place, to the ``batch_input_shape`` of their sample."""
-        for sample in data_samples:
+        for sample in batch_data_samples:
             if 'masks' in sample.get('gt_instances', ()):
                 masks = sample.gt_instances.masks
                 sample.gt_instances.masks = masks.pad(sample.batch_input_shape, pad_val=self.mask_pad_value)
 
-    def pad_gt_sem_seg(self, data_samples: SampleList) -> None:
+    def pad_gt_sem_seg(self, batch_data_samples: SampleList) -> None:
         """Pad the segmentation maps (1, h, w), in place, to the ``batch_input_shape`` of their sample."""
-        for sample in data_samples:
+        for sample in batch_data_samples:
             if 'gt_sem_seg' in sample:
                 image_map, (height, width) = sample.gt_sem_seg.sem_seg, sample.batch_input_shape
                 sides = (0, max(0, width - image_map.size(-1)), 0, max(0, height - image_map.size(-2)))

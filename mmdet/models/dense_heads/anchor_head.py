@@ -17,6 +17,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.errors import ConfigError, ModelInputError
+from mmdet.models.losses.reduction import is_own_loss
 from mmdet.registry import MODELS, TASK_UTILS
 
 from .base_dense_head import BaseDenseHead, Losses, candidate_rule, to_config_dict, widened
@@ -558,10 +559,14 @@ class SingleAnchorHead(AnchorHead):
     # ------------------------------------------------------------------------------------------------ losses
 
     def _replaces_steps(self, base: type[AnchorHead]) -> bool:
-        """Whether a subclass of ``base``, or this object, has its own version of a method of ``_step_names``."""
-        return any(
+        """Whether a subclass of ``base``, or this object, has its own version of a method of ``_step_names``, or losses of other code."""
+        return self._has_foreign_losses() or any(
             name in vars(self) or getattr(type(self), name) is not getattr(base, name) for name in self._step_names
         )
+
+    def _has_foreign_losses(self) -> bool:
+        """Whether a loss is not this package's: it may not give a value for each positive, and is called level by level."""
+        return not all(is_own_loss(module) for name, module in self.named_children() if name.startswith('loss_'))
 
 
 def mean_over_processes(*values: Tensor | float, like: Tensor) -> list[Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmdet.core import bbox_overlaps
 from mmdet.models.layers import Integral
+from mmdet.models.losses.reduction import is_own_loss, loss_sum
 from mmdet.registry import MODELS
 
 from .anchor_head import (
@@ -83,20 +84,21 @@ class GFLHead(SingleAnchorHead):
         num_classes: int,
         in_channels: int,
         stacked_convs: int = 4,
-        feat_channels: int = 256,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = dict(type='GN', num_groups=32, requires_grad=True),  # noqa: B006  never written to
-        anchor_generator: dict | None = None,
-        bbox_coder: dict | None = None,
-        loss_cls: dict | None = None,
         loss_dfl: dict | None = None,
-        loss_bbox: dict | None = None,
+        bbox_coder: dict | None = None,
         reg_max: int = 16,
+        init_cfg: dict | None = None,
+        *,
+        feat_channels: int = 256,
+        anchor_generator: dict | None = None,
+        loss_cls: dict | None = None,
+        loss_bbox: dict | None = None,
         train_cfg: dict | Config | None = None,
         test_cfg: dict | Config | None = None,
         legacy: bool = False,
         reg_decoded_bbox: bool = True,
-        init_cfg: dict | None = None,
     ):
         self.reg_max, self.legacy, self.stacked_convs = reg_max, legacy, stacked_convs
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
@@ -197,12 +199,20 @@ class GFLHead(SingleAnchorHead):
         with torch.no_grad():
             weights = self.to_probability(scores).amax(1)  # (N,)
             quality = bbox_overlaps(pred_boxes, gt_boxes, is_aligned=True, offset=int(self.legacy))
-        loss_bbox = self.loss_bbox(pred_boxes, gt_boxes, weight=weights, reduction_override='none')  # (N,)
+        of_rows = self._losses_of_rows
+        loss_bbox = of_rows(self.loss_bbox, pred_boxes, gt_boxes, weights)  # (N,)
         sides = self.bbox_coder.encode(centers, gt_boxes, self.reg_max)  # (N, 4)
-        loss_dfl = self.loss_dfl(
-            logits.view(-1, self.reg_max + 1), sides.flatten(), weight=weights.repeat_interleave(4), reduction_override='none'
-        ).view(-1, 4).mean(1)  # (N,)  # fmt: skip
+        loss_dfl = of_rows(self.loss_dfl, logits.view(-1, self.reg_max + 1), sides.flatten(), weights, per_row=4)  # (N,)
         return PositiveLosses(weights, quality, loss_bbox, loss_dfl)
+
+    def _losses_of_rows(
+        self, loss: nn.Module, pred: Tensor, target: Tensor, weights: Tensor, per_row: int = 1
+    ) -> Tensor:
+        """Losses (N,) of predictions (N * per_row, ...), the mean over those of a positive; a scalar if :meth:`_has_foreign_losses`."""
+        weights = weights.repeat_interleave(per_row)
+        if self._has_foreign_losses() and not is_own_loss(loss):
+            return loss_sum(loss, pred, target, weights, float(per_row))
+        return loss(pred, target, weight=weights, reduction_override='none').view(-1, per_row).mean(1)
 
     def _box_divisor(self, weight_sum: Tensor) -> Tensor:
         """By what the box losses are divided, given the mean over the processes of the positives' weights, summed."""

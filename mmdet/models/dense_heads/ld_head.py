@@ -91,8 +91,7 @@ class LDHead(GFLHead):
         with torch.no_grad():
             weights = self.to_probability(widened(scores)).amax(1)
         sides = (widened(values).view(-1, self.reg_max + 1) for values in (logits, soft))
-        losses = self.loss_ld(*sides, weight=weights.repeat_interleave(4), reduction_override='none')  # (4 N,)
-        return losses.view(-1, 4).mean(1)
+        return self._losses_of_rows(self.loss_ld, *sides, weights=weights, per_row=4)
 
     def _box_divisor(self, weight_sum: Tensor) -> Tensor:
         return weight_sum + 1e-6

@@ -147,6 +147,9 @@ class MPHead(GFLHead):
         embeddings, bbox_preds = outputs
         return [self.classify_map(embedding) for embedding in embeddings], bbox_preds
 
+    def _has_foreign_losses(self) -> bool:
+        return False  # they have to give a value for each positive: there is no other way through this head
+
     def _losses_by_level(self, *args: Any) -> Losses:
         steps = ', '.join(self._step_names)
         raise ConfigError(f'is trained on all levels at once: its subclasses cannot replace {steps}', field='MPHead')

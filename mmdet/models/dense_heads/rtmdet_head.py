@@ -15,6 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.errors import ModelInputError
+from mmdet.models.losses.reduction import loss_sum
 from mmdet.registry import MODELS, TASK_UTILS
 
 from ..layers.csp_layer import NORM_CFG, SILU_CFG, conv_type
@@ -330,7 +331,7 @@ class RTMDetHead(BaseDenseHead):
         weights = metrics[positive]
         pairs = (bbox_pred.reshape(-1, 4)[positive], bbox_targets.reshape(-1, 4)[positive])
         # Without positives this is a sum over nothing, 0, which still belongs to the graph.
-        regressed = self.loss_bbox(*pairs, weight=weights, reduction_override='none').sum()
+        regressed = loss_sum(self.loss_bbox, *pairs, weights)
         return classified, regressed, metrics.sum(), weights.sum()
 
     # ------------------------------------------------------------------------------------------------ decode

@@ -19,6 +19,29 @@ ForwardResults: TypeAlias = dict[str, Tensor] | list[DetDataSample] | tuple[Tens
 class BaseDetector(BaseModel, metaclass=ABCMeta):
     """Base of all detectors: ``detector(inputs, data_samples, mode)``; arguments are those of mmengine's ``BaseModel``."""
 
+    @property
+    def with_neck(self) -> bool:
+        """Whether there is a neck."""
+        return getattr(self, 'neck', None) is not None
+
+    @property
+    def with_bbox(self) -> bool:
+        """Whether there is a head that predicts boxes; one of two stages is looked for in ``roi_head``."""
+        return self._has_head('bbox_head')
+
+    @property
+    def with_mask(self) -> bool:
+        """Whether there is a head that predicts masks."""
+        return self._has_head('mask_head')
+
+    @property
+    def with_shared_head(self) -> bool:
+        """Whether ``roi_head`` has a part that its heads share."""
+        return getattr(getattr(self, 'roi_head', None), 'shared_head', None) is not None
+
+    def _has_head(self, name: str) -> bool:
+        return any(getattr(owner, name, None) is not None for owner in (self, getattr(self, 'roi_head', None)))
+
     def forward(self, inputs: Any, data_samples: OptSampleList = None, mode: str = 'tensor') -> Any:
         """Run the network.
 
@@ -53,9 +76,9 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         """Raw outputs of the head."""
 
     @staticmethod
-    def add_pred_to_datasample(data_samples: SampleList, results: list[InstanceData]) -> SampleList:
+    def add_pred_to_datasample(data_samples: SampleList, results_list: list[InstanceData]) -> SampleList:
         """Store each image's detections in its sample; boxes that are objects become tensors."""
-        for sample, result in zip(data_samples, results):
+        for sample, result in zip(data_samples, results_list):
             sample.pred_instances = result
         samplelist_boxtype2tensor(data_samples)
         return data_samples

@@ -68,11 +68,6 @@ class SingleStageDetector(BaseDetector):
         head = ConfigDict(to_config_dict(bbox_head), train_cfg=self.train_cfg, test_cfg=self.test_cfg)
         self.bbox_head: BaseDenseHead = MODELS.build(head)
 
-    @property
-    def with_neck(self) -> bool:
-        """Whether there is a neck."""
-        return getattr(self, 'neck', None) is not None
-
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Feature maps (B, C_l, H_l, W_l) of (B, 3, H, W) images."""
         x = self.backbone(batch_inputs)

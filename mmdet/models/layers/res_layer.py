@@ -73,7 +73,7 @@ class SimplifiedBasicBlock(BaseModule):
         style: not used.
         with_cp, dcn, plugins: must be False, None and None.
         conv_cfg, norm_cfg: configs of convolutions and norms.
-        init_fg: initialisation; the name is mmdetection's.
+        init_cfg: initialisation.
 
     Raises:
         ArgumentError: ``with_cp``, ``dcn`` or ``plugins`` is set.
@@ -94,9 +94,9 @@ class SimplifiedBasicBlock(BaseModule):
         norm_cfg: dict | None = dict(type='BN'),  # noqa: B006  (read only)
         dcn: dict | None = None,
         plugins: list[dict] | None = None,
-        init_fg: dict | None = None,
+        init_cfg: dict | None = None,
     ):
-        super().__init__(init_fg)
+        super().__init__(init_cfg)
         if dcn is not None or plugins is not None or with_cp:
             received = dict(dcn=dcn, plugins=plugins, with_cp=with_cp)
             raise ArgumentError('the block takes no dcn, plugins and with_cp', received=received)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmdet.errors import ModelInputError
+from mmdet.errors import ArgumentError, ModelInputError
 from mmdet.registry import MODELS
 
 from .reduction import WeightedLoss
@@ -26,6 +26,9 @@ def quality_focal_loss(
 
     Returns:
         (N,) loss of each sample.
+
+    Raises:
+        ArgumentError: the target is neither a tensor nor a pair.
     """
     # torch refuses BCE of probabilities under autocast, whatever their type.
     with torch.autocast(pred.device.type, enabled=False):
@@ -35,6 +38,8 @@ def quality_focal_loss(
         if isinstance(target, Tensor):
             loss = cross_entropy(pred, target, reduction='none') * (target - probability).abs().pow(beta)
             return loss.sum(dim=1)
+        if len(target) != 2:
+            raise ArgumentError('must be labels and scores', field='target', received=target)
         labels, scores = target
         # Every entry as a negative first; the few positives are overwritten afterwards.
         loss = cross_entropy(pred, torch.zeros_like(pred), reduction='none') * probability.pow(beta)  # (N, C)

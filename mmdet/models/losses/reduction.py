@@ -44,6 +44,23 @@ def reduce_loss(loss: Tensor, weight: Tensor | None, reduction: str, avg_factor:
     return loss.sum() / (avg_factor + _EPS)
 
 
+def is_own_loss(loss: nn.Module) -> bool:
+    """Whether a loss is one of this package's, which give a value for each row on ``reduction_override='none'``.
+
+    Losses of plug-ins need not take that argument; mmdetection's heads hand them weights and ``avg_factor`` only.
+    """
+    return type(loss).__module__.partition('.')[0] == 'mmdet'
+
+
+def loss_sum(loss: nn.Module, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: float = 1.0) -> Tensor:
+    """Sum of the weighted losses of rows, divided by ``avg_factor``; ``loss`` may be of other code. 0 without rows."""
+    if is_own_loss(loss):
+        return loss(pred, target, weight=weight, reduction_override='none').sum() / avg_factor
+    if len(pred) == 0:
+        return pred.sum()  # 0, and still part of the graph
+    return loss(pred, target, weight=weight, avg_factor=avg_factor)
+
+
 def weighted_loss(loss_func: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Turn ``f(pred, target, **options)``, an element-wise loss, into ``f(pred, target, weight, reduction, avg_factor, **options)``.
 

@@ -45,7 +45,16 @@ from .prior_generators import (
     anchor_inside_flags,
     calc_region,
 )
-from .samplers import BaseSampler, PseudoSampler, RandomSampler, SamplingResult
+from .samplers import (
+    BaseSampler,
+    CombinedSampler,
+    InstanceBalancedPosSampler,
+    IoUBalancedNegSampler,
+    OHEMSampler,
+    PseudoSampler,
+    RandomSampler,
+    SamplingResult,
+)  # fmt: skip
 
 __all__ = [
     'ANCHOR_GENERATORS', 'ATSSAssigner', 'AnchorGenerator', 'AssignResult', 'BBOX_ASSIGNERS', 'BBOX_CODERS', 'BBOX_SAMPLERS', 'BBoxL1Cost',
@@ -55,4 +64,5 @@ __all__ = [
     'RandomSampler', 'SSDAnchorGenerator', 'SamplingResult', 'SimOTAAssigner', 'TBLRBBoxCoder', 'TaskAlignedAssigner', 'YOLOAnchorGenerator',
     'anchor_inside_flags', 'build_anchor_generator', 'build_assigner', 'build_bbox_coder', 'build_iou_calculator', 'build_match_cost',
     'build_prior_generator', 'build_sampler', 'calc_region',
+    'CombinedSampler', 'IoUBalancedNegSampler', 'InstanceBalancedPosSampler', 'OHEMSampler',
 ]  # fmt: skip

@@ -1,3 +1,15 @@
-from mmdet.core.samplers import BaseSampler, PseudoSampler, RandomSampler, SamplingResult
+from mmdet.core.samplers import (
+    BaseSampler,
+    CombinedSampler,
+    InstanceBalancedPosSampler,
+    IoUBalancedNegSampler,
+    OHEMSampler,
+    PseudoSampler,
+    RandomSampler,
+    SamplingResult,
+)  # fmt: skip
 
-__all__ = ['BaseSampler', 'PseudoSampler', 'RandomSampler', 'SamplingResult']
+__all__ = [
+    'BaseSampler', 'CombinedSampler', 'InstanceBalancedPosSampler', 'IoUBalancedNegSampler', 'OHEMSampler', 'PseudoSampler',
+    'RandomSampler', 'SamplingResult',
+]  # fmt: skip
