@@ -2,6 +2,7 @@ from ..formats.images import BrokenImageError, decode_image, image_size
 from . import transforms
 from .base_det_dataset import BaseDetDataset
 from .coco import CocoDataset
+from .crowdhuman import CrowdHumanDataset
 from .dataset_wrappers import ClassBalancedDataset, ConcatDataset, MultiImageMixDataset, RepeatDataset
 from .drone_scenes.dataset import DroneScenesDataset, generate_drone_scenes
 from .published import (
@@ -29,7 +30,7 @@ from .utils import get_loading_pipeline
 from .visdrone import VisDroneDataset
 
 __all__ = [
-    'AspectRatioBatchSampler', 'BaseDetDataset', 'BrokenImageError', 'CityscapesDataset', 'ClassAwareSampler', 'ClassBalancedDataset', 'CocoDataset', 'ConcatDataset',
+    'AspectRatioBatchSampler', 'BaseDetDataset', 'BrokenImageError', 'CityscapesDataset', 'ClassAwareSampler', 'ClassBalancedDataset', 'CocoDataset', 'ConcatDataset', 'CrowdHumanDataset',
     'DeepFashionDataset', 'DefaultSampler', 'DroneScenesDataset', 'GroupMultiSourceSampler', 'InfiniteSampler', 'LVISDataset', 'LVISV05Dataset', 'LVISV1Dataset',
     'MultiImageMixDataset', 'MultiSourceSampler', 'Objects365V1Dataset', 'Objects365V2Dataset', 'RepeatDataset', 'SeededIndex', 'UAVDTDataset', 'VOCDataset',
     'VisDroneDataset', 'XMLDataset', 'decode_image', 'generate_drone_scenes', 'get_loading_pipeline', 'image_size', 'transforms',
