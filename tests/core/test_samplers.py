@@ -129,7 +129,10 @@ def test_negatives_of_every_overlap(options, count, expected):
     assert not MANY[rows].any()
     ious = IOUS[rows]
     edges = [0, 0.7 / 3, 1.4 / 3, 0.7]
-    found = [int((ious == 0).sum()), *(int(((ious > 0) & (ious >= a) & (ious < b)).sum()) for a, b in zip(edges, edges[1:]))]
+    found = [
+        int((ious == 0).sum()),
+        *(int(((ious > 0) & (ious >= a) & (ious < b)).sum()) for a, b in zip(edges, edges[1:])),
+    ]
     assert all(want in (None, got) for want, got in zip(expected, found)), found
     if options.get('floor_fraction'):
         assert int((ious < 0.1).sum()) == 15
@@ -143,7 +146,8 @@ def test_impossible_intervals(options):
 
 def test_combined_sampler():
     parts = dict(
-        pos_sampler=dict(type='InstanceBalancedPosSampler'), neg_sampler=dict(type='IoUBalancedNegSampler', floor_thr=0.0)
+        pos_sampler=dict(type='InstanceBalancedPosSampler'),
+        neg_sampler=dict(type='IoUBalancedNegSampler', floor_thr=0.0),
     )
     sampler = CombinedSampler(**parts, num=64, pos_fraction=0.5, add_gt_as_proposals=False)
     objects = InstanceData(bboxes=torch.zeros(3, 4), labels=torch.arange(3))

@@ -107,7 +107,9 @@ def test_values_of_every_object_are_packed():
 )
 def test_two_images_of_a_sample_share_the_random_draws(step):
     """mmcv's ``TransformBroadcaster(share_random_params=True)``, which pipelines of two cameras use."""
-    pair = TransformBroadcaster([step], mapping=dict(img=['img', 'infrared']), auto_remap=True, share_random_params=True)
+    pair = TransformBroadcaster(
+        [step], mapping=dict(img=['img', 'infrared']), auto_remap=True, share_random_params=True
+    )
     np.random.seed(3)
     for _ in range(8):
         image = np.random.randint(0, 255, (20, 30, 3), np.uint8)
@@ -158,7 +160,9 @@ EXPECTED = [
 
 @pytest.mark.parametrize(('kind', 'losses', 'count', 'expected'), EXPECTED)
 def test_losses_that_know_no_reduction(plain_losses, kind, losses, count, expected):
-    anchors = dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128])
+    anchors = dict(
+        type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128]
+    )
     common = dict(num_classes=4, in_channels=8, stacked_convs=1, feat_channels=8, norm_cfg=None, **losses)
     assigner = dict(assigner=dict(type='ATSSAssigner', topk=9), allowed_border=-1, pos_weight=-1)
     if kind is not FCOSHead:

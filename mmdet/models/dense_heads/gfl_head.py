@@ -202,7 +202,9 @@ class GFLHead(SingleAnchorHead):
         of_rows = self._losses_of_rows
         loss_bbox = of_rows(self.loss_bbox, pred_boxes, gt_boxes, weights)  # (N,)
         sides = self.bbox_coder.encode(centers, gt_boxes, self.reg_max)  # (N, 4)
-        loss_dfl = of_rows(self.loss_dfl, logits.view(-1, self.reg_max + 1), sides.flatten(), weights, per_row=4)  # (N,)
+        loss_dfl = of_rows(
+            self.loss_dfl, logits.view(-1, self.reg_max + 1), sides.flatten(), weights, per_row=4
+        )  # (N,)
         return PositiveLosses(weights, quality, loss_bbox, loss_dfl)
 
     def _losses_of_rows(
