@@ -138,7 +138,10 @@ def _load_teacher(teacher: SingleStageDetector, checkpoint: str | None) -> None:
     if checkpoint is None:
         print_log('The teacher has no checkpoint (teacher_ckpt): its weights are random', 'current')
         return
-    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    try:
+        content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    except CheckpointError as error:
+        raise CheckpointError(str(error), field='teacher_ckpt') from error
     state = content.get('state_dict', content)
     wanted = {
         name: tuple(value.shape) for name, value in teacher.state_dict().items() if not name.endswith(_NOT_WEIGHTS)

@@ -1,12 +1,14 @@
 """Each dense detector, made small: a training step, a stage of the composite detectors, test-time augmentation, FLOPs, timing, inference."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from mmengine.structures import InstanceData
 
 from mmdet.analysis import count_flops
-from mmdet.apis import inference_detector, init_detector
+from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmdet.apis.benchmark import measure, synthetic_batches
 from mmdet.models.detectors import DetectionStage, DetTTAModel, SlicedDet, UFPMPDet
 from mmdet.registry import MODELS
@@ -26,6 +28,7 @@ CONFIGS = [
     'tood/tood_r50_fpn_anchor-based_1x_coco.py',
     'vfnet/vfnet_r50_fpn_1x_coco.py',
 ]
+CLASSES = ('a', 'b', 'c')
 IMAGE = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 META = dict(img_shape=(64, 96), ori_shape=(64, 96), scale_factor=(1.0, 1.0))
 
@@ -159,9 +162,20 @@ def test_costs_and_times(detector):
     assert result.images == 2 and result.fps > 0
 
 
-def test_inference(cfg, detector):
+def test_inference(cfg, detector, tmp_path):
     model = init_detector(cfg, device='cpu')
     model.load_state_dict(detector.state_dict())
     pixels = np.ascontiguousarray(IMAGE.permute(1, 2, 0).numpy())
     found = inference_detector(model, pixels).pred_instances
     assert len(found) == 20 and cut(found).bboxes.sub(found.bboxes).abs().max() < 2 * (cfg.model.type == 'TOOD') + 1e-3
+
+    weights = tmp_path / 'weights.pth'
+    torch.save(dict(state_dict=detector.state_dict(), meta=dict(dataset_meta=dict(classes=CLASSES))), weights)
+    cfg = copy.deepcopy(cfg)
+    if 'teacher_ckpt' in cfg.model:
+        cfg.model.teacher_ckpt = str(tmp_path / 'nowhere.pth')  # a student is used without its teacher
+    inferencer = DetInferencer(cfg, str(weights), device='cpu', show_progress=False)
+    (prediction,) = inferencer(pixels)['predictions']
+    assert prediction['labels'] == found.labels.tolist() and inferencer.model.dataset_meta['classes'] == CLASSES
+    assert prediction['scores'] == pytest.approx(found.scores.tolist())
+    np.testing.assert_allclose(prediction['bboxes'], found.bboxes.numpy(), rtol=1e-5, atol=1e-3)

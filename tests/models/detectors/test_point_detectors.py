@@ -1,4 +1,4 @@
-"""FCOS, VFNet and TOOD against the reference: names, outputs, losses and detections.
+"""FCOS, VFNet and TOOD against the reference: names, outputs, losses, gradients and detections.
 
 Numbers of mmdetection 3.3.0 on the case of :mod:`tests.detector_case`, float32 on a CPU. In the case "near" a bias is raised so that boxes
 come near the ground truth.
@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from tests.detector_case import filled_detector, images, samples
+from tests.detector_case import filled_detector, gradient_norm, images, samples, train_with_fixed_norms
 from tests.reference_fill import statistics
 from tests.reference_keys import reference_keys
 
@@ -96,6 +96,15 @@ LOSSES = [
         loss_cls=[1020.5594, 253.2493, 55.003216, 18.648094, 5.148651], loss_bbox=[0.937996, 0.139402, 0, 0, 0]
     )),
 ]  # fmt: skip
+# With ResNet-18, at 96 x 160, "near" where that is defined: epoch, sum of the losses, L2 norm of their gradient.
+GRADIENTS = [
+    (FCOS, 0, 51.430763, 380.25762),
+    (CENTER, 0, 165.30426, 1117.46),
+    (VFNET, 0, 125.94988, 367.01832),
+    (TOOD, 0, 116.69189, 1333.9955),
+    (TOOD, 4, 761.19995, 8807.9219),
+    (ANCHOR_BASED, 4, 671.37170, 7769.8402),
+]
 # By image: number of detections, sum of the scores, last score, class, score and box of the first.
 DETECTIONS = {
     FCOS: [
@@ -161,6 +170,21 @@ def test_losses(repository, monkeypatch, name, near, counts, epoch, expected):
     for key, value in expected.items():
         measured = torch.stack(losses[key]) if isinstance(value, list) else losses[key]
         torch.testing.assert_close(measured, torch.tensor(value, dtype=torch.float32), rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize(('name', 'epoch', 'total', 'norm'), GRADIENTS)
+def test_gradients(repository, monkeypatch, name, epoch, total, norm):
+    model = filled_detector(
+        repository / 'configs' / name, backbone__depth=18, neck__in_channels=[64, 128, 256, 512]
+    )  # fmt: skip
+    if name in NEAR:
+        layer, shift = NEAR[name]
+        getattr(model.bbox_head, layer).bias.data += shift
+    monkeypatch.setitem(MessageHub.get_current_instance().runtime_info, 'epoch', epoch)
+    losses = train_with_fixed_norms(model).loss(images((96, 160)), samples((96, 160)))
+    parts = [part for value in losses.values() for part in (value if isinstance(value, list) else [value])]
+    assert sum(parts).item() == pytest.approx(total, rel=1e-4)
+    assert gradient_norm(model, losses) == pytest.approx(norm, rel=1e-4)
 
 
 @pytest.mark.parametrize('name', DETECTIONS)
