@@ -1,8 +1,6 @@
 """Names of mmdet.utils, mmdet.testing and the version as plug-ins of mmdetection 3.x use them."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,6 +12,7 @@ from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs, demo_mm_proposals, get_detector_cfg, random_boxes
 from mmdet.utils import memory, misc
 from mmdet.version import release, version_info
+from tests import forked
 
 
 def test_version_is_one_that_plug_ins_accept():
@@ -114,7 +113,8 @@ def test_setup_multi_processes():
         setup_multi_processes(Config(dict(train_dataloader=dict(num_workers=2))))
         print(before, os.environ['OMP_NUM_THREADS'], os.environ['MKL_NUM_THREADS'])"""
     environment = {name: value for name, value in os.environ.items() if not name.endswith('_NUM_THREADS')}
-    done = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True, check=True)
+    done = forked.run(['-c', code], env=environment)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-3:] == ['None', '1', '1']
 
 
@@ -142,9 +142,7 @@ def test_means_over_two_processes(tmp_path):
         allreduce_grads([parameter])
         reduced = all_reduce_dict(values)
         print(*reduce_mean(tensor).tolist(), *tensor.tolist(), *reduced['a'].tolist(), *reduced['b'].tolist(), *parameter.grad.tolist())"""
-    ranks = [
-        subprocess.Popen([sys.executable, '-c', code, str(rank)], stdout=subprocess.PIPE, text=True) for rank in (0, 1)
-    ]
+    ranks = [forked.start(['-c', code, rank]) for rank in (0, 1)]
     found = [[float(value) for value in rank.communicate(timeout=120)[0].split()] for rank in ranks]
     assert found == [[1.5, 1 + rank, 1, 4, 2] for rank in (0, 1)]
 
