@@ -40,11 +40,6 @@ def test_two_ranks(tmp_path):
     with socket.socket() as found:
         found.bind(('127.0.0.1', 0))
         port = found.getsockname()[1]
-    mp.start_processes(
-        evaluate_share,
-        args=(port, str(tmp_path / 'ann.json'), str(tmp_path / 'out')),
-        nprocs=len(SHARES),
-        start_method='fork',
-    )
+    mp.spawn(evaluate_share, args=(port, str(tmp_path / 'ann.json'), str(tmp_path / 'out')), nprocs=len(SHARES))
     values = [json.loads((tmp_path / f'out.{rank}').read_text()) for rank in range(len(SHARES))]
     assert values[0] == values[1] and values[0]['coco/bbox_mAP'] == 1.0

@@ -171,9 +171,7 @@ def test_two_ranks(annotation_dir, tmp_path):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    mp.start_processes(
-        evaluate_share, args=(port, str(annotation_dir), str(tmp_path / 'out')), nprocs=2, start_method='fork'
-    )
+    mp.spawn(evaluate_share, args=(port, str(annotation_dir), str(tmp_path / 'out')), nprocs=2)
     for rank in range(2):
         check(json.loads((tmp_path / f'out.{rank}').read_text()))
 
