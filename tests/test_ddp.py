@@ -1,12 +1,13 @@
 """Two processes over gloo on the CPU train the small GFL as one process does at the same global batch."""
 
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from tests import forked
 from tests.tools.ddp_run import STEPS
 from tests.tools.tiny_project import environment, free_port, write_project
 
@@ -16,8 +17,10 @@ TIMEOUT = 240  # a hang of one process ends the test here
 
 
 def start(repository, config, out, scenarios, **env):
-    command = ['-m', 'tests.tools.ddp_run', config, out, *scenarios]
-    return forked.start(command, cwd=repository, env=environment(**env), merged=True)
+    command = [sys.executable, '-m', 'tests.tools.ddp_run', str(config), str(out), *scenarios]
+    return subprocess.Popen(
+        command, cwd=repository, env=environment(**env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 @pytest.fixture(scope='module')

@@ -4,6 +4,7 @@ import datetime
 import os
 import signal
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -13,7 +14,6 @@ from mmdet.engine.dist import TIMEOUT_SECONDS, _first_host, init_dist, locked_fo
 from mmdet.errors import ConfigError
 from mmdet.utils import reports_user_errors
 from mmdet.utils.lock import LOCK_NAME, locked
-from tests import forked
 
 from .toy import toy_runner
 
@@ -49,7 +49,12 @@ def two_processes(tmp_path_factory, repository):
             PYTHONPATH=str(repository),
         )
         env.pop('MASTER_ADDR', None)
-        processes.append(forked.start(['-c', SCRIPT, work_dir], env=env, cwd=repository, merged=True))
+        command = [sys.executable, '-c', SCRIPT, str(work_dir)]
+        processes.append(
+            subprocess.Popen(
+                command, env=env, cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        )
     outputs = [process.communicate(timeout=200)[0] for process in processes]
     return work_dir, [process.returncode for process in processes], outputs
 
