@@ -22,6 +22,7 @@ import threading
 import time
 import traceback
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,6 +34,21 @@ HIDDEN = ('table', 'name', 'traceback', 'loss_curve', 'device')
 # Between a script's own deadline and the kill; and what every training is left by the parts before.
 GRACE_SECONDS, TRAINING_SECONDS = 3, 50
 LONG_MINUTES = 10  # from here on the other networks are compiled too
+# Configs of the networks.
+GFL, VIT = 'gfl/gfl_r50_fpn_1x_coco.py', 'vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py'
+DCN = 'gfocal/gfocal_x101_dcn_fpn_ms2x.py'
+COARSE, MP, UFPMP = 'UFPMP-Det/coarse_det.py', 'UFPMP-Det/mp_det_res50.py', 'UFPMP-Det/ufpmp_det_res50.py'
+# Smaller networks for a dry run: the same kinds of layers, at a share of the time.
+QUARTER = (
+    'model.backbone.base_channels=16',
+    'model.backbone.stem_channels=16',
+    'model.neck.in_channels=[64,128,256,512]',
+)
+QUARTER_STAGES = tuple(
+    option.replace('model', f'model.{stage}.detector', 1) for stage in ('coarse', 'fine') for option in QUARTER
+)
+SHALLOW_VIT = ('model.backbone.depth=4', 'model.backbone.interaction_indexes=[[0,0],[1,1],[2,2],[3,3]]',
+               'model.backbone.window_attn=[True,True,False,False]', 'model.backbone.window_size=[14,14,None,None]')  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -69,7 +85,8 @@ class Sizes:
         latency: arguments of ufpmp_latency.py.
         loading: arguments of loading.py.
         training: arguments of training.py.
-        image: overrides of the training configs.
+        image: overrides of the training configs that set the size of the images.
+        narrow: by config, overrides that make its network narrow or shallow.
         pytest: which tests run.
     """
 
@@ -82,6 +99,7 @@ class Sizes:
     loading: tuple[str, ...] = ('--batch-size', '8', '--images', '160', '--workers', '1', '2', '4', '8', '16')
     training: tuple[str, ...] = ('--batch-size', '8', '--workers', '8')
     image: tuple[str, ...] = ()
+    narrow: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     pytest: tuple[str, ...] = ('-m', 'gpu')
 
 
@@ -91,11 +109,12 @@ DRY = Sizes(
     rounds=('--repeat', '1', '--round-seconds', '0'),
     compile=('--compile-backend', 'eager'),
     operators=('--objects', '20', '--candidates', '300', '--queries', '50'),
-    latency=('--images-number', '2', '--batches', '1', '2', '--cfg-options', 'model.coarse.scale=(96,64)', 'model.fine.scale=(96,96)'),
+    latency=('--images-number', '2', '--batches', '1', '2', '--cfg-options', 'model.coarse.scale=(96,64)', 'model.fine.scale=(96,96)', *QUARTER_STAGES),
     loading=('--batch-size', '2', '--images', '4', '--workers', '0', '1'),
     # float32: on images of 64 x 64 bf16 gradients on the CPU were seen to differ from run to run, and to be NaN in some.
     training=('--batch-size', '2', '--workers', '0', '--fp32'),
     image=('train_dataloader.dataset.dataset.pipeline.2.scale=(96,64)', 'test_dataloader.dataset.pipeline.1.scale=(96,64)'),
+    narrow={GFL: QUARTER, MP: QUARTER, COARSE: QUARTER, DCN: (*QUARTER, 'model.backbone.depth=50'), VIT: SHALLOW_VIT},
     pytest=('tests/ops/test_nms.py',),
 )  # fmt: skip
 
@@ -103,6 +122,11 @@ DRY = Sizes(
 def name_of_part(name: str) -> str:
     """The table of a part: those of one network share one."""
     return name.removesuffix(' of mmdetection').removesuffix(' compiled')
+
+
+def cfg_options(*overrides: str) -> list[str]:
+    """Arguments of a script that override its config; none without overrides."""
+    return ['--cfg-options', *overrides] if overrides else []
 
 
 def plan(dry: bool, data: Path, long: bool = False) -> list[Part]:
@@ -130,20 +154,27 @@ def plan(dry: bool, data: Path, long: bool = False) -> list[Part]:
             *batches,
             *sizes.rounds,
         ]
-        command += [*sizes.compile, *(['--peer'] if peer else []), '--setups', *setups]
+        command += [
+            *sizes.compile,
+            *cfg_options(*sizes.narrow.get(config, ())),
+            *(['--peer'] if peer else []),
+            '--setups',
+            *setups,
+        ]
         return Part(name, command, seconds, peer)
 
-    gfl, mp, drone = 'gfl/gfl_r50_fpn_1x_coco.py', 'UFPMP-Det/mp_det_res50.py', 'configs/UFPMP-Det'
-    vit, dcn = 'vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py', 'gfocal/gfocal_x101_dcn_fpn_ms2x.py'
     setups = ('fp32', 'bf16', 'bf16 channels_last', 'bf16 channels_last folded', 'tf32')
     compiled = 'bf16 channels_last compiled'
     annotations, images = (
         data / 'annotations' / 'VisDrone2019-DET-train.json',
         data / 'VisDrone2019-DET-train' / 'images',
     )
-    ufpmp = ['ufpmp_latency.py', f'{drone}/ufpmp_det_res50.py', str(annotations), str(images)]
-    options = ('--cfg-options', *sizes.image) if sizes.image else ()
-    training = ('--data', str(data), *sizes.training, *options)
+    ufpmp = ['ufpmp_latency.py', f'configs/{UFPMP}', str(annotations), str(images)]
+    options = {config: cfg_options(*sizes.image, *sizes.narrow.get(config, ())) for config in (COARSE, MP)}
+
+    def training(config: str, *arguments: str) -> list[str]:
+        return ['training.py', f'configs/{config}', '--data', str(data), *arguments, *options[config]]
+
     precision = ('--fp32',) if dry else ()
     # Enough repetitions that no epoch ends while many workers are timed.
     loader = (
@@ -155,23 +186,22 @@ def plan(dry: bool, data: Path, long: bool = False) -> list[Part]:
     parts = [
         Part('mosaics', ['sample_data.py', str(data), '--mosaics'], 60, reports=None, together=True),
         Part('tests', ['-m', 'pytest', '-p', 'no:cacheprovider', *sizes.pytest], 60, reports='junit', together=True),
-        Part('resume', ['training.py', f'{drone}/coarse_det.py', '--check-resume', '--data', str(data), '--batch-size', '2', '--workers', '0', *precision, *options],
-             60, together=True),
-        networks('GFL R50', gfl, *setups, seconds=45),
-        networks('GFL R50 of mmdetection', gfl, 'fp32', 'bf16', 'tf32', seconds=35, peer=True),
-        networks('GFL R50 compiled', gfl, compiled, seconds=45, first_batch=True),
-        networks('ViT-Adapter-S', vit, *setups, seconds=28),
-        networks('GFLV2 X101-DCN', dcn, *setups, 'fp32 twin', seconds=40),
-        networks('MP-Det R50', mp, *setups, seconds=28),
+        Part('resume', training(COARSE, '--check-resume', '--batch-size', '2', '--workers', '0', *precision), 60, together=True),
+        networks('GFL R50', GFL, *setups, seconds=45),
+        networks('GFL R50 of mmdetection', GFL, 'fp32', 'bf16', 'tf32', seconds=35, peer=True),
+        networks('GFL R50 compiled', GFL, compiled, seconds=45, first_batch=True),
+        networks('ViT-Adapter-S', VIT, *setups, seconds=28),
+        networks('GFLV2 X101-DCN', DCN, *setups, 'fp32 twin', seconds=40),
+        networks('MP-Det R50', MP, *setups, seconds=28),
         Part('operators', ['operators.py', *sizes.operators], 15),
         Part('operators of mmdetection', ['operators.py', *sizes.operators, '--peer'], 12, peer=True),
         Part('UFPMP-Det fp32', [*ufpmp, *sizes.latency], 18),
         Part('UFPMP-Det bf16', [*ufpmp, '--amp', '--channels-last', *sizes.latency], 15),
-        Part('loading', ['loading.py', f'{drone}/coarse_det.py', *sizes.loading, *loader], 25),
+        Part('loading', ['loading.py', f'configs/{COARSE}', *sizes.loading, *loader], 25),
         *([networks(f'{name} compiled', config, compiled, seconds=40, first_batch=True)
-           for name, config in (('ViT-Adapter-S', vit), ('GFLV2 X101-DCN', dcn), ('MP-Det R50', mp))] if long else []),
-        Part('coarse training', ['training.py', f'{drone}/coarse_det.py', *training], None),
-        Part('MP-Det training', ['training.py', f'{drone}/mp_det_res50.py', *training], None),
+           for name, config in (('ViT-Adapter-S', VIT), ('GFLV2 X101-DCN', DCN), ('MP-Det R50', MP))] if long else []),
+        Part('coarse training', training(COARSE, *sizes.training), None),
+        Part('MP-Det training', training(MP, *sizes.training), None),
     ]  # fmt: skip
     if dry:  # limits are for a GPU: a slow CPU takes longer for the imports alone
         parts = [dataclasses.replace(part, seconds=part.seconds and 240) for part in parts]

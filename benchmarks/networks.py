@@ -1,7 +1,7 @@
 """Speed of a detector's network on the device at hand: forward, test step and training step, in several set-ups side by side.
 
     python benchmarks/networks.py [CONFIG] [--shape 800 1088] [--batches 1] [--repeat 5] [--threads 2]
-        [--setups fp32 "fp32 channels_last" "bf16 channels_last folded" ...] [--peer]
+        [--setups fp32 "fp32 channels_last" "bf16 channels_last folded" ...] [--peer] [--cfg-options model.neck.out_channels=64 ...]
 
 A set-up is a precision (fp32, with TF32 off; tf32; bf16, by autocast) and any of: channels_last, folded (batch norms into convolutions; no
 training), compiled (torch.compile of backbone, neck and head), twin (the torch twin of deformable convolution in place of torchvision's
@@ -24,7 +24,7 @@ from unittest import mock
 import torch
 from measuring import Rows, add_row_arguments, allow_tf32, timed
 from mmcv.cnn.utils import fuse_conv_bn
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.structures import InstanceData
 
@@ -253,6 +253,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--compile-backend', default='inductor', help='of torch.compile')
     parser.add_argument('--peer', action='store_true', help="mmdetection's network, where its package is found first")
     parser.add_argument('--label', help='title of the table; default: the config')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
     add_row_arguments(parser)
     return parser.parse_args()
 
@@ -262,14 +263,16 @@ def read_config(args: argparse.Namespace) -> Config:
     if args.peer:
         import peer_mmdet
 
-        return Config.fromfile(peer_mmdet.prepare() / args.config)
+        cfg = Config.fromfile(peer_mmdet.prepare() / args.config)
+        cfg.merge_from_dict(args.cfg_options or {})
+        return cfg
     if str(REPOSITORY) not in sys.path:
         sys.path.insert(0, str(REPOSITORY))
     from mmdet.utils import load_config, register_all_modules
 
     register_all_modules()
     path = Path(args.config)
-    return load_config(str(path if path.exists() else REPOSITORY / 'configs' / path))
+    return load_config(str(path if path.exists() else REPOSITORY / 'configs' / path), args.cfg_options)
 
 
 def main() -> None:

@@ -64,10 +64,13 @@ def device(request):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what is marked ``gpu`` where no CUDA device is visible."""
-    if torch.cuda.is_available():
-        return
-    gpu = [item for item in items if 'gpu' in item.keywords]
+    """Leave out what is marked ``gpu`` where no CUDA device is visible, and begin with the files that have tests marked ``slow``.
+
+    A long test that came last would leave the other processes without work. Files stay together: their fixtures are made once.
+    """
+    gpu = [] if torch.cuda.is_available() else [item for item in items if 'gpu' in item.keywords]
     if gpu:
         config.hook.pytest_deselected(items=gpu)
         items[:] = [item for item in items if 'gpu' not in item.keywords]
+    slow = {item.path for item in items if 'slow' in item.keywords}
+    items.sort(key=lambda item: item.path not in slow)

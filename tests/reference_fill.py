@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+_MODULUS = 65521
 _NOT_FILLED = ('num_batches_tracked', 'project')
 
 
@@ -20,15 +21,25 @@ def u(n: int, i: int) -> np.ndarray:
     >>> u(3, 0).round(6).tolist()
     [0.196807, 0.439477, 0.68404]
     """
-    k = np.arange(n, dtype=np.int64)
-    h = (31 * k * k + 7919 * k * (i + 1) + 104729 * (i + 1)) % 65521
-    return 2 * (h / 65521) - 1
+    return np.resize(_period(n, i), n)
+
+
+def _period(n: int, i: int) -> np.ndarray:
+    """The numbers of ``u(n, i)`` up to where they repeat: h_k is a polynomial of k modulo 65521, and so has that period."""
+    k = np.arange(min(n, _MODULUS), dtype=np.int64)
+    h = (31 * k * k + 7919 * k * (i + 1) + 104729 * (i + 1)) % _MODULUS
+    return 2 * (h / _MODULUS) - 1
+
+
+def _repeated(values: np.ndarray, shape: Iterable[int]) -> torch.Tensor:
+    """One period, rounded to float32 and repeated to fill `shape`."""
+    return torch.from_numpy(np.resize(values.astype(np.float32), tuple(shape)))
 
 
 def tensor(shape: Iterable[int], i: int, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
     """``scale * u + shift``, computed in float64, as a float32 tensor of `shape` in C order."""
     shape = tuple(shape)
-    return torch.from_numpy((scale * u(int(np.prod(shape)), i) + shift).astype(np.float32)).reshape(shape)
+    return _repeated(scale * _period(int(np.prod(shape)), i) + shift, shape)
 
 
 def fill_state_dict(
@@ -52,7 +63,7 @@ def fill_state_dict(
         if name.endswith(_NOT_FILLED):
             filled[key] = value
             continue
-        values = u(value.numel(), position[name])
+        values = _period(value.numel(), position[name])
         if name.endswith('running_var'):
             values = 1 + 0.5 * values
         elif value.dim() >= 2:
@@ -63,7 +74,7 @@ def fill_state_dict(
             values = 1 + 0.1 * values
         if 'conv_offset' in name:
             values = 0.5 * values
-        filled[key] = torch.from_numpy(values.astype(np.float32)).reshape(value.shape)
+        filled[key] = _repeated(values, value.shape)
     return filled
 
 

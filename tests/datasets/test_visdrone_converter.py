@@ -3,8 +3,6 @@
 import json
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -16,6 +14,7 @@ from mmdet.datasets import VisDroneDataset
 from mmdet.datasets.converters import convert_visdrone, results_to_txt, txt_to_results
 from mmdet.evaluation import read_toolkit_rows
 from mmdet.utils import DataError
+from tests import forked
 
 CLASSES = VisDroneDataset.METAINFO['classes']
 
@@ -34,10 +33,10 @@ def convert(root, **options):
     return report, json.loads(report.path.read_text())
 
 
-def run_script(repository, name, *arguments):
-    command = [sys.executable, str(repository / 'UFPMP-Det-Tools' / name), *map(str, arguments)]
+def run_script(repository, name, *arguments, run=forked.run_new):
+    script = repository / 'UFPMP-Det-Tools' / name
     environment = {**os.environ, 'PYTHONPATH': str(repository)}
-    return subprocess.run(command, capture_output=True, text=True, cwd=repository, env=environment)
+    return run([script, *arguments], cwd=repository, env=environment)
 
 
 def test_image_without_rows(tmp_path):
