@@ -90,8 +90,8 @@ class LDHead(GFLHead):
         """Losses (N,) of class scores (N, C), and side logits (N, 4 n) of student and teacher."""
         with torch.no_grad():
             weights = self.to_probability(widened(scores)).amax(1)
-        sides = (widened(values).view(-1, self.reg_max + 1) for values in (logits, soft))
-        return self._losses_of_rows(self.loss_ld, *sides, weights=weights, per_row=4)
+        student, teacher = (widened(values).view(-1, self.reg_max + 1) for values in (logits, soft))
+        return self._losses_of_rows(self.loss_ld, student, teacher, weights, per_row=4)
 
     def _box_divisor(self, weight_sum: Tensor) -> Tensor:
         return weight_sum + 1e-6
