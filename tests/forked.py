@@ -1,7 +1,6 @@
 """Python processes that are forked from this one, which has imported torch and the package already: each saves seconds.
 
     run(['tools/x.py', 'argument'], cwd=..., env=...)    as subprocess.run([sys.executable, 'tools/x.py', 'argument'], ...)
-    start(['-c', code, 'argument'], ...)                 as subprocess.Popen, with communicate, kill and returncode
 
 What a child changes ends with it. What it finds is not quite a new process: modules are imported, types registered. Every tool is therefore run in
 a new process by one test at least.
@@ -28,47 +27,36 @@ from mmdet.visualization import DetLocalVisualizer
 NAMED = (MMLogger, MessageHub, Visualizer, DetLocalVisualizer, DefaultScope)
 
 
-class Forked:
-    """A running child; the attributes and methods are those of subprocess.Popen."""
-
-    def __init__(self, arguments: Sequence, cwd, env: Mapping[str, str], merged: bool):
-        self.args, self.returncode = arguments, None
-        self._files = [tempfile.TemporaryFile()]  # noqa: SIM115
-        self._files.append(self._files[0] if merged else tempfile.TemporaryFile())  # noqa: SIM115
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        self.pid = os.fork()
-        if self.pid == 0:
-            for number, file in enumerate(self._files, start=1):
-                os.dup2(file.fileno(), number)
-            os._exit(_status(lambda: _become([str(argument) for argument in arguments], cwd, env)))
-
-    def communicate(self, timeout: float = 180) -> tuple[str, str | None]:
-        """Wait for the end; standard output and errors (None where they go to the same place).
-
-        Raises:
-            subprocess.TimeoutExpired: the child runs on; kill it.
-        """
-        end = time.monotonic() + timeout
-        while self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > end:
-                raise subprocess.TimeoutExpired(self.args, timeout)
-            else:
-                time.sleep(0.01)
-        texts = []
-        for file in dict.fromkeys(self._files):
+def run(arguments: Sequence, *, cwd=None, env: Mapping[str, str] | None = None, timeout: float = 180):
+    """As :func:`run_new`, in a fork of this process."""
+    if torch.cuda.is_initialized():  # CUDA does not survive a fork
+        return run_new(arguments, cwd=cwd, env=env, timeout=timeout)
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(stdout.fileno(), 1)
+            os.dup2(stderr.fileno(), 2)
+            environment = dict(os.environ) if env is None else dict(env)
+            os._exit(_status(lambda: _become([str(argument) for argument in arguments], cwd, environment)))
+        code = _wait(pid, arguments, timeout)
+        for file in (stdout, stderr):
             file.seek(0)
-            texts.append(file.read().decode())
-        return texts[0], texts[1] if len(texts) == 2 else None
+        return subprocess.CompletedProcess(list(arguments), code, stdout.read().decode(), stderr.read().decode())
 
-    def kill(self) -> None:
-        """End the child, where it still runs, and wait for it."""
-        if self.returncode is None:
-            os.kill(self.pid, signal.SIGKILL)
-            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+def _wait(pid: int, arguments: Sequence, timeout: float) -> int:
+    """The exit status of a child, which is killed when it takes longer."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    raise subprocess.TimeoutExpired(list(arguments), timeout)
 
 
 def _become(arguments: list[str], cwd, env: Mapping[str, str]) -> None:
@@ -114,34 +102,17 @@ def _status(function: Callable[[], None]) -> int:
     return status or 0
 
 
-def start(arguments: Sequence, *, cwd=None, env: Mapping[str, str] | None = None, merged: bool = False):
-    """Start ``python arguments``; the caller waits for it with ``communicate``.
+def run_new(arguments: Sequence, *, cwd=None, env: Mapping[str, str] | None = None, timeout: float = 180):
+    """Run ``python arguments`` to its end in a new process, as a user starts it.
 
     Args:
         arguments: a script, ``-m module`` or ``-c code``, and its arguments.
         cwd: folder to start in.
         env: environment variables, all of them; default: those of this process.
-        merged: errors go to standard output.
+        timeout: seconds after which the process is killed.
+
+    Raises:
+        subprocess.TimeoutExpired: it was killed.
     """
-    env = dict(os.environ) if env is None else dict(env)
-    if torch.cuda.is_initialized():  # CUDA does not survive a fork
-        errors = subprocess.STDOUT if merged else subprocess.PIPE
-        command = [sys.executable, *map(str, arguments)]
-        return subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
-    return Forked(arguments, cwd, env, merged)
-
-
-def run(arguments: Sequence, *, cwd=None, env: Mapping[str, str] | None = None, timeout: float = 180):
-    """Run ``python arguments`` to its end; see :func:`start`."""
-    process = start(arguments, cwd=cwd, env=env)
-    try:
-        stdout, stderr = process.communicate(timeout=timeout)
-    finally:
-        process.kill()
-    return subprocess.CompletedProcess(list(arguments), process.returncode, stdout, stderr)
-
-
-def run_new(arguments: Sequence, *, cwd=None, env: Mapping[str, str] | None = None, timeout: float = 180):
-    """The same in a new process, as a user starts it."""
     command = [sys.executable, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
