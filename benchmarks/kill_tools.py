@@ -37,6 +37,8 @@ from typing import Any
 import torch
 from kill_resume import COMPARED, REPOSITORY, last_checkpoint, same
 
+from mmdet.config import ending
+
 CONFIG = """
 _base_ = '{repository}/configs/demo/gfl_demo.py'
 model = dict(
@@ -216,7 +218,7 @@ def run_here(arguments: list[str], folder: Path, output: int, environment: dict)
     become(arguments, folder, {**os.environ, **environment}, prepare)
 
 
-POPEN = subprocess.Popen
+POPEN, GRACE_SECONDS = subprocess.Popen, ending.GRACE_SECONDS
 
 
 class ForkedTool:
@@ -229,6 +231,7 @@ class ForkedTool:
             subprocess.Popen = POPEN  # type: ignore[misc]
             for number, handler in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
                 signal.signal(number, handler)  # the demo's own are inherited
+            ending.GRACE_SECONDS = GRACE_SECONDS
             become(command[1:], cwd, env, preexec_fn)
 
     def wait(self) -> int:
@@ -247,6 +250,8 @@ def become(arguments: list[str], folder: Path, environment: dict, prepare: Calla
         os.environ.clear()
         os.environ.update(environment)
         sys.argv = arguments
+        # After a fork the first call replaces torch's pool of threads; two threads of a tool making it at once find none.
+        torch.set_num_threads(torch.get_num_threads())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         runpy.run_path(arguments[0], run_name='__main__')
         code = 0

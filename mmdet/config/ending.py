@@ -17,7 +17,8 @@ _LOST = (
     'closed by peer', 'reset by peer', 'broken pipe', 'connection refused', 'connection was', 'socket closed', 'timed out', 'timeout',
     'remote process exited', 'ncclremoteerror', 'failed to recv',
 )  # fmt: skip
-_GRACE_SECONDS = 10.0
+# How long the main thread may take to leave its work after a signal; None: for ever.
+GRACE_SECONDS: float | None = 10.0
 # What is done before a process ends whose main thread hangs.
 LAST_ACTS: list[Callable[[], object]] = []
 
@@ -71,7 +72,7 @@ class _Signals:
             number = told.recv(1)[0]
             if number == 0:
                 return
-        if not self._left.wait(_GRACE_SECONDS):
+        if not self._left.wait(GRACE_SECONDS):
             try:
                 for act in LAST_ACTS:
                     act()

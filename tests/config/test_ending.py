@@ -62,7 +62,7 @@ def test_signals(number, code, capsys, monkeypatch):
 
 def test_a_process_that_hangs_in_a_backend_ends_all_the_same(tmp_path, monkeypatch):
     """Python's handlers do not run while the main thread waits in C++ for another process."""
-    monkeypatch.setattr(ending, '_GRACE_SECONDS', 0.1)
+    monkeypatch.setattr(ending, 'GRACE_SECONDS', 0.1)
 
     @reports_user_errors
     def main():

@@ -1,13 +1,19 @@
 """tools/benchmark.py and the demo tools on the tiny project."""
 
 import json
+import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
+import time
 
 import cv2
 import pytest
+
+from mmdet.config import ending
+from mmdet.utils import reports_user_errors
 
 from .tiny_project import NUM_VAL, REPOSITORY, run_tool
 
@@ -144,3 +150,35 @@ def test_a_stopped_demo_leaves_no_step_behind(tmp_path, stop):
         demo.kill()
     ended = (demo.returncode, errors, (tmp_path / 'tidy').exists())
     assert ended == ((143, 'Stopped by SIGTERM.\n', True) if stop == signal.SIGTERM else (-9, '', False))
+
+
+SLOW_TOOL = """
+import pathlib, signal, sys, time
+def end(*_):
+    time.sleep(0.5)
+    pathlib.Path('cleaned').touch()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+pathlib.Path('started').touch()
+time.sleep(60)
+"""
+
+
+def test_a_stopped_demo_gives_its_tool_the_time_to_clean_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(ending, 'GRACE_SECONDS', 0.1)
+    demo = runpy.run_path(str(REPOSITORY / 'tools/misc/demo.py'))
+    demo['run'].__globals__['ROOT'] = tmp_path
+    (tmp_path / 'tool.py').write_text(SLOW_TOOL)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            reports_user_errors(demo['run'])('tool.py')
+        except SystemExit as ended:
+            os._exit(ended.code)
+        finally:
+            os._exit(9)
+    while not (tmp_path / 'started').exists():
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGINT)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    assert (tmp_path / 'cleaned').exists()

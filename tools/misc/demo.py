@@ -19,11 +19,14 @@ from pathlib import Path
 
 from mmdet.apis.composite_evaluation import read_reports
 from mmdet.apis.demo import remember, write_page
+from mmdet.config import ending
 from mmdet.utils import load_config, reports_user_errors
 
 ROOT = Path(__file__).resolve().parents[2]
 COARSE, MP = 'configs/demo/coarse_det_demo.py', 'configs/demo/mp_det_demo.py'
 BUILD, EVALUATE = 'UFPMP-Det-Tools/build_dataset/UFP_VisDrone2COCO.py', 'UFPMP-Det-Tools/eval_script/ufpmp_det_eval.py'
+# This process waits for its tools alone, which have a limit of their own: if it ended before a tool, that would be killed while it cleans up.
+ending.GRACE_SECONDS = None
 
 
 def parse_args() -> argparse.Namespace:
