@@ -1,5 +1,5 @@
 from .anchor_free_head import AnchorFreeHead
-from .anchor_head import AnchorHead, AnchorTargets
+from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .base_dense_head import BaseDenseHead
 from .fcos_head import FCOSHead
@@ -9,6 +9,7 @@ from .ld_head import LDHead
 from .mp_head import MPHead
 from .retina_head import RetinaHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
+from .single_anchor_head import AnchorTargets
 from .tood_head import TaskDecomposition, TOODHead
 from .vfnet_head import VFNetHead
 

@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from mmdet.registry import MODELS
 
 from .anchor_head import (
-    AnchorTargets,
-    SingleAnchorHead,
     _Ignored,
     flatten_levels,
     flatten_map,
     mean_over_processes,
 )  # fmt: skip
 from .base_dense_head import Losses, widened
+from .single_anchor_head import AnchorTargets, SingleAnchorHead
 
 
 @MODELS.register_module()

@@ -19,14 +19,13 @@ from mmdet.models.losses.reduction import is_own_loss, loss_sum
 from mmdet.registry import MODELS
 
 from .anchor_head import (
-    AnchorTargets,
-    SingleAnchorHead,
     _Ignored,
     flatten_levels,
     flatten_map,
     mean_over_processes,
 )  # fmt: skip
 from .base_dense_head import Losses, widened
+from .single_anchor_head import AnchorTargets, SingleAnchorHead
 
 GFLTargets = AnchorTargets
 
