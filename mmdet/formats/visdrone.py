@@ -6,6 +6,7 @@ blanks.
 """
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,11 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..utils.files import write_text
+from .annotation_table import ImageBoxes, inner_folder, make_table, refuse_split
+from .coco import CocoFile
 from .images import IMAGE_SUFFIXES, image_size, images_by_stem
 from .tables import Detections, VisDroneTruth
-from .text_file import NumberRows, read_lines, read_number_rows, whole_number
+from .text_file import NumberRows, finite_number, read_lines, read_number_rows, whole_number
 
 _COLUMNS = 6  # of a row, those that matter to an evaluation
 # Categories of the files: 0 ignored region, 1..10 the classes, 11 others.
@@ -180,6 +183,70 @@ def read_folders(
 def stack_rows(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The number of the table of each row, and the rows of all tables."""
     return np.repeat(np.arange(len(tables)), [len(table) for table in tables]), np.concatenate(tables)
+
+
+def is_visdrone(path: Path) -> bool:
+    """Whether a folder has the layout of VisDrone-DET: ``.txt`` files of six to eight numbers with a comma, itself or in ``annotations``."""
+    folder = inner_folder(path, 'annotations', '.txt')
+    first = next(iter(sorted(folder.glob('*.txt'))), None) if folder.is_dir() else None
+    lines = read_lines(first) if first else []
+    # An image without objects has an empty file, and the first one of a folder may be such an image.
+    for other in sorted(folder.glob('*.txt'))[1:20] if first else ():
+        if any(line.strip() for line in lines):
+            break
+        lines = read_lines(other)
+    row = next((line.strip().rstrip(',').split(',') for line in lines if line.strip()), [])
+    return _COLUMNS <= len(row) <= 8 and None not in map(finite_number, row)
+
+
+def read_visdrone_table(
+    path: str | os.PathLike, image_root: str | os.PathLike | None = None, split: str | None = None
+) -> CocoFile:
+    """A folder of VisDrone-DET annotations as columns: image ids and category ids from 0, as ``VisDrone2COCO.py`` writes them.
+
+    Ignored regions and others are lists of their own. Boxes of score 0 have ``ignore`` set.
+
+    Args:
+        path: folder of the ``.txt`` files, or the folder that holds it as ``annotations``.
+        image_root: folder of the images; None looks for ``images`` beside the annotations. Images need not be there: then their
+            sizes are 0.
+        split: there are none in this format.
+
+    Raises:
+        DataError: a folder is missing, or a row is broken; names the file and the line.
+    """
+    refuse_split(split, 'visdrone', path)
+    annotation_dir = inner_folder(Path(path), 'annotations', '.txt')
+    files = text_files(annotation_dir, 'annotation', at_least_one=True)
+    if image_root is None:
+        beside = annotation_dir.resolve().parent / 'images'
+        image_root = beside if beside.is_dir() else None
+    else:
+        image_root = inner_folder(Path(image_root), 'images', *IMAGE_SUFFIXES)
+    found = {} if image_root is None else images_by_stem(image_root)
+    notes: Counter = Counter({'images without an annotation file (left out)': len(set(found) - set(files))})
+    images = []
+    for name, file in files.items():
+        rows = read_visdrone_rows(file)
+        size_wh = image_size(found[name]) if name in found else (0, 0)
+        notes['annotation files whose image is not there'] += name not in found
+        category = rows[:, 5].astype(int)
+        own = (category != IGNORED_REGION) & (category != OTHERS)
+        notes['boxes of score 0 (ignored)'] += int((own & (rows[:, 4] == 0)).sum())
+        images.append(
+            ImageBoxes(
+                file_name=found[name].name if name in found else f'{name}.jpg',
+                size_wh=size_wh,
+                labels=(category[own] - 1).tolist(),
+                boxes=rows[own, :4].tolist(),
+                ignore=(rows[own, 4] == 0).tolist(),
+                ignored_regions=rows[category == IGNORED_REGION, :4].tolist(),
+                others=rows[category == OTHERS, :4].tolist(),
+            )
+        )
+    return make_table(
+        images, VISDRONE_CLASSES, source=path, kind='visdrone', image_root=image_root or '', first_id=0, notes=notes
+    )
 
 
 def _images(annotation_dir: Path, image_dir: str | os.PathLike | None, name: str) -> dict[str, Path]:
