@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from .coco import CocoFile, ImageId, Rectangles
 from .images import image_size
 
@@ -137,3 +137,18 @@ def refuse_split(split: str | None, kind: str, path: str | os.PathLike) -> None:
     if split is not None:
         message = f'the format {kind!r} has no splits in one place; give the folder or file of the split itself'
         raise ConfigError(message, file=path, field='split', received=split)
+
+
+def require_sizes(table: CocoFile) -> None:
+    """DataError for the first image whose size is not known."""
+    unknown = np.flatnonzero((table.sizes_wh == 0).any(axis=1))
+    if len(unknown):
+        message = 'its width and height are needed and not known: give the folder of the images (image_root, --images)'
+        raise DataError(
+            message, file=table.source, record=f'image {table.file_names[unknown[0]] or table.image_ids[unknown[0]]}'
+        )
+
+
+def plain_number(value: float) -> int | float:
+    """A number that is printed without ``.0`` where it is whole."""
+    return int(value) if value.is_integer() and abs(value) < 1e15 else value

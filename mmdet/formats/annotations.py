@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ConfigError, DataError
+from .annotation_table import refuse_split
 from .coco import CocoAnnotations, CocoFile, annotations_of, is_coco, read_coco
+from .csv_file import is_csv, read_csv_table
 from .image_files import ImageFolder
+from .labelme import is_labelme, read_labelme_table
+from .uavdt import is_uavdt, read_uavdt_table, uavdt_splits
 from .visdrone import is_visdrone, read_visdrone_table
 from .voc import is_voc, read_voc_table, voc_splits
+from .yolo import is_yolo, read_yolo_table, yolo_splits
 
 
 class _Format(NamedTuple):
@@ -33,16 +38,64 @@ def _no_splits(path: Path) -> list[str]:
     return []
 
 
-def _read_coco_table(path: str | PathLike, image_root: str | PathLike | None, split: str | None) -> CocoFile:
-    return locate_images(read_coco(path), image_root)
+def coco_files(path: Path) -> dict[str, Path]:
+    """The COCO files that a path is or holds, by the name of their split.
+
+    In a folder these are the ``.json`` files in it and in ``annotations``, as most tools write them (``instances_`` is no part of the
+    name), and ``SPLIT/_annotations.coco.json``, as Roboflow does.
+    """
+    if path.is_file():
+        return {'': path} if is_coco(path) else {}
+    places = [*path.glob('*.json'), *path.glob('annotations/*.json'), *path.glob('*/_annotations.coco.json')]
+    files = [file for file in sorted(places) if is_coco(file)]
+    return {
+        file.parent.name if file.stem == '_annotations.coco' else file.stem.removeprefix('instances_'): file
+        for file in files
+    }
+
+
+def _coco_splits(path: Path) -> list[str]:
+    return [name for name in coco_files(path) if path.is_dir()]
+
+
+def _read_coco(path: str | PathLike, image_root: str | PathLike | None, split: str | None) -> CocoFile:
+    if Path(path).is_file():
+        refuse_split(split, 'coco', path)
+        return locate_images(read_coco(path), image_root)
+    files = coco_files(Path(path))
+    if split is None and len(files) == 1:
+        (split,) = files
+    if split not in files:
+        message = f'holds {len(files)} COCO files, whose ids are not one set; name one of the splits {", ".join(files)}'
+        raise ConfigError(message, file=path, field='split', received=split)
+    return locate_images(read_coco(files[split]), image_root)
+
+
+def _read_csv(path: str | PathLike, image_root: str | PathLike | None, split: str | None) -> CocoFile:
+    refuse_split(split, 'csv', path)
+    return read_csv_table(path, image_root)
+
+
+def _read_labelme(path: str | PathLike, image_root: str | PathLike | None, split: str | None) -> CocoFile:
+    refuse_split(split, 'labelme', path)
+    return read_labelme_table(path, image_root)
 
 
 _FORMATS: Mapping[str, _Format] = {
-    'coco': _Format(is_coco, _read_coco_table, _no_splits, 'a .json file with "images" and "categories"'),
+    'coco': _Format(
+        lambda path: bool(coco_files(path)),
+        _read_coco,
+        _coco_splits,
+        'a .json file with "images" and "categories", or a folder with such files',
+    ),
+    'yolo': _Format(is_yolo, read_yolo_table, yolo_splits, 'data.yaml or obj.data, or a folder of images and labels'),
     'voc': _Format(is_voc, read_voc_table, voc_splits, 'a folder of .xml files, or one with Annotations'),
     'visdrone': _Format(
         is_visdrone, read_visdrone_table, _no_splits, 'a folder of .txt files x,y,w,h,score,category,..'
     ),
+    'uavdt': _Format(is_uavdt, read_uavdt_table, uavdt_splits, 'a folder with files SEQUENCE_gt_whole.txt'),
+    'csv': _Format(is_csv, _read_csv, _no_splits, 'a .csv file, or a folder with one'),
+    'labelme': _Format(is_labelme, _read_labelme, _no_splits, 'a folder of .json files with "shapes" and "imagePath"'),
 }
 KINDS = tuple(_FORMATS)
 

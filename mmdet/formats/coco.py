@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..utils.checks import is_finite, is_int
 from ..utils.reading import is_inner_path
-from .json_file import no_garbage_collection, parse_json, read_bytes, read_json
+from .json_file import has_keys, no_garbage_collection, parse_json, read_bytes, read_json
 from .tables import Detections, GroundTruth
 
 ImageId = int | str
@@ -196,11 +196,10 @@ def read_coco(path: str | PathLike, backend_args: dict | None = None, *, unique_
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a file is a JSON object with ``images`` and ``categories``."""
+    """Whether a ``.json`` file names ``images`` and ``categories``; it is not parsed, so that a damaged one is recognised, too."""
     if not (path.is_file() and path.suffix.lower() == '.json'):
         return False
-    document = parse_json(read_bytes(path), path, drop_polygons=True, top=object)
-    return isinstance(document, dict) and {'images', 'categories'} <= set(document)
+    return has_keys(read_bytes(path), 'images', 'categories')
 
 
 def read_segmentations(path: str | PathLike, backend_args: dict | None = None) -> list:
@@ -541,6 +540,46 @@ def detections_from_rows(rows: Any, annotations: CocoAnnotations, source: str) -
     own = label < len(annotations.category_ids)
     detections = Detections(image, label, results.boxes(), results.numbers('score'))
     return detections[own], int(np.count_nonzero(~own))
+
+
+def coco_json(table: CocoFile, segmentations: Sequence[Any] | None = None) -> dict:
+    """The columns of an annotation file as the content of a COCO annotation file; annotation ids start at 1.
+
+    Args:
+        table: of a file in any format. Sizes that are not known are left out, and so is ``ignore`` where no annotation has it.
+        segmentations: of each annotation, see :func:`read_segmentations`.
+    """
+    any_ignored, turned = bool(table.ignore.any()), table.rotation.tolist()
+    columns = (table.image, table.category, table.bbox, table.area, table.crowd, table.ignore)
+    annotations = []
+    for row, (image, category, bbox, area, crowd, ignore) in enumerate(zip(*(column.tolist() for column in columns))):
+        annotation = dict(
+            id=row + 1,
+            image_id=table.image_ids[image],
+            category_id=table.category_ids[category],
+            bbox=bbox,
+            area=area,
+            iscrowd=int(crowd),
+        )
+        if any_ignored:
+            annotation['ignore'] = int(ignore)
+        if turned[row]:
+            annotation['attributes'] = dict(rotation=turned[row])
+        if segmentations is not None and segmentations[row] is not None:
+            annotation['segmentation'] = segmentations[row]
+        annotations.append(annotation)
+    images = []
+    for image_id, name, (width, height) in zip(table.image_ids, table.file_names, table.sizes_wh.tolist()):
+        size = dict(height=height, width=width) if width and height else {}
+        images.append(dict(id=image_id, file_name=name, **size))
+    document = dict(images=images, annotations=annotations, categories=table.categories)
+    for key, rectangles in (('ignored_regions', table.ignored_regions), ('others', table.others)):
+        if len(rectangles.image):
+            rows = zip(rectangles.image.tolist(), rectangles.bbox.tolist())
+            document[key] = [dict(image_id=table.image_ids[image], bbox=bbox) for image, bbox in rows]
+    if not table.annotated:
+        del document['annotations']
+    return document
 
 
 def ground_truth_json(annotations: CocoAnnotations) -> dict:

@@ -68,20 +68,18 @@ class ImageFolder:
         except ValueError:  # NUL in the name
             return False
 
-    @property
-    def files(self) -> list[str]:
-        """Paths of all images below the folder, relative to it, with slashes, sorted."""
-        return sorted(path for paths in self._by_name.values() for path in paths)
-
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
-        for folder, _, names in sorted(os.walk(self.root, followlinks=True)):
-            prefix = os.path.relpath(folder, self.root).replace(os.sep, '/')
-            for name in sorted(names):
-                if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-                    found.setdefault(name, []).append(name if prefix == '.' else f'{prefix}/{name}')
+        for path in images_below(self.root):
+            found.setdefault(path.name, []).append(path.relative_to(self.root).as_posix())
         return found
+
+
+def images_below(root: str | os.PathLike) -> list[Path]:
+    """The image files of a folder and all folders below it, sorted by path."""
+    paths = [Path(folder, name) for folder, _, names in os.walk(root, followlinks=True) for name in names]
+    return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def plain_name(name: str) -> str:

@@ -187,16 +187,17 @@ def stack_rows(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def is_visdrone(path: Path) -> bool:
     """Whether a folder has the layout of VisDrone-DET: ``.txt`` files of six to eight numbers with a comma, itself or in ``annotations``."""
-    folder = inner_folder(path, 'annotations', '.txt')
-    first = next(iter(sorted(folder.glob('*.txt'))), None) if folder.is_dir() else None
-    lines = read_lines(first) if first else []
-    # An image without objects has an empty file, and the first one of a folder may be such an image.
-    for other in sorted(folder.glob('*.txt'))[1:20] if first else ():
-        if any(line.strip() for line in lines):
-            break
-        lines = read_lines(other)
+    folder = _annotation_folder(path)
+    if not folder.is_dir():
+        return False
+    # An image without objects has an empty file, and the first ones of a folder may be such.
+    lines = (line for file in sorted(folder.glob('*.txt'))[:20] for line in read_lines(file))
     row = next((line.strip().rstrip(',').split(',') for line in lines if line.strip()), [])
     return _COLUMNS <= len(row) <= 8 and None not in map(finite_number, row)
+
+
+def _annotation_folder(path: Path) -> Path:
+    return path / 'annotations' if next((path / 'annotations').glob('*.txt'), None) else path
 
 
 def read_visdrone_table(
@@ -216,7 +217,7 @@ def read_visdrone_table(
         DataError: a folder is missing, or a row is broken; names the file and the line.
     """
     refuse_split(split, 'visdrone', path)
-    annotation_dir = inner_folder(Path(path), 'annotations', '.txt')
+    annotation_dir = _annotation_folder(Path(path))
     files = text_files(annotation_dir, 'annotation', at_least_one=True)
     if image_root is None:
         beside = annotation_dir.resolve().parent / 'images'
@@ -258,6 +259,51 @@ def _images(annotation_dir: Path, image_dir: str | os.PathLike | None, name: str
         )
         raise ConfigError(f'{message}: give the image folder or a file of sizes', field='image_dir')
     return images_by_stem(folder)
+
+
+def write_visdrone(folder: str | os.PathLike, table: CocoFile) -> Counter:
+    """Write one annotation file for each image: rows ``left,top,width,height,score,category,-1,-1``.
+
+    The objects of an image come first, then its others and its ignored regions. Objects with ``ignore`` set have score 0. A crowd is
+    an ignored region: inside it, nothing is found or missed.
+
+    Args:
+        folder: a folder that is new or empty.
+        table: its classes are matched with VisDrone's by name.
+
+    Returns:
+        What was changed, by reason.
+
+    Raises:
+        DataError: a class that VisDrone does not have, an image without a name, two that would share a file, or a file that cannot be written.
+    """
+    notes: Counter = Counter()
+    known = {name: number for number, name in enumerate(VISDRONE_CLASSES, IGNORED_REGION + 1)}
+    if strangers := [name for name in table.category_names if name not in known]:
+        message = f'must be classes of VisDrone ({", ".join(VISDRONE_CLASSES)}); choose and rename them (--classes)'
+        raise DataError(message, file=table.source, field='categories', received=strangers)
+    lines: list[list[str]] = [[] for _ in table.image_ids]
+    columns = (table.image, table.category, table.bbox, table.crowd, table.ignore)
+    for image, label, bbox, crowd, ignore in zip(*(column.tolist() for column in columns)):
+        notes['crowds (written as ignored regions)'] += crowd
+        number = IGNORED_REGION if crowd else known[table.category_names[label]]
+        lines[image].append(_annotation_row(bbox, int(not (crowd or ignore)), number))
+    for number, rectangles in ((OTHERS, table.others), (IGNORED_REGION, table.ignored_regions)):
+        for image, bbox in zip(rectangles.image.tolist(), rectangles.bbox.tolist()):
+            lines[image].append(_annotation_row(bbox, 0, number))
+    written: set[str] = set()
+    for name, own in zip(table.require_file_names(inner=True), lines):
+        stem = os.path.splitext(name)[0]
+        if '/' in stem or stem in written:
+            message = 'must be in one folder with the others, each with a name of its own'
+            raise DataError(message, file=table.source, record=f'image {name}', field='file_name')
+        written.add(stem)
+        write_text(Path(folder) / f'{stem}.txt', ''.join(own))
+    return Counter({reason: count for reason, count in notes.items() if count})
+
+
+def _annotation_row(bbox: Sequence[float], score: int, category: int) -> str:
+    return f'{",".join(map(_number, bbox))},{score},{category},-1,-1\n'
 
 
 def write_result_files(

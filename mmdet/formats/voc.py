@@ -4,8 +4,10 @@ VOC counts pixels from 1 and names the first and the last pixel of a box: ``xmin
 ``xmin - 1, ymin - 1, xmax, ymax``.
 """
 
+import os
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError
+from ..utils.files import write_text
 from ..utils.reading import is_inner_path, read_file
-from .annotation_table import ImageBoxes, make_table, settled, size_of
+from .annotation_table import ImageBoxes, make_table, plain_number, require_sizes, settled, size_of
 from .coco import CocoFile
 from .image_files import ImageFolder
 from .images import images_by_stem
@@ -180,3 +183,73 @@ def _classes_of(root: Path) -> list[str]:
                 raise DataError('a class occurs twice', file=file, received=names)
             return names
     return []
+
+
+def write_voc(folder: str | PathLike, tables: Mapping[str, CocoFile]) -> Counter:
+    """Write ``Annotations``, ``ImageSets/Main/SPLIT.txt`` and ``labelmap.txt``; the images belong into ``JPEGImages``.
+
+    Crowds are written as difficult objects. A file gets the name of its image, below a folder where the name has one.
+
+    Args:
+        folder: a folder that is new or empty.
+        tables: of each split; '' writes no list of images.
+
+    Returns:
+        Boxes that were left out, by reason: VOC knows no ignored boxes.
+
+    Raises:
+        DataError: an image without a size or name, two images that would share a file, or a file that cannot be written.
+    """
+    notes: Counter = Counter()
+    written: dict[str, str] = {}
+    for split, table in tables.items():
+        require_sizes(table)
+        objects: list[list[ElementTree.Element]] = [[] for _ in table.image_ids]
+        columns = (table.image, table.category, table.bbox, table.crowd, table.ignore)
+        for image, label, bbox, crowd, ignore in zip(*(column.tolist() for column in columns)):
+            if ignore and not crowd:
+                notes['ignored boxes (left out)'] += 1
+            else:
+                objects[image].append(_object_element(table.category_names[label], bbox, crowd))
+        names = table.require_file_names(inner=True)
+        for name, size_wh, own in zip(names, table.sizes_wh.tolist(), objects):
+            stem = os.path.splitext(name)[0]
+            if written.setdefault(stem, name) != name or (stem.split()[0] != stem):
+                message = (
+                    'its annotation file cannot be named like it: VOC wants names without blanks, each for one image'
+                )
+                raise DataError(message, file=table.source, record=f'image {name}', received=written[stem])
+            root = ElementTree.Element('annotation')
+            _add(root, 'folder', 'JPEGImages')
+            _add(root, 'filename', name)
+            size = ElementTree.SubElement(root, 'size')
+            for key, value in zip(('width', 'height', 'depth'), (*size_wh, 3)):
+                _add(size, key, value)
+            _add(root, 'segmented', 0)
+            root.extend(own)
+            ElementTree.indent(root)
+            write_text(
+                Path(folder, 'Annotations', f'{stem}.xml'), ElementTree.tostring(root, encoding='unicode') + '\n'
+            )
+        if split:
+            lines = [f'{os.path.splitext(name)[0]}\n' for name in names]
+            write_text(Path(folder, 'ImageSets', 'Main', f'{split}.txt'), ''.join(lines))
+        rows = [f'{name}:::\n' for name in table.category_names]
+        write_text(Path(folder, 'labelmap.txt'), '# label:color_rgb:parts:actions\n' + ''.join(rows))
+    return notes
+
+
+def _object_element(name: str, bbox: list[float], crowd: bool) -> ElementTree.Element:
+    element = ElementTree.Element('object')
+    x, y, w, h = bbox
+    for key, value in (('name', name), ('pose', 'Unspecified'), ('truncated', 0), ('difficult', int(crowd))):
+        _add(element, key, value)
+    box = ElementTree.SubElement(element, 'bndbox')
+    corners = settled(np.array([x + 1, y + 1, x + w, y + h])).tolist()
+    for key, value in zip(_CORNERS, corners):
+        _add(box, key, plain_number(value))
+    return element
+
+
+def _add(parent: ElementTree.Element, key: str, value: object) -> None:
+    ElementTree.SubElement(parent, key).text = str(value)
