@@ -89,7 +89,7 @@ def read_yolo_table(
         path: ``data.yaml``, ``obj.data``, or a folder: with one of them, with ``images`` and ``labels``, of images with their label files, or of label files.
         image_root: takes the place of ``path`` in ``data.yaml``; for a folder of label files, the folder of the images.
         split: one of :func:`yolo_splits`; None reads all of them, each image once.
-        classes: names in the order of their numbers; None takes those of the data set.
+        classes: names in the order of their numbers, for a data set that has none of its own.
 
     Raises:
         DataError: a missing or broken file, a row of another kind, a class that has no name, or coordinates that are no shares; names the line.
@@ -176,7 +176,7 @@ def _read_layout(path: Path, image_root: str | os.PathLike | None, classes: Sequ
         layout = _darknet_layout(config)
     else:
         layout = _yaml_layout(config, image_root)
-    return layout if classes is None else layout._replace(classes=list(classes))
+    return layout._replace(classes=list(classes)) if classes and layout.classes is None else layout
 
 
 def _yaml_layout(file: Path, image_root: str | os.PathLike | None) -> _Layout:
@@ -382,7 +382,7 @@ def _read_row(
     return int(label), ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
 
 
-def write_yolo(folder: str | os.PathLike, tables: Mapping[str, CocoFile]) -> Counter:
+def write_yolo(folder: str | os.PathLike, tables: Mapping[str, CocoFile]) -> dict[str, Counter]:
     """Write ``data.yaml`` and ``labels/SPLIT/NAME.txt``; the images belong into ``images/SPLIT/NAME.jpg``.
 
     The numbers are written with all their digits, so that the boxes come back as they were (see
@@ -393,17 +393,17 @@ def write_yolo(folder: str | os.PathLike, tables: Mapping[str, CocoFile]) -> Cou
         tables: of each split; all have the same classes.
 
     Returns:
-        Boxes that were left out or changed, by reason: crowds, ignored ones, those without area or outside the image are left out; those
+        By split, boxes that were left out or changed, by reason: crowds, ignored ones, those without area or outside the image are left out; those
         whose centre or size leaves 0..1 are clipped to the image.
 
     Raises:
         DataError: an image without a size or name, two images that would share a label file, or a file that cannot be written.
     """
-    notes: Counter = Counter()
+    notes: dict[str, Counter] = {split: Counter() for split in tables}
     classes: list[str] = []
     for split, table in tables.items():
         classes = table.category_names
-        lines = _label_lines(table, notes)
+        lines = _label_lines(table, notes[split])
         owner: dict[str, str] = {}
         for name, own in zip(table.require_file_names(inner=True), lines):
             stem = os.path.splitext(name)[0]
