@@ -103,10 +103,19 @@ def read_voc_split(path: str | PathLike) -> list[str]:
 
 
 def is_voc(path: Path) -> bool:
-    """Whether a folder holds ``.xml`` files, itself or in ``Annotations``, or a file is a list in its ``ImageSets/Main``."""
+    """Whether a folder holds ``.xml`` files, itself or in ``Annotations`` (``annotations``), or a file is a list in its ``ImageSets/Main``."""
     if path.is_file():
         return path.suffix == '.txt' and path.parent.name == 'Main' and (path.parents[2] / 'Annotations').is_dir()
-    return any(next(folder.glob('*.xml'), None) for folder in (path / 'Annotations', path) if folder.is_dir())
+    folder = _xml_folder(path)
+    return next(folder.glob('*.xml') if folder == path else folder.rglob('*.xml'), None) is not None
+
+
+def _xml_folder(root: Path) -> Path:
+    """The folder of the ``.xml`` files of a data set; the data set's own folder where they lie in it."""
+    for name in ('Annotations', 'annotations'):
+        if (root / name).is_dir() and next((root / name).rglob('*.xml'), None):
+            return root / name
+    return root
 
 
 def voc_splits(path: Path) -> list[str]:
@@ -138,7 +147,7 @@ def read_voc_table(
     root = Path(path)
     if root.is_file():
         root, split = root.parents[2], root.stem
-    folder = root / 'Annotations' if (root / 'Annotations').is_dir() else root
+    folder = _xml_folder(root)
     if not folder.is_dir():
         raise DataError('no such folder of .xml files', file=folder)
     if split is not None:
@@ -148,8 +157,11 @@ def read_voc_table(
     if not files:
         raise DataError('the folder holds no .xml file', file=folder)
     if image_root is None:
-        places = (root / 'JPEGImages', root / 'images', folder)
+        bases = (root, root.resolve().parent) if folder == root else (root,)
+        places = [base / name for base in bases for name in ('JPEGImages', 'images')]
         image_root = next((place for place in places if place.is_dir()), folder)
+        if image_root not in places[:2] and images_by_stem(folder).get(files[0].stem):
+            image_root = folder  # images and annotations side by side
     finder, by_stem = ImageFolder(image_root), images_by_stem(image_root)
     found = [(file, read_voc_xml(file)) for file in files]
     classes = _classes_of(root) or sorted({item.name for _, image in found for item in image.objects})

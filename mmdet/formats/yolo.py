@@ -202,6 +202,8 @@ def _yaml_layout(file: Path, image_root: str | os.PathLike | None) -> _Layout:
                 'must be a folder, a .txt list of images, or a list of these', file=file, field=key, received=values
             )
         splits['val' if key == 'valid' else key] = [_place(root, value) for value in values]
+    if not splits and any((root / name).is_dir() for name in ('images', *SPLITS, 'valid')):
+        splits = _folder_splits(root)  # supervision writes nothing but names
     if not splits:
         raise DataError(
             f'must name the images of one split at least: {", ".join(SPLITS)}',
@@ -273,20 +275,17 @@ def _folder_layout(path: Path, image_root: Path | None) -> _Layout:
         return _Layout(image_root.resolve(), names, {'': [image_root.resolve()]}, labels=path)
     if path.name == 'labels' and (path.parent / 'images').is_dir():
         path = path.parent
-    if not (path / 'images').is_dir():
-        inner = {
-            name: [path / name / 'images']
-            for name in ('train', 'valid', 'val', 'test')
-            if (path / name / 'images').is_dir()
-        }
-        return _Layout(path, names, {name.replace('valid', 'val'): of for name, of in inner.items()} or {'': [path]})
-    parts = [
-        folder
-        for folder in sorted((path / 'images').iterdir())
-        if folder.is_dir() and folder.name in ('train', 'val', 'valid', 'test')
-    ]
-    splits = {folder.name.replace('valid', 'val'): [folder] for folder in parts}
-    return _Layout(path, names, splits or {'': [path / 'images']})
+    return _Layout(path, names, _folder_splits(path))
+
+
+def _folder_splits(path: Path) -> dict[str, list[Path]]:
+    """The splits of a folder: ``images/train``, ``train/images``, ``images``, or all of it; '' where there is one only."""
+    inner = (path / 'images') if (path / 'images').is_dir() else path
+    found: dict[str, list[Path]] = {}
+    for name, split in (('train', 'train'), ('val', 'val'), ('valid', 'val'), ('test', 'test')):
+        if (inner / name).is_dir():
+            found.setdefault(split, []).append(inner / name)
+    return found or {'': [inner]}
 
 
 def _names_of(file: Path) -> list[str]:
