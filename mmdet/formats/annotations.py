@@ -214,16 +214,16 @@ def locate_images(table: CocoFile, image_root: str | PathLike | None) -> CocoFil
 
     Args:
         table: of a COCO file, whose names may have been written for another folder or machine.
-        image_root: the folder; None tries the folder of the file, ``images`` in it and beside it, and takes the first one that has
+        image_root: the folder; None tries the folder of the file, ``images`` and ``data`` in it and beside it, and takes the first one that has
             the first image; where none has it, the names stay as they are and the folder stays unknown.
     """
     if image_root is None:
         named = [name for name in table.file_names if name][:1]
         above = Path(table.source).resolve().parent
-        places = [above, above / 'images', above.parent / 'images', above.parent]
+        places = [above, *(base / name for base in (above, above.parent) for name in ('images', 'data')), above.parent]
         folders = [ImageFolder(place) for place in places if named and place.is_dir()]
         finder = next((folder for folder in folders if folder.find_exactly(named[0])), None)
-        below = [folder for folder in folders if folder.root.name == 'images']  # images/train, images/val
+        below = [folder for folder in folders if folder.root.name in ('images', 'data')]  # images/train, images/val
         finder = finder or next((folder for folder in below if folder.find(named[0])), None)
         if finder is None:
             return table

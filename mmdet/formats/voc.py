@@ -103,7 +103,7 @@ def read_voc_split(path: str | PathLike) -> list[str]:
 
 
 def is_voc(path: Path) -> bool:
-    """Whether a folder holds ``.xml`` files, itself or in ``Annotations`` (``annotations``), or a file is a list in its ``ImageSets/Main``."""
+    """Whether a folder holds ``.xml`` files, itself or in ``Annotations`` (``annotations``, ``labels``), or a file is a list in its ``ImageSets/Main``."""
     if path.is_file():
         return path.suffix == '.txt' and path.parent.name == 'Main' and (path.parents[2] / 'Annotations').is_dir()
     folder = _xml_folder(path)
@@ -112,7 +112,7 @@ def is_voc(path: Path) -> bool:
 
 def _xml_folder(root: Path) -> Path:
     """The folder of the ``.xml`` files of a data set; the data set's own folder where they lie in it."""
-    for name in ('Annotations', 'annotations'):
+    for name in ('Annotations', 'annotations', 'labels'):
         if (root / name).is_dir() and next((root / name).rglob('*.xml'), None):
             return root / name
     return root
@@ -136,7 +136,7 @@ def read_voc_table(
 
     Args:
         path: folder with ``Annotations``; or of the ``.xml`` files; or the list of images in ``ImageSets/Main`` that is to be read.
-        image_root: folder of the images; None looks for ``JPEGImages``, ``images`` and the folder of the files itself. Images need not be there if the
+        image_root: folder of the images; None looks for ``JPEGImages``, ``images``, ``data`` and the folder of the files itself. Images need not be there if the
             files state their sizes; where one is there, its own size counts.
         split: name of a list in ``ImageSets/Main``; None takes all files.
         zero_based: the corners are edges counted from 0.
@@ -158,9 +158,9 @@ def read_voc_table(
         raise DataError('the folder holds no .xml file', file=folder)
     if image_root is None:
         bases = (root, root.resolve().parent) if folder == root else (root,)
-        places = [base / name for base in bases for name in ('JPEGImages', 'images')]
+        places = [base / name for base in bases for name in ('JPEGImages', 'images', 'data')]
         image_root = next((place for place in places if place.is_dir()), folder)
-        if image_root not in places[:2] and images_by_stem(folder).get(files[0].stem):
+        if image_root not in places[:3] and images_by_stem(folder).get(files[0].stem):
             image_root = folder  # images and annotations side by side
     finder, by_stem = ImageFolder(image_root), images_by_stem(image_root)
     found = [(file, read_voc_xml(file)) for file in files]
