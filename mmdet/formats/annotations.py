@@ -83,7 +83,7 @@ def _chosen(path: str | PathLike, files: Mapping[str, Path], split: str | None) 
     """The file or folder of a split in a folder; the only one where no split is named."""
     if split is None and len(files) == 1:
         (split,) = files
-    if split not in files:
+    if split is None or split not in files:
         message = f'holds several splits, which are read one by one; name one of {", ".join(files)}'
         raise ConfigError(message, file=path, field='split', received=split)
     return files[split]

@@ -95,9 +95,8 @@ def _box(shape: Any, file: Path, record: str, notes: Counter) -> list[float] | N
     if kind not in _CORNERS:
         known = ', '.join([*_CORNERS, *_OPEN_SHAPES])
         raise DataError(f'must be one of {known}', file=file, record=record, field='shape_type', received=kind)
-    fine = isinstance(points, list) and all(
-        isinstance(point, list) and len(point) == 2 and all(map(is_finite, point)) for point in points
-    )
+    points = points if isinstance(points, list) else []
+    fine = all(isinstance(point, list) and len(point) == 2 and all(map(is_finite, point)) for point in points)
     if not fine or len(points) < _CORNERS[kind]:
         message = f'must be a list of {_CORNERS[kind]} points [x, y] or more'
         raise DataError(message, file=file, record=record, field='points', received=points)
@@ -145,7 +144,9 @@ def write_labelme(folder: str | os.PathLike, table: CocoFile) -> Counter:
             message = 'has the annotation file of another image; rename one of the two'
             raise DataError(message, file=table.source, record=f'image {name}')
         written.add(stem)
-        document = dict(version='5.0.0', flags={}, shapes=own, imagePath=os.path.basename(name), imageData=None)
+        document: dict[str, Any] = dict(
+            version='5.0.0', flags={}, shapes=own, imagePath=os.path.basename(name), imageData=None
+        )
         document |= dict(imageHeight=height or None, imageWidth=width or None)
         write_json(Path(folder, f'{stem}.json'), document)
     return notes
