@@ -38,6 +38,9 @@ def _no_splits(path: Path) -> list[str]:
     return []
 
 
+_MOST_COCO_FILES = 50  # in one folder
+
+
 def coco_files(path: Path) -> dict[str, Path]:
     """The COCO files that a path is or holds, by the name of their split.
 
@@ -46,8 +49,9 @@ def coco_files(path: Path) -> dict[str, Path]:
     """
     if path.is_file():
         return {'': path} if is_coco(path) else {}
-    places = [*path.glob('*.json'), *path.glob('annotations/*.json'), *path.glob('*/_annotations.coco.json')]
-    files = [file for file in sorted(places) if is_coco(file)]
+    groups = [sorted(path.glob(name)) for name in ('*.json', 'annotations/*.json', '*/_annotations.coco.json')]
+    # A folder of many such files has one an image (LabelMe), and they would all have to be read.
+    files = sorted(file for group in groups if len(group) <= _MOST_COCO_FILES for file in group if is_coco(file))
     return {
         file.parent.name if file.stem == '_annotations.coco' else file.stem.removeprefix('instances_'): file
         for file in files
@@ -136,28 +140,39 @@ def kind_of(path: str | PathLike, kind: str | None = None) -> str:
         return kind
     if not Path(path).exists():
         raise DataError('no such file or folder', file=path)
-    found = _kinds(Path(path)) or sorted(
-        {name for part in _split_folders(Path(path)).values() for name in _kinds(part)}
-    )
+    broken: list[DataError] = []
+    found = _kinds(Path(path), broken)
+    if not found:
+        found = sorted({name for part in _split_folders(Path(path)).values() for name in _kinds(part, broken)})
     if len(found) == 1:
         return found[0]
     if found:
         message = f'may be any of these formats: {", ".join(found)}; name the format (kind, --from), or give the path of the annotations alone'
         raise DataError(message, file=path, received=_content(Path(path)))
+    if broken:
+        raise broken[0]
     looks = '; '.join(f'{name}: {form.looks}' for name, form in _FORMATS.items())
     raise DataError(f'is of no known format. Known are {looks}', file=path, received=_content(Path(path)))
 
 
-def _kinds(path: Path) -> list[str]:
-    return [name for name, form in _FORMATS.items() if form.recognise(path)]
+def _kinds(path: Path, broken: list[DataError]) -> list[str]:
+    """The formats of a path. A file that cannot be read is noted: it may belong to something else."""
+    found = []
+    for name, form in _FORMATS.items():
+        try:
+            if form.recognise(path):
+                found.append(name)
+        except DataError as error:
+            broken.append(error)
+    return found
 
 
 def _split_folders(path: Path, kind: str | None = None) -> dict[str, Path]:
     """The folders of splits in a folder, of one format where it is given; {} where the folder itself has that format."""
-    if not path.is_dir() or (kind is not None and _FORMATS[kind].recognise(path)):
+    if not path.is_dir() or (kind is not None and kind in _kinds(path, [])):
         return {}
     parts = {split: path / name for name, split in _SPLIT_FOLDERS.items() if (path / name).is_dir()}
-    return {split: part for split, part in parts.items() if kind is None or _FORMATS[kind].recognise(part)}
+    return {split: part for split, part in parts.items() if kind is None or kind in _kinds(part, [])}
 
 
 def splits_of(path: str | PathLike, kind: str | None = None) -> list[str]:

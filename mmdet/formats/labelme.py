@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import DataError
 from ..utils.checks import is_finite, is_int
 from ..utils.files import write_json
+from ..utils.progress import progress
 from .annotation_table import ImageBoxes, make_table, plain_number, settled, size_of
 from .coco import CocoFile
 from .image_files import ImageFolder, plain_name
@@ -51,7 +52,7 @@ def read_labelme_table(path: str | os.PathLike, image_root: str | os.PathLike | 
     root = base if image_root is None else Path(image_root)
     finder, notes = ImageFolder(root), Counter[str]()
     images, names = [], []
-    for file in files:
+    for file in progress(files, base.name):
         document = read_json(file)
         if not isinstance(document.get('shapes'), list) or not isinstance(document.get('imagePath'), str):
             message = 'must be a file of LabelMe, with the keys shapes and imagePath'

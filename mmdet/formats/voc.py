@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..utils.files import write_text
+from ..utils.progress import progress
 from ..utils.reading import is_inner_path, read_file
 from .annotation_table import ImageBoxes, make_table, plain_number, require_sizes, settled, size_of
 from .coco import CocoFile
@@ -55,6 +56,11 @@ def read_voc_xml(path: str | PathLike) -> VOCImage:
         tree = ElementTree.fromstring(data)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise DataError(f'broken XML: {error}', file=path) from error
+    if tree.tag != 'annotation' and tree.find('object') is None and tree.find('filename') is None:
+        message = (
+            'is no annotation of PASCAL VOC, whose top element is <annotation> (of CVAT, export VOC, YOLO or COCO)'
+        )
+        raise DataError(message, file=path, received=f'<{tree.tag}>')
     objects = [_read_object(element, path, number) for number, element in enumerate(tree.findall('object'), 1)]
     size_wh = tree.findtext('size/width', '').strip(), tree.findtext('size/height', '').strip()
     file_name = tree.findtext('filename', '').strip()
@@ -163,7 +169,7 @@ def read_voc_table(
         if image_root not in places[:3] and images_by_stem(folder).get(files[0].stem):
             image_root = folder  # images and annotations side by side
     finder, by_stem = ImageFolder(image_root), images_by_stem(image_root)
-    found = [(file, read_voc_xml(file)) for file in files]
+    found = [(file, read_voc_xml(file)) for file in progress(files, folder.name)]
     classes = _classes_of(root) or sorted({item.name for _, image in found for item in image.objects})
     label_of = {name: label for label, name in enumerate(classes)}
     notes: Counter = Counter()

@@ -46,6 +46,11 @@ def coco(**changes):
         ('csv', 'x.csv', {'x.csv': CSV}),
         ('csv', '.', {'train/_annotations.csv': CSV, 'valid/_annotations.csv': CSV}),
         ('labelme', '.', {'a.json': json.dumps(SHAPES)}),
+        (
+            'coco',
+            '.',
+            {'x.json': coco(), 'compose.yaml': 'a: !tag [', 'latin.txt': 'x'},
+        ),  # a broken file of something else
     ],
 )
 def test_kinds(kind, path, files, tmp_path):
@@ -58,6 +63,8 @@ def test_kinds(kind, path, files, tmp_path):
     [
         ({}, 'is of no known format. Known are coco: .*yolo: .*voc: .*visdrone: .*uavdt: .*csv: .*labelme: '),
         ({'readme.txt': 'hello'}, 'is of no known format'),
+        ({'annotations.xml': '<annotations><image name="a.jpg"/></annotations>'}, 'is no annotation of PASCAL VOC.*<annotations>'),  # CVAT's own
+        ({'data.yaml': 'names: [cat\n'}, r'data\.yaml: broken YAML'),
         ({'results.json': '[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]'}, 'no known format'),
         ({'a.json': coco(), 'a.xml': XML}, 'may be any of these formats: coco, voc; name the format'),
     ],

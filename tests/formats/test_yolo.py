@@ -65,6 +65,7 @@ def test_broken_rows(row, message, tmp_path):
         ('train: images\nnc: 3\nnames: [cat, dog]\n', 'nc: names has 2 classes'),
         ('train: images\nnames: {0: cat, 2: dog}\n', 'the numbers must be 0 to 1'),
         ('train: images\nnames: [cat, cat]\n', 'two classes have one name'),
+        ('train: images\nnames: [yes, no]\n', 'quote them'),
         ('train: 3\nnames: [cat]\n', 'train: must be a folder'),
         ('train: [images\nnames: [cat]\n', 'broken YAML'),
     ],
