@@ -7,7 +7,7 @@ VOC counts pixels from 1 and names the first and the last pixel of a box: ``xmin
 import os
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -29,20 +29,27 @@ _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 class VOCObject(NamedTuple):
-    """An object: its class, ``xmin, ymin, xmax, ymax`` as in the file, whether it is marked difficult, and 0 or 1 for truncated and occluded (-1: not said)."""
+    """An object: its class, ``xmin, ymin, xmax, ymax`` as in the file, and whether it is marked difficult."""
 
     name: str
     corners: Corners
     difficult: bool
-    visibility: tuple[int, int] = (-1, -1)
 
 
 class VOCImage(NamedTuple):
-    """An annotation file: name of the image ('' where it is not given), stated (width, height) as text, and its objects."""
+    """An annotation file.
+
+    Attributes:
+        file_name: name of the image, '' where it is not given.
+        size_wh: stated width and height, as text.
+        objects: in the order of the file.
+        visibility: for each object 0 or 1 for truncated and for occluded, -1 where the file does not say.
+    """
 
     file_name: str
     size_wh: tuple[str, str]
     objects: list[VOCObject]
+    visibility: Sequence[tuple[int, int]] = ()
 
 
 def read_voc_xml(path: str | PathLike) -> VOCImage:
@@ -66,7 +73,8 @@ def read_voc_xml(path: str | PathLike) -> VOCImage:
     file_name = tree.findtext('filename', '').strip()
     if file_name and not is_inner_path(file_name):
         raise DataError('must lead into JPEGImages', file=path, field='filename', received=file_name)
-    return VOCImage(file_name, size_wh, objects)
+    visibility = [(_flag(element, 'truncated'), _flag(element, 'occluded')) for element in tree.findall('object')]
+    return VOCImage(file_name, size_wh, objects, visibility)
 
 
 def _read_object(element: ElementTree.Element, path: str | PathLike, number: int) -> VOCObject:
@@ -85,7 +93,6 @@ def _read_object(element: ElementTree.Element, path: str | PathLike, number: int
         name,
         (corners[0], corners[1], corners[2], corners[3]),
         element.findtext('difficult', '0').strip() not in ('0', ''),
-        (_flag(element, 'truncated'), _flag(element, 'occluded')),
     )
 
 
@@ -192,8 +199,8 @@ def read_voc_table(
             boxes.labels.append(label_of[item.name])
             boxes.boxes.append(settled(np.array([x1 - first, y1 - first, x2 - x1 + first, y2 - y1 + first])).tolist())
             boxes.crowd.append(item.difficult)
-            boxes.visibility.append(item.visibility)
             notes['difficult objects (crowds)'] += item.difficult
+        boxes.visibility = list(image.visibility)
         images.append(boxes)
     return make_table(images, classes, source=path, kind='voc', image_root=image_root, notes=notes)
 
