@@ -9,8 +9,8 @@ Letters: n annotations, I images, C categories of the file; K classes.
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from os import PathLike
 from typing import Any, NamedTuple
@@ -20,10 +20,13 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..utils.checks import is_finite, is_int
 from ..utils.reading import is_inner_path
+from .joined_files import join_tables
 from .json_file import no_garbage_collection, parse_json, read_bytes, read_json
 from .tables import Detections, GroundTruth
+from .text_file import finite_number
 
 ImageId = int | str
+NO_AREA_GIVEN = 'boxes with an area of 0 or less (that of the box is taken)'
 _INT64 = 2**63
 _MAX_SIDE = 1e9  # pixels
 
@@ -77,10 +80,12 @@ class CocoFile:
         image: (n,) int64, position of the image.
         category: (n,) int64, position of the category.
         bbox: (n, 4) float64, left, top, width, height in pixels.
-        area: (n,) float64; width * height where the file has none.
+        area: (n,) float64; width * height where the file has none, or one that is not above 0 (exporters without masks write 0).
         crowd: (n,) bool, ``iscrowd``.
         ignore: (n,) bool, ``ignore``: neither trained on, nor found or missed in evaluation.
         ignored_regions, others: what ``VisDrone2COCO.py`` writes beside the annotations; empty in other files.
+        images_of_files: of columns that were read from several files, how many images each of them has; empty for one file.
+        notes: what the reader changed or left out, by reason, with how many rows that concerns.
     """
 
     source: str
@@ -99,6 +104,8 @@ class CocoFile:
     ignore: np.ndarray
     ignored_regions: Rectangles
     others: Rectangles
+    images_of_files: tuple[int, ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     def require_file_names(self, *, inner: bool = False) -> list[str]:
         """The file names, for callers that read the images.
@@ -155,45 +162,64 @@ def match_classes(
     return np.array([label_of.get(name, -1) for name in names], dtype=np.int64)
 
 
-_last: tuple[bytes, bool, CocoFile] | None = None
+AnnFile = str | PathLike | Sequence[str | PathLike]
+_last: tuple[tuple, CocoFile] | None = None
 
 
-def read_coco(path: str | PathLike, backend_args: dict | None = None, *, unique_ids: bool = True) -> CocoFile:
-    """Read and check a COCO annotation file.
+def read_coco(path: AnnFile, backend_args: dict | None = None, *, unique_ids: bool = True) -> CocoFile:
+    """Read and check a COCO annotation file, or several as one.
 
-    The columns of the last file are kept, because a validation set and its metric read the same file one after the other.
+    The columns of the last call are kept, because a validation set and its metric read the same file one after the other.
 
     What is accepted: ids are whole numbers (3.0 is 3) or texts, matched as they are; ``height``, ``width``, ``file_name``, ``area``,
     ``iscrowd``, ``ignore``, an annotation's ``id`` and ``supercategory`` may be missing or null; categories that no class uses may share
-    a name. The image of every annotation and its category must be in the file, and no id may occur twice.
+    a name. The image of every annotation and its category must be in the file, and no id may occur twice. An area that is missing, null,
+    an empty text, or not above 0 is that of the box.
 
     Args:
-        path: path or URL of the file.
+        path: path or URL of the file; a list of them is read as one file, see :func:`~mmdet.formats.joined_files.join_tables`.
         backend_args: arguments of an mmengine file backend.
-        unique_ids: annotations may not share an id.
+        unique_ids: annotations of one file may not share an id.
 
     Raises:
-        DataError: the file is missing, broken or inconsistent; the error names file, record and field. For an id that occurs twice
+        DataError: a file is missing, broken or inconsistent; the error names file, record and field. For an id that occurs twice
             it is also an AssertionError.
+        ConfigError: an empty list.
     """
     global _last
-    data = read_bytes(path, backend_args)
-    key = hashlib.sha256(data).digest()
-    if _last is None or _last[:2] != (key, unique_ids) or _last[2].source != str(path):
+    paths = file_list(path)
+    contents = [read_bytes(each, backend_args) for each in paths]
+    key = (unique_ids, *((str(each), hashlib.sha256(data).digest()) for each, data in zip(paths, contents)))
+    if _last is None or _last[0] != key:
         _last = None  # frees the file before, while this one is being read
+        tables = []
         with no_garbage_collection():
-            _last = key, unique_ids, _columns_of(parse_json(data, path, drop_polygons=True), str(path), unique_ids)
-    return _last[2]
+            for each in paths:
+                document = parse_json(contents.pop(0), each, drop_polygons=True)
+                tables.append(_columns_of(document, str(each), unique_ids))
+        _last = key, tables[0] if len(tables) == 1 else _frozen(join_tables(tables))
+    return _last[1]
 
 
-def read_segmentations(path: str | PathLike, backend_args: dict | None = None) -> list:
-    """The ``segmentation`` (polygons, run lengths, or None) of each annotation of a file that :func:`read_coco` has accepted, in its order.
+def file_list(path: AnnFile) -> list[str | PathLike]:
+    """The annotation files that a config names, one or a list of them; ConfigError for an empty list."""
+    paths = [path] if isinstance(path, str | PathLike) else list(path)
+    if not paths:
+        raise ConfigError('must be a file, or a list of at least one', field='ann_file', received=path)
+    return paths
+
+
+def read_segmentations(path: AnnFile, backend_args: dict | None = None) -> list:
+    """The ``segmentation`` (polygons, run lengths, or None) of each annotation of files that :func:`read_coco` has accepted, in its order.
 
     They are three quarters of such a file, so that only who needs masks reads them.
     """
+    found: list = []
     with no_garbage_collection():
-        document = parse_json(read_bytes(path, backend_args), path)
-    return [row.get('segmentation') or None for row in document.get('annotations', [])]
+        for each in file_list(path):
+            document = parse_json(read_bytes(each, backend_args), each)
+            found += [row.get('segmentation') or None for row in document.get('annotations', [])]
+    return found
 
 
 def _columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile:
@@ -204,8 +230,9 @@ def _columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFil
     image = annotations.positions('image_id', image_ids, "'images'")
     category = annotations.positions('category_id', category_ids, "'categories'")
     bbox = annotations.boxes()
-    area = annotations.numbers('area', optional=True)
-    area = np.where(np.isnan(area), bbox[:, 2] * bbox[:, 3], area)
+    area = annotations.areas()
+    useless = int(np.count_nonzero(area <= 0))
+    area = np.where(area > 0, area, bbox[:, 2] * bbox[:, 3])
     rectangles = []
     for key in ('ignored_regions', 'others'):
         rows = _Records(document.get(key, []), source, key)
@@ -227,7 +254,13 @@ def _columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFil
         ignore=annotations.flags('ignore'),
         ignored_regions=rectangles[0],
         others=rectangles[1],
+        notes={NO_AREA_GIVEN: useless} if useless else {},
     )
+    return _frozen(table)
+
+
+def _frozen(table: CocoFile) -> CocoFile:
+    """The same table, its arrays made read-only: callers share it."""
     for column in (*vars(table).values(), *table.ignored_regions, *table.others):
         if isinstance(column, np.ndarray):
             column.flags.writeable = False
@@ -330,6 +363,15 @@ class _Records:
             array = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
         return array
 
+    def areas(self) -> np.ndarray:
+        """(n,) float64 square pixels, NaN where missing, null or an empty text; a text of a number is that number."""
+        values = self.values('area')
+        if str not in set(map(type, values)):
+            return self.numbers('area', optional=True)
+        numbers = [_area_of_text(value) for value in values]
+        self.check('area', numbers, is_finite, 'must be a finite number', optional=True)
+        return np.array([math.nan if value is None else value for value in numbers], dtype=np.float64)
+
     def boxes(self) -> np.ndarray:
         """(n, 4) float64, left, top, width, height."""
         values = self.values('bbox')
@@ -360,6 +402,16 @@ class _Records:
         if not set(map(type, values)) <= {str} or not _is_text(''.join(values)):
             self.check(field, values, _is_text, 'must be a text that can be encoded', optional)
         return [value or '' for value in values]
+
+
+def _area_of_text(value: Any) -> Any:
+    """A text of a number as that number, an empty text as None, and anything else as it is."""
+    if type(value) is not str:
+        return value
+    if not value.strip():
+        return None
+    number = finite_number(value)
+    return value if number is None else number
 
 
 _SINGULAR = {'images': 'image', 'annotations': 'annotation', 'categories': 'category'}
@@ -430,16 +482,16 @@ class CocoAnnotations:
 
 
 def load_coco_annotations(
-    ann_file: str | PathLike,
+    ann_file: AnnFile,
     classes: Sequence[str] | None = None,
     backend_args: dict | None = None,
     *,
     count_ignored: bool = False,
 ) -> CocoAnnotations:
-    """The ground truth of a COCO annotation file, by :func:`read_coco`.
+    """The ground truth of a COCO annotation file, or of several, by :func:`read_coco`.
 
     Args:
-        ann_file: path or URL of the JSON file.
+        ann_file: path or URL of the JSON file, or a list of them.
         classes: as in :func:`match_classes`; None means all categories of the file in its order. Boxes of other categories are left out.
         backend_args: arguments of an mmengine file backend.
         count_ignored: boxes with ``ignore`` count as objects, as in pycocotools. False makes them crowds, neither found nor missed,
@@ -453,13 +505,13 @@ def load_coco_annotations(
     if classes is None:
         classes = table.category_names
     classes = (classes,) if isinstance(classes, str) else tuple(classes)
-    label_of = match_classes(classes, table.category_names, ann_file)
+    label_of = match_classes(classes, table.category_names, table.source)
     id_of = {label: table.category_ids[position] for position, label in enumerate(label_of.tolist())}
     order = sorted(range(len(table.image_ids)), key=lambda position: id_order(table.image_ids[position]))
     label = label_of[table.category]
     crowd = table.crowd if count_ignored else table.crowd | table.ignore
     return CocoAnnotations(
-        source=str(ann_file),
+        source=table.source,
         image_ids=[table.image_ids[position] for position in order],
         image_sizes=[(height or None, width or None) for width, height in table.sizes_wh[order].tolist()],
         classes=classes,

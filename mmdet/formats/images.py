@@ -34,7 +34,7 @@ _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
 # EXIF orientations 5..8 exchange width and height.
 _TRANSPOSED = (5, 6, 7, 8)
-_ORIENTATION_TAG = 0x0112
+_ORIENTATION_TAG, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
 
 
 class BrokenImageError(DataError):
@@ -103,8 +103,14 @@ def decode_image(
     return image
 
 
-def image_size(path: str | os.PathLike, backend_args: dict | None = None) -> tuple[int, int]:
+def image_size(
+    path: str | os.PathLike, backend_args: dict | None = None, *, upright: bool = True
+) -> tuple[int, int]:
     """(width, height) of an image as :func:`decode_image` returns it, from the header alone (0.1 ms; the pixels are not checked).
+
+    Args:
+        path, backend_args: see :func:`~mmdet.utils.reading.read_file`.
+        upright: turned by the EXIF orientation, as for ``'color'`` and ``'grayscale'``. Files of TIFF are turned in any case.
 
     Raises:
         BrokenImageError: no such file, or no image header in it.
@@ -116,8 +122,12 @@ def image_size(path: str | os.PathLike, backend_args: dict | None = None) -> tup
             Path(path) if backend_args is None else io.BytesIO(read_image_bytes(path, backend_args))
         ) as image:
             width, height = image.size
-            # Only JPEG and PNG carry an orientation that cv2 honours; reading it touches the header only.
+            # Reading the orientation touches the header only.
             turned = image.getexif().get(_ORIENTATION_TAG, 1) in _TRANSPOSED
+            if image.format == 'TIFF':  # Pillow may have exchanged the sides already; OpenCV's reader always turns
+                width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
+            else:
+                turned = turned and upright
     except MMDetError:
         raise
     except Exception as error:  # PIL's readers raise nearly anything for broken headers and EXIF
