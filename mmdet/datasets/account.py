@@ -199,9 +199,7 @@ def count_cut(bboxes_xywh: np.ndarray, sizes_wh: np.ndarray) -> int:
 
 def used_boxes(records: Iterable[Mapping]) -> list[int]:
     """How many boxes of each record are objects to be found, that is, not ignored."""
-    return [
-        sum(not instance.get('ignore_flag', 0) for instance in record.get('instances') or ()) for record in records
-    ]
+    return [sum(not instance.get('ignore_flag', 0) for instance in record.get('instances') or ()) for record in records]
 
 
 def account_of(dataset: Any) -> BoxAccount:

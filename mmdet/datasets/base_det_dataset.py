@@ -49,7 +49,7 @@ from .account import (
 )
 from .image_sizes import DEFAULT_SAMPLE, SizeCheck, check_choice_of_sizes, compare_sizes
 from .samplers import mix_seed, seeded_rng
-from .transforms.loading import UNTURNED, LoadImageFromFile, flat_pipeline, settle_box_type
+from .transforms.loading import LoadImageFromFile, flat_pipeline, settle_box_type
 
 # This many broken images in a row mean a wrong folder: where half of a dataset is broken, it happens once in 2**100 samples.
 _BROKEN_IN_A_ROW = 100
@@ -138,13 +138,16 @@ class BaseDetDataset(BaseDataset):
         self._size_checks: list[SizeCheck] = []
         self._account = BoxAccount()
         self._used: np.ndarray  # (N,) int32, boxes of each record that are not ignored
-        self._size_met: torch.Tensor  # (N,) int32 in shared memory, of images loaded with another size: 1 + boxes outside
+        self._size_met: (
+            torch.Tensor
+        )  # (N,) int32 in shared memory, of images loaded with another size: 1 + boxes outside
         self._filtered: Counter = Counter()  # reason -> records, for the error about an empty dataset
         self._dropped_images: list[str] = []  # broken images found before any record was fetched
         self._broken: torch.Tensor  # (N,) uint8 in shared memory, 1 = broken
         self._sizes_wh: np.ndarray  # (N, 2) int64
         self._fully_initialized: bool
         self.ann_file: Any  # a text, or a list of at least two
+        self.data_prefix: dict[str, Any]
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         settle_box_type(steps)
         flat = list(flat_pipeline(steps))
@@ -154,7 +157,9 @@ class BaseDetDataset(BaseDataset):
         default_sample = 0 if self._image_backend else DEFAULT_SAMPLE
         self._size_sample = check_choice_of_sizes(default_sample if check_sizes is None else check_sizes)
         self._bitmap_masks = all(getattr(step, 'poly2mask', True) for step in flat)
-        self._upright = not any(step.color_type in UNTURNED for step in loaders)
+        self._color_type = next(
+            (step.color_type for step in loaders), 'color'
+        )  # it decides whether photos are turned by EXIF
         super().__init__(
             ann_file=ann_file,
             metainfo=metainfo,
@@ -238,9 +243,7 @@ class BaseDetDataset(BaseDataset):
         files, prefixes = self.ann_file, self.data_prefix
         if isinstance(files, list):
             self.ann_file = files[number]
-            self.data_prefix = {
-                key: each[number] if isinstance(each, list) else each for key, each in prefixes.items()
-            }
+            self.data_prefix = {key: each[number] if isinstance(each, list) else each for key, each in prefixes.items()}
         try:
             yield
         finally:
@@ -291,7 +294,7 @@ class BaseDetDataset(BaseDataset):
         """Records of the annotation file, of all files of a list, or of the images alone."""
         own = type(self).load_data_list.__module__.startswith('mmdet.')
         if own and not self.ann_file and self.test_mode and os.path.isdir(self.image_prefix):
-            return self._unannotated_images()
+            return self._unannotated_images(self.image_prefix)
         if not isinstance(self.ann_file, list):
             return self.load_data_list()
         if own and self._joins_files():
@@ -328,10 +331,10 @@ class BaseDetDataset(BaseDataset):
             self.cat_img_map = joined
         return list(itertools.chain.from_iterable(parts))
 
-    def _unannotated_images(self) -> list[dict]:
-        """Records without objects of all images of the folder, numbered by name, for results without ground truth."""
+    def _unannotated_images(self, folder: str | os.PathLike) -> list[dict]:
+        """Records without objects of all images of a folder, numbered by name, for results without ground truth."""
         records = []
-        for image_id, path in enumerate(images_by_stem(self.image_prefix).values()):
+        for image_id, path in enumerate(images_by_stem(folder).values()):
             width, height = self.size_of_image(path)
             record = dict(img_path=str(path), img_id=image_id, height=height, width=width, instances=[])
             records.append(record)
@@ -358,17 +361,19 @@ class BaseDetDataset(BaseDataset):
         """How many images and boxes are used and left out, by reason, with what the loading of images has shown so far, in all loader workers."""
         account = self._account.copy()
         broken, met = self._broken.numpy() > 0, self._size_met.numpy()
-        account.leave_out_images(UNREADABLE, np.count_nonzero(broken))
+        account.leave_out_images(UNREADABLE, int(np.count_nonzero(broken)))
         account.leave_out(UNREADABLE_IMAGE, self._used[broken].sum())
         account.leave_out(REASONS[OUTSIDE], np.maximum(met[~broken] - 1, 0).sum())
-        account.note('images of another size than stated, found when they were loaded', np.count_nonzero(met))
+        account.note('images of another size than stated, found when they were loaded', int(np.count_nonzero(met)))
         return account
 
     def size_of_image(self, path: str | os.PathLike) -> tuple[int, int]:
         """(width, height) of an image file as the pipeline loads it, turned by EXIF or not; from its header."""
-        return image_size(path, self._image_backend, upright=self._upright)
+        return image_size(path, self._image_backend, flag=self._color_type)
 
-    def settle_sizes(self, paths: Sequence[str], stated_wh: np.ndarray, judge: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def settle_sizes(
+        self, paths: Sequence[str], stated_wh: np.ndarray, judge: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray:
         """(N, 2) int64 sizes by which boxes are judged: those of the pixels where the headers were read, else the stated ones.
 
         Headers are read of a sample (``check_sizes``), and of every image where the stated size alone would leave out a box: for no other is

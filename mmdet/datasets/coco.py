@@ -112,7 +112,9 @@ class CocoDataset(BaseDetDataset):
             message = 'a training needs this list; only test sets come without it'
             raise DataError(message, file=self._ann_name, field='annotations')
         classes = self._classes_in(table.category_ids, table.category_names)
-        label_of = match_classes(classes, table.category_names, self._ann_name, allow_missing=self.allow_missing_classes)
+        label_of = match_classes(
+            classes, table.category_names, self._ann_name, allow_missing=self.allow_missing_classes
+        )
         self._keep_categories(table.category_ids, label_of)
         paths = self._paths(table)
         labels = label_of[table.category]  # (n,)

@@ -11,6 +11,7 @@ import io
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -103,14 +104,11 @@ def decode_image(
     return image
 
 
-def image_size(
-    path: str | os.PathLike, backend_args: dict | None = None, *, upright: bool = True
-) -> tuple[int, int]:
+def image_size(path: str | os.PathLike, backend_args: dict | None = None, *, flag: str = 'color') -> tuple[int, int]:
     """(width, height) of an image as :func:`decode_image` returns it, from the header alone (0.1 ms; the pixels are not checked).
 
     Args:
-        path, backend_args: see :func:`~mmdet.utils.reading.read_file`.
-        upright: turned by the EXIF orientation, as for ``'color'`` and ``'grayscale'``. Files of TIFF are turned in any case.
+        path, backend_args, flag: as for :func:`decode_image`.
 
     Raises:
         BrokenImageError: no such file, or no image header in it.
@@ -125,9 +123,10 @@ def image_size(
             # Reading the orientation touches the header only.
             turned = image.getexif().get(_ORIENTATION_TAG, 1) in _TRANSPOSED
             if image.format == 'TIFF':  # Pillow may have exchanged the sides already; OpenCV's reader always turns
-                width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
+                tags: Any = getattr(image, 'tag_v2')  # noqa: B009  (Pillow's types lack it)
+                width, height = tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]
             else:
-                turned = turned and upright
+                turned = turned and flag not in ('color_ignore_orientation', 'unchanged')
     except MMDetError:
         raise
     except Exception as error:  # PIL's readers raise nearly anything for broken headers and EXIF

@@ -5,11 +5,10 @@ Data sets and metrics join by these functions, so that the ids of a data set and
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-Id = TypeVar('Id', int, str)
 _INT64 = 2**63
 
 
@@ -44,7 +43,8 @@ def join_categories(groups: Sequence[Sequence[dict]]) -> tuple[list[dict], list[
     """
     joined: list[dict] = []
     position_of: dict[tuple[str, int], int] = {}
-    positions, taken = [], set()
+    positions: list[np.ndarray] = []
+    taken: set = set()
     for group in groups:
         seen: dict[str, int] = {}
         own = []

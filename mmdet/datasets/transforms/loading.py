@@ -19,7 +19,6 @@ from .arguments import check_choice
 from .base import DetTransform, GeometricTransform
 
 COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'unchanged')
-UNTURNED = ('color_ignore_orientation', 'unchanged')  # those that do not turn the image by its EXIF orientation
 # What Python raises for objects that are no dicts, or hold no numbers or too large ones.
 _FAULTS = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
 
@@ -90,7 +89,9 @@ class LoadImageFromFile(DetTransform):
         results['height'], results['width'] = height, width = results['ori_shape']
         instances = results.get('instances')
         if isinstance(instances, list | tuple):
-            inside = [not (_is_box(item.get('bbox')) and _is_outside(item['bbox'], width, height)) for item in instances]
+            inside = [
+                not (_is_box(item.get('bbox')) and _is_outside(item['bbox'], width, height)) for item in instances
+            ]
             results['instances'] = [item for item, kept in zip(instances, inside) if kept]
             results['num_outside'] = sum(
                 not kept and not item.get('ignore_flag', 0) for item, kept in zip(instances, inside)
@@ -284,7 +285,9 @@ def lacks_mask(mask: Any, bitmaps: bool) -> bool:
     """Whether :class:`LoadAnnotations` ignores an object for its ``mask``: no polygon of three points, or run lengths where there are no bitmaps."""
     if isinstance(mask, dict):
         return not bitmaps
-    return isinstance(mask, list) and not any(len(one) >= 6 and len(one) % 2 == 0 for one in mask if hasattr(one, '__len__'))
+    return isinstance(mask, list) and not any(
+        len(one) >= 6 and len(one) % 2 == 0 for one in mask if hasattr(one, '__len__')
+    )
 
 
 def flat_pipeline(steps: Iterable[Any]) -> Iterator[Any]:
