@@ -85,7 +85,7 @@ def configure_testing(
             for each in _annotated(cfg.test_dataloader)
             for file in file_list(each.get('ann_file') or '')
         ]
-        inputs += [file for evaluator in evaluators for file in file_list(evaluator.get('ann_file') or '')]
+        inputs += [os.fspath(file) for evaluator in evaluators for file in file_list(evaluator.get('ann_file') or '')]
         refuse_inputs([out], [cfg.filename, checkpoint, *inputs], field='--out')
         if Path(out).is_dir():
             raise ConfigError('is a folder', field='--out', received=out)

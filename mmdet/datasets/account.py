@@ -65,7 +65,7 @@ class BoxAccount:
     @property
     def share_left_out(self) -> float:
         """Share of the boxes, 0..1, that is left out; 0 where there is no box."""
-        return 1 - self.boxes_used / self.boxes if self.boxes else 0.0
+        return sum(self.left_out.values()) / self.boxes if self.boxes else 0.0
 
     def add_fates(self, fates: np.ndarray) -> None:
         """Count boxes and those left out; ``fates`` (n,) are indices of :data:`REASONS`."""
