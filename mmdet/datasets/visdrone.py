@@ -60,7 +60,7 @@ class VisDroneDataset(CocoDataset):
 
     def load_data_list(self) -> list[dict]:
         """Records of the JSON file or of the annotation folder."""
-        if not os.path.isdir(self.ann_file):
+        if isinstance(self.ann_file, list) or not os.path.isdir(self.ann_file):
             return super().load_data_list()
         if self.test_mode and not text_files(self.ann_file, 'annotation'):
             message = f'{self.ann_file} holds no .txt file: the images are taken without annotations'
