@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from mmdet.datasets import (
     VisDroneDataset,
     VOCDataset,
     XMLDataset,
+    base_det_dataset,
 )
+from mmdet.datasets import account as account_module
 from mmdet.datasets.account import REASONS, BoxAccount, account_of, count_cut, fates_of_boxes
 from mmdet.datasets.converters import convert_voc
 from mmdet.formats import read_visdrone_rows
@@ -294,10 +297,8 @@ def test_wrappers_sum_over_their_parts(tmp_path):
 
 @pytest.fixture
 def logged(monkeypatch) -> list[tuple[int, str]]:
-    import mmdet.datasets.account as module
-
     lines = []
-    monkeypatch.setattr(module, 'print_log', lambda text, logger=None, level=20: lines.append((level, text)))
+    monkeypatch.setattr(account_module, 'print_log', lambda text, logger=None, level=20: lines.append((level, text)))
     return lines
 
 
@@ -310,9 +311,7 @@ def test_it_is_said_once(tmp_path, logged, monkeypatch):
     assert logged[0][1].endswith(
         'uses 1 of 1 images and 1 of 1 boxes\n  images whose size was compared with the annotations: 1'
     )
-    import mmdet.datasets.base_det_dataset as module
-
-    monkeypatch.setattr(module, 'is_main_process', lambda: False)
+    monkeypatch.setattr(base_det_dataset, 'is_main_process', lambda: False)
     build(tmp_path, images, [box(1, 1)])
     assert len(logged) == 1
 
@@ -340,8 +339,6 @@ def test_warnings(tmp_path, logged, annotations, options, warned):
     if warned is None:
         assert warnings == []
     else:
-        import re
-
         assert len(warnings) == 1 and re.search(warned, warnings[0]) and 'annotations.json' in warnings[0]
 
 
