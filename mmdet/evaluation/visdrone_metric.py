@@ -128,7 +128,9 @@ class VisDroneMetric(CocoMetric):
                 annotations.image_sizes[annotations.index_of(record.image_id)] = record.ori_shape
         elif self.ann_file is None:
             names = [str(image_id) for image_id in annotations.image_ids]
-            self._extras = _Extras(names, VisDroneTruth([], [], []))
+            known = [VISDRONE_CLASSES.index(name) + 1 for name in annotations.classes if name in VISDRONE_CLASSES]
+            categories = known if len(known) == len(annotations.classes) else None
+            self._extras = _Extras(names, VisDroneTruth([], [], []), categories=categories)
         return annotations
 
     def _load_annotations(self, ann_file: AnnFile) -> CocoAnnotations:

@@ -203,6 +203,18 @@ def test_visdrone_without_annotations(tmp_path, given):
     assert metric.evaluate(2) == {}
     assert (tmp_path / 'out_txt' / 'x.txt').read_text() == '1,1,9,9,1,4,-1,-1\n'
     assert sorted(path.name for path in (tmp_path / 'out_txt').iterdir()) == ['x.txt', 'y.txt']
+    # The numbers of VisDrone's classes, whichever of them the model knows.
+    metric = VisDroneMetric(format_only=True, outfile_prefix=str(tmp_path / 'cars'))
+    metric.dataset_meta = dict(classes=('van', 'car'))
+    metric.process(
+        None,
+        [
+            {**each, 'pred_instances': {**each['pred_instances'], 'labels': np.array([1])}}
+            for each in samples_of(dataset)
+        ],
+    )
+    metric.evaluate(2)
+    assert (tmp_path / 'cars_txt' / 'x.txt').read_text() == '1,1,9,9,1,4,-1,-1\n'
     with pytest.raises((DataError, ConfigError), match=r'holds no \.txt file|an annotation file is needed'):
         VisDroneDataset(**arguments)
 
