@@ -40,14 +40,14 @@ class AnnotatedDataset(CocoDataset):
         if self.loads_masks:
             message = 'only COCO files have masks here; set with_mask=False, or convert and use CocoDataset'
             raise ConfigError(message, field='pipeline.LoadAnnotations', received=True)
-        if not isinstance(self.ann_file, str):
-            message = 'must be one file or folder; several data sets are joined by ConcatDataset'
-            raise ConfigError(message, field='ann_file', received=self.ann_file)
         prefix = self.image_prefix
         image_root = prefix if prefix and prefix.rstrip('/') != self.data_root.rstrip('/') else None
         table = read_table(self.ann_file, image_root, kind_of(self.ann_file, self.kind), self.split)
         self._root = table.image_root
         return table
+
+    def _joins_files(self) -> bool:
+        return False  # each file of a list is read alone, as its images have a folder of their own
 
     def _image_path(self, name: str) -> str:
         return f'{self._root.rstrip("/")}/{name}' if self._root else super()._image_path(name)

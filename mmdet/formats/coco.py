@@ -21,10 +21,13 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..utils.checks import is_finite, is_int
 from ..utils.reading import is_inner_path
+from .joined_files import join_tables
 from .json_file import has_keys, no_garbage_collection, parse_json, read_bytes, read_json
 from .tables import Detections, GroundTruth
+from .text_file import finite_number
 
 ImageId = int | str
+NO_AREA_GIVEN = 'boxes with an area of 0 or less (that of the box is taken)'
 _INT64 = 2**63
 _MAX_SIDE = 1e9  # pixels
 
@@ -78,7 +81,7 @@ class CocoFile:
         image: (n,) int64, position of the image.
         category: (n,) int64, position of the category.
         bbox: (n, 4) float64, left, top, width, height in pixels.
-        area: (n,) float64; width * height where the file has none.
+        area: (n,) float64; width * height where the file has none, or one that is not above 0 (exporters without masks write 0).
         crowd: (n,) bool, ``iscrowd``.
         ignore: (n,) bool, ``ignore``: neither trained on, nor found or missed in evaluation.
         ignored_regions, others: what ``VisDrone2COCO.py`` writes beside the annotations; empty in other files.
@@ -86,6 +89,7 @@ class CocoFile:
         visibility: (n, 2) int64, truncation and occlusion: 0 none, 1 partly, 2 heavily (VisDrone; the other formats know 0 and 1), -1 not known.
         kind: format that the columns were read from, one of :data:`~mmdet.formats.annotations.KINDS`.
         image_root: folder that the file names are relative to; '' where it is not known.
+        images_of_files: of columns that were read from several files, how many images each of them has; empty for one file.
         notes: what the reader changed or left out, by reason, with how many rows that concerns.
     """
 
@@ -109,6 +113,7 @@ class CocoFile:
     visibility: np.ndarray
     kind: str = 'coco'
     image_root: str = ''
+    images_of_files: tuple[int, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
 
     def require_file_names(self, *, inner: bool = False) -> list[str]:
@@ -166,35 +171,43 @@ def match_classes(
     return np.array([label_of.get(name, -1) for name in names], dtype=np.int64)
 
 
-_last: tuple[bytes, bool, CocoFile] | None = None
+AnnFile = str | PathLike | Sequence[str | PathLike]
+_last: tuple[tuple, CocoFile] | None = None
 
 
-def read_coco(path: str | PathLike, backend_args: dict | None = None, *, unique_ids: bool = True) -> CocoFile:
-    """Read and check a COCO annotation file.
+def read_coco(path: AnnFile, backend_args: dict | None = None, *, unique_ids: bool = True) -> CocoFile:
+    """Read and check a COCO annotation file, or several as one.
 
-    The columns of the last file are kept, because a validation set and its metric read the same file one after the other.
+    The columns of the last call are kept, because a validation set and its metric read the same file one after the other.
 
     What is accepted: ids are whole numbers (3.0 is 3) or texts, matched as they are; ``height``, ``width``, ``file_name``, ``area``,
     ``iscrowd``, ``ignore``, an annotation's ``id`` and ``supercategory`` may be missing or null; categories that no class uses may share
-    a name. The image of every annotation and its category must be in the file, and no id may occur twice.
+    a name. The image of every annotation and its category must be in the file, and no id may occur twice. An area that is missing, null,
+    an empty text, or not above 0 is that of the box.
 
     Args:
-        path: path or URL of the file.
+        path: path or URL of the file; a list of them is read as one file, see :func:`~mmdet.formats.joined_files.join_tables`.
         backend_args: arguments of an mmengine file backend.
-        unique_ids: annotations may not share an id.
+        unique_ids: annotations of one file may not share an id.
 
     Raises:
-        DataError: the file is missing, broken or inconsistent; the error names file, record and field. For an id that occurs twice
+        DataError: a file is missing, broken or inconsistent; the error names file, record and field. For an id that occurs twice
             it is also an AssertionError.
+        ConfigError: an empty list.
     """
     global _last
-    data = read_bytes(path, backend_args)
-    key = hashlib.sha256(data).digest()
-    if _last is None or _last[:2] != (key, unique_ids) or _last[2].source != str(path):
+    paths = file_list(path)
+    contents = [read_bytes(each, backend_args) for each in paths]
+    key = (unique_ids, *((str(each), hashlib.sha256(data).digest()) for each, data in zip(paths, contents)))
+    if _last is None or _last[0] != key:
         _last = None  # frees the file before, while this one is being read
+        tables = []
         with no_garbage_collection():
-            _last = key, unique_ids, _columns_of(parse_json(data, path, drop_polygons=True), str(path), unique_ids)
-    return _last[2]
+            for each in paths:
+                document = parse_json(contents.pop(0), each, drop_polygons=True)
+                tables.append(_columns_of(document, str(each), unique_ids))
+        _last = key, tables[0] if len(tables) == 1 else _frozen(join_tables(tables))
+    return _last[1]
 
 
 def is_coco(path: Path) -> bool:
@@ -204,14 +217,25 @@ def is_coco(path: Path) -> bool:
     return has_keys(read_bytes(path), 'images', 'categories')
 
 
-def read_segmentations(path: str | PathLike, backend_args: dict | None = None) -> list:
-    """The ``segmentation`` (polygons, run lengths, or None) of each annotation of a file that :func:`read_coco` has accepted, in its order.
+def file_list(path: AnnFile) -> list[str | PathLike]:
+    """The annotation files that a config names, one or a list of them; ConfigError for an empty list."""
+    paths = [path] if isinstance(path, str | PathLike) else list(path)
+    if not paths:
+        raise ConfigError('must be a file, or a list of at least one', field='ann_file', received=path)
+    return paths
+
+
+def read_segmentations(path: AnnFile, backend_args: dict | None = None) -> list:
+    """The ``segmentation`` (polygons, run lengths, or None) of each annotation of files that :func:`read_coco` has accepted, in its order.
 
     They are three quarters of such a file, so that only who needs masks reads them.
     """
+    found: list = []
     with no_garbage_collection():
-        document = parse_json(read_bytes(path, backend_args), path)
-    return [row.get('segmentation') or None for row in document.get('annotations', [])]
+        for each in file_list(path):
+            document = parse_json(read_bytes(each, backend_args), each)
+            found += [row.get('segmentation') or None for row in document.get('annotations', [])]
+    return found
 
 
 def _columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile:
@@ -222,8 +246,10 @@ def _columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFil
     image = annotations.positions('image_id', image_ids, "'images'")
     category = annotations.positions('category_id', category_ids, "'categories'")
     bbox = annotations.boxes()
-    area = annotations.numbers('area', optional=True)
-    area = np.where(np.isnan(area), bbox[:, 2] * bbox[:, 3], area)
+    area = annotations.areas()
+    useless = int(np.count_nonzero(area <= 0))
+    area = np.where(area > 0, area, bbox[:, 2] * bbox[:, 3])
+    notes = {NO_AREA_GIVEN: useless, 'annotations whose id occurs before': len(own_ids) - len(set(own_ids))}
     rotation, visibility = _attributes(annotations)
     rectangles = []
     for key in ('ignored_regions', 'others'):
@@ -248,8 +274,13 @@ def _columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFil
         others=rectangles[1],
         rotation=rotation,
         visibility=visibility,
-        notes={'annotations whose id occurs before': count} if (count := len(own_ids) - len(set(own_ids))) else {},
+        notes={reason: count for reason, count in notes.items() if count},
     )
+    return _frozen(table)
+
+
+def _frozen(table: CocoFile) -> CocoFile:
+    """The same table, its arrays made read-only: callers share it."""
     for column in (*vars(table).values(), *table.ignored_regions, *table.others):
         if isinstance(column, np.ndarray):
             column.flags.writeable = False
@@ -368,6 +399,15 @@ class _Records:
             array = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
         return array
 
+    def areas(self) -> np.ndarray:
+        """(n,) float64 square pixels, NaN where missing, null or an empty text; a text of a number is that number."""
+        values = self.values('area')
+        if str not in set(map(type, values)):
+            return self.numbers('area', optional=True)
+        numbers = [_area_of_text(value) for value in values]
+        self.check('area', numbers, is_finite, 'must be a finite number', optional=True)
+        return np.array([math.nan if value is None else value for value in numbers], dtype=np.float64)
+
     def boxes(self) -> np.ndarray:
         """(n, 4) float64, left, top, width, height."""
         values = self.values('bbox')
@@ -398,6 +438,27 @@ class _Records:
         if not set(map(type, values)) <= {str} or not _is_text(''.join(values)):
             self.check(field, values, _is_text, 'must be a text that can be encoded', optional)
         return [value or '' for value in values]
+
+
+def _area_of_text(value: Any) -> Any:
+    """A text of a number as that number, an empty text as None, and anything else as it is."""
+    if type(value) is not str:
+        return value
+    if not value.strip():
+        return None
+    number = finite_number(value)
+    return value if number is None else number
+
+
+def area_of(annotation: Mapping) -> float:
+    """The area of an annotation by the rule of :func:`read_coco`, without its checks.
+
+    >>> box = dict(bbox=[0, 0, 4, 5])
+    >>> [area_of(dict(box, area=area)) for area in (12, 0, -1, None, '12', '')]
+    [12, 20, 20, 20, 12.0, 20]
+    """
+    area = _area_of_text(annotation.get('area'))
+    return area if is_finite(area) and area > 0 else annotation['bbox'][2] * annotation['bbox'][3]
 
 
 _SINGULAR = {'images': 'image', 'annotations': 'annotation', 'categories': 'category'}
@@ -478,16 +539,16 @@ class CocoAnnotations:
 
 
 def load_coco_annotations(
-    ann_file: str | PathLike,
+    ann_file: AnnFile,
     classes: Sequence[str] | None = None,
     backend_args: dict | None = None,
     *,
     count_ignored: bool = False,
 ) -> CocoAnnotations:
-    """The ground truth of a COCO annotation file, by :func:`read_coco`.
+    """The ground truth of a COCO annotation file, or of several, by :func:`read_coco`.
 
     Args:
-        ann_file: path or URL of the JSON file.
+        ann_file: path or URL of the JSON file, or a list of them.
         classes: as in :func:`match_classes`; None means all categories of the file in its order. Boxes of other categories are left out.
         backend_args: arguments of an mmengine file backend.
         count_ignored: boxes with ``ignore`` count as objects, as in pycocotools. False makes them crowds, neither found nor missed,

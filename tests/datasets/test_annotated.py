@@ -61,6 +61,24 @@ def test_the_same_records_as_of_coco(kind, to, target, root):
     assert set(plain.metainfo['classes']) == {'cat', 'dog'} and len(plain) == 2
 
 
+def test_a_list_of_files_and_the_account(root):
+    convert(root / 'x.json', root / 'made', 'yolo', images='copy')
+    convert(root / 'x.json', root / 'made.csv', 'csv')
+    one = YOLODataset(ann_file='made', data_root=str(root))
+    two = AnnotatedDataset(
+        ann_file=['made', 'made.csv'],
+        data_root=str(root),
+        data_prefix=dict(img=['', 'images']),
+        metainfo=dict(classes=CLASSES),
+    )
+    assert len(two) == 4 and len({two.get_data_info(i)['img_id'] for i in range(4)}) == 4
+    assert [r['instances'] for r in records(two)][:2] == [r['instances'] for r in records(one)]
+    assert two.get_data_info(2)['img_path'] == str(root / 'images' / 'a.jpg')
+    for dataset, boxes in ((one, 3), (two, 6)):
+        account = dataset.account()
+        assert (account.boxes, account.boxes_used, sum(account.left_out.values())) == (boxes, boxes, 0)
+
+
 def test_splits_and_errors(root):
     convert(root / 'x.json', root / 'made', 'yolo', images='copy')
     assert len(YOLODataset(ann_file=str(root / 'made'), split='train')) == 2
