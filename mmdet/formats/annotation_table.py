@@ -68,8 +68,7 @@ def make_table(
     image_ids: list[ImageId] = list(range(first_id, first_id + len(images)))
     bbox = _stacked([image.boxes for image in images])
     visibility = [row for image in images for row in image.visibility or [(-1, -1)] * len(image.boxes)]
-    flags = {name: _flags(images, name) for name in ('crowd', 'ignore')}
-    table = CocoFile(
+    return CocoFile(
         source=str(source),
         image_ids=image_ids,
         file_names=[image.file_name for image in images],
@@ -82,6 +81,8 @@ def make_table(
         category=np.array([label for image in images for label in image.labels], dtype=np.int64),
         bbox=bbox,
         area=bbox[:, 2] * bbox[:, 3],
+        crowd=_flags(images, 'crowd'),
+        ignore=_flags(images, 'ignore'),
         ignored_regions=_rectangles([image.ignored_regions for image in images]),
         others=_rectangles([image.others for image in images]),
         rotation=np.zeros(len(bbox)),
@@ -89,9 +90,7 @@ def make_table(
         kind=kind,
         image_root=str(image_root),
         notes={reason: count for reason, count in (notes or {}).items() if count},
-        **flags,
     )
-    return table
 
 
 def _stacked(groups: Sequence[Sequence[Sequence[float]]]) -> np.ndarray:
