@@ -11,6 +11,7 @@ from mmengine.model import is_model_wrapper
 from mmdet.config.reading import require_keys, type_name
 from mmdet.engine import DetRunner
 from mmdet.errors import ConfigError
+from mmdet.formats.coco import file_list
 from mmdet.registry import MODELS
 from mmdet.utils.outputs import refuse_closed_folder, refuse_inputs
 
@@ -80,10 +81,11 @@ def configure_testing(
     evaluators = [*cfg.test_evaluator] if isinstance(cfg.test_evaluator, list | tuple) else [cfg.test_evaluator]
     if out:
         inputs = [
-            os.path.join(each.get('data_root') or '', each.get('ann_file') or '')
+            os.path.join(each.get('data_root') or '', os.fspath(file))
             for each in _annotated(cfg.test_dataloader)
+            for file in file_list(each.get('ann_file') or '')
         ]
-        inputs += [evaluator.get('ann_file') for evaluator in evaluators]
+        inputs += [os.fspath(file) for evaluator in evaluators for file in file_list(evaluator.get('ann_file') or '')]
         refuse_inputs([out], [cfg.filename, checkpoint, *inputs], field='--out')
         if Path(out).is_dir():
             raise ConfigError('is a folder', field='--out', received=out)

@@ -1,5 +1,6 @@
 from ..formats.images import BrokenImageError, decode_image, image_size
 from . import transforms
+from .annotated import AnnotatedDataset, CSVDataset, LabelMeDataset, YOLODataset
 from .base_det_dataset import BaseDetDataset
 from .coco import CocoDataset
 from .crowdhuman import CrowdHumanDataset
@@ -30,8 +31,9 @@ from .utils import get_loading_pipeline
 from .visdrone import VisDroneDataset
 
 __all__ = [
-    'AspectRatioBatchSampler', 'BaseDetDataset', 'BrokenImageError', 'CityscapesDataset', 'ClassAwareSampler', 'ClassBalancedDataset', 'CocoDataset', 'ConcatDataset', 'CrowdHumanDataset',
-    'DeepFashionDataset', 'DefaultSampler', 'DroneScenesDataset', 'GroupMultiSourceSampler', 'InfiniteSampler', 'LVISDataset', 'LVISV05Dataset', 'LVISV1Dataset',
-    'MultiImageMixDataset', 'MultiSourceSampler', 'Objects365V1Dataset', 'Objects365V2Dataset', 'RepeatDataset', 'SeededIndex', 'UAVDTDataset', 'VOCDataset',
-    'VisDroneDataset', 'XMLDataset', 'decode_image', 'generate_drone_scenes', 'get_loading_pipeline', 'image_size', 'transforms',
+    'AnnotatedDataset', 'AspectRatioBatchSampler', 'BaseDetDataset', 'BrokenImageError', 'CSVDataset', 'CityscapesDataset', 'ClassAwareSampler',
+    'ClassBalancedDataset', 'CocoDataset', 'ConcatDataset', 'CrowdHumanDataset', 'DeepFashionDataset', 'DefaultSampler', 'DroneScenesDataset',
+    'GroupMultiSourceSampler', 'InfiniteSampler', 'LVISDataset', 'LVISV05Dataset', 'LVISV1Dataset', 'LabelMeDataset', 'MultiImageMixDataset',
+    'MultiSourceSampler', 'Objects365V1Dataset', 'Objects365V2Dataset', 'RepeatDataset', 'SeededIndex', 'UAVDTDataset', 'VOCDataset',
+    'VisDroneDataset', 'XMLDataset', 'YOLODataset', 'decode_image', 'generate_drone_scenes', 'get_loading_pipeline', 'image_size', 'transforms',
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import math
 import os
 import pickle
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,39 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset, force_full_init
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from ..errors import ConfigError, DataError
 from ..formats.coco import read_data_list
-from ..formats.images import BrokenImageError, decode_image
+from ..formats.images import BrokenImageError, decode_image, image_size, images_by_stem
+from ..formats.joined_files import distinct_ids
 from ..formats.json_file import no_garbage_collection, read_json  # noqa: F401  (an older place of read_json)
 from ..formats.text_file import read_lines
 from ..registry import DATASETS, TRANSFORMS
+from .account import (
+    CUT,
+    FILTERED,
+    FILTERED_IMAGE,
+    IGNORED,
+    OUTSIDE,
+    REASONS,
+    UNREADABLE,
+    UNREADABLE_IMAGE,
+    UNSELECTED,
+    UNSELECTED_IMAGE,
+    USED,
+    BoxAccount,
+    check_share,
+    count_cut,
+    fates_of_boxes,
+    say_account,
+    suspect_rows,
+    used_boxes,
+)
+from .image_sizes import DEFAULT_SAMPLE, SizeCheck, check_choice_of_sizes, compare_sizes
 from .samplers import mix_seed, seeded_rng
-from .transforms.loading import flat_pipeline, settle_box_type
+from .transforms.loading import LoadImageFromFile, flat_pipeline, settle_box_type
 
 # This many broken images in a row mean a wrong folder: where half of a dataset is broken, it happens once in 2**100 samples.
 _BROKEN_IN_A_ROW = 100
@@ -46,11 +69,17 @@ class BaseDetDataset(BaseDataset):
     which is a function of the seed; in evaluation it is a ``DataError``. ``skip_broken`` changes this. ``broken_images`` of the main
     process includes those that loader workers met.
 
+    *Account.* What became of every image and box is logged once, when the annotations are read, and given by :meth:`account`.
+
+    *Sizes.* Boxes are coordinates in the pixels as ``LoadImageFromFile`` gives them, and judged by the size of the pixels where a stated
+    size would leave them out (:meth:`settle_sizes`). A size that is found to differ when an image is loaded is reported and counted.
+
     Args:
-        ann_file: annotation file, relative to ``data_root`` or absolute.
+        ann_file: annotation file, relative to ``data_root`` or absolute. A list of them makes one data set of all their images, with ids by
+            :func:`~mmdet.formats.joined_files.distinct_ids`. An empty text, in evaluation: all images of ``data_prefix['img']``, without objects.
         metainfo: ``dict(classes=(...), palette=[...])``, overriding the class's ``METAINFO``.
         data_root: root of ``ann_file`` and ``data_prefix``.
-        data_prefix: ``dict(img='folder/')``.
+        data_prefix: ``dict(img='folder/')``. With a list of annotation files, a list of as many folders may stand for each.
         filter_cfg: which records to drop in training; see the subclass.
         indices: keep the first (int) or these (sequence) records only.
         serialize_data: hold the records as one byte array that loader workers share.
@@ -64,6 +93,9 @@ class BaseDetDataset(BaseDataset):
         proposal_file: not supported; accepted for configs that set it to ``None``.
         seg_map_suffix, caption_prompt: accepted for subclasses of mmdetection; there are no semantic maps and captions here.
         file_client_args: older name of ``backend_args``.
+        warn_left_out: warn if more than this share of the boxes is left out, 0..1.
+        check_sizes: how many images, spread over the data set, have the size in their header compared with the stated one at the start; ``'all'``,
+            or 0 for none. None means 1000 for local files and 0 with ``backend_args``, by which a header costs a whole file.
 
     Raises:
         ConfigError: wrong arguments.
@@ -71,6 +103,7 @@ class BaseDetDataset(BaseDataset):
     """
 
     METAINFO: dict = {}
+    WARN_LEFT_OUT = 0.05  # warn_left_out where the config has none
 
     def __init__(
         self,
@@ -92,6 +125,8 @@ class BaseDetDataset(BaseDataset):
         seg_map_suffix: str = '.png',
         caption_prompt: dict | None = None,
         file_client_args: dict | None = None,
+        warn_left_out: float | None = None,
+        check_sizes: int | str | None = None,
     ):
         if proposal_file is not None:
             raise ConfigError('proposals from a file are not supported', field='proposal_file', received=proposal_file)
@@ -99,15 +134,32 @@ class BaseDetDataset(BaseDataset):
         self.seg_map_suffix, self.proposal_file, self.caption_prompt = seg_map_suffix, proposal_file, caption_prompt
         self.return_classes = return_classes
         self.skip_broken = (not test_mode) if skip_broken is None else skip_broken
+        self.warn_left_out = check_share(self.WARN_LEFT_OUT if warn_left_out is None else warn_left_out)
+        self._size_checks: list[SizeCheck] = []
+        self._account = BoxAccount()
+        self._used: np.ndarray  # (N,) int32, boxes of each record that are not ignored
+        self._size_met: (
+            torch.Tensor
+        )  # (N,) int32 in shared memory, of images loaded with another size: 1 + boxes outside
         self._filtered: Counter = Counter()  # reason -> records, for the error about an empty dataset
         self._dropped_images: list[str] = []  # broken images found before any record was fetched
         self._broken: torch.Tensor  # (N,) uint8 in shared memory, 1 = broken
         self._sizes_wh: np.ndarray  # (N, 2) int64
         self._fully_initialized: bool
-        self.ann_file: str
+        self.ann_file: Any  # a text, or a list of at least two
+        self.data_prefix: dict[str, Any]
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         settle_box_type(steps)
-        self.loads_masks = any(getattr(step, 'with_mask', False) for step in flat_pipeline(steps))
+        flat = list(flat_pipeline(steps))
+        self.loads_masks = any(getattr(step, 'with_mask', False) for step in flat)
+        loaders = [step for step in flat if isinstance(step, LoadImageFromFile)]
+        self._image_backend = next((step.backend_args for step in loaders if step.backend_args), self.backend_args)
+        default_sample = 0 if self._image_backend else DEFAULT_SAMPLE
+        self._size_sample = check_choice_of_sizes(default_sample if check_sizes is None else check_sizes)
+        self._bitmap_masks = all(getattr(step, 'poly2mask', True) for step in flat)
+        self._color_type = next(
+            (step.color_type for step in loaders), 'color'
+        )  # it decides whether photos are turned by EXIF
         super().__init__(
             ann_file=ann_file,
             metainfo=metainfo,
@@ -162,11 +214,40 @@ class BaseDetDataset(BaseDataset):
 
     def _join_prefix(self) -> None:
         """Put ``data_root`` before relative paths; unlike mmengine's, without asking a backend, which may not be allowed or installed."""
-        self.ann_file = self._under_root(self.ann_file) if self.ann_file else self.ann_file
+        files = [self.ann_file] if isinstance(self.ann_file, str | os.PathLike) or not self.ann_file else self.ann_file
+        if not isinstance(files, Sequence) or not all(isinstance(file, str | os.PathLike | None) for file in files):
+            raise ConfigError('must be a text, or a list of texts', field='ann_file', received=self.ann_file)
+        if len(files) > 1 and not all(files):
+            raise ConfigError('the names in a list must not be empty', field='ann_file', received=self.ann_file)
+        files = [self._under_root(os.fspath(file)) if file else file for file in files]
+        self.ann_file = files if len(files) > 1 else files[0]
         for key, prefix in self.data_prefix.items():
-            if not isinstance(prefix, str):
+            several = isinstance(prefix, list | tuple)
+            prefixes = list(prefix) if several else [prefix]
+            if not all(isinstance(each, str) for each in prefixes):
                 raise ConfigError('must be a text', field=f'data_prefix.{key}', received=prefix)
-            self.data_prefix[key] = self._under_root(prefix)
+            if several and len(prefixes) != len(files):
+                message = f'must be one folder, or one for each of the {len(files)} files of ann_file'
+                raise ConfigError(message, field=f'data_prefix.{key}', received=prefix)
+            prefixes = [self._under_root(each) for each in prefixes]
+            self.data_prefix[key] = prefixes if len(prefixes) > 1 else prefixes[0]
+
+    @property
+    def _ann_name(self) -> str:
+        """The annotation files for messages."""
+        return ', '.join(map(str, self.ann_file)) if isinstance(self.ann_file, list) else str(self.ann_file or '')
+
+    @contextlib.contextmanager
+    def _part(self, number: int) -> Iterator[None]:
+        """Inside it, ``ann_file`` and ``data_prefix`` are those of one file of the list."""
+        files, prefixes = self.ann_file, self.data_prefix
+        if isinstance(files, list):
+            self.ann_file = files[number]
+            self.data_prefix = {key: each[number] if isinstance(each, list) else each for key, each in prefixes.items()}
+        try:
+            yield
+        finally:
+            self.ann_file, self.data_prefix = files, prefixes
 
     def _under_root(self, path: str) -> str:
         if not self.data_root or '://' in path:
@@ -178,21 +259,138 @@ class BaseDetDataset(BaseDataset):
         if self._fully_initialized:
             return
         with no_garbage_collection():
-            self.data_list = self.load_data_list()
+            self._account = BoxAccount(f'{type(self).__name__} {self._ann_name or self.image_prefix}')
+            self.data_list = self._load_files()
             loaded = len(self.data_list)
+            by_class = f'left out by {type(self).__name__}'
+            self._settle_account(by_class, by_class)
             if loaded:
+                before = Counter(self._filtered)
                 self.data_list = self.filter_data()
+                for reason, count in (self._filtered - before).items():
+                    self._account.leave_out_images(reason, count)
+                self._settle_account(FILTERED, FILTERED_IMAGE)
             if self._indices is not None and self.data_list:
                 self.data_list = [self.data_list[i] for i in self._positions(len(self.data_list), self._indices)]
+                self._settle_account(UNSELECTED, UNSELECTED_IMAGE)
             if self.test_mode and self.skip_broken:
                 self._drop_undecodable()
+                self._settle_account(UNREADABLE, UNREADABLE_IMAGE)
             if not self.data_list:
-                raise DataError(self._why_empty(loaded), file=self.ann_file or None)
+                raise DataError(self._why_empty(loaded), file=self._ann_name or None)
             self._sizes_wh = np.array([(r.get('width') or 0, r.get('height') or 0) for r in self.data_list], np.int64)
             self._broken = torch.zeros(len(self.data_list), dtype=torch.uint8).share_memory_()
+            self._size_met = torch.zeros(len(self.data_list), dtype=torch.int32).share_memory_()
             if self.serialize_data:
                 self.data_bytes, self.data_address = self._serialize_data()
         self._fully_initialized = True
+        if is_main_process():
+            warnings = [text for check in self._size_checks for text in check.warnings]
+            if not self._account.boxes_used and not self.test_mode:
+                warnings.append('there is no box to train on')
+            say_account(self._account, [*warnings, self._account.warning(self.warn_left_out)])
+
+    def _load_files(self) -> list[dict]:
+        """Records of the annotation file, of all files of a list, or of the images alone."""
+        own = type(self).load_data_list.__module__.startswith('mmdet.')
+        if own and not self.ann_file and self.test_mode and os.path.isdir(self.image_prefix):
+            return self._unannotated_images(self.image_prefix)
+        if not isinstance(self.ann_file, list):
+            return self.load_data_list()
+        if own and self._joins_files():
+            records = self.load_data_list()
+        else:
+            records = self._load_one_by_one(len(self.ann_file))
+        repeated = len(records) - len({record.get('img_path') for record in records})
+        self._account.note('images that an earlier annotation file names, too (each counts by itself)', repeated)
+        return records
+
+    def _joins_files(self) -> bool:
+        """Whether ``load_data_list`` reads a list of annotation files itself."""
+        return False
+
+    def _load_one_by_one(self, count: int) -> list[dict]:
+        parts: list[list[dict]] = []
+        maps: list[dict] = []  # category id -> image ids, of the data sets that have them
+        for number in range(count):
+            with self._part(number):
+                parts.append(self.load_data_list())
+                maps.append(self.__dict__.get('cat_img_map', {}))
+        old = [[record.get('img_id') for record in part] for part in parts]
+        new = distinct_ids(old) if None not in itertools.chain.from_iterable(old) else old
+        for part, ids in zip(parts, new):
+            for record, image_id in zip(part, ids):
+                if image_id is not None:
+                    record['img_id'] = image_id
+        joined: dict = {}
+        for own, *ids in zip(maps, old, new):
+            now = dict(zip(*ids))
+            for category, image_ids in own.items():
+                joined.setdefault(category, []).extend(now.get(image_id, image_id) for image_id in image_ids)
+        if joined:
+            self.cat_img_map = joined
+        return list(itertools.chain.from_iterable(parts))
+
+    def _unannotated_images(self, folder: str | os.PathLike) -> list[dict]:
+        """Records without objects of all images of a folder, numbered by name, for results without ground truth."""
+        records = []
+        for image_id, path in enumerate(images_by_stem(folder).values()):
+            width, height = self.size_of_image(path)
+            record = dict(img_path=str(path), img_id=image_id, height=height, width=width, instances=[])
+            records.append(record)
+        self._account.images += len(records)
+        return records
+
+    def _settle_account(self, image_reason: str, box_reason: str) -> None:
+        """Compare the account with the records; what is missing since the last step was left out for these reasons."""
+        used = used_boxes(self.data_list)
+        account, images, boxes = self._account, len(self.data_list), sum(used)
+        if not account.images:  # load_data_list of other code, which does not count
+            account.images = images
+            account.boxes = sum(len(record.get('instances') or ()) for record in self.data_list)
+            account.leave_out(REASONS[IGNORED], account.boxes - boxes)
+        # More than before: records that are listed twice.
+        account.images += max(0, images - account.images_used)
+        account.boxes += max(0, boxes - account.boxes_used)
+        account.leave_out_images(image_reason, account.images_used - images)
+        account.leave_out(box_reason, account.boxes_used - boxes)
+        self._used = np.array(used, dtype=np.int32)
+
+    @force_full_init
+    def account(self) -> BoxAccount:
+        """How many images and boxes are used and left out, by reason, with what the loading of images has shown so far, in all loader workers."""
+        account = self._account.copy()
+        broken, met = self._broken.numpy() > 0, self._size_met.numpy()
+        account.leave_out_images(UNREADABLE, int(np.count_nonzero(broken)))
+        account.leave_out(UNREADABLE_IMAGE, self._used[broken].sum())
+        account.leave_out(REASONS[OUTSIDE], np.maximum(met[~broken] - 1, 0).sum())
+        account.note('images of another size than stated, found when they were loaded', int(np.count_nonzero(met)))
+        return account
+
+    def size_of_image(self, path: str | os.PathLike) -> tuple[int, int]:
+        """(width, height) of an image file as the pipeline loads it, turned by EXIF or not; from its header."""
+        return image_size(path, self._image_backend, flag=self._color_type)
+
+    def settle_sizes(
+        self, paths: Sequence[str], stated_wh: np.ndarray, judge: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """(N, 2) int64 sizes by which boxes are judged: those of the pixels where the headers were read, else the stated ones.
+
+        Headers are read of a sample (``check_sizes``), and of every image where the stated size alone would leave out a box: for no other is
+        the size needed before the image is loaded.
+
+        Args:
+            paths: N image files.
+            stated_wh: (N, 2) int64 widths and heights as annotated.
+            judge: gives the rows of the images in which a box is left out if the sizes are those given.
+        """
+        if not self._image_backend and any('://' in path for path in paths[:1]):
+            return stated_wh  # addresses that nothing here may read
+        check = compare_sizes(paths, stated_wh, judge(stated_wh), self._size_sample, self.size_of_image)
+        self._size_checks.append(check)
+        self._account.note('images whose size was compared with the annotations', check.read)
+        self._account.note('images of another size than stated (that of the pixels is taken)', len(check.differing))
+        return check.sizes_wh
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
         """As mmengine's, without its full garbage collection: one array of all pickled records, and the end of each of them."""
@@ -202,10 +400,34 @@ class BaseDetDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Records of a JSON file in mmengine's own format (``metainfo`` and ``data_list``)."""
-        metainfo, records = read_data_list(self.ann_file, self.backend_args)
+        metainfo, raw_records = read_data_list(self.ann_file, self.backend_args)
         for key, value in metainfo.items():
             self._metainfo.setdefault(key, value)
-        return [self.parse_data_info(raw) for raw in records]
+        records = [self.parse_data_info(raw) for raw in raw_records]
+        self._leave_out_unusable(records)
+        return records
+
+    def _leave_out_unusable(self, records: list[dict]) -> None:
+        """Judge the boxes of records as those of every data set, leave out those without use, and count."""
+        counts = [len(record['instances']) for record in records]
+        rows = np.repeat(np.arange(len(records)), counts)  # (n,)
+        instances = [instance for record in records for instance in record['instances']]
+        boxes = np.array([instance['bbox'] for instance in instances], dtype=np.float64).reshape(-1, 4)
+        boxes[:, 2:] -= boxes[:, :2]  # xywh
+        stated_wh = np.array([(r['width'], r['height']) for r in records], dtype=np.int64).reshape(-1, 2)
+        paths = [record['img_path'] for record in records]
+        ignored = np.array([bool(instance.get('ignore_flag', 0)) for instance in instances], dtype=bool)
+        sizes_wh = self.settle_sizes(paths, stated_wh, lambda sizes: suspect_rows(boxes, rows, sizes))
+        shape = fates_of_boxes(boxes, sizes_wh[rows])
+        fates = np.where(ignored, IGNORED, shape)
+        self._account.images += len(records)
+        self._account.add_fates(fates)
+        self._account.note(CUT, count_cut(boxes[fates == USED], sizes_wh[rows[fates == USED]]))
+        ends = np.cumsum(counts).tolist()
+        for record, (width, height), start, end in zip(records, sizes_wh.tolist(), [0, *ends], ends):
+            record.update(width=width, height=height)
+            own = zip(instances[start:end], shape[start:end].tolist())
+            record['instances'] = [instance for instance, fate in own if fate == USED]
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """One record out of one entry of ``data_list``: paths joined with ``data_prefix``."""
@@ -213,7 +435,7 @@ class BaseDetDataset(BaseDataset):
         for key in ('img_path', 'height', 'width'):
             if key not in record:
                 number = f'img_id {record.get("img_id")}'
-                raise DataError('the key is missing', file=self.ann_file, record=number, field=key)
+                raise DataError('the key is missing', file=self._ann_name, record=number, field=key)
         record['img_path'] = self._image_path(record['img_path'])
         record['instances'] = record.get('instances') or []
         return record
@@ -254,6 +476,25 @@ class BaseDetDataset(BaseDataset):
             else:
                 self._dropped_images.append(record['img_path'])
                 print_log(f'Left out of the evaluation: {error}', logger='current', level=logging.WARNING)
+
+    def prepare_data(self, idx: int) -> Any:
+        """Record ``idx`` after the pipeline; counts a size that is found to differ from the stated one."""
+        record = self.get_data_info(idx)
+        stated = record.get('height'), record.get('width')
+        data = self.pipeline(record)
+        # LoadImageFromFile writes the size of the pixels into the record that it is given.
+        if record.get('stated_shape') is not None:
+            self._note_size(idx, record, stated)
+        return data
+
+    def _note_size(self, index: int, record: dict, stated_hw: tuple) -> None:
+        first = not self._size_met.any()
+        self._size_met[index] = 1 + record.get('num_outside', 0)
+        if first:
+            height, width = record['ori_shape'][:2]
+            size = f'is {width} x {height}, stated {stated_hw[1]} x {stated_hw[0]}'
+            text = f'{record["img_path"]} {size}: its boxes are taken as coordinates in the pixels. Further images are counted, see account()'
+            print_log(f'{self._account.source}: {text}', logger='current', level=logging.WARNING)
 
     def get_data_info(self, idx: int) -> dict:
         """Record ``idx`` (a copy), with ``sample_idx`` and, if asked for, the class names."""
@@ -313,15 +554,15 @@ class BaseDetDataset(BaseDataset):
                     some = f'{broken} images that should replace each other are'
                     what = 'every image of the dataset is' if broken == size else some
                     message = f'{what} missing or broken, the last one: {error}'
-                    raise DataError(message, file=self.ann_file or None) from error
+                    raise DataError(message, file=self._ann_name or None) from error
                 continue
             if data is not None:
                 return data
             if self.test_mode:
                 message = 'the pipeline gave None in evaluation'
-                raise DataError(message, record=f'sample {index}', file=self.ann_file or None)
+                raise DataError(message, record=f'sample {index}', file=self._ann_name or None)
         message = f'no usable sample in {self.max_refetch + 1} attempts; check the images and the pipeline'
-        raise DataError(message, file=self.ann_file or None)
+        raise DataError(message, file=self._ann_name or None)
 
     @staticmethod
     def _positions(size: int, indices: int | Sequence[int]) -> list[int]:
@@ -347,6 +588,14 @@ class BaseDetDataset(BaseDataset):
             self.data_list = [self.data_list[i] for i in positions]
         self._sizes_wh = self._sizes_wh[positions]
         self._broken = self._broken[positions].share_memory_()
+        self._size_met = self._size_met[positions].share_memory_()
+        images, boxes = len(self._used) - len(positions), int(self._used.sum() - self._used[positions].sum())
+        self._account = self._account.copy()  # the other one belongs to the data set that this is a subset of
+        self._account.images += max(0, -images)
+        self._account.boxes += max(0, -boxes)
+        self._account.leave_out_images(UNSELECTED, max(0, images))
+        self._account.leave_out(UNSELECTED_IMAGE, max(0, boxes))
+        self._used = self._used[positions]
 
     @force_full_init
     def get_subset(self, indices: int | Sequence[int]) -> 'BaseDetDataset':

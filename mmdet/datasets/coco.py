@@ -3,6 +3,7 @@
 n annotations in the file, N images, C categories.
 """
 
+import contextlib
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -16,9 +17,11 @@ from mmengine.fileio import get_local_path
 from ..errors import ConfigError, DataError
 from ..formats.class_names import COCO_CLASSES
 from ..formats.coco import CocoFile, ImageId, RepeatedIdError, match_classes, read_coco, read_segmentations
-from ..formats.images import BrokenImageError, image_size
+from ..formats.images import BrokenImageError
 from ..registry import DATASETS
+from .account import CUT, IGNORED, NO_MASK, UNKNOWN_CLASS, USED, count_cut, fates_of_boxes, suspect_rows
 from .base_det_dataset import BaseDetDataset
+from .transforms.loading import lacks_mask
 
 
 class _CocoAPI:
@@ -41,8 +44,9 @@ class CocoDataset(BaseDetDataset):
     numbers labels in the order of the file, so that a class tuple in another order silently gets wrong names.) A subclass whose ``METAINFO`` has
     None for ``classes`` gets those of the file, in the order of their ids.
 
-    *Boxes.* ``[x, y, w, h]`` becomes xyxy. Dropped: ``ignore`` set, no intersection with the image, area <= 0, w < 1 or h < 1, a category
-    outside the classes. ``iscrowd`` gives ``ignore_flag`` 1. If the pipeline loads masks, each object has its ``segmentation`` as ``mask``.
+    *Boxes.* ``[x, y, w, h]`` becomes xyxy. Left out and counted: ``ignore`` set, no intersection with the image, w < 1 or h < 1, a category
+    outside the classes. ``iscrowd`` gives ``ignore_flag`` 1. If the pipeline loads masks, each object has its ``segmentation`` as ``mask``. The
+    ``area`` of the file plays no part.
 
     *Images.* ``filter_cfg=dict(filter_empty_gt=True, min_size=32)`` drops, in training, those without any annotation of the classes and
     those whose shorter side is below 32 pixels.
@@ -103,26 +107,45 @@ class CocoDataset(BaseDetDataset):
             raise ConfigError('an annotation file is needed', field='ann_file', received=self.ann_file)
         if type(self).parse_data_info is not CocoDataset.parse_data_info:
             return self._load_raw_records()
-        table = read_coco(self.ann_file, self.backend_args, unique_ids=self.ANN_ID_UNIQUE)
+        table = self._read_table()
         if not (table.annotated or self.test_mode):
             message = 'a training needs this list; only test sets come without it'
-            raise DataError(message, file=self.ann_file, field='annotations')
+            raise DataError(message, file=self._ann_name, field='annotations')
         classes = self._classes_in(table.category_ids, table.category_names)
-        label_of = match_classes(classes, table.category_names, self.ann_file, allow_missing=self.allow_missing_classes)
+        label_of = match_classes(
+            classes, table.category_names, self._ann_name, allow_missing=self.allow_missing_classes
+        )
         self._keep_categories(table.category_ids, label_of)
-        paths = [self._image_path(name) for name in table.require_file_names()]
-        sizes_wh = self._complete_sizes(table, paths)
+        paths = self._paths(table)
         labels = label_of[table.category]  # (n,)
         self.cat_img_map = {
             category: [table.image_ids[row] for row in np.unique(table.image[labels == label])]
             for category, label in self.cat2label.items()
         }
-        keep = ~table.ignore & (labels >= 0) & (table.area > 0)
-        keep &= usable_boxes(table.bbox, sizes_wh[table.image], self.border_margin)
+        fit = ~table.ignore & (labels >= 0)
+        sizes_wh = self.settle_sizes(
+            paths,
+            self._complete_sizes(table, paths),
+            lambda sizes: suspect_rows(table.bbox[fit], table.image[fit], sizes, self.border_margin),
+        )
+        shape = fates_of_boxes(table.bbox, sizes_wh[table.image], border_margin=self.border_margin)
+        keep = fit & (shape == USED)
+        fates = np.where(table.ignore | table.crowd, IGNORED, shape)
+        fates[labels < 0] = UNKNOWN_CLASS
         masks = None
         if self.loads_masks:
             segmentations = read_segmentations(self.ann_file, self.backend_args)
             masks = [segmentations[row] for row in np.flatnonzero(keep).tolist()]
+            maskless = np.array([lacks_mask(mask, self._bitmap_masks) for mask in masks], dtype=bool)
+            fates[np.flatnonzero(fates == USED)[maskless[fates[keep] == USED]]] = NO_MASK
+        used = fates == USED
+        self._account.images += len(paths)
+        self._account.add_fates(fates)
+        self._account.note(CUT, count_cut(table.bbox[used], sizes_wh[table.image[used]]))
+        for text, count in table.notes.items():
+            self._account.note(text, count)
+        regions = len(table.ignored_regions.image) + len(table.others.image)
+        self._account.note('ignored regions and others beside the annotations (not trained on)', regions)
         return make_records(
             paths=paths,
             image_ids=table.image_ids,
@@ -133,6 +156,22 @@ class CocoDataset(BaseDetDataset):
             ignore=table.crowd[keep],
             masks=masks,
         )
+
+    def _read_table(self) -> CocoFile:
+        """The columns of the annotation file; subclasses read other formats."""
+        return read_coco(self.ann_file, self.backend_args, unique_ids=self.ANN_ID_UNIQUE)
+
+    def _joins_files(self) -> bool:
+        return type(self).parse_data_info is CocoDataset.parse_data_info
+
+    def _paths(self, table: CocoFile) -> list[str]:
+        """The image files; each annotation file may have a folder of its own."""
+        names = table.require_file_names()
+        paths: list[str] = []
+        for number, count in enumerate(table.images_of_files or (len(names),)):
+            with self._part(number):
+                paths += [self._image_path(name) for name in names[len(paths) : len(paths) + count]]
+        return paths
 
     def _load_raw_records(self) -> list[dict]:
         """Records of :meth:`parse_data_info`, which a subclass may return as one, as a list of them, or as None for an image to leave out."""
@@ -151,10 +190,15 @@ class CocoDataset(BaseDetDataset):
         if self.ANN_ID_UNIQUE and len(self.coco.anns) != len(annotations):
             raise RepeatedIdError('annotation ids are not unique!', file=self.ann_file, field='annotations')
         records: list[dict] = []
+        judged = self._account.boxes
         for image_id in self.coco.get_img_ids():
             image = {**self.coco.imgs[image_id], 'img_id': image_id}
             found: Any = self.parse_data_info({'raw_ann_info': self.coco.img_ann_map[image_id], 'raw_img_info': image})
             records.extend(found if isinstance(found, list) else [] if found is None else [found])
+        self._account.images += len(self.coco.imgs)
+        if self._account.boxes == judged:
+            # parse_data_info of other code, which did not call the one below: what it left out is not known box by box.
+            self._account.boxes += len(annotations)
         del self.coco
         return records
 
@@ -164,21 +208,32 @@ class CocoDataset(BaseDetDataset):
         The annotations that the class names are kept, as described above; ``mask`` is their ``segmentation``.
         """
         image, annotations = raw_data_info['raw_img_info'], raw_data_info['raw_ann_info']
+        path = self._image_path(image['file_name'])
         size_wh = np.array([image['width'], image['height']])
         known = [row for row in annotations if row.get('category_id') in self.cat2label]
         boxes = np.array([row['bbox'] for row in known], dtype=np.float64).reshape(-1, 4)
-        areas = np.array([row.get('area', row['bbox'][2] * row['bbox'][3]) for row in known])
-        keep = usable_boxes(boxes, np.broadcast_to(size_wh, (len(known), 2)), self.border_margin) & (areas > 0)
-        kept = [row for row, usable in zip(known, keep.tolist()) if usable and not row.get('ignore', False)]
-        bboxes = np.array([row['bbox'] for row in kept], dtype=np.float64).reshape(-1, 4)
+        ignored = np.array([bool(row.get('ignore', False)) for row in known], dtype=bool)
+        crowd = np.array([bool(row.get('iscrowd', False)) for row in known], dtype=bool)
+        rows = np.zeros(len(known), dtype=np.int64)
+        fates = fates_of_boxes(boxes, size_wh[None][rows], border_margin=self.border_margin)
+        if len(suspect_rows(boxes[~ignored], rows[~ignored], size_wh[None], self.border_margin)):
+            with contextlib.suppress(BrokenImageError):  # then the stated size has to do
+                size_wh = np.array(self.size_of_image(path))
+                fates = fates_of_boxes(boxes, size_wh[None][rows], border_margin=self.border_margin)
+        keep = ~ignored & (fates == USED)
+        kept = [row for row, usable in zip(known, keep.tolist()) if usable]
+        bboxes = boxes[keep]
+        fates[ignored | crowd] = IGNORED
+        self._account.add_fates(np.concatenate([fates, np.full(len(annotations) - len(known), UNKNOWN_CLASS)]))
+        self._account.note(CUT, count_cut(boxes[fates == USED], size_wh[None][rows[fates == USED]]))
         (record,) = make_records(
-            paths=[self._image_path(image['file_name'])],
+            paths=[path],
             image_ids=[image['img_id']],
             sizes_wh=size_wh[None],
             rows=np.zeros(len(kept), dtype=np.int64),
             bboxes_xywh=bboxes,
             labels=np.array([self.cat2label[row['category_id']] for row in kept], dtype=np.int64),
-            ignore=np.array([bool(row.get('iscrowd', False)) for row in kept], dtype=bool),
+            ignore=crowd[keep],
             masks=[row.get('segmentation') or None for row in kept],
         )
         if self.return_classes:
@@ -195,7 +250,8 @@ class CocoDataset(BaseDetDataset):
         min_size = self.filter_cfg.get('min_size', 0)
         annotated = set(chain.from_iterable(self.cat_img_map.values()))
         classes = self._metainfo['classes']
-        empty = f'without an annotation of the {len(classes)} classes {", ".join(map(repr, classes[:20]))}'
+        names = ', '.join(map(repr, classes[:5])) + (', ...' if len(classes) > 5 else '')
+        empty = f'without an annotation of the {len(classes)} classes ({names})'
         kept = []
         for record in self.data_list:
             if self.filter_cfg.get('filter_empty_gt', False) and record['img_id'] not in annotated:
@@ -223,10 +279,10 @@ class CocoDataset(BaseDetDataset):
         sizes_wh = table.sizes_wh.copy()
         for row in np.flatnonzero((sizes_wh == 0).any(axis=1)).tolist():
             try:
-                sizes_wh[row] = image_size(paths[row], self.backend_args)
+                sizes_wh[row] = self.size_of_image(paths[row])
             except BrokenImageError as error:
                 message = f'the file lacks its width or height, and its image cannot be read: {error}'
-                raise DataError(message, file=self.ann_file, record=f'image {table.image_ids[row]}') from error
+                raise DataError(message, file=self._ann_name, record=f'image {table.image_ids[row]}') from error
         return sizes_wh
 
 
@@ -238,14 +294,7 @@ def usable_boxes(bboxes_xywh: np.ndarray, sizes_wh: np.ndarray, border_margin: f
         sizes_wh: (n, 2) width and height of each box's image.
         border_margin: see :class:`CocoDataset`.
     """
-    x1, y1, w, h = bboxes_xywh.T
-    width, height = sizes_wh.T
-    overlap_w = np.minimum(x1 + w, width) - np.maximum(x1, 0)
-    overlap_h = np.minimum(y1 + h, height) - np.maximum(y1, 0)
-    usable = (w >= 1) & (h >= 1) & (overlap_w > 0) & (overlap_h > 0)
-    if border_margin is not None:
-        usable &= (x1 <= width - border_margin) & (y1 <= height - border_margin)
-    return usable
+    return fates_of_boxes(bboxes_xywh, sizes_wh, border_margin=border_margin) == USED
 
 
 def make_records(

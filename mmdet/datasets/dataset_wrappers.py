@@ -15,6 +15,7 @@ from mmdet.utils.checks import is_int
 
 from ..errors import ConfigError, DataError
 from ..registry import DATASETS
+from .account import BoxAccount, account_of
 from .samplers import SeededIndex, mix_seed, seeded_rng
 from .transforms import Compose
 
@@ -75,6 +76,15 @@ class _SharedParts:
         """(N, 2) widths and heights."""
         self.full_init()
         return np.concatenate([part.get_sizes_wh() for part in self._parts])
+
+    def account(self) -> BoxAccount:
+        """The account of all parts together. Images that a wrapper repeats count once."""
+        self.full_init()
+        parts = [account_of(part) for part in self._parts]
+        account = BoxAccount(f'{type(self).__name__} of {", ".join(part.source for part in parts)}')
+        for part in parts:
+            account.add(part)
+        return account
 
     @property
     def broken_images(self) -> list[str]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..formats.class_names import CITYSCAPES_CLASSES, VOC_CLASSES
-from ..formats.images import image_size
 from ..formats.voc import VOCImage, read_voc_split, read_voc_xml
 from ..registry import DATASETS
+from .account import CUT, IGNORED, TOO_SMALL, UNKNOWN_CLASS, USED, count_cut, fates_of_boxes, suspect_rows
 from .base_det_dataset import BaseDetDataset
 from .coco import CocoDataset, make_records
 
@@ -98,7 +98,7 @@ class XMLDataset(BaseDetDataset):
 
     ``ann_file`` is the list (``VOC2007/ImageSets/Main/trainval.txt``); images and annotations lie in subfolders of
     ``data_prefix['sub_data_root']``. Corners are counted from 1 in the files and from 0 in the records. Objects marked difficult get
-    ``ignore_flag`` 1, those of other names are left out.
+    ``ignore_flag`` 1; those of other names, without area or outside the image are left out.
 
     Args:
         img_subdir, ann_subdir: the subfolders.
@@ -128,29 +128,40 @@ class XMLDataset(BaseDetDataset):
         names = read_voc_split(self.ann_file)
         paths = [os.path.join(self.sub_data_root, self.img_subdir, f'{name}.jpg') for name in names]
         tables = [read_voc_xml(os.path.join(self.sub_data_root, self.ann_subdir, f'{name}.xml')) for name in names]
-        sizes_wh = np.array([self._size_of(table, path) for table, path in zip(tables, paths)], dtype=np.int64)
+        stated_wh = np.array([self._size_of(table, path) for table, path in zip(tables, paths)], dtype=np.int64)
         objects = [
-            (row, self.cat2label[item.name], *item.corners, item.difficult)
+            (row, self.cat2label.get(item.name, -1), *item.corners, item.difficult)
             for row, table in enumerate(tables)
             for item in table.objects
-            if item.name in self.cat2label
         ]
-        rows, labels, x1, y1, x2, y2, difficult = np.array(objects, dtype=np.float64).reshape(-1, 7).T
-        w, h = x2 - x1, y2 - y1
+        columns = np.array(objects, dtype=np.float64).reshape(-1, 7)
+        rows, labels, difficult = columns[:, 0].astype(np.int64), columns[:, 1].astype(np.int64), columns[:, 6] > 0
+        boxes = np.concatenate([columns[:, 2:4] - 1, columns[:, 4:6] - columns[:, 2:4]], axis=1)  # xywh
+        known = labels >= 0
+        sizes_wh = self.settle_sizes(paths, stated_wh, lambda sizes: suspect_rows(boxes[known], rows[known], sizes))
+        shape = fates_of_boxes(boxes, sizes_wh[rows])
+        keep = known & (shape == USED)
+        below = (boxes[:, 2] < smallest) | (boxes[:, 3] < smallest)
+        fates = np.where(difficult, IGNORED, np.where((shape == USED) & below, TOO_SMALL, shape))
+        fates[~known] = UNKNOWN_CLASS
+        used = fates == USED
+        self._account.images += len(paths)
+        self._account.add_fates(fates)
+        self._account.note(CUT, count_cut(boxes[used], sizes_wh[rows[used]]))
         return make_records(
             paths=paths,
             image_ids=names,
             sizes_wh=sizes_wh,
-            rows=rows.astype(np.int64),
-            bboxes_xywh=np.stack([x1 - 1, y1 - 1, w, h], axis=1),
-            labels=labels.astype(np.int64),
-            ignore=(difficult > 0) | (w < smallest) | (h < smallest),
+            rows=rows[keep],
+            bboxes_xywh=boxes[keep],
+            labels=labels[keep],
+            ignore=(difficult | below)[keep],
         )
 
     def _size_of(self, table: VOCImage, path: str) -> tuple[int, int]:
         """(width, height) as the XML file states it, or else of the image file."""
         width, height = (int(text) if text.isdigit() else 0 for text in table.size_wh)
-        return (width, height) if width and height else image_size(path, self.backend_args)
+        return (width, height) if width and height else self.size_of_image(path)
 
     def filter_data(self) -> list[dict]:
         """In training, drop the images that ``filter_cfg`` names, and count why."""
@@ -175,5 +186,6 @@ class VOCDataset(XMLDataset):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        year = next((year for year in ('VOC2007', 'VOC2012') if year in self.sub_data_root), None)
-        self._metainfo['dataset_type'] = year
+        roots = self.sub_data_root if isinstance(self.sub_data_root, list) else [self.sub_data_root]
+        years = {next((year for year in ('VOC2007', 'VOC2012') if year in root), None) for root in roots}
+        self._metainfo['dataset_type'] = years.pop() if len(years) == 1 else None

@@ -11,10 +11,19 @@ from mmengine.logging import print_log
 
 from ..errors import ConfigError, DataError
 from ..formats.coco import match_classes
-from ..formats.images import IMAGE_SUFFIXES, BrokenImageError, image_size, images_by_stem
+from ..formats.images import IMAGE_SUFFIXES, BrokenImageError, images_by_stem
 from ..formats.visdrone import IGNORED_REGION, OTHERS, VISDRONE_CLASSES, read_visdrone_rows, text_files
 from ..registry import DATASETS
-from .coco import CocoDataset, make_records, usable_boxes
+from .account import (
+    CUT,
+    UNANNOTATED,
+    UNREADABLE,
+    UNREADABLE_IMAGE,
+    USED,
+    count_cut,
+    fates_of_boxes,
+)
+from .coco import CocoDataset, make_records
 
 __all__ = ['IGNORED_REGION', 'IMAGE_SUFFIXES', 'OTHERS', 'VisDroneDataset', 'read_visdrone_rows']
 
@@ -26,7 +35,8 @@ class VisDroneDataset(CocoDataset):
     With a JSON file as ``ann_file`` it is a ``CocoDataset``. With a folder it reads the original release: one ``.txt`` an image in
     ``ann_file``, the images in ``data_prefix['img']`` (default: the folder ``images`` beside the annotations). Images are ordered by name,
     ``img_id`` is the position in that order. Widths and heights come from the image headers. Ignored regions (category 0), others (11)
-    and rows with score 0 become boxes with ``ignore_flag`` 1. An image counts as annotated if it has a row of one of the classes.
+    and rows with score 0 become boxes with ``ignore_flag`` 1. An image counts as annotated if it has a row of one of the classes. In evaluation
+    the folder may hold no ``.txt`` file, or ``ann_file`` be empty: then all images are taken, without objects (the test-challenge set).
 
     Args:
         ignored_regions: ``'drop'`` leaves out the boxes with ``ignore_flag`` 1 (as the JSON converter of UFPMP-Det does) and ``'ignore'``
@@ -50,8 +60,12 @@ class VisDroneDataset(CocoDataset):
 
     def load_data_list(self) -> list[dict]:
         """Records of the JSON file or of the annotation folder."""
-        if not os.path.isdir(self.ann_file):
+        if isinstance(self.ann_file, list) or not os.path.isdir(self.ann_file):
             return super().load_data_list()
+        if self.test_mode and not text_files(self.ann_file, 'annotation'):
+            message = f'{self.ann_file} holds no .txt file: the images are taken without annotations'
+            print_log(message, logger='current', level=logging.WARNING)
+            return self._unannotated_images(self._image_dir())
         classes = self._metainfo['classes']
         label_of = match_classes(classes, VISDRONE_CLASSES, self.ann_file, allow_missing=self.allow_missing_classes)
         self._keep_categories(range(1, len(VISDRONE_CLASSES) + 1), label_of)
@@ -67,9 +81,21 @@ class VisDroneDataset(CocoDataset):
             category: np.unique(rows[(labels == label) & ~ignore]).tolist()
             for category, label in self.cat2label.items()
         }
-        keep = usable_boxes(table[:, :4], sizes_wh[rows], self.border_margin) & ((labels >= 0) | ignore)
+        shape = fates_of_boxes(table[:, :4], sizes_wh[rows], border_margin=self.border_margin)
+        keep = (shape == USED) & ((labels >= 0) | ignore)
         if self.ignored_regions == 'drop':
             keep &= ~ignore
+        fates = fates_of_boxes(
+            table[:, :4],
+            sizes_wh[rows],
+            unknown=(labels < 0) & ~ignore,
+            ignored=ignore,
+            border_margin=self.border_margin,
+        )
+        used = fates == USED
+        self._account.images += len(paths)
+        self._account.add_fates(fates)
+        self._account.note(CUT, count_cut(table[used, :4], sizes_wh[rows[used]]))
         return make_records(
             paths=paths,
             image_ids=range(len(paths)),
@@ -80,29 +106,43 @@ class VisDroneDataset(CocoDataset):
             ignore=ignore[keep],
         )
 
+    def _joins_files(self) -> bool:
+        return super()._joins_files() and not any(map(os.path.isdir, self.ann_file))
+
+    def _image_dir(self) -> Path:
+        """The folder of the images, that of the config or the one beside the annotations."""
+        image_dir = Path(self.image_prefix)
+        if not self.image_prefix or image_dir == Path(self.data_root):
+            image_dir = Path(self.ann_file).parent / 'images'
+        if not image_dir.is_dir():
+            raise DataError("no such image folder; set data_prefix=dict(img='...')", file=image_dir)
+        return image_dir
+
     def _native_images(self) -> Iterator[tuple[str, tuple[int, int], np.ndarray]]:
         """Image path, (width, height) and annotation rows (n, 8), by name."""
         annotation_dir = Path(self.ann_file)
-        image_dir = Path(self.image_prefix)
-        if not self.image_prefix or image_dir == Path(self.data_root):
-            image_dir = annotation_dir.parent / 'images'
-        if not image_dir.is_dir():
-            raise DataError("no such image folder; set data_prefix=dict(img='...')", file=image_dir)
+        image_dir = self._image_dir()
         images = images_by_stem(image_dir)
         files = text_files(annotation_dir, 'annotation', at_least_one=True)
         unannotated = sorted(set(images) - set(files))
         if unannotated:
             left_out = f'{len(unannotated)} images without annotation file are left out, the first: {unannotated[0]}'
             print_log(f'{image_dir}: {left_out}', logger='current', level=logging.WARNING)
+            self._account.images += len(unannotated)
+            self._account.leave_out_images(UNANNOTATED, len(unannotated))
         for stem, file in files.items():
             path = images.get(stem, image_dir / f'{stem}.jpg')
             table = read_visdrone_rows(file)
             try:
-                size_wh = image_size(path, self.backend_args)
+                size_wh = self.size_of_image(path)
             except BrokenImageError as error:
                 if not self.skip_broken:
                     raise
                 self._dropped_images.append(str(path))
+                self._account.images += 1
+                self._account.leave_out_images(UNREADABLE, 1)
+                self._account.boxes += len(table)
+                self._account.leave_out(UNREADABLE_IMAGE, len(table))
                 print_log(f'Skipped a broken image: {error}', logger='current', level=logging.WARNING)
                 continue
             yield str(path), size_wh, table

@@ -18,9 +18,11 @@ from mmdet.utils.checks import is_int
 
 from ..errors import ConfigError
 from ..formats.coco import (
+    AnnFile,
     CocoAnnotations,
     ImageId,
     detections_from_rows,
+    file_list,
     ground_truth_json,
     load_coco_annotations,
     result_rows,
@@ -57,8 +59,8 @@ class CocoMetric(BaseMetric):
     ``classes[i]``.
 
     Args:
-        ann_file: COCO annotation file; None collects the ground truth from the data samples, as
-            :func:`~mmdet.evaluation.predictions.read_sample` describes.
+        ann_file: COCO annotation file, or a list of them, read as the data sets read a list; None collects the ground truth from the
+            data samples, as :func:`~mmdet.evaluation.predictions.read_sample` describes.
         metric: 'bbox', 'proposal' (average recall, all classes as one), 'proposal_fast' (the same without the recalls
             by size), or a list of them.
         classwise: also print a table of classes and return ``<class>_precision``.
@@ -90,7 +92,7 @@ class CocoMetric(BaseMetric):
 
     def __init__(
         self,
-        ann_file: str | None = None,
+        ann_file: AnnFile | None = None,
         metric: str | Sequence[str] = 'bbox',
         classwise: bool = False,
         proposal_nums: Sequence[int] = (100, 300, 1000),
@@ -138,7 +140,7 @@ class CocoMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
         if outfile_prefix is not None:
             written = [f'{outfile_prefix}{ending}' for ending in ('.bbox.json', '.gt.json', '_txt')]
-            refuse_inputs(written, [ann_file], field='outfile_prefix')
+            refuse_inputs(written, [] if ann_file is None else file_list(ann_file), field='outfile_prefix')
         if backend_args or file_client_args is None or file_client_args.get('backend') == 'disk':
             self.backend_args = backend_args or None
         else:
@@ -178,7 +180,9 @@ class CocoMetric(BaseMetric):
             self.load_annotations()
         num_classes = None if self.classes is None else len(self.classes)
         for sample in data_samples:
-            record = read_sample(sample, num_classes, with_gt=self.ann_file is None)
+            # Result files alone need no ground truth: that of a test set may be kept back.
+            given = not self.format_only or 'instances' in sample or sample.get('gt_instances') is not None
+            record = read_sample(sample, num_classes, with_gt=self.ann_file is None and given)
             if self._annotations is not None:
                 self._annotations.index_of(record.image_id)
             self.results.append(record)
@@ -237,8 +241,14 @@ class CocoMetric(BaseMetric):
             return None
         from ..formats.coco_api import COCO
 
-        with get_local_path(self.ann_file, backend_args=self.backend_args) as path, redirect_stdout(StringIO()):
-            return COCO(path)  # pycocotools prints its progress
+        with redirect_stdout(StringIO()):  # pycocotools prints its progress
+            if len(file_list(self.ann_file)) > 1:
+                api = COCO()
+                api.dataset = ground_truth_json(self.load_annotations())
+                api.createIndex()
+                return api
+            with get_local_path(file_list(self.ann_file)[0], backend_args=self.backend_args) as path:
+                return COCO(path)
 
     @functools.cached_property
     def cat_ids(self) -> list[ImageId] | None:
@@ -300,7 +310,7 @@ class CocoMetric(BaseMetric):
             self._annotations = self._load_annotations(self.ann_file)
         return self._annotations
 
-    def _load_annotations(self, ann_file: str) -> CocoAnnotations:
+    def _load_annotations(self, ann_file: AnnFile) -> CocoAnnotations:
         return load_coco_annotations(ann_file, self.classes, self.backend_args, count_ignored=self.count_ignored)
 
     def evaluate_detections(self, detections: Detections, annotations: CocoAnnotations) -> dict[str, float]:

@@ -10,7 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ..errors import ConfigError, DataError
-from ..formats.coco import load_coco_annotations, result_rows
+from ..formats.coco import AnnFile, file_list, load_coco_annotations, result_rows
 from ..registry import METRICS
 from ..utils.files import write_json, write_pickle
 from ..utils.outputs import refuse_inputs
@@ -44,7 +44,7 @@ class DumpDetResults(BaseMetric):
         collect_device: str = 'cpu',
         collect_dir: str | None = None,
         *,
-        ann_file: str | None = None,
+        ann_file: AnnFile | None = None,
         backend_args: dict | None = None,
     ):
         super().__init__(collect_device=collect_device if collect_dir else 'gpu', collect_dir=collect_dir)
@@ -52,7 +52,7 @@ class DumpDetResults(BaseMetric):
         if not self.out_file_path.endswith(('.pkl', '.pickle', '.json')):
             message = 'must end with .pkl, .pickle or .json'
             raise ConfigError(message, field='out_file_path', received=self.out_file_path)
-        refuse_inputs([out_file_path], [ann_file], field='out_file_path')
+        refuse_inputs([out_file_path], [] if ann_file is None else file_list(ann_file), field='out_file_path')
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep those parts of the samples of a batch that are written."""

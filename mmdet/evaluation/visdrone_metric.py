@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from mmengine.logging import MMLogger
 
-from ..errors import DataError
-from ..formats.coco import CocoAnnotations, CocoFile, ImageId, match_classes, read_coco
+from ..errors import ConfigError, DataError
+from ..formats.coco import AnnFile, CocoAnnotations, CocoFile, ImageId, file_list, match_classes, read_coco
 from ..formats.tables import Detections, GroundTruth, VisDroneTruth
 from ..formats.visdrone import (
     VISDRONE_CLASSES,
@@ -79,7 +79,7 @@ class VisDroneMetric(CocoMetric):
 
     def __init__(
         self,
-        ann_file: str | None = None,
+        ann_file: AnnFile | None = None,
         *,
         proposal_nums: Sequence[int] = (10, 100, 500),
         max_dets: int | None = 500,
@@ -88,13 +88,22 @@ class VisDroneMetric(CocoMetric):
     ):
         super().__init__(ann_file, proposal_nums=proposal_nums, max_dets=max_dets, prefix=prefix, **kwargs)
         self._bare_coco_keys = prefix is None
-        self._from_folder = ann_file is not None and Path(ann_file).is_dir()
+        files = [] if ann_file is None else file_list(ann_file)
+        self._folders = [file for file in files if Path(file).is_dir()]
+        if self._folders and len(self._folders) < len(files):
+            raise ConfigError('must be files or folders, not both', field='ann_file', received=ann_file)
+        self._from_folder = bool(self._folders)
         self._extras = _Extras([], VisDroneTruth([], [], []))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """As :meth:`CocoMetric.process`; with a folder of annotations the image id is the name of the image file."""
+        """As :meth:`CocoMetric.process`; with a folder of annotations, or result files alone, the image id is the name of the image file."""
         if self._from_folder:
             data_samples = [dict(sample, img_id=_image_name(sample)) for sample in data_samples]
+        elif self.ann_file is None and self.format_only:
+            data_samples = [
+                dict(sample, img_id=_image_name(sample)) if sample.get('img_path') else sample
+                for sample in data_samples
+            ]
         super().process(data_batch, data_samples)
 
     def evaluate(self, size: int) -> dict[str, float]:
@@ -114,17 +123,19 @@ class VisDroneMetric(CocoMetric):
     def load_annotations(self, records: Sequence[ImageRecord] = ()) -> CocoAnnotations:
         """The ground truth for COCO's rules; what only the toolkit needs is kept in the metric."""
         annotations = super().load_annotations(records)
-        if self._from_folder:
-            for record in records:
+        if self.ann_file is not None:
+            for record in records:  # the file may state the size before the photo was turned
                 annotations.image_sizes[annotations.index_of(record.image_id)] = record.ori_shape
         elif self.ann_file is None:
             names = [str(image_id) for image_id in annotations.image_ids]
-            self._extras = _Extras(names, VisDroneTruth([], [], []))
+            known = [VISDRONE_CLASSES.index(name) + 1 for name in annotations.classes if name in VISDRONE_CLASSES]
+            categories = known if len(known) == len(annotations.classes) else None
+            self._extras = _Extras(names, VisDroneTruth([], [], []), categories=categories)
         return annotations
 
-    def _load_annotations(self, ann_file: str) -> CocoAnnotations:
+    def _load_annotations(self, ann_file: AnnFile) -> CocoAnnotations:
         if self._from_folder:
-            annotations, self._extras = _read_folder(ann_file, self.classes)
+            annotations, self._extras = _read_folders(self._folders, self.classes)
         else:
             annotations = super()._load_annotations(ann_file)
             self._extras = _read_extras(ann_file, annotations, self.backend_args)
@@ -180,11 +191,18 @@ def _image_name(sample: dict) -> str:
     return without_image_suffix(Path(sample['img_path']).name)
 
 
-def _read_folder(folder: str, classes: Sequence[str] | None) -> tuple[CocoAnnotations, _Extras]:
-    """A folder of VisDrone ``.txt`` files as COCO's ground truth, the rows of the classes, and the other rows."""
+def _read_folders(folders: Sequence, classes: Sequence[str] | None) -> tuple[CocoAnnotations, _Extras]:
+    """Folders of VisDrone ``.txt`` files as COCO's ground truth, the rows of the classes, and the other rows."""
     classes = VISDRONE_CLASSES if classes is None else tuple(classes)
+    folder = ', '.join(map(str, folders))
     label_of = match_classes(classes, VISDRONE_CLASSES, folder)
-    files = text_files(folder, 'annotation', at_least_one=True)
+    files: dict[str, Path] = {}
+    for each in folders:
+        found = text_files(each, 'annotation', at_least_one=True)
+        if shared := files.keys() & found.keys():
+            message = 'another folder has an annotation file of this name; evaluate the folders one by one'
+            raise DataError(message, file=each, received=f'{min(shared)}.txt')
+        files |= found
     image, rows = stack_rows([read_visdrone_rows(path) for path in files.values()])
     # by category: ignored region, the ten classes, others
     labels = np.array([IGNORED_REGION, *np.where(label_of < 0, len(classes), label_of), len(classes)])
@@ -193,12 +211,12 @@ def _read_folder(folder: str, classes: Sequence[str] | None) -> tuple[CocoAnnota
     own = (label >= 0) & (label < len(classes))
     gt, rest = GroundTruth(image, label, rows[:, :4])[own], VisDroneTruth(image, label, rows[:, :4])[~own]
     annotations = CocoAnnotations(
-        str(folder), [*files], [(None, None)] * len(files), classes, category_ids=[*categories], gt=gt
+        folder, [*files], [(None, None)] * len(files), classes, category_ids=[*categories], gt=gt
     )
     return annotations, _Extras([*files], rest, rows[own, 4] != 0, categories)
 
 
-def _read_extras(ann_file: str, annotations: CocoAnnotations, backend_args: dict | None) -> _Extras:
+def _read_extras(ann_file: AnnFile, annotations: CocoAnnotations, backend_args: dict | None) -> _Extras:
     """The lists ``ignored_regions`` and ``others`` of a JSON file made by ``VisDrone2COCO.py``; other files have none."""
     table = read_coco(ann_file, backend_args)
     names = image_names(table)
@@ -229,15 +247,19 @@ def toolkit_categories(annotations: CocoAnnotations) -> list[int]:
 def image_names(table: CocoFile) -> dict[ImageId, str]:
     """Image id -> name of its result file: the file name without suffix, or the id where there is no file name.
 
-    The folders of the file names are kept only if two images would have the same name without them (frames of sequences).
+    The folders of the file names are kept only if two images would have the same name without them (frames of sequences). Images of several
+    annotation files that still have one name get the number of their file, from 0, as a folder.
 
     Raises:
-        DataError: two images have one name, or a name leads to another folder.
+        DataError: two images of one file have one name, or a name leads to another folder.
     """
     paths = {i: Path(name or str(i)) for i, name in zip(table.image_ids, table.file_names)}
     names = {key: without_image_suffix(path.name) for key, path in paths.items()}
     if len(set(names.values())) < len(names):
         names = {key: without_image_suffix(path.as_posix()).lstrip('/') for key, path in paths.items()}
+    if len(set(names.values())) < len(names) and table.images_of_files:
+        files = np.repeat(np.arange(len(table.images_of_files)), table.images_of_files).tolist()
+        names = {key: f'{file}/{names[key]}' for key, file in zip(names, files)}
     if len(set(names.values())) < len(names) or any('..' in Path(name).parts for name in names.values()):
         raise DataError('the file names must differ, and lead to no other folder', file=table.source, field='file_name')
     return names

@@ -3,6 +3,7 @@
 Datasets, metrics, converters and tools read through this package; it knows none of them.
 """
 
+from .annotations import read_annotations, read_table
 from .coco import CocoAnnotations, CocoFile, load_coco_annotations, read_coco
 from .images import BrokenImageError, decode_image, image_size
 from .json_file import read_json
@@ -21,7 +22,7 @@ from .voc import VOCImage, read_voc_split, read_voc_xml
 
 __all__ = [
     'BoxTable', 'BrokenImageError', 'CocoAnnotations', 'CocoFile', 'Detections', 'GroundTruth', 'UAVDTRows', 'VOCImage',
-    'VisDroneInput', 'VisDroneTruth', 'decode_image', 'image_size', 'load_coco_annotations', 'read_coco', 'read_folders',
-    'read_image_sizes', 'read_json', 'read_results', 'read_toolkit_rows', 'read_uavdt_rows', 'read_visdrone_rows',
+    'VisDroneInput', 'VisDroneTruth', 'decode_image', 'image_size', 'load_coco_annotations', 'read_coco', 'read_annotations', 'read_folders',
+    'read_image_sizes', 'read_json', 'read_results', 'read_table', 'read_toolkit_rows', 'read_uavdt_rows', 'read_visdrone_rows',
     'read_voc_split', 'read_voc_xml', 'write_result_files',
 ]  # fmt: skip

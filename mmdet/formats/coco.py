@@ -9,10 +9,11 @@ Letters: n annotations, I images, C categories of the file; K classes.
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from os import PathLike
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +21,13 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..utils.checks import is_finite, is_int
 from ..utils.reading import is_inner_path
-from .json_file import no_garbage_collection, parse_json, read_bytes, read_json
+from .joined_files import join_tables
+from .json_file import has_keys, no_garbage_collection, parse_json, read_bytes, read_json
 from .tables import Detections, GroundTruth
+from .text_file import finite_number
 
 ImageId = int | str
+NO_AREA_GIVEN = 'boxes with an area of 0 or less (that of the box is taken)'
 _INT64 = 2**63
 _MAX_SIDE = 1e9  # pixels
 
@@ -77,10 +81,16 @@ class CocoFile:
         image: (n,) int64, position of the image.
         category: (n,) int64, position of the category.
         bbox: (n, 4) float64, left, top, width, height in pixels.
-        area: (n,) float64; width * height where the file has none.
+        area: (n,) float64; width * height where the file has none, or one that is not above 0 (exporters without masks write 0).
         crowd: (n,) bool, ``iscrowd``.
         ignore: (n,) bool, ``ignore``: neither trained on, nor found or missed in evaluation.
         ignored_regions, others: what ``VisDrone2COCO.py`` writes beside the annotations; empty in other files.
+        rotation: (n,) float64, degrees by which an annotation tool turned the rectangle (CVAT's ``attributes.rotation``), 0 where it is upright.
+        visibility: (n, 2) int64, truncation and occlusion: 0 none, 1 partly, 2 heavily (VisDrone; the other formats know 0 and 1), -1 not known.
+        kind: format that the columns were read from, one of :data:`~mmdet.formats.annotations.KINDS`.
+        image_root: folder that the file names are relative to; '' where it is not known.
+        images_of_files: of columns that were read from several files, how many images each of them has; empty for one file.
+        notes: what the reader changed or left out, by reason, with how many rows that concerns.
     """
 
     source: str
@@ -99,6 +109,12 @@ class CocoFile:
     ignore: np.ndarray
     ignored_regions: Rectangles
     others: Rectangles
+    rotation: np.ndarray
+    visibility: np.ndarray
+    kind: str = 'coco'
+    image_root: str = ''
+    images_of_files: tuple[int, ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     def require_file_names(self, *, inner: bool = False) -> list[str]:
         """The file names, for callers that read the images.
@@ -155,57 +171,86 @@ def match_classes(
     return np.array([label_of.get(name, -1) for name in names], dtype=np.int64)
 
 
-_last: tuple[bytes, bool, CocoFile] | None = None
+AnnFile = str | PathLike | Sequence[str | PathLike]
+_last: tuple[tuple, CocoFile] | None = None
 
 
-def read_coco(path: str | PathLike, backend_args: dict | None = None, *, unique_ids: bool = True) -> CocoFile:
-    """Read and check a COCO annotation file.
+def read_coco(path: AnnFile, backend_args: dict | None = None, *, unique_ids: bool = True) -> CocoFile:
+    """Read and check a COCO annotation file, or several as one.
 
-    The columns of the last file are kept, because a validation set and its metric read the same file one after the other.
+    The columns of the last call are kept, because a validation set and its metric read the same file one after the other.
 
     What is accepted: ids are whole numbers (3.0 is 3) or texts, matched as they are; ``height``, ``width``, ``file_name``, ``area``,
     ``iscrowd``, ``ignore``, an annotation's ``id`` and ``supercategory`` may be missing or null; categories that no class uses may share
-    a name. The image of every annotation and its category must be in the file, and no id may occur twice.
+    a name. The image of every annotation and its category must be in the file, and no id may occur twice. An area that is missing, null,
+    an empty text, or not above 0 is that of the box.
 
     Args:
-        path: path or URL of the file.
+        path: path or URL of the file; a list of them is read as one file, see :func:`~mmdet.formats.joined_files.join_tables`.
         backend_args: arguments of an mmengine file backend.
-        unique_ids: annotations may not share an id.
+        unique_ids: annotations of one file may not share an id.
 
     Raises:
-        DataError: the file is missing, broken or inconsistent; the error names file, record and field. For an id that occurs twice
+        DataError: a file is missing, broken or inconsistent; the error names file, record and field. For an id that occurs twice
             it is also an AssertionError.
+        ConfigError: an empty list.
     """
     global _last
-    data = read_bytes(path, backend_args)
-    key = hashlib.sha256(data).digest()
-    if _last is None or _last[:2] != (key, unique_ids) or _last[2].source != str(path):
+    paths = file_list(path)
+    contents = [read_bytes(each, backend_args) for each in paths]
+    key = (unique_ids, *((str(each), hashlib.sha256(data).digest()) for each, data in zip(paths, contents)))
+    if _last is None or _last[0] != key:
         _last = None  # frees the file before, while this one is being read
+        tables = []
         with no_garbage_collection():
-            _last = key, unique_ids, _columns_of(parse_json(data, path, drop_polygons=True), str(path), unique_ids)
-    return _last[2]
+            for each in paths:
+                document = parse_json(contents.pop(0), each, drop_polygons=True)
+                tables.append(_columns_of(document, str(each), unique_ids))
+        _last = key, tables[0] if len(tables) == 1 else _frozen(join_tables(tables))
+    return _last[1]
 
 
-def read_segmentations(path: str | PathLike, backend_args: dict | None = None) -> list:
-    """The ``segmentation`` (polygons, run lengths, or None) of each annotation of a file that :func:`read_coco` has accepted, in its order.
+def is_coco(path: Path) -> bool:
+    """Whether a ``.json`` file names ``images`` and ``categories``; it is not parsed, so that a damaged one is recognised, too."""
+    if not (path.is_file() and path.suffix.lower() == '.json'):
+        return False
+    return has_keys(read_bytes(path), 'images', 'categories')
+
+
+def file_list(path: AnnFile) -> list[str | PathLike]:
+    """The annotation files that a config names, one or a list of them; ConfigError for an empty list."""
+    paths = [path] if isinstance(path, str | PathLike) else list(path)
+    if not paths:
+        raise ConfigError('must be a file, or a list of at least one', field='ann_file', received=path)
+    return paths
+
+
+def read_segmentations(path: AnnFile, backend_args: dict | None = None) -> list:
+    """The ``segmentation`` (polygons, run lengths, or None) of each annotation of files that :func:`read_coco` has accepted, in its order.
 
     They are three quarters of such a file, so that only who needs masks reads them.
     """
+    found: list = []
     with no_garbage_collection():
-        document = parse_json(read_bytes(path, backend_args), path)
-    return [row.get('segmentation') or None for row in document.get('annotations', [])]
+        for each in file_list(path):
+            document = parse_json(read_bytes(each, backend_args), each)
+            found += [row.get('segmentation') or None for row in document.get('annotations', [])]
+    return found
 
 
 def _columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile:
     images, categories = (_Records(document.get(key), source, key) for key in ('images', 'categories'))
     annotations = _Records(document.get('annotations', []), source, 'annotations')
     image_ids, category_ids = images.ids('id', unique=True), categories.ids('id', unique=True)
-    annotations.ids('id', unique=unique_ids, optional=True)
+    own_ids = [each for each in annotations.ids('id', unique=unique_ids, optional=True) if each is not None]
     image = annotations.positions('image_id', image_ids, "'images'")
     category = annotations.positions('category_id', category_ids, "'categories'")
     bbox = annotations.boxes()
-    area = annotations.numbers('area', optional=True)
-    area = np.where(np.isnan(area), bbox[:, 2] * bbox[:, 3], area)
+    area = annotations.areas()
+    useless = int(np.count_nonzero(area <= 0))
+    area = np.where(area > 0, area, bbox[:, 2] * bbox[:, 3])
+    notes = {NO_AREA_GIVEN: useless, 'annotations whose id occurs before': len(own_ids) - len(set(own_ids))}
+    rotation, visibility = _attributes(annotations)
     rectangles = []
     for key in ('ignored_regions', 'others'):
         rows = _Records(document.get(key, []), source, key)
@@ -227,11 +272,33 @@ def _columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFil
         ignore=annotations.flags('ignore'),
         ignored_regions=rectangles[0],
         others=rectangles[1],
+        rotation=rotation,
+        visibility=visibility,
+        notes={reason: count for reason, count in notes.items() if count},
     )
+    return _frozen(table)
+
+
+def _frozen(table: CocoFile) -> CocoFile:
+    """The same table, its arrays made read-only: callers share it."""
     for column in (*vars(table).values(), *table.ignored_regions, *table.others):
         if isinstance(column, np.ndarray):
             column.flags.writeable = False
     return table
+
+
+def _attributes(annotations: '_Records') -> tuple[np.ndarray, np.ndarray]:
+    """Rotation (n,) and visibility (n, 2) out of the ``attributes`` that CVAT writes; what is missing or of another kind is not known."""
+    rows = [each if type(each) is dict else {} for each in annotations.values('attributes')]
+    degrees = [row.get('rotation') for row in rows]
+    rotation = np.array([float(value) if is_finite(value) else 0.0 for value in degrees], dtype=np.float64)
+    visibility = np.full((len(rows), 2), -1, dtype=np.int64)
+    for column, names in enumerate((('truncation', 'truncated'), ('occlusion', 'occluded'))):
+        for number, row in enumerate(rows):
+            value = next((row[name] for name in names if name in row), None)
+            if type(value) in (int, bool) and value in (0, 1, 2):
+                visibility[number, column] = value
+    return rotation, visibility
 
 
 def read_data_list(path: str | PathLike, backend_args: dict | None = None) -> tuple[dict, list[dict]]:
@@ -308,7 +375,9 @@ class _Records:
                 if value is not None and value in seen:
                     if self.section != 'annotations':
                         raise self.fault(position, field, 'the id is used twice')
-                    message = 'the id is used twice: annotation ids are not unique!'  # words that callers of mmdetection look for
+                    # The first words are those that callers of mmdetection look for.
+                    message = 'the id is used twice: annotation ids are not unique! Some tools start them anew for every image; number them again with: '
+                    message += 'python tools/dataset_converters/convert.py SRC DST --to coco'
                     raise self.fault(position, field, message, RepeatedIdError)
                 seen.add(value)
         return values
@@ -329,6 +398,15 @@ class _Records:
             self.check(field, values, is_finite, 'must be a finite number', optional)
             array = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
         return array
+
+    def areas(self) -> np.ndarray:
+        """(n,) float64 square pixels, NaN where missing, null or an empty text; a text of a number is that number."""
+        values = self.values('area')
+        if str not in set(map(type, values)):
+            return self.numbers('area', optional=True)
+        numbers = [_area_of_text(value) for value in values]
+        self.check('area', numbers, is_finite, 'must be a finite number', optional=True)
+        return np.array([math.nan if value is None else value for value in numbers], dtype=np.float64)
 
     def boxes(self) -> np.ndarray:
         """(n, 4) float64, left, top, width, height."""
@@ -360,6 +438,27 @@ class _Records:
         if not set(map(type, values)) <= {str} or not _is_text(''.join(values)):
             self.check(field, values, _is_text, 'must be a text that can be encoded', optional)
         return [value or '' for value in values]
+
+
+def _area_of_text(value: Any) -> Any:
+    """A text of a number as that number, an empty text as None, and anything else as it is."""
+    if type(value) is not str:
+        return value
+    if not value.strip():
+        return None
+    number = finite_number(value)
+    return value if number is None else number
+
+
+def area_of(annotation: Mapping) -> float:
+    """The area of an annotation by the rule of :func:`read_coco`, without its checks.
+
+    >>> box = dict(bbox=[0, 0, 4, 5])
+    >>> [area_of(dict(box, area=area)) for area in (12, 0, -1, None, '12', '')]
+    [12, 20, 20, 20, 12.0, 20]
+    """
+    area = _area_of_text(annotation.get('area'))
+    return area if is_finite(area) and area > 0 else annotation['bbox'][2] * annotation['bbox'][3]
 
 
 _SINGULAR = {'images': 'image', 'annotations': 'annotation', 'categories': 'category'}
@@ -407,6 +506,11 @@ class CocoAnnotations:
         category_ids: the K category ids of the file.
         gt: the boxes of these classes.
         other_category_ids: categories of the file that are not evaluated.
+        file_names: of each image; '' where the file has none, and empty where the ground truth does not come from a file.
+        image_root: folder that the file names are relative to; '' where it is not known.
+        kind: format of the file, one of :data:`~mmdet.formats.annotations.KINDS`.
+        rotation: degrees of each row of ``gt``, see :class:`CocoFile`; None where the ground truth does not come from a file.
+        notes: what the reader changed or left out, by reason, with how many rows that concerns.
     """
 
     source: str
@@ -416,6 +520,11 @@ class CocoAnnotations:
     category_ids: list[ImageId]
     gt: GroundTruth
     other_category_ids: frozenset = frozenset()
+    file_names: list[str] = field(default_factory=list)
+    image_root: str = ''
+    kind: str = 'coco'
+    rotation: np.ndarray | None = None
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.image_index = {image_id: i for i, image_id in enumerate(self.image_ids)}
@@ -430,16 +539,16 @@ class CocoAnnotations:
 
 
 def load_coco_annotations(
-    ann_file: str | PathLike,
+    ann_file: AnnFile,
     classes: Sequence[str] | None = None,
     backend_args: dict | None = None,
     *,
     count_ignored: bool = False,
 ) -> CocoAnnotations:
-    """The ground truth of a COCO annotation file, by :func:`read_coco`.
+    """The ground truth of a COCO annotation file, or of several, by :func:`read_coco`.
 
     Args:
-        ann_file: path or URL of the JSON file.
+        ann_file: path or URL of the JSON file, or a list of them.
         classes: as in :func:`match_classes`; None means all categories of the file in its order. Boxes of other categories are left out.
         backend_args: arguments of an mmengine file backend.
         count_ignored: boxes with ``ignore`` count as objects, as in pycocotools. False makes them crowds, neither found nor missed,
@@ -449,23 +558,35 @@ def load_coco_annotations(
         DataError: the file is missing, broken or inconsistent.
         ConfigError: a class name is not in the file, or there is no class.
     """
-    table = read_coco(ann_file, backend_args)
+    return annotations_of(read_coco(ann_file, backend_args), classes, count_ignored=count_ignored)
+
+
+def annotations_of(
+    table: CocoFile, classes: Sequence[str] | None = None, *, count_ignored: bool = False
+) -> CocoAnnotations:
+    """The ground truth in the columns of an annotation file of any format; arguments and errors as :func:`load_coco_annotations`."""
     if classes is None:
         classes = table.category_names
     classes = (classes,) if isinstance(classes, str) else tuple(classes)
-    label_of = match_classes(classes, table.category_names, ann_file)
+    label_of = match_classes(classes, table.category_names, table.source)
     id_of = {label: table.category_ids[position] for position, label in enumerate(label_of.tolist())}
     order = sorted(range(len(table.image_ids)), key=lambda position: id_order(table.image_ids[position]))
     label = label_of[table.category]
     crowd = table.crowd if count_ignored else table.crowd | table.ignore
+    own = label >= 0
     return CocoAnnotations(
-        source=str(ann_file),
+        source=table.source,
         image_ids=[table.image_ids[position] for position in order],
         image_sizes=[(height or None, width or None) for width, height in table.sizes_wh[order].tolist()],
         classes=classes,
         category_ids=[id_of[label] for label in range(len(classes))],
-        gt=GroundTruth(np.argsort(order)[table.image], label, table.bbox, table.area, crowd)[label >= 0],
+        gt=GroundTruth(np.argsort(order)[table.image], label, table.bbox, table.area, crowd)[own],
         other_category_ids=frozenset(table.category_ids[position] for position in np.flatnonzero(label_of < 0)),
+        file_names=[table.file_names[position] for position in order],
+        image_root=table.image_root,
+        kind=table.kind,
+        rotation=table.rotation[own],
+        notes=table.notes,
     )
 
 
@@ -493,6 +614,50 @@ def detections_from_rows(rows: Any, annotations: CocoAnnotations, source: str) -
     own = label < len(annotations.category_ids)
     detections = Detections(image, label, results.boxes(), results.numbers('score'))
     return detections[own], int(np.count_nonzero(~own))
+
+
+def coco_json(table: CocoFile, segmentations: Sequence[Any] | None = None) -> dict:
+    """The columns of an annotation file as the content of a COCO annotation file; annotation ids start at 1.
+
+    Args:
+        table: of a file in any format. Sizes that are not known are left out, and so is ``ignore`` where no annotation has it.
+        segmentations: of each annotation, see :func:`read_segmentations`.
+    """
+    any_ignored, turned, visibility = bool(table.ignore.any()), table.rotation.tolist(), table.visibility.tolist()
+    columns = (table.image, table.category, table.bbox, table.area, table.crowd, table.ignore)
+    annotations = []
+    for row, (image, category, bbox, area, crowd, ignore) in enumerate(zip(*(column.tolist() for column in columns))):
+        annotation = dict(
+            id=row + 1,
+            image_id=table.image_ids[image],
+            category_id=table.category_ids[category],
+            bbox=bbox,
+            area=area,
+            iscrowd=int(crowd),
+        )
+        if any_ignored:
+            annotation['ignore'] = int(ignore)
+        known = dict(zip(('truncation', 'occlusion'), visibility[row]))
+        attributes = {name: value for name, value in known.items() if value >= 0}
+        if turned[row]:
+            attributes['rotation'] = turned[row]
+        if attributes:
+            annotation['attributes'] = attributes
+        if segmentations is not None and segmentations[row] is not None:
+            annotation['segmentation'] = segmentations[row]
+        annotations.append(annotation)
+    images = []
+    for image_id, name, (width, height) in zip(table.image_ids, table.file_names, table.sizes_wh.tolist()):
+        size = dict(height=height, width=width) if width and height else {}
+        images.append(dict(id=image_id, file_name=name, **size))
+    document = dict(images=images, annotations=annotations, categories=table.categories)
+    for key, rectangles in (('ignored_regions', table.ignored_regions), ('others', table.others)):
+        if len(rectangles.image):
+            rows = zip(rectangles.image.tolist(), rectangles.bbox.tolist())
+            document[key] = [dict(image_id=table.image_ids[image], bbox=bbox) for image, bbox in rows]
+    if not table.annotated:
+        del document['annotations']
+    return document
 
 
 def ground_truth_json(annotations: CocoAnnotations) -> dict:

@@ -6,6 +6,8 @@ from typing import Any
 from pycocotools.coco import COCO as PycocoCOCO
 from pycocotools.cocoeval import COCOeval
 
+from .coco import area_of
+
 __all__ = ['COCO', 'COCOeval']
 
 
@@ -24,6 +26,13 @@ class COCO(PycocoCOCO):
         super().__init__(annotation_file=annotation_file)
         self.img_ann_map: defaultdict = self.imgToAnns
         self.cat_img_map: defaultdict = self.catToImgs
+
+    def createIndex(self) -> None:  # noqa: N802  (pycocotools' name)
+        """Index the annotations; an area that is missing or not above 0 is that of the box first."""
+        for annotation in self.dataset.get('annotations', ()):
+            if 'bbox' in annotation:
+                annotation['area'] = area_of(annotation)
+        super().createIndex()
 
     def get_ann_ids(
         self, img_ids: Any = (), cat_ids: Any = (), area_rng: Any = (), iscrowd: bool | None = None

@@ -64,7 +64,7 @@ def test_records_and_labels_follow_the_class_tuple(tmp_path):
         ((0, 0, 0.9, 5), {}, False),
         ((0, 0, 5, 0.9), {}, False),
         ((3, 3, -5, 5), {'area': 20}, False),
-        ((0, 0, 5, 5), {'area': 0}, False),
+        ((0, 0, 5, 5), {'area': 0}, True),
         ((0, 0, 5, 5), {'area': 12.5}, True),
         ((0, 0, 5, 5), {'ignore': 1}, False),
         ((0, 0, 5, 5), {'ignore': 0}, True),

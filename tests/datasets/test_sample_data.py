@@ -197,6 +197,11 @@ def test_real_sequences(sample_data, tmp_path):
     dataset = UAVDTDataset(ann_file=str(tmp_path / 'train.json'), test_mode=True, pipeline=[], lazy_init=True)
     records = dataset.load_data_list()
     assert len(records) == 698 and sum(len(record['instances']) for record in records) == 9231
+    for report, split in ((train, 'train'), (test, 'test')):
+        account = UAVDTDataset(ann_file=str(tmp_path / f'{split}.json'), test_mode=True).account()
+        assert (account.images_used, account.boxes_used) == (report.images, report.objects)
+        assert account.boxes == report.objects + report.ignored
+        assert account.left_out == {'ignored or crowd': report.ignored}
 
 
 def test_real_visdrone(sample_data):

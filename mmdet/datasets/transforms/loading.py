@@ -27,7 +27,9 @@ _FAULTS = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
 class LoadImageFromFile(DetTransform):
     """Decode the image file ``results['img_path']``.
 
-    Sets ``img`` (H, W, 3) uint8 BGR ((H, W) with ``color_type='grayscale'``), ``img_shape`` and ``ori_shape`` (h, w).
+    Sets ``img`` (H, W, 3) uint8 BGR ((H, W) with ``color_type='grayscale'``), ``img_shape`` and ``ori_shape`` (h, w). If the sample states
+    another size (``height``, ``width``), that is replaced by the size of the pixels and kept as ``stated_shape`` (h, w), and objects outside the
+    pixels are left out of ``instances``; ``num_outside`` says how many of them were not ignored anyway.
 
     Args:
         to_float32: return float32 pixels (0..255) instead of uint8.
@@ -74,8 +76,26 @@ class LoadImageFromFile(DetTransform):
 
     def _set_image(self, results: dict, image: np.ndarray) -> dict:
         results['img'] = image.astype(np.float32) if self.to_float32 else image
-        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        results['img_shape'] = results['ori_shape'] = shape = image.shape[:2]
+        stated = results.get('height'), results.get('width')
+        if stated != shape and all(stated):
+            self._replace_size(results, stated)
         return results
+
+    @staticmethod
+    def _replace_size(results: dict, stated: tuple) -> None:
+        """Take the size of the pixels for the stated one, and leave out the objects that lie outside."""
+        results['stated_shape'] = stated
+        results['height'], results['width'] = height, width = results['ori_shape']
+        instances = results.get('instances')
+        if isinstance(instances, list | tuple):
+            inside = [
+                not (_is_box(item.get('bbox')) and _is_outside(item['bbox'], width, height)) for item in instances
+            ]
+            results['instances'] = [item for item, kept in zip(instances, inside) if kept]
+            results['num_outside'] = sum(
+                not kept and not item.get('ignore_flag', 0) for item, kept in zip(instances, inside)
+            )
 
 
 @TRANSFORMS.register_module()
@@ -279,6 +299,15 @@ class LoadAnnotations(DetTransform):
         return kind(masks, height, width), empty
 
 
+def lacks_mask(mask: Any, bitmaps: bool) -> bool:
+    """Whether :class:`LoadAnnotations` ignores an object for its ``mask``: no polygon of three points, or run lengths where there are no bitmaps."""
+    if isinstance(mask, dict):
+        return not bitmaps
+    return isinstance(mask, list) and not any(
+        len(one) >= 6 and len(one) % 2 == 0 for one in mask if hasattr(one, '__len__')
+    )
+
+
 def flat_pipeline(steps: Iterable[Any]) -> Iterator[Any]:
     """The transforms of a built pipeline and those that they apply (``Compose``, ``RandomApply``, ``RandomChoice`` ...), in order."""
     for step in steps:
@@ -326,6 +355,12 @@ def _first_fault(
 
 def _is_label(value: Any) -> bool:
     return isinstance(value, int | np.integer) and bool(-(2**63) <= value < 2**63)
+
+
+def _is_outside(xyxy: Sequence[float], width: int, height: int) -> bool:
+    """Whether a box has no point in common with its image."""
+    x1, y1, x2, y2 = xyxy
+    return min(x2, width) <= max(x1, 0) or min(y2, height) <= max(y1, 0)
 
 
 def _is_box(value: Any, count: int = 4) -> bool:

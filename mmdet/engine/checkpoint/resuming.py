@@ -33,8 +33,9 @@ def annotations_of(dataset: Any) -> list[dict]:
     parts = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     if parts[0] is not None:
         return [entry for part in parts for entry in annotations_of(part)]
-    file = os.fspath(getattr(dataset, 'ann_file', None) or '')
-    return [dict(file=file, images=len(dataset), crc32=_digest(Path(file)) if file else None)]
+    files = getattr(dataset, 'ann_file', None) or ''
+    files = [os.fspath(file) for file in (files if isinstance(files, list | tuple) else [files])]
+    return [dict(file=file, images=len(dataset), crc32=_digest(Path(file)) if file else None) for file in files]
 
 
 def _digest(path: Path) -> int | None:

@@ -1,4 +1,6 @@
-"""Report the broken images that training skipped."""
+"""Report the broken images that training skipped, and what else the loading of images has shown."""
+
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -12,13 +14,19 @@ _NAMED = 10
 class BrokenImagesHook(Hook):
     """Report the images that could not be decoded: new ones after each epoch, all of them at the end of training.
 
-    The dataset lists their paths in its attribute ``broken_images``; without that attribute nothing is reported.
+    The dataset lists their paths in its attribute ``broken_images``; without that attribute nothing is reported. If its :meth:`account` is
+    another one at the end than at the start (broken images, sizes that differ from the annotations), the new one is logged.
     """
 
     priority = 'LOW'
 
     def __init__(self) -> None:
         self._reported = 0
+        self._account: Any = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Keep the account of the start."""
+        self._account = _account(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Warn about images found broken since the last report."""
@@ -33,10 +41,18 @@ class BrokenImagesHook(Hook):
         broken = _broken_images(runner)
         if broken:
             runner.logger.warning(f'Training skipped {len(broken)} broken images: {_named(broken)}')
+        account = _account(runner)
+        if account is not None and account != self._account:
+            runner.logger.info(f'After the training: {account.text()}')
 
 
 def _broken_images(runner: Runner) -> list[str]:
     return list(getattr(runner.train_dataloader.dataset, 'broken_images', None) or [])
+
+
+def _account(runner: Runner) -> Any:
+    dataset = runner.train_dataloader.dataset
+    return dataset.account() if hasattr(dataset, 'account') else None
 
 
 def _named(paths: list[str]) -> str:
