@@ -16,6 +16,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process, master_only
+from mmengine.evaluator import Evaluator as MMEngineEvaluator
 from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
@@ -26,8 +27,10 @@ from mmengine.utils.dl_utils import TORCH_VERSION
 
 from ..config.reading import type_name
 from ..errors import CheckpointError, ConfigError, MMDetError, NonFiniteLossError
+from ..evaluation import Evaluator
 from ..registry import RUNNERS
 from ..utils.checks import is_int
+from ..utils.class_names import class_names
 from ..utils.files import explained, make_folder, write_config
 from ..utils.lock import LOCK_NAME
 from ..version import release
@@ -102,6 +105,7 @@ class DetRunner(Runner):
         self._requested_load_from = load_from
         self._resume_path: str | None = None
         self._evaluating = False
+        self.trained_classes: tuple[str, ...] | None = None  # names by label of the model, where they are known
         args = tuple(map(_as_dict, args))
         kwargs = {name: value if name == 'cfg' else _as_dict(value) for name, value in kwargs.items()}
         super().__init__(_as_dict(model), work_dir, *args, resume=bool(resume), load_from=load_from, **kwargs)
@@ -223,6 +227,28 @@ class DetRunner(Runner):
             by_epoch = loop.pop('by_epoch', True)
             loop['type'] = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
         return super().build_train_loop(loop)
+
+    def build_evaluator(self, evaluator: dict | list | MMEngineEvaluator) -> MMEngineEvaluator:
+        """As mmengine's; one metric or several become the :class:`~mmdet.evaluation.Evaluator` of this package."""
+        if isinstance(evaluator, list) or (isinstance(evaluator, dict) and 'metrics' not in evaluator):
+            return Evaluator(evaluator)
+        return super().build_evaluator(evaluator)
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the validation loop; its evaluator checks its files against the data set, on every process and before a training begins."""
+        return self._bind(super().build_val_loop(loop))
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the test loop, as :meth:`build_val_loop`."""
+        return self._bind(super().build_test_loop(loop))
+
+    def _bind(self, loop: Any) -> BaseLoop:
+        evaluator, dataset = getattr(loop, 'evaluator', None), getattr(loop.dataloader, 'dataset', None)
+        if isinstance(evaluator, Evaluator) and dataset is not None:
+            for note in evaluator.bind(dataset):
+                self.logger.warning(note)
+            self.visualizer.dataset_meta = evaluator.dataset_meta  # of parts with different classes: all of them
+        return loop
 
     def scale_lr(self, optim_wrapper: OptimWrapper | OptimWrapperDict, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate by (total batch size) / ``base_batch_size``."""
@@ -346,6 +372,8 @@ class DetRunner(Runner):
             CheckpointError: unreadable, or it does not fit and ``strict`` or ``complete`` asks for that.
         """
         checkpoint = load_checkpoint_file(filename, trust=self._trust, map_location=map_location)
+        if complete:
+            self.trained_classes = class_names(checkpoint['meta'])
 
         def through_hooks(state: OrderedDict) -> OrderedDict:
             """Let the hooks load what is theirs; the EMA hook swaps the averaged weights with the model's own."""

@@ -97,6 +97,12 @@ class VisDroneMetric(CocoMetric):
             data_samples = [dict(sample, img_id=_image_name(sample)) for sample in data_samples]
         super().process(data_batch, data_samples)
 
+    def _id_of_info(self, info: dict) -> Any:
+        return _image_name(info) if self._from_folder else super()._id_of_info(info)
+
+    def _file_names(self) -> dict[ImageId, str]:
+        return {} if self._from_folder else super()._file_names()
+
     def evaluate(self, size: int) -> dict[str, float]:
         """See :meth:`CocoMetric.evaluate`; without a ``prefix`` of its own, the metric leaves COCO's keys as they are."""
         return self._with_bare_coco_keys(super().evaluate(size))
