@@ -34,6 +34,7 @@ from ..utils.class_names import class_names
 from ..utils.files import explained, make_folder, write_config
 from ..utils.lock import LOCK_NAME
 from ..version import release
+from .checkpoint.class_rows import ClassRows, class_changes
 from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, trusting, unwrap
 from .checkpoint.resuming import (
     annotations_of,
@@ -81,7 +82,8 @@ class DetRunner(Runner):
     - Arguments that are dicts may be ``Config`` objects.
     - While it trains, the work folder is locked: see :mod:`mmdet.utils.lock`.
 
-    Config keys read here beside mmengine's: ``trust_checkpoint`` (False), ``verbose`` (False: a short console).
+    Config keys read here beside mmengine's: ``trust_checkpoint`` (False), ``verbose`` (False: a short console), ``map_classes`` (False; True or a
+    dict: a training from ``load_from`` keeps the rows of classes of equal names, see :class:`~mmdet.engine.checkpoint.class_rows.ClassRows`).
     """
 
     optim_wrapper: Any  # a dict until training builds it
@@ -285,6 +287,8 @@ class DetRunner(Runner):
         if self._train_loop is not None:
             loop = self.train_loop
             epochs = f'{loop.max_epochs} epochs, ' if isinstance(loop, EpochBasedTrainLoop) else ''
+            if self.cfg.get('map_classes') and not self._load_from and self._resume_path is None:
+                raise ConfigError('does nothing without load_from', field='map_classes', received=self.cfg.map_classes)
             self._announce('Training', f': {epochs}{loop.max_iters} iterations')
             _ = self._training_set  # as it is now: the files may change during the run
         try:
@@ -385,9 +389,15 @@ class DetRunner(Runner):
             self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
             return checkpoint['state_dict']
 
+        rows = None if complete or self._resume else self._class_rows(checkpoint['meta'], filename)
         try:
             report = load_into(
-                self.model, checkpoint['state_dict'], strict=strict, complete=complete, before_loading=through_hooks
+                self.model,
+                checkpoint['state_dict'],
+                strict=strict,
+                complete=complete,
+                before_loading=through_hooks,
+                by_name=None if rows is None else rows.apply,
             )
         except CheckpointError as error:
             if error.file is not None:
@@ -396,11 +406,25 @@ class DetRunner(Runner):
         self._has_loaded = True
         renamed = f', {len(report.renamed)} of them renamed' if report.renamed else ''
         self.logger.info(f'Loaded {report.loaded} tensors from {filename}{renamed}')
+        if rows is not None:
+            self.logger.info('\n'.join(rows.lines()))
         for note in report.notes:
             self.logger.warning(note)
         if not report.exact:
             self.logger.warning('The checkpoint does not match the model in:\n  ' + '\n  '.join(report.lines()))
         return checkpoint
+
+    def _class_rows(self, meta: dict, filename: str) -> ClassRows | None:
+        """How a training on other classes than the checkpoint's takes over rows of classes; None where the config does not ask for it."""
+        option = self.cfg.get('map_classes', False)
+        if not isinstance(self._train_loop, BaseLoop):
+            return None
+        trained, wanted = class_names(meta), class_names(getattr(self.train_dataloader.dataset, 'metainfo', None))
+        if option is not False and option is not None:
+            return ClassRows(option, trained, wanted, filename)
+        if (note := class_changes(trained, wanted)) is not None:
+            self.logger.warning(note)
+        return None
 
     def resume(
         self,
