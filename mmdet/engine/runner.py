@@ -215,12 +215,33 @@ class DetRunner(Runner):
         optimizer = optim_wrapper.get('optimizer') if isinstance(optim_wrapper, dict) else None
         if optimizer is not None and not isinstance(optimizer, (dict, torch.optim.Optimizer)):
             raise ConfigError('must be a dict', field='optim_wrapper.optimizer', received=optimizer)
+        before = self._frozen()
         try:
-            return super().build_optim_wrapper(optim_wrapper)
+            wrapper = super().build_optim_wrapper(optim_wrapper)
         except MMDetError:
             raise
         except ValueError as error:
             raise ConfigError(f'cannot be built ({error})', field='optim_wrapper', received=optim_wrapper) from error
+        if self._frozen() != before:
+            self.rewrap_model()
+        return wrapper
+
+    def _frozen(self) -> list[bool]:
+        return [parameter.requires_grad for parameter in self.model.parameters()]
+
+    def rewrap_model(self) -> None:
+        """Wrap the model for DDP anew, after parameters were frozen or released: the wrapper waits for the gradients of those that it saw trained.
+
+        Nothing happens without such a wrapper.
+        """
+        if not is_model_wrapper(self.model):
+            return
+        self.model = self.wrap_model(self.cfg.get('model_wrapper_cfg'), unwrap(self.model))
+        if isinstance(self.optim_wrapper, OptimWrapper) and isinstance(self._train_loop, BaseLoop):
+            if getattr(self.optim_wrapper, 'watch', None) is not None:  # the training runs
+                loop = self.train_loop
+                self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
+                self._maybe_compile('train_step')
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the loop; the two of mmengine are replaced by those that resume at any iteration."""
