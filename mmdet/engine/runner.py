@@ -35,7 +35,7 @@ from ..utils.files import explained, make_folder, write_config
 from ..utils.lock import LOCK_NAME
 from ..version import release
 from .checkpoint.class_rows import ClassRows, class_changes
-from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, trusting, unwrap
+from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, match_stages, trusting, unwrap
 from .checkpoint.resuming import (
     annotations_of,
     changes,
@@ -429,7 +429,7 @@ class DetRunner(Runner):
         self.logger.info(f'Loaded {report.loaded} tensors from {filename}{renamed}')
         if rows is not None:
             self.logger.info('\n'.join(rows.lines()))
-        for note in report.notes:
+        for note in [*match_stages(self.model, checkpoint['meta']), *report.notes]:
             self.logger.warning(note)
         if not report.exact:
             self.logger.warning('The checkpoint does not match the model in:\n  ' + '\n  '.join(report.lines()))

@@ -226,7 +226,7 @@ def join_checkpoints(
 
     Raises:
         ConfigError: ``out`` is one of the stages.
-        CheckpointError: a file is unreadable, is no one-stage detector, or the class names differ.
+        CheckpointError: a file is unreadable, is no one-stage detector, or the stages have no class name in common.
     """
     refuse_inputs([out], [coarse, fine], field='out')
     state, lines, metas = {}, [], {}
@@ -240,8 +240,12 @@ def join_checkpoints(
         metas[part] = content['meta'].get('dataset_meta') or {}
         lines += [f'{part}: {fact}' for fact in report.found]
     classes = [tuple(meta.get('classes') or ()) for meta in metas.values()]
-    if all(classes) and classes[0] != classes[1]:
+    if all(classes) and not set(classes[0]) & set(classes[1]):
         raise CheckpointError(f'its classes are not those of {coarse}, {classes[0]}', file=fine, received=classes[1])
     dataset_meta = metas['fine'] or metas['coarse']
-    write_checkpoint(dict(meta=dict(dataset_meta=dataset_meta) if dataset_meta else {}, state_dict=state), out)
+    meta: dict = dict(dataset_meta=dataset_meta) if dataset_meta else {}
+    if all(classes) and classes[0] != classes[1]:  # the detector that reads it maps one to the other
+        meta['stage_classes'] = dict(coarse=classes[0], fine=classes[1])
+        lines.append(f'the stages have different classes, {classes[0]} and {classes[1]}: mapped by name')
+    write_checkpoint(dict(meta=meta, state_dict=state), out)
     return lines

@@ -495,6 +495,12 @@ def load_into(
     return report
 
 
+def match_stages(model: nn.Module, meta: Mapping) -> list[str]:
+    """Tell a composite detector the class names of its stages, where its checkpoint says that they differ; returns what is not equal."""
+    names, match = meta.get('stage_classes'), getattr(unwrap(model), 'match_stage_classes', None)
+    return match(names) if callable(match) and isinstance(names, Mapping) and {'coarse', 'fine'} <= set(names) else []
+
+
 def unwrap(model: nn.Module) -> nn.Module:
     """The model inside its DDP and test-time-augmentation wrappers, if it has any."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
