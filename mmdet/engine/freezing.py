@@ -45,7 +45,9 @@ def release_norm(norm: nn.Module, training: bool) -> None:
 
 def norms_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Names and modules of the norms that keep statistics."""
-    return [(name, part) for name, part in model.named_modules() if isinstance(part, _NormBase) and part.track_running_stats]
+    return [
+        (name, part) for name, part in model.named_modules() if isinstance(part, _NormBase) and part.track_running_stats
+    ]
 
 
 def is_inside(name: str, prefix: str) -> bool:

@@ -82,17 +82,25 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
             if not any(_contains(name, key) for name in names):
                 if key == _OF_OLD_CONFIGS:
                     continue
-                raise ConfigError(f'no parameter of the model has this in its name; {near_parts(key, names)}', field=field)
+                raise ConfigError(
+                    f'no parameter of the model has this in its name; {near_parts(key, names)}', field=field
+                )
             if not decided[key]:
                 longer = [other for other in self._keys if key in other and other != key]
                 message = f'has no effect: all its parameters follow longer keys ({", ".join(longer) or "of the same length"})'
                 raise ConfigError(message, field=field)
             if not trained[key] and options.get('requires_grad', True) is not False:
-                message = f'has no effect: its {decided[key]} parameters are frozen already (frozen_stages of the backbone?)'
+                message = (
+                    f'has no effect: its {decided[key]} parameters are frozen already (frozen_stages of the backbone?)'
+                )
                 raise ConfigError(message, field=field, received=dict(options))
             if not isinstance(options.get('requires_grad', True), bool):
-                raise ConfigError('must be True or False', field=f'{field}.requires_grad', received=options['requires_grad'])
-            if options.get('requires_grad') is False and (useless := [name for name in options if name != 'requires_grad']):
+                raise ConfigError(
+                    'must be True or False', field=f'{field}.requires_grad', received=options['requires_grad']
+                )
+            if options.get('requires_grad') is False and (
+                useless := [name for name in options if name != 'requires_grad']
+            ):
                 message = 'has no effect on parameters that are frozen (requires_grad=False beside it)'
                 raise ConfigError(message, field=f'{field}.{useless[0]}', received=options[useless[0]])
 
@@ -132,11 +140,7 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
             group.pop('requires_grad', None)  # what mmengine leaves there would be a setting of the optimizer
         offset = self.paramwise_cfg.get('dcn_offset_lr_mult')
         if not prefix and offset is not None:
-            own = {
-                id(parameter)
-                for name, parameter in _offsets(module)
-                if self._key_of(name) is None
-            }
+            own = {id(parameter) for name, parameter in _offsets(module) if self._key_of(name) is None}
             for group in params[start:]:
                 if any(id(parameter) in own for parameter in group['params']):
                     group['lr'] = self.base_lr * offset
@@ -185,7 +189,10 @@ _TARGETS: dict[str, tuple[str, Any]] = {
     'bias_lr_mult': ('bias', _biases),
     'bias_decay_mult': ('bias', _biases),
     'norm_decay_mult': ('norm', lambda model: _trained(model, (_NormBase, nn.GroupNorm, nn.LayerNorm))),
-    'flat_decay_mult': ('parameter of one dimension', lambda model: (p for p in model.parameters() if p.ndim == 1 and p.requires_grad)),
+    'flat_decay_mult': (
+        'parameter of one dimension',
+        lambda model: (p for p in model.parameters() if p.ndim == 1 and p.requires_grad),
+    ),
     'dwconv_decay_mult': ('depthwise convolution', _depthwise),
     'dcn_offset_lr_mult': ('deformable convolution with an offset layer', _offsets),
 }

@@ -237,11 +237,12 @@ class DetRunner(Runner):
         if not is_model_wrapper(self.model):
             return
         self.model = self.wrap_model(self.cfg.get('model_wrapper_cfg'), unwrap(self.model))
-        if isinstance(self.optim_wrapper, OptimWrapper) and isinstance(self._train_loop, BaseLoop):
-            if getattr(self.optim_wrapper, 'watch', None) is not None:  # the training runs
-                loop = self.train_loop
-                self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
-                self._maybe_compile('train_step')
+        if (
+            isinstance(self._train_loop, BaseLoop) and getattr(self.optim_wrapper, 'watch', None) is not None
+        ):  # it trains
+            loop = self.train_loop
+            self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
+            self._maybe_compile('train_step')
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the loop; the two of mmengine are replaced by those that resume at any iteration."""

@@ -66,7 +66,9 @@ def check_images(
     notes = []
     if len(ids) < len(annotations.image_ids):
         left = len(annotations.image_ids) - len(ids)
-        notes.append(f'{annotations.source}: {left} of its {len(annotations.image_ids)} images are not in the data set; their objects count as missed')
+        notes.append(
+            f'{annotations.source}: {left} of its {len(annotations.image_ids)} images are not in the data set; their objects count as missed'
+        )
     other = [
         (image_id, Path(info['img_path']).name, Path(file_names[image_id]).name)
         for image_id, info in ids.items()
@@ -82,13 +84,16 @@ def check_images(
     return notes
 
 
-def check_ids_differ(parts: Sequence[Any], id_of: Callable[[dict], Any], advice: str, file: object = None) -> list[dict]:
+def check_ids_differ(
+    parts: Sequence[Any], id_of: Callable[[dict], Any], advice: str, file: object = None
+) -> list[dict]:
     """The records of all data sets.
 
     Raises:
         ConfigError: two of the data sets have images of one id.
     """
-    records, owner = [], {}
+    records: list[dict] = []
+    owner: dict[Any, int] = {}
     for number, part in enumerate(parts):
         for info in _records(part):
             image_id = id_of(info)

@@ -105,7 +105,9 @@ class Evaluator(MMEngineEvaluator):
             found, truth = map_classes(trained, names, what), self._truth[number]
             notes += found.notes
             if truth is not None:
-                found = ClassMap(found.trained, self._classes(), tuple(truth[k] if k >= 0 else -1 for k in found.labels))
+                found = ClassMap(
+                    found.trained, self._classes(), tuple(truth[k] if k >= 0 else -1 for k in found.labels)
+                )
             self._maps[number] = None if found.is_identity else found
         return notes
 
@@ -156,7 +158,9 @@ def _relabel(sample: Any, key: str, labels: Sequence[int]) -> None:
     old = torch.as_tensor(found['labels'] if isinstance(found, Mapping) else found.labels).long()
     if len(old) and int(old.max()) >= len(labels):
         message = f'must be below {len(labels)}, the number of classes that the checkpoint names'
-        raise DataError(message, record=f'image {sample.get("img_id")!r}', field=f'{key}.labels', received=int(old.max()))
+        raise DataError(
+            message, record=f'image {sample.get("img_id")!r}', field=f'{key}.labels', received=int(old.max())
+        )
     new = torch.as_tensor(labels, device=old.device)[old]
     kept = new >= 0
     if isinstance(found, Mapping):  # a copy: the objects may be shared
@@ -198,7 +202,9 @@ class MultiDatasetsEvaluator(Evaluator):
 
     def __init__(self, metrics: Sequence, dataset_prefixes: Sequence[str], whole: Sequence | dict = ()):
         if isinstance(metrics, dict | BaseMetric) or isinstance(dataset_prefixes, str):
-            raise ConfigError('metrics and dataset_prefixes must be lists, with an entry for each data set', field='metrics')
+            raise ConfigError(
+                'metrics and dataset_prefixes must be lists, with an entry for each data set', field='metrics'
+            )
         groups = [list(entry) if isinstance(entry, list | tuple) else [entry] for entry in metrics]
         self.dataset_prefixes = [str(prefix) for prefix in dataset_prefixes]
         if len(groups) != len(self.dataset_prefixes) or len(set(self.dataset_prefixes)) < len(groups):

@@ -138,11 +138,9 @@ def metric_args_of_config(config: Config) -> dict:
     """
     for _, evaluator, meta, _ in _evaluators(config):
         if evaluator.get('type') in ('CocoMetric', 'mmdet.CocoMetric', CocoMetric) and evaluator.get('ann_file'):
-            break
-    else:
-        raise ConfigError('has no CocoMetric with an ann_file', file=config.filename, field='test_evaluator')
-    classes = dict(classes=meta.get('classes')) if meta else {}
-    return {key: value for key, value in evaluator.items() if key != 'type'} | classes
+            classes = dict(classes=meta.get('classes')) if meta else {}
+            return {key: value for key, value in evaluator.items() if key != 'type'} | classes
+    raise ConfigError('has no CocoMetric with an ann_file', file=config.filename, field='test_evaluator')
 
 
 def _evaluators(config: Config) -> list[tuple[str, dict, dict, int | None]]:
@@ -153,11 +151,18 @@ def _evaluators(config: Config) -> list[tuple[str, dict, dict, int | None]]:
         if prefixes is None:
             evaluators = evaluators['metrics']
         else:
-            metas = [_meta_of(part) for part in ((config.get('test_dataloader') or {}).get('dataset') or {}).get('datasets', [])]
+            metas = [
+                _meta_of(part)
+                for part in ((config.get('test_dataloader') or {}).get('dataset') or {}).get('datasets', [])
+            ]
             groups = [each if isinstance(each, list | tuple) else [each] for each in evaluators['metrics']]
             if not len(groups) == len(prefixes) == len(metas):
-                message = f'must be as many as the metrics, {len(groups)}, and the data sets of test_dataloader, {len(metas)}'
-                raise ConfigError(message, file=config.filename, field='test_evaluator.dataset_prefixes', received=list(prefixes))
+                message = (
+                    f'must be as many as the metrics, {len(groups)}, and the data sets of test_dataloader, {len(metas)}'
+                )
+                raise ConfigError(
+                    message, file=config.filename, field='test_evaluator.dataset_prefixes', received=list(prefixes)
+                )
             rows = enumerate(zip(prefixes, groups, metas))
             return [(f'{prefix}/', each, meta, part) for part, (prefix, group, meta) in rows for each in group]
     meta = _dataset_meta(config) or {}

@@ -239,7 +239,9 @@ def results_by_name(
         columns = sample.get('pred_instances')
         if found is not None and not found.is_identity and isinstance(columns, Mapping) and 'labels' in columns:
             labels = as_array(columns['labels'])
-            if labels.dtype.kind in 'iu' and not (len(labels) and (labels.min() < 0 or labels.max() >= len(found.labels))):
+            if labels.dtype.kind in 'iu' and not (
+                len(labels) and (labels.min() < 0 or labels.max() >= len(found.labels))
+            ):
                 new = np.array(found.labels, dtype=np.int64)[labels.astype(np.int64)]
                 kept = {name: as_array(values)[new >= 0] for name, values in columns.items()}
                 sample = {**sample, 'pred_instances': {**kept, 'labels': new[new >= 0]}}

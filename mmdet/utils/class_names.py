@@ -110,7 +110,10 @@ def map_classes(trained: Sequence[str], wanted: Sequence[str], what: str = 'The 
             message = f'{both}: no name is the same, and the numbers of classes differ. Set metainfo=dict(classes=(...)) of the data set'
             raise ConfigError(message, field='metainfo.classes')
         return ClassMap(
-            trained, wanted, tuple(range(len(wanted))), (f'{both}: no name is the same, so labels are taken by position',)
+            trained,
+            wanted,
+            tuple(range(len(wanted))),
+            (f'{both}: no name is the same, so labels are taken by position',),
         )
     missing = [name for name, label in zip(trained, labels) if label < 0]
     unknown = [name for label, name in enumerate(wanted) if label not in labels]
@@ -122,7 +125,9 @@ def map_classes(trained: Sequence[str], wanted: Sequence[str], what: str = 'The 
             f'{what}: class names that differ by case, blanks or punctuation only are taken for one: {pairs}; give both the same spelling'
         )
     if missing:
-        notes.append(f'{what} lacks {len(missing)} classes of the model, whose detections are left out: {shown(missing)}')
+        notes.append(
+            f'{what} lacks {len(missing)} classes of the model, whose detections are left out: {shown(missing)}'
+        )
     if unknown:
         notes.append(
             f'{what} has {len(unknown)} classes that the model does not know, whose objects are all missed: {shown(unknown)}'

@@ -20,7 +20,9 @@ KEYS = 'optim_wrapper.paramwise_cfg'
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.backbone = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 3), nn.BatchNorm1d(3, affine=False))
+        self.backbone = nn.Sequential(
+            nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 3), nn.BatchNorm1d(3, affine=False)
+        )
         self.neck = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
         self.scale = nn.Parameter(torch.ones(1))
 
@@ -29,7 +31,9 @@ class Net(nn.Module):
 
 
 def wrap(model, **paramwise):
-    return build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1), paramwise_cfg=paramwise))
+    return build_optim_wrapper(
+        model, dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1), paramwise_cfg=paramwise)
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,11 @@ def test_a_norm_that_is_released(kind):
 
 @pytest.mark.parametrize(
     ('key', 'hint'),
-    [('bakbone', 'near names: backbone'), ('bbox_head.gfl_clss', 'near names: bbox_head.gfl_cls'), ('qqq', 'the parts of the model are backbone, bbox_head')],
+    [
+        ('bakbone', 'near names: backbone'),
+        ('bbox_head.gfl_clss', 'near names: bbox_head.gfl_cls'),
+        ('qqq', 'the parts of the model are backbone, bbox_head'),
+    ],
 )
 def test_hints(key, hint):
     assert hint in near_parts(key, ['backbone.layer1.weight', 'bbox_head.gfl_cls.weight', 'bbox_head.gfl_cls.bias'])
@@ -128,7 +136,11 @@ def states(folder, last):
 
 
 def moved(one, other, prefix):
-    return {name for name in one if name.startswith(prefix) and not torch.equal(one[name], other[name]) and 'num_batches' not in name}
+    return {
+        name
+        for name in one
+        if name.startswith(prefix) and not torch.equal(one[name], other[name]) and 'num_batches' not in name
+    }
 
 
 PARTS = {f'backbone.{name}' for name in ('0.weight', '0.bias', '1.weight', '1.bias', '1.running_mean', '1.running_var')}
@@ -167,7 +179,13 @@ def test_hooks_that_are_refused(tmp_path, hook, message):
         toy_runner(tmp_path, epochs=2, ema=False, custom_hooks=[dict(type='FreezeHook', **hook)]).train()
 
 
-@pytest.mark.parametrize('options', [dict(custom_hooks=[dict(type='FreezeHook', modules=['backbone'], begin=1, end=4)]), {f'{KEYS}.custom_keys': dict(backbone=dict(requires_grad=False))}])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(custom_hooks=[dict(type='FreezeHook', modules=['backbone'], begin=1, end=4)]),
+        {f'{KEYS}.custom_keys': dict(backbone=dict(requires_grad=False))},
+    ],
+)
 def test_resumed_and_averaged(tmp_path, options):
     options = {**options, 'custom_hooks': [*options.get('custom_hooks', []), dict(type='EMAHook', momentum=0.2)]}
     toy_runner(tmp_path / 'whole', epochs=5, **options).train()

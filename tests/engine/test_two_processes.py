@@ -40,7 +40,8 @@ def test_frozen_parts(runs, name):
             torch.testing.assert_close(value, alone[key], rtol=1e-4, atol=1e-5, msg=key)
     part = 'bbox_head' if name == 'unused' else 'backbone'
     moved = [
-        any(not torch.equal(now[key], before[key]) for key in now if key.startswith(part)) for before, now in zip(one, one[1:])
+        any(not torch.equal(now[key], before[key]) for key in now if key.startswith(part))
+        for before, now in zip(one, one[1:])
     ]
     assert moved == {'keys': [False, False], 'hook': [False, True], 'unused': [False, True]}[name]
 

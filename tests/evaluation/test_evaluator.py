@@ -11,7 +11,14 @@ from mmengine.structures import InstanceData
 
 from mmdet.datasets import CocoDataset, ConcatDataset
 from mmdet.errors import ConfigError, DataError
-from mmdet.evaluation import CocoMetric, DumpDetResults, Evaluator, MultiDatasetsEvaluator, evaluate_results, read_results
+from mmdet.evaluation import (
+    CocoMetric,
+    DumpDetResults,
+    Evaluator,
+    MultiDatasetsEvaluator,
+    evaluate_results,
+    read_results,
+)
 from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
 
@@ -24,7 +31,14 @@ def coco_file(path, names=('car', 'bus'), ids=(1, 2), prefix='a', ann_names=None
     images = [dict(id=i, file_name=f'{prefix}{i}.jpg', width=200, height=100) for i in ids]
     rows = [(i, name) for i in ids for name in ann_names or names]
     annotations = [
-        dict(id=k, image_id=i, category_id=7 + names.index(name), bbox=[*BOXES[name][0, :2].tolist(), 30, 30], area=900, iscrowd=0)
+        dict(
+            id=k,
+            image_id=i,
+            category_id=7 + names.index(name),
+            bbox=[*BOXES[name][0, :2].tolist(), 30, 30],
+            area=900,
+            iscrowd=0,
+        )
         for k, (i, name) in enumerate(rows, 1)
     ]
     categories = [dict(id=7 + k, name=name) for k, name in enumerate(names)]
@@ -42,7 +56,9 @@ def prediction(image_id, found, part=None):
     labels = [label for label, _ in found]
     boxes = np.concatenate([box for _, box in found]) if found else np.zeros((0, 4))
     instances = InstanceData(
-        bboxes=torch.tensor(boxes, dtype=torch.float32), scores=torch.linspace(0.9, 0.8, len(labels)), labels=torch.tensor(labels, dtype=torch.long)
+        bboxes=torch.tensor(boxes, dtype=torch.float32),
+        scores=torch.linspace(0.9, 0.8, len(labels)),
+        labels=torch.tensor(labels, dtype=torch.long),
     )
     meta = dict(img_id=image_id, ori_shape=(100, 200)) | ({} if part is None else dict(dataset_part=part))
     return DetDataSample(metainfo=meta, pred_instances=instances)
@@ -54,8 +70,18 @@ def prediction(image_id, found, part=None):
         (None, ('car', 'bus'), 1.0, []),
         (('car', 'bus'), ('car', 'bus'), 1.0, []),
         (('car', 'bus'), ('bus', 'car'), 1.0, ['mapped by name']),
-        (('van', 'car', 'bus'), ('bus', 'car'), 1.0, ['mapped by name', "lacks 1 classes of the model, whose detections are left out: 'van'"]),
-        (('car', 'van'), ('bus', 'car'), 0.5, ['mapped by name', "left out: 'van'", "the model does not know, whose objects are all missed: 'bus'"]),
+        (
+            ('van', 'car', 'bus'),
+            ('bus', 'car'),
+            1.0,
+            ['mapped by name', "lacks 1 classes of the model, whose detections are left out: 'van'"],
+        ),
+        (
+            ('car', 'van'),
+            ('bus', 'car'),
+            0.5,
+            ['mapped by name', "left out: 'van'", "the model does not know, whose objects are all missed: 'bus'"],
+        ),
         (('Car', 'BUS '), ('bus', 'car'), 1.0, ['mapped by name', "'bus' for 'BUS '"]),
         (('auto', 'omnibus'), ('car', 'bus'), 1.0, ['no name is the same, so labels are taken by position']),
         (('auto', 'omnibus', 'x'), ('car', 'bus'), None, 'no name is the same, and the numbers of classes differ'),
@@ -77,7 +103,9 @@ def test_labels_by_name(tmp_path, trained, wanted, ap50, said):
     evaluator.bind(dataset(file, wanted))
     notes = evaluator.match_classes(trained)
     assert len(notes) == len(said) and all(part in note for part, note in zip(said, notes)), notes
-    evaluator.process([prediction(i, [(label, BOXES[name]) for name, label in places.items() if name in BOXES]) for i in (1, 2)])
+    evaluator.process(
+        [prediction(i, [(label, BOXES[name]) for name, label in places.items() if name in BOXES]) for i in (1, 2)]
+    )
     assert evaluator.evaluate(2)['coco/bbox_mAP_50'] == ap50
 
 
@@ -100,12 +128,16 @@ def test_pictures_and_dumps_have_the_labels_of_the_data_set(tmp_path):
 
 
 def two(tmp_path, names=(('car', 'bus'), ('car', 'bus')), ids=((1, 2), (1, 2)), **options):
-    files = [coco_file(tmp_path / f'{k}.json', own, part, prefix='ab'[k]) for k, (own, part) in enumerate(zip(names, ids))]
+    files = [
+        coco_file(tmp_path / f'{k}.json', own, part, prefix='ab'[k]) for k, (own, part) in enumerate(zip(names, ids))
+    ]
     return files, ConcatDataset([dataset(file, own) for file, own in zip(files, names)], **options)
 
 
 def with_truth(sample, boxes):
-    sample.set_metainfo(dict(instances=[dict(bbox=box[0].tolist(), bbox_label=label, ignore_flag=0) for label, box in boxes]))
+    sample.set_metainfo(
+        dict(instances=[dict(bbox=box[0].tolist(), bbox_label=label, ignore_flag=0) for label, box in boxes])
+    )
     return sample
 
 
@@ -115,7 +147,12 @@ def test_whole_concatenation_counts_images_of_one_id_apart(tmp_path):
     evaluator.dataset_meta = concat.metainfo
     assert evaluator.bind(concat) == [] and evaluator.match_classes(('bus', 'car'))
     both = [(0, CAR), (1, BUS)]
-    found = {(0, 1): [(1, CAR)], (0, 2): [], (1, 1): [(1, CAR), (0, BUS)], (1, 2): [(1, CAR)]}  # 3 of 4 cars, 1 of 4 buses
+    found = {
+        (0, 1): [(1, CAR)],
+        (0, 2): [],
+        (1, 1): [(1, CAR), (0, BUS)],
+        (1, 2): [(1, CAR)],
+    }  # 3 of 4 cars, 1 of 4 buses
     evaluator.process([with_truth(prediction(i, boxes, part), both) for (part, i), boxes in found.items()])
     assert evaluator.evaluate(4)['coco/bbox_mAP_50'] == pytest.approx((76 + 26) / 2 / 101)
     ids = [image['id'] for image in json.loads((tmp_path / 'out.gt.json').read_text())['images']]
@@ -127,7 +164,9 @@ def test_metrics_of_each_part(tmp_path, names):
     files, concat = two(tmp_path, names, ignore_keys='classes')
     assert [concat.get_data_info(k)['dataset_part'] for k in range(4)] == [0, 0, 1, 1]
     out = str(tmp_path / 'out.pkl')
-    evaluator = MultiDatasetsEvaluator([CocoMetric(file) for file in files], ['a', 'b'], whole=dict(type='DumpDetResults', out_file_path=out))
+    evaluator = MultiDatasetsEvaluator(
+        [CocoMetric(file) for file in files], ['a', 'b'], whole=dict(type='DumpDetResults', out_file_path=out)
+    )
     evaluator.dataset_meta = concat.metainfo
     evaluator.bind(concat)
     evaluator.match_classes(('bus', 'van', 'car'))
@@ -187,7 +226,10 @@ def test_files_of_other_data_sets_are_found_before_the_first_image(tmp_path):
 
     assert notes(CocoMetric(file)) == [] and notes(CocoMetric()) == []
     assert notes(CocoMetric(coco_file(tmp_path / 'copy.json'))) == []
-    assert '1 of its 3 images are not in the data set' in notes(CocoMetric(coco_file(tmp_path / 'more.json', ids=(1, 2, 3))))[0]
+    assert (
+        '1 of its 3 images are not in the data set'
+        in notes(CocoMetric(coco_file(tmp_path / 'more.json', ids=(1, 2, 3))))[0]
+    )
     assert 'other file names' in notes(CocoMetric(coco_file(tmp_path / 'names.json', prefix='z')))[0]
     with pytest.raises(DataError, match=r'1 of the 2 images .* not in the annotation file'):
         notes(CocoMetric(coco_file(tmp_path / 'ids.json', ids=(1, 3))))

@@ -41,7 +41,10 @@ class ClassRows:
             raise ConfigError(message, field='train_dataloader.dataset.metainfo.classes', received=wanted)
         self.trained, self.wanted, self.file = tuple(trained), tuple(wanted), file
         rename = dict(options.get('rename') or {})
-        for names, known, where in ((rename, self.wanted, 'the training set'), (rename.values(), self.trained, 'the checkpoint')):
+        for names, known, where in (
+            (rename, self.wanted, 'the training set'),
+            (rename.values(), self.trained, 'the checkpoint'),
+        ):
             for name in names:
                 if name not in known:
                     message = f'{where} has no class of this name; it has {shown(known)}'
@@ -73,7 +76,11 @@ class ClassRows:
             f'in {len(self.changed)} tensors: {", ".join(self.changed)}'
         ]
         for name, old, source in zip(self.wanted, self.old_names, self.sources):
-            lines.append(f'  {name}: new, initial weights' if source < 0 else f'  {name}: from {old}, class {source} of the checkpoint')
+            lines.append(
+                f'  {name}: new, initial weights'
+                if source < 0
+                else f'  {name}: from {old}, class {source} of the checkpoint'
+            )
         unused = [name for name in self.trained if name not in self.old_names]
         if unused:
             lines.append(f'  not in the training set: {shown(unused)}')
@@ -93,4 +100,6 @@ def class_changes(trained: Sequence[str] | None, wanted: Sequence[str] | None) -
         else 'the class layers start anew'
     )
     hint = f'; map_classes=True keeps those of the {len(shared)} classes of equal names' if shared else ''
-    return f'The checkpoint was trained on the classes {shown(trained)}, the training set has {shown(wanted)}: {how}{hint}'
+    return (
+        f'The checkpoint was trained on the classes {shown(trained)}, the training set has {shown(wanted)}: {how}{hint}'
+    )

@@ -65,7 +65,11 @@ class FreezeHook(Hook):
         for part in self.modules:
             own = [name for name in names if is_inside(name, part)]
             if not own and not any(is_inside(name, part) for name, _ in norms_of(model)):
-                raise ConfigError(f'the model has no part of this name; {near_parts(part, names)}', field='FreezeHook.modules', received=part)
+                raise ConfigError(
+                    f'the model has no part of this name; {near_parts(part, names)}',
+                    field='FreezeHook.modules',
+                    received=part,
+                )
 
     def before_train(self, runner: Runner) -> None:
         """Do what the epoch says at which the training starts, or goes on."""
@@ -128,5 +132,6 @@ class FreezeHook(Hook):
 
     def _tell(self, what: str) -> None:
         print_log(
-            f'{what}: {", ".join(self.modules)} ({len(self._parameters or ())} parameters, {len(self._norms)} batch norms)', logger='current'
+            f'{what}: {", ".join(self.modules)} ({len(self._parameters or ())} parameters, {len(self._norms)} batch norms)',
+            logger='current',
         )

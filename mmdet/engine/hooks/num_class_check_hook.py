@@ -59,7 +59,9 @@ class NumClassCheckHook(Hook):
         trained = getattr(runner, 'trained_classes', None)
         counts = {count for _, _, count in _heads(runner.model)}
         if trained is not None and counts - {len(trained)}:
-            message = f'The checkpoint names {len(trained)} classes, the model has {sorted(counts)}: its names are not used'
+            message = (
+                f'The checkpoint names {len(trained)} classes, the model has {sorted(counts)}: its names are not used'
+            )
             self._say(runner, message)
             trained = None
         if trained is None or not isinstance(evaluator, Evaluator):

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 
-def copy_class_rows(own: Tensor, stored: Tensor, sources: Sequence[int], num_stored: int, num_priors: int = 1) -> Tensor | None:
+def copy_class_rows(
+    own: Tensor, stored: Tensor, sources: Sequence[int], num_stored: int, num_priors: int = 1
+) -> Tensor | None:
     """A class predictor's tensor with the rows of a checkpoint's classes.
 
     Args:
@@ -22,7 +24,12 @@ def copy_class_rows(own: Tensor, stored: Tensor, sources: Sequence[int], num_sto
     Returns:
         (A K, ...); None where the two do not belong to heads of one kind.
     """
-    if stored.dim() != own.dim() or stored.shape[1:] != own.shape[1:] or len(stored) % num_priors or len(own) % num_priors:
+    if (
+        stored.dim() != own.dim()
+        or stored.shape[1:] != own.shape[1:]
+        or len(stored) % num_priors
+        or len(own) % num_priors
+    ):
         return None
     background = [len(tensor) // num_priors - count for tensor, count in ((own, len(sources)), (stored, num_stored))]
     if not set(background) <= {0, 1}:
@@ -52,7 +59,9 @@ def proxies_of_classes(shares: Tensor) -> list[int] | None:
     return counts if begin == len(shares) else None
 
 
-def copy_proxies(own: Tensor, stored: Tensor, new_counts: Sequence[int], old_counts: Sequence[int], sources: Sequence[int]) -> Tensor:
+def copy_proxies(
+    own: Tensor, stored: Tensor, new_counts: Sequence[int], old_counts: Sequence[int], sources: Sequence[int]
+) -> Tensor:
     """Rows of proxies (sum of counts, ...) of the classes that the checkpoint has.
 
     Of a class with more proxies in the checkpoint, the last ones are taken, which have the largest shares; with fewer, the others keep

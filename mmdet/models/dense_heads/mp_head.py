@@ -110,11 +110,11 @@ class MPHead(GFLHead):
         found: dict[str, Tensor] = {}
         shares = stored.get('_proxies_prob')
         counts = None if shares is None else proxies_of_classes(shares)
-        if shares is not None and counts is not None and len(counts) == num_stored and 'proxies' in stored:
-            if stored['proxies'].shape[1:] == own['proxies'].shape[1:] and len(stored['proxies']) == len(shares):
-                for name in names[:2]:
-                    found[name] = copy_proxies(own[name], stored[name], self.proxies_list, counts, sources)
-                found['_proxies_prob'] = sums_to_one(found['_proxies_prob'], self.proxies_list)
+        whole = 'proxies' in stored and stored['proxies'].shape[1:] == own['proxies'].shape[1:]
+        if whole and counts is not None and len(counts) == num_stored and sum(counts) == len(stored['proxies']):
+            for name in names[:2]:
+                found[name] = copy_proxies(own[name], stored[name], self.proxies_list, counts, sources)
+            found['_proxies_prob'] = sums_to_one(found['_proxies_prob'], self.proxies_list)
         for name in names[2:]:
             rows = copy_class_rows(own[name], stored[name], sources, num_stored) if name in stored else None
             if rows is not None:

@@ -106,7 +106,9 @@ class UFPMPDet(CompositeDetector):
         coarse, fine = (tuple(names[stage]) for stage in ('coarse', 'fine'))
         if not set(coarse) & set(fine) and len(coarse) != len(fine):
             self._fine_labels = (-1,) * len(coarse)
-            return [f'The coarse stage, of {len(coarse)} classes, knows none of the fine one: it only finds the foreground']
+            return [
+                f'The coarse stage, of {len(coarse)} classes, knows none of the fine one: it only finds the foreground'
+            ]
         found = map_classes(coarse, fine, 'The fine stage')
         self._fine_labels = None if found.is_identity else found.labels
         return list(found.notes)

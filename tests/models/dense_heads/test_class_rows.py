@@ -47,7 +47,10 @@ def test_rows_of_equal_names_are_kept(name, old_count, sources):
     assert tensors and not left and sorted(changed) == sorted(f'bbox_head.{key}' for key in tensors)
     priors = 9 if name.startswith('Retina') else 1
     for key in tensors:
-        found, own, stored = (values.unflatten(0, (priors, -1)) for values in (state[f'bbox_head.{key}'], new.state_dict()[key], old.state_dict()[key]))
+        found, own, stored = (
+            values.unflatten(0, (priors, -1))
+            for values in (state[f'bbox_head.{key}'], new.state_dict()[key], old.state_dict()[key])
+        )
         for label, source in enumerate(sources):
             assert torch.equal(found[:, label], own[:, label] if source < 0 else stored[:, source]), (key, label)
         if 'softmax' in name:
@@ -69,7 +72,14 @@ def test_tensors_of_another_kind_of_head(stored):
 
 @pytest.mark.parametrize(
     ('shares', 'counts'),
-    [([], []), ([1.0], [1]), ([0.5, 0.5, 1.0], [2, 1]), ([0.0, 0.0, 1.0, 0.0, 1.0], [3, 2]), ([0.3, 0.3], None), ([1 / 3] * 3 + [1.0], [3, 1])],
+    [
+        ([], []),
+        ([1.0], [1]),
+        ([0.5, 0.5, 1.0], [2, 1]),
+        ([0.0, 0.0, 1.0, 0.0, 1.0], [3, 2]),
+        ([0.3, 0.3], None),
+        ([1 / 3] * 3 + [1.0], [3, 1]),
+    ],
 )
 def test_counts_of_proxies(shares, counts):
     assert proxies_of_classes(torch.tensor(shares)) == counts
@@ -90,6 +100,8 @@ def test_multi_proxy_head():
     assert changed == ['proxies', '_proxies_prob', '_embedding', '_pos_embedding_ptr'] and not left
     assert torch.equal(state['proxies'], torch.cat([old.proxies[3:], new.proxies[3:]]).detach())
     assert state['_proxies_prob'].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0.5, 0.5])
-    assert torch.equal(state['_embedding'][[0, 2]], old._embedding[[2, 3]]) and torch.equal(state['_embedding'][1], new._embedding[1])
+    assert torch.equal(state['_embedding'][[0, 2]], old._embedding[[2, 3]]) and torch.equal(
+        state['_embedding'][1], new._embedding[1]
+    )
     assert state['_pos_embedding_ptr'].tolist() == [0, 0, 2]
     new.load_state_dict(state)

@@ -497,7 +497,12 @@ def test_refuses(detector, repository):
 )
 def test_classes_of_the_stages_by_name(coarse, fine, table, merged):
     model = UFPMPDet.__new__(UFPMPDet)
-    model.nms, model.max_per_img, model.min_overlap, model.coarse_weight = dict(type='nms', iou_threshold=0.6), -1, 0.9, 1.0
+    model.nms, model.max_per_img, model.min_overlap, model.coarse_weight = (
+        dict(type='nms', iou_threshold=0.6),
+        -1,
+        0.9,
+        1.0,
+    )
     model._fine_labels = None
     notes = UFPMPDet.match_stage_classes(model, dict(coarse=coarse, fine=fine))
     assert model._fine_labels == table and bool(notes) == (table is not None)
