@@ -23,7 +23,7 @@ from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
 
 CAR, BUS, VAN = (np.array([[x, 10.0, x + 30, 40]]) for x in (10, 60, 110))
-BOXES = dict(car=CAR, bus=BUS, van=VAN)
+BOXES = {'car': CAR, 'bus': BUS, 'van': VAN, 'Bus ': BUS}
 
 
 def coco_file(path, names=('car', 'bus'), ids=(1, 2), prefix='a', ann_names=None):
@@ -235,6 +235,8 @@ def test_files_of_other_data_sets_are_found_before_the_first_image(tmp_path):
         notes(CocoMetric(coco_file(tmp_path / 'ids.json', ids=(1, 3))))
     with pytest.raises(ConfigError, match='class names are not in the file'):
         notes(CocoMetric(coco_file(tmp_path / 'classes.json', names=('car', 'van'))))
+    with pytest.raises(ConfigError, match="'bus' is 'Bus ' there"):
+        notes(CocoMetric(coco_file(tmp_path / 'case.json', names=('car', 'Bus '))))
     with pytest.raises(DataError, match='absent'):
         notes(_ForeignMetric())
     with pytest.raises(DataError, match=r'none\.json'):
