@@ -12,6 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from ..errors import ConfigError, DataError
+from ..evaluation.evaluator import parts_of
 from ..evaluation.predictions import (
     PART,
     annotations_from_records,
@@ -105,6 +106,14 @@ def pair_with_dataset(dataset: BaseDataset, results: Sequence, source: str = 're
     """:func:`load_prediction_set` for a built dataset and the content of a results file; errors call it ``source``."""
     classes = tuple(dataset.metainfo['classes'])
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    lists = [tuple(part.metainfo['classes']) for part in parts_of(dataset)]
+    if len(set(lists)) > 1:  # all classes of all parts, as the evaluator has them
+        classes = tuple(dict.fromkeys(name for names in lists for name in names))
+        for info in infos:
+            names = lists[info[PART]]
+            info['instances'] = [
+                {**row, 'bbox_label': classes.index(names[row['bbox_label']])} for row in info['instances']
+            ]
     if results and all(isinstance(row, list | tuple) for row in results):
         results = _samples_of_2x(results, infos, len(classes), source)
     for row in results:

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from ..config.reading import load_config
 from ..config.stages import inner_test_dataset
 from ..engine.checkpoint.loading import load_checkpoint_file, load_into, match_stages
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, MMDetError
 from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage
 from ..registry import DATASETS, MODELS
 from ..utils.class_names import class_names, shown
@@ -167,7 +167,7 @@ def _dataset_meta(checkpoint_meta: dict, config: Config, num_classes: int | None
     if 'classes' not in found and checkpoint_meta.get('CLASSES'):
         found = {'classes': checkpoint_meta['CLASSES'], 'palette': checkpoint_meta.get('PALETTE')}
     elif found.get('classes'):
-        _tell_differences(class_names(found) or (), class_names(_config_dataset_meta(config)))
+        _tell_differences(class_names(found) or (), config)
     if not found.get('classes'):
         found = _config_dataset_meta(config)
     if not found.get('classes') and num_classes == 80:
@@ -184,13 +184,15 @@ def _dataset_meta(checkpoint_meta: dict, config: Config, num_classes: int | None
     return {**{key: value for key, value in found.items() if value is not None}, 'classes': classes}
 
 
-def _tell_differences(trained: tuple[str, ...], config: tuple[str, ...] | None) -> None:
+def _tell_differences(trained: tuple[str, ...], config: Config) -> None:
     """Say where the config names other classes than the checkpoint, whose names the predictions have."""
-    if config is not None and config != trained:
-        print_log(
-            f'The config names the classes {shown(config)}, the checkpoint was trained on {shown(trained)}: labels and names are those of the checkpoint',
-            logger='current',
-        )
+    try:
+        names = class_names(_config_dataset_meta(config))
+    except MMDetError:  # the data set is not used, and may be on another machine
+        return
+    if names is not None and names != trained:
+        message = f'The config names the classes {shown(names)}, the checkpoint {shown(trained)}: predictions have those of the checkpoint'
+        print_log(message, logger='current')
 
 
 def _config_dataset_meta(config: Config) -> dict:

@@ -148,7 +148,11 @@ def match_classes(
     unknown = [name for name in classes if name not in known]
     if (unknown and not allow_missing) or len(unknown) == len(classes):
         near = near_names(unknown, names)
-        hint = f' (near names: {", ".join(f"{name!r} is {other!r} there" for name, other in near.items())})' if near else ''
+        hint = (
+            f' (near names: {", ".join(f"{name!r} is {other!r} there" for name, other in near.items())})'
+            if near
+            else ''
+        )
         message = (
             f'{len(unknown)} of the {len(classes)} class names are not in the file: {_shorten(unknown)}{hint}. The file has: '
             f'{_shorten(names, 100)}. Set metainfo=dict(classes=(...)) of the dataset; a one-class tuple needs its comma'

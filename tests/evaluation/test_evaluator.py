@@ -9,6 +9,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.structures import InstanceData
 
+from mmdet.analysis.predictions import pair_with_dataset
 from mmdet.datasets import CocoDataset, ConcatDataset
 from mmdet.errors import ConfigError, DataError
 from mmdet.evaluation import (
@@ -178,6 +179,17 @@ def test_metrics_of_each_part(tmp_path, names):
     assert (results['a/coco/bbox_mAP_50'], round(results['b/coco/bbox_mAP_50'], 3)) == (1.0, 0.505)
     dumped = read_results(out)
     assert [(row['dataset_part'], row['img_id']) for row in dumped] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+
+
+def test_analysis_of_saved_predictions_of_two_data_sets(tmp_path):
+    _, concat = two(tmp_path, (('car', 'bus'), ('van', 'car')), ignore_keys='classes')
+    named = dict(pred_instances=dict(bboxes=CAR, scores=[0.5], labels=[1]), classes=('van', 'car'))
+    results = [{**named, 'img_id': 1, 'dataset_part': part} for part in (0, 1)]
+    found = pair_with_dataset(concat, results)
+    assert found.classes == ('car', 'bus', 'van') and found.missing == 2
+    assert [(image.image_id, image.gt_labels.tolist(), image.labels.tolist()) for image in found.images] == [
+        (1, [0, 1], [0]), (2, [0, 1], []), ('1/1', [2, 0], [0]), ('1/2', [2, 0], []),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
