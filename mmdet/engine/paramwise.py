@@ -43,7 +43,7 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Freeze, and build the optimizer of the rest."""
-        inner = model.module if hasattr(model, 'module') else model
+        inner: Any = getattr(model, 'module', model)
         self._check(inner)
         self._freeze(inner)
         refuse_frozen_model(inner, f'{_FIELD}.custom_keys')

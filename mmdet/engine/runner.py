@@ -88,6 +88,7 @@ class DetRunner(Runner):
 
     optim_wrapper: Any  # a dict until training builds it
     param_schedulers: Any  # likewise
+    model: Any
 
     def __init__(
         self,

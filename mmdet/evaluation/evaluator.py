@@ -121,10 +121,12 @@ class Evaluator(MMEngineEvaluator):
         """Give a batch of predictions the labels of their data set, in place, and hand it to the metrics."""
         for sample in data_samples:
             number = self.part_of(sample)
-            if self._maps and self._maps[number] is not None:
-                _relabel(sample, 'pred_instances', self._maps[number].labels)
-            if self._truth and self._truth[number] is not None:
-                _relabel_truth(sample, self._truth[number])
+            found = self._maps[number] if self._maps else None
+            truth = self._truth[number] if self._truth else None
+            if found is not None:
+                _relabel(sample, 'pred_instances', found.labels)
+            if truth is not None:
+                _relabel_truth(sample, truth)
         self._process(data_samples, data_batch)
 
     def _process(self, data_samples: Sequence[BaseDataElement], data_batch: Any) -> None:
@@ -217,12 +219,12 @@ class MultiDatasetsEvaluator(Evaluator):
         self.whole = Evaluator(extra) if extra else None
 
     @property
-    def dataset_meta(self) -> dict | None:
+    def dataset_meta(self) -> dict:
         """Meta information of the concatenation; each metric has that of its part, from :meth:`bind`."""
-        return self._dataset_meta
+        return self._dataset_meta or {}
 
     @dataset_meta.setter
-    def dataset_meta(self, dataset_meta: dict | None) -> None:
+    def dataset_meta(self, dataset_meta: dict) -> None:
         self._dataset_meta = dataset_meta
 
     def bind(self, dataset: Any) -> list[str]:
@@ -242,7 +244,7 @@ class MultiDatasetsEvaluator(Evaluator):
                 metric.dataset_meta = getattr(part, 'metainfo', None)
                 notes += [f'{prefix}: {note}' for note in _check(metric, [part])]
         if self.whole is not None:
-            self.whole.dataset_meta = self.dataset_meta or getattr(dataset, 'metainfo', None)
+            self.whole.dataset_meta = self.dataset_meta or getattr(dataset, 'metainfo', {})
             notes += [note for metric in self.whole.metrics for note in _check(metric, parts)]
         return notes
 

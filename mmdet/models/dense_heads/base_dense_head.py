@@ -119,7 +119,8 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         Returns:
             names of the tensors that were changed, and of those that belong to a head of another kind and were left out.
         """
-        changed, left = [], []
+        changed: list[str] = []
+        left: list[str] = []
         own = self.state_dict()
         for name in own:
             stored = state_dict.get(f'{prefix}{name}')
