@@ -82,10 +82,11 @@ def configure_testing(
     evaluators = [*_metrics(cfg.test_evaluator)]
     if out:
         inputs = [
-            os.path.join(each.get('data_root') or '', each.get('ann_file') or '')
+            os.path.join(each.get('data_root') or '', file)
             for each in _annotated(cfg.test_dataloader)
+            for file in _files(each.get('ann_file') or '')
         ]
-        inputs += [evaluator.get('ann_file') for evaluator in evaluators]
+        inputs += [file for evaluator in evaluators for file in _files(evaluator.get('ann_file') or ())]
         refuse_inputs([out], [cfg.filename, checkpoint, *inputs], field='--out')
         if Path(out).is_dir():
             raise ConfigError('is a folder', field='--out', received=out)
@@ -128,6 +129,11 @@ def configure_testing(
         for dataset in _leaf_datasets(cfg.test_dataloader.dataset):
             dataset.pipeline = cfg.get('tta_pipeline') or default_tta_pipeline(dataset.pipeline)
     return cfg
+
+
+def _files(ann_file: Any) -> list[str]:
+    """One annotation file, or a list of them, as a list."""
+    return [ann_file] if isinstance(ann_file, str) else list(ann_file)
 
 
 def _metrics(spec: Any) -> Iterator[ConfigDict]:

@@ -147,7 +147,8 @@ class CocoMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
         if outfile_prefix is not None:
             written = [f'{outfile_prefix}{ending}' for ending in ('.bbox.json', '.gt.json', '_txt')]
-            refuse_inputs(written, [ann_file], field='outfile_prefix')
+            inputs = ann_file if isinstance(ann_file, list | tuple) else [ann_file]
+            refuse_inputs(written, inputs, field='outfile_prefix')
         if backend_args or file_client_args is None or file_client_args.get('backend') == 'disk':
             self.backend_args = backend_args or None
         else:

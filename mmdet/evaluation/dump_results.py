@@ -54,7 +54,8 @@ class DumpDetResults(BaseMetric):
         if not self.out_file_path.endswith(('.pkl', '.pickle', '.json')):
             message = 'must end with .pkl, .pickle or .json'
             raise ConfigError(message, field='out_file_path', received=self.out_file_path)
-        refuse_inputs([out_file_path], [ann_file], field='out_file_path')
+        inputs = ann_file if isinstance(ann_file, list | tuple) else [ann_file]
+        refuse_inputs([out_file_path], inputs, field='out_file_path')
         self._names: list[tuple[str, ...] | None] = []  # of each data set
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ class VisDroneMetric(CocoMetric):
     ):
         super().__init__(ann_file, proposal_nums=proposal_nums, max_dets=max_dets, prefix=prefix, **kwargs)
         self._bare_coco_keys = prefix is None
-        self._from_folder = ann_file is not None and Path(ann_file).is_dir()
+        self._from_folder = isinstance(ann_file, str | PathLike) and Path(ann_file).is_dir()
         self._extras = _Extras([], VisDroneTruth([], [], []))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:

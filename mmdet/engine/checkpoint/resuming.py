@@ -33,8 +33,11 @@ def annotations_of(dataset: Any) -> list[dict]:
     parts = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     if parts[0] is not None:
         return [entry for part in parts for entry in annotations_of(part)]
-    file = os.fspath(getattr(dataset, 'ann_file', None) or '')
-    return [dict(file=file, images=len(dataset), crc32=_digest(Path(file)) if file else None)]
+    given = getattr(dataset, 'ann_file', None) or ''
+    files = [os.fspath(each) for each in ([given] if isinstance(given, str | os.PathLike) else given)]
+    digests = [_digest(Path(file)) if file else None for file in files]
+    crc = digests[0] if len(digests) == 1 else None if None in digests else zlib.crc32(repr(digests).encode())
+    return [dict(file=', '.join(files), images=len(dataset), crc32=crc)]
 
 
 def _digest(path: Path) -> int | None:
