@@ -1,21 +1,27 @@
 """Saved predictions together with the ground truth of their dataset, image by image."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 
 from ..errors import ConfigError, DataError
+from ..evaluation.evaluator import parts_of
 from ..evaluation.predictions import (
+    PART,
     annotations_from_records,
     as_array,
     detections_from_records,
     keep_first,
     read_sample,
+    results_by_name,
+    with_distinct_ids,
 )
 from ..formats.coco import CocoAnnotations, detections_from_rows
 from ..formats.predictions import read_results
@@ -100,26 +106,41 @@ def pair_with_dataset(dataset: BaseDataset, results: Sequence, source: str = 're
     """:func:`load_prediction_set` for a built dataset and the content of a results file; errors call it ``source``."""
     classes = tuple(dataset.metainfo['classes'])
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    lists = [tuple(part.metainfo['classes']) for part in parts_of(dataset)]
+    if len(set(lists)) > 1:  # all classes of all parts, as the evaluator has them
+        classes = tuple(dict.fromkeys(name for names in lists for name in names))
+        for info in infos:
+            names = lists[info[PART]]
+            info['instances'] = [
+                {**row, 'bbox_label': classes.index(names[row['bbox_label']])} for row in info['instances']
+            ]
     if results and all(isinstance(row, list | tuple) for row in results):
         results = _samples_of_2x(results, infos, len(classes), source)
     for row in results:
         if not isinstance(row, Mapping):
             raise DataError('must be a list with one dict per image', file=source, received=type(row).__name__)
-    infos = keep_first(infos, lambda info: info['img_id'])
+    infos = keep_first(infos, lambda info: (info.get(PART) or 0, info['img_id']))
     truths = []
     for info in infos:
         size_hw = (info['height'], info['width']) if info.get('height') and info.get('width') else None
         sample = dict(
             img_id=info['img_id'], ori_shape=size_hw, instances=info['instances'], pred_instances=dict(_EMPTY)
         )
+        sample[PART] = info.get(PART)
         truths.append(read_sample(sample, len(classes), with_gt=True))
+    truths = with_distinct_ids(truths)
+    new_ids = {(truth.part, info['img_id']): truth.image_id for truth, info in zip(truths, infos)}
     annotations = annotations_from_records(truths, classes)
     annotations.category_ids = _category_ids(dataset, len(classes))
     missing = 0
     if not results or 'image_id' in results[0]:
         detections, _ = detections_from_rows(list(results), annotations, source)
     else:
-        records = keep_first((read_sample(row, len(classes)) for row in results), lambda record: record.image_id)
+        named, notes = results_by_name(results, classes, source)
+        for note in notes:
+            print_log(note, logger='current', level=logging.WARNING)
+        records = keep_first((read_sample(row, len(classes)) for row in named), lambda record: record.key)
+        records = [replace(record, image_id=new_ids.get(record.key, record.image_id)) for record in records]
         detections = detections_from_records(records, annotations)
         missing = len(infos) - len(records)
     by_image = _split_by_image(detections, annotations)

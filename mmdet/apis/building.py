@@ -12,10 +12,11 @@ from mmengine.logging import print_log
 
 from ..config.reading import load_config
 from ..config.stages import inner_test_dataset
-from ..engine.checkpoint.loading import load_checkpoint_file, load_into
-from ..errors import CheckpointError, ConfigError
+from ..engine.checkpoint.loading import load_checkpoint_file, load_into, match_stages
+from ..errors import CheckpointError, ConfigError, MMDetError
 from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage
 from ..registry import DATASETS, MODELS
+from ..utils.class_names import class_names, shown
 from ..utils.setup_env import register_all_modules
 from ..visualization.drawing import RGB, as_rgb
 
@@ -101,6 +102,8 @@ def load_weights(
             lines = [f'{checkpoint_name} holds more than the model:', *report.lines()]
             print_log('\n  '.join(lines), logger='current', level=30)
         meta = content.get('meta')
+        for note in match_stages(model, meta or {}):
+            print_log(note, logger='current', level=30)
     num_classes = getattr(getattr(model, 'bbox_head', model), 'num_classes', None)
     model.dataset_meta = _dataset_meta(meta or {}, config, num_classes)
     colors = _palette_colors(palette, len(model.dataset_meta['classes']))
@@ -163,6 +166,8 @@ def _dataset_meta(checkpoint_meta: dict, config: Config, num_classes: int | None
     found = {key.lower(): value for key, value in found.items()} if isinstance(found, dict) else {}
     if 'classes' not in found and checkpoint_meta.get('CLASSES'):
         found = {'classes': checkpoint_meta['CLASSES'], 'palette': checkpoint_meta.get('PALETTE')}
+    elif found.get('classes'):
+        _tell_differences(class_names(found) or (), config)
     if not found.get('classes'):
         found = _config_dataset_meta(config)
     if not found.get('classes') and num_classes == 80:
@@ -177,6 +182,17 @@ def _dataset_meta(checkpoint_meta: dict, config: Config, num_classes: int | None
             print_log(message, logger='current', level=30)
         return {'classes': tuple(f'class {k}' for k in range(num_classes))}
     return {**{key: value for key, value in found.items() if value is not None}, 'classes': classes}
+
+
+def _tell_differences(trained: tuple[str, ...], config: Config) -> None:
+    """Say where the config names other classes than the checkpoint, whose names the predictions have."""
+    try:
+        names = class_names(_config_dataset_meta(config))
+    except MMDetError:  # the data set is not used, and may be on another machine
+        return
+    if names is not None and names != trained:
+        message = f'The config names the classes {shown(names)}, the checkpoint {shown(trained)}: predictions have those of the checkpoint'
+        print_log(message, logger='current')
 
 
 def _config_dataset_meta(config: Config) -> dict:
@@ -240,6 +256,7 @@ def load_parts(model: CompositeDetector, model_cfg: dict, trust_checkpoint: bool
         CheckpointError: a file is missing or does not fit.
     """
     meta = None
+    names: dict[str, Any] = {}
     for name, part in model.named_children():
         if not isinstance(part, DetectionStage):
             continue
@@ -253,4 +270,8 @@ def load_parts(model: CompositeDetector, model_cfg: dict, trust_checkpoint: bool
             hint = f'model.{name}.detector.init_cfg.checkpoint; or give one checkpoint of the whole model'
             raise CheckpointError(f'{error} ({hint})') from error
         meta = content['meta']
+        names[name] = class_names(meta)
+    if len(names) > 1 and all(names.values()):
+        for note in match_stages(model, dict(stage_classes=names)):
+            print_log(note, logger='current', level=30)
     return meta

@@ -78,7 +78,9 @@ def configure_testing(
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook) != 'EMAHook']
     if not cfg.test_evaluator:
         raise ConfigError('the config has no test_evaluator', field='test_evaluator')
-    evaluators = [*cfg.test_evaluator] if isinstance(cfg.test_evaluator, list | tuple) else [cfg.test_evaluator]
+    single = not isinstance(cfg.test_evaluator, list | tuple)
+    whole = cfg.test_evaluator if single and 'metrics' in cfg.test_evaluator else None  # an evaluator, and not a metric
+    evaluators = [*_metrics(cfg.test_evaluator)]
     if out:
         inputs = [
             os.path.join(each.get('data_root') or '', os.fspath(file))
@@ -93,7 +95,8 @@ def configure_testing(
     options = dict(eval_options or {})
     if 'jsonfile_prefix' in options:  # the name of mmdetection 2.x
         options['outfile_prefix'] = options.pop('jsonfile_prefix')
-    for evaluator in (each for each in evaluators if type_name(each) in _COCO_METRICS):
+    several = whole is not None and 'dataset_prefixes' in whole
+    for number, evaluator in enumerate(each for each in evaluators if type_name(each) in _COCO_METRICS):
         evaluator.update(options)
         if metrics:
             evaluator['metric'] = metrics
@@ -101,12 +104,20 @@ def configure_testing(
             evaluator['format_only'] = True
             if evaluator.get('outfile_prefix') is None:
                 evaluator['outfile_prefix'] = str(Path(work_dir) / 'results')
+        if several and evaluator.get('outfile_prefix') and (format_only or 'outfile_prefix' in options):
+            evaluator['outfile_prefix'] += f'_{number + 1}'  # a file for each data set
     if out:
         # A .json file needs the category ids of the annotation file.
-        ann_file = next((evaluator['ann_file'] for evaluator in evaluators if evaluator.get('ann_file')), None)
+        files = [evaluator['ann_file'] for evaluator in evaluators if evaluator.get('ann_file')]
+        ann_file = files[0] if files and not several else None
         dump = dict(ann_file=ann_file) if ann_file and Path(out).suffix == '.json' else {}
         evaluators.append(ConfigDict(type='DumpDetResults', out_file_path=out, **dump))
-    cfg.test_evaluator = evaluators
+    if whole is None:
+        cfg.test_evaluator = evaluators
+    elif out:  # beside the metrics of each data set
+        key = 'whole' if 'dataset_prefixes' in whole else 'metrics'
+        given = whole.get(key) or []
+        whole[key] = [*(given if isinstance(given, list | tuple) else [given]), evaluators[-1]]
     if show or show_dir:
         hooks = cfg.setdefault('default_hooks', ConfigDict())
         hook = hooks.setdefault('visualization', ConfigDict(type='DetVisualizationHook'))
@@ -119,6 +130,18 @@ def configure_testing(
         for dataset in _leaf_datasets(cfg.test_dataloader.dataset):
             dataset.pipeline = cfg.get('tta_pipeline') or default_tta_pipeline(dataset.pipeline)
     return cfg
+
+
+
+def _metrics(spec: Any) -> Iterator[ConfigDict]:
+    """The configs of the metrics in an evaluator's, also inside an evaluator of several data sets."""
+    if isinstance(spec, list | tuple):
+        for part in spec:
+            yield from _metrics(part)
+    elif 'metrics' in spec:
+        yield from _metrics(spec['metrics'])
+    else:
+        yield spec
 
 
 def _annotated(spec: Any) -> Iterator[dict]:

@@ -89,7 +89,11 @@ def build_ufpmp(
         )
         for config, checkpoint in ((coarse_config, coarse_checkpoint), (fine_config, fine_checkpoint))
     )  # fmt: skip
-    return _ready(UFPMPDet(_stage_config(coarse), _stage_config(fine), **options), fine)
+    first, second = _stage_config(coarse), _stage_config(fine)
+    names = [stage.detector.dataset_meta['classes'] for stage in (coarse, fine)]
+    if names[0] != names[1] and set(names[0]) & set(names[1]):  # otherwise by position, if the numbers are equal
+        first['classes'], second['classes'] = names
+    return _ready(UFPMPDet(first, second, **options), fine)
 
 
 def build_sliced(

@@ -10,10 +10,12 @@ from mmengine.dataset import BaseDataset
 from mmengine.dataset import ClassBalancedDataset as _ClassBalancedDataset
 from mmengine.dataset import ConcatDataset as _ConcatDataset
 from mmengine.dataset import RepeatDataset as _RepeatDataset
+from mmengine.structures import BaseDataElement
 
 from mmdet.utils.checks import is_int
 
 from ..errors import ConfigError, DataError
+from ..evaluation.predictions import PART
 from ..registry import DATASETS
 from .account import BoxAccount, account_of
 from .samplers import SeededIndex, mix_seed, seeded_rng
@@ -135,6 +137,9 @@ class ClassBalancedDataset(_SharedParts, _ClassBalancedDataset):
 class ConcatDataset(_SharedParts, _ConcatDataset):
     """Datasets one after the other; their class tuples must be equal, because a label is a position in that tuple.
 
+    Samples (their metainfo) and records tell by ``dataset_part`` which of the datasets they come from, because two of them may have images
+    of one id.
+
     Args:
         datasets, lazy_init: as for :class:`RepeatDataset`.
         ignore_keys: metainfo keys that may differ. Only ``classes`` is compared, hence nothing if it is named here.
@@ -157,6 +162,25 @@ class ConcatDataset(_SharedParts, _ConcatDataset):
     @property
     def _parts(self) -> list:
         return self.datasets
+
+    def __getitem__(self, idx: int) -> Any:
+        sample = super().__getitem__(idx)
+        self._mark(sample, int(idx))
+        return sample
+
+    def get_data_info(self, idx: int) -> dict:
+        """Record ``idx``."""
+        return {**super().get_data_info(idx), PART: self._part_number(int(idx))}
+
+    def _part_number(self, idx: int) -> int:
+        return self._get_ori_dataset_idx(idx % len(self))[0]
+
+    def _mark(self, sample: Any, idx: int) -> None:
+        """Write the number of the dataset into a packed sample; the views of test-time augmentation are a list of them."""
+        found = sample.get('data_samples') if isinstance(sample, dict) else None
+        for each in found if isinstance(found, list | tuple) else [found]:
+            if isinstance(each, BaseDataElement):
+                each.set_metainfo({PART: self._part_number(idx)})
 
 
 @DATASETS.register_module()

@@ -10,6 +10,8 @@ from mmengine.logging import MMLogger
 _PROGRESS = 'mmengine.hooks.logger_hook'
 # Modules of this package that log details of each layer.
 _DETAILS = frozenset({'mmdet.engine.layer_decay'})
+# mmengine warns here of every parameter that is frozen.
+_FROZEN = 'mmengine.optim.optimizer.default_constructor'
 _LOGGING = ('logging', 'mmengine.logging', __name__)
 
 
@@ -21,9 +23,11 @@ class ConsoleFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the console shows a record; called by the thread that logs it."""
-        if record.levelno != logging.INFO:
-            return record.levelno > logging.INFO
+        if record.levelno < logging.INFO:
+            return False
         origin = _origin()
+        if record.levelno > logging.INFO:
+            return origin != _FROZEN or not record.getMessage().endswith('requires_grad=False')
         if origin == _PROGRESS:
             return not record.getMessage().startswith('Exp name')
         return origin.partition('.')[0] != 'mmengine' and origin not in _DETAILS

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable
 
 from mmengine.logging import print_log
-from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
 from mmdet.errors import ConfigError
 from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+from .paramwise import DefaultOptimWrapperConstructor
 
 _EMBEDDING = re.compile(r'(^|\.)backbone\.(pos_embed|cls_token|mask_token|visual_embed|patch_embed)(\.|$)')
 _BLOCK = re.compile(r'(^|\.)backbone\.(?:blocks|layers)\.(\d+)\.')
@@ -35,7 +36,7 @@ def merge_param_groups(groups: Iterable[dict]) -> list[dict]:
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """mmengine's default constructor, with the same ``paramwise_cfg``, but parameters of equal settings share a group.
+    """The default constructor, with the same ``paramwise_cfg``, but parameters of equal settings share a group.
 
     ViT-Adapter's detectors use it with ``custom_keys`` of ``decay_mult=0`` for ``level_embed``, ``pos_embed``, ``norm``
     and ``bias``. A key matches anywhere in a parameter's full name: ``norm1`` and ``query_norm`` are covered, while a
@@ -94,6 +95,9 @@ class LayerDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
             raise ConfigError('must be in (0, 1]', field='paramwise_cfg.layer_decay_rate', received=self.rate)
         if self.base_lr is None:
             raise ConfigError('must be given for layer-wise decay', field='optimizer.lr', received=None)
+
+    def _known_options(self) -> tuple[str, ...]:
+        return ('num_layers', 'layer_decay_rate')
 
     def add_params(
         self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module: int | float | None = None

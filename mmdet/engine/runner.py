@@ -16,6 +16,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process, master_only
+from mmengine.evaluator import Evaluator as MMEngineEvaluator
 from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
@@ -26,12 +27,15 @@ from mmengine.utils.dl_utils import TORCH_VERSION
 
 from ..config.reading import type_name
 from ..errors import CheckpointError, ConfigError, MMDetError, NonFiniteLossError
+from ..evaluation import Evaluator
 from ..registry import RUNNERS
 from ..utils.checks import is_int
+from ..utils.class_names import class_names
 from ..utils.files import explained, make_folder, write_config
 from ..utils.lock import LOCK_NAME
 from ..version import release
-from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, trusting, unwrap
+from .checkpoint.class_rows import ClassRows, class_changes
+from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, match_stages, trusting, unwrap
 from .checkpoint.resuming import (
     annotations_of,
     changes,
@@ -78,11 +82,13 @@ class DetRunner(Runner):
     - Arguments that are dicts may be ``Config`` objects.
     - While it trains, the work folder is locked: see :mod:`mmdet.utils.lock`.
 
-    Config keys read here beside mmengine's: ``trust_checkpoint`` (False), ``verbose`` (False: a short console).
+    Config keys read here beside mmengine's: ``trust_checkpoint`` (False), ``verbose`` (False: a short console), ``map_classes`` (False; True or a
+    dict: a training from ``load_from`` keeps the rows of classes of equal names, see :class:`~mmdet.engine.checkpoint.class_rows.ClassRows`).
     """
 
     optim_wrapper: Any  # a dict until training builds it
     param_schedulers: Any  # likewise
+    model: Any
 
     def __init__(
         self,
@@ -102,6 +108,7 @@ class DetRunner(Runner):
         self._requested_load_from = load_from
         self._resume_path: str | None = None
         self._evaluating = False
+        self.trained_classes: tuple[str, ...] | None = None  # names by label of the model, where they are known
         args = tuple(map(_as_dict, args))
         kwargs = {name: value if name == 'cfg' else _as_dict(value) for name, value in kwargs.items()}
         super().__init__(_as_dict(model), work_dir, *args, resume=bool(resume), load_from=load_from, **kwargs)
@@ -209,12 +216,34 @@ class DetRunner(Runner):
         optimizer = optim_wrapper.get('optimizer') if isinstance(optim_wrapper, dict) else None
         if optimizer is not None and not isinstance(optimizer, (dict, torch.optim.Optimizer)):
             raise ConfigError('must be a dict', field='optim_wrapper.optimizer', received=optimizer)
+        before = self._frozen()
         try:
-            return super().build_optim_wrapper(optim_wrapper)
+            wrapper = super().build_optim_wrapper(optim_wrapper)
         except MMDetError:
             raise
         except ValueError as error:
             raise ConfigError(f'cannot be built ({error})', field='optim_wrapper', received=optim_wrapper) from error
+        if self._frozen() != before:
+            self.rewrap_model()
+        return wrapper
+
+    def _frozen(self) -> list[bool]:
+        return [parameter.requires_grad for parameter in self.model.parameters()]
+
+    def rewrap_model(self) -> None:
+        """Wrap the model for DDP anew, after parameters were frozen or released: the wrapper waits for the gradients of those that it saw trained.
+
+        Nothing happens without such a wrapper.
+        """
+        if not is_model_wrapper(self.model):
+            return
+        self.model = self.wrap_model(self.cfg.get('model_wrapper_cfg'), unwrap(self.model))
+        if (
+            isinstance(self._train_loop, BaseLoop) and getattr(self.optim_wrapper, 'watch', None) is not None
+        ):  # it trains
+            loop = self.train_loop
+            self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
+            self._maybe_compile('train_step')
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the loop; the two of mmengine are replaced by those that resume at any iteration."""
@@ -223,6 +252,28 @@ class DetRunner(Runner):
             by_epoch = loop.pop('by_epoch', True)
             loop['type'] = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
         return super().build_train_loop(loop)
+
+    def build_evaluator(self, evaluator: dict | list | MMEngineEvaluator) -> MMEngineEvaluator:
+        """As mmengine's; one metric or several become the :class:`~mmdet.evaluation.Evaluator` of this package."""
+        if isinstance(evaluator, list) or (isinstance(evaluator, dict) and 'metrics' not in evaluator):
+            return Evaluator(evaluator)
+        return super().build_evaluator(evaluator)
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the validation loop; its evaluator checks its files against the data set, on every process and before a training begins."""
+        return self._bind(super().build_val_loop(loop))
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the test loop, as :meth:`build_val_loop`."""
+        return self._bind(super().build_test_loop(loop))
+
+    def _bind(self, loop: Any) -> BaseLoop:
+        evaluator, dataset = getattr(loop, 'evaluator', None), getattr(loop.dataloader, 'dataset', None)
+        if isinstance(evaluator, Evaluator) and dataset is not None:
+            for note in evaluator.bind(dataset):
+                self.logger.warning(note)
+            self.visualizer.dataset_meta = evaluator.dataset_meta  # of parts with different classes: all of them
+        return loop
 
     def scale_lr(self, optim_wrapper: OptimWrapper | OptimWrapperDict, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate by (total batch size) / ``base_batch_size``."""
@@ -259,6 +310,8 @@ class DetRunner(Runner):
         if self._train_loop is not None:
             loop = self.train_loop
             epochs = f'{loop.max_epochs} epochs, ' if isinstance(loop, EpochBasedTrainLoop) else ''
+            if self.cfg.get('map_classes') and not self._load_from and self._resume_path is None:
+                raise ConfigError('does nothing without load_from', field='map_classes', received=self.cfg.map_classes)
             self._announce('Training', f': {epochs}{loop.max_iters} iterations')
             _ = self._training_set  # as it is now: the files may change during the run
         try:
@@ -346,6 +399,8 @@ class DetRunner(Runner):
             CheckpointError: unreadable, or it does not fit and ``strict`` or ``complete`` asks for that.
         """
         checkpoint = load_checkpoint_file(filename, trust=self._trust, map_location=map_location)
+        if complete:
+            self.trained_classes = class_names(checkpoint['meta'])
 
         def through_hooks(state: OrderedDict) -> OrderedDict:
             """Let the hooks load what is theirs; the EMA hook swaps the averaged weights with the model's own."""
@@ -357,9 +412,15 @@ class DetRunner(Runner):
             self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
             return checkpoint['state_dict']
 
+        rows = None if complete or self._resume else self._class_rows(checkpoint['meta'], filename)
         try:
             report = load_into(
-                self.model, checkpoint['state_dict'], strict=strict, complete=complete, before_loading=through_hooks
+                self.model,
+                checkpoint['state_dict'],
+                strict=strict,
+                complete=complete,
+                before_loading=through_hooks,
+                by_name=None if rows is None else rows.apply,
             )
         except CheckpointError as error:
             if error.file is not None:
@@ -368,11 +429,25 @@ class DetRunner(Runner):
         self._has_loaded = True
         renamed = f', {len(report.renamed)} of them renamed' if report.renamed else ''
         self.logger.info(f'Loaded {report.loaded} tensors from {filename}{renamed}')
-        for note in report.notes:
+        if rows is not None:
+            self.logger.info('\n'.join(rows.lines()))
+        for note in [*match_stages(self.model, checkpoint['meta']), *report.notes]:
             self.logger.warning(note)
         if not report.exact:
             self.logger.warning('The checkpoint does not match the model in:\n  ' + '\n  '.join(report.lines()))
         return checkpoint
+
+    def _class_rows(self, meta: dict, filename: str) -> ClassRows | None:
+        """How a training on other classes than the checkpoint's takes over rows of classes; None where the config does not ask for it."""
+        option = self.cfg.get('map_classes', False)
+        if not isinstance(self._train_loop, BaseLoop):
+            return None
+        trained, wanted = class_names(meta), class_names(getattr(self.train_dataloader.dataset, 'metainfo', None))
+        if option is not False and option is not None:
+            return ClassRows(option, trained, wanted, filename)
+        if (note := class_changes(trained, wanted)) is not None:
+            self.logger.warning(note)
+        return None
 
     def resume(
         self,

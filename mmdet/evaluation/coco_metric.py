@@ -25,6 +25,7 @@ from ..formats.coco import (
     file_list,
     ground_truth_json,
     load_coco_annotations,
+    read_coco,
     result_rows,
 )
 from ..formats.json_file import read_json
@@ -34,7 +35,15 @@ from ..utils.files import write_json
 from ..utils.outputs import refuse_inputs
 from .coco_eval import COCO_IOU_THRS, CocoResult, evaluate_boxes
 from .coco_report import AP_ITEMS, ar_items, class_table, format_value, item_value, summary
-from .predictions import ImageRecord, annotations_from_records, detections_from_records, keep_first, read_sample
+from .dataset_checks import check_images, is_annotation_file_of
+from .predictions import (
+    ImageRecord,
+    annotations_from_records,
+    detections_from_records,
+    keep_first,
+    read_sample,
+    with_distinct_ids,
+)
 
 _METRICS = ('bbox', 'proposal', 'proposal_fast')
 
@@ -174,6 +183,23 @@ class CocoMetric(BaseMetric):
         meta = self.dataset_meta or {}
         return meta.get('classes', meta.get('CLASSES'))
 
+    def check_datasets(self, parts: Sequence[Any]) -> list[str]:
+        """Compare the annotation file with the images of the data sets whose predictions will come, see :mod:`.dataset_checks`."""
+        if self.ann_file is None:
+            return []
+        annotations = self.load_annotations()
+        if len(parts) == 1 and is_annotation_file_of(parts[0], self.ann_file):
+            return []
+        return check_images(parts, annotations, self._id_of_info, self._file_names())
+
+    def _id_of_info(self, info: dict) -> Any:
+        """The id by which the annotation file knows the image of a record of a data set."""
+        return info.get('img_id')
+
+    def _file_names(self) -> dict[ImageId, str]:
+        table = read_coco(self.ann_file, self.backend_args)  # type: ignore[arg-type]
+        return dict(zip(table.image_ids, table.file_names))
+
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Check and keep the ``data_samples`` of a batch, see :func:`~mmdet.evaluation.predictions.read_sample`."""
         if self.ann_file is not None:
@@ -207,7 +233,9 @@ class CocoMetric(BaseMetric):
         """
         logger = MMLogger.get_current_instance()
         records = [each if isinstance(each, ImageRecord) else ImageRecord.from_pair(*each) for each in results]
-        records = keep_first(records, lambda record: record.image_id)
+        records = keep_first(records, lambda record: record.key)
+        if self.ann_file is None:
+            records = with_distinct_ids(records)
         if len(records) < len(results):
             logger.info(f'CocoMetric: {len(results) - len(records)} repeated images left out')
         annotations = self.load_annotations(records)

@@ -12,9 +12,11 @@ from mmengine.logging import MMLogger
 from ..errors import ConfigError, DataError
 from ..formats.coco import AnnFile, file_list, load_coco_annotations, result_rows
 from ..registry import METRICS
+from ..utils.class_names import class_names
 from ..utils.files import write_json, write_pickle
 from ..utils.outputs import refuse_inputs
-from .predictions import annotations_from_records, detections_from_records, image_id_of, keep_first, read_sample
+from .dataset_checks import check_ids_differ
+from .predictions import PART, annotations_from_records, detections_from_records, image_id_of, keep_first, read_sample
 
 
 @METRICS.register_module()
@@ -22,7 +24,8 @@ class DumpDetResults(BaseMetric):
     """Write the predictions of all images, each image once.
 
     ``.pkl`` / ``.pickle``: a list with one dict for each image, in the order of the dataset: the sample's plain fields
-    (``img_id``, ``img_path``, ``ori_shape``, ...) and ``pred_instances``, a dict of CPU tensors.
+    (``img_id``, ``img_path``, ``ori_shape``, ...) and ``pred_instances``, a dict of CPU tensors. The first of each data set also has the
+    names of its ``classes``, by which :func:`~mmdet.evaluation.predictions.results_by_name` finds the labels of another order.
     :func:`~mmdet.formats.predictions.read_results` reads it without executing anything in it. ``.json``: COCO results,
     by descending score.
 
@@ -53,6 +56,7 @@ class DumpDetResults(BaseMetric):
             message = 'must end with .pkl, .pickle or .json'
             raise ConfigError(message, field='out_file_path', received=self.out_file_path)
         refuse_inputs([out_file_path], [] if ann_file is None else file_list(ann_file), field='out_file_path')
+        self._names: list[tuple[str, ...] | None] = []  # of each data set
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep those parts of the samples of a batch that are written."""
@@ -64,13 +68,41 @@ class DumpDetResults(BaseMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict:
         """Write the file; the result is empty."""
-        samples = keep_first(results, lambda sample: sample['img_id'])
+        samples = keep_first(results, lambda sample: (sample.get(PART) or 0, sample['img_id']))
         if self.out_file_path.endswith('.json'):
             self._write_json(samples)
         else:
-            write_pickle(self.out_file_path, samples)
+            write_pickle(self.out_file_path, self._with_names(samples))
         MMLogger.get_current_instance().info(f'wrote the predictions of {len(samples)} images to {self.out_file_path}')
         return {}
+
+    def check_datasets(self, parts: Sequence[Any]) -> list[str]:
+        """Learn the class names of the data sets; read the annotation file, if its ids are to be written.
+
+        Raises:
+            ConfigError, DataError: the file cannot be read or lacks classes; or COCO results are to be written for data sets that share
+                image ids.
+        """
+        self._names = [class_names(self.dataset_meta)] * len(parts)
+        if self.out_file_path.endswith('.json'):
+            if len(parts) > 1:
+                check_ids_differ(parts, lambda info: info.get('img_id'), 'write a .pkl')
+            if self.ann_file is not None:
+                load_coco_annotations(self.ann_file, (self.dataset_meta or {}).get('classes'), self.backend_args)
+        return []
+
+    def _with_names(self, samples: list[dict]) -> list[dict]:
+        """The samples, of which the first of each data set names its classes: once, because a file of many classes would be all names."""
+        told: set[int] = set()
+        named = []
+        for sample in samples:
+            part = sample.get(PART) or 0
+            names = self._names[part] if part < len(self._names) else None
+            if part not in told and names is not None:
+                sample = {**sample, 'classes': names}
+            told.add(part)
+            named.append(sample)
+        return named
 
     def _write_json(self, samples: list[dict]) -> None:
         classes = (self.dataset_meta or {}).get('classes')

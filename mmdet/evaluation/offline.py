@@ -12,10 +12,11 @@ from ..config.stages import inner_test_dataset
 from ..errors import ConfigError, DataError, MMDetError
 from ..formats.predictions import read_results
 from ..registry import DATASETS, METRICS
+from ..utils.class_names import class_names
 from ..utils.outputs import refuse_inputs
 from .coco_metric import CocoMetric
 from .dump_results import DumpDetResults
-from .predictions import are_coco_rows, detections_of_results
+from .predictions import PART, are_coco_rows, detections_of_results, results_by_name
 
 
 def evaluate_results(
@@ -62,22 +63,27 @@ def evaluate_by_config(
             has no ``ann_file``.
     """
     content, source = _read(results)
-    meta = _dataset_meta(config) or {}
-    if classes is not None:
-        meta['classes'] = tuple(classes)
     values: dict = {}
     evaluated = False
-    for evaluator in _evaluators(config):
+    for prefix, evaluator, meta, part in _evaluators(config):
         kind = METRICS.get(evaluator['type']) if isinstance(evaluator.get('type'), str) else evaluator.get('type')
         if isinstance(kind, type) and issubclass(kind, DumpDetResults):
             continue  # it writes what is read here
         coco = isinstance(kind, type) and issubclass(kind, CocoMetric)
         metric = METRICS.build({**evaluator, **(metric_args if coco else {})})
+        if classes is not None:
+            meta = {**meta, 'classes': tuple(classes)}
         if coco and not meta and metric.ann_file is not None:
             metric.dataset_meta = dict(classes=metric.load_annotations().classes)
         else:
             metric.dataset_meta = meta
-        found = _evaluate(metric, content, source)
+        own = content
+        if part is not None:
+            own = [sample for sample in content if sample.get(PART) == part]
+            if not own:
+                message = 'has no predictions for this data set; it needs a .pkl of tools/test.py --out'
+                raise DataError(message, file=source, record=prefix)
+        found = {f'{prefix}{name}': value for name, value in _evaluate(metric, own, source).items()}
         if found.keys() & values.keys():
             message = 'two metrics give results of one name; set another prefix for one of them'
             raise ConfigError(
@@ -108,6 +114,11 @@ def _evaluate(metric: BaseMetric, content: Any, source: str) -> dict:
             logger = MMLogger.get_current_instance()
             logger.info(f'{source}: left out {left_out} results, whose categories are not evaluated')
         return metric.named(metric.evaluate_detections(detections, annotations))
+    wanted = class_names(metric.dataset_meta)
+    if wanted is not None:
+        content, notes = results_by_name(content, wanted, source)
+        for note in notes:
+            MMLogger.get_current_instance().warning(note)
     try:
         metric.process(None, content)
         return metric.evaluate(len(content))
@@ -125,22 +136,44 @@ def metric_args_of_config(config: Config) -> dict:
     Raises:
         ConfigError: the config has no CocoMetric with an ``ann_file``.
     """
-    for evaluator in _evaluators(config):
+    for _, evaluator, meta, _ in _evaluators(config):
         if evaluator.get('type') in ('CocoMetric', 'mmdet.CocoMetric', CocoMetric) and evaluator.get('ann_file'):
-            break
-    else:
-        raise ConfigError('has no CocoMetric with an ann_file', file=config.filename, field='test_evaluator')
-    meta = _dataset_meta(config)
-    classes = {} if meta is None else dict(classes=meta.get('classes'))
-    return {key: value for key, value in evaluator.items() if key != 'type'} | classes
+            classes = dict(classes=meta.get('classes')) if meta else {}
+            return {key: value for key, value in evaluator.items() if key != 'type'} | classes
+    raise ConfigError('has no CocoMetric with an ann_file', file=config.filename, field='test_evaluator')
 
 
-def _evaluators(config: Config) -> list[dict]:
+def _evaluators(config: Config) -> list[tuple[str, dict, dict, int | None]]:
+    """The metrics of a config: prefix of the results, config, meta information of the data set, and its number in a concatenation or None."""
     evaluators = config.get('test_evaluator') or config.get('val_evaluator') or []
-    return [evaluators] if isinstance(evaluators, dict) else evaluators
+    if isinstance(evaluators, dict) and 'metrics' in evaluators:
+        prefixes = evaluators.get('dataset_prefixes')
+        if prefixes is None:
+            evaluators = evaluators['metrics']
+        else:
+            metas = [
+                _meta_of(part)
+                for part in ((config.get('test_dataloader') or {}).get('dataset') or {}).get('datasets', [])
+            ]
+            groups = [each if isinstance(each, list | tuple) else [each] for each in evaluators['metrics']]
+            if not len(groups) == len(prefixes) == len(metas):
+                message = (
+                    f'must be as many as the metrics, {len(groups)}, and the data sets of test_dataloader, {len(metas)}'
+                )
+                raise ConfigError(
+                    message, file=config.filename, field='test_evaluator.dataset_prefixes', received=list(prefixes)
+                )
+            rows = enumerate(zip(prefixes, groups, metas))
+            return [(f'{prefix}/', each, meta, part) for part, (prefix, group, meta) in rows for each in group]
+    meta = _dataset_meta(config) or {}
+    return [('', each, meta, None) for each in ([evaluators] if isinstance(evaluators, dict) else evaluators)]
 
 
 def _dataset_meta(config: Config) -> dict | None:
     """Meta information of the test dataset, whose annotations are not read; None where the config has no dataset."""
     dataset = inner_test_dataset(config)
-    return None if not dataset else dict(DATASETS.build({**dataset, 'lazy_init': True}).metainfo)
+    return None if not dataset else _meta_of(dataset)
+
+
+def _meta_of(dataset: dict) -> dict:
+    return dict(DATASETS.build({**dataset, 'lazy_init': True}).metainfo)

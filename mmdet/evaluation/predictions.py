@@ -1,18 +1,24 @@
 """Data samples, as mmengine's Evaluator passes them on, checked and reduced to compact records of NumPy arrays."""
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 
 from ..errors import DataError
 from ..formats.coco import CocoAnnotations, ImageId, detections_from_rows, id_order, plain_id
 from ..formats.tables import Detections, GroundTruth
 from ..utils.checks import is_int
+from ..utils.class_names import map_classes
+
+# The key by which ``ConcatDataset`` tells, in samples and records, which of its data sets they come from.
+PART = 'dataset_part'
 
 
 @dataclass
@@ -28,6 +34,7 @@ class ImageRecord:
         gt_bboxes: (G, 4) xyxy in pixels of the original image.
         gt_labels: (G,).
         gt_crowd: (G,) bool.
+        part: number of the data set of a concatenation that the image belongs to.
     """
 
     image_id: ImageId
@@ -38,6 +45,12 @@ class ImageRecord:
     gt_bboxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
     gt_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     gt_crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    part: int = 0
+
+    @property
+    def key(self) -> tuple[int, ImageId]:
+        """What tells the image from all others: images of one id in several data sets are different images."""
+        return self.part, self.image_id
 
     def __iter__(self) -> Iterator[dict]:
         """Ground truth and predictions as the two dicts that metrics of mmdetection keep for an image."""
@@ -88,7 +101,7 @@ def read_sample(sample: Mapping, num_classes: int | None, with_gt: bool = False)
             message = 'must begin with height and width in pixels'
             raise DataError(message, record=where, field='ori_shape', received=ori_shape)
         ori_shape = tuple(sides)
-    record = ImageRecord(image_id, ori_shape, found.bboxes, found.scores, found.labels)
+    record = ImageRecord(image_id, ori_shape, found.bboxes, found.scores, found.labels, part=sample.get(PART) or 0)
     if with_gt:
         record.gt_bboxes, record.gt_labels, record.gt_crowd = _ground_truth(sample, where, num_classes)
     return record
@@ -194,6 +207,48 @@ def keep_first(items: Iterable, image_id: Callable[[Any], Any]) -> list:
     return list(kept.values())
 
 
+def with_distinct_ids(records: Sequence[ImageRecord]) -> list[ImageRecord]:
+    """Records whose ids differ: if images of several data sets share an id, those of every data set but the first get ``'<number>/<id>'``."""
+    if len({record.image_id for record in records}) == len(records):
+        return list(records)
+    return [replace(each, image_id=f'{each.part}/{each.image_id}') if each.part else each for each in records]
+
+
+def names_of_results(results: Sequence[Mapping]) -> dict[int, tuple[str, ...]]:
+    """Part -> class names that a dump of data samples names; nothing for dumps of other programs."""
+    found: dict[int, tuple[str, ...]] = {}
+    for sample in results:
+        names = sample.get('classes')
+        if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+            found.setdefault(sample.get(PART) or 0, tuple(names))
+    return found
+
+
+def results_by_name(
+    results: Sequence[Mapping], wanted: Sequence[str], source: str = 'results'
+) -> tuple[list[Mapping], list[str]]:
+    """Dumped data samples with the labels of these classes, by the names that the dump holds, and what is not equal.
+
+    Detections of other classes are left out. A dump without names comes back as it is.
+    """
+    maps = {part: map_classes(names, wanted, source) for part, names in names_of_results(results).items()}
+    notes = [note for found in maps.values() for note in found.notes]
+    changed: list[Mapping] = []
+    for sample in results:
+        found = maps.get(sample.get(PART) or 0)
+        columns = sample.get('pred_instances')
+        if found is not None and not found.is_identity and isinstance(columns, Mapping) and 'labels' in columns:
+            labels = as_array(columns['labels'])
+            if labels.dtype.kind in 'iu' and not (
+                len(labels) and (labels.min() < 0 or labels.max() >= len(found.labels))
+            ):
+                new = np.array(found.labels, dtype=np.int64)[labels.astype(np.int64)]
+                kept = {name: as_array(values)[new >= 0] for name, values in columns.items()}
+                sample = {**sample, 'pred_instances': {**kept, 'labels': new[new >= 0]}}
+        changed.append(sample)
+    return changed, notes
+
+
 def annotations_from_records(records: Sequence[ImageRecord], classes: Sequence[str]) -> CocoAnnotations:
     """Ground truth gathered from the data samples; category ids are the labels."""
     records = sorted(records, key=lambda record: id_order(record.image_id))
@@ -237,8 +292,11 @@ def detections_of_results(results: Any, annotations: CocoAnnotations, source: st
     """
     if are_coco_rows(results, source):
         return detections_from_rows(list(results), annotations, source)
+    results, notes = results_by_name(results, annotations.classes, source)
+    for note in notes:
+        print_log(note, logger='current', level=logging.WARNING)
     records = [read_sample(sample, len(annotations.classes)) for sample in results]
-    return detections_from_records(keep_first(records, lambda record: record.image_id), annotations), 0
+    return detections_from_records(keep_first(records, lambda record: record.key), annotations), 0
 
 
 def xyxy_to_xywh(boxes: np.ndarray) -> np.ndarray:

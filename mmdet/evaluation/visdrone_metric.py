@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,12 @@ class VisDroneMetric(CocoMetric):
                 for sample in data_samples
             ]
         super().process(data_batch, data_samples)
+
+    def _id_of_info(self, info: dict) -> Any:
+        return _image_name(info) if self._from_folder else super()._id_of_info(info)
+
+    def _file_names(self) -> dict[ImageId, str]:
+        return {} if self._from_folder else super()._file_names()
 
     def evaluate(self, size: int) -> dict[str, float]:
         """See :meth:`CocoMetric.evaluate`; without a ``prefix`` of its own, the metric leaves COCO's keys as they are."""

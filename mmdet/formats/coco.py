@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..utils.checks import is_finite, is_int
+from ..utils.class_names import near_names
 from ..utils.reading import is_inner_path
 from .joined_files import join_tables
 from .json_file import has_keys, no_garbage_collection, parse_json, read_bytes, read_json
@@ -162,8 +163,14 @@ def match_classes(
         raise DataError('two categories have this name', file=file, field='categories', received=repeated[0])
     unknown = [name for name in classes if name not in known]
     if (unknown and not allow_missing) or len(unknown) == len(classes):
+        near = near_names(unknown, names)
+        hint = (
+            f' (near names: {", ".join(f"{name!r} is {other!r} there" for name, other in near.items())})'
+            if near
+            else ''
+        )
         message = (
-            f'{len(unknown)} of the {len(classes)} class names are not in the file: {_shorten(unknown)}. The file has: '
+            f'{len(unknown)} of the {len(classes)} class names are not in the file: {_shorten(unknown)}{hint}. The file has: '
             f'{_shorten(names, 100)}. Set metainfo=dict(classes=(...)) of the dataset; a one-class tuple needs its comma'
         )
         raise ConfigError(message, file=file, field='metainfo.classes')

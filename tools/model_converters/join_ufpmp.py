@@ -20,13 +20,17 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help='allow unpickling arbitrary objects: only for files you trust'
     )
+    parser.add_argument(
+        '--by-name', action='store_true', help='the stages may have different classes; those of equal names are mapped'
+    )
     return parser.parse_args(argv)
 
 
 @reports_user_errors
 def main(argv=None) -> None:
     args = parse_args(argv)
-    print('\n'.join(join_checkpoints(args.coarse, args.fine, args.out, trust_checkpoint=args.trust_checkpoint)))
+    options = dict(trust_checkpoint=args.trust_checkpoint, by_name=args.by_name)
+    print('\n'.join(join_checkpoints(args.coarse, args.fine, args.out, **options)))
     print(f'written: {args.out}')
 
 

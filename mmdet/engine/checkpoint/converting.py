@@ -212,7 +212,12 @@ def publish_checkpoint(
 
 
 def join_checkpoints(
-    coarse: str | os.PathLike, fine: str | os.PathLike, out: str | os.PathLike, *, trust_checkpoint: bool = False
+    coarse: str | os.PathLike,
+    fine: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    trust_checkpoint: bool = False,
+    by_name: bool = False,
 ) -> list[str]:
     """Write the checkpoint of ``UFPMPDet`` out of those of its stages, names prefixed ``coarse.detector.`` and ``fine.detector.``.
 
@@ -220,13 +225,14 @@ def join_checkpoints(
         coarse, fine: checkpoints of one-stage detectors, of this package or the reference's.
         out: ``.pth`` or ``.safetensors``.
         trust_checkpoint: unpickle arbitrary objects; only for files of your own.
+        by_name: the stages may have different classes, or the same in another order; the detector maps those of equal names.
 
     Returns:
         what was found, in lines.
 
     Raises:
         ConfigError: ``out`` is one of the stages.
-        CheckpointError: a file is unreadable, is no one-stage detector, or the class names differ.
+        CheckpointError: a file is unreadable, is no one-stage detector, or the class names differ (without ``by_name``).
     """
     refuse_inputs([out], [coarse, fine], field='out')
     state, lines, metas = {}, [], {}
@@ -240,8 +246,13 @@ def join_checkpoints(
         metas[part] = content['meta'].get('dataset_meta') or {}
         lines += [f'{part}: {fact}' for fact in report.found]
     classes = [tuple(meta.get('classes') or ()) for meta in metas.values()]
-    if all(classes) and classes[0] != classes[1]:
-        raise CheckpointError(f'its classes are not those of {coarse}, {classes[0]}', file=fine, received=classes[1])
+    if all(classes) and classes[0] != classes[1] and not by_name:
+        message = f'its classes are not those of {coarse}, {classes[0]} (by_name=True maps those of equal names)'
+        raise CheckpointError(message, file=fine, received=classes[1])
     dataset_meta = metas['fine'] or metas['coarse']
-    write_checkpoint(dict(meta=dict(dataset_meta=dataset_meta) if dataset_meta else {}, state_dict=state), out)
+    meta: dict = dict(dataset_meta=dataset_meta) if dataset_meta else {}
+    if all(classes) and classes[0] != classes[1]:  # the detector that reads it maps one to the other
+        meta['stage_classes'] = dict(coarse=classes[0], fine=classes[1])
+        lines.append(f'the stages have different classes, {classes[0]} and {classes[1]}: mapped by name')
+    write_checkpoint(dict(meta=meta, state_dict=state), out)
     return lines

@@ -457,6 +457,7 @@ def load_into(
     strict: bool = False,
     complete: bool = False,
     before_loading: Callable[[OrderedDict], OrderedDict] | None = None,
+    by_name: Callable[[nn.Module, OrderedDict], None] | None = None,
 ) -> LoadReport:
     """Load a state dict into a model, after the renames of the older projects; every load of the package ends here.
 
@@ -470,6 +471,8 @@ def load_into(
         complete: raise unless every tensor of the model is there; leftovers are allowed.
         before_loading: given the renamed state dict once it is known to fit; gives the one to load, of the same names
             and shapes.
+        by_name: given the model and the renamed state dict, before shapes are compared; rearranges the rows of classes, see
+            :class:`~mmdet.engine.checkpoint.class_rows.ClassRows`.
 
     Raises:
         CheckpointError: see ``strict`` and ``complete``; lists name by name, with both shapes. Or nothing fits, or a tensor that would be
@@ -477,6 +480,8 @@ def load_into(
     """
     model = unwrap(model)
     state, renamed = rename_reference_keys(state_dict)
+    if by_name is not None:
+        by_name(model, state)
     notes = adapt_to_model(model, state)
     report = compare(model, state, strict=strict, complete=complete)
     if not report.loaded:
@@ -488,6 +493,12 @@ def load_into(
         state.pop(name, None)
     model.load_state_dict(state, strict=False)
     return report
+
+
+def match_stages(model: nn.Module, meta: Mapping) -> list[str]:
+    """Tell a composite detector the class names of its stages, where its checkpoint says that they differ; returns what is not equal."""
+    names, match = meta.get('stage_classes'), getattr(unwrap(model), 'match_stage_classes', None)
+    return match(names) if callable(match) and isinstance(names, Mapping) and {'coarse', 'fine'} <= set(names) else []
 
 
 def unwrap(model: nn.Module) -> nn.Module:

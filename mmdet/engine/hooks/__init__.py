@@ -1,6 +1,7 @@
 from .broken_images_hook import BrokenImagesHook
 from .checkloss_hook import CheckInvalidLossHook
 from .checkpoint_hook import CheckpointHook
+from .freeze_hook import FreezeHook
 from .logger_hook import LoggerHook
 from .num_class_check_hook import NumClassCheckHook
 from .optimal_transport_hook import OptimalTransportHook
@@ -16,6 +17,7 @@ __all__ = [
     'CheckInvalidLossHook',
     'CheckpointHook',
     'DetVisualizationHook',
+    'FreezeHook',
     'LoggerHook',
     'NumClassCheckHook',
     'OptimalTransportHook',

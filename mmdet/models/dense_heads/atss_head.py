@@ -43,6 +43,7 @@ class ATSSHead(SingleAnchorHead):
     """
 
     _step_names: tuple[str, ...] = (*SingleAnchorHead._step_names, 'centerness_target')
+    class_predictor = 'atss_cls'
     _default_init_cfg = dict(
         type='Normal', layer='Conv2d', std=0.01, override=dict(type='Normal', name='atss_cls', std=0.01, bias_prob=0.01)
     )

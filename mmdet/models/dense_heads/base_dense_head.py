@@ -6,6 +6,7 @@ C classes, K class channels of a prior (C; C + 1 with a background), D box chann
 
 import dataclasses
 from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from mmdet.ops import batched_nms
 from mmdet.structures import SampleList
 
 from ..utils.misc import unpack_gt_instances
+from .class_rows import copy_class_rows
 
 Losses = dict[str, Tensor | list[Tensor]]
 # What a head's forward() returns: lists over the levels, (B, channels, H_l, W_l) each; how many depends on the head.
@@ -74,6 +76,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         use_sigmoid_cls: whether each class has a score of its own; otherwise scores are a softmax whose last channel is the background.
         scores_are_probabilities: whether ``forward`` returns probabilities instead of logits.
         legacy: whether corners are inclusive pixels, so that sizes in the NMS are one larger.
+        class_predictor: name of the layer, or list of layers, whose output channels are the A K class channels.
     """
 
     num_classes: int
@@ -84,6 +87,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     use_sigmoid_cls = True
     scores_are_probabilities = False
     legacy = False
+    class_predictor = 'conv_cls'
 
     @abstractmethod
     def loss_by_feat(self, *args: Any, **kwargs: Any) -> Losses:
@@ -100,6 +104,35 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     def clips_boxes(self) -> bool:
         """Whether :meth:`decode_boxes` keeps boxes inside the image."""
         return getattr(self.bbox_coder, 'clip_border', True)
+
+    def take_class_rows(
+        self, state_dict: dict, prefix: str, sources: Sequence[int], num_stored: int
+    ) -> tuple[list[str], list[str]]:
+        """Give the tensors of a checkpoint that have rows of classes the classes of this head, in place.
+
+        Args:
+            state_dict: names to tensors; afterwards those of the classes have this head's shapes, new classes its present values.
+            prefix: of this head in it.
+            sources: for each class of this head the class of the checkpoint, or -1 for a new one.
+            num_stored: classes of the checkpoint.
+
+        Returns:
+            names of the tensors that were changed, and of those that belong to a head of another kind and were left out.
+        """
+        changed: list[str] = []
+        left: list[str] = []
+        own = self.state_dict()
+        for name in own:
+            stored = state_dict.get(f'{prefix}{name}')
+            if name.split('.')[0] == self.class_predictor and stored is not None:
+                priors = self.prior_generator.num_base_priors[0]
+                rows = copy_class_rows(own[name], stored, sources, num_stored, priors)
+                if rows is None:
+                    del state_dict[f'{prefix}{name}']
+                else:
+                    state_dict[f'{prefix}{name}'] = rows
+                (left if rows is None else changed).append(f'{prefix}{name}')
+        return changed, left
 
     def to_probability(self, cls_score: Tensor) -> Tensor:
         """Probabilities (..., C) of class scores (..., K) in the form that ``forward`` returns."""

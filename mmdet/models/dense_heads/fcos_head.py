@@ -140,6 +140,13 @@ class FCOSHead(AnchorFreeHead):
             state_dict[f'{prefix}conv_{old[len(prefix) + 5 :]}'] = state_dict.pop(old)
         return [f'{prefix}fcos_*: read as {prefix}conv_*'] if old_names else []
 
+    def take_class_rows(
+        self, state_dict: dict, prefix: str, sources: Sequence[int], num_stored: int
+    ) -> tuple[list[str], list[str]]:
+        """As in the base class, also from checkpoints of mmdetection before 2.0."""
+        self.adapt_state_dict(state_dict, prefix)
+        return super().take_class_rows(state_dict, prefix, sources, num_stored)
+
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         self.adapt_state_dict(state_dict, prefix)  # again for those who load without the checkpoint room
         super()._load_from_state_dict(state_dict, prefix, *args)

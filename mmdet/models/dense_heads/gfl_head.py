@@ -74,6 +74,7 @@ class GFLHead(SingleAnchorHead):
 
     _step_names: tuple[str, ...] = (*SingleAnchorHead._step_names, 'anchor_center')
     _more_losses: tuple[str, ...] = ()  # names of what loss_by_feat_single() returns between loss_dfl and the weights
+    class_predictor = 'gfl_cls'
     _default_init_cfg = dict(
         type='Normal', layer='Conv2d', std=0.01, override=dict(type='Normal', name='gfl_cls', std=0.01, bias_prob=0.01)
     )

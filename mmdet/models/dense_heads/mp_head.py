@@ -5,6 +5,7 @@ K_c proxies of class c, K the largest of them, W words per class in the memory.
 """
 
 import random
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,6 +22,7 @@ from mmdet.models.layers.word_memory import draw_words, push_words, word_log_lik
 from mmdet.registry import MODELS
 
 from .base_dense_head import Losses, RawOutputs
+from .class_rows import copy_class_rows, copy_proxies, proxies_of_classes, sums_to_one
 from .gfl_head import GFLHead, GFLTargets
 
 _NEW_WORDS = 10  # that enter the memory of each class in one iteration at most
@@ -97,6 +99,28 @@ class MPHead(GFLHead):
         places = [row * largest + k for row, count in enumerate(self.proxies_list) for k in range(count)]
         self.register_buffer('_mask', torch.tensor(mask), persistent=False)  # (C, K)
         self.register_buffer('_places', torch.tensor(places), persistent=False)  # (sum K_c,)
+
+    def take_class_rows(
+        self, state_dict: dict, prefix: str, sources: Sequence[int], num_stored: int
+    ) -> tuple[list[str], list[str]]:
+        """As in the base class: the proxies of each class and their shares, and its words and those of the background in the memory."""
+        names = ('proxies', '_proxies_prob', '_embedding', '_pos_embedding_ptr')
+        stored = {name: state_dict.pop(f'{prefix}{name}') for name in names if f'{prefix}{name}' in state_dict}
+        own = {name: getattr(self, name).detach() for name in names}
+        found: dict[str, Tensor] = {}
+        shares = stored.get('_proxies_prob')
+        counts = None if shares is None else proxies_of_classes(shares)
+        whole = 'proxies' in stored and stored['proxies'].shape[1:] == own['proxies'].shape[1:]
+        if whole and counts is not None and len(counts) == num_stored and sum(counts) == len(stored['proxies']):
+            for name in names[:2]:
+                found[name] = copy_proxies(own[name], stored[name], self.proxies_list, counts, sources)
+            found['_proxies_prob'] = sums_to_one(found['_proxies_prob'], self.proxies_list)
+        for name in names[2:]:
+            rows = copy_class_rows(own[name], stored[name], sources, num_stored) if name in stored else None
+            if rows is not None:
+                found[name] = rows
+        state_dict.update({f'{prefix}{name}': value for name, value in found.items()})
+        return [f'{prefix}{name}' for name in found], [f'{prefix}{name}' for name in stored if name not in found]
 
     # ----------------------------------------------------------------------------------------------- forward
 

@@ -34,6 +34,7 @@ class RetinaHead(AnchorHead):
         ratios=[0.5, 1.0, 2.0],
         strides=[8, 16, 32, 64, 128],
     )
+    class_predictor = 'retina_cls'
     _default_init_cfg = dict(
         type='Normal',
         layer='Conv2d',

@@ -64,6 +64,7 @@ class RTMDetHead(BaseDenseHead):
     # One module, or a list over the levels in the subclass.
     cls_convs: Any
     reg_convs: Any
+    class_predictor = 'rtm_cls'
     rtm_cls: Any
     rtm_reg: Any
     rtm_obj: Any

@@ -103,6 +103,7 @@ class TOODHead(ATSSHead):
 
     scores_are_probabilities = True
     clips_boxes = False
+    class_predictor = 'tood_cls'
     _default_init_cfg = dict(type='Normal', layer='Conv2d', std=0.01)
 
     def __init__(

@@ -55,6 +55,7 @@ class VFNetHead(ATSSHead, FCOSHead):  # type: ignore[misc]  # FCOS's layers, and
         ArgumentError: another ``bbox_norm_type``.
     """
 
+    class_predictor = 'vfnet_cls'
     _default_init_cfg = dict(
         type='Normal',
         layer='Conv2d',

@@ -73,6 +73,7 @@ class DetectionStage(BaseModule):
         scale: (w, h) as in the ``Resize`` transform, aspect ratio kept; or a list of these for multi-scale detection.
         flip: add the horizontally flipped view.
         batch_size: largest number of views in one pass.
+        classes: names by label, where the stages of a composite detector have different classes; None leaves them unknown.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class DetectionStage(BaseModule):
         scale: tuple[int, int] | list[tuple[int, int]],
         flip: bool = True,
         batch_size: int = 8,
+        classes: Sequence[str] | None = None,
     ):
         super().__init__()
         sizes: Any = scale if scale and isinstance(scale[0], Sequence) else [scale]
@@ -92,6 +94,10 @@ class DetectionStage(BaseModule):
             raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
         self.detector: SingleStageDetector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
         self.scales, self.flip, self.batch_size = scales, flip, batch_size
+        self.classes = None if classes is None else tuple(classes)
+        if self.classes is not None and len(self.classes) != self.num_classes:
+            message = f'must be the names of the {self.num_classes} classes of the detector'
+            raise ConfigError(message, field='classes', received=self.classes)
 
     @property
     def num_classes(self) -> int:

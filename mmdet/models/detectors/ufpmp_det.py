@@ -4,6 +4,7 @@ Naming: B images, R regions of one image, n detections of one image.
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from mmdet.core.post_processing import ScoredBoxes, merge_views
 from mmdet.core.ufp import boxes_to_image, pack_images, render_mosaic, whole_image
 from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
+from mmdet.utils.class_names import map_classes
 
 from .composite import CompositeDetector
 from .stage import DetectionStage
@@ -45,10 +47,11 @@ class UFPMPDet(CompositeDetector):
     """A coarse detector finds the foreground, unified foreground packing makes a mosaic of it, a fine detector detects on the mosaic.
 
     Images must have full resolution (the test pipeline neither resizes nor normalises); both stages resize on the device. The two
-    detectors are trained one after the other, with their own configs; this one only predicts.
+    detectors are trained one after the other, with their own configs; this one only predicts. Its classes are those of the fine stage; the
+    coarse one may have others, or the same in another order, if both name theirs: coarse boxes are merged under the class of their name.
 
     Args:
-        coarse: arguments of :class:`DetectionStage`: ``detector``, ``scale``, ``flip``, ``batch_size``.
+        coarse: arguments of :class:`DetectionStage`: ``detector``, ``scale``, ``flip``, ``batch_size``, ``classes``.
         fine: the same, for the second pass.
         ufp: arguments of :func:`mmdet.core.ufp.UnifiedForegroundPacking`: ``scale`` (the expansion), ``mode``, ``packing``,
             ``max_side``.
@@ -62,7 +65,7 @@ class UFPMPDet(CompositeDetector):
         data_preprocessor, init_cfg: configs of the preprocessor of full-resolution images and of the initialisation.
 
     Raises:
-        ConfigError: stages of different class counts, an unknown ``on_empty``, a ``coarse_weight`` outside [0, 1].
+        ConfigError: stages of different class counts that do not name their ``classes``, an unknown ``on_empty``, a ``coarse_weight`` outside [0, 1].
     """
 
     def __init__(
@@ -85,16 +88,34 @@ class UFPMPDet(CompositeDetector):
             raise ConfigError('must be in [0, 1]', field='coarse_weight', received=coarse_weight)
         self.coarse, self.fine = DetectionStage(**coarse), DetectionStage(**fine)
         classes = (self.coarse.num_classes, self.fine.num_classes)
-        if classes[0] != classes[1]:
+        self._fine_labels: tuple[int, ...] | None = None  # of the coarse labels, where they differ
+        if self.coarse.classes is not None and self.fine.classes is not None:
+            self.match_stage_classes(dict(coarse=self.coarse.classes, fine=self.fine.classes))
+        elif classes[0] != classes[1]:
             raise ConfigError('both stages must have the same classes', field='num_classes', received=classes)
         self.ufp = dict(ufp or {})
         self.nms = nms or dict(type='nms', iou_threshold=0.6, offset=1)
         self.max_per_img, self.min_overlap = max_per_img, min_overlap
         self.coarse_weight, self.on_empty = coarse_weight, on_empty
 
+    def match_stage_classes(self, names: Mapping[str, Sequence[str]]) -> list[str]:
+        """Learn the class names of the stages, ``coarse`` and ``fine``; returns sentences about what is not equal.
+
+        Where the stages have no class in common, the coarse one only finds the foreground, and its boxes are not merged.
+        """
+        coarse, fine = (tuple(names[stage]) for stage in ('coarse', 'fine'))
+        if not set(coarse) & set(fine) and len(coarse) != len(fine):
+            self._fine_labels = (-1,) * len(coarse)
+            return [
+                f'The coarse stage, of {len(coarse)} classes, knows none of the fine one: it only finds the foreground'
+            ]
+        found = map_classes(coarse, fine, 'The fine stage')
+        self._fine_labels = None if found.is_identity else found.labels
+        return list(found.notes)
+
     @property
     def num_classes(self) -> int:
-        """Classes of both stages."""
+        """Classes of the fine stage, which are those of the detections."""
         return self.fine.num_classes
 
     def detect(self, images: list[Tensor]) -> list[InstanceData]:
@@ -149,5 +170,9 @@ class UFPMPDet(CompositeDetector):
             bboxes, index, _ = boxes_to_image(fine.bboxes, regions, self.min_overlap)
             views.append(ScoredBoxes(bboxes, fine.scores[index], fine.labels[index]))
         if self.coarse_weight > 0:
-            views.append(ScoredBoxes(coarse.bboxes, coarse.scores * self.coarse_weight, coarse.labels))
+            labels = coarse.labels
+            if self._fine_labels is not None:
+                labels = labels.new_tensor(self._fine_labels)[labels]
+            known = labels >= 0
+            views.append(ScoredBoxes(coarse.bboxes[known], coarse.scores[known] * self.coarse_weight, labels[known]))
         return merge_views(views, self.nms, self.max_per_img)

@@ -275,6 +275,9 @@ def test_joined_checkpoints(tmp_path):
         assert torch.load(tmp_path / 'b.pth')['meta'].get('dataset_meta', {}).get('classes') == classes
     with pytest.raises(CheckpointError, match=r'other\.pth: its classes are not those of .*coarse\.pth'):
         join_checkpoints(coarse, other, tmp_path / 'b.pth')
+    join_checkpoints(coarse, other, tmp_path / 'b.pth', by_name=True)
+    names = dict(dataset_meta=dict(classes=('bus',)), stage_classes=dict(coarse=('car', 'van'), fine=('bus',)))
+    assert torch.load(tmp_path / 'b.pth')['meta'] == names
     with pytest.raises(CheckpointError, match=r'backbone\.pth: must be the checkpoint of one detector'):
         join_checkpoints(coarse, saved(tmp_path, dict(a=torch.zeros(1)), 'backbone.pth'), tmp_path / 'b.pth')
 

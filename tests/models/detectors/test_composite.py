@@ -483,3 +483,29 @@ def test_refuses(detector, repository):
     resized = DetDataSample(metainfo=dict(ori_shape=(100, 100), img_path='a.jpg'))
     with pytest.raises(ModelInputError, match=r'a\.jpg'):
         model([torch.zeros(3, 8, 8)], [resized], mode='predict')
+
+
+@pytest.mark.parametrize(
+    ('coarse', 'fine', 'table', 'merged'),
+    [
+        (('a', 'b'), ('a', 'b'), None, [0, 1]),
+        (('a', 'b'), ('b', 'a'), (1, 0), [1, 0]),
+        (('a', 'x'), ('b', 'a'), (1, -1), [1]),
+        (('a', 'x', 'b'), ('b', 'a'), (1, -1, 0), [1]),
+        (('object', 'y', 'z'), ('b', 'a'), (-1, -1, -1), []),
+    ],
+)
+def test_classes_of_the_stages_by_name(coarse, fine, table, merged):
+    model = UFPMPDet.__new__(UFPMPDet)
+    model.nms, model.max_per_img, model.min_overlap, model.coarse_weight = (
+        dict(type='nms', iou_threshold=0.6),
+        -1,
+        0.9,
+        1.0,
+    )
+    model._fine_labels = None
+    notes = UFPMPDet.match_stage_classes(model, dict(coarse=coarse, fine=fine))
+    assert model._fine_labels == table and bool(notes) == (table is not None)
+    boxes = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]])
+    found = InstanceData(bboxes=boxes, scores=torch.tensor([0.9, 0.8]), labels=torch.tensor([0, 1]))
+    assert UFPMPDet.merge(model, found, None, torch.zeros(0, 7)).labels.tolist() == merged

@@ -1,0 +1,85 @@
+"""The rows of a head's tensors that belong to classes, taken over from a checkpoint of other classes.
+
+Letters: A priors of a location, K class channels of a prior (C classes, and a last one of the background where there is one).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def copy_class_rows(
+    own: Tensor, stored: Tensor, sources: Sequence[int], num_stored: int, num_priors: int = 1
+) -> Tensor | None:
+    """A class predictor's tensor with the rows of a checkpoint's classes.
+
+    Args:
+        own: (A K, ...) tensor of the model, prior-major; rows of new classes keep its values.
+        stored: (A K', ...) tensor of the checkpoint.
+        sources: for each class of the model the class of the checkpoint, or -1.
+        num_stored: classes of the checkpoint.
+        num_priors: A.
+
+    Returns:
+        (A K, ...); None where the two do not belong to heads of one kind.
+    """
+    if (
+        stored.dim() != own.dim()
+        or stored.shape[1:] != own.shape[1:]
+        or len(stored) % num_priors
+        or len(own) % num_priors
+    ):
+        return None
+    background = [len(tensor) // num_priors - count for tensor, count in ((own, len(sources)), (stored, num_stored))]
+    if not set(background) <= {0, 1}:
+        return None
+    result = own.detach().clone()
+    new, old = result.unflatten(0, (num_priors, -1)), stored.to(result).unflatten(0, (num_priors, -1))
+    for label, source in enumerate(sources):
+        if source >= 0:
+            new[:, label] = old[:, source]
+    if background == [1, 1]:
+        new[:, -1] = old[:, -1]
+    return result
+
+
+def proxies_of_classes(shares: Tensor) -> list[int] | None:
+    """How many proxies each class has, from the shares of all proxies: those of a class sum to 1 and ascend, so that zeros come first.
+
+    >>> proxies_of_classes(torch.tensor([0.5, 0.5, 0.0, 1.0, 1.0]))
+    [2, 2, 1]
+    """
+    counts, total, begin = [], 0.0, 0
+    for position, share in enumerate(shares.double().tolist()):
+        total += share
+        if abs(total - 1) < 1e-3:
+            counts.append(position + 1 - begin)
+            total, begin = 0.0, position + 1
+    return counts if begin == len(shares) else None
+
+
+def copy_proxies(
+    own: Tensor, stored: Tensor, new_counts: Sequence[int], old_counts: Sequence[int], sources: Sequence[int]
+) -> Tensor:
+    """Rows of proxies (sum of counts, ...) of the classes that the checkpoint has.
+
+    Of a class with more proxies in the checkpoint, the last ones are taken, which have the largest shares; with fewer, the others keep
+    the values of ``own``.
+    """
+    result = own.detach().clone()
+    new, old = result.split(list(new_counts)), stored.to(result).split(list(old_counts))
+    for label, source in enumerate(sources):
+        if source >= 0:
+            count = min(len(new[label]), len(old[source]))
+            new[label][len(new[label]) - count :] = old[source][len(old[source]) - count :]
+    return result
+
+
+def sums_to_one(shares: Tensor, counts: Sequence[int]) -> Tensor:
+    """Shares whose sum is 1 for each class: equal ones where it is not."""
+    parts = [
+        part if torch.isclose(part.sum(), part.new_ones(())) else torch.full_like(part, 1 / len(part))
+        for part in shares.split(list(counts))
+    ]
+    return torch.cat(parts)

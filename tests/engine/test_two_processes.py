@@ -1,0 +1,52 @@
+"""Two processes over gloo freeze as one process does, and evaluate several data sets as one process does."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.tools.tiny_project import environment, free_port
+
+from .two_processes import OPTIONS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory, repository):
+    folder, port = tmp_path_factory.mktemp('two'), free_port()
+    places = [{}] + [
+        dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port) for rank in '01'
+    ]
+    command = [sys.executable, '-m', 'tests.engine.two_processes', str(folder)]
+    options = dict(cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    processes = [subprocess.Popen(command, env=environment(**place), **options) for place in places]
+    try:
+        outputs = [process.communicate(timeout=600)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0, 0], '\n'.join(outputs)[-6000:]
+    return [torch.load(folder / f'found_{name}.pt', weights_only=True) for name in ('1_0', '2_0', '2_1')]
+
+
+@pytest.mark.parametrize('name', OPTIONS)
+def test_frozen_parts(runs, name):
+    one, *two = (run[name] for run in runs)
+    for first, second, alone in zip(two[0], two[1], one, strict=True):
+        for key, value in first.items():
+            assert torch.equal(value, second[key]), key
+            torch.testing.assert_close(value, alone[key], rtol=1e-4, atol=1e-5, msg=key)
+    part = 'bbox_head' if name == 'unused' else 'backbone'
+    moved = [
+        any(not torch.equal(now[key], before[key]) for key in now if key.startswith(part))
+        for before, now in zip(one, one[1:])
+    ]
+    assert moved == {'keys': [False, False], 'hook': [False, True], 'unused': [False, True]}[name]
+
+
+def test_evaluation_of_two_data_sets(runs):
+    one, two, other = (run['evaluation'] for run in runs)
+    assert one == two == other
+    assert one['a/coco/bbox_mAP_50'] == pytest.approx(67 / 101) and one['b/coco/bbox_mAP_50'] == pytest.approx(51 / 101)
