@@ -140,7 +140,8 @@ class _RasterImage(TiledImage):
             self._limits = limits_of(dtype, value_range) or self._finite_limits()
 
     def __exit__(self, *failure: Any) -> None:
-        self._stack.close()
+        with self._lock:  # a thread may still read ahead
+            self._stack.close()
 
     def read_rows(self, start: int, stop: int) -> np.ndarray:
         with self._lock:

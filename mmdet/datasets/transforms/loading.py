@@ -160,8 +160,12 @@ class InferencerLoader(DetTransform):
             raise ConfigError('must be a path, an array or a dict', field='inputs', received=type(results).__name__)
         if results.get('img') is not None:
             return self.from_ndarray(results)
-        is_address = str(results.get('img_path')).startswith(('http://', 'https://'))
-        return (self.from_address if is_address else self.from_file)(results)
+        return self.loader_of(results.get('img_path'))(results)
+
+    def loader_of(self, path: object) -> LoadImageFromFile:
+        """The loader of a path or of an address."""
+        is_address = str(path).startswith(('http://', 'https://'))
+        return self.from_address if is_address else self.from_file
 
 
 @TRANSFORMS.register_module()
