@@ -83,10 +83,10 @@ class ImagePipeline:
 
     def load(self, image: Image, img_id: int = 0) -> tuple[dict, np.ndarray | None]:
         """As a call, but with None for the loaded image of a composed pipeline, which does not tell it."""
-        is_array = isinstance(image, np.ndarray)
-        given = (
-            dict(img=check_array(image, loader_range(self.composed))) if is_array else dict(img_path=os.fspath(image))
-        )
+        if isinstance(image, np.ndarray):
+            given: dict[str, Any] = dict(img=check_array(image, loader_range(self.composed)))
+        else:
+            given = dict(img_path=os.fspath(image))
         return run_pipeline(self.composed, {'img_id': img_id, **given})
 
 

@@ -53,12 +53,12 @@ class Tiling:
         names = [item.name for item in dataclasses.fields(cls)]
         if unknown := sorted(set(options) - set(names)):
             raise ConfigError(f'takes only {", ".join(names)}', field='tiles', received=unknown)
-        size = options.get('tile_wh', cls.tile_wh)
-        size = (size, size) if isinstance(size, int) else size
-        if not (isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(v, int) and v > 0 for v in size)):
+        size: Any = options.get('tile_wh', cls.tile_wh)
+        sizes = [size, size] if isinstance(size, int) else list(size) if isinstance(size, tuple | list) else []
+        if len(sizes) != 2 or not all(isinstance(v, int) and v > 0 for v in sizes):
             message = 'must be one or two positive sizes in pixels, (w, h)'
             raise ConfigError(message, field='tiles.tile_wh', received=size)
-        tiling = cls(**{**options, 'tile_wh': tuple(size)})
+        tiling = cls(**{**options, 'tile_wh': tuple(sizes)})
         if not 0 <= tiling.overlap < 1:
             raise ConfigError('must be in [0, 1)', field='tiles.overlap', received=tiling.overlap)
         return tiling

@@ -42,7 +42,6 @@ class Georeference:
             DataError: a point that has none in this reference system.
         """
         from rasterio import warp
-        from rasterio.errors import RasterioError
 
         a, b, c, d, e, f = self.transform
         columns, rows = np.asarray(points_xy, np.float64).reshape(-1, 2).T
@@ -50,7 +49,7 @@ class Georeference:
             return np.zeros((0, 2))
         try:
             lon, lat = warp.transform(self.crs, _WGS84, a * columns + b * rows + c, d * columns + e * rows + f)
-        except RasterioError as error:
+        except Exception as error:  # GDAL's errors have no public type
             raise DataError(f'its reference system cannot be transformed to WGS 84 ({error})') from error
         found = np.stack([lon, lat], axis=1)
         if not np.isfinite(found).all():

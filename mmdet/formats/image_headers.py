@@ -81,7 +81,30 @@ def read_header(source: bytes | str | os.PathLike) -> ImageHeader | None:
                 return ImageHeader('TIFF', (int(tags[WIDTH]), int(tags[HEIGHT])), int(tags.get(ORIENTATION, 1)))
             except (KeyError, TypeError, ValueError):
                 return None
-        return _open_with_pillow(file)
+        return _read_png(file) or _open_with_pillow(file)
+
+
+def _read_png(file: IO[bytes]) -> ImageHeader | None:
+    """The header of a PNG; None of other files. Pillow would decode the pixels to see whether an orientation follows them."""
+    file.seek(0)
+    start = file.read(24)
+    if not start.startswith(_PNG_START) or len(start) < 24:
+        return None
+    width, height = struct.unpack_from('>II', start, 16)
+    orientation, place = 1, 8
+    while file.seek(place) and len(chunk := file.read(8)) == 8:
+        length, name = struct.unpack('>I4s', chunk)
+        if name == b'eXIf':
+            exif = Image.Exif()
+            try:
+                exif.load(file.read(length))
+                orientation = int(exif.get(ORIENTATION, 1))
+            except Exception:  # Pillow's readers raise nearly anything for broken EXIF
+                orientation = 1
+        if name == b'IEND':
+            break
+        place += 12 + length
+    return ImageHeader('PNG', (width, height), orientation) if width and height else None
 
 
 def _open_with_pillow(file: IO[bytes]) -> ImageHeader | None:

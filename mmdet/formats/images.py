@@ -97,6 +97,7 @@ def decode_image(
         raise BrokenImageError('the image is empty (0 bytes)', file=name)
     _check_end(data, name)
     check_bytes(data, name)
+    image: np.ndarray | None
     try:
         if data.startswith(TIFF_STARTS):
             image = decode_tiff(data, _FLAGS[flag], name)

@@ -37,8 +37,10 @@ def check_value_range(value: Any) -> ValueRange:
     Raises:
         ConfigError: it is neither None, ``'full'`` or ``'minmax'``, nor two finite numbers of which the first is smaller.
     """
-    if value is None or (isinstance(value, str) and value in ('full', 'minmax')):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str) and value in ('full', 'minmax'):
+        return 'full' if value == 'full' else 'minmax'
     numbers = isinstance(value, list | tuple) and len(value) == 2
     if (
         numbers
@@ -98,10 +100,10 @@ def scale_to_uint8(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
     result = np.zeros(pixels.shape, np.uint8)
     if high > low:
         # float32 holds every 16-bit value exactly; wider ones need float64.
-        kind = np.float32 if pixels.dtype.itemsize <= 2 else np.float64
+        kind: Any = np.float32 if pixels.dtype.itemsize <= 2 else np.float64
         for rows, block in _blocks(pixels):
             # Divided before it is multiplied: nothing overflows where the limits are those of the type.
-            scaled = (block.astype(kind) / 2 - low / 2) / (high / 2 - low / 2) * 255
+            scaled: np.ndarray = (block.astype(kind) / 2 - low / 2) / (high / 2 - low / 2) * 255
             result[rows] = np.rint(np.clip(np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0), 0, 255))
     return result
 

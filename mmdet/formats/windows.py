@@ -211,12 +211,14 @@ def open_tiled(
     """
     if isinstance(image, np.ndarray):
         return TiledImage(to_uint8(image, value_range, name='the array'))
-    header = None
     if reader != 'whole' and backend_args is None and Path(image).is_file():
         header = read_header(image)
-    wanted = header is not None and (reader == 'rasterio' or header.size_wh[0] * header.size_wh[1] > whole_pixels)
-    if wanted and _is_readable(Path(image), header):
-        return _RasterImage(Path(image), header, value_range)
+        if (
+            header is not None
+            and (reader == 'rasterio' or header.size_wh[0] * header.size_wh[1] > whole_pixels)
+            and _is_readable(Path(image), header)
+        ):
+            return _RasterImage(Path(image), header, value_range)
     if reader == 'rasterio':
         message = 'rasterio (the extra "geo") is not installed, or the file is no TIFF, PNG or JPEG 2000 of grey or RGB pixels that stand upright'
         raise ConfigError(message, file=image, field='reader', received=reader)

@@ -8,8 +8,8 @@ import torch
 from mmengine.infer import BaseInferencer
 
 from mmdet.apis import DetInferencer
-from mmdet.apis.known_models import config_by_name, known_models
 from mmdet.apis.inference import predict_batch
+from mmdet.apis.known_models import config_by_name, known_models
 from mmdet.apis.sources import InputNames, collect_inputs, count_sources, is_video, output_suffix, prefetch_batches
 from mmdet.structures import DetDataSample
 from mmdet.utils import CheckpointError, ConfigError, DataError, ModelInputError

@@ -60,7 +60,8 @@ class SlicedDet(CompositeDetector):
         # The same network with other settings, in a plain list so that its parameters are registered and saved only once.
         settings = [] if whole is None else [{**stage, **whole, 'detector': self.stage.detector}]
         self._whole_stages = [DetectionStage(**options) for options in settings]
-        self.tile_wh, self.overlap = tile_wh and tuple(tile_wh), overlap
+        self.tile_wh = None if tile_wh is None else (int(tile_wh[0]), int(tile_wh[1]))
+        self.overlap = overlap
         self._tiles_at_once = _BATCHES * self.stage.batch_size
         self.nms = nms or dict(type='nms', iou_threshold=0.6)
         self.max_per_img = max_per_img
