@@ -25,7 +25,7 @@ ValueRange = Literal['full', 'minmax'] | tuple[float, float] | None
 
 HOW_TO_STATE = (
     "state what they mean: value_range=(low, high), 'full' (the whole range of the type) or 'minmax' (of each image), "
-    'in LoadImageFromFile of the pipeline or for DetInferencer'
+    'in LoadImageFromFile of the pipeline or for DetInferencer (--value-range of image_demo.py)'
 )
 # Values that are converted at once: 16 MB as float32.
 _BLOCK = 1 << 22
@@ -70,7 +70,7 @@ def to_uint8(pixels: np.ndarray, value_range: ValueRange, *, name: object = None
     if value_range is None:
         low, high = finite_limits(pixels)
         message = f'its pixels are {pixels.dtype} (values {low:g}..{high:g}), not 8-bit; {HOW_TO_STATE}'
-        raise DataError(message, file=name, field='value_range', received=None)
+        raise DataError(message, file=name, field='value_range')
     if pixels.ndim == 3 and pixels.shape[2] == 4:  # BGRA: alpha is no brightness
         return np.dstack([to_uint8(pixels[..., :3], value_range), to_uint8(pixels[..., 3:], 'full')])
     return scale_to_uint8(pixels, *(limits_of(pixels.dtype, value_range) or finite_limits(pixels)))
