@@ -66,7 +66,7 @@ class Tiling:
 
 def reads_by_tiles(model: BaseDetector, pipeline: Any) -> bool:
     """Whether a model cuts its images itself and nothing else is done to them, so that large ones need not be in memory."""
-    steps = getattr(pipeline, 'transforms', ())
+    steps: Any = getattr(pipeline, 'transforms', ())
     return (
         isinstance(model, SlicedDet)
         and model.tile_wh is not None
