@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 from ..errors import DataError, ModelInputError
 from ..formats.geojson import is_georeferenced
 from ..formats.images import IMAGE_SUFFIXES
-from ..formats.pixels import HOW_TO_STATE, ValueRange
+from ..formats.pixels import ValueRange
 from ..formats.videos import open_video
 from ..utils.outputs import OutputNames, refuse_inputs, source_of
 from ..visualization.drawing import picture_suffix
@@ -91,7 +91,10 @@ def check_array(image: np.ndarray, value_range: ValueRange = None) -> np.ndarray
         ModelInputError: another type or shape.
     """
     if image.dtype != np.uint8 and (value_range is None or image.dtype.kind not in 'iuf'):
-        message = f'an image array must be uint8 (0..255); for other integers and floating point, {HOW_TO_STATE}'
+        message = (
+            'an image array of other integers or floating point needs a value_range of DetInferencer or LoadImageFromFile: '
+            "(low, high), 'full' or 'minmax'; without one it must be uint8 (0..255)"
+        )
         raise ModelInputError(message, received=str(image.dtype))
     if not image.size or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         raise ModelInputError('an image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)', received=image.shape)
