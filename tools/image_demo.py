@@ -25,6 +25,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=1, help='images loaded together; default: 1')
     parser.add_argument('--recursive', action='store_true', help='search folders below the input folder')
     parser.add_argument('--skip-broken', action='store_true', help='leave out images that cannot be read')
+    parser.add_argument(
+        '--value-range', nargs='+', type=value_range_part, metavar='LOW HIGH',
+        help="what 16-bit and floating-point pixels mean: two values that become 0 and 255, or 'full' or 'minmax'",
+    )  # fmt: skip
+    parser.add_argument(
+        '--tile', type=int, nargs='+', metavar='SIZE', help='cut every image into tiles of one or two sizes (w h)'
+    )
+    parser.add_argument(
+        '--overlap', type=float, default=0.2, help='share of a tile that the next repeats; default: 0.2'
+    )
     parser.add_argument('--show', action='store_true', help='open a window for each picture')
     parser.add_argument('--no-save-vis', action='store_true', help='write no pictures')
     parser.add_argument('--no-save-pred', action='store_true', help='write no JSON')
@@ -35,19 +45,29 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help='allow unpickling of arbitrary objects; only for your own files'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.tile and len(args.tile) > 2:
+        parser.error('--tile takes one or two sizes')
+    return args
+
+
+def value_range_part(text: str) -> float | str:
+    """A number, or the name of a rule."""
+    return text if text.isalpha() else float(text)
 
 
 @reports_user_errors
 def main() -> None:
     args = parse_args()
     inferencer = DetInferencer(
-        args.model, args.weights, args.device, palette=args.palette, trust_checkpoint=args.trust_checkpoint
-    )
+        args.model, args.weights, args.device, palette=args.palette, trust_checkpoint=args.trust_checkpoint,
+        value_range=args.value_range[0] if args.value_range and len(args.value_range) == 1 else args.value_range,
+    )  # fmt: skip
     result = inferencer(
         args.inputs, batch_size=args.batch_size, show=args.show, no_save_vis=args.no_save_vis,
         pred_score_thr=args.pred_score_thr, print_result=args.print_result, no_save_pred=args.no_save_pred,
         out_dir=args.out_dir, recursive=args.recursive, skip_broken=args.skip_broken,
+        tiles=None if args.tile is None else dict(tile_wh=(args.tile[0], args.tile[-1]), overlap=args.overlap),
     )  # fmt: skip
     written = '' if args.no_save_vis and args.no_save_pred else f'; results are in {args.out_dir}'
     print(f'{len(result["predictions"])} images done{written}')

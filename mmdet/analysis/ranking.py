@@ -180,7 +180,7 @@ def ranking_text(ranking: Ranking) -> str:
 
 def draw_comparison(image: ImagePredictions, predictions: PredictionSet, score_thr: float) -> np.ndarray:
     """Ground truth on the left, detections of at least ``score_thr`` on the right: (H, W, 3) RGB uint8."""
-    pixels = decode_image(image.path)[..., ::-1]
+    pixels = decode_image(image.path, value_range='minmax')[..., ::-1]
     shown, counted = image.scores >= score_thr, ~image.gt_ignored
     classes, colors = predictions.classes, predictions.palette
     left = draw_boxes(

@@ -1,16 +1,16 @@
 """An object that runs a detector on files, folders, arrays and videos."""
 
 import functools
-import json
 import pprint
 import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import cv2
 import numpy as np
@@ -26,17 +26,27 @@ from mmengine.visualization import Visualizer
 
 from ..config.config_files import require_data
 from ..config.reading import type_name
+from ..datasets.transforms import InferencerLoader
 from ..engine.checkpoint.loading import load_checkpoint_file
 from ..errors import CheckpointError, ConfigError, DataError
-from ..formats.videos import VideoFile
+from ..formats.pixels import ValueRange, check_value_range, to_uint8
+from ..formats.windows import open_tiled
 from ..models.detectors import BaseDetector
 from ..registry import SCOPE, VISUALIZERS
 from ..structures import DetDataSample
-from ..utils.files import write_json, write_text
 from ..utils.setup_env import register_all_modules
-from ..visualization import write_image
 from .building import build_model, choose_device, find_config_beside, load_weights, read_config
-from .inference import compose_for_inputs, load_original, predict_batch, run_pipeline, test_pipeline_config
+from .inference import (
+    compose_for_inputs,
+    is_composite,
+    load_original,
+    loader_range,
+    predict_batch,
+    run_pipeline,
+    test_pipeline_config,
+)  # fmt: skip
+from .known_models import config_by_name, known_models
+from .outputs import Writers, to_dict
 from .sources import (
     InputNames,
     Source,
@@ -46,6 +56,17 @@ from .sources import (
     iterate_sources,
     output_suffix,
     prefetch_batches,
+)  # fmt: skip
+from .tiling import (
+    Tiling,
+    count_tiles,
+    detect_by_tiles,
+    is_large,
+    picture_side,
+    reads_by_tiles,
+    reduced_sample,
+    sample_of,
+    warn_if_cut,
 )  # fmt: skip
 
 # Names of mmdetection, for annotations.
@@ -75,37 +96,6 @@ class InferenceResult(TypedDict):
     skipped: list[tuple[str, str]]
 
 
-class _KnownModel(NamedTuple):
-    """A model that has a name; ``weights`` is the address of its published checkpoint, or None."""
-
-    name: str
-    config: Path
-    weights: str | None = None
-
-
-def config_by_name(name: str) -> str:
-    """Path of the config with a bare name like ``gfl_r50_fpn_1x_coco``, or an alias; anything else comes back as it is."""
-    if Path(name).suffix in ('.py', '.json', '.yml', '.yaml') or Path(name).exists():
-        return name
-    known = _known_models().get(name.lower())
-    return name if known is None else str(known.config)
-
-
-@functools.cache
-def _known_models() -> dict[str, _KnownModel]:
-    """The models of the package by lower-case name: those of the model index, with their aliases, and every config by its file name."""
-    root = Path(__file__).resolve().parents[1] / '.mim'
-    found = {}
-    for model in BaseInferencer._get_models_from_metafile(str(root)):
-        aliases = model.get('Alias') or []
-        for name in [model['Name'], *([aliases] if isinstance(aliases, str) else aliases)]:
-            found[name.lower()] = _KnownModel(name, (root / model['Config']).resolve(), model.get('Weights'))
-    for path in sorted((root / 'configs').resolve().rglob('*.py')):
-        if '_base_' not in path.parts:
-            found.setdefault(path.stem.lower(), _KnownModel(path.stem, path))
-    return found
-
-
 @dataclass
 class _Call:
     """What the steps of one call share; the steps may also be called alone, then they use the defaults.
@@ -117,6 +107,9 @@ class _Call:
         pictures: the loaded images of the current batch, by path.
         sources: the sources of the current batch, by the id of their data samples.
         writers: the output files.
+        pictures_wanted: whether pictures are returned, shown or written.
+        advance: moves the progress bar.
+        of_steps: arguments that a subclass's preprocess, forward, visualize and postprocess take.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -124,7 +117,10 @@ class _Call:
     skipped: list[tuple[str, str]] | None = None
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
     sources: dict[int, Source] = field(default_factory=dict)
-    writers: '_Writers | None' = None
+    writers: Writers | None = None
+    pictures_wanted: bool = False
+    advance: Callable[[int], Any] = lambda steps: None
+    of_steps: tuple[dict, dict, dict, dict] = field(default_factory=lambda: ({}, {}, {}, {}))
 
 
 class DetInferencer(BaseInferencer):
@@ -145,6 +141,8 @@ class DetInferencer(BaseInferencer):
         show_progress: print a progress bar to stderr.
         trust_checkpoint: allow unpickling of arbitrary objects, and a config beside the checkpoint that is a program; only for files of your own.
         cfg_options: overrides of the config.
+        value_range: how 16-bit and floating-point images and arrays become 0..255: ``(low, high)``, ``'full'`` or ``'minmax'``, see
+            :mod:`mmdet.formats.pixels`; None takes the ``value_range`` of ``LoadImageFromFile`` in the config, without which they are errors.
 
     Attributes:
         cfg, model, pipeline, collate_fn, visualizer, device: what the constructor built.
@@ -181,6 +179,7 @@ class DetInferencer(BaseInferencer):
         *,
         trust_checkpoint: bool = False,
         cfg_options: dict | None = None,
+        value_range: ValueRange = None,
     ):
         # mmengine's constructor is not called: it reads checkpoints without checks, and runs the config stored in them.
         if scope not in (SCOPE, None):
@@ -199,7 +198,7 @@ class DetInferencer(BaseInferencer):
                 require_data(model)
             print_log(f'{weights}: using the config beside it, {model}', logger='current')
         elif isinstance(model, str):
-            known = _known_models().get(model.lower())
+            known = known_models().get(model.lower())
             if known is not None and known.weights and weights is None:
                 print_log(f'{model}: published weights are at {known.weights}, give them as weights=', logger='current')
             model = config_by_name(model)
@@ -209,6 +208,7 @@ class DetInferencer(BaseInferencer):
         self.show_progress = show_progress
         self.num_visualized_imgs = self.num_predicted_imgs = 0
         self._trust_checkpoint = trust_checkpoint
+        self._value_range = check_value_range(value_range)
         self._names = InputNames()
         self._call = _Call()
         register_all_modules()
@@ -238,7 +238,12 @@ class DetInferencer(BaseInferencer):
         Raises:
             ConfigError: the pipeline does not start by loading an image.
         """
-        return compose_for_inputs(test_pipeline_config(cfg))
+        return compose_for_inputs(test_pipeline_config(cfg), self._value_range)
+
+    @property
+    def value_range(self) -> ValueRange:
+        """How 16-bit and floating-point images become 0..255."""
+        return loader_range(self.pipeline)
 
     def _init_collate(self, cfg: Config) -> Callable:
         """``test_dataloader.collate_fn`` of the config, a name or a dict with arguments; ``pseudo_collate`` where there is none."""
@@ -282,13 +287,15 @@ class DetInferencer(BaseInferencer):
         recursive: bool = False,
         skip_broken: bool = False,
         num_workers: int = 2,
+        tiles: dict | int | tuple[int, int] | None = None,
         **kwargs: Any,
     ) -> InferenceResult:
         """Detect objects in images and videos.
 
         Args:
-            inputs: a path, address, folder, glob pattern, BGR uint8 array, video file, or a list of these.
-            batch_size: images that are loaded together; the predictions do not depend on it.
+            inputs: a path, address, folder, glob pattern, BGR uint8 array, video file, or a list of these. Arrays of other types need a
+                ``value_range``.
+            batch_size: images (or tiles) that are loaded together; the predictions do not depend on it.
             return_vis: return the pictures.
             show: open a window for each picture.
             wait_time: seconds that a window stays; 0 waits for a key.
@@ -297,26 +304,40 @@ class DetInferencer(BaseInferencer):
             pred_score_thr: predictions with a score above this are drawn; those returned and written are not cut.
             return_datasamples: return ``DetDataSample`` objects instead of dictionaries.
             print_result: print each prediction.
-            no_save_pred: do not write ``<out_dir>/preds/<stem>.json`` (for a video ``.jsonl``, one frame per line).
+            no_save_pred: do not write ``<out_dir>/preds/<stem>.json`` (for a video ``.jsonl``, one frame per line; for a georeferenced image also
+                ``.geojson``).
             out_dir: folder to write to; nothing is written when it is empty. Outputs get the names of their inputs, or these with a number
                 where a name belongs to another input: see :class:`mmdet.utils.outputs.OutputNames`. ``<out_dir>/sources/names.jsonl`` lists the names.
             recursive: look into folders below a folder.
             skip_broken: leave out images that cannot be read and list them under ``skipped``.
             num_workers: threads that load images.
+            tiles: cut every image into overlapping tiles, detect in each as in an image of its own, and merge by NMS: a tile size, or a dict of
+                ``tile_wh`` (default (640, 640)), ``overlap`` (0.2), ``nms`` (IoU 0.6) and ``max_per_img`` (-1: all). Images of more than 2**26 pixels
+                are then read tile by tile where their format allows it, as they are without ``tiles`` by a ``SlicedDet``; see
+                :mod:`mmdet.formats.windows`. Their picture is a reduced one.
             **kwargs: arguments of the steps of a subclass, which it names in ``preprocess_kwargs``, ``forward_kwargs``,
                 ``visualize_kwargs`` or ``postprocess_kwargs``; and ``texts``, ``stuff_texts``, ``custom_entities`` and
                 ``tokens_positive`` of mmdetection without a value, as wrappers of its inferencer hand on.
 
         Raises:
             DataError: there is nothing to read, an image cannot be read (without ``skip_broken``), or a file cannot be written.
-            ConfigError: ``batch_size`` or ``num_workers`` is not a positive integer, an argument is unknown, or the pictures would be written into the folder of an input.
+            ConfigError: ``batch_size`` or ``num_workers`` is not a positive integer, an argument is unknown, ``tiles`` is wrong or the model is a composite detector, which cuts
+                its images itself, or the pictures would be written into the folder of an input.
         """
         for name, value in (('batch_size', batch_size), ('num_workers', num_workers)):
             if not isinstance(value, int) or value < 1:
                 raise ConfigError('must be an integer of at least 1', field=name, received=value)
         of_steps = self._dispatch_kwargs(**kwargs)
+        tiling = None if tiles is None else Tiling.read(tiles)
+        if tiling is not None and is_composite(self.model):
+            message = f'{type(self.model).__name__} cuts its images itself, as its config says'
+            raise ConfigError(message, field='tiles', received=tiles)
         result = InferenceResult(predictions=[], visualization=[], inputs=[], skipped=[])
-        call = self._call = _Call(dict(recursive=recursive, out_dir=out_dir), num_workers)
+        options = dict(recursive=recursive, out_dir=out_dir, value_range=self.value_range)
+        call = self._call = _Call(
+            options, num_workers, pictures_wanted=return_vis or show or bool(out_dir and not no_save_vis)
+        )
+        call.of_steps = of_steps
         call.skipped = result['skipped'] if skip_broken else None
         bar = None
         try:
@@ -324,16 +345,16 @@ class DetInferencer(BaseInferencer):
             stems = self._names.of_call(
                 entries, Path(out_dir) if out_dir else None, vis=not no_save_vis, preds=not no_save_pred
             )
-            queue: deque[Source] = deque()  # given to preprocess, and not yet predicted
-            bar = ProgressBar(count_sources(entries), file=sys.stderr) if self.show_progress else None
-            with _Writers(out_dir, vis=not no_save_vis, preds=not no_save_pred) as call.writers:
-                images = (source.image for source in _recorded(iterate_sources(entries, stems), queue))
-                for originals, data in self.preprocess(images, batch_size=batch_size, **of_steps[0]):
-                    predictions = self.forward(data, **of_steps[1])
-                    sources, taken = _next_sources(queue, originals)
-                    call.sources = {id(sample): source for sample, source in zip(predictions, sources)}
+            if self.show_progress:
+                bar = ProgressBar(self._count_steps(entries, tiling), file=sys.stderr)
+            call.advance = (lambda steps: None) if bar is None else bar.update
+            classes = (self.model.dataset_meta or {}).get('classes') or ()
+            with Writers(out_dir, vis=not no_save_vis, preds=not no_save_pred, classes=classes) as call.writers:
+                sources = iterate_sources(entries, stems, call.skipped)
+                for originals, drawn, predictions, named in self._predict_sources(sources, batch_size, tiling):
+                    call.sources = {id(sample): source for sample, source in zip([*predictions, *drawn], named * 2)}
                     pictures = self.visualize(
-                        originals, predictions, return_vis=return_vis, show=show, wait_time=wait_time, draw_pred=draw_pred,
+                        originals, drawn, return_vis=return_vis, show=show, wait_time=wait_time, draw_pred=draw_pred,
                         pred_score_thr=pred_score_thr, no_save_vis=no_save_vis, img_out_dir=out_dir, **of_steps[2],
                     )  # fmt: skip
                     part = self.postprocess(
@@ -342,11 +363,7 @@ class DetInferencer(BaseInferencer):
                     )  # fmt: skip
                     result['predictions'] += part['predictions']
                     result['visualization'] += (part['visualization'] or []) if return_vis else []
-                    result['inputs'] += map(str, sources)
-                    if bar is not None:
-                        bar.update(taken)
-                if bar is not None and queue:
-                    bar.update(len(queue))
+                    result['inputs'] += map(str, named)
         finally:
             self._call = _Call()
             if bar is not None:
@@ -371,6 +388,77 @@ class DetInferencer(BaseInferencer):
                 raise ConfigError(message, field=name, received=value)
         first, second, third, fourth = ({key: kwargs[key] for key in kwargs if key in names} for names in steps)
         return first, second, third, fourth
+
+    def _count_steps(self, entries: Sequence, tiling: Tiling | None) -> int:
+        """Length of the progress bar: images, frames, and the tiles of those that are cut."""
+        cut = self.model if tiling is None and reads_by_tiles(self.model, self.pipeline) else tiling
+        if cut is None:
+            return count_sources(entries)
+        return sum(
+            count_tiles(entry, cut.tile_wh, cut.overlap) if tiling or is_large(entry) else count_sources([entry])
+            for entry in entries
+        )
+
+    def _predict_sources(
+        self, sources: Iterable[Source], batch_size: int, tiling: Tiling | None
+    ) -> Iterator[tuple[list, list[DetDataSample], list[DetDataSample], list[Source]]]:
+        """Batches of inputs, samples to draw on them, predicted samples in pixels of the image, and sources."""
+        cuts = reads_by_tiles(self.model, self.pipeline)
+        for by_tiles, group in groupby(sources, lambda source: tiling is not None or (cuts and is_large(source.image))):
+            if by_tiles:
+                yield from self._predict_by_tiles(group, batch_size, tiling)
+                continue
+            queue: deque[Source] = deque()  # given to preprocess, and not yet predicted
+            images = (source.image for source in _recorded(group, queue))
+            for originals, data in self.preprocess(images, batch_size=batch_size, **self._call.of_steps[0]):
+                predictions = self.forward(data, **self._call.of_steps[1])
+                found, taken = _next_sources(queue, originals)
+                yield originals, predictions, predictions, found
+                self._call.advance(taken)
+            if queue:
+                self._call.advance(len(queue))
+
+    def _predict_by_tiles(
+        self, sources: Iterable[Source], batch_size: int, tiling: Tiling | None
+    ) -> Iterator[tuple[list, list[DetDataSample], list[DetDataSample], list[Source]]]:
+        """As :meth:`_predict_sources`, one image after the other, of which only the tiles in work need be in memory."""
+        call = self._call
+
+        def predict(arrays: Iterator[np.ndarray]) -> Iterator[tuple[list, list[DetDataSample]]]:
+            skipped, call.skipped = call.skipped, None  # a broken tile is a broken image
+            try:
+                for originals, data in self.preprocess(arrays, batch_size=batch_size, **call.of_steps[0]):
+                    yield originals, self.forward(data, **call.of_steps[1])
+            finally:
+                call.skipped = skipped
+
+        for source in sources:
+            try:
+                with open_tiled(
+                    source.image, value_range=self.value_range, backend_args=self._backend_args(source)
+                ) as image:
+                    if tiling is None:
+                        found, limit = self.model.detect_tiled(image, call.advance), self.model.max_per_img
+                    else:
+                        found, limit = detect_by_tiles(image, tiling, predict, call.advance), tiling.max_per_img
+                    sample = sample_of(found, image.size_wh, source.image if isinstance(source.image, str) else None)
+                    picture, factor = np.zeros((1, 1, 3), np.uint8), 1
+                    if call.pictures_wanted:
+                        picture, factor = image.reduced(picture_side(image.size_wh))
+            except DataError as error:
+                if call.skipped is None:
+                    raise
+                call.skipped.append((str(source), str(error)))
+                continue
+            warn_if_cut(len(found), limit, source)
+            yield [picture], [reduced_sample(sample, factor)], [sample], [source]
+
+    def _backend_args(self, source: Source) -> dict | None:
+        """How the file of a source is fetched: as the loader of the pipeline fetches it."""
+        loader = self.pipeline.transforms[0] if isinstance(source.image, str) else None
+        if not isinstance(loader, InferencerLoader):
+            return None
+        return loader.loader_of(source.image).backend_args
 
     def _inputs_to_list(self, inputs: InputsType) -> list:
         """The images and videos that the inputs stand for; folders are listed, patterns resolved."""
@@ -417,7 +505,8 @@ class DetInferencer(BaseInferencer):
     def _prepare(self, given: str | np.ndarray | dict) -> tuple[Any, dict | DataError, np.ndarray | None]:
         """An input, its packed sample or why it cannot be read, and its image as it was loaded; runs in a thread."""
         try:
-            return given, *run_pipeline(self.pipeline, check_array(given) if isinstance(given, np.ndarray) else given)
+            checked = check_array(given, self.value_range) if isinstance(given, np.ndarray) else given
+            return given, *run_pipeline(self.pipeline, checked)
         except DataError as error:
             return given, error, None
 
@@ -458,7 +547,7 @@ class DetInferencer(BaseInferencer):
             image = self._call.pictures.get(given) if isinstance(given, str) else None
             picture = self._draw(
                 source,
-                load_original(given) if image is None else image,
+                load_original(given, self.value_range) if image is None else image,
                 sample,
                 draw_pred,
                 pred_score_thr,
@@ -512,7 +601,7 @@ class DetInferencer(BaseInferencer):
         """Names and aliases of the models that :class:`DetInferencer` builds by name, those that match a regular expression."""
         if scope not in (SCOPE, None):
             raise ConfigError(f'scope must be {SCOPE!r}', field='scope', received=scope)
-        return sorted(model.name for model in _known_models().values() if re.match(patterns, model.name))
+        return sorted(model.name for model in known_models().values() if re.match(patterns, model.name))
 
     def _source_alone(self, given: Any, out_dir: str, kind: str) -> Source:
         """The source of an image whose step was called alone, with a name of its own in ``out_dir``."""
@@ -525,17 +614,19 @@ class DetInferencer(BaseInferencer):
         return Source(entry, stems[0], output_suffix(entry))
 
     @contextmanager
-    def _writers(self, out_dir: str, kind: str) -> 'Iterator[_Writers]':
+    def _writers(self, out_dir: str, kind: str) -> Iterator[Writers]:
         """The writers of the current call; those of a step that was called alone complete their files at once."""
         if self._call.writers is not None:
             yield self._call.writers
         else:
-            with _Writers(out_dir, vis=kind == 'vis', preds=kind == 'preds') as writers:
+            with Writers(out_dir, vis=kind == 'vis', preds=kind == 'preds') as writers:
                 yield writers
 
     def _draw(
         self, source: Source, image: np.ndarray, sample: DetDataSample, draw_pred: bool, score_thr: float, show: bool, wait_time: float
     ) -> np.ndarray:  # fmt: skip
+        if image.dtype.kind in 'iu' and image.dtype != np.uint8:  # color_type='unchanged' of the pipeline
+            image = to_uint8(image, 'minmax')
         image = image if image.ndim == 3 and image.shape[2] > 1 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         # The frames of a video must agree in size: each has one row of legend, also a frame without objects.
         self.visualizer.legend = 1 if source.video is not None and self._legend else self._legend
@@ -562,73 +653,3 @@ def _next_sources(queue: deque[Source], originals: Sequence) -> tuple[list[Sourc
             taken += 1
         found.append(source)
     return found, taken
-
-
-def to_dict(sample: DetDataSample) -> dict[str, list]:
-    """Predictions of a sample as plain lists: ``labels`` (n), ``scores`` (n), ``bboxes`` (n, 4) xyxy; of tensors, arrays or boxes."""
-    fields = {name: sample.pred_instances[name] for name in ('labels', 'scores', 'bboxes')}
-    return {name: getattr(value, 'tensor', value).tolist() for name, value in fields.items()}
-
-
-@dataclass
-class _Clip:
-    """The outputs of a video that is being processed; closing ``files`` completes the annotated video and gives it its name."""
-
-    stem: str
-    lines: list[str] = field(default_factory=list)
-    frames: VideoFile | None = None
-    files: ExitStack = field(default_factory=ExitStack)
-
-
-class _Writers:
-    """The output files of one call. Each gets its name only when it is complete; leaving the ``with`` block completes the last ones."""
-
-    def __init__(self, out_dir: str, *, vis: bool, preds: bool):
-        self.vis = bool(out_dir) and vis
-        self.preds = bool(out_dir) and preds
-        self._folder = Path(out_dir)
-        self._clip: _Clip | None = None
-
-    def write_picture(self, source: Source, picture: np.ndarray) -> None:
-        """Write the picture of an image, or add that of a frame to its video."""
-        if not self.vis:
-            return
-        if source.video is None:
-            write_image(self._folder / 'vis' / f'{source.stem}{source.suffix}', picture)
-            return
-        clip = self._clip_of(source)
-        if clip.frames is None:
-            path = self._folder / 'vis' / f'{clip.stem}.mp4'
-            height, width = picture.shape[:2]
-            clip.frames = clip.files.enter_context(VideoFile(path, source.fps, (width, height)))
-        clip.frames.write(picture)
-
-    def write_prediction(self, source: Source, prediction: dict) -> None:
-        """Write the prediction for an image, or add that for a frame to the lines of its video."""
-        if not self.preds:
-            return
-        if source.video is None:
-            write_json(self._folder / 'preds' / f'{source.stem}.json', prediction)
-        else:
-            frame = int(source.stem.rpartition('/')[2])
-            self._clip_of(source).lines.append(json.dumps({'frame': frame, **prediction}) + '\n')
-
-    def __enter__(self) -> '_Writers':
-        return self
-
-    def __exit__(self, *failure: Any) -> None:
-        """Complete the files of the last video, or remove them after a failure."""
-        clip, self._clip = self._clip, None
-        if clip is None:
-            return
-        clip.files.__exit__(*failure)
-        if failure[0] is None and clip.lines:
-            write_text(self._folder / 'preds' / f'{clip.stem}.jsonl', ''.join(clip.lines))
-
-    def _clip_of(self, source: Source) -> _Clip:
-        """The clip of a frame. The frames of a video are consecutive, so the previous clip is complete when another begins."""
-        stem = source.stem.rpartition('/')[0]
-        if self._clip is None or self._clip.stem != stem:
-            self.__exit__(None, None, None)
-            self._clip = _Clip(stem)
-        return self._clip

@@ -13,6 +13,7 @@ from ..config.reading import type_name
 from ..config.stages import test_pipeline_config
 from ..datasets.transforms import InferencerLoader
 from ..errors import ConfigError, DataError, MMDetError
+from ..formats.pixels import ValueRange, to_uint8
 from ..models.detectors import BaseDetector, CompositeDetector
 from ..registry import TRANSFORMS
 from ..structures import DetDataSample
@@ -78,18 +79,27 @@ class ImagePipeline:
             DataError: the image cannot be read or transformed; the message names it.
         """
         packed, original = self.load(image, img_id)
-        return packed, load_original(image) if original is None else original
+        return packed, load_original(image, loader_range(self.composed)) if original is None else original
 
     def load(self, image: Image, img_id: int = 0) -> tuple[dict, np.ndarray | None]:
         """As a call, but with None for the loaded image of a composed pipeline, which does not tell it."""
-        given = dict(img=check_array(image)) if isinstance(image, np.ndarray) else dict(img_path=os.fspath(image))
+        if isinstance(image, np.ndarray):
+            given: dict[str, Any] = dict(img=check_array(image, loader_range(self.composed)))
+        else:
+            given = dict(img_path=os.fspath(image))
         return run_pipeline(self.composed, {'img_id': img_id, **given})
 
 
-def compose_for_inputs(transforms: Sequence[dict]) -> Compose:
+def loader_range(pipeline: Any) -> ValueRange:
+    """How the loader of a composed pipeline makes 0..255 of 16-bit and floating-point images; None where it refuses them."""
+    steps = getattr(pipeline, 'transforms', ())
+    return getattr(steps[0], 'value_range', None) if steps else None
+
+
+def compose_for_inputs(transforms: Sequence[dict], value_range: ValueRange = None) -> Compose:
     """The transform configs of a test pipeline, composed so that it starts from a path, an array or a dict of either.
 
-    ``InferencerLoader`` takes the place of the first loader; annotations are not loaded.
+    ``InferencerLoader`` takes the place of the first loader; annotations are not loaded. A ``value_range`` replaces that of the loader.
 
     Raises:
         ConfigError: the pipeline does not start by loading an image.
@@ -98,7 +108,8 @@ def compose_for_inputs(transforms: Sequence[dict]) -> Compose:
     if not steps or not type_name(steps[0]).rpartition('.')[2].startswith(('LoadImage', 'InferencerLoader')):
         message = 'a test pipeline must start with LoadImageFromFile'
         raise ConfigError(message, field='test_pipeline', received=steps[:1])
-    return Compose([TRANSFORMS.build(step) for step in [{**steps[0], 'type': 'InferencerLoader'}, *steps[1:]]])
+    loader = {**steps[0], 'type': 'InferencerLoader', **({} if value_range is None else dict(value_range=value_range))}
+    return Compose([TRANSFORMS.build(step) for step in [loader, *steps[1:]]])
 
 
 def run_pipeline(pipeline: Callable, image: Image | dict) -> tuple[dict, np.ndarray | None]:
@@ -125,9 +136,11 @@ def run_pipeline(pipeline: Callable, image: Image | dict) -> tuple[dict, np.ndar
     return results, original
 
 
-def load_original(image: Image | dict) -> np.ndarray:
-    """The pixels of an input for drawing: the array itself, or the decoded file or address, (H, W, 3) BGR."""
-    return image if isinstance(image, np.ndarray) else InferencerLoader()(image)['img']
+def load_original(image: Image | dict, value_range: ValueRange = None) -> np.ndarray:
+    """The pixels of an input for drawing: the array, or the decoded file or address, (H, W, 3) BGR; other than 8-bit ones by the value range."""
+    if isinstance(image, np.ndarray):
+        return image if value_range is None else to_uint8(image, value_range)
+    return InferencerLoader(value_range=value_range or 'minmax')(image)['img']
 
 
 def is_composite(model: torch.nn.Module) -> bool:

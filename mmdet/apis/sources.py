@@ -15,7 +15,9 @@ import numpy as np
 from mmengine.logging import print_log
 
 from ..errors import DataError, ModelInputError
+from ..formats.geojson import is_georeferenced
 from ..formats.images import IMAGE_SUFFIXES
+from ..formats.pixels import ValueRange
 from ..formats.videos import open_video
 from ..utils.outputs import OutputNames, refuse_inputs, source_of
 from ..visualization.drawing import picture_suffix
@@ -54,13 +56,16 @@ def is_video(entry: Entry) -> TypeGuard[str]:
     return isinstance(entry, str) and Path(entry).suffix.lower() in VIDEO_SUFFIXES
 
 
-def collect_inputs(inputs: Any, *, recursive: bool = False, out_dir: str = '') -> list[Entry]:
+def collect_inputs(
+    inputs: Any, *, recursive: bool = False, out_dir: str = '', value_range: ValueRange = None
+) -> list[Entry]:
     """The images and videos that a user's inputs stand for, in order.
 
     Args:
         inputs: a path, an ``http(s)://`` address, a folder (its images, sorted), a glob pattern, an array, or a sequence of these.
         recursive: search folders below a folder too.
         out_dir: folder of outputs; pictures that an earlier call wrote below a searched folder are passed over.
+        value_range: see :func:`check_array`.
 
     Raises:
         DataError: a path that does not exist, a pattern that matches nothing, or a folder without images.
@@ -69,23 +74,28 @@ def collect_inputs(inputs: Any, *, recursive: bool = False, out_dir: str = '') -
     if isinstance(inputs, (str, os.PathLike)):
         return [*_collect_path(os.fspath(inputs), recursive, out_dir)]
     if isinstance(inputs, np.ndarray):
-        return [check_array(inputs)]
+        return [check_array(inputs, value_range)]
     if isinstance(inputs, Sequence):
         if not inputs:
             raise DataError('the list of inputs is empty')
-        return [entry for item in inputs for entry in collect_inputs(item, recursive=recursive, out_dir=out_dir)]
+        options: dict[str, Any] = dict(recursive=recursive, out_dir=out_dir, value_range=value_range)
+        return [entry for item in inputs for entry in collect_inputs(item, **options)]
     message = 'inputs must be paths, folders, patterns, arrays, or a list of these'
     raise ModelInputError(message, received=type(inputs).__name__)
 
 
-def check_array(image: np.ndarray) -> np.ndarray:
-    """The array itself, if it is an image: uint8, (H, W), (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4).
+def check_array(image: np.ndarray, value_range: ValueRange = None) -> np.ndarray:
+    """The array itself, if it is an image: uint8, (H, W), (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4); with a value range also of other numbers.
 
     Raises:
         ModelInputError: another type or shape.
     """
-    if image.dtype != np.uint8:
-        raise ModelInputError('an image array must be uint8 (0..255)', received=str(image.dtype))
+    if image.dtype != np.uint8 and (value_range is None or image.dtype.kind not in 'iuf'):
+        message = (
+            'an image array of other integers or floating point needs a value_range of DetInferencer or LoadImageFromFile: '
+            "(low, high), 'full' or 'minmax'; without one it must be uint8 (0..255)"
+        )
+        raise ModelInputError(message, received=str(image.dtype))
     if not image.size or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         raise ModelInputError('an image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)', received=image.shape)
     return image
@@ -148,6 +158,8 @@ class InputNames:
             files = [f'vis/{{}}{output_suffix(entry)}'] * vis + [
                 'preds/{}.jsonl' if is_video(entry) else 'preds/{}.json'
             ] * preds
+            if preds and isinstance(entry, str) and is_georeferenced(entry):
+                files.append('preds/{}.geojson')
             if isinstance(entry, np.ndarray):
                 while folder is not None and any(
                     (folder / file.format(f'{self._arrays:08}')).exists() for file in files
@@ -172,15 +184,26 @@ def _file_of(entry: str) -> str:
     return entry if os.path.isfile(entry) else entry.split('?')[0].rstrip('/')
 
 
-def iterate_sources(entries: Iterable[Entry], stems: Iterable[str]) -> Iterator[Source]:
+def iterate_sources(
+    entries: Iterable[Entry], stems: Iterable[str], skipped: list[tuple[str, str]] | None = None
+) -> Iterator[Source]:
     """One ``Source`` per image, with the stems of its entries; a video yields its frames, each decoded only when it is requested.
+
+    Args:
+        entries, stems: the inputs and the names of their outputs.
+        skipped: where to list videos that cannot be read, with the reason; None makes them errors.
 
     Raises:
         DataError: a video that cannot be opened or holds no frame.
     """
     for entry, stem in zip(entries, stems):
         if is_video(entry):
-            yield from _video_frames(entry, stem)
+            try:
+                yield from _video_frames(entry, stem)
+            except DataError as error:
+                if skipped is None:
+                    raise
+                skipped.append((entry, str(error)))
         else:
             yield Source(entry, stem, output_suffix(entry))
 

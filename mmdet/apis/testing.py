@@ -132,7 +132,6 @@ def configure_testing(
     return cfg
 
 
-
 def _metrics(spec: Any) -> Iterator[ConfigDict]:
     """The configs of the metrics in an evaluator's, also inside an evaluator of several data sets."""
     if isinstance(spec, list | tuple):

@@ -462,7 +462,7 @@ class BaseDetDataset(BaseDataset):
 
         def fault(record: dict) -> BrokenImageError | None:
             try:
-                decode_image(record['img_path'], backend_args=self.backend_args)
+                decode_image(record['img_path'], backend_args=self.backend_args, value_range='full')
             except BrokenImageError as error:
                 return error
             return None

@@ -4,10 +4,10 @@ Why not ``cv2.imread``: it returns a half-grey array for a truncated JPEG and sa
 checked (a few bytes, no second decode) and then decoded by ``cv2.imdecode``, which does refuse most damage. Not detected is damage
 *inside* the compressed data that leaves every marker in place; such an image decodes with wrong pixels.
 
-Coordinates: arrays are (height, width, channels) uint8, BGR, turned upright by the EXIF orientation.
+Coordinates: arrays are (height, width, channels) uint8, BGR, turned upright by the EXIF orientation (of JPEG, PNG, WebP and TIFF).
+Pixels of more than 8 bits become uint8 by the rule of :mod:`~mmdet.formats.pixels`.
 """
 
-import io
 import os
 import struct
 from pathlib import Path
@@ -15,34 +15,33 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from ..errors import DataError, MMDetError
 from ..utils.files import write_bytes
 from ..utils.reading import check_file, read_file
+from .image_headers import TIFF_STARTS, BrokenImageError, check_bytes, read_header
+from .pixels import ValueRange, to_uint8
+from .tiff import decode_tiff
+
+__all__ = [
+    'IMAGE_SUFFIXES', 'BrokenImageError', 'decode_image', 'image_size', 'images_by_stem', 'read_image_bytes', 'write_image_file',
+]  # fmt: skip
 
 # Of the image files in a folder; of several files with one name, the one whose suffix comes first here is taken.
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 
+# IMREAD_ANYDEPTH: without it OpenCV cuts 16-bit pixels to their upper byte.
 _FLAGS = {
-    'color': cv2.IMREAD_COLOR,
-    'color_ignore_orientation': cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
-    'grayscale': cv2.IMREAD_GRAYSCALE,
+    'color': cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH,
+    'color_ignore_orientation': cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION,
+    'grayscale': cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH,
     'unchanged': cv2.IMREAD_UNCHANGED,
 }
 _MISSING = 'no such image file; check data_root and data_prefix'
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
-# EXIF orientations 5..8 exchange width and height.
-_TRANSPOSED = (5, 6, 7, 8)
-_ORIENTATION_TAG, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
-
-
-class BrokenImageError(DataError):
-    """An image file is missing, unreadable, truncated, corrupt or no image at all.
-
-    A training set may skip such a file, while every other ``DataError`` has to stop the run.
-    """
+# Formats whose EXIF orientation OpenCV follows.
+_TURNED = ('JPEG', 'MPO', 'PNG', 'WEBP', 'TIFF')
 
 
 def read_image_bytes(path: str | os.PathLike, backend_args: dict | None = None) -> bytes:
@@ -67,15 +66,17 @@ def decode_image(
     flag: str = 'color',
     name: str | os.PathLike | None = None,
     backend_args: dict | None = None,
+    value_range: ValueRange = None,
 ) -> np.ndarray:
     """Decode one image strictly.
 
     Args:
         source: the encoded bytes, or the path of the file.
-        flag: ``'color'`` (uint8 BGR, upright by EXIF), ``'color_ignore_orientation'``, ``'grayscale'`` (uint8, (H, W)) or
-            ``'unchanged'`` (depth, alpha and orientation as stored).
+        flag: ``'color'`` (uint8 BGR, upright by EXIF), ``'color_ignore_orientation'`` (not turned, except TIFF), ``'grayscale'``
+            (uint8, (H, W)) or ``'unchanged'`` (alpha as stored, not turned, except TIFF; without a value range also the depth).
         name: what an error calls the image when ``source`` is bytes.
         backend_args: arguments of an mmengine file backend, for a path.
+        value_range: how pixels of more than 8 bits become 0..255, see :mod:`~mmdet.formats.pixels`; with None they are an error.
 
     Returns:
         (H, W, 3) uint8 BGR for ``'color'``.
@@ -83,6 +84,8 @@ def decode_image(
     Raises:
         BrokenImageError: the file is missing, empty, no image, truncated (no end marker, too little data) or refused by the decoder.
             The message names the file.
+        DataError: pixels of more than 8 bits without a value range, a kind of TIFF that cannot be read (5 channels), or an image too large
+            for the memory.
     """
     if flag not in _FLAGS:
         raise ValueError(f'flag must be one of {sorted(_FLAGS)}. Received: {flag!r}')
@@ -94,18 +97,37 @@ def decode_image(
     if not data:
         raise BrokenImageError('the image is empty (0 bytes)', file=name)
     _check_end(data, name)
+    check_bytes(data, name)
+    image: np.ndarray | None
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS[flag])
+        if data.startswith(TIFF_STARTS):
+            image = decode_tiff(data, _FLAGS[flag], name)
+        else:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS[flag])
     except cv2.error as error:
         raise BrokenImageError(f'the decoder refused the image ({error.err})', file=name) from error
     if image is None:
         message = f'not a complete image of a supported format ({len(data)} bytes)'
         raise BrokenImageError(message, file=name, received=data[:8])
-    return image
+    if flag == 'unchanged':
+        return image if value_range is None else to_uint8(image, value_range, name=name)
+    return _with_channels(to_uint8(image, value_range, name=name), 1 if flag == 'grayscale' else 3)
+
+
+def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """A decoded image of any number of channels as (H, W) for 1 and as (H, W, 3) for 3."""
+    stored = 1 if image.ndim == 2 else image.shape[2]
+    if stored == channels:
+        return image.reshape(image.shape[:2]) if channels == 1 else image
+    if channels == 3:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if stored == 1 else np.ascontiguousarray(image[..., :3])
+    return cv2.cvtColor(image, {3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}[stored])
 
 
 def image_size(path: str | os.PathLike, backend_args: dict | None = None, *, flag: str = 'color') -> tuple[int, int]:
     """(width, height) of an image as :func:`decode_image` returns it, from the header alone (0.1 ms; the pixels are not checked).
+
+    There is no limit to the size. An image whose header Pillow does not know is decoded.
 
     Args:
         path, backend_args, flag: as for :func:`decode_image`.
@@ -116,22 +138,17 @@ def image_size(path: str | os.PathLike, backend_args: dict | None = None, *, fla
     if backend_args is None:
         check_file(path, error=BrokenImageError, missing=_MISSING)
     try:
-        with Image.open(
-            Path(path) if backend_args is None else io.BytesIO(read_image_bytes(path, backend_args))
-        ) as image:
-            width, height = image.size
-            # Reading the orientation touches the header only.
-            turned = image.getexif().get(_ORIENTATION_TAG, 1) in _TRANSPOSED
-            if image.format == 'TIFF':  # Pillow may have exchanged the sides already; OpenCV's reader always turns
-                tags: Any = getattr(image, 'tag_v2')  # noqa: B009  (Pillow's types lack it)
-                width, height = tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]
-            else:
-                turned = turned and flag not in ('color_ignore_orientation', 'unchanged')
-    except MMDetError:
-        raise
-    except Exception as error:  # PIL's readers raise nearly anything for broken headers and EXIF
+        header = read_header(path if backend_args is None else read_image_bytes(path, backend_args))
+    except OSError as error:
+        raise BrokenImageError(f'cannot be read ({error.strerror or error})', file=path) from error
+    if header is not None:
+        as_stored = flag in ('unchanged', 'color_ignore_orientation') and header.kind != 'TIFF'
+        return header.size_wh if as_stored or header.kind not in _TURNED else header.upright_wh
+    try:
+        height, width = decode_image(path, flag=flag, backend_args=backend_args, value_range='full').shape[:2]
+    except BrokenImageError as error:
         raise BrokenImageError('no readable image header', file=path) from error
-    return (height, width) if turned else (width, height)
+    return width, height
 
 
 def write_image_file(

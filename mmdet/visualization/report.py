@@ -241,7 +241,7 @@ def _picture(item: Picture) -> tuple[np.ndarray, str]:
     image, caption = item if isinstance(item, tuple) else (item, None)
     if isinstance(image, np.ndarray):
         return image, caption or ''
-    return decode_image(image)[..., ::-1], Path(image).name if caption is None else caption
+    return decode_image(image, value_range='minmax')[..., ::-1], Path(image).name if caption is None else caption
 
 
 def _figure(picture: tuple[np.ndarray, str], max_bytes: float, max_width: int) -> str:

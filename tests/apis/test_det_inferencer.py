@@ -8,8 +8,8 @@ import torch
 from mmengine.infer import BaseInferencer
 
 from mmdet.apis import DetInferencer
-from mmdet.apis.det_inferencer import _known_models, config_by_name
 from mmdet.apis.inference import predict_batch
+from mmdet.apis.known_models import config_by_name, known_models
 from mmdet.apis.sources import InputNames, collect_inputs, count_sources, is_video, output_suffix, prefetch_batches
 from mmdet.structures import DetDataSample
 from mmdet.utils import CheckpointError, ConfigError, DataError, ModelInputError
@@ -535,7 +535,7 @@ def test_models_by_name(caplog):
     assert DetInferencer.list_models(patterns='no such') == []
     assert config_by_name('GFL_R50_fpn_mstrain_2x_coco').endswith('configs/gfl/gfl_r50_fpn_ms-2x_coco.py')
     assert config_by_name('rtmdet-t').endswith('configs/rtmdet/rtmdet_tiny_8xb32-300e_coco.py')
-    assert all(model.config.is_file() for model in _known_models().values())
+    assert all(model.config.is_file() for model in known_models().values())
     with pytest.raises(ConfigError, match='no such config'):
         DetInferencer('no_such_model')
 

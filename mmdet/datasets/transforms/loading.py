@@ -13,6 +13,7 @@ from mmdet.core.boxes import BaseBoxes, get_box_type
 from mmdet.core.masks import BitmapMasks, PolygonMasks, mask_to_bitmap
 from mmdet.errors import ConfigError, DataError
 from mmdet.formats.images import BrokenImageError, decode_image
+from mmdet.formats.pixels import HOW_TO_STATE, ValueRange, check_value_range, to_uint8
 from mmdet.registry import BOX_TYPES, TRANSFORMS
 
 from .arguments import check_choice
@@ -34,14 +35,18 @@ class LoadImageFromFile(DetTransform):
     Args:
         to_float32: return float32 pixels (0..255) instead of uint8.
         color_type: ``'color'`` and ``'grayscale'`` turn the image upright by its EXIF orientation;
-            ``'color_ignore_orientation'`` and ``'unchanged'`` do not.
+            ``'color_ignore_orientation'`` and ``'unchanged'`` do not, except for TIFF files. ``'unchanged'`` keeps alpha, and 16-bit and floating-point
+            pixels as they are unless there is a ``value_range``.
         imdecode_backend: only ``'cv2'``, the decoder in use.
         file_client_args: old name of ``backend_args``.
         ignore_empty: return None (the dataset draws another sample) instead of raising for an unreadable image.
         backend_args: mmengine file backend that fetches the bytes; None reads a local file.
+        value_range: how pixels of more than 8 bits become 0..255: ``(low, high)``, ``'full'``, ``'minmax'``; see :mod:`mmdet.formats.pixels`. With None
+            such an image is an error.
 
     Raises:
-        DataError: a missing, truncated or broken file; OpenCV alone would return a partly grey image for some of these.
+        DataError: a missing, truncated or broken file; OpenCV alone would return a partly grey image for some of these. A 16-bit or
+            floating-point image without ``value_range``.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class LoadImageFromFile(DetTransform):
         ignore_empty: bool = False,
         *,
         backend_args: dict | None = None,
+        value_range: ValueRange = None,
     ):
         self.to_float32 = to_float32
         self.color_type = check_choice('color_type', color_type, COLOR_TYPES)
@@ -61,13 +67,16 @@ class LoadImageFromFile(DetTransform):
         if file_client_args and backend_args:
             raise ConfigError('is the old name of backend_args; give only one', field='file_client_args')
         self.backend_args = dict(backend_args or file_client_args or {}) or None
+        self.value_range = check_value_range(value_range)
 
     def transform(self, results: dict) -> dict | None:
         path = results.get('img_path')
         if path is None:
             raise DataError('the sample names no image', record=results.get('img_id'), field='img_path')
         try:
-            image = decode_image(path, flag=self.color_type, backend_args=self.backend_args)
+            image = decode_image(
+                path, flag=self.color_type, backend_args=self.backend_args, value_range=self.value_range
+            )
         except BrokenImageError:
             if self.ignore_empty:
                 return None
@@ -102,8 +111,8 @@ class LoadImageFromFile(DetTransform):
 class LoadImageFromNDArray(LoadImageFromFile):
     """Take the image from memory: ``results['img']`` is an array, (H, W), (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4).
 
-    Grey becomes BGR (the reverse with ``color_type='grayscale'``) and alpha is dropped; floating pixels become float32.
-    ``img_path`` becomes None if it is missing. The array itself is never written to.
+    Grey becomes BGR (the reverse with ``color_type='grayscale'``) and alpha is dropped. Pixels of another type than uint8 are scaled by the
+    ``value_range``; without one floating pixels are taken as 0..255, as float32, and others are an error. ``img_path`` becomes None if it is missing. The array itself is never written to.
 
     Raises:
         DataError: an array of another shape or dtype, or without pixels.
@@ -116,8 +125,11 @@ class LoadImageFromNDArray(LoadImageFromFile):
         channels = 1 if image.ndim == 2 else image.shape[-1]
         if image.ndim not in (2, 3) or channels not in (1, 3, 4) or image.size == 0:
             raise DataError('must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)', field='img', received=image.shape)
-        if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
-            raise DataError('must hold uint8 or floating pixels', field='img', received=str(image.dtype))
+        if self.value_range is not None:
+            image = to_uint8(image, self.value_range, name='the array')
+        elif image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
+            message = f'must hold uint8 or floating pixels; for others {HOW_TO_STATE}'
+            raise DataError(message, field='img', received=str(image.dtype))
         if image.dtype not in (np.uint8, np.float32):
             image = image.astype(np.float32)
         grey = self.color_type == 'grayscale'
@@ -140,7 +152,7 @@ class InferencerLoader(DetTransform):
     ``img_path`` or ``img``.
 
     Args:
-        **kwargs: see :class:`LoadImageFromFile`; arrays take ``to_float32`` and ``color_type``.
+        **kwargs: see :class:`LoadImageFromFile`; arrays take ``to_float32``, ``color_type`` and ``value_range``.
 
     Raises:
         ConfigError: an object of another type.
@@ -155,8 +167,9 @@ class InferencerLoader(DetTransform):
         self.from_address = self.from_file
         if self.from_file.backend_args is None:
             self.from_address = LoadImageFromFile(**{**kwargs, 'backend_args': self._HTTP})
-        options = {key: value for key, value in kwargs.items() if key in ('to_float32', 'color_type')}
+        options = {key: value for key, value in kwargs.items() if key in ('to_float32', 'color_type', 'value_range')}
         self.from_ndarray = LoadImageFromNDArray(**options)
+        self.value_range = self.from_file.value_range
 
     def transform(self, results: Any) -> dict | None:
         if isinstance(results, str | os.PathLike):
@@ -167,8 +180,12 @@ class InferencerLoader(DetTransform):
             raise ConfigError('must be a path, an array or a dict', field='inputs', received=type(results).__name__)
         if results.get('img') is not None:
             return self.from_ndarray(results)
-        is_address = str(results.get('img_path')).startswith(('http://', 'https://'))
-        return (self.from_address if is_address else self.from_file)(results)
+        return self.loader_of(results.get('img_path'))(results)
+
+    def loader_of(self, path: object) -> LoadImageFromFile:
+        """The loader of a path or of an address."""
+        is_address = str(path).startswith(('http://', 'https://'))
+        return self.from_address if is_address else self.from_file
 
 
 @TRANSFORMS.register_module()

@@ -93,7 +93,7 @@ class DetVisualizationHook(Hook):
     def _draw(self, runner: Runner, sample: DetDataSample, *, name: str, out_file: str | None, step: int) -> None:
         runner.visualizer.add_datasample(
             name if not self.show else Path(sample.img_path).name,
-            decode_image(sample.img_path, backend_args=self.backend_args)[..., ::-1],
+            decode_image(sample.img_path, backend_args=self.backend_args, value_range='minmax')[..., ::-1],
             data_sample=sample,
             show=self.show,
             wait_time=self.wait_time,

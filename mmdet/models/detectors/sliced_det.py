@@ -1,32 +1,30 @@
 """Detection on uniform overlapping tiles, the baseline of every method for small objects (SAHI, ICIP 2022)."""
 
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError
+from mmdet.formats.windows import TiledImage, slice_starts
 from mmdet.registry import MODELS
 
 from .composite import CompositeDetector
 from .stage import DetectionStage
 
-
-def slice_starts(length: int, tile: int, overlap: float) -> list[int]:
-    """First pixels of the tiles that cover ``length`` pixels; the last one ends at the border.
-
-    >>> slice_starts(1000, 400, 0.25)
-    [0, 300, 600]
-    >>> slice_starts(300, 400, 0.25)
-    [0]
-    """
-    if length <= tile:
-        return [0]
-    return [*range(0, length - tile, max(int(tile * (1 - overlap)), 1)), length - tile]
+# Tiles that are in memory at once, in batches of the stage: enough to fill its batches, however large the image is.
+_BATCHES = 4
 
 
 @MODELS.register_module()
 class SlicedDet(CompositeDetector):
     """One detector over overlapping tiles of an image, and over the whole of it, merged by NMS.
+
+    An image that is too large for the memory is read by tiles, see :meth:`detect_tiled`.
 
     Args:
         stage: arguments of :class:`DetectionStage`; its ``scale`` is what a tile is resized to.
@@ -62,7 +60,9 @@ class SlicedDet(CompositeDetector):
         # The same network with other settings, in a plain list so that its parameters are registered and saved only once.
         settings = [] if whole is None else [{**stage, **whole, 'detector': self.stage.detector}]
         self._whole_stages = [DetectionStage(**options) for options in settings]
-        self.tile_wh, self.overlap = tile_wh and tuple(tile_wh), overlap
+        self.tile_wh = None if tile_wh is None else (int(tile_wh[0]), int(tile_wh[1]))
+        self.overlap = overlap
+        self._tiles_at_once = _BATCHES * self.stage.batch_size
         self.nms = nms or dict(type='nms', iou_threshold=0.6)
         self.max_per_img = max_per_img
 
@@ -73,27 +73,66 @@ class SlicedDet(CompositeDetector):
 
     def detect(self, images: list[Tensor]) -> list[InstanceData]:
         """Detections of (3, h, w) uint8 images, in their own pixels."""
-        tiles, origins = [], []
-        for i, image in enumerate(images):
-            height, width = image.shape[1:]
-            tile_w, tile_h = self.tile_wh or (width, height)
-            for y in slice_starts(height, tile_h, self.overlap):
-                for x in slice_starts(width, tile_w, self.overlap):
-                    tiles.append(image[:, y : y + tile_h, x : x + tile_w])
-                    origins.append((i, x, y))
-        self.note(tiles=len(tiles) / max(len(images), 1))
-        with self.timed('tiles'):
-            found = self.stage(tiles)
         views: list[list[InstanceData]] = [[] for _ in images]
-        for (i, x, y), result in zip(origins, found):
-            result.bboxes = result.bboxes + result.bboxes.new_tensor([x, y, x, y])
-            views[i].append(result)
+        tiles = [
+            (i, x, y, tile_hw)
+            for i, image in enumerate(images)
+            for x, y, tile_hw in self._tiles((image.shape[2], image.shape[1]))
+        ]
+        self.note(tiles=len(tiles) / max(len(images), 1))
+        pixels = ((i, x, y, images[i][:, y : y + h, x : x + w]) for i, x, y, (h, w) in tiles)
+        with self.timed('tiles'):
+            for i, found in self._detect_tiles(pixels):
+                views[i].append(found)
         for stage in self._whole_stages:
             with self.timed('whole'):
                 for view, result in zip(views, stage(images)):
                     view.append(result)
         with self.timed('merge'):
             return [merge_views(results, self.nms, self.max_per_img) for results in views]
+
+    @torch.no_grad()
+    def detect_tiled(self, image: TiledImage, on_tiles: Callable[[int], None] | None = None) -> InstanceData:
+        """Detections in an image that need not fit into the memory; the same as :meth:`detect` gives for its pixels.
+
+        Args:
+            image: see :func:`mmdet.formats.windows.open_tiled`.
+            on_tiles: called with the number of tiles that were done since the last call.
+
+        Raises:
+            ConfigError: the detector looks at the whole image as well, and this one is not in memory.
+        """
+        if self._whole_stages and not image.whole:
+            message = 'must be None for images that are read by tiles, as the whole is never in memory'
+            raise ConfigError(message, field='whole', received=self.whole)
+        device = next(self.parameters()).device
+        width, height = image.size_wh
+        tile_wh = self.tile_wh or image.size_wh
+        tiles = ((0, x, y, _as_tensor(pixels, device)) for x, y, pixels in image.tiles(tile_wh, self.overlap))
+        views = []
+        for _, found in self._detect_tiles(tiles):
+            views.append(found)
+            if on_tiles is not None:
+                on_tiles(1)
+        for stage in self._whole_stages:
+            views += stage([_as_tensor(image.read_rows(0, height), device)])
+        return merge_views(views, self.nms, self.max_per_img)
+
+    def _tiles(self, size_wh: tuple[int, int]) -> Iterator[tuple[int, int, tuple[int, int]]]:
+        """Left and upper edge, height and width of the tiles of an image."""
+        width, height = size_wh
+        tile_w, tile_h = self.tile_wh or size_wh
+        for y in slice_starts(height, tile_h, self.overlap):
+            for x in slice_starts(width, tile_w, self.overlap):
+                yield x, y, (min(tile_h, height), min(tile_w, width))
+
+    def _detect_tiles(self, tiles: Iterable[tuple[int, int, int, Tensor]]) -> Iterator[tuple[int, InstanceData]]:
+        """The detections of each tile in pixels of its image; a tile is its image's number, left and upper edge, and pixels (3, h, w)."""
+        waiting = iter(tiles)
+        while chunk := list(itertools.islice(waiting, self._tiles_at_once)):
+            for (i, x, y, _), found in zip(chunk, self.stage([tile for *_, tile in chunk])):
+                found.bboxes = found.bboxes + found.bboxes.new_tensor([x, y, x, y])
+                yield i, found
 
     def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
         """Read the checkpoint of the detector itself."""
@@ -103,3 +142,8 @@ class SlicedDet(CompositeDetector):
         for name in [name for name in state_dict if name.startswith(prefix)]:
             state_dict[own + name[len(prefix) :]] = state_dict.pop(name)
         return ['the checkpoint is that of the detector which looks at the tiles']
+
+
+def _as_tensor(pixels: np.ndarray, device: torch.device) -> Tensor:
+    """(h, w, 3) pixels as a (3, h, w) tensor of its own memory."""
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy()).to(device)
