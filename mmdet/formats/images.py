@@ -11,7 +11,6 @@ Pixels of more than 8 bits become uint8 by the rule of :mod:`~mmdet.formats.pixe
 import os
 import struct
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
