@@ -207,8 +207,9 @@ class CocoMetric(BaseMetric):
         num_classes = None if self.classes is None else len(self.classes)
         for sample in data_samples:
             # Result files alone need no ground truth: that of a test set may be kept back.
-            given = not self.format_only or 'instances' in sample or sample.get('gt_instances') is not None
-            record = read_sample(sample, num_classes, with_gt=self.ann_file is None and given)
+            truth = sample.get('gt_instances')
+            given = 'instances' in sample or (truth is not None and 'bboxes' in truth)
+            record = read_sample(sample, num_classes, with_gt=self.ann_file is None and (given or not self.format_only))
             if self._annotations is not None:
                 self._annotations.index_of(record.image_id)
             self.results.append(record)

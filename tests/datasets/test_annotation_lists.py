@@ -164,7 +164,9 @@ def samples_of(dataset):
         record = dataset.get_data_info(index)
         found = dict(bboxes=np.array([[1, 1, 10, 10.0]]), scores=np.ones(1), labels=np.array([3]))
         shape = record['height'], record['width']
-        yield dict(img_id=record['img_id'], img_path=record['img_path'], ori_shape=shape, pred_instances=found)
+        yield dict(
+            img_id=record['img_id'], img_path=record['img_path'], ori_shape=shape, pred_instances=found, gt_instances={}
+        )
 
 
 def test_visdrone_folders(tmp_path):
