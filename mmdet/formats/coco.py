@@ -182,7 +182,7 @@ def read_coco(path: str | PathLike, backend_args: dict | None = None, *, unique_
     if _last is None or _last[:2] != (key, unique_ids) or _last[2].source != str(path):
         _last = None  # frees the file before, while this one is being read
         with no_garbage_collection():
-            _last = key, unique_ids, _columns_of(parse_json(data, path, drop_polygons=True), str(path), unique_ids)
+            _last = key, unique_ids, columns_of(parse_json(data, path, drop_polygons=True), str(path), unique_ids)
     return _last[2]
 
 
@@ -196,7 +196,8 @@ def read_segmentations(path: str | PathLike, backend_args: dict | None = None) -
     return [row.get('segmentation') or None for row in document.get('annotations', [])]
 
 
-def _columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile:
+def columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile:
+    """The columns of a parsed annotation file; ``source`` is its name in errors. See :func:`read_coco`."""
     images, categories = (_Records(document.get(key), source, key) for key in ('images', 'categories'))
     annotations = _Records(document.get('annotations', []), source, 'annotations')
     image_ids, category_ids = images.ids('id', unique=True), categories.ids('id', unique=True)

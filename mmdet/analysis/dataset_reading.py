@@ -1,0 +1,505 @@
+"""Data sets as :mod:`~mmdet.analysis.dataset_doctor` examines them: every row of the files, the faulty ones too.
+
+Datasets leave out boxes that cannot be trained on, and refuse files with inconsistent records. Here the boxes are kept as they are written, and
+records that a dataset would refuse are set aside and counted.
+
+Letters: I images, n boxes, C categories of a part.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from ..datasets import BaseDetDataset
+from ..errors import ConfigError, DataError, MMDetError
+from ..formats.coco import columns_of, plain_id
+from ..formats.images import IMAGE_SUFFIXES, images_by_stem
+from ..formats.json_file import no_garbage_collection, parse_json, read_bytes
+from ..formats.visdrone import VISDRONE_CLASSES, read_visdrone_rows, stack_rows, text_files, without_image_suffix
+from ..formats.voc import read_voc_split, read_voc_xml
+from ..registry import DATASETS
+from ..utils.checks import is_finite
+from ..utils.progress import progress
+
+SPLITS = ('train', 'val', 'test')
+_NAMES_TRIED = 20  # file names that are looked for in a folder to tell whether it is the image folder
+_MAX_SIDE = 1e9  # pixels; the limit of the readers
+
+
+@dataclass
+class DatasetPart:
+    """One annotation file (or folder) with its images.
+
+    Attributes:
+        name: 'train', 'val', the name of a file: unique among the parts.
+        source: the file or folder.
+        file_names: I names as in the file, '' where there is none.
+        sizes_wh: (I, 2) int64 widths and heights as the file states them, 0 where it does not.
+        class_names: C names of the file's categories.
+        image: (n,) int64, position of each box's image.
+        label: (n,) int64, position of its category; -1 for regions without one.
+        bbox: (n, 4) float64, left, top, width, height in pixels, as written.
+        ignored: (n,) bool: crowds, ignored regions, VOC's difficult objects.
+        split: parts of one split are trained or tested on together.
+        image_root: folder of the images; None where there is none at hand.
+        category_ids, supercategories: C ids and names of the super-categories ('' where there is none).
+        area: (n,) float64 as written, NaN where the file has none.
+        rotation: (n,) float64, degrees, of boxes that CVAT or Label Studio rotated; 0 for others.
+        annotated: False for a test set whose annotations are kept back.
+        classes: names in the config, None without a config.
+        pipeline: transform configs, empty without a config.
+        faults: records that a dataset would refuse, by the kind of fault: descriptions of them.
+        account: lines about what the dataset of the config uses and leaves out.
+        refusal: the error with which the dataset of the config refuses the part, '' if it does not.
+    """
+
+    name: str
+    source: str
+    file_names: list[str]
+    sizes_wh: np.ndarray
+    class_names: list[str]
+    image: np.ndarray
+    label: np.ndarray
+    bbox: np.ndarray
+    ignored: np.ndarray
+    split: str = ''
+    image_root: str | None = None
+    category_ids: list = field(default_factory=list)
+    supercategories: list[str] = field(default_factory=list)
+    area: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    rotation: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    annotated: bool = True
+    classes: tuple[str, ...] | None = None
+    pipeline: list[dict] = field(default_factory=list)
+    faults: dict[str, list[str]] = field(default_factory=dict)
+    account: list[str] = field(default_factory=list)
+    refusal: str = ''
+
+    def __post_init__(self) -> None:
+        boxes, categories = len(self.image), len(self.class_names)
+        self.split = self.split or self.name
+        self.category_ids = self.category_ids or list(range(categories))
+        self.supercategories = self.supercategories or [''] * categories
+        self.area = self.area if len(self.area) == boxes else np.full(boxes, np.nan)
+        self.rotation = self.rotation if len(self.rotation) == boxes else np.zeros(boxes)
+
+    @property
+    def counted(self) -> np.ndarray:
+        """(n,) bool, boxes of objects: neither ignored nor without a class."""
+        return ~self.ignored & (self.label >= 0)
+
+    def path_of(self, image: int) -> str | None:
+        """The path of an image, whether there is such a file or not; None where the folder is not known."""
+        name = self.file_names[image]
+        return os.path.join(self.image_root, name) if self.image_root is not None and name else None
+
+    def box_name(self, row: int) -> str:
+        """How a box is named in lists: its image and its class."""
+        label = self.label[row]
+        return f'{self.image_name(self.image[row])}: {self.class_names[label] if label >= 0 else "ignored region"}'
+
+    def image_name(self, image: int) -> str:
+        """The file name of an image, or its number where it has none."""
+        return self.file_names[image] or f'image {image + 1}'
+
+
+def read_parts(
+    paths: Sequence[str | os.PathLike],
+    images: str | os.PathLike | None = None,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
+) -> list[DatasetPart]:
+    """Read annotation files and folders, each of which is a part, or several (a VOC folder has its lists, a Roboflow folder its splits).
+
+    Args:
+        paths: COCO JSON files; folders of VisDrone, VOC, Roboflow (COCO).
+        images: folder of the images. None looks at the usual places beside the annotations; where no image is found, none is examined.
+        sizes: name without suffix -> (width, height), where files state none and there are no images.
+
+    Raises:
+        DataError: a file cannot be read, or its format is not known.
+    """
+    found: list[tuple[str, Path]] = []
+    for path in map(Path, paths):
+        for kind, inner in _inner_sources(path):
+            found.append((kind, inner))
+    names = _part_names([path for _, path in found])
+    parts = []
+    for (kind, path), name in zip(found, names):
+        parts.extend(_READERS[kind](path, name, None if images is None else str(images)))
+    for part in parts:
+        _fill_sizes(part, sizes or {})
+    return parts
+
+
+def _inner_sources(path: Path) -> list[tuple[str, Path]]:
+    """Kind and place of what a path holds."""
+    if path.is_file():
+        if path.suffix.lower() == '.json':
+            return [('coco', path)]
+    elif path.is_dir():
+        if (path / 'Annotations').is_dir() and any((path / 'Annotations').glob('*.xml')):
+            return [('voc', path)]
+        if roboflow := sorted(path.glob('*/_annotations.coco.json')) or sorted(path.glob('_annotations.coco.json')):
+            return [('coco', file) for file in roboflow]
+        for folder in (path, path / 'annotations'):
+            if folder.is_dir() and _holds_visdrone(folder):
+                return [('visdrone', folder)]
+    else:
+        raise DataError('no such file or folder', file=path)
+    return _other_sources(path)
+
+
+def _other_sources(path: Path) -> list[tuple[str, Path]]:
+    message = 'must be a COCO JSON file, or a folder of VisDrone (.txt), VOC (Annotations, ImageSets) or Roboflow (*/_annotations.coco.json)'
+    raise DataError(message, file=path)
+
+
+def _holds_visdrone(folder: Path) -> bool:
+    """Whether the first text file with a line in it has rows of VisDrone: eight numbers with commas."""
+    for file in sorted(folder.glob('*.txt')):
+        with file.open(encoding='utf-8', errors='replace') as lines:
+            first = next((line for line in lines if line.strip()), None)
+        if first is not None:
+            return first.count(',') >= 5
+    return False
+
+
+def _part_names(paths: Sequence[Path]) -> list[str]:
+    """A short name for each path, different from the others: its stem, with as many folders as it takes."""
+    generic = ('annotations', '_annotations.coco', 'Annotations', 'labels', 'result', 'instances_default', 'data')
+    names = []
+    for path in paths:
+        parts = [*path.resolve().parts[1:-1], path.stem if path.is_file() else path.name]
+        depth = 1
+        if parts[-1] in generic and len(parts) > 1:
+            parts, depth = parts[:-1], 1
+        names.append((parts, depth))
+    while True:
+        shown = ['/'.join(parts[-depth:]) for parts, depth in names]
+        repeated = {name for name in shown if shown.count(name) > 1}
+        longer = [
+            (parts, depth + 1) if name in repeated and depth < len(parts) else (parts, depth)
+            for (parts, depth), name in zip(names, shown)
+        ]
+        if longer == names:
+            return [name if name not in repeated else f'{name} {i + 1}' for i, name in enumerate(shown)]
+        names = longer
+
+
+def _fill_sizes(part: DatasetPart, sizes: Mapping[str, tuple[int, int]]) -> None:
+    for row in np.flatnonzero((part.sizes_wh == 0).any(axis=1)).tolist() if sizes else ():
+        part.sizes_wh[row] = sizes.get(without_image_suffix(part.file_names[row]), (0, 0))
+
+
+# ------------------------------------------------------------------------------------------------------- formats
+
+
+def _read_coco(path: Path, name: str, images: str | None) -> list[DatasetPart]:
+    part = _coco_part(_document(path), path, name)
+    part.image_root = images if images is not None else _image_root(path.parent, path.stem, part.file_names)
+    return [part]
+
+
+def _document(path: str | os.PathLike) -> dict:
+    with no_garbage_collection():
+        return parse_json(read_bytes(path), path, drop_polygons=True)
+
+
+def _coco_part(document: dict, path: str | os.PathLike, name: str) -> DatasetPart:
+    """A COCO file, without its inconsistent records; these are the ``faults`` of the part.
+
+    Raises:
+        DataError: the lists of COCO are missing, or a record has a value that cannot be read.
+    """
+    faults: dict[str, list[str]] = {}
+    groups = [document.get('images'), document.get('categories'), document.get('annotations', [])]
+    if all(isinstance(group, list) and all(type(row) is dict for row in group) for group in groups):
+        images, categories = _sound_images(groups[0], faults), _once(groups[1], 'repeated_category_ids', faults)
+        groups = [images, categories, _sound_annotations(groups[2], images, categories, faults)]
+    images, categories, rows = groups
+    sound = dict(images=images, categories=categories, annotations=rows)
+    table = columns_of(sound, str(path), unique_ids=False)  # refuses lists of anything but objects
+    return DatasetPart(
+        name=name,
+        source=str(path),
+        file_names=list(table.file_names),
+        sizes_wh=table.sizes_wh.copy(),
+        class_names=list(table.category_names),
+        category_ids=list(table.category_ids),
+        supercategories=[str(category.get('supercategory') or '') for category in categories],
+        image=table.image,
+        label=table.category,
+        bbox=table.bbox,
+        ignored=table.crowd | table.ignore,
+        area=np.array([row['area'] if is_finite(row.get('area')) else np.nan for row in rows], dtype=np.float64),
+        rotation=np.array([_rotation(row) for row in rows], dtype=np.float64),
+        annotated='annotations' in document,
+        faults=faults,
+    )
+
+
+def _once(rows: list[dict], code: str, faults: dict[str, list[str]]) -> list[dict]:
+    """The records whose id occurs for the first time; the others become faults."""
+    seen: set = set()
+    kept = []
+    for row in rows:
+        record_id = plain_id(row.get('id'))
+        if record_id is not None and record_id in seen:
+            faults.setdefault(code, []).append(f'id {record_id}')
+            continue
+        seen.add(record_id)
+        kept.append(row)
+    return kept
+
+
+def _sound_images(rows: list[dict], faults: dict[str, list[str]]) -> list[dict]:
+    kept = []
+    for row in _once(rows, 'repeated_image_ids', faults):
+        sides = [row.get('width'), row.get('height')]
+        if any(side is not None and not (is_finite(side) and 0 < side < _MAX_SIDE and side == int(side)) for side in sides):
+            faults.setdefault('impossible_sizes', []).append(f'{row.get("file_name") or row.get("id")}: {sides}')
+            row = {**row, 'width': None, 'height': None}
+        kept.append(row)
+    return kept
+
+
+def _sound_annotations(rows: list[dict], images: list[dict], categories: list[dict], faults: dict) -> list[dict]:
+    image_ids, category_ids = ({plain_id(row.get('id')) for row in group} for group in (images, categories))
+    seen: set = set()
+    kept = []
+    for position, row in enumerate(rows):
+        box, record_id = row.get('bbox'), plain_id(row.get('id'))
+        code = None
+        if record_id is not None and record_id in seen:
+            faults.setdefault('repeated_annotation_ids', []).append(f'id {record_id}')
+        seen.add(record_id)
+        if plain_id(row.get('image_id')) not in image_ids:
+            code, value = 'unknown_images', row.get('image_id')
+        elif plain_id(row.get('category_id')) not in category_ids:
+            code, value = 'unknown_categories', row.get('category_id')
+        elif not (type(box) is list and len(box) == 4 and all(map(is_finite, box))):
+            code, value = 'impossible_boxes', box
+        if code is None:
+            kept.append(row)
+        else:
+            name = f'annotation {record_id}' if record_id is not None else f'annotations[{position}]'
+            faults.setdefault(code, []).append(f'{name}: {str(value)[:80]}')
+    return kept
+
+
+def _rotation(row: dict) -> float:
+    """Degrees by which the exporting tool had rotated a box: CVAT's ``attributes.rotation``, or ``rotation`` itself (Label Studio)."""
+    attributes = row.get('attributes')
+    value = attributes.get('rotation') if isinstance(attributes, dict) else None
+    value = row.get('rotation') if value is None else value
+    try:
+        angle = float(value)  # CVAT writes numbers, older exports texts
+    except (TypeError, ValueError):
+        return 0.0
+    return angle if np.isfinite(angle) else 0.0
+
+
+def _image_root(folder: Path, stem: str, names: Sequence[str]) -> str | None:
+    """The folder, beside the annotations, that holds images of these names; None if there is none."""
+    split = stem.removeprefix('instances_')
+    above = folder.parent
+    places = [
+        folder, folder / 'images', folder / split, folder / 'images' / split, above / 'images', above / split, above / 'images' / split,
+        above / split / 'images', above / 'JPEGImages', above,
+    ]  # fmt: skip
+    tried = [name for name in names if name][:_NAMES_TRIED]
+    hits = [sum(os.path.isfile(place / name) for name in tried) for place in places]
+    return str(places[int(np.argmax(hits))]) if max(hits, default=0) else None
+
+
+def _read_visdrone(path: Path, name: str, images: str | None) -> list[DatasetPart]:
+    root = Path(images) if images is not None else path.resolve().parent / 'images'
+    return [visdrone_part(path, name, root if images is not None or root.is_dir() else None)]
+
+
+def visdrone_part(path: str | os.PathLike, name: str, root: str | os.PathLike | None) -> DatasetPart:
+    """A folder of VisDrone's text files, with the images of the folder ``root``.
+
+    Raises:
+        DataError: no such folder, or a broken row.
+    """
+    files = text_files(path, 'annotation', at_least_one=True)
+    known = images_by_stem(root) if root is not None and os.path.isdir(root) else {}
+    tables = [read_visdrone_rows(file) for file in progress(files.values(), f'{name}: reading', len(files))]
+    image, rows = stack_rows([np.zeros((0, 8)), *tables])
+    category = rows[:, 5].astype(np.int64)
+    label = np.where((category >= 1) & (category <= len(VISDRONE_CLASSES)), category - 1, -1)
+    return DatasetPart(
+        name=name,
+        source=str(path),
+        image_root=None if root is None else str(root),
+        file_names=[known[stem].name if stem in known else f'{stem}.jpg' for stem in files],
+        sizes_wh=np.zeros((len(files), 2), dtype=np.int64),
+        class_names=list(VISDRONE_CLASSES),
+        category_ids=list(range(1, len(VISDRONE_CLASSES) + 1)),
+        image=image - 1,
+        label=label,
+        bbox=rows[:, :4],
+        ignored=(label < 0) | (rows[:, 4] == 0),
+    )
+
+
+def _read_voc(path: Path, name: str, images: str | None) -> list[DatasetPart]:
+    lists = path / 'ImageSets' / 'Main'
+    splits = {split: lists / f'{split}.txt' for split in SPLITS if (lists / f'{split}.txt').is_file()}
+    stems = {split: read_voc_split(file) for split, file in splits.items()}
+    if not stems:
+        stems = {name: sorted(file.stem for file in (path / 'Annotations').glob('*.xml'))}
+    root = images if images is not None else str(path / 'JPEGImages')
+    known = images_by_stem(root) if os.path.isdir(root) else {}
+    found = {
+        stem: read_voc_xml(path / 'Annotations' / f'{stem}.xml')
+        for stem in progress([*dict.fromkeys(stem for group in stems.values() for stem in group)], 'reading')
+    }
+    classes = sorted({item.name for image in found.values() for item in image.objects})
+    return [_voc_part(path, split, group, found, classes, root, known) for split, group in stems.items()]
+
+
+def _voc_part(
+    path: Path, split: str, stems: Sequence[str], found: Mapping, classes: list[str], root: str, known: Mapping
+) -> DatasetPart:
+    objects = [(number, item) for number, stem in enumerate(stems) for item in found[stem].objects]
+    corners = np.array([item.corners for _, item in objects], dtype=np.float64).reshape(-1, 4)
+    sides = corners[:, 2:] - corners[:, :2]
+    # Corners are the first and the last pixel, counted from 1. A box whose last pixel is not after the first has no area.
+    bbox = np.concatenate([corners[:, :2] - 1, np.where(sides > 0, sides + 1, sides)], axis=1)
+    sizes = [[int(side) if side.isdigit() else 0 for side in found[stem].size_wh] for stem in stems]
+    return DatasetPart(
+        name=split,
+        source=str(path),
+        image_root=root if known else None,
+        file_names=[known[stem].name if stem in known else found[stem].file_name or f'{stem}.jpg' for stem in stems],
+        sizes_wh=np.array(sizes, dtype=np.int64).reshape(-1, 2),
+        class_names=classes,
+        image=np.array([number for number, _ in objects], dtype=np.int64),
+        label=np.array([classes.index(item.name) for _, item in objects], dtype=np.int64),
+        bbox=bbox,
+        ignored=np.array([item.difficult for _, item in objects], dtype=bool),
+    )
+
+
+_READERS = {'coco': _read_coco, 'visdrone': _read_visdrone, 'voc': _read_voc}
+
+
+# -------------------------------------------------------------------------------------------------------- configs
+
+
+def read_config_parts(config: Config, images: str | os.PathLike | None = None) -> list[DatasetPart]:
+    """The datasets of a config's loaders, inside all wrappers; one that occurs in two splits becomes one part.
+
+    Args:
+        config: its ``train_dataloader``, ``val_dataloader`` and ``test_dataloader`` are read.
+        images: folder of the images, in place of those of the config.
+
+    Raises:
+        ConfigError: the config names no dataset.
+        DataError: an annotation file cannot be read.
+    """
+    leaves: dict[str, list[dict]] = {}
+    for split in SPLITS:
+        dataset = (config.get(f'{split}_dataloader') or {}).get('dataset')
+        if dataset:
+            leaves[split] = list(_leaves(dataset))
+    if not any(leaves.values()):
+        raise ConfigError('the config has no dataset', file=config.filename, field='{train,val,test}_dataloader.dataset')
+    parts: list[DatasetPart] = []
+    sources: dict[tuple, DatasetPart] = {}
+    for split, group in leaves.items():
+        for number, leaf in enumerate(group, 1):
+            name = split if len(group) == 1 else f'{split} {number}'
+            dataset = DATASETS.build(dict(leaf, lazy_init=True, pipeline=[]))
+            key = (str(dataset.ann_file), str(getattr(dataset, 'image_prefix', '')))
+            if key in sources and key[0]:
+                known = sources[key]
+                known.name = f'{known.name}, {name}'
+                known.split = f'{known.split}, {split}'
+                continue
+            part = _part_of_dataset(dataset, leaf, name, None if images is None else str(images))
+            part.split, part.pipeline = split, list(leaf.get('pipeline') or ())
+            sources[key] = part
+            parts.append(part)
+    return parts
+
+
+def _leaves(dataset: Any) -> Any:
+    """Configs of the datasets inside wrappers, one for each annotation file."""
+    inner = dataset.get('dataset') or dataset.get('datasets')
+    if inner:
+        for item in inner if isinstance(inner, list | tuple) else [inner]:
+            yield from _leaves(item)
+    elif isinstance(dataset.get('ann_file'), list | tuple):
+        for file in dataset['ann_file']:
+            yield dict(dataset, ann_file=file)
+    else:
+        yield dict(dataset)
+
+
+def _part_of_dataset(dataset: BaseDetDataset, leaf: dict, name: str, images: str | None) -> DatasetPart:
+    path = dataset.ann_file
+    root = images if images is not None else getattr(dataset, 'image_prefix', '')
+    classes = dataset.metainfo.get('classes')
+    if path and os.path.isdir(path) and _holds_visdrone(Path(path)):
+        beside = Path(path).parent / 'images'
+        own_root = bool(root) and Path(root) != Path(dataset.data_root or '.')
+        part = visdrone_part(path, name, root if own_root else beside if beside.is_dir() else None)
+    elif path and os.path.isfile(path) and {'images', 'categories'} <= set(document := _document(path)):
+        part = _coco_part(document, path, name)
+        part.image_root = root
+    else:  # another format, or made by the dataset: its records are what there is
+        part = _part_of_records(DATASETS.build(dict(leaf, pipeline=[], test_mode=True)), name)
+    if part.image_root is not None and not os.path.isdir(part.image_root):
+        part.image_root = part.image_root if '://' in part.image_root else None
+    part.classes = None if classes is None else tuple(classes)
+    _add_account(part, leaf)
+    return part
+
+
+def _part_of_records(dataset: BaseDetDataset, name: str) -> DatasetPart:
+    dataset.full_init()
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    instances = [(number, row) for number, info in enumerate(infos) for row in info.get('instances', ())]
+    xyxy = np.array([row['bbox'] for _, row in instances], dtype=np.float64).reshape(-1, 4)
+    return DatasetPart(
+        name=name,
+        source=str(dataset.ann_file or type(dataset).__name__),
+        image_root='',
+        file_names=[str(info['img_path']) for info in infos],
+        sizes_wh=np.array([(info.get('width') or 0, info.get('height') or 0) for info in infos], np.int64).reshape(-1, 2),
+        class_names=list(dataset.metainfo.get('classes') or ()),
+        image=np.array([number for number, _ in instances], dtype=np.int64),
+        label=np.array([row['bbox_label'] for _, row in instances], dtype=np.int64),
+        bbox=np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1),
+        ignored=np.array([bool(row.get('ignore_flag')) for _, row in instances], dtype=bool),
+    )
+
+
+def _add_account(part: DatasetPart, leaf: dict) -> None:
+    """What the dataset of the config makes of the part: its account of the boxes, or the error that it raises."""
+    try:
+        dataset = DATASETS.build(dict(leaf, pipeline=[]))
+        dataset.full_init()
+    except MMDetError as error:
+        part.refusal = str(error)
+        return
+    if hasattr(dataset, 'account'):
+        part.account = str(dataset.account().text()).splitlines()
+
+
+def listed_images(root: str | os.PathLike) -> list[str]:
+    """Relative paths of all image files in a folder and those below it, sorted, with forward slashes."""
+    found = []
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if name.lower().endswith(IMAGE_SUFFIXES):
+                found.append(os.path.relpath(os.path.join(folder, name), root).replace(os.sep, '/'))
+    return sorted(found)
