@@ -46,7 +46,7 @@ KINDS: dict[str, FaultKind] = {
     'equal_within': FaultKind(WARNING, 'files that a split holds twice, byte for byte', 'Keep one of each, with the boxes of both: what only one of them has labelled is background in the other.'),
     'near_within': FaultKind(NOTE, 'near duplicates within a split', 'Copies or frames of one scene: they count twice, and add little. Keep them in one split.'),
     # ----------------------------------------------------------------------------------------------------------- classes
-    'class_spelling': FaultKind(ERROR, 'class names that differ in case or blanks only', 'Classes are matched by name, exactly: write each name the same way in all files and in the config.'),
+    'class_spelling': FaultKind(ERROR, 'class names that differ in case, blanks or hyphens only', 'Classes are matched by name, exactly: write each name the same way in all files and in the config.'),
     'repeated_names': FaultKind(ERROR, 'names of two categories of one file', 'Join the categories, or rename one: classes are matched by name.'),
     'missing_classes': FaultKind(ERROR, 'classes of the config that a file does not have', 'The dataset refuses the file: correct metainfo.classes, or set allow_missing_classes=True if the class is rightly absent.'),
     'left_out_classes': FaultKind(WARNING, 'boxes of classes that the config does not name', 'They are background in training. Add the classes to metainfo.classes and num_classes, or remove the boxes on purpose.'),

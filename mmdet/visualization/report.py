@@ -109,7 +109,7 @@ def write_report(
 
     body = [
         _headline(metrics),
-        *(section(heading, [table(*table)], 'wide') for heading, table in (tables or {}).items()),
+        *(section(heading, [table(*content)], 'wide') for heading, content in (tables or {}).items()),
         section('Predictions beside ground truth', [figure(item, share * 2, 2600) for item in pairs], 'wide'),
         section('Curves', _charts(curves), 'two'),
         section('Accuracy', [_metric_table(metrics), _class_table(metrics)], 'two'),
