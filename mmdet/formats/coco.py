@@ -9,10 +9,11 @@ Letters: n annotations, I images, C categories of the file; K classes.
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from os import PathLike
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..utils.checks import is_finite, is_int
 from ..utils.reading import is_inner_path
-from .json_file import no_garbage_collection, parse_json, read_bytes, read_json
+from .json_file import has_keys, no_garbage_collection, parse_json, read_bytes, read_json
 from .tables import Detections, GroundTruth
 
 ImageId = int | str
@@ -81,6 +82,10 @@ class CocoFile:
         crowd: (n,) bool, ``iscrowd``.
         ignore: (n,) bool, ``ignore``: neither trained on, nor found or missed in evaluation.
         ignored_regions, others: what ``VisDrone2COCO.py`` writes beside the annotations; empty in other files.
+        rotation: (n,) float64, degrees by which an annotation tool turned the rectangle (CVAT's ``attributes.rotation``), 0 where it is upright.
+        kind: format that the columns were read from, one of :data:`~mmdet.formats.annotations.KINDS`.
+        image_root: folder that the file names are relative to; '' where it is not known.
+        notes: what the reader changed or left out, by reason, with how many rows that concerns.
     """
 
     source: str
@@ -99,6 +104,10 @@ class CocoFile:
     ignore: np.ndarray
     ignored_regions: Rectangles
     others: Rectangles
+    rotation: np.ndarray
+    kind: str = 'coco'
+    image_root: str = ''
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     def require_file_names(self, *, inner: bool = False) -> list[str]:
         """The file names, for callers that read the images.
@@ -186,6 +195,13 @@ def read_coco(path: str | PathLike, backend_args: dict | None = None, *, unique_
     return _last[2]
 
 
+def is_coco(path: Path) -> bool:
+    """Whether a ``.json`` file names ``images`` and ``categories``; it is not parsed, so that a damaged one is recognised, too."""
+    if not (path.is_file() and path.suffix.lower() == '.json'):
+        return False
+    return has_keys(read_bytes(path), 'images', 'categories')
+
+
 def read_segmentations(path: str | PathLike, backend_args: dict | None = None) -> list:
     """The ``segmentation`` (polygons, run lengths, or None) of each annotation of a file that :func:`read_coco` has accepted, in its order.
 
@@ -228,11 +244,18 @@ def columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile
         ignore=annotations.flags('ignore'),
         ignored_regions=rectangles[0],
         others=rectangles[1],
+        rotation=_rotations(annotations),
     )
     for column in (*vars(table).values(), *table.ignored_regions, *table.others):
         if isinstance(column, np.ndarray):
             column.flags.writeable = False
     return table
+
+
+def _rotations(annotations: '_Records') -> np.ndarray:
+    """(n,) float64 degrees out of ``attributes.rotation``, 0 where there is none or no number: nothing is trained on it."""
+    degrees = [each.get('rotation') if type(each) is dict else None for each in annotations.values('attributes')]
+    return np.array([float(value) if is_finite(value) else 0.0 for value in degrees], dtype=np.float64)
 
 
 def read_data_list(path: str | PathLike, backend_args: dict | None = None) -> tuple[dict, list[dict]]:
@@ -309,7 +332,9 @@ class _Records:
                 if value is not None and value in seen:
                     if self.section != 'annotations':
                         raise self.fault(position, field, 'the id is used twice')
-                    message = 'the id is used twice: annotation ids are not unique!'  # words that callers of mmdetection look for
+                    # The first words are those that callers of mmdetection look for.
+                    message = 'the id is used twice: annotation ids are not unique! Some tools start them anew for every image; number them again with: '
+                    message += 'python tools/dataset_converters/convert.py SRC DST --to coco'
                     raise self.fault(position, field, message, RepeatedIdError)
                 seen.add(value)
         return values
@@ -408,6 +433,11 @@ class CocoAnnotations:
         category_ids: the K category ids of the file.
         gt: the boxes of these classes.
         other_category_ids: categories of the file that are not evaluated.
+        file_names: of each image; '' where the file has none, and empty where the ground truth does not come from a file.
+        image_root: folder that the file names are relative to; '' where it is not known.
+        kind: format of the file, one of :data:`~mmdet.formats.annotations.KINDS`.
+        rotation: degrees of each row of ``gt``, see :class:`CocoFile`; None where the ground truth does not come from a file.
+        notes: what the reader changed or left out, by reason, with how many rows that concerns.
     """
 
     source: str
@@ -417,6 +447,11 @@ class CocoAnnotations:
     category_ids: list[ImageId]
     gt: GroundTruth
     other_category_ids: frozenset = frozenset()
+    file_names: list[str] = field(default_factory=list)
+    image_root: str = ''
+    kind: str = 'coco'
+    rotation: np.ndarray | None = None
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.image_index = {image_id: i for i, image_id in enumerate(self.image_ids)}
@@ -450,23 +485,35 @@ def load_coco_annotations(
         DataError: the file is missing, broken or inconsistent.
         ConfigError: a class name is not in the file, or there is no class.
     """
-    table = read_coco(ann_file, backend_args)
+    return annotations_of(read_coco(ann_file, backend_args), classes, count_ignored=count_ignored)
+
+
+def annotations_of(
+    table: CocoFile, classes: Sequence[str] | None = None, *, count_ignored: bool = False
+) -> CocoAnnotations:
+    """The ground truth in the columns of an annotation file of any format; arguments and errors as :func:`load_coco_annotations`."""
     if classes is None:
         classes = table.category_names
     classes = (classes,) if isinstance(classes, str) else tuple(classes)
-    label_of = match_classes(classes, table.category_names, ann_file)
+    label_of = match_classes(classes, table.category_names, table.source)
     id_of = {label: table.category_ids[position] for position, label in enumerate(label_of.tolist())}
     order = sorted(range(len(table.image_ids)), key=lambda position: id_order(table.image_ids[position]))
     label = label_of[table.category]
     crowd = table.crowd if count_ignored else table.crowd | table.ignore
+    own = label >= 0
     return CocoAnnotations(
-        source=str(ann_file),
+        source=table.source,
         image_ids=[table.image_ids[position] for position in order],
         image_sizes=[(height or None, width or None) for width, height in table.sizes_wh[order].tolist()],
         classes=classes,
         category_ids=[id_of[label] for label in range(len(classes))],
-        gt=GroundTruth(np.argsort(order)[table.image], label, table.bbox, table.area, crowd)[label >= 0],
+        gt=GroundTruth(np.argsort(order)[table.image], label, table.bbox, table.area, crowd)[own],
         other_category_ids=frozenset(table.category_ids[position] for position in np.flatnonzero(label_of < 0)),
+        file_names=[table.file_names[position] for position in order],
+        image_root=table.image_root,
+        kind=table.kind,
+        rotation=table.rotation[own],
+        notes=table.notes,
     )
 
 
@@ -494,6 +541,46 @@ def detections_from_rows(rows: Any, annotations: CocoAnnotations, source: str) -
     own = label < len(annotations.category_ids)
     detections = Detections(image, label, results.boxes(), results.numbers('score'))
     return detections[own], int(np.count_nonzero(~own))
+
+
+def coco_json(table: CocoFile, segmentations: Sequence[Any] | None = None) -> dict:
+    """The columns of an annotation file as the content of a COCO annotation file; annotation ids start at 1.
+
+    Args:
+        table: of a file in any format. Sizes that are not known are left out, and so is ``ignore`` where no annotation has it.
+        segmentations: of each annotation, see :func:`read_segmentations`.
+    """
+    any_ignored, turned = bool(table.ignore.any()), table.rotation.tolist()
+    columns = (table.image, table.category, table.bbox, table.area, table.crowd, table.ignore)
+    annotations = []
+    for row, (image, category, bbox, area, crowd, ignore) in enumerate(zip(*(column.tolist() for column in columns))):
+        annotation = dict(
+            id=row + 1,
+            image_id=table.image_ids[image],
+            category_id=table.category_ids[category],
+            bbox=bbox,
+            area=area,
+            iscrowd=int(crowd),
+        )
+        if any_ignored:
+            annotation['ignore'] = int(ignore)
+        if turned[row]:
+            annotation['attributes'] = dict(rotation=turned[row])
+        if segmentations is not None and segmentations[row] is not None:
+            annotation['segmentation'] = segmentations[row]
+        annotations.append(annotation)
+    images = []
+    for image_id, name, (width, height) in zip(table.image_ids, table.file_names, table.sizes_wh.tolist()):
+        size = dict(height=height, width=width) if width and height else {}
+        images.append(dict(id=image_id, file_name=name, **size))
+    document = dict(images=images, annotations=annotations, categories=table.categories)
+    for key, rectangles in (('ignored_regions', table.ignored_regions), ('others', table.others)):
+        if len(rectangles.image):
+            rows = zip(rectangles.image.tolist(), rectangles.bbox.tolist())
+            document[key] = [dict(image_id=table.image_ids[image], bbox=bbox) for image, bbox in rows]
+    if not table.annotated:
+        del document['annotations']
+    return document
 
 
 def ground_truth_json(annotations: CocoAnnotations) -> dict:

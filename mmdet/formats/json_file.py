@@ -43,6 +43,14 @@ def read_bytes(path: str | PathLike, backend_args: dict | None = None) -> bytes:
     return read_file(path, backend_args, missing='no such file; in a config, check data_root and ann_file')
 
 
+def has_keys(data: bytes, *keys: str) -> bool:
+    """Whether the bytes of a JSON file begin with an object and hold these keys somewhere, found without parsing."""
+    data = data.removeprefix(b'\xef\xbb\xbf')
+    if data[:2] in (b'\xff\xfe', b'\xfe\xff') or b'\0' in data[:4]:  # UTF-16 or UTF-32
+        data = data.replace(b'\0', b'').lstrip(b'\xff\xfe')
+    return data[:64].lstrip()[:1] == b'{' and all(f'"{key}"'.encode() in data for key in keys)
+
+
 def parse_json(data: bytes, path: str | PathLike, *, drop_polygons: bool = False, top: type = dict) -> Any:
     """The document in the bytes of a JSON file, in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 

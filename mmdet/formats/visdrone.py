@@ -6,6 +6,7 @@ blanks.
 """
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,11 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..utils.files import write_text
+from .annotation_table import ImageBoxes, inner_folder, make_table, refuse_split
+from .coco import CocoFile
 from .images import IMAGE_SUFFIXES, image_size, images_by_stem
 from .tables import Detections, VisDroneTruth
-from .text_file import NumberRows, read_lines, read_number_rows, whole_number
+from .text_file import NumberRows, finite_number, read_lines, read_number_rows, whole_number
 
 _COLUMNS = 6  # of a row, those that matter to an evaluation
 # Categories of the files: 0 ignored region, 1..10 the classes, 11 others.
@@ -182,6 +185,71 @@ def stack_rows(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(np.arange(len(tables)), [len(table) for table in tables]), np.concatenate(tables)
 
 
+def is_visdrone(path: Path) -> bool:
+    """Whether a folder has the layout of VisDrone-DET: ``.txt`` files of six to eight numbers with a comma, itself or in ``annotations``."""
+    folder = _annotation_folder(path)
+    if not folder.is_dir():
+        return False
+    # An image without objects has an empty file, and the first ones of a folder may be such.
+    lines = (line for file in sorted(folder.glob('*.txt'))[:20] for line in read_lines(file))
+    row = next((line.strip().rstrip(',').split(',') for line in lines if line.strip()), [])
+    return _COLUMNS <= len(row) <= 8 and None not in map(finite_number, row)
+
+
+def _annotation_folder(path: Path) -> Path:
+    return path / 'annotations' if next((path / 'annotations').glob('*.txt'), None) else path
+
+
+def read_visdrone_table(
+    path: str | os.PathLike, image_root: str | os.PathLike | None = None, split: str | None = None
+) -> CocoFile:
+    """A folder of VisDrone-DET annotations as columns: image ids and category ids from 0, as ``VisDrone2COCO.py`` writes them.
+
+    Ignored regions and others are lists of their own. Boxes of score 0 have ``ignore`` set.
+
+    Args:
+        path: folder of the ``.txt`` files, or the folder that holds it as ``annotations``.
+        image_root: folder of the images; None looks for ``images`` beside the annotations. Images need not be there: then their
+            sizes are 0.
+        split: there are none in this format.
+
+    Raises:
+        DataError: a folder is missing, or a row is broken; names the file and the line.
+    """
+    refuse_split(split, 'visdrone', path)
+    annotation_dir = _annotation_folder(Path(path))
+    files = text_files(annotation_dir, 'annotation', at_least_one=True)
+    if image_root is None:
+        beside = annotation_dir.resolve().parent / 'images'
+        image_root = beside if beside.is_dir() else None
+    else:
+        image_root = inner_folder(Path(image_root), 'images', *IMAGE_SUFFIXES)
+    found = {} if image_root is None else images_by_stem(image_root)
+    notes: Counter = Counter({'images without an annotation file (left out)': len(set(found) - set(files))})
+    images = []
+    for name, file in files.items():
+        rows = read_visdrone_rows(file)
+        size_wh = image_size(found[name]) if name in found else (0, 0)
+        notes['annotation files whose image is not there'] += name not in found
+        category = rows[:, 5].astype(int)
+        own = (category != IGNORED_REGION) & (category != OTHERS)
+        notes['boxes of score 0 (ignored)'] += int((own & (rows[:, 4] == 0)).sum())
+        images.append(
+            ImageBoxes(
+                file_name=found[name].name if name in found else f'{name}.jpg',
+                size_wh=size_wh,
+                labels=(category[own] - 1).tolist(),
+                boxes=rows[own, :4].tolist(),
+                ignore=(rows[own, 4] == 0).tolist(),
+                ignored_regions=rows[category == IGNORED_REGION, :4].tolist(),
+                others=rows[category == OTHERS, :4].tolist(),
+            )
+        )
+    return make_table(
+        images, VISDRONE_CLASSES, source=path, kind='visdrone', image_root=image_root or '', first_id=0, notes=notes
+    )
+
+
 def _images(annotation_dir: Path, image_dir: str | os.PathLike | None, name: str) -> dict[str, Path]:
     """The images by name; ``name`` is one that has ignored regions."""
     folder = annotation_dir.resolve().parent / 'images' if image_dir is None else Path(image_dir)
@@ -191,6 +259,51 @@ def _images(annotation_dir: Path, image_dir: str | os.PathLike | None, name: str
         )
         raise ConfigError(f'{message}: give the image folder or a file of sizes', field='image_dir')
     return images_by_stem(folder)
+
+
+def write_visdrone(folder: str | os.PathLike, table: CocoFile) -> Counter:
+    """Write one annotation file for each image: rows ``left,top,width,height,score,category,-1,-1``.
+
+    The objects of an image come first, then its others and its ignored regions. Objects with ``ignore`` set have score 0. A crowd is
+    an ignored region: inside it, nothing is found or missed.
+
+    Args:
+        folder: a folder that is new or empty.
+        table: its classes are matched with VisDrone's by name.
+
+    Returns:
+        What was changed, by reason.
+
+    Raises:
+        DataError: a class that VisDrone does not have, an image without a name, two that would share a file, or a file that cannot be written.
+    """
+    notes: Counter = Counter()
+    known = {name: number for number, name in enumerate(VISDRONE_CLASSES, IGNORED_REGION + 1)}
+    if strangers := [name for name in table.category_names if name not in known]:
+        message = f'must be classes of VisDrone ({", ".join(VISDRONE_CLASSES)}); choose and rename them (--classes)'
+        raise DataError(message, file=table.source, field='categories', received=strangers)
+    lines: list[list[str]] = [[] for _ in table.image_ids]
+    columns = (table.image, table.category, table.bbox, table.crowd, table.ignore)
+    for image, label, bbox, crowd, ignore in zip(*(column.tolist() for column in columns)):
+        notes['crowds (written as ignored regions)'] += crowd
+        number = IGNORED_REGION if crowd else known[table.category_names[label]]
+        lines[image].append(_annotation_row(bbox, int(not (crowd or ignore)), number))
+    for number, rectangles in ((OTHERS, table.others), (IGNORED_REGION, table.ignored_regions)):
+        for image, bbox in zip(rectangles.image.tolist(), rectangles.bbox.tolist()):
+            lines[image].append(_annotation_row(bbox, 0, number))
+    written: set[str] = set()
+    for name, own in zip(table.require_file_names(inner=True), lines):
+        stem = os.path.splitext(name)[0]
+        if '/' in stem or stem in written:
+            message = 'must be in one folder with the others, each with a name of its own'
+            raise DataError(message, file=table.source, record=f'image {name}', field='file_name')
+        written.add(stem)
+        write_text(Path(folder) / f'{stem}.txt', ''.join(own))
+    return Counter({reason: count for reason, count in notes.items() if count})
+
+
+def _annotation_row(bbox: Sequence[float], score: int, category: int) -> str:
+    return f'{",".join(map(_number, bbox))},{score},{category},-1,-1\n'
 
 
 def write_result_files(

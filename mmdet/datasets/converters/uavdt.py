@@ -11,38 +11,24 @@ import numpy as np
 
 from ...errors import ConfigError, DataError
 from ...formats.images import BrokenImageError, image_size
-from ...formats.uavdt import read_uavdt_rows
+from ...formats.uavdt import (
+    UAVDT_CLASSES,
+    UAVDT_TEST_SEQUENCES,
+    USUAL_SIZE_WH,
+    UAVDTSequence,
+    find_sequences,
+    read_uavdt_rows,
+)
 from ...utils.files import write_json
 from ...utils.outputs import refuse_inputs
 from ...utils.progress import progress
-from ..uavdt import UAVDTDataset
 from .visdrone import box_annotation, coco_document, plain_numbers
 
-UAVDT_CLASSES = UAVDTDataset.METAINFO['classes']
-UAVDT_TEST_SEQUENCES = (
-    'M0203', 'M0205', 'M0208', 'M0209', 'M0403', 'M0601', 'M0602', 'M0606', 'M0701', 'M0801',
-    'M0802', 'M1001', 'M1004', 'M1007', 'M1009', 'M1101', 'M1301', 'M1302', 'M1303', 'M1401',
-)  # fmt: skip
+__all__ = [
+    'UAVDT_CLASSES', 'UAVDT_TEST_SEQUENCES', 'UAVDTReport', 'UAVDTSequence', 'convert_uavdt', 'files_of_splits', 'find_sequences', 'parse_size',
+]  # fmt: skip
 SPLITS = ('train', 'test')
 IGNORED_MODES = ('crowd', 'flag', 'drop')
-# The size of the public frames; all boxes of the annotations lie inside.
-_USUAL_SIZE_WH = (1024, 540)
-
-
-@dataclass
-class UAVDTSequence:
-    """Files of one sequence."""
-
-    name: str
-    objects: Path
-    ignored: Path
-    frame_dir: Path  # folder of the frames; it may be missing
-    prefix: str  # path of the frames in the JSON file, without ``/img000001.jpg``
-
-    @property
-    def split(self) -> str:
-        """'test' for the twenty test sequences, otherwise 'train'."""
-        return 'test' if self.name in UAVDT_TEST_SEQUENCES else 'train'
 
 
 @dataclass
@@ -69,7 +55,7 @@ class UAVDTReport:
             lines.append(f'  ignored boxes on frames without an object (left out): {self.ignored_unlabelled}')
         if self.assumed:
             names = ', '.join(self.assumed[:5]) + (', ...' if len(self.assumed) > 5 else '')
-            size = 'x'.join(map(str, _USUAL_SIZE_WH))
+            size = 'x'.join(map(str, USUAL_SIZE_WH))
             lines.append(f'  WARNING: no frames of {len(self.assumed)} sequences ({names}): size taken as {size}')
         return '\n'.join(lines)
 
@@ -142,39 +128,6 @@ def files_of_splits(
     return {name: output / f'UAVDT-{name}.json' for name in splits}
 
 
-def find_sequences(
-    root: str | os.PathLike, image_dir: str | os.PathLike | None = None
-) -> tuple[list[UAVDTSequence], Path]:
-    """The sequences of a folder by name, and the folder that the paths of their frames are relative to.
-
-    * MOT layout: ``<seq>/gt/gt_whole.txt``, ``<seq>/gt/gt_ignore.txt``, ``<seq>/img1/img000001.jpg``;
-    * public release: ``<seq>_gt_whole.txt`` and ``<seq>_gt_ignore.txt`` in the folder, in ``GT`` or in
-      ``UAV-benchmark-MOTD_v1.0/GT``; frames in ``UAV-benchmark-M/<seq>/img000001.jpg`` inside or beside it.
-
-    Raises:
-        DataError: neither layout is found, or a sequence lacks its file of ignored areas.
-    """
-    root = Path(root)
-    found = sorted(root.glob('*/gt/gt_whole.txt'))
-    nested = bool(found)
-    for folder in (root, root / 'GT', root / 'UAV-benchmark-MOTD_v1.0' / 'GT'):
-        found = found or sorted(folder.glob('*_gt_whole.txt'))
-    if not found:
-        raise DataError('holds neither <seq>/gt/gt_whole.txt nor [GT/]<seq>_gt_whole.txt of any sequence', file=root)
-    names = [path.parent.parent.name if nested else path.name.removesuffix('_gt_whole.txt') for path in found]
-    if image_dir is None:
-        places = [root / 'UAV-benchmark-M', root.resolve().parent / 'UAV-benchmark-M', root]
-        image_dir = root if nested else next((place for place in places if (place / names[0]).is_dir()), places[0])
-    sequences = []
-    for name, path in zip(names, found):
-        ignored = path.with_name(path.name.replace('gt_whole.txt', 'gt_ignore.txt'))
-        if not ignored.is_file():
-            raise DataError('the file of ignored areas is missing (it may be empty)', file=ignored, record=name)
-        prefix = f'{name}/img1' if nested else name
-        sequences.append(UAVDTSequence(name, path, ignored, Path(image_dir, prefix), prefix))
-    return sequences, Path(image_dir)
-
-
 def _document(
     sequences: list[UAVDTSequence], report: UAVDTReport, size_wh: tuple[int, int] | None, ignored: str
 ) -> dict:
@@ -217,7 +170,7 @@ def _frame_sizes(
     if not sequence.frame_dir.is_dir():
         if size_wh is None:
             report.assumed.append(sequence.name)
-        width, height = size_wh or _USUAL_SIZE_WH
+        width, height = size_wh or USUAL_SIZE_WH
         yield from ((frame, (width, height)) for frame in frames.tolist())
         return
     for frame in frames.tolist():

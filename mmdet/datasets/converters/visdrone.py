@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError
+from ...formats.annotation_table import inner_folder
 from ...formats.coco import ImageId
 from ...formats.images import IMAGE_SUFFIXES, image_size, images_by_stem
 from ...formats.visdrone import IGNORED_REGION, OTHERS, VISDRONE_CLASSES, read_visdrone_rows, text_files
@@ -72,10 +73,10 @@ def convert_visdrone(
         DataError: a folder or image is missing, or a row is broken; names the file and the line.
         ConfigError: ``out_file`` is one of the files read.
     """
-    annotation_dir = _inner(Path(annotation_dir), 'annotations', '.txt')
+    annotation_dir = inner_folder(Path(annotation_dir), 'annotations', '.txt')
     files = text_files(annotation_dir, 'annotation', at_least_one=True)
     sizes = sizes or {}
-    image_dir = _inner(Path(image_dir), 'images', *IMAGE_SUFFIXES)
+    image_dir = inner_folder(Path(image_dir), 'images', *IMAGE_SUFFIXES)
     if not image_dir.is_dir() and any(name not in sizes for name in files):
         raise DataError('no such image folder, and not all images have a size given', file=image_dir)
     images = images_by_stem(image_dir) if image_dir.is_dir() else {}
@@ -97,13 +98,6 @@ def convert_visdrone(
         _add_rows(document, rows, image_id, (width, height), report)
     write_json(out_file, document)
     return report
-
-
-def _inner(folder: Path, name: str, *suffixes: str) -> Path:
-    """The sub-folder ``name`` if there is one and the folder itself holds no file with one of the suffixes."""
-    if not (folder / name).is_dir() or any(entry.suffix.lower() in suffixes for entry in folder.iterdir()):
-        return folder
-    return folder / name
 
 
 def _add_rows(

@@ -1,0 +1,217 @@
+"""Annotation files and folders of any supported format: recognised, and read into the same columns."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import ConfigError, DataError
+from .annotation_table import refuse_split
+from .coco import CocoAnnotations, CocoFile, annotations_of, is_coco, read_coco
+from .csv_file import is_csv, read_csv_table
+from .image_files import ImageFolder
+from .labelme import is_labelme, read_labelme_table
+from .uavdt import is_uavdt, read_uavdt_table, uavdt_splits
+from .visdrone import is_visdrone, read_visdrone_table
+from .voc import is_voc, read_voc_table, voc_splits
+from .yolo import is_yolo, read_yolo_table, yolo_splits
+
+
+class _Format(NamedTuple):
+    """How a format is recognised and read.
+
+    Attributes:
+        recognise: whether a path that exists has this format.
+        read: columns of a path, of the images of a folder (None: where they usually are), and of a split (None: all).
+        splits: names of the splits in a path.
+        looks: what the format looks like, for messages.
+    """
+
+    recognise: Callable[[Path], bool]
+    read: Callable[[str | PathLike, str | PathLike | None, str | None], CocoFile]
+    splits: Callable[[Path], list[str]]
+    looks: str
+
+
+def _no_splits(path: Path) -> list[str]:
+    return []
+
+
+def coco_files(path: Path) -> dict[str, Path]:
+    """The COCO files that a path is or holds, by the name of their split.
+
+    In a folder these are the ``.json`` files in it and in ``annotations``, as most tools write them (``instances_`` is no part of the
+    name), and ``SPLIT/_annotations.coco.json``, as Roboflow does.
+    """
+    if path.is_file():
+        return {'': path} if is_coco(path) else {}
+    places = [*path.glob('*.json'), *path.glob('annotations/*.json'), *path.glob('*/_annotations.coco.json')]
+    files = [file for file in sorted(places) if is_coco(file)]
+    return {
+        file.parent.name if file.stem == '_annotations.coco' else file.stem.removeprefix('instances_'): file
+        for file in files
+    }
+
+
+def _coco_splits(path: Path) -> list[str]:
+    return [name for name in coco_files(path) if path.is_dir()]
+
+
+def _read_coco(path: str | PathLike, image_root: str | PathLike | None, split: str | None) -> CocoFile:
+    if Path(path).is_file():
+        refuse_split(split, 'coco', path)
+        return locate_images(read_coco(path), image_root)
+    files = coco_files(Path(path))
+    if split is None and len(files) == 1:
+        (split,) = files
+    if split not in files:
+        message = f'holds {len(files)} COCO files, whose ids are not one set; name one of the splits {", ".join(files)}'
+        raise ConfigError(message, file=path, field='split', received=split)
+    return locate_images(read_coco(files[split]), image_root)
+
+
+def _read_csv(path: str | PathLike, image_root: str | PathLike | None, split: str | None) -> CocoFile:
+    refuse_split(split, 'csv', path)
+    return read_csv_table(path, image_root)
+
+
+def _read_labelme(path: str | PathLike, image_root: str | PathLike | None, split: str | None) -> CocoFile:
+    refuse_split(split, 'labelme', path)
+    return read_labelme_table(path, image_root)
+
+
+_FORMATS: Mapping[str, _Format] = {
+    'coco': _Format(
+        lambda path: bool(coco_files(path)),
+        _read_coco,
+        _coco_splits,
+        'a .json file with "images" and "categories", or a folder with such files',
+    ),
+    'yolo': _Format(is_yolo, read_yolo_table, yolo_splits, 'data.yaml or obj.data, or a folder of images and labels'),
+    'voc': _Format(is_voc, read_voc_table, voc_splits, 'a folder of .xml files, or one with Annotations'),
+    'visdrone': _Format(
+        is_visdrone, read_visdrone_table, _no_splits, 'a folder of .txt files x,y,w,h,score,category,..'
+    ),
+    'uavdt': _Format(is_uavdt, read_uavdt_table, uavdt_splits, 'a folder with files SEQUENCE_gt_whole.txt'),
+    'csv': _Format(is_csv, _read_csv, _no_splits, 'a .csv file, or a folder with one'),
+    'labelme': _Format(is_labelme, _read_labelme, _no_splits, 'a folder of .json files with "shapes" and "imagePath"'),
+}
+KINDS = tuple(_FORMATS)
+
+
+def kind_of(path: str | PathLike, kind: str | None = None) -> str:
+    """The format of a file or folder, one of :data:`KINDS`.
+
+    Args:
+        path: what an annotation tool wrote, or the folder that holds it.
+        kind: the format, where the caller knows it: then it is only checked that there is such a format.
+
+    Raises:
+        DataError: no such path, or none or several of the formats.
+        ConfigError: ``kind`` is no format.
+    """
+    if kind is not None:
+        if kind not in _FORMATS:
+            raise ConfigError(f'must be one of {", ".join(KINDS)}', field='kind', received=kind)
+        return kind
+    if not Path(path).exists():
+        raise DataError('no such file or folder', file=path)
+    found = [name for name, form in _FORMATS.items() if form.recognise(Path(path))]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        message = f'may be any of these formats: {", ".join(found)}; name the format (kind, --from), or give the path of the annotations alone'
+        raise DataError(message, file=path, received=_content(Path(path)))
+    looks = '; '.join(f'{name}: {form.looks}' for name, form in _FORMATS.items())
+    raise DataError(f'is of no known format. Known are {looks}', file=path, received=_content(Path(path)))
+
+
+def splits_of(path: str | PathLike, kind: str | None = None) -> list[str]:
+    """Names of the splits (train, val, ...) that lie in one place, in the order of their file; [] in formats without them. Errors as :func:`kind_of`."""
+    return _FORMATS[kind_of(path, kind)].splits(Path(path))
+
+
+def read_table(
+    path: str | PathLike,
+    image_root: str | PathLike | None = None,
+    kind: str | None = None,
+    split: str | None = None,
+) -> CocoFile:
+    """The columns of annotations of any format; arguments and errors as :func:`read_annotations`."""
+    return _FORMATS[kind_of(path, kind)].read(path, image_root, split)
+
+
+def read_annotations(
+    path: str | PathLike,
+    image_root: str | PathLike | None = None,
+    kind: str | None = None,
+    split: str | None = None,
+) -> CocoAnnotations:
+    """The annotations in a file or folder of any supported format.
+
+    Boxes are those of the files in pixels, neither clipped nor filtered; ``notes`` of the result says what was changed or left out.
+
+    Args:
+        path: file or folder.
+        image_root: folder of the images; None looks where the format usually has them. Image names are completed to paths that lead
+            from there to an image (see :class:`~mmdet.formats.image_files.ImageFolder`); names of images that are not there stay.
+        kind: one of :data:`KINDS`; None recognises the format.
+        split: one of :func:`splits_of`; None reads all of them together, each image once.
+
+    Raises:
+        DataError: a missing or broken file, or a path of none or several of the formats; names file, record and field.
+        ConfigError: ``kind`` is no format, or there is no such split.
+    """
+    return annotations_of(read_table(path, image_root, kind, split))
+
+
+def locate_images(table: CocoFile, image_root: str | PathLike | None) -> CocoFile:
+    """The table with file names that lead from the folder of the images to the image files.
+
+    Args:
+        table: of a COCO file, whose names may have been written for another folder or machine.
+        image_root: the folder; None tries the folder of the file, ``images`` in it and beside it, and takes the first one that has
+            the first image; where none has it, the names stay as they are and the folder stays unknown.
+    """
+    if image_root is None:
+        named = [name for name in table.file_names if name][:1]
+        above = Path(table.source).resolve().parent
+        places = [above, above / 'images', above.parent / 'images', above.parent]
+        folders = [ImageFolder(place) for place in places if named and place.is_dir()]
+        finder = next((folder for folder in folders if folder.find_exactly(named[0])), None)
+        below = [folder for folder in folders if folder.root.name == 'images']  # images/train, images/val
+        finder = finder or next((folder for folder in below if folder.find(named[0])), None)
+        if finder is None:
+            return table
+    else:
+        finder = ImageFolder(image_root)
+    located = [name and finder.find(name) for name in table.file_names]
+    root = finder.root
+    # All names lie in one sub-folder (train2017/): then that is the folder of the images, and the names are right as they are.
+    prefixes = {found.removesuffix(name) for found, name in zip(located, table.file_names) if found}
+    if len(prefixes) == 1 and (prefix := prefixes.pop()).endswith('/'):
+        root = root / prefix.rstrip('/')
+        located = [found and found.removeprefix(prefix) for found in located]
+    changed = sum(found not in (None, name) for found, name in zip(located, table.file_names))
+    missing = sum(found is None for found in located)
+    notes = {
+        **table.notes,
+        'image names completed to paths of image files': changed,
+        'images that are not there': missing,
+    }
+    return replace(
+        table,
+        file_names=[found or name for found, name in zip(located, table.file_names)],
+        image_root=str(root),
+        notes={reason: count for reason, count in notes.items() if count},
+    )
+
+
+def _content(path: Path) -> str:
+    """What a path is, for messages: a folder's first names, a file's first characters."""
+    if path.is_dir():
+        names = sorted(entry.name for entry in path.iterdir())
+        return f'a folder of {len(names)} entries: {", ".join(names[:8])}{", ..." if len(names) > 8 else ""}'
+    with open(path, 'rb') as file:
+        return f'a file that begins with {file.read(80)!r}'
