@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from ..formats.image_files import images_below
 from ..utils.progress import progress
 from .dataset_findings import Example, Findings
 from .dataset_images import ImageFacts, equal_files, near_files
-from .dataset_reading import DatasetPart, listed_images
+from .dataset_reading import DatasetPart
 
 # Boxes end at 'last pixel + 1' or at 'last pixel', and tools round: one pixel over the border is no fault.
 BORDER_TOLERANCE = 1.0  # pixels
@@ -43,10 +44,17 @@ def check_records(parts: Sequence[DatasetPart], findings: Findings) -> None:
             continue
         boxes = np.bincount(part.image, minlength=len(part.file_names))
         empty = np.flatnonzero(boxes == 0)
-        findings.add('empty_images', part.name, len(empty), examples=(Example(number, image) for image in empty.tolist()))
+        findings.add(
+            'empty_images', part.name, len(empty), examples=(Example(number, image) for image in empty.tolist())
+        )
         ignored = int(part.ignored.sum())
         if ignored > IGNORED_SHARE * len(part.image):
-            findings.add('ignored_share', part.name, ignored, detail=f'{part.name}: {ignored / len(part.image):.0%} of its boxes.')
+            findings.add(
+                'ignored_share',
+                part.name,
+                ignored,
+                detail=f'{part.name}: {ignored / len(part.image):.0%} of its boxes.',
+            )
         names = Counter(name for name in part.file_names if name)
         twice = [name for name, count in names.items() if count > 1]
         findings.add('repeated_files', part.name, len(twice), names=[f'{part.name}: {name}' for name in twice])
@@ -100,14 +108,18 @@ def check_classes(parts: Sequence[DatasetPart], findings: Findings) -> None:
         wanted = part.classes
         own = [name for name in root_categories(part) if wanted is None or name in wanted]
         roots.update(own)
-        findings.add('root_category', part.name, len(own), detail=_listed(own), names=[f'{part.name}: {name!r}' for name in own])
+        findings.add(
+            'root_category', part.name, len(own), detail=_listed(own), names=[f'{part.name}: {name!r}' for name in own]
+        )
         if wanted is None:
             continue
         missing = [name for name in wanted if name not in part.class_names and _folded(name) not in spelled]
         findings.add('missing_classes', part.name, len(missing), detail=_listed(missing), names=missing)
         counts = class_counts(part)
         extra = {name: count for name, count in counts.items() if name not in wanted and _folded(name) not in spelled}
-        findings.add('left_out_classes', part.name, sum(extra.values()), detail=_listed([name for name in extra if extra[name]]))
+        findings.add(
+            'left_out_classes', part.name, sum(extra.values()), detail=_listed([name for name in extra if extra[name]])
+        )
     _check_balance(parts, findings, roots)
     _check_ids(parts, findings)
 
@@ -144,16 +156,28 @@ def _check_balance(parts: Sequence[DatasetPart], findings: Findings, roots: set[
     for counts in totals.values():
         known.update(counts)
     unused = [name for name, count in known.items() if not count]
-    findings.add('unused_classes', 'all parts' if len(parts) > 1 else parts[0].name, len(unused), detail=_listed(unused), names=unused)
+    findings.add(
+        'unused_classes',
+        'all parts' if len(parts) > 1 else parts[0].name,
+        len(unused),
+        detail=_listed(unused),
+        names=unused,
+    )
     for split, counts in totals.items():
         if train is not None and split != train:
             unseen = [name for name, count in counts.items() if count and not totals[train].get(name)]
-            unseen = [name for name in unseen if not any(_folded(name) == _folded(other) for other in totals[train] if other != name)]
+            unseen = [
+                name
+                for name in unseen
+                if not any(_folded(name) == _folded(other) for other in totals[train] if other != name)
+            ]
             findings.add('split_classes', split, len(unseen), detail=_listed(unseen), names=unseen)
     split = train or next(iter(totals))
     largest = max(totals[split].values(), default=0)
     rare = [name for name, count in totals[split].items() if 0 < count * IMBALANCE < largest]
-    findings.add('imbalance', split, len(rare), detail=_listed(rare), names=[f'{name}: {totals[split][name]}' for name in rare])
+    findings.add(
+        'imbalance', split, len(rare), detail=_listed(rare), names=[f'{name}: {totals[split][name]}' for name in rare]
+    )
 
 
 def _check_ids(parts: Sequence[DatasetPart], findings: Findings) -> None:
@@ -162,7 +186,10 @@ def _check_ids(parts: Sequence[DatasetPart], findings: Findings) -> None:
         for name, category_id in zip(part.class_names, part.category_ids):
             ids[name].setdefault(category_id, part.name)
     several = [name for name, found in ids.items() if len(found) > 1]
-    names = [f'{name!r}: ' + ', '.join(f'{place} {category_id}' for category_id, place in ids[name].items()) for name in several]
+    names = [
+        f'{name!r}: ' + ', '.join(f'{place} {category_id}' for category_id, place in ids[name].items())
+        for name in several
+    ]
     if not {'repeated_names', 'class_spelling'} & {verdict.code for verdict in findings.verdicts()}:
         findings.add('other_ids', 'all parts', len(several), detail=_listed(several), names=names)
 
@@ -193,7 +220,12 @@ def check_boxes(parts: Sequence[DatasetPart], sizes: Sequence[np.ndarray], findi
         angle = np.abs(part.rotation[rows]) % 180
         _add_boxes(findings, 'rotated', number, part, rows[(np.minimum(angle, 180 - angle) > 0.5)])
         if areal.any() and max((x + w)[areal].max(), (y + h)[areal].max()) <= NORMALISED_LIMIT:
-            findings.add('normalised', part.name, 1, detail=f'The largest coordinate of {len(rows):,} boxes is {max((x + w).max(), (y + h).max()):.3g}.')
+            findings.add(
+                'normalised',
+                part.name,
+                1,
+                detail=f'The largest coordinate of {len(rows):,} boxes is {max((x + w).max(), (y + h).max()):.3g}.',
+            )
             continue
         small = areal & ((w < 1) | (h < 1))
         _add_boxes(findings, 'below_pixel', number, part, rows[small])
@@ -206,7 +238,9 @@ def check_boxes(parts: Sequence[DatasetPart], sizes: Sequence[np.ndarray], findi
         _check_repeats(findings, number, part, rows[areal & ~small])
 
 
-def _add_boxes(findings: Findings, code: str, number: int, part: DatasetPart, rows: np.ndarray, detail: str = '') -> None:
+def _add_boxes(
+    findings: Findings, code: str, number: int, part: DatasetPart, rows: np.ndarray, detail: str = ''
+) -> None:
     examples = (Example(number, int(part.image[row]), (row,), part.box_name(row)) for row in rows[:_EXAMPLES].tolist())
     findings.add(code, part.name, len(rows), detail=detail, examples=examples)
 
@@ -317,7 +351,9 @@ def _check_part(number: int, part: DatasetPart, facts: Mapping[str, ImageFacts],
             continue
         sizes_wh[image] = found.size_wh
         if found.contrast < BLANK_CONTRAST:
-            blank.append(Example(number, image, (), f'{part.image_name(image)}: contrast {found.contrast:.1f} grey levels'))
+            blank.append(
+                Example(number, image, (), f'{part.image_name(image)}: contrast {found.contrast:.1f} grey levels')
+            )
         if 0 not in stated and tuple(stated) != found.size_wh:
             text = f'{part.image_name(image)}: the file says {stated[0]} x {stated[1]}, the pixels are {found.size_wh[0]} x {found.size_wh[1]}'
             (swapped if tuple(stated[::-1]) == found.size_wh else other).append(Example(number, image, (), text))
@@ -333,7 +369,7 @@ def _check_unlisted(parts: Sequence[DatasetPart], findings: Findings) -> None:
             roots[part.image_root].append(part)
     for root, members in roots.items():
         known = {name.replace('\\', '/').removeprefix('./') for part in members for name in part.file_names}
-        others = [name for name in listed_images(root) if name not in known]
+        others = [name for path in images_below(root) if (name := path.relative_to(root).as_posix()) not in known]
         findings.add('unlisted_files', ', '.join(part.name for part in members), len(others), names=others)
 
 
@@ -350,7 +386,9 @@ def _check_twice(parts: Sequence[DatasetPart], facts: Mapping[str, ImageFacts], 
     for group in equal_files(listed):
         _add_pairs(parts, [places[path] for path in group], 'equal', ' = '.join(group[:3]), findings)
     for first, second, bits in near_files(listed):
-        _add_pairs(parts, [places[first], places[second]], 'near', f'{first} and {second}: {bits} bits differ', findings)
+        _add_pairs(
+            parts, [places[first], places[second]], 'near', f'{first} and {second}: {bits} bits differ', findings
+        )
 
 
 def _add_pairs(
@@ -361,7 +399,13 @@ def _add_pairs(
     names = list(dict.fromkeys(parts[example.part].split for example in entries))
     one_each = list({parts[example.part].split: example for example in reversed(entries)}.values())[::-1]
     if len(names) > 1:
-        findings.add(f'{kind}_across', ' and '.join(sorted(names)), 1, examples=[one._replace(text=text) for one in one_each], names=[text])
+        findings.add(
+            f'{kind}_across',
+            ' and '.join(sorted(names)),
+            1,
+            examples=[one._replace(text=text) for one in one_each],
+            names=[text],
+        )
     elif len(groups) > 1:
         shown = [group[0]._replace(text=text) for group in groups[:2]]
         findings.add(f'{kind}_within', names[0], len(groups) - 1, examples=shown, names=[text])

@@ -122,7 +122,12 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """For the JSON file; the examples are added by who knows the parts."""
         return dict(
-            code=self.code, severity=self.severity, text=self.text, advice=self.advice, count=self.total, counts=self.counts
+            code=self.code,
+            severity=self.severity,
+            text=self.text,
+            advice=self.advice,
+            count=self.total,
+            counts=self.counts,
         )
 
 
@@ -152,6 +157,11 @@ class Findings:
             verdict.detail = f'{verdict.detail} {detail}'.strip()
         verdict.examples = [*verdict.examples, *examples][:_KEPT]
         verdict.names = [*verdict.names, *names][:_KEPT]
+
+    def detail(self, code: str, text: str) -> None:
+        """Add a sentence to a kind that was found."""
+        verdict = self._verdicts[code]
+        verdict.detail = f'{verdict.detail} {text}'.strip()
 
     def __contains__(self, code: str) -> bool:
         return code in self._verdicts

@@ -84,7 +84,7 @@ def input_sizes(pipeline: Sequence[Mapping[str, Any]], split: str) -> list[Input
     Without a step that resizes, images keep their size; without a pipeline, mmdetection's usual size is taken.
     """
     if not pipeline:
-        return [_one_size('1333 x 800 (mmdetection\'s usual size)', DEFAULT_RESIZE)]
+        return [_one_size("1333 x 800 (mmdetection's usual size)", DEFAULT_RESIZE)]
     steps = [step for step in _resizing(pipeline)]
     found: list[InputSize] = []
     for step in steps:
@@ -93,10 +93,7 @@ def input_sizes(pipeline: Sequence[Mapping[str, Any]], split: str) -> list[Input
             ends = (
                 [tuple(side * ratio for side in base[0]) for ratio in step.ratio_range]
                 if step.ratio_range is not None
-                else [
-                    (max_of(max(s) for s in base), max_of(min(s) for s in base))
-                    for max_of in (min, max)
-                ]
+                else [(max_of(max(s) for s in base), max_of(min(s) for s in base)) for max_of in (min, max)]
             )
             found += [InputSize('', step.resize, end) for end in ends]
         elif isinstance(step, RandomChoiceResize):
@@ -215,9 +212,15 @@ def head_settings(model: Any) -> list[HeadSettings]:
 def _settings_of(head: Mapping, train_cfg: Mapping) -> HeadSettings:
     kind = MODELS.get(head['type']) if isinstance(head['type'], str) else head['type']
     reg_max = head.get('reg_max', _default_of(kind, 'reg_max'))
-    assigner = train_cfg.get('initial_assigner') or train_cfg.get('assigner') or getattr(kind, '_default_assigner', None)
+    assigner = (
+        train_cfg.get('initial_assigner') or train_cfg.get('assigner') or getattr(kind, '_default_assigner', None)
+    )
     note = ''
-    if not assigner or assigner.get('type') not in ('ATSSAssigner', 'MaxIoUAssigner') or assigner.get('alpha') is not None:
+    if (
+        not assigner
+        or assigner.get('type') not in ('ATSSAssigner', 'MaxIoUAssigner')
+        or assigner.get('alpha') is not None
+    ):
         name = assigner.get('type') if assigner else 'none'
         note = f'its assigner ({name}) depends on predictions; ATSS with topk=9 stands for it'
         assigner = dict(type='ATSSAssigner', topk=9)
@@ -275,7 +278,9 @@ class Coverage:
         return self.unmatched / max(self.boxes, 1)
 
 
-Sample = list[tuple[tuple[int, int], np.ndarray]]  # images: (width, height) of the input, boxes (G, 4) xyxy at this size
+Sample = list[
+    tuple[tuple[int, int], np.ndarray]
+]  # images: (width, height) of the input, boxes (G, 4) xyxy at this size
 
 
 def sample_boxes(
@@ -398,7 +403,11 @@ def coverage_advice(found: Coverage, code: str) -> str:
     if code == 'last_bin':
         options.append(f'reg_max={found.needed} would hold 99 % of the boxes')
     # A change is worth naming if it halves the share, or brings it below the limit, and does not pay with the other one.
-    better = [row for row in found.tried if (row[column] <= limit or row[column] < now / 2) and row[other] <= max(others_now * 1.5, limit)]
+    better = [
+        row
+        for row in found.tried
+        if (row[column] <= limit or row[column] < now / 2) and row[other] <= max(others_now * 1.5, limit)
+    ]
     for row in sorted(better, key=lambda row: row[column])[:2]:
         options.append(f'{row[0]} leaves {row[column]:.1%}')
     if not options:

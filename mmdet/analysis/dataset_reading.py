@@ -17,8 +17,9 @@ from mmengine.config import Config
 
 from ..datasets import BaseDetDataset
 from ..errors import ConfigError, DataError, MMDetError
-from ..formats.coco import columns_of, plain_id
-from ..formats.images import IMAGE_SUFFIXES, images_by_stem
+from ..formats.annotations import coco_files, kind_of, read_table, splits_of
+from ..formats.coco import CocoFile, columns_of, plain_id
+from ..formats.images import images_by_stem
 from ..formats.json_file import no_garbage_collection, parse_json, read_bytes
 from ..formats.visdrone import VISDRONE_CLASSES, read_visdrone_rows, stack_rows, text_files, without_image_suffix
 from ..formats.voc import read_voc_split, read_voc_xml
@@ -28,6 +29,8 @@ from ..utils.progress import progress
 
 SPLITS = ('train', 'val', 'test')
 _NAMES_TRIED = 20  # file names that are looked for in a folder to tell whether it is the image folder
+# Names that tools give every file or folder: the folder above tells more.
+_GENERIC = ('annotations', 'Annotations', '_annotations.coco', 'labels', 'instances_default', 'result', 'images')
 _MAX_SIDE = 1e9  # pixels; the limit of the readers
 
 
@@ -116,50 +119,59 @@ def read_parts(
     """Read annotation files and folders, each of which is a part, or several (a VOC folder has its lists, a Roboflow folder its splits).
 
     Args:
-        paths: COCO JSON files; folders of VisDrone, VOC, Roboflow (COCO).
+        paths: files and folders of the formats of :mod:`mmdet.formats.annotations`.
         images: folder of the images. None looks at the usual places beside the annotations; where no image is found, none is examined.
         sizes: name without suffix -> (width, height), where files state none and there are no images.
 
     Raises:
         DataError: a file cannot be read, or its format is not known.
     """
-    found: list[tuple[str, Path]] = []
-    for path in map(Path, paths):
-        for kind, inner in _inner_sources(path):
-            found.append((kind, inner))
-    names = _part_names([path for _, path in found])
-    parts = []
-    for (kind, path), name in zip(found, names):
-        parts.extend(_READERS[kind](path, name, None if images is None else str(images)))
+    sources = [source for path in map(Path, paths) for source in _sources_in(path)]
+    parts: list[DatasetPart] = []
+    for (kind, path, split), name in zip(sources, _part_names([(path, split) for _, path, split in sources])):
+        root = None if images is None else str(images)
+        if kind in _READERS:
+            parts.extend(_READERS[kind](path, name, root))
+        else:
+            parts.append(_part_of_table(read_table(path, images, kind, split), name))
     for part in parts:
         _fill_sizes(part, sizes or {})
     return parts
 
 
-def _inner_sources(path: Path) -> list[tuple[str, Path]]:
-    """Kind and place of what a path holds."""
-    if path.is_file():
-        if path.suffix.lower() == '.json':
-            return [('coco', path)]
-    elif path.is_dir():
-        if (path / 'Annotations').is_dir() and any((path / 'Annotations').glob('*.xml')):
-            return [('voc', path)]
-        if roboflow := sorted(path.glob('*/_annotations.coco.json')) or sorted(path.glob('_annotations.coco.json')):
-            return [('coco', file) for file in roboflow]
-        for folder in (path, path / 'annotations'):
-            if folder.is_dir() and _holds_visdrone(folder):
-                return [('visdrone', folder)]
-    else:
-        raise DataError('no such file or folder', file=path)
-    return _other_sources(path)
+def _sources_in(path: Path) -> list[tuple[str, Path, str | None]]:
+    """Kind, place and split of each part that a path holds."""
+    if path.is_file() and path.suffix.lower() == '.json':
+        return [('coco', path, None)]  # one that is broken is an error of this reader, which says where
+    kind = kind_of(path)
+    if kind == 'coco':
+        return [(kind, file, None) for file in coco_files(path).values()]
+    if kind == 'visdrone':
+        return [(kind, path if holds_visdrone(path) else path / 'annotations', None)]
+    splits: list[str | None] = [*splits_of(path, kind)] if kind != 'voc' else []
+    return [(kind, path, split) for split in splits or [None]]
 
 
-def _other_sources(path: Path) -> list[tuple[str, Path]]:
-    message = 'must be a COCO JSON file, or a folder of VisDrone (.txt), VOC (Annotations, ImageSets) or Roboflow (*/_annotations.coco.json)'
-    raise DataError(message, file=path)
+def _part_of_table(table: CocoFile, name: str) -> DatasetPart:
+    """A part of a format whose reader keeps all boxes as they are."""
+    ignored = (table.ignored_regions, table.others)
+    return DatasetPart(
+        name=name,
+        source=table.source,
+        image_root=table.image_root or None,
+        file_names=list(table.file_names),
+        sizes_wh=table.sizes_wh.copy(),
+        class_names=list(table.category_names),
+        category_ids=list(table.category_ids),
+        image=np.concatenate([table.image, *(rows.image for rows in ignored)]),
+        label=np.concatenate([table.category, *(np.full(len(rows.image), -1) for rows in ignored)]),
+        bbox=np.concatenate([table.bbox, *(rows.bbox for rows in ignored)]),
+        ignored=np.concatenate([table.crowd | table.ignore, *(np.ones(len(rows.image), bool) for rows in ignored)]),
+        annotated=table.annotated,
+    )
 
 
-def _holds_visdrone(folder: Path) -> bool:
+def holds_visdrone(folder: Path) -> bool:
     """Whether the first text file with a line in it has rows of VisDrone: eight numbers with commas."""
     for file in sorted(folder.glob('*.txt')):
         with file.open(encoding='utf-8', errors='replace') as lines:
@@ -169,26 +181,24 @@ def _holds_visdrone(folder: Path) -> bool:
     return False
 
 
-def _part_names(paths: Sequence[Path]) -> list[str]:
-    """A short name for each path, different from the others: its stem, with as many folders as it takes."""
-    generic = ('annotations', '_annotations.coco', 'Annotations', 'labels', 'result', 'instances_default', 'data')
-    names = []
-    for path in paths:
+def _part_names(sources: Sequence[tuple[Path, str | None]]) -> list[str]:
+    """A short name for each source, different from the others: its split, or its stem, with as many folders as it takes."""
+    chains = []
+    for path, split in sources:
         parts = [*path.resolve().parts[1:-1], path.stem if path.is_file() else path.name]
-        depth = 1
-        if parts[-1] in generic and len(parts) > 1:
-            parts, depth = parts[:-1], 1
-        names.append((parts, depth))
+        while parts[-1] in _GENERIC and len(parts) > 1:
+            parts = parts[:-1]
+        chains.append([*parts, split] if split else parts)
+    depths = [1] * len(chains)
     while True:
-        shown = ['/'.join(parts[-depth:]) for parts, depth in names]
+        shown = ['/'.join(parts[-depth:]) for parts, depth in zip(chains, depths)]
         repeated = {name for name in shown if shown.count(name) > 1}
         longer = [
-            (parts, depth + 1) if name in repeated and depth < len(parts) else (parts, depth)
-            for (parts, depth), name in zip(names, shown)
+            depth + (name in repeated and depth < len(parts)) for name, parts, depth in zip(shown, chains, depths)
         ]
-        if longer == names:
-            return [name if name not in repeated else f'{name} {i + 1}' for i, name in enumerate(shown)]
-        names = longer
+        if longer == depths:
+            return [f'{name} {i + 1}' if name in repeated else name for i, name in enumerate(shown)]
+        depths = longer
 
 
 def _fill_sizes(part: DatasetPart, sizes: Mapping[str, tuple[int, int]]) -> None:
@@ -261,7 +271,9 @@ def _sound_images(rows: list[dict], faults: dict[str, list[str]]) -> list[dict]:
     kept = []
     for row in _once(rows, 'repeated_image_ids', faults):
         sides = [row.get('width'), row.get('height')]
-        if any(side is not None and not (is_finite(side) and 0 < side < _MAX_SIDE and side == int(side)) for side in sides):
+        if any(
+            side is not None and not (is_finite(side) and 0 < side < _MAX_SIDE and side == int(side)) for side in sides
+        ):
             faults.setdefault('impossible_sizes', []).append(f'{row.get("file_name") or row.get("id")}: {sides}')
             row = {**row, 'width': None, 'height': None}
         kept.append(row)
@@ -411,7 +423,9 @@ def read_config_parts(config: Config, images: str | os.PathLike | None = None) -
         if dataset:
             leaves[split] = list(_leaves(dataset))
     if not any(leaves.values()):
-        raise ConfigError('the config has no dataset', file=config.filename, field='{train,val,test}_dataloader.dataset')
+        raise ConfigError(
+            'the config has no dataset', file=config.filename, field='{train,val,test}_dataloader.dataset'
+        )
     parts: list[DatasetPart] = []
     sources: dict[tuple, DatasetPart] = {}
     for split, group in leaves.items():
@@ -448,7 +462,7 @@ def _part_of_dataset(dataset: BaseDetDataset, leaf: dict, name: str, images: str
     path = dataset.ann_file
     root = images if images is not None else getattr(dataset, 'image_prefix', '')
     classes = dataset.metainfo.get('classes')
-    if path and os.path.isdir(path) and _holds_visdrone(Path(path)):
+    if path and os.path.isdir(path) and holds_visdrone(Path(path)):
         beside = Path(path).parent / 'images'
         own_root = bool(root) and Path(root) != Path(dataset.data_root or '.')
         part = visdrone_part(path, name, root if own_root else beside if beside.is_dir() else None)
@@ -474,7 +488,9 @@ def _part_of_records(dataset: BaseDetDataset, name: str) -> DatasetPart:
         source=str(dataset.ann_file or type(dataset).__name__),
         image_root='',
         file_names=[str(info['img_path']) for info in infos],
-        sizes_wh=np.array([(info.get('width') or 0, info.get('height') or 0) for info in infos], np.int64).reshape(-1, 2),
+        sizes_wh=np.array([(info.get('width') or 0, info.get('height') or 0) for info in infos], np.int64).reshape(
+            -1, 2
+        ),
         class_names=list(dataset.metainfo.get('classes') or ()),
         image=np.array([number for number, _ in instances], dtype=np.int64),
         label=np.array([row['bbox_label'] for _, row in instances], dtype=np.int64),
@@ -495,11 +511,26 @@ def _add_account(part: DatasetPart, leaf: dict) -> None:
         part.account = str(dataset.account().text()).splitlines()
 
 
-def listed_images(root: str | os.PathLike) -> list[str]:
-    """Relative paths of all image files in a folder and those below it, sorted, with forward slashes."""
-    found = []
-    for folder, _, names in os.walk(root):
-        for name in names:
-            if name.lower().endswith(IMAGE_SUFFIXES):
-                found.append(os.path.relpath(os.path.join(folder, name), root).replace(os.sep, '/'))
-    return sorted(found)
+def split_arguments(arguments: Sequence[str], images: str | None = None) -> tuple[list[str], str | None]:
+    """Arguments of the tool as configs or annotations, and the folder of the images: ``images``, or the last argument if it holds images.
+
+    Raises:
+        ConfigError: a config beside annotations or another config, or two image folders.
+    """
+    paths = list(arguments)
+    if len(paths) > 1 and os.path.isdir(paths[-1]) and not _is_annotated(Path(paths[-1])):
+        if images is not None:
+            raise ConfigError('the image folder is given twice', field='--images', received=(paths[-1], images))
+        images = paths.pop()
+    if len(paths) > 1 and any(Path(path).suffix == '.py' for path in paths):
+        raise ConfigError('a config is given alone, or with the folder of the images', received=paths)
+    return paths, images
+
+
+def _is_annotated(folder: Path) -> bool:
+    """Whether a folder holds annotations of a known format; images may lie beside them."""
+    try:
+        kind_of(folder)
+    except DataError:
+        return False
+    return True

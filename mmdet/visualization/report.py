@@ -215,5 +215,3 @@ def _percent(value: float) -> str:
     if not math.isfinite(value) or value < 0:
         return '–'
     return f'{100 * value:.1f}' if value <= 1 else f'{value:.4g} (not %)'
-
-

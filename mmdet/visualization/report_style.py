@@ -40,5 +40,17 @@ svg .chart-title { font-weight: 600; font-size: 14px; }
 svg .tick { fill: var(--soft); }
 svg .grid { stroke: var(--line); stroke-width: 1; }
 svg .axis { stroke: var(--soft); stroke-width: 1; }
+.verdict { border-left: 5px solid var(--soft); margin-bottom: 12px; }
+.verdict.error { border-left-color: #d62839; } .verdict.warning { border-left-color: #e08e0b; } .verdict.note { border-left-color: #0072b2; }
+.verdict.ok { border-left-color: #2a9d4a; }
+.verdict h3 { font-size: 15px; margin: 0 0 4px; overflow-wrap: anywhere; }
+.verdict h3 span { text-transform: uppercase; font-size: 11px; letter-spacing: .06em; color: var(--soft); margin-right: 8px; }
+.verdict p { margin: 2px 0; overflow-wrap: anywhere; }
+.verdict .advice { color: var(--soft); }
+.verdict .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 10px; margin-top: 10px; align-items: start; }
+details { margin-top: 6px; } summary { cursor: pointer; color: var(--soft); font-size: 13px; }
+details ul { margin: 6px 0; padding-left: 20px; font-size: 13px; overflow-wrap: anywhere; }
+pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; }
+.scroll { overflow-x: auto; }
 @media print { body { background: white; } .card, .tile { break-inside: avoid; } }
 """
