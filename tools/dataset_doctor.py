@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmdet.analysis.dataset_doctor import examine, write_examination
 from mmdet.analysis.dataset_fit import fixed_size
-from mmdet.analysis.dataset_reading import read_config_parts, read_parts, split_arguments
+from mmdet.analysis.dataset_reading import read_config_parts, read_parts, split_arguments, title_of
 from mmdet.formats.visdrone import read_image_sizes
 from mmdet.utils import CfgOptions, ConfigError, load_config, register_all_modules, reports_user_errors
 from mmdet.utils.outputs import refuse_closed_folder
@@ -49,7 +49,7 @@ def main() -> None:
     if args.input_size and min(args.input_size) < 1:
         raise ConfigError('must be two numbers of pixels > 0', field='--input-size', received=args.input_size)
     paths, images = split_arguments(args.dataset, args.images)
-    out_dir = Path(args.out_dir or Path('work_dirs/dataset_doctor', Path(paths[0]).resolve().stem))
+    out_dir = Path(args.out_dir or Path('work_dirs/dataset_doctor', title_of(paths[:1])))
     refuse_closed_folder(out_dir / 'dataset_doctor.html', field='--out-dir')
     config = None
     if Path(paths[0]).suffix == '.py':
@@ -60,8 +60,7 @@ def main() -> None:
         parts = read_parts(paths, images, read_image_sizes(args.sizes) if args.sizes else None)
     size = fixed_size(*args.input_size) if args.input_size else None
     found = examine(parts, config=config, input_size=size, workers=args.workers, pixels=not args.headers_only)
-    title = ', '.join(Path(path).name or str(path) for path in paths)
-    page, table = write_examination(found, out_dir, title=f'Data set: {title}', inputs=[*paths, args.sizes])
+    page, table = write_examination(found, out_dir, title=f'Data set {title_of(paths)}', inputs=[*paths, args.sizes])
     print(found.summary())
     print(f'{page}\n{table}')
     if args.strict and found.has_errors:

@@ -29,6 +29,7 @@ from .dataset_fit import (
     input_sizes,
     sample_boxes,
     size_shares,
+    stage_size,
     tile_advice,
     try_alternatives,
 )
@@ -150,7 +151,10 @@ def _add_fit(
         rows &= (sizes_wh > 0).all(axis=1)[part.image]
         if not rows.any():
             continue
-        scales = [input_size] if input_size is not None else input_sizes(part.pipeline, part.split)
+        scales = [input_size] if input_size is not None else input_sizes(part.pipeline)
+        staged = stage_size(config.get('model')) if config is not None else None
+        if staged is not None and all(scale.resize is None for scale in scales):
+            scales = [staged]
         for scale in scales:
             sides = part.bbox[rows, 2:] * scale.factors(sizes_wh)[part.image[rows]]
             found.shares.append(size_shares(part.name, scale.label, sides))
@@ -159,27 +163,28 @@ def _add_fit(
     _add_tiles(found, findings)
     training = [row for row in measured if 'train' in row[0].split] or measured
     for settings in head_settings(config.get('model')) if config is not None else ():
-        worst: dict[str, tuple[float, str, Coverage, str]] = {}
         for part, sizes_wh, rows, scales in training:
+            own = []
             for scale in scales:
                 sample = sample_boxes(part.bbox[rows], part.image[rows], sizes_wh, scale)
-                if not sample:
-                    continue
-                one = coverage(settings, sample, f'{part.name}, {scale.label}' if len(training) > 1 else scale.label)
+                one = coverage(settings, sample, f'{part.name}, {scale.label}')
                 if one.beyond_share > LAST_BIN_SHARE or one.unmatched_share > UNMATCHED_SHARE:
                     try_alternatives(one, sample)
-                found.coverages.append(one)
-                for code, share, limit in (
-                    ('last_bin', one.beyond_share, LAST_BIN_SHARE),
-                    ('unmatched', one.unmatched_share, UNMATCHED_SHARE),
-                ):
-                    if share > max(limit, worst[code][0] if code in worst else 0.0):
-                        worst[code] = share, part.name, one, code
-        for code, (share, name, one, _) in worst.items():
-            count = one.any_beyond if code == 'last_bin' else one.unmatched
-            bins = f' (reg_max={settings.reg_max})' if code == 'last_bin' else ''
-            detail = f'{settings.name}{bins}: {share:.1%} of {one.boxes:,} boxes at {one.size}.'
-            findings.add(code, name, count, detail=detail, advice=_sentence(coverage_advice(one, code)))
+                own.append(one)
+            found.coverages.extend(own)
+            # What is beyond the last bin at one of the sizes is trained wrongly there; only what is unmatched at all of them is never trained on.
+            _add_coverage(findings, 'last_bin', part.name, max(own, key=lambda one: one.beyond_share))
+            _add_coverage(findings, 'unmatched', part.name, min(own, key=lambda one: one.unmatched_share))
+
+
+def _add_coverage(findings: Findings, code: str, name: str, one: Coverage) -> None:
+    if code == 'last_bin':
+        count, share, limit, bins = one.any_beyond, one.beyond_share, LAST_BIN_SHARE, f' (reg_max={one.head.reg_max})'
+    else:
+        count, share, limit, bins = one.unmatched, one.unmatched_share, UNMATCHED_SHARE, ''
+    if share > limit:
+        detail = f'{one.head.name}{bins}: {share:.1%} of {one.boxes:,} boxes of {one.size}.'
+        findings.add(code, name, count, detail=detail, advice=_sentence(coverage_advice(one, code)))
 
 
 def _sentence(text: str) -> str:
@@ -191,17 +196,18 @@ def _add_tiles(found: Examination, findings: Findings) -> None:
     if not helped:
         return
     boxes = {part.name: int(part.counted.sum()) for part in found.parts}
-    size, advice = helped[max(helped, key=lambda name: boxes[name])]
+    # Tiles are cut in testing: the advice is that of a test set where there is one.
+    _, advice = helped[max(helped, key=lambda name: ('train' not in name, boxes[name]))]
     foreground = advice.foreground or 0.0
     text = (
         f'Detect on tiles of {advice.tile} x {advice.tile} pixels, overlap {advice.overlap:g} (SlicedDet: tile_wh=({advice.tile}, {advice.tile})), '
-        f'each enlarged {advice.zoom:.1f} times, and train on crops of this size. '
+        f'each resized by {advice.zoom:.1f}, and train on crops of this size. '
     )
     if foreground <= FOREGROUND_SHARE:
         text += f'The objects lie within {foreground:.0%} of the image: UFPMP-Det, which enlarges these regions only, suits the data, too.'
     else:
         text += f'The regions around the objects take {foreground:.0%} of the image: UFPMP-Det would enlarge nearly as much as tiles do.'
-    for name, (_, one) in helped.items():
+    for name, (size, one) in helped.items():
         count = round(one.small_share * boxes[name])
         detail = f'{name}: {one.small_share:.0%} of the objects are below 32 x 32 pixels at {size.label}.'
         findings.add('slicing', name, count, detail=detail, advice=text)

@@ -78,13 +78,13 @@ class InputSize(NamedTuple):
         return np.stack([factor, factor], axis=1)
 
 
-def input_sizes(pipeline: Sequence[Mapping[str, Any]], split: str) -> list[InputSize]:
+def input_sizes(pipeline: Sequence[Mapping[str, Any]]) -> list[InputSize]:
     """The sizes to which a pipeline brings images: one, or the smallest and the largest of a training with several scales.
 
     Without a step that resizes, images keep their size; without a pipeline, mmdetection's usual size is taken.
     """
     if not pipeline:
-        return [_one_size("1333 x 800 (mmdetection's usual size)", DEFAULT_RESIZE)]
+        return [_one_size('1333 x 800 (the usual size)', DEFAULT_RESIZE)]
     steps = [step for step in _resizing(pipeline)]
     found: list[InputSize] = []
     for step in steps:
@@ -103,10 +103,10 @@ def input_sizes(pipeline: Sequence[Mapping[str, Any]], split: str) -> list[Input
         else:
             found.append(InputSize('', step, None if getattr(step, 'scale', None) is None else step.scale))
     if not found:
-        return [InputSize(f'{split}: images as they are', None, None)]
+        return [InputSize('images as they are', None, None)]
     found.sort(key=lambda size: 0 if size.scale is None else math.prod(size.scale))
     ends = found[:1] if len(found) == 1 else [found[0], found[-1]]
-    return [size._replace(label=f'{split}: {_scale_text(size)}') for size in ends]
+    return [size._replace(label=_scale_text(size)) for size in ends]
 
 
 def _one_size(label: str, step: dict) -> InputSize:
@@ -194,19 +194,28 @@ class HeadSettings:
 
 
 def head_settings(model: Any) -> list[HeadSettings]:
-    """The heads with anchors in the config of a model, those of stages included."""
+    """The heads with anchors in the config of a model; none for the stages of composite detectors, which their own configs train."""
     found: list[HeadSettings] = []
-    if isinstance(model, Mapping):
+    if isinstance(model, Mapping) and 'detector' not in model:
         head = model.get('bbox_head')
         if isinstance(head, Mapping) and head.get('anchor_generator'):
             found.append(_settings_of(head, model.get('train_cfg') or {}))
         for key, value in model.items():
             if key != 'bbox_head':
                 found.extend(head_settings(value))
-    elif isinstance(model, list | tuple):
-        for value in model:
-            found.extend(head_settings(value))
-    return [settings for i, settings in enumerate(found) if settings not in found[:i]]
+    return found
+
+
+def stage_size(model: Any) -> InputSize | None:
+    """The size to which a composite detector resizes images itself: that of its stage for the whole image; None for other models."""
+    if not isinstance(model, Mapping):
+        return None
+    for name in ('whole', 'coarse', 'stage'):
+        scale = (model.get(name) or {}).get('scale') if isinstance(model.get(name), Mapping) else None
+        if scale is not None:
+            first = scale[0] if isinstance(scale[0], list | tuple) else scale
+            return fixed_size(int(first[0]), int(first[1]))
+    return None
 
 
 def _settings_of(head: Mapping, train_cfg: Mapping) -> HeadSettings:

@@ -23,7 +23,7 @@ _ALL_PICTURES = 30
 _NAMES = 40  # cases that a list shows
 _SIDE = 440  # pixels: the longer side of a picture of a case
 _CONTEXT = 2.0  # a crop is this many times as long as what it shows
-_LEAST_CROP = 64  # pixels of the image
+_LEAST_CROP = 128  # pixels of the image
 _PAPER = 236  # grey of the canvas where there is no image
 _BESIDE = 96  # grey beside the image
 _OTHERS = (150, 150, 150)
@@ -48,12 +48,12 @@ def write_dataset_page(found: Examination, path: str | Path, *, title: str, fact
     body = [
         f'<div class="tiles">{shown}</div>',
         _verdicts(found),
-        section('Files', [_scroll(_parts_table(found))], 'wide'),
+        section('Files', [_scroll(_parts_table(found))], 'full'),
         section('What a training and a test use', _accounts(found), 'two'),
         section('Classes', [_scroll(_class_table(found)), _class_chart(found)], 'two'),
         section('Sizes', [_scroll(_size_table(found)), _side_chart(found), _image_sizes(found)], 'two'),
         section('Priors and bins of the head', _coverage_tables(found), 'two'),
-        section('Tiles', [_tile_table(found)], 'two'),
+        section('Tiles', [_scroll(_tile_table(found))], 'full'),
     ]
     return write_page(path, title, facts, body)
 
@@ -225,28 +225,18 @@ def _cut(image: np.ndarray, x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
 
 
 def _parts_table(found: Examination) -> str:
-    rows = []
+    rows, places = [], []
     for part in found.parts:
         boxes = np.bincount(part.image, minlength=len(part.file_names))
         most = int(boxes.max(initial=0))
         counted = int(part.counted.sum())
-        rows.append((
-            part.name, f'{len(part.file_names):,}', f'{int((boxes == 0).sum()):,}', f'{counted:,}',
-            f'{len(part.image) - counted:,}', f'{boxes.mean():.1f}' if len(boxes) else '–', f'{most:,}', part.source,
-            'not at hand' if part.image_root is None else part.image_root or 'as in the records',
-        ))  # fmt: skip
-    head = (
-        'part',
-        'images',
-        'without boxes',
-        'objects',
-        'ignored or crowd',
-        'boxes an image',
-        'at most',
-        'annotations',
-        'images in',
-    )
-    return table(head, rows)
+        row = (len(part.file_names), int((boxes == 0).sum()), counted, len(part.image) - counted)
+        mean = f'{boxes.mean():.1f}' if len(boxes) else '–'
+        rows.append((part.name, *(f'{value:,}' for value in row), mean, f'{most:,}'))
+        root = 'not at hand' if part.image_root is None else part.image_root or 'named by the records'
+        places.append(f'<b>{escaped(part.name)}</b> {escaped(part.source)}, images {escaped(root)}')
+    head = ('part', 'images', 'without boxes', 'objects', 'ignored or crowd', 'boxes an image', 'at most')
+    return f'{table(head, rows)}<p class="facts">{"<br>".join(places)}</p>'
 
 
 def _accounts(found: Examination) -> list[str]:

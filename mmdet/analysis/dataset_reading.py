@@ -185,9 +185,7 @@ def _part_names(sources: Sequence[tuple[Path, str | None]]) -> list[str]:
     """A short name for each source, different from the others: its split, or its stem, with as many folders as it takes."""
     chains = []
     for path, split in sources:
-        parts = [*path.resolve().parts[1:-1], path.stem if path.is_file() else path.name]
-        while parts[-1] in _GENERIC and len(parts) > 1:
-            parts = parts[:-1]
+        parts = _telling_parts(path)
         chains.append([*parts, split] if split else parts)
     depths = [1] * len(chains)
     while True:
@@ -199,6 +197,20 @@ def _part_names(sources: Sequence[tuple[Path, str | None]]) -> list[str]:
         if longer == depths:
             return [f'{name} {i + 1}' if name in repeated else name for i, name in enumerate(shown)]
         depths = longer
+
+
+def _telling_parts(path: Path) -> list[str]:
+    """The parts of a path up to the last one that is not the same for every data set."""
+    full = path.resolve()
+    parts = [*full.parts[1:-1], full.stem if full.is_file() else full.name]
+    while parts[-1] in _GENERIC and len(parts) > 1:
+        parts = parts[:-1]
+    return parts
+
+
+def title_of(paths: Sequence[str | os.PathLike]) -> str:
+    """A name for what lies at some paths."""
+    return ', '.join(dict.fromkeys(_telling_parts(Path(path))[-1] for path in paths))
 
 
 def _fill_sizes(part: DatasetPart, sizes: Mapping[str, tuple[int, int]]) -> None:

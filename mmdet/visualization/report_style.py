@@ -16,7 +16,7 @@ h2 { font-size: 18px; margin: 34px 0 12px; }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 10px 18px; min-width: 110px; }
 .tile span { display: block; color: var(--soft); font-size: 13px; }
 .tile b { font-size: 26px; font-weight: 650; font-variant-numeric: tabular-nums; }
-.two, .wide { display: grid; gap: 14px; align-items: start; }
+.two, .wide, .full { display: grid; gap: 14px; align-items: start; }
 .two { grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); }
 .half { max-width: 593px; }
 .wide { width: min(1800px, 100vw - 60px); margin-left: 50%; transform: translateX(-50%); }
@@ -47,10 +47,11 @@ svg .axis { stroke: var(--soft); stroke-width: 1; }
 .verdict h3 span { text-transform: uppercase; font-size: 11px; letter-spacing: .06em; color: var(--soft); margin-right: 8px; }
 .verdict p { margin: 2px 0; overflow-wrap: anywhere; }
 .verdict .advice { color: var(--soft); }
-.verdict .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 10px; margin-top: 10px; align-items: start; }
+.verdict .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 10px; margin-top: 10px; align-items: start; }
 details { margin-top: 6px; } summary { cursor: pointer; color: var(--soft); font-size: 13px; }
 details ul { margin: 6px 0; padding-left: 20px; font-size: 13px; overflow-wrap: anywhere; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; }
+.card .facts { margin: 8px 0 0; font-size: 13px; }
 .scroll { overflow-x: auto; }
 @media print { body { background: white; } .card, .tile { break-inside: avoid; } }
 """
