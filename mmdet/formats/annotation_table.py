@@ -28,6 +28,7 @@ class ImageBoxes:
         labels: class of each box, from 0.
         boxes: (m, 4) left, top, width, height in pixels.
         crowd, ignore: of each box; empty where no box is one.
+        visibility: truncation and occlusion of each box, -1 where not known; empty where nothing is known.
         ignored_regions, others: left, top, width, height of VisDrone's areas and objects without a class.
     """
 
@@ -37,6 +38,7 @@ class ImageBoxes:
     boxes: list[Sequence[float]] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
     ignore: list[bool] = field(default_factory=list)
+    visibility: list[Sequence[int]] = field(default_factory=list)
     ignored_regions: list[Sequence[float]] = field(default_factory=list)
     others: list[Sequence[float]] = field(default_factory=list)
 
@@ -65,6 +67,7 @@ def make_table(
     category_ids: list[ImageId] = list(range(first_id, first_id + len(classes)))
     image_ids: list[ImageId] = list(range(first_id, first_id + len(images)))
     bbox = _stacked([image.boxes for image in images])
+    visibility = [row for image in images for row in image.visibility or [(-1, -1)] * len(image.boxes)]
     flags = {name: _flags(images, name) for name in ('crowd', 'ignore')}
     table = CocoFile(
         source=str(source),
@@ -82,6 +85,7 @@ def make_table(
         ignored_regions=_rectangles([image.ignored_regions for image in images]),
         others=_rectangles([image.others for image in images]),
         rotation=np.zeros(len(bbox)),
+        visibility=np.array(visibility, dtype=np.int64).reshape(-1, 2),
         kind=kind,
         image_root=str(image_root),
         notes={reason: count for reason, count in (notes or {}).items() if count},

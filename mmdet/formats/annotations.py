@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import ConfigError, DataError
 from .annotation_table import refuse_split
 from .coco import CocoAnnotations, CocoFile, annotations_of, is_coco, read_coco
-from .csv_file import is_csv, read_csv_table
+from .csv_file import csv_files, read_csv_table
 from .image_files import ImageFolder
 from .labelme import is_labelme, read_labelme_table
 from .uavdt import is_uavdt, read_uavdt_table, uavdt_splits
@@ -23,13 +23,13 @@ class _Format(NamedTuple):
 
     Attributes:
         recognise: whether a path that exists has this format.
-        read: columns of a path, of the images of a folder (None: where they usually are), and of a split (None: all).
+        read: columns of a path, of the images of a folder (None: where they usually are), and of a split (None: all), with options of the format.
         splits: names of the splits in a path.
         looks: what the format looks like, for messages.
     """
 
     recognise: Callable[[Path], bool]
-    read: Callable[[str | PathLike, str | PathLike | None, str | None], CocoFile]
+    read: Callable[..., CocoFile]
     splits: Callable[[Path], list[str]]
     looks: str
 
@@ -58,22 +58,35 @@ def _coco_splits(path: Path) -> list[str]:
     return [name for name in coco_files(path) if path.is_dir()]
 
 
-def _read_coco(path: str | PathLike, image_root: str | PathLike | None, split: str | None) -> CocoFile:
+def _read_coco(
+    path: str | PathLike, image_root: str | PathLike | None, split: str | None, *, unique_ids: bool = True
+) -> CocoFile:
     if Path(path).is_file():
         refuse_split(split, 'coco', path)
-        return locate_images(read_coco(path), image_root)
-    files = coco_files(Path(path))
-    if split is None and len(files) == 1:
-        (split,) = files
-    if split not in files:
-        message = f'holds {len(files)} COCO files, whose ids are not one set; name one of the splits {", ".join(files)}'
-        raise ConfigError(message, file=path, field='split', received=split)
-    return locate_images(read_coco(files[split]), image_root)
+        return locate_images(read_coco(path, unique_ids=unique_ids), image_root)
+    file = _chosen(path, coco_files(Path(path)), split)
+    return locate_images(read_coco(file, unique_ids=unique_ids), image_root)
 
 
 def _read_csv(path: str | PathLike, image_root: str | PathLike | None, split: str | None) -> CocoFile:
-    refuse_split(split, 'csv', path)
-    return read_csv_table(path, image_root)
+    if Path(path).is_file():
+        refuse_split(split, 'csv', path)
+        return read_csv_table(path, image_root)
+    return read_csv_table(_chosen(path, csv_files(Path(path)), split), image_root)
+
+
+def _csv_splits(path: Path) -> list[str]:
+    return [name for name in csv_files(path) if path.is_dir()]
+
+
+def _chosen(path: str | PathLike, files: Mapping[str, Path], split: str | None) -> Path:
+    """The file or folder of a split in a folder; the only one where no split is named."""
+    if split is None and len(files) == 1:
+        (split,) = files
+    if split not in files:
+        message = f'holds several splits, which are read one by one; name one of {", ".join(files)}'
+        raise ConfigError(message, file=path, field='split', received=split)
+    return files[split]
 
 
 def _read_labelme(path: str | PathLike, image_root: str | PathLike | None, split: str | None) -> CocoFile:
@@ -94,17 +107,23 @@ _FORMATS: Mapping[str, _Format] = {
         is_visdrone, read_visdrone_table, _no_splits, 'a folder of .txt files x,y,w,h,score,category,..'
     ),
     'uavdt': _Format(is_uavdt, read_uavdt_table, uavdt_splits, 'a folder with files SEQUENCE_gt_whole.txt'),
-    'csv': _Format(is_csv, _read_csv, _no_splits, 'a .csv file, or a folder with one'),
+    'csv': _Format(
+        lambda path: bool(csv_files(path)), _read_csv, _csv_splits, 'a .csv or .tsv file, or a folder with such files'
+    ),
     'labelme': _Format(is_labelme, _read_labelme, _no_splits, 'a folder of .json files with "shapes" and "imagePath"'),
 }
 KINDS = tuple(_FORMATS)
+
+
+# Folders of splits, by what a split is called here.
+_SPLIT_FOLDERS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
 
 
 def kind_of(path: str | PathLike, kind: str | None = None) -> str:
     """The format of a file or folder, one of :data:`KINDS`.
 
     Args:
-        path: what an annotation tool wrote, or the folder that holds it.
+        path: what an annotation tool wrote, or the folder that holds it, or a folder of folders train, val (valid), test of one format.
         kind: the format, where the caller knows it: then it is only checked that there is such a format.
 
     Raises:
@@ -117,7 +136,9 @@ def kind_of(path: str | PathLike, kind: str | None = None) -> str:
         return kind
     if not Path(path).exists():
         raise DataError('no such file or folder', file=path)
-    found = [name for name, form in _FORMATS.items() if form.recognise(Path(path))]
+    found = _kinds(Path(path)) or sorted(
+        {name for part in _split_folders(Path(path)).values() for name in _kinds(part)}
+    )
     if len(found) == 1:
         return found[0]
     if found:
@@ -127,9 +148,22 @@ def kind_of(path: str | PathLike, kind: str | None = None) -> str:
     raise DataError(f'is of no known format. Known are {looks}', file=path, received=_content(Path(path)))
 
 
+def _kinds(path: Path) -> list[str]:
+    return [name for name, form in _FORMATS.items() if form.recognise(path)]
+
+
+def _split_folders(path: Path, kind: str | None = None) -> dict[str, Path]:
+    """The folders of splits in a folder, of one format where it is given; {} where the folder itself has that format."""
+    if not path.is_dir() or (kind is not None and _FORMATS[kind].recognise(path)):
+        return {}
+    parts = {split: path / name for name, split in _SPLIT_FOLDERS.items() if (path / name).is_dir()}
+    return {split: part for split, part in parts.items() if kind is None or _FORMATS[kind].recognise(part)}
+
+
 def splits_of(path: str | PathLike, kind: str | None = None) -> list[str]:
-    """Names of the splits (train, val, ...) that lie in one place, in the order of their file; [] in formats without them. Errors as :func:`kind_of`."""
-    return _FORMATS[kind_of(path, kind)].splits(Path(path))
+    """Names of the splits (train, val, ...) that lie in one place, in the order of their file; [] where there are none. Errors as :func:`kind_of`."""
+    kind = kind_of(path, kind)
+    return list(_split_folders(Path(path), kind)) or _FORMATS[kind].splits(Path(path))
 
 
 def read_table(
@@ -137,9 +171,17 @@ def read_table(
     image_root: str | PathLike | None = None,
     kind: str | None = None,
     split: str | None = None,
+    **options: Any,
 ) -> CocoFile:
-    """The columns of annotations of any format; arguments and errors as :func:`read_annotations`."""
-    return _FORMATS[kind_of(path, kind)].read(path, image_root, split)
+    """The columns of annotations of any format; arguments and errors as :func:`read_annotations`.
+
+    ``options`` are those of the format's own reader: ``unique_ids`` of COCO (:func:`~mmdet.formats.coco.read_coco`), ``classes`` of YOLO,
+    ``zero_based`` of VOC.
+    """
+    kind = kind_of(path, kind)
+    if parts := _split_folders(Path(path), kind):
+        path, split = _chosen(path, parts, split), None
+    return _FORMATS[kind].read(path, image_root, split, **options)
 
 
 def read_annotations(
@@ -157,7 +199,8 @@ def read_annotations(
         image_root: folder of the images; None looks where the format usually has them. Image names are completed to paths that lead
             from there to an image (see :class:`~mmdet.formats.image_files.ImageFolder`); names of images that are not there stay.
         kind: one of :data:`KINDS`; None recognises the format.
-        split: one of :func:`splits_of`; None reads all of them together, each image once.
+        split: one of :func:`splits_of`; None reads all of them together, each image once, where one file names them all
+            (YOLO, VOC, UAVDT), and otherwise the only one.
 
     Raises:
         DataError: a missing or broken file, or a path of none or several of the formats; names file, record and field.

@@ -83,6 +83,7 @@ class CocoFile:
         ignore: (n,) bool, ``ignore``: neither trained on, nor found or missed in evaluation.
         ignored_regions, others: what ``VisDrone2COCO.py`` writes beside the annotations; empty in other files.
         rotation: (n,) float64, degrees by which an annotation tool turned the rectangle (CVAT's ``attributes.rotation``), 0 where it is upright.
+        visibility: (n, 2) int64, truncation and occlusion: 0 none, 1 partly, 2 heavily (VisDrone; the other formats know 0 and 1), -1 not known.
         kind: format that the columns were read from, one of :data:`~mmdet.formats.annotations.KINDS`.
         image_root: folder that the file names are relative to; '' where it is not known.
         notes: what the reader changed or left out, by reason, with how many rows that concerns.
@@ -105,6 +106,7 @@ class CocoFile:
     ignored_regions: Rectangles
     others: Rectangles
     rotation: np.ndarray
+    visibility: np.ndarray
     kind: str = 'coco'
     image_root: str = ''
     notes: Mapping[str, int] = field(default_factory=dict)
@@ -217,12 +219,13 @@ def columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile
     images, categories = (_Records(document.get(key), source, key) for key in ('images', 'categories'))
     annotations = _Records(document.get('annotations', []), source, 'annotations')
     image_ids, category_ids = images.ids('id', unique=True), categories.ids('id', unique=True)
-    annotations.ids('id', unique=unique_ids, optional=True)
+    own_ids = [each for each in annotations.ids('id', unique=unique_ids, optional=True) if each is not None]
     image = annotations.positions('image_id', image_ids, "'images'")
     category = annotations.positions('category_id', category_ids, "'categories'")
     bbox = annotations.boxes()
     area = annotations.numbers('area', optional=True)
     area = np.where(np.isnan(area), bbox[:, 2] * bbox[:, 3], area)
+    rotation, visibility = _attributes(annotations)
     rectangles = []
     for key in ('ignored_regions', 'others'):
         rows = _Records(document.get(key, []), source, key)
@@ -244,7 +247,9 @@ def columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile
         ignore=annotations.flags('ignore'),
         ignored_regions=rectangles[0],
         others=rectangles[1],
-        rotation=_rotations(annotations),
+        rotation=rotation,
+        visibility=visibility,
+        notes={'annotations whose id occurs before': count} if (count := len(own_ids) - len(set(own_ids))) else {},
     )
     for column in (*vars(table).values(), *table.ignored_regions, *table.others):
         if isinstance(column, np.ndarray):
@@ -252,10 +257,18 @@ def columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile
     return table
 
 
-def _rotations(annotations: '_Records') -> np.ndarray:
-    """(n,) float64 degrees out of ``attributes.rotation``, 0 where there is none or no number: nothing is trained on it."""
-    degrees = [each.get('rotation') if type(each) is dict else None for each in annotations.values('attributes')]
-    return np.array([float(value) if is_finite(value) else 0.0 for value in degrees], dtype=np.float64)
+def _attributes(annotations: '_Records') -> tuple[np.ndarray, np.ndarray]:
+    """Rotation (n,) and visibility (n, 2) out of the ``attributes`` that CVAT writes; what is missing or of another kind is not known."""
+    rows = [each if type(each) is dict else {} for each in annotations.values('attributes')]
+    degrees = [row.get('rotation') for row in rows]
+    rotation = np.array([float(value) if is_finite(value) else 0.0 for value in degrees], dtype=np.float64)
+    visibility = np.full((len(rows), 2), -1, dtype=np.int64)
+    for column, names in enumerate((('truncation', 'truncated'), ('occlusion', 'occluded'))):
+        for number, row in enumerate(rows):
+            value = next((row[name] for name in names if name in row), None)
+            if type(value) in (int, bool) and value in (0, 1, 2):
+                visibility[number, column] = value
+    return rotation, visibility
 
 
 def read_data_list(path: str | PathLike, backend_args: dict | None = None) -> tuple[dict, list[dict]]:
@@ -550,7 +563,7 @@ def coco_json(table: CocoFile, segmentations: Sequence[Any] | None = None) -> di
         table: of a file in any format. Sizes that are not known are left out, and so is ``ignore`` where no annotation has it.
         segmentations: of each annotation, see :func:`read_segmentations`.
     """
-    any_ignored, turned = bool(table.ignore.any()), table.rotation.tolist()
+    any_ignored, turned, visibility = bool(table.ignore.any()), table.rotation.tolist(), table.visibility.tolist()
     columns = (table.image, table.category, table.bbox, table.area, table.crowd, table.ignore)
     annotations = []
     for row, (image, category, bbox, area, crowd, ignore) in enumerate(zip(*(column.tolist() for column in columns))):
@@ -564,8 +577,12 @@ def coco_json(table: CocoFile, segmentations: Sequence[Any] | None = None) -> di
         )
         if any_ignored:
             annotation['ignore'] = int(ignore)
+        known = dict(zip(('truncation', 'occlusion'), visibility[row]))
+        attributes = {name: value for name, value in known.items() if value >= 0}
         if turned[row]:
-            annotation['attributes'] = dict(rotation=turned[row])
+            attributes['rotation'] = turned[row]
+        if attributes:
+            annotation['attributes'] = attributes
         if segmentations is not None and segmentations[row] is not None:
             annotation['segmentation'] = segmentations[row]
         annotations.append(annotation)

@@ -39,32 +39,25 @@ _BARE = ('image', 'x1', 'y1', 'x2', 'y2', 'class')
 _WRITTEN = ('filename', 'width', 'height', 'class', 'xmin', 'ymin', 'xmax', 'ymax')
 
 
-def is_csv(path: Path) -> bool:
-    """Whether a path is a ``.csv`` or ``.tsv`` file, or a folder with exactly one."""
-    return _table_in(path) is not None
-
-
-def _table_in(path: Path) -> Path | None:
+def csv_files(path: Path) -> dict[str, Path]:
+    """The ``.csv`` and ``.tsv`` files that a path is or holds, by their names without suffix."""
     if path.is_file():
-        return path if path.suffix.lower() in ('.csv', '.tsv') else None
-    files = sorted(path.glob('*.csv'))
-    return files[0] if len(files) == 1 else None
+        return {'': path} if path.suffix.lower() in ('.csv', '.tsv') else {}
+    return {file.stem: file for file in sorted([*path.glob('*.csv'), *path.glob('*.tsv')])}
 
 
 def read_csv_table(path: str | os.PathLike, image_root: str | os.PathLike | None = None) -> CocoFile:
     """A table of boxes as columns. Images are in the order of their first rows, classes are sorted by name.
 
     Args:
-        path: the file, or a folder that holds one. Cells are separated by commas, semicolons or tabs.
+        path: the file. Cells are separated by commas, semicolons or tabs.
         image_root: folder of the images; None looks in the folder of the file and in ``images`` there. An image that is there gives its size;
             otherwise the size stated in the table is taken, or stays unknown (0).
 
     Raises:
         DataError: a missing file, a column that is missing, or a row with a wrong cell; names line and column.
     """
-    file = _table_in(Path(path))
-    if file is None:
-        raise DataError('must be a .csv or .tsv file, or a folder with one', file=path)
+    file = Path(path)
     header, rows = _rows_of(file)
     column_of = _columns(header, file) if header else {name: i for i, name in enumerate(_BARE)}
     root = inner_folder(file.resolve().parent, 'images', *IMAGE_SUFFIXES) if image_root is None else Path(image_root)

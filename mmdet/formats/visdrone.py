@@ -241,6 +241,7 @@ def read_visdrone_table(
                 labels=(category[own] - 1).tolist(),
                 boxes=rows[own, :4].tolist(),
                 ignore=(rows[own, 4] == 0).tolist(),
+                visibility=np.where(np.isin(rows[own, 6:], (0, 1, 2)), rows[own, 6:], -1).astype(int).tolist(),
                 ignored_regions=rows[category == IGNORED_REGION, :4].tolist(),
                 others=rows[category == OTHERS, :4].tolist(),
             )
@@ -262,9 +263,9 @@ def _images(annotation_dir: Path, image_dir: str | os.PathLike | None, name: str
 
 
 def write_visdrone(folder: str | os.PathLike, table: CocoFile) -> Counter:
-    """Write one annotation file for each image: rows ``left,top,width,height,score,category,-1,-1``.
+    """Write one annotation file for each image: rows ``left,top,width,height,score,category,truncation,occlusion``.
 
-    The objects of an image come first, then its others and its ignored regions. Objects with ``ignore`` set have score 0. A crowd is
+    Truncation and occlusion that are not known become 0. The objects of an image come first, then its others and its ignored regions. Objects with ``ignore`` set have score 0. A crowd is
     an ignored region: inside it, nothing is found or missed.
 
     Args:
@@ -280,14 +281,14 @@ def write_visdrone(folder: str | os.PathLike, table: CocoFile) -> Counter:
     notes: Counter = Counter()
     known = {name: number for number, name in enumerate(VISDRONE_CLASSES, IGNORED_REGION + 1)}
     if strangers := [name for name in table.category_names if name not in known]:
-        message = f'must be classes of VisDrone ({", ".join(VISDRONE_CLASSES)}); choose and rename them (--classes)'
+        message = f'must be classes of VisDrone ({", ".join(VISDRONE_CLASSES)}); choose those that are (--classes)'
         raise DataError(message, file=table.source, field='categories', received=strangers)
     lines: list[list[str]] = [[] for _ in table.image_ids]
-    columns = (table.image, table.category, table.bbox, table.crowd, table.ignore)
-    for image, label, bbox, crowd, ignore in zip(*(column.tolist() for column in columns)):
+    columns = (table.image, table.category, table.bbox, table.crowd, table.ignore, table.visibility)
+    for image, label, bbox, crowd, ignore, visibility in zip(*(column.tolist() for column in columns)):
         notes['crowds (written as ignored regions)'] += crowd
         number = IGNORED_REGION if crowd else known[table.category_names[label]]
-        lines[image].append(_annotation_row(bbox, int(not (crowd or ignore)), number))
+        lines[image].append(_annotation_row(bbox, int(not (crowd or ignore)), number, visibility))
     for number, rectangles in ((OTHERS, table.others), (IGNORED_REGION, table.ignored_regions)):
         for image, bbox in zip(rectangles.image.tolist(), rectangles.bbox.tolist()):
             lines[image].append(_annotation_row(bbox, 0, number))
@@ -302,8 +303,10 @@ def write_visdrone(folder: str | os.PathLike, table: CocoFile) -> Counter:
     return Counter({reason: count for reason, count in notes.items() if count})
 
 
-def _annotation_row(bbox: Sequence[float], score: int, category: int) -> str:
-    return f'{",".join(map(_number, bbox))},{score},{category},-1,-1\n'
+def _annotation_row(bbox: Sequence[float], score: int, category: int, visibility: Sequence[int] = (0, 0)) -> str:
+    # -1 would say that these are results, which may be replaced (results_to_txt).
+    truncation, occlusion = (max(value, 0) for value in visibility)
+    return f'{",".join(map(_number, bbox))},{score},{category},{truncation},{occlusion}\n'
 
 
 def write_result_files(

@@ -28,11 +28,12 @@ _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 class VOCObject(NamedTuple):
-    """An object: its class, ``xmin, ymin, xmax, ymax`` as in the file, and whether it is marked difficult."""
+    """An object: its class, ``xmin, ymin, xmax, ymax`` as in the file, whether it is marked difficult, and 0 or 1 for truncated and occluded (-1: not said)."""
 
     name: str
     corners: Corners
     difficult: bool
+    visibility: tuple[int, int] = (-1, -1)
 
 
 class VOCImage(NamedTuple):
@@ -78,7 +79,13 @@ def _read_object(element: ElementTree.Element, path: str | PathLike, number: int
         name,
         (corners[0], corners[1], corners[2], corners[3]),
         element.findtext('difficult', '0').strip() not in ('0', ''),
+        (_flag(element, 'truncated'), _flag(element, 'occluded')),
     )
+
+
+def _flag(element: ElementTree.Element, name: str) -> int:
+    value = whole_number(element.findtext(name, '').strip(), 0, 1)
+    return -1 if value is None else value
 
 
 def read_voc_split(path: str | PathLike) -> list[str]:
@@ -96,10 +103,19 @@ def read_voc_split(path: str | PathLike) -> list[str]:
 
 
 def is_voc(path: Path) -> bool:
-    """Whether a folder holds ``.xml`` files, itself or in ``Annotations``, or a file is a list in its ``ImageSets/Main``."""
+    """Whether a folder holds ``.xml`` files, itself or in ``Annotations`` (``annotations``), or a file is a list in its ``ImageSets/Main``."""
     if path.is_file():
         return path.suffix == '.txt' and path.parent.name == 'Main' and (path.parents[2] / 'Annotations').is_dir()
-    return any(next(folder.glob('*.xml'), None) for folder in (path / 'Annotations', path) if folder.is_dir())
+    folder = _xml_folder(path)
+    return next(folder.glob('*.xml') if folder == path else folder.rglob('*.xml'), None) is not None
+
+
+def _xml_folder(root: Path) -> Path:
+    """The folder of the ``.xml`` files of a data set; the data set's own folder where they lie in it."""
+    for name in ('Annotations', 'annotations'):
+        if (root / name).is_dir() and next((root / name).rglob('*.xml'), None):
+            return root / name
+    return root
 
 
 def voc_splits(path: Path) -> list[str]:
@@ -131,7 +147,7 @@ def read_voc_table(
     root = Path(path)
     if root.is_file():
         root, split = root.parents[2], root.stem
-    folder = root / 'Annotations' if (root / 'Annotations').is_dir() else root
+    folder = _xml_folder(root)
     if not folder.is_dir():
         raise DataError('no such folder of .xml files', file=folder)
     if split is not None:
@@ -141,8 +157,11 @@ def read_voc_table(
     if not files:
         raise DataError('the folder holds no .xml file', file=folder)
     if image_root is None:
-        places = (root / 'JPEGImages', root / 'images', folder)
+        bases = (root, root.resolve().parent) if folder == root else (root,)
+        places = [base / name for base in bases for name in ('JPEGImages', 'images')]
         image_root = next((place for place in places if place.is_dir()), folder)
+        if image_root not in places[:2] and images_by_stem(folder).get(files[0].stem):
+            image_root = folder  # images and annotations side by side
     finder, by_stem = ImageFolder(image_root), images_by_stem(image_root)
     found = [(file, read_voc_xml(file)) for file in files]
     classes = _classes_of(root) or sorted({item.name for _, image in found for item in image.objects})
@@ -167,6 +186,7 @@ def read_voc_table(
             boxes.labels.append(label_of[item.name])
             boxes.boxes.append(settled(np.array([x1 - first, y1 - first, x2 - x1 + first, y2 - y1 + first])).tolist())
             boxes.crowd.append(item.difficult)
+            boxes.visibility.append(item.visibility)
             notes['difficult objects (crowds)'] += item.difficult
         images.append(boxes)
     return make_table(images, classes, source=path, kind='voc', image_root=image_root, notes=notes)
@@ -185,7 +205,7 @@ def _classes_of(root: Path) -> list[str]:
     return []
 
 
-def write_voc(folder: str | PathLike, tables: Mapping[str, CocoFile]) -> Counter:
+def write_voc(folder: str | PathLike, tables: Mapping[str, CocoFile]) -> dict[str, Counter]:
     """Write ``Annotations``, ``ImageSets/Main/SPLIT.txt`` and ``labelmap.txt``; the images belong into ``JPEGImages``.
 
     Crowds are written as difficult objects. A file gets the name of its image, below a folder where the name has one.
@@ -195,22 +215,22 @@ def write_voc(folder: str | PathLike, tables: Mapping[str, CocoFile]) -> Counter
         tables: of each split; '' writes no list of images.
 
     Returns:
-        Boxes that were left out, by reason: VOC knows no ignored boxes.
+        By split, boxes that were left out, by reason: VOC knows no ignored boxes.
 
     Raises:
         DataError: an image without a size or name, two images that would share a file, or a file that cannot be written.
     """
-    notes: Counter = Counter()
+    notes: dict[str, Counter] = {split: Counter() for split in tables}
     written: dict[str, str] = {}
     for split, table in tables.items():
         require_sizes(table)
         objects: list[list[ElementTree.Element]] = [[] for _ in table.image_ids]
-        columns = (table.image, table.category, table.bbox, table.crowd, table.ignore)
-        for image, label, bbox, crowd, ignore in zip(*(column.tolist() for column in columns)):
+        columns = (table.image, table.category, table.bbox, table.crowd, table.ignore, table.visibility)
+        for image, label, bbox, crowd, ignore, visibility in zip(*(column.tolist() for column in columns)):
             if ignore and not crowd:
-                notes['ignored boxes (left out)'] += 1
+                notes[split]['ignored boxes (left out)'] += 1
             else:
-                objects[image].append(_object_element(table.category_names[label], bbox, crowd))
+                objects[image].append(_object_element(table.category_names[label], bbox, crowd, visibility))
         names = table.require_file_names(inner=True)
         for name, size_wh, own in zip(names, table.sizes_wh.tolist(), objects):
             stem = os.path.splitext(name)[0]
@@ -239,11 +259,14 @@ def write_voc(folder: str | PathLike, tables: Mapping[str, CocoFile]) -> Counter
     return notes
 
 
-def _object_element(name: str, bbox: list[float], crowd: bool) -> ElementTree.Element:
+def _object_element(name: str, bbox: list[float], crowd: bool, visibility: list[int]) -> ElementTree.Element:
     element = ElementTree.Element('object')
     x, y, w, h = bbox
-    for key, value in (('name', name), ('pose', 'Unspecified'), ('truncated', 0), ('difficult', int(crowd))):
+    for key, value in (('name', name), ('pose', 'Unspecified'), ('difficult', int(crowd))):
         _add(element, key, value)
+    for key, flag in zip(('truncated', 'occluded'), visibility):
+        if flag >= 0:
+            _add(element, key, min(flag, 1))
     box = ElementTree.SubElement(element, 'bndbox')
     corners = settled(np.array([x + 1, y + 1, x + w, y + h])).tolist()
     for key, value in zip(_CORNERS, corners):

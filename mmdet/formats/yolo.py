@@ -89,7 +89,7 @@ def read_yolo_table(
         path: ``data.yaml``, ``obj.data``, or a folder: with one of them, with ``images`` and ``labels``, of images with their label files, or of label files.
         image_root: takes the place of ``path`` in ``data.yaml``; for a folder of label files, the folder of the images.
         split: one of :func:`yolo_splits`; None reads all of them, each image once.
-        classes: names in the order of their numbers; None takes those of the data set.
+        classes: names in the order of their numbers, for a data set that has none of its own.
 
     Raises:
         DataError: a missing or broken file, a row of another kind, a class that has no name, or coordinates that are no shares; names the line.
@@ -176,7 +176,7 @@ def _read_layout(path: Path, image_root: str | os.PathLike | None, classes: Sequ
         layout = _darknet_layout(config)
     else:
         layout = _yaml_layout(config, image_root)
-    return layout if classes is None else layout._replace(classes=list(classes))
+    return layout._replace(classes=list(classes)) if classes and layout.classes is None else layout
 
 
 def _yaml_layout(file: Path, image_root: str | os.PathLike | None) -> _Layout:
@@ -202,6 +202,8 @@ def _yaml_layout(file: Path, image_root: str | os.PathLike | None) -> _Layout:
                 'must be a folder, a .txt list of images, or a list of these', file=file, field=key, received=values
             )
         splits['val' if key == 'valid' else key] = [_place(root, value) for value in values]
+    if not splits and any((root / name).is_dir() for name in ('images', *SPLITS, 'valid')):
+        splits = _folder_splits(root)  # supervision writes nothing but names
     if not splits:
         raise DataError(
             f'must name the images of one split at least: {", ".join(SPLITS)}',
@@ -273,20 +275,17 @@ def _folder_layout(path: Path, image_root: Path | None) -> _Layout:
         return _Layout(image_root.resolve(), names, {'': [image_root.resolve()]}, labels=path)
     if path.name == 'labels' and (path.parent / 'images').is_dir():
         path = path.parent
-    if not (path / 'images').is_dir():
-        inner = {
-            name: [path / name / 'images']
-            for name in ('train', 'valid', 'val', 'test')
-            if (path / name / 'images').is_dir()
-        }
-        return _Layout(path, names, {name.replace('valid', 'val'): of for name, of in inner.items()} or {'': [path]})
-    parts = [
-        folder
-        for folder in sorted((path / 'images').iterdir())
-        if folder.is_dir() and folder.name in ('train', 'val', 'valid', 'test')
-    ]
-    splits = {folder.name.replace('valid', 'val'): [folder] for folder in parts}
-    return _Layout(path, names, splits or {'': [path / 'images']})
+    return _Layout(path, names, _folder_splits(path))
+
+
+def _folder_splits(path: Path) -> dict[str, list[Path]]:
+    """The splits of a folder: ``images/train``, ``train/images``, ``images``, or all of it; '' where there is one only."""
+    inner = (path / 'images') if (path / 'images').is_dir() else path
+    found: dict[str, list[Path]] = {}
+    for name, split in (('train', 'train'), ('val', 'val'), ('valid', 'val'), ('test', 'test')):
+        if (inner / name).is_dir():
+            found.setdefault(split, []).append(inner / name)
+    return found or {'': [inner]}
 
 
 def _names_of(file: Path) -> list[str]:
@@ -382,7 +381,7 @@ def _read_row(
     return int(label), ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
 
 
-def write_yolo(folder: str | os.PathLike, tables: Mapping[str, CocoFile]) -> Counter:
+def write_yolo(folder: str | os.PathLike, tables: Mapping[str, CocoFile]) -> dict[str, Counter]:
     """Write ``data.yaml`` and ``labels/SPLIT/NAME.txt``; the images belong into ``images/SPLIT/NAME.jpg``.
 
     The numbers are written with all their digits, so that the boxes come back as they were (see
@@ -393,17 +392,17 @@ def write_yolo(folder: str | os.PathLike, tables: Mapping[str, CocoFile]) -> Cou
         tables: of each split; all have the same classes.
 
     Returns:
-        Boxes that were left out or changed, by reason: crowds, ignored ones, those without area or outside the image are left out; those
+        By split, boxes that were left out or changed, by reason: crowds, ignored ones, those without area or outside the image are left out; those
         whose centre or size leaves 0..1 are clipped to the image.
 
     Raises:
         DataError: an image without a size or name, two images that would share a label file, or a file that cannot be written.
     """
-    notes: Counter = Counter()
+    notes: dict[str, Counter] = {split: Counter() for split in tables}
     classes: list[str] = []
     for split, table in tables.items():
         classes = table.category_names
-        lines = _label_lines(table, notes)
+        lines = _label_lines(table, notes[split])
         owner: dict[str, str] = {}
         for name, own in zip(table.require_file_names(inner=True), lines):
             stem = os.path.splitext(name)[0]
