@@ -229,8 +229,9 @@ def check_boxes(parts: Sequence[DatasetPart], sizes: Sequence[np.ndarray], findi
             continue
         small = areal & ((w < 1) | (h < 1))
         _add_boxes(findings, 'below_pixel', number, part, rows[small])
-        width, height = sizes_wh[part.image[rows]].T
-        _check_borders(findings, number, part, rows[areal & (width > 0)], sizes_wh)
+        # Of an image whose size is another one than the file states, that is the finding; its boxes tell no more.
+        stated = ((part.sizes_wh == 0) | (part.sizes_wh == sizes_wh)).all(axis=1) & (sizes_wh > 0).all(axis=1)
+        _check_borders(findings, number, part, rows[areal & stated[part.image[rows]]], sizes_wh)
         sides = np.sort(part.bbox[rows, 2:], axis=1)
         thin = areal & ~small & (sides[:, 1] > THIN_RATIO * np.maximum(sides[:, 0], 1))
         order = np.argsort(-sides[:, 1] / np.maximum(sides[:, 0], 1), kind='stable')
@@ -278,8 +279,11 @@ def _check_repeats(findings: Findings, number: int, part: DatasetPart, rows: np.
         own = order[start:end]
         for first, second in _equal_pairs(part.bbox[own]):
             a, b = int(own[first]), int(own[second])
-            group = same if part.label[a] == part.label[b] else other
-            group.append(Example(number, int(part.image[a]), (a, b), part.box_name(b)))
+            if part.label[a] == part.label[b]:
+                same.append(Example(number, int(part.image[a]), (a, b), part.box_name(b)))
+            else:
+                text = f'{part.box_name(a)} and {part.class_names[part.label[b]]}'
+                other.append(Example(number, int(part.image[a]), (a, b), text))
     for code, found in (('repeated', same), ('two_classes', other)):
         # A box that repeats two others is one box too many, not two.
         count = len({example.rows[1] for example in found})
@@ -341,6 +345,7 @@ def check_images(
 
 def _check_part(number: int, part: DatasetPart, facts: Mapping[str, ImageFacts], findings: Findings) -> np.ndarray:
     sizes_wh = part.sizes_wh.copy()
+    bounds = box_bounds(part)
     broken, blank, swapped, other = [], [], [], []
     for image, stated in enumerate(part.sizes_wh.tolist()):
         found = facts.get(part.path_of(image) or '')
@@ -356,10 +361,19 @@ def _check_part(number: int, part: DatasetPart, facts: Mapping[str, ImageFacts],
             )
         if 0 not in stated and tuple(stated) != found.size_wh:
             text = f'{part.image_name(image)}: the file says {stated[0]} x {stated[1]}, the pixels are {found.size_wh[0]} x {found.size_wh[1]}'
+            fits = bounds[image] <= np.asarray(found.size_wh) + BORDER_TOLERANCE
+            text += '; the boxes fit the pixels' if fits.all() else '; boxes reach over the border of the pixels'
             (swapped if tuple(stated[::-1]) == found.size_wh else other).append(Example(number, image, (), text))
     for code, cases in (('unreadable', broken), ('blank', blank), ('size_swapped', swapped), ('size_disagrees', other)):
         findings.add(code, part.name, len(cases), examples=cases)
     return sizes_wh
+
+
+def box_bounds(part: DatasetPart) -> np.ndarray:
+    """(I, 2) the largest right and bottom edge of the boxes of each image, 0 without boxes."""
+    bounds = np.zeros((len(part.file_names), 2))
+    np.maximum.at(bounds, part.image, part.bbox[:, :2] + np.maximum(part.bbox[:, 2:], 0))
+    return bounds
 
 
 def _check_unlisted(parts: Sequence[DatasetPart], findings: Findings) -> None:

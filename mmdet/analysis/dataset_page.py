@@ -19,14 +19,16 @@ from .dataset_doctor import Examination
 from .dataset_findings import Example, Verdict
 
 _PICTURES = 3  # of a verdict
-_ALL_PICTURES = 30
+_ALL_PICTURES = 48
 _NAMES = 40  # cases that a list shows
 _SIDE = 440  # pixels: the longer side of a picture of a case
 _CONTEXT = 2.0  # a crop is this many times as long as what it shows
 _LEAST_CROP = 128  # pixels of the image
+_EDGE = 16  # pixels
 _PAPER = 236  # grey of the canvas where there is no image
 _BESIDE = 96  # grey beside the image
-_OTHERS = (150, 150, 150)
+_OTHERS = (150, 150, 150)  # boxes that are not the case
+_TURNED = (255, 255, 255)  # a rotated box as it was drawn
 _MAX_CLASSES = 60  # rows of the table of classes
 _MAX_SERIES = 6
 _NO_PICTURE = ('missing_files', 'unreadable', 'unlisted_files')
@@ -143,13 +145,20 @@ def _case_picture(found: Examination, example: Example) -> tuple[np.ndarray, str
     def moved(boxes: np.ndarray) -> np.ndarray:
         return (boxes - [x1, y1, x1, y1]) * zoom
 
+    if not rows:
+        labels = np.maximum(part.label[own], 0)
+        return draw_boxes(view, moved(corners[own]), labels, line_width=2, show_labels=False, legend=False), caption
     others = [row for row in own.tolist() if row not in example.rows]
     for box in moved(corners[others]):
         if box[2] > 0 and box[3] > 0 and box[0] < size[0] and box[1] < size[1]:
             draw_outline(view, box, _OTHERS, [0])
-    if rows:
-        labels = np.maximum(part.label[rows], 0)
-        view = draw_boxes(view, moved(marked), labels, classes=part.class_names, line_width=2, legend=False)
+    labels = np.maximum(part.label[rows], 0)
+    view = draw_boxes(view, moved(marked), labels, line_width=2, show_labels=False, legend=False)
+    for row, box in zip(rows, moved(marked)):
+        if part.rotation[row]:
+            sides = (box[2] - box[0], box[3] - box[1])
+            turned = cv2.boxPoints(((box[0] + sides[0] / 2, box[1] + sides[1] / 2), sides, part.rotation[row]))
+            cv2.polylines(view, [turned.round().astype(np.int32)], True, _TURNED, 2, cv2.LINE_AA)
     return view, caption
 
 
@@ -195,6 +204,9 @@ def _window(marked: np.ndarray, width: int, height: int) -> tuple[int, int, int,
         return 0, 0, width, height
     left, top = np.minimum(marked[:, :2], marked[:, 2:]).min(axis=0)
     right, bottom = np.maximum(marked[:, :2], marked[:, 2:]).max(axis=0)
+    # Of a box outside the image, some of the image is shown, too.
+    left, top = min(left, width - _EDGE), min(top, height - _EDGE)
+    right, bottom = max(right, _EDGE), max(bottom, _EDGE)
     side = max(right - left, bottom - top) * _CONTEXT
     side = float(np.clip(side, min(_LEAST_CROP, max(width, height)), 4 * max(width, height)))
     x, y = (left + right) / 2 - side / 2, (top + bottom) / 2 - side / 2

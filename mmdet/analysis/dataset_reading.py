@@ -17,11 +17,19 @@ from mmengine.config import Config
 
 from ..datasets import BaseDetDataset
 from ..errors import ConfigError, DataError, MMDetError
+from ..formats.annotation_table import inner_folder
 from ..formats.annotations import coco_files, kind_of, read_table, splits_of
 from ..formats.coco import CocoFile, columns_of, plain_id
 from ..formats.images import images_by_stem
 from ..formats.json_file import no_garbage_collection, parse_json, read_bytes
-from ..formats.visdrone import VISDRONE_CLASSES, read_visdrone_rows, stack_rows, text_files, without_image_suffix
+from ..formats.visdrone import (
+    VISDRONE_CLASSES,
+    is_visdrone,
+    read_visdrone_rows,
+    stack_rows,
+    text_files,
+    without_image_suffix,
+)
 from ..formats.voc import read_voc_split, read_voc_xml
 from ..registry import DATASETS
 from ..utils.checks import is_finite
@@ -147,7 +155,7 @@ def _sources_in(path: Path) -> list[tuple[str, Path, str | None]]:
     if kind == 'coco':
         return [(kind, file, None) for file in coco_files(path).values()]
     if kind == 'visdrone':
-        return [(kind, path if holds_visdrone(path) else path / 'annotations', None)]
+        return [(kind, inner_folder(path, 'annotations', '.txt'), None)]
     splits: list[str | None] = [*splits_of(path, kind)] if kind != 'voc' else []
     return [(kind, path, split) for split in splits or [None]]
 
@@ -167,18 +175,9 @@ def _part_of_table(table: CocoFile, name: str) -> DatasetPart:
         label=np.concatenate([table.category, *(np.full(len(rows.image), -1) for rows in ignored)]),
         bbox=np.concatenate([table.bbox, *(rows.bbox for rows in ignored)]),
         ignored=np.concatenate([table.crowd | table.ignore, *(np.ones(len(rows.image), bool) for rows in ignored)]),
+        rotation=np.concatenate([table.rotation, *(np.zeros(len(rows.image)) for rows in ignored)]),
         annotated=table.annotated,
     )
-
-
-def holds_visdrone(folder: Path) -> bool:
-    """Whether the first text file with a line in it has rows of VisDrone: eight numbers with commas."""
-    for file in sorted(folder.glob('*.txt')):
-        with file.open(encoding='utf-8', errors='replace') as lines:
-            first = next((line for line in lines if line.strip()), None)
-        if first is not None:
-            return first.count(',') >= 5
-    return False
 
 
 def _part_names(sources: Sequence[tuple[Path, str | None]]) -> list[str]:
@@ -474,7 +473,7 @@ def _part_of_dataset(dataset: BaseDetDataset, leaf: dict, name: str, images: str
     path = dataset.ann_file
     root = images if images is not None else getattr(dataset, 'image_prefix', '')
     classes = dataset.metainfo.get('classes')
-    if path and os.path.isdir(path) and holds_visdrone(Path(path)):
+    if path and is_visdrone(Path(path)):
         beside = Path(path).parent / 'images'
         own_root = bool(root) and Path(root) != Path(dataset.data_root or '.')
         part = visdrone_part(path, name, root if own_root else beside if beside.is_dir() else None)

@@ -47,7 +47,10 @@ svg .axis { stroke: var(--soft); stroke-width: 1; }
 .verdict h3 span { text-transform: uppercase; font-size: 11px; letter-spacing: .06em; color: var(--soft); margin-right: 8px; }
 .verdict p { margin: 2px 0; overflow-wrap: anywhere; }
 .verdict .advice { color: var(--soft); }
-.verdict .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 10px; margin-top: 10px; align-items: start; }
+.pictures { display: flex; flex-wrap: wrap; gap: 12px; margin-top: 10px; align-items: flex-start; }
+.pictures figure { max-width: 440px; }
+.pictures img { max-height: 210px; width: auto; max-width: 100%; }
+.pictures label input:checked + img { max-height: none; }
 details { margin-top: 6px; } summary { cursor: pointer; color: var(--soft); font-size: 13px; }
 details ul { margin: 6px 0; padding-left: 20px; font-size: 13px; overflow-wrap: anywhere; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; }

@@ -153,7 +153,9 @@ def test_pictures_are_narrowed_to_the_bytes_that_they_may_take():
     noise = np.random.default_rng(0).integers(0, 256, (100, 1000, 3), np.uint8)
 
     def width(max_bytes, max_width):
-        return cv2.imdecode(np.frombuffer(jpeg_bytes(noise, max_bytes, max_width), np.uint8), cv2.IMREAD_COLOR).shape[:2]
+        return cv2.imdecode(np.frombuffer(jpeg_bytes(noise, max_bytes, max_width), np.uint8), cv2.IMREAD_COLOR).shape[
+            :2
+        ]
 
     assert width(1e9, 2000) == (100, 1000) and width(1e9, 500) == (50, 500)
     once = len(jpeg_bytes(noise, 1e9, 850))
@@ -162,7 +164,9 @@ def test_pictures_are_narrowed_to_the_bytes_that_they_may_take():
     small = noise[:, :200]
     assert cv2.imdecode(np.frombuffer(jpeg_bytes(small, 1, 2000), np.uint8), 1).shape[:2] == (100, 200)
     red = np.full((20, 30, 3), (250, 0, 0), np.uint8)
-    assert cv2.imdecode(np.frombuffer(jpeg_bytes(red, 1e9, 30), np.uint8), 1)[10, 10, 2] > 240, 'RGB in, BGR in the file'
+    assert cv2.imdecode(np.frombuffer(jpeg_bytes(red, 1e9, 30), np.uint8), 1)[10, 10, 2] > 240, (
+        'RGB in, BGR in the file'
+    )
 
 
 def test_captions(tmp_path):
