@@ -7,7 +7,7 @@ Letters: I images, n boxes, C categories of a part.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -428,7 +428,7 @@ def read_config_parts(config: Config, images: str | os.PathLike | None = None) -
         ConfigError: the config names no dataset.
         DataError: an annotation file cannot be read.
     """
-    leaves: dict[str, list[dict]] = {}
+    leaves: dict[str, list[tuple[dict, list[dict]]]] = {}
     for split in SPLITS:
         dataset = (config.get(f'{split}_dataloader') or {}).get('dataset')
         if dataset:
@@ -440,7 +440,7 @@ def read_config_parts(config: Config, images: str | os.PathLike | None = None) -
     parts: list[DatasetPart] = []
     sources: dict[tuple, DatasetPart] = {}
     for split, group in leaves.items():
-        for number, leaf in enumerate(group, 1):
+        for number, (leaf, pipeline) in enumerate(group, 1):
             name = split if len(group) == 1 else f'{split} {number}'
             dataset = DATASETS.build(dict(leaf, lazy_init=True, pipeline=[]))
             key = (str(dataset.ann_file), str(getattr(dataset, 'image_prefix', '')))
@@ -450,23 +450,23 @@ def read_config_parts(config: Config, images: str | os.PathLike | None = None) -
                 known.split = f'{known.split}, {split}'
                 continue
             part = _part_of_dataset(dataset, leaf, name, None if images is None else str(images))
-            part.split, part.pipeline = split, list(leaf.get('pipeline') or ())
+            part.split, part.pipeline = split, pipeline
             sources[key] = part
             parts.append(part)
     return parts
 
 
-def _leaves(dataset: Any) -> Any:
-    """Configs of the datasets inside wrappers, one for each annotation file."""
+def _leaves(dataset: Any, outer: Sequence[dict] = ()) -> Iterator[tuple[dict, list[dict]]]:
+    """Configs of the datasets inside wrappers, one for each annotation file, and the transforms of each with those of its wrappers."""
+    pipeline = [*(dataset.get('pipeline') or ()), *outer]
     inner = dataset.get('dataset') or dataset.get('datasets')
     if inner:
         for item in inner if isinstance(inner, list | tuple) else [inner]:
-            yield from _leaves(item)
-    elif isinstance(dataset.get('ann_file'), list | tuple):
-        for file in dataset['ann_file']:
-            yield dict(dataset, ann_file=file)
-    else:
-        yield dict(dataset)
+            yield from _leaves(item, pipeline)
+        return
+    files = dataset.get('ann_file')
+    for file in files if isinstance(files, list | tuple) else [files]:
+        yield dict(dataset) if file is None else dict(dataset, ann_file=file), pipeline
 
 
 def _part_of_dataset(dataset: BaseDetDataset, leaf: dict, name: str, images: str | None) -> DatasetPart:
