@@ -12,10 +12,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmdet.analysis.dataset_configs import read_config_parts
 from mmdet.analysis.dataset_doctor import examine
-from mmdet.analysis.dataset_fit import fixed_size
+from mmdet.analysis.dataset_inputs import fixed_size
 from mmdet.analysis.dataset_output import write_examination
-from mmdet.analysis.dataset_reading import read_config_parts, read_parts, split_arguments, title_of
+from mmdet.analysis.dataset_reading import read_parts, split_arguments, title_of
 from mmdet.formats.visdrone import read_image_sizes
 from mmdet.utils import CfgOptions, ConfigError, load_config, register_all_modules, reports_user_errors
 from mmdet.utils.outputs import refuse_closed_folder

@@ -55,8 +55,8 @@ def check_records(parts: Sequence[DatasetPart], findings: Findings) -> None:
                 ignored,
                 detail=f'{part.name}: {ignored / len(part.image):.0%} of its boxes.',
             )
-        names = Counter(name for name in part.file_names if name)
-        twice = [name for name, count in names.items() if count > 1]
+        entries = Counter(name for name in part.file_names if name)
+        twice = [name for name, count in entries.items() if count > 1]
         findings.add('repeated_files', part.name, len(twice), names=[f'{part.name}: {name}' for name in twice])
 
 
@@ -346,7 +346,10 @@ def check_images(
 def _check_part(number: int, part: DatasetPart, facts: Mapping[str, ImageFacts], findings: Findings) -> np.ndarray:
     sizes_wh = part.sizes_wh.copy()
     bounds = box_bounds(part)
-    broken, blank, swapped, other = [], [], [], []
+    broken: list[Example] = []
+    blank: list[Example] = []
+    swapped: list[Example] = []
+    other: list[Example] = []
     for image, stated in enumerate(part.sizes_wh.tolist()):
         found = facts.get(part.path_of(image) or '')
         if found is None:
@@ -392,7 +395,7 @@ def _check_twice(parts: Sequence[DatasetPart], facts: Mapping[str, ImageFacts], 
     for number, part in enumerate(parts):
         for image in range(len(part.file_names)):
             path = part.path_of(image)
-            if path in facts:
+            if path is not None and path in facts:
                 places[path].append(Example(number, image, (), part.image_name(image)))
     listed = {path: facts[path] for path in places}
     for path, found in places.items():  # one file that two splits name

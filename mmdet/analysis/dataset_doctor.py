@@ -10,26 +10,20 @@ from mmengine.config import Config
 from ..formats.image_files import ImageFolder
 from .dataset_checks import check_boxes, check_classes, check_images, check_records, check_refusals
 from .dataset_findings import ERROR, Findings, Verdict
-from .dataset_fit import (
-    FOREGROUND_SHARE,
+from .dataset_images import ImageFacts, scan_images
+from .dataset_inputs import InputSize, SizeShares, input_sizes, sample_boxes, size_shares, stage_size
+from .dataset_priors import (
+    COVERAGE_IMAGES,
     LAST_BIN_SHARE,
     UNMATCHED_SHARE,
     Coverage,
-    InputSize,
-    SizeShares,
-    TileAdvice,
     coverage,
     coverage_advice,
     head_settings,
-    input_sizes,
-    sample_boxes,
-    size_shares,
-    stage_size,
-    tile_advice,
     try_alternatives,
 )
-from .dataset_images import ImageFacts, scan_images
 from .dataset_reading import DatasetPart
+from .dataset_tiles import FOREGROUND_SHARE, TileAdvice, tile_advice
 
 _WITHOUT_SIZES = ('normalised', 'corner_boxes')  # findings after which the sizes of boxes mean nothing
 
@@ -143,7 +137,8 @@ def _add_fit(
         if part.name in spoiled or not rows.any():
             continue
         found.shares.append(size_shares(part.name, 'pixels of the file', part.bbox[rows, 2:]))
-        rows &= (sizes_wh > 0).all(axis=1)[part.image]
+        known: np.ndarray = (sizes_wh > 0).all(axis=1)
+        rows &= known[part.image]
         if not rows.any():
             continue
         scales = [input_size] if input_size is not None else input_sizes(part.pipeline)
@@ -161,7 +156,7 @@ def _add_fit(
         for part, sizes_wh, rows, scales in training:
             own = []
             for scale in scales:
-                sample = sample_boxes(part.bbox[rows], part.image[rows], sizes_wh, scale)
+                sample = sample_boxes(part.bbox[rows], part.image[rows], sizes_wh, scale, COVERAGE_IMAGES)
                 one = coverage(settings, sample, f'{part.name}, {scale.label}')
                 if one.beyond_share > LAST_BIN_SHARE or one.unmatched_share > UNMATCHED_SHARE:
                     try_alternatives(one, sample)

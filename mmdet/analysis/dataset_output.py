@@ -14,8 +14,8 @@ from ..utils.outputs import refuse_inputs
 from .dataset_checks import class_counts
 from .dataset_doctor import Examination
 from .dataset_findings import Example
-from .dataset_fit import Coverage
 from .dataset_page import write_dataset_page
+from .dataset_priors import Coverage
 from .dataset_reading import DatasetPart
 
 

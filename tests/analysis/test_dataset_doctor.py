@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmdet.analysis.dataset_configs import read_config_parts
 from mmdet.analysis.dataset_doctor import examine
 from mmdet.analysis.dataset_findings import KINDS
 from mmdet.analysis.dataset_images import NEAR_BITS, equal_files, near_files, scan_images
 from mmdet.analysis.dataset_output import write_examination
-from mmdet.analysis.dataset_reading import read_config_parts, read_parts, split_arguments, title_of
+from mmdet.analysis.dataset_reading import read_parts, split_arguments, title_of
 from mmdet.formats.annotations import read_table
 from mmdet.formats.voc import write_voc
 from mmdet.formats.yolo import write_yolo
