@@ -137,7 +137,7 @@ def _add_fit(
         if part.name in spoiled or not rows.any():
             continue
         found.shares.append(size_shares(part.name, 'pixels of the file', part.bbox[rows, 2:]))
-        known: np.ndarray = (sizes_wh > 0).all(axis=1)
+        known = np.asarray(np.all(sizes_wh > 0, axis=1))
         rows &= known[part.image]
         if not rows.any():
             continue

@@ -172,7 +172,7 @@ def sample_boxes(bbox: np.ndarray, image: np.ndarray, sizes_wh: np.ndarray, size
         sizes_wh: (I, 2) of the images, 0 where unknown; these are passed over.
         size: the input size.
     """
-    known: np.ndarray = (sizes_wh > 0).all(axis=1)
+    known = np.asarray(np.all(sizes_wh > 0, axis=1))
     usable = known[image] & (bbox[:, 2] >= 1) & (bbox[:, 3] >= 1)
     bbox, image = bbox[usable], image[usable]
     chosen = np.unique(image)

@@ -56,7 +56,7 @@ def tile_advice(bbox: np.ndarray, image: np.ndarray, sizes_wh: np.ndarray, size:
         sizes_wh: (I, 2) of the images, 0 where unknown.
         size: the input size.
     """
-    known: np.ndarray = (sizes_wh > 0).all(axis=1)
+    known = np.asarray(np.all(sizes_wh > 0, axis=1))
     usable = known[image] & (bbox[:, 2:] > 0).all(axis=1)
     bbox, image = bbox[usable], image[usable]
     if not len(bbox):
