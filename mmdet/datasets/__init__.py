@@ -1,5 +1,6 @@
 from ..formats.images import BrokenImageError, decode_image, image_size
 from . import transforms
+from .annotated import AnnotatedDataset, CSVDataset, LabelMeDataset, YOLODataset
 from .base_det_dataset import BaseDetDataset
 from .coco import CocoDataset
 from .dataset_wrappers import ClassBalancedDataset, ConcatDataset, MultiImageMixDataset, RepeatDataset
@@ -29,6 +30,7 @@ from .utils import get_loading_pipeline
 from .visdrone import VisDroneDataset
 
 __all__ = [
+    'AnnotatedDataset', 'CSVDataset', 'LabelMeDataset', 'YOLODataset',
     'AspectRatioBatchSampler', 'BaseDetDataset', 'BrokenImageError', 'CityscapesDataset', 'ClassAwareSampler', 'ClassBalancedDataset', 'CocoDataset', 'ConcatDataset',
     'DeepFashionDataset', 'DefaultSampler', 'DroneScenesDataset', 'GroupMultiSourceSampler', 'InfiniteSampler', 'LVISDataset', 'LVISV05Dataset', 'LVISV1Dataset',
     'MultiImageMixDataset', 'MultiSourceSampler', 'Objects365V1Dataset', 'Objects365V2Dataset', 'RepeatDataset', 'SeededIndex', 'UAVDTDataset', 'VOCDataset',

@@ -103,7 +103,7 @@ class CocoDataset(BaseDetDataset):
             raise ConfigError('an annotation file is needed', field='ann_file', received=self.ann_file)
         if type(self).parse_data_info is not CocoDataset.parse_data_info:
             return self._load_raw_records()
-        table = read_coco(self.ann_file, self.backend_args, unique_ids=self.ANN_ID_UNIQUE)
+        table = self._read_table()
         if not (table.annotated or self.test_mode):
             message = 'a training needs this list; only test sets come without it'
             raise DataError(message, file=self.ann_file, field='annotations')
@@ -133,6 +133,10 @@ class CocoDataset(BaseDetDataset):
             ignore=table.crowd[keep],
             masks=masks,
         )
+
+    def _read_table(self) -> CocoFile:
+        """The columns of the annotation file; subclasses read other formats."""
+        return read_coco(self.ann_file, self.backend_args, unique_ids=self.ANN_ID_UNIQUE)
 
     def _load_raw_records(self) -> list[dict]:
         """Records of :meth:`parse_data_info`, which a subclass may return as one, as a list of them, or as None for an image to leave out."""

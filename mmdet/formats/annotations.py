@@ -38,6 +38,9 @@ def _no_splits(path: Path) -> list[str]:
     return []
 
 
+_MOST_COCO_FILES = 50  # in one folder
+
+
 def coco_files(path: Path) -> dict[str, Path]:
     """The COCO files that a path is or holds, by the name of their split.
 
@@ -46,8 +49,9 @@ def coco_files(path: Path) -> dict[str, Path]:
     """
     if path.is_file():
         return {'': path} if is_coco(path) else {}
-    places = [*path.glob('*.json'), *path.glob('annotations/*.json'), *path.glob('*/_annotations.coco.json')]
-    files = [file for file in sorted(places) if is_coco(file)]
+    groups = [sorted(path.glob(name)) for name in ('*.json', 'annotations/*.json', '*/_annotations.coco.json')]
+    # A folder of many such files has one an image (LabelMe), and they would all have to be read.
+    files = sorted(file for group in groups if len(group) <= _MOST_COCO_FILES for file in group if is_coco(file))
     return {
         file.parent.name if file.stem == '_annotations.coco' else file.stem.removeprefix('instances_'): file
         for file in files
@@ -83,7 +87,7 @@ def _chosen(path: str | PathLike, files: Mapping[str, Path], split: str | None) 
     """The file or folder of a split in a folder; the only one where no split is named."""
     if split is None and len(files) == 1:
         (split,) = files
-    if split not in files:
+    if split is None or split not in files:
         message = f'holds several splits, which are read one by one; name one of {", ".join(files)}'
         raise ConfigError(message, file=path, field='split', received=split)
     return files[split]
@@ -136,28 +140,39 @@ def kind_of(path: str | PathLike, kind: str | None = None) -> str:
         return kind
     if not Path(path).exists():
         raise DataError('no such file or folder', file=path)
-    found = _kinds(Path(path)) or sorted(
-        {name for part in _split_folders(Path(path)).values() for name in _kinds(part)}
-    )
+    broken: list[DataError] = []
+    found = _kinds(Path(path), broken)
+    if not found:
+        found = sorted({name for part in _split_folders(Path(path)).values() for name in _kinds(part, broken)})
     if len(found) == 1:
         return found[0]
     if found:
         message = f'may be any of these formats: {", ".join(found)}; name the format (kind, --from), or give the path of the annotations alone'
         raise DataError(message, file=path, received=_content(Path(path)))
+    if broken:
+        raise broken[0]
     looks = '; '.join(f'{name}: {form.looks}' for name, form in _FORMATS.items())
     raise DataError(f'is of no known format. Known are {looks}', file=path, received=_content(Path(path)))
 
 
-def _kinds(path: Path) -> list[str]:
-    return [name for name, form in _FORMATS.items() if form.recognise(path)]
+def _kinds(path: Path, broken: list[DataError]) -> list[str]:
+    """The formats of a path. A file that cannot be read is noted: it may belong to something else."""
+    found = []
+    for name, form in _FORMATS.items():
+        try:
+            if form.recognise(path):
+                found.append(name)
+        except DataError as error:
+            broken.append(error)
+    return found
 
 
 def _split_folders(path: Path, kind: str | None = None) -> dict[str, Path]:
     """The folders of splits in a folder, of one format where it is given; {} where the folder itself has that format."""
-    if not path.is_dir() or (kind is not None and _FORMATS[kind].recognise(path)):
+    if not path.is_dir() or (kind is not None and kind in _kinds(path, [])):
         return {}
     parts = {split: path / name for name, split in _SPLIT_FOLDERS.items() if (path / name).is_dir()}
-    return {split: part for split, part in parts.items() if kind is None or _FORMATS[kind].recognise(part)}
+    return {split: part for split, part in parts.items() if kind is None or kind in _kinds(part, [])}
 
 
 def splits_of(path: str | PathLike, kind: str | None = None) -> list[str]:
@@ -214,16 +229,16 @@ def locate_images(table: CocoFile, image_root: str | PathLike | None) -> CocoFil
 
     Args:
         table: of a COCO file, whose names may have been written for another folder or machine.
-        image_root: the folder; None tries the folder of the file, ``images`` in it and beside it, and takes the first one that has
+        image_root: the folder; None tries the folder of the file, ``images`` and ``data`` in it and beside it, and takes the first one that has
             the first image; where none has it, the names stay as they are and the folder stays unknown.
     """
     if image_root is None:
         named = [name for name in table.file_names if name][:1]
         above = Path(table.source).resolve().parent
-        places = [above, above / 'images', above.parent / 'images', above.parent]
+        places = [above, *(base / name for base in (above, above.parent) for name in ('images', 'data')), above.parent]
         folders = [ImageFolder(place) for place in places if named and place.is_dir()]
         finder = next((folder for folder in folders if folder.find_exactly(named[0])), None)
-        below = [folder for folder in folders if folder.root.name == 'images']  # images/train, images/val
+        below = [folder for folder in folders if folder.root.name in ('images', 'data')]  # images/train, images/val
         finder = finder or next((folder for folder in below if folder.find(named[0])), None)
         if finder is None:
             return table

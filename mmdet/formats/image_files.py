@@ -78,7 +78,7 @@ class ImageFolder:
 
 def images_below(root: str | os.PathLike) -> list[Path]:
     """The image files of a folder and all folders below it, sorted by path."""
-    paths = [Path(folder, name) for folder, _, names in os.walk(root, followlinks=True) for name in names]
+    paths = [Path(folder, name) for folder, _, names in os.walk(os.fspath(root), followlinks=True) for name in names]
     return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
 
 

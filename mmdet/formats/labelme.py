@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import DataError
 from ..utils.checks import is_finite, is_int
 from ..utils.files import write_json
+from ..utils.progress import progress
 from .annotation_table import ImageBoxes, make_table, plain_number, settled, size_of
 from .coco import CocoFile
 from .image_files import ImageFolder, plain_name
@@ -51,7 +52,7 @@ def read_labelme_table(path: str | os.PathLike, image_root: str | os.PathLike | 
     root = base if image_root is None else Path(image_root)
     finder, notes = ImageFolder(root), Counter[str]()
     images, names = [], []
-    for file in files:
+    for file in progress(files, base.name):
         document = read_json(file)
         if not isinstance(document.get('shapes'), list) or not isinstance(document.get('imagePath'), str):
             message = 'must be a file of LabelMe, with the keys shapes and imagePath'
@@ -95,9 +96,8 @@ def _box(shape: Any, file: Path, record: str, notes: Counter) -> list[float] | N
     if kind not in _CORNERS:
         known = ', '.join([*_CORNERS, *_OPEN_SHAPES])
         raise DataError(f'must be one of {known}', file=file, record=record, field='shape_type', received=kind)
-    fine = isinstance(points, list) and all(
-        isinstance(point, list) and len(point) == 2 and all(map(is_finite, point)) for point in points
-    )
+    points = points if isinstance(points, list) else []
+    fine = all(isinstance(point, list) and len(point) == 2 and all(map(is_finite, point)) for point in points)
     if not fine or len(points) < _CORNERS[kind]:
         message = f'must be a list of {_CORNERS[kind]} points [x, y] or more'
         raise DataError(message, file=file, record=record, field='points', received=points)
@@ -145,7 +145,9 @@ def write_labelme(folder: str | os.PathLike, table: CocoFile) -> Counter:
             message = 'has the annotation file of another image; rename one of the two'
             raise DataError(message, file=table.source, record=f'image {name}')
         written.add(stem)
-        document = dict(version='5.0.0', flags={}, shapes=own, imagePath=os.path.basename(name), imageData=None)
+        document: dict[str, Any] = dict(
+            version='5.0.0', flags={}, shapes=own, imagePath=os.path.basename(name), imageData=None
+        )
         document |= dict(imageHeight=height or None, imageWidth=width or None)
         write_json(Path(folder, f'{stem}.json'), document)
     return notes

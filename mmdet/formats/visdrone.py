@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..utils.files import write_text
+from ..utils.progress import progress
 from .annotation_table import ImageBoxes, inner_folder, make_table, refuse_split
 from .coco import CocoFile
 from .images import IMAGE_SUFFIXES, image_size, images_by_stem
@@ -227,7 +228,7 @@ def read_visdrone_table(
     found = {} if image_root is None else images_by_stem(image_root)
     notes: Counter = Counter({'images without an annotation file (left out)': len(set(found) - set(files))})
     images = []
-    for name, file in files.items():
+    for name, file in progress(list(files.items()), annotation_dir.name):
         rows = read_visdrone_rows(file)
         size_wh = image_size(found[name]) if name in found else (0, 0)
         notes['annotation files whose image is not there'] += name not in found

@@ -7,7 +7,7 @@ VOC counts pixels from 1 and names the first and the last pixel of a box: ``xmin
 import os
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..utils.files import write_text
+from ..utils.progress import progress
 from ..utils.reading import is_inner_path, read_file
 from .annotation_table import ImageBoxes, make_table, plain_number, require_sizes, settled, size_of
 from .coco import CocoFile
@@ -28,20 +29,27 @@ _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 class VOCObject(NamedTuple):
-    """An object: its class, ``xmin, ymin, xmax, ymax`` as in the file, whether it is marked difficult, and 0 or 1 for truncated and occluded (-1: not said)."""
+    """An object: its class, ``xmin, ymin, xmax, ymax`` as in the file, and whether it is marked difficult."""
 
     name: str
     corners: Corners
     difficult: bool
-    visibility: tuple[int, int] = (-1, -1)
 
 
 class VOCImage(NamedTuple):
-    """An annotation file: name of the image ('' where it is not given), stated (width, height) as text, and its objects."""
+    """An annotation file.
+
+    Attributes:
+        file_name: name of the image, '' where it is not given.
+        size_wh: stated width and height, as text.
+        objects: in the order of the file.
+        visibility: for each object 0 or 1 for truncated and for occluded, -1 where the file does not say.
+    """
 
     file_name: str
     size_wh: tuple[str, str]
     objects: list[VOCObject]
+    visibility: Sequence[tuple[int, int]] = ()
 
 
 def read_voc_xml(path: str | PathLike) -> VOCImage:
@@ -55,12 +63,18 @@ def read_voc_xml(path: str | PathLike) -> VOCImage:
         tree = ElementTree.fromstring(data)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise DataError(f'broken XML: {error}', file=path) from error
+    if tree.tag != 'annotation' and tree.find('object') is None and tree.find('filename') is None:
+        message = (
+            'is no annotation of PASCAL VOC, whose top element is <annotation> (of CVAT, export VOC, YOLO or COCO)'
+        )
+        raise DataError(message, file=path, received=f'<{tree.tag}>')
     objects = [_read_object(element, path, number) for number, element in enumerate(tree.findall('object'), 1)]
     size_wh = tree.findtext('size/width', '').strip(), tree.findtext('size/height', '').strip()
     file_name = tree.findtext('filename', '').strip()
     if file_name and not is_inner_path(file_name):
         raise DataError('must lead into JPEGImages', file=path, field='filename', received=file_name)
-    return VOCImage(file_name, size_wh, objects)
+    visibility = [(_flag(element, 'truncated'), _flag(element, 'occluded')) for element in tree.findall('object')]
+    return VOCImage(file_name, size_wh, objects, visibility)
 
 
 def _read_object(element: ElementTree.Element, path: str | PathLike, number: int) -> VOCObject:
@@ -79,7 +93,6 @@ def _read_object(element: ElementTree.Element, path: str | PathLike, number: int
         name,
         (corners[0], corners[1], corners[2], corners[3]),
         element.findtext('difficult', '0').strip() not in ('0', ''),
-        (_flag(element, 'truncated'), _flag(element, 'occluded')),
     )
 
 
@@ -103,7 +116,7 @@ def read_voc_split(path: str | PathLike) -> list[str]:
 
 
 def is_voc(path: Path) -> bool:
-    """Whether a folder holds ``.xml`` files, itself or in ``Annotations`` (``annotations``), or a file is a list in its ``ImageSets/Main``."""
+    """Whether a folder holds ``.xml`` files, itself or in ``Annotations`` (``annotations``, ``labels``), or a file is a list in its ``ImageSets/Main``."""
     if path.is_file():
         return path.suffix == '.txt' and path.parent.name == 'Main' and (path.parents[2] / 'Annotations').is_dir()
     folder = _xml_folder(path)
@@ -112,7 +125,7 @@ def is_voc(path: Path) -> bool:
 
 def _xml_folder(root: Path) -> Path:
     """The folder of the ``.xml`` files of a data set; the data set's own folder where they lie in it."""
-    for name in ('Annotations', 'annotations'):
+    for name in ('Annotations', 'annotations', 'labels'):
         if (root / name).is_dir() and next((root / name).rglob('*.xml'), None):
             return root / name
     return root
@@ -136,7 +149,7 @@ def read_voc_table(
 
     Args:
         path: folder with ``Annotations``; or of the ``.xml`` files; or the list of images in ``ImageSets/Main`` that is to be read.
-        image_root: folder of the images; None looks for ``JPEGImages``, ``images`` and the folder of the files itself. Images need not be there if the
+        image_root: folder of the images; None looks for ``JPEGImages``, ``images``, ``data`` and the folder of the files itself. Images need not be there if the
             files state their sizes; where one is there, its own size counts.
         split: name of a list in ``ImageSets/Main``; None takes all files.
         zero_based: the corners are edges counted from 0.
@@ -158,12 +171,12 @@ def read_voc_table(
         raise DataError('the folder holds no .xml file', file=folder)
     if image_root is None:
         bases = (root, root.resolve().parent) if folder == root else (root,)
-        places = [base / name for base in bases for name in ('JPEGImages', 'images')]
+        places = [base / name for base in bases for name in ('JPEGImages', 'images', 'data')]
         image_root = next((place for place in places if place.is_dir()), folder)
-        if image_root not in places[:2] and images_by_stem(folder).get(files[0].stem):
+        if image_root not in places[:3] and images_by_stem(folder).get(files[0].stem):
             image_root = folder  # images and annotations side by side
     finder, by_stem = ImageFolder(image_root), images_by_stem(image_root)
-    found = [(file, read_voc_xml(file)) for file in files]
+    found = [(file, read_voc_xml(file)) for file in progress(files, folder.name)]
     classes = _classes_of(root) or sorted({item.name for _, image in found for item in image.objects})
     label_of = {name: label for label, name in enumerate(classes)}
     notes: Counter = Counter()
@@ -186,8 +199,8 @@ def read_voc_table(
             boxes.labels.append(label_of[item.name])
             boxes.boxes.append(settled(np.array([x1 - first, y1 - first, x2 - x1 + first, y2 - y1 + first])).tolist())
             boxes.crowd.append(item.difficult)
-            boxes.visibility.append(item.visibility)
             notes['difficult objects (crowds)'] += item.difficult
+        boxes.visibility = list(image.visibility)
         images.append(boxes)
     return make_table(images, classes, source=path, kind='voc', image_root=image_root, notes=notes)
 

@@ -16,6 +16,7 @@ import yaml
 from ..errors import ConfigError, DataError
 from ..utils.checks import is_int
 from ..utils.files import write_text
+from ..utils.progress import progress
 from ..utils.reading import read_file
 from .annotation_table import ImageBoxes, make_table, require_sizes, settled
 from .coco import CocoFile
@@ -120,7 +121,7 @@ def read_yolo_table(
     if not all(file.is_relative_to(root) for file in files):
         root = Path(os.path.commonpath([file.parent for file in files]))
     labels = {file: _label_file(file, layout) for file in files}
-    images = [_read_image(file, labels[file], root, layout, notes) for file in files]
+    images = [_read_image(file, labels[file], root, layout, notes) for file in progress(list(files), root.name)]
     known = set(labels.values())
     folders = {label.parent for label in known if label.parent.is_dir()} if split is None else set()
     for folder in folders:
@@ -239,6 +240,10 @@ def _yaml_names(document: dict, file: Path) -> list[str] | None:
         names = [by_number[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
         raise DataError('must be a list of names, or names by number', file=file, field='names', received=names)
+    if any(isinstance(name, bool) for name in names):
+        raise DataError(
+            'YAML takes yes, no, on and off for truth values; quote them', file=file, field='names', received=names
+        )
     names = [str(name) for name in names]
     if repeated := [name for name, times in Counter(names).items() if times > 1]:
         raise DataError('two classes have one name', file=file, field='names', received=repeated[0])

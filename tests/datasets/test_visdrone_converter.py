@@ -237,3 +237,20 @@ def test_of_two_images_with_one_name_the_jpeg_is_taken(tmp_path):
     root = write_split(tmp_path, {'a': ''}, size_wh=(60, 40))
     cv2.imwrite(str(root / 'images' / 'a.png'), np.zeros((5, 6, 3), np.uint8))
     assert convert(root)[1]['images'] == [{'file_name': 'a.jpg', 'height': 40, 'width': 60, 'id': 0}]
+
+
+def test_a_set_whose_annotations_are_kept_back(tmp_path):
+    """test-challenge: an empty folder of annotations; results for its images go to the server."""
+    root = write_split(tmp_path, {'a': '', 'b': ''}, size_wh=(60, 40))
+    for name in 'ab':
+        (root / 'annotations' / f'{name}.txt').unlink()
+    report, document = convert(root)
+    assert [image['file_name'] for image in document['images']] == ['a.jpg', 'b.jpg'] and 'annotations' not in document
+    assert str(report).startswith('2 images without annotations') and len(document['categories']) == 10
+    (tmp_path / 'in.json').write_text(json.dumps([dict(image_id=1, category_id=3, bbox=[1, 2, 3, 4], score=0.5)]))
+    results_to_txt(report.path, tmp_path / 'in.json', tmp_path / 'txt')
+    assert [(tmp_path / 'txt' / f'{name}.txt').read_text() for name in 'ab'] == ['', '1,2,3,4,0.5,4,-1,-1\n']
+    for name in 'ab':
+        (root / 'images' / f'{name}.jpg').unlink()
+    with pytest.raises(DataError, match=r'holds no \.txt file, and that of the images no image'):
+        convert(root)

@@ -32,9 +32,12 @@ class VisDroneReport:
     outside: int = 0  # boxes written that extend beyond the image
     score_zero: int = 0  # boxes written although their score is 0
     unannotated: int = 0  # images of the folder without an annotation file; not written
+    annotated: bool = True  # False for a set without any annotation file
     per_class: Counter = field(default_factory=Counter)  # boxes by class name
 
     def __str__(self) -> str:
+        if not self.annotated:
+            return f'{self.images} images without annotations (no .txt file), for a test or the server -> {self.path}'
         lines = [f'{self.images} images, {self.objects} objects -> {self.path}']
         lines += [f'  {name:<16} {self.per_class[name]:>7}' for name in VISDRONE_CLASSES]
         lines.append(f'  apart: {self.ignored_regions} ignored regions, {self.others} others')
@@ -61,7 +64,8 @@ def convert_visdrone(
     Images are sorted by name and numbered from 0; annotations are numbered from 1, because pycocotools takes a match with
     annotation 0 for none. ``category_id`` = category - 1. Boxes are neither clipped nor filtered. Ignored regions
     (category 0) and others (11) do not become annotations: they form the lists ``ignored_regions`` and ``others``, of
-    entries ``{'image_id', 'bbox'}``, which COCO tools skip and :class:`~mmdet.evaluation.VisDroneMetric` needs.
+    entries ``{'image_id', 'bbox'}``, which COCO tools skip and :class:`~mmdet.evaluation.VisDroneMetric` needs. A folder without any
+    ``.txt`` file (test-challenge) gives a file of all images without the key ``annotations``.
 
     Args:
         image_dir: folder of the images, or the folder that holds it as ``images``.
@@ -74,19 +78,25 @@ def convert_visdrone(
         ConfigError: ``out_file`` is one of the files read.
     """
     annotation_dir = inner_folder(Path(annotation_dir), 'annotations', '.txt')
-    files = text_files(annotation_dir, 'annotation', at_least_one=True)
+    files = text_files(annotation_dir, 'annotation')
     sizes = sizes or {}
     image_dir = inner_folder(Path(image_dir), 'images', *IMAGE_SUFFIXES)
     if not image_dir.is_dir() and any(name not in sizes for name in files):
         raise DataError('no such image folder, and not all images have a size given', file=image_dir)
     images = images_by_stem(image_dir) if image_dir.is_dir() else {}
+    if not files and not images:
+        raise DataError(
+            'the folder of annotation files holds no .txt file, and that of the images no image', file=annotation_dir
+        )
 
     refuse_inputs([out_file], [*files.values(), *images.values()])
     out_file = Path(out_file)
     report = VisDroneReport(out_file, unannotated=sum(name not in files for name in images))
     document = {**coco_document(VISDRONE_CLASSES), 'ignored_regions': [], 'others': []}
-    for image_id, (name, path) in enumerate(progress(list(files.items()), annotation_dir.name)):
-        rows = read_visdrone_rows(path)
+    # Without a single file this is a set whose annotations are kept back (test-challenge): all its images, for a test and the server.
+    chosen: dict[str, Path | None] = {**files} if files else dict.fromkeys(images)
+    for image_id, (name, path) in enumerate(progress(list(chosen.items()), annotation_dir.name)):
+        rows = np.zeros((0, 8)) if path is None else read_visdrone_rows(path)
         if name in sizes:
             width, height = sizes[name]
         elif name in images:
@@ -96,6 +106,9 @@ def convert_visdrone(
         file_name = images[name].name if name in images else f'{name}.jpg'
         document['images'].append({'file_name': file_name, 'height': height, 'width': width, 'id': image_id})
         _add_rows(document, rows, image_id, (width, height), report)
+    if not files:
+        del document['annotations']  # a training then refuses the file
+        report.annotated, report.unannotated = False, 0
     write_json(out_file, document)
     return report
 

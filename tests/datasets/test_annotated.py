@@ -1,0 +1,75 @@
+"""Data sets that are read in the formats of annotation tools."""
+
+import json
+
+import pytest
+
+from mmdet.datasets import AnnotatedDataset, CocoDataset, CSVDataset, LabelMeDataset, YOLODataset
+from mmdet.datasets.converters.convert import convert
+from mmdet.registry import DATASETS
+from mmdet.utils import ConfigError
+
+from ..formats.annotation_files import BOXES, SIZES_WH, write_files, write_images
+
+CLASSES = ('dog', 'cat')
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_images(tmp_path / 'images')
+    images = [dict(id=i, file_name=f'{n}.jpg', width=w, height=h) for i, (n, (w, h)) in enumerate(SIZES_WH.items(), 1)]
+    rows = [
+        dict(id=len(name) * 10 + i, image_id=1 + 'ab'.index(name), category_id=CLASSES.index(label), bbox=box)
+        for name in BOXES
+        for i, (label, box) in enumerate(BOXES[name])
+    ]
+    rows = [{**row, 'id': number} for number, row in enumerate(rows, 1)]
+    document = dict(images=images, annotations=rows, categories=[dict(id=i, name=n) for i, n in enumerate(CLASSES)])
+    write_files(tmp_path, {'x.json': json.dumps(document)})
+    return tmp_path
+
+
+def records(dataset):
+    return [
+        {key: info[key] for key in ('img_id', 'width', 'height', 'instances')}
+        for info in map(dataset.get_data_info, range(len(dataset)))
+    ]
+
+
+@pytest.mark.parametrize(
+    ('kind', 'to', 'target'),
+    [(YOLODataset, 'yolo', 'made'), (CSVDataset, 'csv', 'made.csv'), (LabelMeDataset, 'labelme', 'made'), (AnnotatedDataset, 'voc', 'made')],
+)  # fmt: skip
+def test_the_same_records_as_of_coco(kind, to, target, root):
+    convert(root / 'x.json', root / target, to, images='leave' if to == 'csv' else 'copy')
+    wanted = CocoDataset(
+        ann_file='x.json', data_root=str(root), data_prefix=dict(img='images/'), metainfo=dict(classes=CLASSES)
+    )
+    own = DATASETS.build(
+        dict(
+            type=kind.__name__,
+            ann_file=target,
+            data_root=str(root),
+            metainfo=dict(classes=CLASSES),
+            **(dict(data_prefix=dict(img='images')) if to == 'csv' else {}),
+        )
+    )
+    assert records(own) == records(wanted) and own.metainfo['classes'] == CLASSES
+    assert [info['img_path'].rpartition('/')[2] for info in map(own.get_data_info, range(2))] == ['a.jpg', 'b.jpg']
+    assert own[0]['img_id'] == 1 and not own.broken_images
+    plain = kind(ann_file=target, data_root=str(root), data_prefix=dict(img='images' if to == 'csv' else ''))
+    assert set(plain.metainfo['classes']) == {'cat', 'dog'} and len(plain) == 2
+
+
+def test_splits_and_errors(root):
+    convert(root / 'x.json', root / 'made', 'yolo', images='copy')
+    assert len(YOLODataset(ann_file=str(root / 'made'), split='train')) == 2
+    with pytest.raises(ConfigError, match="split: must be one of 'train'"):
+        YOLODataset(ann_file=str(root / 'made'), split='val')
+    with pytest.raises(ConfigError, match='kind: must be yolo'):
+        YOLODataset(ann_file=str(root / 'made'), kind='csv')
+    with pytest.raises(ConfigError, match='kind: must be coco, yolo'):
+        AnnotatedDataset(ann_file=str(root / 'made'), kind='pascal')
+    pipeline = [dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
+    with pytest.raises(ConfigError, match='only COCO files have masks'):
+        YOLODataset(ann_file=str(root / 'made'), pipeline=pipeline)
