@@ -9,10 +9,12 @@ import numpy as np
 from mmengine.config import Config
 
 from ..datasets import BaseDetDataset
+from ..datasets.annotated import AnnotatedDataset
 from ..errors import ConfigError, MMDetError
+from ..formats.annotations import kind_of, read_table
 from ..formats.visdrone import is_visdrone
 from ..registry import DATASETS
-from .dataset_reading import SPLITS, DatasetPart, coco_part, parse_document, visdrone_part
+from .dataset_reading import SPLITS, DatasetPart, coco_part, parse_document, table_part, visdrone_part
 
 
 def read_config_parts(config: Config, images: str | os.PathLike | None = None) -> list[DatasetPart]:
@@ -41,7 +43,7 @@ def read_config_parts(config: Config, images: str | os.PathLike | None = None) -
         for number, (leaf, pipeline) in enumerate(group, 1):
             name = split if len(group) == 1 else f'{split} {number}'
             dataset = DATASETS.build(dict(leaf, lazy_init=True, pipeline=[]))
-            key = (str(dataset.ann_file), str(getattr(dataset, 'image_prefix', '')))
+            key = (str(dataset.ann_file), str(getattr(dataset, 'image_prefix', '')), str(leaf.get('split')))
             if key in sources and key[0]:
                 known = sources[key]
                 known.name = f'{known.name}, {name}'
@@ -71,17 +73,18 @@ def _part_of_dataset(dataset: BaseDetDataset, leaf: dict, name: str, images: str
     path = dataset.ann_file
     root = images if images is not None else getattr(dataset, 'image_prefix', '')
     classes = dataset.metainfo.get('classes')
-    if path and is_visdrone(Path(path)):
+    own_root = bool(root) and os.path.normpath(root) != os.path.normpath(dataset.data_root or '.')
+    if isinstance(dataset, AnnotatedDataset):
+        kind = kind_of(path, dataset.kind)
+        part = table_part(read_table(path, root if own_root else None, kind, dataset.split), name)
+    elif path and is_visdrone(Path(path)):
         beside = Path(path).parent / 'images'
-        own_root = bool(root) and Path(root) != Path(dataset.data_root or '.')
-        part = visdrone_part(path, name, root if own_root else beside if beside.is_dir() else None)
-    elif path and os.path.isfile(path) and {'images', 'categories'} <= set(document := parse_document(path)):
+        part = visdrone_part(path, name, root if own_root else beside)
+    elif path.endswith('.json') and {'images', 'categories'} <= set(document := parse_document(path)):
         part = coco_part(document, path, name)
         part.image_root = root
     else:  # another format, or made by the dataset: its records are what there is
         part = _part_of_records(DATASETS.build(dict(leaf, pipeline=[], test_mode=True)), name)
-    if part.image_root is not None and not os.path.isdir(part.image_root):
-        part.image_root = part.image_root if '://' in part.image_root else None
     part.classes = None if classes is None else tuple(classes)
     _add_account(part, leaf)
     return part

@@ -136,7 +136,7 @@ def read_parts(
         if kind in _READERS:
             parts.extend(_READERS[kind](path, name, root))
         else:
-            parts.append(_part_of_table(read_table(path, images, kind, split), name))
+            parts.append(table_part(read_table(path, images, kind, split), name))
     for part in parts:
         _fill_sizes(part, sizes or {})
     return parts
@@ -155,7 +155,7 @@ def _sources_in(path: Path) -> list[tuple[str, Path, str | None]]:
     return [(kind, path, split) for split in splits or [None]]
 
 
-def _part_of_table(table: CocoFile, name: str) -> DatasetPart:
+def table_part(table: CocoFile, name: str) -> DatasetPart:
     """A part of a format whose reader keeps all boxes as they are."""
     ignored = (table.ignored_regions, table.others)
     return DatasetPart(

@@ -425,6 +425,42 @@ def test_names_and_arguments(project, tmp_path):
     assert [part.name for part in read_parts(files)] == ['a/train', 'b/train'] and title_of(files) == 'train'
 
 
+def test_yolo_through_a_config_and_its_account(project, tmp_path):
+    """The parts of a YOLO folder are read whole; the account is that of the dataset."""
+    register_all_modules()
+    project.write()
+    write_yolo(tmp_path / 'yolo', {split: read_table(tmp_path / f'{split}.json', tmp_path / split) for split in SPLITS})
+    for split in SPLITS:
+        folder = tmp_path / 'yolo/images' / split
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in (tmp_path / split).iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+    lines = [
+        f"{split}_dataloader = dict(dataset=dict(type='YOLODataset', ann_file={str(tmp_path / 'yolo')!r}, split={split!r}, pipeline=[]))"
+        for split in SPLITS
+    ]
+    (tmp_path / 'yolo.py').write_text('\n'.join(lines))
+    config = load_config(str(tmp_path / 'yolo.py'))
+    parts = read_config_parts(config)
+    assert [(part.name, len(part.file_names), len(part.image)) for part in parts] == [('train', 6, 12), ('val', 4, 8)]
+    assert np.allclose(parts[0].bbox[:2], [[10, 20, 50, 40], [90, 50, 40, 60]])
+    assert all(part.refusal == '' for part in parts)
+    parts[0].account = ['uses 6 of 6 images and 12 of 12 boxes']
+    found = examine(parts, config=config)
+    assert found.verdicts == []
+    page, table = write_examination(found, tmp_path / 'out', title='yolo')
+    assert 'uses 6 of 6 images' in page.read_text()
+    assert json.loads(table.read_text())['parts'][0]['account'] == parts[0].account
+
+
+def test_an_image_folder_of_a_config_that_is_not_there(project, tmp_path):
+    register_all_modules()
+    config = project.config()
+    (tmp_path / 'train').rename(tmp_path / 'elsewhere')
+    found = examine(read_config_parts(config), config=config)
+    assert [(verdict.code, verdict.counts) for verdict in found.verdicts] == [('missing_files', {'train': 6})]
+
+
 @pytest.mark.slow
 def test_the_tool(project, repository, tmp_path):
     project.write()
