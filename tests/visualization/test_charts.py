@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from mmdet.visualization.charts import _number, _thin, _ticks, line_chart
+from mmdet.visualization.charts import _number, _thin, _ticks, bar_chart, line_chart
 
 SVG = '{http://www.w3.org/2000/svg}'
 
