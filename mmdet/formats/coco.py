@@ -212,7 +212,7 @@ def read_coco(path: AnnFile, backend_args: dict | None = None, *, unique_ids: bo
         with no_garbage_collection():
             for each in paths:
                 document = parse_json(contents.pop(0), each, drop_polygons=True)
-                tables.append(_columns_of(document, str(each), unique_ids))
+                tables.append(columns_of(document, str(each), unique_ids))
         _last = key, tables[0] if len(tables) == 1 else _frozen(join_tables(tables))
     return _last[1]
 
@@ -245,7 +245,8 @@ def read_segmentations(path: AnnFile, backend_args: dict | None = None) -> list:
     return found
 
 
-def _columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile:
+def columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile:
+    """The columns of a parsed annotation file; ``source`` is its name in errors. See :func:`read_coco`."""
     images, categories = (_Records(document.get(key), source, key) for key in ('images', 'categories'))
     annotations = _Records(document.get('annotations', []), source, 'annotations')
     image_ids, category_ids = images.ids('id', unique=True), categories.ids('id', unique=True)

@@ -90,11 +90,61 @@ def line_chart(
     return ''.join([*parts, '</svg>'])
 
 
+def bar_chart(
+    labels: Sequence[str],
+    series: Sequence[tuple[str, Sequence[float]]],
+    *,
+    title: str,
+    x_label: str,
+    width: int = 620,
+    height: int = 300,
+) -> str:
+    """An ``<svg>`` element with groups of bars and a legend at the top; without any bar above 0 it reads 'no values'.
+
+    Args:
+        labels: what each group of bars counts, along the x axis.
+        series: one ``(name, values)`` for each bar of a group, with as many finite values >= 0 as there are labels.
+        title, x_label, width, height: as for :func:`line_chart`.
+    """
+    parts = [
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escaped(title)}" xmlns="http://www.w3.org/2000/svg">',
+        f'<text x="8" y="18" class="chart-title">{escaped(title)}</text>',
+    ]
+    largest = max((value for _, values in series for value in values), default=0)
+    if not labels or largest <= 0:
+        parts.append(f'<text x="{width / 2}" y="{height / 2}" class="tick" text-anchor="middle">no values</text>')
+        return ''.join([*parts, '</svg>'])
+    rows = _legend(parts, [(name, []) for name, _ in series], width)
+    left, right, top, bottom = 58, width - 16, 34 + 16 * rows, height - 38
+    ticks, _, high = _ticks(0.0, largest, 5)
+    y_scale = (bottom - top) / high
+    for tick in ticks:
+        y = bottom - tick * y_scale
+        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" class="grid"/>')
+        parts.append(f'<text x="{left - 7}" y="{y + 4:.1f}" class="tick" text-anchor="end">{_number(tick)}</text>')
+    group = (right - left) / len(labels)
+    bar = group * 0.8 / max(len(series), 1)
+    for index, label in enumerate(labels):
+        start = left + index * group + group * 0.1
+        middle = left + (index + 0.5) * group
+        parts.append(
+            f'<text x="{middle:.1f}" y="{bottom + 16}" class="tick" text-anchor="middle">{escaped(label)}</text>'
+        )
+        for k, (_, values) in enumerate(series):
+            tall = values[index] * y_scale
+            parts.append(
+                f'<rect x="{start + k * bar:.1f}" y="{bottom - tall:.1f}" width="{bar * 0.92:.1f}" height="{tall:.1f}" '
+                f'fill="{_STROKES[k % len(_STROKES)]}"/>'
+            )
+    parts.append(f'<text x="{right}" y="{height - 6}" class="tick" text-anchor="end">{escaped(x_label)}</text>')
+    return ''.join([*parts, '</svg>'])
+
+
 def _legend(parts: list[str], curves: list[_Curve], width: int) -> int:
-    """Append the name and the last value of each curve to ``parts``; returns the number of rows."""
+    """Append the name of each curve, and its last value if it has points, to ``parts``; returns the number of rows."""
     x, row = 8.0, 0
     for index, (name, points) in enumerate(curves):
-        text = f'{name} {_number(points[-1][1])}'
+        text = f'{name} {_number(points[-1][1])}' if points else name
         size = 30 + 6.9 * len(text)  # browsers draw 12 px system fonts 6-7 px a character
         if x > 8 and x + size > width:
             x, row = 8.0, row + 1

@@ -1,27 +1,20 @@
 """One self-contained HTML page about a run: curves, AP, speed, and predictions beside ground truth. No script, no network."""
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from ..formats.images import IMAGE_SUFFIXES, decode_image
 from ..formats.json_file import read_json
 from ..formats.json_lines import read_json_lines
 from ..utils.checks import is_number
-from ..utils.files import write_text
 from ..utils.outputs import refuse_inputs
-from ..version import release
-from .charts import Series, escaped, line_chart
-from .report_style import STYLE
+from .charts import Series, line_chart
+from .report_page import PICTURE_BYTES, cell_text, check_page_name, figure, section, table, write_page
 
-# A page of at most 5 MB opens at once and can be mailed; base64 makes 4 bytes of 3, and text and curves take some 100 KB.
-_PICTURE_BYTES = 3_500_000
 _LARGEST = 1e300
 _NOT_METRICS = {'step', 'data_time', 'time', 'epoch', 'iter', 'memory'}
 _OVERALL = {'bbox_mAP': 'AP', 'bbox_mAP_50': 'AP50', 'bbox_mAP_75': 'AP75'}
@@ -105,36 +98,25 @@ def write_report(
     given = (item[0] if isinstance(item, tuple) else item for item in (*comparisons, *pictures))
     logs = _scalar_files(Path(work_dir)) if work_dir is not None else []
     refuse_inputs([out_html], [*logs, *(item for item in given if isinstance(item, str | Path))], field='out_html')
-    if Path(out_html).suffix not in ('.html', '.htm'):
-        raise ConfigError('must end in .html or .htm', field='out_html', received=str(out_html))
+    check_page_name(out_html)
     if curves is None:
         curves = read_scalars(work_dir) if work_dir is not None else {'train': {}, 'val': {}}
     if metrics is None:
         metrics = {name: values[-1] for name, (_, values) in curves['val'].items()}
     pairs, singles = [_picture(item) for item in comparisons], [_picture(item) for item in pictures]
     # A comparison holds two pictures side by side.
-    share = _PICTURE_BYTES / max(2 * len(pairs) + len(singles), 1)
+    share = PICTURE_BYTES / max(2 * len(pairs) + len(singles), 1)
 
-    facts = {'written': datetime.now().strftime('%Y-%m-%d %H:%M'), 'mmdet': release, **(facts or {})}
-    shown = ' &middot; '.join(f'{_text(key)} <b>{_text(value)}</b>' for key, value in facts.items())
     body = [
-        f'<h1>{escaped(title)}</h1>',
-        f'<p class="facts">{shown}</p>',
         _headline(metrics),
-        *(_section(_text(heading), [_table(*table)], 'wide') for heading, table in (tables or {}).items()),
-        _section('Predictions beside ground truth', [_figure(item, share * 2, 2600) for item in pairs], 'wide'),
-        _section('Curves', _charts(curves), 'two'),
-        _section('Accuracy', [_metric_table(metrics), _class_table(metrics)], 'two'),
-        _section('Speed', [_table(('', 'value'), list(benchmark.items()))] if benchmark else [], 'half'),
-        _section('Pictures', [_figure(item, share, 1100) for item in singles], 'two'),
+        *(section(heading, [table(*content)], 'wide') for heading, content in (tables or {}).items()),
+        section('Predictions beside ground truth', [figure(item, share * 2, 2600) for item in pairs], 'wide'),
+        section('Curves', _charts(curves), 'two'),
+        section('Accuracy', [_metric_table(metrics), _class_table(metrics)], 'two'),
+        section('Speed', [table(('', 'value'), list(benchmark.items()))] if benchmark else [], 'half'),
+        section('Pictures', [figure(item, share, 1100) for item in singles], 'two'),
     ]
-    page = (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escaped(title)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<style>{STYLE}</style></head><body><main>{"".join(body)}</main></body></html>\n'
-    )
-    write_text(out_html, page)
-    return Path(out_html)
+    return write_page(out_html, title, facts or {}, body)
 
 
 def read_figures(path: str | Path | None) -> dict | None:
@@ -201,7 +183,7 @@ def _metric_table(metrics: Mapping[str, float]) -> str:
         for name, value in metrics.items()
         if isinstance(value, (int, float)) and not name.endswith('_precision')
     ]
-    return _table(('metric', '%'), rows) if rows else ''
+    return table(('metric', '%'), rows) if rows else ''
 
 
 def _class_table(metrics: Mapping[str, float]) -> str:
@@ -212,28 +194,12 @@ def _class_table(metrics: Mapping[str, float]) -> str:
         if name.endswith('_precision') and isinstance(value, (int, float))
     ]
     rows = ''.join(
-        f'<tr><td>{_text(name)}</td><td class="number">{_percent(value)}</td>'
+        f'<tr><td>{cell_text(name)}</td><td class="number">{_percent(value)}</td>'
         f'<td class="bar"><i style="width:{100 * min(max(value, 0.0), 1.0):.1f}%"></i></td></tr>'
         for name, value in sorted(classes, key=lambda row: -row[1])
     )
     head = '<tr><th>class</th><th class="number">AP %</th><th></th></tr>'
     return f'<table><thead>{head}</thead><tbody>{rows}</tbody></table>' if rows else ''
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """An HTML table whose first column is text; the others are numbers."""
-
-    def cells(row: Sequence[object], tag: str) -> str:
-        kinds = ['', *[' class="number"'] * (len(row) - 1)]
-        return ''.join(f'<{tag}{kind}>{_text(value)}</{tag}>' for kind, value in zip(kinds, row))
-
-    lines = ''.join(f'<tr>{cells(row, "td")}</tr>' for row in rows)
-    return f'<table><thead><tr>{cells(head, "th")}</tr></thead><tbody>{lines}</tbody></table>'
-
-
-def _section(heading: str, parts: Sequence[str], layout: str) -> str:
-    cells = ''.join(f'<div class="card">{part}</div>' for part in parts if part)
-    return f'<h2>{_text(heading)}</h2><div class="{layout}">{cells}</div>' if cells else ''
 
 
 def _picture(item: Picture) -> tuple[np.ndarray, str]:
@@ -244,37 +210,8 @@ def _picture(item: Picture) -> tuple[np.ndarray, str]:
     return decode_image(image, value_range='minmax')[..., ::-1], Path(image).name if caption is None else caption
 
 
-def _figure(picture: tuple[np.ndarray, str], max_bytes: float, max_width: int) -> str:
-    data = base64.b64encode(_jpeg(picture[0], max_bytes, max_width)).decode()
-    caption = _text(picture[1])
-    text = f'<figcaption>{caption}</figcaption>' if caption else ''
-    # A click on the picture shows it in its stored size; the checkbox makes that work without a script.
-    image = f'<img alt="{caption}" src="data:image/jpeg;base64,{data}">'
-    return f'<figure><label title="click to enlarge"><input type="checkbox">{image}</label>{text}</figure>'
-
-
-def _jpeg(image: np.ndarray, max_bytes: float, max_width: int) -> bytes:
-    """JPEG of an RGB picture, narrowed until it takes at most ``max_bytes``, but not below a width of 320 pixels."""
-    bgr = np.ascontiguousarray(image[..., ::-1])
-    width = min(max_width, bgr.shape[1])
-    while True:
-        height = max(1, round(bgr.shape[0] * width / bgr.shape[1]))
-        small = bgr if width == bgr.shape[1] else cv2.resize(bgr, (width, height), interpolation=cv2.INTER_AREA)
-        data = cv2.imencode('.jpg', small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-        if len(data) <= max_bytes or width <= 320:
-            return data
-        width = max(320, int(width * 0.85))
-
-
 def _percent(value: float) -> str:
     """AP in percent; a dash for -1 (no such objects) and values that are not finite; a value above 1 is no share and stays as it is."""
     if not math.isfinite(value) or value < 0:
         return '–'
     return f'{100 * value:.1f}' if value <= 1 else f'{value:.4g} (not %)'
-
-
-def _text(value: object) -> str:
-    """A value as HTML text; floats with four significant digits."""
-    if isinstance(value, float):
-        value = f'{value:.4g}' if abs(value) < 1000 else f'{value:,.0f}'
-    return escaped(value)

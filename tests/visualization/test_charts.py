@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from mmdet.visualization.charts import _number, _thin, _ticks, line_chart
+from mmdet.visualization.charts import _number, _thin, _ticks, bar_chart, line_chart
 
 SVG = '{http://www.w3.org/2000/svg}'
 
@@ -66,3 +66,15 @@ def test_values_that_are_not_finite_are_left_out():
     svg = line_chart([('x', [0, 1, 2], [1.0, float('inf'), 3.0])], title='T', x_label='step')
     assert len(ElementTree.fromstring(svg).find(f'{SVG}polyline').get('points').split()) == 2
     assert 'no values' in line_chart([('x', [0], [float('nan')])], title='T', x_label='step')
+
+
+def test_bars():
+    assert 'no values' in bar_chart([], [], title='T', x_label='x')
+    assert 'no values' in bar_chart(['a'], [('s', [0])], title='T', x_label='x')
+    root = ElementTree.fromstring(bar_chart(['a', 'b<'], [('one', [1, 2]), ('two', [0, 4])], title='T', x_label='side'))
+    texts = [text.text for text in root.findall(f'{SVG}text')]
+    assert texts[:3] == ['T', 'one', 'two'] and texts[-3:] == ['a', 'b<', 'side']
+    bars = [(float(bar.get('x')), float(bar.get('height')), bar.get('fill')) for bar in root.findall(f'{SVG}rect')]
+    assert [fill for *_, fill in bars] == ['#0072b2', '#d55e00'] * 2
+    # The y axis goes from 0 to 4 over 212 pixels: 262 - 50.
+    assert [height for _, height, _ in bars] == [53.0, 0.0, 106.0, 212.0] and bars[0][0] < bars[1][0] < bars[2][0]

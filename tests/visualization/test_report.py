@@ -8,7 +8,8 @@ import pytest
 from mmdet.apis import read_scalars, write_report
 from mmdet.utils import ConfigError, DataError
 from mmdet.visualization.charts import line_chart
-from mmdet.visualization.report import _charts, _jpeg, _percent, _picture, _text, pictures_in, read_figures
+from mmdet.visualization.report import _charts, _percent, _picture, pictures_in, read_figures
+from mmdet.visualization.report_page import cell_text, jpeg_bytes
 
 
 def log(work_dir, stamp, records, tail=''):
@@ -145,23 +146,27 @@ def test_percent(value, text):
 
 @pytest.mark.parametrize('value, text', [('<a>', '&lt;a&gt;'), (3, '3'), (0.123456, '0.1235'), (999.94, '999.9'), (12345.6, '12,346')])  # fmt: skip
 def test_text(value, text):
-    assert _text(value) == text
+    assert cell_text(value) == text
 
 
 def test_pictures_are_narrowed_to_the_bytes_that_they_may_take():
     noise = np.random.default_rng(0).integers(0, 256, (100, 1000, 3), np.uint8)
 
     def width(max_bytes, max_width):
-        return cv2.imdecode(np.frombuffer(_jpeg(noise, max_bytes, max_width), np.uint8), cv2.IMREAD_COLOR).shape[:2]
+        return cv2.imdecode(np.frombuffer(jpeg_bytes(noise, max_bytes, max_width), np.uint8), cv2.IMREAD_COLOR).shape[
+            :2
+        ]
 
     assert width(1e9, 2000) == (100, 1000) and width(1e9, 500) == (50, 500)
-    once = len(_jpeg(noise, 1e9, 850))
+    once = len(jpeg_bytes(noise, 1e9, 850))
     assert width(once, 2000) == (85, 850) and width(once - 1, 2000) == (72, 722), 'by 0.85 each time'
     assert width(1, 2000) == (32, 320), 'not narrower than that'
     small = noise[:, :200]
-    assert cv2.imdecode(np.frombuffer(_jpeg(small, 1, 2000), np.uint8), 1).shape[:2] == (100, 200)
+    assert cv2.imdecode(np.frombuffer(jpeg_bytes(small, 1, 2000), np.uint8), 1).shape[:2] == (100, 200)
     red = np.full((20, 30, 3), (250, 0, 0), np.uint8)
-    assert cv2.imdecode(np.frombuffer(_jpeg(red, 1e9, 30), np.uint8), 1)[10, 10, 2] > 240, 'RGB in, BGR in the file'
+    assert cv2.imdecode(np.frombuffer(jpeg_bytes(red, 1e9, 30), np.uint8), 1)[10, 10, 2] > 240, (
+        'RGB in, BGR in the file'
+    )
 
 
 def test_captions(tmp_path):

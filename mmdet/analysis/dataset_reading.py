@@ -1,0 +1,434 @@
+"""Data sets as :mod:`~mmdet.analysis.dataset_doctor` examines them: every row of the files, the faulty ones too.
+
+Datasets leave out boxes that cannot be trained on, and refuse files with inconsistent records. Here the boxes are kept as they are written, and
+records that a dataset would refuse are set aside and counted.
+
+Letters: I images, n boxes, C categories of a part.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ConfigError, DataError
+from ..formats.annotation_table import inner_folder
+from ..formats.annotations import coco_files, kind_of, read_table, splits_of
+from ..formats.coco import CocoFile, columns_of, plain_id
+from ..formats.images import images_by_stem
+from ..formats.json_file import no_garbage_collection, parse_json, read_bytes
+from ..formats.visdrone import (
+    VISDRONE_CLASSES,
+    read_visdrone_rows,
+    stack_rows,
+    text_files,
+    without_image_suffix,
+)
+from ..formats.voc import read_voc_split, read_voc_xml
+from ..utils.checks import is_finite
+from ..utils.progress import progress
+
+SPLITS = ('train', 'val', 'test')
+_NAMES_TRIED = 20  # file names that are looked for in a folder to tell whether it is the image folder
+# Names that tools give every file or folder: the folder above tells more.
+_GENERIC = ('annotations', 'Annotations', '_annotations.coco', 'labels', 'instances_default', 'result', 'images')
+_MAX_SIDE = 1e9  # pixels; the limit of the readers
+
+
+@dataclass
+class DatasetPart:
+    """One annotation file (or folder) with its images.
+
+    Attributes:
+        name: 'train', 'val', the name of a file: unique among the parts.
+        source: the file or folder.
+        file_names: I names as in the file, '' where there is none.
+        sizes_wh: (I, 2) int64 widths and heights as the file states them, 0 where it does not.
+        class_names: C names of the file's categories.
+        image: (n,) int64, position of each box's image.
+        label: (n,) int64, position of its category; -1 for regions without one.
+        bbox: (n, 4) float64, left, top, width, height in pixels, as written.
+        ignored: (n,) bool: crowds, ignored regions, VOC's difficult objects.
+        split: parts of one split are trained or tested on together.
+        image_root: folder of the images; None where there is none at hand.
+        category_ids, supercategories: C ids and names of the super-categories ('' where there is none).
+        area: (n,) float64 as written, NaN where the file has none.
+        rotation: (n,) float64, degrees, of boxes that CVAT or Label Studio rotated; 0 for others.
+        annotated: False for a test set whose annotations are kept back.
+        classes: names in the config, None without a config.
+        pipeline: transform configs, empty without a config.
+        faults: records that a dataset would refuse, by the kind of fault: descriptions of them.
+        account: lines about what the dataset of the config uses and leaves out.
+        refusal: the error with which the dataset of the config refuses the part, '' if it does not.
+    """
+
+    name: str
+    source: str
+    file_names: list[str]
+    sizes_wh: np.ndarray
+    class_names: list[str]
+    image: np.ndarray
+    label: np.ndarray
+    bbox: np.ndarray
+    ignored: np.ndarray
+    split: str = ''
+    image_root: str | None = None
+    category_ids: list = field(default_factory=list)
+    supercategories: list[str] = field(default_factory=list)
+    area: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    rotation: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    annotated: bool = True
+    classes: tuple[str, ...] | None = None
+    pipeline: list[dict] = field(default_factory=list)
+    faults: dict[str, list[str]] = field(default_factory=dict)
+    account: list[str] = field(default_factory=list)
+    refusal: str = ''
+
+    def __post_init__(self) -> None:
+        boxes, categories = len(self.image), len(self.class_names)
+        self.split = self.split or self.name
+        self.category_ids = self.category_ids or list(range(categories))
+        self.supercategories = self.supercategories or [''] * categories
+        self.area = self.area if len(self.area) == boxes else np.full(boxes, np.nan)
+        self.rotation = self.rotation if len(self.rotation) == boxes else np.zeros(boxes)
+
+    @property
+    def counted(self) -> np.ndarray:
+        """(n,) bool, boxes of objects: neither ignored nor without a class."""
+        return ~self.ignored & (self.label >= 0)
+
+    def path_of(self, image: int) -> str | None:
+        """The path of an image, whether there is such a file or not; None where the folder is not known."""
+        name = self.file_names[image]
+        return os.path.join(self.image_root, name) if self.image_root is not None and name else None
+
+    def box_name(self, row: int) -> str:
+        """How a box is named in lists: its image and its class."""
+        label = self.label[row]
+        return f'{self.image_name(self.image[row])}: {self.class_names[label] if label >= 0 else "ignored region"}'
+
+    def image_name(self, image: int) -> str:
+        """The file name of an image, or its number where it has none."""
+        return self.file_names[image] or f'image {image + 1}'
+
+
+def read_parts(
+    paths: Sequence[str | os.PathLike],
+    images: str | os.PathLike | None = None,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
+) -> list[DatasetPart]:
+    """Read annotation files and folders, each of which is a part, or several (a VOC folder has its lists, a Roboflow folder its splits).
+
+    Args:
+        paths: files and folders of the formats of :mod:`mmdet.formats.annotations`.
+        images: folder of the images. None looks at the usual places beside the annotations; where no image is found, none is examined.
+        sizes: name without suffix -> (width, height), where files state none and there are no images.
+
+    Raises:
+        DataError: a file cannot be read, or its format is not known.
+    """
+    sources = [source for path in map(Path, paths) for source in _sources_in(path)]
+    parts: list[DatasetPart] = []
+    for (kind, path, split), name in zip(sources, _part_names([(path, split) for _, path, split in sources])):
+        root = None if images is None else str(images)
+        if kind in _READERS:
+            parts.extend(_READERS[kind](path, name, root))
+        else:
+            parts.append(table_part(read_table(path, images, kind, split), name))
+    for part in parts:
+        _fill_sizes(part, sizes or {})
+    return parts
+
+
+def _sources_in(path: Path) -> list[tuple[str, Path, str | None]]:
+    """Kind, place and split of each part that a path holds."""
+    if path.is_file() and path.suffix.lower() == '.json':
+        return [('coco', path, None)]  # one that is broken is an error of this reader, which says where
+    kind = kind_of(path)
+    if kind == 'coco':
+        return [(kind, file, None) for file in coco_files(path).values()]
+    if kind == 'visdrone':
+        return [(kind, inner_folder(path, 'annotations', '.txt'), None)]
+    splits: list[str | None] = [*splits_of(path, kind)] if kind != 'voc' else []
+    return [(kind, path, split) for split in splits or [None]]
+
+
+def table_part(table: CocoFile, name: str) -> DatasetPart:
+    """A part of a format whose reader keeps all boxes as they are."""
+    ignored = (table.ignored_regions, table.others)
+    return DatasetPart(
+        name=name,
+        source=table.source,
+        image_root=table.image_root or None,
+        file_names=list(table.file_names),
+        sizes_wh=table.sizes_wh.copy(),
+        class_names=list(table.category_names),
+        category_ids=list(table.category_ids),
+        image=np.concatenate([table.image, *(rows.image for rows in ignored)]),
+        label=np.concatenate([table.category, *(np.full(len(rows.image), -1) for rows in ignored)]),
+        bbox=np.concatenate([table.bbox, *(rows.bbox for rows in ignored)]),
+        ignored=np.concatenate([table.crowd | table.ignore, *(np.ones(len(rows.image), bool) for rows in ignored)]),
+        rotation=np.concatenate([table.rotation, *(np.zeros(len(rows.image)) for rows in ignored)]),
+        annotated=table.annotated,
+    )
+
+
+def _part_names(sources: Sequence[tuple[Path, str | None]]) -> list[str]:
+    """A short name for each source, different from the others: its split, or its stem, with as many folders as it takes."""
+    chains = []
+    for path, split in sources:
+        parts = _telling_parts(path)
+        chains.append([*parts, split] if split else parts)
+    depths = [1] * len(chains)
+    while True:
+        shown = ['/'.join(parts[-depth:]) for parts, depth in zip(chains, depths)]
+        repeated = {name for name in shown if shown.count(name) > 1}
+        longer = [
+            depth + (name in repeated and depth < len(parts)) for name, parts, depth in zip(shown, chains, depths)
+        ]
+        if longer == depths:
+            return [f'{name} {i + 1}' if name in repeated else name for i, name in enumerate(shown)]
+        depths = longer
+
+
+def _telling_parts(path: Path) -> list[str]:
+    """The parts of a path up to the last one that is not the same for every data set."""
+    full = path.resolve()
+    parts = [*full.parts[1:-1], full.stem if full.is_file() else full.name]
+    while parts[-1] in _GENERIC and len(parts) > 1:
+        parts = parts[:-1]
+    return parts
+
+
+def title_of(paths: Sequence[str | os.PathLike]) -> str:
+    """A name for what lies at some paths."""
+    return ', '.join(dict.fromkeys(_telling_parts(Path(path))[-1] for path in paths))
+
+
+def _fill_sizes(part: DatasetPart, sizes: Mapping[str, tuple[int, int]]) -> None:
+    for row in np.flatnonzero((part.sizes_wh == 0).any(axis=1)).tolist() if sizes else ():
+        part.sizes_wh[row] = sizes.get(without_image_suffix(part.file_names[row]), (0, 0))
+
+
+# ------------------------------------------------------------------------------------------------------- formats
+
+
+def _read_coco(path: Path, name: str, images: str | None) -> list[DatasetPart]:
+    part = coco_part(parse_document(path), path, name)
+    part.image_root = images if images is not None else _image_root(path.parent, path.stem, part.file_names)
+    return [part]
+
+
+def parse_document(path: str | os.PathLike) -> dict:
+    with no_garbage_collection():
+        return parse_json(read_bytes(path), path, drop_polygons=True)
+
+
+def coco_part(document: dict, path: str | os.PathLike, name: str) -> DatasetPart:
+    """A COCO file, without its inconsistent records; these are the ``faults`` of the part.
+
+    Raises:
+        DataError: the lists of COCO are missing, or a record has a value that cannot be read.
+    """
+    faults: dict[str, list[str]] = {}
+    groups = [document.get('images'), document.get('categories'), document.get('annotations', [])]
+    if all(isinstance(group, list) and all(type(row) is dict for row in group) for group in groups):
+        images, categories = _sound_images(groups[0], faults), _once(groups[1], 'repeated_category_ids', faults)
+        groups = [images, categories, _sound_annotations(groups[2], images, categories, faults)]
+    images, categories, rows = groups
+    sound = dict(images=images, categories=categories, annotations=rows)
+    table = columns_of(sound, str(path), unique_ids=False)  # refuses lists of anything but objects
+    return DatasetPart(
+        name=name,
+        source=str(path),
+        file_names=list(table.file_names),
+        sizes_wh=table.sizes_wh.copy(),
+        class_names=list(table.category_names),
+        category_ids=list(table.category_ids),
+        supercategories=[str(category.get('supercategory') or '') for category in categories],
+        image=table.image,
+        label=table.category,
+        bbox=table.bbox,
+        ignored=table.crowd | table.ignore,
+        area=np.array([row['area'] if is_finite(row.get('area')) else np.nan for row in rows], dtype=np.float64),
+        rotation=np.array([_rotation(row) for row in rows], dtype=np.float64),
+        annotated='annotations' in document,
+        faults=faults,
+    )
+
+
+def _once(rows: list[dict], code: str, faults: dict[str, list[str]]) -> list[dict]:
+    """The records whose id occurs for the first time; the others become faults."""
+    seen: set = set()
+    kept = []
+    for row in rows:
+        record_id = plain_id(row.get('id'))
+        if record_id is not None and record_id in seen:
+            faults.setdefault(code, []).append(f'id {record_id}')
+            continue
+        seen.add(record_id)
+        kept.append(row)
+    return kept
+
+
+def _sound_images(rows: list[dict], faults: dict[str, list[str]]) -> list[dict]:
+    kept = []
+    for row in _once(rows, 'repeated_image_ids', faults):
+        sides = [row.get('width'), row.get('height')]
+        if any(
+            side is not None and not (is_finite(side) and 0 < side < _MAX_SIDE and side == int(side)) for side in sides
+        ):
+            faults.setdefault('impossible_sizes', []).append(f'{row.get("file_name") or row.get("id")}: {sides}')
+            row = {**row, 'width': None, 'height': None}
+        kept.append(row)
+    return kept
+
+
+def _sound_annotations(rows: list[dict], images: list[dict], categories: list[dict], faults: dict) -> list[dict]:
+    image_ids, category_ids = ({plain_id(row.get('id')) for row in group} for group in (images, categories))
+    seen: set = set()
+    kept = []
+    for position, row in enumerate(rows):
+        box, record_id = row.get('bbox'), plain_id(row.get('id'))
+        code = None
+        if record_id is not None and record_id in seen:
+            faults.setdefault('repeated_annotation_ids', []).append(f'id {record_id}')
+        seen.add(record_id)
+        if plain_id(row.get('image_id')) not in image_ids:
+            code, value = 'unknown_images', row.get('image_id')
+        elif plain_id(row.get('category_id')) not in category_ids:
+            code, value = 'unknown_categories', row.get('category_id')
+        elif not (type(box) is list and len(box) == 4 and all(map(is_finite, box))):
+            code, value = 'impossible_boxes', box
+        if code is None:
+            kept.append(row)
+        else:
+            name = f'annotation {record_id}' if record_id is not None else f'annotations[{position}]'
+            faults.setdefault(code, []).append(f'{name}: {str(value)[:80]}')
+    return kept
+
+
+def _rotation(row: dict) -> float:
+    """Degrees by which the exporting tool had rotated a box: CVAT's ``attributes.rotation``, or ``rotation`` itself (Label Studio)."""
+    attributes = row.get('attributes')
+    value = attributes.get('rotation') if isinstance(attributes, dict) else None
+    value = row.get('rotation') if value is None else value
+    try:
+        angle = 0.0 if value is None else float(value)  # CVAT writes numbers, older exports texts
+    except (TypeError, ValueError):
+        return 0.0
+    return angle if np.isfinite(angle) else 0.0
+
+
+def _image_root(folder: Path, stem: str, names: Sequence[str]) -> str | None:
+    """The folder, beside the annotations, that holds images of these names; None if there is none."""
+    split = stem.removeprefix('instances_')
+    above = folder.parent
+    places = [
+        folder, folder / 'images', folder / split, folder / 'images' / split, above / 'images', above / split, above / 'images' / split,
+        above / split / 'images', above / 'JPEGImages', above,
+    ]  # fmt: skip
+    tried = [name for name in names if name][:_NAMES_TRIED]
+    hits = [sum(os.path.isfile(place / name) for name in tried) for place in places]
+    return str(places[int(np.argmax(hits))]) if max(hits, default=0) else None
+
+
+def _read_visdrone(path: Path, name: str, images: str | None) -> list[DatasetPart]:
+    root = Path(images) if images is not None else path.resolve().parent / 'images'
+    return [visdrone_part(path, name, root if images is not None or root.is_dir() else None)]
+
+
+def visdrone_part(path: str | os.PathLike, name: str, root: str | os.PathLike | None) -> DatasetPart:
+    """A folder of VisDrone's text files, with the images of the folder ``root``.
+
+    Raises:
+        DataError: no such folder, or a broken row.
+    """
+    files = text_files(path, 'annotation', at_least_one=True)
+    known = images_by_stem(root) if root is not None and os.path.isdir(root) else {}
+    tables = [read_visdrone_rows(file) for file in progress(files.values(), f'{name}: reading', len(files))]
+    image, rows = stack_rows([np.zeros((0, 8)), *tables])
+    category = rows[:, 5].astype(np.int64)
+    label = np.where((category >= 1) & (category <= len(VISDRONE_CLASSES)), category - 1, -1)
+    return DatasetPart(
+        name=name,
+        source=str(path),
+        image_root=None if root is None else str(root),
+        file_names=[known[stem].name if stem in known else f'{stem}.jpg' for stem in files],
+        sizes_wh=np.zeros((len(files), 2), dtype=np.int64),
+        class_names=list(VISDRONE_CLASSES),
+        category_ids=list(range(1, len(VISDRONE_CLASSES) + 1)),
+        image=image - 1,
+        label=label,
+        bbox=rows[:, :4],
+        ignored=(label < 0) | (rows[:, 4] == 0),
+    )
+
+
+def _read_voc(path: Path, name: str, images: str | None) -> list[DatasetPart]:
+    lists = path / 'ImageSets' / 'Main'
+    splits = {split: lists / f'{split}.txt' for split in SPLITS if (lists / f'{split}.txt').is_file()}
+    stems = {split: read_voc_split(file) for split, file in splits.items()}
+    if not stems:
+        stems = {name: sorted(file.stem for file in (path / 'Annotations').glob('*.xml'))}
+    root = images if images is not None else str(path / 'JPEGImages')
+    known = images_by_stem(root) if os.path.isdir(root) else {}
+    found = {
+        stem: read_voc_xml(path / 'Annotations' / f'{stem}.xml')
+        for stem in progress([*dict.fromkeys(stem for group in stems.values() for stem in group)], 'reading')
+    }
+    classes = sorted({item.name for image in found.values() for item in image.objects})
+    return [_voc_part(path, split, group, found, classes, root, known) for split, group in stems.items()]
+
+
+def _voc_part(
+    path: Path, split: str, stems: Sequence[str], found: Mapping, classes: list[str], root: str, known: Mapping
+) -> DatasetPart:
+    objects = [(number, item) for number, stem in enumerate(stems) for item in found[stem].objects]
+    corners = np.array([item.corners for _, item in objects], dtype=np.float64).reshape(-1, 4)
+    sides = corners[:, 2:] - corners[:, :2]
+    # Corners are the first and the last pixel, counted from 1. A box whose last pixel is not after the first has no area.
+    bbox = np.concatenate([corners[:, :2] - 1, np.where(sides > 0, sides + 1, sides)], axis=1)
+    sizes = [[int(side) if side.isdigit() else 0 for side in found[stem].size_wh] for stem in stems]
+    return DatasetPart(
+        name=split,
+        source=str(path),
+        image_root=root if known else None,
+        file_names=[known[stem].name if stem in known else found[stem].file_name or f'{stem}.jpg' for stem in stems],
+        sizes_wh=np.array(sizes, dtype=np.int64).reshape(-1, 2),
+        class_names=classes,
+        image=np.array([number for number, _ in objects], dtype=np.int64),
+        label=np.array([classes.index(item.name) for _, item in objects], dtype=np.int64),
+        bbox=bbox,
+        ignored=np.array([item.difficult for _, item in objects], dtype=bool),
+    )
+
+
+_READERS = {'coco': _read_coco, 'visdrone': _read_visdrone, 'voc': _read_voc}
+
+
+def split_arguments(arguments: Sequence[str], images: str | None = None) -> tuple[list[str], str | None]:
+    """Arguments of the tool as configs or annotations, and the folder of the images: ``images``, or the last argument if it holds images.
+
+    Raises:
+        ConfigError: a config beside annotations or another config, or two image folders.
+    """
+    paths = list(arguments)
+    if len(paths) > 1 and os.path.isdir(paths[-1]) and not _is_annotated(Path(paths[-1])):
+        if images is not None:
+            raise ConfigError('the image folder is given twice', field='--images', received=(paths[-1], images))
+        images = paths.pop()
+    if len(paths) > 1 and any(Path(path).suffix == '.py' for path in paths):
+        raise ConfigError('a config is given alone, or with the folder of the images', received=paths)
+    return paths, images
+
+
+def _is_annotated(folder: Path) -> bool:
+    """Whether a folder holds annotations of a known format; images may lie beside them."""
+    try:
+        kind_of(folder)
+    except DataError:
+        return False
+    return True
