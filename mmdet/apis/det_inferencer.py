@@ -7,10 +7,9 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,16 +25,15 @@ from mmengine.visualization import Visualizer
 
 from ..config.config_files import require_data
 from ..config.reading import type_name
-from ..datasets.transforms import InferencerLoader
 from ..engine.checkpoint.loading import load_checkpoint_file
 from ..errors import CheckpointError, ConfigError, DataError
 from ..formats.pixels import ValueRange, check_value_range, to_uint8
-from ..formats.windows import open_tiled
 from ..models.detectors import BaseDetector
 from ..registry import SCOPE, VISUALIZERS
 from ..structures import DetDataSample
 from ..utils.setup_env import register_all_modules
 from .building import build_model, choose_device, find_config_beside, load_weights, read_config
+from .calls import Call, InferenceResult, next_sources, recorded
 from .inference import (
     compose_for_inputs,
     is_composite,
@@ -52,22 +50,11 @@ from .sources import (
     Source,
     check_array,
     collect_inputs,
-    count_sources,
     iterate_sources,
     output_suffix,
     prefetch_batches,
 )  # fmt: skip
-from .tiling import (
-    Tiling,
-    count_tiles,
-    detect_by_tiles,
-    is_large,
-    picture_side,
-    reads_by_tiles,
-    reduced_sample,
-    sample_of,
-    warn_if_cut,
-)  # fmt: skip
+from .tiling import Tiling, TilingSteps, is_large, reads_by_tiles
 
 # Names of mmdetection, for annotations.
 InputType = str | np.ndarray
@@ -80,50 +67,7 @@ ImgType = np.ndarray | Sequence[np.ndarray]
 _TEXT_OPTIONS = ('texts', 'stuff_texts', 'custom_entities', 'tokens_positive')
 
 
-class InferenceResult(TypedDict):
-    """What a call of :class:`DetInferencer` returns.
-
-    Attributes:
-        predictions: one per image that could be read, in order: ``dict(labels, scores, bboxes)`` with boxes xyxy in pixels, or data samples.
-        visualization: one (H, W, 3) RGB picture per prediction; empty without ``return_vis``.
-        inputs: name of the image of each prediction; frame 7 of a video is ``<stem>/000007``.
-        skipped: name of each image that could not be read, and the reason.
-    """
-
-    predictions: list[Any]
-    visualization: list[np.ndarray]
-    inputs: list[str]
-    skipped: list[tuple[str, str]]
-
-
-@dataclass
-class _Call:
-    """What the steps of one call share; the steps may also be called alone, then they use the defaults.
-
-    Attributes:
-        options: arguments of :func:`collect_inputs`.
-        num_workers: threads that load images.
-        skipped: where to list unreadable images; None makes them errors.
-        pictures: the loaded images of the current batch, by path.
-        sources: the sources of the current batch, by the id of their data samples.
-        writers: the output files.
-        pictures_wanted: whether pictures are returned, shown or written.
-        advance: moves the progress bar.
-        of_steps: arguments that a subclass's preprocess, forward, visualize and postprocess take.
-    """
-
-    options: dict[str, Any] = field(default_factory=dict)
-    num_workers: int = 1
-    skipped: list[tuple[str, str]] | None = None
-    pictures: dict[str, np.ndarray] = field(default_factory=dict)
-    sources: dict[int, Source] = field(default_factory=dict)
-    writers: Writers | None = None
-    pictures_wanted: bool = False
-    advance: Callable[[int], Any] = lambda steps: None
-    of_steps: tuple[dict, dict, dict, dict] = field(default_factory=lambda: ({}, {}, {}, {}))
-
-
-class DetInferencer(BaseInferencer):
+class DetInferencer(TilingSteps, BaseInferencer):
     """Detect objects in images and videos, and write pictures and JSON.
 
     While the network works on one batch, threads load and resize the next.
@@ -210,7 +154,7 @@ class DetInferencer(BaseInferencer):
         self._trust_checkpoint = trust_checkpoint
         self._value_range = check_value_range(value_range)
         self._names = InputNames()
-        self._call = _Call()
+        self._call = Call()
         register_all_modules()
         self.cfg = read_config(model, cfg_options)
         self.model: BaseDetector
@@ -334,7 +278,7 @@ class DetInferencer(BaseInferencer):
             raise ConfigError(message, field='tiles', received=tiles)
         result = InferenceResult(predictions=[], visualization=[], inputs=[], skipped=[])
         options = dict(recursive=recursive, out_dir=out_dir, value_range=self.value_range)
-        call = self._call = _Call(
+        call = self._call = Call(
             options, num_workers, pictures_wanted=return_vis or show or bool(out_dir and not no_save_vis)
         )
         call.of_steps = of_steps
@@ -365,7 +309,7 @@ class DetInferencer(BaseInferencer):
                     result['visualization'] += (part['visualization'] or []) if return_vis else []
                     result['inputs'] += map(str, named)
         finally:
-            self._call = _Call()
+            self._call = Call()
             if bar is not None:
                 print(file=sys.stderr)
         if result['skipped']:
@@ -389,16 +333,6 @@ class DetInferencer(BaseInferencer):
         first, second, third, fourth = ({key: kwargs[key] for key in kwargs if key in names} for names in steps)
         return first, second, third, fourth
 
-    def _count_steps(self, entries: Sequence, tiling: Tiling | None) -> int:
-        """Length of the progress bar: images, frames, and the tiles of those that are cut."""
-        cut = self.model if tiling is None and reads_by_tiles(self.model, self.pipeline) else tiling
-        if cut is None:
-            return count_sources(entries)
-        return sum(
-            count_tiles(entry, cut.tile_wh, cut.overlap) if tiling or is_large(entry) else count_sources([entry])
-            for entry in entries
-        )
-
     def _predict_sources(
         self, sources: Iterable[Source], batch_size: int, tiling: Tiling | None
     ) -> Iterator[tuple[list, list[DetDataSample], list[DetDataSample], list[Source]]]:
@@ -409,56 +343,14 @@ class DetInferencer(BaseInferencer):
                 yield from self._predict_by_tiles(group, batch_size, tiling)
                 continue
             queue: deque[Source] = deque()  # given to preprocess, and not yet predicted
-            images = (source.image for source in _recorded(group, queue))
+            images = (source.image for source in recorded(group, queue))
             for originals, data in self.preprocess(images, batch_size=batch_size, **self._call.of_steps[0]):
                 predictions = self.forward(data, **self._call.of_steps[1])
-                found, taken = _next_sources(queue, originals)
+                found, taken = next_sources(queue, originals)
                 yield originals, predictions, predictions, found
                 self._call.advance(taken)
             if queue:
                 self._call.advance(len(queue))
-
-    def _predict_by_tiles(
-        self, sources: Iterable[Source], batch_size: int, tiling: Tiling | None
-    ) -> Iterator[tuple[list, list[DetDataSample], list[DetDataSample], list[Source]]]:
-        """As :meth:`_predict_sources`, one image after the other, of which only the tiles in work need be in memory."""
-        call = self._call
-
-        def predict(arrays: Iterator[np.ndarray]) -> Iterator[tuple[list, list[DetDataSample]]]:
-            skipped, call.skipped = call.skipped, None  # a broken tile is a broken image
-            try:
-                for originals, data in self.preprocess(arrays, batch_size=batch_size, **call.of_steps[0]):
-                    yield originals, self.forward(data, **call.of_steps[1])
-            finally:
-                call.skipped = skipped
-
-        for source in sources:
-            try:
-                with open_tiled(
-                    source.image, value_range=self.value_range, backend_args=self._backend_args(source)
-                ) as image:
-                    if tiling is None:
-                        found, limit = self.model.detect_tiled(image, call.advance), self.model.max_per_img
-                    else:
-                        found, limit = detect_by_tiles(image, tiling, predict, call.advance), tiling.max_per_img
-                    sample = sample_of(found, image.size_wh, source.image if isinstance(source.image, str) else None)
-                    picture, factor = np.zeros((1, 1, 3), np.uint8), 1
-                    if call.pictures_wanted:
-                        picture, factor = image.reduced(picture_side(image.size_wh))
-            except DataError as error:
-                if call.skipped is None:
-                    raise
-                call.skipped.append((str(source), str(error)))
-                continue
-            warn_if_cut(len(found), limit, source)
-            yield [picture], [reduced_sample(sample, factor)], [sample], [source]
-
-    def _backend_args(self, source: Source) -> dict | None:
-        """How the file of a source is fetched: as the loader of the pipeline fetches it."""
-        loader = self.pipeline.transforms[0] if isinstance(source.image, str) else None
-        if not isinstance(loader, InferencerLoader):
-            return None
-        return loader.loader_of(source.image).backend_args
 
     def _inputs_to_list(self, inputs: InputsType) -> list:
         """The images and videos that the inputs stand for; folders are listed, patterns resolved."""
@@ -635,21 +527,3 @@ class DetInferencer(BaseInferencer):
             draw_gt=False, draw_pred=draw_pred, show=show, wait_time=wait_time, pred_score_thr=score_thr,
         )  # fmt: skip
         return self.visualizer.get_image()
-
-
-def _recorded(sources: Iterable[Source], queue: deque[Source]) -> Iterator[Source]:
-    """The sources, each put into ``queue`` when it is taken."""
-    for source in sources:
-        queue.append(source)
-        yield source
-
-
-def _next_sources(queue: deque[Source], originals: Sequence) -> tuple[list[Source], int]:
-    """The sources of a batch, in order, and how many were taken from the queue; those between them are of images that were skipped."""
-    found, taken = [], 0
-    for original in originals:
-        taken += 1
-        while (source := queue.popleft()).image is not original:
-            taken += 1
-        found.append(source)
-    return found, taken

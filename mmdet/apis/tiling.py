@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from ..datasets.transforms import InferencerLoader, PackDetInputs
 from ..errors import ConfigError, DataError
 from ..formats.image_headers import read_header
 from ..formats.images import image_size
-from ..formats.windows import WHOLE_PIXELS, TiledImage, slice_starts
+from ..formats.windows import WHOLE_PIXELS, TiledImage, open_tiled, slice_starts
 from ..models.detectors import BaseDetector, SlicedDet
 from ..structures import DetDataSample
-from .sources import Entry, is_video, open_video
+from .calls import Call
+from .sources import Entry, Source, count_sources, is_video, open_video
 
 # Longer side of the picture of an image that is too large to be drawn on as a whole.
 PICTURE_SIDE = 4096
@@ -161,3 +162,66 @@ def warn_if_cut(count: int, max_per_img: int, name: object) -> None:
     if 0 <= max_per_img <= count:
         message = f'{name}: the best {max_per_img} detections were kept (max_per_img); there may be more'
         print_log(message, logger='current', level=30)
+
+
+class TilingSteps:
+    """The steps of :class:`~mmdet.apis.DetInferencer` for images that are read by tiles."""
+
+    model: BaseDetector
+    pipeline: Any
+    value_range: Any
+    preprocess: Callable[..., Iterator[tuple[list, dict]]]
+    forward: Callable[..., list[DetDataSample]]
+    _call: Call
+
+    def _count_steps(self, entries: Sequence, tiling: Tiling | None) -> int:
+        """Length of the progress bar: images, frames, and the tiles of those that are cut."""
+        cut = self.model if tiling is None and reads_by_tiles(self.model, self.pipeline) else tiling
+        if cut is None:
+            return count_sources(entries)
+        return sum(
+            count_tiles(entry, cut.tile_wh, cut.overlap) if tiling or is_large(entry) else count_sources([entry])
+            for entry in entries
+        )
+
+    def _predict_by_tiles(
+        self, sources: Iterable[Source], batch_size: int, tiling: Tiling | None
+    ) -> Iterator[tuple[list, list[DetDataSample], list[DetDataSample], list[Source]]]:
+        """As :meth:`_predict_sources`, one image after the other, of which only the tiles in work need be in memory."""
+        call = self._call
+
+        def predict(arrays: Iterator[np.ndarray]) -> Iterator[tuple[list, list[DetDataSample]]]:
+            skipped, call.skipped = call.skipped, None  # a broken tile is a broken image
+            try:
+                for originals, data in self.preprocess(arrays, batch_size=batch_size, **call.of_steps[0]):
+                    yield originals, self.forward(data, **call.of_steps[1])
+            finally:
+                call.skipped = skipped
+
+        for source in sources:
+            try:
+                with open_tiled(
+                    source.image, value_range=self.value_range, backend_args=self._backend_args(source)
+                ) as image:
+                    if tiling is None:
+                        found, limit = self.model.detect_tiled(image, call.advance), self.model.max_per_img
+                    else:
+                        found, limit = detect_by_tiles(image, tiling, predict, call.advance), tiling.max_per_img
+                    sample = sample_of(found, image.size_wh, source.image if isinstance(source.image, str) else None)
+                    picture, factor = np.zeros((1, 1, 3), np.uint8), 1
+                    if call.pictures_wanted:
+                        picture, factor = image.reduced(picture_side(image.size_wh))
+            except DataError as error:
+                if call.skipped is None:
+                    raise
+                call.skipped.append((str(source), str(error)))
+                continue
+            warn_if_cut(len(found), limit, source)
+            yield [picture], [reduced_sample(sample, factor)], [sample], [source]
+
+    def _backend_args(self, source: Source) -> dict | None:
+        """How the file of a source is fetched: as the loader of the pipeline fetches it."""
+        loader = self.pipeline.transforms[0] if isinstance(source.image, str) else None
+        if not isinstance(loader, InferencerLoader):
+            return None
+        return loader.loader_of(source.image).backend_args

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet.apis import DetInferencer, det_inferencer, tiling
+from mmdet.apis import DetInferencer, tiling
 from mmdet.apis.tiling import Tiling, count_tiles
 from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError, DataError
@@ -52,7 +52,7 @@ def by_rows(monkeypatch):
         opened.append(windows.open_tiled(*arguments, **options, whole_pixels=0))
         return opened[-1]
 
-    monkeypatch.setattr(det_inferencer, 'open_tiled', open_by_rows)
+    monkeypatch.setattr(tiling, 'open_tiled', open_by_rows)
     monkeypatch.setattr(tiling, 'WHOLE_PIXELS', 0)
     monkeypatch.setattr(tiling, 'PICTURE_SIDE', 100)
     return opened
