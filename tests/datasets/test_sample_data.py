@@ -28,7 +28,7 @@ from mmdet.evaluation import (
     read_toolkit_rows,
 )
 from mmdet.formats import read_visdrone_rows
-from tests import forked
+from tests import processes
 
 from ..conftest import REPOSITORY
 from ..formats.test_visdrone import run_tool
@@ -94,7 +94,7 @@ def test_author_predictions_by_the_tool(repository, sample_data, tmp_path):
     folder = sample_data / 'visdrone_val_scored'
     run = run_tool(
         repository, folder / 'annotations', folder / 'predictions', '--sizes', folder / 'image_sizes.txt',
-        '--json', tmp_path / 'out.json', run=forked.run,
+        '--json', tmp_path / 'out.json',
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     document = json.loads((tmp_path / 'out.json').read_text())
@@ -296,5 +296,5 @@ def test_blood_cells(sample_data, tmp_path, repository):
     assert totals == {'boxes': 4888 - 2, 'images': 364}
     assert sum(per_class.values()) == 4886 and per_class['WBC'] == 372
     assert done.stdout.count('degenerate') >= 1
-    failed = forked.run([*command[1:], '--splits', 'mini'], cwd=repository)
+    failed = processes.run([*command[1:], '--splits', 'mini'], cwd=repository)
     assert failed.returncode == 2 and 'no such split' in failed.stderr

@@ -10,7 +10,7 @@ import pytest
 from mmdet.datasets.converters import convert_uavdt
 from mmdet.datasets.converters.uavdt import parse_size
 from mmdet.utils import ConfigError, DataError
-from tests import forked
+from tests import processes
 
 OBJECT, AREA = '1,5,592,327,47,22,1,1,1', '1,9,914,189,105,54,1,-1,-1'
 
@@ -130,17 +130,17 @@ def test_errors(tmp_path):
         parse_size('1024')
 
 
-def run_script(repository, *arguments, run=forked.run):
+def run_script(repository, *arguments):
     script = repository / 'UFPMP-Det-Tools' / 'build_dataset' / 'UAVDT2COCO.py'
     environment = {**os.environ, 'PYTHONPATH': str(repository)}
-    return run([script, *arguments], cwd=repository, env=environment)
+    return processes.run([script, *arguments], cwd=repository, env=environment)
 
 
 def test_command_line(repository, tmp_path):
     write_nested(tmp_path / 'd', 'M0101', OBJECT, frames=(1,))
     write_nested(tmp_path / 'd', 'M0203', OBJECT, frames=(1,))
-    for arguments, name, run in (((), 'M0101', forked.run_new), (('--split', 'test'), 'M0203', forked.run)):
-        run = run_script(repository, tmp_path / 'd', tmp_path / 'one.json', *arguments, run=run)
+    for arguments, name in (((), 'M0101'), (('--split', 'test'), 'M0203')):
+        run = run_script(repository, tmp_path / 'd', tmp_path / 'one.json', *arguments)
         assert run.returncode == 0, run.stderr
         document = json.loads((tmp_path / 'one.json').read_text())
         assert [image['file_name'] for image in document['images']] == [f'{name}/img1/img000001.jpg']

@@ -14,7 +14,7 @@ from mmdet.datasets import VisDroneDataset
 from mmdet.datasets.converters import convert_visdrone, results_to_txt, txt_to_results
 from mmdet.evaluation import read_toolkit_rows
 from mmdet.utils import DataError
-from tests import forked
+from tests import processes
 
 CLASSES = VisDroneDataset.METAINFO['classes']
 
@@ -33,10 +33,10 @@ def convert(root, **options):
     return report, json.loads(report.path.read_text())
 
 
-def run_script(repository, name, *arguments, run=forked.run_new):
+def run_script(repository, name, *arguments):
     script = repository / 'UFPMP-Det-Tools' / name
     environment = {**os.environ, 'PYTHONPATH': str(repository)}
-    return run([script, *arguments], cwd=repository, env=environment)
+    return processes.run([script, *arguments], cwd=repository, env=environment)
 
 
 def test_image_without_rows(tmp_path):

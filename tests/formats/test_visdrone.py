@@ -9,7 +9,7 @@ import pytest
 
 from mmdet.evaluation import Detections, read_folders, read_image_sizes, read_toolkit_rows, write_result_files
 from mmdet.utils import ConfigError, DataError
-from tests import forked
+from tests import processes
 
 REGION, CAR = '60,10,30,30,0,0,0,0', '10,10,20,20,1,4,0,0'
 
@@ -96,9 +96,9 @@ def test_written_files_read_back(tmp_path):
     assert (tmp_path / 'out' / 'empty.txt').read_text() == ''
 
 
-def run_tool(repository, *arguments, run=forked.run_new):
+def run_tool(repository, *arguments):
     script = repository / 'tools' / 'analysis_tools' / 'eval_visdrone.py'
-    return run([script, *arguments], cwd=repository, env={**os.environ, 'PYTHONPATH': str(repository)})
+    return processes.run([script, *arguments], cwd=repository, env={**os.environ, 'PYTHONPATH': str(repository)})
 
 
 def test_tool(repository, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from mmdet.nas import StructureEntry, parse_structure, structure_to_dicts
 from mmdet.nas.report import structure_report, with_published_facts
-from tests import forked
+from tests import processes
 
 from .cases import FAMILIES, NUMBERS, PUBLISHED, R50_INITIAL, ROOT, five_stages, stem
 
@@ -22,10 +22,10 @@ KEYS = {
 }
 
 
-def run(*args, process=forked.run_new) -> subprocess.CompletedProcess:
+def run(*args) -> subprocess.CompletedProcess:
     tool = ROOT / 'tools' / 'analysis_tools' / 'structure_info.py'
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    return process([tool, *args], env=environment)
+    return processes.run([tool, *args], env=environment)
 
 
 @pytest.mark.parametrize('name', sorted(NUMBERS))
@@ -89,7 +89,7 @@ def test_tool(tmp_path):
 def test_tool_explains_errors(tmp_path):
     path = tmp_path / 'wrong.json'
     path.write_text(json.dumps([{**stem(8), 'k': 2}]))
-    done = run(path, process=forked.run)
+    done = run(path)
     assert done.returncode == 2
     assert (
         'wrong.json: structure 0 (wrong), block 0: k: must be one of' in done.stderr and 'Traceback' not in done.stderr

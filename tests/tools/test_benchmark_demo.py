@@ -171,6 +171,7 @@ def test_a_stopped_demo_gives_its_tool_the_time_to_clean_up(tmp_path, monkeypatc
     (tmp_path / 'tool.py').write_text(SLOW_TOOL)
     pid = os.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the processes of pytest-xdist ignore it
         try:
             reports_user_errors(demo['run'])('tool.py')
         except SystemExit as ended:

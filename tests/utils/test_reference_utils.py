@@ -14,7 +14,7 @@ from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs, demo_mm_proposals, get_detector_cfg, random_boxes
 from mmdet.utils import memory, misc
 from mmdet.version import release, version_info
-from tests import forked
+from tests import processes
 
 
 def test_version_is_one_that_plug_ins_accept():
@@ -115,7 +115,7 @@ def test_setup_multi_processes():
         setup_multi_processes(Config(dict(train_dataloader=dict(num_workers=2))))
         print(before, os.environ['OMP_NUM_THREADS'], os.environ['MKL_NUM_THREADS'])"""
     environment = {name: value for name, value in os.environ.items() if not name.endswith('_NUM_THREADS')}
-    done = forked.run(['-c', code], env=environment)
+    done = processes.run(['-c', code], env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-3:] == ['None', '1', '1']
 

@@ -9,7 +9,7 @@ from mmdet.structures import DetDataSample
 from mmdet.utils import ConfigError
 from mmdet.visualization import DetLocalVisualizer, local_visualizer
 from mmdet.visualization.local_visualizer import _class_colors
-from tests import forked
+from tests import processes
 
 
 def sample(gt=(), predictions=(), scores=()):
@@ -180,5 +180,5 @@ def test_drawing_does_not_import_matplotlib():
         visualizer.add_datasample('x', np.zeros((9, 9, 3), np.uint8))
         visualizer.get_image()
         sys.exit('matplotlib' in sys.modules)"""
-    done = forked.run(['-c', code])
+    done = processes.run(['-c', code])
     assert done.returncode == 0, done.stderr
