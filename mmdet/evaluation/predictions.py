@@ -13,12 +13,21 @@ from mmengine.structures import BaseDataElement
 
 from ..errors import DataError
 from ..formats.coco import CocoAnnotations, ImageId, detections_from_rows, id_order, plain_id
+from ..formats.joined_files import distinct_ids
 from ..formats.tables import Detections, GroundTruth
 from ..utils.checks import is_int
 from ..utils.class_names import map_classes
 
 # The key by which ``ConcatDataset`` tells, in samples and records, which of its data sets they come from.
 PART = 'dataset_part'
+
+
+def parts_of(dataset: Any) -> list:
+    """The data sets of a concatenation in their order, also of one inside another or inside a wrapper; else the data set itself."""
+    if getattr(dataset, 'datasets', None):
+        return [each for part in dataset.datasets for each in parts_of(part)]
+    inner = parts_of(dataset.dataset) if hasattr(dataset, 'dataset') else []
+    return inner if len(inner) > 1 else [dataset]
 
 
 @dataclass
@@ -208,10 +217,12 @@ def keep_first(items: Iterable, image_id: Callable[[Any], Any]) -> list:
 
 
 def with_distinct_ids(records: Sequence[ImageRecord]) -> list[ImageRecord]:
-    """Records whose ids differ: if images of several data sets share an id, those of every data set but the first get ``'<number>/<id>'``."""
-    if len({record.image_id for record in records}) == len(records):
-        return list(records)
-    return [replace(each, image_id=f'{each.part}/{each.image_id}') if each.part else each for each in records]
+    """Records whose ids differ, by :func:`~mmdet.formats.joined_files.distinct_ids` of the data sets; each image once."""
+    old: list[list[ImageId]] = [[] for _ in range(1 + max((each.part for each in records), default=0))]
+    for each in records:
+        old[each.part].append(each.image_id)
+    new = [dict(zip(*ids)) for ids in zip(old, distinct_ids(old))]
+    return [replace(each, image_id=new[each.part][each.image_id]) for each in records]
 
 
 def names_of_results(results: Sequence[Mapping]) -> dict[int, tuple[str, ...]]:
@@ -239,12 +250,15 @@ def results_by_name(
         columns = sample.get('pred_instances')
         if found is not None and not found.is_identity and isinstance(columns, Mapping) and 'labels' in columns:
             labels = as_array(columns['labels'])
-            if labels.dtype.kind in 'iu' and not (
-                len(labels) and (labels.min() < 0 or labels.max() >= len(found.labels))
+            if labels.dtype.kind not in 'iu' or (
+                len(labels) and not 0 <= labels.min() <= labels.max() < len(found.labels)
             ):
-                new = np.array(found.labels, dtype=np.int64)[labels.astype(np.int64)]
-                kept = {name: as_array(values)[new >= 0] for name, values in columns.items()}
-                sample = {**sample, 'pred_instances': {**kept, 'labels': new[new >= 0]}}
+                message = f'must be whole numbers below {len(found.labels)}, the number of classes that the file names'
+                place = dict(file=source, record=f'image {sample.get("img_id")!r}', field='pred_instances.labels')
+                raise DataError(message, **place, received=labels.tolist()[:5] if labels.ndim else labels.item())
+            new = np.array(found.labels, dtype=np.int64)[labels.astype(np.int64)]
+            kept = {name: as_array(values)[new >= 0] for name, values in columns.items()}
+            sample = {**sample, 'pred_instances': {**kept, 'labels': new[new >= 0]}}
         changed.append(sample)
     return changed, notes
 
