@@ -21,12 +21,13 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from ..errors import ConfigError, DataError
-from ..formats.coco import read_data_list
+from ..formats.coco import match_classes, read_data_list
 from ..formats.images import BrokenImageError, decode_image, image_size, images_by_stem
 from ..formats.joined_files import distinct_ids
 from ..formats.json_file import no_garbage_collection, read_json  # noqa: F401  (an older place of read_json)
 from ..formats.text_file import read_lines
 from ..registry import DATASETS, TRANSFORMS
+from ..utils.class_names import all_names
 from .account import (
     CUT,
     FILTERED,
@@ -399,10 +400,28 @@ class BaseDetDataset(BaseDataset):
         return np.frombuffer(b''.join(chunks), np.uint8), np.cumsum([len(chunk) for chunk in chunks], dtype=np.int64)
 
     def load_data_list(self) -> list[dict]:
-        """Records of a JSON file in mmengine's own format (``metainfo`` and ``data_list``)."""
+        """Records of a JSON file in mmengine's own format (``metainfo`` and ``data_list``).
+
+        Labels are found by the names of the classes in the file. If it has none, or the data set none of them, they are taken as they are.
+        Without classes in the config, those of all files of a list are the classes.
+        """
         metainfo, raw_records = read_data_list(self.ann_file, self.backend_args)
+        from_files = self.__dict__.setdefault('_classes_of_files', 'classes' not in self._metainfo)
         for key, value in metainfo.items():
             self._metainfo.setdefault(key, value)
+        names = metainfo.get('classes') or []
+        if from_files and set(names) - set(self._metainfo.get('classes', ())):
+            self._metainfo['classes'] = all_names([self._metainfo.get('classes', ()), names])
+        own = self._metainfo.get('classes') or ()
+        if set(names) & set(own):
+            label_of = match_classes(own, names, self._ann_name, allow_missing=True).tolist()
+            for raw in raw_records:
+                for instance in raw.get('instances') or []:
+                    label = instance['bbox_label']
+                    if label >= len(names):
+                        place = dict(file=self._ann_name, record=f'img_path {raw["img_path"]}', field='bbox_label')
+                        raise DataError(f'must be below {len(names)}, the number of classes', **place, received=label)
+                    instance['bbox_label'] = label_of[label]
         records = [self.parse_data_info(raw) for raw in raw_records]
         self._leave_out_unusable(records)
         return records
@@ -417,9 +436,10 @@ class BaseDetDataset(BaseDataset):
         stated_wh = np.array([(r['width'], r['height']) for r in records], dtype=np.int64).reshape(-1, 2)
         paths = [record['img_path'] for record in records]
         ignored = np.array([bool(instance.get('ignore_flag', 0)) for instance in instances], dtype=bool)
+        unknown = np.array([instance.get('bbox_label', 0) < 0 for instance in instances], dtype=bool)
         sizes_wh = self.settle_sizes(paths, stated_wh, lambda sizes: suspect_rows(boxes, rows, sizes))
-        shape = fates_of_boxes(boxes, sizes_wh[rows])
-        fates = np.where(ignored, IGNORED, shape)
+        shape = fates_of_boxes(boxes, sizes_wh[rows], unknown=unknown)
+        fates = np.where(ignored & ~unknown, IGNORED, shape)
         self._account.images += len(records)
         self._account.add_fates(fates)
         self._account.note(CUT, count_cut(boxes[fates == USED], sizes_wh[rows[fates == USED]]))

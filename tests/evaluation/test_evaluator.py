@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.structures import InstanceData
 
@@ -17,6 +18,7 @@ from mmdet.evaluation import (
     DumpDetResults,
     Evaluator,
     MultiDatasetsEvaluator,
+    evaluate_by_config,
     evaluate_results,
     read_results,
 )
@@ -213,6 +215,25 @@ def test_a_concatenation_inside_another_counts_its_parts_one_by_one(tmp_path):
     assert [part.ann_file for part in parts_of(outer)] == [
         part.ann_file for part in (*inner.datasets, inner.datasets[0], *inner.datasets)
     ]
+
+
+def test_saved_predictions_of_a_concatenation_with_different_classes(tmp_path):
+    names = (('car', 'bus'), ('van', 'car'))
+    files, concat = two(tmp_path, names, ids=((1, 2), (3, 4)), ignore_keys='classes')
+    out = str(tmp_path / 'out.pkl')
+    evaluator = Evaluator([CocoMetric(files), DumpDetResults(out)])
+    evaluator.dataset_meta = concat.metainfo
+    evaluator.bind(concat)
+    evaluator.process([prediction(i, [(0, CAR), (1, BUS)], 0) for i in (1, 2)])
+    evaluator.process([prediction(i, [(2, VAN), (0, CAR)], 1) for i in (3, 4)])
+    online = evaluator.evaluate(4)
+    parts = [
+        dict(type='CocoDataset', ann_file=file, metainfo=dict(classes=own), test_mode=True)
+        for file, own in zip(files, names)
+    ]
+    dataset = dict(type='ConcatDataset', ignore_keys='classes', datasets=parts)
+    cfg = Config(dict(test_dataloader=dict(dataset=dataset), test_evaluator=dict(type='CocoMetric', ann_file=files)))
+    assert evaluate_by_config(out, cfg) == online and online['coco/bbox_mAP'] == 1
 
 
 def test_a_file_without_annotations_is_for_result_files_only(tmp_path):
