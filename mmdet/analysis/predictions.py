@@ -137,7 +137,7 @@ def pair_with_dataset(dataset: BaseDataset, results: Sequence, source: str = 're
     if not results or 'image_id' in results[0]:
         detections, _ = detections_from_rows(list(results), annotations, source)
     else:
-        named, notes = results_by_name(results, classes, source)
+        named, notes, _ = results_by_name(results, classes, source)
         for note in notes:
             print_log(note, logger='current', level=logging.WARNING)
         records = keep_first((read_sample(row, len(classes)) for row in named), lambda record: record.key)

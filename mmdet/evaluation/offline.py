@@ -116,7 +116,7 @@ def _evaluate(metric: BaseMetric, content: Any, source: str) -> dict:
         return metric.named(metric.evaluate_detections(detections, annotations))
     wanted = class_names(metric.dataset_meta)
     if wanted is not None:
-        content, notes = results_by_name(content, wanted, source)
+        content, notes, _ = results_by_name(content, wanted, source)
         for note in notes:
             MMLogger.get_current_instance().warning(note)
     try:

@@ -129,7 +129,7 @@ def map_classes(trained: Sequence[str], wanted: Sequence[str], what: str = 'The 
         )
     if missing:
         notes.append(
-            f'{what} lacks {len(missing)} classes of the model, whose detections are left out: {shown(missing)}'
+            f'{what} lacks {len(missing)} of the {len(trained)} classes of the model; their detections are left out: {shown(missing)}'
         )
     if unknown:
         notes.append(

@@ -78,7 +78,7 @@ def prediction(image_id, found, part=None):
             ('van', 'car', 'bus'),
             ('bus', 'car'),
             1.0,
-            ['mapped by name', "lacks 1 classes of the model, whose detections are left out: 'van'"],
+            ['mapped by name', "lacks 1 of the 3 classes of the model; their detections are left out: 'van'"],
         ),
         (
             ('car', 'van'),
@@ -268,6 +268,11 @@ def test_labels_above_the_names_of_a_dump_are_an_error():
     rows = [dict(img_id=7, pred_instances=columns, classes=('car', 'bus'))]
     with pytest.raises(DataError, match='image 7.*labels: must be whole numbers below 2'):
         results_by_name(rows, ('a', 'b', 'car'))
+    columns['labels'] = torch.tensor([1])
+    (row,), _, left_out = results_by_name(rows, ('a', 'b', 'car'))
+    assert left_out == 1 and len(row['pred_instances']['labels']) == 0
+    columns.update(bboxes=[], scores=[], labels=[])
+    assert results_by_name(rows, ('a', 'b', 'car'))[2] == 0
 
 
 def test_number_of_parts(tmp_path):

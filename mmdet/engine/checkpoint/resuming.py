@@ -97,7 +97,7 @@ def _annotation_changes(stored: list[dict], now: list[dict]) -> Iterator[str]:
         if known and old['crc32'] != new['crc32']:
             what.append('its content')
         if None not in (old['images'], new['images']) and old['images'] != new['images']:
-            joined = f' together with those of the other {new["files"] - 1} files of its list' if 'files' in new else ''
+            joined = f', counted over the {new["files"]} files of its list' if 'files' in new else ''
             what.append(f'the number of its images in use{joined}, {old["images"]} before and now {new["images"]}')
         if old['file'] != new['file']:
             same = '' if what else ', of the same content' if known else ''

@@ -53,7 +53,7 @@ def test_a_list_of_annotation_files_says_which_file_changed(tmp_path):
     Path(files[1]).write_text('2')
     now = annotations_of(eight)
     of_all, content = changes(dict(annotations=before), dict(annotations=now))
-    assert f'{files[0]} differ' in of_all and 'the other 1 files of its list, 7 before and now 8' in of_all
+    assert f'{files[0]} differ' in of_all and 'counted over the 2 files of its list, 7 before and now 8' in of_all
     assert f'{files[1]} differ from those of the checkpoint in its content.' in content
 
 
