@@ -12,13 +12,13 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from ..errors import ConfigError, DataError
-from ..evaluation.evaluator import parts_of
 from ..evaluation.predictions import (
     PART,
     annotations_from_records,
     as_array,
     detections_from_records,
     keep_first,
+    parts_of,
     read_sample,
     results_by_name,
     with_distinct_ids,
@@ -27,6 +27,7 @@ from ..formats.coco import CocoAnnotations, detections_from_rows
 from ..formats.predictions import read_results
 from ..formats.tables import Detections
 from ..registry import DATASETS
+from ..utils.class_names import all_names
 
 _EMPTY = dict(bboxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0, np.int64))
 
@@ -108,7 +109,7 @@ def pair_with_dataset(dataset: BaseDataset, results: Sequence, source: str = 're
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     lists = [tuple(part.metainfo['classes']) for part in parts_of(dataset)]
     if len(set(lists)) > 1:  # all classes of all parts, as the evaluator has them
-        classes = tuple(dict.fromkeys(name for names in lists for name in names))
+        classes = all_names(lists)
         for info in infos:
             names = lists[info[PART]]
             info['instances'] = [
@@ -136,7 +137,7 @@ def pair_with_dataset(dataset: BaseDataset, results: Sequence, source: str = 're
     if not results or 'image_id' in results[0]:
         detections, _ = detections_from_rows(list(results), annotations, source)
     else:
-        named, notes = results_by_name(results, classes, source)
+        named, notes, _ = results_by_name(results, classes, source)
         for note in notes:
             print_log(note, logger='current', level=logging.WARNING)
         records = keep_first((read_sample(row, len(classes)) for row in named), lambda record: record.key)

@@ -4,7 +4,8 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..formats.annotations import KINDS, kind_of, read_table
-from ..formats.coco import CocoFile
+from ..formats.coco import CocoFile, file_list
+from ..formats.joined_files import join_tables
 from ..registry import DATASETS
 from .coco import CocoDataset
 
@@ -33,24 +34,25 @@ class AnnotatedDataset(CocoDataset):
             allowed = ', '.join(KINDS) if self.KIND is None else self.KIND
             raise ConfigError(f'must be {allowed}', field='kind', received=kind)
         self.kind, self.split = kind or self.KIND, split
-        self._root = ''
+        self._roots: dict[tuple, str] = {}  # annotation file, folder in the config -> folder of its images
         super().__init__(*args, **kwargs)
 
     def _read_table(self) -> CocoFile:
         if self.loads_masks:
             message = 'only COCO files have masks here; set with_mask=False, or convert and use CocoDataset'
             raise ConfigError(message, field='pipeline.LoadAnnotations', received=True)
-        prefix = self.image_prefix
-        image_root = prefix if prefix and prefix.rstrip('/') != self.data_root.rstrip('/') else None
-        table = read_table(self.ann_file, image_root, kind_of(self.ann_file, self.kind), self.split)
-        self._root = table.image_root
-        return table
-
-    def _joins_files(self) -> bool:
-        return False  # each file of a list is read alone, as its images have a folder of their own
+        tables = []
+        for number in range(len(file_list(self.ann_file))):
+            with self._part(number):
+                prefix = self.image_prefix
+                image_root = prefix if prefix and prefix.rstrip('/') != self.data_root.rstrip('/') else None
+                tables.append(read_table(self.ann_file, image_root, kind_of(self.ann_file, self.kind), self.split))
+                self._roots[self.ann_file, prefix] = tables[-1].image_root
+        return tables[0] if len(tables) == 1 else join_tables(tables)
 
     def _image_path(self, name: str) -> str:
-        return f'{self._root.rstrip("/")}/{name}' if self._root else super()._image_path(name)
+        root = self._roots.get((self.ann_file, self.image_prefix))
+        return f'{root.rstrip("/")}/{name}' if root else super()._image_path(name)
 
 
 @DATASETS.register_module()

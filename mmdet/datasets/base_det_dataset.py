@@ -1,6 +1,5 @@
 """The part that all detection datasets share: reproducible samples, broken images, sizes, error messages."""
 
-import colorsys
 import contextlib
 import copy
 import itertools
@@ -9,24 +8,22 @@ import math
 import os
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dataset import BaseDataset, force_full_init
+from mmengine.dataset import force_full_init
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from ..errors import ConfigError, DataError
-from ..formats.coco import read_data_list
+from ..formats.coco import match_classes, read_data_list
 from ..formats.images import BrokenImageError, decode_image, image_size, images_by_stem
-from ..formats.joined_files import distinct_ids
 from ..formats.json_file import no_garbage_collection, read_json  # noqa: F401  (an older place of read_json)
-from ..formats.text_file import read_lines
 from ..registry import DATASETS, TRANSFORMS
+from ..utils.class_names import all_names
 from .account import (
     CUT,
     FILTERED,
@@ -47,6 +44,8 @@ from .account import (
     suspect_rows,
     used_boxes,
 )
+from .annotation_files import AnnotationFiles
+from .class_lists import ClassLists, make_palette  # noqa: F401  (an older place of make_palette)
 from .image_sizes import DEFAULT_SAMPLE, SizeCheck, check_choice_of_sizes, compare_sizes
 from .samplers import mix_seed, seeded_rng
 from .transforms.loading import LoadImageFromFile, flat_pipeline, settle_box_type
@@ -56,7 +55,7 @@ _BROKEN_IN_A_ROW = 100
 
 
 @DATASETS.register_module()
-class BaseDetDataset(BaseDataset):
+class BaseDetDataset(AnnotationFiles, ClassLists):
     """Base of the detection datasets.
 
     A record is ``dict(img_path, img_id, height, width, instances=[dict(bbox=[x1, y1, x2, y2], bbox_label, ignore_flag)], sample_idx)``,
@@ -174,86 +173,6 @@ class BaseDetDataset(BaseDataset):
             max_refetch=max_refetch,
         )
 
-    @classmethod
-    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
-        """Class defaults overridden by ``metainfo``, in which the usual mistakes are ConfigErrors."""
-        if metainfo is not None and 'CLASSES' in metainfo:
-            raise ConfigError("the key is 'classes' (lower case)", field='metainfo', received=sorted(metainfo))
-        classes = None if metainfo is None else metainfo.get('classes')
-        if isinstance(classes, str):
-            if not Path(classes).is_file():
-                message = "must be a tuple of names, or a file with one name a line; a one-class tuple needs its comma: ('name',)"
-                raise ConfigError(message, field='metainfo.classes', received=classes)
-            classes = [line.strip() for line in read_lines(classes) if line.strip()]
-        if isinstance(metainfo, Mapping):
-            # As mmengine's: a text may name a file of lines. Its own code would open pipes, folders and addresses, too.
-            metainfo = {
-                key: read_lines(text) if isinstance(text, str) and os.path.isfile(text) else text
-                for key, text in metainfo.items()
-            }
-        if metainfo is None or classes is None:
-            return cls._with_defaults(metainfo)
-        classes = tuple(classes)
-        wrong = [name for name in classes if not isinstance(name, str)]
-        wrong = wrong or [name for name, count in Counter(classes).items() if count > 1]
-        if not classes or wrong:
-            message = 'must be different strings, at least one'
-            raise ConfigError(message, field='metainfo.classes', received=wrong or classes)
-        loaded = cls._with_defaults({**metainfo, 'classes': classes})
-        if 'palette' not in metainfo:
-            # The class's own palette would colour by position; keep the colour of each known name instead.
-            known = dict(zip(cls.METAINFO.get('classes') or (), cls.METAINFO.get('palette', ()), strict=False))
-            loaded['palette'] = [known.get(name, colour) for name, colour in zip(classes, make_palette(len(classes)))]
-        return loaded
-
-    @classmethod
-    def _with_defaults(cls, metainfo: dict | None) -> dict:
-        texts = {key: value for key, value in (metainfo or {}).items() if isinstance(value, str)}
-        others = metainfo and {key: value for key, value in metainfo.items() if key not in texts}
-        return {**super()._load_metainfo(others), **texts}
-
-    def _join_prefix(self) -> None:
-        """Put ``data_root`` before relative paths; unlike mmengine's, without asking a backend, which may not be allowed or installed."""
-        files = [self.ann_file] if isinstance(self.ann_file, str | os.PathLike) or not self.ann_file else self.ann_file
-        if not isinstance(files, Sequence) or not all(isinstance(file, str | os.PathLike | None) for file in files):
-            raise ConfigError('must be a text, or a list of texts', field='ann_file', received=self.ann_file)
-        if len(files) > 1 and not all(files):
-            raise ConfigError('the names in a list must not be empty', field='ann_file', received=self.ann_file)
-        files = [self._under_root(os.fspath(file)) if file else file for file in files]
-        self.ann_file = files if len(files) > 1 else files[0]
-        for key, prefix in self.data_prefix.items():
-            several = isinstance(prefix, list | tuple)
-            prefixes = list(prefix) if several else [prefix]
-            if not all(isinstance(each, str) for each in prefixes):
-                raise ConfigError('must be a text', field=f'data_prefix.{key}', received=prefix)
-            if several and len(prefixes) != len(files):
-                message = f'must be one folder, or one for each of the {len(files)} files of ann_file'
-                raise ConfigError(message, field=f'data_prefix.{key}', received=prefix)
-            prefixes = [self._under_root(each) for each in prefixes]
-            self.data_prefix[key] = prefixes if len(prefixes) > 1 else prefixes[0]
-
-    @property
-    def _ann_name(self) -> str:
-        """The annotation files for messages."""
-        return ', '.join(map(str, self.ann_file)) if isinstance(self.ann_file, list) else str(self.ann_file or '')
-
-    @contextlib.contextmanager
-    def _part(self, number: int) -> Iterator[None]:
-        """Inside it, ``ann_file`` and ``data_prefix`` are those of one file of the list."""
-        files, prefixes = self.ann_file, self.data_prefix
-        if isinstance(files, list):
-            self.ann_file = files[number]
-            self.data_prefix = {key: each[number] if isinstance(each, list) else each for key, each in prefixes.items()}
-        try:
-            yield
-        finally:
-            self.ann_file, self.data_prefix = files, prefixes
-
-    def _under_root(self, path: str) -> str:
-        if not self.data_root or '://' in path:
-            return path
-        return f'{self.data_root.rstrip("/")}/{path}' if '://' in self.data_root else os.path.join(self.data_root, path)
-
     def full_init(self) -> None:
         """Read, filter and store the annotations, unless that is done already."""
         if self._fully_initialized:
@@ -304,32 +223,6 @@ class BaseDetDataset(BaseDataset):
         repeated = len(records) - len({record.get('img_path') for record in records})
         self._account.note('images that an earlier annotation file names, too (each counts by itself)', repeated)
         return records
-
-    def _joins_files(self) -> bool:
-        """Whether ``load_data_list`` reads a list of annotation files itself."""
-        return False
-
-    def _load_one_by_one(self, count: int) -> list[dict]:
-        parts: list[list[dict]] = []
-        maps: list[dict] = []  # category id -> image ids, of the data sets that have them
-        for number in range(count):
-            with self._part(number):
-                parts.append(self.load_data_list())
-                maps.append(self.__dict__.get('cat_img_map', {}))
-        old = [[record.get('img_id') for record in part] for part in parts]
-        new = distinct_ids(old) if None not in itertools.chain.from_iterable(old) else old
-        for part, ids in zip(parts, new):
-            for record, image_id in zip(part, ids):
-                if image_id is not None:
-                    record['img_id'] = image_id
-        joined: dict = {}
-        for own, *ids in zip(maps, old, new):
-            now = dict(zip(*ids))
-            for category, image_ids in own.items():
-                joined.setdefault(category, []).extend(now.get(image_id, image_id) for image_id in image_ids)
-        if joined:
-            self.cat_img_map = joined
-        return list(itertools.chain.from_iterable(parts))
 
     def _unannotated_images(self, folder: str | os.PathLike) -> list[dict]:
         """Records without objects of all images of a folder, numbered by name, for results without ground truth."""
@@ -399,10 +292,28 @@ class BaseDetDataset(BaseDataset):
         return np.frombuffer(b''.join(chunks), np.uint8), np.cumsum([len(chunk) for chunk in chunks], dtype=np.int64)
 
     def load_data_list(self) -> list[dict]:
-        """Records of a JSON file in mmengine's own format (``metainfo`` and ``data_list``)."""
+        """Records of a JSON file in mmengine's own format (``metainfo`` and ``data_list``).
+
+        Labels are found by the names of the classes in the file. If it has none, or the data set none of them, they are taken as they are.
+        Without classes in the config, those of all files of a list are the classes.
+        """
         metainfo, raw_records = read_data_list(self.ann_file, self.backend_args)
+        from_files = self.__dict__.setdefault('_classes_of_files', 'classes' not in self._metainfo)
         for key, value in metainfo.items():
             self._metainfo.setdefault(key, value)
+        names = metainfo.get('classes') or []
+        if from_files and set(names) - set(self._metainfo.get('classes', ())):
+            self._metainfo['classes'] = all_names([self._metainfo.get('classes', ()), names])
+        own = self._metainfo.get('classes') or ()
+        if set(names) & set(own):
+            label_of = match_classes(own, names, self._ann_name, allow_missing=True).tolist()
+            for raw in raw_records:
+                for instance in raw.get('instances') or []:
+                    label = instance['bbox_label']
+                    if label >= len(names):
+                        place = dict(file=self._ann_name, record=f'img_path {raw["img_path"]}', field='bbox_label')
+                        raise DataError(f'must be below {len(names)}, the number of classes', **place, received=label)
+                    instance['bbox_label'] = label_of[label]
         records = [self.parse_data_info(raw) for raw in raw_records]
         self._leave_out_unusable(records)
         return records
@@ -417,9 +328,10 @@ class BaseDetDataset(BaseDataset):
         stated_wh = np.array([(r['width'], r['height']) for r in records], dtype=np.int64).reshape(-1, 2)
         paths = [record['img_path'] for record in records]
         ignored = np.array([bool(instance.get('ignore_flag', 0)) for instance in instances], dtype=bool)
+        unknown = np.array([instance.get('bbox_label', 0) < 0 for instance in instances], dtype=bool)
         sizes_wh = self.settle_sizes(paths, stated_wh, lambda sizes: suspect_rows(boxes, rows, sizes))
-        shape = fates_of_boxes(boxes, sizes_wh[rows])
-        fates = np.where(ignored, IGNORED, shape)
+        shape = fates_of_boxes(boxes, sizes_wh[rows], unknown=unknown)
+        fates = np.where(ignored & ~unknown, IGNORED, shape)
         self._account.images += len(records)
         self._account.add_fates(fates)
         self._account.note(CUT, count_cut(boxes[fates == USED], sizes_wh[rows[fates == USED]]))
@@ -439,15 +351,6 @@ class BaseDetDataset(BaseDataset):
         record['img_path'] = self._image_path(record['img_path'])
         record['instances'] = record.get('instances') or []
         return record
-
-    @property
-    def image_prefix(self) -> str:
-        """Folder of the images: ``data_prefix['img']`` (or mmengine's ``img_path``)."""
-        return self.data_prefix.get('img', self.data_prefix.get('img_path', ''))
-
-    def _image_path(self, name: str) -> str:
-        prefix = self.image_prefix
-        return f'{prefix.rstrip("/")}/{name}' if '://' in prefix else os.path.join(prefix, name)
 
     def _why_empty(self, loaded: int) -> str:
         if not loaded:
@@ -609,17 +512,3 @@ class BaseDetDataset(BaseDataset):
 def _coprime_step(size: int, seed: int) -> int:
     """A number above 0 that has no common factor with ``size``."""
     return next(step for step in itertools.count(1 + mix_seed(seed, size) % size) if math.gcd(step, size) == 1)
-
-
-def make_palette(count: int) -> list[tuple[int, int, int]]:
-    """``count`` well separated RGB colours, always the same: hues by the golden angle, brightness in three steps.
-
-    >>> make_palette(2)
-    [(230, 46, 46), (43, 179, 82)]
-    """
-    colours: list[tuple[int, int, int]] = []
-    for index in range(count):
-        rgb = colorsys.hsv_to_rgb(index * 0.381966 % 1, (0.8, 0.76, 0.6)[index % 3], (0.9, 0.7, 1.0)[index % 3])
-        red, green, blue = (int(channel * 255 + 0.5) for channel in rgb)
-        colours.append((red, green, blue))
-    return colours

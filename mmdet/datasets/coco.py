@@ -16,8 +16,9 @@ from mmengine.fileio import get_local_path
 
 from ..errors import ConfigError, DataError
 from ..formats.class_names import COCO_CLASSES
-from ..formats.coco import CocoFile, ImageId, RepeatedIdError, match_classes, read_coco, read_segmentations
+from ..formats.coco import CocoFile, ImageId, match_classes, read_coco, read_segmentations
 from ..formats.images import BrokenImageError
+from ..formats.records import RepeatedIdError
 from ..registry import DATASETS
 from .account import CUT, IGNORED, NO_MASK, UNKNOWN_CLASS, USED, count_cut, fates_of_boxes, suspect_rows
 from .base_det_dataset import BaseDetDataset

@@ -15,7 +15,7 @@ from mmengine.structures import BaseDataElement
 from mmdet.utils.checks import is_int
 
 from ..errors import ConfigError, DataError
-from ..evaluation.predictions import PART
+from ..evaluation.predictions import PART, parts_of
 from ..registry import DATASETS
 from .account import BoxAccount, account_of
 from .samplers import SeededIndex, mix_seed, seeded_rng
@@ -170,17 +170,21 @@ class ConcatDataset(_SharedParts, _ConcatDataset):
 
     def get_data_info(self, idx: int) -> dict:
         """Record ``idx``."""
-        return {**super().get_data_info(idx), PART: self._part_number(int(idx))}
+        info = super().get_data_info(idx)
+        return {**info, PART: self._part_number(int(idx), info.get(PART))}
 
-    def _part_number(self, idx: int) -> int:
-        return self._get_ori_dataset_idx(idx % len(self))[0]
+    def _part_number(self, idx: int, inner: int | None) -> int:
+        """The number, among all data sets, of the one that a sample is from; ``inner`` is that in a concatenation inside this one."""
+        number = self._get_ori_dataset_idx(idx % len(self))[0]
+        *before, own = [len(parts_of(dataset)) for dataset in self.datasets[: number + 1]]
+        return sum(before) + (inner or 0 if own > 1 else 0)
 
     def _mark(self, sample: Any, idx: int) -> None:
         """Write the number of the dataset into a packed sample; the views of test-time augmentation are a list of them."""
         found = sample.get('data_samples') if isinstance(sample, dict) else None
         for each in found if isinstance(found, list | tuple) else [found]:
             if isinstance(each, BaseDataElement):
-                each.set_metainfo({PART: self._part_number(idx)})
+                each.set_metainfo({PART: self._part_number(idx, each.get(PART))})
 
 
 @DATASETS.register_module()

@@ -16,15 +16,15 @@ from mmengine.logging import MMLogger
 
 from mmdet.utils.checks import is_int
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..formats.coco import (
     AnnFile,
     CocoAnnotations,
     ImageId,
+    annotations_of,
     detections_from_rows,
     file_list,
     ground_truth_json,
-    load_coco_annotations,
     read_coco,
     result_rows,
 )
@@ -94,7 +94,7 @@ class CocoMetric(BaseMetric):
 
     Raises:
         ConfigError: arguments out of range, an output that is ``ann_file``, or classes that the annotation file does not have.
-        DataError: broken files; predictions that are not finite, have unknown labels, or belong to unknown images.
+        DataError: broken files, or one without ``annotations`` that is not for ``format_only``; predictions that are not finite, have unknown labels, or belong to unknown images.
     """
 
     default_prefix: str | None = 'coco'
@@ -340,7 +340,11 @@ class CocoMetric(BaseMetric):
         return self._annotations
 
     def _load_annotations(self, ann_file: AnnFile) -> CocoAnnotations:
-        return load_coco_annotations(ann_file, self.classes, self.backend_args, count_ignored=self.count_ignored)
+        table = read_coco(ann_file, self.backend_args)
+        if not (table.annotated or self.format_only):
+            message = 'the file has no annotations to evaluate against; format_only=True with outfile_prefix writes the results alone'
+            raise DataError(message, file=table.source, field='annotations')
+        return annotations_of(table, self.classes, count_ignored=self.count_ignored)
 
     def evaluate_detections(self, detections: Detections, annotations: CocoAnnotations) -> dict[str, float]:
         """Metrics of detections, however they were obtained; writes the files and the log."""
@@ -351,6 +355,8 @@ class CocoMetric(BaseMetric):
             return OrderedDict()
         if not len(detections):
             logger.warning('CocoMetric: there are no detections; every AP and AR is 0 where there is ground truth')
+        if not np.count_nonzero(~annotations.gt.crowd):
+            logger.warning(f'CocoMetric: {annotations.source} has no object to be found; every AP and AR is -1')
 
         @functools.cache
         def evaluate(class_agnostic: bool) -> CocoResult:

@@ -56,7 +56,7 @@ class DumpDetResults(BaseMetric):
             message = 'must end with .pkl, .pickle or .json'
             raise ConfigError(message, field='out_file_path', received=self.out_file_path)
         refuse_inputs([out_file_path], [] if ann_file is None else file_list(ann_file), field='out_file_path')
-        self._names: list[tuple[str, ...] | None] = []  # of each data set
+        self._names: tuple[str, ...] | None = None  # of the labels, whichever data set an image is from
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep those parts of the samples of a batch that are written."""
@@ -83,7 +83,7 @@ class DumpDetResults(BaseMetric):
             ConfigError, DataError: the file cannot be read or lacks classes; or COCO results are to be written for data sets that share
                 image ids.
         """
-        self._names = [class_names(self.dataset_meta)] * len(parts)
+        self._names = class_names(self.dataset_meta)
         if self.out_file_path.endswith('.json'):
             if len(parts) > 1:
                 check_ids_differ(parts, lambda info: info.get('img_id'), 'write a .pkl')
@@ -97,9 +97,8 @@ class DumpDetResults(BaseMetric):
         named = []
         for sample in samples:
             part = sample.get(PART) or 0
-            names = self._names[part] if part < len(self._names) else None
-            if part not in told and names is not None:
-                sample = {**sample, 'classes': names}
+            if part not in told and self._names is not None:
+                sample = {**sample, 'classes': self._names}
             told.add(part)
             named.append(sample)
         return named

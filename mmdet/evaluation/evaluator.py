@@ -16,13 +16,8 @@ from mmengine.structures import BaseDataElement
 
 from ..errors import ConfigError, DataError
 from ..registry import EVALUATOR, METRICS
-from ..utils.class_names import ClassMap, class_names, map_classes
-from .predictions import PART
-
-
-def parts_of(dataset: Any) -> list:
-    """The data sets of a concatenation in their order; the data set itself where it is none."""
-    return list(getattr(dataset, 'datasets', None) or [dataset])
+from ..utils.class_names import ClassMap, all_names, class_names, map_classes
+from .predictions import PART, parts_of
 
 
 def _check(metric: BaseMetric, parts: list) -> list[str]:
@@ -30,9 +25,10 @@ def _check(metric: BaseMetric, parts: list) -> list[str]:
     check = getattr(metric, 'check_datasets', None)
     if callable(check):
         return check(parts)
-    file = getattr(metric, 'ann_file', None)
-    if isinstance(file, str) and '://' not in file and not os.path.exists(file):
-        raise DataError('no such annotation file', file=file, field=f'{type(metric).__name__}.ann_file')
+    files = getattr(metric, 'ann_file', None)
+    for file in files if isinstance(files, list | tuple) else [files]:
+        if isinstance(file, str) and '://' not in file and not os.path.exists(file):
+            raise DataError('no such annotation file', file=file, field=f'{type(metric).__name__}.ann_file')
     return []
 
 
@@ -78,7 +74,7 @@ class Evaluator(MMEngineEvaluator):
             if None in lists:
                 message = 'a data set without class names cannot be evaluated together with others that have them'
                 raise ConfigError(message, field='datasets', received=lists)
-            union = tuple(dict.fromkeys(name for names in lists for name in names or ()))
+            union = all_names(names or () for names in lists)
             meta = {key: value for key, value in getattr(dataset, 'metainfo', {}).items() if key != 'palette'}
             self.dataset_meta = {**meta, 'classes': union}
             self._truth = [tuple(union.index(name) for name in names or ()) for names in lists]

@@ -12,7 +12,7 @@ from ..config.stages import inner_test_dataset
 from ..errors import ConfigError, DataError, MMDetError
 from ..formats.predictions import read_results
 from ..registry import DATASETS, METRICS
-from ..utils.class_names import class_names
+from ..utils.class_names import all_names, class_names
 from ..utils.outputs import refuse_inputs
 from .coco_metric import CocoMetric
 from .dump_results import DumpDetResults
@@ -116,7 +116,7 @@ def _evaluate(metric: BaseMetric, content: Any, source: str) -> dict:
         return metric.named(metric.evaluate_detections(detections, annotations))
     wanted = class_names(metric.dataset_meta)
     if wanted is not None:
-        content, notes = results_by_name(content, wanted, source)
+        content, notes, _ = results_by_name(content, wanted, source)
         for note in notes:
             MMLogger.get_current_instance().warning(note)
     try:
@@ -170,9 +170,11 @@ def _evaluators(config: Config) -> list[tuple[str, dict, dict, int | None]]:
 
 
 def _dataset_meta(config: Config) -> dict | None:
-    """Meta information of the test dataset, whose annotations are not read; None where the config has no dataset."""
-    dataset = inner_test_dataset(config)
-    return None if not dataset else _meta_of(dataset)
+    """Meta information of the test dataset, with the classes of all parts of a concatenation; None where the config has no dataset."""
+    dataset = inner_test_dataset(config, 'datasets')
+    metas = [_meta_of(part) for part in dataset.get('datasets') or [dataset] if part]
+    lists = [class_names(meta) or () for meta in metas]
+    return {**metas[0], 'classes': all_names(lists)} if len(set(lists)) > 1 else next(iter(metas), None)
 
 
 def _meta_of(dataset: dict) -> dict:

@@ -13,12 +13,21 @@ from mmengine.structures import BaseDataElement
 
 from ..errors import DataError
 from ..formats.coco import CocoAnnotations, ImageId, detections_from_rows, id_order, plain_id
+from ..formats.joined_files import distinct_ids
 from ..formats.tables import Detections, GroundTruth
 from ..utils.checks import is_int
 from ..utils.class_names import map_classes
 
 # The key by which ``ConcatDataset`` tells, in samples and records, which of its data sets they come from.
 PART = 'dataset_part'
+
+
+def parts_of(dataset: Any) -> list:
+    """The data sets of a concatenation in their order, also of one inside another or inside a wrapper; else the data set itself."""
+    if getattr(dataset, 'datasets', None):
+        return [each for part in dataset.datasets for each in parts_of(part)]
+    inner = parts_of(dataset.dataset) if hasattr(dataset, 'dataset') else []
+    return inner if len(inner) > 1 else [dataset]
 
 
 @dataclass
@@ -208,10 +217,12 @@ def keep_first(items: Iterable, image_id: Callable[[Any], Any]) -> list:
 
 
 def with_distinct_ids(records: Sequence[ImageRecord]) -> list[ImageRecord]:
-    """Records whose ids differ: if images of several data sets share an id, those of every data set but the first get ``'<number>/<id>'``."""
-    if len({record.image_id for record in records}) == len(records):
-        return list(records)
-    return [replace(each, image_id=f'{each.part}/{each.image_id}') if each.part else each for each in records]
+    """Records whose ids differ, by :func:`~mmdet.formats.joined_files.distinct_ids` of the data sets; each image once."""
+    old: list[list[ImageId]] = [[] for _ in range(1 + max((each.part for each in records), default=0))]
+    for each in records:
+        old[each.part].append(each.image_id)
+    new = [dict(zip(*ids)) for ids in zip(old, distinct_ids(old))]
+    return [replace(each, image_id=new[each.part][each.image_id]) for each in records]
 
 
 def names_of_results(results: Sequence[Mapping]) -> dict[int, tuple[str, ...]]:
@@ -226,12 +237,14 @@ def names_of_results(results: Sequence[Mapping]) -> dict[int, tuple[str, ...]]:
 
 def results_by_name(
     results: Sequence[Mapping], wanted: Sequence[str], source: str = 'results'
-) -> tuple[list[Mapping], list[str]]:
-    """Dumped data samples with the labels of these classes, by the names that the dump holds, and what is not equal.
+) -> tuple[list[Mapping], list[str], int]:
+    """Dumped data samples with the labels of these classes, by the names that the dump holds; what is not equal; how many detections are left out.
 
-    Detections of other classes are left out. A dump without names comes back as it is.
+    Those are detections of other classes. A dump without names comes back as it is.
     """
-    maps = {part: map_classes(names, wanted, source) for part, names in names_of_results(results).items()}
+    what = f'{source}: the data set'
+    maps = {part: map_classes(names, wanted, what) for part, names in names_of_results(results).items()}
+    left_out = 0
     notes = [note for found in maps.values() for note in found.notes]
     changed: list[Mapping] = []
     for sample in results:
@@ -239,14 +252,17 @@ def results_by_name(
         columns = sample.get('pred_instances')
         if found is not None and not found.is_identity and isinstance(columns, Mapping) and 'labels' in columns:
             labels = as_array(columns['labels'])
-            if labels.dtype.kind in 'iu' and not (
-                len(labels) and (labels.min() < 0 or labels.max() >= len(found.labels))
-            ):
-                new = np.array(found.labels, dtype=np.int64)[labels.astype(np.int64)]
-                kept = {name: as_array(values)[new >= 0] for name, values in columns.items()}
-                sample = {**sample, 'pred_instances': {**kept, 'labels': new[new >= 0]}}
+            fine = labels.dtype.kind in 'iu' and not np.any((labels < 0) | (labels >= len(found.labels)))
+            if labels.size and not fine:
+                message = f'must be whole numbers below {len(found.labels)}, the number of classes that the file names'
+                place = dict(file=source, record=f'image {sample.get("img_id")!r}', field='pred_instances.labels')
+                raise DataError(message, **place, received=labels.tolist()[:5] if labels.ndim else labels.item())
+            new = np.array(found.labels, dtype=np.int64)[labels.astype(np.int64)]
+            kept = {name: as_array(values)[new >= 0] for name, values in columns.items()}
+            sample = {**sample, 'pred_instances': {**kept, 'labels': new[new >= 0]}}
+            left_out += int(np.count_nonzero(new < 0))
         changed.append(sample)
-    return changed, notes
+    return changed, notes, left_out
 
 
 def annotations_from_records(records: Sequence[ImageRecord], classes: Sequence[str]) -> CocoAnnotations:
@@ -292,11 +308,11 @@ def detections_of_results(results: Any, annotations: CocoAnnotations, source: st
     """
     if are_coco_rows(results, source):
         return detections_from_rows(list(results), annotations, source)
-    results, notes = results_by_name(results, annotations.classes, source)
+    results, notes, left_out = results_by_name(results, annotations.classes, source)
     for note in notes:
         print_log(note, logger='current', level=logging.WARNING)
     records = [read_sample(sample, len(annotations.classes)) for sample in results]
-    return detections_from_records(keep_first(records, lambda record: record.key), annotations), 0
+    return detections_from_records(keep_first(records, lambda record: record.key), annotations), left_out
 
 
 def xyxy_to_xywh(boxes: np.ndarray) -> np.ndarray:

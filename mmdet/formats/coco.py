@@ -7,9 +7,8 @@ Letters: n annotations, I images, C categories of the file; K classes.
 """
 
 import hashlib
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from os import PathLike
@@ -20,17 +19,14 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..utils.checks import is_finite, is_int
-from ..utils.class_names import near_names
+from ..utils.class_names import near_names, shown
 from ..utils.reading import is_inner_path
 from .joined_files import join_tables
 from .json_file import has_keys, no_garbage_collection, parse_json, read_bytes, read_json
+from .records import ImageId, Records, area_of_text, is_text, plain_id
 from .tables import Detections, GroundTruth
-from .text_file import finite_number
 
-ImageId = int | str
 NO_AREA_GIVEN = 'boxes with an area of 0 or less (that of the box is taken)'
-_INT64 = 2**63
-_MAX_SIDE = 1e9  # pixels
 
 
 def id_order(image_id: ImageId | float) -> tuple:
@@ -38,25 +34,6 @@ def id_order(image_id: ImageId | float) -> tuple:
     if isinstance(image_id, int | float | np.number):
         return (0, image_id, '')
     return (1, 0, str(image_id))
-
-
-def plain_id(value: Any) -> ImageId | None:
-    """An id as an int or a text, 3 for 3.0 and for NumPy's 3; None where the value cannot be an id.
-
-    >>> plain_id(3.0), plain_id('3'), plain_id(3.5), plain_id(True)
-    (3, '3', None, None)
-    """
-    if isinstance(value, np.generic):
-        value = value.item()
-    if type(value) is float and value.is_integer():
-        value = int(value)
-    if type(value) is int and -_INT64 <= value < _INT64:
-        return value
-    return value if _is_text(value) else None
-
-
-class RepeatedIdError(DataError, AssertionError):
-    """An id that occurs twice. Also an AssertionError, as callers of mmdetection expect."""
 
 
 class Rectangles(NamedTuple):
@@ -170,8 +147,8 @@ def match_classes(
             else ''
         )
         message = (
-            f'{len(unknown)} of the {len(classes)} class names are not in the file: {_shorten(unknown)}{hint}. The file has: '
-            f'{_shorten(names, 100)}. Set metainfo=dict(classes=(...)) of the dataset; a one-class tuple needs its comma'
+            f'{len(unknown)} of the {len(classes)} class names are not in the file: {shown(unknown)}{hint}. The file has: '
+            f'{shown(names, 100)}. Set metainfo=dict(classes=(...)) of the dataset; a one-class tuple needs its comma'
         )
         raise ConfigError(message, file=file, field='metainfo.classes')
     label_of = {name: label for label, name in enumerate(classes)}
@@ -247,8 +224,8 @@ def read_segmentations(path: AnnFile, backend_args: dict | None = None) -> list:
 
 def columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile:
     """The columns of a parsed annotation file; ``source`` is its name in errors. See :func:`read_coco`."""
-    images, categories = (_Records(document.get(key), source, key) for key in ('images', 'categories'))
-    annotations = _Records(document.get('annotations', []), source, 'annotations')
+    images, categories = (Records(document.get(key), source, key) for key in ('images', 'categories'))
+    annotations = Records(document.get('annotations', []), source, 'annotations')
     image_ids, category_ids = images.ids('id', unique=True), categories.ids('id', unique=True)
     own_ids = [each for each in annotations.ids('id', unique=unique_ids, optional=True) if each is not None]
     image = annotations.positions('image_id', image_ids, "'images'")
@@ -261,7 +238,7 @@ def columns_of(document: dict, source: str, unique_ids: bool = True) -> CocoFile
     rotation, visibility = _attributes(annotations)
     rectangles = []
     for key in ('ignored_regions', 'others'):
-        rows = _Records(document.get(key, []), source, key)
+        rows = Records(document.get(key, []), source, key)
         rectangles.append(Rectangles(rows.positions('image_id', image_ids, "'images'"), rows.boxes()))
     table = CocoFile(
         source=source,
@@ -295,7 +272,7 @@ def _frozen(table: CocoFile) -> CocoFile:
     return table
 
 
-def _attributes(annotations: '_Records') -> tuple[np.ndarray, np.ndarray]:
+def _attributes(annotations: 'Records') -> tuple[np.ndarray, np.ndarray]:
     """Rotation (n,) and visibility (n, 2) out of the ``attributes`` that CVAT writes; what is missing or of another kind is not known."""
     rows = [each if type(each) is dict else {} for each in annotations.values('attributes')]
     degrees = [row.get('rotation') for row in rows]
@@ -324,138 +301,20 @@ def read_data_list(path: str | PathLike, backend_args: dict | None = None) -> tu
             received = sorted(document)
             raise DataError(f'the key must hold a {kind.__name__}', file=path, field=key, received=received)
     classes = document['metainfo'].get('classes', [])
-    if type(classes) is not list or not all(map(_is_text, classes)) or len(set(classes)) < len(classes):
+    if type(classes) is not list or not all(map(is_text, classes)) or len(set(classes)) < len(classes):
         raise DataError('must be a list of different names', file=path, field='metainfo.classes', received=classes)
-    records = _Records(document['data_list'], str(path), 'data_list')
+    records = Records(document['data_list'], str(path), 'data_list')
     records.texts('img_path')
     records.sides('width')
     records.sides('height')
     records.check('img_id', records.values('img_id'), lambda v: plain_id(v) is not None, 'must be an id', optional=True)
     groups = records.values('instances')
     records.check('instances', groups, lambda v: type(v) is list, 'must be a list of objects', optional=True)
-    instances = _Records(list(chain.from_iterable(group or [] for group in groups)), str(path), 'instances')
+    instances = Records(list(chain.from_iterable(group or [] for group in groups)), str(path), 'instances')
     instances.boxes()
     labels = instances.values('bbox_label')
-    instances.check('bbox_label', labels, lambda v: is_int(v, 0) and v < _INT64, 'must be a whole number >= 0')
+    instances.check('bbox_label', labels, lambda v: is_int(v, 0) and v < 2**63, 'must be a whole number >= 0')
     return document['metainfo'], records.rows
-
-
-class _Records:
-    """One list of objects of a JSON file. The methods check a whole column at once, and look for the record only if a value is wrong."""
-
-    def __init__(self, rows: Any, file: str, section: str):
-        if not isinstance(rows, list):
-            received = 'nothing' if rows is None else type(rows).__name__
-            raise DataError('must be a list of objects', file=file, field=section, received=received)
-        self.rows, self.file, self.section = rows, file, section
-        if not set(map(type, rows)) <= {dict}:
-            position, row = next((i, row) for i, row in enumerate(rows) if type(row) is not dict)
-            raise DataError('must be a JSON object', file=file, record=f'{section}[{position}]', received=row)
-
-    def fault(self, position: int, field: str, message: str, error: type[DataError] = DataError) -> DataError:
-        """An error that names the record at a position, by its id where it has one."""
-        row = self.rows[position]
-        record_id = plain_id(row.get('id')) if self.section in _SINGULAR else None
-        record = f'{self.section}[{position}]' if record_id is None else f'{_SINGULAR[self.section]} {record_id}'
-        received = {'received': row[field]} if field in row else {}
-        return error(message, file=self.file, record=record, field=field, **received)
-
-    def check(self, field: str, values: list, fine: Callable[[Any], Any], message: str, optional: bool = False) -> None:
-        """Raise for the first value that is not ``fine``; an ``optional`` value may be missing or null."""
-        for position, value in enumerate(values):
-            if not (optional and value is None) and not fine(value):
-                raise self.fault(position, field, message if field in self.rows[position] else 'is missing')
-
-    def values(self, field: str) -> list:
-        """The values of a field, None where it is missing."""
-        return [row.get(field) for row in self.rows]
-
-    def ids(self, field: str, *, unique: bool = False, optional: bool = False) -> list:
-        """Ids, None for ``optional`` ones that are missing or null."""
-        values: list = self.values(field)
-        kinds = set(map(type, values))
-        if kinds != {int} or max(values) >= _INT64 or min(values) < -_INT64:
-            self.check(field, values, lambda v: plain_id(v) is not None, 'must be a whole number or a text', optional)
-            values = [plain_id(value) for value in values]
-        if unique and len(set(values)) < len(values):
-            seen: set = set()
-            for position, value in enumerate(values):
-                if value is not None and value in seen:
-                    if self.section != 'annotations':
-                        raise self.fault(position, field, 'the id is used twice')
-                    # The first words are those that callers of mmdetection look for.
-                    message = 'the id is used twice: annotation ids are not unique! Some tools start them anew for every image; number them again with: '
-                    message += 'python tools/dataset_converters/convert.py SRC DST --to coco'
-                    raise self.fault(position, field, message, RepeatedIdError)
-                seen.add(value)
-        return values
-
-    def positions(self, field: str, known: Sequence[ImageId], section: str) -> np.ndarray:
-        """(n,) int64 positions, among the ``known`` ids of another section, of the ids in a field."""
-        values, position_of = self.ids(field), {known_id: position for position, known_id in enumerate(known)}
-        try:
-            return np.array([position_of[value] for value in values], dtype=np.int64)
-        except KeyError as error:
-            raise self.fault(values.index(error.args[0]), field, f'no such id among {section}') from None
-
-    def numbers(self, field: str, *, optional: bool = False) -> np.ndarray:
-        """(n,) float64, NaN for ``optional`` numbers that are missing or null."""
-        values = self.values(field)
-        array = _finite(values)
-        if array is None:
-            self.check(field, values, is_finite, 'must be a finite number', optional)
-            array = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
-        return array
-
-    def areas(self) -> np.ndarray:
-        """(n,) float64 square pixels, NaN where missing, null or an empty text; a text of a number is that number."""
-        values = self.values('area')
-        if str not in set(map(type, values)):
-            return self.numbers('area', optional=True)
-        numbers = [_area_of_text(value) for value in values]
-        self.check('area', numbers, is_finite, 'must be a finite number', optional=True)
-        return np.array([math.nan if value is None else value for value in numbers], dtype=np.float64)
-
-    def boxes(self) -> np.ndarray:
-        """(n, 4) float64, left, top, width, height."""
-        values = self.values('bbox')
-        of_four = set(map(type, values)) <= {list} and set(map(len, values)) <= {4}
-        flat = _finite(list(chain.from_iterable(values))) if of_four else None
-        if flat is None:
-            self.check('bbox', values, _is_box, 'must be four finite numbers [x, y, width, height]')
-            raise AssertionError('one of the boxes is not fine')
-        return flat.reshape(-1, 4)
-
-    def flags(self, field: str) -> np.ndarray:
-        """(n,) bool, from 0 and 1 or false and true; False where missing or null."""
-        values = self.values(field)
-        if not set(map(type, values)) <= {int} or not set(values) <= {0, 1}:
-            self.check(field, values, lambda v: type(v) in (int, bool, float) and v in (0, 1), 'must be 0 or 1', True)
-        return np.array(values, dtype=bool)  # None is False
-
-    def sides(self, field: str) -> np.ndarray:
-        """(n,) int64 pixels, 0 where missing or null."""
-        values = self.values(field)
-        if set(map(type, values)) != {int} or min(values) < 1 or max(values) >= _MAX_SIDE:
-            self.check(field, values, _is_side, 'must be a whole number of pixels > 0', True)
-        return np.array([value or 0 for value in values], dtype=np.int64)
-
-    def texts(self, field: str, *, optional: bool = False) -> list[str]:
-        """Texts, '' for ``optional`` ones that are missing or null."""
-        values = self.values(field)
-        if not set(map(type, values)) <= {str} or not _is_text(''.join(values)):
-            self.check(field, values, _is_text, 'must be a text that can be encoded', optional)
-        return [value or '' for value in values]
-
-
-def _area_of_text(value: Any) -> Any:
-    """A text of a number as that number, an empty text as None, and anything else as it is."""
-    if type(value) is not str:
-        return value
-    if not value.strip():
-        return None
-    number = finite_number(value)
-    return value if number is None else number
 
 
 def area_of(annotation: Mapping) -> float:
@@ -465,41 +324,8 @@ def area_of(annotation: Mapping) -> float:
     >>> [area_of(dict(box, area=area)) for area in (12, 0, -1, None, '12', '')]
     [12, 20, 20, 20, 12.0, 20]
     """
-    area = _area_of_text(annotation.get('area'))
+    area = area_of_text(annotation.get('area'))
     return area if is_finite(area) and area > 0 else annotation['bbox'][2] * annotation['bbox'][3]
-
-
-_SINGULAR = {'images': 'image', 'annotations': 'annotation', 'categories': 'category'}
-
-
-def _is_text(value: Any) -> bool:
-    """A text without lone surrogates, which cannot be written, and without NUL, which cannot be in a file name."""
-    try:
-        return type(value) is str and b'\0' not in value.encode()
-    except UnicodeEncodeError:
-        return False
-
-
-def _finite(values: list) -> np.ndarray | None:
-    """Finite numbers as float64; None where there is anything else among them."""
-    try:
-        array = np.array(values, dtype=np.float64) if set(map(type, values)) <= {int, float} else None
-    except OverflowError:
-        return None
-    return array if array is not None and np.isfinite(array).all() else None
-
-
-def _is_box(value: Any) -> bool:
-    return type(value) is list and len(value) == 4 and all(map(is_finite, value))
-
-
-def _is_side(value: Any) -> bool:
-    return is_finite(value) and 0 < value < _MAX_SIDE and value == int(value)
-
-
-def _shorten(names: Sequence[str], limit: int = 20) -> str:
-    text = ', '.join(map(repr, names[:limit]))
-    return text if len(names) <= limit else f'{text}, ... ({len(names)} in all)'
 
 
 @dataclass
@@ -615,7 +441,7 @@ def detections_from_rows(rows: Any, annotations: CocoAnnotations, source: str) -
     Raises:
         DataError: no list of objects, an image or a category that the annotation file does not have, or numbers that are not finite.
     """
-    results = _Records(rows, source, 'results')
+    results = Records(rows, source, 'results')
     category_ids = [*annotations.category_ids, *annotations.other_category_ids]
     label = results.positions('category_id', category_ids, f"'categories' of {annotations.source}")
     image = results.positions('image_id', annotations.image_ids, f"'images' of {annotations.source}")

@@ -16,21 +16,34 @@ def distinct_ids(groups: Sequence[Sequence]) -> list[list]:
     """The image ids of several files, changed only where an id occurs in two of them.
 
     Then the ids of every file but the first are: whole numbers plus the file's number (from 1) times a power of ten above all ids; where an
-    id is a text, negative or too large for that, ``'<number>/<id>'``.
+    id is a text, negative or too large for that, ``'<number>/<id>'``, with as many slashes as make the ids differ.
 
     >>> distinct_ids([[1, 2], [3]]), distinct_ids([[1, 12], [1, 5]]), distinct_ids([['a'], ['a', 'b']])
     ([[1, 2], [3]], [[1, 12], [101, 105]], [['a'], ['1/a', '1/b']])
     """
-    every = [each for group in groups for each in group]
-    if len(set(every)) == len(every):
+    sets = [set(group) for group in groups]  # a file's own images may be listed twice
+    every = set().union(*sets)
+    if sum(map(len, sets)) == len(every):
         return [list(group) for group in groups]
     if all(type(each) is int and each >= 0 for each in every):
         step = 10 ** len(str(max(every)))
         if step * len(groups) < _INT64:
             return [[number * step + each for each in group] for number, group in enumerate(groups)]
-    return [
-        list(group) if not number else [f'{number}/{each}' for each in group] for number, group in enumerate(groups)
-    ]
+    slash = '/'
+    while True:
+        new = [
+            _named(own, f'{number}{slash}') if number else {each: each for each in own}
+            for number, own in enumerate(sets)
+        ]
+        if len(set().union(*(own.values() for own in new))) == sum(map(len, sets)):
+            return [[own[each] for each in group] for own, group in zip(new, groups)]
+        slash += '/'  # an id of the first file looks like a new one
+
+
+def _named(ids: set, prefix: str) -> dict:
+    """Each id -> a text of its own: 1 and '1' of one file stay different."""
+    plain = len(set(map(str, ids))) == len(ids)
+    return {each: f'{prefix}{each if plain else repr(each)}' for each in ids}
 
 
 def join_categories(groups: Sequence[Sequence[dict]]) -> tuple[list[dict], list[np.ndarray]]:

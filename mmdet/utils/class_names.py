@@ -9,8 +9,6 @@ from typing import Any
 
 from ..errors import ConfigError
 
-_SHOWN = 20
-
 
 def class_names(meta: Any) -> tuple[str, ...] | None:
     """The class names in the ``metainfo`` of a data set, or in ``meta`` of a checkpoint of any age; None where there are none.
@@ -44,15 +42,20 @@ def near_names(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     return {name: others[0] for name, others in found.items() if len(others) == 1 and others[0] != name}
 
 
+def all_names(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """The names of several lists, in order of first appearance."""
+    return tuple(dict.fromkeys(name for names in lists for name in names))
+
+
 def _plain(name: str) -> str:
     return ''.join(letter for letter in name.casefold() if letter.isalnum()) or name
 
 
-def shown(names: Iterable[str]) -> str:
-    """Names for a message, in quotes, cut after 20."""
+def shown(names: Iterable[str], limit: int = 20) -> str:
+    """Names for a message, in quotes, cut after ``limit``."""
     names = list(names)
-    text = ', '.join(map(repr, names[:_SHOWN]))
-    return text if len(names) <= _SHOWN else f'{text}, ... ({len(names)} in all)'
+    text = ', '.join(map(repr, names[:limit]))
+    return text if len(names) <= limit else f'{text}, ... ({len(names)} in all)'
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def map_classes(trained: Sequence[str], wanted: Sequence[str], what: str = 'The 
         )
     if missing:
         notes.append(
-            f'{what} lacks {len(missing)} classes of the model, whose detections are left out: {shown(missing)}'
+            f'{what} lacks {len(missing)} of the {len(trained)} classes of the model; their detections are left out: {shown(missing)}'
         )
     if unknown:
         notes.append(

@@ -2,6 +2,8 @@
 
 import json
 
+import cv2
+import numpy as np
 import pytest
 
 from mmdet.datasets import AnnotatedDataset, CocoDataset, CSVDataset, LabelMeDataset, YOLODataset
@@ -77,6 +79,20 @@ def test_a_list_of_files_and_the_account(root):
     for dataset, boxes in ((one, 3), (two, 6)):
         account = dataset.account()
         assert (account.boxes, account.boxes_used, sum(account.left_out.values())) == (boxes, boxes, 0)
+
+
+def test_a_list_has_the_classes_of_all_its_files(root):
+    for name, classes in dict(a='cat dog', b='cow cat').items():
+        for part in ('images', 'labels'):
+            (root / name / part).mkdir(parents=True)
+        cv2.imwrite(str(root / name / 'images' / '1.png'), np.zeros((50, 100, 3), np.uint8))
+        (root / name / 'labels' / '1.txt').write_text('0 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.1 0.1\n')
+        (root / name / 'data.yaml').write_text(f'train: images\nnames: [{", ".join(classes.split())}]\n')
+    dataset = YOLODataset(ann_file=['a/data.yaml', 'b/data.yaml'], data_root=str(root), split='train')
+    assert dataset.metainfo['classes'] == ('cat', 'dog', 'cow')
+    infos = [dataset.get_data_info(i) for i in range(2)]
+    assert [info['img_path'] for info in infos] == [str(root / name / 'images' / '1.png') for name in 'ab']
+    assert [sorted(dataset.get_cat_ids(i)) for i in range(2)] == [[0, 1], [0, 2]] and infos[1]['img_id'] == 11
 
 
 def test_splits_and_errors(root):

@@ -133,6 +133,26 @@ def test_mmengine_format(tmp_path):
     assert [dataset[i]['img_id'] for i in range(2)] == [1, 11] and dataset[1]['img_path'].endswith('b.jpg')
 
 
+@pytest.mark.parametrize(
+    ('given', 'classes', 'labels'),
+    [
+        ({}, ('dog', 'cat', 'cow'), [[0, 1], [1, 2]]),
+        (dict(classes=('cow', 'dog')), ('cow', 'dog'), [[1], [0]]),
+        (dict(classes=('a', 'b')), ('a', 'b'), [[0, 1], [0, 1]]),  # new names for both
+    ],
+)
+def test_labels_of_mmengine_format_go_by_name(tmp_path, given, classes, labels):
+    for name, names in dict(a=['dog', 'cat'], b=['cat', 'cow']).items():
+        instances = [dict(bbox=[1, 1, 9, 9], bbox_label=label) for label in (0, 1)]
+        record = dict(img_path=f'{name}.jpg', img_id=1, width=40, height=30, instances=instances)
+        (tmp_path / f'{name}.json').write_text(json.dumps(dict(metainfo=dict(classes=names), data_list=[record])))
+    dataset = BaseDetDataset(ann_file=['a.json', 'b.json'], data_root=str(tmp_path), metainfo=given)
+    assert tuple(dataset.metainfo['classes']) == classes
+    assert [dataset.get_cat_ids(i) for i in range(2)] == labels
+    left_out = 4 - len(sum(labels, []))
+    assert dataset.account().left_out == ({'unknown class': left_out} if left_out else {})
+
+
 def test_voc(tmp_path):
     size = '<size><width>40</width><height>30</height></size>'
     for year, names in (('VOC2007', ('a', 'b')), ('VOC2012', ('a',))):

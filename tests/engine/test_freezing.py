@@ -179,6 +179,15 @@ def test_hooks_that_are_refused(tmp_path, hook, message):
         toy_runner(tmp_path, epochs=2, ema=False, custom_hooks=[dict(type='FreezeHook', **hook)]).train()
 
 
+def test_epochs_of_a_training_by_iterations_are_refused(tmp_path):
+    options = dict(
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2, _delete_=True),
+        custom_hooks=[dict(type='FreezeHook', modules=['backbone'], end=5)],
+    )
+    with pytest.raises(ConfigError, match='has one epoch.*by_epoch=False'):
+        toy_runner(tmp_path, ema=False, **options).train()
+
+
 @pytest.mark.parametrize(
     'options',
     [

@@ -6,20 +6,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.structures import InstanceData
 
 from mmdet.analysis.predictions import pair_with_dataset
-from mmdet.datasets import CocoDataset, ConcatDataset
+from mmdet.datasets import CocoDataset, ConcatDataset, RepeatDataset
 from mmdet.errors import ConfigError, DataError
 from mmdet.evaluation import (
     CocoMetric,
     DumpDetResults,
     Evaluator,
     MultiDatasetsEvaluator,
+    evaluate_by_config,
     evaluate_results,
     read_results,
 )
+from mmdet.evaluation.predictions import parts_of, results_by_name
 from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
 
@@ -75,7 +78,7 @@ def prediction(image_id, found, part=None):
             ('van', 'car', 'bus'),
             ('bus', 'car'),
             1.0,
-            ['mapped by name', "lacks 1 classes of the model, whose detections are left out: 'van'"],
+            ['mapped by name', "lacks 1 of the 3 classes of the model; their detections are left out: 'van'"],
         ),
         (
             ('car', 'van'),
@@ -157,7 +160,7 @@ def test_whole_concatenation_counts_images_of_one_id_apart(tmp_path):
     evaluator.process([with_truth(prediction(i, boxes, part), both) for (part, i), boxes in found.items()])
     assert evaluator.evaluate(4)['coco/bbox_mAP_50'] == pytest.approx((76 + 26) / 2 / 101)
     ids = [image['id'] for image in json.loads((tmp_path / 'out.gt.json').read_text())['images']]
-    assert ids == [1, 2, '1/1', '1/2']
+    assert ids == [1, 2, 11, 12]  # as those of a list of the two annotation files
 
 
 @pytest.mark.parametrize('names', [(('car', 'bus'), ('car', 'bus')), (('car', 'bus'), ('van', 'car'))])
@@ -188,7 +191,7 @@ def test_analysis_of_saved_predictions_of_two_data_sets(tmp_path):
     found = pair_with_dataset(concat, results)
     assert found.classes == ('car', 'bus', 'van') and found.missing == 2
     assert [(image.image_id, image.gt_labels.tolist(), image.labels.tolist()) for image in found.images] == [
-        (1, [0, 1], [0]), (2, [0, 1], []), ('1/1', [2, 0], [0]), ('1/2', [2, 0], []),
+        (1, [0, 1], [0]), (2, [0, 1], []), (11, [2, 0], [0]), (12, [2, 0], []),
     ]  # fmt: skip
 
 
@@ -203,6 +206,73 @@ def test_analysis_of_saved_predictions_of_two_data_sets(tmp_path):
 def test_arguments_of_the_evaluator_of_parts(arguments, message):
     with pytest.raises(ConfigError, match=message):
         MultiDatasetsEvaluator(**arguments)
+
+
+def test_a_concatenation_inside_another_counts_its_parts_one_by_one(tmp_path):
+    _, inner = two(tmp_path)
+    outer = ConcatDataset([inner, inner.datasets[0], RepeatDataset(inner, 1)])
+    assert [outer.get_data_info(k)['dataset_part'] for k in range(10)] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert [part.ann_file for part in parts_of(outer)] == [
+        part.ann_file for part in (*inner.datasets, inner.datasets[0], *inner.datasets)
+    ]
+
+
+def test_saved_predictions_of_a_concatenation_with_different_classes(tmp_path):
+    names = (('car', 'bus'), ('van', 'car'))
+    files, concat = two(tmp_path, names, ids=((1, 2), (3, 4)), ignore_keys='classes')
+    out = str(tmp_path / 'out.pkl')
+    evaluator = Evaluator([CocoMetric(files), DumpDetResults(out)])
+    evaluator.dataset_meta = concat.metainfo
+    evaluator.bind(concat)
+    evaluator.process([prediction(i, [(0, CAR), (1, BUS)], 0) for i in (1, 2)])
+    evaluator.process([prediction(i, [(2, VAN), (0, CAR)], 1) for i in (3, 4)])
+    online = evaluator.evaluate(4)
+    parts = [
+        dict(type='CocoDataset', ann_file=file, metainfo=dict(classes=own), test_mode=True)
+        for file, own in zip(files, names)
+    ]
+    dataset = dict(type='ConcatDataset', ignore_keys='classes', datasets=parts)
+    cfg = Config(dict(test_dataloader=dict(dataset=dataset), test_evaluator=dict(type='CocoMetric', ann_file=files)))
+    assert evaluate_by_config(out, cfg) == online and online['coco/bbox_mAP'] == 1
+
+
+def test_a_file_without_annotations_is_for_result_files_only(tmp_path):
+    coco_file(tmp_path / 'a.json')
+    content = json.loads((tmp_path / 'a.json').read_text())
+    (tmp_path / 'empty.json').write_text(json.dumps({**content, 'annotations': []}))
+    del content['annotations']
+    (tmp_path / 'test.json').write_text(json.dumps(content))
+    with pytest.raises(DataError, match='no annotations to evaluate against'):
+        CocoMetric(str(tmp_path / 'test.json')).dataset_meta = dict(classes=('car', 'bus'))
+    CocoMetric(str(tmp_path / 'test.json'), format_only=True, outfile_prefix=str(tmp_path / 'out')).dataset_meta = dict(
+        classes=('car', 'bus')
+    )
+    assert evaluate_results([], str(tmp_path / 'empty.json'))['coco/bbox_mAP'] == -1
+
+
+def test_a_dump_of_one_data_set_of_several_names_its_classes(tmp_path):
+    files, concat = two(tmp_path)
+    out = str(tmp_path / 'out.pkl')
+    evaluator = MultiDatasetsEvaluator(
+        [CocoMetric(files[0]), dict(type='DumpDetResults', out_file_path=out)], ['a', 'b']
+    )
+    evaluator.dataset_meta = concat.metainfo
+    evaluator.bind(concat)
+    evaluator.process([prediction(1, [], 0), prediction(1, [], 1)])
+    evaluator.evaluate(2)
+    assert [row.get('classes') for row in read_results(out)] == [('car', 'bus')]
+
+
+def test_labels_above_the_names_of_a_dump_are_an_error():
+    columns = dict(bboxes=torch.zeros(1, 4), scores=torch.zeros(1), labels=torch.tensor([2]))
+    rows = [dict(img_id=7, pred_instances=columns, classes=('car', 'bus'))]
+    with pytest.raises(DataError, match='image 7.*labels: must be whole numbers below 2'):
+        results_by_name(rows, ('a', 'b', 'car'))
+    columns['labels'] = torch.tensor([1])
+    (row,), _, left_out = results_by_name(rows, ('a', 'b', 'car'))
+    assert left_out == 1 and len(row['pred_instances']['labels']) == 0
+    columns.update(bboxes=[], scores=[], labels=[])
+    assert results_by_name(rows, ('a', 'b', 'car'))[2] == 0
 
 
 def test_number_of_parts(tmp_path):

@@ -21,6 +21,10 @@ from mmdet.utils import ConfigError, DataError
         ([[0, 9], [0, 10], [5]], [[0, 9], [100, 110], [205]]),
         ([['a', 1], ['a']], [['a', 1], ['1/a']]),
         ([[-1], [-1]], [[-1], ['1/-1']]),
+        ([['a', '1/a'], ['a']], [['a', '1/a'], ['1//a']]),
+        ([[1], [1, '1']], [[1], ['1/1', "1/'1'"]]),
+        ([[1, 1], [2]], [[1, 1], [2]]),  # listed twice in one file
+        ([['a'], ['a', 'a']], [['a'], ['1/a', '1/a']]),
         ([[2**62], [2**62]], [[2**62], [f'1/{2**62}']]),
     ],
 )
@@ -28,7 +32,7 @@ def test_distinct_ids(groups, expected):
     found = distinct_ids(groups)
     assert found == expected
     flat = [each for group in found for each in group]
-    assert len(set(flat)) == len(flat)
+    assert len(set(flat)) == sum(len(set(group)) for group in groups)
 
 
 def test_categories_by_name():

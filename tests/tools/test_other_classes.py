@@ -34,7 +34,7 @@ def test_a_subset_of_the_classes(trained, tmp_path):
     whole, _ = run_test(trained, tmp_path / 'a', 'test_evaluator.classwise=True')
     part, said = run_test(trained, tmp_path / 'b', 'test_evaluator.classwise=True', f"{DATASET}=('dark',)")
     assert part['coco/bbox_mAP'] == part['coco/dark_precision'] == whole['coco/dark_precision']
-    assert "lacks 1 classes of the model, whose detections are left out: 'bright'" in said
+    assert "lacks 1 of the 2 classes of the model; their detections are left out: 'bright'" in said
 
 
 def test_other_numbers_of_classes_are_an_error_before_the_first_image(trained, tmp_path, capsys):

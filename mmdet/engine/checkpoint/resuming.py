@@ -25,9 +25,10 @@ def optimizer_types(wrapper: OptimWrapper | OptimWrapperDict) -> str | dict[str,
 
 
 def annotations_of(dataset: Any) -> list[dict]:
-    """What identifies the annotations of a training set, for each of its parts: ``dict(file, images, crc32)``.
+    """What identifies the annotations of a training set, for each of its files: ``dict(file, images, crc32)``.
 
-    ``images`` is the number of records after filtering. ``crc32`` is that of the file's bytes, or of the names and sizes of a folder's files;
+    ``images`` is the number of records after filtering; of a list of files, the first entry has that of all of them, with ``files``, their
+    number, and the others have None. ``crc32`` is that of the file's bytes, or of the names and sizes of a folder's files;
     None for annotations that are neither.
     """
     parts = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
@@ -35,7 +36,9 @@ def annotations_of(dataset: Any) -> list[dict]:
         return [entry for part in parts for entry in annotations_of(part)]
     files = getattr(dataset, 'ann_file', None) or ''
     files = [os.fspath(file) for file in (files if isinstance(files, list | tuple) else [files])]
-    return [dict(file=file, images=len(dataset), crc32=_digest(Path(file)) if file else None) for file in files]
+    entries: list[dict] = [dict(file=file, images=None, crc32=_digest(Path(file)) if file else None) for file in files]
+    entries[0].update(images=len(dataset), **(dict(files=len(files)) if len(files) > 1 else {}))
+    return entries
 
 
 def _digest(path: Path) -> int | None:
@@ -93,8 +96,9 @@ def _annotation_changes(stored: list[dict], now: list[dict]) -> Iterator[str]:
         known = None not in (old['crc32'], new['crc32'])
         if known and old['crc32'] != new['crc32']:
             what.append('its content')
-        if old['images'] != new['images']:
-            what.append(f'the number of its images in use, {old["images"]} before and now {new["images"]}')
+        if None not in (old['images'], new['images']) and old['images'] != new['images']:
+            joined = f', counted over the {new["files"]} files of its list' if 'files' in new else ''
+            what.append(f'the number of its images in use{joined}, {old["images"]} before and now {new["images"]}')
         if old['file'] != new['file']:
             same = '' if what else ', of the same content' if known else ''
             what.insert(0, f'its path, {old["file"]} before{same}')

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from ...errors import ConfigError
@@ -78,6 +78,11 @@ class FreezeHook(Hook):
         if self.begin >= length:
             message = f'has no effect: the training has {length} {unit}'
             raise ConfigError(message, field='FreezeHook.begin', received=self.begin)
+        if self.end is not None and self.end > length and self.by_epoch and isinstance(loop, IterBasedTrainLoop):
+            message = (
+                'a training by iterations has one epoch, so that the parts would never be trained; set by_epoch=False'
+            )
+            raise ConfigError(message, field='FreezeHook.end', received=self.end)
         self._update(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:

@@ -6,7 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...errors import ArgumentError
-from ...evaluation.evaluator import Evaluator, parts_of
+from ...evaluation.evaluator import Evaluator
+from ...evaluation.predictions import parts_of
 from ...registry import HOOKS
 from ...utils.class_names import class_names
 from ..checkpoint.loading import unwrap

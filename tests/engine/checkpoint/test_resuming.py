@@ -1,6 +1,7 @@
 """What a resume says of the differences between the checkpoint and the run, and what it refuses."""
 
 from collections import OrderedDict
+from pathlib import Path
 
 import pytest
 import torch
@@ -40,6 +41,20 @@ def test_annotations_of_wrapped_datasets(tmp_path):
     assert annotations_of(two)[0]['crc32'] != found[1]['crc32']
     for absent in ('', 's3://bucket/a.json', str(tmp_path / 'gone.json')):
         assert annotations_of(Annotated(ann_file=absent)) == [dict(file=absent, images=20, crc32=None)]
+
+
+def test_a_list_of_annotation_files_says_which_file_changed(tmp_path):
+    files = [str(tmp_path / name) for name in ('a.json', 'b.json')]
+    for file in files:
+        Path(file).write_text('1')
+    seven, eight = Annotated(7), Annotated(8)
+    seven.ann_file = eight.ann_file = files
+    before = annotations_of(seven)
+    Path(files[1]).write_text('2')
+    now = annotations_of(eight)
+    of_all, content = changes(dict(annotations=before), dict(annotations=now))
+    assert f'{files[0]} differ' in of_all and 'counted over the 2 files of its list, 7 before and now 8' in of_all
+    assert f'{files[1]} differ from those of the checkpoint in its content.' in content
 
 
 OLD = dict(file='a.json', images=3, crc32=1)
