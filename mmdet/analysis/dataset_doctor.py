@@ -80,10 +80,10 @@ def examine(
     """
     parts = list(parts)
     findings = Findings()
-    check_records(parts, findings)
-    check_classes(parts, findings)
     present, missing = _files(parts)
     facts = scan_images(present, workers=workers, pixels=pixels)
+    check_records(parts, facts, findings)
+    check_classes(parts, findings)
     sizes = check_images(parts, facts, missing, findings)
     _hint_names(parts, missing, findings)
     check_boxes(parts, sizes, findings)

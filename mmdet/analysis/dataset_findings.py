@@ -35,6 +35,7 @@ KINDS: dict[str, FaultKind] = {
     'unlisted_files': FaultKind(NOTE, 'image files that no annotation file names', 'They are not used. If they show no object, add entries without boxes: they are good negatives.'),
     'no_annotations': FaultKind(NOTE, 'images of a file without annotations', 'A test set whose annotations are kept back: it can be predicted, not evaluated.'),
     'empty_images': FaultKind(NOTE, 'images without a box', 'Right if they show no object. With filter_empty_gt=True a training leaves them out; without, they are negatives.'),
+    'left_out': FaultKind(WARNING, 'records that no data set can use', 'They are left out in reading. Draw or export them anew, or remove them on purpose.'),
     'unknown_sizes': FaultKind(NOTE, 'images whose size is not known', 'Neither the file nor an image states it: boxes were not compared with the borders. Give the image folder, or --sizes.'),
     # ------------------------------------------------------------------------------------------------------------ images
     'unreadable': FaultKind(ERROR, 'image files that cannot be read', 'Copy or export them again: a training replaces them by other samples, a test stops.'),

@@ -101,13 +101,18 @@ def _flag(element: ElementTree.Element, name: str) -> int:
     return -1 if value is None else value
 
 
-def read_voc_split(path: str | PathLike) -> list[str]:
+def read_voc_split(path: str | PathLike, notes: Counter | None = None) -> list[str]:
     """Image names of a list in ``ImageSets/Main``, each once; the class-wise lists carry a second column, which is ignored.
+
+    ``notes`` counts the names that occur again.
 
     Raises:
         DataError: the file cannot be read, names no image, or a name leads out of its folder.
     """
-    names = list(dict.fromkeys(line.split()[0] for line in read_lines(path) if line.strip()))
+    rows = [line.split()[0] for line in read_lines(path) if line.strip()]
+    names = list(dict.fromkeys(rows))
+    if notes is not None:
+        notes['images that the list names again (read once)'] += len(rows) - len(names)
     if not names:
         raise DataError('the split names no image', file=path)
     if strangers := [name for name in names if not is_inner_path(name)]:
@@ -163,8 +168,10 @@ def read_voc_table(
     folder = _xml_folder(root)
     if not folder.is_dir():
         raise DataError('no such folder of .xml files', file=folder)
+    notes: Counter = Counter()
     if split is not None:
-        files = [folder / f'{name}.xml' for name in read_voc_split(root / 'ImageSets' / 'Main' / f'{split}.txt')]
+        names = read_voc_split(root / 'ImageSets' / 'Main' / f'{split}.txt', notes)
+        files = [folder / f'{name}.xml' for name in names]
     else:
         files = sorted(folder.rglob('*.xml'))
     if not files:
@@ -179,15 +186,15 @@ def read_voc_table(
     found = [(file, read_voc_xml(file)) for file in progress(files, folder.name)]
     classes = _classes_of(root) or sorted({item.name for _, image in found for item in image.objects})
     label_of = {name: label for label, name in enumerate(classes)}
-    notes: Counter = Counter()
     images = []
     for file, image in found:
         # The image of the same name counts, as in the converter; then the one that the file names.
         name = by_stem[file.stem].name if file.stem in by_stem else finder.find(image.file_name or f'{file.stem}.jpg')
         stated = [whole_number(text, 0, 10**9) or 0 for text in image.size_wh]
-        boxes = ImageBoxes(name or image.file_name or f'{file.stem}.jpg', (stated[0], stated[1]))
+        stated_wh = (stated[0], stated[1])
+        boxes = ImageBoxes(name or image.file_name or f'{file.stem}.jpg', stated_wh, stated_wh=stated_wh)
         if name:
-            boxes.size_wh = size_of(Path(image_root, name), boxes.size_wh, notes)
+            boxes.size_wh = size_of(Path(image_root, name), stated_wh, notes)
         else:
             notes['annotation files whose image is not there'] += 1
         for number, item in enumerate(image.objects, 1):
