@@ -132,7 +132,8 @@ def size_of(path: str | os.PathLike, stated: tuple[int, int] = (0, 0), notes: Co
         found = image_size(path)
     except BrokenImageError:
         if notes is not None:
-            notes['images that cannot be read (the stated size counts)'] += 1
+            known = 'the stated size counts' if min(stated) > 0 else 'their size is not known'
+            notes[f'images that cannot be read ({known})'] += 1
         return stated
     if notes is not None and min(stated) > 0 and stated != found:
         notes['images whose size differs from the stated one (the size of the image counts)'] += 1

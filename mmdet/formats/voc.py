@@ -241,7 +241,7 @@ def write_voc(folder: str | PathLike, tables: Mapping[str, CocoFile]) -> dict[st
         DataError: an image without a size or name, two images that would share a file, or a file that cannot be written.
     """
     notes: dict[str, Counter] = {split: Counter() for split in tables}
-    written: dict[str, str] = {}
+    written: dict[str, tuple[str, str]] = {}  # split and text of each file
     for split, table in tables.items():
         require_sizes(table)
         objects: list[list[ElementTree.Element]] = [[] for _ in table.image_ids]
@@ -254,11 +254,6 @@ def write_voc(folder: str | PathLike, tables: Mapping[str, CocoFile]) -> dict[st
         names = table.require_file_names(inner=True)
         for name, size_wh, own in zip(names, table.sizes_wh.tolist(), objects):
             stem = os.path.splitext(name)[0]
-            if written.setdefault(stem, name) != name or (stem.split()[0] != stem):
-                message = (
-                    'its annotation file cannot be named like it: VOC wants names without blanks, each for one image'
-                )
-                raise DataError(message, file=table.source, record=f'image {name}', received=written[stem])
             root = ElementTree.Element('annotation')
             _add(root, 'folder', 'JPEGImages')
             _add(root, 'filename', name)
@@ -268,9 +263,13 @@ def write_voc(folder: str | PathLike, tables: Mapping[str, CocoFile]) -> dict[st
             _add(root, 'segmented', 0)
             root.extend(own)
             ElementTree.indent(root)
-            write_text(
-                Path(folder, 'Annotations', f'{stem}.xml'), ElementTree.tostring(root, encoding='unicode') + '\n'
-            )
+            text = ElementTree.tostring(root, encoding='unicode') + '\n'
+            # Two lists may name one image, with the same objects.
+            if stem.split()[0] != stem or (stem in written and (written[stem][0] == split or written[stem][1] != text)):
+                message = 'its annotation file cannot be named like it: VOC wants names without blanks, and one file for each image'
+                raise DataError(message, file=table.source, record=f'image {name}', received=f'{stem}.xml')
+            written[stem] = split, text
+            write_text(Path(folder, 'Annotations', f'{stem}.xml'), text)
         if split:
             lines = [f'{os.path.splitext(name)[0]}\n' for name in names]
             write_text(Path(folder, 'ImageSets', 'Main', f'{split}.txt'), ''.join(lines))

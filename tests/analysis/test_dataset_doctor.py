@@ -279,7 +279,7 @@ def test_the_last_bin_and_the_priors(project):
     assert [verdict.code for verdict in found.verdicts] == ['last_bin']
     (cover,) = found.coverages
     assert cover.any_beyond == found.verdicts[0].total > 0 and cover.needed > 4
-    assert f'Reg_max={cover.needed} would hold 99 %' in found.verdicts[0].advice
+    assert f'Set reg_max={cover.needed}, which holds 99 %' in found.verdicts[0].advice
     config = project.config(reg_max=cover.needed)
     again = examine(read_config_parts(config), config=config)
     assert again.verdicts == [] and again.coverages[0].beyond.sum() == 0
