@@ -27,6 +27,7 @@ _NAMES_TRIED = 20  # file names that are looked for in a folder to tell whether 
 _GENERIC = ('annotations', 'Annotations', '_annotations.coco', 'labels', 'instances_default', 'result', 'images')
 # Formats whose classes have a name and no number.
 _NAMES_ALONE = ('voc', 'csv', 'labelme')
+_LEFT_OUT = ('(left out)', '(read once)')  # ends of the reasons that are findings
 _MAX_SIDE = 1e9  # pixels; the limit of the readers
 
 
@@ -176,7 +177,7 @@ def table_part(table: CocoFile, name: str) -> DatasetPart:
         ignored=np.concatenate([table.crowd | table.ignore, *(np.ones(len(rows.image), bool) for rows in ignored)]),
         rotation=np.concatenate([table.rotation, *(np.zeros(len(rows.image)) for rows in ignored)]),
         annotated=table.annotated,
-        left_out={reason: count for reason, count in table.notes.items() if reason.endswith('(left out)')},
+        left_out={reason: count for reason, count in table.notes.items() if reason.endswith(_LEFT_OUT)},
     )
 
 

@@ -7,6 +7,7 @@ Read are data sets with a ``data.yaml`` (``path``, ``train``, ``val``, ``test``,
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +85,7 @@ def read_yolo_table(
     """A YOLO data set as columns. Images are sorted by path within a split, and their sizes are read from their headers.
 
     A row of three points or more (segmentation, turned boxes) becomes the bounding box of its points; a confidence and key points are
-    not read. An image without a label file has no objects. The boxes of an image that cannot be read are left out, as their pixels are not known. All
+    not read. An image without a label file has no objects; where no image has one, the images are not annotated. The boxes of an image that cannot be read are left out, as their pixels are not known. All
     of this is counted in ``notes``.
 
     Args:
@@ -109,7 +110,7 @@ def read_yolo_table(
     notes: Counter = Counter()
     files: dict[Path, None] = {}
     for name, places in layout.splits.items():
-        notes[f'places of the images of {name} that are not there (left out)'] += sum(not p.exists() for p in places)
+        notes[f'image folders or lists that are not there: {name} (left out)'] += sum(not p.exists() for p in places)
     for places in wanted.values():
         for place in places:
             if split is None and not place.exists():
@@ -128,7 +129,8 @@ def read_yolo_table(
         stems = {os.path.splitext(entry)[0] for entry in os.listdir(beside) if entry.lower().endswith(IMAGE_SUFFIXES)}
         texts = [text for text in folder.glob('*.txt') if text.name not in _OTHER_TEXTS]
         notes['label files without an image (left out)'] += sum(text.stem not in stems for text in texts)
-    return make_table(images, layout.classes, source=path, kind='yolo', image_root=root, notes=notes)
+    table = make_table(images, layout.classes, source=path, kind='yolo', image_root=root, notes=notes)
+    return replace(table, annotated=any(label.is_file() for label in labels.values()))
 
 
 # Texts that lie among label files and are none.
