@@ -3,6 +3,7 @@
 Letters: n boxes, I images of a part; m boxes of an image.
 """
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -399,8 +400,10 @@ def _check_unlisted(parts: Sequence[DatasetPart], findings: Findings) -> None:
         if part.image_root and '://' not in part.image_root:
             roots[part.image_root].append(part)
     for root, members in roots.items():
-        known = {name.replace('\\', '/').removeprefix('./') for part in members for name in part.file_names}
-        others = [name for path in images_below(root) if (name := path.relative_to(root).as_posix()) not in known]
+        names = [name.replace('\\', '/') for part in members for name in part.file_names]
+        known = {os.path.normpath(os.path.join(root, name)) for name in names}  # absolute names, too
+        paths = [path for path in images_below(root) if os.path.normpath(path) not in known]
+        others = [path.relative_to(root).as_posix() for path in paths]
         findings.add('unlisted_files', ', '.join(part.name for part in members), len(others), names=others)
 
 

@@ -158,7 +158,10 @@ def require_sizes(table: CocoFile) -> None:
     """DataError for the first image whose size is not known."""
     unknown = np.flatnonzero((table.sizes_wh == 0).any(axis=1))
     if len(unknown):
-        message = 'its width and height are needed and not known: give the folder of the images (image_root, --images)'
+        message = (
+            'its width and height are needed, and neither the annotations nor a readable image says them: '
+            'give the folder of the images (image_root, --images)'
+        )
         raise DataError(
             message, file=table.source, record=f'image {table.file_names[unknown[0]] or table.image_ids[unknown[0]]}'
         )

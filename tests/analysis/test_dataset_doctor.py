@@ -243,6 +243,13 @@ def test_each_fault_gives_its_line_and_no_other(project, code, tmp_path):
     )
 
 
+def test_names_that_are_whole_paths(project):
+    for image in project.train['images']:
+        image['file_name'] = str(project.root / 'train' / image['file_name'])
+    project.write()
+    assert codes(read_parts([project.root / 'train.json'], project.root / 'train')) == []
+
+
 def test_unknown_sizes(project):
     for image in project.train['images']:
         del image['width'], image['height']

@@ -181,6 +181,8 @@ def test_images_without_annotations(tmp_path):
 
 
 def test_lists_of_classes(tmp_path):
+    with pytest.raises(ConfigError, match='must be names'):
+        named_classes(['car', ' '])
     (tmp_path / 'names.txt').write_text('car\n\nbus\n')
     assert named_classes([]) == () and named_classes([str(tmp_path / 'names.txt')]) == ('car', 'bus')
     assert (
