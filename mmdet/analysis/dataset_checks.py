@@ -3,6 +3,7 @@
 Letters: n boxes, I images of a part; m boxes of an image.
 """
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -34,8 +35,14 @@ CORNERS_BOXES = 5
 _EXAMPLES = 50  # of a kind and part
 
 
-def check_records(parts: Sequence[DatasetPart], findings: Findings) -> None:
-    """Records that a dataset would refuse, images without boxes, shares of ignored boxes."""
+def check_records(parts: Sequence[DatasetPart], facts: Mapping[str, ImageFacts], findings: Findings) -> None:
+    """Records that a dataset would refuse or leave out, images without boxes, shares of ignored boxes.
+
+    Args:
+        parts: the data set.
+        facts: of the image files: one that cannot be read may have lost its boxes by that.
+        findings: are added to.
+    """
     for number, part in enumerate(parts):
         for code, names in part.faults.items():
             findings.add(code, part.name, len(names), names=[f'{part.name}: {name}' for name in names])
@@ -43,10 +50,12 @@ def check_records(parts: Sequence[DatasetPart], findings: Findings) -> None:
             findings.add('no_annotations', part.name, len(part.file_names))
             continue
         boxes = np.bincount(part.image, minlength=len(part.file_names))
-        empty = np.flatnonzero(boxes == 0)
-        findings.add(
-            'empty_images', part.name, len(empty), examples=(Example(number, image) for image in empty.tolist())
-        )
+        readable = [image for image in range(len(part.file_names)) if not _is_broken(part.path_of(image), facts)]
+        empty = [image for image in readable if boxes[image] == 0]
+        findings.add('empty_images', part.name, len(empty), examples=(Example(number, image) for image in empty))
+        for reason, count in part.left_out.items():
+            text = f'{part.name}: {count:,} {reason.removesuffix(" (left out)")}.'
+            findings.add('left_out', part.name, count, detail=text, names=[text])
         ignored = int(part.ignored.sum())
         if ignored > IGNORED_SHARE * len(part.image):
             findings.add(
@@ -58,6 +67,11 @@ def check_records(parts: Sequence[DatasetPart], findings: Findings) -> None:
         entries = Counter(name for name in part.file_names if name)
         twice = [name for name, count in entries.items() if count > 1]
         findings.add('repeated_files', part.name, len(twice), names=[f'{part.name}: {name}' for name in twice])
+
+
+def _is_broken(path: str | None, facts: Mapping[str, ImageFacts]) -> bool:
+    found = facts.get(path or '')
+    return found is not None and found.error != ''
 
 
 def check_refusals(parts: Sequence[DatasetPart], findings: Findings) -> None:
@@ -184,7 +198,8 @@ def _check_ids(parts: Sequence[DatasetPart], findings: Findings) -> None:
     ids: dict[str, dict] = defaultdict(dict)
     for part in parts:
         for name, category_id in zip(part.class_names, part.category_ids):
-            ids[name].setdefault(category_id, part.name)
+            if category_id is not None:
+                ids[name].setdefault(category_id, part.name)
     several = [name for name, found in ids.items() if len(found) > 1]
     names = [
         f'{name!r}: ' + ', '.join(f'{place} {category_id}' for category_id, place in ids[name].items())
@@ -385,8 +400,10 @@ def _check_unlisted(parts: Sequence[DatasetPart], findings: Findings) -> None:
         if part.image_root and '://' not in part.image_root:
             roots[part.image_root].append(part)
     for root, members in roots.items():
-        known = {name.replace('\\', '/').removeprefix('./') for part in members for name in part.file_names}
-        others = [name for path in images_below(root) if (name := path.relative_to(root).as_posix()) not in known]
+        names = [name.replace('\\', '/') for part in members for name in part.file_names]
+        known = {os.path.normpath(os.path.join(root, name)) for name in names}  # absolute names, too
+        paths = [path for path in images_below(root) if os.path.normpath(path) not in known]
+        others = [path.relative_to(root).as_posix() for path in paths]
         findings.add('unlisted_files', ', '.join(part.name for part in members), len(others), names=others)
 
 

@@ -9,12 +9,13 @@ import numpy as np
 from mmengine.config import Config
 
 from ..datasets import BaseDetDataset
+from ..datasets.account import account_of
 from ..datasets.annotated import AnnotatedDataset
 from ..errors import ConfigError, MMDetError
 from ..formats.annotations import kind_of, read_table
 from ..formats.visdrone import is_visdrone
 from ..registry import DATASETS
-from .dataset_reading import SPLITS, DatasetPart, coco_part, parse_document, table_part, visdrone_part
+from .dataset_reading import SPLITS, DatasetPart, coco_part, parse_document, table_part
 
 
 def read_config_parts(config: Config, images: str | os.PathLike | None = None) -> list[DatasetPart]:
@@ -73,20 +74,20 @@ def _part_of_dataset(dataset: BaseDetDataset, leaf: dict, name: str, images: str
     path = dataset.ann_file
     root = images if images is not None else getattr(dataset, 'image_prefix', '')
     classes = dataset.metainfo.get('classes')
+    account, refusal = _account(leaf)  # a dataset that makes its files has made them then
     own_root = bool(root) and os.path.normpath(root) != os.path.normpath(dataset.data_root or '.')
-    if isinstance(dataset, AnnotatedDataset):
-        kind = kind_of(path, dataset.kind)
-        part = table_part(read_table(path, root if own_root else None, kind, dataset.split), name)
-    elif path and is_visdrone(Path(path)):
-        beside = Path(path).parent / 'images'
-        part = visdrone_part(path, name, root if own_root else beside)
+    annotated = isinstance(dataset, AnnotatedDataset)
+    if annotated or (path and is_visdrone(Path(path))):
+        kind, split = (kind_of(path, dataset.kind), dataset.split) if annotated else ('visdrone', None)
+        part = table_part(read_table(path, root if own_root and os.path.isdir(root) else None, kind, split), name)
+        part.image_root = root if own_root else part.image_root
     elif path.endswith('.json') and {'images', 'categories'} <= set(document := parse_document(path)):
         part = coco_part(document, path, name)
         part.image_root = root
     else:  # another format, or made by the dataset: its records are what there is
         part = _part_of_records(DATASETS.build(dict(leaf, pipeline=[], test_mode=True)), name)
     part.classes = None if classes is None else tuple(classes)
-    _add_account(part, leaf)
+    part.account, part.refusal = account, refusal
     return part
 
 
@@ -111,13 +112,11 @@ def _part_of_records(dataset: BaseDetDataset, name: str) -> DatasetPart:
     )
 
 
-def _add_account(part: DatasetPart, leaf: dict) -> None:
-    """What the dataset of the config makes of the part: its account of the boxes, or the error that it raises."""
+def _account(leaf: dict) -> tuple[list[str], str]:
+    """What the dataset of the config makes of its files: the lines of its account of the boxes, or the error that it raises."""
     try:
         dataset = DATASETS.build(dict(leaf, pipeline=[]))
         dataset.full_init()
     except MMDetError as error:
-        part.refusal = str(error)
-        return
-    if hasattr(dataset, 'account'):
-        part.account = str(dataset.account().text()).splitlines()
+        return [], str(error)
+    return str(account_of(dataset).text()).splitlines(), ''

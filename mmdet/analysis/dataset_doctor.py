@@ -80,10 +80,10 @@ def examine(
     """
     parts = list(parts)
     findings = Findings()
-    check_records(parts, findings)
-    check_classes(parts, findings)
     present, missing = _files(parts)
     facts = scan_images(present, workers=workers, pixels=pixels)
+    check_records(parts, facts, findings)
+    check_classes(parts, findings)
     sizes = check_images(parts, facts, missing, findings)
     _hint_names(parts, missing, findings)
     check_boxes(parts, sizes, findings)
@@ -174,11 +174,7 @@ def _add_coverage(findings: Findings, code: str, name: str, one: Coverage) -> No
         count, share, limit, bins = one.unmatched, one.unmatched_share, UNMATCHED_SHARE, ''
     if share > limit:
         detail = f'{one.head.name}{bins}: {share:.1%} of {one.boxes:,} boxes of {one.size}.'
-        findings.add(code, name, count, detail=detail, advice=_sentence(coverage_advice(one, code)))
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+        findings.add(code, name, count, detail=detail, advice=coverage_advice(one, code))
 
 
 def _add_tiles(found: Examination, findings: Findings) -> None:

@@ -33,8 +33,9 @@ KINDS: dict[str, FaultKind] = {
     'missing_files': FaultKind(ERROR, 'images of the annotations without a file', 'Check the image folder (data_prefix), or remove these entries: a training replaces them by other samples, a test stops.'),
     'repeated_files': FaultKind(WARNING, 'image files that several entries name', 'Join the entries of one file: the boxes of each are background in the others.'),
     'unlisted_files': FaultKind(NOTE, 'image files that no annotation file names', 'They are not used. If they show no object, add entries without boxes: they are good negatives.'),
-    'no_annotations': FaultKind(NOTE, 'images of a file without annotations', 'A test set whose annotations are kept back: it can be predicted, not evaluated.'),
+    'no_annotations': FaultKind(NOTE, 'images of a file without annotations', 'A test set whose annotations are kept back, which can be predicted, not evaluated; of YOLO, no label file lies where the images say (labels for images in the path).'),
     'empty_images': FaultKind(NOTE, 'images without a box', 'Right if they show no object. With filter_empty_gt=True a training leaves them out; without, they are negatives.'),
+    'left_out': FaultKind(WARNING, 'records that are left out in reading', 'Draw, export or list them anew, or remove them on purpose.'),
     'unknown_sizes': FaultKind(NOTE, 'images whose size is not known', 'Neither the file nor an image states it: boxes were not compared with the borders. Give the image folder, or --sizes.'),
     # ------------------------------------------------------------------------------------------------------------ images
     'unreadable': FaultKind(ERROR, 'image files that cannot be read', 'Copy or export them again: a training replaces them by other samples, a test stops.'),

@@ -267,7 +267,7 @@ def _class_table(found: Examination) -> str:
     ids = [dict(zip(reversed(part.class_names), reversed(part.category_ids))) for part in found.parts]
     rows = []
     for name in names[:_MAX_CLASSES]:
-        own_ids = list(dict.fromkeys(str(group[name]) for group in ids if name in group))
+        own_ids = list(dict.fromkeys(str(group[name]) for group in ids if group.get(name) is not None))
         wanted = [part.classes for part in found.parts if part.classes is not None]
         note = '' if not wanted or any(name in classes for classes in wanted) else ' (not in the config)'
         rows.append(

@@ -210,7 +210,7 @@ def coverage_advice(found: Coverage, code: str) -> str:
     now, other_now = shares if of_bins else shares[::-1]
     options = []
     if of_bins:
-        options.append(f'reg_max={found.needed} would hold 99 % of the boxes')
+        options.append(f'reg_max={found.needed}, which holds 99 % of the boxes')
     # A change is worth naming if it halves the share, or brings it below the limit, and does not pay with the other one.
     better: list[tuple[float, str]] = []
     for text, beyond, unmatched in found.tried:
@@ -218,7 +218,7 @@ def coverage_advice(found: Coverage, code: str) -> str:
         if (share <= limit or share < now / 2) and other <= max(other_now * 1.5, limit):
             better.append((share, text))
     for share, text in sorted(better)[:2]:
-        options.append(f'{text} leaves {share:.1%}')
+        options.append(f'{text}, which leaves {share:.1%}')
     if not options:
-        options.append('train at a larger input size, or on tiles')
-    return f'{"; or ".join(options)}.'
+        return 'Train at a larger input size, or on tiles.'
+    return f'Set {"; or ".join(options)}.'

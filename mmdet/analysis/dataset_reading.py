@@ -17,23 +17,17 @@ from ..errors import ConfigError, DataError
 from ..formats.annotation_table import inner_folder
 from ..formats.annotations import coco_files, kind_of, read_table, splits_of
 from ..formats.coco import CocoFile, columns_of, plain_id
-from ..formats.images import images_by_stem
 from ..formats.json_file import no_garbage_collection, parse_json, read_bytes
-from ..formats.visdrone import (
-    VISDRONE_CLASSES,
-    read_visdrone_rows,
-    stack_rows,
-    text_files,
-    without_image_suffix,
-)
-from ..formats.voc import read_voc_split, read_voc_xml
+from ..formats.visdrone import without_image_suffix
 from ..utils.checks import is_finite
-from ..utils.progress import progress
 
 SPLITS = ('train', 'val', 'test')
 _NAMES_TRIED = 20  # file names that are looked for in a folder to tell whether it is the image folder
 # Names that tools give every file or folder: the folder above tells more.
 _GENERIC = ('annotations', 'Annotations', '_annotations.coco', 'labels', 'instances_default', 'result', 'images')
+# Formats whose classes have a name and no number.
+_NAMES_ALONE = ('voc', 'csv', 'labelme')
+_LEFT_OUT = ('(left out)', '(read once)')  # ends of the reasons that are findings
 _MAX_SIDE = 1e9  # pixels; the limit of the readers
 
 
@@ -53,13 +47,14 @@ class DatasetPart:
         ignored: (n,) bool: crowds, ignored regions, VOC's difficult objects.
         split: parts of one split are trained or tested on together.
         image_root: folder of the images; None where there is none at hand.
-        category_ids, supercategories: C ids and names of the super-categories ('' where there is none).
+        category_ids, supercategories: C ids (None where a format has none) and names of the super-categories ('' where there is none).
         area: (n,) float64 as written, NaN where the file has none.
         rotation: (n,) float64, degrees, of boxes that CVAT or Label Studio rotated; 0 for others.
         annotated: False for a test set whose annotations are kept back.
         classes: names in the config, None without a config.
         pipeline: transform configs, empty without a config.
         faults: records that a dataset would refuse, by the kind of fault: descriptions of them.
+        left_out: what the reader left out, by reason.
         account: lines about what the dataset of the config uses and leaves out.
         refusal: the error with which the dataset of the config refuses the part, '' if it does not.
     """
@@ -83,6 +78,7 @@ class DatasetPart:
     classes: tuple[str, ...] | None = None
     pipeline: list[dict] = field(default_factory=list)
     faults: dict[str, list[str]] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
     account: list[str] = field(default_factory=list)
     refusal: str = ''
 
@@ -132,11 +128,14 @@ def read_parts(
     sources = [source for path in map(Path, paths) for source in _sources_in(path)]
     parts: list[DatasetPart] = []
     for (kind, path, split), name in zip(sources, _part_names([(path, split) for _, path, split in sources])):
-        root = None if images is None else str(images)
-        if kind in _READERS:
-            parts.extend(_READERS[kind](path, name, root))
+        if kind == 'coco':
+            part = coco_part(parse_document(path), path, name)
+            part.image_root = _image_root(path.parent, path.stem, part.file_names) if images is None else str(images)
         else:
-            parts.append(table_part(read_table(path, images, kind, split), name))
+            part = table_part(read_table(path, images, kind, split), name)
+            if images is None and not any(os.path.isfile(part.path_of(k) or '') for k in range(len(part.file_names))):
+                part.image_root = None
+        parts.append(part)
     for part in parts:
         _fill_sizes(part, sizes or {})
     return parts
@@ -151,27 +150,34 @@ def _sources_in(path: Path) -> list[tuple[str, Path, str | None]]:
         return [(kind, file, None) for file in coco_files(path).values()]
     if kind == 'visdrone':
         return [(kind, inner_folder(path, 'annotations', '.txt'), None)]
-    splits: list[str | None] = [*splits_of(path, kind)] if kind != 'voc' else []
+    splits: list[str | None] = [*splits_of(path, kind)]
+    if kind == 'voc':  # other lists (trainval, car_train) repeat the images of these
+        splits = [split for split in SPLITS if split in splits]
     return [(kind, path, split) for split in splits or [None]]
 
 
 def table_part(table: CocoFile, name: str) -> DatasetPart:
-    """A part of a format whose reader keeps all boxes as they are."""
+    """A part of a format whose reader keeps all boxes as they are.
+
+    Sizes are those that the files state, where they do: the images are compared with them later.
+    """
+    stated_wh = table.sizes_wh if table.stated_wh is None else table.stated_wh
     ignored = (table.ignored_regions, table.others)
     return DatasetPart(
         name=name,
         source=table.source,
         image_root=table.image_root or None,
         file_names=list(table.file_names),
-        sizes_wh=table.sizes_wh.copy(),
+        sizes_wh=np.where((stated_wh > 0).all(axis=1, keepdims=True), stated_wh, table.sizes_wh),
         class_names=list(table.category_names),
-        category_ids=list(table.category_ids),
+        category_ids=[None] * len(table.category_ids) if table.kind in _NAMES_ALONE else list(table.category_ids),
         image=np.concatenate([table.image, *(rows.image for rows in ignored)]),
         label=np.concatenate([table.category, *(np.full(len(rows.image), -1) for rows in ignored)]),
         bbox=np.concatenate([table.bbox, *(rows.bbox for rows in ignored)]),
         ignored=np.concatenate([table.crowd | table.ignore, *(np.ones(len(rows.image), bool) for rows in ignored)]),
         rotation=np.concatenate([table.rotation, *(np.zeros(len(rows.image)) for rows in ignored)]),
         annotated=table.annotated,
+        left_out={reason: count for reason, count in table.notes.items() if reason.endswith(_LEFT_OUT)},
     )
 
 
@@ -213,12 +219,6 @@ def _fill_sizes(part: DatasetPart, sizes: Mapping[str, tuple[int, int]]) -> None
 
 
 # ------------------------------------------------------------------------------------------------------- formats
-
-
-def _read_coco(path: Path, name: str, images: str | None) -> list[DatasetPart]:
-    part = coco_part(parse_document(path), path, name)
-    part.image_root = images if images is not None else _image_root(path.parent, path.stem, part.file_names)
-    return [part]
 
 
 def parse_document(path: str | os.PathLike) -> dict:
@@ -333,80 +333,6 @@ def _image_root(folder: Path, stem: str, names: Sequence[str]) -> str | None:
     tried = [name for name in names if name][:_NAMES_TRIED]
     hits = [sum(os.path.isfile(place / name) for name in tried) for place in places]
     return str(places[int(np.argmax(hits))]) if max(hits, default=0) else None
-
-
-def _read_visdrone(path: Path, name: str, images: str | None) -> list[DatasetPart]:
-    root = Path(images) if images is not None else path.resolve().parent / 'images'
-    return [visdrone_part(path, name, root if images is not None or root.is_dir() else None)]
-
-
-def visdrone_part(path: str | os.PathLike, name: str, root: str | os.PathLike | None) -> DatasetPart:
-    """A folder of VisDrone's text files, with the images of the folder ``root``.
-
-    Raises:
-        DataError: no such folder, or a broken row.
-    """
-    files = text_files(path, 'annotation', at_least_one=True)
-    known = images_by_stem(root) if root is not None and os.path.isdir(root) else {}
-    tables = [read_visdrone_rows(file) for file in progress(files.values(), f'{name}: reading', len(files))]
-    image, rows = stack_rows([np.zeros((0, 8)), *tables])
-    category = rows[:, 5].astype(np.int64)
-    label = np.where((category >= 1) & (category <= len(VISDRONE_CLASSES)), category - 1, -1)
-    return DatasetPart(
-        name=name,
-        source=str(path),
-        image_root=None if root is None else str(root),
-        file_names=[known[stem].name if stem in known else f'{stem}.jpg' for stem in files],
-        sizes_wh=np.zeros((len(files), 2), dtype=np.int64),
-        class_names=list(VISDRONE_CLASSES),
-        category_ids=list(range(1, len(VISDRONE_CLASSES) + 1)),
-        image=image - 1,
-        label=label,
-        bbox=rows[:, :4],
-        ignored=(label < 0) | (rows[:, 4] == 0),
-    )
-
-
-def _read_voc(path: Path, name: str, images: str | None) -> list[DatasetPart]:
-    lists = path / 'ImageSets' / 'Main'
-    splits = {split: lists / f'{split}.txt' for split in SPLITS if (lists / f'{split}.txt').is_file()}
-    stems = {split: read_voc_split(file) for split, file in splits.items()}
-    if not stems:
-        stems = {name: sorted(file.stem for file in (path / 'Annotations').glob('*.xml'))}
-    root = images if images is not None else str(path / 'JPEGImages')
-    known = images_by_stem(root) if os.path.isdir(root) else {}
-    found = {
-        stem: read_voc_xml(path / 'Annotations' / f'{stem}.xml')
-        for stem in progress([*dict.fromkeys(stem for group in stems.values() for stem in group)], 'reading')
-    }
-    classes = sorted({item.name for image in found.values() for item in image.objects})
-    return [_voc_part(path, split, group, found, classes, root, known) for split, group in stems.items()]
-
-
-def _voc_part(
-    path: Path, split: str, stems: Sequence[str], found: Mapping, classes: list[str], root: str, known: Mapping
-) -> DatasetPart:
-    objects = [(number, item) for number, stem in enumerate(stems) for item in found[stem].objects]
-    corners = np.array([item.corners for _, item in objects], dtype=np.float64).reshape(-1, 4)
-    sides = corners[:, 2:] - corners[:, :2]
-    # Corners are the first and the last pixel, counted from 1. A box whose last pixel is not after the first has no area.
-    bbox = np.concatenate([corners[:, :2] - 1, np.where(sides > 0, sides + 1, sides)], axis=1)
-    sizes = [[int(side) if side.isdigit() else 0 for side in found[stem].size_wh] for stem in stems]
-    return DatasetPart(
-        name=split,
-        source=str(path),
-        image_root=root if known else None,
-        file_names=[known[stem].name if stem in known else found[stem].file_name or f'{stem}.jpg' for stem in stems],
-        sizes_wh=np.array(sizes, dtype=np.int64).reshape(-1, 2),
-        class_names=classes,
-        image=np.array([number for number, _ in objects], dtype=np.int64),
-        label=np.array([classes.index(item.name) for _, item in objects], dtype=np.int64),
-        bbox=bbox,
-        ignored=np.array([item.difficult for _, item in objects], dtype=bool),
-    )
-
-
-_READERS = {'coco': _read_coco, 'visdrone': _read_visdrone, 'voc': _read_voc}
 
 
 def split_arguments(arguments: Sequence[str], images: str | None = None) -> tuple[list[str], str | None]:

@@ -4,6 +4,7 @@ Objects365 and LVIS take the names of their many classes from the annotation fil
 """
 
 import os
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,8 @@ class XMLDataset(BaseDetDataset):
             raise ConfigError('there is no class', field='metainfo.classes')
         self.cat2label = {name: label for label, name in enumerate(self._metainfo['classes'])}
         smallest = 0 if self.test_mode else (self.filter_cfg or {}).get('bbox_min_size') or 0
-        names = read_voc_split(self.ann_file)
+        notes = Counter[str]()
+        names = read_voc_split(self.ann_file, notes)
         paths = [os.path.join(self.sub_data_root, self.img_subdir, f'{name}.jpg') for name in names]
         tables = [read_voc_xml(os.path.join(self.sub_data_root, self.ann_subdir, f'{name}.xml')) for name in names]
         stated_wh = np.array([self._size_of(table, path) for table, path in zip(tables, paths)], dtype=np.int64)
@@ -148,6 +150,8 @@ class XMLDataset(BaseDetDataset):
         self._account.images += len(paths)
         self._account.add_fates(fates)
         self._account.note(CUT, count_cut(boxes[used], sizes_wh[rows[used]]))
+        for text, count in notes.items():
+            self._account.note(text, count)
         return make_records(
             paths=paths,
             image_ids=names,

@@ -14,7 +14,7 @@ from ..formats.coco import CocoAnnotations, annotations_of, load_coco_annotation
 from ..formats.json_file import read_json
 from ..formats.predictions import read_results
 from ..formats.tables import Detections
-from ..formats.visdrone import read_toolkit_rows, read_visdrone_rows, text_files, write_result_files
+from ..formats.visdrone import VISDRONE_CLASSES, read_toolkit_rows, read_visdrone_rows, text_files, write_result_files
 from ..formats.yolo import write_yolo_results
 from ..utils.files import explained, temporary_folder, write_json, write_text
 from ..utils.outputs import refuse_closed_folder, refuse_inputs
@@ -131,7 +131,7 @@ def export_results(
                 write_yolo_results(folder, names, sizes_wh, kept)
                 write_text(folder / 'classes.txt', ''.join(f'{name}\n' for name in annotations.classes))
             else:
-                write_result_files(folder, names, kept, toolkit_categories(annotations))
+                write_result_files(folder, names, kept, _server_categories(annotations, table.kind))
             with explained(target):
                 if target.is_dir():
                     target.rmdir()  # only an empty one can be removed
@@ -139,6 +139,21 @@ def export_results(
     empty = len(names) - len(np.unique(kept.image))
     below = len(dt) - len(kept)
     return ResultsReport(target, len(names), empty, len(kept), left_out, unused, below, table.image_root)
+
+
+def _server_categories(annotations: CocoAnnotations, kind: str) -> list[int]:
+    """Category number of each label for the VisDrone server: by name; of a COCO file with other classes, its ids.
+
+    Raises:
+        DataError: a class that VisDrone does not have, in a format whose numbers are the order of the names.
+    """
+    strangers = [name for name in annotations.classes if name not in VISDRONE_CLASSES]
+    if not strangers:
+        return [VISDRONE_CLASSES.index(name) + 1 for name in annotations.classes]
+    if kind == 'coco':
+        return toolkit_categories(annotations)
+    message = f'must be classes of VisDrone ({", ".join(VISDRONE_CLASSES)})'
+    raise DataError(message, file=annotations.source, field='categories', received=strangers)
 
 
 def _detections_of_folder(folder: Path, annotations: CocoAnnotations, names: Sequence[str]) -> tuple[Detections, int]:

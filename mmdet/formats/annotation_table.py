@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from .coco import CocoFile, ImageId, Rectangles
-from .images import image_size
+from .images import BrokenImageError, image_size
 
 _DECIMALS = 9
 
@@ -25,6 +25,7 @@ class ImageBoxes:
     Attributes:
         file_name: of the image, relative to the image folder.
         size_wh: width and height in pixels; (0, 0) where they are not known.
+        stated_wh: those that the file states; (0, 0) where it does not.
         labels: class of each box, from 0.
         boxes: (m, 4) left, top, width, height in pixels.
         crowd, ignore: of each box; empty where no box is one.
@@ -41,6 +42,7 @@ class ImageBoxes:
     visibility: list[Sequence[int]] = field(default_factory=list)
     ignored_regions: list[Sequence[float]] = field(default_factory=list)
     others: list[Sequence[float]] = field(default_factory=list)
+    stated_wh: tuple[int, int] = (0, 0)
 
 
 def make_table(
@@ -90,6 +92,7 @@ def make_table(
         kind=kind,
         image_root=str(image_root),
         notes={reason: count for reason, count in (notes or {}).items() if count},
+        stated_wh=np.array([image.stated_wh for image in images], dtype=np.int64).reshape(-1, 2),
     )
 
 
@@ -119,10 +122,19 @@ def settled(values: np.ndarray) -> np.ndarray:
 
 
 def size_of(path: str | os.PathLike, stated: tuple[int, int] = (0, 0), notes: Counter | None = None) -> tuple[int, int]:
-    """(width, height) of an image that lies there, else the stated one; ``notes`` counts images of another size than stated."""
+    """(width, height) of an image that lies there and has a header, else the stated one.
+
+    ``notes`` counts the images without a header and those of another size than stated.
+    """
     if not os.path.isfile(path):
         return stated
-    found = image_size(path)
+    try:
+        found = image_size(path)
+    except BrokenImageError:
+        if notes is not None:
+            known = 'the stated size counts' if min(stated) > 0 else 'their size is not known'
+            notes[f'images that cannot be read ({known})'] += 1
+        return stated
     if notes is not None and min(stated) > 0 and stated != found:
         notes['images whose size differs from the stated one (the size of the image counts)'] += 1
     return found
@@ -146,7 +158,10 @@ def require_sizes(table: CocoFile) -> None:
     """DataError for the first image whose size is not known."""
     unknown = np.flatnonzero((table.sizes_wh == 0).any(axis=1))
     if len(unknown):
-        message = 'its width and height are needed and not known: give the folder of the images (image_root, --images)'
+        message = (
+            'its width and height are needed, and neither the annotations nor a readable image says them: '
+            'give the folder of the images (image_root, --images)'
+        )
         raise DataError(
             message, file=table.source, record=f'image {table.file_names[unknown[0]] or table.image_ids[unknown[0]]}'
         )

@@ -1,13 +1,16 @@
 """Annotation files and folders of any supported format: recognised, and read into the same columns."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..errors import ConfigError, DataError
-from .annotation_table import refuse_split
+from .annotation_table import refuse_split, size_of
 from .coco import CocoAnnotations, CocoFile, annotations_of, is_coco, read_coco
 from .csv_file import csv_files, read_csv_table
 from .image_files import ImageFolder
@@ -144,6 +147,8 @@ def kind_of(path: str | PathLike, kind: str | None = None) -> str:
     found = _kinds(Path(path), broken)
     if not found:
         found = sorted({name for part in _split_folders(Path(path)).values() for name in _kinds(part, broken)})
+    if not found and not broken and any(map(is_labelme, Path(path).glob('*/'))):
+        return 'labelme'  # a folder for each scene
     if len(found) == 1:
         return found[0]
     if found:
@@ -225,7 +230,7 @@ def read_annotations(
 
 
 def locate_images(table: CocoFile, image_root: str | PathLike | None) -> CocoFile:
-    """The table with file names that lead from the folder of the images to the image files.
+    """The table with file names that lead from the folder of the images to the image files, whose sizes it gets where it states none.
 
     Args:
         table: of a COCO file, whose names may have been written for another folder or machine.
@@ -253,16 +258,19 @@ def locate_images(table: CocoFile, image_root: str | PathLike | None) -> CocoFil
         located = [found and found.removeprefix(prefix) for found in located]
     changed = sum(found not in (None, name) for found, name in zip(located, table.file_names))
     missing = sum(found is None for found in located)
-    notes = {
-        **table.notes,
-        'image names completed to paths of image files': changed,
-        'images that are not there': missing,
-    }
+    notes = Counter(table.notes)
+    notes['image names completed to paths of image files'] += changed
+    notes['images that are not there'] += missing
+    sizes_wh = table.sizes_wh.copy()
+    for row in np.flatnonzero((sizes_wh == 0).any(axis=1)).tolist():
+        sizes_wh[row] = size_of(root / (located[row] or ''), notes=notes)
     return replace(
         table,
+        sizes_wh=sizes_wh,
+        stated_wh=table.sizes_wh,
         file_names=[found or name for found, name in zip(located, table.file_names)],
         image_root=str(root),
-        notes={reason: count for reason, count in notes.items() if count},
+        notes=dict(+notes),
     )
 
 

@@ -69,6 +69,7 @@ class CocoFile:
         image_root: folder that the file names are relative to; '' where it is not known.
         images_of_files: of columns that were read from several files, how many images each of them has; empty for one file.
         notes: what the reader changed or left out, by reason, with how many rows that concerns.
+        stated_wh: (I, 2) int64 widths and heights as the file states them, 0 where it does not; None: those of ``sizes_wh``.
     """
 
     source: str
@@ -93,6 +94,7 @@ class CocoFile:
     image_root: str = ''
     images_of_files: tuple[int, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
+    stated_wh: np.ndarray | None = None
 
     def require_file_names(self, *, inner: bool = False) -> list[str]:
         """The file names, for callers that read the images.

@@ -138,8 +138,8 @@ def _image(
         stated.append(int(value))
     found = finder.find(key)
     notes['images that are not there'] += found is None
-    size_wh = size_of(root / (found or key), (stated[0], stated[1]), notes)
-    return ImageBoxes(found or key, size_wh)
+    stated_wh = (stated[0], stated[1])
+    return ImageBoxes(found or key, size_of(root / (found or key), stated_wh, notes), stated_wh=stated_wh)
 
 
 def _box(row: dict[str, str], file: Path, line: int) -> list[float] | None:

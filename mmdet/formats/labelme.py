@@ -68,7 +68,8 @@ def read_labelme_table(path: str | os.PathLike, image_root: str | os.PathLike | 
         name = plain_name(document['imagePath'])
         found = finder.find(f'{beside}/{name}' if beside != '.' else name)
         notes['images that are not there'] += found is None
-        image = ImageBoxes(found or name, size_of(root / (found or name), (stated[0], stated[1]), notes))
+        stated_wh = (stated[0], stated[1])
+        image = ImageBoxes(found or name, size_of(root / (found or name), stated_wh, notes), stated_wh=stated_wh)
         own = []
         for number, shape in enumerate(document['shapes'], 1):
             box = _box(shape, file, f'shape {number}', notes)

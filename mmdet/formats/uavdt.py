@@ -154,7 +154,8 @@ def read_uavdt_table(
             labels = (objects.category[own] - 1).tolist() + [0] * len(ignored)
             name = f'{sequence.prefix}/img{frame:06d}.jpg'
             notes['frames that are not there'] += not os.path.isfile(root / name)
-            size_wh = size_of(root / name, USUAL_SIZE_WH)
+            size_wh = size_of(root / name, notes=notes)
+            size_wh = size_wh if all(size_wh) else USUAL_SIZE_WH
             images.append(ImageBoxes(name, size_wh, labels, boxes, crowd=flags, ignore=flags))
     notes['ignored areas (crowds)'] = sum(sum(image.ignore) for image in images)
     return make_table(images, UAVDT_CLASSES, source=path, kind='uavdt', image_root=root, first_id=0, notes=notes)

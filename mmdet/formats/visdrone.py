@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..utils.files import write_text
 from ..utils.progress import progress
-from .annotation_table import ImageBoxes, inner_folder, make_table, refuse_split
+from .annotation_table import ImageBoxes, inner_folder, make_table, refuse_split, size_of
 from .coco import CocoFile
 from .images import IMAGE_SUFFIXES, image_size, images_by_stem
 from .tables import Detections, VisDroneTruth
@@ -226,11 +226,11 @@ def read_visdrone_table(
     else:
         image_root = inner_folder(Path(image_root), 'images', *IMAGE_SUFFIXES)
     found = {} if image_root is None else images_by_stem(image_root)
-    notes: Counter = Counter({'images without an annotation file (left out)': len(set(found) - set(files))})
+    notes: Counter = Counter({'images without an annotation file (not read)': len(set(found) - set(files))})
     images = []
     for name, file in progress(list(files.items()), annotation_dir.name):
         rows = read_visdrone_rows(file)
-        size_wh = image_size(found[name]) if name in found else (0, 0)
+        size_wh = size_of(found[name], notes=notes) if name in found else (0, 0)
         notes['annotation files whose image is not there'] += name not in found
         category = rows[:, 5].astype(int)
         own = (category != IGNORED_REGION) & (category != OTHERS)

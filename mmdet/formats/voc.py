@@ -101,13 +101,18 @@ def _flag(element: ElementTree.Element, name: str) -> int:
     return -1 if value is None else value
 
 
-def read_voc_split(path: str | PathLike) -> list[str]:
+def read_voc_split(path: str | PathLike, notes: Counter | None = None) -> list[str]:
     """Image names of a list in ``ImageSets/Main``, each once; the class-wise lists carry a second column, which is ignored.
+
+    ``notes`` counts the names that occur again.
 
     Raises:
         DataError: the file cannot be read, names no image, or a name leads out of its folder.
     """
-    names = list(dict.fromkeys(line.split()[0] for line in read_lines(path) if line.strip()))
+    rows = [line.split()[0] for line in read_lines(path) if line.strip()]
+    names = list(dict.fromkeys(rows))
+    if notes is not None:
+        notes['images that the list names again (read once)'] += len(rows) - len(names)
     if not names:
         raise DataError('the split names no image', file=path)
     if strangers := [name for name in names if not is_inner_path(name)]:
@@ -163,8 +168,10 @@ def read_voc_table(
     folder = _xml_folder(root)
     if not folder.is_dir():
         raise DataError('no such folder of .xml files', file=folder)
+    notes: Counter = Counter()
     if split is not None:
-        files = [folder / f'{name}.xml' for name in read_voc_split(root / 'ImageSets' / 'Main' / f'{split}.txt')]
+        names = read_voc_split(root / 'ImageSets' / 'Main' / f'{split}.txt', notes)
+        files = [folder / f'{name}.xml' for name in names]
     else:
         files = sorted(folder.rglob('*.xml'))
     if not files:
@@ -179,15 +186,15 @@ def read_voc_table(
     found = [(file, read_voc_xml(file)) for file in progress(files, folder.name)]
     classes = _classes_of(root) or sorted({item.name for _, image in found for item in image.objects})
     label_of = {name: label for label, name in enumerate(classes)}
-    notes: Counter = Counter()
     images = []
     for file, image in found:
         # The image of the same name counts, as in the converter; then the one that the file names.
         name = by_stem[file.stem].name if file.stem in by_stem else finder.find(image.file_name or f'{file.stem}.jpg')
         stated = [whole_number(text, 0, 10**9) or 0 for text in image.size_wh]
-        boxes = ImageBoxes(name or image.file_name or f'{file.stem}.jpg', (stated[0], stated[1]))
+        stated_wh = (stated[0], stated[1])
+        boxes = ImageBoxes(name or image.file_name or f'{file.stem}.jpg', stated_wh, stated_wh=stated_wh)
         if name:
-            boxes.size_wh = size_of(Path(image_root, name), boxes.size_wh, notes)
+            boxes.size_wh = size_of(Path(image_root, name), stated_wh, notes)
         else:
             notes['annotation files whose image is not there'] += 1
         for number, item in enumerate(image.objects, 1):
@@ -234,7 +241,7 @@ def write_voc(folder: str | PathLike, tables: Mapping[str, CocoFile]) -> dict[st
         DataError: an image without a size or name, two images that would share a file, or a file that cannot be written.
     """
     notes: dict[str, Counter] = {split: Counter() for split in tables}
-    written: dict[str, str] = {}
+    written: dict[str, tuple[str, str]] = {}  # split and text of each file
     for split, table in tables.items():
         require_sizes(table)
         objects: list[list[ElementTree.Element]] = [[] for _ in table.image_ids]
@@ -247,11 +254,6 @@ def write_voc(folder: str | PathLike, tables: Mapping[str, CocoFile]) -> dict[st
         names = table.require_file_names(inner=True)
         for name, size_wh, own in zip(names, table.sizes_wh.tolist(), objects):
             stem = os.path.splitext(name)[0]
-            if written.setdefault(stem, name) != name or (stem.split()[0] != stem):
-                message = (
-                    'its annotation file cannot be named like it: VOC wants names without blanks, each for one image'
-                )
-                raise DataError(message, file=table.source, record=f'image {name}', received=written[stem])
             root = ElementTree.Element('annotation')
             _add(root, 'folder', 'JPEGImages')
             _add(root, 'filename', name)
@@ -261,9 +263,13 @@ def write_voc(folder: str | PathLike, tables: Mapping[str, CocoFile]) -> dict[st
             _add(root, 'segmented', 0)
             root.extend(own)
             ElementTree.indent(root)
-            write_text(
-                Path(folder, 'Annotations', f'{stem}.xml'), ElementTree.tostring(root, encoding='unicode') + '\n'
-            )
+            text = ElementTree.tostring(root, encoding='unicode') + '\n'
+            # Two lists may name one image, with the same objects.
+            if stem.split()[0] != stem or (stem in written and (written[stem][0] == split or written[stem][1] != text)):
+                message = 'its annotation file cannot be named like it: VOC wants names without blanks, and one file for each image'
+                raise DataError(message, file=table.source, record=f'image {name}', received=f'{stem}.xml')
+            written[stem] = split, text
+            write_text(Path(folder, 'Annotations', f'{stem}.xml'), text)
         if split:
             lines = [f'{os.path.splitext(name)[0]}\n' for name in names]
             write_text(Path(folder, 'ImageSets', 'Main', f'{split}.txt'), ''.join(lines))

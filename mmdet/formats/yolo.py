@@ -7,6 +7,7 @@ Read are data sets with a ``data.yaml`` (``path``, ``train``, ``val``, ``test``,
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +19,10 @@ from ..utils.checks import is_int
 from ..utils.files import write_text
 from ..utils.progress import progress
 from ..utils.reading import read_file
-from .annotation_table import ImageBoxes, make_table, require_sizes, settled
+from .annotation_table import ImageBoxes, make_table, require_sizes, settled, size_of
 from .coco import CocoFile
 from .image_files import images_below
-from .images import IMAGE_SUFFIXES, image_size
+from .images import IMAGE_SUFFIXES
 from .tables import Detections
 from .text_file import finite_number, read_lines
 
@@ -84,7 +85,8 @@ def read_yolo_table(
     """A YOLO data set as columns. Images are sorted by path within a split, and their sizes are read from their headers.
 
     A row of three points or more (segmentation, turned boxes) becomes the bounding box of its points; a confidence and key points are
-    not read. An image without a label file has no objects. All of this is counted in ``notes``.
+    not read. An image without a label file has no objects; where no image has one, the images are not annotated. The boxes of an image that cannot be read are left out, as their pixels are not known. All
+    of this is counted in ``notes``.
 
     Args:
         path: ``data.yaml``, ``obj.data``, or a folder: with one of them, with ``images`` and ``labels``, of images with their label files, or of label files.
@@ -107,10 +109,11 @@ def read_yolo_table(
         )
     notes: Counter = Counter()
     files: dict[Path, None] = {}
-    for name, places in wanted.items():
+    for name, places in layout.splits.items():
+        notes[f'image folders or lists that are not there: {name} (left out)'] += sum(not p.exists() for p in places)
+    for places in wanted.values():
         for place in places:
             if split is None and not place.exists():
-                notes[f'splits whose images are missing ({name})'] += 1
                 continue
             found = _images_of(place)
             notes['images named in several splits (read once)'] += sum(file in files for file in found)
@@ -122,12 +125,12 @@ def read_yolo_table(
         root = Path(os.path.commonpath([file.parent for file in files]))
     labels = {file: _label_file(file, layout) for file in files}
     images = [_read_image(file, labels[file], root, layout, notes) for file in progress(list(files), root.name)]
-    known = set(labels.values())
-    folders = {label.parent for label in known if label.parent.is_dir()} if split is None else set()
-    for folder in folders:
-        strangers = [file for file in folder.glob('*.txt') if file not in known and file.name not in _OTHER_TEXTS]
-        notes['label files without an image (left out)'] += len(strangers)
-    return make_table(images, layout.classes, source=path, kind='yolo', image_root=root, notes=notes)
+    for folder, beside in {label.parent: image.parent for image, label in labels.items()}.items():
+        stems = {os.path.splitext(entry)[0] for entry in os.listdir(beside) if entry.lower().endswith(IMAGE_SUFFIXES)}
+        texts = [text for text in folder.glob('*.txt') if text.name not in _OTHER_TEXTS]
+        notes['label files without an image (left out)'] += sum(text.stem not in stems for text in texts)
+    table = make_table(images, layout.classes, source=path, kind='yolo', image_root=root, notes=notes)
+    return replace(table, annotated=any(label.is_file() for label in labels.values()))
 
 
 # Texts that lie among label files and are none.
@@ -330,7 +333,8 @@ def _label_file(image: Path, layout: _Layout) -> Path:
 
 
 def _read_image(file: Path, labels: Path, root: Path, layout: _Layout, notes: Counter) -> ImageBoxes:
-    width, height = image_size(file)
+    width, height = size_of(file)
+    notes['images that cannot be read'] += not width
     image = ImageBoxes(file.relative_to(root).as_posix(), (width, height))
     if not labels.is_file():
         notes['images without a label file (no objects)'] += 1
@@ -338,6 +342,9 @@ def _read_image(file: Path, labels: Path, root: Path, layout: _Layout, notes: Co
     for number, line in enumerate(read_lines(labels), 1):
         if line.strip():
             label, (x, y, w, h) = _read_row(line, labels, number, layout, notes)
+            if not width:  # shares of nothing
+                notes['boxes left out with the images that cannot be read'] += 1
+                continue
             image.labels.append(label)
             pixels = np.array([(x - w / 2) * width, (y - h / 2) * height, w * width, h * height])
             image.boxes.append(settled(pixels).tolist())

@@ -15,6 +15,7 @@ from mmdet.analysis.dataset_findings import KINDS
 from mmdet.analysis.dataset_images import NEAR_BITS, equal_files, near_files, scan_images
 from mmdet.analysis.dataset_output import write_examination
 from mmdet.analysis.dataset_reading import read_parts, split_arguments, title_of
+from mmdet.datasets.converters.convert import convert
 from mmdet.formats.annotations import read_table
 from mmdet.formats.voc import write_voc
 from mmdet.formats.yolo import write_yolo
@@ -242,6 +243,13 @@ def test_each_fault_gives_its_line_and_no_other(project, code, tmp_path):
     )
 
 
+def test_names_that_are_whole_paths(project):
+    for image in project.train['images']:
+        image['file_name'] = str(project.root / 'train' / image['file_name'])
+    project.write()
+    assert codes(read_parts([project.root / 'train.json'], project.root / 'train')) == []
+
+
 def test_unknown_sizes(project):
     for image in project.train['images']:
         del image['width'], image['height']
@@ -278,7 +286,7 @@ def test_the_last_bin_and_the_priors(project):
     assert [verdict.code for verdict in found.verdicts] == ['last_bin']
     (cover,) = found.coverages
     assert cover.any_beyond == found.verdicts[0].total > 0 and cover.needed > 4
-    assert f'Reg_max={cover.needed} would hold 99 %' in found.verdicts[0].advice
+    assert f'Set reg_max={cover.needed}, which holds 99 %' in found.verdicts[0].advice
     config = project.config(reg_max=cover.needed)
     again = examine(read_config_parts(config), config=config)
     assert again.verdicts == [] and again.coverages[0].beyond.sum() == 0
@@ -380,6 +388,68 @@ def test_formats_give_the_same_parts(project, tmp_path):
     assert parts[0].bbox[:2].tolist() == [[10, 20, 50, 40], [90, 50, 40, 60]] and examine(parts).verdicts == []
 
 
+def other_formats(project, root):
+    """The training split of the project in each format without ids, images beside it; by format what is read."""
+    project.train['categories'][1]['name'] = 'pedestrian'  # a class of VisDrone
+    project.write()
+    for to in ('yolo', 'voc', 'csv', 'labelme', 'visdrone'):
+        source = root / 'train.json' if to != 'visdrone' else root / 'voc/Annotations'
+        place = root / (to if to != 'csv' else 'csv/train.csv')
+        place.parent.mkdir(exist_ok=True)
+        options = dict(image_root=root / 'train') if to != 'visdrone' else dict(image_root=root / 'voc/JPEGImages')
+        convert(source, place, to, images='leave' if to == 'csv' else 'copy', **options)
+    for file in (root / 'train').iterdir():
+        (root / 'csv' / file.name).write_bytes(file.read_bytes())
+    return {
+        'yolo': root / 'yolo',
+        'voc': root / 'voc',
+        'csv': root / 'csv',
+        'labelme': root / 'labelme',
+        'visdrone': root / 'visdrone',
+    }
+
+
+@pytest.mark.parametrize('data', [b'', b'no image'])
+def test_broken_images_get_their_line_in_every_format(project, tmp_path, data):
+    for kind, path in other_formats(project, tmp_path).items():
+        (image,) = path.rglob('3.png')
+        image.write_bytes(data)
+        (part,) = read_parts([path])
+        found = {verdict.code: verdict.total for verdict in examine([part]).verdicts}
+        found.pop('unused_classes', None)  # eight of VisDrone's ten
+        assert found == {'unreadable': 1}, kind
+        assert len(part.file_names) == 6 and len(part.image) == (10 if kind == 'yolo' else 12), kind
+
+
+def test_sizes_that_tables_state_are_compared_with_the_images(project, tmp_path):
+    table = tmp_path / 'train/boxes.csv'
+    rows = ['1.png,120,160,car,10,20,60,60', '2.png,160,120,person,90,50,130,110', '3.png,160,120,car,10,20,60,60']
+    table.write_text('\n'.join(['filename,width,height,class,xmin,ymin,xmax,ymax', *rows]))
+    assert [verdict.counts for verdict in examine(read_parts([table])).verdicts if verdict.code == 'size_swapped'] == [
+        {'boxes': 1}
+    ]
+    other = tmp_path / 'other.csv'  # names have no numbers, so that none can differ
+    other.write_text('filename,class,xmin,ymin,xmax,ymax\ntrain/4.png,person,10,20,60,60\n')
+    assert 'other_ids' not in codes(read_parts([table, other]))
+
+
+def test_what_a_reader_leaves_out(project, tmp_path):
+    path = other_formats(project, tmp_path)['yolo']
+    (path / 'labels/train/stranger.txt').write_text('0 0.5 0.5 0.1 0.1\n')
+    (verdict,) = examine(read_parts([path])).verdicts
+    assert verdict.code == 'left_out' and verdict.names == ['train: 1 label files without an image.']
+
+
+def test_a_data_set_that_makes_its_files(tmp_path):
+    register_all_modules()
+    part = "dict(type='DroneScenesDataset', data_root={0!r}, ann_file='annotations/{1}.json', data_prefix=dict(img='{1}/images/'), generate=dict(num_train=2, num_val=1), pipeline=[])"
+    lines = [f'{split}_dataloader = dict(dataset={part.format(str(tmp_path / "scenes"), split)})' for split in SPLITS]
+    (tmp_path / 'scenes.py').write_text('\n'.join(lines))
+    parts = read_config_parts(load_config(str(tmp_path / 'scenes.py')))
+    assert [(part.name, len(part.file_names)) for part in parts] == [('train', 2), ('val', 1)]
+    assert f'of {len(parts[0].image)} boxes' in parts[0].account[0]
+
+
 def test_visdrone_without_images_and_with_sizes(tmp_path):
     (tmp_path / 'annotations').mkdir()
     rows = ['10,20,50,40,1,4,0,0', '90,50,40,60,1,1,0,0', '100,5,50,20,0,0,0,0', '10,90,20,20,1,11,0,0']
@@ -387,7 +457,7 @@ def test_visdrone_without_images_and_with_sizes(tmp_path):
         (tmp_path / 'annotations' / f'{name}.txt').write_text('\n'.join(rows) + '\n')
     (part,) = read_parts([tmp_path / 'annotations'])
     assert part.name == tmp_path.name and part.file_names == ['a.jpg', 'b.jpg'] and part.image_root is None
-    assert part.counted.tolist() == [True, True, False, False] * 2 and part.label.tolist()[:4] == [3, 0, -1, -1]
+    assert part.counted.tolist() == [True] * 4 + [False] * 4 and part.label.tolist() == [3, 0] * 2 + [-1] * 4
     assert codes([part]) == ['unknown_sizes', 'unused_classes', 'ignored_share']
     (part,) = read_parts([tmp_path], sizes={'a': (160, 120), 'b': (120, 90)})
     verdicts = {verdict.code: verdict for verdict in examine([part]).verdicts}

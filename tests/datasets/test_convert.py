@@ -10,6 +10,7 @@ from mmdet.datasets.converters.convert import TARGETS, convert
 from mmdet.datasets.converters.images import convert_images, named_classes
 from mmdet.formats.annotations import read_table
 from mmdet.formats.coco import read_coco
+from mmdet.formats.voc import write_voc
 from mmdet.utils import ConfigError, DataError
 
 from ..formats.annotation_files import BOXES, SIZES_WH, rows_of, write_files, write_images
@@ -180,6 +181,8 @@ def test_images_without_annotations(tmp_path):
 
 
 def test_lists_of_classes(tmp_path):
+    with pytest.raises(ConfigError, match='must be names'):
+        named_classes(['car', ' '])
     (tmp_path / 'names.txt').write_text('car\n\nbus\n')
     assert named_classes([]) == () and named_classes([str(tmp_path / 'names.txt')]) == ('car', 'bus')
     assert (
@@ -206,3 +209,20 @@ def test_real_visdrone_boxes_come_back(to, sample_data, tmp_path):
     assert back.bbox.tolist() == table.bbox.tolist() and np.array_equal(back.image, table.image)
     names = [[each.category_names[i] for i in each.category.tolist()] for each in (table, back)]
     assert names[0] == names[1]
+
+
+def test_sizes_come_from_the_images_where_coco_states_none(tmp_path):
+    images = [{key: image[key] for key in ('id', 'file_name')} for image in IMAGES]
+    convert(source(tmp_path, images=images), tmp_path / 'out', 'yolo', images='copy')
+    assert rows_of(read_table(tmp_path / 'out')) == BOXES
+
+
+def test_an_image_named_twice_gets_no_file_twice(tmp_path):
+    """Its second annotation file would replace the first; two lists may name one image with the same objects."""
+    twice = [IMAGES[0], dict(IMAGES[0], id=9), IMAGES[1]]
+    with pytest.raises(DataError, match=r'image a\.jpg: its annotation file cannot be named'):
+        convert(source(tmp_path, images=twice), tmp_path / 'out', 'voc')
+    assert not (tmp_path / 'out').exists()
+    table = read_table(source(tmp_path), kind='coco', unique_ids=False)
+    write_voc(tmp_path / 'lists', {'train': table, 'val': table})
+    assert rows_of(read_table(tmp_path / 'lists', tmp_path / 'images', split='val')) == BOXES

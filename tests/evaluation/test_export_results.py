@@ -100,6 +100,12 @@ def test_annotations_in_other_formats(tmp_path):
     source = write_source(tmp_path, 'folder')
     export_results(tmp_path / 'set', source, tmp_path / 'made', 'yolo')
     assert content(tmp_path / 'made') == FILES['yolo']
+    # The server counts the classes in its own order, whatever the numbers of the format are.
+    export_results(tmp_path / 'set', source, tmp_path / 'server', 'visdrone')
+    assert content(tmp_path / 'server') == FILES['visdrone']
+    write_files(tmp_path / 'set', {'data.yaml': 'train: images\nnames: [pedestrian, dog]\n'})
+    with pytest.raises(DataError, match=r'must be classes of VisDrone .*dog'):
+        export_results(tmp_path / 'set', source, tmp_path / 'none', 'visdrone')
 
 
 def test_errors(tmp_path):

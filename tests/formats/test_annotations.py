@@ -259,3 +259,5 @@ def test_folders_of_labelme(tmp_path):
         'b.json': json.dumps(dict(SHAPES, imagePath='..\\old\\b.jpg')),
     }
     assert sorted(read_table(write_files(tmp_path, files)).file_names) == ['b.jpg', 's/a.jpg']
+    (tmp_path / 'b.json').unlink()
+    assert read_table(tmp_path).file_names == ['s/a.jpg']

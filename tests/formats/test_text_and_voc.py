@@ -1,5 +1,7 @@
 """Rows of numbers, UAVDT's rows and VOC's XML: values, lines, and what is refused."""
 
+from collections import Counter
+
 import pytest
 
 from mmdet.formats import Detections, GroundTruth, read_uavdt_rows, read_voc_split, read_voc_xml
@@ -85,6 +87,9 @@ def test_voc(tmp_path):
         with pytest.raises(DataError, match=rf'a\.xml: {message}'):
             read_voc_xml(write(tmp_path, bad, 'a.xml', encoding='utf-8'))
     assert read_voc_split(write(tmp_path, '\ufeffb 1\n\na -1\nb 1\n', encoding='utf-8')) == ['b', 'a']
+    notes = Counter()
+    assert read_voc_split(write(tmp_path, 'b\na\nb\nb\n'), notes) == ['b', 'a']
+    assert notes == {'images that the list names again (read once)': 2}
     for name in ('../a', '/etc/a', 'a/../../b', 'a\0'):
         with pytest.raises(DataError, match='must be names of files in Annotations and JPEGImages'):
             read_voc_split(write(tmp_path, f'b\n{name} 1\n'))

@@ -46,6 +46,8 @@ def named_classes(words: Sequence[str]) -> tuple[str, ...]:
         return _LISTS[words[0]]
     if len(words) == 1 and os.path.isfile(words[0]):
         words = [line.strip() for line in read_lines(words[0]) if line.strip()]
+    if not all(word.strip() for word in words):
+        raise ConfigError('must be names', field='classes', received=list(words))
     if repeated := [name for name, count in Counter(words).items() if count > 1]:
         raise ConfigError('occurs twice', field='classes', received=repeated[0])
     return tuple(words)

@@ -33,11 +33,12 @@ class SplitReport:
     other_classes: int = 0  # left out: not of the wanted classes
     clipped: int = 0  # kept, but clipped to the image
     difficult: int = 0  # kept, with ``iscrowd`` 1
+    repeated: int = 0  # names that the list holds again; they are read once
     resized: int = 0  # images whose XML states another size than the image file has; the latter is written
     per_class: Counter = field(default_factory=Counter)  # kept boxes by class name
 
     def __str__(self) -> str:
-        notes = ('degenerate', 'outside', 'duplicates', 'other_classes', 'clipped', 'difficult', 'resized')
+        notes = ('degenerate', 'outside', 'duplicates', 'other_classes', 'clipped', 'difficult', 'repeated', 'resized')
         noted = ', '.join(f'{name.replace("_", " ")} {getattr(self, name)}' for name in notes if getattr(self, name))
         classes = ', '.join(f'{name} {count}' for name, count in sorted(self.per_class.items()))
         text = f'{self.split}: {self.images} images, {self.kept} of {self.found} boxes ({classes}) -> {self.path}'
@@ -94,7 +95,8 @@ def convert_voc(
 
     inputs = [*lists.glob('*.txt'), *(root / 'Annotations').glob('*.xml')]
     refuse_inputs([out_dir / f'{split}.json' for split in splits], inputs)
-    names = {split: read_voc_split(lists / f'{split}.txt') for split in splits}
+    notes: dict[str, Counter] = {split: Counter() for split in splits}
+    names = {split: read_voc_split(lists / f'{split}.txt', notes[split]) for split in splits}
     files = images_by_stem(root / 'JPEGImages')
     images = {name: _read_image(root, name, files) for name in dict.fromkeys(chain.from_iterable(names.values()))}
     found = {item.name for image in images.values() for item in image.objects}
@@ -107,7 +109,7 @@ def convert_voc(
 
     reports = []
     for split in splits:
-        report = SplitReport(split, out_dir / f'{split}.json')
+        report = SplitReport(split, out_dir / f'{split}.json', repeated=notes[split].total())
         chosen = [images[name] for name in names[split]]
         write_json(report.path, _coco_document(chosen, classes, report, 0 if zero_based else 1))
         reports.append(report)
