@@ -113,7 +113,7 @@ def read_georeference(path: str | os.PathLike) -> Georeference | None:
 
 
 def _fitted(points: np.ndarray, path: Path) -> tuple[float, float, float, float, float, float]:
-    """The transformation that fits ground control points best; points (N, 4) are column, row, x and y. A line in the log says how far off it is.
+    """The linear transformation that fits ground control points best; points (N, 4) are column, row, x and y. A line in the log says if it fits badly.
 
     Raises:
         DataError: fewer than three points, or points on one line.
@@ -127,8 +127,8 @@ def _fitted(points: np.ndarray, path: Path) -> tuple[float, float, float, float,
     matrix = np.linalg.lstsq(pixels, places, rcond=None)[0].T
     off = np.linalg.norm(np.linalg.solve(matrix, (places - pixels @ matrix.T).T), axis=0).max()
     if off > 1:
-        message = 'its ground control points lie up to'
-        print_log(f'{path}: {message} {off:.1f} pixels from the plane that is fitted to them', logger='current', level=30)
+        message = f'its ground control points are up to {off:.1f} pixels off the linear transformation that fits them best'
+        print_log(f'{path}: {message}', logger='current', level=30)
     c, f = middle[2:] - matrix @ middle[:2]
     (a, b), (d, e) = matrix.tolist()
     return a, b, float(c), d, e, float(f)

@@ -131,12 +131,14 @@ def test_projected_images_at_the_antimeridian_and_the_pole(rasterio):
     [
         ([(0, 0, 10, 50), (0, 30, 13, 50), (20, 0, 10, 48)], (0.1, 0, 10, 0, -0.1, 50)),
         ([(0, 0, 10, 50), (0, 30, 13, 50), (20, 0, 10, 48), (20, 30, 13, 48)], (0.1, 0, 10, 0, -0.1, 50)),
-        ([(0, 0, 10, 50), (0, 30, 13, 50), (20, 0, 10, 48), (20, 30, 14, 48)], 'up to 2.0 pixels'),
+        ([(0, 0, 10, 50), (0, 30, 13, 50), (20, 0, 10, 48), (20, 30, 14, 48)], 'up to 2.1 pixels'),
         ([(0, 0, 10, 50), (0, 30, 13, 50)], DataError),
         ([(0, 0, 10, 50), (10, 15, 11, 49), (20, 30, 12, 48)], DataError),
     ],
 )
-def test_ground_control_points(rasterio, tmp_path, points, expected, capsys):
+def test_ground_control_points(rasterio, tmp_path, points, expected, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmdet.formats.geojson.print_log', lambda message, **_: said.append(message))
     options = dict(driver='GTiff', width=30, height=20, count=3, dtype='uint8')
     with rasterio.open(tmp_path / 'a.tif', 'w', **options) as file:
         file.write(PIXELS.transpose(2, 0, 1))
@@ -147,9 +149,8 @@ def test_ground_control_points(rasterio, tmp_path, points, expected, capsys):
             read_georeference(tmp_path / 'a.tif')
         return
     found = read_georeference(tmp_path / 'a.tif').transform
-    said = capsys.readouterr().out
     if isinstance(expected, str):
-        assert expected in said
+        assert expected in said[0]
     else:
         assert found == pytest.approx(expected, abs=1e-12) and not said
 
