@@ -313,8 +313,10 @@ class DetInferencer(TilingSteps, BaseInferencer):
             if bar is not None:
                 print(file=sys.stderr)
         if result['skipped']:
-            names = ', '.join(name for name, _ in result['skipped'][:5])
-            print_log(f'{len(result["skipped"])} unreadable images were skipped: {names}', logger='current', level=30)
+            reasons = '\n  '.join(reason for _, reason in result['skipped'][:5])
+            more = '\n  ...' if len(result['skipped']) > 5 else ''
+            message = f'{len(result["skipped"])} unreadable images were skipped:\n  {reasons}{more}'
+            print_log(message, logger='current', level=30)
         return result
 
     def _dispatch_kwargs(self, **kwargs: Any) -> tuple[dict, dict, dict, dict]:

@@ -78,16 +78,17 @@ def decode_tiff(data: bytes, flags: int, name: object) -> np.ndarray:
             image >>= 16 - bits  # it stretches 10, 12 and 14 bits to 16
     if image is None and is_known and bits <= 8 and sample == _UNSIGNED:
         image = _decode_by_pillow(data)
-    if image is None and is_known and is_plain and _numbers(tags, ORIENTATION)[0] == 1 and has_rasterio():
-        image = _decode_by_rasterio(data, name)
+    by_rasterio = is_known and is_plain and _numbers(tags, ORIENTATION)[0] == 1 and has_rasterio()
+    if image is None and by_rasterio:
+        image = _decode_by_rasterio(data)
     if image is not None:
         return image
     kind = f'{channels} {"planes" if separate else "channels"} of {bits}-bit {_SAMPLES.get(sample, "complex numbers")}'
     color = '' if is_plain else f', {_COLORS.get(photometric, f"colours of kind {photometric}")}'
     received = f'{kind}{color}, compression {tags.get(COMPRESSION, 1)}'
-    if by_opencv:
+    if by_opencv or by_rasterio:
         raise BrokenImageError(f'not a complete TIFF ({len(data)} bytes)', file=name, received=received)
-    hint = 'rasterio reads it (the extra "geo"), or ' if is_known and not has_rasterio() else ''
+    hint = 'rasterio reads it (the extra "geo"), or ' if is_known and is_plain and not has_rasterio() else ''
     message = f'this kind of TIFF cannot be read; {hint}convert it to grey or RGB pixels, interleaved'
     raise DataError(message, file=name, received=received)
 
@@ -133,7 +134,8 @@ def _decode_by_pillow(data: bytes) -> np.ndarray | None:
     return pixels.copy() if grey else pixels[..., ::-1].copy()
 
 
-def _decode_by_rasterio(data: bytes, name: object) -> np.ndarray:
+def _decode_by_rasterio(data: bytes) -> np.ndarray | None:
+    """A TIFF of grey or RGB numbers; None if GDAL cannot read it, whose errors name a file in memory."""
     import rasterio
     from rasterio.io import MemoryFile
 
@@ -142,6 +144,6 @@ def _decode_by_rasterio(data: bytes, name: object) -> np.ndarray:
             warnings.simplefilter('ignore', rasterio.errors.NotGeoreferencedWarning)
             with MemoryFile(data) as file, file.open() as source:
                 pixels = source.read([1] if source.count <= 2 else [3, 2, 1])
-    except rasterio.errors.RasterioError as error:
-        raise BrokenImageError(f'not a complete TIFF ({error})', file=name) from error
+    except rasterio.errors.RasterioError:
+        return None
     return pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
