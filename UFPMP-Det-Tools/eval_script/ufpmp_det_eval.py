@@ -14,8 +14,8 @@ import torch
 
 from mmdet.apis.composite_evaluation import comparison_table, evaluate_composite, write_pictures, write_reports
 from mmdet.apis.ufpmp import build_sliced, build_ufpmp
-from mmdet.engine import init_dist
 from mmdet.config.reading import add_value_range
+from mmdet.engine import init_dist
 from mmdet.utils import add_common_arguments, reports_user_errors, set_local_rank
 from mmdet.utils.outputs import refuse_inputs
 
@@ -125,7 +125,14 @@ def main(argv=None) -> None:
     if args.json:
         write_reports(args.json, reports, 'UFPMP-Det')
     if args.show_dir:
-        write_pictures(models['UFPMP-Det'], args.dataset_anno, args.dataset_root, args.show_dir, args.show, value_range=args.value_range)
+        write_pictures(
+            models['UFPMP-Det'],
+            args.dataset_anno,
+            args.dataset_root,
+            args.show_dir,
+            args.show,
+            value_range=args.value_range,
+        )
 
 
 if __name__ == '__main__':

@@ -176,7 +176,12 @@ def read_reports(path: str | Path, main: str) -> dict[str, EvaluationReport]:
 
 
 def write_pictures(
-    model: UFPMPDet, ann_file: str, image_root: str, folder: str, limit: int = 8, score_thr: float = 0.3,
+    model: UFPMPDet,
+    ann_file: str,
+    image_root: str,
+    folder: str,
+    limit: int = 8,
+    score_thr: float = 0.3,
     value_range: ValueRange = None,
 ) -> list[Path]:
     """Write pictures of the stages and the ground truth; returns the files written.

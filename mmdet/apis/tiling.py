@@ -68,7 +68,9 @@ class Tiling:
             raise ConfigError('must be an integer', field='tiles.max_per_img', received=tiling.max_per_img)
         if not isinstance(tiling.nms, dict):
             raise ConfigError('must be a dict', field='tiles.nms', received=tiling.nms)
-        batched_nms(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long), tiling.nms)  # checks it before the first tile
+        batched_nms(
+            torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long), tiling.nms
+        )  # checks it before the first tile
         return tiling
 
 

@@ -108,8 +108,8 @@ class _ValueRange(argparse.Action):
         setattr(namespace, self.dest, values[0] if len(values) == 1 else tuple(values))
 
 
-def _number_or_rule(text: str) -> float | str:
-    return text if text.isalpha() else float(text)
+def _number_or_rule(value: str) -> float | str:
+    return value if value.isalpha() else float(value)
 
 
 def add_value_range(parser: argparse.ArgumentParser) -> None:

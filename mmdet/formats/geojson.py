@@ -107,7 +107,9 @@ def read_georeference(path: str | os.PathLike) -> Georeference | None:
         message = 'its EXIF orientation turns the pixels, and with them the boxes, away from its georeference'
         raise DataError(message, file=path, received=header.orientation)
     if points:
-        return Georeference(_fitted(np.array([(p.col, p.row, p.x, p.y) for p in points], np.float64), path), crs.to_wkt())
+        return Georeference(
+            _fitted(np.array([(p.col, p.row, p.x, p.y) for p in points], np.float64), path), crs.to_wkt()
+        )
     a, b, c, d, e, f = tuple(transform)[:6]
     return Georeference((a, b, c, d, e, f), crs.to_wkt())
 
@@ -127,7 +129,9 @@ def _fitted(points: np.ndarray, path: Path) -> tuple[float, float, float, float,
     matrix = np.linalg.lstsq(pixels, places, rcond=None)[0].T
     off = np.linalg.norm(np.linalg.solve(matrix, (places - pixels @ matrix.T).T), axis=0).max()
     if off > 1:
-        message = f'its ground control points are up to {off:.1f} pixels off the linear transformation that fits them best'
+        message = (
+            f'its ground control points are up to {off:.1f} pixels off the linear transformation that fits them best'
+        )
         print_log(f'{path}: {message}', logger='current', level=30)
     c, f = middle[2:] - matrix @ middle[:2]
     (a, b), (d, e) = matrix.tolist()

@@ -129,7 +129,8 @@ def read_tiff_pages(file: IO[bytes]) -> Iterator[TiffImagePlugin.ImageFileDirect
     """The tags of each page of a TIFF, one after the other, up to the first that is broken."""
     file.seek(0)
     start = file.read(16)
-    place, seen = None, set()
+    place: int | None = None
+    seen: set[int | None] = set()
     while start[:4] in TIFF_STARTS and place != 0 and place not in seen:
         seen.add(place)
         try:

@@ -18,8 +18,18 @@ from PIL import TiffImagePlugin
 
 from ..errors import DataError
 from .image_headers import (
-    BITS, CHANNELS, COMPRESSION, ORIENTATION, PHOTOMETRIC, PLANES, SAMPLE_FORMAT, SUB_IFDS, SUBFILE, BrokenImageError,
-    read_tiff_pages, read_tiff_tags,
+    BITS,
+    CHANNELS,
+    COMPRESSION,
+    ORIENTATION,
+    PHOTOMETRIC,
+    PLANES,
+    SAMPLE_FORMAT,
+    SUB_IFDS,
+    SUBFILE,
+    BrokenImageError,
+    read_tiff_pages,
+    read_tiff_tags,
 )  # fmt: skip
 
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
@@ -60,7 +70,9 @@ def decode_tiff(data: bytes, flags: int, name: object) -> np.ndarray:
     sample, separate = _numbers(tags, SAMPLE_FORMAT)[0], _numbers(tags, PLANES)[0] == 2 and channels > 1
     is_plain = photometric in _PLAIN
     is_known = sample in _SAMPLES and channels <= 4 and (is_plain or (bits <= 8 and photometric < 10))
-    bands = photometric == _GREY and channels > 2  # GDAL calls three bands of 16 bits so; the first three are taken as RGB
+    bands = (
+        photometric == _GREY and channels > 2
+    )  # GDAL calls three bands of 16 bits so; the first three are taken as RGB
     by_opencv = is_known and channels != 2 and (sample, bits) != (_FLOAT, 16) and not (bands and bits <= 8)
     by_opencv &= not (separate and bits > 8)
     image = None
@@ -75,7 +87,7 @@ def decode_tiff(data: bytes, flags: int, name: object) -> np.ndarray:
         if image is not None and bits >= 16 and image.dtype.itemsize * 8 != bits:
             image = None
         if image is not None and 8 < bits < 16 and image.dtype == np.uint16:
-            image >>= 16 - bits  # it stretches 10, 12 and 14 bits to 16
+            image = np.right_shift(image, 16 - bits)  # it stretches 10, 12 and 14 bits to 16
     if image is None and is_known and bits <= 8 and sample == _UNSIGNED:
         image = _decode_by_pillow(data)
     by_rasterio = is_known and is_plain and _numbers(tags, ORIENTATION)[0] == 1 and has_rasterio()

@@ -91,7 +91,9 @@ def test_16_bit_images(dataset):
         build(dataset, 'no_rule')
     assert build(dataset, 'scaled', options=MosaicOptions(value_range=(0, 4080)))[0] == expected
     for path in (dataset / 'out').rglob('*.png'):
-        assert np.array_equal(cv2.imread(str(path)), cv2.imread(str(dataset / 'scaled' / path.relative_to(dataset / 'out')), -1))
+        assert np.array_equal(
+            cv2.imread(str(path)), cv2.imread(str(dataset / 'scaled' / path.relative_to(dataset / 'out')), -1)
+        )
     with pytest.raises(ConfigError, match='value_range'):
         MosaicOptions(value_range='auto')
 

@@ -39,7 +39,12 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def tiff(
-    pixels: np.ndarray, *, planes: bool = False, orientation: int = 1, extra: int | None = None, more: dict | None = None
+    pixels: np.ndarray,
+    *,
+    planes: bool = False,
+    orientation: int = 1,
+    extra: int | None = None,
+    more: dict | None = None,
 ) -> bytes:
     """An uncompressed little-endian TIFF of (H, W, C) numbers, RGB order; ``planes`` stores one channel after the other, ``more`` are other tags."""
     height, width, channels = pixels.shape

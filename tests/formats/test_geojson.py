@@ -142,7 +142,10 @@ def test_ground_control_points(rasterio, tmp_path, points, expected, monkeypatch
     options = dict(driver='GTiff', width=30, height=20, count=3, dtype='uint8')
     with rasterio.open(tmp_path / 'a.tif', 'w', **options) as file:
         file.write(PIXELS.transpose(2, 0, 1))
-        file.gcps = ([rasterio.control.GroundControlPoint(*point) for point in points], rasterio.crs.CRS.from_epsg(4326))
+        file.gcps = (
+            [rasterio.control.GroundControlPoint(*point) for point in points],
+            rasterio.crs.CRS.from_epsg(4326),
+        )
     assert is_georeferenced(tmp_path / 'a.tif')
     if expected is DataError:
         with pytest.raises(DataError, match='a.tif: its ground control points must be at least three, not on one line'):

@@ -31,7 +31,10 @@ BY_ROWS = {
     '16-bit planes': ('a.tif', tiff(WIDE[..., :3], planes=True)),
     '16-bit rgba': ('a.tif', tiff(WIDE, extra=2)),
     'float': ('a.tif', tiff(WIDE[..., :1].astype(np.float32))),
-    'rows without a number': ('a.tif', tiff(np.where(np.arange(50)[:, None, None] < 20, np.nan, WIDE[..., :1] + 900).astype(np.float32))),
+    'rows without a number': (
+        'a.tif',
+        tiff(np.where(np.arange(50)[:, None, None] < 20, np.nan, WIDE[..., :1] + 900).astype(np.float32)),
+    ),
     'three bands': ('a.tif', tiff(WIDE[..., :3], more={262: 1})),
     'three bands of 8 bits': ('a.tif', tiff(PIXELS[..., :3], more={262: 1})),
     'four bands': ('a.tif', tiff(WIDE, more={262: 1})),
