@@ -9,6 +9,7 @@ import argparse
 
 from mmdet.apis import DetInferencer
 from mmdet.apis.building import PALETTES
+from mmdet.config.reading import add_value_range
 from mmdet.utils import reports_user_errors
 
 
@@ -25,10 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=1, help='images loaded together; default: 1')
     parser.add_argument('--recursive', action='store_true', help='search folders below the input folder')
     parser.add_argument('--skip-broken', action='store_true', help='leave out images that cannot be read')
-    parser.add_argument(
-        '--value-range', nargs='+', type=value_range_part, metavar='LOW HIGH',
-        help="what 16-bit and floating-point pixels mean: two values that become 0 and 255, or 'full' or 'minmax'",
-    )  # fmt: skip
+    add_value_range(parser)
     parser.add_argument(
         '--tile', type=int, nargs='+', metavar='SIZE', help='cut every image into tiles of one or two sizes (w h)'
     )
@@ -51,17 +49,12 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def value_range_part(text: str) -> float | str:
-    """A number, or the name of a rule."""
-    return text if text.isalpha() else float(text)
-
-
 @reports_user_errors
 def main() -> None:
     args = parse_args()
     inferencer = DetInferencer(
         args.model, args.weights, args.device, palette=args.palette, trust_checkpoint=args.trust_checkpoint,
-        value_range=args.value_range[0] if args.value_range and len(args.value_range) == 1 else args.value_range,
+        value_range=args.value_range,
     )  # fmt: skip
     result = inferencer(
         args.inputs, batch_size=args.batch_size, show=args.show, no_save_vis=args.no_save_vis,

@@ -14,6 +14,7 @@ import torch
 
 from mmdet.apis.composite_evaluation import comparison_table, evaluate_composite, write_pictures, write_reports
 from mmdet.apis.ufpmp import build_sliced, build_ufpmp
+from mmdet.config.reading import add_value_range
 from mmdet.engine import init_dist
 from mmdet.utils import add_common_arguments, reports_user_errors, set_local_rank
 from mmdet.utils.outputs import refuse_inputs
@@ -72,6 +73,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--show', type=int, default=8, metavar='N', help='images with pictures, the first ones (default: 8)'
     )
     parser.add_argument('--threads', type=int, help='CPU threads; default: all')
+    add_value_range(parser)
     add_common_arguments(parser)
     args = parser.parse_args(argv)
     set_local_rank(args)
@@ -112,6 +114,7 @@ def main(argv=None) -> None:
         reports[name] = evaluate_composite(
             model, args.dataset_anno, args.dataset_root,
             batch_size=args.batch_size, num_warmup=args.num_warmup, outfile_prefix=out, classwise=args.classwise,
+            value_range=args.value_range,
         )  # fmt: skip
     if not reports['UFPMP-Det'].metrics:  # only the first process has the metrics
         return
@@ -122,7 +125,14 @@ def main(argv=None) -> None:
     if args.json:
         write_reports(args.json, reports, 'UFPMP-Det')
     if args.show_dir:
-        write_pictures(models['UFPMP-Det'], args.dataset_anno, args.dataset_root, args.show_dir, args.show)
+        write_pictures(
+            models['UFPMP-Det'],
+            args.dataset_anno,
+            args.dataset_root,
+            args.show_dir,
+            args.show,
+            value_range=args.value_range,
+        )
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as torch_dist
 from mmengine.dist import barrier, get_dist_info
 
-from ..config.reading import add_common_arguments, set_local_rank
+from ..config.reading import add_common_arguments, add_value_range, set_local_rank
 from ..datasets.converters import MosaicBuilder, MosaicOptions, MosaicReport
 from ..engine import init_dist, locked_for_all
 from ..utils.outputs import refuse_inputs
@@ -55,6 +55,7 @@ def mosaic_parser(description: str, *, with_txt: bool) -> argparse.ArgumentParse
     add('--no-flip', action='store_true', help='do not detect on the flipped image')
     add('--batch-size', type=int, default=8, help='images per batch (default: 8)')
     add('--workers', type=int, default=4, help='threads per process that read and write images (default: 4)')
+    add_value_range(parser)
     add('--device', help="like 'cpu' or 'cuda:0'; default: the best one here")
     add('--restart', action='store_true', help='start from the beginning, not where an earlier run stopped')
     add_common_arguments(parser)

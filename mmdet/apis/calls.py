@@ -62,11 +62,15 @@ def recorded(sources: Iterable[Source], queue: deque[Source]) -> Iterator[Source
 
 
 def next_sources(queue: deque[Source], originals: Sequence) -> tuple[list[Source], int]:
-    """The sources of a batch, in order, and how many were taken from the queue; those between them are of images that were skipped."""
+    """The sources of a batch, in order, and how many were taken from the queue; those between them are of images that were skipped.
+
+    An original that a subclass put into the place of an input belongs to the next source.
+    """
     found, taken = [], 0
     for original in originals:
-        taken += 1
-        while (source := queue.popleft()).image is not original:
-            taken += 1
-        found.append(source)
+        place = next((number for number, source in enumerate(queue) if source.image is original), 0)
+        for _ in range(place):
+            queue.popleft()
+        found.append(queue.popleft())
+        taken += place + 1
     return found, taken

@@ -14,6 +14,7 @@ from ..evaluation import VisDroneMetric
 from ..formats.coco import ImageId, load_coco_annotations, read_coco
 from ..formats.images import decode_image
 from ..formats.json_file import read_json
+from ..formats.pixels import ValueRange, check_value_range
 from ..models.detectors import CompositeDetector, UFPMPDet
 from ..structures import DetDataSample
 from ..utils.files import write_text
@@ -70,6 +71,7 @@ def evaluate_composite(
     num_warmup: int = 3,
     outfile_prefix: str | None = None,
     classwise: bool = False,
+    value_range: ValueRange = None,
 ) -> EvaluationReport:
     """Detect on all images of an annotation file, score the detections by both rules, and time every stage.
 
@@ -84,6 +86,7 @@ def evaluate_composite(
         num_warmup: number of first batches that are scored but not timed; at least one batch is timed.
         outfile_prefix: write ``<prefix>.bbox.json`` and, in VisDrone's format, ``<prefix>_txt/``.
         classwise: also score each class.
+        value_range: how images of more than 8 bits become 0..255, see :mod:`mmdet.formats.pixels`.
 
     Raises:
         DataError: broken annotations, missing images.
@@ -91,6 +94,7 @@ def evaluate_composite(
     """
     if batch_size < 1:
         raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
+    check_value_range(value_range)
     metric = VisDroneMetric(ann_file, outfile_prefix=outfile_prefix, classwise=classwise)
     metric.dataset_meta = model.dataset_meta
     rank, world = get_dist_info()
@@ -106,7 +110,7 @@ def evaluate_composite(
         for number, batch in enumerate(progress(batches, Path(ann_file).stem) if is_main_process() else batches):
             model.record_times = number >= num_warmup
             start = time.perf_counter()
-            data = _load(batch, Path(image_root))
+            data = _load(batch, Path(image_root), value_range)
             synchronise(device)
             loaded = time.perf_counter()
             samples = [sample.cpu() for sample in model.test_step(data)]
@@ -172,7 +176,13 @@ def read_reports(path: str | Path, main: str) -> dict[str, EvaluationReport]:
 
 
 def write_pictures(
-    model: UFPMPDet, ann_file: str, image_root: str, folder: str, limit: int = 8, score_thr: float = 0.3
+    model: UFPMPDet,
+    ann_file: str,
+    image_root: str,
+    folder: str,
+    limit: int = 8,
+    score_thr: float = 0.3,
+    value_range: ValueRange = None,
 ) -> list[Path]:
     """Write pictures of the stages and the ground truth; returns the files written.
 
@@ -181,7 +191,7 @@ def write_pictures(
 
     Args:
         model: a ``UFPMPDet`` with ``dataset_meta``.
-        ann_file, image_root: see :func:`evaluate_composite`.
+        ann_file, image_root, value_range: see :func:`evaluate_composite`.
         folder: created if it is missing.
         limit: number of images, the first ones of the file.
         score_thr: boxes with a score above this are drawn.
@@ -199,7 +209,7 @@ def write_pictures(
     claims = [(source_of(root / name), str(Path(name).with_suffix('')), files) for _, name in images[:limit]]
     written = []
     for (image_id, file_name), stem in zip(images, OutputNames(folder).claim(claims)):
-        image = decode_image(Path(image_root) / file_name)
+        image = decode_image(Path(image_root) / file_name, value_range=value_range)
         steps = model.predict_with_mosaic(to_chw(image).to(device))
         rgb = image[..., ::-1]
         pictures = draw_ufp_steps(rgb, steps, classes, score_thr=score_thr)
@@ -218,10 +228,10 @@ def _read_images(ann_file: str, inner: bool = False) -> list[tuple[ImageId, str]
     return list(zip(table.image_ids, table.require_file_names(inner=inner)))
 
 
-def _load(batch: list[tuple[ImageId, str]], root: Path) -> dict:
+def _load(batch: list[tuple[ImageId, str]], root: Path, value_range: ValueRange) -> dict:
     inputs, samples = [], []
     for image_id, file_name in batch:
-        inputs.append(to_chw(decode_image(root / file_name)))
+        inputs.append(to_chw(decode_image(root / file_name, value_range=value_range)))
         size_hw = tuple(inputs[-1].shape[1:])
         meta = dict(img_id=image_id, img_path=str(root / file_name), ori_shape=size_hw, img_shape=size_hw)
         samples.append(DetDataSample(metainfo=meta))

@@ -313,8 +313,10 @@ class DetInferencer(TilingSteps, BaseInferencer):
             if bar is not None:
                 print(file=sys.stderr)
         if result['skipped']:
-            names = ', '.join(name for name, _ in result['skipped'][:5])
-            print_log(f'{len(result["skipped"])} unreadable images were skipped: {names}', logger='current', level=30)
+            reasons = '\n  '.join(reason for _, reason in result['skipped'][:5])
+            more = '\n  ...' if len(result['skipped']) > 5 else ''
+            message = f'{len(result["skipped"])} unreadable images were skipped:\n  {reasons}{more}'
+            print_log(message, logger='current', level=30)
         return result
 
     def _dispatch_kwargs(self, **kwargs: Any) -> tuple[dict, dict, dict, dict]:
@@ -337,7 +339,7 @@ class DetInferencer(TilingSteps, BaseInferencer):
         self, sources: Iterable[Source], batch_size: int, tiling: Tiling | None
     ) -> Iterator[tuple[list, list[DetDataSample], list[DetDataSample], list[Source]]]:
         """Batches of inputs, samples to draw on them, predicted samples in pixels of the image, and sources."""
-        cuts = reads_by_tiles(self.model, self.pipeline)
+        cuts = self._reads_by_tiles()
         for by_tiles, group in groupby(sources, lambda source: tiling is not None or (cuts and is_large(source.image))):
             if by_tiles:
                 yield from self._predict_by_tiles(group, batch_size, tiling)
@@ -351,6 +353,11 @@ class DetInferencer(TilingSteps, BaseInferencer):
                 self._call.advance(taken)
             if queue:
                 self._call.advance(len(queue))
+
+    def _reads_by_tiles(self) -> bool:
+        """Whether large images go to the model by tiles, past ``preprocess`` and ``forward``, which a subclass may have changed."""
+        own = type(self).preprocess is DetInferencer.preprocess and type(self).forward is DetInferencer.forward
+        return own and reads_by_tiles(self.model, self.pipeline)
 
     def _inputs_to_list(self, inputs: InputsType) -> list:
         """The images and videos that the inputs stand for; folders are listed, patterns resolved."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 
@@ -19,6 +20,7 @@ from ..formats.image_headers import read_header
 from ..formats.images import image_size
 from ..formats.windows import WHOLE_PIXELS, TiledImage, open_tiled, slice_starts
 from ..models.detectors import BaseDetector, SlicedDet
+from ..ops import batched_nms
 from ..structures import DetDataSample
 from .calls import Call
 from .sources import Entry, Source, count_sources, is_video, open_video
@@ -48,21 +50,32 @@ class Tiling:
         """The tiling of a dict, or of one number or pair, the tile size.
 
         Raises:
-            ConfigError: an unknown key, a tile without pixels, an overlap outside [0, 1).
+            ConfigError: an unknown key, a tile without pixels, an overlap outside [0, 1), an NMS that there is not.
         """
         options = dict(options) if isinstance(options, dict) else dict(tile_wh=options)
         names = [item.name for item in dataclasses.fields(cls)]
         if unknown := sorted(set(options) - set(names)):
             raise ConfigError(f'takes only {", ".join(names)}', field='tiles', received=unknown)
         size: Any = options.get('tile_wh', cls.tile_wh)
-        sizes = [size, size] if isinstance(size, int) else list(size) if isinstance(size, tuple | list) else []
-        if len(sizes) != 2 or not all(isinstance(v, int) and v > 0 for v in sizes):
+        sizes = list(size) if isinstance(size, tuple | list) else [size, size]
+        if len(sizes) != 2 or not all(_is_integer(v) and v > 0 for v in sizes):
             message = 'must be one or two positive sizes in pixels, (w, h)'
             raise ConfigError(message, field='tiles.tile_wh', received=size)
         tiling = cls(**{**options, 'tile_wh': tuple(sizes)})
-        if not 0 <= tiling.overlap < 1:
-            raise ConfigError('must be in [0, 1)', field='tiles.overlap', received=tiling.overlap)
+        if not isinstance(tiling.overlap, int | float) or not 0 <= tiling.overlap < 1:
+            raise ConfigError('must be a number in [0, 1)', field='tiles.overlap', received=tiling.overlap)
+        if not _is_integer(tiling.max_per_img):
+            raise ConfigError('must be an integer', field='tiles.max_per_img', received=tiling.max_per_img)
+        if not isinstance(tiling.nms, dict):
+            raise ConfigError('must be a dict', field='tiles.nms', received=tiling.nms)
+        batched_nms(
+            torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long), tiling.nms
+        )  # checks it before the first tile
         return tiling
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def reads_by_tiles(model: BaseDetector, pipeline: Any) -> bool:
@@ -172,11 +185,12 @@ class TilingSteps:
     value_range: Any
     preprocess: Callable[..., Iterator[tuple[list, dict]]]
     forward: Callable[..., list[DetDataSample]]
+    _reads_by_tiles: Callable[[], bool]
     _call: Call
 
     def _count_steps(self, entries: Sequence, tiling: Tiling | None) -> int:
         """Length of the progress bar: images, frames, and the tiles of those that are cut."""
-        cut = self.model if tiling is None and reads_by_tiles(self.model, self.pipeline) else tiling
+        cut = self.model if tiling is None and self._reads_by_tiles() else tiling
         if cut is None:
             return count_sources(entries)
         return sum(

@@ -101,6 +101,25 @@ class _Verbose(argparse.Action):
         namespace.cfg_options = {**(namespace.cfg_options or {}), 'verbose': True}
 
 
+class _ValueRange(argparse.Action):
+    """``--value-range LOW HIGH`` or the name of a rule."""
+
+    def __call__(self, _parser: object, namespace: argparse.Namespace, values: Any, *_: object) -> None:
+        setattr(namespace, self.dest, values[0] if len(values) == 1 else tuple(values))
+
+
+def _number_or_rule(value: str) -> float | str:
+    return value if value.isalpha() else float(value)
+
+
+def add_value_range(parser: argparse.ArgumentParser) -> None:
+    """Add ``--value-range``, as :func:`mmdet.formats.pixels.check_value_range` takes it."""
+    parser.add_argument(
+        '--value-range', nargs='+', type=_number_or_rule, action=_ValueRange, metavar=('LOW', 'HIGH'),
+        help="what 16-bit and floating-point pixels mean: two values that become 0 and 255, or 'full' or 'minmax'",
+    )  # fmt: skip
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that every tool with a config has: overrides, launcher, trust, length of the console output."""
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 
 from ..errors import DataError
 from .image_headers import BrokenImageError, read_header, read_tiff_tags
@@ -81,7 +82,6 @@ def read_georeference(path: str | os.PathLike) -> Georeference | None:
     """
     import rasterio
     from rasterio.crs import CRS
-    from rasterio.transform import from_gcps
 
     path = Path(path)
     try:
@@ -89,7 +89,7 @@ def read_georeference(path: str | os.PathLike) -> Georeference | None:
             warnings.simplefilter('ignore', rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(path) as source:
                 points, points_crs = source.gcps
-                transform, crs = (from_gcps(points), points_crs) if points else (source.transform, source.crs)
+                transform, crs = source.transform, points_crs if points else source.crs
         prj = path.with_suffix('.prj')
         if not crs and prj.is_file():
             crs = CRS.from_wkt('\n'.join(read_lines(prj)))
@@ -106,8 +106,36 @@ def read_georeference(path: str | os.PathLike) -> Georeference | None:
     if header is not None and header.orientation != 1:
         message = 'its EXIF orientation turns the pixels, and with them the boxes, away from its georeference'
         raise DataError(message, file=path, received=header.orientation)
+    if points:
+        return Georeference(
+            _fitted(np.array([(p.col, p.row, p.x, p.y) for p in points], np.float64), path), crs.to_wkt()
+        )
     a, b, c, d, e, f = tuple(transform)[:6]
     return Georeference((a, b, c, d, e, f), crs.to_wkt())
+
+
+def _fitted(points: np.ndarray, path: Path) -> tuple[float, float, float, float, float, float]:
+    """The linear transformation that fits ground control points best; points (N, 4) are column, row, x and y. A line in the log says if it fits badly.
+
+    Raises:
+        DataError: fewer than three points, or points on one line.
+    """
+    # GDAL's own answer for two points is whatever lies in the memory.
+    middle = points.mean(axis=0)
+    pixels, places = points[:, :2] - middle[:2], points[:, 2:] - middle[2:]
+    if np.linalg.matrix_rank(pixels) < 2 or np.linalg.matrix_rank(places) < 2:
+        message = 'its ground control points must be at least three, not on one line'
+        raise DataError(message, file=path, received=points[:, :2].tolist()[:4])
+    matrix = np.linalg.lstsq(pixels, places, rcond=None)[0].T
+    off = np.linalg.norm(np.linalg.solve(matrix, (places - pixels @ matrix.T).T), axis=0).max()
+    if off > 1:
+        message = (
+            f'its ground control points are up to {off:.1f} pixels off the linear transformation that fits them best'
+        )
+        print_log(f'{path}: {message}', logger='current', level=30)
+    c, f = middle[2:] - matrix @ middle[:2]
+    (a, b), (d, e) = matrix.tolist()
+    return a, b, float(c), d, e, float(f)
 
 
 def boxes_to_geojson(
@@ -122,27 +150,61 @@ def boxes_to_geojson(
         image: a name for the property ``image``.
 
     Returns:
-        GeoJSON: a polygon a box, its corners counterclockwise, with the properties ``class``, ``label``, ``score`` and ``bbox`` (in pixels).
+        GeoJSON: a polygon a box (two where the antimeridian cuts it), its corners counterclockwise, with the properties ``class``, ``label``, ``score`` and ``bbox`` (in pixels).
 
     Raises:
-        DataError: a box without longitude and latitude.
+        DataError: a box without longitude and latitude, or around a pole.
     """
     boxes = np.asarray(prediction['bboxes'], np.float64).reshape(-1, 4)
-    corners = (
-        georeference.to_lon_lat(boxes[:, [0, 1, 0, 3, 2, 3, 2, 1]].reshape(-1, 2)).round(_DECIMALS).reshape(-1, 4, 2)
-    )
+    x1, y1, x2, y2 = boxes.T
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    # Corners and middles of the sides, so that neighbours are less than 180 degrees apart however large the box is.
+    outline = np.stack([x1, y1, x1, y, x1, y2, x, y2, x2, y2, x2, y, x2, y1, x, y1], axis=1)
+    places = georeference.to_lon_lat(outline.reshape(-1, 2)).reshape(-1, 8, 2)
     features = []
-    for ring, label, score, box in zip(corners, prediction['labels'], prediction['scores'], prediction['bboxes']):
-        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = ring
-        if (x2 - x0) * (y3 - y1) < (x3 - x1) * (y2 - y0):  # clockwise, where the image is mirrored on the map
-            ring = ring[::-1]
+    for ring, label, score, box in zip(places, prediction['labels'], prediction['scores'], prediction['bboxes']):
+        polygons = [[[*part, part[0]]] for part in _parts_on_the_map(ring)]
         name = classes[label] if label < len(classes) else f'class {label}'
         properties = {'class': name, 'label': label, 'score': score, 'bbox': box}
         if image is not None:
             properties['image'] = image
-        geometry = dict(type='Polygon', coordinates=[[*ring.tolist(), ring[0].tolist()]])
+        geometry = (
+            dict(type='Polygon', coordinates=polygons[0])
+            if len(polygons) == 1
+            else dict(type='MultiPolygon', coordinates=polygons)
+        )
         features.append(dict(type='Feature', geometry=geometry, properties=properties))
     return dict(type='FeatureCollection', features=features)
+
+
+def _parts_on_the_map(outline: np.ndarray) -> list[list[list[float]]]:
+    """The corners of a box, counterclockwise, within -180..180 degrees; two polygons where the antimeridian cuts it.
+
+    Args:
+        outline: longitude and latitude (8, 2) of its corners and, between them, of the middles of its sides.
+    """
+    steps = (np.diff(outline[:, 0], append=outline[0, 0]) + 180) % 360 - 180
+    if abs(steps.sum()) > 180:
+        raise DataError('a box lies around a pole, where it is no polygon of longitude and latitude')
+    lon = outline[0, 0] + np.cumsum(steps) - steps
+    ring = np.stack([lon - (lon.min() + 180) // 360 * 360, outline[:, 1]], axis=1).round(_DECIMALS)[::2]
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = ring
+    if (x2 - x0) * (y3 - y1) < (x3 - x1) * (y2 - y0):  # clockwise, where the image is mirrored on the map
+        ring = ring[::-1]
+    if ring[:, 0].max() <= 180:
+        return [ring.tolist()]
+    west: list[list[float]] = []
+    east: list[list[float]] = []
+    for (x, y), (next_x, next_y) in zip(ring.tolist(), np.roll(ring, -1, axis=0).tolist()):
+        if x <= 180:
+            west.append([x, y])
+        if x >= 180:
+            east.append([x - 360, y])
+        if (x - 180) * (next_x - 180) < 0:
+            cut = round(y + (next_y - y) * (180 - x) / (next_x - x), _DECIMALS)
+            west.append([180.0, cut])
+            east.append([-180.0, cut])
+    return [[[round(x, _DECIMALS), y] for x, y in part] for part in (west, east) if len(part) > 2]
 
 
 def _world_file(path: Path) -> Path | None:

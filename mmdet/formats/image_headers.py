@@ -6,6 +6,8 @@ Pillow reads the headers, but not by ``Image.open``, which refuses images of mor
 import io
 import os
 import struct
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -27,17 +29,10 @@ TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 # Not even a JPEG of one colour takes less than a byte for 500 pixels.
 _JPEG_PIXELS_PER_BYTE = 500
 # Tags of TIFF files.
-WIDTH, HEIGHT, BITS, COMPRESSION, ORIENTATION, CHANNELS, PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT = (
-    256,
-    257,
-    258,
-    259,
-    274,
-    277,
-    284,
-    338,
-    339,
-)
+SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, CHANNELS = 254, 256, 257, 258, 259, 262, 274, 277
+PLANES, SUB_IFDS, EXTRA_SAMPLES, SAMPLE_FORMAT = 284, 330, 338, 339
+# Pillow warns of a broken tag, without a file name; what matters of it is an error that names the file.
+warnings.filterwarnings('ignore', module=r'PIL\.TiffImagePlugin')
 
 
 class BrokenImageError(DataError):
@@ -127,17 +122,25 @@ def _open_with_pillow(file: IO[bytes]) -> ImageHeader | None:
 
 def read_tiff_tags(file: IO[bytes]) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
     """The tags of the first image of a TIFF, also of one whose pixels Pillow cannot read; None if the file is no TIFF or has no tags."""
+    return next(read_tiff_pages(file), None)
+
+
+def read_tiff_pages(file: IO[bytes]) -> Iterator[TiffImagePlugin.ImageFileDirectory_v2]:
+    """The tags of each page of a TIFF, one after the other, up to the first that is broken."""
     file.seek(0)
     start = file.read(16)
-    if start[:4] not in TIFF_STARTS:
-        return None
-    try:
-        tags = TiffImagePlugin.ImageFileDirectory_v2(start if b'+' in start[2:4] else start[:8])
-        file.seek(tags.next)
-        tags.load(file)
-    except Exception:  # as above
-        return None
-    return tags
+    place: int | None = None
+    seen: set[int | None] = set()
+    while start[:4] in TIFF_STARTS and place != 0 and place not in seen:
+        seen.add(place)
+        try:
+            tags = TiffImagePlugin.ImageFileDirectory_v2(start if b'+' in start[2:4] else start[:8])
+            file.seek(place or tags.next)
+            tags.load(file)
+        except Exception:  # as above
+            return
+        place = tags.next
+        yield tags
 
 
 def max_pixels() -> int:

@@ -14,7 +14,7 @@ A value v becomes ``round(255 * (v - low) / (high - low))``. NaN becomes 0, as d
 Pixels of 8 bits stay as they are under every rule.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -85,13 +85,14 @@ def limits_of(dtype: np.dtype, value_range: ValueRange) -> tuple[float, float] |
     return None
 
 
-def finite_limits(pixels: np.ndarray) -> tuple[float, float]:
-    """Smallest and largest value of an array, NaN and infinity left out; (0, 0) where there is none."""
+def finite_limits(pixels: np.ndarray | Iterable[np.ndarray]) -> tuple[float, float]:
+    """Smallest and largest value of an array, or of several together, NaN and infinity left out; (0, 0) where there is none."""
     low, high = np.inf, -np.inf
-    for _, block in _blocks(pixels):
-        found = block[np.isfinite(block)] if pixels.dtype.kind == 'f' else block
-        if found.size:
-            low, high = min(low, float(found.min())), max(high, float(found.max()))
+    for part in [pixels] if isinstance(pixels, np.ndarray) else pixels:
+        for _, block in _blocks(part):
+            found = block[np.isfinite(block)] if part.dtype.kind == 'f' else block
+            if found.size:
+                low, high = min(low, float(found.min())), max(high, float(found.max()))
     return (low, high) if low <= high else (0.0, 0.0)
 
 

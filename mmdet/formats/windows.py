@@ -20,12 +20,13 @@ from ..errors import ConfigError
 from .image_headers import EXTRA_SAMPLES, BrokenImageError, ImageHeader, read_header, read_tiff_tags
 from .images import decode_image
 from .pixels import ValueRange, finite_limits, limits_of, scale_to_uint8, to_uint8
-from .tiff import has_rasterio
+from .tiff import check_pages, has_rasterio
 
 # Larger images are read in rows where that is possible; 2**26 pixels take 200 MB as 8-bit BGR.
 WHOLE_PIXELS = 2**26
 _KINDS = ('TIFF', 'PNG', 'JPEG2000')
 _CACHE_BYTES = 128 * 2**20  # of GDAL; a row of its blocks should fit
+_LIMIT_ROWS = 512  # that are read at once to find the limits of all
 _UNASSOCIATED_ALPHA = 2  # ExtraSamples of a TIFF: the colours are not yet multiplied by alpha
 
 
@@ -129,6 +130,8 @@ class _RasterImage(TiledImage):
         self._lock = threading.Lock()  # GDAL's data sets belong to one thread at a time
         self._start, self._rows = 0, np.zeros((0, header.size_wh[0], 3), np.uint8)
         self._source: Any = _open_raster(path, self._stack)
+        with path.open('rb') as file:
+            check_pages(file, path)
         self.size_wh = header.size_wh
         self._bands = [1] if self._source.count <= 2 else [3, 2, 1]
         self._alpha = 4 if self._source.count == 4 and _multiplies_alpha(path) else None
@@ -183,8 +186,8 @@ class _RasterImage(TiledImage):
     def _finite_limits(self) -> tuple[float, float]:
         """The smallest and the largest value, by reading the whole file once."""
         height = self.size_wh[1]
-        found = [finite_limits(self._decode(y, min(y + 512, height))) for y in range(0, height, 512)]
-        return min(low for low, _ in found), max(high for _, high in found)
+        starts = range(0, height, _LIMIT_ROWS)
+        return finite_limits(self._decode(y, min(y + _LIMIT_ROWS, height)) for y in starts)
 
 
 def open_tiled(
@@ -241,7 +244,7 @@ def _is_readable(path: Path, header: ImageHeader) -> bool:
             and np.dtype(source.dtypes[0]).kind in 'iuf'
             and space in ('RGB', 'YCbCr')
             and (
-                colors in (['gray'], ['gray', 'alpha'], ['gray', 'undefined'])
+                colors in (['gray'], ['gray', 'alpha'], *(['gray'] + ['undefined'] * more for more in (1, 2, 3)))
                 or (colors[:3] == ['red', 'green', 'blue'] and colors[3:] in ([], ['alpha'], ['undefined']))
             )
         )

@@ -104,7 +104,12 @@ def test_largest_number_of_detections(inferencer, capsys):
         ((64, -1), 'tile_wh'),
         ('64', 'tile_wh'),
         (dict(tile=64), "takes only.*'tile'"),
+        (True, 'tile_wh'),
         (dict(overlap=1), r'\[0, 1\)'),
+        (dict(overlap='0.2'), r'\[0, 1\)'),
+        (dict(max_per_img=2.5), 'max_per_img'),
+        (dict(nms=0.5), 'tiles.nms'),
+        (dict(nms=dict(type='nms', iou_thr=2)), 'iou_threshold'),
     ],
 )
 def test_wrong_tiles(inferencer, tiles, message):
@@ -165,6 +170,50 @@ def test_sliced_det_by_tiles_is_sliced_det(tmp_path, by_rows, whole):
     np.testing.assert_allclose(found[0]['bboxes'], expected[0]['bboxes'], atol=1e-3)
     with pytest.raises(ConfigError, match='SlicedDet cuts its images itself'):
         inferencer(image, tiles=64)
+
+
+class Louder(DetInferencer):
+    """Its steps take arguments; it hands on copies of the inputs."""
+
+    preprocess_kwargs = {'gain'}
+    forward_kwargs = {'more'}
+    visualize_kwargs = DetInferencer.visualize_kwargs | {'note'}
+
+    def preprocess(self, inputs, batch_size=1, gain=1, **kwargs):
+        for given, data in super().preprocess(inputs, batch_size, **kwargs):
+            self.steps.append(f'gain {gain}')
+            yield [image.copy() if isinstance(image, np.ndarray) else f'{image} ' for image in given], data
+
+    def forward(self, inputs, more=0, **kwargs):
+        samples = super().forward(inputs, **kwargs)
+        for sample in samples:
+            sample.pred_instances.scores = sample.pred_instances.scores + more
+        return samples
+
+    def visualize(self, inputs, preds, note=None, **kwargs):
+        self.steps.append(note)
+        return super().visualize(inputs, preds, **kwargs)
+
+
+@pytest.mark.parametrize('tiles', [None, dict(tile_wh=(120, 100), overlap=0.1)])
+def test_steps_with_arguments_run_for_each_tile(tiles):
+    inferencer = Louder(blob_config(), device='cpu', show_progress=False)
+    inferencer.steps = []
+    image = field()
+    expected = DetInferencer(blob_config(), device='cpu', show_progress=False)(image, tiles=tiles)['predictions'][0]
+    result = inferencer([image, image], batch_size=4, tiles=tiles, gain=7, more=0.125, note='drawn')
+    assert inferencer.steps == (['gain 7', 'drawn'] if tiles is None else ['gain 7', 'drawn'] * 2)
+    for found in result['predictions']:
+        assert found['bboxes'] == expected['bboxes']
+        assert found['scores'] == [score + 0.125 for score in expected['scores']]
+
+
+def test_changed_steps_see_large_images_too(tmp_path, by_rows):
+    cv2.imwrite(str(tmp_path / 'a.bmp'), field())
+    inferencer = Louder(sliced_config(), device='cpu', show_progress=False)
+    inferencer.steps = []
+    found = inferencer(str(tmp_path / 'a.bmp'), more=1.0)['predictions'][0]
+    assert inferencer.steps[0] == 'gain 1' and min(found['scores']) > 1 and not by_rows
 
 
 @needs_rasterio

@@ -253,6 +253,16 @@ def test_evaluation_counts_every_image_and_times_every_stage(model, data, tmp_pa
     assert batched.metrics == pytest.approx(report.metrics)
 
 
+def test_evaluation_of_16_bit_images(model, data, tmp_path):
+    for path in data.glob('*.png'):
+        cv2.imwrite(str(tmp_path / path.name), cv2.imread(str(path)).astype(np.uint16) * 16)
+    with pytest.raises(DataError, match='value_range'):
+        evaluate_composite(model, str(data / 'ann.json'), str(tmp_path))
+    options = dict(batch_size=3, value_range=(0, 255 * 16))
+    deep = evaluate_composite(model, str(data / 'ann.json'), str(tmp_path), **options)
+    assert deep.metrics == evaluate_composite(model, str(data / 'ann.json'), str(data), batch_size=3).metrics
+
+
 class Timed(torch.nn.Module):
     """A composite detector that finds nothing and takes 0.6 s a batch, the first one 9 s."""
 

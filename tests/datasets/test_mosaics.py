@@ -83,6 +83,21 @@ def build(folder, out='out', coarse=None, shares=1, **kwargs):
     return json.loads((folder / f'{out}.json').read_text()), report
 
 
+def test_16_bit_images(dataset):
+    expected, _ = build(dataset)
+    for path in (dataset / 'images').rglob('*.png'):
+        cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 16)
+    with pytest.raises(DataError, match='value_range'):
+        build(dataset, 'no_rule')
+    assert build(dataset, 'scaled', options=MosaicOptions(value_range=(0, 4080)))[0] == expected
+    for path in (dataset / 'out').rglob('*.png'):
+        assert np.array_equal(
+            cv2.imread(str(path)), cv2.imread(str(dataset / 'scaled' / path.relative_to(dataset / 'out')), -1)
+        )
+    with pytest.raises(ConfigError, match='value_range'):
+        MosaicOptions(value_range='auto')
+
+
 def boxes_of(document, image_id):
     return [row['bbox'] for row in document['annotations'] if row['image_id'] == image_id]
 

@@ -38,8 +38,15 @@ def png(pixels: np.ndarray) -> bytes:
     return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head) + chunk(b'IDAT', zlib.compress(raw)) + chunk(b'IEND', b'')
 
 
-def tiff(pixels: np.ndarray, *, planes: bool = False, orientation: int = 1, extra: int | None = None) -> bytes:
-    """An uncompressed little-endian TIFF of (H, W, C) numbers, RGB order; ``planes`` stores one channel after the other."""
+def tiff(
+    pixels: np.ndarray,
+    *,
+    planes: bool = False,
+    orientation: int = 1,
+    extra: int | None = None,
+    more: dict | None = None,
+) -> bytes:
+    """An uncompressed little-endian TIFF of (H, W, C) numbers, RGB order; ``planes`` stores one channel after the other, ``more`` are other tags."""
     height, width, channels = pixels.shape
     order = pixels.transpose(2, 0, 1) if planes else pixels
     strips = [plane.tobytes() for plane in order] if planes else [order.tobytes()]
@@ -51,6 +58,7 @@ def tiff(pixels: np.ndarray, *, planes: bool = False, orientation: int = 1, extr
     }  # fmt: skip
     if extra is not None:
         tags[338] = ('H', [extra])
+    tags.update({tag: ('I', [value]) for tag, value in (more or {}).items()})
     place = 8 + 2 + 12 * len(tags) + 4
     placed = {
         tag: place + sum(_size(tags[t]) for t in sorted(tags) if t < tag and _size(tags[t]) > 4) for tag in sorted(tags)

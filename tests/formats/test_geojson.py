@@ -88,6 +88,76 @@ def test_rings_are_counterclockwise_whichever_way_the_image_lies(rasterio, trans
     assert (x[:-1] * y[1:] - x[1:] * y[:-1]).sum() / 2 == pytest.approx(8), 'positive: counterclockwise'
 
 
+WEST, EAST = [(179, 10), (179, 8), (180, 8), (180, 10)], [(-180, 8), (-179, 8), (-179, 10), (-180, 10)]
+
+
+@pytest.mark.parametrize(
+    ('left', 'width', 'expected'),
+    [
+        (179, 2, [WEST, EAST]),
+        (-181, 2, [WEST, EAST]),
+        (179, 1, [WEST]),
+        (180, 1, [EAST]),
+        (539, 1, [WEST]),
+        (-100, 220, [[(-100, 10), (-100, 8), (120, 8), (120, 10)]]),
+    ],
+)
+def test_the_antimeridian_cuts_a_box_in_two(rasterio, left, width, expected):
+    reference = Georeference((width / 2, 0, left, 0, -1, 10), 'EPSG:4326')
+    (feature,) = boxes_to_geojson(prediction((0, 0, 2, 2)), (), reference)['features']
+    geometry = feature['geometry']
+    assert geometry['type'] == ('Polygon' if len(expected) == 1 else 'MultiPolygon')
+    polygons = [geometry['coordinates']] if len(expected) == 1 else geometry['coordinates']
+    assert len(polygons) == len(expected)
+    for (ring,), corners in zip(polygons, expected):
+        assert ring[0] == ring[-1] and len(ring) == 5 and {tuple(point) for point in ring} == set(corners)
+        x, y = np.array(ring).T
+        assert (x[:-1] * y[1:] - x[1:] * y[:-1]).sum() > 0, 'counterclockwise'
+
+
+def test_projected_images_at_the_antimeridian_and_the_pole(rasterio):
+    utm = Georeference((1000, 0, 165_000, 0, -1000, 1000), 'EPSG:32601')
+    (feature,) = boxes_to_geojson(prediction((0, 0, 20, 20)), (), utm)['features']
+    (west,), (east,) = feature['geometry']['coordinates']
+    assert min(x for x, _ in west) > 179.9 and max(x for x, _ in east) < -179.8
+    pole = Georeference((10_000, 0, -100_000, 0, -10_000, 100_000), 'EPSG:3413')
+    with pytest.raises(DataError, match='around a pole'):
+        boxes_to_geojson(prediction((0, 0, 20, 20)), (), pole)
+
+
+@pytest.mark.filterwarnings('ignore:Dataset has no geotransform')
+@pytest.mark.parametrize(
+    ('points', 'expected'),  # row, column, longitude, latitude
+    [
+        ([(0, 0, 10, 50), (0, 30, 13, 50), (20, 0, 10, 48)], (0.1, 0, 10, 0, -0.1, 50)),
+        ([(0, 0, 10, 50), (0, 30, 13, 50), (20, 0, 10, 48), (20, 30, 13, 48)], (0.1, 0, 10, 0, -0.1, 50)),
+        ([(0, 0, 10, 50), (0, 30, 13, 50), (20, 0, 10, 48), (20, 30, 14, 48)], 'up to 2.1 pixels'),
+        ([(0, 0, 10, 50), (0, 30, 13, 50)], DataError),
+        ([(0, 0, 10, 50), (10, 15, 11, 49), (20, 30, 12, 48)], DataError),
+    ],
+)
+def test_ground_control_points(rasterio, tmp_path, points, expected, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmdet.formats.geojson.print_log', lambda message, **_: said.append(message))
+    options = dict(driver='GTiff', width=30, height=20, count=3, dtype='uint8')
+    with rasterio.open(tmp_path / 'a.tif', 'w', **options) as file:
+        file.write(PIXELS.transpose(2, 0, 1))
+        file.gcps = (
+            [rasterio.control.GroundControlPoint(*point) for point in points],
+            rasterio.crs.CRS.from_epsg(4326),
+        )
+    assert is_georeferenced(tmp_path / 'a.tif')
+    if expected is DataError:
+        with pytest.raises(DataError, match='a.tif: its ground control points must be at least three, not on one line'):
+            read_georeference(tmp_path / 'a.tif')
+        return
+    found = read_georeference(tmp_path / 'a.tif').transform
+    if isinstance(expected, str):
+        assert expected in said[0]
+    else:
+        assert found == pytest.approx(expected, abs=1e-12) and not said
+
+
 @pytest.mark.parametrize(
     ('image', 'world'), [('a.tif', 'a.tfw'), ('a.png', 'a.pgw'), ('a.jpg', 'a.jgw'), ('a.jpg', 'a.wld')]
 )

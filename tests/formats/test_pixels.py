@@ -1,6 +1,8 @@
 """16-bit and floating-point images are scaled by a stated rule, or refused by name; never cut to their upper byte."""
 
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -127,6 +129,82 @@ def test_kinds_that_opencv_reads_wrongly(kind, monkeypatch):
         with pytest.raises(DataError, match='this kind of TIFF cannot be read; rasterio') as caught:
             decode_image(data, value_range=value_range)
         assert not isinstance(caught.value, BrokenImageError)
+
+
+# Deep pixels whose numbers are no brightness: what the error calls them.
+REFUSED = {
+    'white is 0': (tiff(GREY, more={262: 0}), '16-bit unsigned integers, grey whose white is 0'),
+    'palette': (tiff(GREY, more={262: 3}), 'a palette'),
+    'cmyk': (tiff(np.dstack([COLORS, RAMP]), more={262: 5}), '4 channels.*CMYK'),
+    'lab': (tiff(COLORS, more={262: 8}), 'CIELAB'),
+    'raw': (tiff(GREY, more={262: 32803}), "a sensor's pattern"),
+    'raw of 8 bits': (tiff(BYTES[..., None], more={262: 32803}), "a sensor's pattern"),
+    'thumbnail of a raw file': (tiff(BYTE_COLORS, more={254: 1, 330: 8}), 'thumbnail'),
+}
+
+
+@pytest.mark.parametrize('kind', REFUSED)
+@pytest.mark.parametrize('value_range', [None, (0, 4095)])
+def test_numbers_that_are_no_brightness_are_refused(kind, value_range):
+    data, text = REFUSED[kind]
+    with pytest.raises(DataError, match=text) as caught:
+        decode_image(data, value_range=value_range)
+    assert not isinstance(caught.value, BrokenImageError)
+
+
+@pytest.mark.parametrize('flag', ['color', 'unchanged'])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.int16, np.uint32, np.float32])
+def test_three_bands_that_are_not_called_rgb(dtype, flag):
+    """GDAL writes three bands so, but for those of 8 bits. OpenCV takes the first of 8 bits for grey, and makes grey of 16 bits unchanged."""
+    pixels = BYTE_COLORS if dtype == np.uint8 else COLORS.astype(dtype)
+    data = tiff(pixels, more={262: 1})
+    if dtype == np.uint8 and not has_rasterio:
+        with pytest.raises(DataError, match='rasterio'):
+            decode_image(data, flag=flag)
+        return
+    expected = BYTE_COLORS if dtype == np.uint8 else np.rint(COLORS * (255 / 4095))
+    found = decode_image(data, flag=flag, value_range=None if dtype == np.uint8 else (0, 4095))
+    np.testing.assert_array_equal(found, as_bgr(expected))
+
+
+def test_12_bits_in_a_row():
+    """OpenCV stretches them to 16 bits."""
+    high, low = RAMP[:, ::2].astype(int), RAMP[:, 1::2].astype(int)  # two pixels in three bytes
+    packed = np.stack([high >> 4, (high & 15) << 4 | low >> 8, low & 255], axis=-1).astype(np.uint8)
+    data = tiff(packed.reshape(HEIGHT, -1, 1), more={256: WIDTH, 258: 12})
+    np.testing.assert_array_equal(decode_image(data, flag='unchanged'), RAMP)
+    np.testing.assert_array_equal(decode_image(data, value_range=(0, 4095)), as_bgr(BYTES))
+
+
+def test_only_the_first_page_is_read_and_this_is_said_once(monkeypatch):
+    said = []
+    monkeypatch.setattr('mmdet.formats.tiff.print_log', lambda message, **_: said.append(message))
+    monkeypatch.setattr('mmdet.formats.tiff._told', [])
+    pages = [Image.fromarray(BYTE_COLORS), Image.fromarray(255 - BYTE_COLORS)]
+    data = pillow('TIFF', pages[0], save_all=True, append_images=pages[1:])
+    for name in ('a.tif', 'b.tif'):
+        np.testing.assert_array_equal(decode_image(data, name=name), as_bgr(BYTE_COLORS))
+    assert len(said) == 1 and said[0].startswith('a.tif: has several pages')
+
+
+def test_no_library_prints_lines_of_its_own(tmp_path):
+    """GeoTIFF tags, which OpenCV does not know, and a file that is torn in its tags."""
+    data = tiff(BYTE_COLORS, more={33550: 7, 33922: 7})
+    (tmp_path / 'geo.tif').write_bytes(data)
+    for cut in (60, 150, len(data) - 40):
+        (tmp_path / f'{cut}.tif').write_bytes(data[:cut])
+    code = f"""
+from pathlib import Path
+from mmdet.errors import DataError
+from mmdet.formats.images import decode_image
+for path in Path({str(tmp_path)!r}).iterdir():
+    try:
+        decode_image(path)
+    except DataError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stderr == '' and done.stdout.count('not a complete TIFF') == 3
 
 
 def test_five_channels_and_torn_files_are_named():

@@ -31,6 +31,13 @@ BY_ROWS = {
     '16-bit planes': ('a.tif', tiff(WIDE[..., :3], planes=True)),
     '16-bit rgba': ('a.tif', tiff(WIDE, extra=2)),
     'float': ('a.tif', tiff(WIDE[..., :1].astype(np.float32))),
+    'rows without a number': (
+        'a.tif',
+        tiff(np.where(np.arange(50)[:, None, None] < 20, np.nan, WIDE[..., :1] + 900).astype(np.float32)),
+    ),
+    'three bands': ('a.tif', tiff(WIDE[..., :3], more={262: 1})),
+    'three bands of 8 bits': ('a.tif', tiff(PIXELS[..., :3], more={262: 1})),
+    'four bands': ('a.tif', tiff(WIDE, more={262: 1})),
     'jpeg 2000': ('a.jp2', opencv('.jp2', PIXELS[..., :3])),
 }
 WHOLE = {
@@ -58,7 +65,8 @@ def paste(image: TiledImage, tile_wh, overlap) -> np.ndarray:
 @needs_rasterio
 @pytest.mark.parametrize('value_range', ['full', 'minmax', (0, 4000)])
 @pytest.mark.parametrize('kind', BY_ROWS)
-def test_rows_have_the_pixels_of_the_whole(kind, value_range, tmp_path):
+def test_rows_have_the_pixels_of_the_whole(kind, value_range, tmp_path, monkeypatch):
+    monkeypatch.setattr(windows, '_LIMIT_ROWS', 8)
     name, data = BY_ROWS[kind]
     (tmp_path / name).write_bytes(data)
     expected = decode_image(data, value_range=value_range)
@@ -136,7 +144,8 @@ def blank_png(path, width, height):
     Image.new('1', (width, height)).save(path)
 
 
-def test_size_of_an_image_beyond_the_limit_of_pillow(tmp_path, recwarn):
+def test_size_of_an_image_beyond_the_limit_of_pillow(tmp_path, recwarn, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 89_478_485)  # its default, which other libraries (SAHI) remove
     assert Image.MAX_IMAGE_PIXELS and 2 * Image.MAX_IMAGE_PIXELS < 20_000 * 9_500
     blank_png(tmp_path / 'ortho.png', 20_000, 9_500)
     assert image_size(tmp_path / 'ortho.png') == (20_000, 9_500)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmdet.errors import ConfigError
+from mmdet.formats.pixels import ValueRange, check_value_range
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class MosaicOptions:
             file (its list ``ignored_regions``, ``iscrowd``, ``ignore``); or a folder of VisDrone's ``.txt`` files, for rows of category 0.
         segmentation: ``'box'``, the corners of the moved box, or ``'none'``.
         quality: of JPEG files, 1..100.
+        value_range: how images of more than 8 bits become 0..255, see :mod:`mmdet.formats.pixels`; mosaics have 8 bits.
 
     Raises:
         ConfigError: a value out of range.
@@ -37,8 +39,10 @@ class MosaicOptions:
     paint: str = 'none'
     segmentation: str = 'box'
     quality: int = 95
+    value_range: ValueRange = None
 
     def __post_init__(self):
+        check_value_range(self.value_range)
         for name, allowed in (('on_empty', ('whole', 'skip')), ('segmentation', ('box', 'none'))):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f'must be one of {allowed}', field=name, received=getattr(self, name))

@@ -187,7 +187,8 @@ class MosaicBuilder:
                 write(future.result())
 
     def _load(self, group: Sequence[_Image]) -> list[np.ndarray]:
-        return [decode_image(self.image_dir / image.file_name) for image in group]
+        value_range = self.options.value_range
+        return [decode_image(self.image_dir / image.file_name, value_range=value_range) for image in group]
 
     def _make(self, image: _Image, pixels: np.ndarray, boxes: np.ndarray) -> dict:
         """Write the mosaic of one image; returns its record."""
