@@ -34,6 +34,7 @@ from .arguments import (
     select_objects,
 )
 from .base import GeometricTransform
+from .resize import warp_image
 
 NEEDS_DATASET = 'wrap the dataset in a MultiImageMixDataset, and move this transform into its pipeline'
 
@@ -483,8 +484,7 @@ class RandomAffine(GeometricTransform):
             message = f'{self.border} pixels a side leave nothing of the image'
             raise DataError(message, file=results.get('img_path'), field='border', received=image.shape[:2])
         matrix = self.draw((width, height))
-        colour = self.border_val if isinstance(self.border_val, tuple) else (self.border_val,) * 3
-        warped = cv2.warpAffine(image, matrix[:2], (width, height), borderValue=colour)
+        warped = warp_image(image, matrix[:2], (width, height), self.border_val)
         boxes = results.get('gt_bboxes')
         if boxes is not None:
             boxes = boxes.clone()
