@@ -20,7 +20,6 @@ measures each transform of the recipes by itself in the same way, on images of 1
 import argparse
 import contextlib
 import copy
-import functools
 import itertools
 import json
 import os
@@ -308,11 +307,14 @@ def one_recipe(records: Any) -> Callable[[str], list[float]]:
     """A function of a name: milliseconds of that recipe for each image, with the same random numbers each time, or of a sampler's samples."""
     from mmdet.registry import DATA_SAMPLERS, TRANSFORMS
 
-    build = functools.cache(lambda text: TRANSFORMS.build(json.loads(text)))
+    transforms_by_text: dict[str, Any] = {}
 
     def built(*configs: dict) -> list:
-        # Cached transforms are to keep what they hold.
-        return [build(json.dumps(config)) for config in configs]
+        # Transforms with a cache are to keep what it holds.
+        for config in configs:
+            if repr(config) not in transforms_by_text:
+                transforms_by_text[repr(config)] = TRANSFORMS.build(copy.deepcopy(config))
+        return [transforms_by_text[repr(config)] for config in configs]
 
     def sampler(name: str) -> list[float]:
         many = type(records)(records.records * (20_000 // len(records)))
