@@ -1,5 +1,7 @@
 """MultiImageMixDataset: samples are functions of their seed, whoever loads them; mixtures train a detector; hooks switch them off."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -73,6 +75,33 @@ def test_the_seed_of_the_index_decides(inner):
         assert len(seen) == 7 and all(same(sample, expected[index]) for sample, index in zip(seen, indexes))
     assert {tuple(sample['inputs'].shape) for sample in expected.values()} == {(3, 48, 64)}
     assert sum(len(sample['data_samples'].gt_instances) for sample in expected.values()) > 7
+
+
+@pytest.mark.parametrize(
+    'steps',
+    [
+        [dict(type='CopyPaste', paste_by_box=True, selected=True)],
+        [
+            dict(type='RandomResize', scale=(64, 64), ratio_range=(0.5, 2.0), keep_ratio=True),
+            dict(type='RandomCrop', crop_type='absolute_range', crop_size=(30, 64), allow_negative_crop=True),
+        ],
+        [dict(type='RandomChoiceResize', scales=[(60, 40), (80, 60), (100, 80)], keep_ratio=True)],
+        [dict(type='AutoAugment')],
+        [dict(type='RandAugment')],
+        [dict(type='RandomErasing', n_patches=(1, 5), ratio=(0.0, 0.3))],
+        [dict(type='CutOut', n_holes=(1, 5), cutout_shape=[(4, 4), (9, 6)])],
+        [dict(type='PhotoMetricDistortion'), dict(type='Expand'), dict(type='MinIoURandomCrop')],
+    ],
+    ids=lambda steps: steps[0]['type'],
+)
+def test_every_recipe_is_decided_by_the_seed(inner, steps):
+    inner = dict(inner, pipeline=[*LOAD, dict(type='Resize', scale=(64, 48))], indices=6)
+    dataset = mixed(inner, [*steps, dict(type='PackDetInputs')])
+    expected = {seed: dataset[SeededIndex(2, seed)] for seed in range(12)}
+    random.seed(5)
+    np.random.seed(5)
+    assert all(same(dataset[SeededIndex(2, seed)], sample) for seed, sample in reversed(expected.items()))
+    assert not all(same(sample, expected[0]) for sample in expected.values())
 
 
 def test_a_new_transform_does_not_change_the_draws_of_those_before(inner):

@@ -222,11 +222,9 @@ class BitmapMasks(BaseInstanceMasks):
 
     def bounds(self) -> np.ndarray:
         boxes = np.zeros((len(self), 4), np.float32)
-        for axis in (0, 1):
-            inside = self.masks.any(axis=1 + axis)  # (N, w), then (N, h)
-            boxes[:, axis] = inside.argmax(axis=1)
-            boxes[:, 2 + axis] = inside.shape[1] - inside[:, ::-1].argmax(axis=1)
-        boxes[~inside.any(axis=1)] = 0
+        for box, mask in zip(boxes, self.masks if self.masks.size else ()):
+            x, y, width, height = cv2.boundingRect(mask if mask.dtype == np.uint8 else (mask != 0).view(np.uint8))
+            box[:] = x, y, x + width, y + height
         return boxes
 
     def to_ndarray(self) -> np.ndarray:

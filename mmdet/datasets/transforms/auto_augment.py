@@ -27,10 +27,29 @@ from .arguments import (
     record_homography,
 )
 from .base import DetTransform, GeometricTransform
-from .resize import INTERPOLATIONS
+from .resize import INTERPOLATIONS, warp_image
 from .wrappers import Compose, RandomChoice
 
 HIGHEST_LEVEL = 10
+_VALUES = np.arange(256, dtype=np.uint8)[None]
+_SMOOTH = np.array([[1.0, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13  # Pillow's filter of this name
+
+
+def _look_up(image: np.ndarray, *tables: np.ndarray) -> np.ndarray:
+    """Replace the values of an image by those of one table of 256 numbers, cut to whole ones, or of one for each channel."""
+    columns = [np.ravel(table).astype(np.uint8) for table in tables]
+    return cv2.LUT(image, columns[0] if len(columns) == 1 else np.stack(columns, axis=-1)[None])
+
+
+def _histograms(image: np.ndarray) -> list[np.ndarray]:
+    """(256,) numbers of pixels, for each channel."""
+    return [cv2.calcHist([image], [channel], None, [256], [0, 256]).ravel().astype(int) for channel in range(3)]
+
+
+def _mix(image: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    """``share * image + (1 - share) * other`` of two uint8 images, in float32, cut to whole numbers in 0..255."""
+    mixed = cv2.addWeighted(image, share, other, 1 - share, 0, dtype=cv2.CV_32F)
+    return np.clip(mixed, 0, 255, out=mixed).astype(np.uint8)
 
 
 class _Magnitude(DetTransform):
@@ -73,20 +92,31 @@ class ColorTransform(_Magnitude):
         return results
 
 
+class ValueTransform(ColorTransform):
+    """An operation that replaces each value on its own; pixels are looked up in the table of the 256 results, which costs a fraction."""
+
+    @abstractmethod
+    def change_values(self, values: np.ndarray, magnitude: float) -> np.ndarray:
+        """The results of ``values`` (1, 256)."""
+
+    def change(self, image: np.ndarray, magnitude: float) -> np.ndarray:
+        return _look_up(image, self.change_values(_VALUES, magnitude))
+
+
 @TRANSFORMS.register_module()
 class Color(ColorTransform):
     """Mix the image (magnitude 1) with its grey form (magnitude 0)."""
 
     def change(self, image: np.ndarray, magnitude: float) -> np.ndarray:
-        return mmcv.adjust_color(image, magnitude)
+        return cv2.addWeighted(image, magnitude, mmcv.gray2bgr(mmcv.bgr2gray(image)), 1 - magnitude, 0)
 
 
 @TRANSFORMS.register_module()
-class Brightness(ColorTransform):
+class Brightness(ValueTransform):
     """Mix the image (magnitude 1) with black (magnitude 0)."""
 
-    def change(self, image: np.ndarray, magnitude: float) -> np.ndarray:
-        return mmcv.adjust_brightness(image, magnitude)
+    def change_values(self, values: np.ndarray, magnitude: float) -> np.ndarray:
+        return _mix(values, np.zeros_like(values), magnitude)
 
 
 @TRANSFORMS.register_module()
@@ -94,7 +124,8 @@ class Contrast(ColorTransform):
     """Mix the image (magnitude 1) with its mean grey (magnitude 0)."""
 
     def change(self, image: np.ndarray, magnitude: float) -> np.ndarray:
-        return mmcv.adjust_contrast(image, magnitude)
+        mean = round(cv2.mean(mmcv.bgr2gray(image))[0])
+        return _look_up(image, _mix(_VALUES, np.full_like(_VALUES, mean), magnitude))
 
 
 @TRANSFORMS.register_module()
@@ -102,38 +133,37 @@ class Sharpness(ColorTransform):
     """Mix the image (magnitude 1) with its smoothed form (magnitude 0)."""
 
     def change(self, image: np.ndarray, magnitude: float) -> np.ndarray:
-        return mmcv.adjust_sharpness(image, magnitude)
+        return _mix(image, cv2.filter2D(image, -1, _SMOOTH), magnitude)
 
 
 @TRANSFORMS.register_module()
-class Solarize(ColorTransform):
+class Solarize(ValueTransform):
     """Invert the values that are not below the magnitude."""
 
     lowest, highest = 0.0, 256.0
 
-    def change(self, image: np.ndarray, magnitude: float) -> np.ndarray:
-        return mmcv.solarize(image, min(magnitude, 255.0))
+    def change_values(self, values: np.ndarray, magnitude: float) -> np.ndarray:
+        return mmcv.solarize(values, min(magnitude, 255.0))
 
 
 @TRANSFORMS.register_module()
-class SolarizeAdd(ColorTransform):
+class SolarizeAdd(ValueTransform):
     """Add the magnitude to the values below 128."""
 
     lowest, highest = 0.0, 110.0
 
-    def change(self, image: np.ndarray, magnitude: float) -> np.ndarray:
-        table = np.arange(256)
-        return cv2.LUT(image, np.where(table < 128, np.minimum(table + magnitude, 255), table).astype(np.uint8))
+    def change_values(self, values: np.ndarray, magnitude: float) -> np.ndarray:
+        return np.where(values < 128, np.minimum(values + float(magnitude), 255), values)
 
 
 @TRANSFORMS.register_module()
-class Posterize(ColorTransform):
+class Posterize(ValueTransform):
     """Keep as many bits of each value as the magnitude, rounded up, says."""
 
     lowest, highest = 0.0, 4.0
 
-    def change(self, image: np.ndarray, magnitude: float) -> np.ndarray:
-        return mmcv.posterize(image, ceil(magnitude))
+    def change_values(self, values: np.ndarray, magnitude: float) -> np.ndarray:
+        return mmcv.posterize(values, ceil(magnitude))
 
 
 @TRANSFORMS.register_module()
@@ -141,7 +171,17 @@ class Equalize(ColorTransform):
     """Equalise the histogram of each channel."""
 
     def change(self, image: np.ndarray, magnitude: float) -> np.ndarray:
-        return mmcv.imequalize(image)
+        return _look_up(image, *map(self._table, _histograms(image)))
+
+    @staticmethod
+    def _table(histogram: np.ndarray) -> np.ndarray:
+        """(256,) for one channel, as Pillow computes it; values stay as they are where there is nothing to be spread."""
+        found = histogram[histogram > 0]
+        step = int(found[:-1].sum()) // 255
+        if step == 0:
+            return _VALUES
+        below = np.cumsum(histogram) - histogram  # pixels of lower values
+        return np.where(below > 0, np.minimum((below + step // 2) // step, 255), 0)
 
 
 @TRANSFORMS.register_module()
@@ -149,7 +189,16 @@ class AutoContrast(ColorTransform):
     """Stretch each channel to the whole range."""
 
     def change(self, image: np.ndarray, magnitude: float) -> np.ndarray:
-        return mmcv.auto_contrast(image)
+        return _look_up(image, *map(self._table, _histograms(image)))
+
+    @staticmethod
+    def _table(histogram: np.ndarray) -> np.ndarray:
+        """(256,) for one channel; a channel of one value stays as it is."""
+        low, high = np.flatnonzero(histogram)[[0, -1]].tolist()
+        if low == high:
+            return _VALUES
+        scale = 255.0 / (high - low)
+        return np.clip(_VALUES * scale - low * scale, 0, 255)
 
 
 @TRANSFORMS.register_module()
@@ -157,7 +206,7 @@ class Invert(ColorTransform):
     """The negative."""
 
     def change(self, image: np.ndarray, magnitude: float) -> np.ndarray:
-        return mmcv.iminvert(image)
+        return cv2.bitwise_not(image)
 
 
 class GeomTransform(_Magnitude, GeometricTransform):
@@ -206,14 +255,8 @@ class GeomTransform(_Magnitude, GeometricTransform):
         if np.random.rand() > self.reversal_prob:
             magnitude = -magnitude
         matrix = np.array([*self.matrix(magnitude, shape), [0, 0, 1]], np.float64)
-        colour = self.img_border_value if isinstance(self.img_border_value, tuple) else (self.img_border_value,) * 3
-        results['img'] = cv2.warpAffine(
-            np.ascontiguousarray(image),
-            matrix[:2],
-            shape[::-1],
-            flags=INTERPOLATIONS[self.interpolation],
-            borderValue=colour,
-        )
+        flag = INTERPOLATIONS[self.interpolation]
+        results['img'] = warp_image(image, matrix[:2], shape[::-1], self.img_border_value, flag)
         if results.get('gt_bboxes') is not None:
             results['gt_bboxes'].project_(matrix)
             results['gt_bboxes'].clip_(shape)

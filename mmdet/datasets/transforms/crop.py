@@ -136,8 +136,10 @@ def crop_sample(results: dict, window: tuple[int, int, int, int]) -> None:
     record_homography(results, [[1, 0, -left], [0, 1, -top], [0, 0, 1]])
 
 
-def wider_and_higher(boxes: BaseBoxes, than: Sequence[float] = (0, 0)) -> np.ndarray:
-    """Mask (N,) of the boxes that are wider and higher than ``than`` = (w, h)."""
+def wider_and_higher(boxes: BaseBoxes | np.ndarray, than: Sequence[float] = (0, 0)) -> np.ndarray:
+    """Mask (N,) of the boxes, objects or an array xyxy, that are wider and higher than ``than`` = (w, h)."""
+    if not isinstance(boxes, BaseBoxes):
+        return has_area(boxes, tuple(than))
     if isinstance(boxes, HorizontalBoxes):
         return has_area(boxes.numpy(), tuple(than))  # a few boxes take NumPy less time than torch
     widths, heights = get_box_wh(boxes)
@@ -326,7 +328,6 @@ class FilterAnnotations(GeometricTransform):
         # Under names of their own, because the text of the transform shows what mmdetection's does.
         self._min_mask_area, self._by_box, self._by_mask = min_gt_mask_area, by_box, by_mask
 
-    @autocast_box_type()
     def transform(self, results: dict) -> dict | None:
         boxes = results.get('gt_bboxes')
         if boxes is None or len(boxes) == 0:

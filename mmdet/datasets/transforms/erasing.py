@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from mmcv.transforms.utils import cache_randomness
 
-from mmdet.core.boxes import autocast_box_type
+from mmdet.core.boxes import BaseBoxes
 from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
 from mmdet.utils.checks import is_int
@@ -35,6 +35,12 @@ def draw_count(interval: tuple[int, int]) -> int:
     """A whole number of the closed interval; without a draw where there is only one."""
     low, high = interval
     return low if low == high else int(np.random.randint(low, high + 1))
+
+
+def own_image(results: dict) -> np.ndarray:
+    """The image, to be written to: loaded images belong to their sample. Copied only where memory is read-only."""
+    image = image_of(results)
+    return image if image.flags.writeable else image.copy()
 
 
 @TRANSFORMS.register_module()
@@ -86,18 +92,19 @@ class RandomErasing(GeometricTransform):
         low, high = self.ratio
         return low if low == high else float(np.random.random() * (high - low) + low)
 
-    @autocast_box_type()
     def transform(self, results: dict) -> dict:
-        image = image_of(results).copy()
+        image = own_image(results)
         patches = self.draw(image.shape[:2])
         for left, top, right, bottom in patches.astype(int).tolist():
             image[top:bottom, left:right] = self.img_border_value
         results['img'] = image
         boxes = results.get('gt_bboxes')
         if boxes is not None and len(boxes) and len(patches):
-            corners = boxes.tensor.numpy()[:, None]  # (N, 1, 4)
+            xyxy = boxes.tensor.numpy() if isinstance(boxes, BaseBoxes) else boxes
+            corners = xyxy[:, None]  # (N, 1, 4)
             overlap = np.minimum(corners[..., 2:], patches[:, 2:]) - np.maximum(corners[..., :2], patches[:, :2])
-            erased = np.clip(overlap, 0, None).prod(-1).sum(1) / (boxes.areas.numpy() + 1e-7)
+            areas = (xyxy[:, 2:] - xyxy[:, :2]).prod(axis=1)
+            erased = np.clip(overlap, 0, None).prod(-1).sum(1) / (areas + 1e-7)
             select_objects(results, erased < self.bbox_erased_thr)
         return results
 
@@ -134,7 +141,7 @@ class CutOut(DetTransform):
         self.fill_in = check_pad_value('fill_in', fill_in)
 
     def transform(self, results: dict) -> dict:
-        image = image_of(results).copy()
+        image = own_image(results)
         height, width = image.shape[:2]
         for _ in range(draw_count(self.n_holes)):
             left, top = int(np.random.randint(0, width)), int(np.random.randint(0, height))

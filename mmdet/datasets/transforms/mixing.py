@@ -6,8 +6,9 @@ Sizes in arguments are (w, h); images are (H, W, 3) BGR, boxes (N, 4) xyxy float
 """
 
 import copy
+import itertools
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import cos, radians, sin, tan
 from typing import Any
 
@@ -34,7 +35,10 @@ from .arguments import (
     select_objects,
 )
 from .base import GeometricTransform
+from .resize import warp_image
 
+CutOut = tuple[tuple[slice, slice], np.ndarray]
+"""A window of an image, as slices of y and x, and the mask (bool) of an object in it."""
 NEEDS_DATASET = 'wrap the dataset in a MultiImageMixDataset, and move this transform into its pipeline'
 
 
@@ -298,38 +302,56 @@ class CopyPaste(Mixing):
             chosen = np.sort(np.random.choice(len(chosen), size=count, replace=False)) if count else chosen[:0]
         if len(chosen) == 0:
             return results
-        pasted = self._masks(partner, image.shape[:2])[chosen]  # (n, H, W)
-        union = np.any(pasted, axis=0)
-        rest = self._masks(results, image.shape[:2]) & ~union  # (N, H, W)
-        old, boxes = results['gt_bboxes'], HorizontalBoxes.from_instance_masks(_bitmaps(rest))
+        shape = image.shape[:2]
+        cut_outs = self._cut_outs(partner, shape)
+        pasted = [cut_outs[index] for index in chosen.tolist()]
+        union = np.zeros(shape, bool)
+        for window, mask in pasted:
+            union[window] |= mask
+        rest = [(window, mask & ~union[window]) for window, mask in self._cut_outs(results, shape)]
+        old, boxes = results['gt_bboxes'], HorizontalBoxes(_bounds(rest))
         moved = (boxes.tensor - old.tensor).abs().amax(1).numpy() if len(old) else np.zeros(0)
-        stay = (moved <= self.bbox_occluded_thr) | (rest.sum((1, 2)) > self.mask_occluded_thr)
+        areas = np.array([np.count_nonzero(mask) for _, mask in rest])
+        stay = (moved <= self.bbox_occluded_thr) | (areas > self.mask_occluded_thr)
         for key in OBJECT_KEYS:
             if key in ('gt_bboxes', 'gt_masks') or results.get(key) is None:
                 continue
             results[key] = np.concatenate([results[key][stay], partner[key][chosen]])
         results['gt_bboxes'] = cat_boxes([boxes[stay], partner['gt_bboxes'][chosen]])
         if results.get('gt_masks') is not None:
-            results['gt_masks'] = _bitmaps(np.concatenate([rest[stay], pasted]))
-        mask = union.reshape(*union.shape, *(1,) * (image.ndim - 2))
-        results['img'] = np.where(mask, source, image)
+            shown = [*itertools.compress(rest, stay), *pasted]
+            bitmaps = np.zeros((len(shown), *shape), np.uint8)
+            for bitmap, (window, mask) in zip(bitmaps, shown):
+                bitmap[window] = mask
+            results['gt_masks'] = BitmapMasks(bitmaps, *shape)
+        results['img'] = cv2.copyTo(np.ascontiguousarray(source), union.view(np.uint8), image.copy())
         return results
 
-    def _masks(self, sample: dict, image_hw: tuple[int, int]) -> np.ndarray:
-        """(N, H, W) bool."""
-        if not self.paste_by_box:
-            if sample.get('gt_masks') is None:
-                message = 'needs masks (LoadAnnotations(with_mask=True)), or paste_by_box=True'
-                raise DataError(message, file=sample.get('img_path'), field='gt_masks')
-            return sample['gt_masks'].to_ndarray().astype(bool)
-        masks = np.zeros((len(sample['gt_bboxes']), *image_hw), bool)
-        for mask, (x1, y1, x2, y2) in zip(masks, sample['gt_bboxes'].tensor.int().clamp(min=0).tolist()):
-            mask[y1:y2, x1:x2] = True
-        return masks
+    def _cut_outs(self, sample: dict, image_hw: tuple[int, int]) -> list[CutOut]:
+        """The objects of a sample, whose bitmaps of whole images would take many times as long."""
+        bitmaps: Iterable[np.ndarray]
+        if self.paste_by_box:
+            corners = sample['gt_bboxes'].tensor.int().clamp(min=0)
+            bitmaps = itertools.repeat(np.broadcast_to(True, image_hw))
+        elif sample.get('gt_masks') is not None:
+            bitmaps = sample['gt_masks'].to_ndarray()
+            corners = BitmapMasks(bitmaps, *image_hw).bounds().astype(int)
+        else:
+            message = 'needs masks (LoadAnnotations(with_mask=True)), or paste_by_box=True'
+            raise DataError(message, file=sample.get('img_path'), field='gt_masks')
+        windows = [(slice(y1, y2), slice(x1, x2)) for x1, y1, x2, y2 in corners.tolist()]
+        return [(window, bitmap[window].astype(bool)) for window, bitmap in zip(windows, bitmaps)]
 
 
-def _bitmaps(masks: np.ndarray) -> BitmapMasks:
-    return BitmapMasks(masks.astype(np.uint8), *masks.shape[1:])
+def _bounds(cut_outs: Sequence[CutOut]) -> np.ndarray:
+    """(N, 4) float32 xyxy, the smallest boxes around the masks; zeros for an empty one."""
+    boxes = np.zeros((len(cut_outs), 4), np.float32)
+    for box, ((rows, columns), mask) in zip(boxes, cut_outs):
+        if mask.any():
+            x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+            left, top = columns.start + x, rows.start + y
+            box[:] = left, top, left + width, top + height
+    return boxes
 
 
 class _Cached(Mixing):
@@ -483,8 +505,7 @@ class RandomAffine(GeometricTransform):
             message = f'{self.border} pixels a side leave nothing of the image'
             raise DataError(message, file=results.get('img_path'), field='border', received=image.shape[:2])
         matrix = self.draw((width, height))
-        colour = self.border_val if isinstance(self.border_val, tuple) else (self.border_val,) * 3
-        warped = cv2.warpAffine(image, matrix[:2], (width, height), borderValue=colour)
+        warped = warp_image(image, matrix[:2], (width, height), self.border_val)
         boxes = results.get('gt_bboxes')
         if boxes is not None:
             boxes = boxes.clone()

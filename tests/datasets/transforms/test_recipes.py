@@ -4,8 +4,10 @@ Image k of size (h, w) has the value (31 y + 17 x + 53 c + 97 k) mod 256 at (y, 
 """
 
 import copy
+from math import ceil
 from unittest import mock
 
+import mmcv
 import numpy as np
 import pytest
 
@@ -275,6 +277,37 @@ def test_policies():
         T.RandAugment([[dict(type='Invert')], [dict(type='Invert')]], aug_num=2), copy.deepcopy(A), [[0, 1], 0, 0, 0, 0]
     )
     np.testing.assert_array_equal(made['img'], A['img'])
+
+
+@pytest.mark.parametrize(
+    ('transform', 'reference'),
+    [
+        (T.Color(), mmcv.adjust_color),
+        (T.Brightness(), mmcv.adjust_brightness),
+        (T.Contrast(), mmcv.adjust_contrast),
+        (T.Sharpness(), mmcv.adjust_sharpness),
+        (T.Solarize(), lambda image, magnitude: mmcv.solarize(image, min(magnitude, 255.0))),
+        (T.Posterize(), lambda image, magnitude: mmcv.posterize(image, ceil(magnitude))),
+        (T.Equalize(), lambda image, magnitude: mmcv.imequalize(image)),
+        (T.AutoContrast(), lambda image, magnitude: mmcv.auto_contrast(image)),
+        (T.Invert(), lambda image, magnitude: mmcv.iminvert(image)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, T.ColorTransform) else '',
+)
+def test_pixels_of_mmcv(transform, reference):
+    """Look-up tables in place of passes over the image change no pixel."""
+    drawn = np.random.RandomState(0)
+    images = [
+        drawn.randint(0, 256, (37, 61, 3)),
+        drawn.normal(120, 20, (64, 48, 3)).clip(0, 255),
+        np.full((6, 9, 3), (0, 77, 255)),  # nothing to be spread
+        drawn.randint(0, 2, (20, 20, 3)) * 255,
+        np.zeros((1, 1, 3)),
+    ]
+    for image in (image.astype(np.uint8) for image in images):
+        for share in np.linspace(0, 1, 12):
+            magnitude = round(float(transform.min_mag + share * (transform.max_mag - transform.min_mag)), 1)
+            np.testing.assert_array_equal(transform.change(image, magnitude), reference(image, magnitude))
 
 
 @pytest.mark.parametrize(

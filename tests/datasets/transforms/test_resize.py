@@ -3,7 +3,7 @@ import mmcv.transforms
 import numpy as np
 import pytest
 
-from mmdet.datasets.transforms.resize import INTERPOLATIONS, fit_size, pad_image, scaled_size
+from mmdet.datasets.transforms.resize import INTERPOLATIONS, fit_size, pad_image, scaled_size, warp_image
 from mmdet.registry import TRANSFORMS
 from mmdet.utils import ConfigError
 
@@ -297,3 +297,26 @@ def test_random_choice_takes_an_unlimited_edge():
     transform = build('RandomChoiceResize', scales=[(float('inf'), 20)], keep_ratio=True, interpolation='nearest')
     assert transform(make_sample(20, 10))['img_shape'] == (20, 40)
     assert transform.resize.interpolation == 'nearest'
+
+
+@pytest.mark.parametrize('flag', INTERPOLATIONS.values(), ids=INTERPOLATIONS)
+@pytest.mark.parametrize(
+    'matrix',
+    [
+        [[1, 0, 0], [0, 1, 0]],
+        [[1.9, -0.4, -20], [0.3, 2.1, -15]],  # the canvas shows a part of the image
+        [[0.1, 0, 3], [0, 0.1, 5]],  # a small part of the canvas is covered
+        [[1, 0, 500], [0, 1, 0]],  # nothing is
+        [[1, 1, 0], [1, 1, 0]],  # has no inverse
+        [[-1, 0, 61], [0, -1, 47]],
+    ],
+)
+def test_warp_gives_the_pixels_of_opencv(matrix, flag):
+    image = np.random.RandomState(0).randint(0, 256, (47, 61, 3)).astype(np.uint8)
+    images = dict(bgr=image, mirrored=image[:, ::-1], grey=image[..., 0], float32=image.astype(np.float32))
+    for name, one in images.items():
+        for size_wh, colour in (((40, 30), (7, 8, 9)), ((80, 90), 114.0)):
+            options = dict(flags=flag, borderValue=colour if isinstance(colour, tuple) else (colour,) * 4)
+            expected = cv2.warpAffine(np.ascontiguousarray(one), np.array(matrix, float), size_wh, **options)
+            made = warp_image(one, np.array(matrix, float), size_wh, colour, flag)
+            np.testing.assert_array_equal(made, expected, err_msg=f'{name} {size_wh}')
