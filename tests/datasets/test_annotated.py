@@ -7,7 +7,7 @@ import pytest
 from mmdet.datasets import AnnotatedDataset, CocoDataset, CSVDataset, LabelMeDataset, YOLODataset
 from mmdet.datasets.converters.convert import convert
 from mmdet.registry import DATASETS
-from mmdet.utils import ConfigError
+from mmdet.utils import ConfigError, DataError
 
 from ..formats.annotation_files import BOXES, SIZES_WH, write_files, write_images
 
@@ -77,6 +77,15 @@ def test_a_list_of_files_and_the_account(root):
     for dataset, boxes in ((one, 3), (two, 6)):
         account = dataset.account()
         assert (account.boxes, account.boxes_used, sum(account.left_out.values())) == (boxes, boxes, 0)
+
+
+@pytest.mark.parametrize('kind', [YOLODataset, CSVDataset, LabelMeDataset, AnnotatedDataset])
+def test_paths_without_annotations(kind, tmp_path):
+    with pytest.raises(DataError, match='nothing: no such file or folder'):
+        kind(ann_file='nothing', data_root=str(tmp_path))
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(DataError, match='empty: (holds no|is of no known format|has no class names)'):
+        kind(ann_file='empty', data_root=str(tmp_path))
 
 
 def test_splits_and_errors(root):
