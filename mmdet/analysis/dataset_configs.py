@@ -15,7 +15,7 @@ from ..errors import ConfigError, MMDetError
 from ..formats.annotations import kind_of, read_table
 from ..formats.visdrone import is_visdrone
 from ..registry import DATASETS
-from .dataset_reading import SPLITS, DatasetPart, coco_part, parse_document, table_part
+from .dataset_reading import SPLITS, DatasetPart, coco_part, image_root_of, parse_document, table_part
 
 
 def read_config_parts(config: Config, images: str | os.PathLike | None = None) -> list[DatasetPart]:
@@ -77,13 +77,15 @@ def _part_of_dataset(dataset: BaseDetDataset, leaf: dict, name: str, images: str
     account, refusal = _account(leaf)  # a dataset that makes its files has made them then
     own_root = bool(root) and os.path.normpath(root) != os.path.normpath(dataset.data_root or '.')
     annotated = isinstance(dataset, AnnotatedDataset)
-    if annotated or (path and is_visdrone(Path(path))):
-        kind, split = (kind_of(path, dataset.kind), dataset.split) if annotated else ('visdrone', None)
+    kind, split = (kind_of(path, dataset.kind), dataset.split) if annotated else ('', None)
+    if path and not annotated and is_visdrone(Path(path)):
+        kind = 'visdrone'
+    if kind and not (kind == 'coco' and os.path.isfile(path)):  # of a COCO file, the faulty records are wanted, too
         part = table_part(read_table(path, root if own_root and os.path.isdir(root) else None, kind, split), name)
         part.image_root = root if own_root else part.image_root
     elif path.endswith('.json') and {'images', 'categories'} <= set(document := parse_document(path)):
         part = coco_part(document, path, name)
-        part.image_root = root
+        part.image_root = root if own_root or not annotated else image_root_of(path, part.file_names)
     else:  # another format, or made by the dataset: its records are what there is
         part = _part_of_records(DATASETS.build(dict(leaf, pipeline=[], test_mode=True)), name)
     part.classes = None if classes is None else tuple(classes)
@@ -109,6 +111,7 @@ def _part_of_records(dataset: BaseDetDataset, name: str) -> DatasetPart:
         label=np.array([row['bbox_label'] for _, row in instances], dtype=np.int64),
         bbox=np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1),
         ignored=np.array([bool(row.get('ignore_flag')) for _, row in instances], dtype=bool),
+        annotated=bool(dataset.ann_file or instances),
     )
 
 

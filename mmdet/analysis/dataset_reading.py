@@ -130,7 +130,7 @@ def read_parts(
     for (kind, path, split), name in zip(sources, _part_names([(path, split) for _, path, split in sources])):
         if kind == 'coco':
             part = coco_part(parse_document(path), path, name)
-            part.image_root = _image_root(path.parent, path.stem, part.file_names) if images is None else str(images)
+            part.image_root = image_root_of(path, part.file_names) if images is None else str(images)
         else:
             part = table_part(read_table(path, images, kind, split), name)
             if images is None and not any(os.path.isfile(part.path_of(k) or '') for k in range(len(part.file_names))):
@@ -322,9 +322,9 @@ def _rotation(row: dict) -> float:
     return angle if np.isfinite(angle) else 0.0
 
 
-def _image_root(folder: Path, stem: str, names: Sequence[str]) -> str | None:
+def image_root_of(path: str | os.PathLike, names: Sequence[str]) -> str | None:
     """The folder, beside the annotations, that holds images of these names; None if there is none."""
-    split = stem.removeprefix('instances_')
+    folder, split = Path(path).parent, Path(path).stem.removeprefix('instances_')
     above = folder.parent
     places = [
         folder, folder / 'images', folder / split, folder / 'images' / split, above / 'images', above / split, above / 'images' / split,

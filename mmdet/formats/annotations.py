@@ -88,6 +88,8 @@ def _csv_splits(path: Path) -> list[str]:
 
 def _chosen(path: str | PathLike, files: Mapping[str, Path], split: str | None) -> Path:
     """The file or folder of a split in a folder; the only one where no split is named."""
+    if not files:
+        raise DataError('holds no file of this format', file=path, received=_content(Path(path)))
     if split is None and len(files) == 1:
         (split,) = files
     if split is None or split not in files:
@@ -131,18 +133,18 @@ def kind_of(path: str | PathLike, kind: str | None = None) -> str:
 
     Args:
         path: what an annotation tool wrote, or the folder that holds it, or a folder of folders train, val (valid), test of one format.
-        kind: the format, where the caller knows it: then it is only checked that there is such a format.
+        kind: the format, where the caller knows it: then it is only checked that there are such a format and such a path.
 
     Raises:
         DataError: no such path, or none or several of the formats.
         ConfigError: ``kind`` is no format.
     """
-    if kind is not None:
-        if kind not in _FORMATS:
-            raise ConfigError(f'must be one of {", ".join(KINDS)}', field='kind', received=kind)
-        return kind
+    if kind is not None and kind not in _FORMATS:
+        raise ConfigError(f'must be one of {", ".join(KINDS)}', field='kind', received=kind)
     if not Path(path).exists():
         raise DataError('no such file or folder', file=path)
+    if kind is not None:
+        return kind
     broken: list[DataError] = []
     found = _kinds(Path(path), broken)
     if not found:

@@ -523,6 +523,14 @@ def test_yolo_through_a_config_and_its_account(project, tmp_path):
     assert json.loads(table.read_text())['parts'][0]['account'] == parts[0].account
 
 
+def test_images_without_annotations_in_a_config(project, tmp_path):
+    register_all_modules()
+    (tmp_path / 'images.py').write_text(
+        f"test_dataloader = dict(dataset=dict(type='CocoDataset', ann_file='', data_prefix=dict(img={str(tmp_path / 'train')!r}), test_mode=True, metainfo=dict(classes=('car',)), pipeline=[]))"
+    )
+    assert codes(read_config_parts(load_config(str(tmp_path / 'images.py')))) == ['no_annotations']
+
+
 def test_an_image_folder_of_a_config_that_is_not_there(project, tmp_path):
     register_all_modules()
     config = project.config()

@@ -9,7 +9,7 @@ import pytest
 from mmdet.datasets import AnnotatedDataset, CocoDataset, CSVDataset, LabelMeDataset, YOLODataset
 from mmdet.datasets.converters.convert import convert
 from mmdet.registry import DATASETS
-from mmdet.utils import ConfigError
+from mmdet.utils import ConfigError, DataError
 
 from ..formats.annotation_files import BOXES, SIZES_WH, write_files, write_images
 
@@ -93,6 +93,15 @@ def test_a_list_has_the_classes_of_all_its_files(root):
     infos = [dataset.get_data_info(i) for i in range(2)]
     assert [info['img_path'] for info in infos] == [str(root / name / 'images' / '1.png') for name in 'ab']
     assert [sorted(dataset.get_cat_ids(i)) for i in range(2)] == [[0, 1], [0, 2]] and infos[1]['img_id'] == 11
+
+
+@pytest.mark.parametrize('kind', [YOLODataset, CSVDataset, LabelMeDataset, AnnotatedDataset])
+def test_paths_without_annotations(kind, tmp_path):
+    with pytest.raises(DataError, match='nothing: no such file or folder'):
+        kind(ann_file='nothing', data_root=str(tmp_path))
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(DataError, match='empty: (holds no|is of no known format|has no class names)'):
+        kind(ann_file='empty', data_root=str(tmp_path))
 
 
 def test_splits_and_errors(root):
