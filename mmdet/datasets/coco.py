@@ -139,6 +139,7 @@ class CocoDataset(BaseDetDataset):
             masks = [segmentations[row] for row in np.flatnonzero(keep).tolist()]
             maskless = np.array([lacks_mask(mask, self._bitmap_masks) for mask in masks], dtype=bool)
             fates[np.flatnonzero(fates == USED)[maskless[fates[keep] == USED]]] = NO_MASK
+            self._account.note('objects without a segmentation, whose masks cannot be loaded', masks.count(None))
         used = fates == USED
         self._account.images += len(paths)
         self._account.add_fates(fates)

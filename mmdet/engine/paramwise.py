@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from ..errors import ConfigError
 from ..ops import DeformConv2d
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
+from ..utils.checks import is_finite
 from .freezing import freeze_norm, near_parts, norms_of, refuse_frozen_model
 
 _FIELD = 'optim_wrapper.paramwise_cfg'
@@ -55,6 +56,14 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
     def _keys(self) -> dict[str, dict]:
         return (self.paramwise_cfg or {}).get('custom_keys') or {}
 
+    def _validate_cfg(self) -> None:
+        if not isinstance(self.paramwise_cfg, dict | None):
+            raise ConfigError('must be a dict', field=_FIELD, received=self.paramwise_cfg)
+        keys = (self.paramwise_cfg or {}).get('custom_keys', {})
+        if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys):
+            raise ConfigError('must be a dict, part of a name -> options', field=f'{_FIELD}.custom_keys', received=keys)
+        super()._validate_cfg()
+
     def _check(self, model: nn.Module) -> None:
         if not self.paramwise_cfg:
             return
@@ -63,6 +72,7 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
             near = difflib.get_close_matches(unknown[0], self._known_options())
             hint = f'near names: {", ".join(near)}' if near else f'must be one of {", ".join(self._known_options())}'
             raise ConfigError(f'no option of this name; {hint}', field=_FIELD, received=unknown[0])
+        _check_factors({name: value for name, value in self.paramwise_cfg.items() if value is not None}, _FIELD)
         self._check_keys(model)
         for option, (what, found) in _TARGETS.items():
             if self.paramwise_cfg.get(option) not in (None, 1) and next(found(model), None) is None:
@@ -79,6 +89,7 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
             field = f'{_FIELD}.custom_keys.{key}'
             if not isinstance(options, dict) or not options:
                 raise ConfigError(f'must be a dict of {", ".join(_KEY_OPTIONS)}', field=field, received=options)
+            _check_factors(options, field)
             if not any(_contains(name, key) for name in names):
                 if key == _OF_OLD_CONFIGS:
                     continue
@@ -155,6 +166,13 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
                     hint = f'near names: {", ".join(near)}' if near else f'must be one of {", ".join(_KEY_OPTIONS)}'
                     message = f'{type(wrapper.optimizer).__name__} has no option of this name; {hint}'
                     raise ConfigError(message, field=f'{_FIELD}.custom_keys.{key}', received=name)
+
+
+def _check_factors(options: dict, field: str) -> None:
+    """ConfigError for a factor (``..._mult``) that is no number of 0 or more; one below 0 would climb the loss."""
+    for name, value in options.items():
+        if name.endswith('_mult') and not (is_finite(value) and value >= 0):
+            raise ConfigError('must be a number >= 0', field=f'{field}.{name}', received=value)
 
 
 def _contains(name: str, key: str) -> bool:

@@ -14,7 +14,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_local_path
 from mmengine.logging import MMLogger
 
-from mmdet.utils.checks import is_int
+from mmdet.utils.checks import is_finite, is_int
 
 from ..errors import ConfigError, DataError
 from ..formats.coco import (
@@ -125,6 +125,10 @@ class CocoMetric(BaseMetric):
         )
         self.ann_file = ann_file
         self.count_ignored = count_ignored
+        if not metric or not isinstance(metric, str | Sequence):
+            raise ConfigError(
+                f'must be one of {", ".join(_METRICS)}, or a list of them', field='metric', received=metric
+            )
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
         for name in self.metrics:
             if name not in _METRICS:
@@ -136,7 +140,9 @@ class CocoMetric(BaseMetric):
         self.max_dets = _limits([max_dets], 'max_dets')[0]
         if iou_thrs is None:
             iou_thrs = COCO_IOU_THRS.tolist()
-        self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, float) else list(iou_thrs)
+        self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, float) else np.asarray(iou_thrs).flatten().tolist()
+        if not self.iou_thrs or not all(is_finite(each) and 0 <= each <= 1 for each in self.iou_thrs):
+            raise ConfigError('must be numbers between 0 and 1', field='iou_thrs', received=iou_thrs)
         self.metric_items = metric_items
         allowed = [*(AP_ITEMS if 'bbox' in self.metrics else ()), *ar_items(self.proposal_nums)]
         for item in metric_items or ():
@@ -404,7 +410,7 @@ class CocoMetric(BaseMetric):
 
 
 def _limits(values: Sequence[int], name: str) -> tuple[int, ...]:
-    values = tuple(values)
-    if not values or not all(is_int(value, 1) for value in values):
+    limits = tuple(values) if isinstance(values, Sequence | np.ndarray) else ()
+    if not limits or not all(is_int(value, 1) for value in limits):
         raise ConfigError('must be integers > 0', field=name, received=values)
-    return values
+    return limits

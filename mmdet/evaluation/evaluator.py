@@ -4,6 +4,7 @@ An evaluator knows the data set whose predictions it gets. Before the first imag
 what the labels of the model are there; then it changes the labels of all predictions, so that metrics, dumps and pictures have those of the data set.
 """
 
+import itertools
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -199,7 +200,7 @@ class MultiDatasetsEvaluator(Evaluator):
     """
 
     def __init__(self, metrics: Sequence, dataset_prefixes: Sequence[str], whole: Sequence | dict = ()):
-        if isinstance(metrics, dict | BaseMetric) or isinstance(dataset_prefixes, str):
+        if not isinstance(metrics, list | tuple) or not isinstance(dataset_prefixes, list | tuple):
             raise ConfigError(
                 'metrics and dataset_prefixes must be lists, with an entry for each data set', field='metrics'
             )
@@ -208,6 +209,9 @@ class MultiDatasetsEvaluator(Evaluator):
         if len(groups) != len(self.dataset_prefixes) or len(set(self.dataset_prefixes)) < len(groups):
             message = f'must hold {len(groups)} different names, one for each entry of metrics'
             raise ConfigError(message, field='dataset_prefixes', received=list(dataset_prefixes))
+        for metric in itertools.chain(*groups):
+            if not isinstance(metric, dict | BaseMetric):
+                raise ConfigError('must be a metric, or a list of metrics', field='metrics', received=metric)
         built = [[METRICS.build(m) if isinstance(m, dict) else m for m in group] for group in groups]
         self.groups: list[list[BaseMetric]] = built
         super().__init__([metric for group in built for metric in group])

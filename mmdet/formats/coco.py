@@ -205,7 +205,7 @@ def is_coco(path: Path) -> bool:
 
 def file_list(path: AnnFile) -> list[str | PathLike]:
     """The annotation files that a config names, one or a list of them; ConfigError for an empty list."""
-    paths = [path] if isinstance(path, str | PathLike) else list(path)
+    paths = [path] if isinstance(path, str | PathLike) else list(path) if isinstance(path, Sequence) else []
     if not paths:
         raise ConfigError('must be a file, or a list of at least one', field='ann_file', received=path)
     return paths

@@ -181,6 +181,8 @@ def test_masks(tmp_path):
         assert dataset[0]['gt_ignore_flags'].sum() == left_out
         assert dataset.account().left_out == {'no mask': left_out}
     assert build(tmp_path, [image(1)], annotations).account().left_out == {}
+    account = build(tmp_path, [image(1)], [box(1, 1), *annotations[1:]], pipeline=pipeline).account()
+    assert account.notes['objects without a segmentation, whose masks cannot be loaded'] == 1
 
 
 def test_data_sets_of_other_code(tmp_path):

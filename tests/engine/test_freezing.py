@@ -81,6 +81,9 @@ def test_keys_freeze_weights_and_statistics(keys, frozen, still):
         (dict(custom_keys={'neck': dict(requires_grad='no')}), 'must be True or False'),
         (dict(custom_keys={'neck': dict(lr_mul=1)}), r'custom_keys\.neck: SGD has no option of this name; near names: lr_mult'),
         (dict(custom_keys={'neck': {}}), 'must be a dict of lr_mult'),
+        (dict(custom_keys=['neck']), r'custom_keys: must be a dict, part of a name'),
+        (dict(custom_keys={'neck': dict(lr_mult=-0.1)}), r'neck\.lr_mult: must be a number >= 0'),
+        (dict(bias_lr_mult='2'), r'bias_lr_mult: must be a number >= 0'),
         (dict(custom_keys={'neck': dict(lr_mult=1), 'neck.0': dict(lr_mult=2), 'neck.1': dict(lr_mult=2)}), r'longer keys \(neck\.0, neck\.1\)'),
         (dict(custom_keys=dict(backbone=dict(requires_grad=False), neck=dict(requires_grad=False), scale=dict(requires_grad=False))), 'nothing of the model'),
         (dict(norm_decay_mul=0), r'no option of this name; near names: norm_decay_mult'),
@@ -167,6 +170,8 @@ def test_hook(tmp_path, hook, changes):
     ('hook', 'message'),
     [
         (dict(modules=[]), 'must be the names'),
+        (dict(modules=3), 'must be the names'),
+        (dict(modules='backbone', norms=None), 'norms: must be True or False'),
         (dict(modules=['backbon']), 'no part of this name; near names: backbone'),
         (dict(modules=['back']), 'no part of this name'),
         (dict(modules=['backbone'], begin=3, end=3), 'above begin, 3'),

@@ -201,6 +201,8 @@ def test_analysis_of_saved_predictions_of_two_data_sets(tmp_path):
         (dict(metrics=[], dataset_prefixes=['a']), 'one for each entry'),
         (dict(metrics=[dict(type='CocoMetric')] * 2, dataset_prefixes=['a', 'a']), 'different names'),
         (dict(metrics=dict(type='CocoMetric'), dataset_prefixes=['a']), 'must be lists'),
+        (dict(metrics=None, dataset_prefixes=['a']), 'must be lists'),
+        (dict(metrics=[None], dataset_prefixes=['a']), 'must be a metric'),
     ],
 )
 def test_arguments_of_the_evaluator_of_parts(arguments, message):
@@ -273,6 +275,23 @@ def test_labels_above_the_names_of_a_dump_are_an_error():
     assert left_out == 1 and len(row['pred_instances']['labels']) == 0
     columns.update(bboxes=[], scores=[], labels=[])
     assert results_by_name(rows, ('a', 'b', 'car'))[2] == 0
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'field'),
+    [
+        (dict(iou_thrs=[]), 'iou_thrs'),
+        (dict(iou_thrs='x'), 'iou_thrs'),
+        (dict(iou_thrs=2.0), 'iou_thrs'),
+        (dict(metric=[]), 'metric'),
+        (dict(metric=5), 'metric'),
+        (dict(proposal_nums=5), 'proposal_nums'),
+        (dict(ann_file=5), 'ann_file'),
+    ],
+)
+def test_arguments_of_a_metric_are_checked_before_the_first_image(arguments, field):
+    with pytest.raises(ConfigError, match=f'{field}: must be'):
+        CocoMetric(**arguments).dataset_meta = dict(classes=('car',))
 
 
 def test_number_of_parts(tmp_path):

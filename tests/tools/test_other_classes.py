@@ -101,6 +101,8 @@ def test_fine_tuning_keeps_the_rows_of_equal_names(trained, tmp_path):
         (dict(rename=dict(drak='dark')), "training set has no class of this name; it has 'dark', 'lamp'"),
         (dict(rename=dict(lamp='light')), "checkpoint has no class of this name; it has 'bright', 'dark'"),
         (dict(names=('a',)), 'must be True, or a dict'),
+        (dict(rename=['lamp']), r'map_classes\.rename: must be a dict'),
+        (dict(trained='dark'), r'map_classes\.trained: must be a list of names'),
         (dict(trained=None), None),
     ],
 )

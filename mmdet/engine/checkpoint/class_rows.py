@@ -32,6 +32,9 @@ class ClassRows:
         if not isinstance(options, Mapping) or set(options) - set(_KEYS):
             message = "must be True, or a dict of rename=dict(new='old') and trained=(names of the checkpoint)"
             raise ConfigError(message, field='map_classes', received=option)
+        for key, kind, what in (('rename', Mapping, "a dict, new='old'"), ('trained', list | tuple, 'a list of names')):
+            if options.get(key) is not None and not isinstance(options[key], kind):
+                raise ConfigError(f'must be {what}', field=f'map_classes.{key}', received=options[key])
         trained = options.get('trained') or trained
         if not trained:
             message = 'the checkpoint does not name its classes; give their names in the order of its labels: map_classes=dict(trained=(...))'

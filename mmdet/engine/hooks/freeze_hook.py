@@ -45,13 +45,17 @@ class FreezeHook(Hook):
         by_epoch: bool = True,
         norms: bool = True,
     ):
-        self.modules = [modules] if isinstance(modules, str) else list(modules)
-        if not self.modules or not all(isinstance(part, str) and part for part in self.modules):
+        self.modules = [modules] if isinstance(modules, str) else modules
+        several = isinstance(self.modules, list | tuple) and len(self.modules) > 0
+        if not several or not all(isinstance(part, str) and part for part in self.modules):
             raise ConfigError('must be the names of parts of the model', field='FreezeHook.modules', received=modules)
         if not is_int(begin, 0):
             raise ConfigError('must be a whole number >= 0', field='FreezeHook.begin', received=begin)
         if end is not None and not is_int(end, begin + 1):
             raise ConfigError(f'must be a whole number above begin, {begin}', field='FreezeHook.end', received=end)
+        for name, value in dict(by_epoch=by_epoch, norms=norms).items():
+            if not isinstance(value, bool):
+                raise ConfigError('must be True or False', field=f'FreezeHook.{name}', received=value)
         self.begin, self.end, self.by_epoch, self.norms = begin, end, by_epoch, norms
         self._parameters: list[nn.Parameter] | None = None  # what this hook froze; None while nothing is
         self._norms: list[nn.Module] = []
