@@ -78,6 +78,24 @@ def test_rows_have_the_pixels_of_the_whole(kind, value_range, tmp_path, monkeypa
         np.testing.assert_array_equal(image.read_rows(0, 4), expected[:4])
 
 
+@needs_rasterio
+@pytest.mark.filterwarnings('ignore:Dataset has no geotransform')
+def test_a_cloud_optimised_geotiff(tmp_path, monkeypatch):
+    """Its bands have no names. Reduced copies and the mask are no further pages."""
+    import rasterio
+
+    told = []
+    monkeypatch.setattr('mmdet.formats.tiff._told', told)
+    options = dict(driver='COG', width=70, height=50, count=3, dtype='uint8', blocksize=128, compress='deflate')
+    with rasterio.open(tmp_path / 'a.tif', 'w', overview_count=1, **options) as file:
+        file.write(PIXELS[..., :3].transpose(2, 0, 1))
+        file.write_mask(PIXELS[..., 3])
+    np.testing.assert_array_equal(decode_image(tmp_path / 'a.tif'), PIXELS[..., 2::-1])
+    with open_tiled(tmp_path / 'a.tif', reader='rasterio') as image:
+        np.testing.assert_array_equal(image.read_rows(0, 50), PIXELS[..., 2::-1])
+    assert not told
+
+
 @pytest.mark.parametrize('kind', WHOLE)
 def test_other_kinds_are_decoded_whole(kind, tmp_path):
     name, data = WHOLE[kind]
