@@ -187,6 +187,25 @@ def test_too_large_for_the_bound_or_the_memory(tmp_path, monkeypatch):
     assert image_size(tmp_path / 'ortho.png') == (20_000, 9_500)
 
 
+@pytest.mark.parametrize(
+    ('data', 'bytes_of_a_pixel'),
+    [
+        (opencv('.png', PIXELS[..., 0]), 3),
+        (opencv('.png', WIDE[..., 0]), 9),
+        (tiff(PIXELS[..., :1]), 3),
+        (tiff(WIDE[..., :1].astype(np.float32)), 15),
+    ],
+)
+def test_memory_of_deep_pixels(data, bytes_of_a_pixel, monkeypatch):
+    needed = 70 * 50 * bytes_of_a_pixel
+    monkeypatch.setattr(image_headers, '_SMALL_PIXELS', 0)
+    monkeypatch.setattr(image_headers, 'available_memory', lambda: needed)
+    decode_image(data, value_range='full')
+    monkeypatch.setattr(image_headers, 'available_memory', lambda: needed - 1)
+    with pytest.raises(DataError, match='70 x 50 pixels need'):
+        decode_image(data, value_range='full')
+
+
 @needs_rasterio
 def test_rows_of_an_image_beyond_the_bound(tmp_path, monkeypatch):
     cv2.imwrite(str(tmp_path / 'a.png'), PIXELS[..., :3])
