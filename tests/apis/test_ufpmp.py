@@ -299,7 +299,7 @@ def test_times_and_sizes_without_the_warm_up(
 ):
     clock = SimpleNamespace(now=0.0, calls=0)
 
-    def decoded(path):
+    def decoded(path, **options):
         clock.now += 0.05
         return np.zeros((8, 8, 3), np.uint8)
 
