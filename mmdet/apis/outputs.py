@@ -92,7 +92,7 @@ class Writers:
         try:
             georeference = read_georeference(image)
             if georeference is None:
-                return
+                raise DataError('neither the file nor the world file beside it says where its pixels lie')
             document = boxes_to_geojson(prediction, self._classes, georeference, Path(image).name)
         except DataError as error:
             print_log(f'{image}: no GeoJSON is written: {error}', logger='current', level=30)

@@ -180,10 +180,18 @@ def check_memory(size_wh: tuple[int, int], name: object, bytes_per_pixel: int = 
 
 def check_bytes(data: bytes, name: object) -> None:
     """:func:`check_memory` for an encoded image; for the usual ones this takes a microsecond."""
-    if data.startswith(_PNG_START) and len(data) >= 24:
-        width, height = struct.unpack_from('>II', data, 16)
-        check_memory((width, height), name)
+    if data.startswith(_PNG_START) and len(data) >= 25:
+        width, height, bits = struct.unpack_from('>IIB', data, 16)
+        check_memory((width, height), name, _decoded_bytes(bits))
     elif not data.startswith(_JPEG_START) or len(data) * _JPEG_PIXELS_PER_BYTE > _SMALL_PIXELS:
         header = read_header(data)
         if header is not None:
-            check_memory(header.size_wh, name)
+            tags = read_tiff_tags(io.BytesIO(data))
+            found = 8 if tags is None else tags.get(BITS, 8)
+            numbers = [v for v in (found if isinstance(found, tuple) else (found,)) if isinstance(v, int)]
+            check_memory(header.size_wh, name, _decoded_bytes(max(numbers, default=8)))
+
+
+def _decoded_bytes(bits: int) -> int:
+    """Bytes of a pixel of three channels; those of more than 8 bits are in memory beside the 8-bit ones that are made of them."""
+    return 3 if bits <= 8 else 3 + 3 * -(-bits // 8)

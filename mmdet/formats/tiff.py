@@ -35,7 +35,7 @@ from .image_headers import (
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _SAMPLES = {_UNSIGNED: 'unsigned integers', _SIGNED: 'integers', _FLOAT: 'floating point'}
 _WHITE_IS_ZERO, _GREY, _RGB, _LINEAR_RAW = 0, 1, 2, 34892
-_PLAIN = (_GREY, _RGB, _LINEAR_RAW)  # the numbers in the file are those of grey or RGB
+PLAIN = (_GREY, _RGB, _LINEAR_RAW)  # the numbers in the file are those of grey or RGB
 _COLORS = {_WHITE_IS_ZERO: 'grey whose white is 0', 3: 'a palette', 5: 'CMYK', 6: 'YCbCr', 8: 'CIELAB', 32803: "a sensor's pattern (raw)"}  # fmt: skip
 _REDUCED, _MASK = 1, 4  # bits of the tag SUBFILE
 _told: list[object] = []  # the file of which was said that it has more pages
@@ -68,7 +68,7 @@ def decode_tiff(data: bytes, flags: int, name: object) -> np.ndarray:
     check_pages(io.BytesIO(data), name)
     bits, channels, photometric = max(_numbers(tags, BITS)), _numbers(tags, CHANNELS)[0], _numbers(tags, PHOTOMETRIC)[0]
     sample, separate = _numbers(tags, SAMPLE_FORMAT)[0], _numbers(tags, PLANES)[0] == 2 and channels > 1
-    is_plain = photometric in _PLAIN
+    is_plain = photometric in PLAIN
     is_known = sample in _SAMPLES and channels <= 4 and (is_plain or (bits <= 8 and photometric < 10))
     bands = (
         photometric == _GREY and channels > 2

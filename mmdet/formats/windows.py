@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 
 from ..errors import ConfigError
-from .image_headers import EXTRA_SAMPLES, BrokenImageError, ImageHeader, read_header, read_tiff_tags
+from .image_headers import EXTRA_SAMPLES, PHOTOMETRIC, BrokenImageError, ImageHeader, read_header, read_tiff_tags
 from .images import decode_image
 from .pixels import ValueRange, finite_limits, limits_of, scale_to_uint8, to_uint8
-from .tiff import check_pages, has_rasterio
+from .tiff import PLAIN, check_pages, has_rasterio
 
 # Larger images are read in rows where that is possible; 2**26 pixels take 200 MB as 8-bit BGR.
 WHOLE_PIXELS = 2**26
@@ -236,6 +236,7 @@ def _is_readable(path: Path, header: ImageHeader) -> bool:
         source = _open_raster(path, stack)
         colors = [color.name for color in source.colorinterp]
         space = source.tags(ns='IMAGE_STRUCTURE').get('SOURCE_COLOR_SPACE', 'RGB')
+        bands = _tag(path, PHOTOMETRIC) in PLAIN  # without names, as GDAL writes them in a cloud-optimised GeoTIFF
         packed = 'NBITS' in source.tags(1, ns='IMAGE_STRUCTURE')  # 1, 2, 4 or 12 bits, which OpenCV scales
         return (
             (source.width, source.height) == header.size_wh
@@ -244,7 +245,8 @@ def _is_readable(path: Path, header: ImageHeader) -> bool:
             and np.dtype(source.dtypes[0]).kind in 'iuf'
             and space in ('RGB', 'YCbCr')
             and (
-                colors in (['gray'], ['gray', 'alpha'], *(['gray'] + ['undefined'] * more for more in (1, 2, 3)))
+                colors in (['gray'], ['gray', 'alpha'], ['gray', 'undefined'])
+                or (bands and len(colors) in (3, 4) and {*colors} <= {'gray', 'undefined'})
                 or (colors[:3] == ['red', 'green', 'blue'] and colors[3:] in ([], ['alpha'], ['undefined']))
             )
         )
@@ -267,7 +269,12 @@ def _open_raster(path: Path, stack: ExitStack) -> Any:
 
 def _multiplies_alpha(path: Path) -> bool:
     """Whether OpenCV multiplies the colours of an 8-bit image by its alpha: of a TIFF whose colours are not multiplied yet."""
+    extra = _tag(path, EXTRA_SAMPLES)
+    return _UNASSOCIATED_ALPHA in (extra if isinstance(extra, tuple) else (extra,))
+
+
+def _tag(path: Path, tag: int) -> Any:
+    """The value of a tag of a TIFF; None where there is none."""
     with path.open('rb') as file:
         tags = read_tiff_tags(file)
-    extra = () if tags is None else tags.get(EXTRA_SAMPLES, ())
-    return _UNASSOCIATED_ALPHA in (extra if isinstance(extra, tuple) else (extra,))
+    return None if tags is None else tags.get(tag)

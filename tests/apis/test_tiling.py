@@ -263,13 +263,21 @@ def test_without_rasterio_one_line_says_so(inferencer, tmp_path, monkeypatch, ca
 
 
 @needs_rasterio
-def test_a_place_without_a_reference_system_is_said(inferencer, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ('file', 'text', 'reason'),
+    [
+        ('a.prj', None, 'no reference system'),
+        ('a.prj', 'x', 'no reference system'),
+        ('a.pgw', 'x', 'where its pixels lie'),
+    ],
+)
+def test_a_place_that_cannot_be_told_is_said(inferencer, tmp_path, monkeypatch, file, text, reason):
     said = []
     monkeypatch.setattr('mmdet.apis.outputs.print_log', lambda text, **options: said.append(text))
     georeferenced(tmp_path / 'a.png')
-    (tmp_path / 'a.prj').unlink()
+    (tmp_path / file).unlink() if text is None else (tmp_path / file).write_text(text)
     inferencer(str(tmp_path / 'a.png'), out_dir=str(tmp_path / 'out'), no_save_pred=False, no_save_vis=True)
-    assert len(said) == 1 and 'no reference system' in said[0]
+    assert len(said) == 1 and reason in said[0]
     assert sorted(os.listdir(tmp_path / 'out' / 'preds')) == ['a.json']
 
 

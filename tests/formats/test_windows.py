@@ -78,6 +78,24 @@ def test_rows_have_the_pixels_of_the_whole(kind, value_range, tmp_path, monkeypa
         np.testing.assert_array_equal(image.read_rows(0, 4), expected[:4])
 
 
+@needs_rasterio
+@pytest.mark.filterwarnings('ignore:Dataset has no geotransform')
+def test_a_cloud_optimised_geotiff(tmp_path, monkeypatch):
+    """Its bands have no names. Reduced copies and the mask are no further pages."""
+    import rasterio
+
+    told = []
+    monkeypatch.setattr('mmdet.formats.tiff._told', told)
+    options = dict(driver='COG', width=70, height=50, count=3, dtype='uint8', blocksize=128, compress='deflate')
+    with rasterio.open(tmp_path / 'a.tif', 'w', overview_count=1, **options) as file:
+        file.write(PIXELS[..., :3].transpose(2, 0, 1))
+        file.write_mask(PIXELS[..., 3])
+    np.testing.assert_array_equal(decode_image(tmp_path / 'a.tif'), PIXELS[..., 2::-1])
+    with open_tiled(tmp_path / 'a.tif', reader='rasterio') as image:
+        np.testing.assert_array_equal(image.read_rows(0, 50), PIXELS[..., 2::-1])
+    assert not told
+
+
 @pytest.mark.parametrize('kind', WHOLE)
 def test_other_kinds_are_decoded_whole(kind, tmp_path):
     name, data = WHOLE[kind]
@@ -167,6 +185,25 @@ def test_too_large_for_the_bound_or_the_memory(tmp_path, monkeypatch):
     ):
         decode_image(tmp_path / 'ortho.png')
     assert image_size(tmp_path / 'ortho.png') == (20_000, 9_500)
+
+
+@pytest.mark.parametrize(
+    ('data', 'bytes_of_a_pixel'),
+    [
+        (opencv('.png', PIXELS[..., 0]), 3),
+        (opencv('.png', WIDE[..., 0]), 9),
+        (tiff(PIXELS[..., :1]), 3),
+        (tiff(WIDE[..., :1].astype(np.float32)), 15),
+    ],
+)
+def test_memory_of_deep_pixels(data, bytes_of_a_pixel, monkeypatch):
+    needed = 70 * 50 * bytes_of_a_pixel
+    monkeypatch.setattr(image_headers, '_SMALL_PIXELS', 0)
+    monkeypatch.setattr(image_headers, 'available_memory', lambda: needed)
+    decode_image(data, value_range='full')
+    monkeypatch.setattr(image_headers, 'available_memory', lambda: needed - 1)
+    with pytest.raises(DataError, match='70 x 50 pixels need'):
+        decode_image(data, value_range='full')
 
 
 @needs_rasterio
