@@ -127,7 +127,7 @@ class Resize(GeometricTransform):
         new_w, new_h = self.fit((width, height), scale) if self.keep_ratio else (int(scale[0]), int(scale[1]))
         if (new_w, new_h) != (width, height):
             flag = INTERPOLATIONS[self.interpolation]
-            image = cv2.resize(np.ascontiguousarray(image), (new_w, new_h), interpolation=flag)
+            image = cv2.resize(image, (new_w, new_h), interpolation=flag)
         results.update(img=image, img_shape=(new_h, new_w))
         results.update(scale_factor=(new_w / width, new_h / height), keep_ratio=self.keep_ratio)
 
@@ -260,7 +260,8 @@ def pad_image(
     if is_number(value):
         # OpenCV fills the channels that a shorter tuple leaves out with 0.
         value = (value,) * 4
-    return cv2.copyMakeBorder(np.ascontiguousarray(image), 0, bottom, 0, right, border_type, value=value)
+    # The image may be a crop, a view of a larger array, which OpenCV reads without a copy.
+    return cv2.copyMakeBorder(image, 0, bottom, 0, right, border_type, value=value)
 
 
 def warp_image(

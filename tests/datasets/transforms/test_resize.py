@@ -275,6 +275,15 @@ def test_pad_image(target_hw, shape):
     assert (padded is image) == (shape == (4, 5))
 
 
+@pytest.mark.parametrize('view', [np.s_[2:9, 3:12], np.s_[:, ::-1], np.s_[::2, ::3, ::-1], np.s_[1:5, 2:4, 0]])
+def test_views_need_no_copy(view):
+    """A crop is padded with the pad value, not with what lies beside it in the image that it was cut from."""
+    image = np.random.RandomState(0).randint(0, 256, (20, 30, 3)).astype(np.uint8)[view]
+    np.testing.assert_array_equal(pad_image(image, (25, 40), 9), pad_image(image.copy(order='C'), (25, 40), 9))
+    resize = build('Resize', scale=(17, 11))
+    np.testing.assert_array_equal(resize(dict(img=image))['img'], resize(dict(img=image.copy(order='C')))['img'])
+
+
 def test_random_resize_draws_in_order():
     np.random.seed(5)
     expected = np.random.RandomState(5)
