@@ -8,7 +8,7 @@ Sizes in arguments are (w, h); images are (H, W, 3) BGR, boxes (N, 4) xyxy float
 import copy
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import cos, radians, sin, tan
 from typing import Any
 
@@ -329,7 +329,7 @@ class CopyPaste(Mixing):
 
     def _cut_outs(self, sample: dict, image_hw: tuple[int, int]) -> list[CutOut]:
         """The objects of a sample, whose bitmaps of whole images would take many times as long."""
-        bitmaps: Iterable[np.ndarray]
+        bitmaps: Any
         if self.paste_by_box:
             corners = sample['gt_bboxes'].tensor.int().clamp(min=0)
             bitmaps = itertools.repeat(np.broadcast_to(True, image_hw))
