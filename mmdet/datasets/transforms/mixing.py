@@ -334,8 +334,8 @@ class CopyPaste(Mixing):
             corners = sample['gt_bboxes'].tensor.int().clamp(min=0)
             bitmaps = itertools.repeat(np.broadcast_to(True, image_hw))
         elif sample.get('gt_masks') is not None:
-            bitmaps = sample['gt_masks'].to_ndarray()
-            corners = BitmapMasks(bitmaps, *image_hw).bounds().astype(int)
+            masks = BitmapMasks(sample['gt_masks'].to_ndarray(), *image_hw)
+            bitmaps, corners = masks, masks.bounds().astype(int)
         else:
             message = 'needs masks (LoadAnnotations(with_mask=True)), or paste_by_box=True'
             raise DataError(message, file=sample.get('img_path'), field='gt_masks')
