@@ -80,7 +80,7 @@ WRITERS = {
         'yolo',
         'images/val',
         {
-            'dataset.yaml': 'names:\n  0: cat\n  1: dog\npath: /tmp/where/it/was/written\nval: ./images/val/\n',
+            'dataset.yaml': 'names:\n  0: cat\n  1: dog\npath: /where/it/was/written\nval: ./images/val/\n',
             **{f'labels/val/{k}.txt': v for k, v in YOLO_SIX.items()},
         },
         0.001,
