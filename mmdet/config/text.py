@@ -2,7 +2,8 @@
 
 mmengine's ``Config.pretty_text``, which every training writes to its log and its work dir, writes them as
 ``dict(class=...)``, which is no Python, and raises SyntaxError. Importing this module replaces it by one that quotes such
-keys, as mmengine itself does for keys with dots.
+keys, as mmengine itself does for keys with dots. It also remembers the last texts: a training asks for the same one three times, and
+formatting a config takes most of a second.
 """
 
 import keyword
@@ -14,6 +15,8 @@ from mmengine.config import Config
 _MARK = '@'  # a key that begins with it is no identifier, and so mmengine quotes it
 _MARKED_KEY = re.compile(rf"'{_MARK}({'|'.join(keyword.kwlist)})':")
 _pretty_text = Config.pretty_text.fget
+_REMEMBERED = 4
+_texts: dict[str, str] = {}  # by what the text is made of
 
 
 def _marked(value: Any) -> Any:
@@ -29,8 +32,14 @@ def _marked(value: Any) -> Any:
 def pretty_text(cfg: Config) -> str:
     """The config as Python code that reads back as the same config."""
     plain = cfg.to_dict()
-    marked = _marked(plain)
-    return _pretty_text(cfg) if marked == plain else _MARKED_KEY.sub(r"'\1':", _pretty_text(Config(marked)))
+    key = repr(plain)
+    if key not in _texts:
+        marked = _marked(plain)
+        text = _pretty_text(cfg) if marked == plain else _MARKED_KEY.sub(r"'\1':", _pretty_text(Config(marked)))
+        while len(_texts) >= _REMEMBERED:
+            del _texts[next(iter(_texts))]
+        _texts[key] = text
+    return _texts[key]
 
 
 Config.pretty_text = property(pretty_text)
