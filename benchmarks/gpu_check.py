@@ -22,7 +22,7 @@ import threading
 import time
 import traceback
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -212,6 +212,8 @@ def plan(dry: bool, data: Path, long: bool = False) -> list[Part]:
 class Check:
     """A run: its parts, its rows, and its files."""
 
+    popen: Callable = subprocess.Popen  # starts a part
+
     def __init__(self, out: Path, seconds: float, folders: dict[str, Path], dry: bool):
         self.out, self.folders, self.dry = out, folders, dry
         self.start = time.monotonic()
@@ -308,7 +310,7 @@ class Check:
         elif part.reports == 'junit':
             command += ['--junitxml', str(junit)]
         with log.open('wb') as output:
-            process = subprocess.Popen(
+            process = self.popen(
                 command,
                 cwd=REPOSITORY,
                 stdout=output,

@@ -1,26 +1,17 @@
 """Two processes over gloo on the CPU train the small GFL as one process does at the same global batch."""
 
 import json
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from tests import processes
 from tests.tools.ddp_run import STEPS
 from tests.tools.tiny_project import environment, free_port, write_project
 
 pytestmark = pytest.mark.slow
 SCENARIOS = ('plain', 'empty_rank', 'all_empty', 'nan')
-TIMEOUT = 240  # a hang of one process ends the test here
-
-
-def start(repository, config, out, scenarios, **env):
-    command = [sys.executable, '-m', 'tests.tools.ddp_run', str(config), str(out), *scenarios]
-    return subprocess.Popen(
-        command, cwd=repository, env=environment(**env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
 
 
 @pytest.fixture(scope='module')
@@ -33,27 +24,16 @@ def runs(tmp_path_factory, repository):
     for name, annotations in (('every_second_empty', even), ('all_empty', [])):
         (folder / 'project' / f'{name}.json').write_text(json.dumps({**document, 'annotations': annotations}))
     port = free_port()
-    processes = [start(repository, config, folder, SCENARIOS[:-1])]
-    processes += [
-        start(
-            repository,
-            config,
-            folder,
-            SCENARIOS,
-            RANK=rank,
-            LOCAL_RANK=rank,
-            WORLD_SIZE='2',
-            MASTER_ADDR='127.0.0.1',
-            MASTER_PORT=port,
-        )
-        for rank in '01'
+    ranks = [
+        dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port) for rank in '01'
     ]
-    try:
-        outputs = [process.communicate(timeout=TIMEOUT)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0, 0], '\n'.join(outputs)
+    for scenarios, places in ((SCENARIOS[:-1], [{}]), (SCENARIOS, ranks)):
+        done = processes.run_together(
+            ['-m', 'tests.tools.ddp_run', config, folder, *scenarios],
+            [environment(**place) for place in places],
+            cwd=repository,
+        )
+        assert [process.returncode for process in done] == [0] * len(places), done
 
     def load(scenario, world_size, rank):
         return SimpleNamespace(**torch.load(folder / f'{scenario}_{world_size}_{rank}.pt', weights_only=True))

@@ -1,8 +1,6 @@
 """The doctor of data sets: clean data give no verdict, each kind of fault gives its own verdict and no other."""
 
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -21,6 +19,7 @@ from mmdet.formats.voc import write_voc
 from mmdet.formats.yolo import write_yolo
 from mmdet.utils import ConfigError, DataError, load_config, register_all_modules
 from mmdet.visualization.charts import escaped
+from tests import processes
 
 WIDTH, HEIGHT = 160, 120
 SPLITS = {'train': 6, 'val': 4}
@@ -542,15 +541,15 @@ def test_an_image_folder_of_a_config_that_is_not_there(project, tmp_path):
 @pytest.mark.slow
 def test_the_tool(project, repository, tmp_path):
     project.write()
-    call = [sys.executable, 'tools/dataset_doctor.py', str(tmp_path / 'train.json'), str(tmp_path / 'train'), '--out-dir', str(tmp_path / 'out')]  # fmt: skip
-    clean = subprocess.run([*call, '--strict'], cwd=repository, capture_output=True, text=True)
+    call = ['tools/dataset_doctor.py', str(tmp_path / 'train.json'), str(tmp_path / 'train'), '--out-dir', str(tmp_path / 'out')]  # fmt: skip
+    clean = processes.run([*call, '--strict'], cwd=repository)
     assert clean.returncode == 0 and clean.stdout.startswith('OK') and clean.stderr == ''
     (tmp_path / 'train/1.png').unlink()
-    faulty = subprocess.run(call, cwd=repository, capture_output=True, text=True)
+    faulty = processes.run(call, cwd=repository)
     assert faulty.returncode == 0 and faulty.stdout.startswith(
         'error: Images of the annotations without a file: 1 in train.'
     )
-    assert subprocess.run([*call, '--strict'], cwd=repository, capture_output=True).returncode == 1
+    assert processes.run([*call, '--strict'], cwd=repository).returncode == 1
     (tmp_path / 'train.json').write_text('{')
-    broken = subprocess.run(call, cwd=repository, capture_output=True, text=True)
+    broken = processes.run(call, cwd=repository)
     assert broken.returncode == 2 and 'broken JSON' in broken.stderr

@@ -8,6 +8,8 @@ import zipfile
 
 import pytest
 
+from tests import processes
+
 
 @pytest.fixture
 def gpu_check(monkeypatch, repository):
@@ -30,12 +32,26 @@ def script(tmp_path, text: str) -> list[str]:
     return ['-c', f'exec(open({str(path)!r}).read())']
 
 
-@pytest.mark.slow
-def test_dry_run(repository, tmp_path):
-    # Without a folder of wheels the parts of the peer are left out, and say so.
-    command = ['bash', str(repository / 'benchmarks' / 'gpu_check.sh'), '--dry-run', '--minutes', '30', '--out', str(tmp_path), '--wheels', str(tmp_path / 'none')]  # fmt: skip
+def test_the_script_starts_the_check(repository):
+    command = ['bash', str(repository / 'benchmarks' / 'gpu_check.sh'), '--help']
     done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ, PYTHON=sys.executable))
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.returncode == 0 and '--dry-run' in done.stdout, done.stderr
+
+
+def start_warm(command, stdout, stderr, start_new_session, preexec_fn, **places):
+    """What the check calls to start a part: fifteen times the imports would take a minute."""
+    assert command[0] == sys.executable and stderr == subprocess.STDOUT and start_new_session
+    return processes.start(command[1:], output=stdout, **places)
+
+
+@pytest.mark.slow
+def test_dry_run(gpu_check, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+    monkeypatch.setattr(gpu_check.Check, 'popen', staticmethod(start_warm))
+    # Without a folder of wheels the parts of the peer are left out, and say so.
+    monkeypatch.setattr(sys, 'argv', ['gpu_check.py', '--dry-run', '--minutes', '30', '--out', str(tmp_path), '--wheels', str(tmp_path / 'none')])  # fmt: skip
+    code = gpu_check.main()
+    assert code == 0, capsys.readouterr().out[-3000:]
     document = json.loads((tmp_path / 'gpu_check.json').read_text(encoding='utf-8'))
     parts = {part['part']: part for part in document['parts']}
     without_rows = {name for name, part in parts.items() if not part['rows']}

@@ -4,7 +4,6 @@ import datetime
 import os
 import signal
 import socket
-import subprocess
 import sys
 
 import pytest
@@ -14,6 +13,7 @@ from mmdet.engine.dist import TIMEOUT_SECONDS, _first_host, init_dist, locked_fo
 from mmdet.errors import ConfigError
 from mmdet.utils import reports_user_errors
 from mmdet.utils.lock import LOCK_NAME, locked
+from tests import processes
 
 from .toy import toy_runner
 
@@ -36,27 +36,11 @@ def two_processes(tmp_path_factory, repository):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
-    processes = []
-    for rank in '01':
-        env = dict(
-            os.environ,
-            SLURM_PROCID=rank,
-            SLURM_NTASKS='2',
-            SLURM_LOCALID=rank,
-            SLURM_NODELIST='localhost',
-            MASTER_PORT=port,
-            OMP_NUM_THREADS='1',
-            PYTHONPATH=str(repository),
-        )
-        env.pop('MASTER_ADDR', None)
-        command = [sys.executable, '-c', SCRIPT, str(work_dir)]
-        processes.append(
-            subprocess.Popen(
-                command, env=env, cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-        )
-    outputs = [process.communicate(timeout=200)[0] for process in processes]
-    return work_dir, [process.returncode for process in processes], outputs
+    environment = {name: value for name, value in os.environ.items() if name != 'MASTER_ADDR'}
+    environment.update(SLURM_NTASKS='2', SLURM_NODELIST='localhost', MASTER_PORT=port, PYTHONPATH=str(repository))
+    environments = [dict(environment, SLURM_PROCID=rank, SLURM_LOCALID=rank) for rank in '01']
+    done = processes.run_together(['-c', SCRIPT, work_dir], environments, cwd=repository)
+    return work_dir, [process.returncode for process in done], [process.stdout + process.stderr for process in done]
 
 
 @pytest.mark.slow

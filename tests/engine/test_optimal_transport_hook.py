@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,6 +13,7 @@ from torch import nn
 from mmdet.errors import ConfigError
 from mmdet.models.dense_heads import MPHead
 from mmdet.registry import DATASETS, MODELS
+from tests import processes
 
 from .test_runner_resume import assert_same_run, load, train_until
 from .toy import toy_runner
@@ -173,13 +172,10 @@ def test_two_processes_hold_the_same_memory(tmp_path, repository):
     environment = dict(
         os.environ, WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port, OMP_NUM_THREADS='1', PYTHONPATH=str(repository)
     )  # fmt: skip
-    processes = [
-        subprocess.Popen([sys.executable, '-c', SCRIPT, str(tmp_path)], cwd=repository, env=dict(environment, RANK=rank, LOCAL_RANK=rank),
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for rank in '01'
-    ]  # fmt: skip
-    outputs = [process.communicate(timeout=200)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
+    done = processes.run_together(
+        ['-c', SCRIPT, tmp_path], [dict(environment, RANK=rank, LOCAL_RANK=rank) for rank in '01'], cwd=repository
+    )
+    assert [process.returncode for process in done] == [0, 0], done
     one, other = (load(tmp_path / f'rank{rank}.pth') for rank in '01')
     for name, value in one.items():
         assert torch.equal(value, other[name]), name

@@ -1,11 +1,9 @@
 """Two processes over gloo freeze as one process does, and evaluate several data sets as one process does."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
+from tests import processes
 from tests.tools.tiny_project import environment, free_port
 
 from .two_processes import OPTIONS
@@ -19,15 +17,9 @@ def runs(tmp_path_factory, repository):
     places = [{}] + [
         dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port) for rank in '01'
     ]
-    command = [sys.executable, '-m', 'tests.engine.two_processes', str(folder)]
-    options = dict(cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    processes = [subprocess.Popen(command, env=environment(**place), **options) for place in places]
-    try:
-        outputs = [process.communicate(timeout=600)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0, 0], '\n'.join(outputs)[-6000:]
+    command = ['-m', 'tests.engine.two_processes', folder]
+    done = processes.run_together(command, [environment(**place) for place in places], cwd=repository)
+    assert [process.returncode for process in done] == [0, 0, 0], done
     return [torch.load(folder / f'found_{name}.pt', weights_only=True) for name in ('1_0', '2_0', '2_1')]
 
 

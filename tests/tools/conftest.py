@@ -1,11 +1,12 @@
 """The tiny project and its trained model, once a session."""
 
-import sys
 from types import SimpleNamespace
 
 import pytest
 
-from .tiny_project import REPOSITORY, shell, write_project
+from tests import processes
+
+from .tiny_project import REPOSITORY, environment, write_project
 
 
 @pytest.fixture(scope='session')
@@ -19,16 +20,8 @@ def project(tmp_path_factory):
 def trained(project):
     """A finished run of ``tools/train.py``: ``work_dir``, ``checkpoint``, ``output``, ``project``."""
     work_dir = project.folder / 'work'
-    done = shell(
-        sys.executable,
-        REPOSITORY / 'tools' / 'train.py',
-        project.config,
-        '--work-dir',
-        work_dir,
-        '--seed',
-        3,
-        cwd=project.folder,
-    )
+    command = [REPOSITORY / 'tools' / 'train.py', project.config, '--work-dir', work_dir, '--seed', 3]
+    done = processes.run(command, cwd=project.folder, env=environment())
     assert done.returncode == 0, done.stdout + done.stderr
     return SimpleNamespace(
         work_dir=work_dir, checkpoint=work_dir / 'epoch_2.pth', output=done.stdout + done.stderr, project=project

@@ -5,7 +5,6 @@ import os
 import re
 import runpy
 import signal
-import subprocess
 import sys
 import time
 
@@ -14,6 +13,7 @@ import pytest
 
 from mmdet.config import ending
 from mmdet.utils import reports_user_errors
+from tests import processes
 
 from .tiny_project import NUM_VAL, REPOSITORY, run_tool
 
@@ -132,22 +132,21 @@ def test_a_stopped_demo_leaves_no_step_behind(tmp_path, stop):
         'import runpy, sys; from mmdet.config.reading import reports_user_errors; '
         'reports_user_errors(runpy.run_path(sys.argv[1])["run"])(*sys.argv[2:])'
     )
-    command = [
-        sys.executable,
-        '-c',
-        starter,
-        REPOSITORY / 'tools/misc/demo.py',
-        tmp_path / 'step.py',
-        tmp_path / 'tidy',
-    ]
-    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        while demo.stdout.readline() != 'ready\n':
-            assert demo.poll() is None
-        demo.send_signal(stop)
-        _, errors = demo.communicate(timeout=30)  # waits for the step, which holds the other ends of the pipes
-    finally:
-        demo.kill()
+    command = ['-c', starter, REPOSITORY / 'tools/misc/demo.py', tmp_path / 'step.py', tmp_path / 'tidy']
+    read, write = os.pipe()
+    with open(read, encoding='utf-8') as output:
+        with open(write, 'wb') as end:
+            demo = processes.start(command, output=end)
+        try:
+            while (line := output.readline()) != 'ready\n':
+                assert line
+            os.kill(demo.pid, stop)
+            begin = time.monotonic()
+            errors = output.read()  # waits for the step, which holds the other end of the pipe
+            assert time.monotonic() - begin < 30
+            demo.wait(30)
+        finally:
+            demo.kill()
     ended = (demo.returncode, errors, (tmp_path / 'tidy').exists())
     assert ended == ((143, 'Stopped by SIGTERM.\n', True) if stop == signal.SIGTERM else (-9, '', False))
 

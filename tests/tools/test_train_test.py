@@ -12,9 +12,10 @@ from mmengine.config import Config
 
 from mmdet.evaluation import read_results
 from mmdet.utils.lock import LOCK_NAME, locked
+from tests import processes
 from tests.utils.test_lock import another_process
 
-from .tiny_project import CLASSES, NUM_VAL, REPOSITORY, free_port, metrics_of, run_tool, shell
+from .tiny_project import CLASSES, NUM_VAL, REPOSITORY, environment, free_port, metrics_of, run_tool, shell
 
 pytestmark = pytest.mark.slow
 
@@ -193,12 +194,25 @@ def test_options_of_the_metric(trained, tmp_path):
 
 def test_two_process_test_gives_the_same_ap(trained, tmp_path, plain_metrics):
     """Five images by two processes: one of them sees an image twice, which must not count twice."""
-    out = tmp_path / 'results.pkl'
-    done = shell(
-        REPOSITORY / 'tools' / 'dist_test.sh', trained.project.config, trained.checkpoint, 2, '--eval', 'bbox', '--out', out,
-        '--work-dir', tmp_path, cwd=tmp_path, PORT=free_port(),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    out, port = tmp_path / 'results.pkl', free_port()
+    command = [
+        REPOSITORY / 'tools/test.py',
+        trained.project.config,
+        trained.checkpoint,
+        '--launcher',
+        'pytorch',
+        '--eval',
+        'bbox',
+        '--out',
+        out,
+    ]
+    ranks = [
+        dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port) for rank in '01'
+    ]
+    done = processes.run_together(
+        [*command, '--work-dir', tmp_path], [environment(**rank) for rank in ranks], cwd=tmp_path
+    )
+    assert [process.returncode for process in done] == [0, 0], done
     assert metrics_of(tmp_path) == pytest.approx(plain_metrics, abs=1e-9)
     assert sorted(sample['img_id'] for sample in read_results(out)) == list(range(100, 100 + NUM_VAL))
 
@@ -286,7 +300,7 @@ def test_cfg_options_need_an_equals_sign(capsys, tool):
     assert stop.value.code == 2 and "expects key=value pairs. Received: 'model.type'" in capsys.readouterr().err
 
 
-# -- slurm -----------------------------------------------------------------------------------------
+# -- torchrun and slurm -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -319,6 +333,30 @@ def test_slurm_scripts(tmp_path, script, arguments, ending):
         and '--time=10 -w n1' in done.stdout
     )
     assert done.stdout.strip().endswith(ending)
+
+
+@pytest.mark.parametrize(
+    ('script', 'arguments', 'ending'),
+    [
+        ('dist_train.sh', ['c.py', '3', '--amp'], '{tools}/train.py c.py --launcher pytorch --amp'),
+        (
+            'dist_test.sh',
+            ['c.py', 'k.pth', '3', '--eval', 'bbox'],
+            '{tools}/test.py c.py k.pth --launcher pytorch --eval bbox',
+        ),
+    ],
+)
+def test_scripts_of_torchrun(tmp_path, script, arguments, ending):
+    """What they ask of torchrun; a stand-in for Python prints it. The first one is also run, by test_two_process_training."""
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho "$PYTHONPATH" "$@"\n')
+    python.chmod(0o755)
+    done = shell(
+        REPOSITORY / 'tools' / script, *arguments, cwd=tmp_path, PYTHON=str(python), PORT='29', PYTHONPATH='mine'
+    )
+    assert done.returncode == 0, done.stderr
+    start = f'{REPOSITORY}:mine -m torch.distributed.run --nnodes=1 --node_rank=0 --nproc_per_node=3 --master_addr=127.0.0.1 --master_port=29 '
+    assert done.stdout.strip() == start + ending.format(tools=REPOSITORY / 'tools')
 
 
 def test_scripts_say_how_they_are_used(tmp_path):

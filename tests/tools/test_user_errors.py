@@ -6,7 +6,6 @@ A script is in :data:`COMMANDS` with a command line that would do; each test rep
 import ast
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.utils import load_config, reports_user_errors
 from mmdet.utils.files import write_pickle
+from tests import processes
 
 from .tiny_project import REPOSITORY, environment, fresh_instances, load_script
 
@@ -224,7 +224,8 @@ def test_interrupt(capsys, monkeypatch):
 def test_as_a_process(tmp_path):
     """Once as the shell sees it."""
     (tmp_path / 'broken.yaml').write_text('x: !!python/object/apply:os.mkdir [made]')
-    command = [sys.executable, REPOSITORY / 'tools/misc/print_config.py', 'broken.yaml']
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    done = processes.run_fresh(
+        [REPOSITORY / 'tools/misc/print_config.py', 'broken.yaml'], cwd=tmp_path, env=environment()
+    )
     assert done.returncode == 2 and done.stdout == '' and done.stderr.count('\n') == 1
     assert os.listdir(tmp_path) == ['broken.yaml']

@@ -1,8 +1,6 @@
 """Names of mmdet.utils, mmdet.testing and the version as plug-ins of mmdetection 3.x use them."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -144,9 +142,7 @@ def test_means_over_two_processes(tmp_path):
         allreduce_grads([parameter])
         reduced = all_reduce_dict(values)
         print(*reduce_mean(tensor).tolist(), *tensor.tolist(), *reduced['a'].tolist(), *reduced['b'].tolist(), *parameter.grad.tolist())"""
-    ranks = [
-        subprocess.Popen([sys.executable, '-c', code, str(rank)], stdout=subprocess.PIPE, text=True) for rank in (0, 1)
-    ]
+    ranks = [processes.start(['-c', code, rank]) for rank in (0, 1)]
     found = [[float(value) for value in rank.communicate(timeout=120)[0].split()] for rank in ranks]
     assert found == [[1.5, 1 + rank, 1, 4, 2] for rank in (0, 1)]
 
