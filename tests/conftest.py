@@ -44,9 +44,12 @@ def sample_data() -> Path:
 
 @pytest.fixture(scope='session', autouse=True)
 def _modules_registered():
+    """Also exempt what is imported and collected from garbage collection: mmengine collects whenever a data set is built, which took up to half a second."""
     from mmdet.utils import register_all_modules
 
     register_all_modules()
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc):
@@ -66,12 +69,6 @@ def device(request):
 
     with pretend_cuda():
         yield 'cuda'
-
-
-def pytest_collection_finish():
-    """Exempt what is imported and collected from garbage collection: mmengine collects whenever a data set is built, which took a quarter of a second each."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_collection_modifyitems(config, items):

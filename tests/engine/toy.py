@@ -114,7 +114,7 @@ def toy_config(work_dir, *, epochs=3, iters=None, batch_size=4, val=False, ema=T
         ),
         randomness=dict(seed=7),
         log_level='ERROR',
-        visualizer=dict(type='Visualizer', vis_backends=[]),
+        visualizer=dict(type='DetLocalVisualizer', vis_backends=[]),
     )
     if ema:
         cfg['custom_hooks'] = [dict(type='EMAHook', momentum=0.1)]
@@ -124,7 +124,7 @@ def toy_config(work_dir, *, epochs=3, iters=None, batch_size=4, val=False, ema=T
             val_cfg=dict(),
             val_evaluator=dict(type='ToyMetric'),
         )
-    cfg = Config(cfg)
+    cfg = Config(cfg, format_python_code=False)  # which takes longer than the training
     cfg.merge_from_dict(overrides)
     return cfg
 
