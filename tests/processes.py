@@ -57,6 +57,15 @@ def run_together(arguments: Sequence, environments: Sequence[Mapping[str, str]],
     ]
 
 
+def ranks(number: int = 2) -> list[dict[str, str]]:
+    """The variables that torchrun sets, for each of so many processes on this machine."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    group = dict(WORLD_SIZE=str(number), MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    return [dict(group, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(number)]
+
+
 class start:
     """Start ``python arguments`` in a session of its own; the part of :class:`subprocess.Popen` that tests use.
 

@@ -8,7 +8,7 @@ import torch
 
 from tests import processes
 from tests.tools.ddp_run import STEPS
-from tests.tools.tiny_project import environment, free_port, write_project
+from tests.tools.tiny_project import environment, write_project
 
 pytestmark = pytest.mark.slow
 SCENARIOS = ('plain', 'empty_rank', 'all_empty', 'nan')
@@ -23,11 +23,7 @@ def runs(tmp_path_factory, repository):
     even = [annotation for annotation in document['annotations'] if annotation['image_id'] % 2 == 0]
     for name, annotations in (('every_second_empty', even), ('all_empty', [])):
         (folder / 'project' / f'{name}.json').write_text(json.dumps({**document, 'annotations': annotations}))
-    port = free_port()
-    ranks = [
-        dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port) for rank in '01'
-    ]
-    for scenarios, places in ((SCENARIOS[:-1], [{}]), (SCENARIOS, ranks)):
+    for scenarios, places in ((SCENARIOS[:-1], [{}]), (SCENARIOS, processes.ranks())):
         done = processes.run_together(
             ['-m', 'tests.tools.ddp_run', config, folder, *scenarios],
             [environment(**place) for place in places],

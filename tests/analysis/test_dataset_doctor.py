@@ -1,6 +1,7 @@
 """The doctor of data sets: clean data give no verdict, each kind of fault gives its own verdict and no other."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from mmdet.analysis.dataset_configs import read_config_parts
 from mmdet.analysis.dataset_doctor import examine
 from mmdet.analysis.dataset_findings import KINDS
-from mmdet.analysis.dataset_images import NEAR_BITS, equal_files, near_files, scan_images
+from mmdet.analysis.dataset_images import NEAR_BITS, _in_order, equal_files, near_files, scan_images
 from mmdet.analysis.dataset_output import write_examination
 from mmdet.analysis.dataset_reading import read_parts, split_arguments, title_of
 from mmdet.datasets.converters.convert import convert
@@ -348,8 +349,10 @@ def test_workers_find_the_same(tmp_path):
     paths = [str(tmp_path / f'{k}.png') for k in range(9)]
     for k, path in enumerate(paths):
         cv2.imwrite(path, picture(k))
-    facts = scan_images(paths, workers=2)
+    facts = scan_images(paths, workers=1)
     assert facts == scan_images(paths) and list(facts) == paths
+    with ThreadPoolExecutor(3) as pool:  # several end in any order
+        assert list(_in_order(pool, paths, True, ahead=4)) == list(facts.values())
 
 
 def test_photos_turned_by_exif_and_boxes_of_the_turned_photo(project):

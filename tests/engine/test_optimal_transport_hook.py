@@ -1,7 +1,6 @@
 """The schedule of the multi-proxy head in whole runs: unbroken, resumed, by iterations, by two processes."""
 
 import os
-import socket
 
 import pytest
 import torch
@@ -166,15 +165,8 @@ torch.save({name: value.clone() for name, value in head.state_dict().items()}, s
 
 @pytest.mark.slow
 def test_two_processes_hold_the_same_memory(tmp_path, repository):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
-    environment = dict(
-        os.environ, WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port, OMP_NUM_THREADS='1', PYTHONPATH=str(repository)
-    )  # fmt: skip
-    done = processes.run_together(
-        ['-c', SCRIPT, tmp_path], [dict(environment, RANK=rank, LOCAL_RANK=rank) for rank in '01'], cwd=repository
-    )
+    places = [dict(os.environ, **rank, PYTHONPATH=str(repository)) for rank in processes.ranks()]
+    done = processes.run_together(['-c', SCRIPT, tmp_path], places, cwd=repository)
     assert [process.returncode for process in done] == [0, 0], done
     one, other = (load(tmp_path / f'rank{rank}.pth') for rank in '01')
     for name, value in one.items():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests import processes
-from tests.tools.tiny_project import environment, free_port
+from tests.tools.tiny_project import environment
 
 from .two_processes import OPTIONS
 
@@ -13,10 +13,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory, repository):
-    folder, port = tmp_path_factory.mktemp('two'), free_port()
-    places = [{}] + [
-        dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port) for rank in '01'
-    ]
+    folder = tmp_path_factory.mktemp('two')
+    places = [{}, *processes.ranks()]
     command = ['-m', 'tests.engine.two_processes', folder]
     done = processes.run_together(command, [environment(**place) for place in places], cwd=repository)
     assert [process.returncode for process in done] == [0, 0, 0], done

@@ -5,9 +5,6 @@ import json
 import math
 import os
 import random
-import socket
-import subprocess
-import sys
 import threading
 import time
 
@@ -31,6 +28,7 @@ from mmdet.nas.search.population import FRONT_STEPS, Front
 from mmdet.nas.search.runner import RoundReport, budget_use
 from mmdet.nas.search.state import island_state, restore_island
 from mmdet.utils import CheckpointError, ConfigError, load_config
+from tests import processes
 from tests.nas.cases import R50_INITIAL, ROOT
 
 CONFIGS = sorted(path for path in (ROOT / 'configs' / 'tinynas').glob('*/*.py') if path.parent.name != '_base_')
@@ -281,19 +279,23 @@ def two_islands(cfg: dict, folder) -> str:
     return (folder / 'best_structure.json').read_text()
 
 
-def test_islands_give_the_same_result_under_torchrun(tmp_path):
+def test_islands_give_the_same_result_in_two_processes(tmp_path):
     cfg = load_config(R50)
     cfg.search.update(num_random_nets=1000, exchange_interval=125)
     threads = two_islands(cfg.to_dict(), tmp_path / 'a')
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    subprocess.run(
-        ['bash', str(ROOT / 'tools' / 'dist_search.sh'), str(R50), '2', '--work-dir', str(tmp_path / 'c'),
-         '--cfg-options', 'search.num_random_nets=1000', 'search.exchange_interval=125'],
-        check=True, timeout=120, capture_output=True,
-        env={**os.environ, 'PORT': str(port), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'},
-    )  # fmt: skip
+    options = ['search.num_random_nets=1000', 'search.exchange_interval=125']
+    command = [
+        ROOT / 'tools' / 'search.py',
+        R50,
+        '--launcher',
+        'pytorch',
+        '--work-dir',
+        tmp_path / 'c',
+        '--cfg-options',
+        *options,
+    ]
+    done = processes.run_together(command, [{**os.environ, **rank} for rank in processes.ranks()])
+    assert [process.returncode for process in done] == [0, 0], done
     assert (tmp_path / 'c' / 'best_structure.json').read_text() == threads
 
 

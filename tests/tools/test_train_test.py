@@ -194,7 +194,7 @@ def test_options_of_the_metric(trained, tmp_path):
 
 def test_two_process_test_gives_the_same_ap(trained, tmp_path, plain_metrics):
     """Five images by two processes: one of them sees an image twice, which must not count twice."""
-    out, port = tmp_path / 'results.pkl', free_port()
+    out = tmp_path / 'results.pkl'
     command = [
         REPOSITORY / 'tools/test.py',
         trained.project.config,
@@ -203,14 +203,11 @@ def test_two_process_test_gives_the_same_ap(trained, tmp_path, plain_metrics):
         'pytorch',
         '--eval',
         'bbox',
-        '--out',
-        out,
-    ]
-    ranks = [
-        dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port) for rank in '01'
     ]
     done = processes.run_together(
-        [*command, '--work-dir', tmp_path], [environment(**rank) for rank in ranks], cwd=tmp_path
+        [*command, '--out', out, '--work-dir', tmp_path],
+        [environment(**rank) for rank in processes.ranks()],
+        cwd=tmp_path,
     )
     assert [process.returncode for process in done] == [0, 0], done
     assert metrics_of(tmp_path) == pytest.approx(plain_metrics, abs=1e-9)
@@ -339,6 +336,7 @@ def test_slurm_scripts(tmp_path, script, arguments, ending):
     ('script', 'arguments', 'ending'),
     [
         ('dist_train.sh', ['c.py', '3', '--amp'], '{tools}/train.py c.py --launcher pytorch --amp'),
+        ('dist_search.sh', ['c.py', '3', '--seed', '1'], '{tools}/search.py c.py --launcher pytorch --seed 1'),
         (
             'dist_test.sh',
             ['c.py', 'k.pth', '3', '--eval', 'bbox'],
@@ -360,6 +358,6 @@ def test_scripts_of_torchrun(tmp_path, script, arguments, ending):
 
 
 def test_scripts_say_how_they_are_used(tmp_path):
-    for script in ('dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'):
+    for script in ('dist_train.sh', 'dist_test.sh', 'dist_search.sh', 'slurm_train.sh', 'slurm_test.sh'):
         done = shell(REPOSITORY / 'tools' / script, cwd=tmp_path)
         assert done.returncode and f'usage: {script} ' in done.stderr
