@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -64,6 +64,18 @@ def ranks(number: int = 2) -> list[dict[str, str]]:
         port = str(free.getsockname()[1])
     group = dict(WORLD_SIZE=str(number), MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
     return [dict(group, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(number)]
+
+
+def call_together(function: Callable, *arguments, number: int = 2) -> None:
+    """Call a function of a test module in so many processes, the ranks of a group that they can join, with the arguments as texts.
+
+    Raises:
+        AssertionError: the function raised; with what was written to stderr.
+    """
+    code = f'import sys; from {function.__module__} import {function.__name__} as call; call(*sys.argv[1:])'
+    places = [{**os.environ, **rank} for rank in ranks(number)]
+    for done in run_together(['-c', code, *arguments], places, cwd=REPOSITORY):
+        assert done.returncode == 0, done.stderr
 
 
 class start:

@@ -1,23 +1,22 @@
 """Two ranks with unequal shares and one repeated image: every image counts once, none is lost."""
 
 import json
-import os
-import socket
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+
+from tests import processes
 
 BOX = [10.0, 10.0, 50.0, 50.0]
 SHARES = ((0, 1, 2, 3), (4, 0))  # image ids of each rank
 
 
-def evaluate_share(rank, port, ann_file, out_file):
+def evaluate_share(ann_file, out_file):
     from mmdet.evaluation import CocoMetric
 
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    dist.init_process_group('gloo', rank=rank, world_size=len(SHARES))
+    dist.init_process_group('gloo')
+    rank = dist.get_rank()
     metric = CocoMetric(ann_file=ann_file, collect_dir=f'{out_file}.parts')
     metric.dataset_meta = dict(classes=('car',))
     pred = dict(bboxes=torch.tensor([BOX]), scores=torch.tensor([0.5]), labels=torch.tensor([0]))
@@ -37,9 +36,6 @@ def test_two_ranks(tmp_path):
         annotations=[dict(box, id=i, image_id=i) for i in range(5)],
     )
     (tmp_path / 'ann.json').write_text(json.dumps(content))
-    with socket.socket() as found:
-        found.bind(('127.0.0.1', 0))
-        port = found.getsockname()[1]
-    mp.spawn(evaluate_share, args=(port, str(tmp_path / 'ann.json'), str(tmp_path / 'out')), nprocs=len(SHARES))
+    processes.call_together(evaluate_share, tmp_path / 'ann.json', tmp_path / 'out')
     values = [json.loads((tmp_path / f'out.{rank}').read_text()) for rank in range(len(SHARES))]
     assert values[0] == values[1] and values[0]['coco/bbox_mAP'] == 1.0

@@ -1,19 +1,17 @@
 """VisDroneMetric: the three sources of ground truth, both scores in every result, result files, two ranks."""
 
 import json
-import os
-import socket
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from mmdet.datasets import VisDroneDataset
 from mmdet.datasets.converters import convert_visdrone
 from mmdet.evaluation import VisDroneMetric
 from mmdet.registry import METRICS
 from mmdet.utils import ConfigError, DataError
+from tests import processes
 
 CLASSES = VisDroneDataset.METAINFO['classes']
 # The two-image case of the toolkit, rows as in the files.
@@ -155,9 +153,9 @@ def test_errors(annotation_dir, tmp_path):
         metric.dataset_meta = dict(classes=('car',))
 
 
-def evaluate_share(rank, port, folder, out_file):
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    dist.init_process_group('gloo', rank=rank, world_size=2)
+def evaluate_share(folder, out_file):
+    dist.init_process_group('gloo')
+    rank = dist.get_rank()
     metric = VisDroneMetric(folder, collect_dir=f'{out_file}.parts')
     metric.dataset_meta = dict(classes=CLASSES)
     metric.process(None, [sample(name, 0) for name in (('a',), ('b', 'a'))[rank]])  # 'a' twice: padding
@@ -168,10 +166,7 @@ def evaluate_share(rank, port, folder, out_file):
 
 @pytest.mark.slow
 def test_two_ranks(annotation_dir, tmp_path):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    mp.spawn(evaluate_share, args=(port, str(annotation_dir), str(tmp_path / 'out')), nprocs=2)
+    processes.call_together(evaluate_share, annotation_dir, tmp_path / 'out')
     for rank in range(2):
         check(json.loads((tmp_path / f'out.{rank}').read_text()))
 
