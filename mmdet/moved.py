@@ -48,6 +48,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'mmdet.models.task_modules.assigners.dynamic_soft_label_assigner': (
         'mmdet.core.assigners.dynamic_soft_label_assigner',
     ),
+    'mmdet.models.task_modules.assigners.grid_assigner': ('mmdet.core.assigners.grid_assigner',),
     'mmdet.models.task_modules.assigners.hungarian_assigner': ('mmdet.core.assigners.hungarian_assigner',),
     'mmdet.models.task_modules.assigners.iou2d_calculator': ('mmdet.core.boxes.overlaps',),
     'mmdet.models.task_modules.assigners.match_cost': ('mmdet.core.assigners.match_cost',),
@@ -58,6 +59,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'mmdet.models.task_modules.coders.delta_xywh_bbox_coder': ('mmdet.core.boxes.delta_xywh_bbox_coder',),
     'mmdet.models.task_modules.coders.distance_point_bbox_coder': ('mmdet.core.boxes.distances',),
     'mmdet.models.task_modules.coders.tblr_bbox_coder': ('mmdet.core.boxes.tblr_bbox_coder',),
+    'mmdet.models.task_modules.coders.yolo_bbox_coder': ('mmdet.core.boxes.yolo_bbox_coder',),
     'mmdet.models.task_modules.prior_generators.anchor_generator': ('mmdet.core.priors.anchor_generator',),
     'mmdet.models.task_modules.prior_generators.point_generator': ('mmdet.core.priors.point_generator',),
     'mmdet.models.task_modules.prior_generators.utils': ('mmdet.core.priors.inside',),
