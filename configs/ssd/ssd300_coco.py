@@ -45,3 +45,4 @@ custom_hooks = [
     dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW'),
 ]
 auto_scale_lr = dict(base_batch_size=64)
+env_cfg = dict(cudnn_benchmark=True)  # all images have one size

@@ -66,5 +66,3 @@ model = dict(
         max_per_img=200,
     ),
 )
-# All images of a run have one size.
-env_cfg = dict(cudnn_benchmark=True)
