@@ -35,6 +35,6 @@ train_dataloader = dict(
     batch_sampler=None,  # images are square: no groups by shape
     dataset=dict(_delete_=True, type='MultiImageMixDataset', dataset=train_dataset, pipeline=train_pipeline),
 )
-del grey, mosaic, mixture, plain, train_dataset
+del grey, mosaic, mixture, plain
 val_dataloader = dict(batch_size=8, num_workers=4, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
