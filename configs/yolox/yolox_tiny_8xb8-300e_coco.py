@@ -3,9 +3,7 @@ _base_ = './yolox_s_8xb8-300e_coco.py'
 
 model = dict(
     data_preprocessor=dict(
-        batch_augments=[
-            dict(type='BatchSyncRandomResize', random_size_range=(320, 640), size_divisor=32, interval=10)
-        ]
+        batch_augments=[dict(type='BatchSyncRandomResize', random_size_range=(320, 640), size_divisor=32, interval=10)]
     ),
     backbone=dict(deepen_factor=0.33, widen_factor=0.375),
     neck=dict(in_channels=[96, 192, 384], out_channels=96),

@@ -109,7 +109,8 @@ class TestYOLO:
         assert coder.decode(self.ANCHORS[:0], DELTAS[:0], 8).shape == (0, 4)
 
     def test_by_hand(self):
-        boxes = torch.tensor([[-18.0, 1, 22, 11], [20, 12, 28, 44]])  # centres (2, 6) and (24, 28), the second 4 pixels below
+        # Centres (2, 6) and (24, 28); those of the anchors are (4, 4) and (24, 24).
+        boxes = torch.tensor([[-18.0, 1, 22, 11], [20, 12, 28, 44]])
         log2 = 0.6931472
         expected = torch.tensor([[0.25, 0.75, log2, 0], [0.5, 0.75, 0, 0]])
         for coder in (YOLOBBoxCoder(), YOLOBBoxCoder(use_box_type=True)):

@@ -8,9 +8,7 @@ model = dict(
     data_preprocessor=dict(
         type='DetDataPreprocessor',
         pad_size_divisor=32,
-        batch_augments=[
-            dict(type='BatchSyncRandomResize', random_size_range=(480, 800), size_divisor=32, interval=10)
-        ],
+        batch_augments=[dict(type='BatchSyncRandomResize', random_size_range=(480, 800), size_divisor=32, interval=10)],
     ),
     backbone=dict(
         type='CSPDarknet',

@@ -70,8 +70,7 @@ class GridAssigner(BaseAssigner):
         best = torch.full_like(result.max_overlaps, -1)  # (P,)
         for boxes in gt_bboxes.split(max(1, _MAX_OVERLAPS // len(priors))):
             best = torch.maximum(best, self.iou_calculator(boxes, priors).amax(0))
-        pair = isinstance(self.neg_iou_thr, (tuple, list))
-        low, high = self.neg_iou_thr if pair else (-1, self.neg_iou_thr)  # type: ignore[misc]
+        low, high = self.neg_iou_thr if isinstance(self.neg_iou_thr, (tuple, list)) else (-1, self.neg_iou_thr)
         result.gt_inds.fill_(-1)
         result.gt_inds[(best > low) & (best <= high)] = 0
         result.max_overlaps.fill_(-1)

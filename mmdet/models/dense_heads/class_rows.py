@@ -32,7 +32,9 @@ def copy_class_rows(
         or len(own) % num_priors
     ):
         return None
-    background = [len(tensor) // num_priors - num_before - count for tensor, count in ((own, len(sources)), (stored, num_stored))]
+    background = [
+        len(tensor) // num_priors - num_before - count for tensor, count in ((own, len(sources)), (stored, num_stored))
+    ]
     if not set(background) <= {0, 1}:
         return None
     result = own.detach().clone()

@@ -73,7 +73,8 @@ class SSDHead(AnchorHead):
     ):
         self.stacked_convs, self.use_depthwise = stacked_convs, use_depthwise
         self.conv_cfg, self.norm_cfg, self.act_cfg = conv_cfg, norm_cfg, act_cfg
-        train_cfg, channels = to_config_dict(train_cfg), tuple(in_channels)
+        train_cfg = to_config_dict(train_cfg)
+        channels: Any = tuple(in_channels)  # one for each level, unlike those of the base class
         super().__init__(
             num_classes, channels, feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox,
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, reduction='none'),
@@ -85,18 +86,16 @@ class SSDHead(AnchorHead):
     # ------------------------------------------------------------------------------------------------ layers
 
     def _init_layers(self) -> None:
-        priors = self.prior_generator.num_base_priors
-        if len(priors) != len(self.in_channels):
+        priors, widths = self.prior_generator.num_base_priors, self.in_channels
+        if len(priors) != len(widths):
             message = f'one for each of the {len(priors)} levels of the anchors is needed'
-            raise ConfigError(message, field='bbox_head.in_channels', received=self.in_channels)
-        levels = list(zip(self.in_channels, priors))
+            raise ConfigError(message, field='bbox_head.in_channels', received=widths)
+        levels = list(zip(widths, priors))
         self.cls_convs = nn.ModuleList(self._branch(width, count * self.cls_out_channels) for width, count in levels)
         self.reg_convs = nn.ModuleList(self._branch(width, count * self._box_channels) for width, count in levels)
 
     def _branch(self, in_channels: int, out_channels: int) -> nn.Sequential:
-        options: dict[str, Any] = dict(
-            padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg
-        )
+        options: dict[str, Any] = dict(padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)
         conv = DepthwiseSeparableConvModule if self.use_depthwise else ConvModule
         layers: list[nn.Module] = []
         for _ in range(self.stacked_convs):
@@ -109,7 +108,7 @@ class SSDHead(AnchorHead):
 
     def _class_rows_of(self, name: str) -> tuple[int, int] | None:
         branches, *path = name.split('.')
-        if branches != 'cls_convs' or int(path[1]) != len(self.cls_convs[0]) - 1:
+        if branches != 'cls_convs' or int(path[1]) != self.stacked_convs + self.use_depthwise:
             return None
         return self.prior_generator.num_base_priors[int(path[0])], 0
 

@@ -62,7 +62,7 @@ class YOLOV3Head(BaseDenseHead):
         ConfigError: lists of unequal length, levels with unequally many anchors, other strides than those of the anchors, or no assigner.
     """
 
-    clips_boxes = False  # type: ignore[assignment]
+    clips_boxes = False
     class_predictor = 'convs_pred'
 
     def __init__(

@@ -4,7 +4,6 @@ Naming: B images, L levels, P_l = H_l * W_l points of a level, P of all levels, 
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +49,7 @@ class YOLOXHead(AnchorFreeHead):
         use_l1: whether there is a ``loss_l1``; :class:`~mmdet.engine.hooks.YOLOXModeSwitchHook` sets it for the last epochs.
     """
 
-    clips_boxes = False  # type: ignore[assignment]
+    clips_boxes = False
     class_predictor = 'multi_level_conv_cls'
     _point_offset = 0.0
     _default_init_cfg = KAIMING_CFG
@@ -101,13 +100,13 @@ class YOLOXHead(AnchorFreeHead):
     def _tower_conv(self, in_channels: int, out_channels: int, last: bool = False) -> ConvModule:
         conv_cfg = dict(type='DCNv2') if self.dcn_on_last_conv and last else self.conv_cfg
         options = dict(conv_cfg=conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg, bias=self.conv_bias)
-        return conv_type(self.use_depthwise)(in_channels, out_channels, 3, padding=1, **options)  # type: ignore[return-value]
+        return conv_type(self.use_depthwise)(in_channels, out_channels, 3, padding=1, **options)
 
     def init_weights(self) -> None:
         """As ``init_cfg`` says, then the biases of classes and objectness."""
         super().init_weights()
         for conv in (*self.multi_level_conv_cls, *self.multi_level_conv_obj):
-            nn.init.constant_(conv.bias, bias_init_with_prob(0.01))  # type: ignore[arg-type]
+            nn.init.constant_(conv.bias, bias_init_with_prob(0.01))
 
     def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
         """L maps (B, in_channels, H_l, W_l) to the raw outputs of every level.

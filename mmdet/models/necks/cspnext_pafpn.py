@@ -51,7 +51,9 @@ class CSPNeXtPAFPN(BaseModule):
         conv = conv_type(use_depthwise)
 
         def csp(in_channels: int, out_channels: int) -> CSPLayer:
-            blocks: dict = dict(num_blocks=num_csp_blocks, add_identity=False, use_cspnext_block=self._use_cspnext_block)
+            blocks: dict = dict(
+                num_blocks=num_csp_blocks, add_identity=False, use_cspnext_block=self._use_cspnext_block
+            )
             return CSPLayer(in_channels, out_channels, expand_ratio, use_depthwise=use_depthwise, **blocks, **options)
 
         pairs = list(zip(in_channels, in_channels[1:]))  # finer and coarser level

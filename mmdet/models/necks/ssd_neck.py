@@ -108,7 +108,7 @@ class SSDNeck(BaseModule):
         if hasattr(self, 'l2_norm'):
             outs[0] = self.l2_norm(outs[0])
         for layer, side, padding in zip(self.extra_layers, self.kernel_sizes, self.level_paddings):
-            narrow, wide = layer
+            narrow, wide = layer.children()
             x = narrow(outs[-1])
             lacking = [max(side - 2 * padding - size, 0) for size in x.shape[-2:]]
             outs.append(wide(F.pad(x, (0, lacking[1], 0, lacking[0])) if any(lacking) else x))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmdet.errors import ArgumentError
-from mmdet.models.necks import SSDNeck, YOLOV3Neck, YOLOXPAFPN
+from mmdet.models.necks import YOLOXPAFPN, SSDNeck, YOLOV3Neck
 from mmdet.models.necks.ssd_neck import L2Norm
 from tests.reference_fill import fill_state_dict
 
