@@ -41,6 +41,8 @@ MOVED: dict[str, tuple[str, ...]] = {
     'mmdet.evaluation.metrics.dump_det_results': ('mmdet.evaluation.dump_results',),
     'mmdet.evaluation.visdrone_files': ('mmdet.formats.visdrone',),
     'mmdet.models.dense_heads.gfl_targets': ('mmdet.models.dense_heads.gfl_head',),
+    'mmdet.models.detectors.yolo': ('mmdet.models.detectors.single_stage',),
+    'mmdet.models.detectors.yolox': ('mmdet.models.detectors.single_stage',),
     'mmdet.models.layers.tinynas_structure': ('mmdet.archs.files',),
     'mmdet.models.task_modules.assigners.assign_result': ('mmdet.core.assigners.assign_result',),
     'mmdet.models.task_modules.assigners.atss_assigner': ('mmdet.core.assigners.atss_assigner',),
