@@ -20,7 +20,7 @@ from mmdet.registry import MODELS, TASK_UTILS
 from ..layers.csp_layer import KAIMING_CFG, NORM_CFG, SWISH_CFG, conv_type
 from .anchor_free_head import AnchorFreeHead
 from .anchor_head import _Ignored, flatten_levels, mean_over_processes
-from .base_dense_head import LevelOutputs, Losses
+from .base_dense_head import LevelOutputs, Losses, widened
 
 _EPS = 1e-8  # keeps the logarithm of an empty box finite
 _SIGMOID = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0)
@@ -172,7 +172,7 @@ class YOLOXHead(AnchorFreeHead):
         # In float32 also under autocast: these are sums over tens of thousands of terms.
         with torch.autocast(cls_scores[0].device.type, enabled=False):
             maps = (cls_scores, bbox_preds, objectnesses)
-            scores, outputs, objectness = (flatten_levels([level.float() for level in levels]) for levels in maps)
+            scores, outputs, objectness = (flatten_levels(list(map(widened, levels))) for levels in maps)
             bboxes, objectness = self._bbox_decode(priors, outputs), objectness.squeeze(-1)  # (B, P, 4), (B, P)
             predicted = (scores.detach(), bboxes.detach(), objectness.detach())
             targets = self.get_targets(priors, *predicted, batch_gt_instances)
