@@ -5,6 +5,7 @@ from .assigners import (
     ATSSAssigner,
     BaseAssigner,
     DynamicSoftLabelAssigner,
+    GridAssigner,
     HungarianAssigner,
     MaxIoUAssigner,
     SimOTAAssigner,
@@ -16,6 +17,7 @@ from .boxes import (
     DeltaXYWHBBoxCoder,
     DistancePointBBoxCoder,
     TBLRBBoxCoder,
+    YOLOBBoxCoder,
     bbox2distance,
     bbox_overlaps,
     distance2bbox,
@@ -47,4 +49,5 @@ __all__ = [
     'TBLRBBoxCoder', 'TaskAlignedAssigner', 'YOLOAnchorGenerator', 'bbox2distance', 'bbox_overlaps', 'distance2bbox',
     'filter_scores_and_topk', 'merge_augmented', 'multiclass_nms',
     'CombinedSampler', 'IoUBalancedNegSampler', 'InstanceBalancedPosSampler', 'OHEMSampler',
+    'GridAssigner', 'YOLOBBoxCoder',
 ]  # fmt: skip

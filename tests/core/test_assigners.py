@@ -317,3 +317,58 @@ def test_hungarian_takes_the_least_total():
     assert assigner.assign(pred[:0], gt).gt_inds.tolist() == []
     with pytest.raises(AssertionError):
         HungarianAssigner([])
+
+
+class TestGrid:
+    """Four cells of 10 pixels with two anchors each; the last cell has the centre of the second box."""
+
+    ANCHORS = tensor(
+        [[0, 0, 10, 10], [-5, 2, 15, 8], [10, 0, 20, 10], [5, 2, 25, 8],
+         [0, 10, 10, 20], [-5, 12, 15, 18], [10, 10, 20, 20], [5, 12, 25, 18]]
+    )  # fmt: skip
+    BOXES = instances([[0, 0, 10, 9], [11, 12, 21, 20]], [4, 7])
+
+    def assign(self, gt, responsible, anchors=ANCHORS, **options):
+        settings = dict(dict(pos_iou_thr=0.5, neg_iou_thr=0.5), **options)
+        flags = torch.tensor(responsible, dtype=torch.bool)
+        assigner = TASK_UTILS.build(dict(type='GridAssigner', **settings))
+        return assigner.assign(InstanceData(priors=anchors, responsible_flags=flags), gt)
+
+    def test_nothing(self):
+        found = self.assign(instances([], []), [False] * 8)
+        assert found.gt_inds.tolist() == [0] * 8 and found.labels.tolist() == [-1] * 8 and found.num_gts == 0
+        assert self.assign(self.BOXES, [], self.ANCHORS[:0]).num_preds == 0
+
+    @pytest.mark.parametrize(
+        ('options', 'gt_inds'),
+        [
+            # Overlaps of the first box with its anchors: 0.9 and 60 / 150 = 0.4; of the second: 72 / 108 = 0.67 and 60 / 140 = 0.43.
+            (dict(), [1, 0, 0, 0, 0, 0, 2, 0]),
+            (dict(pos_iou_thr=0.39, neg_iou_thr=0.39), [1, 1, 0, 0, 0, 0, 2, 2]),
+            (dict(neg_iou_thr=0.42), [1, 0, 0, 0, 0, 0, 2, -1]),
+            (dict(neg_iou_thr=(0.1, 0.42)), [1, 0, -1, 0, -1, 0, 2, -1]),
+            (dict(pos_iou_thr=0.95, min_pos_iou=0.7), [1, 0, 0, 0, 0, 0, -1, 0]),
+        ],
+    )
+    def test_only_responsible_anchors_become_positive(self, options, gt_inds):
+        found = self.assign(self.BOXES, [True, True, False, False, False, False, True, True], **options)
+        assert found.gt_inds.tolist() == gt_inds
+        assert found.labels.tolist() == [{1: 4, 2: 7}.get(index, -1) for index in gt_inds]
+        assert found.max_overlaps[2:6].tolist() == [-1] * 4
+        torch.testing.assert_close(found.max_overlaps[[0, 1]], tensor([0.9, 0.4]))
+
+    def test_good_anchors_of_other_cells_are_ignored(self):
+        responsible = [False] * 6 + [True, True]
+        assert self.assign(self.BOXES[:1], responsible).gt_inds.tolist() == [-1] + [0] * 7
+        assert self.assign(self.BOXES[:1], [False] * 8).gt_inds.tolist() == [-1] + [0] * 7
+
+    @pytest.mark.parametrize(('every', 'gt_inds'), [(True, [1, 1]), (False, [1, 0])])
+    def test_a_box_keeps_all_or_the_first_of_its_best_anchors(self, every, gt_inds):
+        anchors = self.ANCHORS[[0, 0]]
+        box = instances([[0, 0, 4, 10]], [0])
+        assert self.assign(box, [True, True], anchors, gt_max_assign_all=every).gt_inds.tolist() == gt_inds
+
+    def test_the_last_of_two_equal_boxes_has_the_anchor_that_both_keep(self):
+        twice = instances([[0, 0, 4, 10], [0, 0, 4, 10]], [3, 5])
+        found = self.assign(twice, [True], self.ANCHORS[:1])
+        assert found.gt_inds.tolist() == [2] and found.labels.tolist() == [5]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmdet.core import DeltaXYWHBBoxCoder, DistancePointBBoxCoder, TBLRBBoxCoder
+from mmdet.core import DeltaXYWHBBoxCoder, DistancePointBBoxCoder, TBLRBBoxCoder, YOLOBBoxCoder
 from mmdet.core.boxes import HorizontalBoxes, delta2bbox
 from mmdet.core.boxes.tblr_bbox_coder import bboxes2tblr, tblr2bboxes
 from mmdet.errors import ArgumentError
@@ -96,3 +96,43 @@ def test_tblr_with_a_normaliser_each_and_in_pixels():
     pixels = bboxes2tblr(PRIORS, BOXES, normalizer=1.0, normalize_by_wh=False)
     assert pixels.tolist() == [[24, 28, 12, 24], [26, -6, 26, 74]]
     assert torch.equal(tblr2bboxes(PRIORS, pixels, 1.0, normalize_by_wh=False), BOXES)
+
+
+class TestYOLO:
+    # An anchor of 20 x 10 pixels in the middle of a cell of 8 pixels, and one of 8 x 32 in one of 16.
+    ANCHORS = torch.tensor([[-6.0, -1, 14, 9], [20, 8, 28, 40]])
+    STRIDES = torch.tensor([8, 16])
+
+    def test_nothing(self):
+        coder = YOLOBBoxCoder()
+        assert coder.encode(self.ANCHORS[:0], BOXES[:0], self.STRIDES[:0]).shape == (0, 4)
+        assert coder.decode(self.ANCHORS[:0], DELTAS[:0], 8).shape == (0, 4)
+
+    def test_by_hand(self):
+        # Centres (2, 6) and (24, 28); those of the anchors are (4, 4) and (24, 24).
+        boxes = torch.tensor([[-18.0, 1, 22, 11], [20, 12, 28, 44]])
+        log2 = 0.6931472
+        expected = torch.tensor([[0.25, 0.75, log2, 0], [0.5, 0.75, 0, 0]])
+        for coder in (YOLOBBoxCoder(), YOLOBBoxCoder(use_box_type=True)):
+            codes = coder.encode(HorizontalBoxes(self.ANCHORS), HorizontalBoxes(boxes), self.STRIDES)
+            torch.testing.assert_close(codes, expected)
+            for strides in (self.STRIDES, self.STRIDES[:, None]):
+                found = coder.decode(self.ANCHORS, codes, strides)
+                assert isinstance(found, HorizontalBoxes) == coder.use_box_type
+                torch.testing.assert_close(getattr(found, 'tensor', found), boxes)
+            torch.testing.assert_close(coder.encode(self.ANCHORS[:1], boxes[:1], 8), expected[:1])
+
+    def test_batches(self):
+        codes = torch.rand(3, 2, 4, generator=torch.Generator().manual_seed(0))
+        found = YOLOBBoxCoder().decode(self.ANCHORS, codes, self.STRIDES)
+        for one, code in zip(found, codes):
+            torch.testing.assert_close(one, YOLOBBoxCoder().decode(self.ANCHORS, code, self.STRIDES))
+
+    def test_targets_are_limited(self):
+        far = torch.tensor([[100.0, -100, 100, -90]])  # outside the cell, and without width
+        codes = YOLOBBoxCoder(eps=0.01).encode(self.ANCHORS[:1], far, 8)
+        torch.testing.assert_close(codes, torch.tensor([[0.99, 0.01, -4.6051702, 0]]))
+
+    def test_refuses(self):
+        with pytest.raises(ArgumentError, match='gt_bboxes'):
+            YOLOBBoxCoder().encode(self.ANCHORS, BOXES[:1], 8)

@@ -2,6 +2,7 @@ from .assign_result import AssignResult
 from .atss_assigner import ATSSAssigner
 from .base_assigner import BaseAssigner
 from .dynamic_soft_label_assigner import DynamicSoftLabelAssigner
+from .grid_assigner import GridAssigner
 from .hungarian_assigner import HungarianAssigner
 from .match_cost import (
     BaseMatchCost,
@@ -19,4 +20,5 @@ from .task_aligned_assigner import TaskAlignedAssigner
 __all__ = [
     'ATSSAssigner', 'AssignResult', 'BBoxL1Cost', 'BaseAssigner', 'BaseMatchCost', 'ClassificationCost', 'CrossEntropyLossCost', 'DiceCost',
     'DynamicSoftLabelAssigner', 'FocalLossCost', 'HungarianAssigner', 'IoUCost', 'MaxIoUAssigner', 'SimOTAAssigner', 'TaskAlignedAssigner',
+    'GridAssigner',
 ]  # fmt: skip

@@ -29,6 +29,7 @@ from .transforms import (
     scale_boxes,
     stack_boxes,
 )
+from .yolo_bbox_coder import YOLOBBoxCoder
 
 __all__ = [
     'BaseBBoxCoder', 'BaseBoxes', 'BboxOverlaps2D', 'DeltaXYWHBBoxCoder', 'DistancePointBBoxCoder', 'HorizontalBoxes', 'TBLRBBoxCoder',
@@ -37,4 +38,5 @@ __all__ = [
     'bbox_xyxy_to_cxcyah', 'bbox_xyxy_to_cxcywh', 'bboxes2tblr', 'cat_boxes', 'clip_boxes', 'convert_box_type', 'corner2bbox', 'delta2bbox',
     'distance2bbox', 'empty_box_as', 'find_inside_bboxes', 'get_box_tensor', 'get_box_type', 'get_box_wh', 'register_box',
     'register_box_converter', 'roi2bbox', 'scale_boxes', 'stack_boxes', 'tblr2bboxes',
+    'YOLOBBoxCoder',
 ]  # fmt: skip

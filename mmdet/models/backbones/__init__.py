@@ -1,8 +1,10 @@
 from .csp_darknet import CSPDarknet
 from .cspnext import CSPNeXt
+from .darknet import Darknet
 from .res2net import Res2Net
 from .resnet import ResNet, ResNetV1d
 from .resnext import ResNeXt
+from .ssd_vgg import SSDVGG
 from .tinynas import DAMOYOLOBackbone, TinyNASBackbone
 from .tinynas_3d import TinyNAS3DBackbone
 from .vit import WindowedViT
@@ -11,4 +13,5 @@ from .vit_adapter import ViTAdapter
 __all__ = [
     'CSPDarknet', 'CSPNeXt', 'DAMOYOLOBackbone', 'Res2Net', 'ResNeXt', 'ResNet', 'ResNetV1d', 'TinyNAS3DBackbone', 'TinyNASBackbone',
     'ViTAdapter', 'WindowedViT',
+    'Darknet', 'SSDVGG',
 ]  # fmt: skip

@@ -10,10 +10,14 @@ from .mp_head import MPHead
 from .retina_head import RetinaHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .single_anchor_head import AnchorTargets
+from .ssd_head import SSDHead
 from .tood_head import TaskDecomposition, TOODHead
 from .vfnet_head import VFNetHead
+from .yolo_head import YOLOV3Head
+from .yolox_head import YOLOXHead
 
 __all__ = [
     'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'FCOSHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead',
     'MPHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RetinaHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead',
+    'SSDHead', 'YOLOV3Head', 'YOLOXHead',
 ]  # fmt: skip

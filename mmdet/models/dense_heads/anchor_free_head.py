@@ -50,6 +50,7 @@ class AnchorFreeHead(BaseDenseHead):
         ConfigError: an unknown ``nms_pre_rule``.
     """
 
+    _point_offset = 0.5  # where in its cell a point lies, in strides
     _default_init_cfg: dict = dict(
         type='Normal', layer='Conv2d', std=0.01, override=dict(type='Normal', name='conv_cls', std=0.01, bias_prob=0.01)
     )
@@ -84,7 +85,9 @@ class AnchorFreeHead(BaseDenseHead):
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
         self.train_cfg, self.test_cfg = to_config_dict(train_cfg), to_config_dict(test_cfg)
         candidate_rule(self.test_cfg)
-        self.prior_generator = TASK_UTILS.build(dict(type='MlvlPointGenerator', strides=strides))
+        self.prior_generator = TASK_UTILS.build(
+            dict(type='MlvlPointGenerator', strides=strides, offset=self._point_offset)
+        )
         self.num_base_priors = self.prior_generator.num_base_priors[0]
         self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='DistancePointBBoxCoder'))
         self.loss_cls = MODELS.build(loss_cls)

@@ -56,6 +56,7 @@ class AnchorHead(BaseDenseHead):
     _default_anchors: dict = dict(
         type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]
     )
+    in_channels: Any  # a number, or of heads with other levels one for each
     _default_assigner: dict | None = None
     # For subclasses with towers of convolutions.
     stacked_convs = 0

@@ -124,15 +124,19 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         own = self.state_dict()
         for name in own:
             stored = state_dict.get(f'{prefix}{name}')
-            if name.split('.')[0] == self.class_predictor and stored is not None:
-                priors = self.prior_generator.num_base_priors[0]
-                rows = copy_class_rows(own[name], stored, sources, num_stored, priors)
+            layout = self._class_rows_of(name)
+            if layout is not None and stored is not None:
+                rows = copy_class_rows(own[name], stored, sources, num_stored, *layout)
                 if rows is None:
                     del state_dict[f'{prefix}{name}']
                 else:
                     state_dict[f'{prefix}{name}'] = rows
                 (left if rows is None else changed).append(f'{prefix}{name}')
         return changed, left
+
+    def _class_rows_of(self, name: str) -> tuple[int, int] | None:
+        """Priors of a location, and rows of a prior before those of its classes, of a tensor with rows of classes; None of another."""
+        return (self.prior_generator.num_base_priors[0], 0) if name.split('.')[0] == self.class_predictor else None
 
     def to_probability(self, cls_score: Tensor) -> Tensor:
         """Probabilities (..., C) of class scores (..., K) in the form that ``forward`` returns."""
@@ -240,8 +244,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
             scores, bbox_pred = (self._by_prior(maps, per_location) for maps in (cls, reg))
             factors = None if factors is None else self._by_prior(factors, per_location).squeeze(1)
             levels.append(LevelOutputs(scores, bbox_pred, factors, priors, self.prior_generator.strides[level][0]))
-        choose = self._prior_candidates if candidate_rule(settings) == 'priors' else self._pair_candidates
-        found = choose(levels, settings, img_meta['img_shape'])
+        found = self._candidates(levels, settings, img_meta['img_shape'])
         return self._bbox_post_process(found, settings, rescale=rescale, with_nms=with_nms, img_meta=img_meta)
 
     @staticmethod
@@ -249,6 +252,11 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         """One level and image, (A * channels, H_l, W_l), to (P_l, channels)."""
         rows = maps.flatten(1).t()
         return rows if per_location == 1 else rows.reshape(-1, rows.size(1) // per_location)
+
+    def _candidates(self, levels: list[LevelOutputs], cfg: ConfigDict, img_shape: tuple[int, int]) -> InstanceData:
+        """What goes to the NMS, by ``nms_pre_rule``; heads with a rule of their own replace this."""
+        choose = self._prior_candidates if candidate_rule(cfg) == 'priors' else self._pair_candidates
+        return choose(levels, cfg, img_shape)
 
     def _pair_candidates(self, levels: list[LevelOutputs], cfg: ConfigDict, img_shape: tuple[int, int]) -> InstanceData:
         """The best ``nms_pre`` pairs of prior and class of each level, of those above the threshold."""

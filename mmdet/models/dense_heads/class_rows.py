@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def copy_class_rows(
-    own: Tensor, stored: Tensor, sources: Sequence[int], num_stored: int, num_priors: int = 1
+    own: Tensor, stored: Tensor, sources: Sequence[int], num_stored: int, num_priors: int = 1, num_before: int = 0
 ) -> Tensor | None:
     """A class predictor's tensor with the rows of a checkpoint's classes.
 
@@ -20,6 +20,7 @@ def copy_class_rows(
         sources: for each class of the model the class of the checkpoint, or -1.
         num_stored: classes of the checkpoint.
         num_priors: A.
+        num_before: rows of a prior that come before those of its classes; they are taken as they are.
 
     Returns:
         (A K, ...); None where the two do not belong to heads of one kind.
@@ -31,14 +32,17 @@ def copy_class_rows(
         or len(own) % num_priors
     ):
         return None
-    background = [len(tensor) // num_priors - count for tensor, count in ((own, len(sources)), (stored, num_stored))]
+    background = [
+        len(tensor) // num_priors - num_before - count for tensor, count in ((own, len(sources)), (stored, num_stored))
+    ]
     if not set(background) <= {0, 1}:
         return None
     result = own.detach().clone()
     new, old = result.unflatten(0, (num_priors, -1)), stored.to(result).unflatten(0, (num_priors, -1))
     for label, source in enumerate(sources):
         if source >= 0:
-            new[:, label] = old[:, source]
+            new[:, num_before + label] = old[:, num_before + source]
+    new[:, :num_before] = old[:, :num_before]
     if background == [1, 1]:
         new[:, -1] = old[:, -1]
     return result

@@ -2,7 +2,7 @@ from .base import BaseDetector
 from .composite import CompositeDetector, FullResolutionPreprocessor
 from .kd_one_stage import KnowledgeDistillationSingleStageDetector
 from .rtmdet import RTMDet
-from .single_stage import ATSS, FCOS, GFL, TOOD, RetinaNet, SingleStageDetector, VFNet
+from .single_stage import ATSS, FCOS, GFL, TOOD, YOLOV3, YOLOX, RetinaNet, SingleStageDetector, VFNet
 from .sliced_det import SlicedDet
 from .stage import DetectionStage
 from .tta import DetTTAModel
@@ -12,4 +12,5 @@ __all__ = [
     'ATSS', 'BaseDetector', 'CompositeDetector', 'DetTTAModel', 'DetectionStage', 'FCOS', 'FullResolutionPreprocessor', 'GFL',
     'KnowledgeDistillationSingleStageDetector', 'RTMDet', 'RetinaNet', 'SingleStageDetector', 'SlicedDet', 'TOOD', 'UFPMPDet', 'UFPMPTrace',
     'VFNet',
+    'YOLOV3', 'YOLOX',
 ]  # fmt: skip

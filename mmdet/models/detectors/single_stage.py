@@ -122,3 +122,13 @@ class VFNet(SingleStageDetector):
 @MODELS.register_module()
 class TOOD(SingleStageDetector):
     """Task-aligned one-stage detector (arXiv 2108.07755)."""
+
+
+@MODELS.register_module()
+class YOLOV3(SingleStageDetector):
+    """YOLOv3 (arXiv 1804.02767)."""
+
+
+@MODELS.register_module()
+class YOLOX(SingleStageDetector):
+    """YOLOX (arXiv 2107.08430)."""

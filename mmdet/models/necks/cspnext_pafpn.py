@@ -1,6 +1,7 @@
 """Path aggregation (PAFPN, arXiv 1803.01534) with the CSP layers of RTMDet (arXiv 2212.07784)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,8 @@ class CSPNeXtPAFPN(BaseModule):
         init_cfg: initialisation.
     """
 
+    _use_cspnext_block = True
+
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -48,7 +51,9 @@ class CSPNeXtPAFPN(BaseModule):
         conv = conv_type(use_depthwise)
 
         def csp(in_channels: int, out_channels: int) -> CSPLayer:
-            blocks: dict = dict(num_blocks=num_csp_blocks, add_identity=False, use_cspnext_block=True)
+            blocks: dict = dict(
+                num_blocks=num_csp_blocks, add_identity=False, use_cspnext_block=self._use_cspnext_block
+            )
             return CSPLayer(in_channels, out_channels, expand_ratio, use_depthwise=use_depthwise, **blocks, **options)
 
         pairs = list(zip(in_channels, in_channels[1:]))  # finer and coarser level
@@ -56,7 +61,10 @@ class CSPNeXtPAFPN(BaseModule):
         self.top_down_blocks = nn.ModuleList(csp(2 * fine, fine) for fine, _ in reversed(pairs))
         self.downsamples = nn.ModuleList(conv(fine, fine, 3, stride=2, padding=1, **options) for fine, _ in pairs)
         self.bottom_up_blocks = nn.ModuleList(csp(2 * fine, coarse) for fine, coarse in pairs)
-        self.out_convs = nn.ModuleList(conv(width, out_channels, 3, padding=1, **options) for width in in_channels)
+        self.out_convs = nn.ModuleList(self._out_conv(width, conv, options) for width in in_channels)
+
+    def _out_conv(self, width: int, conv: type[nn.Module], options: dict[str, Any]) -> nn.Module:
+        return conv(width, self.out_channels, 3, padding=1, **options)
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """L maps (B, in_channels[l], H_l, W_l) to as many maps (B, out_channels, H_l, W_l)."""

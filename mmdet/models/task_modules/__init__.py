@@ -12,6 +12,7 @@ from .assigners import (
     DiceCost,
     DynamicSoftLabelAssigner,
     FocalLossCost,
+    GridAssigner,
     HungarianAssigner,
     IoUCost,
     MaxIoUAssigner,
@@ -34,7 +35,7 @@ from .builder import (
     build_prior_generator,
     build_sampler,
 )
-from .coders import BaseBBoxCoder, DeltaXYWHBBoxCoder, DistancePointBBoxCoder, TBLRBBoxCoder
+from .coders import BaseBBoxCoder, DeltaXYWHBBoxCoder, DistancePointBBoxCoder, TBLRBBoxCoder, YOLOBBoxCoder
 from .prior_generators import (
     AnchorGenerator,
     LegacyAnchorGenerator,
@@ -65,4 +66,5 @@ __all__ = [
     'anchor_inside_flags', 'build_anchor_generator', 'build_assigner', 'build_bbox_coder', 'build_iou_calculator', 'build_match_cost',
     'build_prior_generator', 'build_sampler', 'calc_region',
     'CombinedSampler', 'IoUBalancedNegSampler', 'InstanceBalancedPosSampler', 'OHEMSampler',
+    'GridAssigner', 'YOLOBBoxCoder',
 ]  # fmt: skip

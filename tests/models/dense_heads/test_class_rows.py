@@ -21,10 +21,20 @@ HEADS = {
     'RTMDetHead': dict(_SMALL, norm_cfg=dict(type='BN')),
     'RTMDetSepBNHead': dict(_SMALL, norm_cfg=dict(type='BN')),
     'RTMDetSepBNHead shared': dict(_SMALL, norm_cfg=dict(type='BN'), share_conv=False),
+    'SSDHead': dict(
+        in_channels=(4, 6),
+        feat_channels=4,
+        stacked_convs=1,
+        anchor_generator=dict(
+            type='SSDAnchorGenerator', strides=[8, 16], ratios=[[2], [2, 3]], min_sizes=[8, 16], max_sizes=[16, 32]
+        ),
+    ),
+    'YOLOV3Head': dict(in_channels=(4, 4, 4), out_channels=(4, 4, 4)),
+    'YOLOXHead': _SMALL,
 }
 PREDICTORS = dict(
     GFLHead='gfl_cls', GFocalHead='gfl_cls', LDHead='gfl_cls', RetinaHead='retina_cls', ATSSHead='atss_cls', FCOSHead='conv_cls', VFNetHead='vfnet_cls',
-    TOODHead='tood_cls', RTMDetHead='rtm_cls', RTMDetSepBNHead='rtm_cls',
+    TOODHead='tood_cls', RTMDetHead='rtm_cls', RTMDetSepBNHead='rtm_cls', SSDHead='cls_convs', YOLOV3Head='convs_pred', YOLOXHead='multi_level_conv_cls',
 )  # fmt: skip
 
 
@@ -43,17 +53,21 @@ def test_rows_of_equal_names_are_kept(name, old_count, sources):
     state = {f'bbox_head.{key}': value for key, value in old.state_dict().items()}
     changed, left = new.take_class_rows(state, 'bbox_head.', sources, old_count)
     predictor = PREDICTORS[name.split()[0]]
-    tensors = [key for key in new.state_dict() if key.split('.')[0] == predictor]
+    tensors = [key for key in new.state_dict() if key.split('.')[0] == predictor and 'conv.' not in key]
     assert tensors and not left and sorted(changed) == sorted(f'bbox_head.{key}' for key in tensors)
-    priors = 9 if name.startswith('Retina') else 1
     for key in tensors:
+        ssd = 4 if key.startswith('cls_convs.0') else 6
+        priors = dict(RetinaHead=9, SSDHead=ssd, YOLOV3Head=3).get(name.split()[0], 1)
+        before = 5 if name == 'YOLOV3Head' else 0  # rows of a box and its objectness
         found, own, stored = (
             values.unflatten(0, (priors, -1))
             for values in (state[f'bbox_head.{key}'], new.state_dict()[key], old.state_dict()[key])
         )
         for label, source in enumerate(sources):
-            assert torch.equal(found[:, label], own[:, label] if source < 0 else stored[:, source]), (key, label)
-        if 'softmax' in name:
+            expected = own[:, before + label] if source < 0 else stored[:, before + source]
+            assert torch.equal(found[:, before + label], expected), (key, label)
+        assert torch.equal(found[:, :before], stored[:, :before])
+        if 'softmax' in name or name == 'SSDHead':
             assert torch.equal(found[:, -1], stored[:, -1])
     new.load_state_dict({key.removeprefix('bbox_head.'): value for key, value in state.items()})
 

@@ -9,6 +9,7 @@ from mmdet.core.assigners import (
     DiceCost,
     DynamicSoftLabelAssigner,
     FocalLossCost,
+    GridAssigner,
     HungarianAssigner,
     IoUCost,
     MaxIoUAssigner,
@@ -21,4 +22,5 @@ __all__ = [
     'ATSSAssigner', 'AssignResult', 'BBoxL1Cost', 'BaseAssigner', 'BaseMatchCost', 'BboxOverlaps2D', 'ClassificationCost',
     'CrossEntropyLossCost', 'DiceCost', 'DynamicSoftLabelAssigner', 'FocalLossCost', 'HungarianAssigner', 'IoUCost', 'MaxIoUAssigner',
     'SimOTAAssigner', 'TaskAlignedAssigner',
+    'GridAssigner',
 ]  # fmt: skip

@@ -1,3 +1,3 @@
-from mmdet.core.boxes import BaseBBoxCoder, DeltaXYWHBBoxCoder, DistancePointBBoxCoder, TBLRBBoxCoder
+from mmdet.core.boxes import BaseBBoxCoder, DeltaXYWHBBoxCoder, DistancePointBBoxCoder, TBLRBBoxCoder, YOLOBBoxCoder
 
-__all__ = ['BaseBBoxCoder', 'DeltaXYWHBBoxCoder', 'DistancePointBBoxCoder', 'TBLRBBoxCoder']
+__all__ = ['BaseBBoxCoder', 'DeltaXYWHBBoxCoder', 'DistancePointBBoxCoder', 'TBLRBBoxCoder', 'YOLOBBoxCoder']
