@@ -51,6 +51,7 @@ class LevelOutputs:
         factors: (P_l,) logits of the factors of the scores; None where the head has none.
         priors: (P_l, ...) as the prior generator makes them.
         stride: the horizontal stride.
+        activated: whether the scores are (P_l, C) probabilities already, whatever the head returns.
     """
 
     scores: Tensor
@@ -58,6 +59,7 @@ class LevelOutputs:
     factors: Tensor | None
     priors: Tensor
     stride: float
+    activated: bool = False
 
 
 class BaseDenseHead(BaseModule, metaclass=ABCMeta):
@@ -239,10 +241,15 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
             per_location = self.prior_generator.num_base_priors[level]
             scores, bbox_pred = (self._by_prior(maps, per_location) for maps in (cls, reg))
             factors = None if factors is None else self._by_prior(factors, per_location).squeeze(1)
-            levels.append(LevelOutputs(scores, bbox_pred, factors, priors, self.prior_generator.strides[level][0]))
+            stride = self.prior_generator.strides[level][0]
+            levels.append(self._prepared(LevelOutputs(scores, bbox_pred, factors, priors, stride)))
         choose = self._prior_candidates if candidate_rule(settings) == 'priors' else self._pair_candidates
         found = choose(levels, settings, img_meta['img_shape'])
         return self._bbox_post_process(found, settings, rescale=rescale, with_nms=with_nms, img_meta=img_meta)
+
+    def _prepared(self, level: LevelOutputs) -> LevelOutputs:
+        """The outputs of a level as the candidates are chosen by them, for heads that rank by other scores."""
+        return level
 
     @staticmethod
     def _by_prior(maps: Tensor, per_location: int) -> Tensor:
@@ -255,10 +262,10 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         threshold, nms_pre = cfg.get('score_thr', 0), cfg.get('nms_pre', -1)
         parts = []
         for level in levels:
-            activated = self.scores_are_probabilities or not self.use_sigmoid_cls
+            activated = level.activated or self.scores_are_probabilities or not self.use_sigmoid_cls
             raw = (
                 level.scores[:, : self.num_classes]
-                if self.use_sigmoid_cls
+                if self.use_sigmoid_cls or level.activated
                 else self.to_probability(level.scores.float())
             )
             scores, rows, labels = filter_scores_and_topk(raw, threshold, nms_pre, activated)
@@ -272,7 +279,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         nms_pre = cfg.get('nms_pre', -1)
         parts = []
         for level in levels:
-            scores = self.to_probability(level.scores.float())
+            scores = level.scores if level.activated else self.to_probability(level.scores.float())
             limited = 0 < nms_pre < len(scores)
             rows = scores.amax(1).topk(nms_pre).indices if limited else slice(None)
             parts.append((self._level_boxes(level, rows, img_shape), scores[rows], *_factors(level, rows)))

@@ -122,3 +122,23 @@ class VFNet(SingleStageDetector):
 @MODELS.register_module()
 class TOOD(SingleStageDetector):
     """Task-aligned one-stage detector (arXiv 2108.07755)."""
+
+
+@MODELS.register_module()
+class PAA(SingleStageDetector):
+    """Probabilistic anchor assignment (arXiv 2007.08103)."""
+
+
+@MODELS.register_module()
+class FOVEA(SingleStageDetector):
+    """FoveaBox (arXiv 1904.03797)."""
+
+
+@MODELS.register_module()
+class RepPointsDetector(SingleStageDetector):
+    """Boxes as point sets (arXiv 1904.11490)."""
+
+
+@MODELS.register_module()
+class CenterNet(SingleStageDetector):
+    """Objects as points (arXiv 1904.07850), or the first stage of CenterNet2 (arXiv 2103.07461), by its head."""
