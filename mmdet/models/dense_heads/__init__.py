@@ -3,11 +3,13 @@ from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .base_dense_head import BaseDenseHead
 from .fcos_head import FCOSHead
+from .fovea_head import FoveaHead
 from .gfl_head import GFLHead, GFLTargets
 from .gfocal_head import GFocalHead
 from .ld_head import LDHead
 from .mp_head import MPHead
 from .paa_head import PAAHead
+from .reppoints_head import RepPointsHead
 from .retina_head import RetinaHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .single_anchor_head import AnchorTargets
@@ -15,6 +17,6 @@ from .tood_head import TaskDecomposition, TOODHead
 from .vfnet_head import VFNetHead
 
 __all__ = [
-    'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'FCOSHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead',
-    'MPHead', 'PAAHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RetinaHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead',
+    'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'FCOSHead', 'FoveaHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead',
+    'MPHead', 'PAAHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RepPointsHead', 'RetinaHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead',
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmdet.core.boxes import get_box_wh, scale_boxes
 from mmdet.core.post_processing import filter_scores_and_topk, limit_survivors
-from mmdet.errors import ConfigError
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.ops import batched_nms
 from mmdet.structures import SampleList
 
@@ -166,6 +166,14 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         gt, ignored, metas = unpack_gt_instances(batch_data_samples)
         targets: dict = dict(batch_gt_instances=gt, batch_gt_instances_ignore=ignored, batch_img_metas=metas)
         return self.loss_by_feat(*outputs, **targets)
+
+    def _check_labels(self, labels: Tensor) -> None:
+        if len(labels) == 0:
+            return
+        low, high = torch.stack(labels.aminmax()).tolist()
+        if low < 0 or high >= self.num_classes:
+            message = f'labels must be in [0, {self.num_classes})'
+            raise ModelInputError(message, field='gt_instances.labels', received=(low, high))
 
     def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> RawOutputs:
         """The raw outputs that :meth:`loss_by_feat` takes."""

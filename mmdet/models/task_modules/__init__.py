@@ -15,6 +15,7 @@ from .assigners import (
     HungarianAssigner,
     IoUCost,
     MaxIoUAssigner,
+    PointAssigner,
     SimOTAAssigner,
     TaskAlignedAssigner,
 )

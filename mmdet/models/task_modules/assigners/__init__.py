@@ -12,6 +12,7 @@ from mmdet.core.assigners import (
     HungarianAssigner,
     IoUCost,
     MaxIoUAssigner,
+    PointAssigner,
     SimOTAAssigner,
     TaskAlignedAssigner,
 )
@@ -20,5 +21,5 @@ from mmdet.core.boxes import BboxOverlaps2D
 __all__ = [
     'ATSSAssigner', 'AssignResult', 'BBoxL1Cost', 'BaseAssigner', 'BaseMatchCost', 'BboxOverlaps2D', 'ClassificationCost',
     'CrossEntropyLossCost', 'DiceCost', 'DynamicSoftLabelAssigner', 'FocalLossCost', 'HungarianAssigner', 'IoUCost', 'MaxIoUAssigner',
-    'SimOTAAssigner', 'TaskAlignedAssigner',
+    'PointAssigner', 'SimOTAAssigner', 'TaskAlignedAssigner',
 ]  # fmt: skip
