@@ -2,6 +2,7 @@ from .anchor_free_head import AnchorFreeHead
 from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .base_dense_head import BaseDenseHead
+from .centernet_head import CenterNetHead
 from .fcos_head import FCOSHead
 from .fovea_head import FoveaHead
 from .gfl_head import GFLHead, GFLTargets
@@ -17,6 +18,6 @@ from .tood_head import TaskDecomposition, TOODHead
 from .vfnet_head import VFNetHead
 
 __all__ = [
-    'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'FCOSHead', 'FoveaHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead',
+    'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'CenterNetHead', 'FCOSHead', 'FoveaHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead',
     'MPHead', 'PAAHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RepPointsHead', 'RetinaHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead',
 ]  # fmt: skip

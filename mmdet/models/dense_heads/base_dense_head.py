@@ -126,7 +126,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         own = self.state_dict()
         for name in own:
             stored = state_dict.get(f'{prefix}{name}')
-            if name.split('.')[0] == self.class_predictor and stored is not None:
+            if f'{name}.'.startswith(f'{self.class_predictor}.') and stored is not None:
                 priors = self.prior_generator.num_base_priors[0]
                 rows = copy_class_rows(own[name], stored, sources, num_stored, priors)
                 if rows is None:

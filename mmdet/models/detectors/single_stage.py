@@ -27,8 +27,9 @@ def _with_channels(neck: dict, backbone: nn.Module) -> dict:
             message = f'the channels must be given: {name} has no list out_channels'
             raise ConfigError(message, field='neck.in_channels', received=given)
         return neck
-    known = list(known)
-    if given not in (None, 'auto', known, tuple(known)):
+    # A number: the neck reads the last map only.
+    known = known[-1] if isinstance(given, int) else list(known)
+    if given not in (None, 'auto', known, tuple(known) if isinstance(known, list) else known):
         message = f'neck.in_channels {given} replaced by {known}, the channels of {name}'
         print_log(message, logger='current', level=logging.WARNING)
     return ConfigDict(neck, in_channels=known)
