@@ -3,6 +3,7 @@ from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .base_dense_head import BaseDenseHead
 from .centernet_head import CenterNetHead
+from .centernet_update_head import CenterNetUpdateHead
 from .fcos_head import FCOSHead
 from .fovea_head import FoveaHead
 from .gfl_head import GFLHead, GFLTargets
@@ -18,6 +19,6 @@ from .tood_head import TaskDecomposition, TOODHead
 from .vfnet_head import VFNetHead
 
 __all__ = [
-    'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'CenterNetHead', 'FCOSHead', 'FoveaHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead',
+    'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'CenterNetHead', 'CenterNetUpdateHead', 'FCOSHead', 'FoveaHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead',
     'MPHead', 'PAAHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RepPointsHead', 'RetinaHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead',
 ]  # fmt: skip
