@@ -55,7 +55,7 @@ class _Around:
 class CenterNetUpdateHead(AnchorFreeHead):
     """Heat maps of object centres on a feature pyramid, trained by focal losses; sides of the boxes near the centres.
 
-    Positives of the classes are the cell of the centre on the levels of the box's size, and those around it, on any level, whose box
+    Positives of the classes are the cell of the centre on the levels of the box's size, if its point lies in the box, and those around it, on any level, whose box
     is already good. Boxes are learned in the 3 x 3 cells around the centre. Points in the padding and in ignored boxes are background.
 
     An image without objects has empty heat maps. (In mmdetection 3.3 their value there is the number of classes, and the loss of such an
@@ -269,7 +269,7 @@ class CenterNetUpdateHead(AnchorFreeHead):
         target = self.bbox_coder.decode(points, around.sides.flatten(0, 2).clamp(min=0))
         cost = self.loss_bbox(pred, target, None, reduction_override='none') / self.loss_bbox.loss_weight
         cost = cost.view_as(exists).masked_fill(~exists, _FAR)
-        cost[..., _CENTER] = cost[..., _CENTER].masked_fill(of_level, 0)
+        cost[..., _CENTER] = cost[..., _CENTER].masked_fill(of_level & exists[..., _CENTER], 0)
         flat = cost.flatten(1)
         limit = flat.kthvalue(min(self.more_pos_topk, flat.size(1)), dim=1).values.clamp(max=self.more_pos_thresh)
         positive = cost < limit[:, None, None]
