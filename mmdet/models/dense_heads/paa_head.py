@@ -261,7 +261,8 @@ def easy_component(values: np.ndarray, tied: bool = False) -> np.ndarray:
     x = np.where(valid, values, 0)
     # In single precision as in the reference, whose losses are: it shows where a component shrinks to a point.
     powers = np.stack([x, np.square(x.astype(np.float32)).astype(np.float64)], axis=-1)  # (G, M, 2) x, x^2
-    means = np.stack([x[:, 0], x[np.arange(len(x)), np.maximum(counts, 1) - 1]], axis=1)  # (G, 2)
+    ends = powers[np.arange(len(x))[:, None], np.stack([np.zeros_like(counts), np.maximum(counts, 1) - 1], axis=1)]
+    means, squares = ends[..., 0], ends[..., 1]  # (G, 2) each
     variances, shares = np.ones_like(means), np.full_like(means, 0.5)
     likelihood, running = np.full(len(x), -np.inf), counts > 1
     for _ in range(_MAX_STEPS):
@@ -269,11 +270,12 @@ def easy_component(values: np.ndarray, tied: bool = False) -> np.ndarray:
         if len(now) == 0:
             break
         part, mask = powers[now], valid[now]
-        joint, density = _log_densities(part, means[now], variances[now], shares[now])
+        joint, density = _log_densities(part, means[now], squares[now], variances[now], shares[now])
         members = np.exp(joint - density[..., None]) * mask[..., None]  # (g, M, 2)
         mass = members.sum(1) + 10 * np.finfo(np.float64).eps  # (g, 2)
         means[now] = (members * part[..., :1]).sum(1) / mass
-        spread = (members * part[..., 1:]).sum(1) / mass - np.square(means[now])
+        squares[now] = np.square(means[now])
+        spread = (members * part[..., 1:]).sum(1) / mass - squares[now]
         if tied:
             spread[:] = (spread * mass).sum(1, keepdims=True) / mass.sum(1, keepdims=True)
         variances[now] = np.maximum(spread, 0) + _MIN_VARIANCE
@@ -281,19 +283,19 @@ def easy_component(values: np.ndarray, tied: bool = False) -> np.ndarray:
         average = (density * mask).sum(1) / counts[now]
         running[now] = np.abs(average - likelihood[now]) >= _TOLERANCE
         likelihood[now] = average
-    joint, density = _log_densities(powers, means, variances, shares)
+    joint, density = _log_densities(powers, means, squares, variances, shares)
     easy = valid & (joint[..., 0] >= joint[..., 1]) & (counts > 1)[:, None]
     likeliest = np.where(easy, density, -np.inf).argmax(1)
     return easy & (np.arange(x.shape[1]) <= likeliest[:, None])
 
 
 def _log_densities(
-    powers: np.ndarray, means: np.ndarray, variances: np.ndarray, shares: np.ndarray
+    powers: np.ndarray, means: np.ndarray, squares: np.ndarray, variances: np.ndarray, shares: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of the weighted densities of both Gaussians (G, M, 2), and of their sum (G, M), at values given by x, x^2 (G, M, 2)."""
+    """Logarithms of the weighted densities of both Gaussians (G, M, 2), and of their sum (G, M), at values given by x, x^2 (G, M, 2); ``squares`` (G, 2) of the means."""
     precision = 1 / np.sqrt(variances)
     weight = np.square(precision)
-    distance = (np.square(means) * weight)[:, None] - 2 * powers[..., :1] * (means * weight)[:, None]
+    distance = (squares * weight)[:, None] - 2 * powers[..., :1] * (means * weight)[:, None]
     distance += powers[..., 1:] * weight[:, None]
     joint = -0.5 * (np.log(2 * np.pi) + distance) + np.log(precision)[:, None] + np.log(shares)[:, None]
     return joint, np.logaddexp(joint[..., 0], joint[..., 1])
