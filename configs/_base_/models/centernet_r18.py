@@ -2,7 +2,12 @@
 model = dict(
     type='CenterNet',
     data_preprocessor=dict(
-        type='DetDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True
+        type='DetDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        # The pipelines of the configs make such sizes; as a stage, the detector sees others.
+        pad_size_divisor=32,
     ),
     backbone=dict(
         type='ResNet',
