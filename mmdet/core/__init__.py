@@ -8,6 +8,7 @@ from .assigners import (
     GridAssigner,
     HungarianAssigner,
     MaxIoUAssigner,
+    PointAssigner,
     SimOTAAssigner,
     TaskAlignedAssigner,
 )
@@ -45,7 +46,7 @@ from .samplers import (
 __all__ = [
     'ATSSAssigner', 'AnchorGenerator', 'AssignResult', 'BaseAssigner', 'BaseBBoxCoder', 'BaseSampler', 'BboxOverlaps2D', 'DeltaXYWHBBoxCoder',
     'DistancePointBBoxCoder', 'DynamicSoftLabelAssigner', 'HungarianAssigner', 'LegacyAnchorGenerator', 'MaxIoUAssigner',
-    'MlvlPointGenerator', 'PointGenerator', 'PseudoSampler', 'RandomSampler', 'SSDAnchorGenerator', 'SamplingResult', 'SimOTAAssigner',
+    'MlvlPointGenerator', 'PointAssigner', 'PointGenerator', 'PseudoSampler', 'RandomSampler', 'SSDAnchorGenerator', 'SamplingResult', 'SimOTAAssigner',
     'TBLRBBoxCoder', 'TaskAlignedAssigner', 'YOLOAnchorGenerator', 'bbox2distance', 'bbox_overlaps', 'distance2bbox',
     'filter_scores_and_topk', 'merge_augmented', 'multiclass_nms',
     'CombinedSampler', 'IoUBalancedNegSampler', 'InstanceBalancedPosSampler', 'OHEMSampler',

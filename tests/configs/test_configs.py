@@ -202,7 +202,8 @@ def test_one_training_step_and_one_prediction(name):
     if cfg.model.backbone.type in ('ResNet', 'ResNetV1d') and 'base_channels' not in cfg.model.backbone:
         # A quarter of the width, which saves a minute; everything else is the config's.
         cfg.model.backbone.update(base_channels=16, stem_channels=16)
-        cfg.model.neck.in_channels = [channels // 4 for channels in cfg.model.neck.in_channels]
+        channels = cfg.model.neck.in_channels
+        cfg.model.neck.in_channels = channels // 4 if isinstance(channels, int) else [each // 4 for each in channels]
     model = build(cfg.model, 'cpu')
     batch = model.data_preprocessor(tiny_batch(model.bbox_head.num_classes), True)
     model.train()
@@ -226,9 +227,10 @@ def test_one_training_step_and_one_prediction(name):
     for result in results:
         found = result.pred_instances
         assert 0 < len(found) <= limit and torch.isfinite(found.bboxes).all()
-        assert (found.scores[:-1] >= found.scores[1:]).all()
+        # PAA's detections come class by class.
+        assert cfg.model.type == 'PAA' or (found.scores[:-1] >= found.scores[1:]).all()
         assert found.labels.min() >= 0 and found.labels.max() < model.bbox_head.num_classes
-        if cfg.model.type == 'TOOD':  # its boxes may reach out of the image
+        if not model.bbox_head.clips_boxes:  # TOOD and CenterNet: boxes may reach out of the image
             continue
         height, width = result.ori_shape
         assert found.bboxes.min() >= 0 and found.bboxes[:, 2].max() <= width and found.bboxes[:, 3].max() <= height

@@ -14,11 +14,12 @@ from .match_cost import (
     IoUCost,
 )
 from .max_iou_assigner import MaxIoUAssigner
+from .point_assigner import PointAssigner
 from .sim_ota_assigner import SimOTAAssigner
 from .task_aligned_assigner import TaskAlignedAssigner
 
 __all__ = [
     'ATSSAssigner', 'AssignResult', 'BBoxL1Cost', 'BaseAssigner', 'BaseMatchCost', 'ClassificationCost', 'CrossEntropyLossCost', 'DiceCost',
-    'DynamicSoftLabelAssigner', 'FocalLossCost', 'HungarianAssigner', 'IoUCost', 'MaxIoUAssigner', 'SimOTAAssigner', 'TaskAlignedAssigner',
-    'GridAssigner',
+    'DynamicSoftLabelAssigner', 'FocalLossCost', 'GridAssigner', 'HungarianAssigner', 'IoUCost', 'MaxIoUAssigner', 'PointAssigner',
+    'SimOTAAssigner', 'TaskAlignedAssigner',
 ]  # fmt: skip

@@ -24,7 +24,7 @@ from .auto_augment import (
     TranslateY,
 )
 from .color import Normalize, PhotoMetricDistortion, YOLOXHSVRandomAug
-from .crop import Expand, FilterAnnotations, MinIoURandomCrop, RandomCrop
+from .crop import Expand, FilterAnnotations, MinIoURandomCrop, RandomCenterCropPad, RandomCrop
 from .erasing import CutOut, RandomErasing
 from .formatting import PackDetInputs
 from .geometric import Pad, RandomFlip
@@ -37,7 +37,7 @@ __all__ = [
     'Albu', 'AutoAugment', 'AutoContrast', 'Brightness', 'CachedMixUp', 'CachedMosaic', 'Color', 'ColorTransform', 'Compose', 'Contrast',
     'CopyPaste', 'CutOut', 'Equalize', 'Expand', 'FilterAnnotations', 'FixScaleResize', 'FixShapeResize', 'GeomTransform', 'InferencerLoader',
     'Invert', 'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'MinIoURandomCrop', 'MixUp', 'Mosaic', 'Normalize', 'PackDetInputs',
-    'Pad', 'PhotoMetricDistortion', 'Posterize', 'RandAugment', 'RandomAffine', 'RandomApply', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop',
+    'Pad', 'PhotoMetricDistortion', 'Posterize', 'RandAugment', 'RandomAffine', 'RandomApply', 'RandomCenterCropPad', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop',
     'RandomErasing', 'RandomFlip', 'RandomResize', 'Resize', 'ResizeShortestEdge', 'Rotate', 'Sharpness', 'ShearX', 'ShearY', 'Solarize',
     'SolarizeAdd', 'TestTimeAug', 'TranslateX', 'TranslateY', 'YOLOXHSVRandomAug',
 ]  # fmt: skip

@@ -295,6 +295,134 @@ def centres_inside(boxes: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
+class RandomCenterCropPad(GeometricTransform):
+    """Cut out a window around a random point and fill what lies outside the image; in the test, only pad (CornerNet, CenterNet).
+
+    Windows are drawn until one holds the centre of an object; objects whose centre lies outside are dropped. If no window of many holds one,
+    the result is None (the dataset draws another sample). The test mode puts the image in the middle of a canvas and writes
+    ``border``, (top, bottom, left, right) edge of the image in it, which the head subtracts.
+
+    Args:
+        crop_size: (w, h) of the window in pixels; None in the test mode.
+        ratios: factors of the size, one of which is drawn; None in the test mode.
+        border: how far the point stays from the image's edges, in pixels; less in small images. None in the test mode.
+        mean: fill colour, one number for each channel.
+        std: accepted for mmdetection's configs.
+        to_rgb: whether ``mean`` is in RGB order; the image is BGR.
+        test_mode: pad only.
+        test_pad_mode: ``('logical_or', n)``: sides are ``side | n``; ``('size_divisor', n)``: the next multiple of n.
+        test_pad_add_pix: pixels added to the sides of ``'logical_or'``.
+        bbox_clip_border: clip the boxes to the window.
+
+    Raises:
+        ConfigError: arguments of the other mode, or an unknown ``test_pad_mode``.
+    """
+
+    attempts, rounds = 50, 20
+
+    def __init__(
+        self,
+        crop_size: tuple[int, int] | None = None,
+        ratios: Sequence[float] | None = (0.9, 1.0, 1.1),
+        border: int | None = 128,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        to_rgb: bool | None = None,
+        test_mode: bool = False,
+        test_pad_mode: tuple[str, int] | None = ('logical_or', 127),
+        test_pad_add_pix: int = 0,
+        bbox_clip_border: bool = True,
+    ):
+        for name, value in (('crop_size', crop_size), ('ratios', ratios), ('border', border)):
+            if test_mode == (value is not None):
+                allowed = 'must be None in the test mode' if test_mode else 'is needed in training'
+                raise ConfigError(allowed, field=name, received=value)
+        if mean is None or len(mean) != 3:
+            raise ConfigError('must be three numbers', field='mean', received=mean)
+        self.mean = np.array(mean[::-1] if to_rgb else mean)
+        self.test_mode, self.bbox_clip_border = test_mode, bbox_clip_border
+        if test_mode:
+            if test_pad_mode is None or test_pad_mode[0] not in ('logical_or', 'size_divisor'):
+                allowed = "must be ('logical_or', n) or ('size_divisor', n)"
+                raise ConfigError(allowed, field='test_pad_mode', received=test_pad_mode)
+            self.test_pad_mode, self.test_pad_add_pix = tuple(test_pad_mode), test_pad_add_pix
+        else:
+            self.crop_size, self.border = check_size('crop_size', crop_size), border
+            self.ratios = [check_range('ratios', (ratio, ratio))[0] for ratio in ratios or ()]
+
+    @autocast_box_type()
+    def transform(self, results: dict) -> dict | None:
+        height, width = image_of(results).shape[:2]
+        if self.test_mode:
+            size = self._padded(height), self._padded(width)
+            results['border'] = self._paste(results, (height // 2, width // 2), size)
+            return results
+        boxes = results.get('gt_bboxes')
+        upright = np.zeros((0, 4)) if boxes is None else boxes.convert_to('hbox').numpy()
+        for _ in range(self.rounds):
+            size, centers = self._draw(height, width)
+            for y, x in centers:
+                reach = np.array([size[1] // 2, size[0] // 2])
+                window = np.concatenate([[x, y] - reach, [x, y] + reach]).clip(0, [width, height, width, height])
+                keep = centres_inside(upright, window)
+                if len(upright) == 0 or keep.any():
+                    return self._cut(results, (y, x), size, keep)
+        return None
+
+    @cache_randomness
+    def _draw(self, height: int, width: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+        """Size (h, w) of a window, and points (y, x) around which to try it."""
+        ratio = np.random.choice(self.ratios)
+        size = int(self.crop_size[1] * ratio), int(self.crop_size[0] * ratio)
+        margins = self._get_border(self.border, width), self._get_border(self.border, height)
+        ends = (margins[0], width - margins[0]), (margins[1], height - margins[1])
+        points = []
+        for _ in range(self.attempts):
+            x = int(np.random.randint(*ends[0]))
+            points.append((int(np.random.randint(*ends[1])), x))
+        return size, points
+
+    @staticmethod
+    def _get_border(border: int | None, size: int) -> int:
+        """The margin at the edges: ``border``, halved until two of them leave some of ``size``."""
+        assert border is not None
+        share = 2 * border / size
+        halvings = np.ceil(np.log2(np.ceil(share))) + (share == int(share)) if share > 0 else 0
+        return int(border // 2**halvings)
+
+    def _padded(self, side: int) -> int:
+        mode, number = self.test_pad_mode
+        return (side | number) + self.test_pad_add_pix if mode == 'logical_or' else -(-side // number) * number
+
+    def _paste(self, results: dict, center: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+        """Put the window (h, w) around the point (y, x) of the image in the place of the image; its (top, bottom, left, right) in it."""
+        image = image_of(results)
+        edges, parts = [], []
+        for point, side, length in zip(center, size, image.shape[:2]):
+            low, high = max(0, point - side // 2), min(point + side // 2, length)
+            parts.append(slice(low, high))
+            edges += [side // 2 - point + low, side // 2 - point + high]
+        top, bottom, left, right = edges
+        canvas = np.empty((*size, *image.shape[2:]), image.dtype)
+        canvas[:] = self.mean.astype(image.dtype)
+        canvas[top:bottom, left:right] = image[tuple(parts)]
+        results.update(img=canvas, img_shape=size)
+        record_homography(results, [[1, 0, size[1] // 2 - center[1]], [0, 1, size[0] // 2 - center[0]], [0, 0, 1]])
+        return np.array(edges, dtype=np.float32)
+
+    def _cut(self, results: dict, center: tuple[int, int], size: tuple[int, int], keep: np.ndarray) -> dict:
+        self._paste(results, center, size)
+        boxes = results.get('gt_bboxes')
+        if boxes is not None:
+            boxes.translate_((size[1] // 2 - center[1], size[0] // 2 - center[0]))
+            clipped = boxes.clone()
+            clipped.clip_(size)
+            results['gt_bboxes'] = clipped if self.bbox_clip_border else boxes
+            select_objects(results, keep & wider_and_higher(clipped))
+        return results
+
+
+@TRANSFORMS.register_module()
 class FilterAnnotations(GeometricTransform):
     """Drop objects that are too small to learn from.
 

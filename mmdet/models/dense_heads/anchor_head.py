@@ -238,7 +238,7 @@ class AnchorHead(BaseDenseHead):
             negatives among the valid anchors, and the sampling result.
         """
         inside = self._inside_flags(flat_anchors, valid_flags, img_meta)
-        self._check_labels(gt_instances)
+        self._check_labels(gt_instances.labels)
         anchors = InstanceData(priors=flat_anchors[inside])
         assigned = self.assigner.assign(anchors, gt_instances, gt_instances_ignore)
         return self._targets_of(assigned, anchors, gt_instances, inside if unmap_outputs else None)
@@ -279,14 +279,6 @@ class AnchorHead(BaseDenseHead):
             path, shape = meta.get('img_path'), meta['img_shape']
             raise ModelInputError('no prior lies inside the image', record=path, field='img_shape', received=shape)
         return valid
-
-    def _check_labels(self, gt: InstanceData) -> None:
-        if len(gt.labels) == 0:
-            return
-        low, high = torch.stack(gt.labels.aminmax()).tolist()
-        if low < 0 or high >= self.num_classes:
-            message = f'labels must be in [0, {self.num_classes})'
-            raise ModelInputError(message, field='gt_instances.labels', received=(low, high))
 
     # ------------------------------------------------------------------------------------------------ losses
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmdet.core.boxes import get_box_wh, scale_boxes
 from mmdet.core.post_processing import filter_scores_and_topk, limit_survivors
-from mmdet.errors import ConfigError
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.ops import batched_nms
 from mmdet.structures import SampleList
 
@@ -51,6 +51,7 @@ class LevelOutputs:
         factors: (P_l,) logits of the factors of the scores; None where the head has none.
         priors: (P_l, ...) as the prior generator makes them.
         stride: the horizontal stride.
+        activated: whether the scores are (P_l, C) probabilities already, whatever the head returns.
     """
 
     scores: Tensor
@@ -58,6 +59,7 @@ class LevelOutputs:
     factors: Tensor | None
     priors: Tensor
     stride: float
+    activated: bool = False
 
 
 class BaseDenseHead(BaseModule, metaclass=ABCMeta):
@@ -134,9 +136,10 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
                 (left if rows is None else changed).append(f'{prefix}{name}')
         return changed, left
 
-    def _class_rows_of(self, name: str) -> tuple[int, int] | None:
-        """Priors of a location, and rows of a prior before those of its classes, of a tensor with rows of classes; None of another."""
-        return (self.prior_generator.num_base_priors[0], 0) if name.split('.')[0] == self.class_predictor else None
+    def _class_rows_of(self, name: str) -> tuple[int, ...] | None:
+        """Of a tensor with rows of classes, priors of a location, and rows of a prior before and behind those of its classes; None of another."""
+        predicts = f'{name}.'.startswith(f'{self.class_predictor}.')
+        return (self.prior_generator.num_base_priors[0], 0) if predicts else None
 
     def to_probability(self, cls_score: Tensor) -> Tensor:
         """Probabilities (..., C) of class scores (..., K) in the form that ``forward`` returns."""
@@ -168,6 +171,14 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         gt, ignored, metas = unpack_gt_instances(batch_data_samples)
         targets: dict = dict(batch_gt_instances=gt, batch_gt_instances_ignore=ignored, batch_img_metas=metas)
         return self.loss_by_feat(*outputs, **targets)
+
+    def _check_labels(self, labels: Tensor) -> None:
+        if len(labels) == 0:
+            return
+        low, high = torch.stack(labels.aminmax()).tolist()
+        if low < 0 or high >= self.num_classes:
+            message = f'labels must be in [0, {self.num_classes})'
+            raise ModelInputError(message, field='gt_instances.labels', received=(low, high))
 
     def _outputs_for_loss(self, x: tuple[Tensor, ...]) -> RawOutputs:
         """The raw outputs that :meth:`loss_by_feat` takes."""
@@ -243,9 +254,14 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
             per_location = self.prior_generator.num_base_priors[level]
             scores, bbox_pred = (self._by_prior(maps, per_location) for maps in (cls, reg))
             factors = None if factors is None else self._by_prior(factors, per_location).squeeze(1)
-            levels.append(LevelOutputs(scores, bbox_pred, factors, priors, self.prior_generator.strides[level][0]))
+            stride = self.prior_generator.strides[level][0]
+            levels.append(self._prepared(LevelOutputs(scores, bbox_pred, factors, priors, stride)))
         found = self._candidates(levels, settings, img_meta['img_shape'])
         return self._bbox_post_process(found, settings, rescale=rescale, with_nms=with_nms, img_meta=img_meta)
+
+    def _prepared(self, level: LevelOutputs) -> LevelOutputs:
+        """The outputs of a level as the candidates are chosen by them, for heads that rank by other scores."""
+        return level
 
     @staticmethod
     def _by_prior(maps: Tensor, per_location: int) -> Tensor:
@@ -263,10 +279,10 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         threshold, nms_pre = cfg.get('score_thr', 0), cfg.get('nms_pre', -1)
         parts = []
         for level in levels:
-            activated = self.scores_are_probabilities or not self.use_sigmoid_cls
+            activated = level.activated or self.scores_are_probabilities or not self.use_sigmoid_cls
             raw = (
                 level.scores[:, : self.num_classes]
-                if self.use_sigmoid_cls
+                if self.use_sigmoid_cls or level.activated
                 else self.to_probability(level.scores.float())
             )
             scores, rows, labels = filter_scores_and_topk(raw, threshold, nms_pre, activated)
@@ -280,7 +296,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         nms_pre = cfg.get('nms_pre', -1)
         parts = []
         for level in levels:
-            scores = self.to_probability(level.scores.float())
+            scores = level.scores if level.activated else self.to_probability(level.scores.float())
             limited = 0 < nms_pre < len(scores)
             rows = scores.amax(1).topk(nms_pre).indices if limited else slice(None)
             parts.append((self._level_boxes(level, rows, img_shape), scores[rows], *_factors(level, rows)))

@@ -224,10 +224,7 @@ class FCOSHead(AnchorFreeHead):
         labels = gt_labels.new_full((num_images * len(flat_points),), self.num_classes)
         targets = flat_points.new_zeros(len(labels), 4)
         if len(boxes):
-            low, high = torch.stack(gt_labels.aminmax()).tolist()
-            if low < 0 or high >= self.num_classes:
-                message = f'labels must be in [0, {self.num_classes})'
-                raise ModelInputError(message, field='gt_instances.labels', received=(low, high))
+            self._check_labels(gt_labels)
             sizes = torch.tensor([len(gt.labels) for gt in batch_gt_instances])
             images = torch.arange(num_images).repeat_interleave(sizes).to(boxes.device)
             matched = self._smallest_boxes(points, boxes, images, num_images)  # (B * P,)

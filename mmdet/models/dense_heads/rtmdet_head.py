@@ -263,11 +263,6 @@ class RTMDetHead(BaseDenseHead):
             label_weights[positive] = self.train_cfg.pos_weight
         return flat_anchors, labels, label_weights, bbox_targets, assign_metrics, sampled
 
-    def _check_labels(self, labels: Tensor) -> None:
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
-            message = f'labels must be in [0, {self.num_classes})'
-            raise ModelInputError(message, field='gt_instances.labels', received=labels.unique().tolist())
-
     # ------------------------------------------------------------------------------------------------ losses
 
     def loss_by_feat(

@@ -146,7 +146,7 @@ class SingleAnchorHead(AnchorHead):
         if len(gt.labels) == 0:  # nothing to match: every valid prior is background
             nothing = gt.labels.new_zeros(0, dtype=torch.long)
             return nothing, nothing
-        self._check_labels(gt)
+        self._check_labels(gt.labels)
         rows = valid.nonzero().squeeze(1)
         counts = self.get_num_level_anchors_inside(num_level_priors, valid)
         result = self.assigner.assign(InstanceData(priors=priors[rows]), counts, gt, ignored)
@@ -197,7 +197,7 @@ class SingleAnchorHead(AnchorHead):
     ) -> tuple:
         """The anchors (P, 4), 0 where they lie outside the image, and what :meth:`AnchorHead._get_targets_single` returns."""
         inside = self._inside_flags(flat_anchors, valid_flags, img_meta)
-        self._check_labels(gt_instances)
+        self._check_labels(gt_instances.labels)
         anchors = InstanceData(priors=flat_anchors[inside])
         counts = self.get_num_level_anchors_inside(num_level_anchors, inside)
         assigned = self.assigner.assign(anchors, counts, gt_instances, gt_instances_ignore)

@@ -106,7 +106,7 @@ class SSDHead(AnchorHead):
         side = 1 if self.use_depthwise else 3
         return nn.Sequential(*layers, nn.Conv2d(in_channels, out_channels, side, padding=side // 2))
 
-    def _class_rows_of(self, name: str) -> tuple[int, int] | None:
+    def _class_rows_of(self, name: str) -> tuple[int, ...] | None:
         branches, *path = name.split('.')
         if branches != 'cls_convs' or int(path[1]) != self.stacked_convs + self.use_depthwise:
             return None

@@ -370,7 +370,7 @@ class TOODHead(ATSSHead):
     ) -> tuple:
         """:meth:`get_targets` of one image."""
         inside = self._inside_flags(flat_anchors, valid_flags, img_meta)
-        self._check_labels(gt_instances)
+        self._check_labels(gt_instances.labels)
         predicted = InstanceData(
             priors=flat_anchors[inside], scores=cls_scores[inside].detach(), bboxes=bbox_preds[inside].detach()
         )

@@ -135,7 +135,7 @@ class YOLOV3Head(BaseDenseHead):
         """D."""
         return 5 + self.num_classes
 
-    def _class_rows_of(self, name: str) -> tuple[int, int] | None:
+    def _class_rows_of(self, name: str) -> tuple[int, ...] | None:
         return (self.num_base_priors, 5) if name.startswith('convs_pred.') else None
 
     def init_weights(self) -> None:

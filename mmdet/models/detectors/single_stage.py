@@ -27,8 +27,9 @@ def _with_channels(neck: dict, backbone: nn.Module) -> dict:
             message = f'the channels must be given: {name} has no list out_channels'
             raise ConfigError(message, field='neck.in_channels', received=given)
         return neck
-    known = list(known)
-    if given not in (None, 'auto', known, tuple(known)):
+    # A number: the neck reads the last map only.
+    known = known[-1] if isinstance(given, int) else list(known)
+    if given not in (None, 'auto', known, tuple(known) if isinstance(known, list) else known):
         message = f'neck.in_channels {given} replaced by {known}, the channels of {name}'
         print_log(message, logger='current', level=logging.WARNING)
     return ConfigDict(neck, in_channels=known)
@@ -132,3 +133,23 @@ class YOLOV3(SingleStageDetector):
 @MODELS.register_module()
 class YOLOX(SingleStageDetector):
     """YOLOX (arXiv 2107.08430)."""
+
+
+@MODELS.register_module()
+class PAA(SingleStageDetector):
+    """Probabilistic anchor assignment (arXiv 2007.08103)."""
+
+
+@MODELS.register_module()
+class FOVEA(SingleStageDetector):
+    """FoveaBox (arXiv 1904.03797)."""
+
+
+@MODELS.register_module()
+class RepPointsDetector(SingleStageDetector):
+    """Boxes as point sets (arXiv 1904.11490)."""
+
+
+@MODELS.register_module()
+class CenterNet(SingleStageDetector):
+    """Objects as points (arXiv 1904.07850), or the first stage of CenterNet2 (arXiv 2103.07461), by its head."""

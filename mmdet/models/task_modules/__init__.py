@@ -16,6 +16,7 @@ from .assigners import (
     HungarianAssigner,
     IoUCost,
     MaxIoUAssigner,
+    PointAssigner,
     SimOTAAssigner,
     TaskAlignedAssigner,
 )

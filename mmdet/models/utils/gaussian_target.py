@@ -3,8 +3,8 @@
 Naming: B images, C classes, k peaks.
 """
 
-import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,17 +32,20 @@ def gen_gaussian_target(heatmap: Tensor, center: Sequence[int], radius: int, k: 
     return heatmap
 
 
-def gaussian_radius(det_size: tuple[float, float], min_overlap: float) -> float:
+def gaussian_radius(det_size: tuple[Any, Any], min_overlap: float) -> Any:
     """How far both corners of a box (height, width) may move for an IoU of at least ``min_overlap`` with the box.
 
-    The smallest root of three cases: one corner inside and one outside, both inside, both outside of the box.
+    The smallest root of three cases: one corner inside and one outside, both inside, both outside of the box. A number, or a tensor
+    where height and width are tensors of one shape.
     """
     height, width = det_size
     total, area = height + width, height * width
-    mixed = (total - math.sqrt(total**2 - 4 * area * (1 - min_overlap) / (1 + min_overlap))) / 2
-    inside = (2 * total - math.sqrt(4 * total**2 - 16 * (1 - min_overlap) * area)) / 8
+    mixed = (total - (total**2 - 4 * area * (1 - min_overlap) / (1 + min_overlap)) ** 0.5) / 2
+    inside = (2 * total - (4 * total**2 - 16 * (1 - min_overlap) * area) ** 0.5) / 8
     slope = -2 * min_overlap * total
-    outside = (slope + math.sqrt(slope**2 + 16 * min_overlap * (1 - min_overlap) * area)) / (8 * min_overlap)
+    outside = (slope + (slope**2 + 16 * min_overlap * (1 - min_overlap) * area) ** 0.5) / (8 * min_overlap)
+    if isinstance(mixed, Tensor):
+        return torch.stack([mixed, inside, outside]).amin(0)
     return min(mixed, inside, outside)
 
 

@@ -17,11 +17,16 @@ from mmdet.utils import load_config
 
 CONFIGS = [
     'atss/atss_r50_fpn_1x_coco.py',
+    'centernet/centernet_r18_8xb16-crop512-140e_coco.py',
+    'centernet/centernet-update_r50-caffe_fpn_ms-1x_coco.py',
     'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
     'fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py',
+    'foveabox/fovea_r50_fpn_gn-head-align_4xb4-2x_coco.py',
     'gfl/gfl_r50_fpn_1x_coco.py',
     'gfocal/gfocal_r50_fpn_1x.py',
     'ld/ld_r18-gflv1-r101_fpn_1x_coco.py',
+    'paa/paa_r50_fpn_1x_coco.py',
+    'reppoints/reppoints-moment_r50_fpn-gn_head-gn_1x_coco.py',
     'retinanet/retinanet_r50_fpn_1x_coco.py',
     'rtmdet/rtmdet_m_8xb32-300e_coco.py',
     'ssd/ssd300_coco.py',
@@ -48,9 +53,16 @@ def small_config(path):
         model.neck.update(in_channels=[32, 64, 128], out_channels=64, num_csp_blocks=1)
     else:
         model.backbone.update(depth=18, base_channels=16, stem_channels=16, init_cfg=None)
-        model.neck.update(in_channels=[16, 32, 64, 128], out_channels=64)
+        one_map = model.neck.type == 'CTResNetNeck'
+        model.neck.update(dict(in_channels=128) if one_map else dict(in_channels=[16, 32, 64, 128], out_channels=64))
     head = model.bbox_head
-    head.update(in_channels=64, feat_channels=64, stacked_convs=1, num_classes=3)
+    head.update(in_channels=64, feat_channels=64, num_classes=3)
+    if head.type == 'CenterNetHead':  # it has no NMS; that of the stages takes nothing away here
+        model.test_cfg.update(topk=20, nms=dict(type='nms', iou_threshold=1.0))
+    else:
+        head.update(stacked_convs=1)
+    if head.type == 'PAAHead':  # candidates as a stage takes them, without votes, which need all candidates
+        head.score_voting, model.test_cfg.nms_pre_rule = False, 'pairs'
     if model.type == 'KnowledgeDistillationSingleStageDetector':
         teacher = load_config(path.parents[1] / 'gfl/gfl_r50_fpn_1x_coco.py').model
         model.update(teacher_ckpt=None, teacher_config=dict(model=teacher))
@@ -90,6 +102,8 @@ def detector(cfg):
         for name, parameter in model.bbox_head.named_parameters():
             if 'weight' in name and model.bbox_head._class_rows_of(name):
                 parameter.normal_(std=0.2)
+            if name == 'wh_head.2.bias':
+                parameter.fill_(6)  # cells; sizes of an untrained head are nearly 0
     return model.eval()
 
 

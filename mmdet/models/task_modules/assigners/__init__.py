@@ -13,14 +13,14 @@ from mmdet.core.assigners import (
     HungarianAssigner,
     IoUCost,
     MaxIoUAssigner,
+    PointAssigner,
     SimOTAAssigner,
     TaskAlignedAssigner,
 )
 from mmdet.core.boxes import BboxOverlaps2D
 
 __all__ = [
-    'ATSSAssigner', 'AssignResult', 'BBoxL1Cost', 'BaseAssigner', 'BaseMatchCost', 'BboxOverlaps2D', 'ClassificationCost',
-    'CrossEntropyLossCost', 'DiceCost', 'DynamicSoftLabelAssigner', 'FocalLossCost', 'HungarianAssigner', 'IoUCost', 'MaxIoUAssigner',
+    'ATSSAssigner', 'AssignResult', 'BBoxL1Cost', 'BaseAssigner', 'BaseMatchCost', 'BboxOverlaps2D', 'ClassificationCost', 'CrossEntropyLossCost',
+    'DiceCost', 'DynamicSoftLabelAssigner', 'FocalLossCost', 'GridAssigner', 'HungarianAssigner', 'IoUCost', 'MaxIoUAssigner', 'PointAssigner',
     'SimOTAAssigner', 'TaskAlignedAssigner',
-    'GridAssigner',
 ]  # fmt: skip

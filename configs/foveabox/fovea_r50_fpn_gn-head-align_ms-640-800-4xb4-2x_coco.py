@@ -1,0 +1,9 @@
+# In training the short side is 640 or 800.
+_base_ = './fovea_r50_fpn_gn-head-align_4xb4-2x_coco.py'
+
+train_pipeline = [
+    *_base_.train_pipeline[:2],
+    dict(type='RandomChoiceResize', scales=[(1333, 640), (1333, 800)], keep_ratio=True),
+    *_base_.train_pipeline[3:],
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
