@@ -1,4 +1,5 @@
 from .cspnext_pafpn import CSPNeXtPAFPN
 from .fpn import FPN
+from .hrfpn import HRFPN
 
-__all__ = ['CSPNeXtPAFPN', 'FPN']
+__all__ = ['CSPNeXtPAFPN', 'FPN', 'HRFPN']
