@@ -5,7 +5,7 @@ from typing import Any
 
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
-from mmengine.model import BaseModule, Sequential
+from mmengine.model import BaseModule, ModuleList, Sequential
 from torch import Tensor, nn
 
 from mmdet.errors import ArgumentError
@@ -51,7 +51,8 @@ class HRModule(BaseModule):
     ):
         super().__init__()
         rows = list(zip(in_channels, num_channels, num_blocks))
-        self.branches = nn.ModuleList(ResLayer(block, *row, **options) for row in rows)
+        # mmengine's list, through which the blocks initialise themselves.
+        self.branches = ModuleList(ResLayer(block, *row, **options) for row in rows)
         self.in_channels = widths = [width * block.expansion for width in num_channels]
         self.fuse_layers = nn.ModuleList()
         targets = 0 if len(widths) == 1 else len(widths) if multiscale_output else 1

@@ -63,7 +63,9 @@ class WindowMSA(BaseModule):
     ):
         super().__init__(init_cfg)
         if embed_dims % num_heads:
-            raise ArgumentError(f'must be a multiple of num_heads = {num_heads}', field='embed_dims', received=embed_dims)
+            raise ArgumentError(
+                f'must be a multiple of num_heads = {num_heads}', field='embed_dims', received=embed_dims
+            )
         self.embed_dims, self.num_heads, self.window_size = embed_dims, num_heads, tuple(window_size)
         self.scale = qk_scale or (embed_dims // num_heads) ** -0.5
         rows = (2 * window_size[0] - 1) * (2 * window_size[1] - 1)
@@ -387,9 +389,7 @@ class SwinTransformer(FreezableBackbone):
                 down = PatchMerging(width, 2 * width, stride=strides[i + 1], norm_cfg=patch_norm_cfg)
             rate, rates = rates[:depth], rates[depth:]
             hidden = int(mlp_ratio * width)
-            stage = SwinBlockSequence(
-                width, heads, hidden, depth, drop_path_rate=rate, downsample=down, **options
-            )
+            stage = SwinBlockSequence(width, heads, hidden, depth, drop_path_rate=rate, downsample=down, **options)
             self.stages.append(stage)
         for i in self.out_indices:
             self.add_module(f'norm{i}', build_norm_layer(norm_cfg, self.num_features[i])[1])
