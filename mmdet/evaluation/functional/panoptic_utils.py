@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from os import PathLike
 from os.path import join
 
-import mmcv
+import cv2
 import numpy as np
 from mmengine.fileio import get
 from mmengine.logging import print_log as log
@@ -81,23 +81,29 @@ class PQStat:
 
 def _ids(folder: Folder, name: str, backend_args: dict | None) -> np.ndarray:
     path = join(folder, name)
-    picture = mmcv.imfrombytes(get(path, backend_args=backend_args), flag='color', channel_order='rgb')
+    content = np.frombuffer(get(path, backend_args=backend_args), np.uint8)
+    picture = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None  # BGR
     if picture is None:
         raise DataError('is no picture', file=path)
-    return picture.astype(np.int64) @ np.array([1, 256, 256**2])
+    return picture.astype(np.int64) @ np.array([256**2, 256, 1])
 
 
 def _segments(annotation: dict, categories: Mapping[int, dict], ids: np.ndarray, path: str) -> dict[int, dict]:
     """Segments by id, checked: their classes exist, and they have pixels, as all pixels have segments."""
     found = {segment['id']: segment for segment in annotation['segments_info']}
     drawn = dict(zip(*(values.tolist() for values in np.unique(ids, return_counts=True))))
-    for what, where in ((set(drawn) - set(found) - {_VOID}, 'in the picture only'), (set(found) - set(drawn), 'not drawn')):
+    for what, where in (
+        (set(drawn) - set(found) - {_VOID}, 'in the picture only'),
+        (set(found) - set(drawn), 'not drawn'),
+    ):
         if what:
             raise DataError(f'segments {where}', file=path, field='segments_info', received=sorted(what))
     for key, segment in found.items():
         if segment['category_id'] not in categories:
             message = f'must be one of {sorted(categories)}'
-            raise DataError(message, file=path, record=f'segment {key}', field='category_id', received=segment['category_id'])
+            raise DataError(
+                message, file=path, record=f'segment {key}', field='category_id', received=segment['category_id']
+            )
     return {key: dict(segment, pixels=drawn[key]) for key, segment in found.items()}
 
 
@@ -126,7 +132,9 @@ def _add_image(stat: PQStat, truth: dict, predicted: dict, pairs: dict[tuple[int
         free = pairs.get((_VOID, key), 0)
         if segment['category_id'] in crowds:
             free += pairs.get((crowds[segment['category_id']], key), 0)
-        if free / segment['pixels'] <= 0.5:  # most of it lies neither in a crowd of its class nor where the truth says nothing
+        if (
+            free / segment['pixels'] <= 0.5
+        ):  # most of it lies neither in a crowd of its class nor where the truth says nothing
             stat[segment['category_id']].fp += 1
 
 
@@ -184,7 +192,9 @@ def pq_compute_multi_core(
     nproc: int = 32,
 ) -> PQStat:
     """:func:`pq_compute_single_core` in ``nproc`` threads: reading and counting leave Python's lock."""
-    parts = [matched_annotations_list[start::nproc] for start in range(max(min(nproc, len(matched_annotations_list)), 1))]
+    parts = [
+        matched_annotations_list[start::nproc] for start in range(max(min(nproc, len(matched_annotations_list)), 1))
+    ]
     total = PQStat()
     with ThreadPoolExecutor(len(parts)) as pool:
         jobs = [(i, part, gt_folder, pred_folder, categories, backend_args) for i, part in enumerate(parts)]

@@ -164,7 +164,7 @@ class ShiftWindowMSA(BaseModule):
         """Attend over ``query`` (B, h * w, C), with h and w in ``hw_shape``; returns the same shape."""
         B, N, C = query.shape
         (h, w), shift = hw_shape, self.shift_size
-        if N != h * w:
+        if h * w != N:
             raise ArgumentError(f'must have {h} x {w} tokens', field='query', received=tuple(query.shape))
         x = F.pad(query.view(B, h, w, C), (0, 0, 0, -w % self.window_size, 0, -h % self.window_size))
         padded, mask = (x.shape[1], x.shape[2]), None
