@@ -48,7 +48,8 @@ def fill_state_dict(
     """Fill a state dict by the rule of the reference sheet's appendix.
 
     Args:
-        state_dict: gives names and shapes. What ends in ``num_batches_tracked`` or ``project`` is passed on unchanged.
+        state_dict: gives names and shapes. What ends in ``num_batches_tracked`` or ``project``, and whole numbers, are passed on
+            unchanged; the latter count as positions.
         keys_order: names of the whole detector, in any order (they are sorted here); default: those of `state_dict`.
         prefix: put before each name of `state_dict` (``'backbone.'`` for a backbone alone).
 
@@ -60,7 +61,7 @@ def fill_state_dict(
     filled = {}
     for key, value in state_dict.items():
         name = prefix + key
-        if name.endswith(_NOT_FILLED):
+        if name.endswith(_NOT_FILLED) or not value.is_floating_point():
             filled[key] = value
             continue
         values = _period(value.numel(), position[name])

@@ -19,12 +19,6 @@ KINDS = {
     'str': lambda found: isinstance(found, str),
     'tuple': lambda found: isinstance(found, tuple),
 }
-# Families that the package does not have: two-stage and transformer detectors, masks of scenes, videos, other dense detectors.
-FAMILIES = (
-    'roi_heads', 'detr', 'DETR', 'Detr', 'dino', 'DINO', 'cascade_rcnn', 'CdnQueryGenerator', 'MSDeformAttn', 'MultiScaleDeformable', 'pq_compute',
-    'YouTubeVIS', 'BaseFrameSample', 'CenterNet', 'SOLO', 'CondInst', 'Fovea', 'RepPoints', 'RPNHead',
-    'PAAHead', 'HRNet', 'RegNet', 'backbones.swin', 'CocoOccluded',
-)  # fmt: skip
 
 
 def table(importance):
@@ -57,10 +51,10 @@ def test_every_name_of_plug_ins_for_dense_detectors_leads_somewhere():
     assert lacking(table(1)) == []
 
 
-def test_common_names_of_what_the_package_has_lead_somewhere():
-    rows = [row for row in table(2) if not any(part in f'{row[0]}.{row[1]}' for part in FAMILIES)]
-    assert len(rows) > 100
-    left = lacking(rows)
+def test_nine_in_ten_of_the_less_common_names_lead_somewhere():
+    rows = table(2)
+    assert len(rows) > 160
+    left = lacking(rows)  # of transformer detectors, masks and videos
     assert len(left) <= len(rows) // 10, left
 
 

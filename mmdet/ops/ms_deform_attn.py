@@ -180,13 +180,32 @@ class MSDeformAttn(nn.Module):
         Raises:
             ModelInputError: the value tokens or the reference points do not fit the other arguments.
         """
+        return self.sample(query, reference_points, value, spatial_shapes)
+
+    def sample(
+        self,
+        query: Tensor,
+        reference_points: Tensor,
+        value: Tensor,
+        spatial_shapes: SpatialShapes,
+        padding: Tensor | None = None,
+    ) -> Tensor:
+        """:meth:`forward`, also with boxes as references and with padding.
+
+        Args:
+            query, value, spatial_shapes: see :meth:`forward`.
+            reference_points: (B or 1, Q, L or 1, 2), or boxes (..., 4), x, y, w, h; a box reaches from -1 to 1 where K offsets reach from -K to K.
+            padding: (B, S), true where a token is padding and counts as 0.
+        """
         B, Q, _ = query.shape
         M, L, K = self.num_heads, self.num_levels, self.num_points
-        if reference_points.shape[1] != Q or reference_points.shape[-1] != 2:
-            message = f'must be (B or 1, {Q}, L or 1, 2), one x, y for each query'
+        if reference_points.shape[1] != Q or reference_points.shape[-1] not in (2, 4):
+            message = f'must be (B or 1, {Q}, L or 1, 2 or 4), one x, y or x, y, w, h for each query'
             raise ModelInputError(message, field='reference_points', received=tuple(reference_points.shape))
         _check_inputs(value, spatial_shapes, L)
         value = self.value_proj(value)
+        if padding is not None:
+            value = value.masked_fill(padding[..., None], 0)
         value = value.view(B, -1, M, value.shape[-1] // M)
         dtype = torch.promote_types(value.dtype, torch.float32)
         # Locations need more digits than half precision has: their projections are small, so they run in the
@@ -196,7 +215,10 @@ class MSDeformAttn(nn.Module):
             offsets = self.sampling_offsets(query).to(dtype).view(B, Q, M, L, K, 2)  # in cells of the level
             weights = self.attention_weights(query).to(dtype).view(B, Q, M, L * K).softmax(-1).view(B, Q, M, L, K)
             sizes_wh, _ = _level_sizes(spatial_shapes, query.device)
-            reference_pixels = reference_points.to(dtype) * sizes_wh - 0.5  # (B or 1, Q, L, 2)
+            reference_pixels = reference_points[..., :2].to(dtype) * sizes_wh - 0.5  # (B or 1, Q, L, 2)
+            if reference_points.shape[-1] == 4:
+                half_wh = reference_points[..., 2:].to(dtype) * sizes_wh / 2
+                offsets = offsets / K * half_wh[:, :, None, :, None]
             pixels = offsets + reference_pixels[:, :, None, :, None]
             output = _weighted_samples(value.to(dtype), spatial_shapes, pixels, weights)
         return self.output_proj(output.to(value.dtype))

@@ -27,6 +27,7 @@ from .color import Normalize, PhotoMetricDistortion, YOLOXHSVRandomAug
 from .crop import Expand, FilterAnnotations, MinIoURandomCrop, RandomCenterCropPad, RandomCrop
 from .erasing import CutOut, RandomErasing
 from .formatting import PackDetInputs
+from .frame_sampling import BaseFrameSample, UniformRefFrameSample
 from .geometric import Pad, RandomFlip
 from .loading import InferencerLoader, LoadAnnotations, LoadImageFromFile, LoadImageFromNDArray
 from .mixing import CachedMixUp, CachedMosaic, CopyPaste, MixUp, Mosaic, RandomAffine
@@ -34,7 +35,7 @@ from .resize import FixScaleResize, FixShapeResize, RandomChoiceResize, RandomRe
 from .wrappers import Compose, RandomApply, RandomChoice, TestTimeAug
 
 __all__ = [
-    'Albu', 'AutoAugment', 'AutoContrast', 'Brightness', 'CachedMixUp', 'CachedMosaic', 'Color', 'ColorTransform', 'Compose', 'Contrast',
+    'Albu', 'AutoAugment', 'AutoContrast', 'BaseFrameSample', 'UniformRefFrameSample', 'Brightness', 'CachedMixUp', 'CachedMosaic', 'Color', 'ColorTransform', 'Compose', 'Contrast',
     'CopyPaste', 'CutOut', 'Equalize', 'Expand', 'FilterAnnotations', 'FixScaleResize', 'FixShapeResize', 'GeomTransform', 'InferencerLoader',
     'Invert', 'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'MinIoURandomCrop', 'MixUp', 'Mosaic', 'Normalize', 'PackDetInputs',
     'Pad', 'PhotoMetricDistortion', 'Posterize', 'RandAugment', 'RandomAffine', 'RandomApply', 'RandomCenterCropPad', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop',

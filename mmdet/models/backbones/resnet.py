@@ -241,6 +241,7 @@ class ResNet(FreezableBackbone):
         101: (Bottleneck, (3, 4, 23, 3)),
         152: (Bottleneck, (3, 8, 36, 3)),
     }
+    stem_kernel_size = 7
 
     def __init__(
         self,
@@ -267,7 +268,7 @@ class ResNet(FreezableBackbone):
         pretrained: str | None = None,
         init_cfg: dict | list | None = None,
     ):
-        init_cfg, self.zero_init_residual = _initialisation(pretrained, init_cfg, zero_init_residual)
+        init_cfg, self.zero_init_residual = pretrained_init(pretrained, init_cfg, zero_init_residual)
         super().__init__(init_cfg)
         if depth not in self.arch_settings:
             raise KeyError(f'invalid depth {depth} for {type(self).__name__}; allowed: {sorted(self.arch_settings)}')
@@ -285,7 +286,7 @@ class ResNet(FreezableBackbone):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.res_layers: list[str] = []
         for stage, num_blocks in enumerate(stage_blocks[:num_stages]):
-            planes = base_channels * 2**stage
+            planes = self._stage_planes(stage)
             layer = self.make_res_layer(
                 block=self.block,
                 inplanes=inplanes,
@@ -312,6 +313,10 @@ class ResNet(FreezableBackbone):
         """Build one stage; subclasses add the arguments of their own blocks."""
         return ResLayer(**kwargs)
 
+    def _stage_planes(self, stage: int) -> int:
+        """Base width of the blocks of a stage."""
+        return self.base_channels * 2**stage
+
     def make_stage_plugins(self, plugins: list[dict] | None, stage_idx: int) -> list[dict] | None:
         """Those of the plugins that a stage has; None without any.
 
@@ -330,7 +335,8 @@ class ResNet(FreezableBackbone):
 
     def _build_stem(self, in_channels: int, channels: int) -> None:
         if not self.deep_stem:
-            self.conv1 = build_conv(self.conv_cfg, in_channels, channels, 7, stride=2, padding=3, bias=False)
+            size = self.stem_kernel_size
+            self.conv1 = build_conv(self.conv_cfg, in_channels, channels, size, stride=2, padding=size // 2, bias=False)
             self.norm1_name, norm = build_norm_layer(self.norm_cfg, channels, postfix=1)
             self.add_module(self.norm1_name, norm)
             self.relu = nn.ReLU(inplace=True)
@@ -364,15 +370,21 @@ class ResNet(FreezableBackbone):
         return tuple(outs)
 
 
-def _initialisation(
+def pretrained_cfg(pretrained: str | None, init_cfg: dict | list | None) -> dict | list | None:
+    """``init_cfg``, or what the old argument ``pretrained`` means; not both may be given."""
+    assert not (pretrained and init_cfg), 'pretrained and init_cfg cannot be given together'
+    if pretrained is None:
+        return init_cfg
+    if not isinstance(pretrained, str):
+        raise TypeError(f'pretrained must be a str or None, received {pretrained!r}')
+    return dict(type='Pretrained', checkpoint=pretrained)
+
+
+def pretrained_init(
     pretrained: str | None, init_cfg: dict | list | None, zero_init_residual: bool
 ) -> tuple[dict | list, bool]:
     """Return the effective ``init_cfg``, and whether the blocks' last norms start at 0 (only with the default initialisation)."""
-    assert not (pretrained and init_cfg), 'pretrained and init_cfg cannot be given together'
-    if pretrained is not None:
-        if not isinstance(pretrained, str):
-            raise TypeError(f'pretrained must be a str or None, received {pretrained!r}')
-        init_cfg = dict(type='Pretrained', checkpoint=pretrained)
+    init_cfg = pretrained_cfg(pretrained, init_cfg)
     if init_cfg is not None:
         return init_cfg, False
     norms = dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])

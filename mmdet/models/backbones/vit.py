@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.registry import MODELS
+
+from .pretrained import pretrained_tensors
 
 
 def resize_pos_embed(table: Tensor, grid_hw: tuple[int, int]) -> Tensor:
@@ -357,19 +358,7 @@ def load_vit_weights(model: WindowedViT, filename: str, prefix: str | None = Non
     Raises:
         CheckpointError: the file has no weights for the patch embedding or a block, or one of the wrong shape.
     """
-    content = CheckpointLoader.load_checkpoint(filename, map_location='cpu')
-    for wrapper in ('state_dict', 'model'):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict):
-        raise CheckpointError('must hold a dict of tensors', file=filename, received=type(content).__name__)
-    tensors = {name.removeprefix('module.'): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
-    if prefix is None and any(name.startswith('backbone.') for name in tensors):
-        prefix = 'backbone'
-    if prefix is not None:
-        start = prefix.rstrip('.') + '.'
-        tensors = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-
+    tensors = pretrained_tensors(filename, prefix)
     own, parts = model.state_dict(), ('patch_embed.', 'pos_embed', 'blocks.')
     required = [name for name in own if name.startswith(parts) and '.gamma' not in name]
     missing = [name for name in required if name not in tensors]
