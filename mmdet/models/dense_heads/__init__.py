@@ -8,6 +8,7 @@ from .gfocal_head import GFocalHead
 from .ld_head import LDHead
 from .mp_head import MPHead
 from .retina_head import RetinaHead
+from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .single_anchor_head import AnchorTargets
 from .tood_head import TaskDecomposition, TOODHead
@@ -15,5 +16,5 @@ from .vfnet_head import VFNetHead
 
 __all__ = [
     'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'FCOSHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead',
-    'MPHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RetinaHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead',
+    'MPHead', 'RPNHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RetinaHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead',
 ]  # fmt: skip

@@ -1,15 +1,19 @@
 from .base import BaseDetector
+from .cascade_rcnn import CascadeRCNN
 from .composite import CompositeDetector, FullResolutionPreprocessor
+from .faster_rcnn import FasterRCNN
 from .kd_one_stage import KnowledgeDistillationSingleStageDetector
+from .rpn import RPN
 from .rtmdet import RTMDet
 from .single_stage import ATSS, FCOS, GFL, TOOD, RetinaNet, SingleStageDetector, VFNet
 from .sliced_det import SlicedDet
 from .stage import DetectionStage
 from .tta import DetTTAModel
+from .two_stage import TwoStageDetector
 from .ufpmp_det import UFPMPDet, UFPMPTrace
 
 __all__ = [
-    'ATSS', 'BaseDetector', 'CompositeDetector', 'DetTTAModel', 'DetectionStage', 'FCOS', 'FullResolutionPreprocessor', 'GFL',
-    'KnowledgeDistillationSingleStageDetector', 'RTMDet', 'RetinaNet', 'SingleStageDetector', 'SlicedDet', 'TOOD', 'UFPMPDet', 'UFPMPTrace',
+    'ATSS', 'BaseDetector', 'CascadeRCNN', 'CompositeDetector', 'DetTTAModel', 'DetectionStage', 'FCOS', 'FasterRCNN', 'FullResolutionPreprocessor', 'GFL',
+    'KnowledgeDistillationSingleStageDetector', 'RPN', 'RTMDet', 'RetinaNet', 'SingleStageDetector', 'SlicedDet', 'TOOD', 'TwoStageDetector', 'UFPMPDet', 'UFPMPTrace',
     'VFNet',
 ]  # fmt: skip
