@@ -56,11 +56,10 @@ class CascadeRoIHead(BaseRoIHead):
             train_cfg=train_cfg,
         )
         for name, given in lists.items():
-            if (name == 'train_cfg' and given) or isinstance(given, (list, tuple)):
-                if not isinstance(given, (list, tuple)) or len(given) != num_stages:
-                    raise ConfigError(
-                        f'must be a list of {num_stages}, one for each stage', field=f'roi_head.{name}', received=given
-                    )
+            listed = isinstance(given, (list, tuple))
+            if (listed and len(given) != num_stages) or (name == 'train_cfg' and given and not listed):
+                message = f'must be a list of {num_stages}, one for each stage'
+                raise ConfigError(message, field=f'roi_head.{name}', received=given)
         super().__init__(bbox_roi_extractor, bbox_head, train_cfg=train_cfg, **kwargs)
 
     def init_bbox_head(self, bbox_roi_extractor: Any, bbox_head: Any) -> None:
@@ -79,7 +78,8 @@ class CascadeRoIHead(BaseRoIHead):
         self.bbox_sampler: list[Any] = []
         if self.train_cfg:
             self.train_cfg = [to_config_dict(cfg) for cfg in self.train_cfg]
-            for self.current_stage, cfg in enumerate(self.train_cfg):
+            for stage, cfg in enumerate(self.train_cfg):
+                self.current_stage = stage  # which a sampler that needs the head's losses asks for
                 assigner, sampler = assigner_and_sampler(cfg, self)
                 self.bbox_assigner.append(assigner)
                 self.bbox_sampler.append(sampler)
