@@ -1,4 +1,4 @@
-"""Each dense detector, made small: a training step, a stage of the composite detectors, test-time augmentation, FLOPs, timing, inference."""
+"""Each detector, made small: a training step, a stage of the composite detectors, test-time augmentation, FLOPs, timing, inference."""
 
 import copy
 
@@ -17,6 +17,8 @@ from mmdet.utils import load_config
 
 CONFIGS = [
     'atss/atss_r50_fpn_1x_coco.py',
+    'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
+    'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
     'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
     'fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py',
     'gfl/gfl_r50_fpn_1x_coco.py',
@@ -44,6 +46,9 @@ def small_config(path):
     else:
         model.backbone.update(depth=18, base_channels=16, stem_channels=16, init_cfg=None)
         model.neck.update(in_channels=[16, 32, 64, 128], out_channels=64)
+    if 'roi_head' in model:
+        two_stages_small(model)
+        return cfg
     head = model.bbox_head
     head.update(in_channels=64, feat_channels=64, stacked_convs=1, num_classes=3)
     if model.type == 'KnowledgeDistillationSingleStageDetector':
@@ -52,6 +57,17 @@ def small_config(path):
         teacher.bbox_head.num_classes = 3
     model.test_cfg.update(score_thr=0.0, nms_pre=50, max_per_img=20)
     return cfg
+
+
+def two_stages_small(model):
+    """The same for the heads of a two-stage detector: 40 proposals."""
+    model.rpn_head.update(in_channels=64, feat_channels=64)
+    model.roi_head.bbox_roi_extractor.out_channels = 64
+    heads = model.roi_head.bbox_head
+    for head in heads if isinstance(heads, list) else [heads]:
+        head.update(in_channels=64, fc_out_channels=64, num_classes=3)
+    model.test_cfg.rpn.max_per_img = model.train_cfg.rpn_proposal.max_per_img = 40
+    model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=20)
 
 
 @pytest.fixture(scope='module', params=CONFIGS)
@@ -65,7 +81,7 @@ def detector(cfg):
     model = MODELS.build(cfg.model)
     model.init_weights()
     with torch.no_grad():  # scores of an untrained head are nearly alike
-        for name, parameter in model.bbox_head.named_parameters():
+        for name, parameter in model.detection_head.named_parameters():
             if '_cls.weight' in name:
                 parameter.normal_(std=0.2)
     return model.eval()
@@ -102,7 +118,7 @@ def test_training_step(cfg):
     total, parts = model.parse_losses(model(**data, mode='loss'))
     total.backward()
     assert total > 0 and all(torch.isfinite(part) for part in parts.values())
-    head = dict(model.bbox_head.named_parameters())
+    head = dict(model.detection_head.named_parameters())
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in head.values())
     assert sum(bool(p.grad.abs().sum()) for p in head.values()) > len(head) / 2
 
@@ -112,7 +128,7 @@ def test_stage_finds_what_the_detector_finds(detector, plain):
     assert len(plain) > 1 and stage.num_classes == 3
     whole = SlicedDet(dict(detector=detector, scale=(96, 64), flip=False), tile_wh=None, max_per_img=20)
     found = [stage([IMAGE])[0], whole.detect([IMAGE])[0]]
-    if detector.bbox_head.clips_boxes:
+    if getattr(detector.detection_head, 'clips_boxes', True):
         for boxes in found:
             assert_same(boxes, plain)
     else:  # the NMS of a stage sees boxes that are cut, hence other overlaps
@@ -135,7 +151,7 @@ def test_both_stages_of_a_composite_detector(detector):
 
 
 def test_test_time_augmentation(detector, plain):
-    nms = dict(detector.bbox_head.test_cfg.nms)
+    nms = dict(detector.detection_head.test_cfg.nms)
     model = DetTTAModel(module=detector, tta_cfg=dict(nms=nms, max_per_img=20)).eval()
 
     def view(flip):
