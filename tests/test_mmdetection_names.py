@@ -19,10 +19,10 @@ KINDS = {
     'str': lambda found: isinstance(found, str),
     'tuple': lambda found: isinstance(found, tuple),
 }
-# Families that the package does not have: two-stage and transformer detectors, masks of scenes, videos, other dense detectors.
+# Families that the package does not have: transformer detectors, masks of scenes, videos, other dense detectors.
 FAMILIES = (
-    'roi_heads', 'detr', 'DETR', 'Detr', 'dino', 'DINO', 'cascade_rcnn', 'CdnQueryGenerator', 'MSDeformAttn', 'MultiScaleDeformable', 'pq_compute',
-    'YouTubeVIS', 'BaseFrameSample', 'CenterNet', 'SOLO', 'CondInst', 'SSD', 'ssd', 'YOLO', 'Fovea', 'RepPoints', 'RPNHead',
+    'detr', 'DETR', 'Detr', 'dino', 'DINO', 'CdnQueryGenerator', 'MSDeformAttn', 'MultiScaleDeformable', 'pq_compute',
+    'YouTubeVIS', 'BaseFrameSample', 'CenterNet', 'SOLO', 'CondInst', 'SSD', 'ssd', 'YOLO', 'Fovea', 'RepPoints',
     'PAAHead', 'HRNet', 'RegNet', 'backbones.swin', 'CocoOccluded',
 )  # fmt: skip
 
