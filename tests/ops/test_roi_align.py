@@ -65,4 +65,6 @@ def test_many_boxes_are_those_one_by_one(monkeypatch):
     weights = torch.randn(alone.shape, generator=generator, dtype=torch.float64)
     gradients = [torch.autograd.grad((out * weights).sum(), x)[0] for out in (together, alone)]
     torch.testing.assert_close(*gradients)
-    assert torch.autograd.gradcheck(lambda maps: roi_align(maps, rois[:3], 2, 0.5), x[:, :1, :6, :7].detach().clone().requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda maps: roi_align(maps, rois[:3], 2, 0.5), x[:, :1, :6, :7].detach().clone().requires_grad_()
+    )

@@ -234,12 +234,10 @@ class BBoxHead(BaseModule):
 
     def _of_class(self, deltas: Tensor, labels: Tensor) -> Tensor:
         """The deltas (k, 4) of one class of each region out of (k, 4 C), or out of (k, 4) those of all classes."""
-        by_class = deltas.view(len(deltas), 1 if self.reg_class_agnostic else self.num_classes, -1)
-        return (
-            by_class[:, 0]
-            if self.reg_class_agnostic
-            else by_class[torch.arange(len(labels), device=labels.device), labels]
-        )
+        if self.reg_class_agnostic:
+            return deltas
+        by_class = deltas.view(len(deltas), self.num_classes, deltas.size(1) // self.num_classes)
+        return by_class[torch.arange(len(labels), device=labels.device), labels]
 
     # ------------------------------------------------------------------------------------------------ decode
 
