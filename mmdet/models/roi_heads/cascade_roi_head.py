@@ -49,7 +49,7 @@ class CascadeRoIHead(BaseRoIHead):
         **kwargs: Any,
     ):
         self.num_stages, self.stage_loss_weights = num_stages, list(stage_loss_weights)
-        lists = dict(
+        lists: dict[str, Any] = dict(
             stage_loss_weights=stage_loss_weights,
             bbox_roi_extractor=bbox_roi_extractor,
             bbox_head=bbox_head,

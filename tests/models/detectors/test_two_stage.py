@@ -47,6 +47,7 @@ NAMES = {
 }  # fmt: skip
 # Case, boxes of the two images, ignored ones of each: sums of the losses over the levels, and the norm of their gradient.
 LOSSES = {
+    ('rpn', (6, 6), 0): ({'loss_rpn_cls': 0.7510628, 'loss_rpn_bbox': 0.830571}, 22.96034),
     ('faster', (6, 6), 0): (
         {'loss_rpn_cls': 1.352271, 'loss_rpn_bbox': 0.6422509, 'loss_cls': 7.413614, 'loss_bbox': 0.950789},
         114.5564,
@@ -85,9 +86,18 @@ LOSSES = {
         {'loss_rpn_cls': 0.9667117, 'loss_rpn_bbox': 0.5970827, 'loss_cls': 9.590283, 'loss_bbox': 3.798742},
         169.9345,
     ),
+    ('giou', (6, 6), 0): (
+        {'loss_rpn_cls': 1.352271, 'loss_rpn_bbox': 0.6422509, 'loss_cls': 7.413614, 'loss_bbox': 0.7832898},
+        110.9624,
+    ),
+    ('ohem', (6, 6), 0): (
+        {'loss_rpn_cls': 1.352271, 'loss_rpn_bbox': 0.6422509, 'loss_cls': 8.05678, 'loss_bbox': 0.950789},
+        133.787,
+    ),
 }
 # By image: number of detections, sums of their scores and of their corners, the last score.
 DETECTIONS = {
+    'rpn': [(649, 382.3069, 185786.0, 0.009234539), (769, 404.5961, 187985.0, 0.008592153)],
     'faster': [(100, 27.68076, 28400.44, 0.1410313), (100, 30.38172, 17543.75, 0.1640893)],
     'cascade': [(100, 18.52695, 34802.92, 0.1038065), (100, 17.35734, 31751.17, 0.09252655)],
     'double': [(100, 21.34769, 36288.39, 0.07751049), (100, 18.91255, 26299.02, 0.1076987)],

@@ -127,8 +127,10 @@ class BBoxHead(BaseModule):
             if stored is None or layer not in ('fc_cls', 'fc_reg') or (layer == 'fc_reg' and self.reg_class_agnostic):
                 continue
             if layer == 'fc_reg':
-                classes = [value.unflatten(0, (-1, 4)) if len(value) % 4 == 0 else value for value in (own, stored)]
-                rows = copy_class_rows(*classes, sources, num_stored)
+                by_class, others = (
+                    value.unflatten(0, (-1, 4)) if len(value) % 4 == 0 else value for value in (own, stored)
+                )
+                rows = copy_class_rows(by_class, others, sources, num_stored)
                 rows = None if rows is None else rows.reshape(own.shape)
             else:
                 rows = copy_class_rows(own, stored, sources, num_stored)
@@ -183,7 +185,10 @@ class BBoxHead(BaseModule):
     ) -> dict:
         """``loss_bbox``, the losses by name, and ``bbox_targets``, what :meth:`get_targets` gave."""
         targets = self.get_targets(sampling_results, rcnn_train_cfg, concat=concat)
-        losses = self.loss(cls_score, bbox_pred, rois, *targets, reduction_override=reduction_override)
+        labels, label_weights, bbox_targets, bbox_weights = targets
+        losses = self.loss(
+            cls_score, bbox_pred, rois, labels, label_weights, bbox_targets, bbox_weights, reduction_override
+        )
         return dict(loss_bbox=losses, bbox_targets=targets)
 
     def loss(

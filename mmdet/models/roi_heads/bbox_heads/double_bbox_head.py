@@ -68,10 +68,10 @@ class DoubleConvFCBBoxHead(BBoxHead):
         widths = [self.in_channels * self.roi_feat_area, *[fc_out_channels] * num_fcs]
         self.fc_branch = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:]))
         if init_cfg is None:
-            linear = dict(type='Xavier', distribution='uniform', override=dict(name='fc_branch'))
+            linear: dict = dict(type='Xavier', distribution='uniform', override=dict(name='fc_branch'))
             self.init_cfg = [*self.init_cfg, linear]
 
-    def forward(self, x_cls: Tensor, x_reg: Tensor | None = None) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+    def forward(self, x_cls: Tensor, x_reg: Tensor | None = None) -> tuple[Tensor | None, Tensor | None]:
         """Features for the classes and for the boxes, (K, in_channels, h, w) each, to the outputs of :class:`BBoxHead`."""
         reg = self.res_block(x_cls if x_reg is None else x_reg)
         for conv in self.conv_branch:
