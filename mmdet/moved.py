@@ -44,6 +44,10 @@ MOVED: dict[str, tuple[str, ...]] = {
     'mmdet.models.detectors.yolo': ('mmdet.models.detectors.single_stage',),
     'mmdet.models.detectors.yolox': ('mmdet.models.detectors.single_stage',),
     'mmdet.models.layers.tinynas_structure': ('mmdet.archs.files',),
+    'mmdet.models.roi_heads.double_roi_head': ('mmdet.models.roi_heads.standard_roi_head',),
+    'mmdet.models.roi_heads.roi_extractors.base_roi_extractor': (
+        'mmdet.models.roi_heads.roi_extractors.single_level_roi_extractor',
+    ),
     'mmdet.models.task_modules.assigners.assign_result': ('mmdet.core.assigners.assign_result',),
     'mmdet.models.task_modules.assigners.atss_assigner': ('mmdet.core.assigners.atss_assigner',),
     'mmdet.models.task_modules.assigners.base_assigner': ('mmdet.core.assigners.base_assigner',),

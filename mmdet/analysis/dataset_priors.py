@@ -48,11 +48,13 @@ def head_settings(model: Any) -> list[HeadSettings]:
     """The heads with anchors in the config of a model; none for the stages of composite detectors, which their own configs train."""
     found: list[HeadSettings] = []
     if isinstance(model, Mapping) and 'detector' not in model:
-        head = model.get('bbox_head')
-        if isinstance(head, Mapping) and head.get('anchor_generator'):
-            found.append(_settings_of(head, model.get('train_cfg') or {}))
+        train_cfg = model.get('train_cfg') or {}
+        for name, cfg in dict(bbox_head=train_cfg, rpn_head=train_cfg.get('rpn') or {}).items():
+            head = model.get(name)
+            if isinstance(head, Mapping) and head.get('anchor_generator'):
+                found.append(_settings_of(head, cfg))
         for key, value in model.items():
-            if key != 'bbox_head':
+            if key not in ('bbox_head', 'rpn_head'):
                 found.extend(head_settings(value))
     return found
 

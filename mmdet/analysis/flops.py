@@ -161,7 +161,7 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     and without gradients.
 
     Args:
-        model: a detector (called with ``mode='tensor'``), or any module together with ``forward``.
+        model: a detector (called with ``mode='tensor'``; of two stages, its second sees as many regions as ``test_cfg`` allows), or any module together with ``forward``.
         shape: (height, width) of the image, or one number for a square.
         forward: ``forward(model, inputs)`` for other modules; ``inputs`` is (1, 3, H, W) float32.
 
@@ -174,7 +174,10 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     shape_hw = sides[0], sides[-1]
     divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
     height, width = (math.ceil(side / divisor) * divisor for side in shape_hw)
-    forward = forward or (lambda network, inputs: network(inputs, mode='tensor'))
+    if forward is None:
+        # Detectors of two stages have a pass of their own: what they compute depends on what the first stage finds.
+        whole = getattr(model, 'forward_shapes', None)
+        forward = lambda network, inputs: whole(inputs) if whole else network(inputs, mode='tensor')  # noqa: E731
     device = next((parameter.device for parameter in model.parameters()), torch.device('cpu'))
     training = {module: module.training for module in model.modules()}
     counter = _Counter()

@@ -107,7 +107,7 @@ def build_model(
         checkpoint: file or known name of the weights; None leaves the random ones of construction.
         device: device of the model; None takes the best one.
         fuse: fold the batch norms of the backbone into its convolutions.
-        compiled: compile backbone, neck and head by ``torch.compile``; in a composite detector those of every stage.
+        compiled: compile backbone, neck and dense head by ``torch.compile``; in a composite detector those of every stage.
         channels_last: keep the weights in channels-last order.
         trust_checkpoint: allow unpickling arbitrary objects.
     """
@@ -121,7 +121,8 @@ def build_model(
         model = model.to(memory_format=torch.channels_last)
     if compiled:
         for detector in one_stage_detectors(model):
-            for part in ('backbone', 'neck', 'bbox_head'):
+            # Not the second of two stages, whose inputs have another size for every image.
+            for part in ('backbone', 'neck', 'bbox_head', 'rpn_head'):
                 if getattr(detector, part, None) is not None:
                     getattr(detector, part).compile()
     return model

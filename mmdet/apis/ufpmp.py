@@ -32,7 +32,7 @@ def build_stage(
     """Build a detector as a stage of a composite one: it takes image tensors in full resolution and returns boxes in their pixels.
 
     Args:
-        config: config of a one-stage detector; its test pipeline has the scale.
+        config: config of a single detector; its test pipeline has the scale.
         checkpoint: its weights; None leaves them random.
         device: None takes the first GPU, or the CPU where there is none.
         flip: also detect on the flipped image.
@@ -48,7 +48,7 @@ def build_stage(
     """
     config = read_config(config, cfg_options)
     detector = init_detector(config, checkpoint, device=device, trust_checkpoint=trust_checkpoint)
-    if not hasattr(detector, 'bbox_head'):
+    if not hasattr(detector, 'detection_head'):
         message = 'must be the config of a single detector'
         raise ConfigError(message, file=config.filename, field='model', received=type(detector).__name__)
     return DetectionStage(detector, stage_scales(config), flip, batch_size).eval()
@@ -122,11 +122,11 @@ def build_sliced(
     Raises:
         ConfigError, CheckpointError: as :func:`build_stage`; also for a tile or an overlap out of range.
     """
-    options = {**(cfg_options or {}), 'model.test_cfg.nms.class_agnostic': False}
     stage = build_stage(
-        config, checkpoint, device=device, flip=flip, batch_size=batch_size, cfg_options=options,
+        config, checkpoint, device=device, flip=flip, batch_size=batch_size, cfg_options=cfg_options,
         trust_checkpoint=trust_checkpoint,
     )  # fmt: skip
+    stage.test_cfg.nms.class_agnostic = False
     whole = None if tile_wh is None else dict(scale=stage.scales, flip=flip, batch_size=batch_size)
     model = SlicedDet(
         _stage_config(stage), tile_wh, overlap, whole=whole,

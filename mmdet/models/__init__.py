@@ -8,4 +8,5 @@ from .detectors import *  # noqa: F403
 from .layers import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .necks import *  # noqa: F403
+from .roi_heads import *  # noqa: F403
 from .task_modules import *  # noqa: F403

@@ -3,8 +3,10 @@
 from .deform_conv import DeformConv2d, DeformConv2dPack, ModulatedDeformConv2dPack, deform_conv2d
 from .ms_deform_attn import MSDeformAttn, ms_deform_attn
 from .nms import batched_nms, nms, soft_nms
+from .roi_align import RoIAlign, roi_align
 from .torchvision_ops import torchvision_kernel
 
 __all__ = [
-    'DeformConv2d', 'DeformConv2dPack', 'MSDeformAttn', 'ModulatedDeformConv2dPack', 'batched_nms', 'deform_conv2d', 'ms_deform_attn', 'nms', 'soft_nms', 'torchvision_kernel',
+    'DeformConv2d', 'DeformConv2dPack', 'MSDeformAttn', 'ModulatedDeformConv2dPack', 'RoIAlign', 'batched_nms', 'deform_conv2d', 'ms_deform_attn', 'nms',
+    'roi_align', 'soft_nms', 'torchvision_kernel',
 ]  # fmt: skip

@@ -24,7 +24,9 @@ def _answering_kernels(device_type: str) -> dict[str, Callable]:
     one = torch.ones(1, 1, 1, 1, device=device_type)
     if ops.deform_conv2d(one, one.new_zeros(1, 2, 1, 1), one).item() != 1.0:
         raise RuntimeError('torchvision.ops.deform_conv2d answers wrongly for one pixel')
-    return dict(nms=ops.nms, deform_conv2d=ops.deform_conv2d)
+    if ops.roi_align(one, torch.tensor([[0.0, 0, 0, 1, 1]], device=device_type), 1, aligned=True).item() != 1.0:
+        raise RuntimeError('torchvision.ops.roi_align answers wrongly for one pixel')
+    return dict(nms=ops.nms, deform_conv2d=ops.deform_conv2d, roi_align=ops.roi_align)
 
 
 def torchvision_kernel(name: str, device_type: str = 'cpu') -> Callable | None:
@@ -33,7 +35,7 @@ def torchvision_kernel(name: str, device_type: str = 'cpu') -> Callable | None:
     The first call imports torchvision, which takes one or two seconds; modules that need a kernel therefore look it up when they are built.
 
     Args:
-        name: ``'nms'`` or ``'deform_conv2d'``.
+        name: ``'nms'``, ``'deform_conv2d'`` or ``'roi_align'``.
         device_type: kind of device on which it is to run, such as ``'cuda'``.
     """
     if device_type not in _KERNELS:

@@ -16,7 +16,7 @@ from .base_sampler import BaseSampler
 class OHEMSampler(BaseSampler):
     """Chooses the positives and the negatives with the largest losses.
 
-    Needs the second stage of a two-stage detector, which plug-ins bring: :meth:`sample` has to be given ``feats``, the feature maps of
+    Needs the second stage of a two-stage detector: :meth:`sample` has to be given ``feats``, the feature maps of
     the image.
 
     Args:

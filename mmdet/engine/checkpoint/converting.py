@@ -222,7 +222,7 @@ def join_checkpoints(
     """Write the checkpoint of ``UFPMPDet`` out of those of its stages, names prefixed ``coarse.detector.`` and ``fine.detector.``.
 
     Args:
-        coarse, fine: checkpoints of one-stage detectors, of this package or the reference's.
+        coarse, fine: checkpoints of single detectors, of this package or the reference's.
         out: ``.pth`` or ``.safetensors``.
         trust_checkpoint: unpickle arbitrary objects; only for files of your own.
         by_name: the stages may have different classes, or the same in another order; the detector maps those of equal names.
@@ -232,15 +232,15 @@ def join_checkpoints(
 
     Raises:
         ConfigError: ``out`` is one of the stages.
-        CheckpointError: a file is unreadable, is no one-stage detector, or the class names differ (without ``by_name``).
+        CheckpointError: a file is unreadable, is not that of one detector, or the class names differ (without ``by_name``).
     """
     refuse_inputs([out], [coarse, fine], field='out')
     state, lines, metas = {}, [], {}
     for part, source in (('coarse', coarse), ('fine', fine)):
         content, report = convert_checkpoint(source, trust=trust_checkpoint)
-        if not any(name.startswith('bbox_head.') for name in content['state_dict']):
+        if not any(name.startswith(('bbox_head.', 'roi_head.')) for name in content['state_dict']):
             raise CheckpointError(
-                'must be the checkpoint of one detector, with tensors bbox_head.*', file=source, received=list(content['state_dict'])[:3]
+                'must be the checkpoint of one detector, with tensors bbox_head.* or roi_head.*', file=source, received=list(content['state_dict'])[:3]
             )  # fmt: skip
         state.update({f'{part}.detector.{name}': value for name, value in content['state_dict'].items()})
         metas[part] = content['meta'].get('dataset_meta') or {}

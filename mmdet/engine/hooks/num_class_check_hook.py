@@ -105,7 +105,9 @@ def _heads(model: Any) -> list[tuple[str, str, int]]:
         return [(type(model).__name__, type(model).__name__, count)]
     found = []
     for name, module in model.named_modules():
-        count, leaf = getattr(module, 'num_classes', None), name.rpartition('.')[2]
+        count = getattr(module, 'num_classes', None)
+        # The last part of the name; of a list of heads, its name.
+        leaf = next((part for part in reversed(name.split('.')) if not part.isdigit()), '')
         checked = 'head' in leaf and leaf != 'rpn_head' and getattr(module, 'check_num_classes', True)
         if checked and isinstance(count, int):
             found.append((name, type(module).__name__, count))

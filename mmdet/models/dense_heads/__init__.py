@@ -13,6 +13,7 @@ from .mp_head import MPHead
 from .paa_head import PAAHead
 from .reppoints_head import RepPointsHead
 from .retina_head import RetinaHead
+from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .single_anchor_head import AnchorTargets
 from .ssd_head import SSDHead
@@ -23,6 +24,6 @@ from .yolox_head import YOLOXHead
 
 __all__ = [
     'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'CenterNetHead', 'CenterNetUpdateHead', 'FCOSHead', 'FoveaHead',
-    'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead', 'MPHead', 'PAAHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RepPointsHead', 'RetinaHead',
-    'SSDHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead', 'YOLOV3Head', 'YOLOXHead',
+    'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead', 'MPHead', 'PAAHead', 'RPNHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RepPointsHead',
+    'RetinaHead', 'SSDHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead', 'YOLOV3Head', 'YOLOXHead',
 ]  # fmt: skip

@@ -1,6 +1,9 @@
 from .base import BaseDetector
+from .cascade_rcnn import CascadeRCNN
 from .composite import CompositeDetector, FullResolutionPreprocessor
+from .faster_rcnn import FasterRCNN
 from .kd_one_stage import KnowledgeDistillationSingleStageDetector
+from .rpn import RPN
 from .rtmdet import RTMDet
 from .single_stage import (
     ATSS,
@@ -20,10 +23,11 @@ from .single_stage import (
 from .sliced_det import SlicedDet
 from .stage import DetectionStage
 from .tta import DetTTAModel
+from .two_stage import TwoStageDetector
 from .ufpmp_det import UFPMPDet, UFPMPTrace
 
 __all__ = [
-    'ATSS', 'BaseDetector', 'CenterNet', 'CompositeDetector', 'DetTTAModel', 'DetectionStage', 'FCOS', 'FOVEA', 'FullResolutionPreprocessor',
-    'GFL', 'KnowledgeDistillationSingleStageDetector', 'PAA', 'RTMDet', 'RepPointsDetector', 'RetinaNet', 'SingleStageDetector', 'SlicedDet',
-    'TOOD', 'UFPMPDet', 'UFPMPTrace', 'VFNet', 'YOLOV3', 'YOLOX',
+    'ATSS', 'BaseDetector', 'CascadeRCNN', 'CenterNet', 'CompositeDetector', 'DetTTAModel', 'DetectionStage', 'FCOS', 'FOVEA', 'FasterRCNN',
+    'FullResolutionPreprocessor', 'GFL', 'KnowledgeDistillationSingleStageDetector', 'PAA', 'RPN', 'RTMDet', 'RepPointsDetector', 'RetinaNet',
+    'SingleStageDetector', 'SlicedDet', 'TOOD', 'TwoStageDetector', 'UFPMPDet', 'UFPMPTrace', 'VFNet', 'YOLOV3', 'YOLOX',
 ]  # fmt: skip

@@ -42,6 +42,27 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
     def _has_head(self, name: str) -> bool:
         return any(getattr(owner, name, None) is not None for owner in (self, getattr(self, 'roi_head', None)))
 
+    @property
+    def detection_head(self) -> Any:
+        """The head that the detections come from, with ``num_classes`` and, in ``test_cfg``, the settings of the last NMS."""
+        return self.bbox_head
+
+    def candidates(self, batch_inputs: Tensor, batch_img_metas: list[dict]) -> list[InstanceData]:
+        """What the last NMS would get: ``bboxes`` (n, 4) in pixels of the original images, ``scores`` (n,) and ``labels`` (n,).
+
+        A larger detector merges the candidates of several views or detectors by an NMS of its own.
+
+        Args:
+            batch_inputs: (B, 3, H, W) normalised images.
+            batch_img_metas: B dicts with ``img_shape`` and ``scale_factor``.
+        """
+        outputs = self(batch_inputs, mode='tensor')
+        # The same rule for all detectors, whatever the head's test_cfg says: 'priors' may give all classes of a prior, many more candidates,
+        # to the NMS that the views share.
+        cfg = dict(self.detection_head.test_cfg, nms_pre_rule='pairs')
+        options: dict[str, Any] = dict(batch_img_metas=batch_img_metas, cfg=cfg, rescale=True, with_nms=False)
+        return self.detection_head.predict_by_feat(*outputs, **options)
+
     def forward(self, inputs: Any, data_samples: OptSampleList = None, mode: str = 'tensor') -> Any:
         """Run the network.
 

@@ -35,8 +35,34 @@ def _with_channels(neck: dict, backbone: nn.Module) -> dict:
     return ConfigDict(neck, in_channels=known)
 
 
+class PyramidDetector(BaseDetector):
+    """Backbone and optional neck of the detectors; arguments as of :class:`SingleStageDetector`."""
+
+    data_preprocessor: DetDataPreprocessor
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        train_cfg: dict | Config | None = None,
+        test_cfg: dict | Config | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        if neck is not None:
+            self.neck = MODELS.build(_with_channels(neck, self.backbone))
+        self.train_cfg, self.test_cfg = to_config_dict(train_cfg), to_config_dict(test_cfg)
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps (B, C_l, H_l, W_l) of (B, 3, H, W) images."""
+        x = self.backbone(batch_inputs)
+        return self.neck(x) if self.with_neck else x
+
+
 @MODELS.register_module()
-class SingleStageDetector(BaseDetector):
+class SingleStageDetector(PyramidDetector):
     """Backbone, optional neck, dense head.
 
     Args:
@@ -48,8 +74,6 @@ class SingleStageDetector(BaseDetector):
         data_preprocessor, init_cfg: configs of the preprocessor and of the initialisation.
     """
 
-    data_preprocessor: DetDataPreprocessor
-
     def __init__(
         self,
         backbone: dict,
@@ -60,19 +84,10 @@ class SingleStageDetector(BaseDetector):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ):
-        super().__init__(data_preprocessor, init_cfg)
-        self.backbone = MODELS.build(backbone)
-        if neck is not None:
-            self.neck = MODELS.build(_with_channels(neck, self.backbone))
-        self.train_cfg, self.test_cfg = to_config_dict(train_cfg), to_config_dict(test_cfg)
+        super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
         # A copy: the config a user passes in stays as it is.
         head = ConfigDict(to_config_dict(bbox_head), train_cfg=self.train_cfg, test_cfg=self.test_cfg)
         self.bbox_head: BaseDenseHead = MODELS.build(head)
-
-    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Feature maps (B, C_l, H_l, W_l) of (B, 3, H, W) images."""
-        x = self.backbone(batch_inputs)
-        return self.neck(x) if self.with_neck else x
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> Losses:
         """Losses of the head, scalars or lists over levels."""

@@ -136,8 +136,8 @@ class SlicedDet(CompositeDetector):
 
     def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
         """Read the checkpoint of the detector itself."""
-        own, head = f'{prefix}stage.detector.', f'{prefix}bbox_head.'
-        if any(name.startswith(own) for name in state_dict) or not any(name.startswith(head) for name in state_dict):
+        own, heads = f'{prefix}stage.detector.', (f'{prefix}bbox_head.', f'{prefix}roi_head.')
+        if any(name.startswith(own) for name in state_dict) or not any(name.startswith(heads) for name in state_dict):
             return []
         for name in [name for name in state_dict if name.startswith(prefix)]:
             state_dict[own + name[len(prefix) :]] = state_dict.pop(name)

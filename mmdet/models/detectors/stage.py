@@ -20,7 +20,7 @@ from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
 
-from .single_stage import SingleStageDetector
+from .base import BaseDetector
 from .tta import flip_boxes
 
 
@@ -68,8 +68,8 @@ class DetectionStage(BaseModule):
     Images are batched by padded size, so that the detections of one image never depend on the padding of another.
 
     Args:
-        detector: a single-stage detector or its config, with its ``data_preprocessor``; its head must offer
-            ``predict_by_feat(..., with_nms=False)``.
+        detector: a detector of one or two stages or its config, with its ``data_preprocessor``; it must offer ``candidates`` and
+            ``detection_head``, as :class:`BaseDetector` does for a head with ``predict_by_feat(..., with_nms=False)``.
         scale: (w, h) as in the ``Resize`` transform, aspect ratio kept; or a list of these for multi-scale detection.
         flip: add the horizontally flipped view.
         batch_size: largest number of views in one pass.
@@ -78,7 +78,7 @@ class DetectionStage(BaseModule):
 
     def __init__(
         self,
-        detector: dict | SingleStageDetector,
+        detector: dict | BaseDetector,
         scale: tuple[int, int] | list[tuple[int, int]],
         flip: bool = True,
         batch_size: int = 8,
@@ -92,7 +92,7 @@ class DetectionStage(BaseModule):
             raise ConfigError(message, field='scale', received=scale)
         if batch_size < 1:
             raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
-        self.detector: SingleStageDetector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
+        self.detector: BaseDetector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
         self.scales, self.flip, self.batch_size = scales, flip, batch_size
         self.classes = None if classes is None else tuple(classes)
         if self.classes is not None and len(self.classes) != self.num_classes:
@@ -102,12 +102,12 @@ class DetectionStage(BaseModule):
     @property
     def num_classes(self) -> int:
         """Classes of the head."""
-        return self.detector.bbox_head.num_classes
+        return self.detector.detection_head.num_classes
 
     @property
     def test_cfg(self) -> ConfigDict:
-        """Settings of the head's decode."""
-        return self.detector.bbox_head.test_cfg
+        """Settings of the head's decode; of two stages, those of the second."""
+        return self.detector.detection_head.test_cfg
 
     @torch.no_grad()
     def forward(self, images: list[Tensor]) -> list[InstanceData]:
@@ -144,9 +144,6 @@ class DetectionStage(BaseModule):
         for index, view in enumerate(views):
             height, width = view.meta['img_shape']
             groups[-(-height // divisor), -(-width // divisor)].append(index)
-        # The same rule for all stages, whatever the head's test_cfg says: 'priors' may give all classes of a prior, many more candidates,
-        # to the NMS that the views share.
-        cfg = dict(self.test_cfg, nms_pre_rule='pairs')
         found: dict[int, InstanceData] = {}
         for group in groups.values():
             for start in range(0, len(group), self.batch_size):
@@ -154,11 +151,9 @@ class DetectionStage(BaseModule):
                 batch = [views[i].image.flip(-1) if views[i].flipped else views[i].image for i in chunk]
                 metas = [views[i].meta for i in chunk]
                 data = self.detector.data_preprocessor(dict(inputs=batch))
-                outputs = self.detector(data['inputs'], mode='tensor')
-                options: dict[str, Any] = dict(batch_img_metas=metas, cfg=cfg, rescale=True, with_nms=False)
-                results = self.detector.bbox_head.predict_by_feat(*outputs, **options)
+                results = self.detector.candidates(data['inputs'], metas)
                 for i, result in zip(chunk, results):
-                    if not getattr(self.detector.bbox_head, 'clips_boxes', True):
+                    if not getattr(self.detector.detection_head, 'clips_boxes', True):
                         result = _on_image(result, views[i].meta['ori_shape'])
                     if views[i].flipped:
                         result.bboxes = flip_boxes(result.bboxes, views[i].meta['ori_shape'])

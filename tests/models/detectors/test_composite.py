@@ -8,7 +8,7 @@ from torch import nn
 from mmdet.core.post_processing import merge_views
 from mmdet.core.ufp import UnifiedForegroundPacking
 from mmdet.models.data_preprocessors import DetDataPreprocessor
-from mmdet.models.detectors import DetectionStage, SlicedDet, UFPMPDet
+from mmdet.models.detectors import BaseDetector, DetectionStage, SlicedDet, UFPMPDet
 from mmdet.models.detectors.sliced_det import slice_starts
 from mmdet.models.detectors.stage import rescale_size_hw, resize_image
 from mmdet.registry import MODELS
@@ -58,7 +58,7 @@ class Looking(nn.Module):
     def __init__(self, num_classes=2, **test_cfg):
         super().__init__()
         self.data_preprocessor = DetDataPreprocessor(pad_size_divisor=32)
-        self.bbox_head = self
+        self.detection_head = self
         self.num_classes = num_classes
         self.test_cfg = ConfigDict(dict(nms=dict(type='nms', iou_threshold=0.5)), **test_cfg)
         self.shapes, self.settings, self.batches = [], [], []
@@ -68,6 +68,8 @@ class Looking(nn.Module):
         self.shapes.append(tuple(inputs.shape))
         self.batches.append(inputs)
         return (inputs,)
+
+    candidates = BaseDetector.candidates
 
     def predict_by_feat(self, outputs, batch_img_metas, **settings):
         self.settings.append(settings)

@@ -1,4 +1,4 @@
-"""Each dense detector, made small: a training step, a stage of the composite detectors, test-time augmentation, FLOPs, timing, inference."""
+"""Each detector, made small: a training step, a stage of the composite detectors, test-time augmentation, FLOPs, timing, inference."""
 
 import copy
 
@@ -17,8 +17,10 @@ from mmdet.utils import load_config
 
 CONFIGS = [
     'atss/atss_r50_fpn_1x_coco.py',
+    'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
     'centernet/centernet_r18_8xb16-crop512-140e_coco.py',
     'centernet/centernet-update_r50-caffe_fpn_ms-1x_coco.py',
+    'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
     'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
     'fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py',
     'foveabox/fovea_r50_fpn_gn-head-align_4xb4-2x_coco.py',
@@ -46,7 +48,7 @@ def small_config(path):
     cfg = load_config(path)
     model = cfg.model
     # So that a run on the CPU takes a second; what is tested does not depend on it.
-    if model.bbox_head.type in ('SSDHead', 'YOLOV3Head'):
+    if 'bbox_head' in model and model.bbox_head.type in ('SSDHead', 'YOLOV3Head'):
         return narrow(cfg)
     if model.type in ('RTMDet', 'YOLOX'):
         model.backbone.update(deepen_factor=0.1, widen_factor=0.125, init_cfg=None)
@@ -55,6 +57,9 @@ def small_config(path):
         model.backbone.update(depth=18, base_channels=16, stem_channels=16, init_cfg=None)
         one_map = model.neck.type == 'CTResNetNeck'
         model.neck.update(dict(in_channels=128) if one_map else dict(in_channels=[16, 32, 64, 128], out_channels=64))
+    if 'roi_head' in model:
+        two_stages_small(model)
+        return cfg
     head = model.bbox_head
     head.update(in_channels=64, feat_channels=64, num_classes=3)
     if head.type == 'CenterNetHead':  # it has no NMS; that of the stages takes nothing away here
@@ -88,6 +93,17 @@ def narrow(cfg):
     return cfg
 
 
+def two_stages_small(model):
+    """The same for the heads of a two-stage detector: 40 proposals."""
+    model.rpn_head.update(in_channels=64, feat_channels=64)
+    model.roi_head.bbox_roi_extractor.out_channels = 64
+    heads = model.roi_head.bbox_head
+    for head in heads if isinstance(heads, list) else [heads]:
+        head.update(in_channels=64, fc_out_channels=64, num_classes=3)
+    model.test_cfg.rpn.max_per_img = model.train_cfg.rpn_proposal.max_per_img = 40
+    model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=20)
+
+
 @pytest.fixture(scope='module', params=CONFIGS)
 def cfg(request, repository):
     return small_config(repository / 'configs' / request.param)
@@ -99,8 +115,10 @@ def detector(cfg):
     model = MODELS.build(cfg.model)
     model.init_weights()
     with torch.no_grad():  # scores of an untrained head are nearly alike
-        for name, parameter in model.bbox_head.named_parameters():
-            if 'weight' in name and model.bbox_head._class_rows_of(name):
+        head = model.detection_head
+        predicts = getattr(head, '_class_rows_of', lambda name: '_cls.' in name)
+        for name, parameter in head.named_parameters():
+            if 'weight' in name and predicts(name):
                 parameter.normal_(std=0.2)
             if name == 'wh_head.2.bias':
                 parameter.fill_(6)  # cells; sizes of an untrained head are nearly 0
@@ -138,10 +156,10 @@ def test_training_step(cfg):
     total, parts = model.parse_losses(model(**data, mode='loss'))
     total.backward()
     assert total > 0 and all(torch.isfinite(part) for part in parts.values())
-    head = dict(model.bbox_head.named_parameters())
+    head = dict(model.detection_head.named_parameters())
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in head.values())
     # The levels of SSD share nothing, and only those with positives learn.
-    least = len(head) / (4 if cfg.model.bbox_head.type == 'SSDHead' else 2)
+    least = len(head) / (4 if type(model.detection_head).__name__ == 'SSDHead' else 2)
     assert sum(bool(p.grad.abs().sum()) for p in head.values()) >= least
 
 
@@ -150,7 +168,7 @@ def test_stage_finds_what_the_detector_finds(detector, plain):
     assert len(plain) > 1 and stage.num_classes == 3
     whole = SlicedDet(dict(detector=detector, scale=(96, 64), flip=False), tile_wh=None, max_per_img=20)
     found = [stage([IMAGE])[0], whole.detect([IMAGE])[0]]
-    if detector.bbox_head.clips_boxes:
+    if getattr(detector.detection_head, 'clips_boxes', True):
         for boxes in found:
             assert_same(boxes, plain)
     else:  # the NMS of a stage sees boxes that are cut, hence other overlaps
@@ -173,7 +191,7 @@ def test_both_stages_of_a_composite_detector(detector):
 
 
 def test_test_time_augmentation(detector, plain):
-    nms = dict(detector.bbox_head.test_cfg.nms)
+    nms = dict(detector.detection_head.test_cfg.nms)
     model = DetTTAModel(module=detector, tta_cfg=dict(nms=nms, max_per_img=20)).eval()
 
     def view(flip):

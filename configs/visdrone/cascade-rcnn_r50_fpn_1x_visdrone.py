@@ -1,0 +1,11 @@
+# Cascade R-CNN R50 on VisDrone-DET, from the released txt annotations; up to 500 detections an image, as that benchmark counts.
+_base_ = [
+    '../_base_/models/cascade-rcnn_r50_fpn.py',
+    '../_base_/datasets/visdrone_txt.py',
+    '../_base_/schedules/schedule_1x.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    roi_head=dict(bbox_head=[dict(head, num_classes=10) for head in _base_.model.roi_head.bbox_head]),
+    test_cfg=dict(rcnn=dict(max_per_img=500)),
+)

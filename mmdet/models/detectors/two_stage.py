@@ -1,0 +1,141 @@
+"""Detectors of two stages in one network: proposals of a dense head, then a head that looks at each of them.
+
+Naming: B images, L levels, n proposals or detections of one image.
+"""
+
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet.errors import ConfigError, ModelInputError
+from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
+from mmdet.models.roi_heads.base_roi_head import BaseRoIHead, refuse_masks
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample, OptSampleList, SampleList
+
+from .single_stage import PyramidDetector
+
+
+@MODELS.register_module()
+class TwoStageDetector(PyramidDetector):
+    """Backbone, optional neck, a head for proposals, a head for what is in them.
+
+    Args:
+        backbone, neck: see :class:`SingleStageDetector`.
+        rpn_head: config of the dense head that proposes regions; its classes are one, the object. None: each sample brings its
+            ``proposals``, with ``bboxes`` (n, 4) in pixels of the input (Fast R-CNN).
+        roi_head: config of the second stage.
+        train_cfg: ``rpn`` and ``rcnn`` of the two heads, ``rpn_proposal``, the settings of the proposals in training.
+        test_cfg: ``rpn``, the settings of the proposals, and ``rcnn``, those of the detections.
+        data_preprocessor, init_cfg: configs of the preprocessor and of the initialisation.
+
+    Raises:
+        ConfigError: no ``roi_head``, a ``mask_head``, or settings of a stage that are missing.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        rpn_head: dict | Config | None = None,
+        roi_head: dict | Config | None = None,
+        train_cfg: dict | Config | None = None,
+        test_cfg: dict | Config | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
+        if roi_head is None:
+            raise ConfigError('is needed', field='roi_head', received=None)
+        refuse_masks({name: roi_head.get(name) for name in ('mask_roi_extractor', 'mask_head')}, 'roi_head')
+        needed = ['rcnn'] if rpn_head is None else ['rpn', 'rcnn']
+        for field, cfg in dict(train_cfg=self.train_cfg, test_cfg=self.test_cfg).items():
+            lacking = [name for name in needed if name not in cfg]
+            if lacking and (cfg or field == 'test_cfg'):
+                raise ConfigError(f'must have {needed}, the settings of the stages', field=field, received=list(cfg))
+        if rpn_head is not None:
+            options = dict(train_cfg=self.train_cfg.get('rpn'), test_cfg=self.test_cfg.rpn)
+            self.rpn_head = MODELS.build(ConfigDict(to_config_dict(rpn_head), **options))
+        options = dict(train_cfg=self.train_cfg.get('rcnn'), test_cfg=self.test_cfg.rcnn)
+        self.roi_head: BaseRoIHead = MODELS.build(ConfigDict(to_config_dict(roi_head), **options))
+
+    @property
+    def with_rpn(self) -> bool:
+        """Whether there is a head for proposals."""
+        return getattr(self, 'rpn_head', None) is not None
+
+    @property
+    def with_roi_head(self) -> bool:
+        """Whether there is a second stage."""
+        return getattr(self, 'roi_head', None) is not None
+
+    @property
+    def detection_head(self) -> BaseRoIHead:
+        """The second stage."""
+        return self.roi_head
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> Losses:
+        """Losses of both heads; those of the first begin with ``loss_rpn``."""
+        x = self.extract_feat(batch_inputs)
+        losses: Losses = {}
+        if self.with_rpn:
+            cfg = self.train_cfg.get('rpn_proposal', self.test_cfg.rpn)
+            samples = [as_objects(sample) for sample in batch_data_samples]
+            found, proposals = self.rpn_head.loss_and_predict(x, samples, proposal_cfg=cfg)
+            losses.update((name if 'rpn' in name else f'rpn_{name}', value) for name, value in found.items())
+        else:
+            proposals = _given_proposals(batch_data_samples)
+        losses.update(self.roi_head.loss(x, proposals, batch_data_samples))
+        return losses
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+        """The samples with ``pred_instances``, in original-image pixels when ``rescale``."""
+        x = self.extract_feat(batch_inputs)
+        results = self.roi_head.predict(x, self._proposals(x, batch_data_samples), batch_data_samples, rescale=rescale)
+        return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def candidates(self, batch_inputs: Tensor, batch_img_metas: list[dict]) -> list[InstanceData]:
+        """See :class:`BaseDetector`; the proposals have been through the NMS of the first stage."""
+        x = self.extract_feat(batch_inputs)
+        proposals = self._proposals(x, [DetDataSample(metainfo=meta) for meta in batch_img_metas])
+        cfg = self.roi_head.test_cfg
+        return self.roi_head.predict_bbox(x, batch_img_metas, proposals, cfg, rescale=True, with_nms=False)
+
+    def _proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> list[InstanceData]:
+        """``bboxes`` (n, 4) of each image, in pixels of the input."""
+        return self.rpn_head.predict(x, samples, rescale=False) if self.with_rpn else _given_proposals(samples)
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> tuple:
+        """Raw outputs of the second stage for the proposals; without samples the images are taken to fill the input."""
+        x = self.extract_feat(batch_inputs)
+        meta = dict(img_shape=tuple(batch_inputs.shape[-2:]))
+        samples = batch_data_samples or [DetDataSample(metainfo=meta) for _ in batch_inputs]
+        return self.roi_head(x, self._proposals(x, samples), samples)
+
+    def forward_shapes(self, batch_inputs: Tensor) -> Any:
+        """Run every layer once without regard to values: the second stage on as many regions as there can be proposals."""
+        x = self.extract_feat(batch_inputs)
+        self.roi_head.forward_shapes(x, max(self.test_cfg.get('rpn', {}).get('max_per_img', 1000), 1))
+        return self.rpn_head(x) if self.with_rpn else x
+
+
+def as_objects(sample: DetDataSample) -> DetDataSample:
+    """The sample with all ground truth as the one class of the proposals; the given one is left as it is."""
+    truth = InstanceData(bboxes=sample.gt_instances.bboxes, labels=torch.zeros_like(sample.gt_instances.labels))
+    found = DetDataSample(metainfo=sample.metainfo, gt_instances=truth)
+    if 'ignored_instances' in sample:
+        found.ignored_instances = sample.ignored_instances
+    return found
+
+
+def _given_proposals(samples: SampleList) -> list[InstanceData]:
+    for sample in samples:
+        if sample.get('proposals') is None:
+            path = sample.metainfo.get('img_path')
+            raise ModelInputError(
+                'a detector without rpn_head needs them', record=path, field='proposals', received=None
+            )
+    return [sample.proposals for sample in samples]
