@@ -41,7 +41,9 @@ def parse_args() -> argparse.Namespace:
         '--fuse-conv-bn', action='store_true', help="fold the backbone's batch norms into its convolutions"
     )
     parser.add_argument('--tta', action='store_true', help="flip test, or the config's own tta_pipeline")
-    parser.add_argument('--cost', action='store_true', help='also give megapixels through the network and CPU seconds of an image')
+    parser.add_argument(
+        '--cost', action='store_true', help='also give megapixels through the network and CPU seconds of an image'
+    )
     add_common_arguments(parser)
     args = parser.parse_args()
     set_local_rank(args)

@@ -132,7 +132,7 @@ def describe(model: CompositeDetector) -> str:
     stages = []
     for name in ('coarse', 'fine', 'stage'):
         part = getattr(model, name, None)
-        if hasattr(part, 'scales'):
+        if part is not None:
             scales = ', '.join(f'{w}x{h}' for w, h in part.scales)
             stages.append(f'{name}: {scales}{", plain and flipped" if part.flip else ""}')
     if getattr(model, 'tile_wh', None):

@@ -18,7 +18,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file, with test_dataloader.dataset')
     parser.add_argument('results', help='its detections: .pkl or .json of tools/test.py --out')
-    parser.add_argument('--score-thr', type=float, default=0.0, help='least score of a packed box; default: all of RESULTS')
+    parser.add_argument(
+        '--score-thr', type=float, default=0.0, help='least score of a packed box; default: all of RESULTS'
+    )
     parser.add_argument('--iou-thr', type=float, default=0.3, help='least IoU of a box with its object; default 0.3')
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values'

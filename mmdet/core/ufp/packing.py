@@ -80,7 +80,7 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
     source = np.concatenate([extents[:, :2], extents[:, 2:] - extents[:, :2]], axis=1)  # (R, 4) xywh
     factors = estimate_factors(mean_area)  # (R,)
     if whole_zoom is not None and len(source):
-        source = np.concatenate([source, whole_image(input_shape)[:, :4]])
+        source = np.concatenate([source, whole_image(check_input_shape(input_shape))[:, :4]])
         factors, mean_area = np.append(factors, float(whole_zoom)), np.append(mean_area, np.inf)
     if max_side is None:
         positions = pack_tiles(source[:, 2:] * factors[:, None], packing)

@@ -16,7 +16,16 @@ from mmdet.errors import ConfigError, DataError
 from mmdet.registry import TRANSFORMS
 from mmdet.utils.checks import is_int
 
-from .arguments import OBJECT_KEYS, check_probability, check_range, clip_boxes, has_area, image_of, is_number, is_numbers
+from .arguments import (
+    OBJECT_KEYS,
+    check_probability,
+    check_range,
+    clip_boxes,
+    has_area,
+    image_of,
+    is_number,
+    is_numbers,
+)
 from .base import GeometricTransform
 
 
@@ -113,8 +122,8 @@ class ForegroundMosaic(GeometricTransform):
         centres = np.concatenate([centres[seen], np.random.rand(len(copied), 2) * size_wh])
         centres += np.random.normal(0, 1, (len(origin), 2)) * self.shift * sides[origin]
         half = sides[origin] * np.exp(np.random.normal(0, 1, (len(origin), 2)) * self.stretch) / 2
-        ranges = [self.true_scores] * len(seen) + [self.false_scores] * len(copied)
-        scores = np.random.uniform(*np.array(ranges, dtype=np.float64).reshape(-1, 2).T)
+        drawn = [(self.true_scores, len(seen)), (self.false_scores, len(copied))]
+        scores = np.concatenate([np.random.uniform(low, high, count) for (low, high), count in drawn])
         found = clip_boxes(np.concatenate([centres - half, centres + half], axis=1), (size_wh[1], size_wh[0]))
         order = np.lexsort((-scores, labels[origin]))
         order = order[has_area(found[order])]

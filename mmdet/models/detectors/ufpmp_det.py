@@ -209,8 +209,10 @@ class UFPMPDet(CompositeDetector):
             packable = [found[_areas(found.bboxes) < self.coarse_area] for found in packable]
         if looks is not None:
             packable = [found if again else found[:0] for found, again in zip(packable, looks)]
-        scores = dict(scores=[found.scores for found in packable]) if 'min_score' in self.ufp else {}
-        packed = pack_images([found.bboxes for found in packable], sizes_wh, **scores, **self.ufp)
+        options = dict(self.ufp)
+        if 'min_score' in options:
+            options['scores'] = [found.scores for found in packable]
+        packed = pack_images([found.bboxes for found in packable], sizes_wh, **options)
         if self.on_empty == 'whole':
             for i, ((regions, _, _), (width, height)) in enumerate(zip(packed, sizes_wh)):
                 if len(regions) == 0 and len(packable[i]) == len(coarse[i]):

@@ -24,9 +24,7 @@ def sample(boxes=BOXES, labels=None, ignored=None):
     )
 
 
-@pytest.mark.parametrize(
-    ('boxes', 'options'), [([], {}), (BOXES, dict(drop=1, false_boxes=0)), (BOXES, dict(prob=0))]
-)
+@pytest.mark.parametrize(('boxes', 'options'), [([], {}), (BOXES, dict(drop=1, false_boxes=0)), (BOXES, dict(prob=0))])
 def test_an_image_without_regions_stays_whole(boxes, options):
     given = sample(boxes)
     found = ForegroundMosaic(**options)(dict(given))

@@ -168,7 +168,9 @@ def test_large_objects_are_left_to_the_coarse_pass():
     model = scripted(coarse, [mosaic], coarse_area=1200, coarse_weight=0.5)
     assert result(model) == [(LARGE, 0.7), (SMALL, 0.6)], 'of the very area: answered by the coarse pass'
     only = scripted(found([LARGE], [0.7], [1]), [], coarse_area=1300, on_empty='whole')
-    assert result(only) == [(LARGE, 0.7)] and not only.fine.seen, 'something was found: the whole image is not looked at'
+    assert result(only) == [(LARGE, 0.7)] and not only.fine.seen, (
+        'something was found: the whole image is not looked at'
+    )
 
 
 @pytest.mark.parametrize(
