@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mmdet.core.boxes import HorizontalBoxes
 from mmdet.core.ufp import UnifiedForegroundPacking, boxes_to_mosaic, render_mosaic
 from mmdet.datasets.transforms import ForegroundMosaic
 from mmdet.utils import ConfigError, DataError
@@ -139,3 +140,10 @@ def test_arguments_out_of_range_are_named(options, field):
 def test_a_sample_without_annotations_is_refused():
     with pytest.raises(DataError, match='LoadAnnotations'):
         ForegroundMosaic()(dict(img=np.zeros((8, 8, 3), np.uint8)))
+
+
+def test_boxes_that_are_objects_stay_objects():
+    given = sample()
+    expected = ForegroundMosaic(**EXACT)(dict(given))['gt_bboxes']
+    found = ForegroundMosaic(**EXACT)(dict(given, gt_bboxes=HorizontalBoxes(given['gt_bboxes'])))['gt_bboxes']
+    assert isinstance(found, HorizontalBoxes) and np.array_equal(found.numpy(), expected)
