@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from ..datasets.transforms.foreground import ForegroundMosaic
 from ..datasets.transforms.resize import (
     FixScaleResize,
     FixShapeResize,
@@ -112,13 +113,15 @@ _RESIZES = (Resize, FixScaleResize, ResizeShortestEdge, FixShapeResize, RandomRe
 
 
 def _resizing(steps: Any) -> Iterator[Any]:
-    """The first resizing transforms of a pipeline, built; of alternatives, those of each."""
+    """The first resizing transforms of a pipeline, built; of alternatives, those of each that resizes images and not mosaics of them."""
     for step in steps:
         if isinstance(step, list | tuple):
             yield from _resizing(step)
             continue
         kind = TRANSFORMS.get(step['type']) if isinstance(step, Mapping) and isinstance(step.get('type'), str) else step
         inner = step.get('transforms') if isinstance(step, Mapping) else None
+        if kind is ForegroundMosaic or isinstance(step, ForegroundMosaic):
+            return
         if isinstance(kind, type) and issubclass(kind, _RESIZES) and isinstance(step, Mapping):
             yield TRANSFORMS.build(dict(step))
             return

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
+from ..config.stages import only_detector
 from ..errors import MMDetError
 from ..registry import MODELS, TASK_UTILS
 from ..utils.progress import progress
@@ -47,6 +48,8 @@ class HeadSettings:
 def head_settings(model: Any) -> list[HeadSettings]:
     """The heads with anchors in the config of a model; none for the stages of composite detectors, which their own configs train."""
     found: list[HeadSettings] = []
+    if isinstance(model, Mapping):
+        model = only_detector(model) or model
     if isinstance(model, Mapping) and 'detector' not in model:
         train_cfg = model.get('train_cfg') or {}
         for name, cfg in dict(bbox_head=train_cfg, rpn_head=train_cfg.get('rpn') or {}).items():

@@ -1,5 +1,6 @@
 """Stages of composite detectors, read from the configs that train them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -29,6 +30,12 @@ def test_pipeline_config(config: Config) -> list[dict]:
 
 
 vars(test_pipeline_config)['__test__'] = False  # so that pytest does not take it for a test
+
+
+def only_detector(model: Mapping) -> Mapping | None:
+    """The config of the detector that is both stages of the config of a ``UFPMPDet``; None for other models."""
+    coarse, fine = model.get('coarse'), model.get('fine') or {}
+    return coarse.get('detector') if isinstance(coarse, Mapping) and not fine.get('detector') else None
 
 
 def stage_scales(config: Config) -> list[tuple[int, int]]:

@@ -12,7 +12,9 @@ from mmdet.analysis.dataset_configs import read_config_parts
 from mmdet.analysis.dataset_doctor import examine
 from mmdet.analysis.dataset_findings import KINDS
 from mmdet.analysis.dataset_images import NEAR_BITS, _in_order, equal_files, near_files, scan_images
+from mmdet.analysis.dataset_inputs import input_sizes
 from mmdet.analysis.dataset_output import write_examination
+from mmdet.analysis.dataset_priors import head_settings
 from mmdet.analysis.dataset_reading import read_parts, split_arguments, title_of
 from mmdet.datasets.converters.convert import convert
 from mmdet.formats.annotations import read_table
@@ -276,6 +278,17 @@ def test_faults_beside_a_config(project, code):
 
 
 # ------------------------------------------------------------------------------------------ sizes, priors, tiles
+
+
+def test_the_input_size_is_that_of_images_not_of_mosaics(repository):
+    resize = dict(type='Resize', scale=(96, 64), keep_ratio=True)
+    larger = [dict(type='ForegroundMosaic'), dict(resize, scale=(500, 500))]
+    pipeline = [dict(type='RandomChoice', transforms=[[resize], larger]), dict(type='PackDetInputs')]
+    assert [size.label for size in input_sizes(pipeline)] == ['96 x 64']
+    detector = load_config(repository / 'configs/demo/gfl_demo.py').model
+    shared = dict(type='UFPMPDet', coarse=dict(detector=detector, scale=(96, 64)), fine=dict(scale=(9, 9)))
+    assert [head.name for head in head_settings(shared)] == ['GFLHead'], 'the one detector is trained by this config'
+    assert head_settings(dict(shared, fine=shared['coarse'])) == []
 
 
 def test_the_last_bin_and_the_priors(project):

@@ -55,6 +55,8 @@ COUNTS = {
     'UFPMP-Det/ufpmp_det_res50.py': (740, 32_279_187 + 32_856_969, None),
     'UFPMP-Det/ufpmp_det_x101_ms.py': (1046, 32_279_187 + 51_477_641, None),
     'UFPMP-Det/sliced_det_res50.py': (368, 32_279_187, None),
+    'UFPMP-Det/ufpmp_shared_gfl_r50.py': (368, 32_279_187, None),
+    'UFPMP-Det/ufpmp_shared_mp_r50.py': (372, 32_856_969, None),
     'atss/atss_r50_fpn_1x_coco.py': (369, 32_295_322, 32_069_978),
     'atss/atss_r18_fpn_8xb8-amp-lsj-200e_coco.py': (171, 19_275_674, 19_118_170),
     'ld/ld_r18-gflv1-r101_fpn_1x_coco.py': (170, 19_420_889, 19_263_385),

@@ -34,3 +34,10 @@ def test_the_regularisers_of_the_multi_proxy_head_act(config):
     assert hook.interval < hook.end_estimating * iterations
     assert hook.start_emb < epochs
     assert len(cfg.model.bbox_head.proxies_list) == cfg.model.bbox_head.num_classes == 6
+
+
+def test_one_detector_on_drone_scenes(repository, config):
+    shared = load_config(repository / 'configs/UFPMP-Det/ufpmp_shared_scenes.py')
+    assert shared.model.coarse.detector == config('coarse_det_demo').model
+    _, (mosaic, resize) = shared.train_dataloader.dataset.pipeline[2].transforms
+    assert mosaic.ufp == shared.model.ufp and resize.scale == shared.model.fine.scale

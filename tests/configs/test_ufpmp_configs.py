@@ -149,3 +149,27 @@ def test_layout_of_the_reference(tmp_path, repository):
     assert dataset.data_prefix.img == 'images/UAVtrain/'
     assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == '/data/UAV/annotations/instances_UAVval.json'
     assert cfg.test_dataloader.dataset.data_prefix.img == 'images/UAVval/'
+
+
+@pytest.mark.parametrize(
+    ('name', 'head'), [('ufpmp_shared_gfl_r50', 'coarse_det'), ('ufpmp_shared_mp_r50', 'mp_det_res50')]
+)
+def test_one_detector_is_trained_as_the_two(config, name, head):
+    """Its network and its sizes are those of the two-stage configs; it is trained from the .txt files, and validated as both stages."""
+    shared, single = config(name), config(head)
+    assert shared.model.coarse.detector.bbox_head == single.model.bbox_head
+    assert 'train_cfg' in shared.model.coarse.detector and shared.model.fine == dict(scale=(1333, 1333))
+    assert shared.model.coarse.test_cfg.nms == config('coarse_det').model.test_cfg.nms
+    assert shared.default_hooks.get('optimal_transport') == single.default_hooks.get('optimal_transport')
+    images = shared.train_dataloader.dataset.dataset
+    assert (
+        images.ann_file.endswith('annotations/')
+        and images.border_margin == 10
+        and shared.train_dataloader.batch_sampler is None
+    )
+    (whole,), (mosaic, resize) = images.pipeline[2].transforms
+    assert whole.scale == shared.model.coarse.scale == (1333, 800) and resize.scale == shared.model.fine.scale
+    assert mosaic.type == 'ForegroundMosaic' and mosaic.ufp == shared.model.ufp
+    for loader in (shared.val_dataloader, shared.test_dataloader):
+        assert [step.type for step in loader.dataset.pipeline] == ['LoadImageFromFile', 'PackDetInputs']
+    assert shared.val_evaluator.type == 'VisDroneMetric' and shared.val_evaluator.proposal_nums == (10, 100, 500)

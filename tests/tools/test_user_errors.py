@@ -40,6 +40,7 @@ COMMANDS = {
     'tools/analysis_tools/analyze_logs.py': ['plot_curve LOG --keys loss --out OUT/curves.svg', 'cal_train_time LOG'],
     'tools/analysis_tools/analyze_results.py': ['CONFIG RESULTS OUT/shown'],
     'tools/analysis_tools/browse_dataset.py': ['CONFIG --output-dir OUT/browsed --not-show'],
+    'tools/analysis_tools/coarse_errors.py': ['CONFIG RESULTS'],
     'tools/analysis_tools/coco_error_analysis.py': ['RESULTS_JSON OUT/errors --ann ANN'],
     'tools/analysis_tools/confusion_matrix.py': ['CONFIG RESULTS OUT/confusion'],
     'tools/analysis_tools/eval_metric.py': ['CONFIG RESULTS', '=CONFIG RESULTS_JSON', 'ANN =RESULTS_JSON'],

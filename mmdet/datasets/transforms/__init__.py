@@ -1,6 +1,3 @@
-# Types that are not defined here (KeyMapper, CenterCrop, ...) resolve to mmcv's, which only its import registers.
-import mmcv.transforms  # noqa: F401
-
 from .albu import Albu
 from .auto_augment import (
     AutoAugment,
@@ -26,6 +23,7 @@ from .auto_augment import (
 from .color import Normalize, PhotoMetricDistortion, YOLOXHSVRandomAug
 from .crop import Expand, FilterAnnotations, MinIoURandomCrop, RandomCenterCropPad, RandomCrop
 from .erasing import CutOut, RandomErasing
+from .foreground import ForegroundMosaic
 from .formatting import PackDetInputs
 from .frame_sampling import BaseFrameSample, UniformRefFrameSample
 from .geometric import Pad, RandomFlip
@@ -35,10 +33,11 @@ from .resize import FixScaleResize, FixShapeResize, RandomChoiceResize, RandomRe
 from .wrappers import Compose, RandomApply, RandomChoice, TestTimeAug
 
 __all__ = [
-    'Albu', 'AutoAugment', 'AutoContrast', 'BaseFrameSample', 'UniformRefFrameSample', 'Brightness', 'CachedMixUp', 'CachedMosaic', 'Color', 'ColorTransform', 'Compose', 'Contrast',
-    'CopyPaste', 'CutOut', 'Equalize', 'Expand', 'FilterAnnotations', 'FixScaleResize', 'FixShapeResize', 'GeomTransform', 'InferencerLoader',
-    'Invert', 'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'MinIoURandomCrop', 'MixUp', 'Mosaic', 'Normalize', 'PackDetInputs',
-    'Pad', 'PhotoMetricDistortion', 'Posterize', 'RandAugment', 'RandomAffine', 'RandomApply', 'RandomCenterCropPad', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop',
-    'RandomErasing', 'RandomFlip', 'RandomResize', 'Resize', 'ResizeShortestEdge', 'Rotate', 'Sharpness', 'ShearX', 'ShearY', 'Solarize',
-    'SolarizeAdd', 'TestTimeAug', 'TranslateX', 'TranslateY', 'YOLOXHSVRandomAug',
+    'Albu', 'AutoAugment', 'AutoContrast', 'BaseFrameSample', 'Brightness', 'CachedMixUp', 'CachedMosaic', 'Color', 'ColorTransform', 'Compose',
+    'Contrast', 'CopyPaste', 'CutOut', 'Equalize', 'Expand', 'FilterAnnotations', 'FixScaleResize', 'FixShapeResize', 'ForegroundMosaic',
+    'GeomTransform', 'InferencerLoader', 'Invert', 'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'MinIoURandomCrop', 'MixUp',
+    'Mosaic', 'Normalize', 'PackDetInputs', 'Pad', 'PhotoMetricDistortion', 'Posterize', 'RandAugment', 'RandomAffine', 'RandomApply',
+    'RandomCenterCropPad', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop', 'RandomErasing', 'RandomFlip', 'RandomResize', 'Resize',
+    'ResizeShortestEdge', 'Rotate', 'Sharpness', 'ShearX', 'ShearY', 'Solarize', 'SolarizeAdd', 'TestTimeAug', 'TranslateX', 'TranslateY',
+    'UniformRefFrameSample', 'YOLOXHSVRandomAug',
 ]  # fmt: skip

@@ -10,15 +10,19 @@ from typing import Any
 # Constants and counters that carry no learned value: a checkpoint without them is complete.
 OPTIONAL_SUFFIXES = ('num_batches_tracked', 'integral.project')
 
+# The names of UFPMPDet whose second stage has no detector of its own.
+_STAGE = 'coarse.detector.'
+
 
 def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[str, str]]]:
-    """Rename the tensors of the older GFL-family projects.
+    """Rename the tensors of the older GFL-family projects, and those of a detector that was trained as both stages of another.
 
     ===========================================  =======================================  ==========================
     found                                        becomes                                  where it comes from
     ===========================================  =======================================  ==========================
     ``module.X``                                 ``X``                                    saved from a DDP wrapper
     ``rpn_head.X``, no ``bbox_head``/``roi_head``  ``bbox_head.X``                        one-stage heads of mmdet 0.x
+    ``coarse.detector.X``, no ``fine.detector``  ``X``                                    UFPMPDet of a single detector
     ``X.distribution_project.project``           ``X.integral.project``                   GFocal (v1)
     ``X_offset.weight|bias`` beside ``X.weight``  ``X.conv_offset.weight|bias``           deformable layers, version < 2
     ===========================================  =======================================  ==========================
@@ -31,12 +35,15 @@ def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[
         changed. A rename whose target already exists is not made.
     """
     bare_keys = {key.removeprefix('module.') for key in state_dict}
+    only_stage = all(key.startswith(_STAGE) for key in bare_keys)
     parts = {key.partition('.')[0] for key in bare_keys}
     only_rpn_head = 'rpn_head' in parts and not parts & {'bbox_head', 'roi_head'}
     renamed: OrderedDict = OrderedDict()
     changes: list[tuple[str, str]] = []
     for key, value in state_dict.items():
         new = key.removeprefix('module.')
+        if only_stage:
+            new = new.removeprefix(_STAGE)
         if only_rpn_head and new.startswith('rpn_head.'):
             new = 'bbox_head.' + new.removeprefix('rpn_head.')
         new = new.replace('distribution_project.project', 'integral.project')

@@ -3,6 +3,7 @@
 from abc import ABCMeta, abstractmethod
 from typing import Any, TypeAlias
 
+from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -47,7 +48,9 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         """The head that the detections come from, with ``num_classes`` and, in ``test_cfg``, the settings of the last NMS."""
         return self.bbox_head
 
-    def candidates(self, batch_inputs: Tensor, batch_img_metas: list[dict]) -> list[InstanceData]:
+    def candidates(
+        self, batch_inputs: Tensor, batch_img_metas: list[dict], test_cfg: ConfigDict | None = None
+    ) -> list[InstanceData]:
         """What the last NMS would get: ``bboxes`` (n, 4) in pixels of the original images, ``scores`` (n,) and ``labels`` (n,).
 
         A larger detector merges the candidates of several views or detectors by an NMS of its own.
@@ -55,11 +58,12 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         Args:
             batch_inputs: (B, 3, H, W) normalised images.
             batch_img_metas: B dicts with ``img_shape`` and ``scale_factor``.
+            test_cfg: settings instead of those of the head.
         """
         outputs = self(batch_inputs, mode='tensor')
         # The same rule for all detectors, whatever the head's test_cfg says: 'priors' may give all classes of a prior, many more candidates,
         # to the NMS that the views share.
-        cfg = dict(self.detection_head.test_cfg, nms_pre_rule='pairs')
+        cfg = dict(test_cfg or self.detection_head.test_cfg, nms_pre_rule='pairs')
         options: dict[str, Any] = dict(batch_img_metas=batch_img_metas, cfg=cfg, rescale=True, with_nms=False)
         return self.detection_head.predict_by_feat(*outputs, **options)
 

@@ -97,11 +97,13 @@ class TwoStageDetector(PyramidDetector):
         results = self.roi_head.predict(x, self._proposals(x, batch_data_samples), batch_data_samples, rescale=rescale)
         return self.add_pred_to_datasample(batch_data_samples, results)
 
-    def candidates(self, batch_inputs: Tensor, batch_img_metas: list[dict]) -> list[InstanceData]:
+    def candidates(
+        self, batch_inputs: Tensor, batch_img_metas: list[dict], test_cfg: ConfigDict | None = None
+    ) -> list[InstanceData]:
         """See :class:`BaseDetector`; the proposals have been through the NMS of the first stage."""
         x = self.extract_feat(batch_inputs)
         proposals = self._proposals(x, [DetDataSample(metainfo=meta) for meta in batch_img_metas])
-        cfg = self.roi_head.test_cfg
+        cfg = test_cfg or self.roi_head.test_cfg
         return self.roi_head.predict_bbox(x, batch_img_metas, proposals, cfg, rescale=True, with_nms=False)
 
     def _proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> list[InstanceData]:

@@ -498,3 +498,44 @@ def test_wrong_boxes(boxes, message):
 def test_wrong_arguments(arguments):
     with pytest.raises(ConfigError, match=next(iter(arguments))):
         UnifiedForegroundPacking([(0, 0, 9, 9)], **{'input_shape': HD, **arguments})
+
+
+def test_regions_of_low_confidence_leave_no_gap(device):
+    boxes = [[100, 100, 120, 120], [110, 100, 130, 120], [900, 500, 920, 520]]
+    scores = [0.3, 0.2, 0.9]
+    size = dict(input_shape=(1920, 1080))
+    every, _, _ = UnifiedForegroundPacking(boxes, **size)
+    assert len(every) == 2
+    for rule, least, kept in (('max', 0.3, [0, 1]), ('max', 0.31, [1]), ('sum', 0.5, [0, 1]), ('sum', 0.51, [1])):
+        found = UnifiedForegroundPacking(boxes, **size, scores=scores, min_score=least, score_rule=rule)[0]
+        assert found[:, :4].tolist() == every[kept, :4].tolist(), (rule, least)
+    alone = UnifiedForegroundPacking(boxes[2:], **size)
+    (found, width, height) = pack_images(
+        [torch.tensor(boxes).to(device)], [(1920, 1080)], scores=[torch.tensor(scores).to(device)], min_score=0.5
+    )[0]
+    assert found.tolist() == alone[0].tolist() and (width, height) == alone[1:], 'packed as if they had never been'
+    assert UnifiedForegroundPacking([], **size, scores=[], min_score=0.5)[1:] == (0, 0)
+
+
+def test_the_whole_image_is_packed_last():
+    for mode, max_side in (('reference', None), ('exact', 300)):
+        regions, width, height = UnifiedForegroundPacking(
+            [[100, 100, 140, 130]], input_shape=(640, 480), mode=mode, max_side=max_side, whole_zoom=0.25
+        )
+        assert regions[-1, :4].tolist() == [0, 0, 640, 480] and len(regions) == 2
+        assert regions[0, 6] == 2 and regions[1, 6] == pytest.approx(0.25) and max(width, height) <= (max_side or 640)
+    assert len(UnifiedForegroundPacking([], input_shape=(640, 480), whole_zoom=0.25)[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ('options', 'error', 'field'),
+    [
+        (dict(min_score=0.5), ConfigError, 'min_score'),
+        (dict(min_score=0.5, scores=[1, 1]), ModelInputError, 'scores'),
+        (dict(score_rule='mean'), ConfigError, 'score_rule'),
+        (dict(whole_zoom=0), ConfigError, 'whole_zoom'),
+    ],
+)
+def test_wrong_options_of_confidence_and_whole(options, error, field):
+    with pytest.raises(error, match=field):
+        UnifiedForegroundPacking([[0, 0, 9, 9]], input_shape=(64, 64), **options)
