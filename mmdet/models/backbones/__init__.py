@@ -1,5 +1,6 @@
 from .csp_darknet import CSPDarknet
 from .cspnext import CSPNeXt
+from .custom_csp_net import CustomCspNet
 from .res2net import Res2Net
 from .resnet import ResNet, ResNetV1d
 from .resnext import ResNeXt
@@ -9,6 +10,6 @@ from .vit import WindowedViT
 from .vit_adapter import ViTAdapter
 
 __all__ = [
-    'CSPDarknet', 'CSPNeXt', 'DAMOYOLOBackbone', 'Res2Net', 'ResNeXt', 'ResNet', 'ResNetV1d', 'TinyNAS3DBackbone', 'TinyNASBackbone',
+    'CSPDarknet', 'CSPNeXt', 'CustomCspNet', 'DAMOYOLOBackbone', 'Res2Net', 'ResNeXt', 'ResNet', 'ResNetV1d', 'TinyNAS3DBackbone', 'TinyNASBackbone',
     'ViTAdapter', 'WindowedViT',
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet.core.boxes import get_box_wh, scale_boxes
+from mmdet.core.boxes import clip_boxes, get_box_wh, scale_boxes
 from mmdet.core.post_processing import filter_scores_and_topk, limit_survivors
 from mmdet.errors import ConfigError
 from mmdet.ops import batched_nms
@@ -77,6 +77,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         scores_are_probabilities: whether ``forward`` returns probabilities instead of logits.
         legacy: whether corners are inclusive pixels, so that sizes in the NMS are one larger.
         class_predictor: name of the layer, or list of layers, whose output channels are the A K class channels.
+        rows_of_no_class: further output channels of that layer, behind them.
     """
 
     num_classes: int
@@ -88,6 +89,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     scores_are_probabilities = False
     legacy = False
     class_predictor = 'conv_cls'
+    rows_of_no_class: int = 0
 
     @abstractmethod
     def loss_by_feat(self, *args: Any, **kwargs: Any) -> Losses:
@@ -126,7 +128,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
             stored = state_dict.get(f'{prefix}{name}')
             if name.split('.')[0] == self.class_predictor and stored is not None:
                 priors = self.prior_generator.num_base_priors[0]
-                rows = copy_class_rows(own[name], stored, sources, num_stored, priors)
+                rows = copy_class_rows(own[name], stored, sources, num_stored, priors, self.rows_of_no_class)
                 if rows is None:
                     del state_dict[f'{prefix}{name}']
                 else:
@@ -193,7 +195,8 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
             bbox_preds: L maps (B, A D, H_l, W_l), prior-major.
             score_factors: L maps (B, A, H_l, W_l) of logits (centerness, predicted IoU), whose sigmoid is multiplied with the scores
                 after the candidates of a level are chosen; None for heads without.
-            batch_img_metas: B dicts with ``img_shape`` and, when ``rescale``, ``scale_factor``.
+            batch_img_metas: B dicts with ``img_shape`` and, when ``rescale``, ``scale_factor``; with ``pad_param`` (top, bottom, left, right),
+                the pixels beside the image, these are taken off before, and boxes are clipped to ``ori_shape`` after the NMS.
             cfg: settings that replace ``test_cfg``.
             rescale: divide the boxes by ``scale_factor``, before the NMS.
             with_nms: run the NMS; otherwise its candidates are returned.
@@ -300,8 +303,11 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
             cfg, rescale, with_nms, img_meta: see :meth:`predict_by_feat`.
         """
         settings = self._settings(cfg)
+        beside = (img_meta or {}).get('pad_param') if rescale else None
         if rescale:
             assert img_meta is not None, 'the metainfo of the image is needed'
+            if beside is not None:  # the image does not begin at the corner of what the network saw
+                results.bboxes = results.bboxes - results.bboxes.new_tensor([beside[2], beside[0]]).tile(2)
             results.bboxes = scale_boxes(results.bboxes, [1 / factor for factor in _pair(img_meta['scale_factor'])])
         if 'score_factors' in results:
             results.scores = results.scores * results.pop('score_factors')
@@ -315,6 +321,8 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         dets, keep = batched_nms(results.bboxes, results.scores, results.labels, nms)
         results = results[keep]
         results.bboxes, results.scores = dets[:, :4], dets[:, 4]
+        if beside is not None and img_meta is not None:
+            results.bboxes = clip_boxes(results.bboxes, img_meta['ori_shape'])
         return results
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def copy_class_rows(
-    own: Tensor, stored: Tensor, sources: Sequence[int], num_stored: int, num_priors: int = 1
+    own: Tensor, stored: Tensor, sources: Sequence[int], num_stored: int, num_priors: int = 1, num_others: int = 0
 ) -> Tensor | None:
     """A class predictor's tensor with the rows of a checkpoint's classes.
 
@@ -20,10 +20,14 @@ def copy_class_rows(
         sources: for each class of the model the class of the checkpoint, or -1.
         num_stored: classes of the checkpoint.
         num_priors: A.
+        num_others: rows behind those of the classes, of boxes for instance, which are taken over as they are.
 
     Returns:
         (A K, ...); None where the two do not belong to heads of one kind.
     """
+    if num_others and min(len(own), len(stored)) > num_others:
+        rows = copy_class_rows(own[:-num_others], stored[:-num_others], sources, num_stored, num_priors)
+        return None if rows is None else torch.cat([rows, stored[-num_others:].to(rows)])
     if (
         stored.dim() != own.dim()
         or stored.shape[1:] != own.shape[1:]

@@ -108,8 +108,9 @@ class SingleAnchorHead(AnchorHead):
         image_inds, image_bboxes, num_samples = [], [], 0
         for i, gt in enumerate(batch_gt_instances):
             valid = self._inside_flags(priors, torch.cat(all_flags[i]), batch_img_metas[i])
-            inds, gt_inds = self._match_single(priors, valid, num_level_priors, gt, ignored[i])
+            inds, gt_inds, unused = self._match_single(priors, valid, num_level_priors, gt, ignored[i])
             label_weights[i] = 1 if self.legacy else valid
+            label_weights[i, unused] = 0
             if len(inds):
                 labels[i, inds] = gt.labels[gt_inds]
                 if self.train_cfg.get('pos_weight', -1) > 0:
@@ -141,17 +142,19 @@ class SingleAnchorHead(AnchorHead):
         num_level_priors: list[int],
         gt: InstanceData,
         ignored: InstanceData | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Rows of the positive priors of one image, and the index of the ground truth of each: (n,), (n,)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of the positive priors of one image, the index of the ground truth of each, and rows of the ignored ones: (n,), (n,), (m,)."""
         if len(gt.labels) == 0:  # nothing to match: every valid prior is background
             nothing = gt.labels.new_zeros(0, dtype=torch.long)
-            return nothing, nothing
+            return nothing, nothing, nothing
         self._check_labels(gt)
         rows = valid.nonzero().squeeze(1)
         counts = self.get_num_level_anchors_inside(num_level_priors, valid)
         result = self.assigner.assign(InstanceData(priors=priors[rows]), counts, gt, ignored)
         inds = result.pos_inds
-        return rows[inds], result.gt_inds[inds] - 1
+        # Looked for only where there can be some: on a GPU each such search waits for the device.
+        unused = rows[result.gt_inds < 0] if ignored is not None and len(ignored.bboxes) else rows[:0]
+        return rows[inds], result.gt_inds[inds] - 1, unused
 
     @staticmethod
     def get_num_level_anchors_inside(num_level_anchors: list[int], inside_flags: Tensor) -> list[int]:
