@@ -588,7 +588,11 @@ def _unfold_norms(model: nn.Module, state_dict: dict) -> list[str]:
         state_dict[f'{norm_name}.bias'] = state_dict.pop(f'{conv_name}.bias')
         state_dict[f'{norm_name}.running_mean'], state_dict[f'{norm_name}.running_var'] = torch.zeros_like(ones), ones
         count += 1
-    return [f'{count} batch norms were folded into their convolutions: their biases are loaded'] if count else []
+    note = (
+        f'{count} batch norms were folded into their convolutions: their biases are loaded, their statistics are lost. To train from here, '
+        'build the model without these norms (norm_cfg=None) or keep them in eval mode'
+    )
+    return [note] if count else []
 
 
 def _convs_with_norms(model: nn.Module) -> Iterator[tuple[str, str, Any]]:

@@ -4,12 +4,13 @@ from .custom_csp_net import CustomCspNet
 from .res2net import Res2Net
 from .resnet import ResNet, ResNetV1d
 from .resnext import ResNeXt
+from .shufflenet_v2 import ShuffleNetV2
 from .tinynas import DAMOYOLOBackbone, TinyNASBackbone
 from .tinynas_3d import TinyNAS3DBackbone
 from .vit import WindowedViT
 from .vit_adapter import ViTAdapter
 
 __all__ = [
-    'CSPDarknet', 'CSPNeXt', 'CustomCspNet', 'DAMOYOLOBackbone', 'Res2Net', 'ResNeXt', 'ResNet', 'ResNetV1d', 'TinyNAS3DBackbone', 'TinyNASBackbone',
+    'CSPDarknet', 'CSPNeXt', 'CustomCspNet', 'DAMOYOLOBackbone', 'Res2Net', 'ResNeXt', 'ResNet', 'ResNetV1d', 'ShuffleNetV2', 'TinyNAS3DBackbone', 'TinyNASBackbone',
     'ViTAdapter', 'WindowedViT',
 ]  # fmt: skip

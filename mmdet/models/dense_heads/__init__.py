@@ -7,7 +7,7 @@ from .gfl_head import GFLHead, GFLTargets
 from .gfocal_head import GFocalHead
 from .ld_head import LDHead
 from .mp_head import MPHead
-from .nanodet_head import NanoDetHead
+from .nanodet_head import NanoDetAuxHead, NanoDetHead, NanoDetPlusHead
 from .retina_head import RetinaHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .single_anchor_head import AnchorTargets
@@ -16,5 +16,5 @@ from .vfnet_head import VFNetHead
 
 __all__ = [
     'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'FCOSHead', 'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead',
-    'MPHead', 'NanoDetHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RetinaHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead',
+    'MPHead', 'NanoDetAuxHead', 'NanoDetHead', 'NanoDetPlusHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RetinaHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead',
 ]  # fmt: skip

@@ -182,8 +182,9 @@ class GFLHead(SingleAnchorHead):
         centers, gt_boxes = targets.pos_centers / targets.pos_strides, targets.pos_bboxes / targets.pos_strides
         found = self._positive_losses(cls_scores[pos], bbox_preds[pos].float(), centers, gt_boxes)
         num_samples, weight_sum = mean_over_processes(targets.num_samples, found.weights.sum(), like=found.weights)
+        num_samples = num_samples.clamp(min=1)
         quality = cls_scores.new_zeros(len(cls_scores))
-        quality[pos] = found.quality
+        quality[pos] = found.quality if targets.pos_quality is None else targets.pos_quality
         labels, label_weights = targets.labels.flatten(), targets.label_weights.flatten()
         loss_cls = self.loss_cls(cls_scores, (labels, quality), weight=label_weights, reduction_override='none')
         loss_cls = loss_cls.view(targets.labels.shape).sum(0) / num_samples  # (P,)

@@ -1,18 +1,22 @@
 """Heads of NanoDet (RangiLyu/nanodet): Generalized Focal Loss with a small tower for each level instead of a large one for all.
 
-Naming: B images, L levels, C classes, n = reg_max + 1 bins a side.
+Naming: B images, P priors (all levels, finest first), L levels, C classes, n = reg_max + 1 bins a side.
 """
 
 from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.registry import MODELS
 
 from ..backbones.custom_csp_net import LEAKY_CFG
+from .anchor_head import _Ignored, flatten_levels
+from .base_dense_head import Losses
 from .gfl_head import GFLHead
+from .single_anchor_head import AnchorTargets
 
 
 @MODELS.register_module()
@@ -127,3 +131,101 @@ class NanoDetHead(GFLHead):
 
     def _box_divisor(self, weight_sum: Tensor) -> Tensor:
         return weight_sum.clamp(min=torch.finfo(weight_sum.dtype).tiny)
+
+
+@MODELS.register_module()
+class NanoDetPlusHead(NanoDetHead):
+    """Head of NanoDet-Plus: a prior on the corner of each cell, matched by predictions (its own, or those of an auxiliary head).
+
+    Class scores are trained towards the IoU of the predictions that were matched. The class loss is divided by the positives, the box
+    losses by the sum of their scores, each over all processes and at least 1.
+
+    Args:
+        num_classes, in_channels: see :class:`NanoDetHead`.
+        kernel_size: odd side of the towers' kernels.
+        kwargs: the other arguments of :class:`NanoDetHead`; only the middles of the anchors matter.
+    """
+
+    loses_without_positives = True
+    _default_anchors = dict(
+        type='AnchorGenerator', ratios=[1.0], octave_base_scale=1, scales_per_octave=1, strides=[8, 16, 32, 64]
+    )
+    _default_assigner = dict(type='DynamicSoftLabelAssigner', soft_center_radius=None)
+
+    def __init__(self, num_classes: int, in_channels: int, *, kernel_size: int = 5, **kwargs: Any):
+        super().__init__(num_classes, in_channels, kernel_size=kernel_size, **kwargs)
+
+    def loss_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: _Ignored = None,
+    ) -> Losses:
+        """Losses of the raw outputs, each a list over levels: ``loss_cls``, ``loss_bbox``, ``loss_dfl``."""
+        outputs = flatten_levels(cls_scores), flatten_levels(bbox_preds)
+        sizes = [tuple(score.shape[-2:]) for score in cls_scores]
+        return self.losses(*outputs, self.match_predictions(*outputs, sizes, batch_gt_instances))
+
+    @torch.no_grad()
+    def match_predictions(
+        self, cls_scores: Tensor, bbox_preds: Tensor, featmap_sizes: list[tuple[int, int]], gts: list[InstanceData]
+    ) -> AnchorTargets:
+        """Match class logits (B, P, C) and side logits (B, P, 4 n), of this or of another head, to the ground truth of each image.
+
+        Raises:
+            ModelInputError: a ground-truth label outside [0, C).
+        """
+        levels = self.prior_generator.grid_priors(featmap_sizes, device=cls_scores.device)
+        counts, anchors = [len(level) for level in levels], torch.cat(levels)
+        strides = torch.cat([a.new_full((len(a), 1), s[0]) for a, s in zip(levels, self.prior_generator.strides)])
+        points = self.anchor_center(anchors)  # (P, 2)
+        matches, quality = [], []
+        for scores, sides, gt in zip(cls_scores.float(), bbox_preds.float(), gts):
+            self._check_labels(gt)
+            boxes = self.bbox_coder.decode(points, self.integral(sides) * strides)
+            found = InstanceData(priors=torch.cat([points, strides, strides], 1), scores=scores, bboxes=boxes)
+            result = self.assigner.assign(found, gt)
+            rows = result.pos_inds
+            matches.append((rows, result.gt_inds[rows] - 1, rows[:0]))
+            quality.append(result.max_overlaps[rows])
+        valid = torch.ones_like(anchors[:, 0], dtype=torch.bool)
+        targets = self._gather_targets(anchors, counts, [valid] * len(gts), matches, gts)
+        targets.pos_quality, targets.num_samples = torch.cat(quality), len(targets.pos_inds)
+        return targets
+
+    def _box_divisor(self, weight_sum: Tensor) -> Tensor:
+        return weight_sum.clamp(min=1)
+
+
+@MODELS.register_module()
+class NanoDetAuxHead(GFLHead):
+    """The auxiliary head of NanoDet-Plus, which only trains: a :class:`GFLHead` whose outputs choose the positives of the main head.
+
+    Args:
+        num_classes, in_channels: see :class:`GFLHead`; channels are twice those of the neck.
+        feat_channels: channels of the towers.
+        stacked_convs: convolutions of each tower.
+        reg_max: as that of the main head.
+        act_cfg: activation of the towers.
+        kwargs: the other arguments of :class:`GFLHead`.
+    """
+
+    _default_anchors = NanoDetPlusHead._default_anchors
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        *,
+        feat_channels: int = 192,
+        stacked_convs: int = 4,
+        reg_max: int = 7,
+        act_cfg: dict = LEAKY_CFG,
+        **kwargs: Any,
+    ):
+        self.act_cfg = act_cfg
+        super().__init__(
+            num_classes, in_channels, stacked_convs, reg_max=reg_max, feat_channels=feat_channels, **kwargs
+        )

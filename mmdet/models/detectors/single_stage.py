@@ -100,11 +100,6 @@ class GFL(SingleStageDetector):
 
 
 @MODELS.register_module()
-class NanoDet(SingleStageDetector):
-    """NanoDet v0.x (RangiLyu/nanodet): GFL with a small backbone, neck and head."""
-
-
-@MODELS.register_module()
 class ATSS(SingleStageDetector):
     """ATSS (arXiv 1912.02424); also the detector type that GFL's own repository names in its configs."""
 

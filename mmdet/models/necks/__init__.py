@@ -1,5 +1,6 @@
 from .cspnext_pafpn import CSPNeXtPAFPN
 from .fpn import FPN
+from .ghost_pan import GhostPAN
 from .pan import PAN
 
-__all__ = ['CSPNeXtPAFPN', 'FPN', 'PAN']
+__all__ = ['CSPNeXtPAFPN', 'FPN', 'GhostPAN', 'PAN']
