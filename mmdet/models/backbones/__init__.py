@@ -1,6 +1,8 @@
 from .csp_darknet import CSPDarknet
 from .cspnext import CSPNeXt
 from .custom_csp_net import CustomCspNet
+from .efficientnet_lite import EfficientNetLite
+from .repvgg import RepVGG
 from .res2net import Res2Net
 from .resnet import ResNet, ResNetV1d
 from .resnext import ResNeXt
@@ -11,6 +13,6 @@ from .vit import WindowedViT
 from .vit_adapter import ViTAdapter
 
 __all__ = [
-    'CSPDarknet', 'CSPNeXt', 'CustomCspNet', 'DAMOYOLOBackbone', 'Res2Net', 'ResNeXt', 'ResNet', 'ResNetV1d', 'ShuffleNetV2', 'TinyNAS3DBackbone', 'TinyNASBackbone',
+    'CSPDarknet', 'CSPNeXt', 'CustomCspNet', 'DAMOYOLOBackbone', 'EfficientNetLite', 'RepVGG', 'Res2Net', 'ResNeXt', 'ResNet', 'ResNetV1d', 'ShuffleNetV2', 'TinyNAS3DBackbone', 'TinyNASBackbone',
     'ViTAdapter', 'WindowedViT',
 ]  # fmt: skip
