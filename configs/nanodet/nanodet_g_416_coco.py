@@ -1,23 +1,10 @@
 # NanoDet-g: plain 3x3 convolutions, for GPUs. Published: AP 22.9 on COCO val2017.
 _base_ = [
-    '../_base_/models/nanodet_m.py',
+    '../_base_/models/nanodet_g.py',
     '../_base_/datasets/coco_nanodet.py',
     '../_base_/schedules/nanodet_sgd.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    backbone=dict(_delete_=True, type='CustomCspNet', stem_channels=32, blocks=(1, 2, 2, 3), out_indices=(3, 4, 5)),
-    neck=dict(in_channels=[128, 256, 512], out_channels=128),
-    bbox_head=dict(
-        in_channels=128,
-        feat_channels=128,
-        stacked_convs=1,
-        use_depthwise=False,
-        reg_max=10,
-        anchor_generator=dict(octave_base_scale=8),
-    ),
-)
-
 image_size = (416, 416)
 train_pipeline = [*_base_.train_pipeline]
 train_pipeline[2] = dict(train_pipeline[2], scale=image_size)
