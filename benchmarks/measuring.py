@@ -83,7 +83,9 @@ def synchronise(device: str | torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def timed(function: Callable[[], object], device: str | torch.device, clock: Callable[[], float] = time.perf_counter) -> float:
+def timed(
+    function: Callable[[], object], device: str | torch.device, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Seconds of one call by a clock, the device's work included."""
     synchronise(device)
     start = clock()

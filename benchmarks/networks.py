@@ -244,7 +244,11 @@ def print_table(cells: dict[tuple, Cell]) -> None:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        'configs', nargs='*', default=['gfl/gfl_r50_fpn_1x_coco.py'], metavar='CONFIG', help='a file, or a path below configs/'
+        'configs',
+        nargs='*',
+        default=['gfl/gfl_r50_fpn_1x_coco.py'],
+        metavar='CONFIG',
+        help='a file, or a path below configs/',
     )
     parser.add_argument('--own-size', action='store_true', help='images as large as the test pipeline makes them')
     parser.add_argument('--cpu-time', action='store_true', help="measure the processor's time, not the clock's")

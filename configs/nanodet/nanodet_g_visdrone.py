@@ -6,9 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 # What of COCO each class continues; the others (both tricycles) are new.
-map_classes = dict(
-    trained='coco', rename=dict(pedestrian='person', people='person', van='car', motor='motorcycle')
-)
+map_classes = dict(trained='coco', rename=dict(pedestrian='person', people='person', van='car', motor='motorcycle'))
 model = dict(
     # The published weights at hand have their norms folded into the convolutions: without norms they are read as they are, and can be trained.
     backbone=dict(norm_cfg=None),
@@ -18,9 +16,7 @@ model = dict(
 
 train_pipeline = [
     *_base_.train_pipeline[:2],
-    dict(
-        type='RandomChoiceResize', scales=[(1333, 1333), (1600, 1600), (2048, 2048), (2400, 2400)], keep_ratio=True
-    ),
+    dict(type='RandomChoiceResize', scales=[(1333, 1333), (1600, 1600), (2048, 2048), (2400, 2400)], keep_ratio=True),
     dict(type='RandomCrop', crop_size=(640, 640), allow_negative_crop=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion', hue_delta=0, swap_channels=False),

@@ -25,9 +25,7 @@ test_dataloader = dict(
         pipeline=test_pipeline,
     ),
 )
-test_evaluator = dict(
-    ann_file=data_root + 'annotations/visdrone6_val.json', proposal_nums=(10, 100, 500), max_dets=500
-)
+test_evaluator = dict(ann_file=data_root + 'annotations/visdrone6_val.json', proposal_nums=(10, 100, 500), max_dets=500)
 train_dataloader = None
 train_cfg = None
 optim_wrapper = None

@@ -27,7 +27,10 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--rename', nargs='+', metavar='OLD=NEW', action=DictAction, help='names to write; several may become one class'
     )
     parser.add_argument(
-        '--rest', choices=RESTS, default='drop', help='of boxes of other classes: leave them out, or make them crowds of every class'
+        '--rest',
+        choices=RESTS,
+        default='drop',
+        help='of boxes of other classes: leave them out, or make them crowds of every class',
     )
     parser.add_argument('--split', help='the split to convert (default: all)')
     parser.add_argument(

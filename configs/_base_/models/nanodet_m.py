@@ -13,7 +13,9 @@ model = dict(
         type='ShuffleNetV2',
         model_size='1.0x',
         out_indices=(2, 3, 4),
-        init_cfg=dict(type='Pretrained', checkpoint='https://download.pytorch.org/models/shufflenetv2_x1-5666bf0f80.pth'),
+        init_cfg=dict(
+            type='Pretrained', checkpoint='https://download.pytorch.org/models/shufflenetv2_x1-5666bf0f80.pth'
+        ),
     ),
     neck=dict(type='PAN', in_channels=[116, 232, 464], out_channels=96),
     bbox_head=dict(

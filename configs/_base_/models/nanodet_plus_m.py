@@ -21,9 +21,7 @@ model = dict(
         reg_max=7,
     ),
     train_cfg=dict(
-        assigner=dict(
-            _delete_=True, type='DynamicSoftLabelAssigner', topk=13, iou_weight=3.0, soft_center_radius=None
-        )
+        assigner=dict(_delete_=True, type='DynamicSoftLabelAssigner', topk=13, iou_weight=3.0, soft_center_radius=None)
     ),
     test_cfg=dict(nms_pre=-1, nms_pre_rule='pairs'),
 )

@@ -224,9 +224,7 @@ def renamed(table: CocoFile, rename: Mapping[str, str]) -> CocoFile:
         raise ConfigError(message, field='rename', received=unknown)
     names = [rename.get(name, name) for name in table.category_names]
     # Only what was renamed becomes one: categories of one name are an error elsewhere.
-    first = [
-        names.index(name) if name in rename.values() else position for position, name in enumerate(names)
-    ]
+    first = [names.index(name) if name in rename.values() else position for position, name in enumerate(names)]
     kept = sorted(set(first))
     return replace(
         table,

@@ -95,14 +95,14 @@ class WarpResize(GeometricTransform):
         zoom, across, along = within(self.zoom), within(self.stretch), within(self.stretch)
         angle = radians(about(self.rotate))
         turn = np.array([[cos(angle), -sin(angle), 0], [sin(angle), cos(angle), 0], [0, 0, 1]])
-        skew = np.array(
-            [[1, tan(radians(about(self.shear))), 0], [tan(radians(about(self.shear))), 1, 0], [0, 0, 1]]
-        )
+        skew = np.array([[1, tan(radians(about(self.shear))), 0], [tan(radians(about(self.shear))), 1, 0], [0, 0, 1]])
         mirror = -1 if self.flip and np.random.rand() < self.flip else 1
         back = np.array(
             [[1, 0, about(self.translate, 0.5) * width], [0, 1, about(self.translate, 0.5) * height], [0, 0, 1]]
         )
-        return back @ np.diag([mirror, 1, 1]) @ skew @ turn @ np.diag([zoom * across, zoom * along, 1]) @ view @ to_middle
+        return (
+            back @ np.diag([mirror, 1, 1]) @ skew @ turn @ np.diag([zoom * across, zoom * along, 1]) @ view @ to_middle
+        )
 
     def _moves(self) -> bool:
         ranges = (self.zoom, self.stretch)

@@ -95,7 +95,9 @@ def convert_checkpoint(
     if model is not None:
         rows = ClassRows(map_classes, class_names(meta), classes, source) if map_classes else None
         if rows is not None and -1 in rows.sources:
-            message = f'the checkpoint has no class for {shown([n for n, i in zip(rows.wanted, rows.sources) if i < 0])}'
+            message = (
+                f'the checkpoint has no class for {shown([n for n, i in zip(rows.wanted, rows.sources) if i < 0])}'
+            )
             raise ConfigError(message, field='map_classes', received=map_classes)
         report.load = load_into(model, state, strict=True, by_name=None if rows is None else rows.apply)
         if rows is not None:  # what was loaded has the names and shapes of the model

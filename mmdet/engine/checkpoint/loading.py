@@ -607,7 +607,12 @@ def _convs_with_norms(model: nn.Module) -> Iterator[tuple[str, str, Any]]:
         prefix = f'{name}.' if name else ''
         for first, second in pairs:
             conv, norm = getattr(module, first), getattr(module, second)
-            if isinstance(norm, _BatchNorm) and norm.affine and norm.track_running_stats and getattr(conv, 'bias', 0) is None:
+            if (
+                isinstance(norm, _BatchNorm)
+                and norm.affine
+                and norm.track_running_stats
+                and getattr(conv, 'bias', 0) is None
+            ):
                 yield prefix + first, prefix + second, norm
 
 

@@ -40,7 +40,9 @@ class ShuffleUnit(nn.Module):
             conv = nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
             return [conv, build_norm_layer(norm_cfg, channels)[1]]
 
-        self.branch1 = nn.Sequential(*depthwise(in_channels), *pointwise(in_channels)) if stride > 1 else nn.Sequential()
+        self.branch1 = (
+            nn.Sequential(*depthwise(in_channels), *pointwise(in_channels)) if stride > 1 else nn.Sequential()
+        )
         self.branch2 = nn.Sequential(
             *pointwise(in_channels if stride > 1 else half), *depthwise(half), *pointwise(half)
         )

@@ -407,7 +407,9 @@ def real(sample_data, repository):
     if not weights.is_file():
         pytest.skip('the sample data lacks weights/nanodet_g_416_coco_folded.safetensors')
     config = repository / 'configs/nanodet/nanodet_g_416_coco.py'
-    return init_detector(config, str(weights), device='cpu'), json.loads((folder / 'nanodet_g_reference.json').read_text())
+    return init_detector(config, str(weights), device='cpu'), json.loads(
+        (folder / 'nanodet_g_reference.json').read_text()
+    )
 
 
 def test_real_weights(real, sample_data):
@@ -415,7 +417,7 @@ def test_real_weights(real, sample_data):
     for record in reference['images'].values():
         path, expected = str(sample_data / record['path']), record['centred']
         raw = []
-        hook = model.bbox_head.register_forward_hook(lambda module, inputs, output: raw.extend(zip(*output)))
+        hook = model.bbox_head.register_forward_hook(lambda module, inputs, output, raw=raw: raw.extend(zip(*output)))
         found = inference_detector(model, path).pred_instances
         hook.remove()
         fields = ('mean', 'std', 'min', 'max', 'first', 'last')
