@@ -10,7 +10,8 @@ from mmengine.structures import InstanceData
 
 from mmdet.apis import inference_detector, init_detector
 from mmdet.engine.checkpoint import load_checkpoint_file, load_into
-from mmdet.errors import ModelInputError
+from mmdet.engine.checkpoint.converting import convert_checkpoint, write_checkpoint
+from mmdet.errors import ConfigError, ModelInputError
 from mmdet.models.detectors import nanodet
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -394,6 +395,26 @@ def test_folded_norms(repository, model_of):
             for maps, levels in zip(other(image, mode='tensor'), wanted):
                 for level, want in zip(maps, levels):
                     torch.testing.assert_close(level, want, rtol=1e-4, atol=1e-4)
+
+
+def test_classes_of_another_data_set(repository, tmp_path):
+    """Those that it shares with COCO, taken by name out of a checkpoint that names none."""
+    path, state = tmp_path / 'coco.safetensors', folded(published('nanodet_g'))
+    write_checkpoint(dict(state_dict=state, meta={}), path)
+    cfg = load_config(repository / 'configs/nanodet/nanodet_g_visdrone6.py')
+    options = dict(map_classes=cfg.map_classes, classes=cfg.metainfo.classes)
+    checkpoint, report = convert_checkpoint(path, model=MODELS.build(cfg.model), **options)
+    assert checkpoint['meta']['dataset_meta']['classes'] == ('person', 'bicycle', 'car', 'motor', 'bus', 'truck')
+    rows = [0, 1, 2, 3, 5, 7, *range(80, 124)]  # of COCO's classes, and of the boxes
+    for level in range(3):
+        for kind in ('weight', 'bias'):
+            found = checkpoint['state_dict'][f'bbox_head.gfl_cls.{level}.{kind}']
+            assert found.equal(state[f'head.gfl_cls.{level}.{kind}'][rows])
+    assert '  motor: from motorcycle, class 3 of the checkpoint' in report.lines()
+    with pytest.raises(ConfigError, match='no class for .*boulder'):
+        convert_checkpoint(
+            path, model=built(repository, 'nanodet_g_416_coco'), map_classes=dict(trained='coco'), classes=('boulder',)
+        )
 
 
 # ------------------------------------------------------------------------------------------------- real weights
