@@ -1,12 +1,13 @@
 """Speed of a detector's network on the device at hand: forward, test step and training step, in several set-ups side by side.
 
-    python benchmarks/networks.py [CONFIG] [--shape 800 1088] [--batches 1] [--repeat 5] [--threads 2]
+    python benchmarks/networks.py [CONFIG ...] [--shape 800 1088 | --own-size] [--batches 1] [--repeat 5] [--threads 2]
         [--setups fp32 "fp32 channels_last" "bf16 channels_last folded" ...] [--peer] [--cfg-options model.neck.out_channels=64 ...]
 
 A set-up is a precision (fp32, with TF32 off; tf32; bf16, by autocast) and any of: channels_last, folded (batch norms into convolutions; no
 training), compiled (torch.compile of backbone, neck and head), twin (the torch twin of deformable convolution in place of torchvision's
 kernel). Set-ups run in turn in every round, so that a busy machine slows all of them alike; the best round counts. Weights are random.
---peer measures mmdetection 3.3.0's own network of that config by the same calls: see peer_mmdet.py.
+With several configs each is measured by itself. --cpu-time counts the processor's time of the process, which a busy machine changes less; on one
+thread it is what an idle core would take. --peer measures mmdetection 3.3.0's own network of that config by the same calls: see peer_mmdet.py.
 """
 
 import argparse
@@ -168,11 +169,13 @@ def calls(
     return found
 
 
-def one_round(function: Callable[[], object], device: str, seconds: float) -> tuple[float, int]:
+def one_round(
+    function: Callable[[], object], device: str, seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, int]:
     """Median seconds of the calls of a round, and their number."""
-    times = [timed(function, device)]
+    times = [timed(function, device, clock)]
     while len(times) < CALLS and sum(times) < seconds:
-        times.append(timed(function, device))
+        times.append(timed(function, device, clock))
     return statistics.median(times), len(times)
 
 
@@ -202,7 +205,8 @@ class Cell:
                 before = torch.cuda.memory_allocated(device) if cuda else 0
                 if cuda:
                     torch.cuda.reset_peak_memory_stats(device)
-                seconds, count = one_round(function, device, args.round_seconds)
+                clock = time.process_time if args.cpu_time else time.perf_counter
+                seconds, count = one_round(function, device, args.round_seconds, clock)
                 self._keep(key, seconds, count, macs * (3 if call == 'train step' else 1), args.peak_tflops)
                 if cuda:
                     peak = torch.cuda.max_memory_allocated(device)
@@ -240,8 +244,14 @@ def print_table(cells: dict[tuple, Cell]) -> None:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        'config', nargs='?', default='gfl/gfl_r50_fpn_1x_coco.py', help='a file, or a path below configs/'
+        'configs',
+        nargs='*',
+        default=['gfl/gfl_r50_fpn_1x_coco.py'],
+        metavar='CONFIG',
+        help='a file, or a path below configs/',
     )
+    parser.add_argument('--own-size', action='store_true', help='images as large as the test pipeline makes them')
+    parser.add_argument('--cpu-time', action='store_true', help="measure the processor's time, not the clock's")
     parser.add_argument('--shape', type=int, nargs=2, default=(800, 1088), metavar=('HEIGHT', 'WIDTH'))
     parser.add_argument('--batches', type=int, nargs='+', default=[1], help='images of a batch')
     parser.add_argument('--boxes', type=int, default=20, help='objects in a training image')
@@ -258,12 +268,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_config(args: argparse.Namespace) -> Config:
+def own_size(cfg: Config) -> tuple[int, int]:
+    """(height, width) to which a config resizes its test images."""
+    width, height = next(step.scale for step in cfg.test_pipeline if 'scale' in step)
+    return height, width
+
+
+def read_config(args: argparse.Namespace, config: str) -> Config:
     """The config, of the toolbox or of the peer; registers the modules of either."""
     if args.peer:
         import peer_mmdet
 
-        cfg = Config.fromfile(peer_mmdet.prepare() / args.config)
+        cfg = Config.fromfile(peer_mmdet.prepare() / config)
         cfg.merge_from_dict(args.cfg_options or {})
         return cfg
     if str(REPOSITORY) not in sys.path:
@@ -271,7 +287,7 @@ def read_config(args: argparse.Namespace) -> Config:
     from mmdet.utils import load_config, register_all_modules
 
     register_all_modules()
-    path = Path(args.config)
+    path = Path(config)
     return load_config(str(path if path.exists() else REPOSITORY / 'configs' / path), args.cfg_options)
 
 
@@ -280,10 +296,16 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     rows = Rows(args.rows, args.deadline)
-    cfg, device = read_config(args), str(get_device())
-    table = args.label or Path(args.config).stem
+    for config in args.configs:
+        measure_config(config, args, rows)
+
+
+def measure_config(config: str, args: argparse.Namespace, rows: Rows) -> None:
+    """All set-ups of one config, and their table."""
+    cfg, device = read_config(args, config), str(get_device())
+    table = args.label or Path(config).stem
     suffix = ', mmdetection 3.3.0' if args.peer else ''
-    shape_hw = tuple(args.shape)
+    shape_hw = own_size(cfg) if args.own_size else tuple(args.shape)
     start = time.perf_counter()
     macs = multiply_adds(build(cfg, 'cpu', Setup('fp32')), shape_hw)
     where = torch.cuda.get_device_name() if device.startswith('cuda') else f'CPU, {torch.get_num_threads()} threads'

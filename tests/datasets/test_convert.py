@@ -226,3 +226,31 @@ def test_an_image_named_twice_gets_no_file_twice(tmp_path):
     table = read_table(source(tmp_path), kind='coco', unique_ids=False)
     write_voc(tmp_path / 'lists', {'train': table, 'val': table})
     assert rows_of(read_table(tmp_path / 'lists', tmp_path / 'images', split='val')) == BOXES
+
+
+def test_classes_that_become_one_and_a_rest_that_becomes_crowds(tmp_path):
+    rows = '1,1,9,9,1,1,0,0\n2,2,9,9,1,2,0,0\n3,3,9,9,1,4,0,0\n4,4,9,9,0,4,0,0\n5,5,9,9,1,7,0,0\n0,0,30,30,0,0,0,0\n7,7,9,9,1,11,0,0\n'
+    write_images(tmp_path / 'images')
+    write_files(tmp_path / 'annotations', {'a.txt': rows})
+    options = dict(classes=['person', 'car'], rename=dict(pedestrian='person', people='person'))
+    report = convert(tmp_path, tmp_path / 'x.json', 'coco', kind='visdrone', rest='crowd', **options)
+    found = json.loads((tmp_path / 'x.json').read_text())
+    names = {row['id']: row['name'] for row in found['categories']}
+    boxes = [(names[row['category_id']], row['bbox'][0], row['iscrowd']) for row in found['annotations']]
+    assert list(names.values()) == ['person', 'car']
+    assert boxes[:3] == [('person', 1, 0), ('person', 2, 0), ('car', 3, 0)]
+    # The row of score 0, the tricycle, the ignored region and the object of no class.
+    assert boxes[3:] == [(name, x, 1) for x in (4, 5, 0, 7) for name in ('person', 'car')]
+    assert report.notes == {'crowds, of each class, made of 4 boxes and regions without one of the classes': 4}
+    convert(tmp_path, tmp_path / 'y.json', 'coco', kind='visdrone', **options)
+    kept = json.loads((tmp_path / 'y.json').read_text())
+    assert [row['ignore'] for row in kept['annotations']] == [0, 0, 0, 1] and len(kept['ignored_regions']) == 1
+
+
+@pytest.mark.parametrize(
+    'field, options',
+    [('rest', dict(rest='crowd', to='yolo')), ('rest', dict(rest='all')), ('rename', dict(rename=dict(cow='dog')))],
+)
+def test_classes_that_cannot_be_changed(field, options, tmp_path):
+    with pytest.raises(ConfigError, match=field):
+        convert(source(tmp_path), tmp_path / 'out', **dict(dict(to='coco'), **options))

@@ -8,7 +8,9 @@ The format of SRC is recognised. DST is a file (.json, .csv) or a folder, which 
 
 import argparse
 
-from mmdet.datasets.converters.convert import IMAGE_MODES, TARGETS, convert
+from mmengine.config import DictAction
+
+from mmdet.datasets.converters.convert import IMAGE_MODES, RESTS, TARGETS, convert
 from mmdet.formats.annotations import KINDS
 from mmdet.utils import reports_user_errors
 
@@ -21,6 +23,15 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--from', dest='kind', choices=KINDS, help='format of SRC (default: recognised)')
     parser.add_argument('--images', metavar='DIR', help='folder of the images (default: where the format has them)')
     parser.add_argument('--classes', nargs='+', help='classes to keep, in this order (default: all)')
+    parser.add_argument(
+        '--rename', nargs='+', metavar='OLD=NEW', action=DictAction, help='names to write; several may become one class'
+    )
+    parser.add_argument(
+        '--rest',
+        choices=RESTS,
+        default='drop',
+        help='of boxes of other classes: leave them out, or make them crowds of every class',
+    )
     parser.add_argument('--split', help='the split to convert (default: all)')
     parser.add_argument(
         '--image-files', choices=IMAGE_MODES, default='leave', help='also link or copy the images into DST'
@@ -42,6 +53,8 @@ def main(argv=None) -> None:
         split=args.split,
         images=args.image_files,
         zero_based=args.zero_based,
+        rename=args.rename,
+        rest=args.rest,
     )
     print(report)
 

@@ -30,7 +30,7 @@ class DynamicSoftLabelAssigner(BaseAssigner):
     and a term that grows tenfold with each stride of distance between prior and box. Only priors inside some box take part.
 
     Args:
-        soft_center_radius: the distance in strides at which the last part is 1.
+        soft_center_radius: the distance in strides at which the last part is 1; None leaves that part out, as NanoDet-Plus does.
         topk: overlaps of a box that are summed, and thus the most priors that it can get.
         iou_weight: weight of the overlap's part.
         iou_calculator: config of the overlap measure; None means ``BboxOverlaps2D``.
@@ -38,7 +38,7 @@ class DynamicSoftLabelAssigner(BaseAssigner):
 
     def __init__(
         self,
-        soft_center_radius: float = 3.0,
+        soft_center_radius: float | None = 3.0,
         topk: int = 13,
         iou_weight: float = 3.0,
         iou_calculator: dict | None = None,
@@ -79,12 +79,10 @@ class DynamicSoftLabelAssigner(BaseAssigner):
 
         priors, scores = priors[valid], pred_instances.scores[valid]
         overlaps = self.iou_calculator(bboxes[valid], gt_bboxes)  # (V, G)
-        distance = (priors[:, None, :2] - _centers(gt_instances)).pow(2).sum(-1).sqrt() / priors[:, None, 2]
-        cost = (
-            soft_label_cost(scores, gt_labels, overlaps)
-            - self.iou_weight * (overlaps + _IOU_EPS).log()
-            + torch.pow(10, distance - self.soft_center_radius)
-        )
+        cost = soft_label_cost(scores, gt_labels, overlaps) - self.iou_weight * (overlaps + _IOU_EPS).log()
+        if self.soft_center_radius is not None:
+            distance = (priors[:, None, :2] - _centers(gt_instances)).pow(2).sum(-1).sqrt() / priors[:, None, 2]
+            cost = cost + torch.pow(10, distance - self.soft_center_radius)
         matched, gts = self.dynamic_k_matching(cost, overlaps)
         rows = valid[matched]
         result.gt_inds[rows] = gts + 1

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import ConfigError, DataError
 from ...formats.annotations import kind_of, read_table, splits_of
-from ...formats.coco import CocoFile, coco_json, read_segmentations
+from ...formats.coco import CocoFile, Rectangles, coco_json, read_segmentations
 from ...formats.csv_file import write_csv
 from ...formats.labelme import write_labelme
 from ...formats.visdrone import write_visdrone
@@ -22,6 +22,7 @@ from ...utils.files import explained, temporary_folder, write_json
 from ...utils.outputs import refuse_closed_folder
 
 TARGETS = ('coco', 'yolo', 'voc', 'visdrone', 'csv', 'labelme')
+RESTS = ('drop', 'crowd')
 IMAGE_MODES = ('leave', 'link', 'copy')
 _IN_FILES = {'coco': '.json', 'csv': '.csv'}  # formats of one file for a split
 _LEFT_OUT = '(left out)'
@@ -81,6 +82,8 @@ def convert(
     split: str | None = None,
     images: str = 'leave',
     zero_based: bool = False,
+    rename: Mapping[str, str] | None = None,
+    rest: str = 'drop',
 ) -> ConversionReport:
     """Convert annotations of any format that is read to one of :data:`TARGETS`.
 
@@ -99,6 +102,10 @@ def convert(
         split: the one to convert.
         images: ``'leave'`` writes annotations alone, ``'link'`` and ``'copy'`` also put the images where the format has them.
         zero_based: corners in VOC files count from 0.
+        rename: names of the source to names to write, several of which may be equal. ``classes`` are names after this.
+        rest: what becomes of the boxes of other classes, of boxes with ``ignore`` set, and of VisDrone's ignored regions and others: with
+            ``'drop'`` the first are left out and the others stay what they are; ``'crowd'``, for COCO, makes each a crowd of every class,
+            inside which a detection is neither right nor wrong.
 
     Raises:
         ConfigError: a wrong argument, or a target that exists.
@@ -106,17 +113,24 @@ def convert(
     """
     target = Path(target)
     _check_target(target, to, images)
+    if rest not in RESTS or (rest == 'crowd' and to != 'coco'):
+        raise ConfigError(f'must be one of {", ".join(RESTS)}, crowd only for coco', field='rest', received=rest)
     kind = kind_of(source, kind)
     report = ConversionReport(target, kind, to)
     tables, segmentations = {}, {}
     for name, table in _read(source, kind, image_root, split, target, classes, zero_based).items():
         report.images[name], report.found[name] = len(table.image_ids), len(table.image)
         report.read_notes.update(table.notes)
-        tables[name] = table
-        if kind == to == 'coco':
+        tables[name] = renamed(table, rename or {})
+        if kind == to == 'coco' and rest == 'drop':
             segmentations[name] = read_segmentations(table.source)
     report.classes = _classes_of(tables, kind, classes, report.read_notes)
     for name, table in tables.items():
+        if rest == 'crowd':
+            tables[name], made = with_crowds(table, report.classes)
+            report.notes[f'crowds, of each class, made of {made} boxes and regions without one of the classes'] += made
+            report.found[name] = report.written[name] = len(tables[name].image)
+            continue
         tables[name], rows = with_classes(table, report.classes)
         if name in segmentations:
             segmentations[name] = [segmentations[name][row] for row in rows.tolist()]
@@ -201,6 +215,54 @@ def _classes_of(
     if roots:
         notes[f'root categories without boxes {_LEFT_OUT}: {", ".join(sorted(roots))}'] += len(roots)
     return tuple(name for name in found if name not in roots)
+
+
+def renamed(table: CocoFile, rename: Mapping[str, str]) -> CocoFile:
+    """The table with other names of categories; those that become equal are one, with the first one's id."""
+    if unknown := [name for name in rename if name not in table.category_names]:
+        message = f'must be class names of the source: {", ".join(table.category_names)}'
+        raise ConfigError(message, field='rename', received=unknown)
+    names = [rename.get(name, name) for name in table.category_names]
+    # Only what was renamed becomes one: categories of one name are an error elsewhere.
+    first = [names.index(name) if name in rename.values() else position for position, name in enumerate(names)]
+    kept = sorted(set(first))
+    return replace(
+        table,
+        categories=[dict(table.categories[position], name=names[position]) for position in kept],
+        category_ids=[table.category_ids[position] for position in kept],
+        category_names=[names[position] for position in kept],
+        category=np.array([kept.index(position) for position in first], dtype=np.int64)[table.category],
+    )
+
+
+def with_crowds(table: CocoFile, classes: Sequence[str]) -> tuple[CocoFile, int]:
+    """The table of these classes, with everything else as a crowd of each class; also how many boxes and regions became crowds."""
+    chosen, rows = with_classes(table, classes)
+    other = np.ones(len(table.image), dtype=bool)
+    other[rows] = table.ignore[rows]
+    own = ~chosen.ignore
+    image = np.concatenate([table.image[other], table.ignored_regions.image, table.others.image])
+    bbox = np.concatenate([table.bbox[other], table.ignored_regions.bbox, table.others.bbox])
+    count, times = len(image), len(classes)
+    nothing = Rectangles(image[:0], bbox[:0])
+
+    def joined(column: str, added: np.ndarray) -> np.ndarray:
+        return np.concatenate([getattr(chosen, column)[own], np.repeat(added, times, axis=0)])
+
+    crowded = replace(
+        chosen,
+        image=joined('image', image),
+        category=np.concatenate([chosen.category[own], np.tile(np.arange(times), count)]),
+        bbox=joined('bbox', bbox),
+        area=joined('area', bbox[:, 2] * bbox[:, 3]),
+        crowd=joined('crowd', np.ones(count, dtype=bool)),
+        ignore=joined('ignore', np.zeros(count, dtype=bool)),
+        rotation=joined('rotation', np.zeros(count)),
+        visibility=joined('visibility', np.full((count, 2), -1)),
+        ignored_regions=nothing,
+        others=nothing,
+    )
+    return crowded, count
 
 
 def root_categories(table: CocoFile) -> list[str]:

@@ -30,6 +30,7 @@ from .geometric import Pad, RandomFlip
 from .loading import InferencerLoader, LoadAnnotations, LoadImageFromFile, LoadImageFromNDArray
 from .mixing import CachedMixUp, CachedMosaic, CopyPaste, MixUp, Mosaic, RandomAffine
 from .resize import FixScaleResize, FixShapeResize, RandomChoiceResize, RandomResize, Resize, ResizeShortestEdge
+from .warp import WarpResize
 from .wrappers import Compose, RandomApply, RandomChoice, TestTimeAug
 
 __all__ = [
@@ -39,5 +40,5 @@ __all__ = [
     'Mosaic', 'Normalize', 'PackDetInputs', 'Pad', 'PhotoMetricDistortion', 'Posterize', 'RandAugment', 'RandomAffine', 'RandomApply',
     'RandomCenterCropPad', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop', 'RandomErasing', 'RandomFlip', 'RandomResize', 'Resize',
     'ResizeShortestEdge', 'Rotate', 'Sharpness', 'ShearX', 'ShearY', 'Solarize', 'SolarizeAdd', 'TestTimeAug', 'TranslateX', 'TranslateY',
-    'UniformRefFrameSample', 'YOLOXHSVRandomAug',
+    'UniformRefFrameSample', 'WarpResize', 'YOLOXHSVRandomAug',
 ]  # fmt: skip

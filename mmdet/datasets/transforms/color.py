@@ -28,6 +28,9 @@ class PhotoMetricDistortion(DetTransform):
         contrast_range: (low, high) of the factor of all channels.
         saturation_range: (low, high) of the factor of the saturation.
         hue_delta: limit in degrees, 0..360, of the turn of the hue, drawn uniformly from [-delta, delta].
+        contrast_first: whether the contrast comes before the saturation (True) or after it; None: either, equally likely.
+        swap_channels: whether the order of the channels changes.
+        to_float32: convert the image first, so that nothing is clipped.
 
     Raises:
         DataError: an image that is not (H, W, 3), uint8 or float32.
@@ -39,6 +42,10 @@ class PhotoMetricDistortion(DetTransform):
         contrast_range: tuple[float, float] = (0.5, 1.5),
         saturation_range: tuple[float, float] = (0.5, 1.5),
         hue_delta: float = 18,
+        *,
+        contrast_first: bool | None = None,
+        swap_channels: bool = True,
+        to_float32: bool = False,
     ):
         for field, value, limit in (('brightness_delta', brightness_delta, 255), ('hue_delta', hue_delta, 360)):
             if not is_number(value) or not 0 <= value <= limit:
@@ -47,6 +54,7 @@ class PhotoMetricDistortion(DetTransform):
         self.contrast_range = check_range('contrast_range', contrast_range)
         self.saturation_range = check_range('saturation_range', saturation_range)
         self.hue_delta = hue_delta
+        self.contrast_first, self.swap_channels, self.to_float32 = contrast_first, swap_channels, to_float32
 
     @cache_randomness
     def draw(self) -> dict:
@@ -59,10 +67,10 @@ class PhotoMetricDistortion(DetTransform):
             brightness=half_of_the_time(-self.brightness_delta, self.brightness_delta),
             contrast=half_of_the_time(*self.contrast_range),
             # Contrast before hue and saturation gives another result than after them; both orders are equally likely.
-            contrast_first=bool(np.random.randint(2)),
+            contrast_first=bool(np.random.randint(2)) if self.contrast_first is None else self.contrast_first,
             saturation=half_of_the_time(*self.saturation_range),
-            hue=half_of_the_time(-self.hue_delta, self.hue_delta),
-            channels=np.random.permutation(3) if np.random.rand() < 0.5 else None,
+            hue=half_of_the_time(-self.hue_delta, self.hue_delta) or None,
+            channels=np.random.permutation(3) if self.swap_channels and np.random.rand() < 0.5 else None,
         )
 
     def transform(self, results: dict) -> dict:
@@ -70,6 +78,7 @@ class PhotoMetricDistortion(DetTransform):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.float32):
             message, found = 'needs a BGR image (H, W, 3), uint8 or float32', (image.shape, str(image.dtype))
             raise DataError(message, file=results.get('img_path'), field='img', received=found)
+        image = image.astype(np.float32) if self.to_float32 else image
         distort = distort_uint8 if image.dtype == np.uint8 else distort_float32
         results['img'] = distort(np.ascontiguousarray(image), **self.draw())
         return results

@@ -45,7 +45,8 @@ class PackDetInputs(DetTransform):
     sample to field of the instances.
 
     Args:
-        meta_keys: keys that become metainfo of the data sample; those that the sample lacks are left out.
+        meta_keys: keys that become metainfo of the data sample; those that the sample lacks are left out. ``pad_param`` always does where
+            it is, since predictions cannot be mapped back without it.
 
     Raises:
         DataError: boxes, labels, masks and ignore flags differ in number, or the masks are not of the size of the image: a transform of
@@ -68,7 +69,8 @@ class PackDetInputs(DetTransform):
         packed = {}
         if results.get('img') is not None:
             packed['inputs'] = to_chw(image_of(results))
-        data_sample = DetDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
+        keys = (*self.meta_keys, 'pad_param')
+        data_sample = DetDataSample(metainfo={key: results[key] for key in keys if key in results})
         fields: dict[str, Any] = {}
         lengths: dict[str, int] = {}
         for key, name in self.mapping_table.items():

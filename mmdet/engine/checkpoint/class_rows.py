@@ -6,9 +6,11 @@ from typing import Any
 from torch import nn
 
 from ...errors import ConfigError
+from ...formats.class_names import COCO_CLASSES, VOC_CLASSES
 from ...utils.class_names import near_names, shown
 
 _KEYS = ('rename', 'trained')
+_KNOWN_NAMES = {'coco': COCO_CLASSES, 'voc': VOC_CLASSES}
 
 
 class ClassRows:
@@ -18,7 +20,7 @@ class ClassRows:
 
     Args:
         option: True, or a dict with ``rename`` (name of the training set -> name in the checkpoint) and ``trained`` (the names of a
-            checkpoint that does not know its own).
+            checkpoint that does not know its own: a list, or ``'coco'`` or ``'voc'``).
         trained: names in the checkpoint, or None.
         wanted: names of the training set, or None.
         file: the checkpoint, for messages.
@@ -32,6 +34,12 @@ class ClassRows:
         if not isinstance(options, Mapping) or set(options) - set(_KEYS):
             message = "must be True, or a dict of rename=dict(new='old') and trained=(names of the checkpoint)"
             raise ConfigError(message, field='map_classes', received=option)
+        if isinstance(options.get('trained'), str):
+            known = _KNOWN_NAMES.get(options['trained'])
+            if known is None:
+                message = f'must be a list of names, or one of {", ".join(_KNOWN_NAMES)}'
+                raise ConfigError(message, field='map_classes.trained', received=options['trained'])
+            options = dict(options, trained=known)
         for key, kind, what in (('rename', Mapping, "a dict, new='old'"), ('trained', list | tuple, 'a list of names')):
             if options.get(key) is not None and not isinstance(options[key], kind):
                 raise ConfigError(f'must be {what}', field=f'map_classes.{key}', received=options[key])

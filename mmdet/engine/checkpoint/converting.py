@@ -6,16 +6,19 @@ import json
 import os
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save as safetensors_bytes
 
-from ...errors import CheckpointError
+from ...errors import CheckpointError, ConfigError
+from ...utils.class_names import class_names, shown
 from ...utils.files import write_bytes
 from ...utils.outputs import refuse_inputs
+from .class_rows import ClassRows
 from .loading import LoadReport, load_checkpoint_file, load_into
 from .names import keep_metadata, rename_reference_keys
 from .saving import to_plain
@@ -37,18 +40,21 @@ class ConversionReport:
         dropped: entries that were left out, with the reason.
         found: what the tensors say about the model, one line a fact.
         load: names and shapes against a model, if one was given.
+        mapped: which class continues which, where classes were chosen.
     """
 
     renamed: list[tuple[str, str]] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     found: list[str] = field(default_factory=list)
     load: LoadReport | None = None
+    mapped: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Everything, one line an entry."""
         lines = [f'found: {fact}' for fact in self.found]
         lines += [f'renamed: {old} -> {new}' for old, new in self.renamed]
         lines += [f'dropped: {entry}' for entry in self.dropped]
+        lines += self.mapped
         if self.load is not None:
             lines += [f'model: {note}' for note in self.load.notes]
             lines.append(f'model: all {self.load.loaded} tensors fit')
@@ -56,7 +62,12 @@ class ConversionReport:
 
 
 def convert_checkpoint(
-    source: str | os.PathLike, *, trust: bool = False, model: torch.nn.Module | None = None
+    source: str | os.PathLike,
+    *,
+    trust: bool = False,
+    model: torch.nn.Module | None = None,
+    map_classes: Any = None,
+    classes: Sequence[str] | None = None,
 ) -> tuple[dict, ConversionReport]:
     """Read any checkpoint of the family and give ``dict(state_dict, meta)`` under the names of this package.
 
@@ -66,9 +77,13 @@ def convert_checkpoint(
         source: path, URL or known name, see :func:`~mmdet.engine.load_checkpoint_file`.
         trust: allow full unpickling, which can run code hidden in the file.
         model: load into it, strictly; it may adapt itself (class channels, version of deformable layers).
+        map_classes: as in configs (see :class:`~mmdet.engine.checkpoint.class_rows.ClassRows`): give the rows of the classes of the
+            checkpoint to those of ``model``. Each needs a counterpart.
+        classes: names of the classes of ``model``, for ``map_classes``.
 
     Raises:
         CheckpointError: not readable, or it does not fit ``model``.
+        ConfigError: ``map_classes`` names what is not there, or a class of ``model`` has no counterpart.
     """
     content = load_checkpoint_file(source, trust=trust)
     report = ConversionReport()
@@ -78,7 +93,16 @@ def convert_checkpoint(
     report.dropped += [f'{key}: of the training run' for key in content]
     report.found = describe(state)
     if model is not None:
-        report.load = load_into(model, state, strict=True)
+        rows = ClassRows(map_classes, class_names(meta), classes, source) if map_classes else None
+        if rows is not None and -1 in rows.sources:
+            message = (
+                f'the checkpoint has no class for {shown([n for n, i in zip(rows.wanted, rows.sources) if i < 0])}'
+            )
+            raise ConfigError(message, field='map_classes', received=map_classes)
+        report.load = load_into(model, state, strict=True, by_name=None if rows is None else rows.apply)
+        if rows is not None:  # what was loaded has the names and shapes of the model
+            report.mapped, state = rows.lines(), OrderedDict(model.state_dict())
+            meta['dataset_meta'] = dict(classes=rows.wanted)
     return dict(meta=meta, state_dict=state), report
 
 

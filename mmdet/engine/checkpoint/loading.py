@@ -22,11 +22,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from mmcv.cnn import ConvModule
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors import safe_open
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import CheckpointError
 from ...formats.torch_file import Member, check_sums, check_tuples, has_sums, read_members, read_unreplaced
@@ -571,12 +573,52 @@ def adapt_to_model(model: nn.Module, state_dict: dict) -> list[str]:
     ``adapt_state_dict(state_dict, prefix) -> list[str]``: it edits the entries under ``prefix`` in place, or itself,
     and returns notes for the report.
     """
-    notes: list[str] = []
+    notes = _unfold_norms(model, state_dict)
     for name, module in model.named_modules():
         adapt = getattr(module, 'adapt_state_dict', None)
         if callable(adapt):
             notes += adapt(state_dict, f'{name}.' if name else '') or []
     return notes
+
+
+def _unfold_norms(model: nn.Module, state_dict: dict) -> list[str]:
+    """Give batch norms that a checkpoint has folded into their convolutions values by which they add nothing but the bias; in place."""
+    count = 0
+    for conv_name, norm_name, norm in _convs_with_norms(model):
+        bias = state_dict.get(f'{conv_name}.bias')
+        if bias is None or bias.shape != norm.bias.shape or f'{norm_name}.weight' in state_dict:
+            continue
+        ones = torch.ones_like(norm.running_var, device=bias.device)
+        state_dict[f'{norm_name}.weight'] = (ones + norm.eps).sqrt()
+        state_dict[f'{norm_name}.bias'] = state_dict.pop(f'{conv_name}.bias')
+        state_dict[f'{norm_name}.running_mean'], state_dict[f'{norm_name}.running_var'] = torch.zeros_like(ones), ones
+        count += 1
+    note = (
+        f'{count} batch norms were folded into their convolutions: their biases are loaded, their statistics are lost. To train from here, '
+        'build the model without these norms (norm_cfg=None) or keep them in eval mode'
+    )
+    return [note] if count else []
+
+
+def _convs_with_norms(model: nn.Module) -> Iterator[tuple[str, str, Any]]:
+    """Names of the convolutions without bias that a batch norm follows, of that norm, and the norm itself."""
+    for name, module in model.named_modules():
+        pairs: list[tuple[str, str]] = []
+        if isinstance(module, ConvModule) and module.with_norm:
+            pairs = [('conv', module.norm_name)]
+        elif isinstance(module, nn.Sequential):
+            names = [child for child, _ in module.named_children()]
+            pairs = list(zip(names, names[1:]))
+        prefix = f'{name}.' if name else ''
+        for first, second in pairs:
+            conv, norm = getattr(module, first), getattr(module, second)
+            if (
+                isinstance(norm, _BatchNorm)
+                and norm.affine
+                and norm.track_running_stats
+                and getattr(conv, 'bias', 0) is None
+            ):
+                yield prefix + first, prefix + second, norm
 
 
 # mmengine calls the loader of pretrained weights without an argument for trust: the runner sets this variable for the call.

@@ -27,6 +27,15 @@ def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[
     ``X_offset.weight|bias`` beside ``X.weight``  ``X.conv_offset.weight|bias``           deformable layers, version < 2
     ===========================================  =======================================  ==========================
 
+    and of NanoDet's repository, which is recognised by ``head.gfl_cls``:
+
+    ===========================================  =======================================  ==========================
+    ``model.X``, ``avg_model.X``                 ``X``, the average where both are there  PyTorch Lightning
+    ``fpn.X``, ``head.X``                        ``neck.X``, ``bbox_head.X``              all
+    ``X.depthwise.weight``, ``X.dwnorm``         ``X.depthwise_conv.conv.weight``, ``.bn``  depthwise-separable layers
+    ``X.pointwise.weight``, ``X.pwnorm``         ``X.pointwise_conv.conv.weight``, ``.bn``  depthwise-separable layers
+    ===========================================  =======================================  ==========================
+
     Args:
         state_dict: names to tensors; left untouched.
 
@@ -34,6 +43,8 @@ def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[
         The renamed dictionary (same tensors, same order, ``_metadata`` kept) and the list of ``(old, new)`` that
         changed. A rename whose target already exists is not made.
     """
+    nanodet = any(_bare(key).startswith('head.gfl_cls.') for key in state_dict)
+    averaged = {key.removeprefix('avg_') for key in state_dict if nanodet and key.startswith('avg_model.')}
     bare_keys = {key.removeprefix('module.') for key in state_dict}
     only_stage = all(key.startswith(_STAGE) for key in bare_keys)
     parts = {key.partition('.')[0] for key in bare_keys}
@@ -41,7 +52,10 @@ def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[
     renamed: OrderedDict = OrderedDict()
     changes: list[tuple[str, str]] = []
     for key, value in state_dict.items():
-        new = key.removeprefix('module.')
+        if key in averaged:  # the average of it is loaded in its place
+            changes.append((key, f'avg_{key}'))
+            continue
+        new = _nanodet_name(_bare(key)) if nanodet else key.removeprefix('module.')
         if only_stage:
             new = new.removeprefix(_STAGE)
         if only_rpn_head and new.startswith('rpn_head.'):
@@ -55,6 +69,28 @@ def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[
         renamed[new] = value
     keep_metadata(state_dict, renamed)
     return renamed, changes
+
+
+_NANODET_LAYERS = {
+    '.depthwise.': '.depthwise_conv.conv.', '.dwnorm.': '.depthwise_conv.bn.',
+    '.pointwise.': '.pointwise_conv.conv.', '.pwnorm.': '.pointwise_conv.bn.',
+}  # fmt: skip
+
+
+def _bare(key: str) -> str:
+    """A name without what DDP, PyTorch Lightning and its averages put before it."""
+    for prefix in ('module.', 'avg_model.', 'model.'):
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _nanodet_name(bare: str) -> str:
+    for old, new in (('fpn.', 'neck.'), ('head.', 'bbox_head.')):
+        if bare.startswith(old):
+            bare = new + bare.removeprefix(old)
+    for old, new in _NANODET_LAYERS.items():
+        bare = bare.replace(old, new)
+    return bare
 
 
 def keep_metadata(source: Mapping, target: Any) -> None:

@@ -10,6 +10,7 @@ from .gfl_head import GFLHead, GFLTargets
 from .gfocal_head import GFocalHead
 from .ld_head import LDHead
 from .mp_head import MPHead
+from .nanodet_head import NanoDetAuxHead, NanoDetHead, NanoDetPlusHead
 from .paa_head import PAAHead
 from .reppoints_head import RepPointsHead
 from .retina_head import RetinaHead
@@ -24,6 +25,7 @@ from .yolox_head import YOLOXHead
 
 __all__ = [
     'ATSSHead', 'AnchorFreeHead', 'AnchorHead', 'AnchorTargets', 'BaseDenseHead', 'CenterNetHead', 'CenterNetUpdateHead', 'FCOSHead', 'FoveaHead',
-    'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead', 'MPHead', 'PAAHead', 'RPNHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RepPointsHead',
-    'RetinaHead', 'SSDHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead', 'YOLOV3Head', 'YOLOXHead',
+    'GFLHead', 'GFLTargets', 'GFocalHead', 'LDHead', 'MPHead', 'NanoDetAuxHead', 'NanoDetHead', 'NanoDetPlusHead', 'PAAHead', 'RPNHead',
+    'RTMDetHead', 'RTMDetSepBNHead', 'RepPointsHead', 'RetinaHead', 'SSDHead', 'TOODHead', 'TaskDecomposition', 'VFNetHead', 'YOLOV3Head',
+    'YOLOXHead',
 ]  # fmt: skip

@@ -62,6 +62,9 @@ class AnchorHead(BaseDenseHead):
     stacked_convs = 0
     conv_cfg: dict | None = None
     norm_cfg: dict | None = None
+    act_cfg: dict = dict(type='ReLU')
+    kernel_size = 3
+    conv_module: type[nn.Module] = ConvModule
 
     def __init__(
         self,
@@ -140,9 +143,10 @@ class AnchorHead(BaseDenseHead):
         return self.feat_channels if self.stacked_convs else self.in_channels
 
     def _tower(self) -> nn.ModuleList:
-        conv = dict(kernel_size=3, padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
+        conv: dict = dict(kernel_size=self.kernel_size, padding=self.kernel_size // 2)
+        conv.update(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)
         return nn.ModuleList(
-            ConvModule(self.in_channels if i == 0 else self.feat_channels, self.feat_channels, **conv)
+            self.conv_module(self.in_channels if i == 0 else self.feat_channels, self.feat_channels, **conv)
             for i in range(self.stacked_convs)
         )
 

@@ -15,7 +15,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet.core.boxes import get_box_wh, scale_boxes
+from mmdet.core.boxes import clip_boxes, get_box_wh, scale_boxes
 from mmdet.core.post_processing import filter_scores_and_topk, limit_survivors
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.ops import batched_nms
@@ -79,6 +79,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         scores_are_probabilities: whether ``forward`` returns probabilities instead of logits.
         legacy: whether corners are inclusive pixels, so that sizes in the NMS are one larger.
         class_predictor: name of the layer, or list of layers, whose output channels are the A K class channels.
+        rows_of_no_class: further output channels of that layer, behind them.
     """
 
     num_classes: int
@@ -90,6 +91,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     scores_are_probabilities = False
     legacy = False
     class_predictor = 'conv_cls'
+    rows_of_no_class: int = 0
 
     @abstractmethod
     def loss_by_feat(self, *args: Any, **kwargs: Any) -> Losses:
@@ -139,7 +141,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     def _class_rows_of(self, name: str) -> tuple[int, ...] | None:
         """Of a tensor with rows of classes, priors of a location, and rows of a prior before and behind those of its classes; None of another."""
         predicts = f'{name}.'.startswith(f'{self.class_predictor}.')
-        return (self.prior_generator.num_base_priors[0], 0) if predicts else None
+        return (self.prior_generator.num_base_priors[0], 0, self.rows_of_no_class) if predicts else None
 
     def to_probability(self, cls_score: Tensor) -> Tensor:
         """Probabilities (..., C) of class scores (..., K) in the form that ``forward`` returns."""
@@ -208,7 +210,8 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
             bbox_preds: L maps (B, A D, H_l, W_l), prior-major.
             score_factors: L maps (B, A, H_l, W_l) of logits (centerness, predicted IoU), whose sigmoid is multiplied with the scores
                 after the candidates of a level are chosen; None for heads without.
-            batch_img_metas: B dicts with ``img_shape`` and, when ``rescale``, ``scale_factor``.
+            batch_img_metas: B dicts with ``img_shape`` and, when ``rescale``, ``scale_factor``; with ``pad_param`` (top, bottom, left, right),
+                the pixels beside the image, these are taken off before, and boxes are clipped to ``ori_shape`` after the NMS.
             cfg: settings that replace ``test_cfg``.
             rescale: divide the boxes by ``scale_factor``, before the NMS.
             with_nms: run the NMS; otherwise its candidates are returned.
@@ -324,8 +327,11 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
             cfg, rescale, with_nms, img_meta: see :meth:`predict_by_feat`.
         """
         settings = self._settings(cfg)
+        beside = (img_meta or {}).get('pad_param') if rescale else None
         if rescale:
             assert img_meta is not None, 'the metainfo of the image is needed'
+            if beside is not None:  # the image does not begin at the corner of what the network saw
+                results.bboxes = results.bboxes - results.bboxes.new_tensor([beside[2], beside[0]]).tile(2)
             results.bboxes = scale_boxes(results.bboxes, [1 / factor for factor in _pair(img_meta['scale_factor'])])
         if 'score_factors' in results:
             results.scores = results.scores * results.pop('score_factors')
@@ -339,6 +345,8 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         dets, keep = batched_nms(results.bboxes, results.scores, results.labels, nms)
         results = results[keep]
         results.bboxes, results.scores = dets[:, :4], dets[:, 4]
+        if beside is not None and img_meta is not None:
+            results.bboxes = clip_boxes(results.bboxes, img_meta['ori_shape'])
         return results
 
 

@@ -10,7 +10,13 @@ from torch import Tensor
 
 
 def copy_class_rows(
-    own: Tensor, stored: Tensor, sources: Sequence[int], num_stored: int, num_priors: int = 1, num_before: int = 0
+    own: Tensor,
+    stored: Tensor,
+    sources: Sequence[int],
+    num_stored: int,
+    num_priors: int = 1,
+    num_before: int = 0,
+    num_behind: int = 0,
 ) -> Tensor | None:
     """A class predictor's tensor with the rows of a checkpoint's classes.
 
@@ -20,7 +26,7 @@ def copy_class_rows(
         sources: for each class of the model the class of the checkpoint, or -1.
         num_stored: classes of the checkpoint.
         num_priors: A.
-        num_before: rows of a prior that come before those of its classes; they are taken as they are.
+        num_before, num_behind: rows of a prior that come before and behind those of its classes, of boxes for instance; they are taken as they are.
 
     Returns:
         (A K, ...); None where the two do not belong to heads of one kind.
@@ -32,19 +38,19 @@ def copy_class_rows(
         or len(own) % num_priors
     ):
         return None
-    background = [
-        len(tensor) // num_priors - num_before - count for tensor, count in ((own, len(sources)), (stored, num_stored))
-    ]
-    if not set(background) <= {0, 1}:
-        return None
     result = own.detach().clone()
     new, old = result.unflatten(0, (num_priors, -1)), stored.to(result).unflatten(0, (num_priors, -1))
+    others = num_before + num_behind
+    background = [rows.shape[1] - others - count for rows, count in ((new, len(sources)), (old, num_stored))]
+    if not set(background) <= {0, 1}:
+        return None
     for label, source in enumerate(sources):
         if source >= 0:
             new[:, num_before + label] = old[:, num_before + source]
     new[:, :num_before] = old[:, :num_before]
-    if background == [1, 1]:
-        new[:, -1] = old[:, -1]
+    behind = num_behind + (background == [1, 1])
+    if behind:
+        new[:, -behind:] = old[:, -behind:]
     return result
 
 

@@ -75,6 +75,7 @@ class GFLHead(SingleAnchorHead):
     _step_names: tuple[str, ...] = (*SingleAnchorHead._step_names, 'anchor_center')
     _more_losses: tuple[str, ...] = ()  # names of what loss_by_feat_single() returns between loss_dfl and the weights
     class_predictor = 'gfl_cls'
+    loses_without_positives = True  # whether a batch without any positive, in all processes, has a class loss
     _default_init_cfg = dict(
         type='Normal', layer='Conv2d', std=0.01, override=dict(type='Normal', name='gfl_cls', std=0.01, bias_prob=0.01)
     )
@@ -181,11 +182,14 @@ class GFLHead(SingleAnchorHead):
         centers, gt_boxes = targets.pos_centers / targets.pos_strides, targets.pos_bboxes / targets.pos_strides
         found = self._positive_losses(cls_scores[pos], bbox_preds[pos].float(), centers, gt_boxes)
         num_samples, weight_sum = mean_over_processes(targets.num_samples, found.weights.sum(), like=found.weights)
+        num_samples = num_samples.clamp(min=1)
         quality = cls_scores.new_zeros(len(cls_scores))
-        quality[pos] = found.quality
+        quality[pos] = found.quality if targets.pos_quality is None else targets.pos_quality
         labels, label_weights = targets.labels.flatten(), targets.label_weights.flatten()
         loss_cls = self.loss_cls(cls_scores, (labels, quality), weight=label_weights, reduction_override='none')
         loss_cls = loss_cls.view(targets.labels.shape).sum(0) / num_samples  # (P,)
+        if not self.loses_without_positives:
+            loss_cls = loss_cls * (weight_sum > 0)
         divisor = self._box_divisor(weight_sum)
         return dict(
             loss_cls=[part.sum() for part in loss_cls.split(targets.num_level_priors)],
@@ -247,6 +251,8 @@ class GFLHead(SingleAnchorHead):
             parts = map(one_level, anchors, *maps, labels, label_weights, bbox_targets, strides, *more)
             loss_cls, loss_bbox, loss_dfl, *rest, weights = zip(*parts)
         (weight_sum,) = mean_over_processes(sum(weights), like=bbox_targets[0])
+        if not self.loses_without_positives:
+            loss_cls = [part * (weight_sum > 0) for part in loss_cls]
         divisor = self._box_divisor(weight_sum)
         divided = dict(loss_bbox=[x / divisor for x in loss_bbox], loss_dfl=[x / divisor for x in loss_dfl])
         return dict(loss_cls=list(loss_cls), **divided, **dict(zip(self._more_losses, map(list, rest), strict=True)))

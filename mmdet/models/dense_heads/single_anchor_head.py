@@ -32,6 +32,7 @@ class AnchorTargets:
         pos_levels: (N,) levels.
         num_samples: sum over the images of max(positives, 1).
         num_level_priors: anchors per level, summing to P.
+        pos_quality: (N,) what the class scores are trained towards; None for the overlap of the predicted box.
     """
 
     labels: Tensor
@@ -43,6 +44,7 @@ class AnchorTargets:
     pos_levels: Tensor
     num_samples: int
     num_level_priors: list[int]
+    pos_quality: Tensor | None = None
 
     def level_sums(self, values: Tensor) -> list[Tensor]:
         """Sums of values (N,) of the positives, by level."""
@@ -101,15 +103,29 @@ class SingleAnchorHead(AnchorHead):
         (level_priors, *_), all_flags = self.get_anchors(featmap_sizes, batch_img_metas, device)
         num_level_priors = [len(priors) for priors in level_priors]
         priors = torch.cat(level_priors)  # (P, 4)
-        batch, num_priors = len(batch_img_metas), len(priors)
-        ignored = batch_gt_instances_ignore or [None] * batch
+        ignored = batch_gt_instances_ignore or [None] * len(batch_img_metas)
+        valid, matches = [], []
+        for i, gt in enumerate(batch_gt_instances):
+            valid.append(self._inside_flags(priors, torch.cat(all_flags[i]), batch_img_metas[i]))
+            matches.append(self._match_single(priors, valid[i], num_level_priors, gt, ignored[i]))
+        return self._gather_targets(priors, num_level_priors, valid, matches, batch_gt_instances)
+
+    def _gather_targets(
+        self,
+        priors: Tensor,
+        num_level_priors: list[int],
+        valid: list[Tensor],
+        matches: list[tuple[Tensor, Tensor, Tensor]],
+        batch_gt_instances: list[InstanceData],
+    ) -> AnchorTargets:
+        """Targets of a batch, given for each image which priors are valid, and what :meth:`_match_single` returns."""
+        batch, num_priors = len(matches), len(priors)
         labels = priors.new_full((batch, num_priors), self.num_classes, dtype=torch.long)
         label_weights = priors.new_zeros(batch, num_priors)
         image_inds, image_bboxes, num_samples = [], [], 0
-        for i, gt in enumerate(batch_gt_instances):
-            valid = self._inside_flags(priors, torch.cat(all_flags[i]), batch_img_metas[i])
-            inds, gt_inds = self._match_single(priors, valid, num_level_priors, gt, ignored[i])
-            label_weights[i] = 1 if self.legacy else valid
+        for i, (gt, (inds, gt_inds, unused)) in enumerate(zip(batch_gt_instances, matches)):
+            label_weights[i] = 1 if self.legacy else valid[i]
+            label_weights[i, unused] = 0
             if len(inds):
                 labels[i, inds] = gt.labels[gt_inds]
                 if self.train_cfg.get('pos_weight', -1) > 0:
@@ -141,17 +157,19 @@ class SingleAnchorHead(AnchorHead):
         num_level_priors: list[int],
         gt: InstanceData,
         ignored: InstanceData | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Rows of the positive priors of one image, and the index of the ground truth of each: (n,), (n,)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of the positive priors of one image, the index of the ground truth of each, and rows of the ignored ones: (n,), (n,), (m,)."""
         if len(gt.labels) == 0:  # nothing to match: every valid prior is background
             nothing = gt.labels.new_zeros(0, dtype=torch.long)
-            return nothing, nothing
+            return nothing, nothing, nothing
         self._check_labels(gt.labels)
         rows = valid.nonzero().squeeze(1)
         counts = self.get_num_level_anchors_inside(num_level_priors, valid)
         result = self.assigner.assign(InstanceData(priors=priors[rows]), counts, gt, ignored)
         inds = result.pos_inds
-        return rows[inds], result.gt_inds[inds] - 1
+        # Looked for only where there can be some: on a GPU each such search waits for the device.
+        unused = rows[result.gt_inds < 0] if ignored is not None and len(ignored.bboxes) else rows[:0]
+        return rows[inds], result.gt_inds[inds] - 1, unused
 
     @staticmethod
     def get_num_level_anchors_inside(num_level_anchors: list[int], inside_flags: Tensor) -> list[int]:

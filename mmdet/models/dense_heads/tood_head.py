@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, Scale
 from mmengine.config import Config
-from mmengine.logging import MessageHub
 from mmengine.model import bias_init_with_prob, normal_init
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from mmdet.errors import ArgumentError, ConfigError
 from mmdet.ops import DeformConv2dPack, deform_conv2d
 from mmdet.registry import MODELS, TASK_UTILS
 
+from ..utils.misc import current_epoch
 from .anchor_head import _Ignored, by_level, flatten_levels, flatten_map, mean_over_processes, unmapped
 from .atss_head import ATSSHead
 from .base_dense_head import Losses, widened
@@ -233,8 +233,7 @@ class TOODHead(ATSSHead):
     @property
     def epoch(self) -> int:
         """The epoch of the training, from 0; 0 where no loop counts epochs."""
-        hub = MessageHub.get_current_instance()
-        return hub.get_info('epoch') if 'epoch' in hub.runtime_info else 0
+        return current_epoch()
 
     def loss_by_feat(  # type: ignore[override]
         self,

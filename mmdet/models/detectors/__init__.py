@@ -3,6 +3,7 @@ from .cascade_rcnn import CascadeRCNN
 from .composite import CompositeDetector, FullResolutionPreprocessor
 from .faster_rcnn import FasterRCNN
 from .kd_one_stage import KnowledgeDistillationSingleStageDetector
+from .nanodet import NanoDet, NanoDetPlus
 from .rpn import RPN
 from .rtmdet import RTMDet
 from .single_stage import (
@@ -28,6 +29,7 @@ from .ufpmp_det import UFPMPDet, UFPMPTrace
 
 __all__ = [
     'ATSS', 'BaseDetector', 'CascadeRCNN', 'CenterNet', 'CompositeDetector', 'DetTTAModel', 'DetectionStage', 'FCOS', 'FOVEA', 'FasterRCNN',
-    'FullResolutionPreprocessor', 'GFL', 'KnowledgeDistillationSingleStageDetector', 'PAA', 'RPN', 'RTMDet', 'RepPointsDetector', 'RetinaNet',
-    'SingleStageDetector', 'SlicedDet', 'TOOD', 'TwoStageDetector', 'UFPMPDet', 'UFPMPTrace', 'VFNet', 'YOLOV3', 'YOLOX',
+    'FullResolutionPreprocessor', 'GFL', 'KnowledgeDistillationSingleStageDetector', 'NanoDet', 'NanoDetPlus', 'PAA', 'RPN', 'RTMDet',
+    'RepPointsDetector', 'RetinaNet', 'SingleStageDetector', 'SlicedDet', 'TOOD', 'TwoStageDetector', 'UFPMPDet', 'UFPMPTrace', 'VFNet', 'YOLOV3',
+    'YOLOX',
 ]  # fmt: skip

@@ -82,8 +82,8 @@ class PlainAndPointwise(nn.Module):
         """Replace both branches by one convolution with bias that gives the same outputs as they do in eval mode."""
         if self.fused is not None:
             return
-        plain, bias = _folded(self.plain)
-        point, point_bias = _folded(self.point)
+        plain, bias = folded(self.plain)
+        point, point_bias = folded(self.point)
         conv = self.plain[0]
         assert isinstance(conv, nn.Conv2d)
         border = conv.kernel_size[0] // 2
@@ -93,7 +93,7 @@ class PlainAndPointwise(nn.Module):
         del self.plain, self.point
 
 
-def _folded(branch: nn.Sequential) -> tuple[Tensor, Tensor]:
+def folded(branch: nn.Sequential) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution that includes the running statistics of the batch norm after it."""
     conv, norm = branch
     assert isinstance(conv, nn.Conv2d) and isinstance(norm, _BatchNorm)

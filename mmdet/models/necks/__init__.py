@@ -1,9 +1,14 @@
 from .cspnext_pafpn import CSPNeXtPAFPN
 from .ct_resnet_neck import CTResNetNeck
 from .fpn import FPN
+from .ghost_pan import GhostPAN
 from .hrfpn import HRFPN
+from .pan import PAN
 from .ssd_neck import SSDNeck
+from .tan import TAN
 from .yolo_neck import YOLOV3Neck
 from .yolox_pafpn import YOLOXPAFPN
 
-__all__ = ['CSPNeXtPAFPN', 'CTResNetNeck', 'FPN', 'HRFPN', 'SSDNeck', 'YOLOV3Neck', 'YOLOXPAFPN']
+__all__ = [
+    'CSPNeXtPAFPN', 'CTResNetNeck', 'FPN', 'GhostPAN', 'HRFPN', 'PAN', 'SSDNeck', 'TAN', 'YOLOV3Neck', 'YOLOXPAFPN',
+]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -32,6 +33,12 @@ def multi_apply(func: Callable[..., tuple], *args: Iterable, **kwargs: Any) -> t
     ([14, 16], [3, 8])
     """
     return tuple(map(list, zip(*(func(*each, **kwargs) for each in zip(*args)))))
+
+
+def current_epoch() -> int:
+    """The epoch of the training, from 0; 0 where no loop counts epochs."""
+    hub = MessageHub.get_current_instance()
+    return hub.get_info('epoch') if 'epoch' in hub.runtime_info else 0
 
 
 def unmap(data: Tensor, count: int, inds: Tensor, fill: float = 0) -> Tensor:

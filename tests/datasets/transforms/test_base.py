@@ -37,6 +37,7 @@ GEOMETRIC = dict(
     ShearY=dict(prob=0.0),
     TranslateX=dict(prob=0.0),
     TranslateY=dict(prob=0.0),
+    WarpResize=dict(scale=(20, 10)),
 )
 OTHERS = {
     'AutoAugment', 'AutoContrast', 'Brightness', 'Color', 'ColorTransform', 'Compose', 'Contrast', 'CutOut', 'Equalize', 'InferencerLoader',

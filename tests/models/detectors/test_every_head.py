@@ -27,6 +27,9 @@ CONFIGS = [
     'gfl/gfl_r50_fpn_1x_coco.py',
     'gfocal/gfocal_r50_fpn_1x.py',
     'ld/ld_r18-gflv1-r101_fpn_1x_coco.py',
+    'nanodet/nanodet_g_416_coco.py',
+    'nanodet/nanodet_m-0.5x_320_coco.py',
+    'nanodet/nanodet_plus-m_320_coco.py',
     'paa/paa_r50_fpn_1x_coco.py',
     'reppoints/reppoints-moment_r50_fpn-gn_head-gn_1x_coco.py',
     'retinanet/retinanet_r50_fpn_1x_coco.py',
@@ -53,6 +56,14 @@ def small_config(path):
     if model.type in ('RTMDet', 'YOLOX'):
         model.backbone.update(deepen_factor=0.1, widen_factor=0.125, init_cfg=None)
         model.neck.update(in_channels=[32, 64, 128], out_channels=64, num_csp_blocks=1)
+    elif model.type.startswith('NanoDet'):
+        if model.backbone.type == 'CustomCspNet':
+            model.backbone.update(stem_channels=8, blocks=(1, 1, 1, 1))
+        else:
+            model.backbone.update(model_size='0.5x', init_cfg=None)
+        model.neck.update(in_channels='auto', out_channels=64)
+        if 'aux_head' in model:
+            model.aux_head.update(in_channels=128, feat_channels=64, stacked_convs=1, num_classes=3)
     else:
         model.backbone.update(depth=18, base_channels=16, stem_channels=16, init_cfg=None)
         one_map = model.neck.type == 'CTResNetNeck'
@@ -72,7 +83,7 @@ def small_config(path):
         teacher = load_config(path.parents[1] / 'gfl/gfl_r50_fpn_1x_coco.py').model
         model.update(teacher_ckpt=None, teacher_config=dict(model=teacher))
         teacher.bbox_head.num_classes = 3
-    model.test_cfg.update(score_thr=0.0, nms_pre=50, max_per_img=20)
+    model.test_cfg.update(score_thr=0.0, nms_pre=50, max_per_img=20, nms_pre_rule='pairs')  # the rule of a stage
     return cfg
 
 

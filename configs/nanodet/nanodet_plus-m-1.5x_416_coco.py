@@ -1,0 +1,12 @@
+# NanoDet-Plus-m-1.5x at 416 pixels. Published: AP 34.1 on COCO val2017.
+_base_ = './nanodet_plus-m_416_coco.py'
+
+model = dict(
+    backbone=dict(
+        model_size='1.5x',
+        init_cfg=dict(checkpoint='https://download.pytorch.org/models/shufflenetv2_x1_5-3c479a10.pth'),
+    ),
+    neck=dict(in_channels=[176, 352, 704], out_channels=128),
+    bbox_head=dict(in_channels=128, feat_channels=128),
+    aux_head=dict(in_channels=256, feat_channels=256),
+)
