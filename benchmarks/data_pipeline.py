@@ -117,6 +117,8 @@ RECIPES: dict[str, tuple[list[dict], list[dict]]] = {
     'FixShapeResize': ([], [dict(type='FixShapeResize', width=640, height=640, keep_ratio=True)]),
     'ResizeShortestEdge': ([], [dict(type='ResizeShortestEdge', scale=800, max_size=1333, keep_ratio=True)]),
     'RandomChoiceResize': ([], [dict(type='RandomChoiceResize', scales=[(1333, 640), (1333, 800)], keep_ratio=True)]),
+    'RandomFlip': ([], [dict(type='RandomFlip', prob=1.0)]),
+    'RandomFlip, PackDetInputs': ([], [dict(type='RandomFlip', prob=1.0), dict(type='PackDetInputs', meta_keys=())]),
     'RandomErasing': ([], [dict(type='RandomErasing', n_patches=(1, 5), ratio=(0, 0.2))]),
     'CutOut': ([], [dict(type='CutOut', n_holes=(5, 10), cutout_shape=[(32, 32), (96, 64)])]),
     'AutoAugment': ([], [dict(type='AutoAugment')]),

@@ -29,7 +29,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def write_image(path: Path, side: int) -> None:
     """A GeoTIFF of blocks of 512 pixels: fields of three colours, a gradient, and a few bright rectangles in each."""
-    import rasterio
+    try:
+        import rasterio
+    except ImportError:
+        raise SystemExit(
+            "writing the GeoTIFF needs rasterio; install the extra: pip install 'mmdet-dense[geo]'"
+        ) from None
     from rasterio.transform import from_origin
     from rasterio.windows import Window
 

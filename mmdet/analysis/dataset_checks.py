@@ -361,29 +361,32 @@ def check_images(
 def _check_part(number: int, part: DatasetPart, facts: Mapping[str, ImageFacts], findings: Findings) -> np.ndarray:
     sizes_wh = part.sizes_wh.copy()
     bounds = box_bounds(part)
-    broken: list[Example] = []
-    blank: list[Example] = []
-    swapped: list[Example] = []
-    other: list[Example] = []
+    codes = ('unreadable', 'deep_pixels', 'animated', 'blank', 'size_swapped', 'size_disagrees')
+    cases: dict[str, list[Example]] = {code: [] for code in codes}
+    stated_range = any(step.get('value_range') is not None for step in part.pipeline if isinstance(step, dict))
     for image, stated in enumerate(part.sizes_wh.tolist()):
         found = facts.get(part.path_of(image) or '')
         if found is None:
             continue
+        name = part.image_name(image)
         if found.error:
-            broken.append(Example(number, image, (), found.error))
+            cases['unreadable'].append(Example(number, image, (), found.error))
             continue
         sizes_wh[image] = found.size_wh
+        if found.depth and not stated_range:
+            cases['deep_pixels'].append(Example(number, image, (), found.depth))
+        if found.frames > 1:
+            cases['animated'].append(Example(number, image, (), f'{name}: {found.frames} pictures'))
         if found.contrast < BLANK_CONTRAST:
-            blank.append(
-                Example(number, image, (), f'{part.image_name(image)}: contrast {found.contrast:.1f} grey levels')
-            )
+            cases['blank'].append(Example(number, image, (), f'{name}: contrast {found.contrast:.1f} grey levels'))
         if 0 not in stated and tuple(stated) != found.size_wh:
-            text = f'{part.image_name(image)}: the file says {stated[0]} x {stated[1]}, the pixels are {found.size_wh[0]} x {found.size_wh[1]}'
+            text = f'{name}: the file says {stated[0]} x {stated[1]}, the pixels are {found.size_wh[0]} x {found.size_wh[1]}'
             fits = bounds[image] <= np.asarray(found.size_wh) + BORDER_TOLERANCE
             text += '; the boxes fit the pixels' if fits.all() else '; boxes reach over the border of the pixels'
-            (swapped if tuple(stated[::-1]) == found.size_wh else other).append(Example(number, image, (), text))
-    for code, cases in (('unreadable', broken), ('blank', blank), ('size_swapped', swapped), ('size_disagrees', other)):
-        findings.add(code, part.name, len(cases), examples=cases)
+            code = 'size_swapped' if tuple(stated[::-1]) == found.size_wh else 'size_disagrees'
+            cases[code].append(Example(number, image, (), text))
+    for code, found_cases in cases.items():
+        findings.add(code, part.name, len(found_cases), examples=found_cases)
     return sizes_wh
 
 

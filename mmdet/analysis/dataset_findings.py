@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ..formats.pixels import HOW_TO_STATE
+
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
 SEVERITIES = (ERROR, WARNING, NOTE)
 _KEPT = 200  # examples of a finding that are kept for the JSON file
@@ -41,6 +43,8 @@ KINDS: dict[str, FaultKind] = {
     'unreadable': FaultKind(ERROR, 'image files that cannot be read', 'Copy or export them again: a training replaces them by other samples, a test stops.'),
     'size_disagrees': FaultKind(ERROR, 'images whose pixels have another size than the file states', 'The boxes were made for another size: correct width and height in the file, or export boxes and images together.'),
     'size_swapped': FaultKind(ERROR, 'images whose width and height are exchanged in the file', 'The tool did not turn the photo by its EXIF orientation, or swapped the two: correct the file, and look whether the boxes lie right.'),
+    'deep_pixels': FaultKind(ERROR, 'images of more than 8 bits, whose black and white are not stated', f'A training stops at the first of them: {HOW_TO_STATE}.'),
+    'animated': FaultKind(NOTE, 'files of several pictures', 'Only the first picture of each is read: write the others as files of their own if they are annotated.'),
     'blank': FaultKind(WARNING, 'near-empty images', 'Look at them: a covered lens or a failed export. Remove them, unless such images will be met in use.'),
     'equal_across': FaultKind(ERROR, 'files that are in two splits, byte for byte', 'Remove them from one: results on images that were trained on are too good.'),
     'near_across': FaultKind(WARNING, 'near duplicates in two splits', 'Compare the pairs. Where they show one scene, put all its images into one split.'),

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ..errors import MMDetError
+from ..errors import DataError, MMDetError
+from ..formats.image_headers import count_frames
 from ..formats.images import decode_image, image_size, read_image_bytes
 from ..utils.progress import progress
 
@@ -38,6 +39,9 @@ class ImageFacts(NamedTuple):
         digest: hash of the bytes of the file, b'' where it was not read.
         contrast: standard deviation of the grey levels, 0..127; NaN where the pixels were not read.
         bits: fingerprint, 32 bytes; b'' where the pixels were not read, or have no contrast.
+        depth: what a reader without a value range says of pixels of more than 8 bits, else ''. They are examined from their darkest to their
+            brightest.
+        frames: pictures in the file; all but the first are never read.
     """
 
     size_wh: tuple[int, int]
@@ -45,6 +49,8 @@ class ImageFacts(NamedTuple):
     digest: bytes = b''
     contrast: float = float('nan')
     bits: bytes = b''
+    depth: str = ''
+    frames: int = 1
 
 
 def read_facts(path: str, pixels: bool = True) -> ImageFacts:
@@ -52,15 +58,21 @@ def read_facts(path: str, pixels: bool = True) -> ImageFacts:
     try:
         if not pixels:
             return ImageFacts(image_size(path))
-        data = read_image_bytes(path)
-        grey = decode_image(data, flag='grayscale', name=path)
+        data, depth = read_image_bytes(path), ''
+        try:
+            grey = decode_image(data, flag='grayscale', name=path)
+        except DataError as error:
+            if error.field != 'value_range':
+                raise
+            depth, grey = str(error), decode_image(data, flag='grayscale', name=path, value_range='minmax')
     except MMDetError as error:
         return ImageFacts((0, 0), str(error))
     height, width = grey.shape
     thumbnail = cv2.resize(grey, (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     contrast = float(cv2.meanStdDev(grey)[1][0, 0])
     bits = np.packbits(thumbnail[:, 1:] > thumbnail[:, :-1]).tobytes() if thumbnail.std() >= _FLAT else b''
-    return ImageFacts((width, height), '', hashlib.blake2b(data, digest_size=16).digest(), contrast, bits)
+    digest = hashlib.blake2b(data, digest_size=16).digest()
+    return ImageFacts((width, height), '', digest, contrast, bits, depth, count_frames(data))
 
 
 def scan_images(paths: Sequence[str], *, workers: int = 0, pixels: bool = True) -> dict[str, ImageFacts]:

@@ -180,7 +180,7 @@ def _load(found: Examination, example: Example) -> tuple[np.ndarray, bool]:
     path = part.path_of(example.image)
     if path is not None and os.path.isfile(path):
         try:
-            return np.ascontiguousarray(decode_image(path)[..., ::-1]), True
+            return np.ascontiguousarray(decode_image(path, value_range='minmax')[..., ::-1]), True
         except MMDetError:  # it is listed among the unreadable files
             return _paper(found, example), False
     return _paper(found, example), False

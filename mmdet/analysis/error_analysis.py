@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..evaluation.coco_eval import evaluate_boxes
 from ..evaluation.coco_report import format_table, format_value
 from ..formats.coco import CocoAnnotations, detections_from_rows, load_coco_annotations, read_coco
@@ -183,20 +183,23 @@ def analyze_error_files(
         areas, max_dets: as for :func:`analyze_errors`.
 
     Raises:
-        DataError: a file is missing or broken, or the two do not belong together.
+        DataError: a file is missing or broken, has no annotations, or the two do not belong together.
         ConfigError: a class that the annotation file does not have.
     """
+    table = read_coco(ann_file)
+    if not table.annotated:
+        raise DataError('the file has no annotations to compare the results with', file=ann_file, field='annotations')
     annotations = load_coco_annotations(str(ann_file), classes)
     detections, _ = detections_from_rows(read_results(results), annotations, str(results))
     return analyze_errors(
         annotations.gt, detections, classes=annotations.classes, num_images=len(annotations.image_ids),
-        groups=_supercategories(str(ann_file), annotations), areas=areas, max_dets=max_dets,
+        groups=_supercategories(table.categories, annotations), areas=areas, max_dets=max_dets,
     )  # fmt: skip
 
 
-def _supercategories(ann_file: str, annotations: CocoAnnotations) -> list[int] | None:
+def _supercategories(categories: Sequence[dict], annotations: CocoAnnotations) -> list[int] | None:
     """A number for each class; None where a class has no supercategory or all have the same."""
-    names = {row['id']: row.get('supercategory') for row in read_coco(ann_file).categories}
+    names = {row['id']: row.get('supercategory') for row in categories}
     found = [str(names[category_id] or '') for category_id in annotations.category_ids]
     distinct = sorted(set(filter(None, found)))
     if len(distinct) < 2 or not all(found):

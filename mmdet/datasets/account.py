@@ -137,6 +137,13 @@ def say_account(account: BoxAccount, warnings: Sequence[str | None]) -> None:
             print_log(f'{account.source}: {text}', logger='current', level=logging.WARNING)
 
 
+def say_filters(transforms: Iterable[Any]) -> None:
+    """Log that a pipeline leaves out boxes of each sample, which no account of the files can count."""
+    for transform in transforms:
+        if type(transform).__name__ == 'FilterAnnotations':
+            print_log(f'  further boxes are left out of each sample, by {transform}', logger='current')
+
+
 def check_share(value: Any) -> float:
     """``warn_left_out`` of a config; ConfigError where it is no number in 0..1."""
     if not (is_number(value) and 0 <= value <= 1):

@@ -1,13 +1,22 @@
 """Data sets in the formats of annotation tools, read without a conversion."""
 
+import logging
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
 
 from ..errors import ConfigError
 from ..formats.annotations import KINDS, kind_of, read_table
 from ..formats.coco import CocoFile, file_list
+from ..formats.images import BrokenImageError
 from ..formats.joined_files import join_tables
 from ..registry import DATASETS
+from .account import UNREADABLE, UNREADABLE_IMAGE, used_boxes
 from .coco import CocoDataset
+
+_UNKNOWN = 2**30  # a side of an image that cannot be read, within which every box lies
 
 
 @DATASETS.register_module()
@@ -49,6 +58,27 @@ class AnnotatedDataset(CocoDataset):
                 tables.append(read_table(self.ann_file, image_root, kind_of(self.ann_file, self.kind), self.split))
                 self._roots[self.ann_file, prefix] = tables[-1].image_root
         return tables[0] if len(tables) == 1 else join_tables(tables)
+
+    def _complete_sizes(self, table: CocoFile, paths: Sequence[str]) -> np.ndarray:
+        if not self.skip_broken:
+            return super()._complete_sizes(table, paths)
+        sizes_wh = table.sizes_wh.copy()
+        for row in np.flatnonzero((sizes_wh == 0).any(axis=1)).tolist():
+            try:
+                sizes_wh[row] = self.size_of_image(paths[row])
+            except BrokenImageError as error:
+                sizes_wh[row] = _UNKNOWN
+                self._dropped_images.append(paths[row])
+                print_log(f'Skipped a broken image: {error}', logger='current', level=logging.WARNING)
+        return sizes_wh
+
+    def load_data_list(self) -> list[dict]:
+        """Records; in training without the images whose size is neither stated nor to be read, which are counted."""
+        records = super().load_data_list()
+        lost = [record for record in records if record['width'] == _UNKNOWN]
+        self._account.leave_out_images(UNREADABLE, len(lost))
+        self._account.leave_out(UNREADABLE_IMAGE, sum(used_boxes(lost)))
+        return [record for record in records if record['width'] != _UNKNOWN]
 
     def _image_path(self, name: str) -> str:
         root = self._roots.get((self.ann_file, self.image_prefix))

@@ -41,6 +41,7 @@ from .account import (
     count_cut,
     fates_of_boxes,
     say_account,
+    say_filters,
     suspect_rows,
     used_boxes,
 )
@@ -196,7 +197,7 @@ class BaseDetDataset(AnnotationFiles, ClassLists):
                 self._drop_undecodable()
                 self._settle_account(UNREADABLE, UNREADABLE_IMAGE)
             if not self.data_list:
-                raise DataError(self._why_empty(loaded), file=self._ann_name or None)
+                raise DataError(self._why_empty(), file=self._ann_name or None)
             self._sizes_wh = np.array([(r.get('width') or 0, r.get('height') or 0) for r in self.data_list], np.int64)
             self._broken = torch.zeros(len(self.data_list), dtype=torch.uint8).share_memory_()
             self._size_met = torch.zeros(len(self.data_list), dtype=torch.int32).share_memory_()
@@ -208,6 +209,7 @@ class BaseDetDataset(AnnotationFiles, ClassLists):
             if not self._account.boxes_used and not self.test_mode:
                 warnings.append('there is no box to train on')
             say_account(self._account, [*warnings, self._account.warning(self.warn_left_out)])
+            say_filters(self.pipeline.transforms)
 
     def _load_files(self) -> list[dict]:
         """Records of the annotation file, of all files of a list, or of the images alone."""
@@ -352,13 +354,13 @@ class BaseDetDataset(AnnotationFiles, ClassLists):
         record['instances'] = record.get('instances') or []
         return record
 
-    def _why_empty(self, loaded: int) -> str:
-        if not loaded:
+    def _why_empty(self) -> str:
+        if not self._account.images:
             return 'the annotations hold no image'
         reasons = [f'{count} {reason}' for reason, count in self._filtered.items() if count]
         if self._dropped_images:
             reasons.append(f'{len(self._dropped_images)} broken or missing image files')
-        return f'none of the {loaded} images is left: {"; ".join(reasons) or f"indices={self._indices!r} selects none"}'
+        return f'none of the {self._account.images} images is left: {"; ".join(reasons) or f"indices={self._indices!r} selects none"}'
 
     def _drop_undecodable(self) -> None:
         """Evaluation with ``skip_broken``: decode every image once (in threads); drop those that fail, and log them."""

@@ -10,6 +10,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.dataset import ClassBalancedDataset as _ClassBalancedDataset
 from mmengine.dataset import ConcatDataset as _ConcatDataset
 from mmengine.dataset import RepeatDataset as _RepeatDataset
+from mmengine.dist import is_main_process
 from mmengine.structures import BaseDataElement
 
 from mmdet.utils.checks import is_int
@@ -17,7 +18,7 @@ from mmdet.utils.checks import is_int
 from ..errors import ConfigError, DataError
 from ..evaluation.predictions import PART, parts_of
 from ..registry import DATASETS
-from .account import BoxAccount, account_of
+from .account import BoxAccount, account_of, say_filters
 from .samplers import SeededIndex, mix_seed, seeded_rng
 from .transforms import Compose
 
@@ -233,6 +234,8 @@ class MultiImageMixDataset(_SharedParts):
         if not self._fully_initialized:
             self.dataset.full_init()
             self._fully_initialized = True
+            if is_main_process():
+                say_filters(self.pipeline)
 
     def __len__(self) -> int:
         self.full_init()

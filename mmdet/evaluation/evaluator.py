@@ -215,6 +215,7 @@ class MultiDatasetsEvaluator(Evaluator):
         built = [[METRICS.build(m) if isinstance(m, dict) else m for m in group] for group in groups]
         self.groups: list[list[BaseMetric]] = built
         super().__init__([metric for group in built for metric in group])
+        self._back: list[list[int] | None] = []
         extra = [whole] if isinstance(whole, dict) else whole
         self.whole = Evaluator(extra) if extra else None
 
@@ -238,6 +239,11 @@ class MultiDatasetsEvaluator(Evaluator):
             message = f'needs a ConcatDataset of {len(self.groups)} data sets, one for each of its metrics'
             raise ConfigError(message, field='MultiDatasetsEvaluator', received=f'{len(parts)} data sets')
         self._take(dataset)
+        # From the classes of all parts back to those of each.
+        self._back = [
+            None if truth is None else [truth.index(k) if k in truth else -1 for k in range(len(self._classes()))]
+            for truth in self._truth
+        ]
         notes = []
         for part, prefix, group in zip(parts, self.dataset_prefixes, self.groups):
             for metric in group:
@@ -259,9 +265,8 @@ class MultiDatasetsEvaluator(Evaluator):
             own = [sample for sample in plain if self.part_of(sample) == number]
             if not own:
                 continue
-            truth = self._truth[number] if self._truth else None
-            if truth is not None:  # back from the classes of all parts to those of this one
-                back = [truth.index(label) if label in truth else -1 for label in range(len(self._classes()))]
+            back = self._back[number] if self._back else None
+            if back is not None:
                 for sample in own:
                     _relabel(sample, 'pred_instances', back)
                     _relabel_truth(sample, back)

@@ -79,6 +79,17 @@ def read_header(source: bytes | str | os.PathLike) -> ImageHeader | None:
         return _read_png(file) or _open_with_pillow(file)
 
 
+def count_frames(data: bytes) -> int:
+    """Pictures of an animated GIF, PNG or WebP; 1 for other files. (Pages of a TIFF are judged where it is decoded.)"""
+    if not data.startswith((b'GIF8', b'RIFF')) and not (data.startswith(_PNG_START) and b'acTL' in data[:4096]):
+        return 1
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return getattr(image, 'n_frames', 1)
+    except Exception:  # Pillow's readers raise nearly anything; OpenCV has decoded the first picture
+        return 1
+
+
 def _read_png(file: IO[bytes]) -> ImageHeader | None:
     """The header of a PNG; None of other files. Pillow would decode the pixels to see whether an orientation follows them."""
     file.seek(0)

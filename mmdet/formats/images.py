@@ -27,7 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 # Of the image files in a folder; of several files with one name, the one whose suffix comes first here is taken.
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.jp2')
 
 # IMREAD_ANYDEPTH: without it OpenCV cuts 16-bit pixels to their upper byte.
 _FLAGS = {

@@ -18,7 +18,7 @@ from .image_files import ImageFolder, plain_name
 from .json_file import has_keys, read_bytes, read_json
 
 # Shapes that enclose an area, and how many points they have.
-_CORNERS = {'rectangle': 2, 'polygon': 3, 'circle': 2, 'mask': 2, 'rotation': 3}
+_CORNERS = {'rectangle': 2, 'polygon': 3, 'circle': 2, 'mask': 2, 'oriented_rectangle': 4, 'rotation': 3}
 _OPEN_SHAPES = ('point', 'points', 'line', 'linestrip')
 
 

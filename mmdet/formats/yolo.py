@@ -119,7 +119,12 @@ def read_yolo_table(
             notes['images named in several splits (read once)'] += sum(file in files for file in found)
             files.update(dict.fromkeys(found))
     if not files:
-        raise DataError('holds no image', file=path, received={name: list(map(str, of)) for name, of in wanted.items()})
+        places = {name: list(map(str, of)) for name, of in wanted.items()}
+        there = any(place.exists() for of in wanted.values() for place in of)
+        message = (
+            'holds no image' if there else 'none of the places that it names is there; write them relative to the file'
+        )
+        raise DataError(message, file=path, received=places)
     root = layout.root
     if not all(file.is_relative_to(root) for file in files):
         root = Path(os.path.commonpath([file.parent for file in files]))
@@ -251,7 +256,7 @@ def _yaml_names(document: dict, file: Path) -> list[str] | None:
     if repeated := [name for name, times in Counter(names).items() if times > 1]:
         raise DataError('two classes have one name', file=file, field='names', received=repeated[0])
     if count is not None and count != len(names):
-        raise DataError(f'names has {len(names)} classes: the two must agree', file=file, field='nc', received=count)
+        raise DataError(f'names has {len(names)} of them: the two must agree', file=file, field='nc', received=count)
     return names
 
 

@@ -205,6 +205,8 @@ FAULTS = {
     'unreadable': lambda p: (p.root / 'train/1.png').write_bytes((p.root / 'train/1.png').read_bytes()[:200]),
     'size_disagrees': lambda p: p.train['images'][0].update(width=WIDTH * 2, height=HEIGHT * 2),
     'size_swapped': lambda p: cv2.imwrite(str(p.root / 'train/1.png'), picture(1, HEIGHT, WIDTH)) and box(p, bbox=[10, 20, 40, 40]) is None and p.train['annotations'][1].update(bbox=[60, 50, 40, 60]),
+    'deep_pixels': lambda p: cv2.imwrite(str(p.root / 'train/1.png'), picture(1).astype(np.uint16) * 16),
+    'animated': lambda p: Image.fromarray(picture(1)).save(p.root / 'train/1.png', save_all=True, append_images=[Image.fromarray(picture(9))]),
     'blank': lambda p: cv2.imwrite(str(p.root / 'train/1.png'), np.full((HEIGHT, WIDTH, 3), 7, np.uint8)),
     'equal_across': lambda p: copy_file(p, 'train/1.png', '101.png'),
     'near_across': lambda p: save_again(p, 'train/1.png', 'val/101.png'),

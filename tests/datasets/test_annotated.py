@@ -116,3 +116,23 @@ def test_splits_and_errors(root):
     pipeline = [dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
     with pytest.raises(ConfigError, match='only COCO files have masks'):
         YOLODataset(ann_file=str(root / 'made'), pipeline=pipeline)
+
+
+@pytest.mark.parametrize(('kind', 'boxes'), [('yolo', 1), ('csv', 3)])
+def test_a_broken_image_of_unknown_size_is_counted_in_training_and_an_error_in_a_test(kind, boxes, root):
+    (root / 'images/b.jpg').write_bytes(b'no image')
+    rows = [f'{name}.jpg,{label},1,1,9,9' for name in BOXES for label, _ in BOXES[name]]
+    rows = {'csv': {'made.csv': '\n'.join(['filename,class,xmin,ymin,xmax,ymax', *rows])}}.get(
+        kind, {'classes.txt': 'x\n', 'labels/a.txt': '0 .5 .5 .5 .5\n', 'labels/b.txt': '0 .5 .5 .5 .5\n'}
+    )
+    write_files(root / 'of_tool', rows)
+    (root / 'images').rename(root / 'of_tool/images')
+    options = dict(ann_file=str(root / 'of_tool' / ('made.csv' if kind == 'csv' else '')), pipeline=[])
+    if kind == 'csv':
+        options['data_prefix'] = dict(img=str(root / 'of_tool/images'))
+    dataset = AnnotatedDataset(**options)
+    account = dataset.account()
+    assert len(dataset) == 1 and account.images_left_out == {'missing or broken image file': 1}
+    assert account.boxes == boxes and [path[-5:] for path in dataset.broken_images] == ['b.jpg']
+    with pytest.raises(DataError, match='its image cannot be read'):
+        AnnotatedDataset(**options, test_mode=True)

@@ -105,6 +105,72 @@ WRITERS = {
         },
         0,
     ),
+    'ultralytics 8.4.190, convert_coco, with the data.yaml that its users write': (
+        'yolo',
+        'images/val2017',
+        {
+            'coco.yaml': 'path: /where/it/was/written\ntrain: images/val2017\nval: images/val2017\nnames:\n  0: cat\n  1: dog\n',
+            'labels/val2017/a.txt': '0 0.179688 0.364583 0.265625 0.520833\n1 0.335938 0.21875 0.359375 0.270833\n',
+            'labels/val2017/b.txt': '1 0.5 0.5 1 1\n',
+        },
+        0.001,
+    ),
+    'ultralytics 8.4.190, convert_coco(use_segments=True)': (
+        'yolo',
+        'images/val2017',
+        {
+            'coco.yaml': 'train: images/val2017\nval: images/val2017\nnames: {0: cat, 1: dog}\n',
+            'labels/val2017/a.txt': (
+                '0 0.046875 0.104167 0.3125 0.104167 0.3125 0.625 0.046875 0.625\n'
+                '1 0.15625 0.354167 0.15625 0.0833333 0.515625 0.0833333 0.515625 0.354167\n'
+            ),
+            'labels/val2017/b.txt': '1 0 0 1 0 1 1 0 1\n',
+        },
+        0.001,
+    ),
+    'pylabel 0.1.55, ExportToYoloV5, with paths that are relative': (
+        'yolo',
+        'images',
+        {
+            'dataset.yaml': 'names:\n- cat\n- dog\nnc: 2\npath: .\ntrain: images\nval: images\n',
+            'labels/a.txt': '0 0.1797 0.3646 0.2656 0.5208\n1 0.3359 0.2188 0.3594 0.2708',
+            'labels/b.txt': '1 0.5 0.5 1.0 1.0',
+        },
+        0.01,
+    ),
+    'labelme 6.3.1, with a turned rectangle': (
+        'labelme',
+        '.',
+        {
+            'a.json': json.dumps(
+                dict(
+                    version='6.3.1',
+                    flags={},
+                    shapes=[
+                        dict(
+                            label=label,
+                            points=points,
+                            group_id=None,
+                            description='',
+                            shape_type=kind,
+                            flags={},
+                            mask=None,
+                        )
+                        for label, kind, points in (
+                            ('cat', 'rectangle', [[20.0, 30.0], [3.0, 5.0]]),
+                            ('dog', 'oriented_rectangle', [[10.0, 4.0], [33.0, 4.0], [33.0, 17.0], [10.0, 17.0]]),
+                        )
+                    ],
+                    imagePath='a.jpg',
+                    imageData=None,
+                    imageHeight=48,
+                    imageWidth=64,
+                )
+            ),
+            'b.json': labelme('b', (101, 77), ('dog', [0.0, 0.0], [101.0, 77.0])),
+        },
+        0,
+    ),
     'Roboflow, YOLOv8 export': (
         'yolo',
         'train/images',
@@ -186,7 +252,7 @@ def test_files_of(writer, tmp_path):
             ('3', '5', '20', '30'),
             [2, 4, 18, 26],
         ),  # pascal_voc_writer 0.1.4: corners as given, VOC's rule adds the first pixel
-        (('3.0', '5.0', '20.0', '30.0'), [2, 4, 18, 26]),  # globox 2.9.0
+        (('3.0', '5.0', '20.0', '30.0'), [2, 4, 18, 26]),  # globox 2.9.0; pylabel 0.1.55 the same in whole numbers
     ],
 )
 def test_corners_of_voc_are_pixels_from_1(corners, box, tmp_path):

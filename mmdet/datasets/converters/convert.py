@@ -64,7 +64,7 @@ class ConversionReport:
                 f'{name}{self.images[split]} images, {boxes}; images in {self.image_dirs[split] or "unknown folder"}'
             )
         lines.append(
-            f'  {len(self.classes)} classes: {", ".join(self.classes[:20])}{", ..." if self.classes[20:] else ""}'
+            f'  {len(self.classes)} class{"es" if len(self.classes) != 1 else ""}: {", ".join(self.classes[:20])}{", ..." if self.classes[20:] else ""}'
         )
         lines += [f'  read: {reason}: {count}' for reason, count in self.read_notes.items()]
         lines += [f'  written: {reason}: {count}' for reason, count in self.notes.items()]

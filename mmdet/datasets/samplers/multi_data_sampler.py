@@ -11,7 +11,7 @@ from ...errors import ArgumentError
 from ...registry import DATA_SAMPLERS
 from ...utils.checks import is_int
 from .batch_sampler import upright
-from .seeded import SeededIndex, SeededSampler, mix_seed, mix_seeds
+from .seeded import SeededIndex, SeededSampler, mix_seed, mix_seeds, seeded_indices
 
 
 @DATA_SAMPLERS.register_module()
@@ -55,20 +55,21 @@ class MultiSourceSampler(SeededSampler):
         """This process's samples of a set of indices, endless; ``number`` keeps the seeds of different sets apart."""
         generator = torch.Generator().manual_seed(self.seed)
 
-        def everyone() -> Iterator[SeededIndex]:
+        def passes() -> Iterator[Iterator[SeededIndex]]:
             for times in itertools.count():
                 order = indices
                 if self.shuffle:
                     order = indices[torch.randperm(len(indices), generator=generator).numpy()]
-                yield from map(SeededIndex, order.tolist(), mix_seeds((self.seed, number, times), order).tolist())
+                # The place of this process's first sample in the pass.
+                order = order[(self.rank - times * len(indices)) % self.world_size :: self.world_size]
+                yield seeded_indices(order, mix_seeds((self.seed, number, times), order))
 
-        return itertools.islice(everyone(), self.rank, None, self.world_size)
+        return itertools.chain.from_iterable(passes())
 
     def __iter__(self) -> Iterator[SeededIndex]:
         streams = [self._stream(number, indices) for number, indices in enumerate(self._sources)]
-        while True:
-            for stream, count in zip(streams, self.num_per_source):
-                yield from itertools.islice(stream, count)
+        batch = [stream for stream, count in zip(streams, self.num_per_source) for _ in range(count)]
+        return map(next, itertools.cycle(batch))
 
     def __len__(self) -> int:
         """Size of the dataset."""

@@ -92,7 +92,7 @@ class NumClassCheckHook(Hook):
             if count != len(classes):
                 raise ArgumentError(
                     f'the {kind} has num_classes={count}, the {type(dataset).__name__} of {name} '
-                    f'has {len(classes)} classes {tuple(classes)}',
+                    f'has {len(classes)} class{"es" if len(classes) != 1 else ""} {tuple(classes)}',
                     field=f'model.{module_name}.num_classes',
                 )
 
