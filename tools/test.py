@@ -41,6 +41,7 @@ def parse_args() -> argparse.Namespace:
         '--fuse-conv-bn', action='store_true', help="fold the backbone's batch norms into its convolutions"
     )
     parser.add_argument('--tta', action='store_true', help="flip test, or the config's own tta_pipeline")
+    parser.add_argument('--cost', action='store_true', help='also give megapixels through the network and CPU seconds of an image')
     add_common_arguments(parser)
     args = parser.parse_args()
     set_local_rank(args)
@@ -68,7 +69,7 @@ def main() -> None:
         trust_checkpoint=args.trust_checkpoint,
     )
     register_all_modules()
-    run_testing(cfg, fuse=args.fuse_conv_bn, tta=args.tta)
+    run_testing(cfg, fuse=args.fuse_conv_bn, tta=args.tta, cost=args.cost)
 
 
 if __name__ == '__main__':

@@ -67,16 +67,16 @@ def _pairs_of_image(
     boxes, labels = _kept_detections(image, score_thr, nms_iou_thr)
     counted = ~image.gt_ignored
     gt_boxes, gt_labels = image.gt_bboxes[counted], image.gt_labels[counted]
-    overlaps = _overlaps(boxes, gt_boxes)  # (N, G)
+    overlaps = overlaps_of(boxes, gt_boxes)  # (N, G)
     overlaps[overlaps < tp_iou_thr] = 0
     same_class = labels[:, None] == gt_labels
-    gt_of = _pair(np.where(same_class, overlaps, 0), np.full(len(boxes), -1))
-    gt_of = _pair(np.where(same_class, 0, overlaps), gt_of)
+    gt_of = pair_boxes(np.where(same_class, overlaps, 0), np.full(len(boxes), -1))
+    gt_of = pair_boxes(np.where(same_class, 0, overlaps), gt_of)
     paired = gt_of >= 0
     missed = np.setdiff1d(np.arange(len(gt_boxes)), gt_of)
     stray = ~paired
     if image.gt_ignored.any() and stray.any():
-        covered = _overlaps(boxes, image.gt_bboxes[image.gt_ignored], mode='iof').max(axis=1)
+        covered = overlaps_of(boxes, image.gt_bboxes[image.gt_ignored], mode='iof').max(axis=1)
         stray &= covered < tp_iou_thr
     rows = [gt_labels[gt_of[paired]], np.full(int(stray.sum()), num_classes), gt_labels[missed]]
     columns = [labels[paired], labels[stray], np.full(len(missed), num_classes)]
@@ -95,11 +95,11 @@ def _kept_detections(
     return image.bboxes[kept], image.labels[kept]
 
 
-def _overlaps(boxes: np.ndarray, others: np.ndarray, mode: str = 'iou') -> np.ndarray:
+def overlaps_of(boxes: np.ndarray, others: np.ndarray, mode: str = 'iou') -> np.ndarray:
     return bbox_overlaps(torch.from_numpy(boxes), torch.from_numpy(others), mode=mode).numpy()
 
 
-def _pair(overlaps: np.ndarray, gt_of: np.ndarray) -> np.ndarray:
+def pair_boxes(overlaps: np.ndarray, gt_of: np.ndarray) -> np.ndarray:
     """Complete ``gt_of`` (N,), the object of each detection or -1: in their order, the detections without one take the free object of
     largest overlap (N, G), if that is > 0."""
     gt_of = gt_of.copy()

@@ -130,7 +130,8 @@ def describe(model: CompositeDetector) -> str:
     """Precision, device, and the scales of the stages, in one line."""
     parameter = next(model.parameters())
     stages = []
-    for name, part in model.named_children():
+    for name in ('coarse', 'fine', 'stage'):
+        part = getattr(model, name, None)
         if hasattr(part, 'scales'):
             scales = ', '.join(f'{w}x{h}' for w, h in part.scales)
             stages.append(f'{name}: {scales}{", plain and flipped" if part.flip else ""}')

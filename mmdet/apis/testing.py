@@ -10,6 +10,7 @@ from mmengine.model import is_model_wrapper
 
 from mmdet.config.reading import require_keys, type_name
 from mmdet.engine import DetRunner
+from mmdet.engine.hooks import CostHook
 from mmdet.errors import ConfigError
 from mmdet.formats.coco import file_list
 from mmdet.registry import MODELS
@@ -163,12 +164,15 @@ def _leaf_datasets(dataset: ConfigDict) -> list[ConfigDict]:
     return [leaf for part in inner for leaf in _leaf_datasets(part)]
 
 
-def run_testing(cfg: Config, *, fuse: bool = False, tta: bool = False) -> dict[str, float]:
+def run_testing(cfg: Config, *, fuse: bool = False, tta: bool = False, cost: bool = False) -> dict[str, float]:
     """Run the test that :func:`configure_testing` prepared, and return the metrics by name.
 
-    ``fuse`` folds the batch norms of the backbone into its convolutions; ``tta`` wraps the detector in the config's ``tta_model``.
+    ``fuse`` folds the batch norms of the backbone into its convolutions; ``tta`` wraps the detector in the config's ``tta_model``; ``cost`` adds
+    megapixels through the network and CPU seconds of an image to the metrics.
     """
     runner = DetRunner.from_cfg(cfg)
+    if cost:
+        runner.register_hook(CostHook())
     runner.load_or_resume(evaluating=True)
     if fuse:
         fuse_backbones(runner.model.module if is_model_wrapper(runner.model) else runner.model)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from mmdet.core.ufp import paint_black
 from mmdet.datasets.converters import MosaicBuilder, MosaicOptions, mosaics
 from mmdet.utils import ConfigError, DataError
 
@@ -381,7 +382,7 @@ def test_coarse_boxes_go_class_after_class_by_score_within_a_class():
 )
 def test_painted_pixels(rectangle, columns, rows):
     pixels = np.ones((6, 8, 3), np.uint8)
-    mosaics._paint(pixels, [rectangle])
+    paint_black(pixels, [rectangle])
     black = {(y, x) for y in rows for x in columns}
     assert set(zip(*np.nonzero(pixels[..., 0] == 0))) == black
 

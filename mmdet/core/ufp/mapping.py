@@ -9,6 +9,7 @@ Letters: K boxes, R regions, M matches of a box with a region. Boxes are xyxy.
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -135,3 +136,39 @@ def boxes_to_image(boxes: Tensor, regions: Tensor, min_overlap: float = MIN_OVER
     """
     region, box = match_rects(boxes, tile_rects(regions), min_overlap)
     return mosaic_to_image(boxes[box], regions[region]), box, region
+
+
+@dataclass(frozen=True)
+class MovedBoxes:
+    """Copies of an image's objects in its mosaic, cut at the edge of their tiles; see :func:`move_objects`.
+
+    Attributes:
+        bboxes: (M, 4) xyxy in the mosaic, float64.
+        index: (M,) which object each is a copy of.
+        visible: (M,) share of the object's area that the tile shows.
+        cut: (M,) bool, whether the tile's edge cut the copy.
+    """
+
+    bboxes: np.ndarray
+    index: np.ndarray
+    visible: np.ndarray
+    cut: np.ndarray
+
+    def shown(self, min_visible: float = 0.0) -> np.ndarray:
+        """(M,) bool: copies that have an area, of which the tile shows more than ``min_visible``."""
+        return (self.bboxes[:, 2:] > self.bboxes[:, :2]).all(axis=1) & (self.visible > min_visible)
+
+
+def move_objects(boxes: np.ndarray, regions: np.ndarray, min_overlap: float = MIN_OVERLAP) -> MovedBoxes:
+    """The objects that a mosaic holds: for mosaics on disk and for those made during training.
+
+    Args:
+        boxes: (K, 4) xyxy in the image, numpy.
+        regions, min_overlap: as in :func:`boxes_to_mosaic`, which says when an object belongs to a region.
+    """
+    boxes = np.asarray(boxes, dtype=np.float64)
+    bboxes, index, region = boxes_to_mosaic(boxes, regions, min_overlap, clip=True)
+    whole = image_to_mosaic(boxes[index], regions[region])
+    sides, whole_sides = bboxes[:, 2:] - bboxes[:, :2], whole[:, 2:] - whole[:, :2]  # (M, 2)
+    visible = sides.prod(axis=1) / whole_sides.prod(axis=1)  # boxes without area belong to no region
+    return MovedBoxes(bboxes, index, visible, (np.abs(bboxes - whole) > 1e-6).any(axis=1))

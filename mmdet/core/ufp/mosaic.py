@@ -4,6 +4,7 @@ Letters: R regions; C channels.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import cv2
@@ -110,3 +111,13 @@ def zoom_array(crop: np.ndarray, zoom: float) -> np.ndarray:
     grown = cv2.resize(work, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
     grown = grown.reshape(*grown.shape[:2], *crop.shape[2:])[: int(crop.shape[0] * zoom), : int(crop.shape[1] * zoom)]
     return grown.astype(crop.dtype, copy=False)
+
+
+def paint_black(image: np.ndarray, rectangles: Iterable[Sequence[float]]) -> None:
+    """Make every pixel of an image (h, w[, C]) black, in place, that a rectangle x, y, w, h touches.
+
+    The objects in ignored regions have no labels: on a mosaic for training they would be learnt as background.
+    """
+    for x, y, w, h in rectangles:
+        left, top = max(int(np.floor(x)), 0), max(int(np.floor(y)), 0)
+        image[top : max(int(np.ceil(y + h)), 0), left : max(int(np.ceil(x + w)), 0)] = 0

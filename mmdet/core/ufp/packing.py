@@ -17,6 +17,7 @@ from .maxrects import pack_dense
 from .regions import Array, BoxesLike, check_input_shape, estimate_factors, generate_regions
 
 PACKINGS = ('guillotine', 'dense')
+SCORE_RULES = ('max', 'sum')
 
 
 def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method know
@@ -27,6 +28,10 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
     mode: str = 'reference',
     packing: str = 'guillotine',
     max_side: float | None = None,
+    scores: Any = None,
+    min_score: float | None = None,
+    score_rule: str = 'max',
+    whole_zoom: float | None = None,
 ) -> tuple[Any, float, float]:
     """Cluster boxes into regions, choose a zoom for each region, and pack the zoomed regions into one roughly square mosaic.
 
@@ -41,6 +46,10 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
         max_side: limit for width and height of the mosaic, usually the input size of the next detector. Boxes are then not merged
             to regions whose tiles would be longer; if the mosaic would still be too large, zooms are lowered, those of the regions
             with the largest zoomed objects first. None: no limit, as in the original.
+        scores: (N,) confidences of the boxes; needed with ``min_score``.
+        min_score: leave out the regions whose score is lower, before packing. None keeps all, as in the original.
+        score_rule: the score of a region is the largest (``'max'``) or the sum (``'sum'``) of those of its boxes.
+        whole_zoom: pack the whole image, zoomed by this, as one more tile, the last, where there is another. None does not.
 
     Returns:
         regions (R, 7): x, y, w, h in the image, X, Y in the mosaic, zoom. float64, not rounded; a tensor on the device of
@@ -49,8 +58,8 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
         Without boxes, or if no box has an area: no regions, 0.0, 0.0.
 
     Raises:
-        ModelInputError: boxes of a wrong shape, not finite, or with x2 < x1 or y2 < y1.
-        ConfigError: any other argument out of range.
+        ModelInputError: boxes of a wrong shape, not finite, or with x2 < x1 or y2 < y1; scores that are not one for each box.
+        ConfigError: any other argument out of range, or ``min_score`` without scores.
 
     >>> regions, width, height = UnifiedForegroundPacking([[100, 100, 140, 130]], input_shape=(1920, 1080))
     >>> regions.tolist(), width, height
@@ -60,9 +69,19 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
         raise ConfigError(f'must be one of {PACKINGS}', field='packing', received=packing)
     if max_side is not None and not 1 <= max_side < float('inf'):
         raise ConfigError('must be None or a number of pixels >= 1', field='max_side', received=max_side)
-    extents, mean_area, _ = generate_regions(boxes, scale, input_shape, mode=mode, max_tile=max_side)
+    if score_rule not in SCORE_RULES:
+        raise ConfigError(f'must be one of {SCORE_RULES}', field='score_rule', received=score_rule)
+    if whole_zoom is not None and not 0 < whole_zoom < float('inf'):
+        raise ConfigError('must be None or a positive number', field='whole_zoom', received=whole_zoom)
+    extents, mean_area, member = generate_regions(boxes, scale, input_shape, mode=mode, max_tile=max_side)
+    if min_score is not None:
+        keep = _region_scores(scores, member, len(extents), score_rule) >= min_score
+        extents, mean_area = extents[keep], mean_area[keep]
     source = np.concatenate([extents[:, :2], extents[:, 2:] - extents[:, :2]], axis=1)  # (R, 4) xywh
     factors = estimate_factors(mean_area)  # (R,)
+    if whole_zoom is not None and len(source):
+        source = np.concatenate([source, whole_image(input_shape)[:, :4]])
+        factors, mean_area = np.append(factors, float(whole_zoom)), np.append(mean_area, np.inf)
     if max_side is None:
         positions = pack_tiles(source[:, 2:] * factors[:, None], packing)
     else:
@@ -74,14 +93,34 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
     return regions, mosaic_w, mosaic_h
 
 
+def _region_scores(scores: Any, member: np.ndarray, regions: int, rule: str) -> np.ndarray:
+    """Largest or summed score (R,) of the boxes of each region; ``member`` (N,) is the region of each box, -1 for none."""
+    if scores is None:
+        raise ConfigError('needs the scores of the boxes', field='min_score')
+    values = np.asarray(scores.detach().cpu() if isinstance(scores, Tensor) else scores, dtype=np.float64)
+    if values.shape != member.shape:
+        message = f'must hold one score for each of {len(member)} boxes'
+        raise ModelInputError(message, field='scores', received=values.shape)
+    found = np.full(regions, -np.inf if rule == 'max' else 0.0)
+    inside = member >= 0
+    (np.maximum if rule == 'max' else np.add).at(found, member[inside], values[inside])
+    return found
+
+
 def pack_images(
-    boxes: Sequence[Any], input_shapes: Sequence[Sequence[int]], scale: float = 1.5, **options: Any
+    boxes: Sequence[Any],
+    input_shapes: Sequence[Sequence[int]],
+    scale: float = 1.5,
+    *,
+    scores: Sequence[Any] | None = None,
+    **options: Any,
 ) -> list[tuple[Any, float, float]]:
     """:func:`UnifiedForegroundPacking` of a batch; boxes on an accelerator are fetched once for all images.
 
     Args:
         boxes: per image (N, 4) xyxy.
         input_shapes: per image (width, height).
+        scores: per image (N,), or None.
         scale, options: as in :func:`UnifiedForegroundPacking`.
 
     Returns:
@@ -94,10 +133,18 @@ def pack_images(
         message = f'must hold one (width, height) for each of {len(boxes)} images'
         raise ModelInputError(message, field='input_shapes', received=len(input_shapes))
     devices = {b.device if isinstance(b, Tensor) and b.dim() == 2 else None for b in boxes}
+    given: Sequence[Any] = [None] * len(boxes) if scores is None else scores
+
+    def pack(boxes: Sequence[Any]) -> list[tuple[Any, float, float]]:
+        rows = zip(boxes, input_shapes, given)
+        return [UnifiedForegroundPacking(b, scale, shape, scores=s, **options) for b, shape, s in rows]
+
     if len(devices) != 1 or devices <= {None, torch.device('cpu')}:
-        return [UnifiedForegroundPacking(b, scale, shape, **options) for b, shape in zip(boxes, input_shapes)]
-    on_host = torch.cat([b.detach().double() for b in boxes]).cpu().split([len(b) for b in boxes])
-    packed = [UnifiedForegroundPacking(b, scale, shape, **options) for b, shape in zip(on_host, input_shapes)]
+        return pack(boxes)
+    counts = [len(b) for b in boxes]
+    if scores is not None:
+        given = torch.cat([s.detach().double() for s in scores]).cpu().split([len(s) for s in scores])
+    packed = pack(torch.cat([b.detach().double() for b in boxes]).cpu().split(counts))
     regions = [rows for rows, _, _ in packed]
     moved = torch.cat(regions).to(devices.pop()).split([len(rows) for rows in regions])
     return [(rows, width, height) for rows, (_, width, height) in zip(moved, packed)]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
-from ...core.ufp import UnifiedForegroundPacking, boxes_to_mosaic, image_to_mosaic, render_mosaic, whole_image
+from ...core.ufp import UnifiedForegroundPacking, move_objects, paint_black, render_mosaic, whole_image
 from ...errors import ConfigError, DataError
 from ...formats.coco import CocoFile, ImageId, read_coco
 from ...formats.images import decode_image, write_image_file
@@ -213,7 +213,7 @@ class MosaicBuilder:
         if options.drop_empty and not copies:
             return dict(record, skipped=True)
         ignored = self._ignored(image)
-        _paint(pixels, ignored)
+        paint_black(pixels, ignored)
         mosaic = render_mosaic(pixels, regions, mosaic_w, mosaic_h)
         write_image_file(self.out_dir / image.file_name, mosaic, options.quality)
         height, width = mosaic.shape[:2]
@@ -222,19 +222,15 @@ class MosaicBuilder:
 
     def _transfer(self, image: _Image, regions: np.ndarray) -> tuple[list, dict]:
         """Copies of the boxes, as rows [index of the box, x, y, w, h], and their numbers for the report."""
-        boxes, counted = image.boxes, image.counted
-        mapped, index, region = boxes_to_mosaic(boxes, regions, self.options.min_overlap, clip=True)
-        whole = image_to_mosaic(boxes[index], regions[region])
-        sides, whole_sides = mapped[:, 2:] - mapped[:, :2], whole[:, 2:] - whole[:, :2]  # (M, 2)
-        visible = sides.prod(axis=1) / whole_sides.prod(axis=1)  # boxes without area match nothing
-        keep = (sides > 0).all(axis=1) & (visible > self.options.min_visible)
-        rows = np.concatenate([mapped[:, :2], sides], axis=1)[keep].round(4)
+        counted, moved = image.counted, move_objects(image.boxes, regions, self.options.min_overlap)
+        index, keep = moved.index, moved.shown(self.options.min_visible)
+        rows = np.concatenate([moved.bboxes[:, :2], moved.bboxes[:, 2:] - moved.bboxes[:, :2]], axis=1)[keep].round(4)
         own = keep & counted[index]
         counts = dict(
             lost=int(counted.sum()) - len(np.unique(index[counted[index]])),
             doubled=int(own.sum()) - len(np.unique(index[own])),
-            clipped=int((np.abs(mapped - whole) > 1e-6).any(axis=1)[own].sum()),
-            parts=int((visible < 0.5)[own].sum()),
+            clipped=int(moved.cut[own].sum()),
+            parts=int((moved.visible < 0.5)[own].sum()),
             hidden=int((~keep & counted[index]).sum()),
         )
         return [[i, *plain_numbers(row)] for i, row in zip(index[keep].tolist(), rows.tolist())], counts
@@ -329,13 +325,6 @@ def _in_class_order(found: InstanceData) -> np.ndarray:
     """(n, 4) boxes by class, and by descending score within a class: the order in which UFPMPDet clusters them."""
     order = torch.argsort(found.labels, stable=True)
     return found.bboxes[order].double().cpu().numpy()
-
-
-def _paint(pixels: np.ndarray, rectangles: Sequence[Sequence[float]]) -> None:
-    """Make every pixel black, in place, that a rectangle x, y, w, h touches."""
-    for x, y, w, h in rectangles:
-        left, top = max(int(np.floor(x)), 0), max(int(np.floor(y)), 0)
-        pixels[top : max(int(np.ceil(y + h)), 0), left : max(int(np.ceil(x + w)), 0)] = 0
 
 
 def _read_ahead(pool: ThreadPoolExecutor, groups: list, load: Callable) -> Iterator:

@@ -26,6 +26,7 @@ from .auto_augment import (
 from .color import Normalize, PhotoMetricDistortion, YOLOXHSVRandomAug
 from .crop import Expand, FilterAnnotations, MinIoURandomCrop, RandomCrop
 from .erasing import CutOut, RandomErasing
+from .foreground import ForegroundMosaic
 from .formatting import PackDetInputs
 from .geometric import Pad, RandomFlip
 from .loading import InferencerLoader, LoadAnnotations, LoadImageFromFile, LoadImageFromNDArray
@@ -36,7 +37,7 @@ from .wrappers import Compose, RandomApply, RandomChoice, TestTimeAug
 
 __all__ = [
     'Albu', 'AutoAugment', 'AutoContrast', 'Brightness', 'CachedMixUp', 'CachedMosaic', 'Color', 'ColorTransform', 'Compose', 'Contrast',
-    'CopyPaste', 'CutOut', 'Equalize', 'Expand', 'FilterAnnotations', 'FixScaleResize', 'FixShapeResize', 'GeomTransform', 'InferencerLoader',
+    'CopyPaste', 'CutOut', 'Equalize', 'Expand', 'FilterAnnotations', 'FixScaleResize', 'FixShapeResize', 'ForegroundMosaic', 'GeomTransform', 'InferencerLoader',
     'Invert', 'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'MinIoURandomCrop', 'MixUp', 'Mosaic', 'Normalize', 'PackDetInputs',
     'Pad', 'PhotoMetricDistortion', 'Posterize', 'RandAugment', 'RandomAffine', 'RandomApply', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop',
     'RandomErasing', 'RandomFlip', 'RandomResize', 'Resize', 'ResizeShortestEdge', 'Rotate', 'Sharpness', 'ShearX', 'ShearY', 'Solarize',

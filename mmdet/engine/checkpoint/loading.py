@@ -482,9 +482,14 @@ def load_into(
     """
     model = unwrap(model)
     state, renamed = rename_reference_keys(state_dict)
+    notes: list[str] = []
+    if getattr(model, 'only_detector', None):  # its parts get their names before the other steps look for them
+        notes += cast(Any, model).adapt_state_dict(state, '')
+        if any(new not in state for _, new in renamed):  # its own checkpoint has its names back
+            notes, renamed = [], [pair for pair in renamed if pair[1] in state]
     if by_name is not None:
         by_name(model, state)
-    notes = adapt_to_model(model, state)
+    notes += adapt_to_model(model, state)
     report = compare(model, state, strict=strict, complete=complete)
     if not report.loaded:
         raise CheckpointError('no tensor of the checkpoint fits the model', received=list(state_dict)[:5])

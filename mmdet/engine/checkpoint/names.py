@@ -10,15 +10,19 @@ from typing import Any
 # Constants and counters that carry no learned value: a checkpoint without them is complete.
 OPTIONAL_SUFFIXES = ('num_batches_tracked', 'integral.project')
 
+# The names of UFPMPDet whose second stage has no detector of its own.
+_STAGE = 'coarse.detector.'
+
 
 def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[str, str]]]:
-    """Rename the tensors of the older GFL-family projects.
+    """Rename the tensors of the older GFL-family projects, and those of a detector that was trained as both stages of another.
 
     ===========================================  =======================================  ==========================
     found                                        becomes                                  where it comes from
     ===========================================  =======================================  ==========================
     ``module.X``                                 ``X``                                    saved from a DDP wrapper
     ``rpn_head.X``, no ``bbox_head``/``roi_head``  ``bbox_head.X``                        one-stage heads of mmdet 0.x
+    ``coarse.detector.X``, no ``fine.detector``  ``X``                                    UFPMPDet of a single detector
     ``X.distribution_project.project``           ``X.integral.project``                   GFocal (v1)
     ``X_offset.weight|bias`` beside ``X.weight``  ``X.conv_offset.weight|bias``           deformable layers, version < 2
     ===========================================  =======================================  ==========================
@@ -42,6 +46,7 @@ def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[
     nanodet = any(_bare(key).startswith('head.gfl_cls.') for key in state_dict)
     averaged = {key.removeprefix('avg_') for key in state_dict if nanodet and key.startswith('avg_model.')}
     bare_keys = {key.removeprefix('module.') for key in state_dict}
+    only_stage = all(key.startswith(_STAGE) for key in bare_keys)
     parts = {key.partition('.')[0] for key in bare_keys}
     only_rpn_head = 'rpn_head' in parts and not parts & {'bbox_head', 'roi_head'}
     renamed: OrderedDict = OrderedDict()
@@ -51,6 +56,8 @@ def rename_reference_keys(state_dict: Mapping) -> tuple[OrderedDict, list[tuple[
             changes.append((key, f'avg_{key}'))
             continue
         new = _nanodet_name(_bare(key)) if nanodet else key.removeprefix('module.')
+        if only_stage:
+            new = new.removeprefix(_STAGE)
         if only_rpn_head and new.startswith('rpn_head.'):
             new = 'bbox_head.' + new.removeprefix('rpn_head.')
         new = new.replace('distribution_project.project', 'integral.project')

@@ -1,6 +1,7 @@
 from .broken_images_hook import BrokenImagesHook
 from .checkloss_hook import CheckInvalidLossHook
 from .checkpoint_hook import CheckpointHook
+from .cost_hook import CostHook
 from .freeze_hook import FreezeHook
 from .logger_hook import LoggerHook
 from .num_class_check_hook import NumClassCheckHook
@@ -16,6 +17,7 @@ __all__ = [
     'BrokenImagesHook',
     'CheckInvalidLossHook',
     'CheckpointHook',
+    'CostHook',
     'DetVisualizationHook',
     'FreezeHook',
     'LoggerHook',

@@ -34,11 +34,14 @@ class FullResolutionPreprocessor(BaseDataPreprocessor):
 
 
 class CompositeDetector(BaseDetector):
-    """Base of the composite detectors. They only predict; the detectors they consist of are trained with their own configs.
+    """Base of the composite detectors. Unless they consist of a single one they only predict, and their detectors are trained with own configs.
 
     While ``record_times`` is on, ``stage_times`` collects the seconds of each stage, with the device synchronised at every boundary,
     and ``stage_sizes`` collects sizes that the cost of a stage depends on, such as numbers of regions.
     """
+
+    # Beginning of the names in the state dict of a detector that all stages share; None where they have their own.
+    only_detector: str | None = None
 
     def __init__(self, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
         super().__init__(data_preprocessor or dict(type='FullResolutionPreprocessor'), init_cfg)
@@ -93,3 +96,16 @@ class CompositeDetector(BaseDetector):
 
     def _forward(self, batch_inputs: list[Tensor], batch_data_samples: OptSampleList = None) -> list[InstanceData]:
         return self.detect(list(batch_inputs))
+
+    def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
+        """Where all stages share one detector, read the checkpoint of that detector itself, in place."""
+        own, head = f'{prefix}{self.only_detector}', f'{prefix}bbox_head.'
+        if (
+            self.only_detector is None
+            or any(name.startswith(own) for name in state_dict)
+            or not any(name.startswith(head) for name in state_dict)
+        ):
+            return []
+        for name in [name for name in state_dict if name.startswith(prefix)]:
+            state_dict[own + name[len(prefix) :]] = state_dict.pop(name)
+        return ['the checkpoint is that of the detector which the stages share']

@@ -39,6 +39,8 @@ class SlicedDet(CompositeDetector):
         ConfigError: a tile without pixels, an overlap outside [0, 1).
     """
 
+    only_detector = 'stage.detector.'
+
     def __init__(
         self,
         stage: dict,
@@ -133,15 +135,6 @@ class SlicedDet(CompositeDetector):
             for (i, x, y, _), found in zip(chunk, self.stage([tile for *_, tile in chunk])):
                 found.bboxes = found.bboxes + found.bboxes.new_tensor([x, y, x, y])
                 yield i, found
-
-    def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
-        """Read the checkpoint of the detector itself."""
-        own, head = f'{prefix}stage.detector.', f'{prefix}bbox_head.'
-        if any(name.startswith(own) for name in state_dict) or not any(name.startswith(head) for name in state_dict):
-            return []
-        for name in [name for name in state_dict if name.startswith(prefix)]:
-            state_dict[own + name[len(prefix) :]] = state_dict.pop(name)
-        return ['the checkpoint is that of the detector which looks at the tiles']
 
 
 def _as_tensor(pixels: np.ndarray, device: torch.device) -> Tensor:

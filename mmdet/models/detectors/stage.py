@@ -24,18 +24,24 @@ from .single_stage import SingleStageDetector
 from .tta import flip_boxes
 
 
-def rescale_size_hw(size_hw: tuple[int, int], scale_wh: tuple[int, int]) -> tuple[int, int]:
+def rescale_size_hw(
+    size_hw: tuple[int, int], scale_wh: tuple[int, int], max_zoom: float | None = None
+) -> tuple[int, int]:
     """Height and width after a resize that keeps the ratio, by the rule of the ``Resize`` transform.
 
     Args:
         size_hw: height and width of the image.
         scale_wh: the largest long and short side, in either order.
+        max_zoom: limit of the enlargement; None for none.
 
     >>> rescale_size_hw((480, 640), (1333, 800))
     (800, 1067)
+    >>> rescale_size_hw((480, 640), (1333, 800), max_zoom=1)
+    (480, 640)
     """
     height, width = size_hw
     factor = min(max(scale_wh) / max(height, width), min(scale_wh) / min(height, width))
+    factor = factor if max_zoom is None else min(factor, max_zoom)
     return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
 
 
@@ -74,6 +80,10 @@ class DetectionStage(BaseModule):
         flip: add the horizontally flipped view.
         batch_size: largest number of views in one pass.
         classes: names by label, where the stages of a composite detector have different classes; None leaves them unknown.
+        test_cfg: entries of the head's ``test_cfg`` that are others in this stage, such as ``dict(score_thr=0.2)``; two stages may share a
+            detector.
+        max_zoom: images are enlarged by no more than this, however small they are: a mosaic of a few tiles then takes as few pixels as they
+            need, instead of as many as ``scale`` allows. None enlarges all to ``scale``.
     """
 
     def __init__(
@@ -83,6 +93,8 @@ class DetectionStage(BaseModule):
         flip: bool = True,
         batch_size: int = 8,
         classes: Sequence[str] | None = None,
+        test_cfg: dict | None = None,
+        max_zoom: float | None = None,
     ):
         super().__init__()
         sizes: Any = scale if scale and isinstance(scale[0], Sequence) else [scale]
@@ -92,8 +104,12 @@ class DetectionStage(BaseModule):
             raise ConfigError(message, field='scale', received=scale)
         if batch_size < 1:
             raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
+        if max_zoom is not None and not 0 < max_zoom < float('inf'):
+            raise ConfigError('must be None or a positive number', field='max_zoom', received=max_zoom)
         self.detector: SingleStageDetector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
         self.scales, self.flip, self.batch_size = scales, flip, batch_size
+        self.max_zoom = max_zoom
+        self._test_cfg = None if test_cfg is None else ConfigDict({**self.detector.bbox_head.test_cfg, **test_cfg})
         self.classes = None if classes is None else tuple(classes)
         if self.classes is not None and len(self.classes) != self.num_classes:
             message = f'must be the names of the {self.num_classes} classes of the detector'
@@ -106,8 +122,8 @@ class DetectionStage(BaseModule):
 
     @property
     def test_cfg(self) -> ConfigDict:
-        """Settings of the head's decode."""
-        return self.detector.bbox_head.test_cfg
+        """Settings of the head's decode in this stage."""
+        return self.detector.bbox_head.test_cfg if self._test_cfg is None else self._test_cfg
 
     @torch.no_grad()
     def forward(self, images: list[Tensor]) -> list[InstanceData]:
@@ -127,12 +143,15 @@ class DetectionStage(BaseModule):
             candidates[view.owner].append(found)
         return [merge_views(own, self.test_cfg.nms, self.test_cfg.get('max_per_img', -1)) for own in candidates]
 
-    @staticmethod
-    def _view(owner: int, image: Tensor, scale: tuple[int, int]) -> _View:
+    def input_size_hw(self, size_hw: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
+        """Height and width, before padding, at which the detector sees an image at one of ``scales``."""
+        return rescale_size_hw(size_hw, scale, self.max_zoom)
+
+    def _view(self, owner: int, image: Tensor, scale: tuple[int, int]) -> _View:
         height, width = image.shape[-2:]
         if min(height, width) == 0:
             raise ModelInputError('an image needs pixels', field='image', received=tuple(image.shape))
-        resized = resize_image(image, rescale_size_hw((height, width), scale))
+        resized = resize_image(image, self.input_size_hw((height, width), scale))
         new_h, new_w = resized.shape[-2:]
         meta = dict(ori_shape=(height, width), img_shape=(new_h, new_w), scale_factor=(new_w / width, new_h / height))
         return _View(owner, resized, meta)

@@ -14,7 +14,9 @@ from torch import Tensor
 from mmdet.core.post_processing import ScoredBoxes, merge_views
 from mmdet.core.ufp import boxes_to_image, pack_images, render_mosaic, whole_image
 from mmdet.errors import ConfigError
+from mmdet.models.dense_heads.base_dense_head import Losses
 from mmdet.registry import MODELS
+from mmdet.structures import SampleList
 from mmdet.utils.class_names import map_classes
 
 from .composite import CompositeDetector
@@ -46,15 +48,20 @@ class UFPMPTrace:
 class UFPMPDet(CompositeDetector):
     """A coarse detector finds the foreground, unified foreground packing makes a mosaic of it, a fine detector detects on the mosaic.
 
-    Images must have full resolution (the test pipeline neither resizes nor normalises); both stages resize on the device. The two
-    detectors are trained one after the other, with their own configs; this one only predicts. Its classes are those of the fine stage; the
-    coarse one may have others, or the same in another order, if both name theirs: coarse boxes are merged under the class of their name.
+    Images must have full resolution (the test pipeline neither resizes nor normalises); both stages resize on the device. Two
+    detectors are trained one after the other, with their own configs; this one then only predicts. Its classes are those of the fine stage;
+    the coarse one may have others, or the same in another order, if both name theirs: coarse boxes are merged under the class of their name.
+
+    If ``fine`` has no ``detector``, one detector is both stages. It is trained as this model is, on images and mosaics of
+    :class:`~mmdet.datasets.transforms.ForegroundMosaic`, which the training pipeline resizes; the checkpoint holds its weights once, and
+    that of the same detector alone is read as well.
 
     Args:
-        coarse: arguments of :class:`DetectionStage`: ``detector``, ``scale``, ``flip``, ``batch_size``, ``classes``.
-        fine: the same, for the second pass.
+        coarse: arguments of :class:`DetectionStage`: ``detector``, ``scale``, ``flip``, ``batch_size``, ``classes``, ``test_cfg``, ``max_zoom``.
+        fine: the same, for the second pass. Without ``detector``, that of ``coarse``, whose other arguments are taken where ``fine`` does
+            not give them, except ``test_cfg`` and ``max_zoom``.
         ufp: arguments of :func:`mmdet.core.ufp.UnifiedForegroundPacking`: ``scale`` (the expansion), ``mode``, ``packing``,
-            ``max_side``.
+            ``max_side``; ``min_score`` and ``score_rule`` leave out regions of low confidence, ``whole_zoom`` adds the whole image as a tile.
         nms: config of the NMS that merges the boxes of all tiles; by default IoU 0.6 with ``offset=1``, which counts sides by
             inclusive pixels, as the original does.
         max_per_img: largest number of detections to keep after the merge; a negative number keeps all.
@@ -62,16 +69,26 @@ class UFPMPDet(CompositeDetector):
         coarse_weight: in [0, 1]; merge the coarse boxes too, with their scores times this. 0 leaves them out, as the original does.
         on_empty: for an image without coarse detections: ``'skip'`` returns no detections, ``'whole'`` makes the whole image the
             only tile.
+        coarse_area: in pixels of the image. Objects of this area or more are answered by the coarse pass, with its scores, and make no
+            regions; smaller ones by the mosaic (and by ``coarse_weight``). None leaves all to the mosaic.
+        look_below: look a second time only at images where a coarse box is smaller than this, the root of its area in pixels of the largest
+            coarse input; for the others the coarse detections are the result. 0 never looks twice, None always does.
+        look_score: least score of a coarse box that calls for a second look.
         data_preprocessor, init_cfg: configs of the preprocessor of full-resolution images and of the initialisation.
 
     Raises:
-        ConfigError: stages of different class counts that do not name their ``classes``, an unknown ``on_empty``, a ``coarse_weight`` outside [0, 1].
+        ConfigError: stages of different class counts that do not name their ``classes``, an unknown ``on_empty``, a ``coarse_weight`` outside
+            [0, 1], or a negative ``coarse_area`` or ``look_below``.
     """
+
+    fine: DetectionStage
+    coarse_area: float | None = None
+    look_below: float | None = None
 
     def __init__(
         self,
         coarse: dict,
-        fine: dict,
+        fine: dict | None = None,
         ufp: dict | None = None,
         nms: dict | None = None,
         max_per_img: int = 500,
@@ -80,13 +97,26 @@ class UFPMPDet(CompositeDetector):
         on_empty: str = 'skip',
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        coarse_area: float | None = None,
+        look_below: float | None = None,
+        look_score: float = 0.0,
     ):
         super().__init__(data_preprocessor, init_cfg)
         if on_empty not in _ON_EMPTY:
             raise ConfigError(f'must be one of {_ON_EMPTY}', field='on_empty', received=on_empty)
         if not 0 <= coarse_weight <= 1:
             raise ConfigError('must be in [0, 1]', field='coarse_weight', received=coarse_weight)
-        self.coarse, self.fine = DetectionStage(**coarse), DetectionStage(**fine)
+        for name, value in (('coarse_area', coarse_area), ('look_below', look_below)):
+            if value is not None and not value >= 0:
+                raise ConfigError('must be None or a number >= 0', field=name, received=value)
+        self.coarse = DetectionStage(**coarse)
+        if fine is None or fine.get('detector') is None:
+            self.only_detector = 'coarse.detector.'
+            inherited = {key: value for key, value in coarse.items() if key not in ('test_cfg', 'max_zoom')}
+            # No registered module, so that the weights are counted, saved and trained once.
+            self.__dict__['fine'] = DetectionStage(**{**inherited, **(fine or {}), 'detector': self.coarse.detector})
+        else:
+            self.fine = DetectionStage(**fine)
         classes = (self.coarse.num_classes, self.fine.num_classes)
         self._fine_labels: tuple[int, ...] | None = None  # of the coarse labels, where they differ
         if self.coarse.classes is not None and self.fine.classes is not None:
@@ -97,6 +127,7 @@ class UFPMPDet(CompositeDetector):
         self.nms = nms or dict(type='nms', iou_threshold=0.6, offset=1)
         self.max_per_img, self.min_overlap = max_per_img, min_overlap
         self.coarse_weight, self.on_empty = coarse_weight, on_empty
+        self.coarse_area, self.look_below, self.look_score = coarse_area, look_below, look_score
 
     def match_stage_classes(self, names: Mapping[str, Sequence[str]]) -> list[str]:
         """Learn the class names of the stages, ``coarse`` and ``fine``; returns sentences about what is not equal.
@@ -118,6 +149,18 @@ class UFPMPDet(CompositeDetector):
         """Classes of the fine stage, which are those of the detections."""
         return self.fine.num_classes
 
+    def loss(self, batch_inputs: list[Tensor], batch_data_samples: SampleList) -> Losses:
+        """Losses of the only detector on images and mosaics as the training pipeline made them.
+
+        Raises:
+            ModelInputError: there are two detectors.
+        """
+        if self.only_detector is None:
+            return super().loss(batch_inputs, batch_data_samples)
+        detector = self.coarse.detector
+        data = detector.data_preprocessor(dict(inputs=batch_inputs, data_samples=batch_data_samples), True)
+        return detector.loss(data['inputs'], data['data_samples'])
+
     def detect(self, images: list[Tensor]) -> list[InstanceData]:
         """Detections of (3, h, w) uint8 images, in their own pixels."""
         return [steps.merged for steps in self.trace(images)]
@@ -131,7 +174,9 @@ class UFPMPDet(CompositeDetector):
         with self.timed('coarse'):
             coarse = self.coarse(images)
         with self.timed('packing'):
-            packed = self.pack(coarse, [(image.shape[2], image.shape[1]) for image in images])
+            sizes_wh = [(image.shape[2], image.shape[1]) for image in images]
+            looks = [self.looks_again(*each) for each in zip(coarse, sizes_wh)]
+            packed = self.pack(coarse, sizes_wh, looks)
         for regions, width, height in packed:
             self.note(regions=len(regions), mosaic_w=width, mosaic_h=height)
         with self.timed('mosaic'):
@@ -142,18 +187,33 @@ class UFPMPDet(CompositeDetector):
             fine = dict(zip(seen, self.fine([mosaics[i] for i in seen])))
         with self.timed('merge'):
             return [
-                UFPMPTrace(found, regions, mosaic, fine.get(i), self.merge(found, fine.get(i), regions))
-                for i, (found, (regions, _, _), mosaic) in enumerate(zip(coarse, packed, mosaics))
+                UFPMPTrace(found, regions, mosaic, fine.get(i), self.merge(found, fine.get(i), regions, looked))
+                for i, (found, (regions, _, _), mosaic, looked) in enumerate(zip(coarse, packed, mosaics, looks))
             ]
 
-    def pack(self, coarse: list[InstanceData], sizes_wh: list[tuple[int, int]]) -> list[tuple[Tensor, float, float]]:
-        """Regions (R, 7), mosaic width and height of each image."""
+    def looks_again(self, coarse: InstanceData, size_wh: tuple[int, int]) -> bool:
+        """Whether an image gets a second look, by its coarse detections and ``look_below``; without any, ``on_empty`` decides."""
+        if self.look_below is None or len(coarse) == 0:
+            return True
+        seen = max(self.coarse.input_size_hw(size_wh[::-1], scale)[1] / size_wh[0] for scale in self.coarse.scales)
+        sides = _areas(coarse.bboxes).sqrt() * seen
+        return bool(((sides < self.look_below) & (coarse.scores >= self.look_score)).any())
+
+    def pack(
+        self, coarse: list[InstanceData], sizes_wh: list[tuple[int, int]], looks: list[bool] | None = None
+    ) -> list[tuple[Tensor, float, float]]:
+        """Regions (R, 7), mosaic width and height of each image; no regions where ``looks`` says not to look again."""
         # Class after class, by descending score within a class: the clustering is one greedy pass over this order.
-        boxes = [found.bboxes[torch.argsort(found.labels, stable=True)] for found in coarse]
-        packed = pack_images(boxes, sizes_wh, **self.ufp)
+        packable = [found[torch.argsort(found.labels, stable=True)] for found in coarse]
+        if self.coarse_area is not None:
+            packable = [found[_areas(found.bboxes) < self.coarse_area] for found in packable]
+        if looks is not None:
+            packable = [found if again else found[:0] for found, again in zip(packable, looks)]
+        scores = dict(scores=[found.scores for found in packable]) if 'min_score' in self.ufp else {}
+        packed = pack_images([found.bboxes for found in packable], sizes_wh, **scores, **self.ufp)
         if self.on_empty == 'whole':
             for i, ((regions, _, _), (width, height)) in enumerate(zip(packed, sizes_wh)):
-                if len(regions) == 0:
+                if len(regions) == 0 and len(packable[i]) == len(coarse[i]):
                     whole = torch.as_tensor(whole_image((width, height)), device=regions.device, dtype=regions.dtype)
                     packed[i] = (whole, float(width), float(height))
         return packed
@@ -163,16 +223,27 @@ class UFPMPDet(CompositeDetector):
         # Without regions an image of no pixels is enough; it saves the conversion of the whole image.
         return render_mosaic((image if len(regions) else image[:, :0]).float(), regions, mosaic_w, mosaic_h)
 
-    def merge(self, coarse: InstanceData, fine: InstanceData | None, regions: Tensor) -> InstanceData:
-        """Boxes of the mosaic back in the image, with the coarse ones where asked for, through one NMS per class."""
+    def merge(
+        self, coarse: InstanceData, fine: InstanceData | None, regions: Tensor, looked: bool = True
+    ) -> InstanceData:
+        """Boxes of the mosaic back in the image, with the coarse ones where asked for or not ``looked`` at again, through one NMS per class."""
         views = [ScoredBoxes(coarse.bboxes[:0], coarse.scores[:0], coarse.labels[:0])]
         if fine is not None:
             bboxes, index, _ = boxes_to_image(fine.bboxes, regions, self.min_overlap)
-            views.append(ScoredBoxes(bboxes, fine.scores[index], fine.labels[index]))
-        if self.coarse_weight > 0:
+            own = ScoredBoxes(bboxes, fine.scores[index], fine.labels[index])
+            views.append(own if self.coarse_area is None else own[_areas(bboxes) < self.coarse_area])
+        if self.coarse_weight > 0 or self.coarse_area is not None or not looked:
             labels = coarse.labels
             if self._fine_labels is not None:
                 labels = labels.new_tensor(self._fine_labels)[labels]
-            known = labels >= 0
-            views.append(ScoredBoxes(coarse.bboxes[known], coarse.scores[known] * self.coarse_weight, labels[known]))
+            weights = torch.full_like(coarse.scores, self.coarse_weight if looked else 1.0)
+            if self.coarse_area is not None:
+                weights[_areas(coarse.bboxes) >= self.coarse_area] = 1
+            known = (labels >= 0) & (weights > 0)
+            views.append(ScoredBoxes(coarse.bboxes[known], (coarse.scores * weights)[known], labels[known]))
         return merge_views(views, self.nms, self.max_per_img)
+
+
+def _areas(bboxes: Tensor) -> Tensor:
+    """Areas (n,) of boxes (n, 4) xyxy."""
+    return (bboxes[:, 2:] - bboxes[:, :2]).prod(dim=-1)
