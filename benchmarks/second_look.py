@@ -204,7 +204,7 @@ def load_point(out: Path, detectors: tuple[str, ...], fold: int, seed: int, iter
 def test(out: Path, name: str, detectors: tuple[str, ...], change: dict, fold: int, seed: int, iters: int) -> dict:
     """Predictions of one fold and what they cost; read where they lie already."""
     prefix = out / 'tests' / f'{name}_{fold}_{seed}'.replace(' ', '_').replace(',', '')
-    cost = prefix.with_suffix('.cost.json')
+    cost = Path(f'{prefix}.cost.json')
     if not cost.exists():
         cfg = training_config(out, fold, 0.0, iters, '')
         cfg.model = model_of(cfg, detectors, change)
