@@ -49,7 +49,7 @@ def stage_scales(config: Config) -> list[tuple[int, int]]:
     for step in steps:
         views = step.get('transforms') or [[step]]
         for view in (view for alternatives in views for view in alternatives):
-            if isinstance(view, dict) and view.get('type') == 'Resize':
+            if isinstance(view, dict) and view.get('type') in ('Resize', 'WarpResize'):
                 scale = view.get('scale') or view.get('img_scale')
                 found.append(tuple(scale) if isinstance(scale, (list, tuple)) else (scale, scale))
     if not found or any(None in scale for scale in found):
