@@ -109,7 +109,7 @@ def training_config(out: Path, fold: int, mosaics: float, iters: int, weights: s
     cfg.model.coarse.detector.bbox_head.num_classes = len(CLASSES)
     cfg.load_from, cfg.map_classes.rename = weights, {}
     cfg.train_cfg.update(max_iters=iters, val_interval=10 * iters)
-    cfg.default_hooks.checkpoint.interval = iters
+    cfg.default_hooks.checkpoint.update(interval=100, max_keep_ckpts=1)
     warm_up = min(50, iters // 4)
     cfg.param_scheduler[0].end = warm_up
     cfg.param_scheduler[1].update(begin=warm_up, end=iters, T_max=iters - warm_up)
