@@ -60,6 +60,8 @@ class BaseRoIHead(BaseModule, metaclass=ABCMeta):
         self.init_bbox_head(bbox_roi_extractor, bbox_head)
         self.init_assigner_sampler()
 
+    # The box heads are checked, whose settings a config has.
+    check_num_classes = False
     with_bbox = True
     with_mask = False
     with_shared_head = False
