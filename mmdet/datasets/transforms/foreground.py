@@ -54,6 +54,7 @@ class ForegroundMosaic(GeometricTransform):
             where ``ufp`` leaves out regions by ``min_score``.
         min_overlap: as at test time; a box belongs to a region if they share more than this part of the smaller of the two.
         min_visible: copies of which the tile shows this share or less are left out.
+        coarse_area: boxes of this area or more make no regions, as at test time with the detector's ``coarse_area``. None packs all.
         paint_ignored: paint ignored regions black before they are cut out, because their objects have no labels.
 
     Raises:
@@ -74,6 +75,7 @@ class ForegroundMosaic(GeometricTransform):
         min_overlap: float = 0.9,
         min_visible: float = 0.0,
         paint_ignored: bool = True,
+        coarse_area: float | None = None,
     ):
         self.prob = check_probability('prob', prob)
         self.ufp = dict(ufp or {})
@@ -98,6 +100,9 @@ class ForegroundMosaic(GeometricTransform):
         self.min_overlap = check_probability('min_overlap', min_overlap)
         self.min_visible = check_probability('min_visible', min_visible)
         self.paint_ignored = paint_ignored
+        if coarse_area is not None and not (is_number(coarse_area) and coarse_area >= 0):
+            raise ConfigError('must be None or a number >= 0', field='coarse_area', received=coarse_area)
+        self.coarse_area = coarse_area
 
     @cache_randomness
     def imitate(self, boxes: np.ndarray, labels: np.ndarray, size_wh: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -127,6 +132,8 @@ class ForegroundMosaic(GeometricTransform):
         found = clip_boxes(np.concatenate([centres - half, centres + half], axis=1), (size_wh[1], size_wh[0]))
         order = np.lexsort((-scores, labels[origin]))
         order = order[has_area(found[order])]
+        if self.coarse_area is not None:
+            order = order[(found[order, 2:] - found[order, :2]).prod(axis=1) < self.coarse_area]
         return found[order], scores[order]
 
     @autocast_box_type()

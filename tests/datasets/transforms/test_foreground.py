@@ -51,6 +51,8 @@ def test_options_of_the_packing_are_those_of_the_detector():
     found = ForegroundMosaic(**EXACT, ufp=dict(mode='exact', max_side=100))(sample())
     regions, width, height = UnifiedForegroundPacking(BOXES, 1.5, (320, 200), mode='exact', max_side=100)
     assert found['img_shape'] == (np.ceil(height), np.ceil(width)) and max(found['img_shape']) <= 100
+    small = ForegroundMosaic(**EXACT, coarse_area=1200)(sample())
+    assert small['img_shape'] == (72, 72) and small['gt_bboxes_labels'].tolist() == [1]
     weak = ForegroundMosaic(**EXACT, true_scores=(0.1, 0.2), ufp=dict(min_score=0.3))
     assert weak(sample())['img_shape'] == (200, 320), 'no region is sure enough: the image stays whole'
 
@@ -128,6 +130,7 @@ def test_the_same_seed_makes_the_same_mosaic():
         (dict(false_boxes=(3, 1)), 'false_boxes'),
         (dict(false_boxes=1.5), 'false_boxes'),
         (dict(true_scores=0.5), 'true_scores'),
+        (dict(coarse_area=-1), 'coarse_area'),
         (dict(ufp=dict(mode='nearly')), 'mode'),
         (dict(ufp=dict(expand=2)), 'ufp'),
     ],
