@@ -64,8 +64,6 @@ COUNTS = {
     'retinanet/retinanet_r50_fpn_1x_coco.py': (354, 37_968_692, 37_743_348),
     'retinanet/retinanet_r101_fpn_1x_coco.py': (660, 56_960_820, 56_735_476),
     'retinanet/retinanet_x101-64x4d_fpn_1x_coco.py': (660, 95_866_932, 95_464_180),
-    'hrnet/fcos_hrnetv2p-w32-gn-head_4xb4-1x_coco.py': (1877, 37_297_690, 37_297_690),
-    'hrnet/fcos_hrnetv2p-w40-gn-head_ms-640-800-4xb4-2x_coco.py': (1877, 53_544_090, 53_544_090),
     'hrnet/gfl_hrnetv2p-w32_1x_coco.py': (1876, 37_442_905, 37_442_905),
     'regnet/retinanet_regnetx-1.6GF_fpn_1x_coco.py': (390, 19_583_876, 19_530_676),
     'regnet/retinanet_regnetx-3.2GF_fpn_1x_coco.py': (516, 25_852_340, 25_733_332),

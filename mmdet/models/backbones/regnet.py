@@ -85,7 +85,7 @@ class RegNet(ResNet):
         super().__init__(
             settings['depth'], in_channels, stem_channels, base_channels, len(strides), strides=strides, **kwargs
         )
-        self.maxpool = nn.Identity()
+        self.maxpool = nn.Identity()  # type: ignore[assignment]
 
     def generate_regnet(
         self, initial_width: int, width_slope: float, width_parameter: float, depth: int, divisor: int = 8
