@@ -41,6 +41,7 @@ class RegNet(ResNet):
         stem_channels: channels of the stem.
         base_channels: not used; the widths follow from ``arch``.
         strides: one stride for each stage.
+        deep_stem: not used; the stem is always one convolution.
         kwargs: arguments of :class:`~mmdet.models.backbones.resnet.ResNet`.
 
     Raises:
@@ -66,6 +67,7 @@ class RegNet(ResNet):
         stem_channels: int = 32,
         base_channels: int = 32,
         strides: tuple[int, ...] = (2, 2, 2, 2),
+        deep_stem: bool = False,
         **kwargs: Any,
     ):
         known = self.arch_settings
