@@ -115,13 +115,19 @@ def training_config(out: Path, fold: int, mosaics: float, iters: int, weights: s
     cfg.param_scheduler[1].update(begin=warm_up, end=iters, T_max=iters - warm_up)
     pipeline = cfg.train_dataloader.dataset.pipeline
     next(step for step in pipeline if step.type == 'RandomChoice').prob = [1 - mosaics, mosaics]
-    dataset = dict(type='CocoDataset', metainfo=dict(classes=CLASSES), filter_cfg=dict(filter_empty_gt=True), pipeline=pipeline)
-    cfg.train_dataloader.update(num_workers=0, persistent_workers=False, dataset=dict(dataset, ann_file=str(out / f'train_{fold}.json')))
+    dataset = dict(
+        type='CocoDataset', metainfo=dict(classes=CLASSES), filter_cfg=dict(filter_empty_gt=True), pipeline=pipeline
+    )
+    cfg.train_dataloader.update(
+        num_workers=0, persistent_workers=False, dataset=dict(dataset, ann_file=str(out / f'train_{fold}.json'))
+    )
     for name in ('val', 'test'):
         tested = dict(type='CocoDataset', metainfo=dict(classes=CLASSES), ann_file=str(out / f'test_{fold}.json'), test_mode=True,
                       pipeline=cfg.test_pipeline)  # fmt: skip
         cfg[f'{name}_dataloader'].update(num_workers=0, persistent_workers=False, dataset=tested)
-        cfg[f'{name}_evaluator'] = dict(type='CocoMetric', ann_file=str(out / f'test_{fold}.json'), proposal_nums=(10, 100, 500))
+        cfg[f'{name}_evaluator'] = dict(
+            type='CocoMetric', ann_file=str(out / f'test_{fold}.json'), proposal_nums=(10, 100, 500)
+        )
     return cfg
 
 
@@ -138,7 +144,16 @@ def train(out: Path, detector: str, fold: int, seed: int, iters: int, weights: s
     target.parent.mkdir(exist_ok=True)
     config = target.parent / 'config_of_run.py'
     training_config(out, fold, mosaics, round(iters * share), weights).dump(config)
-    command = [sys.executable, str(ROOT / 'tools/train.py'), str(config), '--work-dir', str(target.parent), '--seed', str(seed), '--amp']
+    command = [
+        sys.executable,
+        str(ROOT / 'tools/train.py'),
+        str(config),
+        '--work-dir',
+        str(target.parent),
+        '--seed',
+        str(seed),
+        '--amp',
+    ]
     with open(target.parent / 'output.txt', 'w') as log:
         code = subprocess.run([*command, '--resume'], stdout=log, stderr=subprocess.STDOUT, cwd=ROOT).returncode
     if not target.exists():
@@ -156,7 +171,12 @@ def methods() -> Iterator[tuple[str, str, tuple[str, ...], dict]]:
             yield family, f'{side}', (detector,), dict(tile_wh=None, stage=dict(scale=(side, side)))
     for tile, side in ((960, 640), (640, 640), (640, 832)):
         stage = dict(scale=(side, side))
-        yield 'tiles', f'{tile} at {side}, and 832', ('whole',), dict(tile_wh=(tile, tile), stage=stage, whole=dict(scale=(832, 832)))
+        yield (
+            'tiles',
+            f'{tile} at {side}, and 832',
+            ('whole',),
+            dict(tile_wh=(tile, tile), stage=stage, whole=dict(scale=(832, 832))),
+        )
     for detectors, family in ((('coarse', 'fine'), 'two looks, two models'), (('one',), 'two looks, one model')):
         for side in (832, 1333, 1824):
             yield family, f'832, {side}', detectors, dict(fine=dict(scale=(side, side)))
@@ -183,7 +203,12 @@ def model_of(cfg: Config, detectors: tuple[str, ...], change: dict) -> dict:
         stage = dict(detector=model['coarse']['detector'], flip=False, **change['stage'])
         return dict(type='SlicedDet', max_per_img=500, **{**change, 'stage': stage})
     if len(detectors) == 2:
-        model['fine'] = {**model['coarse'], **model['fine'], 'detector': deepcopy(model['coarse']['detector']), 'test_cfg': None}
+        model['fine'] = {
+            **model['coarse'],
+            **model['fine'],
+            'detector': deepcopy(model['coarse']['detector']),
+            'test_cfg': None,
+        }
     for key, value in change.items():
         model[key] = {**model[key], **value} if isinstance(value, dict) else value
     return model
@@ -197,7 +222,9 @@ def load_point(out: Path, detectors: tuple[str, ...], fold: int, seed: int, iter
     joined = out / f'joined_{fold}_{seed}.pth'
     coarse, fine = (torch.load(path, weights_only=False) for path in paths)
     fine_state = {key.replace('coarse.', 'fine.', 1): value for key, value in fine['state_dict'].items()}
-    torch.save(dict(state_dict={**coarse['state_dict'], **fine_state}, meta=dict(dataset_meta=dict(classes=CLASSES))), joined)
+    torch.save(
+        dict(state_dict={**coarse['state_dict'], **fine_state}, meta=dict(dataset_meta=dict(classes=CLASSES))), joined
+    )
     return str(joined)
 
 
@@ -208,7 +235,11 @@ def test(out: Path, name: str, detectors: tuple[str, ...], change: dict, fold: i
     if not cost.exists():
         cfg = training_config(out, fold, 0.0, iters, '')
         cfg.model = model_of(cfg, detectors, change)
-        cfg.load_from, cfg.work_dir, cfg.log_level = load_point(out, detectors, fold, seed, iters), str(out / 'tests/log'), 'WARNING'
+        cfg.load_from, cfg.work_dir, cfg.log_level = (
+            load_point(out, detectors, fold, seed, iters),
+            str(out / 'tests/log'),
+            'WARNING',
+        )
         cfg.test_evaluator.outfile_prefix = str(prefix)
         torch.set_num_threads(1)
         found = run_testing(cfg, cost=True)
@@ -216,12 +247,16 @@ def test(out: Path, name: str, detectors: tuple[str, ...], change: dict, fold: i
     return dict(json.loads(cost.read_text()), rows=json.loads(Path(f'{prefix}.bbox.json').read_text()))
 
 
-def evaluate(out: Path, name: str, detectors: tuple[str, ...], change: dict, counts: list[int], seed: int, iters: int) -> dict:
+def evaluate(
+    out: Path, name: str, detectors: tuple[str, ...], change: dict, counts: list[int], seed: int, iters: int
+) -> dict:
     """AP of all images, and the mean cost of one, for one seed."""
     parts = [test(out, name, detectors, change, fold, seed, iters) for fold in range(len(counts))]
     rows = [row for part in parts for row in part['rows']]
     values = evaluate_results(rows, str(out / 'all.json'), CLASSES, proposal_nums=(10, 100, 500))
-    result = {key.removeprefix('coco/bbox_'): 100 * value for key, value in values.items() if key.startswith('coco/bbox_mAP')}
+    result = {
+        key.removeprefix('coco/bbox_'): 100 * value for key, value in values.items() if key.startswith('coco/bbox_mAP')
+    }
     for key in ('cost/megapixels', 'cost/cpu_seconds'):
         result[key] = sum(part[key] * count for part, count in zip(parts, counts)) / sum(counts)
     return result
@@ -233,19 +268,28 @@ def evaluate(out: Path, name: str, detectors: tuple[str, ...], change: dict, cou
 def report(out: Path, rows: list[tuple[str, str, list[dict]]]) -> None:
     """The table (table.md) and two pictures (megapixels.svg, cpu_seconds.svg)."""
     seeds = len(rows[0][2])
-    lines = [f'| method | setting | Mpx | CPU s | AP, {seeds} seeds | AP50 | S / M / L |', '|---|---|---|---|---|---|---|']
+    lines = [
+        f'| method | setting | Mpx | CPU s | AP, {seeds} seeds | AP50 | S / M / L |',
+        '|---|---|---|---|---|---|---|',
+    ]
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {'megapixels': {}, 'cpu_seconds': {}}
     for family, setting, found in rows:
         mean = {key: fmean(each[key] for each in found) for key in found[0]}
         each_seed = ', '.join(f'{each["mAP"]:.1f}' for each in found)
         ap = f'{mean["mAP"]:.1f} ({each_seed})'
         sizes = ' / '.join(f'{mean[f"mAP_{size}"]:.1f}' for size in 'sml')
-        lines.append(f'| {family} | {setting} | {mean["cost/megapixels"]:.2f} | {mean["cost/cpu_seconds"]:.2f} | {ap} | {mean["mAP_50"]:.1f} | {sizes} |')
+        lines.append(
+            f'| {family} | {setting} | {mean["cost/megapixels"]:.2f} | {mean["cost/cpu_seconds"]:.2f} | {ap} | {mean["mAP_50"]:.1f} | {sizes} |'
+        )
         for key, of_family in curves.items():
             of_family.setdefault(family, []).append((mean[f'cost/{key}'], mean['mAP']))
     (out / 'table.md').write_text('\n'.join(lines) + '\n')
     for key, of_family in curves.items():
-        shown = [(family, *zip(*sorted(points))) for family, points in of_family.items() if not family.startswith('one model')]
+        shown = [
+            (family, *zip(*sorted(points)))
+            for family, points in of_family.items()
+            if not family.startswith('one model')
+        ]
         (out / f'{key}.svg').write_text(line_chart(shown, title='AP', x_label=key.replace('_', ' ') + ' an image'))
     print((out / 'table.md').read_text())
 
@@ -274,7 +318,9 @@ def main() -> None:
         return
     rows = []
     for family, setting, detectors, change in methods():
-        found = [evaluate(out, f'{family} {setting}', detectors, change, counts, seed, args.iters) for seed in args.seeds]
+        found = [
+            evaluate(out, f'{family} {setting}', detectors, change, counts, seed, args.iters) for seed in args.seeds
+        ]
         rows.append((family, setting, found))
         print(family, setting, [round(each['mAP'], 1) for each in found], flush=True)
     report(out, rows)

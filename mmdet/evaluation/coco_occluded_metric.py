@@ -8,6 +8,7 @@ from mmengine.fileio import get
 from mmengine.logging import MMLogger
 
 from ..errors import ConfigError, DataError
+from ..formats.coco import AnnFile
 from ..formats.pickle_file import parse_pickle
 from ..registry import METRICS
 from ..utils.checks import is_finite
@@ -17,7 +18,7 @@ from .predictions import ImageRecord, as_array
 _SETS = 'https://www.robots.ox.ac.uk/~vgg/research/tpod/datasets/'
 
 
-def _encoded(masks: Any, count: int, where: str) -> list[dict]:
+def _encoded(masks: Any, count: int, where: str) -> list:
     """Masks (n, H, W) or run-length encoded ones as the latter."""
     from pycocotools import mask as coco_mask
 
@@ -41,7 +42,8 @@ class CocoOccludedSeparatedMetric(CocoMetric):
     detection may find several. The samples need ``pred_instances.masks``, (n, H, W) or run-length encoded. AP of masks is not computed.
 
     Args:
-        args, kwargs: arguments of :class:`CocoMetric`; ``ann_file`` is needed for the names of the images.
+        ann_file: COCO annotation file, or a list of them; needed for the names of the images.
+        kwargs: further arguments of :class:`CocoMetric`.
         occluded_ann, separated_ann: pickle files of the two sets, by default those of their authors: lists of (file name of the image, class, anything,
             box xywh, run-length encoded mask).
         score_thr: smallest score.
@@ -55,7 +57,8 @@ class CocoOccludedSeparatedMetric(CocoMetric):
 
     def __init__(
         self,
-        *args: Any,
+        ann_file: AnnFile | None = None,
+        *,
         occluded_ann: str = _SETS + 'occluded_coco.pkl',
         separated_ann: str = _SETS + 'separated_coco.pkl',
         score_thr: float = 0.3,
@@ -63,7 +66,7 @@ class CocoOccludedSeparatedMetric(CocoMetric):
         metric: str | Sequence[str] = 'bbox',
         **kwargs: Any,
     ):
-        super().__init__(*args, metric=metric or 'bbox', **kwargs)
+        super().__init__(ann_file, metric=metric or 'bbox', **kwargs)
         if not metric:
             self.metrics = []
         if self.ann_file is None:
@@ -111,8 +114,8 @@ class CocoOccludedSeparatedMetric(CocoMetric):
             row = dict(vars(result), img_id=result.image_id) if is_record else result[-1]
             columns = (as_array(row['scores']).tolist(), as_array(row['labels']).tolist())
             masks = _encoded(row['masks'], len(columns[0]), f'image {row["img_id"]!r}')
-            rows = [(score, classes[label], mask) for score, label, mask in zip(*columns, masks)]
-            found[names[row['img_id']]] = rows
+            detections = [(score, classes[label], mask) for score, label, mask in zip(*columns, masks)]
+            found[names[row['img_id']]] = detections
         metrics = {}
         for name, rows in (('occluded', self.occluded_ann), ('separated', self.separated_ann)):
             count, metrics[f'{name}_recall'] = self.compute_recall(found, gt_ann=rows, is_occ=name == 'occluded')

@@ -66,6 +66,10 @@ COUNTS = {
     'retinanet/retinanet_r50_fpn_1x_coco.py': (354, 37_968_692, 37_743_348),
     'retinanet/retinanet_r101_fpn_1x_coco.py': (660, 56_960_820, 56_735_476),
     'retinanet/retinanet_x101-64x4d_fpn_1x_coco.py': (660, 95_866_932, 95_464_180),
+    'hrnet/gfl_hrnetv2p-w32_1x_coco.py': (1876, 37_442_905, 37_442_905),
+    'regnet/retinanet_regnetx-1.6GF_fpn_1x_coco.py': (390, 19_583_876, 19_530_676),
+    'regnet/retinanet_regnetx-3.2GF_fpn_1x_coco.py': (516, 25_852_340, 25_733_332),
+    'swin/gfl_swin-t-p4-w7_fpn_1x_coco.py': (237, 35_879_571, 35_879_571),
     'rtmdet/rtmdet_tiny_8xb32-300e_coco.py': (476, 4_896_168, 4_896_168),
     'rtmdet/rtmdet_s_8xb32-300e_coco.py': (512, 8_886_924, 8_886_924),
     'rtmdet/rtmdet_m_8xb32-300e_coco.py': (692, 24_709_188, 24_709_188),
@@ -133,6 +137,8 @@ def distinct_detectors() -> list[str]:
             continue  # to be searched first
         if model.get('type') in ('RTMDet', 'YOLOV3', 'YOLOX') or name.startswith('ssd/'):
             continue  # tests/models/detectors: test_rtmdet.py, test_ssd_and_yolo.py
+        if backbone.get('type') in ('HRNet', 'RegNet', 'SwinTransformer') and model['type'] != 'GFL':
+            continue  # tests/models/backbones/test_neighbour_backbones.py
         if 'bbox_head' in model:
             depth = (backbone.pop('depth', 0), backbone.pop('groups', 0))
             backbone = {key: value for key, value in backbone.items() if key not in ('base_width', 'init_cfg')}
@@ -206,6 +212,11 @@ def test_one_training_step_and_one_prediction(name):
         cfg.model.backbone.update(base_channels=16, stem_channels=16)
         channels = cfg.model.neck.in_channels
         cfg.model.neck.in_channels = channels // 4 if isinstance(channels, int) else [each // 4 for each in channels]
+    for stage in cfg.model.backbone.get('extra', {}).values():  # of HRNet
+        stage.update(num_modules=1, num_blocks=(1,) * stage.num_branches)
+    if cfg.model.backbone.type == 'SwinTransformer':
+        cfg.model.backbone.update(embed_dims=24, depths=(1, 1, 2, 1))
+        cfg.model.neck.in_channels = [channels // 4 for channels in cfg.model.neck.in_channels]
     model = build(cfg.model, 'cpu')
     batch = model.data_preprocessor(tiny_batch(model.bbox_head.num_classes), True)
     model.train()

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from os import PathLike
 from os.path import join
 
-import cv2
 import numpy as np
-from mmengine.fileio import get
 from mmengine.logging import print_log as log
 
 from mmdet.errors import DataError
+from mmdet.formats.images import decode_image
 
 # In a panoptic label map: class + INSTANCE_OFFSET * number of the object.
 INSTANCE_OFFSET = 1000
@@ -80,11 +79,7 @@ class PQStat:
 
 
 def _ids(folder: Folder, name: str, backend_args: dict | None) -> np.ndarray:
-    path = join(folder, name)
-    content = np.frombuffer(get(path, backend_args=backend_args), np.uint8)
-    picture = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None  # BGR
-    if picture is None:
-        raise DataError('is no picture', file=path)
+    picture = decode_image(join(folder, name), backend_args=backend_args)  # BGR
     return picture.astype(np.int64) @ np.array([256**2, 256, 1])
 
 

@@ -74,14 +74,12 @@ class HRModule(BaseModule):
         if not self.fuse_layers:
             return x
         outs = []
-        for target, layers in enumerate(self.fuse_layers):
-            total, size = None, x[target].shape[2:]
-            for source, (layer, part) in enumerate(zip(layers, x)):
+        for target, (own, layers) in enumerate(zip(x, self.fuse_layers)):  # all, or the finest alone
+            parts = []
+            for source, (part, layer) in enumerate(zip(x, layers.children())):
                 part = layer(part)
-                if source > target:
-                    part = F.interpolate(part, size=size, mode='nearest')
-                total = part if total is None else total + part
-            outs.append(F.relu(total))
+                parts.append(F.interpolate(part, size=own.shape[2:], mode='nearest') if source > target else part)
+            outs.append(F.relu(sum(parts[1:], parts[0])))
         return outs
 
 
@@ -125,7 +123,8 @@ class HRNet(FreezableBackbone):
         super().__init__(init_cfg)
         stages = [self._stage(extra, number) for number in range(1, 5)]
         self.extra, self.norm_eval = extra, norm_eval
-        options = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, with_cp=with_cp, zero_init_norm=zero_init_residual)
+        options: dict = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, with_cp=with_cp)
+        options['zero_init_norm'] = zero_init_residual
         self.conv1 = build_conv(conv_cfg, in_channels, 64, 3, stride=2, padding=1, bias=False)
         self.norm1_name, norm1 = build_norm_layer(norm_cfg, 64, postfix=1)
         self.add_module(self.norm1_name, norm1)

@@ -41,6 +41,7 @@ class RegNet(ResNet):
         stem_channels: channels of the stem.
         base_channels: not used; the widths follow from ``arch``.
         strides: one stride for each stage.
+        deep_stem: not used; the stem is always one convolution.
         kwargs: arguments of :class:`~mmdet.models.backbones.resnet.ResNet`.
 
     Raises:
@@ -66,6 +67,7 @@ class RegNet(ResNet):
         stem_channels: int = 32,
         base_channels: int = 32,
         strides: tuple[int, ...] = (2, 2, 2, 2),
+        deep_stem: bool = False,
         **kwargs: Any,
     ):
         known = self.arch_settings
@@ -85,7 +87,7 @@ class RegNet(ResNet):
         super().__init__(
             settings['depth'], in_channels, stem_channels, base_channels, len(strides), strides=strides, **kwargs
         )
-        self.maxpool = nn.Identity()
+        self.maxpool = nn.Identity()  # type: ignore[assignment]
 
     def generate_regnet(
         self, initial_width: int, width_slope: float, width_parameter: float, depth: int, divisor: int = 8

@@ -66,7 +66,8 @@ class WindowMSA(BaseModule):
             raise ArgumentError(
                 f'must be a multiple of num_heads = {num_heads}', field='embed_dims', received=embed_dims
             )
-        self.embed_dims, self.num_heads, self.window_size = embed_dims, num_heads, tuple(window_size)
+        self.embed_dims, self.num_heads = embed_dims, num_heads
+        self.window_size: Grid = (window_size[0], window_size[1])
         self.scale = qk_scale or (embed_dims // num_heads) ** -0.5
         rows = (2 * window_size[0] - 1) * (2 * window_size[1] - 1)
         self.relative_position_bias_table = nn.Parameter(torch.zeros(rows, num_heads))
@@ -284,7 +285,7 @@ class SwinBlockSequence(BaseModule):
             message = f'must be one rate or one for each of the {depth} blocks'
             raise ArgumentError(message, field='drop_path_rate', received=drop_path_rate)
         sizes = (embed_dims, num_heads, feedforward_channels, window_size)
-        options = dict(qkv_bias=qkv_bias, qk_scale=qk_scale, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate)
+        options: dict = dict(qkv_bias=qkv_bias, qk_scale=qk_scale, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate)
         options.update(act_cfg=act_cfg, norm_cfg=norm_cfg, with_cp=with_cp)
         self.blocks = nn.ModuleList(
             SwinBlock(*sizes, shift=index % 2 == 1, drop_path_rate=rate, **options) for index, rate in enumerate(rates)

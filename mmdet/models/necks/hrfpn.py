@@ -48,7 +48,7 @@ class HRFPN(BaseModule):
             raise ArgumentError("must be 'AVG' or 'MAX'", field='HRFPN.pooling_type', received=pooling_type)
         self.in_channels, self.out_channels, self.num_outs = list(in_channels), out_channels, num_outs
         self.with_cp, self.pooling = with_cp, F.max_pool2d if pooling_type == 'MAX' else F.avg_pool2d
-        options = dict(conv_cfg=conv_cfg, act_cfg=None)
+        options: dict = dict(conv_cfg=conv_cfg, act_cfg=None)
         self.reduction_conv = ConvModule(sum(in_channels), out_channels, 1, **options)
         options.update(kernel_size=3, padding=1, stride=stride, norm_cfg=norm_cfg)
         self.fpn_convs = nn.ModuleList(ConvModule(out_channels, out_channels, **options) for _ in range(num_outs))

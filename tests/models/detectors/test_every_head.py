@@ -235,7 +235,10 @@ def test_inference(cfg, detector, tmp_path):
     pixels = np.ascontiguousarray(IMAGE.permute(1, 2, 0).numpy())
     found = inference_detector(model, pixels).pred_instances
     assert len(found) == 20
-    assert not getattr(detector.detection_head, 'clips_boxes', True) or cut(found).bboxes.sub(found.bboxes).abs().max() < 1e-3
+    assert (
+        not getattr(detector.detection_head, 'clips_boxes', True)
+        or cut(found).bboxes.sub(found.bboxes).abs().max() < 1e-3
+    )
 
     weights = tmp_path / 'weights.pth'
     torch.save(dict(state_dict=detector.state_dict(), meta=dict(dataset_meta=dict(classes=CLASSES))), weights)

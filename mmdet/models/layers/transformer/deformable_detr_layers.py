@@ -99,8 +99,8 @@ class DeformableDetrTransformerEncoderLayer(DetrTransformerEncoderLayer):
     """A layer of :class:`DetrTransformerEncoder` whose attention is deformable; ``self_attn_cfg`` configures that."""
 
     def _init_layers(self) -> None:
-        self.self_attn = MultiScaleDeformableAttention(**self.self_attn_cfg)
-        self._add_rest(self.self_attn.embed_dims, norms=2)
+        attention = self.self_attn = MultiScaleDeformableAttention(**self.self_attn_cfg)
+        self._add_rest(attention.embed_dims, norms=2)
 
 
 class DeformableDetrTransformerDecoderLayer(DetrTransformerDecoderLayer):
@@ -108,8 +108,8 @@ class DeformableDetrTransformerDecoderLayer(DetrTransformerDecoderLayer):
 
     def _init_layers(self) -> None:
         self.self_attn = MultiheadAttention(**self.self_attn_cfg)
-        self.cross_attn = MultiScaleDeformableAttention(**self.cross_attn_cfg)
-        self._add_rest(self.self_attn.embed_dims, norms=3)
+        attention = self.cross_attn = MultiScaleDeformableAttention(**self.cross_attn_cfg)
+        self._add_rest(attention.embed_dims, norms=3)
 
 
 class DeformableDetrTransformerEncoder(DetrTransformerEncoder):
