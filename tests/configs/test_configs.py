@@ -207,9 +207,17 @@ def test_one_training_step_and_one_prediction(name):
         cfg.model.teacher_ckpt = None
     for augmentation in cfg.model.data_preprocessor.get('batch_augments') or []:
         augmentation.size = (96, 128)  # not 1024 x 1024, which takes a minute
-    if cfg.model.backbone.type in ('ResNet', 'ResNetV1d') and 'base_channels' not in cfg.model.backbone:
-        # A quarter of the width, which saves a minute; everything else is the config's.
-        cfg.model.backbone.update(base_channels=16, stem_channels=16)
+    if (
+        cfg.model.backbone.type in ('ResNet', 'ResNetV1d', 'ResNeXt', 'Res2Net')
+        and 'base_channels' not in cfg.model.backbone
+    ):
+        # A quarter of the width and 50 layers at most, which saves minutes; everything else is the config's, which is built once as it is.
+        if name not in COUNTS:
+            build(cfg.model, 'meta')
+        backbone = cfg.model.backbone
+        backbone.update(base_channels=16, stem_channels=16, depth=min(backbone.depth, 50))
+        if 'base_width' in backbone:
+            backbone.base_width = max(backbone.base_width // 4, 1)
         channels = cfg.model.neck.in_channels
         cfg.model.neck.in_channels = channels // 4 if isinstance(channels, int) else [each // 4 for each in channels]
     for stage in cfg.model.backbone.get('extra', {}).values():  # of HRNet
