@@ -156,7 +156,9 @@ class FoveaHead(AnchorFreeHead):
             pos = (labels < self.num_classes).nonzero().squeeze(1)
             loss_cls = self.loss_cls(scores, labels, avg_factor=len(pos) + len(batch_gt_instances))
             pos_targets = targets[pos]
-            loss_bbox = self.loss_bbox(sides[pos], pos_targets, torch.ones_like(pos_targets), avg_factor=max(len(pos), 1))
+            loss_bbox = self.loss_bbox(
+                sides[pos], pos_targets, torch.ones_like(pos_targets), avg_factor=max(len(pos), 1)
+            )
         return dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
 
     @torch.no_grad()

@@ -160,9 +160,7 @@ class RepPointsHead(AnchorFreeHead):
         offset = damped - kernel
         cls_score = self.reppoints_cls_out(self.reppoints_cls_conv(cls_feat, offset).relu())
         refined = self.reppoints_pts_refine_out(self.reppoints_pts_refine_conv(pts_feat, offset).relu())
-        refined = (
-            self.gen_grid_from_reg(refined, box.detach())[0] if self.use_grid_points else refined + first.detach()
-        )
+        refined = self.gen_grid_from_reg(refined, box.detach())[0] if self.use_grid_points else refined + first.detach()
         return cls_score, first, refined
 
     def gen_grid_from_reg(self, reg: Tensor, previous_boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,12 +177,16 @@ class RepPointsHead(AnchorFreeHead):
 
     def points2bbox(self, pts: Tensor, y_first: bool = True) -> Tensor:
         """Boxes (m, 4, ...) xyxy of points (m, 2 n, ...), which are y, x, ... or, unless ``y_first``, x, y, ..., in the same unit."""
+        if len(pts) == 0:
+            return pts[:, :4]
         pairs = pts.unflatten(1, (-1, 2))
         first, second = pairs[:, :, 0], pairs[:, :, 1]
         x, y = (second, first) if y_first else (first, second)
         if self.transform_method == 'moment':
             # In the reference's way: the multiples are learned with a part of their gradient.
-            factor = (self.moment_transfer * self.moment_mul + self.moment_transfer.detach() * (1 - self.moment_mul)).exp()
+            factor = (
+                self.moment_transfer * self.moment_mul + self.moment_transfer.detach() * (1 - self.moment_mul)
+            ).exp()
             centers = x.mean(1), y.mean(1)
             half = x.std(1) * factor[0], y.std(1) * factor[1]
             corners = [center - side for center, side in zip(centers, half)]
@@ -229,7 +231,8 @@ class RepPointsHead(AnchorFreeHead):
             *_, boxes_init, _, weights_init, count_init = targets(initial, flags, stage='init')
             with torch.no_grad():
                 found = [
-                    self.points2bbox(level.flatten(0, 1)).view(len(level), -1, 4) * place[:, 2:3] + place[:, :2].repeat(1, 2)
+                    self.points2bbox(level.flatten(0, 1)).view(len(level), -1, 4) * place[:, 2:3]
+                    + place[:, :2].repeat(1, 2)
                     for level, place in zip(first, centers)
                 ]
             proposals = [[level[i] for level in found] for i in range(len(batch_img_metas))]
@@ -241,7 +244,9 @@ class RepPointsHead(AnchorFreeHead):
                     avg_factor=count,
                 )  # fmt: skip
                 of_points = functools.partial(self._box_loss, centers=place)
-                loss_init = of_points(self.loss_bbox_init, first[level], boxes_init[level], weights_init[level], count_init)
+                loss_init = of_points(
+                    self.loss_bbox_init, first[level], boxes_init[level], weights_init[level], count_init
+                )
                 loss_refine = of_points(self.loss_bbox_refine, refined[level], boxes[level], box_weights[level], count)
                 losses.append((loss_cls, loss_init, loss_refine))
         return dict(zip(('loss_cls', 'loss_pts_init', 'loss_pts_refine'), map(list, zip(*losses))))
@@ -274,7 +279,10 @@ class RepPointsHead(AnchorFreeHead):
         """The initial boxes (P_l, 4) at locations (P_l, 4), by image and level."""
         half = self.point_base_scale / 2
         return [
-            [torch.cat([level[:, :2] - half * level[:, 2:], level[:, :2] + half * level[:, 2:]], dim=1) for level in image]
+            [
+                torch.cat([level[:, :2] - half * level[:, 2:], level[:, :2] + half * level[:, 2:]], dim=1)
+                for level in image
+            ]
             for image in point_list
         ]
 
@@ -319,7 +327,9 @@ class RepPointsHead(AnchorFreeHead):
             proposals, valid = torch.cat(levels), torch.cat(flags).bool()
             if not valid.any():
                 path, shape = meta.get('img_path'), meta['img_shape']
-                raise ModelInputError('no location lies inside the image', record=path, field='img_shape', received=shape)
+                raise ModelInputError(
+                    'no location lies inside the image', record=path, field='img_shape', received=shape
+                )
             rows = valid.nonzero().squeeze(1)
             candidates = InstanceData(priors=proposals[rows])
             sampled = self.sampler.sample(assigner.assign(candidates, gt, ignore), candidates, gt)
