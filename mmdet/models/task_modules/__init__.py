@@ -61,7 +61,7 @@ __all__ = [
     'ANCHOR_GENERATORS', 'ATSSAssigner', 'AnchorGenerator', 'AssignResult', 'BBOX_ASSIGNERS', 'BBOX_CODERS', 'BBOX_SAMPLERS', 'BBoxL1Cost',
     'BaseAssigner', 'BaseBBoxCoder', 'BaseMatchCost', 'BaseSampler', 'BboxOverlaps2D', 'ClassificationCost', 'CrossEntropyLossCost', 'DeltaXYWHBBoxCoder',
     'DiceCost', 'DistancePointBBoxCoder', 'DynamicSoftLabelAssigner', 'FocalLossCost', 'HungarianAssigner', 'IOU_CALCULATORS', 'IoUCost',
-    'LegacyAnchorGenerator', 'MATCH_COSTS', 'MaxIoUAssigner', 'MlvlPointGenerator', 'PRIOR_GENERATORS', 'PointGenerator', 'PseudoSampler',
+    'LegacyAnchorGenerator', 'MATCH_COSTS', 'MaxIoUAssigner', 'MlvlPointGenerator', 'PRIOR_GENERATORS', 'PointAssigner', 'PointGenerator', 'PseudoSampler',
     'RandomSampler', 'SSDAnchorGenerator', 'SamplingResult', 'SimOTAAssigner', 'TBLRBBoxCoder', 'TaskAlignedAssigner', 'YOLOAnchorGenerator',
     'anchor_inside_flags', 'build_anchor_generator', 'build_assigner', 'build_bbox_coder', 'build_iou_calculator', 'build_match_cost',
     'build_prior_generator', 'build_sampler', 'calc_region',
