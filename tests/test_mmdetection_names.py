@@ -22,8 +22,8 @@ KINDS = {
 # Families that the package does not have: two-stage and transformer detectors, masks of scenes, videos, other dense detectors.
 FAMILIES = (
     'roi_heads', 'detr', 'DETR', 'Detr', 'dino', 'DINO', 'cascade_rcnn', 'CdnQueryGenerator', 'MSDeformAttn', 'MultiScaleDeformable', 'pq_compute',
-    'YouTubeVIS', 'BaseFrameSample', 'CenterNet', 'SOLO', 'CondInst', 'SSD', 'ssd', 'YOLO', 'Fovea', 'RepPoints', 'RPNHead',
-    'PAAHead', 'HRNet', 'RegNet', 'backbones.swin', 'CocoOccluded',
+    'YouTubeVIS', 'BaseFrameSample', 'SOLO', 'CondInst', 'SSD', 'ssd', 'YOLO', 'RPNHead',
+    'HRNet', 'RegNet', 'backbones.swin', 'CocoOccluded',
 )  # fmt: skip
 
 
