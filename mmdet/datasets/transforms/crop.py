@@ -345,7 +345,8 @@ class RandomCenterCropPad(GeometricTransform):
             if test_pad_mode is None or test_pad_mode[0] not in ('logical_or', 'size_divisor'):
                 allowed = "must be ('logical_or', n) or ('size_divisor', n)"
                 raise ConfigError(allowed, field='test_pad_mode', received=test_pad_mode)
-            self.test_pad_mode, self.test_pad_add_pix = tuple(test_pad_mode), test_pad_add_pix
+            self.test_pad_mode: tuple[str, int] = (test_pad_mode[0], test_pad_mode[1])
+            self.test_pad_add_pix = test_pad_add_pix
         else:
             self.crop_size, self.border = check_size('crop_size', crop_size), border
             self.ratios = [check_range('ratios', (ratio, ratio))[0] for ratio in ratios or ()]

@@ -84,7 +84,8 @@ class CenterNetHead(BaseDenseHead):
     def init_weights(self) -> None:
         """Small sizes and offsets, and a prior probability of 0.1 of every class."""
         super().init_weights()
-        nn.init.constant_(self.heatmap_head[-1].bias, bias_init_with_prob(0.1))
+        predictor: Any = self.heatmap_head[-1]
+        nn.init.constant_(predictor.bias, bias_init_with_prob(0.1))
         for module in (*self.wh_head, *self.offset_head):
             if isinstance(module, nn.Conv2d):
                 normal_init(module, std=0.001)

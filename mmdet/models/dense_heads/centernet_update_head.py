@@ -129,7 +129,7 @@ class CenterNetUpdateHead(AnchorFreeHead):
         cls_scores, bbox_preds = outputs
         return cls_scores, [level * stride for level, stride in zip(bbox_preds, self._level_strides)]
 
-    def forward_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, ...]:
         """Class scores and sides, in strides, of one level."""
         cls_score, bbox_pred, *_ = super().forward_single(x)
         return cls_score, scale(bbox_pred).float().clamp(min=0)

@@ -139,7 +139,7 @@ class PAAHead(ATSSHead):
         table = torch.stack([pos_losses.double(), pos_gt_inds.double(), pos_levels.double()]).cpu().numpy()
         costs, gts, levels = table
         # Non-finite losses are for the runner to stop at, not for the fit.
-        costs = np.nan_to_num(costs, nan=np.finfo(np.float32).max, posinf=np.finfo(np.float32).max)
+        costs = np.nan_to_num(costs, nan=1e30, posinf=1e30)
         by_level = np.lexsort((costs, levels, gts))
         kept = by_level[_ranks(gts[by_level] * (levels.max() + 1) + levels[by_level]) < self.topk]
         kept = kept[np.lexsort((costs[kept], gts[kept]))]  # box by box, the least loss first
@@ -169,11 +169,10 @@ class PAAHead(ATSSHead):
         """
         ignored = batch_gt_instances_ignore or [None] * len(anchor_list)
         single = []
-        for anchors, flags, *image in zip(
-            anchor_list, valid_flag_list, batch_gt_instances, batch_img_metas, ignored, strict=True
-        ):
+        images = zip(anchor_list, valid_flag_list, batch_gt_instances, batch_img_metas, ignored, strict=True)
+        for anchors, flags, gt, meta, ignore in images:
             result = AnchorHead._get_targets_single(
-                self, torch.cat(anchors), torch.cat(flags), *image, unmap_outputs=unmap_outputs
+                self, torch.cat(anchors), torch.cat(flags), gt, meta, ignore, unmap_outputs
             )
             labels, sampled = result[0], result[6]
             rows = ((labels >= 0) & (labels < self.num_classes)).nonzero().squeeze(1)

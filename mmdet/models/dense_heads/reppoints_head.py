@@ -177,6 +177,8 @@ class RepPointsHead(AnchorFreeHead):
 
     def points2bbox(self, pts: Tensor, y_first: bool = True) -> Tensor:
         """Boxes (m, 4, ...) xyxy of points (m, 2 n, ...), which are y, x, ... or, unless ``y_first``, x, y, ..., in the same unit."""
+        if len(pts) == 0:
+            return pts[:, :4]
         pairs = pts.unflatten(1, (-1, 2))
         first, second = pairs[:, :, 0], pairs[:, :, 1]
         x, y = (second, first) if y_first else (first, second)

@@ -388,3 +388,54 @@ def test_crop_moves_boxes_by_left_and_top(monkeypatch):
     results = build('RandomCrop', crop_size=(8, 6))(sample)
     assert results['gt_bboxes'].tolist() == [[0, 0, 2, 5]] and results['gt_bboxes_labels'].tolist() == [0]
     assert np.array_equal(results['img'], image[3:9, 7:15])
+
+
+def test_center_crop_of_an_image_without_objects():
+    sample = make_sample(20, 10, [])
+    arguments = dict(crop_size=(8, 6), ratios=(1.0,), border=2, mean=[1, 2, 3], to_rgb=True)
+    results = build('RandomCenterCropPad', **arguments)(sample)
+    assert results['img'].shape == (6, 8, 3) and results['img_shape'] == (6, 8)
+
+
+def test_center_crop_by_hand():
+    boxes = [[0, 0, 6, 6], [14, 4, 20, 10]]
+    transform = build('RandomCenterCropPad', crop_size=(16, 12), ratios=(1.0,), border=8, mean=[1, 2, 3], to_rgb=True)
+    transform._draw = lambda height, width: ((12, 16), [(5, 10), (3, 4)])  # points y, x
+    sample = make_sample(20, 10, boxes)
+    image = sample['img'].copy()
+    results = transform(sample)
+    # The window x 2 to 18, y -1 to 11: a row of fill above and below, and both centres inside.
+    assert np.array_equal(results['img'][1:11], image[:, 2:18]) and (results['img'][0] == [3, 2, 1]).all()
+    assert results['gt_bboxes'].tolist() == [[0, 1, 4, 7], [12, 5, 16, 11]]
+    transform._draw = lambda height, width: ((12, 16), [(5, 0)])
+    results = transform(make_sample(20, 10, boxes))
+    assert results['gt_bboxes'].tolist() == [[8, 1, 14, 7]] and results['gt_bboxes_labels'].tolist() == [0]
+    transform._draw = lambda height, width: ((2, 2), [(9, 9)])
+    assert transform(make_sample(20, 10, boxes)) is None
+
+
+@pytest.mark.parametrize(('mode', 'size'), [(('logical_or', 31), (32, 64)), (('size_divisor', 8), (16, 40))])
+def test_center_pad_in_the_test(mode, size):
+    transform = build(
+        'RandomCenterCropPad', ratios=None, border=None, mean=[0, 0, 0], test_mode=True, test_pad_mode=mode,
+        test_pad_add_pix=1,
+    )  # fmt: skip
+    image = np.full((10, 40, 3), 7, np.uint8)
+    results = transform(dict(img=image, img_shape=(10, 40)))
+    top, bottom, left, right = results['border'].astype(int)
+    assert results['img_shape'] == size and (bottom - top, right - left) == (10, 40)
+    assert results['img'].sum() == image.sum() and (results['img'][top:bottom, left:right] == 7).all()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'field'),
+    [
+        (dict(), 'crop_size'),
+        (dict(crop_size=(8, 8), mean=[1]), 'mean'),
+        (dict(test_mode=True), 'ratios'),
+        (dict(test_mode=True, ratios=None, border=None, mean=[0, 0, 0], test_pad_mode=('square', 1)), 'test_pad_mode'),
+    ],
+)
+def test_arguments_of_the_center_crop(arguments, field):
+    with pytest.raises(ConfigError, match=field):
+        build('RandomCenterCropPad', **arguments)

@@ -15,7 +15,12 @@ HEADS = {
     'RetinaHead': _SMALL,
     'RetinaHead softmax': dict(_SMALL, loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False)),
     'ATSSHead': dict(_SMALL, **_NORM),
+    'CenterNetHead': dict(in_channels=4, feat_channels=4),
+    'CenterNetUpdateHead': dict(_SMALL, **_NORM),
     'FCOSHead': dict(_SMALL, **_NORM),
+    'FoveaHead': dict(_SMALL, strides=[8, 16, 32, 64, 128]),
+    'PAAHead': dict(_SMALL, **_NORM),
+    'RepPointsHead': dict(_SMALL, point_feat_channels=4),
     'VFNetHead': dict(_SMALL, **_NORM),
     'TOODHead': dict(_SMALL, num_dcn=0, **_NORM),
     'RTMDetHead': dict(_SMALL, norm_cfg=dict(type='BN')),
@@ -34,7 +39,9 @@ HEADS = {
 }
 PREDICTORS = dict(
     GFLHead='gfl_cls', GFocalHead='gfl_cls', LDHead='gfl_cls', RetinaHead='retina_cls', ATSSHead='atss_cls', FCOSHead='conv_cls', VFNetHead='vfnet_cls',
-    TOODHead='tood_cls', RTMDetHead='rtm_cls', RTMDetSepBNHead='rtm_cls', SSDHead='cls_convs', YOLOV3Head='convs_pred', YOLOXHead='multi_level_conv_cls',
+    TOODHead='tood_cls', CenterNetHead='heatmap_head.2', CenterNetUpdateHead='conv_cls', FoveaHead='conv_cls', PAAHead='atss_cls',
+    RepPointsHead='reppoints_cls_out', RTMDetHead='rtm_cls', RTMDetSepBNHead='rtm_cls', SSDHead='cls_convs', YOLOV3Head='convs_pred',
+    YOLOXHead='multi_level_conv_cls',
 )  # fmt: skip
 
 
@@ -53,7 +60,7 @@ def test_rows_of_equal_names_are_kept(name, old_count, sources):
     state = {f'bbox_head.{key}': value for key, value in old.state_dict().items()}
     changed, left = new.take_class_rows(state, 'bbox_head.', sources, old_count)
     predictor = PREDICTORS[name.split()[0]]
-    tensors = [key for key in new.state_dict() if key.split('.')[0] == predictor and 'conv.' not in key]
+    tensors = [key for key in new.state_dict() if key.startswith(f'{predictor}.') and 'conv.' not in key]
     assert tensors and not left and sorted(changed) == sorted(f'bbox_head.{key}' for key in tensors)
     for key in tensors:
         ssd = 4 if key.startswith('cls_convs.0') else 6
