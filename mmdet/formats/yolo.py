@@ -140,16 +140,8 @@ def read_yolo_table(
 
 # Texts that lie among label files and are none.
 _OTHER_TEXTS = (
-    'classes.txt',
-    'labels.txt',
-    'train.txt',
-    'val.txt',
-    'test.txt',
-    'valid.txt',
-    'README.txt',
-    'README.roboflow.txt',
-    'README.dataset.txt',
-)
+    'classes.txt', 'labels.txt', 'train.txt', 'val.txt', 'test.txt', 'valid.txt', 'README.txt', 'README.roboflow.txt', 'README.dataset.txt',
+)  # fmt: skip
 
 
 def _config_in(path: Path) -> Path | None:
@@ -270,12 +262,8 @@ def _darknet_layout(file: Path) -> _Layout:
         return found if found.exists() else root / value.removeprefix('data/')
 
     names = _names_of(place(entries['names'])) if 'names' in entries else None
-    splits = {
-        ('val' if key == 'valid' else key): [place(entries[key])]
-        for key in ('train', 'valid', 'test')
-        if key in entries
-    }
-    return _Layout(root, names, splits)
+    keys = {'train': 'train', 'valid': 'val', 'test': 'test'}
+    return _Layout(root, names, {split: [place(entries[key])] for key, split in keys.items() if key in entries})
 
 
 def _folder_layout(path: Path, image_root: Path | None) -> _Layout:
