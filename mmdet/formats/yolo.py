@@ -119,12 +119,12 @@ def read_yolo_table(
             notes['images named in several splits (read once)'] += sum(file in files for file in found)
             files.update(dict.fromkeys(found))
     if not files:
-        places = {name: list(map(str, of)) for name, of in wanted.items()}
+        named = {name: list(map(str, of)) for name, of in wanted.items()}
         there = any(place.exists() for of in wanted.values() for place in of)
         message = (
             'holds no image' if there else 'none of the places that it names is there; write them relative to the file'
         )
-        raise DataError(message, file=path, received=places)
+        raise DataError(message, file=path, received=named)
     root = layout.root
     if not all(file.is_relative_to(root) for file in files):
         root = Path(os.path.commonpath([file.parent for file in files]))
