@@ -122,7 +122,9 @@ def read_yolo_table(
         named = {name: list(map(str, of)) for name, of in wanted.items()}
         there = any(place.exists() for of in wanted.values() for place in of)
         message = (
-            'holds no image' if there else 'none of the places that it names is there; write them relative to the file'
+            'holds no image'
+            if there
+            else 'holds no image: none of the places that it names is there; write them relative to the file'
         )
         raise DataError(message, file=path, received=named)
     root = layout.root
