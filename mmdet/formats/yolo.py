@@ -250,7 +250,12 @@ def _yaml_names(document: dict, file: Path) -> list[str] | None:
     if repeated := [name for name, times in Counter(names).items() if times > 1]:
         raise DataError('two classes have one name', file=file, field='names', received=repeated[0])
     if count is not None and count != len(names):
-        raise DataError(f'names has {len(names)} of them: the two must agree', file=file, field='nc', received=count)
+        raise DataError(
+            f'names has {len(names)} class{"es" if len(names) != 1 else ""}: the two must agree',
+            file=file,
+            field='nc',
+            received=count,
+        )
     return names
 
 
