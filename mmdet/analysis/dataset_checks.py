@@ -128,7 +128,7 @@ def check_classes(parts: Sequence[DatasetPart], findings: Findings) -> None:
         if wanted is None:
             continue
         missing = [name for name in wanted if name not in part.class_names and _folded(name) not in spelled]
-        findings.add('missing_classes', part.name, len(missing), detail=_listed(missing), names=missing)
+        _add_names(findings, 'missing_classes', part.name, missing)
         counts = class_counts(part)
         extra = {name: count for name, count in counts.items() if name not in wanted and _folded(name) not in spelled}
         findings.add(
@@ -170,28 +170,18 @@ def _check_balance(parts: Sequence[DatasetPart], findings: Findings, roots: set[
     for counts in totals.values():
         known.update(counts)
     unused = [name for name, count in known.items() if not count]
-    findings.add(
-        'unused_classes',
-        'all parts' if len(parts) > 1 else parts[0].name,
-        len(unused),
-        detail=_listed(unused),
-        names=unused,
-    )
+    _add_names(findings, 'unused_classes', 'all parts' if len(parts) > 1 else parts[0].name, unused)
     for split, counts in totals.items():
         if train is not None and split != train:
+            spelled = Counter(map(_folded, totals[train]))
             unseen = [name for name, count in counts.items() if count and not totals[train].get(name)]
-            unseen = [
-                name
-                for name in unseen
-                if not any(_folded(name) == _folded(other) for other in totals[train] if other != name)
-            ]
-            findings.add('split_classes', split, len(unseen), detail=_listed(unseen), names=unseen)
+            # A name that the training split has in another spelling is another finding.
+            unseen = [name for name in unseen if spelled[_folded(name)] == (name in totals[train])]
+            _add_names(findings, 'split_classes', split, unseen)
     split = train or next(iter(totals))
     largest = max(totals[split].values(), default=0)
     rare = [name for name, count in totals[split].items() if 0 < count * IMBALANCE < largest]
-    findings.add(
-        'imbalance', split, len(rare), detail=_listed(rare), names=[f'{name}: {totals[split][name]}' for name in rare]
-    )
+    _add_names(findings, 'imbalance', split, rare, [f'{name}: {totals[split][name]}' for name in rare])
 
 
 def _check_ids(parts: Sequence[DatasetPart], findings: Findings) -> None:
@@ -206,7 +196,14 @@ def _check_ids(parts: Sequence[DatasetPart], findings: Findings) -> None:
         for name in several
     ]
     if not {'repeated_names', 'class_spelling'} & {verdict.code for verdict in findings.verdicts()}:
-        findings.add('other_ids', 'all parts', len(several), detail=_listed(several), names=names)
+        _add_names(findings, 'other_ids', 'all parts', several, names)
+
+
+def _add_names(
+    findings: Findings, code: str, where: str, names: Sequence[str], cases: Sequence[str] | None = None
+) -> None:
+    """Add a case for each name of a class; ``cases`` are the texts of the list where they say more than the name."""
+    findings.add(code, where, len(names), detail=_listed(names), names=names if cases is None else cases)
 
 
 def _listed(names: Sequence[str], limit: int = 8) -> str:
@@ -257,8 +254,11 @@ def check_boxes(parts: Sequence[DatasetPart], sizes: Sequence[np.ndarray], findi
 def _add_boxes(
     findings: Findings, code: str, number: int, part: DatasetPart, rows: np.ndarray, detail: str = ''
 ) -> None:
-    examples = (Example(number, int(part.image[row]), (row,), part.box_name(row)) for row in rows[:_EXAMPLES].tolist())
-    findings.add(code, part.name, len(rows), detail=detail, examples=examples)
+    findings.add(code, part.name, len(rows), detail=detail, examples=_examples(number, part, rows[:_EXAMPLES]))
+
+
+def _examples(number: int, part: DatasetPart, rows: np.ndarray) -> list[Example]:
+    return [Example(number, int(part.image[row]), (row,), part.box_name(row)) for row in rows.tolist()]
 
 
 def _check_borders(findings: Findings, number: int, part: DatasetPart, rows: np.ndarray, sizes_wh: np.ndarray) -> None:
@@ -272,7 +272,7 @@ def _check_borders(findings: Findings, number: int, part: DatasetPart, rows: np.
         findings.add(
             'corner_boxes', part.name, 1,
             detail=f'{beyond.mean():.0%} of the boxes reach over the border; read as corners, none does.',
-            examples=[Example(number, int(part.image[row]), (row,), part.box_name(row)) for row in rows[beyond][:4].tolist()],
+            examples=_examples(number, part, rows[beyond][:4]),
         )  # fmt: skip
         return
     _add_boxes(findings, 'outside', number, part, rows[outside])

@@ -87,13 +87,11 @@ def scan_images(paths: Sequence[str], *, workers: int = 0, pixels: bool = True) 
     label = 'images' if pixels else 'image headers'
     if not workers or len(unique) < 2 * workers:
         return {path: read_facts(path, pixels) for path in progress(unique, label)}
-    with ProcessPoolExecutor(workers, mp_context=get_context('spawn'), initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context('spawn'), initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
         results = _in_order(pool, unique, pixels, 4 * workers)
         return dict(zip(unique, progress(results, label, len(unique))))
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
 
 
 def _in_order(pool: ProcessPoolExecutor, paths: Sequence[str], pixels: bool, ahead: int) -> Iterator[ImageFacts]:

@@ -66,9 +66,8 @@ def input_sizes(pipeline: Sequence[Mapping[str, Any]]) -> list[InputSize]:
     """
     if not pipeline:
         return [_one_size('1333 x 800 (the usual size)', DEFAULT_RESIZE)]
-    steps = [step for step in _resizing(pipeline)]
     found: list[InputSize] = []
-    for step in steps:
+    for step in _resizing(pipeline):
         if isinstance(step, RandomResize):
             base = [tuple(scale) for scale in step.scale]
             ends = (
@@ -149,9 +148,10 @@ class SizeShares:
 def size_shares(part: str, where: str, sides_wh: np.ndarray) -> SizeShares:
     """Shares for the sides (n, 2) of boxes; areas are compared with COCO's 32^2 and 96^2."""
     side = np.sqrt(np.maximum(sides_wh, 0).prod(axis=1))
-    small, large = (side < SMALL).mean() if len(side) else 0.0, (side > MEDIUM).mean() if len(side) else 0.0
-    shares = (float(small), float(1 - small - large) if len(side) else 0.0, float(large))
-    return SizeShares(part, where, shares, float(np.median(side)) if len(side) else 0.0, len(side))
+    if not len(side):
+        return SizeShares(part, where, (0.0, 0.0, 0.0), 0.0, 0)
+    small, large = float((side < SMALL).mean()), float((side > MEDIUM).mean())
+    return SizeShares(part, where, (small, 1 - small - large, large), float(np.median(side)), len(side))
 
 
 def stage_size(model: Any) -> InputSize | None:

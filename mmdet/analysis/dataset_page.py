@@ -1,5 +1,6 @@
 """The HTML page of an examined data set: verdicts with pictures of the worst cases, then tables and charts."""
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -179,23 +180,16 @@ def _load(found: Examination, example: Example) -> tuple[np.ndarray, bool]:
     part = found.parts[example.part]
     path = part.path_of(example.image)
     if path is not None and os.path.isfile(path):
-        try:
+        with contextlib.suppress(MMDetError):  # it is listed among the unreadable files
             return np.ascontiguousarray(decode_image(path, value_range='minmax')[..., ::-1]), True
-        except MMDetError:  # it is listed among the unreadable files
-            return _paper(found, example), False
-    return _paper(found, example), False
-
-
-def _paper(found: Examination, example: Example) -> np.ndarray:
     width, height = found.sizes[example.part][example.image].tolist()
-    part = found.parts[example.part]
     if not width or not height:  # as large as its boxes
         own = part.bbox[part.image == example.image]
         width, height = (
             np.clip(np.ceil((own[:, :2] + own[:, 2:]).max(axis=0, initial=64)), 64, 1e5).astype(int).tolist()
         )
     # A picture of nothing needs no more pixels than are shown, but the boxes are in pixels of the image.
-    return np.broadcast_to(np.uint8(_PAPER), (height, width, 3))
+    return np.broadcast_to(np.uint8(_PAPER), (height, width, 3)), False
 
 
 def _window(marked: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
@@ -262,8 +256,8 @@ def _accounts(found: Examination) -> list[str]:
 
 def _class_table(found: Examination) -> str:
     counts = [class_counts(part) for part in found.parts]
-    names = list(dict.fromkeys(name for part in found.parts for name in (*(part.classes or ()), *part.class_names)))
-    names.sort(key=lambda name: -sum(count.get(name, 0) for count in counts))
+    every = (name for part in found.parts for name in (*(part.classes or ()), *part.class_names))
+    names = sorted(dict.fromkeys(every), key=lambda name: -sum(count.get(name, 0) for count in counts))
     ids = [dict(zip(reversed(part.class_names), reversed(part.category_ids))) for part in found.parts]
     rows = []
     for name in names[:_MAX_CLASSES]:

@@ -78,11 +78,7 @@ def _settings_of(head: Mapping, train_cfg: Mapping) -> HeadSettings:
         note = f'its assigner ({name}) depends on predictions; ATSS with topk=9 stands for it'
         assigner = dict(type='ATSSAssigner', topk=9)
     name = kind.__name__ if isinstance(kind, type) else str(head['type'])
-    return HeadSettings(name, _plain(head['anchor_generator']), _plain(assigner), reg_max, note)
-
-
-def _plain(config: Any) -> dict:
-    return {key: value for key, value in config.items()}
+    return HeadSettings(name, dict(head['anchor_generator']), dict(assigner), reg_max, note)
 
 
 def _default_of(kind: Any, name: str) -> Any:

@@ -188,7 +188,7 @@ def analyze_error_files(
     """
     table = read_coco(ann_file)
     if not table.annotated:
-        raise DataError('the file has no annotations to compare the results with', file=ann_file, field='annotations')
+        raise DataError('the file has no annotations to evaluate against', file=ann_file, field='annotations')
     annotations = load_coco_annotations(str(ann_file), classes)
     detections, _ = detections_from_rows(read_results(results), annotations, str(results))
     return analyze_errors(

@@ -119,12 +119,14 @@ def read_yolo_table(
             notes['images named in several splits (read once)'] += sum(file in files for file in found)
             files.update(dict.fromkeys(found))
     if not files:
-        places = {name: list(map(str, of)) for name, of in wanted.items()}
+        named = {name: list(map(str, of)) for name, of in wanted.items()}
         there = any(place.exists() for of in wanted.values() for place in of)
         message = (
-            'holds no image' if there else 'none of the places that it names is there; write them relative to the file'
+            'holds no image'
+            if there
+            else 'holds no image: none of the places that it names is there; write them relative to the file'
         )
-        raise DataError(message, file=path, received=places)
+        raise DataError(message, file=path, received=named)
     root = layout.root
     if not all(file.is_relative_to(root) for file in files):
         root = Path(os.path.commonpath([file.parent for file in files]))
@@ -140,16 +142,8 @@ def read_yolo_table(
 
 # Texts that lie among label files and are none.
 _OTHER_TEXTS = (
-    'classes.txt',
-    'labels.txt',
-    'train.txt',
-    'val.txt',
-    'test.txt',
-    'valid.txt',
-    'README.txt',
-    'README.roboflow.txt',
-    'README.dataset.txt',
-)
+    'classes.txt', 'labels.txt', 'train.txt', 'val.txt', 'test.txt', 'valid.txt', 'README.txt', 'README.roboflow.txt', 'README.dataset.txt',
+)  # fmt: skip
 
 
 def _config_in(path: Path) -> Path | None:
@@ -256,7 +250,12 @@ def _yaml_names(document: dict, file: Path) -> list[str] | None:
     if repeated := [name for name, times in Counter(names).items() if times > 1]:
         raise DataError('two classes have one name', file=file, field='names', received=repeated[0])
     if count is not None and count != len(names):
-        raise DataError(f'names has {len(names)} of them: the two must agree', file=file, field='nc', received=count)
+        raise DataError(
+            f'names has {len(names)} class{"es" if len(names) != 1 else ""}: the two must agree',
+            file=file,
+            field='nc',
+            received=count,
+        )
     return names
 
 
@@ -270,12 +269,8 @@ def _darknet_layout(file: Path) -> _Layout:
         return found if found.exists() else root / value.removeprefix('data/')
 
     names = _names_of(place(entries['names'])) if 'names' in entries else None
-    splits = {
-        ('val' if key == 'valid' else key): [place(entries[key])]
-        for key in ('train', 'valid', 'test')
-        if key in entries
-    }
-    return _Layout(root, names, splits)
+    keys = {'train': 'train', 'valid': 'val', 'test': 'test'}
+    return _Layout(root, names, {split: [place(entries[key])] for key, split in keys.items() if key in entries})
 
 
 def _folder_layout(path: Path, image_root: Path | None) -> _Layout:

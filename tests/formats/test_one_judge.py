@@ -256,7 +256,7 @@ def test_a_set_without_annotations_is_for_tests(folder):
     (folder / 'ann.json').write_text(json.dumps(without(document(), 'annotations')))
     found = verdicts(COCO_READERS, folder, str(folder / 'ann.json'))
     assert 'annotations: a training needs this list' in found.pop('training')
-    for name in ('coco_metric', 'visdrone_metric', 'offline'):
+    for name in ('coco_metric', 'visdrone_metric', 'offline', 'errors'):
         assert 'no annotations to evaluate against' in found.pop(name)
     assert all(rows in (None, []) for rows in found.values()), found
 
