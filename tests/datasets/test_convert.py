@@ -248,7 +248,8 @@ def test_classes_that_become_one_and_a_rest_that_becomes_crowds(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'field, options', [('rest', dict(rest='crowd', to='yolo')), ('rest', dict(rest='all')), ('rename', dict(rename=dict(cow='dog')))]
+    'field, options',
+    [('rest', dict(rest='crowd', to='yolo')), ('rest', dict(rest='all')), ('rename', dict(rename=dict(cow='dog')))],
 )
 def test_classes_that_cannot_be_changed(field, options, tmp_path):
     with pytest.raises(ConfigError, match=field):
