@@ -75,7 +75,7 @@ class WarpResize(GeometricTransform):
             if not is_number(value) or not 0 <= value <= most:
                 raise ConfigError(f'must be in [0, {most}]', field=field, received=value)
         self.rotate, self.shear, self.perspective = rotate, shear, perspective
-        self.border_val = check_pad_value('border_val', border_val)  # type: ignore[arg-type]
+        self.border_val = check_pad_value('border_val', border_val)
 
     @cache_randomness
     def draw(self, image_wh: tuple[int, int]) -> np.ndarray:

@@ -19,6 +19,7 @@ from mmdet.utils import load_config
 from tests.detector_case import train_with_fixed_norms
 from tests.reference_fill import fill_state_dict, statistics, tensor, u
 from tests.reference_keys import reference_keys
+from tests.tools.tiny_project import metrics_of, run_tool
 
 HEIGHT, WIDTH = 192, 256
 META = dict(img_shape=(HEIGHT, WIDTH), pad_shape=(HEIGHT, WIDTH), ori_shape=(HEIGHT, WIDTH), scale_factor=(1.0, 1.0))
@@ -451,3 +452,21 @@ def test_real_weights(real, sample_data):
             assert found.bboxes[i].tolist() == pytest.approx(wanted['bbox_xyxy'], abs=0.05)
             assert float(found.scores[i]) == pytest.approx(wanted['score'], abs=1e-4)
             assert found.labels[i] == wanted['label']
+
+
+def test_ap_of_real_weights(real, sample_data, repository, tmp_path):
+    """The published test setting on the six validation images of the COCO sample, by the tool: AP 16.98, AP50 31.48 in the original."""
+    root = sample_data / 'coco_mini/tinycoco'
+    annotations = root / 'annotations/instances_val2017.json'
+    if not annotations.is_file():
+        pytest.skip(f'the sample data lacks {annotations}')
+    run_tool(
+        'test.py', repository / 'configs/nanodet/nanodet_g_416_coco.py', sample_data / 'weights/nanodet_g_416_coco_folded.safetensors',
+        '--work-dir', tmp_path, '--cfg-options', f'test_dataloader.dataset.data_root={root}/',
+        f'test_dataloader.dataset.ann_file={annotations}', 'test_dataloader.dataset.data_prefix.img=images/val2017/',
+        f'test_evaluator.ann_file={annotations}', 'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False',
+        'test_dataloader.pin_memory=False',
+    )  # fmt: skip
+    found = metrics_of(tmp_path)
+    assert 100 * found['coco/bbox_mAP'] == pytest.approx(16.98, abs=0.1)
+    assert 100 * found['coco/bbox_mAP_50'] == pytest.approx(31.48, abs=0.1)
