@@ -20,11 +20,13 @@ GEOMETRIC = dict(
     FilterAnnotations=dict(),
     FixScaleResize=dict(scale=(20, 10), keep_ratio=True),
     FixShapeResize=dict(width=20, height=10),
+    ForegroundMosaic=dict(prob=0.0),
     MinIoURandomCrop=dict(min_ious=[1.0]),
     MixUp=dict(),
     Mosaic=dict(prob=0.0),
     Pad=dict(size_divisor=1),
     RandomAffine=dict(),
+    RandomCenterCropPad=dict(crop_size=(20, 10), mean=[0, 0, 0], std=[1, 1, 1], to_rgb=False),
     RandomChoiceResize=dict(scales=[(20, 10)]),
     RandomCrop=dict(crop_size=(20, 10)),
     RandomErasing=dict(n_patches=1, ratio=0.1),
@@ -40,9 +42,9 @@ GEOMETRIC = dict(
     WarpResize=dict(scale=(20, 10)),
 )
 OTHERS = {
-    'AutoAugment', 'AutoContrast', 'Brightness', 'Color', 'ColorTransform', 'Compose', 'Contrast', 'CutOut', 'Equalize', 'InferencerLoader',
+    'AutoAugment', 'AutoContrast', 'BaseFrameSample', 'Brightness', 'Color', 'ColorTransform', 'Compose', 'Contrast', 'CutOut', 'Equalize', 'InferencerLoader',
     'Invert', 'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'Normalize', 'PackDetInputs', 'PhotoMetricDistortion', 'Posterize',
-    'RandAugment', 'RandomApply', 'RandomChoice', 'Sharpness', 'Solarize', 'SolarizeAdd', 'TestTimeAug', 'YOLOXHSVRandomAug',
+    'RandAugment', 'RandomApply', 'RandomChoice', 'Sharpness', 'Solarize', 'SolarizeAdd', 'TestTimeAug', 'UniformRefFrameSample', 'YOLOXHSVRandomAug',
 }  # fmt: skip
 
 
