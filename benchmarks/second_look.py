@@ -125,9 +125,7 @@ def training_config(out: Path, fold: int, mosaics: float, iters: int, weights: s
         tested = dict(type='CocoDataset', metainfo=dict(classes=CLASSES), ann_file=str(out / f'test_{fold}.json'), test_mode=True,
                       pipeline=cfg.test_pipeline)  # fmt: skip
         cfg[f'{name}_dataloader'].update(num_workers=0, persistent_workers=False, dataset=tested)
-        cfg[f'{name}_evaluator'] = dict(
-            type='CocoMetric', ann_file=str(out / f'test_{fold}.json'), proposal_nums=(10, 100, 500)
-        )
+        cfg[f'{name}_evaluator'] = dict(type='CocoMetric', ann_file=str(out / f'test_{fold}.json'), max_dets=500)
     return cfg
 
 
