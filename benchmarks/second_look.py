@@ -107,12 +107,12 @@ def training_config(out: Path, fold: int, mosaics: float, iters: int, weights: s
     """The product's config on six classes of a fold, with another share of mosaics and another number of steps."""
     cfg = load_config(str(CONFIG))
     cfg.model.coarse.detector.bbox_head.num_classes = len(CLASSES)
-    cfg.load_from, cfg.map_classes.rename = weights, {}
+    cfg.load_from, cfg.map_classes = weights, dict(trained='coco')
     cfg.train_cfg.update(max_iters=iters, val_interval=10 * iters)
     cfg.default_hooks.checkpoint.update(interval=100, max_keep_ckpts=1)
     warm_up = min(50, iters // 4)
     cfg.param_scheduler[0].end = warm_up
-    cfg.param_scheduler[1].update(begin=warm_up, end=iters, T_max=iters - warm_up)
+    cfg.param_scheduler[1].update(begin=warm_up, end=iters)
     pipeline = cfg.train_dataloader.dataset.pipeline
     next(step for step in pipeline if step.type == 'RandomChoice').prob = [1 - mosaics, mosaics]
     dataset = dict(
@@ -125,9 +125,7 @@ def training_config(out: Path, fold: int, mosaics: float, iters: int, weights: s
         tested = dict(type='CocoDataset', metainfo=dict(classes=CLASSES), ann_file=str(out / f'test_{fold}.json'), test_mode=True,
                       pipeline=cfg.test_pipeline)  # fmt: skip
         cfg[f'{name}_dataloader'].update(num_workers=0, persistent_workers=False, dataset=tested)
-        cfg[f'{name}_evaluator'] = dict(
-            type='CocoMetric', ann_file=str(out / f'test_{fold}.json'), proposal_nums=(10, 100, 500)
-        )
+        cfg[f'{name}_evaluator'] = dict(type='CocoMetric', ann_file=str(out / f'test_{fold}.json'), max_dets=500)
     return cfg
 
 
@@ -253,7 +251,7 @@ def evaluate(
     """AP of all images, and the mean cost of one, for one seed."""
     parts = [test(out, name, detectors, change, fold, seed, iters) for fold in range(len(counts))]
     rows = [row for part in parts for row in part['rows']]
-    values = evaluate_results(rows, str(out / 'all.json'), CLASSES, proposal_nums=(10, 100, 500))
+    values = evaluate_results(rows, str(out / 'all.json'), CLASSES, max_dets=500)
     result = {
         key.removeprefix('coco/bbox_'): 100 * value for key, value in values.items() if key.startswith('coco/bbox_mAP')
     }
