@@ -74,9 +74,9 @@ class NanoDetPlus(SingleStageDetector):
             return [f'{len(stored)} tensors of the auxiliary branch left out'] if stored else []
         if stored:
             return []
-        neck = f'{prefix}neck.'
-        copies = {key.removeprefix(neck): value for key, value in state_dict.items() if key.startswith(neck)}
-        state_dict.update({f'{prefix}aux_fpn.{name}': value.clone() for name, value in copies.items()})
+        for name in self.aux_fpn.state_dict():
+            if (value := state_dict.get(f'{prefix}neck.{name}')) is not None:
+                state_dict[f'{prefix}aux_fpn.{name}'] = value.clone()
         own = self.aux_head.state_dict()
         state_dict.update({f'{prefix}aux_head.{name}': value.clone() for name, value in own.items()})
         return ['without the auxiliary branch: its neck is a copy of the other one, its head has not been trained']
