@@ -620,7 +620,9 @@ def _fold_norms(model: nn.Module, state_dict: dict) -> list[str]:
         for part in (*parts, 'num_batches_tracked'):
             state_dict.pop(f'{norm}.{part}', None)
         count += 1
-    return [f'{count} batch norms, which the model is built without, are folded into their convolutions'] if count else []
+    return (
+        [f'{count} batch norms, which the model is built without, are folded into their convolutions'] if count else []
+    )
 
 
 def _convs_with_norms(model: nn.Module) -> Iterator[tuple[str, str, Any]]:

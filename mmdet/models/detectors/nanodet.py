@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmdet.errors import ConfigError
 from mmdet.models.dense_heads.anchor_head import flatten_levels
 from mmdet.models.dense_heads.base_dense_head import Losses
 from mmdet.registry import MODELS
@@ -31,6 +32,9 @@ class NanoDetPlus(SingleStageDetector):
         aux_head: config of the auxiliary head, whose input are the maps of both necks, concatenated; None trains without it.
         detach_epoch: from this epoch on (counted from 0) the auxiliary losses train nothing but the auxiliary neck and head.
         kwargs: see :class:`SingleStageDetector`.
+
+    Raises:
+        ConfigError: the two heads differ in ``num_classes`` or ``reg_max``.
     """
 
     def __init__(self, *args: Any, aux_head: dict | None = None, detach_epoch: int = 10, **kwargs: Any):
@@ -39,6 +43,10 @@ class NanoDetPlus(SingleStageDetector):
         self.aux_fpn, self.aux_head = None, None
         if aux_head is not None:
             self.aux_fpn, self.aux_head = copy.deepcopy(self.neck), MODELS.build(aux_head)
+            for field in ('num_classes', 'reg_max'):
+                own, other = getattr(self.bbox_head, field), getattr(self.aux_head, field)
+                if own != other:
+                    raise ConfigError(f'must be that of bbox_head, {own}', field=f'aux_head.{field}', received=other)
 
     def init_weights(self) -> None:
         """The second neck begins as a copy of the first."""

@@ -319,6 +319,15 @@ def test_sizes_that_do_not_halve_are_refused(model_of):
             model(torch.zeros(1, 3, 64, 80), mode='tensor')
 
 
+@pytest.mark.parametrize('field, value', [('num_classes', 6), ('reg_max', 10)])
+def test_the_auxiliary_head_predicts_what_the_other_does(field, value, repository):
+    cfg = load_config(
+        repository / 'configs/nanodet/nanodet_plus-m_320_coco.py', {f'model.aux_head.{field}': value}
+    ).model
+    with torch.device('meta'), pytest.raises(ConfigError, match=rf'aux_head\.{field}: must be that of bbox_head'):
+        MODELS.build(cfg)
+
+
 # -------------------------------------------------------------------------------------------------- checkpoints
 
 
