@@ -126,6 +126,7 @@ def test_options_of_map_classes(option, message):
         (dict(rename=dict(c='a')), ('a', 'b'), ('b', 'c'), [1, 0]),
         (dict(rename=dict(c='a')), ('a', 'b'), ('a', 'c'), [0, 0]),
         (dict(trained=('x', 'y')), None, ('y',), [1]),
+        (dict(trained=('x', 'y')), ('z', 'x', 'y'), ('y',), [2]),  # a file that names its classes knows better
         (True, ('a',), ('b',), [-1]),
     ],
 )

@@ -43,7 +43,7 @@ class ClassRows:
         for key, kind, what in (('rename', Mapping, "a dict, new='old'"), ('trained', list | tuple, 'a list of names')):
             if options.get(key) is not None and not isinstance(options[key], kind):
                 raise ConfigError(f'must be {what}', field=f'map_classes.{key}', received=options[key])
-        trained = options.get('trained') or trained
+        trained = trained or options.get('trained')
         if not trained:
             message = 'the checkpoint does not name its classes; give their names in the order of its labels: map_classes=dict(trained=(...))'
             raise ConfigError(message, file=file, field='map_classes')

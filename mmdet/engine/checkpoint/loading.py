@@ -42,6 +42,7 @@ MapLocation = str | torch.device | Callable[[torch.types.Storage, str], torch.ty
 MINIMUM_TORCH = (2, 10)
 _STATE_KEYS = ('state_dict', 'model', 'model_state_dict')
 _LISTED_NAMES = 40
+_NORM_EPS = 1e-5  # of every batch norm that a config of this package can leave out
 _MAX_DEPTH = 100
 _MOST_VALUES = 10_000_000
 _EXPANDED = 1 << 20  # elements that a tensor with strides of 0 may have beyond those of its memory
@@ -573,7 +574,7 @@ def adapt_to_model(model: nn.Module, state_dict: dict) -> list[str]:
     ``adapt_state_dict(state_dict, prefix) -> list[str]``: it edits the entries under ``prefix`` in place, or itself,
     and returns notes for the report.
     """
-    notes = _unfold_norms(model, state_dict)
+    notes = _unfold_norms(model, state_dict) + _fold_norms(model, state_dict)
     for name, module in model.named_modules():
         adapt = getattr(module, 'adapt_state_dict', None)
         if callable(adapt):
@@ -598,6 +599,30 @@ def _unfold_norms(model: nn.Module, state_dict: dict) -> list[str]:
         'build the model without these norms (norm_cfg=None) or keep them in eval mode'
     )
     return [note] if count else []
+
+
+def _fold_norms(model: nn.Module, state_dict: dict) -> list[str]:
+    """Fold batch norms of a checkpoint that a model was built without into the convolutions before them, whose bias it has; in place."""
+    parts = ('weight', 'bias', 'running_mean', 'running_var')
+    count = 0
+    for name, module in model.named_modules():
+        conv, norm = (f'{name}.{part}' if name else part for part in ('conv', 'bn'))
+        stored = [state_dict.get(key) for key in (f'{conv}.weight', *(f'{norm}.{part}' for part in parts))]
+        if (
+            not isinstance(module, ConvModule) or module.with_norm or module.conv.bias is None
+            or f'{conv}.bias' in state_dict or any(value is None for value in stored)
+        ):  # fmt: skip
+            continue
+        weight, scale, shift, mean, variance = (value.float() for value in cast(list[torch.Tensor], stored))
+        factor = scale / (variance + _NORM_EPS).sqrt()
+        state_dict[f'{conv}.weight'] = weight * factor.view(-1, *[1] * (weight.dim() - 1))
+        state_dict[f'{conv}.bias'] = shift - mean * factor
+        for part in (*parts, 'num_batches_tracked'):
+            state_dict.pop(f'{norm}.{part}', None)
+        count += 1
+    return (
+        [f'{count} batch norms, which the model is built without, are folded into their convolutions'] if count else []
+    )
 
 
 def _convs_with_norms(model: nn.Module) -> Iterator[tuple[str, str, Any]]:

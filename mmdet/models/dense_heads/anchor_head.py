@@ -62,7 +62,7 @@ class AnchorHead(BaseDenseHead):
     stacked_convs = 0
     conv_cfg: dict | None = None
     norm_cfg: dict | None = None
-    act_cfg: dict = dict(type='ReLU')
+    act_cfg: dict | None = dict(type='ReLU')
     kernel_size = 3
     conv_module: type[nn.Module] = ConvModule
 

@@ -252,7 +252,7 @@ class GFLHead(SingleAnchorHead):
             loss_cls, loss_bbox, loss_dfl, *rest, weights = zip(*parts)
         (weight_sum,) = mean_over_processes(sum(weights), like=bbox_targets[0])
         if not self.loses_without_positives:
-            loss_cls = [part * (weight_sum > 0) for part in loss_cls]
+            loss_cls = tuple(part * (weight_sum > 0) for part in loss_cls)
         divisor = self._box_divisor(weight_sum)
         divided = dict(loss_bbox=[x / divisor for x in loss_bbox], loss_dfl=[x / divisor for x in loss_dfl])
         return dict(loss_cls=list(loss_cls), **divided, **dict(zip(self._more_losses, map(list, rest), strict=True)))

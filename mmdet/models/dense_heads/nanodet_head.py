@@ -40,6 +40,10 @@ class NanoDetHead(GFLHead):
         kwargs: the other arguments of :class:`GFLHead`.
     """
 
+    cls_convs: Any  # these and the predictors have one module for each level, unlike those of GFLHead
+    reg_convs: Any
+    gfl_cls: Any
+    gfl_reg: Any
     loses_without_positives = False
     _default_anchors = dict(
         type='AnchorGenerator', ratios=[1.0], octave_base_scale=5, scales_per_octave=1, strides=[8, 16, 32],
@@ -62,6 +66,9 @@ class NanoDetHead(GFLHead):
         **kwargs: Any,
     ):
         self.share_cls_reg, self.kernel_size, self.act_cfg = share_cls_reg, kernel_size, act_cfg
+        self.rows_of_no_class = (
+            4 * (reg_max + 1) if share_cls_reg else 0
+        )  # box logits behind the class logits of the predictor
         self.conv_module = DepthwiseSeparableConvModule if use_depthwise else ConvModule
         super().__init__(
             num_classes, in_channels, stacked_convs, norm_cfg=norm_cfg, reg_max=reg_max, feat_channels=feat_channels,
@@ -69,11 +76,6 @@ class NanoDetHead(GFLHead):
         )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------ layers
-
-    @property
-    def rows_of_no_class(self) -> int:
-        """Box logits behind the class logits of the predictor."""
-        return 4 * (self.reg_max + 1) if self.share_cls_reg else 0
 
     def _init_layers(self) -> None:
         super()._init_layers()
@@ -105,18 +107,18 @@ class NanoDetHead(GFLHead):
         self._check_levels(x)
         return tuple(map(list, zip(*map(self.forward_single, x, range(self.num_levels)))))
 
-    def forward_single(self, x: Tensor, level: int) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward_single(self, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """Raw outputs of one level, see :meth:`forward`."""
         cls_feat = reg_feat = x
-        for conv in self.cls_convs[level]:  # type: ignore[union-attr]
+        for conv in self.cls_convs[level]:
             cls_feat = conv(cls_feat)
-        cls = self.gfl_cls[level](cls_feat)  # type: ignore[index]
+        cls = self.gfl_cls[level](cls_feat)
         if self.share_cls_reg:
             cls, reg = cls.split([self.cls_out_channels, self.rows_of_no_class], dim=1)
         else:
-            for conv in self.reg_convs[level]:  # type: ignore[union-attr]
+            for conv in self.reg_convs[level]:
                 reg_feat = conv(reg_feat)
-            reg = self.gfl_reg[level](reg_feat)  # type: ignore[index]
+            reg = self.gfl_reg[level](reg_feat)
         return cls, reg.float()
 
     # ---------------------------------------------------------------------------------------------- training
@@ -165,7 +167,7 @@ class NanoDetPlusHead(NanoDetHead):
     ) -> Losses:
         """Losses of the raw outputs, each a list over levels: ``loss_cls``, ``loss_bbox``, ``loss_dfl``."""
         outputs = flatten_levels(cls_scores), flatten_levels(bbox_preds)
-        sizes = [tuple(score.shape[-2:]) for score in cls_scores]
+        sizes = [(score.size(2), score.size(3)) for score in cls_scores]
         return self.losses(*outputs, self.match_predictions(*outputs, sizes, batch_gt_instances))
 
     @torch.no_grad()

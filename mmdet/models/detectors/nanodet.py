@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmdet.errors import ConfigError
 from mmdet.models.dense_heads.anchor_head import flatten_levels
 from mmdet.models.dense_heads.base_dense_head import Losses
 from mmdet.registry import MODELS
@@ -31,6 +32,9 @@ class NanoDetPlus(SingleStageDetector):
         aux_head: config of the auxiliary head, whose input are the maps of both necks, concatenated; None trains without it.
         detach_epoch: from this epoch on (counted from 0) the auxiliary losses train nothing but the auxiliary neck and head.
         kwargs: see :class:`SingleStageDetector`.
+
+    Raises:
+        ConfigError: the two heads differ in ``num_classes`` or ``reg_max``.
     """
 
     def __init__(self, *args: Any, aux_head: dict | None = None, detach_epoch: int = 10, **kwargs: Any):
@@ -39,6 +43,10 @@ class NanoDetPlus(SingleStageDetector):
         self.aux_fpn, self.aux_head = None, None
         if aux_head is not None:
             self.aux_fpn, self.aux_head = copy.deepcopy(self.neck), MODELS.build(aux_head)
+            for field in ('num_classes', 'reg_max'):
+                own, other = getattr(self.bbox_head, field), getattr(self.aux_head, field)
+                if own != other:
+                    raise ConfigError(f'must be that of bbox_head, {own}', field=f'aux_head.{field}', received=other)
 
     def init_weights(self) -> None:
         """The second neck begins as a copy of the first."""
@@ -74,9 +82,9 @@ class NanoDetPlus(SingleStageDetector):
             return [f'{len(stored)} tensors of the auxiliary branch left out'] if stored else []
         if stored:
             return []
-        neck = f'{prefix}neck.'
-        copies = {key.removeprefix(neck): value for key, value in state_dict.items() if key.startswith(neck)}
-        state_dict.update({f'{prefix}aux_fpn.{name}': value.clone() for name, value in copies.items()})
+        for name in self.aux_fpn.state_dict():
+            if (value := state_dict.get(f'{prefix}neck.{name}')) is not None:
+                state_dict[f'{prefix}aux_fpn.{name}'] = value.clone()
         own = self.aux_head.state_dict()
         state_dict.update({f'{prefix}aux_head.{name}': value.clone() for name, value in own.items()})
         return ['without the auxiliary branch: its neck is a copy of the other one, its head has not been trained']

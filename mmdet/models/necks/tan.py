@@ -95,9 +95,10 @@ class TAN(BaseModule):
             ModelInputError: the middle map is not of the size ``feature_hw``.
         """
         levels = [conv(level) for conv, level in zip(self.lateral_convs, inputs, strict=True)]
-        size = levels[len(levels) // 2].shape[-2:]
-        if tuple(size) != self.feature_hw:
-            raise ModelInputError(f'the middle map must be {self.feature_hw}, by the size of the images', received=size)
+        size = tuple(levels[len(levels) // 2].shape[-2:])
+        if size != self.feature_hw:
+            message = f'the middle map must be {self.feature_hw}: the positions of this neck are of one size of image'
+            raise ModelInputError(message, field='neck.feature_hw', received=size)
 
         def resized(x: Tensor, size: Sequence[int]) -> Tensor:
             return F.interpolate(x, size=tuple(size), mode='bilinear', align_corners=False)

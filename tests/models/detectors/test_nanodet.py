@@ -319,6 +319,15 @@ def test_sizes_that_do_not_halve_are_refused(model_of):
             model(torch.zeros(1, 3, 64, 80), mode='tensor')
 
 
+@pytest.mark.parametrize('field, value', [('num_classes', 6), ('reg_max', 10)])
+def test_the_auxiliary_head_predicts_what_the_other_does(field, value, repository):
+    cfg = load_config(
+        repository / 'configs/nanodet/nanodet_plus-m_320_coco.py', {f'model.aux_head.{field}': value}
+    ).model
+    with torch.device('meta'), pytest.raises(ConfigError, match=rf'aux_head\.{field}: must be that of bbox_head'):
+        MODELS.build(cfg)
+
+
 # -------------------------------------------------------------------------------------------------- checkpoints
 
 
@@ -390,9 +399,13 @@ def test_folded_norms(repository, model_of):
     plain = MODELS.build(cfg).eval()
     report = load_into(plain, state, strict=True)
     assert not any('folded' in note for note in report.notes)
+    # It reads a file with norms, too, and folds them itself.
+    folding = MODELS.build(cfg).eval()
+    report = load_into(folding, published('nanodet_g'), strict=True)
+    assert any(note.startswith('28 batch norms') for note in report.notes)
     with torch.no_grad():
         wanted = expected(image, mode='tensor')
-        for other in (model, plain):
+        for other in (model, plain, folding):
             for maps, levels in zip(other(image, mode='tensor'), wanted):
                 for level, want in zip(maps, levels):
                     torch.testing.assert_close(level, want, rtol=1e-4, atol=1e-4)
