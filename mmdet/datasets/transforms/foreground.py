@@ -55,7 +55,8 @@ class ForegroundMosaic(GeometricTransform):
         min_overlap: as at test time; a box belongs to a region if they share more than this part of the smaller of the two.
         min_visible: copies of which the tile shows this share or less are left out.
         coarse_area: boxes of this area or more make no regions, as at test time with the detector's ``coarse_area``. None packs all.
-        paint_ignored: paint ignored regions black before they are cut out, because their objects have no labels.
+        paint_ignored: paint ignored objects (``gt_ignore_flags``: VisDrone's ignored regions, COCO's crowds) black before they are cut out,
+            because what they contain has no labels.
 
     Raises:
         ConfigError: an argument out of range.

@@ -80,6 +80,10 @@ def test_the_checkpoint_of_the_detector_alone_and_back(shared, alone, config, tm
     assert load_into(two, two.state_dict(), strict=True).exact
     with pytest.raises(CheckpointError, match='does not fit'):
         load_into(two, shared.state_dict(), complete=True)
+    before = copy.deepcopy(shared.state_dict())
+    with pytest.raises(CheckpointError, match='share one'):
+        load_into(shared, two.state_dict())
+    assert all(torch.equal(before[name], value) for name, value in shared.state_dict().items())
 
 
 def test_classes_are_kept_by_name(shared, alone, config):
