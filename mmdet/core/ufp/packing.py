@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmdet.errors import ConfigError, ModelInputError
+from mmdet.utils.checks import is_finite
 
 from .guillotine import pack_guillotine
 from .maxrects import pack_dense
@@ -73,6 +74,8 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
         raise ConfigError(f'must be one of {SCORE_RULES}', field='score_rule', received=score_rule)
     if whole_zoom is not None and not 0 < whole_zoom < float('inf'):
         raise ConfigError('must be None or a positive number', field='whole_zoom', received=whole_zoom)
+    if min_score is not None and not is_finite(min_score):
+        raise ConfigError('must be None or a number', field='min_score', received=min_score)
     extents, mean_area, member = generate_regions(boxes, scale, input_shape, mode=mode, max_tile=max_side)
     if min_score is not None:
         keep = _region_scores(scores, member, len(extents), score_rule) >= min_score
@@ -91,6 +94,23 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
     if isinstance(boxes, Tensor):
         return torch.from_numpy(regions).to(boxes.device), mosaic_w, mosaic_h
     return regions, mosaic_w, mosaic_h
+
+
+def check_packing(options: Any, field: str = 'ufp') -> dict[str, Any]:
+    """Checked copy of arguments of :func:`UnifiedForegroundPacking` other than boxes, scores and ``input_shape``; None stands for none.
+
+    Raises:
+        ConfigError: an argument that it does not take, or a value that it refuses.
+    """
+    try:
+        checked = dict(options or {})
+        UnifiedForegroundPacking([[0, 0, 8, 8]], input_shape=(16, 16), scores=[1.0], **checked)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        message = f'must be arguments of UnifiedForegroundPacking: {error}'
+        raise ConfigError(message, field=field, received=options) from error
+    return checked
 
 
 def _region_scores(scores: Any, member: np.ndarray, regions: int, rule: str) -> np.ndarray:

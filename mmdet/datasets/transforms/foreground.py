@@ -10,7 +10,7 @@ import numpy as np
 from mmcv.transforms.utils import cache_randomness
 
 from mmdet.core.boxes import autocast_box_type
-from mmdet.core.ufp import UnifiedForegroundPacking, move_objects, paint_black, render_mosaic
+from mmdet.core.ufp import UnifiedForegroundPacking, check_packing, move_objects, paint_black, render_mosaic
 from mmdet.core.ufp.regions import AREA_LIMITS
 from mmdet.errors import ConfigError, DataError
 from mmdet.registry import TRANSFORMS
@@ -55,7 +55,8 @@ class ForegroundMosaic(GeometricTransform):
         min_overlap: as at test time; a box belongs to a region if they share more than this part of the smaller of the two.
         min_visible: copies of which the tile shows this share or less are left out.
         coarse_area: boxes of this area or more make no regions, as at test time with the detector's ``coarse_area``. None packs all.
-        paint_ignored: paint ignored regions black before they are cut out, because their objects have no labels.
+        paint_ignored: paint ignored objects (``gt_ignore_flags``: VisDrone's ignored regions, COCO's crowds) black before they are cut out,
+            because what they contain has no labels.
 
     Raises:
         ConfigError: an argument out of range.
@@ -78,11 +79,7 @@ class ForegroundMosaic(GeometricTransform):
         coarse_area: float | None = None,
     ):
         self.prob = check_probability('prob', prob)
-        self.ufp = dict(ufp or {})
-        try:  # now, not in a worker
-            UnifiedForegroundPacking([[0, 0, 8, 8]], input_shape=(16, 16), scores=[1.0], **self.ufp)
-        except TypeError as error:
-            raise ConfigError('must be arguments of UnifiedForegroundPacking', field='ufp', received=ufp) from error
+        self.ufp = check_packing(ufp)  # now, not in a worker
         by_size = (drop,) * 3 if is_number(drop) else drop
         if not is_numbers(by_size, 3):
             raise ConfigError('must be a probability, or three by size', field='drop', received=drop)

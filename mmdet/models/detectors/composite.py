@@ -11,7 +11,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet.errors import ModelInputError
+from mmdet.errors import CheckpointError, ModelInputError
 from mmdet.models.dense_heads.base_dense_head import Losses
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
@@ -98,13 +98,18 @@ class CompositeDetector(BaseDetector):
         return self.detect(list(batch_inputs))
 
     def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
-        """Where all stages share one detector, read the checkpoint of that detector itself, in place."""
+        """Where all stages share one detector, read the checkpoint of that detector itself, in place.
+
+        Raises:
+            CheckpointError: the checkpoint has two detectors, so that half of what was trained would be left out.
+        """
+        if self.only_detector is None:
+            return []
         own, heads = f'{prefix}{self.only_detector}', (f'{prefix}bbox_head.', f'{prefix}roi_head.')
-        if (
-            self.only_detector is None
-            or any(name.startswith(own) for name in state_dict)
-            or not any(name.startswith(heads) for name in state_dict)
-        ):
+        if any(name.startswith(f'{prefix}fine.detector.') for name in state_dict):
+            message = 'has a detector for each stage, but the stages of the model share one: give the checkpoint of one'
+            raise CheckpointError(message, field='fine.detector')
+        if any(name.startswith(own) for name in state_dict) or not any(name.startswith(heads) for name in state_dict):
             return []
         for name in [name for name in state_dict if name.startswith(prefix)]:
             state_dict[own + name[len(prefix) :]] = state_dict.pop(name)

@@ -5,7 +5,7 @@ Naming: B images, n detections of one image. A view is an image at one scale, pl
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,9 +19,12 @@ from mmdet.core.boxes import clip_boxes, get_box_wh
 from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
+from mmdet.utils.checks import is_number
 
 from .base import BaseDetector
 from .tta import flip_boxes
+
+_TEST_CFG = ('score_thr', 'nms_pre', 'nms_pre_rule', 'min_bbox_size', 'nms', 'max_per_img')  # what dense heads decode by
 
 
 def rescale_size_hw(
@@ -104,12 +107,17 @@ class DetectionStage(BaseModule):
             raise ConfigError(message, field='scale', received=scale)
         if batch_size < 1:
             raise ConfigError('must be at least 1', field='batch_size', received=batch_size)
-        if max_zoom is not None and not 0 < max_zoom < float('inf'):
+        if max_zoom is not None and not (is_number(max_zoom) and 0 < max_zoom < float('inf')):
             raise ConfigError('must be None or a positive number', field='max_zoom', received=max_zoom)
         self.detector: BaseDetector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
         self.scales, self.flip, self.batch_size = scales, flip, batch_size
         self.max_zoom = max_zoom
-        self._test_cfg = None if test_cfg is None else ConfigDict({**self.detector.detection_head.test_cfg, **test_cfg})
+        self._test_cfg: ConfigDict | None = None
+        if test_cfg is not None:
+            known = {*_TEST_CFG, *self.detector.detection_head.test_cfg}
+            if not isinstance(test_cfg, Mapping) or not known.issuperset(test_cfg):
+                raise ConfigError(f'must be a dict of some of {sorted(known)}', field='test_cfg', received=test_cfg)
+            self._test_cfg = ConfigDict({**self.detector.detection_head.test_cfg, **test_cfg})
         self.classes = None if classes is None else tuple(classes)
         if self.classes is not None and len(self.classes) != self.num_classes:
             message = f'must be the names of the {self.num_classes} classes of the detector'

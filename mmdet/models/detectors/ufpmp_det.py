@@ -12,11 +12,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet.core.post_processing import ScoredBoxes, merge_views
-from mmdet.core.ufp import boxes_to_image, pack_images, render_mosaic, whole_image
+from mmdet.core.ufp import boxes_to_image, check_packing, pack_images, render_mosaic, whole_image
 from mmdet.errors import ConfigError
 from mmdet.models.dense_heads.base_dense_head import Losses
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
+from mmdet.utils.checks import is_number
 from mmdet.utils.class_names import map_classes
 
 from .composite import CompositeDetector
@@ -67,18 +68,17 @@ class UFPMPDet(CompositeDetector):
         max_per_img: largest number of detections to keep after the merge; a negative number keeps all.
         min_overlap: a detection belongs to a tile when their overlap exceeds this share of the smaller of the two.
         coarse_weight: in [0, 1]; merge the coarse boxes too, with their scores times this. 0 leaves them out, as the original does.
-        on_empty: for an image without coarse detections: ``'skip'`` returns no detections, ``'whole'`` makes the whole image the
-            only tile.
+        on_empty: for an image without coarse detections, or of whose regions none reaches ``ufp.min_score``: ``'skip'`` returns no
+            detections, ``'whole'`` makes the whole image the only tile.
         coarse_area: in pixels of the image. Objects of this area or more are answered by the coarse pass, with its scores, and make no
             regions; smaller ones by the mosaic (and by ``coarse_weight``). None leaves all to the mosaic.
         look_below: look a second time only at images where a coarse box is smaller than this, the root of its area in pixels of the largest
-            coarse input; for the others the coarse detections are the result. 0 never looks twice, None always does.
+            coarse input; for the others the coarse detections are the result. 0 never looks twice, whatever ``on_empty`` says, None always does.
         look_score: least score of a coarse box that calls for a second look.
         data_preprocessor, init_cfg: configs of the preprocessor of full-resolution images and of the initialisation.
 
     Raises:
-        ConfigError: stages of different class counts that do not name their ``classes``, an unknown ``on_empty``, a ``coarse_weight`` outside
-            [0, 1], or a negative ``coarse_area`` or ``look_below``.
+        ConfigError: stages of different class counts that do not name their ``classes``, or any other argument out of range.
     """
 
     fine: DetectionStage
@@ -104,10 +104,12 @@ class UFPMPDet(CompositeDetector):
         super().__init__(data_preprocessor, init_cfg)
         if on_empty not in _ON_EMPTY:
             raise ConfigError(f'must be one of {_ON_EMPTY}', field='on_empty', received=on_empty)
-        if not 0 <= coarse_weight <= 1:
-            raise ConfigError('must be in [0, 1]', field='coarse_weight', received=coarse_weight)
+        shares = dict(coarse_weight=coarse_weight, min_overlap=min_overlap, look_score=look_score)
+        for name, share in shares.items():
+            if not is_number(share) or not 0 <= share <= 1:
+                raise ConfigError('must be in [0, 1]', field=name, received=share)
         for name, value in (('coarse_area', coarse_area), ('look_below', look_below)):
-            if value is not None and not value >= 0:
+            if value is not None and not (is_number(value) and value >= 0):
                 raise ConfigError('must be None or a number >= 0', field=name, received=value)
         self.coarse = DetectionStage(**coarse)
         if fine is None or fine.get('detector') is None:
@@ -123,7 +125,7 @@ class UFPMPDet(CompositeDetector):
             self.match_stage_classes(dict(coarse=self.coarse.classes, fine=self.fine.classes))
         elif classes[0] != classes[1]:
             raise ConfigError('both stages must have the same classes', field='num_classes', received=classes)
-        self.ufp = dict(ufp or {})
+        self.ufp = check_packing(ufp)
         self.nms = nms or dict(type='nms', iou_threshold=0.6, offset=1)
         self.max_per_img, self.min_overlap = max_per_img, min_overlap
         self.coarse_weight, self.on_empty = coarse_weight, on_empty
@@ -192,9 +194,9 @@ class UFPMPDet(CompositeDetector):
             ]
 
     def looks_again(self, coarse: InstanceData, size_wh: tuple[int, int]) -> bool:
-        """Whether an image gets a second look, by its coarse detections and ``look_below``; without any, ``on_empty`` decides."""
+        """Whether an image gets a second look, by its coarse detections and ``look_below``."""
         if self.look_below is None or len(coarse) == 0:
-            return True
+            return self.look_below != 0
         seen = max(self.coarse.input_size_hw(size_wh[::-1], scale)[1] / size_wh[0] for scale in self.coarse.scales)
         sides = _areas(coarse.bboxes).sqrt() * seen
         return bool(((sides < self.look_below) & (coarse.scores >= self.look_score)).any())
@@ -215,7 +217,7 @@ class UFPMPDet(CompositeDetector):
         packed = pack_images([found.bboxes for found in packable], sizes_wh, **options)
         if self.on_empty == 'whole':
             for i, ((regions, _, _), (width, height)) in enumerate(zip(packed, sizes_wh)):
-                if len(regions) == 0 and len(packable[i]) == len(coarse[i]):
+                if len(regions) == 0 and len(packable[i]) == len(coarse[i]) and (looks is None or looks[i]):
                     whole = torch.as_tensor(whole_image((width, height)), device=regions.device, dtype=regions.dtype)
                     packed[i] = (whole, float(width), float(height))
         return packed
@@ -228,17 +230,23 @@ class UFPMPDet(CompositeDetector):
     def merge(
         self, coarse: InstanceData, fine: InstanceData | None, regions: Tensor, looked: bool = True
     ) -> InstanceData:
-        """Boxes of the mosaic back in the image, with the coarse ones where asked for or not ``looked`` at again, through one NMS per class."""
+        """Boxes of the mosaic back in the image, with the coarse ones where asked for, through one NMS per class.
+
+        Of an image that was not ``looked`` at again, the coarse detections as they are: their stage's NMS has seen them.
+        """
+        labels = coarse.labels
+        if self._fine_labels is not None:
+            labels = labels.new_tensor(self._fine_labels)[labels]
+        if not looked:
+            known = InstanceData(bboxes=coarse.bboxes, scores=coarse.scores, labels=labels)[labels >= 0]
+            return known[: self.max_per_img] if self.max_per_img >= 0 else known
         views = [ScoredBoxes(coarse.bboxes[:0], coarse.scores[:0], coarse.labels[:0])]
         if fine is not None:
             bboxes, index, _ = boxes_to_image(fine.bboxes, regions, self.min_overlap)
             own = ScoredBoxes(bboxes, fine.scores[index], fine.labels[index])
             views.append(own if self.coarse_area is None else own[_areas(bboxes) < self.coarse_area])
-        if self.coarse_weight > 0 or self.coarse_area is not None or not looked:
-            labels = coarse.labels
-            if self._fine_labels is not None:
-                labels = labels.new_tensor(self._fine_labels)[labels]
-            weights = torch.full_like(coarse.scores, self.coarse_weight if looked else 1.0)
+        if self.coarse_weight > 0 or self.coarse_area is not None:
+            weights = torch.full_like(coarse.scores, self.coarse_weight)
             if self.coarse_area is not None:
                 weights[_areas(coarse.bboxes) >= self.coarse_area] = 1
             known = (labels >= 0) & (weights > 0)

@@ -80,6 +80,10 @@ def test_the_checkpoint_of_the_detector_alone_and_back(shared, alone, config, tm
     assert load_into(two, two.state_dict(), strict=True).exact
     with pytest.raises(CheckpointError, match='does not fit'):
         load_into(two, shared.state_dict(), complete=True)
+    before = copy.deepcopy(shared.state_dict())
+    with pytest.raises(CheckpointError, match='share one'):
+        load_into(shared, two.state_dict())
+    assert all(torch.equal(before[name], value) for name, value in shared.state_dict().items())
 
 
 def test_classes_are_kept_by_name(shared, alone, config):
@@ -154,9 +158,19 @@ def test_a_second_look_only_where_something_is_small(look_below, look_score, loo
     assert len(model.fine.seen) == looks
     if not looks:
         assert merged == [(SMALL, 0.9), (LARGE, 0.7)], 'the coarse detections are the result'
-    assert scripted(found(), [ON_MOSAIC], look_below=0, on_empty='whole').detect([IMAGE])[0].scores.tolist(), (
-        'where nothing was found, on_empty decides'
+    # Where nothing was found, on_empty decides; but 0 never looks twice.
+    assert len(scripted(found(), [ON_MOSAIC], look_below=look_below, on_empty='whole').detect([IMAGE])[0]) == (
+        look_below != 0
     )
+
+
+def test_the_coarse_detections_are_the_result_as_they_are():
+    """Two boxes of 4 x 4 pixels at an IoU of 0.6, which is 0.67 by the inclusive pixels of the merge."""
+    coarse = found([[10, 10, 14, 14], [11, 10, 15, 14], [40, 40, 60, 60]], [0.9, 0.8, 0.7], [0, 0, 1])
+    assert [score for _, score in result(scripted(coarse, look_below=0))] == [0.9, 0.8, 0.7]
+    assert [score for _, score in result(scripted(coarse, look_below=0, max_per_img=2))] == [0.9, 0.8]
+    merged = scripted(coarse, [found()], coarse_weight=1)
+    assert [score for _, score in result(merged)] == [0.9, 0.7]
 
 
 def test_large_objects_are_left_to_the_coarse_pass():
@@ -225,6 +239,12 @@ def test_settings_of_a_stage_that_shares_its_detector():
     [
         (dict(coarse_area=-1), 'coarse_area'),
         (dict(look_below=-1), 'look_below'),
+        (dict(look_below='16'), 'look_below'),
+        (dict(look_score=2), 'look_score'),
+        (dict(min_overlap=90), 'min_overlap'),
+        (dict(ufp=dict(expand=2)), 'ufp.*expand'),
+        (dict(ufp=dict(min_score='high')), 'min_score'),
+        (dict(fine=dict(test_cfg=dict(score_threshold=0.2))), 'test_cfg.*score_thr'),
         (dict(fine=dict(max_zoom=0)), 'max_zoom'),
     ],
 )
