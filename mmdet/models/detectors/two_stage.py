@@ -36,6 +36,8 @@ class TwoStageDetector(PyramidDetector):
         ConfigError: no ``roi_head``, a ``mask_head``, or settings of a stage that are missing.
     """
 
+    _dense_head_names = ('rpn_head', 'bbox_head')
+
     def __init__(
         self,
         backbone: dict,
