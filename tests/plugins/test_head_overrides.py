@@ -48,9 +48,7 @@ class OwnRoIHead(StandardRoIHead):
         for i, proposals in enumerate(rpn_results_list):
             proposals.priors = proposals.pop('bboxes')
             assigned = self.bbox_assigner.assign(proposals, gt[i], ignored[i])
-            sampled.append(
-                self.bbox_sampler.sample(assigned, proposals, gt[i], feats=[level[i][None] for level in x])
-            )
+            sampled.append(self.bbox_sampler.sample(assigned, proposals, gt[i], feats=[level[i][None] for level in x]))
         return self.bbox_loss(x, sampled)['loss_bbox']
 
     def predict_bbox(self, x, batch_img_metas, rpn_results_list, rcnn_test_cfg, rescale=False):

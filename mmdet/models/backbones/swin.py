@@ -21,8 +21,7 @@ from mmdet.registry import MODELS
 
 from ..layers.transformer.bricks import FFN, PatchEmbed, PatchMerging
 from .freezing import FreezableBackbone
-from .pretrained import pretrained_tensors
-from .resnet import pretrained_cfg
+from .pretrained import pretrained_cfg, pretrained_tensors
 from .vit import reset_vit_layer, run_recomputed
 
 Grid = tuple[int, int]

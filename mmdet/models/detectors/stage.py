@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mmdet.core.boxes import clip_boxes, get_box_wh
 from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError, ModelInputError
+from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 
 from .base import BaseDetector
@@ -119,6 +120,11 @@ class DetectionStage(BaseModule):
     def num_classes(self) -> int:
         """Classes of the head."""
         return self.detector.detection_head.num_classes
+
+    @property
+    def class_agnostic(self) -> bool:
+        """Whether the one class is any object, as of an ``RPN``."""
+        return isinstance(self.detector.detection_head, RPNHead)
 
     @property
     def test_cfg(self) -> ConfigDict:

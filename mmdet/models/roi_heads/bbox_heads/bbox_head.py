@@ -5,7 +5,6 @@ Naming: B images, K regions of the batch (number of the image, then xyxy), k of 
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -180,7 +179,9 @@ class BBoxHead(BaseModule):
         if pos:
             pos_weight = cfg.get('pos_weight', -1)
             labels[:pos], label_weights[:pos] = pos_gt_labels, pos_weight if pos_weight > 0 else 1
-            targets[:pos] = pos_gt_bboxes if self.reg_decoded_bbox else self.bbox_coder.encode(pos_priors, pos_gt_bboxes)
+            targets[:pos] = (
+                pos_gt_bboxes if self.reg_decoded_bbox else self.bbox_coder.encode(pos_priors, pos_gt_bboxes)
+            )
             weights[:pos] = 1
         return labels, label_weights, targets, weights
 
