@@ -20,4 +20,6 @@ model = dict(
     ),
     # Points are matched by the head itself.
     train_cfg=dict(_delete_=True),
+    # As in mmdetection, boxes that the image's edge cuts to a line stay.
+    test_cfg=dict(min_bbox_size=-1),
 )

@@ -40,7 +40,7 @@ class ScoredBoxes:
         """The boxes that a mask (n,), indices or a slice selects."""
         return ScoredBoxes(self.bboxes[index], self.scores[index], self.labels[index])
 
-    def suppress(self, nms: dict, max_per_img: int = -1) -> 'ScoredBoxes':
+    def suppress(self, nms: dict | None, max_per_img: int = -1) -> 'ScoredBoxes':
         """The survivors of an NMS, in descending order of score; of equal scores the earlier box comes first.
 
         Args:
@@ -55,9 +55,9 @@ class ScoredBoxes:
         return InstanceData(bboxes=self.bboxes, scores=self.scores, labels=self.labels)
 
 
-def limit_survivors(nms: dict, max_per_img: int) -> dict:
-    """The NMS config with the number of survivors at which the NMS stops."""
-    return dict(nms, max_num=max_per_img) if max_per_img >= 0 else nms
+def limit_survivors(nms: dict | None, max_per_img: int) -> dict | None:
+    """The NMS config with the number of survivors at which the NMS stops; None, no NMS, stays None."""
+    return dict(nms, max_num=max_per_img) if nms is not None and max_per_img >= 0 else nms
 
 
 def merge_views(views: Sequence[ScoredBoxes | InstanceData], nms: dict, max_per_img: int = -1) -> InstanceData:

@@ -51,6 +51,26 @@ def grid_flags(featmap_size: Sequence[int], valid_size: Sequence[int], repeats: 
     return (in_rows[:, None] & in_columns).flatten().repeat_interleave(repeats)
 
 
+def rectangle_cells(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """The cells of rectangles, all at once.
+
+    Args:
+        first, last: (n, 2) int64 column and row of the corner cells, both included; nothing is in a rectangle whose last lies before its first.
+
+    Returns:
+        index (m,) of the rectangle of each cell, and cells (m, 2) column and row, row by row.
+
+    >>> rectangle_cells(torch.tensor([[0, 0], [5, 7]]), torch.tensor([[-1, 3], [6, 8]]))[1].tolist()
+    [[5, 7], [6, 7], [5, 8], [6, 8]]
+    """
+    sides = (last - first + 1).clamp(min=0)
+    areas = sides.prod(1)
+    owner = torch.arange(len(first), device=first.device).repeat_interleave(areas)
+    place = torch.arange(len(owner), device=first.device) - (areas.cumsum(0) - areas)[owner]
+    width = sides[owner, 0]
+    return owner, first[owner] + torch.stack([place % width, place.div(width, rounding_mode='floor')], dim=1)
+
+
 class PriorGrid(metaclass=ABCMeta):
     """The same priors at every cell of a grid, for each level.
 

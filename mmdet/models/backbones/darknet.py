@@ -11,6 +11,7 @@ from mmdet.errors import ArgumentError, ConfigError
 from mmdet.registry import MODELS
 
 from .freezing import FreezableBackbone
+from .pretrained import pretrained_cfg
 
 # The defaults of Darknet, and of neck and head of YOLOv3.
 BN_CFG: dict = dict(type='BN', requires_grad=True)
@@ -84,11 +85,7 @@ class Darknet(FreezableBackbone):
         pretrained: str | None = None,
         init_cfg: dict | list[dict] | None = None,
     ):
-        if pretrained is not None:
-            if init_cfg:
-                raise ArgumentError('pretrained and init_cfg cannot be given together', received=(pretrained, init_cfg))
-            init_cfg = dict(type='Pretrained', checkpoint=pretrained)
-        super().__init__(init_cfg or _INIT_CFG)
+        super().__init__(pretrained_cfg(pretrained, init_cfg) or _INIT_CFG)
         if depth not in self.arch_settings:
             raise KeyError(f'depth must be one of {sorted(self.arch_settings)}. Received: {depth!r}')
         blocks, channels = self.arch_settings[depth]

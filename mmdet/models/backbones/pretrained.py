@@ -1,9 +1,9 @@
-"""Reading of weights whose names a backbone translates itself."""
+"""What backbones that read a checkpoint themselves have in common."""
 
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
-from mmdet.errors import CheckpointError
+from mmdet.errors import ArgumentError, CheckpointError
 
 
 def pretrained_tensors(filename: str, prefix: str | None = None) -> dict[str, Tensor]:
@@ -30,3 +30,19 @@ def pretrained_tensors(filename: str, prefix: str | None = None) -> dict[str, Te
         start = prefix.rstrip('.') + '.'
         tensors = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
     return tensors
+
+
+def pretrained_cfg(pretrained: str | None, init_cfg: dict | list | None) -> dict | list | None:
+    """``init_cfg``, or what the old argument ``pretrained`` means.
+
+    Raises:
+        ArgumentError: both are given.
+        TypeError: ``pretrained`` is no string.
+    """
+    if pretrained is None:
+        return init_cfg
+    if init_cfg:
+        raise ArgumentError('pretrained and init_cfg cannot be given together', received=(pretrained, init_cfg))
+    if not isinstance(pretrained, str):
+        raise TypeError(f'pretrained must be a str or None, received {pretrained!r}')
+    return dict(type='Pretrained', checkpoint=pretrained)

@@ -14,6 +14,7 @@ from mmdet.registry import MODELS
 from ..layers.conv import build_conv, has_deform_conv
 from ..layers.res_layer import BlockType, ResLayer
 from .freezing import FreezableBackbone
+from .pretrained import pretrained_cfg
 
 
 class _ResidualBlock(BaseModule):
@@ -368,16 +369,6 @@ class ResNet(FreezableBackbone):
             if stage in self.out_indices:
                 outs.append(x)
         return tuple(outs)
-
-
-def pretrained_cfg(pretrained: str | None, init_cfg: dict | list | None) -> dict | list | None:
-    """``init_cfg``, or what the old argument ``pretrained`` means; not both may be given."""
-    assert not (pretrained and init_cfg), 'pretrained and init_cfg cannot be given together'
-    if pretrained is None:
-        return init_cfg
-    if not isinstance(pretrained, str):
-        raise TypeError(f'pretrained must be a str or None, received {pretrained!r}')
-    return dict(type='Pretrained', checkpoint=pretrained)
 
 
 def pretrained_init(

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from mmdet.errors import ArgumentError
 from mmdet.registry import MODELS
 
+from .pretrained import pretrained_cfg
+
 _WIDTHS = (64, 128, 256, 512, 512)  # of the stages
 _INIT_CFG = [
     dict(type='Kaiming', layer='Conv2d'),
@@ -54,11 +56,7 @@ class SSDVGG(BaseModule):
         input_size: int | None = None,
         l2_norm_scale: float | None = None,
     ):
-        if pretrained is not None:
-            if init_cfg:
-                raise ArgumentError('pretrained and init_cfg cannot be given together', received=(pretrained, init_cfg))
-            init_cfg = dict(type='Pretrained', checkpoint=pretrained)
-        super().__init__(init_cfg or _INIT_CFG)
+        super().__init__(pretrained_cfg(pretrained, init_cfg) or _INIT_CFG)
         if depth not in VGG.arch_settings:
             raise KeyError(f'depth must be one of {sorted(VGG.arch_settings)}. Received: {depth!r}')
         layers: list[nn.Module] = []

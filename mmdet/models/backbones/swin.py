@@ -21,8 +21,7 @@ from mmdet.registry import MODELS
 
 from ..layers.transformer.bricks import FFN, PatchEmbed, PatchMerging
 from .freezing import FreezableBackbone
-from .pretrained import pretrained_tensors
-from .resnet import pretrained_cfg
+from .pretrained import pretrained_cfg, pretrained_tensors
 from .vit import reset_vit_layer, run_recomputed
 
 Grid = tuple[int, int]
@@ -104,13 +103,17 @@ class WindowMSA(BaseModule):
         out = out.unflatten(1, (windows, self.num_heads)).transpose(2, 3).reshape(x.shape)
         return self.proj_drop(self.proj(out))
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Hook of ``load_state_dict``: resize the bias table of another window size (``state_dict`` is torch's own copy)."""
+    def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
+        """Resize the bias table of another window size, in place."""
         key, own = f'{prefix}relative_position_bias_table', self.relative_position_bias_table
         table = state_dict.get(key)
         if table is not None and table.dim() == 2 and len(table) != len(own):
             state_dict[key] = _resize_bias_table(table, self.window_size, key)
             state_dict[f'{prefix}relative_position_index'] = self.relative_position_index
+        return []
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        self.adapt_state_dict(state_dict, prefix)  # again for those who load without the checkpoint room
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
@@ -459,14 +462,18 @@ class SwinTransformer(FreezableBackbone):
         unused = [name for name in tensors if name not in own]
         print_log(f'{filename}: {len(tensors) - len(unused)} tensors loaded, left out: {unused or "none"}', 'current')
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Hook of ``load_state_dict``: resize a square table of absolute positions (``state_dict`` is torch's own copy)."""
+    def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
+        """Resize a square table of absolute positions, in place."""
         key = f'{prefix}absolute_pos_embed'
         table = state_dict.get(key)
         if self.use_abs_pos_embed and table is not None and table.dim() == 3:
             side = round(table.shape[1] ** 0.5)
             if table.shape[1] != self.absolute_pos_embed.shape[1] and side * side == table.shape[1]:
                 state_dict[key] = _resize_positions(table, (side, side), self.table_hw)
+        return []
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        self.adapt_state_dict(state_dict, prefix)  # again for those who load without the checkpoint room
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

@@ -318,14 +318,18 @@ class WindowedViT(BaseModule):
         for module in (self.patch_embed, self.blocks):
             module.apply(reset_vit_layer)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Hook of ``load_state_dict``: resize a position table of another size (``state_dict`` is torch's own copy)."""
+    def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
+        """Resize a position table of another size, in place."""
         key = f'{prefix}pos_embed'
         table = state_dict.get(key)
         if table is not None and table.dim() == 3 and table.shape[1] != self.pos_embed.shape[1]:
             resized = resize_pos_embed(table.float(), (self.table_side, self.table_side)).to(table.dtype)
             print_log(f'{key} resized from {tuple(table.shape)} to {tuple(resized.shape)}', logger='current')
             state_dict[key] = resized
+        return []
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        self.adapt_state_dict(state_dict, prefix)  # again for those who load without the checkpoint room
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

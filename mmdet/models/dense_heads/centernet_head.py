@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.core.boxes import get_box_tensor
+from mmdet.core.priors import rectangle_cells
 from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS, TASK_UTILS
 
@@ -171,8 +172,6 @@ class CenterNetHead(BaseDenseHead):
     def _bumps(cells: Tensor, sizes: Tensor, planes: Tensor, shape: tuple[int, int, int]) -> Tensor:
         """Maps of the ``shape`` (n, H, W) with a Gaussian bump for each object, the larger value where bumps overlap.
 
-        All at once: pairs of an object and a cell of the square around its centre.
-
         Args:
             cells: (G, 2) x, y of the centres.
             sizes: (G, 2) w, h of the boxes, in cells.
@@ -180,13 +179,10 @@ class CenterNetHead(BaseDenseHead):
         """
         _, height, width = shape
         radii = gaussian_radius((sizes[:, 1], sizes[:, 0]), _MIN_OVERLAP).clamp(min=0).long()
-        side = 2 * radii + 1
-        areas = side.square()
-        gt = torch.arange(len(cells), device=cells.device).repeat_interleave(areas)
-        place = torch.arange(len(gt), device=cells.device) - (areas.cumsum(0) - areas)[gt]
-        dx, dy = place % side[gt] - radii[gt], place.div(side[gt], rounding_mode='floor') - radii[gt]
-        x, y = cells[gt, 0] + dx, cells[gt, 1] + dy
-        height_of = torch.exp(-(dx.square() + dy.square()) / (2 * (side[gt].to(sizes.dtype) / 6).square()))
+        gt, found = rectangle_cells(cells - radii[:, None], cells + radii[:, None])
+        x, y = found.unbind(1)
+        spread = (2 * radii + 1).to(sizes.dtype) / 6
+        height_of = torch.exp(-(found - cells[gt]).square().sum(1) / (2 * spread[gt].square()))
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         index = ((planes[gt] * height + y) * width + x)[inside]
         flat = sizes.new_zeros(shape[0] * height * width)

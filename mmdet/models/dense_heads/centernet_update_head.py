@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.core.boxes import get_box_tensor
+from mmdet.core.priors import rectangle_cells
 from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS
 
@@ -237,16 +238,11 @@ class CenterNetUpdateHead(AnchorFreeHead):
             last = torch.tensor([width - 1, height - 1], device=centers.device)
             low = ((centers - reach) / stride - 0.5).ceil().clamp(min=0).long()  # (G, 2) column, row
             high = ((centers + reach) / stride - 0.5).floor().long().minimum(last)
-            counts = (high - low + 1).clamp(min=0)
-            areas = counts.prod(1)
-            gt = torch.arange(len(centers), device=centers.device).repeat_interleave(areas)
-            cell = torch.arange(len(gt), device=centers.device) - (areas.cumsum(0) - areas)[gt]
-            row = low[gt, 1] + cell.div(counts[gt, 0], rounding_mode='floor')
-            column = low[gt, 0] + cell % counts[gt, 0]
-            place = (torch.stack([column, row], dim=1) + 0.5) * stride
+            gt, cells = rectangle_cells(low, high)
+            place = (cells + 0.5) * stride
             value = torch.exp(-(place - centers[gt]).square().sum(1) / radii[gt])
             value[value < _LEAST_HEAT] = 0
-            index = images[gt] * num_points + first + row * width + column
+            index = images[gt] * num_points + first + cells[:, 1] * width + cells[:, 0]
             heat.scatter_reduce_(0, index * self.num_classes + labels[gt], value, 'amax')
             first += height * width
         return heat.view(-1, self.num_classes)

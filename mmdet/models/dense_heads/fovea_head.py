@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.core.boxes import clip_boxes, get_box_tensor
+from mmdet.core.priors import rectangle_cells
 from mmdet.errors import ModelInputError
 from mmdet.ops import DeformConv2d
 from mmdet.registry import MODELS
@@ -209,14 +210,9 @@ class FoveaHead(AnchorFreeHead):
         last = boxes.new_tensor([width - 1, height - 1])
         low = (centers - self.sigma * half - 0.5).ceil().minimum(last).clamp(min=0)  # (n, 2) column, row
         high = (centers + self.sigma * half - 0.5).floor().minimum(last).clamp(min=0)
-        # Only the pairs of a box and a cell in its middle are looked at, row by row.
-        first, counts = low.long(), (high - low + 1).clamp(min=0).long()
-        areas = counts.prod(1)
-        box = torch.arange(len(boxes), device=boxes.device).repeat_interleave(areas)
-        cell = torch.arange(len(box), device=boxes.device) - (areas.cumsum(0) - areas)[box]
-        row = first[box, 1] + cell.div(counts[box, 0], rounding_mode='floor')
-        column = first[box, 0] + cell % counts[box, 0]
-        owner = box.new_full((height * width,), -1).scatter_reduce_(0, row * width + column, box, 'amax')
+        # Only the pairs of a box and a cell in its middle are looked at.
+        box, cells = rectangle_cells(low.long(), high.long())
+        owner = box.new_full((height * width,), -1).scatter_reduce_(0, cells[:, 1] * width + cells[:, 0], box, 'amax')
         pos = (owner >= 0).nonzero().squeeze(1)
         found = labels.new_full((len(owner),), self.num_classes)
         targets = points.new_zeros(len(owner), 4)

@@ -67,11 +67,11 @@ class RPNHead(AnchorHead):
         return {name.replace('loss_', 'loss_rpn_'): values for name, values in losses.items()}
 
     def _pair_candidates(self, levels: list[LevelOutputs], cfg: ConfigDict, img_shape: tuple[int, int]) -> InstanceData:
-        """The best ``nms_pre`` anchors of each level; their labels are the numbers of the levels, which the NMS goes by."""
+        """The best ``nms_pre`` anchors of each level, and ``level_ids`` (n,), the numbers of the levels, which the NMS goes by."""
         found = []
         for number, level in enumerate(levels):
             found.append(super()._pair_candidates([level], cfg, img_shape))
-            found[-1].labels.fill_(number)
+            found[-1].level_ids = torch.full_like(found[-1].labels, number)
         return InstanceData.cat(found)
 
     _prior_candidates = _pair_candidates
@@ -79,6 +79,7 @@ class RPNHead(AnchorHead):
     def _bbox_post_process(
         self, results: InstanceData, cfg: dict | Config | None = None, *args: Any, **kwargs: Any
     ) -> InstanceData:
+        results.labels = results.pop('level_ids')
         found = super()._bbox_post_process(results, cfg, *args, **kwargs)
         found.labels = torch.zeros_like(found.labels)
         return found

@@ -246,10 +246,7 @@ class YOLOV3Head(BaseDenseHead):
         self, anchors: list[Tensor], responsible_flags: list[Tensor], gt_instances: InstanceData
     ) -> tuple[Tensor, Tensor]:
         """Targets (P, D) and background (P,) of one image."""
-        labels = gt_instances.labels
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
-            message = f'labels must be in [0, {self.num_classes})'
-            raise ModelInputError(message, field='gt_instances.labels', received=labels.unique().tolist())
+        self._check_labels(gt_instances.labels)
         flat = torch.cat(anchors)
         strides = torch.cat([flat.new_full((len(a),), s) for a, s in zip(anchors, self.featmap_strides)])
         priors = InstanceData(priors=flat, responsible_flags=torch.cat(responsible_flags))

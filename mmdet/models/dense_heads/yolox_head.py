@@ -4,6 +4,7 @@ Naming: B images, L levels, P_l = H_l * W_l points of a level, P of all levels, 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,6 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.core.boxes import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
-from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS, TASK_UTILS
 
 from ..layers.csp_layer import KAIMING_CFG, NORM_CFG, SWISH_CFG, conv_type
@@ -116,13 +116,22 @@ class YOLOXHead(AnchorFreeHead):
             and the logarithms of width and height in strides, and objectness logits, (B, 1, H_l, W_l).
         """
         self._check_levels(x)
-        cls_features = [tower(level) for tower, level in zip(self.multi_level_cls_convs, x)]
-        reg_features = [tower(level) for tower, level in zip(self.multi_level_reg_convs, x)]
-        return (
-            [conv(level) for conv, level in zip(self.multi_level_conv_cls, cls_features)],
-            [conv(level) for conv, level in zip(self.multi_level_conv_reg, reg_features)],
-            [conv(level) for conv, level in zip(self.multi_level_conv_obj, reg_features)],
-        )
+        layers = (self.multi_level_cls_convs, self.multi_level_reg_convs)
+        predictors = (self.multi_level_conv_cls, self.multi_level_conv_reg, self.multi_level_conv_obj)
+        return tuple(map(list, zip(*map(self.forward_single, x, *layers, *predictors))))
+
+    def forward_single(  # as in mmdetection: with the layers of the level
+        self,
+        x: Tensor,
+        cls_convs: nn.Module,
+        reg_convs: nn.Module,
+        conv_cls: nn.Module,
+        conv_reg: nn.Module,
+        conv_obj: nn.Module,
+    ) -> tuple[Tensor, ...]:
+        """The raw outputs of one level."""
+        cls_feat, reg_feat = cls_convs(x), reg_convs(x)
+        return conv_cls(cls_feat), conv_reg(reg_feat), conv_obj(reg_feat)
 
     # ------------------------------------------------------------------------------------------------ decode
 
@@ -175,9 +184,11 @@ class YOLOXHead(AnchorFreeHead):
             scores, outputs, objectness = (flatten_levels(list(map(widened, levels))) for levels in maps)
             bboxes, objectness = self._bbox_decode(priors, outputs), objectness.squeeze(-1)  # (B, P, 4), (B, P)
             predicted = (scores.detach(), bboxes.detach(), objectness.detach())
-            targets = self.get_targets(priors, *predicted, batch_gt_instances)
-            positive, cls_targets, obj_targets, bbox_targets, l1_targets = targets
-            (total,) = mean_over_processes(len(cls_targets), like=scores)
+            targets = self.get_targets(
+                priors, *predicted, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
+            )
+            positive, cls_targets, obj_targets, bbox_targets, l1_targets, count = targets
+            (total,) = mean_over_processes(count, like=scores)
             total = total.clamp(min=1)
             # Without positives these are sums over nothing, 0, which still belong to the graph.
             losses: Losses = dict(
@@ -196,25 +207,14 @@ class YOLOXHead(AnchorFreeHead):
         decoded_bboxes: Tensor,
         objectness: Tensor,
         batch_gt_instances: list[InstanceData],
-    ) -> tuple[Tensor, ...]:
-        """What the points of a batch are trained towards, one image after another.
-
-        Args:
-            priors: (P, 4) x, y and both strides.
-            cls_preds: (B, P, C) logits.
-            decoded_bboxes: (B, P, 4) predicted boxes, xyxy in pixels.
-            objectness: (B, P) logits.
-            batch_gt_instances: ``bboxes`` (G, 4), ``labels`` (G,) of each image.
-
-        Returns:
-            mask of the positives (B * P,), their class targets (N, C), the objectness of all (B * P, 1), and the boxes of the positives, xyxy
-            in pixels (N, 4) and in the form of the outputs (N, 4).
-
-        Raises:
-            ModelInputError: a label outside [0, C).
-        """
-        images = zip(cls_preds, decoded_bboxes, objectness, batch_gt_instances)
-        return tuple(map(torch.cat, zip(*(self._get_targets_single(priors, *image) for image in images))))
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: _Ignored = None,
+    ) -> tuple[Any, ...]:
+        """What :meth:`_get_targets_single` gives for each image, one image after another; the predictions have B in front."""
+        ignored = batch_gt_instances_ignore or [None] * len(batch_img_metas)
+        images = zip(cls_preds, decoded_bboxes, objectness, batch_gt_instances, batch_img_metas, ignored, strict=True)
+        *targets, counts = zip(*(self._get_targets_single(priors, *image) for image in images))
+        return *map(torch.cat, targets), sum(counts)
 
     @torch.no_grad()
     def _get_targets_single(
@@ -224,14 +224,27 @@ class YOLOXHead(AnchorFreeHead):
         decoded_bboxes: Tensor,
         objectness: Tensor,
         gt_instances: InstanceData,
-        img_meta: dict | None = None,
+        img_meta: dict,
         gt_instances_ignore: InstanceData | None = None,
-    ) -> tuple[Tensor, ...]:
-        """:meth:`get_targets` of one image."""
-        labels = gt_instances.labels
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
-            message = f'labels must be in [0, {self.num_classes})'
-            raise ModelInputError(message, field='gt_instances.labels', received=labels.unique().tolist())
+    ) -> tuple[Any, ...]:
+        """What the points of one image are trained towards.
+
+        Args:
+            priors: (P, 4) x, y and both strides.
+            cls_preds: (P, C) logits.
+            decoded_bboxes: (P, 4) predicted boxes, xyxy in pixels.
+            objectness: (P,) logits.
+            gt_instances: ``bboxes`` (G, 4), ``labels`` (G,).
+            img_meta, gt_instances_ignore: of the image; not used.
+
+        Returns:
+            mask of the positives (P,), their class targets (N, C), the objectness of all (P, 1), the boxes of the positives, xyxy in
+            pixels (N, 4) and, with ``use_l1``, in the form of the outputs (N, 4), otherwise zeros; N.
+
+        Raises:
+            ModelInputError: a label outside [0, C).
+        """
+        self._check_labels(gt_instances.labels)
         # The assigner looks at the middles of the cells, the boxes begin at their corners.
         centers = torch.cat([priors[:, :2] + 0.5 * priors[:, 2:], priors[:, 2:]], dim=-1)
         scores = (cls_preds.sigmoid() * objectness.sigmoid()[:, None]).sqrt()
@@ -242,7 +255,15 @@ class YOLOXHead(AnchorFreeHead):
         classes = F.one_hot(sampled.pos_gt_labels, self.num_classes).to(priors)
         targets = classes * assigned.max_overlaps[rows, None]
         boxes = sampled.pos_gt_bboxes.to(priors).view(-1, 4)
-        box, (point, stride) = bbox_xyxy_to_cxcywh(boxes), priors[rows].split(2, dim=-1)
-        encoded = torch.cat([(box[:, :2] - point) / stride, (box[:, 2:] / stride + _EPS).log()], dim=-1)
+        l1_targets = torch.zeros_like(boxes)
+        if self.use_l1:
+            l1_targets = self._get_l1_target(l1_targets, boxes, priors[rows])
         positive = torch.zeros_like(objectness, dtype=torch.bool).index_fill_(0, rows, True)
-        return positive, targets, positive[:, None].to(priors), boxes, encoded
+        return positive, targets, positive[:, None].to(priors), boxes, l1_targets, len(rows)
+
+    def _get_l1_target(self, l1_target: Tensor, gt_bboxes: Tensor, priors: Tensor, eps: float = _EPS) -> Tensor:
+        """Fill ``l1_target`` (N, 4) with the boxes (N, 4), xyxy in pixels, in the form of the outputs at points (N, 4)."""
+        box, (point, stride) = bbox_xyxy_to_cxcywh(gt_bboxes), priors.split(2, dim=-1)
+        l1_target[:, :2] = (box[:, :2] - point) / stride
+        l1_target[:, 2:] = (box[:, 2:] / stride + eps).log()
+        return l1_target

@@ -60,6 +60,23 @@ class PyramidDetector(BaseDetector):
         x = self.backbone(batch_inputs)
         return self.neck(x) if self.with_neck else x
 
+    # The name of the dense head in this kind of detector, and in the other: those of one and of two stages may be initialised from each other.
+    _dense_head_names = ('bbox_head', 'rpn_head')
+
+    def adapt_state_dict(self, state_dict: dict, prefix: str) -> list[str]:
+        """Give the dense head of a checkpoint of the other kind, under ``prefix``, its name here, in place; returns a sentence if there is one."""
+        own, other = (f'{prefix}{name}.' for name in self._dense_head_names)
+        found = [key for key in state_dict if key.startswith(other)]
+        if not found or any(key.startswith(own) for key in state_dict):
+            return []
+        for key in found:
+            state_dict[own + key.removeprefix(other)] = state_dict.pop(key)
+        return [f'{other}* is read as {own}*: the checkpoint is of a detector with another number of stages']
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        self.adapt_state_dict(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
 
 @MODELS.register_module()
 class SingleStageDetector(PyramidDetector):
@@ -100,14 +117,6 @@ class SingleStageDetector(PyramidDetector):
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> tuple:
         return self.bbox_head(self.extract_feat(batch_inputs))
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        # One-stage detectors may be initialised from two-stage checkpoints, where the dense head is called rpn_head.
-        rpn, head = f'{prefix}rpn_head.', f'{prefix}bbox_head.'
-        if not any(key.startswith(head) for key in state_dict):
-            for key in [key for key in state_dict if key.startswith(rpn)]:
-                state_dict[head + key[len(rpn) :]] = state_dict.pop(key)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 @MODELS.register_module()

@@ -18,13 +18,21 @@ from torch import Tensor, nn
 from mmdet.core.boxes import clip_boxes, get_box_wh
 from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError, ModelInputError
+from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmdet.utils.checks import is_number
 
 from .base import BaseDetector
 from .tta import flip_boxes
 
-_TEST_CFG = ('score_thr', 'nms_pre', 'nms_pre_rule', 'min_bbox_size', 'nms', 'max_per_img')  # what dense heads decode by
+_TEST_CFG = (
+    'score_thr',
+    'nms_pre',
+    'nms_pre_rule',
+    'min_bbox_size',
+    'nms',
+    'max_per_img',
+)  # what dense heads decode by
 
 
 def rescale_size_hw(
@@ -127,6 +135,11 @@ class DetectionStage(BaseModule):
     def num_classes(self) -> int:
         """Classes of the head."""
         return self.detector.detection_head.num_classes
+
+    @property
+    def class_agnostic(self) -> bool:
+        """Whether the one class is any object, as of an ``RPN``."""
+        return isinstance(self.detector.detection_head, RPNHead)
 
     @property
     def test_cfg(self) -> ConfigDict:

@@ -36,6 +36,8 @@ class TwoStageDetector(PyramidDetector):
         ConfigError: no ``roi_head``, a ``mask_head``, or settings of a stage that are missing.
     """
 
+    _dense_head_names = ('rpn_head', 'bbox_head')
+
     def __init__(
         self,
         backbone: dict,
@@ -103,8 +105,9 @@ class TwoStageDetector(PyramidDetector):
         """See :class:`BaseDetector`; the proposals have been through the NMS of the first stage."""
         x = self.extract_feat(batch_inputs)
         proposals = self._proposals(x, [DetDataSample(metainfo=meta) for meta in batch_img_metas])
-        cfg = test_cfg or self.roi_head.test_cfg
-        return self.roi_head.predict_bbox(x, batch_img_metas, proposals, cfg, rescale=True, with_nms=False)
+        # Settings instead of an argument, which a subclass written for mmdetection would not have.
+        cfg = ConfigDict(test_cfg or self.roi_head.test_cfg, nms=None, max_per_img=-1)
+        return self.roi_head.predict_bbox(x, batch_img_metas, proposals, cfg, rescale=True)
 
     def _proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> list[InstanceData]:
         """``bboxes`` (n, 4) of each image, in pixels of the input."""

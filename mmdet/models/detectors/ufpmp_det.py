@@ -78,7 +78,8 @@ class UFPMPDet(CompositeDetector):
         data_preprocessor, init_cfg: configs of the preprocessor of full-resolution images and of the initialisation.
 
     Raises:
-        ConfigError: stages of different class counts that do not name their ``classes``, or any other argument out of range.
+        ConfigError: stages of different class counts that do not name their ``classes`` (a coarse stage that only proposes, as ``RPN``, needs
+            none: its boxes are not merged), or any other argument out of range.
     """
 
     fine: DetectionStage
@@ -123,6 +124,8 @@ class UFPMPDet(CompositeDetector):
         self._fine_labels: tuple[int, ...] | None = None  # of the coarse labels, where they differ
         if self.coarse.classes is not None and self.fine.classes is not None:
             self.match_stage_classes(dict(coarse=self.coarse.classes, fine=self.fine.classes))
+        elif self.coarse.class_agnostic and not self.fine.class_agnostic:
+            self._fine_labels = (-1,) * classes[0]
         elif classes[0] != classes[1]:
             raise ConfigError('both stages must have the same classes', field='num_classes', received=classes)
         self.ufp = check_packing(ufp)

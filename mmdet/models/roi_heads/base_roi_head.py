@@ -108,7 +108,6 @@ class BaseRoIHead(BaseModule, metaclass=ABCMeta):
         rpn_results_list: list[InstanceData],
         rcnn_test_cfg: dict | Config,
         rescale: bool = False,
-        with_nms: bool = True,
     ) -> list[InstanceData]:
         """Detections of each image; arguments as of :meth:`BBoxHead.predict_by_feat`."""
 

@@ -165,11 +165,10 @@ class CascadeRoIHead(BaseRoIHead):
         rpn_results_list: list[InstanceData],
         rcnn_test_cfg: dict | Config,
         rescale: bool = False,
-        with_nms: bool = True,
     ) -> list[InstanceData]:
         """See :class:`BaseRoIHead`."""
         stages = self._refined(x, rpn_results_list, batch_img_metas)
         regions, _, deltas = stages[-1]
         scores = [torch.stack(image).mean(0) for image in zip(*(scores for _, scores, _ in stages))]
         options: dict = dict(batch_img_metas=batch_img_metas, rcnn_test_cfg=rcnn_test_cfg, rescale=rescale)
-        return self.last_bbox_head.predict_by_feat(regions, scores, deltas, **options, with_nms=with_nms)
+        return self.last_bbox_head.predict_by_feat(regions, scores, deltas, **options)

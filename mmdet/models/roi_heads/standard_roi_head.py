@@ -79,13 +79,12 @@ class StandardRoIHead(BaseRoIHead):
         rpn_results_list: list[InstanceData],
         rcnn_test_cfg: dict | Config,
         rescale: bool = False,
-        with_nms: bool = True,
     ) -> list[InstanceData]:
         """See :class:`BaseRoIHead`."""
         rois, counts = regions_of(rpn_results_list)
         outputs = split(self._bbox_forward(x, rois), counts)
         options: dict = dict(batch_img_metas=batch_img_metas, rcnn_test_cfg=rcnn_test_cfg, rescale=rescale)
-        return self.bbox_head.predict_by_feat(rois.split(counts), *outputs, **options, with_nms=with_nms)
+        return self.bbox_head.predict_by_feat(rois.split(counts), *outputs, **options)
 
 
 @MODELS.register_module()

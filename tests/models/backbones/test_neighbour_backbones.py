@@ -9,6 +9,7 @@ import functools
 import pytest
 import torch
 
+from mmdet.engine.checkpoint import load_into
 from mmdet.errors import CheckpointError
 from mmdet.models import HRFPN
 from mmdet.models.backbones import HRNet, RegNet, SwinTransformer
@@ -269,6 +270,7 @@ def test_pretrained_files_of_the_authors(tmp_path):
         assert wider.stages[0].blocks[0].attn.w_msa.relative_position_bias_table.shape == (49, 1)
         assert wider.stages[0].blocks[0].attn.w_msa.relative_position_index.shape == (16, 16)
         assert wider(image)[1].isfinite().all()
+    assert not load_into(wider, source.state_dict()).mismatched  # also of a checkpoint
     # A file of this package, of a whole detector.
     torch.save(
         dict(state_dict={f'backbone.{key}': value for key, value in source.state_dict().items()}), tmp_path / 'own.pth'

@@ -12,7 +12,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from mmdet.errors import ConfigError, ModelInputError
-from mmdet.models.detectors import RPN, DetectionStage, SlicedDet, TwoStageDetector
+from mmdet.models.detectors import RPN, DetectionStage, SlicedDet, TwoStageDetector, UFPMPDet
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import load_config
@@ -236,6 +236,16 @@ def test_proposals_as_a_coarse_stage(repository):
     assert isinstance(model, RPN) and model.detection_head.num_classes == 1
     found = DetectionStage(model, scale=(160, 128), flip=True)([torch.full((3, 60, 80), 90, dtype=torch.uint8)])[0]
     assert len(found) > 10 and found.labels.eq(0).all() and found.bboxes[:, 2].max() <= 80
+    coarse, fine = (dict(detector=small(repository, name), scale=(160, 128)) for name in ('rpn', 'faster'))
+    both = fill(UFPMPDet(coarse, fine, coarse_weight=1.0, min_overlap=0.0)).eval()
+    image = (images(SIZE)[0] * 20 + 120).clamp(0, 255).byte()
+    with torch.no_grad():
+        steps = both.trace([image])[0]
+    assert both.num_classes == 80 and len(steps.coarse) > 10
+    # Not one of the proposals, which would be class 0, is merged.
+    assert 0 < len(steps.merged) <= len(steps.fine) and steps.merged.labels.eq(0).sum() <= steps.fine.labels.eq(0).sum()
+    with pytest.raises(ConfigError, match='same classes'):
+        UFPMPDet(fine, coarse)
 
 
 def test_checkpoint_of_the_detector_in_tiles(repository):

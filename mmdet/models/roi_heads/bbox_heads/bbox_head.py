@@ -5,10 +5,9 @@ Naming: B images, K regions of the batch (number of the image, then xyxy), k of 
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -48,6 +47,9 @@ class BBoxHead(BaseModule):
     Raises:
         ConfigError: neither classes nor boxes, a class loss on sigmoids, another type of boxes.
     """
+
+    # Losses with a number of class channels, an activation or an accuracy of their own are not offered; subclasses ask.
+    custom_cls_channels = custom_activation = custom_accuracy = False
 
     def __init__(
         self,
@@ -156,20 +158,30 @@ class BBoxHead(BaseModule):
         Returns:
             ``labels`` (K,), ``label_weights`` (K,), ``bbox_targets`` (K, 4), ``bbox_weights`` (K, 4); lists over the images unless ``concat``.
         """
-        targets = [self._targets_of(result, to_config_dict(rcnn_train_cfg)) for result in sampling_results]
+        cfg = to_config_dict(rcnn_train_cfg)
+        targets = [
+            self._get_targets_single(
+                result.pos_priors, result.neg_priors, result.pos_gt_bboxes, result.pos_gt_labels, cfg
+            )
+            for result in sampling_results
+        ]
         fields = tuple(map(list, zip(*targets)))
         return tuple(map(torch.cat, fields)) if concat else fields
 
-    def _targets_of(self, sampled: SamplingResult, cfg: Any) -> tuple[Tensor, ...]:
-        priors, pos = sampled.priors, len(sampled.pos_priors)
-        labels = sampled.pos_gt_labels.new_full((len(priors),), self.num_classes)
-        label_weights = priors.new_ones(len(priors))
-        targets, weights = priors.new_zeros(len(priors), 4), priors.new_zeros(len(priors), 4)
+    def _get_targets_single(
+        self, pos_priors: Tensor, neg_priors: Tensor, pos_gt_bboxes: Tensor, pos_gt_labels: Tensor, cfg: ConfigDict
+    ) -> tuple[Tensor, ...]:
+        """:meth:`get_targets` of one image: regions (n, 4) with a box, and their boxes and classes; regions without one."""
+        pos, count = len(pos_priors), len(pos_priors) + len(neg_priors)
+        labels = pos_gt_labels.new_full((count,), self.num_classes)
+        label_weights = pos_priors.new_ones(count)
+        targets, weights = pos_priors.new_zeros(count, 4), pos_priors.new_zeros(count, 4)
         if pos:
             pos_weight = cfg.get('pos_weight', -1)
-            labels[:pos], label_weights[:pos] = sampled.pos_gt_labels, pos_weight if pos_weight > 0 else 1
-            gt = sampled.pos_gt_bboxes
-            targets[:pos] = gt if self.reg_decoded_bbox else self.bbox_coder.encode(sampled.pos_priors, gt)
+            labels[:pos], label_weights[:pos] = pos_gt_labels, pos_weight if pos_weight > 0 else 1
+            targets[:pos] = (
+                pos_gt_bboxes if self.reg_decoded_bbox else self.bbox_coder.encode(pos_priors, pos_gt_bboxes)
+            )
             weights[:pos] = 1
         return labels, label_weights, targets, weights
 
@@ -255,7 +267,6 @@ class BBoxHead(BaseModule):
         batch_img_metas: list[dict],
         rcnn_test_cfg: dict | Config,
         rescale: bool = False,
-        with_nms: bool = True,
     ) -> list[InstanceData]:
         """Detections of the regions of each image.
 
@@ -264,15 +275,16 @@ class BBoxHead(BaseModule):
             cls_scores: B times (k, C + 1) logits.
             bbox_preds: B times (k, 4 C) or (k, 4); None keeps the regions.
             batch_img_metas: B dicts with ``img_shape`` and, when ``rescale``, ``scale_factor``.
-            rcnn_test_cfg: ``score_thr``, ``nms``, ``max_per_img``, optionally ``min_bbox_size``.
+            rcnn_test_cfg: ``score_thr``, ``nms`` (None: all pairs of a region and a class above the threshold are returned),
+                ``max_per_img``, optionally ``min_bbox_size``.
             rescale: divide the boxes by ``scale_factor``, before the NMS.
-            with_nms: run the NMS; otherwise all pairs of region and class above the threshold are returned.
 
         Returns:
             per image, ``bboxes`` (n, 4) xyxy inside the image, ``scores`` (n,) and ``labels`` (n,).
         """
+        options: dict = dict(rescale=rescale, rcnn_test_cfg=to_config_dict(rcnn_test_cfg))
         images = zip(rois, cls_scores, bbox_preds, batch_img_metas, strict=True)
-        return [self._predict_by_feat_single(*image, rescale, rcnn_test_cfg, with_nms) for image in images]
+        return [self._predict_by_feat_single(*image, **options) for image in images]
 
     def _predict_by_feat_single(
         self,
@@ -281,10 +293,9 @@ class BBoxHead(BaseModule):
         bbox_pred: Tensor | None,
         img_meta: dict,
         rescale: bool,
-        rcnn_test_cfg: dict | Config,
-        with_nms: bool = True,
+        rcnn_test_cfg: ConfigDict,
     ) -> InstanceData:
-        cfg = to_config_dict(rcnn_test_cfg)
+        cfg = rcnn_test_cfg
         scores = widened(cls_score).softmax(-1)[:, :-1]
         rows, labels = (scores > cfg.get('score_thr', 0)).nonzero(as_tuple=True)
         deltas = None if bbox_pred is None else self._of_class(widened(bbox_pred)[rows], labels)
@@ -295,7 +306,7 @@ class BBoxHead(BaseModule):
         if cfg.get('min_bbox_size', -1) >= 0:
             widths, heights = get_box_wh(bboxes)
             found = found[(widths > cfg.min_bbox_size) & (heights > cfg.min_bbox_size)]
-        return (found.suppress(cfg.nms, cfg.get('max_per_img', -1)) if with_nms else found).to_instances()
+        return found.suppress(cfg.nms, cfg.get('max_per_img', -1)).to_instances()
 
     def _decode(self, regions: Tensor, deltas: Tensor | None, img_meta: dict) -> Tensor:
         """Regions and deltas (k, 4) to boxes (k, 4) inside the image."""

@@ -41,29 +41,35 @@ class ConvFCBBoxHead(BBoxHead):
         super().__init__(init_cfg=init_cfg, **kwargs)
         self.conv_out_channels, self.fc_out_channels = conv_out_channels, fc_out_channels
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        flat = bool(num_shared_fcs)
-        self.shared_convs, self.shared_fcs, width = self._branch(num_shared_convs, num_shared_fcs, self.in_channels)
-        self.cls_convs, self.cls_fcs, cls_width = self._branch(num_cls_convs, num_cls_fcs, width, flat)
-        self.reg_convs, self.reg_fcs, reg_width = self._branch(num_reg_convs, num_reg_fcs, width, flat)
-        area = 1 if flat or self.with_avg_pool else self.roi_feat_area
-        cls_width, reg_width = cls_width * (1 if num_cls_fcs else area), reg_width * (1 if num_reg_fcs else area)
-        self._init_predictors(cls_width, reg_width)
+        self.num_shared_convs, self.num_shared_fcs = num_shared_convs, num_shared_fcs
+        self.num_cls_convs, self.num_cls_fcs = num_cls_convs, num_cls_fcs
+        self.num_reg_convs, self.num_reg_fcs = num_reg_convs, num_reg_fcs
+        build = self._add_conv_fc_branch
+        self.shared_convs, self.shared_fcs, width = build(num_shared_convs, num_shared_fcs, self.in_channels, True)
+        self.cls_convs, self.cls_fcs, cls_width = build(num_cls_convs, num_cls_fcs, width)
+        self.reg_convs, self.reg_fcs, reg_width = build(num_reg_convs, num_reg_fcs, width)
+        area = 1 if num_shared_fcs or self.with_avg_pool else self.roi_feat_area
+        self.shared_out_channels = width
+        self.cls_last_dim = cls_width * (1 if num_cls_fcs else area)
+        self.reg_last_dim = reg_width * (1 if num_reg_fcs else area)
+        self.relu = nn.ReLU(inplace=True)
+        self._init_predictors(self.cls_last_dim, self.reg_last_dim)
         if init_cfg is None:
             linear = [dict(name='shared_fcs'), dict(name='cls_fcs'), dict(name='reg_fcs')]
             self.init_cfg = [*self.init_cfg, dict(type='Xavier', distribution='uniform', override=linear)]
 
-    def _branch(
-        self, num_convs: int, num_fcs: int, channels: int, flat: bool = False
+    def _add_conv_fc_branch(
+        self, num_branch_convs: int, num_branch_fcs: int, in_channels: int, is_shared: bool = False
     ) -> tuple[nn.ModuleList, nn.ModuleList, int]:
-        """Convolutions, linear layers, and channels behind them; ``flat``: the inputs are vectors already."""
-        convs, fcs = nn.ModuleList(), nn.ModuleList()
-        for _ in range(num_convs):
+        """Convolutions, linear layers, and channels behind them; a branch behind shared linear layers gets vectors."""
+        convs, fcs, channels = nn.ModuleList(), nn.ModuleList(), in_channels
+        for _ in range(num_branch_convs):
             options = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
             convs.append(ConvModule(channels, self.conv_out_channels, 3, padding=1, **options))
             channels = self.conv_out_channels
-        for i in range(num_fcs):
-            area = 1 if i or flat or self.with_avg_pool else self.roi_feat_area
-            fcs.append(nn.Linear(channels * area, self.fc_out_channels))
+        flat = self.with_avg_pool or (self.num_shared_fcs > 0 and not is_shared)
+        for i in range(num_branch_fcs):
+            fcs.append(nn.Linear(channels * (1 if i or flat else self.roi_feat_area), self.fc_out_channels))
             channels = self.fc_out_channels
         return convs, fcs, channels
 
@@ -85,7 +91,7 @@ class ConvFCBBoxHead(BBoxHead):
         if x.dim() > 2:
             x = (self.avg_pool(x) if self.with_avg_pool else x).flatten(1)
         for layer in layers:
-            x = layer(x).relu()
+            x = self.relu(layer(x))
         return x
 
 
