@@ -82,7 +82,9 @@ def input_sizes(pipeline: Sequence[Mapping[str, Any]]) -> list[InputSize]:
         elif isinstance(step, FixShapeResize):
             found.append(InputSize('', step, (step.width, step.height)))
         elif isinstance(step, WarpResize):
-            found += [InputSize('', step, (step.scale[0] * zoom, step.scale[1] * zoom)) for zoom in sorted(set(step.zoom))]
+            found += [
+                InputSize('', step, (step.scale[0] * zoom, step.scale[1] * zoom)) for zoom in sorted(set(step.zoom))
+            ]
         else:
             found.append(InputSize('', step, None if getattr(step, 'scale', None) is None else step.scale))
     if not found:

@@ -195,9 +195,7 @@ def ground_truth(sample: Mapping, where: str, num_classes: int | None) -> tuple[
         found = _instances(columns, where, 'instances', num_classes)
         return found.bboxes, found.labels, np.asarray([bool(row.get('ignore_flag', 0)) for row in rows], dtype=bool)
     if 'bboxes' not in (sample.get('gt_instances') or ()):
-        message = (
-            'has no ground truth: put LoadAnnotations into the test pipeline, after Resize, or give ann_file to the metric, if it has one'
-        )
+        message = 'has no ground truth: put LoadAnnotations into the test pipeline, after Resize, or give ann_file to the metric, if it has one'
         raise DataError(message, record=where, field='gt_instances')
     if sample.get('flip'):
         message = 'the ground truth of a flipped image cannot be used; give ann_file to the metric'
