@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -226,8 +227,9 @@ def coco_part(document: dict, path: str | os.PathLike, name: str) -> DatasetPart
         DataError: the lists of COCO are missing, or a record has a value that cannot be read.
     """
     faults: dict[str, list[str]] = {}
-    images, categories, rows = document.get('images'), document.get('categories'), document.get('annotations', [])
-    if all(isinstance(group, list) and all(type(row) is dict for row in group) for group in (images, categories, rows)):
+    groups: list[Any] = [document.get('images'), document.get('categories'), document.get('annotations', [])]
+    images, categories, rows = groups
+    if all(isinstance(group, list) and all(type(row) is dict for row in group) for group in groups):
         images, categories = _sound_images(images, faults), _once(categories, 'repeated_category_ids', faults)
         rows = _sound_annotations(rows, images, categories, faults)
     sound = dict(images=images, categories=categories, annotations=rows)
