@@ -58,12 +58,8 @@ def check_records(parts: Sequence[DatasetPart], facts: Mapping[str, ImageFacts],
             findings.add('left_out', part.name, count, detail=text, names=[text])
         ignored = int(part.ignored.sum())
         if ignored > IGNORED_SHARE * len(part.image):
-            findings.add(
-                'ignored_share',
-                part.name,
-                ignored,
-                detail=f'{part.name}: {ignored / len(part.image):.0%} of its boxes.',
-            )
+            share = f'{part.name}: {ignored / len(part.image):.0%} of its boxes.'
+            findings.add('ignored_share', part.name, ignored, detail=share)
         entries = Counter(name for name in part.file_names if name)
         twice = [name for name, count in entries.items() if count > 1]
         findings.add('repeated_files', part.name, len(twice), names=[f'{part.name}: {name}' for name in twice])
@@ -122,18 +118,15 @@ def check_classes(parts: Sequence[DatasetPart], findings: Findings) -> None:
         wanted = part.classes
         own = [name for name in root_categories(part) if wanted is None or name in wanted]
         roots.update(own)
-        findings.add(
-            'root_category', part.name, len(own), detail=_listed(own), names=[f'{part.name}: {name!r}' for name in own]
-        )
+        _add_names(findings, 'root_category', part.name, own, [f'{part.name}: {name!r}' for name in own])
         if wanted is None:
             continue
         missing = [name for name in wanted if name not in part.class_names and _folded(name) not in spelled]
         _add_names(findings, 'missing_classes', part.name, missing)
         counts = class_counts(part)
         extra = {name: count for name, count in counts.items() if name not in wanted and _folded(name) not in spelled}
-        findings.add(
-            'left_out_classes', part.name, sum(extra.values()), detail=_listed([name for name in extra if extra[name]])
-        )
+        left_out = _listed([name for name in extra if extra[name]])
+        findings.add('left_out_classes', part.name, sum(extra.values()), detail=left_out)
     _check_balance(parts, findings, roots)
     _check_ids(parts, findings)
 
@@ -191,10 +184,8 @@ def _check_ids(parts: Sequence[DatasetPart], findings: Findings) -> None:
             if category_id is not None:
                 ids[name].setdefault(category_id, part.name)
     several = [name for name, found in ids.items() if len(found) > 1]
-    names = [
-        f'{name!r}: ' + ', '.join(f'{place} {category_id}' for category_id, place in ids[name].items())
-        for name in several
-    ]
+    places = {name: ', '.join(f'{place} {number}' for number, place in ids[name].items()) for name in several}
+    names = [f'{name!r}: {text}' for name, text in places.items()]
     if not {'repeated_names', 'class_spelling'} & {verdict.code for verdict in findings.verdicts()}:
         _add_names(findings, 'other_ids', 'all parts', several, names)
 
@@ -232,12 +223,8 @@ def check_boxes(parts: Sequence[DatasetPart], sizes: Sequence[np.ndarray], findi
         angle = np.abs(part.rotation[rows]) % 180
         _add_boxes(findings, 'rotated', number, part, rows[(np.minimum(angle, 180 - angle) > 0.5)])
         if areal.any() and max((x + w)[areal].max(), (y + h)[areal].max()) <= NORMALISED_LIMIT:
-            findings.add(
-                'normalised',
-                part.name,
-                1,
-                detail=f'The largest coordinate of {len(rows):,} boxes is {max((x + w).max(), (y + h).max()):.3g}.',
-            )
+            largest = f'The largest coordinate of {len(rows):,} boxes is {max((x + w).max(), (y + h).max()):.3g}.'
+            findings.add('normalised', part.name, 1, detail=largest)
             continue
         small = areal & ((w < 1) | (h < 1))
         _add_boxes(findings, 'below_pixel', number, part, rows[small])
@@ -423,9 +410,8 @@ def _check_twice(parts: Sequence[DatasetPart], facts: Mapping[str, ImageFacts], 
     for group in equal_files(listed):
         _add_pairs(parts, [places[path] for path in group], 'equal', ' = '.join(group[:3]), findings)
     for first, second, bits in near_files(listed):
-        _add_pairs(
-            parts, [places[first], places[second]], 'near', f'{first} and {second}: {bits} bits differ', findings
-        )
+        text = f'{first} and {second}: {bits} bits differ'
+        _add_pairs(parts, [places[first], places[second]], 'near', text, findings)
 
 
 def _add_pairs(
@@ -436,13 +422,8 @@ def _add_pairs(
     names = list(dict.fromkeys(parts[example.part].split for example in entries))
     one_each = list({parts[example.part].split: example for example in reversed(entries)}.values())[::-1]
     if len(names) > 1:
-        findings.add(
-            f'{kind}_across',
-            ' and '.join(sorted(names)),
-            1,
-            examples=[one._replace(text=text) for one in one_each],
-            names=[text],
-        )
+        shown = [one._replace(text=text) for one in one_each]
+        findings.add(f'{kind}_across', ' and '.join(sorted(names)), 1, examples=shown, names=[text])
     elif len(groups) > 1:
         shown = [group[0]._replace(text=text) for group in groups[:2]]
         findings.add(f'{kind}_within', names[0], len(groups) - 1, examples=shown, names=[text])

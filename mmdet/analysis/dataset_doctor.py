@@ -117,14 +117,13 @@ def _hint_names(parts: Sequence[DatasetPart], missing: Sequence[Sequence[int]], 
     for part, absent in zip(parts, missing):
         if absent and part.image_root and os.path.isdir(part.image_root):
             folder = ImageFolder(part.image_root)
-            meant = [
-                (part.file_names[image], name) for image in absent if (name := folder.find(part.file_names[image]))
-            ]
+            names = [part.file_names[image] for image in absent]
+            meant = [(name, other) for name in names if (other := folder.find(name))]
             if meant:
-                detail = (
+                text = (
                     f'{len(meant):,} of them lie in the folder under other names ({meant[0][0]!r} is {meant[0][1]!r}).'
                 )
-                findings.detail('missing_files', detail)
+                findings.detail('missing_files', text)
 
 
 def _add_fit(

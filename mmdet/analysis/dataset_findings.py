@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..formats.pixels import HOW_TO_STATE
 
@@ -123,17 +123,6 @@ class Verdict:
         parts = ', '.join(f'{name} {count:,}' for name, count in self.counts.items())
         where = f' ({parts})' if len(self.counts) > 1 else f' in {parts.rpartition(" ")[0]}'
         return f'{title[0].upper()}{title[1:]}: {self.total:,}{where}.' + (f' {self.detail}' if self.detail else '')
-
-    def as_dict(self) -> dict[str, Any]:
-        """For the JSON file; the examples are added by who knows the parts."""
-        return dict(
-            code=self.code,
-            severity=self.severity,
-            text=self.text,
-            advice=self.advice,
-            count=self.total,
-            counts=self.counts,
-        )
 
 
 class Findings:

@@ -19,6 +19,7 @@ from ..datasets.transforms.resize import (
     Resize,
     ResizeShortestEdge,
 )
+from ..datasets.transforms.warp import WarpResize
 from ..registry import TRANSFORMS
 
 # COCO's limits of small and medium objects, sides of squares in pixels.
@@ -49,9 +50,9 @@ class InputSize(NamedTuple):
                 factor = np.minimum(factor, step.max_size / sizes.max(axis=1))
         elif getattr(step, 'scale_factor', None) is not None:
             return np.tile(np.asarray(step.scale_factor, np.float64), (len(sizes), 1))
-        elif not step.keep_ratio:
+        elif (step.fit == 'stretch') if isinstance(step, WarpResize) else not step.keep_ratio:
             return np.asarray(scale, np.float64) / sizes
-        elif isinstance(step, FixShapeResize):
+        elif isinstance(step, FixShapeResize | WarpResize):
             factor = (np.asarray(scale, np.float64) / sizes).min(axis=1)
         else:
             assert scale is not None
@@ -80,6 +81,10 @@ def input_sizes(pipeline: Sequence[Mapping[str, Any]]) -> list[InputSize]:
             found += [InputSize('', step.resize, tuple(np.broadcast_to(scale, 2))) for scale in step.scales]
         elif isinstance(step, FixShapeResize):
             found.append(InputSize('', step, (step.width, step.height)))
+        elif isinstance(step, WarpResize):
+            found += [
+                InputSize('', step, (step.scale[0] * zoom, step.scale[1] * zoom)) for zoom in sorted(set(step.zoom))
+            ]
         else:
             found.append(InputSize('', step, None if getattr(step, 'scale', None) is None else step.scale))
     if not found:
@@ -108,7 +113,7 @@ def _scale_text(size: InputSize) -> str:
     return ' x '.join(f'{side:.0f}' for side in size.scale)
 
 
-_RESIZES = (Resize, FixScaleResize, ResizeShortestEdge, FixShapeResize, RandomResize, RandomChoiceResize)
+_RESIZES = (Resize, FixScaleResize, ResizeShortestEdge, FixShapeResize, RandomResize, RandomChoiceResize, WarpResize)
 
 
 def _resizing(steps: Any) -> Iterator[Any]:

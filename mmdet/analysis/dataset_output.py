@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,17 @@ def as_json(found: Examination, title: str) -> dict[str, Any]:
         title=title,
         ok=not found.verdicts,
         verdicts=[
-            {
-                **verdict.as_dict(),
-                'cases': verdict.names,
-                'examples': [_example(found, example) for example in verdict.examples],
-            }
+            dict(
+                code=verdict.code, severity=verdict.severity, text=verdict.text, advice=verdict.advice, count=verdict.total,
+                counts=verdict.counts, cases=verdict.names, examples=[_example(found, example) for example in verdict.examples],
+            )
             for verdict in found.verdicts
         ],
         parts=[_part(part, sizes_wh) for part, sizes_wh in zip(found.parts, found.sizes)],
         object_sizes=[asdict(row) for row in found.shares],
         coverage=[_coverage(row) for row in found.coverages],
         tiles={name: dict(asdict(advice), input_size=size.label) for name, (size, advice) in found.tiles.items()},
-    )
+    )  # fmt: skip
 
 
 def _part(part: DatasetPart, sizes_wh: np.ndarray) -> dict[str, Any]:
@@ -63,12 +62,9 @@ def quantiles(values: np.ndarray) -> dict[str, float]:
 
 def _example(found: Examination, example: Example) -> dict[str, Any]:
     part = found.parts[example.part]
-    boxes = [dict(bbox=part.bbox[row].tolist(), category=_label_name(part, row)) for row in example.rows]
+    names = [part.class_names[label] if label >= 0 else None for label in part.label[list(example.rows)]]
+    boxes = [dict(bbox=part.bbox[row].tolist(), category=name) for row, name in zip(example.rows, names)]
     return dict(part=part.name, image=part.image_name(example.image), boxes=boxes, text=example.text)
-
-
-def _label_name(part: DatasetPart, row: int) -> str | None:
-    return part.class_names[part.label[row]] if part.label[row] >= 0 else None
 
 
 def _coverage(row: Coverage) -> dict[str, Any]:
@@ -88,7 +84,6 @@ def write_examination(
     *,
     title: str,
     inputs: Sequence[str | os.PathLike] = (),
-    facts: Mapping[str, object] | None = None,
 ) -> tuple[Path, Path]:
     """Write ``dataset_doctor.html`` and ``dataset_doctor.json``; returns their paths.
 
@@ -97,7 +92,6 @@ def write_examination(
         out_dir: folder; made where it is missing.
         title: heading of the page.
         inputs: files that must not be replaced.
-        facts: more for the head of the page.
 
     Raises:
         ConfigError: an output is one of the inputs.
@@ -106,5 +100,5 @@ def write_examination(
     page, table = Path(out_dir, 'dataset_doctor.html'), Path(out_dir, 'dataset_doctor.json')
     refuse_inputs([page, table], [*inputs, *(part.source for part in found.parts)], field='out_dir')
     write_json(table, as_json(found, title))
-    write_dataset_page(found, page, title=title, facts=facts or {})
+    write_dataset_page(found, page, title=title)
     return page, table

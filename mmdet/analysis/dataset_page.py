@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -38,8 +38,8 @@ _PAIRS = ('equal_across', 'near_across', 'equal_within', 'near_within')
 _SIDES = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, float('inf'))
 
 
-def write_dataset_page(found: Examination, path: str | Path, *, title: str, facts: Mapping[str, object]) -> Path:
-    """Write the page; ``facts`` go to its head."""
+def write_dataset_page(found: Examination, path: str | Path, *, title: str) -> Path:
+    """Write the page."""
     boxes = sum(len(part.image) for part in found.parts)
     images = sum(len(part.file_names) for part in found.parts)
     counts = {severity: len(list(group)) for severity, group in groupby(found.verdicts, key=lambda v: v.severity)}
@@ -58,7 +58,7 @@ def write_dataset_page(found: Examination, path: str | Path, *, title: str, fact
         section('Priors and bins of the head', _coverage_tables(found), 'two'),
         section('Tiles', [_scroll(_tile_table(found))], 'full'),
     ]
-    return write_page(path, title, facts, body)
+    return write_page(path, title, {}, body)
 
 
 def _scroll(content: str) -> str:
@@ -106,12 +106,9 @@ def _cases(found: Examination, verdict: Verdict) -> str:
         names.append(f'{part.name}: {text}' if several else text)
     if not names:
         return ''
-    rest = (
-        f'<li>and {verdict.total - _NAMES:,} more; the first 200 are in the JSON file</li>'
-        if verdict.total > _NAMES
-        else ''
-    )
     items = ''.join(f'<li>{escaped(name)}</li>' for name in names[:_NAMES])
+    more = f'<li>and {verdict.total - _NAMES:,} more; the first 200 are in the JSON file</li>'
+    rest = more if verdict.total > _NAMES else ''
     return f'<details><summary>cases</summary><ul>{items}{rest}</ul></details>'
 
 
@@ -264,13 +261,8 @@ def _class_table(found: Examination) -> str:
         own_ids = list(dict.fromkeys(str(group[name]) for group in ids if group.get(name) is not None))
         wanted = [part.classes for part in found.parts if part.classes is not None]
         note = '' if not wanted or any(name in classes for classes in wanted) else ' (not in the config)'
-        rows.append(
-            (
-                f'{name}{note}',
-                ', '.join(own_ids) or '–',
-                *(f'{count[name]:,}' if name in count else '–' for count in counts),
-            )
-        )
+        shown = (f'{count[name]:,}' if name in count else '–' for count in counts)
+        rows.append((f'{name}{note}', ', '.join(own_ids) or '–', *shown))
     if len(names) > _MAX_CLASSES:
         rows.append((f'and {len(names) - _MAX_CLASSES} more', '', *('' for _ in counts)))
     return table(('class', 'id', *(part.name for part in found.parts)), rows)
@@ -292,15 +284,10 @@ def _class_chart(found: Examination) -> str:
 
 
 def _size_table(found: Examination) -> str:
-    rows = [
-        (
-            f'{row.part}, {row.where}',
-            *(f'{100 * share:.1f}' for share in row.shares),
-            f'{row.median:.1f}',
-            f'{row.boxes:,}',
-        )
-        for row in found.shares
-    ]
+    rows = []
+    for row in found.shares:
+        shares = (f'{100 * share:.1f}' for share in row.shares)
+        rows.append((f'{row.part}, {row.where}', *shares, f'{row.median:.1f}', f'{row.boxes:,}'))
     head = ('objects of', 'small %', 'medium %', 'large %', 'median side', 'objects')
     return table(head, rows) + '<p class="facts">Small: below 32 x 32 pixels, large: above 96 x 96.</p>' if rows else ''
 
@@ -312,9 +299,8 @@ def _side_chart(found: Examination) -> str:
         count = np.histogram(side, _SIDES)[0]
         series.append((part.name, (100 * count / max(count.sum(), 1)).tolist()))
     labels = [f'<{high:g}' if high < np.inf else f'{low:g}+' for low, high in zip(_SIDES, _SIDES[1:])]
-    return bar_chart(
-        labels, series, title='Side of the objects, % of a part', x_label='square root of the area, pixels of the file'
-    )
+    title, x_label = 'Side of the objects, % of a part', 'square root of the area, pixels of the file'
+    return bar_chart(labels, series, title=title, x_label=x_label)
 
 
 def _image_sizes(found: Examination) -> str:
@@ -335,23 +321,20 @@ def _image_sizes(found: Examination) -> str:
 def _coverage_tables(found: Examination) -> list[str]:
     cards = []
     for row in found.coverages:
-        bins = '' if row.head.reg_max is None else f', reg_max={row.head.reg_max}'
+        has_bins = row.head.reg_max is not None
+        bins = f', reg_max={row.head.reg_max}' if has_bins else ''
         level_rows = []
         for stride, boxes, beyond in zip(row.strides, row.on_level.tolist(), row.beyond.tolist()):
-            share = f'{100 * beyond / boxes:.1f}' if boxes and row.head.reg_max is not None else '–'
-            level_rows.append(
-                (f'stride {stride}', f'{boxes:,}', f'{beyond:,}' if row.head.reg_max is not None else '–', share)
-            )
+            shown = (f'{beyond:,}', f'{100 * beyond / boxes:.1f}' if boxes else '–') if has_bins else ('–', '–')
+            level_rows.append((f'stride {stride}', f'{boxes:,}', *shown))
         text = f'{row.boxes:,} boxes: {100 * row.unmatched_share:.1f} % without a positive prior'
-        if row.head.reg_max is not None:
+        if has_bins:
             text += f', {100 * row.beyond_share:.1f} % beyond the last bin; reg_max={row.needed} holds 99 % of them'
         note = f' ({row.head.note})' if row.head.note else ''
         tried = ''
         if row.tried:
-            shown = [
-                (setting, f'{100 * beyond:.1f}', f'{100 * unmatched:.1f}') for setting, beyond, unmatched in row.tried
-            ]
-            tried = table(('tried', 'beyond %', 'unmatched %'), shown)
+            tried_rows = [(setting, *(f'{100 * share:.1f}' for share in shares)) for setting, *shares in row.tried]
+            tried = table(('tried', 'beyond %', 'unmatched %'), tried_rows)
         cards.append(
             f'<b>{escaped(row.head.name)}{escaped(bins)}</b> at {escaped(row.size)}{escaped(note)}'
             + table(('level', 'boxes with a positive prior', 'beyond the last bin', '%'), level_rows)

@@ -182,11 +182,12 @@ def try_alternatives(found: Coverage, sample: Sample) -> None:
     generator = found.head.generator
     strides = list(generator['strides'])
     wanted: list[tuple[str, dict]] = []
-    base = generator.get('octave_base_scale')
-    if base:
-        wanted.append((f'octave_base_scale={base / 2:g}', dict(generator, octave_base_scale=base / 2)))
-        if found.unmatched_share <= UNMATCHED_SHARE:
-            wanted.append((f'octave_base_scale={base * 2:g}', dict(generator, octave_base_scale=base * 2)))
+    for factor in (0.5, 2.0) if found.unmatched_share <= UNMATCHED_SHARE else (0.5,):
+        if base := generator.get('octave_base_scale'):
+            wanted.append((f'octave_base_scale={base * factor:g}', dict(generator, octave_base_scale=base * factor)))
+        elif base := generator.get('scales'):
+            scales = [scale * factor for scale in base]
+            wanted.append((f'scales=[{", ".join(f"{scale:g}" for scale in scales)}]', dict(generator, scales=scales)))
     if all(isinstance(stride, int) for stride in strides) and not generator.get('base_sizes'):
         if found.unmatched_share > UNMATCHED_SHARE and strides[0] > 4:
             finer = [strides[0] // 2, *strides]

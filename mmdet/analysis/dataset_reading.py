@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,6 @@ class DatasetPart:
         split: parts of one split are trained or tested on together.
         image_root: folder of the images; None where there is none at hand.
         category_ids, supercategories: C ids (None where a format has none) and names of the super-categories ('' where there is none).
-        area: (n,) float64 as written, NaN where the file has none.
         rotation: (n,) float64, degrees, of boxes that CVAT or Label Studio rotated; 0 for others.
         annotated: False for a test set whose annotations are kept back.
         classes: names in the config, None without a config.
@@ -72,7 +72,6 @@ class DatasetPart:
     image_root: str | None = None
     category_ids: list = field(default_factory=list)
     supercategories: list[str] = field(default_factory=list)
-    area: np.ndarray = field(default_factory=lambda: np.zeros(0))
     rotation: np.ndarray = field(default_factory=lambda: np.zeros(0))
     annotated: bool = True
     classes: tuple[str, ...] | None = None
@@ -87,7 +86,6 @@ class DatasetPart:
         self.split = self.split or self.name
         self.category_ids = self.category_ids or list(range(categories))
         self.supercategories = self.supercategories or [''] * categories
-        self.area = self.area if len(self.area) == boxes else np.full(boxes, np.nan)
         self.rotation = self.rotation if len(self.rotation) == boxes else np.zeros(boxes)
 
     @property
@@ -136,8 +134,9 @@ def read_parts(
             if images is None and not any(os.path.isfile(part.path_of(k) or '') for k in range(len(part.file_names))):
                 part.image_root = None
         parts.append(part)
-    for part in parts:
-        _fill_sizes(part, sizes or {})
+    for part in parts if sizes else ():
+        for row in np.flatnonzero((part.sizes_wh == 0).any(axis=1)).tolist():
+            part.sizes_wh[row] = (sizes or {}).get(without_image_suffix(part.file_names[row]), (0, 0))
     return parts
 
 
@@ -213,11 +212,6 @@ def title_of(paths: Sequence[str | os.PathLike]) -> str:
     return ', '.join(dict.fromkeys(_telling_parts(Path(path))[-1] for path in paths))
 
 
-def _fill_sizes(part: DatasetPart, sizes: Mapping[str, tuple[int, int]]) -> None:
-    for row in np.flatnonzero((part.sizes_wh == 0).any(axis=1)).tolist() if sizes else ():
-        part.sizes_wh[row] = sizes.get(without_image_suffix(part.file_names[row]), (0, 0))
-
-
 # ------------------------------------------------------------------------------------------------------- formats
 
 
@@ -233,11 +227,11 @@ def coco_part(document: dict, path: str | os.PathLike, name: str) -> DatasetPart
         DataError: the lists of COCO are missing, or a record has a value that cannot be read.
     """
     faults: dict[str, list[str]] = {}
-    groups = [document.get('images'), document.get('categories'), document.get('annotations', [])]
-    if all(isinstance(group, list) and all(type(row) is dict for row in group) for group in groups):
-        images, categories = _sound_images(groups[0], faults), _once(groups[1], 'repeated_category_ids', faults)
-        groups = [images, categories, _sound_annotations(groups[2], images, categories, faults)]
+    groups: list[Any] = [document.get('images'), document.get('categories'), document.get('annotations', [])]
     images, categories, rows = groups
+    if all(isinstance(group, list) and all(type(row) is dict for row in group) for group in groups):
+        images, categories = _sound_images(images, faults), _once(categories, 'repeated_category_ids', faults)
+        rows = _sound_annotations(rows, images, categories, faults)
     sound = dict(images=images, categories=categories, annotations=rows)
     table = columns_of(sound, str(path), unique_ids=False)  # refuses lists of anything but objects
     return DatasetPart(
@@ -252,7 +246,6 @@ def coco_part(document: dict, path: str | os.PathLike, name: str) -> DatasetPart
         label=table.category,
         bbox=table.bbox,
         ignored=table.crowd | table.ignore,
-        area=np.array([row['area'] if is_finite(row.get('area')) else np.nan for row in rows], dtype=np.float64),
         rotation=np.array([_rotation(row) for row in rows], dtype=np.float64),
         annotated='annotations' in document,
         faults=faults,

@@ -55,7 +55,11 @@ class AnnotatedDataset(CocoDataset):
             with self._part(number):
                 prefix = self.image_prefix
                 image_root = prefix if prefix and prefix.rstrip('/') != self.data_root.rstrip('/') else None
-                tables.append(read_table(self.ann_file, image_root, kind_of(self.ann_file, self.kind), self.split))
+                kind = kind_of(self.ann_file, self.kind)
+                options = (
+                    dict(all_sizes=False) if kind == 'coco' else {}
+                )  # they are compared with the pixels afterwards
+                tables.append(read_table(self.ann_file, image_root, kind, self.split, **options))
                 self._roots[self.ann_file, prefix] = tables[-1].image_root
         return tables[0] if len(tables) == 1 else join_tables(tables)
 

@@ -32,10 +32,10 @@ from ..formats.json_file import read_json
 from ..formats.tables import Detections
 from ..registry import METRICS
 from ..utils.files import write_json
-from ..utils.outputs import refuse_inputs
+from ..utils.outputs import refuse_closed_folder, refuse_inputs
 from .coco_eval import COCO_IOU_THRS, CocoResult, evaluate_boxes
 from .coco_report import AP_ITEMS, ar_items, class_table, format_value, item_value, summary
-from .dataset_checks import check_images, is_annotation_file_of
+from .dataset_checks import check_images, check_truth, is_annotation_file_of
 from .predictions import (
     ImageRecord,
     annotations_from_records,
@@ -156,6 +156,7 @@ class CocoMetric(BaseMetric):
         if outfile_prefix is not None:
             written = [f'{outfile_prefix}{ending}' for ending in ('.bbox.json', '.gt.json', '_txt')]
             refuse_inputs(written, [] if ann_file is None else file_list(ann_file), field='outfile_prefix')
+            refuse_closed_folder(written[0], field='outfile_prefix')
         if backend_args or file_client_args is None or file_client_args.get('backend') == 'disk':
             self.backend_args = backend_args or None
         else:
@@ -192,6 +193,8 @@ class CocoMetric(BaseMetric):
     def check_datasets(self, parts: Sequence[Any]) -> list[str]:
         """Compare the annotation file with the images of the data sets whose predictions will come, see :mod:`.dataset_checks`."""
         if self.ann_file is None:
+            if not self.format_only:
+                check_truth(parts)
             return []
         annotations = self.load_annotations()
         if len(parts) == 1 and is_annotation_file_of(parts[0], self.ann_file):

@@ -128,7 +128,8 @@ def export_results(
         with temporary_folder(target) as folder:
             if to == 'yolo':
                 sizes_wh = np.array(annotations.image_sizes, dtype=np.int64)[:, ::-1]
-                write_yolo_results(folder, names, sizes_wh, kept)
+                paths = image_names(table, folders=True)  # labels/sub/x.txt belongs to images/sub/x.jpg
+                write_yolo_results(folder, [paths[image_id] for image_id in annotations.image_ids], sizes_wh, kept)
                 write_text(folder / 'classes.txt', ''.join(f'{name}\n' for name in annotations.classes))
             else:
                 write_result_files(folder, names, kept, _server_categories(annotations, table.kind))

@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.structures import BaseDataElement
+
 from ..errors import ConfigError, DataError
 from ..formats.coco import CocoAnnotations, ImageId
+from .predictions import ground_truth
 
 _SHOWN = 5
 
@@ -82,6 +85,21 @@ def check_images(
             f'{theirs}, and {own} in the data set. Is it the file of another data set?'
         )
     return notes
+
+
+def check_truth(parts: Sequence[Any]) -> None:
+    """Load the first sample of each data set for a metric that takes the ground truth from the samples.
+
+    Raises:
+        DataError: there is none in it.
+    """
+    for part in parts:
+        if hasattr(part, 'get_data_info') and len(part):
+            sample = part[0]
+            sample = sample.get('data_samples') if isinstance(sample, Mapping) else None
+            if isinstance(sample, BaseDataElement):
+                found = sample.to_dict()
+                ground_truth(found, f'image {found.get("img_id")!r}', None)
 
 
 def check_ids_differ(

@@ -33,6 +33,20 @@ def _check(metric: BaseMetric, parts: list) -> list[str]:
     return []
 
 
+def _check_names(metrics: Sequence[BaseMetric]) -> None:
+    """ConfigError for two metrics of one type and prefix that measure the same: their results would have one name."""
+    seen: set[tuple] = set()
+    for metric in metrics:
+        if not metric.prefix or getattr(metric, 'metric_items', None):
+            continue
+        for measured in getattr(metric, 'metrics', [getattr(metric, 'metric', None)]):
+            key = type(metric).__name__, metric.prefix, measured
+            if key in seen:
+                message = f'two {key[0]} would give results of the same names; set another prefix for one of them'
+                raise ConfigError(message, field='prefix', received=metric.prefix)
+            seen.add(key)
+
+
 def _names(dataset: Any) -> tuple[str, ...] | None:
     return class_names(getattr(dataset, 'metainfo', None))
 
@@ -61,9 +75,11 @@ class Evaluator(MMEngineEvaluator):
             sentences about what does not fit, but need not be wrong.
 
         Raises:
-            ConfigError, DataError: a file cannot be read, lacks classes or images of the data set, or cannot tell the parts apart.
+            ConfigError, DataError: a file cannot be read, lacks classes or images of the data set, or cannot tell the parts apart; the data set
+                has no ground truth for a metric without a file; or two metrics would give results of one name.
         """
         self._take(dataset)
+        _check_names(self.metrics)
         return [note for metric in self.metrics for note in _check(metric, self._parts)]
 
     def _take(self, dataset: Any) -> None:
@@ -246,6 +262,7 @@ class MultiDatasetsEvaluator(Evaluator):
         ]
         notes = []
         for part, prefix, group in zip(parts, self.dataset_prefixes, self.groups):
+            _check_names(group)
             for metric in group:
                 metric.dataset_meta = getattr(part, 'metainfo', None)
                 notes += [f'{prefix}: {note}' for note in _check(metric, [part])]

@@ -112,7 +112,7 @@ def read_sample(sample: Mapping, num_classes: int | None, with_gt: bool = False)
         ori_shape = tuple(sides)
     record = ImageRecord(image_id, ori_shape, found.bboxes, found.scores, found.labels, part=sample.get(PART) or 0)
     if with_gt:
-        record.gt_bboxes, record.gt_labels, record.gt_crowd = _ground_truth(sample, where, num_classes)
+        record.gt_bboxes, record.gt_labels, record.gt_crowd = ground_truth(sample, where, num_classes)
     return record
 
 
@@ -184,7 +184,7 @@ def _instances(instances: Any, where: str, name: str, num_classes: int | None, w
     return _Instances(bboxes, labels, columns.get('scores', np.zeros(0)))
 
 
-def _ground_truth(sample: Mapping, where: str, num_classes: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def ground_truth(sample: Mapping, where: str, num_classes: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(G, 4) boxes in original pixels, (G,) labels, (G,) crowd flags."""
     if 'instances' in sample:
         rows = sample['instances']
@@ -194,8 +194,8 @@ def _ground_truth(sample: Mapping, where: str, num_classes: int | None) -> tuple
         }
         found = _instances(columns, where, 'instances', num_classes)
         return found.bboxes, found.labels, np.asarray([bool(row.get('ignore_flag', 0)) for row in rows], dtype=bool)
-    if sample.get('gt_instances') is None:
-        message = 'has no ground truth: give ann_file to the metric, or put LoadAnnotations into the test pipeline'
+    if 'bboxes' not in (sample.get('gt_instances') or ()):
+        message = 'has no ground truth: put LoadAnnotations into the test pipeline, after Resize, or give ann_file to the metric, if it has one'
         raise DataError(message, record=where, field='gt_instances')
     if sample.get('flip'):
         message = 'the ground truth of a flipped image cannot be used; give ann_file to the metric'

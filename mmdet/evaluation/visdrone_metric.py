@@ -250,10 +250,10 @@ def toolkit_categories(annotations: CocoAnnotations) -> list[int]:
     return [int(category_id) + (0 in ids) for category_id in ids]
 
 
-def image_names(table: CocoFile) -> dict[ImageId, str]:
+def image_names(table: CocoFile, folders: bool = False) -> dict[ImageId, str]:
     """Image id -> name of its result file: the file name without suffix, or the id where there is no file name.
 
-    The folders of the file names are kept only if two images would have the same name without them (frames of sequences). Images of several
+    The folders of the file names are kept if ``folders`` is set, or two images would have the same name without them (frames of sequences). Images of several
     annotation files that still have one name get the number of their file, from 0, as a folder.
 
     Raises:
@@ -261,7 +261,7 @@ def image_names(table: CocoFile) -> dict[ImageId, str]:
     """
     paths = {i: Path(name or str(i)) for i, name in zip(table.image_ids, table.file_names)}
     names = {key: without_image_suffix(path.name) for key, path in paths.items()}
-    if len(set(names.values())) < len(names):
+    if folders or len(set(names.values())) < len(names):
         names = {key: without_image_suffix(path.as_posix()).lstrip('/') for key, path in paths.items()}
     if len(set(names.values())) < len(names) and table.images_of_files:
         files = np.repeat(np.arange(len(table.images_of_files)), table.images_of_files).tolist()

@@ -10,6 +10,7 @@ from mmengine.logging import MMLogger
 
 from ..errors import ConfigError
 from ..registry import METRICS
+from .dataset_checks import check_truth
 from .functional import eval_map, eval_recalls
 
 
@@ -55,6 +56,11 @@ class VOCMetric(BaseMetric):
             raise ConfigError("must be 'mAP' or 'recall'", field='VOCMetric.metric', received=metric)
         if eval_mode not in ('area', '11points'):
             raise ConfigError("must be 'area' or '11points'", field='VOCMetric.eval_mode', received=eval_mode)
+
+    def check_datasets(self, parts: Sequence[Any]) -> list[str]:
+        """See :func:`~mmdet.evaluation.dataset_checks.check_truth`."""
+        check_truth(parts)
+        return []
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the boxes of a batch: those of the ground truth, and for each class those that were found."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ConfigError, DataError
+from ..utils.progress import progress
 from .annotation_table import refuse_split, size_of
 from .coco import CocoAnnotations, CocoFile, annotations_of, is_coco, read_coco
 from .csv_file import csv_files, read_csv_table
@@ -66,13 +67,18 @@ def _coco_splits(path: Path) -> list[str]:
 
 
 def _read_coco(
-    path: str | PathLike, image_root: str | PathLike | None, split: str | None, *, unique_ids: bool = True
+    path: str | PathLike,
+    image_root: str | PathLike | None,
+    split: str | None,
+    *,
+    unique_ids: bool = True,
+    all_sizes: bool = True,
 ) -> CocoFile:
     if Path(path).is_file():
         refuse_split(split, 'coco', path)
-        return locate_images(read_coco(path, unique_ids=unique_ids), image_root)
-    file = _chosen(path, coco_files(Path(path)), split)
-    return locate_images(read_coco(file, unique_ids=unique_ids), image_root)
+    else:
+        path = _chosen(path, coco_files(Path(path)), split)
+    return locate_images(read_coco(path, unique_ids=unique_ids), image_root, all_sizes)
 
 
 def _read_csv(path: str | PathLike, image_root: str | PathLike | None, split: str | None) -> CocoFile:
@@ -197,8 +203,8 @@ def read_table(
 ) -> CocoFile:
     """The columns of annotations of any format; arguments and errors as :func:`read_annotations`.
 
-    ``options`` are those of the format's own reader: ``unique_ids`` of COCO (:func:`~mmdet.formats.coco.read_coco`), ``classes`` of YOLO,
-    ``zero_based`` of VOC.
+    ``options`` are those of the format's own reader: ``unique_ids`` (:func:`~mmdet.formats.coco.read_coco`) and ``all_sizes``
+    (:func:`locate_images`) of COCO, ``classes`` of YOLO, ``zero_based`` of VOC.
     """
     kind = kind_of(path, kind)
     if parts := _split_folders(Path(path), kind):
@@ -231,13 +237,14 @@ def read_annotations(
     return annotations_of(read_table(path, image_root, kind, split))
 
 
-def locate_images(table: CocoFile, image_root: str | PathLike | None) -> CocoFile:
-    """The table with file names that lead from the folder of the images to the image files, whose sizes it gets where it states none.
+def locate_images(table: CocoFile, image_root: str | PathLike | None, all_sizes: bool = True) -> CocoFile:
+    """The table with file names that lead from the folder of the images to the image files, and with the sizes of these.
 
     Args:
         table: of a COCO file, whose names may have been written for another folder or machine.
         image_root: the folder; None tries the folder of the file, ``images`` and ``data`` in it and beside it, and takes the first one that has
             the first image; where none has it, the names stay as they are and the folder stays unknown.
+        all_sizes: False leaves the stated sizes to a later comparison, and reads the headers of the other images only.
     """
     if image_root is None:
         named = [name for name in table.file_names if name][:1]
@@ -264,8 +271,10 @@ def locate_images(table: CocoFile, image_root: str | PathLike | None) -> CocoFil
     notes['image names completed to paths of image files'] += changed
     notes['images that are not there'] += missing
     sizes_wh = table.sizes_wh.copy()
-    for row in np.flatnonzero((sizes_wh == 0).any(axis=1)).tolist():
-        sizes_wh[row] = size_of(root / (located[row] or ''), notes=notes)
+    rows = np.flatnonzero((sizes_wh == 0).any(axis=1) | all_sizes).tolist()
+    for row in progress(rows, f'{root.name}: image headers'):
+        width, height = sizes_wh[row].tolist()
+        sizes_wh[row] = size_of(root / (located[row] or ''), (width, height), notes)
     return replace(
         table,
         sizes_wh=sizes_wh,

@@ -136,7 +136,8 @@ def match_classes(
         ConfigError: the file lacks a class, or no class is given.
     """
     if not classes:
-        raise ConfigError('there is no class', file=file, field='metainfo.classes')
+        message = 'there is no class; formats without a list of classes have those of their boxes, and here is no box'
+        raise ConfigError(message if not names else 'there is no class', file=file, field='metainfo.classes')
     known = Counter(names)
     if repeated := [name for name in classes if known[name] > 1]:
         raise DataError('two categories have this name', file=file, field='categories', received=repeated[0])

@@ -58,15 +58,14 @@ def is_yolo(path: Path) -> bool:
         return True
     folder = path / 'labels' if (path / 'labels').is_dir() else path
     texts = (file for file in sorted(folder.rglob('*.txt'))[:200] if file.name not in ('classes.txt', 'labels.txt'))
-    for file in texts:
-        for line in read_lines(file):
-            if line.strip():
-                values = [finite_number(text) for text in line.split()]
-                if len(values) < 5 or None in values:
-                    return False
-                shares = [value for value in values[1:] if value is not None]
-                return min(shares) >= -_TOLERANCE and max(shares) <= 1 + _TOLERANCE
-    return False
+    first = next((line for file in texts for line in read_lines(file) if line.strip()), '')
+    values = [finite_number(text) for text in first.split()]
+    shares = [value for value in values[1:] if value is not None]
+    return len(values) >= 5 and None not in values and _are_shares(shares)
+
+
+def _are_shares(values: Sequence[float]) -> bool:
+    return min(values) >= -_TOLERANCE and max(values) <= 1 + _TOLERANCE
 
 
 def yolo_splits(path: Path) -> list[str]:
@@ -104,9 +103,8 @@ def read_yolo_table(
         raise DataError(message, file=path)
     wanted = layout.splits if split is None else {split: layout.splits.get(split, [])}
     if split is not None and not wanted[split]:
-        raise ConfigError(
-            f'must be one of {", ".join(map(repr, layout.splits))}', file=path, field='split', received=split
-        )
+        message = f'must be one of {", ".join(map(repr, layout.splits))}'
+        raise ConfigError(message, file=path, field='split', received=split)
     notes: Counter = Counter()
     files: dict[Path, None] = {}
     for name, places in layout.splits.items():
@@ -121,12 +119,8 @@ def read_yolo_table(
     if not files:
         named = {name: list(map(str, of)) for name, of in wanted.items()}
         there = any(place.exists() for of in wanted.values() for place in of)
-        message = (
-            'holds no image'
-            if there
-            else 'holds no image: none of the places that it names is there; write them relative to the file'
-        )
-        raise DataError(message, file=path, received=named)
+        why = '' if there else ': none of the places that it names is there; write them relative to the file'
+        raise DataError(f'holds no image{why}', file=path, received=named)
     root = layout.root
     if not all(file.is_relative_to(root) for file in files):
         root = Path(os.path.commonpath([file.parent for file in files]))
@@ -201,18 +195,14 @@ def _yaml_layout(file: Path, image_root: str | os.PathLike | None) -> _Layout:
         if values is None or values == []:
             continue
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise DataError(
-                'must be a folder, a .txt list of images, or a list of these', file=file, field=key, received=values
-            )
+            message = 'must be a folder, a .txt list of images, or a list of these'
+            raise DataError(message, file=file, field=key, received=values)
         splits['val' if key == 'valid' else key] = [_place(root, value) for value in values]
     if not splits and any((root / name).is_dir() for name in ('images', *SPLITS, 'valid')):
         splits = _folder_splits(root)  # supervision writes nothing but names
     if not splits:
-        raise DataError(
-            f'must name the images of one split at least: {", ".join(SPLITS)}',
-            file=file,
-            received=sorted(map(str, document)),
-        )
+        message = f'must name the images of one split at least: {", ".join(SPLITS)}'
+        raise DataError(message, file=file, received=sorted(map(str, document)))
     shape = document.get('kpt_shape')
     if shape is not None and not (
         isinstance(shape, list) and len(shape) == 2 and all(is_int(side, 1) for side in shape)
@@ -235,27 +225,21 @@ def _yaml_names(document: dict, file: Path) -> list[str] | None:
         return None
     if isinstance(names, dict):
         if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
-            raise DataError(
-                f'the numbers must be 0 to {len(names) - 1}', file=file, field='names', received=list(names)
-            )
+            message = f'the numbers must be 0 to {len(names) - 1}'
+            raise DataError(message, file=file, field='names', received=list(names))
         by_number = {int(number): name for number, name in names.items()}
         names = [by_number[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
         raise DataError('must be a list of names, or names by number', file=file, field='names', received=names)
     if any(isinstance(name, bool) for name in names):
-        raise DataError(
-            'YAML takes yes, no, on and off for truth values; quote them', file=file, field='names', received=names
-        )
+        message = 'YAML takes yes, no, on and off for truth values; quote them'
+        raise DataError(message, file=file, field='names', received=names)
     names = [str(name) for name in names]
     if repeated := [name for name, times in Counter(names).items() if times > 1]:
         raise DataError('two classes have one name', file=file, field='names', received=repeated[0])
     if count is not None and count != len(names):
-        raise DataError(
-            f'names has {len(names)} class{"es" if len(names) != 1 else ""}: the two must agree',
-            file=file,
-            field='nc',
-            received=count,
-        )
+        message = f'names has {len(names)} class{"es" if len(names) != 1 else ""}: the two must agree'
+        raise DataError(message, file=file, field='nc', received=count)
     return names
 
 
@@ -358,31 +342,21 @@ def _read_row(
     texts, record = line.split(), f'line {number}'
     values = [value for text in texts if (value := finite_number(text)) is not None]
     keypoints = layout.keypoint_values
-    fits = (
-        len(values) == 5 + keypoints
-        if keypoints
-        else len(values) in (5, 6) or (len(values) >= 7 and len(values) % 2 == 1)
-    )
-    if len(values) < len(texts) or not fits:
+    count = len(values)
+    fits = count == 5 + keypoints if keypoints else count in (5, 6) or (count >= 7 and count % 2 == 1)
+    if count < len(texts) or not fits:
         wanted = f'class centre_x centre_y width height and {keypoints} numbers of key points' if keypoints else _ROW
-        raise DataError(
-            f'must be finite numbers separated by blanks: {wanted}',
-            file=file,
-            record=record,
-            received=line.strip()[:120],
-        )
+        message = f'must be finite numbers separated by blanks: {wanted}'
+        raise DataError(message, file=file, record=record, received=line.strip()[:120])
     label, shares = values[0], values[1:]
     assert layout.classes is not None
     if label % 1 or not 0 <= label < len(layout.classes):
         message = f'must be a whole number in 0..{len(layout.classes) - 1}: there are {len(layout.classes)} class names'
         raise DataError(message, file=file, record=record, field='class', received=texts[0])
-    if keypoints:
-        notes['key points of boxes (not read)'] += 1
+    if keypoints or count == 6:
+        notes['key points of boxes (not read)' if keypoints else 'confidences (not read)'] += 1
         shares = shares[:4]
-    elif len(values) == 6:
-        notes['confidences (not read)'] += 1
-        shares = shares[:4]
-    if min(shares) < -_TOLERANCE or max(shares) > 1 + _TOLERANCE:
+    if not _are_shares(shares):
         message = 'must be shares of the width and height of the image, 0..1 (are these pixels?)'
         raise DataError(message, file=file, record=record, field='box', received=line.strip()[:120])
     if len(shares) == 4:
@@ -419,11 +393,8 @@ def write_yolo(folder: str | os.PathLike, tables: Mapping[str, CocoFile]) -> dic
         for name, own in zip(table.require_file_names(inner=True), lines):
             stem = os.path.splitext(name)[0]
             if stem in owner:
-                raise DataError(
-                    f'has the label file of {owner[stem]}; rename one of the two',
-                    file=table.source,
-                    record=f'image {name}',
-                )
+                message = f'has the label file of {owner[stem]}; rename one of the two'
+                raise DataError(message, file=table.source, record=f'image {name}')
             owner[stem] = name
             write_text(Path(folder, 'labels', split, f'{stem}.txt'), ''.join(own))
     document = {**{split: f'images/{split}' for split in tables}, 'nc': len(classes), 'names': dict(enumerate(classes))}

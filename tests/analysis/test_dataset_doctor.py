@@ -293,6 +293,17 @@ def test_the_input_size_is_that_of_images_not_of_mosaics(repository):
     assert head_settings(dict(shared, fine=shared['coarse'])) == []
 
 
+@pytest.mark.parametrize(
+    'fit, factors', [('centre', [[0.5, 0.5], [0.25, 0.25]]), ('shrink', [[0.5, 0.5], [0.25, 0.25]]), ('stretch', [[0.5, 1], [0.5, 0.25]])]
+)  # fmt: skip
+def test_the_input_size_of_a_warp(fit, factors):
+    register_all_modules()
+    step = dict(type='WarpResize', scale=(320, 320), fit=fit)
+    (size,) = input_sizes([step])
+    assert size.label == '320 x 320' and size.factors(np.array([[640, 320], [640, 1280]])).tolist() == factors
+    assert [size.label for size in input_sizes([dict(step, zoom=(0.5, 1.5))])] == ['160 x 160', '480 x 480']
+
+
 def test_the_last_bin_and_the_priors(project):
     register_all_modules()
     # Boxes of 100 x 80 and 80 x 120 pixels at the input reach 50 pixels and more from their priors, which are at most 7 x 4 away with these bins.

@@ -52,6 +52,17 @@ def test_both_ways(to, tmp_path):
     assert set(table.category_names) == {'cat', 'dog'}
 
 
+@pytest.mark.parametrize('to', ['yolo', 'voc', 'csv', 'labelme'])
+def test_boxes_lie_where_the_pixels_say(to, tmp_path):
+    """A file whose sizes are exchanged, as of photos turned by EXIF: the boxes are pixels of the images."""
+    path = source(tmp_path, images=[dict(i, width=i['height'], height=i['width']) for i in IMAGES])
+    target = target_of(tmp_path, to)
+    report = convert(path, target, to, images='leave' if to == 'csv' else 'copy')
+    assert report.read_notes['images whose size differs from the stated one (the size of the image counts)'] == 2
+    table = read_table(target, tmp_path / 'images' if to == 'csv' else None, to)
+    assert rows_of(table) == BOXES and not table.notes
+
+
 def test_coco_keeps_what_it_knows(tmp_path):
     rows = [dict(ROWS[0], segmentation=[[1, 2, 3, 4, 5, 6]], attributes=dict(rotation=30.0)), dict(ROWS[1], iscrowd=1), dict(ROWS[2], ignore=1)]  # fmt: skip
     convert(source(tmp_path, rows), tmp_path / 'y.json', 'coco', classes=['cat', 'dog'])

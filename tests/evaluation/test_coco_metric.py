@@ -373,7 +373,7 @@ def test_bad_predictions_are_named(ann_file, data_sample, message):
 @pytest.mark.parametrize(
     'more, message',
     [
-        (dict(), 'image 0: gt_instances: has no ground truth: give ann_file'),
+        (dict(), 'image 0: gt_instances: has no ground truth: put LoadAnnotations'),
         (
             dict(gt_instances=dict(bboxes=np.zeros((1, 4)), labels=np.array([9]))),
             'image 0: gt_instances.labels: must be 0..1',

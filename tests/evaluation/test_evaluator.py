@@ -18,6 +18,7 @@ from mmdet.evaluation import (
     DumpDetResults,
     Evaluator,
     MultiDatasetsEvaluator,
+    VOCMetric,
     evaluate_by_config,
     evaluate_results,
     read_results,
@@ -50,8 +51,8 @@ def coco_file(path, names=('car', 'bus'), ids=(1, 2), prefix='a', ann_names=None
     return str(path)
 
 
-def dataset(file, classes=('car', 'bus')):
-    pipeline = [dict(type='PackDetInputs', meta_keys=('img_id', 'ori_shape'))]
+def dataset(file, classes=('car', 'bus'), keys=('img_id', 'ori_shape', 'instances')):
+    pipeline = [dict(type='PackDetInputs', meta_keys=keys)]
     return CocoDataset(ann_file=file, metainfo=dict(classes=classes), test_mode=True, pipeline=pipeline)
 
 
@@ -326,6 +327,16 @@ def test_files_of_other_data_sets_are_found_before_the_first_image(tmp_path):
         return evaluator.bind(data)
 
     assert notes(CocoMetric(file)) == [] and notes(CocoMetric()) == []
+    without = dataset(file, keys=('img_id',))
+    assert notes(CocoMetric(format_only=True, outfile_prefix=str(tmp_path / 'out')), without) == []
+    for metric in (CocoMetric(), VOCMetric()):
+        with pytest.raises(DataError, match='image 1: .* no ground truth: put LoadAnnotations'):
+            notes(metric, without)
+    with pytest.raises(ConfigError, match='two CocoMetric would give results of the same names'):
+        notes([CocoMetric(file), CocoMetric(file, metric=['proposal', 'bbox'])])
+    assert notes([CocoMetric(file), CocoMetric(file, metric='proposal'), CocoMetric(file, prefix='b')]) == []
+    with pytest.raises(ConfigError, match=r'outfile_prefix: cannot be written'):
+        CocoMetric(file, outfile_prefix=f'{file}/out')
     assert notes(CocoMetric(coco_file(tmp_path / 'copy.json'))) == []
     assert (
         '1 of its 3 images are not in the data set'

@@ -62,6 +62,16 @@ def write_source(root, kind):
     return root / 'r.pkl'
 
 
+@pytest.mark.parametrize('kind', ['json', 'folder'])
+def test_yolo_files_lie_in_the_folders_of_the_images(tmp_path, kind):
+    results = write_source(tmp_path, kind)
+    ann = dict(ANN, images=[ANN['images'][0], dict(ANN['images'][1], file_name='sub/b.jpg')])
+    write_files(tmp_path, {'ann.json': json.dumps(ann)})
+    export_results(tmp_path / 'ann.json', results, tmp_path / 'out', 'yolo')
+    assert (tmp_path / 'out/a.txt').read_text() == FILES['yolo']['a.txt']
+    assert (tmp_path / 'out/sub/b.txt').read_text() == ''
+
+
 def content(path):
     if path.is_file():
         return {'.': json.loads(path.read_text())}

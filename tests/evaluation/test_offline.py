@@ -243,8 +243,8 @@ def test_classes_are_those_of_the_dataset(run):
     [
         ([], ConfigError, 'test_evaluator: has no metric'),
         (dict(type='DumpDetResults', out_file_path='never.pkl'), ConfigError, 'test_evaluator: has no metric'),
-        (dict(type='CocoMetric'), DataError, 'has no ground truth: give ann_file'),
-        (dict(type='VisDroneMetric'), DataError, 'has no ground truth: give ann_file'),
+        (dict(type='CocoMetric'), DataError, 'has no ground truth: put LoadAnnotations'),
+        (dict(type='VisDroneMetric'), DataError, 'has no ground truth: put LoadAnnotations'),
         ([dict(type='CountingMetric')] * 2, ConfigError, "two metrics .*Received: 'mine/boxes'"),
         (dict(type='NoMetric'), ConfigError, "Received: 'NoMetric'"),
         (dict(ann_file='x'), ConfigError, "needs the key 'type'"),
