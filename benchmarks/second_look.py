@@ -178,6 +178,8 @@ def methods() -> Iterator[tuple[str, str, tuple[str, ...], dict]]:
     for detectors, family in ((('coarse', 'fine'), 'two looks, two models'), (('one',), 'two looks, one model')):
         for side in (832, 1333, 1824):
             yield family, f'832, {side}', detectors, dict(fine=dict(scale=(side, side)))
+    # A change of a stage's test_cfg replaces the whole of it.
+    agnostic = dict(nms=dict(type='nms', iou_threshold=0.6, class_agnostic=True))
     variants: dict[str, dict[str, Any]] = {
         'coarse boxes kept': dict(coarse_weight=1.0),
         'coarse boxes of large objects': dict(coarse_area=96.0**2),
@@ -185,7 +187,7 @@ def methods() -> Iterator[tuple[str, str, tuple[str, ...], dict]]:
         'only where something is small': dict(look_below=16.0),
         'regions of 0.1 and more': dict(ufp=dict(min_score=0.1)),
         'regions of 0.2 and more': dict(ufp=dict(min_score=0.2)),
-        'coarse score 0.15': dict(coarse=dict(test_cfg=dict(score_thr=0.15))),
+        'coarse score 0.15': dict(coarse=dict(test_cfg=dict(agnostic, score_thr=0.15))),
         'whole image as a tile': dict(ufp=dict(whole_zoom=0.5)),
         'coarse at 640': dict(coarse=dict(scale=(640, 640))),
         'coarse at 1000': dict(coarse=dict(scale=(1000, 1000))),

@@ -75,9 +75,10 @@ class CoarseErrors:
         lines += [
             f'  missed {name}: {missed} of {count} ({share:.1%})' for name, missed, count, share in rates if count
         ]
-        lines.append(
-            f'  error of the centre {self.shift:.1%} of the side, of width and height {self.stretch:.1%}; {self.repeated} repeated detections'
+        errors = (
+            f'{self.shift:.1%} of the side, of width and height {self.stretch:.1%}; {self.repeated} repeated detections'
         )
+        lines += [f'  error of the centre {errors}'] if len(self.true_scores) else []
         mean = self.false_boxes.mean() if self.images else 0.0
         lines.append(
             f'  false boxes: {mean:.1f} an image (median {np.median(self.false_boxes) if self.images else 0:.0f})'

@@ -25,6 +25,7 @@ def test_nothing_found(images):
     found = errors(*images)
     assert sum(found.missed) == sum(found.objects) == sum(len(each.gt_bboxes) for each in images)
     assert found.false_boxes.sum() == found.repeated == 0 and np.isnan(found.shift)
+    assert 'nan' not in str(found)
     assert str(found).startswith(f'{len(images)} images')
     with pytest.raises(ConfigError, match='nothing|no detection'):
         found.config()

@@ -27,9 +27,8 @@ def project(repository, tmp_path_factory):
     (folder / 'ann.json').write_text(json.dumps(document))
     cfg = Config.fromfile(repository / 'configs/UFPMP-Det/ufpmp_shared_scenes.py')
     detector = cfg.model.coarse.detector
-    detector.data_preprocessor.channels_last = (
-        False  # PyTorch's convolutions of so few channels write past their memory in that layout
-    )
+    # PyTorch's convolutions of so few channels write past their memory in the other layout.
+    detector.data_preprocessor.channels_last = False
     detector.backbone.update(base_channels=8, stem_channels=8)
     detector.neck.update(in_channels=[8, 16, 32, 64], out_channels=12)
     detector.bbox_head.update(num_classes=2, in_channels=12, feat_channels=12)

@@ -25,14 +25,8 @@ from mmdet.utils.checks import is_number
 from .base import BaseDetector
 from .tta import flip_boxes
 
-_TEST_CFG = (
-    'score_thr',
-    'nms_pre',
-    'nms_pre_rule',
-    'min_bbox_size',
-    'nms',
-    'max_per_img',
-)  # what dense heads decode by
+# What dense heads decode by.
+_TEST_CFG = ('score_thr', 'nms_pre', 'nms_pre_rule', 'min_bbox_size', 'nms', 'max_per_img')
 
 
 def rescale_size_hw(
