@@ -128,8 +128,12 @@ def export_results(
         with temporary_folder(target) as folder:
             if to == 'yolo':
                 sizes_wh = np.array(annotations.image_sizes, dtype=np.int64)[:, ::-1]
-                paths = image_names(table, folders=True)  # labels/sub/x.txt belongs to images/sub/x.jpg
-                write_yolo_results(folder, [paths[image_id] for image_id in annotations.image_ids], sizes_wh, kept)
+                # labels/sub/x.txt belongs to images/sub/x.jpg; a folder that all images are in says nothing.
+                path_of = image_names(table, folders=True)
+                paths = [path_of[image_id] for image_id in annotations.image_ids]
+                above = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ''
+                paths = [os.path.relpath(path, above or '.') for path in paths]
+                write_yolo_results(folder, paths, sizes_wh, kept)
                 write_text(folder / 'classes.txt', ''.join(f'{name}\n' for name in annotations.classes))
             else:
                 write_result_files(folder, names, kept, _server_categories(annotations, table.kind))
