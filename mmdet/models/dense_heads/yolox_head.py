@@ -120,7 +120,7 @@ class YOLOXHead(AnchorFreeHead):
         predictors = (self.multi_level_conv_cls, self.multi_level_conv_reg, self.multi_level_conv_obj)
         return tuple(map(list, zip(*map(self.forward_single, x, *layers, *predictors))))
 
-    def forward_single(  # type: ignore[override]  # as in mmdetection: with the layers of the level
+    def forward_single(  # as in mmdetection: with the layers of the level
         self,
         x: Tensor,
         cls_convs: nn.Module,
