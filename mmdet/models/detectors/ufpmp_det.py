@@ -85,6 +85,7 @@ class UFPMPDet(CompositeDetector):
     fine: DetectionStage
     coarse_area: float | None = None
     look_below: float | None = None
+    _only_proposes = False  # the coarse stage, whose one class is any object
 
     def __init__(
         self,
@@ -121,7 +122,8 @@ class UFPMPDet(CompositeDetector):
         classes = (self.coarse.num_classes, self.fine.num_classes)
         self._fine_labels: tuple[int, ...] | None = None  # of the coarse labels, where they differ
         known = self.coarse.classes is not None and self.fine.classes is not None
-        if known or (self.coarse.class_agnostic and not self.fine.class_agnostic):
+        self._only_proposes = self.coarse.class_agnostic and not self.fine.class_agnostic
+        if known or self._only_proposes:
             self.match_stage_classes(dict(coarse=self.coarse.classes or (), fine=self.fine.classes or ()))
         elif classes[0] != classes[1]:
             raise ConfigError('both stages must have the same classes', field='num_classes', received=classes)
@@ -136,8 +138,8 @@ class UFPMPDet(CompositeDetector):
 
         Where the stages have no class in common, or the coarse one only proposes, it finds the foreground, and its boxes are not merged.
         """
-        if self.coarse.class_agnostic and not self.fine.class_agnostic:
-            self._fine_labels = (-1,) * self.coarse.num_classes
+        if self._only_proposes:
+            self._fine_labels = (-1,)
             return []
         coarse, fine = (tuple(names[stage]) for stage in ('coarse', 'fine'))
         if not set(coarse) & set(fine) and len(coarse) != len(fine):
