@@ -85,6 +85,7 @@ class UFPMPDet(CompositeDetector):
     fine: DetectionStage
     coarse_area: float | None = None
     look_below: float | None = None
+    _only_proposes = False  # the coarse stage, whose one class is any object
 
     def __init__(
         self,
@@ -122,10 +123,10 @@ class UFPMPDet(CompositeDetector):
             self.fine = DetectionStage(**fine)
         classes = (self.coarse.num_classes, self.fine.num_classes)
         self._fine_labels: tuple[int, ...] | None = None  # of the coarse labels, where they differ
-        if self.coarse.classes is not None and self.fine.classes is not None:
-            self.match_stage_classes(dict(coarse=self.coarse.classes, fine=self.fine.classes))
-        elif self.coarse.class_agnostic and not self.fine.class_agnostic:
-            self._fine_labels = (-1,) * classes[0]
+        known = self.coarse.classes is not None and self.fine.classes is not None
+        self._only_proposes = self.coarse.class_agnostic and not self.fine.class_agnostic
+        if known or self._only_proposes:
+            self.match_stage_classes(dict(coarse=self.coarse.classes or (), fine=self.fine.classes or ()))
         elif classes[0] != classes[1]:
             raise ConfigError('both stages must have the same classes', field='num_classes', received=classes)
         self.ufp = check_packing(ufp)
@@ -137,8 +138,11 @@ class UFPMPDet(CompositeDetector):
     def match_stage_classes(self, names: Mapping[str, Sequence[str]]) -> list[str]:
         """Learn the class names of the stages, ``coarse`` and ``fine``; returns sentences about what is not equal.
 
-        Where the stages have no class in common, the coarse one only finds the foreground, and its boxes are not merged.
+        Where the stages have no class in common, or the coarse one only proposes, it finds the foreground, and its boxes are not merged.
         """
+        if self._only_proposes:
+            self._fine_labels = (-1,)
+            return []
         coarse, fine = (tuple(names[stage]) for stage in ('coarse', 'fine'))
         if not set(coarse) & set(fine) and len(coarse) != len(fine):
             self._fine_labels = (-1,) * len(coarse)

@@ -239,6 +239,10 @@ def test_proposals_as_a_coarse_stage(repository):
     coarse, fine = (dict(detector=small(repository, name), scale=(160, 128)) for name in ('rpn', 'faster'))
     both = fill(UFPMPDet(coarse, fine, coarse_weight=1.0, min_overlap=0.0)).eval()
     image = (images(SIZE)[0] * 20 + 120).clamp(0, 255).byte()
+    # Nor do the names of the data set in a checkpoint of proposals make classes of them.
+    assert (
+        both.match_stage_classes(dict(coarse=['person', 'car'], fine=[f'class {i}' for i in range(79)] + ['car'])) == []
+    )
     with torch.no_grad():
         steps = both.trace([image])[0]
     assert both.num_classes == 80 and len(steps.coarse) > 10
