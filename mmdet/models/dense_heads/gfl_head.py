@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.core import bbox_overlaps
+from mmdet.errors import ConfigError
 from mmdet.models.layers import Integral
 from mmdet.models.losses.reduction import is_own_loss, loss_sum
 from mmdet.registry import MODELS
@@ -69,7 +70,7 @@ class GFLHead(SingleAnchorHead):
         init_cfg: initialisation; by default N(0, 0.01), and a class bias for a prior probability of 0.01.
 
     Raises:
-        ConfigError: more than one prior per location, an unknown ``nms_pre_rule``, or a class loss that takes the other form of scores.
+        ConfigError: ``reg_max`` below 1, more than one prior per location, an unknown ``nms_pre_rule``, or a class loss that takes the other form of scores.
     """
 
     _step_names: tuple[str, ...] = (*SingleAnchorHead._step_names, 'anchor_center')
@@ -101,6 +102,8 @@ class GFLHead(SingleAnchorHead):
         legacy: bool = False,
         reg_decoded_bbox: bool = True,
     ):
+        if reg_max < 1:
+            raise ConfigError('must be at least 1', field='bbox_head.reg_max', received=reg_max)
         self.reg_max, self.legacy, self.stacked_convs = reg_max, legacy, stacked_convs
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
         super().__init__(

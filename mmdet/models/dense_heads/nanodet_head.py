@@ -10,6 +10,7 @@ from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
 
 from ..backbones.custom_csp_net import LEAKY_CFG
@@ -38,6 +39,9 @@ class NanoDetHead(GFLHead):
         feat_channels: channels of the towers.
         anchor_generator: NanoDet v0.x puts an anchor on the middle of each cell.
         kwargs: the other arguments of :class:`GFLHead`.
+
+    Raises:
+        ConfigError: an even ``kernel_size``.
     """
 
     cls_convs: Any  # these and the predictors have one module for each level, unlike those of GFLHead
@@ -69,6 +73,8 @@ class NanoDetHead(GFLHead):
         self.rows_of_no_class = (
             4 * (reg_max + 1) if share_cls_reg else 0
         )  # box logits behind the class logits of the predictor
+        if kernel_size % 2 == 0:  # the maps would grow
+            raise ConfigError('must be odd', field='bbox_head.kernel_size', received=kernel_size)
         self.conv_module = DepthwiseSeparableConvModule if use_depthwise else ConvModule
         super().__init__(
             num_classes, in_channels, stacked_convs, norm_cfg=norm_cfg, reg_max=reg_max, feat_channels=feat_channels,

@@ -83,7 +83,7 @@ class GhostPAN(BaseModule):
         init_cfg: initialisation.
 
     Raises:
-        ConfigError: another number of extra levels.
+        ConfigError: another number of extra levels, odd ``out_channels``, an even ``kernel_size``.
     """
 
     def __init__(
@@ -101,6 +101,12 @@ class GhostPAN(BaseModule):
         super().__init__(init_cfg)
         if num_extra_level not in (0, 1):
             raise ConfigError('must be 0 or 1', field='num_extra_level', received=num_extra_level)
+        if out_channels % 2:
+            raise ConfigError(
+                'must be even, for the halves of the ghost modules', field='out_channels', received=out_channels
+            )
+        if kernel_size % 2 == 0:
+            raise ConfigError('must be odd', field='kernel_size', received=kernel_size)
         self.in_channels, self.out_channels = list(in_channels), out_channels
         options: dict = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
         conv = DepthwiseSeparableConvModule if use_depthwise else ConvModule

@@ -319,6 +319,16 @@ def test_sizes_that_do_not_halve_are_refused(model_of):
             model(torch.zeros(1, 3, 64, 80), mode='tensor')
 
 
+@pytest.mark.parametrize(
+    'field, value',
+    [('bbox_head.kernel_size', 4), ('bbox_head.reg_max', 0), ('neck.out_channels', 97), ('neck.kernel_size', 4)],
+)
+def test_arguments_that_no_map_fits_are_refused(field, value, repository):
+    cfg = load_config(repository / 'configs/nanodet/nanodet_plus-m_320_coco.py', {f'model.{field}': value}).model
+    with torch.device('meta'), pytest.raises(ConfigError, match=field.split('.')[1]):
+        MODELS.build(cfg)
+
+
 @pytest.mark.parametrize('field, value', [('num_classes', 6), ('reg_max', 10)])
 def test_the_auxiliary_head_predicts_what_the_other_does(field, value, repository):
     cfg = load_config(
