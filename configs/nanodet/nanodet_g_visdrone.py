@@ -8,6 +8,8 @@ _base_ = [
 # What of COCO each class continues; the others (both tricycles) are new.
 map_classes = dict(trained='coco', rename=dict(pedestrian='person', people='person', van='car', motor='motorcycle'))
 model = dict(
+    # Two and a half times as fast a training step in bfloat16, on one thread of a CPU with AMX.
+    data_preprocessor=dict(channels_last=True),
     # The published weights at hand have their norms folded into the convolutions: without norms they are read as they are, and can be trained.
     backbone=dict(norm_cfg=None),
     bbox_head=dict(num_classes=10, norm_cfg=None),
