@@ -1,6 +1,6 @@
 """Is looking twice worth it? AP against megapixels and CPU seconds on real VisDrone images: whole images, tiles, UFPMP-Det with two models and one.
 
-    python benchmarks/second_look.py VISDRONE WEIGHTS [--out FOLDER] [--folds 3] [--seeds 0 1] [--iters 700] [--jobs 2]
+    python benchmarks/second_look.py VISDRONE WEIGHTS [--out FOLDER] [--folds 3] [--seeds 0 1] [--iters 700] [--jobs 2] [--explain]
 
 VISDRONE holds VisDrone2019-DET-{train,val}/{images,annotations}, a few images or all; WEIGHTS is NanoDet-g trained on COCO. The images of both splits are
 divided into folds by scene, the number before the first underscore of their names, so that no scene is ever both trained on and tested. Everything is
@@ -9,7 +9,8 @@ and, with half of them each, the two detectors of two stages. Every image is the
 seed's AP is that of all images in one evaluation. Classes are those of COCO that VisDrone has, in six; other rows are crowd boxes of each class.
 
 A run that is stopped goes on where it was: trainings and tests that have written their result are not repeated. At the end the table and the
-pictures are in FOLDER.
+pictures are in FOLDER. --explain prints instead what two looks of one model lose: objects outside of all regions, objects that tiles cut, at what size
+the network sees them, and the AP if the coarse pass had found exactly the objects.
 """
 
 import argparse
@@ -20,15 +21,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.structures import InstanceData
 
+from mmdet.apis import init_detector
 from mmdet.apis.testing import run_testing
+from mmdet.core.ufp import fill_ratio, move_objects
+from mmdet.datasets.transforms.formatting import to_chw
 from mmdet.evaluation import evaluate_results
-from mmdet.formats.images import image_size
+from mmdet.formats.images import decode_image, image_size, read_image_bytes
 from mmdet.formats.visdrone import IGNORED_REGION, read_visdrone_rows
 from mmdet.utils import load_config, register_all_modules
 from mmdet.visualization.charts import line_chart
@@ -262,6 +267,75 @@ def evaluate(
     return result
 
 
+# ---------------------------------------------------------------------------------------------------------- explanation
+
+# Areas at which an object stops being small, and middling.
+SIZES = {'small': (0, 32**2), 'medium': (32**2, 96**2), 'large': (96**2, float('inf'))}
+
+
+def explain(out: Path, counts: list[int], seed: int, iters: int, side: int) -> None:
+    """Print what becomes of the objects on the way into the mosaic, and the AP of found and of perfect regions.
+
+    An object is seen at the root of its area in the network's input, on the whole image at the larger side or in the best tile that has it.
+    """
+    rows: dict[str, list[dict]] = dict(found=[], perfect=[])
+    objects: dict[str, list[tuple[float, ...]]] = {name: [] for name in SIZES}
+    fills, megapixels = [], []
+    for fold in range(len(counts)):
+        cfg = training_config(out, fold, 0.0, iters, '')
+        cfg.model = model_of(cfg, ('one',), dict(fine=dict(scale=(side, side))))
+        model = init_detector(cfg, load_point(out, ('one',), fold, seed, iters), device='cpu')
+        content = json.loads((out / f'test_{fold}.json').read_text())
+        for entry in content['images']:
+            own = [row for row in content['annotations'] if row['image_id'] == entry['id'] and not row['iscrowd']]
+            boxes = torch.tensor([row['bbox'] for row in own]).reshape(-1, 4).double()
+            boxes[:, 2:] += boxes[:, :2]
+            truth = InstanceData(
+                bboxes=boxes.float(),
+                scores=torch.ones(len(own)),
+                labels=torch.tensor([row['category_id'] - 1 for row in own], dtype=torch.long),
+            )
+            image = to_chw(decode_image(read_image_bytes(entry['file_name'])))
+            size_wh = (entry['width'], entry['height'])
+            coarse = model.coarse([image])[0]
+            for name, packable in (('found', coarse), ('perfect', truth)):
+                regions, width, height = model.pack([packable], [size_wh])[0]
+                mosaic = model.render(image, regions, width, height)
+                fine = model.fine([mosaic])[0] if min(mosaic.shape[1:]) else None
+                merged = model.merge(coarse, fine, regions)
+                for box, score, label in zip(merged.bboxes.tolist(), merged.scores.tolist(), merged.labels.tolist()):
+                    x1, y1, x2, y2 = box
+                    rows[name].append(
+                        dict(image_id=entry['id'], category_id=label + 1, bbox=[x1, y1, x2 - x1, y2 - y1], score=score)
+                    )
+                if name == 'perfect' or not fine:
+                    continue
+                fills.append(fill_ratio(regions, width, height))
+                height_in, width_in = model.fine.input_size_hw(tuple(mosaic.shape[1:]), model.fine.scales[0])
+                megapixels.append(height_in * width_in / 1e6)
+                moved = move_objects(boxes.numpy(), regions.numpy())
+                zoom, whole_zoom = width_in / mosaic.shape[2], side / max(size_wh)
+                for i, area in enumerate(truth.bboxes[:, 2:].sub(truth.bboxes[:, :2]).prod(1).tolist()):
+                    kind = next(name for name, (low, high) in SIZES.items() if low <= area < high)
+                    copies = moved.index == i
+                    sides = moved.bboxes[copies, 2:] - moved.bboxes[copies, :2]
+                    best = float(sides.prod(1).max()) ** 0.5 * zoom if copies.any() else 0.0
+                    objects[kind].append(
+                        (copies.any(), bool(copies.any() and moved.cut[copies].all()), best, area**0.5 * whole_zoom)
+                    )
+    for kind, each in objects.items():
+        inside = [row for row in each if row[0]]
+        print(
+            f'{kind}: {len(each)} objects, {len(inside) / len(each):.1%} in a region, {sum(row[1] for row in inside) / len(inside):.1%} of them cut; '
+            f'median side seen {median(row[2] for row in inside):.1f} px in mosaics, {median(row[3] for row in each):.1f} px in images of {side}'
+        )  # fmt: skip
+    print(f'mosaics: {fmean(fills):.0%} covered by tiles, {fmean(megapixels):.2f} Mpx')
+    for name, found in rows.items():
+        values = evaluate_results(found, str(out / 'all.json'), CLASSES, max_dets=500)
+        shown = ', '.join(f'{100 * values[f"coco/bbox_mAP{key}"]:.1f}' for key in ('', '_50', '_s', '_m', '_l'))
+        print(f'{name} regions, 832 and {side}: AP, AP50, small, medium, large {shown}', flush=True)
+
+
 # --------------------------------------------------------------------------------------------------------------- output
 
 
@@ -304,6 +378,9 @@ def main() -> None:
     parser.add_argument('--iters', type=int, default=700)
     parser.add_argument('--jobs', type=int, default=1, help='trainings at once')
     parser.add_argument('--only-train', action='store_true')
+    parser.add_argument(
+        '--explain', action='store_true', help='what the second look of one model loses, instead of the table'
+    )
     args = parser.parse_args()
     register_all_modules()
     out, weights = args.out.resolve(), str(Path(args.weights).resolve())
@@ -315,6 +392,9 @@ def main() -> None:
         for line in pool.map(lambda job: train(out, *job, args.iters, weights), jobs):
             print(line, flush=True)
     if args.only_train:
+        return
+    if args.explain:
+        explain(out, counts, args.seeds[0], args.iters, 1333)
         return
     rows = []
     for family, setting, detectors, change in methods():
