@@ -8,6 +8,7 @@ Several processes: ``tools/dist_test.sh`` and ``tools/slurm_test.sh``.
 
 import argparse
 
+from mmdet.apis.backends import add_backend_arguments
 from mmdet.apis.testing import configure_testing, run_testing
 from mmdet.utils import (
     CfgOptions,
@@ -44,6 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cost', action='store_true', help='also give megapixels through the network and CPU seconds of an image'
     )
+    add_backend_arguments(parser)
     add_common_arguments(parser)
     args = parser.parse_args()
     set_local_rank(args)
@@ -71,7 +73,9 @@ def main() -> None:
         trust_checkpoint=args.trust_checkpoint,
     )
     register_all_modules()
-    run_testing(cfg, fuse=args.fuse_conv_bn, tta=args.tta, cost=args.cost)
+    run_testing(
+        cfg, fuse=args.fuse_conv_bn, tta=args.tta, cost=args.cost, backend=args.backend, precision=args.backend_precision
+    )
 
 
 if __name__ == '__main__':

@@ -19,6 +19,7 @@ from ..registry import DATASETS, MODELS
 from ..utils.class_names import class_names, shown
 from ..utils.setup_env import register_all_modules
 from ..visualization.drawing import RGB, as_rgb
+from .backends import BackendSpec, use_backend
 
 
 class ConfigTypeError(ConfigError, TypeError):
@@ -35,6 +36,8 @@ def init_detector(
     device: str | torch.device | None = None,
     cfg_options: dict | None = None,
     trust_checkpoint: bool = False,
+    backend: str | None = None,
+    precision: str | None = None,
 ) -> BaseDetector:
     """Build the detector of a config, load its weights, and make it ready for :func:`inference_detector`.
 
@@ -47,6 +50,7 @@ def init_detector(
         device: None takes the first GPU, or the CPU where there is none.
         cfg_options: overrides, ``{'model.test_cfg.score_thr': 0.1}``.
         trust_checkpoint: unpickle arbitrary objects of the checkpoint; only for files of your own.
+        backend, precision: what computes the network, and in which type, see :func:`~mmdet.apis.backends.use_backend`; None is eager torch.
 
     Returns:
         The detector in evaluation mode, with ``cfg`` (the Config) and ``dataset_meta`` (``classes``, ``palette``).
@@ -56,11 +60,13 @@ def init_detector(
         CheckpointError: the checkpoint is missing, unsafe, or does not fit.
     """
     config = read_config(config, cfg_options)
-    device = choose_device(device)
+    device = choose_device(device, backend)
     model = build_model(config)
     content = None if checkpoint is None else load_checkpoint_file(checkpoint, trust=trust_checkpoint)
     load_weights(model, content, config, palette, checkpoint_name=checkpoint, trust_checkpoint=trust_checkpoint)
-    return model.to(device).eval()
+    model = model.to(device).eval()
+    use_backend(model, backend, precision)
+    return model
 
 
 def build_model(config: Config) -> BaseDetector:
@@ -130,14 +136,15 @@ def read_config(config: str | Path | Config, cfg_options: dict | None = None) ->
     return config
 
 
-def choose_device(device: str | torch.device | None) -> torch.device:
-    """The named device, or the first GPU, or the CPU where there is none.
+def choose_device(device: str | torch.device | None, backend: str | None = None) -> torch.device:
+    """The named device, or the first GPU, or the CPU where there is none or the backend runs there only.
 
     Raises:
         ConfigError: an unknown name, or a GPU that is not visible here.
     """
     if device is None:
-        return torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')
+        of_cpu = backend is not None and BackendSpec.read(backend).name == 'openvino'
+        return torch.device('cuda:0' if torch.cuda.is_available() and not of_cpu else 'cpu')
     try:
         chosen = torch.device(device)
     except RuntimeError as error:

@@ -32,6 +32,7 @@ from ..models.detectors import BaseDetector
 from ..registry import SCOPE, VISUALIZERS
 from ..structures import DetDataSample
 from ..utils.setup_env import register_all_modules
+from .backends import use_backend
 from .building import build_model, choose_device, find_config_beside, load_weights, read_config
 from .calls import Call, InferenceResult, next_sources, recorded
 from .inference import (
@@ -87,6 +88,8 @@ class DetInferencer(TilingSteps, BaseInferencer):
         cfg_options: overrides of the config.
         value_range: how 16-bit and floating-point images and arrays become 0..255: ``(low, high)``, ``'full'`` or ``'minmax'``, see
             :mod:`mmdet.formats.pixels`; None takes the ``value_range`` of ``LoadImageFromFile`` in the config, without which they are errors.
+        backend, precision: what computes the network (``'openvino'``, ``'onnxruntime'``, ``'torch-compile'``), and in which type
+            (``'fp32'``, ``'bf16'``), see :func:`~mmdet.apis.backends.use_backend`; None is eager torch.
 
     Attributes:
         cfg, model, pipeline, collate_fn, visualizer, device: what the constructor built.
@@ -124,6 +127,8 @@ class DetInferencer(TilingSteps, BaseInferencer):
         trust_checkpoint: bool = False,
         cfg_options: dict | None = None,
         value_range: ValueRange = None,
+        backend: str | None = None,
+        precision: str | None = None,
     ):
         # mmengine's constructor is not called: it reads checkpoints without checks, and runs the config stored in them.
         if scope not in (SCOPE, None):
@@ -158,8 +163,9 @@ class DetInferencer(TilingSteps, BaseInferencer):
         register_all_modules()
         self.cfg = read_config(model, cfg_options)
         self.model: BaseDetector
-        self.device = choose_device(device)
+        self.device = choose_device(device, backend)
         self.model = self._init_model(self.cfg, weights, self.device)
+        use_backend(self.model, backend, precision)
         self.pipeline = self._init_pipeline(self.cfg)
         self.collate_fn = self._init_collate(self.cfg)
         self.visualizer = self._init_visualizer(self.cfg)

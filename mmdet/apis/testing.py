@@ -16,6 +16,7 @@ from mmdet.formats.coco import file_list
 from mmdet.registry import MODELS
 from mmdet.utils.outputs import refuse_closed_folder, refuse_inputs
 
+from .backends import BackendSpec, use_backend
 from .benchmark import fuse_backbones
 
 # A flip test that merges detections as mmdetection 3.x does; a config's own tta_model and tta_pipeline take precedence.
@@ -81,7 +82,7 @@ def configure_testing(
         raise ConfigError('the config has no test_evaluator', field='test_evaluator')
     single = not isinstance(cfg.test_evaluator, list | tuple)
     whole = cfg.test_evaluator if single and 'metrics' in cfg.test_evaluator else None  # an evaluator, and not a metric
-    evaluators = [*_metrics(cfg.test_evaluator)]
+    evaluators = [*metric_configs(cfg.test_evaluator)]
     if out:
         inputs = [
             os.path.join(each.get('data_root') or '', os.fspath(file))
@@ -133,13 +134,13 @@ def configure_testing(
     return cfg
 
 
-def _metrics(spec: Any) -> Iterator[ConfigDict]:
+def metric_configs(spec: Any) -> Iterator[ConfigDict]:
     """The configs of the metrics in an evaluator's, also inside an evaluator of several data sets."""
     if isinstance(spec, list | tuple):
         for part in spec:
-            yield from _metrics(part)
+            yield from metric_configs(part)
     elif 'metrics' in spec:
-        yield from _metrics(spec['metrics'])
+        yield from metric_configs(spec['metrics'])
     else:
         yield spec
 
@@ -164,18 +165,30 @@ def _leaf_datasets(dataset: ConfigDict) -> list[ConfigDict]:
     return [leaf for part in inner for leaf in _leaf_datasets(part)]
 
 
-def run_testing(cfg: Config, *, fuse: bool = False, tta: bool = False, cost: bool = False) -> dict[str, float]:
+def run_testing(
+    cfg: Config,
+    *,
+    fuse: bool = False,
+    tta: bool = False,
+    cost: bool = False,
+    backend: str | None = None,
+    precision: str | None = None,
+) -> dict[str, float]:
     """Run the test that :func:`configure_testing` prepared, and return the metrics by name.
 
     ``fuse`` folds the batch norms of the backbone into its convolutions; ``tta`` wraps the detector in the config's ``tta_model``; ``cost`` adds
-    megapixels through the network and CPU seconds of an image to the metrics.
+    megapixels through the network and CPU seconds of an image to the metrics; ``backend`` and ``precision`` are those of
+    :func:`~mmdet.apis.backends.use_backend`, None is eager torch.
     """
+    if backend or precision:
+        BackendSpec.read(backend or 'torch', precision)  # an error before anything is built
     runner = DetRunner.from_cfg(cfg)
     if cost:
         runner.register_hook(CostHook())
     runner.load_or_resume(evaluating=True)
     if fuse:
         fuse_backbones(runner.model.module if is_model_wrapper(runner.model) else runner.model)
+    use_backend(runner.model.module if is_model_wrapper(runner.model) else runner.model, backend, precision)
     if tta:
         model_cfg = dict(cfg.get('tta_model') or DEFAULT_TTA_MODEL)
         runner.model = MODELS.build(dict(model_cfg, module=runner.model))

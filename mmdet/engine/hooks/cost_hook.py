@@ -32,8 +32,9 @@ class CostHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Watch the inputs of every backbone."""
         self._pixels, self._seconds, self._images = 0, 0.0, 0
-        owners = [getattr(module, 'backbone', None) for module in runner.model.modules()]
-        backbones = {id(part): part for part in owners if isinstance(part, nn.Module)}
+        # Of a detector whose network another backend computes, the backbone is never called.
+        parts = [getattr(module, 'backend_network', None) or getattr(module, 'backbone', None) for module in runner.model.modules()]
+        backbones = {id(part): part for part in parts if isinstance(part, nn.Module)}
         self._handles = [part.register_forward_pre_hook(self._count) for part in backbones.values()]
 
     def _count(self, module: nn.Module, inputs: tuple) -> None:

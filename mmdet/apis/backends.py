@@ -1,0 +1,282 @@
+"""The network of a detector in another backend; everything beside it stays as it is.
+
+Backbone, neck and head run in OpenVINO, ONNX Runtime or under ``torch.compile``, up to the raw outputs that ``predict_by_feat`` takes. Pipeline,
+preprocessor, decode, NMS, the packing of composite detectors, test-time augmentation and metrics are the same code as without a
+backend, so that every option of a config still holds.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmdet_runtime.backends import open_network
+
+from ..errors import ConfigError, ModelInputError
+from ..export.graphs import build_graph, to_onnx
+from ..models.dense_heads import BaseDenseHead
+from ..models.detectors.single_stage import SingleStageDetector
+
+# What each backend computes in; the first is the default. 'torch' is eager.
+BACKENDS = {
+    'torch': ('fp32', 'bf16', 'fp16'),
+    'torch-compile': ('fp32', 'bf16', 'fp16'),
+    'onnxruntime': ('fp32',),
+    'openvino': ('fp32', 'bf16', 'fp16'),
+}
+# Sizes of noise, in multiples of 32 or the divisor of the padding, with which an exported network is compared.
+_EXAMPLES = ((2, 3), (4, 3))
+_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+# Largest relative distance of the raw outputs from those of eager float32, on noise: it finds wrong networks, not inexact ones.
+_TOLERANCE = {'fp32': 1e-3, 'bf16': 0.3, 'fp16': 0.1}
+
+
+@dataclasses.dataclass(frozen=True)
+class BackendSpec:
+    """A backend and the type that it computes in; written ``openvino:bf16``."""
+
+    name: str = 'torch'
+    precision: str = 'fp32'
+
+    def __str__(self) -> str:
+        return f'{self.name}:{self.precision}'
+
+    @classmethod
+    def read(cls, backend: str, precision: str | None = None) -> 'BackendSpec':
+        """The backend of a name such as ``'openvino'`` with a precision, or of ``'openvino:bf16'``; float32 where none is named.
+
+        Raises:
+            ConfigError: an unknown backend, a precision that it does not have, or two different ones.
+        """
+        name, _, named = str(backend).partition(':')
+        if name not in BACKENDS:
+            raise ConfigError(f'must be one of {sorted(BACKENDS)}', field='backend', received=backend)
+        if named and precision not in (None, named):
+            raise ConfigError(f'{backend} names a precision already', field='precision', received=precision)
+        precision = named or precision or BACKENDS[name][0]
+        if precision not in BACKENDS[name]:
+            raise ConfigError(f'{name} computes in {" or ".join(BACKENDS[name])}', field='precision', received=precision)
+        return cls(name, precision)
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether it is what a detector does without a backend."""
+        return self == BackendSpec()
+
+    def missing(self, device: str | torch.device = 'cpu') -> str | None:
+        """Why the backend cannot be used here; None where it can."""
+        kind = torch.device(device).type
+        if self.name in ('onnxruntime', 'openvino'):
+            extra = {'onnxruntime': 'onnx', 'openvino': 'openvino'}[self.name]
+            try:
+                library: Any = __import__(self.name)
+            except ImportError as error:
+                return f"is not installed ({error}): pip install 'mmdet-dense[{extra}]'"
+            if kind != 'cpu' and self.name == 'openvino':
+                return f"runs on the CPU here, the model is on {device}: take device='cpu'"
+            if self.name == 'openvino' and self.precision != 'fp32':
+                offered = library.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+                if self.precision.upper() not in offered:
+                    return f'has no {self.precision} on this CPU, which offers {", ".join(offered)}'
+            return None
+        if self.precision == 'fp16' and kind == 'cpu':
+            return 'computes in fp16 on a GPU only; take bf16 or fp32 on the CPU'
+        if self.name == 'torch-compile' and kind == 'cpu':
+            compilers = [os.environ.get('CXX'), 'g++', 'clang++']
+            if not any(shutil.which(name) for name in compilers if name):
+                return 'needs a C++ compiler on the CPU: none of $CXX, g++ and clang++ is there'
+        return None
+
+
+class CompiledNetwork(nn.Module):
+    """Images to the raw outputs of a detector, computed by a backend.
+
+    It takes images of any size that the detector takes. What a backend does when it first sees a size (compile, plan its memory)
+    is counted, so that it can be told from the time of later calls.
+
+    Args:
+        detector: the detector whose network it is.
+        spec: the backend.
+        threads: CPU threads; None takes as many as torch.
+        cache_dir: folder for compiled networks, OpenVINO only.
+
+    Attributes:
+        description: backend, version and precision.
+        first_calls: calls with a size (B, H, W) that was new.
+
+    Raises:
+        ConfigError: the backend cannot be used here, the network cannot be exported, or it gives other outputs there.
+    """
+
+    def __init__(
+        self, detector: SingleStageDetector, spec: BackendSpec, threads: int | None = None, cache_dir: str | None = None
+    ):
+        super().__init__()
+        self.spec, self.first_calls, self._sizes = spec, 0, set[tuple[int, ...]]()
+        self._weights = [*detector.parameters(), *detector.buffers()]
+        device = self._weights[0].device
+        reason = spec.missing(device)
+        if reason:
+            raise ConfigError(f'{spec.name} {reason}', field='backend', received=str(spec))
+        floats = {weight.dtype for weight in self._weights if weight.is_floating_point()}
+        if floats != {torch.float32}:
+            raise ConfigError('needs weights in float32', field='backend', received=sorted(map(str, floats)))
+        training, before = detector.training, detector.backend_network
+        detector.eval().backend_network = None
+        try:
+            with torch.no_grad(), torch.autocast(device.type, enabled=False):
+                self._run, self.description = self._build(detector, device, threads, cache_dir)
+        finally:
+            detector.train(training).backend_network = before
+        self._version = self._state()
+
+    def _build(
+        self, detector: SingleStageDetector, device: torch.device, threads: int | None, cache_dir: str | None
+    ) -> tuple[Callable[[Tensor], Any], str]:
+        """A function from images to raw outputs, and what it is."""
+        spec = self.spec
+        if spec.name == 'torch':
+            return detector.raw_outputs, f'torch {torch.__version__}, {spec.precision}'
+        if spec.name == 'torch-compile':
+            # With frozen weights their layout and type are converted once, and batch norms are folded.
+            compiled = torch.compile(detector.raw_outputs, options={'freezing': True})
+            return compiled, f'torch.compile {torch.__version__}, frozen weights, {spec.precision}'
+        divisor = max(getattr(detector.data_preprocessor, 'pad_size_divisor', 1), 32)
+        sizes = [(height * divisor, width * divisor) for height, width in _EXAMPLES]
+        generator = torch.Generator().manual_seed(0)
+        noise = [torch.randn(2, 3, *size_hw, generator=generator).to(device) for size_hw in sizes]
+        expected = [detector.raw_outputs(images) for images in noise]
+        graph = build_graph(detector, 'raw')
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, 'network.onnx')
+            to_onnx(graph, path, sizes[0])
+            network = open_network(
+                path.read_bytes(), backend=spec.name, device=str(device).upper(), precision=spec.precision, cache_dir=cache_dir,
+                threads=threads or torch.get_num_threads(),
+            )  # fmt: skip
+
+        def run(images: Tensor) -> Any:
+            found = network(images.cpu().numpy())
+            return graph.raw_lists([torch.from_numpy(found[name]).to(images.device) for name in graph.output_names])
+
+        for images, wanted in zip(noise, expected):
+            worst = _distance(run(images), wanted)
+            if not worst <= _TOLERANCE[spec.precision]:
+                message = f'{spec.name} gives other outputs than torch for {type(detector.bbox_head).__name__}: use another backend'
+                raise ConfigError(message, field='backend', received=f'relative distance {worst:.2g}')
+        return run, network.description
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Any:
+        """The raw outputs of the head, as ``predict_by_feat`` takes them, of (B, 3, H, W) images.
+
+        Raises:
+            ModelInputError: the weights of the detector have changed since.
+        """
+        if self._state() != self._version:
+            message = f'the weights have changed since {self.spec.name} got them: call use_backend again'
+            raise ModelInputError(message, field='backend', received=str(self.spec))
+        size = (images.shape[0], *images.shape[-2:])
+        if size not in self._sizes:
+            self._sizes.add(size)
+            self.first_calls += 1
+        cast = _TYPES.get(self.spec.precision) if self.spec.name.startswith('torch') else None
+        with torch.autocast(images.device.type, cast) if cast else contextlib.nullcontext():
+            return self._run(images.float())
+
+    def _state(self) -> int:
+        """A number that every change of a weight makes larger."""
+        return sum(0 if weight.is_inference() else weight._version for weight in self._weights)
+
+
+def _distance(found: Any, wanted: Any) -> float:
+    """Largest distance of a tensor from the one that is wanted, relative to its length; infinite where shapes differ."""
+    pairs = list(zip(itertools.chain.from_iterable(found), itertools.chain.from_iterable(wanted), strict=True))
+    if any(one.shape != other.shape for one, other in pairs):
+        return float('inf')
+    return max(float((one - other).norm() / other.norm().clamp(min=1e-6)) for one, other in pairs)
+
+
+def use_backend(
+    model: nn.Module,
+    backend: str | BackendSpec | None,
+    precision: str | None = None,
+    *,
+    threads: int | None = None,
+    cache_dir: str | None = None,
+) -> nn.Module:
+    """Let a backend compute the network of a detector, or those of all stages of a composite one; in place.
+
+    It computes predictions and raw outputs in evaluation mode; losses and training are left to torch. Weights must not change afterwards.
+    The first call with images of a new size takes longer.
+
+    Args:
+        model: a detector of one stage (backbone, neck, dense head), or a composite detector of such.
+        backend: ``'openvino'``, ``'onnxruntime'``, ``'torch-compile'``, or ``'torch'``, which undoes the call; also with the precision,
+            ``'openvino:bf16'``. None with a precision is ``'torch'``, without one the model stays as it is.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``; the last two with OpenVINO where the CPU computes in them, with torch by autocast.
+        threads: CPU threads of OpenVINO and ONNX Runtime; None takes as many as torch.
+        cache_dir: folder in which OpenVINO keeps compiled networks, so that the next start is faster.
+
+    Returns:
+        the model.
+
+    Raises:
+        ConfigError: an unknown backend or precision, one that cannot be used here, or a detector that it cannot compute.
+    """
+    if backend is None and precision is None:
+        return model
+    spec = backend if isinstance(backend, BackendSpec) else BackendSpec.read(backend or 'torch', precision)
+    detectors = [part for part in model.modules() if isinstance(getattr(part, 'backbone', None), nn.Module)]
+    for detector in detectors or [model]:
+        _check_detector(detector, spec)
+    # All before the first is set: a model of which a part cannot be compiled stays as it is.
+    networks = [None if spec.is_eager else CompiledNetwork(each, spec, threads, cache_dir) for each in detectors]
+    for detector, network in zip(detectors, networks):
+        detector.backend_network = network
+    description = 'torch, eager' if networks[0] is None else networks[0].description
+    count = f', {len(networks)} detectors' if len(networks) > 1 else ''
+    print_log(f'backend of the network: {description}{count}; pre- and post-processing: torch, fp32', logger='current')
+    return model
+
+
+def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
+    """Raise unless the predictions of the detector come from its raw outputs and nothing else."""
+    kind = type(detector)
+    if not isinstance(detector, SingleStageDetector):
+        message = (
+            f'{spec.name} computes detectors of one stage and composite detectors of these; others run without a backend, '
+            'in bf16 by --amp or under torch.compile by tools/benchmark.py --compile'
+        )
+        raise ConfigError(message, field='backend', received=kind.__name__)
+    own = [name for name in ('predict', '_forward', 'raw_outputs') if getattr(kind, name) is not getattr(SingleStageDetector, name)]
+    head = detector.bbox_head
+    own += ['bbox_head.predict'] if type(head).predict is not BaseDenseHead.predict else []
+    if own and not spec.is_eager:
+        message = f'{kind.__name__} has a {own[0]} of its own, which {spec.name} would pass over'
+        raise ConfigError(message, field='backend', received=str(spec))
+
+
+def first_calls(model: nn.Module) -> int:
+    """How often the networks of a model met a size that was new to them."""
+    return sum(part.first_calls for part in model.modules() if isinstance(part, CompiledNetwork))
+
+
+def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--backend`` and ``--backend-precision`` of a tool that predicts."""
+    parser.add_argument(
+        '--backend', metavar='NAME', help=f'what computes the network: {", ".join(BACKENDS)}; default: torch'
+    )
+    parser.add_argument(
+        '--backend-precision', metavar='TYPE', help='fp32 (default), or bf16 or fp16 where the backend and the machine have it'
+    )

@@ -1,0 +1,194 @@
+"""One table of what a detector costs in several backends: each row is measured in a process of its own."""
+
+import copy
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmdet.errors import ConfigError
+from mmdet.evaluation import Evaluator
+from mmdet.registry import EVALUATOR
+
+from .backends import BACKENDS, BackendSpec
+from .benchmark import BenchmarkResult
+from .testing import metric_configs
+
+# The rows of `all`; those that cannot be had on a machine are named there.
+ALL = (
+    'torch', 'torch+fused+channels-last', 'torch:bf16+fused+channels-last', 'torch-compile', 'torch-compile:bf16', 'onnxruntime',
+    'openvino', 'openvino:bf16',
+)  # fmt: skip
+_OPTIONS = ('fused', 'channels-last')
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a row measures; written ``torch:bf16+fused+channels-last``.
+
+    Attributes:
+        spec: the backend and its precision.
+        fused: the batch norms of the backbone are folded into its convolutions before.
+        channels_last: the weights are in channels-last order.
+    """
+
+    spec: BackendSpec = BackendSpec()
+    fused: bool = False
+    channels_last: bool = False
+
+    def __str__(self) -> str:
+        return '+'.join(
+            [str(self.spec), *(['fused'] if self.fused else []), *(['channels-last'] if self.channels_last else [])]
+        )
+
+    @classmethod
+    def read(cls, text: str) -> 'Setup':
+        """The setup of a text.
+
+        Raises:
+            ConfigError: unknown words.
+        """
+        backend, *options = text.split('+')
+        if not set(options) <= set(_OPTIONS):
+            message = f'behind + there may be {" and ".join(_OPTIONS)}'
+            raise ConfigError(message, field='--backend', received=text)
+        return cls(BackendSpec.read(backend), 'fused' in options, 'channels-last' in options)
+
+
+def read_setups(texts: Sequence[str]) -> list[Setup]:
+    """The rows of ``--backend``, each once; ``all`` stands for :data:`ALL`."""
+    named = [row for text in texts for row in (ALL if text == 'all' else (text,))]
+    return list(dict.fromkeys(map(Setup.read, named)))
+
+
+@dataclasses.dataclass
+class Row:
+    """A line of the table: what was measured, or why it was not."""
+
+    setup: Setup
+    result: BenchmarkResult | None = None
+    reason: str = ''
+
+    def to_json(self) -> str:
+        """One line of JSON: ``backend``, and the fields of the result or ``reason``."""
+        content = dict(reason=self.reason) if self.result is None else json.loads(self.result.to_json())
+        return json.dumps(dict(backend=str(self.setup), **content))
+
+
+def measure_rows(
+    setups: Sequence[Setup], command: Sequence[str], *, device: str = 'cpu', log: Callable[[str], Any] = print
+) -> list[Row]:
+    """Measure every setup by a process of its own, so that its peak memory is its own and no library's threads disturb another's.
+
+    Args:
+        setups: the rows.
+        command: command that measures one: it is called with ``--row SETUP --json FILE`` behind it, and appends a :class:`BenchmarkResult` to
+            the file as JSON.
+        device: device of the model; what cannot run there, or is not installed, is not tried.
+        log: called with each line.
+    """
+    rows = []
+    for setup in setups:
+        reason = setup.spec.missing(device)
+        if reason is None:
+            log(f'{setup} ...')
+            row = _measure_row(setup, command)
+        else:
+            row = Row(setup, reason=f'skipped: {setup.spec.name} {reason}')
+        log(f'{setup}: {row.result or row.reason}')
+        rows.append(row)
+    return rows
+
+
+def _measure_row(setup: Setup, command: Sequence[str]) -> Row:
+    with tempfile.TemporaryDirectory() as folder:
+        path, errors = Path(folder, 'row.json'), Path(folder, 'errors')
+        with errors.open('w+') as stream:
+            done = subprocess.run(
+                [*command, '--row', str(setup), '--json', str(path)], stdout=subprocess.DEVNULL, stderr=stream
+            )
+        if done.returncode == 0 and path.is_file():
+            return Row(setup, BenchmarkResult(**json.loads(path.read_text().splitlines()[-1])))
+        lines = [line for line in errors.read_text(errors='replace').splitlines() if line.strip()]
+    ending = lines[-1] if lines else 'no message'
+    if done.returncode < 0:
+        ending = f'ended by signal {-done.returncode}, for which a lack of memory may be the cause; {ending}'
+    return Row(setup, reason=f'failed: {ending}')
+
+
+def rows_table(rows: Sequence[Row]) -> str:
+    """The table as text: the measured rows, and below them one line for each of the others.
+
+    Times are of a batch; ``faster`` is the median of the first row divided by that of the row; ``first`` is the time of a first call with a new
+    size; AP is in percent, ``n/a`` without it.
+    """
+    width = max([7, *(len(str(row.setup)) for row in rows)])
+    heads = ('p50 ms', 'p95 ms', 'CPU ms', 'img/s', 'faster', 'peak MB', 'first ms', 'AP')
+    lines = [' '.join([f'{"backend":<{width}}', *(f'{head:>9}' for head in heads)])]
+    base = next((row.result.p50_ms for row in rows if row.result), 0.0)
+    for row in rows:
+        if row.result is None:
+            continue
+        r = row.result
+        first = '-' if r.first_ms is None else f'{r.first_ms:.0f}'
+        ap = main_metric(r.metrics)
+        cells = [
+            f'{r.p50_ms:.1f}', f'{r.p95_ms:.1f}', f'{r.cpu_ms or 0:.1f}', f'{r.fps:.2f}', f'{base / r.p50_ms:.2f}x', f'{r.peak_memory_mb:.0f}',
+            first, 'n/a' if ap is None else f'{100 * ap:.2f}',
+        ]  # fmt: skip
+        lines.append(' '.join([f'{row.setup!s:<{width}}', *(f'{cell:>9}' for cell in cells)]))
+    lines += [f'{row.setup!s:<{width}} {row.reason}' for row in rows if row.result is None]
+    return '\n'.join(lines)
+
+
+def main_metric(metrics: dict[str, float]) -> float | None:
+    """The first value whose name ends in ``AP``, such as ``visdrone/AP`` or ``coco/bbox_mAP``, in 0..1; None without one."""
+    return next((value for name, value in metrics.items() if name.endswith('AP') and value >= 0), None)
+
+
+class ScoredPass:
+    """Collects the predictions of the first pass over the test data for the metrics of a config.
+
+    Args:
+        cfg: config with ``test_evaluator``; files that it would write are not written.
+        dataset: the data set that the batches come from.
+        trained: names of the classes that the model was trained on; None where they are not known.
+    """
+
+    def __init__(self, cfg: Config, dataset: Any, trained: Sequence[str] | None = None):
+        spec = copy.deepcopy(cfg.test_evaluator)
+        for metric in metric_configs(spec):
+            metric.pop('outfile_prefix', None)
+        whole = isinstance(spec, dict) and 'metrics' in spec
+        self._evaluator = EVALUATOR.build({'type': 'Evaluator', **spec}) if whole else Evaluator(spec)
+        self._evaluator.dataset_meta = dataset.metainfo
+        if isinstance(self._evaluator, Evaluator):
+            self._evaluator.bind(dataset)
+            self._evaluator.match_classes(trained)
+        self._size = self._left = len(dataset)
+
+    def __call__(self, batch: dict, predictions: Sequence) -> None:
+        """Take the predictions of a batch; those of later passes are passed over."""
+        if self._left > 0:
+            self._evaluator.process(data_samples=predictions, data_batch=batch)
+            self._left -= len(predictions)
+
+    def metrics(self) -> dict[str, float]:
+        """The metrics by name; empty where the pass was not completed."""
+        return {} if self._left > 0 else self._evaluator.evaluate(self._size)
+
+
+def backend_names() -> str:
+    """What ``--backend`` takes, for the help of a tool."""
+    return f'all, or any of {", ".join(BACKENDS)}, each with :PRECISION and +fused, +channels-last behind it'
+
+
+def own_command() -> list[str]:
+    """The command that started this process."""
+    return [sys.executable, *sys.argv]
