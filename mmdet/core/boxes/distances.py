@@ -54,11 +54,15 @@ def clip_boxes(boxes: Tensor, img_shape: MaxShape) -> Tensor:
 
     Args:
         boxes: (..., 4).
-        img_shape: (height, width, ...), or for ``boxes`` (B, ..., 4) one such row per image.
+        img_shape: (height, width, ...), or for ``boxes`` (B, ..., 4) one such row per image; or two tensors, heights and widths, of the
+            shape of ``boxes`` without its last axis or of one that is expanded to it.
 
     Raises:
         ArgumentError: as many rows as images are not given.
     """
+    if not isinstance(img_shape, Tensor) and isinstance(img_shape[0], Tensor) and img_shape[0].dim():
+        height, width = img_shape[:2]
+        return torch.minimum(boxes.clamp(min=0), torch.stack([width, height, width, height], dim=-1))
     if isinstance(img_shape, Tensor) or isinstance(img_shape[0], Sequence):
         hw = torch.as_tensor(img_shape, dtype=boxes.dtype, device=boxes.device)[..., :2]  # (2,) or (B, 2)
         limit = hw.flip(-1).tile(2)  # width, height, width, height
