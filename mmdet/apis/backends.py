@@ -20,8 +20,6 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmdet_runtime.backends import open_network
-
 from ..errors import ConfigError, ModelInputError
 from ..export.graphs import build_graph, to_onnx
 from ..models.dense_heads import BaseDenseHead
@@ -151,6 +149,8 @@ class CompiledNetwork(nn.Module):
             # With frozen weights their layout and type are converted once, and batch norms are folded.
             compiled = torch.compile(detector.raw_outputs, options={'freezing': True})
             return compiled, f'torch.compile {torch.__version__}, frozen weights, {spec.precision}'
+        from mmdet_runtime.backends import open_network  # only here, so that eager detectors do without it
+
         divisor = max(getattr(detector.data_preprocessor, 'pad_size_divisor', 1), 32)
         sizes = [(height * divisor, width * divisor) for height, width in _EXAMPLES]
         generator = torch.Generator().manual_seed(0)

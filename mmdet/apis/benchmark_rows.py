@@ -168,7 +168,7 @@ class ScoredPass:
         whole = isinstance(spec, dict) and 'metrics' in spec
         self._evaluator = EVALUATOR.build({'type': 'Evaluator', **spec}) if whole else Evaluator(spec)
         self._evaluator.dataset_meta = dataset.metainfo
-        if isinstance(self._evaluator, Evaluator):
+        if hasattr(self._evaluator, 'match_classes'):  # not one of mmengine's own
             self._evaluator.bind(dataset)
             self._evaluator.match_classes(trained)
         self._size = self._left = len(dataset)
