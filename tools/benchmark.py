@@ -14,19 +14,24 @@ config's metric where the weights are not random and the pass is complete. What 
 """
 
 import argparse
-import itertools
+import functools
 
 import torch
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 
-from mmdet.apis.backends import first_calls
-from mmdet.apis.benchmark import STAGES, build_loader, build_model, measure, measure_parts, synthetic_batches
-from mmdet.apis.benchmark_rows import ScoredPass, Setup, backend_names, measure_rows, own_command, read_setups, rows_table
+from mmdet.apis.benchmark import STAGES
+from mmdet.apis.benchmark_rows import (
+    Setup,
+    backend_names,
+    measure_config,
+    measure_rows,
+    own_command,
+    read_setups,
+    rows_table,
+)
 from mmdet.engine import init_dist
-from mmdet.models.detectors import CompositeDetector
 from mmdet.utils import add_common_arguments, load_config, register_all_modules, reports_user_errors, set_local_rank
-from mmdet.utils.class_names import class_names
 from mmdet.utils.files import append_line
 from mmdet.utils.outputs import refuse_inputs
 
@@ -68,7 +73,11 @@ def parse_args() -> argparse.Namespace:
     add_common_arguments(parser)
     args = parser.parse_args()
     set_local_rank(args)
-    named = [f'--{name.replace("_", "-")}' for name in ('fuse_conv_bn', 'amp', 'compile', 'channels_last') if getattr(args, name)]
+    named = [
+        f'--{name.replace("_", "-")}'
+        for name in ('fuse_conv_bn', 'amp', 'compile', 'channels_last')
+        if getattr(args, name)
+    ]
     if args.backend and (named or args.launcher != 'none' or args.stage == 'data'):
         parser.error(
             f'--backend goes without --launcher, --stage data and {", ".join(named) or "--amp"}: rows are named as torch:bf16, torch-compile, '
@@ -89,43 +98,20 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     device = args.device or get_device()
     if args.backend and args.row is None:
-        rows = measure_rows(read_setups(args.backend), own_command(), device=device)
+        rows = measure_rows(
+            read_setups(args.backend), own_command(), device=device, log=functools.partial(print, flush=True)
+        )
         print(rows_table(rows))
         for row in rows if args.json else ():
             append_line(args.json, row.to_json())
         return
-    setup = Setup(fused=args.fuse_conv_bn, channels_last=args.channels_last) if args.row is None else Setup.read(args.row)
-    checkpoint = args.checkpoint or args.checkpoint_option
-    model = step = None
-    if args.stage != 'data':
-        model = build_model(
-            cfg, checkpoint, device=device, fuse=setup.fused, compiled=args.compile, channels_last=setup.channels_last,
-            trust_checkpoint=args.trust_checkpoint, backend=setup.spec,
-        )  # fmt: skip
-        step = model.test_step
-    scored, max_iter = None, args.max_iter or 2000
-    if args.shape:
-        batches = synthetic_batches(tuple(args.shape), args.batch_size)
-        max_iter = args.max_iter or (2000 if args.row is None else 50)
-    else:
-        loader = build_loader(cfg, args.batch_size, args.num_workers)
-        # A small dataset is gone through again until there are enough batches.
-        batches = itertools.chain.from_iterable(itertools.repeat(loader))
-        if args.row is not None:
-            max_iter = args.max_iter or min(2000, len(loader) + args.num_warmup)
-            if checkpoint and cfg.get('test_evaluator'):
-                scored = ScoredPass(cfg, loader.dataset, class_names(model.dataset_meta))
-    result = measure(
-        batches, step, stage=args.stage, max_iter=max_iter, num_warmup=args.num_warmup, log_interval=args.log_interval,
-        device=device, amp=args.amp, log=print if is_main_process() else (lambda line: None),
-        first_calls=lambda: first_calls(model), collect=scored,
+    setup = Setup.read(args.row) if args.row else Setup(fused=args.fuse_conv_bn, channels_last=args.channels_last)
+    result = measure_config(
+        cfg, args.checkpoint or args.checkpoint_option, setup, stage=args.stage, device=device, shape_hw=args.shape, batch_size=args.batch_size,
+        max_iter=args.max_iter, num_warmup=args.num_warmup, log_interval=args.log_interval, num_workers=args.num_workers,
+        amp=args.amp, compiled=args.compile, one_pass=bool(args.row), trust_checkpoint=args.trust_checkpoint,
+        log=print if is_main_process() else (lambda line: None),
     )  # fmt: skip
-    if isinstance(model, CompositeDetector):
-        result.parts, result.sizes = measure_parts(
-            model, batches, max_iter=max_iter - args.num_warmup, device=device, amp=args.amp
-        )
-    if scored is not None:
-        result.metrics = scored.metrics()
     if is_main_process():
         print(result)
         if args.json:

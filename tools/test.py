@@ -74,7 +74,12 @@ def main() -> None:
     )
     register_all_modules()
     run_testing(
-        cfg, fuse=args.fuse_conv_bn, tta=args.tta, cost=args.cost, backend=args.backend, precision=args.backend_precision
+        cfg,
+        fuse=args.fuse_conv_bn,
+        tta=args.tta,
+        cost=args.cost,
+        backend=args.backend,
+        precision=args.backend_precision,
     )
 
 

@@ -63,7 +63,9 @@ class BackendSpec:
             raise ConfigError(f'{backend} names a precision already', field='precision', received=precision)
         precision = named or precision or BACKENDS[name][0]
         if precision not in BACKENDS[name]:
-            raise ConfigError(f'{name} computes in {" or ".join(BACKENDS[name])}', field='precision', received=precision)
+            raise ConfigError(
+                f'{name} computes in {" or ".join(BACKENDS[name])}', field='precision', received=precision
+            )
         return cls(name, precision)
 
     @property
@@ -259,7 +261,11 @@ def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
             'in bf16 by --amp or under torch.compile by tools/benchmark.py --compile'
         )
         raise ConfigError(message, field='backend', received=kind.__name__)
-    own = [name for name in ('predict', '_forward', 'raw_outputs') if getattr(kind, name) is not getattr(SingleStageDetector, name)]
+    own = [
+        name
+        for name in ('predict', '_forward', 'raw_outputs')
+        if getattr(kind, name) is not getattr(SingleStageDetector, name)
+    ]
     head = detector.bbox_head
     own += ['bbox_head.predict'] if type(head).predict is not BaseDenseHead.predict else []
     if own and not spec.is_eager:
@@ -278,5 +284,7 @@ def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
         '--backend', metavar='NAME', help=f'what computes the network: {", ".join(BACKENDS)}; default: torch'
     )
     parser.add_argument(
-        '--backend-precision', metavar='TYPE', help='fp32 (default), or bf16 or fp16 where the backend and the machine have it'
+        '--backend-precision',
+        metavar='TYPE',
+        help='fp32 (default), or bf16 or fp16 where the backend and the machine have it',
     )

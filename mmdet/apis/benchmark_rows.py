@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
@@ -14,10 +15,12 @@ from mmengine.config import Config
 
 from mmdet.errors import ConfigError
 from mmdet.evaluation import Evaluator
+from mmdet.models.detectors import CompositeDetector
 from mmdet.registry import EVALUATOR
+from mmdet.utils.class_names import class_names
 
-from .backends import BACKENDS, BackendSpec
-from .benchmark import BenchmarkResult
+from .backends import BACKENDS, BackendSpec, first_calls
+from .benchmark import BenchmarkResult, build_loader, build_model, measure, measure_parts, synthetic_batches
 from .testing import metric_configs
 
 # The rows of `all`; those that cannot be had on a machine are named there.
@@ -65,6 +68,66 @@ def read_setups(texts: Sequence[str]) -> list[Setup]:
     """The rows of ``--backend``, each once; ``all`` stands for :data:`ALL`."""
     named = [row for text in texts for row in (ALL if text == 'all' else (text,))]
     return list(dict.fromkeys(map(Setup.read, named)))
+
+
+def measure_config(
+    cfg: Config,
+    checkpoint: str | None,
+    setup: Setup,
+    *,
+    stage: str = 'step',
+    device: str = 'cpu',
+    shape_hw: Sequence[int] | None = None,
+    batch_size: int = 1,
+    max_iter: int | None = None,
+    num_warmup: int = 5,
+    log_interval: int = 50,
+    num_workers: int | None = None,
+    amp: bool = False,
+    compiled: bool = False,
+    one_pass: bool = False,
+    trust_checkpoint: bool = False,
+    log: Callable[[str], None] = print,
+) -> BenchmarkResult:
+    """Build the detector of a config, and measure it on the test data or on random images.
+
+    Args:
+        cfg, checkpoint, compiled, trust_checkpoint: see :func:`~mmdet.apis.benchmark.build_model`.
+        setup: the backend, and how the weights are prepared.
+        stage, device, num_warmup, log_interval, amp, log: see :func:`~mmdet.apis.benchmark.measure`.
+        shape_hw: size of the random images; None takes the test data.
+        batch_size, num_workers: see :func:`~mmdet.apis.benchmark.build_loader`.
+        max_iter: largest number of batches; None takes 2000, with ``one_pass`` no more than the test data has, or 50 random ones.
+        one_pass: also compute the metrics of the config's ``test_evaluator`` where the weights are not random.
+    """
+    model = step = scored = None
+    if stage != 'data':
+        model = build_model(
+            cfg, checkpoint, device=device, fuse=setup.fused, compiled=compiled, channels_last=setup.channels_last,
+            trust_checkpoint=trust_checkpoint, backend=setup.spec,
+        )  # fmt: skip
+        step = model.test_step
+    if shape_hw:
+        batches = synthetic_batches((shape_hw[0], shape_hw[1]), batch_size)
+        max_iter = max_iter or (50 if one_pass else 2000)
+    else:
+        loader = build_loader(cfg, batch_size, num_workers)
+        # A small dataset is gone through again until there are enough batches.
+        batches = itertools.chain.from_iterable(itertools.repeat(loader))
+        max_iter = max_iter or (min(2000, len(loader) + num_warmup) if one_pass else 2000)
+        if one_pass and checkpoint and model is not None and cfg.get('test_evaluator'):
+            scored = ScoredPass(cfg, loader.dataset, class_names(model.dataset_meta))
+    result = measure(
+        batches, step, stage=stage, max_iter=max_iter, num_warmup=num_warmup, log_interval=log_interval, device=device, amp=amp,
+        log=log, first_calls=(lambda: 0) if model is None else (lambda: first_calls(model)), collect=scored,
+    )  # fmt: skip
+    if isinstance(model, CompositeDetector):
+        result.parts, result.sizes = measure_parts(
+            model, batches, max_iter=max_iter - num_warmup, device=device, amp=amp
+        )
+    if scored is not None:
+        result.metrics = scored.metrics()
+    return result
 
 
 @dataclasses.dataclass

@@ -22,7 +22,9 @@ from mmdet.registry import MODELS
 from mmdet.utils import load_config
 
 LIBRARIES = ('onnxruntime', 'openvino')
-IMAGES = [np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((64, 96), (90, 70), (64, 96))]
+IMAGES = [
+    np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((64, 96), (90, 70), (64, 96))
+]
 
 
 def installed(name):
@@ -229,7 +231,22 @@ def test_a_row_is_a_process(monkeypatch):
     )
     assert rows[2].reason == 'failed: ConfigError: too large' and 'pip install' in rows[3].reason
     head, first, second, *rest = rows_table(rows).splitlines()
-    assert head.split() == 'backend p50 ms p95 ms CPU ms img/s faster peak MB first ms AP'.split()
+    assert head.split() == [
+        'backend',
+        'p50',
+        'ms',
+        'p95',
+        'ms',
+        'CPU',
+        'ms',
+        'img/s',
+        'faster',
+        'peak',
+        'MB',
+        'first',
+        'ms',
+        'AP',
+    ]
     assert first.split() == ['torch:fp32', '100.0', '120.0', '98.0', '10.00', '1.00x', '512', '450', '12.34']
     assert second.split() == ['torch:fp32+fused', '50.0', '120.0', '98.0', '20.00', '2.00x', '512', '-', '12.34']
     assert [line.split()[:2] for line in rest] == [['torch:bf16', 'failed:'], ['openvino:fp32', 'skipped:']]
@@ -257,7 +274,11 @@ def test_first_calls_are_not_among_the_times():
     batches = [dict(inputs=[size]) for size in (1, 2, 2, 3)]
     state['known'].add(1)
     result = measure(
-        batches, step, num_warmup=0, first_calls=lambda: state['calls'], collect=lambda batch, out: collected.append(out)
+        batches,
+        step,
+        num_warmup=0,
+        first_calls=lambda: state['calls'],
+        collect=lambda batch, out: collected.append(out),
     )
     assert steps == [[1], [2], [2], [2], [3], [3]] and collected == [[1], [2], [2], [3]]
     assert result.images == 4 and result.first_ms is not None and result.cpu_ms is not None

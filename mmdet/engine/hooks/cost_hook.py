@@ -33,7 +33,10 @@ class CostHook(Hook):
         """Watch the inputs of every backbone."""
         self._pixels, self._seconds, self._images = 0, 0.0, 0
         # Of a detector whose network another backend computes, the backbone is never called.
-        parts = [getattr(module, 'backend_network', None) or getattr(module, 'backbone', None) for module in runner.model.modules()]
+        parts = [
+            getattr(module, 'backend_network', None) or getattr(module, 'backbone', None)
+            for module in runner.model.modules()
+        ]
         backbones = {id(part): part for part in parts if isinstance(part, nn.Module)}
         self._handles = [part.register_forward_pre_hook(self._count) for part in backbones.values()]
 
