@@ -12,6 +12,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,28 +154,32 @@ class CompiledNetwork(nn.Module):
             return compiled, f'torch.compile {torch.__version__}, frozen weights, {spec.precision}'
         from mmdet_runtime.backends import open_network  # only here, so that eager detectors do without it
 
-        divisor = max(getattr(detector.data_preprocessor, 'pad_size_divisor', 1), 32)
-        sizes = [(height * divisor, width * divisor) for height, width in _EXAMPLES]
-        generator = torch.Generator().manual_seed(0)
-        noise = [torch.randn(2, 3, *size_hw, generator=generator).to(device) for size_hw in sizes]
-        expected = [detector.raw_outputs(images) for images in noise]
-        graph = build_graph(detector, 'raw')
+        noise, expected = _examples(detector, device)
+        graph, name = build_graph(detector, 'raw'), type(detector.bbox_head).__name__
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, 'network.onnx')
-            to_onnx(graph, path, sizes[0])
+            try:
+                to_onnx(graph, path, (noise[0].shape[2], noise[0].shape[3]))
+            except RuntimeError as error:  # of the exporter: an operator that ONNX lacks
+                reason = str(error).strip().partition('\n')[0]
+                message = f'the network with a {name} cannot be exported ({reason}): take torch or torch-compile'
+                raise ConfigError(message, field='backend', received=str(spec)) from error
             network = open_network(
                 path.read_bytes(), backend=spec.name, device=str(device).upper(), precision=spec.precision, cache_dir=cache_dir,
                 threads=threads or torch.get_num_threads(),
             )  # fmt: skip
 
+        lock = threading.Lock()  # callers may be threads; the libraries take one call at a time
+
         def run(images: Tensor) -> Any:
-            found = network(images.cpu().numpy())
+            with lock:
+                found = network(images.cpu().numpy())
             return graph.raw_lists([torch.from_numpy(found[name]).to(images.device) for name in graph.output_names])
 
         for images, wanted in zip(noise, expected):
             worst = _distance(run(images), wanted)
             if not worst <= _TOLERANCE[spec.precision]:
-                message = f'{spec.name} gives other outputs than torch for {type(detector.bbox_head).__name__}: use another backend'
+                message = f'{spec.name} gives other outputs than torch for a {name}: take torch or torch-compile'
                 raise ConfigError(message, field='backend', received=f'relative distance {worst:.2g}')
         return run, network.description
 
@@ -199,6 +204,21 @@ class CompiledNetwork(nn.Module):
     def _state(self) -> int:
         """A number that every change of a weight makes larger."""
         return sum(0 if weight.is_inference() else weight._version for weight in self._weights)
+
+
+def _examples(detector: SingleStageDetector, device: torch.device) -> tuple[list[Tensor], list[Any]]:
+    """Two batches of noise of different sizes, and their raw outputs by eager torch; larger where the pyramid has levels that need it."""
+    divisor = max(getattr(detector.data_preprocessor, 'pad_size_divisor', 1), 32)
+
+    def of(unit: int) -> tuple[list[Tensor], list[Any]]:
+        generator = torch.Generator().manual_seed(0)
+        noise = [torch.randn(2, 3, h * unit, w * unit, generator=generator).to(device) for h, w in _EXAMPLES]
+        return noise, [detector.raw_outputs(images) for images in noise]
+
+    try:
+        return of(divisor)
+    except RuntimeError:  # a map has become smaller than a kernel
+        return of(5 * divisor)
 
 
 def _distance(found: Any, wanted: Any) -> float:
@@ -239,7 +259,7 @@ def use_backend(
     if backend is None and precision is None:
         return model
     spec = backend if isinstance(backend, BackendSpec) else BackendSpec.read(backend or 'torch', precision)
-    detectors = [part for part in model.modules() if isinstance(getattr(part, 'backbone', None), nn.Module)]
+    detectors: list[Any] = [part for part in model.modules() if isinstance(getattr(part, 'backbone', None), nn.Module)]
     for detector in detectors or [model]:
         _check_detector(detector, spec)
     # All before the first is set: a model of which a part cannot be compiled stays as it is.

@@ -230,7 +230,9 @@ def measure(
             synchronise(device)
             loaded = time.perf_counter() - loading
             took, spent, outputs = 0.0, 0.0, None
-            for _ in range(_MOST_TRIES if step is not None and stage != 'data' else 0):
+            for _ in range(_MOST_TRIES):
+                if step is None or stage == 'data':
+                    break
                 known, start, begin = first_calls(), time.perf_counter(), process_time()
                 outputs = step(batch)
                 synchronise(device)

@@ -100,7 +100,8 @@ def measure_config(
         max_iter: largest number of batches; None takes 2000, with ``one_pass`` no more than the test data has, or 50 random ones.
         one_pass: also compute the metrics of the config's ``test_evaluator`` where the weights are not random.
     """
-    model = step = scored = None
+    model: Any = None
+    step = scored = None
     if stage != 'data':
         model = build_model(
             cfg, checkpoint, device=device, fuse=setup.fused, compiled=compiled, channels_last=setup.channels_last,

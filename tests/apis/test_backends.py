@@ -182,7 +182,7 @@ def test_a_network_that_is_not_the_same_is_refused(eager, monkeypatch):
         write(graph, *args)
 
     monkeypatch.setattr(backends_module, 'to_onnx', scaled)
-    with pytest.raises(ConfigError, match='gives other outputs than torch for GFLHead'):
+    with pytest.raises(ConfigError, match='gives other outputs than torch for a GFLHead'):
         use_backend(eager, 'onnxruntime')
     assert eager.backend_network is None and not eager.training
 
