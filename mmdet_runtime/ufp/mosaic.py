@@ -5,7 +5,7 @@ Letters: R regions; C channels.
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -53,7 +53,9 @@ def render_mosaic(
     Raises:
         ModelInputError: wrong shape or dtype, or a region outside the image or the mosaic.
     """
-    as_tensor, pixels, tiles = is_tensor(image), cast(Any, image), cast(Any, regions)
+    pixels: Any = image
+    tiles: Any = regions
+    as_tensor = is_tensor(image)
     if image.ndim not in ((3,) if as_tensor else (2, 3)):
         raise ModelInputError(
             'must be a (C, H, W) tensor or a (H, W[, C]) array', field='image', received=tuple(image.shape)
