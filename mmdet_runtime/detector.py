@@ -3,16 +3,19 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from .backends import Network, check_outputs
 from .errors import ConfigError, ModelInputError
 from .folder import Folder, read_folder
+from .images import read_image
 from .resizing import fit_size, resize_image
 from .suppression import Detections
 from .timing import Clock
+
+Image = str | os.PathLike | np.ndarray
 
 
 class Runtime:
@@ -52,19 +55,28 @@ class Runtime:
         """Whether there is more to a detection than one pass through one network."""
         return self.folder.kind != 'detector'
 
-    def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Detect in images.
+    @overload
+    def __call__(self, images: Image) -> Detections: ...
+
+    @overload
+    def __call__(self, images: Sequence[Image]) -> list[Detections]: ...
+
+    def __call__(self, images: Image | Sequence[Image]) -> Detections | list[Detections]:
+        """Detect in one image, or in a list of images.
 
         Args:
-            images: (H, W, 3) uint8 BGR, of any sizes.
+            images: arrays (H, W, 3) uint8 BGR, or paths of image files.
 
         Returns:
             Detections of each, by falling score, boxes xyxy in pixels of the image.
 
         Raises:
             ModelInputError: an array that is no image, or is too large for a network of a fixed size.
+            DataError: a file that cannot be read; see :func:`~mmdet_runtime.images.read_image`.
         """
-        checked = [_check_image(image) for image in images]
+        if isinstance(images, str | os.PathLike | np.ndarray):
+            return self([images])[0]
+        checked = [_as_image(image) for image in images]
         return [self._wanted(found) for found in self._detect(checked)] if checked else []
 
     def _wanted(self, found: Detections) -> Detections:
@@ -101,8 +113,8 @@ def load(
         CheckpointError: see :func:`~mmdet_runtime.folder.read_folder`; or a file that the backend cannot read.
         ConfigError: an option that is not possible, a class that the detector does not know, or a backend that is not installed.
 
-    >>> runtime = load('work_dirs/exported')  # doctest: +SKIP
-    >>> runtime([cv2.imread('image.jpg')])[0].bboxes.shape  # doctest: +SKIP
+    >>> detector = load('work_dirs/exported')  # doctest: +SKIP
+    >>> detector('image.jpg').bboxes.shape  # doctest: +SKIP
     (100, 4)
     """
     read = read_folder(folder, verify=verify)
@@ -121,7 +133,9 @@ def load(
     return Runtime(read, networks, score_thr, labels)
 
 
-def _check_image(image: np.ndarray) -> np.ndarray:
+def _as_image(image: Image) -> np.ndarray:
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
     good = (
         isinstance(image, np.ndarray)
         and image.dtype == np.uint8

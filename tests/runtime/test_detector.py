@@ -1,11 +1,12 @@
 """From an exported folder to boxes, with both backends; the network's detections are known (see ``tiny``)."""
 
+import cv2
 import numpy as np
 import pytest
 
+from mmdet_runtime import load
 from mmdet_runtime.backends import is_installed, open_network
-from mmdet_runtime.detector import load
-from mmdet_runtime.errors import CheckpointError, ConfigError, ModelInputError
+from mmdet_runtime.errors import CheckpointError, ConfigError, DataError, ModelInputError
 
 from .tiny import network, picture, write_folder
 
@@ -80,10 +81,14 @@ def test_what_is_reported(tmp_path):
     folder = write_folder(tmp_path)
     assert rows(load(folder, classes=['quarter'])([picture(204)])[0]) == [(0, 0, 20, 10, 0.4, 1)]
     assert rows(load(folder, score_thr=0.5)([picture(204)])[0]) == [(0, 0, 40, 20, 0.8, 0)]
+    cv2.imwrite(str(tmp_path / 'a.png'), picture(204))
+    assert rows(load(folder)(tmp_path / 'a.png')) == rows(load(folder)(picture(204))) != []  # one image, not a list
+    with pytest.raises(DataError, match='b.png: cannot be read'):
+        load(folder)(str(tmp_path / 'b.png'))
     with pytest.raises(ConfigError, match=r"classes: must be some of \['whole', 'quarter'\]. Received: \['half'\]"):
         load(folder, classes=['half'])
     runtime = load(folder)
-    for wrong in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8), 'x.jpg'):
+    for wrong in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8), None):
         with pytest.raises(ModelInputError, match='must be an array'):
             runtime([wrong])
 
