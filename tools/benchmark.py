@@ -16,6 +16,7 @@ from mmengine.device import get_device
 from mmengine.dist import is_main_process
 
 from mmdet.apis.benchmark import STAGES, build_loader, build_model, measure, measure_parts, synthetic_batches
+from mmdet.config.reading import add_inference_arguments
 from mmdet.engine import init_dist
 from mmdet.models.detectors import CompositeDetector
 from mmdet.utils import add_common_arguments, load_config, register_all_modules, reports_user_errors, set_local_rank
@@ -48,11 +49,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-workers', type=int, help='processes that load data; default: as in the config')
     parser.add_argument('--threads', type=int, help='CPU threads; default: all')
     parser.add_argument(
-        '--fuse-conv-bn', action='store_true', help="fold the backbone's batch norms into its convolutions"
+        '--fuse-conv-bn', action='store_true', help='fold batch norms even where the results are not equal to 1e-5'
     )
-    parser.add_argument('--amp', action='store_true', help='run under autocast: float16 on CUDA, bfloat16 on the CPU')
-    parser.add_argument('--compile', action='store_true', help='compile backbone, neck and head by torch.compile')
-    parser.add_argument('--channels-last', action='store_true', help='keep the weights in channels-last order')
+    parser.add_argument('--channels-last', action='store_true', help='channels last also where it is not the default')
+    parser.add_argument('--plain', action='store_true', help='neither channels last nor folded batch norms')
+    add_inference_arguments(parser)
     parser.add_argument('--json', help='append the figures to this file as one line of JSON')
     add_common_arguments(parser)
     args = parser.parse_args()
@@ -73,9 +74,13 @@ def main() -> None:
     device = args.device or get_device()
     model = step = None
     if args.stage != 'data':
+        options = dict(cfg.get('inference') or {})
+        for name, asked in (('channels_last', args.channels_last), ('fuse', args.fuse_conv_bn)):
+            if asked or args.plain:
+                options[name] = asked
         model = build_model(
-            cfg, args.checkpoint or args.checkpoint_option, device=device, fuse=args.fuse_conv_bn, compiled=args.compile,
-            channels_last=args.channels_last, trust_checkpoint=args.trust_checkpoint,
+            cfg, args.checkpoint or args.checkpoint_option, device=device, trust_checkpoint=args.trust_checkpoint,
+            inference=options,
         )  # fmt: skip
         step = model.test_step
     if args.shape:
@@ -86,11 +91,11 @@ def main() -> None:
         batches = itertools.chain.from_iterable(itertools.repeat(loader))
     result = measure(
         batches, step, stage=args.stage, max_iter=args.max_iter, num_warmup=args.num_warmup, log_interval=args.log_interval,
-        device=device, amp=args.amp, log=print if is_main_process() else (lambda line: None),
+        device=device, log=print if is_main_process() else (lambda line: None),
     )  # fmt: skip
     if isinstance(model, CompositeDetector):
         result.parts, result.sizes = measure_parts(
-            model, batches, max_iter=args.max_iter - args.num_warmup, device=device, amp=args.amp
+            model, batches, max_iter=args.max_iter - args.num_warmup, device=device
         )
     if is_main_process():
         print(result)

@@ -9,7 +9,7 @@ import argparse
 
 from mmdet.apis import DetInferencer
 from mmdet.apis.building import PALETTES
-from mmdet.config.reading import add_value_range
+from mmdet.config.reading import add_inference_arguments, add_value_range
 from mmdet.utils import reports_user_errors
 
 
@@ -27,6 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--recursive', action='store_true', help='search folders below the input folder')
     parser.add_argument('--skip-broken', action='store_true', help='leave out images that cannot be read')
     add_value_range(parser)
+    add_inference_arguments(parser, with_options=True)
     parser.add_argument(
         '--tile', type=int, nargs='+', metavar='SIZE', help='cut every image into tiles of one or two sizes (w h)'
     )
@@ -54,7 +55,7 @@ def main() -> None:
     args = parse_args()
     inferencer = DetInferencer(
         args.model, args.weights, args.device, palette=args.palette, trust_checkpoint=args.trust_checkpoint,
-        value_range=args.value_range,
+        value_range=args.value_range, cfg_options=args.cfg_options,
     )  # fmt: skip
     result = inferencer(
         args.inputs, batch_size=args.batch_size, show=args.show, no_save_vis=args.no_save_vis,

@@ -14,7 +14,7 @@ import torch
 
 from mmdet.apis.composite_evaluation import comparison_table, evaluate_composite, write_pictures, write_reports
 from mmdet.apis.ufpmp import build_sliced, build_ufpmp
-from mmdet.config.reading import add_value_range
+from mmdet.config.reading import add_inference_arguments, add_value_range
 from mmdet.engine import init_dist
 from mmdet.utils import add_common_arguments, reports_user_errors, set_local_rank
 from mmdet.utils.outputs import refuse_inputs
@@ -74,6 +74,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument('--threads', type=int, help='CPU threads; default: all')
     add_value_range(parser)
+    add_inference_arguments(parser)
     add_common_arguments(parser)
     args = parser.parse_args(argv)
     set_local_rank(args)

@@ -15,6 +15,7 @@ from ..config.stages import inner_test_dataset
 from ..engine.checkpoint.loading import load_checkpoint_file, load_into, match_stages
 from ..errors import CheckpointError, ConfigError, MMDetError
 from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage
+from ..models.inference import InferenceOptions, prepare_networks
 from ..registry import DATASETS, MODELS
 from ..utils.class_names import class_names, shown
 from ..utils.setup_env import register_all_modules
@@ -35,6 +36,7 @@ def init_detector(
     device: str | torch.device | None = None,
     cfg_options: dict | None = None,
     trust_checkpoint: bool = False,
+    amp: bool | str | None = None,
 ) -> BaseDetector:
     """Build the detector of a config, load its weights, and make it ready for :func:`inference_detector`.
 
@@ -47,9 +49,11 @@ def init_detector(
         device: None takes the first GPU, or the CPU where there is none.
         cfg_options: overrides, ``{'model.test_cfg.score_thr': 0.1}``.
         trust_checkpoint: unpickle arbitrary objects of the checkpoint; only for files of your own.
+        amp: ``'bf16'``, ``'fp16'`` or True (float16 on a GPU, bfloat16 on the CPU) for mixed precision; None takes ``inference.amp`` of the
+            config. That dict also has the layout and the folding, see :class:`~mmdet.models.inference.InferenceOptions`.
 
     Returns:
-        The detector in evaluation mode, with ``cfg`` (the Config) and ``dataset_meta`` (``classes``, ``palette``).
+        The detector in evaluation mode, prepared for inference (parameters and state dict are as ever; ``train()`` undoes it), with ``cfg`` (the Config) and ``dataset_meta`` (``classes``, ``palette``).
 
     Raises:
         ConfigError: the config or device cannot be used; a config of another type is also a TypeError.
@@ -60,7 +64,13 @@ def init_detector(
     model = build_model(config)
     content = None if checkpoint is None else load_checkpoint_file(checkpoint, trust=trust_checkpoint)
     load_weights(model, content, config, palette, checkpoint_name=checkpoint, trust_checkpoint=trust_checkpoint)
-    return model.to(device).eval()
+    return ready_for_inference(model.to(device), config, amp=amp)
+
+
+def ready_for_inference(model: BaseDetector, config: Config, **options: Any) -> BaseDetector:
+    """The model in evaluation mode, its networks prepared as ``inference`` of the config says; ``options`` that are not None come first."""
+    prepare_networks(model, InferenceOptions.read(config.get('inference'), **options))
+    return model
 
 
 def build_model(config: Config) -> BaseDetector:

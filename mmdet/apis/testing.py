@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.model import is_model_wrapper
 
 from mmdet.config.reading import require_keys, type_name
 from mmdet.engine import DetRunner
 from mmdet.engine.hooks import CostHook
 from mmdet.errors import ConfigError
 from mmdet.formats.coco import file_list
+from mmdet.models.inference import InferenceOptions
 from mmdet.registry import MODELS
 from mmdet.utils.outputs import refuse_closed_folder, refuse_inputs
-
-from .benchmark import fuse_backbones
 
 # A flip test that merges detections as mmdetection 3.x does; a config's own tta_model and tta_pipeline take precedence.
 DEFAULT_TTA_MODEL = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
@@ -167,15 +165,16 @@ def _leaf_datasets(dataset: ConfigDict) -> list[ConfigDict]:
 def run_testing(cfg: Config, *, fuse: bool = False, tta: bool = False, cost: bool = False) -> dict[str, float]:
     """Run the test that :func:`configure_testing` prepared, and return the metrics by name.
 
-    ``fuse`` folds the batch norms of the backbone into its convolutions; ``tta`` wraps the detector in the config's ``tta_model``; ``cost`` adds
+    ``fuse`` sets ``inference.fuse`` of the config; ``tta`` wraps the detector in the config's ``tta_model``; ``cost`` adds
     megapixels through the network and CPU seconds of an image to the metrics.
     """
+    if fuse:
+        cfg.inference = dict(cfg.get('inference') or {}, fuse=True)
+    InferenceOptions.read(cfg.get('inference'))  # a mistake is told before anything is built
     runner = DetRunner.from_cfg(cfg)
     if cost:
         runner.register_hook(CostHook())
     runner.load_or_resume(evaluating=True)
-    if fuse:
-        fuse_backbones(runner.model.module if is_model_wrapper(runner.model) else runner.model)
     if tta:
         model_cfg = dict(cfg.get('tta_model') or DEFAULT_TTA_MODEL)
         runner.model = MODELS.build(dict(model_cfg, module=runner.model))

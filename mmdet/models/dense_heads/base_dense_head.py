@@ -21,6 +21,7 @@ from mmdet.errors import ConfigError, ModelInputError
 from mmdet.ops import batched_nms
 from mmdet.structures import SampleList
 
+from ..inference import full_precision
 from ..utils.misc import unpack_gt_instances
 from .class_rows import copy_class_rows
 
@@ -193,6 +194,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     # ------------------------------------------------------------------------------------------------ decode
 
     @torch.no_grad()
+    @full_precision
     def predict_by_feat(
         self,
         cls_scores: list[Tensor],
