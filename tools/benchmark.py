@@ -2,7 +2,7 @@
 
     python tools/benchmark.py CONFIG [CKPT] [--stage step|data|total] [--max-iter 2000] [--shape 800 1333]
     python tools/benchmark.py CONFIG CKPT --backend all
-    python tools/benchmark.py CONFIG CKPT --backend torch openvino:bf16 torch:bf16+fused+channels-last
+    python tools/benchmark.py CONFIG CKPT --backend torch openvino:bf16 torch+plain
 
 By default batches of 1, five batches of warm-up, and a line every 50 batches; the device is synchronised around every step. ``--shape``
 measures random images of that size instead of the config's test dataset; without a checkpoint the weights are random. For UFPMPDet and
@@ -30,6 +30,7 @@ from mmdet.apis.benchmark_rows import (
     read_setups,
     rows_table,
 )
+from mmdet.config.reading import add_inference_arguments
 from mmdet.engine import init_dist
 from mmdet.utils import add_common_arguments, load_config, register_all_modules, reports_user_errors, set_local_rank
 from mmdet.utils.files import append_line
@@ -62,11 +63,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-workers', type=int, help='processes that load data; default: as in the config')
     parser.add_argument('--threads', type=int, help='CPU threads; default: all')
     parser.add_argument(
-        '--fuse-conv-bn', action='store_true', help="fold the backbone's batch norms into its convolutions"
+        '--fuse-conv-bn', action='store_true', help='fold batch norms even where the results are not equal to 1e-5'
     )
-    parser.add_argument('--amp', action='store_true', help='run under autocast: float16 on CUDA, bfloat16 on the CPU')
-    parser.add_argument('--compile', action='store_true', help='compile backbone, neck and head by torch.compile')
-    parser.add_argument('--channels-last', action='store_true', help='keep the weights in channels-last order')
+    parser.add_argument('--channels-last', action='store_true', help='channels last also where it is not the default')
+    parser.add_argument('--plain', action='store_true', help='neither channels last nor folded batch norms')
+    add_inference_arguments(parser)
     parser.add_argument('--backend', nargs='+', metavar='ROW', help=f'one table: {backend_names()}')
     parser.add_argument('--row', help=argparse.SUPPRESS)  # measure this row of the table, in this process
     parser.add_argument('--json', help='append the figures to this file as one line of JSON')
@@ -74,10 +75,9 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     set_local_rank(args)
     named = [
-        f'--{name.replace("_", "-")}'
-        for name in ('fuse_conv_bn', 'amp', 'compile', 'channels_last')
-        if getattr(args, name)
+        f'--{name.replace("_", "-")}' for name in ('fuse_conv_bn', 'channels_last', 'plain') if getattr(args, name)
     ]
+    named += [f'--{name}' for name in ('amp', 'compile') if f'inference.{name}' in (args.cfg_options or {})]
     if args.backend and (named or args.launcher != 'none' or args.stage == 'data'):
         parser.error(
             f'--backend goes without --launcher, --stage data and {", ".join(named) or "--amp"}: rows are named as torch:bf16, torch-compile, '
@@ -105,12 +105,15 @@ def main() -> None:
         for row in rows if args.json else ():
             append_line(args.json, row.to_json())
         return
-    setup = Setup.read(args.row) if args.row else Setup(fused=args.fuse_conv_bn, channels_last=args.channels_last)
+    inference = dict(cfg.get('inference') or {})
+    for name, asked in (('channels_last', args.channels_last), ('fuse', args.fuse_conv_bn)):
+        if asked or args.plain:
+            inference[name] = asked
     result = measure_config(
-        cfg, args.checkpoint or args.checkpoint_option, setup, stage=args.stage, device=device, shape_hw=args.shape, batch_size=args.batch_size,
-        max_iter=args.max_iter, num_warmup=args.num_warmup, log_interval=args.log_interval, num_workers=args.num_workers,
-        amp=args.amp, compiled=args.compile, one_pass=bool(args.row), trust_checkpoint=args.trust_checkpoint,
-        log=print if is_main_process() else (lambda line: None),
+        cfg, args.checkpoint or args.checkpoint_option, Setup.read(args.row) if args.row else None, inference=inference,
+        stage=args.stage, device=device, shape_hw=args.shape, batch_size=args.batch_size, max_iter=args.max_iter,
+        num_warmup=args.num_warmup, log_interval=args.log_interval, num_workers=args.num_workers, one_pass=bool(args.row),
+        trust_checkpoint=args.trust_checkpoint, log=print if is_main_process() else (lambda line: None),
     )  # fmt: skip
     if is_main_process():
         print(result)

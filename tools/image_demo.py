@@ -10,7 +10,7 @@ import argparse
 from mmdet.apis import DetInferencer
 from mmdet.apis.backends import add_backend_arguments
 from mmdet.apis.building import PALETTES
-from mmdet.config.reading import add_value_range
+from mmdet.config.reading import add_inference_arguments, add_value_range
 from mmdet.utils import reports_user_errors
 
 
@@ -29,6 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--recursive', action='store_true', help='search folders below the input folder')
     parser.add_argument('--skip-broken', action='store_true', help='leave out images that cannot be read')
     add_value_range(parser)
+    add_inference_arguments(parser, with_options=True)
     parser.add_argument(
         '--tile', type=int, nargs='+', metavar='SIZE', help='cut every image into tiles of one or two sizes (w h)'
     )
@@ -56,7 +57,7 @@ def main() -> None:
     args = parse_args()
     inferencer = DetInferencer(
         args.model, args.weights, args.device, palette=args.palette, trust_checkpoint=args.trust_checkpoint,
-        value_range=args.value_range, backend=args.backend, precision=args.backend_precision,
+        value_range=args.value_range, cfg_options=args.cfg_options, backend=args.backend, precision=args.backend_precision,
     )  # fmt: skip
     result = inferencer(
         args.inputs, batch_size=args.batch_size, show=args.show, no_save_vis=args.no_save_vis,

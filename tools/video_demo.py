@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmdet.apis import DetInferencer
 from mmdet.apis.backends import add_backend_arguments
+from mmdet.config.reading import add_inference_arguments
 from mmdet.utils import reports_user_errors
 from mmdet.utils.files import explained, temporary_folder
 from mmdet.utils.outputs import refuse_inputs
@@ -33,6 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help='allow unpickling of arbitrary objects; only for your own files'
     )
+    add_inference_arguments(parser, with_options=True)
     args = parser.parse_args()
     if not args.out and not args.show:
         parser.error('give --out or --show')
@@ -46,8 +48,8 @@ def main() -> None:
     args = parse_args()
     refuse_inputs([args.out], [args.video, args.config, args.checkpoint], field='--out')
     inferencer = DetInferencer(
-        args.config, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint, backend=args.backend,
-        precision=args.backend_precision,
+        args.config, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint, cfg_options=args.cfg_options,
+        backend=args.backend, precision=args.backend_precision,
     )  # fmt: skip
     out = Path(args.out or '')
     # The temporary folder lies beside the target, so that moving the video there is a rename.

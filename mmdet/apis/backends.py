@@ -1,12 +1,11 @@
 """The network of a detector in another backend; everything beside it stays as it is.
 
-Backbone, neck and head run in OpenVINO, ONNX Runtime or under ``torch.compile``, up to the raw outputs that ``predict_by_feat`` takes. Pipeline,
-preprocessor, decode, NMS, the packing of composite detectors, test-time augmentation and metrics are the same code as without a
-backend, so that every option of a config still holds.
+Backbone, neck and head run in OpenVINO or ONNX Runtime, up to the raw outputs that ``predict_by_feat`` takes. Pipeline, preprocessor, decode,
+NMS, the packing of composite detectors, test-time augmentation and metrics are the same code as without a backend, so that every option
+of a config still holds. What torch itself can do otherwise, :mod:`mmdet.models.inference`, goes by the same names here.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import itertools
 import os
@@ -25,6 +24,7 @@ from ..errors import ConfigError, ModelInputError
 from ..export.graphs import build_graph, to_onnx
 from ..models.dense_heads import BaseDenseHead
 from ..models.detectors.single_stage import SingleStageDetector
+from ..models.inference import InferenceOptions, networks_of, prepare_networks, restore_networks
 
 # What each backend computes in; the first is the default. 'torch' is eager.
 BACKENDS = {
@@ -35,7 +35,6 @@ BACKENDS = {
 }
 # Sizes of noise, in multiples of 32 or the divisor of the padding, with which an exported network is compared.
 _EXAMPLES = ((2, 3), (4, 3))
-_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 # Largest relative distance of the raw outputs from those of eager float32, on noise: it finds wrong networks, not inexact ones.
 _TOLERANCE = {'fp32': 1e-3, 'bf16': 0.3, 'fp16': 0.1}
 
@@ -70,9 +69,28 @@ class BackendSpec:
         return cls(name, precision)
 
     @property
-    def is_eager(self) -> bool:
-        """Whether it is what a detector does without a backend."""
-        return self == BackendSpec()
+    def is_torch(self) -> bool:
+        """Whether the modules compute, in whatever way."""
+        return self.name in ('torch', 'torch-compile')
+
+    def options(self, inference: InferenceOptions) -> InferenceOptions:
+        """The options of a config with what the backend says of precision and compilation.
+
+        Raises:
+            ConfigError: both name a precision, or options of torch for another backend.
+        """
+        if inference.amp:
+            message = (
+                f'goes without --amp or inference.amp: the precision is named with the backend, as in {self.name}:bf16'
+            )
+            raise ConfigError(message, field='backend', received=str(self))
+        if not self.is_torch:
+            if inference.compile:
+                message = "compiles by itself: leave out inference.compile, or take backend 'torch-compile'"
+                raise ConfigError(message, field='backend', received=str(self))
+            return inference
+        amp, compiled = self.precision != 'fp32' and self.precision, inference.compile
+        return dataclasses.replace(inference, amp=amp, compile=compiled or self.name == 'torch-compile')
 
     def missing(self, device: str | torch.device = 'cpu') -> str | None:
         """Why the backend cannot be used here; None where it can."""
@@ -90,8 +108,6 @@ class BackendSpec:
                 if self.precision.upper() not in offered:
                     return f'has no {self.precision} on this CPU, which offers {", ".join(offered)}'
             return None
-        if self.precision == 'fp16' and kind == 'cpu':
-            return 'computes in fp16 on a GPU only; take bf16 or fp32 on the CPU'
         if self.name == 'torch-compile' and kind == 'cpu':
             compilers = [os.environ.get('CXX'), 'g++', 'clang++']
             if not any(shutil.which(name) for name in compilers if name):
@@ -100,7 +116,7 @@ class BackendSpec:
 
 
 class CompiledNetwork(nn.Module):
-    """Images to the raw outputs of a detector, computed by a backend.
+    """Images to the raw outputs of a detector, computed by OpenVINO or ONNX Runtime.
 
     It takes images of any size that the detector takes. What a backend does when it first sees a size (compile, plan its memory)
     is counted, so that it can be told from the time of later calls.
@@ -146,12 +162,6 @@ class CompiledNetwork(nn.Module):
     ) -> tuple[Callable[[Tensor], Any], str]:
         """A function from images to raw outputs, and what it is."""
         spec = self.spec
-        if spec.name == 'torch':
-            return detector.raw_outputs, f'torch {torch.__version__}, {spec.precision}'
-        if spec.name == 'torch-compile':
-            # With frozen weights their layout and type are converted once, and batch norms are folded.
-            compiled = torch.compile(detector.raw_outputs, options={'freezing': True})
-            return compiled, f'torch.compile {torch.__version__}, frozen weights, {spec.precision}'
         from mmdet_runtime.backends import open_network  # only here, so that eager detectors do without it
 
         noise, expected = _examples(detector, device)
@@ -197,9 +207,7 @@ class CompiledNetwork(nn.Module):
         if size not in self._sizes:
             self._sizes.add(size)
             self.first_calls += 1
-        cast = _TYPES.get(self.spec.precision) if self.spec.name.startswith('torch') else None
-        with torch.autocast(images.device.type, cast) if cast else contextlib.nullcontext():
-            return self._run(images.float())
+        return self._run(images.float())
 
     def _state(self) -> int:
         """A number that every change of a weight makes larger."""
@@ -229,9 +237,18 @@ def _distance(found: Any, wanted: Any) -> float:
     return max(float((one - other).norm() / other.norm().clamp(min=1e-6)) for one, other in pairs)
 
 
+def read_backend(backend: str | None, precision: str | None = None) -> BackendSpec | None:
+    """The backend that two arguments or options name, ``'torch'`` for a precision alone; None where both are None.
+
+    Raises:
+        ConfigError: see :meth:`BackendSpec.read`.
+    """
+    return None if backend is None and precision is None else BackendSpec.read(backend or 'torch', precision)
+
+
 def use_backend(
     model: nn.Module,
-    backend: str | BackendSpec | None,
+    backend: str,
     precision: str | None = None,
     *,
     threads: int | None = None,
@@ -239,13 +256,13 @@ def use_backend(
 ) -> nn.Module:
     """Let a backend compute the network of a detector, or those of all stages of a composite one; in place.
 
-    It computes predictions and raw outputs in evaluation mode; losses and training are left to torch. Weights must not change afterwards.
-    The first call with images of a new size takes longer.
+    It computes predictions and raw outputs in evaluation mode, into which it puts the model; losses and training are left to torch. Weights
+    must not change afterwards. The first call with images of a new size takes longer.
 
     Args:
-        model: a detector of one stage (backbone, neck, dense head), or a composite detector of such.
+        model: a detector of one stage (backbone, neck, dense head), or a composite detector of such; for torch any detector.
         backend: ``'openvino'``, ``'onnxruntime'``, ``'torch-compile'``, or ``'torch'``, which undoes the call; also with the precision,
-            ``'openvino:bf16'``. None with a precision is ``'torch'``, without one the model stays as it is.
+            ``'openvino:bf16'``.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``; the last two with OpenVINO where the CPU computes in them, with torch by autocast.
         threads: CPU threads of OpenVINO and ONNX Runtime; None takes as many as torch.
         cache_dir: folder in which OpenVINO keeps compiled networks, so that the next start is faster.
@@ -256,19 +273,37 @@ def use_backend(
     Raises:
         ConfigError: an unknown backend or precision, one that cannot be used here, or a detector that it cannot compute.
     """
-    if backend is None and precision is None:
-        return model
-    spec = backend if isinstance(backend, BackendSpec) else BackendSpec.read(backend or 'torch', precision)
-    detectors: list[Any] = [part for part in model.modules() if isinstance(getattr(part, 'backbone', None), nn.Module)]
-    for detector in detectors or [model]:
-        _check_detector(detector, spec)
-    # All before the first is set: a model of which a part cannot be compiled stays as it is.
-    networks = [None if spec.is_eager else CompiledNetwork(each, spec, threads, cache_dir) for each in detectors]
+    return prepare_for(model, BackendSpec.read(backend, precision), threads=threads, cache_dir=cache_dir)
+
+
+def prepare_for(
+    model: nn.Module,
+    spec: BackendSpec | None,
+    inference: InferenceOptions | dict | None = None,
+    *,
+    threads: int | None = None,
+    cache_dir: str | None = None,
+) -> nn.Module:
+    """:func:`use_backend` with the ``inference`` dict of a config; without a backend, what that says alone."""
+    options = InferenceOptions.read(inference)
+    if spec is not None:
+        options = spec.options(options)
+    detectors: list[Any] = networks_of(model)
+    networks: list[CompiledNetwork | None] = [None] * len(detectors)
+    if spec is not None and not spec.is_torch:
+        for detector in detectors or [model]:
+            _check_detector(detector, spec)
+        restore_networks(model.eval())
+        # All before the first is set: a model of which a part cannot be compiled stays as it is.
+        networks = [CompiledNetwork(detector, spec, threads, cache_dir) for detector in detectors]
+        count = f', {len(networks)} detectors' if len(networks) > 1 else ''
+        print_log(f'Inference: network by {networks[0].description}{count}; the rest by torch', logger='current')
+    elif spec is not None and (reason := spec.missing(next(model.parameters()).device)):
+        raise ConfigError(f'{spec.name} {reason}', field='backend', received=str(spec))
     for detector, network in zip(detectors, networks):
-        detector.backend_network = network
-    description = 'torch, eager' if networks[0] is None else networks[0].description
-    count = f', {len(networks)} detectors' if len(networks) > 1 else ''
-    print_log(f'backend of the network: {description}{count}; pre- and post-processing: torch, fp32', logger='current')
+        if network is not None or getattr(detector, 'backend_network', None) is not None:
+            detector.backend_network = network
+    prepare_networks(model, options)
     return model
 
 
@@ -277,8 +312,8 @@ def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
     kind = type(detector)
     if not isinstance(detector, SingleStageDetector):
         message = (
-            f'{spec.name} computes detectors of one stage and composite detectors of these; others run without a backend, '
-            'in bf16 by --amp or under torch.compile by tools/benchmark.py --compile'
+            f'{spec.name} computes detectors of one stage and composite detectors of these; others run in torch, '
+            'also as torch:bf16 and torch-compile'
         )
         raise ConfigError(message, field='backend', received=kind.__name__)
     own = [
@@ -288,14 +323,15 @@ def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
     ]
     head = detector.bbox_head
     own += ['bbox_head.predict'] if type(head).predict is not BaseDenseHead.predict else []
-    if own and not spec.is_eager:
+    if own:
         message = f'{kind.__name__} has a {own[0]} of its own, which {spec.name} would pass over'
         raise ConfigError(message, field='backend', received=str(spec))
 
 
 def first_calls(model: nn.Module) -> int:
-    """How often the networks of a model met a size that was new to them."""
-    return sum(part.first_calls for part in model.modules() if isinstance(part, CompiledNetwork))
+    """How often the networks of a model met a size that was new to them, for which they compile or plan."""
+    compiled = sum(len(getattr(part, 'compiled_sizes', None) or ()) for part in networks_of(model))
+    return compiled + sum(part.first_calls for part in model.modules() if isinstance(part, CompiledNetwork))
 
 
 def add_backend_arguments(parser: argparse.ArgumentParser) -> None:

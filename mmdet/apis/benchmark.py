@@ -12,7 +12,6 @@ from time import process_time
 from typing import Any
 
 import torch
-from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
@@ -23,12 +22,13 @@ from torch.utils.data import DataLoader
 from mmdet.engine.checkpoint.loading import load_checkpoint_file, load_into
 from mmdet.errors import ConfigError
 from mmdet.models.detectors import CompositeDetector
+from mmdet.models.inference import InferenceOptions, networks_of, prepare_networks
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils.class_names import class_names
 from mmdet.utils.timing import part_figures, parts_table, sizes_line, synchronise, time_figures
 
-from .backends import BackendSpec, use_backend
+from .backends import BackendSpec, prepare_for
 
 STAGES = ('step', 'data', 'total')
 _MOST_TRIES = 3  # of a batch whose sizes are new to a backend
@@ -113,18 +113,20 @@ def build_model(
     compiled: bool = False,
     channels_last: bool = False,
     trust_checkpoint: bool = False,
+    inference: dict | InferenceOptions | None = None,
     backend: BackendSpec | None = None,
 ) -> torch.nn.Module:
-    """The detector of a config in evaluation mode.
+    """The detector of a config in evaluation mode, in float32 and otherwise as the arguments say.
 
     Args:
         cfg: config with ``model``.
         checkpoint: file or known name of the weights; None leaves the random ones of construction.
         device: device of the model; None takes the best one.
-        fuse: fold the batch norms of the backbone into its convolutions.
+        fuse: fold batch norms into convolutions.
         compiled: compile backbone, neck and dense head by ``torch.compile``; in a composite detector those of every stage.
-        channels_last: keep the weights in channels-last order.
+        channels_last: images and weights in channels-last order.
         trust_checkpoint: allow unpickling arbitrary objects.
+        inference: the ``inference`` dict of a config, instead of the three.
         backend: what computes the network, see :func:`~mmdet.apis.backends.use_backend`.
     """
     model = MODELS.build(cfg.model)
@@ -132,36 +134,30 @@ def build_model(
         content = load_checkpoint_file(checkpoint, trust=trust_checkpoint)
         load_into(model, content['state_dict'], strict=True)
         model.dataset_meta = {'classes': class_names(content.get('meta') or {})}
-    if fuse:
-        fuse_backbones(model)
-    model = model.to(device or get_device()).eval()
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    if compiled:
-        for detector in one_stage_detectors(model):
-            # Not the second of two stages, whose inputs have another size for every image.
-            for part in ('backbone', 'neck', 'bbox_head', 'rpn_head'):
-                if getattr(detector, part, None) is not None:
-                    getattr(detector, part).compile()
-    return model if backend is None or backend.is_eager else use_backend(model, backend)
+    model = model.to(device or get_device())
+    if inference is None:
+        inference = InferenceOptions(channels_last=channels_last, fuse=fuse, compile=compiled)
+    if fuse or compiled:
+        one_stage_detectors(model)
+    return prepare_for(model, backend, inference)
 
 
 def one_stage_detectors(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """The detector itself, or the detectors of a composite one, each once.
+    """What :func:`~mmdet.models.inference.networks_of` gives.
 
     Raises:
         ConfigError: no part of the model has a backbone.
     """
-    found = [module for module in model.modules() if isinstance(getattr(module, 'backbone', None), torch.nn.Module)]
+    found = networks_of(model)
     if not found:
         raise ConfigError('must have a backbone to be fused or compiled', field='model', received=type(model).__name__)
     return found
 
 
 def fuse_backbones(model: torch.nn.Module) -> None:
-    """Fold the batch norms of every backbone into its convolutions, in place."""
-    for detector in one_stage_detectors(model):
-        detector.backbone = fuse_conv_bn(detector.backbone)
+    """Fold the batch norms of every network into its convolutions, see :func:`~mmdet.models.inference.prepare_networks`."""
+    one_stage_detectors(model)
+    prepare_networks(model, InferenceOptions(channels_last=False, fuse=True))
 
 
 def device_name(device: str | torch.device) -> str:

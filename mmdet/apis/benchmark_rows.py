@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmdet.errors import ConfigError
 from mmdet.evaluation import Evaluator
 from mmdet.models.detectors import CompositeDetector
+from mmdet.models.inference import InferenceOptions
 from mmdet.registry import EVALUATOR
 from mmdet.utils.class_names import class_names
 
@@ -25,10 +26,16 @@ from .testing import metric_configs
 
 # The rows of `all`; those that cannot be had on a machine are named there.
 ALL = (
-    'torch', 'torch+fused+channels-last', 'torch:bf16+fused+channels-last', 'torch-compile', 'torch-compile:bf16', 'onnxruntime',
-    'openvino', 'openvino:bf16',
-)  # fmt: skip
-_OPTIONS = ('fused', 'channels-last')
+    'torch+plain',
+    'torch',
+    'torch:bf16',
+    'torch-compile',
+    'torch-compile:bf16',
+    'onnxruntime',
+    'openvino',
+    'openvino:bf16',
+)
+_WORDS = ('plain', 'fused', 'channels-last')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,31 +44,36 @@ class Setup:
 
     Attributes:
         spec: the backend and its precision.
-        fused: the batch norms of the backbone are folded into its convolutions before.
-        channels_last: the weights are in channels-last order.
+        words: of torch, the memory layout and whether batch norms are folded: what of ``'fused'`` and ``'channels-last'`` is named, and nothing else; none
+            for ``'plain'``. Without words, what is chosen automatically.
     """
 
     spec: BackendSpec = BackendSpec()
-    fused: bool = False
-    channels_last: bool = False
+    words: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return '+'.join(
-            [str(self.spec), *(['fused'] if self.fused else []), *(['channels-last'] if self.channels_last else [])]
-        )
+        return '+'.join([str(self.spec), *self.words])
 
     @classmethod
     def read(cls, text: str) -> 'Setup':
         """The setup of a text.
 
         Raises:
-            ConfigError: unknown words.
+            ConfigError: unknown words, or words for a backend that is not torch.
         """
-        backend, *options = text.split('+')
-        if not set(options) <= set(_OPTIONS):
-            message = f'behind + there may be {" and ".join(_OPTIONS)}'
+        backend, *words = text.split('+')
+        spec = BackendSpec.read(backend)
+        if not set(words) <= set(_WORDS) or ('plain' in words and len(words) > 1) or (words and not spec.is_torch):
+            message = f'behind torch and + there may be {", ".join(_WORDS[1:])}, both, or {_WORDS[0]}'
             raise ConfigError(message, field='--backend', received=text)
-        return cls(BackendSpec.read(backend), 'fused' in options, 'channels-last' in options)
+        return cls(spec, tuple(words))
+
+    def options(self, settings: Any) -> InferenceOptions:
+        """The ``inference`` dict of a config with precision, compilation and words of the row."""
+        options = self.spec.options(InferenceOptions.read(settings, amp=False, compile=False))
+        if not self.words:
+            return options
+        return dataclasses.replace(options, channels_last='channels-last' in self.words, fuse='fused' in self.words)
 
 
 def read_setups(texts: Sequence[str]) -> list[Setup]:
@@ -73,8 +85,9 @@ def read_setups(texts: Sequence[str]) -> list[Setup]:
 def measure_config(
     cfg: Config,
     checkpoint: str | None,
-    setup: Setup,
+    setup: Setup | None = None,
     *,
+    inference: dict | None = None,
     stage: str = 'step',
     device: str = 'cpu',
     shape_hw: Sequence[int] | None = None,
@@ -83,8 +96,6 @@ def measure_config(
     num_warmup: int = 5,
     log_interval: int = 50,
     num_workers: int | None = None,
-    amp: bool = False,
-    compiled: bool = False,
     one_pass: bool = False,
     trust_checkpoint: bool = False,
     log: Callable[[str], None] = print,
@@ -92,9 +103,9 @@ def measure_config(
     """Build the detector of a config, and measure it on the test data or on random images.
 
     Args:
-        cfg, checkpoint, compiled, trust_checkpoint: see :func:`~mmdet.apis.benchmark.build_model`.
-        setup: the backend, and how the weights are prepared.
-        stage, device, num_warmup, log_interval, amp, log: see :func:`~mmdet.apis.benchmark.measure`.
+        cfg, checkpoint, inference, trust_checkpoint: see :func:`~mmdet.apis.benchmark.build_model`.
+        setup: the backend, and how the weights are prepared; None leaves it to ``inference``.
+        stage, device, num_warmup, log_interval, log: see :func:`~mmdet.apis.benchmark.measure`.
         shape_hw: size of the random images; None takes the test data.
         batch_size, num_workers: see :func:`~mmdet.apis.benchmark.build_loader`.
         max_iter: largest number of batches; None takes 2000, with ``one_pass`` no more than the test data has, or 50 random ones.
@@ -104,8 +115,9 @@ def measure_config(
     step = scored = None
     if stage != 'data':
         model = build_model(
-            cfg, checkpoint, device=device, fuse=setup.fused, compiled=compiled, channels_last=setup.channels_last,
-            trust_checkpoint=trust_checkpoint, backend=setup.spec,
+            cfg, checkpoint, device=device, trust_checkpoint=trust_checkpoint,
+            inference=inference if setup is None else setup.options(inference),
+            backend=None if setup is None or setup.spec.is_torch else setup.spec,
         )  # fmt: skip
         step = model.test_step
     if shape_hw:
@@ -119,13 +131,11 @@ def measure_config(
         if one_pass and checkpoint and model is not None and cfg.get('test_evaluator'):
             scored = ScoredPass(cfg, loader.dataset, class_names(model.dataset_meta))
     result = measure(
-        batches, step, stage=stage, max_iter=max_iter, num_warmup=num_warmup, log_interval=log_interval, device=device, amp=amp,
+        batches, step, stage=stage, max_iter=max_iter, num_warmup=num_warmup, log_interval=log_interval, device=device,
         log=log, first_calls=(lambda: 0) if model is None else (lambda: first_calls(model)), collect=scored,
     )  # fmt: skip
     if isinstance(model, CompositeDetector):
-        result.parts, result.sizes = measure_parts(
-            model, batches, max_iter=max_iter - num_warmup, device=device, amp=amp
-        )
+        result.parts, result.sizes = measure_parts(model, batches, max_iter=max_iter - num_warmup, device=device)
     if scored is not None:
         result.metrics = scored.metrics()
     return result
@@ -250,7 +260,7 @@ class ScoredPass:
 
 def backend_names() -> str:
     """What ``--backend`` takes, for the help of a tool."""
-    return f'all, or any of {", ".join(BACKENDS)}, each with :PRECISION and +fused, +channels-last behind it'
+    return f'all, or any of {", ".join(BACKENDS)}, each with :PRECISION, and torch with +plain or +fused+channels-last behind it'
 
 
 def own_command() -> list[str]:

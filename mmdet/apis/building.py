@@ -15,11 +15,12 @@ from ..config.stages import inner_test_dataset
 from ..engine.checkpoint.loading import load_checkpoint_file, load_into, match_stages
 from ..errors import CheckpointError, ConfigError, MMDetError
 from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage
+from ..models.inference import InferenceOptions
 from ..registry import DATASETS, MODELS
 from ..utils.class_names import class_names, shown
 from ..utils.setup_env import register_all_modules
 from ..visualization.drawing import RGB, as_rgb
-from .backends import BackendSpec, use_backend
+from .backends import BackendSpec, prepare_for, read_backend
 
 
 class ConfigTypeError(ConfigError, TypeError):
@@ -36,6 +37,7 @@ def init_detector(
     device: str | torch.device | None = None,
     cfg_options: dict | None = None,
     trust_checkpoint: bool = False,
+    amp: bool | str | None = None,
     backend: str | None = None,
     precision: str | None = None,
 ) -> BaseDetector:
@@ -50,10 +52,12 @@ def init_detector(
         device: None takes the first GPU, or the CPU where there is none.
         cfg_options: overrides, ``{'model.test_cfg.score_thr': 0.1}``.
         trust_checkpoint: unpickle arbitrary objects of the checkpoint; only for files of your own.
+        amp: ``'bf16'``, ``'fp16'`` or True (float16 on a GPU, bfloat16 on the CPU) for mixed precision; None takes ``inference.amp`` of the
+            config. That dict also has the layout and the folding, see :class:`~mmdet.models.inference.InferenceOptions`.
         backend, precision: what computes the network, and in which type, see :func:`~mmdet.apis.backends.use_backend`; None is eager torch.
 
     Returns:
-        The detector in evaluation mode, with ``cfg`` (the Config) and ``dataset_meta`` (``classes``, ``palette``).
+        The detector in evaluation mode, prepared for inference (parameters and state dict are as ever; ``train()`` undoes it), with ``cfg`` (the Config) and ``dataset_meta`` (``classes``, ``palette``).
 
     Raises:
         ConfigError: the config or device cannot be used; a config of another type is also a TypeError.
@@ -64,8 +68,17 @@ def init_detector(
     model = build_model(config)
     content = None if checkpoint is None else load_checkpoint_file(checkpoint, trust=trust_checkpoint)
     load_weights(model, content, config, palette, checkpoint_name=checkpoint, trust_checkpoint=trust_checkpoint)
-    model = model.to(device).eval()
-    use_backend(model, backend, precision)
+    return ready_for_inference(model.to(device), config, backend, precision, amp=amp)
+
+
+def ready_for_inference(
+    model: BaseDetector, config: Config, backend: str | None = None, precision: str | None = None, **options: Any
+) -> BaseDetector:
+    """The model in evaluation mode, its networks prepared as ``inference`` of the config and the backend say; ``options`` that are not None come
+    before those of the config."""
+    prepare_for(
+        model.eval(), read_backend(backend, precision), InferenceOptions.read(config.get('inference'), **options)
+    )
     return model
 
 

@@ -1,23 +1,24 @@
 """Testing: the options of ``tools/test.py`` written into a config, and the run itself."""
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.model import is_model_wrapper
 
 from mmdet.config.reading import require_keys, type_name
 from mmdet.engine import DetRunner
+from mmdet.engine.checkpoint.loading import unwrap
 from mmdet.engine.hooks import CostHook
 from mmdet.errors import ConfigError
 from mmdet.formats.coco import file_list
+from mmdet.models.inference import InferenceOptions
 from mmdet.registry import MODELS
 from mmdet.utils.outputs import refuse_closed_folder, refuse_inputs
 
-from .backends import BackendSpec, use_backend
-from .benchmark import fuse_backbones
+from .backends import prepare_for, read_backend
 
 # A flip test that merges detections as mmdetection 3.x does; a config's own tta_model and tta_pipeline take precedence.
 DEFAULT_TTA_MODEL = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
@@ -176,19 +177,22 @@ def run_testing(
 ) -> dict[str, float]:
     """Run the test that :func:`configure_testing` prepared, and return the metrics by name.
 
-    ``fuse`` folds the batch norms of the backbone into its convolutions; ``tta`` wraps the detector in the config's ``tta_model``; ``cost`` adds
+    ``fuse`` sets ``inference.fuse`` of the config; ``tta`` wraps the detector in the config's ``tta_model``; ``cost`` adds
     megapixels through the network and CPU seconds of an image to the metrics; ``backend`` and ``precision`` are those of
-    :func:`~mmdet.apis.backends.use_backend`, None is eager torch.
+    :func:`~mmdet.apis.backends.use_backend`, None is torch.
     """
-    if backend or precision:
-        BackendSpec.read(backend or 'torch', precision)  # an error before anything is built
+    if fuse:
+        cfg.inference = dict(cfg.get('inference') or {}, fuse=True)
+    spec, options = read_backend(backend, precision), InferenceOptions.read(cfg.get('inference'))
+    if spec is not None:  # a mistake is told before anything is built
+        options = spec.options(options)
+        cfg.inference = dataclasses.asdict(options)  # of the hook that prepares the network for the test
     runner = DetRunner.from_cfg(cfg)
     if cost:
         runner.register_hook(CostHook())
     runner.load_or_resume(evaluating=True)
-    if fuse:
-        fuse_backbones(runner.model.module if is_model_wrapper(runner.model) else runner.model)
-    use_backend(runner.model.module if is_model_wrapper(runner.model) else runner.model, backend, precision)
+    if spec is not None and not spec.is_torch:
+        prepare_for(unwrap(runner.model), spec)
     if tta:
         model_cfg = dict(cfg.get('tta_model') or DEFAULT_TTA_MODEL)
         runner.model = MODELS.build(dict(model_cfg, module=runner.model))

@@ -1,6 +1,7 @@
 """The network of a detector in OpenVINO and ONNX Runtime: the same detections, refusals, and the table of the benchmark."""
 
 import copy
+import dataclasses
 import json
 import sys
 
@@ -12,12 +13,13 @@ from torch import nn
 
 from mmdet.apis import DetInferencer, init_detector
 from mmdet.apis import backends as backends_module
-from mmdet.apis.backends import BackendSpec, CompiledNetwork, first_calls, use_backend
+from mmdet.apis.backends import BackendSpec, CompiledNetwork, first_calls, read_backend, use_backend
 from mmdet.apis.benchmark import BenchmarkResult, measure
 from mmdet.apis.benchmark_rows import ALL, Row, ScoredPass, Setup, main_metric, measure_rows, read_setups, rows_table
 from mmdet.engine.hooks import CostHook
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.models.detectors import SlicedDet
+from mmdet.models.inference import InferenceOptions, restore_networks
 from mmdet.registry import MODELS
 from mmdet.utils import load_config
 
@@ -64,12 +66,12 @@ def eager(detector):
     """The detector, without a backend before and after the test."""
     yield detector
     detector.backend_network = None
+    restore_networks(detector.eval())
 
 
 def inferencer(cfg, detector, monkeypatch, **options):
     """An inferencer of the one detector, whose weights are random."""
-    monkeypatch.setattr(DetInferencer, '_init_model', lambda self, cfg, weights, device: detector)
-    detector.dataset_meta = dict(classes=('a', 'b', 'c'))
+    monkeypatch.setattr('mmdet.apis.det_inferencer.build_model', lambda cfg: detector)
     return DetInferencer(cfg, device='cpu', show_progress=False, **options)
 
 
@@ -117,16 +119,36 @@ def test_composite_detector(eager):
 
 def test_training_and_changed_weights(eager):
     """Losses and train mode use the modules; afterwards the compiled weights are old, and this is said."""
-    use_backend(eager, 'torch', 'bf16')  # the rules are those of all backends
+    installed('onnxruntime')
+    use_backend(eager, 'onnxruntime')
     image = torch.zeros(1, 3, 64, 64)
     with torch.no_grad():
-        assert eager(image)[0][0].dtype == torch.bfloat16
-        assert eager.train()(image)[0][0].dtype == torch.float32
+        expected = eager.raw_outputs(image)
+        torch.testing.assert_close(eager(image), expected, atol=1e-5, rtol=1e-5)
+        assert eager.backend_network.first_calls == 1
+        eager.train()(image)
+        assert eager.backend_network.first_calls == 1, 'not called'
         eager.eval().bbox_head.scales[0].scale.add_(0)
-        with pytest.raises(ModelInputError, match='weights have changed since torch got them: call use_backend again'):
+        with pytest.raises(ModelInputError, match='have changed since onnxruntime got them: call use_backend again'):
             eager(image)
-    use_backend(eager, 'torch:bf16')
-    assert eager(image)[0][0].dtype == torch.bfloat16
+
+
+def test_torch_by_the_same_names(eager):
+    """Precision and compilation are those of models/inference.py; what a config says of the layout stays."""
+    use_backend(eager, 'torch', 'bf16')
+    assert eager.amp_dtype is torch.bfloat16 and eager.backend_network is None
+    use_backend(eager, 'torch')
+    assert eager.amp_dtype is None
+    plain = InferenceOptions(channels_last=False, fuse=False)
+    assert BackendSpec.read('torch-compile:bf16').options(plain) == dataclasses.replace(plain, amp='bf16', compile=True)
+    assert BackendSpec.read('openvino').options(plain) == plain
+    for backend, options, message in (
+        ('openvino', dict(amp=True), 'goes without --amp or inference.amp: .* as in openvino:bf16'),
+        ('torch', dict(amp='bf16'), 'goes without --amp'),
+        ('onnxruntime', dict(compile=True), 'compiles by itself: leave out inference.compile'),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            BackendSpec.read(backend).options(InferenceOptions.read(options))
 
 
 @pytest.mark.parametrize(
@@ -136,13 +158,12 @@ def test_training_and_changed_weights(eager):
         ('onnxruntime', 'bf16', "precision: onnxruntime computes in fp32. Received: 'bf16'"),
         ('openvino:bf16', 'fp32', 'openvino:bf16 names a precision already'),
         ('torch', 'int8', 'torch computes in fp32 or bf16 or fp16'),
-        ('torch', 'fp16', 'fp16 on a GPU only'),
     ],
 )
-def test_refused_backends(cfg, eager, backend, precision, message):
+def test_refused_backends(eager, backend, precision, message):
     with pytest.raises(ConfigError, match=message):
         use_backend(eager, backend, precision)
-    assert eager.backend_network is None
+    assert eager.backend_network is None and read_backend(None) is None
 
 
 def test_absent_libraries(eager, monkeypatch):
@@ -151,8 +172,9 @@ def test_absent_libraries(eager, monkeypatch):
         with pytest.raises(ConfigError, match=rf"{library} is not installed.*pip install 'mmdet-dense\[{extra}\]'"):
             use_backend(eager, library)
     monkeypatch.setattr(backends_module.shutil, 'which', lambda name: None)
-    assert 'C++ compiler' in BackendSpec('torch-compile').missing()
-    assert BackendSpec().missing() is None and BackendSpec('torch', 'fp16').missing('cuda') is None
+    assert 'C++ compiler' in BackendSpec('torch-compile').missing() and BackendSpec().missing() is None
+    with pytest.raises(ConfigError, match='torch-compile needs a C'):
+        use_backend(eager, 'torch-compile')
 
 
 def test_refused_detectors(eager):
@@ -166,11 +188,10 @@ def test_refused_detectors(eager):
         use_backend(other, 'openvino')
     two_stage = nn.Module()
     two_stage.backbone = nn.Identity()
-    with pytest.raises(ConfigError, match='openvino computes detectors of one stage .* others run without a backend'):
+    with pytest.raises(ConfigError, match='openvino computes detectors of one stage .* others run in torch'):
         use_backend(two_stage, 'openvino')
     with pytest.raises(ConfigError, match='Linear'):
         use_backend(nn.Linear(1, 1), 'onnxruntime')
-    assert use_backend(two_stage, None) is two_stage
 
 
 def test_a_network_that_is_not_the_same_is_refused(eager, monkeypatch):
@@ -189,9 +210,13 @@ def test_a_network_that_is_not_the_same_is_refused(eager, monkeypatch):
 
 def test_init_detector(cfg, monkeypatch):
     seen = []
-    monkeypatch.setattr('mmdet.apis.building.use_backend', lambda model, *names: seen.append(names))
+    monkeypatch.setattr(
+        'mmdet.apis.building.prepare_for', lambda model, spec, options: seen.append((str(spec), options.fuse))
+    )
+    cfg = Config(dict(cfg, inference=dict(fuse=False)))
     init_detector(cfg, device='cpu', backend='openvino', precision='bf16')
-    assert seen == [('openvino', 'bf16')]
+    init_detector(cfg, device='cpu', precision='bf16')
+    assert seen == [('openvino:bf16', False), ('torch:bf16', False)]
 
 
 # ------------------------------------------------------------------------------------------------ the table
@@ -206,9 +231,13 @@ def test_rows_of_the_command_line():
     assert [str(row) for row in read_setups(['openvino', 'openvino:fp32', 'torch+fused'])] == [
         'openvino:fp32', 'torch:fp32+fused',
     ]  # fmt: skip
-    assert len(read_setups(['all', 'torch'])) == len(ALL) and str(read_setups(['all'])[0]) == 'torch:fp32'
-    with pytest.raises(ConfigError, match='fused and channels-last'):
-        read_setups(['torch+folded'])
+    assert len(read_setups(['all', 'torch'])) == len(ALL) and str(read_setups(['all'])[0]) == 'torch:fp32+plain'
+    for text in ('torch+folded', 'torch+plain+fused', 'openvino+fused'):
+        with pytest.raises(ConfigError, match='behind torch and . there may be fused, channels-last, both, or plain'):
+            read_setups([text])
+    options = Setup.read('torch:bf16+fused').options(dict(amp='fp16', compile=7))
+    assert options == InferenceOptions(amp='bf16', channels_last=False, fuse=True, compile=False)
+    assert Setup.read('torch').options(dict(fuse=False)) == InferenceOptions(amp=False, fuse=False)
 
 
 _CHILD = """

@@ -44,7 +44,9 @@ class CostHook(Hook):
         self._pixels += inputs[0].shape[0] * inputs[0].shape[-2] * inputs[0].shape[-1]
 
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None) -> None:
-        """Start the clock."""
+        """Start the clock, at the first batch also the count of pixels: the network may have been tried out before."""
+        if batch_idx == 0:
+            self._pixels = 0
         self._start = time.process_time()
 
     def after_test_iter(

@@ -20,6 +20,7 @@ from mmdet.errors import ModelInputError
 from mmdet.ops import batched_nms
 from mmdet.structures import SampleList
 
+from ..inference import full_precision
 from ..utils.misc import unpack_gt_instances
 from .batch_decode import BatchDecode, candidate_rule
 from .class_rows import copy_class_rows
@@ -167,6 +168,7 @@ class BaseDenseHead(BatchDecode, BaseModule, metaclass=ABCMeta):
     # ------------------------------------------------------------------------------------------------ decode
 
     @torch.no_grad()
+    @full_precision
     def predict_by_feat(
         self,
         cls_scores: list[Tensor],

@@ -17,6 +17,7 @@ from mmdet.core.priors.grid import quotient
 from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS, TASK_UTILS
 
+from ..inference import full_precision
 from ..utils.gaussian_target import (
     gaussian_radius,
     get_local_maximum,
@@ -196,6 +197,7 @@ class CenterNetHead(BaseDenseHead):
     # ------------------------------------------------------------------------------------------------ decode
 
     @torch.no_grad()
+    @full_precision
     def predict_by_feat(  # type: ignore[override]
         self,
         center_heatmap_preds: list[Tensor],

@@ -21,6 +21,7 @@ from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS, TASK_UTILS
 
 from ..backbones.darknet import BN_CFG, LEAKY_CFG
+from ..inference import full_precision
 from .anchor_head import _Ignored, by_level, flatten_map
 from .base_dense_head import BaseDenseHead, LevelOutputs, Losses, to_config_dict, widened
 from .batch_decode import FILLING, BatchCandidates, rows_of
@@ -161,6 +162,7 @@ class YOLOV3Head(BaseDenseHead):
 
     # ------------------------------------------------------------------------------------------------ decode
 
+    @full_precision
     def predict_by_feat(  # type: ignore[override]
         self,
         pred_maps: list[Tensor],
