@@ -38,7 +38,7 @@ class Normalise:
         mean, std = mean or [0.0], std or [1.0]
         if len(mean) != len(std) or len(mean) not in (1, 3) or not min(std) > 0:
             raise ConfigError('must be 1 or 3 numbers each, std above 0', field='mean, std', received=(mean, std))
-        self.mean, self.std = (np.resize(np.float32(values), 3) for values in (mean, std))  # (3,)
+        self.mean, self.std = (np.resize(np.asarray(values, np.float32), 3) for values in (mean, std))  # (3,)
         self.channels = (2, 1, 0) if bgr_to_rgb else (0, 1, 2)
         # An 8-bit value is looked up: faster than to compute it, and the same to the last bit.
         levels = np.arange(256, dtype=np.float32)
@@ -201,8 +201,8 @@ class Stage:
                 chunk = group[start : start + self.batch_size]
                 batch = self._batch(images, chunk, padded_hw)
                 outputs = self.network(batch, np.array([view.size_hw for view in chunk], np.int64))
-                for view, *candidates in zip(chunk, *outputs):
-                    found[view] = self._candidates(*candidates, view, images[view.owner].shape)
+                for view, boxes, scores, labels in zip(chunk, *outputs):
+                    found[view] = self._candidates(boxes, scores, labels, view, images[view.owner].shape)
         own: list[list[Detections]] = [[] for _ in images]
         for view in sorted(
             order, key=lambda view: view.flipped
