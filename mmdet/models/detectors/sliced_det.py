@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError
-from mmdet.formats.windows import TiledImage, slice_starts
+from mmdet.formats.windows import TiledImage
 from mmdet.registry import MODELS
+from mmdet_runtime.resizing import slice_starts
 
 from .composite import CompositeDetector
 from .stage import DetectionStage
