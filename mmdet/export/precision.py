@@ -9,6 +9,7 @@ import importlib
 import io
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +58,8 @@ def library(name: str) -> Any:
     Raises:
         ConfigError: it is not installed; the message names the extra that brings it.
     """
+    # OpenVINO and NNCF report each conversion to their makers, from a child process that waits for the network; they can do without that module.
+    sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -263,21 +266,37 @@ def convert_openvino(
     ov = library('openvino')
     model = ov.convert_model(str(source))
     if precision == 'int8':
-        nncf = library('nncf')
         _require_sample(samples)
-        nodes = _openvino_nodes(model)
-        part = {*network_part(nodes)}
-        rest = [node.name for node in nodes if node.name not in part]
-        nncf.set_log_level(logging.ERROR)
-        with _silent():
-            model = nncf.quantize(
-                model,
-                nncf.Dataset(list(samples())),
-                preset=nncf.QuantizationPreset.MIXED,
-                subset_size=max(count, 1),
-                ignored_scope=nncf.IgnoredScope(names=rest, validate=False),
-            )
+        model = _quantised_openvino(ov, model, samples, count)
     ov.save_model(model, os.fspath(target), compress_to_fp16=precision in ('fp16', 'bf16'))
+
+
+def _quantised_openvino(ov: Any, model: Any, samples: Callable[[], Iterable[Sample]], count: int) -> Any:
+    """The model with its network part quantised. That part is cut out for it: NNCF cannot read the branches (If) of a decode."""
+    nncf = library('nncf')
+    part = {*network_part(_openvino_nodes(model))}
+    cuts = []
+    for operation in model.get_ordered_ops():
+        if operation.get_friendly_name() in part:
+            for output in operation.outputs():
+                readers = [one for one in output.get_target_inputs() if one.get_node().get_friendly_name() not in part]
+                cuts += [(output, readers)] if readers else []
+    image = next(one for one in model.get_parameters() if one.get_friendly_name() == 'image')
+    network = ov.Model([ov.opset13.result(output) for output, _ in cuts], [image], 'network')
+    nncf.set_log_level(logging.ERROR)
+    with _silent():
+        quantised = nncf.quantize(
+            network,
+            nncf.Dataset([sample['image'] for sample in samples()]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=max(count, 1),
+        )
+    for reader in quantised.get_parameters()[0].output(0).get_target_inputs():
+        reader.replace_source_output(image.output(0))
+    for (_, readers), result in zip(cuts, quantised.get_results()):
+        for reader in readers:
+            reader.replace_source_output(result.input(0).get_source_output())
+    return ov.Model(model.get_results(), model.get_parameters(), model.get_friendly_name())
 
 
 def _openvino_nodes(model: Any) -> list[GraphNode]:
