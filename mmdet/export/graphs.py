@@ -17,10 +17,10 @@ import torch
 from mmengine.config import Config, ConfigDict
 from torch import Tensor, nn
 
+from mmdet.core.priors.grid import quotient
 from mmdet.errors import ConfigError
 from mmdet.models.dense_heads import BaseDenseHead
-from mmdet.models.dense_heads.base_dense_head import candidate_rule
-from mmdet.models.dense_heads.batch_decode import BatchCandidates, padded_topk, quotient
+from mmdet.models.dense_heads.batch_decode import BatchCandidates, candidate_rule, padded_topk
 from mmdet.models.detectors import BaseDetector
 from mmdet.ops.nms_export import nms_rows
 from mmdet.utils.files import replacing
@@ -45,17 +45,17 @@ class _Decode(nn.Module):
         # In a tuple: the head stays a part of the detector only.
         self._head, self._outputs, self._settings = (head,), outputs, settings
 
-    def forward(self, raw: tuple[Any, ...], sizes_hw: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, raw: tuple[Any, ...], sizes_hw: Tensor, input_hw: tuple[int, int]) -> tuple[Tensor, ...]:
         head, settings, with_nms = self._head[0], self._settings, self._outputs == 'boxes'
         with torch.autocast(sizes_hw.device.type, enabled=False):
-            found = head.batch_candidates(raw, sizes_hw, settings, with_nms)
+            found = head.batch_candidates(raw, sizes_hw, input_hw, cfg=settings, with_nms=with_nms)
             if not with_nms:
                 pairs = found.pairs()
                 return pairs.boxes, pairs.scores, pairs.labels
-            return _suppressed(found, settings)
+            return _suppressed(head, found, settings)
 
 
-def _suppressed(found: BatchCandidates, settings: ConfigDict) -> tuple[Tensor, ...]:
+def _suppressed(head: BaseDenseHead, found: BatchCandidates, settings: ConfigDict) -> tuple[Tensor, ...]:
     """What the NMS of the settings leaves: boxes (M, 4), scores (M,), labels (M,), images (M,), by image and descending score."""
     nms, limit = settings.get('nms'), settings.get('max_per_img', -1)
     if nms is not None and (nms.get('class_agnostic') or found.groups is not None):
@@ -79,7 +79,7 @@ def _suppressed(found: BatchCandidates, settings: ConfigDict) -> tuple[Tensor, .
         box, labels = place, found.labels[image, place]
     else:
         labels, box = quotient(place, found.boxes.shape[1])
-    return found.boxes[image, box], values, labels, image
+    return head.batch_detections(found.boxes[image, box], labels, image, found), values, labels, image
 
 
 def _score_rows(found: BatchCandidates, scores: Tensor, class_agnostic: bool) -> Tensor:
@@ -131,10 +131,14 @@ class ExportGraph(nn.Module):
     def forward(self, image: Tensor, shape: Tensor | None = None) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) and their sizes (B, 2) before padding, not needed for raw outputs, to what ``output_names`` says."""
         raw = self.detector._forward(image.to(next(self.detector.parameters()).dtype))
+        if [len(maps) for maps in raw] != list(self._raw_lengths):
+            head = type(self.detector.detection_head).__name__
+            message = f'{head} must return lists of {list(self._raw_lengths)} maps, as its output_names and levels say'
+            raise ConfigError(message, field='bbox_head', received=[len(maps) for maps in raw])
         if self.decode is None:
             return tuple(level for maps in raw for level in maps)
         assert shape is not None, 'the sizes of the images are needed'
-        return self.decode(raw, shape)
+        return self.decode(raw, shape, (image.shape[2], image.shape[3]))
 
     def raw_lists(self, flat: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         """The raw outputs, flat as :meth:`forward` gives them, as the lists that ``predict_by_feat`` of the head takes."""
@@ -164,6 +168,8 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
         message = 'only detectors with one dense head, bbox_head, can be exported'
         raise ConfigError(message, field='model.type', received=type(detector).__name__)
     settings = ConfigDict(head._settings(test_cfg))
+    if not head.suppresses:
+        settings.nms = None
     candidate_rule(settings)
     if outputs == 'boxes':
         settings = _checked_nms(head, settings)

@@ -54,15 +54,13 @@ def clip_boxes(boxes: Tensor, img_shape: MaxShape) -> Tensor:
 
     Args:
         boxes: (..., 4).
-        img_shape: (height, width, ...), or for ``boxes`` (B, ..., 4) one such row per image; or two tensors, heights and widths, of the
-            shape of ``boxes`` without its last axis or of one that is expanded to it.
+        img_shape: (height, width, ...), or for ``boxes`` (B, ..., 4) one such row per image, or the heights (B,) and the widths (B,).
 
     Raises:
         ArgumentError: as many rows as images are not given.
     """
-    if not isinstance(img_shape, Tensor) and isinstance(img_shape[0], Tensor) and img_shape[0].dim():
-        height, width = img_shape[:2]
-        return torch.minimum(boxes.clamp(min=0), torch.stack([width, height, width, height], dim=-1))
+    if not isinstance(img_shape, Tensor) and isinstance(img_shape[0], Tensor):
+        img_shape = torch.stack(list(img_shape[:2]), dim=-1)
     if isinstance(img_shape, Tensor) or isinstance(img_shape[0], Sequence):
         hw = torch.as_tensor(img_shape, dtype=boxes.dtype, device=boxes.device)[..., :2]  # (2,) or (B, 2)
         limit = hw.flip(-1).tile(2)  # width, height, width, height
@@ -72,7 +70,7 @@ def clip_boxes(boxes: Tensor, img_shape: MaxShape) -> Tensor:
                 raise ArgumentError(
                     'one size for each image of (B, ..., 4) boxes', field='img_shape', received=received
                 )
-            limit = limit.reshape(len(limit), *[1] * (boxes.dim() - 2), 4)
+            limit = limit.reshape(-1, *[1] * (boxes.dim() - 2), 4)
         return torch.minimum(boxes.clamp(min=0), limit)
     height, width = img_shape[:2]
     limit = boxes.new_tensor([width, height, width, height])

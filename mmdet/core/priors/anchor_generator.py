@@ -13,6 +13,7 @@ from torch import Tensor
 from mmdet.core.boxes import HorizontalBoxes
 from mmdet.errors import ArgumentError, ConfigError
 from mmdet.registry import TASK_UTILS
+from mmdet.utils.tracing import is_exporting
 
 from .grid import Device, PriorGrid, cell_shifts, grid_flags, grid_shifts, quotient, stride_pairs
 
@@ -144,7 +145,11 @@ class AnchorGenerator(PriorGrid):
     ) -> Any:
         """Anchors of one level: (H * W * A, 4) xyxy in input pixels, x fastest. Shared: do not write into the result."""
         height, width = featmap_size
-        anchors = self._grid(int(height), int(width), level_idx, dtype, torch.device(device))
+        if is_exporting():
+            rows = torch.arange(height * width * len(self.base_anchors[level_idx]), device=device)
+            anchors = self.sparse_priors(rows, featmap_size, level_idx, dtype, device)
+        else:
+            anchors = self._grid(int(height), int(width), level_idx, dtype, torch.device(device))
         return HorizontalBoxes(anchors, clone=False) if self.use_box_type else anchors
 
     def grid_priors(

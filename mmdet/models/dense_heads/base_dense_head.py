@@ -16,20 +16,18 @@ from torch import Tensor
 
 from mmdet.core.boxes import clip_boxes, get_box_wh, scale_boxes
 from mmdet.core.post_processing import filter_scores_and_topk, limit_survivors
-from mmdet.errors import ConfigError, ModelInputError
+from mmdet.errors import ModelInputError
 from mmdet.ops import batched_nms
 from mmdet.structures import SampleList
 
 from ..utils.misc import unpack_gt_instances
-from .batch_decode import BatchDecode
+from .batch_decode import BatchDecode, candidate_rule
 from .class_rows import copy_class_rows
 from .level_outputs import LevelOutputs, widened
 
 Losses = dict[str, Tensor | list[Tensor]]
 # What a head's forward() returns: lists over the levels, (B, channels, H_l, W_l) each; how many depends on the head.
 RawOutputs = tuple[Any, ...]
-
-_NMS_PRE_RULES = ('pairs', 'priors')
 
 
 def to_config_dict(cfg: dict | Config | None) -> ConfigDict:
@@ -75,7 +73,7 @@ class BaseDenseHead(BatchDecode, BaseModule, metaclass=ABCMeta):
     def decode_boxes(self, bbox_pred: Tensor, priors: Tensor, stride: float, img_shape: tuple[int, int]) -> Tensor:
         """Box outputs (..., m, D) and their priors (..., m, ...) to (..., m, 4) xyxy boxes in input pixels.
 
-        A head clips them to ``img_shape`` (h, w, ...), for a batch a pair of tensors (B, 1), or leaves them as they are; here the
+        A head clips them to ``img_shape`` (h, w, ...), for a batch a pair of tensors (B,), or leaves them as they are; here the
         ``bbox_coder`` decides.
         """
         return self.bbox_coder.decode(priors, bbox_pred, max_shape=img_shape)
@@ -343,15 +341,3 @@ def _instances(bboxes: Tensor, scores: Tensor, labels: Tensor, factors: Tensor |
     if factors is not None:
         found.score_factors = factors
     return found
-
-
-def candidate_rule(cfg: ConfigDict) -> str:
-    """The setting ``nms_pre_rule``, ``'pairs'`` unless given.
-
-    Raises:
-        ConfigError: an unknown rule.
-    """
-    rule = cfg.get('nms_pre_rule', 'pairs')
-    if rule not in _NMS_PRE_RULES:
-        raise ConfigError(f'must be one of {_NMS_PRE_RULES}', field='test_cfg.nms_pre_rule', received=rule)
-    return rule

@@ -15,11 +15,13 @@ from mmengine.config import ConfigDict
 from torch import Tensor
 
 from mmdet.core.priors.grid import quotient
+from mmdet.errors import ConfigError
 
 from .level_outputs import BatchLevel, flatten_map, widened
 
 # Rows that fill up a level with fewer than are to be chosen; below every logit and probability, and with a sigmoid of 0.
-_FILLING = -1e4
+FILLING = -1e4
+_NMS_PRE_RULES = ('pairs', 'priors')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ def padded_topk(values: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         values, descending, positions (0 where there is none), and whether there is one, (B, count) each.
     """
-    top, index = F.pad(values, (0, count), value=_FILLING).topk(count)
+    top, index = F.pad(values, (0, count), value=FILLING).topk(count)
     valid = index < values.shape[1]
     return top, index.masked_fill(~valid, 0), valid
 
@@ -80,6 +82,8 @@ class BatchDecode:
     prior_generator: Any
     # Names of the lists that forward() returns in evaluation mode, for the outputs of an exported network.
     output_names: tuple[str, ...] = ('cls', 'reg')
+    # Whether predict() runs an NMS.
+    suppresses = True
 
     # What BaseDenseHead has.
     _settings: Any
@@ -88,20 +92,25 @@ class BatchDecode:
     decode_boxes: Any
 
     def batch_candidates(
-        self, outputs: tuple[Any, ...], sizes_hw: Tensor, cfg: dict | None = None, with_nms: bool = True
+        self,
+        outputs: tuple[Any, ...],
+        sizes_hw: Tensor,
+        input_hw: tuple[int, int],
+        cfg: dict | None = None,
+        with_nms: bool = True,
     ) -> BatchCandidates:
         """The candidates of raw outputs.
 
         Args:
             outputs: what ``forward`` returns in evaluation mode.
             sizes_hw: (B, 2) height and width of each image in pixels, before padding.
+            input_hw: those of the padded images.
             cfg: settings instead of ``test_cfg``.
             with_nms: whether an NMS follows at once, so that its settings decide, or the candidates are the result.
         """
         settings = self._settings(cfg)
-        sizes = sizes_hw.to(torch.float32)
-        limits = (sizes[:, :1], sizes[:, 1:])  # height and width, (B, 1) each
-        found = self._batch_candidates(self._batch_levels(*outputs), settings, limits)
+        heights, widths = sizes_hw.to(torch.float32).unbind(1)
+        found = self._batch_candidates(self._batch_levels(*outputs), settings, (heights, widths))
         if settings.get('min_bbox_size', -1) < 0:
             return found
         # Those that the clipping left nothing of. A larger least size is in pixels of the original image, and not known here.
@@ -128,30 +137,35 @@ class BatchDecode:
         self, levels: list[BatchLevel], cfg: ConfigDict, limits: tuple[Tensor, Tensor]
     ) -> BatchCandidates:
         """:meth:`BaseDenseHead._candidates` of a batch; heads that replace that one replace this one too."""
-        threshold, nms_pre = cfg.get('score_thr', 0), cfg.get('nms_pre', -1)
-        by_pair = cfg.get('nms_pre_rule', 'pairs') == 'pairs' and nms_pre > 0
         parts = []
         for level in levels:
-            ranking, activated = self._ranking(level)  # (B, P_l, C)
-            if by_pair:
-                top, pairs, valid = padded_topk(ranking.flatten(1), nms_pre)
-                rows, labels = quotient(pairs, self.num_classes)
-            else:
-                rows = None
-                if nms_pre > 0:
-                    _, rows, valid = padded_topk(ranking.amax(-1), nms_pre)
-                top = rows_of(ranking, rows)
-            scores = top if activated else top.sigmoid()
-            counts = scores > threshold
-            if rows is not None:
-                counts = counts & (valid if by_pair else valid.unsqueeze(-1))
-            scores = scores.masked_fill(~counts, 0)
+            rows, scores, labels = self._chosen(*self._ranking(level), cfg)
             if level.factors is not None:
-                factor = rows_of(level.factors, rows).sigmoid()
-                scores = scores * (factor if by_pair else factor.unsqueeze(-1))
-            parts.append((self._boxes_of_rows(level, rows, limits), scores, *([labels] if by_pair else [])))
+                factors = rows_of(level.factors, rows).sigmoid()
+                scores = scores * (factors if labels is not None else factors.unsqueeze(-1))
+            parts.append((self._boxes_of_rows(level, rows, limits), scores, *([] if labels is None else [labels])))
         boxes, scores, *more = (torch.cat(fields, dim=1) for fields in zip(*parts))
         return BatchCandidates(boxes, scores, more[0] if more else None, self.num_classes)
+
+    def _chosen(self, ranking: Tensor, activated: bool, cfg: ConfigDict) -> tuple[Tensor | None, Tensor, Tensor | None]:
+        """The best of ``ranking`` (B, P, C), by ``nms_pre`` and ``nms_pre_rule``.
+
+        Returns:
+            rows (B, k), None for all; scores (B, k) and labels (B, k), or scores (B, k, C) and None for all classes of the rows. Scores that
+            are not above the threshold are 0.
+        """
+        threshold, nms_pre = cfg.get('score_thr', 0), cfg.get('nms_pre', -1)
+        labels = rows = valid = None
+        top = ranking
+        if nms_pre > 0 and candidate_rule(cfg) == 'pairs':
+            top, pairs, valid = padded_topk(ranking.flatten(1), nms_pre)
+            rows, labels = quotient(pairs, self.num_classes)
+        elif nms_pre > 0:
+            _, rows, valid = padded_topk(ranking.amax(-1), nms_pre)
+            top, valid = rows_of(ranking, rows), valid.unsqueeze(-1)
+        scores = top if activated else top.sigmoid()
+        counts = scores > threshold if valid is None else (scores > threshold) & valid
+        return rows, scores.masked_fill(~counts, 0), labels
 
     def _boxes_of_rows(self, level: BatchLevel, rows: Tensor | None, limits: tuple[Tensor, Tensor]) -> Tensor:
         """Boxes (B, k, 4) of rows (B, k) of a level, or of all."""
@@ -160,3 +174,19 @@ class BatchDecode:
             rows = torch.arange(outputs.shape[1], device=outputs.device).expand(outputs.shape[:2])
         priors = self.prior_generator.sparse_priors(rows, level.size_hw, level.number, outputs.dtype, outputs.device)
         return self.decode_boxes(outputs, priors, level.stride, limits)
+
+    def batch_detections(self, boxes: Tensor, labels: Tensor, images: Tensor, found: BatchCandidates) -> Tensor:
+        """What becomes of the boxes (M, 4) that the NMS left, of these labels (M,) and images (M,)."""
+        return boxes
+
+
+def candidate_rule(cfg: ConfigDict) -> str:
+    """The setting ``nms_pre_rule``, ``'pairs'`` unless given.
+
+    Raises:
+        ConfigError: an unknown rule.
+    """
+    rule = cfg.get('nms_pre_rule', 'pairs')
+    if rule not in _NMS_PRE_RULES:
+        raise ConfigError(f'must be one of {_NMS_PRE_RULES}', field='test_cfg.nms_pre_rule', received=rule)
+    return rule
