@@ -36,7 +36,8 @@ from ..export.folder import (
     versions,
     write_manifest,
 )
-from ..export.graphs import ExportGraph, build_graph, to_onnx, to_torch_export
+from ..export import graphs
+from ..export.graphs import ExportGraph, build_graph, to_onnx
 from ..export.parity import Found, Parity, compare, compare_raw, metrics_table
 from ..export.precision import check_precision, convert_openvino, library, reduce_onnx
 from ..formats.annotations import read_table
@@ -427,6 +428,7 @@ def _write_network(
     graph: ExportGraph, name: str, folder: Path, plan: _Plan, settings: ExportSettings, samples: Callable[[], Iterable[dict]]
 ) -> dict[str, Any]:  # fmt: skip
     """Write a network's files, and return its entry in the manifest."""
+    graph.eval()  # the exporter puts the detector back into the mode of the graph
     stem = 'model' if name == 'network' else name
     target = folder / f'{stem}{_SUFFIXES[settings.to]}'
     size_hw = _example_hw(plan, name)
@@ -435,7 +437,7 @@ def _write_network(
     if settings.static:
         free = [batch, *size_hw]
     if settings.to == 'torch-export':
-        to_torch_export(graph, target, size_hw, batch=batch, dynamic=not settings.static)
+        graphs.to_torch_export(graph, target, size_hw, batch=batch, dynamic=not settings.static)
         files = [target.name]
     else:
         for axes in graph.dynamic_axes.values():
