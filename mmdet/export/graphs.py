@@ -6,7 +6,9 @@ Naming: B images of H x W pixels, N candidates of an image, R rows of scores in 
 """
 
 import contextlib
+import dataclasses
 import importlib.util
+import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -49,6 +51,9 @@ class _Decode(nn.Module):
         head, settings, with_nms = self._head[0], self._settings, self._outputs == 'boxes'
         with torch.autocast(sizes_hw.device.type, enabled=False):
             found = head.batch_candidates(raw, sizes_hw, input_hw, cfg=settings, with_nms=with_nms)
+            # Beside its use this keeps the input in the graphs of heads that do not clip their boxes.
+            absent = (sizes_hw.amin(1) <= 0).view(-1, *[1] * (found.scores.dim() - 1))
+            found = dataclasses.replace(found, scores=found.scores.masked_fill(absent, 0))
             if not with_nms:
                 pairs = found.pairs()
                 return pairs.boxes, pairs.scores, pairs.labels
@@ -101,7 +106,8 @@ class ExportGraph(nn.Module):
         outputs: ``'raw'``, ``'candidates'`` or ``'boxes'``.
         settings: how the raw outputs are decoded, and what is left to do with candidates: ``score_thr``, ``nms``, ``max_per_img``,
             ``min_bbox_size``. ``nms`` is None for a detector without one.
-        input_names: ``image`` (B, 3, H, W) float32, normalised and padded, and unless raw ``shape`` (B, 2) int64, heights and widths before padding.
+        input_names: ``image`` (B, 3, H, W) float32, normalised and padded, and unless raw
+            ``shape`` (B, 2) int64, heights and widths before padding; 0, 0 for what only fills up the batch, in which nothing is found.
         output_names: of raw outputs ``cls_0``, ``cls_1``, ..., ``reg_0``, ...; otherwise ``boxes``, ``scores``, ``labels``; with the NMS ``image``.
         dynamic_axes: by input and output, which axes may vary, for ``torch.onnx.export``.
     """
@@ -173,8 +179,8 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
     candidate_rule(settings)
     if outputs == 'boxes':
         settings = _checked_nms(head, settings)
-    detector.eval()
-    return ExportGraph(detector, outputs, settings, _raw_lengths(detector))
+    # The graph too: the exporter puts a model back into the mode that it found it in.
+    return ExportGraph(detector, outputs, settings, _raw_lengths(detector)).eval()
 
 
 def _raw_lengths(detector: BaseDetector) -> list[int]:
@@ -263,6 +269,28 @@ def to_onnx(
         texts = dict(outputs=graph.outputs, mmdet=release, **(metadata or {}))
         onnx.helper.set_model_props(model, {key: str(value) for key, value in texts.items()})
         onnx.save(model, os.fspath(temporary))
+
+
+def to_torch_export(
+    graph: ExportGraph, file: str | os.PathLike, size_hw: tuple[int, int], *, batch: int = 1, dynamic: bool = True
+) -> None:
+    """Write a graph by ``torch.export``, for :func:`torch.export.load`, which then needs torch only. Arguments as of :func:`to_onnx`.
+
+    Raises:
+        ConfigError: outputs after the NMS, for which torch has no operator.
+    """
+    if graph.outputs == 'boxes':
+        message = "torch.export has no operator for the NMS: export outputs='candidates' and suppress afterwards"
+        raise ConfigError(message, field='outputs', received=graph.outputs)
+    varying = torch.export.Dim.DYNAMIC
+    # torch.export takes a size of one for a constant.
+    inputs = example_inputs(graph, size_hw, max(batch, 2) if dynamic else batch)
+    shapes = tuple(dict.fromkeys(graph.dynamic_axes[name], varying) for name in graph.input_names)
+    with replacing(Path(file), keep_suffix=True) as temporary, torch.no_grad():
+        program = torch.export.export(graph, inputs, dynamic_shapes=shapes if dynamic else None, strict=False)
+        names = dict(inputs=graph.input_names, outputs=graph.output_names)
+        texts = {'names.json': json.dumps(names), 'outputs': graph.outputs, 'mmdet': release}
+        torch.export.save(program, os.fspath(temporary), extra_files=texts)
 
 
 @contextlib.contextmanager

@@ -63,7 +63,8 @@ def clip_boxes(boxes: Tensor, img_shape: MaxShape) -> Tensor:
         img_shape = torch.stack(list(img_shape[:2]), dim=-1)
     if isinstance(img_shape, Tensor) or isinstance(img_shape[0], Sequence):
         hw = torch.as_tensor(img_shape, dtype=boxes.dtype, device=boxes.device)[..., :2]  # (2,) or (B, 2)
-        limit = hw.flip(-1).tile(2)  # width, height, width, height
+        wh = hw.flip(-1)
+        limit = torch.cat([wh, wh], dim=-1)  # width, height, width, height
         if limit.dim() > 1:
             if boxes.dim() < 3 or len(limit) != len(boxes):
                 received = (tuple(boxes.shape), tuple(limit.shape))

@@ -176,7 +176,8 @@ class AnchorGenerator(PriorGrid):
         else:
             cells, places = quotient(prior_idxs, len(base_anchors))
             anchors = base_anchors[places]
-        return cell_shifts(cells, featmap_size[1], self.strides[level_idx], dtype).tile(2) + anchors
+        shifts = cell_shifts(cells, featmap_size[1], self.strides[level_idx], dtype)
+        return torch.cat([shifts, shifts], dim=-1) + anchors
 
     def single_level_valid_flags(
         self,

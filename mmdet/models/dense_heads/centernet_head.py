@@ -260,14 +260,12 @@ class CenterNetHead(BaseDenseHead):
         sizes, shifts = (transpose_and_gather_feat(maps, places) for maps in (wh, offset))  # (B, k, 2)
         centers = torch.stack([columns, rows], dim=-1).to(heat.dtype) + shifts
         corners = torch.cat([centers - sizes / 2, centers + sizes / 2], dim=-1)  # (B, k, 4) in cells
+        sides = zip((input_hw[1], input_hw[0]) * 2, (width, height) * 2)
         cell = torch.stack(
-            [
-                torch.as_tensor(a, dtype=heat.dtype, device=heat.device) / b
-                for a, b in ((input_hw[1], width), (input_hw[0], height))
-            ]
+            [torch.as_tensor(side / cells, dtype=heat.dtype, device=heat.device) for side, cells in sides]
         )
         counts = valid & (scores > settings.get('score_thr', 0))
-        return BatchCandidates(corners * cell.tile(2), scores.masked_fill(~counts, 0), labels, self.num_classes)
+        return BatchCandidates(corners * cell, scores.masked_fill(~counts, 0), labels, self.num_classes)
 
     @staticmethod
     def _image_size(heat: Tensor, meta: dict[str, Any]) -> tuple[int, int]:
