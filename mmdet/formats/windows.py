@@ -16,10 +16,11 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from mmdet_runtime.images import BrokenImageError
 from mmdet_runtime.resizing import slice_starts
 
 from ..errors import ConfigError
-from .image_headers import EXTRA_SAMPLES, PHOTOMETRIC, BrokenImageError, ImageHeader, read_header, read_tiff_tags
+from .image_headers import EXTRA_SAMPLES, PHOTOMETRIC, ImageHeader, read_header, read_tiff_tags
 from .images import decode_image
 from .pixels import ValueRange, finite_limits, limits_of, scale_to_uint8, to_uint8
 from .tiff import PLAIN, check_pages, has_rasterio
