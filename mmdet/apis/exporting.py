@@ -36,8 +36,7 @@ from ..export.folder import (
     versions,
     write_manifest,
 )
-from ..export import graphs
-from ..export.graphs import ExportGraph, build_graph, to_onnx
+from ..export.graphs import ExportGraph, build_graph, to_onnx, to_torch_export
 from ..export.parity import Found, Parity, compare, compare_raw, metrics_table
 from ..export.precision import check_precision, convert_openvino, library, reduce_onnx
 from ..formats.annotations import read_table
@@ -67,7 +66,7 @@ class ExportSettings:
     Attributes:
         to: ``'onnx'``, ``'openvino'`` or ``'torch-export'``.
         outputs: ``'raw'``, ``'candidates'`` (before the NMS) or ``'boxes'`` (after it); None takes boxes where the NMS can be written, and
-            candidates for others and for composite detectors.
+            candidates for others, for composite detectors and for torch.export.
         size_wh: (w, h) that test images are resized to; None takes that of the test pipeline.
         static: allow this size alone, and the batch size ``batch`` or 1.
         batch: allow this batch size alone.
@@ -260,6 +259,8 @@ def _plan(model: BaseDetector, cfg: Config, settings: ExportSettings, log: Calla
     if isinstance(model, CompositeDetector):
         return _composite_plan(model, settings)
     outputs = settings.outputs
+    if outputs is None and settings.to == 'torch-export':
+        outputs = 'candidates'  # torch has no operator for the NMS
     if outputs is None:
         try:
             graph = build_graph(model, 'boxes')
@@ -428,7 +429,6 @@ def _write_network(
     graph: ExportGraph, name: str, folder: Path, plan: _Plan, settings: ExportSettings, samples: Callable[[], Iterable[dict]]
 ) -> dict[str, Any]:  # fmt: skip
     """Write a network's files, and return its entry in the manifest."""
-    graph.eval()  # the exporter puts the detector back into the mode of the graph
     stem = 'model' if name == 'network' else name
     target = folder / f'{stem}{_SUFFIXES[settings.to]}'
     size_hw = _example_hw(plan, name)
@@ -437,7 +437,7 @@ def _write_network(
     if settings.static:
         free = [batch, *size_hw]
     if settings.to == 'torch-export':
-        graphs.to_torch_export(graph, target, size_hw, batch=batch, dynamic=not settings.static)
+        to_torch_export(graph, target, size_hw, batch=batch, dynamic=not settings.static)
         files = [target.name]
     else:
         for axes in graph.dynamic_axes.values():
