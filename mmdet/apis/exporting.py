@@ -437,7 +437,8 @@ def _write_network(
     if settings.static:
         free = [batch, *size_hw]
     if settings.to == 'torch-export':
-        to_torch_export(graph, target, size_hw, batch=batch, dynamic=not settings.static)
+        # With two images, torch takes their number for that of the columns of the other input.
+        to_torch_export(graph, target, size_hw, batch=batch if settings.static else 3, dynamic=not settings.static)
         files = [target.name]
     else:
         for axes in graph.dynamic_axes.values():

@@ -145,8 +145,8 @@ def readme(manifest: Mapping[str, Any]) -> str:
     elif first['outputs'] != 'raw':
         extra = dict(onnx='onnx', openvino='openvino')[to]
         lines += [
-            f"It runs without torch (`pip install 'mmdet-dense-runtime[{extra}]'`):", '', '```', 'python -m mmdet_runtime . IMAGE_OR_FOLDER_OR_VIDEO --out results', '```',
-            '', '```python', 'from mmdet_runtime import load', '', "detector = load('.')", "found = detector('image.jpg')  # boxes, scores, labels in pixels of the image", '```', '',
+            f"It runs without torch (`pip install 'mmdet-dense-runtime[{extra}]'`):", '', '```', 'mmdet-runtime . IMAGES_OR_VIDEO --out results', '```',
+            '', '```python', 'from mmdet_runtime import load', '', "detector = load('.')", "found = detector('image.jpg')  # bboxes (n, 4) x1 y1 x2 y2 in pixels of the image, scores, labels", '```', '',
         ]  # fmt: skip
     if to == 'onnx':
         lines += [*_trtexec(networks), '']

@@ -84,7 +84,7 @@ class Parity:
         """The figures for the manifest, with the limits that they were compared with."""
         limits = LIMITS[self.precision]
         if self.raw is not None:
-            figures: dict[str, Any] = dict(raw_difference=self.raw, limits=dict(raw_difference=limits.raw))
+            figures: dict[str, Any] = dict(raw_difference=self.raw if math.isfinite(self.raw) else None, limits=dict(raw_difference=limits.raw))
         else:
             figures = dict(
                 boxes_before=self.expected, boxes_after=self.found, matched_share=round(self.share, 5),
@@ -158,8 +158,8 @@ def compare_raw(pairs: Iterable[tuple[Sequence[np.ndarray], Sequence[np.ndarray]
                 return parity
             scale = max(float(np.sqrt(np.mean(np.square(one, dtype=np.float64)))), 1e-6)
             difference = float(np.sqrt(np.mean(np.square(one.astype(np.float64) - other)))) / scale
-            parity.raw = max(parity.raw or 0.0, difference)
-    if not (parity.raw or 0.0) <= LIMITS[precision].raw:  # NaN fails, too
+            parity.raw = max(parity.raw or 0.0, difference if math.isfinite(difference) else math.inf)
+    if (parity.raw or 0.0) > LIMITS[precision].raw:
         parity.reasons.append(f'the raw outputs differ by {parity.raw:.1e} of their size, and may by {LIMITS[precision].raw:.0e}')  # fmt: skip
     return parity
 

@@ -90,7 +90,7 @@ def network_part(nodes: Sequence[GraphNode]) -> list[str]:
     for node in reversed(nodes):
         if pixels.intersection(node.outputs) and (node.name in weighted or needed.intersection(node.outputs)):
             needed.update(node.inputs)
-            if node.name in weighted or not selected.intersection(node.inputs):
+            if node.name in weighted or not selected.intersection(node.outputs):
                 part.append(node.name)
     return part[::-1]
 
