@@ -27,3 +27,13 @@ def float64_like(value: Any, like: Any) -> Any:
     if is_tensor(like):
         return sys.modules['torch'].as_tensor(value, dtype=sys.modules['torch'].float64, device=like.device)
     return np.asarray(value.detach().cpu() if is_tensor(value) else value, dtype=np.float64)
+
+
+def like(values: Any, other: Any) -> Any:
+    """Numbers as a tensor or an array, with the type and the device of another one."""
+    return other.new_tensor(values) if is_tensor(other) else np.asarray(values, dtype=other.dtype)
+
+
+def stable_order(values: Any) -> Any:
+    """Indices (n,) that sort values (n,), those of equal values in their order."""
+    return values.argsort(stable=True) if is_tensor(values) else values.argsort(kind='stable')

@@ -1,9 +1,11 @@
 """The rules by which images are resized and cut into tiles."""
 
+from collections.abc import Iterator, Sequence
+
 import cv2
 import numpy as np
 
-from .errors import ModelInputError
+from .errors import ConfigError, ModelInputError
 
 
 def fit_size(image_wh: tuple[int, int], limit: tuple[float, float], max_zoom: float | None = None) -> tuple[int, int]:
@@ -73,3 +75,27 @@ def slice_starts(length: int, tile: int, overlap: float) -> list[int]:
     if length <= tile:
         return [0]
     return [*range(0, length - tile, max(int(tile * (1 - overlap)), 1)), length - tile]
+
+
+def tile_windows(
+    size_wh: tuple[int, int], tile_wh: tuple[int, int] | None, overlap: float
+) -> Iterator[tuple[int, int, tuple[int, int]]]:
+    """Left and upper edge, height and width of the tiles of an image, row by row; without a tile size, of the image as the only tile."""
+    width, height = size_wh
+    tile_w, tile_h = tile_wh or size_wh
+    for y in slice_starts(height, tile_h, overlap):
+        for x in slice_starts(width, tile_w, overlap):
+            yield x, y, (min(tile_h, height), min(tile_w, width))
+
+
+def check_tiles(tile_wh: Sequence[int] | None, overlap: float) -> tuple[int, int] | None:
+    """The tile size as two numbers, or None.
+
+    Raises:
+        ConfigError: a tile without pixels, an overlap outside [0, 1).
+    """
+    if tile_wh is not None and (len(tile_wh) != 2 or min(tile_wh) < 1):
+        raise ConfigError('must be two positive sizes (w, h), or None', field='tile_wh', received=tile_wh)
+    if not 0 <= overlap < 1:
+        raise ConfigError('must be in [0, 1)', field='overlap', received=overlap)
+    return None if tile_wh is None else (int(tile_wh[0]), int(tile_wh[1]))

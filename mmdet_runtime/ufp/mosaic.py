@@ -5,7 +5,7 @@ Letters: R regions; C channels.
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ def pixel_regions(regions: Array) -> Array:
 
 
 def render_mosaic(
-    image: Array, regions: 'Tensor | np.ndarray', mosaic_w: float, mosaic_h: float, fill: float = 0
+    image: Array, regions: 'Tensor | np.ndarray', mosaic_w: float, mosaic_h: float, fill: float = 0, dtype: Any = None
 ) -> Array:
     """Mosaic of an image.
 
@@ -46,14 +46,17 @@ def render_mosaic(
         regions: (R, 7) of :func:`UnifiedForegroundPacking`; tensor or numpy.
         mosaic_w, mosaic_h: size of the mosaic in pixels; rounded up.
         fill: value between the tiles.
+        dtype: of the mosaic of an array, if not that of the image: a float32 mosaic of a uint8 image keeps the fractions between its pixels.
 
     Returns:
-        mosaic of the image's kind, dtype and device: (C, ceil(mosaic_h), ceil(mosaic_w)), or (ceil(mosaic_h), ceil(mosaic_w), C).
+        mosaic of the image's kind and device, and of its dtype if no other is given: (C, ceil(mosaic_h), ceil(mosaic_w)), or (ceil(mosaic_h), ceil(mosaic_w), C).
 
     Raises:
         ModelInputError: wrong shape or dtype, or a region outside the image or the mosaic.
     """
-    as_tensor, pixels, tiles = is_tensor(image), cast(Any, image), cast(Any, regions)
+    pixels: Any = image
+    tiles: Any = regions
+    as_tensor = is_tensor(image)
     if image.ndim not in ((3,) if as_tensor else (2, 3)):
         raise ModelInputError(
             'must be a (C, H, W) tensor or a (H, W[, C]) array', field='image', received=tuple(image.shape)
@@ -64,7 +67,7 @@ def render_mosaic(
         mosaic: Any = pixels.new_full((pixels.shape[0], rows, columns), fill)
     else:
         floating, (height, width) = pixels.dtype.kind == 'f', pixels.shape[:2]
-        mosaic = np.full((rows, columns, *pixels.shape[2:]), fill, dtype=pixels.dtype)
+        mosaic = np.full((rows, columns, *pixels.shape[2:]), fill, dtype=dtype or pixels.dtype)
     if not floating and pixels.dtype != namespace(image).uint8:
         raise ModelInputError('must be uint8 or floating point', field='image', received=pixels.dtype)
     for number, (*whole, zoom) in enumerate(pixel_regions(tiles).tolist()):
@@ -80,7 +83,7 @@ def render_mosaic(
         if as_tensor:
             mosaic[:, top:bottom, left:right] = zoom_tensor(pixels[:, y : y + h, x : x + w], zoom)
         else:
-            mosaic[top:bottom, left:right] = zoom_array(pixels[y : y + h, x : x + w], zoom)
+            zoom_array(pixels[y : y + h, x : x + w], zoom, mosaic[top:bottom, left:right])
     return mosaic
 
 
@@ -99,15 +102,20 @@ def zoom_tensor(crop: 'Tensor', zoom: float) -> 'Tensor':
     return grown.to(crop.dtype)
 
 
-def zoom_array(crop: np.ndarray, zoom: float) -> np.ndarray:
-    """Bilinear zoom of (h, w[, C]) to (floor(h * zoom), floor(w * zoom)[, C]) by OpenCV, half-pixel centres."""
+def zoom_array(crop: np.ndarray, zoom: float, out: np.ndarray) -> None:
+    """Bilinear zoom of (h, w[, C]) into its place, (floor(h * zoom), floor(w * zoom)[, C]), by OpenCV, half-pixel centres."""
     if zoom == 1:
-        return crop
-    # OpenCV cannot zoom float16, rounds to the nearest size, and drops a channel axis of length 1.
-    work = crop.astype(np.float32) if crop.dtype == np.float16 else crop
+        out[:] = crop
+        return
+    # OpenCV cannot zoom float16.
+    work = crop.astype(np.float32 if out.dtype == np.float16 else out.dtype, copy=False)
+    height, width = out.shape[:2]
+    if zoom == int(zoom) and out.dtype == work.dtype and out.shape[2:] != (1,):
+        cv2.resize(work, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)  # no copy
+        return
+    # It rounds to the nearest size, and drops a channel axis of length 1.
     grown = cv2.resize(work, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
-    grown = grown.reshape(*grown.shape[:2], *crop.shape[2:])[: int(crop.shape[0] * zoom), : int(crop.shape[1] * zoom)]
-    return grown.astype(crop.dtype, copy=False)
+    out[:] = grown.reshape(*grown.shape[:2], *crop.shape[2:])[:height, :width]
 
 
 def paint_black(image: np.ndarray, rectangles: Iterable[Sequence[float]]) -> None:
