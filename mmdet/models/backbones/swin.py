@@ -90,7 +90,7 @@ class WindowMSA(BaseModule):
         Returns:
             The shape of ``x``.
         """
-        tokens, windows = x.shape[1], 1 if mask is None else len(mask)
+        tokens, windows = x.shape[1], 1 if mask is None else mask.shape[0]
         # (3, B, W * M, N, D): windows beside heads, so that a mask of each window is one of each head.
         qkv = self.qkv(x).view(-1, windows, tokens, 3, self.num_heads, x.shape[-1] // self.num_heads)
         q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).flatten(2, 3).unbind(0)

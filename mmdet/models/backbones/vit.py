@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.registry import MODELS
+from mmdet.utils.tracing import is_exporting
 
 from .pretrained import pretrained_tensors
 
@@ -30,7 +31,7 @@ def resize_pos_embed(table: Tensor, grid_hw: tuple[int, int]) -> Tensor:
     if side == 0 or side * side != table.shape[1] - 1:
         message = 'must have shape (1, 1 + n * n, C): a class slot and a square grid'
         raise CheckpointError(message, field='pos_embed', received=tuple(table.shape))
-    if grid_hw == (side, side):
+    if not is_exporting() and grid_hw == (side, side):
         return table
     grid = table[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)  # (1, C, n, n)
     if grid.is_cuda and torch.are_deterministic_algorithms_enabled():

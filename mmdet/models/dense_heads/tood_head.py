@@ -104,6 +104,7 @@ class TOODHead(ATSSHead):
     scores_are_probabilities = True
     clips_boxes = False
     class_predictor = 'tood_cls'
+    output_names = ('cls', 'reg')
     _default_init_cfg = dict(type='Normal', layer='Conv2d', std=0.01)
 
     def __init__(
@@ -204,9 +205,9 @@ class TOODHead(ATSSHead):
         outputs = widened(self.tood_reg(self.reg_decomp(feat, avg_feat)))
         outputs = flatten_map(scale(outputs.exp() if self.anchor_type == 'anchor_free' else outputs))  # (B, P_l, 4)
         if self.anchor_type == 'anchor_free':
-            boxes = distance2bbox((self.anchor_center(anchors) / stride[0]).expand(len(x), -1, -1), outputs)
+            boxes = distance2bbox((self.anchor_center(anchors) / stride[0]).expand(x.shape[0], -1, -1), outputs)
         else:
-            priors = anchors.repeat(len(x), 1)
+            priors = anchors.repeat(x.shape[0], 1)
             boxes = self.bbox_coder.decode(priors, outputs.flatten(0, 1)).view_as(outputs) / stride[0]
         bbox = boxes.transpose(1, 2).unflatten(2, x.shape[2:])  # (B, 4, H, W)
         moved = self.deform_sampling(bbox.contiguous(), self.reg_offset_module(feat))
