@@ -73,7 +73,7 @@ class Runtime:
         return self.folder.kind != 'detector'
 
     @overload
-    def __call__(self, images: Image) -> Detections: ...
+    def __call__(self, images: Image) -> Detections: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(self, images: Sequence[Image]) -> list[Detections]: ...
@@ -208,15 +208,14 @@ class _TimedStage(Stage):
             return boxes, scores, labels
         owners = found['image_index']
         places = np.arange(len(owners)) - np.searchsorted(owners, owners)  # they are sorted by image
-        most = int(places.max(initial=-1)) + 1
-        spread = (
-            np.zeros((len(images), most, 4), np.float32),
-            np.zeros((len(images), most), np.float32),
-            np.zeros((len(images), most), np.int64),
+        size = (len(images), int(places.max(initial=-1)) + 1)
+        all_boxes, all_scores, all_labels = (
+            np.zeros((*size, 4), np.float32),
+            np.zeros(size, np.float32),
+            np.zeros(size, np.int64),
         )
-        for whole, part in zip(spread, (boxes, scores, labels)):
-            whole[owners, places] = part
-        return spread
+        all_boxes[owners, places], all_scores[owners, places], all_labels[owners, places] = boxes, scores, labels
+        return all_boxes, all_scores, all_labels
 
     def _batch(self, *args: Any) -> np.ndarray:
         with self._clock.timed(f'{self._name}preprocess'):
