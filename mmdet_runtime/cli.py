@@ -41,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print('Stopped.', file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the lines has had enough; the interpreter would complain once more when it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -165,6 +168,9 @@ def _check(args: argparse.Namespace) -> list[str]:
 
 
 def _detect(args: argparse.Namespace) -> int:
+    import cv2
+
+    cv2.setNumThreads(1)  # its threads would only take the network's cores
     kinds = _check(args)
     value_range = _value_range(args.value_range)
     from .sources import collect

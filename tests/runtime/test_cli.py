@@ -48,7 +48,7 @@ def test_every_kind_of_output(folder, images, tmp_path, capsys):
     assert 'c.jpg: truncated JPEG' in said and '2 images in' in said and '1 failed' in said
     assert sorted(str(p.relative_to(out)) for p in out.rglob('*') if p.is_file()) == [
         'coco.json', 'coco_images.json', 'detections.csv', 'detections.jsonl', 'json/a.json', 'json/b.json', 'pictures/a.png', 'pictures/b.png',
-        'sources.jsonl',
+        'sources/names.jsonl',
     ]  # fmt: skip
     first = json.loads((out / 'json/a.json').read_text())
     assert first == dict(
@@ -112,7 +112,7 @@ def test_info_and_benchmark(folder, images, capsys):
         'decode',
         'preprocess',
         'network',
-        'postprocess',
+        'nms',
         'one after the other',
         'all steps at once',
         'peak memory',
