@@ -363,12 +363,13 @@ def _resize_settings(cfg: Config) -> dict[str, Any]:
     for step in Compose(test_pipeline_config(cfg)).transforms:
         kind = type(step)
         plain = isinstance(step, LoadImageFromFile | LoadAnnotations | PackDetInputs)
-        if kind is Resize and step.scale is not None and step.interpolation == 'bilinear' and not found:
-            found = dict(scales=[[float(side) if side == float('inf') else int(side) for side in step.scale]], keep_ratio=step.keep_ratio)
+        if kind is Resize and step.scale is not None and max(step.scale) < float('inf') and step.interpolation == 'bilinear' and not found:
+            found = dict(scales=[[int(side) for side in step.scale]], keep_ratio=step.keep_ratio)
         elif kind is WarpResize and not step._moves() and not found:
-            found = dict(scales=[list(step.scale)], keep_ratio=step.fit != 'stretch', warp=step.fit, border_value=_color(step.border_val))
-        elif kind is Pad and found and 'warp' not in found and step.padding_mode == 'constant' and step.size_divisor is None:
-            found['pad'] = dict(size=None if step.size is None else list(step.size), square=step.pad_to_square, value=_color(step.pad_val))
+            found = dict(scales=[list(step.scale)], keep_ratio=step.fit != 'stretch', canvas=dict(warp=step.fit, color=_color(step.border_val)))
+        elif kind is Pad and found and 'canvas' not in found and step.padding_mode == 'constant' and step.size_divisor is None:
+            size = None if step.size is None else list(step.size)
+            found['canvas'] = dict(size=size, square=step.pad_to_square, color=_color(step.pad_val))
         elif not plain:
             message = f'{kind.__name__} with these settings is not part of the runtime, which resizes (Resize bilinear, WarpResize) and pads'
             raise ConfigError(message, file=cfg.filename, field='test_pipeline', received=repr(step))
@@ -417,9 +418,10 @@ def _example_hw(plan: _Plan, network: str) -> tuple[int, int]:
     """Height and width of the largest input of a network, padded."""
     stage = next(stage for stage in plan.stages.values() if stage['network'] == network)
     width, height = (min(side, 4096) for side in stage['scales'][0])
-    if (stage.get('pad') or {}).get('size'):
-        width, height = stage['pad']['size']
-    elif (stage.get('pad') or {}).get('square'):
+    canvas = stage.get('canvas') or {}
+    if canvas.get('size'):
+        width, height = canvas['size']
+    elif canvas.get('square'):
         width = height = max(width, height)
     divisor = max(stage['pad_divisor'], 1)
     return -(-height // divisor) * divisor, -(-width // divisor) * divisor
