@@ -241,11 +241,6 @@ class _OnnxRuntime(Network):
             raise RuntimeError(str(error)) from error
 
 
-def _name_of(port: Any) -> str:
-    """The name of an input or output that is meant for users: OpenVINO keeps those of the operators beside it, in no order."""
-    return min(port.get_names(), key=lambda name: (not name.isidentifier(), len(name), name))
-
-
 class _OpenVINO(Network):
     backend = 'openvino'
 
@@ -282,11 +277,11 @@ class _OpenVINO(Network):
         except RuntimeError as error:
             raise CheckpointError(f'openvino cannot read it ({_first_line(error)})', file=self.name) from error
         self.inputs = {
-            _name_of(one): tuple(None if size.is_dynamic else size.get_length() for size in one.partial_shape)
+            _name(one): tuple(None if size.is_dynamic else size.get_length() for size in one.partial_shape)
             for one in self._model.inputs
         }
-        self._types = {_name_of(one): _TYPES[one.element_type.get_type_name()] for one in self._model.inputs}
-        self.outputs = tuple(_name_of(one) for one in self._model.outputs)
+        self._types = {_name(one): _TYPES[one.element_type.get_type_name()] for one in self._model.inputs}
+        self.outputs = tuple(_name(one) for one in self._model.outputs)
         self._request = self._compiled.create_infer_request()
         self._sizes_kept = sizes_kept if any(None in shape for shape in self.inputs.values()) else 0
         self._own: OrderedDict[tuple, Any] = OrderedDict()  # requests of models compiled for one size
@@ -320,6 +315,11 @@ class _OpenVINO(Network):
         while len(self._own) > self._sizes_kept:
             self._own.popitem(last=False)
         return self._own[sizes]
+
+
+def _name(port: Any) -> str:
+    """The name of an input or output; where it is also that of an inner tensor (``/Cast_output_0``), the one that was given to it."""
+    return min(port.get_names(), key=lambda name: ('/' in name, len(name), name))
 
 
 def check_outputs(network: Network, expected: Sequence[str]) -> None:

@@ -7,10 +7,11 @@ from typing import Any, overload
 import numpy as np
 
 from .backends import Network, check_outputs
+from .composite import SlicedDet, UFPMPDet
 from .errors import CheckpointError, ConfigError, ModelInputError
-from .folder import Folder, read_folder
+from .folder import MANIFEST, Folder, read_folder
 from .images import read_image
-from .stage import Stage
+from .stage import Mosaic, Stage
 from .suppression import Detections
 from .timing import Clock
 
@@ -34,6 +35,7 @@ class Runtime:
         networks: Mapping[str, Network],
         score_thr: float | None = None,
         labels: Sequence[int] | None = None,
+        mosaic: str | None = None,
     ) -> None:
         self.folder, self.classes, self.networks = folder, folder.classes, dict(networks)
         self.clock = Clock()
@@ -42,15 +44,28 @@ class Runtime:
         shared = next(iter(self.networks.values())).lock
         for network in self.networks.values():
             network.lock = shared  # two of them at once would only fight for the cores
-        self._detect = self._build()
+        self._detect = self._build(mosaic)
+        self.clock.clear()  # of what the stages have tried
 
-    def _build(self) -> Callable[[list[np.ndarray]], list[Detections]]:
-        stages = {}
-        for name, entry in self.folder.stages.items():
+    def _build(self, mosaic: str | None) -> Callable[[list[np.ndarray]], list[Detections]]:
+        folder, stages = self.folder, {}
+        for name, entry in folder.stages.items():
             network = entry['network']
             prefix = f'{name} ' if self.is_composite else ''
-            stages[name] = _TimedStage(self.networks[network], self.folder.networks[network], entry, self.clock, prefix)
-        return stages['detector'].detect
+            stages[name] = _TimedStage(self.networks[network], folder.networks[network], entry, self.clock, prefix)
+        if mosaic is not None and folder.kind != 'UFPMPDet':
+            raise ConfigError(
+                f'is for UFPMPDet, and this folder holds a {folder.kind}', field='mosaic', received=mosaic
+            )
+        if folder.kind == 'detector':
+            return stages['detector'].detect
+        kind: Callable = {'UFPMPDet': _TimedUFPMPDet, 'SlicedDet': _TimedSlicedDet}[folder.kind]
+        settings = {**folder.composite, **({} if mosaic is None else dict(mosaic=mosaic))}
+        try:
+            detector = kind(self.clock, stages, settings)
+        except (ConfigError, TypeError) as error:
+            raise CheckpointError(str(error), file=folder.path / MANIFEST, field='composite') from error
+        return detector.detect
 
     @property
     def is_composite(self) -> bool:
@@ -58,7 +73,7 @@ class Runtime:
         return self.folder.kind != 'detector'
 
     @overload
-    def __call__(self, images: Image) -> Detections: ...
+    def __call__(self, images: Image) -> Detections: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(self, images: Sequence[Image]) -> list[Detections]: ...
@@ -100,6 +115,7 @@ def load(
     score_thr: float | None = None,
     classes: Sequence[str] | None = None,
     verify: bool = True,
+    mosaic: str | None = None,
     **options: Any,
 ) -> Runtime:
     """Load an exported folder.
@@ -109,6 +125,8 @@ def load(
         score_thr: leave out boxes with a score below this; None keeps those of the folder's own threshold.
         classes: report these classes only.
         verify: compare the check sums of the files.
+        mosaic: how UFPMP-Det makes its mosaics: ``'exact'``, ``'rounded'`` or ``'direct'``, see :class:`~mmdet_runtime.composite.UFPMPDet`; None
+            takes what the folder says.
         **options: of :func:`~mmdet_runtime.backends.open_network`: ``backend``, ``device``, ``threads``, ``precision``, ``cache_dir``, ...
 
     Raises:
@@ -132,7 +150,7 @@ def load(
         check_outputs(network, ('boxes', 'scores', 'labels'))
         if read.networks[name]['outputs'] == 'boxes':
             check_outputs(network, ('image_index',))
-    return Runtime(read, networks, score_thr, labels)
+    return Runtime(read, networks, score_thr, labels, mosaic)
 
 
 def _as_image(image: Image) -> np.ndarray:
@@ -190,15 +208,14 @@ class _TimedStage(Stage):
             return boxes, scores, labels
         owners = found['image_index']
         places = np.arange(len(owners)) - np.searchsorted(owners, owners)  # they are sorted by image
-        most = int(places.max(initial=-1)) + 1
-        spread = (
-            np.zeros((len(images), most, 4), np.float32),
-            np.zeros((len(images), most), np.float32),
-            np.zeros((len(images), most), np.int64),
+        size = (len(images), int(places.max(initial=-1)) + 1)
+        all_boxes, all_scores, all_labels = (
+            np.zeros((*size, 4), np.float32),
+            np.zeros(size, np.float32),
+            np.zeros(size, np.int64),
         )
-        for whole, part in zip(spread, (boxes, scores, labels)):
-            whole[owners, places] = part
-        return spread
+        all_boxes[owners, places], all_scores[owners, places], all_labels[owners, places] = boxes, scores, labels
+        return all_boxes, all_scores, all_labels
 
     def _batch(self, *args: Any) -> np.ndarray:
         with self._clock.timed(f'{self._name}preprocess'):
@@ -208,3 +225,44 @@ class _TimedStage(Stage):
         """See :meth:`Stage.merge`."""
         with self._clock.timed(f'{self._name}nms'):
             return super().merge(views)
+
+
+class _TimedUFPMPDet(UFPMPDet):
+    """:class:`UFPMPDet` whose steps are timed; in mode ``'direct'``, drawing the mosaic is a part of the fine stage's preprocessing."""
+
+    def __init__(self, clock: Clock, stages: Mapping[str, Stage], settings: Mapping[str, Any]) -> None:
+        super().__init__(stages['coarse'], stages['fine'], **settings)
+        self._clock = clock
+
+    def look(self, *args: Any) -> tuple[list[bool], list[Mosaic | None]]:
+        """See :meth:`UFPMPDet.look`."""
+        with self._clock.timed('packing'):
+            looks, mosaics = super().look(*args)
+        for mosaic in mosaics:
+            height, width = (0, 0) if mosaic is None else mosaic.shape[:2]
+            regions = 0 if mosaic is None else len(mosaic.regions)
+            self._clock.note(regions=regions, mosaic_w=width, mosaic_h=height)
+        return looks, mosaics
+
+    def draw(self, mosaic: Any) -> Any:
+        """See :meth:`UFPMPDet.draw`."""
+        with self._clock.timed('mosaic'):
+            return super().draw(mosaic)
+
+    def merge(self, *args: Any, **options: Any) -> Any:
+        """See :meth:`~mmdet_runtime.second_look.SecondLook.merge`."""
+        with self._clock.timed('merge'):
+            return super().merge(*args, **options)
+
+
+class _TimedSlicedDet(SlicedDet):
+    """:class:`SlicedDet` whose tiles are counted."""
+
+    def __init__(self, clock: Clock, stages: Mapping[str, Stage], settings: Mapping[str, Any]) -> None:
+        super().__init__(stages['stage'], stages.get('whole'), **settings)
+        self._clock = clock
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        """See :meth:`SlicedDet.detect`."""
+        self._clock.note(tiles=sum(1 for _ in self._tiles(images)) / max(len(images), 1))
+        return super().detect(images)
