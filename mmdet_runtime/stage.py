@@ -176,7 +176,9 @@ class Stage:
         self.normalise = Normalise(mean, std, bgr_to_rgb)
         self.canvas = None if canvas is None else Canvas(**canvas)
         if canvas is not None and (flip or max_zoom is not None):
-            raise ConfigError('must be null for a stage with a canvas', field='flip, max_zoom', received=(flip, max_zoom))
+            raise ConfigError(
+                'must be null for a stage with a canvas', field='flip, max_zoom', received=(flip, max_zoom)
+            )
         self.test_cfg, self.min_score, self.clips_boxes = dict(test_cfg or {}), min_score, clips_boxes
         self.merge([Detections.empty()])  # an NMS that is not known here is refused before the first image
 

@@ -45,7 +45,9 @@ def test_canvas_is_that_of_the_transforms(steps, canvas, size_hw):
     np.testing.assert_allclose(found.bboxes, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize('options', [dict(warp='middle'), dict(size=[0, 3]), dict(color=[1, 2]), dict(color=[1, 2, float('nan')])])
+@pytest.mark.parametrize(
+    'options', [dict(warp='middle'), dict(size=[0, 3]), dict(color=[1, 2]), dict(color=[1, 2, float('nan')])]
+)
 def test_refusals(options):
     with pytest.raises(ConfigError, match='canvas'):
         Canvas(**options)

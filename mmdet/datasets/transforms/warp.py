@@ -27,7 +27,6 @@ from .base import GeometricTransform
 from .mixing import finish
 
 
-
 @TRANSFORMS.register_module()
 class WarpResize(GeometricTransform):
     """Map the image onto a canvas by one matrix, so that its pixels are interpolated once.
