@@ -187,7 +187,7 @@ class _TimedStage(Stage):
         super().__init__(
             self._compute, test_cfg=test_cfg, min_score=test_cfg.get('score_thr', 0.0), batch_size=batch or settings['batch_size'],
             pad_divisor=max(entry['divisor'], settings['pad_divisor']), input_hw=None if height is None or width is None else (height, width),
-            **{key: settings[key] for key in _SETTINGS},
+            **{key: settings[key] for key in _SETTINGS}, canvas=settings.get('canvas'),
         )  # fmt: skip
 
     def _compute(self, images: np.ndarray, shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

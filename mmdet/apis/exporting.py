@@ -1,32 +1,22 @@
 """Exporting a detector with its weights as a folder that runs without torch, and comparing the two on real images."""
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.structures import InstanceData
-from torch import Tensor, nn
-
-from mmdet_runtime.backends import Network, open_network
-from mmdet_runtime.detector import Runtime, load
-from mmdet_runtime.folder import read_folder
+from torch import nn
 
 from ..config.reading import type_name
 from ..config.stages import inner_test_dataset, test_pipeline_config
-from ..datasets.drone_scenes.layout import draw_scene
 from ..datasets.transforms import LoadAnnotations, LoadImageFromFile, PackDetInputs, Pad, Resize, WarpResize
-from ..errors import ConfigError, DataError, MMDetError
-from ..evaluation import Evaluator
+from ..errors import ConfigError
 from ..export.folder import (
-    MANIFEST,
     REJECTED,
     network_entry,
     new_folder,
@@ -37,20 +27,17 @@ from ..export.folder import (
     write_manifest,
 )
 from ..export.graphs import ExportGraph, build_graph, to_onnx, to_torch_export
-from ..export.parity import Found, Parity, compare, compare_raw, metrics_table
+from ..export.parity import Parity, metrics_table
 from ..export.precision import check_precision, convert_openvino, library, reduce_onnx
-from ..formats.annotations import read_table
 from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage, SlicedDet, UFPMPDet
-from ..registry import DATASETS
 from ..utils.checks import is_int
 from ..utils.files import temporary_folder
 from .building import init_detector, read_config
-from .inference import ImagePipeline, load_original, predict_batch
+from .export_comparison import Image, average_precision, calibration_images, check_images, compare_detections
+from .inference import ImagePipeline, predict_batch
 from .known_models import config_by_name
-from .sources import collect_inputs
 
 _SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'torch-export': '.pt2'}
-_PARITY_IMAGES = 20
 _TEST_CFG = ('score_thr', 'nms', 'max_per_img', 'min_bbox_size')
 # Arguments of the composite detectors beside their stages, by the names of their attributes.
 _COMPOSITES: dict[type, tuple[str, ...]] = {
@@ -168,8 +155,10 @@ def export_detector(
     cfg = _sized(read_config(config, cfg_options), settings)
     model = init_detector(cfg, checkpoint, device='cpu', trust_checkpoint=trust_checkpoint)
     plan = _plan(model, cfg, settings, log)
-    images, source = _parity_images(cfg, settings, log)
-    calibration = _calibration_images(cfg, settings) if settings.precision == 'int8' else []
+    images, source = check_images(cfg, settings.parity_images, log)
+    calibration: list[Image] = []
+    if settings.precision == 'int8':
+        calibration += calibration_images(cfg, settings.calibration, settings.calibration_images)
     with new_folder(out) as folder, _fixed_size(model, plan, settings):
         samples = _recorded(model, plan, cfg, calibration, folder, settings.batch if settings.static else None)
         with samples as recorded:
@@ -184,14 +173,22 @@ def export_detector(
             composite=plan.composite, versions=versions(settings.to), source=origin,
         )  # fmt: skip
         write_manifest(folder, content)
-        parity = _check(model, cfg, plan, folder, images, source, settings)
+        parity = compare_detections(model, cfg, folder, networks, plan.graphs, images, source)
         content['parity'] = parity.as_dict()
-        before, after = _average_precision(model, cfg, folder, settings, log)
+        before, after = {}, {}
+        if _wants_ap(settings):
+            before, after = average_precision(model, cfg, folder, settings.ap_images, log)
         if before:
             content['metrics'] = dict(before=before, after=after)
         manifest = write_manifest(folder, content)
         written = put_in_place(folder, out if parity.passed else _rejected(out))
     return ExportedDetector(written, manifest, parity, before, after)
+
+
+def _wants_ap(settings: ExportSettings) -> bool:
+    """Where results may change, or the user names the ground truth; raw outputs and files of torch.export are not for the runtime."""
+    asked = settings.ann_file is not None or settings.precision != 'fp32'
+    return asked and settings.ap_images > 0 and settings.outputs != 'raw' and settings.to != 'torch-export'
 
 
 def _rejected(out: Path) -> Path:
@@ -279,7 +276,9 @@ def _plan(model: BaseDetector, cfg: Config, settings: ExportSettings, log: Calla
 def _composite_plan(model: CompositeDetector, settings: ExportSettings) -> _Plan:
     known = next((kind for kind in _COMPOSITES if type(model) is kind), None)
     if known is None:
-        message = f'only {" and ".join(kind.__name__ for kind in _COMPOSITES)} can be exported of the composite detectors'
+        message = (
+            f'only {" and ".join(kind.__name__ for kind in _COMPOSITES)} can be exported of the composite detectors'
+        )
         raise ConfigError(message, field='model.type', received=type(model).__name__)
     for name, value, allowed in (
         ('--outputs', settings.outputs, (None, 'candidates')), ('--static', settings.static, (False,)),
@@ -294,7 +293,7 @@ def _composite_plan(model: CompositeDetector, settings: ExportSettings) -> _Plan
         parts = dict(coarse=model.coarse, fine=model.fine)
         composite['fine_labels'] = _plain(model._fine_labels)
     elif isinstance(model, SlicedDet):
-        parts = dict(stage=model.stage, **{'whole': stage for stage in model._whole_stages})
+        parts = dict(zip(('stage', 'whole'), (model.stage, *model._whole_stages)))
     plan = _Plan(known.__name__, {}, {}, {}, composite)
     for name, stage in parts.items():
         network = next((other for other in plan.graphs if _serves(plan, other, stage)), None)
@@ -363,12 +362,29 @@ def _resize_settings(cfg: Config) -> dict[str, Any]:
     for step in Compose(test_pipeline_config(cfg)).transforms:
         kind = type(step)
         plain = isinstance(step, LoadImageFromFile | LoadAnnotations | PackDetInputs)
-        if kind is Resize and step.scale is not None and step.interpolation == 'bilinear' and not found:
-            found = dict(scales=[[float(side) if side == float('inf') else int(side) for side in step.scale]], keep_ratio=step.keep_ratio)
+        if (
+            kind is Resize
+            and step.scale is not None
+            and max(step.scale) < float('inf')
+            and step.interpolation == 'bilinear'
+            and not found
+        ):
+            found = dict(scales=[[int(side) for side in step.scale]], keep_ratio=step.keep_ratio)
         elif kind is WarpResize and not step._moves() and not found:
-            found = dict(scales=[list(step.scale)], keep_ratio=step.fit != 'stretch', warp=step.fit, border_value=_color(step.border_val))
-        elif kind is Pad and found and 'warp' not in found and step.padding_mode == 'constant' and step.size_divisor is None:
-            found['pad'] = dict(size=None if step.size is None else list(step.size), square=step.pad_to_square, value=_color(step.pad_val))
+            found = dict(
+                scales=[list(step.scale)],
+                keep_ratio=step.fit != 'stretch',
+                canvas=dict(warp=step.fit, color=_color(step.border_val)),
+            )
+        elif (
+            kind is Pad
+            and found
+            and 'canvas' not in found
+            and step.padding_mode == 'constant'
+            and step.size_divisor is None
+        ):
+            size = None if step.size is None else list(step.size)
+            found['canvas'] = dict(size=size, square=step.pad_to_square, color=_color(step.pad_val))
         elif not plain:
             message = f'{kind.__name__} with these settings is not part of the runtime, which resizes (Resize bilinear, WarpResize) and pads'
             raise ConfigError(message, file=cfg.filename, field='test_pipeline', received=repr(step))
@@ -417,9 +433,10 @@ def _example_hw(plan: _Plan, network: str) -> tuple[int, int]:
     """Height and width of the largest input of a network, padded."""
     stage = next(stage for stage in plan.stages.values() if stage['network'] == network)
     width, height = (min(side, 4096) for side in stage['scales'][0])
-    if (stage.get('pad') or {}).get('size'):
-        width, height = stage['pad']['size']
-    elif (stage.get('pad') or {}).get('square'):
+    canvas = stage.get('canvas') or {}
+    if canvas.get('size'):
+        width, height = canvas['size']
+    elif canvas.get('square'):
         width = height = max(width, height)
     divisor = max(stage['pad_divisor'], 1)
     return -(-height // divisor) * divisor, -(-width // divisor) * divisor
@@ -460,7 +477,7 @@ def _write_network(
 
 @contextlib.contextmanager
 def _recorded(
-    model: BaseDetector, plan: _Plan, cfg: Config, images: Sequence[np.ndarray | str], folder: Path, batch: int | None
+    model: BaseDetector, plan: _Plan, cfg: Config, images: Sequence[Image], folder: Path, batch: int | None
 ) -> Iterator[dict[str, Callable[[], Iterable[dict]]]]:
     """The inputs that every network gets when the detector runs on images, kept on the disk.
 
@@ -493,171 +510,3 @@ def _recorded(
             return lambda: (dict(np.load(store / f'{name}_{number}.npz')) for number in range(counts[name]))
 
         yield {name: reader(name) for name in plan.graphs}
-
-
-# -------------------------------------------------------------------------------------------------------------------------- images
-
-
-def _calibration_images(cfg: Config, settings: ExportSettings) -> list[str]:
-    """Paths of the images that int8 is calibrated by, spread over the set.
-
-    Raises:
-        DataError: none were given, and the training data of the config are not here.
-    """
-    given = settings.calibration
-    if given is None:
-        dataset = (cfg.get('train_dataloader') or {}).get('dataset')
-        paths, reason = _paths_of(dataset)
-        if not paths:
-            message = f'int8 needs images to calibrate by, and the training data of the config are not here ({reason}); give a folder or an annotation file'
-            raise DataError(message, field='--calibration')
-    elif Path(given).suffix.lower() in ('.json', '.csv', '.xml', '.txt'):
-        names = read_table(given).require_file_names()
-        paths = [str(Path(given).parent / name) for name in names]
-        if paths and not Path(paths[0]).is_file():
-            message = 'its images must be relative to its folder; give their folder in place of the annotation file'
-            raise DataError(message, file=given, field='--calibration', received=names[0])
-    else:
-        paths = [image for image in collect_inputs(given, recursive=True) if isinstance(image, str)]
-    step = max(len(paths) // settings.calibration_images, 1)
-    return paths[::step][: settings.calibration_images]
-
-
-def _paths_of(dataset: Any) -> tuple[list[str], str]:
-    """Paths of the images of a dataset's config; or none, and why."""
-    if not dataset:
-        return [], 'it names none'
-    try:
-        built = DATASETS.build(dataset)
-        paths = [built.get_data_info(number)['img_path'] for number in range(len(built))]
-        missing = next((path for path in paths[:1] if not Path(path).is_file()), None)
-        return ([], f'no file {missing}') if missing else (paths, '')
-    except (MMDetError, OSError, KeyError, AttributeError) as error:
-        return [], str(error)
-
-
-def _parity_images(
-    cfg: Config, settings: ExportSettings, log: Callable[[str], None]
-) -> tuple[list[np.ndarray | str], str]:
-    """The images of the parity check, and what they are."""
-    if settings.parity_images is not None:
-        found = [image for image in collect_inputs(settings.parity_images) if isinstance(image, str)]
-        return list(found[:_PARITY_IMAGES]), str(settings.parity_images)
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset')
-    paths, reason = _paths_of(dataset) if _is_there(inner_test_dataset(cfg)) else ([], 'not there')
-    if paths:
-        return list(paths[:_PARITY_IMAGES]), f'first {min(len(paths), _PARITY_IMAGES)} images of the test data'
-    log(f'the test data of the config are not here ({reason}): parity is checked on drawn drone scenes; --parity-images takes your own')
-    return [draw_scene(np.random.default_rng(seed)).image for seed in range(8)], 'drawn drone scenes'
-
-
-def _is_there(dataset: dict) -> bool:
-    """Whether the annotation file of a dataset's config exists: one that draws its images would begin to, otherwise."""
-    file = dataset.get('ann_file')
-    names = file if isinstance(file, list | tuple) else [file]
-    root = Path(dataset.get('data_root') or '')
-    return all((root / name).exists() for name in names) if file else bool(dataset)
-
-
-# --------------------------------------------------------------------------------------------------------------------- the comparison
-
-
-class _TorchNetwork(Network):
-    """A file of torch.export for the runtime's decoding, in this process."""
-
-    backend = 'torch-export'
-
-    def __init__(self, file: Path, graph: ExportGraph, image: list[int | None]) -> None:
-        super().__init__(str(file))
-        self._module = torch.export.load(file).module()
-        self.inputs = {'image': tuple(image)}
-        if graph.outputs != 'raw':
-            self.inputs['shape'] = (image[0], 2)
-        self._types = {'image': np.float32, 'shape': np.int64}
-        self.outputs, self.description = tuple(graph.output_names), 'torch.export'
-
-    def _run(self, feed: Any) -> dict[str, np.ndarray]:
-        with torch.no_grad():
-            found = self._module(*(torch.from_numpy(feed[name]) for name in self.inputs))
-        return {name: value.numpy() for name, value in zip(self.outputs, found)}
-
-
-def _check(
-    model: BaseDetector, cfg: Config, plan: _Plan, folder: Path, images: Sequence[np.ndarray | str], source: str, settings: ExportSettings
-) -> Parity:  # fmt: skip
-    """Run the original and the exported detector on the same images."""
-    pipeline = ImagePipeline(test_pipeline_config(cfg))
-    if next(iter(plan.graphs.values())).outputs == 'raw':
-        return compare_raw(_raw_pairs(model, plan, folder, pipeline, images, settings), settings.precision, source)
-    runtime = _runtime(folder, plan)
-
-    def pairs() -> Iterator[tuple[Found, Found]]:
-        for number, image in enumerate(images):
-            packed, original = pipeline(image, number)
-            instances = predict_batch(model, [packed])[0].pred_instances
-            expected = Found(*(instances[name].cpu().numpy() for name in ('bboxes', 'scores', 'labels')))
-            (found,) = runtime([original])
-            yield expected, Found(found.bboxes, found.scores, found.labels)
-
-    return compare(pairs(), settings.precision, source)
-
-
-def _runtime(folder: Path, plan: _Plan) -> Runtime:
-    """The exported folder, opened as its users will."""
-    read = read_folder(folder)
-    entry = next(iter(read.networks.values()))
-    if entry['to'] == 'torch-export':
-        return Runtime(read, {'network': _TorchNetwork(folder / entry['file'], plan.graphs['network'], entry['inputs']['image'])})
-    return load(folder)
-
-
-def _raw_pairs(
-    model: BaseDetector, plan: _Plan, folder: Path, pipeline: ImagePipeline, images: Sequence[np.ndarray | str], settings: ExportSettings
-) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:  # fmt: skip
-    graph, file = plan.graphs['network'], folder / f'model{_SUFFIXES[settings.to]}'
-    if settings.to == 'torch-export':
-        network: Network = _TorchNetwork(file, graph, [None, 3, None, None])
-    else:
-        network = open_network(file, precision=settings.precision)
-    for number, image in enumerate(images):
-        packed, _ = pipeline.load(image, number)
-        inputs = model.data_preprocessor(pseudo_collate([packed]))['inputs']
-        inputs = inputs.expand(network.inputs['image'][0] or 1, -1, -1, -1).contiguous()
-        with torch.no_grad():
-            expected = [each.numpy() for each in graph(inputs)]
-        found = network(inputs.numpy())
-        yield expected, [found[name] for name in graph.output_names]
-
-
-def _average_precision(
-    model: BaseDetector, cfg: Config, folder: Path, settings: ExportSettings, log: Callable[[str], None]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """The metrics of the config's evaluator for the original and the exported detector; empty where they are not wanted or have no ground truth."""
-    asked = settings.ann_file is not None
-    manifest_outputs = settings.outputs != 'raw' and settings.to != 'torch-export'
-    if settings.ap_images == 0 or not manifest_outputs or not (asked or settings.precision != 'fp32'):
-        return {}, {}
-    if not asked and not (cfg.get('test_evaluator') and _is_there(inner_test_dataset(cfg))):
-        log('AP is not measured: the test data of the config are not here, and neither --ann nor --img was given')
-        return {}, {}
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    evaluators = [Evaluator(cfg.test_evaluator) for _ in range(2)]
-    for evaluator in evaluators:
-        evaluator.dataset_meta = dataset.metainfo
-        evaluator.bind(dataset)
-        evaluator.match_classes(model.dataset_meta['classes'])
-    runtime, count = load(folder, verify=False), min(len(dataset), settings.ap_images)
-    for number in range(count):
-        packed = dataset[number]
-        (before,) = predict_batch(model, [packed])
-        (found,) = runtime([load_original(packed['data_samples'].img_path)])
-        after = before.clone()
-        after.pred_instances = InstanceData(
-            bboxes=torch.from_numpy(found.bboxes), scores=torch.from_numpy(found.scores), labels=torch.from_numpy(found.labels)
-        )
-        for evaluator, sample in zip(evaluators, (before, after)):
-            evaluator.process([sample], data_batch=packed)
-    first, second = (
-        {name: float(value) for name, value in evaluator.evaluate(count).items() if np.isscalar(value)} for evaluator in evaluators
-    )  # fmt: skip
-    return first, second

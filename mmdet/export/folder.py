@@ -17,11 +17,15 @@ from typing import Any
 from mmdet_runtime.folder import FORMAT, MANIFEST, VERSION
 
 from ..errors import ConfigError
-from ..utils.files import explained, temporary_folder, temporary_path, write_text
+from ..utils.files import explained, temporary_folder, write_text
 from ..version import release
 
 README = 'README.md'
-_LIBRARIES = {'onnx': ('torch', 'onnx', 'onnxruntime'), 'openvino': ('torch', 'onnx', 'openvino'), 'torch-export': ('torch',)}
+_LIBRARIES = {
+    'onnx': ('torch', 'onnx', 'onnxruntime'),
+    'openvino': ('torch', 'onnx', 'openvino'),
+    'torch-export': ('torch',),
+}
 REJECTED = '_rejected'  # added to the name of a folder whose check failed
 
 
@@ -39,7 +43,9 @@ def refuse_foreign_folder(out: str | os.PathLike) -> None:
     out = Path(out)
     if not out.name or (out.exists() and not out.is_dir()):
         raise ConfigError('must be the name of a folder', field='--out', received=str(out))
-    held = sorted(path.relative_to(out).as_posix() for path in out.rglob('*') if not path.is_dir()) if out.exists() else []
+    held = (
+        sorted(path.relative_to(out).as_posix() for path in out.rglob('*') if not path.is_dir()) if out.exists() else []
+    )
     if not held:
         return
     foreign = sorted(set(held) - _files_of_manifest(out))
@@ -85,11 +91,6 @@ def put_in_place(folder: Path, out: str | os.PathLike) -> Path:
         else:
             os.replace(folder, out)
     return out
-
-
-def scratch_beside(out: str | os.PathLike) -> Path:
-    """A name for a folder of intermediate files, on the file system of ``out``."""
-    return temporary_path(Path(out).with_name(f'{Path(out).name}-work'))
 
 
 def network_entry(

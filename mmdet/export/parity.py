@@ -84,7 +84,9 @@ class Parity:
         """The figures for the manifest, with the limits that they were compared with."""
         limits = LIMITS[self.precision]
         if self.raw is not None:
-            figures: dict[str, Any] = dict(raw_difference=self.raw if math.isfinite(self.raw) else None, limits=dict(raw_difference=limits.raw))
+            figures: dict[str, Any] = dict(
+                raw_difference=self.raw if math.isfinite(self.raw) else None, limits=dict(raw_difference=limits.raw)
+            )
         else:
             figures = dict(
                 boxes_before=self.expected, boxes_after=self.found, matched_share=round(self.share, 5),
@@ -166,7 +168,10 @@ def compare_raw(pairs: Iterable[tuple[Sequence[np.ndarray], Sequence[np.ndarray]
 
 def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """IoU (n, m) of boxes (n, 4) and (m, 4)."""
-    upper, lower = np.maximum(boxes[:, None, :2], others[None, :, :2]), np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    upper, lower = (
+        np.maximum(boxes[:, None, :2], others[None, :, :2]),
+        np.minimum(boxes[:, None, 2:], others[None, :, 2:]),
+    )
     common = np.clip(lower - upper, 0, None).prod(axis=2)
     areas = [(each[:, 2:] - each[:, :2]).prod(axis=1) for each in (boxes, others)]
     return np.nan_to_num(common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-9))

@@ -25,7 +25,12 @@ PRECISIONS: dict[str, tuple[str, ...]] = {
     'torch-export': ('fp32',),
 }
 Sample = dict[str, np.ndarray]  # the inputs of a network by name
-_PACKAGES = {'onnx': 'onnx', 'onnxruntime': 'onnx', 'openvino': 'openvino', 'nncf': 'openvino'}  # and the extras that bring them
+_PACKAGES = {
+    'onnx': 'onnx',
+    'onnxruntime': 'onnx',
+    'openvino': 'openvino',
+    'nncf': 'openvino',
+}  # and the extras that bring them
 
 _WEIGHTED = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul', 'Convolution', 'GroupConvolution', 'ConvolutionBackpropData')
 _SELECTING = ('TopK', 'NonMaxSuppression')
@@ -187,7 +192,9 @@ def _onnx_fp16(source: Path, target: Path) -> None:
             if name in inside:
                 node.output[place] = f'{name}_fp16'
                 if name in outside:
-                    nodes.append(onnx.helper.make_node('Cast', [node.output[place]], [name], f'{name}_to_fp32', to=FLOAT))
+                    nodes.append(
+                        onnx.helper.make_node('Cast', [node.output[place]], [name], f'{name}_to_fp32', to=FLOAT)
+                    )
     used = {name for node in nodes for name in _read_by(node)}
     kept = [item for item in graph.initializer if item.name in used]
     for repeated, content in ((graph.node, nodes), (graph.initializer, kept), (graph.value_info, [])):
@@ -237,7 +244,9 @@ def _onnx_nodes(model: Any) -> list[GraphNode]:
         if constant.issuperset(inputs):
             constant.update(node.output)
             value = next((one.t for one in node.attribute if one.name == 'value'), None)
-            known = list(value.dims) if value is not None else next((shapes[name] for name in inputs if name in shapes), [])
+            known = (
+                list(value.dims) if value is not None else next((shapes[name] for name in inputs if name in shapes), [])
+            )
             shapes.update(dict.fromkeys(node.output, known))
         weights = [shapes[name] for name in inputs if name in constant]
         nodes.append(GraphNode(node.name, node.op_type, inputs, list(node.output), weights))

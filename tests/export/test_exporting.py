@@ -53,7 +53,9 @@ def scene(tmp_path_factory):
     with torch.no_grad():
         model.bbox_head.gfl_cls.weight.normal_(0, 2)
         model.bbox_head.gfl_cls.bias.fill_(-1)
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=('a', 'b', 'c')))), folder / 'w.pth')
+    torch.save(
+        dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=('a', 'b', 'c')))), folder / 'w.pth'
+    )
     (folder / 'images').mkdir()
     rng = np.random.default_rng(0)
     for number, (height, width) in enumerate([(64, 96), (80, 120), (60, 60)]):
@@ -81,7 +83,9 @@ def test_network_part_ends_where_the_decode_begins():
         GraphNode('top', 'TopK', ['cls'], ['best']),
         GraphNode('norm', 'Sigmoid', ['best'], ['s']),
         GraphNode('bins', 'MatMul', ['s'], ['sum'], [(17, 1)]),
-        GraphNode('second', 'Gemm', ['sum'], ['refined'], [(8, 8)]),  # a second stage, behind the proposals of the first
+        GraphNode(
+            'second', 'Gemm', ['sum'], ['refined'], [(8, 8)]
+        ),  # a second stage, behind the proposals of the first
     ]
     assert network_part([]) == []
     assert network_part(nodes[:6]) == ['conv', 'up', 'out']
@@ -177,7 +181,9 @@ def test_manifest(scene, onnx_export):
     stage = manifest['stages']['detector']
     assert stage['scales'] == [[96, 64]] and stage['keep_ratio'] and stage['bgr_to_rgb'] and not stage['flip']
     assert (stage['mean'], stage['std'], stage['pad_divisor']) == ([120.0] * 3, [60.0] * 3, 32)
-    assert stage['test_cfg'] == dict(score_thr=0.1, nms=dict(type='nms', iou_threshold=0.6), max_per_img=30, min_bbox_size=0)
+    assert stage['test_cfg'] == dict(
+        score_thr=0.1, nms=dict(type='nms', iou_threshold=0.6), max_per_img=30, min_bbox_size=0
+    )
     assert manifest['source']['checkpoint'].endswith('w.pth') and len(manifest['source']['sha256']) == 64
     parity = manifest['parity']
     assert parity['passed'] and parity['images'] == 3 and parity['boxes_before'] > 10 and parity['matched_share'] == 1
@@ -234,7 +240,9 @@ def test_int8_of_onnx_is_calibrated_on_images(scene, tmp_path):
     assert convolutions and {made_by[name] for node in convolutions for name in node.input[:2]} == {'DequantizeLinear'}
     topk = {name for node in model.graph.node if node.op_type == 'TopK' for name in node.input}
     assert 'TopK' in kinds and 'DequantizeLinear' not in {made_by.get(name) for name in topk}  # the decode stays float
-    zero_points = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer if 'zero_point' in item.name}
+    zero_points = {
+        item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer if 'zero_point' in item.name
+    }
     assert zero_points and all((value == 0).all() for value in zero_points.values())
 
 
@@ -282,4 +290,6 @@ def test_unknown_transforms_are_named(scene, tmp_path):
     config = detector_config()
     config.test_dataloader.dataset.pipeline.insert(2, dict(type='RandomFlip', prob=0.5))
     with pytest.raises(ConfigError, match='RandomFlip with these settings is not part of the runtime'):
-        export_detector(config, str(scene / 'w.pth'), tmp_path / 'out', ExportSettings(to='torch-export'), log=lambda line: None)
+        export_detector(
+            config, str(scene / 'w.pth'), tmp_path / 'out', ExportSettings(to='torch-export'), log=lambda line: None
+        )
