@@ -41,6 +41,8 @@ setup(
         'dev': ['pytest', 'pytest-xdist', 'ruff', 'mypy', 'import-linter', 'pre-commit'],
         'geo': ['rasterio'],  # large images by tiles, GeoJSON of georeferenced ones, rare kinds of TIFF
         'loggers': ['wandb', 'mlflow'],
-        'onnx': ['onnx', 'onnxscript'],  # tools/export.py --onnx
+        # tools/export.py and the backends of exported detectors; onnxscript: of TinyNAS structures only.
+        'onnx': ['onnx', 'onnxruntime', 'onnxscript'],
+        'openvino': ['openvino', 'nncf', 'onnx'],  # nncf: int8
     },
 )

@@ -10,6 +10,7 @@ The libraries are imported when a network is opened, so that a program needs, an
 import importlib
 import importlib.util
 import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -85,7 +86,7 @@ class Network:
         """As a call, with the inputs by name."""
         if feed.keys() != self.inputs.keys():
             raise ModelInputError(f'the network takes {sorted(self.inputs)}', file=self.name, received=sorted(feed))
-        ready = {}
+        ready: dict[str, np.ndarray] = {}
         for key, value in feed.items():
             expected = self.inputs[key]
             fits = value.ndim == len(expected) and all(
@@ -168,6 +169,8 @@ def is_installed(backend: str) -> bool:
 
 
 def _library(backend: str) -> Any:
+    # OpenVINO reports its use to its makers, from a child process that waits for the network; it can do without that module.
+    sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
     try:
         return importlib.import_module(backend)
     except ImportError as error:
@@ -274,11 +277,11 @@ class _OpenVINO(Network):
         except RuntimeError as error:
             raise CheckpointError(f'openvino cannot read it ({_first_line(error)})', file=self.name) from error
         self.inputs = {
-            one.get_any_name(): tuple(None if size.is_dynamic else size.get_length() for size in one.partial_shape)
+            _name(one): tuple(None if size.is_dynamic else size.get_length() for size in one.partial_shape)
             for one in self._model.inputs
         }
-        self._types = {one.get_any_name(): _TYPES[one.element_type.get_type_name()] for one in self._model.inputs}
-        self.outputs = tuple(one.get_any_name() for one in self._model.outputs)
+        self._types = {_name(one): _TYPES[one.element_type.get_type_name()] for one in self._model.inputs}
+        self.outputs = tuple(_name(one) for one in self._model.outputs)
         self._request = self._compiled.create_infer_request()
         self._sizes_kept = sizes_kept if any(None in shape for shape in self.inputs.values()) else 0
         self._own: OrderedDict[tuple, Any] = OrderedDict()  # requests of models compiled for one size
@@ -312,6 +315,11 @@ class _OpenVINO(Network):
         while len(self._own) > self._sizes_kept:
             self._own.popitem(last=False)
         return self._own[sizes]
+
+
+def _name(port: Any) -> str:
+    """The name of an input or output; where it is also that of an inner tensor (``/Cast_output_0``), the one that was given to it."""
+    return min(port.get_names(), key=lambda name: ('/' in name, len(name), name))
 
 
 def check_outputs(network: Network, expected: Sequence[str]) -> None:

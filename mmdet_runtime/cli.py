@@ -41,6 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print('Stopped.', file=sys.stderr)
         return 130
+    except (
+        BrokenPipeError
+    ):  # whoever read the lines has had enough; the interpreter would complain once more when it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument('--threads', type=int, metavar='N', help='of the network; default: all cores')
     how.add_argument('--precision', choices=('fp32', 'fp16', 'bf16', 'int8'), help='default: that of the folder')
     how.add_argument('--cache', metavar='DIR', help='where OpenVINO keeps compiled networks, to start faster')
+    how.add_argument(
+        '--mosaic',
+        choices=('exact', 'rounded', 'direct'),
+        help='of UFPMPDet: direct is five times as fast and a little sharper',
+    )
     how.add_argument('--batch', type=int, default=1, metavar='N', help='images that are detected together (1)')
     how.add_argument('--decoders', type=int, default=2, metavar='N', help='threads that decode images (2)')
     how.add_argument('--no-pipeline', action='store_true', help='decode, detect and write one after the other')
@@ -165,6 +175,9 @@ def _check(args: argparse.Namespace) -> list[str]:
 
 
 def _detect(args: argparse.Namespace) -> int:
+    import cv2
+
+    cv2.setNumThreads(1)  # its threads would only take the network's cores
     kinds = _check(args)
     value_range = _value_range(args.value_range)
     from .sources import collect
@@ -175,7 +188,7 @@ def _detect(args: argparse.Namespace) -> int:
 
     runtime = load(
         args.folder, backend=args.backend, device=args.device, threads=args.threads, precision=args.precision, cache_dir=args.cache,
-        score_thr=args.score_thr, classes=None if args.classes is None else args.classes.split(','), verify=not args.no_verify,
+        score_thr=args.score_thr, classes=None if args.classes is None else args.classes.split(','), verify=not args.no_verify, mosaic=args.mosaic,
     )  # fmt: skip
     for line in runtime.describe():
         _say(line)

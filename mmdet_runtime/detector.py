@@ -1,20 +1,22 @@
 """``load``: an exported folder as one callable, from images to boxes in their pixels."""
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
 
 from .backends import Network, check_outputs
-from .errors import ConfigError, ModelInputError
-from .folder import Folder, read_folder
+from .composite import SlicedDet, UFPMPDet
+from .errors import CheckpointError, ConfigError, ModelInputError
+from .folder import MANIFEST, Folder, read_folder
 from .images import read_image
-from .resizing import fit_size, resize_image
+from .stage import Mosaic, Stage
 from .suppression import Detections
 from .timing import Clock
 
+# What a stage takes from the manifest as it is.
+_SETTINGS = ('scales', 'flip', 'keep_ratio', 'max_zoom', 'mean', 'std', 'bgr_to_rgb', 'pad_value', 'clips_boxes')
 Image = str | os.PathLike | np.ndarray
 
 
@@ -33,6 +35,7 @@ class Runtime:
         networks: Mapping[str, Network],
         score_thr: float | None = None,
         labels: Sequence[int] | None = None,
+        mosaic: str | None = None,
     ) -> None:
         self.folder, self.classes, self.networks = folder, folder.classes, dict(networks)
         self.clock = Clock()
@@ -41,14 +44,31 @@ class Runtime:
         shared = next(iter(self.networks.values())).lock
         for network in self.networks.values():
             network.lock = shared  # two of them at once would only fight for the cores
-        self._detect = self._build()
+        self._detect = self._build(mosaic)
+        self.clock.clear()  # of what the stages have tried
 
-    def _build(self) -> Callable[[list[np.ndarray]], list[Detections]]:
-        stages = {
-            name: Stage(self.networks[entry['network']], self.folder.networks[entry['network']], entry, self.clock)
-            for name, entry in self.folder.stages.items()
-        }
-        return stages['detector']
+    def _build(self, mosaic: str | None) -> Callable[[list[np.ndarray]], list[Detections]]:
+        folder, stages = self.folder, {}
+        for name, entry in folder.stages.items():
+            network = entry['network']
+            prefix = f'{name} ' if self.is_composite else ''
+            try:
+                stages[name] = _TimedStage(self.networks[network], folder.networks[network], entry, self.clock, prefix)
+            except (ConfigError, TypeError) as error:
+                raise CheckpointError(str(error), file=folder.path / MANIFEST, field=f'stages.{name}') from error
+        if mosaic is not None and folder.kind != 'UFPMPDet':
+            raise ConfigError(
+                f'is for UFPMPDet, and this folder holds a {folder.kind}', field='mosaic', received=mosaic
+            )
+        if folder.kind == 'detector':
+            return stages['detector'].detect
+        kind: Callable = {'UFPMPDet': _TimedUFPMPDet, 'SlicedDet': _TimedSlicedDet}[folder.kind]
+        settings = {**folder.composite, **({} if mosaic is None else dict(mosaic=mosaic))}
+        try:
+            detector = kind(self.clock, stages, settings)
+        except (ConfigError, TypeError) as error:
+            raise CheckpointError(str(error), file=folder.path / MANIFEST, field='composite') from error
+        return detector.detect
 
     @property
     def is_composite(self) -> bool:
@@ -56,7 +76,7 @@ class Runtime:
         return self.folder.kind != 'detector'
 
     @overload
-    def __call__(self, images: Image) -> Detections: ...
+    def __call__(self, images: Image) -> Detections: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(self, images: Sequence[Image]) -> list[Detections]: ...
@@ -98,6 +118,7 @@ def load(
     score_thr: float | None = None,
     classes: Sequence[str] | None = None,
     verify: bool = True,
+    mosaic: str | None = None,
     **options: Any,
 ) -> Runtime:
     """Load an exported folder.
@@ -107,6 +128,8 @@ def load(
         score_thr: leave out boxes with a score below this; None keeps those of the folder's own threshold.
         classes: report these classes only.
         verify: compare the check sums of the files.
+        mosaic: how UFPMP-Det makes its mosaics: ``'exact'``, ``'rounded'`` or ``'direct'``, see :class:`~mmdet_runtime.composite.UFPMPDet`; None
+            takes what the folder says.
         **options: of :func:`~mmdet_runtime.backends.open_network`: ``backend``, ``device``, ``threads``, ``precision``, ``cache_dir``, ...
 
     Raises:
@@ -130,7 +153,7 @@ def load(
         check_outputs(network, ('boxes', 'scores', 'labels'))
         if read.networks[name]['outputs'] == 'boxes':
             check_outputs(network, ('image_index',))
-    return Runtime(read, networks, score_thr, labels)
+    return Runtime(read, networks, score_thr, labels, mosaic)
 
 
 def _as_image(image: Image) -> np.ndarray:
@@ -149,94 +172,100 @@ def _as_image(image: Image) -> np.ndarray:
     return image
 
 
-class Stage:
-    """Resize, normalise, detect, map back, at one scale.
+class _TimedStage(Stage):
+    """A stage of a manifest, with its network, whose steps are timed."""
 
-    Args:
-        network: the opened network.
-        entry, settings: of the network and the stage in the manifest.
-        clock: where times are recorded.
-    """
+    def __init__(self, network: Network, entry: Mapping, settings: Mapping, clock: Clock, name: str = '') -> None:
+        """``entry``, ``settings``: of the network and the stage in the manifest; ``name``: put before those of the steps."""
+        self._opened, self._clock, self._name = network, clock, name
+        self._boxes = entry['outputs'] == 'boxes'
+        batch, _, height, width = network.inputs['image']
+        if (height is None) != (width is None):
+            message = 'height and width must both be free, or both be fixed'
+            raise CheckpointError(message, file=network.name, received=network.inputs['image'])
+        self._batch_size = batch
+        test_cfg = dict(settings['test_cfg'])
+        if self._boxes:  # nothing is left to be done
+            test_cfg.update(nms=None, min_bbox_size=-1)
+        super().__init__(
+            self._compute, test_cfg=test_cfg, min_score=test_cfg.get('score_thr', 0.0), batch_size=batch or settings['batch_size'],
+            pad_divisor=max(entry['divisor'], settings['pad_divisor']), input_hw=None if height is None or width is None else (height, width),
+            **{key: settings[key] for key in _SETTINGS}, canvas=settings.get('canvas'),
+        )  # fmt: skip
 
-    def __init__(self, network: Network, entry: Mapping, settings: Mapping, clock: Clock) -> None:
-        self.network, self.outputs, self.settings, self.clock = network, entry['outputs'], settings, clock
-        self._divisor = max(entry['divisor'], settings['pad_divisor'])
-        self._fixed = network.inputs['image']
-
-    def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Detections of each image, in its pixels."""
-        settings, (scale,) = self.settings, self.settings['scales']
-        with self.clock.timed('preprocess'):
-            resized = []
-            for image in images:
-                height, width = image.shape[:2]
-                size = (
-                    fit_size((width, height), scale, settings['max_zoom'])
-                    if settings['keep_ratio']
-                    else tuple(map(int, scale))
-                )
-                resized.append(resize_image(image, (size[1], size[0])))
-            groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-            for index, image in enumerate(resized):
-                groups[self._padded(image.shape[:2])].append(index)
-        found: dict[int, Detections] = {}
-        limit = self._fixed[0] or settings['batch_size']
-        for size_hw, members in groups.items():
-            for start in range(0, len(members), limit):
-                chunk = members[start : start + limit]
-                with self.clock.timed('preprocess'):
-                    batch, shapes = self._batch([resized[i] for i in chunk], size_hw)
-                with self.clock.timed('network'):
-                    outputs = self.network(batch, shapes)
-                with self.clock.timed('postprocess'):
-                    for place, i in enumerate(chunk):
-                        found[i] = self._decode(outputs, place, images[i].shape[:2], resized[i].shape[:2])
-        return [found[i] for i in range(len(images))]
-
-    def _padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        height, width = (
-            fixed or -(-side // self._divisor) * self._divisor for fixed, side in zip(self._fixed[2:], size_hw)
+    def _compute(self, images: np.ndarray, shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The candidates (B, N, 4), (B, N), (B, N) of the network."""
+        missing = (self._batch_size or len(images)) - len(images)
+        if missing > 0:  # a network of a fixed batch size
+            images, shapes = (
+                np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) for part in (images, shapes)
+            )
+        with self._clock.timed(f'{self._name}network'):
+            found = self._opened(images, shapes)
+        boxes, scores, labels = (
+            found['boxes'].astype(np.float32, copy=False),
+            found['scores'].astype(np.float32, copy=False),
+            found['labels'],
         )
-        if height < size_hw[0] or width < size_hw[1]:
-            message = f'the network takes {width} x {height} pixels only, and the image is larger after resizing; export it with a free size'
-            raise ModelInputError(message, file=self.network.name, received=size_hw[::-1])
-        return height, width
-
-    def _batch(self, images: Sequence[np.ndarray], size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        settings = self.settings
-        count = self._fixed[0] or len(images)
-        batch = np.full((count, 3, *size_hw), settings['pad_value'], np.float32)
-        shapes = np.empty((count, 2), np.int64)
-        shapes[:] = size_hw
-        mean, std = (
-            None if settings[k] is None else np.float32(settings[k] * (3 // len(settings[k]))) for k in ('mean', 'std')
+        if not self._boxes:
+            return boxes, scores, labels
+        owners = found['image_index']
+        places = np.arange(len(owners)) - np.searchsorted(owners, owners)  # they are sorted by image
+        size = (len(images), int(places.max(initial=-1)) + 1)
+        all_boxes, all_scores, all_labels = (
+            np.zeros((*size, 4), np.float32),
+            np.zeros(size, np.float32),
+            np.zeros(size, np.int64),
         )
-        for place, shape, image in zip(batch, shapes, images):
-            height, width = shape[:] = image.shape[:2]
-            for channel in range(3):
-                target = place[channel, :height, :width]
-                plane = image[..., 2 - channel if settings['bgr_to_rgb'] else channel]
-                if mean is None or std is None:
-                    target[:] = plane
-                else:
-                    np.subtract(plane, mean[channel], out=target)
-                    target /= std[channel]
-        return batch, shapes
+        all_boxes[owners, places], all_scores[owners, places], all_labels[owners, places] = boxes, scores, labels
+        return all_boxes, all_scores, all_labels
 
-    def _decode(
-        self, outputs: Mapping[str, np.ndarray], place: int, size_hw: tuple[int, int], resized_hw: tuple[int, int]
-    ) -> Detections:
-        if self.outputs == 'boxes':
-            own: Any = outputs['image_index'] == place
-        else:
-            own = place
-        boxes, scores, labels = (outputs[name][own] for name in ('boxes', 'scores', 'labels'))
-        factors = np.float32([resized_hw[1] / size_hw[1], resized_hw[0] / size_hw[0]])
-        found = Detections(
-            boxes.astype(np.float32) / np.tile(factors, 2), scores.astype(np.float32), labels.astype(np.int64)
-        )
-        if self.outputs == 'boxes':
-            return found
-        test_cfg = self.settings['test_cfg']
-        found = found[found.scores > test_cfg.get('score_thr', 0.0)]
-        return found.suppress(test_cfg.get('nms'), test_cfg.get('max_per_img', -1))
+    def _batch(self, *args: Any) -> np.ndarray:
+        with self._clock.timed(f'{self._name}preprocess'):
+            return super()._batch(*args)
+
+    def merge(self, views: list[Detections]) -> Detections:
+        """See :meth:`Stage.merge`."""
+        with self._clock.timed(f'{self._name}nms'):
+            return super().merge(views)
+
+
+class _TimedUFPMPDet(UFPMPDet):
+    """:class:`UFPMPDet` whose steps are timed; in mode ``'direct'``, drawing the mosaic is a part of the fine stage's preprocessing."""
+
+    def __init__(self, clock: Clock, stages: Mapping[str, Stage], settings: Mapping[str, Any]) -> None:
+        super().__init__(stages['coarse'], stages['fine'], **settings)
+        self._clock = clock
+
+    def look(self, *args: Any) -> tuple[list[bool], list[Mosaic | None]]:
+        """See :meth:`UFPMPDet.look`."""
+        with self._clock.timed('packing'):
+            looks, mosaics = super().look(*args)
+        for mosaic in mosaics:
+            height, width = (0, 0) if mosaic is None else mosaic.shape[:2]
+            regions = 0 if mosaic is None else len(mosaic.regions)
+            self._clock.note(regions=regions, mosaic_w=width, mosaic_h=height)
+        return looks, mosaics
+
+    def draw(self, mosaic: Any) -> Any:
+        """See :meth:`UFPMPDet.draw`."""
+        with self._clock.timed('mosaic'):
+            return super().draw(mosaic)
+
+    def merge(self, *args: Any, **options: Any) -> Any:
+        """See :meth:`~mmdet_runtime.second_look.SecondLook.merge`."""
+        with self._clock.timed('merge'):
+            return super().merge(*args, **options)
+
+
+class _TimedSlicedDet(SlicedDet):
+    """:class:`SlicedDet` whose tiles are counted."""
+
+    def __init__(self, clock: Clock, stages: Mapping[str, Stage], settings: Mapping[str, Any]) -> None:
+        super().__init__(stages['stage'], stages.get('whole'), **settings)
+        self._clock = clock
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        """See :meth:`SlicedDet.detect`."""
+        self._clock.note(tiles=sum(1 for _ in self._tiles(images)) / max(len(images), 1))
+        return super().detect(images)

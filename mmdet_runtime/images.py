@@ -110,7 +110,7 @@ def write_image_file(
     write_bytes(path, data.tobytes())
 
 
-def check_end(data: bytes, name: str | os.PathLike) -> None:
+def check_end(data: bytes, name: object) -> None:
     """Refuse a JPEG or PNG whose end is missing; this takes microseconds unless something follows the end marker."""
     if data.startswith(_JPEG_START):
         if not data.endswith(_JPEG_END) and not _jpeg_is_complete(data):

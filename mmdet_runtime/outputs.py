@@ -138,7 +138,7 @@ class Outputs:
         self.ids = ids if ids is not None or 'coco' not in self.kinds else CocoIds(classes)
         self.left_out: list[tuple[str, str]] = []
         self.written: Counter[str] = Counter()
-        self._names = OutputNames(self.folder, self.folder / 'sources.jsonl')
+        self._names = OutputNames(self.folder, self.folder / 'sources' / 'names.jsonl')
         self._stack = ExitStack()
         self._clip = ExitStack()
         self._clip_stem: str | None = None

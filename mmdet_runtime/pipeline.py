@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -126,7 +126,7 @@ def _decode_one(decode: Callable, source: Any) -> _Decoded:
         return source, error
 
 
-def _in_turn(sources: Iterable, decode: Callable, depth: int, decoders: int) -> Iterator[_Decoded]:
+def _in_turn(sources: Iterable, decode: Callable, depth: int, decoders: int) -> Generator[_Decoded, None, None]:
     with contextlib.ExitStack() as stack:
         if hasattr(sources, 'close'):
             stack.callback(sources.close)
@@ -134,7 +134,7 @@ def _in_turn(sources: Iterable, decode: Callable, depth: int, decoders: int) -> 
             yield _decode_one(decode, source)
 
 
-def _in_threads(sources: Iterable, decode: Callable, depth: int, decoders: int) -> Iterator[_Decoded]:
+def _in_threads(sources: Iterable, decode: Callable, depth: int, decoders: int) -> Generator[_Decoded, None, None]:
     """Sources with their images, in order; a feeder hands up to ``depth`` of them to the decoders in advance."""
     ready: queue.Queue[Future] = queue.Queue(depth)
     stop = threading.Event()
@@ -174,15 +174,15 @@ def _put(where: queue.Queue, item: object, stop: threading.Event) -> bool:
     return False
 
 
-def _batches(items: Iterator, size: int) -> Iterator[list]:
+def _batches(items: Generator[_Decoded, None, None], size: int) -> Generator[list[_Decoded], None, None]:
     with contextlib.closing(items) as closed:
         while batch := [*itertools.islice(closed, size)]:
             yield batch
 
 
 def _detected(
-    batches: Iterator[list[_Decoded]], detect: Callable, report: Report, detectors: int
-) -> Iterator[tuple[list[_Decoded], list]]:
+    batches: Generator[list[_Decoded], None, None], detect: Callable, report: Report, detectors: int
+) -> Generator[tuple[list[_Decoded], list], None, None]:
     """Batches without what failed, with their results, in order."""
 
     def run(batch: list[_Decoded]) -> tuple[list[_Decoded], list, list[tuple[Any, str]]]:
@@ -210,8 +210,8 @@ def _detected(
         pending: deque[Future] = deque()
         try:
             while True:
-                while len(pending) < detectors and (batch := next(batches, None)) is not None:
-                    pending.append(pool.submit(run, batch))
+                while len(pending) < detectors and (following := next(batches, None)) is not None:
+                    pending.append(pool.submit(run, following))
                 if not pending:
                     return
                 good, results, failed = pending.popleft().result()

@@ -64,6 +64,31 @@ def resize_image(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
 
 
+def warp_matrix(image_wh: tuple[int, int], canvas_wh: tuple[int, int], fit: str) -> tuple[np.ndarray, tuple[int, int]]:
+    """The matrix (3, 3) by which an image comes onto a canvas, and the size (w, h) of the canvas: pixel (x, y) goes to (r x, r y), plus a shift.
+
+    Args:
+        image_wh, canvas_wh: sizes in pixels.
+        fit: ``'centre'`` keeps the aspect ratio and puts the image into the middle; ``'shrink'`` keeps it and gives the canvas the size of the
+            image, rounded down; ``'stretch'`` fills the canvas.
+
+    >>> matrix, canvas_wh = warp_matrix((640, 480), (416, 416), 'centre')
+    >>> matrix[:2].round(3).tolist(), canvas_wh
+    ([[0.65, 0.0, 0.0], [0.0, 0.65, 52.0]], (416, 416))
+    """
+    image, canvas = np.array(image_wh), np.array(canvas_wh)
+    if fit == 'stretch':
+        return np.diag([*(canvas / image), 1]), (int(canvas[0]), int(canvas[1]))
+    ratio = (canvas / image).min()
+    if fit == 'shrink':
+        # The ratio is that of the rounded canvas, in whose middle the image lies: it moves by a fraction of a pixel.
+        canvas = np.maximum((ratio * image).astype(int), 1)
+        ratio = (canvas / image).min()
+    matrix = np.diag([ratio, ratio, 1])
+    matrix[:2, 2] = (canvas - ratio * image) / 2
+    return matrix, (int(canvas[0]), int(canvas[1]))
+
+
 def slice_starts(length: int, tile: int, overlap: float) -> list[int]:
     """First pixels of the tiles that cover ``length`` pixels; the last one ends at the border.
 

@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
@@ -121,7 +121,7 @@ def collect(
         DataError: as :func:`collect_path`.
     """
     found: list[str] = []
-    for entry in map(os.fspath, inputs):
+    for entry in [os.fspath(each) for each in inputs]:
         as_is = _STREAM.match(entry) or (is_stream(entry) and not os.path.exists(entry))
         found += [entry] if as_is else collect_path(entry, recursive, without)
     return found
@@ -154,7 +154,7 @@ def iterate_sources(
     suffix_of: Callable[[Entry], str] = lambda entry: '.jpg',
     open_stream: Callable[[str, str], Iterable[Source]] | None = None,
     say: Callable[[str], object] = _log.warning,
-) -> Iterator[Source]:
+) -> Generator[Source, None, None]:
     """One ``Source`` per image, with the stems of its entries; a video yields its frames, each decoded only when it is requested.
 
     Args:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 
+from .canvas import Canvas
 from .checks import is_int, is_number
 from .errors import ConfigError, ModelInputError
 from .resizing import rescale_size_hw, resize_image
@@ -135,6 +136,7 @@ class Stage:
             threshold is in the network.
         min_score: leave out candidates that do not score more than this, for a network whose threshold is lower.
         clips_boxes: whether the network's boxes end at the border of the image; otherwise they are clipped here.
+        canvas: arguments of :class:`~mmdet_runtime.canvas.Canvas`, for images that are not simply resized; None resizes.
 
     Raises:
         ConfigError: a value out of range.
@@ -158,6 +160,7 @@ class Stage:
         test_cfg: Mapping[str, Any] | None = None,
         min_score: float = 0.0,
         clips_boxes: bool = True,
+        canvas: Mapping[str, Any] | None = None,
     ):
         if not scales or any(len(size) != 2 or min(size) < 1 for size in scales):
             raise ConfigError('must be one or more sizes (w, h), positive', field='scales', received=scales)
@@ -171,6 +174,11 @@ class Stage:
         self.batch_size, self.pad_divisor, self.pad_value = batch_size, pad_divisor, pad_value
         self.input_hw = None if input_hw is None else (int(input_hw[0]), int(input_hw[1]))
         self.normalise = Normalise(mean, std, bgr_to_rgb)
+        self.canvas = None if canvas is None else Canvas(**canvas)
+        if canvas is not None and (flip or max_zoom is not None):
+            raise ConfigError(
+                'must be null for a stage with a canvas', field='flip, max_zoom', received=(flip, max_zoom)
+            )
         self.test_cfg, self.min_score, self.clips_boxes = dict(test_cfg or {}), min_score, clips_boxes
         self.merge([Detections.empty()])  # an NMS that is not known here is refused before the first image
 
@@ -208,7 +216,13 @@ class Stage:
             order, key=lambda view: view.flipped
         ):  # the plain views first: of equal scores the earlier one's stays
             own[view.owner].append(found[view])
-        return [self.merge(each) for each in own]
+        return [self._on_image(self.merge(each), image.shape) for each, image in zip(own, images)]
+
+    def _on_image(self, found: Detections, shape: tuple[int, ...]) -> Detections:
+        """Boxes that were found on a canvas end at the border of the image, after the NMS."""
+        if self.canvas is not None and self.canvas.warp is not None:
+            np.clip(found.bboxes, 0, np.array([shape[1], shape[0]] * 2, np.float32), out=found.bboxes)
+        return found
 
     def merge(self, views: list[Detections]) -> Detections:
         """The candidates of one image's views through the one NMS."""
@@ -217,6 +231,8 @@ class Stage:
 
     def input_size_hw(self, size_hw: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
         """Height and width, before padding, at which the network sees an image at one of ``scales``."""
+        if self.canvas is not None:
+            return self.canvas.place(size_hw, scale, self.keep_ratio)[1]
         return rescale_size_hw(size_hw, scale, self.max_zoom) if self.keep_ratio else (scale[1], scale[0])
 
     def _padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
@@ -239,14 +255,17 @@ class Stage:
             if view.flipped and before == dataclasses.replace(view, flipped=False):
                 planes[:] = batch[number - 1, :, :height, :width][..., ::-1]
                 continue
-            self._draw(images[view.owner], planes)
+            self._draw(images[view.owner], planes, self.scales[view.scale])
             if view.flipped:
                 planes[:] = planes[..., ::-1].copy()
         return batch
 
-    def _draw(self, image: Any, planes: np.ndarray) -> None:
+    def _draw(self, image: Any, planes: np.ndarray, scale: tuple[int, int]) -> None:
         if isinstance(image, Mosaic):
             image.draw(planes, self.normalise)
+        elif self.canvas is not None:
+            matrix, canvas_hw = self.canvas.place(image.shape[:2], scale, self.keep_ratio)
+            self.normalise(self.canvas.draw(image, matrix, canvas_hw), planes)
         else:
             self.normalise(resize_image(image, planes.shape[1:]), planes)
 
@@ -256,7 +275,13 @@ class Stage:
         """The candidates (N, 4), (N,), (N,) of a view in pixels of the image of this shape."""
         kept = np.flatnonzero(scores > self.min_score)
         (height, width), (new_h, new_w) = shape[:2], view.size_hw
-        boxes = boxes[kept] * np.array([width / new_w, height / new_h] * 2, np.float32)
+        boxes = boxes[kept]
+        if self.canvas is None:
+            boxes = boxes * np.array([width / new_w, height / new_h] * 2, np.float32)
+        else:
+            matrix, _ = self.canvas.place((height, width), self.scales[view.scale], self.keep_ratio)
+            boxes = (boxes - np.tile(matrix[:2, 2], 2)) / np.tile(matrix.diagonal()[:2], 2)
+            boxes = boxes.astype(np.float32)
         found = Detections(boxes, scores[kept], labels[kept])
         sides, least = boxes[:, 2:] - boxes[:, :2], self.test_cfg.get('min_bbox_size', -1)
         if least >= 0:

@@ -1,11 +1,14 @@
 """The command line: outputs, exit statuses, and that nothing of it needs torch."""
 
+import contextlib
 import csv
 import http.server
 import json
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -48,7 +51,7 @@ def test_every_kind_of_output(folder, images, tmp_path, capsys):
     assert 'c.jpg: truncated JPEG' in said and '2 images in' in said and '1 failed' in said
     assert sorted(str(p.relative_to(out)) for p in out.rglob('*') if p.is_file()) == [
         'coco.json', 'coco_images.json', 'detections.csv', 'detections.jsonl', 'json/a.json', 'json/b.json', 'pictures/a.png', 'pictures/b.png',
-        'sources.jsonl',
+        'sources/names.jsonl',
     ]  # fmt: skip
     first = json.loads((out / 'json/a.json').read_text())
     assert first == dict(
@@ -112,7 +115,7 @@ def test_info_and_benchmark(folder, images, capsys):
         'decode',
         'preprocess',
         'network',
-        'postprocess',
+        'nms',
         'one after the other',
         'all steps at once',
         'peak memory',
@@ -255,3 +258,51 @@ def test_out_may_not_replace_an_input(tmp_path):
 def _touch(path):
     np.savetxt(path, [1])
     return [str(path)]
+
+
+class _Endless(_Camera):
+    """The frames of ``_Camera``, again and again."""
+
+    def do_GET(self):
+        super().do_GET()
+        data = cv2.imencode('.jpg', picture(204, 64, 48))[1].tobytes()
+        with contextlib.suppress(OSError):  # the other end is gone
+            while True:
+                self.wfile.write(
+                    b'--x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n' % (len(data), data)
+                )
+                time.sleep(0.01)
+
+
+@pytest.mark.parametrize(('number', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopping_completes_the_files(folder, tmp_path, number, status):
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), _Endless)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    out, address = tmp_path / 'out', f'http://127.0.0.1:{server.server_port}/cam'
+    command = [
+        sys.executable,
+        '-m',
+        'mmdet_runtime',
+        folder,
+        address,
+        '--out',
+        str(out),
+        '--jsonl',
+        '--video',
+        '--coco',
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and (
+            not (lines := out / 'detections.jsonl').exists() or lines.read_bytes().count(b'\n') < 5
+        ):
+            time.sleep(0.02)
+        running.send_signal(number)
+        said = running.communicate(timeout=60)[1]
+    server.shutdown()
+    server.server_close()
+    assert running.returncode == status, said
+    assert 'stopped before the end' in said and 'Traceback' not in said
+    frames = [json.loads(line)['frame'] for line in lines.read_text().splitlines()]
+    assert frames == [*range(len(frames))] and len(json.loads((out / 'coco.json').read_text())) == 2 * len(frames)
+    assert int(cv2.VideoCapture(str(out / 'videos/cam.mp4')).get(cv2.CAP_PROP_FRAME_COUNT)) == len(frames)
