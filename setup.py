@@ -17,9 +17,9 @@ def requirements() -> list[str]:
 
 
 def version() -> str:
-    """``release`` in mmdet/version.py, read without importing the package."""
-    text = (ROOT / 'mmdet' / 'version.py').read_text(encoding='utf-8')
-    return re.search(r"^release = '(.+)'$", text, re.MULTILINE)[1]
+    """``__version__`` of mmdet_runtime, the release of both distributions, read without importing the package."""
+    text = (ROOT / 'mmdet_runtime' / '__init__.py').read_text(encoding='utf-8')
+    return re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE)[1]
 
 
 setup(
@@ -29,9 +29,10 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    packages=find_packages(include=['mmdet', 'mmdet.*']),
+    packages=find_packages(include=['mmdet', 'mmdet.*', 'mmdet_runtime', 'mmdet_runtime.*']),
     # In a checkout mmdet/.mim/ links to the configs and the model index; a built package has copies of these files there.
-    package_data={'mmdet': ['py.typed', '.mim/model-index.yml', '.mim/configs/**/*']},
+    package_data={'mmdet': ['py.typed', '.mim/model-index.yml', '.mim/configs/**/*'], 'mmdet_runtime': ['py.typed']},
+    entry_points={'console_scripts': ['mmdet-runtime = mmdet_runtime.cli:main']},
     python_requires='>=3.10',
     install_requires=requirements(),
     extras_require={
@@ -40,6 +41,8 @@ setup(
         'dev': ['pytest', 'pytest-xdist', 'ruff', 'mypy', 'import-linter', 'pre-commit'],
         'geo': ['rasterio'],  # large images by tiles, GeoJSON of georeferenced ones, rare kinds of TIFF
         'loggers': ['wandb', 'mlflow'],
-        'onnx': ['onnx', 'onnxscript'],  # tools/export.py --onnx
+        # tools/export.py and the backends of exported detectors; onnxscript: of TinyNAS structures only.
+        'onnx': ['onnx', 'onnxruntime', 'onnxscript'],
+        'openvino': ['openvino', 'nncf', 'onnx'],  # nncf: int8
     },
 )

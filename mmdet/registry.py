@@ -58,7 +58,9 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
 
 
 MODELS = _child('model', root.MODELS, 'mmdet.models')
-TASK_UTILS = _child('task util', root.TASK_UTILS, 'mmdet.core')
+# mmdet.core itself imports none of its packages, so that its ufp works without torch.
+_TASK_UTILS = [f'mmdet.core.{package}' for package in ('assigners', 'boxes', 'priors', 'samplers')]
+TASK_UTILS = _child('task util', root.TASK_UTILS, *_TASK_UTILS)
 DATASETS = _child('dataset', root.DATASETS, 'mmdet.datasets')
 DATA_SAMPLERS = _child('data sampler', root.DATA_SAMPLERS, 'mmdet.datasets')
 TRANSFORMS = _child('transform', root.TRANSFORMS, 'mmdet.datasets')

@@ -3,7 +3,10 @@
 Plug-ins compare ``mmdet.__version__`` with the releases of mmdetection that they were written for.
 """
 
+# The release of the distribution mmdet-dense, and of the smaller mmdet-dense-runtime.
+from mmdet_runtime import __version__ as release
+
 __version__ = '3.3.0'
 version_info = (3, 3, 0)
-# The release of this distribution, mmdet-dense.
-release = '0.1.0'
+
+__all__ = ['__version__', 'release', 'version_info']

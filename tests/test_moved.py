@@ -32,7 +32,9 @@ def test_old_names_are_the_same_objects(old_names):
     for path, names in old_names.items():
         for name in names:
             value = getattr(importlib.import_module(path), name)
-            if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__.startswith('mmdet.'):
+            if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__.startswith(
+                ('mmdet.', 'mmdet_runtime.')
+            ):
                 own = getattr(sys.modules[value.__module__], value.__name__, value)
                 seen += 1
                 copies += [f'{path}.{name}'] * (own is not value)

@@ -8,8 +8,9 @@ INPUT is a file, folder, glob pattern, address or video. MODEL is a config file,
 import argparse
 
 from mmdet.apis import DetInferencer
+from mmdet.apis.backends import add_backend_arguments
 from mmdet.apis.building import PALETTES
-from mmdet.config.reading import add_value_range
+from mmdet.config.reading import add_inference_arguments, add_value_range
 from mmdet.utils import reports_user_errors
 
 
@@ -20,6 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--weights', help='checkpoint: path, URL or known name; random weights without it')
     parser.add_argument('--out-dir', default='outputs', help='folder for vis/ and preds/; default: outputs')
     parser.add_argument('--device', help="like 'cpu' or 'cuda:0'; default: the first GPU, or the CPU")
+    add_backend_arguments(parser)
     parser.add_argument(
         '--pred-score-thr', type=float, default=0.3, help='boxes with a score above this are drawn; default: 0.3'
     )
@@ -27,6 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--recursive', action='store_true', help='search folders below the input folder')
     parser.add_argument('--skip-broken', action='store_true', help='leave out images that cannot be read')
     add_value_range(parser)
+    add_inference_arguments(parser, with_options=True)
     parser.add_argument(
         '--tile', type=int, nargs='+', metavar='SIZE', help='cut every image into tiles of one or two sizes (w h)'
     )
@@ -54,7 +57,7 @@ def main() -> None:
     args = parse_args()
     inferencer = DetInferencer(
         args.model, args.weights, args.device, palette=args.palette, trust_checkpoint=args.trust_checkpoint,
-        value_range=args.value_range,
+        value_range=args.value_range, cfg_options=args.cfg_options, backend=args.backend, precision=args.backend_precision,
     )  # fmt: skip
     result = inferencer(
         args.inputs, batch_size=args.batch_size, show=args.show, no_save_vis=args.no_save_vis,

@@ -8,7 +8,9 @@ Several processes: ``tools/dist_test.sh`` and ``tools/slurm_test.sh``.
 
 import argparse
 
+from mmdet.apis.backends import add_backend_arguments
 from mmdet.apis.testing import configure_testing, run_testing
+from mmdet.config.reading import add_inference_arguments
 from mmdet.utils import (
     CfgOptions,
     add_common_arguments,
@@ -38,12 +40,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-score-thr', type=float, default=0.3, help='least score of a drawn box')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
     parser.add_argument(
-        '--fuse-conv-bn', action='store_true', help="fold the backbone's batch norms into its convolutions"
+        '--fuse-conv-bn',
+        action='store_true',
+        help='fold batch norms into convolutions even where the results are not equal to 1e-5',
     )
     parser.add_argument('--tta', action='store_true', help="flip test, or the config's own tta_pipeline")
     parser.add_argument(
         '--cost', action='store_true', help='also give megapixels through the network and CPU seconds of an image'
     )
+    add_backend_arguments(parser)
+    add_inference_arguments(parser)
     add_common_arguments(parser)
     args = parser.parse_args()
     set_local_rank(args)
@@ -71,7 +77,14 @@ def main() -> None:
         trust_checkpoint=args.trust_checkpoint,
     )
     register_all_modules()
-    run_testing(cfg, fuse=args.fuse_conv_bn, tta=args.tta, cost=args.cost)
+    run_testing(
+        cfg,
+        fuse=args.fuse_conv_bn,
+        tta=args.tta,
+        cost=args.cost,
+        backend=args.backend,
+        precision=args.backend_precision,
+    )
 
 
 if __name__ == '__main__':

@@ -10,6 +10,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from mmdet.apis import DetInferencer
+from mmdet.apis.backends import add_backend_arguments
+from mmdet.config.reading import add_inference_arguments
 from mmdet.utils import reports_user_errors
 from mmdet.utils.files import explained, temporary_folder
 from mmdet.utils.outputs import refuse_inputs
@@ -22,6 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint: path, URL or known name')
     parser.add_argument('--out', help='annotated video to write (.mp4)')
     parser.add_argument('--device', help="like 'cpu' or 'cuda:0'; default: the first GPU, or the CPU")
+    add_backend_arguments(parser)
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='boxes with a score above this are drawn; default: 0.3'
     )
@@ -31,6 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help='allow unpickling of arbitrary objects; only for your own files'
     )
+    add_inference_arguments(parser, with_options=True)
     args = parser.parse_args()
     if not args.out and not args.show:
         parser.error('give --out or --show')
@@ -43,7 +47,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     refuse_inputs([args.out], [args.video, args.config, args.checkpoint], field='--out')
-    inferencer = DetInferencer(args.config, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint)
+    inferencer = DetInferencer(
+        args.config, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint, cfg_options=args.cfg_options,
+        backend=args.backend, precision=args.backend_precision,
+    )  # fmt: skip
     out = Path(args.out or '')
     # The temporary folder lies beside the target, so that moving the video there is a rename.
     with temporary_folder(out) if args.out else nullcontext('') as folder:

@@ -12,9 +12,11 @@ import argparse
 
 import torch
 
+from mmdet.apis.backends import add_backend_arguments, use_backend
+from mmdet.apis.building import choose_device
 from mmdet.apis.composite_evaluation import comparison_table, evaluate_composite, write_pictures, write_reports
 from mmdet.apis.ufpmp import build_sliced, build_ufpmp
-from mmdet.config.reading import add_value_range
+from mmdet.config.reading import add_inference_arguments, add_value_range
 from mmdet.engine import init_dist
 from mmdet.utils import add_common_arguments, reports_user_errors, set_local_rank
 from mmdet.utils.outputs import refuse_inputs
@@ -74,6 +76,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument('--threads', type=int, help='CPU threads; default: all')
     add_value_range(parser)
+    add_backend_arguments(parser)
+    add_inference_arguments(parser)
     add_common_arguments(parser)
     args = parser.parse_args(argv)
     set_local_rank(args)
@@ -95,6 +99,7 @@ def main(argv=None) -> None:
         device = device or (f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None)
     if args.threads:
         torch.set_num_threads(args.threads)
+    device = choose_device(device, args.backend)
     shared = dict(
         device=device, flip=not args.no_flip, cfg_options=args.cfg_options, trust_checkpoint=args.trust_checkpoint
     )
@@ -110,6 +115,8 @@ def main(argv=None) -> None:
     )  # fmt: skip
     reports = {}
     for name, model in models.items():
+        if args.backend or args.backend_precision:
+            use_backend(model, args.backend or 'torch', args.backend_precision)
         out = args.out if name == 'UFPMP-Det' or args.out is None else f'{args.out}_{name}'
         reports[name] = evaluate_composite(
             model, args.dataset_anno, args.dataset_root,

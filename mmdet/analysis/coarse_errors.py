@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.ufp.regions import AREA_LIMITS
+from ..core.ufp import AREA_LIMITS
 from ..errors import ConfigError
 from .confusion import overlaps_of, pair_boxes
 from .predictions import ImagePredictions, PredictionSet

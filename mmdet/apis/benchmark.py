@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+import re
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
+from time import process_time
+from typing import Any
 
 import torch
-from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
@@ -19,11 +22,16 @@ from torch.utils.data import DataLoader
 from mmdet.engine.checkpoint.loading import load_checkpoint_file, load_into
 from mmdet.errors import ConfigError
 from mmdet.models.detectors import CompositeDetector
+from mmdet.models.inference import InferenceOptions, networks_of, prepare_networks
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.utils.class_names import class_names
 from mmdet.utils.timing import part_figures, parts_table, sizes_line, synchronise, time_figures
 
+from .backends import BackendSpec, prepare_for
+
 STAGES = ('step', 'data', 'total')
+_MOST_TRIES = 3  # of a batch whose sizes are new to a backend
 _PART_BATCHES = 100  # largest number of batches for the pass that splits the time by stages
 
 
@@ -40,6 +48,9 @@ class BenchmarkResult:
         device, batch_size, processes: the setting: name of the device, images per batch, number of processes.
         parts: for a composite detector, stage -> ``p50_ms``, ``p95_ms``, ``mean_ms`` of a batch.
         sizes: for a composite detector, means over the images, such as the number of regions.
+        cpu_ms: mean CPU time of a batch, of all threads of the process.
+        first_ms: median time of a batch with which a backend met a new size; None where none did.
+        metrics: metrics of the predictions, by name.
     """
 
     stage: str
@@ -53,6 +64,9 @@ class BenchmarkResult:
     processes: int = 1
     parts: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     sizes: dict[str, float] = dataclasses.field(default_factory=dict)
+    cpu_ms: float | None = None
+    first_ms: float | None = None
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [
@@ -68,7 +82,7 @@ class BenchmarkResult:
 
     def to_json(self) -> str:
         """One line of JSON; empty fields are left out."""
-        return json.dumps({name: value for name, value in dataclasses.asdict(self).items() if value != {}})
+        return json.dumps({name: value for name, value in dataclasses.asdict(self).items() if value not in ({}, None)})
 
 
 def synthetic_batches(shape_hw: tuple[int, int], batch_size: int) -> Iterator[dict]:
@@ -99,51 +113,51 @@ def build_model(
     compiled: bool = False,
     channels_last: bool = False,
     trust_checkpoint: bool = False,
+    inference: dict | InferenceOptions | None = None,
+    backend: BackendSpec | None = None,
 ) -> torch.nn.Module:
-    """The detector of a config in evaluation mode.
+    """The detector of a config in evaluation mode, in float32 and otherwise as the arguments say.
 
     Args:
         cfg: config with ``model``.
         checkpoint: file or known name of the weights; None leaves the random ones of construction.
         device: device of the model; None takes the best one.
-        fuse: fold the batch norms of the backbone into its convolutions.
+        fuse: fold batch norms into convolutions.
         compiled: compile backbone, neck and dense head by ``torch.compile``; in a composite detector those of every stage.
-        channels_last: keep the weights in channels-last order.
+        channels_last: images and weights in channels-last order.
         trust_checkpoint: allow unpickling arbitrary objects.
+        inference: the ``inference`` dict of a config, instead of the three.
+        backend: what computes the network, see :func:`~mmdet.apis.backends.use_backend`.
     """
     model = MODELS.build(cfg.model)
     if checkpoint:
-        load_into(model, load_checkpoint_file(checkpoint, trust=trust_checkpoint)['state_dict'], strict=True)
-    if fuse:
-        fuse_backbones(model)
-    model = model.to(device or get_device()).eval()
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    if compiled:
-        for detector in one_stage_detectors(model):
-            # Not the second of two stages, whose inputs have another size for every image.
-            for part in ('backbone', 'neck', 'bbox_head', 'rpn_head'):
-                if getattr(detector, part, None) is not None:
-                    getattr(detector, part).compile()
-    return model
+        content = load_checkpoint_file(checkpoint, trust=trust_checkpoint)
+        load_into(model, content['state_dict'], strict=True)
+        model.dataset_meta = {'classes': class_names(content.get('meta') or {})}
+    model = model.to(device or get_device())
+    if inference is None:
+        inference = InferenceOptions(channels_last=channels_last, fuse=fuse, compile=compiled)
+    if fuse or compiled:
+        one_stage_detectors(model)
+    return prepare_for(model, backend, inference)
 
 
 def one_stage_detectors(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """The detector itself, or the detectors of a composite one, each once.
+    """What :func:`~mmdet.models.inference.networks_of` gives.
 
     Raises:
         ConfigError: no part of the model has a backbone.
     """
-    found = [module for module in model.modules() if isinstance(getattr(module, 'backbone', None), torch.nn.Module)]
+    found = networks_of(model)
     if not found:
         raise ConfigError('must have a backbone to be fused or compiled', field='model', received=type(model).__name__)
     return found
 
 
 def fuse_backbones(model: torch.nn.Module) -> None:
-    """Fold the batch norms of every backbone into its convolutions, in place."""
-    for detector in one_stage_detectors(model):
-        detector.backbone = fuse_conv_bn(detector.backbone)
+    """Fold the batch norms of every network into its convolutions, see :func:`~mmdet.models.inference.prepare_networks`."""
+    one_stage_detectors(model)
+    prepare_networks(model, InferenceOptions(channels_last=False, fuse=True))
 
 
 def device_name(device: str | torch.device) -> str:
@@ -155,6 +169,10 @@ def device_name(device: str | torch.device) -> str:
 def _peak_memory_mb(device: str) -> float:
     if torch.device(device).type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / 2**20
+    status = Path('/proc/self/status')
+    peak = re.search(r'VmHWM:\s*(\d+)', status.read_text()) if status.is_file() else None
+    if peak:  # unlike the other, it does not begin with the memory of the process that started this one
+        return int(peak[1]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
@@ -169,6 +187,8 @@ def measure(
     device: str = 'cpu',
     amp: bool = False,
     log: Callable[[str], None] = print,
+    first_calls: Callable[[], int] = lambda: 0,
+    collect: Callable[[dict, Any], object] | None = None,
 ) -> BenchmarkResult:
     """Time batches as mmdetection does: synchronise, step, synchronise; the warm-up does not count.
 
@@ -182,6 +202,9 @@ def measure(
         device: device of the model.
         amp: run under autocast.
         log: called with each line.
+        first_calls: how often the network met a size that was new to it. A batch with such a call is passed on again: its first time is not among
+            the others, see ``first_ms``.
+        collect: called with each batch and what the step returned; its time does not count.
 
     Raises:
         ConfigError: an unknown stage, no step for one that needs it, or no batch left after the warm-up.
@@ -190,7 +213,7 @@ def measure(
         raise ConfigError(f'must be one of {STAGES}', field='--stage', received=stage)
     if step is None and stage != 'data':
         raise ConfigError(f'stage {stage} needs a step', field='step', received=None)
-    times, sizes = [], []
+    times, sizes, first, cpu = [], [], [], []
     source = iter(batches)
     kind = torch.device(device).type
     autocast = torch.autocast(kind, torch.float16 if kind == 'cuda' else torch.bfloat16) if amp else nullcontext()
@@ -201,15 +224,24 @@ def measure(
             if batch is None:
                 break
             synchronise(device)
-            start = time.perf_counter()
-            if step is not None and stage != 'data':
-                step(batch)
+            loaded = time.perf_counter() - loading
+            took, spent, outputs = 0.0, 0.0, None
+            for _ in range(_MOST_TRIES):
+                if step is None or stage == 'data':
+                    break
+                known, start, begin = first_calls(), time.perf_counter(), process_time()
+                outputs = step(batch)
                 synchronise(device)
-            end = time.perf_counter()
+                took, spent = time.perf_counter() - start, process_time() - begin
+                if first_calls() == known:
+                    break
+                first.append(took)
+            if collect is not None:
+                collect(batch, outputs)
             if i < num_warmup:
                 continue
-            begin = start if stage == 'step' else loading
-            times.append((start if stage == 'data' else end) - begin)
+            times.append(took if stage == 'step' else loaded if stage == 'data' else loaded + took)
+            cpu.append(spent)
             sizes.append(len(batch['inputs']))
             if (i + 1) % log_interval == 0:
                 log(f'Done image [{sum(sizes):<3}/ {(max_iter - num_warmup) * sizes[0]}], fps: {sum(sizes) / sum(times):.2f} img/s, '
@@ -231,6 +263,8 @@ def measure(
         device=device_name(device),
         batch_size=sizes[0],
         processes=get_world_size(),
+        cpu_ms=round(1000 * sum(cpu) / len(cpu), 3) if stage != 'data' else None,
+        first_ms=time_figures(first)['p50_ms'] if first else None,
     )
 
 

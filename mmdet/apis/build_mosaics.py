@@ -12,7 +12,7 @@ import torch
 import torch.distributed as torch_dist
 from mmengine.dist import barrier, get_dist_info
 
-from ..config.reading import add_common_arguments, add_value_range, set_local_rank
+from ..config.reading import add_common_arguments, add_inference_arguments, add_value_range, set_local_rank
 from ..datasets.converters import MosaicBuilder, MosaicOptions, MosaicReport
 from ..engine import init_dist, locked_for_all
 from ..utils.outputs import refuse_inputs
@@ -58,6 +58,7 @@ def mosaic_parser(description: str, *, with_txt: bool) -> argparse.ArgumentParse
     add_value_range(parser)
     add('--device', help="like 'cpu' or 'cuda:0'; default: the best one here")
     add('--restart', action='store_true', help='start from the beginning, not where an earlier run stopped')
+    add_inference_arguments(parser)
     add_common_arguments(parser)
     return parser
 
@@ -98,6 +99,8 @@ def build_from_arguments(args: argparse.Namespace) -> MosaicReport | None:
         scales=stage_scales(config),
         flip=not args.no_flip,
     )
+    if amp := (config.get('inference') or {}).get('amp'):  # the boxes, and with them the mosaics, differ a little
+        identity['amp'] = amp
     builder = MosaicBuilder(
         args.dataset_anno, args.dataset_root, args.ufp_images_output_dir, args.ufp_anno_output_path,
         options=options, batch_size=args.batch_size, identity=identity,

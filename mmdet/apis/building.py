@@ -15,10 +15,12 @@ from ..config.stages import inner_test_dataset
 from ..engine.checkpoint.loading import load_checkpoint_file, load_into, match_stages
 from ..errors import CheckpointError, ConfigError, MMDetError
 from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage
+from ..models.inference import InferenceOptions
 from ..registry import DATASETS, MODELS
 from ..utils.class_names import class_names, shown
 from ..utils.setup_env import register_all_modules
 from ..visualization.drawing import RGB, as_rgb
+from .backends import BackendSpec, prepare_for, read_backend
 
 
 class ConfigTypeError(ConfigError, TypeError):
@@ -35,6 +37,9 @@ def init_detector(
     device: str | torch.device | None = None,
     cfg_options: dict | None = None,
     trust_checkpoint: bool = False,
+    amp: bool | str | None = None,
+    backend: str | None = None,
+    precision: str | None = None,
 ) -> BaseDetector:
     """Build the detector of a config, load its weights, and make it ready for :func:`inference_detector`.
 
@@ -47,20 +52,34 @@ def init_detector(
         device: None takes the first GPU, or the CPU where there is none.
         cfg_options: overrides, ``{'model.test_cfg.score_thr': 0.1}``.
         trust_checkpoint: unpickle arbitrary objects of the checkpoint; only for files of your own.
+        amp: ``'bf16'``, ``'fp16'`` or True (float16 on a GPU, bfloat16 on the CPU) for mixed precision; None takes ``inference.amp`` of the
+            config. That dict also has the layout and the folding, see :class:`~mmdet.models.inference.InferenceOptions`.
+        backend, precision: what computes the network, and in which type, see :func:`~mmdet.apis.backends.use_backend`; None is eager torch.
 
     Returns:
-        The detector in evaluation mode, with ``cfg`` (the Config) and ``dataset_meta`` (``classes``, ``palette``).
+        The detector in evaluation mode, prepared for inference (parameters and state dict are as ever; ``train()`` undoes it), with ``cfg`` (the Config) and ``dataset_meta`` (``classes``, ``palette``).
 
     Raises:
         ConfigError: the config or device cannot be used; a config of another type is also a TypeError.
         CheckpointError: the checkpoint is missing, unsafe, or does not fit.
     """
     config = read_config(config, cfg_options)
-    device = choose_device(device)
+    device = choose_device(device, backend)
     model = build_model(config)
     content = None if checkpoint is None else load_checkpoint_file(checkpoint, trust=trust_checkpoint)
     load_weights(model, content, config, palette, checkpoint_name=checkpoint, trust_checkpoint=trust_checkpoint)
-    return model.to(device).eval()
+    return ready_for_inference(model.to(device), config, backend, precision, amp=amp)
+
+
+def ready_for_inference(
+    model: BaseDetector, config: Config, backend: str | None = None, precision: str | None = None, **options: Any
+) -> BaseDetector:
+    """The model in evaluation mode, its networks prepared as ``inference`` of the config and the backend say; ``options`` that are not None come
+    before those of the config."""
+    prepare_for(
+        model.eval(), read_backend(backend, precision), InferenceOptions.read(config.get('inference'), **options)
+    )
+    return model
 
 
 def build_model(config: Config) -> BaseDetector:
@@ -130,14 +149,15 @@ def read_config(config: str | Path | Config, cfg_options: dict | None = None) ->
     return config
 
 
-def choose_device(device: str | torch.device | None) -> torch.device:
-    """The named device, or the first GPU, or the CPU where there is none.
+def choose_device(device: str | torch.device | None, backend: str | None = None) -> torch.device:
+    """The named device, or the first GPU, or the CPU where there is none or the backend runs there only.
 
     Raises:
         ConfigError: an unknown name, or a GPU that is not visible here.
     """
     if device is None:
-        return torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')
+        of_cpu = backend is not None and BackendSpec.read(backend).name == 'openvino'
+        return torch.device('cuda:0' if torch.cuda.is_available() and not of_cpu else 'cpu')
     try:
         chosen = torch.device(device)
     except RuntimeError as error:

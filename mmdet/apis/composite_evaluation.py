@@ -22,6 +22,7 @@ from ..utils.outputs import OutputNames, refuse_inputs, source_of
 from ..utils.progress import progress
 from ..utils.timing import part_figures, parts_table, sizes_line, synchronise, time_figures
 from ..visualization import draw_boxes, draw_ufp_steps, write_image
+from .backends import CompiledNetwork
 from .benchmark import device_name
 
 _READ, _TOTAL = 'read', 'end to end'
@@ -127,7 +128,7 @@ def evaluate_composite(
 
 
 def describe(model: CompositeDetector) -> str:
-    """Precision, device, and the scales of the stages, in one line."""
+    """Precision, device, the scales of the stages, and the backends of their networks, in one line."""
     parameter = next(model.parameters())
     stages = []
     for name in ('coarse', 'fine', 'stage'):
@@ -137,6 +138,7 @@ def describe(model: CompositeDetector) -> str:
             stages.append(f'{name}: {scales}{", plain and flipped" if part.flip else ""}')
     if getattr(model, 'tile_wh', None):
         stages.append('tiles of {}x{}, {:.0%} shared'.format(*model.tile_wh, model.overlap))
+    stages += sorted({part.description for part in model.modules() if isinstance(part, CompiledNetwork)})
     return '; '.join([f'{str(parameter.dtype).removeprefix("torch.")}, {device_name(parameter.device)}', *stages])
 
 

@@ -32,7 +32,7 @@ from ..models.detectors import BaseDetector
 from ..registry import SCOPE, VISUALIZERS
 from ..structures import DetDataSample
 from ..utils.setup_env import register_all_modules
-from .building import build_model, choose_device, find_config_beside, load_weights, read_config
+from .building import build_model, choose_device, find_config_beside, load_weights, read_config, ready_for_inference
 from .calls import Call, InferenceResult, next_sources, recorded
 from .inference import (
     compose_for_inputs,
@@ -87,6 +87,10 @@ class DetInferencer(TilingSteps, BaseInferencer):
         cfg_options: overrides of the config.
         value_range: how 16-bit and floating-point images and arrays become 0..255: ``(low, high)``, ``'full'`` or ``'minmax'``, see
             :mod:`mmdet.formats.pixels`; None takes the ``value_range`` of ``LoadImageFromFile`` in the config, without which they are errors.
+        amp: mixed precision, as for :func:`mmdet.apis.init_detector`.
+        compile: ``torch.compile`` the network, for the first four padded sizes or for as many as this number says.
+        backend, precision: what computes the network (``'openvino'``, ``'onnxruntime'``, ``'torch-compile'``), and in which type
+            (``'fp32'``, ``'bf16'``), see :func:`~mmdet.apis.backends.use_backend`; None is eager torch.
 
     Attributes:
         cfg, model, pipeline, collate_fn, visualizer, device: what the constructor built.
@@ -124,6 +128,10 @@ class DetInferencer(TilingSteps, BaseInferencer):
         trust_checkpoint: bool = False,
         cfg_options: dict | None = None,
         value_range: ValueRange = None,
+        amp: bool | str | None = None,
+        compile: bool | int | None = None,
+        backend: str | None = None,
+        precision: str | None = None,
     ):
         # mmengine's constructor is not called: it reads checkpoints without checks, and runs the config stored in them.
         if scope not in (SCOPE, None):
@@ -153,12 +161,13 @@ class DetInferencer(TilingSteps, BaseInferencer):
         self.num_visualized_imgs = self.num_predicted_imgs = 0
         self._trust_checkpoint = trust_checkpoint
         self._value_range = check_value_range(value_range)
+        self._inference = dict(amp=amp, compile=compile, backend=backend, precision=precision)
         self._names = InputNames()
         self._call = Call()
         register_all_modules()
         self.cfg = read_config(model, cfg_options)
         self.model: BaseDetector
-        self.device = choose_device(device)
+        self.device = choose_device(device, backend)
         self.model = self._init_model(self.cfg, weights, self.device)
         self.pipeline = self._init_pipeline(self.cfg)
         self.collate_fn = self._init_collate(self.cfg)
@@ -170,7 +179,7 @@ class DetInferencer(TilingSteps, BaseInferencer):
         model = build_model(cfg)
         content = None if weights is None else load_checkpoint_file(weights, trust=self._trust_checkpoint)
         self._load_weights_to_model(model, content, cfg)
-        return model.to(device).eval()
+        return ready_for_inference(model.to(device), cfg, **self._inference)
 
     def _load_weights_to_model(self, model: BaseDetector, checkpoint: dict | None, cfg: Config | None) -> None:
         """Put the weights of a loaded checkpoint into the model and set its ``dataset_meta``."""

@@ -1,59 +1,32 @@
 """The inputs of an inferencer (files, folders, patterns, arrays, addresses, videos) and the names of its outputs."""
 
-import glob
 import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from mmengine.logging import print_log
 
+from mmdet_runtime import sources as shared
+from mmdet_runtime.sources import Entry, Source, collect_path, file_of, is_video
+
 from ..errors import DataError, ModelInputError
 from ..formats.geojson import is_georeferenced
-from ..formats.images import IMAGE_SUFFIXES
 from ..formats.pixels import ValueRange
 from ..formats.videos import open_video
 from ..utils.outputs import OutputNames, refuse_inputs, source_of
 from ..visualization.drawing import picture_suffix
 
-Entry = str | np.ndarray  # path or address of an image, path of a video, or a BGR array
 Item = TypeVar('Item')
 Prepared = TypeVar('Prepared')
 
 NAMES_FILE = Path('sources', 'names.jsonl')  # in the folder of outputs: which input each name belongs to
-VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
-
-
-@dataclass(frozen=True)
-class Source:
-    """One image to run on.
-
-    Attributes:
-        image: path, address, or BGR array.
-        stem: name of the outputs, different for all sources of a call; frame 7 of a video is ``<stem of the video>/000007``.
-        suffix: file name extension of its picture.
-        video, fps: for a frame, the file and the frames per second of its video.
-    """
-
-    image: Entry
-    stem: str
-    suffix: str = '.jpg'
-    video: str | None = None
-    fps: float = 0.0
-
-    def __str__(self) -> str:
-        return self.image if isinstance(self.image, str) else self.stem
-
-
-def is_video(entry: Entry) -> TypeGuard[str]:
-    """True for a path with the extension of a video."""
-    return isinstance(entry, str) and Path(entry).suffix.lower() in VIDEO_SUFFIXES
 
 
 def collect_inputs(
@@ -72,7 +45,11 @@ def collect_inputs(
         ModelInputError: an object of another type.
     """
     if isinstance(inputs, (str, os.PathLike)):
-        return [*_collect_path(os.fspath(inputs), recursive, out_dir)]
+        path = os.fspath(inputs)
+        if path.startswith(('http://', 'https://')):
+            return [path]
+        own = Path(out_dir, 'vis') if out_dir and Path(out_dir, NAMES_FILE).is_file() else None
+        return [*collect_path(path, recursive, own)]
     if isinstance(inputs, np.ndarray):
         return [check_array(inputs, value_range)]
     if isinstance(inputs, Sequence):
@@ -99,30 +76,6 @@ def check_array(image: np.ndarray, value_range: ValueRange = None) -> np.ndarray
     if not image.size or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         raise ModelInputError('an image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)', received=image.shape)
     return image
-
-
-def _collect_path(path: str, recursive: bool, out_dir: str) -> list[str]:
-    if path.startswith(('http://', 'https://')) or os.path.isfile(path):
-        return [path]
-    if os.path.isdir(path):
-        walk = Path(path).rglob('*') if recursive else Path(path).iterdir()
-        # Hidden files do not count: macOS leaves some that are no images ('._a.jpg').
-        found = sorted(str(p) for p in walk if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != '.' and p.is_file())
-        if recursive and out_dir and Path(out_dir, NAMES_FILE).is_file():
-            own = os.path.realpath(Path(out_dir, 'vis'))
-            if own != os.path.realpath(path):
-                found = [p for p in found if os.path.realpath(os.path.dirname(p)) != own]
-        if not found:
-            hint = '' if recursive else '; search recursively if they lie in folders below'
-            raise DataError(f'the folder holds no images ({", ".join(IMAGE_SUFFIXES)}){hint}', file=path)
-        return found
-    if glob.has_magic(path):
-        found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
-        found = [p for p in found if Path(p).suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES]
-        if not found:
-            raise DataError('no image or video matches the pattern', file=path)
-        return found
-    raise DataError('no such file or folder', file=path)
 
 
 class InputNames:
@@ -168,7 +121,7 @@ class InputNames:
                 wanted.append((None, f'{self._arrays:08}', files))
                 self._arrays += 1
             else:
-                wanted.append((source_of(entry), Path(_file_of(entry)).stem or 'image', files))
+                wanted.append((source_of(entry), Path(file_of(entry)).stem or 'image', files))
         return self._names.claim(wanted)
 
 
@@ -176,36 +129,15 @@ def output_suffix(entry: Entry) -> str:
     """File name extension of the picture or annotated video of an entry."""
     if isinstance(entry, np.ndarray):
         return '.jpg'
-    return '.mp4' if is_video(entry) else picture_suffix(_file_of(entry))
-
-
-def _file_of(entry: str) -> str:
-    """The path of a file, or of an address without its query."""
-    return entry if os.path.isfile(entry) else entry.split('?')[0].rstrip('/')
+    return '.mp4' if is_video(entry) else picture_suffix(file_of(entry))
 
 
 def iterate_sources(
     entries: Iterable[Entry], stems: Iterable[str], skipped: list[tuple[str, str]] | None = None
 ) -> Iterator[Source]:
-    """One ``Source`` per image, with the stems of its entries; a video yields its frames, each decoded only when it is requested.
-
-    Args:
-        entries, stems: the inputs and the names of their outputs.
-        skipped: where to list videos that cannot be read, with the reason; None makes them errors.
-
-    Raises:
-        DataError: a video that cannot be opened or holds no frame.
-    """
-    for entry, stem in zip(entries, stems):
-        if is_video(entry):
-            try:
-                yield from _video_frames(entry, stem)
-            except DataError as error:
-                if skipped is None:
-                    raise
-                skipped.append((entry, str(error)))
-        else:
-            yield Source(entry, stem, output_suffix(entry))
+    """See :func:`mmdet_runtime.sources.iterate_sources`."""
+    say = partial(print_log, logger='current', level=30)
+    return shared.iterate_sources(entries, stems, skipped, suffix_of=output_suffix, say=say)
 
 
 def count_sources(entries: Iterable[Entry]) -> int:
@@ -213,27 +145,6 @@ def count_sources(entries: Iterable[Entry]) -> int:
     return sum(
         max(int(open_video(entry).get(cv2.CAP_PROP_FRAME_COUNT)), 1) if is_video(entry) else 1 for entry in entries
     )
-
-
-def _video_frames(path: str, stem: str) -> Iterator[Source]:
-    video = open_video(path)
-    try:
-        if not video.isOpened():
-            raise DataError('OpenCV cannot open this video', file=path)
-        expected = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-        fps = video.get(cv2.CAP_PROP_FPS) or 25.0
-        number = 0
-        while (frame := video.read()[1]) is not None:
-            yield Source(frame, f'{stem}/{number:06}', video=path, fps=fps)
-            number += 1
-    finally:
-        video.release()
-    if number == 0:
-        raise DataError('the video holds no frame that OpenCV can decode', file=path)
-    # Some containers overstate their length by a frame.
-    if number < expected - 1:
-        message = f'{path}: its header promises {expected} frames, {number} could be decoded'
-        print_log(message, logger='current', level=30)
 
 
 def prefetch_batches(

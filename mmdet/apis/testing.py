@@ -1,22 +1,24 @@
 """Testing: the options of ``tools/test.py`` written into a config, and the run itself."""
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.model import is_model_wrapper
 
 from mmdet.config.reading import require_keys, type_name
 from mmdet.engine import DetRunner
+from mmdet.engine.checkpoint.loading import unwrap
 from mmdet.engine.hooks import CostHook
 from mmdet.errors import ConfigError
 from mmdet.formats.coco import file_list
+from mmdet.models.inference import InferenceOptions
 from mmdet.registry import MODELS
 from mmdet.utils.outputs import refuse_closed_folder, refuse_inputs
 
-from .benchmark import fuse_backbones
+from .backends import prepare_for, read_backend
 
 # A flip test that merges detections as mmdetection 3.x does; a config's own tta_model and tta_pipeline take precedence.
 DEFAULT_TTA_MODEL = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
@@ -81,7 +83,7 @@ def configure_testing(
         raise ConfigError('the config has no test_evaluator', field='test_evaluator')
     single = not isinstance(cfg.test_evaluator, list | tuple)
     whole = cfg.test_evaluator if single and 'metrics' in cfg.test_evaluator else None  # an evaluator, and not a metric
-    evaluators = [*_metrics(cfg.test_evaluator)]
+    evaluators = [*metric_configs(cfg.test_evaluator)]
     if out:
         inputs = [
             os.path.join(each.get('data_root') or '', os.fspath(file))
@@ -133,13 +135,13 @@ def configure_testing(
     return cfg
 
 
-def _metrics(spec: Any) -> Iterator[ConfigDict]:
+def metric_configs(spec: Any) -> Iterator[ConfigDict]:
     """The configs of the metrics in an evaluator's, also inside an evaluator of several data sets."""
     if isinstance(spec, list | tuple):
         for part in spec:
-            yield from _metrics(part)
+            yield from metric_configs(part)
     elif 'metrics' in spec:
-        yield from _metrics(spec['metrics'])
+        yield from metric_configs(spec['metrics'])
     else:
         yield spec
 
@@ -164,18 +166,33 @@ def _leaf_datasets(dataset: ConfigDict) -> list[ConfigDict]:
     return [leaf for part in inner for leaf in _leaf_datasets(part)]
 
 
-def run_testing(cfg: Config, *, fuse: bool = False, tta: bool = False, cost: bool = False) -> dict[str, float]:
+def run_testing(
+    cfg: Config,
+    *,
+    fuse: bool = False,
+    tta: bool = False,
+    cost: bool = False,
+    backend: str | None = None,
+    precision: str | None = None,
+) -> dict[str, float]:
     """Run the test that :func:`configure_testing` prepared, and return the metrics by name.
 
-    ``fuse`` folds the batch norms of the backbone into its convolutions; ``tta`` wraps the detector in the config's ``tta_model``; ``cost`` adds
-    megapixels through the network and CPU seconds of an image to the metrics.
+    ``fuse`` sets ``inference.fuse`` of the config; ``tta`` wraps the detector in the config's ``tta_model``; ``cost`` adds
+    megapixels through the network and CPU seconds of an image to the metrics; ``backend`` and ``precision`` are those of
+    :func:`~mmdet.apis.backends.use_backend`, None is torch.
     """
+    if fuse:
+        cfg.inference = dict(cfg.get('inference') or {}, fuse=True)
+    spec, options = read_backend(backend, precision), InferenceOptions.read(cfg.get('inference'))
+    if spec is not None:  # a mistake is told before anything is built
+        options = spec.options(options)
+        cfg.inference = dataclasses.asdict(options)  # of the hook that prepares the network for the test
     runner = DetRunner.from_cfg(cfg)
     if cost:
         runner.register_hook(CostHook())
     runner.load_or_resume(evaluating=True)
-    if fuse:
-        fuse_backbones(runner.model.module if is_model_wrapper(runner.model) else runner.model)
+    if spec is not None and not spec.is_torch:
+        prepare_for(unwrap(runner.model), spec)
     if tta:
         model_cfg = dict(cfg.get('tta_model') or DEFAULT_TTA_MODEL)
         runner.model = MODELS.build(dict(model_cfg, module=runner.model))

@@ -7,10 +7,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
 import torch.distributed as torch_dist
+
+from mmdet_runtime.files import LAST_ACTS
 
 # What the backends say when the other end of a connection is gone, or does not answer.
 _LOST = (
@@ -19,8 +21,6 @@ _LOST = (
 )  # fmt: skip
 # How long the main thread may take to leave its work after a signal; None: for ever.
 GRACE_SECONDS: float | None = 10.0
-# What is done before a process ends whose main thread hangs.
-LAST_ACTS: list[Callable[[], object]] = []
 
 
 class _Signals:

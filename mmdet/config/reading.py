@@ -24,7 +24,7 @@ P = ParamSpec('P')
 T = TypeVar('T')
 
 # The runner reads these keys even where a config does not have them.
-_RUN_KEYS = frozenset({'trust_checkpoint', 'verbose'})
+_RUN_KEYS = frozenset({'trust_checkpoint', 'verbose', 'inference'})
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
@@ -94,11 +94,11 @@ class CfgOptions(DictAction):
                 raise argparse.ArgumentError(self, f'cannot read this value. Received: {value!r}') from error
 
 
-class _Verbose(argparse.Action):
-    """``--verbose``, which is ``--cfg-options verbose=True``."""
+class _Setting(argparse.Action):
+    """An option that is short for ``--cfg-options KEY=VALUE``; ``dest`` is the key, True the value of an option without one."""
 
-    def __call__(self, _parser: object, namespace: argparse.Namespace, *_: object) -> None:
-        namespace.cfg_options = {**(namespace.cfg_options or {}), 'verbose': True}
+    def __call__(self, _parser: object, namespace: argparse.Namespace, values: Any, *_: object) -> None:
+        namespace.cfg_options = {**(getattr(namespace, 'cfg_options', None) or {}), self.dest: values or True}
 
 
 class _ValueRange(argparse.Action):
@@ -120,12 +120,23 @@ def add_value_range(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_inference_arguments(parser: argparse.ArgumentParser, *, with_options: bool = False) -> None:
+    """Add the options that are short for the ``inference`` dict of a config; ``with_options`` also ``--cfg-options``, where it is not there yet."""
+    add = parser.add_argument
+    add('--amp', nargs='?', choices=['bf16', 'fp16'], dest='inference.amp', action=_Setting, default=argparse.SUPPRESS,
+        help='mixed precision: float16 on a GPU and bfloat16 on a CPU, or the type named')  # fmt: skip
+    add('--compile', nargs=0, dest='inference.compile', action=_Setting, default=argparse.SUPPRESS,
+        help='torch.compile the network; takes half a minute for each size of images, of the first four sizes')  # fmt: skip
+    if with_options:
+        add('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values')
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that every tool with a config has: overrides, launcher, trust, length of the console output."""
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
                         help="override config values: dotted keys, lists as key='[a,b]' or key=a,b")  # fmt: skip
     parser.add_argument(
-        '--verbose', nargs=0, action=_Verbose, help='show on the console what is otherwise in the log file only'
+        '--verbose', nargs=0, action=_Setting, help='show on the console what is otherwise in the log file only'
     )
     parser.add_argument(
         '--launcher',

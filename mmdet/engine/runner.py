@@ -61,7 +61,9 @@ from .replay import write_step
 
 _SEEDS = 'must be an integer from 0 to 2**32 - 1'
 _MOST_ITERATIONS = 2**31 - 1
-_OWN_DEFAULT_HOOKS = dict(reseed='ReseedHook', num_classes='NumClassCheckHook', broken_images='BrokenImagesHook')
+_OWN_DEFAULT_HOOKS = dict(
+    reseed='ReseedHook', num_classes='NumClassCheckHook', broken_images='BrokenImagesHook', inference='InferenceHook'
+)  # fmt: skip
 
 
 @RUNNERS.register_module()
@@ -290,7 +292,7 @@ class DetRunner(Runner):
         """mmengine's hooks and this package's own defaults, unless the config has them already.
 
         ``reseed`` seeds the model's random numbers at each iteration, ``num_classes`` compares the heads with the dataset,
-        ``broken_images`` counts what was skipped; ``default_hooks=dict(reseed=None)`` takes one out.
+        ``broken_images`` counts what was skipped, ``inference`` makes the network fast in tests; ``default_hooks=dict(reseed=None)`` takes one out.
         """
         hooks = dict(default_hooks or {})
         given = {type_name(hook) for hook in [*hooks.values(), *(custom_hooks or [])]}

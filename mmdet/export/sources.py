@@ -35,10 +35,13 @@ FILES = {
     'mmdet.archs.blocks.costs': f'{PACKAGE}/blocks/costs.py',
     'mmdet.archs.blocks.depthwise': f'{PACKAGE}/blocks/depthwise.py',
     'mmdet.archs.blocks.residual': f'{PACKAGE}/blocks/residual.py',
-    'mmdet.errors': f'{PACKAGE}/errors.py',
+    'mmdet_runtime.errors': f'{PACKAGE}/errors.py',
     'mmdet.formats.torch_file': f'{PACKAGE}/torch_file.py',
 }
-STAND_INS = dict.fromkeys(('mmcv.cnn', 'mmengine.dist', 'mmdet.registry'), f'{_HERE}.compat')
+STAND_INS = {
+    **dict.fromkeys(('mmcv.cnn', 'mmengine.dist', 'mmdet.registry'), f'{_HERE}.compat'),
+    'mmdet.errors': 'mmdet_runtime.errors',
+}
 _KEPT = {'torch', *sys.stdlib_module_names}
 
 

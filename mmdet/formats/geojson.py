@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from mmdet_runtime.images import BrokenImageError
+
 from ..errors import DataError
-from .image_headers import BrokenImageError, read_header, read_tiff_tags
+from .image_headers import read_header, read_tiff_tags
 from .text_file import read_lines
 
 # Of a GeoTIFF: pixel scale, tie points, transformation.

@@ -14,6 +14,8 @@ from typing import IO
 
 from PIL import Image, TiffImagePlugin
 
+from mmdet_runtime.images import TIFF_STARTS
+
 from ..errors import DataError
 from ..utils.free_memory import available_memory
 
@@ -25,7 +27,6 @@ _SMALL_PIXELS = 2**26
 # EXIF orientations 5..8 exchange width and height.
 _TRANSPOSED = (5, 6, 7, 8)
 _PNG_START, _JPEG_START = b'\x89PNG\r\n\x1a\n', b'\xff\xd8'
-TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 # Not even a JPEG of one colour takes less than a byte for 500 pixels.
 _JPEG_PIXELS_PER_BYTE = 500
 # Tags of TIFF files.
@@ -33,13 +34,6 @@ SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, CHANNELS = 
 PLANES, SUB_IFDS, EXTRA_SAMPLES, SAMPLE_FORMAT = 284, 330, 338, 339
 # Pillow warns of a broken tag, without a file name; what matters of it is an error that names the file.
 warnings.filterwarnings('ignore', module=r'PIL\.TiffImagePlugin')
-
-
-class BrokenImageError(DataError):
-    """An image file is missing, unreadable, truncated, corrupt or no image at all.
-
-    A training set may skip such a file, while every other ``DataError`` has to stop the run.
-    """
 
 
 @dataclass(frozen=True)

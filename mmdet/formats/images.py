@@ -9,16 +9,24 @@ Pixels of more than 8 bits become uint8 by the rule of :mod:`~mmdet.formats.pixe
 """
 
 import os
-import struct
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ..errors import DataError, MMDetError
-from ..utils.files import write_bytes
+from mmdet_runtime.images import (
+    DECODE_FLAGS,
+    IMAGE_SUFFIXES,
+    TIFF_STARTS,
+    BrokenImageError,
+    check_end,
+    with_channels,
+    write_image_file,
+)
+
+from ..errors import DataError
 from ..utils.reading import check_file, read_file
-from .image_headers import TIFF_STARTS, BrokenImageError, check_bytes, read_header
+from .image_headers import check_bytes, read_header
 from .pixels import ValueRange, to_uint8
 from .tiff import decode_tiff
 
@@ -26,19 +34,7 @@ __all__ = [
     'IMAGE_SUFFIXES', 'BrokenImageError', 'decode_image', 'image_size', 'images_by_stem', 'read_image_bytes', 'write_image_file',
 ]  # fmt: skip
 
-# Of the image files in a folder; of several files with one name, the one whose suffix comes first here is taken.
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.jp2')
-
-# IMREAD_ANYDEPTH: without it OpenCV cuts 16-bit pixels to their upper byte.
-_FLAGS = {
-    'color': cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH,
-    'color_ignore_orientation': cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION,
-    'grayscale': cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH,
-    'unchanged': cv2.IMREAD_UNCHANGED,
-}
 _MISSING = 'no such image file; check data_root and data_prefix'
-_JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
-_PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
 # Formats whose EXIF orientation OpenCV follows.
 _TURNED = ('JPEG', 'MPO', 'PNG', 'WEBP', 'TIFF')
 
@@ -86,8 +82,8 @@ def decode_image(
         DataError: pixels of more than 8 bits without a value range, a kind of TIFF that cannot be read (5 channels), or an image too large
             for the memory.
     """
-    if flag not in _FLAGS:
-        raise ValueError(f'flag must be one of {sorted(_FLAGS)}. Received: {flag!r}')
+    if flag not in DECODE_FLAGS:
+        raise ValueError(f'flag must be one of {sorted(DECODE_FLAGS)}. Received: {flag!r}')
     if isinstance(source, str | os.PathLike):
         name = source if name is None else name
         source = read_image_bytes(source, backend_args)
@@ -95,14 +91,14 @@ def decode_image(
     data = bytes(source)
     if not data:
         raise BrokenImageError('the image is empty (0 bytes)', file=name)
-    _check_end(data, name)
+    check_end(data, name)
     check_bytes(data, name)
     image: np.ndarray | None
     try:
         if data.startswith(TIFF_STARTS):
-            image = decode_tiff(data, _FLAGS[flag], name)
+            image = decode_tiff(data, DECODE_FLAGS[flag], name)
         else:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS[flag])
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), DECODE_FLAGS[flag])
     except cv2.error as error:
         raise BrokenImageError(f'the decoder refused the image ({error.err})', file=name) from error
     if image is None:
@@ -110,17 +106,7 @@ def decode_image(
         raise BrokenImageError(message, file=name, received=data[:8])
     if flag == 'unchanged':
         return image if value_range is None else to_uint8(image, value_range, name=name)
-    return _with_channels(to_uint8(image, value_range, name=name), 1 if flag == 'grayscale' else 3)
-
-
-def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """A decoded image of any number of channels as (H, W) for 1 and as (H, W, 3) for 3."""
-    stored = 1 if image.ndim == 2 else image.shape[2]
-    if stored == channels:
-        return image.reshape(image.shape[:2]) if channels == 1 else image
-    if channels == 3:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if stored == 1 else np.ascontiguousarray(image[..., :3])
-    return cv2.cvtColor(image, {3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}[stored])
+    return with_channels(to_uint8(image, value_range, name=name), 1 if flag == 'grayscale' else 3)
 
 
 def image_size(path: str | os.PathLike, backend_args: dict | None = None, *, flag: str = 'color') -> tuple[int, int]:
@@ -150,33 +136,6 @@ def image_size(path: str | os.PathLike, backend_args: dict | None = None, *, fla
     return width, height
 
 
-def write_image_file(
-    path: str | os.PathLike, image: np.ndarray, quality: int, *, error: type[MMDetError] = DataError
-) -> None:
-    """Write an image (H, W, 3) BGR or (H, W) in the format that the suffix names; its folder is made where it is missing.
-
-    Args:
-        path: the file.
-        image: uint8 pixels.
-        quality: of JPEG files, 1..100.
-        error: type of the error where the image cannot be encoded.
-
-    Raises:
-        MMDetError: of the type ``error``: a file type that OpenCV does not write, or an image too large for it.
-        DataError: the file cannot be written.
-    """
-    path = Path(path)
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in ('.jpg', '.jpeg') else []
-    try:
-        done, data = cv2.imencode(path.suffix, image, options)
-    except cv2.error as failure:
-        message = f'cannot be encoded ({failure.err}); use .jpg or .png'
-        raise error(message, file=path, received=image.shape) from failure
-    if not done:
-        raise error('cannot be encoded', file=path, received=image.shape)
-    write_bytes(path, data.tobytes())
-
-
 def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:
     """Name without suffix -> path of the image files of a folder, by name; of several with one name, the first of ``IMAGE_SUFFIXES``.
 
@@ -194,35 +153,3 @@ def images_by_stem(folder: str | os.PathLike) -> dict[str, Path]:
             if own.lower() == suffix:
                 found.setdefault(stem, Path(folder, name))
     return dict(sorted(found.items()))
-
-
-def _check_end(data: bytes, name: str | os.PathLike) -> None:
-    """Refuse a JPEG or PNG whose end is missing; this takes microseconds unless something follows the end marker."""
-    if data.startswith(_JPEG_START):
-        if not data.endswith(_JPEG_END) and not _jpeg_is_complete(data):
-            raise BrokenImageError(f'truncated JPEG: no end marker in {len(data)} bytes', file=name)
-    elif data.startswith(_PNG_START) and _PNG_END not in data[-64:] and _PNG_END not in data:
-        raise BrokenImageError(f'truncated PNG: no end chunk in {len(data)} bytes', file=name)
-
-
-def _jpeg_is_complete(data: bytes) -> bool:
-    """Follow the markers of a JPEG up to its end marker, after which any bytes may follow (padding, the video that a phone appends).
-
-    A plain search would take the end marker of an embedded thumbnail for that of the image.
-    """
-    position = 2
-    while True:
-        position = data.find(b'\xff', position)
-        if position < 0 or position + 1 >= len(data):
-            return False
-        marker = data[position + 1]
-        if marker == 0xD9:
-            return True
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # stuffed byte, restart: no length follows
-            position += 2
-        else:
-            if position + 4 > len(data):
-                return False
-            position += 2 + struct.unpack_from('>H', data, position + 2)[0]

@@ -16,6 +16,8 @@ import numpy as np
 from mmengine.logging import print_log
 from PIL import TiffImagePlugin
 
+from mmdet_runtime.images import BrokenImageError
+
 from ..errors import DataError
 from .image_headers import (
     BITS,
@@ -27,7 +29,6 @@ from .image_headers import (
     SAMPLE_FORMAT,
     SUB_IFDS,
     SUBFILE,
-    BrokenImageError,
     read_tiff_pages,
     read_tiff_tags,
 )  # fmt: skip

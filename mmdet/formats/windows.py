@@ -16,8 +16,11 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from mmdet_runtime.images import BrokenImageError
+from mmdet_runtime.resizing import slice_starts
+
 from ..errors import ConfigError
-from .image_headers import EXTRA_SAMPLES, PHOTOMETRIC, BrokenImageError, ImageHeader, read_header, read_tiff_tags
+from .image_headers import EXTRA_SAMPLES, PHOTOMETRIC, ImageHeader, read_header, read_tiff_tags
 from .images import decode_image
 from .pixels import ValueRange, finite_limits, limits_of, scale_to_uint8, to_uint8
 from .tiff import PLAIN, check_pages, has_rasterio
@@ -28,19 +31,6 @@ _KINDS = ('TIFF', 'PNG', 'JPEG2000')
 _CACHE_BYTES = 128 * 2**20  # of GDAL; a row of its blocks should fit
 _LIMIT_ROWS = 512  # that are read at once to find the limits of all
 _UNASSOCIATED_ALPHA = 2  # ExtraSamples of a TIFF: the colours are not yet multiplied by alpha
-
-
-def slice_starts(length: int, tile: int, overlap: float) -> list[int]:
-    """First pixels of the tiles that cover ``length`` pixels; the last one ends at the border.
-
-    >>> slice_starts(1000, 400, 0.25)
-    [0, 300, 600]
-    >>> slice_starts(300, 400, 0.25)
-    [0]
-    """
-    if length <= tile:
-        return [0]
-    return [*range(0, length - tile, max(int(tile * (1 - overlap)), 1)), length - tile]
 
 
 class TiledImage:

@@ -18,6 +18,7 @@ from torch.nn.modules.utils import _pair
 
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS
+from mmdet.utils.tracing import is_exporting
 
 from .torchvision_ops import torchvision_kernel
 
@@ -80,7 +81,9 @@ def deform_conv2d(
         x, offset, weight = x.to(working), offset.to(working), weight.to(working)
         bias = None if bias is None else bias.to(working)
         mask = None if mask is None else mask.to(working)
-        if kernel is not None:
+        if is_exporting():
+            out = deform_conv2d_sampled(x, offset, weight, bias, *geometry, mask)
+        elif kernel is not None:
             out = kernel(x, offset, weight, bias, *geometry[:3], mask)
         else:
             out = deform_conv2d_torch(x, offset, weight, bias, *geometry, mask)
@@ -135,6 +138,44 @@ def deform_conv2d_torch(
     out = out.view(num_images, *offset.shape[-2:], out_channels).permute(0, 3, 1, 2)
     channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return out.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def deform_conv2d_sampled(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    deform_groups: int,
+    mask: Tensor | None,
+) -> Tensor:
+    """:func:`deform_conv2d_torch` by ``grid_sample`` and a 1x1 convolution, operators that every runtime of exported graphs has.
+
+    (ONNX has an operator DeformConv since opset 19: ONNX Runtime runs it, OpenVINO 2026.4 does not read it.)
+    """
+    out_channels, _, kernel_h, kernel_w = weight.shape
+    points, depth = kernel_h * kernel_w, x.shape[1] // deform_groups
+    num_images, height, width, out_h, out_w = x.shape[0], x.shape[2], x.shape[3], offset.shape[2], offset.shape[3]
+    point = torch.arange(points, device=x.device)
+    shift_y = torch.div(point, kernel_w, rounding_mode='trunc') * dilation[0] - padding[0]
+    shift_x = point % kernel_w * dilation[1] - padding[1]
+    base_y = (torch.arange(out_h, device=x.device) * stride[0])[:, None] + shift_y[:, None, None]  # (K, h, 1)
+    base_x = torch.arange(out_w, device=x.device) * stride[1] + shift_x[:, None, None]  # (K, 1, w)
+    moved = offset.reshape(num_images * deform_groups, points, 2, out_h, out_w)
+    # From -1 to 1 on the map; cell centres are half a cell from the edge.
+    y = (2 * (moved[:, :, 0] + base_y.to(offset.dtype)) + 1) / height - 1
+    x_of = (2 * (moved[:, :, 1] + base_x.to(offset.dtype)) + 1) / width - 1
+    places = torch.stack([x_of, y], dim=-1).flatten(1, 2)  # (N * D, K * h, w, 2)
+    maps = x.reshape(num_images * deform_groups, depth, height, width)
+    samples = F.grid_sample(maps, places, mode='bilinear', padding_mode='zeros', align_corners=False)
+    samples = samples.view(num_images, deform_groups, depth, points, out_h, out_w)
+    if mask is not None:
+        samples = samples * mask.view(num_images, deform_groups, 1, points, out_h, out_w)
+    columns = samples.reshape(num_images, deform_groups * depth * points, out_h, out_w)
+    return F.conv2d(columns, weight.reshape(out_channels, -1, 1, 1), bias, groups=groups)
 
 
 def _bilinear_rows(

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdet.errors import ConfigError, ModelInputError
+from mmdet.utils.tracing import is_exporting
 
 SpatialShapes = Sequence[tuple[int, int]]
 """(height, width) of each level, in the order of the value tokens."""
@@ -38,6 +39,9 @@ def _cached_level_sizes(shapes: tuple[tuple[int, int], ...], device: torch.devic
 
 def _level_sizes(shapes: SpatialShapes, device: torch.device) -> tuple[Tensor, Tensor]:
     """(width, height) (L, 2) and first value token (L,) of each level, int32; cached, since copying to a GPU synchronises."""
+    if is_exporting():  # so that the sizes stay those of the input
+        sizes_wh = torch.stack([torch.as_tensor(side, device=device) for h, w in shapes for side in (w, h)]).view(-1, 2)
+        return sizes_wh, sizes_wh.prod(1).cumsum(0) - sizes_wh.prod(1)
     key = tuple((int(h), int(w)) for h, w in shapes)
     # Tensors of a graph being traced must not outlive the trace; the sizes become constants of that graph anyway.
     function = _cached_level_sizes.__wrapped__ if torch.compiler.is_compiling() else _cached_level_sizes
@@ -56,6 +60,8 @@ def _check_inputs(value: Tensor, shapes: SpatialShapes, levels: int) -> None:
 
 def _weighted_samples(value: Tensor, shapes: SpatialShapes, pixels: Tensor, weights: Tensor) -> Tensor:
     """Sum of bilinear samples at ``pixels`` (B, Q, M, L, K, 2): x, y in cells, 0 at the centre of the first cell."""
+    if is_exporting():
+        return _weighted_samples_of_maps(value, shapes, pixels, weights)
     B, S, M, D = value.shape
     Q, L, K = pixels.shape[1], pixels.shape[3], pixels.shape[4]
     sizes_wh, starts = _level_sizes(shapes, value.device)
@@ -87,6 +93,24 @@ def _weighted_samples(value: Tensor, shapes: SpatialShapes, pixels: Tensor, weig
         per_sample_weights=row_weights.view(B * Q * M, L * K * 4),
     )
     return output.view(B, Q, M * D)
+
+
+def _weighted_samples_of_maps(value: Tensor, shapes: SpatialShapes, pixels: Tensor, weights: Tensor) -> Tensor:
+    """:func:`_weighted_samples` level by level by ``grid_sample``, an operator that every runtime has."""
+    B, M, D = value.shape[0], value.shape[2], value.shape[3]
+    Q, K = pixels.shape[1], pixels.shape[4]
+    start, total = 0, None
+    for level, (h, w) in enumerate(shapes):
+        maps = value[:, start : start + h * w].permute(0, 2, 3, 1).reshape(B * M, D, h, w)
+        start = start + h * w
+        size_wh = torch.stack([torch.as_tensor(side, dtype=pixels.dtype, device=pixels.device) for side in (w, h)])
+        places = (2 * pixels[:, :, :, level] + 1) / size_wh - 1  # (B, Q, M, K, 2) from -1 to 1
+        places = places.transpose(1, 2).reshape(B * M, Q, K, 2)
+        samples = F.grid_sample(maps, places, mode='bilinear', padding_mode='zeros', align_corners=False)
+        part = (samples * weights[:, :, :, level].transpose(1, 2).reshape(B * M, 1, Q, K)).sum(-1)  # (B * M, D, Q)
+        total = part if total is None else total + part
+    assert total is not None
+    return total.view(B, M * D, Q).transpose(1, 2)
 
 
 def ms_deform_attn(

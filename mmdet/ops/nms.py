@@ -2,36 +2,29 @@
 
 Three engines give the same boxes:
 
-* CPU tensors: a plane sweep in numpy. ``IoU(a, b) > t`` implies that the two intervals overlap by more than ``t`` times the longer one, on
-  either axis; with boxes sorted by left edge, a box can suppress only those that start in ``[x1, x1 + (1 - t) w]``, a small share of all
-  pairs. The greedy rule is then applied to the short list of pairs that exceed the threshold.
+* CPU tensors: the plane sweep of :mod:`mmdet_runtime.suppression`, in numpy.
 * CUDA tensors: torchvision's kernel, where it works.
 * other cases: blocks of IoU matrices, to which the rule "kept unless a kept better box suppresses it" is applied until nothing changes. Boxes
   that depend on no undecided box are final after one round, so the fixed point is the greedy answer.
 
-Classes are told apart by label. The usual way, shifting the boxes of a class by ``label * (max + 1)`` in float32, costs the coordinates
-their last bits (those of class 79 in an 8,000 pixel image are rounded to 1/16 pixel).
+Classes are told apart by label.
 
 N boxes, k of them kept.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdet.errors import ConfigError, ModelInputError
+from mmdet_runtime import suppression
+from mmdet_runtime.suppression import check_boxes, check_greedy
 
 from .nms_engines import greedy_blocks, greedy_kernel, greedy_sweep
 from .torchvision_ops import torchvision_kernel
-
-_KEYS = {  # of a config, by its type
-    'nms': {'iou_threshold', 'offset', 'max_num', 'score_threshold'},
-    'soft_nms': {'iou_threshold', 'offset', 'max_num', 'sigma', 'min_score', 'method'},
-}
 
 
 def nms(
@@ -65,10 +58,8 @@ def nms(
         ModelInputError: shapes disagree.
         ConfigError: a threshold is out of range.
     """
-    _check(boxes, scores, labels)
-    _check_range('iou_threshold', iou_threshold)
-    if offset not in (0, 1):
-        raise ConfigError('must be 0 or 1', field='offset', received=offset)
+    check_boxes(boxes, scores, labels)
+    check_greedy(iou_threshold, offset)
     with torch.no_grad():
         index = _usable(boxes, scores, score_threshold)
         if index is not None:
@@ -128,64 +119,21 @@ def soft_nms(
         ModelInputError: shapes disagree.
         ConfigError: a threshold is out of range, or the method is unknown.
     """
-    _check(boxes, scores, labels)
-    _check_range('iou_threshold', iou_threshold)
-    decays: dict[str, Callable] = dict(
-        linear=lambda iou: np.where(iou >= iou_threshold, 1 - iou, np.float32(1)),
-        gaussian=lambda iou: np.exp(-(iou**2) / sigma),
-        naive=lambda iou: (iou < iou_threshold).astype(np.float32),
-    )
-    if (decay := decays.get(method)) is None:
-        raise ConfigError(f'must be one of {list(decays)}', field='method', received=method)
-    if not sigma > 0:
-        raise ConfigError('must be > 0', field='sigma', received=sigma)
-    device = boxes.device
+    check_boxes(boxes, scores, labels)
     with torch.no_grad():
-        index = _usable(boxes, scores, 0.0)
-        index = torch.arange(boxes.shape[0], device=device) if index is None else index
-        array = boxes[index].float().cpu().numpy()
-        values = scores[index].float().cpu().numpy()
-        classes = np.zeros(len(array), np.int64) if labels is None else labels[index].cpu().numpy()
-        taken, taken_scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-        for label in np.unique(classes):
-            members = np.flatnonzero(classes == label)
-            picks, pick_scores = _soften(array[members], values[members], decay, min_score, offset, max_num)
-            taken.append(members[picks])
-            taken_scores.append(pick_scores)
-        decayed = np.concatenate(taken_scores)
-        order = np.argsort(-decayed, kind='stable')
-        order = order if max_num < 0 else order[:max_num]
-        keep = index[torch.from_numpy(np.concatenate(taken)[order]).to(device)]
-        final = torch.from_numpy(decayed[order]).to(device, scores.dtype)
+        usable = _usable(boxes, scores, 0.0)
+        index = torch.arange(boxes.shape[0], device=boxes.device) if usable is None else usable
+        classes = None if labels is None else labels[index].cpu().numpy()
+        array, values = boxes[index].float().cpu().numpy(), scores[index].float().cpu().numpy()
+        options: dict[str, Any] = dict(labels=classes, offset=offset, max_num=max_num)
+        picks, decayed = suppression.soft_nms(array, values, iou_threshold, sigma, min_score, method, **options)
+        keep = index[torch.from_numpy(picks).to(boxes.device)]
+        final = torch.from_numpy(decayed).to(boxes.device, scores.dtype)
     return _with_scores(boxes[keep], final), keep
 
 
-def _soften(
-    boxes: np.ndarray, scores: np.ndarray, decay: Callable, min_score: float, offset: int, max_num: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Soft-NMS of one class: positions (k,) of the boxes taken, and their scores (k,) when they were taken."""
-    scores = scores.copy()
-    area = (boxes[:, 2] - boxes[:, 0] + offset) * (boxes[:, 3] - boxes[:, 1] + offset)
-    picks: list[int] = []
-    pick_scores: list[float] = []
-    live = np.flatnonzero(scores >= min_score)
-    while len(live) and len(picks) != max_num:
-        at = int(np.argmax(scores[live]))
-        best = live[at]
-        picks.append(best)
-        pick_scores.append(scores[best])
-        live = np.delete(live, at)
-        others = boxes[live]
-        inter_wh = np.minimum(others[:, 2:], boxes[best, 2:]) - np.maximum(others[:, :2], boxes[best, :2]) + offset
-        inter = inter_wh.clip(min=0).prod(axis=1)
-        iou = inter / np.maximum(area[live] + area[best] - inter, np.finfo(np.float32).tiny)
-        scores[live] *= decay(iou)
-        live = live[scores[live] >= min_score]
-    return np.asarray(picks, np.int64), np.asarray(pick_scores, np.float32)
-
-
 def batched_nms(
-    boxes: Tensor, scores: Tensor, idxs: Tensor, nms_cfg: dict | None, class_agnostic: bool = False
+    boxes: Tensor, scores: Tensor, idxs: Tensor, nms_cfg: Mapping | None, class_agnostic: bool = False
 ) -> tuple[Tensor, Tensor]:
     """NMS inside each class, with the arguments of mmcv's function of this name.
 
@@ -207,45 +155,20 @@ def batched_nms(
         ConfigError: an unknown type or key, or a value out of range.
     """
     if nms_cfg is None:
-        _check(boxes, scores, idxs)
+        check_boxes(boxes, scores, idxs)
         scores, keep = torch.sort(scores, descending=True, stable=True)
         return _with_scores(boxes[keep], scores), keep
-    options = dict(nms_cfg)
-    kind = options.pop('type', 'nms')
-    options.pop('split_thr', None)
-    class_agnostic = options.pop('class_agnostic', class_agnostic)
-    if 'iou_thr' in options:
-        options['iou_threshold'] = options.pop('iou_thr')
-    if kind not in _KEYS:
-        raise ConfigError(f'must be one of {list(_KEYS)}', field='nms.type', received=kind)
-    if unknown := sorted(set(options) - _KEYS[kind]):
-        raise ConfigError(f'the keys of {kind!r} are {sorted(_KEYS[kind])}', field='nms', received=unknown)
+    kind, class_agnostic, options = suppression.nms_options(nms_cfg, class_agnostic)
     labels = None if class_agnostic else idxs
     if kind == 'soft_nms':
         return soft_nms(boxes, scores, labels=labels, **options)
-    if 'iou_threshold' not in options:
-        raise ConfigError('is missing', field='nms.iou_threshold', received=nms_cfg)
-    keep = nms(boxes, scores, options.pop('iou_threshold'), labels=labels, **options)
+    keep = nms(boxes, scores, labels=labels, **options)
     return _with_scores(boxes[keep], scores[keep]), keep
 
 
 def _with_scores(boxes: Tensor, scores: Tensor) -> Tensor:
     """(k, 5) xyxy and score, in the dtype of the boxes."""
     return torch.cat([boxes, scores[:, None].to(boxes.dtype)], dim=1)
-
-
-def _check(boxes: Tensor, scores: Tensor, labels: Tensor | None) -> None:
-    if boxes.dim() != 2 or boxes.shape[1] != 4:
-        raise ModelInputError('boxes must be (N, 4)', field='boxes', received=tuple(boxes.shape))
-    for name, values in (('scores', scores), ('labels', labels)):
-        if values is not None and tuple(values.shape) != (boxes.shape[0],):
-            message = f'must be ({boxes.shape[0]},), one for each box'
-            raise ModelInputError(message, field=name, received=tuple(values.shape))
-
-
-def _check_range(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ConfigError('must be in [0, 1]', field=name, received=value)
 
 
 def _usable(boxes: Tensor, scores: Tensor, score_threshold: float) -> Tensor | None:

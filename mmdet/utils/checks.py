@@ -1,34 +1,5 @@
-"""Checks of values that configs and files give."""
+"""Checks of values that configs and files give, of :mod:`mmdet_runtime.checks`."""
 
-import math
-from typing import TypeGuard
+from mmdet_runtime.checks import is_finite, is_int, is_number
 
-
-def is_int(value: object, least: int | None = None) -> TypeGuard[int]:
-    """Whether a value is an integer (a bool is none) and at least ``least``, if that is given.
-
-    >>> is_int(3), is_int(0, least=1), is_int(True), is_int(3.0)
-    (True, False, False, False)
-    """
-    return isinstance(value, int) and not isinstance(value, bool) and (least is None or value >= least)
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether a value is an integer or a float, NaN and infinity included; a bool is none.
-
-    >>> is_number(3), is_number(0.5), is_number(False), is_number('3')
-    (True, True, False, False)
-    """
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def is_finite(value: object) -> TypeGuard[int | float]:
-    """Whether a value is a number within the range of float64; a bool is none.
-
-    >>> is_finite(3), is_finite(10**400), is_finite(float('nan')), is_finite(True)
-    (True, False, False, False)
-    """
-    try:
-        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
-    except OverflowError:
-        return False
+__all__ = ['is_finite', 'is_int', 'is_number']

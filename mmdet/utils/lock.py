@@ -20,7 +20,7 @@ from typing import Any
 
 from ..config.ending import LAST_ACTS
 from ..errors import ConfigError
-from .files import _alive, _host, _start_of, remove_stale_temporaries, temporary_path
+from .files import host_name, is_alive, remove_stale_temporaries, start_of, temporary_path
 
 LOCK_NAME = '.lock'
 _UNSUPPORTED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}  # no hard links there
@@ -67,7 +67,7 @@ def locked(path: str | Path, *, first: bool = True, share: Callable[[list], list
 
 def _identity() -> dict[str, Any]:
     pid = os.getpid()
-    return dict(pid=pid, host=_host(), started=_start_of(pid), machine=_machine(), since=time.strftime('%Y-%m-%d %H:%M:%S %z'))  # fmt: skip
+    return dict(pid=pid, host=host_name(), started=start_of(pid), machine=_machine(), since=time.strftime('%Y-%m-%d %H:%M:%S %z'))  # fmt: skip
 
 
 def _machine() -> str:
@@ -148,15 +148,15 @@ def _take_over(temporary: Path, path: Path) -> str | None:
                 raise ValueError('no number of a process, or several lines')
             who = f'process {owner["pid"]} on {owner["host"]} since {owner["since"]}'
             same_machine = owner['machine'] == _machine()
-            alive = same_machine and _alive(int(owner['pid']), int(owner['started']))
-            elsewhere = owner['host'] != _host()
+            alive = same_machine and is_alive(int(owner['pid']), int(owner['started']))
+            elsewhere = owner['host'] != host_name()
         except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError, AttributeError):
             raise ConfigError('is damaged: if no other run writes here, delete this file', file=path) from None
         if alive or (free is False and not same_machine):
             raise ConfigError(f'in use by {who}; wait for it, stop it, or write elsewhere', file=path)
         if elsewhere or (free is None and not same_machine):
             raise ConfigError(
-                f'in use by {who}; whether that still runs cannot be seen from {_host()}: if it has ended, delete this file',
+                f'in use by {who}; whether that still runs cannot be seen from {host_name()}: if it has ended, delete this file',
                 file=path,
             )
         # The owner is dead. One process at a time comes past here; those that come later find another file under the name.

@@ -9,7 +9,8 @@ from mmengine.registry import DefaultScope
 
 from ..registry import SCOPE
 
-_PACKAGES = ('core', 'datasets', 'engine', 'evaluation', 'models', 'visualization')
+# The models import the task utilities of mmdet.core.
+_PACKAGES = ('datasets', 'engine', 'evaluation', 'models', 'visualization')
 
 
 def register_all_modules(init_default_scope: bool = True) -> None:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from mmdet.datasets import BrokenImageError, decode_image, image_size
-from mmdet.formats import images
 from mmdet.utils import DataError
+from mmdet_runtime import images as shared
 
 PIXELS = np.random.RandomState(0).randint(0, 255, (40, 60, 3), dtype=np.uint8)
 
@@ -154,4 +154,4 @@ def test_orientations_5_to_8_exchange_width_and_height(tmp_path, orientation):
     ],
 )
 def test_markers_of_a_jpeg(markers, complete):
-    assert images._jpeg_is_complete(b'\xff\xd8' + markers) is complete
+    assert shared._jpeg_is_complete(b'\xff\xd8' + markers) is complete

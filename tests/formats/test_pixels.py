@@ -236,7 +236,7 @@ def test_the_rule(value_range, values, expected):
 
 
 def test_large_arrays_are_scaled_in_blocks(monkeypatch):
-    monkeypatch.setattr('mmdet.formats.pixels._BLOCK', 3)
+    monkeypatch.setattr('mmdet_runtime.pixels._BLOCK', 3)
     values = np.arange(60, dtype=np.float32).reshape(20, 3)
     assert finite_limits(values) == (0, 59)
     np.testing.assert_array_equal(to_uint8(values, 'minmax'), np.rint(values / 59 * 255))

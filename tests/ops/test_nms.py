@@ -8,6 +8,7 @@ import torch
 
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.ops import batched_nms, nms, nms_engines, soft_nms
+from mmdet_runtime import suppression
 
 
 def plain_greedy(boxes, scores, threshold, labels=None, offset=0):
@@ -87,8 +88,8 @@ def test_written_out(device, boxes, scores, expected):
 @pytest.mark.parametrize('threshold', [0.0, 0.3, 0.6, 1.0])
 @pytest.mark.parametrize('whole', [False, True])
 def test_engines_equal_plain_greedy(engine, threshold, whole, monkeypatch):
-    monkeypatch.setattr(nms_engines, '_BLOCK', 64)  # several blocks, several chunks
-    monkeypatch.setattr(nms_engines, '_PAIRS', 100)
+    monkeypatch.setattr(suppression, '_BLOCK', 64)  # several blocks, several chunks
+    monkeypatch.setattr(suppression, '_PAIRS', 100)
     for seed, (count, size, classes) in enumerate([(1, 10, 1), (40, 50, 3), (300, 200, 1), (300, 60, 7)]):
         boxes, scores, labels = random_case(seed, count, size, classes, whole)
         assert run_engine(engine, boxes, scores, threshold) == plain_greedy(boxes, scores, threshold)

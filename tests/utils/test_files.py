@@ -155,16 +155,16 @@ def test_long_names_of_machines_stay_different(monkeypatch):
     found = set()
     for pod in 'ab':
         monkeypatch.setattr(socket, 'gethostname', lambda pod=pod: f'training-of-the-coarse-detector-{pod}')
-        files._host.cache_clear()
-        found.add(files._host())
+        files.host_name.cache_clear()
+        found.add(files.host_name())
     assert len(found) == 2 and all(len(name) == 30 for name in found)
-    files._host.cache_clear()
+    files.host_name.cache_clear()
 
 
 def test_leftovers_of_dead_writers_are_removed(tmp_path, monkeypatch):
     """Those of a living process, of another machine and of other programs stay."""
     monkeypatch.setattr(socket, 'gethostname', lambda: 'box.some where')
-    files._host.cache_clear()
+    files.host_name.cache_clear()
     own, own_video = temporary_path(tmp_path / 'a.pth'), temporary_path(tmp_path / 'a.mp4', keep_suffix=True)
     pid, start = own.name.split('-')[-3:-1]
     assert 'box_some_where' in own.name and int(pid) == os.getpid() and int(start) > 0
@@ -189,13 +189,13 @@ def test_leftovers_of_dead_writers_are_removed(tmp_path, monkeypatch):
     assert remove_stale_temporaries(tmp_path) == sorted(left)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
     assert remove_stale_temporaries(tmp_path) == remove_stale_temporaries(tmp_path / 'nowhere') == []
-    files._host.cache_clear()
+    files.host_name.cache_clear()
 
 
 def test_a_killed_process_that_nobody_waited_for_is_dead(tmp_path):
     process = subprocess.Popen([sys.executable, '-S', '-c', 'input()'], stdin=subprocess.PIPE)
     name = temporary_path(tmp_path / 'a').name.split('-')
-    name[-3:-1] = str(process.pid), str(files._start_of(process.pid))
+    name[-3:-1] = str(process.pid), str(files.start_of(process.pid))
     leftover = tmp_path / '-'.join(name)
     leftover.touch()
     assert remove_stale_temporaries(tmp_path) == []

@@ -10,7 +10,7 @@ import pytest
 
 from mmdet.errors import ConfigError
 from mmdet.utils import lock
-from mmdet.utils.files import _host, _start_of
+from mmdet.utils.files import host_name, start_of
 from mmdet.utils.lock import LOCK_NAME, locked
 
 
@@ -52,7 +52,7 @@ def test_the_file_names_the_owner_and_goes_with_the_block(path):
     assert take(path) is None
     with locked(path), locked(path):
         record = json.loads(path.read_text())
-        assert record['host'] == _host() and record['started'] == _start_of(os.getpid())
+        assert record['host'] == host_name() and record['started'] == start_of(os.getpid())
     for error in (SystemExit, KeyboardInterrupt, ValueError):
         with pytest.raises(error), locked(path), locked(path):
             raise error
@@ -62,7 +62,7 @@ def test_the_file_names_the_owner_and_goes_with_the_block(path):
 def test_a_living_owner_is_named(path):
     with another_process(lambda: locked(path)) as pid:
         with pytest.raises(
-            ConfigError, match=rf'\.lock: in use by process {pid} on {_host()} since \d{{4}}-\d\d-\d\d .*; wait'
+            ConfigError, match=rf'\.lock: in use by process {pid} on {host_name()} since \d{{4}}-\d\d-\d\d .*; wait'
         ):
             take(path)
         assert json.loads(path.read_text())['pid'] == pid and len(list(path.parent.iterdir())) == 1
@@ -72,14 +72,14 @@ def test_a_killed_owner_is_followed(path):
     with another_process(lambda: locked(path)) as pid:
         pass
     assert path.exists()
-    assert f'taken over from process {pid} on {_host()} since' in take(path)
+    assert f'taken over from process {pid} on {host_name()} since' in take(path)
     assert take(path) is None
 
 
 def record(**changes) -> str:
     ppid = os.getppid()
     known = dict(
-        pid=ppid, host=_host(), started=_start_of(ppid), machine=lock._machine(), since='2026-01-01 00:00:00 +0000'
+        pid=ppid, host=host_name(), started=start_of(ppid), machine=lock._machine(), since='2026-01-01 00:00:00 +0000'
     )
     return json.dumps(known | changes)
 

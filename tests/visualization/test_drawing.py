@@ -4,8 +4,8 @@ import pytest
 
 from mmdet.utils import ModelInputError
 from mmdet.visualization import draw_boxes, legend_strip, palette, side_by_side, write_image
-from mmdet.visualization.drawing import _ink_on, _line_width
 from mmdet.visualization.labels import font_scale, place_labels, text_height_px, text_size_wh
+from mmdet_runtime.drawing import _ink_on, _line_width
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -84,9 +84,9 @@ def test_ignored_regions_are_dashed():
 def written(monkeypatch):
     """The texts that are drawn, with their colours."""
     written = []
-    for module in ('drawing', 'ufp'):
+    for module in ('mmdet_runtime.drawing', 'mmdet.visualization.ufp'):
         monkeypatch.setattr(
-            f'mmdet.visualization.{module}.put_text',
+            f'{module}.put_text',
             lambda image, text, origin, scale, color: written.append((text, tuple(color))),
         )
     return written

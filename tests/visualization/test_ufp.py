@@ -80,7 +80,7 @@ def test_numbers_and_zooms(monkeypatch):
     """Regions are numbered in their order; the legend lists the zooms, the largest first."""
     written = []
     monkeypatch.setattr('mmdet.visualization.ufp.put_text', lambda image, text, *args: written.append(text))
-    monkeypatch.setattr('mmdet.visualization.drawing.put_text', lambda image, text, *args: written.append(text))
+    monkeypatch.setattr('mmdet_runtime.drawing.put_text', lambda image, text, *args: written.append(text))
     regions = np.array(
         [
             [10, 10, 90, 90, 0, 0, 1],

@@ -54,21 +54,24 @@ def clip_boxes(boxes: Tensor, img_shape: MaxShape) -> Tensor:
 
     Args:
         boxes: (..., 4).
-        img_shape: (height, width, ...), or for ``boxes`` (B, ..., 4) one such row per image.
+        img_shape: (height, width, ...), or for ``boxes`` (B, ..., 4) one such row per image, or the heights (B,) and the widths (B,).
 
     Raises:
         ArgumentError: as many rows as images are not given.
     """
+    if not isinstance(img_shape, Tensor) and isinstance(img_shape[0], Tensor):
+        img_shape = torch.stack(list(img_shape[:2]), dim=-1)
     if isinstance(img_shape, Tensor) or isinstance(img_shape[0], Sequence):
         hw = torch.as_tensor(img_shape, dtype=boxes.dtype, device=boxes.device)[..., :2]  # (2,) or (B, 2)
-        limit = hw.flip(-1).tile(2)  # width, height, width, height
+        wh = hw.flip(-1)
+        limit = torch.cat([wh, wh], dim=-1)  # width, height, width, height
         if limit.dim() > 1:
             if boxes.dim() < 3 or len(limit) != len(boxes):
                 received = (tuple(boxes.shape), tuple(limit.shape))
                 raise ArgumentError(
                     'one size for each image of (B, ..., 4) boxes', field='img_shape', received=received
                 )
-            limit = limit.reshape(len(limit), *[1] * (boxes.dim() - 2), 4)
+            limit = limit.reshape(-1, *[1] * (boxes.dim() - 2), 4)
         return torch.minimum(boxes.clamp(min=0), limit)
     height, width = img_shape[:2]
     limit = boxes.new_tensor([width, height, width, height])

@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet.ops import batched_nms
+from mmdet_runtime.suppression import limit_survivors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +54,6 @@ class ScoredBoxes:
     def to_instances(self) -> InstanceData:
         """The same boxes as an ``InstanceData``."""
         return InstanceData(bboxes=self.bboxes, scores=self.scores, labels=self.labels)
-
-
-def limit_survivors(nms: dict | None, max_per_img: int) -> dict | None:
-    """The NMS config with the number of survivors at which the NMS stops; None, no NMS, stays None."""
-    return dict(nms, max_num=max_per_img) if nms is not None and max_per_img >= 0 else nms
 
 
 def merge_views(views: Sequence[ScoredBoxes | InstanceData], nms: dict, max_per_img: int = -1) -> InstanceData:

@@ -13,8 +13,9 @@ from torch import Tensor
 from mmdet.core.boxes import HorizontalBoxes
 from mmdet.errors import ArgumentError, ConfigError
 from mmdet.registry import TASK_UTILS
+from mmdet.utils.tracing import is_exporting
 
-from .grid import Device, PriorGrid, grid_flags, grid_shifts, stride_pairs
+from .grid import Device, PriorGrid, cell_shifts, grid_flags, grid_shifts, quotient, stride_pairs
 
 
 @TASK_UTILS.register_module()
@@ -144,7 +145,11 @@ class AnchorGenerator(PriorGrid):
     ) -> Any:
         """Anchors of one level: (H * W * A, 4) xyxy in input pixels, x fastest. Shared: do not write into the result."""
         height, width = featmap_size
-        anchors = self._grid(int(height), int(width), level_idx, dtype, torch.device(device))
+        if is_exporting():
+            rows = torch.arange(height * width * len(self.base_anchors[level_idx]), device=device)
+            anchors = self.sparse_priors(rows, featmap_size, level_idx, dtype, device)
+        else:
+            anchors = self._grid(int(height), int(width), level_idx, dtype, torch.device(device))
         return HorizontalBoxes(anchors, clone=False) if self.use_box_type else anchors
 
     def grid_priors(
@@ -164,9 +169,15 @@ class AnchorGenerator(PriorGrid):
         self, prior_idxs: Tensor, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype = torch.float32,
         device: Device = 'cuda',
     ) -> Tensor:  # fmt: skip
-        """Rows ``prior_idxs`` (N,) of :meth:`single_level_grid_priors`: (N, 4)."""
-        height, width = featmap_size
-        return self._grid(int(height), int(width), level_idx, dtype, torch.device(device))[prior_idxs]
+        """Rows ``prior_idxs`` (...) of :meth:`single_level_grid_priors`, computed without the others: (..., 4)."""
+        base_anchors = self.base_anchors[level_idx].to(device=device, dtype=dtype)
+        if len(base_anchors) == 1:
+            cells, anchors = prior_idxs, base_anchors[0]
+        else:
+            cells, places = quotient(prior_idxs, len(base_anchors))
+            anchors = base_anchors[places]
+        shifts = cell_shifts(cells, featmap_size[1], self.strides[level_idx], dtype)
+        return torch.cat([shifts, shifts], dim=-1) + anchors
 
     def single_level_valid_flags(
         self,

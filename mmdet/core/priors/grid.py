@@ -38,6 +38,24 @@ def grid_shifts(
     return torch.stack([shift_x, shift_y], dim=-1).reshape(-1, 2)
 
 
+def quotient(dividend: Tensor, divisor: Any) -> tuple[Tensor, Tensor]:
+    """Quotient and remainder of integers that are not negative.
+
+    By truncation: one division in ONNX, where rounding to the floor becomes a chain of comparisons of signs.
+    """
+    whole = torch.div(dividend, divisor, rounding_mode='trunc')
+    return whole, dividend - whole * divisor
+
+
+def cell_shifts(
+    cells: Tensor, width: int, stride: tuple[float, float], dtype: torch.dtype, offset: float = 0.0
+) -> Tensor:
+    """Rows ``cells`` (...) of :func:`grid_shifts` by arithmetic, so that a traced graph holds no grid of one size: (..., 2)."""
+    row, column = quotient(cells, width)
+    x, y = ((place.to(dtype) + offset) * step for place, step in zip((column, row), stride))
+    return torch.stack([x, y], dim=-1)
+
+
 def grid_flags(featmap_size: Sequence[int], valid_size: Sequence[int], repeats: int, device: Device) -> Tensor:
     """Bool (H * W * repeats,): the cells of the first rows and columns, ``valid_size`` (rows, columns) of them.
 

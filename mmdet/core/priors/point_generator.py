@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmdet.registry import TASK_UTILS
 
-from .grid import Device, PriorGrid, grid_flags, grid_shifts, stride_pairs
+from .grid import Device, PriorGrid, cell_shifts, grid_flags, grid_shifts, stride_pairs
 
 
 @TASK_UTILS.register_module()
@@ -78,8 +78,8 @@ class MlvlPointGenerator(PriorGrid):
         self, prior_idxs: Tensor, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype = torch.float32,
         device: Device = 'cuda',
     ) -> Tensor:  # fmt: skip
-        """Rows ``prior_idxs`` (N,) of :meth:`single_level_grid_priors`: (N, 2)."""
-        return self.single_level_grid_priors(featmap_size, level_idx, dtype, device)[prior_idxs]
+        """Rows ``prior_idxs`` (...) of :meth:`single_level_grid_priors`, computed without the others: (..., 2)."""
+        return cell_shifts(prior_idxs, featmap_size[1], self.strides[level_idx], dtype, self.offset)
 
     def single_level_valid_flags(
         self, featmap_size: tuple[int, int], valid_size: tuple[int, int], device: Device = 'cuda'

@@ -10,8 +10,14 @@ import numpy as np
 from mmcv.transforms.utils import cache_randomness
 
 from mmdet.core.boxes import autocast_box_type
-from mmdet.core.ufp import UnifiedForegroundPacking, check_packing, move_objects, paint_black, render_mosaic
-from mmdet.core.ufp.regions import AREA_LIMITS
+from mmdet.core.ufp import (
+    AREA_LIMITS,
+    UnifiedForegroundPacking,
+    check_packing,
+    move_objects,
+    paint_black,
+    render_mosaic,
+)
 from mmdet.errors import ConfigError, DataError
 from mmdet.registry import TRANSFORMS
 from mmdet.utils.checks import is_int

@@ -12,6 +12,7 @@ from mmcv.transforms.utils import cache_randomness
 from mmdet.core.boxes import autocast_box_type
 from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
+from mmdet_runtime.resizing import fit_size, scaled_size
 
 from .arguments import (
     check_choice,
@@ -34,24 +35,6 @@ INTERPOLATIONS = {
     'area': cv2.INTER_AREA,
     'lanczos': cv2.INTER_LANCZOS4,
 }
-
-
-def fit_size(image_wh: tuple[int, int], limit: tuple[float, float]) -> tuple[int, int]:
-    """Largest (w, h) with the aspect ratio of ``image_wh`` whose long and short edge keep to those of ``limit``.
-
-    The order of the two limits does not matter. Sides are rounded half up, as in mmdetection, to at least one pixel.
-
-        >>> fit_size((640, 480), (1333, 800)), fit_size((333, 500), (1333, 800))
-        ((1067, 800), (800, 1201))
-    """
-    factor = min(max(limit) / max(image_wh), min(limit) / min(image_wh))
-    return scaled_size(image_wh, (factor, factor))
-
-
-def scaled_size(image_wh: tuple[int, int], factor_wh: tuple[float, float]) -> tuple[int, int]:
-    """``image_wh`` times ``factor_wh``, rounded half up to at least one pixel a side."""
-    width, height = (max(1, int(side * factor + 0.5)) for side, factor in zip(image_wh, factor_wh))
-    return width, height
 
 
 @TRANSFORMS.register_module()

@@ -10,6 +10,8 @@ from mmcv.transforms.utils import cache_randomness
 from mmdet.core.boxes import autocast_box_type
 from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
+from mmdet_runtime.canvas import FITS
+from mmdet_runtime.resizing import warp_matrix
 
 from .arguments import (
     check_choice,
@@ -23,8 +25,6 @@ from .arguments import (
 )
 from .base import GeometricTransform
 from .mixing import finish
-
-_FITS = ('centre', 'shrink', 'stretch')
 
 
 @TRANSFORMS.register_module()
@@ -65,7 +65,7 @@ class WarpResize(GeometricTransform):
         perspective: float = 0.0,
         border_val: float | Sequence[float] = 0,
     ):
-        self.scale, self.fit = check_size('scale', scale), check_choice('fit', fit, _FITS)
+        self.scale, self.fit = check_size('scale', scale), check_choice('fit', fit, FITS)
         self.zoom, self.stretch = check_range('zoom', zoom), check_range('stretch', stretch)
         for field, (low, _) in (('zoom', self.zoom), ('stretch', self.stretch)):
             if low == 0:
@@ -116,17 +116,7 @@ class WarpResize(GeometricTransform):
         >>> matrix[:2].round(3).tolist(), canvas_wh
         ([[0.65, 0.0, 0.0], [0.0, 0.65, 52.0]], (416, 416))
         """
-        image, canvas = np.array(image_wh), np.array(self.scale)
-        if self.fit == 'stretch':
-            return np.diag([*(canvas / image), 1]), self.scale
-        ratio = (canvas / image).min()
-        if self.fit == 'shrink':
-            # The ratio is that of the rounded canvas, in whose middle the image lies: it moves by a fraction of a pixel.
-            canvas = np.maximum((ratio * image).astype(int), 1)
-            ratio = (canvas / image).min()
-        matrix = np.diag([ratio, ratio, 1])
-        matrix[:2, 2] = (canvas - ratio * image) / 2
-        return matrix, (int(canvas[0]), int(canvas[1]))
+        return warp_matrix(image_wh, self.scale, self.fit)
 
     @autocast_box_type()
     def transform(self, results: dict) -> dict:

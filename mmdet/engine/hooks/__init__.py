@@ -3,6 +3,7 @@ from .checkloss_hook import CheckInvalidLossHook
 from .checkpoint_hook import CheckpointHook
 from .cost_hook import CostHook
 from .freeze_hook import FreezeHook
+from .inference_hook import InferenceHook
 from .logger_hook import LoggerHook
 from .num_class_check_hook import NumClassCheckHook
 from .optimal_transport_hook import OptimalTransportHook
@@ -20,6 +21,7 @@ __all__ = [
     'CostHook',
     'DetVisualizationHook',
     'FreezeHook',
+    'InferenceHook',
     'LoggerHook',
     'NumClassCheckHook',
     'OptimalTransportHook',

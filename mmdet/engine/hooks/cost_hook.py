@@ -32,15 +32,21 @@ class CostHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Watch the inputs of every backbone."""
         self._pixels, self._seconds, self._images = 0, 0.0, 0
-        owners = [getattr(module, 'backbone', None) for module in runner.model.modules()]
-        backbones = {id(part): part for part in owners if isinstance(part, nn.Module)}
+        # Of a detector whose network another backend computes, the backbone is never called.
+        parts = [
+            getattr(module, 'backend_network', None) or getattr(module, 'backbone', None)
+            for module in runner.model.modules()
+        ]
+        backbones = {id(part): part for part in parts if isinstance(part, nn.Module)}
         self._handles = [part.register_forward_pre_hook(self._count) for part in backbones.values()]
 
     def _count(self, module: nn.Module, inputs: tuple) -> None:
         self._pixels += inputs[0].shape[0] * inputs[0].shape[-2] * inputs[0].shape[-1]
 
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None) -> None:
-        """Start the clock."""
+        """Start the clock, at the first batch also the count of pixels: the network may have been tried out before."""
+        if batch_idx == 0:
+            self._pixels = 0
         self._start = time.process_time()
 
     def after_test_iter(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmdet.errors import ArgumentError, CheckpointError
 from mmdet.registry import MODELS
+from mmdet.utils.tracing import tokens_to_map
 
 from ..layers.transformer.bricks import FFN, PatchEmbed, PatchMerging
 from .freezing import FreezableBackbone
@@ -90,7 +91,7 @@ class WindowMSA(BaseModule):
         Returns:
             The shape of ``x``.
         """
-        tokens, windows = x.shape[1], 1 if mask is None else len(mask)
+        tokens, windows = x.shape[1], 1 if mask is None else mask.shape[0]
         # (3, B, W * M, N, D): windows beside heads, so that a mask of each window is one of each head.
         qkv = self.qkv(x).view(-1, windows, tokens, 3, self.num_heads, x.shape[-1] // self.num_heads)
         q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).flatten(2, 3).unbind(0)
@@ -421,7 +422,7 @@ class SwinTransformer(FreezableBackbone):
             x, hw_shape, out, out_hw = stage(x, hw_shape)
             if i in self.out_indices:
                 out = getattr(self, f'norm{i}')(out)
-                outs.append(out.transpose(1, 2).unflatten(2, out_hw).contiguous())
+                outs.append(tokens_to_map(out, out_hw).contiguous())
         return tuple(outs)
 
     def init_weights(self) -> None:

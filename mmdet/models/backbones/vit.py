@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.registry import MODELS
+from mmdet.utils.tracing import is_exporting, tokens_to_map
 
 from .pretrained import pretrained_tensors
 
@@ -30,7 +31,7 @@ def resize_pos_embed(table: Tensor, grid_hw: tuple[int, int]) -> Tensor:
     if side == 0 or side * side != table.shape[1] - 1:
         message = 'must have shape (1, 1 + n * n, C): a class slot and a square grid'
         raise CheckpointError(message, field='pos_embed', received=tuple(table.shape))
-    if grid_hw == (side, side):
+    if not is_exporting() and grid_hw == (side, side):
         return table
     grid = table[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)  # (1, C, n, n)
     if grid.is_cuda and torch.are_deterministic_algorithms_enabled():
@@ -101,7 +102,7 @@ class WindowAttention(nn.Module):
         qkv, size = self.qkv(x), self.window_size
         if size is not None:
             return self.proj_drop(self.proj(self._attend_in_windows(qkv, grid_hw, size)))
-        q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)  # (B, M, N, D)
+        q, k, v = qkv.reshape(*qkv.shape[:2], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)  # (B, M, N, D)
         return self.proj_drop(self.proj(self._attention(q, k, v).transpose(1, 2).flatten(2)))
 
     def _attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -297,7 +298,7 @@ class WindowedViT(BaseModule):
         x, (h, w) = self.embed_patches(image)
         for block in self.blocks:
             x = block(x, (h, w))
-        return (x.transpose(1, 2).unflatten(2, (h, w)),)
+        return (tokens_to_map(x, (h, w)),)
 
     def init_weights(self) -> None:
         """Initialise as DeiT does and apply ``init_cfg``, its ``Pretrained`` entry last (:func:`load_vit_weights`)."""

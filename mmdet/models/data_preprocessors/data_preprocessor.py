@@ -75,6 +75,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         self.pad_size_divisor = pad_size_divisor
         self.pad_value = pad_value
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.inference_format: torch.memory_format | None = None  # another layout where nothing trains; see models/inference.py
         self.batch_augments = [MODELS.build(cfg) for cfg in batch_augments or []]
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -93,7 +94,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         images, samples = data['inputs'], data.get('data_samples')
         if len(images) == 0:
             raise ModelInputError('at least one image is needed', field='inputs', received=images)
-        batch = self._batch(images)
+        batch = self._batch(images, self.memory_format if training else self.inference_format or self.memory_format)
         if samples is not None:
             samples = self.cast_data(samples)
             for sample, pad_shape in zip(samples, self._get_pad_shape(data)):
@@ -131,14 +132,14 @@ class DetDataPreprocessor(BaseDataPreprocessor):
     def _round_up(self, size: int) -> int:
         return math.ceil(size / self.pad_size_divisor) * self.pad_size_divisor
 
-    def _batch(self, images: list[Tensor] | Tensor) -> Tensor:
+    def _batch(self, images: list[Tensor] | Tensor, memory_format: torch.memory_format) -> Tensor:
         for image in images:
             if image.dim() != 3 or (self.normalises and len(self.mean) == 3 and image.size(0) != 3):
                 raise ModelInputError('images must be (3, h, w)', field='inputs', received=tuple(image.shape))
         height = self._round_up(max(image.shape[-2] for image in images))
         width = self._round_up(max(image.shape[-1] for image in images))
         shape = (len(images), images[0].size(0), height, width)
-        batch = torch.empty(shape, device=self.device, memory_format=self.memory_format)
+        batch = torch.empty(shape, device=self.device, memory_format=memory_format)
         for place, image in zip(batch, images):
             h, w = image.shape[-2:]
             image = image.to(self.device, non_blocking=self._non_blocking)

@@ -19,6 +19,7 @@ from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS, TASK_UTILS
 
 from .base_dense_head import BaseDenseHead, Losses, candidate_rule, to_config_dict, widened
+from .level_outputs import flatten_map
 
 _Ignored = list[InstanceData | None] | None
 # Keeps an average over zero samples finite, as in the losses.
@@ -341,12 +342,6 @@ def unmapped(values: Tensor, rows: Tensor, count: int, fill: float = 0) -> Tenso
 def by_level(images: Sequence[Tensor], counts: list[int]) -> list[Tensor]:
     """B tensors (P, ...) to L tensors (B, P_l, ...), given the P_l."""
     return list(torch.stack(list(images)).split(counts, dim=1))
-
-
-def flatten_map(level: Tensor, per_location: int = 1) -> Tensor:
-    """A map (B, A channels, H, W) to (B, H * W * A, channels)."""
-    rows = level.flatten(2).transpose(1, 2)
-    return rows if per_location == 1 else rows.reshape(len(rows), -1, rows.size(2) // per_location)
 
 
 def flatten_levels(maps: list[Tensor]) -> Tensor:

@@ -4,7 +4,6 @@ Naming: B images, L levels, A priors of a location, P_l = H_l * W_l * A priors o
 C classes, K class channels of a prior (C; C + 1 with a background), D box channels of a prior, n candidates of one image.
 """
 
-import dataclasses
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -17,18 +16,19 @@ from torch import Tensor
 
 from mmdet.core.boxes import clip_boxes, get_box_wh, scale_boxes
 from mmdet.core.post_processing import filter_scores_and_topk, limit_survivors
-from mmdet.errors import ConfigError, ModelInputError
+from mmdet.errors import ModelInputError
 from mmdet.ops import batched_nms
 from mmdet.structures import SampleList
 
+from ..inference import full_precision
 from ..utils.misc import unpack_gt_instances
+from .batch_decode import BatchDecode, candidate_rule
 from .class_rows import copy_class_rows
+from .level_outputs import LevelOutputs, widened
 
 Losses = dict[str, Tensor | list[Tensor]]
 # What a head's forward() returns: lists over the levels, (B, channels, H_l, W_l) each; how many depends on the head.
 RawOutputs = tuple[Any, ...]
-
-_NMS_PRE_RULES = ('pairs', 'priors')
 
 
 def to_config_dict(cfg: dict | Config | None) -> ConfigDict:
@@ -36,33 +36,7 @@ def to_config_dict(cfg: dict | Config | None) -> ConfigDict:
     return ConfigDict(cfg.to_dict() if isinstance(cfg, Config) else cfg or {})
 
 
-def widened(values: Tensor) -> Tensor:
-    """The same numbers in float32, or as they are where they are wider."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-@dataclasses.dataclass(frozen=True)
-class LevelOutputs:
-    """The raw outputs of one level for one image, and what they refer to.
-
-    Attributes:
-        scores: (P_l, K) class scores in the form that the head returns.
-        bbox_pred: (P_l, D).
-        factors: (P_l,) logits of the factors of the scores; None where the head has none.
-        priors: (P_l, ...) as the prior generator makes them.
-        stride: the horizontal stride.
-        activated: whether the scores are (P_l, C) probabilities already, whatever the head returns.
-    """
-
-    scores: Tensor
-    bbox_pred: Tensor
-    factors: Tensor | None
-    priors: Tensor
-    stride: float
-    activated: bool = False
-
-
-class BaseDenseHead(BaseModule, metaclass=ABCMeta):
+class BaseDenseHead(BatchDecode, BaseModule, metaclass=ABCMeta):
     """A head over a feature pyramid.
 
     Subclasses write ``forward`` and ``loss_by_feat``, ``decode_boxes`` where their coder alone does not do it, and set the attributes
@@ -98,9 +72,10 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         """Losses of the raw outputs, followed by ``batch_gt_instances``, ``batch_img_metas``, ``batch_gt_instances_ignore``."""
 
     def decode_boxes(self, bbox_pred: Tensor, priors: Tensor, stride: float, img_shape: tuple[int, int]) -> Tensor:
-        """Box outputs (m, D) and their priors (m, ...) to (m, 4) xyxy boxes in input pixels.
+        """Box outputs (..., m, D) and their priors (..., m, ...) to (..., m, 4) xyxy boxes in input pixels.
 
-        A head clips them to ``img_shape`` (h, w, ...) or leaves them as they are; here the ``bbox_coder`` decides.
+        A head clips them to ``img_shape`` (h, w, ...), for a batch a pair of tensors (B,), or leaves them as they are; here the
+        ``bbox_coder`` decides.
         """
         return self.bbox_coder.decode(priors, bbox_pred, max_shape=img_shape)
 
@@ -193,6 +168,7 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
     # ------------------------------------------------------------------------------------------------ decode
 
     @torch.no_grad()
+    @full_precision
     def predict_by_feat(
         self,
         cls_scores: list[Tensor],
@@ -282,15 +258,17 @@ class BaseDenseHead(BaseModule, metaclass=ABCMeta):
         threshold, nms_pre = cfg.get('score_thr', 0), cfg.get('nms_pre', -1)
         parts = []
         for level in levels:
-            activated = level.activated or self.scores_are_probabilities or not self.use_sigmoid_cls
-            raw = (
-                level.scores[:, : self.num_classes]
-                if self.use_sigmoid_cls or level.activated
-                else self.to_probability(level.scores.float())
-            )
-            scores, rows, labels = filter_scores_and_topk(raw, threshold, nms_pre, activated)
+            ranking, activated = self._ranking(level)
+            scores, rows, labels = filter_scores_and_topk(ranking, threshold, nms_pre, activated)
             parts.append((self._level_boxes(level, rows, img_shape), scores, labels, *_factors(level, rows)))
         return _instances(*(torch.cat(fields) for fields in zip(*parts)))
+
+    def _ranking(self, level: LevelOutputs) -> tuple[Tensor, bool]:
+        """By what the pairs of prior and class are ranked, (..., P_l, C), and whether these are probabilities rather than logits."""
+        activated = level.activated or self.scores_are_probabilities or not self.use_sigmoid_cls
+        if self.use_sigmoid_cls or level.activated:
+            return level.scores[..., : self.num_classes], activated
+        return self.to_probability(level.scores.float()), activated
 
     def _prior_candidates(
         self, levels: list[LevelOutputs], cfg: ConfigDict, img_shape: tuple[int, int]
@@ -365,15 +343,3 @@ def _instances(bboxes: Tensor, scores: Tensor, labels: Tensor, factors: Tensor |
     if factors is not None:
         found.score_factors = factors
     return found
-
-
-def candidate_rule(cfg: ConfigDict) -> str:
-    """The setting ``nms_pre_rule``, ``'pairs'`` unless given.
-
-    Raises:
-        ConfigError: an unknown rule.
-    """
-    rule = cfg.get('nms_pre_rule', 'pairs')
-    if rule not in _NMS_PRE_RULES:
-        raise ConfigError(f'must be one of {_NMS_PRE_RULES}', field='test_cfg.nms_pre_rule', received=rule)
-    return rule

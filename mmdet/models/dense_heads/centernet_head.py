@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from mmdet.core.boxes import get_box_tensor
 from mmdet.core.priors import rectangle_cells
+from mmdet.core.priors.grid import quotient
 from mmdet.errors import ModelInputError
 from mmdet.registry import MODELS, TASK_UTILS
 
+from ..inference import full_precision
 from ..utils.gaussian_target import (
     gaussian_radius,
     get_local_maximum,
@@ -24,6 +26,7 @@ from ..utils.gaussian_target import (
 )  # fmt: skip
 from .anchor_head import _Ignored
 from .base_dense_head import BaseDenseHead, Losses, _pair, to_config_dict, widened
+from .batch_decode import BatchCandidates, padded_topk
 
 _STRIDE = 4  # pixels a cell, where the samples do not tell the size of the padded image
 _MIN_OVERLAP = 0.3  # of a box with corners off by the radius of its bump
@@ -47,6 +50,9 @@ class CenterNetHead(BaseDenseHead):
     """
 
     class_predictor = 'heatmap_head.2'
+
+    output_names = ('heat', 'wh', 'offset')
+    suppresses = False
 
     def __init__(
         self,
@@ -191,6 +197,7 @@ class CenterNetHead(BaseDenseHead):
     # ------------------------------------------------------------------------------------------------ decode
 
     @torch.no_grad()
+    @full_precision
     def predict_by_feat(  # type: ignore[override]
         self,
         center_heatmap_preds: list[Tensor],
@@ -235,6 +242,32 @@ class CenterNetHead(BaseDenseHead):
                 found = self._bbox_post_process(found, settings)
             results.append(found[:limit] if limit >= 0 else found)
         return results
+
+    def batch_candidates(
+        self,
+        outputs: tuple[Any, ...],
+        sizes_hw: Tensor,
+        input_hw: tuple[int, int],
+        cfg: dict | None = None,
+        with_nms: bool = True,
+    ) -> BatchCandidates:
+        """See the base class; boxes are not clipped, and what a transform put around the image is not taken off."""
+        settings = self._settings(cfg)
+        heat, wh, offset = (widened(maps[0]) for maps in outputs)
+        height, width = heat.shape[2], heat.shape[3]
+        peaks = get_local_maximum(heat, settings.get('local_maximum_kernel', 3))
+        scores, index, valid = padded_topk(peaks.flatten(1), settings.get('topk', 100))
+        labels, places = quotient(index, height * width)
+        rows, columns = quotient(places, width)
+        sizes, shifts = (transpose_and_gather_feat(maps, places) for maps in (wh, offset))  # (B, k, 2)
+        centers = torch.stack([columns, rows], dim=-1).to(heat.dtype) + shifts
+        corners = torch.cat([centers - sizes / 2, centers + sizes / 2], dim=-1)  # (B, k, 4) in cells
+        sides = zip((input_hw[1], input_hw[0]) * 2, (width, height) * 2)
+        cell = torch.stack(
+            [torch.as_tensor(side / cells, dtype=heat.dtype, device=heat.device) for side, cells in sides]
+        )
+        counts = valid & (scores > settings.get('score_thr', 0))
+        return BatchCandidates(corners * cell, scores.masked_fill(~counts, 0), labels, self.num_classes)
 
     @staticmethod
     def _image_size(heat: Tensor, meta: dict[str, Any]) -> tuple[int, int]:

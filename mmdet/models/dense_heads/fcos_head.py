@@ -51,6 +51,8 @@ class FCOSHead(AnchorFreeHead):
         ModelInputError: as many ``regress_ranges`` as levels are needed.
     """
 
+    output_names = ('cls', 'reg', 'centerness')
+
     def __init__(
         self,
         num_classes: int,

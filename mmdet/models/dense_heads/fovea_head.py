@@ -134,7 +134,7 @@ class FoveaHead(AnchorFreeHead):
     def decode_boxes(self, bbox_pred: Tensor, priors: Tensor, stride: float, img_shape: tuple[int, int]) -> Tensor:
         """Logarithms of the sides (m, 4) to boxes (m, 4); as in the reference, they end a pixel before the image's edge."""
         sides = self._base_edges[stride] * bbox_pred.exp()
-        boxes = torch.cat([priors - sides[:, :2], priors + sides[:, 2:]], dim=1)
+        boxes = torch.cat([priors - sides[..., :2], priors + sides[..., 2:]], dim=-1)
         return clip_boxes(boxes, (img_shape[0] - 1, img_shape[1] - 1))
 
     # ------------------------------------------------------------------------------------------------ losses

@@ -291,6 +291,6 @@ class GFLHead(SingleAnchorHead):
 
     def decode_boxes(self, bbox_pred: Tensor, priors: Tensor, stride: float, img_shape: tuple[int, int]) -> Tensor:
         """(m, 4 n) logits and their priors (m, 4) to (m, 4) xyxy boxes in input pixels, clipped to ``img_shape`` (h, w)."""
-        centers = (priors[:, :2] + priors[:, 2:]) / 2
-        last = (img_shape[0] - self.legacy, img_shape[1] - self.legacy)
+        centers = (priors[..., :2] + priors[..., 2:]) / 2
+        last = tuple(side - 1 for side in img_shape[:2]) if self.legacy else img_shape
         return self.bbox_coder.decode(centers, self.integral(bbox_pred) * stride, last)

@@ -20,6 +20,7 @@ from mmdet.registry import MODELS
 from .anchor_head import AnchorHead, _Ignored, flatten_levels
 from .atss_head import ATSSHead
 from .base_dense_head import LevelOutputs, Losses, widened
+from .batch_decode import BatchCandidates
 
 _COVARIANCES = ('full', 'tied', 'diag', 'spherical')
 # The fit of the mixture, as scikit-learn does it by default: at most so many steps, until the mean log-likelihood changes by less than
@@ -187,8 +188,26 @@ class PAAHead(ATSSHead):
 
     def _prepared(self, level: LevelOutputs) -> LevelOutputs:
         assert level.factors is not None
-        scores = self.to_probability(level.scores.float()) * level.factors.float().sigmoid()[:, None]
+        scores = self.to_probability(level.scores.float()) * level.factors.float().sigmoid()[..., None]
         return dataclasses.replace(level, scores=scores.sqrt(), factors=None, activated=True)
+
+    def batch_candidates(
+        self, *args: Any, with_nms: bool = True, cfg: dict | None = None, **kwargs: Any
+    ) -> BatchCandidates:
+        """See the base class; the smallest size is not looked at where the NMS follows."""
+        cfg = ConfigDict(self._settings(cfg), min_bbox_size=-1) if with_nms else cfg
+        return super().batch_candidates(*args, with_nms=with_nms, cfg=cfg, **kwargs)
+
+    def batch_detections(self, boxes: Tensor, labels: Tensor, images: Tensor, found: BatchCandidates) -> Tensor:
+        """The boxes after the votes."""
+        if not self.with_score_voting:
+            return boxes
+        voters = found.boxes[images]  # (M, N, 4)
+        if found.labels is None:
+            scores = found.scores[images, :, labels]
+        else:
+            scores = found.scores[images] * (found.labels[images] == labels[:, None])
+        return voted(boxes[:, None], voters, scores[:, None])[:, 0]
 
     def _bbox_post_process(
         self,
@@ -221,13 +240,18 @@ class PAAHead(ATSSHead):
         for label in detections.labels.unique():
             own = detections.labels == label
             voters = candidates[candidates.labels == label]
-            overlaps = bbox_overlaps(boxes[own], voters.bboxes)  # (n, voters)
-            weights = (-(1 - overlaps).square() / _VOTE_WIDTH).exp() * voters.scores * (overlaps > _MIN_VOTE_IOU)
-            total = weights.sum(1, keepdim=True)
-            # A box without area overlaps nothing, itself included.
-            boxes[own] = torch.where(total > 0, weights @ voters.bboxes / total.clamp(min=_EPS), boxes[own])
+            boxes[own] = voted(boxes[own], voters.bboxes, voters.scores)
         detections.bboxes = boxes
         return detections
+
+
+def voted(boxes: Tensor, voters: Tensor, scores: Tensor) -> Tensor:
+    """The weighted averages (..., m, 4) of the voters (..., n, 4) that overlap each of the boxes (..., m, 4); scores (..., n) or (..., m, n)."""
+    overlaps = bbox_overlaps(boxes, voters)  # (..., m, n)
+    weights = (-(1 - overlaps).square() / _VOTE_WIDTH).exp() * scores * (overlaps > _MIN_VOTE_IOU)
+    total = weights.sum(-1, keepdim=True)
+    # A box without area overlaps nothing, itself included.
+    return torch.where(total > 0, weights @ voters / total.clamp(min=_EPS), boxes)
 
 
 def _ranks(groups: np.ndarray) -> np.ndarray:

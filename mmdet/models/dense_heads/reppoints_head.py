@@ -197,7 +197,7 @@ class RepPointsHead(AnchorFreeHead):
 
     def decode_boxes(self, bbox_pred: Tensor, priors: Tensor, stride: float, img_shape: tuple[int, int]) -> Tensor:
         """Corners in strides (m, 4) to boxes (m, 4) on the image."""
-        return clip_boxes(bbox_pred * stride + priors.repeat(1, 2), img_shape)
+        return clip_boxes(bbox_pred * stride + torch.cat([priors, priors], dim=-1), img_shape)
 
     # ------------------------------------------------------------------------------------------------ losses
 

@@ -15,6 +15,8 @@ from mmdet.registry import MODELS
 
 from .anchor_head import AnchorHead
 from .base_dense_head import LevelOutputs, Losses
+from .batch_decode import BatchCandidates
+from .level_outputs import BatchLevel
 
 
 @MODELS.register_module()
@@ -75,6 +77,14 @@ class RPNHead(AnchorHead):
         return InstanceData.cat(found)
 
     _prior_candidates = _pair_candidates
+
+    def _batch_candidates(
+        self, levels: list[BatchLevel], cfg: ConfigDict, limits: tuple[Tensor, Tensor]
+    ) -> BatchCandidates:
+        found = [super(RPNHead, self)._batch_candidates([level], cfg, limits).pairs() for level in levels]
+        boxes, scores = (torch.cat(parts, dim=1) for parts in zip(*((part.boxes, part.scores) for part in found)))
+        numbers = torch.cat([torch.full_like(part.scores, i, dtype=torch.int64) for i, part in enumerate(found)], dim=1)
+        return BatchCandidates(boxes, scores, torch.zeros_like(numbers), self.num_classes, (numbers, len(levels)))
 
     def _bbox_post_process(
         self, results: InstanceData, cfg: dict | Config | None = None, *args: Any, **kwargs: Any

@@ -334,7 +334,7 @@ class RTMDetHead(BaseDenseHead):
 
     def decode_boxes(self, bbox_pred: Tensor, priors: Tensor, stride: float, img_shape: tuple[int, int]) -> Tensor:
         """(m, 4) distances in pixels and their points (m, 2 or more) to (m, 4) xyxy boxes, clipped to ``img_shape`` (h, w)."""
-        return self.bbox_coder.decode(priors[:, :2], bbox_pred, img_shape)
+        return self.bbox_coder.decode(priors[..., :2], bbox_pred, img_shape)
 
 
 @MODELS.register_module()

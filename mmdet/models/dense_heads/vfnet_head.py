@@ -56,6 +56,7 @@ class VFNetHead(ATSSHead, FCOSHead):  # type: ignore[misc]  # FCOS's layers, and
     """
 
     class_predictor = 'vfnet_cls'
+    output_names = ('cls', 'reg')
     _default_init_cfg = dict(
         type='Normal',
         layer='Conv2d',

@@ -21,8 +21,11 @@ from mmdet.errors import ConfigError, ModelInputError
 from mmdet.registry import MODELS, TASK_UTILS
 
 from ..backbones.darknet import BN_CFG, LEAKY_CFG
+from ..inference import full_precision
 from .anchor_head import _Ignored, by_level, flatten_map
 from .base_dense_head import BaseDenseHead, LevelOutputs, Losses, to_config_dict, widened
+from .batch_decode import FILLING, BatchCandidates, rows_of
+from .level_outputs import BatchLevel
 
 _SIGMOID: dict = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
 _ANCHORS = dict(
@@ -64,6 +67,8 @@ class YOLOV3Head(BaseDenseHead):
 
     clips_boxes = False
     class_predictor = 'convs_pred'
+
+    output_names = ('pred',)
 
     def __init__(
         self,
@@ -157,6 +162,7 @@ class YOLOV3Head(BaseDenseHead):
 
     # ------------------------------------------------------------------------------------------------ decode
 
+    @full_precision
     def predict_by_feat(  # type: ignore[override]
         self,
         pred_maps: list[Tensor],
@@ -166,12 +172,15 @@ class YOLOV3Head(BaseDenseHead):
         with_nms: bool = True,
     ) -> list[InstanceData]:
         """Detections of the raw outputs, L maps (B, A D, H_l, W_l); see :meth:`BaseDenseHead.predict_by_feat`."""
-        by_anchor = [level.unflatten(1, (self.num_base_priors, -1)) for level in pred_maps]
-        boxes, objectness, classes = (
+        return super().predict_by_feat(*self._split(pred_maps), batch_img_metas, cfg, rescale, with_nms)
+
+    def _split(self, pred_maps: list[Tensor]) -> tuple[list[Tensor], ...]:
+        """L maps (B, A D, H_l, W_l) to class scores, boxes and objectness."""
+        by_anchor = [level.view(level.shape[0], self.num_base_priors, -1, *level.shape[2:]) for level in pred_maps]
+        return tuple(
             [level[:, :, channels].flatten(1, 2) for level in by_anchor]
-            for channels in (slice(4), slice(4, 5), slice(5, None))
+            for channels in (slice(5, None), slice(4), slice(4, 5))
         )
-        return super().predict_by_feat(classes, boxes, objectness, batch_img_metas, cfg, rescale, with_nms)
 
     def decode_boxes(self, bbox_pred: Tensor, priors: Tensor, stride: float, img_shape: tuple[int, int]) -> Tensor:
         """Raw box outputs (m, 4) and their anchors (m, 4) to (m, 4) xyxy boxes in input pixels, not clipped."""
@@ -190,6 +199,23 @@ class YOLOV3Head(BaseDenseHead):
         boxes, logits, objectness = (torch.cat(fields) for fields in zip(*parts))
         scores, rows, labels = filter_scores_and_topk(logits, cfg.get('score_thr', 0), cfg.get('nms_pre', -1))
         return InstanceData(bboxes=boxes[rows], scores=scores, labels=labels, score_factors=objectness[rows])
+
+    def _batch_levels(self, *outputs: Any) -> list[BatchLevel]:
+        return super()._batch_levels(*self._split(*outputs))
+
+    def _batch_candidates(
+        self, levels: list[BatchLevel], cfg: ConfigDict, limits: tuple[Tensor, Tensor]
+    ) -> BatchCandidates:
+        objectness = torch.cat([level.factors for level in levels], dim=1).sigmoid()  # (B, P)
+        boxes = torch.cat([self._boxes_of_rows(level, None, limits) for level in levels], dim=1)
+        logits = torch.cat([level.scores for level in levels], dim=1)
+        least = cfg.get('conf_thr', -1)
+        if least > 0:
+            logits = logits.masked_fill((objectness < least).unsqueeze(-1), FILLING)
+        rows, scores, labels = self._chosen(logits, False, cfg)
+        factors = rows_of(objectness, rows)
+        scores = scores * (factors if labels is not None else factors.unsqueeze(-1))
+        return BatchCandidates(rows_of(boxes, rows), scores, labels, self.num_classes)
 
     # ----------------------------------------------------------------------------------------------- targets
 

@@ -21,6 +21,8 @@ from ..layers.csp_layer import KAIMING_CFG, NORM_CFG, SWISH_CFG, conv_type
 from .anchor_free_head import AnchorFreeHead
 from .anchor_head import _Ignored, flatten_levels, mean_over_processes
 from .base_dense_head import LevelOutputs, Losses, widened
+from .batch_decode import BatchCandidates, padded_topk, rows_of
+from .level_outputs import BatchLevel
 
 _EPS = 1e-8  # keeps the logarithm of an empty box finite
 _SIGMOID = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0)
@@ -53,6 +55,8 @@ class YOLOXHead(AnchorFreeHead):
     class_predictor = 'multi_level_conv_cls'
     _point_offset = 0.0
     _default_init_cfg = KAIMING_CFG
+
+    output_names = ('cls', 'reg', 'obj')
 
     def __init__(
         self,
@@ -159,6 +163,21 @@ class YOLOXHead(AnchorFreeHead):
             parts.append((self._level_boxes(level, rows, img_shape), scores[rows], labels[rows]))
         bboxes, scores, labels = (torch.cat(fields) for fields in zip(*parts))
         return InstanceData(bboxes=bboxes, scores=scores, labels=labels)
+
+    def _batch_candidates(
+        self, levels: list[BatchLevel], cfg: ConfigDict, limits: tuple[Tensor, Tensor]
+    ) -> BatchCandidates:
+        nms_pre, parts = cfg.get('nms_pre', -1), []
+        for level in levels:
+            assert level.factors is not None
+            best, labels = level.scores.max(-1)
+            scores, rows = best.sigmoid() * level.factors.sigmoid(), None
+            scores = scores.masked_fill(scores < cfg.get('score_thr', 0), 0)
+            if nms_pre > 0:
+                top, rows, valid = padded_topk(scores, nms_pre)
+                scores, labels = top.masked_fill(~valid, 0), rows_of(labels, rows)
+            parts.append((self._boxes_of_rows(level, rows, limits), scores, labels))
+        return BatchCandidates(*(torch.cat(fields, dim=1) for fields in zip(*parts)), self.num_classes)
 
     # ------------------------------------------------------------------------------------------------ losses
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmdet.errors import ModelInputError
 from mmdet.models.dense_heads.base_dense_head import Losses
+from mmdet.models.inference import InferenceNetwork
 from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.structures import DetDataSample, OptSampleList, SampleList
 
@@ -17,8 +18,11 @@ from mmdet.structures import DetDataSample, OptSampleList, SampleList
 ForwardResults: TypeAlias = dict[str, Tensor] | list[DetDataSample] | tuple[Tensor, ...] | Tensor
 
 
-class BaseDetector(BaseModel, metaclass=ABCMeta):
-    """Base of all detectors: ``detector(inputs, data_samples, mode)``; arguments are those of mmengine's ``BaseModel``."""
+class BaseDetector(InferenceNetwork, BaseModel, metaclass=ABCMeta):
+    """Base of all detectors: ``detector(inputs, data_samples, mode)``; arguments are those of mmengine's ``BaseModel``.
+
+    The modes ``'predict'`` and ``'tensor'`` run in the precision that :func:`mmdet.models.inference.prepare_networks` set.
+    """
 
     @property
     def with_neck(self) -> bool:
@@ -81,12 +85,16 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
             RuntimeError: another mode.
         """
         if mode == 'tensor':
-            return self._forward(inputs, data_samples)
+            with self.inference_context(inputs):
+                return self._forward(inputs, data_samples)
         if mode not in ('loss', 'predict'):
             raise RuntimeError(f"mode must be 'loss', 'predict' or 'tensor'. Received: {mode!r}")
         if data_samples is None:
             raise ModelInputError(f'mode {mode!r} needs one sample per image', field='data_samples', received=None)
-        return self.loss(inputs, data_samples) if mode == 'loss' else self.predict(inputs, data_samples)
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        with self.inference_context(inputs):
+            return self.predict(inputs, data_samples)
 
     @abstractmethod
     def loss(self, batch_inputs: Any, batch_data_samples: SampleList) -> Losses:

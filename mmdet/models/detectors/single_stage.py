@@ -105,6 +105,8 @@ class SingleStageDetector(PyramidDetector):
         # A copy: the config a user passes in stays as it is.
         head = ConfigDict(to_config_dict(bbox_head), train_cfg=self.train_cfg, test_cfg=self.test_cfg)
         self.bbox_head: BaseDenseHead = MODELS.build(head)
+        # From images to the raw outputs, in evaluation mode, in the place of the modules: see mmdet.apis.backends.
+        self.backend_network: nn.Module | None = None
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> Losses:
         """Losses of the head, scalars or lists over levels."""
@@ -112,11 +114,20 @@ class SingleStageDetector(PyramidDetector):
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
         """The samples with ``pred_instances``, in original-image pixels when ``rescale``."""
-        results = self.bbox_head.predict(self.extract_feat(batch_inputs), batch_data_samples, rescale=rescale)
+        if self.backend_network is None or self.training:
+            results = self.bbox_head.predict(self.extract_feat(batch_inputs), batch_data_samples, rescale=rescale)
+        else:
+            options: dict[str, Any] = dict(batch_img_metas=[s.metainfo for s in batch_data_samples], rescale=rescale)
+            results = self.bbox_head.predict_by_feat(*self.backend_network(batch_inputs), **options)
         return self.add_pred_to_datasample(batch_data_samples, results)
 
-    def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> tuple:
+    def raw_outputs(self, batch_inputs: Tensor) -> tuple:
+        """The raw outputs of the head, whatever ``backend_network`` is."""
         return self.bbox_head(self.extract_feat(batch_inputs))
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> tuple:
+        compute = self.raw_outputs if self.backend_network is None or self.training else self.backend_network
+        return compute(batch_inputs)
 
 
 @MODELS.register_module()

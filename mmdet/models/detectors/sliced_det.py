@@ -10,8 +10,10 @@ from torch import Tensor
 
 from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError
-from mmdet.formats.windows import TiledImage, slice_starts
+from mmdet.formats.windows import TiledImage
 from mmdet.registry import MODELS
+from mmdet_runtime.resizing import check_tiles, tile_windows
+from mmdet_runtime.resizing import slice_starts as slice_starts  # an earlier version had it here
 
 from .composite import CompositeDetector
 from .stage import DetectionStage
@@ -53,17 +55,12 @@ class SlicedDet(CompositeDetector):
         init_cfg: dict | None = None,
     ):
         super().__init__(data_preprocessor, init_cfg)
-        if tile_wh is not None and (len(tile_wh) != 2 or min(tile_wh) < 1):
-            raise ConfigError('must be two positive sizes (w, h), or None', field='tile_wh', received=tile_wh)
-        if not 0 <= overlap < 1:
-            raise ConfigError('must be in [0, 1)', field='overlap', received=overlap)
+        self.tile_wh, self.overlap = check_tiles(tile_wh, overlap), overlap
         self.stage = DetectionStage(**stage)
         self.whole = None if whole is None else dict(whole)
         # The same network with other settings, in a plain list so that its parameters are registered and saved only once.
         settings = [] if whole is None else [{**stage, **whole, 'detector': self.stage.detector}]
         self._whole_stages = [DetectionStage(**options) for options in settings]
-        self.tile_wh = None if tile_wh is None else (int(tile_wh[0]), int(tile_wh[1]))
-        self.overlap = overlap
         self._tiles_at_once = _BATCHES * self.stage.batch_size
         self.nms = nms or dict(type='nms', iou_threshold=0.6)
         self.max_per_img = max_per_img
@@ -79,7 +76,7 @@ class SlicedDet(CompositeDetector):
         tiles = [
             (i, x, y, tile_hw)
             for i, image in enumerate(images)
-            for x, y, tile_hw in self._tiles((image.shape[2], image.shape[1]))
+            for x, y, tile_hw in tile_windows((image.shape[2], image.shape[1]), self.tile_wh, self.overlap)
         ]
         self.note(tiles=len(tiles) / max(len(images), 1))
         pixels = ((i, x, y, images[i][:, y : y + h, x : x + w]) for i, x, y, (h, w) in tiles)
@@ -119,14 +116,6 @@ class SlicedDet(CompositeDetector):
         for stage in self._whole_stages:
             views += stage([_as_tensor(image.read_rows(0, height), device)])
         return merge_views(views, self.nms, self.max_per_img)
-
-    def _tiles(self, size_wh: tuple[int, int]) -> Iterator[tuple[int, int, tuple[int, int]]]:
-        """Left and upper edge, height and width of the tiles of an image."""
-        width, height = size_wh
-        tile_w, tile_h = self.tile_wh or size_wh
-        for y in slice_starts(height, tile_h, self.overlap):
-            for x in slice_starts(width, tile_w, self.overlap):
-                yield x, y, (min(tile_h, height), min(tile_w, width))
 
     def _detect_tiles(self, tiles: Iterable[tuple[int, int, int, Tensor]]) -> Iterator[tuple[int, InstanceData]]:
         """The detections of each tile in pixels of its image; a tile is its image's number, left and upper edge, and pixels (3, h, w)."""

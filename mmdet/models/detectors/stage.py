@@ -21,33 +21,13 @@ from mmdet.errors import ConfigError, ModelInputError
 from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmdet.utils.checks import is_number
+from mmdet_runtime.resizing import rescale_size_hw
 
 from .base import BaseDetector
 from .tta import flip_boxes
 
 # What dense heads decode by.
 _TEST_CFG = ('score_thr', 'nms_pre', 'nms_pre_rule', 'min_bbox_size', 'nms', 'max_per_img')
-
-
-def rescale_size_hw(
-    size_hw: tuple[int, int], scale_wh: tuple[int, int], max_zoom: float | None = None
-) -> tuple[int, int]:
-    """Height and width after a resize that keeps the ratio, by the rule of the ``Resize`` transform.
-
-    Args:
-        size_hw: height and width of the image.
-        scale_wh: the largest long and short side, in either order.
-        max_zoom: limit of the enlargement; None for none.
-
-    >>> rescale_size_hw((480, 640), (1333, 800))
-    (800, 1067)
-    >>> rescale_size_hw((480, 640), (1333, 800), max_zoom=1)
-    (480, 640)
-    """
-    height, width = size_hw
-    factor = min(max(scale_wh) / max(height, width), min(scale_wh) / min(height, width))
-    factor = factor if max_zoom is None else min(factor, max_zoom)
-    return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
 
 
 def resize_image(image: Tensor, size_hw: tuple[int, int]) -> Tensor:

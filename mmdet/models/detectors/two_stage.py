@@ -103,11 +103,12 @@ class TwoStageDetector(PyramidDetector):
         self, batch_inputs: Tensor, batch_img_metas: list[dict], test_cfg: ConfigDict | None = None
     ) -> list[InstanceData]:
         """See :class:`BaseDetector`; the proposals have been through the NMS of the first stage."""
-        x = self.extract_feat(batch_inputs)
-        proposals = self._proposals(x, [DetDataSample(metainfo=meta) for meta in batch_img_metas])
         # Settings instead of an argument, which a subclass written for mmdetection would not have.
         cfg = ConfigDict(test_cfg or self.roi_head.test_cfg, nms=None, max_per_img=-1)
-        return self.roi_head.predict_bbox(x, batch_img_metas, proposals, cfg, rescale=True)
+        with self.inference_context(batch_inputs):
+            x = self.extract_feat(batch_inputs)
+            proposals = self._proposals(x, [DetDataSample(metainfo=meta) for meta in batch_img_metas])
+            return self.roi_head.predict_bbox(x, batch_img_metas, proposals, cfg, rescale=True)
 
     def _proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> list[InstanceData]:
         """``bboxes`` (n, 4) of each image, in pixels of the input."""

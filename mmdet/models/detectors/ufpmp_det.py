@@ -7,23 +7,20 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet.core.post_processing import ScoredBoxes, merge_views
-from mmdet.core.ufp import boxes_to_image, check_packing, pack_images, render_mosaic, whole_image
+from mmdet.core.post_processing import merge_views
+from mmdet.core.ufp import render_mosaic
 from mmdet.errors import ConfigError
 from mmdet.models.dense_heads.base_dense_head import Losses
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmdet.utils.checks import is_number
 from mmdet.utils.class_names import map_classes
+from mmdet_runtime.second_look import SecondLook
 
 from .composite import CompositeDetector
 from .stage import DetectionStage
-
-_ON_EMPTY = ('skip', 'whole')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +43,7 @@ class UFPMPTrace:
 
 
 @MODELS.register_module()
-class UFPMPDet(CompositeDetector):
+class UFPMPDet(SecondLook, CompositeDetector):
     """A coarse detector finds the foreground, unified foreground packing makes a mosaic of it, a fine detector detects on the mosaic.
 
     Images must have full resolution (the test pipeline neither resizes nor normalises); both stages resize on the device. Two
@@ -82,9 +79,8 @@ class UFPMPDet(CompositeDetector):
             none: its boxes are not merged), or any other argument out of range.
     """
 
+    coarse: DetectionStage
     fine: DetectionStage
-    coarse_area: float | None = None
-    look_below: float | None = None
     _only_proposes = False  # the coarse stage, whose one class is any object
 
     def __init__(
@@ -104,15 +100,10 @@ class UFPMPDet(CompositeDetector):
         look_score: float = 0.0,
     ):
         super().__init__(data_preprocessor, init_cfg)
-        if on_empty not in _ON_EMPTY:
-            raise ConfigError(f'must be one of {_ON_EMPTY}', field='on_empty', received=on_empty)
-        shares = dict(coarse_weight=coarse_weight, min_overlap=min_overlap, look_score=look_score)
-        for name, share in shares.items():
-            if not is_number(share) or not 0 <= share <= 1:
-                raise ConfigError('must be in [0, 1]', field=name, received=share)
-        for name, value in (('coarse_area', coarse_area), ('look_below', look_below)):
-            if value is not None and not (is_number(value) and value >= 0):
-                raise ConfigError('must be None or a number >= 0', field=name, received=value)
+        self.set_looks(
+            ufp=ufp, nms=nms, max_per_img=max_per_img, min_overlap=min_overlap, coarse_weight=coarse_weight, on_empty=on_empty,
+            coarse_area=coarse_area, look_below=look_below, look_score=look_score,
+        )  # fmt: skip
         self.coarse = DetectionStage(**coarse)
         if fine is None or fine.get('detector') is None:
             self.only_detector = 'coarse.detector.'
@@ -122,18 +113,12 @@ class UFPMPDet(CompositeDetector):
         else:
             self.fine = DetectionStage(**fine)
         classes = (self.coarse.num_classes, self.fine.num_classes)
-        self._fine_labels: tuple[int, ...] | None = None  # of the coarse labels, where they differ
         known = self.coarse.classes is not None and self.fine.classes is not None
         self._only_proposes = self.coarse.class_agnostic and not self.fine.class_agnostic
         if known or self._only_proposes:
             self.match_stage_classes(dict(coarse=self.coarse.classes or (), fine=self.fine.classes or ()))
         elif classes[0] != classes[1]:
             raise ConfigError('both stages must have the same classes', field='num_classes', received=classes)
-        self.ufp = check_packing(ufp)
-        self.nms = nms or dict(type='nms', iou_threshold=0.6, offset=1)
-        self.max_per_img, self.min_overlap = max_per_img, min_overlap
-        self.coarse_weight, self.on_empty = coarse_weight, on_empty
-        self.coarse_area, self.look_below, self.look_score = coarse_area, look_below, look_score
 
     def match_stage_classes(self, names: Mapping[str, Sequence[str]]) -> list[str]:
         """Learn the class names of the stages, ``coarse`` and ``fine``; returns sentences about what is not equal.
@@ -152,6 +137,13 @@ class UFPMPDet(CompositeDetector):
         found = map_classes(coarse, fine, 'The fine stage')
         self._fine_labels = None if found.is_identity else found.labels
         return list(found.notes)
+
+    @staticmethod
+    def detections(bboxes: Tensor, scores: Tensor, labels: Tensor) -> InstanceData:
+        """Detections of these three."""
+        return InstanceData(bboxes=bboxes, scores=scores, labels=labels)
+
+    merge_views = staticmethod(merge_views)
 
     @property
     def num_classes(self) -> int:
@@ -200,67 +192,7 @@ class UFPMPDet(CompositeDetector):
                 for i, (found, (regions, _, _), mosaic, looked) in enumerate(zip(coarse, packed, mosaics, looks))
             ]
 
-    def looks_again(self, coarse: InstanceData, size_wh: tuple[int, int]) -> bool:
-        """Whether an image gets a second look, by its coarse detections and ``look_below``."""
-        if self.look_below is None or len(coarse) == 0:
-            return self.look_below != 0
-        seen = max(self.coarse.input_size_hw(size_wh[::-1], scale)[1] / size_wh[0] for scale in self.coarse.scales)
-        sides = _areas(coarse.bboxes).sqrt() * seen
-        return bool(((sides < self.look_below) & (coarse.scores >= self.look_score)).any())
-
-    def pack(
-        self, coarse: list[InstanceData], sizes_wh: list[tuple[int, int]], looks: list[bool] | None = None
-    ) -> list[tuple[Tensor, float, float]]:
-        """Regions (R, 7), mosaic width and height of each image; no regions where ``looks`` says not to look again."""
-        # Class after class, by descending score within a class: the clustering is one greedy pass over this order.
-        packable = [found[torch.argsort(found.labels, stable=True)] for found in coarse]
-        if self.coarse_area is not None:
-            packable = [found[_areas(found.bboxes) < self.coarse_area] for found in packable]
-        if looks is not None:
-            packable = [found if again else found[:0] for found, again in zip(packable, looks)]
-        options = dict(self.ufp)
-        if 'min_score' in options:
-            options['scores'] = [found.scores for found in packable]
-        packed = pack_images([found.bboxes for found in packable], sizes_wh, **options)
-        if self.on_empty == 'whole':
-            for i, ((regions, _, _), (width, height)) in enumerate(zip(packed, sizes_wh)):
-                if len(regions) == 0 and len(packable[i]) == len(coarse[i]) and (looks is None or looks[i]):
-                    whole = torch.as_tensor(whole_image((width, height)), device=regions.device, dtype=regions.dtype)
-                    packed[i] = (whole, float(width), float(height))
-        return packed
-
     def render(self, image: Tensor, regions: Tensor, mosaic_w: float, mosaic_h: float) -> Tensor:
         """Mosaic (3, ceil(mosaic_h), ceil(mosaic_w)) float32; pixel values are not rounded, as in the original."""
         # Without regions an image of no pixels is enough; it saves the conversion of the whole image.
         return render_mosaic((image if len(regions) else image[:, :0]).float(), regions, mosaic_w, mosaic_h)
-
-    def merge(
-        self, coarse: InstanceData, fine: InstanceData | None, regions: Tensor, looked: bool = True
-    ) -> InstanceData:
-        """Boxes of the mosaic back in the image, with the coarse ones where asked for, through one NMS per class.
-
-        Of an image that was not ``looked`` at again, the coarse detections as they are: their stage's NMS has seen them.
-        """
-        labels = coarse.labels
-        if self._fine_labels is not None:
-            labels = labels.new_tensor(self._fine_labels)[labels]
-        if not looked:
-            known = InstanceData(bboxes=coarse.bboxes, scores=coarse.scores, labels=labels)[labels >= 0]
-            return known[: self.max_per_img] if self.max_per_img >= 0 else known
-        views = [ScoredBoxes(coarse.bboxes[:0], coarse.scores[:0], coarse.labels[:0])]
-        if fine is not None:
-            bboxes, index, _ = boxes_to_image(fine.bboxes, regions, self.min_overlap)
-            own = ScoredBoxes(bboxes, fine.scores[index], fine.labels[index])
-            views.append(own if self.coarse_area is None else own[_areas(bboxes) < self.coarse_area])
-        if self.coarse_weight > 0 or self.coarse_area is not None:
-            weights = torch.full_like(coarse.scores, self.coarse_weight)
-            if self.coarse_area is not None:
-                weights[_areas(coarse.bboxes) >= self.coarse_area] = 1
-            known = (labels >= 0) & (weights > 0)
-            views.append(ScoredBoxes(coarse.bboxes[known], (coarse.scores * weights)[known], labels[known]))
-        return merge_views(views, self.nms, self.max_per_img)
-
-
-def _areas(bboxes: Tensor) -> Tensor:
-    """Areas (n,) of boxes (n, 4) xyxy."""
-    return (bboxes[:, 2:] - bboxes[:, :2]).prod(dim=-1)

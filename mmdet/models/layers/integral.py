@@ -23,4 +23,4 @@ class Integral(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., 4 * (reg_max + 1)) logits, side-major, to (..., 4) distances in [0, reg_max]."""
         probability = F.softmax(x.unflatten(-1, (4, self.reg_max + 1)), dim=-1)
-        return F.linear(probability, self.project.type_as(probability)[None]).squeeze(-1)
+        return F.linear(probability, self.project.type_as(probability)[None])[..., 0]

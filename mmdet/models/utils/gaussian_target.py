@@ -57,7 +57,7 @@ def get_local_maximum(heat: Tensor, kernel: int = 3) -> Tensor:
 def get_topk_from_heatmap(scores: Tensor, k: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The k highest scores of (B, C, H, W): scores, places in the map, classes, y and x, each (B, k)."""
     batch, _, height, width = scores.shape
-    top, indices = scores.view(batch, -1).topk(k)
+    top, indices = scores.reshape(batch, -1).topk(k)
     classes, places = torch.div(indices, height * width, rounding_mode='floor'), indices % (height * width)
     return top, places, classes, torch.div(places, width, rounding_mode='floor'), (places % width).int().float()
 

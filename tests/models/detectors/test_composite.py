@@ -9,11 +9,11 @@ from mmdet.core.post_processing import merge_views
 from mmdet.core.ufp import UnifiedForegroundPacking
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.detectors import BaseDetector, DetectionStage, SlicedDet, UFPMPDet
-from mmdet.models.detectors.sliced_det import slice_starts
 from mmdet.models.detectors.stage import rescale_size_hw, resize_image
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import ConfigError, ModelInputError
+from mmdet_runtime.resizing import slice_starts
 from tests.devices import on, tolerance
 
 
@@ -243,7 +243,7 @@ def test_two_passes_by_hand(detector):
 def test_boxes_are_packed_class_after_class(detector, monkeypatch):
     """The order of the packed boxes decides on the regions: by class, and by falling score within a class."""
     seen = []
-    monkeypatch.setattr('mmdet.models.detectors.ufpmp_det.pack_images', lambda boxes, sizes, **o: seen.append((boxes, sizes, o)) or [])  # fmt: skip
+    monkeypatch.setattr('mmdet_runtime.second_look.pack_images', lambda boxes, sizes, **o: seen.append((boxes, sizes, o)) or [])  # fmt: skip
     coarse = found([[k, k, k + 9, k + 9] for k in range(5)], [0.9, 0.8, 0.7, 0.6, 0.5], [1, 0, 1, 0, 0])
     model = ufpmp(detector, Scripted(), Scripted(), ufp=dict(scale=2, mode='exact'))
     model.pack([coarse, found()], [(100, 50), (30, 20)])

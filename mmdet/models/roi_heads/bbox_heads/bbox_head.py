@@ -20,6 +20,7 @@ from mmdet.errors import ConfigError
 from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict, widened
 from mmdet.models.dense_heads.base_dense_head import _pair as pair_wh
 from mmdet.models.dense_heads.class_rows import copy_class_rows
+from mmdet.models.inference import full_precision
 from mmdet.models.losses.accuracy import accuracy
 from mmdet.registry import MODELS, TASK_UTILS
 
@@ -259,6 +260,7 @@ class BBoxHead(BaseModule):
     # ------------------------------------------------------------------------------------------------ decode
 
     @torch.no_grad()
+    @full_precision
     def predict_by_feat(
         self,
         rois: Sequence[Tensor],

@@ -1,7 +1,7 @@
 """Boxes from image to mosaic and back.
 
 All functions use the same rounded map as the renderer, :func:`pixel_regions`, so a box lands where its pixels do. Apart from
-:func:`match_rects`, :func:`source_rects` and :func:`tile_rects`, which take tensors only, they take boxes and regions as tensors, numpy
+:func:`match_rects`, :func:`source_rects` and :func:`tile_rects`, which take tensors or arrays, they take boxes and regions as tensors, numpy
 arrays or lists. Results are tensors if the boxes are a tensor, numpy arrays otherwise.
 
 Letters: K boxes, R regions, M matches of a box with a region. Boxes are xyxy.
@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from mmdet.errors import ModelInputError
-
+from ..arrays import Array, float64_like, is_tensor, namespace
+from ..errors import ModelInputError
 from .mosaic import pixel_regions
 
 MIN_OVERLAP = 0.9
@@ -25,77 +23,79 @@ MIN_OVERLAP = 0.9
 
 
 def _of_any_kind(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function of float64 tensors ``(boxes, regions, ...)`` take arrays and lists too, and return boxes of the floating dtype it was given."""
+    """Let a function of float64 ``(boxes, regions, ...)`` of one kind take lists and other kinds too, and return boxes of the given floating dtype."""
 
     @functools.wraps(function)
     def wrapper(boxes: Any, regions: Any, *args: Any, **kwargs: Any) -> Any:
-        as_tensor = isinstance(boxes, Tensor)
-        given = boxes if as_tensor else torch.from_numpy(np.array(boxes, ndmin=1))
+        given: Any = boxes if is_tensor(boxes) else np.array(boxes, ndmin=1)
         if given.shape == (0,):
             given = given.reshape(0, 4)
-        regions = torch.as_tensor(regions, dtype=torch.float64, device=given.device)
+        regions = float64_like(regions, given)
         for value, columns, field in ((given, 4, 'boxes'), (regions, 7, 'regions')):
-            if value.dim() != 2 or value.shape[1] != columns:
+            if value.ndim != 2 or value.shape[1] != columns:
                 raise ModelInputError(f'must have the shape (n, {columns})', field=field, received=tuple(value.shape))
-        result = function(given.double(), pixel_regions(regions), *args, **kwargs)
-        dtype = given.dtype if given.is_floating_point() else torch.float64
+        result = function(float64_like(given, given), pixel_regions(regions), *args, **kwargs)
+        floating = given.is_floating_point() if is_tensor(given) else given.dtype.kind == 'f'
 
-        def as_given(part: Tensor) -> Tensor | np.ndarray:
-            part = part.to(dtype) if part.is_floating_point() else part
-            return part if as_tensor else part.numpy()
+        def as_given(part: Any) -> Any:
+            if not floating or part.dtype != namespace(part).float64:
+                return part
+            return part.to(given.dtype) if is_tensor(part) else part.astype(given.dtype, copy=False)
 
         return tuple(map(as_given, result)) if isinstance(result, tuple) else as_given(result)
 
     return wrapper
 
 
-def source_rects(regions: Tensor) -> Tensor:
+def source_rects(regions: Array) -> Array:
     """Rectangles of rounded regions (R, 7) in the image, (R, 4) xyxy."""
-    return torch.cat([regions[:, :2], regions[:, :2] + regions[:, 2:4]], dim=1)
+    return namespace(regions).concatenate([regions[:, :2], regions[:, :2] + regions[:, 2:4]], axis=1)
 
 
-def tile_rects(regions: Tensor) -> Tensor:
+def tile_rects(regions: Array) -> Array:
     """Rectangles of rounded regions (R, 7) in the mosaic, (R, 4) xyxy."""
-    return torch.cat([regions[:, 4:6], regions[:, 4:6] + regions[:, 2:4] * regions[:, 6:]], dim=1)
+    ends = regions[:, 4:6] + regions[:, 2:4] * regions[:, 6:]
+    return namespace(regions).concatenate([regions[:, 4:6], ends], axis=1)
 
 
 @_of_any_kind
-def image_to_mosaic(boxes: Tensor, regions: Tensor) -> Tensor:
+def image_to_mosaic(boxes: Array, regions: Array) -> Array:
     """Coordinates in the mosaic of boxes (K, 4) in the image, box i by region i of (K, 7). Nothing is clipped."""
     return (boxes - regions[:, [0, 1, 0, 1]]) * regions[:, 6:] + regions[:, [4, 5, 4, 5]]
 
 
 @_of_any_kind
-def mosaic_to_image(boxes: Tensor, regions: Tensor) -> Tensor:
+def mosaic_to_image(boxes: Array, regions: Array) -> Array:
     """Coordinates in the image of boxes (K, 4) in the mosaic, box i by region i of (K, 7). Nothing is clipped."""
     return (boxes - regions[:, [4, 5, 4, 5]]) / regions[:, 6:] + regions[:, [0, 1, 0, 1]]
 
 
-def match_rects(boxes: Tensor, rects: Tensor, min_overlap: float = MIN_OVERLAP) -> tuple[Tensor, Tensor]:
+def match_rects(boxes: Array, rects: Array, min_overlap: float = MIN_OVERLAP) -> tuple[Array, Array]:
     """Pairs of a rectangle and a box whose overlap, divided by the smaller of the two areas, exceeds ``min_overlap``.
 
     Args:
         boxes: (K, 4) xyxy.
-        rects: (R, 4) xyxy.
+        rects: (R, 4) xyxy, of the same kind.
         min_overlap: in [0, 1).
 
     Returns:
         indices of the rectangles and of the boxes, int64 (M,), sorted by rectangle, then by box. What has no area matches nothing.
     """
-    top_left = torch.maximum(rects[:, None, :2], boxes[:, :2])  # (R, K, 2)
-    bottom_right = torch.minimum(rects[:, None, 2:], boxes[:, 2:])  # (R, K, 2)
-    shared = (bottom_right - top_left).clamp(min=0).prod(dim=-1)  # (R, K)
-    box_areas, rect_areas = ((b[:, 2:] - b[:, :2]).prod(dim=-1) for b in (boxes, rects))
-    smaller = torch.minimum(rect_areas[:, None], box_areas)  # (R, K)
-    share = shared / smaller.clamp(min=torch.finfo(smaller.dtype).tiny)
-    rect, box = torch.where((smaller > 0) & (share > min_overlap))
+    xp = namespace(boxes)
+    top_left = xp.maximum(rects[:, None, :2], boxes[:, :2])  # (R, K, 2)
+    bottom_right = xp.minimum(rects[:, None, 2:], boxes[:, 2:])  # (R, K, 2)
+    shared = xp.prod((bottom_right - top_left).clip(min=0), -1)  # (R, K)
+    box_areas, rect_areas = (xp.prod(b[:, 2:] - b[:, :2], -1) for b in (boxes, rects))
+    smaller = xp.minimum(rect_areas[:, None], box_areas)  # (R, K)
+    share = shared / smaller.clip(min=xp.finfo(smaller.dtype).tiny)
+    rect, box = xp.where((smaller > 0) & (share > min_overlap))
     return rect, box
 
 
 @_of_any_kind
 def boxes_to_mosaic(
-    boxes: Tensor, regions: Tensor, min_overlap: float = MIN_OVERLAP, clip: bool = False
-) -> tuple[Tensor, Tensor, Tensor]:
+    boxes: Array, regions: Array, min_overlap: float = MIN_OVERLAP, clip: bool = False
+) -> tuple[Array, Array, Array]:
     """Map ground-truth boxes into the mosaic, once for every region that they belong to.
 
     A box belongs to a region if their overlap, divided by the smaller of both areas, exceeds ``min_overlap``. So a box cut by a
@@ -111,16 +111,16 @@ def boxes_to_mosaic(
         boxes (M, 4) xyxy in the mosaic; index of each into ``boxes``; index of its region. Sorted by region, then by box.
     """
     region, box = match_rects(boxes, source_rects(regions), min_overlap)
-    rows = regions[region]
+    rows, xp = regions[region], namespace(boxes)
     mapped = image_to_mosaic(boxes[box], rows)
     if clip:
         tiles = tile_rects(rows)
-        mapped = torch.minimum(torch.maximum(mapped, tiles[:, [0, 1, 0, 1]]), tiles[:, [2, 3, 2, 3]])
+        mapped = xp.minimum(xp.maximum(mapped, tiles[:, [0, 1, 0, 1]]), tiles[:, [2, 3, 2, 3]])
     return mapped, box, region
 
 
 @_of_any_kind
-def boxes_to_image(boxes: Tensor, regions: Tensor, min_overlap: float = MIN_OVERLAP) -> tuple[Tensor, Tensor, Tensor]:
+def boxes_to_image(boxes: Array, regions: Array, min_overlap: float = MIN_OVERLAP) -> tuple[Array, Array, Array]:
     """Map detections on the mosaic back into the image, once for every tile that they belong to.
 
     A box belongs to a tile by the rule of :func:`boxes_to_mosaic`: a detection across two tiles is lost, one around several small

@@ -5,15 +5,17 @@ Letters: N boxes, R regions. Boxes are xyxy in pixels of the image.
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 
-from mmdet.errors import ConfigError, ModelInputError
+from ..arrays import is_tensor
+from ..errors import ConfigError, ModelInputError
 
-BoxesLike = torch.Tensor | np.ndarray | Sequence[Sequence[float]]
-Array = TypeVar('Array', torch.Tensor, np.ndarray)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BoxesLike: TypeAlias = 'Tensor | np.ndarray | Sequence[Sequence[float]]'
 
 FACTORS = (4, 2, 1)
 """Zoom of a region whose objects are small, middling, large."""
@@ -31,8 +33,8 @@ def as_boxes(boxes: BoxesLike) -> np.ndarray:
     Raises:
         ModelInputError: wrong shape, a coordinate that is not finite, or a right (bottom) edge before the left (top) one.
     """
-    if isinstance(boxes, torch.Tensor):
-        boxes = boxes.detach().to('cpu', torch.float64).numpy()
+    if is_tensor(boxes):
+        boxes = boxes.detach().cpu().double().numpy()
     try:
         boxes = np.array(boxes, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -218,7 +220,7 @@ def _cell_sets(bins: np.ndarray) -> list[list[int]]:
 def generate_regions(
     boxes: BoxesLike,
     scale: float = 1.5,
-    input_shape: Sequence[int] | torch.Tensor | None = None,
+    input_shape: 'Sequence[int] | Tensor | None' = None,
     *,
     mode: str = 'reference',
     max_tile: float | None = None,
@@ -226,7 +228,7 @@ def generate_regions(
     """Foreground regions of one image.
 
     Args:
-        boxes, scale, input_shape, mode: as in :func:`~mmdet.core.ufp.packing.UnifiedForegroundPacking`.
+        boxes, scale, input_shape, mode: as in :func:`~mmdet_runtime.ufp.UnifiedForegroundPacking`.
         max_tile: see :func:`merge_boxes`.
 
     Returns:

@@ -4,18 +4,19 @@ Letters: N boxes, R regions (tiles).
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from mmdet.errors import ConfigError, ModelInputError
-from mmdet.utils.checks import is_finite
-
+from ..arrays import Array, float64_like, is_tensor, namespace
+from ..checks import is_finite
+from ..errors import ConfigError, ModelInputError
 from .guillotine import pack_guillotine
 from .maxrects import pack_dense
-from .regions import Array, BoxesLike, check_input_shape, estimate_factors, generate_regions
+from .regions import BoxesLike, check_input_shape, estimate_factors, generate_regions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PACKINGS = ('guillotine', 'dense')
 SCORE_RULES = ('max', 'sum')
@@ -24,7 +25,7 @@ SCORE_RULES = ('max', 'sum')
 def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method know
     boxes: BoxesLike,
     scale: float = 1.5,
-    input_shape: Sequence[int] | Tensor | None = None,
+    input_shape: 'Sequence[int] | Tensor | None' = None,
     *,
     mode: str = 'reference',
     packing: str = 'guillotine',
@@ -91,9 +92,7 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
         factors, positions = _pack_bounded(source[:, 2:], factors, mean_area, packing, float(max_side))
     mosaic_w, mosaic_h = mosaic_size(source[:, 2:] * factors[:, None], positions)
     regions = np.concatenate([source, positions, factors[:, None]], axis=1)  # (R, 7)
-    if isinstance(boxes, Tensor):
-        return torch.from_numpy(regions).to(boxes.device), mosaic_w, mosaic_h
-    return regions, mosaic_w, mosaic_h
+    return float64_like(regions, boxes), mosaic_w, mosaic_h
 
 
 def check_packing(options: Any, field: str = 'ufp') -> dict[str, Any]:
@@ -117,7 +116,7 @@ def _region_scores(scores: Any, member: np.ndarray, regions: int, rule: str) -> 
     """Largest or summed score (R,) of the boxes of each region; ``member`` (N,) is the region of each box, -1 for none."""
     if scores is None:
         raise ConfigError('needs the scores of the boxes', field='min_score')
-    values = np.asarray(scores.detach().cpu() if isinstance(scores, Tensor) else scores, dtype=np.float64)
+    values = float64_like(scores, None)
     if values.shape != member.shape:
         message = f'must hold one score for each of {len(member)} boxes'
         raise ModelInputError(message, field='scores', received=values.shape)
@@ -152,15 +151,16 @@ def pack_images(
     if len(boxes) != len(input_shapes):
         message = f'must hold one (width, height) for each of {len(boxes)} images'
         raise ModelInputError(message, field='input_shapes', received=len(input_shapes))
-    devices = {b.device if isinstance(b, Tensor) and b.dim() == 2 else None for b in boxes}
+    devices = {b.device if is_tensor(b) and b.ndim == 2 else None for b in boxes}
     given: Sequence[Any] = [None] * len(boxes) if scores is None else scores
 
     def pack(boxes: Sequence[Any]) -> list[tuple[Any, float, float]]:
         rows = zip(boxes, input_shapes, given)
         return [UnifiedForegroundPacking(b, scale, shape, scores=s, **options) for b, shape, s in rows]
 
-    if len(devices) != 1 or devices <= {None, torch.device('cpu')}:
+    if len(devices) != 1 or {str(device) for device in devices} <= {'None', 'cpu'}:
         return pack(boxes)
+    torch = namespace(boxes[0])
     counts = [len(b) for b in boxes]
     if scores is not None:
         given = torch.cat([s.detach().double() for s in scores]).cpu().split([len(s) for s in scores])

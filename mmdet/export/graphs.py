@@ -1,0 +1,304 @@
+"""Detectors as networks of tensors, for exporters: raw outputs, candidates, or boxes after the NMS.
+
+The decode is that of the heads (:mod:`mmdet.models.dense_heads.batch_decode`): whole batches, no size that depends on values, any input size.
+
+Naming: B images of H x W pixels, N candidates of an image, R rows of scores in the NMS, M boxes of all images.
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from torch import Tensor, nn
+
+from mmdet.core.priors.grid import quotient
+from mmdet.errors import ConfigError
+from mmdet.models.dense_heads import BaseDenseHead
+from mmdet.models.dense_heads.batch_decode import BatchCandidates, candidate_rule, padded_topk
+from mmdet.models.detectors import BaseDetector
+from mmdet.ops.nms_export import nms_rows
+from mmdet.utils.files import replacing
+from mmdet.version import release
+
+OUTPUTS = ('raw', 'candidates', 'boxes')
+# Of candidates and boxes; the latter have the number of the image beside.
+_FIELDS = ('boxes', 'scores', 'labels')
+_DEFAULT_OPSET = 17
+# More boxes than there are; the NMS operator has no number for "all".
+_ALL = 1 << 24
+
+
+class _Decode(nn.Module):
+    """Raw outputs to candidates or boxes, in float32 whatever the network is computed in.
+
+    A module of its own so that the names of its operations in a graph begin with ``/decode``: what may not be computed in a lower precision.
+    """
+
+    def __init__(self, head: BaseDenseHead, outputs: str, settings: ConfigDict):
+        super().__init__()
+        # In a tuple: the head stays a part of the detector only.
+        self._head, self._outputs, self._settings = (head,), outputs, settings
+
+    def forward(self, raw: tuple[Any, ...], sizes_hw: Tensor, input_hw: tuple[int, int]) -> tuple[Tensor, ...]:
+        head, settings, with_nms = self._head[0], self._settings, self._outputs == 'boxes'
+        with torch.autocast(sizes_hw.device.type, enabled=False):
+            found = head.batch_candidates(raw, sizes_hw, input_hw, cfg=settings, with_nms=with_nms)
+            # Beside its use this keeps the input in the graphs of heads that do not clip their boxes.
+            absent = (sizes_hw.amin(1) <= 0).view(-1, *[1] * (found.scores.dim() - 1))
+            found = dataclasses.replace(found, scores=found.scores.masked_fill(absent, 0))
+            if not with_nms:
+                pairs = found.pairs()
+                return pairs.boxes, pairs.scores, pairs.labels
+            return _suppressed(head, found, settings)
+
+
+def _suppressed(head: BaseDenseHead, found: BatchCandidates, settings: ConfigDict) -> tuple[Tensor, ...]:
+    """What the NMS of the settings leaves: boxes (M, 4), scores (M,), labels (M,), images (M,), by image and descending score."""
+    nms, limit = settings.get('nms'), settings.get('max_per_img', -1)
+    if nms is not None and (nms.get('class_agnostic') or found.groups is not None):
+        found = found.pairs()
+    scores = found.scores if found.labels is not None else found.scores.transpose(1, 2)  # (B, N) or (B, C, N)
+    per_image = scores.flatten(1)  # (B, N) or (B, C * N)
+    if nms is not None:
+        rows = _score_rows(found, scores, bool(nms.get('class_agnostic')))  # (B, R, N)
+        picked = nms_rows(found.boxes, rows, nms['iou_threshold'], limit if limit >= 0 else _ALL)
+        image, row, box = picked.unbind(1)
+        place = box if found.labels is not None else row * rows.shape[2] + box
+        place = image * per_image.shape[1] + place
+        # Each row was suppressed for itself: the limit is that of an image, so what was picked is ranked once more.
+        flat = per_image.reshape(-1)
+        per_image = torch.zeros_like(flat).scatter(0, place, flat[place]).view_as(per_image)
+    count = limit if limit >= 0 else per_image.shape[1]
+    top, index, _ = padded_topk(per_image, count)
+    image, rank = (top > 0).nonzero().unbind(1)
+    place, values = index[image, rank], top[image, rank]
+    if found.labels is not None:
+        box, labels = place, found.labels[image, place]
+    else:
+        labels, box = quotient(place, found.scores.shape[1])
+    return head.batch_detections(found.boxes[image, box], labels, image, found), values, labels, image
+
+
+def _score_rows(found: BatchCandidates, scores: Tensor, class_agnostic: bool) -> Tensor:
+    """Scores (B, R, N) with a row for each class (or group): exact, while boxes shifted apart by their class would lose their last bits."""
+    if found.labels is None:
+        return scores
+    if class_agnostic:
+        return scores.unsqueeze(1)
+    labels, count = found.groups or (found.labels, found.num_classes)
+    own = labels.unsqueeze(1) == torch.arange(count, device=labels.device)[:, None]
+    return scores.unsqueeze(1) * own
+
+
+class ExportGraph(nn.Module):
+    """A detector whose inputs and outputs are tensors; made by :func:`build_graph`.
+
+    Attributes:
+        detector: the network, in evaluation mode.
+        outputs: ``'raw'``, ``'candidates'`` or ``'boxes'``.
+        settings: how the raw outputs are decoded, and what is left to do with candidates: ``score_thr``, ``nms``, ``max_per_img``,
+            ``min_bbox_size``. ``nms`` is None for a detector without one.
+        input_names: ``image`` (B, 3, H, W) float32, normalised and padded, and unless raw
+            ``shape`` (B, 2) int64, heights and widths before padding; 0, 0 for what only fills up the batch, in which nothing is found.
+        output_names: of raw outputs ``cls_0``, ``cls_1``, ..., ``reg_0``, ...; otherwise ``boxes``, ``scores``, ``labels``; with the NMS ``image``.
+        dynamic_axes: by input and output, which axes may vary, for ``torch.onnx.export``.
+    """
+
+    def __init__(self, detector: BaseDetector, outputs: str, settings: ConfigDict, raw_lengths: Sequence[int]):
+        super().__init__()
+        head: BaseDenseHead = detector.detection_head
+        self.detector, self.outputs, self.settings = detector, outputs, settings
+        self._raw_lengths = tuple(raw_lengths)
+        self.decode = None if outputs == 'raw' else _Decode(head, outputs, settings)
+        self.input_names = ['image'] if outputs == 'raw' else ['image', 'shape']
+        dense = {0: 'batch', 2: 'height', 3: 'width'}
+        self.dynamic_axes: dict[str, dict[int, str]] = {'image': dense}
+        if outputs == 'raw':
+            self.output_names = [
+                f'{name}_{level}' for name, count in zip(head.output_names, raw_lengths) for level in range(count)
+            ]
+            for name in self.output_names:
+                level = name.rsplit('_', 1)[1]
+                self.dynamic_axes[name] = {0: 'batch', 2: f'height_{level}', 3: f'width_{level}'}
+            return
+        self.dynamic_axes['shape'] = {0: 'batch'}
+        self.output_names = [*_FIELDS] if outputs == 'candidates' else [*_FIELDS, 'image_index']
+        axes = {0: 'batch'} if outputs == 'candidates' else {0: 'detections'}
+        self.dynamic_axes.update({name: dict(axes) for name in self.output_names})
+
+    def forward(self, image: Tensor, shape: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Images (B, 3, H, W) and their sizes (B, 2) before padding, not needed for raw outputs, to what ``output_names`` says."""
+        raw = self.detector._forward(image.to(next(self.detector.parameters()).dtype))
+        if [len(maps) for maps in raw] != list(self._raw_lengths):
+            head = type(self.detector.detection_head).__name__
+            message = f'{head} must return lists of {list(self._raw_lengths)} maps, as its output_names and levels say'
+            raise ConfigError(message, field='bbox_head', received=[len(maps) for maps in raw])
+        if self.decode is None:
+            return tuple(level for maps in raw for level in maps)
+        assert shape is not None, 'the sizes of the images are needed'
+        return self.decode(raw, shape, (image.shape[2], image.shape[3]))
+
+    def raw_lists(self, flat: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """The raw outputs, flat as :meth:`forward` gives them, as the lists that ``predict_by_feat`` of the head takes."""
+        parts = iter(flat)
+        return tuple([next(parts) for _ in range(count)] for count in self._raw_lengths)
+
+
+def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | Config | None = None) -> ExportGraph:
+    """Wrap a detector for an exporter.
+
+    Args:
+        detector: it is put into evaluation mode; the graph shares its weights.
+        outputs: ``'raw'``: what ``predict_by_feat`` of the head takes. ``'candidates'``: ``boxes`` (B, N, 4) xyxy in pixels of the input,
+            ``scores`` (B, N), 0 for what is below the threshold or fills up, ``labels`` (B, N) int64, as the NMS would get them; N is the
+            same for all images of a size, and for all sizes where ``nms_pre`` limits the levels. ``'boxes'``: what the NMS leaves,
+            ``boxes`` (M, 4), ``scores`` (M,), ``labels`` (M,), ``image_index`` (M,), by image and descending score.
+        test_cfg: settings instead of those of the head. A detector that merges the candidates of several views sets
+            ``nms_pre_rule='pairs'``, as ``BaseDetector.candidates`` does.
+
+    Raises:
+        ConfigError: another kind of outputs, a detector that cannot be exported, or an NMS that ONNX lacks.
+    """
+    if outputs not in OUTPUTS:
+        raise ConfigError(f'must be one of {OUTPUTS}', field='outputs', received=outputs)
+    head = getattr(detector, 'bbox_head', None)
+    if not isinstance(head, BaseDenseHead):
+        message = 'only detectors with one dense head, bbox_head, can be exported'
+        raise ConfigError(message, field='model.type', received=type(detector).__name__)
+    settings = ConfigDict(head._settings(test_cfg))
+    if not head.suppresses:
+        settings.nms = None
+    candidate_rule(settings)
+    if outputs == 'boxes':
+        settings = _checked_nms(head, settings)
+    # The graph too: the exporter puts a model back into the mode that it found it in.
+    return ExportGraph(detector, outputs, settings, _raw_lengths(detector)).eval()
+
+
+def _raw_lengths(detector: BaseDetector) -> list[int]:
+    """How many maps each list of the raw outputs has."""
+    levels = detector.bbox_head.prior_generator.num_levels
+    return [levels] * len(detector.bbox_head.output_names)
+
+
+def _checked_nms(head: BaseDenseHead, settings: ConfigDict) -> ConfigDict:
+    """The settings with an NMS that the operator can do, by the names that it is asked for."""
+    nms = settings.get('nms')
+    instead = "the operator of ONNX cannot do it: export outputs='candidates' and suppress afterwards"
+    if settings.get('min_bbox_size', -1) > 0:
+        message = f'is in pixels of the original image; {instead}'
+        raise ConfigError(message, field='test_cfg.min_bbox_size', received=settings.min_bbox_size)
+    if nms is None:
+        return settings
+    nms = ConfigDict(nms)
+    if 'iou_thr' in nms:
+        nms.iou_threshold = nms.pop('iou_thr')
+    kind, offset = nms.get('type', 'nms'), nms.get('offset', 0) or int(head.legacy)
+    if kind != 'nms' or offset or 'iou_threshold' not in nms:
+        received = dict(nms, offset=offset)
+        raise ConfigError(
+            f"must be of type 'nms' with an iou_threshold and without an offset; {instead}",
+            field='test_cfg.nms',
+            received=received,
+        )
+    if nms.get('score_threshold', 0) > settings.get('score_thr', 0):
+        raise ConfigError(
+            f'must not be above score_thr; {instead}',
+            field='test_cfg.nms.score_threshold',
+            received=nms.score_threshold,
+        )
+    limits = [value for value in (nms.get('max_num', -1), settings.get('max_per_img', -1)) if value >= 0]
+    return ConfigDict(settings, nms=nms, max_per_img=settings.get('max_per_img', -1) if not limits else limits[-1])
+
+
+# ---------------------------------------------------------------------------------------------------- files
+
+
+def example_inputs(graph: ExportGraph, size_hw: tuple[int, int], batch: int = 1) -> tuple[Tensor, ...]:
+    """Random images of a size, and that size as the one before padding."""
+    device = next(graph.parameters()).device
+    image = torch.randn(batch, 3, *size_hw, generator=torch.Generator().manual_seed(0)).to(device)
+    shape = torch.tensor([size_hw] * batch, device=device)
+    return (image,) if graph.outputs == 'raw' else (image, shape)
+
+
+def to_onnx(
+    graph: ExportGraph,
+    file: str | os.PathLike,
+    size_hw: tuple[int, int],
+    *,
+    batch: int = 1,
+    dynamic: bool = True,
+    opset: int = _DEFAULT_OPSET,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write a graph as ONNX, by the TorchScript-based exporter, and let ``onnx.checker`` look at the file.
+
+    Args:
+        graph: of :func:`build_graph`.
+        file: to write.
+        size_hw: height and width of the example in pixels; with ``dynamic=False`` the only size.
+        batch: images of the example; with ``dynamic=False`` the only number.
+        dynamic: let batch, height and width vary.
+        opset: version of the operators.
+        metadata: texts to keep in the file, beside the version of this package and the kind of outputs.
+
+    Raises:
+        ConfigError: the package ``onnx`` is missing.
+    """
+    if importlib.util.find_spec('onnx') is None:
+        raise ConfigError("needs onnx: pip install 'mmdet-dense[onnx]'", field='to_onnx', received=None)
+    import onnx
+
+    inputs = example_inputs(graph, size_hw, batch)
+    with replacing(Path(file), keep_suffix=True) as temporary, _quiet(), torch.no_grad():
+        torch.onnx.export(
+            graph, inputs, os.fspath(temporary), input_names=graph.input_names, output_names=graph.output_names,
+            dynamic_axes=graph.dynamic_axes if dynamic else None, opset_version=opset, dynamo=False,
+        )  # fmt: skip
+        model = onnx.load(os.fspath(temporary))
+        onnx.checker.check_model(model)
+        texts = dict(outputs=graph.outputs, mmdet=release, **(metadata or {}))
+        onnx.helper.set_model_props(model, {key: str(value) for key, value in texts.items()})
+        onnx.save(model, os.fspath(temporary))
+
+
+def to_torch_export(
+    graph: ExportGraph, file: str | os.PathLike, size_hw: tuple[int, int], *, batch: int = 1, dynamic: bool = True
+) -> None:
+    """Write a graph by ``torch.export``, for :func:`torch.export.load`, which then needs torch only. Arguments as of :func:`to_onnx`.
+
+    Raises:
+        ConfigError: outputs after the NMS, for which torch has no operator.
+    """
+    if graph.outputs == 'boxes':
+        message = "torch.export has no operator for the NMS: export outputs='candidates' and suppress afterwards"
+        raise ConfigError(message, field='outputs', received=graph.outputs)
+    varying = torch.export.Dim.DYNAMIC
+    if dynamic:
+        # torch.export takes a size of one for a constant, of the batch as of the coarsest map. Nothing is computed with the example.
+        least = 4 * max(max(stride) for stride in graph.detector.detection_head.prior_generator.strides)
+        batch, size_hw = max(batch, 2), (max(size_hw[0], least), max(size_hw[1], least + least // 4))
+    inputs = example_inputs(graph, size_hw, batch)
+    shapes = tuple(dict.fromkeys(graph.dynamic_axes[name], varying) for name in graph.input_names)
+    with replacing(Path(file), keep_suffix=True) as temporary, torch.no_grad():
+        program = torch.export.export(graph, inputs, dynamic_shapes=shapes if dynamic else None, strict=False)
+        names = dict(inputs=graph.input_names, outputs=graph.output_names)
+        texts = {'names.json': json.dumps(names), 'outputs': graph.outputs, 'mmdet': release}
+        torch.export.save(program, os.fspath(temporary), extra_files=texts)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tracer's remarks on checks of shapes: they are checked once, for the example."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield

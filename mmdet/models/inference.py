@@ -1,0 +1,415 @@
+"""How the networks of a detector run at inference: precision, memory layout, folded batch norms, compilation.
+
+Nothing here changes a parameter, a buffer or a name of the state dict. Convolutions keep their weights, and beside them a copy as the
+inference wants it: with the batch norm folded in, in half precision, channels last. ``model.train()``, loading weights, and
+:func:`restore_networks` take the copies away.
+"""
+
+import contextlib
+import dataclasses
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmdet.errors import ConfigError
+from mmdet.utils.checks import is_int
+
+AMP_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+_TYPE_NAMES = {dtype: name for name, dtype in AMP_TYPES.items()}
+# Largest number of padded sizes that are compiled, each of which takes half a minute; images of further sizes run as without compilation.
+COMPILED_SIZES = 4
+# Folded batch norms must leave the outputs equal up to this share of their size.
+_TOLERANCE = 1e-5
+_PROBE_SIDE = 64
+_PARTS = ('backbone', 'neck', 'bbox_head', 'rpn_head')
+# What torch computes itself; a subclass with a pass of its own is left alone.
+_NORM_PASSES = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)
+
+
+@dataclasses.dataclass(frozen=True)
+class InferenceOptions:
+    """The ``inference`` dict of a config.
+
+    Attributes:
+        amp: False or None for float32; ``'bf16'`` or ``'fp16'``; True for the usual one of the device: float16 on a GPU, bfloat16 elsewhere.
+        channels_last: lay images and weights of convolutions out channels last; ``'auto'`` on CPUs, and on GPUs in half precision.
+        fuse: fold batch norms into the convolutions before them; ``'auto'`` where the outputs stay equal to 1e-5, which is tried out on a
+            small random image; True in any case.
+        compile: ``torch.compile`` backbone, neck and dense head for each padded size, of which a number gives the most; True is 4.
+    """
+
+    amp: bool | str | None = None
+    channels_last: bool | str = 'auto'
+    fuse: bool | str = 'auto'
+    compile: bool | int = False
+
+    def __post_init__(self) -> None:
+        if self.amp not in (None, True, False, *AMP_TYPES):
+            message = f'must be True, False or one of {sorted(AMP_TYPES)}'
+            raise ConfigError(message, field='inference.amp', received=self.amp)
+        for name in ('channels_last', 'fuse'):
+            if getattr(self, name) not in (True, False, 'auto'):
+                message = "must be True, False or 'auto'"
+                raise ConfigError(message, field=f'inference.{name}', received=getattr(self, name))
+        if not isinstance(self.compile, bool) and not is_int(self.compile, 0):
+            message = 'must be True, False or the largest number of sizes to compile'
+            raise ConfigError(message, field='inference.compile', received=self.compile)
+
+    @classmethod
+    def read(cls, settings: Any = None, **given: Any) -> 'InferenceOptions':
+        """The options of a config's ``inference``, or those themselves; arguments that are not None come first.
+
+        Raises:
+            ConfigError: no dict, an unknown key, or a value that is not allowed.
+        """
+        if isinstance(settings, cls):
+            settings = dataclasses.asdict(settings)
+        known = [field.name for field in dataclasses.fields(cls)]
+        if settings is not None and not (isinstance(settings, Mapping) and set(settings) <= set(known)):
+            raise ConfigError(f'must be a dict of some of {known}', field='inference', received=settings)
+        return cls(**{**(settings or {}), **{key: value for key, value in given.items() if value is not None}})
+
+    def dtype(self, device: torch.device) -> torch.dtype | None:
+        """The type that autocast computes in; None for float32."""
+        if self.amp is True:
+            return torch.float16 if device.type == 'cuda' else torch.bfloat16
+        return AMP_TYPES[self.amp] if isinstance(self.amp, str) else None
+
+
+# ------------------------------------------------------------------------------------------------ autocast
+
+
+class InferenceNetwork(nn.Module):
+    """What :func:`prepare_networks` sets of a detector, and the context in which its network then predicts."""
+
+    amp_dtype: torch.dtype | None = None
+    compiled_sizes: set[tuple[int, ...]] | None = None
+    most_compiled_sizes = COMPILED_SIZES
+    _ready: tuple[InferenceOptions, int] | None = None  # options and changes of the weights when it was prepared
+
+    def inference_context(self, inputs: Any) -> contextlib.AbstractContextManager:
+        """Autocast as prepared, and of a compiled network a limit of the sizes that are compiled. ``inputs`` are the images of the pass.
+
+        Weights that were changed in place since then are noticed here, and the network is prepared anew.
+        """
+        if self._ready is None or self.training or torch.compiler.is_compiling():
+            return contextlib.nullcontext()
+        if self._ready[1] != _changes(self):
+            _prepare(self, self._ready[0])
+        stack = contextlib.ExitStack()
+        if self.amp_dtype is not None:
+            stack.enter_context(torch.autocast(inputs.device.type, dtype=self.amp_dtype))
+        if self.compiled_sizes is not None:
+            size = tuple(inputs.shape)
+            if size in self.compiled_sizes or len(self.compiled_sizes) < self.most_compiled_sizes:
+                self.compiled_sizes.add(size)
+            else:
+                stack.enter_context(torch.compiler.set_stance('force_eager'))
+        return stack
+
+
+def full_precision(decode: Callable) -> Callable:
+    """Decorate a method that turns raw outputs into boxes: it runs outside autocast, and its tensors are float32 or wider.
+
+    The sum over bins, centres and boxes in half precision are wrong by pixels in large images, and cost AP.
+    """
+
+    @functools.wraps(decode)
+    def outside(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with contextlib.ExitStack() as stack:
+            for device in ('cpu', 'cuda'):
+                if torch.is_autocast_enabled(device):
+                    stack.enter_context(torch.autocast(device, enabled=False))
+            return decode(self, *map(_wide, args), **{name: _wide(value) for name, value in kwargs.items()})
+
+    return outside
+
+
+def _wide(value: Any) -> Any:
+    """Tensors, also in lists and tuples, of half precision in float32; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value.float() if value.dtype in _TYPE_NAMES else value
+    if type(value) in (list, tuple) and any(isinstance(item, (Tensor, list, tuple)) for item in value):
+        return type(value)(map(_wide, value))
+    return value
+
+
+# ------------------------------------------------------------------------------------------------ convolutions
+
+
+class _Prepared(nn.Module):
+    """What a prepared convolution and a folded batch norm share: they become what they were when one of them trains or gets weights."""
+
+    def train(self, mode: bool = True) -> Any:
+        if not mode:
+            return super().train(mode)
+        _release(self)
+        return self.train(mode)  # now that of the layer's own class
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        _release(self)
+        self._load_from_state_dict(*args, **kwargs)  # likewise
+
+
+class PreparedConv2d(_Prepared, nn.Conv2d):
+    """A convolution that computes by a copy of its weights; those themselves, in the state dict, are as before."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H', W'), in the type of the copy."""
+        return self._conv_forward(x.to(self.ready_weight.dtype), self.ready_weight, self.ready_bias)
+
+
+class FoldedNorm(_Prepared, nn.BatchNorm2d):
+    """A batch norm whose work the convolution before it does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Its input."""
+        return x
+
+
+def _prepare_conv(conv: nn.Conv2d, norm: nn.Module | None, dtype: torch.dtype | None, layout: torch.memory_format) -> None:
+    weight, bias = conv.weight.detach(), None if conv.bias is None else conv.bias.detach()
+    if norm is not None:
+        # In float64, so that folding rounds once.
+        scale = (norm.running_var.double() + norm.eps).rsqrt()
+        scale = scale if norm.weight is None else scale * norm.weight.detach().double()
+        shift = -norm.running_mean.double() * scale
+        shift = shift if norm.bias is None else shift + norm.bias.detach().double()
+        shift = shift if bias is None else shift + bias.double() * scale
+        weight, bias = (weight.double() * scale[:, None, None, None]).to(weight.dtype), shift.to(weight.dtype)
+    cast = dtype or weight.dtype
+    _swap(conv, PreparedConv2d, (conv,) if norm is None else (conv, norm))
+    # Copies in any case: a later change of the weights in place must not reach half of them.
+    conv.register_buffer('ready_weight', weight.to(cast, copy=True, memory_format=layout), persistent=False)
+    conv.register_buffer('ready_bias', None if bias is None else bias.to(cast, copy=True), persistent=False)
+    if norm is not None:
+        _swap(norm, FoldedNorm, (conv, norm))
+
+
+def _swap(layer: nn.Module, kind: type, pair: tuple[nn.Module, ...]) -> None:
+    layer.__dict__['_was'] = (layer.__class__, pair)
+    layer.__class__ = kind
+
+
+def _release(layer: Any) -> None:
+    """Give a prepared layer, and the one it is paired with, their own classes back."""
+    for one in layer.__dict__['_was'][1]:
+        if '_was' in one.__dict__:
+            one.__class__, _ = one.__dict__.pop('_was')
+        for name in ('ready_weight', 'ready_bias'):
+            one._buffers.pop(name, None)
+            one._non_persistent_buffers_set.discard(name)
+
+
+# ------------------------------------------------------------------------------------------------ whole models
+
+
+def networks_of(model: nn.Module) -> list[nn.Module]:
+    """The detector itself, or the detectors of a composite one, each once."""
+    return [module for module in model.modules() if isinstance(getattr(module, 'backbone', None), nn.Module)]
+
+
+def prepare_networks(model: nn.Module, options: InferenceOptions | dict | None = None) -> str:
+    """Make the networks of a model ready for inference, in evaluation mode; prepared ones are prepared anew.
+
+    Returns:
+        what was done and why, one line; also logged, once for each different line.
+
+    Raises:
+        ConfigError: mixed precision or compilation of a model in which there is no detector with a backbone.
+    """
+    options = InferenceOptions.read(options)
+    networks = [
+        network for network in networks_of(model)
+        if next(network.parameters(), None) is not None and getattr(network, 'backend_network', None) is None  # another library computes it
+    ]  # fmt: skip
+    model.eval()
+    for field in ('amp', 'compile'):
+        if getattr(options, field) and not (networks and all(isinstance(one, InferenceNetwork) for one in networks)):
+            message = 'needs a detector with a backbone, on the BaseDetector of this package'
+            raise ConfigError(message, field=f'inference.{field}', received=type(model).__name__)
+    line = '; '.join(dict.fromkeys(_prepare(network, options) for network in networks))
+    if line:
+        _say(f'Inference: {line} (config key "inference")')
+    return line
+
+
+@functools.lru_cache(maxsize=256)
+def _say(line: str) -> None:
+    print_log(line, logger='current')
+
+
+def restore_networks(model: nn.Module) -> None:
+    """Undo :func:`prepare_networks`."""
+    for module in model.modules():
+        if isinstance(module, _Prepared):
+            _release(module)
+    for network in networks_of(model):
+        for name in ('amp_dtype', 'compiled_sizes', 'most_compiled_sizes', '_ready'):
+            network.__dict__.pop(name, None)
+        _set_layout(network, None)
+        for part in _PARTS:
+            if getattr(getattr(network, part, None), '_compiled_call_impl', None) is not None:
+                getattr(network, part)._compiled_call_impl = None
+
+
+def _set_layout(network: nn.Module, layout: torch.memory_format | None) -> None:
+    preprocessor = getattr(network, 'data_preprocessor', None)
+    if hasattr(preprocessor, 'inference_format'):
+        preprocessor.inference_format = layout
+
+
+def _prepare(network: Any, options: InferenceOptions) -> str:
+    """Prepare one network; returns what was done, and why."""
+    restore_networks(network)
+    parameter = next(network.parameters())
+    device = parameter.device
+    dtype = options.dtype(device) if parameter.dtype == torch.float32 else None
+    said = [_TYPE_NAMES[dtype] if dtype else str(parameter.dtype).removeprefix('torch.')]
+    if dtype is not None:
+        network.amp_dtype = dtype
+        said[0] += ' by autocast, boxes in float32'
+        if device.type == 'cpu' and not _fast_on_cpu(dtype):
+            said[0] += f' (this CPU has no instructions for {_TYPE_NAMES[dtype]}: float32 may be faster)'
+    gains = device.type == 'cpu' or dtype is not None
+    last = gains if options.channels_last == 'auto' else bool(options.channels_last)
+    why = 'faster here' if last else f'needs half precision on {device.type}'
+    said.append(f'channels last {"on" if last else "off"}: {why if options.channels_last == "auto" else "as asked for"}')
+    layout = torch.channels_last if last else torch.contiguous_format
+    _set_layout(network, layout if last else None)
+    said.append(_convolutions(network, options, dtype, layout))
+    if options.compile:
+        _compile(network, COMPILED_SIZES if options.compile is True else options.compile)
+        said.append(f'torch.compile for up to {network.most_compiled_sizes} input sizes')
+    network._ready = options, _changes(network)
+    return ', '.join(said)
+
+
+def _changes(network: nn.Module) -> int:
+    """A number that grows with every change in place of a parameter or buffer."""
+    tensors = (*network.parameters(), *network.buffers())
+    return sum(tensor._version for tensor in tensors if not tensor.is_inference())
+
+
+def _fast_on_cpu(dtype: torch.dtype) -> bool:
+    names = {torch.bfloat16: ('_is_amx_tile_supported', '_is_avx512_bf16_supported'), torch.float16: ('_is_amx_fp16_supported',)}
+    return any(getattr(torch.cpu, name, bool)() for name in names[dtype])
+
+
+def _convolutions(network: Any, options: InferenceOptions, dtype: torch.dtype | None, layout: torch.memory_format) -> str:
+    """Prepare the convolutions of a network; returns a sentence about the batch norms."""
+    pairs: dict[nn.Module, nn.Module] = {}
+    norms = [module for module in network.modules() if type(module).forward in _NORM_PASSES]
+    said = 'batch norms: none' if not norms else f'{len(norms)} batch norms not folded: as asked for'
+    reference: list[Tensor] = []
+    if norms and options.fuse:
+        try:
+            reference, pairs = _outputs_and_pairs(network)
+        except Exception as error:  # a detector of the user's own may raise anything on an image of this size
+            said = f'{len(norms)} batch norms not folded: the network could not be tried out ({type(error).__name__}: {error})'
+    for folds in (pairs, {}):
+        for conv in network.modules():
+            if type(conv) is nn.Conv2d and (conv in folds or dtype is not None or layout != torch.contiguous_format):
+                _prepare_conv(conv, folds.get(conv), None if folds else dtype, layout)
+        if not folds:
+            break
+        difference = _difference(reference, _outputs(network))
+        if difference <= _TOLERANCE or options.fuse is True:
+            rest = len(norms) - len(folds)
+            said = f'{len(folds)} batch norms folded, equal to {difference:.0e}' + (f', {rest} others kept' if rest else '')
+            for conv in network.modules():
+                if isinstance(conv, PreparedConv2d) and dtype is not None:
+                    conv.ready_weight, conv.ready_bias = (
+                        None if tensor is None else tensor.to(dtype) for tensor in (conv.ready_weight, conv.ready_bias)
+                    )
+            break
+        said = f'{len(norms)} batch norms not folded: outputs would differ by {difference:.0e}'
+        for module in network.modules():
+            if isinstance(module, _Prepared):
+                _release(module)
+    return said
+
+
+def _outputs_and_pairs(network: Any) -> tuple[list[Tensor], dict[nn.Module, nn.Module]]:
+    """Outputs of a pass, and the batch norms that take the output of one convolution each, in this pass, with nothing between them."""
+    made: dict[int, tuple[nn.Module, Tensor, int]] = {}
+    calls: dict[nn.Module, int] = defaultdict(int)
+    sources: dict[nn.Module, list[nn.Module | None]] = defaultdict(list)
+
+    def after_conv(conv: nn.Module, _: Any, output: Tensor) -> None:
+        made[id(output)] = conv, output, output._version  # held, so that no other tensor gets its id
+        calls[conv] += 1
+
+    def before_norm(norm: nn.Module, inputs: tuple) -> None:
+        conv, output, version = made.get(id(inputs[0]), (None, None, 0))
+        sources[norm].append(conv if output is not None and output._version == version else None)
+
+    handles = []
+    for module in network.modules():
+        if type(module) is nn.Conv2d:
+            handles.append(module.register_forward_hook(after_conv))
+        elif type(module).forward in _NORM_PASSES and module.running_mean is not None:
+            handles.append(module.register_forward_pre_hook(before_norm))
+    try:
+        outputs = _outputs(network)
+    finally:
+        for handle in handles:
+            handle.remove()
+    pairs: dict[nn.Module, nn.Module] = {}
+    for norm, found in sources.items():
+        conv = found[0]
+        if conv is not None and found == [conv] * calls[conv]:  # a convolution that other norms or layers share has more calls
+            pairs[conv] = norm
+    return outputs, pairs
+
+
+@torch.no_grad()
+def _outputs(network: Any) -> list[Tensor]:
+    """All feature maps, and all raw outputs of the dense head, for a small random image: one row of float32 numbers of each."""
+    divisor = getattr(getattr(network, 'data_preprocessor', None), 'pad_size_divisor', 1) or 1
+    side = -(-_PROBE_SIDE // divisor) * divisor
+    parameter = next(network.parameters())
+    image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    image = image.to(parameter.device, parameter.dtype)
+    flags = contextlib.nullcontext()
+    if parameter.device.type == 'cuda':  # TF32 differs by more than what is looked for
+        flags = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
+    with flags, torch.autocast(parameter.device.type, enabled=False):
+        maps = network.extract_feat(image)
+        head = getattr(network, 'bbox_head', None) or getattr(network, 'rpn_head', None)
+        found = [[*_tensors(maps)], [*_tensors(head(maps))] if isinstance(head, nn.Module) else []]
+    return [torch.cat([tensor.float().flatten() for tensor in tensors]) for tensors in found if tensors]
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _difference(reference: list[Tensor], found: list[Tensor]) -> float:
+    """The root of the mean squared difference, as a share of that of the reference; the largest of the rows, infinite where one is not finite."""
+    # Not the largest difference: a group norm of a map of one cell makes much of rounding.
+    shares = [((one - other).norm() / one.norm().clamp(min=1e-12)).item() for one, other in zip(reference, found, strict=True)]
+    return max(share if share == share else float('inf') for share in shares)
+
+
+def _compile(network: Any, sizes: int) -> None:
+    # Imported here: it takes seconds.
+    import torch._dynamo
+    import torch._inductor.config
+
+    torch._inductor.config.freezing = True  # the weights are constants: packed once, and not cast in every call
+    torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 2 * sizes)
+    network.compiled_sizes, network.most_compiled_sizes = set(), sizes
+    for name in _PARTS:
+        part = getattr(network, name, None)
+        if isinstance(part, nn.Module):  # not the second of two stages, whose inputs have another size for every image
+            part.compile(dynamic=False)

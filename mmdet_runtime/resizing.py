@@ -1,0 +1,126 @@
+"""The rules by which images are resized and cut into tiles."""
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from .errors import ConfigError, ModelInputError
+
+
+def fit_size(image_wh: tuple[int, int], limit: tuple[float, float], max_zoom: float | None = None) -> tuple[int, int]:
+    """Largest (w, h) with the aspect ratio of ``image_wh`` whose long and short edge keep to those of ``limit``.
+
+    The order of the two limits does not matter. Sides are rounded half up, as in mmdetection, to at least one pixel. ``max_zoom`` limits the
+    enlargement; None does not.
+
+        >>> fit_size((640, 480), (1333, 800)), fit_size((333, 500), (1333, 800))
+        ((1067, 800), (800, 1201))
+    """
+    factor = min(max(limit) / max(image_wh), min(limit) / min(image_wh))
+    factor = factor if max_zoom is None else min(factor, max_zoom)
+    return scaled_size(image_wh, (factor, factor))
+
+
+def scaled_size(image_wh: tuple[int, int], factor_wh: tuple[float, float]) -> tuple[int, int]:
+    """``image_wh`` times ``factor_wh``, rounded half up to at least one pixel a side."""
+    width, height = (max(1, int(side * factor + 0.5)) for side, factor in zip(image_wh, factor_wh))
+    return width, height
+
+
+def rescale_size_hw(
+    size_hw: tuple[int, int], scale_wh: tuple[int, int], max_zoom: float | None = None
+) -> tuple[int, int]:
+    """:func:`fit_size` of height and width.
+
+    Args:
+        size_hw: height and width of the image.
+        scale_wh: the largest long and short side, in either order.
+        max_zoom: limit of the enlargement; None for none.
+
+    >>> rescale_size_hw((480, 640), (1333, 800))
+    (800, 1067)
+    >>> rescale_size_hw((480, 640), (1333, 800), max_zoom=1)
+    (480, 640)
+    """
+    width, height = fit_size((size_hw[1], size_hw[0]), scale_wh, max_zoom)
+    return height, width
+
+
+def resize_image(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Bilinear resize of an (h, w, 3) image, as the ``Resize`` transform's; the image itself where it has the size already.
+
+    Args:
+        image: uint8, which OpenCV interpolates by integers and rounds, or float32, which keeps its fractions.
+        size_hw: height and width wanted.
+
+    Raises:
+        ModelInputError: an image without pixels.
+    """
+    if min(image.shape[:2]) == 0:
+        raise ModelInputError('an image needs pixels', field='image', received=image.shape)
+    if image.shape[:2] == tuple(size_hw):
+        return image
+    return cv2.resize(image, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def warp_matrix(image_wh: tuple[int, int], canvas_wh: tuple[int, int], fit: str) -> tuple[np.ndarray, tuple[int, int]]:
+    """The matrix (3, 3) by which an image comes onto a canvas, and the size (w, h) of the canvas: pixel (x, y) goes to (r x, r y), plus a shift.
+
+    Args:
+        image_wh, canvas_wh: sizes in pixels.
+        fit: ``'centre'`` keeps the aspect ratio and puts the image into the middle; ``'shrink'`` keeps it and gives the canvas the size of the
+            image, rounded down; ``'stretch'`` fills the canvas.
+
+    >>> matrix, canvas_wh = warp_matrix((640, 480), (416, 416), 'centre')
+    >>> matrix[:2].round(3).tolist(), canvas_wh
+    ([[0.65, 0.0, 0.0], [0.0, 0.65, 52.0]], (416, 416))
+    """
+    image, canvas = np.array(image_wh), np.array(canvas_wh)
+    if fit == 'stretch':
+        return np.diag([*(canvas / image), 1]), (int(canvas[0]), int(canvas[1]))
+    ratio = (canvas / image).min()
+    if fit == 'shrink':
+        # The ratio is that of the rounded canvas, in whose middle the image lies: it moves by a fraction of a pixel.
+        canvas = np.maximum((ratio * image).astype(int), 1)
+        ratio = (canvas / image).min()
+    matrix = np.diag([ratio, ratio, 1])
+    matrix[:2, 2] = (canvas - ratio * image) / 2
+    return matrix, (int(canvas[0]), int(canvas[1]))
+
+
+def slice_starts(length: int, tile: int, overlap: float) -> list[int]:
+    """First pixels of the tiles that cover ``length`` pixels; the last one ends at the border.
+
+    >>> slice_starts(1000, 400, 0.25)
+    [0, 300, 600]
+    >>> slice_starts(300, 400, 0.25)
+    [0]
+    """
+    if length <= tile:
+        return [0]
+    return [*range(0, length - tile, max(int(tile * (1 - overlap)), 1)), length - tile]
+
+
+def tile_windows(
+    size_wh: tuple[int, int], tile_wh: tuple[int, int] | None, overlap: float
+) -> Iterator[tuple[int, int, tuple[int, int]]]:
+    """Left and upper edge, height and width of the tiles of an image, row by row; without a tile size, of the image as the only tile."""
+    width, height = size_wh
+    tile_w, tile_h = tile_wh or size_wh
+    for y in slice_starts(height, tile_h, overlap):
+        for x in slice_starts(width, tile_w, overlap):
+            yield x, y, (min(tile_h, height), min(tile_w, width))
+
+
+def check_tiles(tile_wh: Sequence[int] | None, overlap: float) -> tuple[int, int] | None:
+    """The tile size as two numbers, or None.
+
+    Raises:
+        ConfigError: a tile without pixels, an overlap outside [0, 1).
+    """
+    if tile_wh is not None and (len(tile_wh) != 2 or min(tile_wh) < 1):
+        raise ConfigError('must be two positive sizes (w, h), or None', field='tile_wh', received=tile_wh)
+    if not 0 <= overlap < 1:
+        raise ConfigError('must be in [0, 1)', field='overlap', received=overlap)
+    return None if tile_wh is None else (int(tile_wh[0]), int(tile_wh[1]))

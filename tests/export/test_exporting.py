@@ -1,0 +1,295 @@
+"""tools/export.py CONFIG CKPT: precisions, manifest, parity check, refusals; one tiny detector for all."""
+
+import json
+import runpy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmdet.apis import exporting
+from mmdet.apis.building import build_model
+from mmdet.apis.exporting import ExportSettings, export_detector
+from mmdet.errors import ConfigError, DataError
+from mmdet.export.folder import MANIFEST, refuse_foreign_folder
+from mmdet.export.parity import Found, compare, compare_raw
+from mmdet.export.precision import GraphNode, network_part
+
+ROOT = Path(__file__).parents[2]
+PIPELINE = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(96, 64), keep_ratio=True),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+
+
+def detector_config() -> Config:
+    strides = [8, 16, 32]
+    head = dict(
+        type='GFLHead', num_classes=3, in_channels=8, feat_channels=8, stacked_convs=1, reg_max=8, norm_cfg=None,
+        anchor_generator=dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=strides),
+    )  # fmt: skip
+    model = dict(
+        type='GFL',
+        data_preprocessor=dict(type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True, pad_size_divisor=32),
+        backbone=dict(type='ResNet', depth=18, base_channels=8, out_indices=(1, 2, 3), norm_cfg=dict(type='BN'), style='pytorch'),
+        neck=dict(type='FPN', in_channels=[16, 32, 64], out_channels=8, num_outs=3),
+        bbox_head=head,
+        test_cfg=dict(nms_pre=40, score_thr=0.1, nms=dict(type='nms', iou_threshold=0.6), max_per_img=30, min_bbox_size=0),
+    )  # fmt: skip
+    dataset = dict(type='CocoDataset', metainfo=dict(classes=('a', 'b', 'c')), pipeline=PIPELINE)
+    return Config(dict(model=model, test_dataloader=dict(dataset=dataset)))
+
+
+@pytest.fixture(scope='module')
+def scene(tmp_path_factory):
+    """A config, a checkpoint whose scores are far apart, and a folder of three images."""
+    folder = tmp_path_factory.mktemp('scene')
+    torch.manual_seed(0)
+    model = build_model(detector_config())
+    with torch.no_grad():
+        model.bbox_head.gfl_cls.weight.normal_(0, 2)
+        model.bbox_head.gfl_cls.bias.fill_(-1)
+    torch.save(
+        dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=('a', 'b', 'c')))), folder / 'w.pth'
+    )
+    (folder / 'images').mkdir()
+    rng = np.random.default_rng(0)
+    for number, (height, width) in enumerate([(64, 96), (80, 120), (60, 60)]):
+        pixels = cv2.resize(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8), (width, height))
+        cv2.imwrite(str(folder / 'images' / f'{number}.png'), pixels)
+    return folder
+
+
+def export(scene: Path, out: Path, **options):
+    settings = ExportSettings(**{'parity_images': str(scene / 'images'), 'ap_images': 0, **options})
+    return export_detector(detector_config(), str(scene / 'w.pth'), out, settings, log=lambda line: None)
+
+
+# ------------------------------------------------------------------------------------------------------------------------ the pieces
+
+
+def test_network_part_ends_where_the_decode_begins():
+    conv = [(8, 3, 3, 3)]
+    nodes = [
+        GraphNode('shape', 'Shape', ['image'], ['hw']),
+        GraphNode('half', 'Mul', ['hw'], ['half_hw']),
+        GraphNode('conv', 'Conv', ['image'], ['x'], conv),
+        GraphNode('up', 'Resize', ['x', 'half_hw'], ['y']),
+        GraphNode('out', 'Conv', ['y'], ['cls'], conv),
+        GraphNode('top', 'TopK', ['cls'], ['best']),
+        GraphNode('norm', 'Sigmoid', ['best'], ['s']),
+        GraphNode('bins', 'MatMul', ['s'], ['sum'], [(17, 1)]),
+        GraphNode(
+            'second', 'Gemm', ['sum'], ['refined'], [(8, 8)]
+        ),  # a second stage, behind the proposals of the first
+    ]
+    assert network_part([]) == []
+    assert network_part(nodes[:6]) == ['conv', 'up', 'out']
+    assert network_part(nodes) == ['conv', 'up', 'out', 'second']
+
+
+def found(*rows):
+    table = np.array(rows, np.float32).reshape(-1, 6)
+    return Found(table[:, :4], table[:, 4], table[:, 5].astype(int))
+
+
+BOXES = [(10 * k, 10, 10 * k + 8, 30, 0.9 - 0.1 * k, k % 2) for k in range(6)]
+
+
+@pytest.mark.parametrize(
+    ('expected', 'got', 'precision', 'passes'),
+    [
+        ([], [], 'fp32', False),  # nothing was compared
+        (BOXES, BOXES, 'fp32', True),
+        (BOXES, BOXES[::-1], 'fp32', True),  # a set, whatever the order
+        (BOXES, [(x1 + 0.1, *rest) for x1, *rest in BOXES], 'fp32', False),
+        (BOXES, [(x1 + 0.1, *rest) for x1, *rest in BOXES], 'fp16', True),
+        (BOXES, [(*box, 1 - label) for *box, label in BOXES], 'int8', False),
+        (BOXES, BOXES[:5], 'fp32', False),
+        (BOXES, [(float('nan'), *rest) for _, *rest in BOXES], 'int8', False),
+        (BOXES, [(*box, score - 0.2, label) for *box, score, label in BOXES], 'int8', False),
+        ([], BOXES, 'int8', False),
+    ],
+)
+def test_compare(expected, got, precision, passes):
+    parity = compare([(found(*expected), found(*got))], precision)
+    assert parity.passed == passes, str(parity)
+    assert (parity.expected, parity.found) == (len(expected), len(got))
+
+
+def test_compare_raw():
+    ones = np.ones((1, 2, 3), np.float32)
+    assert compare_raw([([ones], [ones + 1e-6])], 'fp32').passed
+    assert not compare_raw([([ones], [ones + 1e-2])], 'fp32').passed
+    assert not compare_raw([([ones], [ones * np.nan])], 'int8').passed
+    assert not compare_raw([([ones], [ones[..., :2]])], 'int8').passed
+
+
+def test_folders_of_others_are_left_alone(tmp_path):
+    refuse_foreign_folder(tmp_path / 'new')
+    refuse_foreign_folder(tmp_path)
+    (tmp_path / 'notes.txt').write_text('mine')
+    with pytest.raises(ConfigError, match=r'holds what no export wrote \(notes.txt\)'):
+        refuse_foreign_folder(tmp_path)
+    entry = dict(sha256={'model.onnx': 'x'})
+    (tmp_path / MANIFEST).write_text(json.dumps(dict(format='mmdet-runtime', networks=dict(network=entry))))
+    with pytest.raises(ConfigError, match='notes.txt'):
+        refuse_foreign_folder(tmp_path)
+    (tmp_path / 'notes.txt').rename(tmp_path / 'model.onnx')
+    refuse_foreign_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('words', 'detector'),
+    [
+        ([], False),
+        (['best_structure.json', 'out'], False),
+        (['best_structure.json', 'out', '--checkpoint', 'w.pth', '--onnx'], False),
+        (['gfl_r50_fpn_1x_coco', 'w.pth', '--to', 'onnx'], True),
+        (['--to=openvino', 'my/config.py', 'w.pth'], True),
+        (['config.py', 'w.pth'], True),  # without --to, which the parser then asks for
+        (['structure.json', 'out', '--to', 'onnx'], True),  # refused: no config
+    ],
+)
+def test_the_tool_tells_configs_from_structures(words, detector):
+    tool = runpy.run_path(str(ROOT / 'tools' / 'export.py'))
+    assert tool['is_for_detector'](words) == detector
+
+
+# ---------------------------------------------------------------------------------------------------------------------- whole exports
+
+
+@pytest.fixture(scope='module')
+def onnx_export(scene):
+    pytest.importorskip('onnxruntime', reason='needs onnxruntime')
+    return export(scene, scene / 'onnx', to='onnx')
+
+
+def test_manifest(scene, onnx_export):
+    manifest = json.loads((scene / 'onnx' / MANIFEST).read_text())
+    assert sorted(path.name for path in (scene / 'onnx').iterdir()) == ['README.md', MANIFEST, 'model.onnx']
+    assert (manifest['format'], manifest['version'], manifest['kind']) == ('mmdet-runtime', 1, 'detector')
+    assert manifest['classes'] == ['a', 'b', 'c']
+    network = manifest['networks']['network']
+    assert network['sha256'].keys() == {'model.onnx'} and network['file'] == 'model.onnx'
+    assert (network['outputs'], network['precision'], network['divisor']) == ('boxes', 'fp32', 32)
+    assert network['inputs'] == {'image': [None, 3, None, None]}
+    stage = manifest['stages']['detector']
+    assert stage['scales'] == [[96, 64]] and stage['keep_ratio'] and stage['bgr_to_rgb'] and not stage['flip']
+    assert (stage['mean'], stage['std'], stage['pad_divisor']) == ([120.0] * 3, [60.0] * 3, 32)
+    assert stage['test_cfg'] == dict(
+        score_thr=0.1, nms=dict(type='nms', iou_threshold=0.6), max_per_img=30, min_bbox_size=0
+    )
+    assert manifest['source']['checkpoint'].endswith('w.pth') and len(manifest['source']['sha256']) == 64
+    parity = manifest['parity']
+    assert parity['passed'] and parity['images'] == 3 and parity['boxes_before'] > 10 and parity['matched_share'] == 1
+    assert 'trtexec --onnx=model.onnx' in (scene / 'onnx' / 'README.md').read_text()
+    assert onnx_export.parity.passed and onnx_export.manifest == manifest
+
+
+def test_another_weight_is_found_out(scene, onnx_export, monkeypatch):
+    written = (scene / 'onnx' / 'model.onnx').read_bytes()
+    original = exporting.to_onnx
+
+    def other(graph, *args, **options):
+        bias = graph.detector.bbox_head.gfl_cls.bias
+        with torch.no_grad():
+            bias[1] += 0.05
+            original(graph, *args, **options)
+            bias[1] -= 0.05
+
+    monkeypatch.setattr(exporting, 'to_onnx', other)
+    done = export(scene, scene / 'onnx', to='onnx')
+    assert not done.parity.passed and done.folder == scene / 'onnx_rejected'
+    assert not json.loads((done.folder / MANIFEST).read_text())['parity']['passed']
+    assert (scene / 'onnx' / 'model.onnx').read_bytes() == written  # the good one stays
+    assert 'FAILED' in str(done)
+
+
+@pytest.mark.parametrize(
+    ('options', 'image'),
+    [
+        (dict(to='onnx', static=True, size_wh=(96, 96), batch=2, outputs='candidates'), [2, 3, 96, 96]),
+        (dict(to='onnx', outputs='raw', precision='fp16'), [None, 3, None, None]),
+        pytest.param(dict(to='torch-export'), [None, 3, None, None], marks=pytest.mark.slow),
+    ],
+)
+def test_forms(scene, tmp_path, options, image):
+    pytest.importorskip('onnxruntime', reason='needs onnxruntime')
+    done = export(scene, tmp_path / 'out', **options)
+    assert done.parity.passed, str(done.parity)
+    network = done.manifest['networks']['network']
+    assert network['inputs']['image'] == image
+    assert network['outputs'] == options.get('outputs', 'candidates')
+
+
+def test_int8_of_onnx_is_calibrated_on_images(scene, tmp_path):
+    onnx = pytest.importorskip('onnx', reason='needs onnx')
+    pytest.importorskip('onnxruntime', reason='needs onnxruntime')
+    options = dict(to='onnx', precision='int8', symmetric=True, calibration=str(scene / 'images'))
+    done = export(scene, tmp_path / 'out', **options)
+    assert done.manifest['networks']['network']['precision'] == 'int8'
+    model = onnx.load(str(done.folder / 'model.onnx'))
+    kinds = [node.op_type for node in model.graph.node]
+    convolutions = [node for node in model.graph.node if node.op_type == 'Conv']
+    made_by = {output: node.op_type for node in model.graph.node for output in node.output}
+    assert convolutions and {made_by[name] for node in convolutions for name in node.input[:2]} == {'DequantizeLinear'}
+    topk = {name for node in model.graph.node if node.op_type == 'TopK' for name in node.input}
+    assert 'TopK' in kinds and 'DequantizeLinear' not in {made_by.get(name) for name in topk}  # the decode stays float
+    zero_points = {
+        item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer if 'zero_point' in item.name
+    }
+    assert zero_points and all((value == 0).all() for value in zero_points.values())
+
+
+@pytest.mark.parametrize('precision', ['bf16', 'int8'])
+def test_openvino(scene, tmp_path, precision):
+    ov = pytest.importorskip('openvino', reason='needs openvino')
+    pytest.importorskip('nncf', reason='needs nncf')
+    calibration = str(scene / 'images') if precision == 'int8' else None
+    done = export(scene, tmp_path / 'out', to='openvino', precision=precision, calibration=calibration)
+    network = done.manifest['networks']['network']
+    assert network['file'] == 'model.xml' and network['sha256'].keys() == {'model.xml', 'model.bin'}
+    assert done.parity.expected > 10 and done.parity.share > 0.5
+    kinds = [one.get_type_name() for one in ov.Core().read_model(str(done.folder / 'model.xml')).get_ops()]
+    assert ('FakeQuantize' in kinds) == (precision == 'int8')
+    assert 'NonMaxSuppression' in kinds
+
+
+# ------------------------------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ('options', 'error', 'message'),
+    [
+        (dict(to='tensorrt'), ConfigError, "--to: must be one of .'onnx', 'openvino', 'torch-export'."),
+        (dict(to='onnx', precision='bf16'), ConfigError, 'bf16 is for openvino'),
+        (dict(to='torch-export', precision='int8'), ConfigError, 'int8 is for onnx and openvino'),
+        (dict(to='onnx', batch=0), ConfigError, '--batch: must be an integer >= 1'),
+        (dict(to='onnx', size_wh=(64,)), ConfigError, '--size'),
+        (dict(to='onnx', opset=11), ConfigError, '--opset: must be an integer >= 17'),
+        (dict(to='onnx', symmetric=True), ConfigError, '--symmetric: is for int8'),
+        (dict(to='onnx', calibration='images'), ConfigError, '--calibration: is for --precision int8'),
+        (dict(to='onnx', ann_file='a.json'), ConfigError, '--ann and --img are given together'),
+        (dict(to='onnx', precision='int8'), DataError, '--calibration: int8 needs images'),
+        (dict(to='onnx', outputs='masks'), ConfigError, 'outputs'),
+    ],
+)
+def test_refusals(scene, tmp_path, options, error, message):
+    pytest.importorskip('onnxruntime', reason='needs onnxruntime')
+    with pytest.raises(error, match=message):
+        export(scene, tmp_path / 'out', **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_transforms_are_named(scene, tmp_path):
+    config = detector_config()
+    config.test_dataloader.dataset.pipeline.insert(2, dict(type='RandomFlip', prob=0.5))
+    with pytest.raises(ConfigError, match='RandomFlip with these settings is not part of the runtime'):
+        export_detector(
+            config, str(scene / 'w.pth'), tmp_path / 'out', ExportSettings(to='torch-export'), log=lambda line: None
+        )

@@ -1,0 +1,69 @@
+"""Composite folders through ``load``: both stages are the network of ``tiny``, which sees the largest red of what it is shown."""
+
+import numpy as np
+import pytest
+
+from mmdet_runtime import load
+from mmdet_runtime.errors import CheckpointError, ConfigError
+
+from .tiny import picture, stage, write_folder
+
+pytest.importorskip('onnxruntime')
+
+
+def folder(path, kind, stages, composite):
+    return write_folder(path, manifest=dict(kind=kind, stages=stages, composite=composite))
+
+
+def test_tiles_and_the_whole(tmp_path):
+    made = folder(
+        tmp_path, 'SlicedDet', dict(stage=stage(), whole=stage(scales=[[32, 32]])), dict(tile_wh=[32, 32], overlap=0.0)
+    )
+    image = picture(0, 64, 32)
+    image[5, 40, 2] = 204  # in the second tile
+    runtime = load(made)
+    found = runtime(image)
+    # Of the second tile, the whole of it and its quarter; the whole image is halved, which averages the red away to 51 / 255.
+    assert [[*box] for box in found.bboxes[found.scores > 0.3].tolist()] == [[32, 0, 64, 32], [32, 0, 48, 16]]
+    assert found.scores[:2].tolist() == pytest.approx([0.8, 0.4]) and found.scores[2] == pytest.approx(0.2, abs=0.002)
+    assert [*runtime.clock.sizes['tiles']] == [2]
+    assert {'stage network', 'whole network'} <= {*runtime.clock.times}
+
+
+@pytest.mark.parametrize('mosaic', [None, 'rounded', 'direct'])
+def test_a_second_look(tmp_path, mosaic):
+    stages = dict(coarse=stage(), fine=stage(scales=[[256, 256]]))
+    made = folder(tmp_path, 'UFPMPDet', stages, dict(ufp=dict(scale=1.0), max_per_img=5))
+    runtime = load(made, mosaic=mosaic)
+    found, nothing = runtime([picture(204, 64, 48), picture(0, 64, 48)])
+    assert len(nothing) == 0 and len(found) > 0
+    np.testing.assert_allclose(
+        found.bboxes[0], [0, 0, 63, 47], atol=1e-3
+    )  # regions end before the last pixel, as in the original
+    assert found.scores[0] == pytest.approx(0.8, abs=1e-3)
+    steps = [
+        'coarse preprocess',
+        'coarse network',
+        'coarse nms',
+        'packing',
+        'mosaic',
+        'fine preprocess',
+        'fine network',
+        'fine nms',
+        'merge',
+    ]
+    assert [*runtime.clock.times] == steps and [*runtime.clock.sizes['regions']] == [1, 0]
+
+
+def test_wrong_settings(tmp_path):
+    made = folder(tmp_path / 'a', 'UFPMPDet', dict(coarse=stage(), fine=stage()), dict(min_overlap=2))
+    with pytest.raises(CheckpointError, match=r'manifest\.json: composite: min_overlap: must be in \[0, 1\]'):
+        load(made)
+    made = folder(tmp_path / 'b', 'SlicedDet', dict(stage=stage()), dict(tiles=2))
+    with pytest.raises(CheckpointError, match=r"manifest\.json: composite: .*'tiles'"):
+        load(made)
+    made = write_folder(tmp_path / 'd', test_cfg=dict(nms=dict(type='fuzzy')))
+    with pytest.raises(CheckpointError, match=r"manifest\.json: stages.detector: nms.type: must be one of"):
+        load(made)
+    with pytest.raises(ConfigError, match='mosaic: is for UFPMPDet'):
+        load(folder(tmp_path / 'c', 'SlicedDet', dict(stage=stage()), {}), mosaic='direct')
