@@ -83,7 +83,7 @@ def _suppressed(head: BaseDenseHead, found: BatchCandidates, settings: ConfigDic
     if found.labels is not None:
         box, labels = place, found.labels[image, place]
     else:
-        labels, box = quotient(place, found.boxes.shape[1])
+        labels, box = quotient(place, found.scores.shape[1])
     return head.batch_detections(found.boxes[image, box], labels, image, found), values, labels, image
 
 
@@ -283,8 +283,11 @@ def to_torch_export(
         message = "torch.export has no operator for the NMS: export outputs='candidates' and suppress afterwards"
         raise ConfigError(message, field='outputs', received=graph.outputs)
     varying = torch.export.Dim.DYNAMIC
-    # torch.export takes a size of one for a constant.
-    inputs = example_inputs(graph, size_hw, max(batch, 2) if dynamic else batch)
+    if dynamic:
+        # torch.export takes a size of one for a constant, of the batch as of the coarsest map. Nothing is computed with the example.
+        least = 4 * max(max(stride) for stride in graph.detector.detection_head.prior_generator.strides)
+        batch, size_hw = max(batch, 2), (max(size_hw[0], least), max(size_hw[1], least + least // 4))
+    inputs = example_inputs(graph, size_hw, batch)
     shapes = tuple(dict.fromkeys(graph.dynamic_axes[name], varying) for name in graph.input_names)
     with replacing(Path(file), keep_suffix=True) as temporary, torch.no_grad():
         program = torch.export.export(graph, inputs, dynamic_shapes=shapes if dynamic else None, strict=False)

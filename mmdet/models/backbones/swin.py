@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmdet.errors import ArgumentError, CheckpointError
 from mmdet.registry import MODELS
+from mmdet.utils.tracing import tokens_to_map
 
 from ..layers.transformer.bricks import FFN, PatchEmbed, PatchMerging
 from .freezing import FreezableBackbone
@@ -421,7 +422,7 @@ class SwinTransformer(FreezableBackbone):
             x, hw_shape, out, out_hw = stage(x, hw_shape)
             if i in self.out_indices:
                 out = getattr(self, f'norm{i}')(out)
-                outs.append(out.transpose(1, 2).unflatten(2, out_hw).contiguous())
+                outs.append(tokens_to_map(out, out_hw).contiguous())
         return tuple(outs)
 
     def init_weights(self) -> None:

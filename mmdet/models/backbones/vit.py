@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.registry import MODELS
-from mmdet.utils.tracing import is_exporting
+from mmdet.utils.tracing import is_exporting, tokens_to_map
 
 from .pretrained import pretrained_tensors
 
@@ -102,7 +102,7 @@ class WindowAttention(nn.Module):
         qkv, size = self.qkv(x), self.window_size
         if size is not None:
             return self.proj_drop(self.proj(self._attend_in_windows(qkv, grid_hw, size)))
-        q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)  # (B, M, N, D)
+        q, k, v = qkv.reshape(*qkv.shape[:2], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)  # (B, M, N, D)
         return self.proj_drop(self.proj(self._attention(q, k, v).transpose(1, 2).flatten(2)))
 
     def _attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -298,7 +298,7 @@ class WindowedViT(BaseModule):
         x, (h, w) = self.embed_patches(image)
         for block in self.blocks:
             x = block(x, (h, w))
-        return (x.transpose(1, 2).unflatten(2, (h, w)),)
+        return (tokens_to_map(x, (h, w)),)
 
     def init_weights(self) -> None:
         """Initialise as DeiT does and apply ``init_cfg``, its ``Pretrained`` entry last (:func:`load_vit_weights`)."""

@@ -22,7 +22,7 @@ from mmdet.errors import ConfigError, ModelInputError
 from mmdet.models.backbones.vit import ViTBlock, WindowedViT, check_image, reset_vit_layer, run_recomputed
 from mmdet.ops.ms_deform_attn import MSDeformAttn
 from mmdet.registry import MODELS
-from mmdet.utils.tracing import is_exporting
+from mmdet.utils.tracing import is_exporting, tokens_to_map
 
 
 class Geometry(NamedTuple):
@@ -82,7 +82,7 @@ def _to_tokens(feature_map: Tensor) -> Tensor:
 def _to_maps(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
     """Split tokens (B, sum of H * W, C) into maps (B, C, H, W); views, laid out as channels_last."""
     parts = tokens.split([h * w for h, w in shapes], dim=1)
-    return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes)]
+    return [tokens_to_map(part, shape) for part, shape in zip(parts, shapes)]
 
 
 class SpatialPrior(nn.Module):

@@ -18,7 +18,8 @@ def widened(values: Tensor) -> Tensor:
 def flatten_map(level: Tensor, per_location: int = 1) -> Tensor:
     """A map (B, A channels, H, W) to (B, H * W * A, channels)."""
     rows = level.flatten(2).transpose(1, 2)
-    return rows if per_location == 1 else rows.unflatten(2, (per_location, -1)).flatten(1, 2)
+    # Sizes from the input: those of what unflatten() gives are constants in a traced graph.
+    return rows if per_location == 1 else rows.reshape(level.shape[0], -1, int(level.shape[1]) // per_location)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ from mmdet.core.boxes import distance2bbox
 from mmdet.errors import ArgumentError, ConfigError
 from mmdet.ops import DeformConv2dPack, deform_conv2d
 from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.utils.tracing import tokens_to_map
 
 from ..utils.misc import current_epoch
 from .anchor_head import _Ignored, by_level, flatten_levels, flatten_map, mean_over_processes, unmapped
@@ -74,7 +75,7 @@ class TaskDecomposition(nn.Module):
         # The weights are scaled rather than the layers, which are larger.
         weight = self.reduction_conv.conv.weight.view(1, self.feat_channels, self.stacked_convs, self.feat_channels)
         weight = (weight * attention.view(-1, 1, self.stacked_convs, 1)).flatten(2)  # (B, D, S * D)
-        out = torch.bmm(weight.to(feat.dtype), feat.flatten(2)).unflatten(2, feat.shape[2:])
+        out = torch.bmm(weight.to(feat.dtype), feat.flatten(2)).view(feat.shape[0], -1, *feat.shape[2:])
         if self.reduction_conv.with_norm:
             out = self.reduction_conv.norm(out)
         return self.reduction_conv.activate(out) if self.reduction_conv.with_activation else out
@@ -209,7 +210,7 @@ class TOODHead(ATSSHead):
         else:
             priors = anchors.repeat(x.shape[0], 1)
             boxes = self.bbox_coder.decode(priors, outputs.flatten(0, 1)).view_as(outputs) / stride[0]
-        bbox = boxes.transpose(1, 2).unflatten(2, x.shape[2:])  # (B, 4, H, W)
+        bbox = tokens_to_map(boxes, x.shape[2:])  # (B, 4, H, W)
         moved = self.deform_sampling(bbox.contiguous(), self.reg_offset_module(feat))
         # Sides that come from other locations may have crossed.
         crossed = (moved[:, :2] > moved[:, 2:]).any(1, keepdim=True)
@@ -217,8 +218,8 @@ class TOODHead(ATSSHead):
 
     def deform_sampling(self, feat: Tensor, offset: Tensor) -> Tensor:
         """Read each channel of a map (B, c, H, W) at its own offsets (B, 2 c, H, W), dy and dx in cells: bilinear, zeros outside."""
-        channels = feat.size(1)
-        weight = feat.new_ones(channels, 1, 1, 1)
+        channels = int(feat.size(1))
+        weight = torch.ones(channels, 1, 1, 1, dtype=feat.dtype, device=feat.device)
         return deform_conv2d(feat, offset, weight, groups=channels, deform_groups=channels)
 
     def anchor_center(self, anchors: Tensor) -> Tensor:

@@ -174,7 +174,7 @@ class YOLOV3Head(BaseDenseHead):
 
     def _split(self, pred_maps: list[Tensor]) -> tuple[list[Tensor], ...]:
         """L maps (B, A D, H_l, W_l) to class scores, boxes and objectness."""
-        by_anchor = [level.unflatten(1, (self.num_base_priors, -1)) for level in pred_maps]
+        by_anchor = [level.view(level.shape[0], self.num_base_priors, -1, *level.shape[2:]) for level in pred_maps]
         return tuple(
             [level[:, :, channels].flatten(1, 2) for level in by_anchor]
             for channels in (slice(5, None), slice(4), slice(4, 5))
