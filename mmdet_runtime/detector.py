@@ -52,7 +52,10 @@ class Runtime:
         for name, entry in folder.stages.items():
             network = entry['network']
             prefix = f'{name} ' if self.is_composite else ''
-            stages[name] = _TimedStage(self.networks[network], folder.networks[network], entry, self.clock, prefix)
+            try:
+                stages[name] = _TimedStage(self.networks[network], folder.networks[network], entry, self.clock, prefix)
+            except (ConfigError, TypeError) as error:
+                raise CheckpointError(str(error), file=folder.path / MANIFEST, field=f'stages.{name}') from error
         if mosaic is not None and folder.kind != 'UFPMPDet':
             raise ConfigError(
                 f'is for UFPMPDet, and this folder holds a {folder.kind}', field='mosaic', received=mosaic
