@@ -283,7 +283,9 @@ def test_one_network_for_both_stages(scene, tmp_path):
     assert done.parity.passed, str(done.parity)
     assert manifest['kind'] == 'UFPMPDet' and manifest['networks'].keys() == {'network'}
     coarse, fine = (manifest['stages'][name] for name in ('coarse', 'fine'))
-    assert coarse['network'] == fine['network'] == 'network' and manifest['networks']['network']['outputs'] == 'candidates'
+    assert (
+        coarse['network'] == fine['network'] == 'network' and manifest['networks']['network']['outputs'] == 'candidates'
+    )
     assert (coarse['scales'], fine['scales']) == ([[96, 64]], [[96, 96], [64, 64]])
     assert (coarse['flip'], fine['flip']) == (True, False)
     assert (coarse['test_cfg']['score_thr'], fine['test_cfg']['score_thr']) == (0.1, 0.05)
@@ -303,9 +305,13 @@ def test_one_network_for_both_stages(scene, tmp_path):
 )
 def test_refusals_of_composites(scene, tmp_path, options, message):
     pytest.importorskip('onnxruntime', reason='needs onnxruntime')
-    config = composite_config(type='SlicedDet', stage=dict(detector=detector_config().model, scale=(96, 64)), tile_wh=(60, 40))
+    config = composite_config(
+        type='SlicedDet', stage=dict(detector=detector_config().model, scale=(96, 64)), tile_wh=(60, 40)
+    )
     with pytest.raises(ConfigError, match=message):
-        export_detector(config, str(scene / 'w.pth'), tmp_path / 'out', ExportSettings(**options), log=lambda line: None)
+        export_detector(
+            config, str(scene / 'w.pth'), tmp_path / 'out', ExportSettings(**options), log=lambda line: None
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------------------- refusals
