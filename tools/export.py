@@ -15,12 +15,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmdet.apis.exporting import ExportSettings, export_detector
+from mmdet.apis.export_arguments import add_detector_arguments, export_from_arguments
 from mmdet.apis.known_models import config_by_name
 from mmdet.engine.checkpoint.loading import load_checkpoint_file
-from mmdet.errors import ConfigError
 from mmdet.export import EXPORTED_FILES, ExportOptions, export_network
-from mmdet.utils import CfgOptions, reports_user_errors
+from mmdet.utils import reports_user_errors
 from mmdet.utils.outputs import refuse_inputs
 
 
@@ -51,86 +50,14 @@ def parse_structure_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def parse_detector_args() -> argparse.Namespace:
-    defaults = ExportSettings(to='')
-    parser = _parser()
-    add = parser.add_argument
-    add('config', help='config file, or known name of a model')
-    add(
-        'checkpoint',
-        nargs='?',
-        help='weights; not needed for a composite detector whose config names those of its stages',
-    )
-    add('--to', required=True, choices=['onnx', 'openvino', 'torch-export'], help='form of the networks')
-    add('--out', metavar='DIR', help='folder to write; default exported/<config>-<to>-<precision>')
-    add('--outputs', choices=['raw', 'candidates', 'boxes'],
-        help='what a network gives: outputs of the head, decoded boxes before the NMS, or after it (default; composite detectors: candidates)')  # fmt: skip
-    add(
-        '--size',
-        type=int,
-        nargs=2,
-        metavar=('W', 'H'),
-        help='size that images are resized to; default: that of the test pipeline',
-    )
-    add('--static', action='store_true', help='allow this size alone, and one batch size; default: any')
-    add('--batch', type=int, metavar='N', help='allow this batch size alone')
-    add('--precision', choices=['fp32', 'fp16', 'bf16', 'int8'], default=defaults.precision, help='default: fp32')
-    add(
-        '--symmetric',
-        action='store_true',
-        help='int8 activations with a zero point of 0, as TensorRT takes them; onnx only',
-    )
-    add(
-        '--calibration',
-        metavar='PATH',
-        help='images, or their annotation file, for int8; default: the training data of the config',
-    )
-    add(
-        '--calibration-images',
-        type=int,
-        metavar='N',
-        default=defaults.calibration_images,
-        help='how many of them (default: %(default)s)',
-    )
-    add('--parity-images', metavar='PATH',
-        help='images to compare both detectors on; default: the first 20 of the test data, or drawn scenes')  # fmt: skip
-    add(
-        '--ann',
-        metavar='FILE',
-        help='annotations (COCO) for AP before and after, with --img; default: the test data of the config',
-    )
-    add('--img', metavar='DIR', help='folder of the images of --ann')
-    add('--ap-images', type=int, metavar='N', default=defaults.ap_images,
-        help='images that AP is measured on at most (default: %(default)s; 0: none); in fp32 only with --ann')  # fmt: skip
-    add('--opset', type=int, default=defaults.opset, help='version of the ONNX operators (default: %(default)s)')
-    add('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values')
-    add('--trust-checkpoint', action='store_true', help='allow unpickling arbitrary objects: only for files you trust')
-    return parser.parse_args()
-
-
 def _parser() -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def export_config() -> None:
-    args = parse_detector_args()
-    if Path(config_by_name(args.config)).suffix != '.py':
-        message = 'must be a config (.py) or a known name of one; a file of structures is exported without --to'
-        raise ConfigError(message, field='CONFIG', received=args.config)
-    out = Path(args.out or f'exported/{Path(args.config).stem}-{args.to}-{args.precision}')
-    settings = ExportSettings(
-        to=args.to, outputs=args.outputs, size_wh=args.size and tuple(args.size), static=args.static, batch=args.batch,
-        precision=args.precision, symmetric=args.symmetric, calibration=args.calibration, calibration_images=args.calibration_images,
-        parity_images=args.parity_images, ann_file=args.ann, image_root=args.img, ap_images=args.ap_images, opset=args.opset,
-    )  # fmt: skip
-    done = export_detector(
-        args.config,
-        args.checkpoint,
-        out,
-        settings,
-        cfg_options=args.cfg_options,
-        trust_checkpoint=args.trust_checkpoint,
-    )
+    parser = _parser()
+    add_detector_arguments(parser)
+    done = export_from_arguments(parser.parse_args())
     print(done)
     if not done.parity.passed:
         sys.exit(1)

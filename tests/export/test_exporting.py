@@ -260,6 +260,60 @@ def test_openvino(scene, tmp_path, precision):
     assert 'NonMaxSuppression' in kinds
 
 
+def composite_config(**model) -> Config:
+    config = detector_config()
+    config.model = dict(**model)
+    config.test_dataloader.dataset.pipeline = [
+        PIPELINE[0],
+        dict(PIPELINE[2], meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
+    ]
+    return config
+
+
+def test_one_network_for_both_stages(scene, tmp_path):
+    pytest.importorskip('onnxruntime', reason='needs onnxruntime')
+    config = composite_config(
+        type='UFPMPDet', ufp=dict(scale=1.5), coarse_weight=0.5,
+        coarse=dict(detector=detector_config().model, scale=(96, 64), flip=True),
+        fine=dict(scale=[(96, 96), (64, 64)], flip=False, test_cfg=dict(score_thr=0.05)),
+    )  # fmt: skip
+    settings = ExportSettings(to='onnx', parity_images=str(scene / 'images'))
+    done = export_detector(config, str(scene / 'w.pth'), tmp_path / 'out', settings, log=lambda line: None)
+    manifest = done.manifest
+    assert done.parity.passed, str(done.parity)
+    assert manifest['kind'] == 'UFPMPDet' and manifest['networks'].keys() == {'network'}
+    coarse, fine = (manifest['stages'][name] for name in ('coarse', 'fine'))
+    assert (
+        coarse['network'] == fine['network'] == 'network' and manifest['networks']['network']['outputs'] == 'candidates'
+    )
+    assert (coarse['scales'], fine['scales']) == ([[96, 64]], [[96, 96], [64, 64]])
+    assert (coarse['flip'], fine['flip']) == (True, False)
+    assert (coarse['test_cfg']['score_thr'], fine['test_cfg']['score_thr']) == (0.1, 0.05)
+    composite = manifest['composite']
+    assert (composite['coarse_weight'], composite['on_empty'], composite['fine_labels']) == (0.5, 'skip', None)
+    assert composite['ufp']['scale'] == 1.5
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(to='onnx', outputs='boxes'), '--outputs: must be None or candidates for a composite detector'),
+        (dict(to='onnx', static=True), '--static'),
+        (dict(to='torch-export'), '--to: must be onnx or openvino'),
+        (dict(to='onnx', size_wh=(64, 64)), '--size: needs a test pipeline with one Resize; stages'),
+    ],
+)
+def test_refusals_of_composites(scene, tmp_path, options, message):
+    pytest.importorskip('onnxruntime', reason='needs onnxruntime')
+    config = composite_config(
+        type='SlicedDet', stage=dict(detector=detector_config().model, scale=(96, 64)), tile_wh=(60, 40)
+    )
+    with pytest.raises(ConfigError, match=message):
+        export_detector(
+            config, str(scene / 'w.pth'), tmp_path / 'out', ExportSettings(**options), log=lambda line: None
+        )
+
+
 # ------------------------------------------------------------------------------------------------------------------------- refusals
 
 
