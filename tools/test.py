@@ -39,7 +39,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-score-thr', type=float, default=0.3, help='least score of a drawn box')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
     parser.add_argument(
-        '--fuse-conv-bn', action='store_true', help='fold batch norms into convolutions even where the results are not equal to 1e-5'
+        '--fuse-conv-bn',
+        action='store_true',
+        help='fold batch norms into convolutions even where the results are not equal to 1e-5',
     )
     parser.add_argument('--tta', action='store_true', help="flip test, or the config's own tta_pipeline")
     parser.add_argument(
