@@ -92,10 +92,16 @@ def build(cfg: Config, device: str, setup: Setup, backend: str = 'inductor') -> 
     if setup.channels_last:
         model_cfg.data_preprocessor.channels_last = True
     model = MODELS.build(model_cfg).to(device).eval()
-    if setup.folded:
-        model.backbone = fuse_conv_bn(model.backbone)
     if setup.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    if setup.folded:
+        try:  # as at inference; the peer has no such thing
+            from mmdet.models.inference import prepare_networks
+        except ImportError:
+            model.backbone = fuse_conv_bn(model.backbone)
+        else:
+            amp = 'bf16' if setup.precision == 'bf16' else None
+            prepare_networks(model, dict(amp=amp, channels_last=setup.channels_last, fuse=True))
     if setup.compiled:
         for part in (model.backbone, model.neck, model.bbox_head):
             part.compile(backend=backend)

@@ -172,7 +172,9 @@ class FoldedNorm(_Prepared, nn.BatchNorm2d):
         return x
 
 
-def _prepare_conv(conv: nn.Conv2d, norm: nn.Module | None, dtype: torch.dtype | None, layout: torch.memory_format) -> None:
+def _prepare_conv(
+    conv: nn.Conv2d, norm: nn.Module | None, dtype: torch.dtype | None, layout: torch.memory_format
+) -> None:
     weight, bias = conv.weight.detach(), None if conv.bias is None else conv.bias.detach()
     if norm is not None:
         # In float64, so that folding rounds once.
@@ -279,7 +281,9 @@ def _prepare(network: Any, options: InferenceOptions) -> str:
     gains = device.type == 'cpu' or dtype is not None
     last = gains if options.channels_last == 'auto' else bool(options.channels_last)
     why = 'faster here' if last else f'needs half precision on {device.type}'
-    said.append(f'channels last {"on" if last else "off"}: {why if options.channels_last == "auto" else "as asked for"}')
+    said.append(
+        f'channels last {"on" if last else "off"}: {why if options.channels_last == "auto" else "as asked for"}'
+    )
     layout = torch.channels_last if last else torch.contiguous_format
     _set_layout(network, layout if last else None)
     said.append(_convolutions(network, options, dtype, layout))
@@ -297,11 +301,16 @@ def _changes(network: nn.Module) -> int:
 
 
 def _fast_on_cpu(dtype: torch.dtype) -> bool:
-    names = {torch.bfloat16: ('_is_amx_tile_supported', '_is_avx512_bf16_supported'), torch.float16: ('_is_amx_fp16_supported',)}
+    names = {
+        torch.bfloat16: ('_is_amx_tile_supported', '_is_avx512_bf16_supported'),
+        torch.float16: ('_is_amx_fp16_supported',),
+    }
     return any(getattr(torch.cpu, name, bool)() for name in names[dtype])
 
 
-def _convolutions(network: Any, options: InferenceOptions, dtype: torch.dtype | None, layout: torch.memory_format) -> str:
+def _convolutions(
+    network: Any, options: InferenceOptions, dtype: torch.dtype | None, layout: torch.memory_format
+) -> str:
     """Prepare the convolutions of a network; returns a sentence about the batch norms."""
     pairs: dict[nn.Module, nn.Module] = {}
     norms = [module for module in network.modules() if type(module).forward in _NORM_PASSES]
@@ -321,7 +330,9 @@ def _convolutions(network: Any, options: InferenceOptions, dtype: torch.dtype | 
         difference = _difference(reference, _outputs(network))
         if difference <= _TOLERANCE or options.fuse is True:
             rest = len(norms) - len(folds)
-            said = f'{len(folds)} batch norms folded, equal to {difference:.0e}' + (f', {rest} others kept' if rest else '')
+            said = f'{len(folds)} batch norms folded, equal to {difference:.0e}' + (
+                f', {rest} others kept' if rest else ''
+            )
             for conv in network.modules():
                 if isinstance(conv, PreparedConv2d) and dtype is not None:
                     conv.ready_weight, conv.ready_bias = (
@@ -363,7 +374,9 @@ def _outputs_and_pairs(network: Any) -> tuple[list[Tensor], dict[nn.Module, nn.M
     pairs: dict[nn.Module, nn.Module] = {}
     for norm, found in sources.items():
         conv = found[0]
-        if conv is not None and found == [conv] * calls[conv]:  # a convolution that other norms or layers share has more calls
+        if (
+            conv is not None and found == [conv] * calls[conv]
+        ):  # a convolution that other norms or layers share has more calls
             pairs[conv] = norm
     return outputs, pairs
 
@@ -397,7 +410,9 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def _difference(reference: list[Tensor], found: list[Tensor]) -> float:
     """The root of the mean squared difference, as a share of that of the reference; the largest of the rows, infinite where one is not finite."""
     # Not the largest difference: a group norm of a map of one cell makes much of rounding.
-    shares = [((one - other).norm() / one.norm().clamp(min=1e-12)).item() for one, other in zip(reference, found, strict=True)]
+    shares = [
+        ((one - other).norm() / one.norm().clamp(min=1e-12)).item() for one, other in zip(reference, found, strict=True)
+    ]
     return max(share if share == share else float('inf') for share in shares)
 
 

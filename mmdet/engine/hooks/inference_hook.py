@@ -32,7 +32,11 @@ class InferenceHook(Hook):
 
     def _options(self, runner: Runner, loop: Any) -> InferenceOptions:
         options = InferenceOptions.read(runner.cfg.get('inference'))
-        return InferenceOptions.read(options, amp=True) if options.amp is None and getattr(loop, 'fp16', False) else options
+        return (
+            InferenceOptions.read(options, amp=True)
+            if options.amp is None and getattr(loop, 'fp16', False)
+            else options
+        )
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Restore the network."""

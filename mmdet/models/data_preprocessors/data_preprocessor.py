@@ -75,7 +75,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         self.pad_size_divisor = pad_size_divisor
         self.pad_value = pad_value
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.inference_format: torch.memory_format | None = None  # another layout where nothing trains; see models/inference.py
+        self.inference_format: torch.memory_format | None = (
+            None  # another layout where nothing trains; see models/inference.py
+        )
         self.batch_augments = [MODELS.build(cfg) for cfg in batch_augments or []]
 
     def forward(self, data: dict, training: bool = False) -> dict:

@@ -11,6 +11,7 @@ from mmdet.analysis import count_flops
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmdet.apis.benchmark import measure, synthetic_batches
 from mmdet.models.detectors import DetectionStage, DetTTAModel, SlicedDet, UFPMPDet
+from mmdet.models.inference import prepare_networks, restore_networks
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import load_config
@@ -250,3 +251,53 @@ def test_inference(cfg, detector, tmp_path):
     assert prediction['labels'] == found.labels.tolist() and inferencer.model.dataset_meta['classes'] == CLASSES
     assert prediction['scores'] == pytest.approx(found.scores.tolist())
     np.testing.assert_allclose(prediction['bboxes'], found.bboxes.numpy(), rtol=1e-5, atol=1e-3)
+
+
+def raw_outputs(detector, inputs):
+    """The feature maps and what the dense head makes of them."""
+    maps = detector.extract_feat(inputs)
+    head = getattr(detector, 'bbox_head', None) or detector.rpn_head
+    return head, [*maps], head(maps)
+
+
+def flat(outputs):
+    if isinstance(outputs, torch.Tensor):
+        return outputs.float().flatten()
+    return torch.cat([flat(part) for part in outputs])
+
+
+@torch.no_grad()
+def test_fast_and_mixed_inference(detector):
+    data = detector.data_preprocessor(dict(inputs=[IMAGE], data_samples=[DetDataSample(metainfo=META)]))
+    inputs, metas = data['inputs'], [data['data_samples'][0].metainfo]
+    state = {name: value.clone() for name, value in detector.state_dict().items()}
+    _, maps, outputs = raw_outputs(detector, inputs)
+    assert 'folded, equal to' in prepare_networks(detector)
+    try:
+        _, fast_maps, fast_outputs = raw_outputs(detector, inputs)
+        for found, expected in ((fast_maps, maps), (fast_outputs, outputs)):
+            assert (flat(found) - flat(expected)).norm() <= 1e-5 * flat(expected).norm()
+        assert list(detector.state_dict()) == list(state)
+        assert all(value.equal(state[name]) for name, value in detector.state_dict().items())
+        prepare_networks(detector, dict(amp='bf16'))
+        with detector.inference_context(inputs):
+            head, _, mixed = raw_outputs(detector, inputs)
+            assert (flat(mixed) - flat(outputs)).norm() <= 0.05 * flat(outputs).norm()
+            # Whatever the network computes in, boxes are made of it in float32: the same as outside autocast, to the bit.
+            inside = head.predict_by_feat(*mixed, batch_img_metas=metas)[0]
+        outside = head.predict_by_feat(*as_float(mixed), batch_img_metas=metas)[0]
+        assert len(inside) and inside.bboxes.dtype == inside.scores.dtype == torch.float32
+        assert inside.bboxes.equal(outside.bboxes) and inside.scores.equal(outside.scores)
+        assert detector(**data, mode='predict')[0].pred_instances.bboxes.dtype == torch.float32
+        if len(outputs) > 1 and type(head).__name__ != 'CenterNetHead':  # class scores apart from boxes
+            options = dict(batch_img_metas=metas, with_nms=False)
+            expected = head.predict_by_feat(*outputs, **options)[0]
+            found = head.predict_by_feat(outputs[0], as_float(mixed[1]), *outputs[2:], **options)[0]  # ranked alike
+            apart = (found.bboxes[:, None] - expected.bboxes).abs().amax(-1).amin(0)
+            assert (apart < 1).float().mean() > 0.75
+    finally:
+        restore_networks(detector)
+
+
+def as_float(outputs):
+    return outputs.float() if isinstance(outputs, torch.Tensor) else [as_float(part) for part in outputs]
