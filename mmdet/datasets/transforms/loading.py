@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from math import inf
 from typing import Any
 
 import cv2
@@ -16,7 +17,7 @@ from mmdet.formats.images import BrokenImageError, check_decoder, decode_reduced
 from mmdet.formats.pixels import HOW_TO_STATE, ValueRange, check_value_range, to_uint8
 from mmdet.registry import BOX_TYPES, TRANSFORMS
 
-from .arguments import check_choice
+from .arguments import check_choice, is_number
 from .base import DetTransform, GeometricTransform
 
 COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'unchanged')
@@ -47,6 +48,8 @@ class LoadImageFromFile(DetTransform):
         reduced: decode a JPEG at a half, a quarter or an eighth of its sides where that is still no smaller than what the next transform
             that resizes makes of it. ``img`` is then smaller than ``img_shape`` and ``ori_shape``, which stay those of the file, and
             ``reduced_from`` says so until that transform. Only the pipeline of a data set does this; see :func:`settle_pipeline`.
+        cache_mb: keep decoded images, the first ones that fit into so many MiB, for later epochs; each loader worker has a cache of its own, and
+            a file that changes meanwhile is not read again.
 
     Raises:
         DataError: a missing, truncated or broken file; OpenCV alone would return a partly grey image for some of these. A 16-bit or
@@ -64,6 +67,7 @@ class LoadImageFromFile(DetTransform):
         backend_args: dict | None = None,
         value_range: ValueRange = None,
         reduced: bool = False,
+        cache_mb: float = 0,
     ):
         self.to_float32 = to_float32
         self.color_type = check_choice('color_type', color_type, COLOR_TYPES)
@@ -71,6 +75,11 @@ class LoadImageFromFile(DetTransform):
         if not isinstance(reduced, bool):
             raise ConfigError('must be True or False', field='reduced', received=reduced)
         self.reduced = reduced
+        if not is_number(cache_mb) or not 0 <= cache_mb < inf:
+            raise ConfigError('must be a number of at least 0', field='cache_mb', received=cache_mb)
+        self.cache_mb = cache_mb
+        self._cache: dict[str, tuple[np.ndarray, tuple[int, int]]] = {}
+        self._cache_left = cache_mb * 2**20
         self._needed: Callable[[tuple[int, int]], tuple[float, float]] | None = None
         self.ignore_empty = ignore_empty
         if file_client_args and backend_args:
@@ -83,21 +92,30 @@ class LoadImageFromFile(DetTransform):
         if path is None:
             raise DataError('the sample names no image', record=results.get('img_id'), field='img_path')
         try:
-            image, whole_hw = decode_reduced(
-                path,
-                self._needed,
-                flag=self.color_type,
-                backend_args=self.backend_args,
-                value_range=self.value_range,
-                decoder=self.imdecode_backend,
-            )
+            image, whole_hw = self._cache.get(str(path)) or self._decode(path)
         except BrokenImageError:
             if self.ignore_empty:
                 return None
             raise
+        if self._cache and image is self._cache.get(str(path), (None,))[0]:
+            image = image.copy()  # a transform may write into its image
         if whole_hw != image.shape[:2]:
             results['reduced_from'] = whole_hw
         return self._set_image(results, image)
+
+    def _decode(self, path: str) -> tuple[np.ndarray, tuple[int, int]]:
+        found = decode_reduced(
+            path,
+            self._needed,
+            flag=self.color_type,
+            backend_args=self.backend_args,
+            value_range=self.value_range,
+            decoder=self.imdecode_backend,
+        )
+        if found[0].nbytes <= self._cache_left:
+            self._cache_left -= found[0].nbytes
+            self._cache[str(path)] = found
+        return found
 
     def _set_image(self, results: dict, image: np.ndarray) -> dict:
         results['img'] = image.astype(np.float32) if self.to_float32 else image
