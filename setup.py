@@ -39,6 +39,7 @@ setup(
         # torchvision's wheels are CUDA builds: they load beside a CUDA build of torch only.
         'cuda': ['torchvision'],
         'dev': ['pytest', 'pytest-xdist', 'ruff', 'mypy', 'import-linter', 'pre-commit'],
+        'fast': ['simplejpeg'],  # LoadImageFromFile(imdecode_backend='simplejpeg')
         'geo': ['rasterio'],  # large images by tiles, GeoJSON of georeferenced ones, rare kinds of TIFF
         'loggers': ['wandb', 'mlflow'],
         # tools/export.py and the backends of exported detectors; onnxscript: of TinyNAS structures only.

@@ -7,6 +7,10 @@ little; what a data loader's worker reaches is that figure, less the copy to the
 same steps as plain ``mmcv.transforms``, image by image in turn with ours. Without ``--images``, JPEGs of about
 VisDrone's size are drawn into a temporary folder.
 
+    python benchmarks/data_pipeline.py --images VisDrone2019-DET-train/images --fast [--pipeline small]
+
+runs the same pipeline with the loader's options in turn: simplejpeg, reduced decoding, both, and images that are in the cache.
+
     python benchmarks/data_pipeline.py --pipeline yolox [--peer FOLDER]
 
 measures the pipeline of YOLOX, 640 x 640, in a MultiImageMixDataset (four images and the partner of MixUp are loaded for each sample), beside
@@ -59,6 +63,9 @@ FLIP_AND_PACK = [dict(type='RandomFlip', prob=0.5), dict(type='PackDetInputs')]
 PIPELINES = {
     'gfl': [*LOAD, dict(type='Resize', scale=(1333, 800), keep_ratio=True), *FLIP_AND_PACK],
     'gfl-ms': [*LOAD, dict(type='RandomResize', scale=[(1333, 480), (1333, 800)], keep_ratio=True), *FLIP_AND_PACK],
+    # What shrinks its images, so that they can be decoded at a part of their sides.
+    'small': [*LOAD, dict(type='Resize', scale=(640, 480), keep_ratio=True), *FLIP_AND_PACK],
+    'nanodet': [*LOAD, dict(type='WarpResize', scale=(416, 416), fit='shrink', flip=0.5), dict(type='PackDetInputs')],
     'ufpmp': [
         *LOAD,
         dict(type='Resize', scale=(1333, 800), keep_ratio=True),
@@ -74,6 +81,12 @@ PIPELINES = {
     ],
 }
 
+FAST: dict[str, dict] = {
+    'simplejpeg': dict(imdecode_backend='simplejpeg'),
+    'reduced': dict(reduced=True),
+    'simplejpeg, reduced': dict(imdecode_backend='simplejpeg', reduced=True),
+    'cached': dict(cache_mb=1000),
+}
 YOLOX = [
     dict(type='Mosaic', img_scale=(640, 640), pad_val=114.0),
     dict(type='RandomAffine', scaling_ratio_range=(0.1, 2), border=(-320, -320)),
@@ -420,6 +433,7 @@ def main() -> None:
     parser.add_argument('--images', type=Path, help='folder of images; default: drawn ones')
     parser.add_argument('--pipeline', choices=[*sorted(PIPELINES), 'yolox', 'recipes'], default='gfl')
     parser.add_argument('--compare', action='store_true', help='run plain mmcv.transforms side by side (pipeline gfl)')
+    parser.add_argument('--fast', action='store_true', help="run the loader's fast options side by side")
     parser.add_argument('--objects', type=int, default=80, help='boxes an image (VisDrone has 54 on average)')
     parser.add_argument('--max-images', type=int, default=40)
     parser.add_argument('--rounds', type=int, default=5)
@@ -454,13 +468,24 @@ def main() -> None:
             compare_recipes(records, args.peer, args.rounds, args.only or [*RECIPES, *SAMPLERS])
             return
         from mmdet.datasets.transforms import Compose
+        from mmdet.datasets.transforms.loading import settle_pipeline
 
-        pipelines = {'mmdet': list(Compose(PIPELINES[args.pipeline]))}
+        def built(**options) -> list:
+            load, *others = PIPELINES[args.pipeline]
+            steps = list(Compose([dict(load, **options), *others]))
+            settle_pipeline(steps)
+            return steps
+
+        pipelines = {'mmdet': built()}
+        if args.fast:
+            pipelines.update({name: built(**options) for name, options in FAST.items()})
         if args.compare:
             pipelines['mmcv'] = mmcv_pipeline()
         measured = measure(pipelines, records, args.rounds)
     for name, steps in pipelines.items():
         report(f'{name} ({args.pipeline})', steps, measured[name])
+        if name in FAST:
+            print(f'  {measured["mmdet"].sum() / measured[name].sum():.2f} times the images/s')
     if args.compare:
         ours, theirs = measured['mmdet'].sum(), measured['mmcv'].sum()
         after = measured['mmcv'][1:].sum() / measured['mmdet'][1:].sum()

@@ -49,7 +49,7 @@ from .annotation_files import AnnotationFiles
 from .class_lists import ClassLists, make_palette  # noqa: F401  (an older place of make_palette)
 from .image_sizes import DEFAULT_SAMPLE, SizeCheck, check_choice_of_sizes, compare_sizes
 from .samplers import mix_seed, seeded_rng
-from .transforms.loading import LoadImageFromFile, flat_pipeline, settle_box_type
+from .transforms.loading import LoadImageFromFile, flat_pipeline, settle_pipeline
 
 # This many broken images in a row mean a wrong folder: where half of a dataset is broken, it happens once in 2**100 samples.
 _BROKEN_IN_A_ROW = 100
@@ -149,7 +149,7 @@ class BaseDetDataset(AnnotationFiles, ClassLists):
         self.ann_file: Any  # a text, or a list of at least two
         self.data_prefix: dict[str, Any]
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
-        settle_box_type(steps)
+        settle_pipeline(steps)
         flat = list(flat_pipeline(steps))
         self.loads_masks = any(getattr(step, 'with_mask', False) for step in flat)
         loaders = [step for step in flat if isinstance(step, LoadImageFromFile)]

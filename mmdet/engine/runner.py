@@ -247,6 +247,28 @@ class DetRunner(Runner):
             self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
             self._maybe_compile('train_step')
 
+    def _maybe_compile(self, target: str) -> None:
+        """``compile`` of the config, True or arguments of ``torch.compile``, for backbone, neck and dense head.
+
+        mmengine compiles the whole step: targets and losses, whose sizes depend on the objects, are then compiled again and again, and the
+        optimizer with them. A model without a backbone of its own is compiled as mmengine does it.
+        """
+        model, options = unwrap(self.model), self.cfg.get('compile')
+        if (
+            not options
+            or not isinstance(options, bool | dict)
+            or not isinstance(getattr(model, 'backbone', None), torch.nn.Module)
+        ):
+            super()._maybe_compile(target)
+            return
+        parts = [getattr(model, name, None) for name in ('backbone', 'neck', 'bbox_head')]
+        for part in parts:
+            if isinstance(part, torch.nn.Module) and part._compiled_call_impl is None:
+                part.compile(**({} if options is True else options))
+        self.logger.info(
+            'Backbone, neck and head are compiled while the first iterations run, once for every size of the batches.'
+        )
+
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the loop; the two of mmengine are replaced by those that resume at any iteration."""
         if isinstance(loop, dict) and 'type' not in loop:

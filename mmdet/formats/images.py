@@ -9,6 +9,8 @@ Pixels of more than 8 bits become uint8 by the rule of :mod:`~mmdet.formats.pixe
 """
 
 import os
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -24,16 +26,25 @@ from mmdet_runtime.images import (
     write_image_file,
 )
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..utils.reading import check_file, read_file
-from .image_headers import check_bytes, read_header
+from .image_headers import ImageHeader, check_bytes, read_header, read_jpeg_header
 from .pixels import ValueRange, to_uint8
 from .tiff import decode_tiff
 
 __all__ = [
-    'IMAGE_SUFFIXES', 'BrokenImageError', 'decode_image', 'image_size', 'images_by_stem', 'read_image_bytes', 'write_image_file',
+    'DECODERS', 'IMAGE_SUFFIXES', 'BrokenImageError', 'check_decoder', 'decode_image', 'decode_reduced', 'image_size', 'images_by_stem', 'read_image_bytes', 'write_image_file',
 ]  # fmt: skip
 
+# Both stand for libjpeg-turbo, and give the pixels of OpenCV; the second is its name in mmcv.
+DECODERS = {'cv2': 'cv2', 'simplejpeg': 'simplejpeg', 'turbojpeg': 'simplejpeg'}
+# Bits of OpenCV's IMREAD_REDUCED_* flags: a half, a quarter, an eighth of each side.
+_REDUCED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 _MISSING = 'no such image file; check data_root and data_prefix'
 # Formats whose EXIF orientation OpenCV follows.
 _TURNED = ('JPEG', 'MPO', 'PNG', 'WEBP', 'TIFF')
@@ -62,6 +73,7 @@ def decode_image(
     name: str | os.PathLike | None = None,
     backend_args: dict | None = None,
     value_range: ValueRange = None,
+    decoder: str = 'cv2',
 ) -> np.ndarray:
     """Decode one image strictly.
 
@@ -72,6 +84,8 @@ def decode_image(
         name: what an error calls the image when ``source`` is bytes.
         backend_args: arguments of an mmengine file backend, for a path.
         value_range: how pixels of more than 8 bits become 0..255, see :mod:`~mmdet.formats.pixels`; with None they are an error.
+        decoder: of :func:`check_decoder`. simplejpeg reads JPEGs in colour that need no turning, and gives the pixels of OpenCV; whatever it does
+            not read, and every other file, is OpenCV's, so that the same files are refused.
 
     Returns:
         (H, W, 3) uint8 BGR for ``'color'``.
@@ -81,6 +95,31 @@ def decode_image(
             The message names the file.
         DataError: pixels of more than 8 bits without a value range, a kind of TIFF that cannot be read (5 channels), or an image too large
             for the memory.
+    """
+    return decode_reduced(
+        source, None, flag=flag, name=name, backend_args=backend_args, value_range=value_range, decoder=decoder
+    )[0]
+
+
+def decode_reduced(
+    source: bytes | bytearray | memoryview | str | os.PathLike,
+    needed: Callable[[tuple[int, int]], tuple[float, float]] | None,
+    *,
+    flag: str = 'color',
+    name: str | os.PathLike | None = None,
+    backend_args: dict | None = None,
+    value_range: ValueRange = None,
+    decoder: str = 'cv2',
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """:func:`decode_image`, which decodes a JPEG at a half, a quarter or an eighth of its sides where no more is needed.
+
+    The JPEG library averages the pixels while it decodes; sides are rounded up.
+
+    Args:
+        needed: function of the size (w, h) of the image, which gives the size that the result must not fall below. None: the whole size.
+
+    Returns:
+        The pixels, and the size (h, w) of the whole image.
     """
     if flag not in DECODE_FLAGS:
         raise ValueError(f'flag must be one of {sorted(DECODE_FLAGS)}. Received: {flag!r}')
@@ -93,20 +132,63 @@ def decode_image(
         raise BrokenImageError('the image is empty (0 bytes)', file=name)
     check_end(data, name)
     check_bytes(data, name)
-    image: np.ndarray | None
+    header = None
+    if flag.startswith('color') and (needed is not None or decoder != 'cv2'):
+        header = read_jpeg_header(data)
+    full_wh, factor = None, 1
+    if header is not None and needed is not None:
+        full_wh = header.upright_wh if flag == 'color' else header.size_wh
+        needed_wh = needed(full_wh)
+        factor = next(k for k in (8, 4, 2, 1) if k == 1 or all(-(-a // k) >= b for a, b in zip(full_wh, needed_wh)))
+    image: np.ndarray | None = None
+    if header is not None and decoder != 'cv2' and (header.orientation == 1 or flag != 'color'):
+        image = _decode_jpeg(data, header, factor)
     try:
         if data.startswith(TIFF_STARTS):
             image = decode_tiff(data, DECODE_FLAGS[flag], name)
-        else:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), DECODE_FLAGS[flag])
+        elif image is None:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), DECODE_FLAGS[flag] | _REDUCED[factor])
     except cv2.error as error:
         raise BrokenImageError(f'the decoder refused the image ({error.err})', file=name) from error
     if image is None:
         message = f'not a complete image of a supported format ({len(data)} bytes)'
         raise BrokenImageError(message, file=name, received=data[:8])
-    if flag == 'unchanged':
-        return image if value_range is None else to_uint8(image, value_range, name=name)
-    return with_channels(to_uint8(image, value_range, name=name), 1 if flag == 'grayscale' else 3)
+    if factor > 1 and image.shape[:2] != tuple(
+        -(-side // factor) for side in full_wh[::-1]
+    ):  # read otherwise than its header says
+        return decode_reduced(data, None, flag=flag, name=name, value_range=value_range, decoder=decoder)
+    if flag != 'unchanged':
+        image = with_channels(to_uint8(image, value_range, name=name), 1 if flag == 'grayscale' else 3)
+    elif value_range is not None:
+        image = to_uint8(image, value_range, name=name)
+    full_hw = image.shape[:2] if full_wh is None or factor == 1 else full_wh[::-1]
+    return image, full_hw
+
+
+def check_decoder(name: object, field: str) -> str:
+    """The decoder, ``'cv2'`` or ``'simplejpeg'``, that a config calls ``name``; None is OpenCV.
+
+    Raises:
+        ConfigError: an unknown name, or the library is not installed.
+    """
+    decoder = DECODERS.get(str(name or 'cv2'))
+    if decoder is None:
+        raise ConfigError(f'must be one of {sorted(DECODERS)}', field=field, received=name)
+    if decoder == 'simplejpeg' and find_spec('simplejpeg') is None:
+        message = 'simplejpeg (the extra "fast") is not installed: pip install simplejpeg, or take \'cv2\', which gives the same pixels'
+        raise ConfigError(message, field=field, received=name)
+    return decoder
+
+
+def _decode_jpeg(data: bytes, header: ImageHeader, factor: int) -> np.ndarray | None:
+    """The pixels by simplejpeg; None where it does not read them: CMYK, or anything that it finds wrong, which OpenCV is to judge."""
+    import simplejpeg
+
+    width, height = (-(-side // factor) for side in header.size_wh)
+    try:
+        return simplejpeg.decode_jpeg(data, 'BGR', min_width=width, min_height=height)
+    except ValueError:
+        return None
 
 
 def image_size(path: str | os.PathLike, backend_args: dict | None = None, *, flag: str = 'color') -> tuple[int, int]:

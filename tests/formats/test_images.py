@@ -2,6 +2,7 @@
 
 import io
 import struct
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 from PIL import Image
 
 from mmdet.datasets import BrokenImageError, decode_image, image_size
-from mmdet.utils import DataError
+from mmdet.formats import images
+from mmdet.formats.images import check_decoder, decode_reduced
+from mmdet.utils import ConfigError, DataError
 from mmdet_runtime import images as shared
 
+HAS_SIMPLEJPEG = find_spec('simplejpeg') is not None
 PIXELS = np.random.RandomState(0).randint(0, 255, (40, 60, 3), dtype=np.uint8)
 
 
@@ -20,7 +24,11 @@ def encode(suffix: str, pixels=PIXELS) -> bytes:
 
 
 def pil_jpeg(mode: str = 'RGB', orientation: int | None = None, **options) -> bytes:
-    picture = Image.fromarray(PIXELS[..., ::-1].copy()).convert(mode)
+    return pil_jpeg_of(PIXELS, mode, orientation, **options)
+
+
+def pil_jpeg_of(pixels, mode: str = 'RGB', orientation: int | None = None, **options) -> bytes:
+    picture = Image.fromarray(pixels[..., ::-1].copy()).convert(mode)
     if orientation:
         options['exif'] = picture.getexif()
         options['exif'][0x0112] = orientation
@@ -97,6 +105,57 @@ def test_damage_raises_and_names_the_file(tmp_path, data):
         decode_image(path)
     with pytest.raises(DataError, match='photo 7'):
         decode_image(data, name='photo 7')
+    if HAS_SIMPLEJPEG:
+        with pytest.raises(BrokenImageError, match='broken.jpg'):
+            decode_image(path, decoder='simplejpeg')
+    with pytest.raises(BrokenImageError, match='broken.jpg'):
+        decode_reduced(path, lambda wh: (1, 1))
+
+
+KINDS = {
+    'plain': pil_jpeg(), 'progressive': pil_jpeg(progressive=True), 'not subsampled': pil_jpeg(subsampling=0), 'grey': pil_jpeg('L'),
+    'cmyk': pil_jpeg('CMYK'), 'turned': pil_jpeg(orientation=6), 'png': PNG,
+    'wrong pixels': JPEG[:2000] + bytes([JPEG[2000] ^ 1]) + JPEG[2001:], 'bytes after the end': JPEG + b'\0video',
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not HAS_SIMPLEJPEG, reason='simplejpeg, the extra "fast", is not installed')
+@pytest.mark.parametrize('flag', ['color', 'color_ignore_orientation', 'grayscale', 'unchanged'])
+@pytest.mark.parametrize('kind', KINDS)
+def test_both_decoders_give_the_same_pixels(kind, flag):
+    data = KINDS[kind]
+    np.testing.assert_array_equal(decode_image(data, flag=flag, decoder='simplejpeg'), decode_image(data, flag=flag))
+    images = [decode_reduced(data, lambda wh: (15, 10), flag=flag, decoder=name)[0] for name in ('cv2', 'simplejpeg')]
+    np.testing.assert_array_equal(*images)
+
+
+@pytest.mark.parametrize(
+    'needed, shape',
+    [((60, 40), (40, 60)), ((31, 1), (40, 60)), ((30, 20), (20, 30)), ((16, 9), (20, 30)), ((15, 10), (10, 15)), ((1, 1), (5, 8))],
+)  # fmt: skip
+def test_reduced_images_are_no_smaller_than_needed(needed, shape):
+    image, whole_hw = decode_reduced(JPEG, lambda wh: needed)
+    assert image.shape == (*shape, 3) and whole_hw == (40, 60)
+    turned, whole_hw = decode_reduced(pil_jpeg(orientation=6), lambda wh: needed[::-1])
+    assert turned.shape == (shape[1], shape[0], 3) and whole_hw == (60, 40)
+    assert decode_reduced(PNG, lambda wh: needed)[0].shape == (40, 60, 3)  # only JPEGs can be
+
+
+def test_a_reduced_pixel_is_a_mean():
+    smooth = cv2.GaussianBlur(PIXELS, (0, 0), 3)
+    half, _ = decode_reduced(pil_jpeg_of(smooth, quality=100, subsampling=0), lambda wh: (30, 20))
+    assert np.abs(half.astype(int) - cv2.resize(smooth, (30, 20), interpolation=cv2.INTER_AREA)).mean() < 1
+
+
+def test_decoders_by_name(monkeypatch):
+    assert check_decoder(None, 'x') == check_decoder('cv2', 'x') == 'cv2'
+    monkeypatch.setattr(images, 'find_spec', lambda name: object())
+    assert check_decoder('turbojpeg', 'x') == check_decoder('simplejpeg', 'x') == 'simplejpeg'
+    monkeypatch.setattr(images, 'find_spec', lambda name: None)
+    with pytest.raises(ConfigError, match='imdecode_backend.*extra "fast"|extra "fast".*imdecode_backend'):
+        check_decoder('simplejpeg', 'imdecode_backend')
+    with pytest.raises(ConfigError, match='simplejpeg.*pillow'):
+        check_decoder('pillow', 'imdecode_backend')
 
 
 def test_missing_file_and_folder(tmp_path):

@@ -96,6 +96,12 @@ def image_of(results: dict[str, Any]) -> np.ndarray:
     return image
 
 
+def whole_hw(results: dict[str, Any]) -> tuple[int, int]:
+    """(h, w) of the image; of one that ``LoadImageFromFile(reduced=True)`` has loaded smaller than its file, the file's."""
+    height, width = results.get('reduced_from') or image_of(results).shape[:2]
+    return height, width
+
+
 def record_homography(results: dict[str, Any], matrix: Sequence[Sequence[float]] | np.ndarray) -> None:
     """Put the (3, 3) ``matrix`` of a step before those of the earlier ones in ``results['homography_matrix']``, float32.
 

@@ -35,6 +35,13 @@ class GeometricTransform(DetTransform):
 
     moves_masks = False
 
+    def needed_wh(self, image_wh: tuple[int, int]) -> tuple[float, float]:
+        """Size that an image of size ``image_wh`` must not fall below for this transform; its own where the transform takes no reduced image.
+
+        A transform with another answer takes the whole size from ``arguments.whole_hw`` instead of from the pixels.
+        """
+        return image_wh
+
     def __call__(self, results: dict) -> dict | None:
         for key in UNSUPPORTED_KEYS:
             value = results.get(key)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from math import inf
 from typing import Any
 
 import cv2
@@ -12,11 +13,11 @@ from mmcv.transforms import BaseTransform
 from mmdet.core.boxes import BaseBoxes, get_box_type
 from mmdet.core.masks import BitmapMasks, PolygonMasks, mask_to_bitmap
 from mmdet.errors import ConfigError, DataError
-from mmdet.formats.images import BrokenImageError, decode_image
+from mmdet.formats.images import BrokenImageError, check_decoder, decode_reduced
 from mmdet.formats.pixels import HOW_TO_STATE, ValueRange, check_value_range, to_uint8
 from mmdet.registry import BOX_TYPES, TRANSFORMS
 
-from .arguments import check_choice
+from .arguments import check_choice, is_number
 from .base import DetTransform, GeometricTransform
 
 COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'unchanged')
@@ -37,12 +38,18 @@ class LoadImageFromFile(DetTransform):
         color_type: ``'color'`` and ``'grayscale'`` turn the image upright by its EXIF orientation;
             ``'color_ignore_orientation'`` and ``'unchanged'`` do not, except for TIFF files. ``'unchanged'`` keeps alpha, and 16-bit and floating-point
             pixels as they are unless there is a ``value_range``.
-        imdecode_backend: only ``'cv2'``, the decoder in use.
+        imdecode_backend: what decodes JPEGs: ``'cv2'``, or ``'simplejpeg'`` (also called ``'turbojpeg'``; the extra ``fast``), which is faster. The
+            pixels and the files that are refused are the same.
         file_client_args: old name of ``backend_args``.
         ignore_empty: return None (the dataset draws another sample) instead of raising for an unreadable image.
         backend_args: mmengine file backend that fetches the bytes; None reads a local file.
         value_range: how pixels of more than 8 bits become 0..255: ``(low, high)``, ``'full'``, ``'minmax'``; see :mod:`mmdet.formats.pixels`. With None
             such an image is an error.
+        reduced: decode a JPEG at a half, a quarter or an eighth of its sides where that is still no smaller than what the next transform
+            that resizes makes of it. ``img`` is then smaller than ``img_shape`` and ``ori_shape``, which stay those of the file, and
+            ``reduced_from`` says so until that transform. Only the pipeline of a data set does this; see :func:`settle_pipeline`.
+        cache_mb: keep decoded images, the first ones that fit into so many MiB, for later epochs; each loader worker has a cache of its own, and
+            a file that changes meanwhile is not read again.
 
     Raises:
         DataError: a missing, truncated or broken file; OpenCV alone would return a partly grey image for some of these. A 16-bit or
@@ -59,10 +66,21 @@ class LoadImageFromFile(DetTransform):
         *,
         backend_args: dict | None = None,
         value_range: ValueRange = None,
+        reduced: bool = False,
+        cache_mb: float = 0,
     ):
         self.to_float32 = to_float32
         self.color_type = check_choice('color_type', color_type, COLOR_TYPES)
-        self.imdecode_backend = check_choice('imdecode_backend', imdecode_backend or 'cv2', ('cv2',))
+        self.imdecode_backend = check_decoder(imdecode_backend, 'imdecode_backend')
+        if not isinstance(reduced, bool):
+            raise ConfigError('must be True or False', field='reduced', received=reduced)
+        self.reduced = reduced
+        if not is_number(cache_mb) or not 0 <= cache_mb < inf:
+            raise ConfigError('must be a number of at least 0', field='cache_mb', received=cache_mb)
+        self.cache_mb = cache_mb
+        self._cache: dict[str, tuple[np.ndarray, tuple[int, int]]] = {}
+        self._cache_left = cache_mb * 2**20
+        self._needed: Callable[[tuple[int, int]], tuple[float, float]] | None = None
         self.ignore_empty = ignore_empty
         if file_client_args and backend_args:
             raise ConfigError('is the old name of backend_args; give only one', field='file_client_args')
@@ -74,18 +92,34 @@ class LoadImageFromFile(DetTransform):
         if path is None:
             raise DataError('the sample names no image', record=results.get('img_id'), field='img_path')
         try:
-            image = decode_image(
-                path, flag=self.color_type, backend_args=self.backend_args, value_range=self.value_range
-            )
+            image, whole_hw = self._cache.get(str(path)) or self._decode(path)
         except BrokenImageError:
             if self.ignore_empty:
                 return None
             raise
+        if self._cache and image is self._cache.get(str(path), (None,))[0]:
+            image = image.copy()  # a transform may write into its image
+        if whole_hw != image.shape[:2]:
+            results['reduced_from'] = whole_hw
         return self._set_image(results, image)
+
+    def _decode(self, path: str) -> tuple[np.ndarray, tuple[int, int]]:
+        found = decode_reduced(
+            path,
+            self._needed,
+            flag=self.color_type,
+            backend_args=self.backend_args,
+            value_range=self.value_range,
+            decoder=self.imdecode_backend,
+        )
+        if found[0].nbytes <= self._cache_left:
+            self._cache_left -= found[0].nbytes
+            self._cache[str(path)] = found
+        return found
 
     def _set_image(self, results: dict, image: np.ndarray) -> dict:
         results['img'] = image.astype(np.float32) if self.to_float32 else image
-        results['img_shape'] = results['ori_shape'] = shape = image.shape[:2]
+        results['img_shape'] = results['ori_shape'] = shape = results.get('reduced_from') or image.shape[:2]
         stated = results.get('height'), results.get('width')
         if stated != shape and all(stated):
             self._replace_size(results, stated)
@@ -333,6 +367,34 @@ def flat_pipeline(steps: Iterable[Any]) -> Iterator[Any]:
             step = getattr(step, 'transforms', ())
         if isinstance(step, list | tuple):
             yield from flat_pipeline(step)
+
+
+def settle_pipeline(steps: Sequence[Any]) -> None:
+    """Decide, in place, what depends on the transforms that follow: the kind of boxes (:func:`settle_box_type`) and the size of reduced images.
+
+    Between ``LoadImageFromFile(reduced=True)`` and the transform that resizes may stand ``LoadAnnotations`` and transforms of colour.
+
+    Raises:
+        ConfigError: ``reduced=True``, and another transform stands there, or none resizes.
+    """
+    settle_box_type(steps)
+    for index, loader in enumerate(steps):
+        if isinstance(loader, LoadImageFromFile) and loader.reduced:
+            later = (step for step in steps[index + 1 :] if not _keeps_size(step))
+            step = next(later, None)
+            resizer = vars(step).get('resize', step) if isinstance(step, GeometricTransform) else None
+            kinds = [kind for kind in (type(step), type(resizer)) if kind.__module__.startswith('mmdet.')]
+            needed = getattr(step, 'needed_wh', None)
+            if needed is None or type(step).needed_wh is GeometricTransform.needed_wh or len(kinds) < 2:
+                message = "needs one of this package's transforms that resize as the next one (after LoadAnnotations and colour)"
+                received = None if step is None else type(step).__name__
+                raise ConfigError(message, field='LoadImageFromFile.reduced', received=received)
+            loader._needed = needed
+
+
+def _keeps_size(step: Any) -> bool:
+    module = type(step).__module__
+    return isinstance(step, LoadAnnotations) or module == f'{__package__}.color'
 
 
 def settle_box_type(steps: Sequence[Any]) -> None:

@@ -25,6 +25,7 @@ from .arguments import (
     is_number,
     is_sequence,
     record_homography,
+    whole_hw,
 )
 from .base import GeometricTransform
 
@@ -82,7 +83,7 @@ class Resize(GeometricTransform):
     @autocast_box_type()
     def transform(self, results: dict) -> dict:
         if self.scale_factor is not None:
-            height, width = image_of(results).shape[:2]
+            height, width = whole_hw(results)
             return self.resize_to(results, scaled_size((width, height), self.scale_factor))
         assert self.scale is not None  # the constructor takes exactly one of the two
         return self.resize_to(results, self.scale)
@@ -90,6 +91,11 @@ class Resize(GeometricTransform):
     def fit(self, image_wh: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
         """The size (w, h) of an image of size ``image_wh`` with ``keep_ratio``."""
         return fit_size(image_wh, scale)
+
+    def needed_wh(self, image_wh: tuple[int, int]) -> tuple[float, float]:
+        if self.scale is None:
+            return scaled_size(image_wh, self.scale_factor)
+        return self.fit(image_wh, self.scale) if self.keep_ratio else self.scale
 
     def resize_to(self, results: dict, scale: tuple[float, float]) -> dict:
         """Resize the sample, whose boxes are an object, in place to ``scale``, as the argument of this name means it, and return it.
@@ -107,9 +113,10 @@ class Resize(GeometricTransform):
     def _resize_img(self, results: dict) -> None:
         """Resize ``img`` to ``scale``, and set ``img_shape``, ``scale_factor`` and ``keep_ratio``."""
         image, scale = image_of(results), results['scale']
-        height, width = image.shape[:2]
+        height, width = whole_hw(results)
+        results.pop('reduced_from', None)
         new_w, new_h = self.fit((width, height), scale) if self.keep_ratio else (int(scale[0]), int(scale[1]))
-        if (new_w, new_h) != (width, height):
+        if (new_h, new_w) != image.shape[:2]:
             flag = INTERPOLATIONS[self.interpolation]
             image = cv2.resize(image, (new_w, new_h), interpolation=flag)
         results.update(img=image, img_shape=(new_h, new_w))
@@ -175,12 +182,19 @@ class ResizeShortestEdge(GeometricTransform):
         self.resize = TRANSFORMS.build(dict(type=resize_type, scale=self.scale, **resize_kwargs))
 
     def transform(self, results: dict) -> dict:
-        height, width = image_of(results).shape[:2]
-        factor = min(self.scale) / min(height, width)
-        if self.max_size is not None:
-            factor = min(factor, self.max_size / max(height, width))
-        self.resize.scale = scaled_size((width, height), (factor, factor))
+        height, width = whole_hw(results)
+        self._set_scale((width, height))
         return self.resize(results)
+
+    def _set_scale(self, image_wh: tuple[int, int]) -> None:
+        factor = min(self.scale) / min(image_wh)
+        if self.max_size is not None:
+            factor = min(factor, self.max_size / max(image_wh))
+        self.resize.scale = scaled_size(image_wh, (factor, factor))
+
+    def needed_wh(self, image_wh: tuple[int, int]) -> tuple[float, float]:
+        self._set_scale(image_wh)
+        return self.resize.needed_wh(image_wh)
 
 
 @TRANSFORMS.register_module(name=['FixShapeResize', 'FixedShapeResize'])
@@ -215,15 +229,18 @@ class FixShapeResize(GeometricTransform):
         options: dict = dict(clip_object_border=clip_object_border, backend=backend, interpolation=interpolation)
         self.resize = Resize(scale=(self.width, self.height), **options)
 
+    def needed_wh(self, image_wh: tuple[int, int]) -> tuple[float, float]:
+        """Here the size of the image before it is padded."""
+        if not self.keep_ratio:
+            return self.width, self.height
+        factor = min(self.width / image_wh[0], self.height / image_wh[1])
+        inside_w, inside_h = scaled_size(image_wh, (factor, factor))
+        return min(inside_w, self.width), min(inside_h, self.height)
+
     @autocast_box_type()
     def transform(self, results: dict) -> dict:
-        height, width = image_of(results).shape[:2]
-        frame_w, frame_h = self.width, self.height
-        if self.keep_ratio:
-            factor = min(self.width / width, self.height / height)
-            inside_w, inside_h = scaled_size((width, height), (factor, factor))
-            frame_w, frame_h = min(inside_w, frame_w), min(inside_h, frame_h)
-        results = self.resize.resize_to(results, (frame_w, frame_h))
+        height, width = whole_hw(results)
+        results = self.resize.resize_to(results, self.needed_wh((width, height)))
         image = pad_image(results['img'], (self.height, self.width), self.pad_val)
         if results.get('gt_masks') is not None:
             results['gt_masks'] = results['gt_masks'].pad((self.height, self.width))
@@ -304,6 +321,17 @@ class _RandomScale(GeometricTransform):
         self.resize.scale = self.draw()
         return self.resize(results)
 
+    def _largest(self) -> Sequence[tuple[float, float]]:
+        """Scales of which one is the largest that can be drawn."""
+        raise NotImplementedError
+
+    def needed_wh(self, image_wh: tuple[int, int]) -> tuple[float, float]:
+        found = []
+        for scale in self._largest():
+            self.resize.scale = scale
+            found.append(self.resize.needed_wh(image_wh))
+        return max(width for width, _ in found), max(height for _, height in found)
+
     def __repr__(self) -> str:
         return f'{super().__repr__()[:-1]}, resize={self.resize!r})'
 
@@ -339,6 +367,12 @@ class RandomResize(_RandomScale):
         self.ratio_range = None if ratio_range is None else check_range('ratio_range', ratio_range, minimum=1e-6)
         self.resize = TRANSFORMS.build(dict(type=resize_type, scale=self.scale[0], **resize_kwargs))
 
+    def _largest(self) -> Sequence[tuple[float, float]]:
+        if self.ratio_range is not None:
+            width, height = self.scale[0]
+            return [(max(1, int(width * self.ratio_range[1])), max(1, int(height * self.ratio_range[1])))]
+        return [(max(map(max, self.scale)), max(map(min, self.scale)))]
+
     @cache_randomness
     def draw(self) -> tuple[int, int]:
         """One scale: (w, h) with a ratio range, else (long edge, short edge)."""
@@ -371,6 +405,9 @@ class RandomChoiceResize(_RandomScale):
         check_scale = check_limits if resize_kwargs.get('keep_ratio', False) else check_size
         self.scales = [check_scale('scales', one) for one in scales]
         self.resize = TRANSFORMS.build(dict(type=resize_type, scale=self.scales[0], **resize_kwargs))
+
+    def _largest(self) -> Sequence[tuple[float, float]]:
+        return self.scales
 
     @cache_randomness
     def draw(self) -> tuple[float, float]:

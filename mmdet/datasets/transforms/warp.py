@@ -22,6 +22,7 @@ from .arguments import (
     image_of,
     is_number,
     record_homography,
+    whole_hw,
 )
 from .base import GeometricTransform
 from .mixing import finish
@@ -118,14 +119,25 @@ class WarpResize(GeometricTransform):
         """
         return warp_matrix(image_wh, self.scale, self.fit)
 
+    def needed_wh(self, image_wh: tuple[int, int]) -> tuple[float, float]:
+        if self.perspective:
+            return image_wh
+        enlarged = self.zoom[1] * self.stretch[1] * (1 + tan(radians(self.shear)))
+        width, height = self.resize(image_wh)[0].diagonal()[:2] * image_wh * enlarged
+        return float(width), float(height)
+
     @autocast_box_type()
     def transform(self, results: dict) -> dict:
         image = image_of(results)
-        height, width = image.shape[:2]
+        height, width = whole_hw(results)
         resize, canvas_wh = self.resize((width, height))
-        matrix = resize @ self.draw((width, height))
+        matrix = pixels = resize @ self.draw((width, height))
+        if results.pop('reduced_from', None):
+            # Pixel i of a reduced image is the mean of k pixels, of which the middle is k i + (k - 1) / 2.
+            along, across = height / image.shape[0], width / image.shape[1]
+            pixels = matrix @ np.array([[across, 0, (across - 1) / 2], [0, along, (along - 1) / 2], [0, 0, 1]])
         colour = (self.border_val,) * 4 if is_number(self.border_val) else self.border_val
-        warped = cv2.warpPerspective(np.ascontiguousarray(image), matrix, canvas_wh, borderValue=colour)
+        warped = cv2.warpPerspective(np.ascontiguousarray(image), pixels, canvas_wh, borderValue=colour)
         (scale_x, scale_y), (left, top) = resize.diagonal()[:2], resize[:2, 2]
         beside = (top, canvas_wh[1] - top - scale_y * height, left, canvas_wh[0] - left - scale_x * width)
         results.update(scale_factor=(float(scale_x), float(scale_y)), keep_ratio=self.fit != 'stretch')

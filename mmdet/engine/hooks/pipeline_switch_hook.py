@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...datasets.transforms import Compose
+from ...datasets.transforms.loading import settle_pipeline
 from ...errors import ConfigError
 from ...registry import HOOKS
 
@@ -33,6 +34,7 @@ class PipelineSwitchHook(Hook):
         loader = runner.train_dataloader
         for dataset in _with_pipelines(loader.dataset):
             dataset.pipeline = Compose(self.switch_pipeline)
+            settle_pipeline(dataset.pipeline.transforms)
         if getattr(loader, 'persistent_workers', False):
             loader._iterator = None  # the next pass makes a new one, and with it new workers
         self._switched = True

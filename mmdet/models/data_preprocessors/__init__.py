@@ -1,4 +1,4 @@
-from .batch_augments import BatchFixedSizePad, BatchResize, BatchSyncRandomResize
+from .batch_augments import BatchBucketPad, BatchFixedSizePad, BatchResize, BatchSyncRandomResize
 from .data_preprocessor import DetDataPreprocessor
 
-__all__ = ['BatchFixedSizePad', 'BatchResize', 'BatchSyncRandomResize', 'DetDataPreprocessor']
+__all__ = ['BatchBucketPad', 'BatchFixedSizePad', 'BatchResize', 'BatchSyncRandomResize', 'DetDataPreprocessor']

@@ -3,13 +3,14 @@
 Each is called with images (B, C, H, W) and their samples, whose boxes, masks and shapes follow. Shapes are (height, width).
 """
 
+import logging
 import math
 import random
 
 import torch
 import torch.nn.functional as F
 from mmengine.dist import broadcast
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, print_log
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from mmdet.core.boxes import scale_boxes
 from mmdet.errors import ArgumentError
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, OptSampleList, SampleList
+from mmdet.utils.checks import is_int
 
 _SIZE_KEY = 'batch_sync_random_resize_hw'  # of the message hub
 
@@ -62,6 +64,47 @@ class BatchFixedSizePad(nn.Module):
                 sem_seg = _padded(sample.gt_sem_seg.sem_seg, self.size, self.seg_pad_value)
                 sample.gt_sem_seg = PixelData(metainfo=sample.gt_sem_seg.metainfo, sem_seg=sem_seg)
         return inputs, data_samples
+
+
+@MODELS.register_module()
+class BatchBucketPad(nn.Module):
+    """Pads batches to the smallest of a few sizes that holds them, so that ``torch.compile`` makes no more graphs than there are sizes.
+
+    The padding is no image: ``pad_shape``, by which priors are valid, stays, and ``batch_input_shape`` becomes the size. A batch that no size holds
+    stays as it is, with a warning for the first.
+
+    Args:
+        sizes: at least one (height, width), multiples of the preprocessor's divisor.
+        img_pad_value: value of the padding, in normalised units.
+
+    Raises:
+        ArgumentError: no size, or one that is not two positive whole numbers.
+    """
+
+    def __init__(self, sizes: list[tuple[int, int]], img_pad_value: float = 0):
+        super().__init__()
+        sound = [len(size) == 2 and all(is_int(side, 1) for side in size) for size in sizes]
+        if not sound or not all(sound):
+            raise ArgumentError('must be a list of (height, width)', field='BatchBucketPad.sizes', received=sizes)
+        self.sizes = sorted((tuple(size) for size in sizes), key=math.prod)
+        self.img_pad_value = img_pad_value
+        self._warned = False
+
+    def forward(self, inputs: Tensor, data_samples: OptSampleList = None) -> tuple[Tensor, OptSampleList]:
+        """Pad to the right and below."""
+        height, width = inputs.shape[-2:]
+        size = next((size for size in self.sizes if size[0] >= height and size[1] >= width), None)
+        if size is None:
+            if not self._warned:
+                message = (
+                    f'No size of BatchBucketPad {self.sizes} holds a batch of {(height, width)}, which keeps its own.'
+                )
+                print_log(message, logger='current', level=logging.WARNING)
+            self._warned = True
+            return inputs, data_samples
+        for sample in data_samples or []:
+            sample.set_metainfo(dict(batch_input_shape=size))
+        return _padded(inputs, size, self.img_pad_value), data_samples
 
 
 @MODELS.register_module()

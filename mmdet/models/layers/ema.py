@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import torch
 from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
 
@@ -38,7 +39,28 @@ class ExpMomentumEMA(ExponentialMovingAverage):
         by_place = {value.data_ptr(): name for name, value in reversed(self.avg_parameters.items())}
         self.avg_parameters = {name: self.avg_parameters[name] for name in by_place.values()}
 
+    def update_parameters(self, model: nn.Module) -> None:
+        """Average, or copy at the first step; all tensors by one call, which gives the numbers of :meth:`avg_func` for each of them."""
+        steps = int(self.steps)
+        if (
+            type(self).avg_func is not ExpMomentumEMA.avg_func
+            or not self.update_buffers
+            or steps % self.interval
+            or not steps
+        ):
+            super().update_parameters(model)
+            return
+        sources = model.state_dict(keep_vars=True)
+        names = [name for name, mean in self.avg_parameters.items() if mean.is_floating_point()]
+        means = [self.avg_parameters[name].data for name in names]
+        newest = [sources[name].data.to(mean.device) for name, mean in zip(names, means)]
+        torch._foreach_lerp_(means, newest, self._weight(self.steps))
+        self.steps += 1
+
+    def _weight(self, steps: Any) -> float:
+        """How much the newest model counts."""
+        return (1 - self.momentum) * math.exp(-(1 + steps) / self.gamma) + self.momentum
+
     def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
         """Move ``averaged_param`` towards ``source_param``, in place."""
-        momentum = (1 - self.momentum) * math.exp(-(1 + steps) / self.gamma) + self.momentum
-        averaged_param.lerp_(source_param, momentum)
+        averaged_param.lerp_(source_param, self._weight(steps))

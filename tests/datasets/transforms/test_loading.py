@@ -30,6 +30,24 @@ def test_image_from_file(image_file):
     assert np.array_equal(local['img'], image)
 
 
+def test_cached_images(tmp_path):
+    paths = [str(tmp_path / f'{number}.png') for number in range(2)]
+    for number, path in enumerate(paths):
+        cv2.imwrite(path, np.full((100, 100, 3), number, np.uint8))  # 29.3 KiB each
+    loader = build('LoadImageFromFile', cache_mb=0.05)
+    first = [loader(dict(img_path=path))['img'] for path in paths]
+    for image in first:
+        image[:] = 9  # not in the cache
+    for path in paths:
+        cv2.imwrite(path, np.full((100, 100, 3), 7, np.uint8))
+    again = [loader(dict(img_path=path)) for path in paths]
+    assert [results['img'].max() for results in again] == [0, 7]  # the second did not fit
+    assert again[0]['img_shape'] == again[0]['ori_shape'] == (100, 100)
+    for wrong in (-1, float('inf'), '1G'):
+        with pytest.raises(ConfigError, match='cache_mb'):
+            build('LoadImageFromFile', cache_mb=wrong)
+
+
 def test_broken_image_is_named(tmp_path):
     path = tmp_path / 'half.jpg'
     noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype(np.uint8)

@@ -1,14 +1,25 @@
 import random
+from logging import getLogger
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData, PixelData
+from torch import nn
 
 from mmdet.core.boxes import HorizontalBoxes
 from mmdet.core.masks import BitmapMasks
-from mmdet.models.data_preprocessors import BatchFixedSizePad, BatchResize, BatchSyncRandomResize, DetDataPreprocessor
+from mmdet.engine import DetRunner
+from mmdet.errors import ArgumentError
+from mmdet.models.data_preprocessors import (
+    BatchBucketPad,
+    BatchFixedSizePad,
+    BatchResize,
+    BatchSyncRandomResize,
+    DetDataPreprocessor,
+)
 from mmdet.structures import DetDataSample
 
 
@@ -55,6 +66,68 @@ class TestFixedSizePad:
     def test_without_samples(self):
         out, samples = BatchFixedSizePad((80, 100))(batch()[0])
         assert out.shape == (1, 1, 80, 100) and samples is None
+
+
+class Part(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x).relu()
+
+
+class TestBucketPad:
+    SIZES = [(128, 96), (64, 96), (96, 128), (64, 128)]
+
+    @pytest.mark.parametrize(
+        ('sizes', 'shape'),
+        [(SIZES, (64, 96)), (SIZES[2:], (64, 128)), (SIZES[:1], (128, 96)), (SIZES[2:3], (96, 128)), ([(32, 256)], (64, 96))],
+    )  # fmt: skip
+    def test_the_smallest_that_holds_the_batch(self, sizes, shape):
+        out, (sample,) = BatchBucketPad(sizes, img_pad_value=7)(*batch())
+        assert out.shape == (1, 1, *shape) and out[0, 0, :64, :96].equal(batch()[0][0, 0])
+        assert out.sum() == batch()[0].sum() + 7 * (shape[0] * shape[1] - 64 * 96)
+        assert sample.batch_input_shape == shape and (sample.pad_shape, sample.img_shape) == ((64, 96), (61, 93))
+
+    def test_layout_and_no_samples(self):
+        inputs = torch.rand(2, 3, 64, 96).to(memory_format=torch.channels_last)
+        out, samples = BatchBucketPad(self.SIZES[:1])(inputs)
+        assert out.is_contiguous(memory_format=torch.channels_last) and samples is None
+
+    @pytest.mark.parametrize('sizes', [[], [(64,)], [(64, 0)], [(64.5, 64)]])
+    def test_refused(self, sizes):
+        with pytest.raises(ArgumentError, match='BatchBucketPad.sizes'):
+            BatchBucketPad(sizes)
+
+    @pytest.mark.parametrize(
+        ('augments', 'graphs'), [([], 6), ([dict(type='BatchBucketPad', sizes=[(32, 64), (64, 64)])], 4)]
+    )
+    def test_graphs_and_losses(self, augments, graphs):
+        """Two parts, three sizes of batches in two buckets; the losses are those without compiling."""
+        compiled = []
+
+        def count(module, inputs):
+            compiled.append(module)
+            return module.forward
+
+        torch._dynamo.reset()
+        torch.manual_seed(0)
+        model = nn.Module()
+        model.backbone, model.bbox_head = Part(nn.Conv2d(3, 4, 3)), Part(nn.Conv2d(4, 2, 1))
+        preprocessor = DetDataPreprocessor(pad_size_divisor=32, batch_augments=augments)
+        runner = SimpleNamespace(
+            model=model, cfg=dict(compile=dict(backend=count, dynamic=False)), logger=getLogger('test')
+        )
+        losses = []
+        for step in range(2):
+            for shape in ((30, 40), (40, 64), (20, 30), (30, 60)):
+                image = torch.full((3, *shape), 100, dtype=torch.uint8)
+                inputs = preprocessor(dict(inputs=[image]), training=True)['inputs']
+                losses.append(model.bbox_head(model.backbone(inputs)).square().mean())
+            if step == 0:
+                DetRunner._maybe_compile(runner, 'train_step')
+        assert losses[:4] == losses[4:] and len(compiled) == graphs
 
 
 @pytest.fixture

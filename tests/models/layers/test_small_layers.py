@@ -61,6 +61,23 @@ class TestExpMomentumEMA:
                 expected += momentum * (value - expected)
             assert weight.item() == pytest.approx(expected, rel=1e-6)
 
+    @pytest.mark.parametrize('options', [{}, dict(update_buffers=True), dict(update_buffers=True, interval=2)])
+    def test_one_call_for_all_tensors_gives_the_bits_of_one_for_each(self, options):
+        class OneByOne(ExpMomentumEMA):
+            def avg_func(self, averaged_param, source_param, steps):
+                super().avg_func(averaged_param, source_param, steps)
+
+        model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5))
+        averages = [kind(model, momentum=0.1, gamma=4, **options) for kind in (ExpMomentumEMA, OneByOne)]
+        for _ in range(4):
+            for value in (*model.parameters(), *model.buffers()):
+                value.data += torch.rand(value.shape) if value.is_floating_point() else 1
+            for average in averages:
+                average.update_parameters(model)
+            for (name, value), other in zip(averages[0].state_dict().items(), averages[1].state_dict().values()):
+                assert torch.equal(value, other), name
+        assert not torch.equal(averages[0].module[1].running_mean, model[1].running_mean) or not options
+
     def test_defaults(self):
         average = ExpMomentumEMA(nn.Linear(1, 1))
         assert (average.momentum, average.gamma) == (0.0002, 2000)
