@@ -13,6 +13,7 @@ from mmdet.errors import ConfigError
 from mmdet.formats.windows import TiledImage, slice_starts
 from mmdet.registry import MODELS
 
+from .base import BaseDetector
 from .composite import CompositeDetector
 from .stage import DetectionStage
 
@@ -92,6 +93,14 @@ class SlicedDet(CompositeDetector):
                     view.append(result)
         with self.timed('merge'):
             return [merge_views(results, self.nms, self.max_per_img) for results in views]
+
+    def stage_passes(self, size_hw: tuple[int, int]) -> dict[str, tuple[BaseDetector, list[tuple[int, int]]]]:
+        """See :class:`CompositeDetector`."""
+        tiles = [tile_hw for _, _, tile_hw in self._tiles((size_hw[1], size_hw[0]))]
+        stages = dict(tiles=(self.stage.detector, [size for tile in tiles for size in self.stage.passes(tile)]))
+        for stage in self._whole_stages:
+            stages['whole'] = (stage.detector, stage.passes(size_hw))
+        return stages
 
     @torch.no_grad()
     def detect_tiled(self, image: TiledImage, on_tiles: Callable[[int], None] | None = None) -> InstanceData:
