@@ -181,8 +181,9 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     if len(sides) not in (1, 2) or not all(isinstance(side, int) and side > 0 for side in sides):
         raise ConfigError('must be one or two positive integers: height, width', field='shape', received=shape)
     shape_hw = sides[0], sides[-1]
-    if forward is None and hasattr(model, 'stage_passes'):
-        return _count_stages(model, shape_hw)
+    passes = getattr(model, 'stage_passes', None)
+    if forward is None and passes:
+        return _count_stages(model, shape_hw, passes(shape_hw))
     divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
     height, width = (math.ceil(side / divisor) * divisor for side in shape_hw)
     if forward is None:
@@ -210,9 +211,8 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     return FlopsReport(shape_hw, (height, width), modules[''], modules)
 
 
-def _count_stages(model: nn.Module, shape_hw: tuple[int, int]) -> FlopsReport:
-    """The cost of a composite detector: that of its detectors, at every size that they see."""
-    stages = model.stage_passes(shape_hw)
+def _count_stages(model: nn.Module, shape_hw: tuple[int, int], stages: dict) -> FlopsReport:
+    """The cost of a composite detector: that of its detectors, at every size that they see (``stages``, of ``stage_passes``)."""
     total = PartCost('', type(model).__name__, *_parameters(model), Counter())
     modules = {'': total}
     for stage, (detector, sizes) in stages.items():
