@@ -24,7 +24,7 @@ it. ``sampling`` is not part of it, because those counters leave it out. One mul
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from unittest import mock
 
 import torch
@@ -90,13 +90,15 @@ class FlopsReport:
         shape_hw: requested height and width.
         padded_hw: height and width of the network's input, after padding to ``pad_size_divisor``.
         total: the whole model.
-        modules: every module by dotted name.
+        modules: every module by dotted name; of a composite detector, its stages and what is in their detectors.
+        passes: of a composite detector, height and width, before padding, of everything that each stage sees of an image.
     """
 
     shape_hw: tuple[int, int]
     padded_hw: tuple[int, int]
     total: PartCost
     modules: dict[str, PartCost]
+    passes: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
     @property
     def macs(self) -> int:
@@ -139,12 +141,14 @@ class FlopsReport:
         return dict(
             shape_hw=list(self.shape_hw), padded_hw=list(self.padded_hw), total=self.total.as_dict(),
             parts=[part.as_dict() for part in self.down_to(depth)],
+            **(dict(passes={name: [list(size) for size in sizes] for name, sizes in self.passes.items()}) if self.passes else {}),
         )  # fmt: skip
 
     def __str__(self) -> str:
         asked, padded = ('{} x {}'.format(*shape) for shape in (self.shape_hw, self.padded_hw))
         lines = [
             f'input (height x width): {asked}' + (f', padded to {padded}' if padded != asked else ''),
+            *(self._stage_line(name) for name in self.passes),
             f'multiply-adds: {self.macs / 1e9:.3f} G ("FLOPs" in mmdetection and most papers)',
             f'FLOPs (2 per multiply-add): {self.flops / 1e9:.3f} G',
         ]
@@ -152,6 +156,10 @@ class FlopsReport:
             lines.append(f'bilinear sampling, not included above: {self.total.sampling / 1e9:.3f} G multiply-adds')
         lines.append(f'parameters: {self.params:,} ({self.total.trainable:,} trainable)')
         return '\n'.join(lines)
+
+    def _stage_line(self, name: str) -> str:
+        sizes = ', '.join(f'{times} of {h} x {w}' for (h, w), times in Counter(self.passes[name]).items())
+        return f'  {name}: {sizes}, {self.modules[name].macs / 1e9:.3f} G multiply-adds'
 
 
 def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callable | None = None) -> FlopsReport:
@@ -161,7 +169,8 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     and without gradients.
 
     Args:
-        model: a detector (called with ``mode='tensor'``; of two stages, its second sees as many regions as ``test_cfg`` allows), or any module together with ``forward``.
+        model: a detector (called with ``mode='tensor'``; of two stages, its second sees as many regions as ``test_cfg`` allows); a composite
+            detector, each of its stages on what it sees of such an image; or any module together with ``forward``.
         shape: (height, width) of the image, or one number for a square.
         forward: ``forward(model, inputs)`` for other modules; ``inputs`` is (1, 3, H, W) float32.
 
@@ -172,6 +181,9 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     if len(sides) not in (1, 2) or not all(isinstance(side, int) and side > 0 for side in sides):
         raise ConfigError('must be one or two positive integers: height, width', field='shape', received=shape)
     shape_hw = sides[0], sides[-1]
+    passes = getattr(model, 'stage_passes', None)
+    if forward is None and passes:
+        return _count_stages(model, shape_hw, passes(shape_hw))
     divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
     height, width = (math.ceil(side / divisor) * divisor for side in shape_hw)
     if forward is None:
@@ -197,6 +209,20 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
             module.training = mode
     modules = _module_costs(model, counter.counts)
     return FlopsReport(shape_hw, (height, width), modules[''], modules)
+
+
+def _count_stages(model: nn.Module, shape_hw: tuple[int, int], stages: dict) -> FlopsReport:
+    """The cost of a composite detector: that of its detectors, at every size that they see (``stages``, of ``stage_passes``)."""
+    total = PartCost('', type(model).__name__, *_parameters(model), Counter())
+    modules = {'': total}
+    for stage, (detector, sizes) in stages.items():
+        for size, times in Counter(sizes).items():
+            for inner, part in count_flops(detector, size).modules.items():
+                name = f'{stage}.{inner}' if inner else stage
+                cost = {kind: times * macs for kind, macs in part.kinds.items()}
+                modules.setdefault(name, replace(part, name=name, kinds=Counter())).kinds.update(cost)
+        total.kinds.update(modules[stage].kinds)
+    return FlopsReport(shape_hw, shape_hw, total, modules, {name: sizes for name, (_, sizes) in stages.items()})
 
 
 def count_dataset_flops(
@@ -230,13 +256,16 @@ def _module_costs(model: nn.Module, counts: dict[str, Counter]) -> dict[str, Par
     root = type(model).__name__
     costs = {}
     for name, module in model.named_modules():
-        parameters = list(module.parameters())
         found = counts.get(f'{root}.{name}' if name else 'Global', Counter())
-        params = sum(parameter.numel() for parameter in parameters)
-        trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
         kinds = {kind: int(found[kind]) for kind in KINDS if found[kind]}
-        costs[name] = PartCost(name, type(module).__name__, params, trainable, kinds)
+        costs[name] = PartCost(name, type(module).__name__, *_parameters(module), kinds)
     return costs
+
+
+def _parameters(module: nn.Module) -> tuple[int, int]:
+    """Numbers of all and of trainable parameters."""
+    counts = [(parameter.numel(), parameter.requires_grad) for parameter in module.parameters()]
+    return sum(count for count, _ in counts), sum(count for count, trains in counts if trains)
 
 
 class _Counter(TorchDispatchMode):

@@ -37,7 +37,7 @@ def default_tta_pipeline(test_pipeline: list[dict]) -> list[dict]:
     try:
         resize, pack = kinds.index('Resize'), kinds.index('PackDetInputs')
     except ValueError:
-        message = '--tta needs Resize and PackDetInputs here, or a tta_pipeline in the config'
+        message = '--tta needs Resize and PackDetInputs here, or a tta_pipeline in the config; the stages of UFPMPDet have flip and scale'
         raise ConfigError(message, field='test_pipeline', received=kinds) from None
     keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
     views = [[test_pipeline[resize]], [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]]

@@ -208,3 +208,51 @@ def test_value_dependent_forward_is_refused():
 
     with pytest.raises(ConfigError, match='depends on values'):
         count_flops(Picky(), 8, forward=run)
+
+
+GFL = dict(
+    type='GFL', data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
+    backbone=dict(type='ResNet', depth=18, base_channels=8, stem_channels=8),
+    neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=8, num_outs=4),
+    bbox_head=dict(type='GFLHead', num_classes=2, in_channels=8, feat_channels=8, stacked_convs=1, norm_cfg=dict(type='GN', num_groups=2),
+                   anchor_generator=dict(type='AnchorGenerator', octave_base_scale=8, scales_per_octave=1, ratios=[1.0], strides=[4, 8, 16, 32])),
+    test_cfg=dict(nms=dict(type='nms', iou_threshold=0.6), max_per_img=10),
+)  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def single():
+    """What the detector costs at the sizes that the stages see."""
+    model = MODELS.build(GFL)
+    return {size: count_flops(model, size) for size in ((32, 64), (64, 64))}
+
+
+@pytest.mark.parametrize(
+    'model, passes',
+    [
+        # One look alone; a mosaic is a square that fills the second stage's scale, however little the image is enlarged.
+        (dict(type='UFPMPDet', look_below=0, coarse=dict(scale=(64, 64), flip=False)), dict(coarse=[(32, 64)])),
+        (
+            dict(type='UFPMPDet', coarse=dict(scale=(64, 64)), fine=dict(scale=[(64, 64), (64, 96)], flip=False, max_zoom=1)),
+            dict(coarse=[(32, 64)] * 2, fine=[(64, 64)] * 2),
+        ),
+        (
+            dict(type='SlicedDet', tile_wh=(100, 100), overlap=0, stage=dict(scale=(64, 64), flip=False), whole=dict(flip=True)),
+            dict(tiles=[(64, 64)] * 2, whole=[(32, 64)] * 2),
+        ),
+    ],
+)  # fmt: skip
+def test_composites_cost_what_their_stages_see(model, passes, single):
+    first = 'coarse' if model['type'] == 'UFPMPDet' else 'stage'
+    built = MODELS.build({**model, first: dict(model[first], detector=GFL)})
+    report = count_flops(built, (100, 200))
+    assert report.passes == passes
+    assert report.as_dict()['passes'] == {name: [list(size) for size in sizes] for name, sizes in passes.items()}
+    expected = {name: sum(single[size].macs for size in sizes) for name, sizes in passes.items()}
+    assert {part.name: part.macs for part in report.parts} == expected and report.macs == sum(expected.values())
+    # All stages share one detector here, which counts once.
+    assert report.params == report.parts[0].params == single[32, 64].params
+    assert report.modules[f'{report.parts[0].name}.neck'].macs > 0
+    last, sizes = list(passes.items())[-1]
+    (height, width), cost = sizes[0], f'{report.parts[-1].macs / 1e9:.3f} G multiply-adds'
+    assert f'  {last}: {len(sizes)} of {height} x {width}, {cost}' in str(report).splitlines()

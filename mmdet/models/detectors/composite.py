@@ -53,6 +53,10 @@ class CompositeDetector(BaseDetector):
     def detect(self, images: list[Tensor]) -> list[InstanceData]:
         """Detections of (3, h, w) uint8 images, in their own pixels."""
 
+    @abstractmethod
+    def stage_passes(self, size_hw: tuple[int, int]) -> dict[str, tuple[BaseDetector, list[tuple[int, int]]]]:
+        """By name of a stage its detector, and height and width of everything that it sees of an image: what the cost is counted by."""
+
     @contextlib.contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Add the seconds of a ``with`` block to ``stage_times``."""

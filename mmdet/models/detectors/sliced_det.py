@@ -15,6 +15,7 @@ from mmdet.registry import MODELS
 from mmdet_runtime.resizing import check_tiles, tile_windows
 from mmdet_runtime.resizing import slice_starts as slice_starts  # an earlier version had it here
 
+from .base import BaseDetector
 from .composite import CompositeDetector
 from .stage import DetectionStage
 
@@ -89,6 +90,14 @@ class SlicedDet(CompositeDetector):
                     view.append(result)
         with self.timed('merge'):
             return [merge_views(results, self.nms, self.max_per_img) for results in views]
+
+    def stage_passes(self, size_hw: tuple[int, int]) -> dict[str, tuple[BaseDetector, list[tuple[int, int]]]]:
+        """See :class:`CompositeDetector`."""
+        tiles = [tile_hw for _, _, tile_hw in self._tiles((size_hw[1], size_hw[0]))]
+        stages = dict(tiles=(self.stage.detector, [size for tile in tiles for size in self.stage.passes(tile)]))
+        for stage in self._whole_stages:
+            stages['whole'] = (stage.detector, stage.passes(size_hw))
+        return stages
 
     @torch.no_grad()
     def detect_tiled(self, image: TiledImage, on_tiles: Callable[[int], None] | None = None) -> InstanceData:

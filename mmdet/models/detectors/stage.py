@@ -142,6 +142,11 @@ class DetectionStage(BaseModule):
         """Height and width, before padding, at which the detector sees an image at one of ``scales``."""
         return rescale_size_hw(size_hw, scale, self.max_zoom)
 
+    def passes(self, size_hw: tuple[int, int]) -> list[tuple[int, int]]:
+        """Height and width, before padding, of every view of an image."""
+        sizes = [self.input_size_hw(size_hw, scale) for scale in self.scales]
+        return sizes * 2 if self.flip else sizes
+
     def _view(self, owner: int, image: Tensor, scale: tuple[int, int]) -> _View:
         height, width = image.shape[-2:]
         if min(height, width) == 0:

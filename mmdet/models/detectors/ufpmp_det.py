@@ -19,9 +19,12 @@ from mmdet.structures import SampleList
 from mmdet.utils.class_names import map_classes
 from mmdet_runtime.second_look import SecondLook
 
+from .base import BaseDetector
 from .composite import CompositeDetector
 from .stage import DetectionStage
 
+# Side of a mosaic that every scale has to reduce.
+_LARGE = 10**6
 
 @dataclasses.dataclass(frozen=True)
 class UFPMPTrace:
@@ -165,6 +168,13 @@ class UFPMPDet(SecondLook, CompositeDetector):
     def detect(self, images: list[Tensor]) -> list[InstanceData]:
         """Detections of (3, h, w) uint8 images, in their own pixels."""
         return [steps.merged for steps in self.trace(images)]
+
+    def stage_passes(self, size_hw: tuple[int, int]) -> dict[str, tuple[BaseDetector, list[tuple[int, int]]]]:
+        """See :class:`CompositeDetector`; for the second stage, a square mosaic that fills its scale."""
+        stages = dict(coarse=(self.coarse.detector, self.coarse.passes(size_hw)))
+        if self.look_below != 0:
+            stages['fine'] = (self.fine.detector, self.fine.passes((_LARGE, _LARGE)))
+        return stages
 
     def predict_with_mosaic(self, image: Tensor) -> dict[str, Any]:
         """The fields of one image's :class:`UFPMPTrace` as a dict, for pictures."""
