@@ -24,7 +24,7 @@ class Limits(NamedTuple):
         box_share: the same as a share of the box's longer side; the larger of the two limits holds.
         score: largest difference of two scores.
         matched: least share of the boxes, of both sides together, that have a partner.
-        count: largest difference of the numbers of boxes, as a share.
+        numbers: largest difference of the numbers of boxes, as a share.
         raw: largest difference of a raw output: root of the mean square, as a share of that of the output.
     """
 
@@ -32,7 +32,7 @@ class Limits(NamedTuple):
     box_share: float
     score: float
     matched: float
-    count: float
+    numbers: float
     raw: float
 
 
@@ -107,7 +107,7 @@ class Parity:
                 boxes_before=self.expected, boxes_after=self.found, matched_share=round(self.share, 5),
                 largest_box_difference_px=self.box_px, largest_score_difference=self.score,
                 limits=dict(box_px=limits.box_px, box_share=limits.box_share, score=limits.score,
-                            matched_share=limits.matched, count_share=limits.count),
+                            matched_share=limits.matched, count_share=limits.numbers),
             )  # fmt: skip
         return dict(passed=self.passed, images=self.images, image_source=self.source, **figures, reasons=self.reasons)
 
@@ -161,7 +161,7 @@ def compare(pairs: Iterable[tuple[Found, Found]], precision: str, source: str = 
         )
     if parity.share < limits.matched:
         parity.reasons.append(f'{parity.share:.2%} of the boxes have a partner, and must be {limits.matched:.0%}')
-    if abs(parity.expected - parity.found) > max(1, math.ceil(limits.count * parity.expected)):
+    if abs(parity.expected - parity.found) > max(1, math.ceil(limits.numbers * parity.expected)):
         parity.reasons.append(f'{parity.found} boxes instead of {parity.expected}')
     return parity
 
