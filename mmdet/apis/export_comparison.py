@@ -23,7 +23,7 @@ from ..evaluation import Evaluator
 from ..export.graphs import ExportGraph
 from ..export.parity import Found, Parity, compare, compare_raw
 from ..formats.annotations import read_table
-from ..models.detectors import BaseDetector
+from ..models.detectors import BaseDetector, CompositeDetector
 from ..registry import DATASETS
 from .inference import ImagePipeline, load_original, predict_batch
 from .sources import collect_inputs
@@ -140,13 +140,14 @@ def compare_detections(
     pipeline = ImagePipeline(test_pipeline_config(cfg))
     name, entry = next(iter(networks.items()))
     if entry['outputs'] == 'raw':
-        pairs = _raw_pairs(model, graphs[name], _opened(folder, entry, graphs[name]), pipeline, images)
-        return compare_raw(pairs, entry['precision'], source)
+        raw = _raw_pairs(model, graphs[name], _opened(folder, entry, graphs[name]), pipeline, images)
+        return compare_raw(raw, entry['precision'], source)
     if entry['to'] == 'torch-export':
         runtime = Runtime(read_folder(folder), {name: _opened(folder, entry, graphs[name])})
     else:
         runtime = load(folder)
-    return compare(_pairs(model, runtime, pipeline, images), entry['precision'], source)
+    pairs = _pairs(model, runtime, pipeline, images)
+    return compare(pairs, entry['precision'], source, composite=isinstance(model, CompositeDetector))
 
 
 def _pairs(

@@ -348,7 +348,9 @@ def _test_cfg(detector: BaseDetector, settings: ConfigDict) -> dict[str, Any]:
 def _preprocessing(detector: BaseDetector) -> dict[str, Any]:
     """What the data preprocessor of a detector does, as the manifest has it."""
     given = detector.data_preprocessor
-    mean, std = (given.mean.flatten().tolist(), given.std.flatten().tolist()) if given.normalises else (None, None)
+    mean, std = None, None
+    if given.normalises:  # 123.675 rather than the float64 that is nearest to its float32
+        mean, std = ([float(str(value)) for value in each.flatten().numpy()] for each in (given.mean, given.std))
     return dict(mean=mean, std=std, bgr_to_rgb=bool(given.swaps_channels), pad_divisor=given.pad_size_divisor, pad_value=given.pad_value)  # fmt: skip
 
 

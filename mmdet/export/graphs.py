@@ -171,7 +171,7 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
         raise ConfigError(f'must be one of {OUTPUTS}', field='outputs', received=outputs)
     head = getattr(detector, 'bbox_head', None)
     if not isinstance(head, BaseDenseHead):
-        message = 'only detectors with one dense head, bbox_head, can be exported'
+        message = 'only a detector with one dense head, bbox_head, can be exported: of a composite one each stage; none with regions of interest'
         raise ConfigError(message, field='model.type', received=type(detector).__name__)
     settings = ConfigDict(head._settings(test_cfg))
     if not head.suppresses:

@@ -66,7 +66,7 @@ def clip_boxes(boxes: Tensor, img_shape: MaxShape) -> Tensor:
         wh = hw.flip(-1)
         limit = torch.cat([wh, wh], dim=-1)  # width, height, width, height
         if limit.dim() > 1:
-            if boxes.dim() < 3 or len(limit) != len(boxes):
+            if boxes.dim() < 3 or limit.shape[0] != boxes.shape[0]:
                 received = (tuple(boxes.shape), tuple(limit.shape))
                 raise ArgumentError(
                     'one size for each image of (B, ..., 4) boxes', field='img_shape', received=received

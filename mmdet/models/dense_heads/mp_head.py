@@ -150,7 +150,7 @@ class MPHead(GFLHead):
     def _cosines(self, unit: Tensor) -> Tensor:
         """Cosines of embeddings of unit length (..., D) and all proxies, (..., C, K)."""
         directions = self._table(F.normalize(self.proxies.to(unit.dtype), dim=-1))  # (C, K, D)
-        return (unit @ directions.flatten(0, 1).t()).unflatten(-1, self._mask.shape)
+        return (unit @ directions.flatten(0, 1).t()).reshape(*unit.shape[:-1], *self._mask.shape)
 
     def _logits(self, unit: Tensor) -> Tensor:
         """Embeddings of unit length (..., D) to logits (..., C)."""

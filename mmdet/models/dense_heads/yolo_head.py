@@ -212,7 +212,7 @@ class YOLOV3Head(BaseDenseHead):
         least = cfg.get('conf_thr', -1)
         if least > 0:
             logits = logits.masked_fill((objectness < least).unsqueeze(-1), FILLING)
-        rows, scores, labels = self._chosen(logits, False, cfg)
+        rows, scores, labels = self._chosen(logits, False, ConfigDict(cfg, nms_pre_rule='pairs'))  # as in _candidates
         factors = rows_of(objectness, rows)
         scores = scores * (factors if labels is not None else factors.unsqueeze(-1))
         return BatchCandidates(rows_of(boxes, rows), scores, labels, self.num_classes)
