@@ -64,7 +64,7 @@ def padded_topk(values: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         values, descending, positions (0 where there is none), and whether there is one, (B, count) each.
     """
     top, index = F.pad(values, (0, count), value=FILLING).topk(count)
-    valid = index < values.shape[1]
+    valid = top > FILLING  # not by the number of values, which a tracer may write down as a constant
     return top, index.masked_fill(~valid, 0), valid
 
 
