@@ -138,7 +138,9 @@ def describe(model: CompositeDetector) -> str:
             stages.append(f'{name}: {scales}{", plain and flipped" if part.flip else ""}')
     if getattr(model, 'tile_wh', None):
         stages.append('tiles of {}x{}, {:.0%} shared'.format(*model.tile_wh, model.overlap))
-    dtype = next((each for network in networks_of(model) if (each := getattr(network, 'amp_dtype', None))), parameter.dtype)
+    dtype = next(
+        (each for network in networks_of(model) if (each := getattr(network, 'amp_dtype', None))), parameter.dtype
+    )
     return '; '.join([f'{str(dtype).removeprefix("torch.")}, {device_name(parameter.device)}', *stages])
 
 
