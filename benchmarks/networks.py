@@ -3,8 +3,8 @@
     python benchmarks/networks.py [CONFIG ...] [--shape 800 1088 | --own-size] [--batches 1] [--repeat 5] [--threads 2]
         [--setups fp32 "fp32 channels_last" "bf16 channels_last folded" ...] [--peer] [--cfg-options model.neck.out_channels=64 ...]
 
-A set-up is a precision (fp32, with TF32 off; tf32; bf16, by autocast) and any of: channels_last, folded (batch norms into convolutions; no
-training), compiled (torch.compile of backbone, neck and head), twin (the torch twin of deformable convolution in place of torchvision's
+A set-up is a precision (fp32, with TF32 off; tf32; bf16, by autocast) and any of: channels_last, folded (batch norms into convolutions, and
+what else is done at inference; no training), compiled (torch.compile of backbone, neck and head), twin (the torch twin of deformable convolution in place of torchvision's
 kernel). Set-ups run in turn in every round, so that a busy machine slows all of them alike; the best round counts. Weights are random.
 With several configs each is measured by itself. --cpu-time counts the processor's time of the process, which a busy machine changes less; on one
 thread it is what an idle core would take. --peer measures mmdetection 3.3.0's own network of that config by the same calls: see peer_mmdet.py.

@@ -16,6 +16,7 @@ from ..formats.images import decode_image
 from ..formats.json_file import read_json
 from ..formats.pixels import ValueRange, check_value_range
 from ..models.detectors import CompositeDetector, UFPMPDet
+from ..models.inference import networks_of
 from ..structures import DetDataSample
 from ..utils.files import write_text
 from ..utils.outputs import OutputNames, refuse_inputs, source_of
@@ -139,7 +140,10 @@ def describe(model: CompositeDetector) -> str:
     if getattr(model, 'tile_wh', None):
         stages.append('tiles of {}x{}, {:.0%} shared'.format(*model.tile_wh, model.overlap))
     stages += sorted({part.description for part in model.modules() if isinstance(part, CompiledNetwork)})
-    return '; '.join([f'{str(parameter.dtype).removeprefix("torch.")}, {device_name(parameter.device)}', *stages])
+    dtype = next(
+        (each for network in networks_of(model) if (each := getattr(network, 'amp_dtype', None))), parameter.dtype
+    )
+    return '; '.join([f'{str(dtype).removeprefix("torch.")}, {device_name(parameter.device)}', *stages])
 
 
 def comparison_table(reports: dict[str, EvaluationReport]) -> str:

@@ -211,7 +211,7 @@ def _release(layer: Any) -> None:
 # ------------------------------------------------------------------------------------------------ whole models
 
 
-def networks_of(model: nn.Module) -> list[nn.Module]:
+def networks_of(model: nn.Module) -> list[Any]:
     """The detector itself, or the detectors of a composite one, each once."""
     return [module for module in model.modules() if isinstance(getattr(module, 'backbone', None), nn.Module)]
 

@@ -294,7 +294,10 @@ def test_fast_and_mixed_inference(detector):
             expected = head.predict_by_feat(*outputs, **options)[0]
             found = head.predict_by_feat(outputs[0], as_float(mixed[1]), *outputs[2:], **options)[0]  # ranked alike
             apart = (found.bboxes[:, None] - expected.bboxes).abs().amax(-1).amin(0)
-            assert (apart < 1).float().mean() > 0.75
+            sides = (expected.bboxes[:, 2:] - expected.bboxes[:, :2]).amax(
+                1
+            )  # hundreds of pixels, where they are not cut
+            assert (apart < 1 + 0.02 * sides).float().mean() > 0.75
     finally:
         restore_networks(detector)
 
