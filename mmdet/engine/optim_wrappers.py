@@ -106,10 +106,6 @@ class OptimWrapper(MMEngineOptimWrapper):
             parameter.grad = None if gradient is None else gradient.to(parameter.device, parameter.dtype).clone()
 
 
-def _is_inner_convolution(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.Conv2d) and module.in_channels > _IMAGE_CHANNELS
-
-
 def _describe_parts(parts: dict | None) -> list[str]:
     """``name=value``, a list over levels as ``name=[a, b, ...]``."""
 
@@ -182,9 +178,10 @@ class AmpOptimWrapper(OptimWrapper):
         super().initialize_count_status(model, init_counts, max_counts)
         if self.device_type != 'cpu' or self.cast_dtype is not torch.bfloat16 or not torch.cpu._is_amx_tile_supported():
             return
-        open_ones = [one for one in model.modules() if getattr(one, 'channels_last', False) is None]
-        narrowest = min((one.in_channels for one in model.modules() if _is_inner_convolution(one)), default=0)
-        if open_ones and narrowest >= _SAFE_CHANNELS:
+        open_ones: list[Any] = [one for one in model.modules() if getattr(one, 'channels_last', False) is None]
+        convolutions = [one for one in model.modules() if isinstance(one, torch.nn.Conv2d)]
+        inner = [one.in_channels for one in convolutions if one.in_channels > _IMAGE_CHANNELS]
+        if open_ones and min(inner, default=0) >= _SAFE_CHANNELS:
             for preprocessor in open_ones:
                 preprocessor.memory_format = torch.channels_last
             print_log('Batches are laid out channels last: bfloat16 on a CPU with AMX', logger='current')
