@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,9 +15,6 @@ from ..utils.checks import is_number
 from .replay import StepWatch
 
 _SAFE_CHANNELS, _IMAGE_CHANNELS = 16, 4
-_MERGED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
-# What a group holds for schedulers and people; an optimizer's step reads none of it.
-_NOT_READ = ('params', 'initial_lr', 'param_names')
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -35,10 +31,6 @@ class OptimWrapper(MMEngineOptimWrapper):
 
     def __init__(self, optimizer: torch.optim.Optimizer, accumulative_counts: int = 1, clip_grad: dict | None = None):
         super().__init__(optimizer, accumulative_counts=accumulative_counts, clip_grad=clip_grad)
-        devices = {parameter.device.type for group in optimizer.param_groups for parameter in group['params']}
-        if getattr(self, 'clip_func', None) is torch.nn.utils.clip_grad_norm_ and devices == {'cpu'}:
-            # PyTorch takes one call for all tensors by itself on GPUs only. The numbers are the same.
-            self.clip_func = partial(self.clip_func, **{'foreach': True, **self.clip_grad_kwargs})
         self.watch: StepWatch | None = None
 
     def initialize_count_status(self, model: torch.nn.Module, init_counts: int, max_counts: int) -> None:
@@ -85,13 +77,6 @@ class OptimWrapper(MMEngineOptimWrapper):
         rank, world_size = get_dist_info()
         return f'iteration {iteration}' + (f', rank {rank}' if world_size > 1 else '')
 
-    def step(self, **kwargs: Any) -> None:
-        """Clip the gradients and move the parameters."""
-        if self.clip_grad_kwargs:
-            self._clip_grad()
-        with merged_groups(self.optimizer):
-            self.optimizer.step(**kwargs)
-
     def _clip_grad(self) -> None:
         try:
             super()._clip_grad()
@@ -119,43 +104,6 @@ class OptimWrapper(MMEngineOptimWrapper):
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group['params']]
         for parameter, gradient in zip(parameters, gradients):
             parameter.grad = None if gradient is None else gradient.to(parameter.device, parameter.dtype).clone()
-
-
-@contextmanager
-def merged_groups(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Give an optimizer one group for all parameters of equal options, as long as the block lasts.
-
-    ``paramwise_cfg`` makes a group of every parameter, each of which costs AdamW as much time as its small tensors. On CPUs the merged groups
-    are moved by one call for each operation as well (``foreach``), which PyTorch does by itself on GPUs only. The numbers are the same; only
-    PyTorch's own SGD, Adam and AdamW are merged, which are known to read their options and not to write them.
-    """
-    groups = optimizer.param_groups
-    if type(optimizer) not in _MERGED:
-        yield
-        return
-    merged: dict[tuple, dict] = {}
-    for group in groups:
-        options = {key: value for key, value in group.items() if key not in _NOT_READ}
-        place = merged.setdefault(tuple(map(_comparable, options.items())), dict(options, params=[]))
-        place['params'].extend(group['params'])
-    for group in merged.values():
-        on_cpu = all(value.device.type == 'cpu' and value.is_floating_point() for value in group['params'])
-        if group.get('foreach') is None and not group.get('fused') and on_cpu:
-            group['foreach'] = True
-    optimizer.param_groups = list(merged.values())
-    try:
-        yield
-    finally:
-        optimizer.param_groups = groups
-
-
-def _comparable(item: tuple[str, Any]) -> tuple[str, Any]:
-    name, value = item
-    return name, tuple(value) if isinstance(value, list) else id(value) if isinstance(value, torch.Tensor) else value
-
-
-def _is_inner_convolution(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.Conv2d) and module.in_channels > _IMAGE_CHANNELS
 
 
 def _describe_parts(parts: dict | None) -> list[str]:
@@ -230,9 +178,10 @@ class AmpOptimWrapper(OptimWrapper):
         super().initialize_count_status(model, init_counts, max_counts)
         if self.device_type != 'cpu' or self.cast_dtype is not torch.bfloat16 or not torch.cpu._is_amx_tile_supported():
             return
-        open_ones = [one for one in model.modules() if getattr(one, 'channels_last', False) is None]
-        narrowest = min((one.in_channels for one in model.modules() if _is_inner_convolution(one)), default=0)
-        if open_ones and narrowest >= _SAFE_CHANNELS:
+        open_ones: list[Any] = [one for one in model.modules() if getattr(one, 'channels_last', False) is None]
+        convolutions = [one for one in model.modules() if isinstance(one, torch.nn.Conv2d)]
+        inner = [one.in_channels for one in convolutions if one.in_channels > _IMAGE_CHANNELS]
+        if open_ones and min(inner, default=0) >= _SAFE_CHANNELS:
             for preprocessor in open_ones:
                 preprocessor.memory_format = torch.channels_last
             print_log('Batches are laid out channels last: bfloat16 on a CPU with AMX', logger='current')
@@ -247,8 +196,7 @@ class AmpOptimWrapper(OptimWrapper):
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()
-        with merged_groups(self.optimizer):
-            self.loss_scaler.step(self.optimizer, **kwargs)
+        self.loss_scaler.step(self.optimizer, **kwargs)
         self.loss_scaler.update(self._fixed_scale)
 
     def state_dict(self) -> dict:

@@ -135,7 +135,8 @@ def decode_reduced(
     header = None
     if flag.startswith('color') and (needed is not None or decoder != 'cv2'):
         header = read_jpeg_header(data)
-    full_wh, factor = None, 1
+    full_wh: tuple[int, int] | None = None
+    factor = 1
     if header is not None and needed is not None:
         full_wh = header.upright_wh if flag == 'color' else header.size_wh
         needed_wh = needed(full_wh)
@@ -153,16 +154,15 @@ def decode_reduced(
     if image is None:
         message = f'not a complete image of a supported format ({len(data)} bytes)'
         raise BrokenImageError(message, file=name, received=data[:8])
-    if factor > 1 and image.shape[:2] != tuple(
-        -(-side // factor) for side in full_wh[::-1]
-    ):  # read otherwise than its header says
+    reduced_hw = None if full_wh is None else tuple(-(-side // factor) for side in full_wh[::-1])
+    if factor > 1 and image.shape[:2] != reduced_hw:  # read otherwise than its header says
         return decode_reduced(data, None, flag=flag, name=name, value_range=value_range, decoder=decoder)
     if flag != 'unchanged':
         image = with_channels(to_uint8(image, value_range, name=name), 1 if flag == 'grayscale' else 3)
     elif value_range is not None:
         image = to_uint8(image, value_range, name=name)
-    full_hw = image.shape[:2] if full_wh is None or factor == 1 else full_wh[::-1]
-    return image, full_hw
+    height, width = image.shape[:2] if full_wh is None or factor == 1 else full_wh[::-1]
+    return image, (height, width)
 
 
 def check_decoder(name: object, field: str) -> str:

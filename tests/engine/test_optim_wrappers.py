@@ -1,5 +1,3 @@
-from copy import deepcopy
-
 import pytest
 import torch
 from torch import nn
@@ -73,45 +71,6 @@ def test_amp_on_the_cpu_computes_in_bfloat16():
     wrapper.update_params(output.float().sum())
     assert layer.weight.dtype is torch.float32 and not torch.equal(layer.weight, before)
     wrapper.load_state_dict(wrapper.state_dict())
-
-
-OPTIMIZERS = [
-    dict(type='SGD', lr=0.1), dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True),
-    dict(type='Adam', lr=0.1, weight_decay=0.01), dict(type='AdamW', lr=0.1, weight_decay=0.05, betas=[0.8, 0.9]),
-    dict(type='AdamW', lr=0.1, amsgrad=True), dict(type='RMSprop', lr=0.1),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize('options', OPTIMIZERS, ids=lambda options: options['type'])
-def test_parameters_with_equal_options_are_moved_together_to_the_same_bits(options):
-    """A group for every parameter, with norms and biases free of decay, against PyTorch's own step of these groups."""
-    options = dict(options)
-    kind = getattr(torch.optim, options.pop('type'))
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.Conv2d(16, 7, 3, bias=False), nn.Linear(65, 33))
-    twin = deepcopy(model)
-
-    def groups(module):
-        decay = options.get('weight_decay', 0)
-        return [
-            dict(params=[p], weight_decay=decay * (p.dim() > 1), lr=0.1 / (1 + i // 4))
-            for i, p in enumerate(module.parameters())
-        ]
-
-    wrapper = OptimWrapper(optimizer=kind(groups(model), **options), clip_grad=dict(max_norm=0.5))
-    plain = kind(groups(twin), **options)
-    for step in range(4):
-        for one, other in zip(model.parameters(), twin.parameters()):
-            one.grad = None if step == 1 and one.dim() == 1 else torch.randn(one.shape) / (step + 1)
-            other.grad = None if one.grad is None else one.grad.clone()
-        wrapper.step()
-        nn.utils.clip_grad_norm_(twin.parameters(), 0.5)
-        plain.step()
-        for one, other in zip(model.parameters(), twin.parameters()):
-            assert torch.equal(one, other)
-    # The groups stay as they are, for schedulers and checkpoints.
-    assert [len(group['params']) for group in wrapper.param_groups[:7]] == [1] * 7
-    assert wrapper.state_dict()['state'].keys() == plain.state_dict()['state'].keys()
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,9 @@ class Resize(GeometricTransform):
         return fit_size(image_wh, scale)
 
     def needed_wh(self, image_wh: tuple[int, int]) -> tuple[float, float]:
-        if self.scale is None:
+        if self.scale_factor is not None:
             return scaled_size(image_wh, self.scale_factor)
+        assert self.scale is not None  # the constructor takes exactly one of the two
         return self.fit(image_wh, self.scale) if self.keep_ratio else self.scale
 
     def resize_to(self, results: dict, scale: tuple[float, float]) -> dict:

@@ -86,7 +86,7 @@ class BatchBucketPad(nn.Module):
         sound = [len(size) == 2 and all(is_int(side, 1) for side in size) for size in sizes]
         if not sound or not all(sound):
             raise ArgumentError('must be a list of (height, width)', field='BatchBucketPad.sizes', received=sizes)
-        self.sizes = sorted((tuple(size) for size in sizes), key=math.prod)
+        self.sizes = sorted(((height, width) for height, width in sizes), key=math.prod)
         self.img_pad_value = img_pad_value
         self._warned = False
 
