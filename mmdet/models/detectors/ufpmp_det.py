@@ -26,6 +26,7 @@ from .stage import DetectionStage
 # Side of a mosaic that every scale has to reduce.
 _LARGE = 10**6
 
+
 @dataclasses.dataclass(frozen=True)
 class UFPMPTrace:
     """Intermediate and final results of :class:`UFPMPDet` for one image.
