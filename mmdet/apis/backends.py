@@ -295,9 +295,10 @@ def prepare_for(
             _check_detector(detector, spec)
         restore_networks(model.eval())
         # All before the first is set: a model of which a part cannot be compiled stays as it is.
-        networks = [CompiledNetwork(detector, spec, threads, cache_dir) for detector in detectors]
-        count = f', {len(networks)} detectors' if len(networks) > 1 else ''
-        print_log(f'Inference: network by {networks[0].description}{count}; the rest by torch', logger='current')
+        compiled = [CompiledNetwork(detector, spec, threads, cache_dir) for detector in detectors]
+        networks = [*compiled]
+        count = f', {len(compiled)} detectors' if len(compiled) > 1 else ''
+        print_log(f'Inference: network by {compiled[0].description}{count}; the rest by torch', logger='current')
     elif spec is not None and (reason := spec.missing(next(model.parameters()).device)):
         raise ConfigError(f'{spec.name} {reason}', field='backend', received=str(spec))
     for detector, network in zip(detectors, networks):

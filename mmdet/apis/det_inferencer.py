@@ -161,7 +161,7 @@ class DetInferencer(TilingSteps, BaseInferencer):
         self.num_visualized_imgs = self.num_predicted_imgs = 0
         self._trust_checkpoint = trust_checkpoint
         self._value_range = check_value_range(value_range)
-        self._inference = dict(amp=amp, compile=compile, backend=backend, precision=precision)
+        self._inference: dict[str, Any] = dict(amp=amp, compile=compile, backend=backend, precision=precision)
         self._names = InputNames()
         self._call = Call()
         register_all_modules()

@@ -78,7 +78,7 @@ def _is_there(dataset: dict) -> bool:
     """Whether the annotation file of a dataset's config exists: one that draws its images would begin to, otherwise."""
     while 'ann_file' not in dataset and ('dataset' in dataset or dataset.get('datasets')):
         dataset = dataset.get('dataset') or dataset['datasets'][0]
-    file = dataset.get('ann_file')
+    file: Any = dataset.get('ann_file')
     names = file if isinstance(file, list | tuple) else [file]
     root = Path(dataset.get('data_root') or '')
     return all((root / name).exists() for name in names) if file else bool(dataset)

@@ -29,6 +29,7 @@ from ..export.folder import (
 from ..export.graphs import ExportGraph, build_graph, to_onnx, to_torch_export
 from ..export.parity import Parity, metrics_table
 from ..export.precision import check_precision, convert_openvino, library, reduce_onnx
+from ..models.data_preprocessors import DetDataPreprocessor
 from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage, SlicedDet, UFPMPDet
 from ..utils.checks import is_int
 from ..utils.files import temporary_folder
@@ -175,7 +176,8 @@ def export_detector(
         write_manifest(folder, content)
         parity = compare_detections(model, cfg, folder, networks, plan.graphs, images, source)
         content['parity'] = parity.as_dict()
-        before, after = {}, {}
+        before: dict[str, float] = {}
+        after: dict[str, float] = {}
         if _wants_ap(settings):
             before, after = average_precision(model, cfg, folder, settings.ap_images, log)
         if before:
@@ -420,7 +422,7 @@ def _fixed_size(model: BaseDetector, plan: _Plan, settings: ExportSettings) -> I
         return
     height, width = _example_hw(plan, 'network')
 
-    def pad(module: nn.Module, args: tuple, output: dict) -> dict:
+    def pad(module: DetDataPreprocessor, args: tuple, output: dict) -> dict:
         right, below = (side - own for side, own in zip((width, height), output['inputs'].shape[:1:-1]))
         return dict(output, inputs=F.pad(output['inputs'], (0, right, 0, below), value=module.pad_value))
 

@@ -264,7 +264,7 @@ class DetRunner(Runner):
         parts = [getattr(model, name, None) for name in ('backbone', 'neck', 'bbox_head')]
         for part in parts:
             if isinstance(part, torch.nn.Module) and part._compiled_call_impl is None:
-                part.compile(**({} if options is True else options))
+                part.compile(**(options if isinstance(options, dict) else {}))
         self.logger.info(
             'Backbone, neck and head are compiled while the first iterations run, once for every size of the batches.'
         )

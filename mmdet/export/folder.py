@@ -71,7 +71,7 @@ def _files_of_manifest(folder: Path) -> set[str]:
 def new_folder(out: str | os.PathLike) -> Iterator[Path]:
     """A folder to fill; :func:`put_in_place` makes it ``out``, and without that nothing is left of it."""
     refuse_foreign_folder(out)
-    with temporary_folder(out) as folder:
+    with temporary_folder(Path(out)) as folder:
         yield folder
 
 

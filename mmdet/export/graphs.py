@@ -56,6 +56,7 @@ class _Decode(nn.Module):
             found = dataclasses.replace(found, scores=found.scores.masked_fill(absent, 0))
             if not with_nms:
                 pairs = found.pairs()
+                assert pairs.labels is not None
                 return pairs.boxes, pairs.scores, pairs.labels
             return _suppressed(head, found, settings)
 

@@ -10,11 +10,12 @@ import dataclasses
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdet.errors import ConfigError
 from mmdet.utils.checks import is_int
@@ -29,6 +30,7 @@ _PROBE_SIDE = 64
 _PARTS = ('backbone', 'neck', 'bbox_head', 'rpn_head')
 # What torch computes itself; a subclass with a pass of its own is left alone.
 _NORM_PASSES = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)
+_Decode = TypeVar('_Decode', bound=Callable)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +86,13 @@ class InferenceOptions:
 # ------------------------------------------------------------------------------------------------ autocast
 
 
-class InferenceNetwork(nn.Module):
-    """What :func:`prepare_networks` sets of a detector, and the context in which its network then predicts."""
+class InferenceNetwork:
+    """What :func:`prepare_networks` sets of a detector, and the context in which its network then predicts.
 
+    A base beside ``nn.Module``.
+    """
+
+    training: bool
     amp_dtype: torch.dtype | None = None
     compiled_sizes: set[tuple[int, ...]] | None = None
     most_compiled_sizes = COMPILED_SIZES
@@ -113,7 +119,7 @@ class InferenceNetwork(nn.Module):
         return stack
 
 
-def full_precision(decode: Callable) -> Callable:
+def full_precision(decode: _Decode) -> _Decode:
     """Decorate a method that turns raw outputs into boxes: it runs outside autocast, and its tensors are float32 or wider.
 
     The sum over bins, centres and boxes in half precision are wrong by pixels in large images, and cost AP.
@@ -127,7 +133,7 @@ def full_precision(decode: Callable) -> Callable:
                     stack.enter_context(torch.autocast(device, enabled=False))
             return decode(self, *map(_wide, args), **{name: _wide(value) for name, value in kwargs.items()})
 
-    return outside
+    return cast(_Decode, outside)
 
 
 def _wide(value: Any) -> Any:
@@ -159,6 +165,9 @@ class _Prepared(nn.Module):
 class PreparedConv2d(_Prepared, nn.Conv2d):
     """A convolution that computes by a copy of its weights; those themselves, in the state dict, are as before."""
 
+    ready_weight: Tensor
+    ready_bias: Tensor | None
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H', W'), in the type of the copy."""
         return self._conv_forward(x.to(self.ready_weight.dtype), self.ready_weight, self.ready_bias)
@@ -173,10 +182,11 @@ class FoldedNorm(_Prepared, nn.BatchNorm2d):
 
 
 def _prepare_conv(
-    conv: nn.Conv2d, norm: nn.Module | None, dtype: torch.dtype | None, layout: torch.memory_format
+    conv: nn.Conv2d, norm: _BatchNorm | None, dtype: torch.dtype | None, layout: torch.memory_format
 ) -> None:
     weight, bias = conv.weight.detach(), None if conv.bias is None else conv.bias.detach()
     if norm is not None:
+        assert norm.running_mean is not None and norm.running_var is not None  # pairs are made of such norms only
         # In float64, so that folding rounds once.
         scale = (norm.running_var.double() + norm.eps).rsqrt()
         scale = scale if norm.weight is None else scale * norm.weight.detach().double()
@@ -261,7 +271,7 @@ def restore_networks(model: nn.Module) -> None:
 
 
 def _set_layout(network: nn.Module, layout: torch.memory_format | None) -> None:
-    preprocessor = getattr(network, 'data_preprocessor', None)
+    preprocessor: Any = getattr(network, 'data_preprocessor', None)
     if hasattr(preprocessor, 'inference_format'):
         preprocessor.inference_format = layout
 
@@ -294,7 +304,7 @@ def _prepare(network: Any, options: InferenceOptions) -> str:
     return ', '.join(said)
 
 
-def _changes(network: nn.Module) -> int:
+def _changes(network: Any) -> int:
     """A number that grows with every change in place of a parameter or buffer."""
     tensors = (*network.parameters(), *network.buffers())
     return sum(tensor._version for tensor in tensors if not tensor.is_inference())
@@ -312,7 +322,7 @@ def _convolutions(
     network: Any, options: InferenceOptions, dtype: torch.dtype | None, layout: torch.memory_format
 ) -> str:
     """Prepare the convolutions of a network; returns a sentence about the batch norms."""
-    pairs: dict[nn.Module, nn.Module] = {}
+    pairs: dict[nn.Conv2d, _BatchNorm] = {}
     norms = [module for module in network.modules() if type(module).forward in _NORM_PASSES]
     said = 'batch norms: none' if not norms else f'{len(norms)} batch norms not folded: as asked for'
     reference: list[Tensor] = []
@@ -335,9 +345,8 @@ def _convolutions(
             )
             for conv in network.modules():
                 if isinstance(conv, PreparedConv2d) and dtype is not None:
-                    conv.ready_weight, conv.ready_bias = (
-                        None if tensor is None else tensor.to(dtype) for tensor in (conv.ready_weight, conv.ready_bias)
-                    )
+                    conv.ready_weight = conv.ready_weight.to(dtype)
+                    conv.ready_bias = None if conv.ready_bias is None else conv.ready_bias.to(dtype)
             break
         said = f'{len(norms)} batch norms not folded: outputs would differ by {difference:.0e}'
         for module in network.modules():
@@ -346,17 +355,17 @@ def _convolutions(
     return said
 
 
-def _outputs_and_pairs(network: Any) -> tuple[list[Tensor], dict[nn.Module, nn.Module]]:
+def _outputs_and_pairs(network: Any) -> tuple[list[Tensor], dict[nn.Conv2d, _BatchNorm]]:
     """Outputs of a pass, and the batch norms that take the output of one convolution each, in this pass, with nothing between them."""
-    made: dict[int, tuple[nn.Module, Tensor, int]] = {}
-    calls: dict[nn.Module, int] = defaultdict(int)
-    sources: dict[nn.Module, list[nn.Module | None]] = defaultdict(list)
+    made: dict[int, tuple[nn.Conv2d, Tensor, int]] = {}
+    calls: dict[nn.Conv2d, int] = defaultdict(int)
+    sources: dict[_BatchNorm, list[nn.Conv2d | None]] = defaultdict(list)
 
-    def after_conv(conv: nn.Module, _: Any, output: Tensor) -> None:
+    def after_conv(conv: nn.Conv2d, _: Any, output: Tensor) -> None:
         made[id(output)] = conv, output, output._version  # held, so that no other tensor gets its id
         calls[conv] += 1
 
-    def before_norm(norm: nn.Module, inputs: tuple) -> None:
+    def before_norm(norm: _BatchNorm, inputs: tuple) -> None:
         conv, output, version = made.get(id(inputs[0]), (None, None, 0))
         sources[norm].append(conv if output is not None and output._version == version else None)
 
@@ -371,7 +380,7 @@ def _outputs_and_pairs(network: Any) -> tuple[list[Tensor], dict[nn.Module, nn.M
     finally:
         for handle in handles:
             handle.remove()
-    pairs: dict[nn.Module, nn.Module] = {}
+    pairs: dict[nn.Conv2d, _BatchNorm] = {}
     for norm, found in sources.items():
         conv = found[0]
         if (
@@ -389,7 +398,7 @@ def _outputs(network: Any) -> list[Tensor]:
     parameter = next(network.parameters())
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)) * 4 - 2
     image = image.to(parameter.device, parameter.dtype)
-    flags = contextlib.nullcontext()
+    flags: contextlib.AbstractContextManager = contextlib.nullcontext()
     if parameter.device.type == 'cuda':  # TF32 differs by more than what is looked for
         flags = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
     with flags, torch.autocast(parameter.device.type, enabled=False):

@@ -385,7 +385,8 @@ def settle_pipeline(steps: Sequence[Any]) -> None:
             resizer = vars(step).get('resize', step) if isinstance(step, GeometricTransform) else None
             kinds = [kind for kind in (type(step), type(resizer)) if kind.__module__.startswith('mmdet.')]
             needed = getattr(step, 'needed_wh', None)
-            if needed is None or type(step).needed_wh is GeometricTransform.needed_wh or len(kinds) < 2:
+            inherited = getattr(type(step), 'needed_wh', None) is GeometricTransform.needed_wh
+            if needed is None or inherited or len(kinds) < 2:
                 message = "needs one of this package's transforms that resize as the next one (after LoadAnnotations and colour)"
                 received = None if step is None else type(step).__name__
                 raise ConfigError(message, field='LoadImageFromFile.reduced', received=received)

@@ -48,7 +48,7 @@ class ATSSHead(SingleAnchorHead):
         type='Normal', layer='Conv2d', std=0.01, override=dict(type='Normal', name='atss_cls', std=0.01, bias_prob=0.01)
     )
 
-    output_names = ('cls', 'reg', 'centerness')
+    output_names: tuple[str, ...] = ('cls', 'reg', 'centerness')
 
     def __init__(
         self,

@@ -125,11 +125,11 @@ class BatchDecode:
         levels = []
         for number, (cls, reg) in enumerate(zip(cls_scores, bbox_preds, strict=True)):
             count = self.prior_generator.num_base_priors[number]
-            rows = [flatten_map(widened(maps), count) for maps in (cls, reg)]
+            scores, boxes = (flatten_map(widened(maps), count) for maps in (cls, reg))
             factor = None if factors is None else flatten_map(widened(factors[number]), count)[..., 0]
             size_hw = (cls.shape[2], cls.shape[3])
             stride = self.prior_generator.strides[number][0]
-            level = BatchLevel(*rows, factor, rows[0].new_zeros(0), stride, number=number, size_hw=size_hw)
+            level = BatchLevel(scores, boxes, factor, scores.new_zeros(0), stride, number=number, size_hw=size_hw)
             levels.append(self._prepared(level))
         return levels
 
@@ -139,7 +139,8 @@ class BatchDecode:
         """:meth:`BaseDenseHead._candidates` of a batch; heads that replace that one replace this one too."""
         parts = []
         for level in levels:
-            rows, scores, labels = self._chosen(*self._ranking(level), cfg)
+            ranking, activated = self._ranking(level)
+            rows, scores, labels = self._chosen(ranking, activated, cfg)
             if level.factors is not None:
                 factors = rows_of(level.factors, rows).sigmoid()
                 scores = scores * (factors if labels is not None else factors.unsqueeze(-1))

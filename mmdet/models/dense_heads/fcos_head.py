@@ -51,7 +51,7 @@ class FCOSHead(AnchorFreeHead):
         ModelInputError: as many ``regress_ranges`` as levels are needed.
     """
 
-    output_names = ('cls', 'reg', 'centerness')
+    output_names: tuple[str, ...] = ('cls', 'reg', 'centerness')
 
     def __init__(
         self,

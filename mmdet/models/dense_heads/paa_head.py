@@ -192,11 +192,16 @@ class PAAHead(ATSSHead):
         return dataclasses.replace(level, scores=scores.sqrt(), factors=None, activated=True)
 
     def batch_candidates(
-        self, *args: Any, with_nms: bool = True, cfg: dict | None = None, **kwargs: Any
+        self,
+        outputs: tuple[Any, ...],
+        sizes_hw: Tensor,
+        input_hw: tuple[int, int],
+        cfg: dict | None = None,
+        with_nms: bool = True,
     ) -> BatchCandidates:
         """See the base class; the smallest size is not looked at where the NMS follows."""
         cfg = ConfigDict(self._settings(cfg), min_bbox_size=-1) if with_nms else cfg
-        return super().batch_candidates(*args, with_nms=with_nms, cfg=cfg, **kwargs)
+        return super().batch_candidates(outputs, sizes_hw, input_hw, cfg, with_nms)
 
     def batch_detections(self, boxes: Tensor, labels: Tensor, images: Tensor, found: BatchCandidates) -> Tensor:
         """The boxes after the votes."""

@@ -174,13 +174,14 @@ class YOLOV3Head(BaseDenseHead):
         """Detections of the raw outputs, L maps (B, A D, H_l, W_l); see :meth:`BaseDenseHead.predict_by_feat`."""
         return super().predict_by_feat(*self._split(pred_maps), batch_img_metas, cfg, rescale, with_nms)
 
-    def _split(self, pred_maps: list[Tensor]) -> tuple[list[Tensor], ...]:
+    def _split(self, pred_maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """L maps (B, A D, H_l, W_l) to class scores, boxes and objectness."""
         by_anchor = [level.view(level.shape[0], self.num_base_priors, -1, *level.shape[2:]) for level in pred_maps]
-        return tuple(
+        scores, boxes, objectness = (
             [level[:, :, channels].flatten(1, 2) for level in by_anchor]
             for channels in (slice(5, None), slice(4), slice(4, 5))
         )
+        return scores, boxes, objectness
 
     def decode_boxes(self, bbox_pred: Tensor, priors: Tensor, stride: float, img_shape: tuple[int, int]) -> Tensor:
         """Raw box outputs (m, 4) and their anchors (m, 4) to (m, 4) xyxy boxes in input pixels, not clipped."""
@@ -206,7 +207,8 @@ class YOLOV3Head(BaseDenseHead):
     def _batch_candidates(
         self, levels: list[BatchLevel], cfg: ConfigDict, limits: tuple[Tensor, Tensor]
     ) -> BatchCandidates:
-        objectness = torch.cat([level.factors for level in levels], dim=1).sigmoid()  # (B, P)
+        factors_of_levels = [level.factors for level in levels if level.factors is not None]  # all have them
+        objectness = torch.cat(factors_of_levels, dim=1).sigmoid()  # (B, P)
         boxes = torch.cat([self._boxes_of_rows(level, None, limits) for level in levels], dim=1)
         logits = torch.cat([level.scores for level in levels], dim=1)
         least = cfg.get('conf_thr', -1)

@@ -177,7 +177,8 @@ class YOLOXHead(AnchorFreeHead):
                 top, rows, valid = padded_topk(scores, nms_pre)
                 scores, labels = top.masked_fill(~valid, 0), rows_of(labels, rows)
             parts.append((self._boxes_of_rows(level, rows, limits), scores, labels))
-        return BatchCandidates(*(torch.cat(fields, dim=1) for fields in zip(*parts)), self.num_classes)
+        boxes, scores, labels = (torch.cat(fields, dim=1) for fields in zip(*parts))
+        return BatchCandidates(boxes, scores, labels, self.num_classes)
 
     # ------------------------------------------------------------------------------------------------ losses
 

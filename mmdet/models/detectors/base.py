@@ -4,7 +4,7 @@ from abc import ABCMeta, abstractmethod
 from typing import Any, TypeAlias
 
 from mmengine.config import ConfigDict
-from mmengine.model import BaseModel
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -23,6 +23,9 @@ class BaseDetector(InferenceNetwork, BaseModel, metaclass=ABCMeta):
 
     The modes ``'predict'`` and ``'tensor'`` run in the precision that :func:`mmdet.models.inference.prepare_networks` set.
     """
+
+    data_preprocessor: BaseDataPreprocessor
+    dataset_meta: dict[str, Any]  # class names and colours; set with the weights
 
     @property
     def with_neck(self) -> bool:
