@@ -14,7 +14,8 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmdet_runtime import sources as shared
-from mmdet_runtime.sources import Entry, Source, collect_path, file_of, is_video
+from mmdet_runtime.images import IMAGE_SUFFIXES  # noqa: F401 - kept for code that imports it from here
+from mmdet_runtime.sources import VIDEO_SUFFIXES, Entry, Source, collect_path, file_of, is_video  # noqa: F401
 
 from ..errors import DataError, ModelInputError
 from ..formats.geojson import is_georeferenced

@@ -24,6 +24,7 @@ from mmdet.errors import ConfigError
 from mmdet.models.dense_heads import BaseDenseHead
 from mmdet.models.dense_heads.batch_decode import BatchCandidates, candidate_rule, padded_topk
 from mmdet.models.detectors import BaseDetector
+from mmdet.models.inference import restore_networks
 from mmdet.ops.nms_export import nms_rows
 from mmdet.utils.files import replacing
 from mmdet.version import release
@@ -180,6 +181,8 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
     candidate_rule(settings)
     if outputs == 'boxes':
         settings = _checked_nms(head, settings)
+    # What inference holds ready, such as copies of weights in another type or layout, is no part of a graph.
+    restore_networks(detector)
     # The graph too: the exporter puts a model back into the mode that it found it in.
     return ExportGraph(detector, outputs, settings, _raw_lengths(detector)).eval()
 

@@ -28,15 +28,17 @@ def test_pixels_of_every_pass_and_seconds(clock):
     runner = SimpleNamespace(model=nn.ModuleList([first, second, nn.ModuleList([first])]))
     hook, metrics = CostHook(), {'AP': 0.5}
     hook.before_test(runner)
-    for passes, images in (
+    first.backbone(torch.empty((1, 3, 64, 64), device='meta'))  # a trial before the first batch does not count
+    batches = (
         ([(first, (2, 3, 1000, 500))], 2),
         ([(first, (1, 3, 1000, 500)), (second, (1, 3, 400, 500))], 1),
-    ):
-        hook.before_test_iter(runner, 0)
+    )
+    for index, (passes, images) in enumerate(batches):
+        hook.before_test_iter(runner, index)
         for detector, shape in passes:
             detector.backbone(torch.empty(shape, device='meta'))
         clock.seconds += 3
-        hook.after_test_iter(runner, 0, outputs=[None] * images)
+        hook.after_test_iter(runner, index, outputs=[None] * images)
         clock.seconds += 100  # loading
     hook.after_test_epoch(runner, metrics)
     hook.after_test(runner)

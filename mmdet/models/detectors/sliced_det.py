@@ -93,7 +93,7 @@ class SlicedDet(CompositeDetector):
 
     def stage_passes(self, size_hw: tuple[int, int]) -> dict[str, tuple[BaseDetector, list[tuple[int, int]]]]:
         """See :class:`CompositeDetector`."""
-        tiles = [tile_hw for _, _, tile_hw in self._tiles((size_hw[1], size_hw[0]))]
+        tiles = [tile_hw for _, _, tile_hw in tile_windows((size_hw[1], size_hw[0]), self.tile_wh, self.overlap)]
         stages = dict(tiles=(self.stage.detector, [size for tile in tiles for size in self.stage.passes(tile)]))
         for stage in self._whole_stages:
             stages['whole'] = (stage.detector, stage.passes(size_hw))
