@@ -52,8 +52,12 @@ class Runtime:
         for name, entry in folder.stages.items():
             network = entry['network']
             prefix = f'{name} ' if self.is_composite else ''
+            # A mosaic comes in float32, or in 8 bits where speed counts for more than the last grey level.
+            exact = self.is_composite and name != 'fine'
             try:
-                stages[name] = _TimedStage(self.networks[network], folder.networks[network], entry, self.clock, prefix)
+                stages[name] = _TimedStage(
+                    self.networks[network], folder.networks[network], entry, self.clock, prefix, exact_resize=exact
+                )
             except (ConfigError, TypeError) as error:
                 raise CheckpointError(str(error), file=folder.path / MANIFEST, field=f'stages.{name}') from error
         if mosaic is not None and folder.kind != 'UFPMPDet':
@@ -175,7 +179,16 @@ def _as_image(image: Image) -> np.ndarray:
 class _TimedStage(Stage):
     """A stage of a manifest, with its network, whose steps are timed."""
 
-    def __init__(self, network: Network, entry: Mapping, settings: Mapping, clock: Clock, name: str = '') -> None:
+    def __init__(
+        self,
+        network: Network,
+        entry: Mapping,
+        settings: Mapping,
+        clock: Clock,
+        name: str = '',
+        *,
+        exact_resize: bool = False,
+    ) -> None:
         """``entry``, ``settings``: of the network and the stage in the manifest; ``name``: put before those of the steps."""
         self._opened, self._clock, self._name = network, clock, name
         self._boxes = entry['outputs'] == 'boxes'
@@ -190,7 +203,7 @@ class _TimedStage(Stage):
         super().__init__(
             self._compute, test_cfg=test_cfg, min_score=test_cfg.get('score_thr', 0.0), batch_size=batch or settings['batch_size'],
             pad_divisor=max(entry['divisor'], settings['pad_divisor']), input_hw=None if height is None or width is None else (height, width),
-            **{key: settings[key] for key in _SETTINGS}, canvas=settings.get('canvas'),
+            **{key: settings[key] for key in _SETTINGS}, canvas=settings.get('canvas'), exact_resize=exact_resize,
         )  # fmt: skip
 
     def _compute(self, images: np.ndarray, shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -47,12 +47,14 @@ def rescale_size_hw(
     return height, width
 
 
-def resize_image(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Bilinear resize of an (h, w, 3) image, as the ``Resize`` transform's; the image itself where it has the size already.
+def resize_image(image: np.ndarray, size_hw: tuple[int, int], *, exact: bool = False) -> np.ndarray:
+    """Bilinear resize of an (h, w, 3) image; the image itself where it has the size already.
 
     Args:
-        image: uint8, which OpenCV interpolates by integers and rounds, or float32, which keeps its fractions.
+        image: uint8, or float32, which keeps its fractions.
         size_hw: height and width wanted.
+        exact: how uint8 is interpolated. False: by integers, as the ``Resize`` transform does, which is often off by one grey level. True: in
+            floating point and rounded at the end, as the stages of the toolbox's composite detectors do; it takes longer.
 
     Raises:
         ModelInputError: an image without pixels.
@@ -61,6 +63,9 @@ def resize_image(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
         raise ModelInputError('an image needs pixels', field='image', received=image.shape)
     if image.shape[:2] == tuple(size_hw):
         return image
+    if exact and image.dtype == np.uint8:
+        resized = cv2.resize(image.astype(np.float32), size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+        return cv2.convertScaleAbs(resized)  # rounds half to even, and makes uint8 of it
     return cv2.resize(image, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
 
 

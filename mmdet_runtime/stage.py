@@ -137,6 +137,8 @@ class Stage:
         min_score: leave out candidates that do not score more than this, for a network whose threshold is lower.
         clips_boxes: whether the network's boxes end at the border of the image; otherwise they are clipped here.
         canvas: arguments of :class:`~mmdet_runtime.canvas.Canvas`, for images that are not simply resized; None resizes.
+        exact_resize: how 8-bit images are resized, see :func:`~mmdet_runtime.resizing.resize_image`. False for a detector on its own, whose test
+            pipeline resizes; True for a stage of a composite one.
 
     Raises:
         ConfigError: a value out of range.
@@ -161,6 +163,7 @@ class Stage:
         min_score: float = 0.0,
         clips_boxes: bool = True,
         canvas: Mapping[str, Any] | None = None,
+        exact_resize: bool = False,
     ):
         if not scales or any(len(size) != 2 or min(size) < 1 for size in scales):
             raise ConfigError('must be one or more sizes (w, h), positive', field='scales', received=scales)
@@ -174,6 +177,7 @@ class Stage:
         self.batch_size, self.pad_divisor, self.pad_value = batch_size, pad_divisor, pad_value
         self.input_hw = None if input_hw is None else (int(input_hw[0]), int(input_hw[1]))
         self.normalise = Normalise(mean, std, bgr_to_rgb)
+        self.exact_resize = exact_resize
         self.canvas = None if canvas is None else Canvas(**canvas)
         if canvas is not None and (flip or max_zoom is not None):
             raise ConfigError(
@@ -267,7 +271,7 @@ class Stage:
             matrix, canvas_hw = self.canvas.place(image.shape[:2], scale, self.keep_ratio)
             self.normalise(self.canvas.draw(image, matrix, canvas_hw), planes)
         else:
-            self.normalise(resize_image(image, planes.shape[1:]), planes)
+            self.normalise(resize_image(image, planes.shape[1:], exact=self.exact_resize), planes)
 
     def _candidates(
         self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, view: _View, shape: tuple[int, ...]

@@ -277,6 +277,9 @@ def to_torch_export(
 ) -> None:
     """Write a graph by ``torch.export``, for :func:`torch.export.load`, which then needs torch only. Arguments as of :func:`to_onnx`.
 
+    The file takes images of more than one cell of the coarsest map on both sides (more than 128 pixels with GFL's levels); ``torch.export``
+    makes a size of one a case of its own.
+
     Raises:
         ConfigError: outputs after the NMS, for which torch has no operator.
     """
