@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from mmengine.logging import print_log
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -86,13 +87,9 @@ class InferenceOptions:
 # ------------------------------------------------------------------------------------------------ autocast
 
 
-class InferenceNetwork:
-    """What :func:`prepare_networks` sets of a detector, and the context in which its network then predicts.
+class InferenceNetwork(BaseModule):
+    """What :func:`prepare_networks` sets of a detector, and the context in which its network then predicts."""
 
-    A base beside ``nn.Module``.
-    """
-
-    training: bool
     amp_dtype: torch.dtype | None = None
     compiled_sizes: set[tuple[int, ...]] | None = None
     most_compiled_sizes = COMPILED_SIZES
@@ -304,7 +301,7 @@ def _prepare(network: Any, options: InferenceOptions) -> str:
     return ', '.join(said)
 
 
-def _changes(network: Any) -> int:
+def _changes(network: nn.Module) -> int:
     """A number that grows with every change in place of a parameter or buffer."""
     tensors = (*network.parameters(), *network.buffers())
     return sum(tensor._version for tensor in tensors if not tensor.is_inference())
