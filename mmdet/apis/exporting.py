@@ -31,6 +31,7 @@ from ..export.parity import Parity, metrics_table
 from ..export.precision import check_precision, convert_openvino, library, reduce_onnx
 from ..models.data_preprocessors import DetDataPreprocessor
 from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage, SlicedDet, UFPMPDet
+from ..registry import DATASETS
 from ..utils.checks import is_int
 from ..utils.files import temporary_folder
 from .building import init_detector, read_config
@@ -237,9 +238,13 @@ def _sized(cfg: Config, settings: ExportSettings) -> Config:
             if type_name(step) == 'Pad' and step.get('size') is not None:
                 step['size'] = tuple(settings.size_wh)
     if settings.ann_file is not None:
+        given = inner_test_dataset(cfg)
+        own = getattr(
+            DATASETS.get(type_name(given)), 'METAINFO', {}
+        )  # the classes of a VisDroneDataset, say, are in no config
         dataset = dict(
             type='CocoDataset', ann_file=settings.ann_file, data_root='', data_prefix=dict(img=settings.image_root), test_mode=True,
-            pipeline=test_pipeline_config(cfg), metainfo=inner_test_dataset(cfg).get('metainfo'),
+            pipeline=test_pipeline_config(cfg), metainfo=given.get('metainfo') or (dict(own) if own.get('classes') else None),
         )  # fmt: skip
         cfg.test_dataloader = dict(dataset=dataset)
         cfg.test_evaluator = dict(type='CocoMetric', ann_file=settings.ann_file)

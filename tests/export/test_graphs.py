@@ -238,6 +238,34 @@ def test_onnx_gives_the_boxes_of_the_head_at_other_sizes(path, tmp_path):
     assert [value.shape for value in nothing] == [(0, 4), (0,), (0,), (0,)]
 
 
+def test_candidates_of_proxies_at_other_sizes(tmp_path):
+    """Levels with fewer locations than are chosen are filled up, and runtimes know the filling, in bfloat16 too."""
+    pytest.importorskip('onnx')
+    onnxruntime, ov = pytest.importorskip('onnxruntime'), pytest.importorskip('openvino')
+    detector, file, names = (
+        detector_of('UFPMP-Det/mp_det_res50.py'),
+        tmp_path / 'model.onnx',
+        ('boxes', 'scores', 'labels'),
+    )
+    to_onnx(build_graph(detector, 'candidates'), file, (96, 96))
+    session = onnxruntime.InferenceSession(file)
+    exact, rough = (
+        ov.Core().compile_model(file, 'CPU', dict(INFERENCE_PRECISION_HINT=hint, NUM_STREAMS=1)) for hint in ('f32', 'bf16')
+    )  # fmt: skip
+    for size in ((160, 64), (64, 96), (32, 32)):
+        image, shape = inputs_of(*size)
+        inputs, wanted = (
+            dict(image=image.numpy(), shape=shape.numpy()),
+            eager(detector, image, shape, None, with_nms=False),
+        )
+        assert_same(by_image(session.run(names, inputs)), wanted, score=1e-4, pixels=5e-3)
+        assert_same(by_image([exact(inputs)[name] for name in names]), wanted, score=1e-4, pixels=5e-3)
+        results = rough(inputs)
+        for (boxes, _, _), (own, _, _) in zip(by_image([results[name] for name in names]), wanted):
+            assert abs(len(boxes) - len(own)) <= 0.1 * len(own)
+            assert (boxes[:, None] - own).abs().amax(2).amin(1).median() < 1
+
+
 def test_torch_export_gives_the_candidates_at_other_sizes(gfl, tmp_path):
     graph = build_graph(gfl, 'candidates')
     to_torch_export(graph, tmp_path / 'model.pt2', (64, 96))

@@ -55,6 +55,16 @@ def test_a_second_look(tmp_path, mosaic):
     assert [*runtime.clock.times] == steps and [*runtime.clock.sizes['regions']] == [1, 0]
 
 
+def test_pixels_between_two_grey_levels(tmp_path):
+    """A mean of 202.5 is 202 for the stages of a composite detector, as in the toolbox, and 203 for a detector on its own, as of ``Resize``."""
+    image, half = picture(202, 64, 32), dict(scales=[[32, 16]])
+    image[1::2, ..., 2] = 203
+    sliced = folder(tmp_path / 'a', 'SlicedDet', dict(stage=stage(**half)), dict(tile_wh=None))
+    second = folder(tmp_path / 'b', 'UFPMPDet', dict(coarse=stage(**half), fine=stage()), dict(look_below=0))
+    for made, level in ((sliced, 202), (second, 202), (write_folder(tmp_path / 'c', **half), 203)):
+        assert load(made)(image).scores[0] == pytest.approx(level / 255, abs=1e-5)
+
+
 def test_wrong_settings(tmp_path):
     made = folder(tmp_path / 'a', 'UFPMPDet', dict(coarse=stage(), fine=stage()), dict(min_overlap=2))
     with pytest.raises(CheckpointError, match=r'manifest\.json: composite: min_overlap: must be in \[0, 1\]'):

@@ -19,8 +19,9 @@ from mmdet.errors import ConfigError
 
 from .level_outputs import BatchLevel, flatten_map, widened
 
-# Rows that fill up a level with fewer than are to be chosen; below every logit and probability, and with a sigmoid of 0.
-FILLING = -1e4
+# Rows that fill up a level with fewer than are to be chosen; below every logit and probability, and with a sigmoid of 0. A power of two: all of
+# bfloat16, float16 and float32 have it, so that a runtime that computes a part of the decode in another type still knows them by their value.
+FILLING = -8192.0
 _NMS_PRE_RULES = ('pairs', 'priors')
 
 
