@@ -14,7 +14,7 @@ $(READY): requirements.txt constraints.txt setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch setuptools
 	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements.txt pytest pytest-xdist ruff import-linter mypy \
-		onnx onnxruntime openvino nncf
+		onnx onnxruntime openvino nncf simplejpeg
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 # Only a CUDA build of torch gets torchvision, for its kernels; otherwise the torch implementations in mmdet/ops are used.
 	if $(BIN)/python -c 'import torch, sys; sys.exit(torch.version.cuda is None)'; then \
