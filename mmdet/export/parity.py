@@ -44,9 +44,9 @@ LIMITS = {
     'int8': Limits(4.0, 0.15, 0.15, 0.75, 0.25, 3e-1),
 }
 
-# Of composite detectors the looser of these and those of the precision hold. In fp32 a pixel whose resized value lies on a half is rounded either way by the
-# two implementations (none where the factor is a half, up to one in a hundred where it is 2.4, say): coarse boxes move by a trifle, and where two
-# regions tie in the packing, the mosaic is another. In lower precisions every coarse box moves, is packed elsewhere, and the fine stage sees its surroundings at other pixels.
+# Of composite detectors the looser of these and those of the precision hold. In fp32 a pixel whose resized value lies on a half is rounded either way by
+# the two implementations (never where the factor is a half): coarse boxes move by a trifle, and the mosaic may be another. In lower precisions every
+# coarse box moves, is packed elsewhere, and the fine stage sees its surroundings at other pixels.
 _MOVED = Limits(2.0, 0.10, 0.10, 0.80, 0.15, 0.0)
 COMPOSITE_LIMITS = {'fp32': Limits(2.0, 0.10, 0.10, 0.85, 0.05, 0.0), 'fp16': _MOVED, 'bf16': _MOVED, 'int8': _MOVED}
 
