@@ -4,13 +4,14 @@
 
 VISDRONE holds VisDrone2019-DET-{train,val}/{images,annotations}, a few images or all; WEIGHTS is NanoDet-g trained on COCO. The images of both splits are
 divided into folds by scene, the number before the first underscore of their names, so that no scene is ever both trained on and tested. Everything is
-fine-tuned from WEIGHTS with the same number of images: the whole-image detector, the one for both stages (configs/UFPMP-Det/ufpmp_shared_nanodet_g.py),
+fine-tuned from WEIGHTS with the same number of training steps: the whole-image detector, the one for both stages (configs/UFPMP-Det/ufpmp_shared_nanodet_g.py),
 and, with half of them each, the two detectors of two stages. Every image is then tested by the detectors that have not seen its scene, and each
 seed's AP is that of all images in one evaluation. Classes are those of COCO that VisDrone has, in six; other rows are crowd boxes of each class.
 
-A run that is stopped goes on where it was: trainings and tests that have written their result are not repeated. At the end the table and the
-pictures are in FOLDER. --explain prints instead what two looks of one model lose: objects outside of all regions, objects that tiles cut, at what size
-the network sees them, and the AP if the coarse pass had found exactly the objects.
+A run that is stopped goes on where it was: trainings and tests that have written their result are not repeated. At the end table.md, megapixels.svg and
+cpu_seconds.svg are in FOLDER (work_dirs/second_look). --only-train ends before the tests. --explain prints, in place of them and for the first seed, what two looks of one model at
+832 and 1333 lose: objects outside of all regions, objects that tiles cut, at what size the network sees them, and the AP if the coarse pass had found
+exactly the objects.
 """
 
 import argparse
