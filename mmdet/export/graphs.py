@@ -19,13 +19,13 @@ import torch
 from mmengine.config import Config, ConfigDict
 from torch import Tensor, nn
 
-from mmdet.core.priors.grid import quotient
 from mmdet.errors import ConfigError
 from mmdet.models.dense_heads import BaseDenseHead
-from mmdet.models.dense_heads.batch_decode import BatchCandidates, candidate_rule, padded_topk
-from mmdet.models.detectors import BaseDetector
+from mmdet.models.dense_heads.batch_decode import BatchCandidates, candidate_rule
+from mmdet.models.dense_heads.batch_nms import boxes_and_labels, exportable_nms, ranked
+from mmdet.models.detectors import BaseDetector, TwoStageDetector
 from mmdet.models.inference import restore_networks
-from mmdet.ops.nms_export import nms_rows
+from mmdet.models.roi_heads import BaseRoIHead
 from mmdet.utils.files import replacing
 from mmdet.version import release
 
@@ -33,8 +33,6 @@ OUTPUTS = ('raw', 'candidates', 'boxes')
 # Of candidates and boxes; the latter have the number of the image beside.
 _FIELDS = ('boxes', 'scores', 'labels')
 _DEFAULT_OPSET = 17
-# More boxes than there are; the NMS operator has no number for "all".
-_ALL = 1 << 24
 
 
 class _Decode(nn.Module):
@@ -43,7 +41,7 @@ class _Decode(nn.Module):
     A module of its own so that the names of its operations in a graph begin with ``/decode``: what may not be computed in a lower precision.
     """
 
-    def __init__(self, head: BaseDenseHead, outputs: str, settings: ConfigDict):
+    def __init__(self, head: BaseDenseHead | BaseRoIHead, outputs: str, settings: ConfigDict):
         super().__init__()
         # In a tuple: the head stays a part of the detector only.
         self._head, self._outputs, self._settings = (head,), outputs, settings
@@ -62,42 +60,12 @@ class _Decode(nn.Module):
             return _suppressed(head, found, settings)
 
 
-def _suppressed(head: BaseDenseHead, found: BatchCandidates, settings: ConfigDict) -> tuple[Tensor, ...]:
+def _suppressed(head: Any, found: BatchCandidates, settings: ConfigDict) -> tuple[Tensor, ...]:
     """What the NMS of the settings leaves: boxes (M, 4), scores (M,), labels (M,), images (M,), by image and descending score."""
-    nms, limit = settings.get('nms'), settings.get('max_per_img', -1)
-    if nms is not None and (nms.get('class_agnostic') or found.groups is not None):
-        found = found.pairs()
-    scores = found.scores if found.labels is not None else found.scores.transpose(1, 2)  # (B, N) or (B, C, N)
-    per_image = scores.flatten(1)  # (B, N) or (B, C * N)
-    if nms is not None:
-        rows = _score_rows(found, scores, bool(nms.get('class_agnostic')))  # (B, R, N)
-        picked = nms_rows(found.boxes, rows, nms['iou_threshold'], limit if limit >= 0 else _ALL)
-        image, row, box = picked.unbind(1)
-        place = box if found.labels is not None else row * rows.shape[2] + box
-        place = image * per_image.shape[1] + place
-        # Each row was suppressed for itself: the limit is that of an image, so what was picked is ranked once more.
-        flat = per_image.reshape(-1)
-        per_image = torch.zeros_like(flat).scatter(0, place, flat[place]).view_as(per_image)
-    count = limit if limit >= 0 else per_image.shape[1]
-    top, index, _ = padded_topk(per_image, count)
+    found, top, places = ranked(found, settings)
     image, rank = (top > 0).nonzero().unbind(1)
-    place, values = index[image, rank], top[image, rank]
-    if found.labels is not None:
-        box, labels = place, found.labels[image, place]
-    else:
-        labels, box = quotient(place, found.scores.shape[1])
-    return head.batch_detections(found.boxes[image, box], labels, image, found), values, labels, image
-
-
-def _score_rows(found: BatchCandidates, scores: Tensor, class_agnostic: bool) -> Tensor:
-    """Scores (B, R, N) with a row for each class (or group): exact, while boxes shifted apart by their class would lose their last bits."""
-    if found.labels is None:
-        return scores
-    if class_agnostic:
-        return scores.unsqueeze(1)
-    labels, count = found.groups or (found.labels, found.num_classes)
-    own = labels.unsqueeze(1) == torch.arange(count, device=labels.device)[:, None]
-    return scores.unsqueeze(1) * own
+    boxes, labels = boxes_and_labels(found, image, places[image, rank])
+    return head.batch_detections(boxes, labels, image, found), top[image, rank], labels, image
 
 
 class ExportGraph(nn.Module):
@@ -110,20 +78,24 @@ class ExportGraph(nn.Module):
             ``min_bbox_size``. ``nms`` is None for a detector without one.
         input_names: ``image`` (B, 3, H, W) float32, normalised and padded, and unless raw
             ``shape`` (B, 2) int64, heights and widths before padding; 0, 0 for what only fills up the batch, in which nothing is found.
-        output_names: of raw outputs ``cls_0``, ``cls_1``, ..., ``reg_0``, ...; otherwise ``boxes``, ``scores``, ``labels``; with the NMS ``image``.
+            A detector of two stages needs it for raw outputs, too.
+        output_names: of raw outputs ``cls_0``, ``cls_1``, ..., ``reg_0``, ..., of two stages the ``output_names`` of its ``roi_head``; otherwise
+            ``boxes``, ``scores``, ``labels``; with the NMS ``image_index``.
         dynamic_axes: by input and output, which axes may vary, for ``torch.onnx.export``.
     """
 
     def __init__(self, detector: BaseDetector, outputs: str, settings: ConfigDict, raw_lengths: Sequence[int]):
         super().__init__()
-        head: BaseDenseHead = detector.detection_head
+        head: Any = detector.detection_head
         self.detector, self.outputs, self.settings = detector, outputs, settings
-        self._raw_lengths = tuple(raw_lengths)
+        self._raw_lengths, self.two_stages = tuple(raw_lengths), isinstance(head, BaseRoIHead)
         self.decode = None if outputs == 'raw' else _Decode(head, outputs, settings)
-        self.input_names = ['image'] if outputs == 'raw' else ['image', 'shape']
+        self.input_names = ['image', 'shape'] if self.two_stages or outputs != 'raw' else ['image']
         dense = {0: 'batch', 2: 'height', 3: 'width'}
         self.dynamic_axes: dict[str, dict[int, str]] = {'image': dense}
-        if outputs == 'raw':
+        if 'shape' in self.input_names:
+            self.dynamic_axes['shape'] = {0: 'batch'}
+        if outputs == 'raw' and not self.two_stages:
             self.output_names = [
                 f'{name}_{level}' for name, count in zip(head.output_names, raw_lengths) for level in range(count)
             ]
@@ -131,14 +103,19 @@ class ExportGraph(nn.Module):
                 level = name.rsplit('_', 1)[1]
                 self.dynamic_axes[name] = {0: 'batch', 2: f'height_{level}', 3: f'width_{level}'}
             return
-        self.dynamic_axes['shape'] = {0: 'batch'}
-        self.output_names = [*_FIELDS] if outputs == 'candidates' else [*_FIELDS, 'image_index']
-        axes = {0: 'batch'} if outputs == 'candidates' else {0: 'detections'}
+        of_kind = dict(raw=head.output_names, candidates=_FIELDS, boxes=(*_FIELDS, 'image_index'))
+        self.output_names = [*of_kind[outputs]]
+        axes = {0: 'detections'} if outputs == 'boxes' else {0: 'batch'}
         self.dynamic_axes.update({name: dict(axes) for name in self.output_names})
 
     def forward(self, image: Tensor, shape: Tensor | None = None) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) and their sizes (B, 2) before padding, not needed for raw outputs, to what ``output_names`` says."""
-        raw = self.detector._forward(image.to(next(self.detector.parameters()).dtype))
+        image = image.to(next(self.detector.parameters()).dtype)
+        if isinstance(self.detector, TwoStageDetector):
+            assert shape is not None, 'the sizes of the images are needed'
+            raw = self.detector.batch_outputs(image, shape)
+            return raw if self.decode is None else self.decode(raw, shape, (image.shape[2], image.shape[3]))
+        raw = self.detector._forward(image)
         if [len(maps) for maps in raw] != list(self._raw_lengths):
             head = type(self.detector.detection_head).__name__
             message = f'{head} must return lists of {list(self._raw_lengths)} maps, as its output_names and levels say'
@@ -149,7 +126,7 @@ class ExportGraph(nn.Module):
         return self.decode(raw, shape, (image.shape[2], image.shape[3]))
 
     def raw_lists(self, flat: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
-        """The raw outputs, flat as :meth:`forward` gives them, as the lists that ``predict_by_feat`` of the head takes."""
+        """The raw outputs, flat as :meth:`forward` gives them, as the lists that ``predict_by_feat`` of a dense head takes."""
         parts = iter(flat)
         return tuple([next(parts) for _ in range(count)] for count in self._raw_lengths)
 
@@ -159,7 +136,8 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
 
     Args:
         detector: it is put into evaluation mode; the graph shares its weights.
-        outputs: ``'raw'``: what ``predict_by_feat`` of the head takes. ``'candidates'``: ``boxes`` (B, N, 4) xyxy in pixels of the input,
+        outputs: ``'raw'``: what ``predict_by_feat`` of the head takes; of a detector of two stages the outputs of the second for all
+            proposals, see :meth:`mmdet.models.roi_heads.BaseRoIHead.batch_outputs`. ``'candidates'``: ``boxes`` (B, N, 4) xyxy in pixels of the input,
             ``scores`` (B, N), 0 for what is below the threshold or fills up, ``labels`` (B, N) int64, as the NMS would get them; N is the
             same for all images of a size, and for all sizes where ``nms_pre`` limits the levels. ``'boxes'``: what the NMS leaves,
             ``boxes`` (M, 4), ``scores`` (M,), ``labels`` (M,), ``image_index`` (M,), by image and descending score.
@@ -171,16 +149,19 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
     """
     if outputs not in OUTPUTS:
         raise ConfigError(f'must be one of {OUTPUTS}', field='outputs', received=outputs)
-    head = getattr(detector, 'bbox_head', None)
-    if not isinstance(head, BaseDenseHead):
-        message = 'only a detector with one dense head, bbox_head, can be exported: of a composite one each stage; none with regions of interest'
+    head: Any = getattr(detector, 'bbox_head', None)
+    if isinstance(detector, TwoStageDetector):
+        head = detector.roi_head
+        detector.check_exportable()
+    elif not isinstance(head, BaseDenseHead):
+        message = 'only a detector with a dense head, bbox_head, or with rpn_head and roi_head can be exported; of a composite one each stage'
         raise ConfigError(message, field='model.type', received=type(detector).__name__)
     settings = ConfigDict(head._settings(test_cfg))
     if not head.suppresses:
         settings.nms = None
     candidate_rule(settings)
     if outputs == 'boxes':
-        settings = _checked_nms(head, settings)
+        settings = exportable_nms(settings, head.legacy, instead=": export outputs='candidates' and suppress afterwards")
     # What inference holds ready, such as copies of weights in another type or layout, is no part of a graph.
     restore_networks(detector)
     # The graph too: the exporter puts a model back into the mode that it found it in.
@@ -188,39 +169,11 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
 
 
 def _raw_lengths(detector: BaseDetector) -> list[int]:
-    """How many maps each list of the raw outputs has."""
+    """How many maps each list of the raw outputs has; those of two stages are no lists."""
+    if isinstance(detector, TwoStageDetector):
+        return []
     levels = detector.bbox_head.prior_generator.num_levels
     return [levels] * len(detector.bbox_head.output_names)
-
-
-def _checked_nms(head: BaseDenseHead, settings: ConfigDict) -> ConfigDict:
-    """The settings with an NMS that the operator can do, by the names that it is asked for."""
-    nms = settings.get('nms')
-    instead = "the operator of ONNX cannot do it: export outputs='candidates' and suppress afterwards"
-    if settings.get('min_bbox_size', -1) > 0:
-        message = f'is in pixels of the original image; {instead}'
-        raise ConfigError(message, field='test_cfg.min_bbox_size', received=settings.min_bbox_size)
-    if nms is None:
-        return settings
-    nms = ConfigDict(nms)
-    if 'iou_thr' in nms:
-        nms.iou_threshold = nms.pop('iou_thr')
-    kind, offset = nms.get('type', 'nms'), nms.get('offset', 0) or int(head.legacy)
-    if kind != 'nms' or offset or 'iou_threshold' not in nms:
-        received = dict(nms, offset=offset)
-        raise ConfigError(
-            f"must be of type 'nms' with an iou_threshold and without an offset; {instead}",
-            field='test_cfg.nms',
-            received=received,
-        )
-    if nms.get('score_threshold', 0) > settings.get('score_thr', 0):
-        raise ConfigError(
-            f'must not be above score_thr; {instead}',
-            field='test_cfg.nms.score_threshold',
-            received=nms.score_threshold,
-        )
-    limits = [value for value in (nms.get('max_num', -1), settings.get('max_per_img', -1)) if value >= 0]
-    return ConfigDict(settings, nms=nms, max_per_img=settings.get('max_per_img', -1) if not limits else limits[-1])
 
 
 # ---------------------------------------------------------------------------------------------------- files
@@ -231,7 +184,7 @@ def example_inputs(graph: ExportGraph, size_hw: tuple[int, int], batch: int = 1)
     device = next(graph.parameters()).device
     image = torch.randn(batch, 3, *size_hw, generator=torch.Generator().manual_seed(0)).to(device)
     shape = torch.tensor([size_hw] * batch, device=device)
-    return (image,) if graph.outputs == 'raw' else (image, shape)
+    return (image, shape)[: len(graph.input_names)]
 
 
 def to_onnx(

@@ -6,6 +6,7 @@ N images, C channels, H x W map, K boxes, h x w output cells.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,8 +57,36 @@ def roi_align(
     with torch.autocast(x.device.type, enabled=False):
         align = roi_align_torch if kernel is None else kernel
         rois = rois.detach().to(working)
-        found = align(x.to(working), rois, _pair(output_size), float(spatial_scale), sampling_ratio, aligned)
+        options = (_pair(output_size), float(spatial_scale), sampling_ratio, aligned)
+        if torch.jit.is_tracing():
+            # The number of columns as a constant, which OpenVINO asks for.
+            found = _RoIAlignOfONNX.apply(x.to(working), rois[:, 1:].reshape(-1, 4), rois[:, 0].long(), *options)
+        else:
+            found = align(x.to(working), rois, *options)
     return found.to(x.dtype)
+
+
+class _RoIAlignOfONNX(torch.autograd.Function):
+    """:func:`roi_align` that the TorchScript-based exporter writes as the operator RoiAlign (opset 16), whatever computes it here."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, boxes: Tensor, images: Tensor, size: tuple[int, int], scale: float, ratio: int, aligned: bool
+    ) -> Tensor:
+        rois = torch.cat([images.to(boxes.dtype)[:, None], boxes], dim=1)
+        return (torchvision_kernel('roi_align') or roi_align_torch)(x, rois, size, scale, ratio, aligned)
+
+    @staticmethod
+    def symbolic(
+        g: Any, x: Any, boxes: Any, images: Any, size: tuple[int, int], scale: float, ratio: int, aligned: bool
+    ) -> Any:
+        out = g.op(
+            'RoiAlign', x, boxes, images, mode_s='avg', output_height_i=size[0], output_width_i=size[1], sampling_ratio_i=ratio,
+            spatial_scale_f=scale, coordinate_transformation_mode_s='half_pixel' if aligned else 'output_half_pixel',
+        )  # fmt: skip
+        channels = (x.type().sizes() or [None] * 4)[1]
+        out.setType(x.type().with_sizes([None, channels, *size]))
+        return out
 
 
 def roi_align_torch(

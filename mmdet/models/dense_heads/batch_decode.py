@@ -30,7 +30,7 @@ class BatchCandidates:
     """What goes to the NMS, of every image of a batch.
 
     Attributes:
-        boxes: (B, N, 4) xyxy in pixels of the input.
+        boxes: (B, N, 4) xyxy in pixels of the input; (B, N, C, 4) where every class has a box of its own.
         scores: (B, N), or (B, N, C) where every class of a box is a candidate; 0 for what is none.
         labels: (B, N) int64; None where every class of a box is a candidate.
         num_classes: C.
@@ -48,12 +48,21 @@ class BatchCandidates:
         if self.labels is not None:
             return self
         classes = torch.arange(self.scores.shape[2], device=self.scores.device)
+        boxes = self.boxes if self.boxes.dim() == 4 else self.boxes.unsqueeze(2).expand(-1, -1, self.scores.shape[2], -1)
         return BatchCandidates(
-            self.boxes.unsqueeze(2).expand(-1, -1, self.scores.shape[2], -1).flatten(1, 2),
+            boxes.flatten(1, 2),
             self.scores.flatten(1),
             classes.expand(self.scores.shape).flatten(1),
             self.num_classes,
         )
+
+
+def without_empty(found: BatchCandidates) -> BatchCandidates:
+    """The candidates without those that the clipping left nothing of. A larger least size is in pixels of the original image, and not known here."""
+    sides = found.boxes[..., 2:] - found.boxes[..., :2]
+    seen = (sides[..., 0] > 0) & (sides[..., 1] > 0)
+    seen = seen if found.scores.dim() == seen.dim() else seen.unsqueeze(-1)
+    return dataclasses.replace(found, scores=found.scores.masked_fill(~seen, 0))
 
 
 def padded_topk(values: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -112,13 +121,7 @@ class BatchDecode:
         settings = self._settings(cfg)
         heights, widths = sizes_hw.to(torch.float32).unbind(1)
         found = self._batch_candidates(self._batch_levels(*outputs), settings, (heights, widths))
-        if settings.get('min_bbox_size', -1) < 0:
-            return found
-        # Those that the clipping left nothing of. A larger least size is in pixels of the original image, and not known here.
-        sides = found.boxes[..., 2:] - found.boxes[..., :2]
-        seen = (sides[..., 0] > 0) & (sides[..., 1] > 0)
-        seen = seen if found.scores.dim() == 2 else seen.unsqueeze(-1)
-        return dataclasses.replace(found, scores=found.scores.masked_fill(~seen, 0))
+        return found if settings.get('min_bbox_size', -1) < 0 else without_empty(found)
 
     def _batch_levels(
         self, cls_scores: list[Tensor], bbox_preds: list[Tensor], factors: list[Tensor] | None = None

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
+from mmdet.models.dense_heads.batch_nms import exportable_nms, ranked
+from mmdet.models.roi_heads import BBoxHead
 from mmdet.models.roi_heads.base_roi_head import BaseRoIHead, refuse_masks
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, OptSampleList, SampleList
@@ -62,6 +64,8 @@ class TwoStageDetector(PyramidDetector):
             options = dict(train_cfg=self.train_cfg.get('rpn'), test_cfg=self.test_cfg.rpn)
             self.rpn_head = MODELS.build(ConfigDict(to_config_dict(rpn_head), **options))
         options = dict(train_cfg=self.train_cfg.get('rcnn'), test_cfg=self.test_cfg.rcnn)
+        # From images and their sizes to what batch_outputs() gives: see mmdet.apis.backends.
+        self.backend_network: nn.Module | None = None
         self.roi_head: BaseRoIHead = MODELS.build(ConfigDict(to_config_dict(roi_head), **options))
 
     @property
@@ -95,8 +99,13 @@ class TwoStageDetector(PyramidDetector):
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
         """The samples with ``pred_instances``, in original-image pixels when ``rescale``."""
-        x = self.extract_feat(batch_inputs)
-        results = self.roi_head.predict(x, self._proposals(x, batch_data_samples), batch_data_samples, rescale=rescale)
+        if self.backend_network is None or self.training:
+            x = self.extract_feat(batch_inputs)
+            proposals = self._proposals(x, batch_data_samples)
+            results = self.roi_head.predict(x, proposals, batch_data_samples, rescale=rescale)
+        else:
+            metas = [sample.metainfo for sample in batch_data_samples]
+            results = self._by_backend(batch_inputs, metas, self.roi_head.test_cfg, rescale)
         return self.add_pred_to_datasample(batch_data_samples, results)
 
     def candidates(
@@ -105,10 +114,52 @@ class TwoStageDetector(PyramidDetector):
         """See :class:`BaseDetector`; the proposals have been through the NMS of the first stage."""
         # Settings instead of an argument, which a subclass written for mmdetection would not have.
         cfg = ConfigDict(test_cfg or self.roi_head.test_cfg, nms=None, max_per_img=-1)
+        if self.backend_network is not None and not self.training:
+            return self._by_backend(batch_inputs, batch_img_metas, cfg, True)
         with self.inference_context(batch_inputs):
             x = self.extract_feat(batch_inputs)
             proposals = self._proposals(x, [DetDataSample(metainfo=meta) for meta in batch_img_metas])
             return self.roi_head.predict_bbox(x, batch_img_metas, proposals, cfg, rescale=True)
+
+    def _by_backend(
+        self, batch_inputs: Tensor, metas: list[dict], cfg: ConfigDict, rescale: bool
+    ) -> list[InstanceData]:
+        assert self.backend_network is not None
+        sizes = torch.tensor([tuple(meta['img_shape'][:2]) for meta in metas], device=batch_inputs.device)
+        return self.roi_head.predict_outputs(self.backend_network(batch_inputs, sizes), metas, cfg, rescale)
+
+    def check_exportable(self) -> None:
+        """Raise a ConfigError where :meth:`batch_outputs` is not possible."""
+        if not self.with_rpn:
+            message = 'is needed for an export: a network that is given its proposals (Fast R-CNN) has other inputs'
+            raise ConfigError(message, field='rpn_head', received=None)
+        exportable_nms(self.rpn_head.test_cfg, self.rpn_head.legacy, 'test_cfg.rpn')
+        heads = [head for head in self.roi_head.modules() if isinstance(head, BBoxHead)]
+        if not all(head.with_cls and head.with_reg for head in heads):
+            raise ConfigError('must predict classes and boxes for an export', field='roi_head.bbox_head')
+
+    def batch_outputs(self, batch_inputs: Tensor, sizes_hw: Tensor) -> tuple[Tensor, ...]:
+        """Raw outputs of the second stage for exporters, by operations whose sizes never depend on values.
+
+        Args:
+            batch_inputs: (B, 3, H, W).
+            sizes_hw: (B, 2) height and width of each image in pixels, before padding.
+
+        Returns:
+            regions (B, P, 4), the scores of the proposals (B, P) that they come from, 0 where there are fewer than
+            P = ``test_cfg.rpn.max_per_img``, and the class logits and deltas of :meth:`BaseRoIHead.batch_outputs`.
+        """
+        x = self.extract_feat(batch_inputs)
+        raw = self.rpn_head(x)
+        with torch.autocast(batch_inputs.device.type, enabled=False):
+            settings = exportable_nms(self.rpn_head.test_cfg, self.rpn_head.legacy, 'test_cfg.rpn')
+            input_hw = (batch_inputs.shape[2], batch_inputs.shape[3])
+            found = self.rpn_head.batch_candidates(raw, sizes_hw, input_hw, cfg=settings)
+            found, objectness, places = ranked(found, settings)
+            regions = found.boxes.gather(1, places.unsqueeze(-1).expand(-1, -1, 4))
+        heights, widths = sizes_hw.to(torch.float32).unbind(1)
+        regions, logits, deltas = self.roi_head.batch_outputs(x, regions, (heights, widths))
+        return regions, objectness, logits, deltas
 
     def _proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> list[InstanceData]:
         """``bboxes`` (n, 4) of each image, in pixels of the input."""

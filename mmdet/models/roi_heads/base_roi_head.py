@@ -6,6 +6,8 @@ Naming: B images, K regions of the batch, k of one image, C classes. A region is
 from abc import ABCMeta, abstractmethod
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
@@ -15,6 +17,8 @@ from mmdet.core.boxes import bbox2roi
 from mmdet.core.samplers import SamplingResult
 from mmdet.errors import ConfigError
 from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
+from mmdet.models.dense_heads.batch_decode import BatchCandidates, without_empty
+from mmdet.models.dense_heads.level_outputs import widened
 from mmdet.models.utils.misc import unpack_gt_instances
 from mmdet.registry import TASK_UTILS
 from mmdet.structures import OptSampleList, SampleList
@@ -66,10 +70,19 @@ class BaseRoIHead(BaseModule, metaclass=ABCMeta):
     with_mask = False
     with_shared_head = False
 
+    # What an exported network has for outputs, :meth:`batch_outputs`, and how these are decoded.
+    output_names = ('regions', 'objectness', 'cls', 'reg')
+    suppresses, legacy = True, False
+
     @property
     def num_classes(self) -> int:
         """C."""
         return self.last_bbox_head.num_classes
+
+    @property
+    def clips_boxes(self) -> bool:
+        """Whether boxes end at the border of the image."""
+        return getattr(self.last_bbox_head.bbox_coder, 'clip_border', True)
 
     @property
     @abstractmethod
@@ -122,6 +135,69 @@ class BaseRoIHead(BaseModule, metaclass=ABCMeta):
         metas = [sample.metainfo for sample in batch_data_samples]
         return self.predict_bbox(x, metas, rpn_results_list, self.test_cfg, rescale=rescale)
 
+    # ------------------------------------------------------------------------------------------------ for exporters
+
+    def _settings(self, cfg: dict | Config | None) -> ConfigDict:
+        return self.test_cfg if cfg is None else to_config_dict(cfg)
+
+    @abstractmethod
+    def batch_outputs(
+        self, x: tuple[Tensor, ...], regions: Tensor, limits: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What :meth:`batch_candidates` takes, of equally many regions of each image, by operations whose sizes never depend on values.
+
+        Args:
+            x: L maps (B, channels, H_l, W_l).
+            regions: (B, P, 4) xyxy in pixels of the input.
+            limits: heights and widths (B,) of the images before padding.
+
+        Returns:
+            the regions (B, P, 4) that the last box head gets, class logits (B, P, C + 1), and its deltas (B, P, 4 C) or (B, P, 4).
+        """
+
+    def batch_candidates(
+        self,
+        outputs: tuple[Tensor, ...],
+        sizes_hw: Tensor,
+        input_hw: tuple[int, int],
+        cfg: dict | None = None,
+        with_nms: bool = True,
+    ) -> BatchCandidates:
+        """The candidates of raw outputs, all P regions with all classes; arguments as of :meth:`BatchDecode.batch_candidates`.
+
+        Args:
+            outputs: regions (B, P, 4), their scores (B, P), 0 for what only fills up, and the other two of :meth:`batch_outputs`.
+            sizes_hw, input_hw, cfg, with_nms: see there.
+        """
+        regions, objectness, logits, deltas = outputs
+        settings, head, (heights, widths) = self._settings(cfg), self.last_bbox_head, sizes_hw.to(torch.float32).unbind(1)
+        scores = widened(logits).softmax(-1)[..., :-1]
+        scores = scores.masked_fill((scores <= settings.get('score_thr', 0)) | (objectness <= 0).unsqueeze(-1), 0)
+        boxes, deltas = regions.to(scores.dtype), widened(deltas)
+        if not head.reg_class_agnostic:
+            boxes = boxes.unsqueeze(2).expand(-1, -1, head.num_classes, -1).flatten(1, 2)
+            deltas = deltas.reshape(regions.shape[0], -1, 4)
+        boxes = head.bbox_coder.decode(boxes, deltas, max_shape=(heights, widths))
+        if not head.reg_class_agnostic:
+            boxes = boxes.reshape(regions.shape[0], -1, head.num_classes, 4)
+        found = BatchCandidates(boxes, scores, None, head.num_classes)
+        return found if settings.get('min_bbox_size', -1) < 0 else without_empty(found)
+
+    def batch_detections(self, boxes: Tensor, labels: Tensor, images: Tensor, found: BatchCandidates) -> Tensor:
+        """The boxes (M, 4) that the NMS left, as they are."""
+        return boxes
+
+    def predict_outputs(
+        self, outputs: tuple[Tensor, ...], batch_img_metas: list[dict], cfg: dict | Config, rescale: bool
+    ) -> list[InstanceData]:
+        """:meth:`predict_bbox` of raw outputs, which another library computed, say; see :meth:`batch_candidates`."""
+        regions, logits, deltas = (
+            [values[own > 0] for values, own in zip(batch, outputs[1])] for batch in (outputs[0], *outputs[2:])
+        )
+        rois = [F.pad(boxes, (1, 0)) for boxes in regions]
+        options: dict = dict(batch_img_metas=batch_img_metas, rcnn_test_cfg=cfg, rescale=rescale)
+        return self.last_bbox_head.predict_by_feat(rois, logits, deltas, **options)
+
     def _sample(
         self,
         assigner: Any,
@@ -137,6 +213,13 @@ class BaseRoIHead(BaseModule, metaclass=ABCMeta):
             assigned = assigner.assign(priors, gt, ignored)
             found.append(sampler.sample(assigned, priors, gt, feats=[level[i : i + 1] for level in x]))
         return found
+
+
+def batch_rois(regions: Tensor) -> Tensor:
+    """Regions (B, P, 4) of a batch as regions (B * P, 5), with the number of the image."""
+    number = torch.arange(regions.shape[0], device=regions.device, dtype=regions.dtype)
+    number = number.view(-1, 1, 1).expand(-1, regions.shape[1], 1)
+    return torch.cat([number, regions], dim=-1).flatten(0, 1)
 
 
 def regions_of(proposals: list[InstanceData]) -> tuple[Tensor, list[int]]:

@@ -15,7 +15,7 @@ from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
 
-from .base_roi_head import BaseRoIHead, assigner_and_sampler, pooled_zeros, regions_of, split
+from .base_roi_head import BaseRoIHead, assigner_and_sampler, batch_rois, pooled_zeros, regions_of, split
 from .bbox_heads import BBoxHead
 
 
@@ -52,6 +52,14 @@ class StandardRoIHead(BaseRoIHead):
         """Class scores and deltas of all proposals."""
         outputs = self._bbox_forward(x, regions_of(rpn_results_list)[0])
         return outputs['cls_score'], outputs['bbox_pred']
+
+    def batch_outputs(
+        self, x: tuple[Tensor, ...], regions: Tensor, limits: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See :class:`BaseRoIHead`."""
+        outputs = self._bbox_forward(x, batch_rois(regions))
+        shape = (regions.shape[0], regions.shape[1], -1)
+        return regions, outputs['cls_score'].reshape(shape), outputs['bbox_pred'].reshape(shape)
 
     def forward_shapes(self, x: tuple[Tensor, ...], count: int) -> None:
         """See :class:`BaseRoIHead`."""

@@ -320,6 +320,17 @@ class BBoxHead(BaseModule):
         """Boxes (k, 4) of the classes ``label`` (k,) out of regions (k, 4) or (k, 5) and deltas (k, 4 C) or (k, 4)."""
         return self._decode(priors[:, -4:], self._of_class(widened(bbox_pred), label), img_meta)
 
+    def batch_regress(
+        self, regions: Tensor, cls_score: Tensor, bbox_pred: Tensor, limits: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """The regions (B, P, 4) of a batch moved by their best classes; heights and widths of the images in two tensors (B,)."""
+        deltas = widened(bbox_pred)
+        if not self.reg_class_agnostic:
+            labels = cls_score[..., :-1].argmax(-1)
+            by_class = deltas.reshape(regions.shape[0], regions.shape[1], self.num_classes, 4)
+            deltas = by_class.gather(2, labels[..., None, None].expand(-1, -1, 1, 4)).squeeze(2)
+        return self.bbox_coder.decode(regions, deltas, max_shape=limits)
+
     @torch.no_grad()
     def refine_bboxes(
         self, sampling_results: list[SamplingResult], bbox_results: dict, batch_img_metas: list[dict]

@@ -97,4 +97,6 @@ class SingleRoIExtractor(BaseRoIExtractor):
         rows = [(levels == level).nonzero().squeeze(1) for level in range(len(feats))]
         # A level without boxes gives (0, C, h, w), so that the gradients of all processes come from the same tensors.
         found = [layer(x, rois[own]) for layer, x, own in zip(self.roi_layers, feats, rows)]
-        return torch.cat(found)[torch.cat(rows).argsort()]
+        # By a scatter: ONNX has no argsort.
+        order = torch.cat(rows)
+        return torch.cat(found)[torch.empty_like(order).scatter(0, order, torch.arange(order.shape[0], device=order.device))]
