@@ -21,9 +21,11 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..errors import ConfigError, ModelInputError
-from ..export.graphs import build_graph, to_onnx
+from ..export.graphs import ExportGraph, build_graph, to_onnx
 from ..models.dense_heads import BaseDenseHead
+from ..models.detectors import TwoStageDetector
 from ..models.detectors.single_stage import SingleStageDetector
+from ..models.roi_heads import BaseRoIHead
 from ..models.inference import InferenceOptions, networks_of, prepare_networks, restore_networks
 
 # What each backend computes in; the first is the default. 'torch' is eager.
@@ -136,7 +138,11 @@ class CompiledNetwork(nn.Module):
     """
 
     def __init__(
-        self, detector: SingleStageDetector, spec: BackendSpec, threads: int | None = None, cache_dir: str | None = None
+        self,
+        detector: SingleStageDetector | TwoStageDetector,
+        spec: BackendSpec,
+        threads: int | None = None,
+        cache_dir: str | None = None,
     ):
         super().__init__()
         self.spec, self.first_calls, self._sizes = spec, 0, set[tuple[int, ...]]()
@@ -158,18 +164,22 @@ class CompiledNetwork(nn.Module):
         self._version = self._state()
 
     def _build(
-        self, detector: SingleStageDetector, device: torch.device, threads: int | None, cache_dir: str | None
-    ) -> tuple[Callable[[Tensor], Any], str]:
-        """A function from images to raw outputs, and what it is."""
+        self,
+        detector: SingleStageDetector | TwoStageDetector,
+        device: torch.device,
+        threads: int | None,
+        cache_dir: str | None,
+    ) -> tuple[Callable[..., Any], str]:
+        """A function from images, and of two stages their sizes, to raw outputs, and what it is."""
         spec = self.spec
         from mmdet_runtime.backends import open_network  # only here, so that eager detectors do without it
 
-        noise, expected = _examples(detector, device)
-        graph, name = build_graph(detector, 'raw'), type(detector.bbox_head).__name__
+        graph, name = build_graph(detector, 'raw'), type(detector.detection_head).__name__
+        noise, expected = _examples(detector, graph, device)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, 'network.onnx')
             try:
-                to_onnx(graph, path, (noise[0].shape[2], noise[0].shape[3]))
+                to_onnx(graph, path, (noise[0][0].shape[2], noise[0][0].shape[3]))
             except RuntimeError as error:  # of the exporter: an operator that ONNX lacks
                 reason = str(error).strip().partition('\n')[0]
                 message = f'the network with a {name} cannot be exported ({reason}): take torch or torch-compile'
@@ -181,21 +191,25 @@ class CompiledNetwork(nn.Module):
 
         lock = threading.Lock()  # callers may be threads; the libraries take one call at a time
 
-        def run(images: Tensor) -> Any:
+        def run(images: Tensor, *sizes: Tensor) -> Any:
             with lock:
-                found = network(images.cpu().numpy())
-            return graph.raw_lists([torch.from_numpy(found[name]).to(images.device) for name in graph.output_names])
+                found = network(images.cpu().numpy(), *(values.cpu().numpy() for values in sizes))
+            flat = [torch.from_numpy(found[name]).to(images.device) for name in graph.output_names]
+            return tuple(flat) if graph.two_stages else graph.raw_lists(flat)
 
-        for images, wanted in zip(noise, expected):
-            worst = _distance(run(images), wanted)
+        for inputs, wanted in zip(noise, expected):
+            distance = _distance_of_regions if graph.two_stages else _distance
+            worst = distance(run(*inputs), wanted)
             if not worst <= _TOLERANCE[spec.precision]:
                 message = f'{spec.name} gives other outputs than torch for a {name}: take torch or torch-compile'
                 raise ConfigError(message, field='backend', received=f'relative distance {worst:.2g}')
         return run, network.description
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Any:
+    def forward(self, images: Tensor, *sizes_hw: Tensor) -> Any:
         """The raw outputs of the head, as ``predict_by_feat`` takes them, of (B, 3, H, W) images.
+
+        Of a detector of two stages, what its ``batch_outputs`` gives; it needs the heights and widths (B, 2) before padding, too.
 
         Raises:
             ModelInputError: the weights of the detector have changed since.
@@ -207,26 +221,46 @@ class CompiledNetwork(nn.Module):
         if size not in self._sizes:
             self._sizes.add(size)
             self.first_calls += 1
-        return self._run(images.float())
+        return self._run(images.float(), *sizes_hw)
 
     def _state(self) -> int:
         """A number that every change of a weight makes larger."""
         return sum(0 if weight.is_inference() else weight._version for weight in self._weights)
 
 
-def _examples(detector: SingleStageDetector, device: torch.device) -> tuple[list[Tensor], list[Any]]:
+def _examples(detector: Any, graph: ExportGraph, device: torch.device) -> tuple[list[tuple[Tensor, ...]], list[Any]]:
     """Two batches of noise of different sizes, and their raw outputs by eager torch; larger where the pyramid has levels that need it."""
     divisor = max(getattr(detector.data_preprocessor, 'pad_size_divisor', 1), 32)
 
-    def of(unit: int) -> tuple[list[Tensor], list[Any]]:
+    def of(unit: int) -> tuple[list[tuple[Tensor, ...]], list[Any]]:
         generator = torch.Generator().manual_seed(0)
         noise = [torch.randn(2, 3, h * unit, w * unit, generator=generator).to(device) for h, w in _EXAMPLES]
-        return noise, [detector.raw_outputs(images) for images in noise]
+        if not graph.two_stages:
+            return [(images,) for images in noise], [detector.raw_outputs(images) for images in noise]
+        inputs = [(images, torch.tensor([images.shape[2:]] * 2, device=device)) for images in noise]
+        return [*inputs], [detector.batch_outputs(*each) for each in inputs]
 
     try:
         return of(divisor)
     except RuntimeError:  # a map has become smaller than a kernel
         return of(5 * divisor)
+
+
+def _distance_of_regions(found: Any, wanted: Any) -> float:
+    """:func:`_distance` of two stages: the median over the regions of that of a region's outputs from the nearest region's.
+
+    Proposals whose scores or overlaps tie may change places, or be others.
+    """
+    if any(one.shape != other.shape for one, other in zip(found, wanted, strict=True)):
+        return float('inf')
+    worst = 0.0
+    for regions, own, *outputs in zip(found[0], wanted[0], *itertools.chain.from_iterable(zip(found[2:], wanted[2:]))):
+        gaps, nearest = torch.cdist(own, regions).min(1)
+        distances = [gaps / own.norm(dim=1).clamp(min=1e-6)]
+        for one, other in zip(outputs[::2], outputs[1::2]):
+            distances.append((one[nearest] - other).norm(dim=1) / other.norm(dim=1).clamp(min=1e-6))
+        worst = max([worst, *(float(each.median()) for each in distances)])
+    return worst
 
 
 def _distance(found: Any, wanted: Any) -> float:
@@ -260,7 +294,7 @@ def use_backend(
     must not change afterwards. The first call with images of a new size takes longer.
 
     Args:
-        model: a detector of one stage (backbone, neck, dense head), or a composite detector of such; for torch any detector.
+        model: a detector of one stage (backbone, neck, dense head) or two, or a composite detector of such; for torch any detector.
         backend: ``'openvino'``, ``'onnxruntime'``, ``'torch-compile'``, or ``'torch'``, which undoes the call; also with the precision,
             ``'openvino:bf16'``.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``; the last two with OpenVINO where the CPU computes in them, with torch by autocast.
@@ -311,19 +345,22 @@ def prepare_for(
 def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
     """Raise unless the predictions of the detector come from its raw outputs and nothing else."""
     kind = type(detector)
-    if not isinstance(detector, SingleStageDetector):
+    base = next((one for one in (SingleStageDetector, TwoStageDetector) if isinstance(detector, one)), None)
+    if base is None:
         message = (
-            f'{spec.name} computes detectors of one stage and composite detectors of these; others run in torch, '
+            f'{spec.name} computes detectors of one or two stages and composite detectors of these; others run in torch, '
             'also as torch:bf16 and torch-compile'
         )
         raise ConfigError(message, field='backend', received=kind.__name__)
-    own = [
-        name
-        for name in ('predict', '_forward', 'raw_outputs')
-        if getattr(kind, name) is not getattr(SingleStageDetector, name)
-    ]
-    head = detector.bbox_head
-    own += ['bbox_head.predict'] if type(head).predict is not BaseDenseHead.predict else []
+    methods = ('predict', 'candidates', 'batch_outputs') if base is TwoStageDetector else ('predict', '_forward', 'raw_outputs')
+    own = [name for name in methods if getattr(kind, name) is not getattr(base, name)]
+    head: Any = detector.detection_head
+    if isinstance(head, BaseRoIHead):
+        known = next(one for one in type(head).__mro__ if 'batch_outputs' in vars(one))  # the class that its exported form is of
+        replaced = [name for name in ('predict', 'predict_bbox', 'forward') if getattr(type(head), name) is not getattr(known, name)]
+        own += [f'roi_head.{name}' for name in replaced]
+    elif type(head).predict is not BaseDenseHead.predict:
+        own.append('bbox_head.predict')
     if own:
         message = f'{kind.__name__} has a {own[0]} of its own, which {spec.name} would pass over'
         raise ConfigError(message, field='backend', received=str(spec))

@@ -26,7 +26,7 @@ from ..export.folder import (
     versions,
     write_manifest,
 )
-from ..export.graphs import ExportGraph, build_graph, to_onnx, to_torch_export
+from ..export.graphs import ExportGraph, build_graph, check_target, to_onnx, to_torch_export
 from ..export.parity import Parity, metrics_table
 from ..export.precision import check_precision, convert_openvino, library, reduce_onnx
 from ..models.data_preprocessors import DetDataPreprocessor
@@ -273,6 +273,10 @@ def _plan(model: BaseDetector, cfg: Config, settings: ExportSettings, log: Calla
             log(f'outputs: candidates, as {error}')
     else:
         graph = build_graph(model, outputs)
+    check_target(graph, settings.to)
+    if graph.two_stages and outputs == 'raw':
+        message = "must be 'boxes' or 'candidates' for a detector of two stages, whose raw outputs belong to proposals of a first NMS"
+        raise ConfigError(message, field='--outputs', received=outputs)
     stage = dict(
         network='network', **_resize_settings(cfg), flip=False, max_zoom=None, batch_size=settings.batch or 1,
         **_preprocessing(model), test_cfg=_test_cfg(model, graph.settings), clips_boxes=True,

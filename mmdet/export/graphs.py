@@ -228,6 +228,21 @@ def to_onnx(
         onnx.save(model, os.fspath(temporary))
 
 
+def check_target(graph: ExportGraph, to: str) -> None:
+    """Raise a ConfigError where a graph cannot be written as ``'torch-export'``, of which torch has no operators."""
+    if to != 'torch-export':
+        return
+    if graph.two_stages:
+        message = (
+            'torch.export has no operators for the NMS and the RoIAlign between two stages, that torch alone could load: '
+            'take onnx, which ONNX Runtime and OpenVINO run'
+        )
+        raise ConfigError(message, field='--to', received=type(graph.detector).__name__)
+    if graph.outputs == 'boxes':
+        message = "torch.export has no operator for the NMS: export outputs='candidates' and suppress afterwards"
+        raise ConfigError(message, field='outputs', received=graph.outputs)
+
+
 def to_torch_export(
     graph: ExportGraph, file: str | os.PathLike, size_hw: tuple[int, int], *, batch: int = 1, dynamic: bool = True
 ) -> None:
@@ -237,11 +252,9 @@ def to_torch_export(
     makes a size of one a case of its own.
 
     Raises:
-        ConfigError: outputs after the NMS, for which torch has no operator.
+        ConfigError: outputs behind an NMS, for which torch has no operator.
     """
-    if graph.outputs == 'boxes':
-        message = "torch.export has no operator for the NMS: export outputs='candidates' and suppress afterwards"
-        raise ConfigError(message, field='outputs', received=graph.outputs)
+    check_target(graph, 'torch-export')
     varying = torch.export.Dim.DYNAMIC
     if dynamic:
         # torch.export takes a size of one for a constant, of the batch as of the coarsest map. Nothing is computed with the example.

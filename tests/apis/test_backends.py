@@ -188,7 +188,7 @@ def test_refused_detectors(eager):
         use_backend(other, 'openvino')
     two_stage = nn.Module()
     two_stage.backbone = nn.Identity()
-    with pytest.raises(ConfigError, match='openvino computes detectors of one stage .* others run in torch'):
+    with pytest.raises(ConfigError, match='openvino computes detectors of one or two stages .* others run in torch'):
         use_backend(two_stage, 'openvino')
     with pytest.raises(ConfigError, match='Linear'):
         use_backend(nn.Linear(1, 1), 'onnxruntime')

@@ -222,6 +222,11 @@ def batch_rois(regions: Tensor) -> Tensor:
     return torch.cat([number, regions], dim=-1).flatten(0, 1)
 
 
+def by_image(values: Tensor, regions: Tensor) -> Tensor:
+    """Outputs (B * P, D) for regions (B, P, 4) as (B, P, D), D as a constant in a traced graph."""
+    return values.reshape(regions.shape[0], regions.shape[1], int(values.shape[1]))
+
+
 def regions_of(proposals: list[InstanceData]) -> tuple[Tensor, list[int]]:
     """The proposals of all images as regions (K, 5), and their numbers."""
     return bbox2roi([boxes.bboxes for boxes in proposals]), [len(boxes) for boxes in proposals]

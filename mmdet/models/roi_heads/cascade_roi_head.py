@@ -19,7 +19,7 @@ from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
 
-from .base_roi_head import BaseRoIHead, assigner_and_sampler, batch_rois, pooled_zeros, regions_of, split
+from .base_roi_head import BaseRoIHead, assigner_and_sampler, batch_rois, by_image, pooled_zeros, regions_of, split
 from .bbox_heads import BBoxHead
 
 
@@ -128,10 +128,10 @@ class CascadeRoIHead(BaseRoIHead):
         self, x: tuple[Tensor, ...], regions: Tensor, limits: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`BaseRoIHead`; the logits are the mean of all heads."""
-        shape, logits = (regions.shape[0], regions.shape[1], -1), []
+        logits: list[Tensor] = []
         for stage in range(self.num_stages):
             outputs = self._bbox_forward(stage, x, batch_rois(regions))
-            score, deltas = (outputs[name].reshape(shape) for name in ('cls_score', 'bbox_pred'))
+            score, deltas = (by_image(outputs[name], regions) for name in ('cls_score', 'bbox_pred'))
             logits.append(score)
             if stage < self.num_stages - 1:
                 regions = self.bbox_head[stage].batch_regress(regions, score, deltas, limits)

@@ -15,7 +15,7 @@ from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
 
-from .base_roi_head import BaseRoIHead, assigner_and_sampler, batch_rois, pooled_zeros, regions_of, split
+from .base_roi_head import BaseRoIHead, assigner_and_sampler, batch_rois, by_image, pooled_zeros, regions_of, split
 from .bbox_heads import BBoxHead
 
 
@@ -58,8 +58,7 @@ class StandardRoIHead(BaseRoIHead):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`BaseRoIHead`."""
         outputs = self._bbox_forward(x, batch_rois(regions))
-        shape = (regions.shape[0], regions.shape[1], -1)
-        return regions, outputs['cls_score'].reshape(shape), outputs['bbox_pred'].reshape(shape)
+        return regions, by_image(outputs['cls_score'], regions), by_image(outputs['bbox_pred'], regions)
 
     def forward_shapes(self, x: tuple[Tensor, ...], count: int) -> None:
         """See :class:`BaseRoIHead`."""
