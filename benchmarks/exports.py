@@ -25,7 +25,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from mmdet.apis.backends import use_backend

@@ -25,8 +25,8 @@ from ..export.graphs import ExportGraph, build_graph, to_onnx
 from ..models.dense_heads import BaseDenseHead
 from ..models.detectors import TwoStageDetector
 from ..models.detectors.single_stage import SingleStageDetector
-from ..models.roi_heads import BaseRoIHead
 from ..models.inference import InferenceOptions, networks_of, prepare_networks, restore_networks
+from ..models.roi_heads import BaseRoIHead
 
 # What each backend computes in; the first is the default. 'torch' is eager.
 BACKENDS = {
@@ -352,12 +352,22 @@ def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
             'also as torch:bf16 and torch-compile'
         )
         raise ConfigError(message, field='backend', received=kind.__name__)
-    methods = ('predict', 'candidates', 'batch_outputs') if base is TwoStageDetector else ('predict', '_forward', 'raw_outputs')
+    methods = (
+        ('predict', 'candidates', 'batch_outputs')
+        if base is TwoStageDetector
+        else ('predict', '_forward', 'raw_outputs')
+    )
     own = [name for name in methods if getattr(kind, name) is not getattr(base, name)]
     head: Any = detector.detection_head
     if isinstance(head, BaseRoIHead):
-        known = next(one for one in type(head).__mro__ if 'batch_outputs' in vars(one))  # the class that its exported form is of
-        replaced = [name for name in ('predict', 'predict_bbox', 'forward') if getattr(type(head), name) is not getattr(known, name)]
+        known = next(
+            one for one in type(head).__mro__ if 'batch_outputs' in vars(one)
+        )  # the class that its exported form is of
+        replaced = [
+            name
+            for name in ('predict', 'predict_bbox', 'forward')
+            if getattr(type(head), name) is not getattr(known, name)
+        ]
         own += [f'roi_head.{name}' for name in replaced]
     elif type(head).predict is not BaseDenseHead.predict:
         own.append('bbox_head.predict')

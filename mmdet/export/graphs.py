@@ -161,7 +161,9 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
         settings.nms = None
     candidate_rule(settings)
     if outputs == 'boxes':
-        settings = exportable_nms(settings, head.legacy, instead=": export outputs='candidates' and suppress afterwards")
+        settings = exportable_nms(
+            settings, head.legacy, instead=": export outputs='candidates' and suppress afterwards"
+        )
     # What inference holds ready, such as copies of weights in another type or layout, is no part of a graph.
     restore_networks(detector)
     # The graph too: the exporter puts a model back into the mode that it found it in.

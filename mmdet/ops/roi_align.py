@@ -71,7 +71,14 @@ class _RoIAlignOfONNX(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, boxes: Tensor, images: Tensor, size: tuple[int, int], scale: float, ratio: int, aligned: bool
+        ctx: Any,
+        x: Tensor,
+        boxes: Tensor,
+        images: Tensor,
+        size: tuple[int, int],
+        scale: float,
+        ratio: int,
+        aligned: bool,
     ) -> Tensor:
         rois = torch.cat([images.to(boxes.dtype)[:, None], boxes], dim=1)
         return (torchvision_kernel('roi_align') or roi_align_torch)(x, rois, size, scale, ratio, aligned)

@@ -48,7 +48,9 @@ class BatchCandidates:
         if self.labels is not None:
             return self
         classes = torch.arange(self.scores.shape[2], device=self.scores.device)
-        boxes = self.boxes if self.boxes.dim() == 4 else self.boxes.unsqueeze(2).expand(-1, -1, self.scores.shape[2], -1)
+        boxes = (
+            self.boxes if self.boxes.dim() == 4 else self.boxes.unsqueeze(2).expand(-1, -1, self.scores.shape[2], -1)
+        )
         return BatchCandidates(
             boxes.flatten(1, 2),
             self.scores.flatten(1),

@@ -170,7 +170,11 @@ class BaseRoIHead(BaseModule, metaclass=ABCMeta):
             sizes_hw, input_hw, cfg, with_nms: see there.
         """
         regions, objectness, logits, deltas = outputs
-        settings, head, (heights, widths) = self._settings(cfg), self.last_bbox_head, sizes_hw.to(torch.float32).unbind(1)
+        settings, head, (heights, widths) = (
+            self._settings(cfg),
+            self.last_bbox_head,
+            sizes_hw.to(torch.float32).unbind(1),
+        )
         scores = widened(logits).softmax(-1)[..., :-1]
         scores = scores.masked_fill((scores <= settings.get('score_thr', 0)) | (objectness <= 0).unsqueeze(-1), 0)
         boxes, deltas = regions.to(scores.dtype), widened(deltas)

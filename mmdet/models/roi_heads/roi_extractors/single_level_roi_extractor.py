@@ -99,4 +99,6 @@ class SingleRoIExtractor(BaseRoIExtractor):
         found = [layer(x, rois[own]) for layer, x, own in zip(self.roi_layers, feats, rows)]
         # By a scatter: ONNX has no argsort.
         order = torch.cat(rows)
-        return torch.cat(found)[torch.empty_like(order).scatter(0, order, torch.arange(order.shape[0], device=order.device))]
+        return torch.cat(found)[
+            torch.empty_like(order).scatter(0, order, torch.arange(order.shape[0], device=order.device))
+        ]
