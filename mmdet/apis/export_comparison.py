@@ -1,7 +1,6 @@
 """The two comparisons of a detector with its export: boxes, and AP."""
 
 import contextlib
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from mmdet_runtime.detector import Runtime, load
 from mmdet_runtime.folder import read_folder
 
 from ..config.stages import inner_test_dataset, test_pipeline_config
-from ..evaluation import Evaluator
 from ..export.graphs import ExportGraph
 from ..export.parity import Found, Parity, compare, compare_raw
 from ..export.plan import Plan
@@ -26,8 +24,10 @@ from ..export.settings import ExportSettings
 from ..models.data_preprocessors import DetDataPreprocessor
 from ..models.detectors import BaseDetector, CompositeDetector
 from ..registry import DATASETS
+from ..utils.class_names import class_names
 from .export_images import Image, is_there
 from .inference import ImagePipeline, load_original, predict_batch
+from .testing import ScoredPass
 
 
 @contextlib.contextmanager
@@ -137,12 +137,10 @@ def average_precision(
         log('AP is not measured: the test data of the config are not here; --ann and --img take others')
         return {}, {}
     dataset = DATASETS.build(loader['dataset'])
-    evaluators = [Evaluator(cfg.test_evaluator) for _ in range(2)]
-    for evaluator in evaluators:
-        evaluator.dataset_meta = dataset.metainfo
-        evaluator.bind(dataset)
-        evaluator.match_classes(model.dataset_meta['classes'])
+    trained = class_names(model.dataset_meta)
+    passes = [ScoredPass(cfg, dataset, trained, most) for _ in range(2)]
     runtime, count = load(folder, verify=False), min(len(dataset), most)
+    log(f'AP of the original and of the export on {count} of {len(dataset)} test images ...')
     for number in range(count):
         packed = dataset[number]
         (before,) = predict_batch(model, [packed])
@@ -150,12 +148,7 @@ def average_precision(
         after = before.clone()
         fields = {name: torch.from_numpy(getattr(found, name)) for name in ('bboxes', 'scores', 'labels')}
         after.pred_instances = InstanceData(**fields)
-        for evaluator, sample in zip(evaluators, (before, after)):
-            evaluator.process([sample], data_batch=packed)
-    with contextlib.redirect_stdout(io.StringIO()):  # two tables of metrics, of which a few lines are printed together
-        found_metrics = [evaluator.evaluate(count) for evaluator in evaluators]
-    first, second = (
-        {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
-        for metrics in found_metrics
-    )
+        for scored, sample in zip(passes, (before, after)):
+            scored(packed, [sample])
+    first, second = (scored.metrics() for scored in passes)
     return first, second
