@@ -70,7 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument('--csv', action='store_true', help='one table with a row for each box')
     out.add_argument('--pictures', action='store_true', help='pictures with boxes')
     out.add_argument('--video', action='store_true', help='videos with boxes, of videos and streams')
-    out.add_argument('--score-thr', type=float, metavar='T', help='leave out boxes with a score below this')
+    out.add_argument(
+        '--score-thr',
+        type=float,
+        metavar='T',
+        help='leave out boxes with a score below this; default: none but in pictures and videos, which show those from 0.3 on',
+    )
     out.add_argument('--classes', metavar='NAMES', help='report these classes only, separated by commas')
     take = parser.add_argument_group('inputs')
     take.add_argument('--recursive', action='store_true', help='search folders below folders')
@@ -298,7 +303,9 @@ class _Run:
         from .outputs import CocoIds, Outputs
 
         ids = CocoIds(self.runtime.classes, self.args.annotations) if 'coco' in kinds else None
-        outputs: Outputs = Outputs(self.args.out, kinds, self.runtime.classes, ids)
+        outputs: Outputs = Outputs(
+            self.args.out, kinds, self.runtime.classes, ids, 0.3 if self.args.score_thr is None else 0.0
+        )
         stems = outputs.claim(self.entries)
         with outputs:
             report = self.process(self.sources(stems), outputs.write)

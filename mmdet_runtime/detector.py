@@ -154,9 +154,13 @@ def load(
     used = dict.fromkeys(entry['network'] for entry in read.stages.values())
     networks = {name: read.open_network(name, **options) for name in used}
     for name, network in networks.items():
-        check_outputs(network, ('boxes', 'scores', 'labels'))
-        if read.networks[name]['outputs'] == 'boxes':
-            check_outputs(network, ('image_index',))
+        kind = read.networks[name]['outputs']
+        check_outputs(network, ('boxes', 'scores', 'labels', *(['image_index'] if kind == 'boxes' else [])))
+        if kind == 'candidates' and 'image_index' in network.outputs:
+            message = f'gives boxes after the NMS, and the manifest says {kind}'
+            raise CheckpointError(
+                message, file=network.name, field=f'networks.{name}.outputs', received=list(network.outputs)
+            )
     return Runtime(read, networks, score_thr, labels, mosaic)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from .backends import PRECISIONS, Network, open_network
 from .checks import is_finite, is_int
-from .errors import CheckpointError
+from .errors import CheckpointError, ConfigError
+from .suppression import nms_options
 
 MANIFEST = 'manifest.json'
 FORMAT, VERSION = 'mmdet-runtime', 1
@@ -64,8 +65,18 @@ def _is_hashes(value: Any) -> bool:
     )
 
 
-def _is_test_cfg(value: Any) -> bool:
-    return isinstance(value, dict) and (value.get('nms') is None or isinstance(value['nms'], dict))
+def _is_nms(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return value is None
+    try:
+        nms_options(value)
+    except (ConfigError, TypeError):
+        return False
+    return all(is_finite(option) for option in value.values() if isinstance(option, float))
+
+
+def _no_json(constant: str) -> Any:
+    raise ValueError(f'{constant} is no JSON')
 
 
 _BOOL: _Check = lambda value: isinstance(value, bool), 'must be true or false'
@@ -95,8 +106,15 @@ _STAGE: dict[str, _Check] = {
     'bgr_to_rgb': _BOOL,
     'pad_divisor': _COUNT,
     'pad_value': (is_finite, 'must be a number'),
-    'test_cfg': (_is_test_cfg, 'must be an object with score_thr, nms and max_per_img'),
+    'test_cfg': (lambda value: isinstance(value, dict), 'must be an object with score_thr, nms and max_per_img'),
     'clips_boxes': _BOOL,
+}
+# Those that are left out have no effect.
+_TEST_CFG: dict[str, _Check] = {
+    'score_thr': (is_finite, 'must be a number'),
+    'max_per_img': (is_int, 'must be an integer'),
+    'min_bbox_size': (is_finite, 'must be a number'),
+    'nms': (_is_nms, 'must be null, or an object with a known type and its arguments'),
 }
 
 
@@ -155,7 +173,7 @@ def read_folder(path: str | os.PathLike, *, verify: bool = True) -> Folder:
     if not folder.is_dir():
         raise CheckpointError('no such folder; tools/export.py writes one', file=folder)
     try:
-        manifest = json.loads(file.read_text(encoding='utf-8'))
+        manifest = json.loads(file.read_text(encoding='utf-8'), parse_constant=_no_json)
     except FileNotFoundError as error:
         raise CheckpointError(f'the folder has no {MANIFEST}; tools/export.py writes it', file=folder) from error
     except (OSError, ValueError, RecursionError) as error:
@@ -182,6 +200,8 @@ def read_folder(path: str | os.PathLike, *, verify: bool = True) -> Folder:
         raise CheckpointError(f'of a {kind} must be {list(needed)}', file=file, field='stages', received=[*stages])
     for name, entry in stages.items():
         _check_fields(entry, _STAGE, f'stages.{name}', file)
+        given = {key: check for key, check in _TEST_CFG.items() if key in entry['test_cfg']}
+        _check_fields(entry['test_cfg'], given, f'stages.{name}.test_cfg', file)
         if entry['network'] not in networks:
             field = f'stages.{name}.network'
             raise CheckpointError(f'must be one of {[*networks]}', file=file, field=field, received=entry['network'])

@@ -121,6 +121,7 @@ class Outputs:
             ``video`` (``videos/NAME.mp4`` for each video or stream).
         classes: names by label.
         ids: for ``coco``.
+        draw_thr: least score of the boxes in pictures and videos.
 
     Attributes:
         left_out: images that ``coco.json`` lacks, each with the reason.
@@ -132,9 +133,9 @@ class Outputs:
     """
 
     def __init__(
-        self, folder: str | os.PathLike, kinds: Iterable[str], classes: Sequence[str], ids: CocoIds | None = None
-    ):
-        self.folder, self.kinds, self.classes = Path(folder), frozenset(kinds), tuple(classes)
+        self, folder: str | os.PathLike, kinds: Iterable[str], classes: Sequence[str], ids: CocoIds | None = None, draw_thr: float = 0.0
+    ):  # fmt: skip
+        self.folder, self.kinds, self.classes, self.draw_thr = Path(folder), frozenset(kinds), tuple(classes), draw_thr
         self.ids = ids if ids is not None or 'coco' not in self.kinds else CocoIds(classes)
         self.left_out: list[tuple[str, str]] = []
         self.written: Counter[str] = Counter()
@@ -233,7 +234,10 @@ class Outputs:
     def _draw(self, source: Source, image: np.ndarray, found: Detections) -> None:
         legend = 1 if min(image.shape[:2]) >= _LEGEND_FROM else False
         rgb = np.ascontiguousarray(image[..., ::-1])
-        picture = draw_boxes(rgb, found.bboxes, found.labels, found.scores, self.classes, legend=legend)
+        shown = found.scores >= self.draw_thr
+        picture = draw_boxes(
+            rgb, *(rows[shown] for rows in (found.bboxes, found.labels, found.scores)), self.classes, legend=legend
+        )
         if 'pictures' in self.kinds:
             write_image(self.folder / 'pictures' / f'{source.stem}{source.suffix}', picture)
             self.written['pictures'] += 1

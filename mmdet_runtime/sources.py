@@ -252,7 +252,7 @@ class Stream:
 
     def _read(self) -> None:
         """Read until the consumer stops, or the stream stays broken."""
-        tries = 0
+        tries, total = 0, 0
         try:
             while not self._stopped.is_set():
                 video = open_capture(self.address)
@@ -262,7 +262,7 @@ class Stream:
                     while not self._stopped.is_set() and (frame := video.read()[1]) is not None:
                         if tries and not count:
                             self._say(f'{self.address}: the stream is back')
-                        count, tries = count + 1, 0
+                        count, total, tries = count + 1, total + 1, 0
                         with self._changed:
                             self.left_out += self._newest is not None
                             self._newest = frame
@@ -271,6 +271,8 @@ class Stream:
                     video.release()
                 if self._stopped.is_set():
                     return
+                if self.address.isdigit() and not total:
+                    raise DataError('there is no camera of this number, or another program has it', file=self.address)
                 what = 'the stream broke' if count else 'it cannot be opened'
                 if tries >= self._reconnects:
                     raise DataError(f'{what}, and {tries} tries to open it again failed', file=self.address)
@@ -289,7 +291,7 @@ class Stream:
 
 def open_capture(address: str) -> cv2.VideoCapture:
     """OpenCV's reader of a camera (by its number) or an address; it gives no frames where it cannot be opened."""
-    return cv2.VideoCapture(int(address)) if address.isdigit() else open_video(address)
+    return open_video(int(address) if address.isdigit() else address)
 
 
 def stem_of(entry: str) -> str:

@@ -12,13 +12,20 @@ from .errors import DataError
 from .files import replacing
 
 
-def open_video(path: str | os.PathLike) -> cv2.VideoCapture:
-    """OpenCV's reader of a video; whether OpenCV could open it, ``isOpened()`` tells.
+def open_video(source: str | os.PathLike | int) -> cv2.VideoCapture:
+    """OpenCV's reader of a video, an address or the camera of a number; whether OpenCV could open it, ``isOpened()`` tells, and no line on the terminal.
 
     Raises:
         DataError: a name that OpenCV cannot take.
     """
-    return cv2.VideoCapture(_checked_name(path))
+    name = source if isinstance(source, int) else _checked_name(source)
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # silent; read when OpenCV opens its first video
+    logs, level = cv2.utils.logging, cv2.utils.logging.getLogLevel()
+    logs.setLogLevel(logs.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(name)
+    finally:
+        logs.setLogLevel(level)
 
 
 def _checked_name(path: str | os.PathLike) -> str:

@@ -1,6 +1,5 @@
 """One table of what a detector costs in several backends: each row is measured in a process of its own."""
 
-import copy
 import dataclasses
 import itertools
 import json
@@ -14,15 +13,13 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdet.errors import ConfigError
-from mmdet.evaluation import Evaluator
 from mmdet.models.detectors import CompositeDetector
 from mmdet.models.inference import InferenceOptions
-from mmdet.registry import EVALUATOR
 from mmdet.utils.class_names import class_names
 
 from .backends import BACKENDS, BackendSpec, first_calls
 from .benchmark import BenchmarkResult, build_loader, build_model, measure, measure_parts, synthetic_batches
-from .testing import metric_configs
+from .testing import ScoredPass
 
 # The rows of `all`; those that cannot be had on a machine are named there.
 ALL = (
@@ -224,38 +221,6 @@ def rows_table(rows: Sequence[Row]) -> str:
 def main_metric(metrics: dict[str, float]) -> float | None:
     """The first value whose name ends in ``AP``, such as ``visdrone/AP`` or ``coco/bbox_mAP``, in 0..1; None without one."""
     return next((value for name, value in metrics.items() if name.endswith('AP') and value >= 0), None)
-
-
-class ScoredPass:
-    """Collects the predictions of the first pass over the test data for the metrics of a config.
-
-    Args:
-        cfg: config with ``test_evaluator``; files that it would write are not written.
-        dataset: the data set that the batches come from.
-        trained: names of the classes that the model was trained on; None where they are not known.
-    """
-
-    def __init__(self, cfg: Config, dataset: Any, trained: Sequence[str] | None = None):
-        spec = copy.deepcopy(cfg.test_evaluator)
-        for metric in metric_configs(spec):
-            metric.pop('outfile_prefix', None)
-        whole = isinstance(spec, dict) and 'metrics' in spec
-        self._evaluator = EVALUATOR.build({'type': 'Evaluator', **spec}) if whole else Evaluator(spec)
-        self._evaluator.dataset_meta = dataset.metainfo
-        if hasattr(self._evaluator, 'match_classes'):  # not one of mmengine's own
-            self._evaluator.bind(dataset)
-            self._evaluator.match_classes(trained)
-        self._size = self._left = len(dataset)
-
-    def __call__(self, batch: dict, predictions: Sequence) -> None:
-        """Take the predictions of a batch; those of later passes are passed over."""
-        if self._left > 0:
-            self._evaluator.process(data_samples=predictions, data_batch=batch)
-            self._left -= len(predictions)
-
-    def metrics(self) -> dict[str, float]:
-        """The metrics by name; empty where the pass was not completed."""
-        return {} if self._left > 0 else self._evaluator.evaluate(self._size)
 
 
 def backend_names() -> str:

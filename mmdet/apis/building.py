@@ -1,5 +1,6 @@
 """Building a detector from a config and a checkpoint, composite detectors included."""
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,7 +144,7 @@ def read_config(config: str | Path | Config, cfg_options: dict | None = None) ->
         return load_config(os.fspath(config), cfg_options)
     if not isinstance(config, Config):
         raise ConfigTypeError('config must be a path or a Config', received=type(config).__name__)
-    config = config.copy()
+    config = copy.deepcopy(config)
     if cfg_options:
         config.merge_from_dict(cfg_options)
     return config

@@ -15,51 +15,23 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
     defaults = ExportSettings(to='')
     add = parser.add_argument
     add('config', help='config file, or known name of a model')
-    add(
-        'checkpoint',
-        nargs='?',
-        help='weights; not needed for a composite detector whose config names those of its stages',
-    )
+    add('checkpoint', nargs='?', help='weights; not needed for a composite detector whose config names those of its stages')  # fmt: skip
     add('--to', required=True, choices=['onnx', 'openvino', 'torch-export'], help='form of the networks')
     add('--out', metavar='DIR', help='folder to write; default exported/<config>-<to>-<precision>')
     add('--outputs', choices=['raw', 'candidates', 'boxes'],
         help='what a network gives: outputs of the head, decoded boxes before the NMS, or after it (default; composite detectors: candidates)')  # fmt: skip
-    add(
-        '--size',
-        dest='size_wh',
-        type=int,
-        nargs=2,
-        metavar=('W', 'H'),
-        help='size that images are resized to; default: that of the test pipeline',
-    )
+    add('--size', dest='size_wh', type=int, nargs=2, metavar=('W', 'H'),
+        help='size that images are resized to; default: that of the test pipeline')  # fmt: skip
     add('--static', action='store_true', help='allow this size alone, and one batch size; default: any')
     add('--batch', type=int, metavar='N', help='allow this batch size alone')
     add('--precision', choices=['fp32', 'fp16', 'bf16', 'int8'], default=defaults.precision, help='default: fp32')
-    add(
-        '--symmetric',
-        action='store_true',
-        help='int8 activations with a zero point of 0, as TensorRT takes them; onnx only',
-    )
-    add(
-        '--calibration',
-        metavar='PATH',
-        help='images, or their annotation file, for int8; default: the training data of the config',
-    )
-    add(
-        '--calibration-images',
-        type=int,
-        metavar='N',
-        default=defaults.calibration_images,
-        help='how many of them (default: %(default)s)',
-    )
+    add('--symmetric', action='store_true', help='int8 activations with a zero point of 0, as TensorRT takes them; onnx only')  # fmt: skip
+    add('--calibration', metavar='PATH', help='images, or their annotation file, for int8; default: the training data of the config')  # fmt: skip
+    add('--calibration-images', type=int, metavar='N', default=defaults.calibration_images, help='how many of them (default: %(default)s)')  # fmt: skip
     add('--parity-images', metavar='PATH',
         help='images to compare both detectors on; default: the first 20 of the test data, or drawn scenes')  # fmt: skip
-    add(
-        '--ann',
-        dest='ann_file',
-        metavar='FILE',
-        help='annotations (COCO) for AP before and after, with --img; default: the test data of the config',
-    )
+    add('--ann', dest='ann_file', metavar='FILE',
+        help='annotations (COCO) for AP before and after, with --img; default: the test data of the config')  # fmt: skip
     add('--img', dest='image_root', metavar='DIR', help='folder of the images of --ann')
     add('--ap-images', type=int, metavar='N', default=defaults.ap_images,
         help='images that AP is measured on at most (default: %(default)s; 0: none); in fp32 only with --ann')  # fmt: skip
@@ -80,11 +52,5 @@ def export_from_arguments(args: argparse.Namespace) -> ExportedDetector:
     out = args.out or f'exported/{Path(args.config).stem}-{args.to}-{args.precision}'
     given = {field.name: getattr(args, field.name) for field in fields(ExportSettings)}
     settings = ExportSettings(**{**given, 'size_wh': args.size_wh and tuple(args.size_wh)})
-    return export_detector(
-        args.config,
-        args.checkpoint,
-        out,
-        settings,
-        cfg_options=args.cfg_options,
-        trust_checkpoint=args.trust_checkpoint,
-    )
+    options = dict(cfg_options=args.cfg_options, trust_checkpoint=args.trust_checkpoint)
+    return export_detector(args.config, args.checkpoint, out, settings, **options)

@@ -1,13 +1,13 @@
-"""The images that an export is calibrated and checked on, and the two comparisons of the original with what was exported: boxes, and AP."""
+"""The two comparisons of a detector with its export: boxes, and AP."""
 
 import contextlib
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
@@ -17,84 +17,36 @@ from mmdet_runtime.detector import Runtime, load
 from mmdet_runtime.folder import read_folder
 
 from ..config.stages import inner_test_dataset, test_pipeline_config
-from ..datasets.drone_scenes.layout import draw_scene
-from ..errors import DataError, MMDetError
-from ..evaluation import Evaluator
 from ..export.graphs import ExportGraph
 from ..export.parity import Found, Parity, compare, compare_raw
-from ..formats.annotations import read_table
+from ..export.plan import Plan
+from ..export.settings import ExportSettings
+from ..models.data_preprocessors import DetDataPreprocessor
 from ..models.detectors import BaseDetector, CompositeDetector
 from ..registry import DATASETS
+from ..utils.class_names import class_names
+from .export_images import Image, is_there
 from .inference import ImagePipeline, load_original, predict_batch
-from .sources import collect_inputs
-
-_PARITY_IMAGES = 20
-Image = np.ndarray | str
+from .testing import ScoredPass
 
 
-def calibration_images(cfg: Config, given: str | None, count: int) -> list[str]:
-    """Paths of the images that int8 is calibrated by, spread over the set.
+@contextlib.contextmanager
+def fixed_size(model: BaseDetector, plan: Plan, settings: ExportSettings) -> Iterator[None]:
+    """Pad every batch of the original to the one size of a static export: zeros beside an image change the features at its border."""
+    if not settings.static:
+        yield
+        return
+    height, width = plan.input_hw('network')
 
-    Args:
-        cfg: whose training data are taken where nothing is given.
-        given: a folder, an image, or an annotation file with paths relative to its folder.
-        count: how many at most.
+    def pad(module: DetDataPreprocessor, args: tuple, output: dict) -> dict:
+        right, below = (side - own for side, own in zip((width, height), output['inputs'].shape[:1:-1]))
+        return dict(output, inputs=F.pad(output['inputs'], (0, right, 0, below), value=module.pad_value))
 
-    Raises:
-        DataError: none were given, and the training data of the config are not here.
-    """
-    if given is None:
-        paths, reason = _paths_of((cfg.get('train_dataloader') or {}).get('dataset'))
-        if not paths:
-            message = f'int8 needs images to calibrate by, and the training data of the config are not here ({reason}); give a folder or an annotation file'
-            raise DataError(message, field='--calibration')
-    elif Path(given).suffix.lower() in ('.json', '.csv', '.xml', '.txt'):
-        names = read_table(given).require_file_names()
-        paths = [str(Path(given).parent / name) for name in names]
-        if paths and not Path(paths[0]).is_file():
-            message = 'its images must be relative to its folder; give their folder in place of the annotation file'
-            raise DataError(message, file=given, field='--calibration', received=names[0])
-    else:
-        paths = [image for image in collect_inputs(given, recursive=True) if isinstance(image, str)]
-    return paths[:: max(len(paths) // count, 1)][:count]
-
-
-def _paths_of(dataset: Any) -> tuple[list[str], str]:
-    """Paths of the images of a dataset's config; or none, and why."""
-    if not dataset:
-        return [], 'it names none'
-    if not _is_there(dataset):
-        return [], f'there is no {Path(dataset.get("data_root") or "") / str(dataset.get("ann_file"))}'
+    hook = model.data_preprocessor.register_forward_hook(pad)
     try:
-        built = DATASETS.build(dataset)
-        paths = [built.get_data_info(number)['img_path'] for number in range(len(built))]
-        missing = next((path for path in paths[:1] if not Path(path).is_file()), None)
-        return ([], f'there is no {missing}') if missing else (paths, '')
-    except (MMDetError, OSError, KeyError, AttributeError) as error:
-        return [], str(error)
-
-
-def _is_there(dataset: dict) -> bool:
-    """Whether the annotation file of a dataset's config exists: one that draws its images would begin to, otherwise."""
-    while 'ann_file' not in dataset and ('dataset' in dataset or dataset.get('datasets')):
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
-    file: Any = dataset.get('ann_file')
-    names = file if isinstance(file, list | tuple) else [file]
-    root = Path(dataset.get('data_root') or '')
-    return all((root / name).exists() for name in names) if file else bool(dataset)
-
-
-def check_images(cfg: Config, given: str | None, log: Callable[[str], None]) -> tuple[list[Image], str]:
-    """The images of the parity check, and what they are: those that are given, the first of the config's test data, or drawn scenes."""
-    if given is not None:
-        return collect_inputs(given)[:_PARITY_IMAGES], given
-    paths, reason = _paths_of((cfg.get('test_dataloader') or {}).get('dataset'))
-    if paths:
-        return [*paths[:_PARITY_IMAGES]], f'first {min(len(paths), _PARITY_IMAGES)} images of the test data'
-    log(
-        f'the test data of the config are not here ({reason}): parity is checked on drawn drone scenes; --parity-images takes your own'
-    )
-    return [draw_scene(np.random.default_rng(seed)).image for seed in range(8)], 'drawn drone scenes'
+        yield
+    finally:
+        hook.remove()
 
 
 class _TorchNetwork(Network):
@@ -178,17 +130,17 @@ def average_precision(
     model: BaseDetector, cfg: Config, folder: Path, most: int, log: Callable[[str], None]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The metrics of the config's evaluator for the original and the exported detector, on the first ``most`` test images; empty without them."""
+    if not most:
+        return {}, {}
     loader = cfg.get('test_dataloader') or {}
-    if not cfg.get('test_evaluator') or not loader.get('dataset') or not _is_there(inner_test_dataset(cfg)):
+    if not cfg.get('test_evaluator') or not loader.get('dataset') or not is_there(inner_test_dataset(cfg)):
         log('AP is not measured: the test data of the config are not here; --ann and --img take others')
         return {}, {}
     dataset = DATASETS.build(loader['dataset'])
-    evaluators = [Evaluator(cfg.test_evaluator) for _ in range(2)]
-    for evaluator in evaluators:
-        evaluator.dataset_meta = dataset.metainfo
-        evaluator.bind(dataset)
-        evaluator.match_classes(model.dataset_meta['classes'])
+    trained = class_names(model.dataset_meta)
+    passes = [ScoredPass(cfg, dataset, trained, most) for _ in range(2)]
     runtime, count = load(folder, verify=False), min(len(dataset), most)
+    log(f'AP of the original and of the export on {count} of {len(dataset)} test images ...')
     for number in range(count):
         packed = dataset[number]
         (before,) = predict_batch(model, [packed])
@@ -196,12 +148,7 @@ def average_precision(
         after = before.clone()
         fields = {name: torch.from_numpy(getattr(found, name)) for name in ('bboxes', 'scores', 'labels')}
         after.pred_instances = InstanceData(**fields)
-        for evaluator, sample in zip(evaluators, (before, after)):
-            evaluator.process([sample], data_batch=packed)
-    with contextlib.redirect_stdout(io.StringIO()):  # two tables of metrics, of which a few lines are printed together
-        found_metrics = [evaluator.evaluate(count) for evaluator in evaluators]
-    first, second = (
-        {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
-        for metrics in found_metrics
-    )
+        for scored, sample in zip(passes, (before, after)):
+            scored(packed, [sample])
+    first, second = (scored.metrics() for scored in passes)
     return first, second

@@ -1,21 +1,24 @@
 """Testing: the options of ``tools/test.py`` written into a config, and the run itself."""
 
 import dataclasses
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import MMLogger
 
 from mmdet.config.reading import require_keys, type_name
 from mmdet.engine import DetRunner
 from mmdet.engine.checkpoint.loading import unwrap
 from mmdet.engine.hooks import CostHook
 from mmdet.errors import ConfigError
+from mmdet.evaluation import CocoMetric, Evaluator
 from mmdet.formats.coco import file_list
 from mmdet.models.inference import InferenceOptions
-from mmdet.registry import MODELS
+from mmdet.registry import EVALUATOR, MODELS
 from mmdet.utils.outputs import refuse_closed_folder, refuse_inputs
 
 from .backends import prepare_for, read_backend
@@ -144,6 +147,62 @@ def metric_configs(spec: Any) -> Iterator[ConfigDict]:
         yield from metric_configs(spec['metrics'])
     else:
         yield spec
+
+
+class ScoredPass:
+    """Computes the metrics of a config from the predictions of its test data, or of the first images of these; writes no file, and logs no table.
+
+    Args:
+        cfg: config with ``test_evaluator``; metrics of it that only write files are left out.
+        dataset: the data set that the predictions are of.
+        trained: names of the classes that the model was trained on; None where they are not known.
+        most: largest number of images; objects of the others do not count as missed. None takes all.
+    """
+
+    def __init__(self, cfg: Config, dataset: Any, trained: Sequence[str] | None = None, most: int | None = None):
+        spec = _without_files(cfg.test_evaluator)
+        whole = isinstance(spec, dict) and 'metrics' in spec
+        self._evaluator = EVALUATOR.build({'type': 'Evaluator', **spec}) if whole else Evaluator(spec or [])
+        self._evaluator.dataset_meta = dataset.metainfo
+        for metric in getattr(self._evaluator, 'metrics', ()):
+            if isinstance(metric, CocoMetric):
+                metric.only_predicted = True
+        if hasattr(self._evaluator, 'match_classes'):  # not one of mmengine's own
+            self._evaluator.bind(dataset)
+            self._evaluator.match_classes(trained)
+        self._size = self._left = len(dataset) if most is None else min(len(dataset), most)
+
+    def __call__(self, batch: Any, predictions: Sequence) -> None:
+        """Take the predictions of a batch; those of later passes are passed over."""
+        if self._left > 0:
+            self._evaluator.process(data_samples=predictions, data_batch=batch)
+            self._left -= len(predictions)
+
+    def metrics(self) -> dict[str, float]:
+        """The metrics by name; empty where the pass was not completed."""
+        if self._left > 0:
+            return {}
+        logger = MMLogger.get_current_instance()
+        level = logger.level
+        logger.setLevel(logging.WARNING)
+        try:
+            found = self._evaluator.evaluate(self._size)
+        finally:
+            logger.setLevel(level)
+        return {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
+
+
+def _without_files(spec: Any) -> Any:
+    """The config of an evaluator, without what would write files; None for a metric that does nothing else."""
+    if isinstance(spec, list | tuple):
+        return [part for part in map(_without_files, spec) if part is not None]
+    if not isinstance(spec, dict):
+        return spec
+    if 'metrics' in spec:
+        return {**spec, **{key: _without_files(spec[key]) for key in ('metrics', 'whole') if key in spec}}
+    if spec.get('format_only') or 'out_file_path' in spec:
+        return None
+    return {key: value for key, value in spec.items() if key != 'outfile_prefix'}
 
 
 def _annotated(spec: Any) -> Iterator[dict]:

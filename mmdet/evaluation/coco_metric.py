@@ -1,5 +1,6 @@
 """CocoMetric: COCO average precision and recall of boxes during validation and test."""
 
+import dataclasses
 import functools
 import sys
 import tempfile
@@ -29,7 +30,7 @@ from ..formats.coco import (
     result_rows,
 )
 from ..formats.json_file import read_json
-from ..formats.tables import Detections
+from ..formats.tables import Detections, GroundTruth
 from ..registry import METRICS
 from ..utils.files import write_json
 from ..utils.outputs import refuse_closed_folder, refuse_inputs
@@ -98,6 +99,9 @@ class CocoMetric(BaseMetric):
     """
 
     default_prefix: str | None = 'coco'
+    only_predicted = (
+        False  # set for a pass over a part of the data: objects of images without predictions do not count as missed
+    )
 
     def __init__(
         self,
@@ -250,7 +254,14 @@ class CocoMetric(BaseMetric):
             logger.info(f'CocoMetric: {len(results) - len(records)} repeated images left out')
         annotations = self.load_annotations(records)
         missing = len(annotations.image_ids) - len(records)
-        if missing > 0:
+        if missing > 0 and self.only_predicted:
+            seen = [annotations.index_of(record.image_id) for record in records]
+            gt = annotations.gt
+            others = ~np.isin(gt.image, seen)  # as crowds, which are not missed
+            annotations = dataclasses.replace(
+                annotations, gt=GroundTruth(gt.image, gt.label, gt.bbox, gt.area, gt.crowd | others)
+            )
+        elif missing > 0:
             logger.warning(
                 f'CocoMetric: there are no predictions for {missing} of the {len(annotations.image_ids)} images of '
                 f'{annotations.source}; their objects count as missed'

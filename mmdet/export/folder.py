@@ -146,7 +146,7 @@ def readme(manifest: Mapping[str, Any]) -> str:
     elif first['outputs'] != 'raw':
         extra = dict(onnx='onnx', openvino='openvino')[to]
         lines += [
-            f"It runs without torch (`pip install 'mmdet-dense-runtime[{extra}]'`):", '', '```', 'mmdet-runtime . IMAGES_OR_VIDEO --out results', '```',
+            f'It runs without torch; the package `mmdet_runtime` is a folder of the toolbox (`pip install "TOOLBOX/mmdet_runtime[{extra}]"`):', '', '```', 'mmdet-runtime . IMAGES_OR_VIDEO --out results', '```',
             '', '```python', 'from mmdet_runtime import load', '', "detector = load('.')", "found = detector('image.jpg')  # bboxes (n, 4) x1 y1 x2 y2 in pixels of the image, scores, labels", '```', '',
         ]  # fmt: skip
     if to == 'onnx':

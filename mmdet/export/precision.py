@@ -18,11 +18,11 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 
-# What can be computed by whom: ONNX Runtime has no bfloat16 on CPUs, a file of torch.export keeps the weights as they are.
+# What can be computed by whom: ONNX Runtime has no bfloat16 on CPUs; in a file of torch.export the weights have the type of the computation.
 PRECISIONS: dict[str, tuple[str, ...]] = {
     'onnx': ('fp32', 'fp16', 'int8'),
     'openvino': ('fp32', 'fp16', 'bf16', 'int8'),
-    'torch-export': ('fp32',),
+    'torch-export': ('fp32', 'fp16', 'bf16'),
 }
 Sample = dict[str, np.ndarray]  # the inputs of a network by name
 _PACKAGES = {

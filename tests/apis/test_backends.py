@@ -15,7 +15,8 @@ from mmdet.apis import DetInferencer, init_detector
 from mmdet.apis import backends as backends_module
 from mmdet.apis.backends import BackendSpec, CompiledNetwork, first_calls, read_backend, use_backend
 from mmdet.apis.benchmark import BenchmarkResult, measure
-from mmdet.apis.benchmark_rows import ALL, Row, ScoredPass, Setup, main_metric, measure_rows, read_setups, rows_table
+from mmdet.apis.benchmark_rows import ALL, Row, Setup, main_metric, measure_rows, read_setups, rows_table
+from mmdet.apis.testing import ScoredPass
 from mmdet.engine.hooks import CostHook
 from mmdet.errors import ConfigError, ModelInputError
 from mmdet.models.detectors import SlicedDet
@@ -326,7 +327,7 @@ def test_metrics_need_the_whole_pass(monkeypatch):
         def evaluate(self, size):
             return {'AP': size}
 
-    monkeypatch.setattr('mmdet.apis.benchmark_rows.Evaluator', Metric)
+    monkeypatch.setattr('mmdet.apis.testing.Evaluator', Metric)
     cfg = Config(dict(test_evaluator=dict(type='CocoMetric', outfile_prefix='mine')))
     scored = ScoredPass(cfg, type('Data', (list,), dict(metainfo={}))(range(3)))
     scored({}, [1, 2])

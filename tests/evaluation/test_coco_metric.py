@@ -210,6 +210,9 @@ def test_repeated_and_missing_images(tmp_path, log):
     assert any('1 repeated' in text for text in log) and any('1 of the 3 images' in text for text in log)
     values = run(CocoMetric(ann_file=ann_file), [sample('b', NOTHING)])
     assert values['coco/bbox_mAP'] == 0.0
+    part = CocoMetric(ann_file=ann_file)
+    part.only_predicted = True
+    assert run(part, [sample('b', NOTHING)])['coco/bbox_mAP'] == -1  # nothing to be found in it
 
 
 def test_size_does_not_cut_results(tmp_path):

@@ -119,6 +119,15 @@ def test_image_that_was_not_predicted(annotation_dir):
     assert metrics['visdrone/dropped_gt'] == 1 and 0 < metrics['visdrone/AR500'] < 0.7
 
 
+def test_a_part_of_the_images_is_evaluated_as_if_there_were_no_others(annotation_dir):
+    part = VisDroneMetric(str(annotation_dir))
+    part.only_predicted = True
+    found = evaluate(part, [sample('b', 1)])
+    (annotation_dir / 'a.txt').unlink()
+    expected = evaluate(VisDroneMetric(str(annotation_dir)), [sample('b', 1)])
+    assert {**found, 'visdrone/dropped_gt': 0} == pytest.approx(expected) and expected['visdrone/AR500'] == pytest.approx(0.8)
+
+
 def test_prefix(annotation_dir):
     metrics = evaluate(VisDroneMetric(str(annotation_dir), prefix='val'), [sample('a', 0), sample('b', 1)])
     assert {'val/AP', 'val/coco/bbox_mAP'} <= set(metrics)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet.apis import exporting
 from mmdet.apis.building import build_model
 from mmdet.apis.exporting import ExportSettings, export_detector
 from mmdet.errors import ConfigError, DataError
+from mmdet.export import networks
 from mmdet.export.folder import MANIFEST, refuse_foreign_folder
 from mmdet.export.parity import Found, compare, compare_raw
 from mmdet.export.precision import GraphNode, network_part
@@ -193,7 +193,7 @@ def test_manifest(scene, onnx_export):
 
 def test_another_weight_is_found_out(scene, onnx_export, monkeypatch):
     written = (scene / 'onnx' / 'model.onnx').read_bytes()
-    original = exporting.to_onnx
+    original = networks.to_onnx
 
     def other(graph, *args, **options):
         bias = graph.detector.bbox_head.gfl_cls.bias
@@ -202,7 +202,7 @@ def test_another_weight_is_found_out(scene, onnx_export, monkeypatch):
             original(graph, *args, **options)
             bias[1] -= 0.05
 
-    monkeypatch.setattr(exporting, 'to_onnx', other)
+    monkeypatch.setattr(networks, 'to_onnx', other)
     done = export(scene, scene / 'onnx', to='onnx')
     assert not done.parity.passed and done.folder == scene / 'onnx_rejected'
     assert not json.loads((done.folder / MANIFEST).read_text())['parity']['passed']

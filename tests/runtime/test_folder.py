@@ -49,6 +49,10 @@ MISSING = object()
         ('stages.detector.scales', [[0, 4]], 'stages.detector.scales: must be a list of'),
         ('stages.detector.batch_size', True, 'stages.detector.batch_size: must be an integer >= 1'),
         ('stages.detector.std', None, 'must both be null'),
+        ('stages.detector.test_cfg.score_thr', float('nan'), 'cannot be read as JSON .NaN is no JSON'),
+        ('stages.detector.test_cfg.score_thr', '0.3', 'stages.detector.test_cfg.score_thr: must be a number'),
+        ('stages.detector.test_cfg.max_per_img', 1.5, 'stages.detector.test_cfg.max_per_img: must be an integer'),
+        ('stages.detector.test_cfg.nms', {'type': 'magic'}, 'stages.detector.test_cfg.nms: must be null, or an object'),
         ('stages.detector.max_zoom', -1, 'stages.detector.max_zoom: must be null or a number > 0'),
     ],
 )
