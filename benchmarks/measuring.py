@@ -109,7 +109,8 @@ def matrix_product(device: str, dtype: torch.dtype, size: int) -> Callable[[], o
     left, right = (torch.randn(size, size, device=device) for _ in range(2))
     if dtype != torch.int8:
         left, right = left.to(dtype), right.to(dtype)
-        return lambda: left @ right
+        found = torch.empty_like(left)
+        return lambda: torch.mm(left, right, out=found)
     if torch.device(device).type == 'cuda':
         first, second = left.to(dtype), right.to(dtype)
         return lambda: torch._int_mm(first, second)

@@ -48,8 +48,8 @@ DEFAULT_SETUPS = (
 )  # fmt: skip
 # Calls of one round: so many, or as many as fit into the time.
 CALLS = 10
-# Side of the square matrices of the yardstick.
-YARDSTICK = {'cpu': 2048, 'cuda': 8192}
+# Side of the square matrices of the yardstick, and how many products are timed together; larger ones are slower on a CPU.
+YARDSTICK = {'cpu': (1024, 8), 'cuda': (8192, 20)}
 CALIBRATION_BATCHES = 2
 TURN = 'end of a turn'
 
@@ -431,15 +431,15 @@ def measure_config(config: str, args: argparse.Namespace, rows: Rows) -> None:
         for setup in args.setups
     }
     peaks: dict[str, float] = {}
-    kind = torch.device(device).type
     for precision in (
         sorted({'fp32', *(setup.precision for setup in args.setups)}) if args.yardstick and not args.in_turn else ()
     ):
         with rows.attempt(table, f'yardstick {precision}'):
             allow_tf32(precision == 'tf32')
-            count, clock = 20 if kind == 'cuda' else 4, time.process_time if args.cpu_time else time.perf_counter
-            peaks[precision] = matrix_tflops(device, PRECISIONS[precision], YARDSTICK[kind], count, clock)
-            rows.add(table, f'yardstick {precision}', tflops=peaks[precision], size=YARDSTICK[kind])
+            size, count = YARDSTICK[torch.device(device).type]
+            clock = time.process_time if args.cpu_time else time.perf_counter
+            peaks[precision] = matrix_tflops(device, PRECISIONS[precision], size, count, clock)
+            rows.add(table, f'yardstick {precision}', tflops=peaks[precision], size=size)
     batches = {size: random_batch(shape_hw, size, args.boxes) for size in args.batches}
     beside: dict[tuple, Cell] = {}
     for _ in range(args.repeat):
