@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -115,9 +116,11 @@ def matrix_product(device: str, dtype: torch.dtype, size: int) -> Callable[[], o
         first, second = left.to(dtype), right.to(dtype)
         return lambda: torch._int_mm(first, second)
     torch.backends.quantized.engine = 'onednn'
-    packed = torch.ops.quantized.linear_prepack(torch.quantize_per_tensor(right, 0.05, 0, torch.qint8), None)
-    image = torch.quantize_per_tensor(left, 0.05, 128, torch.quint8)
-    return lambda: torch.ops.quantized.linear(image, packed, 2.0, 128)
+    with warnings.catch_warnings():  # of PyTorch: tensors of this kind will go
+        warnings.simplefilter('ignore')
+        packed = torch.ops.quantized.linear_prepack(torch.quantize_per_tensor(right, 0.05, 0, torch.qint8), None)
+        features = torch.quantize_per_tensor(left, 0.05, 128, torch.quint8)
+    return lambda: torch.ops.quantized.linear(features, packed, 2.0, 128)
 
 
 def matrix_tflops(
