@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce, get_dist_info
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
 
 from ..errors import ConfigError, NonFiniteLossError
@@ -176,14 +177,23 @@ class AmpOptimWrapper(OptimWrapper):
     def initialize_count_status(self, model: torch.nn.Module, init_counts: int, max_counts: int) -> None:
         """As in the base class; chooses the layout of the batches."""
         super().initialize_count_status(model, init_counts, max_counts)
+        self.choose_layout(model)
+
+    def choose_layout(self, model: torch.nn.Module) -> None:
+        """Lay the batches out as the class says, and the weights of convolutions with them: otherwise each pass would copy these, and their gradients back."""
         if self.device_type != 'cpu' or self.cast_dtype is not torch.bfloat16 or not torch.cpu._is_amx_tile_supported():
             return
         open_ones: list[Any] = [one for one in model.modules() if getattr(one, 'channels_last', False) is None]
         convolutions = [one for one in model.modules() if isinstance(one, torch.nn.Conv2d)]
         inner = [one.in_channels for one in convolutions if one.in_channels > _IMAGE_CHANNELS]
-        if open_ones and min(inner, default=0) >= _SAFE_CHANNELS:
+        chosen = all(one.memory_format is torch.channels_last for one in open_ones)
+        if not chosen and min(inner, default=0) >= _SAFE_CHANNELS:
             for preprocessor in open_ones:
                 preprocessor.memory_format = torch.channels_last
+            if not is_model_wrapper(model):  # DDP has laid out its buffers of gradients already
+                for convolution in convolutions:
+                    if type(convolution) is torch.nn.Conv2d:  # kinds of a plug-in's own may need rows of numbers
+                        convolution.to(memory_format=torch.channels_last)
             print_log('Batches are laid out channels last: bfloat16 on a CPU with AMX', logger='current')
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:

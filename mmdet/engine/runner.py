@@ -57,6 +57,7 @@ from .checkpoint.saving import (
 from .console import quieten, report_failures
 from .dist import init_dist, locked_for_all
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from .optim_wrappers import AmpOptimWrapper
 from .replay import write_step
 
 _SEEDS = 'must be an integer from 0 to 2**32 - 1'
@@ -227,6 +228,10 @@ class DetRunner(Runner):
             raise ConfigError(f'cannot be built ({error})', field='optim_wrapper', received=optim_wrapper) from error
         if self._frozen() != before:
             self.rewrap_model()
+        if isinstance(wrapper, AmpOptimWrapper):
+            wrapper.choose_layout(
+                self.model
+            )  # now, so that copies of the weights, such as averaged ones, have their layout
         return wrapper
 
     def _frozen(self) -> list[bool]:

@@ -88,8 +88,13 @@ def test_amp_on_the_cpu_chooses_the_layout(monkeypatch, given, channels, dtype, 
     monkeypatch.setattr(torch.cpu, '_is_amx_tile_supported', lambda: amx)
     model = nn.Sequential(nn.Conv2d(3, channels, 3), nn.Conv2d(channels, 2, 3))
     model.data_preprocessor = DetDataPreprocessor(channels_last=given)
+    before = model[0].weight.clone()
     wrapper_of(model, AmpOptimWrapper, dtype=dtype).initialize_count_status(model, 0, 1)
     assert model.data_preprocessor.memory_format is layout
+    # Who chooses the layout of the batches chooses that of the weights.
+    chosen = given is None and layout is torch.channels_last
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last) is chosen
+    assert torch.equal(model[0].weight, before)
 
 
 def test_amp_float16_scales_and_unscales():
