@@ -44,9 +44,12 @@ class BuildPy(build_py):
         inside.mkdir(exist_ok=True)
         for name in SHIPPED:
             link = inside / name
-            if link.exists() and link.is_dir() == (ROOT / name).is_dir() and link.stat().st_size > 64:
+            if link.resolve() == ROOT / name:
                 continue
-            link.unlink(missing_ok=True)
+            if link.is_dir() and not link.is_symlink():
+                shutil.rmtree(link)  # copies that were made here, out of date by now
+            else:
+                link.unlink(missing_ok=True)
             try:
                 link.symlink_to(Path('..', '..', name), target_is_directory=(ROOT / name).is_dir())
             except OSError:
@@ -79,7 +82,9 @@ def readme() -> str:
             return f'{image}[{text}]({source}/{"raw" if image else "blob"}/v{version()}/{path})'
         return '' if image else text
 
-    return re.sub(r'(!?)\[([^]]*)\]\((?!https?:|#|mailto:)([^)\s]+)\)', link, (ROOT / 'README.md').read_text(encoding='utf-8'))
+    return re.sub(
+        r'(!?)\[([^]]*)\]\((?!https?:|#|mailto:)([^)\s]+)\)', link, (ROOT / 'README.md').read_text(encoding='utf-8')
+    )
 
 
 packages = ['mmdet', 'mmdet.*'] if RELEASE else ['mmdet', 'mmdet.*', 'mmdet_runtime', 'mmdet_runtime.*']

@@ -8,7 +8,9 @@ try:
     from mmdet_runtime import __version__ as release
 except ModuleNotFoundError as error:  # the last line is all that most people read
     if error.name == 'mmdet_runtime':
-        error.msg += ', which belongs to mmdet; bring it back: pip install --force-reinstall --no-deps mmdet-dense-runtime'
+        error.msg += (
+            ', which belongs to mmdet; bring it back: pip install --force-reinstall --no-deps mmdet-dense-runtime'
+        )
     raise
 
 __version__ = '3.3.0'

@@ -55,7 +55,9 @@ print(json.dumps(dict(boxes=len(found['predictions'][0]['bboxes']), written=os.p
 
 def run(*command: str | Path, folder: Path, python: str = sys.executable) -> str:
     """Output of Python, the variables that lead it to this repository left out."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(('PYTHON', 'COV', 'PIP_', 'MMDET_'))}
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith(('PYTHON', 'COV', 'PIP_', 'MMDET_'))
+    }
     done = subprocess.run([python, *map(str, command)], cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -79,7 +81,11 @@ def metadata(wheel: Path, name: str = 'METADATA') -> str:
 def files_below(folder: Path, ending: str = '*') -> set[str]:
     """Relative paths of the files that belong to the project."""
     paths = (path.relative_to(folder) for path in folder.rglob(ending) if path.is_file())
-    return {path.as_posix() for path in paths if not {'__pycache__', '.mim', 'build'} & set(path.parts) and path.name[0] != '.'}
+    return {
+        path.as_posix()
+        for path in paths
+        if not {'__pycache__', '.mim', 'build'} & set(path.parts) and path.name[0] != '.'
+    }
 
 
 @pytest.fixture(scope='module')
@@ -112,10 +118,14 @@ def archives(tree, tmp_path_factory):
 
 def test_what_is_in_them(repository, archives):
     sdist, wheel, runtime = archives
-    shipped = {f'{name}/{path}' for name in ('configs', 'tools', 'UFPMP-Det-Tools') for path in files_below(repository / name)}
+    shipped = {
+        f'{name}/{path}' for name in ('configs', 'tools', 'UFPMP-Det-Tools') for path in files_below(repository / name)
+    }
     assert len(shipped) > 400
     packages = {f'mmdet/{path}' for path in files_below(repository / 'mmdet', '*.py')} | {'mmdet/py.typed'}
-    of_runtime = {f'mmdet_runtime/{path}' for path in files_below(repository / 'mmdet_runtime', '*.py')} | {'mmdet_runtime/py.typed'}
+    of_runtime = {f'mmdet_runtime/{path}' for path in files_below(repository / 'mmdet_runtime', '*.py')} | {
+        'mmdet_runtime/py.typed'
+    }
     assert names(wheel) == packages | {f'mmdet/.mim/{name}' for name in shipped | {'model-index.yml'}}
     assert names(runtime) == of_runtime  # no file has two owners
     with tarfile.open(sdist) as archive:
@@ -139,7 +149,9 @@ def test_what_they_say(repository, archives):
     # One OpenCV: the build that mmengine and mmcv-lite ask for; the runtime's own comes with its extras.
     assert [name for name in needed if 'opencv' in name or 'albumentations' in name] == ['opencv-python>=4.9']
     assert [name for name in small.get_all('Requires-Dist') if 'extra ==' not in name] == ['numpy>=1.26']
-    assert {'cuda', 'onnx', 'openvino', 'transformers', 'tracking', 'web', 'loggers', 'docs', 'dev'} <= set(whole.get_all('Provides-Extra'))
+    assert {'cuda', 'onnx', 'openvino', 'transformers', 'tracking', 'web', 'loggers', 'docs', 'dev'} <= set(
+        whole.get_all('Provides-Extra')
+    )
     for text in (whole.get_payload(), small.get_payload()):
         # The package index shows the README without the files of the repository.
         assert len(text) > 500 and not re.findall(r'\]\((?!https?:|#)[^)]*\)', text)
@@ -149,13 +161,16 @@ def test_what_they_say(repository, archives):
 
 def test_the_extras_that_messages_name_exist(repository):
     declared = {
-        name: set(tomllib.loads((repository / file).read_text(encoding='utf-8'))['project']['optional-dependencies']) | {'...'}
+        name: set(tomllib.loads((repository / file).read_text(encoding='utf-8'))['project']['optional-dependencies'])
+        | {'...'}
         for name, file in (('mmdet-dense', 'pyproject.toml'), ('mmdet-dense-runtime', 'mmdet_runtime/pyproject.toml'))
     }
     named = [
         (path.name, distribution, extra)
         for path in [*repository.glob('mmdet*/**/*.py'), *repository.glob('docs/*.md'), *repository.glob('*.md')]
-        for distribution, extras in re.findall(r'(mmdet-dense(?:-runtime)?)\[([\w,.-]+)\]', path.read_text(encoding='utf-8'))
+        for distribution, extras in re.findall(
+            r'(mmdet-dense(?:-runtime)?)\[([\w,.-]+)\]', path.read_text(encoding='utf-8')
+        )
         for extra in extras.split(',')
     ]
     assert len(named) > 5 and not [found for found in named if found[2] not in declared[found[1]]]
@@ -192,6 +207,7 @@ def test_an_editable_install_puts_links_in_their_place(tree, tmp_path):
     build('build_editable', tree, tmp_path)
     for name in ('configs', 'tools', 'UFPMP-Det-Tools', 'model-index.yml'):
         assert (inside / name).is_symlink() and (inside / name).resolve() == (tree / name).resolve()
-    (inside / 'configs/mine.py').write_text('')  # a folder that is there already is kept
+    (inside / 'configs').unlink()
+    shutil.copytree(tree / 'configs/gfl', inside / 'configs')  # as a system without links has it; those of other times
     build('build_editable', tree, tmp_path)
-    assert (tree / 'configs/mine.py').is_file()
+    assert (inside / 'configs').is_symlink() and (tree / 'configs/gfl').is_dir()
