@@ -1,4 +1,4 @@
-# make install | demo | test | lint: each target installs what it needs. make demo VERBOSE=1 prints the whole log.
+# make install | demo | test | lint | dist: each target installs what it needs. make demo VERBOSE=1 prints the whole log.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,15 +6,17 @@ READY := $(VENV)/.installed
 # Test processes; each runs on one thread.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint dist clean
 
 install: $(READY)
 
-$(READY): requirements.txt constraints.txt setup.py
+$(READY): requirements.txt constraints.txt setup.py pyproject.toml mmdet_runtime/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch setuptools
 	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements.txt pytest pytest-xdist ruff import-linter mypy \
-		onnx onnxruntime openvino nncf simplejpeg
+		onnx onnxruntime openvino nncf simplejpeg pydantic simsimd stringzilla
+# albumentations asks for a second OpenCV, which would overwrite the first.
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt albumentations albucore
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 # Only a CUDA build of torch gets torchvision, for its kernels; otherwise the torch implementations in mmdet/ops are used.
 	if $(BIN)/python -c 'import torch, sys; sys.exit(torch.version.cuda is None)'; then \
@@ -33,5 +35,13 @@ lint: install
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+# Both distributions, into dist/.
+dist: install
+	$(BIN)/python -m pip install --quiet -c constraints.txt build twine
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --outdir dist mmdet_runtime
+	$(BIN)/python -m twine check --strict dist/*
+
 clean:
-	rm -rf $(VENV) work_dirs build *.egg-info
+	rm -rf $(VENV) work_dirs build dist *.egg-info mmdet_runtime/build mmdet_runtime/*.egg-info

@@ -222,9 +222,7 @@ class Check:
         self.seconds = seconds
         self.parts: list[dict] = []
         self.lock = threading.Lock()
-        self.machine = dict(
-            started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'), dry_run=dry
-        )
+        self.machine = dict(started=datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'), dry_run=dry)
         out.mkdir(parents=True, exist_ok=True)
         (out / 'gpu_check.log').write_text('', encoding='utf-8')
 

@@ -4,7 +4,14 @@ Plug-ins compare ``mmdet.__version__`` with the releases of mmdetection that the
 """
 
 # The release of the distribution mmdet-dense, and of the smaller mmdet-dense-runtime.
-from mmdet_runtime import __version__ as release
+try:
+    from mmdet_runtime import __version__ as release
+except ModuleNotFoundError as error:  # the last line is all that most people read
+    if error.name == 'mmdet_runtime':
+        error.msg += (
+            ', which belongs to mmdet; bring it back: pip install --force-reinstall --no-deps mmdet-dense-runtime'
+        )
+    raise
 
 __version__ = '3.3.0'
 version_info = (3, 3, 0)

@@ -17,4 +17,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     import importlib
 
+    from .checks import check_opencv
+
+    check_opencv()
     return getattr(importlib.import_module(f'.{_PLACES[name]}', __name__), name)

@@ -1,7 +1,22 @@
-"""Checks of values that configs and files give."""
+"""Checks of values that configs and files give, and of OpenCV."""
 
 import math
 from typing import TypeGuard
+
+from .errors import ConfigError
+
+
+def check_opencv() -> None:
+    """Say how to get OpenCV where it is missing, or lacks the window libraries of the system: this distribution asks for it together with a backend.
+
+    Raises:
+        ConfigError: ``import cv2`` fails.
+    """
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        message = f'OpenCV is not installed or cannot be loaded ({error}): pip install opencv-python-headless'
+        raise ConfigError(message, field='cv2') from error
 
 
 def is_int(value: object, least: int | None = None) -> TypeGuard[int]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .checks import check_opencv
 from .errors import ConfigError, MMDetError
 
 if TYPE_CHECKING:  # what takes time to import is imported when it is needed
@@ -180,6 +181,7 @@ def _check(args: argparse.Namespace) -> list[str]:
 
 
 def _detect(args: argparse.Namespace) -> int:
+    check_opencv()
     import cv2
 
     cv2.setNumThreads(1)  # its threads would only take the network's cores

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from mmengine.infer.infer import BaseInferencer
 
+from mmdet.utils.shipped import shipped_files
+
 
 class KnownModel(NamedTuple):
     """A model that has a name; ``weights`` is the address of its published checkpoint, or None."""
@@ -26,7 +28,7 @@ def config_by_name(name: str) -> str:
 @functools.cache
 def known_models() -> dict[str, KnownModel]:
     """The models of the package by lower-case name: those of the model index, with their aliases, and every config by its file name."""
-    root = Path(__file__).resolve().parents[1] / '.mim'
+    root = shipped_files()
     found = {}
     for model in BaseInferencer._get_models_from_metafile(str(root)):
         aliases = model.get('Alias') or []

@@ -1,7 +1,6 @@
 """Random images, ground truth and proposals; the configs that the package carries."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ from mmdet.errors import ConfigError
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
-
-_PACKAGE = Path(__file__).resolve().parents[1]
+from mmdet.utils.shipped import shipped_files
 
 
 def get_detector_cfg(fname: str) -> ConfigDict:
@@ -24,9 +22,8 @@ def get_detector_cfg(fname: str) -> ConfigDict:
     Raises:
         ConfigError: there is no such file.
     """
-    for folder in (_PACKAGE / '.mim' / 'configs', _PACKAGE.parent / 'configs'):
-        if (folder / fname).is_file():
-            return Config.fromfile(folder / fname).model
+    if (path := shipped_files() / 'configs' / fname).is_file():
+        return Config.fromfile(path).model
     raise ConfigError('not a config of this package', field='fname', received=fname)
 
 

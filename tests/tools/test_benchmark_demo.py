@@ -166,7 +166,7 @@ time.sleep(60)
 def test_a_stopped_demo_gives_its_tool_the_time_to_clean_up(tmp_path, monkeypatch):
     monkeypatch.setattr(ending, 'GRACE_SECONDS', 0.1)
     demo = runpy.run_path(str(REPOSITORY / 'tools/misc/demo.py'))
-    demo['run'].__globals__['ROOT'] = tmp_path
+    demo['run'].__globals__.update(ROOT=tmp_path, BASE=tmp_path)
     (tmp_path / 'tool.py').write_text(SLOW_TOOL)
     pid = os.fork()
     if pid == 0:

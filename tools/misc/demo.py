@@ -23,7 +23,9 @@ from mmdet.config import ending
 from mmdet.utils import load_config, reports_user_errors
 
 ROOT = Path(__file__).resolve().parents[2]
-COARSE, MP = 'configs/demo/coarse_det_demo.py', 'configs/demo/mp_det_demo.py'
+# Data and results: beside the sources in a clone, in the current folder where ROOT is a part of the installed package.
+BASE = ROOT if (ROOT / 'setup.py').is_file() else Path.cwd()
+COARSE, MP = (os.path.relpath(ROOT / f'configs/demo/{name}_det_demo.py', BASE) for name in ('coarse', 'mp'))
 BUILD, EVALUATE = 'UFPMP-Det-Tools/build_dataset/UFP_VisDrone2COCO.py', 'UFPMP-Det-Tools/eval_script/ufpmp_det_eval.py'
 # This process waits for its tools alone, which have a limit of their own: if it ended before a tool, that would be killed while it cleans up.
 ending.GRACE_SECONDS = None
@@ -47,12 +49,12 @@ def end_with_parent() -> None:
 def run(script: str, *arguments: str | Path) -> float:
     """Run a tool of the repository, showing its command; returns the seconds it took."""
     arguments = [str(argument) for argument in arguments]
-    print(f'\n$ python {script} {shlex.join(arguments)}', flush=True)
+    print(f'\n$ python {os.path.relpath(ROOT / script, BASE)} {shlex.join(arguments)}', flush=True)
     # By default OpenMP's threads spin while they wait; where another process wants the core, a step then takes ten times as long.
     environment = {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ}
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / script), *arguments], cwd=ROOT, env=environment, preexec_fn=end_with_parent
+        [sys.executable, str(ROOT / script), *arguments], cwd=BASE, env=environment, preexec_fn=end_with_parent
     )
     try:
         code = process.wait()
@@ -78,8 +80,8 @@ def train(config: str, work_dir: Path, seed: int, options: list[str]) -> Path:
 @reports_user_errors
 def main() -> None:
     args = parse_args()
-    work_dir = (ROOT / args.work_dir).resolve()
-    scenes = ROOT / load_config(ROOT / COARSE).data_root
+    work_dir = (BASE / args.work_dir).resolve()
+    scenes = BASE / load_config(BASE / COARSE).data_root
     mosaics = work_dir / 'mosaics'
     annotations = {split: scenes / f'annotations/{split}.json' for split in ('train', 'val')}
     images = {split: scenes / f'{split}/images' for split in annotations}

@@ -6,12 +6,11 @@ Naming: D numbers a box (``box_dim``), n boxes; ``img_shape`` is (height, width)
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from mmdet.errors import ArgumentError
 from mmdet.registry import BOX_TYPES

@@ -7,13 +7,12 @@ All methods return new masks; none changes the masks that it is called on.
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from mmdet.errors import ArgumentError
 from mmdet.registry import BOX_TYPES

@@ -26,6 +26,19 @@ LABEL_FIELDS = ('gt_bboxes_labels', 'gt_labels', 'gt_ignore_flags')
 _INDEX = 'object_index'
 
 
+def _albumentations() -> Any:
+    os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')  # else the import asks the network for newer versions
+    try:
+        import albumentations  # heavy: only for pipelines with Albu
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f'needs albumentations ({error}). It asks for a second OpenCV, which would overwrite the first; without that: '
+            'pip install pydantic simsimd stringzilla && pip install --no-deps albumentations==2.0.8 albucore==0.0.24',
+            field='Albu',
+        ) from error
+    return albumentations
+
+
 @TRANSFORMS.register_module()
 class Albu(GeometricTransform):
     """Apply transforms of albumentations 2.0 to the uint8 BGR image and its boxes.
@@ -66,8 +79,7 @@ class Albu(GeometricTransform):
         skip_img_without_anno: bool = False,
         after_normalize: dict | None = None,
     ):
-        os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')  # else the import asks the network for newer versions
-        import albumentations  # heavy: only for pipelines with Albu
+        albumentations = _albumentations()
 
         if not is_sequence(transforms):
             raise ConfigError('must be a list of dict(type=...)', field='transforms', received=transforms)
@@ -135,8 +147,7 @@ class Albu(GeometricTransform):
 
 def _box_arguments(bbox_params: dict | None) -> dict[str, Any]:
     """Arguments of ``albumentations.BboxParams``; the label field is an index into all per-object arrays."""
-    import albumentations  # heavy, as above
-
+    albumentations = _albumentations()
     arguments = dict(bbox_params or {})
     for name, only, why in (('type', 'BboxParams', ''), ('format', 'pascal_voc', ': the boxes are x1, y1, x2, y2')):
         value = arguments.pop(name, only)
@@ -156,7 +167,7 @@ def build_albumentation(config: object) -> Any:
     Raises:
         ConfigError: a type or an argument that albumentations does not know.
     """
-    import albumentations  # heavy, as above
+    albumentations = _albumentations()
 
     if not isinstance(config, dict) or 'type' not in config:
         raise ConfigError('must be a dict with the key type', field='transforms', received=config)

@@ -14,6 +14,7 @@ from mmdet.errors import CheckpointError, ConfigError
 from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
+from mmdet.utils.shipped import shipped_files
 
 from .single_stage import SingleStageDetector
 
@@ -119,8 +120,7 @@ def _teacher_model_config(source: dict | Config | str | Path) -> ConfigDict:
     """The ``model`` of a teacher's config, without the pretrained weights of its backbone."""
     file = None
     if isinstance(source, (str, Path)):
-        package = Path(__file__).parents[2]
-        places = [Path(source), package / '.mim' / source, package.parent / source]
+        places = [Path(source), shipped_files() / source]
         file = next((place for place in places if place.is_file()), None)
         if file is None:
             raise ConfigError('no such config file', field='teacher_config', received=str(source))
