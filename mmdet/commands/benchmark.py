@@ -1,0 +1,5 @@
+"""x"""
+
+
+def benchmark() -> None:
+    """benchmark."""

@@ -1,0 +1,5 @@
+"""x"""
+
+
+def export() -> None:
+    """export."""

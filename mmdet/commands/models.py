@@ -1,0 +1,5 @@
+"""x"""
+
+
+def models() -> None:
+    """models."""
