@@ -1,5 +1,0 @@
-"""x"""
-
-
-def benchmark() -> None:
-    """benchmark."""

@@ -1,5 +1,0 @@
-"""x"""
-
-
-def export() -> None:
-    """export."""
