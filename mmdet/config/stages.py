@@ -98,7 +98,7 @@ def composite_config(
     Raises:
         ConfigError: the model is a composite one already, or its test pipeline does not resize.
     """
-    detector = config.get('model') or {}
+    detector: ConfigDict = config.get('model') or ConfigDict()
     if 'backbone' not in detector:
         raise ConfigError(
             'must be a single detector to look at tiles or packed regions',
