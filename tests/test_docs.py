@@ -8,6 +8,8 @@ import re
 import pytest
 
 import mmdet
+from mmdet.commands import command
+from mmdet.commands.signature import parser_of
 
 # What a command may make before a later one reads it, and stand-ins for the user's own files.
 _MADE = ('work_dirs/', 'outputs/', 'data/', 'outputs', 'data')
@@ -61,6 +63,8 @@ def options_of(repository, tool: str) -> set[str]:
         text += (repository / 'mmdet/apis/export_arguments.py').read_text(encoding='utf-8')
     if 'mosaic_parser' in text:
         text += (repository / 'mmdet/apis/build_mosaics.py').read_text(encoding='utf-8')
+    if named := re.search(r"\brun, '(\w+)'", text):
+        return set(parser_of(command(named[1]))._option_string_actions)
     found = set(re.findall(r"'(--[\w-]+)'", text))
     if 'BooleanOptionalAction' in text:
         found |= {f'--no-{name[2:]}' for name in found}

@@ -10,11 +10,21 @@ from mmdet.utils.shipped import shipped_files
 
 
 class KnownModel(NamedTuple):
-    """A model that has a name; ``weights`` is the address of its published checkpoint, or None."""
+    """A model that has a name, with what the model index says of it; None: nothing.
+
+    Attributes:
+        weights: address of the published checkpoint.
+        box_ap: AP of the boxes, in percent, as its authors published it.
+        parameters: millions of them.
+        license: of the published checkpoint.
+    """
 
     name: str
     config: Path
     weights: str | None = None
+    box_ap: float | None = None
+    parameters: float | None = None
+    license: str | None = None
 
 
 def config_by_name(name: str) -> str:
@@ -32,8 +42,14 @@ def known_models() -> dict[str, KnownModel]:
     found = {}
     for model in BaseInferencer._get_models_from_metafile(str(root)):
         aliases = model.get('Alias') or []
+        facts = model.get('Metadata') or {}
+        results = [result['Metrics'] for result in model.get('Results') or []]
+        known = KnownModel(
+            model['Name'], (root / model['Config']).resolve(), model.get('Weights'), box_ap=next((float(metrics['box AP']) for metrics in results), None),
+            parameters=facts.get('Parameters'), license=facts.get('License'),
+        )  # fmt: skip
         for name in [model['Name'], *([aliases] if isinstance(aliases, str) else aliases)]:
-            found[name.lower()] = KnownModel(name, (root / model['Config']).resolve(), model.get('Weights'))
+            found[name.lower()] = known
     for path in sorted((root / 'configs').resolve().rglob('*.py')):
         if '_base_' not in path.parts:
             found.setdefault(path.stem.lower(), KnownModel(path.stem, path))

@@ -81,3 +81,47 @@ def stage_config(path: str | Path, checkpoint: str | None = None, flip: bool = T
     detector.init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
     scales = stage_scales(config)
     return ConfigDict(detector=detector, scale=scales[0] if len(scales) == 1 else scales, flip=flip)
+
+
+def composite_config(
+    config: Config, *, tile_wh: tuple[int, int] | None = None, overlap: float = 0.2, flip: bool = False
+) -> Config:
+    """The config of a composite detector around a single one, which looks at an image whole and then closer; for prediction only.
+
+    Args:
+        config: config of a one-stage detector. Both looks resize to the scales of its test pipeline.
+        tile_wh: width and height of the tiles of a ``SlicedDet``, which looks at all of the image; None: a ``UFPMPDet``, which packs the regions of
+            what it found. The coarse boxes are merged, too, with their own scores; regions of low scores are left out.
+        overlap: share of a tile that the next one repeats.
+        flip: look at the flipped image, too.
+
+    Raises:
+        ConfigError: the model is a composite one already, or its test pipeline does not resize.
+    """
+    detector: ConfigDict = config.get('model') or ConfigDict()
+    if 'backbone' not in detector:
+        raise ConfigError(
+            'must be a single detector to look at tiles or packed regions',
+            file=config.filename, field='model', received=detector.get('type'),
+        )  # fmt: skip
+    scales = stage_scales(config)
+    stage = dict(detector=detector.to_dict(), scale=scales, flip=flip)
+    limit = (detector.get('test_cfg') or {}).get('max_per_img', 100)
+    model: dict = dict(type='SlicedDet', stage=stage, tile_wh=tile_wh, overlap=overlap, whole=dict(scale=scales))
+    if tile_wh is None:
+        # Class-agnostic: the clustering needs places, and one box for each.
+        coarse = dict(stage, test_cfg=dict(nms=dict(type='nms', iou_threshold=0.6, class_agnostic=True)))
+        longest = max(max(scale) for scale in scales)
+        ufp = dict(scale=1.5, mode='exact', max_side=longest, min_score=0.2)
+        model = dict(
+            type='UFPMPDet', coarse=coarse, fine=dict(scale=scales), ufp=ufp, coarse_weight=1.0, on_empty='whole'
+        )
+    composite = config.copy()
+    composite.model = ConfigDict(model, max_per_img=max(limit, 500))
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
+    ]
+    composite.test_pipeline = pipeline
+    composite.test_dataloader = dict(dataset=dict(pipeline=pipeline))
+    return composite

@@ -1,0 +1,110 @@
+"""``mmdet predict``."""
+
+from typing import Annotated, Any, Literal
+
+from .options import ConfigOptions, InferenceOptions
+from .signature import Option
+
+
+def _number_or_rule(word: str) -> float | str:
+    return word if word.isalpha() else float(word)
+
+
+def predict(
+    model: str,
+    inputs: Annotated[list[str], Option(metavar='INPUT')],
+    *,
+    weights: Annotated[str | None, Option(metavar='CKPT')] = None,
+    out_dir: str = 'outputs',
+    slice: Annotated[bool | str, Option(metavar='WxH')] = False,
+    overlap: float = 0.2,
+    pack: bool = False,
+    score_thr: Annotated[float, Option(('--pred-score-thr',))] = 0.3,
+    batch_size: int = 1,
+    device: str | None = None,
+    recursive: bool = False,
+    skip_broken: bool = False,
+    value_range: Annotated[list[str] | None, Option(metavar=('LOW', 'HIGH'), parse=_number_or_rule)] = None,
+    pictures: bool = True,
+    json: bool = True,
+    show: bool = False,
+    print_result: bool = False,
+    palette: Literal['none', 'coco', 'voc', 'random'] = 'none',
+    inference: InferenceOptions,
+    config: ConfigOptions,
+) -> int:
+    """Detect objects in images or videos, and write annotated pictures and JSON.
+
+        mmdet predict gfl_r50_fpn_1x_coco image.jpg
+        mmdet predict configs/demo/gfl_demo.py images/ --weights work_dirs/gfl_demo/epoch_9.pth --slice 640
+
+    MODEL is the name of a model (``mmdet models`` lists them), a config file, or a checkpoint whose config lies in its folder. The published weights
+    of a named model are fetched once, and their hash is checked; without network, the error says which file to put where.
+
+    Args:
+        model: name of a model, config file, or checkpoint with its config beside it.
+        inputs: images, videos, folders, patterns in quotes, addresses.
+        weights: checkpoint: path, URL or known name; default: the published weights of a named model.
+        out_dir: folder for vis/ and preds/.
+        slice: detect in overlapping tiles of this size, such as 640 or 960x540, and on the whole image; 640 without a size.
+        overlap: share of a tile that the next repeats.
+        pack: look twice: pack the regions of what is found into a mosaic, and detect there again, by the same detector.
+        score_thr: boxes with a score above this are drawn.
+        batch_size: images loaded together.
+        device: like 'cpu' or 'cuda:0'; default: the first GPU, or the CPU.
+        recursive: search folders below the input folder.
+        skip_broken: leave out images that cannot be read; the exit status is then 1.
+        value_range: what 16-bit and floating-point pixels mean: two values that become 0 and 255, or 'full' or 'minmax'.
+        pictures: write annotated pictures.
+        json: write the boxes as JSON.
+        show: open a window for each picture.
+        print_result: print the predictions.
+        palette: colours of the classes; default: the dataset's.
+    """
+    from ..apis import DetInferencer
+    from ..apis.prediction import model_and_weights
+
+    tile_wh = _tile_size(slice, pack)
+    found, weights = model_and_weights(model, weights, trust_checkpoint=config.trust_checkpoint)
+    options = {**inference.as_cfg_options(), **(config.cfg_options or {})} or None
+    if pack or tile_wh:
+        from ..apis.building import read_config
+        from ..config.stages import composite_config
+
+        found, options = composite_config(read_config(found, options), tile_wh=tile_wh, overlap=overlap), None
+    inferencer = DetInferencer(
+        found, weights, device, palette=palette, trust_checkpoint=config.trust_checkpoint, value_range=_pixel_range(value_range),
+        cfg_options=options, backend=inference.backend, precision=inference.backend_precision,
+    )  # fmt: skip
+    result = inferencer(
+        inputs[0] if len(inputs) == 1 else inputs, batch_size=batch_size, show=show, no_save_vis=not pictures,
+        pred_score_thr=score_thr, print_result=print_result, no_save_pred=not json, out_dir=out_dir, recursive=recursive,
+        skip_broken=skip_broken,
+    )  # fmt: skip
+    written = f'; results are in {out_dir}' if pictures or json else ''
+    print(f'{len(result["predictions"])} images done{written}')
+    return int(bool(result['skipped']))
+
+
+def _tile_size(slice: bool | str, pack: bool) -> tuple[int, int] | None:
+    """Width and height of ``--slice``.
+
+    Raises:
+        ConfigError: no size, or together with ``--pack``.
+    """
+    from ..errors import ConfigError
+
+    if slice and pack:
+        raise ConfigError('--slice and --pack exclude each other')
+    if slice is False:
+        return None
+    words = '640' if slice is True else slice
+    width, _, height = words.lower().partition('x')
+    if not (width.isdecimal() and (height or width).isdecimal() and int(width) and int(height or width)):
+        raise ConfigError('must be a size in pixels, such as 640 or 960x540', field='--slice', received=words)
+    return int(width), int(height or width)
+
+
+def _pixel_range(words: Any) -> Any:
+    """What ``--value-range`` means: the name of a rule, or two numbers."""
+    return words if words is None else words[0] if len(words) == 1 else tuple(words)

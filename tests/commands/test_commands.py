@@ -1,0 +1,70 @@
+"""The ``mmdet`` command."""
+
+import inspect
+import sys
+from typing import get_args
+
+import pytest
+
+from mmdet.commands import COMMANDS, command, main, run, summary
+from mmdet.commands.signature import parameters_of, parser_of
+from tests import processes
+
+
+def test_help_lists_every_command(capsys):
+    assert main([]) == 0
+    output = capsys.readouterr().out
+    assert all(f'  {name} ' in output and summary(name) in output for name in COMMANDS)
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_every_command_explains_all_its_arguments(name):
+    function = command(name)
+    assert summary(name) == inspect.getdoc(function).partition('\n')[0].rstrip('.')
+    unexplained = [parameter.name for parameter in parameters_of(function) if not parameter.help]
+    assert not unexplained
+    parser_of(function, f'mmdet {name}').format_help()
+
+
+@pytest.mark.parametrize(('words', 'status', 'message'), [
+    (['trian'], 2, "invalid choice: 'trian'"),
+    (['train'], 2, 'required: CONFIG'),
+    (['train', 'nowhere.py'], 2, 'ConfigError: nowhere.py: no such config file'),
+    (['--completion', 'fish'], 2, "invalid choice: 'fish'"),
+])  # fmt: skip
+def test_errors_end_with_a_status(words, status, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == status and message in capsys.readouterr().err
+
+
+def test_as_a_process():
+    """Once as the shell sees it: help and usage errors import neither torch nor mmengine."""
+    code = 'import sys; from mmdet.commands import main; main(["train", "--help"])'
+    done = processes.run_fresh(['-X', 'importtime', '-c', code])
+    assert done.returncode == 0 and 'usage: mmdet train' in done.stdout
+    assert not [
+        line for line in done.stderr.splitlines() if line.split('|')[-1].strip() in ('torch', 'mmengine', 'numpy')
+    ]
+
+
+@pytest.mark.parametrize('shell', ['bash', 'zsh'])
+def test_completion(shell, capsys):
+    pytest.importorskip('shtab', reason='completion of shells is written by shtab')
+    assert main(['--completion', shell]) == 0
+    script = capsys.readouterr().out
+    assert 'mmdet' in script and '--work-dir' in script and 'doctor' in script
+
+
+def test_choices_are_those_of_the_functions():
+    from mmdet.datasets.converters.convert import IMAGE_MODES, RESTS, TARGETS
+
+    hints = inspect.get_annotations(command('convert'))
+    assert [get_args(hints[name]) for name in ('to', 'rest', 'image_files')] == [TARGETS, RESTS, IMAGE_MODES]
+
+
+def test_statuses_are_given_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['report', str(tmp_path / 'nowhere')])
+    with pytest.raises(SystemExit) as ended:
+        run('report')
+    assert ended.value.code == 2 and 'no such folder' in capsys.readouterr().err

@@ -1,0 +1,104 @@
+"""``mmdet predict`` and ``mmdet models``: which model, which weights, how an image is looked at."""
+
+import json
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from mmdet.apis.known_models import KnownModel, known_models
+from mmdet.apis.prediction import model_and_weights
+from mmdet.commands import main
+from mmdet.commands.predict import _tile_size
+from mmdet.config.stages import composite_config
+from mmdet.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ('slice', 'expected'), [(False, None), (True, (640, 640)), ('480', (480, 480)), ('960x540', (960, 540))]
+)
+def test_tile_size(slice, expected):
+    assert _tile_size(slice, False) == expected
+
+
+@pytest.mark.parametrize('slice', ['', 'x', '0', '640x', '640x0', '-3', 'image.jpg'])
+def test_tile_size_that_is_none(slice):
+    if slice == '640x':  # a size whose second number is left out is the first
+        assert _tile_size(slice, False) == (640, 640)
+        return
+    with pytest.raises(ConfigError, match='must be a size in pixels'):
+        _tile_size(slice, False)
+
+
+def test_tiles_or_packing():
+    with pytest.raises(ConfigError, match='exclude each other'):
+        _tile_size(True, True)
+
+
+def test_named_models(monkeypatch, tmp_path):
+    config = tmp_path / 'a.py'
+    config.write_text('model = dict()')
+    models = {'a': KnownModel('a', config, 'https://host/a-12345678.pth'), 'b': KnownModel('b', config)}
+    monkeypatch.setattr('mmdet.apis.prediction.known_models', lambda: models)
+    monkeypatch.setattr('mmdet.apis.known_models.known_models', lambda: models)
+    assert model_and_weights('A', None) == (str(config), 'https://host/a-12345678.pth')
+    assert model_and_weights('a', 'own.pth') == (str(config), 'own.pth')
+    assert model_and_weights(str(config), None) == (str(config), None)
+    for name, message in (('b', 'no weights of this model are published'), ('aa', 'near names: a')):
+        with pytest.raises(ConfigError, match=message):
+            model_and_weights(name, None)
+
+
+def test_a_checkpoint_has_its_config_beside_it(tmp_path):
+    checkpoint = tmp_path / 'epoch_1.pth'
+    checkpoint.write_bytes(b'')
+    (tmp_path / 'a.py').write_text('model = dict()')
+    assert model_and_weights(str(checkpoint), None) == (str(tmp_path / 'a.py'), str(checkpoint))
+    with pytest.raises(ConfigError, match='is a checkpoint already'):
+        model_and_weights(str(checkpoint), 'other.pth')
+
+
+DETECTOR = dict(type='GFL', backbone=dict(), test_cfg=dict(max_per_img=30))
+PIPELINE = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(1333, 800)), dict(type='PackDetInputs')]
+
+
+def test_composite_of_a_single_detector():
+    config = Config(dict(model=DETECTOR, test_pipeline=PIPELINE))
+    packed = composite_config(config).model
+    assert packed.type == 'UFPMPDet' and packed.coarse.detector.type == 'GFL' and 'detector' not in packed.fine
+    assert packed.coarse.scale == packed.fine.scale == [(1333, 800)] and packed.max_per_img == 500
+    tiles = composite_config(config, tile_wh=(640, 480), overlap=0.1).model
+    assert (tiles.type, tiles.tile_wh, tiles.overlap, tiles.whole.scale) == (
+        'SlicedDet',
+        (640, 480),
+        0.1,
+        [(1333, 800)],
+    )
+    assert config.model == DETECTOR
+    with pytest.raises(ConfigError, match='must be a single detector'):
+        composite_config(composite_config(config))
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('look', [[], ['--slice', '64'], ['--pack']])
+def test_predict(tmp_path, repository, look, capsys):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / 'image.png'), np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8))
+    config = repository / 'configs/demo/gfl_demo.py'
+    words = ['predict', config, tmp_path / 'image.png', '--out-dir', tmp_path / 'out', '--device', 'cpu', *look]
+    assert main([*map(str, words), '--cfg-options', 'model.backbone.init_cfg=None']) == 0
+    assert '1 images done' in capsys.readouterr().out
+    found = json.loads((tmp_path / 'out/preds/image.json').read_text())
+    assert {'bboxes', 'labels', 'scores'} <= set(found) and (tmp_path / 'out/vis/image.png').is_file()
+
+
+def test_models(capsys):
+    assert main(['models', 'gfl_r50_fpn', '--json']) == 0
+    listed = {model['name']: model for model in json.loads(capsys.readouterr().out)}
+    assert listed['gfl_r50_fpn_1x_coco']['weights'].endswith('25944287.pth')
+    assert main(['models', 'gfl_r50_fpn', '--weights']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[0] == 'name' and all('gfl_r50_fpn' in line for line in lines[1:])
+    assert main(['models', 'no such model']) == 1
+    assert 'no name contains' in capsys.readouterr().out and len(known_models()) > 100
