@@ -140,7 +140,11 @@ def _predicted(detector: Any, image: Tensor, shape: Tensor) -> list[Found]:
     with torch.no_grad():
         samples = detector.predict(image, [DetDataSample(metainfo=meta) for meta in metas], rescale=False)
     return [
-        Found(_bounded(one.pred_instances.bboxes.numpy()), one.pred_instances.scores.numpy(), one.pred_instances.labels.numpy())
+        Found(
+            _bounded(one.pred_instances.bboxes.numpy()),
+            one.pred_instances.scores.numpy(),
+            one.pred_instances.labels.numpy(),
+        )
         for one in samples
     ]
 
