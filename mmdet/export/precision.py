@@ -100,6 +100,18 @@ def network_part(nodes: Sequence[GraphNode]) -> list[str]:
     return part[::-1]
 
 
+def _before_selections(nodes: Sequence[GraphNode]) -> set[str]:
+    """Names of the nodes that follow no selection."""
+    selected: set[str] = set()
+    names = set()
+    for node in nodes:
+        if node.kind in _SELECTING or selected.intersection(node.inputs):
+            selected.update(node.outputs)
+        else:
+            names.add(node.name)
+    return names
+
+
 def _is_matrix(shape: Sequence[int]) -> bool:
     return sum(side > 1 for side in shape) >= 2
 
@@ -283,7 +295,9 @@ def convert_openvino(
 def _quantised_openvino(ov: Any, model: Any, samples: Callable[[], Iterable[Sample]], count: int) -> Any:
     """The model with its network part quantised. That part is cut out for it: NNCF cannot read the branches (If) of a decode."""
     nncf = library('nncf')
-    part = {*network_part(_openvino_nodes(model))}
+    nodes = _openvino_nodes(model)
+    # A second stage stays as it is: behind proposals the part that is cut out would need the sizes of the images, too.
+    part = {*network_part(nodes)} & _before_selections(nodes)
     cuts = []
     for operation in model.get_ordered_ops():
         if operation.get_friendly_name() in part:

@@ -216,6 +216,7 @@ def test_another_weight_is_found_out(scene, onnx_export, monkeypatch):
         (dict(to='onnx', static=True, size_wh=(96, 96), batch=2, outputs='candidates'), [2, 3, 96, 96]),
         (dict(to='onnx', outputs='raw', precision='fp16'), [None, 3, None, None]),
         pytest.param(dict(to='torch-export'), [None, 3, None, None], marks=pytest.mark.slow),
+        pytest.param(dict(to='torch-export', precision='bf16'), [None, 3, None, None], marks=pytest.mark.slow),
     ],
 )
 def test_forms(scene, tmp_path, options, image):
