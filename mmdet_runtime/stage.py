@@ -244,7 +244,7 @@ class Stage:
             height, width = (-(-side // self.pad_divisor) * self.pad_divisor for side in size_hw)
             return height, width
         if size_hw[0] > self.input_hw[0] or size_hw[1] > self.input_hw[1]:
-            message = f'must fit into the only input of the network, {self.input_hw} (h, w), after resizing'
+            message = f'must fit into the only input of the network, {self.input_hw} (h, w), after resizing; an export without --static takes any size'
             raise ModelInputError(message, field='image', received=size_hw)
         return self.input_hw
 
