@@ -125,7 +125,9 @@ def test_a_part_of_the_images_is_evaluated_as_if_there_were_no_others(annotation
     found = evaluate(part, [sample('b', 1)])
     (annotation_dir / 'a.txt').unlink()
     expected = evaluate(VisDroneMetric(str(annotation_dir)), [sample('b', 1)])
-    assert {**found, 'visdrone/dropped_gt': 0} == pytest.approx(expected) and expected['visdrone/AR500'] == pytest.approx(0.8)
+    assert {**found, 'visdrone/dropped_gt': 0} == pytest.approx(expected) and expected[
+        'visdrone/AR500'
+    ] == pytest.approx(0.8)
 
 
 def test_prefix(annotation_dir):

@@ -179,7 +179,9 @@ def test_sliced_det(images, settings, whole):
     compare_inputs(parts[1], parts[0])
 
 
-@pytest.mark.parametrize('size_hw', [(45, 80), (60, 107), (180, 320), (33, 41), (90, 160), (107, 190), (135, 240), (200, 301)])
+@pytest.mark.parametrize(
+    'size_hw', [(45, 80), (60, 107), (180, 320), (33, 41), (90, 160), (107, 190), (135, 240), (200, 301)]
+)
 def test_a_stage_resizes_as_the_toolbox_does(images, size_hw):
     image = images[0]
     ours = resize_image(image, size_hw, exact=True)
