@@ -1,6 +1,15 @@
-"""Latency of UFPMP-Det by stage where there is no trained checkpoint: ground truth stands in for what the two networks find.
+"""Latency of UFPMP-Det by stage: of an exported folder, or of a config where there is no trained checkpoint.
 
+    python benchmarks/ufpmp_latency.py FOLDER ANN IMAGES [--images-number 80] [--threads 2] [--mosaics exact rounded direct] [--precision bf16]
     python benchmarks/ufpmp_latency.py CONFIG ANN IMAGES [--images-number 4] [--batches 1 8] [--threads 1] [--channels-last] [--amp]
+
+FOLDER is what tools/export.py wrote of a UFPMPDet; mmdet_runtime runs it, once for each of --mosaics. From files to boxes in their pixels, median
+and mean milliseconds an image: "latency" one after the other, "pipelined" with decoding, packing and drawing in other threads meanwhile. AP of these
+boxes (all sizes, limit 500). The overhead is what UFPMP-Det costs beyond its two forward passes, in per cent of these. A forward pass is
+the resizing, normalisation, network and NMS of a stage on a picture that is there. "Overhead by steps" is (packing + mosaic + merge) / passes, one
+after the other; "added wall time" compares the whole pipeline with one that only runs both passes, the fine one on mosaics made before.
+
+With CONFIG ground truth stands in for what the two networks find:
 
 Both networks run with random weights, for what they cost; the boxes that go on to the packing, and from the fine stage to the merge,
 are those of the annotations. So regions and mosaics are as many and as large as perfect detections make them (a trained coarse
@@ -12,11 +21,16 @@ run in float32 with TF32 off. Times are divided by the batch size: milliseconds 
 
 import argparse
 import contextlib
+import io
 import json
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from measuring import Rows, add_row_arguments, allow_tf32, synchronise, timed
 from mmengine.config import DictAction
@@ -26,9 +40,14 @@ from mmengine.structures import InstanceData
 from mmdet.apis.benchmark import build_model
 from mmdet.core.ufp import boxes_to_mosaic
 from mmdet.datasets.transforms.formatting import to_chw
+from mmdet.evaluation import evaluate_results
 from mmdet.formats.images import decode_image
 from mmdet.utils import load_config, register_all_modules
 from mmdet.utils.timing import part_figures, parts_table, sizes_line, time_figures
+from mmdet_runtime import load
+from mmdet_runtime.composite import MOSAICS
+from mmdet_runtime.images import read_image
+from mmdet_runtime.pipeline import process
 
 
 class Answered(torch.nn.Module):
@@ -63,14 +82,18 @@ def prepare(model, images: list[torch.Tensor], truths: list[torch.Tensor]) -> No
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
+    parser.add_argument('config', metavar='CONFIG_OR_FOLDER')
     parser.add_argument('annotations')
     parser.add_argument('images')
-    parser.add_argument('--images-number', type=int, default=4, help='the first so many, after a batch of warm-up')
+    parser.add_argument(
+        '--images-number', type=int, help='the first so many, after a batch of warm-up; default: 4, of a folder all'
+    )
     parser.add_argument('--batches', type=int, nargs='+', default=[1], help='images of a batch')
     parser.add_argument('--threads', type=int)
     parser.add_argument('--channels-last', action='store_true')
     parser.add_argument('--amp', action='store_true')
+    parser.add_argument('--mosaics', nargs='+', choices=MOSAICS, default=MOSAICS, help='of a folder')
+    parser.add_argument('--precision', help='of a folder: that of the computation, if not its own')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
     add_row_arguments(parser)
     return parser.parse_args()
@@ -78,6 +101,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    if Path(args.config).is_dir():
+        measure_folder(args)
+        return
+    args.images_number = args.images_number or 4
     if args.threads:
         torch.set_num_threads(args.threads)
     register_all_modules()
@@ -141,6 +168,103 @@ def measure(model, records: list[dict], boxes: dict, args, size: int, device: st
     print(sizes_line(sizes))
     figures = {f'{part.replace(" ", "_")}_ms': values['p50_ms'] for part, values in parts.items()}
     rows.add(Path(args.config).stem, name, **{'images/s': 1000 / parts['end to end']['mean_ms']}, **figures, **sizes)
+
+
+def measure_folder(args: argparse.Namespace) -> None:
+    """An exported folder, see above."""
+    annotations = json.loads(Path(args.annotations).read_text(encoding='utf-8'))
+    records = annotations['images'][: args.images_number]
+    files = [Path(args.images) / record['file_name'] for record in records]
+    categories = {category['name']: category['id'] for category in annotations['categories']}
+    rows = Rows(args.rows, args.deadline)
+    cv2.setNumThreads(1)  # the network has the cores
+    for mosaic in args.mosaics:
+        detector = load(args.config, threads=args.threads, precision=args.precision, mosaic=mosaic, verify=False)
+        for file in files[:3]:
+            detector(str(file))
+        detector.clock.clear()
+        results: list[dict] = []
+        images: list[np.ndarray] = []
+        decoding, totals = [], []
+        for record, file in zip(records, files):
+            start = time.perf_counter()
+            images.append(read_image(file))
+            decoding.append(time.perf_counter() - start)
+            found = detector(images[-1])
+            totals.append(time.perf_counter() - start)
+            boxes = np.concatenate([found.bboxes[:, :2], found.bboxes[:, 2:] - found.bboxes[:, :2]], axis=1)
+            for box, score, label in zip(boxes.tolist(), found.scores.tolist(), found.labels.tolist()):
+                results.append(
+                    dict(image_id=record['id'], category_id=categories[detector.classes[label]], bbox=box, score=score)
+                )
+        parts = {'decode': time_figures(decoding)} | {
+            name: time_figures(times) for name, times in detector.clock.times.items()
+        }
+        by_step = overhead(parts, mosaic == 'direct')
+        parts['latency'] = time_figures(totals)
+        pipelined = _seconds(files, read_image, detector)
+        whole, passes = _seconds(images, lambda image: image, detector), forward_passes(detector, images, mosaic)
+        ap, ap50 = average_precision(results, records, annotations)
+        print(f'{args.config}, mosaic {mosaic}, {len(files)} images, {args.threads or "all"} threads')
+        print(parts_table(parts, 'an image'))
+        print(sizes_line({name: float(np.mean(values)) for name, values in detector.clock.sizes.items()}))
+        figures = {
+            'latency_ms': parts['latency']['p50_ms'],
+            'pipelined_ms': pipelined,
+            'overhead_by_steps_%': by_step,
+            'added_wall_%': 100 * (whole / passes - 1),
+        }
+        rows.add(Path(args.config).name, mosaic, **figures, AP=ap, AP50=ap50)
+
+
+def overhead(parts: dict[str, dict[str, float]], drawn_while_normalised: bool) -> float:
+    """Of packing, mosaic and merge over the two forward passes, in per cent, by medians; drawn directly, a mosaic is in the fine preprocessing."""
+    times = {name: figures['p50_ms'] for name, figures in parts.items()}
+    extra = times['packing'] + times['mosaic'] + times['merge']
+    passes = sum(time for name, time in times.items() if name.startswith(('coarse', 'fine')))
+    return 100 * extra / (passes - times['mosaic'] * drawn_while_normalised)
+
+
+def forward_passes(detector: Any, images: list[np.ndarray], mosaic: str) -> float:
+    """Milliseconds an image of both passes alone, in the pipeline, the fine one on mosaics that are there; by ``'direct'`` resized as well."""
+    model = detector.detector
+    pictures = []
+    for image in images:
+        (drawn,) = model.look(model.coarse.detect([image]), [image])[1]
+        if drawn is not None and mosaic == 'direct':
+            pictures.append(drawn.small(model.fine.input_size_hw(drawn.shape[:2], model.fine.scales[0])))
+        else:
+            pictures.append(None if drawn is None else model.draw(drawn))
+
+    def both(numbers: list[int]) -> list[None]:
+        for number in numbers:
+            model.coarse.detect([images[number]])
+            if pictures[number] is not None:
+                model.fine.detect([pictures[number]])
+        return [None] * len(numbers)
+
+    return _seconds(range(len(images)), lambda number: number, both)
+
+
+def _seconds(sources: Any, decode: Any, detect: Any) -> float:
+    """Milliseconds an image of the pipeline, as the command line runs it."""
+    report = process(sources, decode, detect, lambda *result: None, detectors=2)
+    if report.failed:
+        raise ValueError(f'{len(report.failed)} images failed: {report.failed[0][1]}')
+    return 1000 * report.seconds / report.done
+
+
+def average_precision(results: list[dict], records: list[dict], annotations: dict) -> tuple[float, float]:
+    """AP and AP50 in per cent of COCO results on the images of these records."""
+    ids = {record['id'] for record in records}
+    truths = [truth for truth in annotations['annotations'] if truth['image_id'] in ids]
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder) / 'truth.json', Path(folder) / 'results.json'
+        for file, content in zip(files, (dict(annotations, images=records, annotations=truths), results)):
+            file.write_text(json.dumps(content), encoding='utf-8')
+        with contextlib.redirect_stdout(io.StringIO()):
+            values = evaluate_results(str(files[1]), str(files[0]), max_dets=500)
+    return 100 * values['coco/bbox_mAP'], 100 * values['coco/bbox_mAP_50']
 
 
 if __name__ == '__main__':

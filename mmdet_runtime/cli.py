@@ -276,8 +276,8 @@ class _Run:
     def finish(self, report: 'Report', left_out: Sequence[tuple[str, str]] = ()) -> int:
         """Say what was done and what was not; returns the exit status."""
         failed = [*((str(source), reason) for source, reason in report.failed), *self.skipped, *left_out]
-        for _, reason in failed[:_SHOWN]:
-            _say(f'not done: {reason}')
+        for name, reason in failed[:_SHOWN]:
+            _say(f'not done: {reason}' if name in reason else f'not done: {name}: {reason}')
         if len(failed) > _SHOWN:
             _say(f'... and {len(failed) - _SHOWN} more')
         late = sum(stream.left_out for stream in self.streams)

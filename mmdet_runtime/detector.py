@@ -7,7 +7,7 @@ from typing import Any, overload
 import numpy as np
 
 from .backends import Network, check_outputs
-from .composite import SlicedDet, UFPMPDet
+from .composite import SlicedDet, UFPMPDet, default_mosaic
 from .errors import CheckpointError, ConfigError, ModelInputError
 from .folder import MANIFEST, Folder, read_folder
 from .images import read_image
@@ -27,6 +27,7 @@ class Runtime:
         folder: what was read, see :class:`~mmdet_runtime.folder.Folder`.
         classes: names by label.
         clock: times of the steps of each call.
+        detector: the stage, or the composite detector, that does the work.
     """
 
     def __init__(
@@ -44,16 +45,17 @@ class Runtime:
         shared = next(iter(self.networks.values())).lock
         for network in self.networks.values():
             network.lock = shared  # two of them at once would only fight for the cores
-        self._detect = self._build(mosaic)
+        self.detector = self._build(mosaic)
         self.clock.clear()  # of what the stages have tried
 
-    def _build(self, mosaic: str | None) -> Callable[[list[np.ndarray]], list[Detections]]:
+    def _build(self, mosaic: str | None) -> Any:
         folder, stages = self.folder, {}
         for name, entry in folder.stages.items():
             network = entry['network']
             prefix = f'{name} ' if self.is_composite else ''
             # A mosaic comes in float32, or in 8 bits where speed counts for more than the last grey level.
-            exact = self.is_composite and name != 'fine'
+            # The rounding of the toolbox matters where the rest is equal; a mosaic is no picture of 8 bits, or is drawn faster.
+            exact = self.is_composite and name != 'fine' and folder.networks[network]['precision'] == 'fp32'
             try:
                 stages[name] = _TimedStage(
                     self.networks[network], folder.networks[network], entry, self.clock, prefix, exact_resize=exact
@@ -65,14 +67,16 @@ class Runtime:
                 f'is for UFPMPDet, and this folder holds a {folder.kind}', field='mosaic', received=mosaic
             )
         if folder.kind == 'detector':
-            return stages['detector'].detect
+            return stages['detector']
         kind: Callable = {'UFPMPDet': _TimedUFPMPDet, 'SlicedDet': _TimedSlicedDet}[folder.kind]
-        settings = {**folder.composite, **({} if mosaic is None else dict(mosaic=mosaic))}
+        settings = dict(folder.composite)
+        if folder.kind == 'UFPMPDet':
+            precision = folder.networks[folder.stages['fine']['network']]['precision']
+            settings['mosaic'] = mosaic or settings.get('mosaic') or default_mosaic(stages['fine'], precision)
         try:
-            detector = kind(self.clock, stages, settings)
+            return kind(self.clock, stages, settings)
         except (ConfigError, TypeError) as error:
             raise CheckpointError(str(error), file=folder.path / MANIFEST, field='composite') from error
-        return detector.detect
 
     @property
     def is_composite(self) -> bool:
@@ -101,7 +105,7 @@ class Runtime:
         if isinstance(images, str | os.PathLike | np.ndarray):
             return self([images])[0]
         checked = [_as_image(image) for image in images]
-        return [self._wanted(found) for found in self._detect(checked)] if checked else []
+        return [self._wanted(found) for found in self.detector.detect(checked)] if checked else []
 
     def _wanted(self, found: Detections) -> Detections:
         if self._score_thr is not None:
@@ -133,7 +137,7 @@ def load(
         classes: report these classes only.
         verify: compare the check sums of the files.
         mosaic: how UFPMP-Det makes its mosaics: ``'exact'``, ``'rounded'`` or ``'direct'``, see :class:`~mmdet_runtime.composite.UFPMPDet`; None
-            takes what the folder says.
+            takes what the folder says, or else :func:`~mmdet_runtime.composite.default_mosaic`.
         **options: of :func:`~mmdet_runtime.backends.open_network`: ``backend``, ``device``, ``threads``, ``precision``, ``cache_dir``, ...
 
     Raises:
@@ -241,6 +245,10 @@ class _TimedStage(Stage):
         with self._clock.timed(f'{self._name}preprocess'):
             return super()._batch(*args)
 
+    def _small(self, mosaic: Mosaic, size_hw: tuple[int, int]) -> np.ndarray:
+        with self._clock.timed('mosaic'):
+            return super()._small(mosaic, size_hw)
+
     def merge(self, views: list[Detections]) -> Detections:
         """See :meth:`Stage.merge`."""
         with self._clock.timed(f'{self._name}nms'):
@@ -248,7 +256,7 @@ class _TimedStage(Stage):
 
 
 class _TimedUFPMPDet(UFPMPDet):
-    """:class:`UFPMPDet` whose steps are timed; in mode ``'direct'``, drawing the mosaic is a part of the fine stage's preprocessing."""
+    """:class:`UFPMPDet` whose steps are timed; in mode ``'direct'``, the time of the mosaic is a part of that of the fine stage's preprocessing."""
 
     def __init__(self, clock: Clock, stages: Mapping[str, Stage], settings: Mapping[str, Any]) -> None:
         super().__init__(stages['coarse'], stages['fine'], **settings)
@@ -266,6 +274,8 @@ class _TimedUFPMPDet(UFPMPDet):
 
     def draw(self, mosaic: Any) -> Any:
         """See :meth:`UFPMPDet.draw`."""
+        if self.mosaic == 'direct':
+            return mosaic
         with self._clock.timed('mosaic'):
             return super().draw(mosaic)
 

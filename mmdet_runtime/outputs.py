@@ -235,9 +235,8 @@ class Outputs:
         legend = 1 if min(image.shape[:2]) >= _LEGEND_FROM else False
         rgb = np.ascontiguousarray(image[..., ::-1])
         shown = found.scores >= self.draw_thr
-        picture = draw_boxes(
-            rgb, *(rows[shown] for rows in (found.bboxes, found.labels, found.scores)), self.classes, legend=legend
-        )
+        boxes, labels, scores = found.bboxes[shown], found.labels[shown], found.scores[shown]
+        picture = draw_boxes(rgb, boxes, labels, scores, self.classes, legend=legend)
         if 'pictures' in self.kinds:
             write_image(self.folder / 'pictures' / f'{source.stem}{source.suffix}', picture)
             self.written['pictures'] += 1

@@ -79,23 +79,22 @@ class Mosaic:
         factor = np.array([size_hw[1] / self.shape[1], size_hw[0] / self.shape[0]] * 2)
         return np.rint(tile_rects(pixel_regions(self.regions)) * factor).astype(np.int64)
 
-    def draw(self, planes: np.ndarray, normalise: Normalise) -> None:
-        """Draw it, resized to planes (3, h, w) float32, each tile resized once from the image to its place, :meth:`tiles`."""
-        for plane, table in zip(planes, normalise.tables):
-            plane.fill(table[0, 0])
+    def small(self, size_hw: tuple[int, int]) -> np.ndarray:
+        """The mosaic resized to (h, w): each tile is resized once from the image to its place, :meth:`tiles`; (h, w, 3) in the image's dtype."""
+        picture = np.zeros((*size_hw, 3), self.image.dtype)
         sources = source_rects(pixel_regions(self.regions)).astype(np.int64).tolist()
-        for (x1, y1, x2, y2), (left, top, right, bottom) in zip(sources, self.tiles(planes.shape[1:]).tolist()):
+        for (x1, y1, x2, y2), (left, top, right, bottom) in zip(sources, self.tiles(size_hw).tolist()):
             if min(right - left, bottom - top, x2 - x1, y2 - y1) > 0:
-                crop = np.empty((3, y2 - y1, x2 - x1), np.float32)
-                normalise(self.image[y1:y2, x1:x2], crop)
-                for plane, source in zip(planes, crop):
-                    place = plane[top:bottom, left:right]
-                    cv2.resize(source, (right - left, bottom - top), dst=place, interpolation=cv2.INTER_LINEAR)
+                place = picture[top:bottom, left:right]
+                cv2.resize(
+                    self.image[y1:y2, x1:x2], (right - left, bottom - top), dst=place, interpolation=cv2.INTER_LINEAR
+                )
+        return picture
 
     def to_image(
         self, bboxes: np.ndarray, size_hw: tuple[int, int], min_overlap: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As :func:`~mmdet_runtime.ufp.boxes_to_image`, of boxes (K, 4) in pixels of the mosaic that :meth:`draw` drew at a size."""
+        """As :func:`~mmdet_runtime.ufp.boxes_to_image`, of boxes (K, 4) in pixels of the mosaic that :meth:`small` drew at a size."""
         factor = np.array([self.shape[1] / size_hw[1], self.shape[0] / size_hw[0]] * 2)
         tiles, sources = self.tiles(size_hw) * factor, source_rects(pixel_regions(self.regions))
         region, box = match_rects(bboxes.astype(np.float64), tiles, min_overlap)
@@ -244,7 +243,7 @@ class Stage:
             height, width = (-(-side // self.pad_divisor) * self.pad_divisor for side in size_hw)
             return height, width
         if size_hw[0] > self.input_hw[0] or size_hw[1] > self.input_hw[1]:
-            message = f'must fit into the only input of the network, {self.input_hw} (h, w), after resizing'
+            message = f'must fit into the only input of the network, {self.input_hw} (h, w), after resizing; an export without --static takes any size'
             raise ModelInputError(message, field='image', received=size_hw)
         return self.input_hw
 
@@ -266,12 +265,15 @@ class Stage:
 
     def _draw(self, image: Any, planes: np.ndarray, scale: tuple[int, int]) -> None:
         if isinstance(image, Mosaic):
-            image.draw(planes, self.normalise)
+            self.normalise(self._small(image, planes.shape[1:]), planes)
         elif self.canvas is not None:
             matrix, canvas_hw = self.canvas.place(image.shape[:2], scale, self.keep_ratio)
             self.normalise(self.canvas.draw(image, matrix, canvas_hw), planes)
         else:
             self.normalise(resize_image(image, planes.shape[1:], exact=self.exact_resize), planes)
+
+    def _small(self, mosaic: Mosaic, size_hw: tuple[int, int]) -> np.ndarray:
+        return mosaic.small(size_hw)
 
     def _candidates(
         self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, view: _View, shape: tuple[int, ...]

@@ -41,11 +41,17 @@ def sha256_of(path: str | os.PathLike) -> str:
 def refuse_foreign_folder(out: str | os.PathLike) -> None:
     """Raise a ConfigError unless a folder may be written: there is none, it is empty, or all in it is of an earlier export."""
     out = Path(out)
-    if not out.name or (out.exists() and not out.is_dir()):
+    try:
+        os.lstat(out)
+    except FileNotFoundError:
+        there = False
+    except (OSError, ValueError) as error:  # below a file, too long, a null byte
+        raise ConfigError(f'cannot be the name of a folder ({error})', field='--out', received=str(out)) from error
+    else:
+        there = True
+    if not out.name or (there and not out.is_dir()):
         raise ConfigError('must be the name of a folder', field='--out', received=str(out))
-    held = (
-        sorted(path.relative_to(out).as_posix() for path in out.rglob('*') if not path.is_dir()) if out.exists() else []
-    )
+    held = sorted(path.relative_to(out).as_posix() for path in out.rglob('*') if not path.is_dir()) if there else []
     if not held:
         return
     foreign = sorted(set(held) - _files_of_manifest(out))

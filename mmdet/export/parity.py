@@ -44,21 +44,6 @@ LIMITS = {
     'int8': Limits(4.0, 0.15, 0.15, 0.75, 0.25, 3e-1),
 }
 
-# Of composite detectors the looser of these and those of the precision hold. In fp32 a pixel whose resized value lies on a half is rounded either way by
-# the two implementations (never where the factor is a half): coarse boxes move by a trifle, and the mosaic may be another. In lower precisions every
-# coarse box moves, is packed elsewhere, and the fine stage sees its surroundings at other pixels.
-_MOVED = Limits(2.0, 0.10, 0.10, 0.80, 0.15, 0.0)
-COMPOSITE_LIMITS = {'fp32': Limits(2.0, 0.10, 0.10, 0.85, 0.05, 0.0), 'fp16': _MOVED, 'bf16': _MOVED, 'int8': _MOVED}
-
-
-def limits_of(precision: str, composite: bool = False) -> Limits:
-    """The limits that hold."""
-    own, other = LIMITS[precision], COMPOSITE_LIMITS[precision]
-    if not composite:
-        return own
-    both = {name: max(getattr(own, name), getattr(other, name)) for name in Limits._fields}
-    return Limits(**{**both, 'matched': min(own.matched, other.matched)})
-
 
 @dataclass
 class Parity:
@@ -125,7 +110,7 @@ class Parity:
         return '\n  '.join([f'parity {verdict} on {self.images} images ({self.source}): {text}', *self.reasons])
 
 
-def compare(pairs: Iterable[tuple[Found, Found]], precision: str, source: str = '', composite: bool = False) -> Parity:
+def compare(pairs: Iterable[tuple[Found, Found]], precision: str, source: str = '') -> Parity:
     """Compare the detections of the original and of the exported detector.
 
     Each box of the original, by descending score, takes the box of its label that overlaps it most and is not yet taken. They are partners if they
@@ -135,9 +120,8 @@ def compare(pairs: Iterable[tuple[Found, Found]], precision: str, source: str = 
         pairs: for each image what was expected and what was found.
         precision: of the exported detector.
         source: what the images were.
-        composite: whether the limits of composite detectors hold.
     """
-    limits = limits_of(precision, composite)
+    limits = LIMITS[precision]
     parity = Parity(precision, source=source, limits=limits)
     for expected, found in pairs:
         parity.images += 1

@@ -1,15 +1,19 @@
 """Settings of an export: what may be asked for, and the config as they change it."""
 
+import os
 from dataclasses import dataclass
 
 from mmengine.config import Config
 
 from ..config.reading import type_name
 from ..config.stages import inner_test_dataset, test_pipeline_config
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..registry import DATASETS
 from ..utils.checks import is_int
 from .precision import check_precision, library
+
+_LAST_OPSET = 20  # of the exporter by TorchScript
+_LARGEST = 16384  # side of a test image; a batch of one such has 3 GB
 
 
 @dataclass(kw_only=True)
@@ -56,7 +60,7 @@ class ExportSettings:
 
 
 def check_settings(settings: ExportSettings) -> None:
-    """Raise a ConfigError for settings that no detector can be exported with, and for a package that is missing."""
+    """Raise a ConfigError for settings that no detector can be exported with or a missing package, a DataError for annotations that are not there."""
     check_precision(settings.to, settings.precision)
     for name in dict(onnx=('onnx', 'onnxruntime'), openvino=('onnx', 'openvino')).get(settings.to, ()):
         library(name)
@@ -68,15 +72,23 @@ def check_settings(settings: ExportSettings) -> None:
     ):  # fmt: skip
         if not is_int(value, least):
             raise ConfigError(f'must be an integer >= {least}', field=name, received=value)
+    if settings.opset > _LAST_OPSET:
+        raise ConfigError(
+            f'must be 17 to {_LAST_OPSET}, the last that torch writes', field='--opset', received=settings.opset
+        )
     size = settings.size_wh
-    if size is not None and not (len(size) == 2 and all(is_int(side, 1) for side in size)):
-        raise ConfigError('must be width and height, two integers >= 1', field='--size', received=size)
+    if size is not None and not (len(size) == 2 and all(is_int(side, 1) and side <= _LARGEST for side in size)):
+        raise ConfigError(f'must be width and height, two integers from 1 to {_LARGEST}', field='--size', received=size)
     if settings.symmetric and (settings.to, settings.precision) != ('onnx', 'int8'):
         raise ConfigError('is for int8 files of onnx', field='--symmetric', received=(settings.to, settings.precision))
     if settings.calibration is not None and settings.precision != 'int8':
         raise ConfigError('is for --precision int8', field='--calibration', received=settings.precision)
     if (settings.ann_file is None) != (settings.image_root is None):
         raise ConfigError('--ann and --img are given together, or neither of them', field='--ann')
+    if settings.ann_file is not None and not os.path.isfile(settings.ann_file):
+        raise DataError('no such annotation file', file=settings.ann_file, field='--ann')
+    if settings.image_root is not None and not os.path.isdir(settings.image_root):
+        raise DataError('no such folder', file=settings.image_root, field='--img')
 
 
 def config_for(cfg: Config, settings: ExportSettings) -> Config:

@@ -82,10 +82,15 @@ def match_rects(boxes: Array, rects: Array, min_overlap: float = MIN_OVERLAP) ->
         indices of the rectangles and of the boxes, int64 (M,), sorted by rectangle, then by box. What has no area matches nothing.
     """
     xp = namespace(boxes)
-    top_left = xp.maximum(rects[:, None, :2], boxes[:, :2])  # (R, K, 2)
-    bottom_right = xp.minimum(rects[:, None, 2:], boxes[:, 2:])  # (R, K, 2)
-    shared = xp.prod((bottom_right - top_left).clip(min=0), -1)  # (R, K)
-    box_areas, rect_areas = (xp.prod(b[:, 2:] - b[:, :2], -1) for b in (boxes, rects))
+    # One axis after the other: a reduction over an axis of length 2 takes five times as long.
+    width, height = (
+        (
+            xp.minimum(rects[:, None, axis + 2], boxes[:, axis + 2]) - xp.maximum(rects[:, None, axis], boxes[:, axis])
+        ).clip(min=0)
+        for axis in (0, 1)
+    )  # (R, K)
+    shared = width * height
+    box_areas, rect_areas = ((b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (boxes, rects))
     smaller = xp.minimum(rect_areas[:, None], box_areas)  # (R, K)
     share = shared / smaller.clip(min=xp.finfo(smaller.dtype).tiny)
     rect, box = xp.where((smaller > 0) & (share > min_overlap))

@@ -131,6 +131,13 @@ def test_compare_raw():
 
 def test_folders_of_others_are_left_alone(tmp_path):
     refuse_foreign_folder(tmp_path / 'new')
+    (tmp_path / 'file').touch()
+    (tmp_path / 'link').symlink_to('nowhere')
+    for name in ('file', 'file/x', 'link', 'a\0b', 'x' * 300):
+        with pytest.raises(ConfigError, match='name of a folder'):
+            refuse_foreign_folder(tmp_path / name)
+    (tmp_path / 'file').unlink()
+    (tmp_path / 'link').unlink()
     refuse_foreign_folder(tmp_path)
     (tmp_path / 'notes.txt').write_text('mine')
     with pytest.raises(ConfigError, match=r'holds what no export wrote \(notes.txt\)'):
@@ -327,6 +334,10 @@ def test_refusals_of_composites(scene, tmp_path, options, message):
         (dict(to='onnx', batch=0), ConfigError, '--batch: must be an integer >= 1'),
         (dict(to='onnx', size_wh=(64,)), ConfigError, '--size'),
         (dict(to='onnx', opset=11), ConfigError, '--opset: must be an integer >= 17'),
+        (dict(to='onnx', opset=99), ConfigError, '--opset: must be 17 to 20'),
+        (dict(to='onnx', size_wh=(10**6, 64)), ConfigError, '--size: must be width and height, two integers from 1'),
+        (dict(to='onnx', ann_file='no.json', image_root='.'), DataError, 'no.json: --ann: no such annotation file'),
+        (dict(to='onnx', ann_file=__file__, image_root='no'), DataError, 'no: --img: no such folder'),
         (dict(to='onnx', symmetric=True), ConfigError, '--symmetric: is for int8'),
         (dict(to='onnx', calibration='images'), ConfigError, '--calibration: is for --precision int8'),
         (dict(to='onnx', ann_file='a.json'), ConfigError, '--ann and --img are given together'),

@@ -52,6 +52,8 @@ def test_a_second_look(tmp_path, mosaic):
         'fine nms',
         'merge',
     ]
+    if mosaic == 'direct':  # the mosaic is drawn where it is normalised
+        steps[4:6] = steps[5:3:-1]
     assert [*runtime.clock.times] == steps and [*runtime.clock.sizes['regions']] == [1, 0]
 
 

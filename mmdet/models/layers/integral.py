@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmdet.utils.tracing import is_exporting
+
 
 class Integral(nn.Module):
     """Mean of softmax distributions over the bins 0, 1, ..., reg_max.
@@ -23,4 +25,6 @@ class Integral(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., 4 * (reg_max + 1)) logits, side-major, to (..., 4) distances in [0, reg_max]."""
         probability = F.softmax(x.unflatten(-1, (4, self.reg_max + 1)), dim=-1)
+        if is_exporting():  # OpenVINO in bf16 computes matrix products in it, and all that comes before one; elementwise operations behind them in fp32
+            return (probability * self.project).sum(-1)
         return F.linear(probability, self.project.type_as(probability)[None])[..., 0]
