@@ -193,7 +193,8 @@ class AmpOptimWrapper(OptimWrapper):
             if not is_model_wrapper(model):  # DDP has laid out its buffers of gradients already
                 for convolution in convolutions:
                     if type(convolution) is torch.nn.Conv2d:  # kinds of a plug-in's own may need rows of numbers
-                        convolution.to(memory_format=torch.channels_last)
+                        laid_out = convolution.weight.detach().contiguous(memory_format=torch.channels_last)
+                        convolution.weight.data = laid_out
             print_log('Batches are laid out channels last: bfloat16 on a CPU with AMX', logger='current')
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
