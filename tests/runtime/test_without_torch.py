@@ -1,5 +1,7 @@
 """The runtime is imported, and works, where torch and mmengine cannot be; so does the toolbox's packing."""
 
+import sys
+
 import pytest
 
 import mmdet.errors
