@@ -39,8 +39,8 @@ lint: install
 dist: install
 	$(BIN)/python -m pip install --quiet -c constraints.txt build twine
 	rm -rf dist
-	$(BIN)/python -m build --outdir dist .
-	$(BIN)/python -m build --outdir dist mmdet_runtime
+	$(BIN)/python -m build -q --outdir dist .
+	$(BIN)/python -m build -q --outdir dist mmdet_runtime
 	$(BIN)/python -m twine check --strict dist/*
 
 clean:

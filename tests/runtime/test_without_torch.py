@@ -1,6 +1,11 @@
 """The runtime is imported, and works, where torch and mmengine cannot be; so does the toolbox's packing."""
 
+import sys
+
+import pytest
+
 import mmdet.errors
+import mmdet_runtime
 from mmdet_runtime import errors
 from tests.processes import run_fresh
 
@@ -32,3 +37,9 @@ def test_packing_needs_neither_torch_nor_mmengine(repository):
 
 def test_the_errors_are_those_of_the_toolbox():
     assert all(getattr(mmdet.errors, name) is getattr(errors, name) for name in mmdet.errors.__all__)
+
+
+def test_opencv_comes_with_the_backends(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'cv2', None)
+    with pytest.raises(errors.ConfigError, match='OpenCV is not installed.*pip install opencv-python-headless'):
+        mmdet_runtime.load  # noqa: B018

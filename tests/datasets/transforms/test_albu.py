@@ -345,3 +345,9 @@ def test_keymap_may_name_ours_only():
     for wrong in (dict(img='images'), dict(gt_bboxes='boxes'), dict(gt_labels='labels')):
         with pytest.raises(ConfigError, match='keymap'):
             build([], keymap=wrong)
+
+
+def test_what_to_install_without_a_second_opencv(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'albumentations', None)
+    with pytest.raises(ConfigError, match='Albu: needs albumentations.*--no-deps albumentations=='):
+        TRANSFORMS.build(dict(type='Albu', transforms=[]))
