@@ -12,6 +12,7 @@ from mmdet.apis.backends import add_backend_arguments
 from mmdet.apis.testing import configure_testing, run_testing
 from mmdet.config.reading import add_inference_arguments
 from mmdet.utils import (
+    ArgumentParser,
     CfgOptions,
     add_common_arguments,
     load_config,
@@ -23,7 +24,7 @@ from mmdet.utils import (
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Evaluate a detector')
+    parser = ArgumentParser(description='Evaluate a detector')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or known name')
     parser.add_argument('--work-dir', '--work_dir', help='where logs and metrics go; default work_dirs/<config name>')

@@ -10,7 +10,9 @@ import argparse
 
 from mmdet.apis.training import configure_training, run_training
 from mmdet.utils import (
+    ArgumentParser,
     add_common_arguments,
+    checkpoint_to_resume,
     load_config,
     register_all_modules,
     reports_user_errors,
@@ -20,13 +22,13 @@ from mmdet.utils import (
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Train a detector')
+    parser = ArgumentParser(description='Train a detector')
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--work-dir', '--work_dir', help='where logs and checkpoints go; default work_dirs/<config name>'
     )
-    parser.add_argument('--resume', '--resume-from', '--resume_from', nargs='?', const=True, default=False, metavar='CKPT',
-                        help='continue from CKPT, or from the newest valid checkpoint of the work dir')  # fmt: skip
+    parser.add_argument('--resume', '--resume-from', '--resume_from', nargs='?', const='auto', type=checkpoint_to_resume,
+                        default=False, metavar='CKPT', help='continue from CKPT, or from the newest valid checkpoint of the work dir')  # fmt: skip
     parser.add_argument(
         '--auto-resume', dest='resume', action='store_const', const=True, help='same as a bare --resume'
     )
