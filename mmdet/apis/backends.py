@@ -24,7 +24,7 @@ from ..errors import ConfigError, ModelInputError
 from ..export.graphs import build_graph, to_onnx
 from ..models.dense_heads import BaseDenseHead
 from ..models.detectors.single_stage import SingleStageDetector
-from ..models.inference import InferenceOptions, networks_of, prepare_networks, restore_networks
+from ..models.inference import InferenceOptions, WeightWatch, networks_of, prepare_networks, restore_networks
 
 # What each backend computes in; the first is the default. 'torch' is eager.
 BACKENDS = {
@@ -155,7 +155,7 @@ class CompiledNetwork(nn.Module):
                 self._run, self.description = self._build(detector, device, threads, cache_dir)
         finally:
             detector.train(training).backend_network = before
-        self._version = self._state()
+        self._watch = WeightWatch(self._weights)
 
     def _build(
         self, detector: SingleStageDetector, device: torch.device, threads: int | None, cache_dir: str | None
@@ -200,7 +200,7 @@ class CompiledNetwork(nn.Module):
         Raises:
             ModelInputError: the weights of the detector have changed since.
         """
-        if self._state() != self._version:
+        if self._watch.changed(self._weights):
             message = f'the weights have changed since {self.spec.name} got them: call use_backend again'
             raise ModelInputError(message, field='backend', received=str(self.spec))
         size = (images.shape[0], *images.shape[-2:])
@@ -208,10 +208,6 @@ class CompiledNetwork(nn.Module):
             self._sizes.add(size)
             self.first_calls += 1
         return self._run(images.float())
-
-    def _state(self) -> int:
-        """A number that every change of a weight makes larger."""
-        return sum(0 if weight.is_inference() else weight._version for weight in self._weights)
 
 
 def _examples(detector: SingleStageDetector, device: torch.device) -> tuple[list[Tensor], list[Any]]:

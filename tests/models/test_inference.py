@@ -102,11 +102,28 @@ def test_weights_that_change_are_noticed():
     prepare_networks(net)
     net.load_state_dict(other.state_dict())
     torch.testing.assert_close(outputs(net, IMAGE), outputs(other, IMAGE), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda net: net.backbone['own_norm'].weight.detach().mul_(2),
+        lambda net: net.backbone['own'].weight.data.mul_(2),  # leaves no trace in the tensor
+        lambda net: net.backbone['own_norm'].running_mean.data.add_(1),
+        lambda net: setattr(net.backbone['own'].weight, 'data', net.backbone['own'].weight.data * 2),
+        lambda net: setattr(net.backbone['own'], 'weight', nn.Parameter(net.backbone['own'].weight.detach() * 2)),
+    ],
+    ids=['in place', 'data in place', 'buffer', 'data set', 'parameter set'],
+)
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_weights_that_change_after_the_preparation_are_noticed(change, layout):
+    net, other = Net().eval().to(memory_format=layout), Net().eval()
     prepare_networks(net)
+    before = outputs(net, IMAGE)
     for one in (net, other):
-        with torch.no_grad():
-            one.backbone['own_norm'].weight.mul_(2)
+        change(one)
     torch.testing.assert_close(outputs(net, IMAGE), outputs(other, IMAGE), rtol=1e-5, atol=1e-5)
+    assert not outputs(net, IMAGE).allclose(before)
     assert isinstance(net.backbone['own'], PreparedConv2d)
 
 
