@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, ModelInputError
 from ..export.graphs import build_graph, to_onnx
-from ..models.dense_heads import BaseDenseHead
 from ..models.detectors.single_stage import SingleStageDetector
 from ..models.inference import InferenceOptions, WeightWatch, networks_of, prepare_networks, restore_networks
 
@@ -313,13 +312,7 @@ def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
             'also as torch:bf16 and torch-compile'
         )
         raise ConfigError(message, field='backend', received=kind.__name__)
-    own = [
-        name
-        for name in ('predict', '_forward', 'raw_outputs')
-        if getattr(kind, name) is not getattr(SingleStageDetector, name)
-    ]
-    head = detector.bbox_head
-    own += ['bbox_head.predict'] if type(head).predict is not BaseDenseHead.predict else []
+    own = detector.own_steps()
     if own:
         message = f'{kind.__name__} has a {own[0]} of its own, which {spec.name} would pass over'
         raise ConfigError(message, field='backend', received=str(spec))

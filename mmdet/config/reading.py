@@ -27,6 +27,8 @@ T = TypeVar('T')
 
 # The runner reads these keys even where a config does not have them.
 _RUN_KEYS = frozenset({'trust_checkpoint', 'verbose', 'inference'})
+# Modes of torch.compile that may be named; those with CUDA graphs, or that time kernels, are made for GPUs.
+COMPILE_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
@@ -137,8 +139,8 @@ def add_inference_arguments(parser: ArgumentParser, *, with_options: bool = Fals
     add = parser.add_argument
     add('--amp', nargs='?', const='auto', choices=['auto', 'bf16', 'fp16'], dest='inference.amp', action=_Setting, default=argparse.SUPPRESS,
         help='mixed precision: float16 on a GPU and bfloat16 on a CPU, or the type named')  # fmt: skip
-    add('--compile', nargs=0, dest='inference.compile', action=_Setting, default=argparse.SUPPRESS,
-        help='torch.compile the network; takes half a minute for each size of images, of the first four sizes')  # fmt: skip
+    add('--compile', nargs='?', const='auto', choices=['auto', *COMPILE_MODES], dest='inference.compile', action=_Setting,
+        default=argparse.SUPPRESS, help='torch.compile the network, once for all sizes of images, which takes a minute or two; or in this mode')  # fmt: skip
     if with_options:
         add('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values')
 
