@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .arguments import ArgumentParser
 from .errors import ConfigError, MMDetError
 
 if TYPE_CHECKING:  # what takes time to import is imported when it is needed
@@ -48,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         'mmdet-runtime',
         description='Detect with an exported folder of mmdet-dense. "mmdet-runtime info FOLDER" says what a folder holds.',
         epilog='Without --out, one line of JSON for each image goes to the standard output. Exit status: 0 done; 1 some inputs failed; 2 wrong arguments, '

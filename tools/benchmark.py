@@ -32,13 +32,20 @@ from mmdet.apis.benchmark_rows import (
 )
 from mmdet.config.reading import add_inference_arguments
 from mmdet.engine import init_dist
-from mmdet.utils import add_common_arguments, load_config, register_all_modules, reports_user_errors, set_local_rank
+from mmdet.utils import (
+    ArgumentParser,
+    add_common_arguments,
+    load_config,
+    register_all_modules,
+    reports_user_errors,
+    set_local_rank,
+)
 from mmdet.utils.files import append_line
 from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file or known name; random weights without it')
     parser.add_argument('--checkpoint', dest='checkpoint_option', help='the same as the positional argument')

@@ -22,9 +22,8 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, ModelInputError
 from ..export.graphs import build_graph, to_onnx
-from ..models.dense_heads import BaseDenseHead
 from ..models.detectors.single_stage import SingleStageDetector
-from ..models.inference import InferenceOptions, networks_of, prepare_networks, restore_networks
+from ..models.inference import InferenceOptions, WeightWatch, networks_of, prepare_networks, restore_networks
 
 # What each backend computes in; the first is the default. 'torch' is eager.
 BACKENDS = {
@@ -155,7 +154,7 @@ class CompiledNetwork(nn.Module):
                 self._run, self.description = self._build(detector, device, threads, cache_dir)
         finally:
             detector.train(training).backend_network = before
-        self._version = self._state()
+        self._watch = WeightWatch(self._weights)
 
     def _build(
         self, detector: SingleStageDetector, device: torch.device, threads: int | None, cache_dir: str | None
@@ -200,7 +199,7 @@ class CompiledNetwork(nn.Module):
         Raises:
             ModelInputError: the weights of the detector have changed since.
         """
-        if self._state() != self._version:
+        if self._watch.changed(self._weights):
             message = f'the weights have changed since {self.spec.name} got them: call use_backend again'
             raise ModelInputError(message, field='backend', received=str(self.spec))
         size = (images.shape[0], *images.shape[-2:])
@@ -208,10 +207,6 @@ class CompiledNetwork(nn.Module):
             self._sizes.add(size)
             self.first_calls += 1
         return self._run(images.float())
-
-    def _state(self) -> int:
-        """A number that every change of a weight makes larger."""
-        return sum(0 if weight.is_inference() else weight._version for weight in self._weights)
 
 
 def _examples(detector: SingleStageDetector, device: torch.device) -> tuple[list[Tensor], list[Any]]:
@@ -317,13 +312,7 @@ def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
             'also as torch:bf16 and torch-compile'
         )
         raise ConfigError(message, field='backend', received=kind.__name__)
-    own = [
-        name
-        for name in ('predict', '_forward', 'raw_outputs')
-        if getattr(kind, name) is not getattr(SingleStageDetector, name)
-    ]
-    head = detector.bbox_head
-    own += ['bbox_head.predict'] if type(head).predict is not BaseDenseHead.predict else []
+    own = detector.own_steps()
     if own:
         message = f'{kind.__name__} has a {own[0]} of its own, which {spec.name} would pass over'
         raise ConfigError(message, field='backend', received=str(spec))

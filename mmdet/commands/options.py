@@ -26,13 +26,13 @@ class InferenceOptions:
 
     Attributes:
         amp: mixed precision: float16 on a GPU and bfloat16 on a CPU, or the type named.
-        compile: torch.compile the network; takes half a minute for each size of images, of the first four sizes.
+        compile: torch.compile the network, once for all sizes of images, which takes a minute or two; or in this mode.
         backend: what computes the network: torch, torch-compile, onnxruntime or openvino; default: torch.
         backend_precision: fp32 (default), or bf16 or fp16 where the backend and the machine have it.
     """
 
     amp: bool | Literal['bf16', 'fp16'] = False
-    compile: bool = False
+    compile: bool | Literal['default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs'] = False
     backend: str | None = None
     backend_precision: Annotated[str | None, Option(metavar='TYPE')] = None
 
