@@ -20,7 +20,7 @@ from mmdet.models.inference import InferenceOptions
 from mmdet.registry import EVALUATOR
 from mmdet.utils.class_names import class_names
 
-from .backends import BACKENDS, BackendSpec, first_calls
+from .backends import BackendSpec, first_calls
 from .benchmark import BenchmarkResult, build_loader, build_model, measure, measure_parts, synthetic_batches
 from .testing import metric_configs
 
@@ -258,11 +258,7 @@ class ScoredPass:
         return {} if self._left > 0 else self._evaluator.evaluate(self._size)
 
 
-def backend_names() -> str:
-    """What ``--backend`` takes, for the help of a tool."""
-    return f'all, or any of {", ".join(BACKENDS)}, each with :PRECISION, and torch with +plain or +fused+channels-last behind it'
-
-
 def own_command() -> list[str]:
     """The command that started this process."""
-    return [sys.executable, *sys.argv]
+    script, *arguments = sys.argv
+    return [sys.executable, *(['-m', 'mmdet'] if Path(script).name == '__main__.py' else [script]), *arguments]

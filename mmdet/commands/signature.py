@@ -153,7 +153,10 @@ def argument_help(docstring: str) -> dict[str, str]:
 
 
 def _fields_of(group: type, name: str) -> Iterator[Parameter]:
-    help_of, hints = argument_help(group.__doc__ or ''), get_type_hints(group, include_extras=True)
+    help_of: dict[str, str] = {}
+    for owner in reversed(group.__mro__):  # a field is explained by the class that has it
+        help_of.update(argument_help(owner.__doc__ or ''))
+    hints = get_type_hints(group, include_extras=True)
     for field in dataclasses.fields(group):
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
