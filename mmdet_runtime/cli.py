@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .arguments import ArgumentParser
 from .checks import check_opencv
 from .errors import ConfigError, MMDetError
 
@@ -49,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         'mmdet-runtime',
         description='Detect with an exported folder of mmdet-dense. "mmdet-runtime info FOLDER" says what a folder holds.',
         epilog='Without --out, one line of JSON for each image goes to the standard output. Exit status: 0 done; 1 some inputs failed; 2 wrong arguments, '

@@ -10,12 +10,12 @@ import argparse
 from mmdet.apis import DetInferencer
 from mmdet.apis.backends import add_backend_arguments
 from mmdet.apis.building import PALETTES
-from mmdet.config.reading import add_inference_arguments, add_value_range
+from mmdet.config.reading import ArgumentParser, add_inference_arguments, add_value_range
 from mmdet.utils import reports_user_errors
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('inputs', help='image, folder, glob pattern, address or video')
     parser.add_argument('model', help='config file, or checkpoint with its config beside it')
     parser.add_argument('--weights', help='checkpoint: path, URL or known name; random weights without it')

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from mmdet.apis import DetInferencer
 from mmdet.apis.backends import add_backend_arguments
-from mmdet.config.reading import add_inference_arguments
+from mmdet.config.reading import ArgumentParser, add_inference_arguments
 from mmdet.utils import reports_user_errors
 from mmdet.utils.files import explained, temporary_folder
 from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('video', help='video file')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint: path, URL or known name')

@@ -16,14 +16,14 @@ from mmdet.apis.backends import add_backend_arguments, use_backend
 from mmdet.apis.building import choose_device
 from mmdet.apis.composite_evaluation import comparison_table, evaluate_composite, write_pictures, write_reports
 from mmdet.apis.ufpmp import build_sliced, build_ufpmp
-from mmdet.config.reading import add_inference_arguments, add_value_range
+from mmdet.config.reading import ArgumentParser, add_inference_arguments, add_value_range
 from mmdet.engine import init_dist
 from mmdet.utils import add_common_arguments, reports_user_errors, set_local_rank
 from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('coarse_config', metavar='COARSE_CFG', help='config of the coarse detector')
     parser.add_argument('coarse_checkpoint', metavar='COARSE_CKPT', help='checkpoint of the coarse detector')
     parser.add_argument('mp_config', metavar='MP_CFG', help='config of MP-Det')

@@ -22,11 +22,9 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, ModelInputError
 from ..export.graphs import ExportGraph, build_graph, to_onnx
-from ..models.dense_heads import BaseDenseHead
 from ..models.detectors import TwoStageDetector
 from ..models.detectors.single_stage import SingleStageDetector
-from ..models.inference import InferenceOptions, networks_of, prepare_networks, restore_networks
-from ..models.roi_heads import BaseRoIHead
+from ..models.inference import InferenceOptions, WeightWatch, networks_of, prepare_networks, restore_networks
 
 # What each backend computes in; the first is the default. 'torch' is eager.
 BACKENDS = {
@@ -161,7 +159,7 @@ class CompiledNetwork(nn.Module):
                 self._run, self.description = self._build(detector, device, threads, cache_dir)
         finally:
             detector.train(training).backend_network = before
-        self._version = self._state()
+        self._watch = WeightWatch(self._weights)
 
     def _build(
         self,
@@ -214,7 +212,7 @@ class CompiledNetwork(nn.Module):
         Raises:
             ModelInputError: the weights of the detector have changed since.
         """
-        if self._state() != self._version:
+        if self._watch.changed(self._weights):
             message = f'the weights have changed since {self.spec.name} got them: call use_backend again'
             raise ModelInputError(message, field='backend', received=str(self.spec))
         size = (images.shape[0], *images.shape[-2:])
@@ -222,10 +220,6 @@ class CompiledNetwork(nn.Module):
             self._sizes.add(size)
             self.first_calls += 1
         return self._run(images.float(), *sizes_hw)
-
-    def _state(self) -> int:
-        """A number that every change of a weight makes larger."""
-        return sum(0 if weight.is_inference() else weight._version for weight in self._weights)
 
 
 def _examples(detector: Any, graph: ExportGraph, device: torch.device) -> tuple[list[tuple[Tensor, ...]], list[Any]]:
@@ -345,32 +339,13 @@ def prepare_for(
 def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
     """Raise unless the predictions of the detector come from its raw outputs and nothing else."""
     kind = type(detector)
-    base = next((one for one in (SingleStageDetector, TwoStageDetector) if isinstance(detector, one)), None)
-    if base is None:
+    if not isinstance(detector, (SingleStageDetector, TwoStageDetector)):
         message = (
             f'{spec.name} computes detectors of one or two stages and composite detectors of these; others run in torch, '
             'also as torch:bf16 and torch-compile'
         )
         raise ConfigError(message, field='backend', received=kind.__name__)
-    methods = (
-        ('predict', 'candidates', 'batch_outputs')
-        if base is TwoStageDetector
-        else ('predict', '_forward', 'raw_outputs')
-    )
-    own = [name for name in methods if getattr(kind, name) is not getattr(base, name)]
-    head: Any = detector.detection_head
-    if isinstance(head, BaseRoIHead):
-        known = next(
-            one for one in type(head).__mro__ if 'batch_outputs' in vars(one)
-        )  # the class that its exported form is of
-        replaced = [
-            name
-            for name in ('predict', 'predict_bbox', 'forward')
-            if getattr(type(head), name) is not getattr(known, name)
-        ]
-        own += [f'roi_head.{name}' for name in replaced]
-    elif type(head).predict is not BaseDenseHead.predict:
-        own.append('bbox_head.predict')
+    own = detector.own_steps()
     if own:
         message = f'{kind.__name__} has a {own[0]} of its own, which {spec.name} would pass over'
         raise ConfigError(message, field='backend', received=str(spec))

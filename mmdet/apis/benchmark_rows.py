@@ -17,7 +17,7 @@ from mmdet.models.detectors import CompositeDetector
 from mmdet.models.inference import InferenceOptions
 from mmdet.utils.class_names import class_names
 
-from .backends import BACKENDS, BackendSpec, first_calls
+from .backends import BackendSpec, first_calls
 from .benchmark import BenchmarkResult, build_loader, build_model, measure, measure_parts, synthetic_batches
 from .testing import ScoredPass
 
@@ -223,11 +223,7 @@ def main_metric(metrics: dict[str, float]) -> float | None:
     return next((value for name, value in metrics.items() if name.endswith('AP') and value >= 0), None)
 
 
-def backend_names() -> str:
-    """What ``--backend`` takes, for the help of a tool."""
-    return f'all, or any of {", ".join(BACKENDS)}, each with :PRECISION, and torch with +plain or +fused+channels-last behind it'
-
-
 def own_command() -> list[str]:
     """The command that started this process."""
-    return [sys.executable, *sys.argv]
+    script, *arguments = sys.argv
+    return [sys.executable, *(['-m', 'mmdet'] if Path(script).name == '__main__.py' else [script]), *arguments]

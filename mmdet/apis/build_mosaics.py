@@ -12,7 +12,13 @@ import torch
 import torch.distributed as torch_dist
 from mmengine.dist import barrier, get_dist_info
 
-from ..config.reading import add_common_arguments, add_inference_arguments, add_value_range, set_local_rank
+from ..config.reading import (
+    ArgumentParser,
+    add_common_arguments,
+    add_inference_arguments,
+    add_value_range,
+    set_local_rank,
+)
 from ..datasets.converters import MosaicBuilder, MosaicOptions, MosaicReport
 from ..engine import init_dist, locked_for_all
 from ..utils.outputs import refuse_inputs
@@ -23,10 +29,10 @@ from .ufpmp import build_stage, stage_scales
 _PATIENCE_SECONDS = 7 * 86400
 
 
-def mosaic_parser(description: str, *, with_txt: bool) -> argparse.ArgumentParser:
+def mosaic_parser(description: str, *, with_txt: bool) -> ArgumentParser:
     """The arguments of the original scripts and further options; ``with_txt`` adds ``--txt_path`` for VisDrone's ``.txt`` files."""
     defaults = MosaicOptions()
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('detector_config', help='config of the coarse detector')
     add('detector_ckpt', help='its checkpoint')

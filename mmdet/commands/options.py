@@ -21,20 +21,16 @@ class ConfigOptions:
 
 
 @dataclasses.dataclass
-class InferenceOptions:
-    """The ``inference`` dict of a config, and what computes the network.
+class PrecisionOptions:
+    """The ``inference`` dict of a config.
 
     Attributes:
         amp: mixed precision: float16 on a GPU and bfloat16 on a CPU, or the type named.
-        compile: torch.compile the network; takes half a minute for each size of images, of the first four sizes.
-        backend: what computes the network: torch, torch-compile, onnxruntime or openvino; default: torch.
-        backend_precision: fp32 (default), or bf16 or fp16 where the backend and the machine have it.
+        compile: torch.compile the network, once for all sizes of images, which takes a minute or two; or in this mode.
     """
 
     amp: bool | Literal['bf16', 'fp16'] = False
-    compile: bool = False
-    backend: str | None = None
-    backend_precision: Annotated[str | None, Option(metavar='TYPE')] = None
+    compile: bool | Literal['default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs'] = False
 
     def as_cfg_options(self) -> dict[str, Any]:
         """The overrides of the config that say the same."""
@@ -43,12 +39,23 @@ class InferenceOptions:
 
 
 @dataclasses.dataclass
+class InferenceOptions(PrecisionOptions):
+    """What computes the network, and how.
+
+    Attributes:
+        backend: what computes the network: torch, torch-compile, onnxruntime or openvino; default: torch.
+        backend_precision: fp32 (default), or bf16 or fp16 where the backend and the machine have it.
+    """
+
+    backend: str | None = None
+    backend_precision: Annotated[str | None, Option(metavar='TYPE')] = None
+
+
+@dataclasses.dataclass
 class RunOptions(ConfigOptions):
     """How the processes of a run were started, and what they print.
 
     Attributes:
-        cfg_options: override config values: dotted keys, lists as key='[a,b]' or key=a,b.
-        trust_checkpoint: allow unpickling arbitrary objects from checkpoint files: only for files you trust.
         verbose: show on the console what is otherwise in the log file only.
         launcher: how processes were started; torchrun is noticed.
         local_rank: set by old launchers; LOCAL_RANK wins.

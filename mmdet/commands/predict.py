@@ -6,6 +6,15 @@ from .options import ConfigOptions, InferenceOptions
 from .signature import Option
 
 
+def _tile_size(word: str) -> tuple[int, int]:
+    """Width and height of ``640`` or ``960x540``."""
+    width, cross, height = word.lower().partition('x')
+    sides = [width, height if cross else width]
+    if not all(side.isdecimal() and int(side) for side in sides):
+        raise ValueError(f'must be a size in pixels, such as 640 or 960x540. Received: {word}')
+    return int(sides[0]), int(sides[1])
+
+
 def _number_or_rule(word: str) -> float | str:
     return word if word.isalpha() else float(word)
 
@@ -16,7 +25,7 @@ def predict(
     *,
     weights: Annotated[str | None, Option(metavar='CKPT')] = None,
     out_dir: str = 'outputs',
-    slice: Annotated[bool | str, Option(metavar='WxH')] = False,
+    slice: Annotated[bool | str, Option(metavar='WxH', parse=_tile_size)] = False,
     overlap: float = 0.2,
     pack: bool = False,
     score_thr: Annotated[float, Option(('--pred-score-thr',))] = 0.3,
@@ -63,8 +72,11 @@ def predict(
     """
     from ..apis import DetInferencer
     from ..apis.prediction import model_and_weights
+    from ..errors import ConfigError
 
-    tile_wh = _tile_size(slice, pack)
+    if slice and pack:
+        raise ConfigError('--slice and --pack exclude each other')
+    tile_wh: Any = (640, 640) if slice is True else slice or None
     found, weights = model_and_weights(model, weights, trust_checkpoint=config.trust_checkpoint)
     options = {**inference.as_cfg_options(), **(config.cfg_options or {})} or None
     if pack or tile_wh:
@@ -84,25 +96,6 @@ def predict(
     written = f'; results are in {out_dir}' if pictures or json else ''
     print(f'{len(result["predictions"])} images done{written}')
     return int(bool(result['skipped']))
-
-
-def _tile_size(slice: bool | str, pack: bool) -> tuple[int, int] | None:
-    """Width and height of ``--slice``.
-
-    Raises:
-        ConfigError: no size, or together with ``--pack``.
-    """
-    from ..errors import ConfigError
-
-    if slice and pack:
-        raise ConfigError('--slice and --pack exclude each other')
-    if slice is False:
-        return None
-    words = '640' if slice is True else slice
-    width, _, height = words.lower().partition('x')
-    if not (width.isdecimal() and (height or width).isdecimal() and int(width) and int(height or width)):
-        raise ConfigError('must be a size in pixels, such as 640 or 960x540', field='--slice', received=words)
-    return int(width), int(height or width)
 
 
 def _pixel_range(words: Any) -> Any:

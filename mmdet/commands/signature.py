@@ -6,7 +6,7 @@ Parameters before ``*`` are positional, those after it are options. The annotati
 ``str``, ``int``, ``float``, ``Path``  one word; with ``| None`` the same
 ``Literal['a', 'b']``                  one of these words
 ``bool``                               a flag; with a default of True also ``--no-NAME``
-``bool | str``, ``bool | Literal``     an option whose value may be left out, which is True then
+``bool | str``, ``bool | Literal``     an option whose value may be left out, or be ``auto``, which is True then
 ``list[T]``                            one or more words; positional and with a default: any number
 ``tuple[T, T]``                        so many words
 ``dict``                               ``KEY=VALUE ...``, as ``--cfg-options``
@@ -26,6 +26,8 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from mmdet_runtime.arguments import ArgumentParser
 
 Function = Callable[..., Any]
 
@@ -65,8 +67,8 @@ class Parameter:
         return f'{self.group}.{self.name}' if self.group else self.name
 
 
-class Parser(argparse.ArgumentParser):
-    """Understands options that are written with underscores, as those of the original projects are."""
+class Parser(ArgumentParser):
+    """Also understands options that are written with underscores, as those of the original projects are."""
 
     def _parse_optional(self, arg_string: str) -> Any:
         name, equals, value = arg_string.partition('=')
@@ -151,7 +153,10 @@ def argument_help(docstring: str) -> dict[str, str]:
 
 
 def _fields_of(group: type, name: str) -> Iterator[Parameter]:
-    help_of, hints = argument_help(group.__doc__ or ''), get_type_hints(group, include_extras=True)
+    help_of: dict[str, str] = {}
+    for owner in reversed(group.__mro__):  # a field is explained by the class that has it
+        help_of.update(argument_help(owner.__doc__ or ''))
+    hints = get_type_hints(group, include_extras=True)
     for field in dataclasses.fields(group):
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
@@ -194,7 +199,9 @@ def _argument(parameter: Parameter) -> tuple[list[str], dict[str, Any]]:
         elif kind is tuple:
             settings['nargs'] = len(get_args(_without_none(parameter.annotation)[0]))
         elif may_be_flag:
-            settings.update(nargs='?', const=True)
+            settings.update(nargs='?', const='auto', type=_or_true(settings['type']))
+            if choices:
+                settings.update(choices=(True, *choices), metavar=option.metavar or f'{{auto,{",".join(choices)}}}')
         elif parameter.positional and not required:
             settings['nargs'] = '?'
     if parameter.positional:
@@ -246,6 +253,11 @@ def _explained(parse: Callable[[str], Any]) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return explained
+
+
+def _or_true(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser that takes the word ``auto`` as well, for True."""
+    return lambda word: True if word == 'auto' else parse(word)
 
 
 def _help(parameter: Parameter) -> str:

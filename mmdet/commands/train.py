@@ -6,11 +6,17 @@ from .options import RunOptions
 from .signature import Option
 
 
+def _checkpoint(word: str) -> str:
+    if word.lower().endswith(('.py', '.json', '.yaml', '.yml')):  # a config, which belongs to another argument
+        raise ValueError(f'must be a checkpoint. Received: {word}')
+    return word
+
+
 def train(
     config: str,
     *,
     work_dir: str | None = None,
-    resume: Annotated[bool | str, Option(('--resume-from',), metavar='CKPT')] = False,
+    resume: Annotated[bool | str, Option(('--resume-from',), metavar='CKPT', parse=_checkpoint)] = False,
     auto_resume: Annotated[bool, Option(hidden=True)] = False,
     amp: bool = False,
     auto_scale_lr: Annotated[bool, Option(('--autoscale-lr',))] = False,

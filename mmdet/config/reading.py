@@ -11,6 +11,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from mmengine.config import Config, DictAction
 
+from mmdet_runtime.arguments import ArgumentParser
+
 from ..build_errors import build_errors_explained
 from ..errors import ConfigError, MMDetError
 from ..registry import all_registries
@@ -25,6 +27,8 @@ T = TypeVar('T')
 
 # The runner reads these keys even where a config does not have them.
 _RUN_KEYS = frozenset({'trust_checkpoint', 'verbose', 'inference'})
+# Modes of torch.compile that may be named; those with CUDA graphs, or that time kernels, are made for GPUs.
+COMPILE_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
@@ -95,10 +99,13 @@ class CfgOptions(DictAction):
 
 
 class _Setting(argparse.Action):
-    """An option that is short for ``--cfg-options KEY=VALUE``; ``dest`` is the key, True the value of an option without one."""
+    """An option that is short for ``--cfg-options KEY=VALUE``; ``dest`` is the key, True the value of an option without one, or with 'auto'."""
 
     def __call__(self, _parser: object, namespace: argparse.Namespace, values: Any, *_: object) -> None:
-        namespace.cfg_options = {**(getattr(namespace, 'cfg_options', None) or {}), self.dest: values or True}
+        namespace.cfg_options = {
+            **(getattr(namespace, 'cfg_options', None) or {}),
+            self.dest: True if values in ([], 'auto') else values,
+        }
 
 
 class _ValueRange(argparse.Action):
@@ -120,13 +127,13 @@ def add_value_range(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_inference_arguments(parser: argparse.ArgumentParser, *, with_options: bool = False) -> None:
+def add_inference_arguments(parser: ArgumentParser, *, with_options: bool = False) -> None:
     """Add the options that are short for the ``inference`` dict of a config; ``with_options`` also ``--cfg-options``, where it is not there yet."""
     add = parser.add_argument
-    add('--amp', nargs='?', choices=['bf16', 'fp16'], dest='inference.amp', action=_Setting, default=argparse.SUPPRESS,
+    add('--amp', nargs='?', const='auto', choices=['auto', 'bf16', 'fp16'], dest='inference.amp', action=_Setting, default=argparse.SUPPRESS,
         help='mixed precision: float16 on a GPU and bfloat16 on a CPU, or the type named')  # fmt: skip
-    add('--compile', nargs=0, dest='inference.compile', action=_Setting, default=argparse.SUPPRESS,
-        help='torch.compile the network; takes half a minute for each size of images, of the first four sizes')  # fmt: skip
+    add('--compile', nargs='?', const='auto', choices=['auto', *COMPILE_MODES], dest='inference.compile', action=_Setting,
+        default=argparse.SUPPRESS, help='torch.compile the network, once for all sizes of images, which takes a minute or two; or in this mode')  # fmt: skip
     if with_options:
         add('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values')
 

@@ -8,6 +8,7 @@ inference wants it: with the batch norm folded in, in half precision, channels l
 import contextlib
 import dataclasses
 import functools
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -18,16 +19,16 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdet.config.reading import COMPILE_MODES
 from mmdet.errors import ConfigError
 from mmdet.utils.checks import is_int
 
 AMP_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 _TYPE_NAMES = {dtype: name for name, dtype in AMP_TYPES.items()}
-# Largest number of padded sizes that are compiled, each of which takes half a minute; images of further sizes run as without compilation.
-COMPILED_SIZES = 4
 # Folded batch norms must leave the outputs equal up to this share of their size.
 _TOLERANCE = 1e-5
 _PROBE_SIDE = 64
+_COPIES = ('ready_weight', 'ready_bias')
 _PARTS = ('backbone', 'neck', 'bbox_head', 'rpn_head')
 # What torch computes itself; a subclass with a pass of its own is left alone.
 _NORM_PASSES = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)
@@ -43,13 +44,14 @@ class InferenceOptions:
         channels_last: lay images and weights of convolutions out channels last; ``'auto'`` on CPUs, and on GPUs in half precision.
         fuse: fold batch norms into the convolutions before them; ``'auto'`` where the outputs stay equal to 1e-5, which is tried out on a
             small random image; True in any case.
-        compile: ``torch.compile`` backbone, neck and dense head for each padded size, of which a number gives the most; True is 4.
+        compile: ``torch.compile`` backbone, neck and dense head. True, or the name of a mode of ``torch.compile``: once for images of any
+            size; a number: for each padded size, and for so many at most. Images of further sizes then run as without compilation.
     """
 
     amp: bool | str | None = None
     channels_last: bool | str = 'auto'
     fuse: bool | str = 'auto'
-    compile: bool | int = False
+    compile: bool | int | str = False
 
     def __post_init__(self) -> None:
         if self.amp not in (None, True, False, *AMP_TYPES):
@@ -59,8 +61,8 @@ class InferenceOptions:
             if getattr(self, name) not in (True, False, 'auto'):
                 message = "must be True, False or 'auto'"
                 raise ConfigError(message, field=f'inference.{name}', received=getattr(self, name))
-        if not isinstance(self.compile, bool) and not is_int(self.compile, 0):
-            message = 'must be True, False or the largest number of sizes to compile'
+        if not isinstance(self.compile, bool) and self.compile not in COMPILE_MODES and not is_int(self.compile, 0):
+            message = f'must be True, False, the largest number of sizes to compile or one of {COMPILE_MODES}'
             raise ConfigError(message, field='inference.compile', received=self.compile)
 
     @classmethod
@@ -91,9 +93,14 @@ class InferenceNetwork(BaseModule):
     """What :func:`prepare_networks` sets of a detector, and the context in which its network then predicts."""
 
     amp_dtype: torch.dtype | None = None
-    compiled_sizes: set[tuple[int, ...]] | None = None
-    most_compiled_sizes = COMPILED_SIZES
-    _ready: tuple[InferenceOptions, int] | None = None  # options and changes of the weights when it was prepared
+    compiled_network: 'CompiledGraph | None' = (
+        None  # images to raw outputs, where one function gives all that is decoded
+    )
+    compiled_sizes: set[tuple[int, ...]] | None = None  # of the images that a compiled network has seen
+    most_compiled_sizes: int | None = None
+    _ready: 'tuple[InferenceOptions, WeightWatch] | None' = (
+        None  # options, and the weights as they were when it was prepared
+    )
 
     def inference_context(self, inputs: Any) -> contextlib.AbstractContextManager:
         """Autocast as prepared, and of a compiled network a limit of the sizes that are compiled. ``inputs`` are the images of the pass.
@@ -102,18 +109,23 @@ class InferenceNetwork(BaseModule):
         """
         if self._ready is None or self.training or torch.compiler.is_compiling():
             return contextlib.nullcontext()
-        if self._ready[1] != _changes(self):
+        if self._ready[1].changed(_weights(self)):
             _prepare(self, self._ready[0])
         stack = contextlib.ExitStack()
         if self.amp_dtype is not None:
             stack.enter_context(torch.autocast(inputs.device.type, dtype=self.amp_dtype))
         if self.compiled_sizes is not None:
-            size = tuple(inputs.shape)
-            if size in self.compiled_sizes or len(self.compiled_sizes) < self.most_compiled_sizes:
+            size, most = tuple(inputs.shape), self.most_compiled_sizes
+            if most is None or size in self.compiled_sizes or len(self.compiled_sizes) < most:
                 self.compiled_sizes.add(size)
+                stack.enter_context(_compiler_settings())
             else:
                 stack.enter_context(torch.compiler.set_stance('force_eager'))
         return stack
+
+    def __getstate__(self) -> dict:
+        """A copy compiles anew: the compiled function is that of this network."""
+        return {**super().__getstate__(), 'compiled_network': None}
 
 
 def full_precision(decode: _Decode) -> _Decode:
@@ -210,7 +222,7 @@ def _release(layer: Any) -> None:
     for one in layer.__dict__['_was'][1]:
         if '_was' in one.__dict__:
             one.__class__, _ = one.__dict__.pop('_was')
-        for name in ('ready_weight', 'ready_bias'):
+        for name in _COPIES:
             one._buffers.pop(name, None)
             one._non_persistent_buffers_set.discard(name)
 
@@ -259,7 +271,7 @@ def restore_networks(model: nn.Module) -> None:
         if isinstance(module, _Prepared):
             _release(module)
     for network in networks_of(model):
-        for name in ('amp_dtype', 'compiled_sizes', 'most_compiled_sizes', '_ready'):
+        for name in ('amp_dtype', 'compiled_network', 'compiled_sizes', 'most_compiled_sizes', '_ready'):
             network.__dict__.pop(name, None)
         _set_layout(network, None)
         for part in _PARTS:
@@ -295,16 +307,50 @@ def _prepare(network: Any, options: InferenceOptions) -> str:
     _set_layout(network, layout if last else None)
     said.append(_convolutions(network, options, dtype, layout))
     if options.compile:
-        _compile(network, COMPILED_SIZES if options.compile is True else options.compile)
-        said.append(f'torch.compile for up to {network.most_compiled_sizes} input sizes')
-    network._ready = options, _changes(network)
+        said.append(_compile(network, options.compile))
+    network._ready = options, WeightWatch(_weights(network))
     return ', '.join(said)
 
 
-def _changes(network: nn.Module) -> int:
-    """A number that grows with every change in place of a parameter or buffer."""
-    tensors = (*network.parameters(), *network.buffers())
-    return sum(tensor._version for tensor in tensors if not tensor.is_inference())
+def _weights(network: nn.Module) -> list[Tensor]:
+    """Parameters and buffers, without the copies for inference."""
+    found = []
+    for module in network.modules():
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None and name not in _COPIES:
+                found.append(tensor)
+    return found
+
+
+class WeightWatch:
+    """Notices changes of tensors, whichever way they are made: in place, by another tensor, and through ``.data``.
+
+    The first two leave a trace in the tensor. Writing through ``.data`` leaves none, so that eight elements of each are compared, which costs
+    0.1 to 0.3 ms for a network: other weights, an average of weights or a factor are found; a single element that is set so may not be.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]):
+        self._state = self._state_of(tensors)
+        self._samples = defaultdict[torch.device, list[Tensor]](list)
+        for one in tensors:
+            dense = one.is_contiguous() or (one.dim() == 4 and one.is_contiguous(memory_format=torch.channels_last))
+            if one.is_floating_point() and one.numel() and dense and not one.is_meta:
+                step = -(-one.numel() // 8)
+                # A view: it shows what is written to the tensor.
+                sample = one.detach().as_strided((-(-one.numel() // step),), (step,), one.storage_offset())
+                self._samples[one.device].append(sample)
+        self._values = self._read()
+
+    @staticmethod
+    def _state_of(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
+        return [(0 if one.is_inference() else one._version, one.data_ptr()) for one in tensors]
+
+    def _read(self) -> list[Tensor]:
+        return [torch.cat(samples).nan_to_num() for samples in self._samples.values()]
+
+    def changed(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether the tensors, in the same order, are not what they were."""
+        return self._state != self._state_of(tensors) or not all(map(torch.equal, self._values, self._read()))
 
 
 def _fast_on_cpu(dtype: torch.dtype) -> bool:
@@ -422,15 +468,78 @@ def _difference(reference: list[Tensor], found: list[Tensor]) -> float:
     return max(share if share == share else float('inf') for share in shares)
 
 
-def _compile(network: Any, sizes: int) -> None:
+# ------------------------------------------------------------------------------------------------ compilation
+
+
+def _compile(network: Any, how: bool | int | str) -> str:
+    """Let ``torch.compile`` make one graph of a network, or one of each part where the network does not consist of these alone; says which."""
+    network.compiled_sizes, network.most_compiled_sizes = set(), None if isinstance(how, (bool, str)) else how
+    mode = how if isinstance(how, str) else None
+    options: dict[str, Any] = dict(dynamic=network.most_compiled_sizes is None, mode=mode)
+    parts = [name for name in _PARTS if isinstance(getattr(network, name, None), nn.Module)]
+    if getattr(network, 'predicts_from_raw_outputs', False):
+        network.compiled_network = CompiledGraph(network.raw_outputs, **options)
+        form = 'as one graph'
+    else:
+        for name in parts:  # not the second of two stages, whose inputs have another size for every image
+            getattr(network, name).compile(**options)
+        form = 'each by itself'
+    most = network.most_compiled_sizes
+    sizes = 'for images of any size' if most is None else f'for each size of images, of the first {most}'
+    return f'torch.compile{f" ({mode})" if mode else ""} of {", ".join(parts)} {form}, {sizes}, when images come'
+
+
+@contextlib.contextmanager
+def _compiler_settings() -> Iterator[None]:
+    """What ``torch.compile`` is set to while a network predicts; trainings in the same process keep their own settings."""
     # Imported here: it takes seconds.
     import torch._dynamo
     import torch._inductor.config
+    import torch.fx.experimental._config
 
-    torch._inductor.config.freezing = True  # the weights are constants: packed once, and not cast in every call
-    torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 2 * sizes)
-    network.compiled_sizes, network.most_compiled_sizes = set(), sizes
-    for name in _PARTS:
-        part = getattr(network, name, None)
-        if isinstance(part, nn.Module):  # not the second of two stages, whose inputs have another size for every image
-            part.compile(dynamic=False)
+    with (
+        torch._inductor.config.patch(
+            freezing=True
+        ),  # the weights are constants: laid out once, and not cast in every call
+        torch.fx.experimental._config.patch(use_duck_shape=False),  # a square image makes no graph of square images
+        # One entry for each network that shares the code, and for each time that it was prepared anew.
+        torch._dynamo.config.patch(recompile_limit=max(torch._dynamo.config.recompile_limit, 128)),
+    ):
+        yield
+
+
+class CompiledGraph:
+    """A function of images through ``torch.compile``. It says what it took to compile, and where the compiler had to break the graph.
+
+    Args:
+        compute: a method of a network.
+        dynamic: one graph for all sizes, rather than one for each.
+        mode: of ``torch.compile``.
+    """
+
+    def __init__(self, compute: Callable[[Tensor], Any], dynamic: bool, mode: str | None = None):
+        self._compute, self._options = compute, dict(dynamic=dynamic, mode=mode)
+        self._run = torch.compile(compute, fullgraph=True, **self._options)  # type: ignore[call-overload]
+
+    def __call__(self, images: Tensor) -> Any:
+        """What the function returns."""
+        from torch._dynamo.exc import Unsupported
+        from torch._dynamo.utils import counters
+
+        before, start = counters['stats']['unique_graphs'], time.perf_counter()
+        try:
+            found = self._run(images)
+        except Unsupported as error:  # a layer of the user's own may do anything
+            reason = str(error).strip().partition('\n')[0]
+            print_log(f'torch.compile breaks the network into several graphs: {reason}', logger='current')
+            self._run = torch.compile(self._compute, **self._options)  # type: ignore[call-overload]
+            found = self._run(images)
+        graphs = counters['stats']['unique_graphs'] - before
+        if graphs:
+            size = 'images of any size' if self._options['dynamic'] else f'images of {tuple(images.shape)}'
+            print_log(
+                f'torch.compile: {graphs} graph{"s" * (graphs > 1)} for {size}; the call took {time.perf_counter() - start:.1f} s, '
+                'less where the cache of the compiler (TORCHINDUCTOR_CACHE_DIR) has the kernels',
+                logger='current',
+            )
+        return found

@@ -1,4 +1,5 @@
 from ..config.reading import (
+    ArgumentParser,
     CfgOptions,
     add_common_arguments,
     load_config,
@@ -32,7 +33,7 @@ __all__ = [
     'AvoidCUDAOOM', 'AvoidOOM', 'OptPixelList', 'OptTensor', 'PixelList', 'RangeType', 'all_reduce_dict', 'allreduce_grads', 'collect_env',
     'find_latest_checkpoint', 'get_caller_name', 'get_test_pipeline_cfg', 'log_img_scale', 'reduce_mean', 'replace_cfg_vals',
     'setup_cache_size_limit_of_dynamo', 'setup_multi_processes', 'split_batch', 'sync_random_seed', 'update_data_root',
-    'CfgOptions', 'CheckpointError', 'ConfigError', 'ConfigType', 'DataError', 'InstanceList', 'MMDetError', 'ModelInputError',
+    'ArgumentParser', 'CfgOptions', 'CheckpointError', 'ConfigError', 'ConfigType', 'DataError', 'InstanceList', 'MMDetError', 'ModelInputError',
     'MultiConfig', 'NonFiniteLossError', 'OptConfigType', 'OptInstanceList', 'OptMultiConfig',
     'add_common_arguments', 'load_config', 'register_all_modules', 'reports_user_errors', 'resolve_work_dir', 'set_local_rank',
 ]  # fmt: skip

@@ -8,31 +8,35 @@ from mmengine.config import Config
 
 from mmdet.apis.known_models import KnownModel, known_models
 from mmdet.apis.prediction import model_and_weights
-from mmdet.commands import main
-from mmdet.commands.predict import _tile_size
+from mmdet.commands import command, main
+from mmdet.commands.signature import parser_of
 from mmdet.config.stages import composite_config
 from mmdet.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    ('slice', 'expected'), [(False, None), (True, (640, 640)), ('480', (480, 480)), ('960x540', (960, 540))]
-)
-def test_tile_size(slice, expected):
-    assert _tile_size(slice, False) == expected
+    ('words', 'expected'),
+    [
+        ('', False), ('--slice', True), ('--slice 480', (480, 480)), ('--slice=960x540', (960, 540)),
+    ],
+)  # fmt: skip
+def test_tile_size(words, expected):
+    """A size is optional, and an image behind the option stays an image."""
+    arguments = parser_of(command('predict')).parse_args([*words.split(), 'model', 'image.jpg'])
+    assert (arguments.slice, arguments.model, arguments.inputs) == (expected, 'model', ['image.jpg'])
 
 
-@pytest.mark.parametrize('slice', ['', 'x', '0', '640x', '640x0', '-3', 'image.jpg'])
-def test_tile_size_that_is_none(slice):
-    if slice == '640x':  # a size whose second number is left out is the first
-        assert _tile_size(slice, False) == (640, 640)
-        return
-    with pytest.raises(ConfigError, match='must be a size in pixels'):
-        _tile_size(slice, False)
+@pytest.mark.parametrize('size', ['', 'x', '0', '640x', '640x0', '-3', 'wide'])
+def test_tile_size_that_is_none(size, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(['predict', 'model', 'image.jpg', f'--slice={size}'])
+    assert ended.value.code == 2 and 'must be a size in pixels' in capsys.readouterr().err
 
 
-def test_tiles_or_packing():
-    with pytest.raises(ConfigError, match='exclude each other'):
-        _tile_size(True, True)
+def test_tiles_or_packing(capsys):
+    with pytest.raises(SystemExit):
+        main(['predict', 'model', 'image.jpg', '--slice', '--pack'])
+    assert 'exclude each other' in capsys.readouterr().err
 
 
 def test_named_models(monkeypatch, tmp_path):

@@ -73,6 +73,8 @@ DEFAULTS = dict(inputs=[], work_dir=None, number=4, resume=False, size=None, nam
         ('c --cfg-options a.b=1 c=[2,3] --cfg_options d=x', {}, Shared({'a.b': 1, 'c': [2, 3], 'd': 'x'})),
         ('c --amp', {}, Shared(amp=True)),
         ('c --amp fp16', {}, Shared(amp='fp16')),
+        ('--amp c', {}, Shared(amp=True)),
+        ('--amp=auto c', {}, Shared(amp=True)),
     ],
 )
 def test_words_become_values(words, changed, shared):

@@ -1,6 +1,7 @@
 """Preparing networks for inference: what is folded, what stays as it was, options, precision, and who uses it."""
 
 import copy
+import shutil
 
 import pytest
 import torch
@@ -102,11 +103,28 @@ def test_weights_that_change_are_noticed():
     prepare_networks(net)
     net.load_state_dict(other.state_dict())
     torch.testing.assert_close(outputs(net, IMAGE), outputs(other, IMAGE), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda net: net.backbone['own_norm'].weight.detach().mul_(2),
+        lambda net: net.backbone['own'].weight.data.mul_(2),  # leaves no trace in the tensor
+        lambda net: net.backbone['own_norm'].running_mean.data.add_(1),
+        lambda net: setattr(net.backbone['own'].weight, 'data', net.backbone['own'].weight.data * 2),
+        lambda net: setattr(net.backbone['own'], 'weight', nn.Parameter(net.backbone['own'].weight.detach() * 2)),
+    ],
+    ids=['in place', 'data in place', 'buffer', 'data set', 'parameter set'],
+)
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_weights_that_change_after_the_preparation_are_noticed(change, layout):
+    net, other = Net().eval().to(memory_format=layout), Net().eval()
     prepare_networks(net)
+    before = outputs(net, IMAGE)
     for one in (net, other):
-        with torch.no_grad():
-            one.backbone['own_norm'].weight.mul_(2)
+        change(one)
     torch.testing.assert_close(outputs(net, IMAGE), outputs(other, IMAGE), rtol=1e-5, atol=1e-5)
+    assert not outputs(net, IMAGE).allclose(before)
     assert isinstance(net.backbone['own'], PreparedConv2d)
 
 
@@ -138,7 +156,7 @@ def test_options(options, said, prepared):
     'settings, message',
     [
         (3, 'must be a dict'), (dict(fold=True), "must be a dict of some of ['amp'"), (dict(amp='int8'), 'inference.amp'),
-        (dict(fuse='yes'), 'inference.fuse'), (dict(compile=-1), 'inference.compile'),
+        (dict(fuse='yes'), 'inference.fuse'), (dict(compile=-1), 'inference.compile'), (dict(compile='fast'), 'inference.compile'),
     ],
 )  # fmt: skip
 def test_refused_options(settings, message):
@@ -162,6 +180,87 @@ def test_number_of_compiled_sizes_is_limited(monkeypatch):
         with net.inference_context(torch.zeros(1, 3, side, side)):
             pass
     assert stances == ['force_eager'] and len(net.compiled_sizes) == 2
+
+
+class OneGraph(Net):
+    """A network that one function computes, as a detector of one stage."""
+
+    predicts_from_raw_outputs, compiled_network, broken = True, None, False
+
+    def raw_outputs(self, x):
+        if self.broken:
+            torch._dynamo.graph_break()
+        return self.extract_feat(x)
+
+
+def compiled_outputs(net, image):
+    with torch.no_grad(), net.inference_context(image):
+        return net.compiled_network(image)[0]
+
+
+IMAGES = [
+    torch.rand(1, 3, *size_hw, generator=torch.Generator().manual_seed(1)) for size_hw in ((16, 16), (16, 24), (40, 8))
+]
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """What is said while the compiler traces the network, and torch computes it; the compilation itself takes long."""
+    said, compiler = [], torch.compile
+    monkeypatch.setattr(
+        torch, 'compile', lambda *args, **options: compiler(*args, **{**options, 'backend': 'eager', 'mode': None})
+    )
+    monkeypatch.setattr('mmdet.models.inference.print_log', lambda line, **_: said.append(line))
+    torch._dynamo.reset()
+    yield said
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize('how, graphs', [(True, 1), ('max-autotune', 1), (2, 2)])
+def test_sizes_of_a_compiled_network(traced, how, graphs):
+    net = OneGraph().eval()
+    expected = [outputs(net, image) for image in IMAGES]
+    line = prepare_networks(net, dict(compile=how))
+    assert 'torch.compile' in line and ('images of any size' in line) == (graphs == 1)
+    for image, wanted in zip(IMAGES, expected):
+        torch.testing.assert_close(compiled_outputs(net, image), wanted, rtol=1e-5, atol=1e-5)
+    # A square image makes no graph of its own; sizes beyond the number are computed without the compiler.
+    assert len([text for text in traced if 'the call took' in text]) == graphs
+
+
+def test_a_compiled_network_that_changes_or_is_copied_compiles_anew(traced):
+    net = OneGraph().eval()
+    prepare_networks(net, dict(compile=True))
+    before = compiled_outputs(net, IMAGE)
+    other = copy.deepcopy(net)
+    assert other.compiled_network is None
+    net.backbone['own'].weight.data.mul_(2)
+    assert not compiled_outputs(net, IMAGE).allclose(before)
+    outputs(other, IMAGE)
+    torch.testing.assert_close(compiled_outputs(other, IMAGE), before)
+    restore_networks(net)
+    assert net.compiled_network is None and net.compiled_sizes is None
+
+
+def test_breaks_of_the_graph_are_said(traced):
+    net = OneGraph().eval()
+    net.broken, expected = True, outputs(net, IMAGE)
+    prepare_networks(net, dict(compile=True))
+    torch.testing.assert_close(compiled_outputs(net, IMAGE), expected, rtol=1e-5, atol=1e-5)
+    assert any(
+        'breaks the network into several graphs: Call to `torch._dynamo.graph_break()`' in text for text in traced
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which('g++'), reason='torch.compile needs a C++ compiler on the CPU')
+def test_compiled_kernels_give_the_same():
+    net = OneGraph().eval()
+    prepare_networks(net, dict(channels_last=False, fuse=False))
+    expected = [outputs(net, image) for image in IMAGES]
+    prepare_networks(net, dict(compile=True))
+    for image, wanted in zip(IMAGES, expected):
+        torch.testing.assert_close(compiled_outputs(net, image), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_boxes_are_made_in_float32():

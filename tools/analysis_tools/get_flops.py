@@ -10,13 +10,13 @@ import argparse
 
 from mmdet.analysis import count_dataset_flops, count_flops, dataset_config
 from mmdet.registry import DATASETS, MODELS
-from mmdet.utils import CfgOptions, ConfigError, load_config, register_all_modules, reports_user_errors
+from mmdet.utils import ArgumentParser, CfgOptions, ConfigError, load_config, register_all_modules, reports_user_errors
 from mmdet.utils.files import write_json
 from mmdet.utils.outputs import refuse_inputs
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('--shape', type=int, nargs='+', default=[800, 1280], metavar='PIXELS',
                         help='height and width of the input, or one number for a square; default 800 1280')  # fmt: skip

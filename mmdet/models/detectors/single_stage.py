@@ -1,6 +1,7 @@
 """Detectors of one pass: backbone, neck, dense head."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -114,20 +115,37 @@ class SingleStageDetector(PyramidDetector):
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
         """The samples with ``pred_instances``, in original-image pixels when ``rescale``."""
-        if self.backend_network is None or self.training:
+        compute = self._substitute
+        if compute is None:
             results = self.bbox_head.predict(self.extract_feat(batch_inputs), batch_data_samples, rescale=rescale)
         else:
             options: dict[str, Any] = dict(batch_img_metas=[s.metainfo for s in batch_data_samples], rescale=rescale)
-            results = self.bbox_head.predict_by_feat(*self.backend_network(batch_inputs), **options)
+            results = self.bbox_head.predict_by_feat(*compute(batch_inputs), **options)
         return self.add_pred_to_datasample(batch_data_samples, results)
 
     def raw_outputs(self, batch_inputs: Tensor) -> tuple:
-        """The raw outputs of the head, whatever ``backend_network`` is."""
+        """The raw outputs of the head by the modules themselves, whatever else there is."""
         return self.bbox_head(self.extract_feat(batch_inputs))
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> tuple:
-        compute = self.raw_outputs if self.backend_network is None or self.training else self.backend_network
-        return compute(batch_inputs)
+        return (self._substitute or self.raw_outputs)(batch_inputs)
+
+    @property
+    def _substitute(self) -> Callable[[Tensor], Any] | None:
+        """What computes the raw outputs in the place of the modules: another library, or ``torch.compile``."""
+        return None if self.training else self.backend_network or self.compiled_network
+
+    @property
+    def predicts_from_raw_outputs(self) -> bool:
+        """Whether no method between the images and the raw outputs, or between these and the boxes, is a subclass's own."""
+        return self.own_steps() == []
+
+    def own_steps(self) -> list[str]:
+        """Methods of a subclass, or of the head's, which computing the raw outputs elsewhere would pass over."""
+        kind = type(self)
+        names = ('predict', '_forward', 'raw_outputs')
+        own = [name for name in names if getattr(kind, name) is not getattr(SingleStageDetector, name)]
+        return own + (['bbox_head.predict'] if type(self.bbox_head).predict is not BaseDenseHead.predict else [])
 
 
 @MODELS.register_module()

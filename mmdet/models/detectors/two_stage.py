@@ -128,6 +128,15 @@ class TwoStageDetector(PyramidDetector):
         sizes = torch.tensor([tuple(meta['img_shape'][:2]) for meta in metas], device=batch_inputs.device)
         return self.roi_head.predict_outputs(self.backend_network(batch_inputs, sizes), metas, cfg, rescale)
 
+    def own_steps(self) -> list[str]:
+        """Methods of a subclass, or of its head's, which computing the candidates elsewhere would pass over."""
+        kind, head = type(self), type(self.detection_head)
+        names = ('predict', 'candidates', 'batch_outputs')
+        own = [name for name in names if getattr(kind, name) is not getattr(TwoStageDetector, name)]
+        known = next(one for one in head.__mro__ if 'batch_outputs' in vars(one))  # the class that its exported form is of
+        names = ('predict', 'predict_bbox', 'forward')
+        return own + [f'roi_head.{name}' for name in names if getattr(head, name) is not getattr(known, name)]
+
     def check_exportable(self) -> None:
         """Raise a ConfigError where :meth:`batch_outputs` is not possible."""
         if not self.with_rpn:
