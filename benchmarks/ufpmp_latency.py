@@ -85,7 +85,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', metavar='CONFIG_OR_FOLDER')
     parser.add_argument('annotations')
     parser.add_argument('images')
-    parser.add_argument('--images-number', type=int, help='the first so many, after a batch of warm-up; default: 4, of a folder all')
+    parser.add_argument(
+        '--images-number', type=int, help='the first so many, after a batch of warm-up; default: 4, of a folder all'
+    )
     parser.add_argument('--batches', type=int, nargs='+', default=[1], help='images of a batch')
     parser.add_argument('--threads', type=int)
     parser.add_argument('--channels-last', action='store_true')
@@ -192,8 +194,12 @@ def measure_folder(args: argparse.Namespace) -> None:
             totals.append(time.perf_counter() - start)
             boxes = np.concatenate([found.bboxes[:, :2], found.bboxes[:, 2:] - found.bboxes[:, :2]], axis=1)
             for box, score, label in zip(boxes.tolist(), found.scores.tolist(), found.labels.tolist()):
-                results.append(dict(image_id=record['id'], category_id=categories[detector.classes[label]], bbox=box, score=score))
-        parts = {'decode': time_figures(decoding)} | {name: time_figures(times) for name, times in detector.clock.times.items()}
+                results.append(
+                    dict(image_id=record['id'], category_id=categories[detector.classes[label]], bbox=box, score=score)
+                )
+        parts = {'decode': time_figures(decoding)} | {
+            name: time_figures(times) for name, times in detector.clock.times.items()
+        }
         by_step = overhead(parts, mosaic == 'direct')
         parts['latency'] = time_figures(totals)
         pipelined = _seconds(files, read_image, detector)
@@ -202,7 +208,12 @@ def measure_folder(args: argparse.Namespace) -> None:
         print(f'{args.config}, mosaic {mosaic}, {len(files)} images, {args.threads or "all"} threads')
         print(parts_table(parts, 'an image'))
         print(sizes_line({name: float(np.mean(values)) for name, values in detector.clock.sizes.items()}))
-        figures = {'latency_ms': parts['latency']['p50_ms'], 'pipelined_ms': pipelined, 'overhead_by_steps_%': by_step, 'added_wall_%': 100 * (whole / passes - 1)}
+        figures = {
+            'latency_ms': parts['latency']['p50_ms'],
+            'pipelined_ms': pipelined,
+            'overhead_by_steps_%': by_step,
+            'added_wall_%': 100 * (whole / passes - 1),
+        }
         rows.add(Path(args.config).name, mosaic, **figures, AP=ap, AP50=ap50)
 
 

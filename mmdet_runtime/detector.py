@@ -77,6 +77,7 @@ class Runtime:
             return kind(self.clock, stages, settings)
         except (ConfigError, TypeError) as error:
             raise CheckpointError(str(error), file=folder.path / MANIFEST, field='composite') from error
+
     @property
     def is_composite(self) -> bool:
         """Whether there is more to a detection than one pass through one network."""

@@ -86,7 +86,9 @@ class Mosaic:
         for (x1, y1, x2, y2), (left, top, right, bottom) in zip(sources, self.tiles(size_hw).tolist()):
             if min(right - left, bottom - top, x2 - x1, y2 - y1) > 0:
                 place = picture[top:bottom, left:right]
-                cv2.resize(self.image[y1:y2, x1:x2], (right - left, bottom - top), dst=place, interpolation=cv2.INTER_LINEAR)
+                cv2.resize(
+                    self.image[y1:y2, x1:x2], (right - left, bottom - top), dst=place, interpolation=cv2.INTER_LINEAR
+                )
         return picture
 
     def to_image(

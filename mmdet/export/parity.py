@@ -44,6 +44,7 @@ LIMITS = {
     'int8': Limits(4.0, 0.15, 0.15, 0.75, 0.25, 3e-1),
 }
 
+
 @dataclass
 class Parity:
     """Figures of a comparison.

@@ -84,7 +84,9 @@ def match_rects(boxes: Array, rects: Array, min_overlap: float = MIN_OVERLAP) ->
     xp = namespace(boxes)
     # One axis after the other: a reduction over an axis of length 2 takes five times as long.
     width, height = (
-        (xp.minimum(rects[:, None, axis + 2], boxes[:, axis + 2]) - xp.maximum(rects[:, None, axis], boxes[:, axis])).clip(min=0)
+        (
+            xp.minimum(rects[:, None, axis + 2], boxes[:, axis + 2]) - xp.maximum(rects[:, None, axis], boxes[:, axis])
+        ).clip(min=0)
         for axis in (0, 1)
     )  # (R, K)
     shared = width * height
