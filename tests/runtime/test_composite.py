@@ -306,3 +306,13 @@ def test_a_mosaic_is_a_picture_for_a_stage():
         isinstance(found, Detections) and (detector.inputs[0][0, :, :16, :16] == detector.inputs[0][0, :, :1, :1]).all()
     )
     assert mosaic.pixels().dtype == np.uint8 and (mosaic.pixels(np.float32) == 7).all()
+
+
+def test_how_mosaics_are_made_by_default():
+    one, several = stage(Detector(), (64, 64)), stage(Detector(), [(64, 64), (32, 32)])
+    stretched = stage(Detector(), (64, 64), keep_ratio=False)
+    found = [
+        [composite.default_mosaic(each, precision) for each in (one, several, stretched)]
+        for precision in ('fp32', 'bf16')
+    ]
+    assert found == [['exact'] * 3, ['direct', 'rounded', 'rounded']]
