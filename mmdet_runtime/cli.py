@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what takes time to import is imported when it is needed
     import numpy as np
 
     from .detector import Runtime
+    from .images import ReducedImage
     from .pipeline import Report
     from .sources import Source, Stream
     from .suppression import Detections
@@ -80,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
         '--value-range',
         metavar='RANGE',
         help="for images of more than 8 bits: 'full', 'minmax', or what becomes 0 and 255, as 0,4095",
+    )
+    take.add_argument(
+        '--jpeg',
+        choices=('cv2', 'simplejpeg', 'simplejpeg-fast'),
+        help='what decodes JPEGs: simplejpeg (default where it is installed) gives the pixels of cv2, simplejpeg-fast nearly so',
+    )
+    take.add_argument(
+        '--reduce',
+        action='store_true',
+        help='decode JPEGs at a half, a quarter or an eighth of their sides where the network sees no more',
     )
     how = parser.add_argument_group('computation')
     how.add_argument('--backend', choices=('onnxruntime', 'openvino'), help='default: what the files are made for')
@@ -149,6 +160,12 @@ def _value_range(text: str | None) -> Any:
         ) from error
 
 
+def _decoder(name: str | None) -> str | None:
+    from .jpeg import check_decoder
+
+    return None if name is None else check_decoder(name, '--jpeg')
+
+
 def _check(args: argparse.Namespace) -> list[str]:
     """The kinds of outputs; ConfigError for options that do not go together."""
     from .outputs import KINDS
@@ -171,6 +188,8 @@ def _check(args: argparse.Namespace) -> list[str]:
         raise ConfigError('the kinds of outputs need a folder', field='--out', received=kinds)
     if args.annotations is not None and 'coco' not in kinds:
         raise ConfigError('is for --coco', field='--annotations', received=args.annotations)
+    if args.reduce and {'pictures', 'video'} & {*kinds}:
+        raise ConfigError('leaves no pixels to draw on', field='--reduce', received=kinds)
     return kinds or ['json']
 
 
@@ -179,7 +198,7 @@ def _detect(args: argparse.Namespace) -> int:
 
     cv2.setNumThreads(1)  # its threads would only take the network's cores
     kinds = _check(args)
-    value_range = _value_range(args.value_range)
+    decoding = dict(value_range=_value_range(args.value_range), decoder=_decoder(args.jpeg))
     from .sources import collect
 
     without = os.path.join(args.out, 'pictures') if args.out is not None else None
@@ -192,7 +211,10 @@ def _detect(args: argparse.Namespace) -> int:
     )  # fmt: skip
     for line in runtime.describe():
         _say(line)
-    run = _Run(args, runtime, entries, value_range)
+    if args.reduce:
+        runtime.needed_wh((1, 1))  # refuses composite detectors
+        decoding['needed'] = runtime.needed_wh
+    run = _Run(args, runtime, entries, decoding)
     if args.benchmark is not None:
         return run.benchmark()
     if args.out is None:
@@ -207,8 +229,10 @@ def _say(line: str) -> None:
 class _Run:
     """One run of the command over its inputs."""
 
-    def __init__(self, args: argparse.Namespace, runtime: 'Runtime', entries: list[str], value_range: Any) -> None:
-        self.args, self.runtime, self.entries, self.value_range = args, runtime, entries, value_range
+    def __init__(
+        self, args: argparse.Namespace, runtime: 'Runtime', entries: list[str], decoding: dict[str, Any]
+    ) -> None:
+        self.args, self.runtime, self.entries, self.decoding = args, runtime, entries, decoding
         self.skipped: list[tuple[str, str]] = []
         self.streams: list[Stream] = []
         self.signal: int | None = None
@@ -231,11 +255,11 @@ class _Run:
         with contextlib.closing(found):
             yield from itertools.islice(found, self.args.max_frames)
 
-    def decode(self, source: 'Source') -> 'np.ndarray':
+    def decode(self, source: 'Source') -> 'np.ndarray | ReducedImage':
         """The pixels of a source."""
         from .sources import decode_source
 
-        return decode_source(source, self.value_range)
+        return decode_source(source, **self.decoding)
 
     def process(self, sources: Iterator['Source'], write: Callable, parallel: bool | None = None) -> 'Report':
         """Run over the sources; signals end the run, not the program."""

@@ -96,7 +96,7 @@ class RandomFlip(GeometricTransform):
         """Mirror the sample, whose boxes are an object, in place along ``flip_direction``, and return it."""
         image, direction = image_of(results), results['flip_direction']
         if self._gives_view:
-            axes = [axis for axis, one in enumerate(('vertical', 'horizontal')) if direction in (one, 'diagonal')]
+            axes = tuple(axis for axis, one in enumerate(('vertical', 'horizontal')) if direction in (one, 'diagonal'))
             results['img'] = np.flip(image, axes)
         else:
             results['img'] = cv2.flip(np.ascontiguousarray(image), FLIP_CODES[direction])
