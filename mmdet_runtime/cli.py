@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # what takes time to import is imported when it is needed
 
     from .detector import Runtime
     from .images import ReducedImage
+    from .outputs import Outputs
     from .pipeline import Report
     from .sources import Source, Stream
     from .suppression import Detections
@@ -184,7 +185,7 @@ def _check(args: argparse.Namespace) -> list[str]:
             raise ConfigError(f'must be at least {least}', field=f'--{name.replace("_", "-")}', received=value)
     if args.score_thr is not None and not 0 <= args.score_thr <= 1:
         raise ConfigError('must be in [0, 1]', field='--score-thr', received=args.score_thr)
-    if kinds and args.out is None:
+    if kinds and args.out is None and args.benchmark is None:
         raise ConfigError('the kinds of outputs need a folder', field='--out', received=kinds)
     if args.annotations is not None and 'coco' not in kinds:
         raise ConfigError('is for --coco', field='--annotations', received=args.annotations)
@@ -216,7 +217,7 @@ def _detect(args: argparse.Namespace) -> int:
         decoding['needed'] = runtime.needed_wh
     run = _Run(args, runtime, entries, decoding)
     if args.benchmark is not None:
-        return run.benchmark()
+        return run.benchmark(kinds)
     if args.out is None:
         return run.print_lines()
     return run.write_files(kinds)
@@ -331,41 +332,45 @@ class _Run:
         )
         return self.finish(report, outputs.left_out)
 
-    def benchmark(self) -> int:
-        """A table of times: first one image after the other, then all steps at once as a run does it."""
+    def benchmark(self, kinds: list[str]) -> int:
+        """A table of times: first one image after the other, then all steps at once as a run does it. Outputs are written, and removed."""
+        import tempfile
+
+        from .outputs import CocoIds, Outputs
+
+        ids = CocoIds(self.runtime.classes, self.args.annotations) if 'coco' in kinds else None
+        with tempfile.TemporaryDirectory() as folder, Outputs(folder, kinds, self.runtime.classes, ids) as outputs:
+            return self._measure(outputs)
+
+    def _measure(self, outputs: 'Outputs') -> int:
         import itertools
 
-        from .sources import stem_of
         from .timing import parts_table, time_figures
 
-        stems = [*map(stem_of, self.entries)]
         count = self.args.benchmark
         if self.args.max_frames is None or self.args.max_frames > count + _WARM_UP:
             self.args.max_frames = count + _WARM_UP
-        kept = [*itertools.islice(self.sources(stems), count)]
+        kept = [*itertools.islice(self.sources(outputs.claim(self.entries)), count)]
         if not kept:
             raise ConfigError('no image among the inputs could be read', field='inputs', received=self.entries)
-
-        def nothing(*_: object) -> None:
-            """Results are not written."""
-
-        warm = self.process(iter(kept[:_WARM_UP]), nothing, parallel=False)
+        warm = self.process(iter(kept[:_WARM_UP]), outputs.write, parallel=False)
         if not warm.done:
             return self.finish(warm)
         clock = self.runtime.clock
         clock.clear()
         repeated = [*itertools.islice(itertools.cycle(kept), count)]
-        single = self.process(iter(repeated), nothing, parallel=False)
+        single = self.process(iter(repeated), outputs.write, parallel=False)
         parts = {
             'decode': time_figures(single.decode),
             **{name: time_figures(times) for name, times in clock.times.items()},
+            'write': time_figures(single.write),
         }
         print(parts_table(parts, f'a call of {self.args.batch} images' if self.args.batch > 1 else 'an image'))
         for name, values in clock.sizes.items():
             print(f'{name}: {sum(values) / len(values):.1f} on average')
         print(f'one after the other: {single.per_second:.1f} images a second')
         if not self.args.no_pipeline and not single.stopped:
-            many = self.process(iter(repeated), nothing, parallel=True)
+            many = self.process(iter(repeated), outputs.write, parallel=True)
             print(f'all steps at once:   {many.per_second:.1f} images a second')
         print(f'peak memory: {_peak_memory()}')
         return self.finish(single)
