@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from mmdet.datasets import BrokenImageError, decode_image, image_size
-from mmdet.formats import images
 from mmdet.formats.images import check_decoder, decode_reduced
 from mmdet.utils import ConfigError, DataError
 from mmdet_runtime import images as shared
