@@ -90,9 +90,9 @@ def _candidates(
     """Label rectangles (C, 4 P, 4) xyxy of the boxes of a chunk (C), four for each of P sizes, in order of preference, and (C, 4 P) whether each lies on the
     image and hides nothing that matters of the other boxes."""
     sizes = np.full((len(chunk), max(map(len, sizes_wh), default=0), 2), _TOO_LARGE)
-    for row, own in zip(sizes, sizes_wh):
-        if len(own):
-            row[: len(own)] = own
+    for row, given in zip(sizes, sizes_wh):
+        if len(given):
+            row[: len(given)] = given
     w, h = sizes[..., 0], sizes[..., 1]  # (C, P)
     x1, y1, x2, y2 = np.rint(boxes[chunk].clip(-1e6, 1e6)).astype(np.int64).T[:, :, None]
     # Outlines run 1-2 pixels outside the box; the label starts on them.
@@ -121,7 +121,7 @@ def _candidates(
             (np.minimum(high[:, own], last) - np.maximum(low[:, own], first)).clip(min=0).prod(axis=0)
         )  # (pairs, P, 4)
         hides = shared > np.where(alone[own], 0, _MAX_HIDDEN_SHARE) * areas[other, None, None]
-        owners, starts = np.unique(own, return_index=True)
-        fits[owners] &= ~np.logical_or.reduceat(hides, starts, axis=0)
+        ones, starts = np.unique(own, return_index=True)
+        fits[ones] &= ~np.logical_or.reduceat(hides, starts, axis=0)
     labels = np.stack([left, top, right, bottom], axis=-1)
     return labels.reshape(len(chunk), -1, 4), fits.reshape(len(chunk), -1)
