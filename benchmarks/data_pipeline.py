@@ -9,7 +9,7 @@ VisDrone's size are drawn into a temporary folder.
 
     python benchmarks/data_pipeline.py --images VisDrone2019-DET-train/images --fast [--pipeline small]
 
-runs the same pipeline with the loader's options in turn: simplejpeg, reduced decoding, both, and images that are in the cache.
+runs the same pipeline with the fast options in turn: those that keep the pixels, those that change them, and all of them from the cache.
 
     python benchmarks/data_pipeline.py --pipeline yolox [--peer FOLDER]
 
@@ -81,11 +81,13 @@ PIPELINES = {
     ],
 }
 
-FAST: dict[str, dict] = {
-    'simplejpeg': dict(imdecode_backend='simplejpeg'),
-    'reduced': dict(reduced=True),
-    'simplejpeg, reduced': dict(imdecode_backend='simplejpeg', reduced=True),
-    'cached': dict(cache_mb=1000),
+# Options of the loader, and whether IPP resizes.
+FAST: dict[str, tuple[dict, bool]] = {
+    'simplejpeg': (dict(imdecode_backend='simplejpeg'), False),
+    'simplejpeg, ipp': (dict(imdecode_backend='simplejpeg'), True),
+    'simplejpeg, ipp, reduced': (dict(imdecode_backend='simplejpeg', reduced=True), True),
+    'simplejpeg-fast, ipp, reduced=0.9': (dict(imdecode_backend='simplejpeg-fast', reduced=0.9), True),
+    'cached, ipp': (dict(cache_mb=1000), True),
 }
 YOLOX = [
     dict(type='Mosaic', img_scale=(640, 640), pad_val=114.0),
@@ -470,15 +472,17 @@ def main() -> None:
         from mmdet.datasets.transforms import Compose
         from mmdet.datasets.transforms.loading import settle_pipeline
 
-        def built(**options) -> list:
+        def built(options: dict, ipp: bool = False) -> list:
             load, *others = PIPELINES[args.pipeline]
+            if ipp:
+                others = [dict(step, backend='ipp') if step['type'].endswith('Resize') else step for step in others]
             steps = list(Compose([dict(load, **options), *others]))
             settle_pipeline(steps)
             return steps
 
-        pipelines = {'mmdet': built()}
+        pipelines = {'mmdet': built({})}
         if args.fast:
-            pipelines.update({name: built(**options) for name, options in FAST.items()})
+            pipelines.update({name: built(*options) for name, options in FAST.items()})
         if args.compare:
             pipelines['mmcv'] = mmcv_pipeline()
         measured = measure(pipelines, records, args.rounds)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # what takes time to import is imported when it is needed
     import numpy as np
 
     from .detector import Runtime
+    from .images import ReducedImage
+    from .outputs import Outputs
     from .pipeline import Report
     from .sources import Source, Stream
     from .suppression import Detections
@@ -87,6 +89,16 @@ def _parser() -> ArgumentParser:
         '--value-range',
         metavar='RANGE',
         help="for images of more than 8 bits: 'full', 'minmax', or what becomes 0 and 255, as 0,4095",
+    )
+    take.add_argument(
+        '--jpeg',
+        choices=('cv2', 'simplejpeg', 'simplejpeg-fast'),
+        help='what decodes JPEGs: simplejpeg (default where it is installed) gives the pixels of cv2, simplejpeg-fast nearly so',
+    )
+    take.add_argument(
+        '--reduce',
+        action='store_true',
+        help='decode JPEGs at a half, a quarter or an eighth of their sides where the network sees no more',
     )
     how = parser.add_argument_group('computation')
     how.add_argument('--backend', choices=('onnxruntime', 'openvino'), help='default: what the files are made for')
@@ -156,6 +168,12 @@ def _value_range(text: str | None) -> Any:
         ) from error
 
 
+def _decoder(name: str | None) -> str | None:
+    from .jpeg import check_decoder
+
+    return None if name is None else check_decoder(name, '--jpeg')
+
+
 def _check(args: argparse.Namespace) -> list[str]:
     """The kinds of outputs; ConfigError for options that do not go together."""
     from .outputs import KINDS
@@ -174,10 +192,12 @@ def _check(args: argparse.Namespace) -> list[str]:
             raise ConfigError(f'must be at least {least}', field=f'--{name.replace("_", "-")}', received=value)
     if args.score_thr is not None and not 0 <= args.score_thr <= 1:
         raise ConfigError('must be in [0, 1]', field='--score-thr', received=args.score_thr)
-    if kinds and args.out is None:
+    if kinds and args.out is None and args.benchmark is None:
         raise ConfigError('the kinds of outputs need a folder', field='--out', received=kinds)
     if args.annotations is not None and 'coco' not in kinds:
         raise ConfigError('is for --coco', field='--annotations', received=args.annotations)
+    if args.reduce and {'pictures', 'video'} & {*kinds}:
+        raise ConfigError('leaves no pixels to draw on', field='--reduce', received=kinds)
     return kinds or ['json']
 
 
@@ -187,7 +207,7 @@ def _detect(args: argparse.Namespace) -> int:
 
     cv2.setNumThreads(1)  # its threads would only take the network's cores
     kinds = _check(args)
-    value_range = _value_range(args.value_range)
+    decoding = dict(value_range=_value_range(args.value_range), decoder=_decoder(args.jpeg))
     from .sources import collect
 
     without = os.path.join(args.out, 'pictures') if args.out is not None else None
@@ -200,9 +220,12 @@ def _detect(args: argparse.Namespace) -> int:
     )  # fmt: skip
     for line in runtime.describe():
         _say(line)
-    run = _Run(args, runtime, entries, value_range)
+    if args.reduce:
+        runtime.needed_wh((1, 1))  # refuses composite detectors
+        decoding['needed'] = runtime.needed_wh
+    run = _Run(args, runtime, entries, decoding)
     if args.benchmark is not None:
-        return run.benchmark()
+        return run.benchmark(kinds)
     if args.out is None:
         return run.print_lines()
     return run.write_files(kinds)
@@ -215,8 +238,10 @@ def _say(line: str) -> None:
 class _Run:
     """One run of the command over its inputs."""
 
-    def __init__(self, args: argparse.Namespace, runtime: 'Runtime', entries: list[str], value_range: Any) -> None:
-        self.args, self.runtime, self.entries, self.value_range = args, runtime, entries, value_range
+    def __init__(
+        self, args: argparse.Namespace, runtime: 'Runtime', entries: list[str], decoding: dict[str, Any]
+    ) -> None:
+        self.args, self.runtime, self.entries, self.decoding = args, runtime, entries, decoding
         self.skipped: list[tuple[str, str]] = []
         self.streams: list[Stream] = []
         self.signal: int | None = None
@@ -239,11 +264,11 @@ class _Run:
         with contextlib.closing(found):
             yield from itertools.islice(found, self.args.max_frames)
 
-    def decode(self, source: 'Source') -> 'np.ndarray':
+    def decode(self, source: 'Source') -> 'np.ndarray | ReducedImage':
         """The pixels of a source."""
         from .sources import decode_source
 
-        return decode_source(source, self.value_range)
+        return decode_source(source, **self.decoding)
 
     def process(self, sources: Iterator['Source'], write: Callable, parallel: bool | None = None) -> 'Report':
         """Run over the sources; signals end the run, not the program."""
@@ -317,41 +342,45 @@ class _Run:
         )
         return self.finish(report, outputs.left_out)
 
-    def benchmark(self) -> int:
-        """A table of times: first one image after the other, then all steps at once as a run does it."""
+    def benchmark(self, kinds: list[str]) -> int:
+        """A table of times: first one image after the other, then all steps at once as a run does it. Outputs are written, and removed."""
+        import tempfile
+
+        from .outputs import CocoIds, Outputs
+
+        ids = CocoIds(self.runtime.classes, self.args.annotations) if 'coco' in kinds else None
+        with tempfile.TemporaryDirectory() as folder, Outputs(folder, kinds, self.runtime.classes, ids) as outputs:
+            return self._measure(outputs)
+
+    def _measure(self, outputs: 'Outputs') -> int:
         import itertools
 
-        from .sources import stem_of
         from .timing import parts_table, time_figures
 
-        stems = [*map(stem_of, self.entries)]
         count = self.args.benchmark
         if self.args.max_frames is None or self.args.max_frames > count + _WARM_UP:
             self.args.max_frames = count + _WARM_UP
-        kept = [*itertools.islice(self.sources(stems), count)]
+        kept = [*itertools.islice(self.sources(outputs.claim(self.entries)), count)]
         if not kept:
             raise ConfigError('no image among the inputs could be read', field='inputs', received=self.entries)
-
-        def nothing(*_: object) -> None:
-            """Results are not written."""
-
-        warm = self.process(iter(kept[:_WARM_UP]), nothing, parallel=False)
+        warm = self.process(iter(kept[:_WARM_UP]), outputs.write, parallel=False)
         if not warm.done:
             return self.finish(warm)
         clock = self.runtime.clock
         clock.clear()
         repeated = [*itertools.islice(itertools.cycle(kept), count)]
-        single = self.process(iter(repeated), nothing, parallel=False)
+        single = self.process(iter(repeated), outputs.write, parallel=False)
         parts = {
             'decode': time_figures(single.decode),
             **{name: time_figures(times) for name, times in clock.times.items()},
+            'write': time_figures(single.write),
         }
         print(parts_table(parts, f'a call of {self.args.batch} images' if self.args.batch > 1 else 'an image'))
         for name, values in clock.sizes.items():
             print(f'{name}: {sum(values) / len(values):.1f} on average')
         print(f'one after the other: {single.per_second:.1f} images a second')
         if not self.args.no_pipeline and not single.stopped:
-            many = self.process(iter(repeated), nothing, parallel=True)
+            many = self.process(iter(repeated), outputs.write, parallel=True)
             print(f'all steps at once:   {many.per_second:.1f} images a second')
         print(f'peak memory: {_peak_memory()}')
         return self.finish(single)

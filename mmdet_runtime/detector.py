@@ -10,14 +10,14 @@ from .backends import Network, check_outputs
 from .composite import SlicedDet, UFPMPDet, default_mosaic
 from .errors import CheckpointError, ConfigError, ModelInputError
 from .folder import MANIFEST, Folder, read_folder
-from .images import read_image
+from .images import ReducedImage, read_image
 from .stage import Mosaic, Stage
 from .suppression import Detections
 from .timing import Clock
 
 # What a stage takes from the manifest as it is.
 _SETTINGS = ('scales', 'flip', 'keep_ratio', 'max_zoom', 'mean', 'std', 'bgr_to_rgb', 'pad_value', 'clips_boxes')
-Image = str | os.PathLike | np.ndarray
+Image = str | os.PathLike | np.ndarray | ReducedImage
 
 
 class Runtime:
@@ -93,7 +93,7 @@ class Runtime:
         """Detect in one image, or in a list of images.
 
         Args:
-            images: arrays (H, W, 3) uint8 BGR, or paths of image files.
+            images: arrays (H, W, 3) uint8 BGR, or paths of image files; of a detector also reduced images.
 
         Returns:
             Detections of each, by falling score, boxes xyxy in pixels of the image.
@@ -102,10 +102,26 @@ class Runtime:
             ModelInputError: an array that is no image, or is too large for a network of a fixed size.
             DataError: a file that cannot be read; see :func:`~mmdet_runtime.images.read_image`.
         """
-        if isinstance(images, str | os.PathLike | np.ndarray):
+        if isinstance(images, str | os.PathLike | np.ndarray | ReducedImage):
             return self([images])[0]
-        checked = [_as_image(image) for image in images]
-        return [self._wanted(found) for found in self.detector.detect(checked)] if checked else []
+        checked = [_as_image(image.pixels if isinstance(image, ReducedImage) else image) for image in images]
+        results = [self._wanted(found) for found in self.detector.detect(checked)] if checked else []
+        for image, found in zip(images, results):
+            if isinstance(image, ReducedImage):
+                limits = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
+                np.clip(found.bboxes * image.factor, 0, limits, out=found.bboxes)
+        return results
+
+    def needed_wh(self, image_wh: tuple[int, int]) -> tuple[float, float]:
+        """Size (w, h) below which a reduced image of this size would lose detail that the network sees.
+
+        Raises:
+            ConfigError: a composite detector, which cuts its second look from the whole image.
+        """
+        if self.is_composite:
+            message = 'is for detectors of one network: this folder cuts parts from the whole image'
+            raise ConfigError(message, field='reduce', received=self.folder.kind)
+        return self.detector.shown_wh(image_wh)
 
     def _wanted(self, found: Detections) -> Detections:
         if self._score_thr is not None:
@@ -168,7 +184,7 @@ def load(
     return Runtime(read, networks, score_thr, labels, mosaic)
 
 
-def _as_image(image: Image) -> np.ndarray:
+def _as_image(image: str | os.PathLike | np.ndarray) -> np.ndarray:
     if isinstance(image, str | os.PathLike):
         return read_image(image)
     good = (

@@ -109,11 +109,11 @@ def draw_boxes(
     canvas = image.copy()
     for box in regions:
         _draw_dashed(canvas, box, _IGNORED_COLOR, _line_width(box, height, width, line_width))
-    sides_wh = boxes[:, 2:] - boxes[:, :2]
+    sides_wh, rows = boxes[:, 2:] - boxes[:, :2], boxes.tolist()
     # Large boxes first: a small box inside a large one keeps its whole outline.
     for index in np.argsort(-sides_wh.prod(axis=1), kind='stable'):
-        rings = range(1, _line_width(boxes[index], height, width, line_width) + 1)
-        draw_outline(canvas, boxes[index], rgb[labels[index]], rings)
+        rings = range(1, _line_width(rows[index], height, width, line_width) + 1)
+        draw_outline(canvas, rows[index], rgb[labels[index]], rings)
     if show_labels and len(boxes):
         _draw_labels(canvas, boxes, labels, scores, names, rgb, text_color)
     if alpha < 1:
@@ -228,7 +228,8 @@ def write_image(path: str | Path, image: np.ndarray, *, jpeg_quality: int = 92) 
         ModelInputError: the extension is not one that OpenCV writes.
         DataError: the folder or file cannot be written.
     """
-    write_image_file(path, image[..., ::-1], jpeg_quality, error=ModelInputError)
+    image = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
+    write_image_file(path, image, jpeg_quality, error=ModelInputError)
 
 
 def _checked_image(image: np.ndarray) -> np.ndarray:
@@ -264,7 +265,8 @@ def _line_width(box: np.ndarray, height: int, width: int, line_width: float | No
 
 def _outline_corners(box: np.ndarray, height: int, width: int, distance: int) -> tuple[int, int, int, int]:
     """Inclusive pixel corners of the ring ``distance`` pixels outside ``box``, clipped to the image."""
-    x1, y1, x2, y2 = (int(v) for v in np.clip(np.round(box), -1e6, 1e6))
+    # Not by NumPy, which takes ten times as long for four numbers.
+    x1, y1, x2, y2 = (round(min(max(float(v), -1e6), 1e6)) for v in box)
     xs = (min(max(x1 - distance, 0), width - 1), min(max(x2 - 1 + distance, 0), width - 1))
     ys = (min(max(y1 - distance, 0), height - 1), min(max(y2 - 1 + distance, 0), height - 1))
     return xs[0], ys[0], max(xs), max(ys)

@@ -7,13 +7,17 @@ second decode), and its bytes are decoded by ``cv2.imdecode``, which does refuse
 
 import os
 import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import cv2
 import numpy as np
 
 from .errors import DataError, MMDetError
 from .files import write_bytes
+from .jpeg import JPEG_START, REDUCED, decode_jpeg, default_decoder, read_jpeg, reduction
 from .pixels import ValueRange, to_uint8
 
 # Of the image files in a folder; of several files with one name, the one whose suffix comes first here is taken.
@@ -27,7 +31,8 @@ DECODE_FLAGS = {
     'grayscale': cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH,
     'unchanged': cv2.IMREAD_UNCHANGED,
 }
-_JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
+_JPEG_END = b'\xff\xd9'
+_LARGEST = 1 << 26  # pixels
 _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
 
 
@@ -38,12 +43,51 @@ class BrokenImageError(DataError):
     """
 
 
-def read_image(path: str | os.PathLike, value_range: ValueRange = None) -> np.ndarray:
+@dataclass(frozen=True)
+class ReducedImage:
+    """An image that was decoded at a part of its sides, as no more was needed.
+
+    Attributes:
+        pixels: (h, w, 3) uint8 BGR.
+        factor: pixel (x, y) stands for ``factor`` x ``factor`` pixels of the image from (factor x, factor y) on.
+        shape: height and width of the image, and 3.
+    """
+
+    pixels: np.ndarray
+    factor: int
+    shape: tuple[int, int, int]
+
+
+Needed = Callable[[tuple[int, int]], tuple[float, float]]
+
+
+@overload
+def read_image(
+    path: str | os.PathLike, value_range: ValueRange = None, *, decoder: str | None = None, needed: None = None
+) -> np.ndarray: ...
+
+
+@overload
+def read_image(
+    path: str | os.PathLike, value_range: ValueRange = None, *, decoder: str | None = None, needed: Needed | None
+) -> np.ndarray | ReducedImage: ...
+
+
+def read_image(
+    path: str | os.PathLike,
+    value_range: ValueRange = None,
+    *,
+    decoder: str | None = None,
+    needed: Needed | None = None,
+) -> np.ndarray | ReducedImage:
     """An image file as (H, W, 3) uint8 BGR, upright by its EXIF orientation.
 
     Args:
         path: the file; a TIFF is refused, as OpenCV reads many kinds of it wrongly (the toolbox reads them).
         value_range: how pixels of more than 8 bits become 0..255, see :mod:`~mmdet_runtime.pixels`; with None they are an error.
+        decoder: of JPEGs, see :func:`~mmdet_runtime.jpeg.check_decoder`; None takes simplejpeg where it is installed, which gives the pixels of OpenCV.
+        needed: function of the size (w, h) of the image: the size that suffices. A JPEG that can be decoded at a half, a quarter or an eighth of its
+            sides without falling below it becomes a :class:`ReducedImage`. None: the whole size.
 
     Raises:
         BrokenImageError: the file is missing, empty, no image, or not complete.
@@ -53,24 +97,47 @@ def read_image(path: str | os.PathLike, value_range: ValueRange = None) -> np.nd
         data = Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise BrokenImageError(f'cannot be read ({getattr(error, "strerror", None) or error})', file=path) from error
-    return decode_image(data, path, value_range)
+    return decode_image(data, path, value_range, decoder=decoder, needed=needed)
 
 
-def decode_image(data: bytes, name: object, value_range: ValueRange = None) -> np.ndarray:
+def decode_image(
+    data: bytes,
+    name: object,
+    value_range: ValueRange = None,
+    *,
+    decoder: str | None = None,
+    needed: Needed | None = None,
+) -> np.ndarray | ReducedImage:
     """:func:`read_image` for the bytes of a file; ``name`` is what an error calls it."""
     if not data:
         raise BrokenImageError('the image file is empty', file=name)
     if data.startswith(TIFF_STARTS):
         raise DataError('TIFF files are not read here; convert it to JPEG or PNG', file=name)
     check_end(data, name)
+    decoder = decoder or default_decoder()
+    header = read_jpeg(data) if decoder != 'cv2' or needed is not None else None
+    # What is larger is OpenCV's, which has a limit.
+    upright = header is not None and header.orientation == 1 and header.size_wh[0] * header.size_wh[1] <= _LARGEST
+    factor, image = 1, None
+    if header is not None and upright:
+        factor = 1 if needed is None else reduction(header.size_wh, needed(header.size_wh))
+        if decoder != 'cv2':
+            image = decode_jpeg(data, header.size_wh, factor, fast=decoder == 'simplejpeg-fast')
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), DECODE_FLAGS['color'])
+        if image is None:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), DECODE_FLAGS['color'] | REDUCED[factor])
     except cv2.error as error:
         raise BrokenImageError(f'the decoder refused the image ({error.err})', file=name) from error
     if image is None:
         message = f'not a complete image of a supported format ({len(data)} bytes)'
         raise BrokenImageError(message, file=name, received=data[:8])
-    return with_channels(to_uint8(image, value_range, name=name), 3)
+    image = with_channels(to_uint8(image, value_range, name=name), 3)
+    if factor == 1 or header is None:
+        return image
+    width, height = header.size_wh
+    if image.shape[:2] != (-(-height // factor), -(-width // factor)):  # read otherwise than its header says
+        return decode_image(data, name, value_range, decoder=decoder)
+    return ReducedImage(image, factor, (height, width, 3))
 
 
 def with_channels(image: np.ndarray, channels: int) -> np.ndarray:
@@ -112,7 +179,7 @@ def write_image_file(
 
 def check_end(data: bytes, name: object) -> None:
     """Refuse a JPEG or PNG whose end is missing; this takes microseconds unless something follows the end marker."""
-    if data.startswith(_JPEG_START):
+    if data.startswith(JPEG_START):
         if not data.endswith(_JPEG_END) and not _jpeg_is_complete(data):
             raise BrokenImageError(f'truncated JPEG: no end marker in {len(data)} bytes', file=name)
     elif data.startswith(_PNG_START) and _PNG_END not in data[-64:] and _PNG_END not in data:

@@ -12,6 +12,8 @@ _MAX_HIDDEN_SHARE = 0.10
 _MAX_OWN_SHARE = 0.25
 # A box smaller than this share of its label gets one only where no other box is near: in a crowd the labels would hide the scene.
 _MIN_BOX_PER_LABEL = 0.6
+_PAIRS = 1 << 17  # of boxes that are compared at once, so that the memory stays small
+_TOO_LARGE = 1 << 20  # of a label, for any image
 
 
 def text_height_px(height: int, width: int) -> int:
@@ -63,48 +65,63 @@ def place_labels(
     areas = (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(axis=1)
     taken = np.zeros((height, width), bool)
     places: list[tuple[int, int, int] | None] = [None] * len(boxes)
-    for index in np.argsort(-areas, kind='stable'):
-        labels, options, alone = _candidates(boxes[index], areas[index], sizes_wh[index], width, height)
-        if not len(labels):
-            continue
-        # Only boxes near this one can lie under its labels: one pass over all boxes instead of one per candidate.
-        margin = np.where(alone, labels[:, 3] - labels[:, 1], 0)[:, None]
-        reach = np.hstack([labels[:, :2] - margin, labels[:, 2:] + margin])  # (K, 4)
-        low, high = reach[:, :2].min(axis=0), reach[:, 2:].max(axis=0)
-        near = ((boxes[:, :2] < high) & (boxes[:, 2:] > low)).all(axis=1)
-        near[index] = False
-        hidden = _overlap_areas(reach, boxes[near])  # (K, M)
-        allowed = np.where(alone, 0, _MAX_HIDDEN_SHARE)[:, None] * areas[near]
-        for k in np.flatnonzero((hidden <= allowed).all(axis=1)):
-            left, top, right, bottom = (int(v) for v in labels[k])
-            if not taken[top:bottom, left:right].any():
-                taken[top:bottom, left:right] = True
-                places[index] = (options[k], left, top)
-                break
+    order = np.argsort(-areas, kind='stable')
+    step = max(_PAIRS // max(len(boxes), 1), 1)
+    for start in range(0, len(boxes), step):
+        chunk = order[start : start + step]
+        labels, fits = _candidates(boxes, areas, chunk, [sizes_wh[index] for index in chunk], image_wh)
+        for index, spots, free in zip(chunk.tolist(), labels.tolist(), fits):
+            for k in np.flatnonzero(free).tolist():
+                left, top, right, bottom = spots[k]
+                if not taken[top:bottom, left:right].any():
+                    taken[top:bottom, left:right] = True
+                    places[index] = (k // 4, left, top)
+                    break
     return places
 
 
 def _candidates(
-    box: np.ndarray, area: float, sizes_wh: Sequence[tuple[int, int]], width: int, height: int
-) -> tuple[np.ndarray, list[int], np.ndarray]:
-    """Label rectangles (K, 4) xyxy of one box that lie on the image, in order of preference, their size options (K), and whether
-    each may only be used where no other box is near (K,)."""
-    x1, y1, x2, y2 = (int(round(v)) for v in np.clip(box, -1e6, 1e6))
-    labels, options, alone = [], [], []
-    for option, (label_width, label_height) in enumerate(sizes_wh):
-        # Outlines run 1-2 pixels outside the box; the label starts on them.
-        spots = [(x1 - 1, y1 - label_height), (x2 + 1 - label_width, y1 - label_height), (x1 - 1, y2)]
-        if label_width * label_height <= _MAX_OWN_SHARE * area:
-            spots.append((x1, y1))
-        for left, top in spots:
-            if left >= 0 and top >= 0 and left + label_width <= width and top + label_height <= height:
-                labels.append((left, top, left + label_width, top + label_height))
-                options.append(option)
-                alone.append(area < _MIN_BOX_PER_LABEL * label_width * label_height)
-    return np.array(labels, np.float64).reshape(-1, 4), options, np.array(alone, bool)
-
-
-def _overlap_areas(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Area shared by each of (K, 4) xyxy boxes and each of (M, 4) others -> (K, M)."""
-    sides = np.minimum(boxes[:, None, 2:], others[:, 2:]) - np.maximum(boxes[:, None, :2], others[:, :2])
-    return sides.clip(min=0).prod(axis=-1)
+    boxes: np.ndarray,
+    areas: np.ndarray,
+    chunk: np.ndarray,
+    sizes_wh: Sequence[Sequence[tuple[int, int]]],
+    image_wh: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Label rectangles (C, 4 P, 4) xyxy of the boxes of a chunk (C), four for each of P sizes, in order of preference, and (C, 4 P) whether each lies on the
+    image and hides nothing that matters of the other boxes."""
+    sizes = np.full((len(chunk), max(map(len, sizes_wh), default=0), 2), _TOO_LARGE)
+    for row, given in zip(sizes, sizes_wh):
+        if len(given):
+            row[: len(given)] = given
+    w, h = sizes[..., 0], sizes[..., 1]  # (C, P)
+    x1, y1, x2, y2 = np.rint(boxes[chunk].clip(-1e6, 1e6)).astype(np.int64).T[:, :, None]
+    # Outlines run 1-2 pixels outside the box; the label starts on them.
+    left = np.stack([x1 - 1 + 0 * w, x2 + 1 - w, x1 - 1 + 0 * w, x1 + 0 * w], axis=-1)
+    top = np.stack([y1 - h, y1 - h, y2 + 0 * h, y1 + 0 * h], axis=-1)
+    right, bottom = left + w[..., None], top + h[..., None]
+    fits = (left >= 0) & (top >= 0) & (right <= image_wh[0]) & (bottom <= image_wh[1])  # (C, P, 4)
+    fits[..., 3] &= w * h <= _MAX_OWN_SHARE * areas[chunk, None]
+    # Whether each may only be used where no other box is near.
+    alone = (areas[chunk, None] < _MIN_BOX_PER_LABEL * w * h)[..., None]
+    margin = np.where(alone, h[..., None], 0)
+    low, high = np.stack([left - margin, top - margin]), np.stack([right + margin, bottom + margin])  # (2, C, P, 4)
+    # Only boxes near a box can lie under its labels.
+    far = 4 * _TOO_LARGE
+    lows, highs = (
+        np.where(fits, low, far).min(axis=(2, 3), initial=far),
+        np.where(fits, high, -far).max(axis=(2, 3), initial=-far),
+    )
+    near = (boxes[:, 0] < highs[0, :, None]) & (boxes[:, 2] > lows[0, :, None])  # (C, N)
+    near &= (boxes[:, 1] < highs[1, :, None]) & (boxes[:, 3] > lows[1, :, None])
+    near[np.arange(len(chunk)), chunk] = False
+    own, other = np.nonzero(near)
+    if len(own):
+        first, last = boxes[other, :2].T[..., None, None], boxes[other, 2:].T[..., None, None]
+        shared = (
+            (np.minimum(high[:, own], last) - np.maximum(low[:, own], first)).clip(min=0).prod(axis=0)
+        )  # (pairs, P, 4)
+        hides = shared > np.where(alone[own], 0, _MAX_HIDDEN_SHARE) * areas[other, None, None]
+        ones, starts = np.unique(own, return_index=True)
+        fits[ones] &= ~np.logical_or.reduceat(hides, starts, axis=0)
+    labels = np.stack([left, top, right, bottom], axis=-1)
+    return labels.reshape(len(chunk), -1, 4), fits.reshape(len(chunk), -1)

@@ -102,8 +102,9 @@ def as_json(source: Source, image: np.ndarray, found: Detections, classes: Seque
     labels = found.labels.tolist()
     return dict(
         **content, width=image.shape[1], height=image.shape[0], labels=labels, classes=[_name(classes, label) for label in labels],
-        scores=[round(score, 6) for score in found.scores.tolist()],
-        bboxes=[[round(side, 3) for side in box] for box in found.bboxes.tolist()],
+        # float32 times a power of ten is exact in float64, so this is what Python's round gives.
+        scores=np.round(found.scores.astype(np.float64), 6).tolist(),
+        bboxes=np.round(found.bboxes.astype(np.float64), 3).tolist(),
     )  # fmt: skip
 
 
@@ -233,7 +234,7 @@ class Outputs:
 
     def _draw(self, source: Source, image: np.ndarray, found: Detections) -> None:
         legend = 1 if min(image.shape[:2]) >= _LEGEND_FROM else False
-        rgb = np.ascontiguousarray(image[..., ::-1])
+        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         shown = found.scores >= self.draw_thr
         boxes, labels, scores = found.bboxes[shown], found.labels[shown], found.scores[shown]
         picture = draw_boxes(rgb, boxes, labels, scores, self.classes, legend=legend)

@@ -18,12 +18,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
 from .errors import MMDetError
 
 Item = TypeVar('Item')
 Found = TypeVar('Found')
+Picture = TypeVar('Picture')  # what is decoded: an array, or an image at a part of its sides
 # What an image can be the cause of. Everything else is an error of the program, and ends it.
 _OF_ONE_IMAGE = (MMDetError, MemoryError)
 _END: Any = object()
@@ -56,9 +55,9 @@ class Report(Generic[Item]):
 
 def process(
     sources: Iterable[Item],
-    decode: Callable[[Item], np.ndarray],
-    detect: Callable[[list[np.ndarray]], Sequence[Found]],
-    write: Callable[[Item, np.ndarray, Found], object],
+    decode: Callable[[Item], Picture],
+    detect: Callable[[list[Picture]], Sequence[Found]],
+    write: Callable[[Item, Picture, Found], object],
     *,
     batch_size: int = 1,
     decoders: int = 2,

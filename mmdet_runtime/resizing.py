@@ -111,6 +111,24 @@ def _torch_places(size: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return first, np.minimum(first + 1, size - 1), np.clip(place - first.astype(np.float32), 0, 1).astype(np.float32)
 
 
+def has_ipp() -> bool:
+    """Whether OpenCV holds Intel's IPP, as its packages for x86 processors do."""
+    return hasattr(cv2, 'ipp') and cv2.ipp.useIPP()
+
+
+def resize_by_ipp(image: np.ndarray, size_wh: tuple[int, int], interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
+    """``cv2.resize``, computed by Intel's IPP where OpenCV holds it: bilinear in less than half the time.
+
+    OpenCV interpolates 8-bit images with weights of 11 bits and is up to 0.77 of a grey level from the true value, IPP up to 0.51: about one pixel in
+    nine differs, by one level. OpenCV notes the permission for each thread by itself.
+    """
+    cv2.ipp.setUseIPP_NotExact(True)
+    try:
+        return cv2.resize(image, size_wh, interpolation=interpolation)
+    finally:
+        cv2.ipp.setUseIPP_NotExact(False)
+
+
 def warp_matrix(image_wh: tuple[int, int], canvas_wh: tuple[int, int], fit: str) -> tuple[np.ndarray, tuple[int, int]]:
     """The matrix (3, 3) by which an image comes onto a canvas, and the size (w, h) of the canvas: pixel (x, y) goes to (r x, r y), plus a shift.
 

@@ -13,13 +13,13 @@ import urllib.request
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import cv2
 import numpy as np
 
 from .errors import DataError
-from .images import IMAGE_SUFFIXES, BrokenImageError, decode_image, read_image
+from .images import IMAGE_SUFFIXES, BrokenImageError, ReducedImage, decode_image, read_image
 from .pixels import ValueRange
 from .videos import open_video
 
@@ -127,8 +127,8 @@ def collect(
     return found
 
 
-def decode_source(source: Source, value_range: ValueRange = None) -> np.ndarray:
-    """The pixels of a source, (H, W, 3) uint8 BGR; an address is fetched.
+def decode_source(source: Source, value_range: ValueRange = None, **options: Any) -> np.ndarray | ReducedImage:
+    """The pixels of a source, (H, W, 3) uint8 BGR; an address is fetched. ``options``: see :func:`~mmdet_runtime.images.read_image`.
 
     Raises:
         BrokenImageError: the file or address cannot be read, or is no complete image.
@@ -137,13 +137,13 @@ def decode_source(source: Source, value_range: ValueRange = None) -> np.ndarray:
     if not isinstance(source.image, str):
         return source.image
     if not _STREAM.match(source.image):
-        return read_image(source.image, value_range)
+        return read_image(source.image, value_range, **options)
     try:
         with urllib.request.urlopen(source.image, timeout=_ADDRESS_SECONDS) as answer:
             data = answer.read(_LARGEST_ADDRESS)
     except (OSError, ValueError) as error:
         raise BrokenImageError(f'cannot be fetched ({error})', file=source.image) from error
-    return decode_image(data, source.image, value_range)
+    return decode_image(data, source.image, value_range, **options)
 
 
 def iterate_sources(

@@ -238,6 +238,18 @@ class Stage:
             return self.canvas.place(size_hw, scale, self.keep_ratio)[1]
         return rescale_size_hw(size_hw, scale, self.max_zoom) if self.keep_ratio else (scale[1], scale[0])
 
+    def shown_wh(self, image_wh: tuple[int, int]) -> tuple[float, float]:
+        """Width and height at which the network sees an image, borders left out: the largest of the scales."""
+        width, height = image_wh
+        found = []
+        for scale in self.scales:
+            if self.canvas is None:
+                found.append(self.input_size_hw((height, width), scale)[::-1])
+            else:
+                matrix, _ = self.canvas.place((height, width), scale, self.keep_ratio)
+                found.append((width * matrix[0, 0], height * matrix[1, 1]))
+        return max(w for w, _ in found), max(h for _, h in found)
+
     def _padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         if self.input_hw is None:
             height, width = (-(-side // self.pad_divisor) * self.pad_divisor for side in size_hw)

@@ -74,7 +74,7 @@ class VideoFile:
 
     def write(self, picture: np.ndarray) -> None:
         """Add a frame, (H, W, 3) RGB uint8."""
-        self._writer.write(np.ascontiguousarray(picture[..., ::-1]))
+        self._writer.write(cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR))
         self._count += 1
 
     def __exit__(

@@ -15,6 +15,7 @@ from typing import IO
 from PIL import Image, TiffImagePlugin
 
 from mmdet_runtime.images import TIFF_STARTS
+from mmdet_runtime.jpeg import read_jpeg
 
 from ..errors import DataError
 from ..utils.free_memory import available_memory
@@ -29,8 +30,6 @@ _TRANSPOSED = (5, 6, 7, 8)
 _PNG_START, _JPEG_START = b'\x89PNG\r\n\x1a\n', b'\xff\xd8'
 # Not even a JPEG of one colour takes less than a byte for 500 pixels.
 _JPEG_PIXELS_PER_BYTE = 500
-# Markers of a JPEG whose segment states the size: every start of a frame.
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Tags of TIFF files.
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, CHANNELS = 254, 256, 257, 258, 259, 262, 274, 277
 PLANES, SUB_IFDS, EXTRA_SAMPLES, SAMPLE_FORMAT = 284, 330, 338, 339
@@ -77,17 +76,10 @@ def read_header(source: bytes | str | os.PathLike) -> ImageHeader | None:
 
 def read_jpeg_header(data: bytes) -> ImageHeader | None:
     """The header of a JPEG, read in microseconds unless it holds EXIF, which Pillow reads; None if the data is another format or broken."""
-    place = 2 if data.startswith(_JPEG_START) else len(data)
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from('>HH', data, place + 5)
-            return ImageHeader('JPEG', (width, height)) if width and height else None
-        if marker == 0xE1 and data.startswith(b'Exif', place + 4):
-            return read_header(data)
-        # A fill byte stands before a marker, and its length follows all others up to the frame's.
-        place += 1 if marker == 0xFF else 2 + struct.unpack_from('>H', data, place + 2)[0]
-    return None
+    found = read_jpeg(data)
+    if found is None or not found.exif:
+        return None if found is None else ImageHeader('JPEG', found.size_wh)
+    return read_header(data)
 
 
 def count_frames(data: bytes) -> int:

@@ -10,7 +10,6 @@ Pixels of more than 8 bits become uint8 by the rule of :mod:`~mmdet.formats.pixe
 
 import os
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -25,10 +24,11 @@ from mmdet_runtime.images import (
     with_channels,
     write_image_file,
 )
+from mmdet_runtime.jpeg import DECODERS, REDUCED, check_decoder, decode_jpeg, reduction
 
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from ..utils.reading import check_file, read_file
-from .image_headers import ImageHeader, check_bytes, read_header, read_jpeg_header
+from .image_headers import check_bytes, read_header, read_jpeg_header
 from .pixels import ValueRange, to_uint8
 from .tiff import decode_tiff
 
@@ -36,15 +36,6 @@ __all__ = [
     'DECODERS', 'IMAGE_SUFFIXES', 'BrokenImageError', 'check_decoder', 'decode_image', 'decode_reduced', 'image_size', 'images_by_stem', 'read_image_bytes', 'write_image_file',
 ]  # fmt: skip
 
-# Both stand for libjpeg-turbo, and give the pixels of OpenCV; the second is its name in mmcv.
-DECODERS = {'cv2': 'cv2', 'simplejpeg': 'simplejpeg', 'turbojpeg': 'simplejpeg'}
-# Bits of OpenCV's IMREAD_REDUCED_* flags: a half, a quarter, an eighth of each side.
-_REDUCED = {
-    1: 0,
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
-}
 _MISSING = 'no such image file; check data_root and data_prefix'
 # Formats whose EXIF orientation OpenCV follows.
 _TURNED = ('JPEG', 'MPO', 'PNG', 'WEBP', 'TIFF')
@@ -85,7 +76,8 @@ def decode_image(
         backend_args: arguments of an mmengine file backend, for a path.
         value_range: how pixels of more than 8 bits become 0..255, see :mod:`~mmdet.formats.pixels`; with None they are an error.
         decoder: of :func:`check_decoder`. simplejpeg reads JPEGs in colour that need no turning, and gives the pixels of OpenCV; whatever it does
-            not read, and every other file, is OpenCV's, so that the same files are refused.
+            not read, and every other file, is OpenCV's, so that the same files are refused. ``'simplejpeg-fast'`` does so with the library's faster
+            inverse transform and plain upsampling of the colours, whose pixels differ by about one grey level on average.
 
     Returns:
         (H, W, 3) uint8 BGR for ``'color'``.
@@ -139,16 +131,15 @@ def decode_reduced(
     factor = 1
     if header is not None and needed is not None:
         full_wh = header.upright_wh if flag == 'color' else header.size_wh
-        needed_wh = needed(full_wh)
-        factor = next(k for k in (8, 4, 2, 1) if k == 1 or all(-(-a // k) >= b for a, b in zip(full_wh, needed_wh)))
+        factor = reduction(full_wh, needed(full_wh))
     image: np.ndarray | None = None
     if header is not None and decoder != 'cv2' and (header.orientation == 1 or flag != 'color'):
-        image = _decode_jpeg(data, header, factor)
+        image = decode_jpeg(data, header.size_wh, factor, fast=decoder == 'simplejpeg-fast')
     try:
         if data.startswith(TIFF_STARTS):
             image = decode_tiff(data, DECODE_FLAGS[flag], name)
         elif image is None:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), DECODE_FLAGS[flag] | _REDUCED[factor])
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), DECODE_FLAGS[flag] | REDUCED[factor])
     except cv2.error as error:
         raise BrokenImageError(f'the decoder refused the image ({error.err})', file=name) from error
     if image is None:
@@ -163,32 +154,6 @@ def decode_reduced(
         image = to_uint8(image, value_range, name=name)
     height, width = image.shape[:2] if full_wh is None or factor == 1 else full_wh[::-1]
     return image, (height, width)
-
-
-def check_decoder(name: object, field: str) -> str:
-    """The decoder, ``'cv2'`` or ``'simplejpeg'``, that a config calls ``name``; None is OpenCV.
-
-    Raises:
-        ConfigError: an unknown name, or the library is not installed.
-    """
-    decoder = DECODERS.get(str(name or 'cv2'))
-    if decoder is None:
-        raise ConfigError(f'must be one of {sorted(DECODERS)}', field=field, received=name)
-    if decoder == 'simplejpeg' and find_spec('simplejpeg') is None:
-        message = 'simplejpeg (the extra "fast") is not installed: pip install simplejpeg, or take \'cv2\', which gives the same pixels'
-        raise ConfigError(message, field=field, received=name)
-    return decoder
-
-
-def _decode_jpeg(data: bytes, header: ImageHeader, factor: int) -> np.ndarray | None:
-    """The pixels by simplejpeg; None where it does not read them: CMYK, or anything that it finds wrong, which OpenCV is to judge."""
-    import simplejpeg
-
-    width, height = (-(-side // factor) for side in header.size_wh)
-    try:
-        return simplejpeg.decode_jpeg(data, 'BGR', min_width=width, min_height=height)
-    except ValueError:
-        return None
 
 
 def image_size(path: str | os.PathLike, backend_args: dict | None = None, *, flag: str = 'color') -> tuple[int, int]:

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from mmdet.datasets import BrokenImageError, decode_image, image_size
-from mmdet.formats import images
 from mmdet.formats.images import check_decoder, decode_reduced
 from mmdet.utils import ConfigError, DataError
 from mmdet_runtime import images as shared
+from mmdet_runtime import jpeg
 
 HAS_SIMPLEJPEG = find_spec('simplejpeg') is not None
 PIXELS = np.random.RandomState(0).randint(0, 255, (40, 60, 3), dtype=np.uint8)
@@ -149,9 +149,9 @@ def test_a_reduced_pixel_is_a_mean():
 
 def test_decoders_by_name(monkeypatch):
     assert check_decoder(None, 'x') == check_decoder('cv2', 'x') == 'cv2'
-    monkeypatch.setattr(images, 'find_spec', lambda name: object())
+    monkeypatch.setattr(jpeg, 'find_spec', lambda name: object())
     assert check_decoder('turbojpeg', 'x') == check_decoder('simplejpeg', 'x') == 'simplejpeg'
-    monkeypatch.setattr(images, 'find_spec', lambda name: None)
+    monkeypatch.setattr(jpeg, 'find_spec', lambda name: None)
     with pytest.raises(ConfigError, match='imdecode_backend.*extra "fast"|extra "fast".*imdecode_backend'):
         check_decoder('simplejpeg', 'imdecode_backend')
     with pytest.raises(ConfigError, match='simplejpeg.*pillow'):

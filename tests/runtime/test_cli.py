@@ -109,13 +109,14 @@ def test_info_and_benchmark(folder, images, capsys):
     shown = capsys.readouterr().out
     assert 'detector of 2 classes: whole, quarter' in shown and 'image any x 3 x any x any' in shown
     assert main(['info', str(images)]) == 2
-    assert main([folder, str(images / 'a.png'), '--benchmark', '3']) == 0
+    assert main([folder, str(images / 'a.png'), '--benchmark', '3', '--pictures', '--coco']) == 0
     shown = capsys.readouterr().out
     for word in (
         'decode',
         'preprocess',
         'network',
         'nms',
+        'write',
         'one after the other',
         'all steps at once',
         'peak memory',

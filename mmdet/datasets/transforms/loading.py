@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from math import inf
 from typing import Any
@@ -19,6 +20,8 @@ from mmdet.registry import BOX_TYPES, TRANSFORMS
 
 from .arguments import check_choice, is_number
 from .base import DetTransform, GeometricTransform
+from .formatting import PackDetInputs
+from .geometric import RandomFlip
 
 COLOR_TYPES = ('color', 'color_ignore_orientation', 'grayscale', 'unchanged')
 # What Python raises for objects that are no dicts, or hold no numbers or too large ones.
@@ -38,8 +41,8 @@ class LoadImageFromFile(DetTransform):
         color_type: ``'color'`` and ``'grayscale'`` turn the image upright by its EXIF orientation;
             ``'color_ignore_orientation'`` and ``'unchanged'`` do not, except for TIFF files. ``'unchanged'`` keeps alpha, and 16-bit and floating-point
             pixels as they are unless there is a ``value_range``.
-        imdecode_backend: what decodes JPEGs: ``'cv2'``, or ``'simplejpeg'`` (also called ``'turbojpeg'``; the extra ``fast``), which is faster. The
-            pixels and the files that are refused are the same.
+        imdecode_backend: what decodes JPEGs: ``'cv2'``, or ``'simplejpeg'`` (also called ``'turbojpeg'``; the extra ``fast``), which is faster, with
+            the same pixels. ``'simplejpeg-fast'`` is faster again, with pixels that differ a little. The files that are refused are the same.
         file_client_args: old name of ``backend_args``.
         ignore_empty: return None (the dataset draws another sample) instead of raising for an unreadable image.
         backend_args: mmengine file backend that fetches the bytes; None reads a local file.
@@ -47,7 +50,8 @@ class LoadImageFromFile(DetTransform):
             such an image is an error.
         reduced: decode a JPEG at a half, a quarter or an eighth of its sides where that is still no smaller than what the next transform
             that resizes makes of it. ``img`` is then smaller than ``img_shape`` and ``ori_shape``, which stay those of the file, and
-            ``reduced_from`` says so until that transform. Only the pipeline of a data set does this; see :func:`settle_pipeline`.
+            ``reduced_from`` says so until that transform. Only the pipeline of a data set does this; see :func:`settle_pipeline`. A number up to 1 is
+            the part of that size that suffices: with 0.9, an image that is needed at (1067, 800) is taken at (1000, 750), and enlarged.
         cache_mb: keep decoded images, the first ones that fit into so many MiB, for later epochs; each loader worker has a cache of its own, and
             a file that changes meanwhile is not read again.
 
@@ -66,14 +70,14 @@ class LoadImageFromFile(DetTransform):
         *,
         backend_args: dict | None = None,
         value_range: ValueRange = None,
-        reduced: bool = False,
+        reduced: bool | float = False,
         cache_mb: float = 0,
     ):
         self.to_float32 = to_float32
         self.color_type = check_choice('color_type', color_type, COLOR_TYPES)
         self.imdecode_backend = check_decoder(imdecode_backend, 'imdecode_backend')
-        if not isinstance(reduced, bool):
-            raise ConfigError('must be True or False', field='reduced', received=reduced)
+        if not isinstance(reduced, bool) and not (is_number(reduced) and 0.5 < reduced <= 1):
+            raise ConfigError('must be True, False, or a number in (0.5, 1]', field='reduced', received=reduced)
         self.reduced = reduced
         if not is_number(cache_mb) or not 0 <= cache_mb < inf:
             raise ConfigError('must be a number of at least 0', field='cache_mb', received=cache_mb)
@@ -370,7 +374,8 @@ def flat_pipeline(steps: Iterable[Any]) -> Iterator[Any]:
 
 
 def settle_pipeline(steps: Sequence[Any]) -> None:
-    """Decide, in place, what depends on the transforms that follow: the kind of boxes (:func:`settle_box_type`) and the size of reduced images.
+    """Decide, in place, what depends on the transforms that follow: the kind of boxes (:func:`settle_box_type`), the size of reduced images, and whether
+    an image is mirrored before it is packed or meanwhile, which saves writing and reading it once.
 
     Between ``LoadImageFromFile(reduced=True)`` and the transform that resizes may stand ``LoadAnnotations`` and transforms of colour.
 
@@ -378,6 +383,9 @@ def settle_pipeline(steps: Sequence[Any]) -> None:
         ConfigError: ``reduced=True``, and another transform stands there, or none resizes.
     """
     settle_box_type(steps)
+    for step, following in zip(steps, [*steps[1:], None]):
+        if type(step) is RandomFlip:
+            step._gives_view = type(following) is PackDetInputs
     for index, loader in enumerate(steps):
         if isinstance(loader, LoadImageFromFile) and loader.reduced:
             later = (step for step in steps[index + 1 :] if not _keeps_size(step))
@@ -390,7 +398,14 @@ def settle_pipeline(steps: Sequence[Any]) -> None:
                 message = "needs one of this package's transforms that resize as the next one (after LoadAnnotations and colour)"
                 received = None if step is None else type(step).__name__
                 raise ConfigError(message, field='LoadImageFromFile.reduced', received=received)
-            loader._needed = needed
+            loader._needed = partial(_part_of, float(loader.reduced), needed)
+
+
+def _part_of(
+    part: float, needed: Callable[[tuple[int, int]], tuple[float, float]], image_wh: tuple[int, int]
+) -> tuple[float, float]:
+    width, height = needed(image_wh)
+    return width * part, height * part
 
 
 def _keeps_size(step: Any) -> bool:

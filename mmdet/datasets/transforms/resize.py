@@ -12,7 +12,7 @@ from mmcv.transforms.utils import cache_randomness
 from mmdet.core.boxes import autocast_box_type
 from mmdet.errors import ConfigError
 from mmdet.registry import TRANSFORMS
-from mmdet_runtime.resizing import fit_size, scaled_size
+from mmdet_runtime.resizing import fit_size, has_ipp, resize_by_ipp, scaled_size
 
 from .arguments import (
     check_choice,
@@ -50,7 +50,8 @@ class Resize(GeometricTransform):
         scale_factor: one factor, or (w, h) factors; instead of ``scale``.
         keep_ratio: keep the aspect ratio.
         clip_object_border: clip the boxes to the image.
-        backend: only ``'cv2'``.
+        backend: ``'cv2'``, or ``'ipp'``: the library in OpenCV's packages for x86 processors that takes half the time, and gives pixels that differ
+            by at most one grey level (:func:`~mmdet_runtime.resizing.resize_by_ipp`). For training; an exported detector resizes by ``'cv2'``.
         interpolation: ``'nearest'``, ``'bilinear'``, ``'bicubic'``, ``'area'`` or ``'lanczos'``; of the image. Bitmaps take the
             nearest pixel.
     """
@@ -77,7 +78,10 @@ class Resize(GeometricTransform):
             self.scale_factor = check_pair('scale_factor', scale_factor, lambda factor: 0 < factor < inf, allowed)
         self.keep_ratio = keep_ratio
         self.clip_object_border = clip_object_border
-        self.backend = check_choice('backend', backend, ('cv2',))
+        self.backend = check_choice('backend', backend, ('cv2', 'ipp'))
+        if backend == 'ipp' and not has_ipp():
+            message = "OpenCV holds no IPP on this machine; take 'cv2', whose pixels differ by at most one grey level"
+            raise ConfigError(message, field='backend', received=backend)
         self.interpolation = check_choice('interpolation', interpolation, INTERPOLATIONS)
 
     @autocast_box_type()
@@ -119,7 +123,8 @@ class Resize(GeometricTransform):
         new_w, new_h = self.fit((width, height), scale) if self.keep_ratio else (int(scale[0]), int(scale[1]))
         if (new_h, new_w) != image.shape[:2]:
             flag = INTERPOLATIONS[self.interpolation]
-            image = cv2.resize(image, (new_w, new_h), interpolation=flag)
+            resized = resize_by_ipp if self.backend == 'ipp' else cv2.resize
+            image = resized(image, (new_w, new_h), interpolation=flag)
         results.update(img=image, img_shape=(new_h, new_w))
         results.update(scale_factor=(new_w / width, new_h / height), keep_ratio=self.keep_ratio)
 

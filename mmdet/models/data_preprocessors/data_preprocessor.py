@@ -5,6 +5,7 @@ Naming: B images, C channels, (H, W) of the batch: the largest image, rounded up
 
 import math
 
+import cv2
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
@@ -147,6 +148,11 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         for place, image in zip(batch, images):
             h, w = image.shape[-2:]
             image = image.to(self.device, non_blocking=self._non_blocking)
+            place[:, h:] = self.pad_value
+            place[:, :h, w:] = self.pad_value
+            if self._looks_up(image, place):
+                self._look_up(image, place[:, :h, :w])
+                continue
             if self.swaps_channels and image.size(0) == 3:
                 image = image.flip(0)
             target = place[:, :h, :w]
@@ -155,6 +161,20 @@ class DetDataPreprocessor(BaseDataPreprocessor):
                 target.div_(self.std)
             else:
                 target.copy_(image)
-            place[:, h:] = self.pad_value
-            place[:, :h, w:] = self.pad_value
         return batch
+
+    def _looks_up(self, image: Tensor, place: Tensor) -> bool:
+        """Whether a table of 256 values serves: on CPUs it takes a half to a quarter of the time of the arithmetic, and gives the same to the last bit."""
+        kinds = (image.dtype, place.dtype, image.device.type) == (torch.uint8, torch.float32, 'cpu')
+        return self.normalises and kinds and self.mean.dtype == torch.float32 and len(image) == 3 and image.numel() > 0
+
+    def _look_up(self, image: Tensor, target: Tensor) -> None:
+        """Normalise an image (3, h, w) uint8 into a part (3, h, w) of the batch, of either layout."""
+        levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 256)
+        table = ((levels - self.mean) / self.std).expand(3, 1, 256).numpy()
+        source, found = image.numpy()[:: -1 if self.swaps_channels else 1], target.numpy()
+        if found.strides[2] == found.itemsize:
+            for plane, values, normalised in zip(source, table, found):
+                cv2.LUT(plane, values, dst=normalised)
+        else:
+            cv2.LUT(cv2.merge(list(source)), table.transpose(1, 2, 0).copy(), dst=found.transpose(1, 2, 0))

@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmdet.datasets.transforms import Compose
 from mmdet.datasets.transforms.formatting import to_chw
+from mmdet.datasets.transforms.loading import settle_pipeline
 from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
 from mmdet.utils import ConfigError, DataError
@@ -145,3 +147,29 @@ def test_meta_keys_are_names():
     for wrong in (3, ['img_id', 3], None):
         with pytest.raises(ConfigError, match='meta_keys: must be a list of key names'):
             pack({}, meta_keys=wrong)
+
+
+@pytest.mark.parametrize('direction', ['horizontal', 'vertical', 'diagonal'])
+@pytest.mark.parametrize('size', [(150, 33), (64, 5), (1, 7), (7, 1)])
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32, np.int16])
+def test_images_mirrored_while_they_are_packed(direction, size, dtype):
+    image = np.random.RandomState(0).randint(0, 256, (*size, 3)).astype(dtype)
+    sample = dict(img=image, gt_bboxes=np.array([[1, 0, 3, 1]], np.float32))
+    steps = [dict(type='RandomFlip', prob=1.0, direction=direction), dict(type='PackDetInputs')]
+    plain, settled = Compose(steps), Compose(steps)
+    settle_pipeline(settled.transforms)
+    axes = {'horizontal': (1,), 'vertical': (0,), 'diagonal': (0, 1)}[direction]
+    packed = [pipeline(dict(sample)) for pipeline in (plain, settled)]
+    for one in packed:
+        np.testing.assert_array_equal(one['inputs'], np.flip(image, axes).transpose(2, 0, 1))
+        assert one['inputs'].is_contiguous() and not np.shares_memory(one['inputs'].numpy(), image)
+    first, second = (one['data_samples'].gt_instances.bboxes for one in packed)
+    assert first.equal(second)
+
+
+def test_a_flip_that_is_not_last_mirrors_at_once():
+    steps = Compose(
+        [dict(type='RandomFlip', prob=1.0), dict(type='Pad', size_divisor=4), dict(type='PackDetInputs')]
+    ).transforms
+    settle_pipeline(steps)
+    assert steps[0](dict(img=np.zeros((4, 4, 3), np.uint8)))['img'].flags.c_contiguous

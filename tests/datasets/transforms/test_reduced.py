@@ -76,3 +76,19 @@ def test_where_no_data_set_asks_for_it_images_stay_whole(record):
     assert Compose([dict(LOAD, reduced=True)])(dict(record))['img'].shape == (90, 161, 3)
     with pytest.raises(ConfigError, match='reduced'):
         Compose([dict(LOAD, reduced=2)])
+
+
+@pytest.mark.parametrize('part, shape', [(True, (90, 161)), (1.0, (90, 161)), (0.9, (45, 81)), (0.99, (90, 161))])
+def test_a_part_of_the_size_suffices(record, part, shape):
+    """(85, 47) needs the whole image of 161 x 90; its half is 81 x 45."""
+    steps = Compose([dict(LOAD, reduced=part), dict(type='Resize', scale=(85, 47))]).transforms
+    settle_pipeline(steps)
+    loaded = steps[0](dict(record))
+    assert loaded['img'].shape[:2] == shape
+    assert steps[1](loaded)['img'].shape == (47, 85, 3)
+
+
+@pytest.mark.parametrize('value', [0.5, 1.5, 0, -1, 'half', None])
+def test_a_part_that_is_none(value):
+    with pytest.raises(ConfigError, match='reduced'):
+        Compose([dict(LOAD, reduced=value)])

@@ -3,6 +3,7 @@ import mmcv.transforms
 import numpy as np
 import pytest
 
+from mmdet.datasets.transforms import resize
 from mmdet.datasets.transforms.resize import INTERPOLATIONS, fit_size, pad_image, scaled_size, warp_image
 from mmdet.registry import TRANSFORMS
 from mmdet.utils import ConfigError
@@ -329,3 +330,23 @@ def test_warp_gives_the_pixels_of_opencv(matrix, flag):
             expected = cv2.warpAffine(np.ascontiguousarray(one), np.array(matrix, float), size_wh, **options)
             made = warp_image(one, np.array(matrix, float), size_wh, colour, flag)
             np.testing.assert_array_equal(made, expected, err_msg=f'{name} {size_wh}')
+
+
+@pytest.mark.skipif(not resize.has_ipp(), reason='OpenCV holds no IPP on this machine')
+@pytest.mark.parametrize('scale', [(133, 75), (40, 25), (96, 64)])
+def test_ipp_differs_by_a_level_at_most(scale):
+    image = np.random.RandomState(0).randint(0, 256, (64, 96, 3)).astype(np.uint8)
+    boxes = np.array([[1, 2, 30, 40]], np.float32)
+    ours, fast = (
+        TRANSFORMS.build(dict(type='Resize', scale=scale, backend=backend))(dict(img=image, gt_bboxes=boxes))
+        for backend in ('cv2', 'ipp')
+    )
+    assert np.abs(ours['img'].astype(int) - fast['img']).max() <= 1
+    np.testing.assert_array_equal(ours['gt_bboxes'], fast['gt_bboxes'])
+    assert not cv2.ipp.useIPP_NotExact()  # what others resize meanwhile stays as it is
+
+
+def test_ipp_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(resize, 'has_ipp', lambda: False)
+    with pytest.raises(ConfigError, match='IPP.*cv2'):
+        TRANSFORMS.build(dict(type='RandomResize', scale=[(8, 8), (9, 9)], backend='ipp'))

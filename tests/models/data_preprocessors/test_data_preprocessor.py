@@ -192,3 +192,17 @@ def test_names_that_subclasses_read():
     assert not plain._enable_normalize and not plain._channel_conversion
     assert preprocessor._get_pad_shape(images((9, 8), (1, 17))) == [(16, 8), (8, 24)]
     assert preprocessor._get_pad_shape(dict(inputs=torch.zeros(2, 3, 5, 5))) == [(8, 8)] * 2
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('options', [dict(bgr_to_rgb=True), dict(), dict(mean=[5.5], std=[3.3])])
+def test_8_bit_images_get_the_values_of_other_types(options, channels_last):
+    """8-bit ones are looked up in a table, others are computed: equal to the last bit, in both layouts."""
+    given = dict(dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], pad_value=7), **options)
+    preprocessor = DetDataPreprocessor(**given, channels_last=channels_last)
+    data = images((5, 7), (4, 9))
+    data['inputs'].append(torch.randint(0, 256, (6, 3, 3), dtype=torch.uint8).permute(2, 0, 1))  # channels last itself
+    looked_up = preprocessor(data)['inputs']
+    computed = preprocessor(dict(inputs=[image.float() for image in data['inputs']]))['inputs']
+    assert torch.equal(looked_up, computed)
+    assert looked_up.is_contiguous(memory_format=torch.channels_last) == channels_last
