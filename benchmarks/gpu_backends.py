@@ -94,8 +94,8 @@ def measure(rows: Rows, name: str, build: Callable[[], Network], images: torch.T
 def run_runtime(rows: Rows, cfg: Config, model, device: str, shape_hw: tuple[int, int], number: int) -> None:
     """The exported folder: parity of its boxes, and images a second from files to boxes."""
     from mmdet.apis.exporting import ExportSettings, export_detector
-    from mmdet_runtime.drawing import write_image
     from mmdet_runtime import load
+    from mmdet_runtime.drawing import write_image
     from mmdet_runtime.images import read_image
     from mmdet_runtime.pipeline import process
 
@@ -174,7 +174,7 @@ def main() -> None:
         for to in ('torch-export', provider, 'TensorRT'):
             scratch = tempfile.TemporaryDirectory()
             name = to if to == 'torch-export' else f'onnxruntime, {to}'
-            todo.append(('export', name, lambda to=to, folder=scratch: exported(model, images, to, Path(folder.name))))
+            todo.append(('export', name, lambda to=to, images=images, folder=scratch: exported(model, images, to, Path(folder.name))))
         for group, name, build in todo:
             if group in args.only:
                 measure(rows, f'batch {size}, {name}', build, images, expected)
