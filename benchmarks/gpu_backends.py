@@ -174,7 +174,13 @@ def main() -> None:
         for to in ('torch-export', provider, 'TensorRT'):
             scratch = tempfile.TemporaryDirectory()
             name = to if to == 'torch-export' else f'onnxruntime, {to}'
-            todo.append(('export', name, lambda to=to, images=images, folder=scratch: exported(model, images, to, Path(folder.name))))
+            todo.append(
+                (
+                    'export',
+                    name,
+                    lambda to=to, images=images, folder=scratch: exported(model, images, to, Path(folder.name)),
+                )
+            )
         for group, name, build in todo:
             if group in args.only:
                 measure(rows, f'batch {size}, {name}', build, images, expected)
