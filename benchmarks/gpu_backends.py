@@ -184,6 +184,8 @@ def main() -> None:
         for group, name, build in todo:
             if group in args.only:
                 measure(rows, f'batch {size}, {name}', build, images, expected)
+    if 'compile' in args.only and not args.modes:
+        rows.add(TABLE, 'torch.compile', note='no mode was asked for')
     if 'runtime' in args.only and not rows.late:
         with rows.attempt(TABLE, 'runtime'):
             try:
