@@ -83,6 +83,7 @@ class Sizes:
         batches: images of a batch, the most important size first.
         rounds: arguments of networks.py that set how often it measures.
         compile: arguments of networks.py that set what torch.compile compiles.
+        backends: arguments of gpu_backends.py.
         operators: arguments of operators.py.
         latency: arguments of ufpmp_latency.py.
         loading: arguments of loading.py.
@@ -96,6 +97,7 @@ class Sizes:
     batches: tuple[str, ...] = ('8', '1', '16')
     rounds: tuple[str, ...] = ('--repeat', '1', '--round-seconds', '0.25')
     compile: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ('--shape', '800', '1344', '--batches', '8', '1')
     operators: tuple[str, ...] = ()
     latency: tuple[str, ...] = ('--images-number', '24', '--batches', '1', '8')
     loading: tuple[str, ...] = ('--batch-size', '8', '--images', '160', '--workers', '1', '2', '4', '8', '16')
@@ -110,6 +112,8 @@ DRY = Sizes(
     batches=('2',),
     rounds=('--repeat', '1', '--round-seconds', '0'),
     compile=('--compile-backend', 'eager'),
+    # Without the compiler, whose kernels alone take half a minute: that it compiles is tested where its set-up is.
+    backends=('--shape', '64', '96', '--batches', '1', '--images', '2', '--modes'),
     operators=('--objects', '20', '--candidates', '300', '--queries', '50'),
     latency=('--images-number', '2', '--batches', '1', '2', '--cfg-options', 'model.coarse.scale=(96,64)', 'model.fine.scale=(96,96)', *QUARTER_STAGES),
     loading=('--batch-size', '2', '--images', '4', '--workers', '0', '1'),
@@ -117,7 +121,7 @@ DRY = Sizes(
     training=('--batch-size', '2', '--workers', '0', '--fp32'),
     image=('train_dataloader.dataset.dataset.pipeline.2.scale=(96,64)', 'test_dataloader.dataset.pipeline.1.scale=(96,64)'),
     narrow={GFL: QUARTER, MP: QUARTER, COARSE: QUARTER, DCN: (*QUARTER, 'model.backbone.depth=50'), VIT: SHALLOW_VIT},
-    pytest=('tests/ops/test_nms.py',),
+    pytest=('tests/runtime/test_arguments.py', '-k', 'wrong_value'),
 )  # fmt: skip
 
 
@@ -175,6 +179,8 @@ def plan(dry: bool, data: Path, long: bool = False) -> list[Part]:
     ufpmp = ['ufpmp_latency.py', f'configs/{UFPMP}', str(annotations), str(images)]
     options = {config: cfg_options(*sizes.image, *sizes.narrow.get(config, ())) for config in (COARSE, MP)}
 
+    backends = ['gpu_backends.py', GFL, *sizes.backends, *cfg_options(*sizes.narrow.get(GFL, ()))]
+
     def training(config: str, *arguments: str) -> list[str]:
         return ['training.py', f'configs/{config}', '--data', str(data), *arguments, *options[config]]
 
@@ -190,12 +196,14 @@ def plan(dry: bool, data: Path, long: bool = False) -> list[Part]:
         Part('mosaics', ['sample_data.py', str(data), '--mosaics'], 60, reports=None, together=True),
         Part('tests', ['-m', 'pytest', '-p', 'no:cacheprovider', *sizes.pytest], 60, reports='junit', together=True),
         Part('resume', training(COARSE, '--check-resume', '--batch-size', '2', '--workers', '0', *precision), 60, together=True),
-        networks('GFL R50', GFL, *setups, seconds=45),
+        networks('GFL R50', GFL, *(setups[2:4] if dry else setups), seconds=45),
         networks('GFL R50 of mmdetection', GFL, 'fp32', 'bf16', 'tf32', seconds=35, peer=True),
         networks('GFL R50 compiled', GFL, compiled, seconds=45, first_batch=True),
         networks('ViT-Adapter-S', VIT, *others, seconds=28),
         networks('GFLV2 X101-DCN', DCN, *others, 'fp32 twin', seconds=40),
         networks('MP-Det R50', MP, *others, seconds=28),
+        Part('exports and runtime', [*backends, '--only', 'torch', 'export', 'runtime'], 60),
+        Part('compile modes', [*backends, '--only', 'compile'], 60),
         Part('operators', ['operators.py', *sizes.operators], 15),
         Part('operators of mmdetection', ['operators.py', *sizes.operators, '--peer'], 12, peer=True),
         Part('UFPMP-Det fp32', [*ufpmp, *sizes.latency], 18),
@@ -464,7 +472,7 @@ found = dict(torch=torch.__version__, cuda=torch.version.cuda, cudnn=torch.backe
 if torch.cuda.is_available():
     card = torch.cuda.get_device_properties(0)
     found.update(device=card.name, memory_gib=round(card.total_memory / 2**30, 1), capability=f'{card.major}.{card.minor}')
-for name in ('torchvision', 'triton', 'mmengine', 'mmcv', 'cv2', 'numpy'):
+for name in ('torchvision', 'triton', 'mmengine', 'mmcv', 'cv2', 'numpy', 'onnx', 'onnxruntime', 'tensorrt'):
     try:
         found[name] = __import__(name).__version__
     except Exception as error:

@@ -497,11 +497,13 @@ def _compiler_settings() -> Iterator[None]:
     import torch._inductor.config
     import torch.fx.experimental._config
 
+    shapes: Any = torch.fx.experimental._config
+
     with (
         torch._inductor.config.patch(
             freezing=True
         ),  # the weights are constants: laid out once, and not cast in every call
-        torch.fx.experimental._config.patch(use_duck_shape=False),  # a square image makes no graph of square images
+        shapes.patch(use_duck_shape=False),  # a square image makes no graph of square images
         # One entry for each network that shares the code, and for each time that it was prepared anew.
         torch._dynamo.config.patch(recompile_limit=max(torch._dynamo.config.recompile_limit, 128)),
     ):
@@ -518,8 +520,9 @@ class CompiledGraph:
     """
 
     def __init__(self, compute: Callable[[Tensor], Any], dynamic: bool, mode: str | None = None):
-        self._compute, self._options = compute, dict(dynamic=dynamic, mode=mode)
-        self._run = torch.compile(compute, fullgraph=True, **self._options)  # type: ignore[call-overload]
+        self._compute: Any = compute
+        self._options: dict[str, Any] = dict(dynamic=dynamic, mode=mode)
+        self._run = torch.compile(self._compute, fullgraph=True, **self._options)
 
     def __call__(self, images: Tensor) -> Any:
         """What the function returns."""
@@ -532,7 +535,7 @@ class CompiledGraph:
         except Unsupported as error:  # a layer of the user's own may do anything
             reason = str(error).strip().partition('\n')[0]
             print_log(f'torch.compile breaks the network into several graphs: {reason}', logger='current')
-            self._run = torch.compile(self._compute, **self._options)  # type: ignore[call-overload]
+            self._run = torch.compile(self._compute, **self._options)
             found = self._run(images)
         graphs = counters['stats']['unique_graphs'] - before
         if graphs:
