@@ -1,4 +1,4 @@
-# make install | demo | test | lint | dist: each target installs what it needs. make demo VERBOSE=1 prints the whole log.
+# Each target installs what it needs. `make help` lists them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,9 +6,12 @@ READY := $(VENV)/.installed
 # Test processes; each runs on one thread.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: install demo test lint dist clean
+.PHONY: help install demo test lint dist clean
 
-install: $(READY)
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' $(MAKEFILE_LIST)
+
+install: $(READY) ## the environment in .venv, with what the tests need
 
 $(READY): requirements.txt constraints.txt setup.py pyproject.toml mmdet_runtime/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -23,25 +26,24 @@ $(READY): requirements.txt constraints.txt setup.py pyproject.toml mmdet_runtime
 		$(BIN)/python -m pip install --quiet -c constraints.txt torchvision; fi
 	touch $@
 
-demo: install
+demo: install ## UFPMP-Det on drawn drone scenes, from training to a report; VERBOSE=1 prints the whole log
 	$(BIN)/python tools/misc/demo.py $(if $(VERBOSE),--verbose)
 
-test: install
+test: install ## the test suite, on all cores or on JOBS
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-lint: install
+lint: install ## ruff, the import contracts, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-# Both distributions, into dist/.
-dist: install
+dist: install ## the source distributions and wheels, in dist/
 	$(BIN)/python -m pip install --quiet -c constraints.txt build twine
 	rm -rf dist
 	$(BIN)/python -m build -q --outdir dist .
 	$(BIN)/python -m build -q --outdir dist mmdet_runtime
 	$(BIN)/python -m twine check --strict dist/*
 
-clean:
+clean: ## remove what make has made
 	rm -rf $(VENV) work_dirs build dist *.egg-info mmdet_runtime/build mmdet_runtime/*.egg-info

@@ -95,6 +95,11 @@ setup(
     packages=find_packages(include=packages),
     package_data={'mmdet': ['py.typed']} if RELEASE else {'mmdet': ['py.typed'], 'mmdet_runtime': ['py.typed']},
     install_requires=requirements() + ([f'mmdet-dense-runtime=={version()}'] if RELEASE else []),
-    entry_points={'console_scripts': [] if RELEASE else ['mmdet-runtime = mmdet_runtime.cli:main']},
+    entry_points={
+        'console_scripts': [
+            'mmdet = mmdet.commands:main',
+            *([] if RELEASE else ['mmdet-runtime = mmdet_runtime.cli:main']),
+        ]
+    },
     cmdclass={'build_py': BuildPy},
 )

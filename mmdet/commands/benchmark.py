@@ -107,8 +107,9 @@ def benchmark(
             read_setups(backend), own_command(), device=device, log=functools.partial(print, flush=True)
         )
         print(rows_table(rows))
-        for line in rows if json else ():
-            append_line(json, line.to_json())
+        if json:
+            for line in rows:
+                append_line(json, line.to_json())
         return
     inference = dict(cfg.get('inference') or {})
     for name, asked in (('channels_last', channels_last), ('fuse', fuse_conv_bn)):

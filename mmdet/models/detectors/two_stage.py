@@ -133,7 +133,9 @@ class TwoStageDetector(PyramidDetector):
         kind, head = type(self), type(self.detection_head)
         names = ('predict', 'candidates', 'batch_outputs')
         own = [name for name in names if getattr(kind, name) is not getattr(TwoStageDetector, name)]
-        known = next(one for one in head.__mro__ if 'batch_outputs' in vars(one))  # the class that its exported form is of
+        known = next(
+            one for one in head.__mro__ if 'batch_outputs' in vars(one)
+        )  # the class that its exported form is of
         names = ('predict', 'predict_bbox', 'forward')
         return own + [f'roi_head.{name}' for name in names if getattr(head, name) is not getattr(known, name)]
 
