@@ -11,7 +11,9 @@ from pathlib import Path
 
 _FENCE = re.compile(r'^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```', re.S | re.M)
 _INDENTED = re.compile(r'(?:^    .*\n)+', re.M)
-_STARTS = re.compile(r'(?:[A-Z_]+=\S+ )*(?:python|torchrun|bash|\./tools|\./benchmarks|benchmarks/|mmdet(?:-runtime)?|make|pip|uv|curl) ')
+_STARTS = re.compile(
+    r'(?:[A-Z_]+=\S+ )*(?:python|torchrun|bash|\./tools|\./benchmarks|benchmarks/|mmdet(?:-runtime)?|make|pip|uv|curl) '
+)
 
 
 def pages(repository: Path) -> list[Path]:
@@ -19,7 +21,9 @@ def pages(repository: Path) -> list[Path]:
 
 
 def python_blocks(page: Path) -> list[str]:
-    return [found['body'] for found in _FENCE.finditer(page.read_text(encoding='utf-8')) if found['language'] == 'python']
+    return [
+        found['body'] for found in _FENCE.finditer(page.read_text(encoding='utf-8')) if found['language'] == 'python'
+    ]
 
 
 def commands(page: Path) -> Iterator[str]:
@@ -53,7 +57,9 @@ class Run:
 
 _DEMO = 'work_dirs/gfl_demo/epoch_9.pth'
 _VAL = 'data/VisDrone2019-DET/VisDrone2019-DET-val'
-_TRAIN = ' '.join(f'{split}_dataloader.{key}' for split in ('train', 'val') for key in ('num_workers=0', 'persistent_workers=False'))
+_TRAIN = ' '.join(
+    f'{split}_dataloader.{key}' for split in ('train', 'val') for key in ('num_workers=0', 'persistent_workers=False')
+)
 _TEST = 'test_dataloader.num_workers=0 test_dataloader.persistent_workers=False'
 _SCENES = 'test_dataloader.dataset.datasets.1.generate=None'
 
@@ -102,8 +108,6 @@ RUN = [
         'train_dataloader.dataset.generate=None train_dataloader.num_workers=0 train_dataloader.persistent_workers=False'),
     Run('python tools/test.py configs/demo/gfl_tinynas_demo.py work_dirs/gfl_tinynas_demo/epoch_5.pth --eval bbox', {'epoch_5': 'epoch_1'},
         f'--cfg-options test_dataloader.dataset.generate=None {_TEST}'),
-    Run('python tools/export.py configs/demo/gfl_tinynas_demo.py work_dirs/gfl_tinynas_demo/epoch_5.pth --to onnx --out exported/searched',
-        {'epoch_5': 'epoch_1'}, f'--cfg-options test_dataloader.dataset.generate=None {_TEST}'),
     Run('python tools/analysis_tools/structure_info.py configs/tinynas/detection/models/maedet_s.json'),
 ]  # fmt: skip
 

@@ -35,7 +35,9 @@ def test_every_command_has_a_place(repository):
 
 def test_a_command_with_neither_is_found(tmp_path):
     page = tmp_path / 'page.md'
-    page.write_text('```shell\npython tools/no_such.py \\\n    --option   # why\n```\n\n    nothing of the kind\n\n```\nmake up\nit\n```\n')
+    page.write_text(
+        '```shell\npython tools/no_such.py \\\n    --option   # why\n```\n\n    nothing of the kind\n\n```\nmake up\nit\n```\n'
+    )
     assert list(commands(page)) == ['python tools/no_such.py --option', 'make up']
     assert [reason(line) for line in commands(page)] == [None, None]
 
@@ -99,7 +101,18 @@ def project(tmp_path_factory):
         patch.chdir(folder)
         run_tool(*convert, 'data/BCCD', '--to', 'voc', '--image-files', 'link', '--images', scenes)
         for split in ('train', 'val'):
-            run_tool(*convert, f'data/{split}', '--to', 'visdrone', '--image-files', 'copy', '--images', scenes, '--split', split)
+            run_tool(
+                *convert,
+                f'data/{split}',
+                '--to',
+                'visdrone',
+                '--image-files',
+                'copy',
+                '--images',
+                scenes,
+                '--split',
+                split,
+            )
             shutil.move(f'data/{split}/{split}', f'data/VisDrone2019-DET/VisDrone2019-DET-{split}')
     (folder / 'gfocal_r50_fpn_ms2x.py').write_text("_base_ = './gfl_r50_fpn_1x_coco.py'\ntotal_epochs = 24\n")
     model = MODELS.build(load_config(REPOSITORY / 'configs/demo/gfl_demo.py').model)
@@ -132,5 +145,14 @@ def test_commands_run(project, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(project.folder))
     for entry in RUN:
         run(entry)
-    made = ('work_dirs/mine/epoch_2.pth', 'work_dirs/both.pkl', 'outputs/preds', 'exported/searched/manifest.json', 'NEW.safetensors', 'new.py', 'merged.json', 'data/bccd_train.csv', 'grid.jpg')
+    made = (
+        'work_dirs/mine/epoch_2.pth',
+        'work_dirs/both.pkl',
+        'outputs/preds',
+        'NEW.safetensors',
+        'new.py',
+        'merged.json',
+        'data/bccd_train.csv',
+        'grid.jpg',
+    )
     assert [path for path in made if not (project.folder / path).exists()] == []
