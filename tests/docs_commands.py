@@ -108,6 +108,8 @@ RUN = [
         'train_dataloader.dataset.generate=None train_dataloader.num_workers=0 train_dataloader.persistent_workers=False'),
     Run('python tools/test.py configs/demo/gfl_tinynas_demo.py work_dirs/gfl_tinynas_demo/epoch_5.pth --eval bbox', {'epoch_5': 'epoch_1'},
         f'--cfg-options test_dataloader.dataset.generate=None {_TEST}'),
+    Run('python tools/export.py configs/demo/gfl_tinynas_demo.py work_dirs/gfl_tinynas_demo/epoch_5.pth --to onnx --out exported/searched',
+        {'epoch_5': 'epoch_1'}, f'--cfg-options model.test_cfg.score_thr=0 test_dataloader.dataset.generate=None {_TEST}'),
     Run('python tools/analysis_tools/structure_info.py configs/tinynas/detection/models/maedet_s.json'),
 ]  # fmt: skip
 

@@ -149,6 +149,7 @@ def test_commands_run(project, monkeypatch, capsys):
         'work_dirs/mine/epoch_2.pth',
         'work_dirs/both.pkl',
         'outputs/preds',
+        'exported/searched/manifest.json',
         'NEW.safetensors',
         'new.py',
         'merged.json',
