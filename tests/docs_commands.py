@@ -61,6 +61,8 @@ _TRAIN = ' '.join(
     f'{split}_dataloader.{key}' for split in ('train', 'val') for key in ('num_workers=0', 'persistent_workers=False')
 )
 _TEST = 'test_dataloader.num_workers=0 test_dataloader.persistent_workers=False'
+_SMALL = 'test_dataloader.dataset.pipeline.1.scale=(160,160)'
+_SMALL_TRAIN = 'train_dataloader.dataset.pipeline.2.scale=(160,160) val_dataloader.dataset.pipeline.1.scale=(160,160)'
 _SCENES = 'test_dataloader.dataset.datasets.1.generate=None'
 
 RUN = [
@@ -83,15 +85,15 @@ RUN = [
     Run('python tools/dataset_doctor.py train.json val.json', more='--headers-only --workers 0'),
     Run('python tools/dataset_doctor.py train.json photos', more='--headers-only --workers 0'),
     # Your own data.
-    Run('python tools/train.py fine_tune.py --work-dir work_dirs/mine', more=f'--cfg-options {_TRAIN}'),
-    Run('python tools/test.py fine_tune.py work_dirs/mine/epoch_2.pth', more=f'--cfg-options {_TEST}'),
-    Run('''python tools/test.py fine_tune.py work_dirs/mine/epoch_2.pth --cfg-options "test_dataloader.dataset.metainfo.classes=('motorcycle','car','bus')"''', more=_TEST),
+    Run('python tools/train.py fine_tune.py --work-dir work_dirs/mine', more=f'--cfg-options {_TRAIN} {_SMALL_TRAIN}'),
+    Run('python tools/test.py fine_tune.py work_dirs/mine/epoch_2.pth', more=f'--cfg-options {_TEST} {_SMALL}'),
+    Run('''python tools/test.py fine_tune.py work_dirs/mine/epoch_2.pth --cfg-options "test_dataloader.dataset.metainfo.classes=('motorcycle','car','bus')"''', more=f'{_TEST} {_SMALL}'),
     Run('python tools/test.py both.py work_dirs/mine/epoch_2.pth --out work_dirs/both.pkl', more=f'--cfg-options {_TEST} {_SCENES}'),
     Run('python tools/analysis_tools/eval_metric.py both.py work_dirs/both.pkl', more=f'--cfg-options {_TEST} {_SCENES}'),
-    Run('python tools/test.py CONFIG CKPT --eval bbox', {'CONFIG': 'fine_tune.py', 'CKPT': 'work_dirs/mine/epoch_2.pth'}, f'--cfg-options {_TEST}'),
+    Run('python tools/test.py CONFIG CKPT --eval bbox', {'CONFIG': 'fine_tune.py', 'CKPT': 'work_dirs/mine/epoch_2.pth'}, f'--cfg-options {_TEST} {_SMALL}'),
     # A plug-in.
     Run('PYTHONPATH=. python tools/train.py my_config.py', more='--no-validate --cfg-options train_cfg.max_epochs=1 train_dataloader.dataset.generate=None '
-        'train_dataloader.num_workers=0 train_dataloader.persistent_workers=False'),
+        'train_dataloader.num_workers=0 train_dataloader.persistent_workers=False train_dataloader.dataset.pipeline.2.scale=(160,160)'),
     # Models and checkpoints.
     Run(f'python tools/image_demo.py images/ configs/demo/gfl_demo.py --weights {_DEMO} --out-dir outputs'),
     Run('python tools/model_converters/upgrade_checkpoint.py OLD.pth NEW.safetensors --config configs/gfl_r50_1x.py',
@@ -105,11 +107,11 @@ RUN = [
     Run('python tools/search.py configs/tinynas/detection/demo_drone.py', more='--cfg-options search.num_random_nets=64 search.popu_size=16'),
     Run('python tools/train.py configs/demo/gfl_tinynas_demo.py --seed 0 --no-validate --cfg-options train_cfg.max_epochs=5 param_scheduler.1.end=5 '
         'param_scheduler.1.T_max=5 default_hooks.checkpoint.interval=5', {'=5': '=1'},
-        'train_dataloader.dataset.generate=None train_dataloader.num_workers=0 train_dataloader.persistent_workers=False'),
+        'train_dataloader.dataset.pipeline.2.scale=(160,160) train_dataloader.dataset.generate=None train_dataloader.num_workers=0 train_dataloader.persistent_workers=False'),
     Run('python tools/test.py configs/demo/gfl_tinynas_demo.py work_dirs/gfl_tinynas_demo/epoch_5.pth --eval bbox', {'epoch_5': 'epoch_1'},
-        f'--cfg-options test_dataloader.dataset.generate=None {_TEST}'),
+        f'--cfg-options test_dataloader.dataset.generate=None {_TEST} {_SMALL}'),
     Run('python tools/export.py configs/demo/gfl_tinynas_demo.py work_dirs/gfl_tinynas_demo/epoch_5.pth --to onnx --out exported/searched',
-        {'epoch_5': 'epoch_1'}, f'--cfg-options model.test_cfg.score_thr=0 test_dataloader.dataset.generate=None {_TEST}'),
+        {'epoch_5': 'epoch_1'}, f'--cfg-options model.test_cfg.score_thr=0 test_dataloader.dataset.generate=None {_TEST} {_SMALL}'),
     Run('python tools/analysis_tools/structure_info.py configs/tinynas/detection/models/maedet_s.json'),
 ]  # fmt: skip
 
