@@ -177,7 +177,7 @@ _OUTPUTS = dict(
     candidates='Inputs: `image` float32, normalised and padded as the stage in `manifest.json` says, and `shape` int64 (batch, 2), height and width before the '
     'padding. Outputs before the NMS: `boxes` (batch, N, 4) x1 y1 x2 y2 in pixels of the input, `scores` (batch, N), 0 where there is nothing, `labels` (batch, N).',
     boxes='Inputs: `image` float32, normalised and padded as the stage in `manifest.json` says, and `shape` int64 (batch, 2), height and width before the '
-    'padding. Outputs after the NMS, M boxes of all images: `boxes` (M, 4) x1 y1 x2 y2 in pixels of the input, `scores`, `labels`, and `image` (M,), the number in the batch.',
+    'padding. Outputs after the NMS, M boxes of all images: `boxes` (M, 4) x1 y1 x2 y2 in pixels of the input, `scores`, `labels`, and `image_index` (M,), the number in the batch.',
 )  # fmt: skip
 
 
