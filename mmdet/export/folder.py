@@ -91,8 +91,9 @@ def put_in_place(folder: Path, out: str | os.PathLike) -> Path:
                 os.replace(out, old / out.name)
                 try:
                     os.replace(folder, out)
-                except OSError:
-                    os.replace(old / out.name, out)
+                except BaseException:  # Ctrl-C as well
+                    if not out.exists():  # another export may have come first
+                        os.replace(old / out.name, out)
                     raise
         else:
             os.replace(folder, out)

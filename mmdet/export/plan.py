@@ -67,6 +67,10 @@ def make_plan(model: BaseDetector, cfg: Config, settings: ExportSettings, log: C
     if graph.two_stages and graph.outputs == 'raw':
         message = "must be 'boxes' or 'candidates' for a detector of two stages, whose raw outputs belong to proposals of a first NMS"
         raise ConfigError(message, field='--outputs', received=graph.outputs)
+    own = [] if graph.outputs == 'raw' else model.own_steps()
+    if own:
+        message = f'has a {own[0]} of its own, which an export would pass over; --outputs raw is what comes before it'
+        raise ConfigError(message, file=cfg.filename, field='model.type', received=type(model).__name__)
     stage = dict(
         network='network', **_resize_settings(cfg), flip=False, max_zoom=None, batch_size=settings.batch or 1,
         **_preprocessing(model), test_cfg=_test_cfg(model, graph.settings), clips_boxes=True,
@@ -165,12 +169,12 @@ def _steps(cfg: Config) -> Iterator[Any]:
         ConfigError: images are loaded in a way that the runtime does not have.
     """
     for step in Compose(test_pipeline_config(cfg)).transforms:
-        if isinstance(step, LoadImageFromFile) and (step.to_float32 or step.color_type != 'color'):
-            message = "must be False and 'color': the runtime reads images of three channels in 8 bits, upright"
-            received = step.to_float32, step.color_type
-            raise ConfigError(
-                message, file=cfg.filename, field='test_pipeline: to_float32, color_type', received=received
-            )
+        if isinstance(step, LoadImageFromFile) and (
+            type(step) is not LoadImageFromFile or step.to_float32 or step.color_type != 'color'
+        ):
+            message = "must load by LoadImageFromFile, with to_float32 False and color_type 'color': the runtime reads images of three channels in 8 bits, upright"  # fmt: skip
+            received = type(step).__name__, step.to_float32, step.color_type
+            raise ConfigError(message, file=cfg.filename, field='test_pipeline', received=received)
         if not isinstance(step, LoadImageFromFile | LoadAnnotations | PackDetInputs):
             yield step
 

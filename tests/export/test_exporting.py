@@ -1,6 +1,7 @@
 """tools/export.py CONFIG CKPT: precisions, manifest, parity check, refusals; one tiny detector for all."""
 
 import json
+import os
 import runpy
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from mmdet.apis.exporting import ExportSettings, export_detector
 from mmdet.apis.inference import ImagePipeline
 from mmdet.errors import ConfigError, DataError
 from mmdet.export import networks
-from mmdet.export.folder import MANIFEST, refuse_foreign_folder
+from mmdet.export.folder import MANIFEST, put_in_place, refuse_foreign_folder
 from mmdet.export.parity import Found, compare, compare_raw
+from mmdet.export.plan import make_plan
 from mmdet.export.precision import GraphNode, network_part
 from mmdet.export.settings import config_for
+from mmdet.models.detectors import GFL
 from mmdet_runtime import load
 from mmdet_runtime.stage import Normalise
 
@@ -426,12 +429,51 @@ def test_random_weights_must_be_asked_for(scene, tmp_path, model, named):
         export_detector(config, None, tmp_path / 'out', settings, log=lambda line: None)
 
 
+class OwnPredict(GFL):
+    """As a user may write one: no box in the upper half."""
+
+    def predict(self, *args, **options):
+        samples = super().predict(*args, **options)
+        for sample in samples:
+            sample.pred_instances = sample.pred_instances[sample.pred_instances.bboxes[:, 1] > 32]
+        return samples
+
+
+def test_steps_of_ones_own_are_not_passed_over(scene, tmp_path):
+    config = detector_config()
+    model = OwnPredict(**{key: value for key, value in config.model.items() if key != 'type'})
+    with pytest.raises(ConfigError, match='model.type: has a predict of its own, which an export would pass over'):
+        make_plan(model, config, ExportSettings(to='onnx'), print)
+    assert make_plan(model, config, ExportSettings(to='onnx', outputs='raw'), print).graphs['network'].outputs == 'raw'
+
+
+@pytest.mark.parametrize('interrupted', [KeyboardInterrupt, OSError])
+def test_an_earlier_export_survives_an_interruption(tmp_path, monkeypatch, interrupted):
+    """The moment between taking the old folder away and putting the new one in its place."""
+    for name in ('new', 'out'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / MANIFEST).write_text(json.dumps(dict(format='mmdet-runtime', name=name, networks={})))
+    replace = os.replace
+
+    def stopped(source, target):
+        if Path(source).name == 'new':
+            raise interrupted
+        replace(source, target)
+
+    monkeypatch.setattr(os, 'replace', stopped)
+    with pytest.raises(KeyboardInterrupt if interrupted is KeyboardInterrupt else DataError):
+        put_in_place(tmp_path / 'new', tmp_path / 'out')
+    assert json.loads((tmp_path / 'out' / MANIFEST).read_text())['name'] == 'out'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['new', 'out']
+
+
 @pytest.mark.parametrize(
     ('place', 'step', 'message'),
     [
         (slice(2, 2), [dict(type='RandomFlip', prob=0.5)], 'RandomFlip with these settings is not part of the runtime'),
-        (slice(0, 1), [dict(PIPELINE[0], to_float32=True)], 'to_float32, color_type: must be False'),
+        (slice(0, 1), [dict(PIPELINE[0], to_float32=True)], 'must load by LoadImageFromFile, with to_float32 False'),
         (slice(0, 1), [dict(PIPELINE[0], color_type='grayscale')], 'the runtime reads images of three channels'),
+        (slice(0, 1), [dict(type='LoadImageFromNDArray')], 'must load by LoadImageFromFile'),
     ],
 )
 def test_what_the_runtime_lacks_is_named(scene, tmp_path, place, step, message):
