@@ -169,7 +169,9 @@ def measure_rows(
         reason = setup.spec.missing(device)
         if reason is None:
             slow = (
-                ' (compiles before the first batch, for half a minute or more)' if setup.spec.name == 'torch-compile' else ''
+                ' (compiles before the first batch, for half a minute or more)'
+                if setup.spec.name == 'torch-compile'
+                else ''
             )
             log(f'{setup} ...{slow}')
             row = _measure_row(setup, command)
