@@ -304,8 +304,9 @@ def _parts(model: CompositeDetector, model_cfg: dict) -> dict[str, tuple[Detecti
     for name, part in model.named_children():
         if isinstance(part, DetectionStage):
             init = (model_cfg.get(name, {}).get('detector') or {}).get('init_cfg')
-            named = isinstance(init, dict) and init.get('type') == 'Pretrained'
-            found[name] = part, init['checkpoint'] if named else None
+            found[name] = part, None
+            if isinstance(init, dict) and init.get('type') == 'Pretrained':
+                found[name] = part, init['checkpoint']
     return found
 
 
