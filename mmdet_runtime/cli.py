@@ -328,7 +328,7 @@ class _Run:
 
     def write_files(self, kinds: list[str]) -> int:
         """The files of ``--out``."""
-        from .outputs import CocoIds, Outputs
+        from .outputs import UNITS, CocoIds, Outputs
 
         ids = CocoIds(self.runtime.classes, self.args.annotations) if 'coco' in kinds else None
         outputs: Outputs = Outputs(
@@ -337,9 +337,7 @@ class _Run:
         stems = outputs.claim(self.entries)
         with outputs:
             report = self.process(self.sources(stems), outputs.write)
-        _say(
-            f'{self.args.out}: {", ".join(f"{count} {kind}" for kind, count in outputs.written.items()) or "nothing written"}'
-        )
+        _say(f'{self.args.out}: {", ".join(f"{count} {UNITS[kind]}" for kind, count in outputs.written.items())}')
         return self.finish(report, outputs.left_out)
 
     def benchmark(self, kinds: list[str]) -> int:

@@ -27,6 +27,9 @@ from .videos import VideoFile
 
 KINDS = ('json', 'jsonl', 'coco', 'csv', 'pictures', 'video')
 JSONL, COCO, CSV, COCO_IMAGES = 'detections.jsonl', 'coco.json', 'detections.csv', 'coco_images.json'
+UNITS = dict(
+    json='json files', jsonl=f'lines of {JSONL}', coco=f'boxes in {COCO}', csv=f'boxes in {CSV}', pictures='pictures', video='videos'
+)  # fmt: skip
 _HEADER = ('image', 'frame', 'class', 'label', 'score', 'x1', 'y1', 'x2', 'y2')
 _LEGEND_FROM = 128  # pixels of the shorter side, as in drawing
 
@@ -126,7 +129,7 @@ class Outputs:
 
     Attributes:
         left_out: images that ``coco.json`` lacks, each with the reason.
-        written: files that got their names, by kind.
+        written: what was written, by kind: files; lines of ``jsonl``; boxes of ``coco`` and ``csv``.
 
     Raises:
         ConfigError: an output would be an input.
@@ -139,7 +142,7 @@ class Outputs:
         self.folder, self.kinds, self.classes, self.draw_thr = Path(folder), frozenset(kinds), tuple(classes), draw_thr
         self.ids = ids if ids is not None or 'coco' not in self.kinds else CocoIds(classes)
         self.left_out: list[tuple[str, str]] = []
-        self.written: Counter[str] = Counter()
+        self.written: Counter[str] = Counter(dict.fromkeys(sorted(self.kinds), 0))
         self._names = OutputNames(self.folder, self.folder / 'sources' / 'names.jsonl')
         self._stack = ExitStack()
         self._clip = ExitStack()
@@ -204,6 +207,7 @@ class Outputs:
             )
             for box, score, label in zip(found.bboxes.tolist(), found.scores.tolist(), found.labels.tolist()):
                 rows.writerow((*start, _name(self.classes, label), label, round(score, 5), *(round(v, 2) for v in box)))
+            self.written['csv'] += len(found)
         if 'pictures' in self.kinds or ('video' in self.kinds and source.video is not None):
             self._draw(source, image, found)
 
@@ -211,6 +215,7 @@ class Outputs:
         content = as_json(source, image, found, self.classes)
         if self._lines is not None:
             self._lines.append(json.dumps(content))
+            self.written['jsonl'] += 1
         if 'json' not in self.kinds:
             return
         if source.video is None:

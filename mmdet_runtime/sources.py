@@ -101,7 +101,7 @@ def collect_path(path: str, recursive: bool = False, without: str | os.PathLike 
                 found = [p for p in found if os.path.realpath(os.path.dirname(p)) != own]
         if not found:
             hint = '' if recursive else '; search recursively if they lie in folders below'
-            raise DataError(f'the folder holds no images ({", ".join(IMAGE_SUFFIXES)}){hint}', file=path)
+            raise DataError(f'the folder holds no images ({", ".join(IMAGE_SUFFIXES[:4])}, ...){hint}', file=path)
         return found
     if glob.has_magic(path):
         found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))

@@ -36,6 +36,9 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
     add('--ap-images', type=int, metavar='N', default=defaults.ap_images,
         help='images that AP is measured on at most (default: %(default)s; 0: none); in fp32 only with --ann')  # fmt: skip
     add('--opset', type=int, default=defaults.opset, help='version of the ONNX operators (default: %(default)s)')
+    add(
+        '--random-weights', action='store_true', help='export without a checkpoint, to measure the speed of a structure'
+    )
     add('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values')
     add('--trust-checkpoint', action='store_true', help='allow unpickling arbitrary objects: only for files you trust')
 
