@@ -233,6 +233,7 @@ def test_another_weight_is_found_out(scene, onnx_export, monkeypatch):
         (dict(to='onnx', outputs='raw', precision='fp16'), [None, 3, None, None]),
         pytest.param(dict(to='torch-export'), [None, 3, None, None], marks=pytest.mark.slow),
         pytest.param(dict(to='torch-export', precision='bf16'), [None, 3, None, None], marks=pytest.mark.slow),
+        pytest.param(dict(to='torch-export', precision='fp16'), [None, 3, None, None], marks=pytest.mark.slow),
     ],
 )
 def test_forms(scene, tmp_path, options, image):
