@@ -36,6 +36,8 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.structures import InstanceData
 
+from mmdet_runtime.arguments import ArgumentParser
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PRECISIONS = {'fp32': torch.float32, 'tf32': torch.float32, 'bf16': torch.bfloat16, 'int8': torch.int8}
 OF_TORCH = ('default', 'channels_last', 'folded', 'compiled', 'twin')
@@ -349,7 +351,7 @@ def print_table(cells: dict[tuple, Cell]) -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'configs',
         nargs='*',

@@ -144,7 +144,7 @@ def distinct_detectors() -> list[str]:
     """One config for each different ``model`` of a one-stage detector; of those that differ in the size of the ResNet, the smallest."""
     found: dict[str, tuple[int, str]] = {}
     for name in NAMES:
-        model = config(name).get('model') or {}
+        model = _read(name).get('model') or {}
         backbone = dict(model.get('backbone') or {})
         structure = backbone.get('structure')
         if isinstance(structure, str) and not Path(structure).is_file():
@@ -270,7 +270,7 @@ def test_one_training_step_and_one_prediction(name):
         assert found.bboxes.min() >= 0 and found.bboxes[:, 2].max() <= width and found.bboxes[:, 3].max() <= height
 
 
-@pytest.mark.parametrize('name', [name for name in NAMES if 'coarse' in (config(name).get('model') or {})])
+@pytest.mark.parametrize('name', [name for name in NAMES if 'coarse' in (_read(name).get('model') or {})])
 def test_two_stages_predict(name):
     """The composite detectors, at small scales: boxes on the image, best first, of the fine stage's classes."""
     cfg = config(name)
