@@ -84,7 +84,11 @@ def indexed_models() -> Iterator[KnownModel]:
 
 
 def _known(model: Mapping[str, Any], family: str | None, facts: Mapping[str, Any], root: Path) -> KnownModel:
-    published = {each['Dataset']: float(each['Metrics']['box AP']) for each in model.get('Results') or [] if 'box AP' in each['Metrics']}
+    published = {
+        each['Dataset']: float(each['Metrics']['box AP'])
+        for each in model.get('Results') or []
+        if 'box AP' in each['Metrics']
+    }
     aliases, weights, hash_ = model.get('Alias') or [], model.get('Weights'), model.get('SHA256')
     parameters, macs = facts.get('Parameters'), facts.get('FLOPs')
     return KnownModel(

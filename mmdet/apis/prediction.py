@@ -49,7 +49,14 @@ def _published(known: KnownModel) -> str:
     if known.page is None:
         raise ConfigError('no weights of this model are published; give --weights', field='MODEL', received=known.name)
     place = cache_folder() / str(known.file)
-    found = next((each for suffix in ('.pth', '.ckpt', '.safetensors') if (each := place.with_name(known.name + suffix)).is_file()), None)
+    found = next(
+        (
+            each
+            for suffix in ('.pth', '.ckpt', '.safetensors')
+            if (each := place.with_name(known.name + suffix)).is_file()
+        ),
+        None,
+    )
     if found is None:
         raise ConfigError(
             f'its published weights are on a page that only a browser can open, {known.page}. Save the file as {place} (${CACHE_VARIABLE} names the '

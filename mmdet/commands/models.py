@@ -32,7 +32,11 @@ def models(pattern: str = '', *, weights: bool = False, json: bool = False) -> i
     }
     chosen = [model for _, model in sorted(found.items()) if model.file or not weights]
     if json:
-        print(json_format.dumps([{**model._asdict(), 'config': str(model.config), 'file': model.file} for model in chosen], indent=2))
+        print(
+            json_format.dumps(
+                [{**model._asdict(), 'config': str(model.config), 'file': model.file} for model in chosen], indent=2
+            )
+        )
     elif chosen:
         rows = [
             (
@@ -47,7 +51,9 @@ def models(pattern: str = '', *, weights: bool = False, json: bool = False) -> i
         print(_table([('name', 'AP', 'M parameters', 'licence', 'file'), *rows]))
         pages = [model for model in chosen if model.page]
         if pages:
-            print(f'\n{_BY_HAND}: save it under this name in {cache_folder()}; {pages[0].name} from {pages[0].page}, the pages of all: --json')
+            print(
+                f'\n{_BY_HAND}: save it under this name in {cache_folder()}; {pages[0].name} from {pages[0].page}, the pages of all: --json'
+            )
     else:
         print(f'no name contains {pattern!r}')
     return int(not chosen)

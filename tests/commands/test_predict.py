@@ -119,10 +119,24 @@ def test_models(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[0] == 'name' and all('gfl_r50_fpn' in line for line in lines[1:])
     assert main(['models', 'RetinaNet', '--weights']) == 0
-    assert 'retinanet_r50_fpn_1x_coco                    36.5         37.97  Apache-2.0  retinanet_r50_fpn_1x_coco_20200130-c2398f9e.pth\n' in capsys.readouterr().out
+    assert (
+        'retinanet_r50_fpn_1x_coco                    36.5         37.97  Apache-2.0  retinanet_r50_fpn_1x_coco_20200130-c2398f9e.pth\n'
+        in capsys.readouterr().out
+    )
     assert main(['models', 'NANODET-G']) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == 'nanodet_g_416_coco 22.9 3.79 Apache-2.0 nanodet_g_416_coco.pth (by hand)'.split()
-    assert lines[-1].startswith('(by hand): save it under this name in /') and 'nanodet_g_416_coco from https://drive.google.com/file/d/' in lines[-1]
+    assert lines[1].split() == [
+        'nanodet_g_416_coco',
+        '22.9',
+        '3.79',
+        'Apache-2.0',
+        'nanodet_g_416_coco.pth',
+        '(by',
+        'hand)',
+    ]
+    assert (
+        lines[-1].startswith('(by hand): save it under this name in /')
+        and 'nanodet_g_416_coco from https://drive.google.com/file/d/' in lines[-1]
+    )
     assert main(['models', 'no such model']) == 1
     assert 'no name contains' in capsys.readouterr().out and len(known_models()) > 100

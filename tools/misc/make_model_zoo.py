@@ -35,7 +35,13 @@ _COLUMNS: tuple[tuple[str, str, Callable[[KnownModel], str]], ...] = (
     ('also', '---', lambda model: ', '.join(model.aliases)),
     ('AP', '--:', _ap),
     ('parameters', '--:', lambda model: f'{model.parameters:.2f}' if model.parameters else ''),
-    ('G MAC', '--:', lambda model: f'{model.macs:.1f}' if model.macs and model.macs >= 10 else f'{model.macs:.2f}' if model.macs else ''),
+    (
+        'G MAC',
+        '--:',
+        lambda model: (
+            f'{model.macs:.1f}' if model.macs and model.macs >= 10 else f'{model.macs:.2f}' if model.macs else ''
+        ),
+    ),
     ('file', '---', _file),
 )
 
@@ -45,7 +51,7 @@ def table(models: Sequence[KnownModel]) -> str:
     columns = [(head, line, [cell(model) for model in models]) for head, line, cell in _COLUMNS]
     shown = [(head, line, cells) for head, line, cells in columns if any(cells)]
     rows = [[head for head, _, _ in shown], [line for _, line, _ in shown], *zip(*(cells for _, _, cells in shown))]
-    return ''.join(f'| {" | ".join(row)} |\n'.replace('|  |', '| |') for row in rows)
+    return ''.join(f'|{"|".join(f" {cell} " if cell else " " for cell in row)}|\n' for row in rows)
 
 
 def updated(text: str) -> str:
@@ -65,7 +71,9 @@ def updated(text: str) -> str:
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--check', action='store_true', help='write nothing; exit code 1 where the page is not what the index gives')
+    parser.add_argument(
+        '--check', action='store_true', help='write nothing; exit code 1 where the page is not what the index gives'
+    )
     return parser.parse_args()
 
 
