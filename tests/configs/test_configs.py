@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
+from mmdet.apis.known_models import indexed_models
 from mmdet.config.legacy import looks_legacy
 from mmdet.core import bbox_overlaps
 from mmdet.datasets.transforms import Compose
@@ -165,6 +166,14 @@ def distinct_detectors() -> list[str]:
 
 def test_published_configs_are_there():
     assert set(COUNTS) <= set(NAMES)
+
+
+def test_parameters_of_the_model_index():
+    index = {str(model.config.relative_to(CONFIGS)): model.parameters for model in indexed_models()}
+    assert {name: index[name] for name in COUNTS if name in index} == {
+        name: round(parameters / 1e6, 2) for name, (_, parameters, _) in COUNTS.items() if name in index
+    }
+    assert set(COUNTS) - set(index) == {name for name in COUNTS if name.startswith('UFPMP-Det/')}
 
 
 @pytest.mark.parametrize('name', NAMES)
