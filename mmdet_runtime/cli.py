@@ -357,7 +357,7 @@ class _Run:
         with outputs, self.progress() as bar:
 
             def write(source: 'Source', image: 'np.ndarray', found: 'Detections') -> None:
-                outputs.write(source, image, found)
+                outputs.write(source, image, found if tracks is None else tracks(source, image, found))
                 bar.advance()
 
             report = self.process(self.sources(stems), write)

@@ -139,7 +139,7 @@ class TrackedOutputs(Outputs):
 
     Args:
         folder, kinds, classes: as of ``Outputs``; kinds of :data:`TRACK_KINDS` without ``coco``.
-        tracks: makes tracks of the detections.
+        tracks: what makes the tracks; the frames go through it before they are written.
         colors: RGB by class; None takes those of the palette.
     """
 
@@ -173,15 +173,15 @@ class TrackedOutputs(Outputs):
         return self
 
     def write(self, source: Source, image: np.ndarray, found: Detections) -> None:
-        """Track the detections of a frame, and write what they are tracked to."""
-        tracked = self.tracks(source, image, found)
-        super().write(source, image, tracked)
+        """Write what the detections of a frame were tracked to, a result of :class:`ClipTracks`."""
+        assert isinstance(found, Tracked)
+        super().write(source, image, found)
         if self._mot is not None and source.frame is not None:
-            self._mot.write(mot_rows(source.frame, tracked, self.tracks.options.mot_classes))
+            self._mot.write(mot_rows(source.frame, found, self.tracks.options.mot_classes))
         if self._crossings is not None:
             start = (source.video, source.frame, round(source.seconds, 3))
             rows = csv.writer(self._crossings)
-            for one in tracked.details['crossings']:
+            for one in found.details['crossings']:
                 rows.writerow((*start, one['line'], one['direction'], one['id'], one['class']))
 
     def _begin_clip(self, stem: str) -> None:
@@ -196,7 +196,6 @@ class TrackedOutputs(Outputs):
         super()._end_clip(*failure)
 
     def _picture(self, source: Source, rgb: np.ndarray, found: Detections) -> np.ndarray:
-        assert isinstance(found, Tracked)
         return self._drawing(source, rgb, found)
 
     def __exit__(self, *failure: Any) -> None:
@@ -230,8 +229,9 @@ class TrackDrawing:
         self._trails: dict[int, deque[tuple[float, float, float]]] = defaultdict(deque)
         self._counts: Counts | None = None
 
-    def __call__(self, source: Source, rgb: np.ndarray, tracked: Tracked) -> np.ndarray:
+    def __call__(self, source: Source, rgb: np.ndarray, tracked: Detections) -> np.ndarray:
         """A frame (H, W, 3) RGB with all that; a strip with counts below it where it has room, so (H + strip, W, 3)."""
+        assert isinstance(tracked, Tracked)
         counts = self.tracks.counts
         if counts is None or counts is not self._counts:
             self._trails.clear()
