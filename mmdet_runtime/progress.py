@@ -39,8 +39,8 @@ class Progress:
         if self._total is None:
             return f'{self._label} {self.count}  {speed}'
         bar = '#' * min(_WIDTH * self.count // max(self._total, 1), _WIDTH)
-        left = max(self._total - self.count, 0) / max(rate, 1e-9)
-        return f'{self._label} [{bar:<{_WIDTH}}] {self.count}/{self._total}  {speed}  {left:.0f} s left'
+        text = f'{self._label} [{bar:<{_WIDTH}}] {self.count}/{self._total}  {speed}'
+        return f'{text}  {max(self._total - self.count, 0) / rate:.0f} s left' if self.count else text
 
     def __enter__(self) -> 'Progress':
         return self
