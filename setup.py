@@ -45,5 +45,6 @@ setup(
         # tools/export.py and the backends of exported detectors; onnxscript: of TinyNAS structures only.
         'onnx': ['onnx', 'onnxruntime', 'onnxscript'],
         'openvino': ['openvino', 'nncf', 'onnx'],  # nncf: int8
+        'tracking': ['trackers>=2.6'],  # ids over the frames of videos, and MOT scores
     },
 )

@@ -55,7 +55,7 @@ def test_tracks_and_counts(inferencer, inputs, name):
     )  # fmt: skip
     assert report.frames == 8 and not report.failed and report.written == dict(video=1, json=1, mot=1)
     (summary,) = report.summaries
-    assert summary['tracks'] == dict(all=2, thing_1=2) or summary['tracks']['all'] == 2
+    assert summary['tracks']['all'] == 2
     assert summary['lines']['gate']['in']['all'] == 1 and summary['lines']['gate']['out']['all'] == 0
     assert summary['zones']['right']['visitors']['all'] == 1
     stem = name.partition('.')[0]
@@ -64,7 +64,7 @@ def test_tracks_and_counts(inferencer, inputs, name):
     assert len(json.loads((out / f'json/{stem}.jsonl').read_text().splitlines()[-1])['ids']) == 2
     video = cv2.VideoCapture(str(out / f'videos/{stem}.mp4'))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 8 and video.get(cv2.CAP_PROP_FPS) == 10
-    assert report.lines()[0].endswith('8 frames, 2 tracks: ' + report.lines()[0].split(': ')[-1])
+    assert '8 frames, 2 tracks' in report.lines()[0] and report.lines()[1] == '  line gate: 1 in, 0 out'
 
 
 def test_without_tracks(inferencer, inputs):
@@ -112,7 +112,9 @@ def test_wrong_arguments(inferencer, inputs, options, error, message):
     def filled(value):
         return value.format(inputs) if isinstance(value, str) else value
 
-    options = {key: [*map(filled, value)] if isinstance(value, list) else filled(value) for key, value in options.items()}
+    options = {
+        key: [*map(filled, value)] if isinstance(value, list) else filled(value) for key, value in options.items()
+    }
     with pytest.raises(error, match=message):
         detect_in_videos(inferencer, **{'out': inputs / 'out', **options})
     assert not (inputs / 'out').exists() and not (inputs / 'a.mp4').exists()

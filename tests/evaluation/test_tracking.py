@@ -31,7 +31,9 @@ def table(rows):
 
 def sequence(rows, regions=(), classes=('car', 'bus'), name='s'):
     region = np.array(regions, np.float64).reshape(-1, 5)
-    return TrackedSequence(name, table(rows), BoxTable(region[:, 0], -np.ones(len(region)), region[:, 1:]), (200, 20), classes)
+    return TrackedSequence(
+        name, table(rows), BoxTable(region[:, 0], -np.ones(len(region)), region[:, 1:]), (200, 20), classes
+    )
 
 
 # Two objects over ten frames, 100 pixels apart.

@@ -8,14 +8,23 @@ from mmdet.errors import ConfigError, DataError
 from mmdet.formats.tracks import Tracks, read_track_results, read_track_truth, recognise, write_tracks
 
 VISDRONE = '1,0,592,449,42,48,1,4,0,0\n1,7,10,10,5,5,0,11,0,0\n2,0,590,440,42,48,1,9,0,1\n2,-1,0,0,99,99,0,0,0,0\n2,3,7,7,5,5,0,1,0,0\n'
-UAVDT = dict(gt='1,1,71,44,119,94,1,1,-1\n', gt_whole='1,1,71,44,119,94,1,1,3\n2,2,5,5,9,9,1,1,1\n', gt_ignore='2,1,3,4,5,6,1,-1,-1\n')
+UAVDT = dict(
+    gt='1,1,71,44,119,94,1,1,-1\n',
+    gt_whole='1,1,71,44,119,94,1,1,3\n2,2,5,5,9,9,1,1,1\n',
+    gt_ignore='2,1,3,4,5,6,1,-1,-1\n',
+)
 MOT = '1,5,10,20,30,40,1,1,0.9\n1,6,10,20,30,40,0,8,1\n3,5,12,20,30,40\n'
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A set of each format."""
-    files = {'visdrone/annotations/uav1_v.txt': VISDRONE, 'mot/s1/gt/gt.txt': MOT, 'flat/s1.txt': MOT, 'empty/e.txt': ''}
+    files = {
+        'visdrone/annotations/uav1_v.txt': VISDRONE,
+        'mot/s1/gt/gt.txt': MOT,
+        'flat/s1.txt': MOT,
+        'empty/e.txt': '',
+    }
     files.update({f'uavdt/GT/M1_{kind}.txt': text for kind, text in UAVDT.items()})
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -200,7 +200,10 @@ def test_clips(frames):
     assert collect_clips(['0', 'rtsp://x/y']) == [Clip('0'), Clip('rtsp://x/y')]
     assert count_frames(clips) == 6 and count_frames([*clips, Clip('0')]) is None
     sources = [*clip_sources(clips, ['a', 'b'], fps=5)]
-    assert [(source.stem, source.frame, source.seconds) for source in sources[1:3]] == [('a/000001', 1, 0.2), ('a/000002', 2, 0.4)]
+    assert [(source.stem, source.frame, source.seconds) for source in sources[1:3]] == [
+        ('a/000001', 1, 0.2),
+        ('a/000002', 2, 0.4),
+    ]
     for wrong in (frames / 'empty', frames / 'a/img0001.png', frames / 'nothing'):
         with pytest.raises(DataError):
             collect_clips([wrong])
@@ -224,11 +227,20 @@ def test_output_files(library, frames, tmp_path):
         'counts.json', 'crossings.csv', 'detections.csv', 'json/a.jsonl', 'json/b.jsonl', 'mot/a.txt', 'mot/b.txt', 'sources/names.jsonl',
         'videos/a.mp4', 'videos/b.mp4',
     ]  # fmt: skip
-    assert (out / 'mot/a.txt').read_text() == '2,1,90.00,37.00,20.00,20.00,0.7500,2,-1,-1\n3,1,90.00,49.00,20.00,20.00,0.7500,2,-1,-1\n'
+    assert (
+        out / 'mot/a.txt'
+    ).read_text() == '2,1,90.00,37.00,20.00,20.00,0.7500,2,-1,-1\n3,1,90.00,49.00,20.00,20.00,0.7500,2,-1,-1\n'
     last = json.loads((out / 'json/b.jsonl').read_text().splitlines()[-1])
-    assert last['ids'] == [1] and last['in_zones'] == {'z': 1} and last['frame'] == 2 and last['image'] == str(frames / 'b')
+    assert (
+        last['ids'] == [1]
+        and last['in_zones'] == {'z': 1}
+        and last['frame'] == 2
+        and last['image'] == str(frames / 'b')
+    )
     assert last['crossings'] == [{'line': 'gate', 'direction': 'in', 'id': 1, 'class': 'bus'}]
-    assert [row[1:] for row in csv.reader((out / 'crossings.csv').open())][1:] == [['2', '0.08', 'gate', 'in', '1', 'bus']] * 2
+    assert [row[1:] for row in csv.reader((out / 'crossings.csv').open())][1:] == [
+        ['2', '0.08', 'gate', 'in', '1', 'bus']
+    ] * 2
     assert [row[-1] for row in csv.reader((out / 'detections.csv').open())] == ['id', '1', '1', '1', '1']
     counts = json.loads((out / 'counts.json').read_text())['videos']
     assert [one['tracks'] for one in counts] == [dict(all=1, bus=1)] * 2 and counts[0]['boxes_without_track'] == 1
