@@ -21,7 +21,7 @@ from .suppression import Detections
 from .tracking import Tracked, Tracker, TrackSettings
 
 TRACK_KINDS = (*KINDS, 'mot')
-COUNTS, CROSSINGS = 'counts.json', 'crossings.csv'
+COUNTS, CROSSINGS, MOT_CLASSES = 'counts.json', 'crossings.csv', 'mot/classes.json'
 _TRAIL_SECONDS = 2.0
 _WHITE, _DARK = (255, 255, 255), (20, 20, 20)
 _ZONE_ALPHA = 0.18
@@ -35,7 +35,8 @@ class TrackOptions:
         settings: how they become tracks.
         lines, zones: where to count.
         anchor: the point that stands for an object, one of :data:`~mmdet_runtime.counting.ANCHORS`.
-        mot_classes: write the class, from 1, into the eighth column of MOT files, as those of VisDrone have it; -1 otherwise, as in the MOT challenge.
+        mot_classes: write the class, from 1, into the eighth column of MOT files, and the names into ``mot/classes.json``; -1 otherwise, as in the MOT
+            challenge.
     """
 
     settings: TrackSettings = dataclasses.field(default_factory=TrackSettings)
@@ -202,6 +203,8 @@ class TrackedOutputs(Outputs):
         super().__exit__(*failure)
         if failure[0] is None:
             write_json(self.folder / COUNTS, dict(videos=self.tracks.summaries))
+            if 'mot' in self.kinds and self.tracks.options.mot_classes:
+                write_json(self.folder / MOT_CLASSES, self.classes)
 
 
 def mot_rows(frame: int, tracked: Tracked, with_classes: bool) -> str:

@@ -24,7 +24,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('inputs', metavar='VIDEO', help='video, folder of frames, camera, address or pattern')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint: path, URL or known name')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint: path, URL or known name; of a composite, its config may say'
+    )
     parser.add_argument('--out', help='annotated video to write (.mp4), or a folder')
     for kind, text in (
         ('video', 'annotated videos'),

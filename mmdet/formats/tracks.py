@@ -208,6 +208,15 @@ def read_track_results(path: str | os.PathLike) -> Tracks:
     return _refuse_twice(rows, np.ones(len(values), bool), _table(values, label, values[:, 6]))
 
 
+def with_classes(tracks: Tracks, names: Sequence[str], classes: Sequence[str]) -> Tracks:
+    """Tracks whose labels count in ``names``, with labels that count in ``classes``; those of other names lie above them all."""
+    places = [classes.index(name) if name in classes else len(classes) + k for k, name in enumerate(names)]
+    known = (tracks.label >= 0) & (tracks.label < len(names))
+    label = np.where(tracks.label >= len(names), tracks.label + len(classes), tracks.label)
+    label[known] = np.array([*places, UNKNOWN], np.int64)[tracks.label[known]]
+    return Tracks(tracks.image, label, tracks.bbox, tracks.number, tracks.score)  # type: ignore[arg-type]
+
+
 def write_tracks(path: str | os.PathLike, tracks: Tracks, *, with_classes: bool = True) -> None:
     """Write tracks as a file that :func:`read_track_results` reads: ``frame,id,left,top,width,height,score,category,-1,-1``.
 

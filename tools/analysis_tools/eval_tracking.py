@@ -5,7 +5,8 @@
 
 TRUTH is a folder of VisDrone-MOT or -VID (annotations/*.txt), of UAVDT (*_gt.txt, *_gt_ignore.txt; with --format uavdt-whole
 *_gt_whole.txt, which has classes), of the MOT challenge (<sequence>/gt/gt.txt) or one such file. RESULTS holds <sequence>.txt with
-rows frame,id,left,top,width,height,score,category,-1,-1, as --mot of the video command writes them; for one file, a file.
+rows frame,id,left,top,width,height,score,category,-1,-1, as --mot of the video command writes them; for one file, a file. The category is the
+class from 1, as the ground truth counts, or as classes.json beside the results, a list of names, says (--mot-classes writes it).
 """
 
 import argparse
@@ -15,12 +16,14 @@ from pathlib import Path
 from mmdet.config.reading import reports_user_errors
 from mmdet.errors import DataError
 from mmdet.evaluation.tracking import evaluate_tracks, score_notes, score_table
+from mmdet.formats.json_file import read_json
 from mmdet.formats.tracks import (
     FORMATS,
     VISDRONE_MOT_CLASSES,
     read_track_results,
     read_track_truth,
     recognise,
+    with_classes,
     write_tracks,
 )
 from mmdet.formats.visdrone import text_files
@@ -50,6 +53,14 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
+def read_names(path: Path) -> list[str]:
+    """Names of classes; DataError where the file is no list of names."""
+    names = read_json(path, top=list)
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+        raise DataError('must be a list of names', file=path)
+    return names
+
+
 @reports_user_errors
 def main(argv=None) -> None:
     args = parse_args(argv)
@@ -75,6 +86,10 @@ def main(argv=None) -> None:
         raise DataError(f'holds no result of the sequences {sorted(names)}', file=args.results)
     classes = args.classes.split(',') if args.classes else VISDRONE_MOT_CLASSES if kind == 'visdrone' else None
     results = {name: read_track_results(files[name]) for name in progress(sorted(names & set(files)), 'results')}
+    own_names = next(iter(files.values())).with_name('classes.json')
+    if own_names.is_file() and truths[0].classes:
+        own = read_names(own_names)
+        results = {name: with_classes(tracks, own, truths[0].classes) for name, tracks in results.items()}
     scores = evaluate_tracks(truths, results, classes=classes, iou_thr=args.iou_thr, agnostic=args.agnostic)
     print(score_table(scores))
     for note in score_notes(scores):
