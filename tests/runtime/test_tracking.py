@@ -8,14 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
+from mmdet_runtime.cli import main
 from mmdet_runtime.clips import Clip, clip_sources, collect_clips, count_frames
 from mmdet_runtime.counting import Counts, read_shapes
 from mmdet_runtime.errors import ConfigError, DataError
 from mmdet_runtime.progress import Progress
-from mmdet_runtime.sources import Source
+from mmdet_runtime.sources import Source, Stream
 from mmdet_runtime.suppression import Detections
 from mmdet_runtime.tracked_outputs import ClipTracks, TrackDrawing, TrackedOutputs, TrackOptions, summary_lines
 from mmdet_runtime.tracking import METHODS, Tracked, Tracker, TrackSettings, check_library
+
+from .tiny import picture, write_folder
 
 BLACK = np.zeros((100, 200, 3), np.uint8)
 
@@ -277,3 +280,55 @@ def test_progress():
         bar.advance()
     assert known.text(0.5) == f'frames [{"#" * 7:30}] 1/4  2.0/s  2 s left'
     assert unknown.text(0.5) == 'frames 1  2.0/s'
+
+
+def test_a_stream_has_times_of_its_own(library, frames, tmp_path):
+    video = cv2.VideoWriter(str(tmp_path / 'v.mp4'), cv2.VideoWriter.fourcc(*'mp4v'), 5.0, (200, 100))
+    for _ in range(5):
+        video.write(BLACK)
+    video.release()
+    arrived = []
+    with pytest.raises(DataError, match='the stream broke'):
+        for source in Stream(str(tmp_path / 'v.mp4'), 'cam', reconnects=0):
+            arrived.append(source.seconds)
+    assert arrived == sorted(arrived) and arrived[0] > 0
+    found = [*clip_sources([Clip('0')], ['cam'], open_stream=late_frames)]
+    assert [source.seconds for source in found] == [100.0, 100.1, 104.0]
+    tracks = ClipTracks(TrackOptions(TrackSettings(min_frames=1, keep=1.0)), ['car'])
+    for source in found:
+        last = tracks(source, BLACK, boxes((50, 50, 0.9, 0)))
+    assert len(last) == 0 and tracks.tracker.alive == set()  # four seconds later it is another object
+
+
+def late_frames(address, stem):
+    """Frames of a stream that was silent for some seconds."""
+    return [
+        Source(BLACK, f'{stem}/{k:06}', video=address, fps=10.0, arrived=seconds)
+        for k, seconds in enumerate((100.0, 100.1, 104.0))
+    ]
+
+
+def test_the_command(library, frames, tmp_path, capsys):
+    pytest.importorskip('onnxruntime')
+    folder = str(write_folder(tmp_path / 'exported'))
+    for number in range(4):
+        cv2.imwrite(str(frames / 'a' / f'img{number + 1:04}.png'), picture(204, 64, 48))
+    command = [folder, str(frames / 'a'), '--track', '--track-min-frames', '1', '--zone', 'z=0,0,1,1']
+    assert main([*command, '--out', str(tmp_path / 'out'), '--mot', '--mot-classes', '--json']) == 0
+    said = capsys.readouterr().err
+    assert '4 frames, 2 tracks: whole 1, quarter 1' in said and '  zone z: 2 in it at the end, 2 in all' in said
+    rows = (tmp_path / 'out/mot/a.txt').read_text().splitlines()
+    assert rows[0] == '2,1,0.00,0.00,64.00,48.00,0.8000,1,-1,-1' and len(rows) == 6
+    assert json.loads((tmp_path / 'out/mot/classes.json').read_text()) == ['whole', 'quarter']
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])['in_zones'] == {'z': 2}
+    for wrong, message in (
+        (['--mot', '--out', str(tmp_path / 'out')], '--mot: needs --track'),
+        (['--track-high', '0.5'], '--track-high: needs --track'),
+        (['--line', 'a=1,2'], '--line: must be'),
+        (['--track', '--fps', '0'], '--fps: must be above 0'),
+        (['--track', '--benchmark'], '--benchmark: times detection alone'),
+        (['--track', '--coco', '--out', str(tmp_path / 'out')], '--coco: COCO results have no place'),
+    ):
+        assert main([folder, str(frames / 'a'), *wrong]) == 2
+        assert message in capsys.readouterr().err
