@@ -5,7 +5,7 @@ Decoding, detecting and writing run at the same time, by :mod:`mmdet_runtime.pip
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -130,6 +130,11 @@ def detect_in_videos(
         streams.append(Stream(address, stem, reconnects=reconnects, say=_say))
         return streams[-1]
 
+    def frames(stems: Sequence[str]) -> Iterator[Source]:
+        # Closed by the thread that iterates: another one could not while a camera is silent.
+        with closing(clip_sources(clips, stems, open_stream=open_stream, say=_say, fps=fps)) as found:
+            yield from itertools.islice(found, max_frames)
+
     with ExitStack() as stack:
         folder = out
         if file is not None:
@@ -158,10 +163,9 @@ def detect_in_videos(
                 inferencer.visualizer.show(picture, win_name=str(source.video), wait_time=wait_time)
             bar.advance()
 
-        frames = stack.enter_context(closing(clip_sources(clips, stems, open_stream=open_stream, say=_say, fps=fps)))
         with outputs if outputs is not None else ExitStack():
             done = process(
-                itertools.islice(frames, max_frames), partial(decode_source, value_range=inferencer.value_range),
+                frames(stems), partial(decode_source, value_range=inferencer.value_range),
                 partial(_detect, inferencer), write, batch_size=batch_size, parallel=not show,
             )  # fmt: skip
         if file is not None:
