@@ -208,7 +208,7 @@ def read_track_results(path: str | os.PathLike) -> Tracks:
     return _refuse_twice(rows, np.ones(len(values), bool), _table(values, label, values[:, 6]))
 
 
-def with_classes(tracks: Tracks, names: Sequence[str], classes: Sequence[str]) -> Tracks:
+def relabelled(tracks: Tracks, names: Sequence[str], classes: Sequence[str]) -> Tracks:
     """Tracks whose labels count in ``names``, with labels that count in ``classes``; those of other names lie above them all."""
     places = [classes.index(name) if name in classes else len(classes) + k for k, name in enumerate(names)]
     known = (tracks.label >= 0) & (tracks.label < len(names))

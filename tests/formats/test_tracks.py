@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mmdet.errors import ConfigError, DataError
-from mmdet.formats.tracks import Tracks, read_track_results, read_track_truth, recognise, with_classes, write_tracks
+from mmdet.formats.tracks import Tracks, read_track_results, read_track_truth, recognise, relabelled, write_tracks
 
 VISDRONE = '1,0,592,449,42,48,1,4,0,0\n1,7,10,10,5,5,0,11,0,0\n2,0,590,440,42,48,1,9,0,1\n2,-1,0,0,99,99,0,0,0,0\n2,3,7,7,5,5,0,1,0,0\n'
 UAVDT = dict(
@@ -87,8 +87,8 @@ def test_broken_rows(tmp_path, kind, text, message):
 def test_classes_by_name():
     """Names of the results that the ground truth does not have, and numbers without a name, lie above its classes."""
     tracks = Tracks(range(5), [0, 1, 2, -1, 7], np.zeros((5, 4)), range(5))
-    assert with_classes(tracks, ['bus', 'cat', 'car'], ('car', 'bus')).label.tolist() == [1, 3, 0, -1, 9]
-    assert len(with_classes(Tracks([], [], [], []), ['bus'], ('car',))) == 0
+    assert relabelled(tracks, ['bus', 'cat', 'car'], ('car', 'bus')).label.tolist() == [1, 3, 0, -1, 9]
+    assert len(relabelled(Tracks([], [], [], []), ['bus'], ('car',))) == 0
 
 
 def test_results_are_read_as_they_were_written(tmp_path):

@@ -23,7 +23,7 @@ from mmdet.formats.tracks import (
     read_track_results,
     read_track_truth,
     recognise,
-    with_classes,
+    relabelled,
     write_tracks,
 )
 from mmdet.formats.visdrone import text_files
@@ -89,7 +89,7 @@ def main(argv=None) -> None:
     own_names = next(iter(files.values())).with_name('classes.json')
     if own_names.is_file() and truths[0].classes:
         own = read_names(own_names)
-        results = {name: with_classes(tracks, own, truths[0].classes) for name, tracks in results.items()}
+        results = {name: relabelled(tracks, own, truths[0].classes) for name, tracks in results.items()}
     scores = evaluate_tracks(truths, results, classes=classes, iou_thr=args.iou_thr, agnostic=args.agnostic)
     print(score_table(scores))
     for note in score_notes(scores):
