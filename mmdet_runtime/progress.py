@@ -20,14 +20,16 @@ class Progress:
     def __init__(self, label: str, total: int | None = None, file: TextIO | None = None):
         self._label, self._total, self._file = label, total, file or sys.stderr
         self._shown = self._file.isatty()
-        self._start = self._drawn = time.monotonic()
+        self._start = self._drawn = time.monotonic() if self._shown else 0.0
         self.count = 0
 
     def advance(self, steps: int = 1) -> None:
         """Count steps that are done."""
         self.count += steps
+        if not self._shown:
+            return
         now = time.monotonic()
-        if self._shown and (now - self._drawn >= _SECONDS_BETWEEN or self.count == self._total):
+        if now - self._drawn >= _SECONDS_BETWEEN or self.count == self._total:
             self._drawn = now
             self._file.write(f'\r{self.text(now - self._start)} ')
             self._file.flush()
