@@ -227,7 +227,7 @@ def test_output_files(library, frames, tmp_path):
                 outputs.write(source, BLACK, tracks(source, BLACK, found))
     out = tmp_path / 'out'
     assert sorted(str(path.relative_to(out)) for path in out.rglob('*') if path.is_file()) == [
-        'counts.json', 'crossings.csv', 'detections.csv', 'json/a.jsonl', 'json/b.jsonl', 'mot/a.txt', 'mot/b.txt', 'sources/names.jsonl',
+        'counts.json', 'crossings.csv', 'detections.csv', 'json/a.jsonl', 'json/b.jsonl', 'mot/a.txt', 'mot/b.txt', 'mot/classes.json', 'sources/names.jsonl',
         'videos/a.mp4', 'videos/b.mp4',
     ]  # fmt: skip
     assert (
