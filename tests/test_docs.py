@@ -59,6 +59,8 @@ def options_of(repository, tool: str) -> set[str]:
         text += (repository / 'mmdet/config/reading.py').read_text(encoding='utf-8')
     if 'add_backend_arguments' in text:
         text += (repository / 'mmdet/apis/backends.py').read_text(encoding='utf-8')
+    if 'add_track_arguments' in text:
+        text += (repository / 'mmdet_runtime/track_arguments.py').read_text(encoding='utf-8')
     if 'export_arguments' in text:
         text += (repository / 'mmdet/apis/export_arguments.py').read_text(encoding='utf-8')
     if 'mosaic_parser' in text:
