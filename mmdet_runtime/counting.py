@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from .errors import ConfigError
+from .track_settings import ANCHORS
 from .tracking import Tracked
 
-ANCHORS = ('centre', 'bottom')
 _CLEAR = 0.1  # of the box's shorter side: how far from the line a point is on a side of it
 
 

@@ -1,11 +1,13 @@
 """Command-line options of tracking and counting, the same for ``mmdet-runtime`` and the toolbox."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from .counting import ANCHORS, read_shapes
 from .errors import ConfigError
-from .tracked_outputs import TrackOptions
-from .tracking import METHODS, TrackSettings, check_library
+from .track_settings import ANCHORS, METHODS, TrackSettings
+
+if TYPE_CHECKING:  # help and usage errors need no OpenCV
+    from .tracked_outputs import TrackOptions
 
 _SETTINGS = ('low', 'high', 'new', 'iou', 'keep', 'min_frames', 'duplicates')
 
@@ -46,22 +48,29 @@ def add_track_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--fps', type=float, metavar='N', help='frames per second of folders of frames (25)')
 
 
-def read_track_arguments(args: argparse.Namespace, **defaults: float | None) -> TrackOptions | None:
+def read_track_arguments(
+    args: argparse.Namespace, *, clips: bool = False, **defaults: float | None
+) -> 'TrackOptions | None':
     """What the options ask for; None where nothing is to be tracked. Lines and zones ask for tracks, too.
 
     Args:
         args: parsed arguments.
+        clips: folders of frames are videos without tracking, too.
         defaults: settings that another option gives, where those of :func:`add_track_arguments` do not; None gives none.
 
     Raises:
         ConfigError: a value out of range, an option without tracking, or the package ``trackers`` is missing.
     """
+    from .counting import read_shapes
+    from .tracked_outputs import TrackOptions
+    from .tracking import check_library
+
     if args.fps is not None and not 0 < args.fps <= 1000:
         raise ConfigError('must be above 0, at most 1000', field='--fps', received=args.fps)
     lines, zones = read_shapes(args.line, args.zone)
     given = {name: value for name in _SETTINGS if (value := getattr(args, f'track_{name}')) is not None}
     if args.track is None and not lines and not zones:
-        others = dict(mot=args.mot, mot_classes=args.mot_classes, anchor=args.anchor, track_per_class=args.track_per_class, fps=args.fps)  # fmt: skip
+        others = dict(mot=args.mot, mot_classes=args.mot_classes, anchor=args.anchor, track_per_class=args.track_per_class, fps=args.fps and not clips)  # fmt: skip
         asked = [f'track_{name}' for name in given] + [name for name, value in others.items() if value]
         if asked:
             raise ConfigError('needs --track, --line or --zone', field=f'--{asked[0].replace("_", "-")}')

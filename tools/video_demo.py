@@ -67,7 +67,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     refuse_inputs([args.out], [args.inputs, args.config, args.checkpoint], field='--out')
-    tracking = read_track_arguments(args, high=args.score_thr)
+    tracking = read_track_arguments(args, clips=True, high=args.score_thr)
     inferencer = DetInferencer(
         args.config, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint, cfg_options=args.cfg_options,
         backend=args.backend, precision=args.backend_precision, show_progress=False,

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from mmdet.commands import COMMANDS, command, main, run, summary
+from mmdet.commands import COMMANDS, command, forms, main, run, summary
 from mmdet.commands.signature import parameters_of, parser_of
 from tests import processes
 
@@ -19,11 +19,10 @@ def test_help_lists_every_command(capsys):
 
 @pytest.mark.parametrize('name', COMMANDS)
 def test_every_command_explains_all_its_arguments(name):
-    function = command(name)
-    assert summary(name) == inspect.getdoc(function).partition('\n')[0].rstrip('.')
-    unexplained = [parameter.name for parameter in parameters_of(function) if not parameter.help]
-    assert not unexplained
-    parser_of(function, f'mmdet {name}').format_help()
+    assert summary(name) == inspect.getdoc(command(name)).partition('\n')[0].rstrip('.')
+    for function in forms(name):
+        assert not [parameter.name for parameter in parameters_of(function) if not parameter.help]
+        parser_of(function, f'mmdet {name}').format_help()
 
 
 @pytest.mark.parametrize(('words', 'status', 'message'), [
