@@ -6,13 +6,14 @@ errors take no second.
 
 import argparse
 import ast
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..version import __version__
-from .signature import Function, call, parser_of
+from .signature import Function, Parser, call, parser_of
 
 # Name of a command: its module here, which holds a function of that name.
 COMMANDS = (
@@ -74,15 +75,21 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     chosen, *rest = words
     if chosen not in COMMANDS:
+        if not chosen.startswith('-'):
+            near = difflib.get_close_matches(chosen, COMMANDS, n=1)
+            parser.error(
+                f'no such command: {chosen!r}'
+                + (f'; did you mean {near[0]}?' if near else f'; there are {", ".join(COMMANDS)}')
+            )
         arguments = parser.parse_args(words)  # --help, --version, --completion, or a usage error
         print(completion(arguments.completion))
         return 0
     return run(chosen, rest, f'mmdet {chosen}')
 
 
-def _main_parser(subcommands: bool = False) -> argparse.ArgumentParser:
+def _main_parser(subcommands: bool = False) -> Parser:
     lines = [f'  {name:<11}{summary(name)}' for name in COMMANDS]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='mmdet',
         description='Train, search, test and use object detectors.',
         epilog='commands:\n' + '\n'.join(lines) + '\n\nmmdet COMMAND --help explains one.',

@@ -61,10 +61,10 @@ def export(
         opset: version of the ONNX operators.
     """
     from ..apis.exporting import ExportSettings, export_detector
-    from ..apis.known_models import config_by_name
+    from ..apis.known_models import named_config
     from ..errors import ConfigError
 
-    if Path(config_by_name(config)).suffix != '.py':
+    if Path(named_config(config)).suffix != '.py':
         message = 'must be a config (.py) or a known name of one; a file of structures is exported without --to'
         raise ConfigError(message, field='CONFIG', received=config)
     settings = ExportSettings(
@@ -138,10 +138,11 @@ FORMS = (export, export_structure)
 
 
 def form_of(words: Sequence[str]) -> Function:
-    """Which of the two a command line means: that of a detector has ``--to``, or a config, which no file of structures is."""
-    named = [word for word in words if word[:1] != '-']
-    if not named or any(word.partition('=')[0] == '--to' for word in words):
+    """Which of the two a command line means: a file of structures has another ending than a config, and is exported without ``--to``."""
+    if any(word.partition('=')[0] == '--to' for word in words):
         return export
-    from ..apis.known_models import config_by_name
-
-    return export if any(Path(config_by_name(word)).suffix == '.py' for word in named) else export_structure
+    named = [Path(word) for word in words if word[:1] != '-']
+    if any(path.suffix == '.py' for path in named):
+        return export
+    structures = any(path.suffix in ('.json', '.txt') for path in named) or any(path.is_file() for path in named[:1])
+    return export_structure if structures else export

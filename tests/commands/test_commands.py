@@ -26,15 +26,21 @@ def test_every_command_explains_all_its_arguments(name):
 
 
 @pytest.mark.parametrize(('words', 'status', 'message'), [
-    (['trian'], 2, "invalid choice: 'trian'"),
-    (['train'], 2, 'required: CONFIG'),
+    (['trian'], 2, "mmdet: error: no such command: 'trian'; did you mean train?; see mmdet --help\n"),
+    (['nothing'], 2, "no such command: 'nothing'; there are train, test, "),
+    (['train'], 2, 'mmdet train: error: the following arguments are required: CONFIG; see mmdet train --help\n'),
+    (['export', 'gfl_r50_fpn_1x_coc', 'w.pth'], 2, 'arguments are required: --to'),
+    (['train', 'gfl_r50_fpn_1x_coc'], 2, 'no name of a model; near names: gfl_r50_fpn_1x_coco'),
+    (['predict', 'a', 'image.jpg', '--max-frames', '3'], 2, 'ConfigError: --max-frames: is for videos, cameras and streams'),
+    (['predict', 'a', '0', '--print-result'], 2, 'ConfigError: --print-result: is for images'),
     (['train', 'nowhere.py'], 2, 'ConfigError: nowhere.py: no such config file'),
     (['--completion', 'fish'], 2, "invalid choice: 'fish'"),
 ])  # fmt: skip
 def test_errors_end_with_a_status(words, status, message, capsys):
     with pytest.raises(SystemExit) as ended:
         main(words)
-    assert ended.value.code == status and message in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert ended.value.code == status and message in errors and errors.count('\n') == 1
 
 
 def test_as_a_process():

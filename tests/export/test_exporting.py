@@ -160,6 +160,7 @@ def test_folders_of_others_are_left_alone(tmp_path):
         (['best_structure.json', 'out', '--checkpoint', 'w.pth', '--onnx'], False),
         (['gfl_r50_fpn_1x_coco', 'w.pth', '--to', 'onnx'], True),
         (['--to=openvino', 'my/config.py', 'w.pth'], True),
+        (['gfl_r50_fpn_1x_coco', 'w.pth'], True),
         (['config.py', 'w.pth'], True),  # without --to, which the parser then asks for
         (['structure.json', 'out', '--to', 'onnx'], True),  # refused: no config
     ],
