@@ -84,7 +84,8 @@ def predict(
         csv: of videos, also write one table of boxes.
         palette: colours of the classes; default: the dataset's.
     """
-    from mmdet_runtime.sources import is_stream, is_video
+    from mmdet_runtime.clips import collect_clips
+    from mmdet_runtime.sources import collect, is_stream, is_video
     from mmdet_runtime.track_arguments import read_track_arguments
 
     from ..apis import DetInferencer
@@ -109,6 +110,10 @@ def predict(
             else 'is for videos, cameras and streams; give --video, too'
         )
         raise ConfigError(message, field=f'--{asked.replace("_", "-")}')
+    if moving:
+        collect_clips(inputs, recursive=recursive)
+    elif not skip_broken:  # what is not there is said before weights are fetched
+        collect(inputs, recursive=recursive)
     tile_wh: Any = (640, 640) if slice is True else slice or None
     found, weights = model_and_weights(model, weights, trust_checkpoint=config.trust_checkpoint)
     options = {**inference.as_cfg_options(), **(config.cfg_options or {})} or None

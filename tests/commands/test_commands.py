@@ -32,6 +32,8 @@ def test_every_command_explains_all_its_arguments(name):
     (['export', 'gfl_r50_fpn_1x_coc', 'w.pth'], 2, 'arguments are required: --to'),
     (['train', 'gfl_r50_fpn_1x_coc'], 2, 'no name of a model; near names: gfl_r50_fpn_1x_coco'),
     (['predict', 'a', 'image.jpg', '--max-frames', '3'], 2, 'ConfigError: --max-frames: is for videos, cameras and streams'),
+    (['predict', 'gfl_r50_fpn_1x_coco', 'nowhere.jpg'], 2, 'DataError: nowhere.jpg: no such file or folder'),
+    (['predict', 'gfl_r50_fpn_1x_coco', 'nowhere.mp4'], 2, 'DataError: nowhere.mp4: no such file or folder'),
     (['predict', 'a', '0', '--print-result'], 2, 'ConfigError: --print-result: is for images'),
     (['train', 'nowhere.py'], 2, 'ConfigError: nowhere.py: no such config file'),
     (['--completion', 'fish'], 2, "invalid choice: 'fish'"),
