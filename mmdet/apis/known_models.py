@@ -1,5 +1,6 @@
 """Models that have a name: those of the model index, and every config of the package by its file name."""
 
+import difflib
 import functools
 import re
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,10 @@ from typing import Any, NamedTuple
 import mmengine
 
 from mmdet.utils.shipped import shipped_files
+
+from ..errors import ConfigError
+
+_CONFIGS = ('.py', '.json', '.yml', '.yaml')
 
 
 class KnownModel(NamedTuple):
@@ -48,10 +53,24 @@ class KnownModel(NamedTuple):
 
 def config_by_name(name: str) -> str:
     """Path of the config with a bare name like ``gfl_r50_fpn_1x_coco``, or an alias; anything else comes back as it is."""
-    if Path(name).suffix in ('.py', '.json', '.yml', '.yaml') or Path(name).exists():
+    if Path(name).suffix in _CONFIGS or Path(name).exists():
         return name
     known = known_models().get(name.lower())
     return name if known is None else str(known.config)
+
+
+def named_config(name: str) -> str:
+    """As :func:`config_by_name`; ConfigError, with the near names, for what is no file and no name."""
+    path = config_by_name(name)
+    if path == name and Path(name).suffix not in _CONFIGS and not Path(name).exists():
+        raise ConfigError(f'no config file, and no name of a model{near_names(name)}', field='CONFIG', received=name)
+    return path
+
+
+def near_names(name: str) -> str:
+    """The end of an error's message about an unknown name; empty where no name is near."""
+    near = difflib.get_close_matches(name.lower(), known_models(), n=3)
+    return f'; near names: {", ".join(near)}' if near else ''
 
 
 @functools.cache

@@ -1,13 +1,12 @@
 """What a user may name as the model of a prediction."""
 
-import difflib
 from pathlib import Path
 
 from ..config.config_files import require_data
 from ..engine.checkpoint.sources import CACHE_VARIABLE, cache_folder
 from ..errors import ConfigError
 from .building import find_config_beside
-from .known_models import KnownModel, config_by_name, known_models
+from .known_models import KnownModel, config_by_name, known_models, near_names
 
 
 def model_and_weights(model: str, weights: str | None, *, trust_checkpoint: bool = False) -> tuple[str, str | None]:
@@ -36,9 +35,7 @@ def model_and_weights(model: str, weights: str | None, *, trust_checkpoint: bool
     known = known_models().get(model.lower())
     config = config_by_name(model)
     if known is None and not Path(config).is_file():
-        near = difflib.get_close_matches(model.lower(), known_models(), n=3)
-        hint = f'; near names: {", ".join(near)}' if near else ''
-        raise ConfigError(f'no config file, and no name of a model{hint}', field='MODEL', received=model)
+        raise ConfigError(f'no config file, and no name of a model{near_names(model)}', field='MODEL', received=model)
     return config, weights if weights is not None or known is None else _published(known)
 
 

@@ -1,8 +1,9 @@
-"""tools/export.py CONFIG CKPT: precisions, manifest, parity check, refusals; one tiny detector for all."""
+"""mmdet export CONFIG CKPT: precisions, manifest, parity check, refusals; one tiny detector for all."""
 
+import dataclasses
+import inspect
 import json
 import os
-import runpy
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from mmdet.apis.building import build_model, init_detector
 from mmdet.apis.export_comparison import _stage_pairs
 from mmdet.apis.exporting import ExportSettings, export_detector
 from mmdet.apis.inference import ImagePipeline
+from mmdet.commands import command
 from mmdet.errors import ConfigError, DataError
 from mmdet.export import networks
 from mmdet.export.folder import MANIFEST, put_in_place, refuse_foreign_folder
@@ -26,7 +28,6 @@ from mmdet.models.detectors import GFL
 from mmdet_runtime import load
 from mmdet_runtime.stage import Normalise
 
-ROOT = Path(__file__).parents[2]
 PIPELINE = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(96, 64), keep_ratio=True),
@@ -161,18 +162,26 @@ def test_folders_of_others_are_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ('words', 'detector'),
     [
-        ([], False),
+        ([], True),  # the parser says what is missing
+        (['--help'], True),
         (['best_structure.json', 'out'], False),
         (['best_structure.json', 'out', '--checkpoint', 'w.pth', '--onnx'], False),
         (['gfl_r50_fpn_1x_coco', 'w.pth', '--to', 'onnx'], True),
         (['--to=openvino', 'my/config.py', 'w.pth'], True),
+        (['gfl_r50_fpn_1x_coco', 'w.pth'], True),
         (['config.py', 'w.pth'], True),  # without --to, which the parser then asks for
         (['structure.json', 'out', '--to', 'onnx'], True),  # refused: no config
     ],
 )
-def test_the_tool_tells_configs_from_structures(words, detector):
-    tool = runpy.run_path(str(ROOT / 'tools' / 'export.py'))
-    assert tool['is_for_detector'](words) == detector
+def test_the_command_tells_configs_from_structures(words, detector):
+    assert command('export', words).__name__ == ('export' if detector else 'export_structure')
+
+
+def test_defaults_are_those_of_the_settings():
+    defaults = {name: parameter.default for name, parameter in inspect.signature(command('export')).parameters.items()}
+    names = dict(size_wh='size', ann_file='ann', image_root='img')
+    for field in dataclasses.fields(ExportSettings)[1:]:
+        assert defaults[names.get(field.name, field.name)] == field.default
 
 
 # ---------------------------------------------------------------------------------------------------------------------- whole exports

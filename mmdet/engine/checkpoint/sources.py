@@ -116,7 +116,7 @@ def _cached(name: str, locations: tuple[str, ...]) -> Path:
     if isinstance(failure, CheckpointError):
         raise failure
     raise CheckpointError(
-        f'cannot download {url} ({type(failure).__name__}: {failure}). Without network access, put the file '
+        f'cannot download {"it" if name == url else url} ({type(failure).__name__}: {failure}). Without network access, put the file '
         f'{target.name} at {target} (or into the folder that ${CACHE_VARIABLE} names), or give a local path instead',
         file=name,
     ) from failure
