@@ -15,7 +15,7 @@ from ..version import __version__
 from .signature import Function, call, parser_of
 
 # Name of a command: its module here, which holds a function of that name.
-COMMANDS = ('train', 'test', 'predict', 'benchmark', 'search', 'doctor', 'convert', 'models', 'report')
+COMMANDS = ('train', 'test', 'predict', 'benchmark', 'search', 'doctor', 'convert', 'models', 'report', 'web')
 
 
 def command(name: str) -> Function:
