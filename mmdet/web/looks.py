@@ -111,7 +111,7 @@ class ToolboxModel(Model):
         self._device = next(self._model.parameters()).device
         meta = self._model.dataset_meta
         self.classes = tuple(meta['classes'])
-        self.colors = [tuple(color) for color in meta.get('palette') or palette(len(self.classes))]  # type: ignore[misc]
+        self.colors = [tuple(color) for color in meta.get('palette') or palette(len(self.classes))]
         self._detectors: dict[str, CompositeDetector] = {}
         if isinstance(self._model, SlicedDet):
             self._detectors['tiled'] = self._model
@@ -123,7 +123,9 @@ class ToolboxModel(Model):
             self._pipeline = ImagePipeline(test_pipeline_config(self._model.cfg))
             try:
                 for way, size in (('tiled', tile_wh), ('packed', None)):
-                    self._detectors[way] = self._around(composite_config(self._model.cfg, tile_wh=size, overlap=overlap))
+                    self._detectors[way] = self._around(
+                        composite_config(self._model.cfg, tile_wh=size, overlap=overlap)
+                    )
             except ConfigError:  # its test pipeline does not resize, or its head gives no candidates
                 self._detectors.clear()
         self.looks = (*self._whole_looks(), *self._detectors)
@@ -185,7 +187,7 @@ class ExportedModel(Model):
 
     def __init__(self, folder: str, *, tile_wh: tuple[int, int] = (640, 640), overlap: float = 0.2):
         loaded = load(folder)
-        self.classes, self.colors = loaded.classes, [tuple(color) for color in palette(len(loaded.classes))]  # type: ignore[misc]
+        self.classes, self.colors = loaded.classes, [tuple(color) for color in palette(len(loaded.classes))]
         self._runtimes = {dict(detector='whole', SlicedDet='tiled', UFPMPDet='packed')[loaded.folder.kind]: loaded}
         if not loaded.is_composite:
             stage = loaded.folder.stages['detector']
@@ -244,5 +246,3 @@ def is_exported(source: str) -> bool:
     """Whether a path is an exported folder, or its manifest."""
     path = Path(source)
     return path.name == MANIFEST or (path / MANIFEST).is_file()
-
-

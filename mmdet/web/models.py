@@ -50,7 +50,9 @@ class Models:
             raise ConfigError('is none of the models of this page', field='model', received=name)
         with self._lock:
             if name not in self._loaded:
-                while len(self._loaded) >= self._kept:  # before the next is loaded, so that no more are in memory at any time
+                while (
+                    len(self._loaded) >= self._kept
+                ):  # before the next is loaded, so that no more are in memory at any time
                     self._loaded.popitem(last=False)
                 self._loaded[name] = self._load(self.choices[name])
             self._loaded.move_to_end(name)
@@ -72,7 +74,9 @@ def choices_of(
         ConfigError: a model that does not exist, more weights than models, or no model at all.
     """
     if len(weights) > len(models):
-        raise ConfigError(f'at most one for each of the {len(models)} models', field='--weights', received=list(weights))
+        raise ConfigError(
+            f'at most one for each of the {len(models)} models', field='--weights', received=list(weights)
+        )
     found: dict[str, Choice] = {}
     for source, checkpoint in zip(models, [*weights, *[None] * (len(models) - len(weights))]):
         if not is_exported(source):
@@ -87,7 +91,9 @@ def choices_of(
         if model.weights and not any(choice.source.lower() == model.name.lower() for choice in found.values()):
             found.setdefault(model.name, Choice(model.name, model.name, given=False))
     if not found:
-        raise ConfigError('name a model: a config, a checkpoint, an exported folder or one of mmdet models', field='MODEL')
+        raise ConfigError(
+            'name a model: a config, a checkpoint, an exported folder or one of mmdet models', field='MODEL'
+        )
     return list(found.values())
 
 

@@ -11,7 +11,7 @@ import json
 import logging
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, closing
 from importlib import resources
 from pathlib import Path
@@ -39,7 +39,11 @@ except ImportError as error:
     raise ConfigError("needs starlette and uvicorn: pip install 'mmdet-dense[web]'", field='mmdet web') from error
 
 _log = logging.getLogger(__name__)
-_FILES = {'': ('index.html', 'text/html'), 'page.css': ('page.css', 'text/css'), 'page.js': ('page.js', 'text/javascript')}
+_FILES = {
+    '': ('index.html', 'text/html'),
+    'page.css': ('page.css', 'text/css'),
+    'page.js': ('page.js', 'text/javascript'),
+}
 # The browser may ask nothing of other hosts, whatever a file name or a class name holds.
 _HEADERS = {
     'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; base-uri 'none'",
@@ -76,7 +80,9 @@ class Page:
         self.max_upload, self.max_frames, self.max_waiting = max_upload, max_frames, max_waiting
         self._turn = asyncio.Lock()  # first come, first served
         self._present = 0  # requests that wait, or have their turn
-        middleware = [] if hosts is None else [Middleware(TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False)]
+        middleware = (
+            [] if hosts is None else [Middleware(TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False)]
+        )
         self.app = Starlette(
             routes=[
                 *(Route(f'/{path}', _file(*file)) for path, file in _FILES.items()),
@@ -91,7 +97,13 @@ class Page:
         """What the page needs to know: models, looks and limits."""
         choices = [dict(name=choice.name, given=choice.given) for choice in self.models.choices.values()]
         return JSONResponse(
-            dict(models=choices, looks=LOOKS, max_upload=self.max_upload, max_frames=self.max_frames, videos=VIDEO_SUFFIXES),
+            dict(
+                models=choices,
+                looks=LOOKS,
+                max_upload=self.max_upload,
+                max_frames=self.max_frames,
+                videos=VIDEO_SUFFIXES,
+            ),
             headers=_HEADERS,
         )
 
@@ -129,7 +141,9 @@ class Page:
             Refusal: it is empty, or larger than allowed; what is sent beyond is not kept.
         """
         limit = int(self.max_upload * 1e6)
-        too_large = Refusal(413, f'The file is larger than {self.max_upload:g} MB, the limit of this page (mmdet web --max-upload).')
+        too_large = Refusal(
+            413, f'The file is larger than {self.max_upload:g} MB, the limit of this page (mmdet web --max-upload).'
+        )
         if int(request.headers.get('content-length') or 0) > limit:
             raise too_large
         data = bytearray()
@@ -161,14 +175,22 @@ class _Work:
     def __init__(self, page: Page, model: str, looks: Sequence[str], name: str, picture: bool):
         self._page, self.model, self._looks, self._name, self._picture = page, model, looks, name, picture
 
-    def steps(self, data: bytes) -> Iterator[bytes]:
+    def steps(self, data: bytes) -> Generator[bytes, None, None]:
         """Lines of the answer; an error that the user can cause is the last of them."""
         try:
             model = self._page.models.get(self.model)
             looks = [look for look in self._looks if look in model.looks]
             if not looks:
-                raise ConfigError(f'this model can be looked with only by {", ".join(model.looks)}', received=list(self._looks))
-            yield _line('model', classes=model.classes, colors=model.colors, looks=looks, missing=[look for look in self._looks if look not in looks])
+                raise ConfigError(
+                    f'this model can be looked with only by {", ".join(model.looks)}', received=list(self._looks)
+                )
+            yield _line(
+                'model',
+                classes=model.classes,
+                colors=model.colors,
+                looks=looks,
+                missing=[look for look in self._looks if look not in looks],
+            )
             if Path(self._name).suffix.lower() not in VIDEO_SUFFIXES:
                 yield from self._frame(model, looks, Frame(read_upload(data, self._name)), self._picture)
             else:
@@ -183,7 +205,10 @@ class _Work:
             yield _line('error', message=str(error))
         except Exception:  # of a model or a library: the page tells of it, and goes on for the others
             _log.exception('%s, %s', self.model, self._name)
-            yield _line('error', message='The detection failed for a reason that the page does not know; the terminal of mmdet web has the details.')
+            yield _line(
+                'error',
+                message='The detection failed for a reason that the page does not know; the terminal of mmdet web has the details.',
+            )
 
     def _frame(self, model: Model, looks: Sequence[str], frame: Frame, picture: bool) -> Iterator[bytes]:
         height, width = frame.pixels.shape[:2]
@@ -195,7 +220,9 @@ class _Work:
 
 def look_to_dict(look: Look) -> dict[str, Any]:
     """A look as plain values: times in milliseconds, the mosaic as the address of a JPEG that holds its data."""
-    plain: dict[str, Any] = dict(_boxes(look.found), times={name: round(1000 * value, 1) for name, value in look.seconds.items()})
+    plain: dict[str, Any] = dict(
+        _boxes(look.found), times={name: round(1000 * value, 1) for name, value in look.seconds.items()}
+    )
     for name in ('coarse', 'fine'):
         found = getattr(look, name)
         if found is not None:
@@ -237,7 +264,7 @@ class _Lines(StreamingResponse):
             self._finished()
 
     async def stream_response(self, send: Any) -> None:
-        async with aclosing(self.body_iterator):  # type: ignore[type-var]
+        async with aclosing(self.body_iterator):
             await super().stream_response(send)
 
 
@@ -265,7 +292,9 @@ def serve(page: Page, host: str, port: int) -> None:
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ':' in host else socket.AF_INET)
     except OSError as error:
-        raise ConfigError(f'cannot listen there ({error.strerror or error})', field='--host, --port', received=f'{host}:{port}') from error
+        raise ConfigError(
+            f'cannot listen there ({error.strerror or error})', field='--host, --port', received=f'{host}:{port}'
+        ) from error
     with listener:
         shown = f'[{host}]' if ':' in host else host
         print(f'http://{shown}:{listener.getsockname()[1]}/ shows the page; Ctrl+C ends it', flush=True)

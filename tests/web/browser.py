@@ -1,11 +1,14 @@
 """A headless Chromium that is driven by the DevTools protocol over a pair of pipes, which needs no library."""
 
+import base64
 import contextlib
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -39,12 +42,14 @@ class Browser:
             f'--user-data-dir={folder / "profile"}', '--remote-debugging-pipe',
         ]  # fmt: skip
         # The browser reads commands from descriptor 3 and writes answers to 4.
-        command = ['sh', '-c', f'exec "$@" 3<&{to_read} 4>&{to_write}', 'sh', find_browser() or NAMES[0], *options]
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_read, to_write)]
+        code = f'import os, sys; os.dup2({ends[0]}, 3); os.dup2({ends[1]}, 4); os.execv(sys.argv[1], sys.argv[1:])'
+        command = [sys.executable, '-S', '-c', code, find_browser() or NAMES[0], *options]
         self._process = subprocess.Popen(
-            command, pass_fds=(to_read, to_write), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command, pass_fds=ends, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )  # fmt: skip
-        os.close(to_read)
-        os.close(to_write)
+        for end in (to_read, to_write, *ends):
+            os.close(end)
         self.call('Browser.setDownloadBehavior', behavior='allow', downloadPath=str(self.downloads))
         target = self.call('Target.createTarget', url='about:blank')['targetId']
         self._session = self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
@@ -95,7 +100,13 @@ class Browser:
 
     def resize(self, width: int, height: int, *, phone: bool = False) -> None:
         """Width and height of the page."""
-        self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=2 if phone else 1, mobile=phone)
+        self.call(
+            'Emulation.setDeviceMetricsOverride',
+            width=width,
+            height=height,
+            deviceScaleFactor=2 if phone else 1,
+            mobile=phone,
+        )
 
     def open(self, address: str) -> None:
         """Go to an address, and wait until the page says that it is complete."""
@@ -158,7 +169,5 @@ class Browser:
 
     def screenshot(self, file: Path, *, whole: bool = True, quality: int = 80) -> None:
         """Write a JPEG of the page, also of what lies below the window."""
-        import base64
-
         shot = self.call('Page.captureScreenshot', format='jpeg', quality=quality, captureBeyondViewport=whole)
         file.write_bytes(base64.b64decode(shot['data']))

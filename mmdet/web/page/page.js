@@ -140,6 +140,7 @@ function shown(found) {
 }
 
 function makePanels() {
+  $('results').classList.toggle('steps', state.looks.includes('packed'));
   $('results').replaceChildren(...state.looks.map((look) => {
     const panel = $('panel').content.firstElementChild.cloneNode(true);
     panel.dataset.look = look;
@@ -212,16 +213,17 @@ function draw(canvas, frame, look, view, width) {
   const to = canvas.getContext('2d');
   to.imageSmoothingQuality = 'high';
   to.drawImage(image, 0, 0, canvas.width, canvas.height);
-  const unit = Math.max(1, canvas.width / 640);
+  const unit = Math.max(devicePixelRatio, canvas.width / 800);
   if (view === 'regions') return drawRegions(to, canvas, image, look, factor, unit);
   const found = view === 'mosaic' ? look.fine : look;
   if (view === 'mosaic') for (const [, , w, h, x, y, zoom] of look.regions) outline(to, [x * factor, y * factor, w * zoom * factor, h * zoom * factor], '#fff', unit);
-  const chosen = shown(found).reverse(); // the surest on top
-  for (const i of chosen) {
+  const chosen = shown(found).sort((a, b) => found.scores[b] - found.scores[a]);
+  for (const i of [...chosen].reverse()) { // the surest on top
     const [x1, y1, x2, y2] = found.bboxes[i].map((value) => value * factor);
     outline(to, [x1, y1, x2 - x1, y2 - y1], css(found.labels[i]), 1.5 * unit);
   }
-  if ($('names').checked && chosen.length <= 80) for (const i of chosen) tag(to, found, i, factor, unit, canvas.width);
+  const taken = [];
+  if ($('names').checked) for (const i of chosen) tag(to, found, i, factor, unit, canvas.width, taken, chosen.length > 12);
 }
 
 function outline(to, [x, y, w, h], color, width) {
@@ -230,17 +232,21 @@ function outline(to, [x, y, w, h], color, width) {
   to.strokeRect(x, y, w, h);
 }
 
-function tag(to, found, i, factor, unit, limit) {
+// Class and score above a box, unless they would lie on those of a surer one, or, where there are many, hide what is beside a small box.
+function tag(to, found, i, factor, unit, limit, taken, many) {
   const text = `${state.classes[found.labels[i]] ?? found.labels[i]} ${found.scores[i].toFixed(2)}`;
-  const size = 10.5 * unit;
+  const size = 9.5 * unit;
   to.font = `${size}px system-ui, sans-serif`;
   const wide = to.measureText(text).width + 4 * unit;
   const x = Math.max(Math.min(found.bboxes[i][0] * factor, limit - wide), 0);
   const y = Math.max(found.bboxes[i][1] * factor - size * 1.25, 0);
+  if (many && wide > 4 * (found.bboxes[i][2] - found.bboxes[i][0]) * factor) return;
+  if (taken.some(([left, top, right, bottom]) => x < right && x + wide > left && y < bottom && y + size * 1.25 > top)) return;
+  taken.push([x, y, x + wide, y + size * 1.25]);
   const [r, g, b] = state.colors[found.labels[i]] ?? [255, 200, 0];
   to.fillStyle = css(found.labels[i]);
   to.fillRect(x, y, wide, size * 1.25);
-  to.fillStyle = 0.3 * r + 0.59 * g + 0.11 * b > 140 ? '#000' : '#fff';
+  to.fillStyle = 0.3 * r + 0.59 * g + 0.11 * b > 110 ? '#000' : '#fff';
   to.fillText(text, x + 2 * unit, y + size);
 }
 
@@ -260,6 +266,7 @@ function drawRegions(to, canvas, image, look, factor, unit) {
     outline(to, rect, '#fff', unit);
     to.font = `bold ${11 * unit}px system-ui, sans-serif`;
     const text = `×${Number(look.regions[i][6].toFixed(1))}`;
+    if (to.measureText(text).width + 4 * unit > rect[2]) return;
     to.fillStyle = '#fff';
     to.fillRect(rect[0], rect[1], to.measureText(text).width + 4 * unit, 13 * unit);
     to.fillStyle = '#000';
