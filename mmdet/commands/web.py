@@ -49,13 +49,17 @@ def web(
     for name, value in limits.items():
         if value <= 0:
             raise ConfigError('must be greater than 0', field=name, received=value)
+    from mmdet_runtime.resizing import check_tiles
+
     from ..web.looks import load_model
     from ..web.models import Models, choices_of
-    from ..web.server import LOCAL, Page, serve
 
     tile_wh: Any = _tile_size(tile) if isinstance(tile, str) else tile
+    check_tiles(tile_wh, overlap)
     options: dict[str, Any] = dict(tile_wh=tile_wh, overlap=overlap, device=device, trust_checkpoint=trust_checkpoint)
     choices = choices_of(models, weights or (), named=named, trust_checkpoint=trust_checkpoint)
+    from ..web.server import LOCAL, Page, serve
+
     shelf = Models(choices, kept_models, lambda choice: load_model(choice.source, choice.weights, **options))
     page = Page(shelf, max_upload=max_upload, max_frames=max_frames, hosts=LOCAL if host in LOCAL else None)
     serve(page, host, port)

@@ -178,7 +178,9 @@ class ToolboxModel(Model):
 
 
 class ExportedModel(Model):
-    """A folder that ``mmdet_runtime`` runs; a single detector in it is tiled and packed, too, if its network leaves the NMS to the caller.
+    """A folder that ``mmdet_runtime`` runs; a single detector in it is tiled and packed, too.
+
+    Where the NMS is in the network, the coarse boxes are those that it leaves of each class.
 
     Args:
         folder: what :func:`mmdet_runtime.load` takes.
@@ -191,9 +193,8 @@ class ExportedModel(Model):
         self._runtimes = {dict(detector='whole', SlicedDet='tiled', UFPMPDet='packed')[loaded.folder.kind]: loaded}
         if not loaded.is_composite:
             stage = loaded.folder.stages['detector']
-            if loaded.folder.networks[stage['network']]['outputs'] == 'candidates':
-                for way, size in (('tiled', tile_wh), ('packed', None)):
-                    self._runtimes[way] = _composite_runtime(loaded, stage, size, overlap)
+            for way, size in (('tiled', tile_wh), ('packed', None)):
+                self._runtimes[way] = _composite_runtime(loaded, stage, size, overlap)
         self.looks = tuple(self._runtimes)
 
     def _look(self, way: str, image: np.ndarray) -> Look:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mmdet.commands import main
 from mmdet.errors import ConfigError, MMDetError
 from mmdet.web.models import Choice, Models, choices_of
 from tests.runtime.tiny import write_folder
@@ -50,3 +51,16 @@ def test_names_of_choices(tmp_path, repository):
 def test_models_that_cannot_be_offered(models, weights, message):
     with pytest.raises(MMDetError, match=message):
         choices_of(models, weights, named=False)
+
+
+@pytest.mark.parametrize(('words', 'message'), [
+    (['--no-named'], 'MODEL: name a model'),
+    (['--max-upload', '0'], '--max-upload: must be greater than 0'),
+    (['--kept-models', '-1'], '--kept-models: must be greater than 0'),
+    (['--tile', '640x'], 'must be a size in pixels'),
+    (['--overlap', '1'], 'overlap'),
+])  # fmt: skip
+def test_command_lines_that_are_wrong(words, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(['web', *words])
+    assert ended.value.code == 2 and message in capsys.readouterr().err

@@ -178,3 +178,11 @@ def test_a_browser_that_leaves_makes_room(page, known, monkeypatch, tmp_path):
     monkeypatch.setattr(known, 'wait', 0.0)
     assert detect(page, encoded())[-1]['event'] == 'done'
     assert_empty(page)
+
+
+def test_a_port_that_is_taken(page):
+    from mmdet.errors import ConfigError
+    from mmdet.web.server import serve
+
+    with pytest.raises(ConfigError, match=f'cannot listen there.*127.0.0.1:{page.port}'):
+        serve(page, '127.0.0.1', page.port)
