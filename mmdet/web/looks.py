@@ -69,7 +69,7 @@ class Model:
     """A loaded model: ``classes``, ``colors`` (RGB, one for each class), and ``looks``, the ways in which it can look at an image."""
 
     classes: tuple[str, ...]
-    colors: list[tuple[int, int, int]]
+    colors: list[tuple[int, ...]]
     looks: tuple[str, ...]
 
     def look(self, way: str, image: np.ndarray) -> Look:
