@@ -30,7 +30,7 @@ from .videos import VideoFile
 KINDS = ('json', 'jsonl', 'coco', 'csv', 'pictures', 'video')
 JSONL, COCO, CSV, COCO_IMAGES = 'detections.jsonl', 'coco.json', 'detections.csv', 'coco_images.json'
 UNITS = dict(
-    json='json files', jsonl=f'lines of {JSONL}', coco=f'boxes in {COCO}', csv=f'boxes in {CSV}', pictures='pictures', video='videos'
+    json='json files', jsonl=f'lines of {JSONL}', coco=f'boxes in {COCO}', csv=f'boxes in {CSV}', pictures='pictures', video='videos', mot='MOT files'
 )  # fmt: skip
 _HEADER = ('image', 'frame', 'class', 'label', 'score', 'x1', 'y1', 'x2', 'y2')
 _LEGEND_FROM = 128  # pixels of the shorter side, as in drawing

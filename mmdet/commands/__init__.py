@@ -27,6 +27,7 @@ COMMANDS = (
     'convert',
     'models',
     'demo',
+    'web',
     'report',
 )
 
