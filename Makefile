@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 # Test processes; each runs on one thread.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help install demo test lint dist clean
+.PHONY: help install demo test lint docs dist clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ lint: install ## ruff, the import contracts, mypy
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+docs: install ## the site, in site/; read it by python -m http.server -d site
+	$(BIN)/python -m pip install --quiet -c constraints.txt zensical mkdocstrings-python
+	$(BIN)/zensical build --clean --strict
+
 dist: install ## the source distributions and wheels, in dist/
 	$(BIN)/python -m pip install --quiet -c constraints.txt build twine
 	rm -rf dist
@@ -46,4 +50,4 @@ dist: install ## the source distributions and wheels, in dist/
 	$(BIN)/python -m twine check --strict dist/*
 
 clean: ## remove what make has made
-	rm -rf $(VENV) work_dirs build dist *.egg-info mmdet_runtime/build mmdet_runtime/*.egg-info
+	rm -rf $(VENV) .cache site work_dirs build dist *.egg-info mmdet_runtime/build mmdet_runtime/*.egg-info

@@ -6,6 +6,7 @@ import pkgutil
 import re
 
 import pytest
+import yaml
 
 import mmdet
 from mmdet.commands import forms
@@ -37,6 +38,29 @@ def test_paths_and_links_exist(repository):
             if not path.startswith(('http', 'mailto', *_MADE)) and not (document.parent / path).exists()
         ]  # fmt: skip
     assert not missing, '\n'.join(sorted(set(missing)))
+
+
+def test_site_has_every_page_once(repository):
+    settings = yaml.safe_load((repository / 'mkdocs.yml').read_text(encoding='utf-8'))
+
+    def listed(entry):
+        inner = entry.values() if isinstance(entry, dict) else entry
+        return [entry] if isinstance(entry, str) else [page for part in inner for page in listed(part)]
+
+    pages = sorted(path.relative_to(repository / 'docs').as_posix() for path in (repository / 'docs').rglob('*.md'))
+    assert sorted(listed(settings['nav'])) == pages, 'nav of mkdocs.yml'
+
+
+def test_api_reference_names_what_exists(repository):
+    names = [
+        name
+        for page in (repository / 'docs/reference').glob('*.md')
+        for name in re.findall(r'^::: ([\w.]+)$', page.read_text(encoding='utf-8'), re.M)
+    ]
+    assert len(names) > 20
+    for name in names:
+        module, _, attribute = name.rpartition('.')
+        assert hasattr(importlib.import_module(module), attribute) or importlib.import_module(name), name
 
 
 def test_no_figure_is_still_to_be_filled_in(repository):

@@ -1,0 +1,25 @@
+"""For the API reference: the roles of Sphinx in docstrings (``:func:`~a.b.name```) become plain code, since Markdown knows none; <names> in angles stay."""
+
+import re
+from typing import Any
+
+from griffe import Docstring, Extension, Object
+
+# Markdown would take <config name> for a tag.
+_CODE_OR_ANGLES = re.compile(r'(`+[^`]+`+)|<([\w .-]+)>')
+_ROLE = re.compile(r':(?:func|class|meth|mod|data|attr|exc|ref):`(~?)([^`]+)`')
+
+
+def without_roles(text: str) -> str:
+    """
+    >>> without_roles('see :func:`~mmdet.apis.init_detector` and :class:`Runtime`')
+    'see `init_detector` and `Runtime`'
+    """
+    text = _CODE_OR_ANGLES.sub(lambda found: found[1] or f'&lt;{found[2]}&gt;', text)
+    return _ROLE.sub(lambda found: f'`{found[2].rpartition(".")[2] if found[1] else found[2]}`', text)
+
+
+class WithoutRoles(Extension):
+    def on_object(self, *, obj: Object, **_: Any) -> None:
+        if isinstance(obj.docstring, Docstring):
+            obj.docstring.value = without_roles(obj.docstring.value)
