@@ -394,7 +394,9 @@ class _Run:
 
             report = self.process(self.sources(stems), write)
         self.summarise(tracks)
-        _say(f'{self.args.out}: {", ".join(f"{count} {UNITS[kind]}" for kind, count in outputs.written.items()) or "nothing written"}')
+        _say(
+            f'{self.args.out}: {", ".join(f"{count} {UNITS[kind]}" for kind, count in outputs.written.items()) or "nothing written"}'
+        )
         return self.finish(report, outputs.left_out)
 
     def progress(self) -> 'Progress':

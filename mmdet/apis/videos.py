@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -163,9 +164,11 @@ def detect_in_videos(
                 inferencer.visualizer.show(picture, win_name=str(source.video), wait_time=wait_time)
             bar.advance()
 
+        # Without ``needed`` no image is read at a reduced size.
+        decode = cast(Callable[[Source], np.ndarray], partial(decode_source, value_range=inferencer.value_range))
         with outputs if outputs is not None else ExitStack():
             done = process(
-                frames(stems), partial(decode_source, value_range=inferencer.value_range),
+                frames(stems), decode,
                 partial(_detect, inferencer), write, batch_size=batch_size, parallel=not show,
             )  # fmt: skip
         if file is not None:
