@@ -93,7 +93,7 @@ setup(
     long_description=readme(),
     long_description_content_type='text/markdown',
     packages=find_packages(include=packages),
-    package_data={'mmdet': ['py.typed']} if RELEASE else {'mmdet': ['py.typed'], 'mmdet_runtime': ['py.typed']},
+    package_data={'mmdet': ['py.typed', 'web/page/*'], **({} if RELEASE else {'mmdet_runtime': ['py.typed']})},
     install_requires=requirements() + ([f'mmdet-dense-runtime=={version()}'] if RELEASE else []),
     entry_points={
         'console_scripts': [

@@ -33,21 +33,23 @@ REPOSITORY = BENCHMARKS.parent
 HIDDEN = ('table', 'name', 'traceback', 'loss_curve', 'device')
 # Between a script's own deadline and the kill; and what every training is left by the parts before.
 GRACE_SECONDS, TRAINING_SECONDS = 3, 50
+WRITE_SECONDS = 2  # between two looks at the rows of a part that runs
 LONG_MINUTES = 10  # from here on the other networks are compiled too
 # Configs of the networks.
 GFL, VIT = 'gfl/gfl_r50_fpn_1x_coco.py', 'vit_adapter/gfl_deit_adapter_small_fpn_3x_coco.py'
 DCN = 'gfocal/gfocal_x101_dcn_fpn_ms2x.py'
 COARSE, MP, UFPMP = 'UFPMP-Det/coarse_det.py', 'UFPMP-Det/mp_det_res50.py', 'UFPMP-Det/ufpmp_det_res50.py'
 # Smaller networks for a dry run: the same kinds of layers, at a share of the time.
-NARROW_HEAD = ('model.neck.out_channels=64', 'model.bbox_head.in_channels=64', 'model.bbox_head.feat_channels=64')
-QUARTER = (
-    'model.backbone.base_channels=16',
-    'model.backbone.stem_channels=16',
-    'model.neck.in_channels=[64,128,256,512]',
-    *NARROW_HEAD,
+NARROW_HEAD = (
+    'model.neck.out_channels=64',
+    'model.bbox_head.in_channels=64',
+    'model.bbox_head.feat_channels=64',
+    'model.bbox_head.stacked_convs=1',
 )
-QUARTER_STAGES = tuple(
-    option.replace('model', f'model.{stage}.detector', 1) for stage in ('coarse', 'fine') for option in QUARTER
+NARROW = ('model.backbone.base_channels=16', 'model.backbone.stem_channels=16', *NARROW_HEAD)
+SMALL = ('model.backbone.depth=18', 'model.neck.in_channels=[16,32,64,128]', *NARROW)
+SMALL_STAGES = tuple(
+    option.replace('model', f'model.{stage}.detector', 1) for stage in ('coarse', 'fine') for option in SMALL
 )
 SHALLOW_VIT = (*NARROW_HEAD, 'model.backbone.depth=4', 'model.backbone.interaction_indexes=[[0,0],[1,1],[2,2],[3,3]]',
                'model.backbone.window_attn=[True,True,False,False]', 'model.backbone.window_size=[14,14,None,None]')  # fmt: skip
@@ -108,19 +110,19 @@ class Sizes:
 
 
 DRY = Sizes(
-    shape=('64', '96'),
+    shape=('64', '64'),
     batches=('2',),
     rounds=('--repeat', '1', '--round-seconds', '0'),
     compile=('--compile-backend', 'eager'),
     # Without the compiler, whose kernels alone take half a minute: that it compiles is tested where its set-up is.
-    backends=('--shape', '64', '96', '--batches', '1', '--images', '2', '--modes'),
+    backends=('--shape', '64', '64', '--batches', '1', '--images', '2', '--modes'),
     operators=('--objects', '20', '--candidates', '300', '--queries', '50'),
-    latency=('--images-number', '2', '--batches', '1', '2', '--cfg-options', 'model.coarse.scale=(96,64)', 'model.fine.scale=(96,96)', *QUARTER_STAGES),
+    latency=('--images-number', '2', '--batches', '1', '2', '--cfg-options', 'model.coarse.scale=(96,64)', 'model.fine.scale=(96,96)', *SMALL_STAGES),
     loading=('--batch-size', '2', '--images', '4', '--workers', '0', '1'),
     # float32: on images of 64 x 64 bf16 gradients on the CPU were seen to differ from run to run, and to be NaN in some.
     training=('--batch-size', '2', '--workers', '0', '--fp32'),
     image=('train_dataloader.dataset.dataset.pipeline.2.scale=(96,64)', 'test_dataloader.dataset.pipeline.1.scale=(96,64)'),
-    narrow={GFL: QUARTER, MP: QUARTER, COARSE: QUARTER, DCN: (*QUARTER, 'model.backbone.depth=50'), VIT: SHALLOW_VIT},
+    narrow={GFL: SMALL, MP: SMALL, COARSE: SMALL, DCN: (*NARROW, 'model.backbone.depth=50', 'model.neck.in_channels=[64,128,256,512]'), VIT: SHALLOW_VIT},
     pytest=('tests/runtime/test_arguments.py', '-k', 'wrong_value'),
 )  # fmt: skip
 
@@ -146,7 +148,14 @@ def plan(dry: bool, data: Path, long: bool = False) -> list[Part]:
     sizes = DRY if dry else Sizes()
 
     def networks(
-        name: str, config: str, *setups: str, seconds: float, table=name_of_part, peer=False, first_batch=False
+        name: str,
+        config: str,
+        *setups: str,
+        seconds: float,
+        table=name_of_part,
+        peer=False,
+        first_batch=False,
+        calls=(),
     ) -> Part:
         batches = sizes.batches[:1] if first_batch else sizes.batches
         command = [
@@ -164,6 +173,7 @@ def plan(dry: bool, data: Path, long: bool = False) -> list[Part]:
             *sizes.compile,
             *cfg_options(*sizes.narrow.get(config, ())),
             *(['--peer'] if peer else []),
+            *(['--calls', *calls] if calls else []),
             '--setups',
             *setups,
         ]
@@ -198,17 +208,17 @@ def plan(dry: bool, data: Path, long: bool = False) -> list[Part]:
         Part('resume', training(COARSE, '--check-resume', '--batch-size', '2', '--workers', '0', *precision), 60, together=True),
         networks('GFL R50', GFL, *(setups[2:4] if dry else setups), seconds=45),
         networks('GFL R50 of mmdetection', GFL, 'fp32', 'bf16', 'tf32', seconds=35, peer=True),
-        networks('GFL R50 compiled', GFL, compiled, seconds=45, first_batch=True),
-        networks('ViT-Adapter-S', VIT, *others, seconds=28),
-        networks('GFLV2 X101-DCN', DCN, *others, 'fp32 twin', seconds=40),
-        networks('MP-Det R50', MP, *others, seconds=28),
-        Part('exports and runtime', [*backends, '--only', 'torch', 'export', 'runtime'], 60),
-        Part('compile modes', [*backends, '--only', 'compile'], 60),
-        Part('operators', ['operators.py', *sizes.operators], 15),
-        Part('operators of mmdetection', ['operators.py', *sizes.operators, '--peer'], 12, peer=True),
         Part('UFPMP-Det fp32', [*ufpmp, *sizes.latency], 18),
         Part('UFPMP-Det bf16', [*ufpmp, '--amp', '--channels-last', *sizes.latency], 15),
+        Part('exports and runtime', [*backends, '--only', 'torch', 'export', 'runtime'], 60),
+        Part('operators', ['operators.py', *sizes.operators], 15),
+        Part('operators of mmdetection', ['operators.py', *sizes.operators, '--peer'], 12, peer=True),
         Part('loading', ['loading.py', f'configs/{COARSE}', *sizes.loading, *loader], 25),
+        networks('MP-Det R50', MP, *others, seconds=28),
+        networks('ViT-Adapter-S', VIT, *others, seconds=28),
+        networks('GFLV2 X101-DCN', DCN, *others, 'fp32 twin', seconds=40),
+        Part('compile modes', [*backends, '--only', 'compile'], 60),
+        networks('GFL R50 compiled', GFL, compiled, seconds=75, first_batch=True, calls=('train step',)),
         *([networks(f'{name} compiled', config, compiled, seconds=40, first_batch=True)
            for name, config in (('ViT-Adapter-S', VIT), ('GFLV2 X101-DCN', DCN), ('MP-Det R50', MP))] if long else []),
         Part('coarse training', training(COARSE, *sizes.training), None),
@@ -327,18 +337,12 @@ class Check:
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
-            try:
-                code = process.wait(limit)
-            except subprocess.TimeoutExpired:
-                code = None
+            code = self._wait(process, limit, rows, record)
             kill_group(process)
         text = log.read_text(encoding='utf-8', errors='replace')
         with (self.out / 'gpu_check.log').open('a', encoding='utf-8') as file:
             file.write(f'--- {part.name}: {" ".join(command)}\n{text}\n')
-        measured = (
-            [json.loads(line) for line in rows.read_text(encoding='utf-8').splitlines()] if rows.is_file() else []
-        )
-        latest = {(row['table'], row['name']): row for row in measured}
+        latest = latest_rows(rows)
         if junit.is_file():
             latest.update(read_junit(junit, part.name))
         record['rows'] = list(latest.values())
@@ -353,6 +357,18 @@ class Check:
             record['errors'].append(dict(name=part.name, error=f'ended with {code}', traceback=text[-4000:]))
         for error in record['errors']:
             print(f'    {error["name"]}: {error["error"]}', flush=True)
+
+    def _wait(self, process: subprocess.Popen, limit: float, rows: Path, record: dict) -> int | None:
+        """Exit status of a part, None after its limit. Its rows are written while it runs, so that stopping the check loses none."""
+        end = time.monotonic() + limit
+        while (left := end - time.monotonic()) > 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(min(left, WRITE_SECONDS))
+            latest = list(latest_rows(rows).values())
+            if latest != record['rows']:
+                record['rows'] = latest
+                self.write()
+        return None
 
     def _figure(self, table: str, name: str, key: str) -> float | None:
         rows = [row for part in self.parts for row in part['rows'] if (row['table'], row['name']) == (table, name)]
@@ -397,6 +413,11 @@ def read_rows(path: Path) -> list[dict]:
         with contextlib.suppress(json.JSONDecodeError):
             rows.append(json.loads(line))
     return rows
+
+
+def latest_rows(path: Path) -> dict[tuple[str, str], dict]:
+    """The last row of each table and name."""
+    return {(row['table'], row['name']): row for row in read_rows(path)}
 
 
 def kill_group(process: subprocess.Popen) -> None:

@@ -36,6 +36,8 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.structures import InstanceData
 
+from mmdet_runtime.arguments import ArgumentParser
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PRECISIONS = {'fp32': torch.float32, 'tf32': torch.float32, 'bf16': torch.bfloat16, 'int8': torch.int8}
 OF_TORCH = ('default', 'channels_last', 'folded', 'compiled', 'twin')
@@ -46,6 +48,7 @@ DEFAULT_SETUPS = (
     'fp32', 'fp32 channels_last', 'fp32 folded', 'fp32 folded channels_last', 'fp32 compiled', 'fp32 compiled channels_last',
     'fp32 compiled folded channels_last',
 )  # fmt: skip
+KINDS = ('forward', 'test step', 'train step')
 # Calls of one round: so many, or as many as fit into the time.
 CALLS = 10
 # Side of the square matrices of the yardstick, and how many products are timed together; larger ones are slower on a CPU.
@@ -272,7 +275,8 @@ class Cell:
                 if self.setup.backend:
                     images = model.data_preprocessor(data)['inputs']
                     model.backend_network = exported_network(model, self.setup, images)
-                self.functions = calls(model, self.setup, data, device, not args.no_train and self.setup.trains)
+                found = calls(model, self.setup, data, device, not args.no_train and self.setup.trains)
+                self.functions = {call: function for call, function in found.items() if call in args.calls}
             for call, function in self.functions.items():
                 key = call.replace(' ', '_')
                 if first:
@@ -349,7 +353,7 @@ def print_table(cells: dict[tuple, Cell]) -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'configs',
         nargs='*',
@@ -366,6 +370,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--round-seconds', type=float, default=0.5, help='of a call; 0: one call a round')
     parser.add_argument('--threads', type=int)
     parser.add_argument('--no-train', action='store_true', help='leave the training step out')
+    parser.add_argument(
+        '--calls',
+        nargs='+',
+        choices=KINDS,
+        default=KINDS,
+        help='measure these only; a compiled network is compiled for each',
+    )
     parser.add_argument('--setups', nargs='+', type=Setup.parse, default=[Setup.parse(name) for name in DEFAULT_SETUPS])
     parser.add_argument('--compile-backend', default='inductor', help='of torch.compile')
     parser.add_argument(
@@ -453,7 +464,7 @@ def measure_config(config: str, args: argparse.Namespace, rows: Rows) -> None:
         if args.in_turn:
             print(TURN, json.dumps([(cell.batch_size, cell.name, cell.figures) for cell in cells.values()]), flush=True)
     for cell in cells.values():
-        if not cell.figures and not cell.failed:
+        if cell.functions is None and not cell.failed:
             rows.add(table, cell.name, error='not reached in the time given')
     print_table({**beside, **cells})
 

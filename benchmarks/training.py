@@ -11,12 +11,13 @@ weights, optimizer and schedulers must come out equal, bit by bit.
 
 import argparse
 import json
+import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from mmengine.config import Config, DictAction
 from mmengine.hooks import Hook
 
 from mmdet.apis.training import configure_training
+from mmdet.commands import run
 from mmdet.engine import DetRunner
 from mmdet.utils import load_config, register_all_modules
 
@@ -141,14 +143,13 @@ def check_resume(args: argparse.Namespace, rows: Rows) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / f'{name}.py'
         cfg.dump(str(config))
-        with ThreadPoolExecutor(2) as pool:
-            runs = [
-                pool.submit(run_training, config, folder / 'unbroken'),
-                pool.submit(run_training, config, folder / 'resumed', 'train_cfg.max_iters=3'),
-            ]
-            for run in runs:
-                run.result()
-        run_training(config, folder / 'resumed', resume=True)
+        together = [
+            Training(config, folder / 'unbroken'),
+            Training(config, folder / 'resumed', 'train_cfg.max_iters=3'),
+        ]
+        for training in together:
+            training.finish()
+        Training(config, folder / 'resumed', resume=True).finish()
         one, other = (torch.load(last_checkpoint(folder / run), weights_only=True) for run in ('unbroken', 'resumed'))
         differing = [key for key in COMPARED if not same(one.get(key), other.get(key))]
         if differing:
@@ -156,18 +157,40 @@ def check_resume(args: argparse.Namespace, rows: Rows) -> None:
         rows.add('resume', name, equal_bit_by_bit=True)
 
 
-def run_training(config: Path, work_dir: Path, *options: str, resume: bool = False) -> None:
-    """One ``tools/train.py --deterministic``.
+class Training:
+    """One ``tools/train.py --deterministic`` in a process of its own, which begins at once.
 
-    Raises:
-        RuntimeError: it failed; with the end of its output.
+    On a CPU the process is a fork of this one, which has imported what it needs and has computed nothing; CUDA does not survive a fork.
     """
-    command = [sys.executable, str(REPOSITORY / 'tools' / 'train.py'), str(config), '--work-dir', str(work_dir), '--deterministic', '--no-validate']  # fmt: skip
-    command += ['--resume'] if resume else []
-    command += ['--cfg-options', *options] if options else []
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f'{" ".join(command[1:])} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}')  # fmt: skip
+
+    def __init__(self, config: Path, work_dir: Path, *options: str, resume: bool = False):
+        self.words = [str(config), '--work-dir', str(work_dir), '--deterministic', '--no-validate']
+        self.words += [*(['--resume'] if resume else []), *(['--cfg-options', *options] if options else [])]
+        self.log = work_dir.with_name(f'{work_dir.name}_{"second" if resume else "first"}.log')
+        if torch.cuda.is_available():
+            with self.log.open('wb') as output:
+                command = [sys.executable, str(REPOSITORY / 'tools' / 'train.py'), *self.words]
+                self.wait: Callable[[], int | None] = subprocess.Popen(command, stdout=output, stderr=output).wait
+        else:
+            process = multiprocessing.get_context('fork').Process(target=self._train)
+            process.start()
+            self.wait = lambda: process.join() or process.exitcode
+
+    def _train(self) -> None:
+        with self.log.open('wb') as output:
+            for descriptor in (1, 2):
+                os.dup2(output.fileno(), descriptor)
+        sys.exit(run('train', self.words))
+
+    def finish(self) -> None:
+        """Wait for its end.
+
+        Raises:
+            RuntimeError: it failed; with the end of its output.
+        """
+        if code := self.wait():
+            text = self.log.read_text(encoding='utf-8', errors='replace')[-3000:]
+            raise RuntimeError(f'tools/train.py {" ".join(self.words)} ended with {code}:\n{text}')
 
 
 def main() -> None:

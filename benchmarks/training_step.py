@@ -3,11 +3,14 @@
     python benchmarks/training_step.py configs/demo/gfl_demo.py [--iterations 20] [--amp] [--cfg-options ...]
 
 runs ``tools/train.py``'s own runner in this process, one thread, without workers, and prints the CPU milliseconds of each part, means over the iterations
-after the first three. A part does not contain the parts below it; ``other`` is what is left of the iteration. Loading is a part of its own.
+after the first three, and the median and the least of whole iterations, which a machine that is slower at times changes less. A part does not contain the
+parts below it; ``other`` is what is left of the iteration. Loading is a part of its own.
 """
 
 import argparse
 import functools
+import itertools
+import statistics
 import tempfile
 import time
 from collections import defaultdict
@@ -34,7 +37,8 @@ class Parts:
         self._open: list[str] = []
         self._since = time.process_time()
 
-    def _switch(self) -> None:
+    def note(self) -> None:
+        """Add the time since the last call to the part that is open."""
         now = time.process_time()
         if self._open:
             self.spent[self._open[-1]] += now - self._since
@@ -48,12 +52,12 @@ class Parts:
 
         @functools.wraps(function)
         def timed(*args: Any, **kwargs: Any) -> Any:
-            self._switch()
+            self.note()
             self._open.append(part)
             try:
                 return function(*args, **kwargs)
             finally:
-                self._switch()
+                self.note()
                 self._open.pop()
 
         setattr(owner, method, timed)
@@ -66,7 +70,7 @@ class StepTimer(Hook):
 
     def __init__(self) -> None:
         self.parts = Parts()
-        self.iterations = 0
+        self.totals: list[float] = []  # CPU seconds at the end of each iteration, from that of the warm-up on
 
     def before_train(self, runner: DetRunner) -> None:
         wrap, model, wrapper = self.parts.wrap, runner.model, runner.optim_wrapper
@@ -92,8 +96,9 @@ class StepTimer(Hook):
                     wrap(hook, method, f'hook {type(hook).__name__}')
 
     def after_train_iter(self, runner: DetRunner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        self.iterations += 1
-        if self.iterations == WARM_UP:
+        self.parts.note()
+        self.totals.append(sum(self.parts.spent.values()))
+        if len(self.totals) == WARM_UP:
             self.parts.spent.clear()
 
 
@@ -118,9 +123,12 @@ def main() -> None:
         runner = DetRunner.from_cfg(cfg)
         runner.register_hook(timer)
         runner.train()
-    count = timer.iterations - WARM_UP
+    ends = [0.0, *timer.totals[WARM_UP:]]
+    count, steps = len(ends) - 1, [(end - start) * 1e3 for start, end in itertools.pairwise(ends)]
     total = sum(timer.parts.spent.values()) / count * 1e3
-    print(f'\n{args.config}: {total:.2f} ms of CPU time an iteration, {count} iterations')
+    print(
+        f'\n{args.config}: {total:.2f} ms of CPU time an iteration (median {statistics.median(steps):.2f}, least {min(steps):.2f}), {count} iterations'
+    )
     for part, seconds in sorted(timer.parts.spent.items(), key=lambda item: -item[1]):
         print(f'  {part:<28}{seconds / count * 1e3:9.2f} ms {seconds / count * 1e3 / total:7.1%}')
 

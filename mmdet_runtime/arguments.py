@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -23,6 +23,10 @@ class ArgumentParser(argparse.ArgumentParser):
             if action is not None and not following.startswith('-') and not _accepts(action, following):
                 words[i] = f'{word}={action.const}'
         return super().parse_known_args(words, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """One line, which says where the arguments are explained, instead of the whole usage; exit status 2."""
+        self.exit(2, f'{self.prog}: error: {message}; see {self.prog} --help\n')
 
     def _optional_value(self, word: str) -> argparse.Action | None:
         """The option with an optional value that a word names, in full or by its unambiguous beginning."""

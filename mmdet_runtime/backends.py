@@ -52,6 +52,7 @@ class Network:
         backend: ``'onnxruntime'`` or ``'openvino'``.
         inputs: shape of each input by name, None for a size that is free.
         outputs: names of the outputs, in order.
+        precision: what was asked for when it was opened, ``'fp32'`` by default.
         description: one line on what computes it, and how.
         lock: held while it computes; networks that share one run one after the other.
     """
@@ -60,6 +61,7 @@ class Network:
     inputs: dict[str, tuple[int | None, ...]]
     outputs: tuple[str, ...]
     description: str
+    precision: str = 'fp32'
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -158,9 +160,13 @@ def open_network(
     if isinstance(name, Path) and not name.is_file():
         raise CheckpointError('no such network file', file=shown)
     chosen = backend or next((known for known in _OF_SUFFIX[suffix] if is_installed(known)), _OF_SUFFIX[suffix][0])
+    network: Network
     if chosen == 'openvino':
-        return _OpenVINO(name, device, threads, precision or 'fp32', cache_dir, sizes_kept)
-    return _OnnxRuntime(name, device, threads, precision, spinning)
+        network = _OpenVINO(name, device, threads, precision or 'fp32', cache_dir, sizes_kept)
+    else:
+        network = _OnnxRuntime(name, device, threads, precision, spinning)
+    network.precision = precision or 'fp32'
+    return network
 
 
 def is_installed(backend: str) -> bool:

@@ -21,12 +21,15 @@ from .errors import ConfigError, MMDetError
 if TYPE_CHECKING:  # what takes time to import is imported when it is needed
     import numpy as np
 
+    from .clips import Clip
     from .detector import Runtime
     from .images import ReducedImage
     from .outputs import Outputs
     from .pipeline import Report
+    from .progress import Progress
     from .sources import Source, Stream
     from .suppression import Detections
+    from .tracked_outputs import ClipTracks, TrackOptions
 
 _WARM_UP = 5  # images before a measurement: libraries prepare themselves for new sizes
 _SHOWN = 20  # failures that are printed
@@ -81,6 +84,9 @@ def _parser() -> ArgumentParser:
         help='leave out boxes with a score below this; default: none but in pictures and videos, which show those from 0.3 on',
     )
     out.add_argument('--classes', metavar='NAMES', help='report these classes only, separated by commas')
+    from .track_arguments import add_track_arguments
+
+    add_track_arguments(parser)
     take = parser.add_argument_group('inputs')
     take.add_argument('--recursive', action='store_true', help='search folders below folders')
     take.add_argument('--max-frames', type=int, metavar='N', help='stop after so many images')
@@ -178,7 +184,7 @@ def _check(args: argparse.Namespace) -> list[str]:
     """The kinds of outputs; ConfigError for options that do not go together."""
     from .outputs import KINDS
 
-    kinds = [kind for kind in KINDS if getattr(args, kind)]
+    kinds = [kind for kind in (*KINDS, 'mot') if getattr(args, kind)]
     for name, least in (
         ('threads', 1),
         ('batch', 1),
@@ -198,6 +204,8 @@ def _check(args: argparse.Namespace) -> list[str]:
         raise ConfigError('is for --coco', field='--annotations', received=args.annotations)
     if args.reduce and {'pictures', 'video'} & {*kinds}:
         raise ConfigError('leaves no pixels to draw on', field='--reduce', received=kinds)
+    if args.benchmark is not None and (args.track or args.line or args.zone):
+        raise ConfigError('times detection alone', field='--benchmark')
     return kinds or ['json']
 
 
@@ -208,10 +216,18 @@ def _detect(args: argparse.Namespace) -> int:
     cv2.setNumThreads(1)  # its threads would only take the network's cores
     kinds = _check(args)
     decoding = dict(value_range=_value_range(args.value_range), decoder=_decoder(args.jpeg))
+    from .clips import Clip, collect_clips
     from .sources import collect
+    from .track_arguments import read_track_arguments
 
-    without = os.path.join(args.out, 'pictures') if args.out is not None else None
-    entries = collect(args.inputs, recursive=args.recursive, without=without)
+    tracking = read_track_arguments(args)
+    clips: list[Clip] | None = None
+    if tracking is not None:
+        clips = collect_clips(args.inputs, recursive=args.recursive)
+        entries = [clip.entry for clip in clips]
+    else:
+        without = os.path.join(args.out, 'pictures') if args.out is not None else None
+        entries = collect(args.inputs, recursive=args.recursive, without=without)
     from .detector import load
 
     runtime = load(
@@ -223,7 +239,7 @@ def _detect(args: argparse.Namespace) -> int:
     if args.reduce:
         runtime.needed_wh((1, 1))  # refuses composite detectors
         decoding['needed'] = runtime.needed_wh
-    run = _Run(args, runtime, entries, decoding)
+    run = _Run(args, runtime, entries, decoding, tracking, clips)
     if args.benchmark is not None:
         return run.benchmark(kinds)
     if args.out is None:
@@ -239,9 +255,16 @@ class _Run:
     """One run of the command over its inputs."""
 
     def __init__(
-        self, args: argparse.Namespace, runtime: 'Runtime', entries: list[str], decoding: dict[str, Any]
+        self,
+        args: argparse.Namespace,
+        runtime: 'Runtime',
+        entries: list[str],
+        decoding: dict[str, Any],
+        tracking: 'TrackOptions | None' = None,
+        clips: 'list[Clip] | None' = None,
     ) -> None:
         self.args, self.runtime, self.entries, self.decoding = args, runtime, entries, decoding
+        self.tracking, self.clips = tracking, clips
         self.skipped: list[tuple[str, str]] = []
         self.streams: list[Stream] = []
         self.signal: int | None = None
@@ -257,10 +280,15 @@ class _Run:
             self.streams.append(Stream(address, stem, reconnects=self.args.reconnects, say=_say))
             return self.streams[-1]
 
-        found = iterate_sources(
-            self.entries, stems, self.skipped, open_stream=open_stream, say=_say,
-            suffix_of=lambda entry: picture_suffix(file_of(str(entry))),
-        )  # fmt: skip
+        if self.clips is not None:
+            from .clips import clip_sources
+
+            found = clip_sources(self.clips, stems, self.skipped, open_stream=open_stream, say=_say, fps=self.args.fps)
+        else:
+            found = iterate_sources(
+                self.entries, stems, self.skipped, open_stream=open_stream, say=_say,
+                suffix_of=lambda entry: picture_suffix(file_of(str(entry))),
+            )  # fmt: skip
         with contextlib.closing(found):
             yield from itertools.islice(found, self.args.max_frames)
 
@@ -321,26 +349,70 @@ class _Run:
         from .outputs import as_json
         from .sources import stem_of
 
+        tracks = self.tracks()
+
         def write(source: 'Source', image: 'np.ndarray', found: 'Detections') -> None:
+            found = found if tracks is None else tracks(source, image, found)
             print(json.dumps(as_json(source, image, found, self.runtime.classes)), flush=True)
 
-        return self.finish(self.process(self.sources([*map(stem_of, self.entries)]), write))
+        report = self.process(self.sources([*map(stem_of, self.entries)]), write)
+        self.summarise(tracks)
+        return self.finish(report)
+
+    def tracks(self) -> 'ClipTracks | None':
+        """What makes tracks of detections, if that is asked for."""
+        from .tracked_outputs import ClipTracks
+
+        return None if self.tracking is None else ClipTracks(self.tracking, self.runtime.classes)
+
+    def summarise(self, tracks: 'ClipTracks | None') -> None:
+        """Say what was counted."""
+        from .tracked_outputs import summary_lines
+
+        for line in summary_lines(tracks.summaries if tracks is not None else ()):
+            _say(line)
 
     def write_files(self, kinds: list[str]) -> int:
         """The files of ``--out``."""
-        from .outputs import CocoIds, Outputs
+        from .outputs import UNITS, CocoIds, Outputs
+        from .tracked_outputs import TrackedOutputs
 
-        ids = CocoIds(self.runtime.classes, self.args.annotations) if 'coco' in kinds else None
-        outputs: Outputs = Outputs(
-            self.args.out, kinds, self.runtime.classes, ids, 0.3 if self.args.score_thr is None else 0.0
-        )
+        tracks = self.tracks()
+        outputs: Outputs
+        if tracks is None:
+            ids = CocoIds(self.runtime.classes, self.args.annotations) if 'coco' in kinds else None
+            drawn_from = 0.3 if self.args.score_thr is None else 0.0
+            outputs = Outputs(self.args.out, kinds, self.runtime.classes, ids, drawn_from)
+        else:
+            outputs = TrackedOutputs(self.args.out, kinds, self.runtime.classes, tracks)
         stems = outputs.claim(self.entries)
-        with outputs:
-            report = self.process(self.sources(stems), outputs.write)
+        with outputs, self.progress() as bar:
+
+            def write(source: 'Source', image: 'np.ndarray', found: 'Detections') -> None:
+                outputs.write(source, image, found if tracks is None else tracks(source, image, found))
+                bar.advance()
+
+            report = self.process(self.sources(stems), write)
+        self.summarise(tracks)
         _say(
-            f'{self.args.out}: {", ".join(f"{count} {kind}" for kind, count in outputs.written.items()) or "nothing written"}'
+            f'{self.args.out}: {", ".join(f"{count} {UNITS[kind]}" for kind, count in outputs.written.items()) or "nothing written"}'
         )
         return self.finish(report, outputs.left_out)
+
+    def progress(self) -> 'Progress':
+        """A bar with the remaining time; with streams, the rate."""
+        from .clips import Clip, count_frames
+        from .progress import Progress
+        from .sources import is_stream, is_video
+
+        clips = self.clips
+        if clips is None:
+            clips = [Clip(entry, () if is_video(entry) or is_stream(entry) else (entry,)) for entry in self.entries]
+        total, most = count_frames(clips), self.args.max_frames
+        return Progress(
+            'images' if self.clips is None else 'frames',
+            most if total is None or (most is not None and most < total) else total,
+        )
 
     def benchmark(self, kinds: list[str]) -> int:
         """A table of times: first one image after the other, then all steps at once as a run does it. Outputs are written, and removed."""

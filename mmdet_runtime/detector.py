@@ -53,9 +53,8 @@ class Runtime:
         for name, entry in folder.stages.items():
             network = entry['network']
             prefix = f'{name} ' if self.is_composite else ''
-            # A mosaic comes in float32, or in 8 bits where speed counts for more than the last grey level.
             # The rounding of the toolbox matters where the rest is equal; a mosaic is no picture of 8 bits, or is drawn faster.
-            exact = self.is_composite and name != 'fine' and folder.networks[network]['precision'] == 'fp32'
+            exact = self.is_composite and name != 'fine' and self._precision(network) == 'fp32'
             try:
                 stages[name] = _TimedStage(
                     self.networks[network], folder.networks[network], entry, self.clock, prefix, exact_resize=exact
@@ -71,12 +70,16 @@ class Runtime:
         kind: Callable = {'UFPMPDet': _TimedUFPMPDet, 'SlicedDet': _TimedSlicedDet}[folder.kind]
         settings = dict(folder.composite)
         if folder.kind == 'UFPMPDet':
-            precision = folder.networks[folder.stages['fine']['network']]['precision']
+            precision = self._precision(folder.stages['fine']['network'])
             settings['mosaic'] = mosaic or settings.get('mosaic') or default_mosaic(stages['fine'], precision)
         try:
             return kind(self.clock, stages, settings)
         except (ConfigError, TypeError) as error:
             raise CheckpointError(str(error), file=folder.path / MANIFEST, field='composite') from error
+
+    def _precision(self, network: str) -> str:
+        """What a network computes in: what was asked for, except that nothing undoes a quantisation."""
+        return 'int8' if self.folder.networks[network]['precision'] == 'int8' else self.networks[network].precision
 
     @property
     def is_composite(self) -> bool:

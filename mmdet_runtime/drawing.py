@@ -75,6 +75,7 @@ def draw_boxes(
     alpha: float = 1.0,
     show_labels: bool = True,
     legend: bool | int = True,
+    texts: Sequence[Sequence[str]] | None = None,
 ) -> np.ndarray:
     """Draw boxes on a copy of ``image``; returns the picture, (H + strip, W, 3) uint8 RGB, contiguous.
 
@@ -92,11 +93,15 @@ def draw_boxes(
         show_labels: False draws outlines and legend only.
         legend: True appends a strip of class counts below images that have room for it; an integer appends exactly that many rows, so that
             the frames of a video agree in size; False appends none.
+        texts: for each box what its label may say, the longest first; None says class and score. Boxes that are not finite are not drawn, and need
+            a text all the same.
 
     Raises:
         ModelInputError: ``image`` is not (H, W, 3) uint8, or the lengths of boxes, labels and scores differ.
     """
     image = _checked_image(image)
+    if texts is not None:
+        texts = [own for own, box in zip(texts, np.asarray(boxes, np.float64).reshape(-1, 4)) if np.isfinite(box).all()]
     boxes, labels, scores = _checked_boxes(boxes, labels, scores)
     regions = np.zeros((0, 4)) if ignored is None else np.asarray(ignored, np.float64).reshape(-1, 4)
     height, width = image.shape[:2]
@@ -115,7 +120,7 @@ def draw_boxes(
         rings = range(1, _line_width(rows[index], height, width, line_width) + 1)
         draw_outline(canvas, rows[index], rgb[labels[index]], rings)
     if show_labels and len(boxes):
-        _draw_labels(canvas, boxes, labels, scores, names, rgb, text_color)
+        _draw_labels(canvas, boxes, labels, texts or _label_texts(labels, scores, names), rgb, text_color)
     if alpha < 1:
         canvas = cv2.addWeighted(canvas, alpha, image, 1 - alpha, 0)
 
@@ -292,8 +297,14 @@ def _draw_dashed(canvas: np.ndarray, box: np.ndarray, color: RGB, line_width: in
             cv2.line(canvas, (x, y), (x, min(y + dash, y2)), color, line_width)
 
 
+def _label_texts(labels: np.ndarray, scores: np.ndarray | None, names: Sequence[str]) -> list[list[str]]:
+    if scores is None:
+        return [[names[label]] for label in labels]
+    return [[f'{names[k]} {score:.2f}', f'{score:.2f}'] for k, score in zip(labels, scores)]
+
+
 def _draw_labels(
-    canvas: np.ndarray, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray | None, names: Sequence[str],
+    canvas: np.ndarray, boxes: np.ndarray, labels: np.ndarray, options: Sequence[Sequence[str]],
     colors: Sequence[RGB], text_color: Sequence[int] | None,
 ) -> None:  # fmt: skip
     """Label as many boxes as fit: 'car 0.87' where there is room, '0.87' where there is little, nothing in a crowd."""
@@ -301,10 +312,6 @@ def _draw_labels(
     text_px = text_height_px(height, width)
     scale = font_scale(text_px)
     pad = max(1, text_px // 5)
-    if scores is None:
-        options = [[names[label]] for label in labels]
-    else:
-        options = [[f'{names[k]} {score:.2f}', f'{score:.2f}'] for k, score in zip(labels, scores)]
     cache = {text: text_size_wh(text, scale) for texts in options for text in texts}
     sizes_wh = [[(cache[text][0] + 2 * pad, text_px + 2 * pad + 1) for text in texts] for texts in options]
     for index, place in enumerate(place_labels(boxes, sizes_wh, image_wh=(width, height))):

@@ -143,17 +143,24 @@ class Folder:
 
         Its ``precision`` is by default that of the manifest. A network that is exported for OpenVINO is opened by it, one in an ONNX file of
         bfloat16 on a CPU, too, as ONNX Runtime does not compute in it.
+
+        Raises:
+            ConfigError: beside what that function raises, a precision that the file does not have: ``'int8'`` of one that is not quantised, and any but
+                its own for ONNX Runtime.
         """
         entry = self.networks[name]
-        options.setdefault('precision', None)
-        options['precision'] = options['precision'] or entry['precision']
-        if (
-            options.get('backend') is None
-            and entry['precision'] == 'bf16'
-            and options.get('device', 'CPU').upper() == 'CPU'
-        ):
+        own, asked = entry['precision'], options.get('precision')
+        options['precision'] = asked or own
+        if asked == 'int8' != own:
+            message = f'the network is a file of {own}; int8 takes an export with --precision int8'
+            raise ConfigError(message, file=self.path / entry['file'], field='precision', received=asked)
+        if options.get('backend') is None and own == 'bf16' and options.get('device', 'CPU').upper() == 'CPU':
             options['backend'] = 'openvino'
-        return open_network(self.path / entry['file'], **options)
+        network = open_network(self.path / entry['file'], **options)
+        if network.backend == 'onnxruntime' and asked not in (None, own):
+            message = f"ONNX Runtime computes in the types of the file, {own}; take backend='openvino', or export with this precision"
+            raise ConfigError(message, file=network.name, field='precision', received=asked)
+        return network
 
 
 def read_folder(path: str | os.PathLike, *, verify: bool = True) -> Folder:

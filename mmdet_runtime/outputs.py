@@ -17,16 +17,21 @@ from typing import IO, Any
 import cv2
 import numpy as np
 
+from .counting import class_name
 from .drawing import draw_boxes, picture_suffix, write_image
 from .errors import DataError
 from .files import LineFile, replacing, write_json
 from .names import OutputNames, refuse_inputs, source_of
 from .sources import Entry, Source, file_of, is_stream, is_video, stem_of
 from .suppression import Detections
+from .tracking import Tracked
 from .videos import VideoFile
 
 KINDS = ('json', 'jsonl', 'coco', 'csv', 'pictures', 'video')
 JSONL, COCO, CSV, COCO_IMAGES = 'detections.jsonl', 'coco.json', 'detections.csv', 'coco_images.json'
+UNITS = dict(
+    json='json files', jsonl=f'lines of {JSONL}', coco=f'boxes in {COCO}', csv=f'boxes in {CSV}', pictures='pictures', video='videos', mot='MOT files'
+)  # fmt: skip
 _HEADER = ('image', 'frame', 'class', 'label', 'score', 'x1', 'y1', 'x2', 'y2')
 _LEGEND_FROM = 128  # pixels of the shorter side, as in drawing
 
@@ -95,21 +100,18 @@ class CocoIds:
 
 def as_json(source: Source, image: np.ndarray, found: Detections, classes: Sequence[str]) -> dict[str, Any]:
     """The detections of a source as plain values: ``image``, ``frame`` of a video, ``width``, ``height``, and for each box ``labels``, ``classes``, ``scores``
-    and ``bboxes`` (xyxy in pixels)."""
+    and ``bboxes`` (xyxy in pixels); of tracked ones also their ``ids``, and what was counted."""
     content: dict[str, Any] = dict(image=str(source) if source.video is None else source.video)
     if source.frame is not None:
         content['frame'] = source.frame
     labels = found.labels.tolist()
+    tracks = dict(ids=found.ids.tolist(), **found.details) if isinstance(found, Tracked) else {}
     return dict(
-        **content, width=image.shape[1], height=image.shape[0], labels=labels, classes=[_name(classes, label) for label in labels],
+        **content, **tracks, width=image.shape[1], height=image.shape[0], labels=labels, classes=[class_name(classes, label) for label in labels],
         # float32 times a power of ten is exact in float64, so this is what Python's round gives.
         scores=np.round(found.scores.astype(np.float64), 6).tolist(),
         bboxes=np.round(found.bboxes.astype(np.float64), 3).tolist(),
     )  # fmt: skip
-
-
-def _name(classes: Sequence[str], label: int) -> str:
-    return classes[label] if 0 <= label < len(classes) else f'class {label}'
 
 
 class Outputs:
@@ -126,12 +128,15 @@ class Outputs:
 
     Attributes:
         left_out: images that ``coco.json`` lacks, each with the reason.
-        written: files that got their names, by kind.
+        written: what was written, by kind: files; lines of ``jsonl``; boxes of ``coco`` and ``csv``.
 
     Raises:
         ConfigError: an output would be an input.
         DataError: an output cannot be written.
     """
+
+    columns: tuple[str, ...] = _HEADER  # of the CSV file
+    more_files: tuple[str, ...] = ()  # what a subclass writes into the folder
 
     def __init__(
         self, folder: str | os.PathLike, kinds: Iterable[str], classes: Sequence[str], ids: CocoIds | None = None, draw_thr: float = 0.0
@@ -139,7 +144,7 @@ class Outputs:
         self.folder, self.kinds, self.classes, self.draw_thr = Path(folder), frozenset(kinds), tuple(classes), draw_thr
         self.ids = ids if ids is not None or 'coco' not in self.kinds else CocoIds(classes)
         self.left_out: list[tuple[str, str]] = []
-        self.written: Counter[str] = Counter()
+        self.written: Counter[str] = Counter(dict.fromkeys(sorted(self.kinds), 0))
         self._names = OutputNames(self.folder, self.folder / 'sources' / 'names.jsonl')
         self._stack = ExitStack()
         self._clip = ExitStack()
@@ -159,16 +164,25 @@ class Outputs:
         """
         files = [p for p in map(str, entries) if os.path.exists(p)]
         inputs = dict.fromkeys([*files, *(str(Path(file).parent) for file in files)])
-        own = [self.folder / name for name in ('json', 'pictures', 'videos')]
-        refuse_inputs([*own, *(self.folder / name for name in (JSONL, COCO, CSV, COCO_IMAGES))], inputs, field='--out')
+        own = [self.folder / name for name in ('json', 'pictures', 'videos', 'mot')]
+        refuse_inputs(
+            [*own, *(self.folder / name for name in (JSONL, COCO, CSV, COCO_IMAGES, *self.more_files))],
+            inputs,
+            field='--out',
+        )
         wanted: list[tuple[str | None, str, list[str]]] = []
         for entry in map(str, entries):
-            moving = is_video(entry) or is_stream(entry)
+            moving = self._is_clip(entry)
             names = [f'json/{{}}.json{"l" if moving else ""}'] * ('json' in self.kinds)
+            names += ['mot/{}.txt'] * ('mot' in self.kinds)
             names += ['videos/{}.mp4'] * (moving and 'video' in self.kinds)
             names += [f'pictures/{{}}{"" if moving else picture_suffix(file_of(entry))}'] * ('pictures' in self.kinds)
             wanted.append((source_of(entry) if not entry.isdigit() else f'camera:{entry}', stem_of(entry), names))
         return self._names.claim(wanted) if wanted else []
+
+    def _is_clip(self, entry: str) -> bool:
+        """Whether an input has several frames."""
+        return is_video(entry) or is_stream(entry)
 
     def __enter__(self) -> 'Outputs':
         if 'jsonl' in self.kinds:
@@ -179,7 +193,7 @@ class Outputs:
             self._coco.write('[')
         if 'csv' in self.kinds:
             self._rows = self._open(self._stack, CSV)
-            csv.writer(self._rows).writerow(_HEADER)
+            csv.writer(self._rows).writerow(self.columns)
         return self
 
     def _open(self, stack: ExitStack, name: str) -> IO[str]:
@@ -202,8 +216,13 @@ class Outputs:
                 str(source) if source.video is None else source.video,
                 '' if source.frame is None else source.frame,
             )
-            for box, score, label in zip(found.bboxes.tolist(), found.scores.tolist(), found.labels.tolist()):
-                rows.writerow((*start, _name(self.classes, label), label, round(score, 5), *(round(v, 2) for v in box)))
+            ends = [(number,) for number in found.ids.tolist()] if isinstance(found, Tracked) else [()] * len(found)
+            for box, score, label, end in zip(
+                found.bboxes.tolist(), found.scores.tolist(), found.labels.tolist(), ends
+            ):
+                name = class_name(self.classes, label)
+                rows.writerow((*start, name, label, round(score, 5), *(round(v, 2) for v in box), *end))
+            self.written['csv'] += len(found)
         if 'pictures' in self.kinds or ('video' in self.kinds and source.video is not None):
             self._draw(source, image, found)
 
@@ -211,6 +230,7 @@ class Outputs:
         content = as_json(source, image, found, self.classes)
         if self._lines is not None:
             self._lines.append(json.dumps(content))
+            self.written['jsonl'] += 1
         if 'json' not in self.kinds:
             return
         if source.video is None:
@@ -233,11 +253,7 @@ class Outputs:
             self.written['coco'] += 1
 
     def _draw(self, source: Source, image: np.ndarray, found: Detections) -> None:
-        legend = 1 if min(image.shape[:2]) >= _LEGEND_FROM else False
-        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        shown = found.scores >= self.draw_thr
-        boxes, labels, scores = found.bboxes[shown], found.labels[shown], found.scores[shown]
-        picture = draw_boxes(rgb, boxes, labels, scores, self.classes, legend=legend)
+        picture = self._picture(source, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), found)
         if 'pictures' in self.kinds:
             write_image(self.folder / 'pictures' / f'{source.stem}{source.suffix}', picture)
             self.written['pictures'] += 1
@@ -252,6 +268,13 @@ class Outputs:
         if (picture.shape[1], picture.shape[0]) != self._video_wh:  # a stream that came back with another size
             picture = cv2.resize(picture, self._video_wh)
         self._video.write(picture)
+
+    def _picture(self, source: Source, rgb: np.ndarray, found: Detections) -> np.ndarray:
+        """An image (H, W, 3) RGB with its boxes; those of one video have one size."""
+        legend = 1 if min(rgb.shape[:2]) >= _LEGEND_FROM else False
+        shown = found.scores >= self.draw_thr
+        boxes, labels, scores = found.bboxes[shown], found.labels[shown], found.scores[shown]
+        return draw_boxes(rgb, boxes, labels, scores, self.classes, legend=legend)
 
     def _begin_clip(self, stem: str) -> None:
         """Complete the files of the video before, as the frames of a video are consecutive."""

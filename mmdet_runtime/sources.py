@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class Source:
         stem: name of the outputs, different for all sources of a call; frame 7 of a video is ``<stem of the video>/000007``.
         suffix: file name extension of its picture.
         video, fps: for a frame, the file or address and the frames per second of its video.
+        arrived: for a frame of a stream, seconds on a clock that only rises.
     """
 
     image: Entry
@@ -49,6 +51,7 @@ class Source:
     suffix: str = '.jpg'
     video: str | None = None
     fps: float = 0.0
+    arrived: float | None = None
 
     def __str__(self) -> str:
         return self.image if isinstance(self.image, str) else self.stem
@@ -57,6 +60,13 @@ class Source:
     def frame(self) -> int | None:
         """Number of a frame in its video, from 0; None for an image."""
         return None if self.video is None else int(self.stem.rpartition('/')[2])
+
+    @property
+    def seconds(self) -> float:
+        """When a frame was taken: its place in the video, or when it arrived; 0 for an image."""
+        if self.arrived is not None:
+            return self.arrived
+        return 0.0 if self.frame is None else self.frame / (self.fps or 25.0)
 
 
 def is_video(entry: Entry) -> TypeGuard[str]:
@@ -101,7 +111,7 @@ def collect_path(path: str, recursive: bool = False, without: str | os.PathLike 
                 found = [p for p in found if os.path.realpath(os.path.dirname(p)) != own]
         if not found:
             hint = '' if recursive else '; search recursively if they lie in folders below'
-            raise DataError(f'the folder holds no images ({", ".join(IMAGE_SUFFIXES)}){hint}', file=path)
+            raise DataError(f'the folder holds no images ({", ".join(IMAGE_SUFFIXES[:4])}, ...){hint}', file=path)
         return found
     if glob.has_magic(path):
         found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
@@ -245,7 +255,9 @@ class Stream:
                         assert self._failure is not None
                         raise self._failure
                     frame, self._newest = self._newest, None
-                yield Source(frame, f'{self.stem}/{number:06}', video=self.address, fps=self._fps)
+                yield Source(
+                    frame, f'{self.stem}/{number:06}', video=self.address, fps=self._fps, arrived=time.monotonic()
+                )
         finally:
             self._stopped.set()
             thread.join(timeout=5)  # a read of a silent address may take its time; the thread ends with the process

@@ -5,6 +5,8 @@ A test that takes the fixture ``device`` runs on the CPU and on a GPU: on a real
 float32 as a CPU does.
 """
 
+import copy
+import functools
 import gc
 import os
 import sys
@@ -25,6 +27,29 @@ torch.set_num_threads(1)
 torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def _remember_the_repository_s_configs() -> None:
+    """Have each file below ``configs`` read once a process: hundreds of configs share a few dozen base files."""
+    from mmengine.config import Config
+
+    import mmdet.config  # noqa: F401  (it has its own way of reading, which is the one to be called)
+
+    read, folder = Config._file2dict, f'{REPOSITORY / "configs"}{os.sep}'
+
+    @functools.cache
+    def read_once(*arguments) -> tuple:
+        return read(*arguments)
+
+    def remember(filename, use_predefined_variables=True, use_environment_variables=True, lazy_import=None) -> tuple:
+        options = (use_predefined_variables, use_environment_variables, lazy_import)
+        path = os.path.abspath(filename)
+        return copy.deepcopy(read_once(path, *options)) if path.startswith(folder) else read(filename, *options)
+
+    Config._file2dict = staticmethod(remember)
+
+
+_remember_the_repository_s_configs()
 
 
 @pytest.fixture(scope='session')

@@ -123,6 +123,7 @@ def test_what_is_in_them(repository, archives):
     }
     assert len(shipped) > 400
     packages = {f'mmdet/{path}' for path in files_below(repository / 'mmdet', '*.py')} | {'mmdet/py.typed'}
+    packages |= {f'mmdet/web/page/page.{suffix}' for suffix in ('css', 'js')} | {'mmdet/web/page/index.html'}
     of_runtime = {f'mmdet_runtime/{path}' for path in files_below(repository / 'mmdet_runtime', '*.py')} | {
         'mmdet_runtime/py.typed'
     }

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import mmdet
-from mmdet.commands import command
+from mmdet.commands import forms
 from mmdet.commands.signature import parser_of
 
 # What a command may make before a later one reads it, and stand-ins for the user's own files.
@@ -83,12 +83,12 @@ def options_of(repository, tool: str) -> set[str]:
         text += (repository / 'mmdet/config/reading.py').read_text(encoding='utf-8')
     if 'add_backend_arguments' in text:
         text += (repository / 'mmdet/apis/backends.py').read_text(encoding='utf-8')
-    if 'export_arguments' in text:
-        text += (repository / 'mmdet/apis/export_arguments.py').read_text(encoding='utf-8')
+    if 'add_track_arguments' in text:
+        text += (repository / 'mmdet_runtime/track_arguments.py').read_text(encoding='utf-8')
     if 'mosaic_parser' in text:
         text += (repository / 'mmdet/apis/build_mosaics.py').read_text(encoding='utf-8')
-    if named := re.search(r"\brun, '(\w+)'", text):
-        return set(parser_of(command(named[1]))._option_string_actions)
+    if named := re.search(r"\brun(?:, |\()'(\w+)'", text):
+        return {option for function in forms(named[1]) for option in parser_of(function)._option_string_actions}
     found = set(re.findall(r"'(--[\w-]+)'", text))
     if 'BooleanOptionalAction' in text:
         found |= {f'--no-{name[2:]}' for name in found}

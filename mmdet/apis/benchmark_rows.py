@@ -168,7 +168,12 @@ def measure_rows(
     for setup in setups:
         reason = setup.spec.missing(device)
         if reason is None:
-            log(f'{setup} ...')
+            slow = (
+                ' (compiles before the first batch, for half a minute or more)'
+                if setup.spec.name == 'torch-compile'
+                else ''
+            )
+            log(f'{setup} ...{slow}')
             row = _measure_row(setup, command)
         else:
             row = Row(setup, reason=f'skipped: {setup.spec.name} {reason}')

@@ -281,14 +281,11 @@ def load_parts(model: CompositeDetector, model_cfg: dict, trust_checkpoint: bool
     """
     meta = None
     names: dict[str, Any] = {}
-    for name, part in model.named_children():
-        if not isinstance(part, DetectionStage):
-            continue
-        init = (model_cfg.get(name, {}).get('detector') or {}).get('init_cfg')
-        if not isinstance(init, dict) or init.get('type') != 'Pretrained':
+    for name, (part, checkpoint) in _parts(model, model_cfg).items():
+        if checkpoint is None:
             continue
         try:
-            content = load_checkpoint_file(init['checkpoint'], trust=trust_checkpoint)
+            content = load_checkpoint_file(checkpoint, trust=trust_checkpoint)
             load_into(part.detector, content['state_dict'], complete=True)
         except CheckpointError as error:
             hint = f'model.{name}.detector.init_cfg.checkpoint; or give one checkpoint of the whole model'
@@ -299,3 +296,24 @@ def load_parts(model: CompositeDetector, model_cfg: dict, trust_checkpoint: bool
         for note in match_stages(model, dict(stage_classes=names)):
             print_log(note, logger='current', level=30)
     return meta
+
+
+def _parts(model: CompositeDetector, model_cfg: dict) -> dict[str, tuple[DetectionStage, str | None]]:
+    """The stages of a composite detector by name, each with the checkpoint that its config names, if any."""
+    found: dict[str, tuple[DetectionStage, str | None]] = {}
+    for name, part in model.named_children():
+        if isinstance(part, DetectionStage):
+            init = (model_cfg.get(name, {}).get('detector') or {}).get('init_cfg')
+            found[name] = part, None
+            if isinstance(init, dict) and init.get('type') == 'Pretrained':
+                found[name] = part, init['checkpoint']
+    return found
+
+
+def parts_without_weights(model: BaseDetector, model_cfg: dict) -> list[str]:
+    """What of a model keeps random weights where no checkpoint is given: the stages of a composite detector for which its config names none, or all."""
+    if not isinstance(model, CompositeDetector):
+        return ['model']
+    parts = _parts(model, model_cfg)
+    loaded = [part.detector for part, checkpoint in parts.values() if checkpoint is not None]
+    return [f'model.{name}' for name, (part, _) in parts.items() if all(part.detector is not one for one in loaded)]

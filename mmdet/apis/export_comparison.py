@@ -26,7 +26,7 @@ from ..models.detectors import BaseDetector, CompositeDetector, UFPMPDet
 from ..registry import DATASETS
 from ..utils.class_names import class_names
 from .export_images import Image, is_there
-from .inference import ImagePipeline, load_original, predict_batch
+from .inference import ImagePipeline, compose_for_inputs, load_original, loader_range, predict_batch
 from .testing import ScoredPass
 
 
@@ -100,7 +100,11 @@ def compare_detections(
         runtime = load(folder)
     with _several_threads() if isinstance(model, CompositeDetector) else contextlib.nullcontext():
         if isinstance(model, UFPMPDet) and entry['precision'] != 'fp32':
-            return compare(_stage_pairs(model, runtime, pipeline, images), entry['precision'], f'{source}, each stage')
+            return compare(
+                _stage_pairs(model, runtime, pipeline, images),
+                entry['precision'],
+                f'{source} and their mosaics, each stage by itself',
+            )
         return compare(_pairs(model, runtime, pipeline, images), entry['precision'], source)
 
 
@@ -174,11 +178,12 @@ def average_precision(
     trained = class_names(model.dataset_meta)
     passes = [ScoredPass(cfg, dataset, trained, most) for _ in range(2)]
     runtime, count = load(folder, verify=False), min(len(dataset), most)
+    value_range = loader_range(compose_for_inputs(test_pipeline_config(cfg)))
     log(f'AP of the original and of the export on {count} of {len(dataset)} test images ...')
     for number in range(count):
         packed = dataset[number]
         (before,) = predict_batch(model, [packed])
-        found = runtime(load_original(packed['data_samples'].img_path))
+        found = runtime(load_original(packed['data_samples'].img_path, value_range))
         after = before.clone()
         fields = {name: torch.from_numpy(getattr(found, name)) for name in ('bboxes', 'scores', 'labels')}
         after.pred_instances = InstanceData(**fields)

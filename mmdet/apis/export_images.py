@@ -53,13 +53,25 @@ def calibration_images(cfg: Config, given: str | None, count: int) -> list[str]:
     return paths[:: max(len(paths) // count, 1)][:count]
 
 
-def check_images(cfg: Config, given: str | None, log: Callable[[str], None]) -> tuple[list[Image], str]:
-    """The images of the parity check, and what they are: those that are given, the first of the config's test data, or drawn scenes."""
+def check_images(cfg: Config, settings: ExportSettings, log: Callable[[str], None]) -> tuple[list[Image], str]:
+    """The images of the parity check, and what they are: those that are given, the first of the config's test data, or drawn scenes.
+
+    Raises:
+        DataError: one of them cannot be read, or ground truth was given that cannot be used: before anything is written.
+    """
+    given, images = settings.parity_images, list[Image]()
     if given is not None:
-        return collect_inputs(given)[:_PARITY_IMAGES], given
-    paths, reason = _paths_of((cfg.get('test_dataloader') or {}).get('dataset'))
-    if paths:
-        return [*paths[:_PARITY_IMAGES]], f'first {min(len(paths), _PARITY_IMAGES)} images of the test data'
+        images = collect_inputs(given)[:_PARITY_IMAGES]
+    if given is None or settings.ann_file is not None:
+        paths, reason = _paths_of((cfg.get('test_dataloader') or {}).get('dataset'))
+        if not paths and settings.ann_file is not None:
+            raise DataError(f'no images to measure AP on ({reason})', file=settings.ann_file, field='--ann')
+        images = images or [*paths[:_PARITY_IMAGES]]
+    if images:
+        pipeline = ImagePipeline(test_pipeline_config(cfg))
+        for number, image in enumerate(images):
+            pipeline.load(image, number)
+        return images, given or f'first {len(images)} images of the test data'
     log(
         f'the test data of the config are not here ({reason}): parity is checked on drawn drone scenes; --parity-images takes your own'
     )

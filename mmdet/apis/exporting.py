@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..errors import ConfigError
 from ..export.folder import (
     REJECTED,
     new_folder,
@@ -20,7 +21,7 @@ from ..export.networks import write_network
 from ..export.parity import Parity, metrics_table
 from ..export.plan import make_plan
 from ..export.settings import ExportSettings, check_settings, config_for
-from .building import init_detector, read_config
+from .building import init_detector, parts_without_weights, read_config
 from .export_comparison import average_precision, compare_detections, fixed_size
 from .export_images import calibration_images, check_images, recorded_inputs
 from .known_models import config_by_name
@@ -84,10 +85,14 @@ def export_detector(
         refuse_foreign_folder(folder)
     if isinstance(config, str):
         config = config_by_name(config)
-    cfg = config_for(read_config(config, cfg_options), settings)
+    cfg = config_for(read_config(config, cfg_options), settings, log)
     model = init_detector(cfg, checkpoint, device='cpu', trust_checkpoint=trust_checkpoint)
+    random = parts_without_weights(model, cfg.model) if checkpoint is None else []
+    if random and not settings.random_weights:
+        message = f'the weights of {" and ".join(random)} would be random: give a checkpoint, or ask for them by --random-weights'
+        raise ConfigError(message, field='CKPT')
     plan = make_plan(model, cfg, settings, log)
-    images, source = check_images(cfg, settings.parity_images, log)
+    images, source = check_images(cfg, settings, log)
     calibration = (
         calibration_images(cfg, settings.calibration, settings.calibration_images)
         if settings.precision == 'int8'

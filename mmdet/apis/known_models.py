@@ -1,22 +1,34 @@
 """Models that have a name: those of the model index, and every config of the package by its file name."""
 
+import difflib
 import functools
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mmengine.infer.infer import BaseInferencer
+import mmengine
 
 from mmdet.utils.shipped import shipped_files
+
+from ..errors import ConfigError
+
+_CONFIGS = ('.py', '.json', '.yml', '.yaml')
 
 
 class KnownModel(NamedTuple):
     """A model that has a name, with what the model index says of it; None: nothing.
 
     Attributes:
-        weights: address of the published checkpoint.
-        box_ap: AP of the boxes, in percent, as its authors published it.
+        weights: address of the published checkpoint; ``#sha256=...`` behind it is the hash that the index states.
+        box_ap: AP of the boxes, in percent, as its authors published it: on the validation set of COCO 2017.
         parameters: millions of them.
-        license: of the published checkpoint.
+        license: of the published checkpoint: that of the repository that publishes it.
+        family: name of its collection in the index, such as ``RetinaNet``.
+        aliases: other names of it.
+        macs: 10^9 multiply-adds of one image.
+        page: address of a page from which people can fetch the checkpoint, and programs cannot.
+        test_dev_ap: AP on test-dev of COCO, likewise.
     """
 
     name: str
@@ -25,32 +37,82 @@ class KnownModel(NamedTuple):
     box_ap: float | None = None
     parameters: float | None = None
     license: str | None = None
+    family: str | None = None
+    aliases: tuple[str, ...] = ()
+    macs: float | None = None
+    page: str | None = None
+    test_dev_ap: float | None = None
+
+    @property
+    def file(self) -> str | None:
+        """Name of the checkpoint in the folder of downloaded ones: that of the address, and ``NAME.pth`` for what is fetched by hand."""
+        if self.weights:
+            return re.split('[?#]', self.weights)[0].rpartition('/')[2]
+        return f'{self.name}.pth' if self.page else None
 
 
 def config_by_name(name: str) -> str:
     """Path of the config with a bare name like ``gfl_r50_fpn_1x_coco``, or an alias; anything else comes back as it is."""
-    if Path(name).suffix in ('.py', '.json', '.yml', '.yaml') or Path(name).exists():
+    if Path(name).suffix in _CONFIGS or Path(name).exists():
         return name
     known = known_models().get(name.lower())
     return name if known is None else str(known.config)
 
 
+def named_config(name: str) -> str:
+    """As :func:`config_by_name`; ConfigError, with the near names, for what is no file and no name."""
+    path = config_by_name(name)
+    if path == name and Path(name).suffix not in _CONFIGS and not Path(name).exists():
+        raise ConfigError(f'no config file, and no name of a model{near_names(name)}', field='CONFIG', received=name)
+    return path
+
+
+def near_names(name: str) -> str:
+    """The end of an error's message about an unknown name; empty where no name is near."""
+    near = difflib.get_close_matches(name.lower(), known_models(), n=3)
+    return f'; near names: {", ".join(near)}' if near else ''
+
+
 @functools.cache
 def known_models() -> dict[str, KnownModel]:
     """The models of the package by lower-case name: those of the model index, with their aliases, and every config by its file name."""
-    root = shipped_files()
     found = {}
-    for model in BaseInferencer._get_models_from_metafile(str(root)):
-        aliases = model.get('Alias') or []
-        facts = model.get('Metadata') or {}
-        results = [result['Metrics'] for result in model.get('Results') or []]
-        known = KnownModel(
-            model['Name'], (root / model['Config']).resolve(), model.get('Weights'), box_ap=next((float(metrics['box AP']) for metrics in results), None),
-            parameters=facts.get('Parameters'), license=facts.get('License'),
-        )  # fmt: skip
-        for name in [model['Name'], *([aliases] if isinstance(aliases, str) else aliases)]:
+    for known in indexed_models():
+        for name in (known.name, *known.aliases):
             found[name.lower()] = known
-    for path in sorted((root / 'configs').resolve().rglob('*.py')):
+    for path in sorted((shipped_files() / 'configs').resolve().rglob('*.py')):
         if '_base_' not in path.parts:
             found.setdefault(path.stem.lower(), KnownModel(path.stem, path))
     return found
+
+
+def indexed_models() -> Iterator[KnownModel]:
+    """The models of the files that ``model-index.yml`` names, in their order.
+
+    A file is laid out as those of mmdetection: ``Models``, and ``Collections`` with what all models of a family share. ``Metadata`` is that of the
+    collection and then of the model. ``SHA256`` and ``Page`` (where ``Weights`` would be no address of a file) are additions.
+    """
+    root = shipped_files()
+    files = [mmengine.load(root / name) for name in mmengine.load(root / 'model-index.yml')['Import']]
+    collections = {each['Name']: each for file in files for each in file.get('Collections') or []}
+    for file in files:
+        for model in file['Models']:
+            family = model.get('In Collection')
+            facts = {**(collections.get(family, {}).get('Metadata') or {}), **(model.get('Metadata') or {})}
+            yield _known(model, family, facts, root)
+
+
+def _known(model: Mapping[str, Any], family: str | None, facts: Mapping[str, Any], root: Path) -> KnownModel:
+    published = {
+        each['Dataset']: float(each['Metrics']['box AP'])
+        for each in model.get('Results') or []
+        if 'box AP' in each['Metrics']
+    }
+    aliases, weights, hash_ = model.get('Alias') or [], model.get('Weights'), model.get('SHA256')
+    parameters, macs = facts.get('Parameters'), facts.get('FLOPs')
+    return KnownModel(
+        name=model['Name'], config=(root / model['Config']).resolve(), weights=f'{weights}#sha256={hash_}' if weights and hash_ else weights,
+        box_ap=published.get('COCO'), test_dev_ap=published.get('COCO test-dev'), family=family,
+        parameters=parameters and round(parameters / 1e6, 2), macs=macs and round(macs / 1e9, 2), page=model.get('Page'),
+        license=facts.get('License') if weights or model.get('Page') else None, aliases=(aliases,) if isinstance(aliases, str) else tuple(aliases),
+    )  # fmt: skip

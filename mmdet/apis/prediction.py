@@ -1,12 +1,12 @@
 """What a user may name as the model of a prediction."""
 
-import difflib
 from pathlib import Path
 
 from ..config.config_files import require_data
+from ..engine.checkpoint.sources import CACHE_VARIABLE, cache_folder
 from ..errors import ConfigError
 from .building import find_config_beside
-from .known_models import config_by_name, known_models
+from .known_models import KnownModel, config_by_name, known_models, near_names
 
 
 def model_and_weights(model: str, weights: str | None, *, trust_checkpoint: bool = False) -> tuple[str, str | None]:
@@ -18,10 +18,11 @@ def model_and_weights(model: str, weights: str | None, *, trust_checkpoint: bool
         trust_checkpoint: the config beside a checkpoint may be a program.
 
     Returns:
-        The path of the config, and the checkpoint: the file, or the address of the published one.
+        The path of the config, and the checkpoint: the file, or the address of the published one. Published weights that no program can fetch are
+        looked for in the folder of downloaded checkpoints, under the name of the model.
 
     Raises:
-        ConfigError: no such model; weights neither given nor published.
+        ConfigError: no such model; weights neither given nor published, or to be fetched by hand: the message says from where, and where to.
         CheckpointError: no single config beside the checkpoint.
     """
     if model.lower().endswith(('.pth', '.pt', '.safetensors')):
@@ -34,9 +35,30 @@ def model_and_weights(model: str, weights: str | None, *, trust_checkpoint: bool
     known = known_models().get(model.lower())
     config = config_by_name(model)
     if known is None and not Path(config).is_file():
-        near = difflib.get_close_matches(model.lower(), known_models(), n=3)
-        hint = f'; near names: {", ".join(near)}' if near else ''
-        raise ConfigError(f'no config file, and no name of a model{hint}', field='MODEL', received=model)
-    if weights is None and known is not None and known.weights is None:
-        raise ConfigError('no weights of this model are published; give --weights', field='MODEL', received=model)
-    return config, weights if weights is not None or known is None else known.weights
+        raise ConfigError(f'no config file, and no name of a model{near_names(model)}', field='MODEL', received=model)
+    return config, weights if weights is not None or known is None else _published(known)
+
+
+def _published(known: KnownModel) -> str:
+    """Address of the published weights, or the file of them that was put into the folder of downloaded checkpoints."""
+    if known.weights is not None:
+        return known.weights
+    if known.page is None:
+        raise ConfigError('no weights of this model are published; give --weights', field='MODEL', received=known.name)
+    place = cache_folder() / str(known.file)
+    found = next(
+        (
+            each
+            for suffix in ('.pth', '.ckpt', '.safetensors')
+            if (each := place.with_name(known.name + suffix)).is_file()
+        ),
+        None,
+    )
+    if found is None:
+        raise ConfigError(
+            f'its published weights are on a page that only a browser can open, {known.page}. Save the file as {place} (${CACHE_VARIABLE} names the '
+            'folder), or give --weights',
+            field='MODEL',
+            received=known.name,
+        )
+    return str(found)

@@ -6,25 +6,45 @@ errors take no second.
 
 import argparse
 import ast
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..version import __version__
-from .signature import Function, call, parser_of
+from .signature import Function, Parser, call, parser_of
 
 # Name of a command: its module here, which holds a function of that name.
-COMMANDS = ('train', 'test', 'predict', 'benchmark', 'search', 'doctor', 'convert', 'models', 'report')
+COMMANDS = (
+    'train',
+    'test',
+    'predict',
+    'benchmark',
+    'export',
+    'search',
+    'doctor',
+    'convert',
+    'models',
+    'demo',
+    'web',
+    'report',
+)
 
 
-def command(name: str) -> Function:
-    """The function of a command.
+def command(name: str, words: Sequence[str] = ()) -> Function:
+    """The function of a command; of one with several forms, the function that these words of a command line mean.
 
     >>> command('train').__name__
     'train'
     """
-    return getattr(importlib.import_module(f'{__name__}.{name}'), name)
+    module = importlib.import_module(f'{__name__}.{name}')
+    return module.form_of(words) if hasattr(module, 'form_of') else getattr(module, name)
+
+
+def forms(name: str) -> tuple[Function, ...]:
+    """All functions of a command: one, or as many as it has forms."""
+    return getattr(importlib.import_module(f'{__name__}.{name}'), 'FORMS', None) or (command(name),)
 
 
 def summary(name: str) -> str:
@@ -39,7 +59,8 @@ def run(name: str, words: Sequence[str] | None = None, prog: str | None = None) 
 
     An error that a user can cause ends the process with status 2 and one line, see :func:`mmdet.config.reading.reports_user_errors`.
     """
-    function = command(name)
+    words = sys.argv[1:] if words is None else words
+    function = command(name, words)
     arguments = parser_of(function, prog).parse_args(words)
     from ..config.reading import reports_user_errors
 
@@ -55,15 +76,21 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     chosen, *rest = words
     if chosen not in COMMANDS:
+        if not chosen.startswith('-'):
+            near = difflib.get_close_matches(chosen, COMMANDS, n=1)
+            parser.error(
+                f'no such command: {chosen!r}'
+                + (f'; did you mean {near[0]}?' if near else f'; there are {", ".join(COMMANDS)}')
+            )
         arguments = parser.parse_args(words)  # --help, --version, --completion, or a usage error
         print(completion(arguments.completion))
         return 0
     return run(chosen, rest, f'mmdet {chosen}')
 
 
-def _main_parser(subcommands: bool = False) -> argparse.ArgumentParser:
+def _main_parser(subcommands: bool = False) -> Parser:
     lines = [f'  {name:<11}{summary(name)}' for name in COMMANDS]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='mmdet',
         description='Train, search, test and use object detectors.',
         epilog='commands:\n' + '\n'.join(lines) + '\n\nmmdet COMMAND --help explains one.',

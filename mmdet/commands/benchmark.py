@@ -72,7 +72,7 @@ def benchmark(
     from mmengine.dist import is_main_process
 
     from ..apis.benchmark_rows import Setup, measure_config, measure_rows, own_command, read_setups, rows_table
-    from ..apis.known_models import config_by_name
+    from ..apis.known_models import named_config
     from ..engine import init_dist
     from ..errors import ConfigError
     from ..utils import load_config, register_all_modules
@@ -93,7 +93,7 @@ def benchmark(
             'torch+fused+channels-last, and measured one after the other'
         )  # fmt: skip
     weights = checkpoint or checkpoint_option
-    config = config_by_name(config)
+    config = named_config(config)
     register_all_modules()
     refuse_inputs([json], [config, weights], field='--json')
     cfg = load_config(config, run.overrides(precision.as_cfg_options()))

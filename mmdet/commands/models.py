@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+_BY_HAND = '(by hand)'
+
 
 def models(pattern: str = '', *, weights: bool = False, json: bool = False) -> int:
     """List the models that have a name: AP, parameters, licence and file of the published weights.
@@ -9,38 +11,56 @@ def models(pattern: str = '', *, weights: bool = False, json: bool = False) -> i
         mmdet models
         mmdet models nanodet --weights
 
+    AP is that of the boxes on COCO val2017 as the authors published it; the licence is that of the repository that publishes the file. ``mmdet predict
+    NAME`` fetches the file; those marked (by hand) are on pages that only a browser can open, and are found under the name given here in the folder of
+    downloaded checkpoints.
+
     Args:
-        pattern: part of the names, of any case.
+        pattern: part of the names or the family, of any case.
         weights: only those with published weights.
-        json: print JSON, with the addresses of the files and the paths of the configs.
+        json: print JSON, with the addresses of the files, other names, multiply-adds, and the paths of the configs.
     """
     import json as json_format
 
     from ..apis.known_models import known_models
+    from ..engine.checkpoint.sources import cache_folder
 
-    found = {model.name: model for model in known_models().values() if pattern.lower() in model.name.lower()}
-    chosen = [model for _, model in sorted(found.items()) if model.weights or not weights]
+    found = {
+        model.name: model
+        for model in known_models().values()
+        if any(pattern.lower() in name.lower() for name in (model.name, model.family or '', *model.aliases))
+    }
+    chosen = [model for _, model in sorted(found.items()) if model.file or not weights]
     if json:
-        print(json_format.dumps([{**model._asdict(), 'config': str(model.config)} for model in chosen], indent=2))
+        print(
+            json_format.dumps(
+                [{**model._asdict(), 'config': str(model.config), 'file': model.file} for model in chosen], indent=2
+            )
+        )
     elif chosen:
         rows = [
             (
                 model.name,
-                _number(model.box_ap),
-                _number(model.parameters),
+                _number(model.box_ap, 1),
+                _number(model.parameters, 2),
                 model.license or '',
-                (model.weights or '').rpartition('/')[2],
+                f'{model.file or ""} {_BY_HAND if model.page else ""}',
             )
             for model in chosen
         ]
         print(_table([('name', 'AP', 'M parameters', 'licence', 'file'), *rows]))
+        pages = [model for model in chosen if model.page]
+        if pages:
+            print(
+                f'\n{_BY_HAND}: save it under this name in {cache_folder()}; {pages[0].name} from {pages[0].page}, the pages of all: --json'
+            )
     else:
         print(f'no name contains {pattern!r}')
     return int(not chosen)
 
 
-def _number(value: float | None) -> str:
-    return '' if value is None else f'{value:g}'
+def _number(value: float | None, digits: int) -> str:
+    return '' if value is None else f'{value:.{digits}f}'
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

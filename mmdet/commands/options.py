@@ -1,10 +1,13 @@
 """Options that several commands share; each dataclass is a parameter of their functions."""
 
+import argparse
 import dataclasses
 import os
 from typing import Annotated, Any, Literal
 
-from .signature import Option
+from mmdet_runtime.track_arguments import add_track_arguments
+
+from .signature import Arguments, Option
 
 
 @dataclasses.dataclass
@@ -49,6 +52,15 @@ class InferenceOptions(PrecisionOptions):
 
     backend: str | None = None
     backend_precision: Annotated[str | None, Option(metavar='TYPE')] = None
+
+
+class TrackArguments(Arguments):
+    """``--track``, ``--line``, ``--zone`` and what belongs to them, for :func:`mmdet_runtime.track_arguments.read_track_arguments`."""
+
+    @staticmethod
+    def add_to(parser: argparse.ArgumentParser) -> None:
+        """See :func:`mmdet_runtime.track_arguments.add_track_arguments`."""
+        add_track_arguments(parser)
 
 
 @dataclasses.dataclass

@@ -32,14 +32,14 @@ def search(
         cfg_options: override config values: dotted keys, as search.num_random_nets=10000.
         launcher: pytorch: started by torchrun, one island a process; noticed by itself.
     """
-    from ..apis.known_models import config_by_name
+    from ..apis.known_models import named_config
     from ..config.launcher import launcher_in_use
     from ..nas.search import OUTPUT_FILES, SearchRunner, join, parse_duration, read_settings
     from ..utils import load_config, resolve_work_dir
     from ..utils.lock import LOCK_NAME, locked
     from ..utils.outputs import refuse_inputs
 
-    config = config_by_name(config)
+    config = named_config(config)
     cfg = load_config(config, cfg_options)
     work_dir = resolve_work_dir(cfg, config, work_dir)
     structure = cfg.get('structure')

@@ -11,6 +11,7 @@ Parameters before ``*`` are positional, those after it are options. The annotati
 ``tuple[T, T]``                        so many words
 ``dict``                               ``KEY=VALUE ...``, as ``--cfg-options``
 a dataclass                            its fields, each an option; several commands share them
+a subclass of :class:`Arguments`       what its ``add_to`` adds to the parser
 ====================================  =========================================================================
 
 ``Annotated[T, Option(...)]`` adds other names, a metavar or a parser of the word. ``work_dir`` is ``--work-dir``, and ``--work_dir`` is understood
@@ -47,6 +48,15 @@ class Option:
     metavar: str | tuple[str, ...] | None = None
     parse: Callable[[str], Any] | None = None
     hidden: bool = False
+
+
+class Arguments(argparse.Namespace):
+    """A parameter whose arguments are added by a function that is there already; it holds all arguments of the command line."""
+
+    @staticmethod
+    def add_to(parser: argparse.ArgumentParser) -> None:
+        """Add the arguments."""
+        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +109,14 @@ def parser_of(function: Function, prog: str | None = None) -> Parser:
     for parameter in parameters_of(function):
         names, settings = _argument(parameter)
         parser.add_argument(*names, **settings)
+    for hint in get_type_hints(function).values():
+        if _is_namespace(hint):
+            hint.add_to(parser)
     return parser
+
+
+def _is_namespace(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Arguments)
 
 
 def call(function: Function, arguments: argparse.Namespace) -> Any:
@@ -109,7 +126,10 @@ def call(function: Function, arguments: argparse.Namespace) -> Any:
     named: dict[str, Any] = {}
     hints = get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
-        if dataclasses.is_dataclass(hints[name]):
+        value: Any
+        if _is_namespace(hints[name]):
+            value = hints[name](**given)
+        elif dataclasses.is_dataclass(hints[name]):
             prefix = f'{name}.'
             value = hints[name](
                 **{key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
@@ -131,7 +151,7 @@ def parameters_of(function: Function) -> Iterator[Parameter]:
         hint = hints[name]
         if dataclasses.is_dataclass(hint):
             yield from _fields_of(typing.cast(type, hint), name)
-        else:
+        elif not _is_namespace(hint):
             positional = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
             yield _parameter(name, hint, parameter.default, positional, help_of, None)
 

@@ -47,11 +47,11 @@ def test(
         cost: also give megapixels through the network and CPU seconds of an image.
     """
     launcher = run.settled_launcher()
-    from ..apis.known_models import config_by_name
+    from ..apis.known_models import named_config
     from ..apis.testing import configure_testing, run_testing
     from ..utils import load_config, register_all_modules, resolve_work_dir
 
-    config = config_by_name(config)
+    config = named_config(config)
     cfg = load_config(config, run.overrides(inference.as_cfg_options()))
     configure_testing(
         cfg, checkpoint=checkpoint, work_dir=resolve_work_dir(cfg, config, work_dir), launcher=launcher, metrics=eval, out=out,

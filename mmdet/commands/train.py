@@ -42,11 +42,11 @@ def train(
         deterministic: deterministic kernels.
     """
     launcher = run.settled_launcher()
-    from ..apis.known_models import config_by_name
+    from ..apis.known_models import named_config
     from ..apis.training import configure_training, run_training
     from ..utils import load_config, register_all_modules, resolve_work_dir
 
-    config = config_by_name(config)
+    config = named_config(config)
     cfg = load_config(config, run.overrides())
     configure_training(
         cfg, work_dir=resolve_work_dir(cfg, config, work_dir), launcher=launcher, resume=resume or auto_resume, amp=amp,

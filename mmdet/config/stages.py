@@ -1,6 +1,6 @@
 """Stages of composite detectors, read from the configs that train them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -83,6 +83,27 @@ def stage_config(path: str | Path, checkpoint: str | None = None, flip: bool = T
     return ConfigDict(detector=detector, scale=scales[0] if len(scales) == 1 else scales, flip=flip)
 
 
+# Class-agnostic: the clustering needs places, and one box for each.
+COARSE_TEST_CFG = dict(nms=dict(type='nms', iou_threshold=0.6, class_agnostic=True))
+
+
+def composite_settings(
+    scales: Sequence[Sequence[int]], max_per_img: int, tile_wh: tuple[int, int] | None = None, overlap: float = 0.2
+) -> tuple[str, dict]:
+    """Kind and arguments, beside the stages, of a composite detector around a single one.
+
+    Args:
+        scales: sizes (w, h) to which both looks resize.
+        max_per_img: of the detector; the composite keeps 500 at least.
+        tile_wh, overlap: as for :func:`composite_config`.
+    """
+    kept = max(max_per_img, 500)
+    if tile_wh is not None:
+        return 'SlicedDet', dict(tile_wh=tile_wh, overlap=overlap, max_per_img=kept)
+    ufp = dict(scale=1.5, mode='exact', max_side=max(max(scale) for scale in scales), min_score=0.2)
+    return 'UFPMPDet', dict(ufp=ufp, coarse_weight=1.0, on_empty='whole', max_per_img=kept)
+
+
 def composite_config(
     config: Config, *, tile_wh: tuple[int, int] | None = None, overlap: float = 0.2, flip: bool = False
 ) -> Config:
@@ -107,17 +128,13 @@ def composite_config(
     scales = stage_scales(config)
     stage = dict(detector=detector.to_dict(), scale=scales, flip=flip)
     limit = (detector.get('test_cfg') or {}).get('max_per_img', 100)
-    model: dict = dict(type='SlicedDet', stage=stage, tile_wh=tile_wh, overlap=overlap, whole=dict(scale=scales))
-    if tile_wh is None:
-        # Class-agnostic: the clustering needs places, and one box for each.
-        coarse = dict(stage, test_cfg=dict(nms=dict(type='nms', iou_threshold=0.6, class_agnostic=True)))
-        longest = max(max(scale) for scale in scales)
-        ufp = dict(scale=1.5, mode='exact', max_side=longest, min_score=0.2)
-        model = dict(
-            type='UFPMPDet', coarse=coarse, fine=dict(scale=scales), ufp=ufp, coarse_weight=1.0, on_empty='whole'
-        )
+    kind, settings = composite_settings(scales, limit, tile_wh, overlap)
+    if kind == 'SlicedDet':
+        model: dict = dict(stage=stage, whole=dict(scale=scales))
+    else:
+        model = dict(coarse=dict(stage, test_cfg=COARSE_TEST_CFG), fine=dict(scale=scales))
     composite = config.copy()
-    composite.model = ConfigDict(model, max_per_img=max(limit, 500))
+    composite.model = ConfigDict(model, type=kind, **settings)
     pipeline = [
         dict(type='LoadImageFromFile'),
         dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),

@@ -91,8 +91,9 @@ def put_in_place(folder: Path, out: str | os.PathLike) -> Path:
                 os.replace(out, old / out.name)
                 try:
                     os.replace(folder, out)
-                except OSError:
-                    os.replace(old / out.name, out)
+                except BaseException:  # Ctrl-C as well
+                    if not out.exists():  # another export may have come first
+                        os.replace(old / out.name, out)
                     raise
         else:
             os.replace(folder, out)
@@ -177,7 +178,7 @@ _OUTPUTS = dict(
     candidates='Inputs: `image` float32, normalised and padded as the stage in `manifest.json` says, and `shape` int64 (batch, 2), height and width before the '
     'padding. Outputs before the NMS: `boxes` (batch, N, 4) x1 y1 x2 y2 in pixels of the input, `scores` (batch, N), 0 where there is nothing, `labels` (batch, N).',
     boxes='Inputs: `image` float32, normalised and padded as the stage in `manifest.json` says, and `shape` int64 (batch, 2), height and width before the '
-    'padding. Outputs after the NMS, M boxes of all images: `boxes` (M, 4) x1 y1 x2 y2 in pixels of the input, `scores`, `labels`, and `image` (M,), the number in the batch.',
+    'padding. Outputs after the NMS, M boxes of all images: `boxes` (M, 4) x1 y1 x2 y2 in pixels of the input, `scores`, `labels`, and `image_index` (M,), the number in the batch.',
 )  # fmt: skip
 
 

@@ -110,7 +110,9 @@ class Parity:
         return '\n  '.join([f'parity {verdict} on {self.images} images ({self.source}): {text}', *self.reasons])
 
 
-def compare(pairs: Iterable[tuple[Found, Found]], precision: str, source: str = '') -> Parity:
+def compare(
+    pairs: Iterable[tuple[Found, Found]], precision: str, source: str = '', limits: Limits | None = None
+) -> Parity:
     """Compare the detections of the original and of the exported detector.
 
     Each box of the original, by descending score, takes the box of its label that overlaps it most and is not yet taken. They are partners if they
@@ -120,8 +122,9 @@ def compare(pairs: Iterable[tuple[Found, Found]], precision: str, source: str = 
         pairs: for each image what was expected and what was found.
         precision: of the exported detector.
         source: what the images were.
+        limits: instead of those of the precision.
     """
-    limits = LIMITS[precision]
+    limits = limits or LIMITS[precision]
     parity = Parity(precision, source=source, limits=limits)
     for expected, found in pairs:
         parity.images += 1

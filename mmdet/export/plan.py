@@ -1,6 +1,6 @@
 """What an export holds: its networks, and the stages that its manifest describes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +54,7 @@ def make_plan(model: BaseDetector, cfg: Config, settings: ExportSettings, log: C
         ConfigError: a detector or test pipeline that cannot be exported.
     """
     if isinstance(model, CompositeDetector):
-        return _composite_plan(model, settings)
+        return _composite_plan(model, cfg, settings)
     try:
         # torch has no operator for the NMS
         graph = build_graph(model, settings.outputs or ('candidates' if settings.to == 'torch-export' else 'boxes'))
@@ -67,6 +67,10 @@ def make_plan(model: BaseDetector, cfg: Config, settings: ExportSettings, log: C
     if graph.two_stages and graph.outputs == 'raw':
         message = "must be 'boxes' or 'candidates' for a detector of two stages, whose raw outputs belong to proposals of a first NMS"
         raise ConfigError(message, field='--outputs', received=graph.outputs)
+    own = [] if graph.outputs == 'raw' else model.own_steps()
+    if own:
+        message = f'has a {own[0]} of its own, which an export would pass over; --outputs raw is what comes before it'
+        raise ConfigError(message, file=cfg.filename, field='model.type', received=type(model).__name__)
     stage = dict(
         network='network', **_resize_settings(cfg), flip=False, max_zoom=None, batch_size=settings.batch or 1,
         **_preprocessing(model), test_cfg=_test_cfg(model, graph.settings), clips_boxes=True,
@@ -74,7 +78,7 @@ def make_plan(model: BaseDetector, cfg: Config, settings: ExportSettings, log: C
     return Plan('detector', {'network': model}, {'network': graph}, {'detector': stage})
 
 
-def _composite_plan(model: CompositeDetector, settings: ExportSettings) -> Plan:
+def _composite_plan(model: CompositeDetector, cfg: Config, settings: ExportSettings) -> Plan:
     known = next((kind for kind in _COMPOSITES if type(model) is kind), None)
     if known is None:
         names = ' and '.join(kind.__name__ for kind in _COMPOSITES)
@@ -87,6 +91,9 @@ def _composite_plan(model: CompositeDetector, settings: ExportSettings) -> Plan:
         if value not in allowed:
             message = f'must be {" or ".join(map(str, allowed))} for a composite detector, whose views and mosaics have many sizes and one NMS'
             raise ConfigError(message, field=name, received=value)
+    for step in _steps(cfg):
+        message = 'the test pipeline of a composite detector may load and pack: its stages resize'
+        raise ConfigError(message, file=cfg.filename, field='test_pipeline', received=repr(step))
     parts: dict[str, DetectionStage] = {}
     composite = {name: _plain(getattr(model, name)) for name in _COMPOSITES[known]}
     if isinstance(model, UFPMPDet):
@@ -155,6 +162,23 @@ def _preprocessing(detector: BaseDetector) -> dict[str, Any]:
     return dict(mean=mean, std=std, bgr_to_rgb=bool(given.swaps_channels), pad_divisor=given.pad_size_divisor, pad_value=given.pad_value)  # fmt: skip
 
 
+def _steps(cfg: Config) -> Iterator[Any]:
+    """The transforms of the test pipeline between loading and packing.
+
+    Raises:
+        ConfigError: images are loaded in a way that the runtime does not have.
+    """
+    for step in Compose(test_pipeline_config(cfg)).transforms:
+        if isinstance(step, LoadImageFromFile) and (
+            type(step) is not LoadImageFromFile or step.to_float32 or step.color_type != 'color'
+        ):
+            message = "must load by LoadImageFromFile, with to_float32 False and color_type 'color': the runtime reads images of three channels in 8 bits, upright"  # fmt: skip
+            received = type(step).__name__, step.to_float32, step.color_type
+            raise ConfigError(message, file=cfg.filename, field='test_pipeline', received=received)
+        if not isinstance(step, LoadImageFromFile | LoadAnnotations | PackDetInputs):
+            yield step
+
+
 def _resize_settings(cfg: Config) -> dict[str, Any]:
     """How the test pipeline resizes, as the manifest has it.
 
@@ -162,9 +186,8 @@ def _resize_settings(cfg: Config) -> dict[str, Any]:
         ConfigError: a transform that the runtime does not have.
     """
     found: dict[str, Any] = {}
-    for step in Compose(test_pipeline_config(cfg)).transforms:
+    for step in _steps(cfg):
         kind = type(step)
-        plain = isinstance(step, LoadImageFromFile | LoadAnnotations | PackDetInputs)
         if (
             kind is Resize
             and not found
@@ -184,7 +207,7 @@ def _resize_settings(cfg: Config) -> dict[str, Any]:
         ):
             size = None if step.size is None else list(step.size)
             found['canvas'] = dict(size=size, square=step.pad_to_square, color=_color(step.pad_val))
-        elif not plain:
+        else:
             message = f'{kind.__name__} with these settings is not part of the runtime, which resizes (Resize bilinear, WarpResize) and pads'
             raise ConfigError(message, file=cfg.filename, field='test_pipeline', received=repr(step))
     if not found:

@@ -67,8 +67,12 @@ def test_dry_run(gpu_check, tmp_path, monkeypatch, capsys):
     assert (tmp_path / 'gpu_check.log').stat().st_size > 0
 
 
-def test_a_part_that_hangs_or_fails_is_reported_and_the_next_one_runs(gpu_check, tmp_path):
-    check = gpu_check.Check(tmp_path / 'out', 60, {}, dry=True)
+def test_a_part_that_hangs_or_fails_is_reported_and_the_next_one_runs(gpu_check, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_check, 'WRITE_SECONDS', 0.1)
+    check, written = gpu_check.Check(tmp_path / 'out', 60, {}, dry=True), []
+    monkeypatch.setattr(
+        check, 'write', lambda write=check.write: (written.append(list(check.parts[-1]['rows'])), write())
+    )
     Part = gpu_check.Part
     check.run(
         Part('hangs', script(tmp_path, 'import time; print("begun", flush=True); time.sleep(60)'), 1, reports=None), 3
@@ -82,13 +86,14 @@ def test_a_part_that_hangs_or_fails_is_reported_and_the_next_one_runs(gpu_check,
     assert 'as it happens' in check.parts[1]['errors'][0]['traceback']
     # Rows written before the failure stay; a row with an error is an error of the part; the last row of a name counts.
     rows = (
-        "import sys, json; path = sys.argv[sys.argv.index('--rows') + 1]\n"
+        "import sys, json, time; path = sys.argv[sys.argv.index('--rows') + 1]\n"
         "rows = [dict(table='t', name='a', ms=2.0), dict(table='t', name='a', ms=1.5), dict(table='t', name='b', error='no', traceback='T')]\n"
-        "open(path, 'w').write('\\n'.join(map(json.dumps, rows)) + '\\n'); sys.exit(3)"
+        "open(path, 'w').write('\\n'.join(map(json.dumps, rows)) + '\\n'); time.sleep(0.5); sys.exit(3)"
     )
     check.run(Part('rows', script(tmp_path, rows), 9), 9)
     assert check.parts[2]['rows'][0] == dict(table='t', name='a', ms=1.5) and len(check.parts[2]['rows']) == 2
     assert [error['error'] for error in check.parts[2]['errors']] == ['no']
+    assert [len(rows) for rows in written[2:]] == [2, 2]  # while it ran, and at its end
     check.run(Part('late', ['-c', ''], 9), 1)
     assert check.parts[3]['errors'][0]['error'] == 'no time was left'
     assert check.failed

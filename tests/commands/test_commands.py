@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from mmdet.commands import COMMANDS, command, main, run, summary
+from mmdet.commands import COMMANDS, command, forms, main, run, summary
 from mmdet.commands.signature import parameters_of, parser_of
 from tests import processes
 
@@ -19,23 +19,30 @@ def test_help_lists_every_command(capsys):
 
 @pytest.mark.parametrize('name', COMMANDS)
 def test_every_command_explains_all_its_arguments(name):
-    function = command(name)
-    assert summary(name) == inspect.getdoc(function).partition('\n')[0].rstrip('.')
-    unexplained = [parameter.name for parameter in parameters_of(function) if not parameter.help]
-    assert not unexplained
-    parser_of(function, f'mmdet {name}').format_help()
+    assert summary(name) == inspect.getdoc(command(name)).partition('\n')[0].rstrip('.')
+    for function in forms(name):
+        assert not [parameter.name for parameter in parameters_of(function) if not parameter.help]
+        parser_of(function, f'mmdet {name}').format_help()
 
 
 @pytest.mark.parametrize(('words', 'status', 'message'), [
-    (['trian'], 2, "invalid choice: 'trian'"),
-    (['train'], 2, 'required: CONFIG'),
+    (['trian'], 2, "mmdet: error: no such command: 'trian'; did you mean train?; see mmdet --help\n"),
+    (['nothing'], 2, "no such command: 'nothing'; there are train, test, "),
+    (['train'], 2, 'mmdet train: error: the following arguments are required: CONFIG; see mmdet train --help\n'),
+    (['export', 'gfl_r50_fpn_1x_coc', 'w.pth'], 2, 'arguments are required: --to'),
+    (['train', 'gfl_r50_fpn_1x_coc'], 2, 'no name of a model; near names: gfl_r50_fpn_1x_coco'),
+    (['predict', 'a', 'image.jpg', '--max-frames', '3'], 2, 'ConfigError: --max-frames: is for videos, cameras and streams'),
+    (['predict', 'gfl_r50_fpn_1x_coco', 'nowhere.jpg'], 2, 'DataError: nowhere.jpg: no such file or folder'),
+    (['predict', 'gfl_r50_fpn_1x_coco', 'nowhere.mp4'], 2, 'DataError: nowhere.mp4: no such file or folder'),
+    (['predict', 'a', '0', '--print-result'], 2, 'ConfigError: --print-result: is for images'),
     (['train', 'nowhere.py'], 2, 'ConfigError: nowhere.py: no such config file'),
     (['--completion', 'fish'], 2, "invalid choice: 'fish'"),
 ])  # fmt: skip
 def test_errors_end_with_a_status(words, status, message, capsys):
     with pytest.raises(SystemExit) as ended:
         main(words)
-    assert ended.value.code == status and message in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert ended.value.code == status and message in errors and errors.count('\n') == 1
 
 
 def test_as_a_process():

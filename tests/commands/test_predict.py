@@ -53,6 +53,20 @@ def test_named_models(monkeypatch, tmp_path):
             model_and_weights(name, None)
 
 
+@pytest.mark.parametrize('suffix', ['.pth', '.ckpt', '.safetensors'])
+def test_weights_that_only_a_browser_can_fetch(monkeypatch, tmp_path, suffix):
+    model = KnownModel('A', tmp_path / 'a.py', page='https://host/view')
+    model.config.write_text('model = dict()')
+    monkeypatch.setattr('mmdet.apis.prediction.known_models', lambda: {'a': model, 'other': model})
+    monkeypatch.setattr('mmdet.apis.known_models.known_models', lambda: {'a': model, 'other': model})
+    monkeypatch.setenv('MMDET_CACHE', str(tmp_path))
+    with pytest.raises(ConfigError, match=rf'https://host/view\. Save the file as {tmp_path}/A\.pth'):
+        model_and_weights('a', None)
+    place = tmp_path / f'A{suffix}'
+    place.write_bytes(b'')
+    assert model_and_weights('other', None) == (str(model.config), str(place))
+
+
 def test_a_checkpoint_has_its_config_beside_it(tmp_path):
     checkpoint = tmp_path / 'epoch_1.pth'
     checkpoint.write_bytes(b'')
@@ -104,5 +118,25 @@ def test_models(capsys):
     assert main(['models', 'gfl_r50_fpn', '--weights']) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[0] == 'name' and all('gfl_r50_fpn' in line for line in lines[1:])
+    assert main(['models', 'RetinaNet', '--weights']) == 0
+    assert (
+        'retinanet_r50_fpn_1x_coco                    36.5         37.97  Apache-2.0  retinanet_r50_fpn_1x_coco_20200130-c2398f9e.pth\n'
+        in capsys.readouterr().out
+    )
+    assert main(['models', 'NANODET-G']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == [
+        'nanodet_g_416_coco',
+        '22.9',
+        '3.79',
+        'Apache-2.0',
+        'nanodet_g_416_coco.pth',
+        '(by',
+        'hand)',
+    ]
+    assert (
+        lines[-1].startswith('(by hand): save it under this name in /')
+        and 'nanodet_g_416_coco from https://drive.google.com/file/d/' in lines[-1]
+    )
     assert main(['models', 'no such model']) == 1
     assert 'no name contains' in capsys.readouterr().out and len(known_models()) > 100

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
+from mmdet.apis.known_models import indexed_models
 from mmdet.config.legacy import looks_legacy
 from mmdet.core import bbox_overlaps
 from mmdet.datasets.transforms import Compose
@@ -144,7 +145,7 @@ def distinct_detectors() -> list[str]:
     """One config for each different ``model`` of a one-stage detector; of those that differ in the size of the ResNet, the smallest."""
     found: dict[str, tuple[int, str]] = {}
     for name in NAMES:
-        model = config(name).get('model') or {}
+        model = _read(name).get('model') or {}
         backbone = dict(model.get('backbone') or {})
         structure = backbone.get('structure')
         if isinstance(structure, str) and not Path(structure).is_file():
@@ -165,6 +166,14 @@ def distinct_detectors() -> list[str]:
 
 def test_published_configs_are_there():
     assert set(COUNTS) <= set(NAMES)
+
+
+def test_parameters_of_the_model_index():
+    index = {str(model.config.relative_to(CONFIGS)): model.parameters for model in indexed_models()}
+    assert {name: index[name] for name in COUNTS if name in index} == {
+        name: round(parameters / 1e6, 2) for name, (_, parameters, _) in COUNTS.items() if name in index
+    }
+    assert set(COUNTS) - set(index) == {name for name in COUNTS if name.startswith('UFPMP-Det/')}
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -270,7 +279,7 @@ def test_one_training_step_and_one_prediction(name):
         assert found.bboxes.min() >= 0 and found.bboxes[:, 2].max() <= width and found.bboxes[:, 3].max() <= height
 
 
-@pytest.mark.parametrize('name', [name for name in NAMES if 'coarse' in (config(name).get('model') or {})])
+@pytest.mark.parametrize('name', [name for name in NAMES if 'coarse' in (_read(name).get('model') or {})])
 def test_two_stages_predict(name):
     """The composite detectors, at small scales: boxes on the image, best first, of the fine stage's classes."""
     cfg = config(name)

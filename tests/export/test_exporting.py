@@ -1,7 +1,9 @@
-"""tools/export.py CONFIG CKPT: precisions, manifest, parity check, refusals; one tiny detector for all."""
+"""mmdet export CONFIG CKPT: precisions, manifest, parity check, refusals; one tiny detector for all."""
 
+import dataclasses
+import inspect
 import json
-import runpy
+import os
 from pathlib import Path
 
 import cv2
@@ -10,15 +12,22 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet.apis.building import build_model
+from mmdet.apis.building import build_model, init_detector
+from mmdet.apis.export_comparison import _stage_pairs
 from mmdet.apis.exporting import ExportSettings, export_detector
+from mmdet.apis.inference import ImagePipeline
+from mmdet.commands import command
 from mmdet.errors import ConfigError, DataError
 from mmdet.export import networks
-from mmdet.export.folder import MANIFEST, refuse_foreign_folder
+from mmdet.export.folder import MANIFEST, put_in_place, refuse_foreign_folder
 from mmdet.export.parity import Found, compare, compare_raw
+from mmdet.export.plan import make_plan
 from mmdet.export.precision import GraphNode, network_part
+from mmdet.export.settings import config_for
+from mmdet.models.detectors import GFL
+from mmdet_runtime import load
+from mmdet_runtime.stage import Normalise
 
-ROOT = Path(__file__).parents[2]
 PIPELINE = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(96, 64), keep_ratio=True),
@@ -153,18 +162,26 @@ def test_folders_of_others_are_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ('words', 'detector'),
     [
-        ([], False),
+        ([], True),  # the parser says what is missing
+        (['--help'], True),
         (['best_structure.json', 'out'], False),
         (['best_structure.json', 'out', '--checkpoint', 'w.pth', '--onnx'], False),
         (['gfl_r50_fpn_1x_coco', 'w.pth', '--to', 'onnx'], True),
         (['--to=openvino', 'my/config.py', 'w.pth'], True),
+        (['gfl_r50_fpn_1x_coco', 'w.pth'], True),
         (['config.py', 'w.pth'], True),  # without --to, which the parser then asks for
         (['structure.json', 'out', '--to', 'onnx'], True),  # refused: no config
     ],
 )
-def test_the_tool_tells_configs_from_structures(words, detector):
-    tool = runpy.run_path(str(ROOT / 'tools' / 'export.py'))
-    assert tool['is_for_detector'](words) == detector
+def test_the_command_tells_configs_from_structures(words, detector):
+    assert command('export', words).__name__ == ('export' if detector else 'export_structure')
+
+
+def test_defaults_are_those_of_the_settings():
+    defaults = {name: parameter.default for name, parameter in inspect.signature(command('export')).parameters.items()}
+    names = dict(size_wh='size', ann_file='ann', image_root='img')
+    for field in dataclasses.fields(ExportSettings)[1:]:
+        assert defaults[names.get(field.name, field.name)] == field.default
 
 
 # ---------------------------------------------------------------------------------------------------------------------- whole exports
@@ -194,7 +211,8 @@ def test_manifest(scene, onnx_export):
     assert manifest['source']['checkpoint'].endswith('w.pth') and len(manifest['source']['sha256']) == 64
     parity = manifest['parity']
     assert parity['passed'] and parity['images'] == 3 and parity['boxes_before'] > 10 and parity['matched_share'] == 1
-    assert 'trtexec --onnx=model.onnx' in (scene / 'onnx' / 'README.md').read_text()
+    text = (scene / 'onnx' / 'README.md').read_text()
+    assert 'trtexec --onnx=model.onnx' in text and '`image_index` (M,)' in text
     assert onnx_export.parity.passed and onnx_export.manifest == manifest
 
 
@@ -223,7 +241,9 @@ def test_another_weight_is_found_out(scene, onnx_export, monkeypatch):
         (dict(to='onnx', static=True, size_wh=(96, 96), batch=2, outputs='candidates'), [2, 3, 96, 96]),
         (dict(to='onnx', outputs='raw', precision='fp16'), [None, 3, None, None]),
         pytest.param(dict(to='torch-export'), [None, 3, None, None], marks=pytest.mark.slow),
-        pytest.param(dict(to='torch-export', precision='bf16'), [None, 3, None, None], marks=pytest.mark.slow),
+        # Of one size: what varies takes torch.export eight seconds, in any precision.
+        (dict(to='torch-export', precision='bf16', static=True, size_wh=(96, 96)), [1, 3, 96, 96]),
+        (dict(to='torch-export', precision='fp16', static=True, size_wh=(96, 96)), [1, 3, 96, 96]),
     ],
 )
 def test_forms(scene, tmp_path, options, image):
@@ -302,6 +322,35 @@ def test_one_network_for_both_stages(scene, tmp_path):
     assert composite['ufp']['scale'] == 1.5
 
 
+def test_each_stage_of_a_lower_precision_is_compared_by_itself(scene, tmp_path):
+    pytest.importorskip('onnxruntime', reason='needs onnxruntime')
+    config = composite_config(
+        type='UFPMPDet',
+        coarse=dict(detector=detector_config().model, scale=(96, 64), flip=False),
+        fine=dict(scale=(96, 96), flip=False),
+    )
+    settings = ExportSettings(to='onnx', precision='fp16', parity_images=str(scene / 'images'), ap_images=0)
+    done = export_detector(config, str(scene / 'w.pth'), tmp_path / 'out', settings, log=lambda line: None)
+    assert done.parity.passed and done.parity.images == 6, str(done.parity)  # three images, and a mosaic of each
+    assert 'each stage by itself' in done.manifest['parity']['image_source']
+    runtime, model = load(done.folder), init_detector(config, str(scene / 'w.pth'), device='cpu')
+    images = ImagePipeline(config.test_dataloader.dataset.pipeline), sorted(map(str, (scene / 'images').iterdir()))
+    assert compare(_stage_pairs(model, runtime, *images), 'fp16').passed
+    runtime.detector.fine.normalise = Normalise([0.0], [255.0], bgr_to_rgb=True)  # one stage sees other pixels
+    coarse, fine = (compare([*_stage_pairs(model, runtime, *images)][start::2], 'fp16') for start in (0, 1))
+    assert coarse.passed and not fine.passed
+
+
+def test_what_the_runtime_does_otherwise_is_said(scene, tmp_path):
+    """Of two machines only one may have the library by which the config resizes."""
+    config, lines = detector_config(), []
+    config.test_dataloader.dataset.pipeline[1].backend = 'ipp'
+    cfg = config_for(config, ExportSettings(to='onnx'), lines.append)
+    assert [step.get('backend') for step in cfg.test_dataloader.dataset.pipeline] == [None, 'cv2', None]
+    assert len(lines) == 1 and "resizes with backend='ipp'" in lines[0]
+    assert config_for(detector_config(), ExportSettings(to='onnx'), lines.append) and len(lines) == 1
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -309,6 +358,7 @@ def test_one_network_for_both_stages(scene, tmp_path):
         (dict(to='onnx', static=True), '--static'),
         (dict(to='torch-export'), '--to: must be onnx or openvino'),
         (dict(to='onnx', size_wh=(64, 64)), '--size: needs a test pipeline with one Resize; stages'),
+        (dict(to='onnx'), 'the test pipeline of a composite detector may load and pack'),
     ],
 )
 def test_refusals_of_composites(scene, tmp_path, options, message):
@@ -316,6 +366,8 @@ def test_refusals_of_composites(scene, tmp_path, options, message):
     config = composite_config(
         type='SlicedDet', stage=dict(detector=detector_config().model, scale=(96, 64)), tile_wh=(60, 40)
     )
+    if 'load and pack' in message:
+        config.test_dataloader.dataset.pipeline.insert(1, PIPELINE[1])
     with pytest.raises(ConfigError, match=message):
         export_detector(
             config, str(scene / 'w.pth'), tmp_path / 'out', ExportSettings(**options), log=lambda line: None
@@ -352,10 +404,93 @@ def test_refusals(scene, tmp_path, options, error, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_unknown_transforms_are_named(scene, tmp_path):
+def test_what_the_check_needs_is_read_before_anything_is_written(scene, tmp_path):
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / 'a.png').write_bytes((scene / 'images' / '0.png').read_bytes()[:-20])
+    (tmp_path / 'bad.json').write_text('{')
+    for options, message in (
+        (dict(parity_images=str(tmp_path / 'images')), 'a.png: truncated PNG'),
+        (dict(ann_file=str(tmp_path / 'bad.json'), image_root=str(scene / 'images')), 'bad.json: --ann: no images to measure AP on'),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=message):
+            export(scene, tmp_path / 'out', to='torch-export', **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['bad.json', 'images']
+
+
+@pytest.mark.parametrize(
+    ('model', 'named'),
+    [
+        (None, 'model'),
+        (dict(type='UFPMPDet', coarse=dict(scale=(96, 64)), fine=dict(scale=(96, 96))), 'model.coarse'),
+        (dict(type='UFPMPDet', coarse=dict(scale=(96, 64)), fine=dict(scale=(96, 96), own=True)), 'model.fine'),
+    ],
+)
+def test_random_weights_must_be_asked_for(scene, tmp_path, model, named):
     config = detector_config()
-    config.test_dataloader.dataset.pipeline.insert(2, dict(type='RandomFlip', prob=0.5))
-    with pytest.raises(ConfigError, match='RandomFlip with these settings is not part of the runtime'):
+    if model is not None:
+        detector = config.model
+        given = dict(detector, init_cfg=dict(type='Pretrained', checkpoint=str(scene / 'w.pth')))
+        own = model['fine'].pop('own', False)
+        fine = dict(model['fine'], detector=detector) if own else model['fine']
+        config = composite_config(
+            **{**model, 'coarse': dict(model['coarse'], detector=given if own else detector), 'fine': fine}
+        )
+    settings = ExportSettings(to='torch-export')
+    with pytest.raises(ConfigError, match=f'CKPT: the weights of {named} would be random'):
+        export_detector(config, None, tmp_path / 'out', settings, log=lambda line: None)
+
+
+class OwnPredict(GFL):
+    """As a user may write one: no box in the upper half."""
+
+    def predict(self, *args, **options):
+        samples = super().predict(*args, **options)
+        for sample in samples:
+            sample.pred_instances = sample.pred_instances[sample.pred_instances.bboxes[:, 1] > 32]
+        return samples
+
+
+def test_steps_of_ones_own_are_not_passed_over(scene, tmp_path):
+    config = detector_config()
+    model = OwnPredict(**{key: value for key, value in config.model.items() if key != 'type'})
+    with pytest.raises(ConfigError, match='model.type: has a predict of its own, which an export would pass over'):
+        make_plan(model, config, ExportSettings(to='onnx'), print)
+    assert make_plan(model, config, ExportSettings(to='onnx', outputs='raw'), print).graphs['network'].outputs == 'raw'
+
+
+@pytest.mark.parametrize('interrupted', [KeyboardInterrupt, OSError])
+def test_an_earlier_export_survives_an_interruption(tmp_path, monkeypatch, interrupted):
+    """The moment between taking the old folder away and putting the new one in its place."""
+    for name in ('new', 'out'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / MANIFEST).write_text(json.dumps(dict(format='mmdet-runtime', name=name, networks={})))
+    replace = os.replace
+
+    def stopped(source, target):
+        if Path(source).name == 'new':
+            raise interrupted
+        replace(source, target)
+
+    monkeypatch.setattr(os, 'replace', stopped)
+    with pytest.raises(KeyboardInterrupt if interrupted is KeyboardInterrupt else DataError):
+        put_in_place(tmp_path / 'new', tmp_path / 'out')
+    assert json.loads((tmp_path / 'out' / MANIFEST).read_text())['name'] == 'out'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['new', 'out']
+
+
+@pytest.mark.parametrize(
+    ('place', 'step', 'message'),
+    [
+        (slice(2, 2), [dict(type='RandomFlip', prob=0.5)], 'RandomFlip with these settings is not part of the runtime'),
+        (slice(0, 1), [dict(PIPELINE[0], to_float32=True)], 'must load by LoadImageFromFile, with to_float32 False'),
+        (slice(0, 1), [dict(PIPELINE[0], color_type='grayscale')], 'the runtime reads images of three channels'),
+        (slice(0, 1), [dict(type='LoadImageFromNDArray')], 'must load by LoadImageFromFile'),
+    ],
+)
+def test_what_the_runtime_lacks_is_named(scene, tmp_path, place, step, message):
+    config = detector_config()
+    config.test_dataloader.dataset.pipeline[place] = step
+    with pytest.raises(ConfigError, match=message):
         export_detector(
             config, str(scene / 'w.pth'), tmp_path / 'out', ExportSettings(to='torch-export'), log=lambda line: None
         )

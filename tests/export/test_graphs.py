@@ -61,8 +61,12 @@ class Small(BaseDetector):
         raise NotImplementedError
 
 
+# Two levels instead of five, a fine and a coarse one: a trace takes seconds.
+FEW_LEVELS = dict(anchor_generator=dict(strides=[8, 64]))
+
+
 def detector_of(path, **changes):
-    """The head of a config with spread scores, on small maps."""
+    """The head of a config with spread scores, on small maps; ``changes`` are merged into the head's settings."""
     if path.startswith(('rpn', 'UFPMP')):
         model = load_config(CONFIGS / path).model
         if 'rpn_head' in model:
@@ -71,8 +75,8 @@ def detector_of(path, **changes):
         model.test_cfg.update(nms_pre=50, max_per_img=20)
     else:
         model = small_config(CONFIGS / path).model
-    settings = ConfigDict(model.test_cfg, score_thr=0.3)
-    head = MODELS.build(ConfigDict(model.bbox_head, test_cfg=settings, **changes))
+    model.bbox_head.update(changes)
+    head = MODELS.build(ConfigDict(model.bbox_head, test_cfg=ConfigDict(model.test_cfg, score_thr=0.3)))
     generator = torch.Generator().manual_seed(0)
     for name, value in head.named_parameters():
         if value.dim() == 4:
@@ -123,16 +127,20 @@ def test_a_graph_gives_the_boxes_of_the_head(path):
     detector = detector_of(path)
     own = detector.bbox_head.test_cfg
     # More than the coarse levels have; the best priors with all their classes; everything.
-    for changes in ({}, dict(nms_pre_rule='priors'), dict(nms_pre=-1)):
+    for changes, size in (
+        ({}, (64, 96)),
+        ({}, (96, 128)),
+        (dict(nms_pre_rule='priors'), (96, 128)),
+        (dict(nms_pre=-1), (64, 96)),
+    ):
         cfg = ConfigDict(own, **changes)
-        for size in ((64, 96), (96, 128)):
-            image, shape = inputs_of(*size)
-            for outputs, options in (('candidates', dict(with_nms=False)), ('boxes', {})):
-                with torch.no_grad():
-                    found = by_image(build_graph(detector, outputs, cfg)(image, shape))
-                wanted = eager(detector, image, shape, cfg, **options)
-                assert min(len(scores) for _, scores, _ in wanted) > 0
-                assert_same(found, wanted)
+        image, shape = inputs_of(*size)
+        for outputs, options in (('candidates', dict(with_nms=False)), ('boxes', {})):
+            with torch.no_grad():
+                found = by_image(build_graph(detector, outputs, cfg)(image, shape))
+            wanted = eager(detector, image, shape, cfg, **options)
+            assert min(len(scores) for _, scores, _ in wanted) > 0
+            assert_same(found, wanted)
 
 
 def test_votes_of_paa():
@@ -210,17 +218,18 @@ def test_two_stages_cannot_be_exported(repository):
 
 
 @pytest.mark.parametrize(
-    'path',
+    ('path', 'changes'),
     [
-        'gfl/gfl_r50_fpn_1x_coco.py',
-        'retinanet/retinanet_r50_fpn_1x_coco.py',  # several anchors a location
-        'tood/tood_r50_fpn_1x_coco.py',  # a grid and deformable sampling in the network; boxes that are not clipped
-        'rtmdet/rtmdet_m_8xb32-300e_coco.py',  # batch norms
+        ('gfl/gfl_r50_fpn_1x_coco.py', {}),
+        ('retinanet/retinanet_r50_fpn_1x_coco.py', FEW_LEVELS),  # several anchors a location
+        # A grid and deformable sampling in the network; boxes that are not clipped.
+        ('tood/tood_r50_fpn_1x_coco.py', FEW_LEVELS),
+        ('rtmdet/rtmdet_m_8xb32-300e_coco.py', {}),  # batch norms
     ],
 )
-def test_onnx_gives_the_boxes_of_the_head_at_other_sizes(path, tmp_path):
+def test_onnx_gives_the_boxes_of_the_head_at_other_sizes(path, changes, tmp_path):
     onnx, onnxruntime = pytest.importorskip('onnx'), pytest.importorskip('onnxruntime')
-    detector = detector_of(path)
+    detector = detector_of(path, **changes)
     graph = build_graph(detector, 'boxes')
     to_onnx(graph, tmp_path / 'model.onnx', (64, 96), metadata=dict(classes='a,b,c'))
     model = onnx.load(tmp_path / 'model.onnx')
@@ -266,7 +275,8 @@ def test_candidates_of_proxies_at_other_sizes(tmp_path):
             assert (boxes[:, None] - own).abs().amax(2).amin(1).median() < 1
 
 
-def test_torch_export_gives_the_candidates_at_other_sizes(gfl, tmp_path):
+def test_torch_export_gives_the_candidates_at_other_sizes(tmp_path):
+    gfl = detector_of('gfl/gfl_r50_fpn_1x_coco.py', **FEW_LEVELS)
     graph = build_graph(gfl, 'candidates')
     to_torch_export(graph, tmp_path / 'model.pt2', (64, 96))
     loaded = torch.export.load(tmp_path / 'model.pt2').module()

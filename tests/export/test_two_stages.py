@@ -62,7 +62,7 @@ def halved(images):
 def test_a_graph_gives_the_boxes_of_the_detector(path):
     """Also where there are fewer proposals than places, and none in an image without size."""
     detector = detector_of(path)
-    for size, most in (((64, 96), 30), ((96, 64), 500)):
+    for size, most in (((64, 96), 30), ((96, 64), 200))[path != KINDS[0] :]:
         detector.rpn_head.test_cfg.max_per_img = most
         image, shape = inputs_of(*size)
         with torch.no_grad():
@@ -76,21 +76,20 @@ def test_a_graph_gives_the_boxes_of_the_detector(path):
     detector.rpn_head.test_cfg.max_per_img = 30
 
 
-def test_onnx_at_other_sizes_and_as_a_backend(tmp_path):
+def test_onnx_runtime_at_other_sizes_and_openvino_as_a_backend(tmp_path):
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
+    pytest.importorskip('openvino')
     detector = detector_of(KINDS[0])
     graph = build_graph(detector, 'boxes')
     to_onnx(graph, tmp_path / 'model.onnx', (64, 96))
     image, shape = inputs_of(96, 128)
     wanted = eager(detector, image, shape)
-    for backend in ('onnxruntime', 'openvino'):
-        pytest.importorskip(backend)
-        network = open_network(tmp_path / 'model.onnx', backend=backend, precision='fp32', threads=1)
-        found = network(image.numpy(), shape.numpy())
-        assert_same(halved(by_image([found[name] for name in graph.output_names])), wanted, score=1e-3, pixels=5e-3)
+    network = open_network(tmp_path / 'model.onnx', backend='onnxruntime', precision='fp32', threads=1)
+    found = network(image.numpy(), shape.numpy())
+    assert_same(halved(by_image([found[name] for name in graph.output_names])), wanted, score=1e-3, pixels=5e-3)
     candidates = detector.candidates(image, [dict(img_shape=(96, 128), scale_factor=(1, 1))] * 2)
-    use_backend(detector, 'onnxruntime', threads=1)
+    use_backend(detector, 'openvino', threads=1)
     try:
         assert_same(eager(detector, image, shape), wanted, score=1e-3, pixels=5e-3)
         backed = detector.candidates(image, [dict(img_shape=(96, 128), scale_factor=(1, 1))] * 2)

@@ -49,6 +49,9 @@ def test_every_kind_of_output(folder, images, tmp_path, capsys):
         assert main([folder, str(images), '--out', str(out), *kinds]) == 1  # one of three is broken
     said = capsys.readouterr().err
     assert 'c.jpg: truncated JPEG' in said and '2 images in' in said and '1 failed' in said
+    assert (
+        '4 boxes in coco.json, 4 boxes in detections.csv, 2 json files, 2 lines of detections.jsonl, 2 pictures' in said
+    )
     assert sorted(str(p.relative_to(out)) for p in out.rglob('*') if p.is_file()) == [
         'coco.json', 'coco_images.json', 'detections.csv', 'detections.jsonl', 'json/a.json', 'json/b.json', 'pictures/a.png', 'pictures/b.png',
         'sources/names.jsonl',

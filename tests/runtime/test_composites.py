@@ -57,6 +57,32 @@ def test_a_second_look(tmp_path, mosaic):
     assert [*runtime.clock.times] == steps and [*runtime.clock.sizes['regions']] == [1, 0]
 
 
+@pytest.mark.parametrize(
+    ('own', 'asked', 'backend', 'mosaic'),
+    [
+        ('fp32', None, None, 'exact'),
+        ('fp32', 'fp32', 'onnxruntime', 'exact'),
+        ('fp32', 'bf16', 'openvino', 'direct'),
+        ('bf16', None, None, 'direct'),
+        ('bf16', 'fp32', 'openvino', 'exact'),
+        ('int8', 'fp32', 'openvino', 'direct'),  # nothing undoes a quantisation
+        ('fp32', 'int8', 'openvino', 'precision: the network is a file of fp32; int8 takes an export'),
+        ('fp32', 'fp16', 'onnxruntime', 'precision: ONNX Runtime computes in the types of the file, fp32'),
+    ],
+)
+def test_the_precision_in_use_decides(tmp_path, own, asked, backend, mosaic):
+    if 'openvino' in (backend, *(['openvino'] if own == 'bf16' else [])):
+        pytest.importorskip('openvino', reason='needs openvino')
+    manifest = dict(kind='UFPMPDet', stages=dict(coarse=stage(), fine=stage()), composite={})
+    made = write_folder(tmp_path, precision=own, manifest=manifest)
+    if ':' in mosaic:
+        with pytest.raises(ConfigError, match=mosaic):
+            load(made, precision=asked, backend=backend)
+        return
+    detector = load(made, precision=asked, backend=backend, threads=1).detector
+    assert (detector.mosaic, detector.coarse.exact_resize) == (mosaic, mosaic == 'exact')
+
+
 def test_pixels_between_two_grey_levels(tmp_path):
     """A mean of 202.5 is 202 for the stages of a composite detector, as in the toolbox, and 203 for a detector on its own, as of ``Resize``."""
     image, half = picture(202, 64, 32), dict(scales=[[32, 16]])

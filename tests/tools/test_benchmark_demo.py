@@ -3,19 +3,20 @@
 import json
 import os
 import re
-import runpy
 import signal
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import pytest
 
+from mmdet.apis import demo
 from mmdet.config import ending
 from mmdet.utils import reports_user_errors
 from tests import processes
 
-from .tiny_project import NUM_VAL, REPOSITORY, run_tool
+from .tiny_project import NUM_VAL, run_tool
 
 pytestmark = pytest.mark.slow
 
@@ -129,25 +130,25 @@ def test_a_stopped_demo_leaves_no_step_behind(tmp_path, stop):
         pytest.skip('only Linux ends a process with its parent')
     (tmp_path / 'step.py').write_text(STEP)
     starter = (
-        'import runpy, sys; from mmdet.config.reading import reports_user_errors; '
-        'reports_user_errors(runpy.run_path(sys.argv[1])["run"])(*sys.argv[2:])'
+        'import sys; from pathlib import Path; from mmdet.apis import demo; from mmdet.config.reading import reports_user_errors; '
+        'reports_user_errors(demo.run_tool)(*map(Path, sys.argv[1:]))'
     )
-    command = ['-c', starter, REPOSITORY / 'tools/misc/demo.py', tmp_path / 'step.py', tmp_path / 'tidy']
+    command = ['-c', starter, tmp_path / 'step.py', tmp_path / 'tidy']
     read, write = os.pipe()
     with open(read, encoding='utf-8') as output:
         with open(write, 'wb') as end:
-            demo = processes.start(command, output=end)
+            started = processes.start(command, output=end)
         try:
             while (line := output.readline()) != 'ready\n':
                 assert line
-            os.kill(demo.pid, stop)
+            os.kill(started.pid, stop)
             begin = time.monotonic()
             errors = output.read()  # waits for the step, which holds the other end of the pipe
             assert time.monotonic() - begin < 30
-            demo.wait(30)
+            started.wait(30)
         finally:
-            demo.kill()
-    ended = (demo.returncode, errors, (tmp_path / 'tidy').exists())
+            started.kill()
+    ended = (started.returncode, errors, (tmp_path / 'tidy').exists())
     assert ended == ((143, 'Stopped by SIGTERM.\n', True) if stop == signal.SIGTERM else (-9, '', False))
 
 
@@ -165,14 +166,13 @@ time.sleep(60)
 
 def test_a_stopped_demo_gives_its_tool_the_time_to_clean_up(tmp_path, monkeypatch):
     monkeypatch.setattr(ending, 'GRACE_SECONDS', 0.1)
-    demo = runpy.run_path(str(REPOSITORY / 'tools/misc/demo.py'))
-    demo['run'].__globals__.update(ROOT=tmp_path, BASE=tmp_path)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / 'tool.py').write_text(SLOW_TOOL)
     pid = os.fork()
     if pid == 0:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # the processes of pytest-xdist ignore it
         try:
-            reports_user_errors(demo['run'])('tool.py')
+            reports_user_errors(demo.run_tool)(Path('tool.py'))
         except SystemExit as ended:
             os._exit(ended.code)
         finally:

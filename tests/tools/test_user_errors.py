@@ -44,6 +44,7 @@ COMMANDS = {
     'tools/analysis_tools/coco_error_analysis.py': ['RESULTS_JSON OUT/errors --ann ANN'],
     'tools/analysis_tools/confusion_matrix.py': ['CONFIG RESULTS OUT/confusion'],
     'tools/analysis_tools/eval_metric.py': ['CONFIG RESULTS', '=CONFIG RESULTS_JSON', 'ANN =RESULTS_JSON'],
+    'tools/analysis_tools/eval_tracking.py': ['TRACKS TRACK_RESULTS --json OUT/tracks.json', '=TRACKS --write-truth OUT/truth'],
     'tools/analysis_tools/eval_visdrone.py': ['TXT TXT_RESULTS --sizes SIZES --json OUT/scores.json', '=TXT =TXT_RESULTS --images IMAGES'],
     'tools/analysis_tools/export_results.py': ['ANN RESULTS OUT/exported.json --to coco', '=ANN RESULTS_JSON OUT/yolo --to yolo'],
     'tools/analysis_tools/get_flops.py': ['CONFIG --shape 64 --json OUT/flops.json'],
@@ -70,7 +71,7 @@ COMMANDS = {
     'tools/video_demo.py': ['VIDEO CONFIG CHECKPOINT --device cpu --out OUT/video.mp4'],
 }  # fmt: skip
 NOISE = bytes(np.random.RandomState(0).randint(0, 256, 300, dtype=np.uint8))
-FOLDERS = ('IMAGES', 'TXT', 'TXT_RESULTS', 'UAVDT', 'VOC', 'WORK_DIR')
+FOLDERS = ('IMAGES', 'TRACKS', 'TRACK_RESULTS', 'TXT', 'TXT_RESULTS', 'UAVDT', 'VOC', 'WORK_DIR')
 
 
 def bad_values(word: str) -> dict[str, bytes | str | None]:
@@ -117,6 +118,8 @@ def files(project, tmp_path_factory):
     for name in (
         'txt',
         'results',
+        'tracks/annotations',
+        'track_results',
         'work_dir',
         'voc/Annotations',
         'voc/ImageSets/Main',
@@ -127,6 +130,8 @@ def files(project, tmp_path_factory):
         (folder / name).mkdir(parents=True)
     (folder / 'txt/val_0.txt').write_text('1,1,20,20,1,1,0,0\n30,30,9,9,0,0,0,0\n')
     (folder / 'results/val_0.txt').write_text('1,1,20,20,0.5,1,-1,-1\n')
+    for name, row in (('tracks/annotations/s1.txt', '1,4,0,0'), ('track_results/s1.txt', '0.5,4,-1,-1')):
+        (folder / name).write_text(f'1,1,20,20,9,9,{row}\n')
     (folder / 'sizes').write_text('val_0 64 64\n')
     (folder / 'log').write_text('{"loss": 1.5, "time": 0.5, "epoch": 1, "iter": 1, "step": 1}\n')
     (folder / 'figures').write_text('{"coco/bbox_mAP": 0.5}')
@@ -160,6 +165,8 @@ def files(project, tmp_path_factory):
         SIZES=folder / 'sizes',
         STEP=folder / 'step.pth',
         STRUCTURE=REPOSITORY / 'tests/data/maedet_s.json',
+        TRACKS=folder / 'tracks',
+        TRACK_RESULTS=folder / 'track_results',
         TXT=folder / 'txt',
         TXT_RESULTS=folder / 'results',
         UAVDT=folder / 'uavdt',

@@ -45,6 +45,7 @@ def arguments_of_tools(folder):
     lines = """
         tools/analysis_tools/structure_info.py {ann} --json {ann}
         tools/analysis_tools/get_flops.py {config} --json {config}
+        tools/analysis_tools/eval_tracking.py {csv} {csv} --json {csv}
         tools/analysis_tools/eval_visdrone.py {folder} {folder} --json {csv}
         tools/analysis_tools/analyze_logs.py plot_curve {log} --out {log}
         tools/analysis_tools/coco_error_analysis.py {folder}/error_analysis.json {folder} --ann {ann}

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from mmdet.utils import progress as module
 from mmdet.utils.progress import progress
+from mmdet_runtime import progress as module
 
 
 def draw(monkeypatch, capsys, items, seconds, terminal=True, **options):
@@ -32,15 +32,15 @@ def test_bar_rate_and_remaining_time(monkeypatch, capsys):
     assert passed == [1, 2, 3, 4]
     lines = text.split('\r')[1:]
     assert lines == [
-        f'scenes [{"#" * 7:<30}] 1/4  0/s  6 s left ',
-        f'scenes [{"#" * 22:<30}] 3/4  1/s  1 s left ',
-        f'scenes [{"#" * 30}] 4/4  0/s  0 s left \n',
+        f'scenes [{"#" * 7:<30}] 1/4  0.5/s  6 s left ',
+        f'scenes [{"#" * 22:<30}] 3/4  0.8/s  1 s left ',
+        f'scenes [{"#" * 30}] 4/4  0.5/s  0 s left \n',
     ]
 
 
 def test_total_of_a_stream(monkeypatch, capsys):
     _, text = draw(monkeypatch, capsys, iter([1, 2]), [0, 1, 1.01], total=2)
     assert text.split('\r')[1:] == [
-        f'scenes [{"#" * 15:<30}] 1/2  1/s  1 s left ',
-        f'scenes [{"#" * 30}] 2/2  2/s  0 s left \n',
+        f'scenes [{"#" * 15:<30}] 1/2  1.0/s  1 s left ',
+        f'scenes [{"#" * 30}] 2/2  2.0/s  0 s left \n',
     ]

@@ -1,8 +1,9 @@
 """Generate the built-in synthetic drone scenes, and print what is in them.
 
     python tools/misc/make_drone_scenes.py data/drone_scenes --num-train 400 --num-val 80
+    python tools/misc/make_drone_scenes.py data/drone_videos --videos 2 --frames 100
 
-The datasets of the demo configs draw their scenes on first use.
+The datasets of the demo configs draw their scenes on first use. --videos draws videos with tracks, in VisDrone-MOT's format.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from mmdet.datasets.drone_scenes.dataset import (
     summary_text,
     write_preview,
 )
+from mmdet.datasets.drone_scenes.sequence import generate_sequences
 from mmdet.utils import reports_user_errors
 
 
@@ -28,6 +30,8 @@ def parse_args(arguments=None) -> argparse.Namespace:
     parser.add_argument('--workers', type=int, help='processes; default: one per usable core')
     parser.add_argument('--overwrite', action='store_true', help='replace a set that was made with other arguments')
     parser.add_argument('--preview', type=Path, help='also write a picture of the first four scenes with their boxes')
+    parser.add_argument('--videos', type=int, metavar='N', help='draw so many videos instead of scenes')
+    parser.add_argument('--frames', type=int, default=100, help='frames of a video; default: 100')
     return parser.parse_args(arguments)
 
 
@@ -35,6 +39,13 @@ def parse_args(arguments=None) -> argparse.Namespace:
 def main(arguments=None) -> None:
     args = parse_args(arguments)
     size_wh = tuple(args.size)
+    if args.videos is not None:
+        print(
+            generate_sequences(
+                args.out_dir, num_sequences=args.videos, num_frames=args.frames, size_wh=size_wh, seed=args.seed
+            )
+        )
+        return
     root = generate_drone_scenes(
         args.out_dir,
         num_train=args.num_train,

@@ -1,11 +1,19 @@
 """Where a checkpoint comes from: local paths, URLs, and the names that configs use (``torchvision://resnet50``)."""
 
 import difflib
+import functools
+import hashlib
+import http.client
 import json
+import math
 import os
+import queue
 import re
-import socket
+import threading
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import mmengine
 import torch
@@ -13,9 +21,14 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
 from ...errors import CheckpointError
+from ...utils.files import write_atomically
+from ...utils.progress import progress
 
 CACHE_VARIABLE = 'MMDET_CACHE'
-DOWNLOAD_TIMEOUT_SECONDS = 30
+ANSWER_SECONDS = 10  # in which a server must answer, however many addresses its name has
+DOWNLOAD_TIMEOUT_SECONDS = 30  # in which something more of the file must arrive
+
+_BLOCK = 1_000_000  # bytes
 
 _TORCHVISION = 'https://download.pytorch.org/models/'
 _OPEN_MMLAB = 'https://download.openmmlab.com/pretrain/third_party/'
@@ -43,13 +56,15 @@ def resolve_checkpoint(name: str | os.PathLike) -> Path:
     """Local path of a checkpoint, downloading it into :func:`cache_folder` when it is a URL or a known name.
 
     Under several processes rank 0 downloads and the others wait; a rank of another machine without a shared cache
-    downloads its own.
+    downloads its own. A file whose name ends in the first digits of its SHA-256 (``gfl-25944287.pth``), or whose URL has them behind it
+    (``#sha256=25944287``), is compared with them, after the download and whenever it is taken from the folder.
 
     Args:
         name: local path (``~`` allowed), ``http(s)://`` URL, or ``scheme://name``.
 
     Raises:
-        CheckpointError: unknown name, no such file, or the download failed; the message says which file to put where.
+        CheckpointError: unknown name, no such file, a file of the folder that is not the one published, or the download failed; the message says
+            which file to put where.
     """
     name = os.fspath(name)
     scheme, separator, rest = name.partition('://')
@@ -88,47 +103,133 @@ def _locations(name: str, scheme: str, rest: str) -> tuple[str, ...]:
 
 
 def _cached(name: str, locations: tuple[str, ...]) -> Path:
-    url = locations[0]
+    url = locations[0].partition('#')[0]
     folder = cache_folder()
-    file_names = [location.rsplit('/', 1)[-1].partition('?')[0] for location in locations]
-    target = folder / (file_names[0] or 'checkpoint.pth')
-    failure = _fetch(url, target, file_names) if is_main_process() else None
+    files = {_file_name(location) or 'checkpoint.pth': sha256_digits(location) for location in locations}
+    target = folder / next(iter(files))
+    failure = _fetch(locations[0], target, files) if is_main_process() else None
     barrier()
     if not is_main_process():
-        failure = _fetch(url, target, file_names)
+        failure = _fetch(locations[0], target, files)
     if failure is None:
-        return _first_file(folder, file_names) or target
+        return _first_file(folder, files) or target
+    if isinstance(failure, CheckpointError):
+        raise failure
     raise CheckpointError(
-        f'cannot download {url} ({type(failure).__name__}: {failure}). Without network access, put the file '
+        f'cannot download {"it" if name == url else url} ({type(failure).__name__}: {failure}). Without network access, put the file '
         f'{target.name} at {target} (or into the folder that ${CACHE_VARIABLE} names), or give a local path instead',
         file=name,
     ) from failure
 
 
-def _first_file(folder: Path, file_names: list[str]) -> Path | None:
-    return next((folder / file for file in file_names if (folder / file).is_file()), None)
+def _file_name(location: str) -> str:
+    return re.split('[?#]', location)[0].rpartition('/')[2]
 
 
-def _fetch(url: str, target: Path, file_names: list[str]) -> Exception | None:
+def sha256_digits(location: str) -> str | None:
+    """The first digits of a file's SHA-256, as its URL or its name states them; None: neither does."""
+    stated = re.search(r'#sha256=([a-f0-9]{8,64})$', location) or re.search(
+        r'-([a-f0-9]{8,64})\.', _file_name(location)
+    )
+    return stated[1] if stated else None
+
+
+def _first_file(folder: Path, files: dict[str, str | None]) -> Path | None:
+    return next((folder / file for file in files if (folder / file).is_file()), None)
+
+
+def _fetch(location: str, target: Path, files: dict[str, str | None]) -> Exception | None:
     """Download a file unless one of these is in the folder; returns the failure, for after the barrier of the ranks."""
-    if _first_file(target.parent, file_names) is None:
-        try:
-            _download(url, target)
-        except Exception as error:
-            return error
+    try:
+        found = _first_file(target.parent, files)
+        if found is None:
+            _download(location, target)
+        else:
+            _compare(found, files[found.name])
+    except Exception as error:
+        return error
     return None
 
 
-def _download(url: str, target: Path) -> None:
-    """Download by torch hub, which writes a temporary file beside the target, checks the hash in its name, and renames it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    print_log(f'downloading {url} to {target}', logger='current')
-    match = re.search(r'-([a-f0-9]{8,})\.', target.name)
-    previous = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
-    try:
-        torch.hub.download_url_to_file(
-            url, str(target), hash_prefix=match.group(1) if match else None, progress=os.isatty(2)
+def _compare(path: Path, digits: str | None) -> None:
+    """Raise a CheckpointError where a file that lies in the cache is not the one that its name promises."""
+    if digits is None:
+        return
+    status = path.stat()
+    found = _sha256(path, status.st_size, status.st_mtime_ns)
+    if not found.startswith(digits):
+        raise CheckpointError(
+            f'is not the published file ({status.st_size:,} bytes): its SHA-256 must begin with {digits}. Remove it, and it is downloaded, or put the '
+            'right one there',
+            file=path,
+            received=found[: len(digits)],
         )
-    finally:
-        socket.setdefaulttimeout(previous)
+
+
+@functools.lru_cache
+def _sha256(path: Path, _size: int, _time: int) -> str:
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _download(location: str, target: Path) -> None:
+    """Download a file under a temporary name, compare its length and its hash, and rename it; whatever goes wrong, nothing is left."""
+    url = location.partition('#')[0]
+    print_log(f'downloading {url} to {target}', logger='current')
+    with _answer(url) as answer:
+        if answer.headers.get_content_type() == 'text/html':
+            raise ValueError('the answer is a page to be read, not a file; fetch the file by a browser')
+        write_atomically(
+            target, lambda file: _receive(answer, file, target.name, sha256_digits(location)), error=CheckpointError
+        )
+
+
+def _receive(answer: http.client.HTTPResponse, file: BinaryIO, name: str, digits: str | None) -> None:
+    length = answer.headers.get('Content-Length')
+    digest, size = hashlib.sha256(), 0
+    blocks = _blocks(answer)
+    for block in blocks if length is None else progress(blocks, f'{name}, MB', math.ceil(int(length) / _BLOCK)):
+        file.write(block)
+        digest.update(block)
+        size += len(block)
+    if length is not None and size != int(length):
+        raise EOFError(f'the connection ended after {size:,} of {int(length):,} bytes')
+    if digits and not digest.hexdigest().startswith(digits):
+        raise ValueError(
+            f'its SHA-256 must begin with {digits}; that of the {size:,} bytes received begins with {digest.hexdigest()[: len(digits)]}'
+        )
+
+
+def _blocks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    try:
+        while block := answer.read(_BLOCK):
+            yield block
+    except (
+        OSError,
+        http.client.HTTPException,
+    ) as error:  # an OSError of the network would be taken for one of the disk
+        raise EOFError(f'the connection broke: {error or type(error).__name__}') from error
+
+
+def _answer(url: str) -> http.client.HTTPResponse:
+    """The open answer to a request.
+
+    urllib limits the time for each address of a host, and none for finding the addresses; a machine without network may wait minutes for both.
+    """
+    answers: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, headers={'User-Agent': 'mmdet'})
+            answers.put(urllib.request.urlopen(request, timeout=DOWNLOAD_TIMEOUT_SECONDS))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=ANSWER_SECONDS)
+    except queue.Empty:
+        raise TimeoutError(f'no answer within {ANSWER_SECONDS} s') from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

@@ -110,6 +110,13 @@ class SSDNeck(BaseModule):
         for layer, side, padding in zip(self.extra_layers, self.kernel_sizes, self.level_paddings):
             narrow, wide = layer.children()
             x = narrow(outs[-1])
-            lacking = [max(side - 2 * padding - size, 0) for size in x.shape[-2:]]
-            outs.append(wide(F.pad(x, (0, lacking[1], 0, lacking[0])) if any(lacking) else x))
+            need = side - 2 * padding
+            if need > 1:
+                x = F.pad(x, (0, _lacking(x.shape[-1], need), 0, _lacking(x.shape[-2], need)))
+            outs.append(wide(x))
         return tuple(outs)
+
+
+def _lacking(size: int, need: int) -> int:
+    """``max(need - size, 0)`` of a size of at least 1, by divisions alone: a tracer would write the outcome of a comparison down for all sizes."""
+    return sum((smaller // size + need - 1) // need for smaller in range(1, need))

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import pickle
 import urllib.error
@@ -14,6 +15,7 @@ from torch import nn
 from mmdet.engine import load_checkpoint_file, load_into, rename_reference_keys, resolve_checkpoint
 from mmdet.engine.checkpoint import LoadReport, compare, unwrap, write_checkpoint
 from mmdet.engine.checkpoint.saving import restore_history
+from mmdet.engine.checkpoint.sources import KNOWN_NAMES
 from mmdet.errors import CheckpointError
 
 WEIGHTS = OrderedDict(w=torch.arange(4.0))
@@ -190,10 +192,10 @@ def test_truncated_missing_folder_and_wrong_content(tmp_path):
 def test_names_and_urls(tmp_path, monkeypatch):
     monkeypatch.setenv('MMDET_CACHE', str(tmp_path))
 
-    def offline(*_args, **_kwargs):
+    def offline(url):
         raise urllib.error.URLError('no network')
 
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
+    monkeypatch.setattr('mmdet.engine.checkpoint.sources._answer', offline)
     with pytest.raises(CheckpointError, match=rf'resnet50-0676ba61\.pth.*no network.*{tmp_path}.*MMDET_CACHE'):
         resolve_checkpoint('torchvision://resnet50')
     with pytest.raises(CheckpointError, match='res2net101_v1d_26w_4s_mmdetv2-f0a600f9.pth'):
@@ -203,20 +205,25 @@ def test_names_and_urls(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match='unknown scheme'):
         resolve_checkpoint('petrel://a')
     (tmp_path / 'resnet50-19c8e357.pth').write_bytes(b'x')
-    assert resolve_checkpoint('modelzoo://resnet50').name == 'resnet50-19c8e357.pth'
+    with pytest.raises(CheckpointError, match='resnet50-19c8e357.pth: is not the published file'):
+        resolve_checkpoint('modelzoo://resnet50')
+    digits = hashlib.sha256(b'x').hexdigest()[:8]
+    (tmp_path / f'other-{digits}.pth').write_bytes(b'x')
+    monkeypatch.setitem(
+        KNOWN_NAMES, 'torchvision://two', (f'https://example.org/one-{digits}.pth', f'other-{digits}.pth')
+    )
+    assert resolve_checkpoint('modelzoo://two').name == f'other-{digits}.pth'
     (tmp_path / 'a.pth').write_bytes(b'x')
     assert resolve_checkpoint('https://example.org/x/a.pth?download=1') == tmp_path / 'a.pth'
 
-    def download(url, target, **_kwargs):
-        torch.save(WEIGHTS, target)
-
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    monkeypatch.setattr('mmdet.engine.checkpoint.sources._download', lambda url, target: torch.save(WEIGHTS, target))
     assert resolve_checkpoint('open-mmlab://resnext101_32x4d') == tmp_path / 'resnext101_32x4d-a5af3160.pth'
 
 
 def test_pretrained_init_uses_the_reader(tmp_path, monkeypatch):
     monkeypatch.setenv('MMDET_CACHE', str(tmp_path))
-    torch.save(dict(conv=torch.full((2, 3), 7.0), fc=torch.zeros(1)), tmp_path / 'resnet50-0676ba61.pth')
+    monkeypatch.setitem(KNOWN_NAMES, 'torchvision://resnet50', ('https://example.org/resnet50.pth',))
+    torch.save(dict(conv=torch.full((2, 3), 7.0), fc=torch.zeros(1)), tmp_path / 'resnet50.pth')
 
     class Backbone(BaseModule):
         def __init__(self):

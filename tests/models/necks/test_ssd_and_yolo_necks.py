@@ -50,6 +50,19 @@ class TestSSDNeck:
         torch.testing.assert_close(found, last(first(x)))
         assert 'l2_norm.weight' not in neck.state_dict() and found.shape == (2, 4, 1, 1)
 
+    @pytest.mark.filterwarnings('ignore')
+    def test_a_traced_neck_pads_by_the_size_that_it_gets(self):
+        neck = SSDNeck(**SSD, last_kernel_size=4).eval()
+        neck.load_state_dict(fill_state_dict(neck.state_dict()))
+        generator = torch.Generator().manual_seed(0)
+        large, small, narrow = (
+            tuple(torch.rand(1, width, h * 2, w * 2, generator=generator) for width in (4, 8))
+            for h, w in ((6, 8), (1, 2), (7, 1))
+        )
+        traced = torch.jit.trace(neck.requires_grad_(False), (large,), check_trace=False)
+        for maps in (large, small, narrow):
+            torch.testing.assert_close(traced(maps), neck(maps))
+
     def test_initialisation(self):
         neck = SSDNeck(**SSD, l2_norm_scale=7)
         neck.init_weights()
