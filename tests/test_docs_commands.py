@@ -60,6 +60,8 @@ def test_arguments_of_commands_are_accepted(repository):
                 name = words[1]
             elif name and "run, '" not in (repository / words[1]).read_text():
                 continue
+            if name == 'export' and '--to' not in words:  # of a structure, which has another parser
+                continue
             if name in COMMANDS:
                 try:
                     parser_of(command(name), line).parse_args(words[2:])
