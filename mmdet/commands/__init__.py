@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..version import __version__
+from ..version import __version__, release
 from .signature import Function, Parser, call, parser_of
 
 # Name of a command: its module here, which holds a function of that name.
@@ -96,7 +96,11 @@ def _main_parser(subcommands: bool = False) -> Parser:
         epilog='commands:\n' + '\n'.join(lines) + '\n\nmmdet COMMAND --help explains one.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--version', action='version', version=f'mmdet-dense {__version__}')
+    parser.add_argument(
+        '--version',
+        action='version',
+        version=f'mmdet-dense {release}, with the interfaces of mmdetection {__version__}',
+    )
     parser.add_argument('--completion', choices=SHELLS, help='print what makes a shell complete commands and options')
     if subcommands:
         added = parser.add_subparsers()

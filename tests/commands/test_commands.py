@@ -8,6 +8,7 @@ import pytest
 
 from mmdet.commands import COMMANDS, command, forms, main, run, summary
 from mmdet.commands.signature import parameters_of, parser_of
+from mmdet.version import release
 from tests import processes
 
 
@@ -15,6 +16,12 @@ def test_help_lists_every_command(capsys):
     assert main([]) == 0
     output = capsys.readouterr().out
     assert all(f'  {name} ' in output and summary(name) in output for name in COMMANDS)
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(['--version'])
+    assert ended.value.code == 0 and capsys.readouterr().out.startswith(f'mmdet-dense {release}, ')
 
 
 @pytest.mark.parametrize('name', COMMANDS)
