@@ -22,6 +22,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 
 import torch  # noqa: E402
+from mmengine.logging import MMLogger  # noqa: E402
 
 torch.set_num_threads(1)
 torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -75,6 +76,12 @@ def _modules_registered():
     register_all_modules()
     gc.collect()
     gc.freeze()
+
+
+def pytest_runtest_teardown():
+    """Forget the log files of runs that have ended: mmengine writes the initial weights of later models into each that it knows."""
+    for logger in MMLogger._instance_dict.values():
+        logger.handlers = [handler for handler in logger.handlers if getattr(handler, 'stream', True) is not None]
 
 
 def pytest_generate_tests(metafunc):

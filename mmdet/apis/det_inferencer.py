@@ -509,7 +509,8 @@ class DetInferencer(TilingSteps, BaseInferencer):
         """Names and aliases of the models that :class:`DetInferencer` builds by name, those that match a regular expression."""
         if scope not in (SCOPE, None):
             raise ConfigError(f'scope must be {SCOPE!r}', field='scope', received=scope)
-        return sorted(model.name for model in known_models().values() if re.match(patterns, model.name))
+        names = {name for model in known_models().values() for name in (model.name, *model.aliases)}
+        return sorted(name for name in names if re.match(patterns, name))
 
     def _source_alone(self, given: Any, out_dir: str, kind: str) -> Source:
         """The source of an image whose step was called alone, with a name of its own in ``out_dir``."""

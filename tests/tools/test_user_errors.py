@@ -58,6 +58,7 @@ COMMANDS = {
     'tools/image_demo.py': ['IMAGE CONFIG --weights CHECKPOINT --device cpu --out-dir OUT/demo'],
     'tools/misc/demo.py': ['--work-dir OUT/ufpmp_demo'],
     'tools/misc/make_drone_scenes.py': ['OUT/scenes --num-train 1 --num-val 1 --size 96 64 --workers 1'],
+    'tools/misc/make_model_zoo.py': [],  # has no inputs
     'tools/misc/make_report.py': ['WORK_DIR --out OUT/report.html --metrics FIGURES --benchmark FIGURES --pictures IMAGES --comparisons IMAGES'],
     'tools/misc/print_config.py': ['CONFIG --save-path OUT/config.json'],
     'tools/misc/replay_loss.py': ['CHECKPOINT', '=STEP --config CONFIG'],

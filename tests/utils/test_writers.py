@@ -190,6 +190,7 @@ ALLOWED = {
     'mmdet/datasets/drone_scenes/dataset.py': 'an empty lock file, and files of a folder that gets its name when all are written',
     'mmdet/apis/benchmark_rows.py': 'the messages of a process, in a temporary folder',
     'mmdet/apis/export_images.py': 'what calibrates a network, in a temporary folder',
+    'mmdet/web/server.py': 'an uploaded video, in a temporary folder',
     'mmdet_runtime/outputs.py': 'a temporary file of the writer, open while rows come',
     'mmdet_runtime/videos.py': 'OpenCV writes to a temporary name of the writer',
 }

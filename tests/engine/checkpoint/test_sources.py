@@ -98,7 +98,9 @@ def test_what_is_no_whole_file_leaves_nothing(location, message, address, tmp_pa
 def test_without_a_server(monkeypatch, tmp_path):
     monkeypatch.setenv('MMDET_CACHE', str(tmp_path))
     monkeypatch.setenv('no_proxy', '127.0.0.1')
-    with pytest.raises(CheckpointError, match=r'cannot download http://127\.0\.0\.1:9/a\.pth .*put the file a\.pth at'):
+    with pytest.raises(
+        CheckpointError, match=r'http://127\.0\.0\.1:9/a\.pth: cannot download it .*put the file a\.pth at'
+    ):
         resolve_checkpoint('http://127.0.0.1:9/a.pth')
     assert not list(tmp_path.iterdir())
 
