@@ -264,7 +264,8 @@ class _Lines(StreamingResponse):
             self._finished()
 
     async def stream_response(self, send: Any) -> None:
-        async with aclosing(self.body_iterator):
+        lines: Any = self.body_iterator  # the generator that __init__ was given
+        async with aclosing(lines):
             await super().stream_response(send)
 
 
