@@ -48,8 +48,15 @@ def start_warm(command, stdout, stderr, start_new_session, preexec_fn, **places)
 def test_dry_run(gpu_check, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
     monkeypatch.setattr(gpu_check.Check, 'popen', staticmethod(start_warm))
-    # Without a folder of wheels the parts of the peer are left out, and say so.
-    monkeypatch.setattr(sys, 'argv', ['gpu_check.py', '--dry-run', '--minutes', '30', '--out', str(tmp_path), '--wheels', str(tmp_path / 'none')])  # fmt: skip
+    # One part of each kind. Without a folder of wheels those of the peer are left out, and say so.
+    parts = [
+        'mosaics', 'tests', 'resume', 'GFL R50', 'GFL R50 of mmdetection', 'UFPMP-Det fp32', 'exports and runtime', 'operators',
+        'operators of mmdetection', 'loading', 'GFL R50 compiled', 'coarse training',
+    ]  # fmt: skip
+    monkeypatch.setattr(
+        sys, 'argv',
+        ['gpu_check.py', '--dry-run', '--minutes', '30', '--out', str(tmp_path), '--wheels', str(tmp_path / 'none'), '--only', *parts],
+    )  # fmt: skip
     code = gpu_check.main()
     assert code == 0, capsys.readouterr().out[-3000:]
     document = json.loads((tmp_path / 'gpu_check.json').read_text(encoding='utf-8'))
