@@ -11,6 +11,7 @@ decided in :mod:`mmdet_runtime.names`.
 
 import contextlib
 import functools
+import hashlib
 import io
 import json
 import os
@@ -376,3 +377,9 @@ def append_line(path: str | Path, line: str) -> None:
     """Append one line by a :class:`LineFile`."""
     with LineFile(path) as file:
         file.append(line)
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()

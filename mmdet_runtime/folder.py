@@ -5,7 +5,6 @@ composite detectors how the stages work together (``composite``). The formats of
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 from .backends import PRECISIONS, Network, open_network
 from .checks import is_finite, is_int
 from .errors import CheckpointError, ConfigError
+from .files import sha256_of
 from .suppression import nms_options
 
 MANIFEST = 'manifest.json'
@@ -243,21 +243,13 @@ def _check_files(folder: Path, entry: Mapping, where: str, file: Path, verify: b
         if Path(name).is_absolute() or '..' in Path(name).parts:
             raise CheckpointError('must be a file of the folder', file=file, field=f'{where}.sha256', received=name)
         try:
-            found = _sha256(folder / name) if verify else os.stat(folder / name) and expected.lower()
+            found = sha256_of(folder / name) if verify else os.stat(folder / name) and expected.lower()
         except OSError as error:
             message = f'the file is missing or cannot be read ({error.strerror}); {MANIFEST} names it in {where}'
             raise CheckpointError(message, file=folder / name) from error
         if found != expected.lower():
             message = f'is not the file that was exported: its SHA-256 differs from {where}.sha256 of {MANIFEST}; copy the folder again'
             raise CheckpointError(message, file=folder / name, received=found)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_usable(kind: str, network: Mapping, stage: Mapping, name: str, file: Path) -> None:

@@ -6,17 +6,13 @@ from typing import Any, TypeVar
 import torch
 from mmengine.config import Config
 
-from ..config.stages import stage_scales
+from ..config.stages import FULL_RESOLUTION, stage_scales
 from ..engine.checkpoint.converting import join_checkpoints
 from ..errors import ConfigError
 from ..models.detectors import CompositeDetector, DetectionStage, SlicedDet, UFPMPDet
 from .building import init_detector, load_parts, read_config
 
 Composite = TypeVar('Composite', bound=CompositeDetector)
-_FULL_RESOLUTION = [
-    dict(type='LoadImageFromFile'),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
-]
 
 
 def build_stage(
@@ -143,7 +139,7 @@ def _stage_config(stage: DetectionStage) -> dict[str, Any]:
 def _ready(model: Composite, stage: DetectionStage) -> Composite:
     """Give a composite detector what inference needs: the class names and the device of a stage, and a pipeline."""
     model.dataset_meta = stage.detector.dataset_meta
-    model.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_FULL_RESOLUTION))))
+    model.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=FULL_RESOLUTION))))
     return model.to(next(stage.parameters()).device).eval()
 
 

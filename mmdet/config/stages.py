@@ -1,5 +1,6 @@
 """Stages of composite detectors, read from the configs that train them."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -7,6 +8,12 @@ from mmengine.config import Config, ConfigDict
 
 from ..errors import ConfigError
 from .reading import load_config
+
+# The test pipeline of a composite detector, whose stages resize by themselves.
+FULL_RESOLUTION = [
+    dict(type='LoadImageFromFile'),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
+]
 
 
 def inner_test_dataset(config: Config, key: str = '') -> dict:
@@ -135,10 +142,6 @@ def composite_config(
         model = dict(coarse=dict(stage, test_cfg=COARSE_TEST_CFG), fine=dict(scale=scales))
     composite = config.copy()
     composite.model = ConfigDict(model, type=kind, **settings)
-    pipeline = [
-        dict(type='LoadImageFromFile'),
-        dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
-    ]
-    composite.test_pipeline = pipeline
-    composite.test_dataloader = dict(dataset=dict(pipeline=pipeline))
+    composite.test_pipeline = copy.deepcopy(FULL_RESOLUTION)
+    composite.test_dataloader = dict(dataset=dict(pipeline=copy.deepcopy(FULL_RESOLUTION)))
     return composite

@@ -5,7 +5,6 @@ wrote, is refused. :mod:`mmdet_runtime.folder` reads what is written here.
 """
 
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -14,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmdet_runtime.files import sha256_of
 from mmdet_runtime.folder import FORMAT, MANIFEST, VERSION
 
 from ..errors import ConfigError
@@ -27,15 +27,6 @@ _LIBRARIES = {
     'torch-export': ('torch',),
 }
 REJECTED = '_rejected'  # added to the name of a folder whose check failed
-
-
-def sha256_of(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def refuse_foreign_folder(out: str | os.PathLike) -> None:

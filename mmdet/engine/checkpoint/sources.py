@@ -20,6 +20,8 @@ import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
+from mmdet_runtime.files import sha256_of
+
 from ...errors import CheckpointError
 from ...utils.files import write_atomically
 from ...utils.progress import progress
@@ -168,8 +170,7 @@ def _compare(path: Path, digits: str | None) -> None:
 
 @functools.lru_cache
 def _sha256(path: Path, _size: int, _time: int) -> str:
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
+    return sha256_of(path)
 
 
 def _download(location: str, target: Path) -> None:
