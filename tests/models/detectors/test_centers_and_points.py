@@ -36,21 +36,23 @@ COUNTS = {
     CENTERNET: ('centernet_r18-dcnv2', 14_436_901, 14_436_901),
     UPDATE: ('centernet-update_r50-caffe', 32_293_017, 32_017_497),
 }
-# Boxes of the two images: losses, norm of their gradient.
+# Boxes of the two images, their seed: losses, norm of their gradient. PAA with 6 boxes of seed 3 is left out: there the reference's own mixtures
+# change with the processor, and with weights that differ by a millionth.
 LOSSES = [
-    (PAA, (6, 6), dict(loss_cls=356.4976, loss_bbox=1.095773, loss_iou=0.3583968), 2255.178),
-    (PAA, (6, 0), dict(loss_cls=713.4752, loss_bbox=1.042781, loss_iou=0.3362942), 4513.769),
-    (PAA, (0, 0), dict(loss_cls=4638.492, loss_bbox=0, loss_iou=0), 29349.68),
-    (FOVEA, (6, 6), dict(loss_cls=289.4518, loss_bbox=2.602905), 3119.577),
-    (FOVEA, (6, 0), dict(loss_cls=465.7996, loss_bbox=2.473043), 5017.278),
-    (FOVEA, (0, 0), dict(loss_cls=5358.079, loss_bbox=0), 57668.65),
-    (ALIGN, (6, 6), dict(loss_cls=259.1028, loss_bbox=3.340724), 2480.889),
-    (ALIGN, (6, 0), dict(loss_cls=417.0893, loss_bbox=3.613234), 3994.96),
-    (ALIGN, (0, 0), dict(loss_cls=4794.957, loss_bbox=0), 45968.52),
-    (MOMENT, (6, 6), dict(loss_cls=[264.3391, 63.70437, 10.13357, 3.782841, 1.110884], loss_pts_init=[0.5666964, 0, 0, 0, 0], loss_pts_refine=[1.797283, 0, 0.01853977, 0, 0]), 4487.271),
-    (GRID, (6, 6), dict(loss_cls=[546.887, 117.9448, 29.42806, 10.72866, 3.255133], loss_pts_init=[0.9534203, 0.09895408, 0, 0, 0], loss_pts_refine=[0.8226709, 0.3420385, 0, 0, 0]), 2589.134),
-    (CENTERNET, (6, 6), dict(loss_center_heatmap=2243.497, loss_wh=0.8644042, loss_offset=0.4128614), 691.6833),
-    (UPDATE, (6, 6), dict(loss_cls=866.2371, loss_bbox=2.023737), 5785.876),
+    (PAA, (6, 6), 4, dict(loss_cls=319.5279, loss_bbox=1.140769, loss_iou=0.3661495), 2021.402),
+    (PAA, (6, 6), 7, dict(loss_cls=243.8958, loss_bbox=1.09279, loss_iou=0.3703512), 1543.239),
+    (PAA, (6, 0), 3, dict(loss_cls=713.4752, loss_bbox=1.042781, loss_iou=0.3362942), 4513.769),
+    (PAA, (0, 0), 3, dict(loss_cls=4638.492, loss_bbox=0, loss_iou=0), 29349.68),
+    (FOVEA, (6, 6), 3, dict(loss_cls=289.4518, loss_bbox=2.602905), 3119.577),
+    (FOVEA, (6, 0), 3, dict(loss_cls=465.7996, loss_bbox=2.473043), 5017.278),
+    (FOVEA, (0, 0), 3, dict(loss_cls=5358.079, loss_bbox=0), 57668.65),
+    (ALIGN, (6, 6), 3, dict(loss_cls=259.1028, loss_bbox=3.340724), 2480.889),
+    (ALIGN, (6, 0), 3, dict(loss_cls=417.0893, loss_bbox=3.613234), 3994.96),
+    (ALIGN, (0, 0), 3, dict(loss_cls=4794.957, loss_bbox=0), 45968.52),
+    (MOMENT, (6, 6), 3, dict(loss_cls=[264.3391, 63.70437, 10.13357, 3.782841, 1.110884], loss_pts_init=[0.5666964, 0, 0, 0, 0], loss_pts_refine=[1.797283, 0, 0.01853977, 0, 0]), 4487.271),
+    (GRID, (6, 6), 3, dict(loss_cls=[546.887, 117.9448, 29.42806, 10.72866, 3.255133], loss_pts_init=[0.9534203, 0.09895408, 0, 0, 0], loss_pts_refine=[0.8226709, 0.3420385, 0, 0, 0]), 2589.134),
+    (CENTERNET, (6, 6), 3, dict(loss_center_heatmap=2243.497, loss_wh=0.8644042, loss_offset=0.4128614), 691.6833),
+    (UPDATE, (6, 6), 3, dict(loss_cls=866.2371, loss_bbox=2.023737), 5785.876),
 ]  # fmt: skip
 # By image: number of detections, sums of scores and of boxes, class, score and box of the first.
 DETECTIONS = {
@@ -99,11 +101,11 @@ def test_names_shapes_and_counts(repository, name):
     assert [sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)] == counts
 
 
-@pytest.mark.parametrize(('name', 'counts', 'expected', 'norm'), LOSSES)
-def test_losses(repository, name, counts, expected, norm):
+@pytest.mark.parametrize(('name', 'counts', 'seed', 'expected', 'norm'), LOSSES)
+def test_losses(repository, name, counts, seed, expected, norm):
     model = train_with_fixed_norms(detector(repository / 'configs' / name))
     try:
-        losses = model.loss(images((96, 160)), samples((96, 160), counts))
+        losses = model.loss(images((96, 160)), samples((96, 160), counts, seed))
         assert set(losses) == set(expected)
         for key, value in expected.items():
             measured = torch.stack(losses[key]) if isinstance(value, list) else losses[key]
