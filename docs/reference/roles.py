@@ -1,9 +1,12 @@
-"""For the API reference: the roles of Sphinx in docstrings (``:func:`~a.b.name```) become plain code, since Markdown knows none; <names> in angles stay."""
+"""For the API reference: the roles of Sphinx in docstrings (``:func:`~a.b.name```) become plain code, since Markdown knows none; <names> in angles stay.
+
+Of ``Annotated[type, ...]``, which the commands use for the names of their options, the type alone is shown.
+"""
 
 import re
 from typing import Any
 
-from griffe import Docstring, Extension, Object
+from griffe import Docstring, ExprSubscript, ExprTuple, Extension, Function, Object
 
 # Markdown would take <config name> for a tag.
 _CODE_OR_ANGLES = re.compile(r'(`+[^`]+`+)|<([\w .-]+)>')
@@ -23,3 +26,9 @@ class WithoutRoles(Extension):
     def on_object(self, *, obj: Object, **_: Any) -> None:
         if isinstance(obj.docstring, Docstring):
             obj.docstring.value = without_roles(obj.docstring.value)
+
+    def on_function(self, *, func: Function, **_: Any) -> None:
+        for parameter in func.parameters:
+            whole = parameter.annotation
+            if isinstance(whole, ExprSubscript) and str(whole.left) == 'Annotated' and isinstance(whole.slice, ExprTuple):
+                parameter.annotation = whole.slice.elements[0]
