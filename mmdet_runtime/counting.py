@@ -143,7 +143,7 @@ class Counts:
         self.anchor = anchor
         for option, shapes in (('--line', lines), ('--zone', zones)):
             for shape in shapes:
-                if (shape.in_pixels(size_wh).min(axis=0) >= size_wh).any():
+                if (shape.in_pixels(size_wh).min(axis=0) > size_wh).any():
                     message = f'{shape.name} lies outside the frames, which are {size_wh[0]} x {size_wh[1]} pixels'
                     raise ConfigError(message, field=option, received=shape.points.tolist())
         self.lines = {shape.name: shape.in_pixels(size_wh) for shape in lines}

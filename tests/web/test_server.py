@@ -212,7 +212,6 @@ def test_a_browser_that_does_not_read_makes_room(page, monkeypatch, tmp_path):
     monkeypatch.setattr('mmdet.web.server._jpeg', lambda pixels: 'x' * 10_000_000)
     data = clip(tmp_path)
     with half_sent(page, data, len(data)):
-        monkeypatch.setattr(page, 'patience', 0.2)
         end = time.monotonic() + 10
         while not page._present and time.monotonic() < end:
             time.sleep(0.01)
