@@ -10,6 +10,7 @@ from griffe import Docstring, ExprSubscript, ExprTuple, Extension, Function, Obj
 
 # Markdown would take <config name> for a tag.
 _CODE_OR_ANGLES = re.compile(r'(`+[^`]+`+)|<([\w .-]+)>')
+_NAMES = re.compile(r'^ +\w+(?:, \w+)+(?=:)', re.MULTILINE)  # one entry of several names
 _ROLE = re.compile(r':(?:func|class|meth|mod|data|attr|exc|ref):`(~?)([^`]+)`')
 
 
@@ -18,6 +19,8 @@ def without_roles(text: str) -> str:
     >>> without_roles('see :func:`~mmdet.apis.init_detector` and :class:`Runtime`')
     'see `init_detector` and `Runtime`'
     """
+    text = re.sub(r'(?<=\w)::$', ':', text, flags=re.MULTILINE)  # indented code needs no second colon in Markdown
+    text = _NAMES.sub(lambda found: found[0].replace(', ', ',\u00a0'), text)  # at a blank the type of an attribute would begin
     text = _CODE_OR_ANGLES.sub(lambda found: found[1] or f'&lt;{found[2]}&gt;', text)
     return _ROLE.sub(lambda found: f'`{found[2].rpartition(".")[2] if found[1] else found[2]}`', text)
 

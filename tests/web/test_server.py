@@ -187,7 +187,7 @@ def test_a_browser_that_leaves_makes_room(page, known, monkeypatch, tmp_path):
 
 def half_sent(page, body, length):
     """A connection that has sent a part of a request, and reads nothing more."""
-    connection = socket.create_connection(('127.0.0.1', page.port))
+    connection = socket.create_connection(('127.0.0.1', page.port), timeout=10)
     head = f'POST /api/detect?model=known&look=whole HTTP/1.1\r\nHost: localhost\r\nX-File-Name: clip.avi\r\nContent-Length: {length}\r\n\r\n'
     connection.sendall(head.encode() + body)
     return connection
