@@ -68,7 +68,9 @@ class VideoFile:
             stack.callback(self._writer.release)
             if not self._writer.isOpened():
                 size = ' x '.join(map(str, self._size_wh))
-                raise OSError(f'OpenCV cannot write an mp4 video of {size} pixels here; is the disk full, or the picture tiny?')
+                raise OSError(
+                    f'OpenCV cannot write an mp4 video of {size} pixels here; is the disk full, or the picture tiny?'
+                )
             self._temporary = str(temporary)
             self._stack = stack.pop_all()
         return self

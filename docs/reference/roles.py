@@ -20,7 +20,9 @@ def without_roles(text: str) -> str:
     'see `init_detector` and `Runtime`'
     """
     text = re.sub(r'(?<=\w)::$', ':', text, flags=re.MULTILINE)  # indented code needs no second colon in Markdown
-    text = _NAMES.sub(lambda found: found[0].replace(', ', ',\u00a0'), text)  # at a blank the type of an attribute would begin
+    text = _NAMES.sub(
+        lambda found: found[0].replace(', ', ',\u00a0'), text
+    )  # at a blank the type of an attribute would begin
     text = _CODE_OR_ANGLES.sub(lambda found: found[1] or f'&lt;{found[2]}&gt;', text)
     return _ROLE.sub(lambda found: f'`{found[2].rpartition(".")[2] if found[1] else found[2]}`', text)
 
@@ -33,5 +35,9 @@ class WithoutRoles(Extension):
     def on_function(self, *, func: Function, **_: Any) -> None:
         for parameter in func.parameters:
             whole = parameter.annotation
-            if isinstance(whole, ExprSubscript) and str(whole.left) == 'Annotated' and isinstance(whole.slice, ExprTuple):
+            if (
+                isinstance(whole, ExprSubscript)
+                and str(whole.left) == 'Annotated'
+                and isinstance(whole.slice, ExprTuple)
+            ):
                 parameter.annotation = whole.slice.elements[0]

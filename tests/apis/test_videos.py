@@ -93,7 +93,12 @@ def test_stopped(inferencer, inputs, monkeypatch, end, status):
 
     monkeypatch.setattr(DetInferencer, 'forward', interrupted)
     report = detect_in_videos(inferencer, inputs / 'clip.avi', inputs / 'out')
-    assert report.status == status and report.stopped and report.frames == 4 and 'stopped before the end' in report.lines()[-1]
+    assert (
+        report.status == status
+        and report.stopped
+        and report.frames == 4
+        and 'stopped before the end' in report.lines()[-1]
+    )
     assert len((inputs / 'out/json/clip.jsonl').read_text().splitlines()) == 4
     assert cv2.VideoCapture(str(inputs / 'out/videos/clip.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 4
 

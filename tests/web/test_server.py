@@ -232,7 +232,9 @@ def test_a_value_range(page, known, monkeypatch):
     """The picture that the model sees is sent: the browser would show another one."""
     monkeypatch.setattr(page, 'value_range', (0.0, 4000.0))
     seen = []
-    monkeypatch.setattr(known, '_look', lambda self, way, image: seen.append(image) or Look(Found(*np.zeros((3, 0))), {}))
+    monkeypatch.setattr(
+        known, '_look', lambda self, way, image: seen.append(image) or Look(Found(*np.zeros((3, 0))), {})
+    )
     frame = detect(page, SIXTEEN)[-3]
     assert seen[0][..., 0].tolist() == [[0, 64], [128, 255]] and frame['jpeg'].startswith('data:image/jpeg')
 
