@@ -63,8 +63,7 @@ async function detect() {
   const picture = isVideo(file) ? null : await createImageBitmap(file).catch(() => null); // upright by EXIF, as the detector sees it
   const query = new URLSearchParams([['model', $('model').value], ...looks.map((look) => ['look', look])]);
   if (!picture) query.set('picture', 1);
-  const tracked = isVideo(file) && state.settings.tracking && $('track').checked;
-  if (tracked) query.set('track', 1);
+  if (isVideo(file) && state.settings.tracking && $('track').checked) query.set('track', 1);
   state.running = new AbortController();
   $('detect').textContent = 'Stop';
   say('Sending…');
@@ -78,7 +77,6 @@ async function detect() {
     state.picture = picture;
     state.model = $('model').value;
     state.source = file.name;
-    state.tracked = tracked;
     let ended = false;
     for await (const line of lines(answer.body)) {
       if (line.event === 'error') throw new Error(line.message);
