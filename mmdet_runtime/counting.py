@@ -126,6 +126,9 @@ class Counts:
         size_wh: width and height of the frames.
         anchor: the point of a box, its 'centre' or the middle of its 'bottom'.
 
+    Raises:
+        ConfigError: a line or a zone of which no part is in the frames, so that it would never count anything.
+
     Attributes:
         crossed: by line, how often objects of a class crossed it in a direction: ``{(direction, label): count}``.
         now: by zone, how many objects of a class are in it in the last frame.
@@ -138,6 +141,11 @@ class Counts:
         if anchor not in ANCHORS:
             raise ConfigError(f'must be one of {ANCHORS}', field='anchor', received=anchor)
         self.anchor = anchor
+        for option, shapes in (('--line', lines), ('--zone', zones)):
+            for shape in shapes:
+                if (shape.in_pixels(size_wh).min(axis=0) > size_wh).any():
+                    message = f'{shape.name} lies outside the frames, which are {size_wh[0]} x {size_wh[1]} pixels'
+                    raise ConfigError(message, field=option, received=shape.points.tolist())
         self.lines = {shape.name: shape.in_pixels(size_wh) for shape in lines}
         self.zones = {shape.name: shape.in_pixels(size_wh) for shape in zones}
         self.crossed: dict[str, Counter[tuple[str, int]]] = {name: Counter() for name in self.lines}

@@ -36,13 +36,14 @@ class Report(Generic[Item]):
     Attributes:
         done: how many were detected in and written.
         failed: the others, each with the reason.
-        stopped: whether the user stopped it before its end.
+        stopped: whether the user stopped it before its end; ``status``: the exit status that this asks for, 130 or 143.
         seconds: how long it took; ``decode`` and ``write``: seconds of the last sources in these threads.
     """
 
     done: int = 0
     failed: list[tuple[Item, str]] = field(default_factory=list)
     stopped: bool = False
+    status: int = 0
     seconds: float = 0.0
     decode: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_KEPT))
     write: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_KEPT))
@@ -81,7 +82,7 @@ def process(
 
     Returns:
         What became of them. A source that cannot be decoded or detected in is counted, and the others go on. When the user interrupts
-        (Ctrl-C), what is detected already is written.
+        (Ctrl-C), or the program is told to exit, what is detected already is written.
 
     Raises:
         Exception: what ``sources`` and ``write`` raise, and what is no error of one image.
@@ -98,8 +99,9 @@ def process(
             for batch, results in _detected(batches, detect, report, detectors if parallel else 1):
                 for (source, image), found in zip(batch, results):
                     writer.put(source, image, found)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit) as error:  # the toolbox makes the latter of SIGTERM
             report.stopped = True
+            report.status = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 130
     report.seconds = time.perf_counter() - start
     return report
 

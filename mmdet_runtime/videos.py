@@ -67,7 +67,10 @@ class VideoFile:
             )
             stack.callback(self._writer.release)
             if not self._writer.isOpened():
-                raise OSError('OpenCV cannot write an mp4 video here; use no_save_vis, or see whether the disk is full')
+                size = ' x '.join(map(str, self._size_wh))
+                raise OSError(
+                    f'OpenCV cannot write an mp4 video of {size} pixels here; is the disk full, or the picture tiny?'
+                )
             self._temporary = str(temporary)
             self._stack = stack.pop_all()
         return self

@@ -117,7 +117,7 @@ RUN = [
 
 # Pattern, found from the start of a command; reason. The first that fits counts.
 REASONS = [
-    (r'pip |uv |curl |python -m venv |source |make install|cd |jupyter |echo .*windows', 'installs or fetches from a network'),
+    (r'pip |uv |curl |python -m venv |source |make install|cd |jupyter |echo .*(windows|opencv)', 'installs or fetches from a network'),
     (r'for \S+ in |done$|[A-Z]+=\S+$|[A-Z]+="|mkdir ', 'shell around the commands beside it'),
     (r'make (demo|test|lint|docs|dist)|python tools/misc/demo\.py', 'takes minutes, or is this suite; tests/tools/test_benchmark_demo.py runs the steps of the demo'),
     (r'(\w+=\S+ )*(bash |\./)?(\./)?tools/(dist|slurm)_|torchrun', 'several processes, machines or a cluster; tests/test_ddp.py'),

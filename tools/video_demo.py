@@ -78,7 +78,7 @@ def main() -> int:
         recursive=args.recursive, max_frames=args.max_frames, reconnects=args.reconnects, fps=args.fps,
     )  # fmt: skip
     print('\n'.join([*report.lines(), *([args.out] if args.out else [])]))
-    return 130 if report.stopped else 1 if report.failed else 0
+    return report.status
 
 
 if __name__ == '__main__':

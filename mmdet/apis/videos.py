@@ -43,7 +43,8 @@ class VideoReport:
         frames: how many frames were detected in.
         failed: the others, each with the reason.
         left_out: frames of streams that came too fast.
-        stopped: whether the user stopped it before its end.
+        stopped: whether the user stopped it before its end, by Ctrl-C or SIGTERM.
+        status: the exit status of a command: 130 or 143 where it was stopped, 1 where some frames failed, otherwise 0.
         seconds: how long it took.
         written: files by kind.
         summaries: of tracks and counts, see :class:`~mmdet_runtime.tracked_outputs.ClipTracks`.
@@ -53,6 +54,7 @@ class VideoReport:
     failed: list[tuple[str, str]] = field(default_factory=list)
     left_out: int = 0
     stopped: bool = False
+    status: int = 0
     seconds: float = 0.0
     written: dict[str, int] = field(default_factory=dict)
     summaries: list[dict] = field(default_factory=list)
@@ -85,7 +87,7 @@ def detect_in_videos(
     reconnects: int = 5,
     fps: float | None = None,
 ) -> VideoReport:
-    """Detect objects in videos; a user who interrupts it (Ctrl-C) gets complete files of what was done.
+    """Detect objects in videos; a user who stops it (Ctrl-C, SIGTERM) gets complete files of what was done.
 
     Args:
         inferencer: the detector, of any kind and in any backend.
@@ -176,7 +178,7 @@ def detect_in_videos(
                 next((Path(str(folder)) / 'videos').iterdir()).replace(file)
     return VideoReport(
         done.done, [(str(source), reason) for source, reason in done.failed], sum(stream.left_out for stream in streams), done.stopped,
-        done.seconds, dict(outputs.written) if outputs is not None else {}, tracks.summaries if tracks is not None else [],
+        done.status if done.stopped else int(bool(done.failed)), done.seconds, dict(outputs.written) if outputs is not None else {}, tracks.summaries if tracks is not None else [],
     )  # fmt: skip
 
 

@@ -135,7 +135,7 @@ def predict(
             batch_size=batch_size, show=show, recursive=recursive, max_frames=max_frames, reconnects=reconnects, fps=tracking.fps,
         )  # fmt: skip
         print('\n'.join([*report.lines(), *([f'results are in {out_dir}'] if report.written else [])]))
-        return 130 if report.stopped else int(bool(report.failed))
+        return report.status
     result = inferencer(
         inputs[0] if len(inputs) == 1 else inputs, batch_size=batch_size, show=show, no_save_vis=not pictures,
         pred_score_thr=score_thr, print_result=print_result, no_save_pred=not json, out_dir=out_dir, recursive=recursive,

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from .predict import _tile_size
+from .predict import _number_or_rule, _pixel_range, _tile_size
 from .signature import Option
 
 
@@ -19,6 +19,7 @@ def web(
     max_upload: Annotated[float, Option(metavar='MB')] = 50.0,
     max_frames: int = 60,
     kept_models: int = 2,
+    value_range: Annotated[list[str] | None, Option(metavar=('LOW', 'HIGH'), parse=_number_or_rule)] = None,
     trust_checkpoint: bool = False,
 ) -> int:
     """Try models on a page in the browser: drop an image or a video, and see what they find.
@@ -39,8 +40,9 @@ def web(
         host: address to listen at; 0.0.0.0 opens the page to the network.
         port: port to listen at; 0 takes a free one.
         max_upload: largest file that may be sent, in MB.
-        max_frames: frames of a video that are looked at, evenly spaced.
+        max_frames: frames of a video that are looked at.
         kept_models: models that stay in memory; the one that was not used for longest makes room.
+        value_range: what 16-bit and floating-point pixels mean: two values that become 0 and 255, or 'full' or 'minmax'.
         trust_checkpoint: allow unpickling arbitrary objects from checkpoint files: only for files you trust.
     """
     from ..errors import ConfigError
@@ -49,6 +51,7 @@ def web(
     for name, value in limits.items():
         if value <= 0:
             raise ConfigError('must be greater than 0', field=name, received=value)
+    from mmdet_runtime.pixels import check_value_range
     from mmdet_runtime.resizing import check_tiles
 
     from ..web.looks import load_model
@@ -56,11 +59,13 @@ def web(
 
     tile_wh: Any = _tile_size(tile) if isinstance(tile, str) else tile
     check_tiles(tile_wh, overlap)
+    pixels = check_value_range(_pixel_range(value_range))
     options: dict[str, Any] = dict(tile_wh=tile_wh, overlap=overlap, device=device, trust_checkpoint=trust_checkpoint)
     choices = choices_of(models, weights or (), named=named, trust_checkpoint=trust_checkpoint)
     from ..web.server import LOCAL, Page, serve
 
     shelf = Models(choices, kept_models, lambda choice: load_model(choice.source, choice.weights, **options))
-    page = Page(shelf, max_upload=max_upload, max_frames=max_frames, hosts=LOCAL if host in LOCAL else None)
+    hosts = LOCAL if host in LOCAL else None
+    page = Page(shelf, max_upload=max_upload, max_frames=max_frames, hosts=hosts, value_range=pixels)
     serve(page, host, port)
     return 0

@@ -31,11 +31,12 @@ LOOKS = ('whole', 'tiled', 'packed')
 
 @dataclasses.dataclass
 class Found:
-    """Boxes xyxy (N, 4) with scores (N,) and labels (N,), in pixels of the image or of the mosaic."""
+    """Boxes xyxy (N, 4) with scores (N,) and labels (N,), in pixels of the image or of the mosaic; ``ids`` (N,) are of tracks."""
 
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
+    ids: np.ndarray | None = None
 
     @classmethod
     def of(cls, found: Any) -> 'Found':

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, MMDetError
 from ..formats.image_headers import read_header
 from ..formats.images import decode_image
+from ..formats.pixels import ValueRange
 from ..formats.videos import open_video
 from ..formats.windows import WHOLE_PIXELS
 
@@ -22,25 +23,36 @@ class Frame(NamedTuple):
     second: float = 0.0
 
 
-def read_upload(data: bytes, name: str) -> np.ndarray:
+def read_upload(data: bytes, name: str, value_range: ValueRange = None) -> np.ndarray:
     """The pixels of an image file that was sent, (H, W, 3) uint8 BGR.
 
+    Args:
+        data, name: the file.
+        value_range: what pixels of more than 8 bits mean, see :mod:`~mmdet_runtime.pixels`; None refuses them.
+
     Raises:
-        DataError: no complete image, or one of more than 2**26 pixels, which is told from its header.
+        DataError: no complete image, one of more than 2**26 pixels, which is told from its header, or pixels of an unknown range.
     """
     header = read_header(data)
     if header is not None:
         _check_size(header.size_wh, name)
-    return decode_image(data, name=name)
+    try:
+        return decode_image(data, name=name, value_range=value_range)
+    except MMDetError as error:
+        if error.field != 'value_range':
+            raise
+        message = 'has more than 8 bits a pixel; start the page with mmdet web --value-range, which says what values are black and white'
+        raise DataError(message, file=name) from error
 
 
-def read_frames(path: Path, name: str, limit: int) -> Iterator[Frame]:
-    """Evenly spaced frames of a video, ``limit`` of them at most; the frames between are skipped.
+def read_frames(path: Path, name: str, limit: int, rate: float | None = None) -> Iterator[Frame]:
+    """Frames of a video, ``limit`` of them at most: evenly spaced over all of it, or about ``rate`` a second from its start; those between are skipped.
 
     Args:
         path: the file.
         name: what an error calls it.
         limit: largest number of frames.
+        rate: frames a second, for tracks, which need frames that are near to each other.
 
     Raises:
         DataError: no video, or none with frames.
@@ -48,10 +60,12 @@ def read_frames(path: Path, name: str, limit: int) -> Iterator[Frame]:
     video = open_video(path)
     try:
         if not video.isOpened():
-            raise DataError('not a video that OpenCV can read', file=name)
+            message = 'the video cannot be opened: it is incomplete, no video, or of a kind that OpenCV does not read'
+            raise DataError(message, file=name)
         size_wh = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
         _check_size(size_wh, name)
-        step, fps = frame_step(video, limit), video.get(cv2.CAP_PROP_FPS) or 25.0
+        fps = video.get(cv2.CAP_PROP_FPS) or 25.0
+        step = frame_step(video, limit) if rate is None else max(round(fps / rate), 1)
         number = given = 0
         while given < limit and video.grab():
             if number % step == 0:

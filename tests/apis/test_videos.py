@@ -80,19 +80,25 @@ def test_without_tracks(inferencer, inputs):
     assert len(json.loads(lines[0])['scores']) == 2
 
 
-def test_stopped(inferencer, inputs, monkeypatch):
-    """Ctrl-C leaves whole files of what was done."""
+@pytest.mark.parametrize(('end', 'status'), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_stopped(inferencer, inputs, monkeypatch, end, status):
+    """Ctrl-C and SIGTERM leave whole files of what was done."""
     count = iter(range(99))
     forward = DetInferencer.forward
 
     def interrupted(self, data, **options):
         if next(count) == 4:
-            raise KeyboardInterrupt
+            raise end
         return forward(self, data, **options)
 
     monkeypatch.setattr(DetInferencer, 'forward', interrupted)
     report = detect_in_videos(inferencer, inputs / 'clip.avi', inputs / 'out')
-    assert report.stopped and report.frames == 4 and 'stopped before the end' in report.lines()[-1]
+    assert (
+        report.status == status
+        and report.stopped
+        and report.frames == 4
+        and 'stopped before the end' in report.lines()[-1]
+    )
     assert len((inputs / 'out/json/clip.jsonl').read_text().splitlines()) == 4
     assert cv2.VideoCapture(str(inputs / 'out/videos/clip.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 4
 

@@ -63,7 +63,8 @@ def test_errors_of_the_program_end_it(options, where):
     assert threading.active_count() == threads
 
 
-def test_interruption_writes_what_is_done():
+@pytest.mark.parametrize(('end', 'status'), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_interruption_writes_what_is_done(end, status):
     closed, written = [], []
 
     def endless():
@@ -77,11 +78,12 @@ def test_interruption_writes_what_is_done():
 
     def detect(images):
         if numbered(images[0]) == 3:
-            raise KeyboardInterrupt
+            raise end
         return [0]
 
     report = process(endless(), lambda i: np.array([i]), detect, lambda source, *_: written.append(source))
     assert report.stopped and report.done == 3 and written == [0, 1, 2] and closed == [True]
+    assert report.status == status
 
 
 def test_few_images_are_in_memory():

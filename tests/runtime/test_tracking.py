@@ -3,6 +3,7 @@
 import csv
 import json
 import warnings
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -104,6 +105,17 @@ def test_crossings(way, ins, outs):
         found += counts.update(tracked() if point is None else tracked((*point, 7, 1)), alive={7})
     assert counts.crossed['l']['in', 1] == ins and counts.crossed['l']['out', 1] == outs
     assert [one.id for one in found] == [7] * (ins + outs)
+
+
+@pytest.mark.parametrize(('lines', 'zones', 'outside'), [
+    (['l=1,0,1,1'], ['z=150,50,900,900'], False),  # on the edge, and in part
+    (['l=201,0,300,50'], [], True),
+    ([], ['z=0,101,200,300'], True),
+])  # fmt: skip
+def test_shapes_outside_the_frames(lines, zones, outside):
+    """They would never count anything."""
+    with pytest.raises(ConfigError, match='lies outside the frames, which are 200 x 100') if outside else nullcontext():
+        Counts(*read_shapes(lines, zones), (200, 100))
 
 
 def test_counts_by_class_and_zone():

@@ -66,7 +66,11 @@ class Browser:
             self.call('Browser.close')
         os.close(self._write)
         os.close(self._read)
-        self._process.wait(20)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def call(self, method: str, **parameters: Any) -> dict:
         """The result of a command of the protocol."""

@@ -51,7 +51,8 @@ def test_tiles_and_packs(single, image):
         and np.ceil((top + h * zoom).max()) == height
         and len(packed.fine.boxes)
     )
-    assert single.look('packed', image).seconds['fine'] < packed.seconds['total']  # times are those of one call
+    again = single.look('packed', image).seconds
+    assert sum(again.values()) - again['total'] <= again['total']  # times are those of one call
     with pytest.raises(ConfigError, match=r"only by \('whole', 'tiled', 'packed'\)"):
         single.look('upside down', image)
 

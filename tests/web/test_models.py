@@ -54,6 +54,7 @@ def test_models_that_cannot_be_offered(models, weights, message):
 
 
 @pytest.mark.parametrize(('words', 'message'), [
+    (['--value-range', '9', '1'], 'value_range: must be None'),
     (['--no-named'], 'MODEL: name a model'),
     (['--max-upload', '0'], '--max-upload: must be greater than 0'),
     (['--kept-models', '-1'], '--kept-models: must be greater than 0'),

@@ -46,26 +46,29 @@ def detected(browser, file):
 
 def test_boxes_are_shown(detected):
     assert 'This model cannot be tiled' in detected.run(STATUS)
-    assert detected.run(SUMMARIES) == ['2 boxes of 3', '2 boxes of 3, 1 regions']
+    assert detected.run(SUMMARIES) == ['2 of 3 boxes', '2 of 3 boxes, 1 region']
     assert detected.run(EDGE)
     assert detected.run('document.querySelector(".times").textContent').endswith('ms (network 250)')
     assert detected.run('[...document.querySelectorAll("#classes label")].map((row) => row.textContent)') == [
-        'car1',
-        '<script>x</script>1',
+        'car1 / 1',
+        '<script>x</script>1 / 1',
     ]
     assert detected.run('document.querySelectorAll("nav button").length') == 3
+    assert detected.run('document.querySelector("canvas").ariaLabel') == 'whole, boxes: 1 car, 1 <script>x</script>'
+    unnamed = '[...document.querySelectorAll("button, input, select")].filter((e) => !(e.ariaLabel ?? e.labels?.[0]?.innerText ?? e.innerText)).length'
+    assert detected.run(unnamed) == 0
 
 
 def test_filters_do_not_detect_again(detected):
     before = len(detected.requests)
     detected.press('#score', 'ArrowRight', 11)  # 0.30 to 0.41
-    assert detected.run(SUMMARIES)[0] == '1 boxes of 3'
+    assert detected.run(SUMMARIES)[0] == '1 of 3 boxes'
     detected.press('#score', 'Home')
-    assert detected.run(SUMMARIES)[0] == '3 boxes of 3'
+    assert detected.run(SUMMARIES)[0] == '3 of 3 boxes'
     detected.click('#classes input[value="0"]')
-    assert detected.run(SUMMARIES)[0] == '1 boxes of 3' and not detected.run(EDGE)
+    assert detected.run(SUMMARIES)[0] == '1 of 3 boxes' and not detected.run(EDGE)
     detected.click('#all')
-    assert detected.run(SUMMARIES)[0] == '3 boxes of 3' and len(detected.requests) == before
+    assert detected.run(SUMMARIES)[0] == '3 of 3 boxes' and len(detected.requests) == before
 
 
 def test_regions_and_mosaic(detected):
@@ -114,10 +117,24 @@ def test_wrong_files_and_models(detected, tmp_path):
     detected.wait('document.querySelector("#name").textContent.startsWith("notes")')
     detected.click('#detect')
     assert 'notes.jpg: not a complete image' in detected.wait('document.querySelector("#status.bad")?.textContent')
+    assert detected.run('document.querySelector("#filters").hidden && !document.querySelector("article")')
     detected.run('document.querySelector("#model").value = "missing"')
     detected.click('#detect')
     assert detected.wait('document.querySelector("#status.bad")?.textContent.includes("no such checkpoint")')
     detected.run('document.querySelector("#model").value = "known"')
+
+
+def test_a_tall_picture_stays_within_the_page(detected, tmp_path):
+    cv2.imwrite(str(tmp_path / 'tall.png'), np.zeros((9000, 1, 3), np.uint8))
+    detected.drop('#drop', tmp_path / 'tall.png')
+    detected.wait('document.querySelector("#name").textContent.startsWith("tall")')
+    detected.click('#detect')
+    detected.wait(f'{STATUS}.startsWith("Done")')
+    before = detected.run('document.querySelector("canvas").offsetHeight')
+    detected.click('[data-look=whole] .enlarge')
+    after = detected.run('document.querySelector("canvas").offsetHeight')
+    detected.click('[data-look=whole] .enlarge')
+    assert 400 < before < after < 4000
 
 
 def test_a_video(detected, tmp_path):
@@ -134,6 +151,11 @@ def test_a_video(detected, tmp_path):
     assert detected.run('document.querySelector("#frame-value").textContent') == '0 (0.00 s), 1 of 3'
     detected.click('[data-look=whole] [data-save=json]')
     assert [frame['frame'] for frame in json.loads(detected.downloaded('clip_whole.json'))['frames']] == [0, 2, 4]
+    pytest.importorskip('trackers', reason='ids need the extra tracking')
+    detected.click('#track')
+    detected.click('#detect')
+    detected.wait(f'{STATUS}.startsWith("Done")')
+    assert detected.run(SUMMARIES)[0] == '2 of 2 boxes, 2 tracks'  # the third is too unsure to start one
 
 
 def test_a_phone(detected):

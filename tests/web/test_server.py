@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import socket
 import threading
 import time
 from urllib.parse import quote
@@ -10,6 +11,8 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 import pytest
+
+from mmdet.web.looks import Found, Look
 
 
 def ask(page, method='GET', path='/', body=None, **headers):
@@ -52,7 +55,8 @@ def test_the_page_asks_nobody_else(page):
     for path, kind in (('/', 'text/html'), ('/page.css', 'text/css'), ('/page.js', 'text/javascript')):
         answer, content = ask(page, path=path)
         assert answer.status == 200 and answer.headers['content-type'].startswith(kind)
-        assert "default-src 'none'" in answer.headers['content-security-policy'] and b'http' not in content
+        policy = answer.headers['content-security-policy']
+        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and b'http' not in content
     settings = json.loads(ask(page, path='/api/settings')[1])
     assert settings['models'] == [dict(name='known', given=True), dict(name='missing', given=False)]
     assert (settings['max_upload'], settings['max_frames'], settings['looks']) == (0.5, 3, ['whole', 'tiled', 'packed'])
@@ -87,6 +91,7 @@ def test_frames_of_a_video(page, tmp_path):
     assert [line['event'] for line in lines[-2:]] == ['look', 'done'] and all('jpeg' in frame for frame in frames)
 
 
+SIXTEEN = cv2.imencode('.png', np.array([[0, 1000], [2000, 4000]], np.uint16))[1].tobytes()
 HUGE = (
     b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR'
     + (20000).to_bytes(4, 'big') * 2
@@ -99,9 +104,9 @@ HUGE = (
 @pytest.mark.parametrize(('name', 'data', 'message'), [
     ('a.jpg', b'no image', 'a.jpg: not a complete image of a supported format'),
     ('a.jpg', encoded('.jpg')[:-9], 'a.jpg: truncated JPEG'),
-    ('a.png', cv2.imencode('.png', np.zeros((4, 4), np.uint16))[1].tobytes(), 'a.png: .*16'),
+    ('a.png', SIXTEEN, 'a.png: has more than 8 bits a pixel; start the page with mmdet web --value-range'),
     ('huge.png', HUGE, 'huge.png: the page takes images of up to 67 million pixels.*20000 x 20000'),
-    ('a.mp4', b'no video', 'a.mp4: not a video that OpenCV can read'),
+    ('a.mp4', b'no video', 'a.mp4: the video cannot be opened: it is incomplete'),
     ('../../a.jpg', b'no image', '^a.jpg: '),
 ])  # fmt: skip
 def test_files_that_cannot_be_read(page, name, data, message):
@@ -178,6 +183,60 @@ def test_a_browser_that_leaves_makes_room(page, known, monkeypatch, tmp_path):
     monkeypatch.setattr(known, 'wait', 0.0)
     assert detect(page, encoded())[-1]['event'] == 'done'
     assert_empty(page)
+
+
+def half_sent(page, body, length):
+    """A connection that has sent a part of a request, and reads nothing more."""
+    connection = socket.create_connection(('127.0.0.1', page.port), timeout=10)
+    head = f'POST /api/detect?model=known&look=whole HTTP/1.1\r\nHost: localhost\r\nX-File-Name: clip.avi\r\nContent-Length: {length}\r\n\r\n'
+    connection.sendall(head.encode() + body)
+    return connection
+
+
+def test_an_upload_that_stands_still_loses_its_place(page, monkeypatch):
+    monkeypatch.setattr(page, 'patience', 0.2)
+    with half_sent(page, b'x', 100) as connection:
+        assert b'408' in connection.recv(4000)
+    assert_empty(page)
+
+
+def test_an_upload_that_is_cancelled(page, caplog):
+    half_sent(page, b'x', 100).close()
+    assert_empty(page)
+    assert detect(page, encoded())[-1]['event'] == 'done' and 'Traceback' not in caplog.text
+
+
+def test_a_browser_that_does_not_read_makes_room(page, monkeypatch, tmp_path):
+    """Else all others would wait for it."""
+    monkeypatch.setattr(page, 'patience', 0.2)
+    monkeypatch.setattr('mmdet.web.server._jpeg', lambda pixels: 'x' * 10_000_000)
+    data = clip(tmp_path)
+    with half_sent(page, data, len(data)):
+        end = time.monotonic() + 10
+        while not page._present and time.monotonic() < end:
+            time.sleep(0.01)
+        assert_empty(page)
+        assert detect(page, encoded())[-1]['event'] == 'done'
+
+
+def test_tracks(page, tmp_path):
+    pytest.importorskip('trackers', reason='ids need the extra tracking')
+    lines = detect(page, clip(tmp_path), 'clip.avi', 'model=known&look=whole&track=1')
+    ids = [line['ids'] for line in lines if line['event'] == 'look']
+    assert [line['number'] for line in lines if line['event'] == 'frame'] == [0, 1, 2]  # 4 a second are fewer than 10
+    assert ids[-1] == [1, 2]
+    assert 'ids' not in detect(page, encoded(), 'a.png', 'model=known&look=whole&track=1')[-2]
+
+
+def test_a_value_range(page, known, monkeypatch):
+    """The picture that the model sees is sent: the browser would show another one."""
+    monkeypatch.setattr(page, 'value_range', (0.0, 4000.0))
+    seen = []
+    monkeypatch.setattr(
+        known, '_look', lambda self, way, image: seen.append(image) or Look(Found(*np.zeros((3, 0))), {})
+    )
+    frame = detect(page, SIXTEEN)[-3]
+    assert seen[0][..., 0].tolist() == [[0, 64], [128, 255]] and frame['jpeg'].startswith('data:image/jpeg')
 
 
 def test_a_port_that_is_taken(page):

@@ -3,7 +3,11 @@
 
 const $ = (id) => document.getElementById(id);
 const state = { settings: null, file: null, picture: null, classes: [], colors: [], off: new Set(), frames: [], model: '', running: null };
-const VIEWS = { boxes: 'boxes', regions: 'regions', mosaic: 'mosaic' };
+const VIEWS = ['boxes', 'regions', 'mosaic'];
+const GONE = 'mmdet web does not answer; is it still running?';
+// Browsers draw nothing on a canvas that is larger; those of phones less.
+const MOST_SIDE = 16384;
+const MOST_PIXELS = /Mobi|Android|iPhone|iPad/.test(navigator.userAgent) ? 16e6 : 120e6;
 
 function say(text, bad = false) {
   $('status').textContent = text;
@@ -28,8 +32,11 @@ function isVideo(file) {
   return state.settings.videos.some((suffix) => file.name.toLowerCase().endsWith(suffix));
 }
 
-function choose(file) {
-  if (!file) return;
+const plural = (count, word) => `${count} ${word}${count === 1 ? '' : word.endsWith('x') ? 'es' : 's'}`;
+
+function choose(files) {
+  const [file] = files;
+  if (!file || !state.settings) return;
   const limit = state.settings.max_upload;
   if (file.size > limit * 1e6) {
     say(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB; the limit of this page is ${limit} MB (mmdet web --max-upload).`, true);
@@ -42,7 +49,9 @@ function choose(file) {
   state.file = file;
   $('name').textContent = `${file.name}, ${(file.size / 1e6).toFixed(2)} MB`;
   $('detect').disabled = false;
-  say(isVideo(file) ? `Of a video, up to ${state.settings.max_frames} frames are looked at.` : '');
+  $('track-row').hidden = !isVideo(file) || !state.settings.tracking;
+  const more = files.length > 1 ? `Of ${files.length} files, only the first is taken. ` : '';
+  say(more + (isVideo(file) ? `Of a video, up to ${state.settings.max_frames} frames are looked at.` : ''));
 }
 
 // ---- detection
@@ -54,6 +63,7 @@ async function detect() {
   const picture = isVideo(file) ? null : await createImageBitmap(file).catch(() => null); // upright by EXIF, as the detector sees it
   const query = new URLSearchParams([['model', $('model').value], ...looks.map((look) => ['look', look])]);
   if (!picture) query.set('picture', 1);
+  if (isVideo(file) && state.settings.tracking && $('track').checked) query.set('track', 1);
   state.running = new AbortController();
   $('detect').textContent = 'Stop';
   say('Sending…');
@@ -61,9 +71,9 @@ async function detect() {
   try {
     const answer = await fetch(`api/detect?${query}`, {
       method: 'POST', body: file, headers: { 'x-file-name': encodeURIComponent(file.name) }, signal: state.running.signal,
-    });
-    if (!answer.ok) throw new Error((await answer.json()).error);
-    state.frames = [];
+    }).catch(lost);
+    if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `mmdet web answers: ${answer.statusText}.`);
+    clear();
     state.picture = picture;
     state.model = $('model').value;
     state.source = file.name;
@@ -78,18 +88,24 @@ async function detect() {
     say(`Done in ${((performance.now() - begin) / 1000).toFixed(1)} s.${missing}`);
   } catch (error) {
     if (error.name === 'AbortError') say('Stopped.');
-    else say(error.message === 'Failed to fetch' ? 'mmdet web does not answer; is it still running?' : error.message, true);
+    else say(error.message, true);
   } finally {
     state.running = null;
     $('detect').textContent = 'Detect';
   }
 }
 
+// What the browser says of a lost connection is different in each.
+function lost(error) {
+  if (error.name === 'AbortError') throw error;
+  throw new Error(GONE);
+}
+
 async function* lines(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch(lost);
     if (done) return;
     const parts = (rest + value).split('\n');
     rest = parts.pop();
@@ -103,9 +119,9 @@ async function take(line) {
   else if (line.event === 'model') {
     say('Detecting…');
     Object.assign(state, { classes: line.classes, colors: line.colors, looks: line.looks, missing: line.missing, off: new Set() });
-    makePanels();
   } else if (line.event === 'frame') {
     const image = line.jpeg ? await load(line.jpeg) : state.picture;
+    if (!state.frames.length) makePanels();
     state.frames.push({ ...line, image, looks: {} });
     if (state.frames.length > 1) say(`Detecting… ${state.frames.length} frames`);
   } else if (line.event === 'look') {
@@ -130,6 +146,14 @@ async function load(address) {
 
 // ---- what is shown
 
+const empty = $('empty');
+
+function clear() {
+  state.frames = [];
+  $('results').replaceChildren(empty);
+  $('filters').hidden = true;
+}
+
 const current = () => state.frames[Math.min($('frame').value, state.frames.length - 1)];
 const threshold = () => Number($('score').value);
 
@@ -146,13 +170,19 @@ function makePanels() {
     panel.dataset.look = look;
     panel.dataset.view = 'boxes';
     panel.querySelector('h2').textContent = look;
-    panel.querySelector('canvas').onclick = () => { panel.classList.toggle('large'); drawAll(); };
+    const enlarge = panel.querySelector('.enlarge');
+    enlarge.hidden = state.looks.length < 2;
+    enlarge.setAttribute('aria-label', `Enlarge the picture of the ${look} look`);
+    enlarge.onclick = panel.querySelector('canvas').onclick = () => {
+      enlarge.setAttribute('aria-pressed', panel.classList.toggle('large'));
+      drawAll();
+    };
     for (const button of panel.querySelectorAll('[data-save]')) button.onclick = () => save(look, panel.dataset.view, button.dataset.save);
     return panel;
   }));
 }
 
-// Classes that occur in any frame, in the order of the labels, with what the chosen score leaves in the first look of the current frame.
+// Classes that occur in any frame, in the order of the labels, with what the chosen score leaves in each look of the current frame.
 function makeClasses() {
   const labels = new Set(state.frames.flatMap((frame) => Object.values(frame.looks).flatMap((look) => look.labels)));
   const wanted = [...labels].sort((a, b) => a - b);
@@ -165,7 +195,7 @@ function makeClasses() {
     const color = document.createElement('i');
     color.style.background = css(label);
     const count = document.createElement('span');
-    row.append(box, color, state.classes[label] ?? `class ${label}`, count);
+    row.append(box, color, nameOf(label), count);
     return row;
   }));
 }
@@ -175,17 +205,26 @@ function drawAll() {
   if (!frame) return;
   $('score-value').textContent = threshold().toFixed(2);
   $('frame-value').textContent = `${frame.number} (${frame.second.toFixed(2)} s), ${Number($('frame').value) + 1} of ${state.frames.length}`;
-  const counts = {};
-  const first = frame.looks[state.looks[0]];
-  if (first) first.scores.forEach((score, i) => { if (score >= threshold()) counts[first.labels[i]] = (counts[first.labels[i]] || 0) + 1; });
-  for (const row of $('classes').children) row.querySelector('span').textContent = counts[row.querySelector('input').value] || 0;
+  $('columns').textContent = state.looks.length > 1 ? state.looks.join(' / ') : '';
+  for (const row of $('classes').children) {
+    const label = Number(row.querySelector('input').value);
+    row.querySelector('span').textContent = state.looks.map((name) => countOf(frame.looks[name], label)).join(' / ');
+  }
   for (const panel of $('results').querySelectorAll('article')) drawPanel(panel, frame);
+}
+
+const countOf = (look, label) => (look ? look.labels.filter((each, i) => each === label && look.scores[i] >= threshold()).length : 0);
+
+// Different ids of a look in the frames up to one, of the boxes that pass the score and the classes.
+function tracksUpTo(frame, name) {
+  const frames = state.frames.slice(0, state.frames.indexOf(frame) + 1).map((each) => each.looks[name]).filter(Boolean);
+  return new Set(frames.flatMap((look) => shown(look).map((i) => look.ids[i]))).size;
 }
 
 function drawPanel(panel, frame) {
   const look = frame.looks[panel.dataset.look];
   if (!look) return;
-  const views = Object.keys(VIEWS).filter((view) => view === 'boxes' || (view === 'regions' && look.regions?.length) || (view === 'mosaic' && look.mosaic));
+  const views = VIEWS.filter((view) => view === 'boxes' || (view === 'regions' && look.regions?.length) || (view === 'mosaic' && look.mosaic));
   if (!views.includes(panel.dataset.view)) panel.dataset.view = 'boxes';
   panel.querySelector('nav').replaceChildren(...(look.regions ? views : []).map((view) => {
     const button = Object.assign(document.createElement('button'), { type: 'button', textContent: view });
@@ -194,20 +233,38 @@ function drawPanel(panel, frame) {
     return button;
   }));
   const { total, ...steps } = look.times;
-  const regions = look.regions ? `, ${look.regions.length} regions` : '';
-  panel.querySelector('.summary').textContent = `${shown(look).length} boxes of ${look.scores.length}${regions}`;
+  const regions = look.regions ? `, ${plural(look.regions.length, 'region')}` : '';
+  const tracks = look.ids ? `, ${plural(tracksUpTo(frame, panel.dataset.look), 'track')}` : '';
+  panel.querySelector('.summary').textContent = `${shown(look).length} of ${plural(look.scores.length, 'box')}${regions}${tracks}`;
   const parts = Object.entries(steps).map(([name, time]) => `${name} ${time.toFixed(0)}`);
   panel.querySelector('.times').textContent = `${total.toFixed(0)} ms${parts.length ? ` (${parts.join(', ')})` : ''}`;
   const canvas = panel.querySelector('canvas');
-  draw(canvas, frame, look, panel.dataset.view, Math.max(canvas.clientWidth, 200) * devicePixelRatio);
+  const room = Math.max(panel.querySelector('.times').clientWidth, 200);
+  // Beside the others a tall picture is no taller than twice its width; enlarged, than four times.
+  draw(canvas, frame, look, panel.dataset.view, room * devicePixelRatio, (panel.classList.contains('large') ? 4 : 2) * room * devicePixelRatio);
+  canvas.style.width = `${canvas.width / devicePixelRatio}px`;
+  const found = Object.entries(tally(look)).map(([name, count]) => `${count} ${name}`).join(', ');
+  canvas.setAttribute('aria-label', `${panel.dataset.look}, ${panel.dataset.view}: ${found || 'no boxes'}`);
 }
+
+// Boxes that are shown, by the name of their class.
+function tally(look) {
+  const counts = {};
+  for (const i of shown(look)) {
+    const name = nameOf(look.labels[i]);
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+  return counts;
+}
+
+const nameOf = (label) => state.classes[label] ?? `class ${label}`;
 
 const css = (label) => `rgb(${(state.colors[label] ?? [255, 200, 0]).join(',')})`;
 
-// Draw one view. `width` is that of the canvas; boxes are drawn in its pixels, so that their lines are as wide in every size.
-function draw(canvas, frame, look, view, width) {
+// Draw one view into a canvas of a width, or less where it would be too high; boxes are drawn in its pixels, so that their lines are as wide in every size.
+function draw(canvas, frame, look, view, width, most = MOST_SIDE) {
   const [image, wide, high] = view === 'mosaic' ? [look.mosaic.image, look.mosaic.width, look.mosaic.height] : [frame.image, frame.width, frame.height];
-  const factor = Math.min(width / wide, view === 'mosaic' ? 1200 / high : Infinity);
+  const factor = Math.min(width / wide, MOST_SIDE / wide, most / high, Math.sqrt(MOST_PIXELS / (wide * high)));
   canvas.width = Math.max(Math.round(wide * factor), 1);
   canvas.height = Math.max(Math.round(high * factor), 1);
   const to = canvas.getContext('2d');
@@ -234,7 +291,7 @@ function outline(to, [x, y, w, h], color, width) {
 
 // Class and score above a box, unless they would lie on those of a surer one, or, where there are many, hide what is beside a small box.
 function tag(to, found, i, factor, unit, limit, taken, many) {
-  const text = `${state.classes[found.labels[i]] ?? found.labels[i]} ${found.scores[i].toFixed(2)}`;
+  const text = `${nameOf(found.labels[i])} ${found.ids ? found.ids[i] : found.scores[i].toFixed(2)}`;
   const size = 9.5 * unit;
   to.font = `${size}px system-ui, sans-serif`;
   const wide = to.measureText(text).width + 4 * unit;
@@ -281,7 +338,7 @@ function result(frame, name) {
   if (!look) return null;
   const chosen = shown(look);
   const pick = (field) => chosen.map((i) => look[field][i]);
-  return { labels: pick('labels'), scores: pick('scores'), bboxes: pick('bboxes') };
+  return { labels: pick('labels'), scores: pick('scores'), bboxes: pick('bboxes'), ...(look.ids && { ids: pick('ids') }) };
 }
 
 function toJson(name) {
@@ -308,7 +365,7 @@ function toCoco(name) {
       const [w, h] = [x2 - x1, y2 - y1].map((side) => Number(side.toFixed(2)));
       document.annotations.push({
         id: document.annotations.length + 1, image_id: id, category_id: found.labels[i] + 1, bbox: [x1, y1, w, h],
-        area: Number((w * h).toFixed(2)), iscrowd: 0, score: found.scores[i],
+        area: Number((w * h).toFixed(2)), iscrowd: 0, score: found.scores[i], ...(found.ids && { track_id: found.ids[i] }),
       });
     });
   }
@@ -323,6 +380,7 @@ async function save(look, view, kind) {
     const frame = current();
     draw(canvas, frame, frame.looks[look], view, Math.max(view === 'mosaic' ? frame.looks[look].mosaic.width : frame.width, 640));
     blob = await new Promise((done) => canvas.toBlob(done, 'image/png'));
+    if (!blob) return say('This browser cannot make a picture of this size; save the boxes, and draw them with mmdet predict.', true);
   } else {
     blob = new Blob([JSON.stringify(kind === 'coco' ? toCoco(look) : toJson(look))], { type: 'application/json' });
   }
@@ -334,14 +392,14 @@ async function save(look, view, kind) {
 
 // ---- events
 
-$('file').onchange = () => choose($('file').files[0]);
+$('file').onchange = () => choose($('file').files);
 for (const kind of ['dragenter', 'dragover']) addEventListener(kind, (event) => { event.preventDefault(); $('drop').classList.add('over'); });
 for (const kind of ['dragleave', 'drop']) addEventListener(kind, (event) => { event.preventDefault(); $('drop').classList.remove('over'); });
-addEventListener('drop', (event) => choose(event.dataTransfer.files[0]));
+addEventListener('drop', (event) => choose(event.dataTransfer.files));
 $('detect').onclick = () => (state.running ? state.running.abort() : detect());
 for (const id of ['score', 'frame']) $(id).oninput = drawAll;
 $('names').onchange = drawAll;
 addEventListener('resize', drawAll);
 $('all').onclick = () => { state.off.clear(); for (const box of $('classes').querySelectorAll('input')) box.checked = true; drawAll(); };
 $('none').onclick = () => { for (const box of $('classes').querySelectorAll('input')) { box.checked = false; state.off.add(Number(box.value)); } drawAll(); };
-start().catch(() => say('mmdet web does not answer; is it still running?', true));
+start().catch(() => say(GONE, true));
