@@ -203,9 +203,9 @@ def test_a_network_that_is_not_the_same_is_refused(eager, monkeypatch):
     installed('onnxruntime')
     write = backends_module.to_onnx
 
-    def scaled(graph, *args):
+    def scaled(graph, *args, **options):
         monkeypatch.setattr(graph.detector.bbox_head.gfl_reg, 'bias', nn.Parameter(torch.ones(68)))
-        write(graph, *args)
+        write(graph, *args, **options)
 
     monkeypatch.setattr(backends_module, 'to_onnx', scaled)
     with pytest.raises(ConfigError, match='gives other outputs than torch for a GFLHead'):
