@@ -120,7 +120,9 @@ def matrix_products(device: str, dtype: torch.dtype, size: int) -> list[Callable
             image = left.t().reshape(1, size, -1, 8).contiguous(memory_format=torch.channels_last)
             where = (0, 0), (1, 1), (1, 1), 1  # padding, stride, dilation, groups
             kernel = torch.ops.mkldnn._reorder_convolution_weight(right[:, :, None, None], *where, image.shape)
-            products.append(lambda: torch.ops.mkldnn._convolution_pointwise(image, kernel, None, *where, 'none', [], ''))
+            products.append(
+                lambda: torch.ops.mkldnn._convolution_pointwise(image, kernel, None, *where, 'none', [], '')
+            )
         return products
     if torch.device(device).type == 'cuda':
         first, second = left.to(dtype), right.to(dtype)

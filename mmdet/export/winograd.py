@@ -69,7 +69,8 @@ class WinogradConv2d(nn.Conv2d):
         x = functional.pad(x, (1, _TILE * columns + 1 - width, 1, _TILE * rows + 1 - height)).permute(0, 2, 3, 1)
         # The places at which each element of a window lies. The ends count from behind: they are then the same for all sizes.
         every = [slice(first, (first - _TILE - 1) or None, _TILE) for first in range(_WINDOW)]
-        windows = torch.stack([x[:, down][:, :, across] for down in every for across in every])  # (36, B, R, S, C)
+        strips = [x[:, down] for down in every]
+        windows = torch.stack([strip[:, :, across] for strip in strips for across in every])  # (36, B, R, S, C)
         tiles = _OF_INPUTS.to(x) @ windows.reshape(_WINDOW**2, -1)
         products = tiles.reshape(_WINDOW**2, -1, channels) @ self.ready_weight  # (36, T, K)
         found = _OF_OUTPUTS.to(x) @ products.reshape(_WINDOW**2, -1)
@@ -91,7 +92,9 @@ def gains(layer: nn.Module) -> bool:
 def winograd_layers(detector: nn.Module) -> list[nn.Conv2d]:
     """The convolutions of neck and heads that gain, each once."""
     parts = [part for name in _PARTS if isinstance(part := getattr(detector, name, None), nn.Module)]
-    return list({layer: None for part in parts for layer in part.modules() if isinstance(layer, nn.Conv2d) and gains(layer)})
+    return list(
+        {layer: None for part in parts for layer in part.modules() if isinstance(layer, nn.Conv2d) and gains(layer)}
+    )
 
 
 def count_layers(detectors: Mapping[str, nn.Module]) -> str:
