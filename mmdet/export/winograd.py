@@ -66,11 +66,12 @@ class WinogradConv2d(nn.Conv2d):
         """(B, C, H, W) to (B, K, H, W), any H and W."""
         batch, channels, height, width = x.shape
         rows, columns = (height + _TILE - 1) // _TILE, (width + _TILE - 1) // _TILE  # R, S
-        x = functional.pad(x, (1, _TILE * columns + 1 - width, 1, _TILE * rows + 1 - height)).permute(0, 2, 3, 1)
-        # The places at which each element of a window lies. The ends count from behind: they are then the same for all sizes.
-        every = [slice(first, (first - _TILE - 1) or None, _TILE) for first in range(_WINDOW)]
-        strips = [x[:, down] for down in every]
-        windows = torch.stack([strip[:, :, across] for strip in strips for across in every])  # (36, B, R, S, C)
+        # Blocks of 4 x 4, and one more on either axis: a window is a block and two lines of the next.
+        x = functional.pad(x, (1, _TILE * columns + 3 - width, 1, _TILE * rows + 3 - height)).permute(0, 2, 3, 1)
+        x = x.reshape(batch, rows + 1, _TILE, columns + 1, _TILE, channels)
+        x = torch.cat([x[:, :-1], x[:, 1:, :2]], dim=2)
+        x = torch.cat([x[:, :, :, :-1], x[:, :, :, 1:, :2]], dim=4)
+        windows = x.permute(2, 4, 0, 1, 3, 5)  # (6, 6, B, R, S, C)
         tiles = _OF_INPUTS.to(x) @ windows.reshape(_WINDOW**2, -1)
         products = tiles.reshape(_WINDOW**2, -1, channels) @ self.ready_weight  # (36, T, K)
         found = _OF_OUTPUTS.to(x) @ products.reshape(_WINDOW**2, -1)
