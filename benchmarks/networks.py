@@ -6,7 +6,7 @@
 A set-up is a precision (fp32, with TF32 off; tf32; bf16, by autocast) and any of: channels_last, folded (batch norms into convolutions, and
 what else is done at inference; no training), compiled (torch.compile of backbone, neck and head), twin (the torch twin of deformable convolution in place of torchvision's
 kernel). Or it is a precision and default (what inference chooses by itself), or openvino or onnxruntime (the network as it is exported for them; also int8), with static
-for one input size alone. Set-ups run in turn in every round, so that a busy machine slows all of them alike; the best round counts. Weights are random, and so are the images
+for one input size alone, and in fp32 winograd for fewer multiplications. Set-ups run in turn in every round, so that a busy machine slows all of them alike; the best round counts. Weights are random, and so are the images
 that int8 is calibrated by: they decide the outputs, not the speed. With several configs each is measured by itself. --cpu-time counts the processor's time of the process, which a
 busy machine changes less; on one thread it is what an idle core would take. --peer FOLDER measures mmdetection 3.3.0's own network of that config beside them, by the same calls,
 in a process that takes its turn; FOLDER is the one that holds its package. --peer alone is that process: see peer_mmdet.py. --yardstick measures a large matrix product of each
@@ -43,7 +43,7 @@ PRECISIONS = {'fp32': torch.float32, 'tf32': torch.float32, 'bf16': torch.bfloat
 OF_TORCH = ('default', 'channels_last', 'folded', 'compiled', 'twin')
 # What the libraries of exported networks compute in.
 BACKENDS = {'onnxruntime': ('fp32', 'int8'), 'openvino': ('fp32', 'bf16', 'int8')}
-OPTIONS = (*OF_TORCH, *BACKENDS, 'static')
+OPTIONS = (*OF_TORCH, *BACKENDS, 'static', 'winograd')
 DEFAULT_SETUPS = (
     'fp32', 'fp32 channels_last', 'fp32 folded', 'fp32 folded channels_last', 'fp32 compiled', 'fp32 compiled channels_last',
     'fp32 compiled folded channels_last',
@@ -70,6 +70,7 @@ class Setup:
     onnxruntime: bool = False
     openvino: bool = False
     static: bool = False
+    winograd: bool = False
 
     @property
     def backend(self) -> str | None:
@@ -95,7 +96,8 @@ class Setup:
             message = f'one of {tuple(PRECISIONS)} and any of {OPTIONS} are allowed; received {name!r}'
             raise argparse.ArgumentTypeError(message)
         setup = cls(precisions[0], **dict.fromkeys(options, True))
-        own = {'static', setup.backend} if setup.backend else {'default'} if setup.default else {*OF_TORCH}
+        of_backend = {'static', setup.backend, *(['winograd'] if setup.precision == 'fp32' else [])}
+        own = of_backend if setup.backend else {'default'} if setup.default else {*OF_TORCH}
         known = BACKENDS[setup.backend] if setup.backend else ('fp32', 'tf32', 'bf16')
         if not own.issuperset(options) or setup.precision not in known:
             message = f'with {setup.backend or "torch"} one of {known} and any of {sorted(own)} are allowed; received {name!r}'
@@ -160,7 +162,8 @@ def exported_network(detector: torch.nn.Module, setup: Setup, images: torch.Tens
     noise = [dict(image=torch.randn_like(images).numpy()) for _ in range(CALIBRATION_BATCHES)]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, 'network.onnx')
-        to_onnx(graph, file, tuple(images.shape[2:]), batch=len(images), dynamic=not setup.static)
+        size_hw = tuple(images.shape[2:])
+        to_onnx(graph, file, size_hw, batch=len(images), dynamic=not setup.static, winograd=setup.winograd)
         if setup.precision == 'int8' and setup.openvino:
             source, file = file, file.with_suffix('.xml')
             convert_openvino(source, file, 'int8', lambda: noise, len(noise))

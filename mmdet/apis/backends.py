@@ -32,6 +32,7 @@ BACKENDS = {
     'torch-compile': ('fp32', 'bf16', 'fp16'),
     'onnxruntime': ('fp32',),
     'openvino': ('fp32', 'bf16', 'fp16'),
+    'openvino-winograd': ('fp32',),
 }
 # Sizes of noise, in multiples of 32 or the divisor of the padding, with which an exported network is compared.
 _EXAMPLES = ((2, 3), (4, 3))
@@ -69,9 +70,14 @@ class BackendSpec:
         return cls(name, precision)
 
     @property
+    def library(self) -> str:
+        """The package that computes."""
+        return self.name.partition('-')[0]
+
+    @property
     def is_torch(self) -> bool:
         """Whether the modules compute, in whatever way."""
-        return self.name in ('torch', 'torch-compile')
+        return self.library == 'torch'
 
     def options(self, inference: InferenceOptions) -> InferenceOptions:
         """The options of a config with what the backend says of precision and compilation.
@@ -95,15 +101,15 @@ class BackendSpec:
     def missing(self, device: str | torch.device = 'cpu') -> str | None:
         """Why the backend cannot be used here; None where it can."""
         kind = torch.device(device).type
-        if self.name in ('onnxruntime', 'openvino'):
-            extra = {'onnxruntime': 'onnx', 'openvino': 'openvino'}[self.name]
+        if not self.is_torch:
+            extra = {'onnxruntime': 'onnx', 'openvino': 'openvino'}[self.library]
             try:
-                library: Any = __import__(self.name)
+                library: Any = __import__(self.library)
             except ImportError as error:
                 return f"is not installed ({error}): pip install 'mmdet-dense[{extra}]'"
-            if kind != 'cpu' and self.name == 'openvino':
+            if kind != 'cpu' and self.library == 'openvino':
                 return f"runs on the CPU here, the model is on {device}: take device='cpu'"
-            if self.name == 'openvino' and self.precision != 'fp32':
+            if self.library == 'openvino' and self.precision != 'fp32':
                 offered = library.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
                 if self.precision.upper() not in offered:
                     return f'has no {self.precision} on this CPU, which offers {", ".join(offered)}'
@@ -177,13 +183,14 @@ class CompiledNetwork(nn.Module):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, 'network.onnx')
             try:
-                to_onnx(graph, path, (noise[0][0].shape[2], noise[0][0].shape[3]))
+                size_hw = noise[0][0].shape[2], noise[0][0].shape[3]
+                to_onnx(graph, path, size_hw, winograd=spec.name == 'openvino-winograd')
             except RuntimeError as error:  # of the exporter: an operator that ONNX lacks
                 reason = str(error).strip().partition('\n')[0]
                 message = f'the network with a {name} cannot be exported ({reason}): take torch or torch-compile'
                 raise ConfigError(message, field='backend', received=str(spec)) from error
             network = open_network(
-                path.read_bytes(), backend=spec.name, device=str(device).upper(), precision=spec.precision, cache_dir=cache_dir,
+                path.read_bytes(), backend=spec.library, device=str(device).upper(), precision=spec.precision, cache_dir=cache_dir,
                 threads=threads or torch.get_num_threads(),
             )  # fmt: skip
 
@@ -201,7 +208,7 @@ class CompiledNetwork(nn.Module):
             if not worst <= _TOLERANCE[spec.precision]:
                 message = f'{spec.name} gives other outputs than torch for a {name}: take torch or torch-compile'
                 raise ConfigError(message, field='backend', received=f'relative distance {worst:.2g}')
-        return run, network.description
+        return run, network.description + (', Winograd convolutions' if spec.name == 'openvino-winograd' else '')
 
     @torch.no_grad()
     def forward(self, images: Tensor, *sizes_hw: Tensor) -> Any:
@@ -289,7 +296,7 @@ def use_backend(
 
     Args:
         model: a detector of one stage (backbone, neck, dense head) or two, or a composite detector of such; for torch any detector.
-        backend: ``'openvino'``, ``'onnxruntime'``, ``'torch-compile'``, or ``'torch'``, which undoes the call; also with the precision,
+        backend: ``'openvino'``, ``'openvino-winograd'`` (fewer multiplications), ``'onnxruntime'``, ``'torch-compile'``, or ``'torch'``, which undoes the call; also with the precision,
             ``'openvino:bf16'``.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``; the last two with OpenVINO where the CPU computes in them, with torch by autocast.
         threads: CPU threads of OpenVINO and ONNX Runtime; None takes as many as torch.

@@ -30,6 +30,7 @@ ALL = (
     'torch-compile:bf16',
     'onnxruntime',
     'openvino',
+    'openvino-winograd',
     'openvino:bf16',
 )
 _WORDS = ('plain', 'fused', 'channels-last')

@@ -157,7 +157,7 @@ def choose_device(device: str | torch.device | None, backend: str | None = None)
         ConfigError: an unknown name, or a GPU that is not visible here.
     """
     if device is None:
-        of_cpu = backend is not None and BackendSpec.read(backend).name == 'openvino'
+        of_cpu = backend is not None and BackendSpec.read(backend).library == 'openvino'
         return torch.device('cuda:0' if torch.cuda.is_available() and not of_cpu else 'cpu')
     try:
         chosen = torch.device(device)

@@ -89,7 +89,7 @@ class DetInferencer(TilingSteps, BaseInferencer):
             :mod:`mmdet.formats.pixels`; None takes the ``value_range`` of ``LoadImageFromFile`` in the config, without which they are errors.
         amp: mixed precision, as for :func:`mmdet.apis.init_detector`.
         compile: ``torch.compile`` the network, for the first four padded sizes or for as many as this number says.
-        backend, precision: what computes the network (``'openvino'``, ``'onnxruntime'``, ``'torch-compile'``), and in which type
+        backend, precision: what computes the network (``'openvino'``, ``'openvino-winograd'``, ``'onnxruntime'``, ``'torch-compile'``), and in which type
             (``'fp32'``, ``'bf16'``), see :func:`~mmdet.apis.backends.use_backend`; None is eager torch.
 
     Attributes:

@@ -21,6 +21,7 @@ from ..export.networks import write_network
 from ..export.parity import Parity, metrics_table
 from ..export.plan import make_plan
 from ..export.settings import ExportSettings, check_settings, config_for
+from ..export.winograd import count_layers
 from .building import init_detector, parts_without_weights, read_config
 from .export_comparison import average_precision, compare_detections, fixed_size
 from .export_images import calibration_images, check_images, recorded_inputs
@@ -92,6 +93,8 @@ def export_detector(
         message = f'the weights of {" and ".join(random)} would be random: give a checkpoint, or ask for them by --random-weights'
         raise ConfigError(message, field='CKPT')
     plan = make_plan(model, cfg, settings, log)
+    if settings.winograd:
+        log(f'fewer multiplications (Winograd): {count_layers(plan.detectors)}')
     images, source = check_images(cfg, settings, log)
     calibration = (
         calibration_images(cfg, settings.calibration, settings.calibration_images)

@@ -59,7 +59,7 @@ def benchmark(
         fuse_conv_bn: fold batch norms even where the results are not equal to 1e-5.
         channels_last: channels last also where it is not the default.
         plain: neither channels last nor folded batch norms.
-        backend: one table: all, or any of torch, torch-compile, onnxruntime, openvino, each with :PRECISION, and torch with +plain or
+        backend: one table: all, or any of torch, torch-compile, onnxruntime, openvino, openvino-winograd, each with :PRECISION, and torch with +plain or
             +fused+channels-last behind it.
         row: measure this row of the table, in this process.
         json: append the figures to this file as one line of JSON.

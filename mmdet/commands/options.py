@@ -46,7 +46,7 @@ class InferenceOptions(PrecisionOptions):
     """What computes the network, and how.
 
     Attributes:
-        backend: what computes the network: torch, torch-compile, onnxruntime or openvino; default: torch.
+        backend: what computes the network: torch, torch-compile, onnxruntime, openvino or openvino-winograd; default: torch.
         backend_precision: fp32 (default), or bf16 or fp16 where the backend and the machine have it.
     """
 

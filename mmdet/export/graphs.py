@@ -29,6 +29,8 @@ from mmdet.models.roi_heads import BaseRoIHead
 from mmdet.utils.files import replacing
 from mmdet.version import release
 
+from .winograd import fewer_multiplications
+
 OUTPUTS = ('raw', 'candidates', 'boxes')
 # Of candidates and boxes; the latter have the number of the image beside.
 _FIELDS = ('boxes', 'scores', 'labels')
@@ -197,6 +199,7 @@ def to_onnx(
     batch: int = 1,
     dynamic: bool = True,
     opset: int = _DEFAULT_OPSET,
+    winograd: bool = False,
     metadata: dict[str, str] | None = None,
 ) -> None:
     """Write a graph as ONNX, by the TorchScript-based exporter, and let ``onnx.checker`` look at the file.
@@ -208,17 +211,19 @@ def to_onnx(
         batch: images of the example; with ``dynamic=False`` the only number.
         dynamic: let batch, height and width vary.
         opset: version of the operators.
+        winograd: compute the convolutions of neck and heads that gain by it with fewer multiplications (:mod:`mmdet.export.winograd`).
         metadata: texts to keep in the file, beside the version of this package and the kind of outputs.
 
     Raises:
-        ConfigError: the package ``onnx`` is missing.
+        ConfigError: the package ``onnx`` is missing, or with ``winograd`` no convolution gains by it.
     """
     if importlib.util.find_spec('onnx') is None:
         raise ConfigError("needs onnx: pip install 'mmdet-dense[onnx]'", field='to_onnx', received=None)
     import onnx
 
     inputs = example_inputs(graph, size_hw, batch)
-    with replacing(Path(file), keep_suffix=True) as temporary, _quiet(), torch.no_grad():
+    convolutions = fewer_multiplications(graph.detector) if winograd else contextlib.nullcontext()
+    with replacing(Path(file), keep_suffix=True) as temporary, _quiet(), torch.no_grad(), convolutions:
         torch.onnx.export(
             graph, inputs, os.fspath(temporary), input_names=graph.input_names, output_names=graph.output_names,
             dynamic_axes=graph.dynamic_axes if dynamic else None, opset_version=opset, dynamo=False,

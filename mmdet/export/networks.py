@@ -13,6 +13,7 @@ from .graphs import to_onnx, to_torch_export
 from .plan import Plan
 from .precision import convert_openvino, reduce_onnx
 from .settings import ExportSettings
+from .winograd import winograd_layers
 
 _SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'torch-export': '.pt2'}
 
@@ -49,7 +50,10 @@ def write_network(plan: Plan, name: str, folder: Path, settings: ExportSettings,
                 del axes[0]
         with temporary_folder(folder / 'work') as work:
             plain = target if (settings.to, settings.precision) == ('onnx', 'fp32') else work / f'{stem}.onnx'
-            to_onnx(graph, plain, size_hw, batch=batch, dynamic=not settings.static, opset=settings.opset)
+            fewer = settings.winograd and bool(winograd_layers(graph.detector))
+            to_onnx(
+                graph, plain, size_hw, batch=batch, dynamic=not settings.static, opset=settings.opset, winograd=fewer,
+            )  # fmt: skip
             if settings.to == 'openvino':
                 convert_openvino(plain, target, settings.precision, samples, settings.calibration_images)
             elif settings.precision != 'fp32':

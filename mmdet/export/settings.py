@@ -29,6 +29,7 @@ class ExportSettings:
         static: allow this size alone, and the batch size ``batch`` or 1.
         batch: allow this batch size alone.
         precision: ``'fp32'``, ``'fp16'``, ``'bf16'`` or ``'int8'``.
+        winograd: fewer multiplications in the 3 x 3 convolutions of necks and heads, see :mod:`mmdet.export.winograd`; fp32 only.
         symmetric: int8 activations of ONNX files with a zero point of 0, as TensorRT takes them.
         calibration: folder, image or annotation file of the images that int8 is calibrated by; None takes the training data of the config.
         calibration_images: how many of them.
@@ -45,6 +46,7 @@ class ExportSettings:
     static: bool = False
     batch: int | None = None
     precision: str = 'fp32'
+    winograd: bool = False
     symmetric: bool = False
     calibration: str | None = None
     calibration_images: int = 64
@@ -84,6 +86,9 @@ def check_settings(settings: ExportSettings) -> None:
         raise ConfigError(f'must be width and height, two integers from 1 to {_LARGEST}', field='--size', received=size)
     if settings.symmetric and (settings.to, settings.precision) != ('onnx', 'int8'):
         raise ConfigError('is for int8 files of onnx', field='--symmetric', received=(settings.to, settings.precision))
+    if settings.winograd and (settings.to == 'torch-export' or settings.precision != 'fp32'):
+        message = 'is for fp32 files of onnx and openvino: in other types its sums lose too many digits'
+        raise ConfigError(message, field='--winograd', received=(settings.to, settings.precision))
     if settings.calibration is not None and settings.precision != 'int8':
         raise ConfigError('is for --precision int8', field='--calibration', received=settings.precision)
     if (settings.ann_file is None) != (settings.image_root is None):

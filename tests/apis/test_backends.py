@@ -83,14 +83,16 @@ def assert_same(found, expected):
         np.testing.assert_allclose(one['bboxes'], other['bboxes'], atol=1e-3)
 
 
-@pytest.mark.parametrize('library', LIBRARIES)
-def test_detections_are_those_of_torch(cfg, eager, monkeypatch, library):
+@pytest.mark.parametrize('backend', [*LIBRARIES, 'openvino-winograd'])
+def test_detections_are_those_of_torch(cfg, eager, monkeypatch, backend):
     """At two sizes, in batches of both; undone by 'torch'; and the pixels through the network are counted."""
-    installed(library)
+    installed(backend.partition('-')[0])
+    monkeypatch.setattr('mmdet.export.winograd.LEAST_CHANNELS', 16)
     expected = inferencer(cfg, eager, monkeypatch)(IMAGES, batch_size=3)['predictions']
-    backed = inferencer(cfg, eager, monkeypatch, backend=library)
+    backed = inferencer(cfg, eager, monkeypatch, backend=backend)
     network = eager.backend_network
-    assert isinstance(network, CompiledNetwork) and library in network.description
+    assert isinstance(network, CompiledNetwork) and network.description.startswith(backend.partition('-')[0])
+    assert ('Winograd' in network.description) == (backend == 'openvino-winograd')
     assert_same(backed(IMAGES, batch_size=3)['predictions'], expected)
     assert network.first_calls == 2 == first_calls(eager)
     hook, runner = CostHook(), ConfigDict(model=eager)
@@ -159,6 +161,8 @@ def test_torch_by_the_same_names(eager):
         ('onnxruntime', 'bf16', "precision: onnxruntime computes in fp32. Received: 'bf16'"),
         ('openvino:bf16', 'fp32', 'openvino:bf16 names a precision already'),
         ('torch', 'int8', 'torch computes in fp32 or bf16 or fp16'),
+        ('openvino-winograd', 'bf16', 'openvino-winograd computes in fp32'),
+        ('openvino-winograd', None, 'with 128 channels or more, which would gain'),
     ],
 )
 def test_refused_backends(eager, backend, precision, message):
@@ -199,9 +203,9 @@ def test_a_network_that_is_not_the_same_is_refused(eager, monkeypatch):
     installed('onnxruntime')
     write = backends_module.to_onnx
 
-    def scaled(graph, *args):
+    def scaled(graph, *args, **options):
         monkeypatch.setattr(graph.detector.bbox_head.gfl_reg, 'bias', nn.Parameter(torch.ones(68)))
-        write(graph, *args)
+        write(graph, *args, **options)
 
     monkeypatch.setattr(backends_module, 'to_onnx', scaled)
     with pytest.raises(ConfigError, match='gives other outputs than torch for a GFLHead'):

@@ -26,6 +26,7 @@ def networks(monkeypatch, repository):
         ('bf16 default', None, False),
         ('fp32 onnxruntime', 'onnxruntime', False),
         ('int8 onnxruntime static', 'onnxruntime', False),
+        ('fp32 openvino winograd', 'openvino', False),
         ('bf16 openvino', 'openvino', False),
     ],
 )
@@ -37,7 +38,7 @@ def test_set_ups(networks, name, backend, trains):
 @pytest.mark.parametrize(
     'name',
     [
-        '', 'openvino', 'fp32 bf16', 'fp32 tensorrt', 'int8', 'fp32 static', 'bf16 onnxruntime', 'tf32 openvino',
+        '', 'openvino', 'fp32 bf16', 'fp32 tensorrt', 'int8', 'fp32 static', 'fp32 winograd', 'bf16 openvino winograd', 'bf16 onnxruntime', 'tf32 openvino',
         'fp32 openvino onnxruntime', 'fp32 openvino channels_last', 'fp32 default folded',
     ],
 )  # fmt: skip
