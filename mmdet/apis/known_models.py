@@ -69,7 +69,9 @@ def named_config(name: str, field: str = 'CONFIG') -> str:
         return path
     if Path(path).exists():
         raise ConfigError(
-            f'must be a config file ({", ".join(_CONFIGS)}) or the name of a model; it is the first argument', field=field, received=name
+            f'must be a config file ({", ".join(_CONFIGS)}) or the name of a model; it is the first argument',
+            field=field,
+            received=name,
         )
     raise ConfigError(f'no config file, and no name of a model{near_names(name)}', field=field, received=name)
 

@@ -1,7 +1,5 @@
 """What a user may name as the model of a prediction."""
 
-from pathlib import Path
-
 from ..config.config_files import require_data
 from ..engine.checkpoint.sources import CACHE_VARIABLE, cache_folder
 from ..errors import ConfigError

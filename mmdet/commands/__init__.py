@@ -131,5 +131,7 @@ def completion(shell: str) -> str:
     for each in subcommands.choices.values():
         for action in each._actions:
             if action.nargs != 0 and action.choices is None and action.type not in (int, float):
-                action.complete = shtab.FILE  # most words that are not numbers are files; a shell completes none unasked
+                action.complete = (
+                    shtab.FILE
+                )  # most words that are not numbers are files; a shell completes none unasked
     return shtab.complete(parser, shell)

@@ -36,7 +36,9 @@ def report(
     if not folder.is_dir():
         raise DataError('no such folder', file=folder)
     if not any([metrics, benchmark, comparisons, pictures, *read_scalars(folder).values()]):
-        raise DataError('nothing to report: no <timestamp>/vis_data/scalars.json in it, and no other option given', file=folder)
+        raise DataError(
+            'nothing to report: no <timestamp>/vis_data/scalars.json in it, and no other option given', file=folder
+        )
     refuse_inputs([out], [metrics, benchmark], field='--out')
     path = write_report(
         folder,

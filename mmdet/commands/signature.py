@@ -294,8 +294,8 @@ def _help(parameter: Parameter) -> str:
     default, text = parameter.default, parameter.help.rstrip('.')
     if default is True:
         return f'{text} (default: yes)'
-    told = default is None or default is False or default is inspect.Parameter.empty or default in ('', []) or 'default' in text
-    return text if told else f'{text} (default: {default})'
+    nothing = default is None or default is False or default is inspect.Parameter.empty or default in ('', [], ())
+    return text if nothing or 'default' in text else f'{text} (default: {default})'
 
 
 def _without_sections(docstring: str) -> str:

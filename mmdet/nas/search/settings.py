@@ -78,7 +78,9 @@ def read_settings(cfg: Mapping) -> SearchSettings:
     """
     file, cfg = getattr(cfg, 'filename', None), dict(cfg)
     if not cfg.keys() & {'structure', 'score', 'space'}:
-        raise ConfigError('is no search config, which needs structure, score and space', file=file, received=sorted(cfg))
+        raise ConfigError(
+            'is no search config, which needs structure, score and space', file=file, received=sorted(cfg)
+        )
     for key in cfg:
         if key not in KEYS + REFERENCE_KEYS:
             raise ConfigError(unknown(key, KEYS + REFERENCE_KEYS), field=key, received=cfg[key])
