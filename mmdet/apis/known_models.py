@@ -53,7 +53,9 @@ class KnownModel(NamedTuple):
 
 def config_by_name(name: str) -> str:
     """Path of the config with a bare name like ``gfl_r50_fpn_1x_coco``, or an alias; anything else comes back as it is."""
-    if Path(name).suffix in _CONFIGS or Path(name).exists():
+    if (
+        Path(name).suffix in _CONFIGS or Path(name).is_file()
+    ):  # a folder, such as one of outputs, may be called like the model
         return name
     known = known_models().get(name.lower())
     return name if known is None else str(known.config)

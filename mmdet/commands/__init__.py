@@ -128,10 +128,9 @@ def completion(shell: str) -> str:
         raise ConfigError('needs the package shtab: pip install shtab', field='--completion', received=shell) from None
     parser = _main_parser(subcommands=True)
     (subcommands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    # Most words that are not numbers are files, and a shell completes none unasked.
     for each in subcommands.choices.values():
         for action in each._actions:
             if action.nargs != 0 and action.choices is None and action.type not in (int, float):
-                action.complete = (
-                    shtab.FILE
-                )  # most words that are not numbers are files; a shell completes none unasked
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
     return shtab.complete(parser, shell)

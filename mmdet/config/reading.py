@@ -205,9 +205,8 @@ def reports_user_errors(main: Callable[P, T]) -> Callable[P, T]:
             return result
         except (MMDetError, OSError) as error:
             if isinstance(error, BrokenPipeError) and _reader_is_gone():
-                os.dup2(
-                    os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-                )  # Python writes out the rest when it ends
+                # Python writes out the rest when it ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 sys.exit(128 + 13)  # SIGPIPE
             if os.environ.get('MMDET_TRACEBACK') == '1':
                 raise

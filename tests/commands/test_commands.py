@@ -61,6 +61,7 @@ def test_errors_end_with_a_status(words, status, message, capsys, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'LICENSE').write_text('a file of another kind')
     (tmp_path / 'EMPTY').mkdir()
+    (tmp_path / 'gfl_r50_fpn_1x_coco').mkdir()  # the name of a model stays one
     with pytest.raises(SystemExit) as ended:
         main(words)
     errors = capsys.readouterr().err
