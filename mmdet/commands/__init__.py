@@ -132,5 +132,5 @@ def completion(shell: str) -> str:
     for each in subcommands.choices.values():
         for action in each._actions:
             if action.nargs != 0 and action.choices is None and action.type not in (int, float):
-                action.complete = shtab.FILE  # type: ignore[attr-defined]
+                action.complete = shtab.FILE
     return shtab.complete(parser, shell)
