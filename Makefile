@@ -13,8 +13,10 @@ help: ## what can be made
 
 install: $(READY) ## the environment in .venv, with what the tests need
 
-$(READY): requirements.txt constraints.txt setup.py pyproject.toml mmdet_runtime/pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(READY): requirements.txt constraints.txt setup.py pyproject.toml mmdet_runtime/pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch setuptools
 	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements.txt pytest pytest-xdist ruff import-linter mypy \
 		onnx onnxruntime openvino nncf trackers starlette uvicorn simplejpeg pydantic simsimd stringzilla
@@ -42,12 +44,13 @@ docs: install ## the site, in site/; read it by python -m http.server -d site
 	$(BIN)/python -m pip install --quiet -c constraints.txt zensical mkdocstrings-python
 	$(BIN)/zensical build --clean --strict
 
-dist: install ## the source distributions and wheels, in dist/
+dist: | $(BIN)/python ## the source distributions and wheels, in dist/
 	$(BIN)/python -m pip install --quiet -c constraints.txt build twine
 	rm -rf dist
 	$(BIN)/python -m build -q --outdir dist .
 	$(BIN)/python -m build -q --outdir dist mmdet_runtime
 	$(BIN)/python -m twine check --strict dist/*
 
-clean: ## remove what make has made
-	rm -rf $(VENV) .cache site work_dirs build dist *.egg-info mmdet_runtime/build mmdet_runtime/*.egg-info
+clean: ## remove what make has made; trainings in work_dirs/ stay, but for the demo's
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .mypy_cache .import_linter_cache site work_dirs/ufpmp_demo build dist *.egg-info \
+		mmdet_runtime/build mmdet_runtime/*.egg-info

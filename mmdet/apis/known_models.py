@@ -53,18 +53,29 @@ class KnownModel(NamedTuple):
 
 def config_by_name(name: str) -> str:
     """Path of the config with a bare name like ``gfl_r50_fpn_1x_coco``, or an alias; anything else comes back as it is."""
-    if Path(name).suffix in _CONFIGS or Path(name).exists():
+    if (
+        Path(name).suffix in _CONFIGS or Path(name).is_file()
+    ):  # a folder, such as one of outputs, may be called like the model
         return name
     known = known_models().get(name.lower())
     return name if known is None else str(known.config)
 
 
-def named_config(name: str) -> str:
-    """As :func:`config_by_name`; ConfigError, with the near names, for what is no file and no name."""
+def named_config(name: str, field: str = 'CONFIG') -> str:
+    """As :func:`config_by_name`, for the argument ``field``; ConfigError, with the near names, for what is no config file and no name.
+
+    A config file that is not there is left to the reader of configs, which says so.
+    """
     path = config_by_name(name)
-    if path == name and Path(name).suffix not in _CONFIGS and not Path(name).exists():
-        raise ConfigError(f'no config file, and no name of a model{near_names(name)}', field='CONFIG', received=name)
-    return path
+    if Path(path).suffix in _CONFIGS:
+        return path
+    if Path(path).exists():
+        raise ConfigError(
+            f'must be a config file ({", ".join(_CONFIGS)}) or the name of a model; it is the first argument',
+            field=field,
+            received=name,
+        )
+    raise ConfigError(f'no config file, and no name of a model{near_names(name)}', field=field, received=name)
 
 
 def near_names(name: str) -> str:

@@ -1,12 +1,10 @@
 """What a user may name as the model of a prediction."""
 
-from pathlib import Path
-
 from ..config.config_files import require_data
 from ..engine.checkpoint.sources import CACHE_VARIABLE, cache_folder
 from ..errors import ConfigError
 from .building import find_config_beside
-from .known_models import KnownModel, config_by_name, known_models, near_names
+from .known_models import KnownModel, known_models, named_config
 
 
 def model_and_weights(model: str, weights: str | None, *, trust_checkpoint: bool = False) -> tuple[str, str | None]:
@@ -32,10 +30,7 @@ def model_and_weights(model: str, weights: str | None, *, trust_checkpoint: bool
         if not trust_checkpoint:  # the user named the checkpoint, not this file
             require_data(path)
         return str(path), model
-    known = known_models().get(model.lower())
-    config = config_by_name(model)
-    if known is None and not Path(config).is_file():
-        raise ConfigError(f'no config file, and no name of a model{near_names(model)}', field='MODEL', received=model)
+    config, known = named_config(model, 'MODEL'), known_models().get(model.lower())
     return config, weights if weights is not None or known is None else _published(known)
 
 

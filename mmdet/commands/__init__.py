@@ -111,7 +111,7 @@ def _main_parser(subcommands: bool = False) -> Parser:
     return parser
 
 
-SHELLS = ('bash', 'zsh', 'tcsh')
+SHELLS = ('bash', 'zsh', 'fish', 'tcsh')
 
 
 def completion(shell: str) -> str:
@@ -126,4 +126,11 @@ def completion(shell: str) -> str:
         import shtab
     except ImportError:
         raise ConfigError('needs the package shtab: pip install shtab', field='--completion', received=shell) from None
-    return shtab.complete(_main_parser(subcommands=True), shell)
+    parser = _main_parser(subcommands=True)
+    (subcommands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    # Most words that are not numbers are files, and a shell completes none unasked.
+    for each in subcommands.choices.values():
+        for action in each._actions:
+            if action.nargs != 0 and action.choices is None and action.type not in (int, float):
+                action.complete = shtab.FILE
+    return shtab.complete(parser, shell)

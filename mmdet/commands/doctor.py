@@ -23,8 +23,8 @@ def doctor(
         mmdet doctor CONFIG [IMAGES]
         mmdet doctor ANNOTATIONS [ANNOTATIONS ...] [IMAGES]
 
-    CONFIG is a config file (.py), whose data sets of all three loaders are read; ANNOTATIONS are files and folders of COCO, YOLO, VOC, VisDrone,
-    UAVDT, CSV or LabelMe. The last argument may be the folder of the images. The command prints verdict lines by severity and writes
+    CONFIG is a config file (.py) or the name of one, whose data sets of all three loaders are read; ANNOTATIONS are files and folders of COCO,
+    YOLO, VOC, VisDrone, UAVDT, CSV or LabelMe. The last argument may be the folder of the images. The command prints verdict lines by severity and writes
     ``dataset_doctor.html`` (one page with pictures of the worst cases) and ``dataset_doctor.json``.
 
     Args:
@@ -43,6 +43,7 @@ def doctor(
     from ..analysis.dataset_inputs import fixed_size
     from ..analysis.dataset_output import write_examination
     from ..analysis.dataset_reading import read_parts, split_arguments, title_of
+    from ..apis.known_models import config_by_name
     from ..formats.visdrone import read_image_sizes
     from ..utils import ConfigError, load_config, register_all_modules
     from ..utils.outputs import refuse_closed_folder
@@ -51,7 +52,8 @@ def doctor(
         raise ConfigError('must be >= 0', field='--workers', received=workers)
     if input_size and min(input_size) < 1:
         raise ConfigError('must be two numbers of pixels > 0', field='--input-size', received=input_size)
-    paths, image_folder = split_arguments(dataset, images)
+    first = dataset[0] if Path(dataset[0]).exists() else config_by_name(dataset[0])
+    paths, image_folder = split_arguments([first, *dataset[1:]], images)
     folder = Path(out_dir or Path('work_dirs/dataset_doctor', title_of(paths[:1])))
     refuse_closed_folder(folder / 'dataset_doctor.html', field='--out-dir')
     config = None

@@ -11,9 +11,9 @@ def models(pattern: str = '', *, weights: bool = False, json: bool = False) -> i
         mmdet models
         mmdet models nanodet --weights
 
-    AP is that of the boxes on COCO val2017 as the authors published it; the licence is that of the repository that publishes the file. ``mmdet predict
-    NAME`` fetches the file; those marked (by hand) are on pages that only a browser can open, and are found under the name given here in the folder of
-    downloaded checkpoints.
+    AP is that of the boxes on COCO val2017 as the authors published it; the licence is that of the repository that publishes the file,
+    unknown where that states none. ``mmdet predict NAME`` fetches the file; those marked (by hand) are on pages that only a browser can open, and are
+    found under the name given here in the folder of downloaded checkpoints.
 
     Args:
         pattern: part of the names or the family, of any case.
@@ -43,7 +43,7 @@ def models(pattern: str = '', *, weights: bool = False, json: bool = False) -> i
                 model.name,
                 _number(model.box_ap, 1),
                 _number(model.parameters, 2),
-                model.license or '',
+                model.license or ('unknown' if model.file else ''),
                 f'{model.file or ""} {_BY_HAND if model.page else ""}',
             )
             for model in chosen

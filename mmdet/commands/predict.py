@@ -110,12 +110,12 @@ def predict(
             else 'is for videos, cameras and streams; give --video, too'
         )
         raise ConfigError(message, field=f'--{asked.replace("_", "-")}')
+    found, weights = model_and_weights(model, weights, trust_checkpoint=config.trust_checkpoint)
     if moving:
         collect_clips(inputs, recursive=recursive)
     elif not skip_broken:  # what is not there is said before weights are fetched
         collect(inputs, recursive=recursive)
     tile_wh: Any = (640, 640) if slice is True else slice or None
-    found, weights = model_and_weights(model, weights, trust_checkpoint=config.trust_checkpoint)
     options = {**inference.as_cfg_options(), **(config.cfg_options or {})} or None
     if pack or tile_wh:
         from ..apis.building import read_config

@@ -30,11 +30,15 @@ def report(
     """
     from ..utils import DataError
     from ..utils.outputs import refuse_inputs
-    from ..visualization.report import pictures_in, read_figures, write_report
+    from ..visualization.report import pictures_in, read_figures, read_scalars, write_report
 
     folder = Path(work_dir)
     if not folder.is_dir():
         raise DataError('no such folder', file=folder)
+    if not any([metrics, benchmark, comparisons, pictures, *read_scalars(folder).values()]):
+        raise DataError(
+            'nothing to report: no <timestamp>/vis_data/scalars.json in it, and no other option given', file=folder
+        )
     refuse_inputs([out], [metrics, benchmark], field='--out')
     path = write_report(
         folder,

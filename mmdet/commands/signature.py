@@ -87,6 +87,17 @@ class Parser(ArgumentParser):
         return super()._parse_optional(arg_string)
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Fills the paragraphs of a docstring to the width of the terminal, its markup left out; indented lines stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = re.split(r'\n\s*\n', text.replace('``', ''))
+        return '\n\n'.join(
+            paragraph if paragraph.startswith(' ') else super(_HelpFormatter, self)._fill_text(paragraph, width, indent)
+            for paragraph in paragraphs
+        )
+
+
 class _Pairs(argparse.Action):
     """``KEY=VALUE ...``; the reader of values is mmengine's, which takes a second to import, and only then is needed."""
 
@@ -103,9 +114,7 @@ def parser_of(function: Function, prog: str | None = None) -> Parser:
         TypeError: an annotation that is not in the table above.
     """
     summary = inspect.cleandoc(function.__doc__ or '')
-    parser = Parser(
-        prog=prog, description=_without_sections(summary), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog=prog, description=_without_sections(summary), formatter_class=_HelpFormatter)
     for parameter in parameters_of(function):
         names, settings = _argument(parameter)
         parser.add_argument(*names, **settings)
@@ -282,10 +291,11 @@ def _or_true(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def _help(parameter: Parameter) -> str:
     """The docstring's text, with the default unless that says nothing or is told already."""
-    default = parameter.default
-    silent = default in (None, False, True, inspect.Parameter.empty) or default == [] or 'default' in parameter.help
-    text = parameter.help.rstrip('.')
-    return text if silent else f'{text} (default: {default})'
+    default, text = parameter.default, parameter.help.rstrip('.')
+    if default is True:
+        return f'{text} (default: yes)'
+    nothing = default is None or default is False or default is inspect.Parameter.empty or default in ('', [], ())
+    return text if nothing or 'default' in text else f'{text} (default: {default})'
 
 
 def _without_sections(docstring: str) -> str:

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import functools
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -190,8 +191,8 @@ def reports_user_errors(main: Callable[P, T]) -> Callable[P, T]:
     """Decorate a tool's ``main``: what a user can cause ends in one line on the error stream instead of a traceback.
 
     The exit status is 2 for errors of the package and for files and folders that the system refuses (``OSError``); signals and lost processes
-    have others, see :func:`~mmdet.config.ending.ends_in_one_line`. A list of what does not fit, such as the tensors of a checkpoint, follows the
-    line. With ``MMDET_TRACEBACK=1`` in the environment the traceback is shown.
+    have others, see :func:`~mmdet.config.ending.ends_in_one_line`. It is 141, without a line, where nothing reads the output any more. A list of what
+    does not fit, such as the tensors of a checkpoint, follows the line. With ``MMDET_TRACEBACK=1`` in the environment the traceback is shown.
     """
 
     @functools.wraps(main)
@@ -199,11 +200,27 @@ def reports_user_errors(main: Callable[P, T]) -> Callable[P, T]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             with build_errors_explained(all_registries()):
-                return main(*args, **kwargs)
+                result = main(*args, **kwargs)
+            sys.stdout.flush()
+            return result
         except (MMDetError, OSError) as error:
+            if isinstance(error, BrokenPipeError) and _reader_is_gone():
+                # Python writes out the rest when it ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                sys.exit(128 + 13)  # SIGPIPE
             if os.environ.get('MMDET_TRACEBACK') == '1':
                 raise
             print(f'{type(error).__name__}: {error}', file=sys.stderr)
             sys.exit(2)
 
     return wrapper
+
+
+def _reader_is_gone() -> bool:
+    """Whether nothing reads the standard output any more, as behind ``| head``."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+    except (AttributeError, OSError):  # Windows has no poll; an output that is no file has no number
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -291,4 +291,4 @@ def _content(path: Path) -> str:
         names = sorted(entry.name for entry in path.iterdir())
         return f'a folder of {len(names)} entries: {", ".join(names[:8])}{", ..." if len(names) > 8 else ""}'
     with open(path, 'rb') as file:
-        return f'a file that begins with {file.read(80)!r}'
+        return f'a file that begins with {file.read(16)!r}'

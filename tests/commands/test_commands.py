@@ -1,6 +1,11 @@
 """The ``mmdet`` command."""
 
+import contextlib
 import inspect
+import json
+import os
+import shutil
+import subprocess
 import sys
 from typing import get_args
 
@@ -8,6 +13,7 @@ import pytest
 
 from mmdet.commands import COMMANDS, command, forms, main, run, summary
 from mmdet.commands.signature import parameters_of, parser_of
+from mmdet.config.reading import reports_user_errors
 from mmdet.version import release
 from tests import processes
 
@@ -43,9 +49,19 @@ def test_every_command_explains_all_its_arguments(name):
     (['predict', 'gfl_r50_fpn_1x_coco', 'nowhere.mp4'], 2, 'DataError: nowhere.mp4: no such file or folder'),
     (['predict', 'a', '0', '--print-result'], 2, 'ConfigError: --print-result: is for images'),
     (['train', 'nowhere.py'], 2, 'ConfigError: nowhere.py: no such config file'),
-    (['--completion', 'fish'], 2, "invalid choice: 'fish'"),
+    (['predict', __file__ + 'c', 'gfl_r50_fpn_1x_coco'], 2, 'MODEL: no config file, and no name of a model'),
+    (['predict', 'LICENSE', 'gfl_r50_fpn_1x_coco'], 2, "MODEL: must be a config file (.py, .json, .yml, .yaml) or the name of a model; it is the first argument. Received: 'LICENSE'"),
+    (['test', 'LICENSE', 'gfl_r50_fpn_1x_coco'], 2, 'CONFIG: must be a config file'),
+    (['search', 'gfl_r50_fpn_1x_coco'], 2, 'gfl_r50_fpn_1x_coco.py: is no search config, which needs structure, score and space'),
+    (['doctor', 'gfl_small_bccd', '--workers', '0'], 2, 'data/BCCD/annotations/train.json: no such file'),
+    (['report', 'EMPTY'], 2, 'EMPTY: nothing to report: no <timestamp>/vis_data/scalars.json in it'),
+    (['--completion', 'csh'], 2, "invalid choice: 'csh'"),
 ])  # fmt: skip
-def test_errors_end_with_a_status(words, status, message, capsys):
+def test_errors_end_with_a_status(words, status, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'LICENSE').write_text('a file of another kind')
+    (tmp_path / 'EMPTY').mkdir()
+    (tmp_path / 'gfl_r50_fpn_1x_coco').mkdir()  # the name of a model stays one
     with pytest.raises(SystemExit) as ended:
         main(words)
     errors = capsys.readouterr().err
@@ -62,12 +78,48 @@ def test_as_a_process():
     ]
 
 
-@pytest.mark.parametrize('shell', ['bash', 'zsh'])
-def test_completion(shell, capsys):
+@pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])
+def test_completion(shell, capsys, tmp_path):
+    """Of commands, options, choices and files, as the shell itself gives them where it is installed."""
     pytest.importorskip('shtab', reason='completion of shells is written by shtab')
     assert main(['--completion', shell]) == 0
     script = capsys.readouterr().out
     assert 'mmdet' in script and '--work-dir' in script and 'doctor' in script
+    ask = {
+        'bash': 'source ./script; for line in "pre" "predict --sl" "convert --to co" "train im" "benchmark --batch-size im"; do words=(mmdet $line); '
+        'COMP_WORDS=("${words[@]}"); COMP_CWORD=$((${#words[@]} - 1)); COMPREPLY=(); _shtab_mmdet mmdet "${words[-1]}" "${words[-2]}"; echo "${COMPREPLY[@]}"; done',
+        'fish': 'source ./script; for line in pre "predict --sl" "convert --to co" "train im"; complete -C "mmdet $line" | string split -f1 \\t; end',
+    }.get(shell)
+    if ask and shutil.which(shell):
+        (tmp_path / 'script').write_text(script)
+        (tmp_path / 'image.jpg').touch()
+        options = ['--norc'] if shell == 'bash' else ['--no-config']
+        found = subprocess.run([shell, *options, '-c', ask], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert found.stdout.split() == ['predict', '--slice', 'coco', 'image.jpg'], found.stderr
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='a pipe without a reader is noticed by poll')
+@pytest.mark.parametrize('lines', [0, 10_000])
+def test_an_output_that_nobody_reads_ends_with_141(lines, capfd):
+    """As ``mmdet models | head``: no line on the error stream, whether the output fills the buffer or not."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, 'w') as output, contextlib.redirect_stdout(output), pytest.raises(SystemExit) as ended:
+        reports_user_errors(lambda: print('a line\n' * (lines + 1)))()
+    assert ended.value.code == 141 and not capfd.readouterr().err
+
+
+def test_models_say_which_licences_are_unknown(capsys):
+    assert main(['models', 'gfl_r50']) == 0
+    rows = {words[0]: words[1:] for words in map(str.split, capsys.readouterr().out.splitlines()) if words}
+    assert (
+        rows['gfl_r50_fpn_1x_coco'][2] == 'Apache-2.0' and rows['gfl_r50_1x'][2] == 'unknown'
+    )  # a file without a stated licence
+    assert rows['gfl_r50_fpn_1x_visdrone'] == []  # no file
+    assert main(['models', 'ufpmp-det', '--json']) == 0
+    assert {'ufpmp_det_res50', 'coarse_det', 'mp_det_res50'} <= {
+        each['name'] for each in json.loads(capsys.readouterr().out)
+    }
 
 
 def test_choices_are_those_of_the_functions():

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from mmdet.commands.signature import Option, argument_help, call, parser_of
+from mmdet.commands.signature import Option, Parameter, _help, argument_help, call, parser_of
 
 
 @dataclasses.dataclass
@@ -121,3 +121,35 @@ def test_help_of_arguments():
     assert argument_help('Do.\n\n    Args:\n        a: one.\n        b_c: two:\n            three.\n\n    Raises:\n        E: x.') == {
         'a': 'one.', 'b_c': 'two: three.'
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(('default', 'text', 'shown'), [
+    (None, 'a value.', 'a value'),
+    (False, 'a flag.', 'a flag'),
+    ('', 'a word.', 'a word'),
+    ([], 'words.', 'words'),
+    (True, 'a flag.', 'a flag (default: yes)'),
+    (0, 'a seed.', 'a seed (default: 0)'),
+    (1, 'a size.', 'a size (default: 1)'),
+    (1, 'a size; default: that of the config.', 'a size; default: that of the config'),
+])  # fmt: skip
+def test_help_tells_every_default(default, text, shown):
+    assert _help(Parameter('x', int, default, False, text)) == shown
+
+
+def test_help_fills_the_width_of_the_terminal(monkeypatch):
+    def command(*, x: int = 0) -> None:
+        """Do it.
+
+            mmdet do   --this
+
+        The ``x`` is a number, about which more is
+        said here than one line of a terminal can hold.
+        """
+
+    monkeypatch.setenv('COLUMNS', '42')
+    text = parser_of(command, 'mmdet do').format_help()
+    assert (
+        '\n    mmdet do   --this\n\nThe x is a number, about which more is\nsaid here than one line of a terminal\ncan hold.\n'
+        in text
+    )

@@ -76,7 +76,11 @@ def read_settings(cfg: Mapping) -> SearchSettings:
         ConfigError: an unknown key or type (the message names the nearest one), or an impossible value.
         DataError: the structure is wrong, or its file cannot be read.
     """
-    cfg = dict(cfg)
+    file, cfg = getattr(cfg, 'filename', None), dict(cfg)
+    if not cfg.keys() & {'structure', 'score', 'space'}:
+        raise ConfigError(
+            'is no search config, which needs structure, score and space', file=file, received=sorted(cfg)
+        )
     for key in cfg:
         if key not in KEYS + REFERENCE_KEYS:
             raise ConfigError(unknown(key, KEYS + REFERENCE_KEYS), field=key, received=cfg[key])
