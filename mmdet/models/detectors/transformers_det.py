@@ -5,7 +5,7 @@ Naming: B images, (H, W) of their tensor, Q queries, C classes, K logits of a qu
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -179,11 +179,17 @@ class TransformersDetector(BaseDetector):
         self.pretrained, self.load = (model or {}).get('from_pretrained'), load
         config = build_config({**model, 'num_labels': num_classes}, 'model', load)
         self.family = _family(config)
-        self.num_queries = self.max_objects = int(getattr(config, self.family.queries))
+        self.num_queries = int(getattr(config, self.family.queries))
         self.train_cfg, self.test_cfg = to_config_dict(train_cfg), to_config_dict({**_TEST_CFG, **(test_cfg or {})})
         with quiet():
             self.model: Any = library().AutoModelForObjectDetection.from_config(config)
         self.bbox_head = QueryHead(num_classes, self.test_cfg, self.family.has_background)
+
+    @classmethod
+    def max_objects_of(cls, cfg: Mapping) -> int | None:
+        """The queries; see :class:`BaseDetector`."""
+        config = build_config(dict(cfg['model']), 'model', cfg.get('load', 'local'))
+        return int(getattr(config, _family(config).queries))
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> Losses:
         """``loss``, as the library weights and sums its parts, and the parts for the log, under names without that word."""
