@@ -79,6 +79,12 @@ class Crowd:
     lost: int = 0
     largest: int = 0
 
+    def text(self, limit: QueryLimit, total: int) -> str:
+        """A sentence about a data set of ``total`` objects."""
+        once = limit.tile_wh is None and limit.ufp is None
+        lost = f'{self.lost:,} of {total:,} cannot be found' if once else f'{self.lost:,} are too many (some lie in several)'
+        return f'up to {self.largest:,} objects in {limit.view}, where the detector finds {limit.most:,}; {lost}.'
+
 
 def query_limits(model: Any) -> Iterator[QueryLimit]:
     """The limits of the detectors in the config of a model; a limit that cannot be told is said in the log."""

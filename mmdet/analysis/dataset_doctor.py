@@ -178,10 +178,7 @@ def _add_crowds(found: Examination, findings: Findings, config: Config | None, s
             objects = part.bbox[rows], part.image[rows], sizes_wh
             views = crowd(limit, *objects)
             name = f'{part.name}, {limit.stage}' if limit.stage else part.name
-            detail = (
-                f'{name}: up to {views.largest:,} objects in {limit.view}, where the detector finds {limit.most:,}; '
-                f'{views.lost:,} of {int(rows.sum()):,} cannot be found.'
-            )
+            detail = f'{name}: {views.text(limit, int(rows.sum()))}'
             advised = found.tiles.get(part.name)
             if not limit.stage and advised is not None and advised[1].tile:
                 tiles = limit.on_tiles(advised[1].tile, advised[1].overlap)

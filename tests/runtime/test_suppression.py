@@ -129,6 +129,8 @@ SOFT = dict(type='soft_nms', method='naive', iou_threshold=0.5, min_score=0.1)
         ([PAIR], NMS, [False], [0.9]),
         ([TWICE], NMS, True, [0.9, 0.5]),
         ([TWICE], AGNOSTIC, True, [0.9]),
+        ([TWICE], dict(SOFT, class_agnostic=True), True, [0.9]),
+        ([Detections(TWICE.bboxes, TWICE.scores, PAIR.labels)], NMS, True, [0.9, 0.5]),
         ([PAIR], AGNOSTIC, True, [0.9, 0.5]),
     ],
 )

@@ -2,57 +2,23 @@
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config
 from mmengine.structures import InstanceData
-from torch import nn
 
+from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmdet.config import load_config
+from mmdet.config.stages import composite_config
 from mmdet.core.boxes import bbox_flip as flip_boxes
-from mmdet.models.detectors import BaseDetector, DetectionStage, DetTTAModel, SlicedDet, UFPMPDet
+from mmdet.models.detectors import DetectionStage, DetTTAModel, SlicedDet, UFPMPDet
 from mmdet.models.detectors.single_stage import SingleStageDetector
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import ConfigError
+from tests.models.pair_detector import PairDetector
 from tests.models.transformers_case import needs_transformers, tiny_detector
 
 NMS = dict(type='nms', iou_threshold=0.5)
 IMAGE = torch.zeros(3, 40, 60, dtype=torch.uint8)
-
-
-@MODELS.register_module(force=True)
-class PairDetector(BaseDetector):
-    """Finds two neighbours (IoU 0.6) a few pixels from the left edge of each view, and a weak box; no head, no NMS."""
-
-    end_to_end, clips_boxes = True, False
-    boxes = ((4, 4, 12, 14), (6, 4, 14, 14), (-9, 20, -1, 30), (20, 20, 30, 30))
-    scores = (0.9, 0.8, 0.7, 0.3)
-
-    def __init__(self, num_classes=2, max_per_img=10, nms=None, num_queries=4, end_to_end=True):
-        super().__init__(dict(type='DetDataPreprocessor', pad_size_divisor=8))
-        self.num_classes, self.num_queries, self.end_to_end = num_classes, num_queries, end_to_end
-        self.detection_cfg = ConfigDict(score_thr=0.1, max_per_img=max_per_img, nms=nms)
-        self.weight = nn.Parameter(torch.zeros(1))
-
-    def candidates(self, batch_inputs, batch_img_metas, test_cfg=None):
-        cfg = test_cfg or self.detection_cfg
-        found = []
-        for meta in batch_img_metas:
-            scores = torch.tensor(self.scores)
-            kept = (scores > cfg.score_thr).nonzero().flatten()[: cfg.max_per_img]
-            boxes = torch.tensor(self.boxes).float() / torch.tensor(meta['scale_factor'] * 2)
-            labels = torch.ones(len(kept), dtype=torch.long)
-            found.append(InstanceData(bboxes=boxes[kept], scores=scores[kept], labels=labels))
-        return found
-
-    def predict(self, batch_inputs, batch_data_samples, rescale=True):
-        metas = [sample.metainfo for sample in batch_data_samples]
-        return self.add_pred_to_datasample(batch_data_samples, self.candidates(batch_inputs, metas))
-
-    def loss(self, batch_inputs, batch_data_samples):
-        return dict(loss=self.weight.sum())
-
-    def _forward(self, batch_inputs, batch_data_samples=None):
-        return batch_inputs
 
 
 @pytest.fixture(scope='module')
@@ -187,3 +153,45 @@ def test_flip_test_by_tta():
     assert merged.pred_instances.scores.tolist() == pytest.approx([0.9, 0.8, 0.7, 0.3])
     strict = DetTTAModel(module=PairDetector(end_to_end=False))
     assert strict.tta_cfg == dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
+
+
+def config_of(model):
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 64), keep_ratio=True), dict(type='PackDetInputs')]
+    dataset = dict(type='CocoDataset', metainfo=dict(classes=('a', 'b')), pipeline=pipeline)
+    return Config(dict(default_scope='mmdet', model=model, test_dataloader=dict(dataset=dataset)))
+
+
+def test_tiles_by_the_inferencer():
+    """Tiles of 40 pixels from 0 and 20, seen at 64: the weak box of the first is suppressed by one of the second, no neighbour is."""
+    inferencer = DetInferencer(config_of(dict(type='PairDetector')), device='cpu', show_progress=False)
+    image = IMAGE.permute(1, 2, 0).numpy()
+    for tiles, scores in ((None, [0.9, 0.8, 0.7, 0.3]), (dict(tile_wh=40, overlap=0.5, nms=NMS), [0.9, 0.9, 0.8, 0.8, 0.7, 0.7, 0.3])):
+        options = {} if tiles is None else dict(tiles=tiles)
+        assert inferencer(image, **options)['predictions'][0]['scores'] == pytest.approx(scores)
+
+
+@needs_transformers
+@pytest.mark.parametrize('tile_wh', [None, (40, 40)])
+def test_a_detector_of_transformers_looks_closer(tmp_path, tile_wh):
+    """``mmdet predict --pack`` and ``--slice``: one detector around which a composite one is built, which reads its checkpoint."""
+    config = config_of(tiny_detector('yolos', 2, test_cfg=dict(score_thr=0.0, max_per_img=6, nms=None)))
+    torch.manual_seed(0)
+    single = MODELS.build(config.model)
+    torch.save(dict(state_dict=single.state_dict(), meta=dict(dataset_meta=dict(classes=('a', 'b')))), tmp_path / 'a.pth')
+    model = init_detector(composite_config(config, tile_wh=tile_wh), str(tmp_path / 'a.pth'), device='cpu')
+    stage = model.coarse if tile_wh is None else model.stage
+    assert all(value.equal(stage.detector.state_dict()[name]) for name, value in single.state_dict().items())
+    found = inference_detector(model, IMAGE.permute(1, 2, 0).numpy()).pred_instances
+    assert len(found) > 0 and stage.end_to_end and stage.test_cfg.max_per_img == 6
+
+
+@needs_transformers
+def test_flip_test_of_a_detector_of_transformers():
+    torch.manual_seed(0)
+    tta = DetTTAModel(module=MODELS.build(tiny_detector('yolos', 2, test_cfg=dict(max_per_img=5)))).eval()
+    image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    meta = dict(ori_shape=(64, 64), img_shape=(64, 64), scale_factor=(1.0, 1.0), flip_direction='horizontal')
+    views = [[DetDataSample(metainfo=dict(meta, flip=flip))] for flip in (False, True)]
+    (merged,) = tta.test_step(dict(inputs=[[image], [image.flip(-1)]], data_samples=views))
+    assert len(merged.pred_instances) == 5 and not merged.flip
+    assert UFPMPDet(dict(detector=tta.module, scale=(64, 64))).fine.detector is tta.module
