@@ -70,9 +70,7 @@ class Detections:
         """The boxes that a mask (n,), indices or a slice selects."""
         return Detections(self.bboxes[index], self.scores[index], self.labels[index])
 
-    def suppress(
-        self, nms: Mapping | None, max_per_img: int = -1, views: np.ndarray | None = None
-    ) -> 'Detections':
+    def suppress(self, nms: Mapping | None, max_per_img: int = -1, views: np.ndarray | None = None) -> 'Detections':
         """The survivors of an NMS, in descending order of score; of equal scores the earlier box comes first.
 
         Args:
@@ -102,7 +100,9 @@ def merge_views(
         the survivors in descending order of score, of equal scores the earlier view's first.
     """
     settings, numbers = across_views([len(view) for view in views], nms, end_to_end)
-    return Detections.cat(views).suppress(settings, max_per_img, None if numbers is None else np.array(numbers, np.int64))
+    return Detections.cat(views).suppress(
+        settings, max_per_img, None if numbers is None else np.array(numbers, np.int64)
+    )
 
 
 def across_views(

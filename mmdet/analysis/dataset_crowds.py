@@ -82,7 +82,11 @@ class Crowd:
     def text(self, limit: QueryLimit, total: int) -> str:
         """A sentence about a data set of ``total`` objects."""
         once = limit.tile_wh is None and limit.ufp is None
-        lost = f'{self.lost:,} of {total:,} cannot be found' if once else f'{self.lost:,} are too many (some lie in several)'
+        lost = (
+            f'{self.lost:,} of {total:,} cannot be found'
+            if once
+            else f'{self.lost:,} are too many (some lie in several)'
+        )
         return f'up to {self.largest:,} objects in {limit.view}, where the detector finds {limit.most:,}; {lost}.'
 
 
@@ -102,7 +106,9 @@ def query_limits(model: Any) -> Iterator[QueryLimit]:
             yield QueryLimit(most, stage, None if tile_wh is None else tuple(tile_wh), model.get('overlap', 0.2))
         elif stage == 'fine':
             # Annotations have no scores, by which regions could be left out.
-            ufp = {key: value for key, value in (model.get('ufp') or {}).items() if key not in ('min_score', 'score_rule')}
+            ufp = {
+                key: value for key, value in (model.get('ufp') or {}).items() if key not in ('min_score', 'score_rule')
+            }
             yield QueryLimit(most, stage, ufp=ufp)
         else:
             yield QueryLimit(most, stage)

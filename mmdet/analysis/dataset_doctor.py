@@ -177,7 +177,7 @@ def _add_crowds(found: Examination, findings: Findings, config: Config | None, s
             rows = part.counted & (part.bbox[:, 2:] > 0).all(axis=1)
             objects = part.bbox[rows], part.image[rows], sizes_wh
             views = crowd(limit, *objects)
-            name = f'{part.name}, {limit.stage}' if limit.stage else part.name
+            name = f'{part.name} ({limit.stage})' if limit.stage else part.name
             detail = f'{name}: {views.text(limit, int(rows.sum()))}'
             advised = found.tiles.get(part.name)
             if not limit.stage and advised is not None and advised[1].tile:

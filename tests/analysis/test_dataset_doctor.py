@@ -579,10 +579,10 @@ def test_an_image_folder_of_a_config_that_is_not_there(project, tmp_path):
         (dict(type='PairDetector', num_queries=1), {'train': 6, 'val, test': 4}),
         # The left half of an image has one object, the right half the other.
         (dict(type='SlicedDet', stage=dict(detector=dict(type='PairDetector', num_queries=1)), tile_wh=(80, 120), overlap=0), {}),
-        (dict(type='SlicedDet', stage=dict(detector=dict(type='PairDetector', num_queries=1))), {'train, stage': 6, 'val, test, stage': 4}),
+        (dict(type='SlicedDet', stage=dict(detector=dict(type='PairDetector', num_queries=1))), {'train (stage)': 6, 'val, test (stage)': 4}),
         (dict(type='UFPMPDet', coarse=dict(detector=dict(type='PairDetector', num_queries=2)), fine=dict(detector=dict(type='PairDetector', num_queries=1)), ufp=dict(min_score=0.2)),
-         {'train, fine': 6, 'val, test, fine': 4}),
-        (dict(type='UFPMPDet', coarse=dict(detector=dict(type='PairDetector', num_queries=1))), {'train, coarse': 6, 'train, fine': 6, 'val, test, coarse': 4, 'val, test, fine': 4}),
+         {'train (fine)': 6, 'val, test (fine)': 4}),
+        (dict(type='UFPMPDet', coarse=dict(detector=dict(type='PairDetector', num_queries=1))), {'train (coarse)': 6, 'train (fine)': 6, 'val, test (coarse)': 4, 'val, test (fine)': 4}),
     ],
 )  # fmt: skip
 def test_objects_beyond_the_queries(project, model, expected):
@@ -594,7 +594,10 @@ def test_objects_beyond_the_queries(project, model, expected):
     if expected:
         assert dict(sorted(found['crowded'].counts.items())) == expected and 'num_queries' in found['crowded'].advice
     if 'train' in expected:
-        assert 'train: up to 2 objects in an image, where the detector finds 1; 6 of 12 cannot be found.' in found['crowded'].detail
+        assert (
+            'train: up to 2 objects in an image, where the detector finds 1; 6 of 12 cannot be found.'
+            in found['crowded'].detail
+        )
 
 
 def test_the_crowds_of_visdrone(sample_data):

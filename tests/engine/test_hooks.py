@@ -306,4 +306,6 @@ def test_objects_beyond_the_queries(counts, queries, said):
     texts = []
     loader, logger = SimpleNamespace(dataset=Counted(*counts)), SimpleNamespace(warning=texts.append)
     ObjectCountHook().before_train(SimpleNamespace(model=model, train_dataloader=loader, logger=logger))
-    assert len(texts) == bool(said) and all(re.search(said.replace('(', r'\(').replace(')', r'\)'), text) for text in texts)
+    assert len(texts) == bool(said) and all(
+        re.search(said.replace('(', r'\(').replace(')', r'\)'), text) for text in texts
+    )

@@ -98,7 +98,9 @@ def test_wrong_shapes():
 
 
 # Two objects side by side (IoU 0.6), in two views of the image; the second view has seen them a pixel further right.
-PAIR = Detections(np.array([[0, 0, 8, 10], [2, 0, 10, 10]], np.float32), np.array([0.9, 0.5], np.float32), np.array([1, 1]))
+PAIR = Detections(
+    np.array([[0, 0, 8, 10], [2, 0, 10, 10]], np.float32), np.array([0.9, 0.5], np.float32), np.array([1, 1])
+)
 MOVED = Detections(PAIR.bboxes + np.float32([1, 0, 1, 0]), np.array([0.8, 0.6], np.float32), PAIR.labels)
 # One box with two classes, as of a query.
 TWICE = Detections(PAIR.bboxes[[0, 0]], PAIR.scores, np.array([0, 1]))

@@ -148,7 +148,9 @@ def test_flip_test_by_tta():
     tta = DetTTAModel(module=detector)
     assert tta.tta_cfg is detector.detection_cfg
     plain, flipped = (detector.predict(None, [sample])[0] for sample in samples)
-    flipped.pred_instances.bboxes = flip_boxes(flipped.pred_instances.bboxes, (40, 60))  # as the mirrored image shows them
+    flipped.pred_instances.bboxes = flip_boxes(
+        flipped.pred_instances.bboxes, (40, 60)
+    )  # as the mirrored image shows them
     (merged,) = tta.merge_preds([[plain, flipped]])
     assert merged.pred_instances.scores.tolist() == pytest.approx([0.9, 0.8, 0.7, 0.3])
     strict = DetTTAModel(module=PairDetector(end_to_end=False))
@@ -156,7 +158,11 @@ def test_flip_test_by_tta():
 
 
 def config_of(model):
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 64), keep_ratio=True), dict(type='PackDetInputs')]
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale=(64, 64), keep_ratio=True),
+        dict(type='PackDetInputs'),
+    ]
     dataset = dict(type='CocoDataset', metainfo=dict(classes=('a', 'b')), pipeline=pipeline)
     return Config(dict(default_scope='mmdet', model=model, test_dataloader=dict(dataset=dataset)))
 
@@ -165,7 +171,10 @@ def test_tiles_by_the_inferencer():
     """Tiles of 40 pixels from 0 and 20, seen at 64: the weak box of the first is suppressed by one of the second, no neighbour is."""
     inferencer = DetInferencer(config_of(dict(type='PairDetector')), device='cpu', show_progress=False)
     image = IMAGE.permute(1, 2, 0).numpy()
-    for tiles, scores in ((None, [0.9, 0.8, 0.7, 0.3]), (dict(tile_wh=40, overlap=0.5, nms=NMS), [0.9, 0.9, 0.8, 0.8, 0.7, 0.7, 0.3])):
+    for tiles, scores in (
+        (None, [0.9, 0.8, 0.7, 0.3]),
+        (dict(tile_wh=40, overlap=0.5, nms=NMS), [0.9, 0.9, 0.8, 0.8, 0.7, 0.7, 0.3]),
+    ):
         options = {} if tiles is None else dict(tiles=tiles)
         assert inferencer(image, **options)['predictions'][0]['scores'] == pytest.approx(scores)
 
@@ -177,7 +186,9 @@ def test_a_detector_of_transformers_looks_closer(tmp_path, tile_wh):
     config = config_of(tiny_detector('yolos', 2, test_cfg=dict(score_thr=0.0, max_per_img=6, nms=None)))
     torch.manual_seed(0)
     single = MODELS.build(config.model)
-    torch.save(dict(state_dict=single.state_dict(), meta=dict(dataset_meta=dict(classes=('a', 'b')))), tmp_path / 'a.pth')
+    torch.save(
+        dict(state_dict=single.state_dict(), meta=dict(dataset_meta=dict(classes=('a', 'b')))), tmp_path / 'a.pth'
+    )
     model = init_detector(composite_config(config, tile_wh=tile_wh), str(tmp_path / 'a.pth'), device='cpu')
     stage = model.coarse if tile_wh is None else model.stage
     assert all(value.equal(stage.detector.state_dict()[name]) for name, value in single.state_dict().items())
