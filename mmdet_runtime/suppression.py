@@ -282,8 +282,8 @@ def soft_nms(
     taken, taken_scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for label in np.unique(classes):
         members = np.flatnonzero(classes == label)
-        parts = (each[members] for each in (array, values, own))
-        picks, pick_scores = _soften(*parts, labels is None, decay, min_score, offset, max_num)
+        options = dict(agnostic=labels is None, decay=decay, min_score=min_score, offset=offset, max_num=max_num)
+        picks, pick_scores = _soften(array[members], values[members], own[members], **options)
         taken.append(members[picks])
         taken_scores.append(pick_scores)
     decayed = np.concatenate(taken_scores)
@@ -296,6 +296,7 @@ def _soften(
     boxes: np.ndarray,
     scores: np.ndarray,
     views: np.ndarray,
+    *,
     agnostic: bool,
     decay: Callable,
     min_score: float,

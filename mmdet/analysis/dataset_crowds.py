@@ -4,7 +4,7 @@ Letters: I images, n boxes, m boxes of an image, V views of an image.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -70,12 +70,12 @@ class Crowd:
     """The views that hold more objects than can be found.
 
     Attributes:
-        images: with such a view.
+        images: positions of those with such a view.
         lost: objects that are too many, over all such views.
         largest: objects in the fullest view of the images that were looked at; 0 if none could be too full.
     """
 
-    images: int = 0
+    images: list[int] = field(default_factory=list)
     lost: int = 0
     largest: int = 0
 
@@ -149,7 +149,7 @@ def crowd(limit: QueryLimit, bbox: np.ndarray, image: np.ndarray, sizes_wh: np.n
         corners = np.concatenate([own[:, :2], own[:, :2] + own[:, 2:]], axis=1)
         views = np.array(limit.counts(corners, (int(sizes_wh[row, 0]), int(sizes_wh[row, 1]))))
         beyond = np.maximum(views - limit.most, 0)
-        found.images += int(beyond.any())
+        found.images += [int(row)] if beyond.any() else []
         found.lost += int(beyond.sum())
         found.largest = max(found.largest, int(views.max()))
     return found

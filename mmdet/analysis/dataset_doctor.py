@@ -10,7 +10,7 @@ from mmengine.config import Config
 from ..formats.image_files import ImageFolder
 from .dataset_checks import check_boxes, check_classes, check_images, check_records, check_refusals
 from .dataset_crowds import crowd, query_limits
-from .dataset_findings import ERROR, Findings, Verdict
+from .dataset_findings import ERROR, Example, Findings, Verdict
 from .dataset_images import ImageFacts, scan_images
 from .dataset_inputs import InputSize, SizeShares, input_sizes, sample_boxes, size_shares, stage_size
 from .dataset_priors import (
@@ -171,7 +171,7 @@ def _add_fit(
 def _add_crowds(found: Examination, findings: Findings, config: Config | None, spoiled: set[str]) -> None:
     """Images whose objects are more than the queries of the config's detectors."""
     for limit in query_limits(config.get('model')) if config is not None else ():
-        for part, sizes_wh in zip(found.parts, found.sizes):
+        for number, (part, sizes_wh) in enumerate(zip(found.parts, found.sizes)):
             if part.name in spoiled:
                 continue
             rows = part.counted & (part.bbox[:, 2:] > 0).all(axis=1)
@@ -183,7 +183,8 @@ def _add_crowds(found: Examination, findings: Findings, config: Config | None, s
             if not limit.stage and advised is not None and advised[1].tile:
                 tiles = limit.on_tiles(advised[1].tile, advised[1].overlap)
                 detail += f' In {tiles.view} of these images there are at most {crowd(tiles, *objects).largest:,}.'
-            findings.add('crowded', name, views.images, detail=detail)
+            examples = (Example(number, image) for image in views.images)
+            findings.add('crowded', name, len(views.images), detail=detail, examples=examples)
 
 
 def _add_coverage(findings: Findings, code: str, name: str, one: Coverage) -> None:
