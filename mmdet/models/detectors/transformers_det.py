@@ -6,7 +6,7 @@ Naming: B images, (H, W) of their tensor, Q queries, C classes, K logits of a qu
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,12 +22,13 @@ from mmdet.core.post_processing import filter_scores_and_topk
 from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
+from mmdet.models.dense_heads.class_rows import copy_class_rows
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
 from mmdet.utils.class_names import shown
 
 from ..inference import full_precision
-from ..utils.transformers_library import build_config, full_dict, load_pretrained, new_model
+from ..utils.transformers_library import build_config, full_dict, load_pretrained, new_model, plain, pretrained_config
 from .base import BaseDetector
 from .transformers_families import adapt_model, family_of
 
@@ -54,9 +55,9 @@ class QueryHead(BaseModule):
         super().__init__()
         self.num_classes, self.test_cfg, self.has_background = num_classes, test_cfg, has_background
 
-    def forward(self, logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The raw outputs as they are."""
-        return logits, boxes
+    def forward(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What it gets: the library's model computes logits and boxes."""
+        return outputs
 
     @torch.no_grad()
     @full_precision
@@ -143,7 +144,7 @@ class TransformersDetector(BaseDetector):
         super().__init__(data_preprocessor or dict(type='DetDataPreprocessor'), init_cfg)
         if not isinstance(num_classes, int) or num_classes < 1:
             raise ConfigError('must be a whole number of 1 or more', field='num_classes', received=num_classes)
-        self.load = load
+        self.load, self.given_config = load, plain(model)
         self.published: str | None = model.get('from_pretrained') if isinstance(model, Mapping) else None
         config = build_config(
             model, load=load, defaults=None if self.published else _OF_NEW_WEIGHTS, num_labels=num_classes
@@ -163,6 +164,12 @@ class TransformersDetector(BaseDetector):
             message = f'{type(self.model).__name__} of transformers cannot compute activations twice'
             raise ConfigError(message, field='model.with_cp', received=True)
         self.model.activation_checkpointing_enable()
+
+    @classmethod
+    def max_objects_of(cls, cfg: Mapping) -> int | None:
+        """The number of queries that a config asks for."""
+        config = build_config(cfg['model'], load=cfg.get('load', 'local'))
+        return int(family_of(config).queries(config))
 
     @property
     def backbone(self) -> nn.Module:
@@ -201,6 +208,35 @@ class TransformersDetector(BaseDetector):
         if names['unexpected']:
             said += f'; not used: {shown(names["unexpected"])}'
         print_log(said, logger='current', level=logging.WARNING if new or names['unexpected'] else logging.INFO)
+
+    @property
+    def published_classes(self) -> tuple[str, ...] | None:
+        """The names that the file of the weights gives to the classes; None where it has none, or others than there are here."""
+        if self.published is None:
+            return None
+        names = pretrained_config(self.published, self.load).get('id2label') or {}
+        ordered = tuple(str(name) for _, name in sorted(names.items(), key=lambda item: int(item[0])))
+        given = len(ordered) == self.bbox_head.num_classes and ordered != tuple(
+            f'LABEL_{k}' for k in range(len(ordered))
+        )
+        return ordered if given else None
+
+    def take_class_rows(
+        self, state_dict: dict, prefix: str, sources: Sequence[int], num_stored: int
+    ) -> tuple[list[str], list[str]]:
+        """Give the tensors of a checkpoint that have rows of classes the classes of this detector, see :class:`BaseDenseHead`."""
+        changed: list[str] = []
+        left: list[str] = []
+        for name, own in self.state_dict().items():
+            key = prefix + name
+            if key in state_dict and re.search(self.family.class_layers, name):
+                rows = copy_class_rows(own, state_dict[key], sources, num_stored)
+                if rows is None:
+                    del state_dict[key]
+                else:
+                    state_dict[key] = rows
+                (left if rows is None else changed).append(key)
+        return changed, left
 
     # ------------------------------------------------------------------------------------------------ the three ways it is called
 

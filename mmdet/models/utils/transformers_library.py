@@ -12,10 +12,11 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.logging import print_log
+from torch import nn
 
 from mmdet.errors import CheckpointError, ConfigError
 
@@ -116,6 +117,29 @@ def full_dict(config: Any) -> dict:
     The number of classes, and what a config computes from other keys, are left out.
     """
     return {'model_type': config.model_type, **_values(config), 'transformers_version': library().__version__}
+
+
+def complete_config(node: Any, modules: nn.Module) -> None:
+    """Write into a config, in place, every key of the library's models that were built of it.
+
+    Args:
+        node: config of the modules; each ``model`` of a dict in it that a module was given becomes the module's ``full_config()``, and its ``load``
+            local, since that needs no file.
+        modules: what was built of it; those with ``given_config`` and ``full_config()`` count.
+    """
+    found = [(part.given_config, part.full_config()) for part in modules.modules() if hasattr(part, 'full_config')]
+    _complete(node, found)
+
+
+def _complete(node: Any, found: list[tuple[dict, dict]]) -> None:
+    if isinstance(node, Mapping):
+        full = next((full for given, full in found if 'type' in node and plain(node.get('model')) == given), None)
+        if full is not None:
+            cast(dict, node).update(model=copy.deepcopy(full), load='local')
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for part in node:
+            _complete(part, found)
 
 
 def new_model(auto_class: str, config: Any, field: str = 'model') -> Any:
