@@ -10,9 +10,11 @@ import difflib
 import functools
 import json
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import torch
 from mmengine.logging import print_log
@@ -154,6 +156,18 @@ def new_model(auto_class: str, config: Any, field: str = 'model') -> Any:
     except Exception as error:  # of several kinds: the first layer that cannot be made, or used
         message = f'transformers cannot build the model ({type(error).__name__}: {_one_line(error)})'
         raise ConfigError(message, field=field, received=config.model_type) from error
+
+
+@contextlib.contextmanager
+def unchecked(model: nn.Module) -> Iterator[None]:
+    """Without the library's comparisons of sizes within the passes of a model: they read values, which tracers and counters of shapes do not have."""
+    with contextlib.ExitStack() as stack:
+        for name in {type(part).__module__ for part in model.modules()}:
+            if hasattr(sys.modules[name], 'torch_compilable_check'):
+                stack.enter_context(
+                    mock.patch.object(sys.modules[name], 'torch_compilable_check', lambda *args, **kwargs: None)
+                )
+        yield
 
 
 def plain(value: Any) -> Any:
