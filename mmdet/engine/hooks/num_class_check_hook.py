@@ -1,5 +1,6 @@
 """Compare the heads' number of classes, and the names that the model knows, with the dataset's before the first iteration."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -8,6 +9,7 @@ from mmengine.runner import Runner
 from ...errors import ArgumentError
 from ...evaluation.evaluator import Evaluator
 from ...evaluation.predictions import parts_of
+from ...models.detectors import CompositeDetector
 from ...registry import HOOKS
 from ...utils.class_names import class_names
 from ..checkpoint.loading import unwrap
@@ -23,8 +25,8 @@ class NumClassCheckHook(Hook):
     by name, if the names that the model was trained on are known (``runner.trained_classes``: those of the training set, or those in the
     checkpoint); the log says which classes are not the same. Where they are not known, the numbers must be equal.
 
-    Every submodule with an integer ``num_classes`` and *head* in its name is checked. A head that is meant to differ
-    (a class-agnostic proposal head) sets ``check_num_classes = False``; heads named ``rpn_head`` are left out.
+    Every submodule with an integer ``num_classes`` and *head* in its name is checked, or the detector where there is no such head. A head that is
+    meant to differ (a class-agnostic proposal head) sets ``check_num_classes = False``; heads named ``rpn_head`` are left out.
 
     Raises:
         ArgumentError: the counts differ, or the dataset's ``classes`` are a string.
@@ -98,17 +100,22 @@ class NumClassCheckHook(Hook):
 
 
 def _heads(model: Any) -> list[tuple[str, str, int]]:
-    """Name, class and ``num_classes`` of the heads that are checked."""
+    """Name, class and ``num_classes`` of the heads that are checked, or of a detector without heads, or whose stages may have others."""
     model = unwrap(model)
-    count = getattr(model, 'num_classes', None)
-    if isinstance(count, int):  # a composite detector: the heads of its stages may differ
-        return [(type(model).__name__, type(model).__name__, count)]
-    found = []
+    heads = [] if isinstance(model, CompositeDetector) else list(_counting_heads(model))
+    count, kind = getattr(model, 'num_classes', None), type(model).__name__
+    if not heads and isinstance(count, int):
+        return [(kind, kind, count)]
+    return [
+        (name, type(head).__name__, head.num_classes)
+        for name, leaf, head in heads
+        if leaf != 'rpn_head' and getattr(head, 'check_num_classes', True)
+    ]
+
+
+def _counting_heads(model: Any) -> Iterator[tuple[str, str, Any]]:
+    """Every submodule with ``num_classes`` and *head* in its name: the name, its last part (of a list of heads, that of the list), the module."""
     for name, module in model.named_modules():
-        count = getattr(module, 'num_classes', None)
-        # The last part of the name; of a list of heads, its name.
         leaf = next((part for part in reversed(name.split('.')) if not part.isdigit()), '')
-        checked = 'head' in leaf and leaf != 'rpn_head' and getattr(module, 'check_num_classes', True)
-        if checked and isinstance(count, int):
-            found.append((name, type(module).__name__, count))
-    return found
+        if 'head' in leaf and isinstance(getattr(module, 'num_classes', None), int):
+            yield name, leaf, module
