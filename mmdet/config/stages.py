@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from mmengine.config import Config, ConfigDict
 
@@ -43,6 +44,17 @@ def only_detector(model: Mapping) -> Mapping | None:
     """The config of the detector that is both stages of the config of a ``UFPMPDet``; None for other models."""
     coarse, fine = model.get('coarse'), model.get('fine') or {}
     return coarse.get('detector') if isinstance(coarse, Mapping) and not fine.get('detector') else None
+
+
+def forbid_network(node: Any) -> None:
+    """Let no module of a config fetch files (``load='hub'``), in place: a test or a prediction works with what is there."""
+    if isinstance(node, Mapping):
+        if node.get('load') == 'hub' and 'type' in node:
+            cast(dict, node)['load'] = 'local'
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for part in node:
+            forbid_network(part)
 
 
 def stage_scales(config: Config) -> list[tuple[int, int]]:
