@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from mmdet.errors import CheckpointError, ConfigError
 from mmdet.registry import MODELS
 from mmdet.utils.checks import is_int
+from mmdet.utils.class_names import shown
 from mmdet.utils.tracing import is_exporting
 
 from ..utils.dry_run import new_leaves, strides_of, tensors_in
-from ..utils.transformers_library import build_config, library, load_pretrained, quiet
+from ..utils.transformers_library import build_config, full_dict, load_pretrained, new_model, plain, quiet
 from .freezing import FreezableBackbone
 from .pretrained import pretrained_tensors
 
@@ -29,6 +30,7 @@ from .pretrained import pretrained_tensors
 _SURVEY_SIDE = 2**7 * 3 * 5 * 7
 _MOST_WINDOWS = 16
 _FIELD = 'backbone.model'
+_OUTPUT_KEYS = ('out_indices', 'out_features')
 
 
 # ------------------------------------------------------------------------------------------------ what a model of the library does
@@ -73,7 +75,9 @@ def survey(config: Any) -> Survey:
 
 def _make_survey(config: Any) -> Survey:
     with torch.device('meta'):
-        model = _build(config).eval().to('meta')  # some families make parameters of tensors that have a device already
+        model = (
+            new_model('AutoBackbone', config, _FIELD).eval().to('meta')
+        )  # some families make parameters of tensors that have a device already
     size_hw = (_SURVEY_SIDE, 2 * _SURVEY_SIDE)
     try:
         found = _run(model, size_hw)
@@ -108,15 +112,6 @@ def _make_survey(config: Any) -> Survey:
         layers=layers,
         maps={name: frozenset(positions) for name, positions in maps.items()},
     )
-
-
-def _build(config: Any) -> Any:
-    try:
-        with quiet():
-            return library().AutoBackbone.from_config(config)
-    except Exception as error:  # optional libraries, widths that do not divide, ...
-        message = f'transformers cannot build it: {_line(error)}'
-        raise ConfigError(message, field=_FIELD, received=config.model_type) from error
 
 
 def _run(model: Any, size_hw: tuple[int, int]) -> Any:
@@ -219,12 +214,12 @@ class TransformersBackbone(FreezableBackbone):
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
-        self.pretrained, self.load = (model or {}).get('from_pretrained'), load
+        self.given_config, self.load = plain(model), load
         config = _config(model, drop_path_rate, load)
         self.survey = _choose_maps(config, out_indices)
         self.out_indices: tuple[int, ...] = tuple(config.out_indices)
         self.out_channels, self.out_strides = list(self.survey.channels), list(self.survey.strides)
-        self.model: Any = _build(config)
+        self.model: Any = new_model('AutoBackbone', config, _FIELD)
         self._unread: frozenset[int] = frozenset()
         self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
         self._check_frozen_stages()
@@ -300,6 +295,18 @@ class TransformersBackbone(FreezableBackbone):
 
     # ---------------------------------------------------------------- weights
 
+    @property
+    def published(self) -> str | None:
+        """Folder or id of the published weights that the config names."""
+        return self.given_config.get('from_pretrained')
+
+    def full_config(self) -> dict:
+        """``model`` with every key of the library's config, and its version: what builds this network later, without files or network."""
+        source = {} if self.published is None else dict(from_pretrained=self.published)
+        return source | {
+            name: value for name, value in full_dict(self.model.config).items() if name not in _OUTPUT_KEYS
+        }
+
     def init_weights(self) -> None:
         """Read the weights of ``from_pretrained``, or of ``init_cfg``; without either, those that the library has drawn stay.
 
@@ -309,17 +316,23 @@ class TransformersBackbone(FreezableBackbone):
         """
         if self.init_cfg is not None:
             self._load_own(self.init_cfg)
-        elif self.pretrained is not None:
-            found, names = load_pretrained(
-                library().AutoBackbone, self.pretrained, self.model.config, self.load, f'{_FIELD}.from_pretrained'
-            )
-            lacking = [name for name in (*names['missing'], *names['mismatched']) if name in self.survey.layers]
-            if lacking:
-                message = f'lacks {len(lacking)} tensors of the network, or has them in another shape, the first being {lacking[0]}'
-                raise CheckpointError(message, file=self.pretrained)
-            self.model.load_state_dict(found.state_dict())
-            message = f'{self.pretrained}: backbone loaded; new: {names["missing"] or "none"}, left out: {names["unexpected"] or "none"}'
-            print_log(message, logger='current')
+        elif self.published is not None:
+            self._load_published(self.published)
+        self._is_init = True
+
+    def _load_published(self, source: str) -> None:
+        found, names = load_pretrained(
+            'AutoBackbone', source, self.model.config, self.load, f'{_FIELD}.from_pretrained'
+        )
+        lacking = [name for name in (*names['missing'], *names['mismatched']) if name in self.survey.layers]
+        if lacking:
+            message = f'lacks {len(lacking)} tensors of the network, or has them in another shape, the first being {lacking[0]}'
+            raise CheckpointError(message, file=source)
+        self.model.load_state_dict(found.state_dict())
+        new, rest = (shown(names[kind]) if names[kind] else 'none' for kind in ('missing', 'unexpected'))
+        print_log(
+            f'Weights of {source}: {len(found.state_dict())} tensors; new: {new}; not used: {rest}', logger='current'
+        )
 
     def _load_own(self, init_cfg: Any) -> None:
         if not isinstance(init_cfg, Mapping) or init_cfg.get('type') != 'Pretrained' or 'checkpoint' not in init_cfg:
