@@ -321,9 +321,11 @@ class TransformersBackbone(FreezableBackbone):
         self._is_init = True
 
     def _load_published(self, source: str) -> None:
-        found, names = load_pretrained(
-            'AutoBackbone', source, self.model.config, self.load, f'{_FIELD}.from_pretrained'
-        )
+        config, own_class = (
+            self.model.config,
+            type(self.model).__name__,
+        )  # AutoBackbone would look for a folder on the hub
+        found, names = load_pretrained(own_class, source, config, self.load, f'{_FIELD}.from_pretrained')
         lacking = [name for name in (*names['missing'], *names['mismatched']) if name in self.survey.layers]
         if lacking:
             message = f'lacks {len(lacking)} tensors of the network, or has them in another shape, the first being {lacking[0]}'

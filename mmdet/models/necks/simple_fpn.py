@@ -18,7 +18,9 @@ class ChannelNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise each cell."""
-        return F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+        return F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps).permute(
+            0, 3, 1, 2
+        )
 
 
 def _resize(channels: int, scale: float) -> tuple[list[nn.Module], int]:
@@ -44,7 +46,7 @@ class SimpleFPN(BaseModule):
     over channels.
 
     Args:
-        in_channels: channels of the last map of the backbone; the others are not read.
+        in_channels: channels of the last map of the backbone, or of all its maps; only the last one is read.
         out_channels: channels of every level.
         scales: size of each level over that of the map, powers of two; those of the paper are 4, 2, 1, 1/2. The strides are that of the map over
             these: 8 to 128 by default, where that is 16.
@@ -56,7 +58,7 @@ class SimpleFPN(BaseModule):
 
     def __init__(
         self,
-        in_channels: int,
+        in_channels: int | Sequence[int],
         out_channels: int = 256,
         scales: Sequence[float] = (2, 1, 1 / 2, 1 / 4, 1 / 8),
         init_cfg: dict | None = None,
@@ -64,6 +66,7 @@ class SimpleFPN(BaseModule):
         super().__init__(init_cfg)
         if not scales or any(scale <= 0 or not math.log2(scale).is_integer() for scale in scales):
             raise ConfigError('must be powers of two', field='neck.scales', received=scales)
+        in_channels = in_channels if isinstance(in_channels, int) else in_channels[-1]
         if in_channels % max(scales) or in_channels < 1:
             message = f'must be a multiple of the largest scale, {max(scales)}: each doubling halves the channels'
             raise ConfigError(message, field='neck.in_channels', received=in_channels)
