@@ -4,13 +4,18 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
 from torch import nn
 
+from mmdet.apis.building import build_model
+from mmdet.apis.exporting import ExportSettings, export_detector
 from mmdet.errors import CheckpointError, ConfigError
 from mmdet.models.backbones import SwinTransformer
 from mmdet.models.backbones.swin import swin_converter
@@ -19,6 +24,7 @@ from mmdet.models.utils.transformers_library import complete_config
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import load_config
+from tests.docs_commands import python_blocks
 from tests.models.transformers_case import TINY_BACKBONES, needs_transformers, tiny_backbone, tiny_gfl
 
 pytestmark = needs_transformers
@@ -454,6 +460,43 @@ def test_a_copy_is_a_backbone_of_its_own():
     torch.testing.assert_close(backbone(image), expected, rtol=0, atol=0)
     assert not double(image)[0].any() and frozen(double.train()) == frozen(backbone)
     assert not double.model.encoder.layer[0].training and double.model.encoder.layer[1].training
+
+
+def test_export(tmp_path):
+    """ONNX of a ViT that pads inside (64 x 96 to 70 x 98) and of its pyramid: the folder is compared with the detector on an image."""
+    neck = dict(type='SimpleFPN', in_channels='auto', scales=(2, 1, 0.5))
+    model = tiny_gfl('dinov2', [7, 14, 28], neck, model=dict(patch_size=14, image_size=56))
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale=(96, 64), keep_ratio=True),
+        dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+    ]
+    dataset = dict(type='CocoDataset', metainfo=dict(classes=('a', 'b', 'c')), pipeline=pipeline)
+    config = Config(dict(model=model, test_dataloader=dict(dataset=dataset)))
+    torch.manual_seed(0)
+    detector = build_model(config)
+    with torch.no_grad():  # scores that are far apart, so that rounding does not change their order
+        for parameter in detector.backbone.parameters():
+            parameter.normal_(0, 0.3)
+        detector.bbox_head.gfl_cls.weight.normal_(0, 0.5)
+        detector.bbox_head.gfl_cls.bias.zero_()
+    torch.save(
+        dict(state_dict=detector.state_dict(), meta=dict(dataset_meta=dict(classes=('a', 'b', 'c')))),
+        tmp_path / 'w.pth',
+    )
+    (tmp_path / 'images').mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / 'images/0.png'), cv2.resize(pixels, (96, 64)))
+    lines: list[str] = []
+    settings = ExportSettings(to='onnx', parity_images=str(tmp_path / 'images'), ap_images=0)
+    export_detector(config, str(tmp_path / 'w.pth'), tmp_path / 'out', settings, log=lines.append)
+    assert any('parity passed' in line for line in lines), lines
+
+
+def test_the_page_s_example(repository, capsys):
+    block = next(block for block in python_blocks(repository / 'docs/transformers_backbones.md') if 'print(' in block)
+    exec(block, {})
+    assert capsys.readouterr().out.strip() == block.strip().splitlines()[-1].removeprefix('# ')
 
 
 # Entries of the state dict, parameters, trained ones: those of ConvNeXtV2-T, Swin-T (as in ../swin) and DINOv2-S with a neck and a head of GFL.
