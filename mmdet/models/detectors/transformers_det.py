@@ -17,11 +17,11 @@ from mmengine.model import BaseModule, initialize
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdet.core.boxes import clip_boxes, get_box_wh, scale_boxes
+from mmdet.core.boxes import clip_boxes, get_box_wh
 from mmdet.core.post_processing import filter_scores_and_topk
 from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.models.data_preprocessors import DetDataPreprocessor
-from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
+from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict, to_original
 from mmdet.models.dense_heads.class_rows import copy_class_rows
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
@@ -92,7 +92,8 @@ class QueryHead(BaseModule):
             per image ``bboxes`` (n, 4) xyxy, ``scores`` (n,) in descending order, ``labels`` (n,). Boxes outside of the image are left out.
         """
         settings = self.test_cfg if cfg is None else to_config_dict(cfg)
-        return [self._decode(*one, meta, settings, rescale) for *one, meta in zip(logits, boxes, batch_img_metas)]
+        raw = zip(logits, boxes, batch_img_metas, strict=True)
+        return [self._decode(scores, places, meta, settings, rescale) for scores, places, meta in raw]
 
     def _decode(self, logits: Tensor, boxes: Tensor, meta: dict, cfg: ConfigDict, rescale: bool) -> InstanceData:
         threshold, most = cfg.get('score_thr', 0), cfg.get('max_per_img', -1)
@@ -104,9 +105,12 @@ class QueryHead(BaseModule):
             scores, rows, labels = filter_scores_and_topk(logits, threshold, most)
         found = InstanceData(bboxes=clip_boxes(boxes[rows], meta['img_shape']), scores=scores, labels=labels)
         if rescale:
-            found.bboxes = scale_boxes(found.bboxes, [1 / factor for factor in meta['scale_factor'][:2]])
+            found.bboxes = to_original(found.bboxes, meta)
+            if meta.get('pad_param') is not None:
+                found.bboxes = clip_boxes(found.bboxes, meta['ori_shape'])
         widths, heights = get_box_wh(found.bboxes)
-        return found[(widths > 0) & (heights > 0)]
+        least = max(cfg.get('min_bbox_size', 0), 0)
+        return found[(widths > least) & (heights > least)]
 
 
 # ------------------------------------------------------------------------------------------------ the detector

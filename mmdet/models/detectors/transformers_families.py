@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -32,7 +32,7 @@ class Family:
 
     divisor: Callable[[Any], int]
     queries: Callable[[Any], int] = lambda config: config.num_queries
-    strides: Callable[[Any], list[float]] = lambda config: []
+    strides: Callable[[Any], Sequence[float]] = lambda config: []
     least_side: Callable[[Any], int] = lambda config: 1
     has_background: bool = False
     loss_weights: Callable[[Any], dict[str, float]] = lambda config: {}
