@@ -3,6 +3,7 @@
 Naming: B images, (H, W) of their tensor, Q queries, C classes, K logits of a query (C; C + 1 with a background), n objects or detections of one image.
 """
 
+import copy
 import logging
 import math
 import re
@@ -40,6 +41,7 @@ from ..utils.transformers_library import (
 from .base import BaseDetector
 from .transformers_families import adapt_model, family_of
 
+_AUTO_CLASS = 'AutoModelForObjectDetection'
 _TEST_CFG = dict(score_thr=0.0, max_per_img=300, nms=dict(type='nms', iou_threshold=0.7))
 # Batch norms that keep the statistics 0 and 1 of their construction would be none.
 _OF_NEW_WEIGHTS = dict(freeze_backbone_batch_norms=False)
@@ -163,8 +165,11 @@ class TransformersDetector(BaseDetector):
         )
         self.family = family_of(config)
         self.num_queries = self.max_objects = int(self.family.queries(config))
-        self.train_cfg, self.test_cfg = to_config_dict(train_cfg), to_config_dict({**_TEST_CFG, **(test_cfg or {})})
-        self.model: Any = new_model('AutoModelForObjectDetection', config)
+        self.train_cfg, self.test_cfg = (
+            to_config_dict(train_cfg),
+            to_config_dict({**_TEST_CFG, **to_config_dict(test_cfg)}),
+        )
+        self.model: Any = new_model(_AUTO_CLASS, config)
         for sentence in adapt_model(self.model, self.family, pretrained=self.published is not None):
             print_log(f'{type(self.model).__name__}: {sentence}', logger='current')
         if with_cp:
@@ -207,7 +212,7 @@ class TransformersDetector(BaseDetector):
         self._is_init = True
 
     def _load_published(self, source: str) -> None:
-        model, names = load_pretrained('AutoModelForObjectDetection', source, self.model.config, load=self.load)
+        model, names = load_pretrained(_AUTO_CLASS, source, copy.deepcopy(self.model.config), load=self.load)
         new = {*names['missing'], *names['mismatched']}
         odd = sorted(name for name in new if not re.search(self.family.class_layers, name))
         if odd:
