@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmdet.errors import CheckpointError, ConfigError
 from mmdet.registry import MODELS
-from mmdet.utils.checks import is_int
+from mmdet.utils.checks import is_finite, is_int
 from mmdet.utils.class_names import shown
 from mmdet.utils.tracing import is_exporting
 
@@ -75,9 +75,8 @@ def survey(config: Any) -> Survey:
 
 def _make_survey(config: Any) -> Survey:
     with torch.device('meta'):
-        model = (
-            new_model('AutoBackbone', config, _FIELD).eval().to('meta')
-        )  # some families make parameters of tensors that have a device already
+        # Some families make parameters of tensors that have a device already.
+        model = new_model('AutoBackbone', config, _FIELD).eval().to('meta')
     size_hw = (_SURVEY_SIDE, 2 * _SURVEY_SIDE)
     try:
         found = _run(model, size_hw)
@@ -321,11 +320,9 @@ class TransformersBackbone(FreezableBackbone):
         self._is_init = True
 
     def _load_published(self, source: str) -> None:
-        config, own_class = (
-            self.model.config,
-            type(self.model).__name__,
-        )  # AutoBackbone would look for a folder on the hub
-        found, names = load_pretrained(own_class, source, config, self.load, f'{_FIELD}.from_pretrained')
+        own_class = type(self.model).__name__  # AutoBackbone would look for a folder on the hub
+        field = f'{_FIELD}.from_pretrained'
+        found, names = load_pretrained(own_class, source, self.model.config, self.load, field)
         lacking = [name for name in (*names['missing'], *names['mismatched']) if name in self.survey.layers]
         if lacking:
             message = f'lacks {len(lacking)} tensors of the network, or has them in another shape, the first being {lacking[0]}'
@@ -351,12 +348,12 @@ class TransformersBackbone(FreezableBackbone):
 
 def _config(model: dict, drop_path_rate: float | None, load: str) -> Any:
     """The library's config, as a backbone that is trained to detect wants it."""
-    given = [name for name in ('out_indices', 'out_features') if name in (model or {})]
-    if given:
-        raise ConfigError(
-            'give out_indices beside model, not in it', field=f'{_FIELD}.{given[0]}', received=model[given[0]]
-        )
     config = build_config(model, _FIELD, load)
+    for name in _OUTPUT_KEYS:
+        if name in model:
+            message = 'give out_indices beside model, not in it'
+            raise ConfigError(message, field=f'{_FIELD}.{name}', received=model[name])
+    # The library is optional, and takes seconds.
     from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES as known
 
     if config.model_type not in known:
@@ -369,6 +366,8 @@ def _config(model: dict, drop_path_rate: float | None, load: str) -> Any:
         if not hasattr(config, 'drop_path_rate'):
             message = f'{config.model_type} has no drop path: leave it out'
             raise ConfigError(message, field='backbone.drop_path_rate', received=drop_path_rate)
+        if not (is_finite(drop_path_rate) and 0 <= drop_path_rate < 1):
+            raise ConfigError('must be in [0, 1)', field='backbone.drop_path_rate', received=drop_path_rate)
         config.drop_path_rate = drop_path_rate
     if hasattr(config, 'pos_embed_rescale') and 'pos_embed_rescale' not in model:
         config.pos_embed_rescale = None  # DINOv3 moves its positions at random in training: for its own pretraining

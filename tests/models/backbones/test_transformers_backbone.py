@@ -159,6 +159,7 @@ def test_a_detector_trains(model_type):
         (tiny_backbone('convnext', out_indices=()), 'must be ascending'),
         (tiny_backbone('convnext', with_cp=True), 'transformers recomputes no layers of convnext'),
         (tiny_backbone('resnet', drop_path_rate=0.1), 'resnet has no drop path'),
+        (tiny_backbone('convnext', drop_path_rate=1.0), r'must be in \[0, 1\)'),
         (tiny_backbone('resnet', frozen_stages=5), r'must be in \[-1, 4\]'),
         (tiny_backbone('dinov3_convnext', frozen_stages=0), 'no stem of its own'),
     ],
