@@ -6,6 +6,7 @@ optimizer then updates one tensor at a time instead of whole lists, which costs 
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from mmengine.logging import print_log
 from torch import nn
@@ -17,6 +18,8 @@ from .paramwise import DefaultOptimWrapperConstructor
 
 _EMBEDDING = re.compile(r'(^|\.)backbone\.(pos_embed|cls_token|mask_token|visual_embed|patch_embed)(\.|$)')
 _BLOCK = re.compile(r'(^|\.)backbone\.(?:blocks|layers)\.(\d+)\.')
+# Of a backbone that knows its layers: biases, and tables and networks of positions (of Swin relative ones).
+_UNDECAYED = re.compile(r'bias$|position|pos_embed')
 
 
 def merge_param_groups(groups: Iterable[dict]) -> list[dict]:
@@ -71,26 +74,29 @@ def layer_id(name: str, num_layers: int) -> int:
 class LayerDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
     """Learning rates that shrink by a factor for each layer below the top (BEiT, https://arxiv.org/abs/2106.08254).
 
-    lr = base lr * rate ** (num_layers + 1 - id), with the id of :func:`layer_id`. One-dimensional parameters and biases
-    are not decayed; the position embedding, which has three dimensions, is, as in the published configs.
+    lr = base lr * rate ** (num_layers + 1 - id). A backbone that knows its layers says the id of a parameter (``layer_of``) and their number
+    (``num_layers``), as :class:`mmdet.models.backbones.TransformersBackbone` does; otherwise it is that of :func:`layer_id`. One-dimensional parameters
+    and biases are not decayed; axes of length 1 do not count where the backbone knows its layers, and its positions are not decayed either. Elsewhere
+    the position embedding, which has three dimensions, is decayed, as in the published configs.
 
     Args (of ``paramwise_cfg``):
-        num_layers: number of transformer blocks.
         layer_decay_rate: factor in (0, 1].
+        num_layers: number of transformer blocks; may be left out where the backbone knows it.
 
     Raises:
-        ConfigError: an argument is missing, unknown or out of range, or the backbone has more blocks than
-            ``num_layers``.
+        ConfigError: an argument is missing, unknown or out of range, or the backbone has another number of layers than ``num_layers``.
     """
 
     def _validate_cfg(self) -> None:
         super()._validate_cfg()
         given = set(self.paramwise_cfg)
-        if given != {'num_layers', 'layer_decay_rate'}:
+        if given - set(self._known_options()) or 'layer_decay_rate' not in given:
             raise ConfigError(
-                'must hold num_layers and layer_decay_rate', field='paramwise_cfg', received=sorted(given)
+                'must hold layer_decay_rate and, unless the backbone knows it, num_layers',
+                field='paramwise_cfg',
+                received=sorted(given),
             )
-        self.num_layers, self.rate = self.paramwise_cfg['num_layers'], self.paramwise_cfg['layer_decay_rate']
+        self.num_layers, self.rate = self.paramwise_cfg.get('num_layers'), self.paramwise_cfg['layer_decay_rate']
         if not 0 < self.rate <= 1:
             raise ConfigError('must be in (0, 1]', field='paramwise_cfg.layer_decay_rate', received=self.rate)
         if self.base_lr is None:
@@ -103,25 +109,43 @@ class LayerDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
         self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module: int | float | None = None
     ) -> None:
         """Add one group for each layer and decay setting, lowest layer first, groups with decay last within a layer."""
+        telling = {f'{name}.': part for name, part in module.named_modules() if hasattr(part, 'layer_of')}
+        self._check_count(telling)
         groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
         for name, parameter in module.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            depth = layer_id(name, self.num_layers)
-            if depth > self.num_layers + 1 or (depth == self.num_layers + 1 and _BLOCK.search(name)):
-                raise ConfigError(
-                    f'must be the number of transformer blocks; the model has {name}',
-                    field='paramwise_cfg.num_layers',
-                    received=self.num_layers,
-                )
-            decayed = parameter.dim() > 1 and not name.endswith('.bias')
-            groups.setdefault((depth, decayed), []).append(parameter)
-        for (depth, decayed), parameters in sorted(groups.items(), key=lambda item: item[0]):
-            group = dict(params=parameters, lr=self.base_lr * self.rate ** (self.num_layers + 1 - depth))
+            if parameter.requires_grad:
+                start = next((start for start in telling if name.startswith(start)), None)
+                if start is None:
+                    place = -self._below_top(name), parameter.dim() > 1 and not name.endswith('.bias')
+                else:
+                    backbone, own_name = telling[start], name.removeprefix(start)
+                    decayed = parameter.squeeze().dim() > 1 and not _UNDECAYED.search(own_name)
+                    place = backbone.layer_of(own_name) - backbone.num_layers - 1, decayed
+                groups.setdefault(place, []).append(parameter)
+        for (height, decayed), parameters in sorted(groups.items(), key=lambda item: item[0]):
+            group = dict(params=parameters, lr=self.base_lr * self.rate**-height)
             if not decayed:
                 group['weight_decay'] = 0.0
             params.append(group)
-            print_log(
-                f'layer {depth}: {len(parameters)} tensors, lr {group["lr"]:.3g}, {"decay" if decayed else "no decay"}',
-                logger='current',
-            )
+            where = f'{-height} layers below the top' if height else 'above the layers'
+            decay = 'decay' if decayed else 'no decay'
+            print_log(f'{where}: {len(parameters)} tensors, lr {group["lr"]:.3g}, {decay}', logger='current')
+
+    def _check_count(self, telling: dict[str, Any]) -> None:
+        for start, backbone in telling.items():
+            if self.num_layers not in (None, backbone.num_layers):
+                message = f'must be {backbone.num_layers}, the layers of {start.rstrip(".")}, or be left out'
+                raise ConfigError(message, field='paramwise_cfg.num_layers', received=self.num_layers)
+
+    def _below_top(self, name: str) -> int:
+        """Layers between a parameter and the top, by its name."""
+        block = _BLOCK.search(name)
+        if self.num_layers is None:
+            if block or _EMBEDDING.search(name):
+                message = f'must be the number of transformer blocks; the backbone does not say where {name} belongs'
+                raise ConfigError(message, field='paramwise_cfg.num_layers', received=None)
+            return 0
+        if block and int(block.group(2)) >= self.num_layers:
+            message = f'must be the number of transformer blocks; the model has {name}'
+            raise ConfigError(message, field='paramwise_cfg.num_layers', received=self.num_layers)
+        return self.num_layers + 1 - layer_id(name, self.num_layers)

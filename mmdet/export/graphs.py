@@ -218,7 +218,7 @@ def to_onnx(
         metadata: texts to keep in the file, beside the version of this package and the kind of outputs.
 
     Raises:
-        ConfigError: the package ``onnx`` is missing, or with ``winograd`` no convolution gains by it.
+        ConfigError: the package ``onnx`` is missing, ONNX has no operator for a part of the network, or with ``winograd`` no convolution gains by it.
     """
     if importlib.util.find_spec('onnx') is None:
         raise ConfigError("needs onnx: pip install 'mmdet-dense[onnx]'", field='to_onnx', received=None)
@@ -226,11 +226,16 @@ def to_onnx(
 
     inputs = example_inputs(graph, size_hw, batch)
     convolutions = fewer_multiplications(graph.detector) if winograd else contextlib.nullcontext()
-    with replacing(Path(file), keep_suffix=True) as temporary, _quiet(), torch.no_grad(), convolutions:
-        torch.onnx.export(
-            graph, inputs, os.fspath(temporary), input_names=graph.input_names, output_names=graph.output_names,
-            dynamic_axes=graph.dynamic_axes if dynamic else None, opset_version=opset, dynamo=False,
-        )  # fmt: skip
+    with replacing(Path(file), keep_suffix=True) as temporary, _quiet(), torch.no_grad():
+        try:
+            with convolutions:
+                torch.onnx.export(
+                    graph, inputs, os.fspath(temporary), input_names=graph.input_names, output_names=graph.output_names,
+                    dynamic_axes=graph.dynamic_axes if dynamic else None, opset_version=opset, dynamo=False,
+                )  # fmt: skip
+        except torch.onnx.errors.UnsupportedOperatorError as error:
+            message = f'cannot be written as ONNX: {error}'
+            raise ConfigError(message, field='model', received=type(graph.detector).__name__) from error
         model = onnx.load(os.fspath(temporary))
         onnx.checker.check_model(model)
         texts = dict(outputs=graph.outputs, mmdet=release, **(metadata or {}))

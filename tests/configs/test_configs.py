@@ -154,6 +154,8 @@ def distinct_detectors() -> list[str]:
             continue
         if backbone.get('type') in ('HRNet', 'RegNet', 'SwinTransformer') and model['type'] != 'GFL':
             continue  # tests/models/backbones/test_neighbour_backbones.py
+        if backbone.get('type') == 'TransformersBackbone':
+            continue  # tests/models/backbones/test_transformers_backbone.py
         if 'bbox_head' in model:
             depth = (backbone.pop('depth', 0), backbone.pop('groups', 0))
             backbone = {key: value for key, value in backbone.items() if key not in ('base_width', 'init_cfg')}

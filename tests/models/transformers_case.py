@@ -74,3 +74,62 @@ def tiny_detector(model_type: str, num_classes: int = 10, **overrides: Any) -> d
         dict(type='TransformersDetector', model=model, num_classes=num_classes, data_preprocessor=preprocessor)
         | overrides
     )
+
+
+# ------------------------------------------------------------------------------------------------ backbones
+
+_PYRAMID: dict[str, Any] = dict(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 2, 1])
+_SWIN: dict[str, Any] = dict(embed_dim=12, depths=[1, 1, 2, 1], num_heads=[1, 2, 3, 4], window_size=4, image_size=64)
+_PLAIN: dict[str, Any] = dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=3, image_size=64, patch_size=16)
+
+# model_type -> keys of model= of a TransformersBackbone with 0.01 to 0.25 million parameters.
+TINY_BACKBONES: dict[str, dict[str, Any]] = {
+    'convnext': _PYRAMID,
+    'convnextv2': _PYRAMID,
+    'dinov3_convnext': _PYRAMID,
+    'swin': _SWIN,
+    'swinv2': _SWIN,
+    'maskformer-swin': _SWIN,
+    'hgnet_v2': {name: value for name, value in HGNET.items() if name not in ('model_type', 'out_indices')},
+    'resnet': dict(RESNET, embedding_size=8),
+    'rt_detr_resnet': RESNET,
+    'textnet': dict(
+        stem_out_channels=8, hidden_sizes=[8, 8, 16, 16, 24], image_size=[64, 64], conv_layer_strides=[[2], [2, 1], [2], [2]],
+        conv_layer_kernel_sizes=[[[3, 3]], [[3, 3], [1, 3]], [[3, 3]], [[3, 3]]],
+    ),
+    'pvt_v2': dict(image_size=64, hidden_sizes=[8, 16, 24, 32], depths=[1] * 4, num_attention_heads=[1, 2, 2, 4]),
+    'focalnet': dict(image_size=64, embed_dim=8, hidden_sizes=[16, 32, 64, 64], depths=[1] * 4),
+    'bit': dict(hidden_sizes=[128] * 4, depths=[1] * 4, embedding_size=32),
+    'dinov2': dict(_PLAIN, mlp_ratio=2),
+    'dinov3_vit': dict(_PLAIN, intermediate_size=96),
+    'beit': dict(_PLAIN, intermediate_size=96),
+    'vitdet': dict(_PLAIN, mlp_ratio=2, window_size=2, window_block_indices=[0, 1]),
+    'lw_detr_vit': dict(_PLAIN, mlp_ratio=2, pretrain_image_size=64, num_windows=4, window_block_indices=[0, 2]),
+    'rf_detr_dinov2': dict(_PLAIN, mlp_ratio=2, num_windows=2),
+}  # fmt: skip
+
+
+def tiny_backbone(model_type: str, **options: Any) -> dict[str, Any]:
+    """Config of a tiny ``TransformersBackbone``; ``options`` are its arguments, ``model`` among them further keys of the library's config."""
+    model = {'model_type': model_type, **TINY_BACKBONES[model_type], **options.pop('model', {})}
+    return copy.deepcopy(dict(type='TransformersBackbone', model=model, **options))
+
+
+def tiny_gfl(model_type: str, strides: list[int], neck: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Config of a GFL with a tiny backbone, for three classes; ``strides`` are those of its head, ``options`` those of the backbone."""
+    head = dict(
+        type='GFLHead', num_classes=3, in_channels=8, feat_channels=8, stacked_convs=1, reg_max=8, norm_cfg=None,
+        anchor_generator=dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=strides),
+    )  # fmt: skip
+    preprocessor = dict(type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True)
+    return dict(
+        type='GFL',
+        data_preprocessor=preprocessor,
+        backbone=tiny_backbone(model_type, **options),
+        neck=dict(neck, out_channels=8),
+        bbox_head=head,
+        train_cfg=dict(assigner=dict(type='ATSSAssigner', topk=9), allowed_border=-1, pos_weight=-1),
+        test_cfg=dict(
+            nms_pre=40, score_thr=0.1, nms=dict(type='nms', iou_threshold=0.6), max_per_img=30, min_bbox_size=0
+        ),
+    )

@@ -14,10 +14,11 @@ from .ssd_vgg import SSDVGG
 from .swin import SwinTransformer
 from .tinynas import DAMOYOLOBackbone, TinyNASBackbone
 from .tinynas_3d import TinyNAS3DBackbone
+from .transformers_backbone import TransformersBackbone
 from .vit import WindowedViT
 from .vit_adapter import ViTAdapter
 
 __all__ = [
     'CSPDarknet', 'CSPNeXt', 'CustomCspNet', 'DAMOYOLOBackbone', 'Darknet', 'EfficientNetLite', 'HRNet', 'RegNet', 'RepVGG', 'Res2Net', 'ResNeXt',
-    'ResNet', 'ResNetV1d', 'SSDVGG', 'ShuffleNetV2', 'SwinTransformer', 'TinyNAS3DBackbone', 'TinyNASBackbone', 'ViTAdapter', 'WindowedViT',
+    'ResNet', 'ResNetV1d', 'SSDVGG', 'ShuffleNetV2', 'SwinTransformer', 'TinyNAS3DBackbone', 'TinyNASBackbone', 'TransformersBackbone', 'ViTAdapter', 'WindowedViT',
 ]  # fmt: skip

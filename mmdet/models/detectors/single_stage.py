@@ -16,6 +16,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
 
 from .base import BaseDetector
+from .strides import check_strides
 
 
 def _with_channels(neck: dict, backbone: nn.Module) -> dict:
@@ -106,6 +107,7 @@ class SingleStageDetector(PyramidDetector):
         # A copy: the config a user passes in stays as it is.
         head = ConfigDict(to_config_dict(bbox_head), train_cfg=self.train_cfg, test_cfg=self.test_cfg)
         self.bbox_head: BaseDenseHead = MODELS.build(head)
+        check_strides(self)
         # From images to the raw outputs, in evaluation mode, in the place of the modules: see mmdet.apis.backends.
         self.backend_network: nn.Module | None = None
 

@@ -19,6 +19,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, OptSampleList, SampleList
 
 from .single_stage import PyramidDetector
+from .strides import check_strides
 
 
 @MODELS.register_module()
@@ -67,6 +68,7 @@ class TwoStageDetector(PyramidDetector):
         # From images and their sizes to what batch_outputs() gives: see mmdet.apis.backends.
         self.backend_network: nn.Module | None = None
         self.roi_head: BaseRoIHead = MODELS.build(ConfigDict(to_config_dict(roi_head), **options))
+        check_strides(self)
 
     @property
     def with_rpn(self) -> bool:
