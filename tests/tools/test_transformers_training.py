@@ -66,6 +66,26 @@ def test_test_and_prediction_without_the_folder(project):
     assert {'loss', 'vfl', 'aux_giou', 'dn_bbox', 'grad_norm'} <= set(first)
 
 
+def test_only_a_training_may_use_the_network(project, monkeypatch):
+    """``load='hub'`` of a config counts at the start of a training alone."""
+    from mmdet.apis import benchmark
+    from mmdet.config.reading import load_config
+    from mmdet.config.stages import forbid_network
+    from mmdet.errors import ConfigError
+
+    monkeypatch.setattr(
+        'mmdet.models.utils.transformers_library._check_connection', lambda *_: pytest.fail('asks the hub')
+    )
+    cfg = load_config(project / 'd_fine.py')
+    cfg.model.model = dict(from_pretrained='nobody/nothing-at-all')
+    for build in (init_detector, lambda cfg: benchmark.build_model(cfg, None)):
+        with pytest.raises(ConfigError, match='no such folder, and the hub.s cache has no config.json'):
+            build(cfg)
+    model = dict(type='UFPMPDet', coarse=dict(detector=dict(type='TransformersDetector', load='hub')))
+    forbid_network(model)
+    assert model['coarse']['detector']['load'] == 'local'
+
+
 def test_published_checkpoint(project):
     """The twins of tied tensors are in it, too."""
     from mmdet.engine.checkpoint import load_checkpoint_file, publish_checkpoint
