@@ -270,7 +270,7 @@ def run_testing(
 
 def _load_published(runner: DetRunner, cfg: Config) -> None:
     """Load the weights that the config of a detector of transformers, or of every stage, names; labels are those of its names, where it has such."""
-    model = unwrap(runner.model)
+    model: Any = unwrap(runner.model)
     random = parts_without_weights(model, cfg.model)
     if random:
         message = (
