@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from ..config.config_files import require_data
 from ..engine.checkpoint.sources import CACHE_VARIABLE, cache_folder
 from ..errors import ConfigError
-from .building import find_config_beside
+from .building import config_of_checkpoint
 from .known_models import KnownModel, config_by_name, known_models, near_names
 
 
@@ -25,13 +24,9 @@ def model_and_weights(model: str, weights: str | None, *, trust_checkpoint: bool
         ConfigError: no such model; weights neither given nor published, or to be fetched by hand: the message says from where, and where to.
         CheckpointError: no single config beside the checkpoint.
     """
-    if model.lower().endswith(('.pth', '.pt', '.safetensors')):
-        if weights is not None:
-            raise ConfigError('is a checkpoint already; give a config beside --weights', field='MODEL', received=model)
-        path = find_config_beside(model)
-        if not trust_checkpoint:  # the user named the checkpoint, not this file
-            require_data(path)
-        return str(path), model
+    beside = config_of_checkpoint(model, weights, trust_checkpoint=trust_checkpoint)
+    if beside is not None:
+        return str(beside), model
     known = known_models().get(model.lower())
     config = config_by_name(model)
     if known is None and not Path(config).is_file():
