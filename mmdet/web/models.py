@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..apis.known_models import known_models
 from ..apis.building import CHECKPOINT_SUFFIXES
+from ..apis.known_models import known_models
 from ..apis.prediction import model_and_weights
 from ..errors import ConfigError
 from .looks import Model, is_exported, load_model

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmdet.apis.known_models import KnownModel, known_models
 from mmdet.apis.det_inferencer import DetInferencer
+from mmdet.apis.known_models import KnownModel, known_models
 from mmdet.apis.prediction import model_and_weights
 from mmdet.commands import command, main
 from mmdet.commands.signature import parser_of
