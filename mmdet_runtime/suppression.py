@@ -85,7 +85,9 @@ def merge_views(views: Sequence[Detections], nms: Mapping | None, max_per_img: i
     Returns:
         the survivors in descending order of score, of equal scores the earlier view's first.
     """
-    return Detections.cat(views).suppress(nms, max_per_img)
+    # A single part is not copied: the survivors are copies in any case.
+    parts = [view for view in views if len(view)] or views[:1]
+    return (parts[0] if len(parts) == 1 else Detections.cat(parts)).suppress(nms, max_per_img)
 
 
 def limit_survivors(nms: Mapping | None, max_per_img: int) -> dict | None:
@@ -341,7 +343,7 @@ class _Sweep:
         reach = left + (1 - share) * np.maximum(width, 0)
         if labels is not None:
             low = left.min()
-            shift = np.unique(labels, return_inverse=True)[1] * (1.01 * (reach.max() - low) + 1) - low
+            shift = labels.astype(np.float64) * (1.01 * (reach.max() - low) + 1) - low
             left, reach = left + shift, reach + shift
         self.left, self.reach = left, reach
 
@@ -421,13 +423,12 @@ def greedy_sweep(
 
 def _resolve(alive: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     """Apply the greedy rule to pairs (better, worse) of overlapping ranks: sets `alive` to False for those that are suppressed."""
-    if not pairs:
+    if not sum(len(better) for better, _ in pairs):
         return
     better, worse = (np.concatenate(ranks) for ranks in zip(*pairs))
     order = np.argsort(better, kind='stable')
     better, worse = better[order], worse[order]
-    begin = np.flatnonzero(np.diff(better, prepend=-1))
-    end = np.append(begin[1:], len(better))
-    for rank, first, last in zip(better[begin].tolist(), begin.tolist(), end.tolist()):
+    begin = [0, *(np.flatnonzero(better[1:] != better[:-1]) + 1).tolist()]
+    for rank, first, last in zip(better[begin].tolist(), begin, [*begin[1:], len(better)]):
         if alive[rank]:
             alive[worse[first:last]] = False
