@@ -24,7 +24,7 @@ AREA_LIMITS = (32 * 32, 96 * 96)
 """Mean object areas (px^2) at which an object stops being small, and middling: COCO's size classes."""
 
 _TOUCH = 1e-6  # pixels: rounding can let boxes that only touch pass the merging test, so the search must find them too
-_BINS = 24  # columns and rows of the search for boxes near a region; more of them cost more to keep than they save
+_BINS = 32  # columns and rows of the search for boxes near a region; more of them cost more to keep than they save
 _MARGIN = np.array([-_TOUCH, -_TOUCH, _TOUCH, _TOUCH])
 
 
@@ -108,7 +108,7 @@ def merge_boxes(
     sum of both areas. A box that was refused is not compared again in the same turn, and there is no second round, so the result
     depends on the order.
 
-    Two boxes pass that test only if they overlap. For each of 24 columns and 24 rows of the image the search therefore keeps two sets
+    Two boxes pass that test only if they overlap. For each of 32 columns and 32 rows of the image the search therefore keeps two sets
     of boxes, those that begin in it or before it, and those that end in it or after it, each set as the bits of one integer: four
     lookups and three ANDs leave the few boxes near a region. The result is exactly that of comparing all pairs.
 
