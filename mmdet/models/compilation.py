@@ -35,7 +35,7 @@ def undo_compilation(network: Any) -> None:
     for name in ('compiled_network', 'compiled_sizes', 'most_compiled_sizes'):
         network.__dict__.pop(name, None)
     for name in PARTS:
-        part = getattr(network, name, None)
+        part: Any = getattr(network, name, None)
         if getattr(part, '_compiled_call_impl', None) is not None:
             part._compiled_call_impl = None
 
