@@ -48,9 +48,10 @@ class Normalise:
 
     def __call__(self, image: np.ndarray, planes: np.ndarray) -> None:
         """Write an image (h, w, 3), uint8 or float32, to the planes (3, h, w) float32 of a batch."""
-        # All channels in one pass over the image, each written to its place: of 8 bits in three quarters of the time of one pass for each.
+        # All channels in one pass over the image, each written to its place: of 8 bits in three quarters of the time of one pass for each. Swapped or
+        # not, the order is its own inverse.
         values = np.empty((3, *image.shape[:2]), np.uint8) if image.dtype == np.uint8 else planes
-        cv2.split(image, [values[self.channels[channel]] for channel in range(3)])  # swapped or not, the order is its own inverse
+        cv2.split(image, [values[self.channels[channel]] for channel in range(3)])
         for mean, std, table, value, plane in zip(self.mean, self.std, self.tables, values, planes):
             if image.dtype == np.uint8:
                 cv2.LUT(value, table, dst=plane)
