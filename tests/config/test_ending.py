@@ -1,7 +1,6 @@
 """Tools that are stopped, and tools whose peers are gone."""
 
 import ctypes
-import gc
 import os
 import signal
 import sys
@@ -18,12 +17,6 @@ from mmdet.utils.files import replacing, temporary_folder
 from mmdet.utils.lock import LOCK_NAME, locked
 
 GLOO = '[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] '
-
-
-@pytest.fixture(autouse=True, scope='module')
-def no_garbage_of_other_tests():
-    """The process crashed here after tests/runtime/test_composites.py, where the collector came upon what those tests had left."""
-    gc.collect()
 
 
 @pytest.fixture(autouse=True)
