@@ -4,6 +4,7 @@ Naming: B views of a batch, N candidates of a view, n detections of one image. A
 """
 
 import dataclasses
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -47,11 +48,14 @@ class Normalise:
 
     def __call__(self, image: np.ndarray, planes: np.ndarray) -> None:
         """Write an image (h, w, 3), uint8 or float32, to the planes (3, h, w) float32 of a batch."""
-        for channel, mean, std, table, plane in zip(self.channels, self.mean, self.std, self.tables, planes):
+        # All channels in one pass over the image, each written to its place: of 8 bits in three quarters of the time of one pass for each. Swapped or
+        # not, the order is its own inverse.
+        values = np.empty((3, *image.shape[:2]), np.uint8) if image.dtype == np.uint8 else planes
+        cv2.split(image, [values[self.channels[channel]] for channel in range(3)])
+        for mean, std, table, value, plane in zip(self.mean, self.std, self.tables, values, planes):
             if image.dtype == np.uint8:
-                cv2.LUT(cv2.extractChannel(image, channel), table, dst=plane)
+                cv2.LUT(value, table, dst=plane)
             else:
-                cv2.extractChannel(image, channel, dst=plane)
                 plane -= mean
                 plane /= std
 
@@ -74,21 +78,24 @@ class Mosaic:
         """The mosaic in the dtype of the image or in another, float32 say, which keeps the fractions between its pixels as the toolbox does."""
         return render_mosaic(self.image, self.regions, self.shape[1], self.shape[0], dtype=dtype)
 
+    @functools.cached_property
+    def rounded(self) -> np.ndarray:
+        """The regions (R, 7) as they are drawn, see :func:`~mmdet_runtime.ufp.pixel_regions`."""
+        return pixel_regions(self.regions)
+
     def tiles(self, size_hw: tuple[int, int]) -> np.ndarray:
         """Edges (R, 4) xyxy of the tiles in a mosaic that is resized to a size, in whole pixels of it."""
         factor = np.array([size_hw[1] / self.shape[1], size_hw[0] / self.shape[0]] * 2)
-        return np.rint(tile_rects(pixel_regions(self.regions)) * factor).astype(np.int64)
+        return np.rint(tile_rects(self.rounded) * factor).astype(np.int64)
 
     def small(self, size_hw: tuple[int, int]) -> np.ndarray:
         """The mosaic resized to (h, w): each tile is resized once from the image to its place, :meth:`tiles`; (h, w, 3) in the image's dtype."""
         picture = np.zeros((*size_hw, 3), self.image.dtype)
-        sources = source_rects(pixel_regions(self.regions)).astype(np.int64).tolist()
+        image, sources = self.image, source_rects(self.rounded).astype(np.int64).tolist()
         for (x1, y1, x2, y2), (left, top, right, bottom) in zip(sources, self.tiles(size_hw).tolist()):
-            if min(right - left, bottom - top, x2 - x1, y2 - y1) > 0:
+            if right > left and bottom > top and x2 > x1 and y2 > y1:
                 place = picture[top:bottom, left:right]
-                cv2.resize(
-                    self.image[y1:y2, x1:x2], (right - left, bottom - top), dst=place, interpolation=cv2.INTER_LINEAR
-                )
+                cv2.resize(image[y1:y2, x1:x2], (right - left, bottom - top), place, interpolation=cv2.INTER_LINEAR)
         return picture
 
     def to_image(
@@ -96,12 +103,12 @@ class Mosaic:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As :func:`~mmdet_runtime.ufp.boxes_to_image`, of boxes (K, 4) in pixels of the mosaic that :meth:`small` drew at a size."""
         factor = np.array([self.shape[1] / size_hw[1], self.shape[0] / size_hw[0]] * 2)
-        tiles, sources = self.tiles(size_hw) * factor, source_rects(pixel_regions(self.regions))
+        tiles, sources = self.tiles(size_hw) * factor, source_rects(self.rounded)
         region, box = match_rects(bboxes.astype(np.float64), tiles, min_overlap)
-        tiles, sources = tiles[region], sources[region]
-        scale = (sources[:, 2:] - sources[:, :2]) / (tiles[:, 2:] - tiles[:, :2])
-        mapped = (bboxes[box] - np.tile(tiles[:, :2], 2)) * np.tile(scale, 2) + np.tile(sources[:, :2], 2)
-        return mapped.astype(bboxes.dtype), box, region
+        tiles, sources = tiles[region].reshape(-1, 2, 2), sources[region].reshape(-1, 2, 2)  # (M, corners, xy)
+        scale = (sources[:, 1:] - sources[:, :1]) / (tiles[:, 1:] - tiles[:, :1])
+        mapped = (bboxes[box].reshape(-1, 2, 2) - tiles[:, :1]) * scale + sources[:, :1]
+        return mapped.reshape(-1, 4).astype(bboxes.dtype), box, region
 
 
 @dataclasses.dataclass(frozen=True)

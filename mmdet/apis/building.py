@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from ..config.config_files import require_data
 from ..config.reading import load_config
 from ..config.stages import forbid_network, inner_test_dataset
 from ..engine.checkpoint.loading import load_checkpoint_file, load_into, match_stages
@@ -28,6 +29,7 @@ class ConfigTypeError(ConfigError, TypeError):
     """A config of a wrong type. Also a TypeError, as callers of mmdetection expect."""
 
 
+CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.safetensors')
 PALETTES = ('none', 'coco', 'voc', 'random')
 
 
@@ -271,6 +273,31 @@ def find_config_beside(checkpoint: str | Path) -> Path:
         message = f'{seen} beside the checkpoint, so its model is unknown; pass model=<config file>, weights=<this checkpoint>'
         raise CheckpointError(message, file=checkpoint, received=[path.name for path in candidates])
     return candidates[0]
+
+
+def config_of_checkpoint(
+    model: str | Path, weights: str | None = None, *, trust_checkpoint: bool = False
+) -> Path | None:
+    """The config of a checkpoint that a user named as the model; None where the name is not that of a checkpoint file.
+
+    Args:
+        model: what the user named.
+        weights: named beside it; must be None where ``model`` is a checkpoint.
+        trust_checkpoint: take the config even if it is a program: the user named the checkpoint, not this file.
+
+    Raises:
+        ConfigError: weights beside a checkpoint, or a config that is a program.
+        CheckpointError: the checkpoint is missing, or no single config lies beside it.
+    """
+    if not str(model).lower().endswith(CHECKPOINT_SUFFIXES):
+        return None
+    if weights is not None:
+        message = 'is a checkpoint already; name a config where the weights are given as well'
+        raise ConfigError(message, field='model', received=str(model))
+    config = find_config_beside(model)
+    if not trust_checkpoint:
+        require_data(config)
+    return config
 
 
 def _has_published(detector: Any) -> bool:

@@ -23,16 +23,15 @@ from mmengine.structures import InstanceData
 from mmengine.utils import ProgressBar
 from mmengine.visualization import Visualizer
 
-from ..config.config_files import require_data
 from ..config.reading import type_name
 from ..engine.checkpoint.loading import load_checkpoint_file
-from ..errors import CheckpointError, ConfigError, DataError
+from ..errors import ConfigError, DataError
 from ..formats.pixels import ValueRange, check_value_range, to_uint8
 from ..models.detectors import BaseDetector
 from ..registry import SCOPE, VISUALIZERS
 from ..structures import DetDataSample
 from ..utils.setup_env import register_all_modules
-from .building import build_model, choose_device, find_config_beside, load_weights, read_config, ready_for_inference
+from .building import build_model, choose_device, config_of_checkpoint, load_weights, read_config, ready_for_inference
 from .calls import Call, InferenceResult, next_sources, recorded
 from .inference import (
     compose_for_inputs,
@@ -141,13 +140,11 @@ class DetInferencer(TilingSteps, BaseInferencer):
             model, weights = weights, None
         if model is None:
             raise ConfigError('give a config, a checkpoint with a config beside it, or both', field='model')
-        if isinstance(model, (str, Path)) and str(model).lower().endswith(('.pth', '.pt', '.safetensors')):
-            if weights is not None:
-                message = 'model is a checkpoint already; give model=<config file> beside weights'
-                raise CheckpointError(message, received=str(model))
-            weights, model = str(model), find_config_beside(model)
-            if not trust_checkpoint:  # the user named the checkpoint, not this file
-                require_data(model)
+        beside = None
+        if isinstance(model, (str, Path)):
+            beside = config_of_checkpoint(model, weights, trust_checkpoint=trust_checkpoint)
+        if beside is not None:
+            weights, model = str(model), beside
             print_log(f'{weights}: using the config beside it, {model}', logger='current')
         elif isinstance(model, str):
             known = known_models().get(model.lower())

@@ -1,9 +1,8 @@
 """What a user may name as the model of a prediction."""
 
-from ..config.config_files import require_data
 from ..engine.checkpoint.sources import CACHE_VARIABLE, cache_folder
 from ..errors import ConfigError
-from .building import find_config_beside
+from .building import config_of_checkpoint
 from .known_models import KnownModel, known_models, named_config
 
 
@@ -23,13 +22,9 @@ def model_and_weights(model: str, weights: str | None, *, trust_checkpoint: bool
         ConfigError: no such model; weights neither given nor published, or to be fetched by hand: the message says from where, and where to.
         CheckpointError: no single config beside the checkpoint.
     """
-    if model.lower().endswith(('.pth', '.pt', '.safetensors')):
-        if weights is not None:
-            raise ConfigError('is a checkpoint already; give a config beside --weights', field='MODEL', received=model)
-        path = find_config_beside(model)
-        if not trust_checkpoint:  # the user named the checkpoint, not this file
-            require_data(path)
-        return str(path), model
+    beside = config_of_checkpoint(model, weights, trust_checkpoint=trust_checkpoint)
+    if beside is not None:
+        return str(beside), model
     config, known = named_config(model, 'MODEL'), known_models().get(model.lower())
     return config, weights if weights is not None or known is None else _published(known)
 

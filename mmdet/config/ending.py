@@ -21,6 +21,7 @@ _LOST = (
 )  # fmt: skip
 # How long the main thread may take to leave its work after a signal; None: for ever.
 GRACE_SECONDS: float | None = 10.0
+_WAITS = 100  # into which the grace is divided
 
 
 class _Signals:
@@ -72,13 +73,20 @@ class _Signals:
             number = told.recv(1)[0]
             if number == 0:
                 return
-        if not self._left.wait(GRACE_SECONDS):
+        if not self._left_in_time():
             try:
                 for act in LAST_ACTS:
                     act()
                 print(f'Stopped by {signal.Signals(number).name} while it waited.', file=sys.stderr, flush=True)
             finally:
                 os._exit(128 + number)
+
+    def _left_in_time(self) -> bool:
+        """Whether the block is left within the grace. It is counted in short waits: while the process itself is stopped (job control, a frozen
+        container), the clock goes on, but the main thread has no chance to leave."""
+        if GRACE_SECONDS is None:
+            return self._left.wait()
+        return any(self._left.wait(GRACE_SECONDS / _WAITS) for _ in range(_WAITS))
 
 
 if hasattr(os, 'register_at_fork'):  # the thread is told of the signals of its own process only

@@ -1,4 +1,4 @@
-"""How the networks of a detector run at inference: precision, memory layout, folded batch norms, compilation.
+"""How the networks of a detector run at inference: precision, memory layout, folded batch norms; compiled ones by ``compilation.py``.
 
 Nothing here changes a parameter, a buffer or a name of the state dict. Convolutions keep their weights, and beside them a copy as the
 inference wants it: with the batch norm folded in, in half precision, channels last. ``model.train()``, loading weights, and
@@ -8,7 +8,6 @@ inference wants it: with the batch norm folded in, in half precision, channels l
 import contextlib
 import dataclasses
 import functools
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -23,13 +22,14 @@ from mmdet.config.reading import COMPILE_MODES
 from mmdet.errors import ConfigError
 from mmdet.utils.checks import is_int
 
+from .compilation import CompiledGraph, compile_network, compiled_pass, undo_compilation
+
 AMP_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 _TYPE_NAMES = {dtype: name for name, dtype in AMP_TYPES.items()}
 # Folded batch norms must leave the outputs equal up to this share of their size.
 _TOLERANCE = 1e-5
 _PROBE_SIDE = 64
 _COPIES = ('ready_weight', 'ready_bias')
-_PARTS = ('backbone', 'neck', 'bbox_head', 'rpn_head')
 # What torch computes itself; a subclass with a pass of its own is left alone.
 _NORM_PASSES = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)
 _Decode = TypeVar('_Decode', bound=Callable)
@@ -93,9 +93,7 @@ class InferenceNetwork(BaseModule):
     """What :func:`prepare_networks` sets of a detector, and the context in which its network then predicts."""
 
     amp_dtype: torch.dtype | None = None
-    compiled_network: 'CompiledGraph | None' = (
-        None  # images to raw outputs, where one function gives all that is decoded
-    )
+    compiled_network: CompiledGraph | None = None  # images to raw outputs, where one function gives all that is decoded
     compiled_sizes: set[tuple[int, ...]] | None = None  # of the images that a compiled network has seen
     most_compiled_sizes: int | None = None
     _ready: 'tuple[InferenceOptions, WeightWatch] | None' = (
@@ -115,12 +113,7 @@ class InferenceNetwork(BaseModule):
         if self.amp_dtype is not None:
             stack.enter_context(torch.autocast(inputs.device.type, dtype=self.amp_dtype))
         if self.compiled_sizes is not None:
-            size, most = tuple(inputs.shape), self.most_compiled_sizes
-            if most is None or size in self.compiled_sizes or len(self.compiled_sizes) < most:
-                self.compiled_sizes.add(size)
-                stack.enter_context(_compiler_settings())
-            else:
-                stack.enter_context(torch.compiler.set_stance('force_eager'))
+            stack.enter_context(compiled_pass(self, tuple(inputs.shape)))
         return stack
 
     def __getstate__(self) -> dict:
@@ -274,12 +267,10 @@ def restore_networks(model: nn.Module) -> None:
         if isinstance(module, _Prepared):
             _release(module)
     for network in networks_of(model):
-        for name in ('amp_dtype', 'compiled_network', 'compiled_sizes', 'most_compiled_sizes', '_ready'):
+        for name in ('amp_dtype', '_ready'):
             network.__dict__.pop(name, None)
         _set_layout(network, None)
-        for part in _PARTS:
-            if getattr(getattr(network, part, None), '_compiled_call_impl', None) is not None:
-                getattr(network, part)._compiled_call_impl = None
+        undo_compilation(network)
 
 
 def _set_layout(network: nn.Module, layout: torch.memory_format | None) -> None:
@@ -310,7 +301,7 @@ def _prepare(network: Any, options: InferenceOptions) -> str:
     _set_layout(network, layout if last else None)
     said.append(_convolutions(network, options, dtype, layout))
     if options.compile:
-        said.append(_compile(network, options.compile))
+        said.append(compile_network(network, options.compile))
     network._ready = options, WeightWatch(_weights(network))
     return ', '.join(said)
 
@@ -469,83 +460,3 @@ def _difference(reference: list[Tensor], found: list[Tensor]) -> float:
         ((one - other).norm() / one.norm().clamp(min=1e-12)).item() for one, other in zip(reference, found, strict=True)
     ]
     return max(share if share == share else float('inf') for share in shares)
-
-
-# ------------------------------------------------------------------------------------------------ compilation
-
-
-def _compile(network: Any, how: bool | int | str) -> str:
-    """Let ``torch.compile`` make one graph of a network, or one of each part where the network does not consist of these alone; says which."""
-    network.compiled_sizes, network.most_compiled_sizes = set(), None if isinstance(how, (bool, str)) else how
-    mode = how if isinstance(how, str) else None
-    options: dict[str, Any] = dict(dynamic=network.most_compiled_sizes is None, mode=mode)
-    parts = [name for name in _PARTS if isinstance(getattr(network, name, None), nn.Module)]
-    if getattr(network, 'predicts_from_raw_outputs', False):
-        network.compiled_network = CompiledGraph(network.raw_outputs, **options)
-        form = 'as one graph'
-    else:
-        for name in parts:  # not the second of two stages, whose inputs have another size for every image
-            getattr(network, name).compile(**options)
-        form = 'each by itself'
-    most = network.most_compiled_sizes
-    sizes = 'for images of any size' if most is None else f'for each size of images, of the first {most}'
-    return f'torch.compile{f" ({mode})" if mode else ""} of {", ".join(parts)} {form}, {sizes}, when images come'
-
-
-@contextlib.contextmanager
-def _compiler_settings() -> Iterator[None]:
-    """What ``torch.compile`` is set to while a network predicts; trainings in the same process keep their own settings."""
-    # Imported here: it takes seconds.
-    import torch._dynamo
-    import torch._inductor.config
-    import torch.fx.experimental._config
-
-    shapes: Any = torch.fx.experimental._config
-
-    with (
-        torch._inductor.config.patch(
-            freezing=True
-        ),  # the weights are constants: laid out once, and not cast in every call
-        shapes.patch(use_duck_shape=False),  # a square image makes no graph of square images
-        # One entry for each network that shares the code, and for each time that it was prepared anew.
-        torch._dynamo.config.patch(recompile_limit=max(torch._dynamo.config.recompile_limit, 128)),
-    ):
-        yield
-
-
-class CompiledGraph:
-    """A function of images through ``torch.compile``. It says what it took to compile, and where the compiler had to break the graph.
-
-    Args:
-        compute: a method of a network.
-        dynamic: one graph for all sizes, rather than one for each.
-        mode: of ``torch.compile``.
-    """
-
-    def __init__(self, compute: Callable[[Tensor], Any], dynamic: bool, mode: str | None = None):
-        self._compute: Any = compute
-        self._options: dict[str, Any] = dict(dynamic=dynamic, mode=mode)
-        self._run = torch.compile(self._compute, fullgraph=True, **self._options)
-
-    def __call__(self, images: Tensor) -> Any:
-        """What the function returns."""
-        from torch._dynamo.exc import Unsupported
-        from torch._dynamo.utils import counters
-
-        before, start = counters['stats']['unique_graphs'], time.perf_counter()
-        try:
-            found = self._run(images)
-        except Unsupported as error:  # a layer of the user's own may do anything
-            reason = str(error).strip().partition('\n')[0]
-            print_log(f'torch.compile breaks the network into several graphs: {reason}', logger='current')
-            self._run = torch.compile(self._compute, **self._options)
-            found = self._run(images)
-        graphs = counters['stats']['unique_graphs'] - before
-        if graphs:
-            size = 'images of any size' if self._options['dynamic'] else f'images of {tuple(images.shape)}'
-            print_log(
-                f'torch.compile: {graphs} graph{"s" * (graphs > 1)} for {size}; the call took {time.perf_counter() - start:.1f} s, '
-                'less where the cache of the compiler (TORCHINDUCTOR_CACHE_DIR) has the kernels',
-                logger='current',
-            )
-        return found

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..apis.building import CHECKPOINT_SUFFIXES
 from ..apis.known_models import known_models
 from ..apis.prediction import model_and_weights
 from ..errors import ConfigError
@@ -102,6 +103,6 @@ def _name_of(source: str) -> str:
     path = Path(source)
     if path.name == 'manifest.json':
         path = path.parent
-    if path.suffix in ('.pth', '.pt', '.safetensors') and path.parent.name:
+    if path.suffix in CHECKPOINT_SUFFIXES and path.parent.name:
         return f'{path.parent.name}/{path.stem}'
     return path.name if path.is_dir() else path.stem

@@ -52,12 +52,14 @@ class StripPacker:
         short_sides = ordered.min(axis=1)
         self.by_short_side = np.argsort(short_sides, kind='stable').tolist()
         self.short_sides = np.sort(short_sides).tolist()
-        self.ordered = ordered
+        self.ordered, self.area = ordered, float((ordered[:, 0] * ordered[:, 1]).sum())
 
     def lowest_height(self, width: float) -> float:
         """Lower bound of the height of any packing: the area inside the strip divided by its width, less the rounding error."""
-        inside = np.minimum(self.ordered[:, 0], width) * self.ordered[:, 1]
-        return float(inside.sum()) / width * (1 - 1e-9)
+        area = self.area
+        if width < self.sorted_widths[-1]:
+            area = float((np.minimum(self.ordered[:, 0], width) * self.ordered[:, 1]).sum())
+        return area / width * (1 - 1e-9)
 
     def pack(self, width: float, limit: float = math.inf) -> tuple[float, list[float], list[float]]:
         """Pack into a strip.

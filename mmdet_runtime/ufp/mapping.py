@@ -84,17 +84,16 @@ def match_rects(boxes: Array, rects: Array, min_overlap: float = MIN_OVERLAP) ->
     xp = namespace(boxes)
     # One axis after the other: a reduction over an axis of length 2 takes five times as long.
     width, height = (
-        (
-            xp.minimum(rects[:, None, axis + 2], boxes[:, axis + 2]) - xp.maximum(rects[:, None, axis], boxes[:, axis])
-        ).clip(min=0)
+        xp.minimum(rects[:, None, axis + 2], boxes[:, axis + 2]) - xp.maximum(rects[:, None, axis], boxes[:, axis])
         for axis in (0, 1)
     )  # (R, K)
-    shared = width * height
+    rect, box = xp.where((width > 0) & (height > 0))  # few of all pairs, and the rest is computed for these alone
+    shared = width[rect, box] * height[rect, box]
     box_areas, rect_areas = ((b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (boxes, rects))
-    smaller = xp.minimum(rect_areas[:, None], box_areas)  # (R, K)
+    smaller = xp.minimum(rect_areas[rect], box_areas[box])
     share = shared / smaller.clip(min=xp.finfo(smaller.dtype).tiny)
-    rect, box = xp.where((smaller > 0) & (share > min_overlap))
-    return rect, box
+    matched = (smaller > 0) & (share > min_overlap)
+    return rect[matched], box[matched]
 
 
 @_of_any_kind

@@ -87,10 +87,12 @@ def UnifiedForegroundPacking(  # noqa: N802 - the name that users of the method 
         source = np.concatenate([source, whole_image(check_input_shape(input_shape))[:, :4]])
         factors, mean_area = np.append(factors, float(whole_zoom)), np.append(mean_area, np.inf)
     if max_side is None:
-        positions = pack_tiles(source[:, 2:] * factors[:, None], packing)
+        tiles = source[:, 2:] * factors[:, None]  # (R, 2)
+        positions = pack_tiles(tiles, packing)
     else:
         factors, positions = _pack_bounded(source[:, 2:], factors, mean_area, packing, float(max_side))
-    mosaic_w, mosaic_h = mosaic_size(source[:, 2:] * factors[:, None], positions)
+        tiles = source[:, 2:] * factors[:, None]
+    mosaic_w, mosaic_h = mosaic_size(tiles, positions)
     regions = np.concatenate([source, positions, factors[:, None]], axis=1)  # (R, 7)
     return float64_like(regions, boxes), mosaic_w, mosaic_h
 

@@ -24,7 +24,8 @@ AREA_LIMITS = (32 * 32, 96 * 96)
 """Mean object areas (px^2) at which an object stops being small, and middling: COCO's size classes."""
 
 _TOUCH = 1e-6  # pixels: rounding can let boxes that only touch pass the merging test, so the search must find them too
-_BINS = 48  # columns and rows of the search for boxes near a region; more of them cost more to keep than they save
+_BINS = 32  # columns and rows of the search for boxes near a region; more of them cost more to keep than they save
+_MARGIN = np.array([-_TOUCH, -_TOUCH, _TOUCH, _TOUCH])
 
 
 def as_boxes(boxes: BoxesLike) -> np.ndarray:
@@ -43,10 +44,10 @@ def as_boxes(boxes: BoxesLike) -> np.ndarray:
         return boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ModelInputError('must have the shape (N, 4), xyxy', field='boxes', received=boxes.shape)
-    finite, ordered = np.isfinite(boxes).all(axis=1), (boxes[:, 2:] >= boxes[:, :2]).all(axis=1)
+    finite, ordered = np.isfinite(boxes), boxes[:, 2:] >= boxes[:, :2]
     for fine, rule in ((finite, 'coordinates must be finite'), (ordered, 'x2 >= x1 and y2 >= y1 are needed')):
         if not fine.all():
-            row = int(fine.argmin())
+            row = int(fine.all(axis=1).argmin())
             raise ModelInputError(rule, record=f'box {row}', field='boxes', received=boxes[row].tolist())
     return boxes
 
@@ -80,8 +81,9 @@ def expand_boxes(boxes: np.ndarray, scale: float, limit_wh: tuple[float, float])
     """
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2  # (N, 2)
     half = (boxes[:, 2:] - boxes[:, :2]) * (scale / 2)  # (N, 2)
-    edges = np.concatenate([centre - half, centre + half], axis=1)  # (N, 4)
-    return np.clip(edges, 0.0, np.tile(np.asarray(limit_wh, dtype=np.float64), 2))
+    edges = np.concatenate([centre - half, centre + half], axis=1, dtype=np.float64)  # (N, 4)
+    # Not np.clip, which takes three times as long for a hundred boxes.
+    return np.minimum(np.maximum(edges, 0.0, out=edges), (*limit_wh, *limit_wh), out=edges)
 
 
 def object_areas(boxes: np.ndarray) -> np.ndarray:
@@ -92,7 +94,8 @@ def object_areas(boxes: np.ndarray) -> np.ndarray:
 def estimate_factors(mean_area: np.ndarray) -> np.ndarray:
     """Zoom of every region, float64 (R,), from the mean area of its objects in px^2: 4 below 32^2, 2 below 96^2, 1 otherwise."""
     small, middling = AREA_LIMITS
-    return np.select([mean_area < small, mean_area < middling], [float(f) for f in FACTORS[:2]], float(FACTORS[2]))
+    large_zoom, middling_zoom, no_zoom = map(float, FACTORS)
+    return np.where(mean_area < small, large_zoom, np.where(mean_area < middling, middling_zoom, no_zoom))
 
 
 def merge_boxes(
@@ -105,7 +108,7 @@ def merge_boxes(
     sum of both areas. A box that was refused is not compared again in the same turn, and there is no second round, so the result
     depends on the order.
 
-    Two boxes pass that test only if they overlap. For each of 48 columns and 48 rows of the image the search therefore keeps two sets
+    Two boxes pass that test only if they overlap. For each of 32 columns and 32 rows of the image the search therefore keeps two sets
     of boxes, those that begin in it or before it, and those that end in it or after it, each set as the bits of one integer: four
     lookups and three ANDs leave the few boxes near a region. The result is exactly that of comparing all pairs.
 
@@ -121,9 +124,8 @@ def merge_boxes(
     count = len(boxes)
     if count == 0:
         return np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64)
-    cell = np.maximum(boxes.max(axis=0)[2:] / _BINS, 1e-9)  # (2,) width and height of a cell
-    margin = np.array([-_TOUCH, -_TOUCH, _TOUCH, _TOUCH])
-    bins = np.clip(((boxes + margin) / np.tile(cell, 2)).astype(np.int64), 0, _BINS - 1)  # (N, 4)
+    cell = np.maximum(boxes.max(axis=0)[[2, 3, 2, 3]] / _BINS, 1e-9)  # (4,) width and height of a cell, twice
+    bins = np.minimum(np.maximum(((boxes + _MARGIN) / cell).astype(np.int64), 0), _BINS - 1)  # (N, 4)
     begins_x, ends_x, begins_y, ends_y = _cell_sets(bins)
     bins_of, extent = bins.tolist(), boxes.tolist()
     size = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).tolist()
@@ -185,13 +187,13 @@ def merge_boxes(
             for c in range(oy2 + 1, by2 + 1):
                 ends_y[c] |= own
 
-    root = np.array(absorbed_by)
-    kept = np.flatnonzero(root == np.arange(count))
-    while (root[root] != root).any():  # a region that absorbed others can itself be absorbed
-        root = root[root]
+    kept = [m for m, root in enumerate(absorbed_by) if root == m]
+    roots = np.array(absorbed_by)
+    while ((above := roots[roots]) != roots).any():  # a region that absorbed others can itself be absorbed
+        roots = above
     regions = np.array([extent[m] for m in kept])
     mean_area = np.array([total[m] / members[m] for m in kept])
-    return regions, mean_area, np.searchsorted(kept, root)
+    return regions, mean_area, np.searchsorted(kept, roots)
 
 
 def _factor(mean_area: float) -> float:
@@ -248,8 +250,9 @@ def generate_regions(
     limit = (width, height) if mode == 'exact' else (width - 1, height - 1)
     expanded = expand_boxes(boxes, scale, limit)
     regions, mean_area, member = merge_boxes(expanded, object_areas(boxes), max_tile)
-    solid = (regions[:, 2:] > regions[:, :2]).all(axis=1)  # (R,)
-    if not solid.all():
+    longer = regions[:, 2:] > regions[:, :2]  # (R, 2)
+    if not longer.all():
+        solid = longer.all(axis=1)  # (R,)
         renumbered = np.where(solid, np.cumsum(solid) - 1, -1)
         regions, mean_area, member = regions[solid], mean_area[solid], renumbered[member]
     if mode == 'exact':

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
+from mmdet.apis.det_inferencer import DetInferencer
 from mmdet.apis.known_models import KnownModel, known_models
 from mmdet.apis.prediction import model_and_weights
 from mmdet.commands import command, main
@@ -74,6 +75,12 @@ def test_a_checkpoint_has_its_config_beside_it(tmp_path):
     assert model_and_weights(str(checkpoint), None) == (str(tmp_path / 'a.py'), str(checkpoint))
     with pytest.raises(ConfigError, match='is a checkpoint already'):
         model_and_weights(str(checkpoint), 'other.pth')
+    with pytest.raises(ConfigError, match='is a checkpoint already'):
+        DetInferencer(checkpoint, 'other.pth')
+    (tmp_path / 'a.py').write_text('model = open()')
+    for name_model in (lambda: model_and_weights(str(checkpoint), None), lambda: DetInferencer(str(checkpoint))):
+        with pytest.raises(ConfigError, match='the file is a program'):
+            name_model()
 
 
 DETECTOR = dict(type='GFL', backbone=dict(), test_cfg=dict(max_per_img=30))

@@ -89,6 +89,35 @@ def test_a_process_that_hangs_in_a_backend_ends_all_the_same(tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ['stderr']
 
 
+def test_a_process_that_stood_still_has_its_time_to_end(tmp_path, monkeypatch):
+    """Job control, a frozen container or a paused machine, between the signal and the end of the cleaning up."""
+    monkeypatch.setattr(ending, 'GRACE_SECONDS', 0.5)
+
+    @reports_user_errors
+    def main():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            time.sleep(0.05)  # the thread that watches begins to count
+            os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(0.1)
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with open(tmp_path / 'stderr', 'w') as sys.stderr:
+                main()
+        except SystemExit as ended:
+            os._exit(ended.code)
+        finally:
+            os._exit(9)
+    assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
+    time.sleep(0.7)
+    os.kill(pid, signal.SIGCONT)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 143
+    assert (tmp_path / 'stderr').read_text() == 'Stopped by SIGTERM.\n'
+
+
 def test_what_was_chosen_before_stays():
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # nohup, and background jobs of a script
     with ends_in_one_line():

@@ -210,7 +210,7 @@ def traced(monkeypatch):
     monkeypatch.setattr(
         torch, 'compile', lambda *args, **options: compiler(*args, **{**options, 'backend': 'eager', 'mode': None})
     )
-    monkeypatch.setattr('mmdet.models.inference.print_log', lambda line, **_: said.append(line))
+    monkeypatch.setattr('mmdet.models.compilation.print_log', lambda line, **_: said.append(line))
     torch._dynamo.reset()
     yield said
     torch._dynamo.reset()
