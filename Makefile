@@ -17,7 +17,7 @@ $(READY): requirements.txt constraints.txt setup.py pyproject.toml mmdet_runtime
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch setuptools
 	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements.txt pytest pytest-xdist ruff import-linter mypy \
-		onnx onnxruntime openvino nncf trackers starlette uvicorn simplejpeg pydantic simsimd stringzilla
+		onnx onnxruntime openvino nncf transformers trackers starlette uvicorn simplejpeg pydantic simsimd stringzilla
 # albumentations asks for a second OpenCV, which would overwrite the first.
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt albumentations albucore
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .

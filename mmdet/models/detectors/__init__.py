@@ -23,6 +23,7 @@ from .single_stage import (
 )
 from .sliced_det import SlicedDet
 from .stage import DetectionStage
+from .transformers_det import TransformersDetector
 from .tta import DetTTAModel
 from .two_stage import TwoStageDetector
 from .ufpmp_det import UFPMPDet, UFPMPTrace
@@ -30,6 +31,6 @@ from .ufpmp_det import UFPMPDet, UFPMPTrace
 __all__ = [
     'ATSS', 'BaseDetector', 'CascadeRCNN', 'CenterNet', 'CompositeDetector', 'DetTTAModel', 'DetectionStage', 'FCOS', 'FOVEA', 'FasterRCNN',
     'FullResolutionPreprocessor', 'GFL', 'KnowledgeDistillationSingleStageDetector', 'NanoDet', 'NanoDetPlus', 'PAA', 'RPN', 'RTMDet',
-    'RepPointsDetector', 'RetinaNet', 'SingleStageDetector', 'SlicedDet', 'TOOD', 'TwoStageDetector', 'UFPMPDet', 'UFPMPTrace', 'VFNet', 'YOLOV3',
+    'RepPointsDetector', 'RetinaNet', 'SingleStageDetector', 'SlicedDet', 'TOOD', 'TransformersDetector', 'TwoStageDetector', 'UFPMPDet', 'UFPMPTrace', 'VFNet', 'YOLOV3',
     'YOLOX',
 ]  # fmt: skip
