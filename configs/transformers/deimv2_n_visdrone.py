@@ -15,8 +15,8 @@ optim_wrapper = dict(
             '_delete_': True,
             'conv_encoder.model': dict(lr_mult=0.5),
             # Longer than the key above, and in the backbone only.
-            'normalization.weight': dict(lr_mult=0.5, decay_mult=0.0),
-            'normalization.bias': dict(lr_mult=0.5, decay_mult=0.0),
+            '.normalization.weight': dict(lr_mult=0.5, decay_mult=0.0),
+            '.normalization.bias': dict(lr_mult=0.5, decay_mult=0.0),
             # Of the decoder: RMSNorm, which is no norm for norm_decay_mult.
             '_layer_norm': dict(decay_mult=0.0),
             'gateway.norm': dict(decay_mult=0.0),
