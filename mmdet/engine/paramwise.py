@@ -24,6 +24,7 @@ _OPTIONS = (
 # The translation of configs of mmdetection 1.x adds this key, whatever the backbone.
 _OF_OLD_CONFIGS = 'downsample.1.bias'
 _KEY_OPTIONS = ('lr_mult', 'decay_mult', 'requires_grad')
+_NAME = 'name of the parameter'  # in its group, until those of the whole model are there
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -37,6 +38,9 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
 
     ``dcn_offset_lr_mult`` applies to the layers that compute the offsets of deformable convolutions.
 
+    A parameter that several modules share is trained once, as if ``bypass_duplicate=True``: it follows the longest key of all its names, or else the
+    rules of the first.
+
     Raises:
         ConfigError: a key that no parameter's name contains, or whose parameters are all frozen already or follow longer keys; an option
             that is unknown, or that applies to no layer of the model; nothing is left to train.
@@ -46,6 +50,10 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
         """Freeze, and build the optimizer of the rest."""
         inner: Any = getattr(model, 'module', model)
         self._check(inner)
+        if self.paramwise_cfg:  # mmengine's own way is slow, and takes the first name alone
+            self.paramwise_cfg = {
+                name: value for name, value in self.paramwise_cfg.items() if name != 'bypass_duplicate'
+            }
         self._freeze(inner)
         refuse_frozen_model(inner, f'{_FIELD}.custom_keys')
         wrapper = super().__call__(model)
@@ -82,19 +90,21 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
         return _OPTIONS
 
     def _check_keys(self, model: nn.Module) -> None:
-        names = {name: parameter.requires_grad for name, parameter in model.named_parameters(remove_duplicate=False)}
-        decided = Counter(self._key_of(name) for name in names)
-        trained = Counter(self._key_of(name) for name, trains in names.items() if trains)
+        names = _names_of(model)
+        keys = {parameter: self._key_of(*own) for parameter, own in names.items()}
+        decided = Counter(keys.values())
+        trained = Counter(key for parameter, key in keys.items() if parameter.requires_grad)
+        every = [name for own in names.values() for name in own]
         for key, options in self._keys.items():
             field = f'{_FIELD}.custom_keys.{key}'
             if not isinstance(options, dict) or not options:
                 raise ConfigError(f'must be a dict of {", ".join(_KEY_OPTIONS)}', field=field, received=options)
             _check_factors(options, field)
-            if not any(_contains(name, key) for name in names):
+            if not any(_contains(name, key) for name in every):
                 if key == _OF_OLD_CONFIGS:
                     continue
                 raise ConfigError(
-                    f'no parameter of the model has this in its name; {near_parts(key, names)}', field=field
+                    f'no parameter of the model has this in its name; {near_parts(key, every)}', field=field
                 )
             if not decided[key]:
                 longer = [other for other in self._keys if key in other and other != key]
@@ -115,23 +125,23 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
                 message = 'has no effect on parameters that are frozen (requires_grad=False beside it)'
                 raise ConfigError(message, field=f'{field}.{useless[0]}', received=options[useless[0]])
 
-    def _key_of(self, name: str) -> str | None:
-        """The key that decides for a parameter, by mmengine's rule: the longest one that its name contains, of equal length the first by alphabet."""
-        keys = [key for key in self._keys if _contains(name, key)]
+    def _key_of(self, *names: str) -> str | None:
+        """The key that decides for a parameter, by mmengine's rule: the longest one that a name of it contains, of equal length the first by alphabet."""
+        keys = [key for key in self._keys if any(_contains(name, key) for name in names)]
         return min(keys, key=lambda key: (-len(key), key)) if keys else None
 
-    def _freezes(self, name: str) -> bool:
-        key = self._key_of(name)
+    def _freezes(self, *names: str) -> bool:
+        key = self._key_of(*names)
         return key is not None and self._keys[key].get('requires_grad') is False
 
     def _freeze(self, model: nn.Module) -> None:
         if not any(options.get('requires_grad') is False for options in self._keys.values()):
             return
         counts: Counter[str | None] = Counter()
-        for name, parameter in model.named_parameters(remove_duplicate=False):
-            if self._freezes(name):
+        for parameter, names in _names_of(model).items():
+            if self._freezes(*names):
                 parameter.requires_grad_(False)
-                counts[self._key_of(name)] += 1
+                counts[self._key_of(*names)] += 1
         norms = 0
         for name, norm in norms_of(model):
             own = [f'{name}.{leaf}' for leaf, _ in norm.named_parameters(recurse=False)] or [f'{name}.']
@@ -147,14 +157,37 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
         """Add the groups of a module's parameters that are trained to ``params``."""
         start = len(params)
         super().add_params(params, module, prefix=prefix, is_dcn_module=is_dcn_module)
+        own = {parameter: f'{prefix}.{name}'.lstrip('.') for name, parameter in module.named_parameters(recurse=False)}
         for group in params[start:]:
             group.pop('requires_grad', None)  # what mmengine leaves there would be a setting of the optimizer
+            group.setdefault(_NAME, own.get(group['params'][0]))  # that of a child has its name already
+        if not prefix:
+            params[start:] = self._once(params[start:])
         offset = self.paramwise_cfg.get('dcn_offset_lr_mult')
         if not prefix and offset is not None:
             own = {id(parameter) for name, parameter in _offsets(module) if self._key_of(name) is None}
             for group in params[start:]:
                 if any(id(parameter) in own for parameter in group['params']):
                     group['lr'] = self.base_lr * offset
+
+    def _once(self, groups: list[dict]) -> list[dict]:
+        """One group of each parameter, without its name: that of the name whose key decides, otherwise the first."""
+        chosen: dict[nn.Parameter, dict] = {}
+        shared: dict[nn.Parameter, list[str]] = {}
+        for group in groups:
+            parameter, name = group['params'][0], group.pop(_NAME)
+            names = shared.setdefault(parameter, [])
+            before = self._key_of(*names)
+            names.append(name)
+            if parameter not in chosen or self._key_of(*names) != before:
+                chosen[parameter] = group
+        several = [names for names in shared.values() if len(names) > 1]
+        if several:
+            example = ' = '.join(several[0])
+            print_log(
+                f'{len(several)} parameters with several names ({example}, ...) are trained once', logger='current'
+            )
+        return list(chosen.values())
 
     def _check_defaults(self, wrapper: OptimWrapper) -> None:
         """Refuse options of a key that the optimizer does not know: in its groups they would lie without effect."""
@@ -173,6 +206,14 @@ def _check_factors(options: dict, field: str) -> None:
     for name, value in options.items():
         if name.endswith('_mult') and not (is_finite(value) and value >= 0):
             raise ConfigError('must be a number >= 0', field=f'{field}.{name}', received=value)
+
+
+def _names_of(model: nn.Module) -> dict[nn.Parameter, list[str]]:
+    """All names of each parameter: several of one that modules share."""
+    names: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(parameter, []).append(name)
+    return names
 
 
 def _contains(name: str, key: str) -> bool:

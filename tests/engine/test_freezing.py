@@ -208,3 +208,44 @@ def test_resumed_and_averaged(tmp_path, options):
     one, other = (load(tmp_path / name / 'epoch_5.pth') for name in ('whole', 'cut'))
     for key in ('state_dict', 'ema_state_dict'):
         assert all(torch.equal(value, other[key][name]) for name, value in one[key].items())
+
+
+class Tied(nn.Module):
+    """A head and its copy in a decoder, one parameter under two names; as in the detectors of transformers."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.head, self.decoder = nn.Linear(2, 3), nn.Linear(3, 1), nn.Module()
+        self.decoder.head = self.head
+
+
+@pytest.mark.parametrize(
+    ('paramwise', 'expected'),
+    [
+        (dict(bias_decay_mult=0), [(0.1, 0.1), (0.1, 0.0), (0.1, 0.1), (0.1, 0.0)]),
+        (dict(bias_decay_mult=0, bypass_duplicate=True), [(0.1, 0.1), (0.1, 0.0), (0.1, 0.1), (0.1, 0.0)]),
+        # The longest key of all its names decides, whichever of them comes first.
+        (dict(custom_keys=dict(backbone=dict(lr_mult=0.5))), [(0.05, 0.1), (0.05, 0.1), (0.1, 0.1), (0.1, 0.1)]),
+        (dict(custom_keys=dict(decoder=dict(lr_mult=2))), [(0.1, 0.1), (0.1, 0.1), (0.2, 0.1), (0.2, 0.1)]),
+        (dict(custom_keys={'head': dict(lr_mult=3), 'decoder.head.bias': dict(decay_mult=0)}), [(0.1, 0.1), (0.1, 0.1), (0.3, 0.1), (0.1, 0.0)]),
+        (dict(custom_keys=dict(decoder=dict(requires_grad=False))), [(0.1, 0.1), (0.1, 0.1)]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize('constructor', ['DefaultOptimWrapperConstructor', 'GroupedOptimWrapperConstructor'])
+def test_a_shared_parameter_is_trained_once(constructor, paramwise, expected):
+    model = Tied()
+    optimizer = dict(type='SGD', lr=0.1, weight_decay=0.1)
+    cfg = dict(type='OptimWrapper', optimizer=optimizer, paramwise_cfg=paramwise, constructor=constructor)
+    groups = build_optim_wrapper(model, cfg).optimizer.param_groups
+    found = {parameter: (group['lr'], group['weight_decay']) for group in groups for parameter in group['params']}
+    assert sum(len(group['params']) for group in groups) == len(expected)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert [found[parameter] for parameter in trained] == [pytest.approx(one) for one in expected]
+
+
+def test_a_key_that_loses_under_every_name():
+    keys = {'head': dict(lr_mult=3), 'decoder.head': dict(lr_mult=2)}
+    with pytest.raises(
+        ConfigError, match=r'custom_keys\.head: has no effect: all its parameters follow longer keys \(decoder\.head\)'
+    ):
+        wrap(Tied(), custom_keys=keys)

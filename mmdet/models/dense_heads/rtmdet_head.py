@@ -341,8 +341,8 @@ class RTMDetHead(BaseDenseHead):
 class RTMDetSepBNHead(RTMDetHead):
     """Towers whose convolutions are shared by the levels, while each level has its own norms and predictors.
 
-    A shared convolution is one module with a name at every level, so that its weight is in the state dict once a level. An optimizer
-    constructor must be told by ``bypass_duplicate=True`` to take it once.
+    A shared convolution is one module with a name at every level, so that its weight is in the state dict once a level. The optimizer
+    takes it once.
 
     Args:
         num_classes, in_channels: see :class:`RTMDetHead`.
