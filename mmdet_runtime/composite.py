@@ -100,8 +100,8 @@ class UFPMPDet(SecondLook):
         """A mosaic as the fine stage gets it."""
         return mosaic if self.mosaic == 'direct' else mosaic.pixels(np.float32 if self.mosaic == 'exact' else None)
 
-    def to_image(self, bboxes: np.ndarray, regions: Mosaic) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes of the mosaic in pixels of the image, once for every tile that they belong to, and the index of each."""
+    def to_image(self, bboxes: np.ndarray, regions: Mosaic) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See :meth:`~mmdet_runtime.second_look.SecondLook.to_image`."""
         if self.mosaic == 'direct':
             size_hw = self.fine.input_size_hw(regions.shape[:2], self.fine.scales[0])
             return regions.to_image(bboxes, size_hw, self.min_overlap)
@@ -157,7 +157,7 @@ class SlicedDet:
         if self.whole is not None:
             for view, found in zip(views, self.whole.detect(images)):
                 view.append(found)
-        return [merge_views(results, self.nms, self.max_per_img) for results in views]
+        return [merge_views(results, self.nms, self.max_per_img, self.stage.end_to_end) for results in views]
 
     def _tiles(self, images: Sequence[np.ndarray]) -> Iterator[tuple[int, int, int, np.ndarray]]:
         """Image number, left and upper edge, and pixels of every tile."""

@@ -1,7 +1,7 @@
 """Reading and checking an exported folder: its manifest, and whether its files are those that were written with it.
 
 ``manifest.json`` says what the networks are (``networks``), how images become their inputs and outputs become boxes (``stages``), and for
-composite detectors how the stages work together (``composite``). The formats of all fields are in :data:`_NETWORK` and :data:`_STAGE`.
+composite detectors how the stages work together (``composite``). The formats of all fields are in :data:`_NETWORK`, :data:`_STAGE` and :data:`_LATER`.
 """
 
 import dataclasses
@@ -109,6 +109,8 @@ _STAGE: dict[str, _Check] = {
     'test_cfg': (lambda value: isinstance(value, dict), 'must be an object with score_thr, nms and max_per_img'),
     'clips_boxes': _BOOL,
 }
+# Of a stage; folders of earlier releases lack it.
+_LATER: dict[str, _Check] = {'end_to_end': _BOOL}
 # Those that are left out have no effect.
 _TEST_CFG: dict[str, _Check] = {
     'score_thr': (is_finite, 'must be a number'),
@@ -206,9 +208,8 @@ def read_folder(path: str | os.PathLike, *, verify: bool = True) -> Folder:
     if not set(needed) <= set(stages) <= {*needed, *possible}:
         raise CheckpointError(f'of a {kind} must be {list(needed)}', file=file, field='stages', received=[*stages])
     for name, entry in stages.items():
-        _check_fields(entry, _STAGE, f'stages.{name}', file)
-        given = {key: check for key, check in _TEST_CFG.items() if key in entry['test_cfg']}
-        _check_fields(entry['test_cfg'], given, f'stages.{name}.test_cfg', file)
+        _check_fields(entry, {**_STAGE, **_given(_LATER, entry)}, f'stages.{name}', file)
+        _check_fields(entry['test_cfg'], _given(_TEST_CFG, entry['test_cfg']), f'stages.{name}.test_cfg', file)
         if entry['network'] not in networks:
             field = f'stages.{name}.network'
             raise CheckpointError(f'must be one of {[*networks]}', file=file, field=field, received=entry['network'])
@@ -224,6 +225,10 @@ def _entries(manifest: Mapping, name: str, file: Path) -> dict[str, dict]:
     if not isinstance(entries, dict) or not entries or not all(isinstance(one, dict) for one in entries.values()):
         raise CheckpointError('must be an object of objects by name', file=file, field=name, received=entries)
     return entries
+
+
+def _given(checks: Mapping[str, _Check], entry: Mapping) -> dict[str, _Check]:
+    return {name: check for name, check in checks.items() if name in entry}
 
 
 def _check_fields(entry: Mapping, checks: Mapping[str, _Check], where: str, file: Path) -> None:

@@ -21,7 +21,8 @@ _ON_EMPTY = ('skip', 'whole')
 class SecondLook(ABC):
     """The settings of UFPMP-Det beside its stages, which :class:`mmdet.models.detectors.UFPMPDet` describes, and the steps that they decide."""
 
-    coarse: Any  # the first stage, with ``scales`` and ``input_size_hw``
+    coarse: Any  # the first stage, with ``scales``, ``input_size_hw`` and ``end_to_end``
+    fine: Any  # the second
     coarse_area: float | None = None
     look_below: float | None = None
 
@@ -67,13 +68,12 @@ class SecondLook(ABC):
 
     @staticmethod
     @abstractmethod
-    def merge_views(views: list[Any], nms: Any, max_per_img: int) -> Any:
-        """The detections of several views, at least one, through one NMS."""
+    def merge_views(views: list[Any], nms: Any, max_per_img: int, end_to_end: list[bool]) -> Any:
+        """The detections of several views, at least one, through one NMS; each may be of a detector that needs none among its own."""
 
-    def to_image(self, bboxes: Any, regions: Any) -> tuple[Any, Any]:
-        """Boxes of the mosaic in pixels of the image, once for every tile that they belong to, and the index of each."""
-        mapped, index, _ = boxes_to_image(bboxes, regions, self.min_overlap)
-        return mapped, index
+    def to_image(self, bboxes: Any, regions: Any) -> tuple[Any, Any, Any]:
+        """Boxes of the mosaic in pixels of the image, once for every tile that they belong to; the index of each, and that of its tile, rising."""
+        return boxes_to_image(bboxes, regions, self.min_overlap)
 
     def looks_again(self, coarse: Any, size_wh: tuple[int, int]) -> bool:
         """Whether an image gets a second look, by its coarse detections and ``look_below``."""
@@ -106,7 +106,8 @@ class SecondLook(ABC):
     def merge(self, coarse: Any, fine: Any | None, regions: Any, looked: bool = True) -> Any:
         """Boxes of the mosaic back in the image, with the coarse ones where asked for, through one NMS per class.
 
-        Of an image that was not ``looked`` at again, the coarse detections as they are: their stage's NMS has seen them.
+        The tiles overlap in the image, so that each of them is a view. Of an image that was not ``looked`` at again, the coarse detections as they
+        are: their stage's NMS has seen them.
         """
         labels = coarse.labels
         if self._fine_labels is not None:
@@ -116,16 +117,28 @@ class SecondLook(ABC):
             return known[: self.max_per_img] if self.max_per_img >= 0 else known
         views = [self.detections(coarse.bboxes[:0], coarse.scores[:0], coarse.labels[:0])]
         if fine is not None:
-            bboxes, index = self.to_image(fine.bboxes, regions)
+            bboxes, index, tile = self.to_image(fine.bboxes, regions)
             own = self.detections(bboxes, fine.scores[index], fine.labels[index])
-            views.append(own if self.coarse_area is None else own[_areas(bboxes) < self.coarse_area])
+            if self.coarse_area is not None:
+                small = _areas(bboxes) < self.coarse_area
+                own, tile = own[small], tile[small]
+            views += _parted(own, tile) if self.fine.end_to_end else [own]
+        end_to_end = [self.fine.end_to_end] * len(views)
         if self.coarse_weight > 0 or self.coarse_area is not None:
             weights = namespace(coarse.scores).full_like(coarse.scores, self.coarse_weight)
             if self.coarse_area is not None:
                 weights[_areas(coarse.bboxes) >= self.coarse_area] = 1
             kept = (labels >= 0) & (weights > 0)
             views.append(self.detections(coarse.bboxes[kept], (coarse.scores * weights)[kept], labels[kept]))
-        return self.merge_views(views, self.nms, self.max_per_img)
+            end_to_end.append(self.coarse.end_to_end)
+        return self.merge_views(views, self.nms, self.max_per_img, end_to_end)
+
+
+def _parted(found: Any, groups: Any) -> list[Any]:
+    """The detections of each group, whose numbers (n,) rise."""
+    numbers = groups.tolist()
+    starts = [i for i, number in enumerate(numbers) if i == 0 or number != numbers[i - 1]]
+    return [found[start:stop] for start, stop in zip(starts, [*starts[1:], len(numbers)])]
 
 
 def _areas(bboxes: Any) -> Any:

@@ -93,7 +93,7 @@ class Mosaic:
 
     def to_image(
         self, bboxes: np.ndarray, size_hw: tuple[int, int], min_overlap: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As :func:`~mmdet_runtime.ufp.boxes_to_image`, of boxes (K, 4) in pixels of the mosaic that :meth:`small` drew at a size."""
         factor = np.array([self.shape[1] / size_hw[1], self.shape[0] / size_hw[0]] * 2)
         tiles, sources = self.tiles(size_hw) * factor, source_rects(pixel_regions(self.regions))
@@ -101,7 +101,7 @@ class Mosaic:
         tiles, sources = tiles[region], sources[region]
         scale = (sources[:, 2:] - sources[:, :2]) / (tiles[:, 2:] - tiles[:, :2])
         mapped = (bboxes[box] - np.tile(tiles[:, :2], 2)) * np.tile(scale, 2) + np.tile(sources[:, :2], 2)
-        return mapped.astype(bboxes.dtype), box
+        return mapped.astype(bboxes.dtype), box, region
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,7 @@ class _View:
 class Stage:
     """Resize, normalise, detect, map back; optionally at several scales, and with the flipped image as a further view of each.
 
-    The candidates of all views go through one NMS. Images are batched by padded size, so that the detections of one image never depend on the
+    The candidates of all views go through one NMS, in which those of an end-to-end network do not suppress others of their own view. Images are batched by padded size, so that the detections of one image never depend on the
     padding of another. The toolbox's :class:`mmdet.models.detectors.DetectionStage` does the same with tensors.
 
     Args:
@@ -135,6 +135,8 @@ class Stage:
             threshold is in the network.
         min_score: leave out candidates that do not score more than this, for a network whose threshold is lower.
         clips_boxes: whether the network's boxes end at the border of the image; otherwise they are clipped here.
+        end_to_end: whether the network has one box for each object of a view. Without ``nms``, several views are then merged by
+            :data:`~mmdet_runtime.suppression.ACROSS_VIEWS`.
         canvas: arguments of :class:`~mmdet_runtime.canvas.Canvas`, for images that are not simply resized; None resizes.
         exact_resize: how 8-bit images are resized, see :func:`~mmdet_runtime.resizing.resize_image`. False for a detector on its own, whose test
             pipeline resizes; True for a stage of a composite one.
@@ -161,6 +163,7 @@ class Stage:
         test_cfg: Mapping[str, Any] | None = None,
         min_score: float = 0.0,
         clips_boxes: bool = True,
+        end_to_end: bool = False,
         canvas: Mapping[str, Any] | None = None,
         exact_resize: bool = False,
     ):
@@ -183,6 +186,7 @@ class Stage:
                 'must be null for a stage with a canvas', field='flip, max_zoom', received=(flip, max_zoom)
             )
         self.test_cfg, self.min_score, self.clips_boxes = dict(test_cfg or {}), min_score, clips_boxes
+        self.end_to_end = end_to_end
         self.merge([Detections.empty()])  # an NMS that is not known here is refused before the first image
 
     def detect(self, images: Sequence[np.ndarray | Mosaic]) -> list[Detections]:
@@ -230,7 +234,7 @@ class Stage:
     def merge(self, views: list[Detections]) -> Detections:
         """The candidates of one image's views through the one NMS."""
         nms = self.test_cfg.get('nms')
-        return merge_views(views, nms, self.test_cfg.get('max_per_img', -1))
+        return merge_views(views, nms, self.test_cfg.get('max_per_img', -1), self.end_to_end)
 
     def input_size_hw(self, size_hw: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
         """Height and width, before padding, at which the network sees an image at one of ``scales``."""

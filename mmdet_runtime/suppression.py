@@ -7,6 +7,9 @@ greedy rule is then applied to the short list of pairs that exceed the threshold
 Classes are told apart by label. The usual way, shifting the boxes of a class by ``label * (max + 1)`` in float32, costs the coordinates
 their last bits (those of class 79 in an 8,000 pixel image are rounded to 1/16 pixel).
 
+Several views of an image (scales, flips, tiles, passes) are merged by the same NMS. Boxes of a detector that gives one box for each object need
+no NMS among themselves: those of one view do not suppress each other, however close two objects are, and each suppresses those of other views.
+
 N boxes, k of them kept, B boxes of a block; a "rank" is a position among the boxes sorted by falling score, so a lower rank is a better box.
 """
 
@@ -26,6 +29,9 @@ _KEYS = {  # of a config, by its type
 # Pairs tested at once by the sweep, so that its scratch arrays stay in the cache: 20,000 boxes of one class take 206 ms with 2**15 pairs,
 # 214 with 2**16, 240 with 2**17, 326 with 2**20.
 _PAIRS = 1 << 15
+# How the views of an end-to-end detector are merged unless it is said: two objects of one class overlap less in most images of crowds, and
+# two views of one object more.
+ACROSS_VIEWS = dict(type='nms', iou_threshold=0.7)
 _BLOCK = 4096
 # The sweep leaves out pairs by a bound that holds in exact arithmetic; this slack covers the rounding of float32 IoUs (about 1e-6).
 _SLACK = 1e-3
@@ -64,28 +70,50 @@ class Detections:
         """The boxes that a mask (n,), indices or a slice selects."""
         return Detections(self.bboxes[index], self.scores[index], self.labels[index])
 
-    def suppress(self, nms: Mapping | None, max_per_img: int = -1) -> 'Detections':
+    def suppress(
+        self, nms: Mapping | None, max_per_img: int = -1, views: np.ndarray | None = None
+    ) -> 'Detections':
         """The survivors of an NMS, in descending order of score; of equal scores the earlier box comes first.
 
         Args:
             nms: config of :func:`batched_nms`.
             max_per_img: how many to keep at most; a negative number keeps all.
+            views: see :func:`batched_nms`.
         """
-        dets, keep = batched_nms(self.bboxes, self.scores, self.labels, limit_survivors(nms, max_per_img))
-        return Detections(dets[:, :4], dets[:, 4], self.labels[keep])
+        settings = limit_survivors(nms, max_per_img)
+        dets, keep = batched_nms(self.bboxes, self.scores, self.labels, settings, views=views)
+        found = Detections(dets[:, :4], dets[:, 4], self.labels[keep])
+        return found[:max_per_img] if nms is None and max_per_img >= 0 else found
 
 
-def merge_views(views: Sequence[Detections], nms: Mapping | None, max_per_img: int = -1) -> Detections:
+def merge_views(
+    views: Sequence[Detections], nms: Mapping | None, max_per_img: int = -1, end_to_end: bool | Sequence[bool] = False
+) -> Detections:
     """Merge the detections of several views of one image (scales, flips, tiles or passes) by one NMS.
 
     Args:
         views: at least one, their boxes in pixels of the same image.
-        nms, max_per_img: see :meth:`Detections.suppress`.
+        nms: see :meth:`Detections.suppress`; None is :data:`ACROSS_VIEWS` where a view is ``end_to_end``.
+        max_per_img: see there.
+        end_to_end: of all views or of each, whether it has one box for each object: then its boxes do not suppress each other, and of a single
+            view all are kept up to ``max_per_img``.
 
     Returns:
         the survivors in descending order of score, of equal scores the earlier view's first.
     """
-    return Detections.cat(views).suppress(nms, max_per_img)
+    settings, numbers = across_views([len(view) for view in views], nms, end_to_end)
+    return Detections.cat(views).suppress(settings, max_per_img, None if numbers is None else np.array(numbers, np.int64))
+
+
+def across_views(
+    lengths: Sequence[int], nms: Mapping | None, end_to_end: bool | Sequence[bool]
+) -> tuple[Mapping | None, list[int] | None]:
+    """The NMS config and the ``views`` of :func:`batched_nms` for views with so many boxes; arguments as of :func:`merge_views`."""
+    flags = [end_to_end] * len(lengths) if isinstance(end_to_end, bool) else list(end_to_end)
+    if not any(flags):
+        return nms, None
+    numbers = [number if flag else -1 for number, flag in enumerate(flags)]
+    return nms or ACROSS_VIEWS, [n for n, length in zip(numbers, lengths, strict=True) for _ in range(length)]
 
 
 def limit_survivors(nms: Mapping | None, max_per_img: int) -> dict | None:
@@ -115,7 +143,12 @@ def nms_options(nms_cfg: Mapping, class_agnostic: bool = False) -> tuple[str, bo
 
 
 def batched_nms(
-    boxes: np.ndarray, scores: np.ndarray, idxs: np.ndarray, nms_cfg: Mapping | None, class_agnostic: bool = False
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    idxs: np.ndarray,
+    nms_cfg: Mapping | None,
+    class_agnostic: bool = False,
+    views: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """NMS inside each class, with the arguments and the results of :func:`mmdet.ops.batched_nms`.
 
@@ -128,6 +161,8 @@ def batched_nms(
             ``offset``, ``score_threshold`` (only ``nms``); ``iou_thr`` is the old name of ``iou_threshold``. ``split_thr`` is accepted
             and has no effect, because memory is bounded for any N. None: no suppression, the boxes are only sorted.
         class_agnostic: let boxes of different classes suppress each other.
+        views: (N,) integers, the view that each box comes from. Boxes of one view do not suppress each other, unless they are the same box
+            with several classes. A negative number is no view: the box suppresses and is suppressed by any. None: no box has a view.
 
     Returns:
         dets: (k, 5) xyxy and score, by falling score, in the dtype of the boxes.
@@ -143,9 +178,9 @@ def batched_nms(
     kind, class_agnostic, options = nms_options(nms_cfg, class_agnostic)
     labels = None if class_agnostic else idxs
     if kind == 'soft_nms':
-        keep, final = soft_nms(boxes, scores, labels=labels, **options)
+        keep, final = soft_nms(boxes, scores, labels=labels, views=views, **options)
         return _with_scores(boxes[keep], final), keep
-    keep = nms(boxes, scores, labels=labels, **options)
+    keep = nms(boxes, scores, labels=labels, views=views, **options)
     return _with_scores(boxes[keep], scores[keep]), keep
 
 
@@ -158,6 +193,7 @@ def nms(
     offset: int = 0,
     max_num: int = -1,
     score_threshold: float = 0.0,
+    views: np.ndarray | None = None,
 ) -> np.ndarray:
     """Greedy NMS: take boxes by falling score, drop each whose IoU with a box taken before (of its label) is > ``iou_threshold``.
 
@@ -172,6 +208,7 @@ def nms(
         offset: 1 for the old convention of inclusive corners, where a box is ``x2 - x1 + 1`` wide.
         max_num: largest number of boxes to keep, which saves the work on the rest; a negative number keeps all.
         score_threshold: if > 0, candidates must score more than this.
+        views: see :func:`batched_nms`.
 
     Returns:
         (k,) int64 indices into ``boxes``, by falling score.
@@ -187,7 +224,8 @@ def nms(
         return np.zeros(0, np.int64)
     order = index[np.argsort(-scores[index], kind='stable')]
     ranked = boxes[order].astype(np.promote_types(boxes.dtype, np.float32), copy=False)
-    return order[greedy_sweep(ranked, None if labels is None else labels[order], iou_threshold, offset, max_num)]
+    ranked_labels, ranked_views = (None if of is None else of[order] for of in (labels, views))
+    return order[greedy_sweep(ranked, ranked_labels, iou_threshold, offset, max_num, ranked_views)]
 
 
 def soft_nms(
@@ -201,6 +239,7 @@ def soft_nms(
     labels: np.ndarray | None = None,
     offset: int = 0,
     max_num: int = -1,
+    views: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Soft-NMS (Bodla et al., ICCV 2017, arXiv 1704.04503): overlapping boxes lose score instead of being dropped.
 
@@ -214,7 +253,7 @@ def soft_nms(
         sigma: > 0, used by ``gaussian``.
         min_score: a box is dropped once its score is below this.
         method: ``'linear'``, ``'gaussian'`` or ``'naive'``.
-        labels, offset, max_num: as for :func:`nms`.
+        labels, offset, max_num, views: as for :func:`nms`.
 
     Returns:
         keep: (k,) int64 indices into ``boxes``, by falling decayed score.
@@ -238,10 +277,13 @@ def soft_nms(
     index = _usable(boxes, scores, 0.0)
     array, values = boxes[index].astype(np.float32, copy=False), scores[index].astype(np.float32, copy=False)
     classes = np.zeros(len(array), np.int64) if labels is None else labels[index]
+    own = np.full(len(array), -1) if views is None else views[index]
     taken, taken_scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for label in np.unique(classes):
         members = np.flatnonzero(classes == label)
-        picks, pick_scores = _soften(array[members], values[members], decay, min_score, offset, max_num)
+        picks, pick_scores = _soften(
+            array[members], values[members], own[members], decay, min_score, offset, max_num
+        )
         taken.append(members[picks])
         taken_scores.append(pick_scores)
     decayed = np.concatenate(taken_scores)
@@ -251,7 +293,13 @@ def soft_nms(
 
 
 def _soften(
-    boxes: np.ndarray, scores: np.ndarray, decay: Callable, min_score: float, offset: int, max_num: int
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    views: np.ndarray,
+    decay: Callable,
+    min_score: float,
+    offset: int,
+    max_num: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Soft-NMS of one class: positions (k,) of the boxes taken, and their scores (k,) when they were taken."""
     scores = scores.copy()
@@ -269,7 +317,8 @@ def _soften(
         inter_wh = np.minimum(others[:, 2:], boxes[best, 2:]) - np.maximum(others[:, :2], boxes[best, :2]) + offset
         inter = inter_wh.clip(min=0).prod(axis=1)
         iou = inter / np.maximum(area[live] + area[best] - inter, np.finfo(np.float32).tiny)
-        scores[live] *= decay(iou)
+        apart = (views[live] == views[best]) & (views[best] >= 0) & (others != boxes[best]).any(axis=1)
+        scores[live] *= np.where(apart, np.float32(1), decay(iou))
         live = live[scores[live] >= min_score]
     return np.asarray(picks, np.int64), np.asarray(pick_scores, np.float32)
 
@@ -326,7 +375,15 @@ def block_ends(total: int, max_num: int) -> Iterator[tuple[int, int]]:
 class _Sweep:
     """Boxes prepared for the sweep over left edges, and the overlap test for pairs of ranks."""
 
-    def __init__(self, boxes: np.ndarray, labels: np.ndarray | None, iou_threshold: float, offset: int):
+    def __init__(
+        self,
+        boxes: np.ndarray,
+        labels: np.ndarray | None,
+        iou_threshold: float,
+        offset: int,
+        views: np.ndarray | None = None,
+    ):
+        self.boxes, self.views = boxes, views
         self.x1, self.y1, self.x2, self.y2 = (np.ascontiguousarray(boxes[:, side]) for side in range(4))
         width, height = self.x2 - self.x1 + offset, self.y2 - self.y1 + offset
         self.area = width * height
@@ -385,22 +442,30 @@ class _Sweep:
         hit = inter / np.maximum(union, self.tiny) > self.threshold
         if self.labels is not None:
             hit &= self.labels[a] == self.labels[b]
+        if self.views is not None:
+            one = (self.views[a] == self.views[b]) & (self.views[a] >= 0)
+            hit &= ~one | (self.boxes[a] == self.boxes[b]).all(axis=1)
         return a[hit], b[hit]
 
 
 def greedy_sweep(
-    boxes: np.ndarray, labels: np.ndarray | None, iou_threshold: float, offset: int, max_num: int
+    boxes: np.ndarray,
+    labels: np.ndarray | None,
+    iou_threshold: float,
+    offset: int,
+    max_num: int,
+    views: np.ndarray | None = None,
 ) -> np.ndarray:
     """Greedy NMS by a plane sweep, in numpy.
 
     Args:
         boxes: (N, 4) xyxy float32 or float64, finite, by falling score.
-        labels, iou_threshold, offset, max_num: as in :func:`nms`.
+        labels, iou_threshold, offset, max_num, views: as in :func:`nms`.
 
     Returns:
         (k,) int64 ranks of the boxes kept, rising.
     """
-    sweep = _Sweep(boxes, labels, iou_threshold, offset)
+    sweep = _Sweep(boxes, labels, iou_threshold, offset, views)
     alive = np.ones(len(boxes), bool)
     kept = np.zeros(0, np.int64)
     for start, stop in block_ends(len(boxes), max_num):

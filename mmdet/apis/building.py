@@ -124,10 +124,8 @@ def load_weights(
         meta = content.get('meta')
         for note in match_stages(model, meta or {}):
             print_log(note, logger='current', level=30)
-    head = getattr(
-        model, 'detection_head', getattr(model, 'bbox_head', model)
-    )  # of a detector of the user's own, the latter
-    num_classes = getattr(head, 'num_classes', None)
+    head = getattr(model, 'bbox_head', None)  # of a model of the user's own that is no BaseDetector
+    num_classes = getattr(model, 'num_classes', getattr(head, 'num_classes', None))
     model.dataset_meta = _dataset_meta(meta or {}, config, num_classes)
     colors = _palette_colors(palette, len(model.dataset_meta['classes']))
     if colors is not None:

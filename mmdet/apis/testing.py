@@ -23,8 +23,9 @@ from mmdet.utils.outputs import refuse_closed_folder, refuse_inputs
 
 from .backends import prepare_for, read_backend
 
-# A flip test that merges detections as mmdetection 3.x does; a config's own tta_model and tta_pipeline take precedence.
-DEFAULT_TTA_MODEL = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
+# A flip test that merges detections as mmdetection 3.x does, those of end-to-end detectors by their own settings; a config's own tta_model and
+# tta_pipeline take precedence.
+DEFAULT_TTA_MODEL = dict(type='DetTTAModel')
 
 # The metrics that the options --eval, --eval-options and --format-only apply to.
 _COCO_METRICS = ('CocoMetric', 'VisDroneMetric')

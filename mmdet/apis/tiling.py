@@ -123,6 +123,7 @@ def detect_by_tiles(
     tiling: Tiling,
     predict: Callable[[Iterator[np.ndarray]], Iterator[tuple[list, list[DetDataSample]]]],
     on_tiles: Callable[[int], None],
+    end_to_end: bool = False,
 ) -> InstanceData:
     """Detections of any detector in an image, tile by tile, merged by NMS.
 
@@ -131,6 +132,7 @@ def detect_by_tiles(
         tiling: see there.
         predict: gives, for arrays (h, w, 3), batches of these arrays and their predicted samples, in order.
         on_tiles: called with the number of tiles that were done since the last call.
+        end_to_end: whether the detector has one box for each object of a tile.
     """
     origins: deque[tuple[int, int]] = deque()
 
@@ -147,7 +149,7 @@ def detect_by_tiles(
             moved = boxes + boxes.new_tensor([x, y, x, y])
             views.append(InstanceData(bboxes=moved, scores=found.scores, labels=found.labels))
         on_tiles(len(samples))
-    return merge_views(views, tiling.nms, tiling.max_per_img)
+    return merge_views(views, tiling.nms, tiling.max_per_img, end_to_end)
 
 
 def sample_of(found: InstanceData, size_wh: tuple[int, int], path: str | None) -> DetDataSample:
@@ -220,7 +222,9 @@ class TilingSteps:
                     if tiling is None:
                         found, limit = self.model.detect_tiled(image, call.advance), self.model.max_per_img
                     else:
-                        found, limit = detect_by_tiles(image, tiling, predict, call.advance), tiling.max_per_img
+                        end_to_end = getattr(self.model, 'end_to_end', False)  # of a model that is no BaseDetector
+                        found = detect_by_tiles(image, tiling, predict, call.advance, end_to_end)
+                        limit = tiling.max_per_img
                     sample = sample_of(found, image.size_wh, source.image if isinstance(source.image, str) else None)
                     picture, factor = np.zeros((1, 1, 3), np.uint8), 1
                     if call.pictures_wanted:

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import torch
 from mmengine.config import Config
 
+from mmdet_runtime.suppression import ACROSS_VIEWS
+
 from ..config.stages import FULL_RESOLUTION, stage_scales
 from ..engine.checkpoint.converting import join_checkpoints
 from ..errors import ConfigError
@@ -44,7 +46,7 @@ def build_stage(
     """
     config = read_config(config, cfg_options)
     detector = init_detector(config, checkpoint, device=device, trust_checkpoint=trust_checkpoint)
-    if not hasattr(detector, 'detection_head'):
+    if not hasattr(detector, 'detection_cfg'):
         message = 'must be the config of a single detector'
         raise ConfigError(message, file=config.filename, field='model', received=type(detector).__name__)
     return DetectionStage(detector, stage_scales(config), flip, batch_size).eval()
@@ -122,11 +124,12 @@ def build_sliced(
         config, checkpoint, device=device, flip=flip, batch_size=batch_size, cfg_options=cfg_options,
         trust_checkpoint=trust_checkpoint,
     )  # fmt: skip
-    stage.test_cfg.nms.class_agnostic = False
+    if stage.test_cfg.get('nms'):
+        stage.test_cfg.nms.class_agnostic = False
     whole = None if tile_wh is None else dict(scale=stage.scales, flip=flip, batch_size=batch_size)
     model = SlicedDet(
         _stage_config(stage), tile_wh, overlap, whole=whole,
-        nms=dict(stage.test_cfg.nms), max_per_img=stage.test_cfg.get('max_per_img', -1),
+        nms=dict(stage.test_cfg.get('nms') or ACROSS_VIEWS), max_per_img=stage.test_cfg.get('max_per_img', -1),
     )  # fmt: skip
     return _ready(model, stage)
 

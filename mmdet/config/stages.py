@@ -45,6 +45,11 @@ def only_detector(model: Mapping) -> Mapping | None:
     return coarse.get('detector') if isinstance(coarse, Mapping) and not fine.get('detector') else None
 
 
+def is_single_detector(model: Mapping | None) -> bool:
+    """Whether the config of a model is that of a detector without stages of its own."""
+    return bool(model) and 'type' in model and not any('detector' in part for part in model.values() if isinstance(part, Mapping))
+
+
 def stage_scales(config: Config) -> list[tuple[int, int]]:
     """The sizes (w, h) to which a config resizes test images, in its ``tta_pipeline`` or else in its test pipeline.
 
@@ -68,7 +73,7 @@ def stage_config(path: str | Path, checkpoint: str | None = None, flip: bool = T
     """The ``coarse``, ``fine`` or ``stage`` of a composite detector, from the config that trains it.
 
     Args:
-        path: config of a one-stage detector; a config file writes ``'{{fileDirname}}/coarse_det.py'`` for its neighbour.
+        path: config of a single detector; a config file writes ``'{{fileDirname}}/coarse_det.py'`` for its neighbour.
         checkpoint: weights of the stage; None takes the last epoch of the training, ``work_dirs/<config name>/epoch_<max_epochs>.pth``.
         flip: whether the stage detects on the flipped image, too.
 
@@ -80,10 +85,11 @@ def stage_config(path: str | Path, checkpoint: str | None = None, flip: bool = T
         ConfigError: the file cannot be read, has no single detector, or its test pipeline does not resize.
     """
     config = load_config(path)
-    if 'backbone' not in config.get('model', {}):
-        raise ConfigError('has no model with a backbone, which a stage must be', file=path, field='model')
+    if not is_single_detector(config.get('model')):
+        raise ConfigError('has no model that is a single detector, as a stage must be', file=path, field='model')
     detector = ConfigDict({key: value for key, value in config.model.items() if key != 'train_cfg'})
-    detector.backbone.pop('init_cfg', None)
+    if 'backbone' in detector:
+        detector.backbone.pop('init_cfg', None)
     checkpoint = checkpoint or f'work_dirs/{Path(path).stem}/epoch_{config.train_cfg.max_epochs}.pth'
     detector.init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
     scales = stage_scales(config)
@@ -117,7 +123,7 @@ def composite_config(
     """The config of a composite detector around a single one, which looks at an image whole and then closer; for prediction only.
 
     Args:
-        config: config of a one-stage detector. Both looks resize to the scales of its test pipeline.
+        config: config of a single detector. Both looks resize to the scales of its test pipeline.
         tile_wh: width and height of the tiles of a ``SlicedDet``, which looks at all of the image; None: a ``UFPMPDet``, which packs the regions of
             what it found. The coarse boxes are merged, too, with their own scores; regions of low scores are left out.
         overlap: share of a tile that the next one repeats.
@@ -127,7 +133,7 @@ def composite_config(
         ConfigError: the model is a composite one already, or its test pipeline does not resize.
     """
     detector: ConfigDict = config.get('model') or ConfigDict()
-    if 'backbone' not in detector:
+    if not is_single_detector(detector):
         raise ConfigError(
             'must be a single detector to look at tiles or packed regions',
             file=config.filename, field='model', received=detector.get('type'),

@@ -220,3 +220,25 @@ def account_of(dataset: Any) -> BoxAccount:
     account = BoxAccount(type(dataset).__name__, images=len(records), boxes=boxes)
     account.leave_out(REASONS[IGNORED], boxes - sum(used_boxes(records)))
     return account
+
+
+HOW_TO_FIND_THEM = 'Raise the number of queries where the weights allow it (num_queries), or divide the crowd: train on crops, detect on tiles.'
+
+
+def object_counts(dataset: Any) -> np.ndarray:
+    """(N,) int64 objects to be found in each image of any data set; images that a wrapper repeats count once, and the data of other code are read."""
+    if hasattr(dataset, 'get_object_counts'):
+        return dataset.get_object_counts()
+    if not hasattr(dataset, 'get_data_info'):
+        return np.zeros(0, np.int64)
+    return np.array(used_boxes(dataset.get_data_info(index) for index in range(len(dataset))), np.int64)
+
+
+def lost_objects(counts: np.ndarray, most: int) -> tuple[int, int]:
+    """How many images have more objects than ``most``, and how many objects that is.
+
+    >>> lost_objects(np.array([0, 3, 5, 9]), 4)
+    (2, 6)
+    """
+    beyond = np.maximum(counts - most, 0)
+    return int(np.count_nonzero(beyond)), int(beyond.sum())

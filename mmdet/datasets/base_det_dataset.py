@@ -419,6 +419,11 @@ class BaseDetDataset(AnnotationFiles, ClassLists):
         """(N, 2) int64 widths and heights as annotated, 0 where unknown; no record is unpacked."""
         return self._sizes_wh
 
+    @force_full_init
+    def get_object_counts(self) -> np.ndarray:
+        """(N,) int64 objects to be found in each image, without ignored ones; no record is unpacked."""
+        return self._used.astype(np.int64)
+
     @property
     @force_full_init
     def broken_images(self) -> list[str]:

@@ -18,7 +18,7 @@ from mmdet.utils.checks import is_int
 from ..errors import ConfigError, DataError
 from ..evaluation.predictions import PART, parts_of
 from ..registry import DATASETS
-from .account import BoxAccount, account_of, say_filters
+from .account import BoxAccount, account_of, object_counts, say_filters
 from .samplers import SeededIndex, mix_seed, seeded_rng
 from .transforms import Compose
 
@@ -79,6 +79,11 @@ class _SharedParts:
         """(N, 2) widths and heights."""
         self.full_init()
         return np.concatenate([part.get_sizes_wh() for part in self._parts])
+
+    def get_object_counts(self) -> np.ndarray:
+        """(N,) objects to be found in each image; images that a wrapper repeats count once."""
+        self.full_init()
+        return np.concatenate([object_counts(part) for part in self._parts])
 
     def account(self) -> BoxAccount:
         """The account of all parts together. Images that a wrapper repeats count once."""

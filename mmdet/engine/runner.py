@@ -63,7 +63,7 @@ from .replay import write_step
 _SEEDS = 'must be an integer from 0 to 2**32 - 1'
 _MOST_ITERATIONS = 2**31 - 1
 _OWN_DEFAULT_HOOKS = dict(
-    reseed='ReseedHook', num_classes='NumClassCheckHook', broken_images='BrokenImagesHook', inference='InferenceHook'
+    reseed='ReseedHook', num_classes='NumClassCheckHook', objects='ObjectCountHook', broken_images='BrokenImagesHook', inference='InferenceHook'
 )  # fmt: skip
 
 

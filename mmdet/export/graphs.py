@@ -82,6 +82,8 @@ class ExportGraph(nn.Module):
         output_names: of raw outputs ``cls_0``, ``cls_1``, ..., ``reg_0``, ..., of two stages the ``output_names`` of its ``roi_head``; otherwise
             ``boxes``, ``scores``, ``labels``; with the NMS ``image_index``.
         dynamic_axes: by input and output, which axes may vary, for ``torch.onnx.export``.
+        has_factors: whether scores are multiplied by a factor (centerness) after the threshold.
+        legacy: whether corners are inclusive pixels in the NMS.
     """
 
     def __init__(self, detector: BaseDetector, outputs: str, settings: ConfigDict, raw_lengths: Sequence[int]):
@@ -89,6 +91,7 @@ class ExportGraph(nn.Module):
         head: Any = detector.detection_head
         self.detector, self.outputs, self.settings = detector, outputs, settings
         self._raw_lengths, self.two_stages = tuple(raw_lengths), isinstance(head, BaseRoIHead)
+        self.has_factors, self.legacy = not self.two_stages and len(head.output_names) > 2, head.legacy
         self.decode = None if outputs == 'raw' else _Decode(head, outputs, settings)
         self.input_names = ['image', 'shape'] if self.two_stages or outputs != 'raw' else ['image']
         dense = {0: 'batch', 2: 'height', 3: 'width'}
@@ -157,7 +160,7 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
         message = 'only a detector with a dense head, bbox_head, or with rpn_head and roi_head can be exported; of a composite one each stage'
         raise ConfigError(message, field='model.type', received=type(detector).__name__)
     settings = ConfigDict(head._settings(test_cfg))
-    if not head.suppresses:
+    if detector.end_to_end:
         settings.nms = None
     candidate_rule(settings)
     if outputs == 'boxes':

@@ -11,7 +11,6 @@ from mmengine.dataset import Compose
 from ..config.stages import test_pipeline_config
 from ..datasets.transforms import LoadAnnotations, LoadImageFromFile, PackDetInputs, Pad, Resize, WarpResize
 from ..errors import ConfigError
-from ..models.dense_heads import BaseDenseHead
 from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage, SlicedDet, UFPMPDet
 from .graphs import ExportGraph, build_graph, check_target
 from .settings import ExportSettings
@@ -73,7 +72,7 @@ def make_plan(model: BaseDetector, cfg: Config, settings: ExportSettings, log: C
         raise ConfigError(message, file=cfg.filename, field='model.type', received=type(model).__name__)
     stage = dict(
         network='network', **_resize_settings(cfg), flip=False, max_zoom=None, batch_size=settings.batch or 1,
-        **_preprocessing(model), test_cfg=_test_cfg(model, graph.settings), clips_boxes=True,
+        **_preprocessing(model), test_cfg=_test_cfg(graph, graph.settings), clips_boxes=True, end_to_end=model.end_to_end,
     )  # fmt: skip
     return Plan('detector', {'network': model}, {'network': graph}, {'detector': stage})
 
@@ -114,8 +113,8 @@ def _composite_plan(model: CompositeDetector, cfg: Config, settings: ExportSetti
         plan.stages[name] = dict(
             network=network, scales=[list(scale) for scale in stage.scales], flip=stage.flip, keep_ratio=True,
             max_zoom=stage.max_zoom, batch_size=stage.batch_size, **_preprocessing(stage.detector),
-            test_cfg=_test_cfg(stage.detector, stage.test_cfg),
-            clips_boxes=bool(getattr(stage.detector.detection_head, 'clips_boxes', True)),
+            test_cfg=_test_cfg(plan.graphs[network], stage.test_cfg),
+            clips_boxes=bool(stage.detector.clips_boxes), end_to_end=stage.end_to_end,
         )  # fmt: skip
     if len(plan.graphs) == 1:
         only = next(iter(plan.graphs))
@@ -132,25 +131,19 @@ def _merged(stage: DetectionStage) -> ConfigDict:
 
 def _serves(plan: Plan, network: str, stage: DetectionStage) -> bool:
     """Whether a network gives the candidates of a stage, too, if need be with more of low score."""
-    known, wanted = plan.graphs[network].settings, stage.test_cfg
+    graph, wanted = plan.graphs[network], stage.test_cfg
+    known = graph.settings
     same = all(known.get(key) == wanted.get(key) for key in ('nms_pre', 'min_bbox_size'))
     one_threshold = known.get('score_thr', 0) == wanted.get('score_thr', 0)
-    return plan.detectors[network] is stage.detector and same and (one_threshold or not _has_factors(stage.detector))
+    return plan.detectors[network] is stage.detector and same and (one_threshold or not graph.has_factors)
 
 
-def _has_factors(detector: BaseDetector) -> bool:
-    """Whether scores are multiplied by a factor (centerness) after the threshold."""
-    head: Any = detector.detection_head
-    return isinstance(head, BaseDenseHead) and len(head.output_names) > 2
-
-
-def _test_cfg(detector: BaseDetector, settings: ConfigDict) -> dict[str, Any]:
+def _test_cfg(graph: ExportGraph, settings: ConfigDict) -> dict[str, Any]:
     """The settings that are left for the runtime; a threshold that comes before a factor was applied in the graph."""
     found = {key: _plain(settings.get(key)) for key in _TEST_CFG if settings.get(key) is not None}
-    head = detector.detection_head
-    if getattr(head, 'legacy', False) and found.get('nms'):
+    if graph.legacy and found.get('nms'):
         found['nms'] = dict(found['nms'], offset=1)
-    return dict(found, score_thr=0.0) if _has_factors(detector) else found
+    return dict(found, score_thr=0.0) if graph.has_factors else found
 
 
 def _preprocessing(detector: BaseDetector) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def nms(
     offset: int = 0,
     max_num: int = -1,
     score_threshold: float = 0.0,
+    views: Tensor | None = None,
 ) -> Tensor:
     """Greedy NMS: take boxes by falling score, drop each whose IoU with a box taken before (of its label) is > ``iou_threshold``.
 
@@ -50,6 +51,7 @@ def nms(
         offset: 1 for the old convention of inclusive corners, where a box is ``x2 - x1 + 1`` wide.
         max_num: largest number of boxes to keep, which saves the work on the rest; a negative number keeps all.
         score_threshold: if > 0, candidates must score more than this.
+        views: see :func:`batched_nms`.
 
     Returns:
         (k,) int64 indices into ``boxes``, by falling score.
@@ -64,25 +66,28 @@ def nms(
         index = _usable(boxes, scores, score_threshold)
         if index is not None:
             boxes, scores = boxes[index], scores[index]
-            labels = None if labels is None else labels[index]
+            labels, views = (None if of is None else of[index] for of in (labels, views))
         if boxes.shape[0] == 0 or max_num == 0:
             return torch.zeros(0, dtype=torch.int64, device=boxes.device)
         order = torch.sort(scores, descending=True, stable=True).indices
         ranked = boxes[order].to(torch.promote_types(boxes.dtype, torch.float32))
-        labels = None if labels is None else labels[order]
-        kept = order[_greedy(ranked, labels, float(iou_threshold), offset, max_num)]
+        labels, views = (None if of is None else of[order] for of in (labels, views))
+        kept = order[_greedy(ranked, labels, float(iou_threshold), offset, max_num, views)]
         return kept if index is None else index[kept]
 
 
-def _greedy(ranked: Tensor, labels: Tensor | None, iou_threshold: float, offset: int, max_num: int) -> Tensor:
+def _greedy(
+    ranked: Tensor, labels: Tensor | None, iou_threshold: float, offset: int, max_num: int, views: Tensor | None
+) -> Tensor:
     """Positions that greedy NMS keeps of boxes sorted by falling score: (k,) int64, rising."""
     if ranked.device.type == 'cpu':
-        numpy_labels = None if labels is None else labels.numpy()
-        return torch.from_numpy(greedy_sweep(ranked.numpy(), numpy_labels, iou_threshold, offset, max_num))
-    kernel = torchvision_kernel('nms', 'cuda') if ranked.is_cuda and offset == 0 else None
+        arrays = [None if of is None else of.numpy() for of in (labels, views)]
+        return torch.from_numpy(greedy_sweep(ranked.numpy(), arrays[0], iou_threshold, offset, max_num, arrays[1]))
+    # The kernel can leave out pairs of different classes only, not those of one view.
+    kernel = torchvision_kernel('nms', 'cuda') if ranked.is_cuda and offset == 0 and views is None else None
     if kernel is not None:
         return greedy_kernel(kernel, ranked, labels, iou_threshold, max_num)
-    return greedy_blocks(ranked, labels, iou_threshold, offset, max_num)
+    return greedy_blocks(ranked, labels, iou_threshold, offset, max_num, views)
 
 
 def soft_nms(
@@ -96,6 +101,7 @@ def soft_nms(
     labels: Tensor | None = None,
     offset: int = 0,
     max_num: int = -1,
+    views: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Soft-NMS (Bodla et al., ICCV 2017, arXiv 1704.04503): overlapping boxes lose score instead of being dropped.
 
@@ -109,7 +115,7 @@ def soft_nms(
         sigma: > 0, used by ``gaussian``.
         min_score: a box is dropped once its score is below this.
         method: ``'linear'``, ``'gaussian'`` or ``'naive'``.
-        labels, offset, max_num: as for :func:`nms`.
+        labels, offset, max_num, views: as for :func:`nms`.
 
     Returns:
         dets: (k, 5) xyxy and decayed score, by falling decayed score.
@@ -123,9 +129,9 @@ def soft_nms(
     with torch.no_grad():
         usable = _usable(boxes, scores, 0.0)
         index = torch.arange(boxes.shape[0], device=boxes.device) if usable is None else usable
-        classes = None if labels is None else labels[index].cpu().numpy()
+        classes, own = (None if of is None else of[index].cpu().numpy() for of in (labels, views))
         array, values = boxes[index].float().cpu().numpy(), scores[index].float().cpu().numpy()
-        options: dict[str, Any] = dict(labels=classes, offset=offset, max_num=max_num)
+        options: dict[str, Any] = dict(labels=classes, offset=offset, max_num=max_num, views=own)
         picks, decayed = suppression.soft_nms(array, values, iou_threshold, sigma, min_score, method, **options)
         keep = index[torch.from_numpy(picks).to(boxes.device)]
         final = torch.from_numpy(decayed).to(boxes.device, scores.dtype)
@@ -133,7 +139,12 @@ def soft_nms(
 
 
 def batched_nms(
-    boxes: Tensor, scores: Tensor, idxs: Tensor, nms_cfg: Mapping | None, class_agnostic: bool = False
+    boxes: Tensor,
+    scores: Tensor,
+    idxs: Tensor,
+    nms_cfg: Mapping | None,
+    class_agnostic: bool = False,
+    views: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """NMS inside each class, with the arguments of mmcv's function of this name.
 
@@ -146,6 +157,8 @@ def batched_nms(
             ``offset``, ``score_threshold`` (only ``nms``); ``iou_thr`` is the old name of ``iou_threshold``. ``split_thr`` is accepted
             and has no effect, because memory is bounded for any N. None: no suppression, the boxes are only sorted.
         class_agnostic: let boxes of different classes suppress each other.
+        views: (N,) integers, the view that each box comes from. Boxes of one view do not suppress each other, unless they are the same box
+            with several classes. A negative number is no view: the box suppresses and is suppressed by any. None: no box has a view.
 
     Returns:
         dets: (k, 5) xyxy and score, by falling score.
@@ -161,8 +174,8 @@ def batched_nms(
     kind, class_agnostic, options = suppression.nms_options(nms_cfg, class_agnostic)
     labels = None if class_agnostic else idxs
     if kind == 'soft_nms':
-        return soft_nms(boxes, scores, labels=labels, **options)
-    keep = nms(boxes, scores, labels=labels, **options)
+        return soft_nms(boxes, scores, labels=labels, views=views, **options)
+    keep = nms(boxes, scores, labels=labels, views=views, **options)
     return _with_scores(boxes[keep], scores[keep]), keep
 
 

@@ -13,15 +13,23 @@ from mmdet_runtime.suppression import block_ends, greedy_sweep
 __all__ = ['greedy_blocks', 'greedy_kernel', 'greedy_sweep']
 
 
-def greedy_blocks(boxes: Tensor, labels: Tensor | None, iou_threshold: float, offset: int, max_num: int) -> Tensor:
+def greedy_blocks(
+    boxes: Tensor,
+    labels: Tensor | None,
+    iou_threshold: float,
+    offset: int,
+    max_num: int,
+    views: Tensor | None = None,
+) -> Tensor:
     """Greedy NMS by blocks of IoU matrices on the boxes' device; arguments and result as :func:`greedy_sweep`, with tensors."""
     kept: list[Tensor] = []
     for start, stop in block_ends(boxes.shape[0], max_num):
         block = slice(start, stop)
         alive = torch.ones(stop - start, dtype=torch.bool, device=boxes.device)
         for ranks in kept:
-            alive &= ~_exceeds(boxes, labels, ranks, block, iou_threshold, offset).any(dim=0)
-        suppresses = _exceeds(boxes, labels, block, block, iou_threshold, offset).triu_(1).to(boxes.dtype)  # (B, B)
+            alive &= ~_exceeds(boxes, labels, ranks, block, iou_threshold, offset, views).any(dim=0)
+        hits = _exceeds(boxes, labels, block, block, iou_threshold, offset, views)
+        suppresses = hits.triu_(1).to(boxes.dtype)  # (B, B)
         keep = alive
         while True:
             # A sum of non-negative terms is > 0 exactly when some kept better box suppresses.
@@ -37,9 +45,15 @@ def greedy_blocks(boxes: Tensor, labels: Tensor | None, iou_threshold: float, of
 
 
 def _exceeds(
-    boxes: Tensor, labels: Tensor | None, first: slice | Tensor, second: slice, iou_threshold: float, offset: int
+    boxes: Tensor,
+    labels: Tensor | None,
+    first: slice | Tensor,
+    second: slice,
+    iou_threshold: float,
+    offset: int,
+    views: Tensor | None = None,
 ) -> Tensor:
-    """IoU > threshold between two selections of boxes (slices or index tensors): bool (first, second)."""
+    """Whether boxes of two selections (slices or index tensors) may suppress each other, by IoU, class and view: bool (first, second)."""
     a, b = boxes[first], boxes[second]
     area_a = (a[:, 2] - a[:, 0] + offset) * (a[:, 3] - a[:, 1] + offset)
     area_b = (b[:, 2] - b[:, 0] + offset) * (b[:, 3] - b[:, 1] + offset)
@@ -49,7 +63,12 @@ def _exceeds(
     inter.mul_(height.add_(offset).clamp_(min=0))
     union = (area_a[:, None] + area_b[None, :]).sub_(inter).clamp_(min=torch.finfo(boxes.dtype).tiny)
     result = inter.div_(union) > iou_threshold
-    return result if labels is None else result & (labels[first][:, None] == labels[second][None, :])
+    if labels is not None:
+        result &= labels[first][:, None] == labels[second][None, :]
+    if views is not None:
+        one = (views[first][:, None] == views[second][None, :]) & (views[first] >= 0)[:, None]
+        result &= ~one | (a[:, None] == b[None, :]).all(dim=2)
+    return result
 
 
 def greedy_kernel(kernel: Callable, boxes: Tensor, labels: Tensor | None, iou_threshold: float, max_num: int) -> Tensor:

@@ -36,18 +36,15 @@ def candidates(size_hw, count=150):
 class Detector(nn.Module):
     """A detector of the toolbox with these candidates; ``inputs`` keeps what it saw."""
 
-    num_classes = 3
+    num_classes, class_agnostic = 3, False
 
-    def __init__(self, clips_boxes=True, none=False):
+    def __init__(self, clips_boxes=True, none=False, end_to_end=False):
         super().__init__()
+        self.end_to_end = end_to_end
         self.data_preprocessor = DetDataPreprocessor(pad_size_divisor=32, pad_value=0.5, **PIXELS)
         self.clips_boxes, self.none, self.inputs = clips_boxes, none, []
         self.weight = nn.Parameter(torch.zeros(1))
-        self.test_cfg = ConfigDict(TEST_CFG)
-
-    @property
-    def detection_head(self):
-        return self
+        self.detection_cfg = ConfigDict(TEST_CFG)
 
     def network(self, batch, sizes_hw):
         self.inputs.append(np.asarray(batch).copy())
@@ -73,7 +70,7 @@ def stage(detector, scale, test_cfg=None, **options):
     options = {'exact_resize': True, **{key: value for key, value in options.items() if key != 'classes'}}
     return Stage(
         detector.network, scales=scales, pad_divisor=32, pad_value=0.5, test_cfg={**TEST_CFG, **(test_cfg or {})},
-        clips_boxes=detector.clips_boxes, **PIXELS, **{'flip': True, **options},
+        clips_boxes=detector.clips_boxes, end_to_end=detector.end_to_end, **PIXELS, **{'flip': True, **options},
     )  # fmt: skip
 
 
@@ -216,7 +213,7 @@ def test_rounded_and_direct_mosaics(images):
     tiles = steps.mosaic.tiles(size_hw)
     solid = np.flatnonzero((tiles[:, 2:] > tiles[:, :2]).all(axis=1))
     factor = np.tile(np.divide(steps.mosaic.shape[1::-1], size_hw[::-1]), 2)
-    mapped, index = steps.mosaic.to_image(tiles[solid] * factor, size_hw, 0.9)
+    mapped, index, _ = steps.mosaic.to_image(tiles[solid] * factor, size_hw, 0.9)
     whole = np.floor(steps.mosaic.regions)
     sources = np.concatenate([whole[:, :2], whole[:, :2] + whole[:, 2:4]], axis=1)
     assert sorted(index.tolist()) == list(range(len(solid)))

@@ -5,14 +5,14 @@ Naming: N priors, C classes, n detections.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet.ops import batched_nms
-from mmdet_runtime.suppression import limit_survivors
+from mmdet_runtime.suppression import across_views, limit_survivors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,32 +41,46 @@ class ScoredBoxes:
         """The boxes that a mask (n,), indices or a slice selects."""
         return ScoredBoxes(self.bboxes[index], self.scores[index], self.labels[index])
 
-    def suppress(self, nms: dict | None, max_per_img: int = -1) -> 'ScoredBoxes':
+    def suppress(self, nms: Mapping | None, max_per_img: int = -1, views: Tensor | None = None) -> 'ScoredBoxes':
         """The survivors of an NMS, in descending order of score; of equal scores the earlier box comes first.
 
         Args:
             nms: config of :func:`mmdet.ops.batched_nms`.
             max_per_img: how many to keep at most; a negative number keeps all.
+            views: (n,), see :func:`mmdet.ops.batched_nms`.
         """
-        dets, keep = batched_nms(self.bboxes, self.scores, self.labels, limit_survivors(nms, max_per_img))
-        return ScoredBoxes(dets[:, :4], dets[:, 4], self.labels[keep])
+        settings = limit_survivors(nms, max_per_img)
+        dets, keep = batched_nms(self.bboxes, self.scores, self.labels, settings, views=views)
+        found = ScoredBoxes(dets[:, :4], dets[:, 4], self.labels[keep])
+        return found[:max_per_img] if nms is None and max_per_img >= 0 else found
 
     def to_instances(self) -> InstanceData:
         """The same boxes as an ``InstanceData``."""
         return InstanceData(bboxes=self.bboxes, scores=self.scores, labels=self.labels)
 
 
-def merge_views(views: Sequence[ScoredBoxes | InstanceData], nms: dict, max_per_img: int = -1) -> InstanceData:
+def merge_views(
+    views: Sequence[ScoredBoxes | InstanceData],
+    nms: Mapping | None,
+    max_per_img: int = -1,
+    end_to_end: bool | Sequence[bool] = False,
+) -> InstanceData:
     """Merge the detections of several views of one image (scales, flips, tiles or passes) by one NMS.
 
     Args:
         views: at least one, their boxes in pixels of the same image.
-        nms, max_per_img: see :meth:`ScoredBoxes.suppress`.
+        nms: see :meth:`ScoredBoxes.suppress`; None is :data:`~mmdet_runtime.suppression.ACROSS_VIEWS` where a view is ``end_to_end``.
+        max_per_img: see there.
+        end_to_end: of all views or of each, whether it has one box for each object: then its boxes do not suppress each other, and of a single
+            view all are kept up to ``max_per_img``.
 
     Returns:
         ``bboxes`` (n, 4), ``scores`` (n,) in descending order (of equal scores the earlier view's first) and ``labels`` (n,).
     """
-    return ScoredBoxes.cat(views).suppress(nms, max_per_img).to_instances()
+    found = ScoredBoxes.cat(views)
+    settings, numbers = across_views([len(view) for view in views], nms, end_to_end)
+    own = None if numbers is None else torch.tensor(numbers, dtype=torch.int64, device=found.scores.device)
+    return found.suppress(settings, max_per_img, own).to_instances()
 
 
 def filter_scores_and_topk(

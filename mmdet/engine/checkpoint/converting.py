@@ -26,6 +26,8 @@ from .saving import to_plain
 # mmcv 1.x kept the averages of its EMA hook as buffers of the model itself, dots turned into underscores.
 _EMA_BUFFER = re.compile(r'^ema_[A-Za-z0-9_]+$')
 # Names of the class names and colours in an old ``meta``, and in ``dataset_meta``.
+# How names begin that only detectors have: heads, and the network of a TransformersDetector.
+_DETECTORS = ('bbox_head.', 'roi_head.', 'model.')
 _OLD_META = {'CLASSES': 'classes', 'PALETTE': 'palette'}
 # Entries of ``meta`` that only the run which wrote them uses.
 _RUN_META = frozenset({'env_info', 'exp_name', 'hook_msgs', 'experiment_name'})
@@ -262,10 +264,10 @@ def join_checkpoints(
     state, lines, metas = {}, [], {}
     for part, source in (('coarse', coarse), ('fine', fine)):
         content, report = convert_checkpoint(source, trust=trust_checkpoint)
-        if not any(name.startswith(('bbox_head.', 'roi_head.')) for name in content['state_dict']):
-            raise CheckpointError(
-                'must be the checkpoint of one detector, with tensors bbox_head.* or roi_head.*', file=source, received=list(content['state_dict'])[:3]
-            )  # fmt: skip
+        if not any(name.startswith(_DETECTORS) for name in content['state_dict']):
+            wanted = ', '.join(f'{start}*' for start in _DETECTORS)
+            message = f'must be the checkpoint of one detector, with tensors of one of {wanted}'
+            raise CheckpointError(message, file=source, received=list(content['state_dict'])[:3])
         state.update({f'{part}.detector.{name}': value for name, value in content['state_dict'].items()})
         metas[part] = content['meta'].get('dataset_meta') or {}
         lines += [f'{part}: {fact}' for fact in report.found]

@@ -6,6 +6,7 @@ from .freeze_hook import FreezeHook
 from .inference_hook import InferenceHook
 from .logger_hook import LoggerHook
 from .num_class_check_hook import NumClassCheckHook
+from .object_count_hook import ObjectCountHook
 from .optimal_transport_hook import OptimalTransportHook
 from .pipeline_switch_hook import PipelineSwitchHook
 from .reseed_hook import ReseedHook
@@ -24,6 +25,7 @@ __all__ = [
     'InferenceHook',
     'LoggerHook',
     'NumClassCheckHook',
+    'ObjectCountHook',
     'OptimalTransportHook',
     'PipelineSwitchHook',
     'ReseedHook',

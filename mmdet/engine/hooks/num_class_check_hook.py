@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from ...errors import ArgumentError
 from ...evaluation.evaluator import Evaluator
 from ...evaluation.predictions import parts_of
+from ...models.detectors import BaseDetector, CompositeDetector
 from ...registry import HOOKS
 from ...utils.class_names import class_names
 from ..checkpoint.loading import unwrap
@@ -23,8 +24,8 @@ class NumClassCheckHook(Hook):
     by name, if the names that the model was trained on are known (``runner.trained_classes``: those of the training set, or those in the
     checkpoint); the log says which classes are not the same. Where they are not known, the numbers must be equal.
 
-    Every submodule with an integer ``num_classes`` and *head* in its name is checked. A head that is meant to differ
-    (a class-agnostic proposal head) sets ``check_num_classes = False``; heads named ``rpn_head`` are left out.
+    Every submodule with an integer ``num_classes`` and *head* in its name is checked, or the detector where there is no such head. A head that is
+    meant to differ (a class-agnostic proposal head) sets ``check_num_classes = False``; heads named ``rpn_head`` are left out.
 
     Raises:
         ArgumentError: the counts differ, or the dataset's ``classes`` are a string.
@@ -100,15 +101,17 @@ class NumClassCheckHook(Hook):
 def _heads(model: Any) -> list[tuple[str, str, int]]:
     """Name, class and ``num_classes`` of the heads that are checked."""
     model = unwrap(model)
-    count = getattr(model, 'num_classes', None)
-    if isinstance(count, int):  # a composite detector: the heads of its stages may differ
-        return [(type(model).__name__, type(model).__name__, count)]
-    found = []
+    count, kind = getattr(model, 'num_classes', None), type(model).__name__
+    whole = [(kind, kind, count)] if isinstance(count, int) else []
+    if isinstance(model, CompositeDetector) or not isinstance(model, BaseDetector) and whole:
+        return whole  # the heads of its stages may differ
+    found, has_head = [], False
     for name, module in model.named_modules():
         count = getattr(module, 'num_classes', None)
         # The last part of the name; of a list of heads, its name.
         leaf = next((part for part in reversed(name.split('.')) if not part.isdigit()), '')
-        checked = 'head' in leaf and leaf != 'rpn_head' and getattr(module, 'check_num_classes', True)
-        if checked and isinstance(count, int):
+        named = 'head' in leaf and isinstance(count, int)
+        has_head |= named
+        if named and leaf != 'rpn_head' and getattr(module, 'check_num_classes', True):
             found.append((name, type(module).__name__, count))
-    return found
+    return found if has_head else whole

@@ -35,6 +35,7 @@ class RPNHead(AnchorHead):
 
     # Its one class is none of the data set's; a checkpoint's is kept whatever the classes of the second stage are.
     check_num_classes = False
+    class_agnostic = True
     class_predictor = ''
 
     def __init__(

@@ -1,6 +1,7 @@
-"""The three ways a detector is called."""
+"""The three ways a detector is called, and what composite detectors, exports and tools ask of it."""
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from mmengine.config import ConfigDict
@@ -18,14 +19,54 @@ from mmdet.structures import DetDataSample, OptSampleList, SampleList
 ForwardResults: TypeAlias = dict[str, Tensor] | list[DetDataSample] | tuple[Tensor, ...] | Tensor
 
 
+class _Otherwise:
+    """What an attribute is where neither the class of a detector nor its ``__init__`` sets it: unlike a property, it can be set."""
+
+    def __init__(self, function: Callable[[Any], Any]):
+        self._function = function
+
+    def __get__(self, detector: Any, owner: type) -> Any:
+        return self if detector is None else self._function(detector)
+
+
+def _of_head(name: str, default: Any) -> Callable[[Any], Any]:
+    return lambda detector: getattr(getattr(detector, 'detection_head', None), name, default)
+
+
 class BaseDetector(InferenceNetwork, BaseModel, metaclass=ABCMeta):
     """Base of all detectors: ``detector(inputs, data_samples, mode)``; arguments are those of mmengine's ``BaseModel``.
 
     The modes ``'predict'`` and ``'tensor'`` run in the precision that :func:`mmdet.models.inference.prepare_networks` set.
+
+    What a stage of a composite detector, an export and the tools ask of a detector is :meth:`candidates`, ``data_preprocessor`` with its
+    ``pad_size_divisor``, and the attributes below. Where a detector does not set them, they are those of its :attr:`detection_head`; a
+    detector without such a head sets the first two.
+
+    Attributes:
+        num_classes: C, of the detections.
+        detection_cfg: settings of the last step: ``score_thr``, ``max_per_img``, ``nms`` ... (``test_cfg`` of the head).
+        end_to_end: the candidates of one view have one box for each object, and need no NMS (the head's ``suppresses`` is False). ``nms`` of
+            ``detection_cfg`` is then for several views, whose boxes do not suppress others of their own view.
+        clips_boxes: boxes end at the border of the image (the head's ``clips_boxes``; True if it has none).
+        class_agnostic: the one class is any object, as of an ``RPN`` (the head's ``class_agnostic``).
+        max_objects: the most objects that one view can give; None if nothing limits them but the settings. A detector that finds each object by
+            a query has ``num_queries``.
     """
 
     data_preprocessor: BaseDataPreprocessor
     dataset_meta: dict[str, Any]  # class names and colours; set with the weights
+
+    num_classes: Any = _Otherwise(lambda detector: detector.detection_head.num_classes)
+    detection_cfg: Any = _Otherwise(lambda detector: detector.detection_head.test_cfg)
+    end_to_end: Any = _Otherwise(lambda detector: not _of_head('suppresses', True)(detector))
+    clips_boxes: Any = _Otherwise(_of_head('clips_boxes', True))
+    class_agnostic: Any = _Otherwise(_of_head('class_agnostic', False))
+    max_objects: Any = _Otherwise(lambda detector: getattr(detector, 'num_queries', None))
+
+    @classmethod
+    def max_objects_of(cls, cfg: Mapping) -> int | None:
+        """``max_objects`` of the detector of a config, which is not built for it."""
+        return cfg.get('num_queries')
 
     @property
     def with_neck(self) -> bool:
@@ -60,17 +101,19 @@ class BaseDetector(InferenceNetwork, BaseModel, metaclass=ABCMeta):
     ) -> list[InstanceData]:
         """What the last NMS would get: ``bboxes`` (n, 4) in pixels of the original images, ``scores`` (n,) and ``labels`` (n,).
 
+        Of an ``end_to_end`` detector, its best ``max_per_img`` detections.
+
         A larger detector merges the candidates of several views or detectors by an NMS of its own.
 
         Args:
             batch_inputs: (B, 3, H, W) normalised images.
             batch_img_metas: B dicts with ``img_shape`` and ``scale_factor``.
-            test_cfg: settings instead of those of the head.
+            test_cfg: settings instead of ``detection_cfg``.
         """
         outputs = self(batch_inputs, mode='tensor')
         # The same rule for all detectors, whatever the head's test_cfg says: 'priors' may give all classes of a prior, many more candidates,
         # to the NMS that the views share.
-        cfg = dict(test_cfg or self.detection_head.test_cfg, nms_pre_rule='pairs')
+        cfg = dict(test_cfg or self.detection_cfg, nms_pre_rule='pairs')
         options: dict[str, Any] = dict(batch_img_metas=batch_img_metas, cfg=cfg, rescale=True, with_nms=False)
         return self.detection_head.predict_by_feat(*outputs, **options)
 

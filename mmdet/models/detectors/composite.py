@@ -109,11 +109,15 @@ class CompositeDetector(BaseDetector):
         """
         if self.only_detector is None:
             return []
-        own, heads = f'{prefix}{self.only_detector}', (f'{prefix}bbox_head.', f'{prefix}roi_head.')
+        own = f'{prefix}{self.only_detector}'
         if any(name.startswith(f'{prefix}fine.detector.') for name in state_dict):
             message = 'has a detector for each stage, but the stages of the model share one: give the checkpoint of one'
             raise CheckpointError(message, field='fine.detector')
-        if any(name.startswith(own) for name in state_dict) or not any(name.startswith(heads) for name in state_dict):
+        # A backbone alone is no detector.
+        shared = ('backbone.', 'neck.')
+        names = self.get_submodule(self.only_detector.rstrip('.')).state_dict().keys()
+        heads = {f'{prefix}{name}' for name in names if not name.startswith(shared)}
+        if any(name.startswith(own) for name in state_dict) or not heads.intersection(state_dict):
             return []
         for name in [name for name in state_dict if name.startswith(prefix)]:
             state_dict[own + name[len(prefix) :]] = state_dict.pop(name)

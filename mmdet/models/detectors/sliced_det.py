@@ -25,7 +25,7 @@ _BATCHES = 4
 
 @MODELS.register_module()
 class SlicedDet(CompositeDetector):
-    """One detector over overlapping tiles of an image, and over the whole of it, merged by NMS.
+    """One detector over overlapping tiles of an image, and over the whole of it, merged by NMS; any detector that can be a :class:`DetectionStage`.
 
     An image that is too large for the memory is read by tiles, see :meth:`detect_tiled`.
 
@@ -89,7 +89,7 @@ class SlicedDet(CompositeDetector):
                 for view, result in zip(views, stage(images)):
                     view.append(result)
         with self.timed('merge'):
-            return [merge_views(results, self.nms, self.max_per_img) for results in views]
+            return [self._merged(results) for results in views]
 
     def stage_passes(self, size_hw: tuple[int, int]) -> dict[str, tuple[BaseDetector, list[tuple[int, int]]]]:
         """See :class:`CompositeDetector`."""
@@ -124,7 +124,10 @@ class SlicedDet(CompositeDetector):
                 on_tiles(1)
         for stage in self._whole_stages:
             views += stage([_as_tensor(image.read_rows(0, height), device)])
-        return merge_views(views, self.nms, self.max_per_img)
+        return self._merged(views)
+
+    def _merged(self, views: list[InstanceData]) -> InstanceData:
+        return merge_views(views, self.nms, self.max_per_img, self.stage.end_to_end)
 
     def _detect_tiles(self, tiles: Iterable[tuple[int, int, int, Tensor]]) -> Iterator[tuple[int, InstanceData]]:
         """The detections of each tile in pixels of its image; a tile is its image's number, left and upper edge, and pixels (3, h, w)."""

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from mmdet.core.boxes import clip_boxes, get_box_wh
 from mmdet.core.post_processing import merge_views
 from mmdet.errors import ConfigError, ModelInputError
-from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmdet.utils.checks import is_number
 from mmdet_runtime.resizing import rescale_size_hw
@@ -26,7 +25,7 @@ from mmdet_runtime.resizing import rescale_size_hw
 from .base import BaseDetector
 from .tta import flip_boxes
 
-# What dense heads decode by.
+# What detectors decode by.
 _TEST_CFG = ('score_thr', 'nms_pre', 'nms_pre_rule', 'min_bbox_size', 'nms', 'max_per_img')
 
 
@@ -55,18 +54,19 @@ class _View:
 class DetectionStage(BaseModule):
     """Resize, normalise, detect, map back; optionally at several scales, and with the flipped image as a further view of each.
 
-    The candidates of all views go through one NMS, without any NMS of their own before, as in mmdetection's multi-scale flip test.
+    The candidates of all views go through one NMS, without any NMS of their own before, as in mmdetection's multi-scale flip test. Those of an
+    end-to-end detector do not suppress others of their own view, so that of a single view the best ``max_per_img`` are kept.
     Images are batched by padded size, so that the detections of one image never depend on the padding of another.
 
     Args:
-        detector: a detector of one or two stages or its config, with its ``data_preprocessor``; it must offer ``candidates`` and
-            ``detection_head``, as :class:`BaseDetector` does for a head with ``predict_by_feat(..., with_nms=False)``.
+        detector: a detector or its config, with its ``data_preprocessor``; what it must offer is listed at :class:`BaseDetector`, which does so for
+            a head with ``predict_by_feat(..., with_nms=False)``.
         scale: (w, h) as in the ``Resize`` transform, aspect ratio kept; or a list of these for multi-scale detection.
         flip: add the horizontally flipped view.
         batch_size: largest number of views in one pass.
         classes: names by label, where the stages of a composite detector have different classes; None leaves them unknown.
-        test_cfg: entries of the head's ``test_cfg`` that are others in this stage, such as ``dict(score_thr=0.2)``; two stages may share a
-            detector.
+        test_cfg: entries of the detector's ``detection_cfg`` that are others in this stage, such as ``dict(score_thr=0.2)``; two stages may
+            share a detector.
         max_zoom: images are enlarged by no more than this, however small they are: a mosaic of a few tiles then takes as few pixels as they
             need, instead of as many as ``scale`` allows. None enlarges all to ``scale``.
     """
@@ -92,14 +92,18 @@ class DetectionStage(BaseModule):
         if max_zoom is not None and not (is_number(max_zoom) and 0 < max_zoom < float('inf')):
             raise ConfigError('must be None or a positive number', field='max_zoom', received=max_zoom)
         self.detector: BaseDetector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
+        lacking = [name for name in ('num_classes', 'detection_cfg', 'candidates') if not hasattr(self.detector, name)]
+        if lacking:
+            message = f'must be a single detector: {type(self.detector).__name__} has no {" and no ".join(lacking)}'
+            raise ConfigError(message, field='detector', received=type(self.detector).__name__)
         self.scales, self.flip, self.batch_size = scales, flip, batch_size
         self.max_zoom = max_zoom
         self._test_cfg: ConfigDict | None = None
         if test_cfg is not None:
-            known = {*_TEST_CFG, *self.detector.detection_head.test_cfg}
+            known = {*_TEST_CFG, *self.detector.detection_cfg}
             if not isinstance(test_cfg, Mapping) or not known.issuperset(test_cfg):
                 raise ConfigError(f'must be a dict of some of {sorted(known)}', field='test_cfg', received=test_cfg)
-            self._test_cfg = ConfigDict({**self.detector.detection_head.test_cfg, **test_cfg})
+            self._test_cfg = ConfigDict({**self.detector.detection_cfg, **test_cfg})
         self.classes = None if classes is None else tuple(classes)
         if self.classes is not None and len(self.classes) != self.num_classes:
             message = f'must be the names of the {self.num_classes} classes of the detector'
@@ -107,18 +111,18 @@ class DetectionStage(BaseModule):
 
     @property
     def num_classes(self) -> int:
-        """Classes of the head."""
-        return self.detector.detection_head.num_classes
+        """Classes of the detector."""
+        return self.detector.num_classes
 
     @property
-    def class_agnostic(self) -> bool:
-        """Whether the one class is any object, as of an ``RPN``."""
-        return isinstance(self.detector.detection_head, RPNHead)
+    def end_to_end(self) -> bool:
+        """Whether the detector has one box for each object of a view."""
+        return self.detector.end_to_end
 
     @property
     def test_cfg(self) -> ConfigDict:
-        """Settings of the head's decode in this stage; of a two-stage detector, those of its second."""
-        return self.detector.detection_head.test_cfg if self._test_cfg is None else self._test_cfg
+        """Settings of the detector's last step in this stage; of a two-stage detector, those of its second."""
+        return self.detector.detection_cfg if self._test_cfg is None else self._test_cfg
 
     @torch.no_grad()
     def forward(self, images: list[Tensor]) -> list[InstanceData]:
@@ -136,7 +140,8 @@ class DetectionStage(BaseModule):
         candidates: list[list[InstanceData]] = [[] for _ in images]
         for view, found in zip(views, self._candidates(views)):
             candidates[view.owner].append(found)
-        return [merge_views(own, self.test_cfg.nms, self.test_cfg.get('max_per_img', -1)) for own in candidates]
+        nms, limit = self.test_cfg.get('nms'), self.test_cfg.get('max_per_img', -1)
+        return [merge_views(own, nms, limit, self.end_to_end) for own in candidates]
 
     def input_size_hw(self, size_hw: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
         """Height and width, before padding, at which the detector sees an image at one of ``scales``."""
@@ -172,7 +177,7 @@ class DetectionStage(BaseModule):
                 data = self.detector.data_preprocessor(dict(inputs=batch))
                 results = self.detector.candidates(data['inputs'], metas, self.test_cfg)
                 for i, result in zip(chunk, results):
-                    if not getattr(self.detector.detection_head, 'clips_boxes', True):
+                    if not self.detector.clips_boxes:
                         result = _on_image(result, views[i].meta['ori_shape'])
                     if views[i].flipped:
                         result.bboxes = flip_boxes(result.bboxes, views[i].meta['ori_shape'])

@@ -53,6 +53,7 @@ class UFPMPDet(SecondLook, CompositeDetector):
     Images must have full resolution (the test pipeline neither resizes nor normalises); both stages resize on the device. Two
     detectors are trained one after the other, with their own configs; this one then only predicts. Its classes are those of the fine stage;
     the coarse one may have others, or the same in another order, if both name theirs: coarse boxes are merged under the class of their name.
+    Either stage may be any detector that can be a :class:`DetectionStage`, of any kind, with NMS or without.
 
     If ``fine`` has no ``detector``, one detector is both stages. It is trained as this model is, on images and mosaics of
     :class:`~mmdet.datasets.transforms.ForegroundMosaic`, which the training pipeline resizes; the checkpoint holds its weights once, and
@@ -118,7 +119,7 @@ class UFPMPDet(SecondLook, CompositeDetector):
             self.fine = DetectionStage(**fine)
         classes = (self.coarse.num_classes, self.fine.num_classes)
         known = self.coarse.classes is not None and self.fine.classes is not None
-        self._only_proposes = self.coarse.class_agnostic and not self.fine.class_agnostic
+        self._only_proposes = self.coarse.detector.class_agnostic and not self.fine.detector.class_agnostic
         if known or self._only_proposes:
             self.match_stage_classes(dict(coarse=self.coarse.classes or (), fine=self.fine.classes or ()))
         elif classes[0] != classes[1]:

@@ -40,7 +40,7 @@ def found(boxes=(), scores=(), labels=()):
 class Scripted(nn.Module):
     """A stage that returns what it was told to, and remembers what it was shown."""
 
-    num_classes = 2
+    num_classes, end_to_end = 2, False
 
     def __init__(self, *results):
         super().__init__()
@@ -55,12 +55,14 @@ class Scripted(nn.Module):
 class Looking(nn.Module):
     """A detector that finds one box, (0, 0, 4, 8), in every view, scored by the view's width; it keeps what it was called with."""
 
+    end_to_end, clips_boxes, class_agnostic = False, True, False
+
     def __init__(self, num_classes=2, **test_cfg):
         super().__init__()
         self.data_preprocessor = DetDataPreprocessor(pad_size_divisor=32)
         self.detection_head = self
         self.num_classes = num_classes
-        self.test_cfg = ConfigDict(dict(nms=dict(type='nms', iou_threshold=0.5)), **test_cfg)
+        self.detection_cfg = self.test_cfg = ConfigDict(dict(nms=dict(type='nms', iou_threshold=0.5)), **test_cfg)
         self.shapes, self.settings, self.batches = [], [], []
 
     def forward(self, inputs, mode):
@@ -499,6 +501,7 @@ def test_refuses(detector, repository):
 )
 def test_classes_of_the_stages_by_name(coarse, fine, table, merged):
     model = UFPMPDet.__new__(UFPMPDet)
+    model.__dict__['coarse'] = model.__dict__['fine'] = Scripted()
     model.nms, model.max_per_img, model.min_overlap, model.coarse_weight = (
         dict(type='nms', iou_threshold=0.6),
         -1,
