@@ -12,10 +12,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ..config.reading import load_config
-from ..config.stages import inner_test_dataset
+from ..config.stages import forbid_network, inner_test_dataset
 from ..engine.checkpoint.loading import load_checkpoint_file, load_into, match_stages
 from ..errors import CheckpointError, ConfigError, MMDetError
-from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage
+from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage, TransformersDetector
 from ..models.inference import InferenceOptions
 from ..registry import DATASETS, MODELS
 from ..utils.class_names import class_names, shown
@@ -47,7 +47,8 @@ def init_detector(
     Args:
         config: path of a config file, or a Config.
         checkpoint: path, URL or known name of the weights. With None a composite detector reads the checkpoints that its config names for
-            its stages; other models keep the random weights of construction, and a warning says so.
+            its stages, and a ``TransformersDetector`` the weights of ``from_pretrained``; other models keep the random weights of construction, and
+            a warning says so.
         palette: colours for drawing: 'none' (those of the dataset, else of this package), 'coco' (the published colours of COCO's classes),
             'voc' (Pascal VOC's colour map), 'random' (with a fixed seed), or RGB tuples.
         device: None takes the first GPU, or the CPU where there is none.
@@ -92,7 +93,9 @@ def build_model(config: Config) -> BaseDetector:
     register_all_modules()
     if 'model' not in config:
         raise ConfigError('the config has no model', file=config.filename, field='model')
-    model = MODELS.build(ConfigDict(_without_pretrained(config.model)))
+    model_cfg = ConfigDict(_without_pretrained(config.model))
+    forbid_network(model_cfg)
+    model = MODELS.build(model_cfg)
     model.cfg = config
     return model
 
@@ -114,6 +117,8 @@ def load_weights(
     if content is None:
         if isinstance(model, CompositeDetector):
             meta = load_parts(model, config.model, trust_checkpoint)
+        elif _has_published(model):
+            meta = _load_published(model)
         if meta is None:
             print_log('no checkpoint given: weights and predictions are random', logger='current', level=30)
     else:
@@ -268,6 +273,17 @@ def find_config_beside(checkpoint: str | Path) -> Path:
     return candidates[0]
 
 
+def _has_published(detector: Any) -> bool:
+    """Whether the config of a detector names published weights of all of it, which count where no checkpoint is given."""
+    return isinstance(detector, TransformersDetector) and detector.published is not None
+
+
+def _load_published(detector: Any) -> dict:
+    """Load these weights; returns ``meta`` with the names that the classes have there."""
+    detector.init_weights()
+    return dict(dataset_meta=dict(classes=detector.published_classes))
+
+
 def load_parts(model: CompositeDetector, model_cfg: dict, trust_checkpoint: bool = False) -> dict | None:
     """Load the checkpoints that the config of a composite detector names in ``<stage>.detector.init_cfg``.
 
@@ -281,6 +297,8 @@ def load_parts(model: CompositeDetector, model_cfg: dict, trust_checkpoint: bool
     names: dict[str, Any] = {}
     for name, (part, checkpoint) in _parts(model, model_cfg).items():
         if checkpoint is None:
+            if _has_published(part.detector):
+                meta = _load_published(part.detector)
             continue
         try:
             content = load_checkpoint_file(checkpoint, trust=trust_checkpoint)
@@ -311,7 +329,7 @@ def _parts(model: CompositeDetector, model_cfg: dict) -> dict[str, tuple[Detecti
 def parts_without_weights(model: BaseDetector, model_cfg: dict) -> list[str]:
     """What of a model keeps random weights where no checkpoint is given: the stages of a composite detector for which its config names none, or all."""
     if not isinstance(model, CompositeDetector):
-        return ['model']
+        return [] if _has_published(model) else ['model']
     parts = _parts(model, model_cfg)
-    loaded = [part.detector for part, checkpoint in parts.values() if checkpoint is not None]
+    loaded = [part.detector for part, found in parts.values() if found is not None or _has_published(part.detector)]
     return [f'model.{name}' for name, (part, _) in parts.items() if all(part.detector is not one for one in loaded)]

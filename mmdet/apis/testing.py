@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 
 from mmdet.config.reading import require_keys, type_name
+from mmdet.config.stages import forbid_network
 from mmdet.engine import DetRunner
 from mmdet.engine.checkpoint.loading import unwrap
 from mmdet.engine.hooks import CostHook
@@ -81,6 +82,7 @@ def configure_testing(
     require_keys(cfg, ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'), 'testing')
     cfg.work_dir, cfg.launcher, cfg.load_from, cfg.resume = work_dir, launcher, checkpoint, False
     cfg.trust_checkpoint = trust_checkpoint or cfg.get('trust_checkpoint', False)
+    forbid_network(cfg.model)
     # The checkpoint's state_dict already holds the averaged weights, and the hook's copy of the model would prevent fusing and wrapping.
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook) != 'EMAHook']
     if not cfg.test_evaluator:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from mmengine.config import Config, ConfigDict
 
@@ -48,6 +49,17 @@ def only_detector(model: Mapping) -> Mapping | None:
 def is_single_detector(model: Mapping | None) -> bool:
     """Whether the config of a model is that of a detector without stages of its own."""
     return bool(model) and 'type' in model and not any('detector' in part for part in model.values() if isinstance(part, Mapping))
+
+
+def forbid_network(node: Any) -> None:
+    """Let no module of a config fetch files (``load='hub'``), in place: a test or a prediction works with what is there."""
+    if isinstance(node, Mapping):
+        if node.get('load') == 'hub' and 'type' in node:
+            cast(dict, node)['load'] = 'local'
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for part in node:
+            forbid_network(part)
 
 
 def stage_scales(config: Config) -> list[tuple[int, int]]:

@@ -28,6 +28,7 @@ from mmengine.utils.dl_utils import TORCH_VERSION
 from ..config.reading import type_name
 from ..errors import CheckpointError, ConfigError, MMDetError, NonFiniteLossError
 from ..evaluation import Evaluator
+from ..models.utils.transformers_library import complete_config
 from ..registry import RUNNERS
 from ..utils.checks import is_int
 from ..utils.class_names import class_names
@@ -193,6 +194,13 @@ class DetRunner(Runner):
                 super()._log_env(env_cfg)
         except Exception as error:  # only a report: whatever probing the machine raises
             self.logger.warning(f'environment report failed ({type(error).__name__}: {error}); torch {TORCH_VERSION}')
+
+    def build_model(self, model: torch.nn.Module | dict) -> torch.nn.Module:
+        """Build the model; the config of the run gets what its models of the library transformers take from files, so that no test needs these."""
+        built = super().build_model(model)
+        if isinstance(model, dict) and 'model' in self.cfg:
+            complete_config(self.cfg.model, built)
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
         """Wrap for DDP; on the CPU without device ids, and with SyncBN turned into BN (it needs a GPU)."""

@@ -232,7 +232,10 @@ def _release(layer: Any) -> None:
 
 def networks_of(model: nn.Module) -> list[Any]:
     """The detector itself, or the detectors of a composite one, each once."""
-    return [module for module in model.modules() if isinstance(getattr(module, 'backbone', None), nn.Module)]
+    return [
+        module for module in model.modules()
+        if isinstance(getattr(module, 'backbone', None), nn.Module) and not type(module).__module__.startswith('transformers.')  # parts of a detector
+    ]  # fmt: skip
 
 
 def prepare_networks(model: nn.Module, options: InferenceOptions | dict | None = None) -> str:

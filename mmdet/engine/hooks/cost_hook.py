@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from ...models.inference import networks_of
 from ...registry import HOOKS
 
 
@@ -33,11 +34,8 @@ class CostHook(Hook):
         """Watch the inputs of every backbone."""
         self._pixels, self._seconds, self._images = 0, 0.0, 0
         # Of a detector whose network another backend computes, the backbone is never called.
-        parts = [
-            getattr(module, 'backend_network', None) or getattr(module, 'backbone', None)
-            for module in runner.model.modules()
-        ]
-        backbones = {id(part): part for part in parts if isinstance(part, nn.Module)}
+        parts = [getattr(network, 'backend_network', None) or network.backbone for network in networks_of(runner.model)]
+        backbones = {id(part): part for part in parts}
         self._handles = [part.register_forward_pre_hook(self._count) for part in backbones.values()]
 
     def _count(self, module: nn.Module, inputs: tuple) -> None:

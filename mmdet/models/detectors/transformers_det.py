@@ -3,77 +3,40 @@
 Naming: B images, (H, W) of their tensor, Q queries, C classes, K logits of a query (C; C + 1 with a background), n objects or detections of one image.
 """
 
-import dataclasses
+import logging
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config, ConfigDict
-from mmengine.model import BaseModule
+from mmengine.logging import print_log
+from mmengine.model import BaseModule, initialize
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdet.core.boxes import clip_boxes, get_box_wh, scale_boxes
 from mmdet.core.post_processing import filter_scores_and_topk
-from mmdet.errors import ConfigError, ModelInputError
+from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
+from mmdet.models.dense_heads.class_rows import copy_class_rows
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
+from mmdet.utils.class_names import shown
 
 from ..inference import full_precision
-from ..utils.transformers_library import LOADS, build_config, library, quiet
+from ..utils.transformers_library import build_config, full_dict, load_pretrained, new_model, plain, pretrained_config
 from .base import BaseDetector
+from .transformers_families import adapt_model, family_of
 
 _TEST_CFG = dict(score_thr=0.0, max_per_img=300, nms=dict(type='nms', iou_threshold=0.7))
-
-
-# ------------------------------------------------------------------------------------------------ what differs between the classes
-
-
-def _patch(config: Any) -> int:
-    size = config.patch_size
-    return size if isinstance(size, int) else max(size)
-
-
-def _scaled_strides(config: Any) -> list[float]:
-    """Strides of the levels that a projector makes of the one map of a ViT."""
-    return [_patch(config.backbone_config) / scale for scale in getattr(config, 'projector_scale_factors', None) or [1]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """What the adapter must know of one model type of the library.
-
-    Attributes:
-        divisor: of a config, what the sides of images must be multiples of: the library cuts off the rest, or fails.
-        strides: of a config, the strides of the maps among whose cells the queries are chosen; none where queries are learned.
-        least_side: of a config, the smallest side in pixels, whatever the queries are.
-        queries: the config key that says how many queries there are.
-        has_background: whether the last logit is that of no object, and scores are a softmax.
-    """
-
-    divisor: Callable[[Any], int]
-    strides: Callable[[Any], list[float]] = lambda config: []
-    least_side: Callable[[Any], int] = lambda config: 1
-    queries: str = 'num_queries'
-    has_background: bool = False
-
-
-_HYBRID = Family(divisor=lambda config: max(config.feat_strides), strides=lambda config: list(config.feat_strides))
-FAMILIES = {
-    'd_fine': _HYBRID,
-    'deimv2': _HYBRID,
-    'rt_detr': _HYBRID,
-    'rt_detr_v2': _HYBRID,
-    'rf_detr': Family(divisor=lambda config: _patch(config.backbone_config) * config.backbone_config.num_windows, strides=_scaled_strides),
-    'lw_detr': Family(divisor=lambda config: _patch(config.backbone_config) * config.backbone_config.num_windows_side, strides=_scaled_strides),
-    # Its last level is two strides of 2 above that of the backbone; a map of one cell breaks the positions, which divide by its size less one.
-    'deformable_detr': Family(divisor=lambda config: 1, strides=lambda config: [8, 16, 32, 64][: config.num_feature_levels], least_side=lambda config: 65),
-    'yolos': Family(divisor=_patch, queries='num_detection_tokens', has_background=True),
-}  # fmt: skip
+# Batch norms that keep the statistics 0 and 1 of their construction would be none.
+_OF_NEW_WEIGHTS = dict(freeze_backbone_batch_norms=False)
+# The library's names of parts: loss_<kind> of the last layer, then the layer (_aux_0, _0), the denoising queries (_dn_0) or the encoder (_enc, _0_enc).
+_PART = re.compile(r'loss_(?P<kind>[a-z]+)(?P<group>_.+)?')
 
 
 # ------------------------------------------------------------------------------------------------ decode
@@ -92,9 +55,9 @@ class QueryHead(BaseModule):
         super().__init__()
         self.num_classes, self.test_cfg, self.has_background = num_classes, test_cfg, has_background
 
-    def forward(self, logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The raw outputs as they are."""
-        return logits, boxes
+    def forward(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What it gets: the library's model computes logits and boxes."""
+        return outputs
 
     @torch.no_grad()
     @full_precision
@@ -143,21 +106,25 @@ class QueryHead(BaseModule):
 
 @MODELS.register_module()
 class TransformersDetector(BaseDetector):
-    """A detector of the library transformers (the extra ``transformers``).
+    """A detector of the library transformers (the extra ``transformers``), with the library's own loss.
+
+    Images are padded at the right and at the bottom to what the model needs; boxes are relative to the padded tensor, and no mask is given to the
+    model.
 
     Args:
-        model: ``model_type`` and keys of the library's config, or ``from_pretrained``, a folder or an id of the hub, and keys that are others; see
-            :func:`mmdet.models.utils.transformers_library.build_config`. With ``from_pretrained`` the weights are read when a training starts
-            (``init_weights``).
-        num_classes: C.
-        load: ``'local'``, or ``'hub'``, which permits to fetch files from the hub.
+        model: ``model_type`` and keys of the library's config; or ``from_pretrained``, a folder or an id of the hub, and keys that are others; see
+            :func:`mmdet.models.utils.transformers_library.build_config`. The weights of ``from_pretrained`` are read when a training starts, or a
+            prediction without a checkpoint. ``freeze_backbone_batch_norms`` is False where it is not given and there are no such weights.
+        num_classes: C. Layers whose number of classes is another in ``from_pretrained`` are new, and a warning names them.
+        load: ``'local'``, or ``'hub'``, which permits to fetch the files of ``from_pretrained``.
+        with_cp: save memory in training by computing activations twice, where the model can do that.
         train_cfg: not used; for configs that have it.
         test_cfg: ``score_thr``, ``max_per_img`` (pairs of query and class), and ``nms``, which joins the views of a larger detector.
-        data_preprocessor: its ``mean`` and ``std`` are those that the weights were trained with; the size that the model needs is seen to here.
+        data_preprocessor: ``mean`` and ``std`` are those that the weights were trained with.
         init_cfg: config of the initialisation, such as a checkpoint of this package.
 
     Raises:
-        ConfigError: transformers is missing; a model type, key or value that it does not have.
+        ConfigError: transformers is missing; a model type, key or value that it does not have; ``with_cp`` of a model that cannot do that.
     """
 
     data_preprocessor: DetDataPreprocessor
@@ -168,31 +135,127 @@ class TransformersDetector(BaseDetector):
         model: dict,
         num_classes: int = 80,
         load: str = 'local',
+        with_cp: bool = False,
         train_cfg: dict | Config | None = None,
         test_cfg: dict | Config | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ):
         super().__init__(data_preprocessor or dict(type='DetDataPreprocessor'), init_cfg)
-        if load not in LOADS:
-            raise ConfigError(f'must be one of {LOADS}', field='load', received=load)
-        self.pretrained, self.load = (model or {}).get('from_pretrained'), load
-        config = build_config({**model, 'num_labels': num_classes}, 'model', load)
-        self.family = _family(config)
-        self.num_queries = self.max_objects = int(getattr(config, self.family.queries))
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ConfigError('must be a whole number of 1 or more', field='num_classes', received=num_classes)
+        self.load, self.given_config = load, plain(model)
+        self.published: str | None = model.get('from_pretrained') if isinstance(model, Mapping) else None
+        config = build_config(
+            model, load=load, defaults=None if self.published else _OF_NEW_WEIGHTS, num_labels=num_classes
+        )
+        self.family = family_of(config)
+        self.num_queries = self.max_objects = int(self.family.queries(config))
         self.train_cfg, self.test_cfg = to_config_dict(train_cfg), to_config_dict({**_TEST_CFG, **(test_cfg or {})})
-        with quiet():
-            self.model: Any = library().AutoModelForObjectDetection.from_config(config)
+        self.model: Any = new_model('AutoModelForObjectDetection', config)
+        for sentence in adapt_model(self.model, self.family, pretrained=self.published is not None):
+            print_log(f'{type(self.model).__name__}: {sentence}', logger='current')
+        if with_cp:
+            self._save_memory()
         self.bbox_head = QueryHead(num_classes, self.test_cfg, self.family.has_background)
 
+    def _save_memory(self) -> None:
+        if not self.model.supports_gradient_checkpointing:
+            message = f'{type(self.model).__name__} of transformers cannot compute activations twice'
+            raise ConfigError(message, field='model.with_cp', received=True)
+        self.model.activation_checkpointing_enable()
+
+    @classmethod
+    def max_objects_of(cls, cfg: Mapping) -> int | None:
+        """The number of queries that a config asks for."""
+        config = build_config(cfg['model'], load=cfg.get('load', 'local'))
+        return int(family_of(config).queries(config))
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The first part of the library's model, which the images enter."""
+        inner = getattr(self.model, 'model', self.model)
+        return next(getattr(inner, name) for name in ('backbone', 'conv_encoder', 'vit') if hasattr(inner, name))
+
+    def full_config(self) -> dict:
+        """``model`` with every key of the library's config, and its version: what builds this network later, without files or network."""
+        source = {} if self.published is None else dict(from_pretrained=self.published)
+        return source | full_dict(self.model.config)
+
+    def init_weights(self) -> None:
+        """Read the checkpoint of ``init_cfg``, or the weights of ``from_pretrained``; new weights are those of the construction.
+
+        Raises:
+            CheckpointError: there are no such weights, or they do not fit.
+        """
+        if self.init_cfg:
+            initialize(self, self.init_cfg)
+        elif self.published is not None:
+            self._load_published(self.published)
+        self._is_init = True
+
+    def _load_published(self, source: str) -> None:
+        model, names = load_pretrained('AutoModelForObjectDetection', source, self.model.config, load=self.load)
+        new = {*names['missing'], *names['mismatched']}
+        odd = sorted(name for name in new if not re.search(self.family.class_layers, name))
+        if odd:
+            message = f'the weights do not fit the keys beside from_pretrained, in {shown(odd)}'
+            raise CheckpointError(message, file=source, field='model.model')
+        self.model.load_state_dict(model.state_dict())
+        said = f'Weights of {source}: {len(model.state_dict())} tensors'
+        if new:
+            said += f'; new, for other classes ({self.bbox_head.num_classes} here): {shown(sorted(new))}'
+        if names['unexpected']:
+            said += f'; not used: {shown(names["unexpected"])}'
+        print_log(said, logger='current', level=logging.WARNING if new or names['unexpected'] else logging.INFO)
+
+    @property
+    def published_classes(self) -> tuple[str, ...] | None:
+        """The names that the file of the weights gives to the classes; None where it has none, or others than there are here."""
+        if self.published is None:
+            return None
+        names = pretrained_config(self.published, self.load).get('id2label') or {}
+        ordered = tuple(str(name) for _, name in sorted(names.items(), key=lambda item: int(item[0])))
+        given = len(ordered) == self.bbox_head.num_classes and ordered != tuple(
+            f'LABEL_{k}' for k in range(len(ordered))
+        )
+        return ordered if given else None
+
+    def take_class_rows(
+        self, state_dict: dict, prefix: str, sources: Sequence[int], num_stored: int
+    ) -> tuple[list[str], list[str]]:
+        """Give the tensors of a checkpoint that have rows of classes the classes of this detector, see :class:`BaseDenseHead`."""
+        changed: list[str] = []
+        left: list[str] = []
+        for name, own in self.state_dict().items():
+            key = prefix + name
+            if key in state_dict and re.search(self.family.class_layers, name):
+                rows = copy_class_rows(own, state_dict[key], sources, num_stored)
+                if rows is None:
+                    del state_dict[key]
+                else:
+                    state_dict[key] = rows
+                (left if rows is None else changed).append(key)
+        return changed, left
+
+    # ------------------------------------------------------------------------------------------------ the three ways it is called
+
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> Losses:
-        """``loss``, as the library weights and sums its parts, and the parts for the log, under names without that word."""
+        """``loss``, as the library weights and sums its parts, and the parts for the log, under names without that word.
+
+        Parts of the last layer have the library's names (``vfl``, ``ce``, ``bbox``, ``giou``); those of the layers below are sums, ``aux_bbox``, those
+        of the denoising queries ``dn_bbox``, those of the encoder's queries of RF-DETR and LW-DETR ``enc_bbox``. Together they are the loss.
+        """
         images = self._padded(batch_inputs)
-        found = self.model(pixel_values=images, labels=self._targets(images, batch_data_samples))
-        losses: Losses = dict(loss=found.loss)
-        for name, part in found.loss_dict.items():
-            losses[name.removeprefix('loss_')] = part.detach()
-        return losses
+        targets, counts = self._targets(images, batch_data_samples)
+        found = self.model(pixel_values=images, labels=targets)
+        loss = found.loss
+        if not any(len(target['class_labels']) for target in targets):
+            # Without objects there are no denoising queries, and their embedding has no gradient, for which DDP would wait.
+            for name, parameter in self.model.named_parameters():
+                if 'denoising_class_embed' in name and parameter.requires_grad:
+                    loss = loss + 0 * parameter.sum()
+        return dict(loss=loss, **self._parts(found.loss_dict), **counts)
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
         """The samples with ``pred_instances``, in pixels of the original image when ``rescale``."""
@@ -201,7 +264,7 @@ class TransformersDetector(BaseDetector):
         return self.add_pred_to_datasample(batch_data_samples, results)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> tuple[Tensor, Tensor]:
-        """Logits (B, Q, K), and boxes (B, Q, 4) xyxy in pixels of the tensor, float32."""
+        """Logits (B, Q, K), and boxes (B, Q, 4) xyxy in pixels of the tensor, float32; in training mode there are more queries."""
         images = self._padded(batch_inputs)
         found = self.model(pixel_values=images)
         height, width = images.shape[-2:]
@@ -209,15 +272,29 @@ class TransformersDetector(BaseDetector):
         corners = torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=-1)
         return found.logits, corners * corners.new_tensor([width, height, width, height])
 
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """What the decoder looks at, (B, cells, channels); of a model without decoder its logits and boxes."""
+        found: list[Tensor] = []
+        decoder = getattr(getattr(self.model, 'model', None), 'decoder', None)
+        if decoder is None:
+            return self._forward(batch_inputs)
+        hook = decoder.register_forward_pre_hook(
+            lambda layer, args, kwargs: found.append(kwargs['encoder_hidden_states']), with_kwargs=True
+        )
+        with hook:
+            self._forward(batch_inputs)
+        return tuple(found)
+
+    # ------------------------------------------------------------------------------------------------ sizes, labels, losses
+
     def input_size_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Height and width to which images are padded: what the model needs; it would cut off the rest, or fail."""
-        config = self.model.config
-        divisor, least = self.family.divisor(config), self.family.least_side(config)
+        """Height and width to which images are padded: multiples of the model's divisor, and cells for all queries."""
+        config, family = self.model.config, self.family
+        divisor, least, strides = family.divisor(config), family.least_side(config), family.strides(config)
         height, width = (math.ceil(max(side, least) / divisor) * divisor for side in size_hw)
-        strides = self.family.strides(config)
         while strides and sum(math.ceil(height / s) * math.ceil(width / s) for s in strides) < self.num_queries:
-            # The queries are the best cells of the maps, of which there must be as many.
-            height, width = (height + divisor, width) if height <= width else (height, width + divisor)
+            step = max(divisor, int(min(strides)))
+            height, width = (height + step, width) if height <= width else (height, width + step)
         return height, width
 
     def _padded(self, images: Tensor) -> Tensor:
@@ -227,32 +304,46 @@ class TransformersDetector(BaseDetector):
             return images
         return F.pad(images, (0, needed_w - width, 0, needed_h - height), value=self.data_preprocessor.pad_value)
 
-    def _targets(self, images: Tensor, samples: SampleList) -> list[dict[str, Tensor]]:
-        """The library's labels: classes (n,), and boxes (n, 4) as centre and size, relative to the tensor; boxes without area are left out."""
+    def _targets(self, images: Tensor, samples: SampleList) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        """The library's labels, and counts for the log, where they are not 0: objects without area, which are left out, and more than queries.
+
+        The labels of an image are ``class_labels`` (n,), and ``boxes`` (n, 4) as centre and size, relative to the tensor. Regions that are ignored
+        cannot be told to the library: what is found there counts as background.
+        """
         height, width = images.shape[-2:]
-        targets = []
+        targets, empty, beyond = [], 0, 0
         for sample in samples:
             truth = sample.gt_instances
+            self._check_labels(truth.labels)
             w, h = get_box_wh(truth.bboxes)
-            boxes, labels = truth.bboxes[(w > 0) & (h > 0)], truth.labels[(w > 0) & (h > 0)]
-            self._check_labels(labels)
-            x1, y1, x2, y2 = boxes.unbind(-1)
+            inside = (w > 0) & (h > 0)
+            x1, y1, x2, y2 = truth.bboxes[inside].float().unbind(-1)
             boxes = torch.stack(
-                [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height], dim=-1
+                [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height], -1
             )
-            targets.append(dict(class_labels=labels, boxes=boxes))
-        return targets
+            targets.append(dict(class_labels=truth.labels[inside], boxes=boxes))
+            empty, beyond = empty + len(truth) - len(boxes), beyond + max(len(boxes) - self.num_queries, 0)
+        counts = dict(boxes_without_area=empty, objects_beyond_queries=beyond)
+        return targets, {name: images.new_tensor(float(count)) for name, count in counts.items() if count}
 
     def _check_labels(self, labels: Tensor) -> None:
-        if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < self.bbox_head.num_classes):
-            received = (int(labels.min()), int(labels.max()))
-            raise ModelInputError(
-                f'labels must be in [0, {self.bbox_head.num_classes})', field='gt_instances.labels', received=received
-            )
+        if len(labels) == 0:
+            return
+        low, high = torch.stack(labels.aminmax()).tolist()
+        if low < 0 or high >= self.bbox_head.num_classes:
+            message = f'labels must be in [0, {self.bbox_head.num_classes})'
+            raise ModelInputError(message, field='gt_instances.labels', received=(low, high))
 
-
-def _family(config: Any) -> Family:
-    if config.model_type not in FAMILIES:
-        message = f'is no detector that is known here; must be one of {", ".join(FAMILIES)}'
-        raise ConfigError(message, field='model.model_type', received=config.model_type)
-    return FAMILIES[config.model_type]
+    def _parts(self, loss_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weighted parts of a loss, those of several layers together; without gradient."""
+        weights = self.family.loss_weights(self.model.config)
+        parts: dict[str, Tensor] = {}
+        for name, value in loss_dict.items():
+            match = _PART.fullmatch(name)
+            if match is None:  # no part of the loss, such as the cardinality_error
+                continue
+            kind, group = match['kind'], match['group'] or ''
+            role = '' if not group else next((role for role in ('dn', 'enc') if role in group), 'aux')
+            key = f'{role}_{kind}' if role else kind
+            parts[key] = parts.get(key, 0) + value.detach() * weights.get(f'loss_{kind}', 1)
+        return parts

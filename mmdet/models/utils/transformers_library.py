@@ -1,6 +1,6 @@
-"""The library transformers, for the parts that put its models into detectors: its configs, checked, and its weights, read safely.
+"""The library transformers, for the modules that make its models parts of this package: its configs, checked, and published weights, read safely.
 
-Nothing here runs code of a model's publisher, reads pickles, or uses the network unless the config says ``load='hub'``. The library is imported inside the
+Nothing here runs code of a model's publisher or reads pickles, and only ``load='hub'`` lets it use the network. The library is imported inside the
 functions: it is optional (the extra ``transformers``), and takes seconds.
 """
 
@@ -9,17 +9,27 @@ import copy
 import difflib
 import functools
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import torch
+from mmengine.logging import print_log
+from torch import nn
 
 from mmdet.errors import CheckpointError, ConfigError
 
-_OLDEST, _BELOW = (5, 24), (6,)
 LOADS = ('local', 'hub')
+_INSTALL = 'pip install "mmdet-dense[transformers]"'
+_OLDEST, _BELOW = (5, 24), (6,)
+_CONFIG, _WEIGHTS, _INDEX = 'config.json', 'model.safetensors', 'model.safetensors.index.json'
 # Keys that every config of the library takes, although they are no fields of its class.
-_COMMON_KEYS = {'model_type', 'num_labels', 'attn_implementation', 'name_or_path', '_name_or_path'}
-_WEIGHT_FILES = ('model.safetensors', 'model.safetensors.index.json')
+_COMMON_KEYS = {'model_type', 'attn_implementation'}
+# What a file or a config has beside what a model is built of: names of its own classes, the type of its numbers (here float32), where it lay.
+_NOT_TAKEN = {
+    'id2label', 'label2id', 'num_labels', 'dtype', 'torch_dtype', 'architectures', 'auto_map', 'name_or_path', '_name_or_path', 'transformers_version',
+}  # fmt: skip
 
 
 @functools.cache
@@ -32,12 +42,12 @@ def library() -> Any:
     try:
         import transformers
     except ImportError as error:
-        message = 'is needed for models of its kind: pip install "mmdet-dense[transformers]"'
+        message = f'is not installed, and the model is one of its: {_INSTALL}'
         raise ConfigError(message, field='transformers', received=str(error)) from error
     version = tuple(int(part) for part in transformers.__version__.split('.')[:2])
     if not _OLDEST <= version < _BELOW:
         # Before 5.24 the main loss of D-FINE and RT-DETR took in the denoising queries (huggingface/transformers #48528).
-        message = 'must be of version 5.24 or later, below 6: pip install "mmdet-dense[transformers]"'
+        message = f'must be of version 5.24 or later, below 6: {_INSTALL}'
         raise ConfigError(message, field='transformers', received=transformers.__version__)
     return transformers
 
@@ -45,90 +55,154 @@ def library() -> Any:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Without the library's warnings and progress bars: what matters of them is said by the callers."""
-    logging = library().utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    messages = library().utils.logging
+    verbosity, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        messages.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            messages.enable_progress_bar()
+
+
+# ------------------------------------------------------------------------------------------------ configs
+
+
+def build_config(
+    model: Mapping[str, Any], field: str = 'model', load: str = 'local', defaults: Mapping | None = None, **forced: Any
+) -> Any:
+    """The library's config of a dict.
+
+    Args:
+        model: ``model_type`` and keys of the library's config of that type; or ``from_pretrained``, a folder or the id of a model of the hub, and keys
+            that differ from its ``config.json``. Dicts of parts (``backbone_config``) are merged with those of the file. With
+            ``transformers_version`` the dict is one of :func:`full_dict`, complete, and the file is not looked at.
+        field: name of the dict in messages.
+        load: ``'local'`` for folders, and for models of the hub that are in its cache; ``'hub'`` permits the network.
+        defaults: values of keys that neither ``model`` nor the file has, where the type has such keys.
+        **forced: keys that are the caller's affair, such as ``num_labels``.
+
+    Raises:
+        ConfigError: no such type, key or folder, or a value of another type than the library's.
+    """
+    if not isinstance(model, Mapping) or not ('model_type' in model or 'from_pretrained' in model):
+        raise ConfigError('must be a dict with model_type or from_pretrained', field=field, received=model)
+    given = plain(model)
+    source, version = given.pop('from_pretrained', None), given.pop('transformers_version', None)
+    if version is not None:
+        _compare_version(version)
+    base = {} if source is None or version is not None else pretrained_config(source, load, f'{field}.from_pretrained')
+    kind = given.pop('model_type', base.get('model_type'))
+    if kind != base.get('model_type', kind):
+        message = f'the model of from_pretrained is of the type {base["model_type"]}'
+        raise ConfigError(message, field=f'{field}.model_type', received=kind)
+    cls = _config_class(kind, field)
+    _check_keys(cls, given, base, field)
+    known = _known_keys(cls)
+    keys = {name: value for name, value in (defaults or {}).items() if name in known}
+    keys |= {name: value for name, value in _merged(base, given).items() if name not in _NOT_TAKEN | {'model_type'}}
+    try:
+        with quiet():
+            return cls(**keys | forced)
+    except Exception as error:  # the library checks types and sizes by exceptions of several kinds
+        message = f'transformers refuses it: {_one_line(error)}'
+        raise ConfigError(message, field=field, received=keys) from error
+
+
+def full_dict(config: Any) -> dict:
+    """Every key of a config of the library, and the library's version: what :func:`build_config` takes without a file, whatever the defaults are then.
+
+    The number of classes, and what a config computes from other keys, are left out.
+    """
+    return {'model_type': config.model_type, **_values(config), 'transformers_version': library().__version__}
+
+
+def complete_config(node: Any, modules: nn.Module) -> None:
+    """Write into a config, in place, every key of the library's models that were built of it.
+
+    Args:
+        node: config of the modules; each ``model`` of a dict in it that a module was given becomes the module's ``full_config()``, and its ``load``
+            local, since that needs no file.
+        modules: what was built of it; those with ``given_config`` and ``full_config()`` count.
+    """
+    found = [(part.given_config, part.full_config()) for part in modules.modules() if hasattr(part, 'full_config')]
+    _complete(node, found)
+
+
+def _complete(node: Any, found: list[tuple[dict, dict]]) -> None:
+    if isinstance(node, Mapping):
+        full = next((full for given, full in found if 'type' in node and plain(node.get('model')) == given), None)
+        if full is not None:
+            cast(dict, node).update(model=copy.deepcopy(full), load='local')
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for part in node:
+            _complete(part, found)
+
+
+def new_model(auto_class: str, config: Any, field: str = 'model') -> Any:
+    """A model with new weights in float32, in training mode; ``auto_class`` is the name of a class of the library, as for :func:`load_pretrained`.
+
+    Raises:
+        ConfigError: its sizes do not fit together.
+    """
+    try:
+        with quiet():
+            return getattr(library(), auto_class).from_config(config, dtype=torch.float32).train()
+    except Exception as error:  # of several kinds: the first layer that cannot be made, or used
+        message = f'transformers cannot build the model ({type(error).__name__}: {_one_line(error)})'
+        raise ConfigError(message, field=field, received=config.model_type) from error
 
 
 def plain(value: Any) -> Any:
-    """A copy of a config's value out of dicts, lists and numbers alone."""
+    """A copy of a config's value out of dicts, lists and plain values."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else copy.deepcopy(value)
 
 
-def build_config(model: Mapping[str, Any], field: str = 'model', load: str = 'local') -> Any:
-    """The library's config of a dict.
-
-    Args:
-        model: ``model_type`` and keys of the library's config of that type; or ``from_pretrained``, a folder or the id of a model of the hub, and keys
-            that differ from its ``config.json``. Dicts of parts (``backbone_config``) are merged with those of the file.
-        field: name of the dict in messages.
-        load: ``'local'`` for folders, and for models of the hub that are in its cache; ``'hub'`` permits the network.
-
-    Raises:
-        ConfigError: no such type, key or folder, or a value of another type than the library's.
-    """
-    if not isinstance(model, Mapping) or ('model_type' in model) == ('from_pretrained' in model):
-        raise ConfigError('must be a dict with either model_type or from_pretrained', field=field, received=model)
-    given = plain(model)
-    source = given.pop('from_pretrained', None)
-    base = {} if source is None else pretrained_config(source, load, f'{field}.from_pretrained')
-    kind = given.pop('model_type', None) or base.get('model_type')
-    _check_keys(given, kind, base, field)
-    keys = {name: value for name, value in _merged(base, given).items() if name != 'model_type'}
-    if 'num_labels' in given:  # names of other classes would win over their number
-        keys = {name: value for name, value in keys.items() if name not in ('id2label', 'label2id')}
-    return _construct(_config_class(kind, field), keys, field)
-
-
-def full_dict(config: Any) -> dict:
-    """All keys of a config of the library, for :func:`build_config` of any later version, which then uses no default of its own."""
-    found = _known_values(config)
-    rebuilt = build_config(found)
-    if rebuilt.to_dict() != config.to_dict():
-        names = [name for name, value in config.to_dict().items() if rebuilt.to_dict().get(name) != value]
-        raise ConfigError(
-            f'cannot be written as a dict: {", ".join(names)} would be lost', field='model', received=config.model_type
-        )
-    return {**found, 'transformers_version': library().__version__}
-
-
-def _known_values(config: Any) -> dict:
-    """The keys of a config that its class knows; what it has computed from them is left out."""
+def _values(config: Any) -> dict:
     known, found = _known_keys(type(config)), {}
     for name, value in config.to_dict().items():
         part = getattr(config, name, None)
-        if name in known and name not in ('_name_or_path', 'transformers_version'):
-            found[name] = _known_values(part) if isinstance(part, library().PreTrainedConfig) else plain(value)
+        if isinstance(part, library().PreTrainedConfig):
+            found[name] = {'model_type': part.model_type, **_values(part)}
+        elif name in known:
+            found[name] = plain(value)
     return found
 
 
 def _config_class(kind: Any, field: str) -> Any:
-    from transformers import CONFIG_MAPPING
-
-    library()
-    if kind not in CONFIG_MAPPING:
-        near = difflib.get_close_matches(str(kind), list(CONFIG_MAPPING.keys()))
-        hint = f'near names: {", ".join(near)}' if near else 'see the list of models of transformers'
+    classes = library().CONFIG_MAPPING
+    if kind not in classes:
+        near = difflib.get_close_matches(str(kind), list(classes.keys()))
+        hint = f'near names: {", ".join(near)}' if near else 'model_type is the name of a folder of transformers/models'
         raise ConfigError(f'transformers has no model of this type; {hint}', field=f'{field}.model_type', received=kind)
-    return CONFIG_MAPPING[kind]
+    return classes[kind]
 
 
-def _construct(cls: Any, keys: dict, field: str) -> Any:
-    try:
-        with quiet():
-            return cls(**keys)
-    except Exception as error:  # the library checks types and architectures by exceptions of several kinds
-        message = f'transformers refuses it: {" ".join(str(error).split())}'
-        raise ConfigError(message, field=field, received=keys) from error
+def _known_keys(cls: Any) -> set[str]:
+    settable = (name for name in dir(cls) if getattr(getattr(cls, name, None), 'fset', None) is not None)
+    return {*_COMMON_KEYS, *cls.__dataclass_fields__, *cls.attribute_map, *settable} - _NOT_TAKEN
+
+
+def _check_keys(cls: Any, given: Mapping, base: Mapping, field: str) -> None:
+    """ConfigError for a key, here or in the config of a part, which the library would keep without using it."""
+    known, parts = _known_keys(cls), cls.sub_configs_defaults
+    for key, value in given.items():
+        if key in _NOT_TAKEN:
+            message = 'is not taken from here: the arguments of the module say what classes there are, and weights are float32'
+            raise ConfigError(message, field=f'{field}.{key}', received=value)
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=4)
+            hint = f'near names: {", ".join(near)}' if near else f'it has {", ".join(sorted(known))}'
+            raise ConfigError(f'{cls.__name__} has no key of this name; {hint}', field=field, received=key)
+        if key in parts and isinstance(value, Mapping):
+            inner, inside = base.get(key) or {}, f'{field}.{key}'
+            kind = value.get('model_type', inner.get('model_type', parts[key].model_type))
+            _check_keys(_config_class(kind, inside), value, inner, inside)
 
 
 def _merged(base: Mapping, given: Mapping) -> dict:
@@ -136,141 +210,148 @@ def _merged(base: Mapping, given: Mapping) -> dict:
     found = dict(base)
     for key, value in given.items():
         old = base.get(key)
-        same = isinstance(value, dict) and isinstance(old, dict)
-        same = same and value.get('model_type', old.get('model_type')) == old.get('model_type')
-        found[key] = _merged(old, value) if same else value
+        both = isinstance(value, dict) and isinstance(old, dict)
+        merge = both and value.get('model_type', old.get('model_type')) == old.get('model_type')
+        found[key] = _merged(old, value) if merge else value
     return found
 
 
-def _known_keys(cls: Any) -> set[str]:
-    settable = (name for name in dir(cls) if getattr(getattr(cls, name, None), 'fset', None) is not None)
-    return {*_COMMON_KEYS, *cls.__dataclass_fields__, *cls.attribute_map, *settable}
+def _compare_version(written: str) -> None:
+    if written != library().__version__:
+        message = f'The model was written with transformers {written}, this is {library().__version__}, where it may compute otherwise'
+        print_log(message, logger='current', level=logging.WARNING)
 
 
-def _check_keys(given: Mapping, kind: Any, base: Mapping, field: str) -> None:
-    """ConfigError for a key, here or in the config of a part, which the library would keep without using it."""
-    cls = _config_class(kind, field)
-    parts = cls.sub_configs_defaults
-    known = _known_keys(cls)
-    for key, value in given.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=4)
-            hint = f'near names: {", ".join(near)}' if near else f'it has {", ".join(sorted(known))}'
-            raise ConfigError(f'{cls.__name__} has no key of this name; {hint}', field=field, received=key)
-        if key in parts and isinstance(value, Mapping):
-            inner = base.get(key) or {}
-            part = value.get('model_type') or inner.get('model_type') or parts[key].model_type
-            _check_keys(
-                {name: item for name, item in value.items() if name != 'model_type'}, part, inner, f'{field}.{key}'
-            )
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())
 
 
 # ------------------------------------------------------------------------------------------------ published weights
 
 
-def pretrained_config(source: Any, load: str = 'local', field: str = 'from_pretrained') -> dict:
+def pretrained_config(source: Any, load: str = 'local', field: str = 'model.from_pretrained') -> dict:
     """What ``config.json`` of a folder, or of a model of the hub, says.
 
     Raises:
         ConfigError: there is none, or none without the network that ``load`` forbids.
     """
-    file = _find_file(source, 'config.json', load, field)
+    file = _folder_of(source, load, field) / _CONFIG
     try:
         found = json.loads(file.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise ConfigError(f'cannot be read as JSON ({error})', file=file, field=field) from error
     if not isinstance(found, dict) or 'model_type' not in found:
-        raise ConfigError(
-            'must be a dict with model_type, as transformers writes it', file=file, received=type(found).__name__
-        )
+        message = 'must be a dict with model_type, as transformers writes it'
+        raise ConfigError(message, file=file, field=field, received=type(found).__name__)
     return found
 
 
-def _find_file(source: Any, name: str, load: str, field: str) -> Path:
-    """A file of a folder, of the hub's cache, or, where ``load`` permits that, of the hub."""
+def load_pretrained(
+    auto_class: str, source: str, config: Any, load: str = 'local', field: str = 'model.from_pretrained'
+) -> tuple[Any, dict[str, list[str]]]:
+    """A model of the library with published weights, from safetensors alone.
+
+    Args:
+        auto_class: name of a class of the library, ``'AutoModelForObjectDetection'`` or ``'AutoBackbone'``.
+        source: folder or id of the hub.
+        config: of the model; where its sizes are others, tensors are new.
+        load, field: see :func:`build_config`.
+
+    Returns:
+        The model in evaluation mode, and names of its tensors: ``missing`` in the file, ``unexpected`` in it, ``mismatched`` in shape. The first and the
+        last kind are as in a new model.
+
+    Raises:
+        ConfigError: no such folder or model.
+        CheckpointError: it has no safetensors, or they cannot be read.
+    """
+    folder = _folder_of(source, load, field)
+    if not Path(source).expanduser().is_dir():
+        _fetch_weights(source, load, field)
+    if not any((folder / name).is_file() for name in (_WEIGHTS, _INDEX)):
+        pickles = sorted(path.name for path in folder.glob('*.bin'))
+        said = f'; {", ".join(pickles)} is a pickle, which can run code, and is not read' if pickles else ''
+        message = f'has no {_WEIGHTS}{said}. model.save_pretrained(FOLDER) of transformers writes one'
+        raise CheckpointError(message, file=source, field=field)
+    try:
+        with quiet():
+            found, info = getattr(library(), auto_class).from_pretrained(
+                str(folder), config=config, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False,
+                ignore_mismatched_sizes=True, output_loading_info=True,
+            )  # fmt: skip
+    except Exception as error:  # broken files raise errors of many kinds
+        message = f'the weights cannot be loaded ({type(error).__name__}: {_one_line(error)})'
+        raise CheckpointError(message, file=source, field=field) from error
+    return found, {kind: sorted(_names(info[f'{kind}_keys'])) for kind in ('missing', 'unexpected', 'mismatched')}
+
+
+def _names(keys: Iterable[Any]) -> list[str]:
+    return [key if isinstance(key, str) else key[0] for key in keys]  # a name, or a name and two shapes
+
+
+def _folder_of(source: Any, load: str, field: str) -> Path:
+    """The folder with ``config.json``: the given one, or that of a model of the hub in its cache."""
     if load not in LOADS:
         raise ConfigError(f'must be one of {LOADS}', field='load', received=load)
     if not isinstance(source, str) or not source:
         raise ConfigError('must be a folder, or the id OWNER/NAME of a model of the hub', field=field, received=source)
     folder = Path(source).expanduser()
-    if folder.is_dir():
-        if not (folder / name).is_file():
-            raise ConfigError(
-                f'the folder has no {name}: it is none that transformers has written', field=field, received=source
-            )
-        return folder / name
-    if source.count('/') != 1 or source.startswith(('.', '/', '~')):
-        raise ConfigError(
-            'there is no such folder, and it is no id OWNER/NAME of a model of the hub', field=field, received=source
-        )
+    if not folder.is_dir():
+        if source.count('/') != 1 or source.startswith(('.', '/', '~')):
+            message = 'there is no such folder, and it is no id OWNER/NAME of a model of the hub'
+            raise ConfigError(message, field=field, received=source)
+        folder = _fetch(source, _CONFIG, load, field).parent
+    if not (folder / _CONFIG).is_file():
+        message = f'the folder has no {_CONFIG}: it is none that transformers has written'
+        raise ConfigError(message, field=field, received=source)
+    return folder
+
+
+def _fetch_weights(source: str, load: str, field: str) -> None:
+    """Have the safetensors of a model of the hub in its cache, one file or several with an index; where it has none, nothing."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    with contextlib.suppress(EntryNotFoundError):
+        _fetch(source, _WEIGHTS, load, field, optional=True)
+        return
+    with contextlib.suppress(EntryNotFoundError):
+        index = json.loads(_fetch(source, _INDEX, load, field, optional=True).read_text(encoding='utf-8'))
+        for name in sorted(set(index['weight_map'].values())):
+            _fetch(source, name, load, field)
+
+
+def _fetch(source: str, name: str, load: str, field: str, optional: bool = False) -> Path:
+    """A file of a model of the hub, from its cache or, where ``load`` permits that, by the network; EntryNotFoundError where it may be missing."""
+    library()
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    library()
     with contextlib.suppress(LocalEntryNotFoundError):
         return Path(hf_hub_download(source, name, local_files_only=True))
     if load == 'local':
-        message = (
-            "there is no such folder, and the hub's cache has no such model; load='hub' beside it permits the download"
-        )
+        if optional:
+            raise EntryNotFoundError(name)
+        message = f"there is no such folder, and the hub's cache has no {name} of such a model. `hf download {source}` fetches it, and so does a training with load='hub'"
         raise ConfigError(message, field=field, received=source)
+    _check_connection(source, field)
     try:
         with quiet():
             return Path(hf_hub_download(source, name))
     except RepositoryNotFoundError as error:
-        raise ConfigError(
-            'the hub has no such model, or only for those who are logged in', field=field, received=source
-        ) from error
-    except (LocalEntryNotFoundError, OSError) as error:
-        raise ConfigError(f'cannot be fetched ({type(error).__name__})', field=field, received=source) from error
-    except EntryNotFoundError as error:
-        raise ConfigError(f'the model of the hub has no {name}', field=field, received=source) from error
+        message = 'the hub has no such model, or shows it only to those who are logged in (`hf auth login`)'
+        raise ConfigError(message, field=field, received=source) from error
+    except (OSError, EntryNotFoundError) as error:
+        if optional and not isinstance(error, LocalEntryNotFoundError):
+            raise EntryNotFoundError(name) from error
+        raise ConfigError(f'{name} cannot be fetched ({type(error).__name__})', field=field, received=source) from error
 
 
-def load_pretrained(
-    auto_class: Any, source: str, config: Any, load: str = 'local', field: str = 'from_pretrained'
-) -> tuple[Any, dict[str, list[str]]]:
-    """A model of the library with published weights, from safetensors files alone.
+def _check_connection(source: str, field: str) -> None:
+    """ConfigError where the hub cannot be reached, at once: the library would try it again for more than a minute."""
+    from huggingface_hub import get_session, hf_hub_url
 
-    Args:
-        auto_class: ``AutoModelForObjectDetection``, ``AutoBackbone`` or a class of the library.
-        source: folder or id, see :func:`build_config`.
-        config: of the model; where it has other classes, their tensors are new.
-        load, field: see :func:`build_config`.
-
-    Returns:
-        The model in evaluation mode, and names of tensors: ``missing`` in the file, ``unexpected`` in it, ``mismatched`` in shape. The first and
-        the last have the random values of a new model.
-
-    Raises:
-        ConfigError: no such folder or model.
-        CheckpointError: no safetensors in it, or they cannot be read.
-    """
-    folder = _find_file(source, 'config.json', load, field).parent
-    is_folder = Path(source).expanduser().is_dir()
-    if is_folder and not any((folder / name).is_file() for name in _WEIGHT_FILES):
-        pickles = sorted(path.name for path in folder.glob('*.bin'))
-        said = f'{", ".join(pickles)} is a pickle, which can run code; ' if pickles else ''
-        message = f'has no {_WEIGHT_FILES[0]}; {said}save_pretrained of transformers writes safetensors'
-        raise CheckpointError(message, file=source)
-    options: dict[str, Any] = dict(
-        local_files_only=is_folder or load != 'hub', use_safetensors=True, trust_remote_code=False
-    )
     try:
-        with quiet():
-            found, info = auto_class.from_pretrained(
-                str(folder) if is_folder else source,
-                config=config,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **options,
-            )
-    except Exception as error:  # broken files raise errors of many kinds
-        message = f'the weights cannot be loaded ({type(error).__name__}: {" ".join(str(error).split())})'
-        raise CheckpointError(message, file=source) from error
-    names = {kind: sorted(_names(info.get(f'{kind}_keys', ()))) for kind in ('missing', 'unexpected', 'mismatched')}
-    return found, names
-
-
-def _names(keys: Iterable[Any]) -> list[str]:
-    return [key if isinstance(key, str) else key[0] for key in keys]
+        get_session().head(hf_hub_url(source, _CONFIG), timeout=10)
+    except Exception as error:  # of the client's own kinds
+        message = f'the hub cannot be reached ({_one_line(error)}); folders, and models in the cache, need no network'
+        raise ConfigError(message, field=field, received=source) from error
