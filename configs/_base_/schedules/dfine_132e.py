@@ -16,8 +16,6 @@ optim_wrapper = dict(
         bias_decay_mult=0.0,
         # 'normalization' is the name of norms in the backbone only.
         custom_keys=dict(backbone=dict(lr_mult=0.5), normalization=dict(lr_mult=0.5, decay_mult=0.0)),
-        # The decoder shares its predictors with the model: each has two names.
-        bypass_duplicate=True,
     ),
 )
 param_scheduler = [dict(type='LinearLR', start_factor=0.002, by_epoch=False, begin=0, end=500)]
