@@ -1,32 +1,43 @@
 """Detectors of the library transformers on drawn drone scenes.
 
     python benchmarks/transformers.py learns [--only d_fine yolos] [--out FOLDER]
+    python benchmarks/transformers.py drone [--seeds 0 1] [--epochs 12] [--only-train] [--out FOLDER]
 
-Each class, of a tiny size and from random weights, learns 8 windows of 192 x 192 pixels by heart: AP50 on those very images. What is measured is that losses, targets and
+learns: Each class, of a tiny size and from random weights, learns 8 windows of 128 x 128 pixels by heart: AP50 on those very images. What is measured is that losses, targets and
 boxes of the adapter belong together, not how well a class detects.
+
+drone: the small GFL of the demo and a D-FINE of as many multiply-adds, both from random weights, with the same number of steps on the same images and
+mosaics of the same 400 scenes; then each as it is, by tiles, and packed (UFPMP-Det with one detector), on 80 other scenes. About 12 minutes of a core for
+each training.
 
 Results are written as they come, and what lies in FOLDER (work_dirs/transformers) already is not repeated.
 """
 
 import argparse
+import copy
 import itertools
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from mmengine.config import Config
+from torch.utils.flop_counter import FlopCounterMode
 
+from mmdet.apis.testing import run_testing
 from mmdet.datasets.drone_scenes import generate_drone_scenes
-from mmdet.utils import load_config
+from mmdet.registry import MODELS
+from mmdet.utils import load_config, register_all_modules
 
 ROOT = Path(__file__).resolve().parents[1]
 BASES = ROOT / 'configs/_base_'
-SIDE = 192  # of an image that is learnt by heart
+SIDE = 128  # of an image that is learnt by heart
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
 
@@ -43,7 +54,7 @@ HYBRID = dict(
     encoder_in_channels=[64, 96, 128], encoder_hidden_dim=64, encoder_ffn_dim=128, encoder_attention_heads=4, d_model=64, decoder_in_channels=[64] * 3,
     decoder_ffn_dim=128, decoder_attention_heads=4, decoder_layers=3, num_queries=60, num_denoising=100, freeze_backbone_batch_norms=False,
 )  # fmt: skip
-VIT = dict(hidden_size=96, num_hidden_layers=4, num_attention_heads=3, mlp_ratio=2, image_size=192, patch_size=8)
+VIT = dict(hidden_size=96, num_hidden_layers=4, num_attention_heads=3, mlp_ratio=2, image_size=128, patch_size=8)
 DECODER = dict(
     d_model=64, decoder_layers=3, decoder_ffn_dim=128, decoder_self_attention_heads=4, decoder_cross_attention_heads=4, decoder_n_points=4,
     num_queries=60, group_detr=3, c2f_num_blocks=1,
@@ -59,7 +70,7 @@ TINY: dict[str, dict[str, Any]] = {
     ),
     'lw_detr': dict(
         backbone_config=dict(
-            VIT, model_type='lw_detr_vit', pretrain_image_size=192, num_windows=4, window_block_indices=[0, 2], out_indices=[1, 3]
+            VIT, model_type='lw_detr_vit', pretrain_image_size=128, num_windows=4, window_block_indices=[0, 2], out_indices=[1, 3]
         ),
         projector_scale_factors=[1.0], dropout=0.0, **DECODER,
     ),
@@ -69,20 +80,20 @@ TINY: dict[str, dict[str, Any]] = {
         two_stage_num_proposals=60, with_box_refine=True, two_stage=True, auxiliary_loss=True, dropout=0.0, disable_custom_kernels=True,
     ),
     'yolos': dict(
-        hidden_size=96, num_hidden_layers=4, num_attention_heads=3, intermediate_size=192, image_size=[192, 192], patch_size=8,
+        hidden_size=96, num_hidden_layers=4, num_attention_heads=3, intermediate_size=192, image_size=[128, 128], patch_size=8,
         num_detection_tokens=60, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     ),
 }  # fmt: skip
 ZERO_TO_ONE = ('d_fine', 'deimv2', 'rt_detr_v2')
 # Learning rate, training steps of all 8 scenes.
 RATES = {
-    'd_fine': (1e-3, 250),
-    'deimv2': (1e-3, 250),
-    'rt_detr_v2': (1e-3, 250),
-    'rf_detr': (1e-3, 250),
-    'lw_detr': (1e-3, 250),
-    'deformable_detr': (1e-3, 400),
-    'yolos': (1e-3, 1000),
+    'd_fine': (1e-3, 200),
+    'deimv2': (1e-3, 200),
+    'rt_detr_v2': (1e-3, 200),
+    'rf_detr': (1e-3, 200),
+    'lw_detr': (1e-3, 200),
+    'deformable_detr': (1e-3, 250),
+    'yolos': (1e-3, 600),
 }
 
 
@@ -125,7 +136,7 @@ def last_scores(folder: Path) -> dict[str, float]:
 
 
 def write_windows(root: Path) -> None:
-    """train.json, and 8 windows of drawn scenes, each where most objects are, with 5 to 40 of them."""
+    """train.json, and 8 windows of drawn scenes, each where most objects are, with 5 to 40 of them (fewer than the queries)."""
     scenes = generate_drone_scenes(root / 'scenes', num_train=12, num_val=1, workers=1)
     content = json.loads((scenes / 'annotations/train.json').read_text())
     images: list[dict] = []
@@ -224,14 +235,121 @@ def learns(out: Path, only: list[str] | None) -> None:
         )
 
 
+# ---------------------------------------------------------------------------------------------------------------- drone
+
+SMALL = dict(
+    backbone_config=dict(
+        HGNET, stem_channels=[3, 24, 24], stage_in_channels=[24, 64, 184, 312], stage_mid_channels=[32, 48, 72, 104],
+        stage_out_channels=[64, 184, 312, 440], stage_numb_of_layers=[3] * 4, hidden_sizes=[64, 184, 312, 440], embedding_size=24,
+    ),
+    depth_mult=0.34, hidden_expansion=0.5, lqe_hidden_dim=32, encoder_in_channels=[184, 312, 440], encoder_hidden_dim=128, encoder_ffn_dim=256,
+    encoder_attention_heads=4, d_model=128, decoder_in_channels=[128] * 3, decoder_ffn_dim=256, decoder_attention_heads=4, decoder_layers=3,
+    num_queries=200, num_denoising=100, freeze_backbone_batch_norms=False,
+)  # fmt: skip
+# What the stages change of SlicedDet and UFPMPDet; images have 960 x 540 pixels.
+LOOKS: dict[str, dict[str, Any]] = {
+    'alone': dict(type='SlicedDet', tile_wh=None, stage=dict(scale=(640, 360))),
+    'tiled': dict(type='SlicedDet', tile_wh=(480, 480), stage=dict(scale=(480, 480)), whole=dict(scale=(480, 270))),
+    'packed': dict(type='UFPMPDet'),
+}
+
+
+def drone_config(out: Path, kind: str, epochs: int) -> Config:
+    """One detector on images and mosaics of the drawn scenes: configs/UFPMP-Det/ufpmp_shared_scenes.py, with a D-FINE in it or as it is."""
+    cfg = load_config(str(ROOT / 'configs/UFPMP-Det/ufpmp_shared_scenes.py'))
+    if kind == 'd_fine':
+        cfg.model.coarse.detector = detector('d_fine', SMALL)
+        # Of a query detector's answers most have next to no score; those of one view need no suppression.
+        cfg.model.coarse.test_cfg = dict(score_thr=0.2)
+        cfg.optim_wrapper.optimizer.lr = 1e-3
+        cfg.optim_wrapper.clip_grad.max_norm = 1.0
+        cfg.param_scheduler[1].eta_min = 1e-5
+    cfg.default_hooks.pop('visualization')
+    for name in ('train', 'val', 'test'):
+        cfg[f'{name}_dataloader'].update(num_workers=0, persistent_workers=False)
+        cfg[f'{name}_dataloader'].dataset.data_root = f'{out.resolve()}/drone/scenes/'
+    for name in ('val', 'test'):
+        cfg[f'{name}_evaluator'].ann_file = f'{out.resolve()}/drone/scenes/annotations/val.json'
+    cfg.train_cfg.update(max_epochs=epochs, val_interval=10 * epochs)
+    cfg.param_scheduler[1].update(end=epochs, T_max=epochs)
+    cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
+    return cfg
+
+
+def looking(model: dict, look: str) -> dict:
+    """The composite detector of a look around the one detector of a training."""
+    model, change = copy.deepcopy(model), copy.deepcopy(LOOKS[look])
+    if look == 'packed':
+        return model
+    return dict(change, stage=dict(change['stage'], detector=model['coarse']['detector'], flip=False), max_per_img=200)
+
+
+def giga_macs(model: dict) -> float:
+    """10^9 multiply-adds of convolutions and matrix products for an image of 640 x 384 pixels."""
+    with torch.device('cpu'), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        MODELS.build(model).eval()(torch.zeros(1, 3, 384, 640))
+    return counter.get_total_flops() / 2e9
+
+
+def looks_of(out: Path, kind: str, seed: int, epochs: int) -> dict[str, dict]:
+    """AP, megapixels and seconds of each look; what was measured before is read."""
+    folder, found = out / 'drone' / f'{kind}_{seed}', {}
+    for look in LOOKS:
+        result = folder / f'{look}.json'
+        if not result.exists():
+            cfg = drone_config(out, kind, epochs)
+            cfg.model = looking(cfg.model.to_dict(), look)
+            cfg.load_from, cfg.work_dir, cfg.log_level = (
+                str(folder / f'epoch_{epochs}.pth'),
+                str(folder / 'test'),
+                'WARNING',
+            )
+            result.write_text(json.dumps(run_testing(cfg, cost=True)))
+        found[look] = json.loads(result.read_text())
+    return found
+
+
+def drone(out: Path, seeds: list[int], epochs: int, only_train: bool) -> None:
+    """Both detectors, alone, tiled and packed."""
+    register_all_modules()
+    for seed, kind in itertools.product(seeds, ('gfl', 'd_fine')):
+        folder = out / 'drone' / f'{kind}_{seed}'
+        if not (folder / f'epoch_{epochs}.pth').exists():
+            run_training(drone_config(out, kind, epochs), folder, seed)
+        print(f'{folder}: trained', flush=True)
+    if only_train:
+        return
+    torch.set_num_threads(1)
+    print('| detector | G MAC | look | AP, seeds | AP50 | megapixels | CPU seconds |\n|---|--:|---|--:|--:|--:|--:|')
+    for kind in ('gfl', 'd_fine'):
+        macs = giga_macs(drone_config(out, kind, epochs).model.coarse.detector)
+        found = [looks_of(out, kind, seed, epochs) for seed in seeds]
+        for look in LOOKS:
+            rows = [one[look] for one in found]
+            aps = ', '.join(f'{100 * row["coco/bbox_mAP"]:.1f}' for row in rows)
+            half, pixels, seconds = (
+                fmean(row[key] for row in rows) for key in ('coco/bbox_mAP_50', 'cost/megapixels', 'cost/cpu_seconds')
+            )
+            print(
+                f'| {kind} | {macs:.2f} | {look} | {aps} | {100 * half:.1f} | {pixels:.2f} | {seconds:.2f} |',
+                flush=True,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('what', choices=['learns'])
+    parser.add_argument('what', choices=['learns', 'drone'])
     parser.add_argument('--only', nargs='+', choices=list(TINY))
     parser.add_argument('--out', type=Path, default=Path('work_dirs/transformers'))
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1])
+    parser.add_argument('--epochs', type=int, default=12)
+    parser.add_argument('--only-train', action='store_true')
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    learns(args.out, args.only)
+    if args.what == 'learns':
+        learns(args.out, args.only)
+    else:
+        drone(args.out, args.seeds, args.epochs, args.only_train)
 
 
 if __name__ == '__main__':
