@@ -186,15 +186,20 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
         return _count_stages(model, shape_hw, passes(shape_hw))
     divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
     height, width = (math.ceil(side / divisor) * divisor for side in shape_hw)
+    if hasattr(model, 'input_size_hw'):  # a detector that pads by itself
+        height, width = model.input_size_hw((height, width))
     if forward is None:
         # Detectors of two stages have a pass of their own: what they compute depends on what the first stage finds.
         whole = getattr(model, 'forward_shapes', None)
         forward = lambda network, inputs: whole(inputs) if whole else network(inputs, mode='tensor')  # noqa: E731
     device = next((parameter.device for parameter in model.parameters()), torch.device('cpu'))
     training = {module: module.training for module in model.modules()}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     counter = _Counter()
     model.eval()
     try:
+        for parameter in trained:  # ModuleTracker asks for the gradient function of one that is an argument of a layer
+            parameter.requires_grad_(False)
         # The functions of this package that cache tensors do not do so while is_compiling returns True.
         compiling = mock.patch.object(torch.compiler, 'is_compiling', return_value=True)
         with compiling, torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
@@ -207,6 +212,8 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     finally:
         for module, mode in training.items():
             module.training = mode
+        for parameter in trained:
+            parameter.requires_grad_(True)
     modules = _module_costs(model, counter.counts)
     return FlopsReport(shape_hw, (height, width), modules[''], modules)
 
@@ -298,6 +305,8 @@ def _operator_cost(operator, args, kwargs, output) -> dict[str, int]:
         locations = output.numel() // output.shape[1]
         points = weight.shape[2] * weight.shape[3]
         return dict(matmul=locations * weight.numel(), sampling=4 * locations * inputs.shape[1] * points)
+    if name == 'aten.grid_sampler_2d':
+        return dict(sampling=4 * output.numel())
     if name == 'aten._scaled_dot_product_flash_attention_for_cpu':  # the registry has only the GPU operators
         operator = torch.ops.aten._scaled_dot_product_flash_attention
     if operator not in flop_registry:

@@ -28,7 +28,15 @@ from mmdet.structures import OptSampleList, SampleList
 from mmdet.utils.class_names import shown
 
 from ..inference import full_precision
-from ..utils.transformers_library import build_config, full_dict, load_pretrained, new_model, plain, pretrained_config
+from ..utils.transformers_library import (
+    build_config,
+    full_dict,
+    load_pretrained,
+    new_model,
+    plain,
+    pretrained_config,
+    unchecked,
+)
 from .base import BaseDetector
 from .transformers_families import adapt_model, family_of
 
@@ -284,6 +292,11 @@ class TransformersDetector(BaseDetector):
         with hook:
             self._forward(batch_inputs)
         return tuple(found)
+
+    def forward_shapes(self, batch_inputs: Tensor) -> Any:
+        """Run every layer once without regard to values."""
+        with unchecked(self.model):
+            return self._forward(batch_inputs)
 
     # ------------------------------------------------------------------------------------------------ sizes, labels, losses
 

@@ -10,9 +10,11 @@ import difflib
 import functools
 import json
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import torch
 from mmengine.logging import print_log
@@ -156,6 +158,28 @@ def new_model(auto_class: str, config: Any, field: str = 'model') -> Any:
         raise ConfigError(message, field=field, received=config.model_type) from error
 
 
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """No connections by the library: even where it is told to read local files only, its client asks the hub for a list of programs."""
+    library()
+    from huggingface_hub import constants
+
+    with mock.patch.object(constants, 'HF_HUB_OFFLINE', True), quiet():
+        yield
+
+
+@contextlib.contextmanager
+def unchecked(model: nn.Module) -> Iterator[None]:
+    """Without the library's comparisons of sizes within the passes of a model: they read values, which tracers and counters of shapes do not have."""
+    with contextlib.ExitStack() as stack:
+        for name in {type(part).__module__ for part in model.modules()}:
+            if hasattr(sys.modules[name], 'torch_compilable_check'):
+                stack.enter_context(
+                    mock.patch.object(sys.modules[name], 'torch_compilable_check', lambda *args, **kwargs: None)
+                )
+        yield
+
+
 def plain(value: Any) -> Any:
     """A copy of a config's value out of dicts, lists and plain values."""
     if isinstance(value, Mapping):
@@ -274,7 +298,7 @@ def load_pretrained(
         message = f'has no {_WEIGHTS}{said}. model.save_pretrained(FOLDER) of transformers writes one'
         raise CheckpointError(message, file=source, field=field)
     try:
-        with quiet():
+        with _offline():
             found, info = getattr(library(), auto_class).from_pretrained(
                 str(folder), config=config, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False,
                 ignore_mismatched_sizes=True, output_loading_info=True,
@@ -323,11 +347,21 @@ def _fetch_weights(source: str, load: str, field: str) -> None:
 def _fetch(source: str, name: str, load: str, field: str, optional: bool = False) -> Path:
     """A file of a model of the hub, from its cache or, where ``load`` permits that, by the network; EntryNotFoundError where it may be missing."""
     library()
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
-    with contextlib.suppress(LocalEntryNotFoundError):
-        return Path(hf_hub_download(source, name, local_files_only=True))
+    try:
+        found = try_to_load_from_cache(source, name)
+    except HFValidationError as error:
+        message = f'there is no such folder, and it is no id of a model of the hub ({_one_line(error)})'
+        raise ConfigError(message, field=field, received=source) from error
+    if isinstance(found, str):
+        return Path(found)
     if load == 'local':
         if optional:
             raise EntryNotFoundError(name)
@@ -341,9 +375,10 @@ def _fetch(source: str, name: str, load: str, field: str, optional: bool = False
         message = 'the hub has no such model, or shows it only to those who are logged in (`hf auth login`)'
         raise ConfigError(message, field=field, received=source) from error
     except (OSError, EntryNotFoundError) as error:
-        if optional and not isinstance(error, LocalEntryNotFoundError):
-            raise EntryNotFoundError(name) from error
-        raise ConfigError(f'{name} cannot be fetched ({type(error).__name__})', field=field, received=source) from error
+        # The local kind says that the connection was lost.
+        if optional and isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            raise
+        raise ConfigError(f'{name} cannot be fetched ({_one_line(error)})', field=field, received=source) from error
 
 
 def _check_connection(source: str, field: str) -> None:
