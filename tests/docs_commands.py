@@ -94,7 +94,7 @@ RUN = [
     Run('python tools/test.py CONFIG CKPT --eval bbox', {'CONFIG': 'fine_tune.py', 'CKPT': 'work_dirs/mine/epoch_2.pth'}, f'--cfg-options {_TEST} {_SMALL}'),
     # A detector of transformers.
     Run('python tools/train.py dfine_scenes.py --work-dir work_dirs/dfine_scenes', {}, f'--no-validate --cfg-options {_TRAIN} {_SMALL_TRAIN} '
-        'train_dataloader.dataset.generate=None train_cfg.max_epochs=2', needs='transformers'),
+        'train_dataloader.dataset.generate=None', needs='transformers'),
     Run('python tools/test.py dfine_scenes.py work_dirs/dfine_scenes/epoch_2.pth', {}, f'--cfg-options test_dataloader.dataset.generate=None {_TEST} {_SMALL}',
         needs='transformers'),
     Run('python tools/image_demo.py images/ dfine_scenes.py --weights work_dirs/dfine_scenes/epoch_2.pth --out-dir outputs', needs='transformers'),
