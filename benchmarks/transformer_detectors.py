@@ -1,7 +1,7 @@
 """Detectors of the library transformers on drawn drone scenes.
 
-    python benchmarks/transformers.py learns [--only d_fine yolos] [--out FOLDER]
-    python benchmarks/transformers.py drone [--seeds 0 1] [--epochs 12] [--only-train] [--out FOLDER]
+    python benchmarks/transformer_detectors.py learns [--only d_fine yolos] [--out FOLDER]
+    python benchmarks/transformer_detectors.py drone [--seeds 0 1] [--epochs 12] [--only-train] [--out FOLDER]
 
 learns: Each class, of a tiny size and from random weights, learns 8 windows of 128 x 128 pixels by heart: AP50 on those very images. What is measured is that losses, targets and
 boxes of the adapter belong together, not how well a class detects.
@@ -9,6 +9,8 @@ boxes of the adapter belong together, not how well a class detects.
 drone: the small GFL of the demo and a D-FINE of as many multiply-adds, both from random weights, with the same number of steps on the same images and
 mosaics of the same 400 scenes; then each as it is, by tiles, and packed (UFPMP-Det with one detector), on 80 other scenes. About 12 minutes of a core for
 each training.
+
+(Not called transformers.py: beside a script of that name no other one could import the library.)
 
 Results are written as they come, and what lies in FOLDER (work_dirs/transformers) already is not repeated.
 """
