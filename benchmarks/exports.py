@@ -186,7 +186,7 @@ def _bounded(boxes: np.ndarray) -> np.ndarray:
 
 def set_threshold(detector: Any) -> None:
     """Put the score threshold into the widest gap of the scores of rank 40 to 80 of one image."""
-    settings = detector.detection_head.test_cfg
+    settings = detector.detection_cfg
     settings.score_thr = 0.0
     if settings.get('max_per_img', -1) < 0:
         settings.max_per_img = 100

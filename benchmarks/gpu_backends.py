@@ -106,7 +106,7 @@ def run_runtime(rows: Rows, cfg: Config, model, device: str, shape_hw: tuple[int
             pixels = np.random.default_rng(i).integers(0, 256, (*shape_hw, 3), dtype=np.uint8)
             write_image(pictures / f'{i:03}.jpg', pixels)
         restore_networks(model)
-        classes = [str(i) for i in range(model.bbox_head.num_classes)]
+        classes = [str(i) for i in range(model.num_classes)]
         torch.save(
             dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=classes))),
             Path(scratch, 'random.pth'),

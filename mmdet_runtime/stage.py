@@ -117,8 +117,8 @@ class _View:
 class Stage:
     """Resize, normalise, detect, map back; optionally at several scales, and with the flipped image as a further view of each.
 
-    The candidates of all views go through one NMS, in which those of an end-to-end network do not suppress others of their own view. Images are batched by padded size, so that the detections of one image never depend on the
-    padding of another. The toolbox's :class:`mmdet.models.detectors.DetectionStage` does the same with tensors.
+    The candidates of all views go through one NMS, in which those of an end-to-end network do not suppress others of their own view. Images are
+    batched by padded size, so that the detections of one image never depend on the padding of another. The toolbox's :class:`mmdet.models.detectors.DetectionStage` does the same with tensors.
 
     Args:
         network: computes the candidates.

@@ -9,7 +9,8 @@ from mmengine.config import Config
 
 from ..formats.image_files import ImageFolder
 from .dataset_checks import check_boxes, check_classes, check_images, check_records, check_refusals
-from .dataset_findings import ERROR, Findings, Verdict
+from .dataset_crowds import crowd, query_limits
+from .dataset_findings import ERROR, Example, Findings, Verdict
 from .dataset_images import ImageFacts, scan_images
 from .dataset_inputs import InputSize, SizeShares, input_sizes, sample_boxes, size_shares, stage_size
 from .dataset_priors import (
@@ -73,7 +74,7 @@ def examine(
 
     Args:
         parts: at least one.
-        config: its model's heads are compared with the boxes.
+        config: the heads of its model, and the queries of its detectors, are compared with the boxes.
         input_size: the size at which objects are judged; None takes those of the pipelines, or mmdetection's usual 1333 x 800.
         workers: processes that read the images; 0 reads them in this one.
         pixels: read the pixels of the images, not only their headers.
@@ -91,6 +92,7 @@ def examine(
     found = Examination(parts, sizes, facts, [])
     spoiled = {name for verdict in findings.verdicts() if verdict.code in _WITHOUT_SIZES for name in verdict.counts}
     _add_fit(found, findings, config, input_size, spoiled)
+    _add_crowds(found, findings, config, spoiled)
     found.verdicts = findings.verdicts()
     return found
 
@@ -164,6 +166,25 @@ def _add_fit(
             # What is beyond the last bin at one of the sizes is trained wrongly there; only what is unmatched at all of them is never trained on.
             _add_coverage(findings, 'last_bin', part.name, max(own, key=lambda one: one.beyond_share))
             _add_coverage(findings, 'unmatched', part.name, min(own, key=lambda one: one.unmatched_share))
+
+
+def _add_crowds(found: Examination, findings: Findings, config: Config | None, spoiled: set[str]) -> None:
+    """Images whose objects are more than the queries of the config's detectors."""
+    for limit in query_limits(config.get('model')) if config is not None else ():
+        for number, (part, sizes_wh) in enumerate(zip(found.parts, found.sizes)):
+            if part.name in spoiled:
+                continue
+            rows = part.counted & (part.bbox[:, 2:] > 0).all(axis=1)
+            objects = part.bbox[rows], part.image[rows], sizes_wh
+            views = crowd(limit, *objects)
+            name = f'{part.name} ({limit.stage})' if limit.stage else part.name
+            detail = f'{name}: {views.text(limit, int(rows.sum()))}'
+            advised = found.tiles.get(part.name)
+            if not limit.stage and advised is not None and advised[1].tile:
+                tiles = limit.on_tiles(advised[1].tile, advised[1].overlap)
+                detail += f' In {tiles.view} of these images there are at most {crowd(tiles, *objects).largest:,}.'
+            examples = (Example(number, image) for image in views.images)
+            findings.add('crowded', name, len(views.images), detail=detail, examples=examples)
 
 
 def _add_coverage(findings: Findings, code: str, name: str, one: Coverage) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..datasets.account import HOW_TO_FIND_THEM
 from ..formats.pixels import HOW_TO_STATE
 
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
@@ -75,6 +76,7 @@ KINDS: dict[str, FaultKind] = {
     # --------------------------------------------------------------------------------------------------- size and config
     'last_bin': FaultKind(WARNING, 'boxes that reach beyond the last bin of the head', ''),
     'unmatched': FaultKind(WARNING, 'boxes that no prior is trained on', ''),
+    'crowded': FaultKind(WARNING, 'images with more objects than the detector can find', HOW_TO_FIND_THEM),
     'slicing': FaultKind(NOTE, 'objects that are small at the input size', ''),
 }  # fmt: skip
 

@@ -48,11 +48,8 @@ def only_detector(model: Mapping) -> Mapping | None:
 
 def is_single_detector(model: Mapping | None) -> bool:
     """Whether the config of a model is that of a detector without stages of its own."""
-    return (
-        bool(model)
-        and 'type' in model
-        and not any('detector' in part for part in model.values() if isinstance(part, Mapping))
-    )
+    parts = [part for part in (model or {}).values() if isinstance(part, Mapping)]
+    return 'type' in (model or {}) and not any('detector' in part for part in parts)
 
 
 def forbid_network(node: Any) -> None:

@@ -157,8 +157,9 @@ def batched_nms(
             ``offset``, ``score_threshold`` (only ``nms``); ``iou_thr`` is the old name of ``iou_threshold``. ``split_thr`` is accepted
             and has no effect, because memory is bounded for any N. None: no suppression, the boxes are only sorted.
         class_agnostic: let boxes of different classes suppress each other.
-        views: (N,) integers, the view that each box comes from. Boxes of one view do not suppress each other, unless they are the same box
-            with several classes. A negative number is no view: the box suppresses and is suppressed by any. None: no box has a view.
+        views: (N,) integers, the view that each box comes from. Boxes of one view do not suppress each other; if classes do not count, those
+            that are the same box do, one object that has several. A negative number is no view: the box suppresses and is suppressed by any.
+            None: no box has a view.
 
     Returns:
         dets: (k, 5) xyxy and score, by falling score.

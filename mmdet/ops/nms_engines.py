@@ -66,8 +66,10 @@ def _exceeds(
     if labels is not None:
         result &= labels[first][:, None] == labels[second][None, :]
     if views is not None:
-        one = (views[first][:, None] == views[second][None, :]) & (views[first] >= 0)[:, None]
-        result &= ~one | (a[:, None] == b[None, :]).all(dim=2)
+        apart = (views[first][:, None] == views[second][None, :]) & (views[first] >= 0)[:, None]
+        if labels is None:
+            apart &= (a[:, None] != b[None, :]).any(dim=2)
+        result &= ~apart
     return result
 
 

@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import ConfigDict
 from PIL import Image
 
 from mmdet.analysis.dataset_configs import read_config_parts
+from mmdet.analysis.dataset_crowds import Crowd, QueryLimit, crowd
 from mmdet.analysis.dataset_doctor import examine
 from mmdet.analysis.dataset_findings import KINDS
 from mmdet.analysis.dataset_images import NEAR_BITS, _in_order, equal_files, near_files, scan_images
@@ -18,11 +20,13 @@ from mmdet.analysis.dataset_priors import head_settings
 from mmdet.analysis.dataset_reading import read_parts, split_arguments, title_of
 from mmdet.datasets.converters.convert import convert
 from mmdet.formats.annotations import read_table
+from mmdet.formats.visdrone import read_image_sizes
 from mmdet.formats.voc import write_voc
 from mmdet.formats.yolo import write_yolo
 from mmdet.utils import ConfigError, DataError, load_config, register_all_modules
 from mmdet.visualization.charts import escaped
 from tests import processes
+from tests.models import pair_detector as pair_detector  # registers it
 
 WIDTH, HEIGHT = 160, 120
 SPLITS = {'train': 6, 'val': 4}
@@ -565,6 +569,47 @@ def test_an_image_folder_of_a_config_that_is_not_there(project, tmp_path):
     (tmp_path / 'train').rename(tmp_path / 'elsewhere')
     found = examine(read_config_parts(config), config=config)
     assert [(verdict.code, verdict.counts) for verdict in found.verdicts] == [('missing_files', {'train': 6})]
+
+
+@pytest.mark.parametrize(
+    ('model', 'expected'),
+    [
+        (dict(type='PairDetector', num_queries=2), {}),
+        (dict(type='SSDHead'), {}),  # of a detector without queries
+        (dict(type='PairDetector', num_queries=1), {'train': 6, 'val, test': 4}),
+        # The left half of an image has one object, the right half the other.
+        (dict(type='SlicedDet', stage=dict(detector=dict(type='PairDetector', num_queries=1)), tile_wh=(80, 120), overlap=0), {}),
+        (dict(type='SlicedDet', stage=dict(detector=dict(type='PairDetector', num_queries=1))), {'train (stage)': 6, 'val, test (stage)': 4}),
+        (dict(type='UFPMPDet', coarse=dict(detector=dict(type='PairDetector', num_queries=2)), fine=dict(detector=dict(type='PairDetector', num_queries=1)), ufp=dict(min_score=0.2)),
+         {'train (fine)': 6, 'val, test (fine)': 4}),
+        (dict(type='UFPMPDet', coarse=dict(detector=dict(type='PairDetector', num_queries=1))), {'train (coarse)': 6, 'train (fine)': 6, 'val, test (coarse)': 4, 'val, test (fine)': 4}),
+    ],
+)  # fmt: skip
+def test_objects_beyond_the_queries(project, model, expected):
+    register_all_modules()
+    config = project.config()
+    config.model = ConfigDict(model)
+    found = {verdict.code: verdict for verdict in examine(read_config_parts(config), config=config).verdicts}
+    assert set(found) == ({'crowded'} if expected else set())
+    if expected:
+        assert dict(sorted(found['crowded'].counts.items())) == expected and 'num_queries' in found['crowded'].advice
+    if 'train' in expected:
+        assert (
+            'train: up to 2 objects in an image, where the detector finds 1; 6 of 12 cannot be found.'
+            in found['crowded'].detail
+        )
+
+
+def test_the_crowds_of_visdrone(sample_data):
+    """Of the 38,759 objects in 548 images 34 are beyond 300 in an image, in three images; tiles of 640 pixels have at most 225."""
+    folder = sample_data / 'visdrone_val_scored'
+    (part,) = read_parts([folder / 'annotations'], None, read_image_sizes(folder / 'image_sizes.txt'))
+    objects = part.bbox[part.counted], part.image[part.counted], part.sizes_wh
+    whole = QueryLimit(300)
+    seen = crowd(whole, *objects)
+    assert (len(seen.images), seen.lost, seen.largest) == (3, 34, 317)
+    assert crowd(whole.on_tiles(640, 0.2), *objects) == Crowd(largest=225)
+    assert crowd(QueryLimit(300, 'fine', ufp={}), *objects) == Crowd(seen.images, lost=63, largest=331)
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def test_flip_test_by_default():
     assert default_tta_pipeline([LOAD, RESIZE, PACK])[1]['transforms'][2:] == [[dict(PACK, meta_keys=keys)]]
     with pytest.raises(ConfigError, match='tta_pipeline'):
         default_tta_pipeline([LOAD, PACK])
-    assert DEFAULT_TTA_MODEL == dict(type='DetTTAModel')  # which has mmdetection's settings
+    assert dict(type='DetTTAModel') == DEFAULT_TTA_MODEL  # which has mmdetection's settings
 
 
 def test_flip_test_reaches_every_dataset():

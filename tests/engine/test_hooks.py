@@ -4,15 +4,17 @@ import json
 import logging
 import math
 import os
+import re
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from mmdet.engine.hooks import BrokenImagesHook, LoggerHook, NumClassCheckHook, ReseedHook
+from mmdet.engine.hooks import BrokenImagesHook, LoggerHook, NumClassCheckHook, ObjectCountHook, ReseedHook
 from mmdet.errors import ConfigError
 from mmdet.registry import HOOKS
 from mmdet.utils.files import temporary_path
+from tests.models.pair_detector import PairDetector
 from tests.utils.test_files import ended_process
 
 from .test_runner_resume import Killed, load
@@ -274,3 +276,36 @@ def test_results_of_a_test_are_written_by_one_process(main, tmp_path, monkeypatc
     found = {path.name: json.loads(path.read_text()) for path in tmp_path.iterdir()}
     assert list(found) == (['results.json'] if main else [])
     assert all(content['coco/bbox_mAP'] == 0.5 and math.isnan(content['nothing']) for content in found.values())
+
+
+class Counted:
+    """A data set of images with these numbers of objects, beside one that is ignored in each."""
+
+    def __init__(self, *counts):
+        self.counts = counts
+
+    def __len__(self):
+        return len(self.counts)
+
+    def get_data_info(self, index):
+        return dict(instances=[{}] * self.counts[index] + [dict(ignore_flag=1)])
+
+
+@pytest.mark.parametrize(
+    ('counts', 'queries', 'said'),
+    [
+        ((), 3, ''),
+        ((3, 0, 2), 3, ''),
+        ((9, 9), None, ''),
+        ((4, 0, 9, 3), 3, '2 of 4 training images have more objects than the 3 that .*: 7 of 16 objects .* (up to 9 in an image)'),
+    ],
+)  # fmt: skip
+def test_objects_beyond_the_queries(counts, queries, said):
+    model = torch.nn.Module()
+    model.detector = PairDetector(num_queries=queries)
+    texts = []
+    loader, logger = SimpleNamespace(dataset=Counted(*counts)), SimpleNamespace(warning=texts.append)
+    ObjectCountHook().before_train(SimpleNamespace(model=model, train_dataloader=loader, logger=logger))
+    assert len(texts) == bool(said) and all(
+        re.search(said.replace('(', r'\(').replace(')', r'\)'), text) for text in texts
+    )

@@ -24,7 +24,7 @@ from mmdet.export.parity import Found, compare, compare_raw
 from mmdet.export.plan import make_plan
 from mmdet.export.precision import GraphNode, network_part
 from mmdet.export.settings import config_for
-from mmdet.models.detectors import GFL
+from mmdet.models.detectors import GFL, UFPMPDet
 from mmdet_runtime import load
 from mmdet_runtime.stage import Normalise
 
@@ -456,6 +456,18 @@ def test_steps_of_ones_own_are_not_passed_over(scene, tmp_path):
     with pytest.raises(ConfigError, match='model.type: has a predict of its own, which an export would pass over'):
         make_plan(model, config, ExportSettings(to='onnx'), print)
     assert make_plan(model, config, ExportSettings(to='onnx', outputs='raw'), print).graphs['network'].outputs == 'raw'
+
+
+@pytest.mark.parametrize('end_to_end', [False, True])
+def test_whether_there_is_an_nms_within_a_view(end_to_end):
+    config = detector_config()
+    model = build_model(config)
+    model.end_to_end = end_to_end
+    single = make_plan(model, config, ExportSettings(to='onnx'), print).stages['detector']
+    assert single['end_to_end'] is end_to_end and ('nms' in single['test_cfg']) is not end_to_end
+    stage = dict(detector=model, scale=(64, 64))
+    packed = make_plan(UFPMPDet(stage, dict(scale=(96, 96))), composite_config(), ExportSettings(to='onnx'), print)
+    assert [packed.stages[name]['end_to_end'] for name in ('coarse', 'fine')] == [end_to_end] * 2
 
 
 @pytest.mark.parametrize('interrupted', [KeyboardInterrupt, OSError])

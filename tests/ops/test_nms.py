@@ -11,7 +11,7 @@ from mmdet.ops import batched_nms, nms, nms_engines, soft_nms
 from mmdet_runtime import suppression
 
 
-def plain_greedy(boxes, scores, threshold, labels=None, offset=0):
+def plain_greedy(boxes, scores, threshold, labels=None, offset=0, views=None):
     """The definition: for each box by falling score, ask all kept ones."""
     sides = boxes.numpy().T
     width, height = (
@@ -24,6 +24,10 @@ def plain_greedy(boxes, scores, threshold, labels=None, offset=0):
     suppresses = np.where(union > 0, inter / np.where(union > 0, union, 1), 0) > np.float32(threshold)
     if labels is not None:
         suppresses &= labels.numpy()[:, None] == labels.numpy()
+    if views is not None:
+        one_view = (views.numpy()[:, None] == views.numpy()) & (views.numpy() >= 0)
+        one_box = (boxes.numpy()[:, None] == boxes.numpy()).all(2)
+        suppresses &= ~one_view | (one_box if labels is None else False)
     kept = []
     for i in sorted(range(len(scores)), key=lambda i: -float(scores[i])):
         if not any(suppresses[j, i] for j in kept):
@@ -45,14 +49,16 @@ def random_case(seed, count, size, classes, whole):
     return torch.from_numpy(boxes).float(), torch.from_numpy(scores).float(), labels
 
 
-def run_engine(engine, boxes, scores, threshold, labels=None, offset=0, max_num=-1):
+def run_engine(engine, boxes, scores, threshold, labels=None, offset=0, max_num=-1, views=None):
     order = torch.sort(scores, descending=True, stable=True).indices
-    ranked, ranked_labels = boxes[order], None if labels is None else labels[order]
+    ranked, (ranked_labels, ranked_views) = boxes[order], (None if of is None else of[order] for of in (labels, views))
     if engine == 'sweep':
-        ranked_labels = None if labels is None else ranked_labels.numpy()
-        kept = torch.from_numpy(nms_engines.greedy_sweep(ranked.numpy(), ranked_labels, threshold, offset, max_num))
+        arrays = [None if of is None else of.numpy() for of in (ranked_labels, ranked_views)]
+        kept = torch.from_numpy(
+            nms_engines.greedy_sweep(ranked.numpy(), arrays[0], threshold, offset, max_num, arrays[1])
+        )
     elif engine == 'blocks':
-        kept = nms_engines.greedy_blocks(ranked, ranked_labels, threshold, offset, max_num)
+        kept = nms_engines.greedy_blocks(ranked, ranked_labels, threshold, offset, max_num, ranked_views)
     else:  # the wrapper around torchvision's kernel, with a stand-in for the kernel
         kept = nms_engines.greedy_kernel(nms, ranked, ranked_labels, threshold, max_num)
     return order[kept].tolist()
@@ -349,3 +355,19 @@ class TestSoft:
         dets, keep = batched_nms(self.boxes, self.scores, labels, cfg)
         assert keep.tolist() == [0, 1]
         assert dets[:, 4].tolist() == pytest.approx([0.9, 0.8])
+
+
+@pytest.mark.parametrize('engine', ['sweep', 'blocks'])
+@pytest.mark.parametrize('classes', [0, 3])
+def test_views_by_every_engine(engine, classes):
+    """Four views, and boxes of none; some boxes are there twice."""
+    boxes, scores, labels = random_case(5, 700, 200, max(classes, 1), whole=True)
+    labels = labels if classes else None
+    boxes[600:] = boxes[:100]
+    views = torch.from_numpy(np.random.default_rng(5).integers(-1, 4, len(boxes)))
+    options = dict(labels=labels, views=views)
+    expected = plain_greedy(boxes, scores, 0.5, **options)
+    assert len(expected) > len(plain_greedy(boxes, scores, 0.5, labels)) > 50
+    assert run_engine(engine, boxes, scores, 0.5, **options) == expected
+    assert run_engine(engine, boxes, scores, 0.5, max_num=30, **options) == expected[:30]
+    assert nms(boxes[:0], scores[:0], 0.5, views=views[:0]).tolist() == []

@@ -143,10 +143,32 @@ def test_ufpmp_det(images, settings, stages):
             compare_inputs(copies[1], parts[1])
 
 
+@pytest.mark.parametrize('settings', ['the defaults', 'coarse boxes, too', 'soft'])
+@pytest.mark.parametrize('end_to_end', [(True, False), (False, True), (True, True)])
+def test_stages_that_need_no_nms(images, end_to_end, settings):
+    """Every mixture of kinds; the coarse stage has one view, the fine one four."""
+    parts, copies = ([Detector(end_to_end=each) for each in end_to_end] for _ in range(2))
+    coarse = dict(scale=(100, 80), flip=False, test_cfg=dict(nms=None if end_to_end[0] else dict(iou_threshold=0.1)))
+    fine = dict(scale=[(128, 128), (90, 90)], test_cfg=dict(nms=dict(iou_threshold=0.3), max_per_img=50))
+    options = dict(SETTINGS[settings])
+    model = UFPMPDet(coarse=dict(detector=parts[0], **coarse), fine=dict(detector=parts[1], **fine), **options)
+    runtime = composite.UFPMPDet(stage(copies[0], **coarse), stage(copies[1], **fine), **options)
+    expected, found = model.trace(tensors(images)), runtime.trace(images)
+    compare([steps.coarse for steps in found], [steps.coarse for steps in expected])
+    compare([steps.merged for steps in found], [steps.merged for steps in expected])
+    # Of one view without NMS the best 60 are kept; the NMS leaves fewer or others of the 150.
+    for steps, image in zip(expected, images):
+        (size_hw,) = model.coarse.passes(image.shape[:2])
+        (given,) = parts[0].candidates(None, [dict(img_shape=size_hw, scale_factor=(1.0, 1.0))], None)
+        best = given.scores.sort(descending=True).values[:60]
+        assert steps.coarse.scores.equal(best) is end_to_end[0]
+
+
+@pytest.mark.parametrize('end_to_end', [False, True])
 @pytest.mark.parametrize('on_empty', ['skip', 'whole'])
-def test_nothing_found(images, on_empty):
+def test_nothing_found(images, on_empty, end_to_end):
     options = dict(scale=(96, 96), flip=False)
-    parts = [Detector(none=True), Detector()]
+    parts = [Detector(none=True, end_to_end=end_to_end), Detector(end_to_end=end_to_end)]
     model = UFPMPDet(*(dict(detector=part, **options) for part in parts), on_empty=on_empty)
     runtime = composite.UFPMPDet(*(stage(part, **options) for part in parts), on_empty=on_empty)
     compare(runtime.detect(images), model.detect(tensors(images)), least=5 * (on_empty == 'whole'))
@@ -166,8 +188,10 @@ def test_classes_of_the_stages(images):
     dict(tile_wh=(64, 48), overlap=0.25), dict(tile_wh=None, max_per_img=9), dict(tile_wh=(500, 64), overlap=0.0, nms=dict(iou_thr=0.3)),
 ])  # fmt: skip
 @pytest.mark.parametrize('whole', [None, dict(scale=(120, 120), flip=False)])
-def test_sliced_det(images, settings, whole):
-    parts, options = [Detector(), Detector()], dict(scale=(96, 96), batch_size=2, flip=False)
+@pytest.mark.parametrize('end_to_end', [False, True])
+def test_sliced_det(images, settings, whole, end_to_end):
+    parts = [Detector(end_to_end=end_to_end) for _ in range(2)]
+    options = dict(scale=(96, 96), batch_size=2, flip=False)
     model = SlicedDet(dict(detector=parts[0], **options), whole=whole, **settings)
     runtime = composite.SlicedDet(
         stage(parts[1], **options), whole and stage(parts[1], **{**options, **whole}), **settings

@@ -30,6 +30,25 @@ def test_tiles_and_the_whole(tmp_path):
     assert {'stage network', 'whole network'} <= {*runtime.clock.times}
 
 
+@pytest.mark.parametrize(
+    ('kind', 'stages', 'settings', 'fields', 'scores'),
+    [
+        ('detector', ['detector'], {}, {}, [0.8, 0.4]),  # a folder without the entry
+        ('detector', ['detector'], {}, dict(end_to_end=False), [0.8, 0.4]),
+        ('detector', ['detector'], {}, dict(end_to_end=True), [0.8, 0.72, 0.4]),
+        ('detector', ['detector'], {}, dict(end_to_end=True, test_cfg=dict(max_per_img=2)), [0.8, 0.72]),
+        # The mirrored view has the quarter at the right; without settings of an NMS, views are merged all the same.
+        ('detector', ['detector'], {}, dict(end_to_end=True, flip=True, test_cfg={}), [0.8, 0.72, 0.4, 0.4]),
+        ('SlicedDet', ['stage'], dict(tile_wh=[64, 32]), dict(end_to_end=True), [0.8, 0.72, 0.4]),
+        ('SlicedDet', ['stage', 'whole'], dict(tile_wh=[64, 32]), dict(end_to_end=True), [0.8, 0.72, 0.4]),
+        ('SlicedDet', ['stage'], dict(tile_wh=[64, 32]), {}, [0.8, 0.4]),
+    ],
+)
+def test_networks_that_need_no_nms(tmp_path, kind, stages, settings, fields, scores):
+    made = folder(tmp_path, kind, {name: stage(**fields) for name in stages}, settings)
+    assert load(made)(picture(204, 64, 32)).scores.tolist() == pytest.approx(scores, abs=1e-3)
+
+
 @pytest.mark.parametrize('mosaic', [None, 'rounded', 'direct'])
 def test_a_second_look(tmp_path, mosaic):
     stages = dict(coarse=stage(), fine=stage(scales=[[256, 256]]))
@@ -105,6 +124,9 @@ def test_wrong_settings(tmp_path):
         CheckpointError,
         match=r'manifest\.json: stages.detector.test_cfg.nms: must be null, or an object with a known type',
     ):
+        load(made)
+    made = folder(tmp_path / 'e', 'SlicedDet', dict(stage=stage(end_to_end=1)), {})
+    with pytest.raises(CheckpointError, match=r'manifest\.json: stages.stage.end_to_end: must be true or false'):
         load(made)
     with pytest.raises(ConfigError, match='mosaic: is for UFPMPDet'):
         load(folder(tmp_path / 'c', 'SlicedDet', dict(stage=stage()), {}), mosaic='direct')

@@ -95,3 +95,55 @@ def test_wrong_settings(cfg, message):
 def test_wrong_shapes():
     with pytest.raises(ModelInputError, match=r'scores: must be \(4,\)'):
         batched_nms(BOXES, SCORES[:2], LABELS, dict(iou_threshold=0.5))
+
+
+# Two objects side by side (IoU 0.6), in two views of the image; the second view has seen them a pixel further right.
+PAIR = Detections(
+    np.array([[0, 0, 8, 10], [2, 0, 10, 10]], np.float32), np.array([0.9, 0.5], np.float32), np.array([1, 1])
+)
+MOVED = Detections(PAIR.bboxes + np.float32([1, 0, 1, 0]), np.array([0.8, 0.6], np.float32), PAIR.labels)
+# One box with two classes, as of a query.
+TWICE = Detections(PAIR.bboxes[[0, 0]], PAIR.scores, np.array([0, 1]))
+NMS = dict(type='nms', iou_threshold=0.5)
+AGNOSTIC = dict(NMS, class_agnostic=True)
+SOFT = dict(type='soft_nms', method='naive', iou_threshold=0.5, min_score=0.1)
+
+
+@pytest.mark.parametrize(
+    ('views', 'nms', 'end_to_end', 'scores'),
+    [
+        ([Detections.empty()], None, True, []),
+        ([Detections.empty(), Detections.empty()], NMS, [True, False], []),
+        ([PAIR], NMS, False, [0.9]),
+        ([PAIR], NMS, True, [0.9, 0.5]),
+        ([PAIR], None, True, [0.9, 0.5]),
+        ([PAIR], SOFT, True, [0.9, 0.5]),
+        # Each object once, by the better of its boxes (IoU 0.78); at a threshold of 0.4 the best one suppresses both boxes of the other view.
+        ([PAIR, MOVED], NMS, True, [0.9, 0.6]),
+        ([PAIR, MOVED], None, True, [0.9, 0.6]),
+        ([PAIR, MOVED], dict(NMS, iou_threshold=0.4), True, [0.9, 0.5]),
+        ([PAIR, MOVED], dict(NMS, iou_threshold=0.4), False, [0.9]),
+        ([PAIR, MOVED], dict(NMS, iou_threshold=0.8), True, [0.9, 0.8, 0.6, 0.5]),
+        ([PAIR, MOVED], SOFT, True, [0.9, 0.6]),
+        ([PAIR, MOVED], dict(SOFT, iou_threshold=0.4), True, [0.9, 0.5]),
+        # One of the views is of a detector that needs an NMS: its own boxes suppress each other, too.
+        ([PAIR, Detections.empty(), PAIR], NMS, [False, True, True], [0.9]),
+        ([PAIR], NMS, [False], [0.9]),
+        ([TWICE], NMS, True, [0.9, 0.5]),
+        ([TWICE], AGNOSTIC, True, [0.9]),
+        ([TWICE], dict(SOFT, class_agnostic=True), True, [0.9]),
+        ([Detections(TWICE.bboxes, TWICE.scores, PAIR.labels)], NMS, True, [0.9, 0.5]),
+        ([PAIR], AGNOSTIC, True, [0.9, 0.5]),
+    ],
+)
+def test_boxes_of_one_view_do_not_suppress_each_other(views, nms, end_to_end, scores):
+    found = merge_views(views, nms, -1, end_to_end)
+    assert found.scores.tolist() == pytest.approx(scores)
+    assert merge_views(views, nms, 1, end_to_end).scores.tolist() == pytest.approx(scores[:1])
+    tensors = [ScoredBoxes(*map(torch.from_numpy, (view.bboxes, view.scores, view.labels))) for view in views]
+    theirs = merge_tensors(tensors, nms, -1, end_to_end)
+    assert theirs.scores.tolist() == found.scores.tolist() and theirs.labels.tolist() == found.labels.tolist()
+
+
+def test_no_nms_keeps_the_best():
+    assert merge_views([PAIR], None, 1).scores.tolist() == pytest.approx([0.9]) and len(merge_views([PAIR], None)) == 2

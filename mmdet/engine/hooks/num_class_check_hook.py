@@ -1,5 +1,6 @@
 """Compare the heads' number of classes, and the names that the model knows, with the dataset's before the first iteration."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -8,7 +9,7 @@ from mmengine.runner import Runner
 from ...errors import ArgumentError
 from ...evaluation.evaluator import Evaluator
 from ...evaluation.predictions import parts_of
-from ...models.detectors import BaseDetector, CompositeDetector
+from ...models.detectors import CompositeDetector
 from ...registry import HOOKS
 from ...utils.class_names import class_names
 from ..checkpoint.loading import unwrap
@@ -99,19 +100,22 @@ class NumClassCheckHook(Hook):
 
 
 def _heads(model: Any) -> list[tuple[str, str, int]]:
-    """Name, class and ``num_classes`` of the heads that are checked."""
+    """Name, class and ``num_classes`` of the heads that are checked, or of a detector without heads, or whose stages may have others."""
     model = unwrap(model)
+    heads = [] if isinstance(model, CompositeDetector) else list(_counting_heads(model))
     count, kind = getattr(model, 'num_classes', None), type(model).__name__
-    whole = [(kind, kind, count)] if isinstance(count, int) else []
-    if isinstance(model, CompositeDetector) or not isinstance(model, BaseDetector) and whole:
-        return whole  # the heads of its stages may differ
-    found, has_head = [], False
+    if not heads and isinstance(count, int):
+        return [(kind, kind, count)]
+    return [
+        (name, type(head).__name__, head.num_classes)
+        for name, leaf, head in heads
+        if leaf != 'rpn_head' and getattr(head, 'check_num_classes', True)
+    ]
+
+
+def _counting_heads(model: Any) -> Iterator[tuple[str, str, Any]]:
+    """Every submodule with ``num_classes`` and *head* in its name: the name, its last part (of a list of heads, that of the list), the module."""
     for name, module in model.named_modules():
-        count = getattr(module, 'num_classes', None)
-        # The last part of the name; of a list of heads, its name.
         leaf = next((part for part in reversed(name.split('.')) if not part.isdigit()), '')
-        named = 'head' in leaf and isinstance(count, int)
-        has_head |= named
-        if named and leaf != 'rpn_head' and getattr(module, 'check_num_classes', True):
-            found.append((name, type(module).__name__, count))
-    return found if has_head else whole
+        if 'head' in leaf and isinstance(getattr(module, 'num_classes', None), int):
+            yield name, leaf, module

@@ -37,7 +37,7 @@ class CenterNetHead(BaseDenseHead):
     """A heat map of object centres for each class; at each peak, the size of the box and the offset of its centre in the cell.
 
     Peaks are local maxima, so that detections need no NMS, and the reference does none: ``predict_by_feat`` does it only if it is asked to,
-    with ``test_cfg.nms``. Stages of composite detectors and test-time augmentation merge by it. Boxes are not clipped to the image.
+    with ``test_cfg.nms``. Several views of an image, in composite detectors and test-time augmentation, are merged by it. Boxes are not clipped to the image.
 
     Args:
         in_channels: channels of the map.

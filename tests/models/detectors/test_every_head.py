@@ -74,8 +74,8 @@ def small_config(path):
         return cfg
     head = model.bbox_head
     head.update(in_channels=64, feat_channels=64, num_classes=3)
-    if head.type == 'CenterNetHead':  # it has no NMS; that of the stages takes nothing away here
-        model.test_cfg.update(topk=20, nms=dict(type='nms', iou_threshold=1.0))
+    if head.type == 'CenterNetHead':
+        model.test_cfg.topk = 20
     else:
         head.update(stacked_convs=1)
     if head.type == 'PAAHead':  # candidates as a stage takes them, without votes, which need all candidates
