@@ -256,7 +256,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def drone_config(out: Path, kind: str, epochs: int) -> Config:
+def drone_config(out: Path, kind: str, epochs: int, scenes: tuple[int, int]) -> Config:
     """One detector on images and mosaics of the drawn scenes: configs/UFPMP-Det/ufpmp_shared_scenes.py, with a D-FINE in it or as it is."""
     cfg = load_config(str(ROOT / 'configs/UFPMP-Det/ufpmp_shared_scenes.py'))
     if kind == 'd_fine':
@@ -269,7 +269,9 @@ def drone_config(out: Path, kind: str, epochs: int) -> Config:
     cfg.default_hooks.pop('visualization')
     for name in ('train', 'val', 'test'):
         cfg[f'{name}_dataloader'].update(num_workers=0, persistent_workers=False)
-        cfg[f'{name}_dataloader'].dataset.data_root = f'{out.resolve()}/drone/scenes/'
+        cfg[f'{name}_dataloader'].dataset.update(
+            data_root=f'{out.resolve()}/drone/scenes/', generate=dict(num_train=scenes[0], num_val=scenes[1], seed=0)
+        )
     for name in ('val', 'test'):
         cfg[f'{name}_evaluator'].ann_file = f'{out.resolve()}/drone/scenes/annotations/val.json'
     cfg.train_cfg.update(max_epochs=epochs, val_interval=10 * epochs)
@@ -293,13 +295,13 @@ def giga_macs(model: dict) -> float:
     return counter.get_total_flops() / 2e9
 
 
-def looks_of(out: Path, kind: str, seed: int, epochs: int) -> dict[str, dict]:
+def looks_of(out: Path, kind: str, seed: int, epochs: int, scenes: tuple[int, int]) -> dict[str, dict]:
     """AP, megapixels and seconds of each look; what was measured before is read."""
     folder, found = out / 'drone' / f'{kind}_{seed}', {}
     for look in LOOKS:
         result = folder / f'{look}.json'
         if not result.exists():
-            cfg = drone_config(out, kind, epochs)
+            cfg = drone_config(out, kind, epochs, scenes)
             cfg.model = looking(cfg.model.to_dict(), look)
             cfg.load_from, cfg.work_dir, cfg.log_level = (
                 str(folder / f'epoch_{epochs}.pth'),
@@ -311,21 +313,21 @@ def looks_of(out: Path, kind: str, seed: int, epochs: int) -> dict[str, dict]:
     return found
 
 
-def drone(out: Path, seeds: list[int], epochs: int, only_train: bool) -> None:
+def drone(out: Path, seeds: list[int], epochs: int, scenes: tuple[int, int], only_train: bool) -> None:
     """Both detectors, alone, tiled and packed."""
     register_all_modules()
     for seed, kind in itertools.product(seeds, ('gfl', 'd_fine')):
         folder = out / 'drone' / f'{kind}_{seed}'
         if not (folder / f'epoch_{epochs}.pth').exists():
-            run_training(drone_config(out, kind, epochs), folder, seed)
+            run_training(drone_config(out, kind, epochs, scenes), folder, seed)
         print(f'{folder}: trained', flush=True)
     if only_train:
         return
     torch.set_num_threads(1)
     print('| detector | G MAC | look | AP, seeds | AP50 | megapixels | CPU seconds |\n|---|--:|---|--:|--:|--:|--:|')
     for kind in ('gfl', 'd_fine'):
-        macs = giga_macs(drone_config(out, kind, epochs).model.coarse.detector)
-        found = [looks_of(out, kind, seed, epochs) for seed in seeds]
+        macs = giga_macs(drone_config(out, kind, epochs, scenes).model.coarse.detector)
+        found = [looks_of(out, kind, seed, epochs, scenes) for seed in seeds]
         for look in LOOKS:
             rows = [one[look] for one in found]
             aps = ', '.join(f'{100 * row["coco/bbox_mAP"]:.1f}' for row in rows)
@@ -345,13 +347,14 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/transformers'))
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1])
     parser.add_argument('--epochs', type=int, default=12)
+    parser.add_argument('--scenes', nargs=2, type=int, default=(400, 80), help='for training, for the test')
     parser.add_argument('--only-train', action='store_true')
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.what == 'learns':
         learns(args.out, args.only)
     else:
-        drone(args.out, args.seeds, args.epochs, args.only_train)
+        drone(args.out, args.seeds, args.epochs, tuple(args.scenes), args.only_train)
 
 
 if __name__ == '__main__':

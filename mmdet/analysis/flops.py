@@ -25,6 +25,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 from unittest import mock
 
 import torch
@@ -186,8 +187,9 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
         return _count_stages(model, shape_hw, passes(shape_hw))
     divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
     height, width = (math.ceil(side / divisor) * divisor for side in shape_hw)
-    if hasattr(model, 'input_size_hw'):  # a detector that pads by itself
-        height, width = model.input_size_hw((height, width))
+    pads: Any = getattr(model, 'input_size_hw', None)  # of a detector that pads by itself
+    if pads is not None:
+        height, width = pads((height, width))
     if forward is None:
         # Detectors of two stages have a pass of their own: what they compute depends on what the first stage finds.
         whole = getattr(model, 'forward_shapes', None)

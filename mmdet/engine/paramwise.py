@@ -46,6 +46,8 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
             that is unknown, or that applies to no layer of the model; nothing is left to train.
     """
 
+    paramwise_cfg: Any  # a dict, or None
+
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Freeze, and build the optimizer of the rest."""
         inner: Any = getattr(model, 'module', model)
@@ -157,10 +159,12 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
         """Add the groups of a module's parameters that are trained to ``params``."""
         start = len(params)
         super().add_params(params, module, prefix=prefix, is_dcn_module=is_dcn_module)
-        own = {parameter: f'{prefix}.{name}'.lstrip('.') for name, parameter in module.named_parameters(recurse=False)}
+        names = {
+            parameter: f'{prefix}.{name}'.lstrip('.') for name, parameter in module.named_parameters(recurse=False)
+        }
         for group in params[start:]:
             group.pop('requires_grad', None)  # what mmengine leaves there would be a setting of the optimizer
-            group.setdefault(_NAME, own.get(group['params'][0]))  # that of a child has its name already
+            group.setdefault(_NAME, names.get(group['params'][0]))  # that of a child has its name already
         if not prefix:
             params[start:] = self._once(params[start:])
         offset = self.paramwise_cfg.get('dcn_offset_lr_mult')

@@ -308,9 +308,7 @@ class BaseDenseHead(BatchDecode, BaseModule, metaclass=ABCMeta):
         beside = (img_meta or {}).get('pad_param') if rescale else None
         if rescale:
             assert img_meta is not None, 'the metainfo of the image is needed'
-            if beside is not None:  # the image does not begin at the corner of what the network saw
-                results.bboxes = results.bboxes - results.bboxes.new_tensor([beside[2], beside[0]]).tile(2)
-            results.bboxes = scale_boxes(results.bboxes, [1 / factor for factor in _pair(img_meta['scale_factor'])])
+            results.bboxes = to_original(results.bboxes, img_meta)
         if 'score_factors' in results:
             results.scores = results.scores * results.pop('score_factors')
         if settings.get('min_bbox_size', -1) >= 0:
@@ -326,6 +324,14 @@ class BaseDenseHead(BatchDecode, BaseModule, metaclass=ABCMeta):
         if beside is not None and img_meta is not None:
             results.bboxes = clip_boxes(results.bboxes, img_meta['ori_shape'])
         return results
+
+
+def to_original(bboxes: Tensor, img_meta: dict) -> Tensor:
+    """Boxes (n, 4) xyxy in pixels of the network's input to pixels of the original image, by ``scale_factor`` and, where there is one, ``pad_param``."""
+    beside = img_meta.get('pad_param')
+    if beside is not None:  # the image does not begin at the corner of what the network saw
+        bboxes = bboxes - bboxes.new_tensor([beside[2], beside[0]]).tile(2)
+    return scale_boxes(bboxes, [1 / factor for factor in _pair(img_meta['scale_factor'])])
 
 
 def _pair(scale_factor: Any) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 Naming: B images, (H, W) of their tensor, Q queries, C classes, K logits of a query (C; C + 1 with a background), n objects or detections of one image.
 """
 
+import copy
 import logging
 import math
 import re
@@ -17,11 +18,11 @@ from mmengine.model import BaseModule, initialize
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdet.core.boxes import clip_boxes, get_box_wh, scale_boxes
+from mmdet.core.boxes import clip_boxes, get_box_wh
 from mmdet.core.post_processing import filter_scores_and_topk
 from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.models.data_preprocessors import DetDataPreprocessor
-from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict
+from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict, to_original
 from mmdet.models.dense_heads.class_rows import copy_class_rows
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
@@ -40,6 +41,7 @@ from ..utils.transformers_library import (
 from .base import BaseDetector
 from .transformers_families import adapt_model, family_of
 
+_AUTO_CLASS = 'AutoModelForObjectDetection'
 _TEST_CFG = dict(score_thr=0.0, max_per_img=300, nms=dict(type='nms', iou_threshold=0.7))
 # Batch norms that keep the statistics 0 and 1 of their construction would be none.
 _OF_NEW_WEIGHTS = dict(freeze_backbone_batch_norms=False)
@@ -92,7 +94,8 @@ class QueryHead(BaseModule):
             per image ``bboxes`` (n, 4) xyxy, ``scores`` (n,) in descending order, ``labels`` (n,). Boxes outside of the image are left out.
         """
         settings = self.test_cfg if cfg is None else to_config_dict(cfg)
-        return [self._decode(*one, meta, settings, rescale) for *one, meta in zip(logits, boxes, batch_img_metas)]
+        raw = zip(logits, boxes, batch_img_metas, strict=True)
+        return [self._decode(scores, places, meta, settings, rescale) for scores, places, meta in raw]
 
     def _decode(self, logits: Tensor, boxes: Tensor, meta: dict, cfg: ConfigDict, rescale: bool) -> InstanceData:
         threshold, most = cfg.get('score_thr', 0), cfg.get('max_per_img', -1)
@@ -104,9 +107,12 @@ class QueryHead(BaseModule):
             scores, rows, labels = filter_scores_and_topk(logits, threshold, most)
         found = InstanceData(bboxes=clip_boxes(boxes[rows], meta['img_shape']), scores=scores, labels=labels)
         if rescale:
-            found.bboxes = scale_boxes(found.bboxes, [1 / factor for factor in meta['scale_factor'][:2]])
+            found.bboxes = to_original(found.bboxes, meta)
+            if meta.get('pad_param') is not None:
+                found.bboxes = clip_boxes(found.bboxes, meta['ori_shape'])
         widths, heights = get_box_wh(found.bboxes)
-        return found[(widths > 0) & (heights > 0)]
+        least = max(cfg.get('min_bbox_size', 0), 0)
+        return found[(widths > least) & (heights > least)]
 
 
 # ------------------------------------------------------------------------------------------------ the detector
@@ -159,8 +165,11 @@ class TransformersDetector(BaseDetector):
         )
         self.family = family_of(config)
         self.num_queries = self.max_objects = int(self.family.queries(config))
-        self.train_cfg, self.test_cfg = to_config_dict(train_cfg), to_config_dict({**_TEST_CFG, **(test_cfg or {})})
-        self.model: Any = new_model('AutoModelForObjectDetection', config)
+        self.train_cfg, self.test_cfg = (
+            to_config_dict(train_cfg),
+            to_config_dict({**_TEST_CFG, **to_config_dict(test_cfg)}),
+        )
+        self.model: Any = new_model(_AUTO_CLASS, config)
         for sentence in adapt_model(self.model, self.family, pretrained=self.published is not None):
             print_log(f'{type(self.model).__name__}: {sentence}', logger='current')
         if with_cp:
@@ -203,7 +212,7 @@ class TransformersDetector(BaseDetector):
         self._is_init = True
 
     def _load_published(self, source: str) -> None:
-        model, names = load_pretrained('AutoModelForObjectDetection', source, self.model.config, load=self.load)
+        model, names = load_pretrained(_AUTO_CLASS, source, copy.deepcopy(self.model.config), load=self.load)
         new = {*names['missing'], *names['mismatched']}
         odd = sorted(name for name in new if not re.search(self.family.class_layers, name))
         if odd:

@@ -2,13 +2,15 @@
 
 import dataclasses
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from mmdet.errors import ConfigError
+
+from ..inference import full_precision
 
 # The strides of the maps of ResNets and HGNets, and of what is added above.
 _STRIDES = (8, 16, 32, 64, 128)
@@ -32,7 +34,7 @@ class Family:
 
     divisor: Callable[[Any], int]
     queries: Callable[[Any], int] = lambda config: config.num_queries
-    strides: Callable[[Any], list[float]] = lambda config: []
+    strides: Callable[[Any], Sequence[float]] = lambda config: []
     least_side: Callable[[Any], int] = lambda config: 1
     has_background: bool = False
     loss_weights: Callable[[Any], dict[str, float]] = lambda config: {}
@@ -138,6 +140,18 @@ class _InFloat32:
             return super().forward(x.float())  # type: ignore[misc]
 
 
+class _LossInFloat32:
+    """A loss of the library, outside of autocast: in half precision the sums over all queries would be rounded."""
+
+    def __init__(self, function: Callable):
+        self._function = function
+
+    @full_precision
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function returns."""
+        return self._function(*args, **kwargs)
+
+
 _kinds: dict[type, type] = {}
 
 
@@ -152,6 +166,7 @@ def adapt_model(model: nn.Module, family: Family, pretrained: bool) -> list[str]
         pretrained: whether published weights are read: only then the library's freezing of the first layers makes sense.
     """
     config: Any = model.config
+    cast(Any, model).loss_function = _LossInFloat32(cast(Any, model).loss_function)
     for name, layer in model.named_modules():
         if family.box_layers is not None and re.search(family.box_layers, name):
             kind = type(layer)

@@ -129,7 +129,8 @@ def complete_config(node: Any, modules: nn.Module) -> None:
             local, since that needs no file.
         modules: what was built of it; those with ``given_config`` and ``full_config()`` count.
     """
-    found = [(part.given_config, part.full_config()) for part in modules.modules() if hasattr(part, 'full_config')]
+    parts: list[Any] = [part for part in modules.modules() if hasattr(part, 'full_config')]
+    found = [(part.given_config, part.full_config()) for part in parts]
     _complete(node, found)
 
 
@@ -234,9 +235,13 @@ def _merged(base: Mapping, given: Mapping) -> dict:
     found = dict(base)
     for key, value in given.items():
         old = base.get(key)
-        both = isinstance(value, dict) and isinstance(old, dict)
-        merge = both and value.get('model_type', old.get('model_type')) == old.get('model_type')
-        found[key] = _merged(old, value) if merge else value
+        if (
+            isinstance(value, dict)
+            and isinstance(old, dict)
+            and value.get('model_type') in (None, old.get('model_type'))
+        ):
+            value = _merged(old, value)
+        found[key] = value
     return found
 
 
