@@ -303,6 +303,7 @@ def looks_of(out: Path, kind: str, seed: int, epochs: int, scenes: tuple[int, in
         if not result.exists():
             cfg = drone_config(out, kind, epochs, scenes)
             cfg.model = looking(cfg.model.to_dict(), look)
+            cfg.custom_hooks = []  # the checkpoint has the averaged weights
             cfg.load_from, cfg.work_dir, cfg.log_level = (
                 str(folder / f'epoch_{epochs}.pth'),
                 str(folder / 'test'),
