@@ -91,11 +91,11 @@ ZERO_TO_ONE = ('d_fine', 'deimv2', 'rt_detr_v2')
 RATES = {
     'd_fine': (1e-3, 200),
     'deimv2': (1e-3, 200),
-    'rt_detr_v2': (1e-3, 200),
-    'rf_detr': (1e-3, 200),
-    'lw_detr': (1e-3, 200),
-    'deformable_detr': (1e-3, 250),
-    'yolos': (1e-3, 600),
+    'rt_detr_v2': (1e-3, 600),
+    'rf_detr': (1e-3, 800),
+    'lw_detr': (1e-3, 800),
+    'deformable_detr': (1e-3, 800),
+    'yolos': (1e-3, 1200),
 }
 
 
