@@ -126,7 +126,13 @@ def project(tmp_path_factory):
     own, both = [block for block in python_blocks(REPOSITORY / 'docs/fine_tuning.md') if block.startswith('_base_')]
     plugin, config = python_blocks(REPOSITORY / 'docs/mmdetection_plugins.md')
     dfine = python_blocks(REPOSITORY / 'docs/transformers.md')[0]
-    for name, text in (('fine_tune', own), ('both', both), ('my_plugin', plugin), ('my_config', config), ('dfine_scenes', dfine)):
+    for name, text in (
+        ('fine_tune', own),
+        ('both', both),
+        ('my_plugin', plugin),
+        ('my_config', config),
+        ('dfine_scenes', dfine),
+    ):
         (folder / f'{name}.py').write_text(text)
     return SimpleNamespace(folder=folder, scenes=scenes)
 

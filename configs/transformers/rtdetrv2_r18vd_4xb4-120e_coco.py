@@ -9,9 +9,7 @@ _base_ = [
 train_dataloader = dict(batch_size=4)
 train_cfg = dict(max_epochs=120)
 # One rate for all; norms are not decayed.
-optim_wrapper = dict(
-    optimizer=dict(lr=1e-4), paramwise_cfg=dict(_delete_=True, norm_decay_mult=0.0)
-)
+optim_wrapper = dict(optimizer=dict(lr=1e-4), paramwise_cfg=dict(_delete_=True, norm_decay_mult=0.0))
 param_scheduler = [dict(_base_.param_scheduler[0], start_factor=5e-4, end=2000)]
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=3))
 custom_hooks = [

@@ -10,9 +10,7 @@ model = dict(num_classes=10, model=dict(num_queries=500), test_cfg=dict(max_per_
 train_dataloader = dict(batch_size=4)
 train_cfg = dict(max_epochs=72)
 # One rate for all; norms are not decayed.
-optim_wrapper = dict(
-    optimizer=dict(lr=1e-4), paramwise_cfg=dict(_delete_=True, norm_decay_mult=0.0)
-)
+optim_wrapper = dict(optimizer=dict(lr=1e-4), paramwise_cfg=dict(_delete_=True, norm_decay_mult=0.0))
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=3))
 custom_hooks = [
     _base_.ema,
