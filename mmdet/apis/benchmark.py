@@ -19,6 +19,7 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmdet.config.stages import forbid_network
 from mmdet.engine.checkpoint.loading import load_checkpoint_file, load_into
 from mmdet.errors import ConfigError
 from mmdet.models.detectors import CompositeDetector
@@ -129,6 +130,7 @@ def build_model(
         inference: the ``inference`` dict of a config, instead of the three.
         backend: what computes the network, see :func:`~mmdet.apis.backends.use_backend`.
     """
+    forbid_network(cfg.model)
     model = MODELS.build(cfg.model)
     if checkpoint:
         content = load_checkpoint_file(checkpoint, trust=trust_checkpoint)

@@ -23,10 +23,14 @@ from mmdet.registry import EVALUATOR, MODELS
 from mmdet.utils.outputs import refuse_closed_folder, refuse_inputs
 
 from .backends import prepare_for, read_backend
+from .building import load_weights, parts_without_weights
 
 # A flip test that merges detections as mmdetection 3.x does, those of end-to-end detectors by their own settings; a config's own tta_model and
 # tta_pipeline take precedence.
 DEFAULT_TTA_MODEL = dict(type='DetTTAModel')
+
+# In the place of a checkpoint: the weights that the config names by from_pretrained.
+PUBLISHED = 'published'
 
 # The metrics that the options --eval, --eval-options and --format-only apply to.
 _COCO_METRICS = ('CocoMetric', 'VisDroneMetric')
@@ -80,7 +84,8 @@ def configure_testing(
     if out and Path(out).suffix not in ('.pkl', '.pickle', '.json'):
         raise ConfigError('must end in .pkl, .pickle or .json', field='--out', received=out)
     require_keys(cfg, ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'), 'testing')
-    cfg.work_dir, cfg.launcher, cfg.load_from, cfg.resume = work_dir, launcher, checkpoint, False
+    cfg.work_dir, cfg.launcher, cfg.resume = work_dir, launcher, False
+    cfg.load_from = None if checkpoint == PUBLISHED else checkpoint
     cfg.trust_checkpoint = trust_checkpoint or cfg.get('trust_checkpoint', False)
     forbid_network(cfg.model)
     # The checkpoint's state_dict already holds the averaged weights, and the hook's copy of the model would prevent fusing and wrapping.
@@ -252,10 +257,26 @@ def run_testing(
     runner = DetRunner.from_cfg(cfg)
     if cost:
         runner.register_hook(CostHook())
-    runner.load_or_resume(evaluating=True)
+    if cfg.get('load_from') is None:
+        _load_published(runner, cfg)
+    else:
+        runner.load_or_resume(evaluating=True)
     if spec is not None and not spec.is_torch:
         prepare_for(unwrap(runner.model), spec)
     if tta:
         model_cfg = dict(cfg.get('tta_model') or DEFAULT_TTA_MODEL)
         runner.model = MODELS.build(dict(model_cfg, module=runner.model))
     return runner.test()
+
+
+def _load_published(runner: DetRunner, cfg: Config) -> None:
+    """Load the weights that the config of a detector of transformers, or of every stage, names; labels are those of its names, where it has such."""
+    model: Any = unwrap(runner.model)
+    random = parts_without_weights(model, cfg.model)
+    if random:
+        message = (
+            f'the config names no published weights (from_pretrained) of {" and ".join(random)}: give a checkpoint'
+        )
+        raise ConfigError(message, file=cfg.filename, field='checkpoint', received=PUBLISHED)
+    load_weights(model, None, cfg)
+    runner.trained_classes = getattr(model, 'published_classes', None)

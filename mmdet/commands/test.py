@@ -32,7 +32,7 @@ def test(
 
     Args:
         config: config file, or the name of one.
-        checkpoint: checkpoint file or known name.
+        checkpoint: checkpoint file or known name; 'published' for the weights that the config names by from_pretrained.
         work_dir: where logs and metrics go; default work_dirs/<config name>.
         eval: 'bbox', 'proposal' or 'proposal_fast'; default: the config's.
         eval_options: arguments of the metric, e.g. classwise=True.

@@ -1,11 +1,12 @@
 """A detector of transformers through the tools: train with AMP, EMA and clipping, kill and resume, test and predict from what the run left."""
 
 import json
+import pickle
 
 import pytest
 import torch
 
-from mmdet.apis import init_detector
+from mmdet.apis import inference_detector, init_detector
 from tests.engine.test_runner_resume import assert_same_run, load
 from tests.models.transformers_case import needs_transformers, tiny_detector
 
@@ -64,6 +65,48 @@ def test_test_and_prediction_without_the_folder(project):
     logs = next(project.glob('run/*/vis_data/scalars.json')).read_text().splitlines()
     first = json.loads(logs[0])
     assert {'loss', 'vfl', 'aux_giou', 'dn_bbox', 'grad_norm'} <= set(first)
+
+
+def test_published_weights_are_tested(project):
+    """Without a checkpoint; their labels are found by name, here in another order than that of the data set."""
+    from mmdet.registry import MODELS
+
+    source = MODELS.build(tiny_detector('yolos', num_classes=2))
+    source.model.config.id2label = {0: 'dark', 1: 'bright'}
+    source.model.save_pretrained(project / 'yolos')
+    model = tiny_detector('yolos', num_classes=2) | dict(model=dict(from_pretrained=str(project / 'yolos')))
+    config = project / 'published.py'
+    config.write_text(f'_base_ = {str(project / "data" / "tiny.py")!r}\nmodel = dict(_delete_=True, **{model!r})\n')
+    run_tool('test.py', config, 'published', '--work-dir', project / 'scored', '--out', project / 'found.pkl')
+    assert 'coco/bbox_mAP' in metrics_of(project / 'scored')
+    model = init_detector(str(config), device='cpu')
+    assert model.dataset_meta['classes'] == ('dark', 'bright')
+    own = inference_detector(model, str(project / 'data' / 'images' / 'val_0.png')).pred_instances
+    stored = pickle.loads((project / 'found.pkl').read_bytes())[0]['pred_instances']
+    assert len(own) > 0 and torch.equal(stored['labels'], 1 - own.labels)
+    torch.testing.assert_close(stored['bboxes'], own.bboxes)
+    with pytest.raises(SystemExit):
+        run_tool('test.py', project / 'data' / 'tiny.py', 'published', '--work-dir', project / 'scored')
+
+
+def test_only_a_training_may_use_the_network(project, monkeypatch):
+    """``load='hub'`` of a config counts at the start of a training alone."""
+    from mmdet.apis import benchmark
+    from mmdet.config.reading import load_config
+    from mmdet.config.stages import forbid_network
+    from mmdet.errors import ConfigError
+
+    monkeypatch.setattr(
+        'mmdet.models.utils.transformers_library._check_connection', lambda *_: pytest.fail('asks the hub')
+    )
+    cfg = load_config(project / 'd_fine.py')
+    cfg.model.model = dict(from_pretrained='nobody/nothing-at-all')
+    for build in (init_detector, lambda cfg: benchmark.build_model(cfg, None)):
+        with pytest.raises(ConfigError, match='no such folder, and the hub.s cache has no config.json'):
+            build(cfg)
+    model = dict(type='UFPMPDet', coarse=dict(detector=dict(type='TransformersDetector', load='hub')))
+    forbid_network(model)
+    assert model['coarse']['detector']['load'] == 'local'
 
 
 def test_published_checkpoint(project):

@@ -9,6 +9,7 @@ count is in mmdet/analysis/flops.py. The config must have ``model``; neither wei
 import argparse
 
 from mmdet.analysis import count_dataset_flops, count_flops, dataset_config
+from mmdet.config.stages import forbid_network
 from mmdet.registry import DATASETS, MODELS
 from mmdet.utils import ArgumentParser, CfgOptions, ConfigError, load_config, register_all_modules, reports_user_errors
 from mmdet.utils.files import write_json
@@ -39,6 +40,7 @@ def main() -> None:
     if not cfg.get('model'):
         raise ConfigError('the config has no model', file=args.config, field='model')
     register_all_modules()
+    forbid_network(cfg.model)
     model = MODELS.build(cfg.model)
     report = count_flops(model, args.shape)
     result = dict(config=args.config, **report.as_dict(args.per_part or 1))

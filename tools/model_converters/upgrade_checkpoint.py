@@ -10,7 +10,7 @@ the config's test data: by their names the rows of these classes are taken out o
 
 import argparse
 
-from mmdet.config.stages import inner_test_dataset
+from mmdet.config.stages import forbid_network, inner_test_dataset
 from mmdet.engine.checkpoint.converting import convert_checkpoint, write_checkpoint
 from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
@@ -35,6 +35,7 @@ def model_options(path: str, map_classes: bool) -> dict:
     """The config's detector, without its pretrained weights, and the classes that are asked for."""
     register_all_modules()
     cfg = load_config(path)
+    forbid_network(cfg.model)
     options: dict = dict(model=MODELS.build(cfg.model))
     if map_classes:
         meta = inner_test_dataset(cfg).get('metainfo')

@@ -56,7 +56,7 @@ def padded(image):
 # ------------------------------------------------------------------------------------------------ losses
 
 
-@pytest.mark.parametrize('objects', [[[], []], [[], OBJECTS[0]], OBJECTS], ids=['none', 'one_empty', 'both'])
+@pytest.mark.parametrize('objects', [[[], []], [[], OBJECTS[0]]], ids=['none', 'one_image'])
 @pytest.mark.parametrize('kind', TINY)
 def test_every_trained_parameter_has_a_gradient(kind, objects):
     model = build(kind).train()
