@@ -8,21 +8,7 @@ _base_ = [
 model = dict(num_classes=10, model=dict(num_queries=500), test_cfg=dict(max_per_img=500))
 flat_epoch, stage2_epoch = 36, 64
 train_cfg = dict(max_epochs=72)
-optim_wrapper = dict(
-    optimizer=dict(lr=8e-4),
-    paramwise_cfg=dict(
-        custom_keys={
-            '_delete_': True,
-            'conv_encoder.model': dict(lr_mult=0.5),
-            # Longer than the key above, and in the backbone only.
-            '.normalization.weight': dict(lr_mult=0.5, decay_mult=0.0),
-            '.normalization.bias': dict(lr_mult=0.5, decay_mult=0.0),
-            # Of the decoder: RMSNorm, which is no norm for norm_decay_mult.
-            '_layer_norm': dict(decay_mult=0.0),
-            'gateway.norm': dict(decay_mult=0.0),
-        }
-    ),
-)
+optim_wrapper = dict(optimizer=dict(lr=8e-4), paramwise_cfg=dict(custom_keys=dict(_delete_=True, **_base_.hgnet_rates)))
 param_scheduler = [
     _base_.param_scheduler[0],
     dict(_base_.param_scheduler[1], begin=flat_epoch, end=stage2_epoch, T_max=stage2_epoch - flat_epoch),
