@@ -282,8 +282,10 @@ def soft_nms(
     taken, taken_scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for label in np.unique(classes):
         members = np.flatnonzero(classes == label)
-        options = dict(agnostic=labels is None, decay=decay, min_score=min_score, offset=offset, max_num=max_num)
-        picks, pick_scores = _soften(array[members], values[members], own[members], **options)
+        picks, pick_scores = _soften(
+            array[members], values[members], own[members],
+            agnostic=labels is None, decay=decay, min_score=min_score, offset=offset, max_num=max_num,
+        )  # fmt: skip
         taken.append(members[picks])
         taken_scores.append(pick_scores)
     decayed = np.concatenate(taken_scores)

@@ -280,6 +280,9 @@ def test_joined_checkpoints(tmp_path):
     assert torch.load(tmp_path / 'b.pth')['meta'] == names
     with pytest.raises(CheckpointError, match=r'backbone\.pth: must be the checkpoint of one detector'):
         join_checkpoints(coarse, saved(tmp_path, dict(a=torch.zeros(1)), 'backbone.pth'), tmp_path / 'b.pth')
+    of_transformers = saved(tmp_path, {'model.class_embed.weight': torch.zeros(2, 3)}, 'queries.pth')
+    join_checkpoints(coarse, of_transformers, tmp_path / 'b.pth')
+    assert 'fine.detector.model.class_embed.weight' in torch.load(tmp_path / 'b.pth')['state_dict']
 
 
 def test_tools(tmp_path, repository, monkeypatch, capsys):
