@@ -207,8 +207,9 @@ def measure_folder(args: argparse.Namespace) -> None:
         }
         by_step = overhead(parts, mosaic == 'direct')
         parts['latency'] = time_figures(totals)
-        pipelined = _seconds(files, read_image, detector)
-        added = added_wall(detector, images, mosaic)
+        with detector.own_thread(args.threads):
+            pipelined = _seconds(files, read_image, detector)
+            added = added_wall(detector, images, mosaic)
         ap, ap50 = average_precision(results, records, annotations)
         print(f'{args.config}, mosaic {mosaic}, {len(files)} images, {args.threads or "all"} threads')
         print(parts_table(parts, 'an image'))
