@@ -14,6 +14,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class Network:
         precision: what was asked for when it was opened, ``'fp32'`` by default.
         description: one line on what computes it, and how.
         lock: held while it computes; networks that share one run one after the other.
+        thread: computes in the place of the calling thread, and of the lock, one call after the other; None by default.
     """
 
     backend: str
@@ -66,6 +68,7 @@ class Network:
     def __init__(self, name: str) -> None:
         self.name = name
         self.lock = threading.Lock()
+        self.thread: ThreadPoolExecutor | None = None
         self._types: dict[str, type] = {}
 
     def __call__(self, image: np.ndarray, shape: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -99,6 +102,8 @@ class Network:
                 raise ModelInputError(f'must be ({shown})', file=self.name, field=key, received=value.shape)
             ready[key] = np.ascontiguousarray(value, self._types[key])
         try:
+            if self.thread is not None:
+                return self.thread.submit(self._run, ready).result()
             with self.lock:
                 return self._run(ready)
         except RuntimeError as error:  # of both libraries: a size that the graph cannot take, no memory

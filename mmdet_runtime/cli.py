@@ -302,11 +302,12 @@ class _Run:
         """Run over the sources; signals end the run, not the program."""
         from .pipeline import process
 
-        with self._stoppable():
+        parallel = not self.args.no_pipeline if parallel is None else parallel
+        own_thread = self.runtime.own_thread(self.args.threads) if parallel else contextlib.nullcontext()
+        with self._stoppable(), own_thread:
             return process(
                 sources, self.decode, self.runtime, write, batch_size=self.args.batch, decoders=self.args.decoders,
-                detectors=2 if self.runtime.is_composite else 1,
-                parallel=not self.args.no_pipeline if parallel is None else parallel,
+                detectors=2 if self.runtime.is_composite else 1, parallel=parallel,
             )  # fmt: skip
 
     @contextlib.contextmanager

@@ -16,6 +16,7 @@ from mmdet.models.inference import (
     FoldedNorm,
     InferenceNetwork,
     InferenceOptions,
+    PointwiseConv2d,
     PreparedConv2d,
     full_precision,
     prepare_networks,
@@ -83,6 +84,49 @@ def test_only_norms_behind_a_convolution_of_their_own_are_folded():
     torch.testing.assert_close(outputs(copy.deepcopy(net), IMAGE), expected, rtol=1e-5, atol=1e-5)
     now = net.state_dict()
     assert list(now) == list(state) and all(value.equal(state[name]) for name, value in now.items())
+
+
+@pytest.mark.parametrize(
+    ('slow', 'options', 'kind'),
+    [
+        (True, {}, PointwiseConv2d),
+        (True, dict(fuse=False), PointwiseConv2d),
+        (True, dict(amp='bf16'), PreparedConv2d),
+        (True, dict(channels_last=False, fuse=False), nn.Conv2d),
+        (False, {}, PreparedConv2d),
+    ],
+)
+def test_where_mkl_is_slow_another_library_computes_convolutions_of_1_x_1(monkeypatch, slow, options, kind):
+    monkeypatch.setattr('mmdet.models.inference._mkl_is_slow', lambda: slow)
+    net = Net().eval()
+    expected = outputs(net, IMAGE)
+    line = prepare_networks(net, options)
+    assert kinds(net)['shared'] is kinds(net)['late'] is kind and kinds(net)['own'] is not PointwiseConv2d
+    assert ('1 x 1 convolutions by oneDNN' in line) == (kind is PointwiseConv2d)
+    if 'amp' not in options:
+        torch.testing.assert_close(outputs(net, IMAGE), expected, rtol=1e-5, atol=1e-5)
+    restore_networks(net)
+    assert kinds(net)['late'] is nn.Conv2d and outputs(net, IMAGE).equal(expected)
+
+
+@pytest.mark.parametrize('settings', [{}, dict(bias=False), dict(stride=2), dict(groups=2), dict(padding=1), dict(padding='same')], ids=str)  # fmt: skip
+def test_convolutions_of_1_x_1_are_the_same_for_every_input(monkeypatch, settings):
+    """Also images in another type, none at all, autocast from outside, and a network that is moved to another type."""
+    monkeypatch.setattr('mmdet.models.inference._mkl_is_slow', lambda: True)
+    conv = nn.Conv2d(4, 6, 1, **settings)
+    net = InferenceNetwork()
+    net.backbone = nn.Sequential(conv)
+    images = [torch.rand(size) for size in ((2, 4, 5, 3), (1, 4, 1, 1), (0, 4, 5, 3))]
+    with torch.no_grad():
+        expected = [conv(image) for image in images]
+        prepare_networks(net, dict(fuse=False))
+        assert (type(conv) is PointwiseConv2d) == (settings in ({}, dict(bias=False), dict(stride=2)))
+        for image, wanted in zip(images, expected):
+            torch.testing.assert_close(conv(image), wanted, rtol=1e-5, atol=1e-6)
+            with torch.autocast('cpu', torch.bfloat16):
+                assert conv(image).dtype == torch.bfloat16
+        wide = net.double()
+        torch.testing.assert_close(wide.backbone(images[0].double()), expected[0].double(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize('undo', [restore_networks, nn.Module.train, lambda net: net.backbone['own_norm'].train()])

@@ -1,10 +1,12 @@
 """Composite folders through ``load``: both stages are the network of ``tiny``, which sees the largest red of what it is shown."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from mmdet_runtime import load
-from mmdet_runtime.errors import CheckpointError, ConfigError
+from mmdet_runtime.errors import CheckpointError, ConfigError, ModelInputError
 
 from .tiny import picture, stage, write_folder
 
@@ -28,6 +30,35 @@ def test_tiles_and_the_whole(tmp_path):
     assert found.scores[:2].tolist() == pytest.approx([0.8, 0.4]) and found.scores[2] == pytest.approx(0.2, abs=0.002)
     assert [*runtime.clock.sizes['tiles']] == [2]
     assert {'stage network', 'whole network'} <= {*runtime.clock.times}
+
+
+@pytest.mark.parametrize(
+    ('kind', 'threads', 'cores', 'own'),
+    [
+        ('SlicedDet', 1, 2, True),
+        ('SlicedDet', 2, 2, False),
+        ('SlicedDet', None, 2, False),
+        ('SlicedDet', 1, None, False),
+        ('detector', 1, 2, False),
+    ],
+)
+def test_a_thread_of_the_networks(tmp_path, monkeypatch, kind, threads, cores, own):
+    """Where a core is free; it gives the same, raises what the network raises, and is gone after the block, also after an error."""
+    monkeypatch.setattr('os.cpu_count', lambda: cores)
+    sliced = kind == 'SlicedDet'
+    made = folder(
+        tmp_path, kind, {'stage' if sliced else 'detector': stage()}, dict(tile_wh=[64, 32]) if sliced else {}
+    )
+    runtime = load(made, threads=1)
+    image, (network,) = picture(204, 64, 32), runtime.networks.values()
+    expected, used = runtime(image), []
+    run = network._run
+    network._run = lambda feed: used.append(threading.current_thread().name) or run(feed)
+    with pytest.raises(ModelInputError, match='takes'), runtime.own_thread(threads):
+        assert runtime(image).bboxes.tolist() == expected.bboxes.tolist()
+        network.run({})
+    assert [name.startswith('network') for name in used] == [own]
+    assert network.thread is None and not [one for one in threading.enumerate() if one.name.startswith('network')]
 
 
 @pytest.mark.parametrize(
