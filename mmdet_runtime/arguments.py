@@ -13,15 +13,28 @@ class ArgumentParser(argparse.ArgumentParser):
     its values, as text or not.
     """
 
+    _refused: dict[str, str]
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """See argparse; the error also says why a word is no value of the option before it."""
+        parsed, rest = self.parse_known_args(args, namespace)
+        if rest:
+            self.error('; '.join([f'unrecognized arguments: {" ".join(rest)}', *self._refused.values()]))
+        return parsed
+
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """See argparse; also what ``parse_args`` calls."""
+        self._refused = {}
         words = list(sys.argv[1:] if args is None else args)
         end = words.index('--') if '--' in words else len(words)
         for i, (word, following) in enumerate(zip(words[:end], words[1:])):
             action = self._optional_value(word)
             # Words that begin with a dash are not taken by argparse either.
-            if action is not None and not following.startswith('-') and not _accepts(action, following):
+            if action is None or following.startswith('-'):
+                continue
+            if reason := _refusal(action, following):
                 words[i] = f'{word}={action.const}'
+                self._refused[following] = f'{following!r} is no value of {word}: {reason}'
         return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -37,9 +50,13 @@ class ArgumentParser(argparse.ArgumentParser):
         return actions[0] if len(actions) == 1 and actions[0].nargs == '?' else None
 
 
-def _accepts(action: argparse.Action, word: str) -> bool:
+def _refusal(action: argparse.Action, word: str) -> str | None:
+    """Why a word is no value of an option; None where it is one."""
     try:
         value = action.type(word) if callable(action.type) else word
-    except (ValueError, TypeError, argparse.ArgumentTypeError):
-        return False
-    return action.choices is None or value in action.choices
+    except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
+        return str(error) or 'it means nothing there'
+    if action.choices is None or value in action.choices:
+        return None
+    # True stands for the word that means the option without a value.
+    return f'choose from {", ".join(str(action.const) if choice is True else str(choice) for choice in action.choices)}'

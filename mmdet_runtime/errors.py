@@ -3,7 +3,8 @@
 Each also derives from the builtin that callers would expect (``ValueError``, ``RuntimeError``), and composes its message the same way:
 *where* (file, record, field), *what is wrong or allowed*, then *what was received*.
 
-    >>> raise DataError('box width must be > 0', file='train.json', record='annotation 7', field='bbox', received=[0, 0, -1, 4])
+    >>> place = dict(file='train.json', record='annotation 7', field='bbox')
+    >>> raise DataError('box width must be > 0', **place, received=[0, 0, -1, 4])
     Traceback (most recent call last):
     ...
     mmdet_runtime.errors.DataError: train.json: annotation 7: bbox: box width must be > 0. Received: [0, 0, -1, 4]

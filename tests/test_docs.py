@@ -1,5 +1,6 @@
 """The documentation names files, options and results that exist."""
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -49,6 +50,41 @@ def test_site_has_every_page_once(repository):
 
     pages = sorted(path.relative_to(repository / 'docs').as_posix() for path in (repository / 'docs').rglob('*.md'))
     assert sorted(listed(settings['nav'])) == pages, 'nav of mkdocs.yml'
+
+
+def test_an_installed_package_names_pages_by_title(repository):
+    """It has no docs/; so what users read of it, help and messages, names pages as the site does: docstrings are for readers of the sources, but
+    those of commands and tools are help."""
+    titles = set()
+
+    def add_titles(entries, section=''):
+        for entry in entries:
+            for title, inside in entry.items() if isinstance(entry, dict) else ():
+                titles.update((title, f'{section}: {title}'))
+                if isinstance(inside, list):
+                    add_titles(inside, title)
+
+    add_titles(yaml.safe_load((repository / 'mkdocs.yml').read_text(encoding='utf-8'))['nav'])
+    wrong, named = [], set()
+    for path in (
+        path for folder in ('mmdet', 'mmdet_runtime', 'tools') for path in (repository / folder).rglob('*.py')
+    ):
+        name, text = path.relative_to(repository).as_posix(), path.read_text(encoding='utf-8')
+        if '.mim' in name or name == 'tools/misc/make_model_zoo.py' or not re.search(r'docs/|page "', text):
+            continue
+        is_help = name.startswith(('mmdet/commands/', 'tools/'))
+        tree = ast.parse(text)
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and (is_help or id(node) not in docstrings)
+            ):
+                words = ' '.join(node.value.split())
+                named.update(re.findall('page "([^"]+)" of the documentation', words))
+                wrong += [f'{name}: {each}' for each in re.findall(r'docs/\w+\.md', words)]
+    assert not wrong and not named - titles and len(named) > 5, (wrong, named - titles)
 
 
 def test_api_reference_names_what_exists(repository):

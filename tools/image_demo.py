@@ -2,7 +2,7 @@
 
     python tools/image_demo.py INPUT MODEL [--weights CHECKPOINT] [--out-dir outputs]
 
-INPUT is a file, folder, glob pattern, address or video. MODEL is a config file, or a checkpoint whose config lies in its folder.
+INPUT is a file, folder, glob pattern, address or video. MODEL is a config file, the name of a model, or a checkpoint whose config lies in its folder.
 """
 
 import argparse
@@ -10,15 +10,17 @@ import argparse
 from mmdet.apis import DetInferencer
 from mmdet.apis.backends import add_backend_arguments
 from mmdet.apis.building import PALETTES
-from mmdet.config.reading import ArgumentParser, add_inference_arguments, add_value_range
+from mmdet.apis.prediction import config_and_weights
+from mmdet.config.reading import ArgumentParser, add_inference_arguments, add_random_weights, add_value_range
 from mmdet.utils import reports_user_errors
 
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('inputs', help='image, folder, glob pattern, address or video')
-    parser.add_argument('model', help='config file, or checkpoint with its config beside it')
-    parser.add_argument('--weights', help='checkpoint: path, URL or known name; random weights without it')
+    parser.add_argument('model', help='config file, name, or checkpoint with its config beside it')
+    parser.add_argument('--weights', help='checkpoint: path, URL or known name; default: those that MODEL names')
+    add_random_weights(parser)
     parser.add_argument('--out-dir', default='outputs', help='folder for vis/ and preds/; default: outputs')
     parser.add_argument('--device', help="like 'cpu' or 'cuda:0'; default: the first GPU, or the CPU")
     add_backend_arguments(parser)
@@ -55,9 +57,12 @@ def parse_args() -> argparse.Namespace:
 @reports_user_errors
 def main() -> None:
     args = parse_args()
+    config, weights = config_and_weights(
+        args.model, args.weights, args.cfg_options, trust_checkpoint=args.trust_checkpoint
+    )
     inferencer = DetInferencer(
-        args.model, args.weights, args.device, palette=args.palette, trust_checkpoint=args.trust_checkpoint,
-        value_range=args.value_range, cfg_options=args.cfg_options, backend=args.backend, precision=args.backend_precision,
+        config, weights, args.device, palette=args.palette, trust_checkpoint=args.trust_checkpoint, value_range=args.value_range,
+        backend=args.backend, precision=args.backend_precision, random_weights=args.random_weights,
     )  # fmt: skip
     result = inferencer(
         args.inputs, batch_size=args.batch_size, show=args.show, no_save_vis=args.no_save_vis,

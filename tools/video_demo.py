@@ -5,7 +5,7 @@
 
 VIDEO is a video file, a folder of frames or of such folders, the number of a camera, an rtsp:// or http:// address, or a pattern in quotes.
 With --out FILE.mp4 the annotated video is written, with --out FOLDER what --video, --json, --csv, ... say; by default video and JSON, and of
-tracks also a MOT file. Ctrl-C ends it with complete files. docs/video.md says more.
+tracks also a MOT file. Ctrl-C ends it with complete files. The page "Video and tracking" of the documentation says more.
 """
 
 import argparse
@@ -13,8 +13,9 @@ import sys
 
 from mmdet.apis import DetInferencer
 from mmdet.apis.backends import add_backend_arguments
+from mmdet.apis.prediction import config_and_weights
 from mmdet.apis.videos import KINDS, detect_in_videos
-from mmdet.config.reading import ArgumentParser, add_inference_arguments
+from mmdet.config.reading import ArgumentParser, add_inference_arguments, add_random_weights
 from mmdet.utils import reports_user_errors
 from mmdet.utils.outputs import refuse_inputs
 from mmdet_runtime.track_arguments import add_track_arguments, read_track_arguments
@@ -23,10 +24,11 @@ from mmdet_runtime.track_arguments import add_track_arguments, read_track_argume
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('inputs', metavar='VIDEO', help='video, folder of frames, camera, address or pattern')
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, name, or checkpoint with its config beside it')
     parser.add_argument(
-        'checkpoint', nargs='?', help='checkpoint: path, URL or known name; of a composite, its config may say'
+        'checkpoint', nargs='?', help='checkpoint: path, URL or known name; default: those that CONFIG names'
     )
+    add_random_weights(parser)
     parser.add_argument('--out', help='annotated video to write (.mp4), or a folder')
     for kind, text in (
         ('video', 'annotated videos'),
@@ -68,9 +70,12 @@ def main() -> int:
     args = parse_args()
     refuse_inputs([args.out], [args.inputs, args.config, args.checkpoint], field='--out')
     tracking = read_track_arguments(args, clips=True, high=args.score_thr)
+    config, weights = config_and_weights(
+        args.config, args.checkpoint, args.cfg_options, trust_checkpoint=args.trust_checkpoint
+    )
     inferencer = DetInferencer(
-        args.config, args.checkpoint, args.device, trust_checkpoint=args.trust_checkpoint, cfg_options=args.cfg_options,
-        backend=args.backend, precision=args.backend_precision, show_progress=False,
+        config, weights, args.device, trust_checkpoint=args.trust_checkpoint, backend=args.backend, precision=args.backend_precision,
+        show_progress=False, random_weights=args.random_weights,
     )  # fmt: skip
     report = detect_in_videos(
         inferencer, args.inputs, args.out, kinds=args.kinds or ('video', 'json', *(['mot'] if tracking else [])), tracking=tracking,

@@ -43,6 +43,7 @@ def init_detector(
     amp: bool | str | None = None,
     backend: str | None = None,
     precision: str | None = None,
+    random_weights: bool = True,
 ) -> BaseDetector:
     """Build the detector of a config, load its weights, and make it ready for :func:`inference_detector`.
 
@@ -59,19 +60,22 @@ def init_detector(
         amp: ``'bf16'``, ``'fp16'`` or True (float16 on a GPU, bfloat16 on the CPU) for mixed precision; None takes ``inference.amp`` of the
             config. That dict also has the layout and the folding, see :class:`~mmdet.models.inference.InferenceOptions`.
         backend, precision: what computes the network, and in which type, see :func:`~mmdet.apis.backends.use_backend`; None is eager torch.
+        random_weights: False makes an error of what is a warning else: weights that stay random.
 
     Returns:
         The detector in evaluation mode, prepared for inference (parameters and state dict are as ever; ``train()`` undoes it), with ``cfg`` (the Config) and ``dataset_meta`` (``classes``, ``palette``).
 
     Raises:
-        ConfigError: the config or device cannot be used; a config of another type is also a TypeError.
+        ConfigError: the config or device cannot be used, or weights are missing; a config of another type is also a TypeError.
         CheckpointError: the checkpoint is missing, unsafe, or does not fit.
     """
     config = read_config(config, cfg_options)
     device = choose_device(device, backend)
     model = build_model(config)
     content = None if checkpoint is None else load_checkpoint_file(checkpoint, trust=trust_checkpoint)
-    load_weights(model, content, config, palette, checkpoint_name=checkpoint, trust_checkpoint=trust_checkpoint)
+    load_weights(
+        model, content, config, palette, checkpoint_name=checkpoint, trust_checkpoint=trust_checkpoint, random_weights=random_weights
+    )  # fmt: skip
     return ready_for_inference(model.to(device), config, backend, precision, amp=amp)
 
 
@@ -110,6 +114,7 @@ def load_weights(
     *,
     checkpoint_name: object = 'the checkpoint',
     trust_checkpoint: bool = False,
+    random_weights: bool = True,
 ) -> None:
     """Put weights into a detector, and set its ``dataset_meta``; see :func:`init_detector`.
 
@@ -117,12 +122,15 @@ def load_weights(
     """
     meta: dict | None = None
     if content is None:
+        if not random_weights:
+            require_weights(model, config)
+        if random := parts_without_weights(model, config.model):
+            message = f'no checkpoint given: the weights of {" and ".join(random)} and the predictions are random'
+            print_log(message, logger='current', level=30)
         if isinstance(model, CompositeDetector):
             meta = load_parts(model, config.model, trust_checkpoint)
         elif _has_published(model):
             meta = _load_published(model)
-        if meta is None:
-            print_log('no checkpoint given: weights and predictions are random', logger='current', level=30)
     else:
         report = load_into(model, content['state_dict'], complete=True)
         if report.unexpected:
@@ -360,3 +368,14 @@ def parts_without_weights(model: BaseDetector, model_cfg: dict) -> list[str]:
     parts = _parts(model, model_cfg)
     loaded = [part.detector for part, found in parts.values() if found is not None or _has_published(part.detector)]
     return [f'model.{name}' for name, (part, _) in parts.items() if all(part.detector is not one for one in loaded)]
+
+
+def require_weights(model: BaseDetector, config: Config) -> None:
+    """Refuse a model of which a part would keep random weights, as no checkpoint is given.
+
+    Raises:
+        ConfigError: there is such a part; the message names it, and the option ``--random-weights`` of the commands.
+    """
+    if random := parts_without_weights(model, config.model):
+        message = f'the weights of {" and ".join(random)} would be random: give a checkpoint, or ask for them by --random-weights'
+        raise ConfigError(message, file=config.filename, field='checkpoint')

@@ -77,7 +77,7 @@ class DetInferencer(TilingSteps, BaseInferencer):
 
     Args:
         model: path or name of a config, a Config or dict, or the path of a checkpoint whose config lies beside it (as a training run leaves it).
-        weights: checkpoint path, URL or known name; None with a config means random weights.
+        weights: checkpoint path, URL or known name; None with a config means those that it names, else random weights.
         device: None takes the first GPU, or the CPU where there is none.
         scope: must be 'mmdet'; kept for callers of mmdetection.
         palette: as for :func:`mmdet.apis.init_detector`.
@@ -90,6 +90,7 @@ class DetInferencer(TilingSteps, BaseInferencer):
         compile: ``torch.compile`` the network, for the first four padded sizes or for as many as this number says.
         backend, precision: what computes the network (``'openvino'``, ``'openvino-winograd'``, ``'onnxruntime'``, ``'torch-compile'``), and in which type
             (``'fp32'``, ``'bf16'``), see :func:`~mmdet.apis.backends.use_backend`; None is eager torch.
+        random_weights: False makes an error of what is a warning else: weights that stay random.
 
     Attributes:
         cfg, model, pipeline, collate_fn, visualizer, device: what the constructor built.
@@ -131,6 +132,7 @@ class DetInferencer(TilingSteps, BaseInferencer):
         compile: bool | int | None = None,
         backend: str | None = None,
         precision: str | None = None,
+        random_weights: bool = True,
     ):
         # mmengine's constructor is not called: it reads checkpoints without checks, and runs the config stored in them.
         if scope not in (SCOPE, None):
@@ -156,7 +158,7 @@ class DetInferencer(TilingSteps, BaseInferencer):
         self.palette = palette
         self.show_progress = show_progress
         self.num_visualized_imgs = self.num_predicted_imgs = 0
-        self._trust_checkpoint = trust_checkpoint
+        self._trust_checkpoint, self._random_weights = trust_checkpoint, random_weights
         self._value_range = check_value_range(value_range)
         self._inference: dict[str, Any] = dict(amp=amp, compile=compile, backend=backend, precision=precision)
         self._names = InputNames()
@@ -180,7 +182,9 @@ class DetInferencer(TilingSteps, BaseInferencer):
 
     def _load_weights_to_model(self, model: BaseDetector, checkpoint: dict | None, cfg: Config | None) -> None:
         """Put the weights of a loaded checkpoint into the model and set its ``dataset_meta``."""
-        load_weights(model, checkpoint, cfg or self.cfg, self.palette, trust_checkpoint=self._trust_checkpoint)
+        load_weights(
+            model, checkpoint, cfg or self.cfg, self.palette, trust_checkpoint=self._trust_checkpoint, random_weights=self._random_weights
+        )  # fmt: skip
 
     def _init_pipeline(self, cfg: Config) -> Compose:
         """The test pipeline, with ``InferencerLoader`` in the place of its loader.

@@ -7,7 +7,6 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..errors import ConfigError
 from ..export.folder import (
     REJECTED,
     new_folder,
@@ -22,7 +21,7 @@ from ..export.parity import Parity, metrics_table
 from ..export.plan import make_plan
 from ..export.settings import ExportSettings, check_settings, config_for
 from ..export.winograd import count_layers
-from .building import init_detector, parts_without_weights, read_config
+from .building import init_detector, read_config
 from .export_comparison import average_precision, compare_detections, fixed_size
 from .export_images import calibration_images, check_images, recorded_inputs
 from .known_models import config_by_name
@@ -87,11 +86,9 @@ def export_detector(
     if isinstance(config, str):
         config = config_by_name(config)
     cfg = config_for(read_config(config, cfg_options), settings, log)
-    model = init_detector(cfg, checkpoint, device='cpu', trust_checkpoint=trust_checkpoint)
-    random = parts_without_weights(model, cfg.model) if checkpoint is None else []
-    if random and not settings.random_weights:
-        message = f'the weights of {" and ".join(random)} would be random: give a checkpoint, or ask for them by --random-weights'
-        raise ConfigError(message, field='CKPT')
+    model = init_detector(
+        cfg, checkpoint, device='cpu', trust_checkpoint=trust_checkpoint, random_weights=settings.random_weights
+    )
     plan = make_plan(model, cfg, settings, log)
     if settings.winograd:
         log(f'fewer multiplications (Winograd): {count_layers(plan.detectors)}')

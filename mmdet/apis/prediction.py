@@ -1,8 +1,11 @@
 """What a user may name as the model of a prediction."""
 
+from mmengine.config import Config
+from mmengine.logging import print_log
+
 from ..engine.checkpoint.sources import CACHE_VARIABLE, cache_folder
 from ..errors import ConfigError
-from .building import config_of_checkpoint
+from .building import config_of_checkpoint, read_config
 from .known_models import KnownModel, known_models, named_config
 
 
@@ -27,6 +30,25 @@ def model_and_weights(model: str, weights: str | None, *, trust_checkpoint: bool
         return str(beside), model
     config, known = named_config(model, 'MODEL'), known_models().get(model.lower())
     return config, weights if weights is not None or known is None else _published(known)
+
+
+def config_and_weights(
+    model: str, weights: str | None, cfg_options: dict | None = None, *, trust_checkpoint: bool = False
+) -> tuple[Config, str | None]:
+    """The same, the config read; of a config that is given without a checkpoint, the weights are its ``load_from``, if it has one.
+
+    Args:
+        model, weights, trust_checkpoint: as for :func:`model_and_weights`.
+        cfg_options: overrides of the config.
+
+    Raises:
+        ConfigError, CheckpointError: as for :func:`model_and_weights`; or the config cannot be read.
+    """
+    path, weights = model_and_weights(model, weights, trust_checkpoint=trust_checkpoint)
+    config = read_config(path, cfg_options)
+    if weights is None and (weights := config.get('load_from')) is not None:
+        print_log(f'the weights are those of load_from in {path}: {weights}', logger='current')
+    return config, weights
 
 
 def _published(known: KnownModel) -> str:

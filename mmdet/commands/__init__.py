@@ -93,7 +93,9 @@ def _main_parser(subcommands: bool = False) -> Parser:
     parser = Parser(
         prog='mmdet',
         description='Train, search, test and use object detectors.',
-        epilog='commands:\n' + '\n'.join(lines) + '\n\nmmdet COMMAND --help explains one.',
+        epilog='commands:\n'
+        + '\n'.join(lines)
+        + '\n\nmmdet COMMAND --help explains one. The documentation is the folder docs/ of the sources; make docs there builds its site.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

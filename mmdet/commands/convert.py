@@ -24,8 +24,8 @@ def convert(
         mmdet convert data/my_yolo data/my_coco --to coco
         mmdet convert data/BCCD data/bccd_yolo --to yolo --image-files link
 
-    The format of SRC is recognised. DST is a file (.json, .csv) or a folder, which must not exist or be empty. docs/data_formats.md says which field
-    goes where.
+    The format of SRC is recognised. DST is a file (.json, .csv) or a folder, which must not exist or be empty. The page "Data formats" of the documentation
+    says which field goes where.
 
     Args:
         source: file or folder of annotations.

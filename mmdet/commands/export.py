@@ -37,8 +37,8 @@ def export(
         mmdet export STRUCTURE OUT_DIR [--index 0] [--checkpoint CKPT] [--task classification|detection] [--onnx]
 
     CONFIG is a config of a detector, or its known name; composite detectors become one folder. The folder gets the networks, manifest.json and
-    README.md, and runs without torch (docs/deployment.md). The export is compared with the original on real images at the end; if boxes differ,
-    the folder is named OUT_rejected and the exit status is 1.
+    README.md, and runs without torch (page "Deployment" of the documentation). The export is compared with the original on real images at
+    the end; if boxes differ, the folder is named OUT_rejected and the exit status is 1.
 
     Without --to and without a config, the first argument is a file of structures: best_structure.json of a search, or
     configs/tinynas/*/models/*.json. ``mmdet export STRUCTURE OUT_DIR --help`` explains that.
@@ -105,7 +105,7 @@ def export_structure(
         mmdet export STRUCTURE OUT_DIR [--index 0] [--checkpoint CKPT] [--task classification|detection] [--onnx]
 
     OUT_DIR gets structure.json, the model's code, demo.py, README.md, weights.pth with --checkpoint, and model.onnx with --onnx
-    (docs/tinynas_export.md). Detectors are exported by ``mmdet export CONFIG CKPT --to ...``.
+    (page "TinyNAS: Export" of the documentation). Detectors are exported by ``mmdet export CONFIG CKPT --to ...``.
 
     Args:
         structure: file of structures: best_structure.json of a search, configs/tinynas/*/models/*.json, or a text file of LightNAS.

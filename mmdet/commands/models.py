@@ -13,7 +13,8 @@ def models(pattern: str = '', *, weights: bool = False, json: bool = False) -> i
 
     AP is that of the boxes on COCO val2017 as the authors published it; the licence is that of the repository that publishes the file,
     unknown where that states none. ``mmdet predict NAME`` fetches the file; those marked (by hand) are on pages that only a browser can open, and are
-    found under the name given here in the folder of downloaded checkpoints; those marked (hub) are models of the Hugging Face hub, docs/transformers.md.
+    found under the name given here in the folder of downloaded checkpoints; those marked (hub) are models of the Hugging Face hub
+    (page "Detectors of transformers" of the documentation).
 
     Args:
         pattern: part of the names or the family, of any case.

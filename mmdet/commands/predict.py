@@ -32,6 +32,7 @@ def predict(
     score_thr: Annotated[float, Option(('--pred-score-thr',))] = 0.3,
     batch_size: int = 1,
     device: str | None = None,
+    random_weights: bool = False,
     recursive: bool = False,
     skip_broken: bool = False,
     value_range: Annotated[list[str] | None, Option(metavar=('LOW', 'HIGH'), parse=_number_or_rule)] = None,
@@ -57,13 +58,13 @@ def predict(
     MODEL is the name of a model (``mmdet models`` lists them), a config file, or a checkpoint whose config lies in its folder. The published weights
     of a named model are fetched once, and their hash is checked; without network, the error says which file to put where.
 
-    Videos, cameras (0) and streams (rtsp://) can be tracked and counted (docs/video.md); with --track, --line, --zone or --video a folder of images
-    is one video, and an http:// address a stream. They are written to videos/, json/, mot/ and counts.json of the output folder.
+    Videos, cameras (0) and streams (rtsp://) can be tracked and counted (page "Video and tracking" of the documentation); with --track, --line,
+    --zone or --video a folder of images is one video, and an http:// address a stream. They are written to videos/, json/, mot/ and counts.json of the output folder.
 
     Args:
         model: name of a model, config file, or checkpoint with its config beside it.
         inputs: images, videos, folders, patterns in quotes, addresses, numbers of cameras.
-        weights: checkpoint: path, URL or known name; default: the published weights of a named model.
+        weights: checkpoint: path, URL or known name; default: the published weights of a named model, or those that a config names.
         out_dir: folder for vis/ and preds/, or for what belongs to videos.
         slice: detect in overlapping tiles of this size, such as 640 or 960x540, and on the whole image; 640 without a size.
         overlap: share of a tile that the next repeats.
@@ -71,6 +72,7 @@ def predict(
         score_thr: boxes with a score above this are drawn.
         batch_size: images loaded together.
         device: like 'cpu' or 'cuda:0'; default: the first GPU, or the CPU.
+        random_weights: detect without a checkpoint, to try a structure.
         recursive: search folders below the input folder.
         skip_broken: leave out images that cannot be read; the exit status is then 1.
         value_range: what 16-bit and floating-point pixels mean: two values that become 0 and 255, or 'full' or 'minmax'.
@@ -89,7 +91,7 @@ def predict(
     from mmdet_runtime.track_arguments import read_track_arguments
 
     from ..apis import DetInferencer
-    from ..apis.prediction import model_and_weights
+    from ..apis.prediction import config_and_weights
     from ..errors import ConfigError
 
     if slice and pack:
@@ -110,21 +112,20 @@ def predict(
             else 'is for videos, cameras and streams; give --video, too'
         )
         raise ConfigError(message, field=f'--{asked.replace("_", "-")}')
-    found, weights = model_and_weights(model, weights, trust_checkpoint=config.trust_checkpoint)
+    options = {**inference.as_cfg_options(), **(config.cfg_options or {})}
+    found, weights = config_and_weights(model, weights, options, trust_checkpoint=config.trust_checkpoint)
     if moving:
         collect_clips(inputs, recursive=recursive)
     elif not skip_broken:  # what is not there is said before weights are fetched
         collect(inputs, recursive=recursive)
     tile_wh: Any = (640, 640) if slice is True else slice or None
-    options = {**inference.as_cfg_options(), **(config.cfg_options or {})} or None
     if pack or tile_wh:
-        from ..apis.building import read_config
         from ..config.stages import composite_config
 
-        found, options = composite_config(read_config(found, options), tile_wh=tile_wh, overlap=overlap), None
+        found = composite_config(found, tile_wh=tile_wh, overlap=overlap)
     inferencer = DetInferencer(
         found, weights, device, palette=palette, trust_checkpoint=config.trust_checkpoint, value_range=_pixel_range(value_range),
-        cfg_options=options, backend=inference.backend, precision=inference.backend_precision, show_progress=not moving,
+        backend=inference.backend, precision=inference.backend_precision, show_progress=not moving, random_weights=random_weights,
     )  # fmt: skip
     if moving:
         from ..apis.videos import detect_in_videos

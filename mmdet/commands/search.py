@@ -19,8 +19,8 @@ def search(
     """Search the structure of a backbone.
 
     The config holds ``structure`` (the initial one), ``score`` and ``space``, usually ``budgets``, and may hold ``search``, ``image_size``, ``frames``
-    and ``latency`` (docs/tinynas_search.md). ``tools/dist_search.sh`` starts several processes. The work dir gets ``best_structure.json``, which
-    ``backbone=dict(type='TinyNASBackbone', structure=...)`` takes, ``pareto_front.json``, ``search_log.json``, ``search.svg`` and
+    and ``latency`` (page "TinyNAS: Search" of the documentation). ``tools/dist_search.sh`` starts several processes. The work dir gets
+    ``best_structure.json``, which ``backbone=dict(type='TinyNASBackbone', structure=...)`` takes, ``pareto_front.json``, ``search_log.json``, ``search.svg`` and
     ``search_state.json``.
 
     Args:

@@ -11,6 +11,7 @@ def web(
     *,
     weights: Annotated[list[str] | None, Option(metavar='CKPT')] = None,
     named: bool = True,
+    random_weights: bool = False,
     tile: Annotated[str, Option(metavar='WxH', parse=_tile_size)] = '640',
     overlap: float = 0.2,
     device: str | None = None,
@@ -34,6 +35,7 @@ def web(
         models: names of models, config files, checkpoints with their config beside them, or exported folders.
         weights: checkpoints of the first models, in their order.
         named: offer all models with published weights, too, which are fetched when they are first used.
+        random_weights: also offer configs without weights, to try a structure.
         tile: size of the tiles of the tiled look, such as 640 or 960x540.
         overlap: share of a tile that the next repeats.
         device: like 'cpu' or 'cuda:0'; default: the first GPU, or the CPU.
@@ -61,7 +63,9 @@ def web(
     check_tiles(tile_wh, overlap)
     pixels = check_value_range(_pixel_range(value_range))
     options: dict[str, Any] = dict(tile_wh=tile_wh, overlap=overlap, device=device, trust_checkpoint=trust_checkpoint)
-    choices = choices_of(models, weights or (), named=named, trust_checkpoint=trust_checkpoint)
+    choices = choices_of(
+        models, weights or (), named=named, trust_checkpoint=trust_checkpoint, random_weights=random_weights
+    )
     from ..web.server import LOCAL, Page, serve
 
     shelf = Models(choices, kept_models, lambda choice: load_model(choice.source, choice.weights, **options))

@@ -50,7 +50,7 @@ def refuse_class_config(path: Path) -> None:
         if isinstance(node, ast.ClassDef) and node.bases and node.name in ('Config', 'Exp'):
             message = (
                 'the config is a class, as in DAMO-YOLO and YOLOX, whose values only that project can tell. '
-                'Searched backbones of DAMO-YOLO can be used: type DAMOYOLOBackbone, see docs/maedet.md'
+                'Searched backbones of DAMO-YOLO can be used: type DAMOYOLOBackbone, see the page "MAE-DET" of the documentation'
             )
             raise ConfigError(message, file=path, record=f'line {node.lineno}', received=f'class {node.name}')
 

@@ -139,6 +139,11 @@ def add_inference_arguments(parser: ArgumentParser, *, with_options: bool = Fals
         add('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help='override config values')
 
 
+def add_random_weights(parser: argparse.ArgumentParser) -> None:
+    """Add ``--random-weights``, without which a missing checkpoint is an error."""
+    parser.add_argument('--random-weights', action='store_true', help='detect without a checkpoint, to try a structure')
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that every tool with a config has: overrides, launcher, trust, length of the console output."""
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',

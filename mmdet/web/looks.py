@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 
 from mmdet_runtime.composite import UFPMPDet as RuntimeUFPMPDet
 from mmdet_runtime.detector import Runtime, load
@@ -18,7 +19,7 @@ from mmdet_runtime.folder import MANIFEST
 
 from ..apis.building import init_detector
 from ..apis.inference import ImagePipeline, predict_batch
-from ..apis.prediction import model_and_weights
+from ..apis.prediction import config_and_weights
 from ..config.stages import COARSE_TEST_CFG, composite_config, composite_settings, test_pipeline_config
 from ..errors import ConfigError
 from ..models.detectors import CompositeDetector, SlicedDet, UFPMPDet
@@ -105,7 +106,7 @@ class ToolboxModel(Model):
     """
 
     def __init__(
-        self, config: str, checkpoint: str | None, *, device: str | None = None, tile_wh: tuple[int, int] = (640, 640),
+        self, config: str | Config, checkpoint: str | None, *, device: str | None = None, tile_wh: tuple[int, int] = (640, 640),
         overlap: float = 0.2, trust_checkpoint: bool = False,
     ):  # fmt: skip
         self._model = init_detector(config, checkpoint, device=device, trust_checkpoint=trust_checkpoint)
@@ -119,7 +120,9 @@ class ToolboxModel(Model):
         elif isinstance(self._model, UFPMPDet):
             self._detectors['packed'] = self._model
         elif isinstance(self._model, CompositeDetector):
-            raise ConfigError('must be a single detector, a SlicedDet or a UFPMPDet', file=config, field='model')
+            raise ConfigError(
+                'must be a single detector, a SlicedDet or a UFPMPDet', file=self._model.cfg.filename, field='model'
+            )
         else:
             self._pipeline = ImagePipeline(test_pipeline_config(self._model.cfg))
             try:
@@ -233,14 +236,14 @@ def load_model(source: str, weights: str | None = None, *, trust_checkpoint: boo
 
     Args:
         source: the model.
-        weights: checkpoint; None takes the published one of a name, and the one that the config of a composite detector names.
+        weights: checkpoint; None takes the published one of a name, and those that a config names.
         trust_checkpoint: unpickle arbitrary objects of the checkpoint.
         **options: of :class:`ToolboxModel` or :class:`ExportedModel`.
     """
     if is_exported(source):
         options.pop('device', None)
         return ExportedModel(source, **options)
-    config, checkpoint = model_and_weights(source, weights, trust_checkpoint=trust_checkpoint)
+    config, checkpoint = config_and_weights(source, weights, trust_checkpoint=trust_checkpoint)
     return ToolboxModel(config, checkpoint, trust_checkpoint=trust_checkpoint, **options)
 
 

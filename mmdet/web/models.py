@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..apis.building import CHECKPOINT_SUFFIXES
+from ..apis.building import CHECKPOINT_SUFFIXES, build_model, require_weights
 from ..apis.known_models import known_models
-from ..apis.prediction import model_and_weights
+from ..apis.prediction import config_and_weights
 from ..errors import ConfigError
 from .looks import Model, is_exported, load_model
 
@@ -61,7 +61,12 @@ class Models:
 
 
 def choices_of(
-    models: Sequence[str], weights: Sequence[str] = (), *, named: bool = True, trust_checkpoint: bool = False
+    models: Sequence[str],
+    weights: Sequence[str] = (),
+    *,
+    named: bool = True,
+    trust_checkpoint: bool = False,
+    random_weights: bool = False,
 ) -> list[Choice]:
     """The choices of the page.
 
@@ -70,9 +75,10 @@ def choices_of(
         weights: checkpoints of the first of ``models``, in their order.
         named: offer all models with published weights as well.
         trust_checkpoint: the config beside a checkpoint may be a program.
+        random_weights: allow configs that are given without weights, and name none.
 
     Raises:
-        ConfigError: a model that does not exist, more weights than models, or no model at all.
+        ConfigError: a model that does not exist or has no weights, more weights than models, or no model at all.
     """
     if len(weights) > len(models):
         raise ConfigError(
@@ -81,7 +87,10 @@ def choices_of(
     found: dict[str, Choice] = {}
     for source, checkpoint in zip(models, [*weights, *[None] * (len(models) - len(weights))]):
         if not is_exported(source):
-            model_and_weights(source, checkpoint, trust_checkpoint=trust_checkpoint)  # now, not when somebody uses it
+            # now, not when somebody uses it
+            config, found_weights = config_and_weights(source, checkpoint, trust_checkpoint=trust_checkpoint)
+            if found_weights is None and not random_weights:
+                require_weights(build_model(config), config)
         elif checkpoint is not None:
             raise ConfigError('an exported folder has its weights in it', field='--weights', received=checkpoint)
         name = base = _name_of(source)

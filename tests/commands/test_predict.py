@@ -1,14 +1,18 @@
 """``mmdet predict`` and ``mmdet models``: which model, which weights, how an image is looked at."""
 
 import json
+import runpy
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 
+from mmdet.apis.building import build_model, init_detector
 from mmdet.apis.det_inferencer import DetInferencer
 from mmdet.apis.known_models import KnownModel, known_models
-from mmdet.apis.prediction import model_and_weights
+from mmdet.apis.prediction import config_and_weights, model_and_weights
 from mmdet.commands import command, main
 from mmdet.commands.signature import parser_of
 from mmdet.config.stages import composite_config
@@ -115,15 +119,113 @@ def test_composite_of_a_single_detector():
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('look', [[], ['--slice', '64'], ['--pack']])
 def test_predict(tmp_path, repository, look, capsys):
-    import cv2
-
     cv2.imwrite(str(tmp_path / 'image.png'), np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8))
     config = repository / 'configs/demo/gfl_demo.py'
     words = ['predict', config, tmp_path / 'image.png', '--out-dir', tmp_path / 'out', '--device', 'cpu', *look]
-    assert main([*map(str, words), '--cfg-options', 'model.backbone.init_cfg=None']) == 0
+    assert main([*map(str, words), '--random-weights']) == 0
     assert '1 images done' in capsys.readouterr().out
     found = json.loads((tmp_path / 'out/preds/image.json').read_text())
     assert {'bboxes', 'labels', 'scores'} <= set(found) and (tmp_path / 'out/vis/image.png').is_file()
+
+
+TINY = dict(
+    type='GFL',
+    backbone=dict(type='ResNet', depth=18, base_channels=4, out_indices=(2, 3), norm_cfg=dict(type='BN'), style='pytorch'),
+    neck=dict(type='FPN', in_channels=[16, 32], out_channels=4, num_outs=2),
+    bbox_head=dict(
+        type='GFLHead', num_classes=2, in_channels=4, feat_channels=4, stacked_convs=1, norm_cfg=None,
+        anchor_generator=dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[16, 32]),
+    ),
+    test_cfg=dict(nms_pre=9, score_thr=0.1, nms=dict(type='nms', iou_threshold=0.6), max_per_img=9),
+)  # fmt: skip
+
+
+@pytest.fixture
+def tiny_config(tmp_path):
+    path = tmp_path / 'tiny.py'
+    path.write_text(f'model = {TINY}\ntest_pipeline = {PIPELINE}\n')
+    return path
+
+
+@pytest.mark.parametrize(
+    ('command_line', 'named'),
+    [
+        ('mmdet predict {config} {image} --out-dir {out}', 'model'),
+        ('mmdet predict {config} {image} --out-dir {out} --slice', 'model.stage'),
+        ('mmdet predict {config} {image} --out-dir {out} --pack', 'model.coarse'),
+        ('mmdet predict {config} {folder} --out-dir {out} --video', 'model'),
+        ('mmdet web {config} --port 0', 'model'),
+        ('tools/image_demo.py {image} {config} --out-dir {out}', 'model'),
+        ('tools/video_demo.py {folder} {config} --out {out}', 'model'),
+    ],
+)
+def test_random_weights_must_be_asked_for(command_line, named, tiny_config, tmp_path, repository, monkeypatch, capsys):
+    image = tmp_path / 'image.png'
+    cv2.imwrite(str(image), np.zeros((64, 64, 3), np.uint8))
+    places = dict(config=tiny_config, image=image, folder=tmp_path, out=tmp_path / 'out')
+    program, *words = [word.format(**places) for word in command_line.split()]
+    monkeypatch.setattr('sys.argv', [program, *words])
+    with pytest.raises(SystemExit) as ended:
+        if program == 'mmdet':
+            main(words)
+        else:
+            runpy.run_path(str(repository / program), run_name='__main__')
+    assert ended.value.code == 2 and not (tmp_path / 'out').exists()
+    assert (
+        f'the weights of {named} would be random: give a checkpoint, or ask for them by --random-weights'
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ('config', 'weights', 'found'),
+    [
+        ('', None, None),
+        ('load_from = None', None, None),
+        ("load_from = 'coco.pth'", None, 'coco.pth'),
+        ("load_from = 'coco.pth'", 'own.pth', 'own.pth'),
+    ],
+)
+def test_the_weights_of_load_from(config, weights, found, tmp_path):
+    path = tmp_path / 'a.py'
+    path.write_text(f'model = dict()\n{config}\n')
+    read, chosen = config_and_weights(str(path), weights, {'model.type': 'GFL'})
+    assert (read.filename, read.model.type, chosen) == (str(path), 'GFL', found)
+
+
+def stage(number: int, checkpoint: bool = False) -> dict:
+    """A stage whose detector may have a checkpoint, which the test writes under this number."""
+    init = dict(type='Pretrained', checkpoint=f'{number}.pth') if checkpoint else None
+    return dict(detector=dict(TINY, init_cfg=init), scale=(64, 64))
+
+
+@pytest.mark.parametrize(
+    ('model', 'random'),
+    [
+        (TINY, ['model']),
+        (dict(type='SlicedDet', tile_wh=(64, 64), stage=stage(1)), ['model.stage']),
+        (dict(type='SlicedDet', tile_wh=(64, 64), stage=stage(1, True)), []),
+        (dict(type='UFPMPDet', coarse=stage(1), fine=stage(2)), ['model.coarse', 'model.fine']),
+        (dict(type='UFPMPDet', coarse=stage(1, True), fine=stage(2)), ['model.fine']),
+        (dict(type='UFPMPDet', coarse=stage(1, True), fine=stage(2, True)), []),
+    ],
+)
+def test_the_warning_names_what_is_random(model, random, tmp_path, monkeypatch):
+    """Also where only one stage has no weights; and there is none where checkpoints without meta are loaded."""
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        torch.save(build_model(Config(dict(model=TINY))).state_dict(), f'{number}.pth')
+    told = []
+    monkeypatch.setattr('mmdet.apis.building.print_log', lambda message, **_: told.append(message))
+    config = Config(dict(model=model))
+    init_detector(config, device='cpu')
+    expected = f'no checkpoint given: the weights of {" and ".join(random)} and the predictions are random'
+    assert told == ([expected] if random else [])
+    if random:
+        with pytest.raises(ConfigError, match=f'the weights of {" and ".join(random)} would be random'):
+            init_detector(config, device='cpu', random_weights=False)
+    else:
+        init_detector(config, device='cpu', random_weights=False)
 
 
 def test_models(capsys):

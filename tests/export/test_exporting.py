@@ -439,7 +439,7 @@ def test_random_weights_must_be_asked_for(scene, tmp_path, model, named):
             **{**model, 'coarse': dict(model['coarse'], detector=given if own else detector), 'fine': fine}
         )
     settings = ExportSettings(to='torch-export')
-    with pytest.raises(ConfigError, match=f'CKPT: the weights of {named} would be random'):
+    with pytest.raises(ConfigError, match=f'checkpoint: the weights of {named} would be random'):
         export_detector(config, None, tmp_path / 'out', settings, log=lambda line: None)
 
 

@@ -1,5 +1,6 @@
 """Options with an optional value: what follows them is theirs only if it is a value of theirs."""
 
+import argparse
 import ast
 import importlib.util
 import sys
@@ -61,6 +62,35 @@ def test_a_wrong_value_behind_an_equals_sign_is_an_error(words, capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(words)
     assert words[0].partition('=')[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        ('c 0', 'unrecognized arguments: 0; see'),
+        ('c d --amp', 'unrecognized arguments: d; see'),
+        (
+            'c --amp int8',
+            "unrecognized arguments: int8; 'int8' is no value of --amp: choose from auto, bf16, fp16; see",
+        ),
+        ('--amp int8 c', "unrecognized arguments: c; 'int8' is no value of --amp: choose from auto, bf16, fp16; see"),
+        ('c --size 0', "unrecognized arguments: 0; '0' is no value of --size: must be greater than 0; see"),
+        ('c --size 0 --amp 1', "'0' is no value of --size: must be greater than 0; '1' is no value of --amp: choose"),
+    ],
+)
+def test_a_refused_value_is_told_where_no_argument_takes_it(words, said, capsys):
+    def size(word: str) -> int:
+        if word != 'auto' and int(word) <= 0:
+            raise argparse.ArgumentTypeError('must be greater than 0')
+        return word
+
+    parser = ArgumentParser()
+    parser.add_argument('config')
+    add_inference_arguments(parser)
+    parser.add_argument('--size', nargs='?', type=size, const='auto')
+    with pytest.raises(SystemExit):
+        parser.parse_args(words.split())
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

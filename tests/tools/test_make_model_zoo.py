@@ -35,15 +35,18 @@ def test_tables(tool):
             aliases=('b', 'c'),
             macs=9.876,
             test_dev_ap=41.25,
+            license='MIT',
         ),
         KnownModel('d', config, page='https://host/view', macs=12.34),
         KnownModel('e', config, hub='owner/e'),
+        KnownModel('f', config),
     ]
     assert tool.table(models) == (
-        '| config | also | AP | parameters | G MAC | file |\n| --- | --- | --: | --: | --: | --- |\n'
-        '| a | b, c | 40.0 / 41.2 | 3.50 | 9.88 | [a-1.pth](https://host/a-1.pth#sha256=12345678) |\n'
-        '| d | | | | 12.3 | [by hand](https://host/view) |\n'
-        '| e | | | | | [owner/e](https://huggingface.co/owner/e) |\n'
+        '| config | also | AP | parameters | G MAC | licence | file |\n| --- | --- | --: | --: | --: | --- | --- |\n'
+        '| a | b, c | 40.0 / 41.2 | 3.50 | 9.88 | MIT | [a-1.pth](https://host/a-1.pth#sha256=12345678) |\n'
+        '| d | | | | 12.3 | unknown | [by hand](https://host/view) |\n'
+        '| e | | | | | unknown | [owner/e](https://huggingface.co/owner/e) |\n'
+        '| f | | | | | | |\n'
     )
 
 

@@ -2,8 +2,8 @@
 
     python tools/analysis_tools/export_results.py ANN RESULTS OUT --to fiftyone
 
-ANN names the images, in any format (docs/data_formats.md). RESULTS is what tools/test.py --out wrote, COCO results, or the folder preds of an
-inference. OUT must not exist.
+ANN names the images, in any format (page "Data formats" of the documentation). RESULTS is what tools/test.py --out wrote, COCO results,
+or the folder preds of an inference. OUT must not exist.
 """
 
 import argparse

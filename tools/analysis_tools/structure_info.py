@@ -3,8 +3,8 @@
     python tools/analysis_tools/structure_info.py FILE [--image-size N] [--frames N] [--json OUT]
 
 FILE is our JSON (best_structure.json of a search, configs/tinynas/*/models/*.json) or a text file of LightNAS 1 or 2 or of DAMO-YOLO. No network is
-built: all numbers are closed-form (docs/tinynas_scores.md). Parameters are those without a classifier. FLOPs are those at --image-size, else at
-the image size that FILE gives or that a published structure of equal blocks has, else at 224. Scores have the settings of the published search
+built: all numbers are closed-form (page "TinyNAS: Scores and budgets" of the documentation). Parameters are those without a classifier. FLOPs are
+those at --image-size, else at the image size that FILE gives or that a published structure of equal blocks has, else at 224. Scores have the settings of the published search
 configs; those that do not apply to a structure are left out.
 """
 

@@ -1,4 +1,4 @@
-"""UFPMP-Det on synthetic drone scenes, end to end: ``mmdet demo`` (docs/demo.md), in the folder of the sources where they are a clone.
+"""UFPMP-Det on synthetic drone scenes, end to end: ``mmdet demo``, in the folder of the sources where they are a clone.
 
 python tools/misc/demo.py [--work-dir work_dirs/ufpmp_demo] [--seed 0] [--verbose] [--cfg-options KEY=VALUE ...]
 """

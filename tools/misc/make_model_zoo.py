@@ -44,6 +44,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[KnownModel], str]], ...] = (
             f'{model.macs:.1f}' if model.macs and model.macs >= 10 else f'{model.macs:.2f}' if model.macs else ''
         ),
     ),
+    ('licence', '---', lambda model: model.license or ('unknown' if _file(model) else '')),
     ('file', '---', _file),
 )
 

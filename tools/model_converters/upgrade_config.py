@@ -3,7 +3,7 @@
     python tools/model_converters/upgrade_config.py OLD.py NEW.py [--force]
 
 OLD is a config of the GFL family (GFL, GFLV2, UFPMP-Det, ViT-Adapter), or one dumped into an old work dir. NEW stands alone: it has
-no ``_base_``. What was translated, left out, or not understood is printed; docs/old_configs.md has the rules.
+no ``_base_``. What was translated, left out, or not understood is printed; The rules: page "Configs of mmdetection 1.x and 2.x" of the documentation.
 """
 
 import argparse

@@ -137,7 +137,10 @@ def read_legacy_config(
         raise ConfigError(str(error), file=path) from error
     if report is None and starts_as_main_process():
         lines = ''.join(f'\n  {line}' for line in own.lines(translated=False))
-        print_log(f'{path}: old-style config, translated (docs/old_configs.md){lines}', logger='current')
+        print_log(
+            f'{path}: old-style config, translated; the rules: page "Configs of mmdetection 1.x and 2.x" of the documentation{lines}',
+            logger='current',
+        )
     return new, after
 
 

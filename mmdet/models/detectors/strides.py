@@ -21,7 +21,7 @@ def check_strides(detector: nn.Module) -> None:
     """
     backbone: Any = detector.backbone
     strides, neck = getattr(backbone, 'out_strides', None), getattr(detector, 'neck', None)
-    if strides is None:
+    if strides is None or not hasattr(backbone, 'ignore_maps'):
         return
     side = 64 * math.lcm(*strides)  # whole cells, also of levels that the neck adds
     maps = tuple(
