@@ -12,7 +12,7 @@ from pathlib import Path
 _FENCE = re.compile(r'^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```', re.S | re.M)
 _INDENTED = re.compile(r'(?:^    .*\n)+', re.M)
 _STARTS = re.compile(
-    r'(?:[A-Z_]+=\S+ )*(?:python|torchrun|bash|\./tools|\./benchmarks|benchmarks/|mmdet(?:-runtime)?|make|pip|uv|curl) '
+    r'(?:[A-Z_]+=\S+ )*(?:python|torchrun|bash|\./tools|\./benchmarks|benchmarks/|mmdet(?:-runtime)?|make|pip|uv|curl|hf) '
 )
 
 
@@ -48,11 +48,12 @@ def _lines(body: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Run:
-    """A command that is run: as it stands, or with other words in place of some, and with more."""
+    """A command that is run: as it stands, or with other words in place of some, and with more; not where the module that it ``needs`` is missing."""
 
     command: str
     instead: dict[str, str] = field(default_factory=dict)
     more: str = ''
+    needs: str = ''
 
 
 _DEMO = 'work_dirs/gfl_demo/epoch_9.pth'
@@ -91,6 +92,12 @@ RUN = [
     Run('python tools/test.py both.py work_dirs/mine/epoch_2.pth --out work_dirs/both.pkl', more=f'--cfg-options {_TEST} {_SCENES}'),
     Run('python tools/analysis_tools/eval_metric.py both.py work_dirs/both.pkl', more=f'--cfg-options {_TEST} {_SCENES}'),
     Run('python tools/test.py CONFIG CKPT --eval bbox', {'CONFIG': 'fine_tune.py', 'CKPT': 'work_dirs/mine/epoch_2.pth'}, f'--cfg-options {_TEST} {_SMALL}'),
+    # A detector of transformers.
+    Run('python tools/train.py dfine_scenes.py --work-dir work_dirs/dfine_scenes', {}, f'--no-validate --cfg-options {_TRAIN} {_SMALL_TRAIN} '
+        'train_dataloader.dataset.generate=None', needs='transformers'),
+    Run('python tools/test.py dfine_scenes.py work_dirs/dfine_scenes/epoch_2.pth', {}, f'--cfg-options test_dataloader.dataset.generate=None {_TEST} {_SMALL}',
+        needs='transformers'),
+    Run('python tools/image_demo.py images/ dfine_scenes.py --weights work_dirs/dfine_scenes/epoch_2.pth --out-dir outputs', needs='transformers'),
     # A plug-in.
     Run('PYTHONPATH=. python tools/train.py my_config.py', more='--no-validate --cfg-options train_cfg.max_epochs=1 train_dataloader.dataset.generate=None '
         'train_dataloader.num_workers=0 train_dataloader.persistent_workers=False train_dataloader.dataset.pipeline.2.scale=(160,160)'),
@@ -117,7 +124,7 @@ RUN = [
 
 # Pattern, found from the start of a command; reason. The first that fits counts.
 REASONS = [
-    (r'pip |uv |curl |python -m venv |source |make install|cd |jupyter |echo .*(windows|opencv)', 'installs or fetches from a network'),
+    (r'pip |uv |curl |hf |python -m venv |source |make install|cd |jupyter |echo .*(windows|opencv)', 'installs or fetches from a network'),
     (r'for \S+ in |done$|[A-Z]+=\S+$|[A-Z]+="|mkdir ', 'shell around the commands beside it'),
     (r'make (demo|test|lint|docs|dist)|python tools/misc/demo\.py', 'takes minutes, or is this suite; tests/tools/test_benchmark_demo.py runs the steps of the demo'),
     (r'(\w+=\S+ )*(bash |\./)?(\./)?tools/(dist|slurm)_|torchrun', 'several processes, machines or a cluster; tests/test_ddp.py'),

@@ -1,6 +1,7 @@
 """Commands of README and docs run, or a reason says why not (tests/docs_commands.py); Python blocks compile, and those of the tutorials run."""
 
 import ast
+import importlib.util
 import json
 import re
 import shlex
@@ -124,12 +125,21 @@ def project(tmp_path_factory):
     torch.save(dict(state_dict=model.state_dict(), meta=meta), folder / 'work_dirs/gfl_demo/epoch_9.pth')
     own, both = [block for block in python_blocks(REPOSITORY / 'docs/fine_tuning.md') if block.startswith('_base_')]
     plugin, config = python_blocks(REPOSITORY / 'docs/mmdetection_plugins.md')
-    for name, text in (('fine_tune', own), ('both', both), ('my_plugin', plugin), ('my_config', config)):
+    dfine = python_blocks(REPOSITORY / 'docs/transformers.md')[0]
+    for name, text in (
+        ('fine_tune', own),
+        ('both', both),
+        ('my_plugin', plugin),
+        ('my_config', config),
+        ('dfine_scenes', dfine),
+    ):
         (folder / f'{name}.py').write_text(text)
     return SimpleNamespace(folder=folder, scenes=scenes)
 
 
 def run(entry: Run) -> None:
+    if entry.needs and importlib.util.find_spec(entry.needs) is None:
+        return
     line = entry.command
     for old, new in entry.instead.items():
         line = line.replace(old, new)

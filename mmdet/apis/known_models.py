@@ -29,6 +29,7 @@ class KnownModel(NamedTuple):
         macs: 10^9 multiply-adds of one image.
         page: address of a page from which people can fetch the checkpoint, and programs cannot.
         test_dev_ap: AP on test-dev of COCO, likewise.
+        hub: id of the model of the Hugging Face hub that has the weights, in the layout of the library transformers.
     """
 
     name: str
@@ -42,6 +43,7 @@ class KnownModel(NamedTuple):
     macs: float | None = None
     page: str | None = None
     test_dev_ap: float | None = None
+    hub: str | None = None
 
     @property
     def file(self) -> str | None:
@@ -101,7 +103,7 @@ def indexed_models() -> Iterator[KnownModel]:
     """The models of the files that ``model-index.yml`` names, in their order.
 
     A file is laid out as those of mmdetection: ``Models``, and ``Collections`` with what all models of a family share. ``Metadata`` is that of the
-    collection and then of the model. ``SHA256`` and ``Page`` (where ``Weights`` would be no address of a file) are additions.
+    collection and then of the model. ``SHA256``, ``Page`` (where ``Weights`` would be no address of a file) and ``Hub`` are additions.
     """
     root = shipped_files()
     files = [mmengine.load(root / name) for name in mmengine.load(root / 'model-index.yml')['Import']]
@@ -125,5 +127,6 @@ def _known(model: Mapping[str, Any], family: str | None, facts: Mapping[str, Any
         name=model['Name'], config=(root / model['Config']).resolve(), weights=f'{weights}#sha256={hash_}' if weights and hash_ else weights,
         box_ap=published.get('COCO'), test_dev_ap=published.get('COCO test-dev'), family=family,
         parameters=parameters and round(parameters / 1e6, 2), macs=macs and round(macs / 1e9, 2), page=model.get('Page'),
-        license=facts.get('License') if weights or model.get('Page') else None, aliases=(aliases,) if isinstance(aliases, str) else tuple(aliases),
+        hub=model.get('Hub'), license=facts.get('License') if weights or model.get('Page') or model.get('Hub') else None,
+        aliases=(aliases,) if isinstance(aliases, str) else tuple(aliases),
     )  # fmt: skip

@@ -33,6 +33,12 @@ def _published(known: KnownModel) -> str:
     """Address of the published weights, or the file of them that was put into the folder of downloaded checkpoints."""
     if known.weights is not None:
         return known.weights
+    if known.hub is not None:
+        message = (
+            f'its published weights are those of {known.hub} on the Hugging Face hub ({known.license}), which no tool fetches unasked: '
+            f'hf download {known.hub}. Then give the config file and --cfg-options model.model.from_pretrained={known.hub}, or give --weights'
+        )
+        raise ConfigError(message, field='MODEL', received=known.name)
     if known.page is None:
         raise ConfigError('no weights of this model are published; give --weights', field='MODEL', received=known.name)
     place = cache_folder() / str(known.file)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-_BY_HAND = '(by hand)'
+_BY_HAND, _ON_HUB = '(by hand)', '(hub)'
 
 
 def models(pattern: str = '', *, weights: bool = False, json: bool = False) -> int:
@@ -13,7 +13,7 @@ def models(pattern: str = '', *, weights: bool = False, json: bool = False) -> i
 
     AP is that of the boxes on COCO val2017 as the authors published it; the licence is that of the repository that publishes the file,
     unknown where that states none. ``mmdet predict NAME`` fetches the file; those marked (by hand) are on pages that only a browser can open, and are
-    found under the name given here in the folder of downloaded checkpoints.
+    found under the name given here in the folder of downloaded checkpoints; those marked (hub) are models of the Hugging Face hub, docs/transformers.md.
 
     Args:
         pattern: part of the names or the family, of any case.
@@ -30,7 +30,7 @@ def models(pattern: str = '', *, weights: bool = False, json: bool = False) -> i
         for model in known_models().values()
         if any(pattern.lower() in name.lower() for name in (model.name, model.family or '', *model.aliases))
     }
-    chosen = [model for _, model in sorted(found.items()) if model.file or not weights]
+    chosen = [model for _, model in sorted(found.items()) if model.file or model.hub or not weights]
     if json:
         print(
             json_format.dumps(
@@ -43,8 +43,8 @@ def models(pattern: str = '', *, weights: bool = False, json: bool = False) -> i
                 model.name,
                 _number(model.box_ap, 1),
                 _number(model.parameters, 2),
-                model.license or ('unknown' if model.file else ''),
-                f'{model.file or ""} {_BY_HAND if model.page else ""}',
+                model.license or ('unknown' if model.file or model.hub else ''),
+                f'{model.hub or model.file or ""} {_ON_HUB if model.hub else _BY_HAND if model.page else ""}',
             )
             for model in chosen
         ]

@@ -43,13 +43,21 @@ def test_tiles_or_packing(capsys):
 def test_named_models(monkeypatch, tmp_path):
     config = tmp_path / 'a.py'
     config.write_text('model = dict()')
-    models = {'a': KnownModel('a', config, 'https://host/a-12345678.pth'), 'b': KnownModel('b', config)}
+    models = {
+        'a': KnownModel('a', config, 'https://host/a-12345678.pth'),
+        'b': KnownModel('b', config),
+        'c': KnownModel('c', config, hub='owner/c', license='MIT'),
+    }
     monkeypatch.setattr('mmdet.apis.prediction.known_models', lambda: models)
     monkeypatch.setattr('mmdet.apis.known_models.known_models', lambda: models)
     assert model_and_weights('A', None) == (str(config), 'https://host/a-12345678.pth')
     assert model_and_weights('a', 'own.pth') == (str(config), 'own.pth')
     assert model_and_weights(str(config), None) == (str(config), None)
-    for name, message in (('b', 'no weights of this model are published'), ('aa', 'near names: a')):
+    for name, message in (
+        ('b', 'no weights of this model are published'),
+        ('c', r'owner/c on the Hugging Face hub \(MIT\).* model.model.from_pretrained=owner/c'),
+        ('aa', 'near names: a'),
+    ):
         with pytest.raises(ConfigError, match=message):
             model_and_weights(name, None)
 

@@ -37,11 +37,13 @@ def test_tables(tool):
             test_dev_ap=41.25,
         ),
         KnownModel('d', config, page='https://host/view', macs=12.34),
+        KnownModel('e', config, hub='owner/e'),
     ]
     assert tool.table(models) == (
         '| config | also | AP | parameters | G MAC | file |\n| --- | --- | --: | --: | --: | --- |\n'
         '| a | b, c | 40.0 / 41.2 | 3.50 | 9.88 | [a-1.pth](https://host/a-1.pth#sha256=12345678) |\n'
         '| d | | | | 12.3 | [by hand](https://host/view) |\n'
+        '| e | | | | | [owner/e](https://huggingface.co/owner/e) |\n'
     )
 
 

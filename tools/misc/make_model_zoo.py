@@ -24,6 +24,8 @@ def _ap(model: KnownModel) -> str:
 
 
 def _file(model: KnownModel) -> str:
+    if model.hub:
+        return f'[{model.hub}](https://huggingface.co/{model.hub})'
     if model.weights:
         return f'[{model.file}]({model.weights})'
     return f'[by hand]({model.page})' if model.page else ''

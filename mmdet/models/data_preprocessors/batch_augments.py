@@ -109,7 +109,7 @@ class BatchBucketPad(nn.Module):
 
 @MODELS.register_module()
 class BatchSyncRandomResize(nn.Module):
-    """Resizes batches to a size that is drawn anew every few iterations, the same in all processes (YOLOX).
+    """Resizes batches to a size that is drawn anew every few iterations, the same in all processes (YOLOX, RT-DETR, D-FINE).
 
     The first batch keeps its size, and so do those until the first draw; later ones get the size drawn last. It is kept with the
     iteration in mmengine's message hub, hence in checkpoints: a resumed run goes on with it.
@@ -118,22 +118,39 @@ class BatchSyncRandomResize(nn.Module):
         random_size_range: (least, greatest) height. The width follows from the shape of the batch.
         interval: iterations between two draws.
         size_divisor: both sides are multiples of it.
+        own_size_share: probability, in [0, 1], that a draw is the batch's own size.
+        stop_epoch: from this epoch on (counted from 0) batches keep their size; None: never.
+
+    Raises:
+        ArgumentError: sizes or a probability out of their range.
     """
 
-    def __init__(self, random_size_range: tuple[int, int], interval: int = 10, size_divisor: int = 32):
+    def __init__(
+        self,
+        random_size_range: tuple[int, int],
+        interval: int = 10,
+        size_divisor: int = 32,
+        own_size_share: float = 0.0,
+        stop_epoch: int | None = None,
+    ):
         super().__init__()
         least, greatest = random_size_range
         if not 0 < least <= greatest:
             raise ArgumentError(
                 'must be two sizes, 0 < least <= greatest', field='random_size_range', received=random_size_range
             )
+        if not 0 <= own_size_share <= 1:
+            raise ArgumentError('must be in [0, 1]', field='own_size_share', received=own_size_share)
         self.size_divisor, self.interval = size_divisor, interval
+        self.own_size_share, self.stop_epoch = own_size_share, stop_epoch
         self._size: tuple[int, int] | None = None
         self.steps = (round(least / size_divisor), round(greatest / size_divisor))
 
     def forward(self, inputs: Tensor, data_samples: SampleList) -> tuple[Tensor, SampleList]:
         """Resize to the current size, then draw the next one if it is due."""
         hub = MessageHub.get_current_instance()
+        if self.stop_epoch is not None and hub.get_info('epoch', 0) >= self.stop_epoch:
+            return inputs, data_samples
         iteration, (height, width) = hub.get_info('iter', 0), inputs.shape[-2:]
         if self._size is None:  # at the start of a run, also of a resumed one
             resumed = hub.get_info(_SIZE_KEY) if iteration > 0 else None
@@ -147,12 +164,21 @@ class BatchSyncRandomResize(nn.Module):
                 scaled = (int(pad_shape[0] * new_height / height), int(pad_shape[1] * new_width / width))
                 sample.set_metainfo(dict(pad_shape=scaled, batch_input_shape=size))
         if (iteration + 1) % self.interval == 0:
-            self._size = self._get_random_size(width / height, inputs.device)
+            self._size = self._draw(height, width, inputs.device)
         hub.update_info(_SIZE_KEY, list(self._size))
         return inputs, data_samples
 
+    def _draw(self, height: int, width: int, device: torch.device) -> tuple[int, int]:
+        """Height and width of the next batches; rank 0 draws."""
+        if self.own_size_share:
+            own = torch.tensor(random.random() < self.own_size_share, device=device)
+            broadcast(own, 0)
+            if own:
+                return height, width
+        return self._get_random_size(width / height, device)
+
     def _get_random_size(self, aspect_ratio: float, device: torch.device) -> tuple[int, int]:
-        """Height and width of the next batches, for batches of ``aspect_ratio`` (width / height); rank 0 draws."""
+        """A size of the range, for batches of ``aspect_ratio`` (width / height); rank 0 draws."""
         drawn = torch.tensor(random.randint(*self.steps), device=device)
         broadcast(drawn, 0)
         steps = int(drawn)

@@ -178,9 +178,28 @@ class TestSyncRandomResize:
         hub.update_info('iter', 0)  # another run
         assert BatchSyncRandomResize((320, 320))(*batch())[0].shape == (1, 1, 64, 96)
 
-    def test_refused(self):
-        with pytest.raises(AssertionError, match='random_size_range'):
-            BatchSyncRandomResize((800, 480))
+    @pytest.mark.parametrize(('share', 'expected'), [(0.0, {96}), (0.5, {64, 96}), (1.0, {64})])
+    def test_the_own_size_is_among_those_drawn(self, hub, share, expected):
+        augment = BatchSyncRandomResize((96, 96), interval=1, own_size_share=share)
+        augment(*batch())  # keeps its size and draws the first
+        assert {augment(*batch())[0].shape[2] for _ in range(30)} == expected
+
+    def test_ends_with_its_epoch(self, hub):
+        augment, heights = BatchSyncRandomResize((320, 320), interval=1, stop_epoch=2), []
+        for epoch in (0, 0, 1, 2, 3):
+            hub.update_info('epoch', epoch)
+            inputs, samples = batch()
+            out, (sample,) = augment(inputs, samples)
+            heights.append(out.shape[2])
+        assert heights == [64, 320, 320, 64, 64] and out is inputs and sample.img_shape == (61, 93)
+
+    @pytest.mark.parametrize(
+        ('options', 'field'),
+        [(dict(random_size_range=(800, 480)), 'random_size_range'), (dict(own_size_share=1.5), 'own_size_share')],
+    )
+    def test_refused(self, options, field):
+        with pytest.raises(AssertionError, match=field):
+            BatchSyncRandomResize(**{'random_size_range': (480, 800), **options})
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,20 @@ def test_other_classes_are_said(published, monkeypatch):
         assert name in new or torch.equal(value, model.model.state_dict()[name]), name
 
 
+def test_weights_of_frozen_norms_for_norms_that_train(tmp_path, monkeypatch):
+    """Published files were written with frozen batch norms, which have no counter of batches."""
+    frozen = MODELS.build(tiny_detector('d_fine', model=dict(freeze_backbone_batch_norms=True)))
+    frozen.model.save_pretrained(tmp_path)
+    said = []
+    monkeypatch.setattr('mmdet.models.detectors.transformers_det.print_log', lambda text, **_: said.append(text))
+    free = MODELS.build(tiny_detector('d_fine', model=dict(from_pretrained=str(tmp_path))))
+    free.init_weights()
+    own, old = free.model.state_dict(), frozen.model.state_dict()
+    counters = [name for name in own if name not in old]
+    assert counters and all(name.endswith('num_batches_tracked') and own[name] == 0 for name in counters)
+    assert all(torch.equal(value, own[name]) for name, value in old.items()) and 'new' not in said[-1]
+
+
 def test_weights_that_do_not_fit(published):
     kind, _, folder = published
     change = dict(yolos=dict(num_detection_tokens=9), rf_detr=dict(num_queries=9)).get(kind, dict(decoder_ffn_dim=32))

@@ -1,0 +1,14 @@
+# D-FINE-M. Published: AP 52.3 on COCO val2017, weights ustc-community/dfine-medium-coco (Apache-2.0); docs/transformers.md.
+_base_ = [
+    '../_base_/models/dfine_m.py',
+    '../_base_/datasets/coco_detr.py',
+    '../_base_/schedules/dfine_132e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(data_preprocessor=dict(batch_augments=[dict(_base_.multi_scale, own_size_share=0.375)]))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1), normalization=dict(lr_mult=0.1))))
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=3))
+custom_hooks = [
+    _base_.ema,
+    dict(type='PipelineSwitchHook', switch_epoch=_base_.stage2_epoch, switch_pipeline=_base_.train_pipeline_stage2),
+]
