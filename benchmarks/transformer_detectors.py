@@ -217,7 +217,7 @@ def learning_config(out: Path, kind: str) -> Config:
 
 def learns(out: Path, only: list[str] | None) -> None:
     """AP of each class on the scenes that it was trained on."""
-    print('| class | million parameters | rate | steps | minutes | AP | AP50 |\n|---|--:|--:|--:|--:|--:|--:|')
+    print('| class | rate | steps | minutes | AP | AP50 |\n|---|--:|--:|--:|--:|--:|')
     for kind in only or TINY:
         folder = out / 'learns' / kind
         result = folder / 'result.json'

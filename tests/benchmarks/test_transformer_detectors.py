@@ -65,9 +65,8 @@ def test_every_class_has_a_config(script, monkeypatch, tmp_path):
 
 @needs_transformers
 def test_looks(script, tmp_path):
-    """All looks share one detector and its weights; both detectors cost the same to a fiftieth."""
+    """All looks share one detector and its weights."""
     register_all_modules()
-    costs = {}
     for kind in ('gfl', 'd_fine'):
         cfg = script.drone_config(tmp_path, kind, 3, (4, 2))
         assert cfg.param_scheduler[1].end == cfg.train_cfg.max_epochs == 3
@@ -75,5 +74,3 @@ def test_looks(script, tmp_path):
             with torch.device('meta'):
                 model = MODELS.build(script.looking(cfg.model.to_dict(), look))
             assert model.only_detector in ('coarse.detector.', 'stage.detector.')
-        costs[kind] = script.giga_macs(cfg.model.coarse.detector)
-    assert costs['d_fine'] == pytest.approx(costs['gfl'], rel=0.02)
