@@ -172,10 +172,9 @@ def test_published_configs_are_there():
 
 def test_parameters_of_the_model_index():
     index = {str(model.config.relative_to(CONFIGS)): model.parameters for model in indexed_models()}
-    assert {name: index[name] for name in COUNTS if name in index} == {
-        name: round(parameters / 1e6, 2) for name, (_, parameters, _) in COUNTS.items() if name in index
+    assert {name: index.get(name) for name in COUNTS} == {
+        name: round(parameters / 1e6, 2) for name, (_, parameters, _) in COUNTS.items()
     }
-    assert set(COUNTS) - set(index) == {name for name in COUNTS if name.startswith('UFPMP-Det/')}
 
 
 @pytest.mark.parametrize('name', NAMES)

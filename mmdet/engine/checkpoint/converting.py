@@ -25,9 +25,9 @@ from .saving import to_plain
 
 # mmcv 1.x kept the averages of its EMA hook as buffers of the model itself, dots turned into underscores.
 _EMA_BUFFER = re.compile(r'^ema_[A-Za-z0-9_]+$')
-# Names of the class names and colours in an old ``meta``, and in ``dataset_meta``.
 # How names begin that only detectors have: heads, and the network of a TransformersDetector.
 _DETECTORS = ('bbox_head.', 'roi_head.', 'model.')
+# Names of the class names and colours in an old ``meta``, and in ``dataset_meta``.
 _OLD_META = {'CLASSES': 'classes', 'PALETTE': 'palette'}
 # Entries of ``meta`` that only the run which wrote them uses.
 _RUN_META = frozenset({'env_info', 'exp_name', 'hook_msgs', 'experiment_name'})

@@ -378,8 +378,9 @@ def _choose_maps(config: Any, out_indices: Sequence[int] | None) -> Survey:
     """Set ``out_indices`` of a config of the library; returns its survey."""
     count, names = len(config.stage_names), ', '.join(f'{i} {name}' for i, name in enumerate(config.stage_names))
     if out_indices is not None:
-        rising = all(is_int(index, 0) and index < count for index in out_indices) and len(out_indices) > 0
-        if not rising or list(out_indices) != sorted(set(out_indices)):
+        given = out_indices if isinstance(out_indices, (list, tuple)) else ()
+        known = all(is_int(index, 0) and index < count for index in given)
+        if not given or not known or list(given) != sorted(set(given)):
             raise ConfigError(
                 f'must be ascending and some of {names}', field='backbone.out_indices', received=out_indices
             )

@@ -217,7 +217,7 @@ class TransformersDetector(BaseDetector):
         new = {name for name in (*names['missing'], *names['mismatched']) if not name.endswith('num_batches_tracked')}
         odd = sorted(name for name in new if not re.search(self.family.class_layers, name))
         if odd:
-            message = f'the weights do not fit the keys beside from_pretrained, in {shown(odd)}'
+            message = f'the weights do not fit the network, which keys beside from_pretrained change: missing, or of another shape, {shown(odd)}'
             raise CheckpointError(message, file=source, field='model.model')
         self.model.load_state_dict(model.state_dict())
         said = f'Weights of {source}: {len(model.state_dict())} tensors'

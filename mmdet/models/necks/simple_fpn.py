@@ -4,6 +4,7 @@ arXiv 2203.16527, section 3).
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from mmdet.errors import ConfigError
 from mmdet.registry import MODELS
+from mmdet.utils.checks import is_finite, is_int
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -21,6 +23,10 @@ class ChannelNorm(nn.LayerNorm):
         return F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps).permute(
             0, 3, 1, 2
         )
+
+
+def _is_power_of_two(scale: Any) -> bool:
+    return is_finite(scale) and scale > 0 and math.log2(scale).is_integer()
 
 
 def _resize(channels: int, scale: float) -> tuple[list[nn.Module], int]:
@@ -64,16 +70,16 @@ class SimpleFPN(BaseModule):
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
-        if not scales or any(scale <= 0 or not math.log2(scale).is_integer() for scale in scales):
+        if not (isinstance(scales, (list, tuple)) and scales and all(map(_is_power_of_two, scales))):
             raise ConfigError('must be powers of two', field='neck.scales', received=scales)
-        in_channels = in_channels if isinstance(in_channels, int) else in_channels[-1]
-        if in_channels % max(scales) or in_channels < 1:
+        channels = in_channels[-1] if isinstance(in_channels, (list, tuple)) and in_channels else in_channels
+        if not is_int(channels, 1) or channels % max(scales):
             message = f'must be a multiple of the largest scale, {max(scales)}: each doubling halves the channels'
             raise ConfigError(message, field='neck.in_channels', received=in_channels)
-        self.in_channels, self.out_channels, self.scales = in_channels, out_channels, tuple(scales)
+        self.in_channels, self.out_channels, self.scales = int(channels), out_channels, tuple(scales)
         self.levels = nn.ModuleList()
         for scale in scales:
-            layers, channels = _resize(in_channels, scale) if scale != 1 else ([], in_channels)
+            layers, channels = _resize(self.in_channels, scale) if scale != 1 else ([], self.in_channels)
             self.levels.append(
                 nn.Sequential(
                     *layers,

@@ -1,6 +1,6 @@
 """What a network does with shapes and parameters, found by running it on tensors without numbers (the device ``meta``): nothing is computed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -9,11 +9,11 @@ from torch.func import functional_call
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Tensors of nested tuples and lists, in order."""
+    """Tensors of nested tuples, lists and dicts, in order."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
+    elif isinstance(value, (tuple, list, Mapping)):
+        for item in value.values() if isinstance(value, Mapping) else value:
             yield from tensors_in(item)
 
 

@@ -89,7 +89,7 @@ def build_config(
     Raises:
         ConfigError: no such type, key or folder, or a value of another type than the library's.
     """
-    if not isinstance(model, Mapping) or not ('model_type' in model or 'from_pretrained' in model):
+    if not isinstance(model, Mapping) or all(model.get(key) is None for key in ('model_type', 'from_pretrained')):
         raise ConfigError('must be a dict with model_type or from_pretrained', field=field, received=model)
     given = plain(model)
     source, version = given.pop('from_pretrained', None), given.pop('transformers_version', None)
@@ -110,7 +110,7 @@ def build_config(
             return cls(**keys | forced)
     except Exception as error:  # the library checks types and sizes by exceptions of several kinds
         message = f'transformers refuses it: {_one_line(error)}'
-        raise ConfigError(message, field=field, received=keys) from error
+        raise ConfigError(message, field=field, received=plain(model)) from error
 
 
 def full_dict(config: Any) -> dict:
@@ -201,7 +201,7 @@ def _values(config: Any) -> dict:
 
 def _config_class(kind: Any, field: str) -> Any:
     classes = library().CONFIG_MAPPING
-    if kind not in classes:
+    if not isinstance(kind, str) or kind not in classes:
         near = difflib.get_close_matches(str(kind), list(classes.keys()))
         hint = f'near names: {", ".join(near)}' if near else 'model_type is the name of a folder of transformers/models'
         raise ConfigError(f'transformers has no model of this type; {hint}', field=f'{field}.model_type', received=kind)

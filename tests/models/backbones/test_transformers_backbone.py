@@ -157,6 +157,7 @@ def test_a_detector_trains(model_type):
         (tiny_backbone('convnext', out_indices=(1, 5)), '0 stem, 1 stage1, .*4 stage4'),
         (tiny_backbone('convnext', out_indices=(2, 1)), 'must be ascending'),
         (tiny_backbone('convnext', out_indices=()), 'must be ascending'),
+        (tiny_backbone('convnext', out_indices=3), 'must be ascending'),
         (tiny_backbone('convnext', with_cp=True), 'transformers recomputes no layers of convnext'),
         (tiny_backbone('resnet', drop_path_rate=0.1), 'resnet has no drop path'),
         (tiny_backbone('convnext', drop_path_rate=1.0), r'must be in \[0, 1\)'),

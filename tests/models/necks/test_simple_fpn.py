@@ -39,7 +39,11 @@ def test_levels_by_their_formulas():
         (dict(scales=()), 'powers of two'),
         (dict(scales=(3, 1)), 'powers of two'),
         (dict(scales=(2, 0)), 'powers of two'),
+        (dict(scales=('2',)), 'powers of two'),
+        (dict(scales=2), 'powers of two'),
         (dict(scales=(4, 1), in_channels=6), 'multiple of the largest scale, 4'),
+        (dict(in_channels=[]), 'multiple of the largest scale, 2'),
+        (dict(in_channels='auto'), 'multiple of the largest scale, 2'),
     ],
 )
 def test_refused(options, message):
