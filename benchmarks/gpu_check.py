@@ -224,9 +224,12 @@ def plan(dry: bool, data: Path, long: bool = False) -> list[Part]:
         Part('coarse training', training(COARSE, *sizes.training), None),
         Part('MP-Det training', training(MP, *sizes.training), None),
     ]  # fmt: skip
-    if dry:  # limits are for a GPU: a slow CPU takes longer for the imports alone
-        parts = [dataclasses.replace(part, seconds=part.seconds and 240) for part in parts]
-    return parts
+    return [of_dry_run(part) for part in parts] if dry else parts
+
+
+def of_dry_run(part: Part) -> Part:
+    """The part with the limit of a dry run: those in the plan are for a machine with a GPU, and a slow CPU takes longer for the imports alone."""
+    return dataclasses.replace(part, seconds=part.seconds and 240)
 
 
 class Check:
@@ -576,8 +579,12 @@ def main() -> int:
     source = ['--limit', '4'] if args.dry_run else ['--visdrone', str(images)] if images else []
     check.machine['images'] = 'drawn' if args.dry_run or not images else 'VisDrone'
     try:
-        check.run(Part('device', ['measuring.py', '--size', '256' if args.dry_run else '8192'], 25), 25)
-        check.run(Part('images', ['sample_data.py', str(scratch), *source], 20, reports=None), 20)
+        first = [
+            Part('device', ['measuring.py', '--size', '256' if args.dry_run else '8192'], 25),
+            Part('images', ['sample_data.py', str(scratch), *source], 20, reports=None),
+        ]
+        for part in map(of_dry_run, first) if args.dry_run else first:
+            check.run(part, part.seconds)
         parts = plan(args.dry_run, scratch, long=args.minutes >= LONG_MINUTES and not args.dry_run)
         check.run_all([part for part in parts if not args.only or part.name in args.only])
     finally:

@@ -5,15 +5,19 @@ The libraries are imported when a network is opened, so that a program needs, an
 * OpenVINO computes in bfloat16 on CPUs that have it unless it is told otherwise. Here ``precision`` decides, and ``None`` is ``'fp32'``.
 * ONNX Runtime's threads wait for work in a loop (*spinning*); on a machine shared with other programs they take their time. Here they sleep.
 * ONNX Runtime keeps the memory of the largest image that it has seen; for networks of several sizes it gives it back after each call.
+* OpenVINO's CPU plugin leaves the thread that loads it a stack for signal handlers which is gone when the plugin is. Here the thread gets its own back.
 """
 
+import contextlib
+import ctypes
+import functools
 import importlib
 import importlib.util
 import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -252,6 +256,40 @@ class _OnnxRuntime(Network):
             raise RuntimeError(str(error)) from error
 
 
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of Linux."""
+
+    _fields_ = [('address', ctypes.c_void_p), ('flags', ctypes.c_int), ('size', ctypes.c_size_t)]
+
+
+@contextlib.contextmanager
+def keeps_signal_stack() -> Iterator[None]:
+    """Give the calling thread its alternate stack for signal handlers, or none, back after the block.
+
+    OpenVINO's CPU plugin sets one when it is loaded, and unmaps it when it is destroyed, without a look at whether it is still set: with none set before,
+    or with plugins that are not destroyed in the reverse order, Python's next signal (Ctrl-C, SIGTERM) is a segmentation fault. Once another stack is
+    set, the plugin leaves that alone.
+    """
+    if sys.platform != 'linux':  # the plugin does it on Linux only
+        yield
+        return
+    library, before = ctypes.CDLL(None), _SignalStack()
+    library.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        library.sigaltstack(ctypes.byref(before), None)
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """The one ``openvino.Core`` of the process, with the plugins of its devices loaded."""
+    with keeps_signal_stack():
+        core = _library('openvino').Core()
+        core.available_devices  # noqa: B018  (this loads them)
+    return core
+
+
 class _OpenVINO(Network):
     backend = 'openvino'
 
@@ -263,7 +301,7 @@ class _OpenVINO(Network):
         if not is_int(sizes_kept, least=0):
             raise ConfigError('must be an integer >= 0', field='sizes_kept', received=sizes_kept)
         ov = _library('openvino')
-        self._core, self._device = ov.Core(), device.upper()
+        self._core, self._device = openvino_core(), device.upper()
         known = self._core.available_devices
         if self._device.partition(':')[0] not in {name.partition('.')[0] for name in known} | {
             *known,

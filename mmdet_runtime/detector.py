@@ -227,38 +227,15 @@ def _as_image(image: str | os.PathLike | np.ndarray) -> np.ndarray:
     return image
 
 
-class _TimedStage(Stage):
-    """A stage of a manifest, with its network, whose steps are timed."""
+class _Candidates:
+    """The candidates of an opened network, timed. No method of the stage: that would keep itself, and the network, until a garbage collection."""
 
-    def __init__(
-        self,
-        network: Network,
-        entry: Mapping,
-        settings: Mapping,
-        clock: Clock,
-        name: str = '',
-        *,
-        exact_resize: bool = False,
-    ) -> None:
-        """``entry``, ``settings``: of the network and the stage in the manifest; ``name``: put before those of the steps."""
-        self._opened, self._clock, self._name = network, clock, name
-        self._boxes = entry['outputs'] == 'boxes'
-        batch, _, height, width = network.inputs['image']
-        if (height is None) != (width is None):
-            message = 'height and width must both be free, or both be fixed'
-            raise CheckpointError(message, file=network.name, received=network.inputs['image'])
-        self._batch_size = batch
-        test_cfg = dict(settings['test_cfg'])
-        if self._boxes:  # nothing is left to be done
-            test_cfg.update(nms=None, min_bbox_size=-1)
-        super().__init__(
-            self._compute, test_cfg=test_cfg, min_score=test_cfg.get('score_thr', 0.0), batch_size=batch or settings['batch_size'],
-            pad_divisor=max(entry['divisor'], settings['pad_divisor']), input_hw=None if height is None or width is None else (height, width),
-            **{key: settings[key] for key in _SETTINGS}, canvas=settings.get('canvas'), exact_resize=exact_resize,
-            end_to_end=settings.get('end_to_end', False),
-        )  # fmt: skip
+    def __init__(self, network: Network, boxes: bool, clock: Clock, name: str) -> None:
+        """``boxes``: whether the network gives boxes after the NMS; ``name``: put before that of the step."""
+        self._opened, self._boxes, self._clock, self._name = network, boxes, clock, name
+        self._batch_size = network.inputs['image'][0]
 
-    def _compute(self, images: np.ndarray, shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __call__(self, images: np.ndarray, shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The candidates (B, N, 4), (B, N), (B, N) of the network."""
         missing = (self._batch_size or len(images)) - len(images)
         if missing > 0:  # a network of a fixed batch size
@@ -284,6 +261,38 @@ class _TimedStage(Stage):
         )
         all_boxes[owners, places], all_scores[owners, places], all_labels[owners, places] = boxes, scores, labels
         return all_boxes, all_scores, all_labels
+
+
+class _TimedStage(Stage):
+    """A stage of a manifest, with its network, whose steps are timed."""
+
+    def __init__(
+        self,
+        network: Network,
+        entry: Mapping,
+        settings: Mapping,
+        clock: Clock,
+        name: str = '',
+        *,
+        exact_resize: bool = False,
+    ) -> None:
+        """``entry``, ``settings``: of the network and the stage in the manifest; ``name``: put before those of the steps."""
+        self._clock, self._name = clock, name
+        boxes = entry['outputs'] == 'boxes'
+        batch, _, height, width = network.inputs['image']
+        if (height is None) != (width is None):
+            message = 'height and width must both be free, or both be fixed'
+            raise CheckpointError(message, file=network.name, received=network.inputs['image'])
+        test_cfg = dict(settings['test_cfg'])
+        if boxes:  # nothing is left to be done
+            test_cfg.update(nms=None, min_bbox_size=-1)
+        super().__init__(
+            _Candidates(network, boxes, clock, name), test_cfg=test_cfg, min_score=test_cfg.get('score_thr', 0.0),
+            batch_size=batch or settings['batch_size'],
+            pad_divisor=max(entry['divisor'], settings['pad_divisor']), input_hw=None if height is None or width is None else (height, width),
+            **{key: settings[key] for key in _SETTINGS}, canvas=settings.get('canvas'), exact_resize=exact_resize,
+            end_to_end=settings.get('end_to_end', False),
+        )  # fmt: skip
 
     def _batch(self, *args: Any) -> np.ndarray:
         with self._clock.timed(f'{self._name}preprocess'):

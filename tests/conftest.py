@@ -24,6 +24,8 @@ os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 import torch  # noqa: E402
 from mmengine.logging import MMLogger  # noqa: E402
 
+# Of the garbage that a forked process inherits, sessions of ONNX Runtime would wait for ever for threads that it does not have.
+os.register_at_fork(after_in_child=gc.freeze)
 torch.set_num_threads(1)
 torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 

@@ -69,7 +69,7 @@ def run(code: str, repository, text: str = '') -> str:
     """Output of a fresh interpreter."""
     env = {'PYTHONPATH': str(repository), 'OMP_NUM_THREADS': '1', 'PATH': '/usr/bin:/bin', 'HOME': '/tmp'}
     done = subprocess.run(
-        [sys.executable, '-c', code], env=env, input=text, capture_output=True, text=True, timeout=120
+        [sys.executable, '-c', code], env=env, input=text, capture_output=True, text=True, timeout=480
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -104,13 +104,15 @@ class BackendSpec:
         if not self.is_torch:
             extra = {'onnxruntime': 'onnx', 'openvino': 'openvino'}[self.library]
             try:
-                library: Any = __import__(self.library)
+                __import__(self.library)
             except ImportError as error:
                 return f"is not installed ({error}): pip install 'mmdet-dense[{extra}]'"
             if kind != 'cpu' and self.library == 'openvino':
                 return f"runs on the CPU here, the model is on {device}: take device='cpu'"
             if self.library == 'openvino' and self.precision != 'fp32':
-                offered = library.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+                from mmdet_runtime.backends import openvino_core  # only here, so that eager detectors do without it
+
+                offered = openvino_core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
                 if self.precision.upper() not in offered:
                     return f'has no {self.precision} on this CPU, which offers {", ".join(offered)}'
             return None

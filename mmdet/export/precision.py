@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmdet_runtime.backends import keeps_signal_stack
+
 from ..errors import ConfigError, DataError
 
 # What can be computed by whom: ONNX Runtime has no bfloat16 on CPUs; in a file of torch.export the weights have the type of the computation.
@@ -307,7 +309,7 @@ def _quantised_openvino(ov: Any, model: Any, samples: Callable[[], Iterable[Samp
     image = next(one for one in model.get_parameters() if one.get_friendly_name() == 'image')
     network = ov.Model([ov.opset13.result(output) for output, _ in cuts], [image], 'network')
     nncf.set_log_level(logging.ERROR)
-    with _silent():
+    with _silent(), keeps_signal_stack():  # NNCF has cores of its own
         quantised = nncf.quantize(
             network,
             nncf.Dataset([sample['image'] for sample in samples()]),

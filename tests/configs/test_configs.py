@@ -223,6 +223,18 @@ def tiny_batch(num_classes: int) -> dict:
     return dict(inputs=images, data_samples=samples)
 
 
+def narrow_resnet(model, name: str) -> None:
+    """Give a ResNet a quarter of its width and 50 layers at most, which saves minutes; everything else is the config's, which is built once as it is."""
+    backbone, channels = model.backbone, model.neck.in_channels
+    if backbone.type in ('ResNet', 'ResNetV1d', 'ResNeXt', 'Res2Net') and 'base_channels' not in backbone:
+        if name not in COUNTS:
+            build(model, 'meta')
+        backbone.update(base_channels=16, stem_channels=16, depth=min(backbone.depth, 50))
+        if 'base_width' in backbone:
+            backbone.base_width = max(backbone.base_width // 4, 1)
+        model.neck.in_channels = channels // 4 if isinstance(channels, int) else [each // 4 for each in channels]
+
+
 @pytest.mark.parametrize('name', distinct_detectors())
 def test_one_training_step_and_one_prediction(name):
     torch.manual_seed(0)
@@ -231,19 +243,7 @@ def test_one_training_step_and_one_prediction(name):
         cfg.model.teacher_ckpt = None
     for augmentation in cfg.model.data_preprocessor.get('batch_augments') or []:
         augmentation.size = (96, 128)  # not 1024 x 1024, which takes a minute
-    if (
-        cfg.model.backbone.type in ('ResNet', 'ResNetV1d', 'ResNeXt', 'Res2Net')
-        and 'base_channels' not in cfg.model.backbone
-    ):
-        # A quarter of the width and 50 layers at most, which saves minutes; everything else is the config's, which is built once as it is.
-        if name not in COUNTS:
-            build(cfg.model, 'meta')
-        backbone = cfg.model.backbone
-        backbone.update(base_channels=16, stem_channels=16, depth=min(backbone.depth, 50))
-        if 'base_width' in backbone:
-            backbone.base_width = max(backbone.base_width // 4, 1)
-        channels = cfg.model.neck.in_channels
-        cfg.model.neck.in_channels = channels // 4 if isinstance(channels, int) else [each // 4 for each in channels]
+    narrow_resnet(cfg.model, name)
     for stage in cfg.model.backbone.get('extra', {}).values():  # of HRNet
         stage.update(num_modules=1, num_blocks=(1,) * stage.num_branches)
     if cfg.model.backbone.type == 'SwinTransformer':
@@ -285,6 +285,8 @@ def test_two_stages_predict(name):
     """The composite detectors, at small scales: boxes on the image, best first, of the fine stage's classes."""
     cfg = config(name)
     for stage in (cfg.model.coarse, cfg.model.fine):
+        if 'detector' in stage:
+            narrow_resnet(stage.detector, name)
         stage.scale = [(64, 64)] * len(stage.scale) if isinstance(stage.scale, list) else (64, 64)
         if stage.get('detector', {}).get('type') == 'TransformersDetector':
             pytest.importorskip('transformers', reason='the extra "transformers" is not installed')
@@ -305,8 +307,8 @@ def test_two_stages_predict(name):
 
 def test_v1_conventions_are_on():
     cfg = config('gfl_dcn_x101_ms2x.py')
-    model = build(cfg.model, 'cpu')
-    head = model.bbox_head
+    model = build(cfg.model, 'meta')
+    head = MODELS.build(dict(cfg.model.bbox_head, train_cfg=cfg.model.train_cfg, test_cfg=cfg.model.test_cfg))
     assert head.legacy and head.loss_bbox.offset == 1 and head.test_cfg.nms_pre_rule == 'priors'
     assert head.prior_generator.base_anchors[0].tolist() == [[-28, -28, 35, 35]]
     assert head.prior_generator.base_anchors[4].tolist() == [[-448, -448, 575, 575]]

@@ -26,6 +26,7 @@ from mmdet.export.precision import GraphNode, network_part
 from mmdet.export.settings import config_for
 from mmdet.models.detectors import GFL, UFPMPDet
 from mmdet_runtime import load
+from mmdet_runtime.backends import openvino_core
 from mmdet_runtime.stage import Normalise
 
 PIPELINE = [
@@ -276,14 +277,14 @@ def test_int8_of_onnx_is_calibrated_on_images(scene, tmp_path):
 
 @pytest.mark.parametrize('precision', ['bf16', 'int8'])
 def test_openvino(scene, tmp_path, precision):
-    ov = pytest.importorskip('openvino', reason='needs openvino')
+    pytest.importorskip('openvino', reason='needs openvino')
     pytest.importorskip('nncf', reason='needs nncf')
     calibration = str(scene / 'images') if precision == 'int8' else None
     done = export(scene, tmp_path / 'out', to='openvino', precision=precision, calibration=calibration)
     network = done.manifest['networks']['network']
     assert network['file'] == 'model.xml' and network['sha256'].keys() == {'model.xml', 'model.bin'}
     assert done.parity.expected > 10 and done.parity.share > 0.5
-    kinds = [one.get_type_name() for one in ov.Core().read_model(str(done.folder / 'model.xml')).get_ops()]
+    kinds = [one.get_type_name() for one in openvino_core().read_model(str(done.folder / 'model.xml')).get_ops()]
     assert ('FakeQuantize' in kinds) == (precision == 'int8')
     assert 'NonMaxSuppression' in kinds
 

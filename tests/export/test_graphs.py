@@ -13,6 +13,7 @@ from mmdet.models.dense_heads.batch_decode import padded_topk
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.utils import load_config
+from mmdet_runtime.backends import openvino_core
 from tests.models.detectors.test_every_head import small_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -250,7 +251,7 @@ def test_onnx_gives_the_boxes_of_the_head_at_other_sizes(path, changes, tmp_path
 def test_candidates_of_proxies_at_other_sizes(tmp_path):
     """Levels with fewer locations than are chosen are filled up, and runtimes know the filling, in bfloat16 too."""
     pytest.importorskip('onnx')
-    onnxruntime, ov = pytest.importorskip('onnxruntime'), pytest.importorskip('openvino')
+    onnxruntime, _ = pytest.importorskip('onnxruntime'), pytest.importorskip('openvino')
     detector, file, names = (
         detector_of('UFPMP-Det/mp_det_res50.py'),
         tmp_path / 'model.onnx',
@@ -259,7 +260,7 @@ def test_candidates_of_proxies_at_other_sizes(tmp_path):
     to_onnx(build_graph(detector, 'candidates'), file, (96, 96))
     session = onnxruntime.InferenceSession(file)
     exact, rough = (
-        ov.Core().compile_model(file, 'CPU', dict(INFERENCE_PRECISION_HINT=hint, NUM_STREAMS=1)) for hint in ('f32', 'bf16')
+        openvino_core().compile_model(file, 'CPU', dict(INFERENCE_PRECISION_HINT=hint, NUM_STREAMS=1)) for hint in ('f32', 'bf16')
     )  # fmt: skip
     for size in ((160, 64), (64, 96), (32, 32)):
         image, shape = inputs_of(*size)
