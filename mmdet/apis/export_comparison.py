@@ -157,6 +157,7 @@ def _raw_pairs(
     for number, image in enumerate(images):
         packed, _ = pipeline.load(image, number)
         inputs = model.data_preprocessor(pseudo_collate([packed]))['inputs']
+        inputs = graph.padded(inputs)
         inputs = inputs.expand(network.inputs['image'][0] or 1, -1, -1, -1).contiguous()
         with torch.no_grad():
             expected = [each.numpy() for each in graph(inputs)]

@@ -19,7 +19,7 @@ from ..export.folder import (
 )
 from ..export.networks import write_network
 from ..export.parity import Parity, metrics_table
-from ..export.plan import make_plan
+from ..export.plan import make_plan, settings_for
 from ..export.settings import ExportSettings, check_settings, config_for
 from ..export.winograd import count_layers
 from .building import init_detector, parts_without_weights, read_config
@@ -92,6 +92,7 @@ def export_detector(
     if random and not settings.random_weights:
         message = f'the weights of {" and ".join(random)} would be random: give a checkpoint, or ask for them by --random-weights'
         raise ConfigError(message, field='CKPT')
+    settings = settings_for(model, settings, log)
     plan = make_plan(model, cfg, settings, log)
     if settings.winograd:
         log(f'fewer multiplications (Winograd): {count_layers(plan.detectors)}')
