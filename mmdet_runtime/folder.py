@@ -61,8 +61,16 @@ def _is_rule(value: Any) -> bool:
     if not isinstance(value, dict):
         return value is None
     rule = dict(dict(divisor=1, least_side=1, strides=[], cells=0), **value)
-    counts = all(is_int(rule[name], least) and rule[name] < 1 << 20 for name, least in (('divisor', 1), ('least_side', 1), ('cells', 0)))
-    return counts and len(rule) == 4 and isinstance(rule['strides'], list) and _numbers(len(rule['strides']), 1)(rule['strides'])
+    counts = all(
+        is_int(rule[name], least) and rule[name] < 1 << 20
+        for name, least in (('divisor', 1), ('least_side', 1), ('cells', 0))
+    )
+    return (
+        counts
+        and len(rule) == 4
+        and isinstance(rule['strides'], list)
+        and _numbers(len(rule['strides']), 1)(rule['strides'])
+    )
 
 
 def _is_hashes(value: Any) -> bool:

@@ -89,9 +89,7 @@ class ExportGraph(nn.Module):
         legacy: whether corners are inclusive pixels in the NMS.
     """
 
-    def __init__(
-        self, detector: BaseDetector, outputs: str, settings: ConfigDict, raw_lengths: Sequence[int] | None
-    ):
+    def __init__(self, detector: BaseDetector, outputs: str, settings: ConfigDict, raw_lengths: Sequence[int] | None):
         super().__init__()
         head: Any = detector.detection_head
         self.detector, self.outputs, self.settings = detector, outputs, settings
@@ -135,7 +133,9 @@ class ExportGraph(nn.Module):
         raw: Any = self.detector._forward(image)
         if [len(maps) for maps in raw] != list(self._raw_lengths or []):
             head = type(self.detector.detection_head).__name__
-            message = f'{head} must return lists of {list(self._raw_lengths or [])} maps, as its output_names and levels say'
+            message = (
+                f'{head} must return lists of {list(self._raw_lengths or [])} maps, as its output_names and levels say'
+            )
             raise ConfigError(message, field='bbox_head', received=[len(maps) for maps in raw])
         return raw
 

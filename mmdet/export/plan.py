@@ -8,6 +8,8 @@ import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 
+from mmdet_runtime.resizing import model_size_hw
+
 from ..config.stages import test_pipeline_config
 from ..datasets.transforms import LoadAnnotations, LoadImageFromFile, PackDetInputs, Pad, Resize, WarpResize
 from ..errors import ConfigError
@@ -19,8 +21,6 @@ from ..models.detectors import (
     TransformersDetector,
     UFPMPDet,
 )
-from mmdet_runtime.resizing import model_size_hw
-
 from .graphs import ExportGraph, build_graph, check_target
 from .settings import ExportSettings
 

@@ -22,12 +22,19 @@ from tests.models.transformers_case import needs_transformers, spread_weights, t
 from .test_graphs import assert_same, by_image
 
 pytestmark = needs_transformers
-WRITTEN = ['d_fine', 'deimv2', 'rt_detr', 'rt_detr_v2', 'lw_detr', 'yolos']
+# Those with nearly the same decoder as another one run with the slow tests.
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ('deimv2', 'rt_detr')]
+WRITTEN = ['d_fine', 'rt_detr_v2', 'lw_detr', 'yolos', *SLOW]
 _built = {}
 
 
+def few(kind):
+    """Config of a tiny detector with at most 40 detections."""
+    return tiny_detector(kind, num_classes=3, test_cfg=dict(score_thr=0.2, max_per_img=40))
+
+
 def detector_of(kind):
-    """The tiny detector with spread weights and at most 40 detections."""
+    """The same with spread weights, built once."""
     if kind not in _built:
         _built[kind] = spread_weights(MODELS.build(few(kind)))
     return _built[kind]
@@ -45,7 +52,7 @@ def eager(detector, image, shape, cfg=None):
     return [(one.bboxes, one.scores, one.labels) for one in detector.bbox_head.predict_by_feat(*raw, metas, cfg=cfg)]
 
 
-@pytest.mark.parametrize('kind', ['d_fine', 'yolos'])
+@pytest.mark.parametrize('kind', ['lw_detr', 'yolos'])
 def test_a_graph_gives_the_detections_of_the_head(kind):
     detector, (image, shape) = detector_of(kind), inputs_of(128, 160)
     for changes in ({}, dict(max_per_img=5), dict(max_per_img=-1, score_thr=0.0), dict(score_thr=1.0)):
@@ -129,10 +136,6 @@ def exported(folder, model, detectors, pipeline, **options):
     settings = ExportSettings(**options, parity_images=str(folder / 'images'), ap_images=0)
     lines = []
     return export_detector(config, str(folder / 'w.pth'), folder / 'out', settings, log=lines.append), lines
-
-
-def few(kind):
-    return tiny_detector(kind, num_classes=3, test_cfg=dict(score_thr=0.2, max_per_img=40))
 
 
 def test_both_stages_in_one_folder(tmp_path):

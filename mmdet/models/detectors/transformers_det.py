@@ -125,7 +125,9 @@ class QueryHead(BaseModule):
         else:
             values = logits.sigmoid().flatten(1)
         scores, places, valid = padded_topk(values, most if most >= 0 else values.shape[1])
-        rows, labels = (places, classes.gather(1, places)) if self.has_background else quotient(places, self.num_classes)
+        rows, labels = (
+            (places, classes.gather(1, places)) if self.has_background else quotient(places, self.num_classes)
+        )
         height, width = sizes_hw.to(boxes.dtype).unsqueeze(2).unbind(1)  # (B, 1) each
         x1, y1, x2, y2 = rows_of(boxes, rows).unbind(-1)
         edges = [torch.minimum(edge.clamp(min=0), limit) for edge, limit in zip((x1, y1, x2, y2), (width, height) * 2)]

@@ -125,7 +125,9 @@ FAMILIES = {
         loss_weights=_detr_weights,
         box_layers=r'\bbbox_embed\.\d+$',
         unused=_deformable_unused,
-        no_onnx=lambda config: 'the file of one size has an operator that ONNX Runtime lacks, and that of all sizes gives other boxes',
+        no_onnx=lambda config: (
+            'the file of one size has an operator that ONNX Runtime lacks, and that of all sizes gives other boxes'
+        ),
     ),
     'yolos': Family(
         divisor=_patch,
