@@ -142,7 +142,7 @@ def test_both_stages_in_one_folder(tmp_path):
     pytest.importorskip('onnxruntime')
     coarse, fine = (
         dict(detector=few(kind), scale=scale, flip=kind == 'yolos')
-        for kind, scale in (('yolos', (96, 64)), ('lw_detr', (160, 128)))
+        for kind, scale in (('yolos', (96, 64)), ('lw_detr', (96, 64)))
     )
     model = dict(type='UFPMPDet', ufp=dict(scale=1.5), coarse=coarse, fine=fine)
     done, _ = exported(tmp_path, model, ['coarse.detector', 'fine.detector'], PIPELINE, to='onnx')
@@ -150,7 +150,7 @@ def test_both_stages_in_one_folder(tmp_path):
     stages = done.manifest['stages']
     assert [stages[name]['end_to_end'] for name in ('coarse', 'fine')] == [True, True]
     assert stages['fine']['test_cfg']['nms'] == dict(type='nms', iou_threshold=0.7)
-    # A mosaic may be smaller than what has a cell for each query.
+    # Its scale has fewer cells than there are queries, so that all mosaics are enlarged.
     assert stages['fine']['input_rule'] == dict(divisor=32, least_side=1, strides=[16.0], cells=30)
 
 
