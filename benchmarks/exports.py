@@ -31,7 +31,7 @@ from mmdet.apis.backends import use_backend
 from mmdet.apis.building import build_model
 from mmdet.datasets.drone_scenes.layout import draw_scene
 from mmdet.errors import ConfigError
-from mmdet.export.graphs import ExportGraph, build_graph, to_onnx, to_torch_export
+from mmdet.export.graphs import ExportGraph, build_graph, check_target, to_onnx, to_torch_export
 from mmdet.export.parity import LIMITS, QUERY_BOX_PX, Found, Limits, Parity, compare
 from mmdet.models.detectors import CompositeDetector, TransformersDetector
 from mmdet.models.inference import restore_networks
@@ -262,6 +262,7 @@ def sweep(path: Path, ways: list[str], work: Path, kinds: list[str]) -> dict[str
         for way in ways:
             name, begun = f'{way} {outputs}', time.process_time()
             try:
+                check_target(graph, way)
                 if outputs == 'candidates' and way == 'openvino':
                     continue  # the same file with an NMS behind it is tried
                 if way == 'torch-export':
