@@ -362,7 +362,7 @@ def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
     kind = type(detector)
     if not isinstance(detector, ComputedDetector):
         message = (
-            f'{spec.name} computes detectors of one or two stages, those of transformers and composite detectors of these; others run in torch, '
+            f'{spec.name} computes detectors of one or two stages and of transformers, and composite detectors of these; others run in torch, '
             'also as torch:bf16 and torch-compile'
         )
         raise ConfigError(message, field='backend', received=kind.__name__)
