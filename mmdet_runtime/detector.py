@@ -291,7 +291,7 @@ class _TimedStage(Stage):
             batch_size=batch or settings['batch_size'],
             pad_divisor=max(entry['divisor'], settings['pad_divisor']), input_hw=None if height is None or width is None else (height, width),
             **{key: settings[key] for key in _SETTINGS}, canvas=settings.get('canvas'), exact_resize=exact_resize,
-            end_to_end=settings.get('end_to_end', False),
+            end_to_end=settings.get('end_to_end', False), input_rule=settings.get('input_rule'),
         )  # fmt: skip
 
     def _batch(self, *args: Any) -> np.ndarray:

@@ -57,6 +57,22 @@ def _is_inputs(value: Any) -> bool:
     )
 
 
+def _is_rule(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return value is None
+    rule = dict(dict(divisor=1, least_side=1, strides=[], cells=0), **value)
+    counts = all(
+        is_int(rule[name], least) and rule[name] < 1 << 20
+        for name, least in (('divisor', 1), ('least_side', 1), ('cells', 0))
+    )
+    return (
+        counts
+        and len(rule) == 4
+        and isinstance(rule['strides'], list)
+        and _numbers(len(rule['strides']), 1)(rule['strides'])
+    )
+
+
 def _is_hashes(value: Any) -> bool:
     return (
         isinstance(value, dict)
@@ -109,8 +125,14 @@ _STAGE: dict[str, _Check] = {
     'test_cfg': (lambda value: isinstance(value, dict), 'must be an object with score_thr, nms and max_per_img'),
     'clips_boxes': _BOOL,
 }
-# Of a stage; folders of earlier releases lack it.
-_LATER: dict[str, _Check] = {'end_to_end': _BOOL}
+# Of a stage; folders of earlier releases lack them.
+_LATER: dict[str, _Check] = {
+    'end_to_end': _BOOL,
+    'input_rule': (
+        _is_rule,
+        'must be null, or an object with some of divisor, least_side, cells (whole numbers) and strides (a list of numbers >= 1)',
+    ),
+}
 # Those that are left out have no effect.
 _TEST_CFG: dict[str, _Check] = {
     'score_thr': (is_finite, 'must be a number'),

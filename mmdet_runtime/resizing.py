@@ -1,5 +1,6 @@
 """The rules by which images are resized and cut into tiles."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -44,6 +45,30 @@ def rescale_size_hw(
     (480, 640)
     """
     width, height = fit_size((size_hw[1], size_hw[0]), scale_wh, max_zoom)
+    return height, width
+
+
+def model_size_hw(
+    size_hw: tuple[int, int], divisor: int = 1, least_side: int = 1, strides: Sequence[float] = (), cells: int = 0
+) -> tuple[int, int]:
+    """Height and width to which images are padded for a model that does not take all sizes.
+
+    Args:
+        size_hw: height and width of the images.
+        divisor: sides are multiples of it.
+        least_side: the smallest side in pixels.
+        strides: of maps that together must have so many ``cells``; the shorter side grows until they have.
+        cells: see there.
+
+    >>> model_size_hw((60, 100), divisor=32)
+    (64, 128)
+    >>> model_size_hw((32, 32), divisor=32, strides=[16], cells=7)
+    (64, 32)
+    """
+    height, width = (math.ceil(max(side, least_side) / divisor) * divisor for side in size_hw)
+    while strides and sum(math.ceil(height / s) * math.ceil(width / s) for s in strides) < cells:
+        step = max(divisor, int(min(strides)))
+        height, width = (height + step, width) if height <= width else (height, width + step)
     return height, width
 
 

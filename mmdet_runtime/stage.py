@@ -15,7 +15,7 @@ import numpy as np
 from .canvas import Canvas
 from .checks import is_int, is_number
 from .errors import ConfigError, ModelInputError
-from .resizing import rescale_size_hw, resize_image
+from .resizing import model_size_hw, rescale_size_hw, resize_image
 from .suppression import Detections, merge_views
 from .ufp import pixel_regions, render_mosaic
 from .ufp.mapping import match_rects, source_rects, tile_rects
@@ -138,6 +138,7 @@ class Stage:
         pad_divisor: sides of the input are multiples of it.
         pad_value: of the padding, in normalised units.
         input_hw: the only size that the network takes; None takes all multiples of the divisor.
+        input_rule: further arguments of :func:`~mmdet_runtime.resizing.model_size_hw`, for a network that does not take all of these; None for none.
         test_cfg: ``nms`` (see :func:`~mmdet_runtime.suppression.batched_nms`), ``max_per_img`` and ``min_bbox_size``, as of a head. The score
             threshold is in the network.
         min_score: leave out candidates that do not score more than this, for a network whose threshold is lower.
@@ -167,6 +168,7 @@ class Stage:
         pad_divisor: int = 1,
         pad_value: float = 0.0,
         input_hw: Sequence[int] | None = None,
+        input_rule: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         min_score: float = 0.0,
         clips_boxes: bool = True,
@@ -185,6 +187,7 @@ class Stage:
         self.scales = [(int(width), int(height)) for width, height in scales]
         self.batch_size, self.pad_divisor, self.pad_value = batch_size, pad_divisor, pad_value
         self.input_hw = None if input_hw is None else (int(input_hw[0]), int(input_hw[1]))
+        self.input_rule = input_rule
         self.normalise = Normalise(mean, std, bgr_to_rgb)
         self.exact_resize = exact_resize
         self.canvas = None if canvas is None else Canvas(**canvas)
@@ -264,7 +267,7 @@ class Stage:
     def _padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         if self.input_hw is None:
             height, width = (-(-side // self.pad_divisor) * self.pad_divisor for side in size_hw)
-            return height, width
+            return model_size_hw((height, width), **self.input_rule) if self.input_rule else (height, width)
         if size_hw[0] > self.input_hw[0] or size_hw[1] > self.input_hw[1]:
             message = f'must fit into the only input of the network, {self.input_hw} (h, w), after resizing; an export without --static takes any size'
             raise ModelInputError(message, field='image', received=size_hw)

@@ -14,18 +14,19 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..errors import ConfigError, ModelInputError
-from ..export.graphs import ExportGraph, build_graph, to_onnx
-from ..models.detectors import TwoStageDetector
+from ..export.graphs import ExportGraph, build_graph, check_target, to_onnx
+from ..models.detectors import TransformersDetector, TwoStageDetector
 from ..models.detectors.single_stage import SingleStageDetector
 from ..models.inference import InferenceOptions, WeightWatch, networks_of, prepare_networks, restore_networks
 
+ComputedDetector: TypeAlias = SingleStageDetector | TwoStageDetector | TransformersDetector
 # What each backend computes in; the first is the default. 'torch' is eager.
 BACKENDS = {
     'torch': ('fp32', 'bf16', 'fp16'),
@@ -145,7 +146,7 @@ class CompiledNetwork(nn.Module):
 
     def __init__(
         self,
-        detector: SingleStageDetector | TwoStageDetector,
+        detector: ComputedDetector,
         spec: BackendSpec,
         threads: int | None = None,
         cache_dir: str | None = None,
@@ -171,7 +172,7 @@ class CompiledNetwork(nn.Module):
 
     def _build(
         self,
-        detector: SingleStageDetector | TwoStageDetector,
+        detector: ComputedDetector,
         device: torch.device,
         threads: int | None,
         cache_dir: str | None,
@@ -181,6 +182,7 @@ class CompiledNetwork(nn.Module):
         from mmdet_runtime.backends import open_network  # only here, so that eager detectors do without it
 
         graph, name = build_graph(detector, 'raw'), type(detector.detection_head).__name__
+        check_target(graph, spec.library)
         noise, expected = _examples(detector, graph, device)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, 'network.onnx')
@@ -202,11 +204,10 @@ class CompiledNetwork(nn.Module):
             with lock:
                 found = network(images.cpu().numpy(), *(values.cpu().numpy() for values in sizes))
             flat = [torch.from_numpy(found[name]).to(images.device) for name in graph.output_names]
-            return tuple(flat) if graph.two_stages else graph.raw_lists(flat)
+            return graph.raw_lists(flat)
 
         for inputs, wanted in zip(noise, expected):
-            distance = _distance_of_regions if graph.two_stages else _distance
-            worst = distance(run(*inputs), wanted)
+            worst = _distances(graph)(run(*inputs), wanted)
             if not worst <= _TOLERANCE[spec.precision]:
                 message = f'{spec.name} gives other outputs than torch for a {name}: take torch or torch-compile'
                 raise ConfigError(message, field='backend', received=f'relative distance {worst:.2g}')
@@ -238,6 +239,7 @@ def _examples(detector: Any, graph: ExportGraph, device: torch.device) -> tuple[
     def of(unit: int) -> tuple[list[tuple[Tensor, ...]], list[Any]]:
         generator = torch.Generator().manual_seed(0)
         noise = [torch.randn(2, 3, h * unit, w * unit, generator=generator).to(device) for h, w in _EXAMPLES]
+        noise = [graph.padded(images) for images in noise]
         if not graph.two_stages:
             return [(images,) for images in noise], [detector.raw_outputs(images) for images in noise]
         inputs = [(images, torch.tensor([images.shape[2:]] * 2, device=device)) for images in noise]
@@ -247,6 +249,18 @@ def _examples(detector: Any, graph: ExportGraph, device: torch.device) -> tuple[
         return of(divisor)
     except RuntimeError:  # a map has become smaller than a kernel
         return of(5 * divisor)
+
+
+def _distances(graph: ExportGraph) -> Callable[[Any, Any], float]:
+    """The function for the raw outputs of a graph."""
+    if graph.two_stages:
+        return _distance_of_regions
+    return _distance_of_queries if isinstance(graph.detector, TransformersDetector) else _distance
+
+
+def _distance_of_queries(found: Any, wanted: Any) -> float:
+    """:func:`_distance_of_regions` of (logits, boxes): cells whose scores tie may become other queries."""
+    return _distance_of_regions(*((boxes, boxes, logits) for logits, boxes in (found, wanted)))
 
 
 def _distance_of_regions(found: Any, wanted: Any) -> float:
@@ -297,7 +311,7 @@ def use_backend(
     must not change afterwards. The first call with images of a new size takes longer.
 
     Args:
-        model: a detector of one stage (backbone, neck, dense head) or two, or a composite detector of such; for torch any detector.
+        model: a detector of one stage (backbone, neck, dense head), two, or of transformers, or a composite detector of such; for torch any detector.
         backend: ``'openvino'``, ``'openvino-winograd'`` (fewer multiplications), ``'onnxruntime'``, ``'torch-compile'``, or ``'torch'``, which undoes the call; also with the precision,
             ``'openvino:bf16'``.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``; the last two with OpenVINO where the CPU computes in them, with torch by autocast.
@@ -348,9 +362,9 @@ def prepare_for(
 def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
     """Raise unless the predictions of the detector come from its raw outputs and nothing else."""
     kind = type(detector)
-    if not isinstance(detector, (SingleStageDetector, TwoStageDetector)):
+    if not isinstance(detector, ComputedDetector):
         message = (
-            f'{spec.name} computes detectors of one or two stages and composite detectors of these; others run in torch, '
+            f'{spec.name} computes detectors of one or two stages and of transformers, and composite detectors of these; others run in torch, '
             'also as torch:bf16 and torch-compile'
         )
         raise ConfigError(message, field='backend', received=kind.__name__)

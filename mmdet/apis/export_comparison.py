@@ -18,11 +18,11 @@ from mmdet_runtime.folder import read_folder
 
 from ..config.stages import inner_test_dataset, test_pipeline_config
 from ..export.graphs import ExportGraph
-from ..export.parity import Found, Parity, compare, compare_raw
+from ..export.parity import LIMITS, QUERY_BOX_PX, Found, Parity, compare, compare_raw
 from ..export.plan import Plan
 from ..export.settings import ExportSettings
 from ..models.data_preprocessors import DetDataPreprocessor
-from ..models.detectors import BaseDetector, CompositeDetector, UFPMPDet
+from ..models.detectors import BaseDetector, CompositeDetector, TransformersDetector, UFPMPDet
 from ..registry import DATASETS
 from ..utils.class_names import class_names
 from .export_images import Image, is_there
@@ -98,14 +98,18 @@ def compare_detections(
         runtime = Runtime(read_folder(folder), {name: _opened(folder, entry, graphs[name])})
     else:
         runtime = load(folder)
+    limits = LIMITS[entry['precision']]
+    if any(isinstance(graph.detector, TransformersDetector) for graph in graphs.values()):
+        limits = limits._replace(box_px=max(limits.box_px, QUERY_BOX_PX))
     with _several_threads() if isinstance(model, CompositeDetector) else contextlib.nullcontext():
         if isinstance(model, UFPMPDet) and entry['precision'] != 'fp32':
             return compare(
                 _stage_pairs(model, runtime, pipeline, images),
                 entry['precision'],
                 f'{source} and their mosaics, each stage by itself',
+                limits,
             )
-        return compare(_pairs(model, runtime, pipeline, images), entry['precision'], source)
+        return compare(_pairs(model, runtime, pipeline, images), entry['precision'], source, limits)
 
 
 @contextlib.contextmanager
@@ -157,6 +161,7 @@ def _raw_pairs(
     for number, image in enumerate(images):
         packed, _ = pipeline.load(image, number)
         inputs = model.data_preprocessor(pseudo_collate([packed]))['inputs']
+        inputs = graph.padded(inputs)
         inputs = inputs.expand(network.inputs['image'][0] or 1, -1, -1, -1).contiguous()
         with torch.no_grad():
             expected = [each.numpy() for each in graph(inputs)]

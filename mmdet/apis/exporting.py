@@ -18,7 +18,7 @@ from ..export.folder import (
 )
 from ..export.networks import write_network
 from ..export.parity import Parity, metrics_table
-from ..export.plan import make_plan
+from ..export.plan import make_plan, settings_for
 from ..export.settings import ExportSettings, check_settings, config_for
 from ..export.winograd import count_layers
 from .building import init_detector, read_config
@@ -89,6 +89,7 @@ def export_detector(
     model = init_detector(
         cfg, checkpoint, device='cpu', trust_checkpoint=trust_checkpoint, random_weights=settings.random_weights
     )
+    settings = settings_for(model, settings, log)
     plan = make_plan(model, cfg, settings, log)
     if settings.winograd:
         log(f'fewer multiplications (Winograd): {count_layers(plan.detectors)}')

@@ -23,7 +23,7 @@ from mmdet.errors import ConfigError
 from mmdet.models.dense_heads import BaseDenseHead
 from mmdet.models.dense_heads.batch_decode import BatchCandidates, candidate_rule
 from mmdet.models.dense_heads.batch_nms import boxes_and_labels, exportable_nms, ranked
-from mmdet.models.detectors import BaseDetector, TwoStageDetector
+from mmdet.models.detectors import BaseDetector, TransformersDetector, TwoStageDetector
 from mmdet.models.inference import restore_networks
 from mmdet.models.roi_heads import BaseRoIHead
 from mmdet.utils.files import replacing
@@ -43,7 +43,7 @@ class _Decode(nn.Module):
     A module of its own so that the names of its operations in a graph begin with ``/decode``: what may not be computed in a lower precision.
     """
 
-    def __init__(self, head: BaseDenseHead | BaseRoIHead, outputs: str, settings: ConfigDict):
+    def __init__(self, head: Any, outputs: str, settings: ConfigDict):
         super().__init__()
         # In a tuple: the head stays a part of the detector only.
         self._head, self._outputs, self._settings = (head,), outputs, settings
@@ -81,26 +81,27 @@ class ExportGraph(nn.Module):
         input_names: ``image`` (B, 3, H, W) float32, normalised and padded, and unless raw
             ``shape`` (B, 2) int64, heights and widths before padding; 0, 0 for what only fills up the batch, in which nothing is found.
             A detector of two stages needs it for raw outputs, too.
-        output_names: of raw outputs ``cls_0``, ``cls_1``, ..., ``reg_0``, ..., of two stages the ``output_names`` of its ``roi_head``; otherwise
+        output_names: of raw outputs ``cls_0``, ``cls_1``, ..., ``reg_0``, ..., of two stages the ``output_names`` of its ``roi_head``, of a detector
+            with queries ``logits`` and ``boxes``; otherwise
             ``boxes``, ``scores``, ``labels``; with the NMS ``image_index``.
         dynamic_axes: by input and output, which axes may vary, for ``torch.onnx.export``.
         has_factors: whether scores are multiplied by a factor (centerness) after the threshold.
         legacy: whether corners are inclusive pixels in the NMS.
     """
 
-    def __init__(self, detector: BaseDetector, outputs: str, settings: ConfigDict, raw_lengths: Sequence[int]):
+    def __init__(self, detector: BaseDetector, outputs: str, settings: ConfigDict, raw_lengths: Sequence[int] | None):
         super().__init__()
         head: Any = detector.detection_head
         self.detector, self.outputs, self.settings = detector, outputs, settings
-        self._raw_lengths, self.two_stages = tuple(raw_lengths), isinstance(head, BaseRoIHead)
-        self.has_factors, self.legacy = not self.two_stages and len(head.output_names) > 2, head.legacy
+        self._raw_lengths, self.two_stages = raw_lengths, isinstance(head, BaseRoIHead)
+        self.has_factors, self.legacy = raw_lengths is not None and len(head.output_names) > 2, head.legacy
         self.decode = None if outputs == 'raw' else _Decode(head, outputs, settings)
         self.input_names = ['image', 'shape'] if self.two_stages or outputs != 'raw' else ['image']
         dense = {0: 'batch', 2: 'height', 3: 'width'}
         self.dynamic_axes: dict[str, dict[int, str]] = {'image': dense}
         if 'shape' in self.input_names:
             self.dynamic_axes['shape'] = {0: 'batch'}
-        if outputs == 'raw' and not self.two_stages:
+        if outputs == 'raw' and raw_lengths is not None:
             self.output_names = [
                 f'{name}_{level}' for name, count in zip(head.output_names, raw_lengths) for level in range(count)
             ]
@@ -116,22 +117,36 @@ class ExportGraph(nn.Module):
     def forward(self, image: Tensor, shape: Tensor | None = None) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) and their sizes (B, 2) before padding, not needed for raw outputs, to what ``output_names`` says."""
         image = image.to(next(self.detector.parameters()).dtype)
-        if isinstance(self.detector, TwoStageDetector):
-            assert shape is not None, 'the sizes of the images are needed'
-            raw = self.detector.batch_outputs(image, shape)
-            return raw if self.decode is None else self.decode(raw, shape, (image.shape[2], image.shape[3]))
-        raw = self.detector._forward(image)
-        if [len(maps) for maps in raw] != list(self._raw_lengths):
-            head = type(self.detector.detection_head).__name__
-            message = f'{head} must return lists of {list(self._raw_lengths)} maps, as its output_names and levels say'
-            raise ConfigError(message, field='bbox_head', received=[len(maps) for maps in raw])
+        raw = self._raw(image, shape)
         if self.decode is None:
-            return tuple(level for maps in raw for level in maps)
+            return raw if self._raw_lengths is None else tuple(level for maps in raw for level in maps)
         assert shape is not None, 'the sizes of the images are needed'
         return self.decode(raw, shape, (image.shape[2], image.shape[3]))
 
-    def raw_lists(self, flat: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
-        """The raw outputs, flat as :meth:`forward` gives them, as the lists that ``predict_by_feat`` of a dense head takes."""
+    def _raw(self, image: Tensor, shape: Tensor | None) -> tuple[Any, ...]:
+        """What the decode gets: tensors, or of a dense head lists of maps."""
+        if isinstance(self.detector, TwoStageDetector):
+            assert shape is not None, 'the sizes of the images are needed'
+            return self.detector.batch_outputs(image, shape)
+        if isinstance(self.detector, TransformersDetector):
+            return self.detector.traced_outputs(image)
+        raw: Any = self.detector._forward(image)
+        if [len(maps) for maps in raw] != list(self._raw_lengths or []):
+            head = type(self.detector.detection_head).__name__
+            message = (
+                f'{head} must return lists of {list(self._raw_lengths or [])} maps, as its output_names and levels say'
+            )
+            raise ConfigError(message, field='bbox_head', received=[len(maps) for maps in raw])
+        return raw
+
+    def padded(self, images: Tensor) -> Tensor:
+        """Images of a batch as the graph takes them: detectors of transformers enlarge them."""
+        return self.detector.padded(images) if isinstance(self.detector, TransformersDetector) else images
+
+    def raw_lists(self, flat: Sequence[Tensor]) -> tuple[Any, ...]:
+        """The raw outputs, flat as :meth:`forward` gives them, as ``predict_by_feat`` takes them: of a dense head lists, of others themselves."""
+        if self._raw_lengths is None:
+            return tuple(flat)
         parts = iter(flat)
         return tuple([next(parts) for _ in range(count)] for count in self._raw_lengths)
 
@@ -158,8 +173,11 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
     if isinstance(detector, TwoStageDetector):
         head = detector.roi_head
         detector.check_exportable()
-    elif not isinstance(head, BaseDenseHead):
-        message = 'only a detector with a dense head, bbox_head, or with rpn_head and roi_head can be exported; of a composite one each stage'
+    elif not isinstance(head, BaseDenseHead) and not isinstance(detector, TransformersDetector):
+        message = (
+            'only a detector with a dense head, bbox_head, or with rpn_head and roi_head, or a TransformersDetector can be exported; '
+            'of a composite one each stage'
+        )
         raise ConfigError(message, field='model.type', received=type(detector).__name__)
     settings = ConfigDict(head._settings(test_cfg))
     if detector.end_to_end:
@@ -175,10 +193,10 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
     return ExportGraph(detector, outputs, settings, _raw_lengths(detector)).eval()
 
 
-def _raw_lengths(detector: BaseDetector) -> list[int]:
-    """How many maps each list of the raw outputs has; those of two stages are no lists."""
-    if isinstance(detector, TwoStageDetector):
-        return []
+def _raw_lengths(detector: BaseDetector) -> list[int] | None:
+    """How many maps each list of the raw outputs has; None for those of two stages and of queries, which are no lists."""
+    if isinstance(detector, (TwoStageDetector, TransformersDetector)):
+        return None
     levels = detector.bbox_head.prior_generator.num_levels
     return [levels] * len(detector.bbox_head.output_names)
 
@@ -244,7 +262,12 @@ def to_onnx(
 
 
 def check_target(graph: ExportGraph, to: str) -> None:
-    """Raise a ConfigError where a graph cannot be written as ``'torch-export'``, of which torch has no operators."""
+    """Raise a ConfigError where a graph cannot be written as ``'onnx'``, ``'openvino'`` (made of the first) or ``'torch-export'``.
+
+    Of the latter, torch has no operators for some.
+    """
+    if isinstance(graph.detector, TransformersDetector):
+        graph.detector.check_exportable(to)
     if to != 'torch-export':
         return
     if graph.two_stages:
@@ -267,9 +290,12 @@ def to_torch_export(
     makes a size of one a case of its own.
 
     Raises:
-        ConfigError: outputs behind an NMS, for which torch has no operator.
+        ConfigError: outputs behind an NMS, for which torch has no operator, or free sizes of a detector that has none there.
     """
     check_target(graph, 'torch-export')
+    if dynamic and isinstance(graph.detector, TransformersDetector):
+        message = 'must be False: torch.export writes a detector of transformers for the size of its example alone'
+        raise ConfigError(message, field='dynamic', received=dynamic)
     varying = torch.export.Dim.DYNAMIC
     if dynamic:
         # torch.export takes a size of one for a constant, of the batch as of the coarsest map. Nothing is computed with the example.

@@ -44,6 +44,9 @@ LIMITS = {
     'int8': Limits(4.0, 0.15, 0.15, 0.75, 0.25, 3e-1),
 }
 
+# Boxes of detectors with queries are fractions of the input, refined by several layers: their last bits are a share of its sides, not of the box's.
+QUERY_BOX_PX = 1e-2
+
 
 @dataclass
 class Parity:

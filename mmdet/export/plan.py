@@ -1,17 +1,26 @@
 """What an export holds: its networks, and the stages that its manifest describes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 
+from mmdet_runtime.resizing import model_size_hw
+
 from ..config.stages import test_pipeline_config
 from ..datasets.transforms import LoadAnnotations, LoadImageFromFile, PackDetInputs, Pad, Resize, WarpResize
 from ..errors import ConfigError
-from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage, SlicedDet, UFPMPDet
+from ..models.detectors import (
+    BaseDetector,
+    CompositeDetector,
+    DetectionStage,
+    SlicedDet,
+    TransformersDetector,
+    UFPMPDet,
+)
 from .graphs import ExportGraph, build_graph, check_target
 from .settings import ExportSettings
 
@@ -43,7 +52,24 @@ class Plan:
         elif canvas.get('square'):
             width = height = max(width, height)
         divisor = max(stage['pad_divisor'], 1)
-        return -(-height // divisor) * divisor, -(-width // divisor) * divisor
+        padded = -(-height // divisor) * divisor, -(-width // divisor) * divisor
+        return model_size_hw(padded, **(stage['input_rule'] or {}))
+
+
+def settings_for(model: BaseDetector, settings: ExportSettings, log: Callable[[str], None]) -> ExportSettings:
+    """The settings as a detector allows them: what torch.export writes of one of transformers has one size.
+
+    Raises:
+        ConfigError: a precision that such a file cannot have.
+    """
+    if settings.to != 'torch-export' or not isinstance(model, TransformersDetector):
+        return settings
+    if settings.precision != 'fp32':
+        message = 'must be fp32 for a detector of transformers, which computes boxes in the type of the weights: half precision is wrong by pixels'
+        raise ConfigError(message, field='--precision', received=settings.precision)
+    if not settings.static:
+        log('one size alone (--static): torch.export writes a detector of transformers for the size of its example')
+    return replace(settings, static=True)
 
 
 def make_plan(model: BaseDetector, cfg: Config, settings: ExportSettings, log: Callable[[str], None]) -> Plan:
@@ -73,6 +99,7 @@ def make_plan(model: BaseDetector, cfg: Config, settings: ExportSettings, log: C
     stage = dict(
         network='network', **_resize_settings(cfg), flip=False, max_zoom=None, batch_size=settings.batch or 1,
         **_preprocessing(model), test_cfg=_test_cfg(graph, graph.settings), clips_boxes=True, end_to_end=model.end_to_end,
+        input_rule=_plain(model.input_rule),
     )  # fmt: skip
     return Plan('detector', {'network': model}, {'network': graph}, {'detector': stage})
 
@@ -107,6 +134,7 @@ def _composite_plan(model: CompositeDetector, cfg: Config, settings: ExportSetti
             network = name if len(parts) > 1 else 'network'
             plan.detectors[network] = stage.detector
             plan.graphs[network] = build_graph(stage.detector, 'candidates', _merged(stage))
+            check_target(plan.graphs[network], settings.to)
         settings_of_graph = plan.graphs[network].settings
         # One network for two thresholds filters by the lower one; the stage by its own.
         settings_of_graph.score_thr = min(settings_of_graph.get('score_thr', 0), stage.test_cfg.get('score_thr', 0))
@@ -115,6 +143,7 @@ def _composite_plan(model: CompositeDetector, cfg: Config, settings: ExportSetti
             max_zoom=stage.max_zoom, batch_size=stage.batch_size, **_preprocessing(stage.detector),
             test_cfg=_test_cfg(plan.graphs[network], stage.test_cfg),
             clips_boxes=bool(stage.detector.clips_boxes), end_to_end=stage.end_to_end,
+            input_rule=_plain(stage.detector.input_rule),
         )  # fmt: skip
     if len(plan.graphs) == 1:
         only = next(iter(plan.graphs))
@@ -133,7 +162,8 @@ def _serves(plan: Plan, network: str, stage: DetectionStage) -> bool:
     """Whether a network gives the candidates of a stage, too, if need be with more of low score."""
     graph, wanted = plan.graphs[network], stage.test_cfg
     known = graph.settings
-    same = all(known.get(key) == wanted.get(key) for key in ('nms_pre', 'min_bbox_size'))
+    keys = ('nms_pre', 'min_bbox_size', *(['max_per_img'] if stage.end_to_end else []))  # those end in the network
+    same = all(known.get(key) == wanted.get(key) for key in keys)
     one_threshold = known.get('score_thr', 0) == wanted.get('score_thr', 0)
     return plan.detectors[network] is stage.detector and same and (one_threshold or not graph.has_factors)
 

@@ -2,9 +2,12 @@
 
 import copy
 import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 needs_transformers = pytest.mark.skipif(
     importlib.util.find_spec('transformers') is None, reason='the extra "transformers" is not installed'
@@ -74,6 +77,26 @@ def tiny_detector(model_type: str, num_classes: int = 10, **overrides: Any) -> d
         dict(type='TransformersDetector', model=model, num_classes=num_classes, data_preprocessor=preprocessor)
         | overrides
     )
+
+
+def spread_weights(detector: Any, sizes: Sequence[tuple[int, int]] = ((128, 160), (192, 128))) -> Any:
+    """The detector with weights that keep features from fading, by which scores of cells and queries are far apart; statistics of norms fit."""
+    generator = torch.Generator().manual_seed(0)
+    norms = [part for part in detector.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    for part in detector.modules():
+        if isinstance(part, (nn.Linear, nn.Conv2d)):
+            part.weight.data.normal_(std=part.weight[0].numel() ** -0.5, generator=generator)
+            if part.bias is not None:
+                part.bias.data.normal_(std=0.1, generator=generator)
+    detector.eval()
+    for norm in norms:
+        norm.momentum = None
+        norm.reset_running_stats()
+        norm.train()
+    with torch.no_grad():
+        for size in sizes:
+            detector(torch.randn(2, 3, *size, generator=generator), mode='tensor')
+    return detector.eval()
 
 
 # ------------------------------------------------------------------------------------------------ backbones

@@ -159,5 +159,11 @@ def test_wrong_settings(tmp_path):
     made = folder(tmp_path / 'e', 'SlicedDet', dict(stage=stage(end_to_end=1)), {})
     with pytest.raises(CheckpointError, match=r'manifest\.json: stages.stage.end_to_end: must be true or false'):
         load(made)
+    for number, rule in enumerate((3, dict(divisor=0), dict(cells=1 << 30), dict(strides=[0.5]), dict(side=1))):
+        made = folder(tmp_path / f'rule{number}', 'SlicedDet', dict(stage=stage(input_rule=rule)), {})
+        with pytest.raises(
+            CheckpointError, match=r'manifest\.json: stages.stage.input_rule: must be null, or an object'
+        ):
+            load(made)
     with pytest.raises(ConfigError, match='mosaic: is for UFPMPDet'):
         load(folder(tmp_path / 'c', 'SlicedDet', dict(stage=stage()), {}), mosaic='direct')

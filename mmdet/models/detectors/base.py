@@ -51,9 +51,12 @@ class BaseDetector(InferenceNetwork, BaseModel, metaclass=ABCMeta):
         class_agnostic: the one class is any object, as of an ``RPN`` (the head's ``class_agnostic``).
         max_objects: the most objects that one view can give; None if nothing limits them but the settings. A detector that finds each object by
             a query has ``num_queries``.
+        input_rule: arguments of :func:`mmdet_runtime.resizing.model_size_hw`, where the detector itself enlarges its inputs; None where it takes them
+            as they are.
     """
 
     data_preprocessor: BaseDataPreprocessor
+    input_rule: Mapping[str, Any] | None = None
     dataset_meta: dict[str, Any]  # class names and colours; set with the weights
 
     num_classes: Any = _Otherwise(lambda detector: detector.detection_head.num_classes)

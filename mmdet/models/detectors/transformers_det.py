@@ -5,7 +5,6 @@ Naming: B images, (H, W) of their tensor, Q queries, C classes, K logits of a qu
 
 import copy
 import logging
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,13 +19,16 @@ from torch import Tensor, nn
 
 from mmdet.core.boxes import clip_boxes, get_box_wh
 from mmdet.core.post_processing import filter_scores_and_topk
+from mmdet.core.priors.grid import quotient
 from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict, to_original
+from mmdet.models.dense_heads.batch_decode import BatchCandidates, padded_topk, rows_of, without_empty
 from mmdet.models.dense_heads.class_rows import copy_class_rows
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
 from mmdet.utils.class_names import shown
+from mmdet_runtime.resizing import model_size_hw
 
 from ..inference import full_precision
 from ..utils.transformers_library import (
@@ -61,6 +63,9 @@ class QueryHead(BaseModule):
         has_background: see :class:`Family`.
     """
 
+    output_names = ('logits', 'boxes')
+    legacy = False  # corners are no pixels
+
     def __init__(self, num_classes: int, test_cfg: ConfigDict, has_background: bool):
         super().__init__()
         self.num_classes, self.test_cfg, self.has_background = num_classes, test_cfg, has_background
@@ -93,9 +98,48 @@ class QueryHead(BaseModule):
         Returns:
             per image ``bboxes`` (n, 4) xyxy, ``scores`` (n,) in descending order, ``labels`` (n,). Boxes outside of the image are left out.
         """
-        settings = self.test_cfg if cfg is None else to_config_dict(cfg)
+        settings = self._settings(cfg)
         raw = zip(logits, boxes, batch_img_metas, strict=True)
         return [self._decode(scores, places, meta, settings, rescale) for scores, places, meta in raw]
+
+    def batch_candidates(
+        self,
+        outputs: tuple[Tensor, Tensor],
+        sizes_hw: Tensor,
+        input_hw: tuple[int, int],
+        cfg: dict | Config | None = None,
+        with_nms: bool = True,
+    ) -> BatchCandidates:
+        """The detections of :meth:`predict_by_feat` in pixels of the input, for exporters: by operations whose sizes do not depend on values.
+
+        Args:
+            outputs: logits (B, Q, K) and boxes (B, Q, 4).
+            sizes_hw: (B, 2) height and width of each image in pixels, before padding.
+            input_hw, with_nms: not used.
+            cfg: settings that replace ``test_cfg``.
+        """
+        settings, (logits, boxes) = self._settings(cfg), (output.float() for output in outputs)
+        most = settings.get('max_per_img', -1)
+        if self.has_background:
+            values, classes = logits.softmax(-1)[..., :-1].max(-1)
+        else:
+            values = logits.sigmoid().flatten(1)
+        scores, places, valid = padded_topk(values, most if most >= 0 else values.shape[1])
+        rows, labels = (
+            (places, classes.gather(1, places)) if self.has_background else quotient(places, self.num_classes)
+        )
+        height, width = sizes_hw.to(boxes.dtype).unsqueeze(2).unbind(1)  # (B, 1) each
+        x1, y1, x2, y2 = rows_of(boxes, rows).unbind(-1)
+        edges = [torch.minimum(edge.clamp(min=0), limit) for edge, limit in zip((x1, y1, x2, y2), (width, height) * 2)]
+        scores = scores.masked_fill(~(valid & (scores > settings.get('score_thr', 0))), 0)
+        return without_empty(BatchCandidates(torch.stack(edges, -1), scores, labels, self.num_classes))
+
+    def batch_detections(self, boxes: Tensor, labels: Tensor, images: Tensor, found: BatchCandidates) -> Tensor:
+        """The boxes: nothing comes behind them."""
+        return boxes
+
+    def _settings(self, cfg: dict | Config | None) -> ConfigDict:
+        return self.test_cfg if cfg is None else to_config_dict(cfg)
 
     def _decode(self, logits: Tensor, boxes: Tensor, meta: dict, cfg: ConfigDict, rescale: bool) -> InstanceData:
         threshold, most = cfg.get('score_thr', 0), cfg.get('max_per_img', -1)
@@ -174,6 +218,8 @@ class TransformersDetector(BaseDetector):
             print_log(f'{type(self.model).__name__}: {sentence}', logger='current')
         if with_cp:
             self._save_memory()
+        # From images to the raw outputs, in evaluation mode, in the place of the model: see mmdet.apis.backends.
+        self.backend_network: nn.Module | None = None
         self.bbox_head = QueryHead(num_classes, self.test_cfg, self.family.has_background)
 
     def _save_memory(self) -> None:
@@ -264,7 +310,7 @@ class TransformersDetector(BaseDetector):
         Parts of the last layer have the library's names (``vfl``, ``ce``, ``bbox``, ``giou``); those of the layers below are sums, ``aux_bbox``, those
         of the denoising queries ``dn_bbox``, those of the encoder's queries of RF-DETR and LW-DETR ``enc_bbox``. Together they are the loss.
         """
-        images = self._padded(batch_inputs)
+        images = self.padded(batch_inputs)
         targets, counts = self._targets(images, batch_data_samples)
         found = self.model(pixel_values=images, labels=targets)
         loss = found.loss
@@ -283,12 +329,16 @@ class TransformersDetector(BaseDetector):
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> tuple[Tensor, Tensor]:
         """Logits (B, Q, K), and boxes (B, Q, 4) xyxy in pixels of the tensor, float32; in training mode there are more queries."""
-        images = self._padded(batch_inputs)
+        substitute = None if self.training else self.backend_network
+        return (substitute or self.raw_outputs)(self.padded(batch_inputs))
+
+    def raw_outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`_forward` by the modules themselves, of images that have a size which the model takes."""
         found = self.model(pixel_values=images)
         height, width = images.shape[-2:]
         x, y, w, h = found.pred_boxes.float().unbind(-1)
-        corners = torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=-1)
-        return found.logits, corners * corners.new_tensor([width, height, width, height])
+        edges = (x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height
+        return found.logits, torch.stack(edges, dim=-1)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """What the decoder looks at, (B, cells, channels); of a model without decoder its logits and boxes."""
@@ -308,19 +358,42 @@ class TransformersDetector(BaseDetector):
         with unchecked(self.model):
             return self._forward(batch_inputs)
 
+    def traced_outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`raw_outputs` for exporters."""
+        with unchecked(self.model):
+            return self.raw_outputs(images)
+
+    def check_exportable(self, to: str) -> None:
+        """ConfigError where the network cannot be written as a file of ``'onnx'``, ``'openvino'`` (made of the first) or ``'torch-export'``."""
+        reason = None if to == 'torch-export' else self.family.no_onnx(self.model.config)
+        if reason is not None:
+            message = f'there is no {to} of it: {reason}. torch runs it, and --to torch-export writes it for one size'
+            raise ConfigError(message, field='model.model_type', received=self.model.config.model_type)
+
+    def own_steps(self) -> list[str]:
+        """Methods of a subclass, which computing the raw outputs elsewhere would pass over."""
+        names = ('predict', 'candidates', '_forward', 'raw_outputs')
+        return [name for name in names if getattr(type(self), name) is not getattr(TransformersDetector, name)]
+
     # ------------------------------------------------------------------------------------------------ sizes, labels, losses
 
-    def input_size_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Height and width to which images are padded: multiples of the model's divisor, and cells for all queries."""
+    @property
+    def input_rule(self) -> dict[str, Any]:  # type: ignore[override]
+        """The sizes to which images are padded: multiples of the model's divisor, and cells for all queries."""
         config, family = self.model.config, self.family
-        divisor, least, strides = family.divisor(config), family.least_side(config), family.strides(config)
-        height, width = (math.ceil(max(side, least) / divisor) * divisor for side in size_hw)
-        while strides and sum(math.ceil(height / s) * math.ceil(width / s) for s in strides) < self.num_queries:
-            step = max(divisor, int(min(strides)))
-            height, width = (height + step, width) if height <= width else (height, width + step)
-        return height, width
+        return dict(
+            divisor=family.divisor(config),
+            least_side=family.least_side(config),
+            strides=list(family.strides(config)),
+            cells=self.num_queries,
+        )
 
-    def _padded(self, images: Tensor) -> Tensor:
+    def input_size_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width to which images are padded, see :attr:`input_rule`."""
+        return model_size_hw(size_hw, **self.input_rule)
+
+    def padded(self, images: Tensor) -> Tensor:
+        """The images (B, 3, H, W), padded as :attr:`input_rule` says."""
         height, width = images.shape[-2:]
         needed_h, needed_w = self.input_size_hw((height, width))
         if (needed_h, needed_w) == (height, width):
