@@ -94,7 +94,7 @@ RATES = {
     'rt_detr_v2': (1e-3, 600),
     'rf_detr': (1e-3, 800),
     'lw_detr': (1e-3, 800),
-    'deformable_detr': (1e-3, 800),
+    'deformable_detr': (1e-3, 2000),
     'yolos': (1e-3, 1200),
 }
 
