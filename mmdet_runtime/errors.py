@@ -3,11 +3,11 @@
 Each also derives from the builtin that callers would expect (``ValueError``, ``RuntimeError``), and composes its message the same way:
 *where* (file, record, field), *what is wrong or allowed*, then *what was received*.
 
-    >>> place = dict(file='train.json', record='annotation 7', field='bbox')
-    >>> raise DataError('box width must be > 0', **place, received=[0, 0, -1, 4])
+    >>> place = dict(file='train.json', record='box 7', field='bbox')
+    >>> raise DataError('width must be > 0', **place, received=[0, 0, -1, 4])
     Traceback (most recent call last):
     ...
-    mmdet_runtime.errors.DataError: train.json: annotation 7: bbox: box width must be > 0. Received: [0, 0, -1, 4]
+    mmdet_runtime.errors.DataError: train.json: box 7: bbox: width must be > 0. Received: [0, 0, -1, 4]
 """
 
 _UNSET = object()

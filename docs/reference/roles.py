@@ -11,6 +11,7 @@ from griffe import Docstring, ExprSubscript, ExprTuple, Extension, Function, Obj
 # Markdown would take <config name> for a tag.
 _CODE_OR_ANGLES = re.compile(r'(`+[^`]+`+)|<([\w .-]+)>')
 _NAMES = re.compile(r'^ +\w+(?:, \w+)+(?=:)', re.MULTILINE)  # one entry of several names
+_EXAMPLE = re.compile(r'^>>> .*(?:\n.+)*', re.MULTILINE)  # Markdown would take it for quotations
 _ROLE = re.compile(r':(?:func|class|meth|mod|data|attr|exc|ref):`(~?)([^`]+)`')
 
 
@@ -19,6 +20,7 @@ def without_roles(text: str) -> str:
     >>> without_roles('see :func:`~mmdet.apis.init_detector` and :class:`Runtime`')
     'see `init_detector` and `Runtime`'
     """
+    text = _EXAMPLE.sub(lambda found: f'```pycon\n{found[0]}\n```', text)
     text = re.sub(r'(?<=\w)::$', ':', text, flags=re.MULTILINE)  # indented code needs no second colon in Markdown
     text = _NAMES.sub(
         lambda found: found[0].replace(', ', ',\u00a0'), text
