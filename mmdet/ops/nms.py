@@ -112,7 +112,7 @@ def soft_nms(
         boxes: (N, 4) xyxy.
         scores: (N,).
         iou_threshold: in [0, 1]; not used by ``gaussian``.
-        sigma: > 0, used by ``gaussian``.
+        sigma: above 0, used by ``gaussian``.
         min_score: a box is dropped once its score is below this.
         method: ``'linear'``, ``'gaussian'`` or ``'naive'``.
         labels, offset, max_num, views: as for :func:`nms`.
