@@ -58,7 +58,7 @@ class Answered(torch.nn.Module):
 
     def __init__(self, stage: torch.nn.Module, amp: bool):
         super().__init__()
-        self.stage, self.amp = stage, amp
+        self.stage, self.amp, self.end_to_end = stage, amp, stage.end_to_end
         self.answers: list[InstanceData] = []
 
     def forward(self, images: list) -> list[InstanceData]:

@@ -275,7 +275,7 @@ def test_bad_arguments(inferencer, tmp_path):
         inferencer(scene(), batch_size=0)
     with pytest.raises(ConfigError, match='scope'):
         DetInferencer(blob_config(), scope='mmseg')
-    with pytest.raises(CheckpointError, match='model=<config file>'):
+    with pytest.raises(ConfigError, match='is a checkpoint already; name a config'):
         DetInferencer('x.pth', weights='y.pth')
 
 

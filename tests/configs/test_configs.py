@@ -225,13 +225,14 @@ def tiny_batch(num_classes: int) -> dict:
 
 def narrow_resnet(model, name: str) -> None:
     """Give a ResNet a quarter of its width and 50 layers at most, which saves minutes; everything else is the config's, which is built once as it is."""
-    backbone, channels = model.backbone, model.neck.in_channels
-    if backbone.type in ('ResNet', 'ResNetV1d', 'ResNeXt', 'Res2Net') and 'base_channels' not in backbone:
+    backbone = model.get('backbone', {})
+    if backbone.get('type') in ('ResNet', 'ResNetV1d', 'ResNeXt', 'Res2Net') and 'base_channels' not in backbone:
         if name not in COUNTS:
             build(model, 'meta')
         backbone.update(base_channels=16, stem_channels=16, depth=min(backbone.depth, 50))
         if 'base_width' in backbone:
             backbone.base_width = max(backbone.base_width // 4, 1)
+        channels = model.neck.in_channels
         model.neck.in_channels = channels // 4 if isinstance(channels, int) else [each // 4 for each in channels]
 
 
