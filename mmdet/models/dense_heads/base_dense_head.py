@@ -23,7 +23,7 @@ from mmdet.structures import SampleList
 from ..inference import full_precision
 from ..utils.misc import unpack_gt_instances
 from .batch_decode import BatchDecode, candidate_rule
-from .class_rows import copy_class_rows
+from .class_rows import copy_class_rows, store_class_rows
 from .level_outputs import LevelOutputs, widened
 
 Losses = dict[str, Tensor | list[Tensor]]
@@ -98,20 +98,12 @@ class BaseDenseHead(BatchDecode, BaseModule, metaclass=ABCMeta):
         Returns:
             names of the tensors that were changed, and of those that belong to a head of another kind and were left out.
         """
-        changed: list[str] = []
-        left: list[str] = []
-        own = self.state_dict()
-        for name in own:
-            stored = state_dict.get(f'{prefix}{name}')
-            layout = self._class_rows_of(name)
-            if layout is not None and stored is not None:
-                rows = copy_class_rows(own[name], stored, sources, num_stored, *layout)
-                if rows is None:
-                    del state_dict[f'{prefix}{name}']
-                else:
-                    state_dict[f'{prefix}{name}'] = rows
-                (left if rows is None else changed).append(f'{prefix}{name}')
-        return changed, left
+        found = (
+            (prefix + name, copy_class_rows(own, state_dict[prefix + name], sources, num_stored, *layout))
+            for name, own in self.state_dict().items()
+            if prefix + name in state_dict and (layout := self._class_rows_of(name)) is not None
+        )
+        return store_class_rows(state_dict, found)
 
     def _class_rows_of(self, name: str) -> tuple[int, ...] | None:
         """Of a tensor with rows of classes, priors of a location, and rows of a prior before and behind those of its classes; None of another."""

@@ -3,7 +3,7 @@
 Letters: A priors of a location, K class channels of a prior (C classes, and a last one of the background where there is one).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -52,6 +52,25 @@ def copy_class_rows(
     if behind:
         new[:, -behind:] = old[:, -behind:]
     return result
+
+
+def store_class_rows(
+    state_dict: dict[str, Tensor], found: Iterable[tuple[str, Tensor | None]]
+) -> tuple[list[str], list[str]]:
+    """Put tensors by their names into a checkpoint, in place; those that are None, of heads of another kind, are taken out of it.
+
+    Returns:
+        names of the tensors that were changed, and of those that were left out.
+    """
+    changed: list[str] = []
+    left: list[str] = []
+    for name, rows in found:
+        if rows is None:
+            del state_dict[name]
+        else:
+            state_dict[name] = rows
+        (left if rows is None else changed).append(name)
+    return changed, left
 
 
 def proxies_of_classes(shares: Tensor) -> list[int] | None:

@@ -24,7 +24,7 @@ from mmdet.errors import CheckpointError, ConfigError, ModelInputError
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict, to_original
 from mmdet.models.dense_heads.batch_decode import BatchCandidates, padded_topk, rows_of, without_empty
-from mmdet.models.dense_heads.class_rows import copy_class_rows
+from mmdet.models.dense_heads.class_rows import copy_class_rows, store_class_rows
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
 from mmdet.utils.class_names import shown
@@ -289,18 +289,12 @@ class TransformersDetector(BaseDetector):
         self, state_dict: dict, prefix: str, sources: Sequence[int], num_stored: int
     ) -> tuple[list[str], list[str]]:
         """Give the tensors of a checkpoint that have rows of classes the classes of this detector, see :class:`BaseDenseHead`."""
-        changed: list[str] = []
-        left: list[str] = []
-        for name, own in self.state_dict().items():
-            key = prefix + name
-            if key in state_dict and re.search(self.family.class_layers, name):
-                rows = copy_class_rows(own, state_dict[key], sources, num_stored)
-                if rows is None:
-                    del state_dict[key]
-                else:
-                    state_dict[key] = rows
-                (left if rows is None else changed).append(key)
-        return changed, left
+        found = (
+            (prefix + name, copy_class_rows(own, state_dict[prefix + name], sources, num_stored))
+            for name, own in self.state_dict().items()
+            if prefix + name in state_dict and re.search(self.family.class_layers, name)
+        )
+        return store_class_rows(state_dict, found)
 
     # ------------------------------------------------------------------------------------------------ the three ways it is called
 

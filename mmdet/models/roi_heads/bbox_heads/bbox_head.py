@@ -19,7 +19,7 @@ from mmdet.core.samplers import SamplingResult
 from mmdet.errors import ConfigError
 from mmdet.models.dense_heads.base_dense_head import Losses, to_config_dict, widened
 from mmdet.models.dense_heads.base_dense_head import _pair as pair_wh
-from mmdet.models.dense_heads.class_rows import copy_class_rows
+from mmdet.models.dense_heads.class_rows import copy_class_rows, store_class_rows
 from mmdet.models.inference import full_precision
 from mmdet.models.losses.accuracy import accuracy
 from mmdet.registry import MODELS, TASK_UTILS
@@ -123,8 +123,7 @@ class BBoxHead(BaseModule):
         self, state_dict: dict, prefix: str, sources: Sequence[int], num_stored: int
     ) -> tuple[list[str], list[str]]:
         """See :meth:`mmdet.models.dense_heads.BaseDenseHead.take_class_rows`; a class has four rows of the boxes, too."""
-        changed: list[str] = []
-        left: list[str] = []
+        found: dict[str, Tensor | None] = {}
         for name, own in self.state_dict().items():
             stored, layer = state_dict.get(key := f'{prefix}{name}'), name.split('.')[0]
             if stored is None or layer not in ('fc_cls', 'fc_reg') or (layer == 'fc_reg' and self.reg_class_agnostic):
@@ -134,15 +133,10 @@ class BBoxHead(BaseModule):
                     value.unflatten(0, (-1, 4)) if len(value) % 4 == 0 else value for value in (own, stored)
                 )
                 rows = copy_class_rows(by_class, others, sources, num_stored)
-                rows = None if rows is None else rows.reshape(own.shape)
+                found[key] = None if rows is None else rows.reshape(own.shape)
             else:
-                rows = copy_class_rows(own, stored, sources, num_stored)
-            if rows is None:
-                del state_dict[key]
-            else:
-                state_dict[key] = rows
-            (left if rows is None else changed).append(key)
-        return changed, left
+                found[key] = copy_class_rows(own, stored, sources, num_stored)
+        return store_class_rows(state_dict, found.items())
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Features (K, in_channels, h, w) to class scores (K, C + 1) and deltas (K, 4 C), or (K, 4) where the classes share them."""
