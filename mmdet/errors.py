@@ -8,8 +8,9 @@ from mmdet_runtime.errors import (
     MMDetError,
     ModelInputError,
     NonFiniteLossError,
+    one_line,
 )
 
 __all__ = [
-    'ArgumentError', 'CheckpointError', 'ConfigError', 'DataError', 'MMDetError', 'ModelInputError', 'NonFiniteLossError',
+    'ArgumentError', 'CheckpointError', 'ConfigError', 'DataError', 'MMDetError', 'ModelInputError', 'NonFiniteLossError', 'one_line',
 ]  # fmt: skip

@@ -43,6 +43,11 @@ class MMDetError(Exception):
         super().__init__(text)
 
 
+def one_line(error: BaseException) -> str:
+    """The message of another library's error in one line, for an error of ours that quotes it."""
+    return ' '.join(str(error).split())
+
+
 def _shown(value: object) -> str:
     """The ``repr`` of a value, cut to what can be read; its type where Python refuses one (endless nesting, 10**5000)."""
     try:

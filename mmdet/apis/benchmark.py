@@ -20,7 +20,8 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmdet.config.stages import forbid_network
-from mmdet.engine.checkpoint.loading import load_checkpoint_file, load_into
+from mmdet.engine.checkpoint.loading import load_into
+from mmdet.engine.checkpoint.reading import load_checkpoint_file
 from mmdet.errors import ConfigError
 from mmdet.models.detectors import CompositeDetector
 from mmdet.models.inference import InferenceOptions, networks_of, prepare_networks

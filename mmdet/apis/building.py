@@ -14,7 +14,8 @@ from mmengine.logging import print_log
 from ..config.config_files import require_data
 from ..config.reading import load_config
 from ..config.stages import forbid_network, inner_test_dataset
-from ..engine.checkpoint.loading import load_checkpoint_file, load_into, match_stages
+from ..engine.checkpoint.loading import load_into, match_stages
+from ..engine.checkpoint.reading import load_checkpoint_file
 from ..errors import CheckpointError, ConfigError, MMDetError
 from ..models.detectors import BaseDetector, CompositeDetector, DetectionStage, TransformersDetector
 from ..models.inference import InferenceOptions
@@ -118,7 +119,7 @@ def load_weights(
 ) -> None:
     """Put weights into a detector, and set its ``dataset_meta``; see :func:`init_detector`.
 
-    ``content`` is what :func:`~mmdet.engine.checkpoint.loading.load_checkpoint_file` gave, or None without a checkpoint.
+    ``content`` is what :func:`~mmdet.engine.checkpoint.reading.load_checkpoint_file` gave, or None without a checkpoint.
     """
     meta: dict | None = None
     if content is None:

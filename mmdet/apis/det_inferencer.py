@@ -24,7 +24,7 @@ from mmengine.utils import ProgressBar
 from mmengine.visualization import Visualizer
 
 from ..config.reading import type_name
-from ..engine.checkpoint.loading import load_checkpoint_file
+from ..engine.checkpoint.reading import load_checkpoint_file
 from ..errors import ConfigError, DataError
 from ..formats.pixels import ValueRange, check_value_range, to_uint8
 from ..models.detectors import BaseDetector

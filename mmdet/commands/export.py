@@ -122,7 +122,7 @@ def export_structure(
         onnx: write model.onnx too; needs the extra "onnx".
         trust_checkpoint: allow unpickling arbitrary objects: only for files you trust.
     """
-    from ..engine.checkpoint.loading import load_checkpoint_file
+    from ..engine.checkpoint.reading import load_checkpoint_file
     from ..export import EXPORTED_FILES, ExportOptions, export_network
     from ..utils.outputs import refuse_inputs
 

@@ -16,7 +16,7 @@ import yaml
 from mmengine.config import Config
 from mmengine.fileio import BaseFileHandler, register_handler
 
-from ..errors import ConfigError, MMDetError
+from ..errors import ConfigError, MMDetError, one_line
 
 # An alias repeats what its anchor marks: nine lines of nine aliases each stand for 400 million values.
 _MOST_VALUES = 1_000_000
@@ -34,8 +34,7 @@ def config_errors(path: str | Path) -> Iterator[None]:
             f'syntax error: {error.msg}', file=error.filename or path, record=f'line {error.lineno}'
         ) from error
     except Exception as error:  # whatever the config's own code raises
-        reason = ' '.join(str(error).split())
-        raise ConfigError(f'cannot be read: {type(error).__name__}: {reason}', file=path) from error
+        raise ConfigError(f'cannot be read: {type(error).__name__}: {one_line(error)}', file=path) from error
 
 
 def refuse_class_config(path: Path) -> None:
@@ -123,7 +122,7 @@ class _YamlHandler(BaseFileHandler):
             where = None if mark is None else f'line {mark.line + 1}'
             raise ConfigError(f'YAML is read as data: {error.problem or error.context}', record=where) from error
         except (yaml.YAMLError, RecursionError) as error:
-            raise ConfigError(f'is no YAML: {" ".join(str(error).split())}') from error
+            raise ConfigError(f'is no YAML: {one_line(error)}') from error
         if not isinstance(document, dict):
             raise ConfigError('the top level must be a mapping', received=type(document).__name__)
         _count(document, {})

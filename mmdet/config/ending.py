@@ -12,6 +12,7 @@ from types import FrameType
 
 import torch.distributed as torch_dist
 
+from mmdet_runtime.errors import one_line
 from mmdet_runtime.files import LAST_ACTS
 
 # What the backends say when the other end of a connection is gone, or does not answer.
@@ -133,7 +134,7 @@ def _end(error: BaseException, received: signal.Signals | None) -> int | None:
 
 def _first_sentence(error: BaseException) -> str:
     """Of a backend's message, without the place in its source."""
-    return re.sub(r'^\[\S+\] ', '', ' '.join(str(error).split())).partition('. ')[0][:300]
+    return re.sub(r'^\[\S+\] ', '', one_line(error)).partition('. ')[0][:300]
 
 
 def is_lost_peer(error: BaseException) -> bool:

@@ -1,5 +1,6 @@
-from .checkpoint.loading import LoadReport, load_checkpoint_file, load_into
+from .checkpoint.loading import LoadReport, load_into
 from .checkpoint.names import rename_reference_keys
+from .checkpoint.reading import load_checkpoint_file
 from .checkpoint.sources import resolve_checkpoint
 from .dist import init_dist, locked_for_all
 from .hooks import (

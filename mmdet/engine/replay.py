@@ -23,7 +23,8 @@ from ..errors import CheckpointError
 from ..registry import MODELS
 from ..structures import DetDataSample
 from ..version import release
-from .checkpoint.loading import compare, is_finite, load_checkpoint_file, unwrap
+from .checkpoint.loading import compare, unwrap
+from .checkpoint.reading import is_finite, load_checkpoint_file
 from .checkpoint.saving import save_atomically, to_plain
 
 _ELEMENTS = {kind.__name__: kind for kind in (DetDataSample, InstanceData, PixelData, BaseDataElement)}

@@ -36,7 +36,8 @@ from ..utils.files import explained, make_folder, write_config
 from ..utils.lock import LOCK_NAME
 from ..version import release
 from .checkpoint.class_rows import ClassRows, class_changes
-from .checkpoint.loading import MapLocation, load_checkpoint_file, load_into, match_stages, trusting, unwrap
+from .checkpoint.loading import load_into, match_stages, unwrap
+from .checkpoint.reading import MapLocation, load_checkpoint_file, trusting
 from .checkpoint.resuming import (
     annotations_of,
     changes,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, one_line
 from ..utils.checks import is_int
 from ..utils.files import write_text
 from ..utils.progress import progress
@@ -159,8 +159,7 @@ def _read_yaml(file: Path) -> Any:
     try:
         return yaml.safe_load(read_file(file))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        text = ' '.join(str(error).split())
-        raise DataError(f'broken YAML: {text[:300]}', file=file) from error
+        raise DataError(f'broken YAML: {one_line(error)[:300]}', file=file) from error
 
 
 def _read_layout(path: Path, image_root: str | os.PathLike | None, classes: Sequence[str] | None) -> _Layout:

@@ -1,17 +1,9 @@
 """Checkpoints: where they come from, the names in them, loading, saving, converting."""
 
 from .converting import convert_checkpoint, join_checkpoints, publish_checkpoint, write_checkpoint
-from .loading import (
-    LoadReport,
-    adapt_to_model,
-    compare,
-    load_checkpoint_file,
-    load_from_mmdet,
-    load_into,
-    trusting,
-    unwrap,
-)
+from .loading import LoadReport, adapt_to_model, compare, load_into, unwrap
 from .names import rename_reference_keys
+from .reading import load_checkpoint_file, load_from_mmdet, trusting
 from .sources import resolve_checkpoint
 
 __all__ = [

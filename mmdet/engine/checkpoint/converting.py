@@ -19,8 +19,9 @@ from ...utils.class_names import class_names, shown
 from ...utils.files import write_bytes
 from ...utils.outputs import refuse_inputs
 from .class_rows import ClassRows
-from .loading import LoadReport, load_checkpoint_file, load_into
+from .loading import LoadReport, load_into
 from .names import keep_metadata, rename_reference_keys
+from .reading import load_checkpoint_file
 from .saving import to_plain
 
 # mmcv 1.x kept the averages of its EMA hook as buffers of the model itself, dots turned into underscores.

@@ -12,7 +12,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from ...errors import CheckpointError
 from ...utils.checks import is_finite as is_within_range
 from ...utils.checks import is_number
-from .loading import is_finite
+from .reading import is_finite
 
 _CHUNK_BYTES = 1 << 20
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmdet.errors import CheckpointError, ConfigError
+from mmdet.errors import CheckpointError, ConfigError, one_line
 from mmdet.registry import MODELS
 from mmdet.utils.checks import is_finite, is_int
 from mmdet.utils.class_names import shown
@@ -81,7 +81,7 @@ def _make_survey(config: Any) -> Survey:
     try:
         found = _run(model, size_hw)
     except Exception as error:  # the library raises errors of many kinds
-        message = f'cannot be used: it does not take images of every size ({_line(error)})'
+        message = f'cannot be used: it does not take images of every size ({type(error).__name__}: {one_line(error)})'
         raise ConfigError(message, field=_FIELD, received=config.model_type) from error
     strides = strides_of(found.feature_maps, size_hw)
     if strides is None:
@@ -116,10 +116,6 @@ def _make_survey(config: Any) -> Survey:
 def _run(model: Any, size_hw: tuple[int, int]) -> Any:
     with torch.device('meta'), quiet():  # some families make tensors in their pass
         return model(torch.empty(1, 3, *size_hw), output_hidden_states=True)
-
-
-def _line(error: Exception) -> str:
-    return f'{type(error).__name__}: {" ".join(str(error).split())}'
 
 
 def _first_stage(config: Any) -> int:
@@ -342,7 +338,9 @@ class TransformersBackbone(FreezableBackbone):
         try:
             self.load_state_dict(tensors)
         except RuntimeError as error:
-            raise CheckpointError(f'does not fit the backbone: {_line(error)}', file=file) from error
+            raise CheckpointError(
+                f'does not fit the backbone: {type(error).__name__}: {one_line(error)}', file=file
+            ) from error
         print_log(f'{file}: {len(tensors)} tensors of the backbone loaded', logger='current')
 
 

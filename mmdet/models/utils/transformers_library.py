@@ -20,7 +20,7 @@ import torch
 from mmengine.logging import print_log
 from torch import nn
 
-from mmdet.errors import CheckpointError, ConfigError
+from mmdet.errors import CheckpointError, ConfigError, one_line
 
 LOADS = ('local', 'hub')
 _INSTALL = 'pip install "mmdet-dense[transformers]"'
@@ -109,7 +109,7 @@ def build_config(
         with quiet():
             return cls(**keys | forced)
     except Exception as error:  # the library checks types and sizes by exceptions of several kinds
-        message = f'transformers refuses it: {_one_line(error)}'
+        message = f'transformers refuses it: {one_line(error)}'
         raise ConfigError(message, field=field, received=plain(model)) from error
 
 
@@ -155,7 +155,7 @@ def new_model(auto_class: str, config: Any, field: str = 'model') -> Any:
         with quiet():
             return getattr(library(), auto_class).from_config(config, dtype=torch.float32).train()
     except Exception as error:  # of several kinds: the first layer that cannot be made, or used
-        message = f'transformers cannot build the model ({type(error).__name__}: {_one_line(error)})'
+        message = f'transformers cannot build the model ({type(error).__name__}: {one_line(error)})'
         raise ConfigError(message, field=field, received=config.model_type) from error
 
 
@@ -251,10 +251,6 @@ def _compare_version(written: str) -> None:
         print_log(message, logger='current', level=logging.WARNING)
 
 
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split())
-
-
 # ------------------------------------------------------------------------------------------------ published weights
 
 
@@ -309,7 +305,7 @@ def load_pretrained(
                 ignore_mismatched_sizes=True, output_loading_info=True,
             )  # fmt: skip
     except Exception as error:  # broken files raise errors of many kinds
-        message = f'the weights cannot be loaded ({type(error).__name__}: {_one_line(error)})'
+        message = f'the weights cannot be loaded ({type(error).__name__}: {one_line(error)})'
         raise CheckpointError(message, file=source, field=field) from error
     return found, {kind: sorted(_names(info[f'{kind}_keys'])) for kind in ('missing', 'unexpected', 'mismatched')}
 
@@ -363,7 +359,7 @@ def _fetch(source: str, name: str, load: str, field: str, optional: bool = False
     try:
         found = try_to_load_from_cache(source, name)
     except HFValidationError as error:
-        message = f'there is no such folder, and it is no id of a model of the hub ({_one_line(error)})'
+        message = f'there is no such folder, and it is no id of a model of the hub ({one_line(error)})'
         raise ConfigError(message, field=field, received=source) from error
     if isinstance(found, str):
         return Path(found)
@@ -383,7 +379,7 @@ def _fetch(source: str, name: str, load: str, field: str, optional: bool = False
         # The local kind says that the connection was lost.
         if optional and isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
             raise
-        raise ConfigError(f'{name} cannot be fetched ({_one_line(error)})', field=field, received=source) from error
+        raise ConfigError(f'{name} cannot be fetched ({one_line(error)})', field=field, received=source) from error
 
 
 def _check_connection(source: str, field: str) -> None:
@@ -393,5 +389,5 @@ def _check_connection(source: str, field: str) -> None:
     try:
         get_session().head(hf_hub_url(source, _CONFIG), timeout=10)
     except Exception as error:  # of the client's own kinds
-        message = f'the hub cannot be reached ({_one_line(error)}); folders, and models in the cache, need no network'
+        message = f'the hub cannot be reached ({one_line(error)}); folders, and models in the cache, need no network'
         raise ConfigError(message, field=field, received=source) from error

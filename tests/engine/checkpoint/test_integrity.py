@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mmdet.engine import load_checkpoint_file, load_into
-from mmdet.engine.checkpoint import loading, trusting
+from mmdet.engine.checkpoint import reading, trusting
 from mmdet.engine.checkpoint.saving import find_newest, is_intact
 from mmdet.errors import CheckpointError
 from mmdet.export.standalone import _read_weights
@@ -102,7 +102,7 @@ def test_a_file_that_is_replaced_while_it_is_read(tmp_path, monkeypatch, read):
             os.replace(save(other, content=dict(CONTENT, more=[len(looks)] * 1000 * len(looks))), path)
         check_sums(*args)
 
-    for module in (torch_file, loading):
+    for module in (torch_file, reading):
         monkeypatch.setattr(module, 'check_sums', replaces)
     times = 1
     assert read(path)
@@ -163,7 +163,7 @@ def test_a_file_without_check_sums_is_read_with_a_warning(tmp_path, monkeypatch)
     finally:
         torch.serialization.set_crc32_options(True)
     said = []
-    monkeypatch.setattr(loading, 'print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr(reading, 'print_log', lambda text, **_: said.append(text))
     assert same(CONTENT, load_checkpoint_file(path)) and is_intact(path)
     assert len(said) == 1 and 'a.pth: has no check sums' in said[0]
 
