@@ -240,7 +240,7 @@ def compared(detector: Any, graph: ExportGraph, run: Any) -> Parity:
 
 
 def _limits(detector: Any) -> Limits:
-    return _LIMITS._replace(box_px=QUERY_BOX_PX) if isinstance(detector, TransformersDetector) else _LIMITS
+    return _LIMITS._replace(box_px=QUERY_BOX_PX) if detector.raw_kind == 'queries' else _LIMITS
 
 
 def sweep(path: Path, ways: list[str], work: Path, kinds: list[str]) -> dict[str, str]:

@@ -359,8 +359,8 @@ def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
     kind = type(detector)
     if not hasattr(detector, 'backend_network'):
         message = (
-            f'{spec.name} computes detectors of one or two stages and of transformers, and composite detectors of these; others run in torch, '
-            'also as torch:bf16 and torch-compile'
+            f'{spec.name} computes detectors of one or two stages and of transformers, those with a backend_network of their own, and composite '
+            'detectors of these; others run in torch, also as torch:bf16 and torch-compile'
         )
         raise ConfigError(message, field='backend', received=kind.__name__)
     own = detector.own_steps()
