@@ -151,9 +151,7 @@ def test_both_stages_in_one_folder(tmp_path):
         for kind, scale in (('yolos', (96, 64)), ('lw_detr', (96, 64)))
     )
     model = dict(type='UFPMPDet', ufp=dict(scale=1.5), coarse=coarse, fine=fine)
-    done, _ = exported(
-        tmp_path, model, ['coarse.detector', 'fine.detector'], PIPELINE, sizes=[(90, 150)], to='onnx'
-    )
+    done, _ = exported(tmp_path, model, ['coarse.detector', 'fine.detector'], PIPELINE, sizes=[(90, 150)], to='onnx')
     assert done.parity.passed and done.parity.expected > 20, str(done.parity)
     stages = done.manifest['stages']
     assert [stages[name]['end_to_end'] for name in ('coarse', 'fine')] == [True, True]

@@ -21,8 +21,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from mmdet.errors import CheckpointError, ConfigError
-
-from .tracing import Traceable, whole
+from mmdet.utils.tracing import Traceable, whole
 
 LOADS = ('local', 'hub')
 _INSTALL = 'pip install "mmdet-dense[transformers]"'
@@ -180,7 +179,7 @@ def unchecked(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def traceable(model: nn.Module) -> Iterator[None]:
-    """:func:`unchecked`, and as exporters can write it, for all sizes: see :mod:`.tracing`."""
+    """:func:`unchecked`, and as exporters can write it, for all sizes: see :class:`mmdet.utils.tracing.Traceable`."""
     with unchecked(model), _replaced(model, int=whole), Traceable():
         yield
 

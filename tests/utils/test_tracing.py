@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmdet.models.utils.tracing import Traceable, whole
+from mmdet.utils.tracing import Traceable, whole
 
 
 def resized(x, mode, size_hw):
@@ -43,7 +43,7 @@ def test_a_trace_holds_for_other_sizes(name):
     function, generator = FUNCTIONS[name], torch.Generator().manual_seed(0)
     example, other = (torch.randn(1, 2, *size, generator=generator) for size in ((6, 9), (14, 12)))
     with Traceable():
-        traced = torch.jit.trace(function, example)
+        traced = torch.jit.trace(function, example, check_trace=False)
     for image in (example, other):
         wanted = function(image)
         found = traced(image)
