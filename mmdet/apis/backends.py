@@ -354,7 +354,7 @@ def prepare_for(
     return model
 
 
-def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
+def _check_detector(detector: Any, spec: BackendSpec) -> None:
     """Raise unless the predictions of the detector come from its raw outputs and nothing else."""
     kind = type(detector)
     if not hasattr(detector, 'backend_network'):

@@ -11,7 +11,7 @@ import functools
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 from unittest import mock
@@ -185,7 +185,7 @@ def traceable(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _replaced(model: nn.Module, **functions: Callable) -> Iterator[None]:
+def _replaced(model: nn.Module, **functions: Any) -> Iterator[None]:
     """With other functions under some names, in the library's files that have the layers of a model."""
     files = {type(part).__module__ for part in model.modules()}
     with contextlib.ExitStack() as stack:
