@@ -495,7 +495,9 @@ def test_export(tmp_path):
 
 
 @pytest.mark.parametrize('model_type', ['rf_detr_dinov2', 'dinov3_vit'])
-@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning')
+@pytest.mark.filterwarnings(
+    'ignore::torch.jit.TracerWarning', 'ignore::FutureWarning'
+)  # the latter of a property that the tracer reads
 def test_a_trace_holds_for_other_sizes(model_type):
     """Of positions that are resized with antialias, and of a ViT without registers."""
     options = dict(num_register_tokens=0) if model_type == 'dinov3_vit' else {}
