@@ -234,13 +234,13 @@ def compared(detector: Any, graph: ExportGraph, run: Any) -> Parity:
     pairs = []
     for size in _SIZES_HW:
         image, shape = _images(size)
-        found = run(graph.padded(image), shape)
+        found = run(detector.padded(image), shape)
         pairs += zip(_predicted(detector, image, shape), _rows(found, graph, len(shape)), strict=True)
     return compare(pairs, 'fp32', limits=_limits(detector))
 
 
 def _limits(detector: Any) -> Limits:
-    return _LIMITS._replace(box_px=QUERY_BOX_PX) if isinstance(detector, TransformersDetector) else _LIMITS
+    return _LIMITS._replace(box_px=QUERY_BOX_PX) if detector.raw_kind == 'queries' else _LIMITS
 
 
 def sweep(path: Path, ways: list[str], work: Path, kinds: list[str]) -> dict[str, str]:
@@ -272,7 +272,7 @@ def sweep(path: Path, ways: list[str], work: Path, kinds: list[str]) -> dict[str
                     run: Any = torch.export.load(work / 'network.pt2').module()
                 else:
                     if way == ways[0] or not file.is_file():
-                        to_onnx(graph, file, graph.padded(_images(_EXAMPLE_HW)[0]).shape[-2:])
+                        to_onnx(graph, file, detector.padded(_images(_EXAMPLE_HW)[0]).shape[-2:])
                     network = open_network(file, backend=way, precision='fp32', threads=1)
 
                     def run(image: Tensor, shape: Tensor, network: Any = network, graph: Any = graph) -> list:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -22,11 +22,9 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, ModelInputError
 from ..export.graphs import ExportGraph, build_graph, check_target, to_onnx
-from ..models.detectors import TransformersDetector, TwoStageDetector
-from ..models.detectors.single_stage import SingleStageDetector
+from ..models.detectors import BaseDetector
 from ..models.inference import InferenceOptions, WeightWatch, networks_of, prepare_networks, restore_networks
 
-ComputedDetector: TypeAlias = SingleStageDetector | TwoStageDetector | TransformersDetector
 # What each backend computes in; the first is the default. 'torch' is eager.
 BACKENDS = {
     'torch': ('fp32', 'bf16', 'fp16'),
@@ -146,7 +144,7 @@ class CompiledNetwork(nn.Module):
 
     def __init__(
         self,
-        detector: ComputedDetector,
+        detector: BaseDetector,
         spec: BackendSpec,
         threads: int | None = None,
         cache_dir: str | None = None,
@@ -172,7 +170,7 @@ class CompiledNetwork(nn.Module):
 
     def _build(
         self,
-        detector: ComputedDetector,
+        detector: BaseDetector,
         device: torch.device,
         threads: int | None,
         cache_dir: str | None,
@@ -239,11 +237,10 @@ def _examples(detector: Any, graph: ExportGraph, device: torch.device) -> tuple[
     def of(unit: int) -> tuple[list[tuple[Tensor, ...]], list[Any]]:
         generator = torch.Generator().manual_seed(0)
         noise = [torch.randn(2, 3, h * unit, w * unit, generator=generator).to(device) for h, w in _EXAMPLES]
-        noise = [graph.padded(images) for images in noise]
-        if not graph.two_stages:
-            return [(images,) for images in noise], [detector.raw_outputs(images) for images in noise]
-        inputs = [(images, torch.tensor([images.shape[2:]] * 2, device=device)) for images in noise]
-        return [*inputs], [detector.batch_outputs(*each) for each in inputs]
+        noise = [detector.padded(images) for images in noise]
+        sizes = [torch.tensor([images.shape[2:]] * 2, device=device) for images in noise]
+        inputs = [*zip(noise, sizes)] if graph.needs_sizes else [(images,) for images in noise]
+        return [*inputs], [detector.traced_outputs(*each) for each in inputs]
 
     try:
         return of(divisor)
@@ -253,9 +250,7 @@ def _examples(detector: Any, graph: ExportGraph, device: torch.device) -> tuple[
 
 def _distances(graph: ExportGraph) -> Callable[[Any, Any], float]:
     """The function for the raw outputs of a graph."""
-    if graph.two_stages:
-        return _distance_of_regions
-    return _distance_of_queries if isinstance(graph.detector, TransformersDetector) else _distance
+    return dict(maps=_distance, regions=_distance_of_regions, queries=_distance_of_queries)[graph.raw_kind]
 
 
 def _distance_of_queries(found: Any, wanted: Any) -> float:
@@ -359,13 +354,13 @@ def prepare_for(
     return model
 
 
-def _check_detector(detector: nn.Module, spec: BackendSpec) -> None:
+def _check_detector(detector: Any, spec: BackendSpec) -> None:
     """Raise unless the predictions of the detector come from its raw outputs and nothing else."""
     kind = type(detector)
-    if not isinstance(detector, ComputedDetector):
+    if not hasattr(detector, 'backend_network'):
         message = (
-            f'{spec.name} computes detectors of one or two stages and of transformers, and composite detectors of these; others run in torch, '
-            'also as torch:bf16 and torch-compile'
+            f'{spec.name} computes detectors of one or two stages and of transformers, those with a backend_network of their own, and composite '
+            'detectors of these; others run in torch, also as torch:bf16 and torch-compile'
         )
         raise ConfigError(message, field='backend', received=kind.__name__)
     own = detector.own_steps()

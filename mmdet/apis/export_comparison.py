@@ -22,7 +22,7 @@ from ..export.parity import LIMITS, QUERY_BOX_PX, Found, Parity, compare, compar
 from ..export.plan import Plan
 from ..export.settings import ExportSettings
 from ..models.data_preprocessors import DetDataPreprocessor
-from ..models.detectors import BaseDetector, CompositeDetector, TransformersDetector, UFPMPDet
+from ..models.detectors import BaseDetector, CompositeDetector, UFPMPDet
 from ..registry import DATASETS
 from ..utils.class_names import class_names
 from .export_images import Image, is_there
@@ -99,7 +99,7 @@ def compare_detections(
     else:
         runtime = load(folder)
     limits = LIMITS[entry['precision']]
-    if any(isinstance(graph.detector, TransformersDetector) for graph in graphs.values()):
+    if any(graph.raw_kind == 'queries' for graph in graphs.values()):
         limits = limits._replace(box_px=max(limits.box_px, QUERY_BOX_PX))
     with _several_threads() if isinstance(model, CompositeDetector) else contextlib.nullcontext():
         if isinstance(model, UFPMPDet) and entry['precision'] != 'fp32':
@@ -161,7 +161,7 @@ def _raw_pairs(
     for number, image in enumerate(images):
         packed, _ = pipeline.load(image, number)
         inputs = model.data_preprocessor(pseudo_collate([packed]))['inputs']
-        inputs = graph.padded(inputs)
+        inputs = model.padded(inputs)
         inputs = inputs.expand(network.inputs['image'][0] or 1, -1, -1, -1).contiguous()
         with torch.no_grad():
             expected = [each.numpy() for each in graph(inputs)]

@@ -118,7 +118,7 @@ def recorded_inputs(
         for name, detector in plan.detectors.items():
 
             def keep(module: nn.Module, args: tuple, output: dict, name: str = name) -> None:
-                for image, pixels in zip(args[0]['inputs'], plan.graphs[name].padded(output['inputs'])):
+                for image, pixels in zip(args[0]['inputs'], plan.detectors[name].padded(output['inputs'])):
                     arrays = dict(image=pixels.numpy()[None], shape=np.array([image.shape[-2:]], np.int64))
                     arrays = {key: np.repeat(value, batch or 1, axis=0) for key, value in arrays.items()}
                     if plan.graphs[name].outputs == 'raw':

@@ -20,18 +20,17 @@ from mmengine.config import Config, ConfigDict
 from torch import Tensor, nn
 
 from mmdet.errors import ConfigError
-from mmdet.models.dense_heads import BaseDenseHead
 from mmdet.models.dense_heads.batch_decode import BatchCandidates, candidate_rule
 from mmdet.models.dense_heads.batch_nms import boxes_and_labels, exportable_nms, ranked
-from mmdet.models.detectors import BaseDetector, TransformersDetector, TwoStageDetector
+from mmdet.models.detectors import BaseDetector
 from mmdet.models.inference import restore_networks
-from mmdet.models.roi_heads import BaseRoIHead
 from mmdet.utils.files import replacing
 from mmdet.version import release
 
 from .winograd import fewer_multiplications
 
 OUTPUTS = ('raw', 'candidates', 'boxes')
+RAW_KINDS = ('maps', 'regions', 'queries')  # see BaseDetector
 # Of candidates and boxes; the latter have the number of the image beside.
 _FIELDS = ('boxes', 'scores', 'labels')
 _DEFAULT_OPSET = 17
@@ -76,6 +75,7 @@ class ExportGraph(nn.Module):
     Attributes:
         detector: the network, in evaluation mode.
         outputs: ``'raw'``, ``'candidates'`` or ``'boxes'``.
+        raw_kind: that of the detector.
         settings: how the raw outputs are decoded, and what is left to do with candidates: ``score_thr``, ``nms``, ``max_per_img``,
             ``min_bbox_size``. ``nms`` is None for a detector without one.
         input_names: ``image`` (B, 3, H, W) float32, normalised and padded, and unless raw
@@ -93,10 +93,11 @@ class ExportGraph(nn.Module):
         super().__init__()
         head: Any = detector.detection_head
         self.detector, self.outputs, self.settings = detector, outputs, settings
-        self._raw_lengths, self.two_stages = raw_lengths, isinstance(head, BaseRoIHead)
+        self._raw_lengths, self.raw_kind = raw_lengths, detector.raw_kind
+        self.needs_sizes = self.raw_kind == 'regions' or outputs != 'raw'
         self.has_factors, self.legacy = raw_lengths is not None and len(head.output_names) > 2, head.legacy
         self.decode = None if outputs == 'raw' else _Decode(head, outputs, settings)
-        self.input_names = ['image', 'shape'] if self.two_stages or outputs != 'raw' else ['image']
+        self.input_names = ['image', 'shape'] if self.needs_sizes else ['image']
         dense = {0: 'batch', 2: 'height', 3: 'width'}
         self.dynamic_axes: dict[str, dict[int, str]] = {'image': dense}
         if 'shape' in self.input_names:
@@ -125,23 +126,12 @@ class ExportGraph(nn.Module):
 
     def _raw(self, image: Tensor, shape: Tensor | None) -> tuple[Any, ...]:
         """What the decode gets: tensors, or of a dense head lists of maps."""
-        if isinstance(self.detector, TwoStageDetector):
-            assert shape is not None, 'the sizes of the images are needed'
-            return self.detector.batch_outputs(image, shape)
-        if isinstance(self.detector, TransformersDetector):
-            return self.detector.traced_outputs(image)
-        raw: Any = self.detector._forward(image)
-        if [len(maps) for maps in raw] != list(self._raw_lengths or []):
+        raw, lengths = self.detector.traced_outputs(image, shape), self._raw_lengths
+        if lengths is not None and [len(maps) for maps in raw] != [*lengths]:
             head = type(self.detector.detection_head).__name__
-            message = (
-                f'{head} must return lists of {list(self._raw_lengths or [])} maps, as its output_names and levels say'
-            )
+            message = f'{head} must return lists of {[*lengths]} maps, as its output_names and levels say'
             raise ConfigError(message, field='bbox_head', received=[len(maps) for maps in raw])
         return raw
-
-    def padded(self, images: Tensor) -> Tensor:
-        """Images of a batch as the graph takes them: detectors of transformers enlarge them."""
-        return self.detector.padded(images) if isinstance(self.detector, TransformersDetector) else images
 
     def raw_lists(self, flat: Sequence[Tensor]) -> tuple[Any, ...]:
         """The raw outputs, flat as :meth:`forward` gives them, as ``predict_by_feat`` takes them: of a dense head lists, of others themselves."""
@@ -169,16 +159,14 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
     """
     if outputs not in OUTPUTS:
         raise ConfigError(f'must be one of {OUTPUTS}', field='outputs', received=outputs)
-    head: Any = getattr(detector, 'bbox_head', None)
-    if isinstance(detector, TwoStageDetector):
-        head = detector.roi_head
-        detector.check_exportable()
-    elif not isinstance(head, BaseDenseHead) and not isinstance(detector, TransformersDetector):
+    if detector.raw_kind not in RAW_KINDS:
         message = (
-            'only a detector with a dense head, bbox_head, or with rpn_head and roi_head, or a TransformersDetector can be exported; '
-            'of a composite one each stage'
+            'only a detector with a dense head, bbox_head, or with rpn_head and roi_head, or a TransformersDetector can be exported, or one '
+            f'whose raw_kind is one of {RAW_KINDS}; of a composite one each stage'
         )
         raise ConfigError(message, field='model.type', received=type(detector).__name__)
+    detector.check_exportable()
+    head = detector.detection_head
     settings = ConfigDict(head._settings(test_cfg))
     if detector.end_to_end:
         settings.nms = None
@@ -190,15 +178,8 @@ def build_graph(detector: BaseDetector, outputs: str = 'raw', test_cfg: dict | C
     # What inference holds ready, such as copies of weights in another type or layout, is no part of a graph.
     restore_networks(detector)
     # The graph too: the exporter puts a model back into the mode that it found it in.
-    return ExportGraph(detector, outputs, settings, _raw_lengths(detector)).eval()
-
-
-def _raw_lengths(detector: BaseDetector) -> list[int] | None:
-    """How many maps each list of the raw outputs has; None for those of two stages and of queries, which are no lists."""
-    if isinstance(detector, (TwoStageDetector, TransformersDetector)):
-        return None
-    levels = detector.bbox_head.prior_generator.num_levels
-    return [levels] * len(detector.bbox_head.output_names)
+    lengths = [head.prior_generator.num_levels] * len(head.output_names) if detector.raw_kind == 'maps' else None
+    return ExportGraph(detector, outputs, settings, lengths).eval()
 
 
 # ---------------------------------------------------------------------------------------------------- files
@@ -262,15 +243,10 @@ def to_onnx(
 
 
 def check_target(graph: ExportGraph, to: str) -> None:
-    """Raise a ConfigError where a graph cannot be written as ``'onnx'``, ``'openvino'`` (made of the first) or ``'torch-export'``.
-
-    Of the latter, torch has no operators for some.
-    """
-    if isinstance(graph.detector, TransformersDetector):
-        graph.detector.check_exportable(to)
+    """Raise a ConfigError where a graph cannot be written as ``'torch-export'``, of which torch has no operators for some."""
     if to != 'torch-export':
         return
-    if graph.two_stages:
+    if graph.raw_kind == 'regions':
         message = (
             'torch.export has no operators for the NMS and the RoIAlign between two stages, that torch alone could load: '
             'take onnx, which ONNX Runtime and OpenVINO run'
@@ -293,8 +269,8 @@ def to_torch_export(
         ConfigError: outputs behind an NMS, for which torch has no operator, or free sizes of a detector that has none there.
     """
     check_target(graph, 'torch-export')
-    if dynamic and isinstance(graph.detector, TransformersDetector):
-        message = 'must be False: torch.export writes a detector of transformers for the size of its example alone'
+    if dynamic and graph.raw_kind == 'queries':
+        message = 'must be False: torch.export writes a detector with queries for the size of its example alone'
         raise ConfigError(message, field='dynamic', received=dynamic)
     varying = torch.export.Dim.DYNAMIC
     if dynamic:

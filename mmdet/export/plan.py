@@ -18,7 +18,6 @@ from ..models.detectors import (
     CompositeDetector,
     DetectionStage,
     SlicedDet,
-    TransformersDetector,
     UFPMPDet,
 )
 from .graphs import ExportGraph, build_graph, check_target
@@ -57,18 +56,18 @@ class Plan:
 
 
 def settings_for(model: BaseDetector, settings: ExportSettings, log: Callable[[str], None]) -> ExportSettings:
-    """The settings as a detector allows them: what torch.export writes of one of transformers has one size.
+    """The settings as a detector allows them: what torch.export writes of one with queries has one size.
 
     Raises:
         ConfigError: a precision that such a file cannot have.
     """
-    if settings.to != 'torch-export' or not isinstance(model, TransformersDetector):
+    if settings.to != 'torch-export' or model.raw_kind != 'queries':
         return settings
     if settings.precision != 'fp32':
-        message = 'must be fp32 for a detector of transformers, which computes boxes in the type of the weights: half precision is wrong by pixels'
+        message = 'must be fp32 for a detector with queries, which computes boxes in the type of the weights: half precision is wrong by pixels'
         raise ConfigError(message, field='--precision', received=settings.precision)
     if not settings.static:
-        log('one size alone (--static): torch.export writes a detector of transformers for the size of its example')
+        log('one size alone (--static): torch.export writes a detector with queries for the size of its example')
     return replace(settings, static=True)
 
 
@@ -89,7 +88,7 @@ def make_plan(model: BaseDetector, cfg: Config, settings: ExportSettings, log: C
         graph = build_graph(model, 'candidates')
         log(f'outputs: candidates, as {error}')
     check_target(graph, settings.to)
-    if graph.two_stages and graph.outputs == 'raw':
+    if graph.raw_kind == 'regions' and graph.outputs == 'raw':
         message = "must be 'boxes' or 'candidates' for a detector of two stages, whose raw outputs belong to proposals of a first NMS"
         raise ConfigError(message, field='--outputs', received=graph.outputs)
     own = [] if graph.outputs == 'raw' else model.own_steps()

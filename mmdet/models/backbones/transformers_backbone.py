@@ -3,6 +3,7 @@
 What a family of the library does is not listed here but found by a dry run, see :class:`Survey`. Naming: B images of H x W pixels, L layers.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import json
@@ -22,7 +23,7 @@ from mmdet.utils.class_names import shown
 from mmdet.utils.tracing import is_exporting
 
 from ..utils.dry_run import new_leaves, strides_of, tensors_in
-from ..utils.transformers_library import build_config, full_dict, load_pretrained, new_model, plain, quiet
+from ..utils.transformers_library import build_config, full_dict, load_pretrained, new_model, plain, quiet, traceable
 from .freezing import FreezableBackbone
 from .pretrained import pretrained_tensors
 
@@ -232,9 +233,11 @@ class TransformersBackbone(FreezableBackbone):
         """
         multiple = self.survey.multiple
         right, bottom = -x.shape[3] % multiple, -x.shape[2] % multiple
-        if multiple > 1 and (is_exporting() or right or bottom):
+        exporting = is_exporting()
+        if multiple > 1 and (exporting or right or bottom):
             x = F.pad(x, (0, right, 0, bottom))
-        return tuple(self.model(x).feature_maps)
+        with traceable(self.model) if exporting else contextlib.nullcontext():
+            return tuple(self.model(x).feature_maps)
 
     # ---------------------------------------------------------------- freezing
 

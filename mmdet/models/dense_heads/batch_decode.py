@@ -92,6 +92,8 @@ class BatchDecode:
 
     num_classes: int
     prior_generator: Any
+    # See BaseDetector.
+    raw_kind = 'maps'
     # Names of the lists that forward() returns in evaluation mode, for the outputs of an exported network.
     output_names: tuple[str, ...] = ('cls', 'reg')
     # Whether predict() runs an NMS.

@@ -4,16 +4,18 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdet.errors import ModelInputError
 from mmdet.models.dense_heads.base_dense_head import Losses
 from mmdet.models.inference import InferenceNetwork
 from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.structures import DetDataSample, OptSampleList, SampleList
+from mmdet_runtime.resizing import model_size_hw
 
 # What forward() returns: losses, predictions or raw outputs, depending on its mode.
 ForwardResults: TypeAlias = dict[str, Tensor] | list[DetDataSample] | tuple[Tensor, ...] | Tensor
@@ -53,10 +55,16 @@ class BaseDetector(InferenceNetwork, BaseModel, metaclass=ABCMeta):
             a query has ``num_queries``.
         input_rule: arguments of :func:`mmdet_runtime.resizing.model_size_hw`, where the detector itself enlarges its inputs; None where it takes them
             as they are.
+        raw_kind: what its raw outputs are, which exports and backends ask (the head's): ``'maps'``, lists of the maps of all levels; ``'regions'``,
+            those of regions that a first stage found (:meth:`TwoStageDetector.batch_outputs`); ``'queries'``, logits (B, Q, K) and boxes (B, Q, 4),
+            xyxy in pixels of the input. None for a detector that is not exported.
+        backend_network: a network of another library that computes the raw outputs in evaluation mode, or None. Only a detector that calls it has
+            the attribute.
     """
 
     data_preprocessor: BaseDataPreprocessor
     input_rule: Mapping[str, Any] | None = None
+    backend_network: nn.Module | None
     dataset_meta: dict[str, Any]  # class names and colours; set with the weights
 
     num_classes: Any = _Otherwise(lambda detector: detector.detection_head.num_classes)
@@ -65,6 +73,7 @@ class BaseDetector(InferenceNetwork, BaseModel, metaclass=ABCMeta):
     clips_boxes: Any = _Otherwise(_of_head('clips_boxes', True))
     class_agnostic: Any = _Otherwise(_of_head('class_agnostic', False))
     max_objects: Any = _Otherwise(lambda detector: getattr(detector, 'num_queries', None))
+    raw_kind: Any = _Otherwise(_of_head('raw_kind', None))
 
     @classmethod
     def max_objects_of(cls, cfg: Mapping) -> int | None:
@@ -119,6 +128,35 @@ class BaseDetector(InferenceNetwork, BaseModel, metaclass=ABCMeta):
         cfg = dict(test_cfg or self.detection_cfg, nms_pre_rule='pairs')
         options: dict[str, Any] = dict(batch_img_metas=batch_img_metas, cfg=cfg, rescale=True, with_nms=False)
         return self.detection_head.predict_by_feat(*outputs, **options)
+
+    def input_size_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width to which the detector itself pads images, see ``input_rule``."""
+        return size_hw if self.input_rule is None else model_size_hw(size_hw, **self.input_rule)
+
+    def padded(self, images: Tensor) -> Tensor:
+        """The images (B, 3, H, W), padded at the right and at the bottom as ``input_rule`` says."""
+        height, width = images.shape[-2:]
+        needed_h, needed_w = self.input_size_hw((height, width))
+        if (needed_h, needed_w) == (height, width):
+            return images
+        value = getattr(self.data_preprocessor, 'pad_value', 0)
+        return F.pad(images, (0, needed_w - width, 0, needed_h - height), value=value)
+
+    def check_exportable(self) -> None:
+        """Raise a ConfigError where :meth:`traced_outputs` is not possible."""
+
+    def traced_outputs(self, images: Tensor, sizes_hw: Tensor | None = None) -> Any:
+        """The raw outputs, by operations that exporters can write.
+
+        Args:
+            images: (B, 3, H, W), padded.
+            sizes_hw: (B, 2) height and width of each image before padding, where ``raw_kind`` is ``'regions'``.
+        """
+        return self._forward(images)
+
+    def own_steps(self) -> list[str]:
+        """Methods of a subclass between the images and the boxes, which computing the raw outputs elsewhere would pass over."""
+        return []
 
     def forward(self, inputs: Any, data_samples: OptSampleList = None, mode: str = 'tensor') -> Any:
         """Run the network.

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, initialize
@@ -28,7 +27,6 @@ from mmdet.models.dense_heads.class_rows import copy_class_rows, store_class_row
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
 from mmdet.utils.class_names import shown
-from mmdet_runtime.resizing import model_size_hw
 
 from ..inference import full_precision
 from ..utils.transformers_library import (
@@ -38,6 +36,7 @@ from ..utils.transformers_library import (
     new_model,
     plain,
     pretrained_config,
+    traceable,
     unchecked,
 )
 from .base import BaseDetector
@@ -63,6 +62,7 @@ class QueryHead(BaseModule):
         has_background: see :class:`Family`.
     """
 
+    raw_kind = 'queries'
     output_names = ('logits', 'boxes')
     legacy = False  # corners are no pixels
 
@@ -352,17 +352,10 @@ class TransformersDetector(BaseDetector):
         with unchecked(self.model):
             return self._forward(batch_inputs)
 
-    def traced_outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def traced_outputs(self, images: Tensor, sizes_hw: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """:meth:`raw_outputs` for exporters."""
-        with unchecked(self.model):
+        with traceable(self.model):
             return self.raw_outputs(images)
-
-    def check_exportable(self, to: str) -> None:
-        """ConfigError where the network cannot be written as a file of ``'onnx'``, ``'openvino'`` (made of the first) or ``'torch-export'``."""
-        reason = None if to == 'torch-export' else self.family.no_onnx(self.model.config)
-        if reason is not None:
-            message = f'there is no {to} of it: {reason}. torch runs it, and --to torch-export writes it for one size'
-            raise ConfigError(message, field='model.model_type', received=self.model.config.model_type)
 
     def own_steps(self) -> list[str]:
         """Methods of a subclass, which computing the raw outputs elsewhere would pass over."""
@@ -381,18 +374,6 @@ class TransformersDetector(BaseDetector):
             strides=list(family.strides(config)),
             cells=self.num_queries,
         )
-
-    def input_size_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Height and width to which images are padded, see :attr:`input_rule`."""
-        return model_size_hw(size_hw, **self.input_rule)
-
-    def padded(self, images: Tensor) -> Tensor:
-        """The images (B, 3, H, W), padded as :attr:`input_rule` says."""
-        height, width = images.shape[-2:]
-        needed_h, needed_w = self.input_size_hw((height, width))
-        if (needed_h, needed_w) == (height, width):
-            return images
-        return F.pad(images, (0, needed_w - width, 0, needed_h - height), value=self.data_preprocessor.pad_value)
 
     def _targets(self, images: Tensor, samples: SampleList) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
         """The library's labels, and counts for the log, where they are not 0: objects without area, which are left out, and more than queries.

@@ -30,7 +30,6 @@ class Family:
         class_layers: names of the layers whose tensors depend on the number of classes.
         box_layers: names of the layers that compute boxes, where the library leaves them in half precision under autocast: 8 bits are 2.5 pixels at 640.
         unused: names of the parameters that never have a gradient; DDP would wait for it.
-        no_onnx: why there can be no ONNX file of the network that computes the same; None where there can.
     """
 
     divisor: Callable[[Any], int]
@@ -42,7 +41,6 @@ class Family:
     class_layers: str = r'\b(enc_out_)?class_embed\b'
     box_layers: str | None = None
     unused: Callable[[Any], str | None] = lambda config: None
-    no_onnx: Callable[[Any], str | None] = lambda config: None
 
 
 def family_of(config: Any) -> Family:
@@ -87,12 +85,6 @@ def _deformable_unused(config: Any) -> str | None:
     return rf'\.enc_output(_norm)?\.|(class|bbox)_embed\.{last}\.' if config.two_stage else None
 
 
-def _dinov3(config: Any) -> str | None:
-    if config.backbone_config.model_type != 'dinov3_vit':
-        return None
-    return 'ONNX Runtime refuses the file of a DINOv3 ViT, whose shapes contradict each other there'
-
-
 _HYBRID = Family(
     divisor=lambda config: max(config.feat_strides),
     strides=_levels,
@@ -101,7 +93,7 @@ _HYBRID = Family(
 _RT_DETR = dataclasses.replace(_HYBRID, box_layers=r'\bbbox_embed\.\d+$|\benc_bbox_head$')
 FAMILIES = {
     'd_fine': _HYBRID,
-    'deimv2': dataclasses.replace(_HYBRID, no_onnx=_dinov3),
+    'deimv2': _HYBRID,
     'rt_detr': _RT_DETR,
     'rt_detr_v2': _RT_DETR,
     'rf_detr': Family(
@@ -109,7 +101,6 @@ FAMILIES = {
         strides=_projected,
         loss_weights=_detr_weights,
         unused=lambda config: r'\.embeddings\.mask_token$',
-        no_onnx=lambda config: 'ONNX has no operator for the smoothed bicubic resize of its positions',
     ),
     'lw_detr': Family(
         divisor=lambda config: _patch(config.backbone_config) * config.backbone_config.num_windows_side,
@@ -125,9 +116,6 @@ FAMILIES = {
         loss_weights=_detr_weights,
         box_layers=r'\bbbox_embed\.\d+$',
         unused=_deformable_unused,
-        no_onnx=lambda config: (
-            'the file of one size has an operator that ONNX Runtime lacks, and that of all sizes gives other boxes'
-        ),
     ),
     'yolos': Family(
         divisor=_patch,

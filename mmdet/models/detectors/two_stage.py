@@ -151,6 +151,11 @@ class TwoStageDetector(PyramidDetector):
         if not all(head.with_cls and head.with_reg for head in heads):
             raise ConfigError('must predict classes and boxes for an export', field='roi_head.bbox_head')
 
+    def traced_outputs(self, images: Tensor, sizes_hw: Tensor | None = None) -> tuple[Tensor, ...]:
+        """:meth:`batch_outputs`, which need the sizes."""
+        assert sizes_hw is not None, 'the sizes of the images are needed'
+        return self.batch_outputs(images, sizes_hw)
+
     def batch_outputs(self, batch_inputs: Tensor, sizes_hw: Tensor) -> tuple[Tensor, ...]:
         """Raw outputs of the second stage for exporters, by operations whose sizes never depend on values.
 

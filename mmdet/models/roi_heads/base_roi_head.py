@@ -71,6 +71,7 @@ class BaseRoIHead(BaseModule, metaclass=ABCMeta):
     with_shared_head = False
 
     # What an exported network has for outputs, :meth:`batch_outputs`, and how these are decoded.
+    raw_kind = 'regions'
     output_names = ('regions', 'objectness', 'cls', 'reg')
     suppresses, legacy = True, False
 

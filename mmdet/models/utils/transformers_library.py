@@ -21,6 +21,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from mmdet.errors import CheckpointError, ConfigError, one_line
+from mmdet.utils.tracing import Traceable, whole
 
 LOADS = ('local', 'hub')
 _INSTALL = 'pip install "mmdet-dense[transformers]"'
@@ -172,12 +173,25 @@ def _offline() -> Iterator[None]:
 @contextlib.contextmanager
 def unchecked(model: nn.Module) -> Iterator[None]:
     """Without the library's comparisons of sizes within the passes of a model: they read values, which tracers and counters of shapes do not have."""
+    with _replaced(model, torch_compilable_check=lambda *args, **kwargs: None):
+        yield
+
+
+@contextlib.contextmanager
+def traceable(model: nn.Module) -> Iterator[None]:
+    """:func:`unchecked`, and as exporters can write it, for all sizes: see :class:`mmdet.utils.tracing.Traceable`."""
+    with unchecked(model), _replaced(model, int=whole), Traceable():
+        yield
+
+
+@contextlib.contextmanager
+def _replaced(model: nn.Module, **functions: Any) -> Iterator[None]:
+    """With other functions under some names, in the library's files that have the layers of a model."""
+    files = {type(part).__module__ for part in model.modules()}
     with contextlib.ExitStack() as stack:
-        for name in {type(part).__module__ for part in model.modules()}:
-            if hasattr(sys.modules[name], 'torch_compilable_check'):
-                stack.enter_context(
-                    mock.patch.object(sys.modules[name], 'torch_compilable_check', lambda *args, **kwargs: None)
-                )
+        for file in files:
+            if file.startswith('transformers.models.'):
+                stack.enter_context(mock.patch.multiple(sys.modules[file], create=True, **functions))
         yield
 
 

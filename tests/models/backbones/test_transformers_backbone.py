@@ -494,6 +494,23 @@ def test_export(tmp_path):
     assert done.parity.passed and done.parity.expected > 10, str(done.parity)
 
 
+@pytest.mark.parametrize('model_type', ['rf_detr_dinov2', 'dinov3_vit'])
+@pytest.mark.filterwarnings(
+    'ignore::torch.jit.TracerWarning', 'ignore::FutureWarning'
+)  # the latter of a property that the tracer reads
+def test_a_trace_holds_for_other_sizes(model_type):
+    """Of positions that are resized with antialias, and of a ViT without registers."""
+    options = dict(num_register_tokens=0) if model_type == 'dinov3_vit' else {}
+    backbone = build(model_type, model=options).eval()
+    example, other = (
+        torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)) for size in ((64, 96), (90, 40))
+    )
+    traced = torch.jit.trace(backbone, example, check_trace=False)
+    for image in (example, other):
+        for one, expected in zip(traced(image), backbone(image), strict=True):
+            torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_the_page_s_example(repository, capsys):
     block = next(block for block in python_blocks(repository / 'docs/transformers_backbones.md') if 'print(' in block)
     exec(block, {})
