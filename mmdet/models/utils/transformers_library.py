@@ -116,7 +116,10 @@ def build_config(
         with quiet():
             config = cls(**keys | forced)
     except Exception as error:  # the library checks types and sizes by exceptions of several kinds
-        message, key = f'transformers refuses it: {_one_line(error)}', re.match(r"\w+ error for field '(\w+)'", str(error))
+        message, key = (
+            f'transformers refuses it: {_one_line(error)}',
+            re.match(r"\w+ error for field '(\w+)'", str(error)),
+        )
         if key is not None and key[1] in keys:
             raise ConfigError(message, field=f'{field}.{key[1]}', received=keys[key[1]]) from error
         raise ConfigError(message, field=field, received=kind) from error
