@@ -117,10 +117,11 @@ _HYBRID = Family(
     strides=_levels,
     class_layers=r'\b(class_embed|enc_score_head|denoising_class_embed)\b',
 )
+_D_FINE = dataclasses.replace(_HYBRID, box_layers=r'\b(bbox_embed\.\d+|enc_bbox_head|pre_bbox_head|integral)$')
 _RT_DETR = dataclasses.replace(_HYBRID, box_layers=r'\bbbox_embed\.\d+$|\benc_bbox_head$')
 FAMILIES = {
-    'd_fine': _HYBRID,
-    'deimv2': dataclasses.replace(_HYBRID, no_onnx=_dinov3),
+    'd_fine': _D_FINE,
+    'deimv2': dataclasses.replace(_D_FINE, no_onnx=_dinov3),
     'rt_detr': _RT_DETR,
     'rt_detr_v2': _RT_DETR,
     'rf_detr': Family(
@@ -165,10 +166,10 @@ FAMILIES = {
 class _InFloat32:
     """Mixed into the class of a layer: it computes outside of autocast."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *args: Tensor) -> Tensor:
         """As that of the layer, on float32."""
         with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())  # type: ignore[misc]
+            return super().forward(x.float(), *(value.float() for value in args))  # type: ignore[misc]
 
 
 class _LossInFloat32:

@@ -13,7 +13,7 @@ from mmengine.structures import InstanceData
 
 from mmdet.analysis import count_flops
 from mmdet.errors import CheckpointError, ConfigError, ModelInputError
-from mmdet.models.detectors.transformers_families import FAMILIES
+from mmdet.models.detectors.transformers_families import FAMILIES, _InFloat32
 from mmdet.models.inference import prepare_networks
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -180,6 +180,24 @@ def test_boxes_under_autocast_are_computed_in_float32(kind):
     logits, boxes = model(inputs, mode='tensor')
     assert logits.dtype == torch.bfloat16 and boxes.dtype == torch.float32
     assert not torch.equal(boxes, boxes.bfloat16().float())  # not only converted
+
+
+@pytest.mark.parametrize(
+    ('kind', 'expected'),
+    [
+        ('d_fine', {'bbox_embed', 'enc_bbox_head', 'pre_bbox_head', 'integral'}),
+        ('deimv2', {'bbox_embed', 'enc_bbox_head', 'pre_bbox_head', 'integral'}),
+        ('rt_detr', {'bbox_embed', 'enc_bbox_head'}),
+        ('rt_detr_v2', {'bbox_embed', 'enc_bbox_head'}),
+        ('deformable_detr', {'bbox_embed'}),
+        ('yolos', {'bbox_predictor'}),
+    ],
+)
+def test_layers_of_boxes_are_found(kind, expected):
+    """The layers whose outputs are float32 under autocast, by the names of those who hold them."""
+    layers = [name for name, part in build(kind).named_modules() if isinstance(part, _InFloat32)]
+    found = {re.sub(r'\.\d+$', '', name).rpartition('.')[2] for name in layers}
+    assert found == expected
 
 
 @pytest.mark.parametrize('kind', ['d_fine', 'lw_detr'])
