@@ -9,13 +9,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-PARTS = (
-    'backbone',
-    'neck',
-    'bbox_head',
-    'rpn_head',
-    'model',
-)  # the last: of a detector whose network is another library's
+# The last is that of a detector whose network is another library's.
+PARTS = ('backbone', 'neck', 'bbox_head', 'rpn_head', 'model')
 
 
 def compile_network(network: Any, how: bool | int | str) -> str:

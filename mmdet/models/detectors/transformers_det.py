@@ -324,12 +324,12 @@ class TransformersDetector(BaseDetector):
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> tuple[Tensor, Tensor]:
         """Logits (B, Q, K), and boxes (B, Q, 4) xyxy in pixels of the tensor, float32; in training mode there are more queries."""
         images = self.padded(batch_inputs)
-        if self.training or (self.backend_network is None and self.compiled_network is None):
-            return self.raw_outputs(images)
-        if self.backend_network is not None:
+        if not self.training and self.backend_network is not None:
             return self.backend_network(images)
-        with unchecked(self.model):
-            return self.compiled_network(images)
+        if not self.training and self.compiled_network is not None:
+            with unchecked(self.model):
+                return self.compiled_network(images)
+        return self.raw_outputs(images)
 
     def raw_outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`_forward` by the modules themselves, of images that have a size which the model takes."""

@@ -116,10 +116,8 @@ def build_config(
         with quiet():
             config = cls(**keys | forced)
     except Exception as error:  # the library checks types and sizes by exceptions of several kinds
-        message, key = (
-            f'transformers refuses it: {_one_line(error)}',
-            re.match(r"\w+ error for field '(\w+)'", str(error)),
-        )
+        message = f'transformers refuses it: {_one_line(error)}'
+        key = re.match(r"\w+ error for field '(\w+)'", str(error))
         if key is not None and key[1] in keys:
             raise ConfigError(message, field=f'{field}.{key[1]}', received=keys[key[1]]) from error
         raise ConfigError(message, field=field, received=kind) from error
@@ -330,7 +328,7 @@ def load_pretrained(
     folder = _folder_of(source, load, field)
     if not Path(source).expanduser().is_dir():
         _fetch_weights(source, load, field)
-    if (folder / _WEIGHTS).is_file() and (folder / _WEIGHTS).open('rb').read(len(_POINTER)) == _POINTER:
+    if _is_pointer(folder / _WEIGHTS):
         message = f'{_WEIGHTS} is a pointer of git-lfs, not the weights themselves: `git lfs pull` fetches them'
         raise CheckpointError(message, file=source, field=field)
     if not any((folder / name).is_file() for name in (_WEIGHTS, _INDEX)):
@@ -348,6 +346,13 @@ def load_pretrained(
         message = f'the weights cannot be loaded ({type(error).__name__}: {_one_line(error)})'
         raise CheckpointError(message, file=source, field=field) from error
     return found, {kind: sorted(_names(info[f'{kind}_keys'])) for kind in ('missing', 'unexpected', 'mismatched')}
+
+
+def _is_pointer(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with file.open('rb') as content:
+        return content.read(len(_POINTER)) == _POINTER
 
 
 def _names(keys: Iterable[Any]) -> list[str]:
