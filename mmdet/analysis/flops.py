@@ -32,9 +32,9 @@ import torch
 from mmengine.dataset import BaseDataset
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
-from torch.utils.module_tracker import ModuleTracker
 
 from ..errors import ConfigError
 from ..evaluation.coco_report import format_table
@@ -196,17 +196,14 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
         forward = lambda network, inputs: whole(inputs) if whole else network(inputs, mode='tensor')  # noqa: E731
     device = next((parameter.device for parameter in model.parameters()), torch.device('cpu'))
     training = {module: module.training for module in model.modules()}
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    counter = _Counter()
+    counter = _Counter(model)
     model.eval()
     try:
-        for parameter in trained:  # ModuleTracker asks for the gradient function of one that is an argument of a layer
-            parameter.requires_grad_(False)
         # The functions of this package that cache tensors do not do so while is_compiling returns True.
         compiling = mock.patch.object(torch.compiler, 'is_compiling', return_value=True)
         with compiling, torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
             inputs = torch.empty(1, 3, height, width, device=device)
-            with counter.tracker, counter:
+            with counter:
                 forward(model, inputs)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         message = f'cannot be counted: its forward pass depends on values, not only on shapes ({error})'
@@ -214,8 +211,6 @@ def count_flops(model: nn.Module, shape: int | Sequence[int], *, forward: Callab
     finally:
         for module, mode in training.items():
             module.training = mode
-        for parameter in trained:
-            parameter.requires_grad_(True)
     modules = _module_costs(model, counter.counts)
     return FlopsReport(shape_hw, (height, width), modules[''], modules)
 
@@ -261,12 +256,10 @@ def count_dataset_flops(
 
 
 def _module_costs(model: nn.Module, counts: dict[str, Counter]) -> dict[str, PartCost]:
-    """Costs by dotted name, from the counts under the names of ``ModuleTracker``."""
-    root = type(model).__name__
+    """Costs by dotted name, from the counts of a :class:`_Counter`."""
     costs = {}
     for name, module in model.named_modules():
-        found = counts.get(f'{root}.{name}' if name else 'Global', Counter())
-        kinds = {kind: int(found[kind]) for kind in KINDS if found[kind]}
+        kinds = {kind: int(counts[name][kind]) for kind in KINDS if counts[name][kind]}
         costs[name] = PartCost(name, type(module).__name__, *_parameters(module), kinds)
     return costs
 
@@ -278,20 +271,44 @@ def _parameters(module: nn.Module) -> tuple[int, int]:
 
 
 class _Counter(TorchDispatchMode):
-    """Adds each operator's cost to all modules that are running."""
+    """Adds each operator's cost, by dotted name, to all modules that are running and to those that they lie in, whether these were called or not.
 
-    def __init__(self):
+    Torch's ``ModuleTracker`` knows the called ones only, and names begin at the first of them: a pass of a detector may call its parts one by one.
+    """
+
+    def __init__(self, model: nn.Module):
         super().__init__()
-        self.tracker = ModuleTracker()
         self.counts: dict[str, Counter] = defaultdict(Counter)
+        self._names = {module: name for name, module in model.named_modules()}
+        self._running = ['']
+        self._hooks: list[Any] = []
+
+    def __enter__(self):
+        self._hooks = [
+            register_module_forward_pre_hook(lambda module, args: self._running.append(self._names.get(module, ''))),
+            register_module_forward_hook(lambda module, args, output: self._end()),
+        ]
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        for hook in self._hooks:
+            hook.remove()
+
+    def _end(self) -> None:
+        self._running.pop()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
         costs = _operator_cost(func._overloadpacket, args, kwargs, output)
-        for name in self.tracker.parents if costs else ():
+        for name in self._open_names() if costs else ():
             self.counts[name].update(costs)
         return output
+
+    def _open_names(self) -> set[str]:
+        words = [name.split('.') if name else [] for name in self._running]
+        return {'.'.join(parts[:end]) for parts in words for end in range(len(parts) + 1)}
 
 
 def _operator_cost(operator, args, kwargs, output) -> dict[str, int]:

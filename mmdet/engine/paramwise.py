@@ -167,12 +167,21 @@ class DefaultOptimWrapperConstructor(MMEngineConstructor):
             group.setdefault(_NAME, names.get(group['params'][0]))  # that of a child has its name already
         if not prefix:
             params[start:] = self._once(params[start:])
-        offset = self.paramwise_cfg.get('dcn_offset_lr_mult')
-        if not prefix and offset is not None:
-            own = {id(parameter) for name, parameter in _offsets(module) if self._key_of(name) is None}
-            for group in params[start:]:
+            self._set_missed(params[start:], module)
+
+    def _set_missed(self, groups: list[dict], model: nn.Module) -> None:
+        """Set what mmengine sets for no layer of these kinds: offsets of deformable convolutions of this package, root-mean-square norms."""
+        offset, decay = (self.paramwise_cfg.get(name) for name in ('dcn_offset_lr_mult', 'norm_decay_mult'))
+        rules: list[tuple[Any, str, float]] = []
+        if offset is not None:
+            rules.append((_offsets, 'lr', self.base_lr * offset))
+        if decay is not None and self.base_wd is not None:
+            rules.append((_rms_norms, 'weight_decay', self.base_wd * decay))
+        for find, option, value in rules:
+            own = {id(parameter) for name, parameter in find(model) if self._key_of(name) is None}
+            for group in groups:
                 if any(id(parameter) in own for parameter in group['params']):
-                    group['lr'] = self.base_lr * offset
+                    group[option] = value
 
     def _once(self, groups: list[dict]) -> list[dict]:
         """One group of each parameter, without its name: that of the name whose key decides, otherwise the first."""
@@ -239,6 +248,20 @@ def _offsets(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
                 yield f'{name}.{leaf}', parameter
 
 
+def _rms_norms(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Those of torch, and those that the models of transformers have as classes of their own, by the end of their names."""
+    for name, part in model.named_modules():
+        if type(part).__name__.endswith('RMSNorm'):
+            for leaf, parameter in part.named_parameters(name, recurse=False):
+                if parameter.requires_grad:
+                    yield leaf, parameter
+
+
+def _norms(model: nn.Module) -> Iterator[Any]:
+    yield from _trained(model, (_NormBase, nn.GroupNorm, nn.LayerNorm))
+    yield from _rms_norms(model)
+
+
 def _depthwise(model: nn.Module) -> Iterator[nn.Module]:
     return (part for part in _trained(model, nn.Conv2d) if part.in_channels == part.groups)
 
@@ -251,7 +274,7 @@ def _biases(model: nn.Module) -> Iterator[nn.Parameter]:
 _TARGETS: dict[str, tuple[str, Any]] = {
     'bias_lr_mult': ('bias', _biases),
     'bias_decay_mult': ('bias', _biases),
-    'norm_decay_mult': ('norm', lambda model: _trained(model, (_NormBase, nn.GroupNorm, nn.LayerNorm))),
+    'norm_decay_mult': ('norm', _norms),
     'flat_decay_mult': (
         'parameter of one dimension',
         lambda model: (p for p in model.parameters() if p.ndim == 1 and p.requires_grad),

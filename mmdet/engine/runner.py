@@ -262,7 +262,7 @@ class DetRunner(Runner):
             self._maybe_compile('train_step')
 
     def _maybe_compile(self, target: str) -> None:
-        """``compile`` of the config, True or arguments of ``torch.compile``, for backbone, neck and dense head.
+        """``compile`` of the config, True or arguments of ``torch.compile``, for backbone, neck and dense head; of a detector of transformers, for the backbone.
 
         mmengine compiles the whole step: targets and losses, whose sizes depend on the objects, are then compiled again and again, and the
         optimizer with them. A model without a backbone of its own is compiled as mmengine does it.
@@ -275,13 +275,17 @@ class DetRunner(Runner):
         ):
             super()._maybe_compile(target)
             return
-        parts = [getattr(model, name, None) for name in ('backbone', 'neck', 'bbox_head')]
-        for part in parts:
-            if isinstance(part, torch.nn.Module) and part._compiled_call_impl is None:
+        candidates = {name: getattr(model, name, None) for name in ('backbone', 'neck', 'bbox_head')}
+        parts = {
+            name: part
+            for name, part in candidates.items()
+            if isinstance(part, torch.nn.Module) and next(part.parameters(), None) is not None
+        }
+        for part in parts.values():
+            if part._compiled_call_impl is None:
                 part.compile(**(options if isinstance(options, dict) else {}))
-        self.logger.info(
-            'Backbone, neck and head are compiled while the first iterations run, once for every size of the batches.'
-        )
+        names = ', '.join(parts)
+        self.logger.info(f'Compiled while the first iterations run, once for every size of the batches: {names}')
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the loop; the two of mmengine are replaced by those that resume at any iteration."""

@@ -9,7 +9,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-PARTS = ('backbone', 'neck', 'bbox_head', 'rpn_head')
+# The last is that of a detector whose network is another library's.
+PARTS = ('backbone', 'neck', 'bbox_head', 'rpn_head', 'model')
 
 
 def compile_network(network: Any, how: bool | int | str) -> str:
@@ -17,7 +18,7 @@ def compile_network(network: Any, how: bool | int | str) -> str:
     network.compiled_sizes, network.most_compiled_sizes = set(), None if isinstance(how, (bool, str)) else how
     mode = how if isinstance(how, str) else None
     options: dict[str, Any] = dict(dynamic=network.most_compiled_sizes is None, mode=mode)
-    parts = [name for name in PARTS if isinstance(getattr(network, name, None), nn.Module)]
+    parts = parts_of(network)
     if getattr(network, 'predicts_from_raw_outputs', False):
         network.compiled_network = CompiledGraph(network.raw_outputs, **options)
         form = 'as one graph'
@@ -28,6 +29,11 @@ def compile_network(network: Any, how: bool | int | str) -> str:
     most = network.most_compiled_sizes
     sizes = 'for images of any size' if most is None else f'for each size of images, of the first {most}'
     return f'torch.compile{f" ({mode})" if mode else ""} of {", ".join(parts)} {form}, {sizes}, when images come'
+
+
+def parts_of(network: nn.Module) -> list[str]:
+    """The parts of a network that compute something, by name."""
+    return [name for name, part in network.named_children() if name in PARTS and any(True for _ in part.parameters())]
 
 
 def undo_compilation(network: Any) -> None:

@@ -112,6 +112,21 @@ def test_rate_of_the_offsets_of_deformable_convolutions():
     assert slow == ['0.conv_offset.weight', '0.conv_offset.bias']
 
 
+@pytest.mark.parametrize(
+    'norm', [nn.LayerNorm(2), nn.BatchNorm1d(2), nn.RMSNorm(2), type('TheirRMSNorm', (nn.RMSNorm,), {})(2)]
+)
+@pytest.mark.parametrize('keys, decay', [({}, 0.0), ({'0.weight': dict(lr_mult=2)}, 0.5)])
+def test_decay_of_norms(norm, keys, decay):
+    """As asked for norms of every kind, unless a key decides; that of the layer beside it stays."""
+    model = nn.Sequential(copy.deepcopy(norm), nn.Linear(2, 2))
+    cfg = dict(
+        optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.5), paramwise_cfg=dict(norm_decay_mult=0, custom_keys=keys)
+    )
+    groups = build_optim_wrapper(model, cfg).optimizer.param_groups
+    decays = {id(parameter): group['weight_decay'] for group in groups for parameter in group['params']}
+    assert decays[id(model[0].weight)] == decay and decays[id(model[1].weight)] == 0.5
+
+
 @pytest.mark.parametrize('kind', [nn.BatchNorm2d, nn.SyncBatchNorm])
 def test_a_norm_that_is_released(kind):
     norm = kind(2)

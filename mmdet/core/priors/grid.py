@@ -113,13 +113,17 @@ class PriorGrid(metaclass=ABCMeta):
     def _build_grid(self, *args: Any) -> Tensor:
         """Priors of one level, to be cached by the arguments."""
 
+    def _grid(self, *args: Any) -> Tensor:
+        # Tensors of a graph being traced, or without values, must not outlive the trace.
+        return (self._build_grid if torch.compiler.is_compiling() else self._cached_grid)(*args)
+
     @functools.cached_property
-    def _grid(self) -> Callable[..., Tensor]:
+    def _cached_grid(self) -> Callable[..., Tensor]:
         return functools.lru_cache(maxsize=_CACHED_GRIDS)(self._build_grid)
 
     # The cache holds a bound method of this object and cannot be copied: a copy, also one made by unpickling, gets its own.
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != '_grid'}
+        return {key: value for key, value in self.__dict__.items() if key != '_cached_grid'}
 
     @property
     def num_levels(self) -> int:

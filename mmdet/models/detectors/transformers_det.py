@@ -323,8 +323,13 @@ class TransformersDetector(BaseDetector):
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> tuple[Tensor, Tensor]:
         """Logits (B, Q, K), and boxes (B, Q, 4) xyxy in pixels of the tensor, float32; in training mode there are more queries."""
-        substitute = None if self.training else self.backend_network
-        return (substitute or self.raw_outputs)(self.padded(batch_inputs))
+        images = self.padded(batch_inputs)
+        if not self.training and self.backend_network is not None:
+            return self.backend_network(images)
+        if not self.training and self.compiled_network is not None:
+            with unchecked(self.model):
+                return self.compiled_network(images)
+        return self.raw_outputs(images)
 
     def raw_outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`_forward` by the modules themselves, of images that have a size which the model takes."""
@@ -356,6 +361,11 @@ class TransformersDetector(BaseDetector):
         """:meth:`raw_outputs` for exporters."""
         with traceable(self.model):
             return self.raw_outputs(images)
+
+    @property
+    def predicts_from_raw_outputs(self) -> bool:
+        """Whether no method between the images and the raw outputs is a subclass's own."""
+        return self.own_steps() == []
 
     def own_steps(self) -> list[str]:
         """Methods of a subclass, which computing the raw outputs elsewhere would pass over."""

@@ -14,6 +14,10 @@ from ..inference import full_precision
 
 # The strides of the maps of ResNets and HGNets, and of what is added above.
 _STRIDES = (8, 16, 32, 64, 128)
+_COUNTS = (
+    'num_queries', 'two_stage_num_proposals', 'num_detection_tokens', 'group_detr', 'decoder_layers', 'num_feature_levels', 'd_model', 'hidden_size',
+    'num_windows', 'patch_size', 'image_size',
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +48,26 @@ class Family:
 
 
 def family_of(config: Any) -> Family:
-    """The family of a config of the library; ConfigError for a type that none is of."""
+    """The family of a config of the library; ConfigError for a type that none is of, and for counts below 1, which the library does not refuse."""
     if config.model_type not in FAMILIES:
         message = f'is no detector that is known here; must be one of {", ".join(FAMILIES)}'
         raise ConfigError(message, field='model.model_type', received=config.model_type)
+    _check_counts(config, 'model')
     return FAMILIES[config.model_type]
+
+
+def _check_counts(config: Any, field: str) -> None:
+    """ConfigError for a number that must be 1 or more, in a config of the library or in those of its parts."""
+    for name in _COUNTS:
+        value = getattr(config, name, None)
+        numbers = value if isinstance(value, (list, tuple)) else [value]
+        least = _patch(config) if name == 'image_size' and hasattr(config, 'patch_size') else 1
+        if any(isinstance(number, int) and number < least for number in numbers):
+            raise ConfigError(f'must be {least} or more', field=f'{field}.{name}', received=value)
+    for name in config.sub_configs:
+        part = getattr(config, name, None)
+        if part is not None:
+            _check_counts(part, f'{field}.{name}')
 
 
 def _patch(config: Any) -> int:
@@ -90,10 +109,11 @@ _HYBRID = Family(
     strides=_levels,
     class_layers=r'\b(class_embed|enc_score_head|denoising_class_embed)\b',
 )
+_D_FINE = dataclasses.replace(_HYBRID, box_layers=r'\b(bbox_embed\.\d+|enc_bbox_head|pre_bbox_head|integral)$')
 _RT_DETR = dataclasses.replace(_HYBRID, box_layers=r'\bbbox_embed\.\d+$|\benc_bbox_head$')
 FAMILIES = {
-    'd_fine': _HYBRID,
-    'deimv2': _HYBRID,
+    'd_fine': _D_FINE,
+    'deimv2': _D_FINE,
     'rt_detr': _RT_DETR,
     'rt_detr_v2': _RT_DETR,
     'rf_detr': Family(
@@ -134,10 +154,10 @@ FAMILIES = {
 class _InFloat32:
     """Mixed into the class of a layer: it computes outside of autocast."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *args: Tensor) -> Tensor:
         """As that of the layer, on float32."""
         with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())  # type: ignore[misc]
+            return super().forward(x.float(), *(value.float() for value in args))  # type: ignore[misc]
 
 
 class _LossInFloat32:

@@ -10,6 +10,7 @@ import difflib
 import functools
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -27,8 +28,11 @@ LOADS = ('local', 'hub')
 _INSTALL = 'pip install "mmdet-dense[transformers]"'
 _OLDEST, _BELOW = (5, 24), (6,)
 _CONFIG, _WEIGHTS, _INDEX = 'config.json', 'model.safetensors', 'model.safetensors.index.json'
+_POINTER = b'version https://git-lfs'
 # Keys that every config of the library takes, although they are no fields of its class.
 _COMMON_KEYS = {'model_type', 'attn_implementation'}
+# Torch's own. For the others the library fetches kernels, which are programs, from the hub.
+_ATTENTION = ('eager', 'sdpa')
 # What a file or a config has beside what a model is built of: names of its own classes, the type of its numbers (here float32), where it lay.
 _NOT_TAKEN = {
     'id2label', 'label2id', 'num_labels', 'dtype', 'torch_dtype', 'architectures', 'auto_map', 'name_or_path', '_name_or_path', 'transformers_version',
@@ -80,7 +84,8 @@ def build_config(
 
     Args:
         model: ``model_type`` and keys of the library's config of that type; or ``from_pretrained``, a folder or the id of a model of the hub, and keys
-            that differ from its ``config.json``. Dicts of parts (``backbone_config``) are merged with those of the file. With
+            that differ from its ``config.json``. Dicts of parts (``backbone_config``) are merged with those of the file. ``attn_implementation``,
+            of the model or of a part, is ``'eager'`` or ``'sdpa'``. With
             ``transformers_version`` the dict is one of :func:`full_dict`, complete, and the file is not looked at.
         field: name of the dict in messages.
         load: ``'local'`` for folders, and for models of the hub that are in its cache; ``'hub'`` permits the network.
@@ -92,6 +97,8 @@ def build_config(
     """
     if not isinstance(model, Mapping) or all(model.get(key) is None for key in ('model_type', 'from_pretrained')):
         raise ConfigError('must be a dict with model_type or from_pretrained', field=field, received=model)
+    if load not in LOADS:
+        raise ConfigError(f'must be one of {LOADS}', field='load', received=load)
     given = plain(model)
     source, version = given.pop('from_pretrained', None), given.pop('transformers_version', None)
     if version is not None:
@@ -108,10 +115,28 @@ def build_config(
     keys |= {name: value for name, value in _merged(base, given).items() if name not in _NOT_TAKEN | {'model_type'}}
     try:
         with quiet():
-            return cls(**keys | forced)
+            config = cls(**keys | forced)
     except Exception as error:  # the library checks types and sizes by exceptions of several kinds
         message = f'transformers refuses it: {one_line(error)}'
-        raise ConfigError(message, field=field, received=plain(model)) from error
+        key = re.match(r"\w+ error for field '(\w+)'", str(error))
+        if key is not None and key[1] in keys:
+            raise ConfigError(message, field=f'{field}.{key[1]}', received=keys[key[1]]) from error
+        raise ConfigError(message, field=field, received=kind) from error
+    _set_attention(config, given)
+    return config
+
+
+def _set_attention(config: Any, given: Mapping, outer: str | None = None) -> None:
+    """Set ``attn_implementation`` of a config and of its parts, each as given or as that around it.
+
+    ``'sdpa'`` counts for one part alone: it is the default of those that can, and the library refuses it for those that cannot, such as convolutions.
+    """
+    own = given.get('attn_implementation') or outer
+    config._attn_implementation = own
+    for name in config.sub_configs:
+        part = getattr(config, name, None)
+        if part is not None:
+            _set_attention(part, given.get(name) or {}, None if own == 'sdpa' else own)
 
 
 def full_dict(config: Any) -> dict:
@@ -172,8 +197,8 @@ def _offline() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unchecked(model: nn.Module) -> Iterator[None]:
-    """Without the library's comparisons of sizes within the passes of a model: they read values, which tracers and counters of shapes do not have."""
-    with _replaced(model, torch_compilable_check=lambda *args, **kwargs: None):
+    """Without the library's comparisons of sizes within the passes of a model: they read values, which tracers, compilers and counters of shapes do not have."""
+    with _replaced(model, torch_compilable_check=_compare_nothing):
         yield
 
 
@@ -195,6 +220,10 @@ def _replaced(model: nn.Module, **functions: Any) -> Iterator[None]:
         yield
 
 
+def _compare_nothing(*args: Any, **kwargs: Any) -> None:
+    """One function for all passes: compiled code is compiled anew where a function is another."""
+
+
 def plain(value: Any) -> Any:
     """A copy of a config's value out of dicts, lists and plain values."""
     if isinstance(value, Mapping):
@@ -204,6 +233,8 @@ def plain(value: Any) -> Any:
 
 def _values(config: Any) -> dict:
     known, found = _known_keys(type(config)), {}
+    if config._attn_implementation in _ATTENTION:
+        found['attn_implementation'] = config._attn_implementation
     for name, value in config.to_dict().items():
         part = getattr(config, name, None)
         if isinstance(part, library().PreTrainedConfig):
@@ -238,6 +269,8 @@ def _check_keys(cls: Any, given: Mapping, base: Mapping, field: str) -> None:
             near = difflib.get_close_matches(str(key), known, n=4)
             hint = f'near names: {", ".join(near)}' if near else f'it has {", ".join(sorted(known))}'
             raise ConfigError(f'{cls.__name__} has no key of this name; {hint}', field=field, received=key)
+        if key == 'attn_implementation' and value not in (None, *_ATTENTION):
+            raise ConfigError(f'must be one of {_ATTENTION}', field=f'{field}.{key}', received=value)
         if key in parts and isinstance(value, Mapping):
             inner, inside = base.get(key) or {}, f'{field}.{key}'
             kind = value.get('model_type', inner.get('model_type', parts[key].model_type))
@@ -307,6 +340,9 @@ def load_pretrained(
     folder = _folder_of(source, load, field)
     if not Path(source).expanduser().is_dir():
         _fetch_weights(source, load, field)
+    if _is_pointer(folder / _WEIGHTS):
+        message = f'{_WEIGHTS} is a pointer of git-lfs, not the weights themselves: `git lfs pull` fetches them'
+        raise CheckpointError(message, file=source, field=field)
     if not any((folder / name).is_file() for name in (_WEIGHTS, _INDEX)):
         pickles = sorted(path.name for path in folder.glob('*.bin'))
         said = f'; {", ".join(pickles)} is a pickle, which can run code, and is not read' if pickles else ''
@@ -324,14 +360,19 @@ def load_pretrained(
     return found, {kind: sorted(_names(info[f'{kind}_keys'])) for kind in ('missing', 'unexpected', 'mismatched')}
 
 
+def _is_pointer(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with file.open('rb') as content:
+        return content.read(len(_POINTER)) == _POINTER
+
+
 def _names(keys: Iterable[Any]) -> list[str]:
     return [key if isinstance(key, str) else key[0] for key in keys]  # a name, or a name and two shapes
 
 
 def _folder_of(source: Any, load: str, field: str) -> Path:
     """The folder with ``config.json``: the given one, or that of a model of the hub in its cache."""
-    if load not in LOADS:
-        raise ConfigError(f'must be one of {LOADS}', field='load', received=load)
     if not isinstance(source, str) or not source:
         raise ConfigError('must be a folder, or the id OWNER/NAME of a model of the hub', field=field, received=source)
     folder = Path(source).expanduser()

@@ -335,6 +335,16 @@ def test_a_two_stage_detector_is_checked_too(repository):
 # ------------------------------------------------------------------------------------------------ weights
 
 
+@pytest.mark.parametrize(
+    'kind, given, expected', [('dinov2', None, 'sdpa'), ('dinov2', 'eager', 'eager'), ('convnext', None, 'eager')]
+)
+def test_attention_comes_back(kind, given, expected):
+    config = tiny_backbone(kind, model=dict(attn_implementation=given))
+    backbone = MODELS.build(config)
+    again = MODELS.build(dict(config, model=backbone.full_config()))
+    assert [one.model.config._attn_implementation for one in (backbone, again)] == [expected] * 2
+
+
 def test_published_weights_and_their_config_without_the_folder(tmp_path):
     """A folder as the library writes it, without norms of outputs, as a classifier's is; then what a checkpoint rebuilds."""
     source = build('swin', out_indices=(1,), model=dict(window_size=2))

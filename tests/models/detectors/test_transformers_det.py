@@ -11,8 +11,9 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
 
+from mmdet.analysis import count_flops
 from mmdet.errors import CheckpointError, ConfigError, ModelInputError
-from mmdet.models.detectors.transformers_families import FAMILIES
+from mmdet.models.detectors.transformers_families import FAMILIES, _InFloat32
 from mmdet.models.inference import prepare_networks
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -52,6 +53,14 @@ def batch(model, given, size_hw=SIZE):
 
 def padded(image):
     return torch.nn.functional.pad(image, (0, 128 - image.shape[2], 0, 128 - image.shape[1]))
+
+
+@pytest.mark.parametrize('kind', MATES)
+def test_cost_of_parts(kind):
+    """The parts of the library's model add up to the whole, though the pass begins inside of it."""
+    report = count_flops(build(kind), SIZE)
+    assert report.modules['model'].macs == report.macs > 0
+    assert any(0 < part.macs < report.macs for part in report.down_to(3))
 
 
 # ------------------------------------------------------------------------------------------------ losses
@@ -173,6 +182,24 @@ def test_boxes_under_autocast_are_computed_in_float32(kind):
     assert not torch.equal(boxes, boxes.bfloat16().float())  # not only converted
 
 
+@pytest.mark.parametrize(
+    ('kind', 'expected'),
+    [
+        ('d_fine', {'bbox_embed', 'enc_bbox_head', 'pre_bbox_head', 'integral'}),
+        ('deimv2', {'bbox_embed', 'enc_bbox_head', 'pre_bbox_head', 'integral'}),
+        ('rt_detr', {'bbox_embed', 'enc_bbox_head'}),
+        ('rt_detr_v2', {'bbox_embed', 'enc_bbox_head'}),
+        ('deformable_detr', {'bbox_embed'}),
+        ('yolos', {'bbox_predictor'}),
+    ],
+)
+def test_layers_of_boxes_are_found(kind, expected):
+    """The layers whose outputs are float32 under autocast, by the names of those who hold them."""
+    layers = [name for name, part in build(kind).named_modules() if isinstance(part, _InFloat32)]
+    found = {re.sub(r'\.\d+$', '', name).rpartition('.')[2] for name in layers}
+    assert found == expected
+
+
 @pytest.mark.parametrize('kind', ['d_fine', 'lw_detr'])
 def test_losses_under_autocast_are_computed_in_float32(kind):
     model = build(kind).train()
@@ -281,7 +308,13 @@ def test_more_queries_than_the_weights_had(tmp_path):
         (tiny_model('d_fine', num_querys=9), 'DFineConfig has no key of this name; near names: num_queries'),
         (tiny_model('d_fine', backbone_config=dict(model_type='hgnet_v2', dephts=[1])), r'model\.backbone_config: .* near names: depths'),
         (tiny_model('d_fine', num_labels=3), r'model\.num_labels: is not taken from here'),
-        (tiny_model('d_fine', num_queries='many'), 'transformers refuses it: .*num_queries'),
+        (tiny_model('d_fine', num_queries='many'), r"model\.num_queries: transformers refuses it: .* Received: 'many'"),
+        (tiny_model('d_fine', attn_implementation='some/kernel'), r"model\.attn_implementation: must be one of \('eager', 'sdpa'\)"),
+        (tiny_model('d_fine', num_queries=0), r'model\.num_queries: must be 1 or more. Received: 0'),
+        (tiny_model('deformable_detr', two_stage_num_proposals=-1), r'model\.two_stage_num_proposals: must be 1 or more'),
+        (tiny_model('rf_detr', group_detr=0), r'model\.group_detr: must be 1 or more'),
+        (tiny_model('rf_detr', backbone_config=dict(TINY['rf_detr']['backbone_config'], num_windows=0)), r'model\.backbone_config\.num_windows: must be'),
+        (tiny_model('yolos', image_size=[8, 128]), r'model\.image_size: must be 16 or more. Received: \[8, 128\]'),
         (tiny_model('lw_detr', projector_scale_factors=[3.0]), 'transformers refuses it: .*Unsupported scale factor: 3.0'),
         (tiny_model('rf_detr', activation_function='relo'), 'transformers cannot build the model'),
         (dict(from_pretrained=7), r'model\.from_pretrained: must be a folder, or the id'),
@@ -293,6 +326,33 @@ def test_more_queries_than_the_weights_had(tmp_path):
 def test_configs_that_are_refused(model, message, no_network):
     with pytest.raises(ConfigError, match=message):
         MODELS.build(dict(type='TransformersDetector', model=model, num_classes=2))
+
+
+def test_load_is_checked_without_a_folder():
+    with pytest.raises(ConfigError, match=r"load: must be one of \('local', 'hub'\). Received: 'web'"):
+        build('yolos', load='web')
+
+
+@pytest.mark.parametrize(
+    ('kind', 'given', 'inner', 'expected'),
+    [  # The default of a part is sdpa, if it can.
+        ('d_fine', {}, {}, ('sdpa', 'eager')),
+        ('d_fine', dict(attn_implementation='sdpa'), {}, ('sdpa', 'eager')),
+        ('d_fine', dict(attn_implementation='eager'), {}, ('eager', 'eager')),
+        ('rf_detr', {}, {}, ('sdpa', 'sdpa')),
+        ('rf_detr', dict(attn_implementation='eager'), {}, ('eager', 'eager')),
+        ('rf_detr', {}, dict(attn_implementation='eager'), ('sdpa', 'eager')),
+        ('rf_detr', dict(attn_implementation='eager'), dict(attn_implementation='sdpa'), ('eager', 'sdpa')),
+    ],
+)
+def test_attention_as_given_and_from_the_checkpoint(kind, given, inner, expected):
+    def found(detector):
+        config = detector.model.config
+        return config._attn_implementation, config.backbone_config._attn_implementation
+
+    model = build(kind, model=dict(given, backbone_config={**TINY[kind]['backbone_config'], **inner}))
+    assert found(model) == expected
+    assert found(MODELS.build(dict(tiny_detector(kind), model=model.full_config()))) == expected
 
 
 @pytest.fixture
@@ -331,6 +391,9 @@ def test_folders_that_are_refused(tmp_path):
     with pytest.raises(
         CheckpointError, match=r'has no model.safetensors; pytorch_model.bin is a pickle, which can run code'
     ):
+        found.init_weights()
+    (tmp_path / 'model.safetensors').write_bytes(b'version https://git-lfs.github.com/spec/v1')
+    with pytest.raises(CheckpointError, match='is a pointer of git-lfs'):
         found.init_weights()
     (tmp_path / 'model.safetensors').write_bytes(b'nothing')
     with pytest.raises(CheckpointError, match='the weights cannot be loaded'):
@@ -374,6 +437,18 @@ def test_copies_keep_ties_and_precision():
         assert len(names) > len(list(model.parameters())) == len(list(average.parameters()))
         assert [type(part) for part in model.modules()] == [type(part) for part in average.modules()]
         assert all(one is not other for one, other in zip(model.parameters(), average.parameters()))
+
+
+@pytest.mark.parametrize('kind', TINY)
+def test_norms_are_not_decayed_where_that_is_asked(kind):
+    """Whatever classes they are of."""
+    model = build(kind)
+    cfg = dict(optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.05), paramwise_cfg=dict(norm_decay_mult=0))
+    groups = build_optim_wrapper(model, cfg).optimizer.param_groups
+    decayed = {id(parameter) for group in groups if group['weight_decay'] for parameter in group['params']}
+    norms = [part for part in model.modules() if type(part).__name__.endswith(('Norm', 'Norm2d'))]
+    weights = [norm.weight for norm in norms if getattr(norm, 'weight', None) is not None]
+    assert len(weights) > 4 and not any(id(weight) in decayed for weight in weights)
 
 
 @pytest.mark.parametrize('constructor', ['DefaultOptimWrapperConstructor', 'GroupedOptimWrapperConstructor'])
@@ -435,6 +510,42 @@ def test_activations_computed_twice():
         ConfigError, match=r'model.with_cp: DFineForObjectDetection of transformers cannot compute activations twice'
     ):
         build('d_fine', with_cp=True)
+
+
+def test_compiled_network(monkeypatch):
+    """One graph of the whole model, without the comparisons that would break it; the compiler itself is not run."""
+    from transformers.models.d_fine import modeling_d_fine
+
+    calls = []
+
+    def compiler(function, **options):
+        def compiled(images):
+            modeling_d_fine.torch_compilable_check(torch.tensor(False), 'is not looked at')
+            calls.append(options)
+            return function(images)
+
+        return compiled
+
+    monkeypatch.setattr(torch, 'compile', compiler)
+    model = build('d_fine').eval()
+    assert 'torch.compile of model as one graph' in prepare_networks(model, dict(compile=True))
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad(), model.inference_context(image):
+        found = model(image, mode='tensor')
+        torch.testing.assert_close(found, model.raw_outputs(image))
+    assert calls == [dict(fullgraph=True, dynamic=True, mode=None)]
+
+
+@pytest.mark.parametrize('kind', ['d_fine', 'deformable_detr'])
+def test_parts_that_a_training_compiles(kind, monkeypatch):
+    from mmdet.engine import DetRunner
+
+    said, compiled = [], []
+    monkeypatch.setattr(torch.nn.Module, 'compile', lambda module, **options: compiled.append(module))
+    model = build(kind)
+    runner = SimpleNamespace(model=model, cfg=dict(compile=True), logger=SimpleNamespace(info=said.append))
+    DetRunner._maybe_compile(runner, 'train_step')
+    assert compiled == [model.backbone] and said[0].endswith('once for every size of the batches: backbone')
 
 
 def train_a_rank():
