@@ -68,7 +68,8 @@ def test_looks(script, tmp_path):
     """All looks share one detector and its weights."""
     register_all_modules()
     for kind in ('gfl', 'd_fine'):
-        cfg = script.drone_config(tmp_path, kind, 3, (4, 2))
+        cfg = script.drone_config(tmp_path, kind, 3, (4, 2), rate=0.25)
+        assert cfg.optim_wrapper.optimizer.lr == dict(gfl=2e-3, d_fine=0.25)[kind]  # GFL's is that of the demo
         assert cfg.param_scheduler[1].end == cfg.train_cfg.max_epochs == 3
         for look in script.LOOKS:
             with torch.device('meta'):
