@@ -1,6 +1,7 @@
 """Freezing parts of a model: their weights, and the statistics of their batch norms."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from ..errors import ConfigError
 
 _frozen_kinds: dict[type, type] = {}
+# Networks of the library transformers lie below one or two parts of the name model.
+_TOP_PART = re.compile(r'(?:model\.)*[^.]+')
 
 
 class StaysInEval:
@@ -64,7 +67,7 @@ def near_parts(key: str, names: Iterable[str]) -> str:
 
     ``names`` are those of the parameters; parts are their beginnings.
     """
-    parts: dict[str, None] = {}
+    names, parts = list(names), {}
     for name in names:
         words = name.split('.')
         parts.update(dict.fromkeys('.'.join(words[:length]) for length in range(1, len(words) + 1)))
@@ -74,7 +77,7 @@ def near_parts(key: str, names: Iterable[str]) -> str:
     near_words = difflib.get_close_matches(key.lower(), leaves, n=4, cutoff=0.7)
     found = list(dict.fromkeys([by_lower[part] for part in near] + [leaves[word] for word in near_words]))[:5]
     if not found:
-        found = list(dict.fromkeys(part.split('.')[0] for part in parts))
+        found = list(dict.fromkeys(_TOP_PART.findall(name)[0] for name in names))
         return f'the parts of the model are {", ".join(found)}'
     return f'near names: {", ".join(found)}'
 

@@ -149,6 +149,12 @@ def test_hints(key, hint):
     assert hint in near_parts(key, ['backbone.layer1.weight', 'bbox_head.gfl_cls.weight', 'bbox_head.gfl_cls.bias'])
 
 
+def test_the_hint_names_the_parts_of_a_model_of_the_library_transformers():
+    names = ['model.vit.layer.0.weight', 'model.model.decoder.layers.0.weight', 'model.bbox_embed.0.weight']
+    hint = 'the parts of the model are model.vit, model.model.decoder, model.bbox_embed'
+    assert near_parts('qqq', iter(names)) == hint
+
+
 def states(folder, last):
     return [load(folder / f'epoch_{number}.pth')['state_dict'] for number in range(1, last + 1)]
 

@@ -1,5 +1,6 @@
 """Loading into a model what :mod:`~mmdet.engine.checkpoint.reading` gave, with a report."""
 
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from .names import OPTIONAL_SUFFIXES, rename_reference_keys
 from .reading import is_finite
 
 _LISTED_NAMES = 40
+# The weights of a layer for classes. Detectors of the library transformers have lists of them, and an embedding for denoising with a row more.
+_CLASS_LAYER = re.compile(r'(?:^|\.)(?!denoising)[^.]*(?:cls|class)[^.]*(?:\.layers)?(?:\.\d+)?\.weight$')
 _NORM_EPS = 1e-5  # of every batch norm that a config of this package can leave out
 
 
@@ -51,11 +54,14 @@ class LoadReport:
 
     def lines(self) -> list[str]:
         """The problems, one line for each name; the class-count explanation first where it applies."""
+        counts = {
+            (old[0], new[0]): name
+            for name, old, new in reversed(self.mismatched)
+            if _CLASS_LAYER.search(name) and old[1:] == new[1:]
+        }
         lines = [
-            f'the checkpoint has {old[0]} class channels ({name}), the model {new[0]}: check num_classes of the head'
-            for name, old, new in self.mismatched
-            # The part before the last is the name of the layer.
-            if name.endswith('weight') and 'cls' in name.split('.')[-2:][0] and old[1:] == new[1:]
+            f'the checkpoint has {old} class channels ({name}), the model {new}: check num_classes of the head'
+            for (old, new), name in counts.items()
         ]
         groups = (
             [f'shape differs: {name}: checkpoint {old}, model {new}' for name, old, new in self.mismatched],

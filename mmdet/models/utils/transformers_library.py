@@ -22,6 +22,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from mmdet.errors import CheckpointError, ConfigError, one_line
+from mmdet.utils.class_names import shown
 from mmdet.utils.tracing import Traceable, whole
 
 LOADS = ('local', 'hub')
@@ -335,7 +336,7 @@ def load_pretrained(
 
     Raises:
         ConfigError: no such folder or model.
-        CheckpointError: it has no safetensors, or they cannot be read.
+        CheckpointError: it has no safetensors, they cannot be read, or are not finite.
     """
     folder = _folder_of(source, load, field)
     if not Path(source).expanduser().is_dir():
@@ -357,7 +358,13 @@ def load_pretrained(
     except Exception as error:  # broken files raise errors of many kinds
         message = f'the weights cannot be loaded ({type(error).__name__}: {one_line(error)})'
         raise CheckpointError(message, file=source, field=field) from error
-    return found, {kind: sorted(_names(info[f'{kind}_keys'])) for kind in ('missing', 'unexpected', 'mismatched')}
+    names = {kind: sorted(_names(info[f'{kind}_keys'])) for kind in ('missing', 'unexpected', 'mismatched')}
+    new = {*names['missing'], *names['mismatched']}
+    # Parameters only: anchors, which are buffers, may be infinite.
+    broken = [name for name, value in found.named_parameters() if name not in new and not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(f'the weights are not finite: {shown(broken)}', file=source, field=field)
+    return found, names
 
 
 def _is_pointer(file: Path) -> bool:

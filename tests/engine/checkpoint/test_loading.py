@@ -127,6 +127,22 @@ def test_a_class_count_is_explained_for_the_class_layer_only():
     assert 'the checkpoint has 8 class channels (head.cls.weight), the model 4' in report.lines()[0]
 
 
+@pytest.mark.parametrize(
+    ('name', 'explained'),
+    [
+        ('model.class_embed.1.weight', True),  # D-FINE, RT-DETR
+        ('model.class_labels_classifier.layers.2.weight', True),  # YOLOS
+        ('model.model.enc_out_class_embed.0.weight', True),  # RF-DETR
+        ('model.model.denoising_class_embed.weight', False),
+        ('model.class_embed.1.bias', False),
+        ('backbone.cls_token', False),
+    ],
+)
+def test_class_layers_of_the_library_transformers(name, explained):
+    lines = LoadReport(mismatched=[(name, (8, 2), (4, 2)), (name, (8, 2), (4, 2))]).lines()
+    assert ['class channels' in line for line in lines] == [True] * explained + [False] * 2
+
+
 def test_mismatch_is_listed_with_both_shapes_and_nothing_is_loaded():
     source, target = Detector(20), Detector(80)
     before = target.backbone.weight.clone()

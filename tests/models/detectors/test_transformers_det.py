@@ -398,6 +398,10 @@ def test_folders_that_are_refused(tmp_path):
     (tmp_path / 'model.safetensors').write_bytes(b'nothing')
     with pytest.raises(CheckpointError, match='the weights cannot be loaded'):
         found.init_weights()
+    next(model.model.bbox_predictor.parameters()).data[0] = torch.nan
+    model.model.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"the weights are not finite: 'bbox_predictor\.layers\.0\.weight'$"):
+        found.init_weights()
 
 
 def test_without_the_extra(monkeypatch):
