@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from mmdet.errors import ConfigError
+from mmdet.utils.class_names import shown
 
 from ..inference import full_precision
+from ..utils.dry_run import unread_parameters
+from ..utils.transformers_library import quiet
 
 # The strides of the maps of ResNets and HGNets, and of what is added above.
 _STRIDES = (8, 16, 32, 64, 128)
@@ -33,7 +36,7 @@ class Family:
         loss_weights: of the parts of ``loss_dict``, by the beginning of their names, where the library gives them without.
         class_layers: names of the layers whose tensors depend on the number of classes.
         box_layers: names of the layers that compute boxes, where the library leaves them in half precision under autocast: 8 bits are 2.5 pixels at 640.
-        unused: names of the parameters that never have a gradient; DDP would wait for it.
+        unused: names of the parameters beside the backbone's that never have a gradient; DDP would wait for it.
     """
 
     divisor: Callable[[Any], int]
@@ -120,7 +123,6 @@ FAMILIES = {
         divisor=lambda config: _patch(config.backbone_config) * config.backbone_config.num_windows,
         strides=_projected,
         loss_weights=_detr_weights,
-        unused=lambda config: r'\.embeddings\.mask_token$',
     ),
     'lw_detr': Family(
         divisor=lambda config: _patch(config.backbone_config) * config.backbone_config.num_windows_side,
@@ -194,10 +196,24 @@ def adapt_model(model: nn.Module, family: Family, pretrained: bool) -> list[str]
             layer.__class__ = _kinds[kind]
     said = _release_backbone(model, pretrained) if config.model_type == 'deformable_detr' else []
     pattern = family.unused(config)
-    unused = [name for name, _ in model.named_parameters() if pattern is not None and re.search(pattern, name)]
+    unused = _unread_of_backbone(model, family)
+    unused += [name for name, _ in model.named_parameters() if pattern is not None and re.search(pattern, name)]
     for name in unused:
         model.get_parameter(name).requires_grad_(False)
-    return said + ([f'not trained, since the library gives them no gradient: {", ".join(unused)}'] if unused else [])
+    return said + ([f'not trained, since the library gives them no gradient: {shown(unused)}'] if unused else [])
+
+
+def _unread_of_backbone(model: nn.Module, family: Family) -> list[str]:
+    """Parameters that no map of the backbone depends on: mask tokens of ViTs, the last norm of Swin, stages above the last map."""
+    # The library is optional, and takes seconds.
+    from transformers.backbone_utils import BackboneMixin
+
+    side = 64 * family.divisor(model.config)
+    for prefix, part in model.named_modules():
+        if isinstance(part, BackboneMixin):
+            with torch.device('meta'), quiet():  # some make tensors in their pass
+                return [f'{prefix}.{name}' for name in unread_parameters(part, torch.empty(1, 3, side, side))]
+    return []  # the ViT of YOLOS is no backbone of the library
 
 
 def _release_backbone(model: nn.Module, pretrained: bool) -> list[str]:

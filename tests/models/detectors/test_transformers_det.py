@@ -18,7 +18,7 @@ from mmdet.models.inference import prepare_networks
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from tests import processes
-from tests.models.transformers_case import TINY, needs_transformers, tiny_detector, tiny_model
+from tests.models.transformers_case import TINY, TINY_BACKBONES, needs_transformers, tiny_detector, tiny_model
 
 pytestmark = needs_transformers
 SIZE = (100, 120)
@@ -77,6 +77,33 @@ def test_every_trained_parameter_has_a_gradient(kind, objects):
     assert torch.isfinite(loss) and [name for name in logged if 'loss' in name] == ['loss']
     parts = sum(value for name, value in logged.items() if name != 'loss')
     torch.testing.assert_close(parts, loss.detach(), rtol=1e-5, atol=1e-6)
+
+
+_SIDES = ['encoder_in_channels', 'decoder_in_channels']
+_VIT = dict(
+    model_type='dinov3_vit', hidden_size=48, num_hidden_layers=4, num_attention_heads=3, intermediate_size=96, patch_size=16,
+    num_register_tokens=0, pos_embed_rescale=None, key_bias=False, apply_layernorm=False, out_indices=[1, 2, 3],
+)  # fmt: skip
+_SWIN = dict(TINY_BACKBONES['swin'], model_type='swin', out_indices=[2, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ('kind', 'model', 'frozen'),
+    [
+        # As DEIMv2-S has it, here with a layer above the last map.
+        ('deimv2', dict(backbone_config=_VIT, encoder_hidden_dim=48, d_model=48, **dict.fromkeys(_SIDES, [48] * 3)),
+         {'embeddings.mask_token', 'model.layer.3', 'backbone.norm', 'decoder.reg_scale', 'decoder.up'}),
+        ('d_fine', dict(backbone_config=_SWIN, encoder_in_channels=[24, 48, 96]), {'swin.layernorm', 'decoder.reg_scale', 'decoder.up'}),
+    ],
+)  # fmt: skip
+def test_other_backbones(kind, model, frozen):
+    """What of them no map depends on is not trained."""
+    detector = build(kind, model=model).train()
+    detector(**batch(detector, samples()), mode='loss')['loss'].backward()
+    left = {name for name, parameter in detector.named_parameters() if parameter.grad is None}
+    assert left == {name for name, parameter in detector.named_parameters() if not parameter.requires_grad}
+    assert all(any(part in name for part in frozen) for name in left)
+    assert all(any(part in name for name in left) for part in frozen)
 
 
 @pytest.mark.parametrize('kind', TINY)
