@@ -15,8 +15,6 @@ from ..inference import full_precision
 from ..utils.dry_run import unread_parameters
 from ..utils.transformers_library import quiet
 
-# The strides of the maps of ResNets and HGNets, and of what is added above.
-_STRIDES = (8, 16, 32, 64, 128)
 _COUNTS = (
     'num_queries', 'two_stage_num_proposals', 'num_detection_tokens', 'group_detr', 'decoder_layers', 'num_feature_levels', 'd_model', 'hidden_size',
     'num_windows', 'patch_size', 'image_size',
@@ -78,12 +76,12 @@ def _patch(config: Any) -> int:
     return size if isinstance(size, int) else max(size)
 
 
-def _levels(config: Any) -> list[int]:
-    """Strides of the levels of a decoder: those of the encoder's maps, and maps of twice the stride above them."""
-    strides = list(config.feat_strides)
-    while len(strides) < config.num_feature_levels:
-        strides.append(strides[-1] * 2)
-    return strides
+def _levels(strides: Sequence[int], config: Any) -> list[int]:
+    """Strides of the levels of a decoder: those of given maps, and of maps of twice the stride above them."""
+    found = list(strides)
+    while len(found) < config.num_feature_levels:
+        found.append(found[-1] * 2)
+    return found
 
 
 def _projected(config: Any) -> list[float]:
@@ -97,8 +95,9 @@ def _detr_weights(config: Any) -> dict[str, float]:
     return dict(loss_ce=classes, loss_bbox=config.bbox_loss_coefficient, loss_giou=config.giou_loss_coefficient)
 
 
-def _deformable_strides(config: Any) -> list[float]:
-    return list(_STRIDES[: config.num_feature_levels])
+def _deformable_strides(config: Any) -> list[int]:
+    """The maps of a ResNet have the strides 4, 8, 16, 32 under the indices 1 to 4."""
+    return _levels([2 ** (index + 1) for index in config.backbone_config.out_indices], config)
 
 
 def _deformable_unused(config: Any) -> str | None:
@@ -109,7 +108,7 @@ def _deformable_unused(config: Any) -> str | None:
 
 _HYBRID = Family(
     divisor=lambda config: max(config.feat_strides),
-    strides=_levels,
+    strides=lambda config: _levels(config.feat_strides, config),
     class_layers=r'\b(class_embed|enc_score_head|denoising_class_embed)\b',
 )
 _D_FINE = dataclasses.replace(_HYBRID, box_layers=r'\b(bbox_embed\.\d+|enc_bbox_head|pre_bbox_head|integral)$')
@@ -134,7 +133,7 @@ FAMILIES = {
         queries=lambda config: config.two_stage_num_proposals if config.two_stage else config.num_queries,
         strides=lambda config: _deformable_strides(config) if config.two_stage else [],
         # Positions of cells are divided by the size of the map less one: the last must have two.
-        least_side=lambda config: int(_deformable_strides(config)[-1]) + 1,
+        least_side=lambda config: _deformable_strides(config)[-1] + 1,
         loss_weights=_detr_weights,
         box_layers=r'\bbbox_embed\.\d+$',
         unused=_deformable_unused,

@@ -199,6 +199,24 @@ def test_padded_size(kind, given, expected):
     assert logits.shape[:2] == boxes.shape[:2] == (1, 30) and boxes.dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    ('stages', 'levels', 'given', 'expected'),
+    [
+        (['stage4'], 1, (9, 9), (161, 129)),  # 6 * 5 cells of 32 pixels
+        (['stage3', 'stage4'], 2, (64, 64), (65, 65)),  # 25 + 9
+        (['stage3', 'stage4'], 3, (64, 64), (65, 65)),  # 25 + 9 + 4
+        (['stage1', 'stage2'], 2, (9, 9), (17, 17)),  # 25 + 9 of 4 and 8 pixels
+    ],
+)
+def test_padded_size_for_the_maps_of_a_deformable_detr(stages, levels, given, expected):
+    inner = {**TINY['deformable_detr']['backbone_config'], 'out_features': stages}
+    model = build('deformable_detr', model=dict(backbone_config=inner, num_feature_levels=levels)).eval()
+    assert model.input_size_hw(given) == expected
+    with torch.no_grad():
+        logits, boxes = model(torch.rand(1, 3, *given), mode='tensor')
+    assert logits.shape == (1, 30, 10) and bool(boxes.isfinite().all())
+
+
 @pytest.mark.parametrize('kind', TINY)
 def test_boxes_under_autocast_are_computed_in_float32(kind):
     model = build(kind).eval()
