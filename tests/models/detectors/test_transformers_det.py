@@ -203,7 +203,7 @@ def test_padded_size(kind, given, expected):
     ('stages', 'levels', 'given', 'expected'),
     [
         (['stage4'], 1, (9, 9), (161, 129)),  # 6 * 5 cells of 32 pixels
-        (['stage3', 'stage4'], 2, (64, 64), (65, 65)),  # 25 + 9
+        (['stage3', 'stage4'], 2, (64, 64), (80, 80)),  # 25 + 9
         (['stage3', 'stage4'], 3, (64, 64), (65, 65)),  # 25 + 9 + 4
         (['stage1', 'stage2'], 2, (9, 9), (17, 17)),  # 25 + 9 of 4 and 8 pixels
     ],
