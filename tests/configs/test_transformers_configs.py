@@ -21,15 +21,17 @@ COCO = {
     'rtdetrv2_r18vd_4xb4-120e_coco': (20_184_464, {(1e-4, 1e-4), (1e-4, 0)}),
     'rtdetrv2_r50vd_4xb4-72e_coco': (42_944_620, {(1e-5, 1e-4), (1e-5, 0), (1e-4, 1e-4), (1e-4, 0)}),
 }
-# From the ViT's embeddings up: the rate of the decoder is 0.7 of the rest's, that of the ViT's top 1.5 * 0.7 ** 2.
+# Rates and decays from the ViT's embeddings up: the rate of the decoder is 0.7 of the rest's, that of the ViT's top 1.5 * 0.7 ** 2.
 RF_DETR = {
-    'backbone.backbone.embeddings.cls_token': 1e-4 * 1.5 * 0.49 * 0.8**14,
-    'backbone.backbone.encoder.layer.0.norm1.weight': 1e-4 * 1.5 * 0.49 * 0.8**13,
-    'backbone.backbone.encoder.layer.11.mlp.fc2.bias': 1e-4 * 1.5 * 0.49 * 0.8**2,
-    'backbone.backbone.layernorm.weight': 1e-4 * 1.5 * 0.49,
-    'backbone.projector.projector_layer.conv1.conv.weight': 1e-4,
-    'decoder.layers.0.mlp.fc1.weight': 0.7e-4,
-    'query_feat.weight': 1e-4,
+    'backbone.backbone.embeddings.cls_token': (1e-4 * 1.5 * 0.49 * 0.8**14, 0),
+    'backbone.backbone.encoder.layer.0.norm1.weight': (1e-4 * 1.5 * 0.49 * 0.8**13, 0),
+    'backbone.backbone.encoder.layer.11.mlp.fc2.bias': (1e-4 * 1.5 * 0.49 * 0.8**2, 0),
+    'backbone.backbone.encoder.layer.11.mlp.fc2.weight': (1e-4 * 1.5 * 0.49 * 0.8**2, 1e-4),
+    'backbone.backbone.encoder.layer.11.layer_scale2.lambda1': (1e-4 * 1.5 * 0.49 * 0.8**2, 1e-4),
+    'backbone.backbone.layernorm.weight': (1e-4 * 1.5 * 0.49, 0),
+    'backbone.projector.projector_layer.conv1.conv.weight': (1e-4, 1e-4),
+    'decoder.layers.0.mlp.fc1.weight': (0.7e-4, 1e-4),
+    'query_feat.weight': (1e-4, 1e-4),
 }
 
 
@@ -77,9 +79,23 @@ def test_structure_and_rates(name):
         assert {(round(group['lr'], 9), group['weight_decay']) for group in groups} == rates
     else:
         named = dict(model.model.model.named_parameters())
-        rate_of = {id(p): group['lr'] for group in groups for p in group['params']}
-        assert {key: rate_of[id(named[key])] for key in RF_DETR} == pytest.approx(RF_DETR)
+        found = {id(p): (group['lr'], group['weight_decay']) for group in groups for p in group['params']}
+        for key, expected in RF_DETR.items():
+            assert found[id(named[key])] == pytest.approx(expected), key
     assert cfg.optim_wrapper.clip_grad == dict(max_norm=0.1, norm_type=2)
+
+
+@needs_transformers
+def test_biases_and_norms_of_the_vit_of_deimv2_are_not_decayed():
+    register_all_modules()
+    cfg = config('transformers/deimv2_s_4xb8-132e_coco.py')
+    model = build(cfg.model, 'meta')
+    decays = {id(p): group['weight_decay'] for group in groups_of(cfg, model) for p in group['params']}
+    vit = {name: decays.get(id(p)) for name, p in model.model.model.conv_encoder.backbone.named_parameters()}
+    assert {name for name, decay in vit.items() if decay == 0} == {
+        name for name in vit if name.endswith('.bias') or 'norm' in name
+    }
+    assert [name for name, decay in vit.items() if decay is None] == ['embeddings.mask_token']
 
 
 @pytest.mark.parametrize('name', transformers_configs('_visdrone.py'))
@@ -89,6 +105,8 @@ def test_visdrone(name):
     model = cfg.model
     assert (model.num_classes, model.test_cfg.max_per_img) == (10, 500)
     assert model.model.num_queries == (300 if 'rf_detr' in name else 500)
+    # The authors' probability of a class at the start; that of the library is 1 / 11 for ten classes.
+    assert model.model.get('initializer_bias_prior_prob') == (None if 'rf_detr' in name else 0.01)
     assert cfg.train_pipeline[-3] == dict(
         type='RandomResize', scale=(1024, 768), ratio_range=(0.75, 1.25), keep_ratio=True
     )

@@ -32,5 +32,7 @@ model = dict(
         decoder_layers=4,
         decoder_activation_function='silu',
         num_queries=300,
+        # New class layers begin at this probability, as the authors' do; the library's 1 / (classes + 1) is high for few classes.
+        initializer_bias_prior_prob=0.01,
     ),
 )

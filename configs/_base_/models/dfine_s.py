@@ -28,5 +28,7 @@ model = dict(
         decoder_n_points=[3, 6, 3],
         decoder_layers=3,
         num_queries=300,
+        # New class layers begin at this probability, as the authors' do; the library's 1 / (classes + 1) is high for few classes.
+        initializer_bias_prior_prob=0.01,
     )
 )

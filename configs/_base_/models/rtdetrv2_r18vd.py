@@ -17,5 +17,7 @@ model = dict(
         hidden_expansion=0.5,
         decoder_layers=3,
         num_queries=300,
+        # New class layers begin at this probability, as the authors' do; the library's 1 / (classes + 1) is high for few classes.
+        initializer_bias_prior_prob=0.01,
     )
 )

@@ -1,30 +1,33 @@
 # DEIMv2-S on COCO: 132 epochs with 32 images an iteration (4 GPUs x 8); a constant rate until the middle, a cosine down to half of it, and 12 epochs at
-# that rate without strong augmentation. The ViT learns at a twentieth of the rate. Biases and norms are not decayed, except the ViT's biases.
+# that rate without strong augmentation. The ViT learns at a twentieth of the rate. Biases and norms are not decayed.
 _base_ = './dfine_132e.py'
 
 mixed_epoch, flat_epoch = 4, 64  # mosaics and mixtures between the two
-# Of the decoder: RMSNorm, which is no norm for norm_decay_mult.
-rms_norms = {'_layer_norm': dict(decay_mult=0.0), 'gateway.norm': dict(decay_mult=0.0)}
-# For DEIMv2-N in place of the ViT's: the backbone learns at half the rate.
+# For DEIMv2-N in place of the ViT's: the backbone learns at half the rate, and its biases are decayed.
 hgnet_rates = {
     'conv_encoder.model': dict(lr_mult=0.5),
     # Longer than the key above, and in the backbone only.
     '.normalization.weight': dict(lr_mult=0.5, decay_mult=0.0),
     '.normalization.bias': dict(lr_mult=0.5, decay_mult=0.0),
-    **rms_norms,
 }
+vit = 'conv_encoder.backbone'
+biases = [
+    f'{part}.bias'
+    for part in ('attention.q_proj', 'attention.v_proj', 'attention.o_proj', 'mlp.up_proj', 'mlp.down_proj')
+]
+undecayed = [f'model.layer.{i}.{part}' for i in range(12) for part in ('norm', *biases)]
+undecayed += ['norm', 'embeddings.patch_embeddings.bias']
 optim_wrapper = dict(
     optimizer=dict(lr=5e-4),
     paramwise_cfg=dict(
         custom_keys={
             '_delete_': True,
-            'conv_encoder.backbone': dict(lr_mult=0.05),
-            **{f'conv_encoder.backbone.model.layer.{i}.norm': dict(lr_mult=0.05, decay_mult=0.0) for i in range(12)},
-            **rms_norms,
+            vit: dict(lr_mult=0.05),
+            **{f'{vit}.{part}': dict(lr_mult=0.05, decay_mult=0.0) for part in undecayed},
         }
     ),
 )
-del rms_norms
+del vit, biases, undecayed
 param_scheduler = [
     dict(type='LinearLR', start_factor=5e-4, by_epoch=False, begin=0, end=2000),
     dict(

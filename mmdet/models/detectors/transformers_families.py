@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from mmdet.errors import ConfigError
+from mmdet.utils.class_names import shown
 
 from ..inference import full_precision
+from ..utils.dry_run import unread_parameters
+from ..utils.transformers_library import quiet
 
-# The strides of the maps of ResNets and HGNets, and of what is added above.
-_STRIDES = (8, 16, 32, 64, 128)
 _COUNTS = (
     'num_queries', 'two_stage_num_proposals', 'num_detection_tokens', 'group_detr', 'decoder_layers', 'num_feature_levels', 'd_model', 'hidden_size',
     'num_windows', 'patch_size', 'image_size',
@@ -33,7 +34,7 @@ class Family:
         loss_weights: of the parts of ``loss_dict``, by the beginning of their names, where the library gives them without.
         class_layers: names of the layers whose tensors depend on the number of classes.
         box_layers: names of the layers that compute boxes, where the library leaves them in half precision under autocast: 8 bits are 2.5 pixels at 640.
-        unused: names of the parameters that never have a gradient; DDP would wait for it.
+        unused: names of the parameters beside the backbone's that never have a gradient; DDP would wait for it.
     """
 
     divisor: Callable[[Any], int]
@@ -75,12 +76,12 @@ def _patch(config: Any) -> int:
     return size if isinstance(size, int) else max(size)
 
 
-def _levels(config: Any) -> list[int]:
-    """Strides of the levels of a decoder: those of the encoder's maps, and maps of twice the stride above them."""
-    strides = list(config.feat_strides)
-    while len(strides) < config.num_feature_levels:
-        strides.append(strides[-1] * 2)
-    return strides
+def _levels(strides: Sequence[int], config: Any) -> list[int]:
+    """Strides of the levels of a decoder: those of given maps, and of maps of twice the stride above them."""
+    found = list(strides)
+    while len(found) < config.num_feature_levels:
+        found.append(found[-1] * 2)
+    return found
 
 
 def _projected(config: Any) -> list[float]:
@@ -94,8 +95,9 @@ def _detr_weights(config: Any) -> dict[str, float]:
     return dict(loss_ce=classes, loss_bbox=config.bbox_loss_coefficient, loss_giou=config.giou_loss_coefficient)
 
 
-def _deformable_strides(config: Any) -> list[float]:
-    return list(_STRIDES[: config.num_feature_levels])
+def _deformable_strides(config: Any) -> list[int]:
+    """The maps of a ResNet have the strides 4, 8, 16, 32 under the indices 1 to 4."""
+    return _levels([2 ** (index + 1) for index in config.backbone_config.out_indices], config)
 
 
 def _deformable_unused(config: Any) -> str | None:
@@ -106,7 +108,7 @@ def _deformable_unused(config: Any) -> str | None:
 
 _HYBRID = Family(
     divisor=lambda config: max(config.feat_strides),
-    strides=_levels,
+    strides=lambda config: _levels(config.feat_strides, config),
     class_layers=r'\b(class_embed|enc_score_head|denoising_class_embed)\b',
 )
 _D_FINE = dataclasses.replace(_HYBRID, box_layers=r'\b(bbox_embed\.\d+|enc_bbox_head|pre_bbox_head|integral)$')
@@ -120,7 +122,6 @@ FAMILIES = {
         divisor=lambda config: _patch(config.backbone_config) * config.backbone_config.num_windows,
         strides=_projected,
         loss_weights=_detr_weights,
-        unused=lambda config: r'\.embeddings\.mask_token$',
     ),
     'lw_detr': Family(
         divisor=lambda config: _patch(config.backbone_config) * config.backbone_config.num_windows_side,
@@ -132,7 +133,7 @@ FAMILIES = {
         queries=lambda config: config.two_stage_num_proposals if config.two_stage else config.num_queries,
         strides=lambda config: _deformable_strides(config) if config.two_stage else [],
         # Positions of cells are divided by the size of the map less one: the last must have two.
-        least_side=lambda config: int(_deformable_strides(config)[-1]) + 1,
+        least_side=lambda config: _deformable_strides(config)[-1] + 1,
         loss_weights=_detr_weights,
         box_layers=r'\bbbox_embed\.\d+$',
         unused=_deformable_unused,
@@ -194,10 +195,24 @@ def adapt_model(model: nn.Module, family: Family, pretrained: bool) -> list[str]
             layer.__class__ = _kinds[kind]
     said = _release_backbone(model, pretrained) if config.model_type == 'deformable_detr' else []
     pattern = family.unused(config)
-    unused = [name for name, _ in model.named_parameters() if pattern is not None and re.search(pattern, name)]
+    unused = _unread_of_backbone(model, family)
+    unused += [name for name, _ in model.named_parameters() if pattern is not None and re.search(pattern, name)]
     for name in unused:
         model.get_parameter(name).requires_grad_(False)
-    return said + ([f'not trained, since the library gives them no gradient: {", ".join(unused)}'] if unused else [])
+    return said + ([f'not trained, since the library gives them no gradient: {shown(unused)}'] if unused else [])
+
+
+def _unread_of_backbone(model: nn.Module, family: Family) -> list[str]:
+    """Parameters that no map of the backbone depends on: mask tokens of ViTs, the last norm of Swin, stages above the last map."""
+    # The library is optional, and takes seconds.
+    from transformers.backbone_utils import BackboneMixin
+
+    side = 64 * family.divisor(model.config)
+    for prefix, part in model.named_modules():
+        if isinstance(part, BackboneMixin):
+            with torch.device('meta'), quiet():  # some make tensors in their pass
+                return [f'{prefix}.{name}' for name in unread_parameters(part, torch.empty(1, 3, side, side))]
+    return []  # the ViT of YOLOS is no backbone of the library
 
 
 def _release_backbone(model: nn.Module, pretrained: bool) -> list[str]:

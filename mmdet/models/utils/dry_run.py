@@ -38,16 +38,29 @@ def new_leaves(outputs: Any, seen: set[Any]) -> list[Tensor]:
     return found
 
 
-def run_without_numbers(network: nn.Module, *inputs: Any) -> Any:
-    """Outputs, on the device ``meta``, of a network with parameters of the shapes of its own; it keeps its mode, and runs in evaluation mode."""
+def run_without_numbers(network: nn.Module, *inputs: Any, parameters: Mapping[str, Tensor] | None = None) -> Any:
+    """Outputs, on the device ``meta``, of a network with parameters of the shapes of its own; it keeps its mode, and runs in evaluation mode.
+
+    Args:
+        network: on any device.
+        inputs: on ``meta``.
+        parameters: by name, on ``meta``, to be taken instead of new ones.
+    """
     own = (*network.named_parameters(), *network.named_buffers())
-    tensors = {name: torch.empty_like(tensor, device='meta') for name, tensor in own}
+    tensors = {name: torch.empty_like(tensor, device='meta') for name, tensor in own} | dict(parameters or {})
     modes = {module: module.training for module in network.modules()}
     try:
         return functional_call(network.eval(), tensors, inputs)
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def unread_parameters(network: nn.Module, *inputs: Any) -> list[str]:
+    """Names of the parameters that no output for such inputs depends on, so that they never get a gradient."""
+    own = {name: torch.empty_like(p, device='meta').requires_grad_() for name, p in network.named_parameters()}
+    read = {id(leaf) for leaf in new_leaves(run_without_numbers(network, *inputs, parameters=own), set())}
+    return [name for name, tensor in own.items() if id(tensor) not in read]
 
 
 def strides_of(maps: Iterable[Tensor], size_hw: tuple[int, int]) -> list[int] | None:

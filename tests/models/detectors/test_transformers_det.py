@@ -18,7 +18,7 @@ from mmdet.models.inference import prepare_networks
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from tests import processes
-from tests.models.transformers_case import TINY, needs_transformers, tiny_detector, tiny_model
+from tests.models.transformers_case import TINY, TINY_BACKBONES, needs_transformers, tiny_detector, tiny_model
 
 pytestmark = needs_transformers
 SIZE = (100, 120)
@@ -77,6 +77,33 @@ def test_every_trained_parameter_has_a_gradient(kind, objects):
     assert torch.isfinite(loss) and [name for name in logged if 'loss' in name] == ['loss']
     parts = sum(value for name, value in logged.items() if name != 'loss')
     torch.testing.assert_close(parts, loss.detach(), rtol=1e-5, atol=1e-6)
+
+
+_SIDES = ['encoder_in_channels', 'decoder_in_channels']
+_VIT = dict(
+    model_type='dinov3_vit', hidden_size=48, num_hidden_layers=4, num_attention_heads=3, intermediate_size=96, patch_size=16,
+    num_register_tokens=0, pos_embed_rescale=None, key_bias=False, apply_layernorm=False, out_indices=[1, 2, 3],
+)  # fmt: skip
+_SWIN = dict(TINY_BACKBONES['swin'], model_type='swin', out_indices=[2, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ('kind', 'model', 'frozen'),
+    [
+        # As DEIMv2-S has it, here with a layer above the last map.
+        ('deimv2', dict(backbone_config=_VIT, encoder_hidden_dim=48, d_model=48, **dict.fromkeys(_SIDES, [48] * 3)),
+         {'embeddings.mask_token', 'model.layer.3', 'backbone.norm', 'decoder.reg_scale', 'decoder.up'}),
+        ('d_fine', dict(backbone_config=_SWIN, encoder_in_channels=[24, 48, 96]), {'swin.layernorm', 'decoder.reg_scale', 'decoder.up'}),
+    ],
+)  # fmt: skip
+def test_other_backbones(kind, model, frozen):
+    """What of them no map depends on is not trained."""
+    detector = build(kind, model=model).train()
+    detector(**batch(detector, samples()), mode='loss')['loss'].backward()
+    left = {name for name, parameter in detector.named_parameters() if parameter.grad is None}
+    assert left == {name for name, parameter in detector.named_parameters() if not parameter.requires_grad}
+    assert all(any(part in name for part in frozen) for name in left)
+    assert all(any(part in name for name in left) for part in frozen)
 
 
 @pytest.mark.parametrize('kind', TINY)
@@ -170,6 +197,24 @@ def test_padded_size(kind, given, expected):
     data = model.data_preprocessor(dict(inputs=images(1, given)))['inputs'][..., : given[0], : given[1]]
     logits, boxes = model(data, mode='tensor')
     assert logits.shape[:2] == boxes.shape[:2] == (1, 30) and boxes.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ('stages', 'levels', 'given', 'expected'),
+    [
+        (['stage4'], 1, (9, 9), (161, 129)),  # 6 * 5 cells of 32 pixels
+        (['stage3', 'stage4'], 2, (64, 64), (80, 80)),  # 25 + 9
+        (['stage3', 'stage4'], 3, (64, 64), (65, 65)),  # 25 + 9 + 4
+        (['stage1', 'stage2'], 2, (9, 9), (17, 17)),  # 25 + 9 of 4 and 8 pixels
+    ],
+)
+def test_padded_size_for_the_maps_of_a_deformable_detr(stages, levels, given, expected):
+    inner = {**TINY['deformable_detr']['backbone_config'], 'out_features': stages}
+    model = build('deformable_detr', model=dict(backbone_config=inner, num_feature_levels=levels)).eval()
+    assert model.input_size_hw(given) == expected
+    with torch.no_grad():
+        logits, boxes = model(torch.rand(1, 3, *given), mode='tensor')
+    assert logits.shape == (1, 30, 10) and bool(boxes.isfinite().all())
 
 
 @pytest.mark.parametrize('kind', TINY)
