@@ -211,7 +211,10 @@ def _unread_of_backbone(model: nn.Module, family: Family) -> list[str]:
     for prefix, part in model.named_modules():
         if isinstance(part, BackboneMixin):
             with torch.device('meta'), quiet():  # some make tensors in their pass
-                return [f'{prefix}.{name}' for name in unread_parameters(part, torch.empty(1, 3, side, side))]
+                return [
+                    f'{prefix}.{name}'
+                    for name in unread_parameters(cast(nn.Module, part), torch.empty(1, 3, side, side))
+                ]
     return []  # the ViT of YOLOS is no backbone of the library
 
 
